@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Solved control values over time: `weights.npz` for Blender, `weights.csv` for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+
+
+@dataclass(frozen=True)
+class ControlCurves:
+    """What the solver found.
+
+    names: K control names in the order of the rig basis.
+    seconds: [N] float64, time of each frame from the first frame of the trimmed clip.
+    values: [N, K] float32, absolute control values (the rest value included).
+    residual: [N] float32, share of the face's motion that no control explains, in [0, 1].
+    visibility: [K] float32, how much of each control this camera can see, relative to the most visible one; 0 means
+        that the control can't be solved from this view and was left at rest.
+    """
+
+    names: tuple[str, ...]
+    seconds: NDArray[np.float64]
+    values: NDArray[np.float32]
+    residual: NDArray[np.float32]
+    visibility: NDArray[np.float32]
+
+    def save(self, path: Path) -> None:
+        """Write as a compressed .npz (no pickles)."""
+        with path.open("wb") as file:
+            np.savez_compressed(
+                file,
+                names=np.asarray(self.names),
+                seconds=self.seconds.astype(np.float64),
+                values=self.values.astype(np.float32),
+                residual=self.residual.astype(np.float32),
+                visibility=self.visibility.astype(np.float32),
+            )
+
+    def to_csv(self) -> str:
+        """Return one line a frame: seconds, residual, then a column a control."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["seconds", "residual", *self.names])
+        for second, residual, row in zip(self.seconds, self.residual, self.values, strict=True):
+            writer.writerow([f"{second:.6f}", f"{residual:.4f}", *(f"{value:.5f}" for value in row)])
+        return text.getvalue()
+
+    @classmethod
+    def load(cls, path: Path) -> ControlCurves:
+        """Read what `save` wrote. Raises `InputError` when the file is missing or damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                return cls(
+                    names=tuple(str(name) for name in data["names"]),
+                    seconds=data["seconds"],
+                    values=data["values"],
+                    residual=data["residual"],
+                    visibility=data["visibility"],
+                )
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path.name} can't be read ({error}); run the job again.") from error

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The job spec: what one run is asked to do, as `job.json` in the job folder.
+
+The spec is plain data. Paths inside the job folder are written relative to it, so that the folder can be moved or
+handed to a farm; the driving video usually lies elsewhere and may be absolute.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+
+SCHEMA_VERSION = 1
+REGIONS = ("brows", "lids", "nose", "cheeks", "mouth", "chin")
+MAX_ALPHA = 64.0
+
+
+@dataclass(frozen=True)
+class Driving:
+    """The driving video, an image sequence (its first file or its folder) or a single still.
+
+    `trim` is (start, end) in seconds of the video's own timeline; `reference` is the neutral or onset frame, in
+    seconds of the same timeline, or None for the automatic choice. `face_index` counts faces from left to right in
+    the first frame that shows one; None takes the largest. `sequence_rate` is the frame rate of an image sequence,
+    as a fraction ("24000/1001").
+    """
+
+    path: str
+    trim: tuple[float, float] | None = None
+    reference: float | None = None
+    face_index: int | None = None
+    sequence_rate: str | None = None
+
+
+@dataclass(frozen=True)
+class Avatar:
+    """The rendered source frame.
+
+    `face_box` is (x, y, width, height) in pixels of `image`, measured on the rig; None leaves finding the face to
+    the detector. `rig_basis` is a file as `backend_bridge.rig_basis` writes it, or None when no rig is to be solved.
+    """
+
+    image: str
+    face_box: tuple[float, float, float, float] | None = None
+    rig_basis: str | None = None
+
+
+@dataclass(frozen=True)
+class Magnification:
+    """`alpha` is the magnification factor, None for automatic; `regions` multiplies it per face region."""
+
+    alpha: float | None = None
+    regions: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What to leave in the job folder.
+
+    `frames`: restored frames; `weights`: solved rig controls; `magnified`: the magnified driver's face crop, which
+    is what the backend was shown (for looking at, and for the demo's side-by-side video).
+    """
+
+    frames: bool = True
+    weights: bool = False
+    magnified: bool = False
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """One run of the pipeline. `intensity` scales the restored motion: 1 is the driver's own intensity."""
+
+    driving: Driving
+    avatar: Avatar
+    backend: str = "flow_transfer"
+    backend_options: dict[str, Any] = field(default_factory=dict)
+    magnification: Magnification = field(default_factory=Magnification)
+    intensity: float = 1.0
+    outputs: Outputs = field(default_factory=Outputs)
+    device: str = "auto"
+    created_by: dict[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA_VERSION
+
+    def validated(self) -> JobSpec:
+        """Return self, or raise `InputError` naming the first field that makes no sense."""
+        alpha = self.magnification.alpha
+        if alpha is not None and not (math.isfinite(alpha) and 0 < alpha <= MAX_ALPHA):
+            raise InputError(f"The magnification must be above 0 and at most {MAX_ALPHA:g}, not {alpha:g}.")
+        if not (math.isfinite(self.intensity) and 0 <= self.intensity <= 100):
+            raise InputError(f"The intensity must be between 0 and 100, not {self.intensity:g}.")
+        trim = self.driving.trim
+        if trim is not None and not 0 <= trim[0] < trim[1]:
+            raise InputError(f"The trim range must start at 0 s or later and end after its start, not {trim}.")
+        for name in self.magnification.regions:
+            if name not in REGIONS:
+                raise InputError(f"There is no face region {name!r}; the regions are {', '.join(REGIONS)}.")
+        if self.outputs.weights and self.avatar.rig_basis is None:
+            raise InputError("Shape keys were asked for, but the job has no rig basis; capture the avatar again.")
+        if not (self.outputs.frames or self.outputs.weights):
+            raise InputError("The job asks for no output; choose frames, shape keys or both.")
+        return self
+
+    def to_json(self) -> str:
+        """Return the spec as indented JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> JobSpec:
+        """Parse and validate. Raises `InputError` for text that is no job or a job of a newer version."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"job.json is damaged and can't be read ({error}); capture the avatar again.") from error
+        if not isinstance(data, dict) or "schema" not in data:
+            raise InputError("job.json is not a MagPlus job; capture the avatar again.")
+        if data["schema"] != SCHEMA_VERSION:
+            raise InputError(
+                f"job.json has format {data['schema']}, this MagPlus reads format {SCHEMA_VERSION}; "
+                "use the MagPlus version that made it, or capture the avatar again."
+            )
+        try:
+            driving, avatar = dict(data.pop("driving")), dict(data.pop("avatar"))
+            for owner, key in ((driving, "trim"), (avatar, "face_box")):
+                if owner.get(key) is not None:
+                    owner[key] = tuple(float(value) for value in owner[key])
+            return cls(
+                driving=Driving(**driving),
+                avatar=Avatar(**avatar),
+                magnification=Magnification(**data.pop("magnification", {})),
+                outputs=Outputs(**data.pop("outputs", {})),
+                **data,
+            ).validated()
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"job.json has a wrong or missing entry ({error}); capture the avatar again.") from error
+
+
+def resolve(folder: Path, path: str) -> Path:
+    """Return a path of the spec as a path of this machine: relative ones are relative to the job folder."""
+    return folder / Path(path)

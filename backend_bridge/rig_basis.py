@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rig basis: how every control moves the avatar's picture, measured on the rig itself through the depsgraph."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Control:
+    """One animatable number of the rig.
+
+    `owner` is the name of the ID that is animated (for a shape key the object that carries it), `data_path` the
+    animated property seen from that ID's animation data, `rest` its value when the basis was measured, `low` and
+    `high` the range in which it may be solved.
+    """
+
+    name: str
+    kind: str
+    owner: str
+    data_path: str
+    rest: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class RigBasis:
+    """Screen-space effect of each control on V vertices of the face.
+
+    image_size: (width, height) px of the avatar's picture, the frame of all coordinates.
+    positions: [V, 2] float32, where each vertex is in the picture at the present pose; x right, y down, pixel
+        centres at integers.
+    depth: [V] float32, distance from the camera plane in scene units.
+    visible: [V] bool, in the picture and not hidden behind the avatar itself.
+    displacement: [K, V, 2] float32, px of motion per unit of the control, measured by moving that control alone.
+    triangles: [T, 3] int32 into the vertices.
+    """
+
+    image_size: tuple[int, int]
+    controls: tuple[Control, ...]
+    positions: NDArray[np.float32]
+    depth: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    displacement: NDArray[np.float32]
+    triangles: NDArray[np.int32]
+
+    def save(self, path: Path) -> None:
+        """Write as a compressed .npz (no pickles)."""
+        with path.open("wb") as file:
+            np.savez_compressed(
+                file,
+                format=np.int32(FORMAT),
+                image_size=np.asarray(self.image_size, np.int32),
+                controls=np.frombuffer(json.dumps([asdict(c) for c in self.controls]).encode(), np.uint8),
+                positions=self.positions.astype(np.float32),
+                depth=self.depth.astype(np.float32),
+                visible=self.visible.astype(bool),
+                displacement=self.displacement.astype(np.float32),
+                triangles=self.triangles.astype(np.int32),
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> RigBasis:
+        """Read what `save` wrote. Raises `InputError` for a missing, damaged or newer file."""
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                if int(data["format"]) != FORMAT:
+                    raise InputError(f"{path.name} was written by another MagPlus version; capture the avatar again.")
+                width, height = (int(value) for value in data["image_size"])
+                return cls(
+                    image_size=(width, height),
+                    controls=tuple(Control(**c) for c in json.loads(bytes(data["controls"]))),
+                    positions=data["positions"],
+                    depth=data["depth"],
+                    visible=data["visible"],
+                    displacement=data["displacement"],
+                    triangles=data["triangles"],
+                )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path.name} can't be read as a rig basis ({error}); capture the avatar again.") from error

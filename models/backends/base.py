@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a facial-animation backend is: encode the source once, animate many times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.magnification.motion import Motion
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """One published file a backend needs: where the authors publish it, its size and hash where they are known."""
+
+    name: str
+    published_at: str
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """What a person must know before choosing a backend.
+
+    `frame_size` is the square size in px at which the backend works; None means that it takes any size.
+    """
+
+    name: str
+    title: str
+    frame_size: int | None
+    code_licence: str
+    weights_licence: str
+    commercial_use: bool
+    checkpoints: Sequence[CheckpointFile] = ()
+
+
+@dataclass(frozen=True)
+class FaceImage:
+    """A steady face crop.
+
+    image: [1, 3, H, W] RGB in [0, 1]. landmarks: [478, 3] float32 px of this image (z towards the viewer negative, as
+    MediaPipe's), or None when no detector accepted the face and only its place is known from the rig.
+    """
+
+    image: Tensor
+    landmarks: NDArray[Any] | None
+
+
+@dataclass(frozen=True)
+class DrivingBatch:
+    """Magnified frames of the driver's crop, and the magnified motion that MagPlus saw in them.
+
+    frames: [N, 3, H, W] RGB in [0, 1]; motion: against the reference, in px of the driver's crop, head motion taken
+    out and already magnified.
+    """
+
+    frames: Tensor
+    motion: Motion
+
+
+@dataclass(frozen=True)
+class Animated:
+    """Generated frames of the avatar's crop: [N, 3, H, W] RGB in [0, 1].
+
+    `motion` is set by a backend that knows the motion it applied (in px of the avatar's crop, against the neutral
+    frame it generates); otherwise DeMagPlus estimates it from the frames.
+    """
+
+    frames: Tensor
+    motion: Motion | None = None
+
+
+class Backend(Protocol):
+    """A backend. `State` is its own; nobody else looks inside."""
+
+    info: BackendInfo
+
+    def encode_source(self, source: FaceImage, reference: FaceImage) -> Any:
+        """Prepare the avatar (`source`) to be driven relative to the driver's neutral frame (`reference`)."""
+        ...
+
+    def animate(self, state: Any, driving: DrivingBatch) -> Animated:
+        """Animate one batch. With the reference itself as driving frame it generates the neutral frame."""
+        ...
