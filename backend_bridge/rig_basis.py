@@ -87,4 +87,6 @@ class RigBasis:
                     triangles=data["triangles"],
                 )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path.name} can't be read as a rig basis ({error}); capture the avatar again.") from error
+            raise InputError(
+                f"{path.name} can't be read as a rig basis ({error}); capture the avatar again."
+            ) from error

