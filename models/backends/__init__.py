@@ -1,1 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Facial-animation backends, found through one registry: adding one is one module and one line here."""
+
+from .base import Animated, Backend, BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from .flow_transfer import FlowTransfer
+
+registry: dict[str, type[Backend]] = {
+    FlowTransfer.info.name: FlowTransfer,
+}
+
+__all__ = ["Animated", "Backend", "BackendInfo", "CheckpointFile", "DrivingBatch", "FaceImage", "registry"]

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
 
+import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -44,11 +47,11 @@ class FaceImage:
     """A steady face crop.
 
     image: [1, 3, H, W] RGB in [0, 1]. landmarks: [478, 3] float32 px of this image (z towards the viewer negative, as
-    MediaPipe's), or None when no detector accepted the face and only its place is known from the rig.
+    MediaPipe's); where no detector accepted the face, the pipeline has placed a mesh by the rig and said so.
     """
 
     image: Tensor
-    landmarks: NDArray[Any] | None
+    landmarks: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,15 @@ class Animated:
 class Backend(Protocol):
     """A backend. `State` is its own; nobody else looks inside."""
 
-    info: BackendInfo
+    info: ClassVar[BackendInfo]
+
+    @classmethod
+    def load(cls, device: torch.device, checkpoints: Path) -> Self:
+        """Build the backend from the files in the user's `checkpoints` folder.
+
+        Raises `InputError` that says which file is missing, where it goes and where its authors publish it.
+        """
+        ...
 
     def encode_source(self, source: FaceImage, reference: FaceImage) -> Any:
         """Prepare the avatar (`source`) to be driven relative to the driver's neutral frame (`reference`)."""

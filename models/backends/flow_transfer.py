@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The default backend: the driver's dense motion, carried to the avatar. Needs no checkpoint.
+
+The motion that MagPlus measured is carried to the avatar's face through the correspondence of the two neutral faces,
+and the avatar's own picture is moved by it. Landmarks are taken of two still pictures only, so their jitter, which is
+as large as a micro-expression, never reaches the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.face.correspondence import Correspondence
+from models.warp import move
+
+from .base import Animated, BackendInfo, DrivingBatch, FaceImage
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """The avatar's crop [1, 3, H, W] and where each of its pixels lies on the driver."""
+
+    image: Tensor
+    correspondence: Correspondence
+
+
+class FlowTransfer:
+    """Backend with a gain of 1 by construction: it applies exactly the motion it reports."""
+
+    info = BackendInfo(
+        name="flow_transfer",
+        title="Flow transfer (built in)",
+        frame_size=None,
+        code_licence="GPL-3.0-or-later",
+        weights_licence="none needed",
+        commercial_use=True,
+    )
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    @classmethod
+    def load(cls, device: torch.device, checkpoints: Path) -> FlowTransfer:
+        """Return the backend; there is nothing to read."""
+        return cls(device)
+
+    def encode_source(self, source: FaceImage, reference: FaceImage) -> SourceState:
+        """Fit the correspondence of the two neutral faces."""
+        height, width = source.image.shape[-2:]
+        correspondence = Correspondence(source.landmarks, reference.landmarks, (width, height))
+        return SourceState(source.image.to(self.device), correspondence)
+
+    def animate(self, state: SourceState, driving: DrivingBatch) -> Animated:
+        """Move the avatar by the magnified motion."""
+        motion = state.correspondence.carry(driving.motion)
+        return Animated(move(state.image, motion.flow).clamp(0, 1), motion)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Dense correspondence between two neutral faces, and motion carried across it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.interpolate import RBFInterpolator
+from torch import Tensor
+
+from models.magnification.motion import Motion
+from models.warp import pixel_grid, sample
+
+MESH_POINTS = 468  # the ten iris points behind them follow the gaze, not the shape of the face
+FACE_WIDTH_POINTS = (234, 454)  # the mesh's outermost points in front of the ears
+KNOTS = 48
+
+
+def face_width(landmarks: NDArray[np.floating]) -> float:
+    """Return the distance in px between the cheeks' outer edges, the unit of face-relative motion."""
+    first, second = landmarks[FACE_WIDTH_POINTS[0], :2], landmarks[FACE_WIDTH_POINTS[1], :2]
+    return float(np.linalg.norm(first - second))
+
+
+class Correspondence:
+    """Where each pixel of the avatar's face lies on the driver's face, and how a motion there looks here.
+
+    The position map is a thin-plate spline through the 468 landmarks of the two stills. Motion is carried by the
+    inverse Jacobian of a smoother spline, so that a wider mouth moves wider and a rolled head moves along its own
+    axes, while the detector's noise in neighbouring landmarks is not amplified by differentiation.
+    """
+
+    def __init__(
+        self,
+        avatar_landmarks: NDArray[np.floating],
+        driver_landmarks: NDArray[np.floating],
+        size: tuple[int, int],
+        smoothing: float = 1e-5,
+        motion_smoothing: float = 3e-3,
+    ) -> None:
+        """Fit to [478 or 468, 2+] landmarks in px; `size` is (width, height) of the avatar's crop."""
+        width, height = size
+        here = avatar_landmarks[:MESH_POINTS, :2].astype(np.float64)
+        there = driver_landmarks[:MESH_POINTS, :2].astype(np.float64)
+        self.positions = self._spline(here, there, width, height, smoothing)
+        smooth = self._spline(here, there, width, height, motion_smoothing)
+        self.inverse_jacobian = _inverse_jacobian(smooth)
+
+    @staticmethod
+    def _spline(
+        here: NDArray[np.float64], there: NDArray[np.float64], width: int, height: int, smoothing: float
+    ) -> Tensor:
+        """Evaluate the spline [1, 2, H, W]: positions on the driver for every pixel of the avatar."""
+        unit = float(np.ptp(here[:, 0]))
+        spline = RBFInterpolator(here / unit, there, kernel="thin_plate_spline", smoothing=smoothing, degree=1)
+        knots_x, knots_y = np.linspace(0, width - 1, KNOTS), np.linspace(0, height - 1, KNOTS)
+        knots = np.stack(np.meshgrid(knots_x, knots_y), -1).reshape(-1, 2)
+        values = spline(knots / unit).reshape(KNOTS, KNOTS, 2).transpose(2, 0, 1)
+        coarse = torch.from_numpy(values.astype(np.float32))[None]
+        grid = pixel_grid(height, width)
+        scale = torch.tensor([(KNOTS - 1) / (width - 1), (KNOTS - 1) / (height - 1)]).view(1, 2, 1, 1)
+        return sample(coarse, grid * scale, "bicubic")
+
+    def carry(self, motion: Motion) -> Motion:
+        """Return the driver's motion [N, 2, h, w] (px of the driver's crop) as motion of the avatar's crop."""
+        device = motion.flow.device
+        positions, inverse = self.positions.to(device), self.inverse_jacobian.to(device)
+        flow = sample(motion.flow, positions)
+        carried = torch.stack(
+            [
+                inverse[:, 0, 0] * flow[:, 0] + inverse[:, 0, 1] * flow[:, 1],
+                inverse[:, 1, 0] * flow[:, 0] + inverse[:, 1, 1] * flow[:, 1],
+            ],
+            1,
+        )
+        return Motion(carried, sample(motion.confidence, positions))
+
+
+def _inverse_jacobian(positions: Tensor) -> Tensor:
+    """Return the inverse of d positions / d pixel, [1, 2, 2, H, W]."""
+    along_y, along_x = torch.gradient(positions, dim=(2, 3))
+    a, b, c, d = along_x[:, 0], along_y[:, 0], along_x[:, 1], along_y[:, 1]
+    determinant = a * d - b * c
+    # A fold of the map (determinant at or below zero) has no meaningful inverse; a face can't mirror itself, so the
+    # determinant is kept at no less than a quarter of its median.
+    determinant = torch.maximum(determinant, 0.25 * determinant.median().clamp_min(1e-6))
+    return torch.stack([torch.stack([d, -b], 1), torch.stack([-c, a], 1)], 1) / determinant[:, None, None]
