@@ -67,12 +67,12 @@ class AvatarPicture:
         straight = torch.where(alpha > 0, colour / alpha.clamp_min(1e-6), colour)
         channels = torch.cat([straight, alpha]) if self.has_alpha else straight
         levels = (channels.clamp(0, 1) * self.maximum + 0.5).permute(1, 2, 0).cpu().numpy()
-        pixels = levels.astype(np.uint8 if self.maximum == 255 else np.uint16)
+        pixels: NDArray[Any] = levels.astype(np.uint8 if self.maximum == 255 else np.uint16)
         code = cv2.COLOR_RGBA2BGRA if self.has_alpha else cv2.COLOR_RGB2BGR
         return encode_png(cv2.cvtColor(pixels, code))
 
 
-def encode_png(pixels: NDArray[np.integer[Any]]) -> bytes:
+def encode_png(pixels: NDArray[Any]) -> bytes:
     """Return BGR(A) pixels as a PNG; light compression, as a job writes many."""
     succeeded, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 3])
     if not succeeded:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class SourceState:
 class FlowTransfer:
     """Backend with a gain of 1 by construction: it applies exactly the motion it reports."""
 
-    info = BackendInfo(
+    info: ClassVar[BackendInfo] = BackendInfo(
         name="flow_transfer",
         title="Flow transfer (built in)",
         frame_size=None,
