@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a video is to the rest of the pipeline: a few facts and a stream of timed frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """Facts about the trimmed clip.
+
+    width, height: px of the frames as they are yielded: upright and with square pixels. average_rate: frames a second;
+    exact for a constant rate, else frames over time. rotation: degrees by which the coded picture was turned
+    counter-clockwise to be upright. bit_depth: bits of a stored sample. frame_count: how many frames the container
+    announces within the trim range, or None if it does not say. start: time of the first frame on the video's own
+    timeline, whose zero is the first frame of the untrimmed video.
+    """
+
+    width: int
+    height: int
+    average_rate: Fraction
+    variable_rate: bool
+    rotation: int
+    bit_depth: int
+    frame_count: int | None
+    start: Fraction
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """One frame of the trimmed clip.
+
+    index: counts from 0. seconds: from the clip's first frame. image: [H, W, 3] float32 RGB in [0, 1], encoded as the
+    video is (no change of transfer function).
+    """
+
+    index: int
+    seconds: Fraction
+    image: NDArray[np.float32]
+
+
+class Clip(Protocol):
+    """A video that can be read any number of times. `warnings` is complete after it was read once to its end."""
+
+    info: VideoInfo
+    warnings: list[str]
+
+    def __iter__(self) -> Iterator[VideoFrame]: ...
+
+
+Trim = tuple[Fraction, Fraction]
+
+# A person types times with three decimals, as they are shown: 0.501 s must mean the frame at 0.5005 s.
+TYPED_PRECISION = Fraction(1, 2000)
+
+
+def within(seconds: Fraction, trim: Trim | None) -> bool:
+    """Return whether a time lies in the half-open range [start, end), up to the precision a person types."""
+    return trim is None or trim[0] - TYPED_PRECISION <= seconds < trim[1] - TYPED_PRECISION

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Video files, decoded by FFmpeg through PyAV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from backend_bridge.errors import InputError, MachineError
+
+from .clip import Trim, VideoFrame, VideoInfo, within
+from .colour import RgbConverter, bit_depth
+from .presentation import Presentation
+from .timing import average_rate, constant_rate
+
+# Only real containers, and only this file: a playlist or a text file that calls itself .mp4 must not make FFmpeg open
+# other files or addresses.
+_OPEN_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,flv,"
+    "asf,ogg,mxf,mxf_d10,gxf,nut,dv,gif,apng,rm,yuv4mpegpipe",
+}
+_FALLBACK_RATE = Fraction(25)  # what FFmpeg itself assumes for a stream without any clock
+_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273 TransferCharacteristics
+_PROBE_WINDOW = 128  # packets; more than any reordering delay, so the earliest timestamp is among them
+
+
+@dataclass(frozen=True)
+class _Timeline:
+    """The frames within the trim range, as the container announces them without decoding.
+
+    time_base: seconds of a tick. origin: tick of the untrimmed video's first frame, or None for a container that keeps
+    no presentation times (AVI, raw streams): its rate is constant by definition and its frames are counted. count: the
+    announced frames, or None if they can't be known beforehand. seek: a tick from which decoding finds every frame of
+    the trim range, or None to decode from the start.
+    """
+
+    time_base: Fraction
+    origin: int | None
+    rate: Fraction
+    variable_rate: bool
+    count: int | None
+    seek: int | None
+
+
+class ContainerClip:
+    """A video file. Satisfies `models.video.clip.Clip`."""
+
+    def __init__(self, path: Path, trim: Trim | None) -> None:
+        self.warnings: list[str] = []
+        self._path = path
+        self._trim = trim
+        self._timeline = self._probe()
+        self.info = self._describe()
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        convert = RgbConverter()
+        size = (self.info.width, self.info.height)
+        index = damaged = 0
+        with self._open() as (container, stream):
+            for seconds, frame in self._timed(container, stream):
+                image = Presentation.of(frame, stream.sample_aspect_ratio)(convert(frame))
+                if image.shape[1::-1] != size:
+                    self._warn(
+                        f"{self._path.name} changes its size on the way; its frames are brought to the first one's."
+                    )
+                    image = np.clip(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), 0, 1)
+                damaged += frame.is_corrupt
+                yield VideoFrame(index, self._from_start(seconds), image)
+                index += 1
+        announced = self._timeline.count
+        if announced is not None and index < announced:
+            self._warn(
+                f"{announced - index} of {announced} frames of {self._path.name} can't be decoded and are missing."
+            )
+        if damaged:
+            self._warn(f"{damaged} of {index} frames of {self._path.name} are damaged.")
+
+    def _from_start(self, seconds: Fraction) -> Fraction:
+        """Return seconds of the video's timeline as seconds from the clip's first frame.
+
+        A constant rate is exact where the container's clock may be coarser than it.
+        """
+        seconds -= self.info.start
+        rate = self._timeline.rate
+        return seconds if self._timeline.variable_rate else round(seconds * rate) / rate
+
+    @contextmanager
+    def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+        # "file:" because a name such as "take 1:2.mp4" would be taken for a protocol.
+        try:
+            container = av.open(f"file:{self._path}", options=_OPEN_OPTIONS)
+        except av.error.FFmpegError as error:
+            raise InputError(
+                f"{self._path.name} can't be read as a video ({error.strerror}); it may be incomplete or not a video."
+            ) from error
+        with container:
+            covers = av.stream.Disposition.attached_pic
+            streams = [stream for stream in container.streams.video if not stream.disposition & covers]
+            if not streams:
+                raise InputError(f"{self._path.name} holds no video, only other streams; choose a file with a picture.")
+            best = container.streams.best("video")
+            stream = best if best in streams else streams[0]
+            if stream.codec_context is None:
+                raise MachineError(f"The video format of {self._path.name} isn't supported here; convert it to H.264.")
+            stream.thread_type = "AUTO"
+            yield container, stream
+
+    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
+        """Yield the stream's packets in decoding order, as far as the file can be read."""
+        try:
+            for packet in container.demux(stream):
+                if packet.size:  # the demuxer ends with an empty one
+                    yield packet
+        except av.error.FFmpegError as error:
+            self._warn(f"{self._path.name} can't be read to its end ({error.strerror}).")
+
+    def _probe(self) -> _Timeline:
+        with self._open() as (container, stream):
+            time_base = stream.time_base or 1 / _FALLBACK_RATE
+            nominal = (stream.guessed_rate, stream.average_rate, stream.base_rate)
+            head = [packet for packet, _ in zip(self._packets(container, stream), range(_PROBE_WINDOW), strict=False)]
+        shown = [packet.pts for packet in head if not packet.is_discard]
+        if not shown:
+            raise InputError(f"{self._path.name} has a video stream without a single frame.")
+        if None in shown:
+            rate = next((rate for rate in nominal if rate), None)
+            if rate is None:
+                rate = _FALLBACK_RATE
+                self._warn(f"{self._path.name} doesn't tell its frame rate; {rate} frames a second are assumed.")
+            return _Timeline(time_base, None, rate, False, None, None)
+
+        origin = min(pts for pts in shown if pts is not None)
+        seek = self._seek_point(origin, time_base)
+        ticks = self._ticks(origin, time_base, seek)
+        rate = constant_rate(ticks, time_base, nominal)
+        variable = rate is None
+        if rate is None:
+            rate = average_rate(ticks, time_base)
+        return _Timeline(time_base, origin, rate, variable, len(ticks), seek)
+
+    def _seek_point(self, origin: int, time_base: Fraction) -> int | None:
+        """Return a tick whose seek lands on a key frame shown before the trim range, or None if there is none."""
+        if self._trim is None or self._trim[0] == 0:
+            return None
+        start = origin + int(self._trim[0] / time_base)
+        with self._open() as (container, stream):
+            try:
+                container.seek(start, stream=stream)
+            except av.error.FFmpegError:
+                return None
+            landed = next(self._packets(container, stream), None)
+        usable = landed is not None and landed.is_keyframe and landed.pts is not None and landed.pts <= start
+        return start if usable else None
+
+    def _ticks(self, origin: int, time_base: Fraction, seek: int | None) -> list[int]:
+        """Return the announced presentation times within the trim range, ascending, and check the file's end."""
+        ticks, last, seen = [], origin, 0
+        with self._open() as (container, stream):
+            if seek is not None:
+                container.seek(seek, stream=stream)
+            for packet in self._packets(container, stream):
+                if packet.pts is None or packet.is_discard:
+                    continue
+                if self._trim and packet.dts is not None and (packet.dts - origin) * time_base >= self._trim[1]:
+                    break
+                seen += 1
+                last = max(last, packet.pts + (packet.duration or 0))
+                if within((packet.pts - origin) * time_base, self._trim):
+                    ticks.append(packet.pts)
+            else:
+                self._check_end(stream, container, (last - origin) * time_base)
+        if not ticks:
+            lasts = float((last - origin) * time_base)
+            raise InputError(f"{self._path.name} lasts {lasts:.3f} s and has no frame in the trim range.")
+        return sorted(set(ticks))
+
+    def _check_end(self, stream: VideoStream, container: InputContainer, end: Fraction) -> None:
+        announced = _announced_duration(stream, container)
+        if announced is not None and announced - end > Fraction(1, 4):
+            self._warn(
+                f"{self._path.name} is incomplete: the last {float(announced - end):.2f} s "
+                f"of its {float(announced):.2f} s are missing."
+            )
+
+    def _timed(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[Fraction, av.VideoFrame]]:
+        """Yield (seconds on the video's own timeline, frame) within the trim range, in ascending order."""
+        timeline, previous, repeated = self._timeline, None, 0
+        for count, frame in enumerate(self._decoded(container, stream)):
+            if timeline.origin is None:
+                seconds = count / timeline.rate
+            elif frame.pts is None:
+                continue
+            else:
+                seconds = (frame.pts - timeline.origin) * timeline.time_base
+            if self._trim and seconds >= self._trim[1] and not within(seconds, self._trim):
+                break
+            if not within(seconds, self._trim):
+                continue
+            if previous is not None and seconds <= previous:
+                repeated += 1
+                continue
+            previous = seconds
+            yield seconds, frame
+        if repeated:
+            self._warn(f"{repeated} frames of {self._path.name} repeat an earlier time and are left out.")
+
+    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+        if self._timeline.seek is not None:
+            container.seek(self._timeline.seek, stream=stream)
+        for packet in self._packets(container, stream):
+            try:
+                yield from packet.decode()
+            except av.error.InvalidDataError:
+                continue  # counted at the end, against the announced frames
+            except av.error.DecoderNotFoundError as error:
+                raise MachineError(
+                    f"The video format of {self._path.name} isn't supported here; convert it to H.264."
+                ) from error
+        yield from stream.decode(None)
+
+    def _describe(self) -> VideoInfo:
+        with self._open() as (container, stream):
+            first = next(self._timed(container, stream), None)
+            if first is None:
+                raise InputError(f"No frame of {self._path.name} can be decoded; the file may be damaged.")
+            seconds, frame = first
+            presentation = Presentation.of(frame, stream.sample_aspect_ratio)
+        if frame.interlaced_frame:
+            self._warn(f"{self._path.name} is interlaced; deinterlace it first, small motion suffers from the combing.")
+        if int(frame.color_trc) in _HDR_TRANSFERS:
+            self._warn(
+                f"{self._path.name} is HDR ({_HDR_TRANSFERS[int(frame.color_trc)]}) and is read without tone mapping."
+            )
+        if not presentation.exact:
+            self._warn(f"{self._path.name} is to be shown turned by an odd angle; the nearest right angle is taken.")
+        timeline = self._timeline
+        width, height = presentation.size(frame.width, frame.height)
+        return VideoInfo(
+            width=width,
+            height=height,
+            average_rate=timeline.rate,
+            variable_rate=timeline.variable_rate,
+            rotation=presentation.rotation,
+            bit_depth=bit_depth(frame.format),
+            frame_count=timeline.count,
+            start=seconds,
+        )
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+
+def _announced_duration(stream: VideoStream, container: InputContainer) -> Fraction | None:
+    """Return how long the picture should last by the header, or None where no header says so of the picture alone."""
+    if stream.duration is not None and stream.time_base is not None:
+        return stream.duration * stream.time_base
+    if container.duration is not None and len(container.streams) == 1:
+        return Fraction(container.duration, av.time_base)
+    return None

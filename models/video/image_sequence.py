@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Numbered images and single stills, read by OpenCV."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from backend_bridge.errors import InputError
+
+from .clip import Trim, VideoFrame, VideoInfo, within
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
+_NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>\d+)$")
+_DEFAULT_RATE = Fraction(24)  # Blender's own
+
+
+class ImageSequence:
+    """Images as a clip. Satisfies `models.video.clip.Clip`.
+
+    A folder is read as the one numbered sequence it holds; a file as the sequence that begins with it, or as a single
+    still if no image with the next number lies beside it. Numbers keep their time: a missing image leaves a gap.
+    """
+
+    def __init__(self, path: Path, trim: Trim | None, rate: Fraction | None) -> None:
+        self.warnings: list[str] = []
+        numbered = _find(path)
+        self._name = path.name
+        if rate is None:
+            rate = _DEFAULT_RATE
+            if len(numbered) > 1:
+                self.warnings.append(
+                    f"The image sequence {self._name} has no frame rate of its own; {rate} frames a second are assumed."
+                )
+        first = min(numbered)
+        timed = {Fraction(number - first) / rate: file for number, file in sorted(numbered.items())}
+        self._files = {seconds: file for seconds, file in timed.items() if within(seconds, trim)}
+        if not self._files:
+            raise InputError(f"{self._name} lasts {float(len(timed) / rate):.3f} s and has no image in the trim range.")
+        start, end = min(self._files), max(self._files)
+        missing = round((end - start) * rate) + 1 - len(self._files)
+        if missing:
+            self.warnings.append(
+                f"{missing} images are missing in the image sequence {self._name}; their time is kept."
+            )
+        image = _read(self._files[start])
+        self.info = VideoInfo(
+            width=image.shape[1],
+            height=image.shape[0],
+            average_rate=(len(self._files) - 1) / (end - start) if missing else rate,
+            variable_rate=missing > 0,
+            rotation=0,
+            bit_depth=8 * image.dtype.itemsize,
+            frame_count=len(self._files),
+            start=start,
+        )
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        size = (self.info.width, self.info.height)
+        for index, (seconds, file) in enumerate(self._files.items()):
+            image = _read(file)
+            if image.shape[1::-1] != size:
+                raise InputError(
+                    f"{file.name} is {image.shape[1]} x {image.shape[0]} px, but the sequence began with "
+                    f"{size[0]} x {size[1]}; give every image the same size."
+                )
+            yield VideoFrame(index, seconds - self.info.start, _to_float_rgb(image))
+
+
+def is_image(path: Path) -> bool:
+    """Return whether a path is a folder or named like an image."""
+    return path.is_dir() or path.suffix.lower() in SUFFIXES
+
+
+def _find(path: Path) -> dict[int, Path]:
+    """Return the images by number."""
+    if path.is_dir():
+        sequences: dict[tuple[str, str], dict[int, Path]] = {}
+        for file in path.iterdir():
+            if file.suffix.lower() in SUFFIXES and (match := _NUMBERED.match(file.stem)):
+                sequences.setdefault((match["stem"], file.suffix), {})[int(match["number"])] = file
+        if not sequences:
+            raise InputError(f"The folder {path.name} holds no numbered images; choose a video or an image sequence.")
+        if len(sequences) > 1:
+            raise InputError(
+                f"The folder {path.name} holds {len(sequences)} image sequences; choose the first file of one."
+            )
+        return sequences.popitem()[1]
+    match = _NUMBERED.match(path.stem)
+    if match is None:
+        return {0: path}
+    first = int(match["number"])
+    siblings = {
+        int(other["number"]): file
+        for file in path.parent.iterdir()
+        if file.suffix == path.suffix
+        and (other := _NUMBERED.match(file.stem))
+        and other["stem"] == match["stem"]
+        and int(other["number"]) >= first
+    }
+    return siblings if first + 1 in siblings else {first: path}
+
+
+def _read(file: Path) -> NDArray[np.generic]:
+    """Return [H, W, 3] BGR codes, turned upright by the camera's EXIF tag."""
+    # Decoded from memory: OpenCV can't open every path on Windows.
+    try:
+        data = np.frombuffer(file.read_bytes(), np.uint8)
+    except OSError as error:
+        raise InputError(f"{file.name} can't be read ({error.strerror}).") from error
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
+    if image is None:
+        raise InputError(f"{file.name} can't be read as an image; it may be incomplete or of another kind.")
+    return image
+
+
+def _to_float_rgb(image: NDArray[np.generic]) -> NDArray[np.float32]:
+    rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    if np.issubdtype(rgb.dtype, np.integer):
+        return rgb.astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)
+    return rgb.astype(np.float32).clip(0, 1)

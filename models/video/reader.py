@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The driving video, whatever it is stored as."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from backend_bridge.errors import InputError
+
+from .clip import Clip, VideoFrame, VideoInfo
+from .container import ContainerClip
+from .image_sequence import ImageSequence, is_image
+
+
+class VideoReader:
+    """Reads a video file, an image sequence (its folder or first file) or a single still, frame by frame.
+
+    Can be iterated any number of times; memory does not grow with the length of the video.
+
+    path: an existing file or folder. trim: (start, end) in seconds of the video's own timeline, whose zero is its first
+    frame; frames at start <= t < end are read. sequence_rate: frames a second of an image sequence, for example
+    "24000/1001"; ignored for a video file, which has its own.
+
+    Raises `InputError` if nothing usable is there, `MachineError` if this installation lacks the decoder. What is
+    usable but not as it should be is told in `warnings`, complete after one iteration to the end.
+
+        reader = VideoReader("take 3.mov", trim=(1.5, 2.0))
+        for frame in reader:
+            print(frame.seconds, frame.image.shape)
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        trim: tuple[float, float] | None = None,
+        sequence_rate: str | Fraction | None = None,
+    ) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise InputError(f"There is no file {self.path}.")
+        exact_trim = None if trim is None else (Fraction(trim[0]), Fraction(trim[1]))
+        self._clip: Clip = (
+            ImageSequence(self.path, exact_trim, _rate(sequence_rate))
+            if is_image(self.path)
+            else ContainerClip(self.path, exact_trim)
+        )
+
+    @property
+    def info(self) -> VideoInfo:
+        """Facts about the trimmed clip."""
+        return self._clip.info
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should know about this video, one sentence each."""
+        return self._clip.warnings
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        return iter(self._clip)
+
+
+def _rate(text: str | Fraction | None) -> Fraction | None:
+    if text is None:
+        return None
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise InputError(
+            f"The frame rate of an image sequence must be a number such as 25 or 24000/1001, not {text!r}."
+        )
+    return rate

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Frame rates from presentation timestamps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+
+def constant_rate(ticks: Sequence[int], time_base: Fraction, candidates: Iterable[Fraction | None]) -> Fraction | None:
+    """Return the first candidate rate that explains every timestamp, or None if the rate varies.
+
+    ticks: presentation timestamps in ascending order, in units of `time_base` seconds. A timestamp is explained if it
+    is less than about one tick from its place, because containers round to their clock: 29.97 frames a second in
+    Matroska's milliseconds stand at 0, 33, 67, 100 ... ms.
+    """
+    if len(ticks) < 2:
+        return next((rate for rate in candidates if rate), None)
+    seconds = (np.asarray(ticks, np.float64) - ticks[0]) * float(time_base)
+    index = np.arange(len(ticks))
+    for rate in (*candidates, average_rate(ticks, time_base)):
+        if rate and np.abs(seconds - index / float(rate)).max() <= 1.001 * float(time_base):
+            return rate
+    return None
+
+
+def average_rate(ticks: Sequence[int], time_base: Fraction) -> Fraction:
+    """Return frames over time, for two timestamps or more (see `constant_rate`)."""
+    return (len(ticks) - 1) / ((ticks[-1] - ticks[0]) * time_base)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pictures and videos out."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from numpy.typing import NDArray
+
+
+def encode_png(image: NDArray[np.floating], bit_depth: int = 8) -> bytes:
+    """Return a PNG file's bytes.
+
+    image: [H, W, 3 or 4] RGB(A) in [0, 1], alpha straight as PNG has it; values outside are clipped. bit_depth: 8 or
+    16.
+    """
+    if bit_depth not in (8, 16):
+        raise ValueError(f"PNG has 8 or 16 bits a sample, not {bit_depth}")
+    white = 2**bit_depth - 1
+    codes = np.rint(np.clip(image, 0, 1) * white).astype(np.uint8 if bit_depth == 8 else np.uint16)
+    swap = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
+    return cv2.imencode(".png", cv2.cvtColor(codes, swap))[1].tobytes()
+
+
+class Mp4Writer:
+    """Writes an H.264 video that plays everywhere: 4:2:0, BT.709, limited range; a context manager.
+
+    rate: frames a second, exact. size: (width, height) px; an odd last column or row is left out, as 4:2:0 needs.
+    crf: the encoder's quality, lower is better.
+    """
+
+    def __init__(self, path: Path, rate: Fraction, size: tuple[int, int], crf: int = 16) -> None:
+        self._size = (size[0] // 2 * 2, size[1] // 2 * 2)
+        self._container = av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"})
+        self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
+        self._stream.width, self._stream.height = self._size
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.color_range = ColorRange.MPEG
+        self._stream.codec_context.colorspace = 1  # BT.709, as are the primaries and the transfer (ITU-T H.273)
+        self._stream.codec_context.color_primaries = 1
+        self._stream.codec_context.color_trc = 1
+        self._count = 0
+
+    def write(self, image: NDArray[np.floating]) -> None:
+        """Append [H, W, 3] RGB in [0, 1]."""
+        width, height = self._size
+        codes = np.rint(np.clip(image[:height, :width], 0, 1) * 255).astype(np.uint8)
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(codes), format="rgb24").reformat(
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
+        )
+        frame.pts = self._count
+        self._count += 1
+        self._container.mux(self._stream.encode(frame))
+
+    def __enter__(self) -> Mp4Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
