@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The solver on bases whose truth is known: smooth bumps on a round face, as muscles are."""
+
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from backend_bridge.errors import InputError
+from backend_bridge.rig_basis import Control, RigBasis
+from models.rig.solver import RigSolution, SolverSettings, solve
+
+FPS = 60.0
+
+
+def bump_face(controls: int, vertices: int = 2000, seed: int = 0, low: float = 0.0, high: float = 1.0) -> RigBasis:
+    """A round face of 120 px radius; each control pushes one soft bump of it by 6 px at value 1."""
+    random = np.random.default_rng(seed)
+    disc = random.uniform(-1, 1, (3 * vertices, 2))
+    disc = disc[(disc**2).sum(1) < 1][:vertices]
+    centre, width = random.uniform(-0.7, 0.7, (controls, 1, 2)), random.uniform(0.1, 0.3, (controls, 1))
+    direction = random.normal(size=(controls, 1, 2))
+    direction /= np.linalg.norm(direction, axis=2, keepdims=True)
+    bump = np.exp(-((disc - centre) ** 2).sum(2) / (2 * width**2))
+    return RigBasis(
+        image_size=(512, 512),
+        controls=tuple(Control(f"c{k}", "shape_key", "Head", f"k{k}", 0.0, low, high) for k in range(controls)),
+        positions=(120 * disc + 256).astype(np.float32),
+        depth=(5 - np.sqrt(1 - 0.8 * (disc**2).sum(1))).astype(np.float32),
+        visible=np.ones(len(disc), bool),
+        displacement=(6 * bump[..., None] * direction).astype(np.float32),
+        triangles=np.zeros((0, 3), np.int32),
+    )
+
+
+def pulse(frames: int, at: float, length: float) -> NDArray[np.float64]:
+    """A raised cosine of height 1 around `at` seconds."""
+    apart = np.arange(frames) / FPS - at
+    return np.where(np.abs(apart) < length / 2, 0.5 * (1 + np.cos(2 * np.pi * apart / length)), 0.0)
+
+
+def seen(basis: RigBasis, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    rest = np.array([control.rest for control in basis.controls])
+    return np.einsum("nk,kvc->nvc", values - rest, basis.displacement)
+
+
+def run(basis: RigBasis, motion: NDArray[np.float64], confidence: NDArray[np.float64] | None = None) -> RigSolution:
+    confidence = np.ones(motion.shape[:2]) if confidence is None else confidence
+    return solve(basis, motion, confidence, np.arange(len(motion)) / FPS)
+
+
+def cross_talk(found: NDArray[np.float32], truth: NDArray[np.float64]) -> float:
+    """Share of all solved movement that belongs to controls at rest."""
+    resting = np.abs(truth).max(0) == 0
+    return float(np.abs(found[:, resting]).sum() / np.abs(found).sum())
+
+
+@pytest.fixture
+def smile() -> tuple[RigBasis, NDArray[np.float64]]:
+    """52 controls, three of them in a one-second clip; the last for a single tenth of a second."""
+    values = np.zeros((60, 52))
+    values[:, 3], values[:, 7] = 0.2 * pulse(60, 0.4, 0.4), 0.12 * pulse(60, 0.45, 0.4)
+    values[:, 20] = 0.1 * pulse(60, 0.7, 0.1)
+    return bump_face(52), values
+
+
+def test_exact_motion_gives_exact_values(smile: tuple[RigBasis, NDArray[np.float64]]) -> None:
+    basis, values = smile
+    found = run(basis, seen(basis, values)).curves
+    np.testing.assert_allclose(found.values, values, atol=1e-4)
+    assert found.residual.max() < 1e-6
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=15, deadline=None)
+def test_any_sparse_mixture_is_recovered(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    basis = bump_face(30, vertices=800, seed=seed)
+    values = random.uniform(0, 0.3, (12, 30)) * (random.random(30) < 0.2)
+    found = run(basis, seen(basis, values)).curves.values
+    np.testing.assert_allclose(found, values, atol=5e-3)
+
+
+def test_noise_costs_little_and_does_not_wake_other_controls(smile: tuple[RigBasis, NDArray[np.float64]]) -> None:
+    basis, values = smile
+    noise = 0.1 * np.random.default_rng(1).normal(size=seen(basis, values).shape)  # against 1.2 px at the apex
+    found = run(basis, seen(basis, values) + noise).curves.values
+    for active in (3, 7, 20):
+        assert np.corrcoef(found[:, active], values[:, active])[0, 1] > 0.98
+        assert found[:, active].max() == pytest.approx(values[:, active].max(), rel=0.1)
+    assert cross_talk(found, values) < 0.02
+
+
+def test_an_apex_of_a_single_frame_stays(smile: tuple[RigBasis, NDArray[np.float64]]) -> None:
+    basis, values = smile
+    values = np.zeros_like(values)
+    values[30, 5] = 0.3
+    noise = 0.05 * np.random.default_rng(2).normal(size=seen(basis, values).shape)
+    found = run(basis, seen(basis, values) + noise).curves.values
+    assert found[30, 5] == pytest.approx(0.3, rel=0.05)
+    assert np.abs(np.delete(found[:, 5], 30)).max() < 0.03
+
+
+def test_a_hand_before_the_face_is_overruled(smile: tuple[RigBasis, NDArray[np.float64]]) -> None:
+    basis, values = smile
+    motion = seen(basis, values)
+    hand = (np.abs(basis.positions - [200, 330]) < 40).all(1)
+    assert hand.mean() > 0.08
+    motion[20:40, hand] += [3.0, -1.5]
+    found = run(basis, motion).curves.values
+    visible_controls = [k for k in range(52) if np.abs(basis.displacement[k, hand]).max() < 0.5]
+    np.testing.assert_allclose(found[:, visible_controls], values[:, visible_controls], atol=0.01)
+
+
+def test_missing_regions_are_not_read(smile: tuple[RigBasis, NDArray[np.float64]]) -> None:
+    basis, values = smile
+    motion, confidence = seen(basis, values), np.ones((60, len(basis.positions)))
+    hidden = basis.positions[:, 0] < 200
+    motion[:, hidden], confidence[:, hidden] = np.nan, 0.0
+    found = run(basis, motion, confidence)
+    in_sight = [k for k in range(52) if np.abs(basis.displacement[k, ~hidden]).max() > 2]
+    np.testing.assert_allclose(found.curves.values[:, in_sight], values[:, in_sight], atol=1e-3)
+    assert np.isfinite(found.curves.values).all()
+
+
+def test_confidence_between_zero_and_one_does_not_bend_exact_motion(
+    smile: tuple[RigBasis, NDArray[np.float64]],
+) -> None:
+    basis, values = smile
+    confidence = np.random.default_rng(4).uniform(0.1, 1, (60, len(basis.positions)))
+    np.testing.assert_allclose(run(basis, seen(basis, values), confidence).curves.values, values, atol=1e-3)
+
+
+def test_one_sided_expressions_stay_on_their_side() -> None:
+    half = bump_face(20, vertices=1000, seed=5)
+    x = half.positions - 256
+    left = dataclasses.replace(
+        half,
+        positions=256 + np.concatenate([x, x * [-1, 1]]).astype(np.float32),
+        depth=np.tile(half.depth, 2),
+        visible=np.tile(half.visible, 2),
+        displacement=np.concatenate([half.displacement, 0 * half.displacement], 1),
+    )
+    right = left.displacement[:, np.roll(np.arange(2000), 1000)] * np.array([-1, 1], np.float32)
+    basis = dataclasses.replace(
+        left, controls=left.controls * 2, displacement=np.concatenate([left.displacement, right])
+    )
+    values = np.zeros((30, 40))
+    values[:, 2], values[:, 22] = 0.3 * pulse(30, 0.25, 0.3), 0.1 * pulse(30, 0.25, 0.3)
+    noise = 0.05 * np.random.default_rng(5).normal(size=(30, len(left.positions), 2))
+    found = run(basis, seen(basis, values) + noise).curves.values
+    assert found[:, 2].max() / found[:, 22].max() == pytest.approx(3.0, rel=0.15)
+
+
+def test_head_motion_is_told_from_the_face(smile: tuple[RigBasis, NDArray[np.float64]]) -> None:
+    basis, values = smile
+    centred = basis.positions - basis.positions.mean(0)
+    depth = (basis.depth - basis.depth.mean())[:, None] * [1.0, 0.0]
+    sway = np.sin(np.arange(60) / 9)[:, None, None]
+    head = sway * (np.array([0.8, -0.3]) + 0.004 * centred + 0.005 * centred[:, ::-1] * [-1, 1] + 1.5 * depth)
+    found = run(basis, seen(basis, values) + head)
+    np.testing.assert_allclose(found.curves.values, values, atol=2e-3)
+    assert np.abs(found.head_motion).max() > 0.5
+
+
+def test_ranges_with_negative_values_and_a_rest_off_zero() -> None:
+    basis = bump_face(12, low=-1.0, high=1.0)
+    basis = dataclasses.replace(basis, controls=tuple(dataclasses.replace(c, rest=0.25) for c in basis.controls))
+    values = np.full((30, 12), 0.25)
+    values[:, 4] -= 0.6 * pulse(30, 0.25, 0.4)
+    values[:, 9] += 0.2 * pulse(30, 0.25, 0.4)
+    np.testing.assert_allclose(run(basis, seen(basis, values)).curves.values, values, atol=1e-3)
+
+
+def test_values_never_leave_their_range() -> None:
+    basis = bump_face(12, low=0.0, high=0.4)
+    found = run(basis, -seen(basis, np.full((20, 12), 0.9)) * np.linspace(-1, 1, 20)[:, None, None]).curves.values
+    assert found.min() >= 0.0
+    assert found.max() <= np.float32(0.4)
+
+
+def test_controls_that_look_the_same_share_the_motion() -> None:
+    basis = bump_face(10)
+    twin = dataclasses.replace(
+        basis,
+        controls=(*basis.controls, dataclasses.replace(basis.controls[4], name="twin")),
+        displacement=np.concatenate([basis.displacement, basis.displacement[4:5]]),
+    )
+    values = np.zeros((30, 10))
+    values[:, 4] = 0.3 * pulse(30, 0.25, 0.4)
+    found = run(twin, seen(basis, values)).curves.values
+    np.testing.assert_allclose(found[:, 4], found[:, 10], atol=1e-4)
+    np.testing.assert_allclose(found[:, 4] + found[:, 10], values[:, 4], atol=1e-3)
+
+
+def test_a_control_out_of_sight_rests_and_is_reported(smile: tuple[RigBasis, NDArray[np.float64]]) -> None:
+    basis, values = smile
+    displacement = basis.displacement.copy()
+    displacement[11] = 0.0  # a tongue behind closed lips
+    displacement[12] *= 1e-3
+    noise = 0.1 * np.random.default_rng(6).normal(size=seen(basis, values).shape)
+    found = run(dataclasses.replace(basis, displacement=displacement), seen(basis, values) + noise).curves
+    assert found.visibility[11] == 0.0
+    assert found.visibility[12] == 0.0
+    assert not found.values[:, 11:13].any()
+    assert found.visibility.max() == 1.0
+    assert found.visibility[3] > 0.05
+
+
+def test_a_single_control() -> None:
+    basis = bump_face(1)
+    values = 0.3 * pulse(30, 0.25, 0.4)[:, None]
+    np.testing.assert_allclose(run(basis, seen(basis, values)).curves.values, values, atol=1e-4)
+
+
+def test_a_still_face_gives_the_rest_pose() -> None:
+    basis = bump_face(8)
+    found = run(basis, np.zeros((5, len(basis.positions), 2))).curves
+    assert not found.values.any()
+    assert not found.residual.any()
+
+
+def test_a_single_frame_is_enough() -> None:
+    basis = bump_face(8)
+    values = np.zeros((1, 8))
+    values[0, 2] = 0.2
+    np.testing.assert_allclose(run(basis, seen(basis, values)).curves.values, values, atol=1e-4)
+
+
+def test_a_face_turned_away_is_a_sentence() -> None:
+    basis = bump_face(4)
+    hidden = dataclasses.replace(basis, visible=np.zeros_like(basis.visible))
+    with pytest.raises(InputError, match="No part of the avatar's face is visible"):
+        run(hidden, np.zeros((3, len(basis.positions), 2)))
+
+
+def test_a_frame_without_any_sight_rests() -> None:
+    basis = bump_face(8)
+    values = np.full((10, 8), 0.1)
+    confidence = np.ones((10, len(basis.positions)))
+    confidence[4] = 0.0
+    found = run(basis, seen(basis, values), confidence).curves.values
+    assert not found[4].any()
+    np.testing.assert_allclose(np.delete(found, 4, 0), 0.1, atol=2e-3)
+
+
+def test_the_residual_names_the_region_that_no_control_explains(smile: tuple[RigBasis, NDArray[np.float64]]) -> None:
+    basis, values = smile
+    motion = seen(basis, values)
+    corner = np.exp(-((basis.positions - [256, 340]) ** 2).sum(1) / 400)
+    motion[30] += 2.0 * corner[:, None] * [np.cos(0.3), np.sin(0.3)] * np.sin(basis.positions[:, :1] / 3)
+    found = run(basis, motion)
+    assert found.residual_in(corner)[30] > 0.8
+    assert found.residual_in((basis.positions[:, 1] < 200).astype(float))[30] < 0.1
+
+
+@pytest.mark.slow
+def test_many_controls() -> None:
+    basis = bump_face(200, vertices=4000)
+    values = np.zeros((60, 200))
+    values[:, [10, 60, 150]] = 0.2 * pulse(60, 0.5, 0.4)[:, None]
+    noise = 0.02 * np.random.default_rng(7).normal(size=seen(basis, values).shape)
+    found = run(basis, seen(basis, values) + noise).curves.values
+    for active in (10, 60, 150):
+        assert found[:, active].max() == pytest.approx(0.2, rel=0.15)
+    assert cross_talk(found, values) < 0.1
+
+
+@pytest.mark.slow
+def test_three_hundred_frames_of_52_controls_take_two_seconds_of_two_cores() -> None:
+    basis = bump_face(52, vertices=5000)
+    random = np.random.default_rng(8)
+    values = random.uniform(0, 0.2, (300, 52)) * (random.random(52) < 0.2)
+    motion = seen(basis, values) + 0.05 * random.normal(size=(300, len(basis.positions), 2))
+    start = time.process_time()
+    run(basis, motion)
+    assert time.process_time() - start < 4.0  # CPU seconds of both cores, so that a busy machine doesn't matter
+
+
+def test_more_vertices_than_needed_are_thinned_evenly(smile: tuple[RigBasis, NDArray[np.float64]]) -> None:
+    basis, values = smile
+    motion = seen(basis, values)
+    few = solve(basis, motion, np.ones(motion.shape[:2]), np.arange(60) / FPS, SolverSettings(max_points=300))
+    np.testing.assert_allclose(few.curves.values, values, atol=2e-3)
