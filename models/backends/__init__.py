@@ -3,9 +3,11 @@
 
 from .base import Animated, Backend, BackendInfo, CheckpointFile, DrivingBatch, FaceImage
 from .flow_transfer import FlowTransfer
+from .fomm import Fomm
 
 registry: dict[str, type[Backend]] = {
     FlowTransfer.info.name: FlowTransfer,
+    Fomm.info.name: Fomm,
 }
 
 __all__ = ["Animated", "Backend", "BackendInfo", "CheckpointFile", "DrivingBatch", "FaceImage", "registry"]

@@ -18,10 +18,16 @@ from models.magnification.motion import Motion
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """One published file a backend needs: where the authors publish it, its size and hash where they are known."""
+    """One published file a backend needs: where the authors publish it, its size and hash where they are known.
+
+    `parts` names the networks in it; several files may hold the same part, then any one of them will do. The backend
+    works without an `optional` file, but does less.
+    """
 
     name: str
     published_at: str
+    parts: tuple[str, ...] = ()
+    optional: bool = False
     size: int | None = None
     sha256: str | None = None
 

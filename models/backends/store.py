@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The user's checkpoint folder: `<folder>/<backend>/<part>.safetensors`, numbers only, each with its origin."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from backend_bridge.errors import InputError, MachineError
+from models.backends.base import BackendInfo
+
+StateDict = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a part came from: the file the user added, and a digest of the tensors taken out of it."""
+
+    file: str
+    file_sha256: str
+    tensors_sha256: str
+
+
+@dataclass(frozen=True)
+class CheckpointStore:
+    """Parts of published checkpoints as safetensors. Nothing is ever fetched: the user adds the files."""
+
+    folder: Path
+
+    def path(self, backend: str, part: str) -> Path:
+        """Return where a part lies or would lie."""
+        return self.folder / backend / f"{part}.safetensors"
+
+    def has(self, backend: str, part: str) -> bool:
+        """Whether the part has been added."""
+        return self.path(backend, part).is_file()
+
+    def read(self, backend: str, part: str) -> tuple[dict[str, Tensor], Origin]:
+        """Return a part's tensors and origin; `InputError` for a damaged file."""
+        path = self.path(backend, part)
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                origin = Origin(**json.loads(file.metadata()["origin"]))
+                return {name: file.get_tensor(name) for name in file.keys()}, origin  # noqa: SIM118 - no iterator
+        except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} is damaged; remove the backend {backend} and add its file again.") from error
+
+    def read_backend(self, info: BackendInfo) -> dict[str, dict[str, Tensor]]:
+        """Return {part: state dict}; `InputError` says which file is missing, and how to get and add it."""
+        if missing := self.missing(info):
+            raise InputError(how_to_get(info, missing[0]))
+        parts = sorted({part for file in info.checkpoints for part in file.parts if self.has(info.name, part)})
+        return {part: self.read(info.name, part)[0] for part in parts}
+
+    def missing(self, info: BackendInfo) -> list[str]:
+        """Return the parts that a backend needs and that have not been added."""
+        parts = sorted({part for file in info.checkpoints for part in file.parts if not file.optional})
+        return [part for part in parts if not self.has(info.name, part)]
+
+    def write(self, backend: str, part: str, tensors: StateDict, file: str, file_sha256: str) -> Path:
+        """Store a part whole or not at all; `MachineError` when the disk is full or the folder can't be written."""
+        path = self.path(backend, part)
+        unfinished = path.with_suffix(".part")
+        origin = Origin(file, file_sha256, digest(tensors))
+        plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            safetensors.torch.save_file(plain, unfinished, metadata={"origin": json.dumps(asdict(origin))})
+            os.replace(unfinished, path)  # noqa: PTH105 - atomic, also on Windows
+        except (OSError, safetensors.SafetensorError) as error:
+            unfinished.unlink(missing_ok=True)
+            raise MachineError(f"{path} could not be written ({error}); free some space and add it again.") from error
+        return path
+
+    def remove(self, backend: str) -> bool:
+        """Delete a backend's parts; False when there were none."""
+        folder = self.folder / backend
+        if not folder.is_dir():
+            return False
+        shutil.rmtree(folder)
+        return True
+
+
+def digest(tensors: StateDict) -> str:
+    """SHA-256 over the names, types, shapes and values of tensors, in the order of their names."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        values = tensors[name].detach().cpu().contiguous()
+        sha.update(f"{name} {values.dtype} {list(values.shape)}\n".encode())
+        sha.update(values.flatten().numpy().tobytes())
+    return sha.hexdigest()
+
+
+def how_to_get(info: BackendInfo, part: str) -> str:
+    """One sentence: which file holds a missing part, who publishes it under which licence, and how to add it."""
+    files = [file for file in info.checkpoints if part in file.parts]
+    names = " or ".join(file.name for file in files)
+    terms = info.weights_licence if info.commercial_use else f"{info.weights_licence}; not for commercial use"
+    return (
+        f"{info.title} needs {names} (its {part}), which its authors publish at {files[0].published_at} "
+        f"(licence: {terms}); fetch it and add it under Preferences > Add-ons > MagPlus > Backends, "
+        "or with `blender --command magplus backends add FILE`."
+    )
