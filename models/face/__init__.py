@@ -1,1 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the face is, how its head moves, and which part of it is what."""
+
+from .crop import SteadyCrop
+from .landmarker import FaceLandmarker, FaceLandmarks, select_face
+from .regions import face_mask, face_width, regions, rigid_mask
+from .rigid import face_depth, split_rigid
+from .similarity import Similarity
+from .timing import MotionEvent, Reference, choose_reference, find_event
+from .track import FaceTrack, follow_face
+
+__all__ = [
+    "FaceLandmarker",
+    "FaceLandmarks",
+    "FaceTrack",
+    "MotionEvent",
+    "Reference",
+    "Similarity",
+    "SteadyCrop",
+    "choose_reference",
+    "face_depth",
+    "face_mask",
+    "face_width",
+    "find_event",
+    "follow_face",
+    "regions",
+    "rigid_mask",
+    "select_face",
+    "split_rigid",
+]

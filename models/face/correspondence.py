@@ -10,17 +10,11 @@ from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
 from models.magnification.motion import Motion
-from models.warp import pixel_grid, sample
+from models.warp import pixel_grid, sample, sample_spline
 
 MESH_POINTS = 468  # the ten iris points behind them follow the gaze, not the shape of the face
-FACE_WIDTH_POINTS = (234, 454)  # the mesh's outermost points in front of the ears
-KNOTS = 48
-
-
-def face_width(landmarks: NDArray[np.floating]) -> float:
-    """Return the distance in px between the cheeks' outer edges, the unit of face-relative motion."""
-    first, second = landmarks[FACE_WIDTH_POINTS[0], :2], landmarks[FACE_WIDTH_POINTS[1], :2]
-    return float(np.linalg.norm(first - second))
+LATTICE = 48
+LATTICE_MARGIN = 8
 
 
 class Correspondence:
@@ -54,13 +48,13 @@ class Correspondence:
         """Evaluate the spline [1, 2, H, W]: positions on the driver for every pixel of the avatar."""
         unit = float(np.ptp(here[:, 0]))
         spline = RBFInterpolator(here / unit, there, kernel="thin_plate_spline", smoothing=smoothing, degree=1)
-        knots_x, knots_y = np.linspace(0, width - 1, KNOTS), np.linspace(0, height - 1, KNOTS)
-        knots = np.stack(np.meshgrid(knots_x, knots_y), -1).reshape(-1, 2)
-        values = spline(knots / unit).reshape(KNOTS, KNOTS, 2).transpose(2, 0, 1)
-        coarse = torch.from_numpy(values.astype(np.float32))[None]
-        grid = pixel_grid(height, width)
-        scale = torch.tensor([(KNOTS - 1) / (width - 1), (KNOTS - 1) / (height - 1)]).view(1, 2, 1, 1)
-        return sample(coarse, grid * scale, "bicubic")
+        # The spline is evaluated on a coarse lattice that reaches beyond the picture and is refined by a cubic one.
+        spacing = max(width, height) / LATTICE
+        columns, rows = (np.arange(-LATTICE_MARGIN, extent / spacing + LATTICE_MARGIN) for extent in (width, height))
+        lattice = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2) * spacing
+        values = spline(lattice / unit).reshape(len(rows), len(columns), 2).transpose(2, 0, 1)
+        at = pixel_grid(height, width) / spacing + LATTICE_MARGIN
+        return sample_spline(torch.from_numpy(values.astype(np.float32))[None], at)
 
     def carry(self, motion: Motion) -> Motion:
         """Return the driver's motion [N, 2, h, w] (px of the driver's crop) as motion of the avatar's crop."""

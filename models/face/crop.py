@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One steady square crop of a face for a whole clip."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .mesh import LEFT_EYE_OUTER, RIGHT_EYE_OUTER, RIGID_LANDMARKS
+from .similarity import Similarity
+
+_ROBUST_ROUNDS = 8
+_MARGIN = 0.35
+
+
+@dataclass(frozen=True)
+class SteadyCrop:
+    """A square around the face that stays on the head: no jitter from frame to frame.
+
+    Every frame is first brought to the reference frame's head position by a similarity (`to_reference`, frame px ->
+    reference px, known exactly); then one fixed square, level with the eyes, is cut out (`to_unit`, reference px -> the
+    unit square [0, 1] x [0, 1]). What the similarity leaves, dense motion sees.
+
+    Pixels of a crop of any size have their centres at integers, as everywhere.
+    """
+
+    to_reference: tuple[Similarity, ...]
+    to_unit: Similarity
+
+    @classmethod
+    def around(cls, points: NDArray[np.floating[Any]], reference: int = 0, margin: float = _MARGIN) -> SteadyCrop:
+        """Return the crop that holds a face through a clip.
+
+        points: [T, 478, 2 or 3] landmarks in px of the T frames (T = 1 for a still). margin: what is added on every
+        side, in sizes of the area that the landmarks cover over all stabilised frames.
+        """
+        points = np.asarray(points, np.float64)[..., :2]
+        rigid = points[:, RIGID_LANDMARKS]
+        to_reference = tuple(_robust_fit(frame, rigid[reference]) for frame in rigid)
+        steady = np.stack([similarity(frame) for similarity, frame in zip(to_reference, points, strict=True)])
+
+        along_eyes = points[reference, LEFT_EYE_OUTER] - points[reference, RIGHT_EYE_OUTER]
+        angle = math.atan2(along_eyes[1], along_eyes[0])
+        level = Similarity(math.cos(angle), -math.sin(angle))
+        covered = level(steady).reshape(-1, 2)
+        low, high = covered.min(0), covered.max(0)
+        side = float((high - low).max()) * (1 + 2 * margin)
+        left, top = (low + high) / 2 - side / 2
+        to_unit = Similarity(1 / side, 0, -float(left) / side, -float(top) / side) @ level
+        return cls(to_reference, to_unit)
+
+    @property
+    def native_size(self) -> float:
+        """The crop's side in px of the reference frame."""
+        return 1 / self.to_unit.scale
+
+    def frame_to_crop(self, size: int, frame: int = 0) -> Similarity:
+        """Return the map from px of a frame to px of its `size` x `size` crop; its inverse leads back."""
+        # A crop pixel i covers [i, i + 1) of `size`, and its centre has coordinate i.
+        return Similarity(size, 0, -0.5, -0.5) @ self.to_unit @ self.to_reference[frame]
+
+    def crop(self, image: NDArray[np.float32], size: int, frame: int = 0) -> Tensor:
+        """Return [1, C, size, size] float32 of a frame [H, W, C]; beyond the picture's edge its last pixels go on.
+
+        Where the crop has fewer pixels than the picture, it is sampled finely and averaged, so nothing aliases.
+        """
+        to_frame = self.frame_to_crop(size, frame).inverse()
+        fine = max(1, math.ceil(to_frame.scale - 1e-6))
+        # Centres of fine x fine samples within every crop pixel.
+        axis = (torch.arange(size * fine, dtype=torch.float64) + 0.5) / fine - 0.5
+        y, x = torch.meshgrid(axis, axis, indexing="ij")
+        height, width = image.shape[:2]
+        grid = torch.stack(
+            [
+                (2 * (to_frame.a * x - to_frame.b * y + to_frame.tx) + 1) / width - 1,
+                (2 * (to_frame.b * x + to_frame.a * y + to_frame.ty) + 1) / height - 1,
+            ],
+            dim=-1,
+        )
+        source = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+        sampled = F.grid_sample(source, grid[None].float(), mode="bicubic", padding_mode="border", align_corners=False)
+        return F.avg_pool2d(sampled, fine).clamp(0, 1)
+
+    def landmarks(self, points: NDArray[np.floating[Any]], size: int) -> NDArray[np.float32]:
+        """Return [T, 478, 2 or 3] landmarks of all frames in px of their `size` x `size` crops, depth scaled alike."""
+        mapped = [self.frame_to_crop(size, frame)(np.asarray(mesh, np.float64)) for frame, mesh in enumerate(points)]
+        return np.stack(mapped).astype(np.float32)
+
+
+def _robust_fit(source: NDArray[np.float64], target: NDArray[np.float64]) -> Similarity:
+    """Fit a similarity that lets some landmarks have their own motion (Geman-McClure weights, reweighted)."""
+    weights = np.ones(len(source))
+    for _ in range(_ROBUST_ROUNDS):
+        fit = Similarity.fit(source, target, weights)
+        squared = ((fit(source) - target) ** 2).sum(1)
+        scale = max(float(np.median(squared)), 1e-8)
+        weights = 1 / (1 + squared / scale) ** 2
+    return fit

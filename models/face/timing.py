@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When things happen in a face: the neutral frame, and an expression's onset, apex and offset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .crop import SteadyCrop
+from .mesh import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
+from .track import FaceTrack
+
+_NEAR_START = Fraction(1, 3)  # the reference is looked for in this first share of the clip ...
+_AT_LEAST = 5  # ... but in no fewer frames than this
+_AS_QUIET = 1.25  # frames within this factor of the least motion count as equally quiet
+_CROSSING = 0.2  # onset and offset: where the motion is this share of the way from rest to apex
+_CLEAR = 4.0  # an apex stands out by this many standard deviations of the rest, or there is no event
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The neutral frame that motion is measured against. chosen: "given" or "automatic"."""
+
+    index: int
+    seconds: Fraction
+    chosen: str
+
+
+@dataclass(frozen=True)
+class MotionEvent:
+    """Onset, apex and offset in seconds of the curve's times; an end that lies outside the clip is None."""
+
+    onset: float | None
+    apex: float
+    offset: float | None
+
+
+def choose_reference(track: FaceTrack, seconds: float | None = None) -> Reference:
+    """Return the frame nearest to `seconds` (of the clip) that shows the face or, for None, the automatic choice.
+
+    The automatic choice is the quietest frame near the start. Near the start, because a clip of a micro-expression is
+    cut to begin before it; the middle may be its apex, which is quiet too when it is held. Quiet means that the
+    expression changes least from the frame before to the frame after (mean landmark speed after the head's own motion
+    is taken out, over the eyes' distance); of equally quiet frames the earliest is taken. Frames without the face, or
+    next to one without it, are no candidates unless there are no others.
+    """
+    shown = np.flatnonzero(track.present)
+    if seconds is not None:
+        times = np.array([float(time) for time in track.seconds])
+        index = int(shown[np.abs(times[shown] - seconds).argmin()])
+        return Reference(index, track.seconds[index], "given")
+
+    near_start = shown[: max(_AT_LEAST, int(len(shown) * _NEAR_START))]
+    speed = _expression_speed(track)[near_start]
+    if np.isfinite(speed).any():
+        quiet = speed <= _AS_QUIET * np.nanmin(speed)
+        index = int(near_start[np.flatnonzero(quiet)[0]])
+    else:
+        index = int(near_start[0])
+    return Reference(index, track.seconds[index], "automatic")
+
+
+def find_event(seconds: Sequence[Fraction], magnitude: NDArray[np.floating[Any]]) -> MotionEvent | None:
+    """Return the clip's main expression from a curve of local motion, or None if nothing stands out.
+
+    magnitude: [T], in any unit, 0 at the reference. The apex is the curve's highest frame itself: nothing is smoothed,
+    because smoothing shaves and shifts an apex that lasts a few frames. The onset is where the curve last rises through
+    a fifth of the way from rest to apex, the offset where it first falls through it again, both interpolated between
+    frames. Rest is the median of the curve's lower half.
+    """
+    times = np.array([float(time) for time in seconds])
+    curve = np.asarray(magnitude, np.float64)
+    apex = int(curve.argmax())
+    lower_half = np.sort(curve)[: max(1, len(curve) // 2)]
+    rest = float(np.median(lower_half))
+    spread = 1.4826 * float(np.median(np.abs(lower_half - rest)))
+    if curve[apex] - rest <= _CLEAR * spread or curve[apex] <= rest:
+        return None
+    level = rest + _CROSSING * (curve[apex] - rest)
+
+    def crossing(inside: int, outside: int) -> float:
+        share = (curve[inside] - level) / (curve[inside] - curve[outside])
+        return float(times[inside] + share * (times[outside] - times[inside]))
+
+    before = np.flatnonzero(curve[:apex] <= level)
+    after = apex + 1 + np.flatnonzero(curve[apex + 1 :] <= level)
+    return MotionEvent(
+        onset=crossing(before[-1] + 1, before[-1]) if len(before) else None,
+        apex=float(times[apex]),
+        offset=crossing(after[0] - 1, after[0]) if len(after) else None,
+    )
+
+
+def _expression_speed(track: FaceTrack) -> NDArray[np.float64]:
+    """Return [T] speeds in eye distances a second; NaN where the face or a neighbour is missing."""
+    count = len(track)
+    speed = np.full(count, np.nan)
+    if count < 2:
+        return speed
+    first = int(np.flatnonzero(track.present)[0])
+    eyes = track.points[first, LEFT_EYE_OUTER, :2] - track.points[first, RIGHT_EYE_OUTER, :2]
+    steady = SteadyCrop.around(track.points, first).landmarks(track.points, 256)[..., :2]
+    eye_distance = float(np.linalg.norm(eyes)) * 256 / SteadyCrop.around(track.points, first).native_size
+    times = np.array([float(time) for time in track.seconds])
+    for index in range(count):
+        before, after = max(0, index - 1), min(count - 1, index + 1)
+        if track.present[before : after + 1].all():
+            moved = np.linalg.norm(steady[after] - steady[before], axis=-1).mean()
+            speed[index] = moved / eye_distance / (times[after] - times[before])
+    return speed

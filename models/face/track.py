@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One face through a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend_bridge.errors import InputError
+from models.video import VideoFrame
+
+from .landmarker import FaceLandmarker, FaceLandmarks, select_face
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """Landmarks of one face for every frame of a clip.
+
+    seconds: frame times. points: [T, 478, 3] float32 px. blendshapes: [T, 52] scores, named by `blendshape_names`.
+    present: [T] bool; where it is False, the face was not found and the frame holds the values before it (at the start
+    of the clip: those of the first frame that shows the face). Frames are never left out, so nothing shifts.
+    """
+
+    seconds: tuple[Fraction, ...]
+    points: NDArray[np.float32]
+    blendshapes: NDArray[np.float32]
+    blendshape_names: tuple[str, ...]
+    present: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    @property
+    def missing_seconds(self) -> list[Fraction]:
+        """Times of the frames without the face."""
+        return [seconds for seconds, present in zip(self.seconds, self.present, strict=True) if not present]
+
+
+def follow_face(frames: Iterable[VideoFrame], landmarker: FaceLandmarker, index: int | None = None) -> FaceTrack:
+    """Return the track of one face: the largest, or the one at `index` from the left, of the first frame with a face.
+
+    In later frames it is the face nearest to where it was. Only if no frame shows a face at first sight, the clip is
+    gone through again for small ones, so `frames` must be iterable twice. Raises `InputError` if there is none at all.
+    """
+    for thorough in (False, True):
+        seconds, found = _search(frames, landmarker, index, thorough)
+        first = next((face for face in found if face), None)
+        if first is not None:
+            return _held(seconds, found, first)
+    raise InputError("No face was found in the driving video; choose a clip in which a face is seen from the front.")
+
+
+def _search(
+    frames: Iterable[VideoFrame], landmarker: FaceLandmarker, index: int | None, thorough: bool
+) -> tuple[list[Fraction], list[FaceLandmarks | None]]:
+    seconds: list[Fraction] = []
+    found: list[FaceLandmarks | None] = []
+    last: FaceLandmarks | None = None
+    absent = 0
+    for frame in frames:
+        faces = landmarker.detect(frame.image, near=last, thorough=thorough and last is None)
+        face = _same_face(last, absent, faces) if last else _first_face(faces, index)
+        absent = 0 if face else absent + 1
+        last = face or last
+        seconds.append(frame.seconds)
+        found.append(face)
+    return seconds, found
+
+
+def _held(seconds: list[Fraction], found: list[FaceLandmarks | None], first: FaceLandmarks) -> FaceTrack:
+    held, previous = [], first
+    for face in found:
+        previous = face or previous
+        held.append(previous)
+    return FaceTrack(
+        seconds=tuple(seconds),
+        points=np.stack([face.points for face in held]),
+        blendshapes=np.array([list(face.blendshapes.values()) for face in held], np.float32),
+        blendshape_names=tuple(first.blendshapes),
+        present=np.array([face is not None for face in found]),
+    )
+
+
+def _first_face(faces: list[FaceLandmarks], index: int | None) -> FaceLandmarks | None:
+    return select_face(faces, index) if faces else None
+
+
+def _same_face(last: FaceLandmarks, absent: int, faces: list[FaceLandmarks]) -> FaceLandmarks | None:
+    """Return the face that can be the last one `absent` + 1 frames later: near, and of about its size."""
+    reach = (1 + absent) * last.size
+    candidates = [
+        face for face in faces if np.linalg.norm(face.centre - last.centre) < reach and 0.5 < face.size / last.size < 2
+    ]
+    return min(candidates, key=lambda face: float(np.linalg.norm(face.centre - last.centre)), default=None)
