@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person sees: preferences, settings, the sidebar, dropped files and the command line."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..operators import animate, bake_shape_keys, capture, environment, import_frames, job_manager
+from . import commands, file_handler, panels, preferences, settings
+
+# Classes first, as the properties and handlers of a module may name them; taken away in the mirrored order.
+_MODULES = (
+    job_manager,
+    settings,
+    capture,
+    import_frames,
+    bake_shape_keys,
+    environment,
+    animate,
+    preferences,
+    panels,
+    file_handler,
+    commands,
+)
+
+
+def register() -> None:
+    """Switch the add-on on."""
+    for module in _MODULES:
+        for cls in getattr(module, "CLASSES", ()):
+            bpy.utils.register_class(cls)
+        if hasattr(module, "register"):
+            module.register()
+
+
+def unregister() -> None:
+    """Switch it off and leave nothing behind."""
+    for module in reversed(_MODULES):
+        if hasattr(module, "unregister"):
+            module.unregister()
+        for cls in reversed(getattr(module, "CLASSES", ())):
+            bpy.utils.unregister_class(cls)

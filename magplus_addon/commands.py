@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line: `blender -b shot.blend --command magplus ...`, and from Python `main(["animate", ...])`.
+
+Exit codes are those of `backend_bridge.errors.ExitCode`. Progress and sentences go to stderr; stdout carries only what
+another program wants to read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, TextIO
+
+import bpy
+
+from ..backend_bridge.errors import ExitCode, InputError, MagPlusError
+from ..backend_bridge.messages import Progress
+from ..operators import animate, environment
+from ..operators.job_manager import Outcome, Status, manager
+from .panels import clock
+from .settings import BACKENDS, SHOW_AS
+
+TELL_EVERY = 2.0  # seconds between two progress lines of one stage, where they can't overwrite each other
+
+_registered: list[object] = []
+
+
+def main(argv: list[str]) -> int:
+    """Run one command and return its exit code. Never raises and never exits the process."""
+    try:
+        options = _parser().parse_args(argv)
+        run: Callable[[argparse.Namespace], Outcome] = options.run
+        outcome = run(options)
+    except SystemExit as leave:  # --help
+        return int(leave.code or 0)
+    except MagPlusError as error:
+        outcome = Outcome(str(error), Status.FAILED, exit_code=error.exit_code)
+    except Exception:
+        # The boundary to the shell: our own fault has its own exit code, and the traceback belongs to it.
+        traceback.print_exc()
+        return ExitCode.INTERNAL
+    _tell(outcome)
+    return outcome.exit_code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence instead of printing the usage and exiting."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message[:1].upper()}{message[1:]}; `{self.prog} --help` lists the options.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="magplus", description="Put a real person's micro-expression on a character.")
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    verb = verbs.add_parser(
+        "animate",
+        help="move the avatar of this file with a driving video",
+        description="Render the avatar, move it with the driving video, bring the result into the file. "
+        "What is not given is taken from the file's own settings.",
+    )
+    verb.set_defaults(run=_animate)
+    source = verb.add_argument_group("what moves what")
+    source.add_argument("--driving", metavar="VIDEO", help="video, picture, or folder of an image sequence")
+    source.add_argument("--avatar", metavar="NAME", help="the mesh object whose face is to move")
+    source.add_argument("--vertex-group", metavar="NAME", help="vertex group that marks the face")
+    source.add_argument("--trim", nargs=2, type=float, metavar=("START", "END"), help="part of the video, in seconds")
+    source.add_argument("--reference", type=_number_or_auto, metavar="auto|SECONDS", help="when the driver is at rest")
+    source.add_argument("--face-index", type=int, metavar="N", help="which face drives, from left to right, from 0")
+    source.add_argument("--sequence-rate", type=float, metavar="FPS", help="frame rate of an image sequence")
+    method = verb.add_argument_group("how")
+    method.add_argument("--backend", choices=[name for name, _, _ in BACKENDS])
+    method.add_argument("--alpha", type=_number_or_auto, metavar="auto|N", help="magnification factor")
+    method.add_argument("--intensity", type=float, metavar="N", help="strength of the expression, 1 is the driver's own")
+    method.add_argument("--device", metavar="auto|cpu|cuda|mps", help="where the worker computes")
+    method.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
+    results = verb.add_argument_group("results", "With neither --frames nor --shape-keys the file's settings hold.")
+    results.add_argument("--frames", action="store_true", help="make the image sequence")
+    results.add_argument("--shape-keys", action="store_true", help="key the avatar's shape keys")
+    results.add_argument("--show-as", choices=[name.lower() for name, _, _ in SHOW_AS], help="where the images go")
+    results.add_argument("--start-frame", type=int, metavar="N", help="frame of the scene where the clip starts")
+    results.add_argument("--output", type=Path, metavar="FOLDER", help="the job folder; an unfinished job is resumed")
+    results.add_argument("--save", type=Path, metavar="FILE.blend", help="save the file with the result in it")
+
+    verb = verbs.add_parser("environment", help="the worker's own Python: create it, check it")
+    verb.set_defaults(folder=None)
+    steps = verb.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    create = steps.add_parser("create", help="make the environment; needs Blender's online access")
+    create.set_defaults(run=_create_environment)
+    create.add_argument("--torch", choices=environment.VARIANTS, help="which build of PyTorch")
+    check = steps.add_parser("check", help="start the worker's Python and tell what it finds")
+    check.set_defaults(run=_check_environment)
+    check.add_argument("--python", type=Path, metavar="FILE", help="this Python instead of the preferences'")
+    for step in (create, check):
+        step.add_argument("--folder", type=Path, metavar="FOLDER", help="the environment; default: the preferences'")
+    return parser
+
+
+def _number_or_auto(text: str) -> float | str:
+    try:
+        return "auto" if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
+
+
+def _animate(options: argparse.Namespace) -> Outcome:
+    context = bpy.context
+    _apply(options, context)
+    order = animate.make_order(context, folder=options.output, python=options.python, device=options.device)
+    outcome = manager.run(animate.KIND, animate.animate(order), ProgressLine(sys.stderr))
+    if outcome.status is Status.FINISHED:
+        if options.save is not None:
+            _save(options.save)
+        print(outcome.folder)
+    return outcome
+
+
+def _apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
+    """Write the options into the scene's settings, as a person would do in the sidebar."""
+    settings = context.scene.magplus
+    avatar = _avatar(context, options.avatar)
+    if settings.avatar != avatar:
+        settings.avatar = avatar
+    if options.driving is not None:
+        settings.driving = str(Path(options.driving).absolute())
+    if options.trim is not None:
+        settings.use_trim = True
+        _set(settings, "trim_start", options.trim[0], "--trim")
+        _set(settings, "trim_end", options.trim[1], "--trim")
+    for name in ("reference", "alpha"):
+        value = getattr(options, name)
+        if value is not None:
+            setattr(settings, f"{name}_mode", "AUTO" if value == "auto" else "GIVEN")
+            if value != "auto":
+                _set(settings, name, value, f"--{name}")
+    if options.face_index is not None:
+        settings.face_mode = "INDEX"
+        _set(settings, "face_index", options.face_index, "--face-index")
+    if options.frames or options.shape_keys:
+        settings.frames, settings.shape_keys = options.frames, options.shape_keys
+    if options.show_as is not None:
+        settings.frames_to = options.show_as.upper()
+    for name in ("vertex_group", "backend", "sequence_rate", "intensity", "start_frame"):
+        value = getattr(options, name)
+        if value is not None:
+            _set(settings, name, value, f"--{name.replace('_', '-')}")
+
+
+def _set(settings: bpy.types.PropertyGroup, name: str, value: float | str, option: str) -> None:
+    """Set a property, or say what it may be: Blender itself would clamp the value without a word."""
+    rna = settings.bl_rna.properties[name]
+    if isinstance(value, int | float) and not rna.hard_min <= value <= rna.hard_max:
+        raise InputError(f"{option} must be between {rna.hard_min:g} and {rna.hard_max:g}, not {value:g}.")
+    setattr(settings, name, value)
+
+
+def _avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Object:
+    """Return the avatar: the one named, the one in the file's settings, or the only mesh that has shape keys."""
+    scene = context.scene
+    meshes = [candidate for candidate in scene.objects if candidate.type == "MESH"]
+    if name is not None:
+        for candidate in meshes:
+            if candidate.name == name:
+                return candidate
+        there = ", ".join(repr(mesh.name) for mesh in meshes) or "none"
+        raise InputError(f"There is no mesh object {name!r} in scene {scene.name!r}; its meshes: {there}.")
+    if scene.magplus.avatar is not None:
+        return scene.magplus.avatar
+    faces = [mesh for mesh in meshes if animate.has_shape_keys(mesh)] or meshes
+    if len(faces) == 1:
+        return faces[0]
+    there = ", ".join(repr(mesh.name) for mesh in faces) or "there is no mesh in the scene"
+    raise InputError(f"Name the avatar with --avatar: {there}.")
+
+
+def _save(path: Path) -> None:
+    """Save the file as a copy, so that its relative paths hold from there."""
+    path = path.absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"The file can't be saved as {path} ({str(error).strip()}); the result is kept.") from error
+
+
+def _create_environment(options: argparse.Namespace) -> Outcome:
+    task = environment.create(bpy.context, folder=options.folder, variant=options.torch)
+    return manager.run(environment.KIND, task, ProgressLine(sys.stderr))
+
+
+def _check_environment(options: argparse.Namespace) -> Outcome:
+    task = environment.check(bpy.context, folder=options.folder, python=options.python)
+    return manager.run(environment.KIND, task, ProgressLine(sys.stderr))
+
+
+class ProgressLine:
+    """Tells progress line by line, seldom enough for a log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._stage = ""
+        self._told = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        """Tell, unless the last line is too fresh."""
+        now = time.monotonic()
+        if progress.stage == self._stage and now - self._told < TELL_EVERY:
+            return
+        self._stage, self._told = progress.stage, now
+        text = progress.stage
+        if progress.total:
+            text += f" {progress.done}/{progress.total}"
+        if manager.seconds_left is not None:
+            text += f", {clock(manager.seconds_left)} left"
+        print(f"magplus: {text}", file=self._stream, flush=True)
+
+
+def _tell(outcome: Outcome) -> None:
+    """Tell how it ended on stderr."""
+    for warning in outcome.warnings:
+        print(f"magplus: warning: {warning}", file=sys.stderr)
+    if outcome.status is Status.FAILED:
+        log = f" The log is {outcome.log}." if outcome.log is not None and outcome.log.exists() else ""
+        print(f"magplus: error: {outcome.sentence}{log}", file=sys.stderr)
+        return
+    print(f"magplus: {outcome.sentence}", file=sys.stderr)
+    for line in outcome.details:
+        print(f"magplus: {line}", file=sys.stderr)
+
+
+def register() -> None:
+    """Make `--command magplus` known."""
+    _registered.append(bpy.utils.register_cli_command("magplus", main))
+
+
+def unregister() -> None:
+    """Take it back."""
+    bpy.utils.unregister_cli_command(_registered.pop())

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sidebar of the 3D view: what to move, what moves it, and how far it has come."""
+
+from __future__ import annotations
+
+import textwrap
+
+import bpy
+
+from ..backend_bridge.job import REGIONS
+from ..operators import animate
+from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
+from ..operators.job_manager import Outcome, Status, manager
+
+STATUS_ICONS = {Status.FINISHED: "CHECKMARK", Status.CANCELLED: "CANCEL", Status.FAILED: "ERROR"}
+CHARACTER_WIDTH = 6.5  # pixels of Blender's interface font at scale 1, on average over English text
+ICON_WIDTH = 34.0  # pixels at scale 1 that the icon and the margins of a label take
+
+
+def draw_text(layout: bpy.types.UILayout, text: str, width: float, icon: str = "NONE") -> None:
+    """Draw a sentence over as many lines as `width` pixels ask for: labels don't wrap."""
+    scale = bpy.context.preferences.system.ui_scale
+    characters = max(int((width / scale - ICON_WIDTH) / CHARACTER_WIDTH), 16)
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for number, line in enumerate(textwrap.wrap(text, characters)):
+        column.label(text=line, icon=icon if number == 0 or icon == "NONE" else "BLANK1")
+
+
+def draw_progress(layout: bpy.types.UILayout) -> None:
+    """Draw what the running task does, how long it still takes, and the button that stops it."""
+    progress, left = manager.progress, manager.seconds_left
+    stage = "Cancelling" if manager.cancelling else progress.stage if progress else "Starting"
+    row = layout.row(align=True)
+    if progress is not None and progress.total and not manager.cancelling:
+        text = f"{stage} {progress.done}/{progress.total}"
+        factor = min(progress.done / progress.total, 1.0)
+        row.progress(factor=factor, text=text if left is None else f"{text} · {clock(left)} left")
+    else:
+        row.progress(factor=0.0, text=f"{stage}…")
+    row.operator(animate.MAGPLUS_OT_cancel.bl_idname, text="", icon="X")
+
+
+def draw_outcome(layout: bpy.types.UILayout, outcome: Outcome, width: float) -> None:
+    """Draw how a task ended, with all it warned of and the way to its files."""
+    box = layout.box()
+    column = box.column()
+    column.alert = outcome.status is Status.FAILED
+    draw_text(column, outcome.sentence, width, STATUS_ICONS[outcome.status])
+    for line in outcome.details:
+        draw_text(box, line, width, "BLANK1")
+    for line in outcome.warnings:
+        draw_text(box, line, width, "ERROR")
+    row = box.row(align=True)
+    if outcome.folder is not None:
+        row.operator("wm.path_open", text="Job Folder", icon="FILE_FOLDER").filepath = str(outcome.folder)
+    if outcome.log is not None:
+        row.operator("wm.path_open", text="Log", icon="TEXT").filepath = str(outcome.log)
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as people read it: 0:05, 1:02:03."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class _Sidebar:
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "MagPlus"
+
+
+class MAGPLUS_PT_main(_Sidebar, bpy.types.Panel):
+    """Who moves whom, and the button."""
+
+    bl_label = "MagPlus"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the panel; reads only."""
+        layout, settings = self.layout, context.scene.magplus
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        width = context.region.width
+
+        column = layout.column()
+        column.prop(settings, "avatar")
+        if settings.avatar is not None:
+            column.prop_search(settings, "vertex_group", settings.avatar, "vertex_groups", text="Face")
+        column.prop(settings, "driving")
+        if animate.is_image_sequence(settings.driving):
+            column.prop(settings, "sequence_rate")
+
+        if manager.busy:
+            draw_progress(layout)
+            for warning in manager.warnings:
+                draw_text(layout, warning, width, "ERROR")
+            return
+        reason = animate.disabled_reason(context)
+        row = layout.row()
+        row.scale_y = 1.4
+        row.operator(animate.MAGPLUS_OT_animate.bl_idname, icon="PLAY")
+        if reason:
+            draw_text(layout, reason, width, "INFO")
+        if environment_problem(context):
+            layout.operator(MAGPLUS_OT_show_preferences.bl_idname, icon="PREFERENCES")
+        if outcome := manager.outcomes.get(animate.KIND):
+            draw_outcome(layout, outcome, width)
+
+
+class MAGPLUS_PT_driver(_Sidebar, bpy.types.Panel):
+    """Which part of the video, and which face in it."""
+
+    bl_label = "Driver"
+    bl_parent_id = "MAGPLUS_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the panel; reads only."""
+        layout, settings = self.layout, context.scene.magplus
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        column.prop(settings, "reference_mode")
+        if settings.reference_mode == "GIVEN":
+            column.prop(settings, "reference", text="At")
+        column = layout.column()
+        column.prop(settings, "face_mode")
+        if settings.face_mode == "INDEX":
+            column.prop(settings, "face_index", text="Number")
+        column = layout.column(align=True, heading="Trim")
+        column.prop(settings, "use_trim", text="")
+        times = column.column(align=True)
+        times.active = settings.use_trim
+        times.prop(settings, "trim_start")
+        times.prop(settings, "trim_end")
+
+
+class MAGPLUS_PT_magnification(_Sidebar, bpy.types.Panel):
+    """By which method, how much is magnified, and how strong the result is."""
+
+    bl_label = "Expression"
+    bl_parent_id = "MAGPLUS_PT_main"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the panel; reads only."""
+        layout, settings = self.layout, context.scene.magplus
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        column.prop(settings, "intensity", slider=True)
+        column.prop(settings, "backend")
+        column.prop(settings, "alpha_mode")
+        if settings.alpha_mode == "GIVEN":
+            column.prop(settings, "alpha")
+
+
+class MAGPLUS_PT_regions(_Sidebar, bpy.types.Panel):
+    """How much of the magnification reaches each part of the face."""
+
+    bl_label = "Regions"
+    bl_parent_id = "MAGPLUS_PT_magnification"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the panel; reads only."""
+        self.layout.use_property_split = True
+        self.layout.use_property_decorate = False
+        column = self.layout.column(align=True)
+        for region in REGIONS:
+            column.prop(context.scene.magplus.regions, region, slider=True)
+
+
+class MAGPLUS_PT_output(_Sidebar, bpy.types.Panel):
+    """What is made, and where it goes."""
+
+    bl_label = "Output"
+    bl_parent_id = "MAGPLUS_PT_main"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the panel; reads only."""
+        layout, settings = self.layout, context.scene.magplus
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column(heading="Make")
+        column.prop(settings, "frames")
+        if settings.frames:
+            column.prop(settings, "frames_to")
+        column.prop(settings, "shape_keys")
+        layout.prop(settings, "start_frame")
+        layout.prop(settings, "job_folder")
+
+
+CLASSES = (MAGPLUS_PT_main, MAGPLUS_PT_driver, MAGPLUS_PT_magnification, MAGPLUS_PT_regions, MAGPLUS_PT_output)

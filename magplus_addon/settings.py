@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""What a person chooses for a scene. Settings only: what is running lives in `operators.job_manager`."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+
+from ..backend_bridge.job import MAX_ALPHA, REGIONS
+
+# '//' in a path property: 4.5 and later want to be told that it is meant, 4.2 refuses to be told.
+RELATIVE_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
+
+BACKENDS = (
+    (
+        "flow_transfer",
+        "Flow Transfer",
+        "Carries the measured motion of the driver's face straight to the avatar. Needs no checkpoint",
+    ),
+)
+
+
+def _is_mesh(_settings: MagPlusSettings, candidate: bpy.types.Object) -> bool:
+    return candidate.type == "MESH"
+
+
+def _avatar_chosen(settings: MagPlusSettings, _context: bpy.types.Context) -> None:
+    """A new avatar: ask for what its mesh can do."""
+    keys = settings.avatar.data.shape_keys if settings.avatar is not None else None
+    settings.shape_keys = keys is not None and len(keys.key_blocks) > 1
+    settings.vertex_group = ""
+
+
+def _gain(region: str) -> FloatProperty:
+    return FloatProperty(
+        name=region.capitalize(),
+        description=f"How much of the magnification reaches the {region}. 0 keeps them still, 1 is the full factor",
+        default=1.0,
+        min=0.0,
+        soft_max=2.0,
+        max=10.0,
+    )
+
+
+class MagPlusRegions(bpy.types.PropertyGroup):
+    """One gain per face region."""
+
+    __annotations__ = {region: _gain(region) for region in REGIONS}
+
+
+class MagPlusSettings(bpy.types.PropertyGroup):
+    """The settings of one scene."""
+
+    avatar: PointerProperty(
+        name="Avatar",
+        description="The mesh object whose face is to move",
+        type=bpy.types.Object,
+        poll=_is_mesh,
+        update=_avatar_chosen,
+    )
+    vertex_group: StringProperty(
+        name="Face",
+        description="Vertex group that marks the face. Left empty, the whole mesh is taken for the face",
+    )
+    driving: StringProperty(
+        name="Driving Video",
+        description="Video of a real face, a picture, or the folder or first picture of an image sequence",
+        subtype="FILE_PATH",
+        options=RELATIVE_PATH,
+    )
+    sequence_rate: FloatProperty(
+        name="Frame Rate",
+        description="Frame rate of the image sequence, which its files do not tell",
+        default=0.0,
+        min=0.0,
+        max=10000.0,
+        precision=3,
+    )
+    use_trim: BoolProperty(name="Trim", description="Use only a part of the video")
+    trim_start: FloatProperty(name="From", description="Start in the video", min=0.0, unit="TIME_ABSOLUTE", precision=3)
+    trim_end: FloatProperty(
+        name="To", description="End in the video", min=0.0, default=1.0, unit="TIME_ABSOLUTE", precision=3
+    )
+    reference_mode: EnumProperty(
+        name="Reference",
+        description="The moment at which the driver's face is at rest. All motion is measured against it",
+        items=(
+            ("AUTO", "Automatic", "Find a frame at rest; the report says which"),
+            ("GIVEN", "Given", "Use the frame at this time of the video"),
+        ),
+    )
+    reference: FloatProperty(
+        name="Reference Time", description="Time in the video", min=0.0, unit="TIME_ABSOLUTE", precision=3
+    )
+    face_mode: EnumProperty(
+        name="Driver's Face",
+        description="Which face drives, where the video shows several",
+        items=(
+            ("LARGEST", "Largest", "The largest face"),
+            ("INDEX", "By Number", "The faces are counted from left to right, from 0"),
+        ),
+    )
+    face_index: IntProperty(name="Face", description="Counted from left to right, from 0", min=0)
+    backend: EnumProperty(
+        name="Backend", description="The method that moves the avatar's picture with the driver's face", items=BACKENDS
+    )
+    alpha_mode: EnumProperty(
+        name="Magnification",
+        description="How much the driver's motion is magnified for the backend to see it. It is undone afterwards",
+        items=(
+            ("AUTO", "Automatic", "The factor that brings the clip's motion to the backend's working range"),
+            ("GIVEN", "Given", "Use this factor"),
+        ),
+    )
+    alpha: FloatProperty(name="Factor", description="Magnification factor", default=8.0, min=1.0, max=MAX_ALPHA)
+    intensity: FloatProperty(
+        name="Intensity",
+        description="Strength of the expression on the avatar. 1 is the driver's own",
+        default=1.0,
+        min=0.0,
+        soft_max=4.0,
+        max=100.0,
+    )
+    regions: PointerProperty(type=MagPlusRegions)
+    frames: BoolProperty(name="Image Sequence", description="Make the avatar's moving picture", default=True)
+    frames_to: EnumProperty(
+        name="Show As",
+        description="Where the image sequence goes",
+        items=(
+            ("PLANE", "Image Plane", "A plane that fills the camera's view"),
+            ("BACKGROUND", "Camera Background", "The background of the scene's camera"),
+            ("STRIP", "Sequencer Strip", "A strip in the video sequencer"),
+            ("IMAGE", "Image Only", "An image for you to use as you like"),
+        ),
+        default="BACKGROUND",
+    )
+    shape_keys: BoolProperty(name="Shape Keys", description="Key the avatar's shape keys")
+    start_frame: IntProperty(name="Start Frame", description="Frame of the scene where the clip starts", default=1)
+    job_folder: StringProperty(
+        name="Job Folder",
+        description="Where results are kept, a folder of its own for every run",
+        default="//",
+        subtype="DIR_PATH",
+        options=RELATIVE_PATH,
+    )
+
+
+CLASSES = (MagPlusRegions, MagPlusSettings)
+
+
+def register() -> None:
+    """Put the settings on the scene."""
+    bpy.types.Scene.magplus = PointerProperty(type=MagPlusSettings)
+
+
+def unregister() -> None:
+    """Take them off again."""
+    del bpy.types.Scene.magplus
