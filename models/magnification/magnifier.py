@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""MagPlus and DeMagPlus: one class, two roles."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .motion import Motion
+from .solver import SolverSettings, estimate, levels_for, to_motion
+from .synthesis import compressed, magnify
+
+Role = Literal["magplus", "demagplus"]
+SMALLEST_SIDE = 64
+
+
+class Magnifier:
+    """Measures motion against a reference frame and makes it `alpha` times as large.
+
+    `trained` tells whether learned weights are in use; without them the classical solver does the work.
+    """
+
+    def __init__(self, device: torch.device, settings: SolverSettings | None = None) -> None:
+        self.device = device
+        self.settings = settings or SolverSettings()
+        self.trained = False
+
+    @classmethod
+    def load(cls, role: Role, device: str = "auto") -> Magnifier:
+        """Return the magnifier for a role on "cpu", "cuda", "mps" or the best device there is ("auto")."""
+        if role not in ("magplus", "demagplus"):
+            raise ValueError(f"role must be 'magplus' or 'demagplus', not {role!r}")
+        return cls(_device(device))
+
+    @torch.inference_mode()
+    def motion(self, reference: Tensor, frames: Tensor) -> Motion:
+        """Return how N frames moved against the reference.
+
+        reference: [1, 3, H, W] float32 RGB in [0, 1]; frames: [N, 3, H, W]; H, W >= 64. Raises `ValueError` for
+        other shapes.
+        """
+        reference, frames = self._checked(reference, frames)
+        height, width = frames.shape[2:]
+        step = 2 ** levels_for(height, width, len(self.settings.iterations))
+        padding = (0, -width % step, 0, -height % step)
+        observed = estimate(
+            F.pad(reference, padding, mode="replicate"), F.pad(frames, padding, mode="replicate"), self.settings
+        )
+        padded = (height + padding[3], width + padding[1])
+        motion = to_motion(observed, padded, self.settings.tolerance)
+        return Motion(
+            motion.flow[..., :height, :width].contiguous(), motion.confidence[..., :height, :width].contiguous()
+        )
+
+    @torch.inference_mode()
+    def apply(
+        self,
+        reference: Tensor,
+        frames: Tensor,
+        alpha: float,
+        region: Tensor | None = None,
+        motion: Motion | None = None,
+        rigid: Tensor | None = None,
+        limit: float | None = None,
+    ) -> Tensor:
+        """Return [N, 3, H, W] frames whose motion against the reference is `alpha` times as large.
+
+        alpha > 0: above 1 magnifies, 1 returns the frames themselves, towards 0 the result becomes the reference.
+        region: [1 or N, 1, H, W] > 0 multiplies alpha in space, given on the reference's pixels.
+        motion: what `motion` returned for these frames, when it is known already.
+        rigid: [1 or N, 2, H, W] px, motion of the head as a whole; it is removed, so that the result stays in the
+            reference's head pose.
+        limit: px, the magnified motion from which on alpha is lowered (blinks and speech among micro-motion).
+        """
+        reference, frames = self._checked(reference, frames)
+        if not alpha > 0:
+            raise ValueError(f"alpha must be above 0, not {alpha}")
+        if alpha == 1 and region is None and rigid is None:
+            return frames.clone()
+        if motion is None:
+            motion = self.motion(reference, frames)
+        motion = Motion(motion.flow.to(self.device), motion.confidence.to(self.device))
+        rigid = None if rigid is None else rigid.to(self.device)
+        factor = frames.new_full((1, 1, *frames.shape[2:]), alpha)
+        if region is not None:
+            factor = factor * region.to(self.device)
+        if limit is not None:
+            factor = compressed(factor, motion.flow if rigid is None else motion.flow - rigid, limit)
+        return magnify(reference, frames, motion, factor, rigid)
+
+    def _checked(self, reference: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Move both to the device as float32, or say what is wrong with their shapes."""
+        if frames.ndim != 4 or frames.shape[1] != 3 or reference.shape != (1, *frames.shape[1:]):
+            raise ValueError(
+                f"expected reference [1, 3, H, W] and frames [N, 3, H, W], not {list(reference.shape)} and "
+                f"{list(frames.shape)}"
+            )
+        if min(frames.shape[2:]) < SMALLEST_SIDE:
+            raise ValueError(f"images must be at least {SMALLEST_SIDE} px wide and high, not {list(frames.shape[2:])}")
+        return (images.to(self.device, torch.float32) for images in (reference, frames))  # type: ignore[return-value]
+
+
+def _device(name: str) -> torch.device:
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
