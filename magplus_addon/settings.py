@@ -20,6 +20,13 @@ BACKENDS = (
     ),
 )
 
+SHOW_AS = (
+    ("PLANE", "Image Plane", "A plane that fills the camera's view"),
+    ("BACKGROUND", "Camera Background", "The background of the scene's camera"),
+    ("STRIP", "Sequencer Strip", "A strip in the video sequencer"),
+    ("IMAGE", "Image Only", "An image for you to use as you like"),
+)
+
 
 def _is_mesh(_settings: MagPlusSettings, candidate: bpy.types.Object) -> bool:
     return candidate.type == "MESH"
@@ -125,15 +132,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     regions: PointerProperty(type=MagPlusRegions)
     frames: BoolProperty(name="Image Sequence", description="Make the avatar's moving picture", default=True)
     frames_to: EnumProperty(
-        name="Show As",
-        description="Where the image sequence goes",
-        items=(
-            ("PLANE", "Image Plane", "A plane that fills the camera's view"),
-            ("BACKGROUND", "Camera Background", "The background of the scene's camera"),
-            ("STRIP", "Sequencer Strip", "A strip in the video sequencer"),
-            ("IMAGE", "Image Only", "An image for you to use as you like"),
-        ),
-        default="BACKGROUND",
+        name="Show As", description="Where the image sequence goes", items=SHOW_AS, default="BACKGROUND"
     )
     shape_keys: BoolProperty(name="Shape Keys", description="Key the avatar's shape keys")
     start_frame: IntProperty(name="Start Frame", description="Frame of the scene where the clip starts", default=1)

@@ -19,7 +19,7 @@ from ..backend_bridge.errors import CancelledError, ExitCode, InputError, Machin
 from ..backend_bridge.job import REGIONS, Avatar, Driving, JobSpec, Magnification, Outputs
 from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.messages import Cancelled, Error, Progress, Result, Warning
-from . import bake_shape_keys, capture, import_frames
+from .capture import capture_problem, capture_steps, face_companions
 from .environment import environment_problem, preferences, worker_python
 from .job_manager import Outcome, Steps, TaskContext, manager
 
