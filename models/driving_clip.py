@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The driving video as the pipeline uses it: one face, one reference frame, one steady crop, read again at need."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backend_bridge.errors import InputError
+from backend_bridge.job import Driving, resolve
+from backend_bridge.job_folder import hash_file
+from models.backends import FaceImage
+from models.face import (
+    FaceLandmarker,
+    FaceTrack,
+    Reference,
+    SteadyCrop,
+    choose_reference,
+    face_depth,
+    face_mask,
+    follow_face,
+    regions,
+    rigid_mask,
+    split_rigid,
+)
+from models.magnification import Motion
+from models.report import Notes
+from models.video import VideoFrame, VideoReader
+
+LARGEST_CROP = 512
+SMALLEST_CROP = 128
+SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less than a hundredth of a pixel
+HEAD_STAYS_RIGID = 0.15  # weight of the rest of the face in the head's fit, so that a covered forehead is no dead end
+
+
+@dataclass(frozen=True)
+class DrivingClip:
+    """One face through a trimmed clip, in N frames.
+
+    `reference` is the neutral frame's crop, [1, 3, S, S], with its landmarks in crop px.
+    """
+
+    reader: VideoReader
+    path: Path
+    track: FaceTrack
+    chosen: Reference
+    crop: SteadyCrop
+    size: int
+    reference: FaceImage
+
+    @classmethod
+    def open(
+        cls, folder: Path, driving: Driving, landmarker: FaceLandmarker, notes: Notes, frame_size: int | None
+    ) -> DrivingClip:
+        """Read the clip once: find the face in every frame and choose the reference frame.
+
+        `frame_size` is the crop's side where the backend dictates it; otherwise the crop has as many px as the video
+        has there. Raises `InputError` for a video that can't be used or shows no face.
+        """
+        path = resolve(folder, driving.path)
+        reader = VideoReader(path, driving.trim, driving.sequence_rate)
+        track = follow_face(_told(reader, notes), landmarker, driving.face_index)
+        for warning in reader.warnings:
+            notes.warning(warning)
+        if track.missing_seconds:
+            times = ", ".join(f"{float(seconds):.3f}" for seconds in track.missing_seconds[:12])
+            more = " …" if len(track.missing_seconds) > 12 else ""
+            notes.warning(f"The face was lost at {times}{more} s of the clip; those frames hold the one before them.")
+        asked = None if driving.reference is None else driving.reference - float(reader.info.start)
+        chosen = choose_reference(track, asked)
+        crop = SteadyCrop.around(track.points, chosen.index)
+        width = float(np.ptp(track.points[chosen.index, :, 0]))
+        if width < SMALLEST_FACE:
+            raise InputError(
+                f"The face in the driving video is only {width:.0f} px wide; choose a video in which it is larger "
+                f"(at least {SMALLEST_FACE} px, better 200)."
+            )
+        size = frame_size or int(min(max(round(crop.native_size), SMALLEST_CROP), LARGEST_CROP))
+        image = next(frame.image for frame in reader if frame.index == chosen.index)
+        landmarks = crop.landmarks(track.points, size)[chosen.index]
+        reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
+        return cls(reader, path, track, chosen, crop, size, reference)
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return len(self.track)
+
+    @cached_property
+    def present(self) -> list[int]:
+        """Frames that show the face."""
+        return np.flatnonzero(self.track.present).tolist()
+
+    @cached_property
+    def missing(self) -> list[int]:
+        """Frames that do not."""
+        return np.flatnonzero(~self.track.present).tolist()
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """Where the driver's face is, [1, 1, S, S] in [0, 1]."""
+        return face_mask(self.reference.landmarks, (self.size, self.size))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the video file, or of the names and hashes of an image sequence's files."""
+        if self.path.is_file():
+            return hash_file(self.path)
+        digest = hashlib.sha256()
+        for file in sorted(each for each in self.path.iterdir() if each.is_file()):
+            digest.update(f"{file.name} {hash_file(file)}\n".encode())
+        return digest.hexdigest()
+
+    def region_map(self, gains: dict[str, float]) -> Tensor:
+        """Return what multiplies the magnification in space, [1, 1, S, S]; 1 where no region is named."""
+        masks = regions(self.reference.landmarks, (self.size, self.size))
+        gain = torch.ones(1, 1, self.size, self.size)
+        for name, value in gains.items():
+            gain = gain + (value - 1) * masks[name]
+        return gain
+
+    def split_head_motion(self, motion: Motion) -> tuple[Tensor, Tensor]:
+        """Return the head's motion and the face's own, [N, 2, S, S] px each."""
+        device = motion.flow.device
+        return split_rigid(motion, self._depth.to(device), self._skull.to(device))
+
+    @cached_property
+    def _depth(self) -> Tensor:
+        return face_depth(self.reference.landmarks, (self.size, self.size))
+
+    @cached_property
+    def _skull(self) -> Tensor:
+        skull = rigid_mask(self.reference.landmarks, (self.size, self.size))
+        return torch.maximum(skull, HEAD_STAYS_RIGID * self.mask)
+
+    def batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
+        """Yield up to `size` of the wanted frames at a time: their numbers and their steady crops [n, 3, S, S]."""
+        remaining = set(wanted)
+        indices: list[int] = []
+        crops: list[Tensor] = []
+        for frame in self.reader:
+            if frame.index in remaining:
+                remaining.discard(frame.index)
+                indices.append(frame.index)
+                crops.append(self.crop.crop(frame.image, self.size, frame.index))
+            if indices and (len(indices) == size or not remaining):
+                yield indices, torch.cat(crops)
+                indices, crops = [], []
+            if not remaining:
+                return
+
+    def liveliest(self, count: int) -> list[int]:
+        """Return the frames whose landmarks lie farthest from the reference's, at most `count`, in order.
+
+        Landmarks jitter by about as much as a micro-expression moves, which is good enough for choosing frames to
+        look at, and for nothing else.
+        """
+        steady = self.crop.landmarks(self.track.points, self.size)[..., :2]
+        away = np.linalg.norm(steady - steady[self.chosen.index], axis=2).mean(1)
+        away[self.missing] = -1
+        ranked = np.argsort(-away)[: min(count, len(self.present))]
+        return sorted(int(index) for index in ranked)
+
+    def to_report(self) -> dict[str, Any]:
+        """Return what the report says about the clip: the file, its timing, the reference and the face."""
+        info = self.reader.info
+        return {
+            "driving": {
+                "path": str(self.path),
+                "sha256": self.sha256,
+                "width": info.width,
+                "height": info.height,
+                "bit_depth": info.bit_depth,
+                "rotation": info.rotation,
+                "frames": self.count,
+                "start": float(info.start),
+            },
+            "timing": {
+                "seconds": [str(seconds) for seconds in self.track.seconds],
+                "rate": str(info.average_rate),
+                "variable_rate": info.variable_rate,
+            },
+            "reference": {
+                "index": self.chosen.index,
+                "seconds": float(self.chosen.seconds),
+                "chosen": self.chosen.chosen,
+            },
+            "face": {
+                "missing_seconds": [float(seconds) for seconds in self.track.missing_seconds],
+                "width_px": float(np.ptp(self.track.points[self.chosen.index, :, 0])),
+                "crop_size": self.size,
+            },
+        }
+
+
+def _told(reader: VideoReader, notes: Notes) -> Iterator[VideoFrame]:
+    """Pass frames on and tell how far the reading is."""
+    total = reader.info.frame_count or 0
+    for frame in reader:
+        notes.progress("face", frame.index, total)
+        yield frame

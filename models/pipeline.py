@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pipeline: driving video -> face -> MagPlus -> backend -> DeMagPlus -> frames and rig controls.
+
+The clip is read three times, a few frames in memory at a time: once for the face's landmarks, once for a few probe
+frames that decide the magnification and the backend's gain, and once to make the result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backend_bridge.job import JobSpec, resolve
+from backend_bridge.job_folder import JobFolder
+from backend_bridge.rig_basis import RigBasis
+from models.avatar import AvatarPicture
+from models.driving_clip import DrivingClip
+from models.face import find_event
+from models.frame_maker import BATCH, FrameMaker, unit_path
+from models.magnification.motion import Motion
+from models.measure import LEAST_MOTION, Factors, automatic_alpha, measured_gain, peak_motion, restoring_factor
+from models.placement import find_avatar_face
+from models.report import Notes, versions
+from models.rig.solver import solve
+from models.session import Events, Session, choose_device
+from models.stages import AnimatedAvatar, Driver
+
+LARGEST_CROP = 512
+PROBES = 12
+WEAK_GAIN = 0.1
+
+
+def run_job(folder: JobFolder, session: Session, events: Events) -> dict[str, Any]:
+    """Do what `job.json` asks for; return the report, which is in the folder too.
+
+    Finished frames of an earlier run with the same inputs are kept. Raises `InputError`, `MachineError` or
+    `CancelledError`; whatever was finished until then stays in the folder.
+    """
+    spec = folder.read_spec()
+    notes = Notes(events)
+    device = choose_device(spec.device)
+    picture = AvatarPicture.read(resolve(folder.path, spec.avatar.image))
+    basis = _read_basis(folder, spec)
+    backend = session.backend(spec.backend, device)
+    if not backend.info.commercial_use:
+        notes.warning(f"{backend.info.title} is not for commercial use: {backend.info.weights_licence}.")
+
+    clip = DrivingClip.open(folder.path, spec.driving, session.landmarker(), notes, backend.info.frame_size)
+    face = find_avatar_face(picture, spec.avatar.face_box, basis, session.landmarker(), clip.reference.landmarks)
+    if not face.detected:
+        notes.warning(
+            "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's "
+            "expressions move. Check the result, or choose a vertex group that holds just the face."
+        )
+    window = face.window(LARGEST_CROP, backend.info.frame_size)
+    driver = Driver(clip, session.magnifier("magplus", device), spec.magnification.regions, device)
+    avatar = AnimatedAvatar(picture, face, window, backend, session.magnifier("demagplus", device), driver, device)
+
+    factors = _choose_factors(spec, driver, avatar, notes)
+    maker = FrameMaker(folder, spec, driver, avatar, factors, basis, notes)
+    resumed = maker.run()
+    peaks = np.array([maker.observation(index).peak for index in range(clip.count)])
+
+    event = find_event(clip.track.seconds, peaks)
+
+    report = {
+        "schema": 1,
+        "status": "finished",
+        **clip.to_report(),
+        "avatar": {"size": list(picture.size), "face_detected": face.detected, "window": dataclasses.asdict(window)},
+        "magnification": {
+            "alpha": factors.alpha,
+            "chosen": "automatic" if spec.magnification.alpha is None else "given",
+            "regions": spec.magnification.regions,
+            "peak_share_of_face_width": factors.peak_share,
+            "trained": driver.magnifier.trained,
+        },
+        "restoration": {
+            "backend": backend.info.name,
+            "weights_licence": backend.info.weights_licence,
+            "backend_gain": factors.gain,
+            "factor": factors.restoring,
+            "intensity_asked": spec.intensity,
+            "intensity_measured": _measured_intensity(spec, maker, peaks),
+        },
+        "frames": {
+            "pattern": "frames/%06d.png",
+            "first": 1,
+            "count": clip.count,
+            "size": list(picture.size),
+            "resumed": resumed,
+        }
+        if spec.outputs.frames
+        else None,
+        "weights": _solve_controls(maker, basis) if basis is not None else None,
+        "events": dataclasses.asdict(event) if event else None,
+        "versions": versions(device),
+        "warnings": notes.warnings,
+    }
+    folder.write_report(report)
+    return report
+
+
+def _read_basis(folder: JobFolder, spec: JobSpec) -> RigBasis | None:
+    if not spec.outputs.weights or spec.avatar.rig_basis is None:
+        return None
+    return RigBasis.load(resolve(folder.path, spec.avatar.rig_basis))
+
+
+def _choose_factors(spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes: Notes) -> Factors:
+    """Measure the frames in which the face moves most; a clip is a few of them and many still ones."""
+    probes = driver.clip.liveliest(PROBES)
+    batches: list[tuple[Tensor, Motion, Tensor]] = []
+    done = 0
+    for indices, frames in driver.clip.batches(BATCH, probes):
+        frames = frames.to(avatar.device)
+        batches.append((frames, *driver.observe(frames)))
+        done += len(indices)
+        notes.progress("measure", done, len(probes))
+    peaks = torch.cat([peak_motion(local.flow, driver.mask) for _, local, _ in batches])
+    peak = float(peaks.max())
+    alpha = spec.magnification.alpha or automatic_alpha(peak, driver.face_width)
+
+    shown, generated = [], []
+    known = False
+    for frames, local, rigid in batches:
+        notes.check_cancelled()
+        driving = driver.magnified(frames, local, rigid, alpha)
+        animated, motion = avatar.animate(driving)
+        known = animated.motion is not None
+        if known:
+            break  # it applies what it is shown: nothing to measure
+        shown.append(peak_motion(driving.motion.flow, driver.mask) / driver.face_width)
+        generated.append(peak_motion(motion.flow, avatar.mask) / avatar.face_width)
+    gain = 1.0 if known else measured_gain(torch.cat(generated), torch.cat(shown))
+    if gain < WEAK_GAIN:
+        notes.warning(
+            f"{avatar.backend.info.title} hardly answered the magnified motion (gain {gain:.3f}), so the result shows "
+            "mostly noise; try a higher magnification or another backend."
+        )
+        gain = WEAK_GAIN
+    return Factors(alpha, gain, restoring_factor(alpha, gain, spec.intensity), peak / driver.face_width)
+
+
+def _measured_intensity(spec: JobSpec, maker: FrameMaker, peaks: NDArray[np.float64]) -> float | None:
+    """Return the face-relative motion that the finished apex frame shows, per driver motion: the loop closed.
+
+    None without frames, and where the driver's motion is too small for the ratio to mean anything.
+    """
+    apex = int(np.argmax(peaks))
+    if not spec.outputs.frames or peaks[apex] < LEAST_MOTION:
+        return None
+    picture = AvatarPicture.read(maker.folder.path / unit_path("frames", apex))
+    motion = maker.avatar.motion_of(picture)
+    shown = float(peak_motion(motion.flow, maker.avatar.mask)[0]) / maker.avatar.face_width
+    return shown / float(peaks[apex])
+
+
+def _solve_controls(maker: FrameMaker, basis: RigBasis) -> dict[str, Any]:
+    """Solve the rig's controls from the restored motion and leave them in the folder; return their report."""
+    clip, folder, notes = maker.driver.clip, maker.folder, maker.notes
+    notes.progress("solve", 0, 1)
+    observations = [maker.observation(index) for index in range(clip.count)]
+    curves = solve(
+        basis,
+        np.stack([each.displacement for each in observations]),
+        np.stack([each.confidence for each in observations]),
+        [float(second) for second in clip.track.seconds],
+    ).curves
+    folder.write("weights.npz", curves.encode())
+    folder.write("weights.csv", curves.to_csv().encode())
+    notes.progress("solve", 1, 1)
+    unseen = [name for name, visibility in zip(curves.names, curves.visibility, strict=True) if visibility == 0]
+    peaks = np.abs(curves.values - [control.rest for control in basis.controls]).max(0)
+    return {
+        "controls": len(curves.names),
+        "unseen": unseen,
+        "peaks": {name: float(peak) for name, peak in zip(curves.names, peaks, strict=True) if peak > 0},
+        "residual": float(np.median(curves.residual)),
+    }

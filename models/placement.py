@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the avatar's face is in its picture: by the detector, or by the rig where no detector accepts the face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from backend_bridge.errors import InputError
+from backend_bridge.rig_basis import RigBasis
+from models.avatar import AvatarPicture
+from models.face import FaceLandmarker, select_face
+from models.face.correspondence import MESH_POINTS
+from models.restoration import Window
+
+Box = tuple[float, float, float, float]
+
+WINDOW_MARGIN = 0.3  # of the mesh's extent on each side; what moves with the face beyond the mesh: forehead, throat
+DETECTION_MARGIN = 0.5
+MOVED_BY_EXPRESSION = 0.05  # of the largest effect of any control; less is the falloff of sculpted shapes
+
+
+@dataclass(frozen=True)
+class AvatarFace:
+    """landmarks: [478, 3] px of the picture; `detected` is False where the driver's mesh was laid into `box`."""
+
+    landmarks: NDArray[np.float32]
+    detected: bool
+
+    def window(self, largest: int, frame_size: int | None) -> Window:
+        """Return the square that a backend is shown: at its own `frame_size`, or as the picture is, up to `largest`."""
+        points = self.landmarks[:MESH_POINTS, :2]
+        low, high = points.min(0), points.max(0)
+        side = float((high - low).max()) * (1 + 2 * WINDOW_MARGIN)
+        size = frame_size or int(min(max(round(side), 128), largest))
+        centre = 0.5 * (low + high)
+        return Window.around((float(centre[0]), float(centre[1])), side, size)
+
+
+def find_avatar_face(
+    avatar: AvatarPicture,
+    face_box: Box | None,
+    basis: RigBasis | None,
+    landmarker: FaceLandmarker,
+    driver_landmarks: NDArray[np.float32],
+) -> AvatarFace:
+    """Detect the avatar's face; failing that, lay the driver's neutral mesh where the rig says the face moves.
+
+    Raises `InputError` when there is neither a detected face nor a rig that shows its place.
+    """
+    picture = avatar.over()[0].permute(1, 2, 0).numpy()
+    left, top, right, bottom = _grown(face_box, DETECTION_MARGIN, avatar.size)
+    faces = landmarker.detect(np.ascontiguousarray(picture[top:bottom, left:right]))
+    if faces:
+        face = select_face(faces)
+        return AvatarFace((face.points + np.array([left, top, 0])).astype(np.float32), True)
+    expression_box = _moved_box(basis) if basis is not None else face_box
+    if expression_box is None:
+        raise InputError(
+            "No face was found in the avatar's picture; turn the character to the camera, light its face, or capture "
+            "it with its rig so that its place is known."
+        )
+    return AvatarFace(_laid_into(driver_landmarks, expression_box), False)
+
+
+def _grown(box: Box | None, margin: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    width, height = size
+    if box is None:
+        return 0, 0, width, height
+    x, y, box_width, box_height = box
+    by = margin * max(box_width, box_height)
+    left, top = max(0, int(x - by)), max(0, int(y - by))
+    return left, top, min(width, int(x + box_width + by) + 1), min(height, int(y + box_height + by) + 1)
+
+
+def _moved_box(basis: RigBasis) -> Box | None:
+    """Return the bounding box (x, y, width, height) of the visible vertices that the controls move."""
+    effect = np.linalg.norm(basis.displacement, axis=2).max(0, initial=0.0) * basis.visible
+    if not effect.max(initial=0.0) > 0:
+        return None
+    points = basis.positions[effect > MOVED_BY_EXPRESSION * effect.max()]
+    low, high = points.min(0), points.max(0)
+    return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
+
+
+def _laid_into(landmarks: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
+    """Return the mesh, scaled per axis so that it fills the box."""
+    mesh = landmarks[:MESH_POINTS, :2]
+    low, extent = mesh.min(0), np.ptp(mesh, axis=0)
+    scale = np.array([box[2], box[3]]) / np.maximum(extent, 1e-6)
+    placed = landmarks.copy()
+    placed[:, :2] = (landmarks[:, :2] - low) * scale + [box[0], box[1]]
+    placed[:, 2] *= float(scale.mean())
+    return placed
+
+
+def in_crop(landmarks: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
+    """Return landmarks [478, 3] of the picture in px of the window's crop."""
+    points = window.to_crop(torch.from_numpy(landmarks[:, :2].copy())).numpy()
+    return np.concatenate([points, landmarks[:, 2:] / window.scale], 1).astype(np.float32)
