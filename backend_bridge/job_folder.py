@@ -25,8 +25,6 @@ from typing import IO, Any
 from .errors import InputError, MachineError, MagPlusError
 from .job import JobSpec
 
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _TEMPORARY = ".writing-"
 _CONTENTS = {"job.json", "avatar", "frames", "magnified", "weights.npz", "weights.csv", "report.json", "journal.jsonl"}
 
@@ -327,13 +325,22 @@ def _jsonable(value: Any) -> Any:
     return str(value)  # paths, fractions, enumerations
 
 
-def _sentence(error: OSError, path: Path) -> MagPlusError:
-    place = path.parent if path.suffix else path
-    if error.errno in _DISK_FULL:
+def explain_disk_trouble(error: OSError, place: Path) -> MachineError | None:
+    """Return the sentence for a full or failing disk under `place`, None when the error is something else."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return MachineError(
             f"The disk that holds {place} is full; free some space and run the job again: finished frames are kept."
         )
-    if error.errno in _FORBIDDEN:
+    if error.errno in {errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO}:
+        return MachineError(f"The disk that holds {place} reports an error ({error.strerror}); check it.")
+    return None
+
+
+def _sentence(error: OSError, path: Path) -> MagPlusError:
+    place = path.parent if path.suffix else path
+    if disk_trouble := explain_disk_trouble(error, place):
+        return disk_trouble
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return InputError(f"{place} can't be written to (it is read-only or protected); choose another folder.")
     if error.errno in {errno.ENAMETOOLONG, errno.EINVAL}:
         return InputError(f"The name or path {str(path)[:80]}… can't be used on this disk; choose a shorter one.")

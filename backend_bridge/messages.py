@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Blender and the worker say to each other: one JSON object a line, ASCII only, over the worker's pipes.
+
+Only control messages travel here; data lives in the job folder. The worker serves one job at a time, so messages need
+no job number: everything between a `Start` and the `Result`, `Error` or `Cancelled` that ends it belongs to that job.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+PROTOCOL = 1
+
+
+@dataclass(frozen=True)
+class Start:
+    """To the worker: run the job in this folder."""
+
+    folder: str
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """To the worker: stop the running job. Without a running job it means nothing."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """From the worker, once, when it is ready to serve."""
+
+    pid: int
+    python: str
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True)
+class Progress:
+    """From the worker: `done` of `total` steps of a stage; `total` is 0 while it is not known."""
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Warning:
+    """From the worker: something a person should know although the job goes on; it is in the report, too."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """From the worker: the job is finished; `report` is the path of its report.json."""
+
+    report: str
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The job was stopped because somebody asked for it. What was finished stays in the job folder."""
+
+
+@dataclass(frozen=True)
+class Error:
+    """The job failed. `sentence` is for the user, `log` is the file that has the details."""
+
+    exit_code: int
+    sentence: str
+    log: str
+
+    @property
+    def text(self) -> str:
+        """The sentence and where to read more."""
+        return f"{self.sentence} The log is {self.log}."
+
+
+@dataclass(frozen=True)
+class Exit:
+    """The worker's process has ended; `code` as the system gives it (negative: the signal that ended it)."""
+
+    code: int
+
+
+Message = Start | Cancel | Hello | Progress | Warning | Result | Cancelled | Error | Exit
+_TYPES = {
+    kind.__name__.lower(): kind for kind in (Start, Cancel, Hello, Progress, Warning, Result, Cancelled, Error, Exit)
+}
+_FIELD_TYPES = {"int": int, "str": str}
+
+
+def encode(message: Message) -> bytes:
+    """Return the message as one line, newline included."""
+    body = {"type": type(message).__name__.lower()} | dataclasses.asdict(message)
+    return json.dumps(body).encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """Return the message of one line. Raises `ValueError` for anything that `encode` did not write."""
+    try:
+        body = json.loads(line)
+        kind = _TYPES[body.pop("type")]
+        message = kind(**body)
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"not a message: {line[:200]!r}") from error
+    for field in dataclasses.fields(kind):
+        if type(getattr(message, field.name)) is not _FIELD_TYPES[str(field.type)]:
+            raise ValueError(f"not a message: {field.name} of {line[:200]!r} has the wrong type")
+    return message

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Entry of the worker, started by its path: `python -I .../backend_bridge/worker/__main__.py run FOLDER`."""
+
+import sys
+from pathlib import Path
+
+# An isolated Python started by path knows neither our packages nor the working directory.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+if __name__ == "__main__":
+    from backend_bridge.worker.command_line import main
+
+    main(sys.argv[1:])

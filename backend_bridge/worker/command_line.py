@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Three ways to call the worker: `serve` (Blender), `run` (a person, a farm) and `probe` (what can this Python do)."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import os
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+
+from .. import messages
+from ..errors import ExitCode
+from ..messages import Cancel, Cancelled, Error, Hello, Message, Progress, Result, Start, Warning
+from .cancellation import Cancellation, on_termination
+from .parent import wait_for_parents_end
+from .runner import JobRunner
+from .streams import claim_stdout, leave
+
+_EPILOG = """exit status: 0 finished, 1 a fault of MagPlus, 2 the input can't be used,
+3 this machine can't do it (another may), 4 cancelled"""
+
+
+def main(arguments: list[str], runner: JobRunner | None = None) -> None:
+    """Run the worker and end the process with an `ExitCode`. `runner` is another than the real one in tests only."""
+    parser = argparse.ArgumentParser(
+        prog="magplus-worker",
+        description="Run MagPlus jobs without Blender.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verb = verbs.add_parser("run", help="run one job folder, with progress on standard error", epilog=_EPILOG)
+    verb.add_argument("folder", type=Path, help="a job folder (NAME.magplus) with a job.json")
+    verb = verbs.add_parser("serve", help="take jobs as JSON lines on standard input (this is what Blender calls)")
+    verb.add_argument("--parent", type=int, help="end when this process has ended")
+    verb.add_argument("--idle-minutes", type=float, default=15.0, help="end after that long without a job (15)")
+    verbs.add_parser("probe", help="print what this Python can do, as JSON")
+    options = parser.parse_args(arguments)
+
+    if options.verb == "probe":
+        from .probe import main as probe
+
+        leave(probe())
+    faulthandler.enable()
+    runner = runner or JobRunner()
+    leave(run(options.folder, runner) if options.verb == "run" else serve(runner, options.parent, options.idle_minutes))
+
+
+def run(folder: Path, runner: JobRunner) -> ExitCode:
+    """Run one job folder, telling people on standard error. Ctrl-C and a termination signal cancel the job."""
+    cancellation = Cancellation()
+    on_termination(cancellation.request)
+    return runner.run(folder, Console().show, cancellation)
+
+
+def serve(runner: JobRunner, parent: int | None, idle_minutes: float) -> ExitCode:
+    """Serve jobs until standard input ends, the parent is gone, a signal asks to stop, or nothing comes for long."""
+    send = claim_stdout()
+    orders: queue.SimpleQueue[tuple[Path, Cancellation] | None] = queue.SimpleQueue()
+    running = Cancellation()
+
+    def stop() -> None:
+        running.request()
+        orders.put(None)
+
+    def listen() -> None:
+        nonlocal running
+        for line in sys.stdin.buffer:
+            try:
+                message = messages.decode(line)
+            except ValueError as error:
+                print(error, file=sys.stderr)
+                continue
+            # A cancel stops the job before it in the pipe, never the one after it.
+            if isinstance(message, Start):
+                running = Cancellation()
+                orders.put((Path(message.folder), running))
+            elif isinstance(message, Cancel):
+                running.request()
+        stop()
+
+    on_termination(stop)
+    threading.Thread(target=listen, name="magplus-listener", daemon=True).start()
+    if parent is not None:
+        threading.Thread(target=wait_for_parents_end, args=(parent, stop), name="magplus-parent", daemon=True).start()
+    send(Hello(os.getpid(), sys.version.split()[0]))
+    while True:
+        try:
+            order = orders.get(timeout=idle_minutes * 60)
+        except queue.Empty:
+            return ExitCode.OK
+        if order is None:
+            return ExitCode.OK
+        runner.run(order[0], send, order[1])
+
+
+class Console:
+    """Shows a job's messages to a person, or to the log of a farm, on standard error."""
+
+    INTERVAL = 1.0  # seconds between two lines about the same stage
+
+    def __init__(self) -> None:
+        # The job's log takes over descriptor 2; people keep theirs.
+        self._stream = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+        self._stage = ""
+        self._started = self._shown = 0.0
+
+    def show(self, message: Message) -> None:
+        """Print one message."""
+        if isinstance(message, Progress):
+            self._progress(message)
+        elif isinstance(message, Warning):
+            print(f"Warning: {message.text}", file=self._stream)
+        elif isinstance(message, Error):
+            print(f"Error: {message.text if message.log else message.sentence}", file=self._stream)
+        elif isinstance(message, Cancelled):
+            print("Cancelled. What was finished stays in the job folder.", file=self._stream)
+        elif isinstance(message, Result):
+            print(f"Finished: {message.report}", file=self._stream)
+
+    def _progress(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.stage != self._stage:
+            self._stage, self._started = progress.stage, now
+        elif now - self._shown < self.INTERVAL and progress.done < progress.total:
+            return
+        self._shown = now
+        text = progress.stage
+        if progress.total:
+            text += f" {progress.done}/{progress.total}"
+            if 0 < progress.done < progress.total:
+                left = (now - self._started) / progress.done * (progress.total - progress.done)
+                text += f", {left:.0f} s left"
+        print(text, file=self._stream)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From exceptions to sentences, and to whose fault a failure is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import CancelledError, InputError, MachineError, MagPlusError
+from ..job_folder import explain_disk_trouble
+
+_OURS = ("models", "backend_bridge")
+
+# Parts of what the devices' runtimes say; torch passes their texts on as RuntimeError.
+_DRIVER_TROUBLE = {
+    "driver version is insufficient": "The graphics driver is too old for the installed PyTorch; update the driver, or "
+    "choose the CPU.",
+    "no kernel image is available": "The installed PyTorch does not support this graphics card; create the environment "
+    "again with another variant, or choose the CPU.",
+    "not compiled with cuda enabled": "The installed PyTorch can't use a graphics card; create the environment again "
+    "with the CUDA variant, or choose the CPU.",
+    "found no nvidia driver": "No NVIDIA driver was found; install it, or choose the CPU.",
+    "cuda error": "The graphics card reported an error; restart the worker or choose the CPU, and update the driver if "
+    "it comes again.",
+    "hip error": "The graphics card reported an error; restart the worker or choose the CPU, and update the driver if "
+    "it comes again.",
+}
+
+
+def explain(error: BaseException, folder: Path) -> MagPlusError:
+    """Return what to tell the user about an exception that ended a job in `folder`."""
+    if isinstance(error, MagPlusError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return CancelledError("Cancelled. What was finished stays in the job folder.")
+    if is_out_of_memory(error):
+        device = "graphics card" if _is_gpu_memory(error) else "machine"
+        return MachineError(
+            f"The {device} ran out of memory; close other programs or use a shorter clip, then run again: finished "
+            "frames are kept."
+        )
+    if isinstance(error, ImportError) and (error.name or "").split(".")[0] not in _OURS:
+        return MachineError(f"The worker's Python can't load a package ({_first_line(error)}); repair the environment.")
+    if isinstance(error, OSError):
+        if disk_trouble := explain_disk_trouble(error, folder):
+            return disk_trouble
+        if isinstance(error, PermissionError) and error.filename:
+            return InputError(f"{error.filename} can't be opened: permission denied; check its permissions.")
+    said = str(error).lower()
+    for part, sentence in _DRIVER_TROUBLE.items():
+        if isinstance(error, RuntimeError) and part in said:
+            return MachineError(sentence)
+    return MagPlusError(
+        f"MagPlus failed unexpectedly ({type(error).__name__}: {_first_line(error)}); please report it with the log."
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that the machine's or the graphics card's memory ran out."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
+
+
+def _is_gpu_memory(error: BaseException) -> bool:
+    said = str(error).lower()
+    return any(device in said for device in ("cuda", "hip", "mps", "gpu"))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0][:200]

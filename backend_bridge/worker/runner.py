@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs jobs one after another, keeps the models loaded between them, and accounts for every way a job can end."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from ..errors import CancelledError, ExitCode, MagPlusError
+from ..job_folder import JobFolder
+from ..messages import Cancelled, Error, Message, Progress, Result, Warning
+from .cancellation import Cancellation
+from .failures import explain, is_out_of_memory
+from .streams import leave, log_to
+
+Send = Callable[[Message], None]
+
+
+class Pipeline(Protocol):
+    """What a job is run by: the module `models.pipeline`."""
+
+    def Session(self) -> Any:  # noqa: N802 - a class of the module
+        """Make what keeps loaded models between jobs."""
+
+    def run_job(self, folder: JobFolder, session: Any, events: JobEvents) -> dict[str, Any]:
+        """Run the job in `folder`, write its report and return it."""
+
+
+def import_pipeline() -> Pipeline:
+    """Import the real pipeline. Late, so that the worker can answer before torch is loaded, and if it can't be."""
+    return cast(Pipeline, importlib.import_module("models.pipeline"))
+
+
+class JobEvents:
+    """What the pipeline tells while it runs."""
+
+    def __init__(self, send: Send, cancellation: Cancellation) -> None:
+        self.warnings: list[str] = []
+        self._send = send
+        self._cancellation = cancellation
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Tell how far a stage is; `total` is 0 while it is not known."""
+        self._send(Progress(stage, int(done), int(total)))
+
+    def warning(self, text: str) -> None:
+        """Tell something that a person should know although the job goes on. The same text is told once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+            self._send(Warning(text))
+
+    def check_cancelled(self) -> None:
+        """Raise `CancelledError` when somebody asked to stop."""
+        self._cancellation.check()
+
+
+class JobRunner:
+    """One process's jobs.
+
+    `load_pipeline` is called for the first job; tests put a pipeline of their own here.
+    """
+
+    def __init__(self, load_pipeline: Callable[[], Pipeline] = import_pipeline) -> None:
+        self._load_pipeline = load_pipeline
+        self._session: Any = None
+
+    def run(self, path: Path, send: Send, cancellation: Cancellation) -> ExitCode:
+        """Run the job folder at `path`. Everything that can be told is told through `send`; nothing is raised."""
+        try:
+            folder = JobFolder.open(path)
+            with folder.lock(), log_to(folder.log_path):
+                return self._run_locked(folder, send, cancellation)
+        except MagPlusError as error:  # before there was a log: no job folder, a read-only one, one in use
+            send(Error(error.exit_code, str(error), ""))
+            return error.exit_code
+
+    def _run_locked(self, folder: JobFolder, send: Send, cancellation: Cancellation) -> ExitCode:
+        events = JobEvents(send, cancellation)
+
+        def abandon() -> None:
+            end = CancelledError("Cancelled. What was finished stays in the job folder.")
+            print("The job did not stop by itself; the worker ends with it.", file=sys.stderr)
+            _report_failure(folder, end, events.warnings)
+            send(Cancelled())
+            leave(ExitCode.CANCELLED)
+
+        print(f"\n=== {time.strftime('%Y-%m-%d %H:%M:%S')}, Python {platform.python_version()}", file=sys.stderr)
+        cancellation.begin(abandon)
+        try:
+            events.check_cancelled()
+            events.progress("start", 0, 0)
+            pipeline = self._load_pipeline()
+            if self._session is None:
+                self._session = pipeline.Session()
+            pipeline.run_job(folder, self._session, events)
+        except BaseException as error:  # a library's SystemExit included: the worker outlives its jobs
+            cancellation.settle()
+            traceback.print_exc()
+            end = explain(error, folder.path)
+            out_of_memory = is_out_of_memory(error)
+        else:
+            cancellation.settle()
+            send(Result(str(folder.report_path)))
+            return ExitCode.OK
+        # The exception is gone here, and with it the frames that held on to tensors.
+        if out_of_memory or isinstance(end, CancelledError):
+            self._free_memory()
+        _report_failure(folder, end, events.warnings)
+        cancelled = isinstance(end, CancelledError)
+        send(Cancelled() if cancelled else Error(end.exit_code, str(end), str(folder.log_path)))
+        return end.exit_code
+
+    def _free_memory(self) -> None:
+        """Give the models' memory back to the machine and to the graphics card."""
+        self._session = None
+        gc.collect()
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            with suppress(Exception):  # a card in a bad state must not turn a cancel into a crash
+                for device in (torch.cuda, torch.mps):
+                    if device.is_available():
+                        device.empty_cache()
+
+
+def _report_failure(folder: JobFolder, end: MagPlusError, warnings: list[str]) -> None:
+    """Leave a report of a job that did not finish, unless that is impossible, too (a full disk, for one)."""
+    status = "cancelled" if isinstance(end, CancelledError) else "failed"
+    error = {"exit_code": int(end.exit_code), "sentence": str(end)}
+    with suppress(MagPlusError):
+        folder.write_report({"schema": 1, "status": status, "error": error, "warnings": warnings})
