@@ -7,6 +7,7 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,17 +33,22 @@ class ControlCurves:
     residual: NDArray[np.float32]
     visibility: NDArray[np.float32]
 
+    def encode(self) -> bytes:
+        """Return the curves as a compressed .npz (no pickles)."""
+        data = io.BytesIO()
+        np.savez_compressed(
+            data,
+            names=np.asarray(self.names),
+            seconds=self.seconds.astype(np.float64),
+            values=self.values.astype(np.float32),
+            residual=self.residual.astype(np.float32),
+            visibility=self.visibility.astype(np.float32),
+        )
+        return data.getvalue()
+
     def save(self, path: Path) -> None:
-        """Write as a compressed .npz (no pickles)."""
-        with path.open("wb") as file:
-            np.savez_compressed(
-                file,
-                names=np.asarray(self.names),
-                seconds=self.seconds.astype(np.float64),
-                values=self.values.astype(np.float32),
-                residual=self.residual.astype(np.float32),
-                visibility=self.visibility.astype(np.float32),
-            )
+        """Write what `encode` returns."""
+        path.write_bytes(self.encode())
 
     def to_csv(self) -> str:
         """Return one line a frame: seconds, residual, then a column a control."""
@@ -65,5 +71,5 @@ class ControlCurves:
                     residual=data["residual"],
                     visibility=data["visibility"],
                 )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise InputError(f"{path.name} can't be read ({error}); run the job again.") from error

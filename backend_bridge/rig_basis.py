@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +18,20 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
+class Channel:
+    """A further number that always has the value of a control: the same shape key on the teeth or the lashes."""
+
+    owner: str
+    data_path: str
+
+
+@dataclass(frozen=True)
 class Control:
     """One animatable number of the rig.
 
     `owner` is the name of the ID that is animated (for a shape key the object that carries it), `data_path` the
     animated property seen from that ID's animation data, `rest` its value when the basis was measured, `low` and
-    `high` the range in which it may be solved.
+    `high` the range in which it may be solved. `linked` numbers move with it.
     """
 
     name: str
@@ -31,6 +41,7 @@ class Control:
     rest: float
     low: float
     high: float
+    linked: tuple[Channel, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,7 @@ class RigBasis:
     visible: [V] bool, in the picture and not hidden behind the avatar itself.
     displacement: [K, V, 2] float32, px of motion per unit of the control, measured by moving that control alone.
     triangles: [T, 3] int32 into the vertices.
+    excluded: why a control of the rig is not in the basis, by its name ("is driven").
     """
 
     image_size: tuple[int, int]
@@ -53,6 +65,7 @@ class RigBasis:
     visible: NDArray[np.bool_]
     displacement: NDArray[np.float32]
     triangles: NDArray[np.int32]
+    excluded: dict[str, str] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write as a compressed .npz (no pickles)."""
@@ -61,7 +74,8 @@ class RigBasis:
                 file,
                 format=np.int32(FORMAT),
                 image_size=np.asarray(self.image_size, np.int32),
-                controls=np.frombuffer(json.dumps([asdict(c) for c in self.controls]).encode(), np.uint8),
+                controls=_packed([asdict(control) for control in self.controls]),
+                excluded=_packed(self.excluded),
                 positions=self.positions.astype(np.float32),
                 depth=self.depth.astype(np.float32),
                 visible=self.visible.astype(bool),
@@ -79,14 +93,24 @@ class RigBasis:
                 width, height = (int(value) for value in data["image_size"])
                 return cls(
                     image_size=(width, height),
-                    controls=tuple(Control(**c) for c in json.loads(bytes(data["controls"]))),
+                    controls=tuple(_control(entry) for entry in json.loads(bytes(data["controls"]))),
                     positions=data["positions"],
                     depth=data["depth"],
                     visible=data["visible"],
                     displacement=data["displacement"],
                     triangles=data["triangles"],
+                    excluded=json.loads(bytes(data["excluded"])),
                 )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise InputError(
                 f"{path.name} can't be read as a rig basis ({error}); capture the avatar again."
             ) from error
+
+
+def _packed(data: object) -> NDArray[np.uint8]:
+    """Return JSON as an array, which .npz stores without pickles."""
+    return np.frombuffer(json.dumps(data).encode(), np.uint8)
+
+
+def _control(entry: dict[str, Any]) -> Control:
+    return Control(**{**entry, "linked": tuple(Channel(**channel) for channel in entry["linked"])})

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""Baking solved controls to F-Curves: shape keys first of all, and whatever else the rig basis was measured for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import bpy
+import numpy as np
+from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
+
+from ..backend_bridge.control_curves import ControlCurves
+from ..backend_bridge.errors import InputError, MagPlusError
+from ..backend_bridge.job_folder import JobFolder
+from ..backend_bridge.rig_basis import Channel, Control, RigBasis
+from .controls import SHAPE_KEY, LiveChannel, find_channel
+from .keyframes import Keys, add_nla_layer, animated_paths, assign_new_action, finish_nla_layer, write_keys
+from .scene_time import Placement, SourceTime, apex_kept, place, scene_rate
+
+NEW_ACTION, LAYER, REPLACE = "NEW_ACTION", "LAYER", "REPLACE"
+STILL = 1e-4  # a control that stays this close to rest is still; the smallest expressions use some hundredths
+SLIDER_LIMIT = 10.0  # Blender's own limit of a shape key's range
+
+
+@dataclass(frozen=True)
+class BakeReport:
+    """What was baked.
+
+    keyed: names of the controls that have keys now. skipped: why others have none, by name. raised: shape keys whose
+    range was widened, with the new one. actions: names of the actions written; kept: of those they replaced, which are
+    still in the file. placement: where the clip lies; apex_kept: share of the apex that whole frames show, in [0, 1].
+    """
+
+    keyed: tuple[str, ...]
+    skipped: dict[str, str]
+    raised: dict[str, tuple[float, float]]
+    actions: tuple[str, ...]
+    kept: tuple[str, ...]
+    placement: Placement
+    frame_range: tuple[float, float]
+    apex_kept: float
+    markers: dict[str, int] = field(default_factory=dict)
+
+    def sentences(self) -> list[str]:
+        """Return what a person should know, a sentence each."""
+        lines = []
+        if self.kept:
+            lines.append(f"The earlier animation is kept in the action {_listed(self.kept)}.")
+        if self.raised:
+            lines.append(f"The range was widened of {_listed(self.raised)}: the expression goes beyond it.")
+        for reason in sorted(set(self.skipped.values())):
+            names = [name for name, why in self.skipped.items() if why == reason]
+            lines.append(f"Not keyed: {_listed(names)} {reason}.")
+        if self.apex_kept < 0.995:
+            lines.append(
+                f"Whole frames show {self.apex_kept:.0%} of the apex: the scene's frame rate is low for this movement."
+            )
+        return lines
+
+
+def bake_controls(
+    context: bpy.types.Context,
+    folder: JobFolder,
+    *,
+    start_frame: int,
+    mode: str = NEW_ACTION,
+    keep_apex: bool = True,
+    skip_still: bool = True,
+    markers: bool = True,
+    objects: Mapping[str, bpy.types.Object] | None = None,
+) -> BakeReport:
+    """Key the controls that a finished job has solved.
+
+    Args:
+        context: its scene gives the frame rate and takes the markers.
+        folder: the job.
+        start_frame: scene frame of the clip's first frame.
+        mode: `NEW_ACTION` leaves existing actions alone and puts new ones in their place; `LAYER` adds to the existing
+            animation in an NLA track on top of it; `REPLACE` writes into the existing action, over the keys between the
+            clip's first and last frame.
+        keep_apex: shift the clip by at most half a frame so that the apex falls on a whole frame.
+        skip_still: leave controls without keys that never leave their rest value.
+        markers: set timeline markers at onset, apex and offset.
+        objects: which object stands for an owner's name in the rig basis, where objects were renamed since.
+
+    Raises:
+        InputError: the job has no solved controls, or none of them exists here.
+    """
+    scene = context.scene
+    spec = folder.read_spec()
+    if spec.avatar.rig_basis is None or not folder.weights_npz.is_file():
+        raise InputError("This job has no solved shape keys; run it with shape keys among its outputs.")
+    curves = ControlCurves.load(folder.weights_npz)
+    controls = {control.name: control for control in RigBasis.load(folder.path / spec.avatar.rig_basis).controls}
+    source = SourceTime.from_report(folder.read_report())
+    if len(source.seconds) != len(curves.seconds):
+        raise InputError("The solved shape keys and the report are of different runs; run the job again.")
+    placement = place(source, start_frame, scene_rate(scene), keep_apex)
+    frames = np.array([float(placement.frame(seconds)) for seconds in source.seconds])
+
+    skipped: dict[str, str] = {}
+    wanted: dict[bpy.types.ID, list[tuple[str, float, Keys]]] = {}
+    keyed: list[str] = []
+    excursion = np.zeros(len(frames))
+    for name, values in zip(curves.names, curves.values.T.astype(np.float64), strict=True):
+        control = controls.get(name)
+        if control is None:
+            skipped[name] = "is not in the rig basis"
+            continue
+        excursion += np.square(values - control.rest)
+        if skip_still and np.abs(values - control.rest).max() < STILL:
+            continue
+        found = _channels(control, objects or {}, skipped)
+        for channel in found:
+            wanted.setdefault(channel.id, []).append((name, control.rest, Keys(channel, frames, values)))
+        if found:
+            keyed.append(name)
+    if not keyed and skipped:
+        name, reason = next(iter(skipped.items()))
+        raise InputError(f"None of the job's controls can be keyed here: {name!r} {reason}.")
+
+    raised: dict[str, tuple[float, float]] = {}
+    actions: list[str] = []
+    kept: list[str] = []
+    for id_block, entries in wanted.items():
+        for name, _, keys in entries:
+            _raise_range(name, keys, raised, skipped)
+        written, previous = _write(id_block, [(rest, keys) for _, rest, keys in entries], mode)
+        actions.append(written)
+        kept += [previous] if previous else []
+    return BakeReport(
+        keyed=tuple(keyed),
+        skipped=skipped,
+        raised=raised,
+        actions=tuple(actions),
+        kept=tuple(kept),
+        placement=placement,
+        frame_range=(float(frames[0]), float(frames[-1])),
+        apex_kept=apex_kept(frames, np.sqrt(excursion)),
+        markers=set_event_markers(scene, source, placement) if markers else {},
+    )
+
+
+def set_event_markers(scene: bpy.types.Scene, source: SourceTime, placement: Placement) -> dict[str, int]:
+    """Mark onset, apex and offset on the timeline, on the nearest whole frames; returns the frames by event."""
+    frames = {name: round(placement.frame(source.seconds[index])) for name, index in source.events.items()}
+    for name, frame in frames.items():
+        label = f"MagPlus {name}"
+        if not any(marker.name == label and marker.frame == frame for marker in scene.timeline_markers):
+            scene.timeline_markers.new(label, frame=frame)
+    return frames
+
+
+def _channels(control: Control, objects: Mapping[str, bpy.types.Object], skipped: dict[str, str]) -> list[LiveChannel]:
+    """Return the numbers that a control moves here, and record what is in the way of the others."""
+    found = []
+    for part in (Channel(control.owner, control.data_path), *control.linked):
+        obj = objects.get(part.owner) or bpy.data.objects.get(part.owner)
+        channel = find_channel(obj, control.kind, part.data_path) if obj is not None else None
+        if obj is None:
+            reason = f"is on {part.owner!r}, which is no longer in the file"
+        elif channel is None:
+            reason = f"is no longer on {part.owner!r}"
+        elif not channel.id.is_editable:
+            reason = "belongs to a linked file"
+        elif channel.driven:
+            reason = "is driven"
+        elif control.kind == SHAPE_KEY and _shape_key(channel).mute:
+            reason = "is muted"
+        else:
+            found.append(channel)
+            continue
+        skipped[control.name] = reason
+    return found
+
+
+def _shape_key(channel: LiveChannel) -> bpy.types.ShapeKey:
+    block: bpy.types.ShapeKey = channel.id.path_resolve(channel.path.removesuffix(".value"))
+    return block
+
+
+def _raise_range(name: str, keys: Keys, raised: dict[str, tuple[float, float]], skipped: dict[str, str]) -> None:
+    """Widen a shape key's range to its curve: Blender cuts values off at the range, animated ones too."""
+    if not isinstance(keys.channel.id, bpy.types.Key):
+        return
+    block = _shape_key(keys.channel)
+    low, high = float(keys.values.min()), float(keys.values.max())
+    if low >= block.slider_min and high <= block.slider_max:
+        return
+    if high > SLIDER_LIMIT or low < -SLIDER_LIMIT:
+        skipped[name] = f"goes beyond Blender's limit of {SLIDER_LIMIT:g} and is cut off there"
+    # Rounded outwards to tenths: a range that a person would have set.
+    if high > block.slider_max:
+        block.slider_max = min(np.ceil(high * 10) / 10, SLIDER_LIMIT)
+    if low < block.slider_min:
+        block.slider_min = max(np.floor(low * 10) / 10, -SLIDER_LIMIT)
+    raised[name] = (block.slider_min, block.slider_max)
+
+
+def _write(id_block: bpy.types.ID, entries: list[tuple[float, Keys]], mode: str) -> tuple[str, str | None]:
+    """Write the keys of one ID; returns the action's name and that of the action it replaced."""
+    name = f"MagPlus {_owner_name(id_block)}"
+    if mode == LAYER:
+        below = animated_paths(id_block)
+        action = add_nla_layer(id_block, name)
+        for rest, keys in entries:
+            # The track adds: to the animation below, which is at rest where the basis was measured, or, where there is
+            # none, to the property's default, from which the NLA starts.
+            animated = (keys.channel.path, max(keys.channel.index, 0)) in below
+            base = rest if animated else keys.channel.default
+            write_keys(Keys(keys.channel, keys.frames, keys.values - base))
+        finish_nla_layer(id_block, action)
+        return action.name, None
+    animation = id_block.animation_data
+    active = animation.action if animation is not None else None
+    previous = None
+    if mode == NEW_ACTION or active is None:
+        active, previous = assign_new_action(id_block, name)
+    for _, keys in entries:
+        write_keys(keys)
+    return active.name, previous.name if previous is not None else None
+
+
+def _owner_name(id_block: bpy.types.ID) -> str:
+    return str(id_block.user.name if isinstance(id_block, bpy.types.Key) else id_block.name)
+
+
+def _listed(names: object) -> str:
+    quoted = [repr(name) for name in names]  # type: ignore[attr-defined]
+    return ", ".join(quoted[:4]) + (f" and {len(quoted) - 4} more" if len(quoted) > 4 else "")
+
+
+class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
+    """Key the shape keys that a job has solved"""
+
+    bl_idname = "magplus.bake_shape_keys"
+    bl_label = "Bake to Shape Keys"
+    bl_options = {"REGISTER", "UNDO"}
+
+    folder: StringProperty(name="Job Folder", description="A finished job", subtype="DIR_PATH")
+    start_frame: IntProperty(name="Start Frame", description="Frame of the scene where the clip starts", default=1)
+    mode: EnumProperty(
+        name="Animation",
+        description="What happens to animation that is there already",
+        items=(
+            (NEW_ACTION, "New Action", "A new action; the present one stays in the file, unused"),
+            (LAYER, "Layer on Top", "Add to the present animation, in an NLA track of its own"),
+            (REPLACE, "Into the Action", "Replace the keys in the clip's interval of the present action"),
+        ),
+    )
+    keep_apex: BoolProperty(
+        name="Keep the Apex",
+        description="Shift the clip by at most half a frame, so that its apex falls on a frame",
+        default=True,
+    )
+    skip_still: BoolProperty(name="Skip Still", description="No keys for what does not move", default=True)
+    markers: BoolProperty(name="Markers", description="Mark onset, apex and offset on the timeline", default=True)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Bake and report."""
+        try:
+            report = bake_controls(
+                context,
+                JobFolder.open(Path(bpy.path.abspath(self.folder))),
+                start_frame=self.start_frame,
+                mode=self.mode,
+                keep_apex=self.keep_apex,
+                skip_still=self.skip_still,
+                markers=self.markers,
+            )
+        except MagPlusError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        for sentence in report.sentences():
+            self.report({"WARNING"}, sentence)
+        self.report({"INFO"}, f"Keyed {len(report.keyed)} controls from frame {report.frame_range[0]:g}.")
+        return {"FINISHED"}
+
+
+CLASSES = (MAGPLUS_OT_bake_shape_keys,)

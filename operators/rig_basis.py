@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measuring what every control does to the avatar's picture, by moving each one alone through the depsgraph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backend_bridge.errors import InputError
+from ..backend_bridge.rig_basis import RigBasis
+from .controls import RigControl, restored, shape_key_controls
+from .projection import Points, Projection, picture_size, pixel_aspect
+from .surface import in_vertex_group, read_points, read_triangles, thinned, visible_points
+
+MAX_VERTICES = 10_000
+BODY_TO_FACE = 4.0  # a mesh that many times as high as what its controls move is a body, not a face
+LEAST_MOTION = 0.02  # px; below this a vertex does not take part in an expression
+# Modifiers that may make another mesh of every pose, to name the likely culprit.
+_REMESHING = {"REMESH", "DECIMATE", "WELD", "BOOLEAN", "MASK", "NODES", "BUILD", "EXPLODE", "SKIN"}
+
+
+@dataclass(frozen=True)
+class Face:
+    """The vertices of the avatar that are measured, at the present pose.
+
+    objects: the avatar's mesh first, then further meshes.
+    vertices: [V] indices into all evaluated vertices of the objects. triangles: [T, 3] int32 into V.
+    positions: [V, 2] px. depth: [V]. visible, own, moved: [V] bool, seen by the camera; part of the first object; moved
+        by some control.
+    topology: a fingerprint for each object.
+    """
+
+    objects: tuple[bpy.types.Object, ...]
+    projection: Projection
+    vertices: NDArray[np.intp]
+    triangles: NDArray[np.int32]
+    positions: Points
+    depth: Points
+    visible: NDArray[np.bool_]
+    own: NDArray[np.bool_]
+    moved: NDArray[np.bool_]
+    topology: tuple[bytes, ...]
+
+    def box(self) -> tuple[float, float, float, float]:
+        """Return the face's place in the picture as (x, y, width, height) px.
+
+        It encloses what is visible of the mesh or of its vertex group. Where the mesh is a whole body it encloses what
+        the controls move.
+        """
+        low, size = _box(self.positions[self.visible & self.own])
+        if (expressive := self.visible & self.own & self.moved).any():
+            low_moved, size_moved = _box(self.positions[expressive])
+            if size[1] > BODY_TO_FACE * size_moved[1]:
+                low, size = low_moved, size_moved
+        return (float(low[0]), float(low[1]), float(size[0]), float(size[1]))
+
+
+def find_face(
+    context: bpy.types.Context,
+    objects: Sequence[bpy.types.Object],
+    projection: Projection,
+    controls: Sequence[RigControl] = (),
+    vertex_group: str = "",
+    max_vertices: int = MAX_VERTICES,
+) -> Face:
+    """Choose the vertices to measure: those in the picture, thinned evenly where there are more than `max_vertices`.
+
+    Of a mesh that is too dense, what no control moves goes first. `vertex_group` restricts the first object to a part.
+    Raises `InputError` when the camera sees nothing of the first object.
+    """
+    depsgraph = context.evaluated_depsgraph_get()
+    points, topology = read_points(objects, depsgraph)
+    triangles = read_triangles(objects, depsgraph)
+    first, _ = read_points(objects[:1], depsgraph)
+    own = np.arange(len(points)) < len(first)
+    positions, depth = projection.project(points)
+    keep = projection.sees(positions, depth)
+    if vertex_group:
+        keep[: len(first)] &= in_vertex_group(objects[0], vertex_group, depsgraph)
+    moved = _moved(context, objects, projection, controls, positions, topology)
+    if keep.sum() > max_vertices and (keep & moved).any():
+        keep &= moved
+    vertices, triangles = thinned(points, keep, triangles, max_vertices)
+    visible = visible_points(points[vertices], projection, depsgraph)
+    if not (visible & own[vertices]).any():
+        part = f"the vertex group {vertex_group!r} of " if vertex_group else ""
+        raise InputError(f"The camera sees nothing of {part}{objects[0].name!r}; point it at the avatar's face.")
+    return Face(
+        objects=tuple(objects),
+        projection=projection,
+        vertices=vertices,
+        triangles=triangles,
+        positions=positions[vertices],
+        depth=depth[vertices],
+        visible=visible,
+        own=own[vertices],
+        moved=moved[vertices],
+        topology=topology,
+    )
+
+
+def measure_rig_basis(
+    context: bpy.types.Context,
+    objects: Sequence[bpy.types.Object],
+    camera: bpy.types.Object,
+    size: tuple[int, int] | None = None,
+    *,
+    controls: Sequence[RigControl] | None = None,
+    excluded: Mapping[str, str] | None = None,
+    vertex_group: str = "",
+    max_vertices: int = MAX_VERTICES,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> RigBasis:
+    """Measure the screen-space displacement of the face's vertices per unit of every control.
+
+    Modifiers, the armature, drivers and all other controls take part with their present values. The rig is left exactly
+    as it was, also after an error.
+
+    Args:
+        context: its view layer is what is evaluated.
+        objects: the avatar's mesh first, then further meshes that move with the face.
+        camera: perspective or orthographic; need not be the scene's.
+        size: (width, height) px of the picture, by default the scene's render size.
+        controls: what to move, by default all shape keys of `objects` that can be keyed.
+        excluded: why other controls are not among `controls`, by name; recorded in the basis.
+        vertex_group: restricts the vertices of the first object to the face.
+        max_vertices: a denser mesh is thinned evenly to this many.
+        on_progress: told the number of controls done and in all.
+
+    Raises:
+        InputError: no usable camera, the face is not in the picture, or a modifier makes another mesh of every pose.
+    """
+    scene = context.scene
+    projection = Projection.of_camera(
+        camera, context.evaluated_depsgraph_get(), size or picture_size(scene), pixel_aspect(scene)
+    )
+    if controls is None:
+        controls, excluded = shape_key_controls(objects)
+    face = find_face(context, objects, projection, controls, vertex_group, max_vertices)
+    return measure_controls(context, face, controls, excluded or {}, on_progress)
+
+
+def measure_controls(
+    context: bpy.types.Context,
+    face: Face,
+    controls: Sequence[RigControl],
+    excluded: Mapping[str, str],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> RigBasis:
+    """Move each control alone and record where the face's vertices go; see `measure_rig_basis`."""
+    displacement = np.zeros((len(controls), len(face.vertices), 2), np.float32)
+    with restored(controls, context.view_layer):
+        for index, control in enumerate(controls):
+            rest, step = control.control.rest, _step(control)
+            control.write(rest + step)
+            positions = _positions(context, face.objects, face.projection, face.topology, control.control.name)
+            displacement[index] = (positions[face.vertices] - face.positions) / step
+            control.write(rest)
+            if on_progress is not None:
+                on_progress(index + 1, len(controls))
+    return RigBasis(
+        image_size=face.projection.size,
+        controls=tuple(control.control for control in controls),
+        positions=face.positions.astype(np.float32),
+        depth=face.depth.astype(np.float32),
+        visible=face.visible,
+        displacement=displacement,
+        triangles=face.triangles,
+        excluded=dict(excluded),
+    )
+
+
+def _moved(
+    context: bpy.types.Context,
+    objects: Sequence[bpy.types.Object],
+    projection: Projection,
+    controls: Sequence[RigControl],
+    positions: Points,
+    topology: tuple[bytes, ...],
+) -> NDArray[np.bool_]:
+    """Return which vertices some control moves visibly, by moving all at once."""
+    if not controls:
+        return np.zeros(len(positions), bool)
+    with restored(controls, context.view_layer):
+        for index, control in enumerate(controls):
+            # Unlike shares, or opposites (jaw left, jaw right) would cancel out.
+            control.write(control.control.rest + _step(control) * (0.5 + 0.5 * (index * 0.618034 % 1.0)))
+        moved = _positions(context, objects, projection, topology, "the expression")
+    with np.errstate(invalid="ignore"):
+        return np.abs(moved - positions).max(axis=1) > LEAST_MOTION
+
+
+def _positions(
+    context: bpy.types.Context,
+    objects: Sequence[bpy.types.Object],
+    projection: Projection,
+    topology: tuple[bytes, ...],
+    moving: str,
+) -> Points:
+    """Evaluate the rig as it stands and return where all vertices are in the picture, [*, 2] px."""
+    context.view_layer.update()
+    points, now = read_points(objects, context.evaluated_depsgraph_get())
+    for obj, before, after in zip(objects, topology, now, strict=True):
+        if before != after:
+            culprit = next((m.name for m in obj.modifiers if m.show_viewport and m.type in _REMESHING), None)
+            remedy = f"turn its modifier {culprit!r} off" if culprit else "turn off the modifier that does it"
+            raise InputError(
+                f"The mesh of {obj.name!r} gets other vertices when {moving!r} moves; {remedy} and capture again."
+            )
+    return projection.project(points)[0]
+
+
+def _step(control: RigControl) -> float:
+    """Return how far to move a control, upwards where there is room."""
+    up, down = control.control.high - control.control.rest, control.control.rest - control.control.low
+    if up >= control.step or up >= down:
+        return min(control.step, up)
+    return -min(control.step, down)
+
+
+def _box(positions: Points) -> tuple[Points, Points]:
+    low = positions.min(axis=0)
+    return low, positions.max(axis=0) - low

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the driving video's time to the scene's, in exact arithmetic, and what whole frames miss of a short event."""
+
+from __future__ import annotations
+
+import bisect
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backend_bridge.errors import InputError
+
+EVENTS = ("onset", "apex", "offset")
+
+
+@dataclass(frozen=True)
+class SourceTime:
+    """When each frame of the driving clip is shown, in seconds from its first frame, and where the event lies in it.
+
+    rate: frames per second, on average where it varies. events: frame numbers, from 0, of those events that are known.
+    """
+
+    seconds: tuple[Fraction, ...]
+    rate: Fraction
+    events: Mapping[str, int]
+
+    @classmethod
+    def from_report(cls, report: Mapping[str, Any]) -> SourceTime:
+        """Read the timing of a job's report. Raises `InputError` when the report has none."""
+        try:
+            timing = report["timing"]
+            seconds = tuple(Fraction(str(value)) for value in timing["seconds"])
+            rate = Fraction(str(timing["rate"]))
+            if not seconds or rate <= 0 or any(later <= sooner for sooner, later in pairwise(seconds)):
+                raise ValueError("its frames are not in order")
+            known = {name: (report.get("events") or {}).get(name) for name in EVENTS}
+            events = {name: _nearest(seconds, Fraction(str(at))) for name, at in known.items() if at is not None}
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise InputError(f"The job's report has no usable timing ({error}); run the job again.") from error
+        return cls(seconds, rate, events)
+
+    @property
+    def end(self) -> Fraction:
+        """Seconds at which the last frame is over."""
+        return self.seconds[-1] + 1 / self.rate
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the clip lies in the scene: its first frame, the scene's frames per second, and a shift in frames."""
+
+    start_frame: int
+    fps: Fraction
+    shift: Fraction = Fraction(0)
+
+    def frame(self, seconds: Fraction) -> Fraction:
+        """Return the scene frame, in general between two whole ones, of a time of the clip."""
+        return self.start_frame + seconds * self.fps + self.shift
+
+    def seconds(self, frame: int | Fraction) -> Fraction:
+        """Return the time of the clip at a scene frame."""
+        return (frame - self.start_frame - self.shift) / self.fps
+
+    def frames_to_show(self, source: SourceTime) -> list[int]:
+        """Return which source frame is nearest in time to each scene frame, from the start frame to the clip's end."""
+        last = max(-(-self.frame(source.end) // 1) - 1, self.start_frame)
+        return [_nearest(source.seconds, self.seconds(frame)) for frame in range(self.start_frame, int(last) + 1)]
+
+
+def place(source: SourceTime, start_frame: int, fps: Fraction, keep_apex: bool) -> Placement:
+    """Put a clip into the scene.
+
+    With `keep_apex` it is shifted by the part of a frame, half a frame at most, that puts the apex on a whole frame: at
+    24 fps a movement of 80 ms may otherwise show half of its height.
+    """
+    placement = Placement(start_frame, fps)
+    if not keep_apex or "apex" not in source.events:
+        return placement
+    apex = placement.frame(source.seconds[source.events["apex"]])
+    return Placement(start_frame, fps, round(apex) - apex)
+
+
+def scene_rate(scene: bpy.types.Scene) -> Fraction:
+    """Return the scene's frames per second as the fraction that was meant: 24 and 1.001 are 24000/1001."""
+    return _meant(scene.render.fps) / _meant(scene.render.fps_base)
+
+
+def apex_kept(frames: NDArray[np.floating], excursion: NDArray[np.floating]) -> float:
+    """Return the share of the highest excursion that whole scene frames show, in [0, 1].
+
+    Args:
+        frames: [N] scene frames, increasing, of the samples.
+        excursion: [N] distance from rest, zero or more. Between samples it runs straight, as the keys do.
+    """
+    highest = float(excursion.max(initial=0.0))
+    if highest == 0.0:
+        return 1.0
+    whole = np.arange(np.ceil(frames[0]), np.floor(frames[-1]) + 1)
+    return float(np.interp(whole, frames, excursion).max(initial=0.0)) / highest
+
+
+def _nearest(seconds: Sequence[Fraction], at: Fraction) -> int:
+    """Return the index of the time nearest to `at`, the earlier one of two that are equally near."""
+    after = bisect.bisect_left(seconds, at)
+    if after == 0:
+        return 0
+    if after == len(seconds):
+        return after - 1
+    return after if seconds[after] - at < at - seconds[after - 1] else after - 1
+
+
+def _meant(value: float) -> Fraction:
+    """Return the simplest decimal-scale fraction that single precision stores as `value`."""
+    for limit in (1, 10, 100, 1000, 10_000, 100_000, 1_000_000):
+        fraction = Fraction(value).limit_denominator(limit)
+        if struct.pack("f", float(fraction)) == struct.pack("f", value):
+            return fraction
+    return Fraction(value)

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Blender of its own for the tests: no user settings, the live source as the extension, a new file for every test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = "bl_ext.user_default.magplus"
+
+# Before bpy is imported: it reads this once.
+_RESOURCES = Path(tempfile.mkdtemp(prefix="magplus-tests-"))
+os.environ["BLENDER_USER_RESOURCES"] = str(_RESOURCES)
+_REPOSITORY = _RESOURCES / "extensions" / "user_default"
+_REPOSITORY.mkdir(parents=True)
+(_REPOSITORY / "magplus").symlink_to(ROOT, target_is_directory=True)
+
+import addon_utils  # noqa: E402
+import bpy  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def extension() -> Iterator[str]:
+    """Our extension, enabled from the working tree; yields its module name."""
+    assert addon_utils.enable(MODULE, default_set=True) is not None, "the extension can't be enabled"
+    yield MODULE
+    # Blender 4.2 crashes and 4.5 hangs when the interpreter ends with operator classes or handlers registered.
+    addon_utils.disable(MODULE, default_set=True)
+    for handlers in vars(bpy.app.handlers).values():
+        if isinstance(handlers, list):
+            handlers.clear()
+    shutil.rmtree(_RESOURCES, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def empty_file(extension: str) -> None:
+    """Start every test in an empty file; the preferences, with our extension in them, stay."""
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
