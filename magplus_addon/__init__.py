@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..operators import animate, capture, environment, job_manager
+from ..operators import animate, bake_shape_keys, capture, environment, import_frames, job_manager
 from . import commands, file_handler, panels, preferences, settings
 
 # Classes first, as the properties and handlers of a module may name them; taken away in the mirrored order.
@@ -13,6 +13,8 @@ _MODULES = (
     job_manager,
     settings,
     capture,
+    import_frames,
+    bake_shape_keys,
     environment,
     animate,
     preferences,

@@ -87,6 +87,7 @@ class MAGPLUS_PT_main(_Sidebar, bpy.types.Panel):
         column.prop(settings, "avatar")
         if settings.avatar is not None:
             column.prop_search(settings, "vertex_group", settings.avatar, "vertex_groups", text="Face")
+        column.prop(settings, "look_through")
         column.prop(settings, "driving")
         if animate.is_image_sequence(settings.driving):
             column.prop(settings, "sequence_rate")
@@ -187,7 +188,11 @@ class MAGPLUS_PT_output(_Sidebar, bpy.types.Panel):
         if settings.frames:
             column.prop(settings, "frames_to")
         column.prop(settings, "shape_keys")
-        layout.prop(settings, "start_frame")
+        if settings.shape_keys:
+            column.prop(settings, "animation")
+        column = layout.column()
+        column.prop(settings, "start_frame")
+        column.prop(settings, "keep_apex")
         layout.prop(settings, "job_folder")
 
 

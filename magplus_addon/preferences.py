@@ -7,10 +7,7 @@ from __future__ import annotations
 import bpy
 from bpy.props import EnumProperty, FloatProperty, StringProperty
 
-from .. import __package__ as ROOT
-from ..operators import environment
-from ..operators.job_manager import manager
-from .panels import draw_outcome, draw_progress, draw_text
+from ..operators.environment import ROOT, VARIANTS
 
 
 class MagPlusPreferences(bpy.types.AddonPreferences):
@@ -36,7 +33,7 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
     torch_variant: EnumProperty(
         name="PyTorch",
         description="Which build of PyTorch to install",
-        items=[(name, title, description) for name, title, description in environment.VARIANTS],
+        items=VARIANTS,
     )
     device: EnumProperty(
         name="Device",
@@ -55,3 +52,22 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
         min=0.1,
         max=1440.0,
     )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the preferences; reads only."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        column.prop(self, "environment_source", expand=True)
+        if self.environment_source == "EXISTING":
+            column.prop(self, "python")
+        else:
+            column.prop(self, "environment_folder")
+            column.prop(self, "torch_variant")
+        column = layout.column()
+        column.prop(self, "device")
+        column.prop(self, "idle_minutes")
+
+
+CLASSES = (MagPlusPreferences,)

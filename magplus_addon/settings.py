@@ -8,6 +8,8 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from ..backend_bridge.job import MAX_ALPHA, REGIONS
+from ..operators.bake_shape_keys import LAYER, NEW_ACTION, REPLACE
+from ..operators.import_frames import BACKGROUND, IMAGE, PLANE, STRIP
 
 # '//' in a path property: 4.5 and later want to be told that it is meant, 4.2 refuses to be told.
 RELATIVE_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
@@ -21,10 +23,10 @@ BACKENDS = (
 )
 
 SHOW_AS = (
-    ("PLANE", "Image Plane", "A plane that fills the camera's view"),
-    ("BACKGROUND", "Camera Background", "The background of the scene's camera"),
-    ("STRIP", "Sequencer Strip", "A strip in the video sequencer"),
-    ("IMAGE", "Image Only", "An image for you to use as you like"),
+    (PLANE, "Image Plane", "A plane that fills the camera's view"),
+    (BACKGROUND, "Camera Background", "The background of the scene's camera"),
+    (STRIP, "Sequencer Strip", "A strip in the video sequencer"),
+    (IMAGE, "Image Only", "An image for you to use as you like"),
 )
 
 
@@ -69,6 +71,14 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     vertex_group: StringProperty(
         name="Face",
         description="Vertex group that marks the face. Left empty, the whole mesh is taken for the face",
+    )
+    look_through: EnumProperty(
+        name="Seen From",
+        description="From where the avatar's picture is taken",
+        items=(
+            ("CAMERA", "Camera", "The scene's camera"),
+            ("VIEW", "Viewport", "This 3D viewport as it is when the run starts"),
+        ),
     )
     driving: StringProperty(
         name="Driving Video",
@@ -132,9 +142,24 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     regions: PointerProperty(type=MagPlusRegions)
     frames: BoolProperty(name="Image Sequence", description="Make the avatar's moving picture", default=True)
     frames_to: EnumProperty(
-        name="Show As", description="Where the image sequence goes", items=SHOW_AS, default="BACKGROUND"
+        name="Show As", description="Where the image sequence goes", items=SHOW_AS, default=BACKGROUND
     )
     shape_keys: BoolProperty(name="Shape Keys", description="Key the avatar's shape keys")
+    animation: EnumProperty(
+        name="Animation",
+        description="What happens to animation that the shape keys have already",
+        items=(
+            (NEW_ACTION, "New Action", "A new action; the present one stays in the file, unused"),
+            (LAYER, "Layer on Top", "Add to the present animation, in an NLA track of its own"),
+            (REPLACE, "Into the Action", "Replace the keys in the clip's interval of the present action"),
+        ),
+    )
+    keep_apex: BoolProperty(
+        name="Keep the Apex",
+        description="Let the apex fall on a frame of the scene: shift the keys by half a frame at most, and never leave "
+        "out the picture of the apex",
+        default=True,
+    )
     start_frame: IntProperty(name="Start Frame", description="Frame of the scene where the clip starts", default=1)
     job_folder: StringProperty(
         name="Job Folder",

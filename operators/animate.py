@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
@@ -19,28 +18,41 @@ from ..backend_bridge.errors import CancelledError, ExitCode, InputError, Machin
 from ..backend_bridge.job import REGIONS, Avatar, Driving, JobSpec, Magnification, Outputs
 from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.messages import Cancelled, Error, Progress, Result, Warning
+from .bake_shape_keys import bake_controls
 from .capture import capture_problem, capture_steps, face_companions
 from .environment import environment_problem, preferences, worker_python
-from .job_manager import Outcome, Steps, TaskContext, manager
+from .job_manager import Status, Steps, TaskContext, manager
+from .projection import camera_problem
 
 KIND = "animate"
+# What a person reads for the stages of the pipeline.
+STAGES = {
+    "start": "Loading the models",
+    "face": "Finding the face",
+    "measure": "Measuring the motion",
+    "animate": "Animating",
+    "solve": "Solving the rig",
+}
 
 
 @dataclass(frozen=True)
 class Order:
     """One run as it was asked for.
 
-    The scene and the avatar are named by session uid, as they may be gone when the result is there. `spec` still
-    lacks the captured avatar.
+    The scene and the avatar are named by session uid, as they may be gone when the result is there. `viewport` is the
+    number of the window's area to look from, None for the scene's camera. `spec` still lacks the captured avatar.
     """
 
     scene_uid: int
     avatar_uid: int
     avatar_name: str
     vertex_group: str
+    viewport: int | None
     spec: JobSpec
     frames_to: str
+    animation: str
     start_frame: int
+    keep_apex: bool
     folder: Path
     python: Path
     idle_minutes: float
@@ -57,14 +69,10 @@ def settings_problem(context: bpy.types.Context) -> str:
     """Return what is missing or wrong in the scene's settings, or an empty string."""
     settings, scene = context.scene.magplus, context.scene
     avatar = settings.avatar
-    if avatar is None:
-        return "Choose the avatar: the mesh object whose face is to move."
-    if avatar.name not in scene.objects:
-        return f"The avatar {avatar.name!r} is not in this scene; choose another or link it."
-    if settings.vertex_group and settings.vertex_group not in avatar.vertex_groups:
-        return f"{avatar.name!r} has no vertex group {settings.vertex_group!r}; choose another."
-    if scene.camera is None:
-        return "The scene has no camera; add one that sees the avatar's face."
+    if problem := capture_problem(context, avatar, settings.vertex_group):
+        return problem
+    if settings.look_through == "CAMERA" and (problem := camera_problem(scene.camera)):
+        return problem
     if not settings.driving:
         return "Choose the driving video."
     driving = Path(bpy.path.abspath(settings.driving))
@@ -129,9 +137,12 @@ def make_order(
         avatar_uid=settings.avatar.session_uid,
         avatar_name=settings.avatar.name,
         vertex_group=settings.vertex_group,
+        viewport=_viewport(context) if settings.look_through == "VIEW" else None,
         spec=spec,
         frames_to=settings.frames_to,
+        animation=settings.animation,
         start_frame=settings.start_frame,
+        keep_apex=settings.keep_apex,
         folder=folder or _new_folder(Path(bpy.path.abspath(settings.job_folder)), settings.avatar.name, driving.stem),
         python=python or worker_python(context),
         idle_minutes=chosen.idle_minutes,
@@ -142,16 +153,40 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
     """Return the task that carries out an order."""
 
     def steps(task: TaskContext) -> Steps:
-        yield Progress("Rendering the avatar", 0, 0)
         folder = JobFolder.create(order.folder)
         task.folder, task.log = folder.path, folder.log_path
-        folder.write_spec(replace(order.spec, avatar=_capture(order, folder)))
+        avatar = yield from _capture(order, folder)
+        folder.write_spec(replace(order.spec, avatar=avatar))
         worker = manager.worker(order.python, order.idle_minutes)
         yield from run_worker(worker, folder, task)
         yield Progress("Bringing the result into the file", 0, 0)
-        return _import(order, folder, task)
+        return _bring_in(order, folder, task)
 
     return steps
+
+
+def _capture(order: Order, folder: JobFolder) -> Generator[Progress, None, Avatar]:
+    context = bpy.context
+    target = find_object(order.avatar_uid)
+    if target is None or context.scene.session_uid != order.scene_uid:
+        raise InputError("The file was changed before the avatar was captured; start again.")
+    view = None
+    if order.viewport is not None:
+        areas = context.window.screen.areas
+        view = areas[order.viewport].spaces.active if order.viewport < len(areas) else None
+        if view is None or view.type != "VIEW_3D":
+            raise InputError("The 3D viewport to look from is gone; start again.")
+    return (
+        yield from capture_steps(
+            context,
+            target,
+            folder,
+            further=face_companions(context, target),
+            vertex_group=order.vertex_group,
+            rig=order.spec.outputs.weights,
+            view=view,
+        )
+    )
 
 
 def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Generator[Progress, None, None]:
@@ -165,8 +200,8 @@ def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Ge
     while True:
         for message in worker.poll():
             match message:
-                case Progress():
-                    progress = message
+                case Progress(stage, done, total):
+                    progress = Progress(STAGES.get(stage, stage), done, total)
                 case Warning(text):
                     task.warn(text)
                 case Result():
@@ -182,6 +217,54 @@ def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Ge
             worker.cancel()
 
 
+def _bring_in(order: Order, folder: JobFolder, task: TaskContext) -> Outcome:
+    """Put the result into the file, if it is still the file of the order; the job folder has it in any case."""
+    report = folder.read_report()
+    scene = next((candidate for candidate in bpy.data.scenes if candidate.session_uid == order.scene_uid), None)
+    avatar = find_object(order.avatar_uid)
+    if scene is None or avatar is None:
+        task.warn(
+            f"The avatar {order.avatar_name!r} of this run is no longer in the file, so nothing was imported; the "
+            "results are in the job folder, and Import Frames and Bake to Shape Keys take them from there."
+        )
+        return Outcome("Finished, but not imported.", details=_measured(report))
+    done = []
+    with bpy.context.temp_override(scene=scene):
+        if order.spec.outputs.frames:
+            frames = import_frames(
+                bpy.context, folder, order.frames_to, start_frame=order.start_frame, keep_apex=order.keep_apex
+            )
+            done.append(f"{frames.count} frames")
+            for sentence in frames.sentences():
+                task.warn(sentence)
+        if order.spec.outputs.weights:
+            keys = bake_controls(
+                bpy.context,
+                folder,
+                start_frame=order.start_frame,
+                mode=order.animation,
+                keep_apex=order.keep_apex,
+                objects={order.avatar_name: avatar},
+            )
+            done.append(f"{len(keys.keyed)} shape keys")
+            for sentence in keys.sentences():
+                task.warn(sentence)
+    return Outcome(f"Finished: {' and '.join(done)} from frame {order.start_frame}.", details=_measured(report))
+
+
+def _measured(report: dict[str, Any]) -> tuple[str, ...]:
+    """Return what the run has measured, a line each."""
+    lines = []
+    magnification, events, weights = (report.get(name) or {} for name in ("magnification", "events", "weights"))
+    if alpha := magnification.get("alpha"):
+        lines.append(f"Magnified {alpha:.3g} times ({magnification.get('chosen', 'given')})")
+    if "apex" in events:
+        lines.append(f"Apex at {float(events['apex']):.2f} s of the clip")
+    if (residual := weights.get("residual")) is not None:
+        lines.append(f"{residual:.0%} of the motion is beyond the rig's shape keys")
+    return tuple(lines)
+
+
 def _error_of(exit_code: int) -> type[MagPlusError]:
     kinds: dict[int, type[MagPlusError]] = {
         ExitCode.BAD_INPUT: InputError,
@@ -189,6 +272,12 @@ def _error_of(exit_code: int) -> type[MagPlusError]:
         ExitCode.CANCELLED: CancelledError,
     }
     return kinds.get(exit_code, MagPlusError)
+
+
+def _viewport(context: bpy.types.Context) -> int:
+    if context.area is None or context.area.type != "VIEW_3D":
+        raise InputError("Call it from a 3D viewport, or let the avatar be captured from the scene's camera.")
+    return context.window.screen.areas[:].index(context.area)
 
 
 def is_image_sequence(path: str) -> bool:
@@ -233,8 +322,9 @@ def _finished(folder: Path) -> bool:
         return False
 
 
-def _find(collection: bpy.types.bpy_prop_collection, uid: int) -> bpy.types.ID | None:
-    return next((block for block in collection if block.session_uid == uid), None)
+def find_object(uid: int) -> bpy.types.Object | None:
+    """Return the object with this session uid, or None when it is no longer in the file."""
+    return next((candidate for candidate in bpy.data.objects if candidate.session_uid == uid), None)
 
 
 class MAGPLUS_OT_animate(bpy.types.Operator):

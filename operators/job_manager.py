@@ -79,10 +79,10 @@ class Pace:
 
     def seconds_left(self, progress: Progress, now: float) -> float | None:
         """The time the stage still needs at its pace so far, or None as long as nobody can tell."""
-        gained, elapsed = progress.done - self.done, now - self.began
-        if gained <= 0 or not progress.total or elapsed < SETTLED_AFTER:
+        gained, elapsed, ahead = progress.done - self.done, now - self.began, progress.total - progress.done
+        if gained <= 0 or ahead <= 0 or elapsed < SETTLED_AFTER:
             return None
-        return elapsed / gained * max(progress.total - progress.done, 0)
+        return elapsed / gained * ahead
 
 
 class JobManager:
@@ -92,6 +92,7 @@ class JobManager:
         self.progress: Progress | None = None
         self.outcomes: dict[str, Outcome] = {}
         self.kind: str | None = None
+        self.window = 0  # address of the window in which the task was started; only ever compared
         self._steps: Steps | None = None
         self._context = TaskContext()
         self._cancelling = False
@@ -125,6 +126,7 @@ class JobManager:
     def start(self, kind: str, body: Callable[[TaskContext], Steps]) -> None:
         """Start a task that the timer advances. `kind` names the outcome it leaves in `outcomes`."""
         self._begin(kind, body)
+        self.window = bpy.context.window.as_pointer()
         if not bpy.app.timers.is_registered(_pump):
             bpy.app.timers.register(_pump, first_interval=0.0, persistent=True)
 
@@ -219,8 +221,11 @@ manager = JobManager()
 
 
 def _pump() -> float | None:
+    windows = bpy.context.window_manager.windows
+    window = next((candidate for candidate in windows if candidate.as_pointer() == manager.window), windows[0])
     before = _visible()
-    manager.advance()
+    with bpy.context.temp_override(window=window):  # a timer has no window, and so no scene that a person sees
+        manager.advance()
     if _visible() != before:
         redraw()
     return PUMP_INTERVAL if manager.busy else None
