@@ -4,10 +4,12 @@
 from .base import Animated, Backend, BackendInfo, CheckpointFile, DrivingBatch, FaceImage
 from .flow_transfer import FlowTransfer
 from .fomm import Fomm
+from .fsrt import Fsrt
 
 registry: dict[str, type[Backend]] = {
     FlowTransfer.info.name: FlowTransfer,
     Fomm.info.name: Fomm,
+    Fsrt.info.name: Fsrt,
 }
 
 __all__ = ["Animated", "Backend", "BackendInfo", "CheckpointFile", "DrivingBatch", "FaceImage", "registry"]
