@@ -18,7 +18,9 @@ from torch import Tensor
 
 from models.avatar import AvatarPicture
 from models.magnification.motion import Motion
-from models.warp import move, pixel_grid, sample, sample_spline
+from models.warp import STILL, SplineImage, backward_displacement, pixel_grid, sample, sample_spline
+
+REACH = 0.1  # of the crop; nothing in a face moves farther
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,17 @@ class Window:
         x, y = self.origin
         return np.array([[1, 0, -x], [0, 1, -y]]) / self.scale
 
-    def box(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Return the part of a picture of `size` that the window covers: left, top, right, bottom in px."""
-        side = self.scale * self.crop_size
-        left, top = max(0, int(self.origin[0])), max(0, int(self.origin[1]))
-        right, bottom = min(size[0], int(self.origin[0] + side) + 1), min(size[1], int(self.origin[1] + side) + 1)
+    def box(self, face: Tensor, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Return the part of a picture of `size` that a mask of the crop covers: left, top, right, bottom px."""
+        inside = face[0, 0] > 0
+        columns, rows = inside.any(0).nonzero().flatten(), inside.any(1).nonzero().flatten()
+        if not len(columns):
+            return 0, 0, 0, 0
+        # A soft edge reaches one crop pixel beyond the last one inside.
+        low = [float(edge[0] - 1) * self.scale + at for edge, at in zip((columns, rows), self.origin, strict=True)]
+        high = [float(edge[-1] + 1) * self.scale + at for edge, at in zip((columns, rows), self.origin, strict=True)]
+        left, top = max(0, int(low[0])), max(0, int(low[1]))
+        right, bottom = min(size[0], int(high[0]) + 2), min(size[1], int(high[1]) + 2)
         return left, top, max(left, right), max(top, bottom)
 
 
@@ -67,42 +75,53 @@ class Restoration:
     """Carries generated motion, brought back to micro intensity, to one clean avatar."""
 
     def __init__(self, avatar: AvatarPicture, window: Window, face: Tensor, device: torch.device) -> None:
-        """`face` [1, 1, S, S] in [0, 1] says where the crop may move; it is 0 at the crop's border."""
-        self.avatar = avatar
-        self.device = device
-        self.face = face.to(device)
-        left, top, right, bottom = window.box(avatar.size)
-        self._region = (left, top, right, bottom)
-        self._patch = avatar.premultiplied[:, :, top:bottom, left:right].to(device)
-        grid = pixel_grid(bottom - top, right - left, device) + self._patch.new_tensor([left, top]).view(1, 2, 1, 1)
-        self._positions = (grid - grid.new_tensor(window.origin).view(1, 2, 1, 1)) / window.scale
+        """`face` [1, 1, S, S] in [0, 1] says where the crop may move."""
+        self._avatar = avatar.premultiplied[0]
+        self._face = face.to(device)
         self._scale = window.scale
+        self._region = left, top, right, bottom = window.box(face, avatar.size)
+        # What moves into the region comes from around it.
+        border = int(REACH * face.shape[-1] * window.scale) + 1
+        x, y = max(0, left - border), max(0, top - border)
+        around = avatar.premultiplied[:, :, y : bottom + border, x : right + border].to(device)
+        self._picture = SplineImage(around)
+        self._still = around[:, :, top - y : bottom - y, left - x : right - x]
+        grid = pixel_grid(bottom - top, right - left, device)
+        self._here = grid + _column(grid, (left - x, top - y))
+        self._in_crop = (grid + _column(grid, (left, top)) - _column(grid, window.origin)) / window.scale
 
     def restored(self, motion: Motion, factor: float) -> Motion:
         """Return the generated motion [N, 2, S, S] at `factor` of its size, confined to the face."""
-        return Motion(motion.flow * (factor * self.face), motion.confidence)
+        return Motion(motion.flow * (factor * self._face), motion.confidence)
 
     def frames(self, motion: Motion, appearance: Tensor | None = None) -> list[Tensor]:
         """Return the avatar moved by restored motion (crop px): N pictures [4, H, W], premultiplied.
 
         `appearance` [N, 3, S, S] is what the motion can't explain (a wrinkle, teeth), seen at the reference's place
-        and already at its restored share.
+        and already at its restored share. Pixels that nothing moves or changes are the avatar's, bit by bit.
         """
         left, top, right, bottom = self._region
+        # The motion is smooth, so it is inverted at the crop's resolution and only then brought to the picture's.
+        displacement = backward_displacement(motion.flow)
         pictures = []
         for index in range(motion.flow.shape[0]):
-            patch = self._patch
+            shift = sample(displacement[index : index + 1], self._in_crop)
+            changed = shift.abs().amax(1, keepdim=True) > STILL
+            moved = self._picture.at(self._here - shift * self._scale)
             if appearance is not None:
-                change = sample(appearance[index : index + 1] * self.face, self._positions)
-                colour = (patch[:, :3] + change * patch[:, 3:]).clamp_min(0)
-                patch = torch.cat([torch.minimum(colour, patch[:, 3:]), patch[:, 3:]], 1)
-            flow = sample(motion.flow[index : index + 1], self._positions) * self._scale
-            moved = move(patch, flow)
-            moved = torch.cat([torch.minimum(moved[:, :3].clamp_min(0), moved[:, 3:].clamp(0, 1)), moved[:, 3:]], 1)
-            picture = self.avatar.premultiplied[0].clone()
-            picture[:, top:bottom, left:right] = moved[0].clamp(0, 1).cpu()
+                change = sample(appearance[index : index + 1] * self._face, self._in_crop - shift)
+                changed = changed | (change.abs().amax(1, keepdim=True) > 0)
+                moved = torch.cat([moved[:, :3] + change * moved[:, 3:], moved[:, 3:]], 1)
+            alpha = moved[:, 3:].clamp(0, 1)
+            moved = torch.cat([torch.minimum(moved[:, :3].clamp_min(0), alpha), alpha], 1)
+            picture = self._avatar.clone()
+            picture[:, top:bottom, left:right] = torch.where(changed, moved, self._still)[0].cpu()
             pictures.append(picture)
         return pictures
+
+
+def _column(like: Tensor, point: tuple[float, float]) -> Tensor:
+    return like.new_tensor(point).view(1, 2, 1, 1)
 
 
 def unexplained_appearance(generated: Tensor, neutral: Tensor, motion: Motion, factor: float) -> Tensor:

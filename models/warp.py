@@ -40,31 +40,44 @@ def sample(image: Tensor, positions: Tensor) -> Tensor:
     )
 
 
-def sample_spline(image: Tensor, positions: Tensor) -> Tensor:
-    """Return `image` [N or 1, C, H, W] at `positions` [N or 1, 2, h, w] px by an interpolating cubic B-spline.
+class SplineImage:
+    """A picture [N, C, H, W] that can be looked up between its pixels by an interpolating cubic B-spline.
 
     For pictures: moved by a fraction of a pixel and back, they stay sharp. (The bicubic kernel of `grid_sample`, with
-    its a = -3/4, does not even reproduce a straight ramp.) The sixteen taps are gathered as four bilinear ones
-    (Sigg & Hadwiger, GPU Gems 2, chapter 20). Outside, the border is repeated.
+    its a = -3/4, does not even reproduce a straight ramp.) Preparing it costs about as much as looking it up once, so
+    a picture that is moved often is prepared once.
     """
-    height, width = image.shape[-2:]
-    limit = positions.new_tensor([width - 1, height - 1]).view(1, 2, 1, 1)
-    positions = torch.minimum(positions.clamp_min(0), limit)
-    coefficients = _spline_coefficients(image)
-    whole = positions.floor()
-    f = positions - whole
-    left = (1 - f) ** 3 / 6
-    right = f**3 / 6
-    centre_left = 2 / 3 - f**2 + 0.5 * f**3
-    centre_right = 1 - left - right - centre_left
-    low_weight, high_weight = left + centre_left, centre_right + right
-    low = whole + _SPLINE_BORDER - 1 + centre_left / low_weight
-    high = whole + _SPLINE_BORDER + 1 + right / high_weight
-    result = image.new_zeros(())
-    for x, x_weight in ((low[:, :1], low_weight[:, :1]), (high[:, :1], high_weight[:, :1])):
-        for y, y_weight in ((low[:, 1:], low_weight[:, 1:]), (high[:, 1:], high_weight[:, 1:])):
-            result = result + x_weight * y_weight * sample(coefficients, torch.cat([x, y], 1))
-    return result
+
+    def __init__(self, image: Tensor) -> None:
+        self._limit = (image.shape[-1] - 1, image.shape[-2] - 1)
+        self._coefficients = _spline_coefficients(image)
+
+    def at(self, positions: Tensor) -> Tensor:
+        """Return the picture at `positions` [N or 1, 2, h, w] px; outside, the border is repeated.
+
+        The sixteen taps are gathered as four bilinear ones (Sigg & Hadwiger, GPU Gems 2, chapter 20).
+        """
+        limit = positions.new_tensor(self._limit).view(1, 2, 1, 1)
+        positions = torch.minimum(positions.clamp_min(0), limit)
+        whole = positions.floor()
+        f = positions - whole
+        left, right = (1 - f) ** 3 / 6, f**3 / 6
+        centre_left = 2 / 3 - f**2 + 0.5 * f**3
+        low_weight = left + centre_left
+        high_weight = 1 - low_weight
+        low = whole + _SPLINE_BORDER - 1 + centre_left / low_weight
+        high = whole + _SPLINE_BORDER + 1 + right / high_weight
+        result: Tensor | float = 0.0
+        for x, x_weight in ((low[:, :1], low_weight[:, :1]), (high[:, :1], high_weight[:, :1])):
+            for y, y_weight in ((low[:, 1:], low_weight[:, 1:]), (high[:, 1:], high_weight[:, 1:])):
+                result = result + x_weight * y_weight * sample(self._coefficients, torch.cat([x, y], 1))
+        assert isinstance(result, Tensor)
+        return result
+
+
+def sample_spline(image: Tensor, positions: Tensor) -> Tensor:
+    """Return `image` [N or 1, C, H, W] at `positions` [N or 1, 2, h, w] px, see `SplineImage`."""
+    return SplineImage(image).at(positions)
 
 
 _SPLINE_POLE = math.sqrt(3) - 2

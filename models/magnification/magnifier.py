@@ -84,7 +84,7 @@ class Magnifier:
             motion = self.motion(reference, frames)
         motion = Motion(motion.flow.to(self.device), motion.confidence.to(self.device))
         rigid = None if rigid is None else rigid.to(self.device)
-        factor = frames.new_full((1, 1, *frames.shape[2:]), alpha)
+        factor = frames.new_full((1, 1, 1, 1), alpha)
         if region is not None:
             factor = factor * region.to(self.device)
         if limit is not None:

@@ -2,9 +2,9 @@
 """Sub-pixel motion without learning: pyramidal Gauss-Newton with a smoothness prior that follows the motion's size.
 
 Each iteration linearises brightness constancy (Lucas & Kanade 1981) with the gradient of the mean of reference and
-warped frame, and weighs every equation by the measured noise. The equations J u = h of all pixels and a membrane prior
+warped frame, and weighs every equation by the measured noise. The equations J u = h of all pixels and a thin-plate prior
 
-    E(u) = sum_p (u - u_obs)^T J_p (u - u_obs) + stiffness_p |grad u|^2
+    E(u) = sum_p (u - u_obs)^T J_p (u - u_obs) + stiffness_p |laplace u|^2
 
 are minimised together (the "combined local-global" energy of Bruhn, Weickert & Schnoerr 2005) by one coarse-to-fine
 sweep. The prior's stiffness is 1 / (roughness x mean squared motion nearby): a still region is held still, a moving one
@@ -21,8 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.warp import pixel_grid, sample
+
+from .filters import binomial, box, gradient, resize
 from .motion import Motion
-from .sampling import binomial, box, gradient, resize, sample
 
 QUANTISATION = (0.3 / 255) ** 2  # variance of 8-bit rounding, the least noise any frame has
 NORMAL_QUARTILE_SQUARED = 0.455  # median of the square of a standard normal variable
@@ -33,7 +35,8 @@ class SolverSettings:
     """What the untrained solver assumes.
 
     iterations: Gauss-Newton steps on each pyramid level, finest first; their number is the number of levels.
-    roughness: how much motion may change from one grid point to the next, as a share of the squared motion nearby.
+    roughness: how much motion may bend from one grid point to the next (variance of its second difference), as a
+        share of the squared motion nearby.
     least_motion: px of a level, motion below which the prior stops stiffening.
     first_motion: px of the coarsest level, the motion expected before anything was measured.
     relaxations: sweeps on each scale of the smooth solve.
@@ -41,7 +44,7 @@ class SolverSettings:
     """
 
     iterations: tuple[int, ...] = (1, 2, 2, 3)
-    roughness: float = 0.2
+    roughness: float = 0.004
     least_motion: float = 0.06
     first_motion: float = 1.0
     relaxations: int = 4
@@ -66,25 +69,32 @@ class Observation:
 
 
 def smooth_solve(equations: Tensor, stiffness: Tensor, relaxations: int = 4, coarsest: int = 4) -> Tensor:
-    """Minimise data term plus membrane in one coarse-to-fine sweep; return the motion [N, 2, h, w].
+    """Minimise data term plus thin plate in one coarse-to-fine sweep; return the motion [N, 2, h, w].
 
     equations: [N, 5, h, w] as in `Observation`; stiffness: [N, 1, h, w] > 0.
     """
     scales = [(equations, stiffness)]
     while min(scales[-1][0].shape[2:]) > coarsest:
         finer, finer_stiffness = scales[-1]
-        # Information of four points adds up; a membrane's energy is the same at every scale in two dimensions.
-        scales.append((4 * F.avg_pool2d(finer, 2, ceil_mode=True), F.avg_pool2d(finer_stiffness, 2, ceil_mode=True)))
+        # Information of four points adds up; at twice the spacing second differences are 4 times as large, squared 16,
+        # on a quarter of the points, so that the same plate needs a quarter of the weight on each.
+        scales.append(
+            (4 * F.avg_pool2d(finer, 2, ceil_mode=True), 0.25 * F.avg_pool2d(finer_stiffness, 2, ceil_mode=True))
+        )
     motion = torch.zeros_like(scales[-1][0][:, :2])
     for level, (data, rigidity) in reversed(list(enumerate(scales))):
         if motion.shape[2:] != data.shape[2:]:
             motion = resize(motion, (data.shape[2], data.shape[3]))
         a, b, c = data[:, 0:1] + rigidity, data[:, 1:2], data[:, 2:3] + rigidity
         inverse = 1 / (a * c - b * b)
-        sweeps = relaxations if level + 1 < len(scales) else 2 * relaxations
-        for _ in range(sweeps):
-            neighbours = (9 * box(motion, 3) - motion) / 8
-            right = data[:, 3:] + rigidity * neighbours
+        top = level + 1 == len(scales)
+        for _ in range(3 * relaxations if top else relaxations):
+            # With B the binomial filter, (I - B)^2 u is the plate's force; 2 B u - B^2 u is where it would rest.
+            smooth = binomial(motion)
+            rest = 2 * smooth - binomial(smooth)
+            if top:  # nothing but this says that a picture without texture stands still
+                rest = 0.7 * rest
+            right = data[:, 3:] + rigidity * rest
             x, y = right[:, :1], right[:, 1:]
             motion = torch.cat([(c * x - b * y) * inverse, (a * y - b * x) * inverse], 1)
     return motion
@@ -110,9 +120,7 @@ def estimate(reference: Tensor, frames: Tensor, settings: SolverSettings | None 
     observed: Observation | None = None
     for level in reversed(range(levels)):
         for step in reversed(range(settings.iterations[level])):
-            observed = _iterate(
-                *pyramid[level], motion, settings, first=observed is None, fine=level < 2, last=level < 2 and step == 0
-            )
+            observed = _iterate(*pyramid[level], motion, settings, first=observed is None, last=level < 2 and step == 0)
             motion = observed.motion
         if level:
             motion = 2 * resize(motion, (2 * motion.shape[2], 2 * motion.shape[3]))
@@ -149,13 +157,11 @@ def _iterate(
     settings: SolverSettings,
     *,
     first: bool,
-    fine: bool,
     last: bool,
 ) -> Observation:
     """One Gauss-Newton step on one level; motion is in px of the level, on the grid of half its size."""
-    # Bilinear look-up moves fine texture by less than asked: a quarter pixel would be measured 20 % too large.
     full = resize(motion, (base.shape[2], base.shape[3]))
-    warped = sample(moved, full, "bicubic" if fine else "bilinear")
+    warped = sample(moved, pixel_grid(base.shape[2], base.shape[3], base.device) + full)
     difference = warped - base
     gx, gy = gradient(0.5 * (warped + base))
     products = torch.cat([gx * gx, gx * gy, gy * gy, -gx * difference, -gy * difference, difference * difference], 1)

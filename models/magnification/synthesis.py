@@ -6,17 +6,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .motion import Motion
-from .sampling import box, pull_back, sample
+from models.warp import backward_displacement, pixel_grid, sample, sample_spline
 
+from .filters import box
+from .motion import Motion
+
+UNITY = 1e-5  # alpha this close to 1 is 1; float32 interpolates constant maps less exactly
 NOISE_QUARTILE = 0.6745  # median of the absolute value of a standard normal variable
 
 
 def magnify(reference: Tensor, frames: Tensor, motion: Motion, alpha: Tensor, rigid: Tensor | None) -> Tensor:
     """Return frames whose motion against `reference` is `alpha` times as large.
 
-    reference: [1, 3, H, W]; frames: [N, 3, H, W]; alpha: [1 or N, 1, H, W] > 0, given on the reference's pixels;
-    rigid: [1 or N, 2, H, W] px, motion of the head as a whole; it is taken out, not magnified.
+    reference: [1, 3, H, W]; frames: [N, 3, H, W]; alpha: [1 or N, 1, H, W] > 0 on the reference's pixels, or
+    [1, 1, 1, 1];    rigid: [1 or N, 2, H, W] px, motion of the head as a whole; it is taken out, not magnified.
 
     What was at p goes to y = p + alpha (u - rigid)(p). The frame is looked up at p + u(p), the reference at p. Above
     1 the output is the frame's look-up, with the reference's mixed in where both differ by noise alone; below 1 the
@@ -24,14 +27,14 @@ def magnify(reference: Tensor, frames: Tensor, motion: Motion, alpha: Tensor, ri
     frame's pixels are returned as they are.
     """
     local = motion.flow if rigid is None else motion.flow - rigid
-    pulled = pull_back(alpha * local)
-    from_reference = sample(reference, -pulled)
-    from_frame = sample(frames, sample(motion.flow, -pulled, "bilinear") - pulled)
-    alpha = sample(alpha, -pulled, "bilinear") if alpha.shape[2:] == pulled.shape[2:] else alpha
+    origin = pixel_grid(frames.shape[2], frames.shape[3], frames.device) - backward_displacement(alpha * local)
+    from_reference = sample_spline(reference, origin)
+    from_frame = sample_spline(frames, origin + sample(motion.flow, origin))
+    alpha = alpha if alpha.shape[2:] == (1, 1) else sample(alpha, origin)
     change = from_frame - from_reference
     share = torch.where(alpha <= 1, alpha, 1 - _noise_only(change) * 0.5 * torch.log2(alpha).clamp(0, 1))
     result = (from_reference + share * change).clamp(0, 1)
-    return result if rigid is not None else torch.where(alpha == 1, frames, result)
+    return result if rigid is not None else torch.where((alpha - 1).abs() < UNITY, frames, result)
 
 
 def compressed(alpha: Tensor, local: Tensor, limit: float) -> Tensor:

@@ -194,11 +194,8 @@ class SkinPainter:
     def _stubble(self, rng: np.random.Generator, albedo: Floats, hair: Floats) -> Floats:
         """Cropped hair on the scalp of most, a shaved beard on some."""
         x, y, z = np.moveaxis(self._places, -1, 0)
-        hairline = 0.072 + 0.0015 * self._noise(rng, 40)
-        temple = np.clip((np.abs(x) - 0.055) / 0.02, 0, 1)
-        above = y - hairline + temple * (0.055 + 0.9 * np.clip(-z - 0.02, 0, 0.06))
-        nape = np.clip((-z - 0.10) / 0.02, 0, 1)
-        scalp = np.clip(np.maximum(above / 0.012 + 0.5, nape * (y + 0.10) / 0.02), 0, 1) * (1 - self._masks["ears"])
+        ragged = 0.0015 * self._noise(rng, 40)
+        scalp = np.clip(scalp_depth(self._places) + ragged, 0, 0.012) / 0.012 * (1 - self._masks["ears"])
         grain = 0.75 + 0.25 * np.clip(self._noise(rng, int(self.size / 2.2)), -1.5, 1.5)
         cover = scalp * rng.choice([0.0, 0.55, 0.8], p=[0.2, 0.3, 0.5])
         if rng.uniform() < 0.3:
@@ -286,6 +283,15 @@ class SkinPainter:
         length = round(side * self.size)
         left, bottom = round(float(u) * self.size), self.size - round(float(v) * self.size)
         return slice(bottom - length, bottom), slice(left, left + length)
+
+
+def scalp_depth(points: Floats) -> Floats:
+    """Return how far inside the hairline points of the mean head are, in metres, below 0 outside: [..., 3] -> [...]."""
+    x, y, z = np.moveaxis(np.asarray(points), -1, 0)
+    side = np.clip((np.abs(x) - 0.052) / 0.02, 0, 1)
+    top = y - 0.072 + side * (0.055 + 0.9 * np.clip(-z - 0.02, 0, 0.06))
+    nape = np.minimum(-0.6 * (z + 0.10), 0.6 * (y + 0.10))
+    return np.maximum(top, nape)
 
 
 def paint_eye(rng: np.random.Generator, size: int, iris: Floats) -> Floats:
