@@ -76,9 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     method = verb.add_argument_group("how")
     method.add_argument("--backend", choices=[name for name, _, _ in BACKENDS])
     method.add_argument("--alpha", type=_number_or_auto, metavar="auto|N", help="magnification factor")
-    method.add_argument(
-        "--intensity", type=float, metavar="N", help="strength of the expression, 1 is the driver's own"
-    )
+    method.add_argument("--intensity", type=float, metavar="N", help="strength of the expression; 1 is the driver's")
     method.add_argument("--device", metavar="auto|cpu|cuda|mps", help="where the worker computes")
     method.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
     results = verb.add_argument_group("results", "With neither --frames nor --shape-keys the file's settings hold.")

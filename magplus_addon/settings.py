@@ -156,8 +156,8 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     )
     keep_apex: BoolProperty(
         name="Keep the Apex",
-        description="Let the apex fall on a frame of the scene: shift the keys by half a frame at most, and never leave "
-        "out the picture of the apex",
+        description="Shift the keys by half a frame at most, so that the apex falls on a frame of the scene, and never "
+        "leave the picture of the apex out",
         default=True,
     )
     start_frame: IntProperty(name="Start Frame", description="Frame of the scene where the clip starts", default=1)

@@ -21,7 +21,8 @@ from ..backend_bridge.messages import Cancelled, Error, Progress, Result, Warnin
 from .bake_shape_keys import bake_controls
 from .capture import capture_problem, capture_steps, face_companions
 from .environment import environment_problem, preferences, worker_python
-from .job_manager import Status, Steps, TaskContext, manager
+from .import_frames import import_frames
+from .job_manager import Outcome, Status, Steps, TaskContext, manager
 from .projection import camera_problem
 
 KIND = "animate"
