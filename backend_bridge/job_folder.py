@@ -13,16 +13,16 @@ import hashlib
 import json
 import math
 import os
-import socket
 import sys
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from .errors import InputError, MachineError, MagPlusError
+from .file_lock import hold
 from .job import JobSpec
 
 _TEMPORARY = ".writing-"
@@ -58,7 +58,7 @@ class JobFolder:
         Raises `InputError` when the place is read-only, is a file, or holds something else than a job.
         """
         folder = cls(path)
-        with _explained(folder.path):
+        with explained(folder.path):
             if folder.path.is_dir():
                 names = {entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".")}
                 if names and not names & _CONTENTS:
@@ -73,7 +73,7 @@ class JobFolder:
     def open(cls, path: Path) -> JobFolder:
         """Open an existing job folder. Raises `InputError` when there is none; `read_spec` checks its version."""
         folder = cls(path)
-        with _explained(folder.path):
+        with explained(folder.path):
             if not folder.path.is_dir():
                 raise InputError(f"There is no job folder at {folder.path}; capture the avatar first.")
             if not folder.spec_path.is_file():
@@ -127,7 +127,7 @@ class JobFolder:
 
     def read_spec(self) -> JobSpec:
         """Return the job spec. Raises `InputError` for a damaged one and one of another version."""
-        with _explained(self.spec_path):
+        with explained(self.spec_path):
             # surrogateescape: a path that is not UTF-8 (possible on Linux) comes back as it was written.
             return JobSpec.from_json(self.spec_path.read_bytes().decode("utf-8", "surrogateescape"))
 
@@ -137,7 +137,7 @@ class JobFolder:
 
     def read_report(self) -> dict[str, Any]:
         """Return the report of the last run. Raises `InputError` when there is none or it is damaged."""
-        with _explained(self.report_path):
+        with explained(self.report_path):
             if not self.report_path.is_file():
                 raise InputError(f"{self.path.name} has no report yet; run the job first.")
             try:
@@ -159,7 +159,7 @@ class JobFolder:
         Raises `MachineError` when the disk is full and `InputError` when the place can't be written.
         """
         target = self._inside(relative)
-        with _explained(target):
+        with explained(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             # A short name of its own: target names may be as long as the file system allows.
             temporary = target.parent / f"{_TEMPORARY}{os.getpid()}-{threading.get_ident()}"
@@ -178,7 +178,7 @@ class JobFolder:
         """Write a finished unit and enter it in the journal; see `fingerprint_of` for the last argument."""
         self.write(relative, data)
         entry = JournalEntry(relative, len(data), hashlib.sha256(data).hexdigest(), fingerprint)
-        with _explained(self.journal_path), self.journal_path.open("ab+") as file:
+        with explained(self.journal_path), self.journal_path.open("ab+") as file:
             line = json.dumps(vars(entry)).encode() + b"\n"
             if file.tell() and not _ends_with_newline(file):
                 line = b"\n" + line  # a crash cut the last line short; don't let it swallow this one
@@ -199,7 +199,7 @@ class JobFolder:
     def keep_only(self, relative_dir: str, names: Collection[str]) -> None:
         """Delete the files of a subfolder that are not in `names`: what an earlier, longer run left there."""
         directory = self._inside(relative_dir)
-        with _explained(directory):
+        with explained(directory):
             if directory.is_dir():
                 for entry in directory.iterdir():
                     if entry.name not in names and entry.is_file():
@@ -209,28 +209,14 @@ class JobFolder:
     def lock(self) -> Iterator[None]:
         """Hold the folder for writing. Raises `InputError` naming host and process when another run holds it.
 
-        The operating system drops the lock when its process dies, however it dies, so a dead run never blocks the
-        folder; the file stays behind and its content only serves the sentence.
+        A run that died, however it died, no longer holds it.
         """
         path = self.path / ".lock"
-        with _explained(path):
-            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
-        with file:
-            if not _try_lock(file, path):
-                holder = file.read().decode("utf-8", "replace").strip() or "an unknown process"
-                raise InputError(f"{self.path} is in use by another run ({holder}); wait for it or cancel it.")
-            with _explained(path):
-                file.truncate()
-                file.write(f"{socket.gethostname()}, process {os.getpid()}".encode())
-                file.flush()
-                self._remove_leftovers()
-            try:
-                yield
-            finally:
-                file.seek(0)
-                with suppress(OSError):
-                    file.truncate()
-                _unlock(file)
+        with ExitStack() as stack:
+            with explained(path):
+                stack.enter_context(hold(path, str(self.path)))
+            self._remove_leftovers()
+            yield
 
     def _inside(self, relative: str) -> Path:
         parts = PurePosixPath(relative).parts
@@ -350,45 +336,9 @@ def _sentence(error: OSError, path: Path) -> MagPlusError:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Turn what the file system says about `path` into a sentence."""
     try:
         yield
     except OSError as error:
         raise _sentence(error, path) from error
-
-
-def _try_lock(file: IO[bytes], path: Path) -> bool:
-    """Lock an open file without waiting; False when another process (or another opening) has it."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            # Windows forbids reading locked bytes, so the lock lies far behind the text that others may read.
-            file.seek(1 << 30)
-            try:
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            finally:
-                file.seek(0)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in {errno.EACCES, errno.EAGAIN, errno.EDEADLK}:
-            return False
-        raise MachineError(f"The disk that holds {path.parent} can't lock files ({error}); choose another.") from error
-    return True
-
-
-def _unlock(file: IO[bytes]) -> None:
-    """Release what `_try_lock` took; closing the file does it too, except while a forked child still has it open."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        file.seek(1 << 30)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_UN)

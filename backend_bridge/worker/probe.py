@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What this Python can do, found out by really loading everything; printed as one line of JSON."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from typing import Any
+
+from ..errors import ExitCode, MagPlusError
+from ..requirements import read_requirements
+
+_MODULES = {"opencv-contrib-python": "cv2"}  # where a package's module has another name
+
+
+def main() -> ExitCode:
+    """Print the answers; what can't be loaded is an entry of "problems", a list of sentences."""
+    versions: dict[str, str] = {}
+    problems: list[str] = []
+    for requirement in read_requirements():
+        problem = _check(requirement.name, requirement.version, versions, import_it=not requirement.data_only)
+        if problem:
+            problems.append(problem)
+    device: dict[str, Any] = {"kind": "", "name": "", "memory": 0}
+    if "torch" in versions and not problems:
+        try:
+            device = _device()
+            # Loads the landmark model, whose hash it checks, and the graphics libraries that MediaPipe needs.
+            from models.face import FaceLandmarker
+
+            FaceLandmarker().close()
+        except MagPlusError as error:
+            problems.append(str(error))
+        except Exception as error:  # a driver can fail in any way; the user needs to hear which
+            problems.append(f"The worker can't compute here ({type(error).__name__}: {error}).")
+    answer = {
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "torch": _torch_version() or versions.get("torch", ""),
+        "packages": versions,
+        "device": device,
+        "problems": problems,
+    }
+    print(json.dumps(answer), flush=True)
+    return ExitCode.MACHINE if problems else ExitCode.OK
+
+
+def _check(name: str, wanted: str, versions: dict[str, str], *, import_it: bool) -> str:
+    try:
+        versions[name] = importlib.metadata.version(name)
+        if import_it:
+            importlib.import_module(_MODULES.get(name, name))
+    except importlib.metadata.PackageNotFoundError:
+        return f"{name} is not installed (version {wanted} is wanted)."
+    except Exception as error:  # a broken binary can fail in any way
+        return f"{name} can't be loaded ({type(error).__name__}: {str(error).splitlines()[:1]})."
+    return ""
+
+
+def _torch_version() -> str:
+    torch = sys.modules.get("torch")
+    return str(torch.__version__) if torch is not None else ""
+
+
+def _device() -> dict[str, Any]:
+    """Return the best device, after computing something on it."""
+    import torch
+
+    if torch.cuda.is_available():
+        kind, name = "cuda", torch.cuda.get_device_name(0)
+        memory = torch.cuda.get_device_properties(0).total_memory
+    elif torch.backends.mps.is_available():
+        kind, name, memory = "mps", "Apple GPU", _machine_memory()
+    else:
+        kind, name, memory = "cpu", f"{os.cpu_count()} cores", _machine_memory()
+    torch.ones(8, device=kind).sum().item()
+    return {"kind": kind, "name": name, "memory": memory}
+
+
+def _machine_memory() -> int:
+    """Return the machine's memory in bytes, 0 where the standard library can't tell (Windows)."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
