@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from dataclasses import dataclass
 
@@ -12,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backend_bridge.job import JobSpec, Outputs, resolve
-from backend_bridge.job_folder import JobFolder, fingerprint_of, hash_file
+from backend_bridge.job import Outputs
+from backend_bridge.job_folder import JobFolder
 from backend_bridge.rig_basis import RigBasis
 from models.avatar import encode_png
 from models.magnification.motion import Motion
 from models.measure import Factors, peak_motion
-from models.report import Notes, magplus_version
+from models.report import Notes
 from models.rig.sampling import sample_motion
 from models.stages import AnimatedAvatar, Driver
 
@@ -56,21 +55,22 @@ class FrameMaker:
     def __init__(
         self,
         folder: JobFolder,
-        spec: JobSpec,
+        outputs: Outputs,
         driver: Driver,
         avatar: AnimatedAvatar,
         factors: Factors,
         basis: RigBasis | None,
         notes: Notes,
+        fingerprint: str,
     ) -> None:
         self.folder = folder
-        self.spec = spec
+        self.outputs = outputs
         self.driver = driver
         self.avatar = avatar
         self.factors = factors
         self.basis = basis
         self.notes = notes
-        self.fingerprint = _fingerprint(folder, spec, driver, factors)
+        self.fingerprint = fingerprint
 
     def run(self) -> int:
         """Make what is not finished yet; return how many frames an earlier run had finished."""
@@ -95,9 +95,9 @@ class FrameMaker:
     def _units(self, index: int) -> list[str]:
         """Return the files that make frame `index` a finished one."""
         units = [unit_path("observed", index)]
-        if self.spec.outputs.frames:
+        if self.outputs.frames:
             units.append(unit_path("frames", index))
-        if self.spec.outputs.magnified:
+        if self.outputs.magnified:
             units += [unit_path("driver", index), unit_path("magnified", index)]
         return units
 
@@ -113,10 +113,10 @@ class FrameMaker:
         displacement, confidence = self._at_vertices(restored)
         for number, index in enumerate(indices):
             self.notes.check_cancelled()
-            if self.spec.outputs.magnified:
+            if self.outputs.magnified:
                 self._commit(unit_path("driver", index), _png(frames[number]))
                 self._commit(unit_path("magnified", index), _png(driving.frames[number]))
-            if self.spec.outputs.frames:
+            if self.outputs.frames:
                 self._commit(unit_path("frames", index), self.avatar.picture.encode(pictures[number]))
             observation = Observation(float(peaks[number]), displacement[number], confidence[number])
             self._commit(unit_path("observed", index), observation.encode())
@@ -149,17 +149,3 @@ def _png(image: Tensor) -> bytes:
     """Return an RGB picture [3, H, W] in [0, 1] as a PNG of 8 bits."""
     pixels = (image.clamp(0, 1) * 255 + 0.5).permute(1, 2, 0).cpu().numpy().astype(np.uint8)
     return encode_png(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
-
-
-def _fingerprint(folder: JobFolder, spec: JobSpec, driver: Driver, factors: Factors) -> str:
-    """Return one hash of everything a frame is made from; finished frames of other inputs are made again."""
-    asked = dataclasses.asdict(dataclasses.replace(spec, created_by={}, outputs=Outputs()))
-    files = [resolve(folder.path, path) for path in (spec.avatar.image, spec.avatar.rig_basis) if path]
-    return fingerprint_of(
-        asked,
-        [hash_file(path) for path in files],
-        driver.clip.sha256,
-        driver.magnifier.trained,
-        dataclasses.asdict(factors),
-        magplus_version(),
-    )

@@ -8,6 +8,7 @@ frames that decide the magnification and the backend's gain, and once to make th
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backend_bridge.job import JobSpec, resolve
-from backend_bridge.job_folder import JobFolder
+from backend_bridge.job import JobSpec, Outputs, resolve
+from backend_bridge.job_folder import JobFolder, fingerprint_of, hash_file
 from backend_bridge.rig_basis import RigBasis
 from models.avatar import AvatarPicture
 from models.driving_clip import DrivingClip
@@ -25,7 +26,7 @@ from models.frame_maker import BATCH, FrameMaker, unit_path
 from models.magnification.motion import Motion
 from models.measure import LEAST_MOTION, Factors, automatic_alpha, measured_gain, peak_motion, restoring_factor
 from models.placement import find_avatar_face
-from models.report import Notes, versions
+from models.report import Notes, magplus_version, versions
 from models.rig.solver import solve
 from models.session import Events, Session, choose_device
 from models.stages import AnimatedAvatar, Driver
@@ -61,8 +62,9 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> dict[str, An
     driver = Driver(clip, session.magnifier("magplus", device), spec.magnification.regions, device)
     avatar = AnimatedAvatar(picture, face, window, backend, session.magnifier("demagplus", device), driver, device)
 
-    factors = _choose_factors(spec, driver, avatar, notes)
-    maker = FrameMaker(folder, spec, driver, avatar, factors, basis, notes)
+    fingerprint = _fingerprint(folder, spec, driver)
+    factors = _factors(folder, spec, driver, avatar, notes, fingerprint)
+    maker = FrameMaker(folder, spec.outputs, driver, avatar, factors, basis, notes, fingerprint)
     resumed = maker.run()
     peaks = np.array([maker.observation(index).peak for index in range(clip.count)])
 
@@ -97,7 +99,7 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> dict[str, An
         }
         if spec.outputs.frames
         else None,
-        "weights": _solve_controls(maker, basis) if basis is not None else None,
+        "weights": _solve_controls(maker, basis) if basis is not None and spec.outputs.weights else None,
         "events": dataclasses.asdict(event) if event else None,
         "versions": versions(device),
         "warnings": notes.warnings,
@@ -107,9 +109,34 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> dict[str, An
 
 
 def _read_basis(folder: JobFolder, spec: JobSpec) -> RigBasis | None:
-    if not spec.outputs.weights or spec.avatar.rig_basis is None:
+    if spec.avatar.rig_basis is None:
         return None
     return RigBasis.load(resolve(folder.path, spec.avatar.rig_basis))
+
+
+def _fingerprint(folder: JobFolder, spec: JobSpec, driver: Driver) -> str:
+    """Return one hash of everything a frame is made from; finished frames of other inputs are made again."""
+    asked = dataclasses.asdict(dataclasses.replace(spec, created_by={}, outputs=Outputs()))
+    files = [resolve(folder.path, path) for path in (spec.avatar.image, spec.avatar.rig_basis) if path]
+    return fingerprint_of(
+        asked,
+        [hash_file(path) for path in files],
+        driver.clip.sha256,
+        driver.magnifier.trained,
+        magplus_version(),
+    )
+
+
+def _factors(
+    folder: JobFolder, spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes: Notes, fingerprint: str
+) -> Factors:
+    """Return the factors of an earlier run with the same inputs, so that its frames fit ours, or choose them."""
+    unit = "factors.json"
+    if folder.finished(unit, fingerprint):
+        return Factors(**json.loads((folder.path / unit).read_bytes()))
+    factors = _choose_factors(spec, driver, avatar, notes)
+    folder.commit(unit, json.dumps(dataclasses.asdict(factors)).encode(), fingerprint)
+    return factors
 
 
 def _choose_factors(spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes: Notes) -> Factors:
