@@ -17,8 +17,10 @@ from typing import NoReturn, TextIO
 
 import bpy
 
+from ..backend_bridge.environment import Environment
 from ..backend_bridge.errors import ExitCode, InputError, MagPlusError
 from ..backend_bridge.messages import Progress
+from ..backend_bridge.torch_builds import VARIANTS
 from ..operators import animate, environment
 from ..operators.job_manager import Outcome, Status, manager
 from .panels import clock
@@ -88,11 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     results.add_argument("--save", type=Path, metavar="FILE.blend", help="save the file with the result in it")
 
     verb = verbs.add_parser("environment", help="the worker's own Python: create it, check it")
-    verb.set_defaults(folder=None)
     steps = verb.add_subparsers(title="commands", required=True, metavar="COMMAND")
     create = steps.add_parser("create", help="make the environment; needs Blender's online access")
     create.set_defaults(run=_create_environment)
-    create.add_argument("--torch", choices=environment.VARIANTS, help="which build of PyTorch")
+    variants = [name for name, _, _ in VARIANTS]
+    create.add_argument("--torch", choices=variants, help="which build of PyTorch; default: the preferences'")
+    create.add_argument("--python", type=Path, metavar="FILE", help="the Python to make it from; default: one is found")
+    create.add_argument("--again", action="store_true", help="make it anew even if it is ready")
     check = steps.add_parser("check", help="start the worker's Python and tell what it finds")
     check.set_defaults(run=_check_environment)
     check.add_argument("--python", type=Path, metavar="FILE", help="this Python instead of the preferences'")
@@ -189,13 +193,26 @@ def _save(path: Path) -> None:
 
 
 def _create_environment(options: argparse.Namespace) -> Outcome:
-    task = environment.create(bpy.context, folder=options.folder, variant=options.torch)
+    chosen = environment.preferences(bpy.context)
+    task = environment.create(
+        _environment(options.folder), options.torch or chosen.torch_variant, options.python, options.again
+    )
     return manager.run(environment.KIND, task, ProgressLine(sys.stderr))
 
 
 def _check_environment(options: argparse.Namespace) -> Outcome:
-    task = environment.check(bpy.context, folder=options.folder, python=options.python)
+    if options.python is not None:
+        task = environment.check(None, options.python)
+    elif options.folder is not None or environment.preferences(bpy.context).environment_source == "OWN":
+        own = _environment(options.folder)
+        task = environment.check(own, own.python)
+    else:
+        task = environment.check(None, environment.worker_python(bpy.context))
     return manager.run(environment.KIND, task, ProgressLine(sys.stderr))
+
+
+def _environment(folder: Path | None) -> Environment:
+    return environment.own_environment(bpy.context) if folder is None else Environment(folder)
 
 
 class ProgressLine:

@@ -7,7 +7,17 @@ from __future__ import annotations
 import bpy
 from bpy.props import EnumProperty, FloatProperty, StringProperty
 
-from ..operators.environment import ROOT, VARIANTS
+from ..backend_bridge.torch_builds import VARIANTS
+from ..operators.environment import (
+    KIND,
+    ROOT,
+    MAGPLUS_OT_check_environment,
+    MAGPLUS_OT_create_environment,
+    environment_problem,
+    offline_reason,
+)
+from ..operators.job_manager import manager
+from .panels import draw_outcome, draw_progress, draw_text
 
 
 class MagPlusPreferences(bpy.types.AddonPreferences):
@@ -19,7 +29,7 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
         name="Worker",
         description="The Python that computes. It is not Blender's own: it has torch, OpenCV and MediaPipe",
         items=(
-            ("MANAGED", "Own Environment", "An environment that MagPlus makes when you ask for it"),
+            ("OWN", "Own Environment", "An environment that MagPlus makes when you ask for it"),
             ("EXISTING", "Existing Python", "A Python on this machine that has the packages already"),
         ),
     )
@@ -48,7 +58,7 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
     idle_minutes: FloatProperty(
         name="Keep Worker For",
         description="Minutes for which the worker keeps its models loaded between two runs",
-        default=10.0,
+        default=15.0,
         min=0.1,
         max=1440.0,
     )
@@ -58,16 +68,36 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
+        width = context.region.width * 0.75
+
+        layout.row().prop(self, "environment_source", expand=True)
         column = layout.column()
-        column.prop(self, "environment_source", expand=True)
-        if self.environment_source == "EXISTING":
-            column.prop(self, "python")
-        else:
+        if self.environment_source == "OWN":
             column.prop(self, "environment_folder")
             column.prop(self, "torch_variant")
+        else:
+            column.prop(self, "python")
+        self._draw_environment(context, layout.column(), width)
+
         column = layout.column()
         column.prop(self, "device")
         column.prop(self, "idle_minutes")
+
+    def _draw_environment(self, context: bpy.types.Context, layout: bpy.types.UILayout, width: float) -> None:
+        """Draw the state of the worker's Python and what can be done about it."""
+        if manager.kind == KIND:
+            draw_progress(layout)
+            return
+        if problem := environment_problem(context):
+            draw_text(layout, problem, width, "INFO")
+        if self.environment_source == "OWN" and (reason := offline_reason()):
+            draw_text(layout, reason, width, "INTERNET_OFFLINE")
+        row = layout.row()
+        if self.environment_source == "OWN":
+            row.operator(MAGPLUS_OT_create_environment.bl_idname, icon="IMPORT")
+        row.operator(MAGPLUS_OT_check_environment.bl_idname, icon="FILE_REFRESH")
+        if outcome := manager.outcomes.get(KIND):
+            draw_outcome(layout, outcome, width)
 
 
 CLASSES = (MagPlusPreferences,)
