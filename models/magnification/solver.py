@@ -2,7 +2,7 @@
 """Sub-pixel motion without learning: pyramidal Gauss-Newton with a smoothness prior that follows the motion's size.
 
 Each iteration linearises brightness constancy (Lucas & Kanade 1981) with the gradient of the mean of reference and
-warped frame, and weighs every equation by the measured noise. The equations J u = h of all pixels and a thin-plate prior
+warped frame, and weighs every equation by the measured noise. The equations J u = h of all pixels and a thin plate
 
     E(u) = sum_p (u - u_obs)^T J_p (u - u_obs) + stiffness_p |laplace u|^2
 
@@ -44,7 +44,7 @@ class SolverSettings:
     """
 
     iterations: tuple[int, ...] = (1, 2, 2, 3)
-    roughness: float = 0.004
+    roughness: float = 0.006
     least_motion: float = 0.06
     first_motion: float = 1.0
     relaxations: int = 4
@@ -184,9 +184,13 @@ def _iterate(
 
 
 def _stiffness(motion: Tensor, least: float, roughness: float) -> Tensor:
-    """Return the prior's precision: stiff where nothing moves within some 36 grid points."""
-    energy = F.avg_pool2d((motion * motion).sum(1, keepdim=True), 4, ceil_mode=True)
-    return 1 / (roughness * resize(box(energy, 9) + least**2, (motion.shape[2], motion.shape[3])))
+    """Return the prior's precision: stiff where nothing moves against its surroundings of some 36 grid points.
+
+    What everything there does together (the head's own motion) bends nothing and doesn't count.
+    """
+    coarse = F.avg_pool2d(motion, 4, ceil_mode=True)
+    variance = (box(coarse * coarse, 9) - box(coarse, 9) ** 2).clamp(min=0).sum(1, keepdim=True)
+    return 1 / (roughness * resize(variance + least**2, (motion.shape[2], motion.shape[3])))
 
 
 def _exposure(base: Tensor, moved: Tensor) -> Tensor:

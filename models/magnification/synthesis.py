@@ -19,7 +19,7 @@ def magnify(reference: Tensor, frames: Tensor, motion: Motion, alpha: Tensor, ri
     """Return frames whose motion against `reference` is `alpha` times as large.
 
     reference: [1, 3, H, W]; frames: [N, 3, H, W]; alpha: [1 or N, 1, H, W] > 0 on the reference's pixels, or
-    [1, 1, 1, 1];    rigid: [1 or N, 2, H, W] px, motion of the head as a whole; it is taken out, not magnified.
+    [1, 1, 1, 1]; rigid: [1 or N, 2, H, W] px, motion of the head as a whole; it is taken out, not magnified.
 
     What was at p goes to y = p + alpha (u - rigid)(p). The frame is looked up at p + u(p), the reference at p. Above
     1 the output is the frame's look-up, with the reference's mixed in where both differ by noise alone; below 1 the
