@@ -2,9 +2,10 @@
 """Where the face is, how its head moves, and which part of it is what."""
 
 from .crop import SteadyCrop
+from .depth import face_depth
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
 from .regions import face_mask, face_width, regions, rigid_mask
-from .rigid import face_depth, split_rigid
+from .rigid import split_rigid
 from .similarity import Similarity
 from .timing import MotionEvent, Reference, choose_reference, find_event
 from .track import FaceTrack, follow_face

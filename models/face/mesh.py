@@ -45,5 +45,4 @@ REGION_GROUPS: dict[str, tuple[tuple[int, ...], ...]] = {
     "mouth": (MOUTH,),
     "chin": (CHIN,),
 }
-RIGID_GROUPS = (FOREHEAD, NOSE_BRIDGE, RIGHT_TEMPLE, LEFT_TEMPLE)
-RIGID_LANDMARKS = tuple(sorted({index for group in RIGID_GROUPS for index in group}))
+RIGID_LANDMARKS = tuple(sorted({*FOREHEAD, *NOSE_BRIDGE, *RIGHT_TEMPLE, *LEFT_TEMPLE}))

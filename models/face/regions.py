@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import cv2
@@ -14,10 +13,11 @@ from torch import Tensor
 
 from backend_bridge.job import REGIONS
 
-from .mesh import FACE_OVAL, LEFT_EYE, REGION_GROUPS, RIGHT_EYE, RIGID_GROUPS
+from .mesh import FACE_OVAL, LEFT_EYE, REGION_GROUPS, RIGHT_EYE
 
 _FEATHER = 0.02  # standard deviation of the soft edge, in face widths
 _PAINT_ORDER = ("cheeks", "chin", "nose", "brows", "mouth", "lids")  # where two regions meet, the later one has it
+_RESTLESS = {"brows": 0.5, "mouth": 0.5, "lids": 0.3}  # how far these parts keep still; the rest counts as 1
 _SUBPIXEL_BITS = 4  # fixed-point coordinates of OpenCV's polygon filling
 
 Size: TypeAlias = tuple[int, int]
@@ -51,21 +51,23 @@ def face_mask(landmarks: Landmarks, size: Size, eyes: bool = True) -> Tensor:
 
 
 def rigid_mask(landmarks: Landmarks, size: Size) -> Tensor:
-    """Return a soft mask [1, 1, H, W] of what moves with the skull: upper forehead, bridge of the nose, temples."""
-    return _feathered(_hulls(landmarks, RIGID_GROUPS, size), landmarks)
+    """Return a soft mask [1, 1, H, W] of how far each part of the face can be expected to move with the skull.
+
+    It covers the whole face, because every part of it keeps still in most expressions, and a fit that only looked at
+    the forehead would take raised brows for a nod; brows, mouth and lids, which keep still least often, count less.
+    """
+    mask = np.zeros(size, np.float32)
+    _fill(mask, landmarks[list(FACE_OVAL), :2], 1)
+    for name, steadiness in _RESTLESS.items():
+        for group in REGION_GROUPS[name]:
+            _fill(mask, _hull(landmarks[list(group), :2]), steadiness)
+    return _feathered(mask, landmarks)
 
 
 def face_width(landmarks: Landmarks) -> float:
     """Return the width of the face oval in px, whatever way the head is turned in the picture."""
     oval = landmarks[list(FACE_OVAL), :2]
     return float(min(cv2.minAreaRect(oval.astype(np.float32))[1]))
-
-
-def _hulls(landmarks: Landmarks, groups: Iterable[Sequence[int]], size: Size) -> NDArray[np.float32]:
-    mask = np.zeros(size, np.float32)
-    for group in groups:
-        _fill(mask, _hull(landmarks[list(group), :2]), 1)
-    return mask
 
 
 def _hull(points: Landmarks) -> Landmarks:

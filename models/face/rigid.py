@@ -3,40 +3,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
 from models.magnification.motion import Motion
 
-_DEPTH_GRID = 48  # samples a side; the mesh is smooth, and thin plates are costly
-_FIT_SIDE = 64  # the fit looks at no more than about this many samples a side
-_L1_ROUNDS, _TUKEY_ROUNDS = 10, 10
-_TUKEY = 4.685  # 95 % efficiency for Gaussian noise
-_NOISE_FLOOR = 0.01  # px; below it, differences are rounding, not motion
-
-
-def face_depth(landmarks: NDArray[np.floating[Any]], size: tuple[int, int]) -> Tensor:
-    """Return a smooth depth map [1, 1, H, W] float32 in px, towards the viewer negative, from the face mesh.
-
-    landmarks: [478, 3] px of the picture, size: its (H, W) px. A thin-plate spline through the mesh; outside the mesh
-    it keeps within the mesh's range.
-    """
-    height, width = size
-    points = np.asarray(landmarks, np.float64)
-    scale = np.ptp(points[:, :2], axis=0).max()
-    spline = RBFInterpolator(points[:, :2] / scale, points[:, 2], kernel="thin_plate_spline", smoothing=1e-4)
-    rows, columns = min(height, _DEPTH_GRID), min(width, _DEPTH_GRID)
-    y = (np.arange(rows) + 0.5) * height / rows - 0.5
-    x = (np.arange(columns) + 0.5) * width / columns - 0.5
-    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2) / scale
-    depth = np.clip(spline(grid), points[:, 2].min(), points[:, 2].max()).reshape(1, 1, rows, columns)
-    return F.interpolate(torch.from_numpy(depth).float(), size=size, mode="bicubic", align_corners=False)
+_SIDE = 48  # the fit looks at cells of this many a side
+_TOLERANCE = 0.0005  # of the picture's longer side: how well the skull's motion is known; 0.13 px at 256
+_L1_ROUNDS, _NARROWING_ROUNDS = 6, 12
+_NARROWING = 0.6  # the kernel's width from one round to the next
 
 
 def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,92 +23,171 @@ def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> tuple[Tensor,
 
     The rigid part is that of a solid head under scaled orthographic projection: shift, zoom and a turn about any axis,
     six degrees of freedom a frame, of the surface `depth` ([1, 1, H, W] px; an error in its scale only changes the
-    angles that are found, to first order). It is fitted by Gauss-Newton steps, first to the absolute values of the
-    residuals (robust against a wrong start), then with Tukey's biweight, so that a part of the face that moves by
-    itself has no say. weights: [1 or N, 1, H, W], how far each pixel should move with the skull (`rigid_mask`); they
-    are multiplied with the motion's confidence. A frame without any weight is taken to have no head motion.
+    angles that are found, to first order).
+
+    An expression moves large parts of a face as smoothly as a nod does, so least squares, and even a median, would take
+    it for one. What is looked for is the solid motion that the largest part of the face follows closely: Gauss-Newton
+    steps under a Geman-McClure kernel that narrows down to the tolerance, from several starts (no motion, and robust
+    fits to the whole and to each half of the face), of which each frame keeps the one that explains most.
+
+    weights: [1 or N, 1, H, W], how far each pixel can be expected to move with the skull (`rigid_mask`); they are
+    multiplied with the motion's confidence. A frame without any weight is taken to have no head motion.
     """
-    count, _, height, width = motion.flow.shape
-    step = max(1, -(-max(height, width) // _FIT_SIDE))
-    y, x = torch.meshgrid(
-        torch.arange(height, dtype=torch.float64, device=motion.flow.device),
-        torch.arange(width, dtype=torch.float64, device=motion.flow.device),
-        indexing="ij",
-    )
-    surface = torch.stack([x, y, depth[0, 0].to(x)], dim=-1)  # [H, W, 3]
-    prior = (weights * motion.confidence).expand(count, 1, height, width)
+    height, width = motion.flow.shape[-2:]
+    surface = _surface(depth, motion.flow)
+    samples = _Samples.of(motion, surface, weights)
+    tolerance = _TOLERANCE * max(height, width)
 
-    samples = slice(step // 2, None, step)
-    points = surface[samples, samples].reshape(-1, 3)  # [P, 3]
-    observed = motion.flow[..., samples, samples].flatten(2).transpose(1, 2).to(points)  # [N, P, 2]
-    weight = prior[..., samples, samples].reshape(count, -1).to(points)  # [N, P]
+    best = _Pose.identity(samples)
+    least = torch.full_like(samples.weight[:, 0], torch.inf)
+    for pose, widest in _starts(samples, tolerance):
+        pose = _narrowed(pose, samples, widest, tolerance)
+        cost = (samples.weight * (1 - _geman_mcclure(pose.residual(samples), tolerance).sqrt())).sum(1)
+        best = pose.where(cost < least, best)
+        least = torch.minimum(cost, least)
 
-    pose = _Pose.identity(points, weight)
-    target = points[:, :2] + observed
-    for round_ in range(_L1_ROUNDS + _TUKEY_ROUNDS):
-        residual = target - pose(points)
-        distance = residual.norm(dim=-1)
-        if round_ < _L1_ROUNDS:
-            robust = 1 / (distance + _NOISE_FLOOR)
-        else:
-            cutoff = _TUKEY * (1.4826 * _weighted_median(distance, weight) + _NOISE_FLOOR)
-            robust = (1 - (distance / cutoff[:, None]) ** 2).clamp(min=0) ** 2
-        pose.refine(points, residual, weight * robust)
-
-    moved = pose(surface.reshape(-1, 3)).reshape(count, height, width, 2)
+    moved = best(surface.reshape(1, -1, 3)).reshape(-1, height, width, 2)
     rigid = (moved - surface[..., :2]).permute(0, 3, 1, 2).to(motion.flow)
     return rigid, motion.flow - rigid
 
 
-class _Pose:
-    """Scaled orthographic views of one surface: centre + shift + scale * (rotation @ (point - centre)) for N frames."""
+@dataclass(frozen=True)
+class _Samples:
+    """Weighted means over the cells of a coarse grid.
 
-    def __init__(self, centre: Tensor, radius: Tensor, rotation: Tensor, scale: Tensor, shift: Tensor) -> None:
-        self.centre = centre  # [3] px
-        self.radius = radius  # px; makes the angles comparable with the shifts, for a well-conditioned solve
-        self.rotation = rotation  # [N, 3, 3]
-        self.scale = scale  # [N]
-        self.shift = shift  # [N, 2] px
+    points: [N, P, 3] px of the surface; target: [N, P, 2] px, where they are in the frame; weight: [N, P]. Motion is
+    affine in the surface point, so the means belong together exactly.
+    """
+
+    points: Tensor
+    target: Tensor
+    weight: Tensor
 
     @classmethod
-    def identity(cls, points: Tensor, weight: Tensor) -> _Pose:
-        """Return the reference pose, centred where the weight is."""
-        count = len(weight)
-        share = weight.sum(0)
-        share = share / share.sum().clamp(min=1e-12)
+    def of(cls, motion: Motion, surface: Tensor, weights: Tensor) -> _Samples:
+        height, width = motion.flow.shape[-2:]
+        weight = (weights * motion.confidence).double()
+        values = torch.cat([surface.permute(2, 0, 1).expand(len(weight), 3, -1, -1), motion.flow.double()], dim=1)
+        cells = (min(_SIDE, height), min(_SIDE, width))
+        total = F.interpolate(weight, size=cells, mode="area")
+        means = F.interpolate(values * weight, size=cells, mode="area") / total.clamp(min=1e-12)
+        used = total.flatten(1).amax(0) > 0  # the face fills less than half of its crop
+        points, flow = means.flatten(2)[..., used].transpose(1, 2).split([3, 2], dim=2)
+        return cls(points, points[..., :2] + flow, total.flatten(1)[:, used])
+
+
+@dataclass(frozen=True)
+class _Pose:
+    """Scaled orthographic views for N frames: point -> centre + shift + scale * (rotation @ (point - centre)).
+
+    centre: [3] px. radius: px, makes angles comparable with shifts, for a well-conditioned solve. rotation: [N, 3, 3].
+    scale: [N]. shift: [N, 2] px.
+    """
+
+    centre: Tensor
+    radius: Tensor
+    rotation: Tensor
+    scale: Tensor
+    shift: Tensor
+
+    @classmethod
+    def identity(cls, samples: _Samples) -> _Pose:
+        """Return the reference's own pose, centred where the weight is."""
+        points, weight = samples.points.flatten(0, 1), samples.weight.flatten()
+        share = weight / weight.sum().clamp(min=1e-12)
         centre = share @ points
-        radius = (share @ ((points - centre) ** 2)).sum().sqrt().clamp(min=1.0)
-        rotation = torch.eye(3, dtype=points.dtype, device=points.device).repeat(count, 1, 1)
-        return cls(centre, radius, rotation, points.new_ones(count), points.new_zeros(count, 2))
+        radius = (share @ (points - centre) ** 2).sum().sqrt().clamp(min=1.0)
+        count = len(samples.weight)
+        eye = torch.eye(3, dtype=points.dtype, device=points.device)
+        return cls(centre, radius, eye.repeat(count, 1, 1), points.new_ones(count), points.new_zeros(count, 2))
 
     def __call__(self, points: Tensor) -> Tensor:
-        """Project [P, 3] points to [N, P, 2] px."""
-        turned = (points - self.centre) @ self.rotation[:, :2].transpose(1, 2)
-        return self.centre[:2] + self.shift[:, None] + self.scale[:, None, None] * turned
+        """Project [1 or N, P, 3] points to [N, P, 2] px."""
+        return self.centre[:2] + self.shift[:, None] + self._turned(points)[..., :2]
 
-    def refine(self, points: Tensor, residual: Tensor, weight: Tensor) -> None:
-        """Take one weighted Gauss-Newton step that reduces `residual` [N, P, 2]."""
-        turned = self.scale[:, None, None] * ((points - self.centre) @ self.rotation.transpose(1, 2))
-        x, y, z = (turned / self.radius).unbind(-1)
+    def residual(self, samples: _Samples) -> Tensor:
+        """Return [N, P, 2] px from where this pose brings the samples to where they are."""
+        return samples.target - self(samples.points)
+
+    def refined(self, samples: _Samples, residual: Tensor, weight: Tensor) -> _Pose:
+        """Return the pose after one weighted Gauss-Newton step that reduces the residual."""
+        x, y, z = (self._turned(samples.points) / self.radius).unbind(-1)
         zero, one = torch.zeros_like(x), torch.ones_like(x)
-        # Columns: shift x, shift y, zoom, turn about z, turn about y, turn about x (all in px at one radius).
-        jacobian = torch.stack(
+        # Shift x, shift y, zoom, turn about z, about y, about x; all in px at one radius.
+        jacobian = torch.cat(
             [
                 torch.stack([one, zero, x, -y, z, zero], dim=-1),
                 torch.stack([zero, one, y, x, zero, -z], dim=-1),
             ],
-            dim=2,
-        )  # [N, P, 2, 6]
-        normal = torch.einsum("np,npci,npcj->nij", weight, jacobian, jacobian)
-        gradient = torch.einsum("np,npci,npc->ni", weight, jacobian, residual)
+            dim=1,
+        )  # [N, 2P, 6]
+        weighted = (jacobian * weight.repeat(1, 2)[..., None]).transpose(1, 2)
+        gradient = weighted @ residual.transpose(1, 2).flatten(1)[..., None]
         # A little damping: a flat surface tells nothing of the turns out of the plane, which then stay zero.
-        damping = 1e-9 * weight.sum(1).clamp(min=1e-6)
-        eye = torch.eye(6, dtype=points.dtype, device=points.device)
-        delta = torch.linalg.solve(normal + damping[:, None, None] * eye, gradient)
-        zoom, angles = delta[:, 2] / self.radius, delta[:, [5, 4, 3]] / self.radius
-        self.shift = self.shift + delta[:, :2]
-        self.scale = self.scale * torch.exp(zoom)
-        self.rotation = torch.linalg.matrix_exp(_cross(angles)) @ self.rotation
+        damping = 1e-9 * weight.sum(1).clamp(min=1e-9)
+        eye = torch.eye(6, dtype=x.dtype, device=x.device)
+        step = torch.linalg.solve(weighted @ jacobian + damping[:, None, None] * eye, gradient)[..., 0]
+        angles = step[:, [5, 4, 3]] / self.radius
+        return _Pose(
+            self.centre,
+            self.radius,
+            torch.linalg.matrix_exp(_cross(angles)) @ self.rotation,
+            self.scale * torch.exp(step[:, 2] / self.radius),
+            self.shift + step[:, :2],
+        )
+
+    def where(self, choose: Tensor, other: _Pose) -> _Pose:
+        """Return this pose for the frames where `choose` [N] is true, the other elsewhere."""
+        return _Pose(
+            self.centre,
+            self.radius,
+            torch.where(choose[:, None, None], self.rotation, other.rotation),
+            torch.where(choose, self.scale, other.scale),
+            torch.where(choose[:, None], self.shift, other.shift),
+        )
+
+    def _turned(self, points: Tensor) -> Tensor:
+        return self.scale[:, None, None] * ((points - self.centre) @ self.rotation.transpose(1, 2))
+
+
+def _surface(depth: Tensor, like: Tensor) -> Tensor:
+    """Return [H, W, 3] float64 px coordinates of the surface."""
+    height, width = depth.shape[-2:]
+    y, x = torch.meshgrid(
+        torch.arange(height, dtype=torch.float64, device=like.device),
+        torch.arange(width, dtype=torch.float64, device=like.device),
+        indexing="ij",
+    )
+    return torch.stack([x, y, depth[0, 0].to(x)], dim=-1)
+
+
+def _starts(samples: _Samples, tolerance: float) -> Iterator[tuple[_Pose, Tensor]]:
+    """Yield poses to start from, each with the kernel width [N] px that its residuals call for."""
+    identity = _Pose.identity(samples)
+    yield identity, torch.full_like(samples.weight[:, 0], 4 * tolerance)
+    x, y = (samples.points[..., :2] - identity.centre[:2]).unbind(-1)
+    for part in (torch.ones_like(x), y < 0, y > 0, x < 0, x > 0):
+        weight = samples.weight * part
+        pose = identity
+        for _ in range(_L1_ROUNDS):
+            residual = pose.residual(samples)
+            pose = pose.refined(samples, residual, weight / (residual.norm(dim=-1) + 0.1 * tolerance))
+        yield pose, (2 * _weighted_median(pose.residual(samples).norm(dim=-1), weight)).clamp(min=tolerance)
+
+
+def _narrowed(pose: _Pose, samples: _Samples, width: Tensor, tolerance: float) -> _Pose:
+    for _ in range(_NARROWING_ROUNDS):
+        residual = pose.residual(samples)
+        pose = pose.refined(samples, residual, samples.weight * _geman_mcclure(residual, width))
+        width = (_NARROWING * width).clamp(min=tolerance)
+    return pose
+
+
+def _geman_mcclure(residual: Tensor, width: Tensor | float) -> Tensor:
+    """Return the kernel's weights [N, P] for residuals [N, P, 2]; their roots are 1 minus the kernel's cost."""
+    if isinstance(width, Tensor):
+        width = width[:, None]
+    return 1 / (1 + (residual**2).sum(-1) / width**2) ** 2
 
 
 def _cross(vectors: Tensor) -> Tensor:
