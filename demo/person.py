@@ -12,15 +12,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from models.training.heads import BUST_CROP, HeadModel, Part
-from models.training.skin import SkinPainter
+from models.training.heads import BUST_CROP, SKIN_MASKS, HeadModel, Part
+from models.training.skin import SkinPainter, scalp_depth
 
 
 def make_person(wheel: Path, folder: Path, seed: int = 3, size: int = 2048) -> None:
     """Write `head.npz`, `skin.png` and `relief.png` into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     model = HeadModel.from_wheel(wheel, BUST_CROP)
-    vertices = model.identity(seed)
+    vertices = model.identity(seed, spread=0.55)
     skin = SkinPainter(model, size).paint(seed)
     cv2.imwrite(str(folder / "skin.png"), skin.albedo[..., ::-1])
     cv2.imwrite(str(folder / "relief.png"), np.clip(skin.relief * 32767 + 32768, 0, 65535).astype(np.uint16))
@@ -33,6 +33,9 @@ def make_person(wheel: Path, folder: Path, seed: int = 3, size: int = 2048) -> N
         part_names=np.array([part.name for part in Part]),
         unit_names=model.unit_names,
         units=model.units,
+        hairline=np.where(model.masks[SKIN_MASKS.index("ears")] > 0.05, -1, scalp_depth(model.mean())).astype(
+            np.float32
+        ),
         hair=np.array(skin.hair),
     )
 

@@ -175,7 +175,7 @@ class SkinPainter:
         creases = _enlarged(
             rng.standard_normal((self.size // 40, int(self.size / 3.5)), dtype=np.float32), (self.size, self.size)
         )
-        filtered = np.array([0.88, 0.62, 0.62], np.float32) * rng.normal(1.0, [0.03, 0.05, 0.05]).astype(np.float32)
+        filtered = np.array([0.90, 0.60, 0.64], np.float32) * rng.normal(1.0, [0.03, 0.05, 0.05]).astype(np.float32)
         filtered = filtered + shade * np.array([-0.05, 0.06, 0.08], np.float32)
         weight = mask[..., None] * 0.9
         lips = albedo * filtered * (1.0 + 0.045 * creases[..., None])
