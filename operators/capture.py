@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import bpy
+import numpy as np
 from bpy.props import EnumProperty, IntVectorProperty, StringProperty
 
 from ..backend_bridge.errors import CancelledError, InputError, MachineError, MagPlusError
@@ -20,6 +21,7 @@ from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.messages import Progress
 from .controls import shape_key_controls
 from .job_manager import Outcome, Steps, TaskContext, manager
+from .png import without_metadata
 from .projection import Projection, camera_problem, picture_size, pixel_aspect
 from .rig_basis import find_face, measure_controls
 
@@ -135,7 +137,9 @@ def capture_steps(
                 yield from _render(context, studio, blocking)
             if not picture.is_file():
                 raise CancelledError("The render of the avatar was stopped; capture again.")
-            folder.write(IMAGE, picture.read_bytes())
+            if _is_empty(picture, face.box()):
+                raise MachineError("The render of the avatar came out empty; press F12 to see what the engine says.")
+            folder.write(IMAGE, without_metadata(picture.read_bytes()))
     avatar = Avatar(image=IMAGE, face_box=face.box(), rig_basis=RIG_BASIS if rig else None)
     folder.write(RECORD, json.dumps(dataclasses.asdict(avatar), indent=2).encode() + b"\n")
     return avatar
@@ -275,6 +279,20 @@ def _render(context: bpy.types.Context, studio: bpy.types.Scene, blocking: bool)
         raise InputError("Blender is rendering something else; capture when that is done.")
     while bpy.app.is_job_running("RENDER"):
         yield Progress("Rendering the avatar", 0, 0)
+
+
+def _is_empty(picture: Path, box: tuple[float, float, float, float]) -> bool:
+    """Whether nothing at all was drawn where the face should be: Blender saves a failed render, too."""
+    image = bpy.data.images.load(str(picture), check_existing=False)
+    try:
+        width, height = image.size
+        pixels = np.empty(width * height * 4, np.float32)
+        image.pixels.foreach_get(pixels)
+    finally:
+        bpy.data.images.remove(image)
+    x, y, w, h = box
+    alpha = pixels.reshape(height, width, 4)[::-1, :, 3]
+    return not alpha[max(int(y), 0) : int(y + h) + 1, max(int(x), 0) : int(x + w) + 1].any()
 
 
 class MAGPLUS_OT_capture(bpy.types.Operator):

@@ -21,20 +21,18 @@ _REPOSITORY = _RESOURCES / "extensions" / "user_default"
 _REPOSITORY.mkdir(parents=True)
 (_REPOSITORY / "magplus").symlink_to(ROOT, target_is_directory=True)
 
-import addon_utils  # noqa: E402
 import bpy  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
 def extension() -> Iterator[str]:
     """Our extension, enabled from the working tree; yields its module name."""
+    import addon_utils  # Blender's own module, to be found once bpy is loaded
+
     assert addon_utils.enable(MODULE, default_set=True) is not None, "the extension can't be enabled"
     yield MODULE
-    # Blender 4.2 crashes and 4.5 hangs when the interpreter ends with operator classes or handlers registered.
+    # Blender 4.2 crashes and 4.5 hangs when the interpreter ends with operator classes registered.
     addon_utils.disable(MODULE, default_set=True)
-    for handlers in vars(bpy.app.handlers).values():
-        if isinstance(handlers, list):
-            handlers.clear()
     shutil.rmtree(_RESOURCES, ignore_errors=True)
 
 

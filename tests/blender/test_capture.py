@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A capture is the render a person would make, with the face found in it, and the file does not notice."""
+
+from __future__ import annotations
+
+import math
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from bl_ext.user_default.magplus.backend_bridge.errors import InputError, MachineError
+from bl_ext.user_default.magplus.backend_bridge.job_folder import JobFolder
+from bl_ext.user_default.magplus.backend_bridge.rig_basis import RigBasis
+from bl_ext.user_default.magplus.operators.capture import capture_avatar, face_companions
+
+from tests.blender.head import add_camera, dump, glow, make_head, quick_render, read_png
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> JobFolder:
+    return JobFolder.create(tmp_path / "Größe 測試.magplus")
+
+
+def shot(**options) -> bpy.types.Object:
+    """A lit head in front of a camera, cheap to render; returns the head."""
+    add_camera()
+    quick_render(**options)
+    head = make_head()
+    glow(head)
+    return head
+
+
+def test_the_picture_is_the_scenes_own_render(folder: JobFolder, tmp_path: Path) -> None:
+    head = shot()
+    scene = bpy.context.scene
+    scene.render.film_transparent = True
+    scene.render.image_settings.color_mode = "RGBA"
+    scene.render.filepath = str(tmp_path / "by hand.png")
+    bpy.ops.render.render(write_still=True)
+    avatar = capture_avatar(bpy.context, head, folder)
+    assert avatar.image == "avatar/avatar.png"
+    taken = read_png(folder.path / avatar.image)
+    assert taken.shape == (64, 96, 4)
+    assert np.array_equal(taken, read_png(tmp_path / "by hand.png"))
+
+
+def test_the_face_box_encloses_what_is_drawn(folder: JobFolder) -> None:
+    head = shot()
+    bpy.context.scene.cycles.samples = 16
+    avatar = capture_avatar(bpy.context, head, folder, transparent=True)
+    alpha = read_png(folder.path / avatar.image)[..., 3]
+    rows, columns = np.nonzero(alpha)
+    x, y, width, height = avatar.face_box
+    assert (x, y) == pytest.approx((columns.min(), rows.min()), abs=1)
+    assert (x + width, y + height) == pytest.approx((columns.max(), rows.max()), abs=1)
+
+
+def test_the_basis_lies_on_the_picture(folder: JobFolder) -> None:
+    head = shot()
+    avatar = capture_avatar(bpy.context, head, folder, size=(120, 90), transparent=True)
+    basis = RigBasis.load(folder.path / avatar.rig_basis)
+    alpha = read_png(folder.path / avatar.image)[..., 3]
+    assert basis.image_size == alpha.shape[::-1] == (120, 90)
+    drawn = np.argwhere(alpha)[:, ::-1]
+    gaps = np.linalg.norm(basis.positions[basis.visible][:, None] - drawn[None], axis=2).min(axis=1)
+    assert gaps.max() < 1  # px, at the rim
+
+
+@pytest.mark.parametrize("transparent", [True, False])
+def test_alpha_is_kept(folder: JobFolder, transparent: bool) -> None:
+    head = shot()
+    avatar = capture_avatar(bpy.context, head, folder, transparent=transparent)
+    corner = read_png(folder.path / avatar.image)[0, 0, 3]
+    assert corner == (0 if transparent else 1)
+
+
+@pytest.mark.parametrize(("depth", "byte"), [("8", 8), ("16", 16)])
+def test_the_picture_is_as_deep_as_the_scenes_output(folder: JobFolder, depth: str, byte: int) -> None:
+    head = shot()
+    bpy.context.scene.render.image_settings.color_depth = depth
+    capture_avatar(bpy.context, head, folder)
+    assert (folder.path / "avatar/avatar.png").read_bytes()[24] == byte
+
+
+def test_capturing_leaves_no_trace(folder: JobFolder) -> None:
+    head = shot()
+    scene = bpy.context.scene
+    # Everything that could draw into the picture, move it or replace it.
+    scene.frame_set(7, subframe=0.5)
+    scene.render.image_settings.file_format = "JPEG"
+    scene.render.image_settings.quality = 55
+    scene.render.resolution_percentage = 50
+    scene.render.use_border = scene.render.use_crop_to_border = True
+    scene.render.border_min_x, scene.render.border_max_x = 0.4, 0.6
+    scene.render.use_stamp = True
+    scene.render.use_motion_blur = True
+    scene.render.filepath = "//my shot/####"
+    editor = scene.sequence_editor_create()
+    strips = editor.strips if hasattr(editor, "strips") else editor.sequences
+    strips.new_effect("Red", "COLOR", 1, **_whole(strips)).color = (1, 0, 0)
+    other = bpy.data.objects.new("Other", bpy.data.cameras.new("Other"))
+    scene.collection.objects.link(other)
+    scene.timeline_markers.new("first shot", frame=0).camera = scene.camera
+    scene.timeline_markers.new("second shot", frame=30).camera = other
+    scene.view_layers.new("Second")
+    head.data.shape_keys.key_blocks["Smile"].value = 0.4
+    before = dump()
+    avatar = capture_avatar(bpy.context, head, folder, size=(80, 60), transparent=True)
+    assert dump() == before
+    taken = read_png(folder.path / avatar.image)
+    assert taken.shape == (60, 80, 4)
+    assert taken[30, 40] == pytest.approx((taken[30, 40, 0],) * 3 + (1,), abs=0.02)  # grey, not the red strip
+    assert taken[2, 2, 3] == 0
+
+
+def _whole(strips: object) -> dict[str, int]:
+    names = strips.bl_rna.functions["new_effect"].parameters.keys()
+    return {"frame_start": 1, "length": 100} if "length" in names else {"frame_start": 1, "frame_end": 100}
+
+
+class FailingEngine(bpy.types.RenderEngine):
+    bl_idname = "MAGPLUS_TEST_FAILING"
+    bl_label = "Failing"
+    loud = True
+
+    def render(self, _depsgraph: bpy.types.Depsgraph) -> None:
+        if self.loud:
+            self.report({"ERROR"}, "Out of GPU memory")
+        else:
+            self.error_set("Out of GPU memory")  # Blender saves a picture all the same
+
+
+@pytest.fixture
+def failing_engine() -> Iterator[type[FailingEngine]]:
+    bpy.utils.register_class(FailingEngine)
+    yield FailingEngine
+    bpy.context.scene.render.engine = "CYCLES"
+    bpy.utils.unregister_class(FailingEngine)
+
+
+@pytest.mark.parametrize(
+    ("loud", "sentence"), [(True, "can't be rendered: Out of GPU memory"), (False, "came out empty")]
+)
+def test_a_failed_render_leaves_no_trace(folder: JobFolder, failing_engine: type, loud: bool, sentence: str) -> None:
+    head = shot()
+    failing_engine.loud = loud
+    bpy.context.scene.render.engine = failing_engine.bl_idname
+    before = dump()
+    with pytest.raises(MachineError, match=sentence):
+        capture_avatar(bpy.context, head, folder)
+    assert dump() == before
+    assert not (folder.path / "avatar/avatar.png").exists()
+
+
+def test_a_viewport_can_be_looked_through(folder: JobFolder) -> None:
+    head = shot(width=80, height=80)
+    region = Namespace(view_perspective="PERSP", view_distance=6.0, view_matrix=_looking_along_y())
+    bpy.ops.object.camera_add(location=(0, 0, 9))
+    bpy.context.scene.camera = bpy.context.object
+    bpy.context.scene.timeline_markers.new("shot", frame=1).camera = bpy.context.object
+    view = Namespace(region_3d=region, lens=50.0, clip_start=0.1, clip_end=100.0, camera=None)
+    before = dump()
+    avatar = capture_avatar(bpy.context, head, folder, view=view, transparent=True)
+    assert dump() == before
+    # Blender's viewport of 50 mm sees 72 mm / 50 mm of the distance.
+    expected = 80 / (math.sqrt(6**2 - 1) * 72 / 50 / 2)
+    assert avatar.face_box[2] == pytest.approx(expected, rel=0.03)
+    region.view_perspective = "ORTHO"
+    avatar = capture_avatar(bpy.context, head, folder, view=view, transparent=True)
+    assert avatar.face_box[2] == pytest.approx(80 * 2 / (6 * 72 / 50), rel=0.02)
+
+
+class Namespace:
+    def __init__(self, **values: object) -> None:
+        vars(self).update(values)
+
+
+def _looking_along_y():
+    camera = add_camera()
+    matrix = camera.matrix_world.inverted()
+    bpy.data.objects.remove(camera)
+    return matrix
+
+
+def test_companions_of_a_face_hang_on_the_same_rig() -> None:
+    head, teeth, stranger = make_head("Head"), make_head("Teeth"), make_head("Stranger")
+    bpy.ops.object.empty_add()
+    teeth.parent = head.parent = bpy.context.object
+    bpy.ops.mesh.primitive_cube_add()
+    bpy.context.object.parent = head.parent  # no shape keys
+    bpy.context.view_layer.update()
+    assert face_companions(bpy.context, head) == [teeth]
+    stranger.parent = head
+    assert set(face_companions(bpy.context, head)) == {teeth, stranger}
+
+
+PROBLEMS = {
+    "no camera": (lambda head: setattr(bpy.context.scene, "camera", None), "has no camera"),
+    "an empty as camera": (lambda head: _camera_is_an_empty(), "is no camera object"),
+    "panoramic": (lambda head: setattr(bpy.context.scene.camera.data, "type", "PANO"), "change its lens type"),
+    "looking away": (lambda head: setattr(bpy.context.scene.camera, "rotation_euler", (0, 0, 0)), "sees nothing of"),
+    "hidden": (lambda head: head.hide_set(True), "is hidden"),
+    "not rendered": (lambda head: setattr(head, "hide_render", True), "is hidden"),
+    "edit mode": (lambda head: bpy.ops.object.mode_set(mode="EDIT"), "go back to Object Mode"),
+    "no faces": (lambda head: setattr(head, "data", bpy.data.meshes.new("Nothing")), "has no faces"),
+    "not in the scene": (lambda head: bpy.context.scene.collection.objects.unlink(head), "not in this view layer"),
+    "no keys": (lambda head: head.shape_key_clear(), "has no shape keys"),
+    "only muted keys": (
+        lambda head: [setattr(key, "mute", True) for key in head.data.shape_keys.key_blocks],
+        "None of the shape keys of 'Head' can be keyed: 'Brow Up' is muted",
+    ),
+}
+
+
+def _camera_is_an_empty() -> None:
+    bpy.ops.object.empty_add()
+    bpy.context.scene.camera = bpy.context.object
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), PROBLEMS.values(), ids=PROBLEMS.keys())
+def test_what_cannot_be_captured_is_one_sentence(folder: JobFolder, spoil, sentence: str) -> None:
+    head = shot()
+    spoil(head)
+    before = dump()
+    with pytest.raises(InputError, match=sentence) as caught:
+        capture_avatar(bpy.context, head, folder)
+    assert str(caught.value).count(". ") == 0 and str(caught.value).endswith(".")
+    assert dump() == before
+
+
+def test_the_operator_captures_what_is_active(tmp_path: Path) -> None:
+    shot()
+    path = tmp_path / "by operator.magplus"
+    assert bpy.ops.magplus.capture(folder=str(path), background="TRANSPARENT", size=(48, 48)) == {"FINISHED"}
+    assert (path / "avatar/avatar.png").is_file()
+    assert (path / "avatar/rig_basis.npz").is_file()
+    assert '"face_box"' in (path / "avatar/avatar.json").read_text()
+
+
+def test_the_operator_tells_what_is_wrong(tmp_path: Path) -> None:
+    head = shot()
+    with pytest.raises(RuntimeError, match="Choose a job folder"):
+        bpy.ops.magplus.capture()
+    head.hide_render = True
+    with pytest.raises(RuntimeError, match="is hidden"):
+        bpy.ops.magplus.capture(folder=str(tmp_path / "a.magplus"))
+    bpy.context.scene.camera = None
+    with pytest.raises(RuntimeError, match="has no camera"):
+        bpy.ops.magplus.capture(folder=str(tmp_path / "a.magplus"))
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    head = shot()
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(RuntimeError, match="is a file, not a folder"):
+        bpy.ops.magplus.capture(folder=str(tmp_path / "file" / "x.magplus"))
+    folder = JobFolder.create(tmp_path / "locked.magplus")
+    folder.avatar_dir.rmdir()
+    folder.avatar_dir.write_text("in the way")
+    with pytest.raises(InputError, match="a file, not a folder"):
+        capture_avatar(bpy.context, head, folder)
+    assert stat.S_ISREG(folder.avatar_dir.stat().st_mode)
