@@ -27,6 +27,7 @@ from .filters import binomial, box, gradient, resize
 from .motion import Motion
 
 QUANTISATION = (0.3 / 255) ** 2  # variance of 8-bit rounding, the least noise any frame has
+RIDGE = 0.01  # 1 / px^2: before anything is seen, a face has moved by 0 +- 10 px
 NORMAL_QUARTILE_SQUARED = 0.455  # median of the square of a standard normal variable
 
 
@@ -81,19 +82,20 @@ def smooth_solve(equations: Tensor, stiffness: Tensor, relaxations: int = 4, coa
         scales.append(
             (4 * F.avg_pool2d(finer, 2, ceil_mode=True), 0.25 * F.avg_pool2d(finer_stiffness, 2, ceil_mode=True))
         )
-    motion = torch.zeros_like(scales[-1][0][:, :2])
+    coarse, coarse_stiffness = scales[-1]
+    # Nothing but this says that a picture without any texture stands still.
+    ridge = coarse.new_tensor([RIDGE, 0, RIDGE, 0, 0]).view(1, 5, 1, 1)
+    scales[-1] = (coarse + ridge, coarse_stiffness)
+    motion = torch.zeros_like(coarse[:, :2])
     for level, (data, rigidity) in reversed(list(enumerate(scales))):
         if motion.shape[2:] != data.shape[2:]:
             motion = resize(motion, (data.shape[2], data.shape[3]))
         a, b, c = data[:, 0:1] + rigidity, data[:, 1:2], data[:, 2:3] + rigidity
         inverse = 1 / (a * c - b * b)
-        top = level + 1 == len(scales)
-        for _ in range(3 * relaxations if top else relaxations):
+        for _ in range(relaxations if level + 1 < len(scales) else 3 * relaxations):
             # With B the binomial filter, (I - B)^2 u is the plate's force; 2 B u - B^2 u is where it would rest.
             smooth = binomial(motion)
             rest = 2 * smooth - binomial(smooth)
-            if top:  # nothing but this says that a picture without texture stands still
-                rest = 0.7 * rest
             right = data[:, 3:] + rigidity * rest
             x, y = right[:, :1], right[:, 1:]
             motion = torch.cat([(c * x - b * y) * inverse, (a * y - b * x) * inverse], 1)
