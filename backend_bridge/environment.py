@@ -50,8 +50,8 @@ class State(Enum):
 class Probe:
     """What a worker's Python can do.
 
-    `device` is "cuda", "mps" or "cpu", `memory` the device's memory in bytes (0 when it can't be told). `problems` are
-    sentences; the worker can run when there are none.
+    `device` is "cuda", "mps" or "cpu", `memory` the device's memory in bytes (0 when it can't be told). `problems` and
+    `remarks` are sentences; the worker can run when there are no problems.
     """
 
     python: str
@@ -61,10 +61,13 @@ class Probe:
     memory: int
     packages: dict[str, str]
     problems: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """One line for people."""
+        if not self.device:
+            return f"Python {self.python}"
         memory = f", {self.memory / 2**30:.0f} GB" if self.memory else ""
         return f"Python {self.python}, PyTorch {self.torch}, {self.device} ({self.device_name}{memory})"
 
@@ -150,6 +153,7 @@ class Environment:
         if status:
             raise explain_installation(status, said, "venv")
         pip = Pip(self.python, listener)
+        pip.make_readable()
         [torch] = [str(requirement) for requirement in requirements if requirement.name == "torch"]
         index = self._install_torch(pip, torch, build, listener)
         pip.install(*index, *(str(requirement) for requirement in requirements if not requirement.data_only))
@@ -176,14 +180,15 @@ class Environment:
             return []
         extra = ["--extra-index-url", build.index]
         said = pip.install("--no-deps", "--retries", "1", "--timeout", "15", *extra, torch)
-        unreachable = any("Retrying" in line and build.tag in line for line in said)
-        if unreachable or not any(f"{torch.replace('==', '-')}+{build.tag}" in line for line in said):
+        unreachable = any("Retrying" in line and f"/whl/{build.tag}/" in line for line in said)
+        installed = next((line.split()[-1] for line in said if line.startswith("Successfully installed")), torch)
+        if unreachable or not installed.endswith(f"+{build.tag}"):
             listener.warning(
-                f"PyTorch's own package index with the {build.tag} build can't be reached, so the build that pip found "
-                "elsewhere was installed; the check tells which device it can use."
+                f"PyTorch's own package index with the {build.tag} build can't be reached or has none for this Python, "
+                f"so {installed} was taken from elsewhere; look at the device that the check names."
             )
             return []
-        # The CPU build needs nothing else from there; the libraries of the other builds are partly published there only.
+        # The CPU build needs nothing else from there; some libraries of the other builds are published only there.
         return [] if build.variant == "cpu" else extra
 
     @contextmanager
@@ -260,12 +265,11 @@ def probe(python: Path, timeout: float = _PROBE_TIMEOUT) -> Probe:
             device["memory"],
             said["packages"],
             tuple(said["problems"]),
+            tuple(said["remarks"]),
         )
     except (ValueError, IndexError, KeyError, TypeError) as error:
-        last = (answer.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {answer.returncode}"])[
-            -1
-        ]
-        raise MachineError(f"{python} failed while its packages were loaded ({last[:200]}); repair it.") from error
+        lines = answer.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {answer.returncode}"]
+        raise MachineError(f"{python} failed while its packages were loaded ({lines[-1][:200]}); repair it.") from error
 
 
 class _Logging:
@@ -337,6 +341,8 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
         if options.verb == "check":
             found = probe(environment.python if environment else options.python)
             print(found.text)
+            for remark in found.remarks:
+                print(f"Note: {remark}")
             if found.problems:
                 raise MachineError(" ".join(found.problems))
     except MagPlusError as error:

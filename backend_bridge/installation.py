@@ -72,57 +72,41 @@ def _read(stream: IO[bytes], lines: queue.SimpleQueue[str | None]) -> None:
 class Pip:
     """The pip of one environment."""
 
+    # From 24.1 on pip tells how far a download is in a form that programs can read; interpreters come with older ones.
+    _READABLE = "pip==26.0"
+
     def __init__(self, python: Path, listener: Listener) -> None:
         self._listener = listener
-        self._command = [*python_command(python), "-m", "pip"]
-        status, said = run_program([*self._command, "--version"], _Silent(listener))
-        version = re.match(r"pip (\d+)\.(\d+)", said[-1]) if said else None
-        if status or version is None:
-            raise explain_installation(status, said, "pip")
-        # From 24.1 on pip tells how far a download is in a form that programs can read.
-        readable = tuple(map(int, version.groups())) >= (24, 1)
-        self._options = ["--no-input", "--disable-pip-version-check", "--no-warn-script-location"]
-        self._options += ["--only-binary", ":all:", "--progress-bar", "raw" if readable else "off"]
+        self._command = [*python_command(python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+        self._progress_bar = "off"
+
+    def make_readable(self) -> None:
+        """Bring pip to a version that tells how far its downloads are."""
+        self.install(self._READABLE)
+        self._progress_bar = "raw"
 
     def install(self, *arguments: str) -> list[str]:
-        """Install; return what pip said. Raises a `MagPlusError` with a sentence when it fails."""
-        status, said = run_program(
-            [*self._command, "install", *self._options, *arguments], _PipProgress(self._listener)
-        )
+        """Install ready-made packages; return what pip said. Raises a `MagPlusError` with a sentence when it fails."""
+        options = ["--no-warn-script-location", "--only-binary", ":all:", "--progress-bar", self._progress_bar]
+        status, said = run_program([*self._command, *options, *arguments], _PipProgress(self._listener))
         if status:
             raise explain_installation(status, said, "pip")
         return said
 
 
-class _Silent:
-    """Passes only the question for a cancel on."""
+class _PipProgress:
+    """Reads pip's lines for what a person wants to know, and passes everything else on."""
 
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        pass
-
-    def output(self, line: str) -> None:
-        pass
-
-    def warning(self, text: str) -> None:
-        pass
-
-    def check_cancelled(self) -> None:
-        self._listener.check_cancelled()
-
-
-class _PipProgress(_Silent):
-    """Reads pip's lines for what a person wants to know."""
-
-    _DOWNLOAD = re.compile(r"\s*(?:Downloading|Using cached) (\S+?)(?:-\d\S*)?(?:\.metadata)?(?: \((.+)\))?$")
+    _DOWNLOAD = re.compile(r"\s*Downloading (\S+?)(?:-\d\S*)?(?: \((.+)\))?$")
     _BYTES = re.compile(r"Progress (\d+) of (\d+)$")
     _UNPACK = re.compile(r"Installing collected packages: (.+)$")
 
     def __init__(self, listener: Listener) -> None:
-        super().__init__(listener)
+        self._listener = listener
         self._stage = "Looking for packages"
+        self.progress = listener.progress
+        self.warning = listener.warning
+        self.check_cancelled = listener.check_cancelled
 
     def output(self, line: str) -> None:
         if count := self._BYTES.match(line):
@@ -134,7 +118,8 @@ class _PipProgress(_Silent):
             self._stage = f"Downloading {download[1].rpartition('/')[2]}"
             self._listener.progress(self._stage, 0, 0)
         elif unpack := self._UNPACK.match(line):
-            self._stage = f"Installing {unpack[1].count(',') + 1} packages"
+            names = unpack[1].split(", ")
+            self._stage = f"Installing {names[0] if len(names) == 1 else f'{len(names)} packages'}"
             self._listener.progress(self._stage, 0, 0)
         self._listener.output(line)
 
@@ -148,7 +133,7 @@ _TROUBLES: tuple[tuple[str, type[MagPlusError], str], ...] = (
     (
         r"no space left on device|\[winerror 112\]|not enough space",
         MachineError,
-        "The disk is full; free some space (a graphics card's build takes up to 12 GB) and create the environment again.",
+        "The disk is full; free some space (up to 12 GB for a graphics card) and create the environment again.",
     ),
     (
         r"ensurepip is not available|no module named ensurepip|no module named venv",
@@ -191,8 +176,8 @@ _TROUBLES: tuple[tuple[str, type[MagPlusError], str], ...] = (
     (
         r"permission denied|\[winerror 5\]|\[winerror 32\]|read-only file system|access is denied",
         InputError,
-        "The environment's folder can't be written to, or a program is using it; close other Blenders or choose another "
-        "folder.",
+        "The environment's folder can't be written to, or a program is using it; close other Blenders or choose "
+        "another folder.",
     ),
     ("memoryerror", MachineError, "The memory ran out during the installation; close other programs and try again."),
 )
@@ -209,6 +194,11 @@ def explain_installation(status: int, said: Sequence[str], program: str) -> MagP
     for pattern, kind, sentence in _TROUBLES:
         if (pattern != _NO_NETWORK or network_matters) and re.search(pattern, text, re.IGNORECASE):
             return kind(sentence)
+    if no_wheel is not None and network_matters:
+        return MachineError(
+            f"No {no_wheel[1]} can be found at all; check this machine's network and pip's settings and try again, "
+            "or choose another Python."
+        )
     if no_wheel is not None:
         return MachineError(
             f"There is no {no_wheel[1]} for this kind of machine and Python; choose another Python (3.11 is best) or "

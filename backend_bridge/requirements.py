@@ -13,7 +13,7 @@ _DATA_ONLY = "--no-deps"
 
 @dataclass(frozen=True)
 class Requirement:
-    """A package at one version. `data_only`: it is installed without its dependencies, for the files that it carries."""
+    """A package at one version. `data_only`: installed without its dependencies, for the files that it carries."""
 
     name: str
     version: str

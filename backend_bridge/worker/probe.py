@@ -18,15 +18,24 @@ _MODULES = {"opencv-contrib-python": "cv2"}  # where a package's module has anot
 
 
 def main() -> ExitCode:
-    """Print the answers; what can't be loaded is an entry of "problems", a list of sentences."""
+    """Print the answers: "problems" keep the worker from running, "remarks" don't; both are lists of sentences."""
     versions: dict[str, str] = {}
-    problems: list[str] = []
+    missing, problems, remarks = [], [], []
     for requirement in read_requirements():
-        problem = _check(requirement.name, requirement.version, versions, import_it=not requirement.data_only)
-        if problem:
-            problems.append(problem)
+        try:
+            versions[requirement.name] = version = importlib.metadata.version(requirement.name)
+            if not requirement.data_only:
+                importlib.import_module(_MODULES.get(requirement.name, requirement.name))
+            if version.partition("+")[0] != requirement.version:
+                remarks.append(f"{requirement.name} is {version}; MagPlus is tested with {requirement.version}.")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(str(requirement))
+        except Exception as error:  # a broken binary can fail in any way
+            problems.append(f"{requirement.name} can't be loaded ({_short(error)}).")
+    if missing:
+        problems.append(f"This Python lacks {', '.join(missing)}; let MagPlus make an environment, or install them.")
     device: dict[str, Any] = {"kind": "", "name": "", "memory": 0}
-    if "torch" in versions and not problems:
+    if not problems:
         try:
             device = _device()
             # Loads the landmark model, whose hash it checks, and the graphics libraries that MediaPipe needs.
@@ -36,29 +45,21 @@ def main() -> ExitCode:
         except MagPlusError as error:
             problems.append(str(error))
         except Exception as error:  # a driver can fail in any way; the user needs to hear which
-            problems.append(f"The worker can't compute here ({type(error).__name__}: {error}).")
+            problems.append(f"The worker can't compute here ({_short(error)}).")
     answer = {
         "python": platform.python_version(),
-        "executable": sys.executable,
         "torch": _torch_version() or versions.get("torch", ""),
         "packages": versions,
         "device": device,
         "problems": problems,
+        "remarks": remarks,
     }
     print(json.dumps(answer), flush=True)
     return ExitCode.MACHINE if problems else ExitCode.OK
 
 
-def _check(name: str, wanted: str, versions: dict[str, str], *, import_it: bool) -> str:
-    try:
-        versions[name] = importlib.metadata.version(name)
-        if import_it:
-            importlib.import_module(_MODULES.get(name, name))
-    except importlib.metadata.PackageNotFoundError:
-        return f"{name} is not installed (version {wanted} is wanted)."
-    except Exception as error:  # a broken binary can fail in any way
-        return f"{name} can't be loaded ({type(error).__name__}: {str(error).splitlines()[:1]})."
-    return ""
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
 
 
 def _torch_version() -> str:
