@@ -5,15 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from backend_bridge.errors import InputError
+from models.video import encode_png
 
 
 @dataclass(frozen=True)
@@ -66,15 +65,4 @@ class AvatarPicture:
         colour, alpha = premultiplied[:3], premultiplied[3:].clamp(0, 1)
         straight = torch.where(alpha > 0, colour / alpha.clamp_min(1e-6), colour)
         channels = torch.cat([straight, alpha]) if self.has_alpha else straight
-        levels = (channels.clamp(0, 1) * self.maximum + 0.5).permute(1, 2, 0).cpu().numpy()
-        pixels: NDArray[Any] = levels.astype(np.uint8 if self.maximum == 255 else np.uint16)
-        code = cv2.COLOR_RGBA2BGRA if self.has_alpha else cv2.COLOR_RGB2BGR
-        return encode_png(cv2.cvtColor(pixels, code))
-
-
-def encode_png(pixels: NDArray[Any]) -> bytes:
-    """Return BGR(A) pixels as a PNG; light compression, as a job writes many."""
-    succeeded, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 3])
-    if not succeeded:
-        raise RuntimeError(f"OpenCV could not encode a picture of shape {pixels.shape}")
-    return data.tobytes()
+        return encode_png(channels.permute(1, 2, 0).cpu().numpy(), 8 if self.maximum == 255 else 16)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,12 +13,12 @@ from torch import Tensor
 from backend_bridge.job import Outputs
 from backend_bridge.job_folder import JobFolder
 from backend_bridge.rig_basis import RigBasis
-from models.avatar import encode_png
 from models.magnification.motion import Motion
 from models.measure import Factors, peak_motion
 from models.report import Notes
 from models.rig.sampling import sample_motion
 from models.stages import AnimatedAvatar, Driver
+from models.video import encode_png
 
 BATCH = 4
 
@@ -147,5 +146,4 @@ def unit_path(kind: str, index: int) -> str:
 
 def _png(image: Tensor) -> bytes:
     """Return an RGB picture [3, H, W] in [0, 1] as a PNG of 8 bits."""
-    pixels = (image.clamp(0, 1) * 255 + 0.5).permute(1, 2, 0).cpu().numpy().astype(np.uint8)
-    return encode_png(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    return encode_png(image.permute(1, 2, 0).cpu().numpy())

@@ -110,7 +110,7 @@ def solve(
     position = basis.positions[points].astype(np.float64)
     size = float(np.sqrt(((position - position.mean(0)) ** 2).sum(1).mean()))
     effect = basis.displacement[:, points].astype(np.float64)
-    rest, low, high = (np.array([getattr(c, name) for c in basis.controls]) for name in ("rest", "low", "high"))
+    rest, low, high = np.array([(c.rest, c.low, c.high) for c in basis.controls], np.float64).reshape(-1, 3).T
     reach = np.abs(effect).max((1, 2), initial=0.0) * (high - low)
     seen_effect = np.sqrt((weight.mean(0)[:, None] * effect**2).sum((1, 2))) * (high - low)
     solvable = (reach > settings.least_effect * size) & (seen_effect > 0)

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole pipeline on a real clip: one person's raised brows on another person's picture."""
+
+import dataclasses
+import json
+import shutil
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+
+from backend_bridge.control_curves import ControlCurves
+from backend_bridge.errors import CancelledError, InputError
+from backend_bridge.job import Avatar, Driving, JobSpec, Magnification, Outputs
+from backend_bridge.job_folder import JobFolder
+from backend_bridge.rig_basis import Control, RigBasis
+from models.face import FaceLandmarker
+from models.pipeline import run_job
+from models.session import Session
+from models.video import Mp4Writer, VideoReader
+
+BROWS_RISE = (0.0, 0.33)  # seconds of the real clip: eight frames, the brows go up
+SIZE = (640, 360)
+
+pytestmark = pytest.mark.slow
+
+
+class Quiet:
+    """Events that only remember; cancels when `limit` frames are animated."""
+
+    def __init__(self, limit=None):
+        self.limit, self.warnings, self.stages, self.animated = limit, [], [], 0
+
+    def progress(self, stage, done, total):
+        self.stages.append(stage)
+        self.animated = done if stage == "animate" else self.animated
+
+    def warning(self, text):
+        self.warnings.append(text)
+
+    def check_cancelled(self):
+        if self.limit is not None and self.animated >= self.limit:
+            raise CancelledError("Stopped on request.")
+
+
+@pytest.fixture(scope="module")
+def session():
+    return Session()
+
+
+@pytest.fixture(scope="module")
+def avatar(other_person):
+    """Another person's still at the result's size, opaque in the middle, transparent at the left edge."""
+    image = next(iter(VideoReader(other_person))).image
+    pixels = cv2.cvtColor((image * 255 + 0.5).astype(np.uint8), cv2.COLOR_RGB2BGRA)
+    pixels = cv2.resize(pixels, SIZE, interpolation=cv2.INTER_AREA)
+    pixels[:, :40, 3] = 0
+    return pixels
+
+
+@pytest.fixture(scope="module")
+def landmarks(avatar):
+    rgb = cv2.cvtColor(avatar[..., :3], cv2.COLOR_BGR2RGB).astype(np.float32) / 255
+    with FaceLandmarker() as landmarker:
+        (face,) = landmarker.detect(rgb)
+    return face.points
+
+
+def measured_rig(points):
+    """A rig of four controls on the face mesh's own vertices, each pushing one part of the face."""
+    width = np.ptp(points[:468, 0])
+
+    def push(vertices, x, y, reach=0.12):
+        centre = points[vertices, :2].mean(0)
+        falloff = np.exp(-((points[:468, :2] - centre) ** 2).sum(1) / (2 * (reach * width) ** 2))
+        return falloff[:, None] * np.array([x, y]) * 0.05 * width
+
+    right_brow, left_brow, mouth, chin = [70, 63, 105, 66, 107], [300, 293, 334, 296, 336], [61, 291], [152, 175]
+    effects = {
+        "browsUp": push(right_brow, 0, -1) + push(left_brow, 0, -1),
+        "mouthLeft": push(mouth, 1, 0),
+        "jawOpen": push(chin, 0, 1, 0.2),
+        "nothing": np.zeros((468, 2)),
+    }
+    return RigBasis(
+        image_size=SIZE,
+        controls=tuple(Control(name, "shape_key", "Head", f'key_blocks["{name}"].value', 0, 0, 1) for name in effects),
+        positions=points[:468, :2].astype(np.float32),
+        depth=points[:468, 2].astype(np.float32),
+        visible=np.ones(468, bool),
+        displacement=np.stack(list(effects.values())).astype(np.float32),
+        triangles=np.zeros((0, 3), np.int32),
+    )
+
+
+def make_job(path, clip, avatar, landmarks, **changes):
+    folder = JobFolder.create(path)
+    folder.write("avatar/avatar.png", cv2.imencode(".png", avatar)[1].tobytes())
+    measured_rig(landmarks).save(folder.avatar_dir / "rig_basis.npz")
+    spec = JobSpec(
+        driving=Driving(str(clip), trim=BROWS_RISE),
+        avatar=Avatar("avatar/avatar.png", rig_basis="avatar/rig_basis.npz"),
+        outputs=Outputs(frames=True, weights=True),
+    )
+    folder.write_spec(dataclasses.replace(spec, **changes))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, real_clip, avatar, landmarks, session):
+    folder = make_job(tmp_path_factory.mktemp("job") / "brows.magplus", real_clip, avatar, landmarks)
+    report = run_job(folder, session, Quiet())
+    return folder, report
+
+
+def read(path):
+    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+
+
+def test_there_is_a_frame_of_the_avatars_size_for_every_frame_of_the_clip(finished):
+    folder, report = finished
+    names = sorted(path.name for path in folder.frames_dir.iterdir())
+    assert names == [f"{number:06d}.png" for number in range(1, 9)]
+    assert report["frames"]["count"] == 8
+    assert read(folder.frames_dir / names[0]).shape == (SIZE[1], SIZE[0], 4)
+    assert report["timing"]["rate"] == "24000/1001"
+    assert report["timing"]["seconds"][:3] == ["0", "1001/24000", "1001/12000"]
+
+
+def test_the_reference_frame_gives_back_the_avatar_and_the_others_do_not(finished, avatar):
+    folder, report = finished
+    reference = report["reference"]["index"] + 1
+    seen = avatar[..., 3] > 0
+    change = [
+        np.abs(read(folder.frames_dir / f"{number:06d}.png")[seen].astype(int) - avatar[seen]).max()
+        for number in range(1, 9)
+    ]
+    assert change[reference - 1] <= 1
+    assert max(change) > 20
+
+
+def test_background_and_transparency_stay_the_avatars_own(finished, avatar):
+    folder, _ = finished
+    last = read(folder.frames_dir / "000008.png")
+    assert (last[..., 3] == avatar[..., 3]).all()
+    assert (last[:40, 40:] == avatar[:40, 40:]).all()
+
+
+def test_the_right_control_comes_back(finished):
+    folder, report = finished
+    curves = ControlCurves.load(folder.weights_npz)
+    peaks = dict(zip(curves.names, curves.values.max(0), strict=True))
+    assert max(peaks, key=peaks.get) == "browsUp"
+    assert peaks["browsUp"] > 3 * max(value for name, value in peaks.items() if name != "browsUp")
+    assert np.diff(curves.values[:, 0])[2:].min() > -0.05  # the brows go up
+    assert report["weights"]["unseen"] == ["nothing"]
+    assert folder.weights_csv.read_text().splitlines()[0] == "seconds,residual,browsUp,mouthLeft,jawOpen,nothing"
+
+
+def test_the_result_moves_as_much_as_the_driver(finished):
+    _, report = finished
+    assert report["magnification"]["chosen"] == "automatic"
+    assert 1 <= report["magnification"]["alpha"] <= 16
+    assert report["restoration"]["intensity_measured"] == pytest.approx(1, abs=0.2)
+
+
+def test_magnification_cancels_out_for_the_built_in_backend(finished, tmp_path, real_clip, avatar, landmarks, session):
+    """What is magnified by 4 and restored by 1/4 is the micro-expression itself."""
+    folder = make_job(tmp_path / "four.magplus", real_clip, avatar, landmarks, magnification=Magnification(alpha=4.0))
+    report = run_job(folder, session, Quiet())
+    assert report["magnification"]["alpha"] == 4
+    assert report["restoration"]["factor"] == pytest.approx(0.25)
+    one, other = (ControlCurves.load(each.weights_npz).values for each in (finished[0], folder))
+    assert np.abs(one - other).max() < 0.02
+
+
+def test_a_cancelled_run_resumes_after_its_finished_frames(finished, tmp_path, real_clip, avatar, landmarks, session):
+    folder = make_job(tmp_path / "cancelled.magplus", real_clip, avatar, landmarks)
+    with pytest.raises(CancelledError):
+        run_job(folder, session, Quiet(limit=4))
+    kept = sorted(folder.frames_dir.glob("*.png"))
+    assert len(kept) == 4
+    before = [path.stat().st_mtime_ns for path in kept]
+    (folder.frames_dir / "000002.png").write_bytes(b"damaged by a crash")
+
+    report = run_job(folder, session, Quiet())
+
+    assert report["frames"]["resumed"] == 3
+    after = [path.stat().st_mtime_ns for path in kept]
+    assert [new == old for new, old in zip(after, before, strict=True)] == [True, False, True, True]
+    for number in range(1, 9):
+        name = f"{number:06d}.png"
+        resumed, whole = (read(each.frames_dir / name).astype(int) for each in (folder, finished[0]))
+        assert np.abs(resumed - whole).max() <= 1  # float32 rounds differently in batches of another size
+
+
+def test_a_changed_option_makes_every_frame_again(finished, tmp_path, session):
+    folder = JobFolder.open(shutil.copytree(finished[0].path, tmp_path / "stronger.magplus"))
+    folder.write_spec(dataclasses.replace(folder.read_spec(), intensity=2.0))
+    report = run_job(folder, session, Quiet())
+    assert report["frames"]["resumed"] == 0
+    assert report["restoration"]["intensity_measured"] == pytest.approx(2, abs=0.4)
+
+
+def test_frames_without_the_face_hold_and_are_reported(tmp_path, real_clip, avatar, landmarks, session):
+    """The face is covered for two frames: they repeat the one before, and nothing shifts in time."""
+    frames = [frame.image for frame in VideoReader(real_clip, BROWS_RISE)]
+    for covered in (4, 5):
+        frames[covered] = np.full_like(frames[covered], 0.2)
+    with Mp4Writer(tmp_path / "covered.mp4", Fraction(24), SIZE) as writer:
+        for frame in frames:
+            writer.write(frame)
+    folder = make_job(tmp_path / "job.magplus", tmp_path / "covered.mp4", avatar, landmarks)
+    events = Quiet()
+    report = run_job(folder, session, events)
+    assert report["face"]["missing_seconds"] == pytest.approx([4 / 24, 5 / 24])
+    assert "0.167, 0.208 s" in events.warnings[0]
+    held = [read(folder.frames_dir / f"{number:06d}.png") for number in (4, 5, 6)]
+    assert np.array_equal(held[0], held[1])
+    assert np.array_equal(held[0], held[2])
+    assert report["frames"]["count"] == 8
+    values = ControlCurves.load(folder.weights_npz).values
+    assert np.allclose(values[3], values[4])
+
+
+def test_a_single_frame_gives_the_avatar_itself(tmp_path, real_clip, avatar, landmarks, session):
+    folder = make_job(
+        tmp_path / "one.magplus", real_clip, avatar, landmarks, driving=Driving(str(real_clip), trim=(0.0, 0.03))
+    )
+    report = run_job(folder, session, Quiet())
+    assert report["frames"]["count"] == 1
+    assert report["events"] is None
+    assert np.array_equal(read(folder.frames_dir / "000001.png")[..., 3], avatar[..., 3])
+
+
+def test_a_tiny_face_and_no_face_are_one_sentence_each(tmp_path, real_clip, avatar, landmarks, session):
+    small = [
+        cv2.resize(frame.image, (64, 36), interpolation=cv2.INTER_AREA) for frame in VideoReader(real_clip, BROWS_RISE)
+    ]
+    with Mp4Writer(tmp_path / "small.mp4", Fraction(24), (64, 36)) as writer:
+        for frame in small:
+            writer.write(frame)
+    folder = make_job(tmp_path / "small.magplus", tmp_path / "small.mp4", avatar, landmarks)
+    with pytest.raises(InputError, match=r"px wide|No face was found"):
+        run_job(folder, session, Quiet())
+    blank = np.full_like(avatar, 90)
+    folder = JobFolder.create(tmp_path / "blank.magplus")
+    folder.write("avatar/avatar.png", cv2.imencode(".png", blank)[1].tobytes())
+    folder.write_spec(JobSpec(Driving(str(real_clip), trim=BROWS_RISE), Avatar("avatar/avatar.png")))
+    with pytest.raises(InputError, match="No face was found in the avatar's picture"):
+        run_job(folder, session, Quiet())
+
+
+def test_a_face_that_no_detector_knows_is_placed_by_its_rig(tmp_path, real_clip, avatar, landmarks, session):
+    """The avatar is noise to the detector; the rig says where it moves, and the job says what it did."""
+    abstract = np.random.default_rng(0).integers(0, 255, avatar.shape, np.uint8)
+    abstract[..., 3] = 255
+    folder = make_job(tmp_path / "abstract.magplus", real_clip, abstract, landmarks)
+    report = run_job(folder, session, Quiet())
+    assert not report["avatar"]["face_detected"]
+    assert any("No face was recognised" in warning for warning in report["warnings"])
+    values = ControlCurves.load(folder.weights_npz)
+    peaks = dict(zip(values.names, values.values.max(0), strict=True))
+    assert max(peaks, key=peaks.get) == "browsUp"
+
+
+def test_the_report_is_the_returned_one(finished):
+    folder, report = finished
+    assert json.loads(folder.report_path.read_text()) == json.loads(json.dumps(report))
+    assert report["status"] == "finished"
