@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to the benchmark")
     commands.add_parser("build", help="build the extension zip with Blender's own builder")
     options = parser.parse_args(arguments)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, see backend_bridge/worker/__main__.py
     try:
         if options.command == "demo":
             return run_demo(options.out.resolve())
