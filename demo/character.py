@@ -295,6 +295,7 @@ def _camera(size: int) -> None:
     bpy.context.collection.objects.link(camera)
     scene = bpy.context.scene
     scene.camera = camera
+    scene.render.fps, scene.render.fps_base = 24, 1.001  # as the clip
     scene.render.resolution_x = scene.render.resolution_y = size
     scene.render.resolution_percentage = 100
 

