@@ -17,10 +17,14 @@ CHARACTER_WIDTH = 6.5  # pixels of Blender's interface font at scale 1, on avera
 ICON_WIDTH = 34.0  # pixels at scale 1 that the icon and the margins of a label take
 
 
-def draw_text(layout: bpy.types.UILayout, text: str, width: float, icon: str = "NONE") -> None:
-    """Draw a sentence over as many lines as `width` pixels ask for: labels don't wrap."""
-    scale = bpy.context.preferences.system.ui_scale
-    characters = max(int((width / scale - ICON_WIDTH) / CHARACTER_WIDTH), 16)
+def characters_across(context: bpy.types.Context, share: float = 1.0) -> int:
+    """Return how many characters of text fit into a share of the region's width."""
+    width = context.region.width * share / context.preferences.system.ui_scale
+    return max(int((width - ICON_WIDTH) / CHARACTER_WIDTH), 16)
+
+
+def draw_text(layout: bpy.types.UILayout, text: str, characters: int, icon: str = "NONE") -> None:
+    """Draw a sentence over as many lines as it needs: labels don't wrap."""
     column = layout.column(align=True)
     column.scale_y = 0.8
     for number, line in enumerate(textwrap.wrap(text, characters)):
@@ -41,16 +45,16 @@ def draw_progress(layout: bpy.types.UILayout) -> None:
     row.operator(animate.MAGPLUS_OT_cancel.bl_idname, text="", icon="X")
 
 
-def draw_outcome(layout: bpy.types.UILayout, outcome: Outcome, width: float) -> None:
+def draw_outcome(layout: bpy.types.UILayout, outcome: Outcome, characters: int) -> None:
     """Draw how a task ended, with all it warned of and the way to its files."""
     box = layout.box()
     column = box.column()
     column.alert = outcome.status is Status.FAILED
-    draw_text(column, outcome.sentence, width, STATUS_ICONS[outcome.status])
+    draw_text(column, outcome.sentence, characters, STATUS_ICONS[outcome.status])
     for line in outcome.details:
-        draw_text(box, line, width, "BLANK1")
+        draw_text(box, line, characters, "BLANK1")
     for line in outcome.warnings:
-        draw_text(box, line, width, "ERROR")
+        draw_text(box, line, characters, "ERROR")
     row = box.row(align=True)
     if outcome.folder is not None:
         row.operator("wm.path_open", text="Job Folder", icon="FILE_FOLDER").filepath = str(outcome.folder)
@@ -81,7 +85,7 @@ class MAGPLUS_PT_main(_Sidebar, bpy.types.Panel):
         layout, settings = self.layout, context.scene.magplus
         layout.use_property_split = True
         layout.use_property_decorate = False
-        width = context.region.width
+        characters = characters_across(context)
 
         column = layout.column()
         column.prop(settings, "avatar")
@@ -95,18 +99,18 @@ class MAGPLUS_PT_main(_Sidebar, bpy.types.Panel):
         if manager.busy:
             draw_progress(layout)
             for warning in manager.warnings:
-                draw_text(layout, warning, width, "ERROR")
+                draw_text(layout, warning, characters, "ERROR")
             return
         reason = animate.disabled_reason(context)
         row = layout.row()
         row.scale_y = 1.4
         row.operator(animate.MAGPLUS_OT_animate.bl_idname, icon="PLAY")
         if reason:
-            draw_text(layout, reason, width, "INFO")
+            draw_text(layout, reason, characters, "INFO")
         if environment_problem(context):
             layout.operator(MAGPLUS_OT_show_preferences.bl_idname, icon="PREFERENCES")
         if outcome := manager.outcomes.get(animate.KIND):
-            draw_outcome(layout, outcome, width)
+            draw_outcome(layout, outcome, characters)
 
 
 class MAGPLUS_PT_driver(_Sidebar, bpy.types.Panel):

@@ -17,7 +17,7 @@ from ..operators.environment import (
     offline_reason,
 )
 from ..operators.job_manager import manager
-from .panels import draw_outcome, draw_progress, draw_text
+from .panels import characters_across, draw_outcome, draw_progress, draw_text
 
 
 class MagPlusPreferences(bpy.types.AddonPreferences):
@@ -68,7 +68,6 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        width = context.region.width * 0.75
 
         layout.row().prop(self, "environment_source", expand=True)
         column = layout.column()
@@ -77,27 +76,28 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
             column.prop(self, "torch_variant")
         else:
             column.prop(self, "python")
-        self._draw_environment(context, layout.column(), width)
+        self._draw_environment(context, layout.column())
 
         column = layout.column()
         column.prop(self, "device")
         column.prop(self, "idle_minutes")
 
-    def _draw_environment(self, context: bpy.types.Context, layout: bpy.types.UILayout, width: float) -> None:
+    def _draw_environment(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         """Draw the state of the worker's Python and what can be done about it."""
+        characters = characters_across(context, 0.75)
         if manager.kind == KIND:
             draw_progress(layout)
             return
         if problem := environment_problem(context):
-            draw_text(layout, problem, width, "INFO")
+            draw_text(layout, problem, characters, "INFO")
         if self.environment_source == "OWN" and (reason := offline_reason()):
-            draw_text(layout, reason, width, "INTERNET_OFFLINE")
+            draw_text(layout, reason, characters, "INTERNET_OFFLINE")
         row = layout.row()
         if self.environment_source == "OWN":
             row.operator(MAGPLUS_OT_create_environment.bl_idname, icon="IMPORT")
         row.operator(MAGPLUS_OT_check_environment.bl_idname, icon="FILE_REFRESH")
         if outcome := manager.outcomes.get(KIND):
-            draw_outcome(layout, outcome, width)
+            draw_outcome(layout, outcome, characters)
 
 
 CLASSES = (MagPlusPreferences,)

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person sees: settings, reasons, panels, preferences; and that switching off leaves nothing behind."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import addon_utils
+import bpy
+import numpy as np
+import pytest
+from head import add_camera, make_head
+
+
+@pytest.fixture
+def module(extension: str) -> Callable[[str], ModuleType]:
+    return lambda name: importlib.import_module(f"{extension}.{name}")
+
+
+@pytest.fixture
+def settings() -> Any:
+    return bpy.context.scene.magplus
+
+
+@pytest.fixture
+def preferences(extension: str) -> Any:
+    chosen = bpy.context.preferences.addons[extension].preferences
+    yield chosen
+    chosen.environment_source, chosen.python, chosen.environment_folder = "OWN", "", ""
+
+
+@pytest.fixture
+def ready(settings: Any, preferences: Any, tmp_path: Path) -> Any:
+    """Settings with which a run could start."""
+    preferences.environment_source, preferences.python = "EXISTING", sys.executable
+    add_camera()
+    settings.avatar = make_head()
+    video = tmp_path / "clip.mp4"
+    video.write_bytes(b"never read here")
+    settings.driving, settings.job_folder = str(video), str(tmp_path)
+    return settings
+
+
+def traces(extension: str) -> list[str]:
+    """Everything by which Blender could still know us."""
+    known = [name for name in dir(bpy.types) if name.upper().startswith("MAGPLUS")]
+    known += [f"bpy.ops.magplus.{name}" for name in dir(bpy.ops.magplus)]
+    known += [f"Scene.{name}" for name in dir(bpy.types.Scene) if "magplus" in name.lower()]
+    for name in dir(bpy.app.handlers):
+        handlers = getattr(bpy.app.handlers, name)
+        if isinstance(handlers, list):
+            known += [f"handlers.{name}" for handler in handlers if extension in getattr(handler, "__module__", "")]
+    return known
+
+
+def test_switching_off_leaves_no_trace_and_on_again_works(extension: str) -> None:
+    assert traces(extension)
+    pump = importlib.import_module(f"{extension}.operators.job_manager")._pump
+    addon_utils.disable(extension, default_set=True)
+    try:
+        assert traces(extension) == []
+        assert not bpy.app.timers.is_registered(pump)
+    finally:
+        assert addon_utils.enable(extension, default_set=True) is not None
+    assert bpy.context.scene.magplus.start_frame == 1
+
+
+def test_blender_stays_free_of_the_workers_packages(extension: str) -> None:
+    assert not {"torch", "cv2", "mediapipe", "scipy", "av"} & set(sys.modules)
+    assert f"{extension}.models" not in sys.modules and "models" not in sys.modules
+
+
+def test_the_scene_holds_settings_and_nothing_that_is_running(settings: Any) -> None:
+    names = set(settings.bl_rna.properties.keys())
+    assert not {name for name in names if any(word in name for word in ("progress", "running", "status", "state"))}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s, p: setattr(s, "avatar", None), "Choose the avatar"),
+        (lambda s, p: setattr(s, "driving", ""), "Choose the driving video"),
+        (lambda s, p: setattr(s, "driving", "/nowhere/clip.mp4"), "no driving video at"),
+        (lambda s, p: setattr(s, "driving", str(Path(s.driving).parent)), "frame rate of the image sequence"),
+        (lambda s, p: (setattr(s, "use_trim", True), setattr(s, "trim_end", 0.0)), "ends before it starts"),
+        (lambda s, p: setattr(s, "vertex_group", "Face"), "no vertex group 'Face'"),
+        (lambda s, p: (setattr(s, "frames", False), setattr(s, "shape_keys", False)), "Choose what to make"),
+        (lambda s, p: s.avatar.shape_key_clear(), "has no shape keys"),
+        (lambda s, p: setattr(s, "job_folder", "//"), "Save the file first"),
+        (lambda s, p: setattr(bpy.context.scene, "camera", None), "no camera"),
+        (lambda s, p: setattr(s.avatar, "hide_render", True), "is hidden"),
+        (lambda s, p: setattr(p, "python", "/nowhere/python"), "There is no Python at /nowhere/python"),
+        (lambda s, p: setattr(p, "python", ""), "Choose the worker's Python"),
+        (lambda s, p: setattr(p, "environment_source", "OWN"), "not set up yet"),
+    ],
+)
+def test_a_disabled_button_says_why(
+    ready: Any, preferences: Any, module: Callable[[str], ModuleType], change: Callable[[Any, Any], Any], said: str
+) -> None:
+    animate = module("operators.animate")
+    assert animate.disabled_reason(bpy.context) == ""
+    assert bpy.ops.magplus.animate.poll()
+    change(ready, preferences)
+    assert said in animate.disabled_reason(bpy.context)
+    assert animate.disabled_reason(bpy.context).endswith((".", ";")) and not bpy.ops.magplus.animate.poll()
+
+
+def test_choosing_an_avatar_asks_for_what_it_can_do(settings: Any) -> None:
+    settings.avatar = make_head()
+    assert settings.shape_keys
+    bpy.ops.mesh.primitive_cube_add()
+    settings.avatar = bpy.context.object
+    assert not settings.shape_keys
+
+
+def test_only_meshes_can_be_avatars(module: Callable[[str], ModuleType], settings: Any) -> None:
+    poll = module("magplus_addon.settings")._is_mesh
+    assert poll(settings, make_head()) and not poll(settings, add_camera())
+
+
+@pytest.mark.parametrize("typed", [0.533, 0.04, 29.97, 12.345, 8.1])
+def test_typed_numbers_come_out_as_typed(settings: Any, module: Callable[[str], ModuleType], typed: float) -> None:
+    settings.reference = typed
+    assert settings.reference != typed or np.float32(typed) == typed
+    assert module("operators.animate").decimal(settings.reference) == typed
+
+
+@pytest.mark.parametrize(
+    ("typed", "exact"),
+    [
+        (23.976, "24000/1001"),
+        (23.98, "24000/1001"),
+        (29.97, "30000/1001"),
+        (59.94, "60000/1001"),
+        (24.0, "24"),
+        (25.0, "25"),
+        (200.0, "200"),
+        (12.5, "25/2"),
+        (5.0, "5"),
+    ],
+)
+def test_frame_rates_are_exact(settings: Any, module: Callable[[str], ModuleType], typed: float, exact: str) -> None:
+    settings.sequence_rate = typed
+    assert module("operators.animate").frame_rate(settings.sequence_rate) == exact
+
+
+def test_the_order_says_what_the_settings_say(ready: Any, module: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    ready.use_trim, ready.trim_start, ready.trim_end = True, 0.2, 0.7
+    ready.reference_mode, ready.reference = "GIVEN", 0.533
+    ready.alpha_mode, ready.alpha = "GIVEN", 6.5
+    ready.face_mode, ready.face_index = "INDEX", 1
+    ready.regions.brows = 0.25
+    order = module("operators.animate").make_order(bpy.context)
+    spec = order.spec
+    assert (spec.driving.trim, spec.driving.reference, spec.driving.face_index) == ((0.2, 0.7), 0.533, 1)
+    assert spec.magnification.alpha == 6.5
+    assert spec.magnification.regions["brows"] == 0.25
+    assert set(spec.magnification.regions) == set(module("backend_bridge.job").REGIONS)
+    assert (spec.outputs.frames, spec.outputs.weights) == (True, True)
+    assert order.folder == tmp_path / "Head-clip-001.magplus"
+
+
+def test_a_new_run_never_writes_over_a_finished_one(
+    ready: Any, module: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    animate, bridge = module("operators.animate"), module("backend_bridge.job_folder")
+    first = bridge.JobFolder.create(animate.make_order(bpy.context).folder)
+    job = module("backend_bridge.job")
+    first.write_spec(job.JobSpec(job.Driving("clip.mp4"), job.Avatar("avatar.png")))
+    assert animate.make_order(bpy.context).folder == first.path, "an unfinished run is taken up again"
+    first.write_report({"status": "finished"})
+    assert animate.make_order(bpy.context).folder == tmp_path / "Head-clip-002.magplus"
+
+
+def test_a_dropped_video_becomes_the_driving_video(settings: Any, tmp_path: Path) -> None:
+    handler = bpy.types.FileHandler.bl_rna_get_subclass_py("MAGPLUS_FH_driving")
+    extensions = handler.bl_file_extensions.split(";")
+    assert ".mp4" in extensions and ".mov" in extensions
+    view = SimpleNamespace(area=SimpleNamespace(type="VIEW_3D"))
+    assert handler.poll_drop(view) and not handler.poll_drop(SimpleNamespace(area=None))
+    assert bpy.ops.magplus.choose_driving(filepath=str(tmp_path / "clip.mp4")) == {"FINISHED"}
+    assert settings.driving == str(tmp_path / "clip.mp4")
+
+
+class Layout:
+    """Stands in for Blender's layout, which draws only with a window: holds what is drawn to what exists."""
+
+    def __init__(self, drawn: list[str] | None = None) -> None:
+        self.drawn: list[str] = [] if drawn is None else drawn
+
+    def _nested(self, **_options: Any) -> Layout:
+        return Layout(self.drawn)
+
+    row = column = box = _nested
+
+    def prop(self, data: Any, name: str, **_options: Any) -> None:
+        assert name in data.bl_rna.properties, name
+        self.drawn.append(name)
+
+    def prop_search(self, data: Any, name: str, search: Any, where: str, **_options: Any) -> None:
+        self.prop(data, name)
+        assert where in search.bl_rna.properties
+
+    def label(self, text: str = "", icon: str = "NONE") -> None:
+        self._check(icon)
+        self.drawn.append(text)
+
+    def progress(self, factor: float, text: str) -> None:
+        assert 0 <= factor <= 1
+        self.drawn.append(text)
+
+    def operator(self, name: str, text: str = "", icon: str = "NONE") -> Any:
+        self._check(icon)
+        group, verb = name.split(".")
+        assert getattr(getattr(bpy.ops, group), verb).get_rna_type()
+        self.drawn.append(text or name)
+        return SimpleNamespace()
+
+    @staticmethod
+    def _check(icon: str) -> None:
+        assert icon in bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items
+
+
+def draw(cls: type, owner: Any = None) -> list[str]:
+    """Draw a panel or the preferences; returns the texts and the names of the properties."""
+    layout = Layout()
+    context = SimpleNamespace(
+        scene=bpy.context.scene,
+        view_layer=bpy.context.view_layer,
+        preferences=SimpleNamespace(addons=bpy.context.preferences.addons, system=SimpleNamespace(ui_scale=1.0)),
+        region=SimpleNamespace(width=2000),
+    )
+    fake = SimpleNamespace(layout=layout)
+    if owner is not None:
+        fake = _with_layout(cls, owner, layout)
+    cls.draw(fake, context)
+    return layout.drawn
+
+
+def _with_layout(cls: type, owner: Any, layout: Layout) -> Any:
+    class Drawn:
+        def __getattr__(self, name: str) -> Any:
+            own = getattr(cls, name, None)
+            return own.__get__(self) if callable(own) else getattr(owner, name)
+
+    drawn = Drawn()
+    drawn.layout = layout
+    drawn.bl_rna = owner.bl_rna
+    return drawn
+
+
+def test_every_panel_draws_in_every_state(
+    ready: Any, preferences: Any, module: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    panels, jobs = module("magplus_addon.panels"), module("operators.job_manager")
+    main = panels.MAGPLUS_PT_main
+    ready.reference_mode = ready.alpha_mode = "GIVEN"
+    ready.face_mode = "INDEX"
+    for panel in panels.CLASSES:
+        assert draw(panel)
+    assert "magplus.animate" in draw(main)
+
+    preferences.environment_source = "OWN"
+    assert any("not set up" in text for text in draw(main)) and "magplus.show_preferences" in draw(main)
+
+    progress = jobs.Progress("Animating", 12, 60)
+
+    def running(context: Any) -> Any:
+        context.warn("The face is missing at 0.12 s.")
+        yield progress
+
+    jobs.manager.start("animate", running)
+    jobs._pump()
+    drawn = draw(main)
+    assert "Animating 12/60" in drawn and "magplus.cancel" in drawn and "magplus.animate" not in drawn
+    assert any("face is missing" in text for text in drawn)
+    jobs.manager.cancel()
+    assert any("Cancelling" in text for text in draw(main))
+    jobs.manager.close()
+
+    for status in jobs.Status:
+        jobs.manager.outcomes["animate"] = jobs.Outcome(
+            "What happened.", status, ("Apex at 0.3 s",), ("One warning",), tmp_path, tmp_path / "worker.log"
+        )
+        drawn = draw(main)
+        assert {"What happened.", "Apex at 0.3 s", "One warning", "Job Folder", "Log"} <= set(drawn)
+    jobs.manager.outcomes.clear()
+
+
+def test_sentences_are_broken_into_lines(module: Callable[[str], ModuleType]) -> None:
+    layout = Layout()
+    module("magplus_addon.panels").draw_text(layout, "one two three four five six", 10, "INFO")
+    assert layout.drawn == ["one two", "three four", "five six"]
+
+
+@pytest.mark.parametrize("source", ["OWN", "EXISTING"])
+def test_the_preferences_draw(preferences: Any, module: Callable[[str], ModuleType], source: str) -> None:
+    preferences.environment_source = source
+    drawn = draw(module("magplus_addon.preferences").MagPlusPreferences, preferences)
+    assert ("magplus.create_environment" in drawn) == (source == "OWN")
+    assert ("environment_folder" in drawn, "python" in drawn) == (source == "OWN", source == "EXISTING")
+    assert "magplus.check_environment" in drawn
+
+
+def test_nothing_is_downloaded_without_online_access(module: Callable[[str], ModuleType]) -> None:
+    assert not bpy.app.online_access
+    assert not bpy.ops.magplus.create_environment.poll()
+    assert "Online access is off" in module("operators.environment").offline_reason()
+
+
+def test_the_environment_lies_with_the_extensions_data(
+    extension: str, preferences: Any, module: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    own = module("operators.environment").own_environment
+    assert own(bpy.context).folder == Path(bpy.utils.extension_path_user(extension, path="environment"))
+    preferences.environment_folder = str(tmp_path)
+    assert own(bpy.context).folder == tmp_path

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line: what it refuses and how, and what it makes of its options."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import bpy
+import pytest
+from head import add_camera, make_head, quick_render
+
+
+@pytest.fixture
+def module(extension: str) -> Callable[[str], ModuleType]:
+    return lambda name: importlib.import_module(f"{extension}.{name}")
+
+
+@pytest.fixture
+def commands(module: Callable[[str], ModuleType]) -> ModuleType:
+    return module("magplus_addon.commands")
+
+
+@pytest.fixture
+def shot(tmp_path: Path) -> Path:
+    """A scene with a head and a camera; returns a file that passes for a video as long as nobody reads it."""
+    make_head()
+    add_camera()
+    quick_render()
+    video = tmp_path / "clip.mp4"
+    video.write_bytes(b"this is text")
+    return video
+
+
+@pytest.fixture
+def orders(module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Collects the orders of `animate` instead of carrying them out."""
+    placed: list[Any] = []
+    outcome = module("operators.job_manager").Outcome("Done.", folder=Path("/jobs/shot.magplus"))
+    monkeypatch.setattr(module("operators.animate"), "animate", placed.append)
+    monkeypatch.setattr(module("operators.job_manager").manager, "run", lambda *_: outcome)
+    return placed
+
+
+def complaint(said: str) -> str:
+    """Return the one sentence on stderr."""
+    lines = said.strip().splitlines()
+    assert len(lines) == 1, said
+    return lines[0].removeprefix("magplus: error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "arguments are required: COMMAND"),
+        (["bogus"], "invalid choice: 'bogus'"),
+        (["environment"], "arguments are required: COMMAND"),
+        (["animate", "--bogus"], "nrecognized arguments: --bogus"),
+        (["animate"], "Choose the driving video."),
+        (["animate", "--driving", "/nowhere/clip.mp4"], "There is no driving video at /nowhere/clip.mp4."),
+        (["animate", "--avatar", "Nobody"], "no mesh object 'Nobody' in scene 'Scene'; its meshes: 'Head'."),
+        (["animate", "--alpha", "much"], "'much' is neither a number nor auto"),
+        (["animate", "--alpha", "500"], "--alpha must be between 1 and 64, not 500."),
+        (["animate", "--alpha", "nan"], "--alpha must be between 1 and 64, not nan."),
+        (["animate", "--intensity", "-1"], "--intensity must be between 0 and 100, not -1."),
+        (["animate", "--face-index", "-1"], "--face-index must be between 0"),
+        (["animate", "--start-frame", "1.5"], "invalid int value: '1.5'"),
+        (["animate", "--backend", "magic"], "invalid choice: 'magic'"),
+        (["animate", "--driving", "CLIP", "--trim", "2", "1"], "The trim range ends before it starts."),
+        (["animate", "--driving", "CLIP", "--trim", "-1", "1"], "--trim must be between 0"),
+        (["animate", "--driving", "CLIP", "--vertex-group", "Face"], "has no vertex group 'Face'"),
+        (["animate", "--driving", "CLIP"], "Save the file first, or choose a job folder"),
+        (["animate", "--driving", "FOLDER", "--output", "JOB"], "Give the frame rate of the image sequence"),
+    ],
+)
+def test_bad_calls_get_one_sentence(
+    commands: ModuleType,
+    shot: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    places = {"CLIP": str(shot), "FOLDER": str(tmp_path), "JOB": str(tmp_path / "job.magplus")}
+    assert commands.main([places.get(argument, argument) for argument in arguments]) == 2
+    assert said in complaint(capfd.readouterr().err)
+
+
+def test_a_machine_without_an_environment_is_no_bad_input(
+    commands: ModuleType, shot: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert commands.main(["animate", "--driving", str(shot), "--output", str(tmp_path / "job.magplus")]) == 3
+    assert "environment is not set up" in complaint(capfd.readouterr().err)
+    assert commands.main(["environment", "check"]) == 3
+    assert commands.main(["environment", "check", "--folder", str(tmp_path)]) == 3
+    assert "not set up" in capfd.readouterr().err
+
+
+def test_downloads_need_blenders_online_access(
+    commands: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "environment"
+    assert commands.main(["environment", "create", "--folder", str(folder)]) == 3
+    assert "Online access is off" in complaint(capfd.readouterr().err)
+    assert not folder.exists()
+
+
+def test_a_python_without_the_packages_is_told_so(commands: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
+    assert commands.main(["environment", "check", "--python", sys.executable]) in {2, 3}
+    assert "torch" in capfd.readouterr().err.lower()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["animate", "--help"], ["environment", "create", "--help"]])
+def test_help(commands: ModuleType, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert commands.main(arguments) == 0
+    assert "usage: magplus" in capsys.readouterr().out
+
+
+def test_options_become_the_order(
+    commands: ModuleType, shot: Path, orders: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = "animate --avatar Head --backend flow_transfer --alpha 6.5 --reference 0.533 --trim 0.2 0.7"
+    arguments += " --face-index 1 --intensity 1.5 --start-frame -12 --show-as strip --device cpu --shape-keys"
+    paths = ["--driving", str(shot), "--output", str(tmp_path / "job.magplus"), "--python", sys.executable]
+    assert commands.main([*arguments.split(), *paths]) == 0
+    [order] = orders
+    spec = order.spec
+    assert (spec.driving.path, spec.driving.trim, spec.driving.reference) == (str(shot), (0.2, 0.7), 0.533)
+    assert (spec.driving.face_index, spec.magnification.alpha, spec.intensity) == (1, 6.5, 1.5)
+    assert (spec.outputs.frames, spec.outputs.weights, spec.device) == (False, True, "cpu")
+    assert (order.start_frame, order.frames_to, order.python) == (-12, "STRIP", Path(sys.executable))
+    assert order.folder == tmp_path / "job.magplus"
+    assert capsys.readouterr().out.strip() == "/jobs/shot.magplus", "stdout tells other programs where the result is"
+
+
+def test_what_is_not_given_is_taken_from_the_file(commands: ModuleType, shot: Path, orders: list[Any]) -> None:
+    settings = bpy.context.scene.magplus
+    settings.driving, settings.alpha_mode, settings.alpha = str(shot), "GIVEN", 3.0
+    settings.job_folder = str(shot.parent)
+    assert commands.main(["animate", "--python", sys.executable]) == 0
+    assert commands.main(["animate", "--python", sys.executable, "--alpha", "auto"]) == 0
+    assert [order.spec.magnification.alpha for order in orders] == [3.0, None]
+    assert orders[0].avatar_name == "Head", "the only mesh with shape keys"
+    assert orders[0].spec.outputs.weights, "it has shape keys, so they are asked for"
+
+
+def test_one_has_to_choose_between_several_avatars(
+    commands: ModuleType, shot: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_head("Twin")
+    assert commands.main(["animate", "--driving", str(shot)]) == 2
+    assert complaint(capfd.readouterr().err) == "Name the avatar with --avatar: 'Head', 'Twin'."
+
+
+def test_the_file_is_saved_where_asked(
+    commands: ModuleType, shot: Path, orders: list[Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["animate", "--driving", str(shot), "--output", str(tmp_path / "job"), "--python", sys.executable]
+    target = tmp_path / "new folder" / "Ergebnis 表情.blend"
+    assert commands.main([*arguments, "--save", str(target)]) == 0
+    assert target.is_file()
+    capfd.readouterr()
+    assert commands.main([*arguments, "--save", str(shot / "inside a file.blend")]) == 2
+    assert "can't be saved as" in complaint(capfd.readouterr().err)
+
+
+def test_our_own_faults_have_their_own_exit_code(
+    commands: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(commands, "_apply", lambda *_: 1 / 0)
+    assert commands.main(["animate"]) == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err
