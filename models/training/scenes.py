@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pairs of pictures whose motion is exactly known: rendered faces, and textures under muscle-like warps.
+
+A pair is a reference, a frame, the motion between them, and the same face with `alpha` times that motion, rendered
+again rather than warped. Identities from `HELD_OUT` on are never trained on; the benchmark uses nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.warp import move
+
+from .heads import HeadModel
+from .rasteriser import Rasteriser, Render, Shot
+from .skin import SkinPainter
+
+HELD_OUT = 9000
+
+# What micro-expressions are made of: the action units that spontaneous ones are coded with, as ARKit units.
+MICRO_EXPRESSIONS: dict[str, tuple[str, ...]] = {
+    "AU1+2": ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
+    "AU4": ("browDownLeft", "browDownRight"),
+    "AU5": ("eyeWideLeft", "eyeWideRight"),
+    "AU6+12": ("cheekSquintLeft", "cheekSquintRight", "mouthSmileLeft", "mouthSmileRight"),
+    "AU12 L": ("mouthSmileLeft",),
+    "AU14 R": ("mouthDimpleRight",),
+    "AU15": ("mouthFrownLeft", "mouthFrownRight"),
+    "AU9+10": ("noseSneerLeft", "noseSneerRight", "mouthUpperUpLeft", "mouthUpperUpRight"),
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two frames, their motion, and what magnifying should give.
+
+    reference, frame, magnified: [1, 3, S, S] RGB in [0, 1] without noise; flow: [1, 2, S, S] px from reference to
+    frame; known: [1, 1, S, S] bool, where the flow is known and the face is.
+    """
+
+    reference: Tensor
+    frame: Tensor
+    magnified: Tensor
+    flow: Tensor
+    known: Tensor
+
+
+class FaceScenes:
+    """Renders of MakeHuman heads."""
+
+    def __init__(self, model: HeadModel, size: int = 256, texture_size: int = 1024) -> None:
+        self.model = model
+        self._rasteriser = Rasteriser(model, size)
+        self._painter = SkinPainter(model, texture_size)
+        self._seed = -1
+        self._vertices: NDArray[np.floating] = model.base
+
+    def meet(self, seed: int) -> None:
+        """Make person `seed` sit for the next pairs."""
+        if seed != self._seed:
+            self._vertices = self.model.identity(seed)
+            self._rasteriser.dress(self._painter.paint(seed).albedo)
+            self._seed = seed
+
+    def pair(
+        self,
+        units: dict[str, float],
+        peak: float,
+        alpha: float,
+        shot: Shot,
+        head_motion: NDArray[np.floating] | None = None,
+    ) -> Pair:
+        """Return the person with an expression whose largest motion is `peak` px, and `alpha` times that expression.
+
+        units: mixture of units, scaled to reach the peak. head_motion: [4, 4] rigid motion of the frame, metres; the
+        magnified picture stays in the reference's head pose.
+        """
+        neutral = self._vertices
+        shape = sum(weight * self.model.unit(name) for name, weight in units.items())
+        probe = self._rasteriser.render(neutral, neutral + 0.1 * shape, shot)
+        reached = np.linalg.norm(probe.flow[probe.face], axis=-1).max(initial=1e-6)
+        shape = shape * (0.1 * peak / reached)
+        moved = neutral + shape
+        if head_motion is not None:
+            moved = moved @ head_motion[:3, :3].T + head_motion[:3, 3]
+        reference = self._rasteriser.render(neutral, moved, shot)
+        frame = self._rasteriser.render(moved, moved, shot)
+        magnified = self._rasteriser.render(neutral + alpha * shape, neutral, shot)
+        return _pair(reference, frame, magnified)
+
+
+def random_shot(rng: np.random.Generator) -> Shot:
+    """Return a camera and lights as one meets them indoors."""
+    side = rng.choice([-1.0, 1.0])
+    return replace(
+        Shot(),
+        distance=rng.uniform(0.7, 1.6),
+        field_of_view=0.0,
+        key=(side * rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.9), 0.8),
+        fill=(-side * rng.uniform(0.3, 1.0), rng.uniform(-0.2, 0.4), 0.6),
+        ambient=rng.uniform(0.12, 0.35),
+        gloss=rng.uniform(0.02, 0.14),
+        background=tuple(rng.uniform(0.1, 0.8, 3)),
+    ).framed(rng.uniform(0.20, 0.26))
+
+
+def _pair(reference: Render, frame: Render, magnified: Render) -> Pair:
+    def image(render: Render) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(render.image)).permute(2, 0, 1)[None]
+
+    flow = torch.from_numpy(np.ascontiguousarray(reference.flow)).permute(2, 0, 1)[None]
+    known = torch.from_numpy(np.ascontiguousarray(reference.face))[None, None]
+    return Pair(image(reference), image(frame), image(magnified), flow * known, known)
+
+
+def warped_pair(size: int, peak: float, alpha: float, rng: np.random.Generator) -> Pair:
+    """Return a random texture under a few muscle-like pulls, moved by an interpolating spline."""
+    border = 24
+    side = size + 2 * border
+    picture = random_texture(side, rng)
+    flow = random_pulls(side, peak, rng)
+    inner = (..., slice(border, -border), slice(border, -border))
+    known = torch.ones(1, 1, size, size, dtype=torch.bool)
+    frame, magnified = (move(picture, factor * flow).clamp(0, 1)[inner] for factor in (1.0, alpha))
+    return Pair(picture[inner], frame, magnified, flow[inner], known)
+
+
+def random_texture(side: int, rng: np.random.Generator) -> Tensor:
+    """Return noise with a natural spectrum, some soft edges and flat parts: [1, 3, side, side]."""
+    slope = rng.uniform(0.9, 1.6)
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
+    weight = frequency.clip(1.5 / side) ** -slope * np.exp(-((frequency / rng.uniform(0.12, 0.35)) ** 2))
+    planes = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((4, side, side))) * weight, (side, side))
+    planes /= planes.std((1, 2), keepdims=True)
+    luminance = planes[0]
+    if rng.random() < 0.5:  # plateaus with edges, as features on skin
+        luminance = np.tanh(rng.uniform(1, 4) * luminance)
+    colour = rng.uniform(0.25, 0.75, 3)[:, None, None] * (1 + rng.uniform(0.05, 0.5) * luminance + 0.05 * planes[1:])
+    return torch.from_numpy(colour.clip(0, 1).astype(np.float32))[None]
+
+
+def random_pulls(side: int, peak: float, rng: np.random.Generator) -> Tensor:
+    """Return a sum of one to five smooth pulls, the largest motion `peak` px: [1, 2, side, side]."""
+    y, x = np.mgrid[:side, :side] / side
+    flow = np.zeros((2, side, side))
+    for _ in range(rng.integers(1, 6)):
+        centre, angle = rng.uniform(0.1, 0.9, 2), rng.uniform(0, np.pi)
+        radii = rng.uniform(0.04, 0.18) * np.array([1, rng.uniform(0.5, 1)])
+        along = (x - centre[0]) * np.cos(angle) + (y - centre[1]) * np.sin(angle)
+        across = (y - centre[1]) * np.cos(angle) - (x - centre[0]) * np.sin(angle)
+        bell = np.exp(-0.5 * ((along / radii[0]) ** 2 + (across / radii[1]) ** 2))
+        flow += rng.normal(size=2)[:, None, None] * bell
+    flow *= peak / np.linalg.norm(flow, axis=0).max()
+    return torch.from_numpy(flow.astype(np.float32))[None]
+
+
+def filmed(images: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    """Return what a camera would record: sensor noise of standard deviation `noise`, rounded to 8 bit."""
+    noisy = images + noise * torch.randn(images.shape, generator=generator)
+    return (noisy.clamp(0, 1) * 255).round() / 255
+
+
+def flickering(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Return images whose exposure differs by up to `strength` (0.02 = 2 %) from frame to frame."""
+    gain = 1 + strength * (2 * torch.rand(images.shape[0], 1, 1, 1, generator=generator) - 1)
+    return (images * gain).clamp(0, 1)
