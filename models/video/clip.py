@@ -57,8 +57,8 @@ class Clip(Protocol):
 
 Trim = tuple[Fraction, Fraction]
 
-# A person types times with three decimals, as they are shown: 0.501 s must mean the frame at 0.5005 s.
-TYPED_PRECISION = Fraction(1, 2000)
+# A person types times with three decimals, as they are shown: 0.500 and 0.501 s must both mean the frame at 0.5005 s.
+TYPED_PRECISION = Fraction(6, 10000)
 
 
 def within(seconds: Fraction, trim: Trim | None) -> bool:

@@ -13,8 +13,11 @@ import re
 import av
 import cv2
 import numpy as np
+from av.video.frame import supported_np_pix_fmts
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
+
+from backend_bridge.errors import InputError
 
 # Luma coefficients (Kr, Kb) by MatrixCoefficients code, ITU-T H.273 table 4.
 _LUMA = {
@@ -46,11 +49,12 @@ class RgbConverter:
         bits = bit_depth(frame.format)
         if bits <= 8:
             return _planes(self._reformatter.reformat(frame, format="rgb24", interpolation=_FLAGS)) / np.float32(255)
-        if bits > 16:
-            return np.asarray(frame.to_ndarray(format="gbrpf32le"), np.float32)
-        wide = self._reformatter.reformat(frame, format="gbrp16le", interpolation=_FLAGS)
-        green, blue, red = cv2.split(_planes(wide))
-        return cv2.merge([red, green, blue]).astype(np.float32) / np.float32(_white(bits, 16))
+        if frame.format.name not in supported_np_pix_fmts:
+            raise InputError(
+                f"Its pixel format {frame.format.name} can't be read; convert the video to H.264 or ProRes."
+            )
+        codes = frame.to_ndarray()[..., :3]
+        return codes.astype(np.float32) if bits > 16 else codes / np.float32(2**bits - 1)
 
     def _from_yuv(self, frame: av.VideoFrame) -> NDArray[np.float32]:
         stored = bits = bit_depth(frame.format)

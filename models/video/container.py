@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -38,10 +38,10 @@ _PROBE_WINDOW = 128  # packets; more than any reordering delay, so the earliest 
 class _Timeline:
     """The frames within the trim range, as the container announces them without decoding.
 
-    time_base: seconds of a tick. origin: tick of the untrimmed video's first frame, or None for a container that keeps
-    no presentation times (AVI, raw streams): its rate is constant by definition and its frames are counted. count: the
-    announced frames, or None if they can't be known beforehand. seek: a tick from which decoding finds every frame of
-    the trim range, or None to decode from the start.
+    time_base: seconds of a tick. origin: tick of the untrimmed video's first frame, or None for a file that keeps no
+    presentation times (raw streams, AVI with B-frames): its rate is constant by definition and its frames are counted.
+    count: the announced frames, or None if they can't be known beforehand. seek: a tick from which decoding finds every
+    frame of the trim range, or None to decode from the start.
     """
 
     time_base: Fraction
@@ -112,7 +112,8 @@ class ContainerClip:
             stream = best if best in streams else streams[0]
             if stream.codec_context is None:
                 raise MachineError(f"The video format of {self._path.name} isn't supported here; convert it to H.264.")
-            stream.thread_type = "AUTO"
+            # Not by frames: that delays errors to the end, where they cost the good frames behind them.
+            stream.thread_type = "SLICE"
             yield container, stream
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
@@ -128,11 +129,13 @@ class ContainerClip:
         with self._open() as (container, stream):
             time_base = stream.time_base or 1 / _FALLBACK_RATE
             nominal = (stream.guessed_rate, stream.average_rate, stream.base_rate)
+            # AVI has one time a packet, in decoding order; what FFmpeg gives as presentation times then isn't.
+            unordered = container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
             head = [packet for packet, _ in zip(self._packets(container, stream), range(_PROBE_WINDOW), strict=False)]
         shown = [packet.pts for packet in head if not packet.is_discard]
         if not shown:
             raise InputError(f"{self._path.name} has a video stream without a single frame.")
-        if None in shown:
+        if unordered or None in shown:
             rate = next((rate for rate in nominal if rate), None)
             if rate is None:
                 rate = _FALLBACK_RATE
@@ -226,7 +229,8 @@ class ContainerClip:
                 raise MachineError(
                     f"The video format of {self._path.name} isn't supported here; convert it to H.264."
                 ) from error
-        yield from stream.decode(None)
+        with suppress(av.error.InvalidDataError):
+            yield from stream.decode(None)
 
     def _describe(self) -> VideoInfo:
         with self._open() as (container, stream):
