@@ -146,7 +146,7 @@ def bake_controls(
 
 def set_event_markers(scene: bpy.types.Scene, source: SourceTime, placement: Placement) -> dict[str, int]:
     """Mark onset, apex and offset on the timeline, on the nearest whole frames; returns the frames by event."""
-    frames = {name: round(placement.frame(source.seconds[index])) for name, index in source.events.items()}
+    frames = {name: round(placement.frame(seconds)) for name, seconds in source.events.items()}
     for name, frame in frames.items():
         label = f"MagPlus {name}"
         if not any(marker.name == label and marker.frame == frame for marker in scene.timeline_markers):

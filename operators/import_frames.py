@@ -124,7 +124,6 @@ def import_frames(
             placed = _add_plane(context, camera, image, clip)
         elif where == BACKGROUND:
             placed = _add_background(camera, image, clip)
-    apex = source.events.get("apex")
     return ImportReport(
         image=image.name if image is not None else "",
         placed=placed,
@@ -132,7 +131,7 @@ def import_frames(
         count=len(files),
         dropped=len(frames) - len(set(shown)),
         duplicated=len(shown) - len(set(shown)),
-        apex_kept=None if apex is None else apex in shown,
+        apex_kept=None if source.apex is None else source.apex in shown,
         shift=float(placement.shift),
         warnings=warnings,
     )

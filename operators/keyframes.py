@@ -87,6 +87,9 @@ def finish_nla_layer(id_block: bpy.types.ID, action: bpy.types.Action) -> None:
         strip.action_slot = slot
     strip.blend_type, strip.extrapolation = "ADD", "NOTHING"
     _fit_strip(strip, action)
+    # The strength of the expression, to be changed by hand; Blender resets an influence that has no key.
+    strip.use_animated_influence = True
+    strip.fcurves.find("influence").keyframe_points.insert(action.frame_range[0], 1.0)
 
 
 def animated_paths(id_block: bpy.types.ID) -> set[tuple[str, int]]:
@@ -123,6 +126,7 @@ def write_keys(keys: Keys) -> None:
     if curve.lock:
         raise InputError(f"The animation of {path} is locked; unlock it in the Graph Editor or bake into a new action.")
     first, last = np.float32(keys.frames[0]), np.float32(keys.frames[-1])
+    _freeze_outside(curve, first, last)
     points = curve.keyframe_points
     parts = _read(points)
     outside = (parts["co"][:, 0] < first) | (parts["co"][:, 0] > last)
@@ -134,6 +138,27 @@ def write_keys(keys: Keys) -> None:
     for name, part in merged.items():
         points.foreach_set(name, part[order].ravel())
     curve.update()
+
+
+def _freeze_outside(curve: bpy.types.FCurve, first: float, last: float) -> None:
+    """Keep a curve as it is on the frames before `first` and after `last`, whatever is done to it in between.
+
+    It gets a key on the whole frame next to either end, and the handles there stop following their neighbours.
+    """
+    points = curve.keyframe_points
+    if not len(points):
+        return
+    guards = (np.ceil(first) - 1, np.floor(last) + 1)
+    for frame, value in [(frame, curve.evaluate(frame)) for frame in guards]:
+        points.insert(frame, value)
+    frames = _read(points)["co"][:, 0]
+    before, after = np.searchsorted(frames, guards)
+    free = bpy.types.Keyframe.bl_rna.properties["handle_left_type"].enum_items["FREE"].value
+    for side in ("handle_left_type", "handle_right_type"):
+        types = np.empty(len(points), np.int32)
+        points.foreach_get(side, types)
+        types[[max(before - 1, 0), before, after, min(after + 1, len(points) - 1)]] = free
+        points.foreach_set(side, types)
 
 
 def _linear_keys(frames: NDArray[np.floating], values: NDArray[np.floating]) -> dict[str, NDArray]:

@@ -24,12 +24,14 @@ EVENTS = ("onset", "apex", "offset")
 class SourceTime:
     """When each frame of the driving clip is shown, in seconds from its first frame, and where the event lies in it.
 
-    rate: frames per second, on average where it varies. events: frame numbers, from 0, of those events that are known.
+    rate: frames per second, on average where it varies. events: those of `EVENTS` that are known, in seconds. apex: the
+    number of its frame, from 0.
     """
 
     seconds: tuple[Fraction, ...]
     rate: Fraction
-    events: Mapping[str, int]
+    events: Mapping[str, Fraction]
+    apex: int | None = None
 
     @classmethod
     def from_report(cls, report: Mapping[str, Any]) -> SourceTime:
@@ -41,10 +43,11 @@ class SourceTime:
             if not seconds or rate <= 0 or any(later <= sooner for sooner, later in pairwise(seconds)):
                 raise ValueError("its frames are not in order")
             known = {name: (report.get("events") or {}).get(name) for name in EVENTS}
-            events = {name: _nearest(seconds, Fraction(str(at))) for name, at in known.items() if at is not None}
+            events = {name: Fraction(str(at)) for name, at in known.items() if at is not None}
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise InputError(f"The job's report has no usable timing ({error}); run the job again.") from error
-        return cls(seconds, rate, events)
+        apex = _nearest(seconds, events["apex"]) if "apex" in events else None
+        return cls(seconds, rate, events, apex)
 
     @property
     def end(self) -> Fraction:
@@ -70,8 +73,9 @@ class Placement:
 
     def frames_to_show(self, source: SourceTime) -> list[int]:
         """Return which source frame is nearest in time to each scene frame, from the start frame to the clip's end."""
-        last = max(-(-self.frame(source.end) // 1) - 1, self.start_frame)
-        return [_nearest(source.seconds, self.seconds(frame)) for frame in range(self.start_frame, int(last) + 1)]
+        # Rounded, as containers round their times to milliseconds; but never short of the last source frame.
+        last = max(round(self.frame(source.end)) - 1, round(self.frame(source.seconds[-1])))
+        return [_nearest(source.seconds, self.seconds(frame)) for frame in range(self.start_frame, last + 1)]
 
 
 def place(source: SourceTime, start_frame: int, fps: Fraction, keep_apex: bool) -> Placement:
@@ -81,9 +85,9 @@ def place(source: SourceTime, start_frame: int, fps: Fraction, keep_apex: bool) 
     24 fps a movement of 80 ms may otherwise show half of its height.
     """
     placement = Placement(start_frame, fps)
-    if not keep_apex or "apex" not in source.events:
+    if not keep_apex or source.apex is None:
         return placement
-    apex = placement.frame(source.seconds[source.events["apex"]])
+    apex = placement.frame(source.seconds[source.apex])
     return Placement(start_frame, fps, round(apex) - apex)
 
 
