@@ -8,6 +8,7 @@ else happens in the caller's thread, in `poll`, so the client needs no locks.
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import queue
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from . import messages
 from .errors import ExitCode
+from .job_folder import JobFolder
 from .messages import Cancel, Cancelled, Error, Exit, Hello, Message, Result, Start
 from .process import describe_end, popen_options, python_command, stop
 
@@ -137,16 +139,24 @@ class WorkerClient:
         process, self._process = self._process, None
         if self._job is None:
             return [end]
-        if end.code == 0 and not self._answered and not self._cancelled:
-            self._send_job()  # the worker had idled away just when the job was sent
+        leaving = end.code in {ExitCode.OK, ExitCode.CANCELLED} and process is not None and process.jobs > 1
+        if leaving and not self._answered and not self._cancelled:
+            self._send_job()  # it was about to leave, idle or with a cancelled job, just when this job was sent
             return []
-        job, self._job = self._job, None
+        folder, self._job = JobFolder(self._job), None
         if self._cancelled:
+            self._report_for_worker(folder, "cancelled", ExitCode.CANCELLED, "Cancelled.")
             return [Cancelled(), end]
         started = process is not None and process.said_hello
-        log = job / "worker.log" if self._answered else self._log_path
+        log = folder.log_path if self._answered else self._log_path
         exit_code, sentence = describe_end(end.code, started=started, log=log)
+        self._report_for_worker(folder, "failed", exit_code, sentence)
         return [Error(exit_code, sentence, str(log)), end]
+
+    def _report_for_worker(self, folder: JobFolder, status: str, exit_code: ExitCode, sentence: str) -> None:
+        """Leave the report that a dead worker can't write, if it had come as far as having the folder for itself."""
+        if self._answered:
+            folder.write_unfinished(status, exit_code, sentence)
 
 
 class _WorkerProcess:
@@ -157,9 +167,10 @@ class _WorkerProcess:
         self._inbox = inbox
         self._job_over = threading.Event()
         self.said_hello = False
+        self.jobs = 0  # how many it was given
         with log_path.open("wb") as log:
             self._popen = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, **popen_options()
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0, **popen_options()
             )
         self._reader = threading.Thread(target=self._read, name="magplus-worker-reader", daemon=True)
         self._reader.start()
@@ -174,9 +185,9 @@ class _WorkerProcess:
         assert self._popen.stdin is not None
         if isinstance(message, Start):
             self._job_over.clear()
+            self.jobs += 1
         try:
             self._popen.stdin.write(messages.encode(message))
-            self._popen.stdin.flush()
         except (OSError, ValueError):
             return
 
@@ -195,7 +206,7 @@ class _WorkerProcess:
 
     def _read(self) -> None:
         assert self._popen.stdout is not None
-        with self._popen.stdout as stream:
+        with io.BufferedReader(self._popen.stdout) as stream:  # type: ignore[type-var]
             for line in iter(stream.readline, b""):
                 try:
                     message = messages.decode(line)

@@ -15,13 +15,13 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from .errors import InputError, MachineError, MagPlusError
+from .errors import ExitCode, InputError, MachineError, MagPlusError
 from .file_lock import hold
 from .job import JobSpec
 
@@ -152,6 +152,15 @@ class JobFolder:
         """Write `report.json`. Numbers that are not finite become null, as JSON has no word for them."""
         text = json.dumps(_jsonable(report), indent=2, ensure_ascii=False, allow_nan=False)
         self.write("report.json", text.encode("utf-8", "surrogateescape") + b"\n")
+
+    def write_unfinished(self, status: str, exit_code: ExitCode, sentence: str, warnings: Sequence[str] = ()) -> None:
+        """Leave a report of a run that is "running", "cancelled" or has "failed", unless that is impossible, too.
+
+        The report of an earlier run must never be taken for this one's.
+        """
+        error = {"exit_code": int(exit_code), "sentence": sentence} if status != "running" else None
+        with suppress(MagPlusError):  # a full disk, for one: the sentence is on its way to the user anyhow
+            self.write_report({"schema": 1, "status": status, "error": error, "warnings": list(warnings)})
 
     def write(self, relative: str, data: bytes) -> None:
         """Put `data` under `relative`, whole or not at all.

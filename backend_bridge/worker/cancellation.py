@@ -13,6 +13,7 @@ from ..errors import CancelledError
 # A job that asks often is stopped by its own next question. One that is deep in a long computation, or in a system
 # call that hangs, is abandoned after this many seconds, together with the process.
 GRACE = 0.5
+STOPPED = "Cancelled. What was finished stays in the job folder."
 
 
 class Cancellation:
@@ -42,7 +43,7 @@ class Cancellation:
     def check(self) -> None:
         """Raise `CancelledError` when the job was asked to stop."""
         if self._requested.is_set():
-            raise CancelledError("Cancelled. What was finished stays in the job folder.")
+            raise CancelledError(STOPPED)
 
     def _insist(self) -> None:
         if not self._settled.wait(GRACE):

@@ -15,7 +15,7 @@ from pathlib import Path
 from .. import messages
 from ..errors import ExitCode
 from ..messages import Cancel, Cancelled, Error, Hello, Message, Progress, Result, Start, Warning
-from .cancellation import Cancellation, on_termination
+from .cancellation import STOPPED, Cancellation, on_termination
 from .parent import wait_for_parents_end
 from .runner import JobRunner
 from .streams import claim_stdout, leave
@@ -118,7 +118,7 @@ class Console:
         elif isinstance(message, Error):
             print(f"Error: {message.text if message.log else message.sentence}", file=self._stream)
         elif isinstance(message, Cancelled):
-            print("Cancelled. What was finished stays in the job folder.", file=self._stream)
+            print(STOPPED, file=self._stream)
         elif isinstance(message, Result):
             print(f"Finished: {message.report}", file=self._stream)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import CancelledError, InputError, MachineError, MagPlusError
 from ..job_folder import explain_disk_trouble
+from .cancellation import STOPPED
 
 _OURS = ("models", "backend_bridge")
 
@@ -31,7 +32,7 @@ def explain(error: BaseException, folder: Path) -> MagPlusError:
     if isinstance(error, MagPlusError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return CancelledError("Cancelled. What was finished stays in the job folder.")
+        return CancelledError(STOPPED)
     if is_out_of_memory(error):
         device = "graphics card" if _is_gpu_memory(error) else "machine"
         return MachineError(

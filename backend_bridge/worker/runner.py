@@ -14,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from ..errors import CancelledError, ExitCode, MagPlusError
-from ..job_folder import JobFolder
+from ..errors import ExitCode, MagPlusError
+from ..job_folder import JobFolder, explained
 from ..messages import Cancelled, Error, Message, Progress, Result, Warning
-from .cancellation import Cancellation
+from .cancellation import STOPPED, Cancellation
 from .failures import explain, is_out_of_memory
 from .streams import leave, log_to
 
@@ -76,7 +76,7 @@ class JobRunner:
         """Run the job folder at `path`. Everything that can be told is told through `send`; nothing is raised."""
         try:
             folder = JobFolder.open(path)
-            with folder.lock(), log_to(folder.log_path):
+            with folder.lock(), explained(folder.log_path), log_to(folder.log_path):
                 return self._run_locked(folder, send, cancellation)
         except MagPlusError as error:  # before there was a log: no job folder, a read-only one, one in use
             send(Error(error.exit_code, str(error), ""))
@@ -86,17 +86,19 @@ class JobRunner:
         events = JobEvents(send, cancellation)
 
         def abandon() -> None:
-            end = CancelledError("Cancelled. What was finished stays in the job folder.")
-            print("The job did not stop by itself; the worker ends with it.", file=sys.stderr)
-            _report_failure(folder, end, events.warnings)
-            send(Cancelled())
-            leave(ExitCode.CANCELLED)
+            try:
+                folder.write_unfinished("cancelled", ExitCode.CANCELLED, STOPPED, events.warnings)
+                send(Cancelled())
+                print("The job did not stop by itself, so the worker ends with it.", file=sys.stderr)
+            finally:
+                leave(ExitCode.CANCELLED)
 
         print(f"\n=== {time.strftime('%Y-%m-%d %H:%M:%S')}, Python {platform.python_version()}", file=sys.stderr)
         cancellation.begin(abandon)
         try:
             events.check_cancelled()
             events.progress("start", 0, 0)
+            folder.write_unfinished("running", ExitCode.OK, "")
             pipeline = self._load_pipeline()
             if self._session is None:
                 self._session = pipeline.Session()
@@ -104,19 +106,20 @@ class JobRunner:
         except BaseException as error:  # a library's SystemExit included: the worker outlives its jobs
             cancellation.settle()
             traceback.print_exc()
-            end = explain(error, folder.path)
+            explained_error = explain(error, folder.path)
+            exit_code, sentence = explained_error.exit_code, str(explained_error)
             out_of_memory = is_out_of_memory(error)
+            del explained_error  # it may be `error` itself, whose frames hold on to tensors
         else:
             cancellation.settle()
             send(Result(str(folder.report_path)))
             return ExitCode.OK
-        # The exception is gone here, and with it the frames that held on to tensors.
-        if out_of_memory or isinstance(end, CancelledError):
-            self._free_memory()
-        _report_failure(folder, end, events.warnings)
-        cancelled = isinstance(end, CancelledError)
-        send(Cancelled() if cancelled else Error(end.exit_code, str(end), str(folder.log_path)))
-        return end.exit_code
+        cancelled = exit_code == ExitCode.CANCELLED
+        folder.write_unfinished("cancelled" if cancelled else "failed", exit_code, sentence, events.warnings)
+        send(Cancelled() if cancelled else Error(exit_code, sentence, str(folder.log_path)))
+        if cancelled or out_of_memory:
+            self._free_memory()  # only now, as it may take a while
+        return exit_code
 
     def _free_memory(self) -> None:
         """Give the models' memory back to the machine and to the graphics card."""
@@ -128,11 +131,3 @@ class JobRunner:
                 for device in (torch.cuda, torch.mps):
                     if device.is_available():
                         device.empty_cache()
-
-
-def _report_failure(folder: JobFolder, end: MagPlusError, warnings: list[str]) -> None:
-    """Leave a report of a job that did not finish, unless that is impossible, too (a full disk, for one)."""
-    status = "cancelled" if isinstance(end, CancelledError) else "failed"
-    error = {"exit_code": int(end.exit_code), "sentence": str(end)}
-    with suppress(MagPlusError):
-        folder.write_report({"schema": 1, "status": status, "error": error, "warnings": warnings})

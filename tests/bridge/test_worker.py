@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from backend_bridge.errors import ExitCode
 from backend_bridge.job import Avatar, Driving, JobSpec
 from backend_bridge.job_folder import JobFolder
 from backend_bridge.messages import Cancelled, Error, Exit, Hello, Message, Progress, Result
+from backend_bridge.worker.cancellation import Cancellation
+from backend_bridge.worker.runner import JobRunner
 
 SCRIPT = Path(__file__).parent / "scripted_worker.py"
 ENDINGS = (Result, Error, Cancelled)
@@ -134,11 +137,12 @@ def test_cancel_takes_effect_within_a_second_whatever_the_job_is_doing(
     assert ending(seen) == Cancelled()
     assert not client.busy
     assert (folder.frames_dir / "000003.png").read_bytes() == b"frame 3", "what was finished stays"
-    if what != "hold the interpreter":  # a process that had to be killed can't write
-        assert folder.read_report()["status"] == "cancelled"
+    assert folder.read_report()["status"] == "cancelled"
     folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar/avatar.png")))
     assert ending(run(client, folder)) == Result(str(folder.report_path)), "the folder's lock is free again"
-    assert folder.read_report()["made"] == 2, "only the two frames that were missing"
+    report = folder.read_report()
+    assert report["made"] == 2, "only the two frames that were missing"
+    assert report["jobs"] == 1, "the models of a cancelled job don't stay in memory"
 
 
 def test_a_cancel_that_comes_too_late_does_not_touch_the_next_job(client: WorkerClient, make_job: MakeJob) -> None:
@@ -187,6 +191,7 @@ def test_a_dead_worker_is_a_sentence_and_the_next_run_resumes(
     assert isinstance(error, Error)
     assert words in error.sentence
     assert error.log == str(folder.log_path)
+    assert folder.read_report()["error"] == {"exit_code": error.exit_code, "sentence": error.sentence}
     assert not client.busy and not client.running
     folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar/avatar.png")))
     assert isinstance(ending(run(client, folder)), Result)
@@ -342,6 +347,44 @@ def test_run_by_hand_without_blender(make_job: MakeJob, what: str, exit_code: Ex
     assert done.stdout == ""
 
 
+def test_a_read_only_folder_is_a_sentence(
+    make_job: MakeJob, as_ordinary_user: Callable[[Path], AbstractContextManager[None]]
+) -> None:
+    folder = make_job("")
+    told: list[Message] = []
+    folder.path.chmod(0o555)
+    with as_ordinary_user(folder.path):
+        assert JobRunner().run(folder.path, told.append, Cancellation()) == ExitCode.BAD_INPUT
+    folder.path.chmod(0o755)
+    [error] = told
+    assert isinstance(error, Error) and "can't be written to" in error.sentence
+
+
+FULL_DISK = """
+mount -t tmpfs -o size=64k tmpfs "$1" || exit 77
+cp -r "$0" "$1/full.magplus"
+dd if=/dev/zero of="$1/filler" bs=1k count=1000 2>/dev/null
+"$2" -I "$3" run "$1/full.magplus"
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a tiny disk needs root on Linux")
+def test_run_by_hand_on_a_disk_that_is_full(make_job: MakeJob, tmp_path: Path) -> None:
+    folder = make_job("")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", FULL_DISK, str(folder.path), str(disk), sys.executable, str(SCRIPT)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip("this machine forbids mounting")
+    assert done.returncode == ExitCode.MACHINE
+    assert "is full; free some space" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_run_by_hand_tells_what_is_wrong_with_the_call(tmp_path: Path) -> None:
     done = run_by_hand(tmp_path / "missing.magplus")
     assert done.returncode == ExitCode.BAD_INPUT
@@ -372,6 +415,7 @@ def test_signals_cancel_a_run_by_hand(make_job: MakeJob, what: str, signal_numbe
 def test_a_run_by_hand_that_is_killed_is_resumed(make_job: MakeJob) -> None:
     folder = make_job("die")
     assert run_by_hand(folder.path).returncode == -signal.SIGKILL
+    assert folder.read_report()["status"] == "running", "nobody was left to write another, and an older one is gone"
     folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar/avatar.png")))
     assert run_by_hand(folder.path).returncode == ExitCode.OK
     assert folder.read_report()["made"] == 2
@@ -407,3 +451,25 @@ def test_without_its_packages_the_real_worker_says_so(make_job: MakeJob) -> None
     assert done.returncode == ExitCode.MACHINE
     assert "can't load a package (No module named 'torch')" in done.stderr
     assert json.loads(folder.report_path.read_text("utf-8"))["status"] == "failed"
+
+
+def test_a_job_that_crosses_with_the_end_of_a_cancelled_worker_is_not_lost(
+    client: WorkerClient, make_job: MakeJob
+) -> None:
+    """A job that doesn't heed takes its worker with it, which is still there for an instant after its last word."""
+    plain = make_job("")
+    for _ in range(5):
+        client.start_job(make_job("sleep").path)
+        follow(client, at_frame(3))
+        client.cancel()
+        follow(client, lambda message: isinstance(message, Cancelled))
+        assert isinstance(ending(run(client, plain)), Result)
+
+
+def test_a_worker_that_leaves_without_a_word_is_not_started_for_ever(tmp_path: Path, make_job: MakeJob) -> None:
+    silent = tmp_path / "silent_worker.py"
+    silent.write_text("")
+    client = WorkerClient(Path(sys.executable), tmp_path / "worker.log", script=silent)
+    error = ending(run(client, make_job("")))
+    assert isinstance(error, Error) and "could not start (exit status 0)" in error.sentence
+    client.close()
