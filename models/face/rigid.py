@@ -72,6 +72,7 @@ class _Samples:
         total = F.interpolate(weight, size=cells, mode="area")
         means = F.interpolate(values * weight, size=cells, mode="area") / total.clamp(min=1e-12)
         used = total.flatten(1).amax(0) > 0  # the face fills less than half of its crop
+        used |= ~used.any()
         points, flow = means.flatten(2)[..., used].transpose(1, 2).split([3, 2], dim=2)
         return cls(points, points[..., :2] + flow, total.flatten(1)[:, used])
 

@@ -19,7 +19,7 @@ _NEAR_START = Fraction(1, 3)  # the reference is looked for in this first share 
 _AT_LEAST = 5  # ... but in no fewer frames than this
 _AS_QUIET = 1.25  # frames within this factor of the least motion count as equally quiet
 _CROSSING = 0.2  # onset and offset: where the motion is this share of the way from rest to apex
-_CLEAR = 4.0  # an apex stands out by this many standard deviations of the rest, or there is no event
+_CLEAR = 5.0  # an apex stands out by this many standard deviations of the noise, or there is no event
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,14 @@ def find_event(seconds: Sequence[Fraction], magnitude: NDArray[np.floating[Any]]
     magnitude: [T], in any unit, 0 at the reference. The apex is the curve's highest frame itself: nothing is smoothed,
     because smoothing shaves and shifts an apex that lasts a few frames. The onset is where the curve last rises through
     a fifth of the way from rest to apex, the offset where it first falls through it again, both interpolated between
-    frames. Rest is the median of the curve's lower half.
+    frames. Rest is the median of the curve's lower half; the noise is judged by the second differences away from the
+    apex, where an expression hardly has any.
     """
     times = np.array([float(time) for time in seconds])
     curve = np.asarray(magnitude, np.float64)
     apex = int(curve.argmax())
-    lower_half = np.sort(curve)[: max(1, len(curve) // 2)]
-    rest = float(np.median(lower_half))
-    spread = 1.4826 * float(np.median(np.abs(lower_half - rest)))
-    if curve[apex] - rest <= _CLEAR * spread or curve[apex] <= rest:
+    rest = float(np.median(np.sort(curve)[: max(1, len(curve) // 2)]))
+    if curve[apex] <= rest + _CLEAR * _noise(curve, apex):
         return None
     level = rest + _CROSSING * (curve[apex] - rest)
 
@@ -94,6 +93,13 @@ def find_event(seconds: Sequence[Fraction], magnitude: NDArray[np.floating[Any]]
         apex=float(times[apex]),
         offset=crossing(after[0] - 1, after[0]) if len(after) else None,
     )
+
+
+def _noise(curve: NDArray[np.float64], apex: int) -> float:
+    """Return the standard deviation of white noise on a smooth curve."""
+    second = np.abs(np.diff(curve, 2))
+    away = np.abs(np.arange(1, len(curve) - 1) - apex) > 1
+    return 1.4826 / 6**0.5 * float(np.median(second[away])) if away.any() else 0.0
 
 
 def _expression_speed(track: FaceTrack) -> NDArray[np.float64]:
