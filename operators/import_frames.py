@@ -21,13 +21,9 @@ from .scene_time import SourceTime, place, scene_rate
 
 PLANE, BACKGROUND, STRIP, IMAGE = "PLANE", "BACKGROUND", "STRIP", "IMAGE"
 NAME = "MagPlus Result"
-# The colour space that undoes a view transform, so that a picture which has been through it comes out as it was.
-_INVERSE_OF_VIEW = {
-    "Standard": "sRGB",
-    "AgX": "AgX Base sRGB",
-    "Filmic": "Filmic sRGB",
-    "Khronos PBR Neutral": "Khronos PBR Neutral sRGB",
-}
+# The colour space that undoes a view transform, so that a picture which has been through it comes out as it was. That
+# of Khronos PBR Neutral does not undo it (measured: up to 53 of 255 steps off), so it is not among them.
+_INVERSE_OF_VIEW = {"Standard": "sRGB", "AgX": "AgX Base sRGB", "Filmic": "Filmic sRGB"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +106,8 @@ def import_frames(
     placement = place(source, start_frame, scene_rate(scene), keep_apex)
     shown = placement.frames_to_show(source)
     files = frames if shown == list(range(len(frames))) else _at_scene_rate(folder, frames, shown, placement.fps)
-    colour_space, warnings = _colour_space(scene, where)
+    # What the viewport draws behind a camera, and what is only loaded, goes through no view transform.
+    colour_space, warnings = _colour_space(scene) if where in {PLANE, STRIP} else ("sRGB", ())
     clip = _Clip(files, size, start_frame, colour_space)
 
     image, placed = None, None
@@ -183,7 +180,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _colour_space(scene: bpy.types.Scene, where: str) -> tuple[str, tuple[str, ...]]:
+def _colour_space(scene: bpy.types.Scene) -> tuple[str, tuple[str, ...]]:
     """Return the colour space in which the frames come out of the scene's view transform as they went in."""
     view = scene.view_settings
     plain = view.look in {"None", ""} and view.exposure == 0.0 and view.gamma == 1.0 and not view.use_curve_mapping
@@ -202,7 +199,8 @@ def _colour_space(scene: bpy.types.Scene, where: str) -> tuple[str, tuple[str, .
 def _load(clip: _Clip) -> bpy.types.Image:
     image = bpy.data.images.load(str(clip.files[0]), check_existing=False)
     image.name = NAME
-    image.source = "SEQUENCE"
+    if len(clip.files) > 1:
+        image.source = "SEQUENCE"
     image.colorspace_settings.name = clip.colour_space
     image.alpha_mode = "STRAIGHT"
     _make_relative(image)
@@ -218,11 +216,14 @@ def _make_relative(image: bpy.types.Image) -> None:
             return
 
 
-def _show(user: bpy.types.ImageUser, clip: _Clip) -> None:
-    """Let an image user show file 1 at the clip's start and hold the first and last file outside of it."""
-    user.frame_duration = len(clip.files)
-    user.frame_start = clip.start
-    user.frame_offset = 0
+def _hold(user: bpy.types.ImageUser, clip: _Clip) -> None:
+    """Let an image user show file 1 at the clip's start, and before it; and the last file after the end.
+
+    Blender counts one frame back before its start, to a file 0 that does not exist, so its start and offset are one on.
+    """
+    user.frame_duration = len(clip.files) - 1
+    user.frame_start = clip.start + 1
+    user.frame_offset = 1
     user.use_cyclic = False
     user.use_auto_refresh = True
 
@@ -274,7 +275,7 @@ def _picture_material(image: bpy.types.Image, clip: _Clip) -> bpy.types.Material
     texture = tree.nodes.new("ShaderNodeTexImage")
     texture.image = image
     texture.extension = "EXTEND"
-    _show(texture.image_user, clip)
+    _hold(texture.image_user, clip)
     emission = tree.nodes.new("ShaderNodeEmission")
     transparent = tree.nodes.new("ShaderNodeBsdfTransparent")
     mix = tree.nodes.new("ShaderNodeMixShader")
@@ -296,14 +297,18 @@ def _add_background(camera: bpy.types.Object, image: bpy.types.Image, clip: _Cli
     background.image = image
     background.alpha = 1.0
     background.frame_method = "FIT"
-    _show(background.image_user, clip)
+    # Outside of these frames Blender does not draw it.
+    user = background.image_user
+    user.frame_duration, user.frame_start, user.frame_offset = len(clip.files), clip.start, 0
+    user.use_cyclic, user.use_auto_refresh = False, True
     return str(camera.name)
 
 
 def _add_strip(scene: bpy.types.Scene, clip: _Clip) -> str:
     strips = _strips(scene)
     last = clip.start + len(clip.files)
-    used = {s.channel for s in strips if s.frame_final_start < last and s.frame_final_end > clip.start}
+    extents = [(strip.channel, *_extent(strip)) for strip in strips]
+    used = {channel for channel, first, end in extents if first < last and end > clip.start}
     channel = next(number for number in range(1, len(used) + 2) if number not in used)
     strip = strips.new_image(
         name=NAME, filepath=str(clip.files[0]), channel=channel, frame_start=clip.start, fit_method="FIT"
@@ -313,6 +318,13 @@ def _add_strip(scene: bpy.types.Scene, clip: _Clip) -> str:
     strip.colorspace_settings.name = clip.colour_space
     strip.alpha_mode, strip.blend_type = "STRAIGHT", "ALPHA_OVER"
     return str(strip.name)
+
+
+def _extent(strip: bpy.types.Strip) -> tuple[float, float]:
+    """Return the first frame of a strip and the one after its last."""
+    if hasattr(strip, "left_handle"):  # from 5.2, where the old names are deprecated
+        return strip.left_handle, strip.right_handle
+    return strip.frame_final_start, strip.frame_final_end
 
 
 def _strips(scene: bpy.types.Scene) -> bpy.types.bpy_prop_collection:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,8 +74,8 @@ class Placement:
 
     def frames_to_show(self, source: SourceTime) -> list[int]:
         """Return which source frame is nearest in time to each scene frame, from the start frame to the clip's end."""
-        # Rounded, as containers round their times to milliseconds; but never short of the last source frame.
-        last = max(round(self.frame(source.end)) - 1, round(self.frame(source.seconds[-1])))
+        # Rounded, as containers round their times to milliseconds; but an apex at the very end is not left out.
+        last = max(round(self.frame(source.end)) - 1, math.floor(self.frame(source.seconds[-1])))
         return [_nearest(source.seconds, self.seconds(frame)) for frame in range(self.start_frame, last + 1)]
 
 

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The frames show up at the right time, and what is rendered of them is what is in the files."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from bl_ext.user_default.magplus.backend_bridge.errors import InputError, MachineError
+from bl_ext.user_default.magplus.backend_bridge.job_folder import JobFolder
+from bl_ext.user_default.magplus.operators import import_frames as module
+from bl_ext.user_default.magplus.operators.import_frames import BACKGROUND, IMAGE, PLANE, STRIP, import_frames
+
+from tests.blender.head import add_camera, dump, quick_render, read_png, write_png
+
+SIZE = (32, 24)
+
+
+def picture(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """A picture that no other number has: a grey of its own, coloured corners, half and wholly transparent parts."""
+    width, height = size
+    pixels = np.ones((height, width, 4), np.float32)
+    pixels[..., :3] = (40 + 10 * number) / 255
+    pixels[: height // 3, : width // 3, :3] = (0.9, 0.2, 0.1)
+    pixels[-height // 3 :, -width // 3 :, :3] = (0.1, 0.3, 0.8)
+    pixels[: height // 3, -width // 3 :, 3] = 0.5
+    pixels[-height // 3 :, : width // 3] = 0
+    return pixels
+
+
+def finished(
+    tmp_path: Path, count: int, rate: Fraction = Fraction(24), apex: int | None = None, size=SIZE
+) -> JobFolder:
+    """A finished job with frames, as the worker leaves it."""
+    folder = JobFolder.create(tmp_path / "Résultat 結果.magplus")
+    folder.write("job.json", b"{}")
+    folder.frames_dir.mkdir(exist_ok=True)
+    for number in range(count):
+        write_png(folder.frames_dir / f"{number + 1:06}.png", picture(number % 20, size))
+    seconds = [i / rate for i in range(count)]
+    folder.write_report(
+        {
+            "timing": {"seconds": [str(t) for t in seconds], "rate": str(rate)},
+            "frames": {"pattern": "frames/%06d.png", "first": 1, "count": count, "size": list(size)},
+            "events": None if apex is None else {"apex": float(seconds[apex])},
+        }
+    )
+    return folder
+
+
+def shot(view: str = "Standard", fps: int = 24, base: float = 1.0) -> bpy.types.Scene:
+    add_camera()
+    scene = quick_render(*SIZE)
+    scene.render.fps, scene.render.fps_base = fps, base
+    scene.render.film_transparent = True
+    scene.render.image_settings.color_mode = "RGBA"
+    scene.render.dither_intensity = 0
+    scene.cycles.filter_width = 0.01
+    scene.view_settings.view_transform = view
+    return scene
+
+
+def render(frame: int, tmp_path: Path) -> np.ndarray:
+    scene = bpy.context.scene
+    scene.frame_set(frame)
+    scene.render.filepath = str(tmp_path / "rendered.png")
+    bpy.ops.render.render(write_still=True)
+    return read_png(scene.render.filepath)
+
+
+def assert_shown(rendered: np.ndarray, expected: np.ndarray, steps: float = 1.5) -> None:
+    """Equal to so many steps of 8 bits; where nothing is seen, colour means nothing."""
+    assert rendered.shape == expected.shape
+    assert np.abs(rendered[..., 3] - expected[..., 3]).max() <= 1.5 / 255
+    seen = expected[..., 3] > 0
+    assert np.abs(rendered[seen] - expected[seen]).max() <= steps / 255
+
+
+CAMERAS = {
+    "plain": {},
+    "shifted": {"shift_x": 0.2, "shift_y": -0.1},
+    "orthographic": {"type": "ORTHO", "ortho_scale": 3.0},
+    "vertical sensor": {"sensor_fit": "VERTICAL"},
+    "far away and turned": {"location": (400, -30, 20), "rotation_euler": (1.2, 0.3, 2.0), "scale": (3, 3, 3)},
+}
+
+
+@pytest.mark.parametrize("setup", CAMERAS.values(), ids=CAMERAS.keys())
+def test_a_plane_reproduces_the_picture(tmp_path: Path, setup: dict) -> None:
+    scene = shot()
+    for name, value in setup.items():
+        setattr(scene.camera if hasattr(scene.camera, name) and name != "type" else scene.camera.data, name, value)
+    folder = finished(tmp_path, 3)
+    report = import_frames(bpy.context, folder, PLANE, start_frame=5)
+    assert report.sentences() == []
+    for index in (0, 2):
+        assert_shown(render(5 + index, tmp_path), read_png(folder.frames_dir / f"{index + 1:06}.png"))
+
+
+def test_a_plane_holds_the_first_and_the_last_frame(tmp_path: Path) -> None:
+    shot()
+    folder = finished(tmp_path, 3)
+    import_frames(bpy.context, folder, PLANE, start_frame=5)
+    for frame, number in ((-20, 1), (4, 1), (8, 3), (30, 3)):
+        assert_shown(render(frame, tmp_path), read_png(folder.frames_dir / f"{number:06}.png"))
+
+
+def rendered_through(view: str, path: Path) -> None:
+    """Put a picture of many colours, dark to overexposed, through a view transform into a file, as a capture does."""
+    rng = np.random.default_rng(0)
+    width, height = SIZE
+    light = np.ones((height * width, 4), np.float32)
+    light[:, :3] = rng.random((height * width, 3)) * np.exp(rng.normal(-1, 1, (height * width, 1)))
+    image = bpy.data.images.new("light", width, height, float_buffer=True)
+    image.pixels.foreach_set(light.ravel())
+    scene = bpy.context.scene
+    scene.view_settings.view_transform = view
+    image.save_render(str(path), scene=scene)
+    bpy.data.images.remove(image)
+
+
+@pytest.mark.parametrize("where", [PLANE, STRIP])
+@pytest.mark.parametrize("view", ["Standard", "AgX", "Filmic"])
+def test_a_render_comes_out_as_it_is_through_the_same_view_transform(tmp_path: Path, view: str, where: str) -> None:
+    shot(view)
+    folder = finished(tmp_path, 1)
+    rendered_through(view, folder.frames_dir / "000001.png")
+    report = import_frames(bpy.context, folder, where, start_frame=1)
+    assert not any("a second time" in sentence for sentence in report.sentences())
+    steps = np.abs(render(1, tmp_path) - read_png(folder.frames_dir / "000001.png")) * 255
+    # Blender's tables for AgX are exact to some steps near its limits, and much better elsewhere.
+    assert steps.mean() < 0.75
+    assert np.quantile(steps, 0.99) < (7 if view == "AgX" else 1.5)
+
+
+def test_a_view_that_cannot_be_undone_is_told(tmp_path: Path) -> None:
+    scene = shot()
+    scene.view_settings.exposure = 1.0
+    report = import_frames(bpy.context, finished(tmp_path, 1), PLANE, start_frame=1)
+    assert "a second time" in report.sentences()[0]
+
+
+def test_a_plane_follows_the_camera_and_lights_nothing(tmp_path: Path) -> None:
+    scene = shot()
+    folder = finished(tmp_path, 1)
+    report = import_frames(bpy.context, folder, PLANE, start_frame=1)
+    scene.camera.location = (1, 2, 3)
+    assert_shown(render(1, tmp_path), read_png(folder.frames_dir / "000001.png"))
+    plane = bpy.data.objects[report.placed]
+    assert not (plane.visible_diffuse or plane.visible_glossy or plane.visible_shadow)
+
+
+def test_a_picture_of_another_shape_is_fitted_not_stretched(tmp_path: Path) -> None:
+    shot()
+    folder = finished(tmp_path, 1, size=(24, 24))
+    import_frames(bpy.context, folder, PLANE, start_frame=1)
+    rendered = render(1, tmp_path)
+    assert not rendered[:, :4, 3].any() and not rendered[:, -4:, 3].any()
+    assert_shown(rendered[:, 4:-4], read_png(folder.frames_dir / "000001.png"))
+
+
+def test_a_strip_reproduces_the_picture(tmp_path: Path) -> None:
+    shot()
+    folder = finished(tmp_path, 4)
+    report = import_frames(bpy.context, folder, STRIP, start_frame=11)
+    assert "Renders now show the sequencer" in report.sentences()[0]
+    for index in (0, 3):
+        assert_shown(render(11 + index, tmp_path), read_png(folder.frames_dir / f"{index + 1:06}.png"))
+    assert not render(15, tmp_path).any()
+    assert not render(10, tmp_path).any()
+
+
+def test_strips_do_not_push_each_other_away(tmp_path: Path) -> None:
+    scene = shot()
+    folder = finished(tmp_path, 4)
+    for _ in range(2):
+        import_frames(bpy.context, folder, STRIP, start_frame=1)
+    editor = scene.sequence_editor
+    strips = list(editor.strips if hasattr(editor, "strips") else editor.sequences)
+    assert {strip.channel for strip in strips} == {1, 2}
+    import_frames(bpy.context, folder, STRIP, start_frame=5)  # after both: there is room in the first channel
+    strips = list(editor.strips if hasattr(editor, "strips") else editor.sequences)
+    assert sorted(strip.channel for strip in strips) == [1, 1, 2]
+    assert all(len(strip.elements) == 4 for strip in strips)
+
+
+def test_a_camera_background_shows_the_right_file(tmp_path: Path) -> None:
+    scene = shot()
+    folder = finished(tmp_path, 5)
+    report = import_frames(bpy.context, folder, BACKGROUND, start_frame=100)
+    background = scene.camera.data.background_images[0]
+    assert scene.camera.data.show_background_images and report.placed == scene.camera.name
+    assert background.alpha == 1.0
+    assert shown_by(background.image, background.image_user, (100, 102, 104, 110)) == [1, 3, 5, 5]
+    assert background.image.colorspace_settings.name == "sRGB" and not background.image.use_view_as_render
+
+
+def shown_by(image: bpy.types.Image, user: bpy.types.ImageUser, frames: tuple[int, ...]) -> list[int]:
+    """Which file Blender reads for an image user, by frame."""
+    found = []
+    for frame in frames:
+        bpy.context.scene.frame_set(frame)
+        bpy.context.view_layer.update()
+        found.append(int(Path(image.filepath_from_user(image_user=user)).stem))
+    return found
+
+
+def test_the_image_alone_is_a_sequence_ready_to_use(tmp_path: Path) -> None:
+    shot()
+    folder = finished(tmp_path, 3)
+    report = import_frames(bpy.context, folder, IMAGE, start_frame=1)
+    image = bpy.data.images[report.image]
+    assert image.source == "SEQUENCE" and image.alpha_mode == "STRAIGHT"
+    assert Path(bpy.path.abspath(image.filepath)) == folder.frames_dir / "000001.png"
+    assert report.placed is None and report.count == 3
+
+
+def test_beside_a_saved_file_the_path_is_relative(tmp_path: Path) -> None:
+    shot()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    report = import_frames(bpy.context, finished(tmp_path, 1), PLANE, start_frame=1)
+    assert bpy.data.images[report.image].filepath.startswith("//")
+
+
+def test_at_the_scenes_rate_the_frames_are_used_as_they_are(tmp_path: Path) -> None:
+    shot(fps=24, base=1.001)
+    folder = finished(tmp_path, 6, rate=Fraction(24000, 1001), apex=2)
+    report = import_frames(bpy.context, folder, IMAGE, start_frame=1)
+    assert (report.dropped, report.duplicated, report.shift) == (0, 0, 0.0)
+    assert {path.name for path in folder.path.iterdir() if path.is_dir()} == {"frames", "avatar"}
+
+
+def test_a_fast_clip_keeps_its_apex_and_tells_what_it_drops(tmp_path: Path) -> None:
+    shot(fps=24)
+    folder = finished(tmp_path, 50, rate=Fraction(200), apex=23)
+    report = import_frames(bpy.context, folder, PLANE, start_frame=1)
+    made = folder.path / "frames_24fps"
+    names = sorted(path.name for path in made.iterdir())
+    assert names == [f"{n:06}.png" for n in range(1, report.count + 1)]
+    assert report.apex_kept and report.dropped == 50 - report.count and report.duplicated == 0
+    assert f"{report.dropped} frames fall between" in report.sentences()[0]
+    # Frame by frame what is nearest in time, counted from the apex.
+    apex = round(1 + 23 * 24 / 200)
+    for frame in range(1, report.count + 1):
+        source = max(23 + round((frame - apex) * 200 / 24), 0)
+        assert (made / f"{frame:06}.png").read_bytes() == (folder.frames_dir / f"{source + 1:06}.png").read_bytes()
+    assert_shown(render(apex, tmp_path), read_png(folder.frames_dir / "000024.png"))
+    assert (made / "000001.png").stat().st_nlink > 1
+
+
+def test_a_slow_clip_repeats_frames_and_tells_how_many(tmp_path: Path) -> None:
+    shot(fps=60)
+    folder = finished(tmp_path, 12, rate=Fraction(24), apex=4)
+    report = import_frames(bpy.context, folder, BACKGROUND, start_frame=1)
+    assert report.dropped == 0 and report.duplicated == report.count - 12 == 18
+    assert (folder.path / "frames_60fps").is_dir()
+    camera = bpy.context.scene.camera.data
+    background = camera.background_images[0]
+    assert shown_by(background.image, background.image_user, (1, 11, 30)) == [1, 11, 30]
+
+
+def test_a_second_import_shows_the_frames_of_the_second_run(tmp_path: Path) -> None:
+    shot(fps=30)
+    folder = finished(tmp_path, 10, rate=Fraction(60))
+    import_frames(bpy.context, folder, IMAGE, start_frame=1)
+    folder.write("frames/000001.png", (folder.frames_dir / "000009.png").read_bytes())  # as a new run does
+    import_frames(bpy.context, folder, IMAGE, start_frame=1)
+    made = folder.path / "frames_30fps"
+    assert (made / "000001.png").read_bytes() == (folder.frames_dir / "000009.png").read_bytes()
+
+
+def test_where_the_disk_has_no_links_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(module.os, "link", no_links)
+    shot(fps=30)
+    folder = finished(tmp_path, 10, rate=Fraction(60))
+    report = import_frames(bpy.context, folder, IMAGE, start_frame=1)
+    assert report.count == 5
+    assert (folder.path / "frames_30fps/000005.png").stat().st_nlink == 1
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.os, "link", full)
+    monkeypatch.setattr(module.shutil, "copyfile", full)
+    shot(fps=30)
+    folder = finished(tmp_path, 10, rate=Fraction(60))
+    before = dump()
+    with pytest.raises(MachineError, match="No space left on device"):
+        import_frames(bpy.context, folder, PLANE, start_frame=1)
+    assert dump() == before
+
+
+def test_what_cannot_be_imported_is_one_sentence(tmp_path: Path) -> None:
+    scene = shot()
+    folder = finished(tmp_path, 3)
+    camera, scene.camera = scene.camera, None
+    with pytest.raises(InputError, match="has no camera"):
+        import_frames(bpy.context, folder, PLANE, start_frame=1)
+    scene.camera = camera
+    (folder.frames_dir / "000002.png").unlink()
+    with pytest.raises(InputError, match="1 frames of the job are missing"):
+        import_frames(bpy.context, folder, PLANE, start_frame=1)
+    folder.write_report({**folder.read_report(), "frames": None})
+    with pytest.raises(InputError, match="has no frames"):
+        import_frames(bpy.context, folder, IMAGE, start_frame=1)
+    folder.report_path.unlink()
+    with pytest.raises(InputError, match="no report yet"):
+        import_frames(bpy.context, folder, IMAGE, start_frame=1)
+
+
+def test_the_operator_imports_and_undo_takes_it_back(tmp_path: Path) -> None:
+    shot()
+    folder = finished(tmp_path, 3)
+    bpy.ops.ed.undo_push(message="before")
+    assert bpy.ops.magplus.import_frames("EXEC_DEFAULT", True, folder=str(folder.path), where=PLANE) == {"FINISHED"}
+    assert len(bpy.data.objects) == 2
+    bpy.ops.ed.undo()
+    assert len(bpy.data.objects) == 1
+    assert not bpy.data.images and not bpy.data.materials
+
+
+def test_the_operator_tells_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="There is no job folder"):
+        bpy.ops.magplus.import_frames(folder=str(tmp_path / "nowhere"), where=IMAGE)
+    assert math.isfinite(bpy.context.scene.frame_current)
