@@ -12,7 +12,8 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from .errors import InputError
 
@@ -115,7 +116,7 @@ class JobSpec:
         """Parse and validate. Raises `InputError` for text that is no job or a job of a newer version."""
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"job.json is damaged and can't be read ({error}); capture the avatar again.") from error
         if not isinstance(data, dict) or "schema" not in data:
             raise InputError("job.json is not a MagPlus job; capture the avatar again.")
@@ -125,19 +126,36 @@ class JobSpec:
                 "use the MagPlus version that made it, or capture the avatar again."
             )
         try:
-            driving, avatar = dict(data.pop("driving")), dict(data.pop("avatar"))
-            for owner, key in ((driving, "trim"), (avatar, "face_box")):
-                if owner.get(key) is not None:
-                    owner[key] = tuple(float(value) for value in owner[key])
-            return cls(
-                driving=Driving(**driving),
-                avatar=Avatar(**avatar),
-                magnification=Magnification(**data.pop("magnification", {})),
-                outputs=Outputs(**data.pop("outputs", {})),
-                **data,
-            ).validated()
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"job.json has a wrong or missing entry ({error}); capture the avatar again.") from error
+            spec: JobSpec = _typed(data, cls, "")
+        except (ValueError, OverflowError) as error:
+            raise InputError(f"job.json has a wrong entry ({error}); capture the avatar again.") from error
+        return spec.validated()
+
+
+def _typed(value: Any, kind: Any, name: str) -> Any:
+    """Return JSON data as `kind`, a type of the spec's fields. Raises `ValueError` naming what doesn't fit."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if origin is UnionType:  # "X | None", the only one in use
+        return None if value is None else _typed(value, arguments[0], name)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        kinds = get_type_hints(kind)
+        required = {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}
+        for key in sorted(set(value) - set(kinds)):
+            raise ValueError(f"{name + key!r} is unknown")
+        for key in sorted(required - set(value)):
+            raise ValueError(f"{name}{key} is missing")
+        return kind(**{key: _typed(item, kinds[key], f"{name}{key}.") for key, item in value.items()})
+    if origin is dict and isinstance(value, dict):
+        return {key: _typed(item, arguments[1], f"{name}{key}.") for key, item in value.items()}
+    if origin is tuple and isinstance(value, list) and len(value) == len(arguments):
+        return tuple(_typed(item, argument, name) for item, argument in zip(value, arguments, strict=True))
+    if kind is float and type(value) in {int, float} and math.isfinite(value):
+        return float(value)
+    if type(value) is not kind or kind is float:
+        raise ValueError(f"{name.removesuffix('.')} can't be {json.dumps(value)[:40]}")
+    return value
 
 
 def resolve(folder: Path, path: str) -> Path:
