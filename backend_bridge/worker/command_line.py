@@ -10,6 +10,7 @@ import queue
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from .. import messages
@@ -105,34 +106,39 @@ class Console:
 
     def __init__(self) -> None:
         # The job's log takes over descriptor 2; people keep theirs.
-        self._stream = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+        self._descriptor = os.dup(2)
         self._stage = ""
         self._started = self._shown = 0.0
+        self._first = 0  # how far the stage was when it was first heard of
 
     def show(self, message: Message) -> None:
-        """Print one message."""
-        if isinstance(message, Progress):
-            self._progress(message)
-        elif isinstance(message, Warning):
-            print(f"Warning: {message.text}", file=self._stream)
-        elif isinstance(message, Error):
-            print(f"Error: {message.text if message.log else message.sentence}", file=self._stream)
-        elif isinstance(message, Cancelled):
-            print(STOPPED, file=self._stream)
-        elif isinstance(message, Result):
-            print(f"Finished: {message.report}", file=self._stream)
+        """Print one message. That nobody reads them any more is no reason to stop the job."""
+        with suppress(OSError):
+            if isinstance(message, Progress):
+                self._progress(message)
+            elif isinstance(message, Warning):
+                self._print(f"Warning: {message.text}")
+            elif isinstance(message, Error):
+                self._print(f"Error: {message.text if message.log else message.sentence}")
+            elif isinstance(message, Cancelled):
+                self._print(STOPPED)
+            elif isinstance(message, Result):
+                self._print(f"Finished: {message.report}")
+
+    def _print(self, line: str) -> None:
+        os.write(self._descriptor, line.encode("utf-8", "backslashreplace") + b"\n")
 
     def _progress(self, progress: Progress) -> None:
         now = time.monotonic()
         if progress.stage != self._stage:
-            self._stage, self._started = progress.stage, now
+            self._stage, self._started, self._first = progress.stage, now, progress.done
         elif now - self._shown < self.INTERVAL and progress.done < progress.total:
             return
         self._shown = now
         text = progress.stage
         if progress.total:
             text += f" {progress.done}/{progress.total}"
-            if 0 < progress.done < progress.total:
-                left = (now - self._started) / progress.done * (progress.total - progress.done)
-                text += f", {left:.0f} s left"
-        print(text, file=self._stream)
+            if self._first < progress.done < progress.total:
+                pace = (now - self._started) / (progress.done - self._first)  # what was resumed took no time
+                text += f", {pace * (progress.total - progress.done):.0f} s left"
+        self._print(text)

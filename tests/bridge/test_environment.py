@@ -137,6 +137,18 @@ def test_a_cancel_in_the_middle_brings_the_old_environment_back(stand_in: Enviro
     assert not [path for path in stand_in.folder.parent.iterdir() if path.name.endswith(".old")]
 
 
+def test_the_old_environment_also_survives_a_blender_that_was_killed_meanwhile(stand_in: Environment) -> None:
+    aside = stand_in.folder.with_name(f".{stand_in.folder.name}.old")
+    stand_in.folder.rename(aside)
+    stand_in.folder.mkdir()
+    (stand_in.folder / STAMP).write_text('{"status": "incomplete"}')
+    assert stand_in.state() is State.INCOMPLETE
+    with pytest.raises(CancelledError):
+        stand_in.create(Follower(cancel_at="Making a Python"), variant="cpu")
+    assert stand_in.state() is State.READY
+    assert not aside.exists()
+
+
 def test_two_blenders_do_not_make_the_same_environment_at_once(tmp_path: Path) -> None:
     first, second = Environment(tmp_path / "environment"), Environment(tmp_path / "environment")
 

@@ -412,6 +412,18 @@ def test_signals_cancel_a_run_by_hand(make_job: MakeJob, what: str, signal_numbe
 
 
 @posix
+def test_a_run_by_hand_goes_on_when_nobody_reads_what_it_says(make_job: MakeJob) -> None:
+    folder = make_job("print")
+    with subprocess.Popen(
+        [sys.executable, "-I", str(SCRIPT), "run", str(folder.path)], stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        process.stderr.close()
+        assert process.wait(20.0) == ExitCode.OK
+    assert folder.read_report()["status"] == "finished"
+
+
+@posix
 def test_a_run_by_hand_that_is_killed_is_resumed(make_job: MakeJob) -> None:
     folder = make_job("die")
     assert run_by_hand(folder.path).returncode == -signal.SIGKILL
