@@ -110,8 +110,9 @@ def _expression_speed(track: FaceTrack) -> NDArray[np.float64]:
         return speed
     first = int(np.flatnonzero(track.present)[0])
     eyes = track.points[first, LEFT_EYE_OUTER, :2] - track.points[first, RIGHT_EYE_OUTER, :2]
-    steady = SteadyCrop.around(track.points, first).landmarks(track.points, 256)[..., :2]
-    eye_distance = float(np.linalg.norm(eyes)) * 256 / SteadyCrop.around(track.points, first).native_size
+    crop = SteadyCrop.follow(track, first)
+    steady = crop.landmarks(track.points, 256)[..., :2]
+    eye_distance = float(np.linalg.norm(eyes)) * 256 / crop.native_size
     times = np.array([float(time) for time in track.seconds])
     for index in range(count):
         before, after = max(0, index - 1), min(count - 1, index + 1)

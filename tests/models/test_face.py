@@ -20,6 +20,7 @@ from backend_bridge.errors import InputError, MachineError
 from backend_bridge.job import REGIONS
 from models.face import (
     FaceLandmarker,
+    FaceTrack,
     Similarity,
     SteadyCrop,
     face_depth,
@@ -263,6 +264,47 @@ class TestSteadyCrop:
         smiling[[RIGHT_BROW, LEFT_BROW, 61, 291, 17, 200, 199, 175, 152], 1] += 6
         crop = SteadyCrop.around(np.stack([mesh, smiling]))
         np.testing.assert_allclose(crop.to_reference[1](mesh)[:, :2], mesh[:, :2], atol=0.01)
+
+    def test_jitter_is_smoothed_and_movement_is_kept(self, mesh):
+        seconds = tuple(Fraction(index, 24) for index in range(36))
+        t = np.array([float(second) for second in seconds])
+        rng = np.random.default_rng(0)
+        path = np.stack([6 * np.sin(3 * t), 4 * t], axis=1)  # px
+        jitter = rng.normal(0, 0.5, (36, 2))
+        points = np.repeat(mesh[None].astype(np.float64), 36, 0)
+        points[..., :2] += (path + jitter)[:, None]
+        track = FaceTrack(
+            seconds, points.astype(np.float32), np.zeros((36, 52), np.float32), ("",) * 52, np.ones(36, bool)
+        )
+
+        def error(crop: SteadyCrop) -> float:
+            nose = mesh[NOSE_TIP, :2].astype(np.float64)
+            truth = path - path[10]
+            found = [crop.to_reference[frame].inverse()(nose) - nose for frame in range(36)]
+            wrong = np.array(found) - truth
+            return float((wrong - wrong.mean(0)).std())
+
+        smooth = SteadyCrop.follow(track, 10)
+        assert error(SteadyCrop.around(points, 10)) == pytest.approx(0.5, rel=0.2)
+        assert error(smooth) < 0.32
+        np.testing.assert_allclose(smooth.to_reference[10](mesh), mesh, atol=1e-3)
+
+    def test_missing_frames_do_not_pull_the_crop(self, mesh):
+        present = np.ones(40, bool)
+        present[5:30] = False
+        points = np.repeat(mesh[None], 40, 0)
+        points[30:, :, 0] += 30  # the head comes back elsewhere
+        track = FaceTrack(
+            tuple(Fraction(index, 24) for index in range(40)),
+            points,
+            np.zeros((40, 52), np.float32),
+            ("",) * 52,
+            present,
+        )
+        crop = SteadyCrop.follow(track, 0)
+        steady = crop.landmarks(points, 256)
+        np.testing.assert_allclose(steady, np.broadcast_to(steady[:1], steady.shape), atol=0.01)
+        assert crop.native_size == pytest.approx(SteadyCrop.around(mesh[None]).native_size, rel=1e-3)
 
     def test_the_face_is_inside_with_margin_and_level(self, mesh):
         tilted = Similarity(math.cos(0.4), math.sin(0.4), 40, -30)(mesh)
