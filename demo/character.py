@@ -273,8 +273,8 @@ def _hair(data: dict[str, NDArray[Any]], count: int = 36000, points: int = 5) ->
 def _light() -> None:
     """Key, fill and two rims, all soft: the key's square is what the eyes reflect."""
     for name, place, energy, side, colour in (
-        ("Key", (-0.70, -1.05, 0.50), 25.0, 0.55, (1.0, 0.95, 0.89)),
-        ("Fill", (1.0, -0.85, 0.05), 6.5, 0.9, (0.86, 0.92, 1.0)),
+        ("Key", (-0.70, -1.05, 0.50), 30.0, 0.55, (1.0, 0.95, 0.89)),
+        ("Fill", (1.0, -0.85, 0.05), 6.0, 0.9, (0.86, 0.92, 1.0)),
         ("Rim", (0.75, 0.75, 0.45), 7.0, 0.35, (1.0, 0.97, 0.93)),
         ("Kicker", (-0.8, 0.7, 0.25), 3.5, 0.35, (0.85, 0.92, 1.0)),
     ):
@@ -339,7 +339,6 @@ def _cycles(transparent: bool, samples: int) -> None:
     scene.render.film_transparent = transparent
     scene.render.use_persistent_data = True
     scene.view_settings.view_transform = "AgX"
-    scene.view_settings.look = "AgX - Medium High Contrast"
     scene.render.image_settings.file_format = "PNG"
     scene.render.image_settings.color_mode = "RGBA"
 

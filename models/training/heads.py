@@ -272,6 +272,10 @@ def _build(source: MakeHuman, crop: tuple[float, float]) -> HeadModel:
     unit_folder = "faceunits01/targets/faceunits"
     unit_names = source.names(unit_folder, ".target")
     units = np.stack([shell.carry(source.target(f"{unit_folder}/{name}.target")) for name in unit_names])
+    roof = np.unique(np.concatenate(shell.faces)[np.concatenate(shell.parts) == Part.MOUTH])
+    for name, unit in zip(unit_names, units, strict=True):
+        if name.startswith("eye"):
+            unit[roof] = 0.0  # the data's blinks push a few vertices of the mouth's roof up, too
     kinds = [(race, gender, age) for race in RACES for gender in GENDERS for age in AGES]
     macros = np.stack([shell.carry(source.figure(*kind)) for kind in kinds])
 
