@@ -20,9 +20,9 @@ LATTICE_MARGIN = 8
 class Correspondence:
     """Where each pixel of the avatar's face lies on the driver's face, and how a motion there looks here.
 
-    The position map is a thin-plate spline through the 468 landmarks of the two stills. Motion is carried by the
-    inverse Jacobian of a smoother spline, so that a wider mouth moves wider and a rolled head moves along its own
-    axes, while the detector's noise in neighbouring landmarks is not amplified by differentiation.
+    The map is a thin-plate spline near the 468 landmarks of the two stills, smooth enough that the detector's noise in
+    neighbouring landmarks is not amplified by differentiation. Motion is carried by the map's inverse Jacobian, so
+    that a wider mouth moves wider and a rolled head moves along its own axes.
     """
 
     def __init__(
@@ -30,16 +30,14 @@ class Correspondence:
         avatar_landmarks: NDArray[np.floating],
         driver_landmarks: NDArray[np.floating],
         size: tuple[int, int],
-        smoothing: float = 1e-5,
-        motion_smoothing: float = 3e-3,
+        smoothing: float = 1e-2,
     ) -> None:
         """Fit to [478 or 468, 2+] landmarks in px; `size` is (width, height) of the avatar's crop."""
         width, height = size
         here = avatar_landmarks[:MESH_POINTS, :2].astype(np.float64)
         there = driver_landmarks[:MESH_POINTS, :2].astype(np.float64)
         self.positions = self._spline(here, there, width, height, smoothing)
-        smooth = self._spline(here, there, width, height, motion_smoothing)
-        self.inverse_jacobian = _inverse_jacobian(smooth)
+        self.inverse_jacobian = _inverse_jacobian(self.positions)
 
     @staticmethod
     def _spline(
