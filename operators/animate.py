@@ -248,6 +248,8 @@ def _bring_in(order: Order, folder: JobFolder, task: TaskContext) -> Outcome:
                 objects={order.avatar_name: avatar},
             )
             done.append(f"{len(keys.keyed)} shape keys")
+            if not keys.keyed:
+                task.warn("No shape key moves: seen from here, the rig can't show what the driver's face does.")
             for sentence in keys.sentences():
                 task.warn(sentence)
         # The timer is no operator, so Blender would not know that there is something to undo.

@@ -52,20 +52,9 @@ def module(extension: str) -> Callable[[str], ModuleType]:
 
 
 def animate_arguments(clip: Path, *more: str) -> list[str]:
-    # Five frames are enough to see that everything is passed on.
-    return [
-        "animate",
-        "--driving",
-        str(clip),
-        "--trim",
-        "0.25",
-        "0.45",
-        "--python",
-        str(WORKER),
-        "--device",
-        "cpu",
-        *more,
-    ]
+    # Five frames in which the expression changes quickly, made strong, for a sphere with three shape keys.
+    options = "--trim 5.7 5.9 --intensity 5 --device cpu"
+    return ["animate", "--driving", str(clip), "--python", str(WORKER), *options.split(), *more]
 
 
 def test_by_command_then_again(
