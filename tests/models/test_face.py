@@ -32,6 +32,7 @@ from models.face import (
     select_face,
 )
 from models.face import landmarker as landmarker_module
+from models.face.alignment import align
 from models.face.mesh import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 from models.video import VideoFrame, VideoReader
 
@@ -348,6 +349,73 @@ class TestSteadyCrop:
 
     def test_any_number_of_channels(self, mesh):
         assert SteadyCrop.around(mesh[None]).crop(np.ones((360, 640, 4), np.float32), 32).shape == (1, 4, 32, 32)
+
+
+class TestAlignment:
+    """Frames are real pictures moved by known similarities, sampled exactly."""
+
+    moves = (
+        Similarity(1.012, 0.006, -3.2, 1.7),
+        Similarity(0.985, -0.012, 5.1, 2.4),
+        Similarity(1.0, 0.0, 0.37, -0.61),
+    )
+
+    def moved(self, portrait: np.ndarray, move: Similarity) -> np.ndarray:
+        """Return the portrait with its content at x brought to move(x)."""
+        height, width = portrait.shape[:2]
+        y, x = np.mgrid[:height, :width].astype(np.float64)
+        there = move.inverse()(np.stack([x, y], axis=-1))
+        grid = (2 * torch.from_numpy(there) + 1) / torch.tensor([width, height]) - 1
+        source = torch.from_numpy(portrait.transpose(2, 0, 1).copy())[None]
+        shown = torch.nn.functional.grid_sample(
+            source, grid[None].float(), mode="bicubic", padding_mode="border", align_corners=False
+        )
+        return shown[0].permute(1, 2, 0).numpy().clip(0, 1)
+
+    def about_face(self, mesh: np.ndarray) -> tuple[Similarity, ...]:
+        """The moves, about the face's centre instead of the picture's corner."""
+        x, y = mesh[:, :2].mean(0).tolist()
+        return tuple(Similarity(1, 0, x, y) @ move @ Similarity(1, 0, -x, -y) for move in self.moves)
+
+    @pytest.mark.parametrize("light", [False, True])
+    def test_known_motion(self, portrait, mesh, light):
+        crop = SteadyCrop.around(mesh[None])
+        weights = rigid_mask(crop.landmarks(mesh[None], 128)[0], (128, 128))
+        frames = [self.moved(portrait, move) for move in self.about_face(mesh)]
+        if light:  # dimmer, flatter, lit from the side, grainy
+            grain = np.random.default_rng(0).normal(0, 0.01, portrait.shape)
+            side = np.linspace(-0.1, 0.1, portrait.shape[1])[None, :, None]
+            frames = [np.clip(0.8 * frame + 0.05 + side + grain, 0, 1).astype(np.float32) for frame in frames]
+        crops = torch.cat([crop.crop(frame, 128) for frame in frames])
+        to_crop = crop.frame_to_crop(128)
+        face = to_crop(mesh[:, :2].astype(np.float64))
+        for found, move in zip(align(crop.crop(portrait, 128), crops, weights), self.about_face(mesh), strict=True):
+            truth = to_crop @ move @ to_crop.inverse()
+            assert np.linalg.norm(found(face) - truth(face), axis=1).max() < (0.1 if light else 0.06)
+
+    def test_a_refined_crop_stands_still(self, landmarker, portrait, mesh):
+        moves = (Similarity(), *self.about_face(mesh))
+        frames = clip_of([self.moved(portrait, move) for move in moves])
+        track = follow_face(frames, landmarker)
+        follow = SteadyCrop.follow(track, 0)
+        refined = follow.refined(frames, track, 0)
+        face = mesh[:, :2].astype(np.float64)
+
+        def error(crop: SteadyCrop) -> float:
+            pairs = zip(crop.to_reference, moves, strict=True)
+            return max(np.linalg.norm((back @ move)(face) - face, axis=1).max() for back, move in pairs)
+
+        assert error(refined) < 0.15
+        assert error(refined) < error(follow) / 4
+        assert refined.to_unit == follow.to_unit
+
+    def test_frames_without_the_face_stay_where_they_are(self, landmarker, portrait):
+        frames = clip_of([portrait, np.full_like(portrait, 0.5), portrait])
+        track = follow_face(frames, landmarker)
+        follow = SteadyCrop.follow(track, 0)
+        refined = follow.refined(frames, track, 0)
+        assert refined.to_reference[1] == follow.to_reference[1]
+        assert refined.to_reference[0] == follow.to_reference[0]
 
 
 @pytest.fixture(scope="session")
