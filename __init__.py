@@ -7,12 +7,14 @@ do not drag in `bpy`.
 
 
 def register() -> None:
+    """Switch the add-on on."""
     from . import magplus_addon
 
     magplus_addon.register()
 
 
 def unregister() -> None:
+    """Switch it off again."""
     from . import magplus_addon
 
     magplus_addon.unregister()
