@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .filters import resize
 from .motion import Motion
+from .refinement import Refinement
 from .solver import SolverSettings, estimate, levels_for, to_motion
 from .synthesis import compressed, magnify
 
 Role = Literal["magplus", "demagplus"]
 SMALLEST_SIDE = 64
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 
 class Magnifier:
@@ -23,17 +27,31 @@ class Magnifier:
     `trained` tells whether learned weights are in use; without them the classical solver does the work.
     """
 
-    def __init__(self, device: torch.device, settings: SolverSettings | None = None) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        settings: SolverSettings | None = None,
+        refinement: Refinement | None = None,
+    ) -> None:
         self.device = device
         self.settings = settings or SolverSettings()
-        self.trained = False
+        self.refinement = None if refinement is None else refinement.to(device).eval()
+
+    @property
+    def trained(self) -> bool:
+        """Tell whether learned weights are in use."""
+        return self.refinement is not None
 
     @classmethod
-    def load(cls, role: Role, device: str = "auto") -> Magnifier:
-        """Return the magnifier for a role on "cpu", "cuda", "mps" or the best device there is ("auto")."""
+    def load(cls, role: Role, device: str = "auto", folder: Path = WEIGHTS) -> Magnifier:
+        """Return the magnifier for a role on "cpu", "cuda", "mps" or the best device there is ("auto").
+
+        Where `folder` holds no `<role>.safetensors`, that is the classical solver alone (`trained` is False).
+        """
         if role not in ("magplus", "demagplus"):
             raise ValueError(f"role must be 'magplus' or 'demagplus', not {role!r}")
-        return cls(_device(device))
+        weights = folder / f"{role}.safetensors"
+        return cls(choose_device(device), refinement=Refinement.load(weights) if weights.is_file() else None)
 
     @torch.inference_mode()
     def motion(self, reference: Tensor, frames: Tensor) -> Motion:
@@ -46,9 +64,11 @@ class Magnifier:
         height, width = frames.shape[2:]
         step = 2 ** levels_for(height, width, len(self.settings.iterations))
         padding = (0, -width % step, 0, -height % step)
-        observed = estimate(
-            F.pad(reference, padding, mode="replicate"), F.pad(frames, padding, mode="replicate"), self.settings
-        )
+        reference = F.pad(reference, padding, mode="replicate")
+        observed = estimate(reference, F.pad(frames, padding, mode="replicate"), self.settings)
+        if self.refinement is not None:
+            grid = (observed.motion.shape[2], observed.motion.shape[3])
+            observed = self.refinement(observed, resize(reference.mean(1, keepdim=True), grid))
         padded = (height + padding[3], width + padding[1])
         motion = to_motion(observed, padded, self.settings.tolerance)
         return Motion(
@@ -103,7 +123,8 @@ class Magnifier:
         return (images.to(self.device, torch.float32) for images in (reference, frames))  # type: ignore[return-value]
 
 
-def _device(name: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
+    """Return the device of that name; "auto" is CUDA or MPS where there is one."""
     if name != "auto":
         return torch.device(name)
     if torch.cuda.is_available():

@@ -8,8 +8,11 @@ half as much. Its last layer starts at zero: before training the network is the 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .filters import binomial, resize
@@ -38,11 +41,19 @@ class Refinement(nn.Module):
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
+    @classmethod
+    def load(cls, weights: Path) -> Refinement:
+        """Return the network with the weights of a .safetensors file."""
+        network = cls()
+        network.load_state_dict(load_file(weights))
+        return network
+
     def forward(self, observed: Observation, brightness: Tensor) -> Observation:
         """Return the observation with its motion corrected.
 
-        brightness: [N, 1, h, w] in [0, 1], the reference on the solver's grid (h, w >= 8).
+        brightness: [1 or N, 1, h, w] in [0, 1], the reference on the solver's grid (h, w >= 8).
         """
+        brightness = brightness.expand(observed.motion.shape[0], -1, -1, -1)
         scale = observed.stiffness.rsqrt()
         x0 = F.leaky_relu(self.down0(features(observed, brightness, scale)), 0.1)
         x1 = self.down1(F.avg_pool2d(x0, 2, ceil_mode=True))

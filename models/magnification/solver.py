@@ -45,8 +45,8 @@ class SolverSettings:
     """
 
     iterations: tuple[int, ...] = (1, 2, 2, 3)
-    roughness: float = 0.006
-    least_motion: float = 0.06
+    roughness: float = 0.02
+    least_motion: float = 0.05
     first_motion: float = 1.0
     relaxations: int = 4
     tolerance: float = 0.1
@@ -91,14 +91,14 @@ def smooth_solve(equations: Tensor, stiffness: Tensor, relaxations: int = 4, coa
         if motion.shape[2:] != data.shape[2:]:
             motion = resize(motion, (data.shape[2], data.shape[3]))
         a, b, c = data[:, 0:1] + rigidity, data[:, 1:2], data[:, 2:3] + rigidity
-        inverse = 1 / (a * c - b * b)
+        inverse = torch.cat([c, -b, -b, a], 1).unflatten(1, (2, 2)) / (a * c - b * b).unsqueeze(1)
+        measured = (inverse * data[:, None, 3:]).sum(2)
+        inverse = inverse * rigidity.unsqueeze(1)
         for _ in range(relaxations if level + 1 < len(scales) else 3 * relaxations):
             # With B the binomial filter, (I - B)^2 u is the plate's force; 2 B u - B^2 u is where it would rest.
             smooth = binomial(motion)
-            rest = 2 * smooth - binomial(smooth)
-            right = data[:, 3:] + rigidity * rest
-            x, y = right[:, :1], right[:, 1:]
-            motion = torch.cat([(c * x - b * y) * inverse, (a * y - b * x) * inverse], 1)
+            rest = smooth + (smooth - binomial(smooth))
+            motion = measured + (inverse * rest[:, None]).sum(2)
     return motion
 
 
@@ -118,6 +118,8 @@ def estimate(reference: Tensor, frames: Tensor, settings: SolverSettings | None 
         pyramid.append(
             (F.avg_pool2d(binomial(pyramid[-1][0]), 2), F.avg_pool2d(binomial(pyramid[-1][1]), 2)),
         )
+    # Light and shade stay where they are while the skin moves under them, and they vary slowly: detail has the last word.
+    pyramid[0] = (_detail(base), _detail(moved))
     motion = base.new_zeros(base.shape[0], 2, *(side >> levels for side in base.shape[2:]))
     observed: Observation | None = None
     for level in reversed(range(levels)):
@@ -193,6 +195,11 @@ def _stiffness(motion: Tensor, least: float, roughness: float) -> Tensor:
     coarse = F.avg_pool2d(motion, 4, ceil_mode=True)
     variance = (box(coarse * coarse, 9) - box(coarse, 9) ** 2).clamp(min=0).sum(1, keepdim=True)
     return 1 / (roughness * resize(variance + least**2, (motion.shape[2], motion.shape[3])))
+
+
+def _detail(image: Tensor) -> Tensor:
+    """Return what is finer than some 9 px."""
+    return image - box(box(image, 5), 5)
 
 
 def _exposure(base: Tensor, moved: Tensor) -> Tensor:

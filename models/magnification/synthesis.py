@@ -50,6 +50,6 @@ def compressed(alpha: Tensor, local: Tensor, limit: float) -> Tensor:
 def _noise_only(change: Tensor) -> Tensor:
     """Return how surely the change of appearance is noise, in [0, 1]: [N, 1, H, W]."""
     energy = (change * change).mean(1, keepdim=True)
-    noise = (change.abs().flatten(1).median(1).values / NOISE_QUARTILE).view(-1, 1, 1, 1) ** 2
+    noise = (change[..., ::4, ::4].abs().flatten(1).median(1).values / NOISE_QUARTILE).view(-1, 1, 1, 1) ** 2
     excess = (box(energy, 5) / noise.clamp(min=1e-12) - 1.3).clamp(min=0)
     return 1 / (1 + excess)
