@@ -80,7 +80,7 @@ def from_live_link(text: str, timecode_rate: Fraction = TIMECODE_RATE) -> Contro
             raise InputError(f"Line {number} of the Live Link Face CSV can't be read ({error}).") from error
     if not times:
         raise InputError("The Live Link Face CSV has no frames.")
-    order = np.argsort(times, kind="stable")
+    order = sorted(range(len(times)), key=times.__getitem__)
     seconds = np.array([float(times[index] - times[order[0]]) for index in order])
     return ControlCurves(
         names=tuple(shape for shape, _ in wanted),

@@ -126,7 +126,7 @@ def write_keys(keys: Keys) -> None:
     if curve.lock:
         raise InputError(f"The animation of {path} is locked; unlock it in the Graph Editor or bake into a new action.")
     first, last = np.float32(keys.frames[0]), np.float32(keys.frames[-1])
-    _freeze_outside(curve, first, last)
+    _freeze_outside(curve, float(first), float(last))
     points = curve.keyframe_points
     parts = _read(points)
     outside = (parts["co"][:, 0] < first) | (parts["co"][:, 0] > last)
@@ -178,9 +178,9 @@ def _linear_keys(frames: NDArray[np.floating], values: NDArray[np.floating]) -> 
 
 
 def _read(points: bpy.types.FCurveKeyframePoints) -> dict[str, NDArray]:
-    parts = {}
+    parts: dict[str, NDArray] = {}
     for name, width, kind in _KEY_PARTS:
-        flat = np.empty(len(points) * width, kind)
+        flat: NDArray = np.empty(len(points) * width, kind)
         points.foreach_get(name, flat)
         parts[name] = flat.reshape(-1, width)
     return parts

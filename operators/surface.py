@@ -142,7 +142,7 @@ def _occluders(
         if not _may_cover(projection, box, rectangle) or abs(np.linalg.det(matrix[:3, :3])) < 1e-30:
             continue
         if (tree := _opaque_tree(obj, depsgraph)) is not None:
-            yield tree, np.linalg.inv(matrix)
+            yield tree, np.asarray(np.linalg.inv(matrix), np.float64)
 
 
 def _may_cover(projection: Projection, box: Points, rectangle: tuple[Points, Points]) -> bool:

@@ -58,7 +58,7 @@ class FaceLandmarks:
     @property
     def centre(self) -> NDArray[np.float32]:
         """The middle of the box in px."""
-        return (self.box[:2] + self.box[2:]) / 2
+        return np.asarray((self.box[:2] + self.box[2:]) / 2, np.float32)
 
 
 class FaceLandmarker:

@@ -49,7 +49,7 @@ class Similarity:
     def __call__(self, points: Points) -> Points:
         """Map [..., 2] or [..., 3] points."""
         x, y = points[..., 0], points[..., 1]
-        mapped = [self.a * x - self.b * y + self.tx, self.b * x + self.a * y + self.ty]
+        mapped: list[Points] = [self.a * x - self.b * y + self.tx, self.b * x + self.a * y + self.ty]
         if points.shape[-1] == 3:
             mapped.append(self.scale * points[..., 2])
         return np.stack(mapped, axis=-1)

@@ -39,7 +39,8 @@ class Refinement(nn.Module):
         self.up0 = _block(half + full, full)
         self.last = nn.Conv2d(full, 2, 3, padding=1, padding_mode="replicate")
         nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        if self.last.bias is not None:
+            nn.init.zeros_(self.last.bias)
 
     @classmethod
     def load(cls, weights: Path) -> Refinement:

@@ -29,7 +29,7 @@ def sample_motion(
     affine = np.eye(2, 3) if to_image is None else np.asarray(to_image, np.float64)
     points = np.asarray(positions, np.float64) @ affine[:, :2].T + affine[:, 2]
     height, width = motion.flow.shape[-2:]
-    inside = ((points >= -0.5) & (points <= np.array([width, height]) - 0.5)).all(1)
+    inside = np.all((points >= -0.5) & (points <= np.array([width, height]) - 0.5), axis=1)
 
     where = torch.from_numpy(points.T[None, :, None]).to(motion.flow)
     values = (

@@ -43,7 +43,8 @@ class RgbConverter:
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.float32]:
         """Return [H, W, 3] float32 RGB in [0, 1] of the coded picture (not yet turned upright)."""
         rgb = self._from_rgb(frame) if frame.format.is_rgb or frame.format.has_palette else self._from_yuv(frame)
-        return np.clip(rgb, 0, 1, out=rgb)
+        np.clip(rgb, 0, 1, out=rgb)
+        return rgb
 
     def _from_rgb(self, frame: av.VideoFrame) -> NDArray[np.float32]:
         bits = bit_depth(frame.format)
