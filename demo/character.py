@@ -201,7 +201,7 @@ def _sweater(data: dict[str, NDArray[Any]]) -> None:
     smooth = sweater.modifiers.new("Subdivision", "SUBSURF")
     smooth.levels, smooth.render_levels = 1, 2
     material, wool, tree = _nodes("Wool")
-    wool.inputs["Base Color"].default_value = (0.030, 0.045, 0.070, 1.0)
+    wool.inputs["Base Color"].default_value = (0.016, 0.026, 0.046, 1.0)
     wool.inputs["Roughness"].default_value = 0.9
     wool.inputs["Sheen Weight"].default_value = 0.35
     place = tree.nodes.new("ShaderNodeTexCoord")
@@ -220,7 +220,7 @@ def _above_collar(point: Vector) -> float:
     return (point - COLLAR_POINT).dot(COLLAR_NORMAL)
 
 
-def _hair(data: dict[str, NDArray[Any]], count: int = 36000, points: int = 5) -> None:
+def _hair(data: dict[str, NDArray[Any]], count: int = 30000, points: int = 5) -> None:
     """Cropped hair as Cycles curves, rooted where the skin's hairline allows it."""
     rng = np.random.default_rng(5)
     part_names = [str(name) for name in data["part_names"]]
@@ -263,7 +263,7 @@ def _hair(data: dict[str, NDArray[Any]], count: int = 36000, points: int = 5) ->
     curves.add_curves([points] * len(roots))
     curves.attributes["position"].data.foreach_set("vector", strands.astype(np.float32).ravel())
     radius = curves.attributes.new("radius", "FLOAT", "POINT")
-    taper = np.tile(0.000075 * (1.0 - 0.8 * np.linspace(0, 1, points) ** 2), len(roots))
+    taper = np.tile(0.0001 * (1.0 - 0.8 * np.linspace(0, 1, points) ** 2), len(roots))
     radius.data.foreach_set("value", taper.astype(np.float32))
     hair = bpy.data.objects.new("Hair", curves)
     bpy.context.collection.objects.link(hair)
@@ -273,8 +273,8 @@ def _hair(data: dict[str, NDArray[Any]], count: int = 36000, points: int = 5) ->
 def _light() -> None:
     """Key, fill and two rims, all soft: the key's square is what the eyes reflect."""
     for name, place, energy, side, colour in (
-        ("Key", (-0.70, -1.05, 0.50), 30.0, 0.55, (1.0, 0.95, 0.89)),
-        ("Fill", (1.0, -0.85, 0.05), 6.0, 0.9, (0.86, 0.92, 1.0)),
+        ("Key", (-0.75, -1.00, 0.52), 38.0, 0.55, (1.0, 0.95, 0.89)),
+        ("Fill", (1.0, -0.85, 0.05), 4.0, 0.9, (0.86, 0.92, 1.0)),
         ("Rim", (0.75, 0.75, 0.45), 7.0, 0.35, (1.0, 0.97, 0.93)),
         ("Kicker", (-0.8, 0.7, 0.25), 3.5, 0.35, (0.85, 0.92, 1.0)),
     ):
@@ -307,13 +307,13 @@ def _backdrop(transparent: bool) -> None:
     if world.node_tree is None:
         world.use_nodes = True
     sky = world.node_tree.nodes["Background"]
-    sky.inputs["Color"].default_value = (0.045, 0.050, 0.060, 1.0)
+    sky.inputs["Color"].default_value = (0.030, 0.034, 0.042, 1.0)
     if transparent:
         return
     mesh = bpy.data.meshes.new("Backdrop")
     mesh.from_pydata([(-2, 1.2, -2), (2, 1.2, -2), (2, 1.2, 2), (-2, 1.2, 2)], [], [(0, 1, 2, 3)])
     material, paper, _ = _nodes("Paper")
-    paper.inputs["Base Color"].default_value = (0.10, 0.105, 0.12, 1.0)
+    paper.inputs["Base Color"].default_value = (0.055, 0.06, 0.072, 1.0)
     paper.inputs["Roughness"].default_value = 0.9
     mesh.materials.append(material)
     bpy.context.collection.objects.link(bpy.data.objects.new("Backdrop", mesh))

