@@ -270,6 +270,7 @@ def _picture_material(image: bpy.types.Image, clip: _Clip) -> bpy.types.Material
     material = bpy.data.materials.new(NAME)
     if material.node_tree is None:
         material.use_nodes = True  # always on from 5.0, where the setter is deprecated
+    material.surface_render_method = "BLENDED"  # EEVEE's other method dithers alpha
     tree = material.node_tree
     tree.nodes.clear()
     texture = tree.nodes.new("ShaderNodeTexImage")
