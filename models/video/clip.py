@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -47,9 +48,13 @@ class VideoFrame:
 
 
 class Clip(Protocol):
-    """A video that can be read any number of times. `warnings` is complete after it was read once to its end."""
+    """A video that can be read any number of times.
+
+    files: what it is read from. warnings: complete after it was read once to its end.
+    """
 
     info: VideoInfo
+    files: tuple[Path, ...]
     warnings: list[str]
 
     def __iter__(self) -> Iterator[VideoFrame]: ...

@@ -57,6 +57,7 @@ class ContainerClip:
 
     def __init__(self, path: Path, trim: Trim | None) -> None:
         self.warnings: list[str] = []
+        self.files = (path,)
         self._path = path
         self._trim = trim
         self._timeline = self._probe()
@@ -65,25 +66,31 @@ class ContainerClip:
     def __iter__(self) -> Iterator[VideoFrame]:
         convert = RgbConverter()
         size = (self.info.width, self.info.height)
-        index = damaged = 0
+        name = self._path.name
+        index = damaged = repeated = 0
+        previous: Fraction | None = None
         with self._open() as (container, stream):
-            for seconds, frame in self._timed(container, stream):
+            for shown, frame in self._timed(container, stream):
+                seconds = self._from_start(shown)
+                if previous is not None and seconds <= previous:
+                    repeated += 1
+                    continue
+                previous = seconds
                 image = Presentation.of(frame, stream.sample_aspect_ratio)(convert(frame))
                 if image.shape[1::-1] != size:
-                    self._warn(
-                        f"{self._path.name} changes its size on the way; its frames are brought to the first one's."
-                    )
+                    self._warn(f"{name} changes its size on the way; its frames are brought to the first one's.")
                     image = np.clip(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), 0, 1)
                 damaged += frame.is_corrupt
-                yield VideoFrame(index, self._from_start(seconds), image)
+                yield VideoFrame(index, seconds, image)
                 index += 1
         announced = self._timeline.count
-        if announced is not None and index < announced:
-            self._warn(
-                f"{announced - index} of {announced} frames of {self._path.name} can't be decoded and are missing."
-            )
+        if announced is not None and index + repeated < announced:
+            missing = announced - index - repeated
+            self._warn(f"{missing} of {announced} frames of {name} can't be decoded and are missing.")
         if damaged:
-            self._warn(f"{damaged} of {index} frames of {self._path.name} are damaged.")
+            self._warn(f"{damaged} of {index} frames of {name} are damaged.")
+        if repeated:
+            self._warn(f"{repeated} frames of {name} repeat an earlier time and are left out.")
 
     def _from_start(self, seconds: Fraction) -> Fraction:
         """Return seconds of the video's timeline as seconds from the clip's first frame.
@@ -98,7 +105,7 @@ class ContainerClip:
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         # "file:" because a name such as "take 1:2.mp4" would be taken for a protocol.
         try:
-            container = av.open(f"file:{self._path}", options=_OPEN_OPTIONS)
+            container = av.open(f"file:{self._path}", options=_OPEN_OPTIONS, metadata_errors="replace")
         except av.error.FFmpegError as error:
             raise InputError(
                 f"{self._path.name} can't be read as a video ({error.strerror}); it may be incomplete or not a video."
@@ -122,8 +129,8 @@ class ContainerClip:
             for packet in container.demux(stream):
                 if packet.size:  # the demuxer ends with an empty one
                     yield packet
-        except av.error.FFmpegError as error:
-            self._warn(f"{self._path.name} can't be read to its end ({error.strerror}).")
+        except (av.error.FFmpegError, IndexError) as error:  # PyAV's own, when a damaged file grows a new stream
+            self._warn(f"{self._path.name} can't be read to its end ({error}).")
 
     def _probe(self) -> _Timeline:
         with self._open() as (container, stream):
@@ -196,8 +203,8 @@ class ContainerClip:
             )
 
     def _timed(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[Fraction, av.VideoFrame]]:
-        """Yield (seconds on the video's own timeline, frame) within the trim range, in ascending order."""
-        timeline, previous, repeated = self._timeline, None, 0
+        """Yield (seconds on the video's own timeline, frame) within the trim range, in the decoder's order."""
+        timeline = self._timeline
         for count, frame in enumerate(self._decoded(container, stream)):
             if timeline.origin is None:
                 seconds = count / timeline.rate
@@ -207,15 +214,8 @@ class ContainerClip:
                 seconds = (frame.pts - timeline.origin) * timeline.time_base
             if self._trim and seconds >= self._trim[1] and not within(seconds, self._trim):
                 break
-            if not within(seconds, self._trim):
-                continue
-            if previous is not None and seconds <= previous:
-                repeated += 1
-                continue
-            previous = seconds
-            yield seconds, frame
-        if repeated:
-            self._warn(f"{repeated} frames of {self._path.name} repeat an earlier time and are left out.")
+            if within(seconds, self._trim):
+                yield seconds, frame
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
         if self._timeline.seek is not None:
@@ -225,9 +225,10 @@ class ContainerClip:
                 yield from packet.decode()
             except av.error.InvalidDataError:
                 continue  # counted at the end, against the announced frames
-            except av.error.DecoderNotFoundError as error:
+            except av.error.FFmpegError as error:  # no decoder, or one that doesn't take this variant
                 raise MachineError(
-                    f"The video format of {self._path.name} isn't supported here; convert it to H.264."
+                    f"The video format of {self._path.name} isn't supported here ({error.strerror}); "
+                    "convert it to H.264."
                 ) from error
         with suppress(av.error.InvalidDataError):
             yield from stream.decode(None)

@@ -53,6 +53,11 @@ class VideoReader:
         return self._clip.info
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The file, or every image of the sequence that is read."""
+        return self._clip.files
+
+    @property
     def warnings(self) -> list[str]:
         """What a person should know about this video, one sentence each."""
         return self._clip.warnings

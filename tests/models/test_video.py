@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 from clips import HEIGHT, WIDTH, number_of, numbered_frames, write_clip
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backend_bridge.errors import InputError
+from backend_bridge.errors import InputError, MachineError
 from models.video import Mp4Writer, VideoReader, encode_png
 from models.video.timing import constant_rate
 
@@ -321,6 +321,8 @@ class TestImages:
             assert numbers == list(range(first, 12))
             assert seconds == [number / FILM for number in range(12 - first)]
         assert read(tmp_path, sequence_rate="12", trim=(0.25, 0.5))[1] == [3, 4, 5]
+        files = VideoReader(tmp_path, sequence_rate="12", trim=(0.25, 0.5)).files
+        assert [file.name for file in files] == ["shot_1004.png", "shot_1005.png", "shot_1006.png"]
 
     def test_sequence_without_a_rate_is_told(self, tmp_path):
         for number, image in enumerate(numbered_frames(3)):
@@ -471,6 +473,37 @@ class TestBadInputs:
         assert set(seconds) >= {Fraction(number, 25) for number in range(30) if number != 10}
         assert all(later > earlier for earlier, later in pairwise(seconds))
         assert any("can't be decoded" in warning or "damaged" in warning for warning in reader.warnings)
+
+    @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+    @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(data=st.data())
+    def test_whatever_is_damaged_there_is_a_sentence_or_a_clip(self, tmp_path, suffix, data):
+        whole = tmp_path / f"whole{suffix}"
+        if not whole.exists():
+            write_clip(whole, numbered_frames(20), NTSC, options=B_FRAMES)
+        content = bytearray(whole.read_bytes())
+        places = data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=40))
+        for place in places:
+            content[place] = data.draw(st.integers(0, 255))
+        path = tmp_path / f"damaged{suffix}"
+        path.write_bytes(content[: data.draw(st.integers(len(content) // 2, len(content)))])
+        try:
+            seconds = [frame.seconds for frame in VideoReader(path)]
+        except (InputError, MachineError) as error:
+            assert path.name in str(error)
+        else:
+            assert seconds
+            assert all(later > earlier for earlier, later in pairwise(seconds))
+
+    def test_two_clips_in_one_stream_may_differ_in_size(self, tmp_path):
+        large = write_clip(tmp_path / "large.h264", numbered_frames(10))
+        small = write_clip(tmp_path / "small.h264", numbered_frames(20, 32, 24)[10:])
+        (tmp_path / "joined.h264").write_bytes(large.read_bytes() + small.read_bytes())
+        reader = VideoReader(tmp_path / "joined.h264")
+        frames = list(reader)
+        assert [number_of(frame.image) for frame in frames] == list(range(20))
+        assert {frame.image.shape for frame in frames} == {(HEIGHT, WIDTH, 3)}
+        assert "changes its size" in reader.warnings[0]
 
     @pytest.mark.parametrize(
         "name", ["Überraschung 笑顔.mp4", "take 1:2.mp4", "a%03d.mp4", "http:x.mp4", "x" * 240 + ".mp4"]
