@@ -19,11 +19,12 @@ from ..backend_bridge.errors import CancelledError, InputError, MachineError, Ma
 from ..backend_bridge.job import Avatar
 from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.messages import Progress
-from .controls import shape_key_controls
+from ..backend_bridge.rig_basis import RigBasis
+from .controls import RigControl, shape_key_controls
 from .job_manager import Outcome, Steps, TaskContext, manager
 from .png import without_metadata
 from .projection import Projection, camera_problem, picture_size, pixel_aspect
-from .rig_basis import find_face, measure_controls
+from .rig_basis import Face, find_face, measure_steps
 
 KIND = "capture"
 IMAGE, RIG_BASIS, RECORD = "avatar/avatar.png", "avatar/rig_basis.npz", "avatar/avatar.json"
@@ -111,7 +112,7 @@ def capture_steps(
     view: bpy.types.SpaceView3D | None = None,
     blocking: bool = bpy.app.background,
 ) -> Generator[Progress, None, Avatar]:
-    """Do what `capture_avatar` does as a generator; unless `blocking`, it gives Blender back while the render runs."""
+    """Do what `capture_avatar` does step by step; unless `blocking`, Blender is free while it renders, too."""
     if problem := capture_problem(context, target, vertex_group):
         raise InputError(problem)
     scene = context.scene
@@ -129,7 +130,8 @@ def capture_steps(
         with tempfile.TemporaryDirectory(dir=bpy.app.tempdir or None) as scratch:
             if rig:
                 measured = Path(scratch) / Path(RIG_BASIS).name
-                measure_controls(context, face, controls, excluded).save(measured)
+                basis = yield from _measure(context, face, controls, excluded)
+                basis.save(measured)
                 folder.write(RIG_BASIS, measured.read_bytes())
             picture = Path(scratch) / Path(IMAGE).name
             with _studio(context, camera, size, transparent) as studio:
@@ -143,6 +145,20 @@ def capture_steps(
     avatar = Avatar(image=IMAGE, face_box=face.box(), rig_basis=RIG_BASIS if rig else None)
     folder.write(RECORD, json.dumps(dataclasses.asdict(avatar), indent=2).encode() + b"\n")
     return avatar
+
+
+def _measure(
+    context: bpy.types.Context, face: Face, controls: Sequence[RigControl], excluded: dict[str, str]
+) -> Generator[Progress, None, RigBasis]:
+    steps = measure_steps(context, face, controls, excluded)
+    while True:
+        try:
+            yield Progress("Measuring the rig", next(steps), len(controls))
+        except StopIteration as end:
+            basis: RigBasis = end.value
+            return basis
+        except ReferenceError as error:  # a part of it was deleted, or another file loaded
+            raise InputError("The avatar is no longer there; start again.") from error
 
 
 def face_companions(context: bpy.types.Context, target: bpy.types.Object) -> list[bpy.types.Object]:

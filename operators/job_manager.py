@@ -22,7 +22,9 @@ from ..backend_bridge.client import WorkerClient
 from ..backend_bridge.errors import CancelledError, ExitCode, MagPlusError
 from ..backend_bridge.messages import Progress
 
-PUMP_INTERVAL = 0.1  # seconds between two steps with a window open: smooth for a person, nothing for Blender
+PUMP_INTERVAL = 0.1  # seconds between two steps that only look for news: smooth for a person, nothing for Blender
+BUSY_INTERVAL = 0.01  # seconds after a step that worked: enough for the interface to have its turn
+WORKED = 0.02  # seconds from which on a step has worked
 LOOP_INTERVAL = 0.02  # seconds between two steps in background mode
 SETTLED_AFTER = 1.0  # seconds of a stage before its pace is worth telling
 
@@ -223,12 +225,14 @@ manager = JobManager()
 def _pump() -> float | None:
     windows = bpy.context.window_manager.windows
     window = next((candidate for candidate in windows if candidate.as_pointer() == manager.window), windows[0])
-    before = _visible()
+    before, began = _visible(), time.monotonic()
     with bpy.context.temp_override(window=window):  # a timer has no window, and so no scene that a person sees
         manager.advance()
     if _visible() != before:
         redraw()
-    return PUMP_INTERVAL if manager.busy else None
+    if not manager.busy:
+        return None
+    return BUSY_INTERVAL if time.monotonic() - began > WORKED else PUMP_INTERVAL
 
 
 def _visible() -> tuple[object, ...]:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import bpy
@@ -18,6 +19,7 @@ from .surface import in_vertex_group, read_points, read_triangles, thinned, visi
 
 MAX_VERTICES = 10_000
 BODY_TO_FACE = 4.0  # a mesh that many times as high as what its controls move is a body, not a face
+TURN = 0.05  # seconds of measuring after which Blender's interface gets a turn
 LEAST_MOTION = 0.02  # px; below this a vertex does not take part in an expression
 # Modifiers that may make another mesh of every pose, to name the likely culprit.
 _REMESHING = {"REMESH", "DECIMATE", "WELD", "BOOLEAN", "MASK", "NODES", "BUILD", "EXPLODE", "SKIN"}
@@ -152,16 +154,42 @@ def measure_controls(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> RigBasis:
     """Move each control alone and record where the face's vertices go; see `measure_rig_basis`."""
+    steps = measure_steps(context, face, controls, excluded)
+    while True:
+        try:
+            done = next(steps)
+        except StopIteration as end:
+            basis: RigBasis = end.value
+            return basis
+        if on_progress is not None:
+            on_progress(done, len(controls))
+
+
+def measure_steps(
+    context: bpy.types.Context, face: Face, controls: Sequence[RigControl], excluded: Mapping[str, str]
+) -> Generator[int, None, RigBasis]:
+    """Do what `measure_controls` does a turn of `TURN` seconds at a time; yields the number of controls done.
+
+    Between two turns the rig is as it was. Raises `InputError` when somebody has changed it in the meantime.
+    """
     displacement = np.zeros((len(controls), len(face.vertices), 2), np.float32)
-    with restored(controls, context.view_layer):
-        for index, control in enumerate(controls):
-            rest, step = control.control.rest, _step(control)
-            control.write(rest + step)
-            positions = _positions(context, face.objects, face.projection, face.topology, control.control.name)
-            displacement[index] = (positions[face.vertices] - face.positions) / step
-            control.write(rest)
-            if on_progress is not None:
-                on_progress(index + 1, len(controls))
+    done = 0
+    while done < len(controls):
+        turn_ends = time.monotonic() + TURN
+        with restored(controls[done:], context.view_layer):
+            for control in controls[done:]:
+                rest, step = control.control.rest, _step(control)
+                control.write(rest + step)
+                positions = _positions(context, face.objects, face.projection, face.topology, control.control.name)
+                displacement[done] = (positions[face.vertices] - face.positions) / step
+                control.write(rest)
+                done += 1
+                if time.monotonic() > turn_ends:
+                    break
+        yield done
+    positions = _positions(context, face.objects, face.projection, face.topology, "the avatar")
+    if np.abs(positions[face.vertices] - face.positions).max() > LEAST_MOTION:
+        raise InputError("The avatar was moved while its rig was measured; start again and let it be for a moment.")
     return RigBasis(
         image_size=face.projection.size,
         controls=tuple(control.control for control in controls),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.errors import InputError
 from bl_ext.user_default.magplus.backend_bridge.rig_basis import Channel, RigBasis
+from bl_ext.user_default.magplus.operators import rig_basis
 from bl_ext.user_default.magplus.operators.controls import bone_controls, property_controls, shape_key_controls
 from bl_ext.user_default.magplus.operators.projection import Projection
 from bl_ext.user_default.magplus.operators.rig_basis import find_face, measure_rig_basis
@@ -211,7 +212,8 @@ def test_measuring_leaves_no_trace() -> None:
     assert displaced(None, "Smile", keys["Smile"].value) == pytest.approx(evaluated, abs=0)
 
 
-def test_an_error_half_way_leaves_no_trace() -> None:
+def test_an_error_half_way_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rig_basis, "TURN", 0.0)
     add_camera()
     head = make_head()
     head.data.shape_keys.key_blocks["Smile"].value = 0.3
@@ -224,6 +226,28 @@ def test_an_error_half_way_leaves_no_trace() -> None:
     with pytest.raises(KeyboardInterrupt):
         measure(head, on_progress=interrupt)
     assert dump() == before
+
+
+def test_between_two_turns_the_rig_is_as_it_was_and_must_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rig_basis, "TURN", 0.0)
+    add_camera()
+    head = make_head()
+    before, turns = dump(), []
+
+    def look(done: int, _total: int) -> None:
+        turns.append(done)
+        assert dump() == before
+
+    whole = measure(head, on_progress=look)
+    assert turns == [1, 2, 3]
+    monkeypatch.undo()
+    assert np.array_equal(measure(head).displacement, whole.displacement)
+
+    def interfere(_done: int, _total: int) -> None:
+        head.location.x += 0.1
+
+    with pytest.raises(InputError, match="moved while its rig was measured"):
+        measure(head, on_progress=interfere)
 
 
 def test_a_mesh_that_changes_with_the_pose_is_refused() -> None:
