@@ -48,6 +48,7 @@ def draw_progress(layout: bpy.types.UILayout) -> None:
 def draw_outcome(layout: bpy.types.UILayout, outcome: Outcome, characters: int) -> None:
     """Draw how a task ended, with all it warned of and the way to its files."""
     box = layout.box()
+    characters -= 3  # the box's own margins
     column = box.column()
     column.alert = outcome.status is Status.FAILED
     draw_text(column, outcome.sentence, characters, STATUS_ICONS[outcome.status])

@@ -14,7 +14,8 @@ import addon_utils
 import bpy
 import numpy as np
 import pytest
-from head import add_camera, make_head
+
+from tests.blender.head import add_camera, make_head
 
 
 @pytest.fixture

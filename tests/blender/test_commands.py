@@ -12,7 +12,8 @@ from typing import Any
 
 import bpy
 import pytest
-from head import add_camera, make_head, quick_render
+
+from tests.blender.head import add_camera, make_head, quick_render
 
 
 @pytest.fixture

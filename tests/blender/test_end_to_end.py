@@ -15,8 +15,9 @@ from typing import Any
 
 import bpy
 import pytest
-from head import add_camera, glow, make_head, quick_render
-from test_package import in_a_fresh_blender, zip_path  # noqa: F401 - a fixture
+
+from tests.blender.head import add_camera, glow, make_head, quick_render
+from tests.blender.test_package import in_a_fresh_blender, zip_path  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(os.environ.get("MAGPLUS_WORKER_PYTHON", ROOT / ".magplus/worker/bin/python"))

@@ -11,8 +11,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import extension_zip
 import pytest
+
+from tests.blender import extension_zip
 
 ROOT = extension_zip.ROOT
 INSTALLED = Path(__file__).with_name("installed.py")
