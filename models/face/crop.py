@@ -28,6 +28,7 @@ _MARGIN = 0.35
 _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no better
 _ALIGNMENT_BATCH = 8
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
+_ALIASING_FREE = 0.25  # how far above 1 the reduction may be without averaging; a camera's finest detail is faint
 _SMOOTHING = 0.1  # s, standard deviation in time
 
 
@@ -125,7 +126,8 @@ class SteadyCrop:
         Where the crop has fewer pixels than the picture, it is sampled finely and averaged, so nothing aliases.
         """
         to_frame = self.frame_to_crop(size, frame).inverse()
-        fine = max(1, math.ceil(to_frame.scale - 1e-6))
+        # The same for the whole clip, so that no frame is sharper than another.
+        fine = max(1, math.ceil(self.native_size / size - _ALIASING_FREE))
         # Centres of fine x fine samples within every crop pixel.
         axis = (torch.arange(size * fine, dtype=torch.float64) + 0.5) / fine - 0.5
         y, x = torch.meshgrid(axis, axis, indexing="ij")

@@ -57,7 +57,7 @@ class ContainerClip:
 
     def __init__(self, path: Path, trim: Trim | None) -> None:
         self.warnings: list[str] = []
-        self.files = (path,)
+        self.files: tuple[Path, ...] = (path,)
         self._path = path
         self._trim = trim
         self._timeline = self._probe()

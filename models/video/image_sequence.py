@@ -43,7 +43,7 @@ class ImageSequence:
         self._files = {seconds: file for seconds, file in timed.items() if within(seconds, trim)}
         if not self._files:
             raise InputError(f"{self._name} lasts {float(len(timed) / rate):.3f} s and has no image in the trim range.")
-        self.files = tuple(self._files.values())
+        self.files: tuple[Path, ...] = tuple(self._files.values())
         start, end = min(self._files), max(self._files)
         missing = round((end - start) * rate) + 1 - len(self._files)
         if missing:

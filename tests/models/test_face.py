@@ -340,6 +340,20 @@ class TestSteadyCrop:
         assert float(small.min()) > 0.4
         assert float(small.max()) < 0.6
 
+    def test_every_frame_is_as_sharp_as_the_reference(self, mesh):
+        y, x = np.mgrid[:360, :640].astype(np.float64)
+        contrasts = []
+        zooms = [Similarity(zoom, 0, 320 * (1 - zoom), 180 * (1 - zoom)) for zoom in (1.0, 0.97, 1.03)]
+        points = np.stack([zoom(mesh) for zoom in zooms])
+        crop = SteadyCrop.around(points)
+        size = round(crop.native_size)
+        for frame, zoom in enumerate(zooms):
+            back = zoom.inverse()(np.stack([x, y], axis=-1))
+            stripes = 0.5 + 0.4 * np.sin(back[..., 0] * 2 * np.pi / 5)
+            image = np.repeat(stripes.astype(np.float32)[..., None], 3, axis=2)
+            contrasts.append(float(crop.crop(image, size, frame)[0, 0, 20:-20, 20:-20].std()))
+        np.testing.assert_allclose(contrasts, contrasts[0], rtol=0.03)
+
     def test_beyond_the_edge_the_last_pixels_go_on(self, mesh):
         crop = SteadyCrop.around(mesh[None] - np.float32([mesh[:, 0].min(), 0, 0]))
         image = np.tile(np.linspace(0.2, 0.8, 640, dtype=np.float32)[None, :, None], (360, 1, 1))
