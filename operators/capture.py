@@ -25,9 +25,11 @@ from .job_manager import Outcome, Steps, TaskContext, manager
 from .png import without_metadata
 from .projection import Projection, camera_problem, picture_size, pixel_aspect
 from .rig_basis import Face, find_face, measure_steps
+from .surface import read_points
 
 KIND = "capture"
 IMAGE, RIG_BASIS, RECORD = "avatar/avatar.png", "avatar/rig_basis.npz", "avatar/avatar.json"
+POSE_TOLERANCE = 0.5  # px; simulations may differ by less between two evaluations
 SMALLEST = 16  # px; nothing can be seen in a smaller picture
 
 
@@ -58,6 +60,7 @@ def capture_avatar(
     size: tuple[int, int] | None = None,
     transparent: bool | None = None,
     rig: bool = True,
+    controls: Sequence[RigControl] | None = None,
     view: bpy.types.SpaceView3D | None = None,
 ) -> Avatar:
     """Render the avatar into a job folder and measure its rig; returns when it is done.
@@ -73,7 +76,8 @@ def capture_avatar(
         vertex_group: the face within `target`; by default all of it.
         size: (width, height) px, by default the scene's render size.
         transparent: whether the world is left out of the picture; None does as the scene does.
-        rig: whether to measure the rig basis. Raises when `target` has no shape key that can be keyed.
+        rig: whether to measure the rig basis. Raises when nothing of the rig can be keyed.
+        controls: what to measure, by default every shape key that can be keyed; see `operators.controls`.
         view: a 3D viewport to look from instead of the scene's camera.
 
     Raises:
@@ -88,6 +92,7 @@ def capture_avatar(
         size=size,
         transparent=transparent,
         rig=rig,
+        controls=controls,
         view=view,
         blocking=True,
     )
@@ -109,6 +114,7 @@ def capture_steps(
     size: tuple[int, int] | None = None,
     transparent: bool | None = None,
     rig: bool = True,
+    controls: Sequence[RigControl] | None = None,
     view: bpy.types.SpaceView3D | None = None,
     blocking: bool = bpy.app.background,
 ) -> Generator[Progress, None, Avatar]:
@@ -123,7 +129,11 @@ def capture_steps(
         depsgraph = context.evaluated_depsgraph_get()
         projection = Projection.of_camera(camera, depsgraph, size or picture_size(scene), pixel_aspect(scene))
         objects = (target, *further)
-        controls, excluded = shape_key_controls(objects) if rig else ([], {})
+        excluded: dict[str, str] = {}
+        if not rig:
+            controls = ()
+        elif controls is None:
+            controls, excluded = shape_key_controls(objects)
         if rig and not controls:
             raise InputError(_no_controls(target, excluded))
         face = find_face(context, objects, projection, controls, vertex_group)
@@ -135,6 +145,8 @@ def capture_steps(
                 folder.write(RIG_BASIS, measured.read_bytes())
             picture = Path(scratch) / Path(IMAGE).name
             with _studio(context, camera, size, transparent) as studio:
+                if bpy.data.actions:
+                    _check_pose(studio, context, face)
                 studio.render.filepath = str(picture)
                 yield from _render(context, studio, blocking)
             if not picture.is_file():
@@ -258,6 +270,22 @@ def _studio(
         yield studio
     finally:
         _remove_scene(name)
+
+
+def _check_pose(studio: bpy.types.Scene, context: bpy.types.Context, face: Face) -> None:
+    """Raise `InputError` when the render will show another pose than the one measured.
+
+    A render plays the animation; what was changed by hand since, without a key, is only in the viewport.
+    """
+    studio.frame_set(context.scene.frame_current, subframe=context.scene.frame_subframe)
+    layer = studio.view_layers[context.view_layer.name]
+    points, _ = read_points(face.objects, layer.depsgraph)
+    positions, _ = face.projection.project(points[face.vertices])
+    if np.abs(positions - face.positions).max() > POSE_TOLERANCE:
+        raise InputError(
+            f"{face.objects[0].name!r} was moved since it was keyed, and a render shows the keyed pose; key the new "
+            "pose, or go to another frame and back."
+        )
 
 
 def _remove_scene(name: str) -> None:

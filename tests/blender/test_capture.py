@@ -15,6 +15,7 @@ from bl_ext.user_default.magplus.backend_bridge.errors import InputError, Machin
 from bl_ext.user_default.magplus.backend_bridge.job_folder import JobFolder
 from bl_ext.user_default.magplus.backend_bridge.rig_basis import RigBasis
 from bl_ext.user_default.magplus.operators.capture import capture_avatar, face_companions
+from bl_ext.user_default.magplus.operators.controls import property_controls
 
 from tests.blender.head import add_camera, dump, glow, make_head, quick_render, read_png
 
@@ -183,6 +184,40 @@ def _looking_along_y():
     matrix = camera.matrix_world.inverted()
     bpy.data.objects.remove(camera)
     return matrix
+
+
+def test_a_pose_that_a_render_would_not_show_is_refused(folder: JobFolder) -> None:
+    head = shot()
+    nod = head.data.shape_keys.key_blocks["Nod"]
+    nod.keyframe_insert("value", frame=1)
+    nod.value = 0.8
+    before = dump()
+    with pytest.raises(InputError, match="key the new pose"):
+        capture_avatar(bpy.context, head, folder)
+    assert dump() == before  # nor is the unkeyed change lost
+    nod.keyframe_insert("value", frame=1)
+    avatar = capture_avatar(bpy.context, head, folder, transparent=True)
+    alpha = read_png(folder.path / avatar.image)[..., 3]
+    assert np.flatnonzero(alpha.any(axis=1)).mean() > 31.5 + 0.5 * 0.08 * 50 / 36 * 96 / 6
+
+
+def test_any_control_can_be_measured(folder: JobFolder) -> None:
+    head = shot()
+    head["turn"] = 0.0
+    head.id_properties_ui("turn").update(soft_min=-1.0, soft_max=1.0)
+    driver = head.driver_add("rotation_euler", 2).driver
+    driver.type = "AVERAGE"
+    variable = driver.variables.new()
+    variable.targets[0].id, variable.targets[0].data_path = head, '["turn"]'
+    controls, _ = property_controls(head, ('["turn"]',))
+    before = dump()
+    avatar = capture_avatar(bpy.context, head, folder, controls=controls)
+    assert dump() == before
+    basis = RigBasis.load(folder.path / avatar.rig_basis)
+    assert [control.name for control in basis.controls] == ["turn"]
+    # The face looks along -Y; turning to the left moves its middle to the right of the picture.
+    middle = np.linalg.norm(basis.positions[basis.visible] - (47.5, 31.5), axis=1).argmin()
+    assert basis.displacement[0][basis.visible][middle][0] > 5
 
 
 def test_companions_of_a_face_hang_on_the_same_rig() -> None:
