@@ -118,7 +118,7 @@ def estimate(reference: Tensor, frames: Tensor, settings: SolverSettings | None 
         pyramid.append(
             (F.avg_pool2d(binomial(pyramid[-1][0]), 2), F.avg_pool2d(binomial(pyramid[-1][1]), 2)),
         )
-    # Light and shade stay where they are while the skin moves under them, and they vary slowly: detail has the last word.
+    # Light and shade vary slowly and stay in place while the skin moves under them: detail has the last word.
     pyramid[0] = (_detail(base), _detail(moved))
     motion = base.new_zeros(base.shape[0], 2, *(side >> levels for side in base.shape[2:]))
     observed: Observation | None = None
@@ -173,28 +173,40 @@ def _iterate(
     tensor, right, squared = products[:, :3], products[:, 3:5], products[:, 5:]
     typical = squared.flatten(1).median(1).values.view(-1, 1, 1, 1)
     noise = (typical / NORMAL_QUARTILE_SQUARED + QUANTISATION).expand_as(squared)
+    unexplained = _unexplained_motion(squared, tensor, noise)
     if last:  # highlights, occlusions and whatever else the motion can't explain count less
         noise = torch.maximum(noise, box(squared, 5))
     x, y = motion[:, :1], motion[:, 1:]
     right = right + torch.cat([tensor[:, 0:1] * x + tensor[:, 1:2] * y, tensor[:, 1:2] * x + tensor[:, 2:3] * y], 1)
     equations = box(torch.cat([tensor, right], 1) / noise, 3)
-    stiffness = _stiffness(motion, settings.first_motion if first else settings.least_motion, settings.roughness)
+    least = settings.first_motion if first else settings.least_motion
+    stiffness = _stiffness(motion, unexplained, least, settings.roughness)
     solution = smooth_solve(equations, stiffness, settings.relaxations)
     if first:  # the size of the motion is known only now
-        stiffness = _stiffness(solution, settings.least_motion, settings.roughness)
+        stiffness = _stiffness(solution, unexplained, settings.least_motion, settings.roughness)
         solution = smooth_solve(equations, stiffness, settings.relaxations)
     # Two px a step: brightness is no straight line any further.
     return Observation(equations, motion + (solution - motion).clamp(-2, 2), stiffness, noise)
 
 
-def _stiffness(motion: Tensor, least: float, roughness: float) -> Tensor:
+def _unexplained_motion(squared: Tensor, tensor: Tensor, noise: Tensor) -> Tensor:
+    """Return the squared motion (px^2) that the difference still leaves open beyond noise, on a grid of a quarter.
+
+    A lid is a strip of a few pixels on an eye that stays: what its surroundings do says nothing about it.
+    """
+    excess = (box(squared, 5) - 1.5 * noise).clamp(min=0)
+    steepness = box(tensor[:, 0:1] + tensor[:, 2:3], 5) + noise
+    return F.max_pool2d(excess / steepness, 4, ceil_mode=True)
+
+
+def _stiffness(motion: Tensor, unexplained: Tensor, least: float, roughness: float) -> Tensor:
     """Return the prior's precision: stiff where nothing moves against its surroundings of some 36 grid points.
 
     What everything there does together (the head's own motion) bends nothing and doesn't count.
     """
     coarse = F.avg_pool2d(motion, 4, ceil_mode=True)
     variance = (box(coarse * coarse, 9) - box(coarse, 9) ** 2).clamp(min=0).sum(1, keepdim=True)
-    return 1 / (roughness * resize(variance + least**2, (motion.shape[2], motion.shape[3])))
+    return 1 / (roughness * resize(variance + unexplained + least**2, (motion.shape[2], motion.shape[3])))
 
 
 def _detail(image: Tensor) -> Tensor:
