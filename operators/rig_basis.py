@@ -19,7 +19,7 @@ from .surface import in_vertex_group, read_points, read_triangles, thinned, visi
 
 MAX_VERTICES = 10_000
 BODY_TO_FACE = 4.0  # a mesh that many times as high as what its controls move is a body, not a face
-TURN = 0.05  # seconds of measuring after which Blender's interface gets a turn
+TURN = 0.25  # seconds of measuring after which Blender's interface gets a turn
 LEAST_MOTION = 0.02  # px; below this a vertex does not take part in an expression
 # Modifiers that may make another mesh of every pose, to name the likely culprit.
 _REMESHING = {"REMESH", "DECIMATE", "WELD", "BOOLEAN", "MASK", "NODES", "BUILD", "EXPLODE", "SKIN"}
