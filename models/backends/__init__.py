@@ -5,11 +5,14 @@ from .base import Animated, Backend, BackendInfo, CheckpointFile, DrivingBatch, 
 from .flow_transfer import FlowTransfer
 from .fomm import Fomm
 from .fsrt import Fsrt
+from .metaportrait import MetaPortrait, MetaPortraitSR
 
 registry: dict[str, type[Backend]] = {
     FlowTransfer.info.name: FlowTransfer,
     Fomm.info.name: Fomm,
     Fsrt.info.name: Fsrt,
+    MetaPortrait.info.name: MetaPortrait,
+    MetaPortraitSR.info.name: MetaPortraitSR,
 }
 
 __all__ = ["Animated", "Backend", "BackendInfo", "CheckpointFile", "DrivingBatch", "FaceImage", "registry"]

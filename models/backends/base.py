@@ -37,6 +37,7 @@ class BackendInfo:
     """What a person must know before choosing a backend.
 
     `frame_size` is the square size in px at which the backend works; None means that it takes any size.
+    `shares_files_of` names the backend in whose folder its checkpoint files are kept, where that is another one.
     """
 
     name: str
@@ -46,6 +47,12 @@ class BackendInfo:
     weights_licence: str
     commercial_use: bool
     checkpoints: Sequence[CheckpointFile] = ()
+    shares_files_of: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """The folder of the checkpoint store where the backend's files are."""
+        return self.shares_files_of or self.name
 
 
 @dataclass(frozen=True)

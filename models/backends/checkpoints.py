@@ -67,6 +67,8 @@ def read_checkpoint(path: Path) -> Any:
     with path.open("rb") as file:
         head = file.read(1024)
     _refuse_lookalikes(path, head)
+    if path.suffix == ".tsv":
+        return {"lines": _read_table(path)}
     if path.suffix == ".safetensors":
         try:
             return safetensors.torch.load_file(path)
@@ -84,6 +86,13 @@ def read_checkpoint(path: Path) -> Any:
         raise InputError(f"{path.name} is not a PyTorch checkpoint, or was not downloaded whole.") from error
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
         raise InputError(f"{path.name} is damaged or was not downloaded whole; download it again.") from error
+
+
+def _read_table(path: Path) -> Tensor:
+    try:
+        return torch.from_numpy(np.loadtxt(path, dtype=np.int64, ndmin=2))
+    except ValueError as error:
+        raise InputError(f"{path.name} is not a table of whole numbers; download it again.") from error
 
 
 def _refuse_lookalikes(path: Path, head: bytes) -> None:
@@ -155,7 +164,7 @@ def recognise(loaded: Any) -> list[Match]:
                     continue
                 if all(name in tensors and tensors[name].shape == shape for name, shape in shapes.items()):
                     own = {name: tensors[name] for name in shapes}
-                    matches.setdefault((backend.info.name, part), Match(backend, part, own, len(extra)))
+                    matches.setdefault((backend.info.folder, part), Match(backend, part, own, len(extra)))
     return list(matches.values())
 
 
@@ -195,7 +204,7 @@ def add(store: CheckpointStore, path: Path) -> list[str]:
     said = []
     for match in matches:
         info = match.backend.info
-        store.write(info.name, match.part, match.tensors, path.name, sha256)
+        store.write(info.folder, match.part, match.tensors, path.name, sha256)
         text = f"{info.title}: added {match.part}, {len(match.tensors)} tensors from {path.name}"
         if match.dropped:
             text += f"; {match.dropped} tensors of networks that only training uses were left out"
@@ -235,15 +244,17 @@ def verify(store: CheckpointStore, name: str | None = None) -> list[dict[str, An
 
     Returns one dict a part: backend, part, ok, file, file_sha256, published (its hash is a known one), problem.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for backend in _published():
         info = backend.info
         for part, shapes in expected_shapes(backend).items() if name in (None, info.name) else ():
-            if not store.has(info.name, part):
+            shared = any((row["folder"], row["part"]) == (info.folder, part) for row in rows)
+            if shared or not store.has(info.folder, part):
                 continue
-            row: dict[str, Any] = {"backend": info.name, "part": part, "ok": False, "tensors": len(shapes)}
+            row: dict[str, Any] = {"backend": info.name, "folder": info.folder, "part": part, "ok": False}
+            row["tensors"] = len(shapes)
             try:
-                tensors, origin = store.read(info.name, part)
+                tensors, origin = store.read(info.folder, part)
             except InputError as error:
                 rows.append(row | {"problem": str(error)})
                 continue
@@ -274,7 +285,7 @@ def main(arguments: Sequence[str]) -> int:
     verb = verbs.add_parser("verify", help="check names, shapes and hashes of what was added")
     verb.add_argument("backend", nargs="?", choices=[info.name for info in _infos() if info.checkpoints])
     verb = verbs.add_parser("remove", help="delete a backend's files from the folder")
-    verb.add_argument("backend", choices=[info.name for info in _infos() if info.checkpoints])
+    verb.add_argument("backend", choices=sorted({info.folder for info in _infos() if info.checkpoints}))
     options = parser.parse_args(arguments)
     store = CheckpointStore(options.folder)
     try:

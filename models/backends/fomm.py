@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backends.base import BackendInfo, CheckpointFile, FaceImage
+from models.backends.base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
 from models.backends.preprocess import hull_area, resize
 from models.backends.published import PublishedBackend
 
@@ -403,12 +403,12 @@ class Fomm(PublishedBackend):
         encoded = self.generator.encode(image)
         return FommState(encoded, source_keypoints, reference_keypoints, scale)
 
-    def generate(self, state: FommState, frames: Tensor) -> Tensor:
-        """Driving frames [N, 3, H, W] -> [N, 3, 256, 256]."""
-        driving = self.kp_detector(self._prepared(frames))
+    def generate(self, state: FommState, driving: DrivingBatch) -> Tensor:
+        """N driving frames -> [N, 3, 256, 256]."""
+        keypoints = self.kp_detector(self._prepared(driving.frames))
         if self.options.relative:
-            driving = relative_keypoints(state.source, driving, state.reference, state.scale)
-        return self.generator(state.encoded, state.source, driving).prediction
+            keypoints = relative_keypoints(state.source, keypoints, state.reference, state.scale)
+        return self.generator(state.encoded, state.source, keypoints).prediction
 
     def _prepared(self, image: Tensor) -> Tensor:
         image = resize(image.to(self.device, torch.float32), 256)

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backend_bridge.errors import InputError
-from models.backends.base import BackendInfo, CheckpointFile, FaceImage
+from models.backends.base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
 from models.backends.fomm import K, KeypointDetector, Keypoints, movement_scale, relative_keypoints
 from models.backends.preprocess import resize
 from models.backends.published import PublishedBackend
@@ -356,13 +356,13 @@ class Fsrt(PublishedBackend):
         keypoints, heatmap = self.kp_detector.locate(features)
         return Pose(keypoints.value, self.expression_encoder(features, heatmap))
 
-    def generate(self, state: FsrtState, frames: Tensor) -> Tensor:
-        """Driving frames [N, 3, H, W] -> [N, 3, 256, 256]."""
-        poses = self.pose(self._prepared(frames))
+    def generate(self, state: FsrtState, driving: DrivingBatch) -> Tensor:
+        """N driving frames -> [N, 3, 256, 256]."""
+        poses = self.pose(self._prepared(driving.frames))
         keypoints = poses.keypoints
         if self.options.relative:
-            driving = Keypoints(keypoints, None)
-            keypoints = relative_keypoints(state.source, driving, state.reference, state.scale).value
+            absolute = Keypoints(keypoints, None)
+            keypoints = relative_keypoints(state.source, absolute, state.reference, state.scale).value
         rows = zip(keypoints.split(1), poses.expression.split(1), strict=True)
         return torch.cat([self.render(state.memory, Pose(*row)) for row in rows])
 

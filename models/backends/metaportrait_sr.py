@@ -12,7 +12,7 @@ the authors set it for video; its stored noise and its mapping network are in th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -31,6 +31,13 @@ CLIP = 16  # frames that the published test looks at together
 def leaky(x: Tensor) -> Tensor:
     """Leaky ReLU of slope 0.2."""
     return F.leaky_relu(x, 0.2)
+
+
+def frame_by_frame(step: Callable[[Tensor], Tensor], clip: Tensor) -> Tensor:
+    """Apply `step`, which treats frames alone, to a clip: one after another on a CPU, where a batch is no faster and
+    its intermediate tensors are what fills the memory.
+    """  # noqa: D205
+    return torch.cat([step(frame) for frame in clip.split(1)]) if clip.device.type == "cpu" else step(clip)
 
 
 def rescale(x: Tensor, factor: float) -> Tensor:
@@ -68,7 +75,7 @@ class TemporalWindow(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """A clip [T, C, H, W] -> [T, C, H, W]."""
         window = torch.cat([torch.cat([x[:1], x[:-1]]), x, torch.cat([x[1:], x[-1:]])], dim=1)
-        return x + self.conv2(leaky(self.conv1(window)))
+        return x + frame_by_frame(lambda frame: self.conv2(leaky(self.conv1(frame))), window)
 
 
 # -------------------------------------------------------------------------------------------------------- StyleGAN2
@@ -197,20 +204,31 @@ class TemporalSuperResolution(nn.Module):
 
     def forward(self, clip: Tensor) -> Restored:
         """One clip [T, 3, 256, 256] in [0, 1], its frames in order."""
-        x = leaky(self.conv_body_first(rescale(clip, 2.0) * 2 - 1))  # [T, 32, 512, 512]
+        x = frame_by_frame(lambda frame: leaky(self.conv_body_first(rescale(frame, 2.0) * 2 - 1)), clip)
         skips = []
         for block, window in zip(self.conv_body_down, self.window_down, strict=True):
-            x = window(block(x))
+            x = window(frame_by_frame(block, x))  # [T, 64, 256, 256] ... [T, 256, 4, 4]
             skips.append(x)
-        x = leaky(self.final_conv(x))  # [T, 256, 4, 4]
+        x = leaky(self.final_conv(x))
         style_codes = self.final_linear(x.flatten(1))
         conditions = []
         ups = zip(self.conv_body_up, self.recurrent_forward, self.condition_scale, self.condition_shift, strict=True)
         for block, window, scale, shift in ups:
-            x = window(block(x + skips.pop()))
-            conditions.append((scale(x), shift(x)))
-        picture = self.stylegan_decoder(style_codes.unflatten(1, (STYLE_CODES, STYLE)), conditions)
-        return Restored((picture + 1) / 2, style_codes)
+            x = window(frame_by_frame(block, x + skips.pop()))  # [T, 256, 8, 8] ... [T, 32, 512, 512]
+            conditions.append((frame_by_frame(scale, x), frame_by_frame(shift, x)))
+        return Restored((self._paint(style_codes, conditions) + 1) / 2, style_codes)
+
+    def _paint(self, style_codes: Tensor, conditions: list[tuple[Tensor, Tensor]]) -> Tensor:
+        styles = style_codes.unflatten(1, (STYLE_CODES, STYLE))
+        if styles.device.type != "cpu":
+            return self.stylegan_decoder(styles, conditions)
+        frames = (
+            self.stylegan_decoder(
+                styles[t : t + 1], [(scale[t : t + 1], shift[t : t + 1]) for scale, shift in conditions]
+            )
+            for t in range(len(styles))
+        )
+        return torch.cat(list(frames))
 
 
 def _condition(channels: int) -> nn.Sequential:

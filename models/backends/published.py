@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from backend_bridge.errors import InputError, MachineError
 from models.backends.base import Animated, BackendInfo, DrivingBatch, FaceImage
 from models.backends.store import CheckpointStore, StateDict
+from models.magnification.motion import Motion
 
 
 class PublishedBackend(ABC):
@@ -26,15 +27,15 @@ class PublishedBackend(ABC):
 
     info: ClassVar[BackendInfo]
     Options: ClassVar[type]
+    optional_parts: ClassVar[frozenset[str]] = frozenset()
     parts_with_training_networks: ClassVar[frozenset[str]] = frozenset()  # their files hold more than is needed here
 
     def __init__(self, parts: Mapping[str, nn.Module], options: Any) -> None:
         self.parts = dict(parts)
         self.options = options
         self.warnings: list[str] = []
-        device = next(next(iter(self.parts.values())).parameters()).device
-        self.device = device
-        self.batch_size = 1 if device.type == "cpu" else 16  # batching gains nothing on a CPU and costs memory
+        self.device = next(next(iter(self.parts.values())).parameters()).device
+        self.batch_size = 1 if self.device.type == "cpu" else 16  # batching gains nothing on a CPU and costs memory
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -52,8 +53,8 @@ class PublishedBackend(ABC):
         """Prepare the avatar (`source`) to be driven relative to the driver's neutral frame (`reference`)."""
 
     @abstractmethod
-    def generate(self, state: Any, frames: Tensor) -> Tensor:
-        """Animate driving frames [N, 3, H, W]; returns [N, 3, frame_size, frame_size] in [0, 1]."""
+    def generate(self, state: Any, driving: DrivingBatch) -> Tensor:
+        """Animate N driving frames; returns [N, 3, frame_size, frame_size] in [0, 1]."""
 
     @classmethod
     def from_state_dicts(
@@ -68,6 +69,9 @@ class PublishedBackend(ABC):
         """
         with torch.device("meta"):  # shapes without memory: the values come from the state dicts
             parts = cls.build_parts()
+        parts = {
+            part: network for part, network in parts.items() if part in state_dicts or part not in cls.optional_parts
+        }
         missing = [part for part in parts if part not in state_dicts]
         if missing:
             raise InputError(f"{cls.info.title} needs the part {missing[0]!r}, which this checkpoint does not have.")
@@ -78,25 +82,26 @@ class PublishedBackend(ABC):
         return cls(parts, parse_options(cls.Options, options or {}, title=cls.info.title))
 
     @classmethod
-    def load(cls, device: torch.device, checkpoints: Path) -> Self:
+    def load(cls, device: torch.device, checkpoints: Path, options: Mapping[str, Any] | None = None) -> Self:
         """Build the backend from what `backends add` left in the user's `checkpoints` folder.
 
         Raises `InputError` that says which file is missing, where its authors publish it and how to add it.
         """
         state_dicts = CheckpointStore(checkpoints).read_backend(cls.info)
-        return cls.from_state_dicts(state_dicts, device)
+        return cls.from_state_dicts(state_dicts, device, options)
 
     @torch.inference_mode()
     def animate(self, state: Any, driving: DrivingBatch) -> Animated:
         """Animate one batch. With the reference itself as driving frame it generates the neutral frame."""
-        frames, generated = driving.frames, []
-        while len(frames):
+        generated: list[Tensor] = []
+        first = 0
+        while first < len(driving.frames):
             try:
-                generated.append(self.generate(state, frames[: self.batch_size].to(self.device)))
+                generated.append(self.generate(state, part_of(driving, first, self.batch_size, self.device)))
             except torch.OutOfMemoryError:
                 self._halve_batch()
             else:
-                frames = frames[self.batch_size :]
+                first += len(generated[-1])
         return Animated(torch.cat(generated))
 
     def _halve_batch(self) -> None:
@@ -110,6 +115,13 @@ class PublishedBackend(ABC):
         self.warnings.append(
             f"{self.info.title}: the memory of {self.device} was too small, batches of {self.batch_size} are used now."
         )
+
+
+def part_of(driving: DrivingBatch, first: int, count: int, device: torch.device | None = None) -> DrivingBatch:
+    """Return `count` frames of a batch from `first` on, on another device if one is given."""
+    some = slice(first, first + count)
+    flow, confidence = driving.motion.flow[some], driving.motion.confidence[some]
+    return DrivingBatch(driving.frames[some].to(device), Motion(flow.to(device), confidence.to(device)))
 
 
 def load_strictly(network: nn.Module, state_dict: StateDict, *, part: str, title: str) -> None:

@@ -58,13 +58,13 @@ class CheckpointStore:
         """Return {part: state dict}; `InputError` says which file is missing, and how to get and add it."""
         if missing := self.missing(info):
             raise InputError(how_to_get(info, missing[0]))
-        parts = sorted({part for file in info.checkpoints for part in file.parts if self.has(info.name, part)})
-        return {part: self.read(info.name, part)[0] for part in parts}
+        parts = sorted({part for file in info.checkpoints for part in file.parts if self.has(info.folder, part)})
+        return {part: self.read(info.folder, part)[0] for part in parts}
 
     def missing(self, info: BackendInfo) -> list[str]:
         """Return the parts that a backend needs and that have not been added."""
         parts = sorted({part for file in info.checkpoints for part in file.parts if not file.optional})
-        return [part for part in parts if not self.has(info.name, part)]
+        return [part for part in parts if not self.has(info.folder, part)]
 
     def write(self, backend: str, part: str, tensors: StateDict, file: str, file_sha256: str) -> Path:
         """Store a part whole or not at all; `MachineError` when the disk is full or the folder can't be written."""

@@ -26,7 +26,6 @@ from models.backends.fomm import coordinate_grid
 
 SIZE = 256
 FLOW_SIZE = 64
-GAZE_POINTS = slice(29, 37)  # of the 58 key points
 GAZE_VARIANCE = 0.005
 STYLE = 512
 IDENTITY = 256
@@ -364,12 +363,12 @@ class Driving(NamedTuple):
     """What the model is told of N driving frames; it never sees the frames themselves.
 
     line: line drawings [N, 3, 256, 256] in [0, 1]; mouth_line: the same inside the mouth's box and 0 outside;
-    keypoints: 58 of the landmarks, [N, 58, 2] in [-1, 1].
+    gaze: four landmarks around each iris, [N, 8, 2] in [-1, 1].
     """
 
     line: Tensor
     mouth_line: Tensor
-    keypoints: Tensor
+    gaze: Tensor
 
 
 class Generated(NamedTuple):
@@ -412,7 +411,7 @@ class Generator(nn.Module):
         pyramid = []
         for size, features in zip(PYRAMID_SIZES, source.features, strict=True):
             lines = resize(lines, size)
-            gaze = gaze_heatmaps(driving.keypoints[:, GAZE_POINTS], size)
+            gaze = gaze_heatmaps(driving.gaze, size)
             occlusion = resize(warping.occlusion_map, size)
             pyramid.append(torch.cat([warp(features, warping.deformation), occlusion, gaze, lines], dim=1))
         return pyramid
