@@ -41,6 +41,12 @@ class Control:
     rest: float
     low: float
     high: float
+
+    def __post_init__(self) -> None:
+        """Keep the numbers floats: whoever measures, and JSON, may hand over whole numbers."""
+        for name in ("rest", "low", "high"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+
     linked: tuple[Channel, ...] = ()
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from backend_bridge.errors import InputError
 from backend_bridge.job import Driving, resolve
-from backend_bridge.job_folder import hash_file
+from backend_bridge.job_folder import fingerprint_of, hash_file
 from models.backends import FaceImage
 from models.face import (
     FaceLandmarker,
@@ -38,7 +37,6 @@ from models.video import VideoFrame, VideoReader
 LARGEST_CROP = 512
 SMALLEST_CROP = 128
 SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less than a hundredth of a pixel
-HEAD_STAYS_RIGID = 0.15  # weight of the rest of the face in the head's fit, so that a covered forehead is no dead end
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,8 @@ class DrivingClip:
         """
         path = resolve(folder, driving.path)
         reader = VideoReader(path, driving.trim, driving.sequence_rate)
-        track = follow_face(_told(reader, notes), landmarker, driving.face_index)
+        frames = _Told(reader, notes)
+        track = follow_face(frames, landmarker, driving.face_index)
         for warning in reader.warnings:
             notes.warning(warning)
         if track.missing_seconds:
@@ -76,7 +75,7 @@ class DrivingClip:
             notes.warning(f"The face was lost at {times}{more} s of the clip; those frames hold the one before them.")
         asked = None if driving.reference is None else driving.reference - float(reader.info.start)
         chosen = choose_reference(track, asked)
-        crop = SteadyCrop.around(track.points, chosen.index)
+        crop = SteadyCrop.follow(track, chosen.index).refined(frames.as_stage("steady"), track, chosen.index)
         width = float(np.ptp(track.points[chosen.index, :, 0]))
         if width < SMALLEST_FACE:
             raise InputError(
@@ -112,12 +111,9 @@ class DrivingClip:
     @cached_property
     def sha256(self) -> str:
         """Hash of the video file, or of the names and hashes of an image sequence's files."""
-        if self.path.is_file():
-            return hash_file(self.path)
-        digest = hashlib.sha256()
-        for file in sorted(each for each in self.path.iterdir() if each.is_file()):
-            digest.update(f"{file.name} {hash_file(file)}\n".encode())
-        return digest.hexdigest()
+        if len(self.reader.files) == 1:
+            return hash_file(self.reader.files[0])
+        return fingerprint_of([(file.name, hash_file(file)) for file in self.reader.files])
 
     def region_map(self, gains: dict[str, float]) -> Tensor:
         """Return what multiplies the magnification in space, [1, 1, S, S]; 1 where no region is named."""
@@ -138,8 +134,7 @@ class DrivingClip:
 
     @cached_property
     def _skull(self) -> Tensor:
-        skull = rigid_mask(self.reference.landmarks, (self.size, self.size))
-        return torch.maximum(skull, HEAD_STAYS_RIGID * self.mask)
+        return rigid_mask(self.reference.landmarks, (self.size, self.size))
 
     def batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
         """Yield up to `size` of the wanted frames at a time: their numbers and their steady crops [n, 3, S, S]."""
@@ -201,9 +196,20 @@ class DrivingClip:
         }
 
 
-def _told(reader: VideoReader, notes: Notes) -> Iterator[VideoFrame]:
-    """Pass frames on and tell how far the reading is."""
-    total = reader.info.frame_count or 0
-    for frame in reader:
-        notes.progress("face", frame.index, total)
-        yield frame
+class _Told:
+    """The clip's frames, any number of times, telling how far the reading is."""
+
+    def __init__(self, reader: VideoReader, notes: Notes, stage: str = "face") -> None:
+        self._reader = reader
+        self._notes = notes
+        self._stage = stage
+
+    def as_stage(self, stage: str) -> _Told:
+        """Return the same frames, told under another name."""
+        return _Told(self._reader, self._notes, stage)
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        total = self._reader.info.frame_count or 0
+        for frame in self._reader:
+            self._notes.progress(self._stage, frame.index, total)
+            yield frame

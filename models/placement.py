@@ -53,7 +53,7 @@ def find_avatar_face(
     """
     picture = avatar.over()[0].permute(1, 2, 0).numpy()
     left, top, right, bottom = _grown(face_box, DETECTION_MARGIN, avatar.size)
-    faces = landmarker.detect(np.ascontiguousarray(picture[top:bottom, left:right]))
+    faces = landmarker.detect(np.ascontiguousarray(picture[top:bottom, left:right]), thorough=True)
     if faces:
         face = select_face(faces)
         return AvatarFace((face.points + np.array([left, top, 0])).astype(np.float32), True)

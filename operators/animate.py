@@ -30,6 +30,7 @@ KIND = "animate"
 STAGES = {
     "start": "Loading the models",
     "face": "Finding the face",
+    "steady": "Steadying the head",
     "measure": "Measuring the motion",
     "animate": "Animating",
     "solve": "Solving the rig",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.video import VideoFrame
+from models.warp import sample_spline
 
 from .alignment import align
 from .mesh import FACE_OVAL, LEFT_EYE_OUTER, RIGHT_EYE_OUTER, RIGID_LANDMARKS
@@ -29,6 +30,7 @@ _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no be
 _ALIGNMENT_BATCH = 8
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
 _ALIASING_FREE = 0.25  # how far above 1 the reduction may be without averaging; a camera's finest detail is faint
+_BORDER = 16  # px; farther away a picture has no say in an interpolated value
 _SMOOTHING = 0.1  # s, standard deviation in time
 
 
@@ -131,16 +133,15 @@ class SteadyCrop:
         # Centres of fine x fine samples within every crop pixel.
         axis = (torch.arange(size * fine, dtype=torch.float64) + 0.5) / fine - 0.5
         y, x = torch.meshgrid(axis, axis, indexing="ij")
-        height, width = image.shape[:2]
-        grid = torch.stack(
-            [
-                (2 * (to_frame.a * x - to_frame.b * y + to_frame.tx) + 1) / width - 1,
-                (2 * (to_frame.b * x + to_frame.a * y + to_frame.ty) + 1) / height - 1,
-            ],
-            dim=-1,
-        )
-        source = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
-        sampled = F.grid_sample(source, grid[None].float(), mode="bicubic", padding_mode="border", align_corners=False)
+        positions = torch.stack(
+            [to_frame.a * x - to_frame.b * y + to_frame.tx, to_frame.b * x + to_frame.a * y + to_frame.ty]
+        )[None]
+        # Only the part of the picture that the crop sees is prepared for looking up.
+        left, top = (max(0, int(axis.min()) - _BORDER) for axis in positions[0])
+        right, bottom = (int(axis.max()) + _BORDER for axis in positions[0])
+        seen = np.ascontiguousarray(image[top : max(bottom, top + 1), left : max(right, left + 1)].transpose(2, 0, 1))
+        offset = positions.new_tensor([left, top]).view(1, 2, 1, 1)
+        sampled = sample_spline(torch.from_numpy(seen)[None], (positions - offset).float())
         return F.avg_pool2d(sampled, fine).clamp(0, 1)
 
     def landmarks(self, points: NDArray[np.floating[Any]], size: int) -> NDArray[np.float32]:
