@@ -16,7 +16,7 @@ from ..backend_bridge.control_curves import ControlCurves
 from ..backend_bridge.errors import InputError, MagPlusError
 from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.rig_basis import Channel, Control, RigBasis
-from .controls import SHAPE_KEY, LiveChannel, find_channel
+from .controls import LINKED, SHAPE_KEY, LiveChannel, find_channel
 from .keyframes import Keys, add_nla_layer, animated_paths, assign_new_action, finish_nla_layer, write_keys
 from .scene_time import Placement, SourceTime, apex_kept, place, scene_rate
 
@@ -30,13 +30,15 @@ class BakeReport:
     """What was baked.
 
     keyed: names of the controls that have keys now. skipped: why others have none, by name. raised: shape keys whose
-    range was widened, with the new one. actions: names of the actions written; kept: of those they replaced, which are
-    still in the file. placement: where the clip lies; apex_kept: share of the apex that whole frames show, in [0, 1].
+    range was widened, with the new one; not_saved: those of them that lose it again with the file. actions: names of
+    the actions written; kept: of those they replaced, which are still in the file. placement: where the clip lies.
+    apex_kept: share of the apex that whole frames show, in [0, 1]. markers: frames of the events, by name.
     """
 
     keyed: tuple[str, ...]
     skipped: dict[str, str]
     raised: dict[str, tuple[float, float]]
+    not_saved: tuple[str, ...]
     actions: tuple[str, ...]
     kept: tuple[str, ...]
     placement: Placement
@@ -51,6 +53,11 @@ class BakeReport:
             lines.append(f"The earlier animation is kept in the action {_listed(self.kept)}.")
         if self.raised:
             lines.append(f"The range was widened of {_listed(self.raised)}: the expression goes beyond it.")
+        if self.not_saved:
+            lines.append(
+                f"Blender does not save the wider range of {_listed(self.not_saved)} in a library override; widen it "
+                "in the character's own file, too."
+            )
         for reason in sorted(set(self.skipped.values())):
             names = [name for name, why in self.skipped.items() if why == reason]
             lines.append(f"Not keyed: {_listed(names)} {reason}.")
@@ -123,11 +130,14 @@ def bake_controls(
         raise InputError(f"None of the job's controls can be keyed here: {name!r} {reason}.")
 
     raised: dict[str, tuple[float, float]] = {}
+    not_saved: list[str] = []
     actions: list[str] = []
     kept: list[str] = []
     for id_block, entries in wanted.items():
+        overridden = isinstance(id_block, bpy.types.Key) and id_block.user.override_library is not None
         for name, _, keys in entries:
             _raise_range(name, keys, raised, skipped)
+        not_saved += [name for name, _, _ in entries if overridden and name in raised]
         written, previous = _write(id_block, [(rest, keys) for _, rest, keys in entries], mode)
         actions.append(written)
         kept += [previous] if previous else []
@@ -135,6 +145,7 @@ def bake_controls(
         keyed=tuple(keyed),
         skipped=skipped,
         raised=raised,
+        not_saved=tuple(not_saved),
         actions=tuple(actions),
         kept=tuple(kept),
         placement=placement,
@@ -165,7 +176,7 @@ def _channels(control: Control, objects: Mapping[str, bpy.types.Object], skipped
         elif channel is None:
             reason = f"is no longer on {part.owner!r}"
         elif not channel.id.is_editable:
-            reason = "belongs to a linked file"
+            reason = LINKED
         elif channel.driven:
             reason = "is driven"
         elif control.kind == SHAPE_KEY and _shape_key(channel).mute:

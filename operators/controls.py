@@ -17,6 +17,7 @@ import bpy
 
 from ..backend_bridge.rig_basis import Channel, Control
 
+LINKED = "belongs to a linked file; make a library override of the object and of its mesh"
 SHAPE_KEY, BONE, PROPERTY = "shape_key", "bone", "property"
 _BONE_CHANNELS = {"location": (0, 1, 2), "rotation_euler": (0, 1, 2), "rotation_quaternion": (1, 2, 3)}
 # "key_blocks["Smile"].value" -> parent 'key_blocks["Smile"]', attribute 'value'; '["smile"]' -> key 'smile'
@@ -146,7 +147,7 @@ def _shape_key_problem(
     obj: bpy.types.Object, key: bpy.types.Key, block: bpy.types.ShapeKey, channel: LiveChannel
 ) -> str:
     if not key.is_editable:
-        return "belongs to a linked file; make a library override"
+        return LINKED
     if not key.use_relative:
         return "is an absolute shape key, which has no value of its own"
     if obj.show_only_shape_key:

@@ -263,6 +263,29 @@ def test_linked_keys_move_together(tmp_path: Path, head, keys) -> None:
     assert at(9, teeth.data.shape_keys.key_blocks["Smile"]) == pytest.approx(0.2, abs=1e-6)
 
 
+def test_a_linked_character_is_baked_through_its_override(tmp_path: Path, head) -> None:
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "character.blend"))
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    scene = bpy.context.scene
+    scene.render.fps = 25
+    with bpy.data.libraries.load(str(tmp_path / "character.blend"), link=True) as (_, wanted):
+        wanted.objects = ["Head"]
+    (linked,) = wanted.objects
+    scene.collection.objects.link(linked)
+    controls, excluded = shape_key_controls((linked,))
+    assert not controls and "library override of the object and of its mesh" in excluded["Smile"]
+    hero = linked.override_hierarchy_create(scene, bpy.context.view_layer, do_fully_editable=True)
+    hero.data.override_create(remap_local_usages=True)
+    folder = solved(tmp_path, shape_key_controls((hero,))[0], {"Smile": pulse(20, 8, 1.5)}, apex=8)
+    report = bake(folder)
+    assert "does not save the wider range of 'Smile'" in " ".join(report.sentences())
+    assert at(9, hero.data.shape_keys.key_blocks["Smile"]) == pytest.approx(1.5)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
+    hero = bpy.data.objects["Head", None]
+    assert at(6, hero.data.shape_keys.key_blocks["Smile"]) == pytest.approx(1.5 / 4, abs=1e-5)
+
+
 def test_bones_and_properties_are_keyed_alike(tmp_path: Path) -> None:
     bpy.context.scene.render.fps = 25
     armature = bpy.data.objects.new("Rig", bpy.data.armatures.new("Rig"))
