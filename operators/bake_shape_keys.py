@@ -50,7 +50,7 @@ class BakeReport:
         """Return what a person should know, a sentence each."""
         lines = []
         if self.kept:
-            lines.append(f"The earlier animation is kept in the action {_listed(self.kept)}.")
+            lines.append(f"The earlier animation no longer plays; it is kept in the action {_listed(self.kept)}.")
         if self.raised:
             lines.append(f"The range was widened of {_listed(self.raised)}: the expression goes beyond it.")
         if self.not_saved:

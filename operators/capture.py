@@ -25,7 +25,7 @@ from .job_manager import Outcome, Steps, TaskContext, manager
 from .png import without_metadata
 from .projection import Projection, camera_problem, picture_size, pixel_aspect
 from .rig_basis import Face, find_face, measure_steps
-from .surface import read_points
+from .surface import read_points, rendered_objects
 
 KIND = "capture"
 IMAGE, RIG_BASIS, RECORD = "avatar/avatar.png", "avatar/rig_basis.npz", "avatar/avatar.json"
@@ -121,6 +121,8 @@ def capture_steps(
     """Do what `capture_avatar` does step by step; unless `blocking`, Blender is free while it renders, too."""
     if problem := capture_problem(context, target, vertex_group):
         raise InputError(problem)
+    if target.name_full not in set(rendered_objects(context.view_layer.layer_collection)):
+        raise InputError(f"{target.name!r} is in a collection that renders leave out; switch its camera icon on.")
     scene = context.scene
     if size is not None and min(size) < SMALLEST:
         raise InputError(f"A picture of {size[0]} x {size[1]} px is too small; give at least {SMALLEST} px each way.")

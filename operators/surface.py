@@ -132,10 +132,11 @@ def _occluders(
 ) -> Iterator[tuple[BVHTree, NDArray[np.float64]]]:
     """Give the surfaces that a render shows near a rectangle of the picture, with the matrix from world to local."""
     # Instances are left out: their geometry has no object of its own to ask, and faces are not built of them.
-    shown = [i.object.original for i in depsgraph.object_instances if not i.is_instance]
+    shown = [instance.object.original for instance in depsgraph.object_instances if not instance.is_instance]
+    rendered = set(rendered_objects(depsgraph.view_layer.layer_collection))
     for obj in shown:
         evaluated = obj.evaluated_get(depsgraph)
-        if evaluated.type not in _SURFACES or evaluated.hide_render or not evaluated.visible_camera:
+        if obj.name_full not in rendered or evaluated.type not in _SURFACES or not evaluated.visible_camera:
             continue
         matrix = np.array(evaluated.matrix_world, np.float64)
         box = np.array([tuple(corner) for corner in evaluated.bound_box]) @ matrix[:3, :3].T + matrix[:3, 3]
@@ -143,6 +144,16 @@ def _occluders(
             continue
         if (tree := _opaque_tree(obj, depsgraph)) is not None:
             yield tree, np.asarray(np.linalg.inv(matrix), np.float64)
+
+
+def rendered_objects(layer: bpy.types.LayerCollection) -> Iterator[str]:
+    """Give the names of the objects that neither they themselves nor their collections keep out of renders."""
+    if layer.collection.hide_render:
+        return
+    if not layer.exclude:
+        yield from (obj.name_full for obj in layer.collection.objects if not obj.hide_render)
+    for child in layer.children:
+        yield from rendered_objects(child)
 
 
 def _may_cover(projection: Projection, box: Points, rectangle: tuple[Points, Points]) -> bool:

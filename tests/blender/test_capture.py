@@ -239,6 +239,7 @@ PROBLEMS = {
     "looking away": (lambda head: setattr(bpy.context.scene.camera, "rotation_euler", (0, 0, 0)), "sees nothing of"),
     "hidden": (lambda head: head.hide_set(True), "is hidden"),
     "not rendered": (lambda head: setattr(head, "hide_render", True), "is hidden"),
+    "in a collection that is not rendered": (lambda head: _put_away(head), "in a collection that renders leave out"),
     "edit mode": (lambda head: bpy.ops.object.mode_set(mode="EDIT"), "go back to Object Mode"),
     "no faces": (lambda head: setattr(head, "data", bpy.data.meshes.new("Nothing")), "has no faces"),
     "not in the scene": (lambda head: bpy.context.scene.collection.objects.unlink(head), "not in this view layer"),
@@ -248,6 +249,14 @@ PROBLEMS = {
         "None of the shape keys of 'Head' can be keyed: 'Brow Up' is muted",
     ),
 }
+
+
+def _put_away(head: bpy.types.Object) -> None:
+    collection = bpy.data.collections.new("Put away")
+    bpy.context.scene.collection.children.link(collection)
+    collection.objects.link(head)
+    bpy.context.scene.collection.objects.unlink(head)
+    collection.hide_render = True
 
 
 def _camera_is_an_empty() -> None:

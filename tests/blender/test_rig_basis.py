@@ -91,6 +91,14 @@ def test_what_is_behind_another_object_is_not_visible_and_glass_hides_nothing() 
     cover.data.materials.clear()
     cover.hide_render = True
     assert measure(head).visible[x > 0.1].any()
+    cover.hide_render = False
+    assert not measure(head).visible[x > 0.1].any()
+    cage = bpy.data.collections.new("Cage")
+    bpy.context.scene.collection.children.link(cage)
+    cage.objects.link(cover)
+    bpy.context.scene.collection.objects.unlink(cover)
+    cage.hide_render = True
+    assert measure(head).visible[x > 0.1].any()
 
 
 def test_an_eye_behind_its_lid_is_hidden() -> None:
