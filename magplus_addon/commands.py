@@ -8,10 +8,12 @@ another program wants to read.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -22,11 +24,11 @@ from ..backend_bridge.errors import ExitCode, InputError, MagPlusError
 from ..backend_bridge.messages import Progress
 from ..backend_bridge.torch_builds import VARIANTS
 from ..operators import animate, environment
-from ..operators.job_manager import Outcome, Status, manager
+from ..operators.job_manager import Outcome, Status, Steps, TaskContext, manager
 from .panels import clock
 from .settings import BACKENDS, SHOW_AS
 
-TELL_EVERY = 2.0  # seconds between two progress lines of one stage, where they can't overwrite each other
+TELL_EVERY = 5.0  # seconds between two progress lines of one stage, where they can't overwrite each other
 
 _registered: list[object] = []
 
@@ -119,7 +121,7 @@ def _animate(options: argparse.Namespace) -> Outcome:
     context = bpy.context
     _apply(options, context)
     order = animate.make_order(context, folder=options.output, python=options.python, device=options.device)
-    outcome = manager.run(animate.KIND, animate.animate(order), ProgressLine(sys.stderr))
+    outcome = _run(animate.KIND, animate.animate(order))
     if outcome.status is Status.FINISHED:
         if options.save is not None:
             _save(options.save)
@@ -200,7 +202,7 @@ def _create_environment(options: argparse.Namespace) -> Outcome:
     task = environment.create(
         _environment(options.folder), options.torch or chosen.torch_variant, options.python, options.again
     )
-    return manager.run(environment.KIND, task, ProgressLine(sys.stderr))
+    return _run(environment.KIND, task)
 
 
 def _check_environment(options: argparse.Namespace) -> Outcome:
@@ -211,11 +213,29 @@ def _check_environment(options: argparse.Namespace) -> Outcome:
         task = environment.check(own, own.python)
     else:
         task = environment.check(None, environment.worker_python(bpy.context))
-    return manager.run(environment.KIND, task, ProgressLine(sys.stderr))
+    return _run(environment.KIND, task)
 
 
 def _environment(folder: Path | None) -> Environment:
     return environment.own_environment(bpy.context) if folder is None else Environment(folder)
+
+
+def _run(kind: str, task: Callable[[TaskContext], Steps]) -> Outcome:
+    with _cancelled_by_signals():
+        return manager.run(kind, task, ProgressLine(sys.stderr))
+
+
+@contextmanager
+def _cancelled_by_signals() -> Iterator[None]:
+    """Let Ctrl-C and a farm's request to stop cancel the task, where Blender itself would wait or die."""
+    names = (signal.SIGINT, signal.SIGTERM)
+    before = {name: signal.signal(name, lambda *_: manager.cancel()) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            # None stands for a handler of Blender's own, which Python can't put back; the process is about to end.
+            signal.signal(name, signal.SIG_DFL if handler is None else handler)
 
 
 class ProgressLine:

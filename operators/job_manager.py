@@ -135,7 +135,7 @@ class JobManager:
     def run(
         self, kind: str, body: Callable[[TaskContext], Steps], on_progress: Callable[[Progress], None] | None = None
     ) -> Outcome:
-        """Run a task to its end, for background mode. Ctrl-C cancels it."""
+        """Run a task to its end, for background mode. A `KeyboardInterrupt` cancels it."""
         self._begin(kind, body)
         told: Progress | None = None
         while self.busy:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -167,6 +168,21 @@ def test_the_file_is_saved_where_asked(
     capfd.readouterr()
     assert commands.main([*arguments, "--save", str(shot / "inside a file.blend")]) == 2
     assert "can't be saved as" in complaint(capfd.readouterr().err)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_cancels(commands: ModuleType, module: Callable[[str], ModuleType], name: str) -> None:
+    jobs = module("operators.job_manager")
+
+    def endless(_context: Any) -> Any:
+        while True:
+            signal.raise_signal(getattr(signal, name))
+            yield jobs.Progress("Working", 0, 0)
+
+    before = signal.getsignal(getattr(signal, name))
+    outcome = commands._run("test", endless)
+    assert (outcome.status, outcome.exit_code) == (jobs.Status.CANCELLED, 4)
+    assert signal.getsignal(getattr(signal, name)) == before
 
 
 def test_our_own_faults_have_their_own_exit_code(
