@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from models.training.heads import BUST_CROP, SKIN_MASKS, HeadModel, Part
 from models.training.skin import SkinPainter, scalp_depth
 
-HAIR = (0.075, 0.055, 0.045)
+HAIR = (0.065, 0.058, 0.054)
 
 
 def make_person(wheel: Path, folder: Path, seed: int, tone: float, size: int = 2048) -> None:

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The demo's side-by-side video and contact sheet, from a small job folder made by hand."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from demo import showreel
+
+COUNT = 7
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Path:
+    """A finished job of 7 frames whose avatar brightens towards frame 5, the apex."""
+    job = tmp_path / "job.magplus"
+    report = {
+        "timing": {"seconds": [str(Fraction(1001 * k, 24000)) for k in range(COUNT)], "rate": "24000/1001"},
+        "reference": {"index": 1},
+        "magnification": {"alpha": 4.0},
+        "events": {"onset": 0.08, "apex": 4 * 1001 / 24000, "offset": None},
+        "avatar": {"window": {"origin": [8.0, 8.0], "scale": 1.0, "crop_size": 48}},
+    }
+    for folder in ("driver", "magnified", "frames", "keys"):
+        (job / folder).mkdir(parents=True)
+        for number in range(1, COUNT + 1):
+            picture = np.full((64, 64, 4), 90 + 5 * (number == 5), np.uint8)
+            picture[..., 3] = 255
+            cv2.imwrite(str(job / folder / f"{number:06d}.png"), picture)
+    (job / "report.json").write_text(json.dumps(report))
+    return job
+
+
+@pytest.fixture
+def clip(job: Path) -> showreel.Clip:
+    return showreel.Clip.read(json.loads((job / "report.json").read_text()))
+
+
+def test_the_video_runs_at_the_clips_own_rate_and_shows_every_frame(
+    job: Path, clip: showreel.Clip, tmp_path: Path
+) -> None:
+    rows = showreel.read_rows(job, job / "keys", clip)
+    showreel.write_video(tmp_path / "result.mp4", rows, clip)
+    with av.open(str(tmp_path / "result.mp4")) as video:
+        stream = video.streams.video[0]
+        assert stream.average_rate == Fraction(24000, 1001)
+        assert stream.codec_context.name == "h264"
+        assert (stream.width, stream.height) == (4 * 480, 548)
+        frames = sum(1 for _ in video.decode(stream))
+    assert frames == 4 * COUNT + 2 * 4 * COUNT + 6 * 8  # four passes in real time, two at a quarter, a hold after each
+
+
+def test_the_contact_sheet_shows_reference_and_apex(job: Path, clip: showreel.Clip, tmp_path: Path) -> None:
+    chosen = showreel._moments(clip, 6)
+    assert {1, 4} <= set(chosen) and len(chosen) == 6
+    assert "reference" in showreel._caption(clip, 1)
+    assert "apex" in showreel._caption(clip, 4)
+    rows = showreel.read_rows(job, job / "keys", clip)
+    showreel.write_contact_sheet(tmp_path / "sheet.png", rows, clip)
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape[1] == 6 * 300
+
+
+def test_a_change_below_sight_is_made_visible(job: Path, clip: showreel.Clip) -> None:
+    rows = showreel.read_rows(job, job / "keys", clip)
+    heat = showreel._heat(rows[2].pictures, clip.reference)
+    assert heat[clip.reference].max() < 10
+    assert heat[4].mean() > 30 + heat[0].mean()
+
+
+def test_everybody_is_shown_from_the_same_part_of_the_face(job: Path, clip: showreel.Clip) -> None:
+    driver, _, result, _ = showreel.read_rows(job, job / "keys", clip)
+    assert driver.pictures[0].shape == (51, 51, 3)  # 0.8 of the driver's crop
+    assert result.pictures[0].shape == (38, 38, 3)  # 0.8 of the 48 px that the crop was laid over
