@@ -17,7 +17,15 @@ from ..backend_bridge.errors import InputError, MagPlusError
 from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.rig_basis import Channel, Control, RigBasis
 from .controls import LINKED, SHAPE_KEY, LiveChannel, find_channel
-from .keyframes import Keys, add_nla_layer, animated_paths, assign_new_action, finish_nla_layer, write_keys
+from .keyframes import (
+    Keys,
+    action_problem,
+    add_nla_layer,
+    animated_paths,
+    assign_new_action,
+    finish_nla_layer,
+    write_keys,
+)
 from .scene_time import Placement, SourceTime, apex_kept, place, scene_rate
 
 NEW_ACTION, LAYER, REPLACE = "NEW_ACTION", "LAYER", "REPLACE"
@@ -128,6 +136,11 @@ def bake_controls(
     if not keyed and skipped:
         name, reason = next(iter(skipped.items()))
         raise InputError(f"None of the job's controls can be keyed here: {name!r} {reason}.")
+
+    if mode == REPLACE:  # all of it or nothing
+        for problem in (action_problem(keys.channel) for entries in wanted.values() for _, _, keys in entries):
+            if problem:
+                raise InputError(problem)
 
     raised: dict[str, tuple[float, float]] = {}
     not_saved: list[str] = []

@@ -10,7 +10,6 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend_bridge.errors import InputError
 from .controls import LiveChannel
 
 FCurves = Any  # bpy_prop_collection of F-Curves; its type differs between legacy actions and channel bags
@@ -107,24 +106,36 @@ def animated_paths(id_block: bpy.types.ID) -> set[tuple[str, int]]:
     return found
 
 
+def action_problem(channel: LiveChannel) -> str:
+    """Return why nothing can be written into the active action of a channel, as a sentence, or an empty string."""
+    animation = channel.id.animation_data
+    action = animation.action if animation is not None else None
+    if action is None:
+        return ""
+    if not action.is_editable:
+        return f"The action {action.name!r} belongs to a linked file; bake into a new action."
+    for curve in _curves(action, getattr(animation, "action_slot", None), ensure=False):
+        if curve.lock and (curve.data_path, curve.array_index) == (channel.path, max(channel.index, 0)):
+            return (
+                f"The animation of {channel.path} is locked; unlock it in the Graph Editor or bake into a new action."
+            )
+    return ""
+
+
 def write_keys(keys: Keys) -> None:
     """Write keys into the active action of the channel's ID, in place of those from the first to the last frame.
 
     The keys are linear: what was measured is what plays, at every frame rate and in the blur between frames, and
-    nothing can overshoot the apex. Raises `InputError` when the curve is locked or the action belongs to another file.
+    nothing can overshoot the apex. Ask `action_problem` first.
     """
     animation = keys.channel.id.animation_data
     action = animation.action
-    if not action.is_editable:
-        raise InputError(f"The action {action.name!r} belongs to a linked file; bake into a new action.")
     _assign(animation, action, keys.channel.id)
     curves = _curves(action, getattr(animation, "action_slot", None))
     path, index = keys.channel.path, max(keys.channel.index, 0)
     curve = curves.find(path, index=index)
     if curve is None:
         curve = curves.new(path, index=index)
-    if curve.lock:
-        raise InputError(f"The animation of {path} is locked; unlock it in the Graph Editor or bake into a new action.")
     first, last = np.float32(keys.frames[0]), np.float32(keys.frames[-1])
     _freeze_outside(curve, float(first), float(last))
     points = curve.keyframe_points

@@ -189,11 +189,15 @@ def test_into_the_action_without_one_makes_one(tmp_path: Path, head, keys) -> No
 
 
 def test_a_locked_curve_is_respected(tmp_path: Path, head, keys) -> None:
-    folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.25)}, apex=8)
+    curves = {"Smile": pulse(20, 8, 0.25), "Nod": pulse(20, 8, 1.7)}
+    folder = solved(tmp_path, shape_key_controls((head,))[0], curves, apex=8)
     bake(folder)
-    _curves(head.data.shape_keys)[0].lock = True
+    _curves(head.data.shape_keys)[1].lock = True
+    keys["Nod"].slider_max = 1.0
     with pytest.raises(InputError, match="is locked"):
-        bake(folder, mode=REPLACE)
+        bake(folder, start_frame=10, mode=REPLACE)
+    assert at(9, keys["Smile"]) == pytest.approx(0.25, abs=1e-6)  # nothing is written half
+    assert keys["Nod"].slider_max == 1.0
 
 
 def _curves(id_block: bpy.types.ID) -> list[bpy.types.FCurve]:
