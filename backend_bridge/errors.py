@@ -38,3 +38,9 @@ class CancelledError(MagPlusError):
     """The user asked to stop. What was finished stays in the job folder."""
 
     exit_code = ExitCode.CANCELLED
+
+
+def error_of(exit_code: int) -> type[MagPlusError]:
+    """Return the kind of error that an exit status stands for."""
+    kinds: dict[int, type[MagPlusError]] = {kind.exit_code: kind for kind in (InputError, MachineError, CancelledError)}
+    return kinds.get(exit_code, MagPlusError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..operators import animate, bake_shape_keys, capture, environment, import_frames, job_manager
+from ..operators import animate, backends, bake_shape_keys, capture, environment, import_frames, job_manager
 from . import commands, file_handler, panels, preferences, settings
 
 # Classes first, as the properties and handlers of a module may name them; taken away in the mirrored order.
@@ -16,6 +16,7 @@ _MODULES = (
     import_frames,
     bake_shape_keys,
     environment,
+    backends,
     animate,
     preferences,
     panels,

@@ -8,6 +8,7 @@ another program wants to read.
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import time
@@ -19,16 +20,19 @@ from typing import Any, NoReturn, TextIO
 
 import bpy
 
+from ..backend_bridge.backends import BACKENDS
 from ..backend_bridge.environment import Environment
 from ..backend_bridge.errors import ExitCode, InputError, MagPlusError
 from ..backend_bridge.messages import Progress
 from ..backend_bridge.torch_builds import VARIANTS
-from ..operators import animate, environment
+from ..operators import animate, backends, environment
 from ..operators.job_manager import Outcome, Status, Steps, TaskContext, manager
 from .panels import clock
-from .settings import BACKENDS, SHOW_AS
+from .settings import SHOW_AS
 
 TELL_EVERY = 5.0  # seconds between two progress lines of one stage, where they can't overwrite each other
+
+Verbs = argparse._SubParsersAction  # what argparse calls its own return value; it has no public name
 
 _registered: list[object] = []
 
@@ -37,18 +41,16 @@ def main(argv: list[str]) -> int:
     """Run one command and return its exit code. Never raises and never exits the process."""
     try:
         options = _parser().parse_args(argv)
-        run: Callable[[argparse.Namespace], Outcome] = options.run
-        outcome = run(options)
+        run: Callable[[argparse.Namespace], ExitCode] = options.run
+        return run(options)
     except SystemExit as leave:  # --help
         return int(leave.code or 0)
     except MagPlusError as error:
-        outcome = Outcome(str(error), Status.FAILED, exit_code=error.exit_code)
+        return _tell(Outcome(str(error), Status.FAILED, exit_code=error.exit_code))
     except Exception:
         # The boundary to the shell: our own fault has its own exit code, and the traceback belongs to it.
         traceback.print_exc()
         return ExitCode.INTERNAL
-    _tell(outcome)
-    return outcome.exit_code
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,7 +66,13 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="magplus", description="Put a real person's micro-expression on a character.")
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_animate(verbs)
+    _add_environment(verbs)
+    _add_backends(verbs)
+    return parser
 
+
+def _add_animate(verbs: Verbs) -> None:
     verb = verbs.add_parser(
         "animate",
         help="move the avatar of this file with a driving video",
@@ -81,7 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--face-index", type=int, metavar="N", help="which face drives, from left to right, from 0")
     source.add_argument("--sequence-rate", type=float, metavar="FPS", help="frame rate of an image sequence")
     method = verb.add_argument_group("how")
-    method.add_argument("--backend", choices=[name for name, _, _ in BACKENDS])
+    method.add_argument("--backend", choices=[entry.name for entry in BACKENDS])
+    method.add_argument(
+        "--backend-option", action="append", type=_option, metavar="NAME=VALUE", help="see the backend's documentation"
+    )
     method.add_argument("--alpha", type=_number_or_auto, metavar="auto|N", help="magnification factor")
     method.add_argument("--intensity", type=float, metavar="N", help="strength of the expression; 1 is the driver's")
     method.add_argument("--device", metavar="auto|cpu|cuda|mps", help="where the worker computes")
@@ -94,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     results.add_argument("--output", type=Path, metavar="FOLDER", help="the job folder; an unfinished job is resumed")
     results.add_argument("--save", type=Path, metavar="FILE.blend", help="save the file with the result in it")
 
+
+def _add_environment(verbs: Verbs) -> None:
     verb = verbs.add_parser("environment", help="the worker's own Python: create it, check it")
     steps = verb.add_subparsers(title="commands", required=True, metavar="COMMAND")
     create = steps.add_parser("create", help="make the environment; needs Blender's online access")
@@ -107,7 +120,23 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--python", type=Path, metavar="FILE", help="this Python instead of the preferences'")
     for step in (create, check):
         step.add_argument("--folder", type=Path, metavar="FOLDER", help="the environment; default: the preferences'")
-    return parser
+
+
+def _add_backends(verbs: Verbs) -> None:
+    verb = verbs.add_parser("backends", help="the published backends' checkpoint files: list, add, verify, remove")
+    verb.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
+    verb.add_argument("--json", action="store_true", help="JSON instead of sentences, for list and verify")
+    steps = verb.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    steps.add_parser("list", help="which backends there are, under which licences, and what is missing")
+    steps.add_parser("add", help="take the networks out of downloaded files").add_argument(
+        "what", nargs="+", metavar="FILE"
+    )
+    steps.add_parser("verify", help="check names, shapes and hashes of what was added")
+    steps.add_parser("remove", help="delete what was taken in for a backend").add_argument(
+        "what", nargs=1, choices=sorted({entry.folder for entry in BACKENDS if entry.parts}), metavar="BACKEND"
+    )
+    for name, step in steps.choices.items():
+        step.set_defaults(run=_backends, verb=name)
 
 
 def _number_or_auto(text: str) -> float | str:
@@ -117,16 +146,32 @@ def _number_or_auto(text: str) -> float | str:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
 
 
-def _animate(options: argparse.Namespace) -> Outcome:
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value  # a plain word needs no quotes
+
+
+def _animate(options: argparse.Namespace) -> ExitCode:
     context = bpy.context
     _apply(options, context)
-    order = animate.make_order(context, folder=options.output, python=options.python, device=options.device)
+    order = animate.make_order(
+        context,
+        folder=options.output,
+        python=options.python,
+        device=options.device,
+        backend_options=dict(options.backend_option or ()),
+    )
     outcome = _run(animate.KIND, animate.animate(order))
     if outcome.status is Status.FINISHED:
         if options.save is not None:
             _save(options.save)
         print(outcome.folder)
-    return outcome
+    return _tell(outcome)
 
 
 def _apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
@@ -197,15 +242,15 @@ def _save(path: Path) -> None:
         raise InputError(f"The file can't be saved as {path} ({str(error).strip()}); the result is kept.") from error
 
 
-def _create_environment(options: argparse.Namespace) -> Outcome:
+def _create_environment(options: argparse.Namespace) -> ExitCode:
     chosen = environment.preferences(bpy.context)
     task = environment.create(
         _environment(options.folder), options.torch or chosen.torch_variant, options.python, options.again
     )
-    return _run(environment.KIND, task)
+    return _tell(_run(environment.KIND, task))
 
 
-def _check_environment(options: argparse.Namespace) -> Outcome:
+def _check_environment(options: argparse.Namespace) -> ExitCode:
     if options.python is not None:
         task = environment.check(None, options.python)
     elif options.folder is not None or environment.preferences(bpy.context).environment_source == "OWN":
@@ -213,7 +258,21 @@ def _check_environment(options: argparse.Namespace) -> Outcome:
         task = environment.check(own, own.python)
     else:
         task = environment.check(None, environment.worker_python(bpy.context))
-    return _run(environment.KIND, task)
+    return _tell(_run(environment.KIND, task))
+
+
+def _backends(options: argparse.Namespace) -> ExitCode:
+    flags = ["--json"] if options.json else []
+    python = options.python or environment.worker_python(bpy.context)
+    what = list(getattr(options, "what", ()))
+    if options.verb == "add":
+        what = [str(Path(path).absolute()) for path in what]
+    task = backends.ask_worker(python, *flags, options.verb, *what)
+    outcome = _run(backends.KIND, task)
+    if outcome.status is not Status.FINISHED:
+        return _tell(outcome)
+    print(outcome.sentence, *outcome.details, sep="\n")
+    return outcome.exit_code
 
 
 def _environment(folder: Path | None) -> Environment:
@@ -260,17 +319,18 @@ class ProgressLine:
         print(f"magplus: {text}", file=self._stream, flush=True)
 
 
-def _tell(outcome: Outcome) -> None:
-    """Tell how it ended on stderr."""
+def _tell(outcome: Outcome) -> ExitCode:
+    """Tell on stderr how it ended; return the exit code."""
     for warning in outcome.warnings:
         print(f"magplus: warning: {warning}", file=sys.stderr)
     if outcome.status is Status.FAILED:
         log = f" The log is {outcome.log}." if outcome.log is not None and outcome.log.exists() else ""
         print(f"magplus: error: {outcome.sentence}{log}", file=sys.stderr)
-        return
+        return outcome.exit_code
     print(f"magplus: {outcome.sentence}", file=sys.stderr)
     for line in outcome.details:
         print(f"magplus: {line}", file=sys.stderr)
+    return outcome.exit_code
 
 
 def register() -> None:

@@ -7,8 +7,10 @@ import textwrap
 
 import bpy
 
+from ..backend_bridge.backends import find_backend
 from ..backend_bridge.job import REGIONS
 from ..operators import animate
+from ..operators.backends import backend_problem
 from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
 from ..operators.job_manager import Outcome, Status, manager
 
@@ -52,15 +54,15 @@ def draw_outcome(layout: bpy.types.UILayout, outcome: Outcome, characters: int) 
     column = box.column()
     column.alert = outcome.status is Status.FAILED
     draw_text(column, outcome.sentence, characters, STATUS_ICONS[outcome.status])
+    details = box.column(align=True)
     for line in outcome.details:
-        draw_text(box, line, characters, "BLANK1")
+        draw_text(details, line, characters, "BLANK1")
     for line in outcome.warnings:
         draw_text(box, line, characters, "ERROR")
     row = box.row(align=True)
-    if outcome.folder is not None:
-        row.operator("wm.path_open", text="Job Folder", icon="FILE_FOLDER").filepath = str(outcome.folder)
-    if outcome.log is not None:
-        row.operator("wm.path_open", text="Log", icon="TEXT").filepath = str(outcome.log)
+    for text, icon, path in (("Job Folder", "FILE_FOLDER", outcome.folder), ("Log", "TEXT", outcome.log)):
+        if path is not None and path.exists():
+            row.operator("wm.path_open", text=text, icon=icon).filepath = str(path)
 
 
 def clock(seconds: float) -> str:
@@ -108,7 +110,7 @@ class MAGPLUS_PT_main(_Sidebar, bpy.types.Panel):
         row.operator(animate.MAGPLUS_OT_animate.bl_idname, icon="PLAY")
         if reason:
             draw_text(layout, reason, characters, "INFO")
-        if environment_problem(context):
+        if environment_problem(context) or backend_problem(settings.backend):
             layout.operator(MAGPLUS_OT_show_preferences.bl_idname, icon="PREFERENCES")
         if outcome := manager.outcomes.get(animate.KIND):
             draw_outcome(layout, outcome, characters)
@@ -156,6 +158,8 @@ class MAGPLUS_PT_magnification(_Sidebar, bpy.types.Panel):
         column = layout.column()
         column.prop(settings, "intensity", slider=True)
         column.prop(settings, "backend")
+        if caution := find_backend(settings.backend).caution:
+            draw_text(column, caution, characters_across(context), "ERROR")
         column.prop(settings, "alpha_mode")
         if settings.alpha_mode == "GIVEN":
             column.prop(settings, "alpha")

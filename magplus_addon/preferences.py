@@ -5,9 +5,16 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, StringProperty
+from bpy.props import EnumProperty, IntProperty, StringProperty
 
+from ..backend_bridge.backends import BACKENDS
 from ..backend_bridge.torch_builds import VARIANTS
+from ..operators.backends import KIND as BACKENDS_KIND
+from ..operators.backends import (
+    MAGPLUS_OT_add_checkpoint,
+    MAGPLUS_OT_remove_checkpoint,
+    MAGPLUS_OT_verify_checkpoints,
+)
 from ..operators.environment import (
     KIND,
     ROOT,
@@ -55,12 +62,13 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
             ("mps", "GPU (Metal)", "The GPU of an Apple computer"),
         ),
     )
-    idle_minutes: FloatProperty(
-        name="Keep Worker For",
-        description="Minutes for which the worker keeps its models loaded between two runs",
-        default=15.0,
-        min=0.1,
-        max=1440.0,
+    idle_minutes: IntProperty(
+        name="Keep Models Loaded",
+        description="Minutes for which the worker waits for the next run with its models loaded",
+        default=15,
+        min=1,
+        max=1440,
+        subtype="TIME",
     )
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -81,6 +89,7 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
         column = layout.column()
         column.prop(self, "device")
         column.prop(self, "idle_minutes")
+        _draw_backends(context, layout.column())
 
     def _draw_environment(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         """Draw the state of the worker's Python and what can be done about it."""
@@ -98,6 +107,27 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
         row.operator(MAGPLUS_OT_check_environment.bl_idname, icon="FILE_REFRESH")
         if outcome := manager.outcomes.get(KIND):
             draw_outcome(layout, outcome, characters)
+
+
+def _draw_backends(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
+    """Draw which backends have their checkpoints, under which terms, and what can be done about it."""
+    layout.label(text="Backends")
+    characters = characters_across(context, 0.75)
+    for entry in BACKENDS:
+        row = layout.row()
+        row.label(text=entry.title, icon="CHECKMARK" if entry.ready else "DOT")
+        row.label(text=f"Weights: {entry.weights_licence}", icon="NONE" if entry.commercial_use else "ERROR")
+        if entry.parts and entry.ready:
+            row.operator(MAGPLUS_OT_remove_checkpoint.bl_idname, text="", icon="TRASH").backend = entry.folder
+        else:
+            row.label(text="", icon="BLANK1")
+    row = layout.row()
+    row.operator(MAGPLUS_OT_add_checkpoint.bl_idname, icon="IMPORT")
+    row.operator(MAGPLUS_OT_verify_checkpoints.bl_idname, icon="FILE_REFRESH")
+    if manager.kind == BACKENDS_KIND:
+        draw_progress(layout)
+    elif outcome := manager.outcomes.get(BACKENDS_KIND):
+        draw_outcome(layout, outcome, characters)
 
 
 CLASSES = (MagPlusPreferences,)

@@ -7,20 +7,13 @@ from __future__ import annotations
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
+from ..backend_bridge.backends import BACKENDS
 from ..backend_bridge.job import MAX_ALPHA, REGIONS
 from ..operators.bake_shape_keys import LAYER, NEW_ACTION, REPLACE
 from ..operators.import_frames import BACKGROUND, IMAGE, PLANE, STRIP
 
 # '//' in a path property: 4.5 and later want to be told that it is meant, 4.2 refuses to be told.
 RELATIVE_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
-
-BACKENDS = (
-    (
-        "flow_transfer",
-        "Flow Transfer",
-        "Carries the measured motion of the driver's face straight to the avatar. Needs no checkpoint",
-    ),
-)
 
 SHOW_AS = (
     (PLANE, "Image Plane", "A plane that fills the camera's view"),
@@ -120,7 +113,9 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     )
     face_index: IntProperty(name="Face", description="Counted from left to right, from 0", min=0)
     backend: EnumProperty(
-        name="Backend", description="The method that moves the avatar's picture with the driver's face", items=BACKENDS
+        name="Backend",
+        description="The method that moves the avatar's picture with the driver's face",
+        items=[(entry.name, entry.title, entry.description) for entry in BACKENDS],
     )
     alpha_mode: EnumProperty(
         name="Magnification",

@@ -14,15 +14,16 @@ import bpy
 import numpy as np
 
 from ..backend_bridge.client import WorkerClient
-from ..backend_bridge.errors import CancelledError, ExitCode, InputError, MachineError, MagPlusError
+from ..backend_bridge.errors import CancelledError, InputError, MagPlusError, error_of
 from ..backend_bridge.job import REGIONS, Avatar, Driving, JobSpec, Magnification, Outputs
 from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.messages import Cancelled, Error, Progress, Result, Warning
+from .backends import backend_problem
 from .bake_shape_keys import bake_controls
 from .capture import capture_problem, capture_steps, face_companions
 from .environment import environment_problem, preferences, worker_python
 from .import_frames import import_frames
-from .job_manager import Outcome, Status, Steps, TaskContext, manager
+from .job_manager import Outcome, Steps, TaskContext, manager, report_outcome
 from .projection import camera_problem
 
 KIND = "animate"
@@ -64,7 +65,12 @@ def disabled_reason(context: bpy.types.Context) -> str:
     """Return why a run can't be started now, as a sentence that says what to do, or an empty string."""
     if manager.busy:
         return "MagPlus is busy; wait or cancel."
-    return environment_problem(context) or settings_problem(context) or place_problem(context)
+    return (
+        environment_problem(context)
+        or settings_problem(context)
+        or backend_problem(context.scene.magplus.backend)
+        or place_problem(context)
+    )
 
 
 def settings_problem(context: bpy.types.Context) -> str:
@@ -105,13 +111,16 @@ def make_order(
     folder: Path | None = None,
     python: Path | None = None,
     device: str | None = None,
+    backend_options: dict[str, Any] | None = None,
 ) -> Order:
     """Freeze the scene's settings into an order.
 
     `folder` is the job folder, by default a new one in the settings' place; `python` and `device` stand in for the
-    preferences'. Raises `InputError` or `MachineError` with the reason when no run is possible.
+    preferences'; `backend_options` are passed on as they are. Raises `InputError` or `MachineError` with the reason
+    when no run is possible.
     """
-    if reason := settings_problem(context) or (place_problem(context) if folder is None else ""):
+    reason = settings_problem(context) or backend_problem(context.scene.magplus.backend)
+    if reason := reason or (place_problem(context) if folder is None else ""):
         raise InputError(reason)
     settings, scene, chosen = context.scene.magplus, context.scene, preferences(context)
     driving = Path(bpy.path.abspath(settings.driving)).absolute()
@@ -125,6 +134,7 @@ def make_order(
         ),
         avatar=Avatar(image=""),
         backend=settings.backend,
+        backend_options=backend_options or {},
         magnification=Magnification(
             alpha=decimal(settings.alpha) if settings.alpha_mode == "GIVEN" else None,
             regions={name: decimal(getattr(settings.regions, name)) for name in REGIONS},
@@ -212,7 +222,7 @@ def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Ge
                     raise CancelledError("Cancelled. Finished frames are kept in the job folder.")
                 case Error(exit_code, sentence, log):
                     task.log = Path(log)
-                    raise _error_of(exit_code)(sentence)
+                    raise error_of(exit_code)(sentence)
         try:
             yield progress
         except CancelledError:
@@ -269,15 +279,6 @@ def _measured(report: dict[str, Any]) -> tuple[str, ...]:
     if (residual := weights.get("residual")) is not None:
         lines.append(f"{residual:.0%} of the motion is beyond the rig's shape keys")
     return tuple(lines)
-
-
-def _error_of(exit_code: int) -> type[MagPlusError]:
-    kinds: dict[int, type[MagPlusError]] = {
-        ExitCode.BAD_INPUT: InputError,
-        ExitCode.MACHINE: MachineError,
-        ExitCode.CANCELLED: CancelledError,
-    }
-    return kinds.get(exit_code, MagPlusError)
 
 
 def _viewport(context: bpy.types.Context) -> int:
@@ -359,17 +360,11 @@ class MAGPLUS_OT_animate(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Run to the end before returning, for scripts and background mode."""
         try:
-            outcome = manager.run(KIND, animate(make_order(context)))
+            order = make_order(context)
         except MagPlusError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        for warning in outcome.warnings:
-            self.report({"WARNING"}, warning)
-        if outcome.status is Status.FINISHED:
-            self.report({"INFO"}, outcome.sentence)
-            return {"FINISHED"}
-        self.report({"ERROR"}, outcome.sentence)
-        return {"CANCELLED"}
+        return report_outcome(self, manager.run(KIND, animate(order)))
 
 
 class MAGPLUS_OT_cancel(bpy.types.Operator):

@@ -3,24 +3,21 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import bpy
 
 from ..backend_bridge.environment import Environment, Probe, State, probe
-from ..backend_bridge.errors import CancelledError, MachineError, MagPlusError
+from ..backend_bridge.errors import MachineError, MagPlusError
 from ..backend_bridge.installation import Listener
 from ..backend_bridge.messages import Progress
-from .job_manager import Outcome, Status, Steps, TaskContext, manager
+from .background import in_thread
+from .job_manager import Outcome, Steps, TaskContext, manager, start_or_run
 
 ROOT = __package__.rpartition(".")[0]
 KIND = "environment"
-ROLLBACK_PATIENCE = 3.0  # seconds that Blender waits, when it quits, for a half-made environment to be taken away
-
-Found = TypeVar("Found")
 
 
 def preferences(context: bpy.types.Context) -> Any:
@@ -79,7 +76,7 @@ def create(
         def work(listener: Listener) -> None:
             environment.create(listener, variant=variant, python=python, again=again)
 
-        yield from _in_thread(work, task, "Creating the environment")
+        yield from in_thread(work, task, "Creating the environment")
         found = yield from _probe(environment.python, task)
         return Outcome("The environment is ready.", details=(found.text,), folder=environment.folder)
 
@@ -101,81 +98,7 @@ def check(environment: Environment | None, python: Path) -> Callable[[TaskContex
 
 
 def _probe(python: Path, task: TaskContext) -> Generator[Progress, None, Probe]:
-    return (yield from _in_thread(lambda _: probe(python), task, "Checking the environment", abandon=True))
-
-
-class _Thread(threading.Thread, Generic[Found]):
-    """Does work that waits, as its `Listener`; everything it learns is left in attributes for the main thread."""
-
-    def __init__(self, work: Callable[[Listener], Found], task: TaskContext, stage: str) -> None:
-        super().__init__(name="magplus-environment", daemon=True)
-        self._work = work
-        self._task = task
-        self.now = Progress(stage, 0, 0)
-        self.cancelled = threading.Event()
-        self.error: Exception | None = None
-        self.found: Found
-
-    def run(self) -> None:
-        try:
-            self.found = self._work(self)
-        except Exception as error:
-            self.error = error  # raised again in the main thread
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        self.now = Progress(f"{stage} (MB)" if total else stage, done, total)
-
-    def output(self, line: str) -> None:
-        """The log has it."""
-
-    def warning(self, text: str) -> None:
-        self._task.warn(text)
-
-    def check_cancelled(self) -> None:
-        if self.cancelled.is_set():
-            raise CancelledError("Cancelled; everything is as it was before.")
-
-
-def _in_thread(
-    work: Callable[[Listener], Found], task: TaskContext, stage: str, *, abandon: bool = False
-) -> Generator[Progress, None, Found]:
-    """Do `work` beside Blender and return what it returned, or raise what it raised.
-
-    A cancel is passed on to the work, which undoes what it has done; `abandon` says that there is nothing to undo, so
-    that the work may be left behind.
-    """
-    thread = _Thread(work, task, stage)
-    thread.start()
-    try:
-        while thread.is_alive():
-            try:
-                yield thread.now
-            except CancelledError:
-                if abandon:
-                    raise
-                thread.cancelled.set()
-    except GeneratorExit:
-        thread.cancelled.set()
-        thread.join(ROLLBACK_PATIENCE)
-        raise
-    if thread.error is not None:
-        raise thread.error
-    return thread.found
-
-
-def _start(operator: bpy.types.Operator, task: Callable[[TaskContext], Steps]) -> set[str]:
-    """Start a task, or in background mode run it to its end."""
-    if not bpy.app.background:
-        manager.start(KIND, task)
-        return {"FINISHED"}
-    outcome = manager.run(KIND, task)
-    if outcome.status is not Status.FINISHED:
-        operator.report({"ERROR"}, outcome.sentence)
-        return {"CANCELLED"}
-    for warning in outcome.warnings:
-        operator.report({"WARNING"}, warning)
-    operator.report({"INFO"}, " ".join((outcome.sentence, *outcome.details)))
-    return {"FINISHED"}
+    return (yield from in_thread(lambda _: probe(python), task, "Checking the environment", abandon=True))
 
 
 class MAGPLUS_OT_create_environment(bpy.types.Operator):
@@ -210,7 +133,9 @@ class MAGPLUS_OT_create_environment(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Make it."""
-        return _start(self, create(own_environment(context), preferences(context).torch_variant, again=True))
+        return start_or_run(
+            self, KIND, create(own_environment(context), preferences(context).torch_variant, again=True)
+        )
 
 
 class MAGPLUS_OT_check_environment(bpy.types.Operator):
@@ -230,7 +155,7 @@ class MAGPLUS_OT_check_environment(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Ask it."""
         try:
-            return _start(self, check(None, worker_python(context)))
+            return start_or_run(self, KIND, check(None, worker_python(context)))
         except MagPlusError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

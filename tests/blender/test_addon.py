@@ -284,6 +284,7 @@ def test_every_panel_draws_in_every_state(
     assert any("Cancelling" in text for text in draw(main))
     jobs.manager.close()
 
+    (tmp_path / "worker.log").touch()
     for status in jobs.Status:
         jobs.manager.outcomes["animate"] = jobs.Outcome(
             "What happened.", status, ("Apex at 0.3 s",), ("One warning",), tmp_path, tmp_path / "worker.log"
@@ -321,3 +322,32 @@ def test_the_environment_lies_with_the_extensions_data(
     assert own(bpy.context).folder == Path(bpy.utils.extension_path_user(extension, path="environment"))
     preferences.environment_folder = str(tmp_path)
     assert own(bpy.context).folder == tmp_path
+
+
+def test_a_backend_without_its_checkpoint_says_what_is_missing(
+    ready: Any, module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    listed, animate = module("backend_bridge.backends"), module("operators.animate")
+    monkeypatch.setattr(listed, "checkpoint_folder", lambda: tmp_path)
+    ready.backend = "fomm"
+    assert "FOMM needs its authors' checkpoint" in animate.disabled_reason(bpy.context)
+    (tmp_path / "fomm").mkdir()
+    for part in ("generator", "kp_detector"):
+        (tmp_path / "fomm" / f"{part}.safetensors").touch()
+    assert animate.disabled_reason(bpy.context) == ""
+    assert animate.make_order(bpy.context, backend_options={"relative": False}).spec.backend_options == {
+        "relative": False
+    }
+
+
+def test_weights_that_may_not_earn_money_are_marked_where_they_are_chosen(
+    ready: Any, preferences: Any, module: Callable[[str], ModuleType]
+) -> None:
+    expression = module("magplus_addon.panels").MAGPLUS_PT_magnification
+    assert not any("commercial" in text for text in draw(expression))
+    for entry in module("backend_bridge.backends").BACKENDS:
+        ready.backend = entry.name
+        assert any("Not for commercial use" in text for text in draw(expression)) != entry.commercial_use
+        assert f"Weights: {entry.weights_licence}" in draw(
+            module("magplus_addon.preferences").MagPlusPreferences, preferences
+        )

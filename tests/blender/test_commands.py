@@ -191,3 +191,24 @@ def test_our_own_faults_have_their_own_exit_code(
     monkeypatch.setattr(commands, "_apply", lambda *_: 1 / 0)
     assert commands.main(["animate"]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_backends_without_a_worker_and_without_a_checkpoint(
+    commands: ModuleType, shot: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert commands.main(["backends", "list"]) == 3
+    assert "environment is not set up" in complaint(capfd.readouterr().err)
+    assert commands.main(["backends", "remove", "flow_transfer"]) == 2
+    assert "invalid choice" in complaint(capfd.readouterr().err)
+    arguments = ["animate", "--driving", str(shot), "--output", str(tmp_path / "job"), "--backend", "fomm"]
+    assert commands.main([*arguments, "--python", sys.executable]) == 2
+    assert "FOMM needs its authors' checkpoint" in complaint(capfd.readouterr().err)
+
+
+def test_options_of_a_backend(commands: ModuleType, shot: Path, orders: list[Any], tmp_path: Path) -> None:
+    arguments = ["animate", "--driving", str(shot), "--output", str(tmp_path / "job"), "--python", sys.executable]
+    more = ["--backend-option", "relative=false", "--backend-option", "draft=4", "--backend-option", "identity=me.npy"]
+    assert commands.main([*arguments, *more]) == 0
+    assert orders[0].spec.backend_options == {"relative": False, "draft": 4, "identity": "me.npy"}
+    assert commands.main([*arguments, "--backend-option", "relative"]) == 2

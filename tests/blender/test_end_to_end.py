@@ -144,3 +144,21 @@ def test_from_the_installed_zip(shot: Path, clip: Path, zip_path: Path, tmp_path
     assert found["exit_code"] == 0, found["said"]
     assert found["actions"] == ["MagPlus Head"]
     assert (job / "weights.csv").is_file()
+
+
+def test_checkpoints_by_command(
+    module: Callable[[str], ModuleType],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    main = module("magplus_addon.commands").main
+    command = ["backends", "--python", str(WORKER)]
+    assert main([*command, "--json", "list"]) == 0
+    listed = {row["name"]: row for row in json.loads(capfd.readouterr().out)}
+    assert listed["flow_transfer"]["ready"] and not listed["fomm"]["ready"]
+    page = tmp_path / "vox-adv-cpk.pth.tar"
+    page.write_text("<!DOCTYPE html><html>Sign in to download</html>")
+    assert main([*command, "add", str(page)]) == 2
+    assert "is a saved web page" in capfd.readouterr().err.splitlines()[-1]

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Blender knows of the backends without loading one: enough to choose, and to see whether a checkpoint is there.
+
+The registry in `models.backends` is what counts; a test holds this list to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class BackendEntry:
+    """One backend to choose.
+
+    `parts` are the networks that must have been added before it works, kept as `<folder>/<part>.safetensors` in the
+    checkpoint folder; none for a backend that needs no checkpoint.
+    """
+
+    name: str
+    title: str
+    description: str
+    weights_licence: str = "none needed"
+    commercial_use: bool = True
+    folder: str = ""
+    parts: tuple[str, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether all the parts it needs have been added. Only looks at the disk."""
+        places = (checkpoint_folder() / self.folder / f"{part}.safetensors" for part in self.parts)
+        return all(place.is_file() for place in places)
+
+    @property
+    def caution(self) -> str:
+        """What a person must know before using it for a living, or an empty string."""
+        return "" if self.commercial_use else f"Not for commercial use (weights: {self.weights_licence})."
+
+
+BACKENDS = (
+    BackendEntry(
+        "flow_transfer",
+        "Flow Transfer",
+        "Carries the measured motion of the driver's face straight to the avatar's. Needs no checkpoint",
+    ),
+    BackendEntry(
+        "fomm",
+        "FOMM",
+        "First Order Motion Model, 256 px",
+        "not stated separately (code: MIT)",
+        folder="fomm",
+        parts=("generator", "kp_detector"),
+    ),
+    BackendEntry(
+        "fsrt",
+        "FSRT",
+        "Facial Scene Representation Transformer, 256 px. Not for commercial use",
+        "none stated: ask the authors before any use beyond trying it",
+        commercial_use=False,
+        folder="fsrt",
+        parts=("decoder", "encoder", "expression_encoder", "kp_detector"),
+    ),
+    BackendEntry(
+        "metaportrait",
+        "MetaPortrait",
+        "Driven by dense landmarks, 256 px",
+        "not stated separately (code: MIT)",
+        folder="metaportrait",
+        parts=("generator",),
+    ),
+    BackendEntry(
+        "metaportrait_sr",
+        "MetaPortrait, super-resolution",
+        "MetaPortrait followed by its temporal super-resolution, 512 px",
+        "not stated separately (code: MIT); fine-tuned from GFPGAN (Apache-2.0)",
+        folder="metaportrait",
+        parts=("generator", "params"),
+    ),
+)
+
+
+def checkpoint_folder() -> Path:
+    """Return where checkpoints are kept: the user's own folder, which outlives the extension."""
+    return Path.home() / ".magplus" / "checkpoints"
+
+
+def find_backend(name: str) -> BackendEntry:
+    """Return the backend of that name. Raises `KeyError` when there is none."""
+    return {entry.name: entry for entry in BACKENDS}[name]

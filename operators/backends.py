@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""The checkpoint files of the published backends: taking them in, checking them, removing them.
+
+The worker does it, as only its Python can read them; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+from bpy.props import CollectionProperty, StringProperty
+
+from ..backend_bridge.backends import find_backend
+from ..backend_bridge.client import WORKER_SCRIPT
+from ..backend_bridge.errors import MagPlusError, error_of
+from ..backend_bridge.installation import run_program
+from ..backend_bridge.process import python_command
+from .background import in_thread
+from .environment import environment_problem, worker_python
+from .job_manager import Outcome, Steps, TaskContext, manager, start_or_run
+
+KIND = "backends"
+DOING = {
+    "list": "Looking at the backends",
+    "add": "Taking the checkpoint in",
+    "verify": "Checking the checkpoints",
+    "remove": "Removing the checkpoint",
+}
+
+
+def backend_problem(name: str) -> str:
+    """Return why a backend can't be used, or an empty string. Only looks at the disk."""
+    entry = find_backend(name)
+    if entry.ready:
+        return ""
+    return f"{entry.title} needs its authors' checkpoint; add the file under Backends in the preferences."
+
+
+def ask_worker(python: Path, *arguments: str) -> Callable[[TaskContext], Steps]:
+    """Return the task that runs `backends ARGUMENTS` in the worker's Python.
+
+    What the worker says is the outcome's sentence and details; when it fails, its last line is the error.
+    """
+
+    def steps(task: TaskContext) -> Steps:
+        command = python_command(python, WORKER_SCRIPT, "backends", *arguments)
+        verb = next((argument for argument in arguments if argument in DOING), "")
+        stage = DOING.get(verb, "Asking the worker")
+        status, lines = yield from in_thread(lambda listener: run_program(command, listener), task, stage)
+        said = [line for line in lines if line.strip()]
+        if status:
+            raise error_of(status)(said[-1] if said else f"The worker ended with status {status} and said nothing.")
+        return Outcome(said[0] if said else "Done.", details=tuple(said[1:]))
+
+    return steps
+
+
+class _Verb:
+    """What the operators have in common: they need the worker's Python, and nothing else that runs."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Possible, or the reason why not as the tooltip."""
+        reason = "MagPlus is busy; wait or cancel." if manager.busy else environment_problem(context)
+        if reason:
+            cls.poll_message_set(reason)  # type: ignore[attr-defined]
+        return not reason
+
+    def _ask(self, context: bpy.types.Context, *arguments: str) -> set[str]:
+        try:
+            python = worker_python(context)
+        except MagPlusError as error:
+            self.report({"ERROR"}, str(error))  # type: ignore[attr-defined]
+            return {"CANCELLED"}
+        return start_or_run(self, KIND, ask_worker(python, *arguments))
+
+
+class MAGPLUS_OT_add_checkpoint(_Verb, bpy.types.Operator):
+    """Take a published checkpoint file in, so that its backend can be used. The file itself is left alone"""
+
+    bl_idname = "magplus.add_checkpoint"
+    bl_label = "Add Checkpoint File"
+
+    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
+    filter_glob: StringProperty(default="*.pth;*.pt;*.tar;*.ckpt;*.safetensors;*.tsv", options={"HIDDEN"})
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Let the user pick files."""
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Take them in."""
+        paths = [str(Path(self.directory) / file.name) for file in self.files if file.name]
+        if not paths:
+            self.report({"ERROR"}, "No file was chosen.")
+            return {"CANCELLED"}
+        return self._ask(context, "add", *paths)
+
+
+class MAGPLUS_OT_verify_checkpoints(_Verb, bpy.types.Operator):
+    """Check the names, shapes and hashes of all checkpoints that were added"""
+
+    bl_idname = "magplus.verify_checkpoints"
+    bl_label = "Verify"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Check."""
+        return self._ask(context, "verify")
+
+
+class MAGPLUS_OT_remove_checkpoint(_Verb, bpy.types.Operator):
+    """Delete what was taken in for this backend; the file that it came from is left alone"""
+
+    bl_idname = "magplus.remove_checkpoint"
+    bl_label = "Remove"
+
+    backend: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask first."""
+        return context.window_manager.invoke_confirm(self, event)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Delete."""
+        return self._ask(context, "remove", self.backend)
+
+
+CLASSES = (MAGPLUS_OT_add_checkpoint, MAGPLUS_OT_verify_checkpoints, MAGPLUS_OT_remove_checkpoint)
