@@ -8,6 +8,7 @@ again rather than warped. Identities from `HELD_OUT` on are never trained on; th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -57,15 +58,13 @@ class FaceScenes:
         self.model = model
         self._rasteriser = Rasteriser(model, size)
         self._painter = SkinPainter(model, texture_size)
-        self._seed = -1
+        self._paint = lru_cache(maxsize=16)(lambda seed: self._painter.paint(seed).albedo)
         self._vertices: NDArray[np.floating] = model.base
 
     def meet(self, seed: int) -> None:
         """Make person `seed` sit for the next pairs."""
-        if seed != self._seed:
-            self._vertices = self.model.identity(seed)
-            self._rasteriser.dress(self._painter.paint(seed).albedo)
-            self._seed = seed
+        self._vertices = self.model.identity(seed)
+        self._rasteriser.dress(self._paint(seed))
 
     def pair(
         self,

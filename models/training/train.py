@@ -138,7 +138,7 @@ def loss_of(motion: Tensor, flow: Tensor, known: Tensor) -> Tensor:
     leak = (error * still).sum((1, 2, 3)) / (still.sum((1, 2, 3)) + 1) / (peak.flatten() + 0.1)
     projection = (motion * truth * moving).sum((1, 2, 3)) / ((truth * truth * moving).sum((1, 2, 3)) + 1e-3)
     gain = (projection - 1).abs() * (total > 1.0)
-    return (relative + leak + 0.1 * gain).mean()
+    return (relative + leak + 0.3 * gain).mean()
 
 
 def main() -> None:
