@@ -17,7 +17,7 @@ from .track import FaceTrack
 
 _NEAR_START = Fraction(1, 3)  # the reference is looked for in this first share of the clip ...
 _AT_LEAST = 5  # ... but in no fewer frames than this
-_AS_QUIET = 1.25  # frames within this factor of the least motion count as equally quiet
+_AS_QUIET = 2.0  # frames within this factor of the least motion count as equally quiet: landmarks jitter by as much
 _CROSSING = 0.2  # onset and offset: where the motion is this share of the way from rest to apex
 _CLEAR = 5.0  # an apex stands out by this many standard deviations of the noise, or there is no event
 
@@ -114,9 +114,9 @@ def _expression_speed(track: FaceTrack) -> NDArray[np.float64]:
     steady = crop.landmarks(track.points, 256)[..., :2]
     eye_distance = float(np.linalg.norm(eyes)) * 256 / crop.native_size
     times = np.array([float(time) for time in track.seconds])
+    steps = np.linalg.norm(np.diff(steady, axis=0), axis=-1).mean(1) / eye_distance / np.diff(times)
     for index in range(count):
         before, after = max(0, index - 1), min(count - 1, index + 1)
         if track.present[before : after + 1].all():
-            moved = np.linalg.norm(steady[after] - steady[before], axis=-1).mean()
-            speed[index] = moved / eye_distance / (times[after] - times[before])
+            speed[index] = steps[before:after].mean()
     return speed
