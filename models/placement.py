@@ -20,7 +20,9 @@ Box = tuple[float, float, float, float]
 
 WINDOW_MARGIN = 0.3  # of the mesh's extent on each side; what moves with the face beyond the mesh: forehead, throat
 DETECTION_MARGIN = 0.5
-MOVED_BY_EXPRESSION = 0.05  # of the largest effect of any control; less is the falloff of sculpted shapes
+BROWS = (63, 105, 66, 293, 334, 296)  # mesh points along the brows, from where their outer thirds act
+CHIN = 200  # mesh point between lower lip and chin, around which a jaw's opening acts
+LEAST_SPREAD = 0.3  # of the moved part's height
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,15 @@ def find_avatar_face(
     if faces:
         face = select_face(faces)
         return AvatarFace((face.points + np.array([left, top, 0])).astype(np.float32), True)
-    expression_box = _moved_box(basis) if basis is not None else face_box
-    if expression_box is None:
+    placed = _laid_onto(driver_landmarks, basis) if basis is not None else None
+    if placed is None and face_box is not None:
+        placed = _laid_into(driver_landmarks, face_box)
+    if placed is None:
         raise InputError(
             "No face was found in the avatar's picture; turn the character to the camera, light its face, or capture "
             "it with its rig so that its place is known."
         )
-    return AvatarFace(_laid_into(driver_landmarks, expression_box), False)
+    return AvatarFace(placed, False)
 
 
 def _grown(box: Box | None, margin: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -76,14 +80,31 @@ def _grown(box: Box | None, margin: float, size: tuple[int, int]) -> tuple[int, 
     return left, top, min(width, int(x + box_width + by) + 1), min(height, int(y + box_height + by) + 1)
 
 
-def _moved_box(basis: RigBasis) -> Box | None:
-    """Return the bounding box (x, y, width, height) of the visible vertices that the controls move."""
-    effect = np.linalg.norm(basis.displacement, axis=2).max(0, initial=0.0) * basis.visible
-    if not effect.max(initial=0.0) > 0:
+def _laid_onto(landmarks: NDArray[np.float32], basis: RigBasis) -> NDArray[np.float32] | None:
+    """Return the mesh, moved and scaled so that its brows and chin lie where the rig's topmost and lowest controls act.
+
+    None where the controls don't spread over a face: a rig of a few mouth shapes doesn't tell where the brows are.
+    """
+    energy = (basis.displacement**2).sum(2) * basis.visible
+    total = energy.sum(1)
+    if not (total > 0).any():
         return None
-    points = basis.positions[effect > MOVED_BY_EXPRESSION * effect.max()]
-    low, high = points.min(0), points.max(0)
-    return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
+    centres = energy[total > 0] @ basis.positions / total[total > 0, None]
+    low, high = centres.min(0), centres.max(0)
+    moved = basis.positions[energy.max(0) > 0]
+    if high[1] - low[1] < LEAST_SPREAD * np.ptp(moved[:, 1]):
+        return None
+    brows, chin = landmarks[list(BROWS), :2], landmarks[CHIN, :2]
+    top, bottom = brows[:, 1].mean(), chin[1]
+    scale_y = (high[1] - low[1]) / max(float(bottom - top), 1e-6)
+    across = float(np.ptp(brows[:, 0]))
+    # Controls that move both sides at once act in the middle: then the height has to say how wide the face is.
+    scale_x = (high[0] - low[0]) / across if high[0] - low[0] > 0.5 * scale_y * across else scale_y
+    placed = landmarks.copy()
+    placed[:, 0] = (landmarks[:, 0] - brows[:, 0].mean()) * scale_x + 0.5 * (low[0] + high[0])
+    placed[:, 1] = (landmarks[:, 1] - top) * scale_y + low[1]
+    placed[:, 2] *= 0.5 * (scale_x + scale_y)
+    return placed
 
 
 def _laid_into(landmarks: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
