@@ -22,6 +22,7 @@ from ..operators.environment import (
     MAGPLUS_OT_create_environment,
     environment_problem,
     offline_reason,
+    own_environment,
 )
 from ..operators.job_manager import manager
 from .panels import characters_across, draw_outcome, draw_progress, draw_text
@@ -63,12 +64,11 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
         ),
     )
     idle_minutes: IntProperty(
-        name="Keep Models Loaded",
+        name="Keep Models Loaded (Minutes)",
         description="Minutes for which the worker waits for the next run with its models loaded",
         default=15,
         min=1,
         max=1440,
-        subtype="TIME",
     )
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -80,7 +80,8 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
         layout.row().prop(self, "environment_source", expand=True)
         column = layout.column()
         if self.environment_source == "OWN":
-            column.prop(self, "environment_folder")
+            default = str(own_environment(context).folder)
+            column.prop(self, "environment_folder", placeholder=default)
             column.prop(self, "torch_variant")
         else:
             column.prop(self, "python")

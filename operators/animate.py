@@ -273,7 +273,7 @@ def _measured(report: dict[str, Any]) -> tuple[str, ...]:
     lines = []
     magnification, events, weights = (report.get(name) or {} for name in ("magnification", "events", "weights"))
     if alpha := magnification.get("alpha"):
-        lines.append(f"Magnified {alpha:.3g} times ({magnification.get('chosen', 'given')})")
+        lines.append(f"Magnification {alpha:.3g} ({magnification.get('chosen', 'given')})")
     if "apex" in events:
         lines.append(f"Apex at {float(events['apex']):.2f} s of the clip")
     if (residual := weights.get("residual")) is not None:
