@@ -5,7 +5,16 @@ from __future__ import annotations
 
 import bpy
 
-from ..operators import animate, backends, bake_shape_keys, capture, environment, import_frames, job_manager
+from ..operators import (
+    animate,
+    backends,
+    bake_shape_keys,
+    capture,
+    environment,
+    import_frames,
+    import_result,
+    job_manager,
+)
 from . import commands, file_handler, panels, preferences, settings
 
 # Classes first, as the properties and handlers of a module may name them; taken away in the mirrored order.
@@ -15,6 +24,7 @@ _MODULES = (
     capture,
     import_frames,
     bake_shape_keys,
+    import_result,
     environment,
     backends,
     animate,

@@ -12,6 +12,7 @@ from ..backend_bridge.job import REGIONS
 from ..operators import animate
 from ..operators.backends import backend_problem
 from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
+from ..operators.import_result import MAGPLUS_OT_import_result
 from ..operators.job_manager import Outcome, Status, manager
 
 STATUS_ICONS = {Status.FINISHED: "CHECKMARK", Status.CANCELLED: "CANCEL", Status.FAILED: "ERROR"}
@@ -203,6 +204,7 @@ class MAGPLUS_PT_output(_Sidebar, bpy.types.Panel):
         column.prop(settings, "start_frame")
         column.prop(settings, "keep_apex")
         layout.prop(settings, "job_folder")
+        layout.operator(MAGPLUS_OT_import_result.bl_idname, text="Import Finished Job…", icon="IMPORT")
 
 
 CLASSES = (MAGPLUS_PT_main, MAGPLUS_PT_driver, MAGPLUS_PT_magnification, MAGPLUS_PT_regions, MAGPLUS_PT_output)

@@ -19,10 +19,9 @@ from ..backend_bridge.job import REGIONS, Avatar, Driving, JobSpec, Magnificatio
 from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.messages import Cancelled, Error, Progress, Result, Warning
 from .backends import backend_problem
-from .bake_shape_keys import bake_controls
 from .capture import capture_problem, capture_steps, face_companions
 from .environment import environment_problem, preferences, worker_python
-from .import_frames import import_frames
+from .import_result import Destination, import_result, measured
 from .job_manager import Outcome, Steps, TaskContext, manager, report_outcome
 from .projection import camera_problem
 
@@ -52,10 +51,7 @@ class Order:
     vertex_group: str
     viewport: int | None
     spec: JobSpec
-    frames_to: str
-    animation: str
-    start_frame: int
-    keep_apex: bool
+    destination: Destination
     folder: Path
     python: Path
     idle_minutes: float
@@ -151,10 +147,7 @@ def make_order(
         vertex_group=settings.vertex_group,
         viewport=_viewport(context) if settings.look_through == "VIEW" else None,
         spec=spec,
-        frames_to=settings.frames_to,
-        animation=settings.animation,
-        start_frame=settings.start_frame,
-        keep_apex=settings.keep_apex,
+        destination=Destination.from_settings(settings),
         folder=folder or _new_folder(Path(bpy.path.abspath(settings.job_folder)), settings.avatar.name, driving.stem),
         python=python or worker_python(context),
         idle_minutes=chosen.idle_minutes,
@@ -231,54 +224,18 @@ def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Ge
 
 def _bring_in(order: Order, folder: JobFolder, task: TaskContext) -> Outcome:
     """Put the result into the file, if it is still the file of the order; the job folder has it in any case."""
-    report = folder.read_report()
     scene = next((candidate for candidate in bpy.data.scenes if candidate.session_uid == order.scene_uid), None)
     avatar = find_object(order.avatar_uid)
     if scene is None or avatar is None:
         task.warn(
             f"The avatar {order.avatar_name!r} of this run is no longer in the file, so nothing was imported; the "
-            "results are in the job folder, and Import Frames and Bake to Shape Keys take them from there."
+            "result is in the job folder, and Import Finished Job brings it into any file."
         )
-        return Outcome("Finished, but not imported.", details=_measured(report))
-    done = []
+        return Outcome("Finished, but not imported.", details=measured(folder.read_report()))
     with bpy.context.temp_override(scene=scene):
-        if order.spec.outputs.frames:
-            frames = import_frames(
-                bpy.context, folder, order.frames_to, start_frame=order.start_frame, keep_apex=order.keep_apex
-            )
-            done.append(f"{frames.count} frames")
-            for sentence in frames.sentences():
-                task.warn(sentence)
-        if order.spec.outputs.weights:
-            keys = bake_controls(
-                bpy.context,
-                folder,
-                start_frame=order.start_frame,
-                mode=order.animation,
-                keep_apex=order.keep_apex,
-                objects={order.avatar_name: avatar},
-            )
-            done.append(f"{len(keys.keyed)} shape keys")
-            if not keys.keyed:
-                task.warn("No shape key moves: seen from here, the rig can't show what the driver's face does.")
-            for sentence in keys.sentences():
-                task.warn(sentence)
-        # The timer is no operator, so Blender would not know that there is something to undo.
-        bpy.ops.ed.undo_push(message="MagPlus")
-    return Outcome(f"Finished: {' and '.join(done)} from frame {order.start_frame}.", details=_measured(report))
-
-
-def _measured(report: dict[str, Any]) -> tuple[str, ...]:
-    """Return what the run has measured, a line each."""
-    lines = []
-    magnification, events, weights = (report.get(name) or {} for name in ("magnification", "events", "weights"))
-    if alpha := magnification.get("alpha"):
-        lines.append(f"Magnification {alpha:.3g} ({magnification.get('chosen', 'given')})")
-    if "apex" in events:
-        lines.append(f"Apex at {float(events['apex']):.2f} s of the clip")
-    if (residual := weights.get("residual")) is not None:
-        lines.append(f"{residual:.0%} of the motion is beyond the rig's shape keys")
-    return tuple(lines)
+        return import_result(
+            bpy.context, folder, order.destination, order.spec.outputs, objects={order.avatar_name: avatar}
+        )
 
 
 def _viewport(context: bpy.types.Context) -> int:

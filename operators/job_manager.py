@@ -128,7 +128,7 @@ class JobManager:
     def start(self, kind: str, body: Callable[[TaskContext], Steps]) -> None:
         """Start a task that the timer advances. `kind` names the outcome it leaves in `outcomes`."""
         self._begin(kind, body)
-        self.window = bpy.context.window.as_pointer()
+        self.window = bpy.context.window.as_pointer() if bpy.context.window is not None else 0
         if not bpy.app.timers.is_registered(_pump):
             bpy.app.timers.register(_pump, first_interval=0.0, persistent=True)
 

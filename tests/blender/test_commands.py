@@ -134,7 +134,8 @@ def test_options_become_the_order(
     assert (spec.driving.path, spec.driving.trim, spec.driving.reference) == (str(shot), (0.2, 0.7), 0.533)
     assert (spec.driving.face_index, spec.magnification.alpha, spec.intensity) == (1, 6.5, 1.5)
     assert (spec.outputs.frames, spec.outputs.weights, spec.device) == (False, True, "cpu")
-    assert (order.start_frame, order.frames_to, order.python) == (-12, "STRIP", Path(sys.executable))
+    assert (order.destination.start_frame, order.destination.show_as) == (-12, "STRIP")
+    assert order.python == Path(sys.executable)
     assert order.folder == tmp_path / "job.magplus"
     assert capsys.readouterr().out.strip() == "/jobs/shot.magplus", "stdout tells other programs where the result is"
 
@@ -212,3 +213,39 @@ def test_options_of_a_backend(commands: ModuleType, shot: Path, orders: list[Any
     assert commands.main([*arguments, *more]) == 0
     assert orders[0].spec.backend_options == {"relative": False, "draft": 4, "identity": "me.npy"}
     assert commands.main([*arguments, "--backend-option", "relative"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda place: place.write_text("a file"), "is a file"),
+        (lambda place: (place.mkdir(), (place / "thesis.doc").touch()), "holds other files than a MagPlus job"),
+        (lambda place: place.parent.joinpath("a").write_text("a file"), "is a file"),
+    ],
+)
+def test_a_job_folder_that_can_not_be_is_refused_before_anything_is_rendered(
+    commands: ModuleType,
+    shot: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    make: Callable[[Path], Any],
+    said: str,
+) -> None:
+    place = tmp_path / "shot.magplus"
+    make(place)
+    if said == "is a file" and not place.exists():
+        place = tmp_path / "a" / "shot.magplus"
+    arguments = ["animate", "--driving", str(shot), "--python", sys.executable, "--output", str(place)]
+    assert commands.main(arguments) == 2
+    assert said in complaint(capfd.readouterr().err)
+
+
+def test_importing_what_is_no_finished_job(module: Callable[[str], ModuleType], shot: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="is not a MagPlus job folder"):
+        bpy.ops.magplus.import_result(directory=str(tmp_path))
+    job, bridge = module("backend_bridge.job"), module("backend_bridge.job_folder")
+    folder = bridge.JobFolder.create(tmp_path / "shot.magplus")
+    folder.write_spec(job.JobSpec(job.Driving("clip.mp4"), job.Avatar("avatar.png")))
+    folder.write_report({"status": "cancelled"})
+    with pytest.raises(RuntimeError, match="is not finished"):
+        bpy.ops.magplus.import_result(directory=str(folder.path))

@@ -68,7 +68,7 @@ def test_by_command_then_again(
 
     assert main([*arguments, "--save", str(saved)]) == 0
     said = capfd.readouterr()
-    assert str(job) in said.out and "Finished: " in said.err and "Animating" in said.err
+    assert str(job) in said.out and "Imported 5 frames" in said.err and "Animating" in said.err
     report = json.loads((job / "report.json").read_text())
     assert report["status"] == "finished" and report["frames"]["resumed"] == 0
     assert len(list((job / "frames").iterdir())) == report["frames"]["count"] == 5
@@ -123,6 +123,10 @@ def test_by_button_and_a_file_load_in_between(
     assert outcome.sentence == "Finished, but not imported."
     assert any("'Head' of this run is no longer in the file" in warning for warning in outcome.warnings)
     assert (order.folder / "frames" / "000005.png").is_file()
+    images = len(bpy.data.images)
+    bpy.context.scene.magplus.frames_to = "IMAGE"
+    assert bpy.ops.magplus.import_result(directory=str(order.folder)) == {"FINISHED"}
+    assert len(bpy.data.images) == images + 1, "the result can be had in the other file, too"
 
 
 def test_a_file_that_is_no_video(

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""Bringing all that a finished job has made into the file, as the scene's settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, StringProperty
+
+from ..backend_bridge.errors import InputError, MagPlusError
+from ..backend_bridge.job import Outputs
+from ..backend_bridge.job_folder import JobFolder
+from .bake_shape_keys import bake_controls
+from .import_frames import import_frames
+from .job_manager import Outcome, report_outcome
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a result goes in the scene; see `import_frames` for `show_as` and `bake_controls` for `animation`."""
+
+    show_as: str
+    animation: str
+    start_frame: int
+    keep_apex: bool
+
+    @classmethod
+    def from_settings(cls, settings: Any) -> Destination:
+        """Read the scene's settings (`magplus_addon.settings.MagPlusSettings`)."""
+        return cls(settings.frames_to, settings.animation, settings.start_frame, settings.keep_apex)
+
+
+def import_result(
+    context: bpy.types.Context,
+    folder: JobFolder,
+    destination: Destination,
+    outputs: Outputs,
+    objects: Mapping[str, bpy.types.Object] | None = None,
+) -> Outcome:
+    """Import frames and shape keys into the context's scene, as one step of the undo history.
+
+    `objects` says which object stands for which name in the rig basis, where it was renamed since. Raises a
+    `MagPlusError` when a part can't be imported; what was imported before it stays.
+    """
+    report = folder.read_report()
+    if report.get("status") != "finished":
+        raise InputError(f"The job in {folder.path.name} is not finished; run it again, and it goes on where it was.")
+    done: list[str] = []
+    warnings: list[str] = []
+    try:
+        if outputs.frames:
+            frames = import_frames(
+                context,
+                folder,
+                destination.show_as,
+                start_frame=destination.start_frame,
+                keep_apex=destination.keep_apex,
+            )
+            done.append(f"{frames.count} frames")
+            warnings += frames.sentences()
+        if outputs.weights:
+            keys = bake_controls(
+                context,
+                folder,
+                start_frame=destination.start_frame,
+                mode=destination.animation,
+                keep_apex=destination.keep_apex,
+                objects=objects,
+            )
+            done.append(f"{len(keys.keyed)} shape keys")
+            if not keys.keyed:
+                warnings.append("No shape key moves: seen from here, the rig can't show what the driver's face does.")
+            warnings += keys.sentences()
+    finally:
+        # A timer is no operator, so Blender would not know that there is something to undo.
+        bpy.ops.ed.undo_push(message="MagPlus")
+    sentence = f"Imported {' and '.join(done)} from frame {destination.start_frame}."
+    return Outcome(sentence, details=measured(report), warnings=tuple(warnings), folder=folder.path)
+
+
+def measured(report: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a run has measured, a line each."""
+    lines = []
+    magnification, events, weights = (report.get(name) or {} for name in ("magnification", "events", "weights"))
+    if alpha := magnification.get("alpha"):
+        lines.append(f"Magnification {alpha:.3g} ({magnification.get('chosen', 'given')})")
+    if "apex" in events:
+        lines.append(f"Apex at {float(events['apex']):.2f} s of the clip")
+    if (residual := weights.get("residual")) is not None:
+        lines.append(f"{residual:.0%} of the motion is beyond the rig's shape keys")
+    return tuple(lines)
+
+
+class MAGPLUS_OT_import_result(bpy.types.Operator):
+    """Bring a finished job's frames and shape keys into this file, as the settings above say"""
+
+    bl_idname = "magplus.import_result"
+    bl_label = "Import Finished Job"
+
+    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Let the user pick the job folder, unless it is given."""
+        if self.directory:
+            return self.execute(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Import."""
+        try:
+            folder = JobFolder.open(Path(bpy.path.abspath(self.directory)))
+            destination = Destination.from_settings(context.scene.magplus)
+            return report_outcome(self, import_result(context, folder, destination, folder.read_spec().outputs))
+        except MagPlusError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+
+
+CLASSES = (MAGPLUS_OT_import_result,)
