@@ -17,7 +17,7 @@ from .track import FaceTrack
 
 _NEAR_START = Fraction(1, 3)  # the reference is looked for in this first share of the clip ...
 _AT_LEAST = 5  # ... but in no fewer frames than this
-_AS_QUIET = 2.0  # frames within this factor of the least motion count as equally quiet: landmarks jitter by as much
+_AS_QUIET = 2.5  # within this factor of the quietest quarter, frames are as quiet as landmarks, which jitter, can tell
 _CROSSING = 0.2  # onset and offset: where the motion is this share of the way from rest to apex
 _CLEAR = 5.0  # an apex stands out by this many standard deviations of the noise, or there is no event
 
@@ -43,11 +43,11 @@ class MotionEvent:
 def choose_reference(track: FaceTrack, seconds: float | None = None) -> Reference:
     """Return the frame nearest to `seconds` (of the clip) that shows the face or, for None, the automatic choice.
 
-    The automatic choice is the quietest frame near the start. Near the start, because a clip of a micro-expression is
+    The automatic choice is the first quiet frame near the start. Near the start, because a clip of a micro-expression is
     cut to begin before it; the middle may be its apex, which is quiet too when it is held. Quiet means that the
-    expression changes least from the frame before to the frame after (mean landmark speed after the head's own motion
-    is taken out, over the eyes' distance); of equally quiet frames the earliest is taken. Frames without the face, or
-    next to one without it, are no candidates unless there are no others.
+    expression changes little since the frame before and until the frame after (mean landmark speed after the head's own
+    motion is taken out, over the eyes' distance): as little as in the clip's quietest quarter, as far as landmarks can
+    tell. Frames without the face, or next to one without it, are no candidates unless there are no others.
     """
     shown = np.flatnonzero(track.present)
     if seconds is not None:
@@ -56,9 +56,10 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
         return Reference(index, track.seconds[index], "given")
 
     near_start = shown[: max(_AT_LEAST, int(len(shown) * _NEAR_START))]
-    speed = _expression_speed(track)[near_start]
+    speeds = _expression_speed(track)
+    speed = speeds[near_start]
     if np.isfinite(speed).any():
-        quiet = speed <= _AS_QUIET * np.nanmin(speed)
+        quiet = speed <= max(_AS_QUIET * np.nanquantile(speeds, 0.25), np.nanmin(speed))
         index = int(near_start[np.flatnonzero(quiet)[0]])
     else:
         index = int(near_start[0])
