@@ -43,8 +43,8 @@ class MotionEvent:
 def choose_reference(track: FaceTrack, seconds: float | None = None) -> Reference:
     """Return the frame nearest to `seconds` (of the clip) that shows the face or, for None, the automatic choice.
 
-    The automatic choice is the first quiet frame near the start. Near the start, because a clip of a micro-expression is
-    cut to begin before it; the middle may be its apex, which is quiet too when it is held. Quiet means that the
+    The automatic choice is the first quiet frame near the start. Near the start, because a clip of a micro-expression
+    is cut to begin before it; the middle may be its apex, which is quiet too when it is held. Quiet means that the
     expression changes little since the frame before and until the frame after (mean landmark speed after the head's own
     motion is taken out, over the eyes' distance): as little as in the clip's quietest quarter, as far as landmarks can
     tell. Frames without the face, or next to one without it, are no candidates unless there are no others.
