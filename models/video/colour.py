@@ -49,7 +49,8 @@ class RgbConverter:
     def _from_rgb(self, frame: av.VideoFrame) -> NDArray[np.float32]:
         bits = bit_depth(frame.format)
         if bits <= 8:
-            return _planes(self._reformatter.reformat(frame, format="rgb24", interpolation=_FLAGS)) / np.float32(255)
+            planes = _planes(self._reformatter.reformat(frame, format="rgb24", interpolation=_FLAGS))
+            return np.asarray(planes / np.float32(255), np.float32)
         if frame.format.name not in supported_np_pix_fmts:
             raise InputError(
                 f"Its pixel format {frame.format.name} can't be read; convert the video to H.264 or ProRes."
