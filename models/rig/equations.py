@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Motion equations of a picture: what it says about the motion, and how surely, with nothing guessed in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.magnification.filters import binomial, box, gradient
+from models.warp import pixel_grid, sample_spline
+
+_NORMAL_QUARTILE_SQUARED = 0.455  # median of the square of a standard normal variable
+_QUANTISATION = (0.3 / 255) ** 2  # variance of 8-bit rounding, the least noise any frame has
+
+
+@dataclass(frozen=True)
+class EquationSettings:
+    """How pictures are turned into equations.
+
+    texture_size: px; brightness that varies more slowly than this is light, not skin. A head that turns, and a cheek
+        that is raised, change their shading; without this the change passes for motion of the skin.
+    smoothings: 3 x 3 binomial filters in front of the gradient, which is worth nothing in the sensor's noise.
+    """
+
+    texture_size: float = 12.0
+    smoothings: int = 1
+
+
+def motion_equations(
+    reference: Tensor, frames: Tensor, flow: Tensor, settings: EquationSettings | None = None
+) -> Tensor:
+    """Linearise brightness constancy around a motion that is known roughly (to about a pixel).
+
+    Args:
+        reference: [1, 3, H, W] RGB in [0, 1].
+        frames: [N, 3, H, W].
+        flow: [N, 2, H, W] px, motion of the frames against the reference, the head's included.
+        settings: how brightness is filtered.
+
+    Returns:
+        [N, 5, H/2, W/2]: Jxx, Jxy, Jyy (1 / px^2), hx, hy (1 / px) of J u = h for the whole motion u, in px of the
+        frames, divided by the noise variance, so that J is the precision of the motion. H and W are even.
+    """
+    settings = settings or EquationSettings()
+    base, moved = (_texture_ready(images, settings.smoothings) for images in (reference, frames))
+    grid = pixel_grid(frames.shape[2], frames.shape[3], frames.device)
+    warped = sample_spline(moved, grid + flow)
+    base, warped = (image - _blur(image, settings.texture_size) for image in (base, warped))
+    difference = warped - base
+    gx, gy = gradient(0.5 * (warped + base))
+    along = gx * flow[:, :1] + gy * flow[:, 1:] - difference
+    products = F.avg_pool2d(torch.cat([gx * gx, gx * gy, gy * gy, gx * along, gy * along, difference**2], 1), 2)
+    squared = products[:, 5:]
+    typical = squared.flatten(1).median(1).values.view(-1, 1, 1, 1) / _NORMAL_QUARTILE_SQUARED
+    # Highlights, occlusions and whatever else the motion can't explain count less.
+    return products[:, :5] / torch.maximum(typical + _QUANTISATION, box(squared, 5))
+
+
+def _texture_ready(images: Tensor, smoothings: int) -> Tensor:
+    """Return brightness as its logarithm, in which shading is a sum, smoothed."""
+    # sRGB's curve is a power of the light; the offset keeps the noise of shadows from being blown up.
+    brightness = torch.log(images.mean(1, keepdim=True) + 0.1)
+    for _ in range(smoothings):
+        brightness = binomial(brightness)
+    return brightness
+
+
+def _blur(image: Tensor, sigma: float) -> Tensor:
+    """Return [N, 1, H, W] blurred by a Gaussian of `sigma` px, the border repeated."""
+    reach = max(1, round(3 * sigma))
+    x = torch.arange(-reach, reach + 1, dtype=image.dtype, device=image.device)
+    kernel = torch.exp(-0.5 * (x / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    padded = F.pad(image, (reach, reach, reach, reach), mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))

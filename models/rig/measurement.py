@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Motion as it was measured at places of a face: in which direction how surely, and what to make of outliers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+Array: TypeAlias = NDArray[np.float64]
+
+_CAUCHY = 2.4  # at this many scales an error keeps half its weight; 95 % efficient for Gaussian errors
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Motion u at S places in N frames, as equations J u = h.
+
+    position: [S, 2] px. depth: [S], any unit. precision: [N, S, 3] Jxx, Jxy, Jyy (1 / px^2), the inverse covariance of
+    the measured motion. pull: [N, S, 2] h (1 / px).
+    """
+
+    position: Array
+    depth: Array
+    precision: Array
+    pull: Array
+
+    @property
+    def size(self) -> float:
+        """The rms distance of the places from their middle, px."""
+        return float(np.sqrt(((self.position - self.position.mean(0)) ** 2).sum(1).mean()))
+
+    @property
+    def measured(self) -> NDArray[np.bool_]:
+        """[N, S], where anything was seen."""
+        return self.precision[..., 0] + self.precision[..., 2] > 0
+
+    def energy(self) -> Array:
+        """Return [N, S], the measured motion squared, in units of its noise."""
+        return _energy(self.precision, self.pull)
+
+    def less(self, motion: Array) -> Measurement:
+        """Return what is left when a known motion [N, S, 2] px is taken out."""
+        return replace(self, pull=self.pull - self.pull_of(motion))
+
+    def size_of(self, motion: Array) -> Array:
+        """Return [N, S], the size of a motion [N, S, 2] px in units of the measurement's noise."""
+        return np.sqrt((motion * self.pull_of(motion)).sum(2).clip(0))
+
+    def pull_of(self, motion: Array) -> Array:
+        """Return J u of a motion [N, S, 2] px."""
+        xx, xy, yy = np.moveaxis(self.precision, -1, 0)
+        x, y = np.moveaxis(motion, -1, 0)
+        return np.stack([xx * x + xy * y, xy * x + yy * y], -1)
+
+
+class NormalEquations:
+    """Weighted least squares of many frames that share their columns [P, S, 2] but not their weights.
+
+    The products of every two columns at every place are formed once, for each entry of the precision; a frame's Gram
+    matrix is then its weights times those products, and all frames' are one matrix product.
+    """
+
+    _KEEP = 16_000_000  # products held in memory at most; many controls form them anew each time
+    _BLOCK = 4_000_000
+
+    def __init__(self, columns: Array) -> None:
+        self._columns = columns
+        self._pairs = np.triu_indices(len(columns))
+        small = 3 * len(self._pairs[0]) * columns.shape[1] <= self._KEEP
+        self._kept = list(self._products()) if small else None
+
+    def gram(self, seen: Measurement, trust: Array) -> Array:
+        """Return [N, P, P] with every place's equations weighted by `trust` [N, S]."""
+        count, parameters = len(trust), len(self._columns)
+        weight = (seen.precision * trust[..., None]).transpose(0, 2, 1).reshape(count, -1)
+        packed = np.concatenate([weight @ block.T for block in self._kept or self._products()], axis=1)
+        gram = np.empty((count, parameters, parameters))
+        gram[:, self._pairs[0], self._pairs[1]] = packed
+        gram[:, self._pairs[1], self._pairs[0]] = packed
+        return gram
+
+    def target(self, seen: Measurement, trust: Array) -> Array:
+        """Return the right-hand sides [N, P]."""
+        pull = (seen.pull * trust[..., None]).reshape(len(trust), -1)
+        return pull @ self._columns.reshape(len(self._columns), -1).T
+
+    def motion(self, values: Array) -> Array:
+        """Return the motion [N, S, 2] px of parameter values [N, P]."""
+        return (values @ self._columns.reshape(len(self._columns), -1)).reshape(len(values), -1, 2)
+
+    def _products(self) -> Iterator[Array]:
+        step = max(1, self._BLOCK // (3 * self._columns.shape[1]))
+        x, y = self._columns[..., 0], self._columns[..., 1]
+        for start in range(0, len(self._pairs[0]), step):
+            i, j = (index[start : start + step] for index in self._pairs)
+            yield np.concatenate([x[i] * x[j], x[i] * y[j] + y[i] * x[j], y[i] * y[j]], axis=1)
+
+
+class Patches:
+    """Squares of the face about as large as what a control moves."""
+
+    def __init__(self, position: Array, length: float) -> None:
+        squares = np.floor(position / max(length, 1e-9)).astype(np.int64)
+        _, patch = np.unique(squares, axis=0, return_inverse=True)
+        self._sum = csr_matrix((np.ones(len(position)), (patch.reshape(-1), np.arange(len(position)))))
+
+    def sums(self, values: Array) -> Array:
+        """Return [patches, N, C], the sums of [N, S, C] over the patches."""
+        count, places, channels = values.shape
+        return (self._sum @ values.transpose(1, 0, 2).reshape(places, -1)).reshape(-1, count, channels)
+
+    def noise(self, error: Measurement, trust: Array, used: Array) -> Array:
+        """Return [N], how much larger the errors of whole patches are than the measurement's own noise makes them.
+
+        Controls move patches of the face, so it is errors over patches that pass for them. Noise of the sensor
+        averages out within a patch and is as large as the precision says; shading, highlights and wrong correspondence
+        push a whole patch one way. `used` [N] is how many of the patches' freedoms the model has used up.
+        """
+        pushed, held = (self.sums(values * trust[..., None]) for values in (error.pull, error.precision))
+        freedom = 2.0 * (held[..., 0] + held[..., 2] > 0).sum(0)
+        return _energy(held, pushed).sum(0) / np.maximum(freedom - used, 0.25 * freedom + 1e-12)
+
+
+def trust_in(error: Measurement, explained: Array, proportional: float) -> Array:
+    """Return [N, S] Cauchy weights of the places' errors.
+
+    The scale is the frame's median error plus a share of the motion [N, S, 2] that the controls explain there: an error
+    in proportion to a real motion is expected, the same error where nothing should move is not.
+    """
+    size = np.sqrt(error.energy())
+    scale = _median(size, error.measured)[:, None] + proportional * error.size_of(explained) + 1e-9
+    return 1.0 / (1.0 + (size / (_CAUCHY * scale)) ** 2)
+
+
+def trust_at_first(seen: Measurement) -> Array:
+    """Return [N, S] Cauchy weights of the motion itself, before anything is explained.
+
+    Starting from plain least squares, the controls would first bend to a hand before the face, and then find it well
+    explained. Starting from distrust of whatever moves much more than the rest, motion that fits a control earns its
+    say back, and a hand doesn't.
+    """
+    energy, measured = seen.energy(), seen.measured
+    amount = 0.5 * (seen.precision[..., 0] + seen.precision[..., 2])
+    size = np.sqrt(energy / np.where(measured, amount, np.inf))
+    typical = np.sqrt(energy.sum(1) / np.maximum((amount * measured).sum(1), 1e-300))
+    scale = np.maximum(_median(size, measured), 0.3 * typical) + 1e-9
+    return 1.0 / (1.0 + (size / (_CAUCHY * scale[:, None])) ** 2)
+
+
+def _energy(precision: Array, pull: Array) -> Array:
+    """Return hᵀJ⁻¹h for J [..., 3] and h [..., 2], in the directions in which J is not zero."""
+    xx, xy, yy = np.moveaxis(precision, -1, 0)
+    hx, hy = np.moveaxis(pull, -1, 0)
+    seen = xx + yy > 0
+    least = 1e-9 * np.where(seen, xx + yy, 1.0)
+    xx, yy = xx + least, yy + least
+    determinant = np.maximum(xx * yy - xy * xy, least * (xx + yy))
+    return np.where(seen, (yy * hx * hx - 2 * xy * hx * hy + xx * hy * hy) / determinant, 0.0)
+
+
+def _median(values: Array, valid: NDArray[np.bool_]) -> Array:
+    """Return the median of each row over its valid entries, 0 where there are none."""
+    ordered = np.sort(np.where(valid, values, np.inf), axis=1)
+    middle = np.maximum(valid.sum(1) - 1, 0) // 2
+    return np.where(valid.any(1), ordered[np.arange(len(values)), middle], 0.0)
