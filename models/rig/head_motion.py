@@ -50,7 +50,7 @@ def turning_error(error: Measurement, trust: Array, head: Array, noise: Array, p
     turns = len(_TURNS)
     products = (turn[:, :, None] * turn[:, None, :]).reshape(count, -1)
     xx, xy, yy = np.moveaxis(error.precision * weight[..., None], -1, 0)
-    system: NDArray[np.float64] = np.empty((places, 2, turns, 2, turns))
+    system: Array = np.empty((places, 2, turns, 2, turns))
     for row, column, entry in ((0, 0, xx), (0, 1, xy), (1, 0, xy), (1, 1, yy)):
         system[:, row, :, column] = (entry.T @ products).reshape(places, turns, turns)
     system = system.reshape(places, 2 * turns, 2 * turns) + np.eye(2 * turns) / prior**2
