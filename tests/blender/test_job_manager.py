@@ -81,12 +81,11 @@ def pump(jobs: ModuleType, until: Callable[[], bool], limit: float = 20.0) -> fl
     return time.monotonic() - began
 
 
-def test_a_job_runs_to_its_end_and_tells_its_progress(jobs: ModuleType, job: Any, task: Any) -> None:
+def test_a_job_runs_to_its_end(jobs: ModuleType, job: Any, task: Any) -> None:
     seen = []
     outcome = jobs.manager.run("test", task(job()), seen.append)
     assert (outcome.status, outcome.sentence, int(outcome.exit_code)) == (jobs.Status.FINISHED, "Done.", 0)
     assert seen[0].stage == "Starting the worker"
-    assert [progress.done for progress in seen if progress.stage == "Animating" and progress.total == 5]
     assert not jobs.manager.busy
 
 
