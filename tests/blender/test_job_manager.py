@@ -162,7 +162,8 @@ def test_warnings_are_kept_once(jobs: ModuleType, job: Any, task: Any) -> None:
 
 def test_a_job_goes_on_while_another_file_is_loaded(jobs: ModuleType, job: Any, task: Any) -> None:
     jobs.manager.start("test", task(job()))
-    pump(jobs, lambda: jobs.manager.progress is not None and jobs.manager.progress.done > 0)
+    pump(jobs, lambda: jobs.manager.progress is not None)
+    assert jobs.manager.busy
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     assert bpy.app.timers.is_registered(jobs._pump)
     pump(jobs, lambda: not jobs.manager.busy)
