@@ -40,7 +40,7 @@ class Sites:
         width, height = grid
         scale = np.array([width / basis.image_size[0], height / basis.image_size[1]])
         on_grid = (basis.positions.astype(np.float64) + 0.5) * scale - 0.5
-        triangle, share = _frontmost(on_grid, basis, grid)
+        triangle, share = frontmost(on_grid, basis, grid)
         points = _within_surface(triangle, basis)
         corners, share = basis.triangles[triangle.ravel()[points]], share.reshape(-1, 3)[points]
         y, x = np.divmod(points, width)
@@ -74,7 +74,7 @@ class Sites:
         return (self.cells @ flat.T).reshape(len(self.depth), count, channels).transpose(1, 0, 2)
 
 
-def _frontmost(
+def frontmost(
     on_grid: NDArray[np.float64], basis: RigBasis, grid: tuple[int, int]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return which triangle each grid point shows, [h, w] (-1 for none), and the shares of its corners, [h, w, 3]."""

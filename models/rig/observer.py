@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rig laid over the picture in which motion is measured, and the motion read off there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from backend_bridge.rig_basis import RigBasis
+from models.face.correspondence import Correspondence
+from models.rig.equations import motion_equations
+from models.rig.sites import Sites
+from models.warp import sample
+
+
+class RigObserver:
+    """Reads what a picture says about the rig's motion, frame by frame, so that no frame need be kept.
+
+    `sites` says where; what `observe` returns for all frames together is what `solve_equations` wants.
+    """
+
+    def __init__(self, basis: RigBasis, reference: Tensor, depth: Tensor | None = None) -> None:
+        """`basis` lies on the picture `reference` [1, 3, H, W], H and W even.
+
+        `depth` [1, 1, H, W], any unit, is that of the head in the picture where it is not the rig's own: it is what the
+        head's motion depends on. Raises `InputError` when nothing of the rig is visible there.
+        """
+        height, width = reference.shape[-2:]
+        if basis.image_size != (width, height):
+            raise ValueError(f"the basis is for a picture of {basis.image_size}, not of {(width, height)}")
+        self.basis = basis
+        self.sites = Sites.of(basis, (width // 2, height // 2))
+        if depth is not None:
+            self.sites = replace(self.sites, depth=_read(depth, self.sites.position)[:, 0])
+        self._reference = reference
+
+    @torch.inference_mode()
+    def observe(self, frames: Tensor, flow: Tensor) -> NDArray[np.float32]:
+        """Return equations [N, S, 5] of frames [N, 3, H, W] whose motion is roughly `flow` [N, 2, H, W] px.
+
+        The motion is the whole one, the head's included.
+        """
+        equations = motion_equations(self._reference, frames, flow)
+        return self.sites.gather(equations.cpu().numpy()).astype(np.float32)
+
+
+def on_crop(basis: RigBasis, to_crop: NDArray[np.floating], size: int, gain: float = 1.0) -> RigBasis:
+    """Return a basis as it lies on a square crop of its picture, `size` px wide.
+
+    to_crop: [2, 3] affine map from the picture to the crop. gain: how much larger than the rig's own motion the motion
+    in the crop is.
+    """
+    affine = np.asarray(to_crop, np.float64)
+    return replace(
+        basis,
+        image_size=(size, size),
+        positions=(basis.positions @ affine[:, :2].T + affine[:, 2]).astype(np.float32),
+        displacement=(gain * basis.displacement @ affine[:, :2].T).astype(np.float32),
+    )
+
+
+def on_driver(basis: RigBasis, correspondence: Correspondence, mask: Tensor, least: float = 0.5) -> RigBasis:
+    """Return a basis that lies on the avatar's crop as it lies on the driver's.
+
+    Vertices go to their counterparts on the driver, and displacements turn and stretch with the face around them.
+
+    Args:
+        basis: on the avatar's crop (`on_crop`).
+        correspondence: from the avatar's crop to the driver's.
+        mask: [1, 1, h, w] in [0, 1], where the driver's face is; vertices where it is below `least` are not seen.
+        least: see `mask`.
+    """
+    height, width = mask.shape[-2:]
+    there = _read(correspondence.positions, basis.positions)
+    inverse = _read(correspondence.inverse_jacobian.flatten(1, 2), basis.positions).reshape(-1, 2, 2)
+    jacobian = np.linalg.inv(inverse)
+    crop_height, crop_width = correspondence.positions.shape[-2:]
+    inside = ((basis.positions >= 0) & (basis.positions <= [crop_width - 1, crop_height - 1])).all(1)
+    return replace(
+        basis,
+        image_size=(width, height),
+        positions=there.astype(np.float32),
+        visible=basis.visible & inside & (_read(mask, there)[:, 0] >= least),
+        displacement=np.einsum("vij,kvj->kvi", jacobian, basis.displacement).astype(np.float32),
+    )
+
+
+def _read(field: Tensor, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return a field [1, C, h, w] at points [V, 2] px, [V, C]; outside, its border."""
+    where = torch.from_numpy(np.ascontiguousarray(points.T[None, :, None])).to(field)
+    return np.asarray(sample(field, where)[0, :, 0].T.double().cpu().numpy())
