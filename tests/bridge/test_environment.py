@@ -93,7 +93,7 @@ def test_looking_at_the_state_is_cheap_enough_for_a_panel(stand_in: Environment)
     started = time.perf_counter()
     for _ in range(100):
         stand_in.state()
-    assert time.perf_counter() - started < 0.5
+    assert time.perf_counter() - started < 2.0, "a panel is drawn some dozen times a second"
 
 
 def test_a_ready_environment_is_not_made_again(stand_in: Environment) -> None:

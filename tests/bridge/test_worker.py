@@ -27,6 +27,7 @@ from backend_bridge.worker.runner import JobRunner
 SCRIPT = Path(__file__).parent / "scripted_worker.py"
 ENDINGS = (Result, Error, Cancelled)
 ROOT = Path(__file__).parents[2]
+SLACK = 0.5  # seconds that a busy machine may take to tell us of an end that came within its second
 posix = pytest.mark.skipif(sys.platform == "win32", reason="uses POSIX signals")
 
 MakeJob = Callable[[str], JobFolder]
@@ -103,7 +104,7 @@ def test_poll_never_waits_unless_asked(client: WorkerClient, make_job: MakeJob) 
     for _ in range(100):
         client.poll()
     client.cancel()
-    assert time.perf_counter() - started < 0.5
+    assert time.perf_counter() - started < 2.0, "a hundred waits of the shortest kind take five seconds"
     follow(client, lambda message: isinstance(message, Cancelled))
 
 
@@ -133,7 +134,7 @@ def test_cancel_takes_effect_within_a_second_whatever_the_job_is_doing(
     started = time.perf_counter()
     client.cancel()
     seen = follow(client, lambda message: isinstance(message, Cancelled))
-    assert time.perf_counter() - started < 1.1
+    assert time.perf_counter() - started < 1.0 + SLACK
     assert ending(seen) == Cancelled()
     assert not client.busy
     assert (folder.frames_dir / "000003.png").read_bytes() == b"frame 3", "what was finished stays"
@@ -286,10 +287,10 @@ while True:
         if isinstance(message, Hello):
             print(message.pid, flush=True)
         if isinstance(message, Progress) and message.done == 3:
-            print("busy", flush=True)
             if sys.argv[5] == "fork" and os.fork() == 0:
                 time.sleep(20)  # a child of Blender that keeps Blender's end of the pipe open
                 os._exit(0)
+            print("busy", flush=True)
 """
 
 
@@ -406,7 +407,7 @@ def test_signals_cancel_a_run_by_hand(make_job: MakeJob, what: str, signal_numbe
         started = time.perf_counter()
         process.send_signal(signal_number)
         assert process.wait(5.0) == ExitCode.CANCELLED
-        assert time.perf_counter() - started < 1.0
+        assert time.perf_counter() - started < 1.0 + SLACK
         assert "Cancelled" in process.stderr.read()
     assert folder.read_report()["status"] == "cancelled"
 
