@@ -16,10 +16,12 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from .errors import InputError
+from .face_anchors import MESH_POINTS
 
 SCHEMA_VERSION = 1
 REGIONS = ("brows", "lids", "nose", "cheeks", "mouth", "chin")
 MAX_ALPHA = 64.0
+MAX_SMOOTHING = 1.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,40 @@ class Avatar:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """A place in the avatar's picture that a person says is a certain point of the face.
+
+    `landmark` is a point of MediaPipe's face mesh, 0 to 467; `backend_bridge.face_anchors` names those that can be
+    placed by eye. `position` is (x, y) in px of the avatar's image, pixel centres at integers.
+    """
+
+    landmark: int
+    position: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Rig:
+    """How the driver's face is laid onto the rig, and what may be solved. Names are those of the rig basis.
+
+    `anchors` hold however the face was found: the mesh that the detector, the rig or the face box laid over the avatar
+    is bent so that it passes through them. Three or more place the face alone, where nothing else can. Where every
+    named anchor lies, moved or not, is in the report's `avatar.anchors`, in the form of this field.
+
+    `locked` controls are not solved; they keep the value they had when the avatar was captured. Of each pair in
+    `mirrored` (left, right) both controls get the same excursion from rest.
+
+    `smoothing` is the full width at half maximum, in seconds, of the Gaussian that solved curves are smoothed with. The
+    default, 0, leaves every frame as it was solved; what smoothing takes off the apex is in the report's
+    `weights.smoothing`.
+    """
+
+    anchors: tuple[Anchor, ...] = ()
+    locked: tuple[str, ...] = ()
+    mirrored: tuple[tuple[str, str], ...] = ()
+    smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
 class Magnification:
     """`alpha` is the magnification factor, None for automatic; `regions` multiplies it per face region."""
 
@@ -82,6 +118,7 @@ class JobSpec:
     backend: str = "flow_transfer"
     backend_options: dict[str, Any] = field(default_factory=dict)
     magnification: Magnification = field(default_factory=Magnification)
+    rig: Rig = field(default_factory=Rig)
     intensity: float = 1.0
     outputs: Outputs = field(default_factory=Outputs)
     device: str = "auto"
@@ -101,11 +138,31 @@ class JobSpec:
         for name in self.magnification.regions:
             if name not in REGIONS:
                 raise InputError(f"There is no face region {name!r}; the regions are {', '.join(REGIONS)}.")
+        self._check_rig()
         if self.outputs.weights and self.avatar.rig_basis is None:
             raise InputError("Shape keys were asked for, but the job has no rig basis; capture the avatar again.")
         if not (self.outputs.frames or self.outputs.weights):
             raise InputError("The job asks for no output; choose frames, shape keys or both.")
         return self
+
+    def _check_rig(self) -> None:
+        landmarks = [anchor.landmark for anchor in self.rig.anchors]
+        for landmark in landmarks:
+            if not 0 <= landmark < MESH_POINTS:
+                raise InputError(f"There is no face landmark {landmark}; they are 0 to {MESH_POINTS - 1}.")
+            if landmarks.count(landmark) > 1:
+                raise InputError(f"Face landmark {landmark} has two anchors; remove one of them.")
+        paired = [name for pair in self.rig.mirrored for name in pair]
+        for name in paired:
+            if paired.count(name) > 1:
+                raise InputError(f"The control {name!r} is mirrored with more than one other; keep one of the pairs.")
+            if name in self.rig.locked:
+                raise InputError(f"The control {name!r} is both locked and mirrored; choose one of the two.")
+        if not (math.isfinite(self.rig.smoothing) and 0 <= self.rig.smoothing <= MAX_SMOOTHING):
+            raise InputError(
+                f"The smoothing must be between 0 and {MAX_SMOOTHING:g} s, not {self.rig.smoothing:g} s; "
+                "a micro-expression lasts at most half a second."
+            )
 
     def to_json(self) -> str:
         """Return the spec as indented JSON."""
@@ -149,6 +206,8 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
         return kind(**{key: _typed(item, kinds[key], f"{name}{key}.") for key, item in value.items()})
     if origin is dict and isinstance(value, dict):
         return {key: _typed(item, arguments[1], f"{name}{key}.") for key, item in value.items()}
+    if origin is tuple and arguments[-1] is Ellipsis and isinstance(value, list):
+        return tuple(_typed(item, arguments[0], name) for item in value)
     if origin is tuple and isinstance(value, list) and len(value) == len(arguments):
         return tuple(_typed(item, argument, name) for item, argument in zip(value, arguments, strict=True))
     if kind is float and type(value) in {int, float} and math.isfinite(value):

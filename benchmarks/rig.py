@@ -40,9 +40,10 @@ from scipy.optimize import nnls
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
+from backend_bridge.face_anchors import MESH_POINTS
 from backend_bridge.rig_basis import Control, RigBasis
 from models.face import FaceLandmarker, FaceLandmarks, face_depth, face_mask, rigid_mask, select_face, split_rigid
-from models.face.correspondence import MESH_POINTS, Correspondence
+from models.face.correspondence import Correspondence
 from models.magnification import Magnifier, Motion
 from models.rig.observer import RigObserver, on_driver
 from models.rig.sampling import sample_motion
@@ -131,7 +132,7 @@ class Head:
             controls=tuple(Control(name, "shape_key", "Head", name, 0.0, 0.0, 1.0) for name in self.stage.controls),
             positions=rest.astype(np.float32),
             depth=(self.shot.distance - vertices[:, 2]).astype(np.float32),
-            visible=((rest > 0) & (rest < self.size - 1)).all(1),
+            visible=np.asarray(((rest > 0) & (rest < self.size - 1)).all(1)),
             displacement=((np.stack(moved) - rest) / step).astype(np.float32),
             triangles=np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32),
         )
@@ -422,7 +423,11 @@ def solving_time(frames: int = 300, controls: int = 52, sites: int = 2000) -> fl
     basis = RigBasis(
         (256, 256),
         tuple(Control(f"c{k}", "shape_key", "Head", f"k{k}", 0.0, 0.0, 1.0) for k in range(controls)),
-        *(np.zeros(0, np.float32) for _ in range(5)),
+        positions=np.zeros((0, 2), np.float32),
+        depth=np.zeros(0, np.float32),
+        visible=np.zeros(0, bool),
+        displacement=np.zeros((controls, 0, 2), np.float32),
+        triangles=np.zeros((0, 3), np.int32),
     )
     cells = Sites(position, rng.uniform(size=sites), columns, csr_matrix((sites, 1)))
     start = time.perf_counter()

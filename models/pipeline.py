@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backend_bridge.job import JobSpec, Outputs, resolve
+from backend_bridge.job import JobSpec, Outputs, Rig, resolve
 from backend_bridge.job_folder import JobFolder, fingerprint_of, hash_file
 from backend_bridge.rig_basis import RigBasis
 from models.avatar import AvatarPicture
@@ -116,7 +116,8 @@ def _read_basis(folder: JobFolder, spec: JobSpec) -> RigBasis | None:
 
 def _fingerprint(folder: JobFolder, spec: JobSpec, driver: Driver) -> str:
     """Return one hash of everything a frame is made from; finished frames of other inputs are made again."""
-    asked = dataclasses.asdict(dataclasses.replace(spec, created_by={}, outputs=Outputs()))
+    placing = Rig(anchors=spec.rig.anchors)  # the rest of it is asked for once all frames are there
+    asked = dataclasses.asdict(dataclasses.replace(spec, created_by={}, outputs=Outputs(), rig=placing))
     files = [resolve(folder.path, path) for path in (spec.avatar.image, spec.avatar.rig_basis) if path]
     return fingerprint_of(
         asked,

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from backend_bridge.errors import InputError
+from backend_bridge.face_anchors import MESH_POINTS
 from backend_bridge.rig_basis import RigBasis
 from models.avatar import AvatarPicture
 from models.face import FaceLandmarker, select_face
-from models.face.correspondence import MESH_POINTS
 from models.restoration import Window
 
 Box = tuple[float, float, float, float]

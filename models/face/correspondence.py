@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
+from backend_bridge.face_anchors import MESH_POINTS
 from models.magnification.motion import Motion
 from models.warp import pixel_grid, sample, sample_spline
 
-MESH_POINTS = 468  # the ten iris points behind them follow the gaze, not the shape of the face
 LATTICE = 48
 LATTICE_MARGIN = 8
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend_bridge.errors import InputError
-from backend_bridge.job import MAX_ALPHA, REGIONS, Avatar, Driving, JobSpec, Magnification, Outputs
+from backend_bridge.job import MAX_ALPHA, REGIONS, Anchor, Avatar, Driving, JobSpec, Magnification, Outputs, Rig
 
 numbers = st.floats(-1e6, 1e6)
 plain = st.none() | st.booleans() | st.integers() | numbers | st.text()
@@ -36,6 +36,14 @@ specs = st.builds(
         alpha=st.none() | st.floats(0.1, MAX_ALPHA),
         regions=st.dictionaries(st.sampled_from(REGIONS), st.floats(0, 4)),
     ),
+    rig=st.builds(
+        Rig,
+        anchors=st.lists(
+            st.builds(Anchor, st.integers(0, 467), st.tuples(numbers, numbers)), unique_by=lambda a: a.landmark
+        ).map(tuple),
+        locked=st.lists(st.text()).map(tuple),
+        smoothing=st.floats(0, 1),
+    ),
     intensity=st.floats(0, 100),
     outputs=st.builds(Outputs, frames=st.just(True), weights=st.booleans(), magnified=st.booleans()),
     created_by=st.dictionaries(st.text(), st.text()),
@@ -52,7 +60,8 @@ json_values = st.recursive(plain, lambda inner: st.lists(inner) | st.dictionarie
 
 
 @given(
-    st.sampled_from(["driving", "avatar", "magnification", "outputs", "intensity", "backend", "device"]), json_values
+    st.sampled_from(["driving", "avatar", "magnification", "rig", "outputs", "intensity", "backend", "device"]),
+    json_values,
 )
 def test_no_entry_of_the_wrong_kind_gets_through(entry: str, value: Any) -> None:
     """Whatever stands in a job.json, it is either a spec that is written back the same or one sentence."""
@@ -81,6 +90,12 @@ def test_no_entry_of_the_wrong_kind_gets_through(entry: str, value: Any) -> None
         ("magnification", {"regions": {"brows": "2"}}, 'magnification.regions.brows can\'t be "2"'),
         ("magnification", {"regions": {"ears": 2}}, "no face region 'ears'"),
         ("magnification", {"alpha": 1000}, "at most 64"),
+        ("rig", {"locked": "jawOpen"}, 'rig.locked can\'t be "jawOpen"'),
+        ("rig", {"anchors": [{"landmark": 468, "position": [1, 2]}]}, "no face landmark 468"),
+        ("rig", {"anchors": [{"landmark": 4, "position": [n, n]} for n in (1, 2)]}, "landmark 4 has two anchors"),
+        ("rig", {"mirrored": [["a", "b"], ["b", "c"]]}, "'b' is mirrored with more than one other"),
+        ("rig", {"mirrored": [["a", "b"]], "locked": ["a"]}, "'a' is both locked and mirrored"),
+        ("rig", {"smoothing": 2}, "between 0 and 1 s, not 2 s"),
         ("outputs", {"frames": False}, "no output"),
         ("outputs", {"weights": True}, "no rig basis"),
     ],
