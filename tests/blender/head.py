@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import bpy
 import numpy as np
@@ -139,7 +140,7 @@ def _of_render(block: bpy.types.ID) -> bool:
     return isinstance(block, bpy.types.Image) and block.type in {"RENDER_RESULT", "COMPOSITING"}
 
 
-def _dump_struct(struct: object, path: str, found: dict[str, object], depth: int) -> None:
+def _dump_struct(struct: Any, path: str, found: dict[str, object], depth: int) -> None:
     for prop in struct.bl_rna.properties:
         name = prop.identifier
         if name in UNREADABLE or (name == "users" and bpy.app.version < (4, 3)):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import bpy
 import numpy as np
@@ -370,11 +369,12 @@ def test_the_basis_comes_back_from_its_file(tmp_path) -> None:
     assert np.array_equal(loaded.displacement, basis.displacement)
 
 
-def test_fifty_three_keys_on_six_thousand_vertices_take_seconds() -> None:
+def test_fifty_three_keys_are_measured_each_alone() -> None:
     add_camera()
-    head = make_head(segments=96, rings=64, keys=tuple(f"key {n}" for n in range(50)))
-    assert len(head.data.vertices) > 6000
-    began = time.process_time()
+    head = make_head(keys=tuple(f"key {n}" for n in range(50)))
     basis = measure(head)
     assert len(basis.controls) == 53
-    assert time.process_time() - began < 5
+    for name in ("Nod", "key 0", "key 49"):
+        before, after = displaced(basis, name, 0.0), displaced(basis, name, 0.25)
+        assert named(basis, name) * 0.25 == pytest.approx(after - before, abs=2e-3)
+        displaced(basis, name, 0.0)
