@@ -270,6 +270,7 @@ def _pytest(python: Path, folder: str, fast: bool) -> Command:
 
 
 def _bridge(fast: bool) -> Iterator[Step]:
+    assets()
     surroundings = {"MAGPLUS_WORKER_PYTHON": str(worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES))}
     for version in ["5.0.1"] if fast else ["5.0.1", "5.2.3"]:
         python = blender_environment(version)

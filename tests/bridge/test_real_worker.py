@@ -74,7 +74,7 @@ def test_a_job_is_done_and_the_next_one_finds_the_models_loaded(client: WorkerCl
     seen, _ = run(client, job)
     assert isinstance(seen[-1], Result)
     stages = list(dict.fromkeys(message.stage for message in seen if isinstance(message, Progress)))
-    assert stages == ["start", "face", "measure", "animate"]
+    assert stages == ["start", "face", "steady", "measure", "animate"]
     report = job.read_report()
     assert report["status"] == "finished"
     assert len(list(job.frames_dir.glob("*.png"))) == report["frames"]["count"] == 8
@@ -83,7 +83,7 @@ def test_a_job_is_done_and_the_next_one_finds_the_models_loaded(client: WorkerCl
     assert job.read_report()["frames"]["resumed"] == 8
 
 
-@pytest.mark.parametrize("stage", ["start", "face", "measure", "animate"])
+@pytest.mark.parametrize("stage", ["start", "face", "steady", "measure", "animate"])
 def test_cancel_takes_effect_within_a_second_at_every_stage(client: WorkerClient, job: JobFolder, stage: str) -> None:
     spec = job.read_spec()
     longer = dataclasses.replace(spec.driving, trim=(0.0, 1.0))
