@@ -102,6 +102,15 @@ def _add_animate(verbs: Verbs) -> None:
     results.add_argument("--shape-keys", action="store_true", help="key the avatar's shape keys")
     results.add_argument("--show-as", choices=[name.lower() for name, _, _ in SHOW_AS], help="where the images go")
     results.add_argument("--start-frame", type=int, metavar="N", help="frame of the scene where the clip starts")
+    results.add_argument(
+        "--stretch", type=float, metavar="N", help="play it N times longer than it was; 1 is real time"
+    )
+    results.add_argument(
+        "--keep-apex",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="shift by half a frame at most, so that the apex falls on a frame of the scene",
+    )
     results.add_argument("--output", type=Path, metavar="FOLDER", help="the job folder; an unfinished job is resumed")
     results.add_argument("--save", type=Path, metavar="FILE.blend", help="save the file with the result in it")
 
@@ -199,7 +208,9 @@ def _apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
         settings.frames, settings.shape_keys = options.frames, options.shape_keys
     if options.show_as is not None:
         settings.frames_to = options.show_as.upper()
-    for name in ("vertex_group", "backend", "sequence_rate", "intensity", "start_frame"):
+    if options.keep_apex is not None:
+        settings.keep_apex = options.keep_apex
+    for name in ("vertex_group", "backend", "sequence_rate", "intensity", "start_frame", "stretch"):
         value = getattr(options, name)
         if value is not None:
             _set(settings, name, value, f"--{name.replace('_', '-')}")

@@ -12,6 +12,7 @@ from ..backend_bridge.job import REGIONS
 from ..operators import animate
 from ..operators.backends import backend_problem
 from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
+from ..operators.event_markers import MAGPLUS_OT_trim_from_markers
 from ..operators.import_result import MAGPLUS_OT_import_result
 from ..operators.job_manager import Outcome, Status, manager
 
@@ -117,6 +118,24 @@ class MAGPLUS_PT_main(_Sidebar, bpy.types.Panel):
             draw_outcome(layout, outcome, characters)
 
 
+class MAGPLUS_PT_bakes(_Sidebar, bpy.types.Panel):
+    """How strongly what was baked plays."""
+
+    bl_label = "Strength"
+    bl_parent_id = "MAGPLUS_PT_main"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only where something was baked."""
+        return bool(context.scene.magplus.bakes)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the panel; reads only."""
+        column = self.layout.column(align=True)
+        for bake in reversed(context.scene.magplus.bakes):
+            column.prop(bake, "strength", text=bake.name, slider=True)
+
+
 class MAGPLUS_PT_driver(_Sidebar, bpy.types.Panel):
     """Which part of the video, and which face in it."""
 
@@ -143,6 +162,7 @@ class MAGPLUS_PT_driver(_Sidebar, bpy.types.Panel):
         times.active = settings.use_trim
         times.prop(settings, "trim_start")
         times.prop(settings, "trim_end")
+        column.operator(MAGPLUS_OT_trim_from_markers.bl_idname, icon="MARKER_HLT")
 
 
 class MAGPLUS_PT_magnification(_Sidebar, bpy.types.Panel):
@@ -202,9 +222,17 @@ class MAGPLUS_PT_output(_Sidebar, bpy.types.Panel):
             column.prop(settings, "animation")
         column = layout.column()
         column.prop(settings, "start_frame")
+        column.prop(settings, "stretch")
         column.prop(settings, "keep_apex")
         layout.prop(settings, "job_folder")
         layout.operator(MAGPLUS_OT_import_result.bl_idname, text="Import Finished Job…", icon="IMPORT")
 
 
-CLASSES = (MAGPLUS_PT_main, MAGPLUS_PT_driver, MAGPLUS_PT_magnification, MAGPLUS_PT_regions, MAGPLUS_PT_output)
+CLASSES = (
+    MAGPLUS_PT_main,
+    MAGPLUS_PT_bakes,
+    MAGPLUS_PT_driver,
+    MAGPLUS_PT_magnification,
+    MAGPLUS_PT_regions,
+    MAGPLUS_PT_output,
+)

@@ -5,12 +5,21 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
 
 from ..backend_bridge.backends import BACKENDS
 from ..backend_bridge.job import MAX_ALPHA, REGIONS
 from ..operators.bake_shape_keys import LAYER, NEW_ACTION, REPLACE
 from ..operators.import_frames import BACKGROUND, IMAGE, PLANE, STRIP
+from ..operators.strength import modifier_name, set_strength
 
 # '//' in a path property: 4.5 and later want to be told that it is meant, 4.2 refuses to be told.
 RELATIVE_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
@@ -49,6 +58,28 @@ class MagPlusRegions(bpy.types.PropertyGroup):
     """One gain per face region."""
 
     __annotations__ = {region: _gain(region) for region in REGIONS}
+
+
+def _strength_set(bake: MagPlusBake, _context: bpy.types.Context) -> None:
+    set_strength(modifier_name(bake.name), bake.strength)
+
+
+class MagPlusBake(bpy.types.PropertyGroup):
+    """An expression that was keyed in this scene: where it lies in time, and how strongly it plays."""
+
+    strength: FloatProperty(
+        name="Strength",
+        description="How strongly the baked expression plays. 1 is as it was solved; the keys stay as they are",
+        default=1.0,
+        min=0.0,
+        soft_max=4.0,
+        max=100.0,
+        update=_strength_set,
+    )
+    first_frame: FloatProperty(name="First Frame", description="Frame of the scene at the clip's first frame")
+    last_frame: FloatProperty(name="Last Frame", description="Frame of the scene at the clip's last frame")
+    frames_per_second: FloatProperty(name="Rate", description="Frames of the scene per second of the clip", default=24)
+    video_start: FloatProperty(name="Video Start", description="Time of the video at the clip's first frame")
 
 
 class MagPlusSettings(bpy.types.PropertyGroup):
@@ -156,6 +187,17 @@ class MagPlusSettings(bpy.types.PropertyGroup):
         default=True,
     )
     start_frame: IntProperty(name="Start Frame", description="Frame of the scene where the clip starts", default=1)
+    stretch: FloatProperty(
+        name="Time Stretch",
+        description="How many times longer than it was the expression plays: 1 is real time, 4 is slow motion",
+        default=1.0,
+        min=0.01,
+        soft_min=0.25,
+        soft_max=8.0,
+        max=100.0,
+        precision=3,
+    )
+    bakes: CollectionProperty(type=MagPlusBake)
     job_folder: StringProperty(
         name="Job Folder",
         description="Where results are kept, a folder of its own for every run",
@@ -165,7 +207,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (MagPlusRegions, MagPlusSettings)
+CLASSES = (MagPlusRegions, MagPlusBake, MagPlusSettings)
 
 
 def register() -> None:

@@ -6,12 +6,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import bpy
-import numpy as np
 
 from ..backend_bridge.client import WorkerClient
 from ..backend_bridge.errors import CancelledError, InputError, MagPlusError, error_of
@@ -24,6 +22,7 @@ from .environment import environment_problem, preferences, worker_python
 from .import_result import Destination, import_result, measured
 from .job_manager import Outcome, Steps, TaskContext, manager, report_outcome
 from .projection import camera_problem
+from .scene_time import exact
 
 KIND = "animate"
 # What a person reads for the stages of the pipeline.
@@ -160,7 +159,7 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
     def steps(task: TaskContext) -> Steps:
         folder = JobFolder.create(order.folder)
         task.folder, task.log = folder.path, folder.log_path
-        avatar = yield from _capture(order, folder)
+        avatar = yield from _capture(order, folder, task.blocking)
         folder.write_spec(replace(order.spec, avatar=avatar))
         worker = manager.worker(order.python, order.idle_minutes)
         yield from run_worker(worker, folder, task)
@@ -170,7 +169,7 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
     return steps
 
 
-def _capture(order: Order, folder: JobFolder) -> Generator[Progress, None, Avatar]:
+def _capture(order: Order, folder: JobFolder, blocking: bool) -> Generator[Progress, None, Avatar]:
     context = bpy.context
     target = find_object(order.avatar_uid)
     if target is None or context.scene.session_uid != order.scene_uid:
@@ -190,6 +189,7 @@ def _capture(order: Order, folder: JobFolder) -> Generator[Progress, None, Avata
             vertex_group=order.vertex_group,
             rig=order.spec.outputs.weights,
             view=view,
+            blocking=blocking,
         )
     )
 
@@ -258,8 +258,8 @@ def has_shape_keys(avatar: bpy.types.Object) -> bool:
 
 
 def decimal(value: float) -> float:
-    """Return the number a person typed: properties keep it in single precision, 0.533 as 0.532999992."""
-    return float(str(np.float32(value)))
+    """Return the number a person typed, as JSON is to have it."""
+    return float(exact(value))
 
 
 def frame_rate(value: float) -> str:
@@ -267,7 +267,7 @@ def frame_rate(value: float) -> str:
     for nominal in (24, 30, 48, 60, 120, 240):
         if abs(value - nominal * 1000 / 1001) < 0.005:
             return f"{nominal * 1000}/1001"
-    return str(Fraction(str(np.float32(value))))
+    return str(exact(value))
 
 
 def _new_folder(place: Path, avatar: str, video: str) -> Path:

@@ -4,19 +4,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import bpy
 import numpy as np
-from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from ..backend_bridge.control_curves import ControlCurves
 from ..backend_bridge.errors import InputError, MagPlusError
 from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.rig_basis import Channel, Control, RigBasis
-from .controls import LINKED, SHAPE_KEY, LiveChannel, find_channel
+from .controls import LINKED, SHAPE_KEY, SLIDER_LIMIT, LiveChannel, find_channel, widen_range
+from .event_markers import set_event_markers
 from .keyframes import (
     Keys,
     action_problem,
@@ -26,23 +29,26 @@ from .keyframes import (
     finish_nla_layer,
     write_keys,
 )
-from .scene_time import Placement, SourceTime, apex_kept, place, scene_rate
+from .scene_time import Placement, SourceTime, apex_kept, exact, place, scene_rate
+from .strength import add_strength, make_room, modifier_name, plays
 
 NEW_ACTION, LAYER, REPLACE = "NEW_ACTION", "LAYER", "REPLACE"
 STILL = 1e-4  # a control that stays this close to rest is still; the smallest expressions use some hundredths
-SLIDER_LIMIT = 10.0  # Blender's own limit of a shape key's range
+RECORD = "bake.json"  # in the job folder
 
 
 @dataclass(frozen=True)
 class BakeReport:
     """What was baked.
 
-    keyed: names of the controls that have keys now. skipped: why others have none, by name. raised: shape keys whose
-    range was widened, with the new one; not_saved: those of them that lose it again with the file. actions: names of
-    the actions written; kept: of those they replaced, which are still in the file. placement: where the clip lies.
-    apex_kept: share of the apex that whole frames show, in [0, 1]. markers: frames of the events, by name.
+    name: what the scene calls the bake. keyed: names of the controls that have keys now. skipped: why others have none,
+    by name. raised: shape keys whose range was widened, with the new one; not_saved: those of them that lose it again
+    with the file. actions: names of the actions written; kept: of those they replaced, which are still in the file.
+    placement: where the clip lies. apex_kept: share of the apex that whole frames show, in [0, 1]. markers: frames of
+    the events, by name.
     """
 
+    name: str
     keyed: tuple[str, ...]
     skipped: dict[str, str]
     raised: dict[str, tuple[float, float]]
@@ -75,6 +81,54 @@ class BakeReport:
             )
         return lines
 
+    def to_json(self) -> str:
+        """Return what is worth keeping beside the job's own report."""
+        return json.dumps(
+            {
+                "start_frame": self.placement.start_frame,
+                "scene_rate": str(self.placement.fps),
+                "stretch": str(self.placement.stretch),
+                "shift": str(self.placement.shift),
+                "frames": self.frame_range,
+                "apex_kept": self.apex_kept,
+                "markers": self.markers,
+                "keyed": self.keyed,
+                "not_keyed": self.skipped,
+                "actions": self.actions,
+            },
+            indent=2,
+            ensure_ascii=False,
+        )
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What is to be keyed: curves of a rig's controls, and when they were seen.
+
+    name: for the bake. controls: by name. video_start: seconds of the driving video at the first sample.
+    """
+
+    name: str
+    controls: Mapping[str, Control]
+    curves: ControlCurves
+    source: SourceTime
+    video_start: Fraction = Fraction(0)
+
+    @classmethod
+    def of_job(cls, folder: JobFolder) -> Performance:
+        """Read what a job has solved. Raises `InputError` when it has solved nothing."""
+        spec = folder.read_spec()
+        if spec.avatar.rig_basis is None or not folder.weights_npz.is_file():
+            raise InputError("This job has no solved shape keys; run it with shape keys among its outputs.")
+        curves = ControlCurves.load(folder.weights_npz)
+        controls = {control.name: control for control in RigBasis.load(folder.path / spec.avatar.rig_basis).controls}
+        report = folder.read_report()
+        source = SourceTime.from_report(report)
+        if len(source.seconds) != len(curves.seconds):
+            raise InputError("The solved shape keys and the report are of different runs; run the job again.")
+        start = Fraction((report.get("driving") or {}).get("start") or 0).limit_denominator(1_000_000)
+        return cls(folder.path.stem, controls, curves, source, start)
+
 
 def bake_controls(
     context: bpy.types.Context,
@@ -83,6 +137,7 @@ def bake_controls(
     start_frame: int,
     mode: str = NEW_ACTION,
     keep_apex: bool = True,
+    stretch: Fraction = Fraction(1),
     skip_still: bool = True,
     markers: bool = True,
     objects: Mapping[str, bpy.types.Object] | None = None,
@@ -97,6 +152,7 @@ def bake_controls(
             animation in an NLA track on top of it; `REPLACE` writes into the existing action, over the keys between the
             clip's first and last frame.
         keep_apex: shift the clip by at most half a frame so that the apex falls on a whole frame.
+        stretch: how many times longer than it was the clip plays.
         skip_still: leave controls without keys that never leave their rest value.
         markers: set timeline markers at onset, apex and offset.
         objects: which object stands for an owner's name in the rig basis, where objects were renamed since.
@@ -104,16 +160,36 @@ def bake_controls(
     Raises:
         InputError: the job has no solved controls, or none of them exists here.
     """
-    scene = context.scene
-    spec = folder.read_spec()
-    if spec.avatar.rig_basis is None or not folder.weights_npz.is_file():
-        raise InputError("This job has no solved shape keys; run it with shape keys among its outputs.")
-    curves = ControlCurves.load(folder.weights_npz)
-    controls = {control.name: control for control in RigBasis.load(folder.path / spec.avatar.rig_basis).controls}
-    source = SourceTime.from_report(folder.read_report())
-    if len(source.seconds) != len(curves.seconds):
-        raise InputError("The solved shape keys and the report are of different runs; run the job again.")
-    placement = place(source, start_frame, scene_rate(scene), keep_apex)
+    report = bake_performance(
+        context,
+        Performance.of_job(folder),
+        start_frame=start_frame,
+        mode=mode,
+        keep_apex=keep_apex,
+        stretch=stretch,
+        skip_still=skip_still,
+        markers=markers,
+        objects=objects,
+    )
+    folder.write(RECORD, report.to_json().encode())
+    return report
+
+
+def bake_performance(
+    context: bpy.types.Context,
+    performance: Performance,
+    *,
+    start_frame: int,
+    mode: str = NEW_ACTION,
+    keep_apex: bool = True,
+    stretch: Fraction = Fraction(1),
+    skip_still: bool = True,
+    markers: bool = True,
+    objects: Mapping[str, bpy.types.Object] | None = None,
+) -> BakeReport:
+    """Key a performance; see `bake_controls`."""
+    scene, curves, source = context.scene, performance.curves, performance.source
+    placement = place(source, start_frame, scene_rate(scene), keep_apex, stretch)
     frames = np.array([float(placement.frame(seconds)) for seconds in source.seconds])
 
     skipped: dict[str, str] = {}
@@ -121,11 +197,11 @@ def bake_controls(
     keyed: list[str] = []
     excursion = np.zeros(len(frames))
     for name, values in zip(curves.names, curves.values.T.astype(np.float64), strict=True):
-        control = controls.get(name)
+        control = performance.controls.get(name)
         if control is None:
             skipped[name] = "is not in the rig basis"
             continue
-        excursion += np.square(values - control.rest)
+        excursion += np.square((values - control.rest) / max(control.high - control.low, STILL))
         if skip_still and np.abs(values - control.rest).max() < STILL:
             continue
         found = _channels(control, objects or {}, skipped)
@@ -142,6 +218,7 @@ def bake_controls(
             if problem:
                 raise InputError(problem)
 
+    bake = _free_name(scene, performance.name)
     raised: dict[str, tuple[float, float]] = {}
     not_saved: list[str] = []
     actions: list[str] = []
@@ -151,10 +228,11 @@ def bake_controls(
         for name, _, keys in entries:
             _raise_range(name, keys, raised, skipped)
         not_saved += [name for name, _, _ in entries if overridden and name in raised]
-        written, previous = _write(id_block, [(rest, keys) for _, rest, keys in entries], mode)
+        written, previous = _write(id_block, [(rest, keys) for _, rest, keys in entries], mode, modifier_name(bake))
         actions.append(written)
         kept += [previous] if previous else []
-    return BakeReport(
+    report = BakeReport(
+        name=bake,
         keyed=tuple(keyed),
         skipped=skipped,
         raised=raised,
@@ -164,18 +242,33 @@ def bake_controls(
         placement=placement,
         frame_range=(float(frames[0]), float(frames[-1])),
         apex_kept=apex_kept(frames, np.sqrt(excursion)),
-        markers=set_event_markers(scene, source, placement) if markers else {},
+        markers=set_event_markers(scene.timeline_markers, source, placement) if markers else {},
     )
+    _remember(scene, report, performance)
+    return report
 
 
-def set_event_markers(scene: bpy.types.Scene, source: SourceTime, placement: Placement) -> dict[str, int]:
-    """Mark onset, apex and offset on the timeline, on the nearest whole frames; returns the frames by event."""
-    frames = {name: round(placement.frame(seconds)) for name, seconds in source.events.items()}
-    for name, frame in frames.items():
-        label = f"MagPlus {name}"
-        if not any(marker.name == label and marker.frame == frame for marker in scene.timeline_markers):
-            scene.timeline_markers.new(label, frame=frame)
-    return frames
+def _free_name(scene: bpy.types.Scene, name: str) -> str:
+    """Return a name that no earlier bake of the scene has."""
+    taken = {record.name for record in scene.magplus.bakes}
+    candidates = [name, *(f"{name}.{number:03}" for number in range(1, len(taken) + 1))]
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _remember(scene: bpy.types.Scene, report: BakeReport, performance: Performance) -> None:
+    """Record a bake in the scene, for its strength and its markers; forget those that play nowhere any more."""
+    records = scene.magplus.bakes
+    for index in reversed(range(len(records))):
+        if not plays(modifier_name(records[index].name)):
+            records.remove(index)
+    if report.keyed:
+        record = records.add()
+        record.name = report.name
+        placement = report.placement
+        record.first_frame = report.frame_range[0]
+        record.last_frame = report.frame_range[1]
+        record.frames_per_second = float(placement.rate)
+        record.video_start = float(performance.video_start)
 
 
 def _channels(control: Control, objects: Mapping[str, bpy.types.Object], skipped: dict[str, str]) -> list[LiveChannel]:
@@ -207,25 +300,24 @@ def _shape_key(channel: LiveChannel) -> bpy.types.ShapeKey:
 
 
 def _raise_range(name: str, keys: Keys, raised: dict[str, tuple[float, float]], skipped: dict[str, str]) -> None:
-    """Widen a shape key's range to its curve: Blender cuts values off at the range, animated ones too."""
+    """Widen a shape key's range to its curve."""
     if not isinstance(keys.channel.id, bpy.types.Key):
         return
     block = _shape_key(keys.channel)
     low, high = float(keys.values.min()), float(keys.values.max())
-    if low >= block.slider_min and high <= block.slider_max:
-        return
     if high > SLIDER_LIMIT or low < -SLIDER_LIMIT:
         skipped[name] = f"goes beyond Blender's limit of {SLIDER_LIMIT:g} and is cut off there"
-    # Rounded outwards to tenths: a range that a person would have set.
-    if high > block.slider_max:
-        block.slider_max = min(np.ceil(high * 10) / 10, SLIDER_LIMIT)
-    if low < block.slider_min:
-        block.slider_min = max(np.floor(low * 10) / 10, -SLIDER_LIMIT)
-    raised[name] = (block.slider_min, block.slider_max)
+    if widen_range(block, low, high):
+        raised[name] = (block.slider_min, block.slider_max)
 
 
-def _write(id_block: bpy.types.ID, entries: list[tuple[float, Keys]], mode: str) -> tuple[str, str | None]:
-    """Write the keys of one ID; returns the action's name and that of the action it replaced."""
+def _write(
+    id_block: bpy.types.ID, entries: list[tuple[float, Keys]], mode: str, strength: str
+) -> tuple[str, str | None]:
+    """Write the keys of one ID, with a modifier for their strength.
+
+    Returns the action's name and that of the action it replaced.
+    """
     name = f"MagPlus {_owner_name(id_block)}"
     if mode == LAYER:
         below = animated_paths(id_block)
@@ -235,17 +327,23 @@ def _write(id_block: bpy.types.ID, entries: list[tuple[float, Keys]], mode: str)
             # none, to the property's default, from which the NLA starts.
             animated = (keys.channel.path, max(keys.channel.index, 0)) in below
             base = rest if animated else keys.channel.default
-            write_keys(Keys(keys.channel, keys.frames, keys.values - base))
+            curve = write_keys(Keys(keys.channel, keys.frames, keys.values - base))
+            add_strength(curve, strength, rest - base, None)
         finish_nla_layer(id_block, action)
         return action.name, None
     animation = id_block.animation_data
     active = animation.action if animation is not None else None
-    previous = None
-    if mode == NEW_ACTION or active is None:
-        active, previous = assign_new_action(id_block, name)
-    for _, keys in entries:
-        write_keys(keys)
-    return active.name, previous.name if previous is not None else None
+    previous: bpy.types.Action | None = None
+    if into := mode == REPLACE and active is not None:
+        action = active
+    else:
+        action, previous = assign_new_action(id_block, name)
+    for rest, keys in entries:
+        curve = write_keys(keys)
+        interval = (float(keys.frames[0]), float(keys.frames[-1]))
+        make_room(curve, *interval)
+        add_strength(curve, strength, rest, interval if into else None)
+    return action.name, previous.name if previous is not None else None
 
 
 def _owner_name(id_block: bpy.types.ID) -> str:
@@ -281,6 +379,9 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
         default=True,
     )
     skip_still: BoolProperty(name="Skip Still", description="No keys for what does not move", default=True)
+    stretch: FloatProperty(
+        name="Time Stretch", description="How many times longer than it was the clip plays", default=1.0, min=0.01
+    )
     markers: BoolProperty(name="Markers", description="Mark onset, apex and offset on the timeline", default=True)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -292,6 +393,7 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
                 start_frame=self.start_frame,
                 mode=self.mode,
                 keep_apex=self.keep_apex,
+                stretch=exact(self.stretch),
                 skip_still=self.skip_still,
                 markers=self.markers,
             )

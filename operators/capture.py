@@ -116,9 +116,13 @@ def capture_steps(
     rig: bool = True,
     controls: Sequence[RigControl] | None = None,
     view: bpy.types.SpaceView3D | None = None,
-    blocking: bool = bpy.app.background,
+    blocking: bool,
 ) -> Generator[Progress, None, Avatar]:
-    """Do what `capture_avatar` does step by step; unless `blocking`, Blender is free while it renders, too."""
+    """Do what `capture_avatar` does step by step; unless `blocking`, Blender is free while it renders, too.
+
+    Who waits for the end in a loop has to say `blocking`: Blender's event loop stands still then, and a render beside
+    it would not end. In background mode every render blocks.
+    """
     if problem := capture_problem(context, target, vertex_group):
         raise InputError(problem)
     if target.name_full not in set(rendered_objects(context.view_layer.layer_collection)):
@@ -308,7 +312,7 @@ def _remove_when_idle(name: str) -> float | None:
 
 def _render(context: bpy.types.Context, studio: bpy.types.Scene, blocking: bool) -> Generator[Progress, None, None]:
     try:
-        if blocking:
+        if blocking or bpy.app.background:
             bpy.ops.render.render(scene=studio.name, write_still=True)
             return
         shown = context.preferences.view.render_display_type

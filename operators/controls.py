@@ -19,6 +19,7 @@ from ..backend_bridge.rig_basis import Channel, Control
 
 LINKED = "belongs to a linked file; make a library override of the object and of its mesh"
 SHAPE_KEY, BONE, PROPERTY = "shape_key", "bone", "property"
+SLIDER_LIMIT = 10.0  # Blender's own limit of a shape key's range
 _BONE_CHANNELS = {"location": (0, 1, 2), "rotation_euler": (0, 1, 2), "rotation_quaternion": (1, 2, 3)}
 # "key_blocks["Smile"].value" -> parent 'key_blocks["Smile"]', attribute 'value'; '["smile"]' -> key 'smile'
 _LAST_STEP = re.compile(r'^(?P<parent>.*?)(?:\.?(?P<attribute>\w+)|\["(?P<key>(?:[^"\\]|\\.)*)"\])$')
@@ -234,6 +235,21 @@ def property_controls(obj: bpy.types.Object, paths: Iterable[str]) -> tuple[list
             control = Control(name, PROPERTY, obj.name, path, channel.read(), low, high)
             found.append(RigControl(control, (channel,), (high - low) / 4))
     return found, excluded
+
+
+def widen_range(block: bpy.types.ShapeKey, low: float, high: float) -> bool:
+    """Widen a shape key's range to [low, high], up to `SLIDER_LIMIT`, and return whether it had to be.
+
+    Blender cuts values off at the range, animated ones too.
+    """
+    if low >= block.slider_min and high <= block.slider_max:
+        return False
+    # Rounded outwards to tenths: a range that a person would have set.
+    if high > block.slider_max:
+        block.slider_max = min(math.ceil(high * 10) / 10, SLIDER_LIMIT)
+    if low < block.slider_min:
+        block.slider_min = max(math.floor(low * 10) / 10, -SLIDER_LIMIT)
+    return True
 
 
 def find_channel(obj: bpy.types.Object, kind: str, data_path: str) -> LiveChannel | None:

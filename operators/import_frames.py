@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import bpy
@@ -53,7 +54,7 @@ class ImportReport:
             lines.append(f"{self.dropped} frames fall between the frames of this scene and are not shown.{apex}")
         if self.duplicated:
             lines.append(
-                f"{self.duplicated} frames of this scene repeat the one before: it runs faster than the video."
+                f"{self.duplicated} frames of this scene repeat the one before: it has more of them than the video."
             )
         return lines
 
@@ -75,6 +76,7 @@ def import_frames(
     *,
     start_frame: int,
     keep_apex: bool = True,
+    stretch: Fraction = Fraction(1),
     camera: bpy.types.Object | None = None,
 ) -> ImportReport:
     """Show a finished job's frames.
@@ -89,6 +91,7 @@ def import_frames(
             background image; `STRIP`, a strip in the video sequencer; `IMAGE`, the image alone.
         start_frame: scene frame of the clip's first frame.
         keep_apex: where frames have to be left out, choose them so that the apex is shown.
+        stretch: how many times longer than it was the clip plays.
         camera: for the first two places; the scene's by default.
 
     Raises:
@@ -103,9 +106,9 @@ def import_frames(
     source = SourceTime.from_report(report)
     if len(source.seconds) != len(frames):
         raise InputError("The frames and the report are of different runs; run the job again.")
-    placement = place(source, start_frame, scene_rate(scene), keep_apex)
+    placement = place(source, start_frame, scene_rate(scene), keep_apex, stretch)
     shown = placement.frames_to_show(source)
-    files = frames if shown == list(range(len(frames))) else _at_scene_rate(folder, frames, shown, placement.fps)
+    files = frames if shown == list(range(len(frames))) else _at_scene_rate(folder, frames, shown, placement.rate)
     # What the viewport draws behind a camera, and what is only loaded, goes through no view transform.
     colour_space, warnings = _colour_space(scene) if where in {PLANE, STRIP} else ("sRGB", ())
     clip = _Clip(files, size, start_frame, colour_space)
@@ -151,12 +154,12 @@ def _frames(folder: JobFolder, report: dict) -> tuple[list[Path], tuple[int, int
     return files, size
 
 
-def _at_scene_rate(folder: JobFolder, frames: Sequence[Path], shown: Sequence[int], fps: object) -> list[Path]:
+def _at_scene_rate(folder: JobFolder, frames: Sequence[Path], shown: Sequence[int], rate: Fraction) -> list[Path]:
     """Make a sequence with one file a scene frame beside the job's frames and return its files.
 
     It is made anew each time: links to frames of an earlier run would go on showing them.
     """
-    name = f"frames_{str(fps).replace('/', '-')}fps"
+    name = f"frames_{str(rate).replace('/', '-')}fps"
     final, building = folder.path / name, folder.path / f".{name}"
     try:
         shutil.rmtree(building, ignore_errors=True)

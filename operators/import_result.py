@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..backend_bridge.job_folder import JobFolder
 from .bake_shape_keys import bake_controls
 from .import_frames import import_frames
 from .job_manager import Outcome, report_outcome
+from .scene_time import exact
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,14 @@ class Destination:
     animation: str
     start_frame: int
     keep_apex: bool
+    stretch: Fraction = Fraction(1)
 
     @classmethod
     def from_settings(cls, settings: Any) -> Destination:
         """Read the scene's settings (`magplus_addon.settings.MagPlusSettings`)."""
-        return cls(settings.frames_to, settings.animation, settings.start_frame, settings.keep_apex)
+        return cls(
+            settings.frames_to, settings.animation, settings.start_frame, settings.keep_apex, exact(settings.stretch)
+        )
 
 
 def import_result(
@@ -51,6 +56,7 @@ def import_result(
     if report.get("status") != "finished":
         raise InputError(f"The job in {folder.path.name} is not finished; run it again, and it goes on where it was.")
     done: list[str] = []
+    details = list(measured(report))
     warnings: list[str] = []
     try:
         if outputs.frames:
@@ -60,6 +66,7 @@ def import_result(
                 destination.show_as,
                 start_frame=destination.start_frame,
                 keep_apex=destination.keep_apex,
+                stretch=destination.stretch,
             )
             done.append(f"{frames.count} frames")
             warnings += frames.sentences()
@@ -70,17 +77,20 @@ def import_result(
                 start_frame=destination.start_frame,
                 mode=destination.animation,
                 keep_apex=destination.keep_apex,
+                stretch=destination.stretch,
                 objects=objects,
             )
             done.append(f"{len(keys.keyed)} shape keys")
             if not keys.keyed:
                 warnings.append("No shape key moves: seen from here, the rig can't show what the driver's face does.")
+            else:
+                details.append(f"{keys.apex_kept:.0%} of the apex falls on whole frames")
             warnings += keys.sentences()
     finally:
         # A timer is no operator, so Blender would not know that there is something to undo.
         bpy.ops.ed.undo_push(message="MagPlus")
     sentence = f"Imported {' and '.join(done)} from frame {destination.start_frame}."
-    return Outcome(sentence, details=measured(report), warnings=tuple(warnings), folder=folder.path)
+    return Outcome(sentence, details=tuple(details), warnings=tuple(warnings), folder=folder.path)
 
 
 def measured(report: Mapping[str, Any]) -> tuple[str, ...]:

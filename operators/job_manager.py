@@ -59,8 +59,13 @@ Steps = Generator[Progress, None, Outcome]
 
 @dataclass
 class TaskContext:
-    """What a running task shares with the manager: where its files are and what it has warned of so far."""
+    """What a running task shares with the manager: where its files are and what it has warned of so far.
 
+    `blocking` says that Blender waits for the task. Then nothing else goes on: a render that was started beside it
+    would never end.
+    """
+
+    blocking: bool = False
     folder: Path | None = None
     log: Path | None = None
     warnings: tuple[str, ...] = ()
@@ -127,7 +132,7 @@ class JobManager:
 
     def start(self, kind: str, body: Callable[[TaskContext], Steps]) -> None:
         """Start a task that the timer advances. `kind` names the outcome it leaves in `outcomes`."""
-        self._begin(kind, body)
+        self._begin(kind, body, blocking=False)
         self.window = bpy.context.window.as_pointer() if bpy.context.window is not None else 0
         if not bpy.app.timers.is_registered(_pump):
             bpy.app.timers.register(_pump, first_interval=0.0, persistent=True)
@@ -136,7 +141,7 @@ class JobManager:
         self, kind: str, body: Callable[[TaskContext], Steps], on_progress: Callable[[Progress], None] | None = None
     ) -> Outcome:
         """Run a task to its end, for background mode. A `KeyboardInterrupt` cancels it."""
-        self._begin(kind, body)
+        self._begin(kind, body, blocking=True)
         told: Progress | None = None
         while self.busy:
             try:
@@ -199,10 +204,10 @@ class JobManager:
             self._worker.close()
             self._worker = None
 
-    def _begin(self, kind: str, body: Callable[[TaskContext], Steps]) -> None:
+    def _begin(self, kind: str, body: Callable[[TaskContext], Steps], *, blocking: bool) -> None:
         if self.busy:
             raise RuntimeError("A MagPlus task is already running.")
-        self._context = TaskContext()
+        self._context = TaskContext(blocking)
         self._steps = body(self._context)
         self.kind, self.progress, self._pace = kind, None, None
         self._cancelling = self._told_to_cancel = False

@@ -93,17 +93,35 @@ def finish_nla_layer(id_block: bpy.types.ID, action: bpy.types.Action) -> None:
 
 def animated_paths(id_block: bpy.types.ID) -> set[tuple[str, int]]:
     """Return data path and index of everything that the active action and the NLA tracks of an ID animate."""
+    return {
+        (curve.data_path, curve.array_index)
+        for action, slot in _used(id_block)
+        for curve in _curves(action, slot, ensure=False)
+    }
+
+
+def used_actions(id_block: bpy.types.ID) -> list[bpy.types.Action]:
+    """Return the active action of an ID and those of its NLA tracks, each once."""
+    return list(dict.fromkeys(action for action, _ in _used(id_block)))
+
+
+def all_curves(action: bpy.types.Action) -> list[bpy.types.FCurve]:
+    """Return the F-Curves of an action, whatever they animate."""
+    if not hasattr(action, "slots"):  # 4.2 and 4.3
+        return list(action.fcurves)
+    bags = [bag for layer in action.layers for strip in layer.strips for bag in strip.channelbags]
+    return [curve for bag in bags for curve in bag.fcurves]
+
+
+def _used(id_block: bpy.types.ID) -> list[tuple[bpy.types.Action, Any]]:
+    """Return the actions of an ID with their slots, None where actions have none."""
     animation = id_block.animation_data
     if animation is None:
-        return set()
+        return []
     used = [(animation.action, getattr(animation, "action_slot", None))]
     for track in animation.nla_tracks:
         used += [(strip.action, getattr(strip, "action_slot", None)) for strip in track.strips]
-    found = set()
-    for action, slot in used:
-        if action is not None:
-            found |= {(curve.data_path, curve.array_index) for curve in _curves(action, slot, ensure=False)}
-    return found
+    return [(action, slot) for action, slot in used if action is not None]
 
 
 def action_problem(channel: LiveChannel) -> str:
@@ -122,8 +140,10 @@ def action_problem(channel: LiveChannel) -> str:
     return ""
 
 
-def write_keys(keys: Keys) -> None:
+def write_keys(keys: Keys) -> bpy.types.FCurve:
     """Write keys into the active action of the channel's ID, in place of those from the first to the last frame.
+
+    Returns the curve.
 
     The keys are linear: what was measured is what plays, at every frame rate and in the blur between frames, and
     nothing can overshoot the apex. Ask `action_problem` first.
@@ -149,6 +169,7 @@ def write_keys(keys: Keys) -> None:
     for name, part in merged.items():
         points.foreach_set(name, part[order].ravel())
     curve.update()
+    return curve
 
 
 def _freeze_outside(curve: bpy.types.FCurve, first: float, last: float) -> None:
@@ -160,7 +181,7 @@ def _freeze_outside(curve: bpy.types.FCurve, first: float, last: float) -> None:
     if not len(points):
         return
     guards = (np.ceil(first) - 1, np.floor(last) + 1)
-    for frame, value in [(frame, curve.evaluate(frame)) for frame in guards]:
+    for frame, value in [(frame, _bare(curve, frame)) for frame in guards]:
         points.insert(frame, value)
     frames = _read(points)["co"][:, 0]
     before, after = np.searchsorted(frames, guards)
@@ -170,6 +191,17 @@ def _freeze_outside(curve: bpy.types.FCurve, first: float, last: float) -> None:
         points.foreach_get(side, types)
         types[[max(before - 1, 0), before, after, min(after + 1, len(points) - 1)]] = free
         points.foreach_set(side, types)
+
+
+def _bare(curve: bpy.types.FCurve, frame: float) -> float:
+    """Return what the keys of a curve say at a frame, without its modifiers, which will act on new keys, too."""
+    acting = [modifier for modifier in curve.modifiers if not modifier.mute]
+    for modifier in acting:
+        modifier.mute = True
+    value = float(curve.evaluate(frame))
+    for modifier in acting:
+        modifier.mute = False
+    return value
 
 
 def _linear_keys(frames: NDArray[np.floating], values: NDArray[np.floating]) -> dict[str, NDArray]:

@@ -7,7 +7,7 @@ import bisect
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -58,19 +58,29 @@ class SourceTime:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the clip lies in the scene: its first frame, the scene's frames per second, and a shift in frames."""
+    """Where the clip lies in the scene.
+
+    start_frame: of the clip's first frame. fps: the scene's frames per second. shift: in frames. stretch: how many
+    times longer than it was the clip plays.
+    """
 
     start_frame: int
     fps: Fraction
     shift: Fraction = Fraction(0)
+    stretch: Fraction = Fraction(1)
+
+    @property
+    def rate(self) -> Fraction:
+        """Scene frames per second of the clip."""
+        return self.fps * self.stretch
 
     def frame(self, seconds: Fraction) -> Fraction:
         """Return the scene frame, in general between two whole ones, of a time of the clip."""
-        return self.start_frame + seconds * self.fps + self.shift
+        return self.start_frame + seconds * self.rate + self.shift
 
     def seconds(self, frame: int | Fraction) -> Fraction:
         """Return the time of the clip at a scene frame."""
-        return (frame - self.start_frame - self.shift) / self.fps
+        return (frame - self.start_frame - self.shift) / self.rate
 
     def frames_to_show(self, source: SourceTime) -> list[int]:
         """Return which source frame is nearest in time to each scene frame, from the start frame to the clip's end."""
@@ -79,22 +89,29 @@ class Placement:
         return [_nearest(source.seconds, self.seconds(frame)) for frame in range(self.start_frame, last + 1)]
 
 
-def place(source: SourceTime, start_frame: int, fps: Fraction, keep_apex: bool) -> Placement:
-    """Put a clip into the scene.
+def place(
+    source: SourceTime, start_frame: int, fps: Fraction, keep_apex: bool, stretch: Fraction = Fraction(1)
+) -> Placement:
+    """Put a clip into the scene, `stretch` times as long as it was.
 
     With `keep_apex` it is shifted by the part of a frame, half a frame at most, that puts the apex on a whole frame: at
     24 fps a movement of 80 ms may otherwise show half of its height.
     """
-    placement = Placement(start_frame, fps)
+    placement = Placement(start_frame, fps, stretch=stretch)
     if not keep_apex or source.apex is None:
         return placement
     apex = placement.frame(source.seconds[source.apex])
-    return Placement(start_frame, fps, round(apex) - apex)
+    return replace(placement, shift=round(apex) - apex)
 
 
 def scene_rate(scene: bpy.types.Scene) -> Fraction:
     """Return the scene's frames per second as the fraction that was meant: 24 and 1.001 are 24000/1001."""
     return _meant(scene.render.fps) / _meant(scene.render.fps_base)
+
+
+def exact(value: float) -> Fraction:
+    """Return the number a person typed: properties keep it in single precision, 0.533 as 0.532999992."""
+    return Fraction(str(np.float32(value)))
 
 
 def apex_kept(frames: NDArray[np.floating], excursion: NDArray[np.floating]) -> float:

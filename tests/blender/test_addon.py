@@ -262,6 +262,7 @@ def test_every_panel_draws_in_every_state(
     main = panels.MAGPLUS_PT_main
     ready.reference_mode = ready.alpha_mode = "GIVEN"
     ready.face_mode = "INDEX"
+    ready.bakes.add().name = "Head-clip-001"
     for panel in panels.CLASSES:
         assert draw(panel)
     assert "magplus.animate" in draw(main)

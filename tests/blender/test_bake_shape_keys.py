@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def solved(
     values: dict[str, np.ndarray],
     rate: Fraction = FPS,
     apex: int | None = None,
+    video_start: float = 0.0,
 ) -> JobFolder:
     """A finished job as the worker leaves it; controls without values stay at rest."""
     count = len(next(iter(values.values())))
@@ -59,7 +61,12 @@ def solved(
     if apex is not None:
         events = {"onset": float(seconds[apex - 3]), "apex": float(seconds[apex]), "offset": float(seconds[apex + 3])}
     folder.write_report(
-        {"timing": {"seconds": [str(t) for t in seconds], "rate": str(rate)}, "events": events, "status": "finished"}
+        {
+            "driving": {"start": video_start},
+            "timing": {"seconds": [str(t) for t in seconds], "rate": str(rate)},
+            "events": events,
+            "status": "finished",
+        }
     )
     return folder
 
@@ -321,6 +328,91 @@ def test_events_become_markers_once(tmp_path: Path, head) -> None:
     markers = {marker.name: marker.frame for marker in bpy.context.scene.timeline_markers}
     assert markers == {"MagPlus onset": 16, "MagPlus apex": 19, "MagPlus offset": 22}
     assert len(bpy.context.scene.timeline_markers) == 3
+
+
+def test_markers_that_were_moved_are_the_trim_of_the_next_run(tmp_path: Path, head) -> None:
+    scene = bpy.context.scene
+    with pytest.raises(RuntimeError, match=r"poll\(\) Nothing was baked"):
+        bpy.ops.magplus.trim_from_markers()
+    folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.2)}, apex=8, video_start=2.0)
+    bake(folder, start_frame=11)
+    scene.timeline_markers["MagPlus onset"].frame = 14
+    scene.timeline_markers["MagPlus offset"].frame = 24
+    assert bpy.ops.magplus.trim_from_markers() == {"FINISHED"}
+    settings = scene.magplus
+    assert settings.use_trim and settings.start_frame == 14
+    assert settings.trim_start == pytest.approx(2 + 3 / 25) and settings.trim_end == pytest.approx(2 + 13 / 25)
+    scene.timeline_markers["MagPlus offset"].frame = 13
+    with pytest.raises(RuntimeError, match="does not come after"):
+        bpy.ops.magplus.trim_from_markers()
+
+
+@pytest.mark.parametrize("rate, fps", [(200, 24), (24, 60)])
+def test_slow_motion_is_an_exact_multiple_of_real_time(tmp_path: Path, head, keys, rate: int, fps: int) -> None:
+    bpy.context.scene.render.fps = fps
+    values = pulse(40, 13, 0.4)
+    folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": values}, rate=Fraction(rate), apex=13)
+    real = bake(folder, start_frame=5)
+    assert real.frame_range[1] - real.frame_range[0] == pytest.approx(39 * fps / rate)
+    slow = bake(folder, start_frame=5, stretch=Fraction(5))
+    assert slow.placement.frame(Fraction(13, rate)).denominator == 1 and slow.apex_kept == pytest.approx(1)
+    for index in range(40):
+        assert at(float(slow.placement.frame(Fraction(index, rate))), keys["Smile"]) == pytest.approx(
+            values[index], abs=1e-4
+        )
+    assert slow.frame_range[1] - slow.frame_range[0] == pytest.approx(5 * 39 * fps / rate)
+
+
+def test_the_record_of_a_bake_says_how_much_of_the_apex_is_kept(tmp_path: Path, head) -> None:
+    folder = solved(
+        tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(80, 43, 0.5)}, rate=Fraction(200), apex=43
+    )
+    report = bake(folder, keep_apex=False)
+    record = json.loads((folder.path / "bake.json").read_text(encoding="utf-8"))
+    assert record["apex_kept"] == report.apex_kept < 0.9
+    assert (record["scene_rate"], record["shift"], record["stretch"]) == ("25", "0", "1")
+
+
+@pytest.mark.parametrize("mode", [NEW_ACTION, LAYER, REPLACE])
+def test_the_strength_can_be_set_after_the_bake_and_set_back(tmp_path: Path, head, keys, mode: str) -> None:
+    for frame, value in ((1, 0.1), (60, 0.2)):
+        keys["Smile"].value = value
+        keys["Smile"].keyframe_insert("value", frame=frame)
+    bpy.context.scene.frame_set(20)
+    controls, _ = shape_key_controls((head,))
+    rest = keys["Smile"].value
+    folder = solved(tmp_path, controls, {"Smile": rest + pulse(20, 8, 0.4)}, apex=8)
+    bake(folder, start_frame=20, mode=mode)
+    frames = range(15, 45)
+    solved_as = {frame: at(frame, keys["Smile"]) for frame in frames}
+    base = rest if mode == NEW_ACTION else None
+    record = bpy.context.scene.magplus.bakes[-1]
+    record.strength = 0.0
+    still = {frame: at(frame, keys["Smile"]) for frame in frames}
+    assert max(abs(still[frame] - (base or rest)) for frame in range(20, 40)) < 0.05
+    record.strength = 3.0
+    assert at(28, keys["Smile"]) == pytest.approx(still[28] + 3 * (solved_as[28] - still[28]), abs=1e-4)
+    assert at(28, keys["Smile"]) > 1  # the range was widened with it
+    for frame in (15, 19, 40, 44):
+        assert at(frame, keys["Smile"]) == pytest.approx(solved_as[frame], abs=1e-5)
+    for strength in (0.25, 0.0, 1.0):
+        record.strength = strength
+    assert {frame: at(frame, keys["Smile"]) for frame in frames} == pytest.approx(solved_as, abs=1e-6)
+
+
+def test_each_bake_into_one_action_has_its_own_strength(tmp_path: Path, head, keys) -> None:
+    keys["Smile"].keyframe_insert("value", frame=1)
+    folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.4)}, apex=8)
+    bake(folder, start_frame=10, mode=REPLACE)
+    bake(folder, start_frame=50, mode=REPLACE)
+    first, second = bpy.context.scene.magplus.bakes
+    first.strength, second.strength = 0.5, 2.0
+    assert at(18, keys["Smile"]) == pytest.approx(0.2, abs=1e-5)
+    assert at(58, keys["Smile"]) == pytest.approx(0.8, abs=1e-5)
+    bake(folder, start_frame=25, mode=REPLACE)  # over the end of the first
+    assert at(18, keys["Smile"]) == pytest.approx(0.2, abs=1e-5)
+    assert at(33, keys["Smile"]) == pytest.approx(0.4, abs=1e-5)
+    assert at(58, keys["Smile"]) == pytest.approx(0.8, abs=1e-5)
 
 
 def test_the_operator_bakes_and_undo_takes_it_back(tmp_path: Path, head) -> None:

@@ -186,6 +186,23 @@ def test_closing_ends_the_worker_with_its_job(jobs: ModuleType, job: Any, task: 
     assert jobs.manager.outcomes["test"].status is jobs.Status.CANCELLED
 
 
+def test_a_task_knows_whether_blender_waits_for_it(jobs: ModuleType) -> None:
+    told = []
+
+    def body(task: Any) -> Any:
+        told.append(task.blocking)
+        yield jobs.Progress("looking", 0, 0)
+        return jobs.Outcome("Done.")
+
+    manager = jobs.JobManager()
+    manager.run("waited for", body)
+    manager.start("beside", body)
+    bpy.app.timers.unregister(jobs._pump)
+    while manager.busy:
+        manager.advance()
+    assert told == [True, False]
+
+
 def test_a_fault_of_our_own_becomes_a_sentence(jobs: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     def faulty(_context: Any) -> Any:
         yield jobs.Progress("Starting", 0, 0)
