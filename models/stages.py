@@ -9,7 +9,7 @@ from torch import Tensor
 from models.avatar import AvatarPicture
 from models.backends import Animated, Backend, DrivingBatch, FaceImage
 from models.driving_clip import DrivingClip
-from models.face import face_mask, face_width
+from models.face import face_mask, face_width, magnified_part
 from models.magnification import Magnifier
 from models.magnification.motion import Motion
 from models.placement import AvatarFace, in_crop
@@ -27,6 +27,7 @@ class Driver:
         self.reference = FaceImage(clip.reference.image.to(device), clip.reference.landmarks)
         self.mask = clip.mask.to(device)
         self.region = clip.region_map(regions).to(device)
+        self._shown_part = magnified_part(clip.reference.landmarks, (clip.size, clip.size)).to(device)
         self.face_width = face_width(clip.reference.landmarks)
 
     def observe(self, frames: Tensor) -> tuple[Motion, Tensor]:
@@ -38,7 +39,9 @@ class Driver:
     def magnified(self, frames: Tensor, local: Motion, rigid: Tensor, alpha: float) -> DrivingBatch:
         """Return what the backend is shown: the face in the reference's head pose, its motion magnified."""
         total = Motion(local.flow + rigid, local.confidence)
-        shown = self.magnifier.apply(self.reference.image, frames, alpha, region=self.region, motion=total, rigid=rigid)
+        # Towards the hairline the picture keeps the driver's own motion; what is carried to the avatar is not limited.
+        region = (1 + (alpha * self.region - 1) * self._shown_part) / alpha
+        shown = self.magnifier.apply(self.reference.image, frames, alpha, region=region, motion=total, rigid=rigid)
         return DrivingBatch(shown, local.scaled(alpha * self.region))
 
     def still(self) -> DrivingBatch:

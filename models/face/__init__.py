@@ -4,7 +4,7 @@
 from .crop import SteadyCrop
 from .depth import face_depth
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
-from .regions import face_mask, face_width, regions, rigid_mask
+from .regions import face_mask, face_width, magnified_part, regions, rigid_mask
 from .rigid import split_rigid
 from .similarity import Similarity
 from .timing import MotionEvent, Reference, choose_reference, find_event
@@ -24,6 +24,7 @@ __all__ = [
     "face_width",
     "find_event",
     "follow_face",
+    "magnified_part",
     "regions",
     "rigid_mask",
     "select_face",

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from backend_bridge.job import REGIONS
 
-from .mesh import FACE_OVAL, LEFT_EYE, REGION_GROUPS, RIGHT_EYE
+from .mesh import CHIN_TIP, FACE_OVAL, LEFT_EYE, LOWER_LIP, REGION_GROUPS, RIGHT_EYE
 
 _FEATHER = 0.02  # standard deviation of the soft edge, in face widths
+_RIM = 0.14  # how far from its edge a face is magnified in full, in face widths
 _PAINT_ORDER = ("cheeks", "chin", "nose", "brows", "mouth", "lids")  # where two regions meet, the later one has it
 _RESTLESS = {"brows": 0.5, "mouth": 0.5, "lids": 0.3}  # how far these parts keep still; the rest counts as 1
 _SUBPIXEL_BITS = 4  # fixed-point coordinates of OpenCV's polygon filling
@@ -48,6 +49,25 @@ def face_mask(landmarks: Landmarks, size: Size, eyes: bool = True) -> Tensor:
         for eye in (RIGHT_EYE, LEFT_EYE):
             _fill(mask, landmarks[list(eye), :2], 0)
     return _feathered(mask, landmarks)
+
+
+def magnified_part(landmarks: Landmarks, size: Size) -> Tensor:
+    """Return a soft mask [1, 1, H, W]: 1 inside the face, falling to 0 towards the hairline, but not towards the chin.
+
+    Hair lies over skin that moves. Magnified up to the edge of the face, the skin's motion would smear the hair.
+    """
+    oval = np.zeros(size, np.uint8)
+    _fill(oval, landmarks[list(FACE_OVAL), :2], 1)
+    inwards = cv2.distanceTransform(oval, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / (_RIM * face_width(landmarks))
+    lip, chin = landmarks[LOWER_LIP, 1], landmarks[CHIN_TIP, 1]
+    downwards = (np.arange(size[0], dtype=np.float32)[:, None] - lip) / max(float(chin - lip), 1.0)
+    away, below = _smooth_step(inwards), _smooth_step(downwards)
+    return torch.from_numpy((away + (1 - away) * below * oval).astype(np.float32))[None, None]
+
+
+def _smooth_step(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    x = np.clip(x, 0.0, 1.0)
+    return x * x * (3 - 2 * x)
 
 
 def rigid_mask(landmarks: Landmarks, size: Size) -> Tensor:

@@ -26,6 +26,7 @@ from models.face import (
     face_depth,
     face_mask,
     face_width,
+    magnified_part,
     follow_face,
     regions,
     rigid_mask,
@@ -488,6 +489,14 @@ class TestRegions:
         assert at(mask, cropped[195]) > 0.95
         assert at(mask, cropped[RIGHT_UPPER_LID]) < 0.5
         assert at(mask, cropped[UPPER_LIP]) < 0.7
+
+    def test_the_hairline_is_not_magnified_and_the_chin_is(self, cropped):
+        part = magnified_part(cropped, (256, 256))
+        assert at(part, cropped[NOSE_TIP]) > 0.99
+        assert at(part, cropped[10]) < 0.1, "forehead's upper edge"
+        assert at(part, cropped[RIGHT_UPPER_LID]) > 0.99
+        assert at(part, 0.1 * cropped[NOSE_TIP] + 0.9 * cropped[152]) > 0.9, "chin"
+        assert float(part[0, 0, 5, 5]) == 0
 
     def test_size_is_height_width(self, cropped):
         assert face_mask(cropped, (300, 200)).shape == (1, 1, 300, 200)
