@@ -77,6 +77,15 @@ BACKENDS = (
         folder="metaportrait",
         parts=("generator", "params"),
     ),
+    BackendEntry(
+        "emoportraits",
+        "EMOPortraits",
+        "Volumetric head avatar with strong expressions, 512 px. Not for commercial use",
+        "CC BY-NC-SA 4.0",
+        commercial_use=False,
+        folder="emoportraits",
+        parts=("head_pose_regressor", "model"),
+    ),
 )
 
 

@@ -2,6 +2,7 @@
 """Facial-animation backends, found through one registry: adding one is one module and one line here."""
 
 from .base import Animated, Backend, BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from .emoportraits import EmoPortraits
 from .flow_transfer import FlowTransfer
 from .fomm import Fomm
 from .fsrt import Fsrt
@@ -13,6 +14,7 @@ registry: dict[str, type[Backend]] = {
     Fsrt.info.name: Fsrt,
     MetaPortrait.info.name: MetaPortrait,
     MetaPortraitSR.info.name: MetaPortraitSR,
+    EmoPortraits.info.name: EmoPortraits,
 }
 
 __all__ = ["Animated", "Backend", "BackendInfo", "CheckpointFile", "DrivingBatch", "FaceImage", "registry"]

@@ -29,6 +29,7 @@ class PublishedBackend(ABC):
     Options: ClassVar[type]
     optional_parts: ClassVar[frozenset[str]] = frozenset()
     parts_with_training_networks: ClassVar[frozenset[str]] = frozenset()  # their files hold more than is needed here
+    channels_last: ClassVar[bool] = True  # the layout in which CPUs and GPUs convolve fastest
 
     def __init__(self, parts: Mapping[str, nn.Module], options: Any) -> None:
         self.parts = dict(parts)
@@ -78,7 +79,8 @@ class PublishedBackend(ABC):
         for part, network in parts.items():
             load_strictly(network, state_dicts[part], part=part, title=cls.info.title)
             network.to(torch.device(device)).eval().requires_grad_(False)
-            convert_layout(network)
+            if cls.channels_last:
+                convert_layout(network)
         return cls(parts, parse_options(cls.Options, options or {}, title=cls.info.title))
 
     @classmethod
@@ -148,7 +150,7 @@ def load_strictly(network: nn.Module, state_dict: StateDict, *, part: str, title
 
 
 def convert_layout(network: nn.Module) -> None:
-    """Store 4-D weights channels last, the layout in which CPUs and GPUs convolve fastest."""
+    """Store 4-D weights channels last."""
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""EMOPortraits as a backend.
+
+Where it departs from the authors' inference, and why:
+
+* The source's mask is published as a face parser's (head, hair and neck on black). Where its checkpoint has not been
+  added, the mask is drawn from the face landmarks, grown to where ears and hair are. Matting of the driver (MODNet) is
+  left out altogether: the published code computes it, but nothing looks at it.
+* The face detector's box is worked out from the landmarks, and what the crop lacks is filled in (see `framing`).
+* By default the expression is driven by its change since the reference, added to the avatar's own expression vector,
+  and the head stays in the avatar's pose, because the pipeline has taken the driver's head motion out. The driver's
+  face is then aligned by the reference's pose in all frames, so that the pose regressor's jitter stays out.
+  `relative=False, pose="driver"` is the published way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from backend_bridge.errors import InputError
+from models.backends.base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from models.backends.emoportraits.framing import Framing, head_mask
+from models.backends.emoportraits.networks import IMAGE_SIZE, EncodedSource, VolumetricAvatar
+from models.backends.emoportraits.pose import HeadPoseRegressor, Pose, mixed
+from models.backends.published import PublishedBackend
+
+_PUBLISHED_AT = "the folders linked from github.com/neeek2303/EMOPortraits"
+POSES = ("source", "driver", "mixed", "mixed_unscaled")
+
+
+@dataclass(frozen=True)
+class EmoPortraitsOptions:
+    """How to drive and what to show.
+
+    `relative`: transfer the change since the reference, not the driver's own expression and pose.
+    `pose`: "source" keeps the avatar's head still; "driver" turns it as the driver's; "mixed", which is absolute, gives
+    it the driver's rotation and translation but its own proportions, at the driver's size ("mixed_unscaled": its own).
+    `crop`: show the network the published crop around the face; False shows it the pictures as they are.
+    """
+
+    relative: bool = True
+    pose: str = "source"
+    crop: bool = True
+
+    def __post_init__(self) -> None:
+        if self.pose not in POSES:
+            raise InputError(f"EMOPortraits' pose must be one of {', '.join(POSES)}.")
+        if self.relative and self.pose.startswith("mixed"):
+            raise InputError(f"EMOPortraits' pose {self.pose!r} is absolute: it needs relative to be false.")
+
+
+class Face(NamedTuple):
+    """A neutral face: how it is framed, its head's pose and its expression [1, 128]."""
+
+    framing: Framing
+    pose: Pose
+    expression: Tensor
+
+
+class EmoPortraitsState(NamedTuple):
+    """The avatar, encoded; both neutral faces; the size in px of the avatar's square picture."""
+
+    encoded: EncodedSource
+    source: Face
+    reference: Face
+    size: int
+
+
+class EmoPortraits(PublishedBackend):
+    """EMOPortraits; parts `model` and `head_pose_regressor`."""
+
+    info = BackendInfo(
+        name="emoportraits",
+        title="EMOPortraits",
+        frame_size=IMAGE_SIZE,
+        code_licence="GPL-3.0-or-later here; the authors' own code is CC BY-NC-SA 4.0",
+        weights_licence="CC BY-NC-SA 4.0",
+        commercial_use=False,
+        checkpoints=(
+            CheckpointFile(
+                "NNN_model.pth (in logs.zip, the first stage's checkpoints; NNN is the epoch)",
+                published_at=_PUBLISHED_AT,
+                parts=("model",),
+            ),
+            CheckpointFile(
+                "head_pose_regressor.pth (in repos.zip)",
+                published_at=_PUBLISHED_AT,
+                parts=("head_pose_regressor",),
+            ),
+        ),
+    )
+    Options = EmoPortraitsOptions
+    parts_with_training_networks = frozenset({"model"})
+    channels_last = False  # group norm loses digits in that layout: predictions were off by 0.006 instead of 0.0001
+
+    @classmethod
+    def build_parts(cls) -> dict[str, nn.Module]:
+        """The networks of the published files."""
+        return {"model": VolumetricAvatar(), "head_pose_regressor": HeadPoseRegressor()}
+
+    @torch.inference_mode()
+    def encode_source(self, source: FaceImage, reference: FaceImage) -> EmoPortraitsState:
+        """Encode the avatar, which takes several times as long as a frame, and look at both neutral faces."""
+        framing = self._framing(source)
+        shown = self._shown(source.image, framing)
+        head = shown * self._mask(source, framing)
+        pose = self.head_pose_regressor(head)
+        encoded = self.model.encode(head, pose.matrix())
+        neutral = self._reference(reference)
+        return EmoPortraitsState(encoded, Face(framing, pose, encoded.expression), neutral, source.image.shape[-1])
+
+    def generate(self, state: EmoPortraitsState, driving: DrivingBatch) -> Tensor:
+        """N driving frames -> [N, 3, 512, 512], framed as the avatar's picture is."""
+        frames = self._shown(driving.frames, state.reference.framing)
+        shown, aligned_by = self._poses(state, frames)
+        expression = self.model.expression_embedder_nw(frames, aligned_by)
+        if self.options.relative:
+            expression = state.source.expression + (expression - state.reference.expression)
+        return state.source.framing.put_back(self.model.draw(state.encoded, expression, shown), state.size)
+
+    def _poses(self, state: EmoPortraitsState, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """The poses [N, 4, 4] in which the head is drawn, and those by which the driver's frames are aligned."""
+        source, reference = state.source.pose, state.reference.pose
+        if self.options.pose == "source":
+            return source.expand(len(frames)).matrix(), reference.expand(len(frames)).matrix()
+        driving = self.head_pose_regressor(frames)
+        if self.options.pose == "driver":
+            moved = driving.relative_to(reference, source) if self.options.relative else driving
+            return moved.matrix(), driving.matrix()
+        pose = mixed(source.matrix(), driving.matrix(), rescale=self.options.pose == "mixed")
+        return pose, pose  # as published: the driver's face, too, is aligned by the mixed pose
+
+    def _reference(self, reference: FaceImage) -> Face:
+        framing = self._framing(reference)
+        neutral = self._shown(reference.image, framing)
+        pose = self.head_pose_regressor(neutral)
+        return Face(framing, pose, self.model.expression_embedder_nw(neutral, pose.matrix()))
+
+    def _framing(self, face: FaceImage) -> Framing:
+        return Framing.around(face.landmarks) if self.options.crop else Framing.whole(face.image)
+
+    def _shown(self, image: Tensor, framing: Framing) -> Tensor:
+        shown = framing.cut(image.to(self.device, torch.float32))
+        return shown.clamp(0, 1) if self.options.crop else shown  # as published
+
+    def _mask(self, source: FaceImage, framing: Framing) -> Tensor:
+        self.warnings.append(
+            "EMOPortraits cut the avatar's head out by its face landmarks, not by the authors' face parser; "
+            "hair and ears that stand out farther are missing."
+        )
+        return head_mask(framing.landmarks(source.landmarks), IMAGE_SIZE).to(self.device)
