@@ -15,14 +15,16 @@ from ..operators import (
     import_frames,
     import_result,
     job_manager,
+    measure_controls,
 )
-from . import commands, file_handler, panels, preferences, settings
+from . import commands, control_list, file_handler, panels, preferences, settings
 
 # Classes first, as the properties and handlers of a module may name them; taken away in the mirrored order.
 _MODULES = (
     job_manager,
     settings,
     capture,
+    measure_controls,
     import_frames,
     bake_shape_keys,
     import_result,
@@ -32,6 +34,7 @@ _MODULES = (
     animate,
     preferences,
     panels,
+    control_list,
     file_handler,
     commands,
 )

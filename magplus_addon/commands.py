@@ -22,11 +22,13 @@ import bpy
 
 from ..backend_bridge.backends import BACKENDS
 from ..backend_bridge.environment import Environment
-from ..backend_bridge.errors import ExitCode, InputError, MagPlusError
+from ..backend_bridge.errors import ExitCode, InputError, MagPlusError, error_of
 from ..backend_bridge.messages import Progress
 from ..backend_bridge.torch_builds import VARIANTS
-from ..operators import animate, backends, environment
+from ..operators import animate, backends, environment, measure_controls
+from ..operators.capture import capture_problem
 from ..operators.job_manager import Outcome, Status, Steps, TaskContext, manager
+from ..operators.measure_controls import matching
 from .panels import clock
 from .settings import SHOW_AS
 
@@ -67,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="magplus", description="Put a real person's micro-expression on a character.")
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_animate(verbs)
+    _add_controls(verbs)
     _add_environment(verbs)
     _add_backends(verbs)
     return parser
@@ -97,6 +100,12 @@ def _add_animate(verbs: Verbs) -> None:
     method.add_argument("--intensity", type=float, metavar="N", help="strength of the expression; 1 is the driver's")
     method.add_argument("--device", metavar="auto|cpu|cuda|mps", help="where the worker computes")
     method.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
+    rig = verb.add_argument_group("controls of the rig", "Names, or patterns as in 'brow*'; `controls` lists them.")
+    rig.add_argument("--only", nargs="+", metavar="NAME", help="solve these alone")
+    rig.add_argument("--exclude", nargs="+", metavar="NAME", help="leave these alone")
+    rig.add_argument("--lock", nargs="+", metavar="NAME", help="hold these at their present value")
+    rig.add_argument("--mirror", nargs="+", metavar="NAME", help="let these and those of the other side move alike")
+    rig.add_argument("--smoothing", type=float, metavar="SECONDS", help="smooth the curves; it lowers the apex")
     results = verb.add_argument_group("results", "With neither --frames nor --shape-keys the file's settings hold.")
     results.add_argument("--frames", action="store_true", help="make the image sequence")
     results.add_argument("--shape-keys", action="store_true", help="key the avatar's shape keys")
@@ -113,6 +122,14 @@ def _add_animate(verbs: Verbs) -> None:
     )
     results.add_argument("--output", type=Path, metavar="FOLDER", help="the job folder; an unfinished job is resumed")
     results.add_argument("--save", type=Path, metavar="FILE.blend", help="save the file with the result in it")
+
+
+def _add_controls(verbs: Verbs) -> None:
+    verb = verbs.add_parser("controls", help="list what can move the avatar's face, and how much of it the camera sees")
+    verb.set_defaults(run=_controls)
+    verb.add_argument("--avatar", metavar="NAME", help="the mesh object whose face is to move")
+    verb.add_argument("--vertex-group", metavar="NAME", help="vertex group that marks the face")
+    verb.add_argument("--json", action="store_true", help="JSON instead of a table")
 
 
 def _add_environment(verbs: Verbs) -> None:
@@ -189,6 +206,9 @@ def _apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     avatar = _avatar(context, options.avatar)
     if settings.avatar != avatar:
         settings.avatar = avatar
+    if any(getattr(options, name) for name in ("only", "exclude", "lock", "mirror")):
+        _measure(context)
+        _choose(options, settings)
     if options.driving is not None:
         settings.driving = str(Path(options.driving).absolute())
     if options.trim is not None:
@@ -210,10 +230,36 @@ def _apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
         settings.frames_to = options.show_as.upper()
     if options.keep_apex is not None:
         settings.keep_apex = options.keep_apex
-    for name in ("vertex_group", "backend", "sequence_rate", "intensity", "start_frame", "stretch"):
+    for name in ("vertex_group", "backend", "sequence_rate", "intensity", "start_frame", "stretch", "smoothing"):
         value = getattr(options, name)
         if value is not None:
             _set(settings, name, value, f"--{name.replace('_', '-')}")
+
+
+def _choose(options: argparse.Namespace, settings: bpy.types.PropertyGroup) -> None:
+    """Tick the list of controls as the options say."""
+    named = {name: matching(settings, getattr(options, name) or ()) for name in ("only", "exclude", "lock", "mirror")}
+    for entry in settings.controls:
+        if options.only:
+            entry.solve = entry.name in named["only"]
+        if entry.name in named["exclude"]:
+            entry.solve = False
+        entry.lock = entry.lock or entry.name in named["lock"]
+        if entry.name in named["mirror"]:
+            if not entry.partner:
+                raise InputError(f"--mirror: {entry.name!r} has no control of the other side that would move alike.")
+            entry.mirror = True
+
+
+def _measure(context: bpy.types.Context) -> None:
+    settings = context.scene.magplus
+    if problem := capture_problem(context, settings.avatar, settings.vertex_group):
+        raise InputError(problem)
+    outcome = _run(
+        measure_controls.KIND, measure_controls.measure_controls(context, settings.avatar, settings.vertex_group)
+    )
+    if outcome.status is not Status.FINISHED:
+        raise error_of(outcome.exit_code)(outcome.sentence)
 
 
 def _set(settings: bpy.types.PropertyGroup, name: str, value: float | str, option: str) -> None:
@@ -251,6 +297,25 @@ def _save(path: Path) -> None:
         bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False)
     except (OSError, RuntimeError) as error:
         raise InputError(f"The file can't be saved as {path} ({str(error).strip()}); the result is kept.") from error
+
+
+def _controls(options: argparse.Namespace) -> ExitCode:
+    context = bpy.context
+    settings = context.scene.magplus
+    avatar = _avatar(context, options.avatar)
+    if settings.avatar != avatar:
+        settings.avatar = avatar
+    if options.vertex_group is not None:
+        settings.vertex_group = options.vertex_group
+    _measure(context)
+    if options.json:
+        keys = ("name", "kind", "units", "pixels", "visibility", "partner", "note", "solve", "lock", "mirror")
+        print(json.dumps([{key: getattr(entry, key) for key in keys} for entry in settings.controls], indent=2))
+        return ExitCode.OK
+    for entry in settings.controls:
+        mark = "solved" if entry.solve and not entry.lock else "locked" if entry.lock else "-"
+        print(f"{mark:7} {entry.pixels:8.1f} px  {entry.name:32} {entry.units} {entry.note}".rstrip())
+    return ExitCode.OK
 
 
 def _create_environment(options: argparse.Namespace) -> ExitCode:

@@ -74,13 +74,15 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class _Sidebar:
+class Sidebar:
+    """Where our panels are."""
+
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "MagPlus"
 
 
-class MAGPLUS_PT_main(_Sidebar, bpy.types.Panel):
+class MAGPLUS_PT_main(Sidebar, bpy.types.Panel):
     """Who moves whom, and the button."""
 
     bl_label = "MagPlus"
@@ -118,7 +120,7 @@ class MAGPLUS_PT_main(_Sidebar, bpy.types.Panel):
             draw_outcome(layout, outcome, characters)
 
 
-class MAGPLUS_PT_bakes(_Sidebar, bpy.types.Panel):
+class MAGPLUS_PT_bakes(Sidebar, bpy.types.Panel):
     """How strongly what was baked plays."""
 
     bl_label = "Strength"
@@ -136,7 +138,7 @@ class MAGPLUS_PT_bakes(_Sidebar, bpy.types.Panel):
             column.prop(bake, "strength", text=bake.name, slider=True)
 
 
-class MAGPLUS_PT_driver(_Sidebar, bpy.types.Panel):
+class MAGPLUS_PT_driver(Sidebar, bpy.types.Panel):
     """Which part of the video, and which face in it."""
 
     bl_label = "Driver"
@@ -165,7 +167,7 @@ class MAGPLUS_PT_driver(_Sidebar, bpy.types.Panel):
         column.operator(MAGPLUS_OT_trim_from_markers.bl_idname, icon="MARKER_HLT")
 
 
-class MAGPLUS_PT_magnification(_Sidebar, bpy.types.Panel):
+class MAGPLUS_PT_magnification(Sidebar, bpy.types.Panel):
     """By which method, how much is magnified, and how strong the result is."""
 
     bl_label = "Expression"
@@ -186,7 +188,7 @@ class MAGPLUS_PT_magnification(_Sidebar, bpy.types.Panel):
             column.prop(settings, "alpha")
 
 
-class MAGPLUS_PT_regions(_Sidebar, bpy.types.Panel):
+class MAGPLUS_PT_regions(Sidebar, bpy.types.Panel):
     """How much of the magnification reaches each part of the face."""
 
     bl_label = "Regions"
@@ -202,7 +204,7 @@ class MAGPLUS_PT_regions(_Sidebar, bpy.types.Panel):
             column.prop(context.scene.magplus.regions, region, slider=True)
 
 
-class MAGPLUS_PT_output(_Sidebar, bpy.types.Panel):
+class MAGPLUS_PT_output(Sidebar, bpy.types.Panel):
     """What is made, and where it goes."""
 
     bl_label = "Output"

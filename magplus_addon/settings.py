@@ -16,7 +16,7 @@ from bpy.props import (
 )
 
 from ..backend_bridge.backends import BACKENDS
-from ..backend_bridge.job import MAX_ALPHA, REGIONS
+from ..backend_bridge.job import MAX_ALPHA, MAX_SMOOTHING, REGIONS
 from ..operators.bake_shape_keys import LAYER, NEW_ACTION, REPLACE
 from ..operators.import_frames import BACKGROUND, IMAGE, PLANE, STRIP
 from ..operators.strength import modifier_name, set_strength
@@ -41,6 +41,7 @@ def _avatar_chosen(settings: MagPlusSettings, _context: bpy.types.Context) -> No
     keys = settings.avatar.data.shape_keys if settings.avatar is not None else None
     settings.shape_keys = keys is not None and len(keys.key_blocks) > 1
     settings.vertex_group = ""
+    settings.controls.clear()
 
 
 def _gain(region: str) -> FloatProperty:
@@ -80,6 +81,29 @@ class MagPlusBake(bpy.types.PropertyGroup):
     last_frame: FloatProperty(name="Last Frame", description="Frame of the scene at the clip's last frame")
     frames_per_second: FloatProperty(name="Rate", description="Frames of the scene per second of the clip", default=24)
     video_start: FloatProperty(name="Video Start", description="Time of the video at the clip's first frame")
+
+
+def _mirror_set(control: MagPlusControl, context: bpy.types.Context) -> None:
+    """What is mirrored, is mirrored from both sides."""
+    other = context.scene.magplus.controls.get(control.partner)
+    if other is not None and other.mirror != control.mirror:
+        other.mirror = control.mirror
+
+
+class MagPlusControl(bpy.types.PropertyGroup):
+    """A control that was found on the avatar's rig, and whether it is used."""
+
+    kind: StringProperty(name="Kind")
+    units: StringProperty(name="Action Units", description="The facial action units that its name stands for")
+    partner: StringProperty(name="Partner", description="The same control on the other side of the face")
+    note: StringProperty(name="Note", description="Why it is better not solved")
+    pixels: FloatProperty(name="Pixels", description="How far it moves the visible part of the face, over its range")
+    visibility: FloatProperty(name="Visibility", description="Seen from the camera, of the most visible control's")
+    solve: BoolProperty(name="Solve", description="Find this control's curve")
+    lock: BoolProperty(name="Lock", description="Keep this control at its present value")
+    mirror: BoolProperty(
+        name="Mirror", description="Let this control and that of the other side move alike", update=_mirror_set
+    )
 
 
 class MagPlusSettings(bpy.types.PropertyGroup):
@@ -170,7 +194,9 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     frames_to: EnumProperty(
         name="Show As", description="Where the image sequence goes", items=SHOW_AS, default=BACKGROUND
     )
-    shape_keys: BoolProperty(name="Shape Keys", description="Key the avatar's shape keys")
+    shape_keys: BoolProperty(
+        name="Rig Controls", description="Key the avatar's shape keys, or what is chosen under Controls"
+    )
     animation: EnumProperty(
         name="Animation",
         description="What happens to animation that the shape keys have already",
@@ -197,6 +223,19 @@ class MagPlusSettings(bpy.types.PropertyGroup):
         max=100.0,
         precision=3,
     )
+    smoothing: FloatProperty(
+        name="Smoothing",
+        description="Seconds over which solved curves are smoothed. 0 leaves every frame as it was solved; anything "
+        "else takes something off the apex, and the report says how much",
+        default=0.0,
+        min=0.0,
+        soft_max=0.2,
+        max=MAX_SMOOTHING,
+        precision=3,
+        unit="TIME_ABSOLUTE",
+    )
+    controls: CollectionProperty(type=MagPlusControl)
+    active_control: IntProperty(name="Control", options={"HIDDEN"})
     bakes: CollectionProperty(type=MagPlusBake)
     job_folder: StringProperty(
         name="Job Folder",
@@ -207,7 +246,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (MagPlusRegions, MagPlusBake, MagPlusSettings)
+CLASSES = (MagPlusRegions, MagPlusControl, MagPlusBake, MagPlusSettings)
 
 
 def register() -> None:

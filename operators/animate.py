@@ -13,14 +13,16 @@ import bpy
 
 from ..backend_bridge.client import WorkerClient
 from ..backend_bridge.errors import CancelledError, InputError, MagPlusError, error_of
-from ..backend_bridge.job import REGIONS, Avatar, Driving, JobSpec, Magnification, Outputs
+from ..backend_bridge.job import REGIONS, Avatar, Driving, JobSpec, Magnification, Outputs, Rig
 from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.messages import Cancelled, Error, Progress, Result, Warning
 from .backends import backend_problem
 from .capture import capture_problem, capture_steps, face_companions
 from .environment import environment_problem, preferences, worker_python
+from .face_controls import ControlChoice, chosen_controls
 from .import_result import Destination, import_result, measured
 from .job_manager import Outcome, Steps, TaskContext, manager, report_outcome
+from .measure_controls import choice_of
 from .projection import camera_problem
 from .scene_time import exact
 
@@ -48,6 +50,7 @@ class Order:
     avatar_uid: int
     avatar_name: str
     vertex_group: str
+    controls: ControlChoice
     viewport: int | None
     spec: JobSpec
     destination: Destination
@@ -87,8 +90,13 @@ def settings_problem(context: bpy.types.Context) -> str:
         return "The trim range ends before it starts."
     if not (settings.frames or settings.shape_keys):
         return "Choose what to make: an image sequence, shape keys or both."
-    if settings.shape_keys and not has_shape_keys(avatar):
-        return f"{avatar.name!r} has no shape keys to bake to; choose the image sequence instead."
+    if settings.shape_keys and settings.controls and not any(entry.solve for entry in settings.controls):
+        return "Choose at least one control to solve, or make the image sequence only."
+    if settings.shape_keys and not settings.controls and not has_shape_keys(avatar):
+        return (
+            f"{avatar.name!r} has no shape keys to bake to; measure the controls of its rig, or make the image "
+            "sequence only."
+        )
     return ""
 
 
@@ -119,6 +127,7 @@ def make_order(
         raise InputError(reason)
     settings, scene, chosen = context.scene.magplus, context.scene, preferences(context)
     driving = Path(bpy.path.abspath(settings.driving)).absolute()
+    controls = choice_of(settings)
     spec = JobSpec(
         driving=Driving(
             path=str(driving),
@@ -134,6 +143,11 @@ def make_order(
             alpha=decimal(settings.alpha) if settings.alpha_mode == "GIVEN" else None,
             regions={name: decimal(getattr(settings.regions, name)) for name in REGIONS},
         ),
+        rig=Rig(
+            locked=controls.locked,
+            mirrored=controls.mirrored,
+            smoothing=decimal(settings.smoothing),
+        ),
         intensity=decimal(settings.intensity),
         outputs=Outputs(frames=settings.frames, weights=settings.shape_keys),
         device=device or chosen.device,
@@ -144,6 +158,7 @@ def make_order(
         avatar_uid=settings.avatar.session_uid,
         avatar_name=settings.avatar.name,
         vertex_group=settings.vertex_group,
+        controls=controls,
         viewport=_viewport(context) if settings.look_through == "VIEW" else None,
         spec=spec,
         destination=Destination.from_settings(settings),
@@ -180,14 +195,18 @@ def _capture(order: Order, folder: JobFolder, blocking: bool) -> Generator[Progr
         view = areas[order.viewport].spaces.active if order.viewport < len(areas) else None
         if view is None or view.type != "VIEW_3D":
             raise InputError("The 3D viewport to look from is gone; start again.")
+    further = face_companions(context, target)
+    rig = order.spec.outputs.weights
+    controls = chosen_controls((target, *further), order.controls)[0] if rig and order.controls.used else None
     return (
         yield from capture_steps(
             context,
             target,
             folder,
-            further=face_companions(context, target),
+            further=further,
             vertex_group=order.vertex_group,
-            rig=order.spec.outputs.weights,
+            rig=rig,
+            controls=controls,
             view=view,
             blocking=blocking,
         )

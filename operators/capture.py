@@ -131,7 +131,7 @@ def capture_steps(
     if size is not None and min(size) < SMALLEST:
         raise InputError(f"A picture of {size[0]} x {size[1]} px is too small; give at least {SMALLEST} px each way.")
     yield Progress("Measuring the rig", 0, 0)
-    with _camera(scene, view) as camera:
+    with camera_to_use(scene, view) as camera:
         depsgraph = context.evaluated_depsgraph_get()
         projection = Projection.of_camera(camera, depsgraph, size or picture_size(scene), pixel_aspect(scene))
         objects = (target, *further)
@@ -145,10 +145,10 @@ def capture_steps(
         face = find_face(context, objects, projection, controls, vertex_group)
         with tempfile.TemporaryDirectory(dir=bpy.app.tempdir or None) as scratch:
             if rig:
-                measured = Path(scratch) / Path(RIG_BASIS).name
-                basis = yield from _measure(context, face, controls, excluded)
-                basis.save(measured)
-                folder.write(RIG_BASIS, measured.read_bytes())
+                file = Path(scratch) / Path(RIG_BASIS).name
+                basis = yield from measured(context, face, controls, excluded)
+                basis.save(file)
+                folder.write(RIG_BASIS, file.read_bytes())
             picture = Path(scratch) / Path(IMAGE).name
             with _studio(context, camera, size, transparent) as studio:
                 if bpy.data.actions:
@@ -165,9 +165,10 @@ def capture_steps(
     return avatar
 
 
-def _measure(
+def measured(
     context: bpy.types.Context, face: Face, controls: Sequence[RigControl], excluded: dict[str, str]
 ) -> Generator[Progress, None, RigBasis]:
+    """Measure the rig as `measure_steps` does, and say how far it is."""
     steps = measure_steps(context, face, controls, excluded)
     while True:
         try:
@@ -205,7 +206,7 @@ def _no_controls(target: bpy.types.Object, excluded: dict[str, str]) -> str:
 
 
 @contextmanager
-def _camera(scene: bpy.types.Scene, view: bpy.types.SpaceView3D | None) -> Iterator[bpy.types.Object]:
+def camera_to_use(scene: bpy.types.Scene, view: bpy.types.SpaceView3D | None) -> Iterator[bpy.types.Object]:
     """Give the camera to capture with; one that stands for a viewport's view is removed afterwards."""
     region = view.region_3d if view is not None else None
     if view is None or region is None or region.view_perspective == "CAMERA":

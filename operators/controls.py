@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import bpy
 
@@ -88,6 +88,10 @@ class RigControl:
         """Set all numbers of the control."""
         for channel in self.channels:
             channel.write(value)
+
+    def renamed(self, name: str) -> RigControl:
+        """Return the same control under another name."""
+        return replace(self, control=replace(self.control, name=name))
 
 
 @contextmanager

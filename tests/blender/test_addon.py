@@ -211,6 +211,18 @@ class Layout:
         self._check(icon)
         self.drawn.append(text)
 
+    def operator_menu_enum(self, name: str, prop: str, text: str = "") -> None:
+        group, verb = name.split(".")
+        assert prop in getattr(getattr(bpy.ops, group), verb).get_rna_type().properties
+        self.drawn.append(text)
+
+    def template_list(
+        self, kind: str, _id: str, data: Any, items: str, active_data: Any, active: str, rows: int = 5
+    ) -> None:
+        assert hasattr(bpy.types, kind)
+        self.prop(data, items)
+        self.prop(active_data, active)
+
     def progress(self, factor: float, text: str) -> None:
         assert 0 <= factor <= 1
         self.drawn.append(text)
@@ -263,7 +275,7 @@ def test_every_panel_draws_in_every_state(
     ready.reference_mode = ready.alpha_mode = "GIVEN"
     ready.face_mode = "INDEX"
     ready.bakes.add().name = "Head-clip-001"
-    for panel in panels.CLASSES:
+    for panel in (*panels.CLASSES, module("magplus_addon.control_list").MAGPLUS_PT_controls):
         assert draw(panel)
     assert "magplus.animate" in draw(main)
 

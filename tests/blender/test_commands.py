@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import signal
 import sys
 from collections.abc import Callable
@@ -44,7 +45,9 @@ def orders(module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch)
     placed: list[Any] = []
     outcome = module("operators.job_manager").Outcome("Done.", folder=Path("/jobs/shot.magplus"))
     monkeypatch.setattr(module("operators.animate"), "animate", placed.append)
-    monkeypatch.setattr(module("operators.job_manager").manager, "run", lambda *_: outcome)
+    manager = module("operators.job_manager").manager
+    run = manager.run  # what is not `animate` is carried out
+    monkeypatch.setattr(manager, "run", lambda kind, body, *rest: run(kind, body, *rest) if body else outcome)
     return placed
 
 
@@ -138,6 +141,32 @@ def test_options_become_the_order(
     assert order.python == Path(sys.executable)
     assert order.folder == tmp_path / "job.magplus"
     assert capsys.readouterr().out.strip() == "/jobs/shot.magplus", "stdout tells other programs where the result is"
+
+
+def test_controls_are_chosen_by_name_or_pattern(
+    commands: ModuleType, shot: Path, orders: list[Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    paths = ["--driving", str(shot), "--output", str(tmp_path / "job.magplus"), "--python", sys.executable]
+    assert commands.main(["animate", *paths, "--only", "Brow*", "Smile", "--lock", "Smile", "--smoothing", "0.04"]) == 0
+    assert set(orders[-1].controls.used) == {"Brow Up", "Smile"}
+    assert orders[-1].spec.rig.locked == ("Smile",) and orders[-1].spec.rig.smoothing == 0.04
+    assert commands.main(["animate", *paths, "--only", "*", "--exclude", "Nod"]) == 0
+    assert "Nod" not in orders[-1].controls.used
+    assert commands.main(["animate", *paths, "--only", "Grin*"]) == 2
+    assert "No control is called 'Grin*'; there are" in capfd.readouterr().err
+    assert commands.main(["animate", *paths, "--mirror", "Nod"]) == 2
+    assert "has no control of the other side" in capfd.readouterr().err
+
+
+def test_controls_are_listed_with_what_the_camera_sees_of_them(
+    commands: ModuleType, shot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert commands.main(["controls", "--json"]) == 0
+    entries = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert entries["Smile"]["units"] == "AU12 lip corner puller" and entries["Smile"]["pixels"] > 1
+    assert commands.main(["controls"]) == 0
+    assert "AU12 lip corner puller" in capsys.readouterr().out
+    assert commands.main(["controls", "--avatar", "Nobody"]) == 2
 
 
 def test_what_is_not_given_is_taken_from_the_file(commands: ModuleType, shot: Path, orders: list[Any]) -> None:

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""The list of the rig's controls in the sidebar: which are solved, which are held, which move alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty
+
+from ..operators.controls import BONE, PROPERTY, SHAPE_KEY
+from ..operators.job_manager import Status, manager
+from ..operators.measure_controls import KIND, MAGPLUS_OT_choose_controls, MAGPLUS_OT_measure_controls
+from .panels import Sidebar, characters_across, draw_outcome, draw_text
+
+ICONS = {SHAPE_KEY: "SHAPEKEY_DATA", BONE: "BONE_DATA", PROPERTY: "PROPERTIES"}
+
+
+class MAGPLUS_UL_controls(bpy.types.UIList):
+    """The controls of the rig, to be searched by name or by action unit."""
+
+    only_seen: BoolProperty(name="Only What Is Seen", description="Leave out what this camera can't see", default=True)
+
+    def draw_item(
+        self,
+        _context: bpy.types.Context,
+        layout: bpy.types.UILayout,
+        _data: object,
+        item: Any,
+        _icon: int,
+        _active_data: object,
+        _active_property: str,
+        _index: int = 0,
+        _flag: int = 0,
+    ) -> None:
+        """Draw one line: solve, name, how far it moves the face, mirror, lock."""
+        row = layout.row(align=True)
+        row.prop(item, "solve", text="")
+        name = row.row(align=True)
+        name.active = item.solve and not item.lock
+        name.label(text=item.name, icon=ICONS.get(item.kind, "NONE"))
+        reach = row.row(align=True)
+        reach.alignment = "RIGHT"
+        reach.active = not item.note
+        reach.label(text=f"{item.pixels:.1f} px" if item.pixels < 100 else f"{item.pixels:.0f} px")
+        mirror = row.row(align=True)
+        mirror.enabled = bool(item.partner)
+        mirror.prop(item, "mirror", text="", icon="MOD_MIRROR", emboss=False)
+        row.prop(item, "lock", text="", icon="LOCKED" if item.lock else "UNLOCKED", emboss=False)
+
+    def draw_filter(self, _context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
+        """Draw what is searched for."""
+        row = layout.row(align=True)
+        row.prop(self, "filter_name", text="", icon="VIEWZOOM")
+        row.prop(self, "only_seen", text="", icon="HIDE_OFF")
+
+    def filter_items(self, _context: bpy.types.Context, data: Any, name: str) -> tuple[list[int], list[int]]:
+        """Show what has the text in its name or its action units."""
+        wanted = self.filter_name.lower()
+        shown = [
+            wanted in f"{item.name} {item.units}".lower() and not (self.only_seen and item.note.startswith("can't"))
+            for item in getattr(data, name)
+        ]
+        return [self.bitflag_filter_item if each else 0 for each in shown], []
+
+
+class MAGPLUS_PT_controls(Sidebar, bpy.types.Panel):
+    """Which controls of the rig are solved."""
+
+    bl_label = "Controls"
+    bl_parent_id = "MAGPLUS_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only for an avatar."""
+        return context.scene.magplus.avatar is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the panel; reads only."""
+        layout, settings = self.layout, context.scene.magplus
+        characters = characters_across(context)
+        layout.operator(MAGPLUS_OT_measure_controls.bl_idname, icon="FILE_REFRESH")
+        if settings.controls:
+            solved = sum(entry.solve and not entry.lock for entry in settings.controls)
+            row = layout.row()
+            row.label(text=f"{solved} of {len(settings.controls)} are solved")
+            row.operator_menu_enum(MAGPLUS_OT_choose_controls.bl_idname, "which", text="Choose")
+            layout.template_list(
+                MAGPLUS_UL_controls.__name__, "", settings, "controls", settings, "active_control", rows=8
+            )
+            if 0 <= settings.active_control < len(settings.controls):
+                _draw_control(layout, settings.controls[settings.active_control], characters)
+        elif settings.shape_keys:
+            draw_text(layout, "Every shape key is solved. Measure to choose, and to find bones.", characters, "INFO")
+        if (outcome := manager.outcomes.get(KIND)) and outcome.status is not Status.FINISHED:
+            draw_outcome(layout, outcome, characters)
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(settings, "smoothing")
+        if settings.smoothing > 0:
+            draw_text(column, "Smoothing lowers the apex; the report says by how much.", characters, "ERROR")
+
+
+def _draw_control(layout: bpy.types.UILayout, control: Any, characters: int) -> None:
+    """Draw what is known of the control that is picked in the list."""
+    column = layout.column(align=True)
+    reach = f"{control.pixels:.1f} px over its range, {control.visibility:.0%} of the most visible"
+    if control.units:
+        draw_text(column, control.units, characters, "INFO")
+    draw_text(column, reach, characters)
+    if control.note:
+        draw_text(column, f"It {control.note}.", characters, "ERROR")
+
+
+CLASSES = (MAGPLUS_UL_controls, MAGPLUS_PT_controls)

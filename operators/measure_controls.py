@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""Filling the list of controls that a person chooses from: found on the rig, measured through the camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import bpy
+from bpy.props import EnumProperty
+
+from ..backend_bridge.errors import InputError
+from ..backend_bridge.rig_basis import RigBasis
+from .capture import camera_to_use, capture_problem, face_companions, measured
+from .controls import RigControl
+from .face_controls import (
+    Appraisal,
+    ControlChoice,
+    appraise,
+    describe,
+    is_left,
+    partner,
+    search_controls,
+    solved_by_default,
+)
+from .job_manager import Outcome, Steps, TaskContext, manager, report_outcome
+from .projection import Projection, camera_problem, picture_size, pixel_aspect
+from .rig_basis import find_face
+
+KIND = "controls"
+
+
+def measure_controls(
+    context: bpy.types.Context, target: bpy.types.Object, vertex_group: str = ""
+) -> Callable[[TaskContext], Steps]:
+    """Return the task that measures every control of a face, as the scene's camera sees it, and fills the list."""
+
+    def steps(_task: TaskContext) -> Steps:
+        scene = context.scene
+        if problem := capture_problem(context, target, vertex_group):
+            raise InputError(problem)
+        objects = (target, *face_companions(context, target))
+        with camera_to_use(scene, None) as camera:
+            depsgraph = context.evaluated_depsgraph_get()
+            projection = Projection.of_camera(camera, depsgraph, picture_size(scene), pixel_aspect(scene))
+            controls, excluded = search_controls(objects, projection)
+            if not controls:
+                raise InputError(f"Nothing on {target.name!r} or its rig can be keyed; add shape keys or bones to it.")
+            face = find_face(context, objects, projection, controls, vertex_group)
+            basis = yield from measured(context, face, controls, excluded)
+        fill_list(scene.magplus, controls, basis)
+        chosen = sum(entry.solve for entry in scene.magplus.controls)
+        bpy.ops.ed.undo_push(message="Measure Controls")  # a timer is no operator
+        return Outcome(f"Found {len(scene.magplus.controls)} controls that move the face; {chosen} are to be solved.")
+
+    return steps
+
+
+def fill_list(settings: Any, controls: Sequence[RigControl], basis: RigBasis) -> None:
+    """Write what was found into the scene's list, most visible first; what a person chose before stays chosen."""
+    before = {entry.name: (entry.solve, entry.lock, entry.mirror) for entry in settings.controls}
+    appraisals = appraise(basis)
+    default = solved_by_default(controls, appraisals)
+    kinds = {control.control.name: control.control.kind for control in controls}
+    settings.controls.clear()
+    for name in sorted(appraisals, key=lambda name: -appraisals[name].pixels):
+        entry = settings.controls.add()
+        entry.name = name
+        _describe(entry, kinds[name], appraisals, name)
+        entry.solve, entry.lock, entry.mirror = before.get(name, (name in default, False, False))
+
+
+def _describe(entry: Any, kind: str, appraisals: dict[str, Appraisal], name: str) -> None:
+    appraisal = appraisals[name]
+    entry.kind, entry.units, entry.partner = kind, describe(name), partner(name, kind, appraisals)
+    entry.pixels, entry.visibility, entry.note = appraisal.pixels, appraisal.visibility, appraisal.note
+
+
+def choice_of(settings: Any) -> ControlChoice:
+    """Return what the scene's list says; an empty list leaves it at every shape key."""
+    if not settings.controls:
+        return ControlChoice()
+    used = [entry for entry in settings.controls if entry.solve or entry.lock]
+    solved = {entry.name for entry in used if entry.solve and not entry.lock}
+    mirrored = {
+        (entry.name, entry.partner) if is_left(entry.name) else (entry.partner, entry.name)
+        for entry in used
+        if entry.mirror and {entry.name, entry.partner} <= solved
+    }
+    return ControlChoice(
+        used=tuple(entry.name for entry in used),
+        locked=tuple(entry.name for entry in used if entry.lock),
+        mirrored=tuple(sorted(mirrored)),
+    )
+
+
+def matching(settings: Any, patterns: Sequence[str]) -> set[str]:
+    """Return the names in the scene's list that match one of the patterns ("brow*").
+
+    Raises `InputError` for a pattern that matches nothing.
+    """
+    names = [entry.name for entry in settings.controls]
+    found: set[str] = set()
+    for pattern in patterns:
+        hits = {name for name in names if name == pattern or fnmatchcase(name, pattern)}
+        if not hits:
+            some = ", ".join(repr(name) for name in names[:6])
+            raise InputError(f"No control is called {pattern!r}; there are {some}{' ...' if len(names) > 6 else ''}.")
+        found |= hits
+    return found
+
+
+class MAGPLUS_OT_measure_controls(bpy.types.Operator):
+    """Find what can move this face (shape keys, bones, properties) and measure how much of it the camera sees"""
+
+    bl_idname = "magplus.measure_controls"
+    bl_label = "Measure Controls"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Possible, or the reason why not as the tooltip."""
+        settings = context.scene.magplus
+        reason = (
+            "MagPlus is busy; wait or cancel."
+            if manager.busy
+            else capture_problem(context, settings.avatar, settings.vertex_group)
+            or camera_problem(context.scene.camera)
+        )
+        if reason:
+            cls.poll_message_set(reason)
+        return not reason
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Start, and give Blender back meanwhile."""
+        manager.start(KIND, self._task(context))
+        return {"FINISHED"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Measure and return when it is done."""
+        return report_outcome(self, manager.run(KIND, self._task(context)))
+
+    def _task(self, context: bpy.types.Context) -> Callable[[TaskContext], Steps]:
+        settings = context.scene.magplus
+        return measure_controls(bpy.context, settings.avatar, settings.vertex_group)
+
+
+class MAGPLUS_OT_choose_controls(bpy.types.Operator):
+    """Choose many controls at once"""
+
+    bl_idname = "magplus.choose_controls"
+    bl_label = "Choose Controls"
+    bl_options = {"REGISTER", "UNDO"}
+
+    which: EnumProperty(
+        name="Which",
+        items=(
+            ("SEEN", "What Is Seen", "Solve every control that the camera sees and that does not move the whole head"),
+            ("ALL", "All", "Solve every control"),
+            ("NONE", "None", "Solve no control"),
+            ("INVERT", "Invert", "Solve what is not solved now"),
+            ("MIRROR", "Mirror All", "Let left and right move alike"),
+            ("UNMIRROR", "Mirror None", "Let left and right move on their own"),
+        ),
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only where there is something to choose from."""
+        return bool(context.scene.magplus.controls)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Set the checkboxes of the list."""
+        for entry in context.scene.magplus.controls:
+            if self.which in {"MIRROR", "UNMIRROR"}:
+                entry.mirror = self.which == "MIRROR" and bool(entry.partner)
+            else:
+                entry.solve = {"SEEN": not entry.note, "ALL": True, "NONE": False}.get(self.which, not entry.solve)
+        return {"FINISHED"}
+
+
+CLASSES = (MAGPLUS_OT_measure_controls, MAGPLUS_OT_choose_controls)
