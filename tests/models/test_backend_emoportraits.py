@@ -18,6 +18,7 @@ from models.backends.emoportraits import EmoPortraits, EmoPortraitsOptions
 from models.backends.emoportraits.framing import Framing, head_mask
 from models.backends.emoportraits.layers import AdaptiveGroupNorm, ResBlock, SpectralConv, StandardisedConv
 from models.backends.emoportraits.networks import EncodedSource
+from models.backends.emoportraits.parsing import FaceParser
 from models.backends.emoportraits.pose import Pose, mixed
 from models.backends.store import CheckpointStore
 from models.face.mesh import FACE_OVAL
@@ -35,11 +36,10 @@ def case():
 @pytest.fixture(scope="module")
 def backend(case):
     """The backend with the case's weights."""
-    filled = {}
-    for part, network in EmoPortraits.build_parts().items():
+    networks = {part: network for part, network in EmoPortraits.build_parts().items() if part in case.manifest}
+    for part, network in networks.items():
         case.load(part, network)
-        filled[part] = network.state_dict()
-    return EmoPortraits.from_state_dicts(filled)
+    return EmoPortraits.from_state_dicts({part: network.state_dict() for part, network in networks.items()})
 
 
 def enlarged(picture):
@@ -183,6 +183,31 @@ def test_an_adaptive_norm_applies_its_own_scale_and_shift_twice():
         change = torch.full((1, 32, 2), 0.25)
         plain = F.group_norm(x, 32)
         torch.testing.assert_close(norm(x, change), (3 * plain + 0.5) * 3.25 + 0.75)
+
+
+# --------------------------------------------------------------------------------------------------- face parsing
+
+
+@pytest.fixture(scope="module")
+def parser():
+    network = FaceParser().eval().requires_grad_(False)
+    ReferenceCase("face_parsing").load("face_parsing", network)
+    return network
+
+
+def test_the_face_parser_is_its_authors(parser):
+    case = ReferenceCase("face_parsing")
+    with Recorder(parser, "cp") as seen:
+        scores = parser(case.image("picture"))
+    case.check("scores", scores, atol=1e-4, half_atol=0)
+    case.check("context", seen["cp"][0][1], atol=1e-4, half_atol=0)
+
+
+def test_the_head_is_what_the_parser_calls_face_ears_neck_hair_and_hat(parser, monkeypatch):
+    labels = torch.arange(19).view(1, 1, 19)
+    monkeypatch.setattr(parser, "forward", lambda _image: F.one_hot(labels, 19).permute(0, 3, 1, 2))
+    mask = parser.head_mask(torch.zeros(1, 3, 1, 19))
+    assert (mask[0, 0, 0] == 0).nonzero().flatten().tolist() == [0, 15, 16]  # background, necklace, clothes
 
 
 # ------------------------------------------------------------------------------------------------------------ pose
@@ -356,6 +381,23 @@ def test_a_head_that_turns_with_the_driver(case, backend, drawn):
 def test_the_missing_face_parser_is_said(case, backend, drawn):
     driven, _, _ = animate(backend, case, {})
     assert ["by its face landmarks" in sentence for sentence in driven.warnings] == [True]
+
+
+@pytest.mark.slow
+def test_with_the_face_parser_its_mask_is_used(case, backend, run, parser, monkeypatch):
+    encoded_from = []
+
+    def encode(head, _pose):
+        encoded_from.append(head)
+        return run.encoded
+
+    monkeypatch.setattr(backend.model, "encode", encode)
+    monkeypatch.setattr(parser, "head_mask", lambda shown: torch.full_like(shown[:, :1], 0.5))
+    parsing = EmoPortraits({**backend.parts, "face_parsing": parser}, EmoPortraitsOptions(crop=False))
+    source = FaceImage(case.image("source"), mesh(60, 200))
+    parsing.encode_source(source, source)
+    torch.testing.assert_close(encoded_from[0], enlarged(case.image("source")) * 0.5)
+    assert parsing.warnings == []
 
 
 @pytest.mark.slow

@@ -18,13 +18,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from backend_bridge.errors import InputError
 from models.backends.base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
 from models.backends.emoportraits.framing import Framing, head_mask
 from models.backends.emoportraits.networks import IMAGE_SIZE, EncodedSource, VolumetricAvatar
+from models.backends.emoportraits.parsing import FaceParser
 from models.backends.emoportraits.pose import HeadPoseRegressor, Pose, mixed
 from models.backends.published import PublishedBackend
 
@@ -71,7 +74,7 @@ class EmoPortraitsState(NamedTuple):
 
 
 class EmoPortraits(PublishedBackend):
-    """EMOPortraits; parts `model` and `head_pose_regressor`."""
+    """EMOPortraits; parts `model`, `head_pose_regressor` and, if the user added it, `face_parsing`."""
 
     info = BackendInfo(
         name="emoportraits",
@@ -91,23 +94,34 @@ class EmoPortraits(PublishedBackend):
                 published_at=_PUBLISHED_AT,
                 parts=("head_pose_regressor",),
             ),
+            CheckpointFile(
+                "79999_iter.pth (in repos.zip)",
+                published_at=f"{_PUBLISHED_AT}, and by its authors at github.com/zllrunning/face-parsing.PyTorch",
+                parts=("face_parsing",),
+                optional=True,
+            ),
         ),
     )
     Options = EmoPortraitsOptions
+    optional_parts = frozenset({"face_parsing"})
     parts_with_training_networks = frozenset({"model"})
     channels_last = False  # group norm loses digits in that layout: predictions were off by 0.006 instead of 0.0001
 
     @classmethod
     def build_parts(cls) -> dict[str, nn.Module]:
         """The networks of the published files."""
-        return {"model": VolumetricAvatar(), "head_pose_regressor": HeadPoseRegressor()}
+        return {
+            "model": VolumetricAvatar(),
+            "head_pose_regressor": HeadPoseRegressor(),
+            "face_parsing": FaceParser(),
+        }
 
     @torch.inference_mode()
     def encode_source(self, source: FaceImage, reference: FaceImage) -> EmoPortraitsState:
         """Encode the avatar, which takes several times as long as a frame, and look at both neutral faces."""
         framing = self._framing(source)
         shown = self._shown(source.image, framing)
-        head = shown * self._mask(source, framing)
+        head = shown * self._mask(shown, framing.landmarks(source.landmarks))
         pose = self.head_pose_regressor(head)
         encoded = self.model.encode(head, pose.matrix())
         neutral = self._reference(reference)
@@ -147,9 +161,11 @@ class EmoPortraits(PublishedBackend):
         shown = framing.cut(image.to(self.device, torch.float32))
         return shown.clamp(0, 1) if self.options.crop else shown  # as published
 
-    def _mask(self, source: FaceImage, framing: Framing) -> Tensor:
+    def _mask(self, shown: Tensor, landmarks: NDArray[np.float32]) -> Tensor:
+        if "face_parsing" in self.parts:
+            return self.face_parsing.head_mask(shown)
         self.warnings.append(
-            "EMOPortraits cut the avatar's head out by its face landmarks, not by the authors' face parser; "
-            "hair and ears that stand out farther are missing."
+            "EMOPortraits cut the avatar's head out by its face landmarks, so hair and ears may be cut off; "
+            "with 79999_iter.pth added, the authors' face parser does it."
         )
-        return head_mask(framing.landmarks(source.landmarks), IMAGE_SIZE).to(self.device)
+        return head_mask(landmarks, IMAGE_SIZE).to(self.device)

@@ -15,6 +15,7 @@ EMBEDDING = 512
 EMBEDDING_SIZE = 4
 IDENTITY_IMAGE = 256
 ALIGNED = 128
+IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of natural pictures, RGB
 CLOSER = 0.5  # the aligned face is shown at twice the size that the pose alone would give
 
 
@@ -23,8 +24,8 @@ class ColourStatistics(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(IMAGE_MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGE_STD).view(1, 3, 1, 1))
 
     def standardised(self, image: Tensor) -> Tensor:
         """[0, 1] -> about zero mean and unit deviation."""
