@@ -111,7 +111,10 @@ class Outputs:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """One run of the pipeline. `intensity` scales the restored motion: 1 is the driver's own intensity."""
+    """One run of the pipeline. `intensity` scales the restored motion: 1 is the driver's own intensity.
+
+    `allow_cpu` lets a job whose GPU runs out of memory go on on the CPU, slower, instead of stopping.
+    """
 
     driving: Driving
     avatar: Avatar
@@ -122,6 +125,7 @@ class JobSpec:
     intensity: float = 1.0
     outputs: Outputs = field(default_factory=Outputs)
     device: str = "auto"
+    allow_cpu: bool = False
     created_by: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 

@@ -43,7 +43,8 @@ SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less 
 class DrivingClip:
     """One face through a trimmed clip, in N frames.
 
-    `reference` is the neutral frame's crop, [1, 3, S, S], with its landmarks in crop px.
+    `reference` is the neutral frame's crop, [1, 3, S, S], with its landmarks in crop px; `frame_size` is S where the
+    backend dictates it.
     """
 
     reader: VideoReader
@@ -53,6 +54,7 @@ class DrivingClip:
     crop: SteadyCrop
     size: int
     reference: FaceImage
+    frame_size: int | None
 
     @classmethod
     def open(
@@ -65,8 +67,7 @@ class DrivingClip:
         """
         path = resolve(folder, driving.path)
         reader = VideoReader(path, driving.trim, driving.sequence_rate)
-        frames = _Told(reader, notes)
-        track = follow_face(frames, landmarker, driving.face_index)
+        track = follow_face(_Told(reader, notes), landmarker, driving.face_index)
         for warning in reader.warnings:
             notes.warning(warning)
         if track.missing_seconds:
@@ -74,8 +75,25 @@ class DrivingClip:
             more = " …" if len(track.missing_seconds) > 12 else ""
             notes.warning(f"The face was lost at {times}{more} s of the clip; those frames hold the one before them.")
         asked = None if driving.reference is None else driving.reference - float(reader.info.start)
-        chosen = choose_reference(track, asked)
-        crop = SteadyCrop.follow(track, chosen.index).refined(frames.as_stage("steady"), track, chosen.index)
+        return cls._with_reference(reader, path, track, choose_reference(track, asked), frame_size, notes)
+
+    def with_reference(self, index: int, chosen: str, notes: Notes) -> DrivingClip:
+        """Return the clip with frame `index` as its reference; `chosen` says for the report how it was found."""
+        reference = Reference(index, self.track.seconds[index], chosen)
+        return self._with_reference(self.reader, self.path, self.track, reference, self.frame_size, notes)
+
+    @classmethod
+    def _with_reference(
+        cls,
+        reader: VideoReader,
+        path: Path,
+        track: FaceTrack,
+        chosen: Reference,
+        frame_size: int | None,
+        notes: Notes,
+    ) -> DrivingClip:
+        steady = _Told(reader, notes, "steady")
+        crop = SteadyCrop.follow(track, chosen.index).refined(steady, track, chosen.index)
         width = float(np.ptp(track.points[chosen.index, :, 0]))
         if width < SMALLEST_FACE:
             raise InputError(
@@ -86,7 +104,7 @@ class DrivingClip:
         image = next(frame.image for frame in reader if frame.index == chosen.index)
         landmarks = crop.landmarks(track.points, size)[chosen.index]
         reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
-        return cls(reader, path, track, chosen, crop, size, reference)
+        return cls(reader, path, track, chosen, crop, size, reference, frame_size)
 
     @property
     def count(self) -> int:
@@ -203,10 +221,6 @@ class _Told:
         self._reader = reader
         self._notes = notes
         self._stage = stage
-
-    def as_stage(self, stage: str) -> _Told:
-        """Return the same frames, told under another name."""
-        return _Told(self._reader, self._notes, stage)
 
     def __iter__(self) -> Iterator[VideoFrame]:
         total = self._reader.info.frame_count or 0

@@ -73,10 +73,11 @@ class FrameMaker:
 
     def run(self) -> int:
         """Make what is not finished yet; return how many frames an earlier run had finished."""
-        clip = self.driver.clip
-        wanted = [index for index in clip.present if not self._finished(index)]
+        clip, together = self.driver.clip, self.avatar.backend.info.clip_length
+        groups = [clip.present[first : first + together] for first in range(0, len(clip.present), together)]
+        wanted = [index for group in groups if not all(map(self._finished, group)) for index in group]
         resumed = done = len(clip.present) - len(wanted)
-        for indices, frames in clip.batches(BATCH, wanted):
+        for indices, frames in clip.batches(BATCH if together == 1 else together, wanted):
             self._make(indices, frames.to(self.avatar.device))
             done += len(indices)
             self.notes.progress("animate", done, len(clip.present))

@@ -20,15 +20,18 @@ from backend_bridge.job import JobSpec, Outputs, Rig, resolve
 from backend_bridge.job_folder import JobFolder, fingerprint_of, hash_file
 from backend_bridge.rig_basis import RigBasis
 from models.avatar import AvatarPicture
+from models.backends.options import option_files, parse_options, with_files_in
+from models.backends.preprocess import best_frame
+from models.device import OutOfMemoryError, choose_device, ran_out
 from models.driving_clip import DrivingClip
 from models.face import find_event
 from models.frame_maker import BATCH, FrameMaker, unit_path
 from models.magnification.motion import Motion
 from models.measure import LEAST_MOTION, Factors, automatic_alpha, measured_gain, peak_motion, restoring_factor
-from models.placement import find_avatar_face
+from models.placement import AvatarFace, find_avatar_face
 from models.report import Notes, magplus_version, versions
 from models.rig.solver import solve
-from models.session import Events, Session, choose_device
+from models.session import Events, Session, find_backend
 from models.stages import AnimatedAvatar, Driver
 
 LARGEST_CROP = 512
@@ -45,11 +48,34 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> dict[str, An
     spec = folder.read_spec()
     notes = Notes(events)
     device = choose_device(spec.device)
+    try:
+        return _run_on(device, folder, spec, session, notes)
+    except Exception as error:
+        if not ran_out(device, error):
+            raise
+    session.release(device)  # out here, where the error no longer holds on to tensors
+    if not spec.allow_cpu:
+        raise OutOfMemoryError(
+            f"The memory of {device} is too small for this job; close other programs that use it, choose the CPU, or "
+            "allow MagPlus to go on on the CPU when this happens (in the preferences, or with --allow-cpu)."
+        )
+    notes.warning(
+        f"The memory of {device} was too small for this job; it went on on the CPU, as it was allowed to, and took "
+        "longer."
+    )
+    return _run_on(torch.device("cpu"), folder, spec, session, notes)
+
+
+def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Session, notes: Notes) -> dict[str, Any]:
     picture = AvatarPicture.read(resolve(folder.path, spec.avatar.image))
     basis = _read_basis(folder, spec)
-    backend = session.backend(spec.backend, device)
-    if not backend.info.commercial_use:
-        notes.warning(f"{backend.info.title} is not for commercial use: {backend.info.weights_licence}.")
+    info = find_backend(spec.backend).info
+    options = parse_options(find_backend(spec.backend).Options, spec.backend_options, title=info.title)
+    options = with_files_in(options, folder.path, title=info.title)
+    backend = session.backend(spec.backend, device, options)
+    origins = session.origins(spec.backend)
+    if not info.commercial_use:
+        notes.warning(f"{info.title} is not for commercial use: {info.weights_licence}.")
 
     clip = DrivingClip.open(folder.path, spec.driving, session.landmarker(), notes, backend.info.frame_size)
     face = find_avatar_face(picture, spec.avatar.face_box, basis, session.landmarker(), clip.reference.landmarks)
@@ -58,11 +84,16 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> dict[str, An
             "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's "
             "expressions move. Check the result, or choose a vertex group that holds just the face."
         )
+    if getattr(options, "best_frame", False):
+        clip = _from_best_frame(clip, face, spec, notes)
     window = face.window(LARGEST_CROP, backend.info.frame_size)
     driver = Driver(clip, session.magnifier("magplus", device), spec.magnification.regions, device)
-    avatar = AnimatedAvatar(picture, face, window, backend, session.magnifier("demagplus", device), driver, device)
+    avatar = AnimatedAvatar(
+        picture, face, window, backend, session.magnifier("demagplus", device), driver, device, notes
+    )
 
-    fingerprint = _fingerprint(folder, spec, driver)
+    made_from = [[hash_file(path) for path in paths] for paths in option_files(options).values()]
+    fingerprint = _fingerprint(folder, spec, driver, [made_from, [each.tensors_sha256 for each in origins.values()]])
     factors = _factors(folder, spec, driver, avatar, notes, fingerprint)
     maker = FrameMaker(folder, spec.outputs, driver, avatar, factors, basis, notes, fingerprint)
     resumed = maker.run()
@@ -81,6 +112,15 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> dict[str, An
             "regions": spec.magnification.regions,
             "peak_share_of_face_width": factors.peak_share,
             "trained": driver.magnifier.trained,
+        },
+        "backend": {
+            "name": info.name,
+            "title": info.title,
+            "code_licence": info.code_licence,
+            "weights_licence": info.weights_licence,
+            "commercial_use": info.commercial_use,
+            "options": dataclasses.asdict(options),
+            "checkpoint": {part: {"file": o.file, "sha256": o.file_sha256} for part, o in origins.items()},
         },
         "restoration": {
             "backend": backend.info.name,
@@ -114,16 +154,34 @@ def _read_basis(folder: JobFolder, spec: JobSpec) -> RigBasis | None:
     return RigBasis.load(resolve(folder.path, spec.avatar.rig_basis))
 
 
-def _fingerprint(folder: JobFolder, spec: JobSpec, driver: Driver) -> str:
-    """Return one hash of everything a frame is made from; finished frames of other inputs are made again."""
+def _from_best_frame(clip: DrivingClip, face: AvatarFace, spec: JobSpec, notes: Notes) -> DrivingClip:
+    """Return the clip with the frame for reference in which the driver's face is posed most like the avatar's."""
+    if spec.driving.reference is not None:
+        notes.warning("A reference frame is given, so the backend's search for the best frame was left out.")
+        return clip
+    if not face.detected:
+        notes.warning("No face was recognised in the avatar's picture, so the best frame could not be searched for.")
+        return clip
+    found = best_frame(face.landmarks, [clip.track.points[index] for index in clip.present])
+    return clip.with_reference(clip.present[found], "best frame", notes)
+
+
+def _fingerprint(folder: JobFolder, spec: JobSpec, driver: Driver, backend: Any) -> str:
+    """Return one hash of everything a frame is made from; finished frames of other inputs are made again.
+
+    `backend` stands for the backend's checkpoint and the files that its options name.
+    """
     placing = Rig(anchors=spec.rig.anchors)  # the rest of it is asked for once all frames are there
-    asked = dataclasses.asdict(dataclasses.replace(spec, created_by={}, outputs=Outputs(), rig=placing))
+    same = dataclasses.replace(spec, created_by={}, outputs=Outputs(), rig=placing, allow_cpu=False)
+    asked = dataclasses.asdict(same)
     files = [resolve(folder.path, path) for path in (spec.avatar.image, spec.avatar.rig_basis) if path]
     return fingerprint_of(
         asked,
         [hash_file(path) for path in files],
         driver.clip.sha256,
+        driver.clip.chosen.index,
         driver.magnifier.trained,
+        backend,
         magplus_version(),
     )
 

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
-from backend_bridge.errors import InputError, MachineError
+from backend_bridge.errors import InputError
 from models.backends import Backend, registry
+from models.backends.store import CheckpointStore, Origin
+from models.device import free_memory
 from models.face import FaceLandmarker
 from models.magnification import Magnifier
 from models.magnification.magnifier import Role
@@ -38,7 +40,7 @@ class Session:
         self.checkpoints = checkpoints or Path.home() / ".magplus" / "checkpoints"
         self._landmarker: FaceLandmarker | None = None
         self._magnifiers: dict[tuple[str, str], Magnifier] = {}
-        self._backend: tuple[tuple[str, str], Backend] | None = None
+        self._backend: tuple[Any, Backend] | None = None
 
     def landmarker(self) -> FaceLandmarker:
         """Return the face landmarker."""
@@ -53,33 +55,30 @@ class Session:
             self._magnifiers[key] = Magnifier.load(role, str(device))
         return self._magnifiers[key]
 
-    def backend(self, name: str, device: torch.device) -> Backend:
+    def backend(self, name: str, device: torch.device, options: Any) -> Backend:
         """Return a backend; the one before it is let go first, as two may not fit into a GPU's memory.
 
-        Raises `InputError` for an unknown name or a missing checkpoint.
+        `options` are of the backend's own kind. Raises `InputError` for a missing checkpoint.
         """
-        if name not in registry:
-            raise InputError(f"There is no backend {name!r}; the backends are {', '.join(registry)}.")
-        key = (name, str(device))
+        key = (name, str(device), options, tuple(self.origins(name).items()))
         if self._backend is None or self._backend[0] != key:
             self._backend = None
-            self._backend = (key, registry[name].load(device, self.checkpoints))
+            self._backend = (key, registry[name].load(device, self.checkpoints, options))
         return self._backend[1]
 
+    def origins(self, name: str) -> dict[str, Origin]:
+        """Return where each part of a backend's checkpoint came from; they tell one checkpoint from another."""
+        return CheckpointStore(self.checkpoints).origins(registry[name].info)
 
-def choose_device(wanted: str) -> torch.device:
-    """Return the torch device for "auto", "cpu", "cuda", "cuda:1", "mps" ...
+    def release(self, device: torch.device) -> None:
+        """Let the models go, and give their memory back to the device."""
+        self._magnifiers.clear()
+        self._backend = None
+        free_memory(device)
 
-    "auto" takes the best one that is there. A device that was named and is absent is a `MachineError`, never a silent
-    fallback.
-    """
-    if wanted == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise MachineError(f"This machine has no usable device {wanted!r}; choose 'auto' or 'cpu'.") from error
-    return device
+
+def find_backend(name: str) -> type[Backend]:
+    """Return the backend of that name; `InputError` when there is none."""
+    if name not in registry:
+        raise InputError(f"There is no backend {name!r}; the backends are {', '.join(registry)}.")
+    return registry[name]

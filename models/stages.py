@@ -13,6 +13,7 @@ from models.face import face_mask, face_width, magnified_part
 from models.magnification import Magnifier
 from models.magnification.motion import Motion
 from models.placement import AvatarFace, in_crop
+from models.report import Notes
 from models.restoration import Restoration, Window, unexplained_appearance
 
 
@@ -62,6 +63,7 @@ class AnimatedAvatar:
         magnifier: Magnifier,
         driver: Driver,
         device: torch.device,
+        notes: Notes,
     ) -> None:
         landmarks = in_crop(face.landmarks, window)
         size = (window.crop_size, window.crop_size)
@@ -70,6 +72,7 @@ class AnimatedAvatar:
         self.backend = backend
         self.magnifier = magnifier
         self.device = device
+        self.notes = notes
         self.mask = face_mask(landmarks[:, :2], size).to(device)
         self.face_width = face_width(landmarks)
         self._restoration = Restoration(avatar, window, self.mask, device)
@@ -78,11 +81,17 @@ class AnimatedAvatar:
         # The backend's own picture of the neutral face: its error of reconstruction is in every generated frame, too,
         # so that measuring against it cancels the error.
         self._neutral = backend.animate(self._state, driver.still()).frames
+        self._pass_warnings_on()
 
     def animate(self, driving: DrivingBatch) -> tuple[Animated, Motion]:
         """Generate frames; return them with their motion, as the backend tells it or as DeMagPlus measures it."""
         animated = self.backend.animate(self._state, driving)
+        self._pass_warnings_on()
         return animated, animated.motion or self.magnifier.motion(self._neutral, animated.frames)
+
+    def _pass_warnings_on(self) -> None:
+        for warning in self.backend.warnings:
+            self.notes.warning(warning)
 
     def restore(self, animated: Animated, motion: Motion, factor: float) -> tuple[Motion, list[Tensor]]:
         """Return the motion at `factor` of its size (crop px, confined to the face) and the pictures that show it."""

@@ -38,6 +38,7 @@ class BackendInfo:
 
     `frame_size` is the square size in px at which the backend works; None means that it takes any size.
     `shares_files_of` names the backend in whose folder its checkpoint files are kept, where that is another one.
+    `clip_length`: how many successive frames it looks at together; it is given them together, from the first on.
     """
 
     name: str
@@ -48,6 +49,7 @@ class BackendInfo:
     commercial_use: bool
     checkpoints: Sequence[CheckpointFile] = ()
     shares_files_of: str | None = None
+    clip_length: int = 1
 
     @property
     def folder(self) -> str:
@@ -95,10 +97,12 @@ class Backend(Protocol):
     """A backend. `State` is its own; nobody else looks inside."""
 
     info: ClassVar[BackendInfo]
+    Options: ClassVar[type[Any]]  # a frozen dataclass of what a job may set, see `models.backends.options`
+    warnings: list[str]  # sentences for the report, for example that the GPU's memory forced smaller batches
 
     @classmethod
-    def load(cls, device: torch.device, checkpoints: Path) -> Self:
-        """Build the backend from the files in the user's `checkpoints` folder.
+    def load(cls, device: torch.device, checkpoints: Path, options: Any = None) -> Self:
+        """Build the backend from the files in the user's `checkpoints` folder; `options` are an instance of `Options`.
 
         Raises `InputError` that says which file is missing, where it goes and where its authors publish it.
         """

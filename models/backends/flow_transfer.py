@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from models.face.correspondence import Correspondence
 from models.warp import move
 
 from .base import Animated, BackendInfo, DrivingBatch, FaceImage
+from .options import NoOptions
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,14 @@ class FlowTransfer:
         weights_licence="none needed",
         commercial_use=True,
     )
+    Options: ClassVar[type] = NoOptions
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self.warnings: list[str] = []
 
     @classmethod
-    def load(cls, device: torch.device, checkpoints: Path) -> FlowTransfer:
+    def load(cls, device: torch.device, checkpoints: Path, options: Any = None) -> FlowTransfer:
         """Return the backend; there is nothing to read."""
         return cls(device)
 

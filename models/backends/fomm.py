@@ -22,8 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backends.base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from models.backends.convolution import DoublingConv2d, in_layout_of
+from models.backends.precision import like_weights
 from models.backends.preprocess import hull_area, resize
-from models.backends.published import PublishedBackend
+from models.backends.published import PublishedBackend, PublishedOptions
 
 K = 10  # keypoints
 KEYPOINT_VARIANCE = 0.01  # of the Gaussians that show the dense motion network where the keypoints are
@@ -57,10 +59,9 @@ class DenseMotion(NamedTuple):
 
 
 class Generated(NamedTuple):
-    """prediction: [N, 3, H, W] in (0, 1); deformed: the source, only warped; motion: what warped it."""
+    """prediction: [N, 3, H, W] in (0, 1); motion: what warped the source's features."""
 
     prediction: Tensor
-    deformed: Tensor
     motion: DenseMotion
 
 
@@ -88,7 +89,11 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C', H, W]."""
-        return F.relu(self.norm(self.conv(x)))
+        return F.relu(self.norm(self.conv(x)), inplace=True)
+
+    def normed(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+        """See `convolution.Normed`."""
+        return [(self.conv, self.norm)]
 
 
 class DownBlock(ConvBlock):
@@ -100,11 +105,11 @@ class DownBlock(ConvBlock):
 
 
 class UpBlock(ConvBlock):
-    """Every pixel becomes a 2×2 square, then a `ConvBlock`."""
+    """Every pixel becomes a 2×2 square, then a `ConvBlock`: [N, C, H, W] -> [N, C', 2H, 2W]."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, C', 2H, 2W]."""
-        return super().forward(F.interpolate(x, scale_factor=2, mode="nearest"))
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels)
+        self.conv = DoublingConv2d(in_channels, out_channels)
 
 
 class ResBlock(nn.Module):
@@ -119,8 +124,12 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C, H, W]."""
-        y = self.conv1(F.relu(self.norm1(x)))
-        return x + self.conv2(F.relu(self.norm2(y)))
+        y = self.conv1(F.relu(self.norm1(x), inplace=True))
+        return x + self.conv2(F.relu(self.norm2(y), inplace=True))
+
+    def normed(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+        """See `convolution.Normed`."""
+        return [(self.conv1, self.norm2)]
 
 
 class HourglassEncoder(nn.Module):
@@ -212,7 +221,7 @@ def warp(x: Tensor, deformation: Tensor) -> Tensor:
         deformation = F.interpolate(
             deformation.permute(0, 3, 1, 2), x.shape[2:], mode="bilinear", align_corners=False
         ).permute(0, 2, 3, 1)
-    return F.grid_sample(x.expand(len(deformation), -1, -1, -1), deformation, align_corners=False)
+    return in_layout_of(F.grid_sample(x.expand(len(deformation), -1, -1, -1), deformation, align_corners=False), x)
 
 
 # ------------------------------------------------------------------------------------------------- the networks
@@ -319,10 +328,10 @@ class OcclusionAwareGenerator(nn.Module):
         """Draw the encoded source as N driving keypoints say."""
         motion = self.dense_motion_network(encoded.small, source, driving)
         x = warp(encoded.features, motion.deformation) * motion.occlusion_map  # [N, 256, 64, 64]
-        x = self.bottleneck(x)
+        x = self.bottleneck(like_weights(x, self.bottleneck))
         for block in self.up_blocks:
             x = block(x)  # [N, 128, 128, 128], [N, 64, 256, 256]
-        return Generated(self.final(x).sigmoid(), warp(encoded.image, motion.deformation), motion)
+        return Generated(self.final(x).float().sigmoid(), motion)
 
 
 # ------------------------------------------------------------------------------------------------- the backend
@@ -343,14 +352,16 @@ def relative_keypoints(source: Keypoints, driving: Keypoints, reference: Keypoin
 
 
 @dataclass(frozen=True)
-class FommOptions:
+class FommOptions(PublishedOptions):
     """`relative`: transfer the change since the reference, not the driver's own keypoints.
 
-    `adapt_movement_scale`: multiply relative movement by how much larger the avatar's face is.
+    `adapt_movement_scale`: multiply relative movement by how much larger the avatar's face is. `best_frame`: take for
+    reference the driving frame that is posed most like the avatar, not one at rest.
     """
 
     relative: bool = True
     adapt_movement_scale: bool = True
+    best_frame: bool = False
 
 
 class FommState(NamedTuple):
@@ -388,6 +399,7 @@ class Fomm(PublishedBackend):
         ),
     )
     Options = FommOptions
+    painting = ("generator.bottleneck", "generator.up_blocks", "generator.final")
 
     @classmethod
     def build_parts(cls) -> dict[str, nn.Module]:

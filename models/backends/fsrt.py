@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from backend_bridge.errors import InputError
 from models.backends.base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
 from models.backends.fomm import K, KeypointDetector, Keypoints, movement_scale, relative_keypoints
+from models.backends.precision import like_weights
 from models.backends.preprocess import resize
-from models.backends.published import PublishedBackend
+from models.backends.published import PublishedBackend, PublishedOptions
 
 SIZE = 256
 EXPRESSION = 256
@@ -277,18 +278,20 @@ def mlp(*widths: int) -> nn.Sequential:
 
 
 @dataclass(frozen=True)
-class FsrtOptions:
+class FsrtOptions(PublishedOptions):
     """How to drive and how finely to render.
 
     `relative`: transfer the keypoints' change since the reference (the expression is always the driver's own).
     `adapt_movement_scale`: multiply it by how much larger the avatar's face is.
+    `best_frame`: take for reference the driving frame that is posed most like the avatar, not one at rest.
     `draft`: ask for one pixel in every draft × draft square and interpolate: 4 costs a sixteenth.
     `chunk`: queries a pass; it bounds the memory and changes neither the result nor, on a CPU, the speed.
     """
 
     relative: bool = True
     adapt_movement_scale: bool = True
-    draft: int = 1
+    best_frame: bool = False
+    draft: Literal[1, 2, 4, 8, 16] = 1
     chunk: int = 8192
 
     def __post_init__(self) -> None:
@@ -329,6 +332,7 @@ class Fsrt(PublishedBackend):
         ),
     )
     Options = FsrtOptions
+    painting = ("decoder",)
 
     @classmethod
     def build_parts(cls) -> dict[str, nn.Module]:
@@ -348,7 +352,8 @@ class Fsrt(PublishedBackend):
         first = Keypoints(poses.keypoints[:1], None)
         neutral = Keypoints(self.pose(self._prepared(reference.image)).keypoints, None)
         scale = movement_scale(first, neutral) if self.options.adapt_movement_scale else 1.0
-        return FsrtState(self.decoder.remember(self.encoder(images, poses)), first, neutral, scale)
+        tokens = like_weights(self.encoder(images, poses), self.decoder)
+        return FsrtState(self.decoder.remember(tokens), first, neutral, scale)
 
     def pose(self, images: Tensor) -> Pose:
         """Keypoints and expression of pictures [N, 3, 256, 256]."""
@@ -377,7 +382,8 @@ class Fsrt(PublishedBackend):
     def ask(self, memory: Memory, pose: Pose, coordinates: Tensor) -> Tensor:
         """Colours [Q, 3], not clamped, at coordinates [Q, 2] in [-1, 1], a chunk at a time."""
         chunks = coordinates.split(self.options.chunk)
-        return torch.cat([self.decoder(make_queries(chunk, pose), memory)[0] for chunk in chunks])
+        queries = (like_weights(make_queries(chunk, pose), self.decoder) for chunk in chunks)
+        return torch.cat([self.decoder(each, memory)[0].float() for each in queries])
 
     def _prepared(self, image: Tensor) -> Tensor:
         return resize(image.to(self.device, torch.float32), SIZE).contiguous(memory_format=torch.channels_last)

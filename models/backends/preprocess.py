@@ -44,7 +44,8 @@ def best_frame(source: NDArray[Any], driving: Sequence[NDArray[Any]]) -> int:
     """Return the index of the driving frame whose face is posed most like the source's.
 
     Landmarks are [L, 2 or more] px, in the same order for all; they are compared after centring and dividing by the
-    square root of their convex hull's area (FOMM and FSRT start a clip driven by relative motion at this frame).
+    square root of their convex hull's area. FOMM and FSRT start a clip driven by relative motion at this frame; theirs
+    then runs backward and forward from it, which makes no difference to methods that look at each frame alone.
     """
     target = _normalised(source)
     return int(np.argmin([np.square(_normalised(landmarks) - target).sum() for landmarks in driving]))

@@ -5,17 +5,28 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from backend_bridge.errors import InputError, MachineError
+from backend_bridge.errors import InputError
 from models.backends.base import Animated, BackendInfo, DrivingBatch, FaceImage
+from models.backends.convolution import lay_out, prepare
+from models.backends.options import parse_options
+from models.backends.precision import Precision, check_precision, reduce
 from models.backends.store import CheckpointStore, StateDict
+from models.device import OutOfMemoryError, free_memory, ran_out
 from models.magnification.motion import Motion
+
+
+@dataclass(frozen=True)
+class PublishedOptions:
+    """`precision`: of the networks that paint. Half precision is faster where the machine has it, and not the same."""
+
+    precision: Precision = field(default="float32", kw_only=True)
 
 
 class PublishedBackend(ABC):
@@ -30,6 +41,7 @@ class PublishedBackend(ABC):
     optional_parts: ClassVar[frozenset[str]] = frozenset()
     parts_with_training_networks: ClassVar[frozenset[str]] = frozenset()  # their files hold more than is needed here
     channels_last: ClassVar[bool] = True  # the layout in which CPUs and GPUs convolve fastest
+    painting: ClassVar[tuple[str, ...]] = ()  # the networks that bear half precision, "part" or "part.submodule"
 
     def __init__(self, parts: Mapping[str, nn.Module], options: Any) -> None:
         self.parts = dict(parts)
@@ -62,12 +74,20 @@ class PublishedBackend(ABC):
         cls,
         state_dicts: Mapping[str, StateDict],
         device: str | torch.device = "cpu",
-        options: Mapping[str, Any] | None = None,
+        options: Any = None,
+        *,
+        prepared: bool = True,
     ) -> Self:
         """Build the backend from {part: state dict}, strictly: every name and every shape must be the published one.
 
-        Raises `InputError` for a missing part, names or shapes of another model, and weights that are not finite.
+        `options` are an instance of `Options`, or a job's `backend_options` to make one from. A backend that is not
+        `prepared` computes plainly, as the published code does, and more slowly. Raises `InputError` for
+        a missing part, names or shapes of another model, and weights that are not finite.
         """
+        if not isinstance(options, cls.Options):
+            options = parse_options(cls.Options, options or {}, title=cls.info.title)
+        device = torch.device(device)
+        check_precision(options.precision, device, cls.painting, cls.info.title)
         with torch.device("meta"):  # shapes without memory: the values come from the state dicts
             parts = cls.build_parts()
         parts = {
@@ -78,13 +98,19 @@ class PublishedBackend(ABC):
             raise InputError(f"{cls.info.title} needs the part {missing[0]!r}, which this checkpoint does not have.")
         for part, network in parts.items():
             load_strictly(network, state_dicts[part], part=part, title=cls.info.title)
-            network.to(torch.device(device)).eval().requires_grad_(False)
-            if cls.channels_last:
-                convert_layout(network)
-        return cls(parts, parse_options(cls.Options, options or {}, title=cls.info.title))
+            network.to(device).eval().requires_grad_(False)
+            if prepared:
+                lay_out(network, channels_last=cls.channels_last)
+                if cls.channels_last and device.type == "cpu" and options.precision == "float32":
+                    prepare(network)
+        if options.precision != "float32":
+            for name in cls.painting:
+                part, _, submodule = name.partition(".")
+                reduce(parts[part].get_submodule(submodule), options.precision)
+        return cls(parts, options)
 
     @classmethod
-    def load(cls, device: torch.device, checkpoints: Path, options: Mapping[str, Any] | None = None) -> Self:
+    def load(cls, device: torch.device, checkpoints: Path, options: Any = None) -> Self:
         """Build the backend from what `backends add` left in the user's `checkpoints` folder.
 
         Raises `InputError` that says which file is missing, where its authors publish it and how to add it.
@@ -100,19 +126,22 @@ class PublishedBackend(ABC):
         while first < len(driving.frames):
             try:
                 generated.append(self.generate(state, part_of(driving, first, self.batch_size, self.device)))
-            except torch.OutOfMemoryError:
-                self._halve_batch()
+            except RuntimeError as error:
+                if not ran_out(self.device, error):
+                    raise
             else:
                 first += len(generated[-1])
+                continue
+            self._halve_batch()  # out here, where the error no longer holds on to tensors
         return Animated(torch.cat(generated))
 
     def _halve_batch(self) -> None:
-        torch.cuda.empty_cache()
+        free_memory(self.device)
         if self.batch_size == 1:
-            raise MachineError(
-                f"{self.info.title} does not fit into the memory of {self.device}; "
-                "close other programs that use it, or choose the CPU in the preferences."
-            ) from None
+            raise OutOfMemoryError(
+                f"{self.info.title} does not fit into the memory of {self.device}; close other programs that use it, "
+                "or choose the CPU in the preferences."
+            )
         self.batch_size //= 2
         self.warnings.append(
             f"{self.info.title}: the memory of {self.device} was too small, batches of {self.batch_size} are used now."
@@ -147,20 +176,3 @@ def load_strictly(network: nn.Module, state_dict: StateDict, *, part: str, title
         if given.is_floating_point() and not bool(torch.isfinite(given).all()):
             raise InputError(f"The {title} checkpoint is damaged: {part} {name} holds values that are not finite.")
     network.load_state_dict({name: state_dict[name].to(own[name].dtype) for name in own}, strict=True, assign=True)
-
-
-def convert_layout(network: nn.Module) -> None:
-    """Store 4-D weights channels last."""
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-def parse_options(options: type, given: Mapping[str, Any], *, title: str) -> Any:
-    """Return the options dataclass filled from a job's `backend_options`; `InputError` for a name it does not have."""
-    assert is_dataclass(options)
-    known = [field.name for field in fields(options)]
-    for name in given:
-        if name not in known:
-            raise InputError(f"{title} has no option {name!r}; its options are {', '.join(known)}.")
-    return options(**given)

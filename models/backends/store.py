@@ -46,20 +46,35 @@ class CheckpointStore:
 
     def read(self, backend: str, part: str) -> tuple[dict[str, Tensor], Origin]:
         """Return a part's tensors and origin; `InputError` for a damaged file."""
+        return self._read(backend, part, tensors=True)
+
+    def _read(self, backend: str, part: str, *, tensors: bool) -> tuple[dict[str, Tensor], Origin]:
         path = self.path(backend, part)
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 origin = Origin(**json.loads(file.metadata()["origin"]))
-                return {name: file.get_tensor(name) for name in file.keys()}, origin  # noqa: SIM118 - no iterator
+                names = file.keys() if tensors else ()
+                return {name: file.get_tensor(name) for name in names}, origin
         except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is damaged; remove the backend {backend} and add its file again.") from error
+
+    def origins(self, info: BackendInfo) -> dict[str, Origin]:
+        """Return where each part of a backend that has been added came from, without reading the tensors."""
+        return {part: self.origin(info.folder, part) for part in self.added(info)}
+
+    def origin(self, backend: str, part: str) -> Origin:
+        """Return where a part came from; `InputError` for a damaged file."""
+        return self._read(backend, part, tensors=False)[1]
+
+    def added(self, info: BackendInfo) -> list[str]:
+        """Return the parts of a backend that have been added, the optional ones too."""
+        return sorted({part for file in info.checkpoints for part in file.parts if self.has(info.folder, part)})
 
     def read_backend(self, info: BackendInfo) -> dict[str, dict[str, Tensor]]:
         """Return {part: state dict}; `InputError` says which file is missing, and how to get and add it."""
         if missing := self.missing(info):
             raise InputError(how_to_get(info, missing[0]))
-        parts = sorted({part for file in info.checkpoints for part in file.parts if self.has(info.folder, part)})
-        return {part: self.read(info.folder, part)[0] for part in parts}
+        return {part: self.read(info.folder, part)[0] for part in self.added(info)}
 
     def missing(self, info: BackendInfo) -> list[str]:
         """Return the parts that a backend needs and that have not been added."""

@@ -24,7 +24,7 @@ _CLEAR = 5.0  # an apex stands out by this many standard deviations of the noise
 
 @dataclass(frozen=True)
 class Reference:
-    """The neutral frame that motion is measured against. chosen: "given" or "automatic"."""
+    """The neutral frame that motion is measured against. chosen: "given", "automatic" or "best frame"."""
 
     index: int
     seconds: Fraction

@@ -8,7 +8,15 @@ import torch
 
 from backend_bridge.errors import InputError
 from models.backends.base import DrivingBatch, FaceImage
-from models.backends.fomm import Fomm, FommOptions, KeypointDetector, inverse_2x2, movement_scale, relative_keypoints
+from models.backends.fomm import (
+    Fomm,
+    FommOptions,
+    KeypointDetector,
+    inverse_2x2,
+    movement_scale,
+    relative_keypoints,
+    warp,
+)
 from models.magnification.motion import Motion
 from tests.parity.reference import Recorder, ReferenceCase
 
@@ -100,7 +108,7 @@ def test_inside_the_generator(case, networks, keypoints):
         "occlusion_map": generated.motion.occlusion_map,
         "deformation": generated.motion.deformation,
         "sparse_deformed": generated.motion.sparse_deformed,
-        "deformed": generated.deformed,
+        "deformed": warp(encoded.image, generated.motion.deformation),
         "dm_hourglass": seen["dense_motion_network.hourglass"][0],
         "gen_enc": seen["down_blocks.1"][0],
         "gen_bottleneck": seen["bottleneck"][0],
@@ -176,5 +184,7 @@ def test_wrong_checkpoints_are_refused(networks):
 
 def test_unknown_option_is_refused(networks):
     states = {part: network.state_dict() for part, network in networks.items()}
-    with pytest.raises(InputError, match="no option 'speed'; its options are relative, adapt_movement_scale"):
+    with pytest.raises(
+        InputError, match="no option 'speed'; its options are precision, relative, adapt_movement_scale"
+    ):
         Fomm.from_state_dicts(states, options={"speed": 2})

@@ -29,14 +29,14 @@ from models.backends.emoportraits.framing import Framing, head_mask
 from models.backends.emoportraits.networks import IMAGE_SIZE, EncodedSource, VolumetricAvatar
 from models.backends.emoportraits.parsing import FaceParser
 from models.backends.emoportraits.pose import HeadPoseRegressor, Pose, mixed
-from models.backends.published import PublishedBackend
+from models.backends.published import PublishedBackend, PublishedOptions
 
 _PUBLISHED_AT = "the folders linked from github.com/neeek2303/EMOPortraits"
 POSES = ("source", "driver", "mixed", "mixed_unscaled")
 
 
 @dataclass(frozen=True)
-class EmoPortraitsOptions:
+class EmoPortraitsOptions(PublishedOptions):
     """How to drive and what to show.
 
     `relative`: transfer the change since the reference, not the driver's own expression and pose.

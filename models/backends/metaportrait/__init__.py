@@ -18,8 +18,9 @@ from models.backends.base import BackendInfo, CheckpointFile, DrivingBatch, Face
 from models.backends.metaportrait.lines import POINTS, Connectivity, Layout, describe, mesh_layout, published_layout
 from models.backends.metaportrait.networks import IDENTITY, SIZE, EncodedSource, Generator
 from models.backends.metaportrait_sr import CLIP, TemporalSuperResolution
+from models.backends.options import file_option
 from models.backends.preprocess import resize
-from models.backends.published import PublishedBackend, part_of
+from models.backends.published import PublishedBackend, PublishedOptions, part_of
 from models.face.correspondence import Correspondence
 from models.warp import sample
 
@@ -39,15 +40,15 @@ _BASE_FILES = (
 
 
 @dataclass(frozen=True)
-class MetaPortraitOptions:
+class MetaPortraitOptions(PublishedOptions):
     """Files in the published format, made for the avatar's crop; without them the mode is approximate.
 
     `landmarks`: a .npy of 669 × 2 in [0, 1], as the authors' tracker gives them (it was never released).
     `identity`: a .npy of 256 numbers from their face recognition network (neither was that).
     """
 
-    landmarks: str | None = None
-    identity: str | None = None
+    landmarks: str | None = file_option()
+    identity: str | None = file_option()
 
 
 class MetaPortraitState(NamedTuple):
@@ -77,6 +78,7 @@ class MetaPortrait(PublishedBackend):
         checkpoints=_BASE_FILES,
     )
     Options = MetaPortraitOptions
+    painting = ("generator.SPDAE_G",)
     optional_parts = frozenset({"connectivity"})
 
     @classmethod
@@ -151,6 +153,7 @@ class MetaPortraitSR(MetaPortrait):
             ),
         ),
         shares_files_of="metaportrait",
+        clip_length=CLIP,
     )
 
     @classmethod

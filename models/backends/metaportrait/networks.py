@@ -22,7 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
+from models.backends.convolution import DoublingConv2d, in_layout_of
 from models.backends.fomm import coordinate_grid
+from models.backends.precision import like_weights
 
 SIZE = 256
 FLOW_SIZE = 64
@@ -54,7 +56,8 @@ def resize(x: Tensor, size: int) -> Tensor:
 def warp(x: Tensor, deformation: Tensor) -> Tensor:
     """Sample x [1 or N, C, H, W] at the deformation [N, 64, 64, 2], mirrored at the borders."""
     grid = resize(deformation.permute(0, 3, 1, 2), x.shape[-1]).permute(0, 2, 3, 1)
-    return F.grid_sample(x.expand(len(grid), -1, -1, -1), grid, padding_mode="reflection", align_corners=False)
+    warped = F.grid_sample(x.expand(len(grid), -1, -1, -1), grid, padding_mode="reflection", align_corners=False)
+    return in_layout_of(warped, x)
 
 
 # ------------------------------------------------------------------------------------------------ warping network
@@ -123,11 +126,12 @@ class StyleUpBlock(StyleConv):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels)
+        self.conv = DoublingConv2d(in_channels, out_channels)
         self.SameBlock2d = StyleConv(out_channels, out_channels)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C', 2H, 2W]."""
-        return self.SameBlock2d(super().forward(F.interpolate(x, scale_factor=2, mode="nearest"), style), style)
+        return self.SameBlock2d(super().forward(x, style), style)
 
 
 class Blocks(nn.Module):
@@ -208,12 +212,17 @@ class FeatureDownBlock(nn.Module):
         return F.avg_pool2d(F.relu(self.norm(self.conv(x))), 2)
 
 
-class FeatureUpBlock(FeatureDownBlock):
-    """Doubled, then the same."""
+class FeatureUpBlock(nn.Module):
+    """Doubled, then convolution, instance norm with learnt scale, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = DoublingConv2d(in_channels, out_channels)
+        self.norm = nn.InstanceNorm2d(out_channels, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C', 2H, 2W]."""
-        return F.relu(self.norm(self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))))
+        return F.relu(self.norm(self.conv(x)))
 
 
 class FeatureEncoder(nn.Module):
@@ -329,6 +338,7 @@ class RefineNetwork(nn.Module):
 
     def forward(self, pyramid: list[Tensor], identity: Tensor) -> Tensor:
         """Conditions at 32, 64, 128 and 256, and the identity [1 or N, 256] -> [N, 3, 256, 256] in (-1, 1)."""
+        identity, *pyramid = (like_weights(x, self) for x in (identity, *pyramid))
         x = self.conv1(identity[:, :, None, None]).expand(len(pyramid[0]), -1, -1, -1)  # [N, 512, 4, 4]
         x = self.head_0(x, pyramid[0], identity)
         for block, condition in (
@@ -340,7 +350,7 @@ class RefineNetwork(nn.Module):
             (self.up_3, pyramid[3]),  # 256
         ):
             x = block(resize(x, 2 * x.shape[-1]), condition, identity)
-        return self.conv_img(F.leaky_relu(x, 0.2)).tanh()
+        return self.conv_img(F.leaky_relu(x, 0.2)).float().tanh()
 
 
 # ---------------------------------------------------------------------------------------------------- the base model

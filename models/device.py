@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The device that computes, and what happens when its memory is too small."""
+
+from __future__ import annotations
+
+import gc
+
+import torch
+
+from backend_bridge.errors import MachineError
+from backend_bridge.worker.failures import is_out_of_memory
+
+
+class OutOfMemoryError(MachineError):
+    """The device's memory is too small even for the smallest piece of work; the CPU's may not be."""
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Return the torch device for "auto", "cpu", "cuda", "cuda:1", "mps" ...
+
+    "auto" takes the best one that is there. A device that was named and is absent is a `MachineError`, never a silent
+    fallback.
+    """
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise MachineError(f"This machine has no usable device {wanted!r}; choose 'auto' or 'cpu'.") from error
+    return device
+
+
+def ran_out(device: torch.device, error: BaseException) -> bool:
+    """Whether an error says that the memory of this GPU ran out; never of a CPU, which has nothing to fall back to."""
+    return device.type != "cpu" and is_out_of_memory(error)
+
+
+def free_memory(device: torch.device) -> None:
+    """Give what nobody uses any more back to the device."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
