@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ..operators import (
+    anchors,
     animate,
     backends,
     bake_shape_keys,
@@ -17,7 +18,7 @@ from ..operators import (
     job_manager,
     measure_controls,
 )
-from . import commands, control_list, file_handler, panels, preferences, settings
+from . import commands, control_list, face_match, file_handler, panels, preferences, settings
 
 # Classes first, as the properties and handlers of a module may name them; taken away in the mirrored order.
 _MODULES = (
@@ -25,6 +26,7 @@ _MODULES = (
     settings,
     capture,
     measure_controls,
+    anchors,
     import_frames,
     bake_shape_keys,
     import_result,
@@ -35,6 +37,7 @@ _MODULES = (
     preferences,
     panels,
     control_list,
+    face_match,
     file_handler,
     commands,
 )

@@ -42,6 +42,7 @@ def _avatar_chosen(settings: MagPlusSettings, _context: bpy.types.Context) -> No
     settings.shape_keys = keys is not None and len(keys.key_blocks) > 1
     settings.vertex_group = ""
     settings.controls.clear()
+    settings.last_job = ""
 
 
 def _gain(region: str) -> FloatProperty:
@@ -237,6 +238,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     controls: CollectionProperty(type=MagPlusControl)
     active_control: IntProperty(name="Control", options={"HIDDEN"})
     bakes: CollectionProperty(type=MagPlusBake)
+    last_job: StringProperty(name="Last Job", description="Folder of the last finished job", options={"HIDDEN"})
     job_folder: StringProperty(
         name="Job Folder",
         description="Where results are kept, a folder of its own for every run",

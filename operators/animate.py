@@ -13,11 +13,12 @@ import bpy
 
 from ..backend_bridge.client import WorkerClient
 from ..backend_bridge.errors import CancelledError, InputError, MagPlusError, error_of
-from ..backend_bridge.job import REGIONS, Avatar, Driving, JobSpec, Magnification, Outputs, Rig
+from ..backend_bridge.job import REGIONS, Anchor, Avatar, Driving, JobSpec, Magnification, Outputs, Rig
 from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.messages import Cancelled, Error, Progress, Result, Warning
+from .anchors import moved_anchors, present_projection
 from .backends import backend_problem
-from .capture import capture_problem, capture_steps, face_companions
+from .capture import camera_to_use, capture_problem, capture_steps, face_companions
 from .environment import environment_problem, preferences, worker_python
 from .face_controls import ControlChoice, chosen_controls
 from .import_result import Destination, import_result, measured
@@ -174,8 +175,8 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
     def steps(task: TaskContext) -> Steps:
         folder = JobFolder.create(order.folder)
         task.folder, task.log = folder.path, folder.log_path
-        avatar = yield from _capture(order, folder, task.blocking)
-        folder.write_spec(replace(order.spec, avatar=avatar))
+        avatar, anchors = yield from _capture(order, folder, task.blocking)
+        folder.write_spec(replace(order.spec, avatar=avatar, rig=replace(order.spec.rig, anchors=anchors)))
         worker = manager.worker(order.python, order.idle_minutes)
         yield from run_worker(worker, folder, task)
         yield Progress("Bringing the result into the file", 0, 0)
@@ -184,7 +185,9 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
     return steps
 
 
-def _capture(order: Order, folder: JobFolder, blocking: bool) -> Generator[Progress, None, Avatar]:
+def _capture(
+    order: Order, folder: JobFolder, blocking: bool
+) -> Generator[Progress, None, tuple[Avatar, tuple[Anchor, ...]]]:
     context = bpy.context
     target = find_object(order.avatar_uid)
     if target is None or context.scene.session_uid != order.scene_uid:
@@ -196,21 +199,22 @@ def _capture(order: Order, folder: JobFolder, blocking: bool) -> Generator[Progr
         if view is None or view.type != "VIEW_3D":
             raise InputError("The 3D viewport to look from is gone; start again.")
     further = face_companions(context, target)
+    with camera_to_use(context.scene, view) as camera:
+        anchors = moved_anchors(target, present_projection(context, camera))
     rig = order.spec.outputs.weights
     controls = chosen_controls((target, *further), order.controls)[0] if rig and order.controls.used else None
-    return (
-        yield from capture_steps(
-            context,
-            target,
-            folder,
-            further=further,
-            vertex_group=order.vertex_group,
-            rig=rig,
-            controls=controls,
-            view=view,
-            blocking=blocking,
-        )
+    avatar = yield from capture_steps(
+        context,
+        target,
+        folder,
+        further=further,
+        vertex_group=order.vertex_group,
+        rig=rig,
+        controls=controls,
+        view=view,
+        blocking=blocking,
     )
+    return avatar, anchors
 
 
 def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Generator[Progress, None, None]:

@@ -86,6 +86,7 @@ def import_result(
             else:
                 details.append(f"{keys.apex_kept:.0%} of the apex falls on whole frames")
             warnings += keys.sentences()
+        context.scene.magplus.last_job = str(folder.path)
     finally:
         # A timer is no operator, so Blender would not know that there is something to undo.
         bpy.ops.ed.undo_push(message="MagPlus")

@@ -75,6 +75,14 @@ class Projection:
         inside = ((positions >= -0.5) & (positions <= edge)).all(axis=1)
         return inside & (depth >= near) & (depth <= far)
 
+    def ray(self, position: tuple[float, float]) -> tuple[Points, Points]:
+        """Return where the view ray of a place in the picture, in px, starts in the world, and its direction."""
+        width, height = self.size
+        ndc = np.array([2 * (position[0] + 0.5) / width - 1, 1 - 2 * (position[1] + 0.5) / height])
+        ends = np.array([[*ndc, -1.0, 1.0], [*ndc, 1.0, 1.0]]) @ np.linalg.inv(self.to_clip @ self.to_camera).T
+        near, far = ends[:, :3] / ends[:, 3:]
+        return near, (far - near) / np.linalg.norm(far - near)
+
     def eye(self, points: Points) -> Points:
         """Return where the ray from each world point [V, 3] to the camera ends: its centre, or its plane."""
         from_camera = np.linalg.inv(self.to_camera)

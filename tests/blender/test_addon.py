@@ -227,7 +227,7 @@ class Layout:
         assert 0 <= factor <= 1
         self.drawn.append(text)
 
-    def operator(self, name: str, text: str = "", icon: str = "NONE") -> Any:
+    def operator(self, name: str, text: str = "", icon: str = "NONE", emboss: bool = True) -> Any:
         self._check(icon)
         group, verb = name.split(".")
         assert getattr(getattr(bpy.ops, group), verb).get_rna_type()
@@ -275,7 +275,11 @@ def test_every_panel_draws_in_every_state(
     ready.reference_mode = ready.alpha_mode = "GIVEN"
     ready.face_mode = "INDEX"
     ready.bakes.add().name = "Head-clip-001"
-    for panel in (*panels.CLASSES, module("magplus_addon.control_list").MAGPLUS_PT_controls):
+    for panel in (
+        *panels.CLASSES,
+        module("magplus_addon.control_list").MAGPLUS_PT_controls,
+        module("magplus_addon.face_match").MAGPLUS_PT_match,
+    ):
         assert draw(panel)
     assert "magplus.animate" in draw(main)
 
