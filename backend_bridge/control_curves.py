@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -25,6 +25,8 @@ class ControlCurves:
     residual: [N] float32, share of the face's motion that no control explains, in [0, 1].
     visibility: [K] float32, how much of each control this camera can see, relative to the most visible one; 0 means
         that the control can't be solved from this view and was left at rest.
+    regions: R face regions (`backend_bridge.job.REGIONS`), or none.
+    region_residual: [N, R] float32, the residual of each region; NaN where the picture shows nothing of it.
     """
 
     names: tuple[str, ...]
@@ -32,6 +34,8 @@ class ControlCurves:
     values: NDArray[np.float32]
     residual: NDArray[np.float32]
     visibility: NDArray[np.float32]
+    regions: tuple[str, ...] = ()
+    region_residual: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def encode(self) -> bytes:
         """Return the curves as a compressed .npz (no pickles)."""
@@ -43,6 +47,8 @@ class ControlCurves:
             values=self.values.astype(np.float32),
             residual=self.residual.astype(np.float32),
             visibility=self.visibility.astype(np.float32),
+            regions=np.asarray(self.regions, np.str_),
+            region_residual=self.region_residual.astype(np.float32),
         )
         return data.getvalue()
 
@@ -51,12 +57,14 @@ class ControlCurves:
         path.write_bytes(self.encode())
 
     def to_csv(self) -> str:
-        """Return one line a frame: seconds, residual, then a column a control."""
+        """Return one line a frame: seconds, the residuals, then a column a control; empty where nothing was seen."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["seconds", "residual", *self.names])
-        for second, residual, row in zip(self.seconds, self.residual, self.values, strict=True):
-            writer.writerow([f"{second:.6f}", f"{residual:.4f}", *(f"{value:.5f}" for value in row)])
+        writer.writerow(["seconds", "residual", *(f"residual {name}" for name in self.regions), *self.names])
+        residuals = np.column_stack([self.residual, self.region_residual.reshape(len(self.seconds), -1)])
+        for second, residual, row in zip(self.seconds, residuals, self.values, strict=True):
+            shares = ("" if np.isnan(share) else f"{share:.4f}" for share in residual)
+            writer.writerow([f"{second:.6f}", *shares, *(f"{value:.5f}" for value in row)])
         return text.getvalue()
 
     @classmethod
@@ -70,6 +78,8 @@ class ControlCurves:
                     values=data["values"],
                     residual=data["residual"],
                     visibility=data["visibility"],
+                    regions=tuple(str(name) for name in data["regions"]),
+                    region_residual=data["region_residual"],
                 )
         except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise InputError(f"{path.name} can't be read ({error}); run the job again.") from error

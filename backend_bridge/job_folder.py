@@ -111,6 +111,16 @@ class JobFolder:
         return self.path / "weights.csv"
 
     @property
+    def live_link_csv(self) -> Path:
+        """The solved controls as other face capture tools read them, see `backend_bridge.live_link_face`."""
+        return self.path / "live_link_face.csv"
+
+    @property
+    def curves_png(self) -> Path:
+        """A plot of the solved controls."""
+        return self.path / "curves.png"
+
+    @property
     def report_path(self) -> Path:
         """`report.json`, what came out."""
         return self.path / "report.json"

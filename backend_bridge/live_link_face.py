@@ -57,6 +57,11 @@ def to_live_link(curves: ControlCurves, rest: NDArray[np.floating] | None = None
     return text.getvalue()
 
 
+def speaks_for_shapes(name: str) -> bool:
+    """Whether a control's name says which of the columns it stands for."""
+    return bool(_columns_of(name))
+
+
 def from_live_link(text: str, timecode_rate: Fraction = TIMECODE_RATE) -> ControlCurves:
     """Read a Live Link Face CSV as curves of the ARKit shapes, named as ARKit names them ("mouthSmileLeft").
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,12 @@ class Control:
             object.__setattr__(self, name, float(getattr(self, name)))
 
     linked: tuple[Channel, ...] = ()
+
+
+def ranges(controls: Sequence[Control]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the rest, low and high values of K controls, [K] each."""
+    table = np.array([[control.rest, control.low, control.high] for control in controls]).reshape(-1, 3)
+    return table[:, 0], table[:, 1], table[:, 2]
 
 
 @dataclass(frozen=True)

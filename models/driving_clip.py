@@ -100,7 +100,7 @@ class DrivingClip:
                 f"The face in the driving video is only {width:.0f} px wide; choose a video in which it is larger "
                 f"(at least {SMALLEST_FACE} px, better 200)."
             )
-        size = frame_size or int(min(max(round(crop.native_size), SMALLEST_CROP), LARGEST_CROP))
+        size = frame_size or int(min(max(2 * round(crop.native_size / 2), SMALLEST_CROP), LARGEST_CROP))
         image = next(frame.image for frame in reader if frame.index == chosen.index)
         landmarks = crop.landmarks(track.points, size)[chosen.index]
         reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
@@ -144,10 +144,11 @@ class DrivingClip:
     def split_head_motion(self, motion: Motion) -> tuple[Tensor, Tensor]:
         """Return the head's motion and the face's own, [N, 2, S, S] px each."""
         device = motion.flow.device
-        return split_rigid(motion, self._depth.to(device), self._skull.to(device))
+        return split_rigid(motion, self.depth.to(device), self._skull.to(device))
 
     @cached_property
-    def _depth(self) -> Tensor:
+    def depth(self) -> Tensor:
+        """How far the driver's face is from the viewer, [1, 1, S, S] px."""
         return face_depth(self.reference.landmarks, (self.size, self.size))
 
     @cached_property

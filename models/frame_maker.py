@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,9 @@ from torch import Tensor
 
 from backend_bridge.job import Outputs
 from backend_bridge.job_folder import JobFolder
-from backend_bridge.rig_basis import RigBasis
-from models.magnification.motion import Motion
 from models.measure import Factors, peak_motion
 from models.report import Notes
-from models.rig.sampling import sample_motion
+from models.rig_reader import RigReader
 from models.stages import AnimatedAvatar, Driver
 from models.video import encode_png
 
@@ -27,25 +26,24 @@ BATCH = 4
 class Observation:
     """What one finished frame showed.
 
-    peak: local motion of the driver as a share of its face's width. displacement [V, 2] px of the avatar's picture
-    and confidence [V] at the rig's vertices, empty without a rig.
+    peak: local motion of the driver as a share of its face's width. equations: [S, 5] motion equations at the sites of
+    the rig (`models.rig.sites`), empty without a rig.
     """
 
     peak: float
-    displacement: NDArray[np.float32]
-    confidence: NDArray[np.float32]
+    equations: NDArray[np.float32]
 
     def encode(self) -> bytes:
         """Return the bytes of an .npz."""
         data = io.BytesIO()
-        np.savez(data, peak=self.peak, displacement=self.displacement, confidence=self.confidence)
+        np.savez(data, peak=self.peak, equations=self.equations)
         return data.getvalue()
 
     @classmethod
     def decode(cls, data: bytes) -> Observation:
         """Read what `encode` wrote."""
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return cls(float(arrays["peak"]), arrays["displacement"], arrays["confidence"])
+            return cls(float(arrays["peak"]), arrays["equations"])
 
 
 class FrameMaker:
@@ -58,7 +56,7 @@ class FrameMaker:
         driver: Driver,
         avatar: AnimatedAvatar,
         factors: Factors,
-        basis: RigBasis | None,
+        reader: RigReader | None,
         notes: Notes,
         fingerprint: str,
     ) -> None:
@@ -67,7 +65,7 @@ class FrameMaker:
         self.driver = driver
         self.avatar = avatar
         self.factors = factors
-        self.basis = basis
+        self.reader = reader
         self.notes = notes
         self.fingerprint = fingerprint
 
@@ -105,27 +103,37 @@ class FrameMaker:
         return all(self.folder.finished(unit, self.fingerprint) for unit in self._units(index))
 
     def _make(self, indices: list[int], frames: Tensor) -> None:
+        """Make frames of the driver, [N, 3, S, S], as far as they are asked for."""
         local, rigid = self.driver.observe(frames)
-        driving = self.driver.magnified(frames, local, rigid, self.factors.alpha)
-        animated, motion = self.avatar.animate(driving)
-        restored, pictures = self.avatar.restore(animated, motion, self.factors.restoring)
-        peaks = peak_motion(local.flow, self.driver.mask) / self.driver.face_width
-        displacement, confidence = self._at_vertices(restored)
-        for number, index in enumerate(indices):
-            self.notes.check_cancelled()
+        made: dict[str, list[bytes]] = {}
+        animated, motion = None, None
+        generating = self.outputs.frames or not (self.reader is None or self.reader.off_driver)
+        if generating or self.outputs.magnified:
+            driving = self.driver.magnified(frames, local, rigid, self.factors.alpha)
             if self.outputs.magnified:
-                self._commit(unit_path("driver", index), _png(frames[number]))
-                self._commit(unit_path("magnified", index), _png(driving.frames[number]))
-            if self.outputs.frames:
-                self._commit(unit_path("frames", index), self.avatar.picture.encode(pictures[number]))
-            observation = Observation(float(peaks[number]), displacement[number], confidence[number])
-            self._commit(unit_path("observed", index), observation.encode())
+                made["driver"] = self._encoded(frames, _png)
+                made["magnified"] = self._encoded(driving.frames, _png)
+            if generating:
+                animated, motion = self.avatar.animate(driving)
+                if self.outputs.frames:
+                    pictures = self.avatar.restore(animated, motion, self.factors.restoring)
+                    made["frames"] = self._encoded(pictures, self.avatar.picture.encode)
+        peaks = peak_motion(local.flow, self.driver.mask) / self.driver.face_width
+        equations: NDArray[np.float32] = np.empty((len(indices), 0, 5), np.float32)
+        if self.reader is not None:
+            equations = self.reader.read(frames, local.flow + rigid, animated, motion)
+        made["observed"] = [Observation(float(p), e).encode() for p, e in zip(peaks, equations, strict=True)]
+        for kind, files in made.items():
+            for index, data in zip(indices, files, strict=True):
+                self._commit(unit_path(kind, index), data)
 
-    def _at_vertices(self, restored: Motion) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        count = restored.flow.shape[0]
-        if self.basis is None:
-            return np.empty((count, 0, 2), np.float32), np.empty((count, 0), np.float32)
-        return sample_motion(restored, self.basis.positions, self.avatar.window.to_crop_affine())
+    def _encoded(self, images: Iterable[Tensor], encode: Callable[[Tensor], bytes]) -> list[bytes]:
+        """Return the pictures' files; large ones take a while, so each is a chance to cancel."""
+        files = []
+        for image in images:
+            self.notes.check_cancelled()
+            files.append(encode(image))
+        return files
 
     def _hold(self, index: int) -> None:
         """Give a frame without a face what the frame before it has: it holds, it never shifts."""

@@ -18,19 +18,23 @@ from torch import Tensor
 
 from backend_bridge.job import JobSpec, Outputs, Rig, resolve
 from backend_bridge.job_folder import JobFolder, fingerprint_of, hash_file
+from backend_bridge.live_link_face import speaks_for_shapes, to_live_link
 from backend_bridge.rig_basis import RigBasis
 from models.avatar import AvatarPicture
 from models.backends.options import option_files, parse_options, with_files_in
 from models.backends.preprocess import best_frame
 from models.device import OutOfMemoryError, choose_device, ran_out
+from models.curve_plot import plot_curves
 from models.driving_clip import DrivingClip
-from models.face import find_event
+from models.expression import action_units, excursions
+from models.face import MotionEvent, find_event
 from models.frame_maker import BATCH, FrameMaker, unit_path
 from models.magnification.motion import Motion
 from models.measure import LEAST_MOTION, Factors, automatic_alpha, measured_gain, peak_motion, restoring_factor
-from models.placement import AvatarFace, find_avatar_face
+from models.placement import AvatarFace, anchors_on, find_avatar_face
 from models.report import Notes, magplus_version, versions
-from models.rig.solver import solve
+from models.rig.smoothing import apex_kept, smoothed
+from models.rig_reader import RigReader
 from models.session import Events, Session, find_backend
 from models.stages import AnimatedAvatar, Driver
 
@@ -78,11 +82,13 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         notes.warning(f"{info.title} is not for commercial use: {info.weights_licence}.")
 
     clip = DrivingClip.open(folder.path, spec.driving, session.landmarker(), notes, backend.info.frame_size)
-    face = find_avatar_face(picture, spec.avatar.face_box, basis, session.landmarker(), clip.reference.landmarks)
-    if not face.detected:
+    face = find_avatar_face(
+        picture, spec.avatar.face_box, basis, session.landmarker(), clip.reference.landmarks, spec.rig.anchors
+    )
+    if not face.detected and not spec.rig.anchors:
         notes.warning(
             "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's "
-            "expressions move. Check the result, or choose a vertex group that holds just the face."
+            "expressions move. Check the result, place anchors, or choose a vertex group that holds just the face."
         )
     if getattr(options, "best_frame", False):
         clip = _from_best_frame(clip, face, spec, notes)
@@ -95,7 +101,10 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     made_from = [[hash_file(path) for path in paths] for paths in option_files(options).values()]
     fingerprint = _fingerprint(folder, spec, driver, [made_from, [each.tensors_sha256 for each in origins.values()]])
     factors = _factors(folder, spec, driver, avatar, notes, fingerprint)
-    maker = FrameMaker(folder, spec.outputs, driver, avatar, factors, basis, notes, fingerprint)
+    reader = None
+    if spec.outputs.weights and basis is not None:
+        reader = RigReader(basis, driver, avatar, factors, spec.intensity, spec.rig)
+    maker = FrameMaker(folder, spec.outputs, driver, avatar, factors, reader, notes, fingerprint)
     resumed = maker.run()
     peaks = np.array([maker.observation(index).peak for index in range(clip.count)])
 
@@ -105,7 +114,12 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         "schema": 1,
         "status": "finished",
         **clip.to_report(),
-        "avatar": {"size": list(picture.size), "face_detected": face.detected, "window": dataclasses.asdict(window)},
+        "avatar": {
+            "size": list(picture.size),
+            "face_detected": face.detected,
+            "anchors": [dataclasses.asdict(anchor) for anchor in anchors_on(face.landmarks)],
+            "window": dataclasses.asdict(window),
+        },
         "magnification": {
             "alpha": factors.alpha,
             "chosen": "automatic" if spec.magnification.alpha is None else "given",
@@ -139,7 +153,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         }
         if spec.outputs.frames
         else None,
-        "weights": _solve_controls(maker, basis) if basis is not None and spec.outputs.weights else None,
+        "weights": _solve_controls(maker, reader, spec, event) if reader is not None else None,
         "events": dataclasses.asdict(event) if event else None,
         "versions": versions(device),
         "warnings": notes.warnings,
@@ -247,25 +261,36 @@ def _measured_intensity(spec: JobSpec, maker: FrameMaker, peaks: NDArray[np.floa
     return shown / float(peaks[apex])
 
 
-def _solve_controls(maker: FrameMaker, basis: RigBasis) -> dict[str, Any]:
-    """Solve the rig's controls from the restored motion and leave them in the folder; return their report."""
+def _solve_controls(maker: FrameMaker, reader: RigReader, spec: JobSpec, event: MotionEvent | None) -> dict[str, Any]:
+    """Solve the rig's controls from what the frames showed and leave them in the folder; return their report."""
     clip, folder, notes = maker.driver.clip, maker.folder, maker.notes
+    controls = reader.basis.controls
     notes.progress("solve", 0, 1)
-    observations = [maker.observation(index) for index in range(clip.count)]
-    curves = solve(
-        basis,
-        np.stack([each.displacement for each in observations]),
-        np.stack([each.confidence for each in observations]),
-        [float(second) for second in clip.track.seconds],
-    ).curves
+    equations = np.stack([maker.observation(index).equations for index in range(clip.count)])
+    solved = reader.solve(equations, [float(second) for second in clip.track.seconds], notes)
+    curves = smoothed(solved.curves, spec.rig.smoothing)
+    shares = excursions(curves, controls)
     folder.write("weights.npz", curves.encode())
     folder.write("weights.csv", curves.to_csv().encode())
+    folder.write("curves.png", plot_curves(curves, shares, dataclasses.asdict(event) if event else {}))
+    exchanged = [control.name for control in controls if speaks_for_shapes(control.name)]
+    if exchanged:
+        as_shares = dataclasses.replace(curves, values=np.clip(shares, 0, 1).astype(np.float32))
+        folder.write("live_link_face.csv", to_live_link(as_shares).encode())
     notes.progress("solve", 1, 1)
-    unseen = [name for name, visibility in zip(curves.names, curves.visibility, strict=True) if visibility == 0]
-    peaks = np.abs(curves.values - [control.rest for control in basis.controls]).max(0)
+    peaks = np.abs(curves.values - [control.rest for control in controls]).max(0)
     return {
-        "controls": len(curves.names),
-        "unseen": unseen,
+        "controls": len(controls),
+        "read_from": "the driver's picture" if reader.off_driver else "the generated frames",
+        "unseen": [name for name, visibility in zip(curves.names, curves.visibility, strict=True) if visibility == 0],
+        "locked": list(spec.rig.locked),
         "peaks": {name: float(peak) for name, peak in zip(curves.names, peaks, strict=True) if peak > 0},
-        "residual": float(np.median(curves.residual)),
+        "residual": solved.residual,
+        "residual_by_region": solved.region_residual,
+        "smoothing": {
+            "seconds": spec.rig.smoothing,
+            "apex_kept": apex_kept(excursions(solved.curves, controls), shares),
+        },
+        "action_units": [dataclasses.asdict(unit) for unit in action_units(curves, controls)],
+        "live_link_face": exchanged,
     }

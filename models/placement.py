@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the avatar's face is in its picture: by the detector, or by the rig where no detector accepts the face."""
+"""Where the avatar's face is in its picture: by the detector, by the rig where no detector accepts it, and by hand."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.interpolate import RBFInterpolator
 
 from backend_bridge.errors import InputError
-from backend_bridge.face_anchors import MESH_POINTS
+from backend_bridge.face_anchors import FACE_ANCHORS, MESH_POINTS
+from backend_bridge.job import Anchor
 from backend_bridge.rig_basis import RigBasis
 from models.avatar import AvatarPicture
-from models.face import FaceLandmarker, select_face
+from models.face import FaceLandmarker, Similarity, select_face
 from models.restoration import Window
 
 Box = tuple[float, float, float, float]
@@ -23,11 +26,13 @@ DETECTION_MARGIN = 0.5
 BROWS = (63, 105, 66, 293, 334, 296)  # mesh points along the brows, from where their outer thirds act
 CHIN = 200  # mesh point between lower lip and chin, around which a jaw's opening acts
 LEAST_SPREAD = 0.3  # of the moved part's height
+ENOUGH_ANCHORS = 3  # to place a face without anything else
+LEAST_APART = 0.5  # px between anchors
 
 
 @dataclass(frozen=True)
 class AvatarFace:
-    """landmarks: [478, 3] px of the picture; `detected` is False where the driver's mesh was laid into `box`."""
+    """landmarks: [478, 3] px of the picture; `detected` is False where the driver's mesh was laid over it."""
 
     landmarks: NDArray[np.float32]
     detected: bool
@@ -37,7 +42,7 @@ class AvatarFace:
         points = self.landmarks[:MESH_POINTS, :2]
         low, high = points.min(0), points.max(0)
         side = float((high - low).max()) * (1 + 2 * WINDOW_MARGIN)
-        size = frame_size or int(min(max(round(side), 128), largest))
+        size = frame_size or int(min(max(2 * round(side / 2), 128), largest))
         centre = 0.5 * (low + high)
         return Window.around((float(centre[0]), float(centre[1])), side, size)
 
@@ -48,11 +53,79 @@ def find_avatar_face(
     basis: RigBasis | None,
     landmarker: FaceLandmarker,
     driver_landmarks: NDArray[np.float32],
+    anchors: Sequence[Anchor] = (),
 ) -> AvatarFace:
     """Detect the avatar's face; failing that, lay the driver's neutral mesh where the rig says the face moves.
 
-    Raises `InputError` when there is neither a detected face nor a rig that shows its place.
+    Whatever was found then follows the `anchors`. Raises `InputError` when there is neither a detected face, nor a rig
+    or three anchors that show its place, and for anchors that can't be.
     """
+    _check(anchors, avatar.size)
+    found = _found(avatar, face_box, basis, landmarker, driver_landmarks)
+    if found is None and len(anchors) >= ENOUGH_ANCHORS:
+        found = AvatarFace(driver_landmarks, False)
+    if found is None:
+        raise InputError(
+            "No face was found in the avatar's picture; turn the character to the camera, light its face, capture it "
+            "with its rig so that its place is known, or place at least three anchors."
+        )
+    return AvatarFace(pinned(found.landmarks, anchors), found.detected)
+
+
+def anchors_on(landmarks: NDArray[np.float32]) -> tuple[Anchor, ...]:
+    """Return where the points that a person can place by eye lie on a face, [478, 3] px."""
+    return tuple(
+        Anchor(index, (float(landmarks[index, 0]), float(landmarks[index, 1]))) for index in FACE_ANCHORS.values()
+    )
+
+
+def pinned(landmarks: NDArray[np.float32], anchors: Sequence[Anchor]) -> NDArray[np.float32]:
+    """Return the mesh [478, 3] px, bent smoothly so that it passes through the anchors.
+
+    One anchor shifts it, two turn and scale it as well; three or more bend it as a thin plate that is as flat as they
+    allow. Depth is scaled with the whole.
+    """
+    if not anchors:
+        return landmarks
+    here = landmarks[[anchor.landmark for anchor in anchors], :2].astype(np.float64)
+    there = np.array([anchor.position for anchor in anchors])
+    points = landmarks[:, :2].astype(np.float64)
+    if len(anchors) == 1:
+        moved = points + there - here
+    elif len(anchors) == 2:
+        moved = Similarity.fit(here, there, np.ones(2))(points)
+    else:
+        unit = max(float(np.ptp(here, axis=0).max()), 1e-6)
+        moved = RBFInterpolator(here / unit, there, kernel="thin_plate_spline", degree=1)(points / unit)
+    depth = landmarks[:, 2:] * np.sqrt(np.prod(np.ptp(moved, axis=0) / np.ptp(points, axis=0)))
+    return np.concatenate([moved, depth], 1).astype(np.float32)
+
+
+def _check(anchors: Sequence[Anchor], size: tuple[int, int]) -> None:
+    for anchor in anchors:
+        x, y = anchor.position
+        if not (-0.5 <= x <= size[0] - 0.5 and -0.5 <= y <= size[1] - 0.5):
+            named = (name for name, landmark in FACE_ANCHORS.items() if landmark == anchor.landmark)
+            name = next(named, f"face landmark {anchor.landmark}")
+            raise InputError(f"The anchor of {name!r} lies outside the avatar's picture; move it onto the face.")
+    places = np.array([anchor.position for anchor in anchors]).reshape(-1, 2)
+    apart = np.linalg.norm(places[:, None] - places[None], axis=2) + np.eye(len(places)) * LEAST_APART
+    if (apart < LEAST_APART).any():
+        raise InputError("Two anchors lie on the same place; move one of them onto its own point of the face.")
+    if len(places) >= ENOUGH_ANCHORS:
+        spread = np.linalg.svd(places - places.mean(0), compute_uv=False)
+        if spread[1] < 0.02 * spread[0]:
+            raise InputError("All anchors lie on one line; move one of them off it, or add one elsewhere on the face.")
+
+
+def _found(
+    avatar: AvatarPicture,
+    face_box: Box | None,
+    basis: RigBasis | None,
+    landmarker: FaceLandmarker,
+    driver_landmarks: NDArray[np.float32],
+) -> AvatarFace | None:
+    """Return the face that the detector sees, or else the driver's mesh where the rig or the box says the face is."""
     picture = avatar.over()[0].permute(1, 2, 0).numpy()
     left, top, right, bottom = _grown(face_box, DETECTION_MARGIN, avatar.size)
     faces = landmarker.detect(np.ascontiguousarray(picture[top:bottom, left:right]), thorough=True)
@@ -62,12 +135,7 @@ def find_avatar_face(
     placed = _laid_onto(driver_landmarks, basis) if basis is not None else None
     if placed is None and face_box is not None:
         placed = _laid_into(driver_landmarks, face_box)
-    if placed is None:
-        raise InputError(
-            "No face was found in the avatar's picture; turn the character to the camera, light its face, or capture "
-            "it with its rig so that its place is known."
-        )
-    return AvatarFace(placed, False)
+    return None if placed is None else AvatarFace(placed, False)
 
 
 def _grown(box: Box | None, margin: float, size: tuple[int, int]) -> tuple[int, int, int, int]:

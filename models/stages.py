@@ -73,6 +73,7 @@ class AnimatedAvatar:
         self.magnifier = magnifier
         self.device = device
         self.notes = notes
+        self.landmarks = landmarks
         self.mask = face_mask(landmarks[:, :2], size).to(device)
         self.face_width = face_width(landmarks)
         self._restoration = Restoration(avatar, window, self.mask, device)
@@ -80,26 +81,27 @@ class AnimatedAvatar:
         self._state = backend.encode_source(source, driver.reference)
         # The backend's own picture of the neutral face: its error of reconstruction is in every generated frame, too,
         # so that measuring against it cancels the error.
-        self._neutral = backend.animate(self._state, driver.still()).frames
+        still = backend.animate(self._state, driver.still())
+        self.neutral = still.frames
+        self.correspondence = still.correspondence
         self._pass_warnings_on()
 
     def animate(self, driving: DrivingBatch) -> tuple[Animated, Motion]:
         """Generate frames; return them with their motion, as the backend tells it or as DeMagPlus measures it."""
         animated = self.backend.animate(self._state, driving)
         self._pass_warnings_on()
-        return animated, animated.motion or self.magnifier.motion(self._neutral, animated.frames)
+        return animated, animated.motion or self.magnifier.motion(self.neutral, animated.frames)
 
     def _pass_warnings_on(self) -> None:
         for warning in self.backend.warnings:
             self.notes.warning(warning)
 
-    def restore(self, animated: Animated, motion: Motion, factor: float) -> tuple[Motion, list[Tensor]]:
-        """Return the motion at `factor` of its size (crop px, confined to the face) and the pictures that show it."""
+    def restore(self, animated: Animated, motion: Motion, factor: float) -> list[Tensor]:
+        """Return the pictures that show the motion at `factor` of its size, confined to the face."""
         appearance = None
         if animated.motion is None:
-            appearance = unexplained_appearance(animated.frames, self._neutral, motion, factor)
-        restored = self._restoration.restored(motion, factor)
-        return restored, self._restoration.frames(restored, appearance)
+            appearance = unexplained_appearance(animated.frames, self.neutral, motion, factor)
+        return self._restoration.frames(self._restoration.restored(motion, factor), appearance)
 
     def motion_of(self, picture: AvatarPicture) -> Motion:
         """Return the motion that a finished picture shows against the clean avatar, in crop px."""

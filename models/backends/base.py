@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.face.correspondence import Correspondence
 from models.magnification.motion import Motion
 
 
@@ -86,11 +87,13 @@ class Animated:
     """Generated frames of the avatar's crop: [N, 3, H, W] RGB in [0, 1].
 
     `motion` is set by a backend that knows the motion it applied (in px of the avatar's crop, against the neutral
-    frame it generates); otherwise DeMagPlus estimates it from the frames.
+    frame it generates); otherwise DeMagPlus estimates it from the frames. `correspondence` is set as well where that
+    motion is the driver's own, carried: a rig is then solved from the driver's picture, which shows it more clearly.
     """
 
     frames: Tensor
     motion: Motion | None = None
+    correspondence: Correspondence | None = None
 
 
 class Backend(Protocol):

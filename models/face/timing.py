@@ -66,7 +66,7 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
     return Reference(index, track.seconds[index], "automatic")
 
 
-def find_event(seconds: Sequence[Fraction], magnitude: NDArray[np.floating[Any]]) -> MotionEvent | None:
+def find_event(seconds: Sequence[Fraction | float], magnitude: NDArray[np.floating[Any]]) -> MotionEvent | None:
     """Return the clip's main expression from a curve of local motion, or None if nothing stands out.
 
     magnitude: [T], in any unit, 0 at the reference. The apex is the curve's highest frame itself: nothing is smoothed,

@@ -35,8 +35,12 @@ class RigObserver:
         self.basis = basis
         self.sites = Sites.of(basis, (width // 2, height // 2))
         if depth is not None:
-            self.sites = replace(self.sites, depth=_read(depth, self.sites.position)[:, 0])
+            self.sites = replace(self.sites, depth=read_field(depth, self.sites.position)[:, 0])
         self._reference = reference
+
+    def read(self, field: Tensor) -> NDArray[np.float64]:
+        """Return a field [1, C, H, W] of the picture at the sites, [S, C]."""
+        return read_field(field, self.sites.position)
 
     @torch.inference_mode()
     def observe(self, frames: Tensor, flow: Tensor) -> NDArray[np.float32]:
@@ -75,8 +79,8 @@ def on_driver(basis: RigBasis, correspondence: Correspondence, mask: Tensor, lea
         least: see `mask`.
     """
     height, width = mask.shape[-2:]
-    there = _read(correspondence.positions, basis.positions)
-    inverse = _read(correspondence.inverse_jacobian.flatten(1, 2), basis.positions).reshape(-1, 2, 2)
+    there = read_field(correspondence.positions, basis.positions)
+    inverse = read_field(correspondence.inverse_jacobian.flatten(1, 2), basis.positions).reshape(-1, 2, 2)
     jacobian = np.linalg.inv(inverse)
     crop_height, crop_width = correspondence.positions.shape[-2:]
     inside = ((basis.positions >= 0) & (basis.positions <= [crop_width - 1, crop_height - 1])).all(1)
@@ -84,12 +88,12 @@ def on_driver(basis: RigBasis, correspondence: Correspondence, mask: Tensor, lea
         basis,
         image_size=(width, height),
         positions=there.astype(np.float32),
-        visible=basis.visible & inside & (_read(mask, there)[:, 0] >= least),
+        visible=basis.visible & inside & (read_field(mask, there)[:, 0] >= least),
         displacement=np.einsum("vij,kvj->kvi", jacobian, basis.displacement).astype(np.float32),
     )
 
 
-def _read(field: Tensor, points: NDArray[np.floating]) -> NDArray[np.float64]:
+def read_field(field: Tensor, points: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return a field [1, C, h, w] at points [V, 2] px, [V, C]; outside, its border."""
     where = torch.from_numpy(np.ascontiguousarray(points.T[None, :, None])).to(field)
     return np.asarray(sample(field, where)[0, :, 0].T.double().cpu().numpy())

@@ -31,8 +31,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from backend_bridge.control_curves import ControlCurves
 from backend_bridge.errors import InputError
-from backend_bridge.rig_basis import RigBasis
+from backend_bridge.rig_basis import RigBasis, ranges
 from models.rig.box_least_squares import solve_boxed
+from models.rig.constraints import Constraints
 from models.rig.head_motion import head_columns, turning_error
 from models.rig.measurement import Array, Measurement, NormalEquations, Patches, trust_at_first, trust_in
 from models.rig.sites import Sites
@@ -88,6 +89,10 @@ class RigSolution:
         """Return [N], the unexplained share of the motion energy in a region of soft membership [S], in [0, 1]."""
         return _share(self.unexplained @ region, self.moved @ region)
 
+    def residual_of_clip(self, region: NDArray[np.floating]) -> float:
+        """Return the same for all frames together, in which still ones, where all is noise, hardly count."""
+        return float(_share((self.unexplained @ region).sum(), (self.moved @ region).sum()))
+
 
 def solve(
     basis: RigBasis,
@@ -95,6 +100,7 @@ def solve(
     confidence: NDArray[np.floating],
     seconds: ArrayLike,
     settings: SolverSettings | None = None,
+    constraints: Constraints | None = None,
 ) -> RigSolution:
     """Find the control values that explain a motion field seen at the rig's vertices.
 
@@ -104,6 +110,7 @@ def solve(
         confidence: [N, V] in [0, 1]; 0 where nothing was seen. Non-finite motion counts as not seen.
         seconds: [N] increasing, time of each frame from the first frame of the trimmed clip.
         settings: the prior; the defaults hold for faces.
+        constraints: controls that are held or move in pairs; none by default.
 
     Raises:
         InputError: the basis has no controls or none of the face is visible.
@@ -123,7 +130,7 @@ def solve(
         pull=motion * weight[..., None],
     )
     effect = basis.displacement[:, points].astype(np.float64)
-    return _solve(basis, effect, measurement, np.asarray(seconds, np.float64), settings)
+    return _solve(basis, effect, measurement, np.asarray(seconds, np.float64), settings, constraints)
 
 
 def solve_equations(
@@ -132,6 +139,7 @@ def solve_equations(
     equations: NDArray[np.floating],
     seconds: ArrayLike,
     settings: SolverSettings | None = None,
+    constraints: Constraints | None = None,
 ) -> RigSolution:
     """Find the control values that explain motion equations, with nothing smoothed or guessed beforehand.
 
@@ -144,19 +152,20 @@ def solve_equations(
         sites: the basis on the grid of the equations.
         equations: [N, S, 5] Jxx, Jxy, Jyy (1 / px^2) and hx, hy (1 / px) of each site (`Sites.gather`).
         seconds: as for `solve`.
-        settings: as for `solve`.
+        settings, constraints: as for `solve`.
     """
     finite = np.isfinite(equations).all(2, keepdims=True)
     clean = np.where(finite, equations, 0.0).astype(np.float64)
     measurement = Measurement(sites.position, sites.depth, clean[..., :3], clean[..., 3:])
-    return _solve(basis, sites.columns, measurement, np.asarray(seconds, np.float64), settings or SolverSettings())
+    when = np.asarray(seconds, np.float64)
+    return _solve(basis, sites.columns, measurement, when, settings or SolverSettings(), constraints)
 
 
 @dataclass(frozen=True)
 class _Model:
     """Linear columns [P, S, 2], their bounds [P] and the excursion [P] assumed before the clip is seen.
 
-    The first `controls` of them are rig controls, the rest is head motion.
+    The first `controls` of them are rig controls or mirrored pairs of them, the rest is head motion.
     """
 
     columns: Array
@@ -166,35 +175,46 @@ class _Model:
     controls: int
 
 
-def _solve(basis: RigBasis, effect: Array, seen: Measurement, seconds: Array, settings: SolverSettings) -> RigSolution:
-    rest, low, high = (np.array([getattr(c, name) for c in basis.controls]) for name in ("rest", "low", "high"))
+def _solve(
+    basis: RigBasis,
+    effect: Array,
+    seen: Measurement,
+    seconds: Array,
+    settings: SolverSettings,
+    constraints: Constraints | None,
+) -> RigSolution:
+    rest, low, high = ranges(basis.controls)
     reach = np.abs(effect).max((1, 2), initial=0.0) * (high - low)
     information = (seen.precision[..., 0] + seen.precision[..., 2]).mean(0)
     seen_effect = np.sqrt((information[:, None] * effect**2).sum((1, 2))) * (high - low)
     solvable = (reach > settings.least_effect * seen.size) & (seen_effect > 0)
 
+    spread = (constraints or Constraints()).spread(len(rest)) * solvable
+    spread = spread[spread.any(1)]
+    columns = np.tensordot(spread, effect, 1)
+    # Both of a pair keep within their ranges.
+    least = np.where(spread > 0, low - rest, -np.inf).max(1)
+    most = np.where(spread > 0, high - rest, np.inf).min(1)
     head = head_columns(seen.position, seen.depth) * float(settings.head_motion)
     free = np.full(len(head), np.inf)
     model = _Model(
-        columns=np.concatenate([effect[solvable], head]),
-        low=np.concatenate([(low - rest)[solvable], -free]),
-        high=np.concatenate([(high - rest)[solvable], free]),
-        excursion=np.concatenate([0.25 * (high - low)[solvable], np.full(len(head), 0.02 * seen.size)]),
-        controls=int(solvable.sum()),
+        columns=np.concatenate([columns, head]),
+        low=np.concatenate([least, -free]),
+        high=np.concatenate([most, free]),
+        excursion=np.concatenate([0.25 * (most - least), np.full(len(head), 0.02 * seen.size)]),
+        controls=len(spread),
     )
     solved, local = _most_probable(model, seen, _in_play(seconds, settings.play_seconds), settings)
     face, nuisance = solved[:, : model.controls], solved[:, model.controls :]
     moved = local.less(np.einsum("nk,ksj->nsj", nuisance, head))
-    unexplained = moved.less(np.einsum("nk,ksj->nsj", face, effect[solvable]))
+    unexplained = moved.less(np.einsum("nk,ksj->nsj", face, columns))
 
-    values = np.tile(rest, (len(seconds), 1))
-    values[:, solvable] += face
     visibility = np.where(solvable, seen_effect, 0.0) / max(seen_effect.max(initial=0.0), 1e-12)
     moved_energy, left_energy = moved.energy(), unexplained.energy()
     curves = ControlCurves(
         names=tuple(control.name for control in basis.controls),
         seconds=seconds,
-        values=values.astype(np.float32),
+        values=(rest + face @ spread).astype(np.float32),
         residual=_share(left_energy.sum(1), moved_energy.sum(1)),
         visibility=visibility.astype(np.float32),
     )

@@ -14,9 +14,10 @@ from scipy.spatial import Delaunay
 
 from backend_bridge.control_curves import ControlCurves
 from backend_bridge.errors import CancelledError, InputError
-from backend_bridge.job import Avatar, Driving, JobSpec, Magnification, Outputs
+from backend_bridge.job import Avatar, Driving, JobSpec, Magnification, Outputs, Rig
 from backend_bridge.job_folder import JobFolder
 from backend_bridge.rig_basis import Control, RigBasis
+from models.backends import Animated, FlowTransfer, registry
 from models.face import FaceLandmarker
 from models.pipeline import run_job
 from models.session import Session
@@ -189,7 +190,9 @@ def test_the_right_control_comes_back_at_the_right_time_and_size(finished):
     assert np.corrcoef(curves.values[:, 0], RAISED)[0, 1] > 0.97
     assert report["events"]["apex"] == pytest.approx(APEX * 1001 / 24000)
     assert report["weights"]["unseen"] == ["nothing"]
-    assert folder.weights_csv.read_text().splitlines()[0] == "seconds,residual,browsUp,mouthLeft,jawOpen,nothing"
+    columns = folder.weights_csv.read_text().splitlines()[0].split(",")
+    assert columns[:3] == ["seconds", "residual", "residual brows"]
+    assert columns[-4:] == ["browsUp", "mouthLeft", "jawOpen", "nothing"]
 
 
 def test_the_result_moves_as_much_as_the_driver(finished):
@@ -207,6 +210,40 @@ def test_magnification_cancels_out_for_the_built_in_backend(finished, tmp_path, 
     assert report["restoration"]["factor"] == pytest.approx(0.25)
     one, other = (ControlCurves.load(each.weights_npz).values for each in (finished[0], folder))
     assert np.abs(one - other).max() < 0.02
+
+
+class FramesOnly(FlowTransfer):
+    """A backend that only shows what it did, as published ones do: the motion has to be found in its frames."""
+
+    def animate(self, state, driving):
+        return Animated(super().animate(state, driving).frames)
+
+
+def test_the_rig_is_read_off_generated_frames_where_a_backend_only_shows_its_motion(
+    tmp_path, clip, avatar, landmarks, monkeypatch
+):
+    monkeypatch.setitem(registry, "flow_transfer", FramesOnly)
+    folder = make_job(tmp_path / "shown.magplus", clip, avatar, landmarks, outputs=Outputs(frames=False, weights=True))
+    run_job(folder, Session(), Quiet())
+    curves = ControlCurves.load(folder.weights_npz)
+    assert curves.values[APEX, 0] == pytest.approx(RAISED[APEX], rel=0.3)
+    assert curves.values[APEX, 0] > 4 * curves.values[APEX, 1:].max()
+
+
+def test_a_locked_control_keeps_still_and_the_driver_alone_is_read_when_no_frames_are_wanted(
+    tmp_path, clip, avatar, landmarks, session
+):
+    weights = Outputs(frames=False, weights=True)
+    rig = Rig(locked=("browsUp",))
+    folder = make_job(tmp_path / "locked.magplus", clip, avatar, landmarks, rig=rig, outputs=weights)
+    report = run_job(folder, session, Quiet())
+    values = ControlCurves.load(folder.weights_npz).values
+    assert (values[:, 0] == 0).all()
+    assert report["frames"] is None and not folder.frames_dir.exists()
+    rig = Rig(locked=("hat",))
+    folder = make_job(tmp_path / "absent.magplus", clip, avatar, landmarks, rig=rig, outputs=weights)
+    with pytest.raises(InputError, match="no control 'hat' in the captured rig"):
+        run_job(folder, session, Quiet())
 
 
 def test_a_cancelled_run_resumes_after_its_finished_frames(finished, tmp_path, clip, avatar, landmarks, session):

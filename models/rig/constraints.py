@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person decides about controls before they are solved: some keep still, some move in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend_bridge.errors import InputError
+from backend_bridge.rig_basis import RigBasis
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """Indices of locked controls, which stay at rest, and of pairs of controls that get the same excursion."""
+
+    locked: frozenset[int] = frozenset()
+    pairs: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def named(cls, basis: RigBasis, locked: Sequence[str], mirrored: Sequence[tuple[str, str]]) -> Constraints:
+        """Return the constraints on controls of these names. Raises `InputError` for one that the rig has not."""
+        index = {control.name: number for number, control in enumerate(basis.controls)}
+        for name in (*locked, *(name for pair in mirrored for name in pair)):
+            if name not in index:
+                raise InputError(
+                    f"There is no control {name!r} in the captured rig, but it is locked or mirrored; capture the "
+                    "avatar again, or take the control out of the list."
+                )
+        return cls(frozenset(index[name] for name in locked), tuple((index[a], index[b]) for a, b in mirrored))
+
+    def spread(self, controls: int) -> NDArray[np.float64]:
+        """Return [Q, K], what each of Q free numbers moves: one control, or both of a pair."""
+        partner = dict(self.pairs)
+        second = set(partner.values())
+        rows = []
+        for control in range(controls):
+            if control in self.locked or control in second:
+                continue
+            row = np.zeros(controls)
+            row[control] = 1.0
+            if control in partner:
+                row[partner[control]] = 1.0
+            rows.append(row)
+        return np.array(rows).reshape(-1, controls)
