@@ -342,7 +342,7 @@ def usable_backends(session: Session) -> list[str]:
     found = []
     for name in registry:
         try:
-            session.backend(name, torch.device("cpu"))
+            session.backend(name, torch.device("cpu"), registry[name].Options())
         except InputError:
             continue
         found.append(name)

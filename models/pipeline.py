@@ -23,8 +23,8 @@ from backend_bridge.rig_basis import RigBasis
 from models.avatar import AvatarPicture
 from models.backends.options import option_files, parse_options, with_files_in
 from models.backends.preprocess import best_frame
-from models.device import OutOfMemoryError, choose_device, ran_out
 from models.curve_plot import plot_curves
+from models.device import OutOfMemoryError, choose_device, ran_out
 from models.driving_clip import DrivingClip
 from models.expression import action_units, excursions
 from models.face import MotionEvent, find_event
