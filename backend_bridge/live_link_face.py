@@ -121,6 +121,20 @@ def onto_controls(curves: ControlCurves, controls: Sequence[Control]) -> Control
     )
 
 
+def unmatched(curves: ControlCurves, names: Sequence[str], least: float = 0.0) -> tuple[str, ...]:
+    """Return the shapes that move by more than `least` and that none of the rig's controls stands for."""
+    matched = {index for name in names for index in _sources_of(name, curves.names)}
+    moving = np.abs(curves.values).max(axis=0, initial=0.0) > least
+    return tuple(shape for index, shape in enumerate(curves.names) if moving[index] and index not in matched)
+
+
+def has_rotations(text: str, least: float = 0.0) -> bool:
+    """Return whether a Live Link Face CSV turns the head or the eyes by more than `least` radians."""
+    rows = list(csv.DictReader(io.StringIO(text.lstrip("\ufeff"))))
+    names = {name for name in (rows[0] if rows else {}) if name and name.strip() in ROTATIONS}
+    return any(abs(float(row[name] or 0.0)) > least for row in rows for name in names)
+
+
 def _columns_of(name: str) -> list[int]:
     """Return the columns that a control of the rig speaks for."""
     meaning = recognise(name)

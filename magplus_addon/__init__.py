@@ -16,6 +16,7 @@ from ..operators import (
     import_frames,
     import_result,
     job_manager,
+    live_link,
     measure_controls,
 )
 from . import commands, control_list, face_match, file_handler, panels, preferences, settings
@@ -30,6 +31,7 @@ _MODULES = (
     import_frames,
     bake_shape_keys,
     import_result,
+    live_link,
     event_markers,
     environment,
     backends,

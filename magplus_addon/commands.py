@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -26,12 +27,16 @@ from ..backend_bridge.errors import ExitCode, InputError, MagPlusError, error_of
 from ..backend_bridge.messages import Progress
 from ..backend_bridge.torch_builds import VARIANTS
 from ..operators import animate, backends, environment, measure_controls
+from ..operators.bake_shape_keys import LAYER, NEW_ACTION, REPLACE
 from ..operators.capture import capture_problem
+from ..operators.import_result import Destination
 from ..operators.job_manager import Outcome, Status, Steps, TaskContext, manager
-from ..operators.measure_controls import matching
+from ..operators.live_link import import_live_link
+from ..operators.measure_controls import choice_of, matching
 from .panels import clock
 from .settings import SHOW_AS
 
+_ANIMATION = {"new-action": NEW_ACTION, "layer": LAYER, "replace": REPLACE}
 TELL_EVERY = 5.0  # seconds between two progress lines of one stage, where they can't overwrite each other
 
 Verbs = argparse._SubParsersAction  # what argparse calls its own return value; it has no public name
@@ -70,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_animate(verbs)
     _add_controls(verbs)
+    _add_live_link(verbs)
     _add_environment(verbs)
     _add_backends(verbs)
     return parser
@@ -110,16 +116,7 @@ def _add_animate(verbs: Verbs) -> None:
     results.add_argument("--frames", action="store_true", help="make the image sequence")
     results.add_argument("--shape-keys", action="store_true", help="key the avatar's shape keys")
     results.add_argument("--show-as", choices=[name.lower() for name, _, _ in SHOW_AS], help="where the images go")
-    results.add_argument("--start-frame", type=int, metavar="N", help="frame of the scene where the clip starts")
-    results.add_argument(
-        "--stretch", type=float, metavar="N", help="play it N times longer than it was; 1 is real time"
-    )
-    results.add_argument(
-        "--keep-apex",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="shift by half a frame at most, so that the apex falls on a frame of the scene",
-    )
+    _add_placing(results)
     results.add_argument("--output", type=Path, metavar="FOLDER", help="the job folder; an unfinished job is resumed")
     results.add_argument("--save", type=Path, metavar="FILE.blend", help="save the file with the result in it")
 
@@ -130,6 +127,38 @@ def _add_controls(verbs: Verbs) -> None:
     verb.add_argument("--avatar", metavar="NAME", help="the mesh object whose face is to move")
     verb.add_argument("--vertex-group", metavar="NAME", help="vertex group that marks the face")
     verb.add_argument("--json", action="store_true", help="JSON instead of a table")
+
+
+def _add_live_link(verbs: Verbs) -> None:
+    verb = verbs.add_parser(
+        "live-link",
+        help="key a Live Link Face recording onto the avatar of this file",
+        description="Key a Live Link Face recording (CSV) onto the avatar's shape keys, by what their names mean. "
+        "What is not given is taken from the file's own settings.",
+    )
+    verb.set_defaults(run=_live_link)
+    verb.add_argument("recording", type=Path, metavar="FILE.csv")
+    verb.add_argument("--avatar", metavar="NAME", help="the mesh object whose face is to move")
+    verb.add_argument("--timecode-rate", type=Fraction, default=Fraction(60), metavar="FPS", help="default: 60")
+    _add_placing(verb)
+    verb.add_argument("--save", type=Path, metavar="FILE.blend", help="save the file with the result in it")
+
+
+def _add_placing(group: argparse._ActionsContainer) -> None:
+    """Add the options that say where in time and onto what a result goes."""
+    group.add_argument("--start-frame", type=int, metavar="N", help="frame of the scene where the clip starts")
+    group.add_argument("--stretch", type=float, metavar="N", help="play it N times longer; 1 is real time")
+    group.add_argument(
+        "--keep-apex",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="shift by half a frame at most, so that the apex falls on a frame of the scene",
+    )
+    group.add_argument(
+        "--animation",
+        choices=list(_ANIMATION),
+        help="a new action, a layer on top of the present animation, or into the present action",
+    )
 
 
 def _add_environment(verbs: Verbs) -> None:
@@ -228,9 +257,20 @@ def _apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
         settings.frames, settings.shape_keys = options.frames, options.shape_keys
     if options.show_as is not None:
         settings.frames_to = options.show_as.upper()
+    _apply_placing(options, settings)
+    _set_given(options, settings, "vertex_group", "backend", "sequence_rate", "intensity", "smoothing")
+
+
+def _apply_placing(options: argparse.Namespace, settings: bpy.types.PropertyGroup) -> None:
     if options.keep_apex is not None:
         settings.keep_apex = options.keep_apex
-    for name in ("vertex_group", "backend", "sequence_rate", "intensity", "start_frame", "stretch", "smoothing"):
+    if options.animation is not None:
+        settings.animation = _ANIMATION[options.animation]
+    _set_given(options, settings, "start_frame", "stretch")
+
+
+def _set_given(options: argparse.Namespace, settings: bpy.types.PropertyGroup, *names: str) -> None:
+    for name in names:
         value = getattr(options, name)
         if value is not None:
             _set(settings, name, value, f"--{name.replace('_', '-')}")
@@ -316,6 +356,25 @@ def _controls(options: argparse.Namespace) -> ExitCode:
         mark = "solved" if entry.solve and not entry.lock else "locked" if entry.lock else "-"
         print(f"{mark:7} {entry.pixels:8.1f} px  {entry.name:32} {entry.units} {entry.note}".rstrip())
     return ExitCode.OK
+
+
+def _live_link(options: argparse.Namespace) -> ExitCode:
+    context = bpy.context
+    settings = context.scene.magplus
+    avatar = _avatar(context, options.avatar)
+    if settings.avatar != avatar:
+        settings.avatar = avatar
+    _apply_placing(options, settings)
+    if not options.timecode_rate > 0:
+        raise InputError("--timecode-rate must be above 0.")
+    destination = Destination.from_settings(settings)
+    report = import_live_link(
+        context, options.recording, avatar, destination, choice_of(settings), options.timecode_rate
+    )
+    if options.save is not None:
+        _save(options.save)
+    sentence = f"Keyed {len(report.bake.keyed)} controls from frame {report.bake.frame_range[0]:g}."
+    return _tell(Outcome(sentence, warnings=tuple(report.sentences())))
 
 
 def _create_environment(options: argparse.Namespace) -> ExitCode:

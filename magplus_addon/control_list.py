@@ -70,6 +70,7 @@ class MAGPLUS_PT_controls(Sidebar, bpy.types.Panel):
 
     bl_label = "Controls"
     bl_parent_id = "MAGPLUS_PT_main"
+    bl_order = 4
     bl_options = {"DEFAULT_CLOSED"}
 
     @classmethod

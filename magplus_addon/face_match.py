@@ -49,6 +49,7 @@ class MAGPLUS_PT_match(Sidebar, bpy.types.Panel):
 
     bl_label = "Face Match"
     bl_parent_id = "MAGPLUS_PT_main"
+    bl_order = 5
     bl_options = {"DEFAULT_CLOSED"}
 
     @classmethod

@@ -15,6 +15,7 @@ from ..operators.environment import MAGPLUS_OT_show_preferences, environment_pro
 from ..operators.event_markers import MAGPLUS_OT_trim_from_markers
 from ..operators.import_result import MAGPLUS_OT_import_result
 from ..operators.job_manager import Outcome, Status, manager
+from ..operators.live_link import MAGPLUS_OT_import_live_link
 
 STATUS_ICONS = {Status.FINISHED: "CHECKMARK", Status.CANCELLED: "CANCEL", Status.FAILED: "ERROR"}
 CHARACTER_WIDTH = 6.5  # pixels of Blender's interface font at scale 1, on average over English text
@@ -125,6 +126,7 @@ class MAGPLUS_PT_bakes(Sidebar, bpy.types.Panel):
 
     bl_label = "Strength"
     bl_parent_id = "MAGPLUS_PT_main"
+    bl_order = 1
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -143,6 +145,7 @@ class MAGPLUS_PT_driver(Sidebar, bpy.types.Panel):
 
     bl_label = "Driver"
     bl_parent_id = "MAGPLUS_PT_main"
+    bl_order = 2
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -172,6 +175,7 @@ class MAGPLUS_PT_magnification(Sidebar, bpy.types.Panel):
 
     bl_label = "Expression"
     bl_parent_id = "MAGPLUS_PT_main"
+    bl_order = 3
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the panel; reads only."""
@@ -209,6 +213,7 @@ class MAGPLUS_PT_output(Sidebar, bpy.types.Panel):
 
     bl_label = "Output"
     bl_parent_id = "MAGPLUS_PT_main"
+    bl_order = 6
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the panel; reads only."""
@@ -227,7 +232,9 @@ class MAGPLUS_PT_output(Sidebar, bpy.types.Panel):
         column.prop(settings, "stretch")
         column.prop(settings, "keep_apex")
         layout.prop(settings, "job_folder")
-        layout.operator(MAGPLUS_OT_import_result.bl_idname, text="Import Finished Job…", icon="IMPORT")
+        column = layout.column(align=True)
+        column.operator(MAGPLUS_OT_import_result.bl_idname, text="Import Finished Job…", icon="IMPORT")
+        column.operator(MAGPLUS_OT_import_live_link.bl_idname, text="Import Live Link Face…", icon="IMPORT")
 
 
 CLASSES = (

@@ -20,6 +20,7 @@ from .surface import in_vertex_group, read_points, read_triangles, thinned, visi
 MAX_VERTICES = 10_000
 BODY_TO_FACE = 4.0  # a mesh that many times as high as what its controls move is a body, not a face
 TURN = 0.25  # seconds of measuring after which Blender's interface gets a turn
+LONGEST_TURN = 1.0  # where a redraw takes longer than that, half of the time goes to measuring, up to this
 LEAST_MOTION = 0.02  # px; below this a vertex does not take part in an expression
 # Modifiers that may make another mesh of every pose, to name the likely culprit.
 _REMESHING = {"REMESH", "DECIMATE", "WELD", "BOOLEAN", "MASK", "NODES", "BUILD", "EXPLODE", "SKIN"}
@@ -168,14 +169,14 @@ def measure_controls(
 def measure_steps(
     context: bpy.types.Context, face: Face, controls: Sequence[RigControl], excluded: Mapping[str, str]
 ) -> Generator[int, None, RigBasis]:
-    """Do what `measure_controls` does a turn of `TURN` seconds at a time; yields the number of controls done.
+    """Do what `measure_controls` does a turn at a time, of `TURN` to `LONGEST_TURN` seconds; yields how many are done.
 
     Between two turns the rig is as it was. Raises `InputError` when somebody has changed it in the meantime.
     """
     displacement = np.zeros((len(controls), len(face.vertices), 2), np.float32)
-    done = 0
+    done, away = 0, 0.0
     while done < len(controls):
-        turn_ends = time.monotonic() + TURN
+        turn_ends = time.monotonic() + min(max(TURN, away), LONGEST_TURN)
         with restored(controls[done:], context.view_layer):
             for control in controls[done:]:
                 rest, step = control.control.rest, _step(control)
@@ -186,7 +187,9 @@ def measure_steps(
                 done += 1
                 if time.monotonic() > turn_ends:
                     break
+        left = time.monotonic()
         yield done
+        away = time.monotonic() - left
     positions = _positions(context, face.objects, face.projection, face.topology, "the avatar")
     if np.abs(positions[face.vertices] - face.positions).max() > LEAST_MOTION:
         raise InputError("The avatar was moved while its rig was measured; start again and let it be for a moment.")

@@ -221,6 +221,7 @@ def test_measuring_leaves_no_trace() -> None:
 
 def test_an_error_half_way_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rig_basis, "TURN", 0.0)
+    monkeypatch.setattr(rig_basis, "LONGEST_TURN", 0.0)
     add_camera()
     head = make_head()
     head.data.shape_keys.key_blocks["Smile"].value = 0.3
@@ -237,6 +238,7 @@ def test_an_error_half_way_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_between_two_turns_the_rig_is_as_it_was_and_must_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rig_basis, "TURN", 0.0)
+    monkeypatch.setattr(rig_basis, "LONGEST_TURN", 0.0)
     add_camera()
     head = make_head()
     before, turns = dump(), []

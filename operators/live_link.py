@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# mypy: disable-error-code="valid-type"
+"""A Live Link Face recording onto a rig: curves of ARKit shapes, matched to controls by what their names mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from bpy.props import FloatProperty, StringProperty
+
+from ..backend_bridge.control_curves import ControlCurves
+from ..backend_bridge.errors import InputError, MagPlusError
+from ..backend_bridge.live_link_face import from_live_link, has_rotations, onto_controls, unmatched
+from .bake_shape_keys import STILL, BakeReport, Performance, bake_performance
+from .capture import face_companions
+from .face_controls import ControlChoice, chosen_controls
+from .import_result import Destination
+from .measure_controls import choice_of
+from .scene_time import SourceTime, exact
+
+
+@dataclass(frozen=True)
+class LiveLinkReport:
+    """What was keyed from a recording, and what of it this rig has no control for."""
+
+    bake: BakeReport
+    unmatched: tuple[str, ...]
+    rotations: bool
+
+    def sentences(self) -> list[str]:
+        """Return what a person should know, a sentence each."""
+        lines = self.bake.sentences()
+        if self.unmatched:
+            names = ", ".join(self.unmatched[:6]) + (" ..." if len(self.unmatched) > 6 else "")
+            lines.append(f"No control of this rig stands for {names}; what they do is left out.")
+        if self.rotations:
+            lines.append("The recording also turns the head or the eyes; that is left out.")
+        return lines
+
+
+def import_live_link(
+    context: bpy.types.Context,
+    path: Path,
+    avatar: bpy.types.Object,
+    destination: Destination,
+    choice: ControlChoice | None = None,
+    timecode_rate: Fraction = Fraction(60),
+) -> LiveLinkReport:
+    """Key a recording onto an avatar's controls.
+
+    Args:
+        context: its scene gives the frame rate and takes the keys' place in time.
+        path: a CSV file of the Live Link Face app, or of a tool that writes the same.
+        avatar: the mesh with the face; other meshes of the same face are keyed with it.
+        destination: where in time, and onto which animation.
+        choice: which controls are used, every shape key by default; the locked ones among them are left alone.
+        timecode_rate: frames per second in the recording's timecode.
+
+    Raises:
+        InputError: no such file, no such format, or nothing on the rig has a name that is known.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} can't be read as a Live Link Face CSV ({error}); choose another file.") from error
+    recorded = _without_repeats(from_live_link(text, timecode_rate))
+    choice = choice or ControlChoice()
+    found, _ = chosen_controls((avatar, *face_companions(context, avatar)), choice)
+    controls = [each.control for each in found if each.control.name not in choice.locked]
+    curves = onto_controls(recorded, controls)
+    performance = Performance(
+        path.stem, {control.name: control for control in controls}, curves, _time(curves, controls)
+    )
+    bake = bake_performance(
+        context,
+        performance,
+        start_frame=destination.start_frame,
+        mode=destination.animation,
+        keep_apex=destination.keep_apex,
+        stretch=destination.stretch,
+        markers=False,
+    )
+    return LiveLinkReport(bake, unmatched(recorded, [c.name for c in controls], STILL), has_rotations(text, STILL))
+
+
+def _without_repeats(curves: ControlCurves) -> ControlCurves:
+    """Return the curves with one sample a time: recorders repeat a timecode where they dropped a frame."""
+    _, first = np.unique(curves.seconds, return_index=True)
+    return ControlCurves(
+        curves.names, curves.seconds[first], curves.values[first], curves.residual[first], curves.visibility
+    )
+
+
+def _time(curves: ControlCurves, controls: list[Any]) -> SourceTime:
+    """Return when the samples were taken; the one furthest from rest is the apex."""
+    seconds = tuple(Fraction(float(value)).limit_denominator(60_000) for value in curves.seconds)
+    length = seconds[-1] - seconds[0]
+    rest = np.array([control.rest for control in controls])
+    ranges = np.array([max(control.high - control.low, STILL) for control in controls])
+    apex = int(np.argmax(np.square((curves.values - rest) / ranges).sum(axis=1)))
+    return SourceTime(seconds, (len(seconds) - 1) / length if length else Fraction(60), {"apex": seconds[apex]}, apex)
+
+
+class MAGPLUS_OT_import_live_link(bpy.types.Operator):
+    """Key a Live Link Face recording (CSV) onto the avatar, as the settings above say"""
+
+    bl_idname = "magplus.import_live_link"
+    bl_label = "Import Live Link Face"
+    bl_options = {"REGISTER", "UNDO"}
+
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(default="*.csv", options={"HIDDEN"})
+    timecode_rate: FloatProperty(
+        name="Timecode Rate", description="Frames per second in the recording's timecode", default=60.0, min=1.0
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only for an avatar."""
+        if context.scene.magplus.avatar is None:
+            cls.poll_message_set("Choose the avatar: the mesh object whose face is to move.")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Let the user pick the file, unless it is given."""
+        if self.filepath:
+            return self.execute(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Key it and report."""
+        settings = context.scene.magplus
+        try:
+            report = import_live_link(
+                context,
+                Path(bpy.path.abspath(self.filepath)),
+                settings.avatar,
+                Destination.from_settings(settings),
+                choice_of(settings),
+                exact(self.timecode_rate),
+            )
+        except MagPlusError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        for sentence in report.sentences():
+            self.report({"WARNING"}, sentence)
+        self.report({"INFO"}, f"Keyed {len(report.bake.keyed)} controls from frame {report.bake.frame_range[0]:g}.")
+        return {"FINISHED"}
+
+
+CLASSES = (MAGPLUS_OT_import_live_link,)
