@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import itertools
+from fractions import Fraction
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pytest
 import scipy.linalg
@@ -12,6 +15,8 @@ import torch
 import torch.nn.functional as F
 
 from backend_bridge.errors import InputError
+from backend_bridge.job import Avatar, Driving, JobSpec, Outputs
+from backend_bridge.job_folder import JobFolder
 from models.backends import checkpoints
 from models.backends.base import DrivingBatch, FaceImage
 from models.backends.emoportraits import EmoPortraits, EmoPortraitsOptions
@@ -23,8 +28,12 @@ from models.backends.emoportraits.pose import Pose, mixed
 from models.backends.store import CheckpointStore
 from models.face.mesh import FACE_OVAL
 from models.magnification.motion import Motion
+from models.pipeline import run_job
+from models.session import Session
+from models.video import Mp4Writer, VideoReader
 from tests.parity.reference import Recorder, ReferenceCase
 
+pytestmark = pytest.mark.timeout(900)  # two minutes of computing, more where the machine is shared
 PREDICTION = {"atol": 1e-3, "half_atol": 2e-3}
 
 
@@ -400,25 +409,81 @@ def test_with_the_face_parser_its_mask_is_used(case, backend, run, parser, monke
     assert parsing.warnings == []
 
 
+@pytest.fixture(scope="module")
+def published(tmp_path_factory, backend):
+    """A folder with files laid out as the authors': the model's with networks of training in it."""
+    folder = tmp_path_factory.mktemp("downloads")
+    state = {**backend.model.state_dict(), "discriminator_ds.spn_0.weight": torch.zeros(4, 4)}
+    torch.save(state, folder / "328_model.pth")
+    torch.save(backend.head_pose_regressor.state_dict(), folder / "head_pose_regressor.pth")
+    del state["volume_process_nw.input_tensor"]
+    torch.save(state, folder / "other_model.pth")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def added(tmp_path_factory, published):
+    """A store to which both files have been added, and what was said then."""
+    store = CheckpointStore(tmp_path_factory.mktemp("store") / "checkpoints")
+    files = ("328_model.pth", "head_pose_regressor.pth")
+    return store, [checkpoints.add(store, published / name) for name in files]
+
+
 @pytest.mark.slow
-def test_parts_and_checkpoint_files(tmp_path, backend):
-    """The authors' file holds networks of training too; both files are asked for by name until they are there."""
-    store = CheckpointStore(tmp_path / "checkpoints")
-    with pytest.raises(InputError, match=r"head_pose_regressor\.pth .*neeek2303/EMOPortraits .*not for commercial use"):
-        EmoPortraits.load(torch.device("cpu"), store.folder)
-    published = {**backend.model.state_dict(), "discriminator_ds.spn_0.weight": torch.zeros(4, 4)}
-    torch.save(published, tmp_path / "328_model.pth")
-    said = checkpoints.add(store, tmp_path / "328_model.pth")
+def test_what_only_training_needs_is_left_out_of_the_files(added):
+    store, (said, _) = added
     assert said[0] == (
         "EMOPortraits: added model, 806 tensors from 328_model.pth; "
         "1 tensors of networks that only training uses were left out."
     )
     assert any("may not be used commercially (CC BY-NC-SA 4.0)" in sentence for sentence in said)
-    assert "head_pose_regressor.pth" in said[-1]
-    torch.save(backend.head_pose_regressor.state_dict(), tmp_path / "head_pose_regressor.pth")
-    checkpoints.add(store, tmp_path / "head_pose_regressor.pth")
     assert [row["ok"] for row in checkpoints.verify(store)] == [True, True]
-    del published["volume_process_nw.input_tensor"]
-    torch.save(published, tmp_path / "other_model.pth")
+
+
+@pytest.mark.slow
+def test_a_file_that_is_missing_is_named(added, tmp_path):
+    asked = added[1][0][-1]  # after the first of both files was added
+    assert "needs head_pose_regressor.pth (in repos.zip)" in asked and "neeek2303/EMOPortraits" in asked
+    with pytest.raises(InputError, match=r"head_pose_regressor\.pth .*CC BY-NC-SA 4\.0; not for commercial use"):
+        EmoPortraits.load(torch.device("cpu"), tmp_path)
+
+
+@pytest.mark.slow
+def test_a_file_that_lacks_a_tensor_is_refused(added, published):
     with pytest.raises(InputError, match="nearest: 805 of 806 tensors of EMOPortraits's model"):
-        checkpoints.add(store, tmp_path / "other_model.pth")
+        checkpoints.add(added[0], published / "other_model.pth")
+
+
+class Quiet:
+    """Events that nobody listens to."""
+
+    def progress(self, stage, done, total): ...
+    def warning(self, text): ...
+    def check_cancelled(self): ...
+
+
+@pytest.mark.slow
+def test_from_a_video_to_frames(tmp_path, added, real_clip, other_person):
+    """The whole pipeline. The pictures in between are abstract, with such weights, but the result is of the avatar."""
+    frames = [frame.image for frame in itertools.islice(VideoReader(real_clip), 9)]
+    with Mp4Writer(tmp_path / "driver.mp4", Fraction(24), (640, 360)) as writer:
+        for frame in (frames[0], frames[8]):
+            writer.write(frame)
+    avatar = (next(iter(VideoReader(other_person))).image * 255 + 0.5).astype(np.uint8)
+    folder = JobFolder.create(tmp_path / "smile.magplus")
+    folder.write("avatar/avatar.png", cv2.imencode(".png", cv2.cvtColor(avatar, cv2.COLOR_RGB2BGR))[1].tobytes())
+    folder.write_spec(
+        JobSpec(
+            driving=Driving(str(tmp_path / "driver.mp4")),
+            avatar=Avatar("avatar/avatar.png"),
+            outputs=Outputs(frames=True),
+            backend="emoportraits",
+            device="cpu",
+        )
+    )
+    report = run_job(folder, Session(added[0].folder), Quiet())
+    assert report["restoration"]["backend"] == "emoportraits"
+    assert report["restoration"]["weights_licence"] == "CC BY-NC-SA 4.0"
+    assert report["frames"]["count"] == 2 and report["frames"]["size"] == [640, 360]
+    still = cv2.imread(str(folder.frames_dir / f"{report['reference']['index'] + 1:06d}.png"))
+    assert np.abs(still[..., ::-1].astype(int) - avatar).max() <= 2
