@@ -33,6 +33,10 @@ class Control:
     `owner` is the name of the ID that is animated (for a shape key the object that carries it), `data_path` the
     animated property seen from that ID's animation data, `rest` its value when the basis was measured, `low` and
     `high` the range in which it may be solved. `linked` numbers move with it.
+
+    `response` is empty for a control whose effect grows in proportion to it, as the basis has it. For one that bends (a
+    lid that turns about its eye) it lists, in ascending order, excursions from rest and the amount of the control's
+    basis that each one shows.
     """
 
     name: str
@@ -49,6 +53,14 @@ class Control:
             object.__setattr__(self, name, float(getattr(self, name)))
 
     linked: tuple[Channel, ...] = ()
+    response: tuple[tuple[float, float], ...] = ()
+
+    def excursion_of(self, amount: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return how far from rest the control must go to show these amounts of its basis."""
+        if not self.response:
+            return amount
+        excursions, amounts = np.array(self.response).T
+        return np.interp(amount, amounts, excursions)
 
 
 def ranges(controls: Sequence[Control]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -79,6 +91,14 @@ class RigBasis:
     displacement: NDArray[np.float32]
     triangles: NDArray[np.int32]
     excluded: dict[str, str] = field(default_factory=dict)
+
+    def posed(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the control values [N, K] that show what values of a rig without bends [N, K] would."""
+        columns = [
+            control.rest + control.excursion_of(column - control.rest)
+            for control, column in zip(self.controls, values.T, strict=True)
+        ]
+        return np.stack(columns, axis=1) if columns else values
 
     def save(self, path: Path) -> None:
         """Write as a compressed .npz (no pickles)."""
@@ -126,4 +146,6 @@ def _packed(data: object) -> NDArray[np.uint8]:
 
 
 def _control(entry: dict[str, Any]) -> Control:
-    return Control(**{**entry, "linked": tuple(Channel(**channel) for channel in entry["linked"])})
+    linked = tuple(Channel(**channel) for channel in entry["linked"])
+    response = tuple((float(excursion), float(amount)) for excursion, amount in entry.get("response", ()))
+    return Control(**{**entry, "linked": linked, "response": response})

@@ -95,7 +95,7 @@ class RigReader:
         residuals = [solution.residual_in(shown[name]) if name in shown else unseen for name in self._regions]
         curves = dataclasses.replace(
             solution.curves,
-            values=np.clip(values, low, high).astype(np.float32),
+            values=self.basis.posed(np.clip(values, low, high)).astype(np.float32),
             regions=tuple(self._regions),
             region_residual=np.stack(residuals, 1),
         )

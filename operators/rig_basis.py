@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import bpy
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..backend_bridge.errors import InputError
 from ..backend_bridge.rig_basis import RigBasis
-from .controls import RigControl, restored, shape_key_controls
+from .controls import SHAPE_KEY, RigControl, restored, shape_key_controls
 from .projection import Points, Projection, picture_size, pixel_aspect
 from .surface import in_vertex_group, read_points, read_triangles, thinned, visible_points
 
@@ -21,9 +21,13 @@ MAX_VERTICES = 10_000
 BODY_TO_FACE = 4.0  # a mesh that many times as high as what its controls move is a body, not a face
 TURN = 0.25  # seconds of measuring after which Blender's interface gets a turn
 LONGEST_TURN = 1.0  # where a redraw takes longer than that, half of the time goes to measuring, up to this
+BENT = 0.05  # where half a step shows that much more or less than half of the motion, a control's response is measured
+RESPONSE = 8  # at so many places of its range on either side of rest
 LEAST_MOTION = 0.02  # px; below this a vertex does not take part in an expression
 # Modifiers that may make another mesh of every pose, to name the likely culprit.
 _REMESHING = {"REMESH", "DECIMATE", "WELD", "BOOLEAN", "MASK", "NODES", "BUILD", "EXPLODE", "SKIN"}
+# Modifiers that leave the motion of a shape key in proportion to it.
+_LINEAR = {"SUBSURF", "MULTIRES", "ARMATURE", "MIRROR", "TRIANGULATE", "WEIGHTED_NORMAL", "EDGE_SPLIT", "SOLIDIFY"}
 
 
 @dataclass(frozen=True)
@@ -174,16 +178,19 @@ def measure_steps(
     Between two turns the rig is as it was. Raises `InputError` when somebody has changed it in the meantime.
     """
     displacement = np.zeros((len(controls), len(face.vertices), 2), np.float32)
+    responses: list[tuple[tuple[float, float], ...]] = []
+    bends = _bends(face.objects)
     done, away = 0, 0.0
     while done < len(controls):
         turn_ends = time.monotonic() + min(max(TURN, away), LONGEST_TURN)
         with restored(controls[done:], context.view_layer):
             for control in controls[done:]:
-                rest, step = control.control.rest, _step(control)
-                control.write(rest + step)
-                positions = _positions(context, face.objects, face.projection, face.topology, control.control.name)
-                displacement[done] = (positions[face.vertices] - face.positions) / step
-                control.write(rest)
+                motion = _motion_of(context, face, control)
+                step = _step(control)
+                displacement[done] = motion(step) / step
+                visible = displacement[done][face.visible]
+                responses.append(_response(control, visible, face.visible, motion) if bends(control) else ())
+                control.write(control.control.rest)
                 done += 1
                 if time.monotonic() > turn_ends:
                     break
@@ -195,7 +202,9 @@ def measure_steps(
         raise InputError("The avatar was moved while its rig was measured; start again and let it be for a moment.")
     return RigBasis(
         image_size=face.projection.size,
-        controls=tuple(control.control for control in controls),
+        controls=tuple(
+            replace(control.control, response=response) for control, response in zip(controls, responses, strict=True)
+        ),
         positions=face.positions.astype(np.float32),
         depth=face.depth.astype(np.float32),
         visible=face.visible,
@@ -203,6 +212,57 @@ def measure_steps(
         triangles=face.triangles,
         excluded=dict(excluded),
     )
+
+
+def _motion_of(context: bpy.types.Context, face: Face, control: RigControl) -> Callable[[float], Points]:
+    """Return a function that moves a control so far from rest, and gives the motion of the vertices, [V, 2] px."""
+
+    def motion(excursion: float) -> Points:
+        control.write(control.control.rest + excursion)
+        positions = _positions(context, face.objects, face.projection, face.topology, control.control.name)
+        return positions[face.vertices] - face.positions
+
+    return motion
+
+
+def _bends(objects: Sequence[bpy.types.Object]) -> Callable[[RigControl], bool]:
+    """Return a function that says whether a control's effect may be out of proportion to it.
+
+    A shape key's can't be, as long as nothing is driven by it and no modifier makes something else of it.
+    """
+    plain = all(modifier.type in _LINEAR for obj in objects for modifier in obj.modifiers if modifier.show_viewport)
+    blocks = [*bpy.data.shape_keys, *bpy.data.objects, *bpy.data.armatures]
+    drivers = [curve for block in blocks if block.animation_data is not None for curve in block.animation_data.drivers]
+    targets = {target.id for curve in drivers for variable in curve.driver.variables for target in variable.targets}
+    keys = {obj.data.shape_keys for obj in objects} - {None}
+    if plain and not keys & targets:
+        return lambda control: control.control.kind != SHAPE_KEY
+    return lambda _control: True
+
+
+def _response(
+    control: RigControl, column: NDArray[np.floating], visible: NDArray[np.bool_], motion: Callable[[float], Points]
+) -> tuple[tuple[float, float], ...]:
+    """Return how much of its `column` [V, 2] a control shows at other excursions, nothing if that is in proportion.
+
+    A control is followed from rest as far as it goes on moving the same way.
+    """
+    step, most = _step(control), float(np.abs(column).max(initial=0.0))
+    if most * abs(step) < LEAST_MOTION:
+        return ()
+    half = motion(step / 2)[visible] / (step / 2)
+    if np.abs(half - column).max() <= BENT * most:
+        return ()
+    energy = float((column.astype(np.float64) ** 2).sum())
+    found = [(0.0, 0.0)]
+    for end in (control.control.low - control.control.rest, control.control.high - control.control.rest):
+        amount = 0.0
+        for excursion in np.linspace(0.0, end, RESPONSE + 1)[1:]:
+            shown = float((motion(float(excursion))[visible] * column).sum()) / energy
+            if (shown - amount) * end > 0:  # a dead zone is passed over, a way back is not gone
+                found.append((float(excursion), shown))
+                amount = shown
+    return tuple(sorted(found)) if len(found) > 1 else ()
 
 
 def _moved(

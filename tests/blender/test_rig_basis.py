@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.errors import InputError
-from bl_ext.user_default.magplus.backend_bridge.rig_basis import Channel, RigBasis
+from bl_ext.user_default.magplus.backend_bridge.rig_basis import Channel, Control, RigBasis
 from bl_ext.user_default.magplus.operators import rig_basis
 from bl_ext.user_default.magplus.operators.controls import bone_controls, property_controls, shape_key_controls
 from bl_ext.user_default.magplus.operators.projection import Projection
@@ -234,6 +234,74 @@ def test_an_error_half_way_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(KeyboardInterrupt):
         measure(head, on_progress=interrupt)
     assert dump() == before
+
+
+def test_a_fault_while_a_control_is_moved_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_camera()
+    head = make_head()
+    armature = with_armature(head, "jaw")
+    armature["smile"] = 0.25
+    armature.id_properties_ui("smile").update(soft_min=0.0, soft_max=2.0)
+    armature.pose.bones["jaw"].location.x = 0.3
+    bones, _ = bone_controls(armature, ("jaw",))
+    props, _ = property_controls(armature, ('["smile"]',))
+    keys, _ = shape_key_controls((head,))
+    bpy.context.view_layer.update()
+    before = dump()
+    real = rig_basis.read_points
+    for number in (3, 5, 9, 12):
+        left = [number]
+
+        def faulty(*arguments: object, left: list[int] = left) -> object:
+            left[0] -= 1
+            if left[0] < 0:
+                raise RuntimeError("the depsgraph is out of order")
+            return real(*arguments)
+
+        monkeypatch.setattr(rig_basis, "read_points", faulty)
+        with pytest.raises(RuntimeError, match="out of order"):
+            measure(head, controls=[*keys, *bones, *props])
+        assert dump() == before
+
+
+def test_the_response_of_a_control_that_bends_is_measured_around_the_present_pose() -> None:
+    add_camera()
+    head = make_head()
+    armature = with_armature(head, "lid")
+    bone = armature.pose.bones["lid"]
+    bone.rotation_mode = "XYZ"
+    bone.rotation_euler.x = 0.2
+    bones, _ = bone_controls(armature, ("lid",), ("rotation",))
+    [tilt] = [control for control in bones if control.control.name == "lid rotation X"]
+    [basis_tilt] = measure(head, controls=[tilt]).controls
+    assert basis_tilt.rest == pytest.approx(0.2)
+    assert not shape_key_measured(head).response, "a shape key is in proportion"
+    basis = measure(head, controls=[tilt])
+    column = named(basis, "lid rotation X")[basis.visible].astype(float)
+    for excursion in (-0.3, -0.1, 0.1, 0.35):
+        bone.rotation_euler.x = 0.2 + excursion
+        seen = measure(head, controls=[tilt]).positions[basis.visible] - basis.positions[basis.visible]
+        amount = (seen * column).sum() / (column**2).sum()
+        assert basis_tilt.excursion_of(np.array([amount]))[0] == pytest.approx(excursion, abs=0.02)
+
+
+def shape_key_measured(head: bpy.types.Object) -> Control:
+    [smile] = [control for control in shape_key_controls((head,))[0] if control.control.name == "Smile"]
+    [measured] = measure(head, controls=[smile]).controls
+    return measured
+
+
+def with_armature(head: bpy.types.Object, bone: str) -> bpy.types.Object:
+    """Let one bone, upright in the head's middle, move all of a head."""
+    armature = bpy.data.objects.new("Rig", bpy.data.armatures.new("Rig"))
+    bpy.context.scene.collection.objects.link(armature)
+    bpy.context.view_layer.objects.active = armature
+    bpy.ops.object.mode_set(mode="EDIT")
+    armature.data.edit_bones.new(bone).tail = (0, 0, 1)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    head.vertex_groups.new(name=bone).add(range(len(head.data.vertices)), 1.0, "REPLACE")
+    head.modifiers.new("Armature", "ARMATURE").object = armature
+    return armature
 
 
 def test_between_two_turns_the_rig_is_as_it_was_and_must_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
