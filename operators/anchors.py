@@ -56,7 +56,8 @@ _BROWS, _CHIN = 0.04, 0.92  # heights in the layout around which the topmost and
 
 def anchors_of(avatar: bpy.types.Object) -> list[bpy.types.Object]:
     """Return the avatar's anchors, in the order of `FACE_ANCHORS`."""
-    found = {child[_LANDMARK]: child for child in avatar.children if _LANDMARK in child}
+    collection = bpy.data.collections.get(COLLECTION)
+    found = {obj[_LANDMARK]: obj for obj in (collection.objects if collection else ()) if _follows(obj, avatar)}
     return [found[landmark] for landmark in NAMES if landmark in found]
 
 
@@ -180,10 +181,16 @@ def _new_anchor(scene: bpy.types.Scene, avatar: bpy.types.Object, landmark: int,
     anchor.empty_display_type, anchor.empty_display_size = "SPHERE", 0.02 * size
     anchor.show_in_front, anchor.hide_render = True, True
     anchor.lock_rotation = anchor.lock_scale = (True, True, True)
-    anchor.parent = avatar
+    # Not a child of the avatar: Blender would draw a line from each anchor to it.
+    follow = anchor.constraints.new("CHILD_OF")
+    follow.target, follow.show_expanded, follow.set_inverse_pending = avatar, False, False
     anchor[_LANDMARK] = landmark
     collection.objects.link(anchor)
     return anchor
+
+
+def _follows(obj: bpy.types.Object, avatar: bpy.types.Object) -> bool:
+    return _LANDMARK in obj and any(c.type == "CHILD_OF" and c.target == avatar for c in obj.constraints)
 
 
 def _extent(points: Sequence[tuple[float, ...]]) -> float:

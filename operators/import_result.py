@@ -21,6 +21,8 @@ from .import_frames import import_frames
 from .job_manager import Outcome, report_outcome
 from .scene_time import exact
 
+ONE_SIDED = 0.5  # asymmetry at which one side shows three times as much as the other
+
 
 @dataclass(frozen=True)
 class Destination:
@@ -80,11 +82,11 @@ def import_result(
                 stretch=destination.stretch,
                 objects=objects,
             )
-            done.append(f"{len(keys.keyed)} shape keys")
+            done.append(f"{len(keys.keyed)} controls")
             if not keys.keyed:
-                warnings.append("No shape key moves: seen from here, the rig can't show what the driver's face does.")
+                warnings.append("No control moves: seen from here, the rig can't show what the driver's face does.")
             else:
-                details.append(f"{keys.apex_kept:.0%} of the apex falls on whole frames")
+                details.append(f"Apex kept on whole frames: {keys.apex_kept:.0%}")
             warnings += keys.sentences()
         context.scene.magplus.last_job = str(folder.path)
     finally:
@@ -102,9 +104,18 @@ def measured(report: Mapping[str, Any]) -> tuple[str, ...]:
         lines.append(f"Magnification {alpha:.3g} ({magnification.get('chosen', 'given')})")
     if "apex" in events:
         lines.append(f"Apex at {float(events['apex']):.2f} s of the clip")
+    if units := weights.get("action_units"):
+        lines.append("Action units: " + ", ".join(_described(unit) for unit in units[:4]))
     if (residual := weights.get("residual")) is not None:
-        lines.append(f"{residual:.0%} of the motion is beyond the rig's shape keys")
+        lines.append(f"{residual:.0%} of the motion is beyond the rig's controls")
     return tuple(lines)
+
+
+def _described(unit: Mapping[str, Any]) -> str:
+    """Return "AU4 brow lowerer", and the side where one shows it much more than the other."""
+    asymmetry = unit.get("asymmetry") or 0.0
+    side = " (left)" if asymmetry > ONE_SIDED else " (right)" if asymmetry < -ONE_SIDED else ""
+    return f"AU{unit['unit']} {unit['name']}{side}"
 
 
 class MAGPLUS_OT_import_result(bpy.types.Operator):

@@ -118,6 +118,17 @@ def test_after_a_job_the_anchors_are_where_it_laid_the_face(head, tmp_path: Path
     assert moved_anchors(head, projection) == ()
 
 
+def test_anchors_go_with_their_avatar_and_two_avatars_have_their_own(head) -> None:
+    bpy.ops.magplus.show_anchors()
+    before = {name: anchor.matrix_world.translation.copy() for name, anchor in by_name(head).items()}
+    head.location.x += 0.2
+    bpy.context.view_layer.update()
+    for name, anchor in by_name(head).items():
+        assert (anchor.matrix_world.translation - before[name]).length == pytest.approx(0.2, abs=1e-5)
+        assert not was_moved(anchor)
+    assert anchors_of(make_head("Twin")) == []
+
+
 def test_a_place_beside_the_face_gets_an_anchor_too(head) -> None:
     projection = look()
     put_anchors(bpy.context, head, projection, {NOSE: (5.0, 5.0), 152: (160.0, 120.0)})
