@@ -86,6 +86,22 @@ BACKENDS = (
         folder="emoportraits",
         parts=("head_pose_regressor", "model"),
     ),
+    BackendEntry(
+        "liveportrait",
+        "LivePortrait",
+        "Implicit keypoints in three dimensions, with stitching, 512 px",
+        "MIT",
+        folder="liveportrait",
+        parts=(
+            "appearance_feature_extractor",
+            "eye",
+            "lip",
+            "motion_extractor",
+            "spade_generator",
+            "stitching",
+            "warping_module",
+        ),
+    ),
 )
 
 

@@ -6,6 +6,7 @@ from .emoportraits import EmoPortraits
 from .flow_transfer import FlowTransfer
 from .fomm import Fomm
 from .fsrt import Fsrt
+from .liveportrait import LivePortrait
 from .metaportrait import MetaPortrait, MetaPortraitSR
 
 registry: dict[str, type[Backend]] = {
@@ -15,6 +16,7 @@ registry: dict[str, type[Backend]] = {
     MetaPortrait.info.name: MetaPortrait,
     MetaPortraitSR.info.name: MetaPortraitSR,
     EmoPortraits.info.name: EmoPortraits,
+    LivePortrait.info.name: LivePortrait,
 }
 
 __all__ = ["Animated", "Backend", "BackendInfo", "CheckpointFile", "DrivingBatch", "FaceImage", "registry"]

@@ -25,10 +25,11 @@ from torch import Tensor, nn
 
 from backend_bridge.errors import InputError
 from models.backends.base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
-from models.backends.emoportraits.framing import Framing, head_mask
+from models.backends.emoportraits.framing import head_mask, published_crop
 from models.backends.emoportraits.networks import IMAGE_SIZE, EncodedSource, VolumetricAvatar
 from models.backends.emoportraits.parsing import FaceParser
 from models.backends.emoportraits.pose import HeadPoseRegressor, Pose, mixed
+from models.backends.framing import Framing
 from models.backends.published import PublishedBackend, PublishedOptions
 
 _PUBLISHED_AT = "the folders linked from github.com/neeek2303/EMOPortraits"
@@ -121,7 +122,7 @@ class EmoPortraits(PublishedBackend):
         """Encode the avatar, which takes several times as long as a frame, and look at both neutral faces."""
         framing = self._framing(source)
         shown = self._shown(source.image, framing)
-        head = shown * self._mask(shown, framing.landmarks(source.landmarks))
+        head = shown * self._mask(shown, framing.landmarks(source.landmarks, IMAGE_SIZE))
         pose = self.head_pose_regressor(head)
         encoded = self.model.encode(head, pose.matrix())
         neutral = self._reference(reference)
@@ -155,10 +156,10 @@ class EmoPortraits(PublishedBackend):
         return Face(framing, pose, self.model.expression_embedder_nw(neutral, pose.matrix()))
 
     def _framing(self, face: FaceImage) -> Framing:
-        return Framing.around(face.landmarks) if self.options.crop else Framing.whole(face.image)
+        return published_crop(face.landmarks) if self.options.crop else Framing.whole(face.image)
 
     def _shown(self, image: Tensor, framing: Framing) -> Tensor:
-        shown = framing.cut(image.to(self.device, torch.float32))
+        shown = framing.cut(image.to(self.device, torch.float32), IMAGE_SIZE, mode="bicubic")
         return shown.clamp(0, 1) if self.options.crop else shown  # as published
 
     def _mask(self, shown: Tensor, landmarks: NDArray[np.float32]) -> Tensor:

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""LivePortrait as a backend.
+
+Where it departs from the authors' inference: the crop is worked out from the face mesh instead of their own 203
+landmarks, is not turned upright (the pipeline's crops are level already) and is filled in where it leaves the picture;
+the source's lips are not closed before it is animated, as the avatar's neutral face is what everything is measured
+against; and by default the face moves but not the head (`region="exp"`), since the pipeline has taken the driver's
+head motion out. Neither InsightFace's detector nor the landmark model is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.backends.base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from models.backends.framing import Framing
+from models.backends.liveportrait.motion import K, Keypoints, MotionExtractor, Region, transferred
+from models.backends.liveportrait.networks import (
+    IMAGE_SIZE,
+    AppearanceFeatureExtractor,
+    KeypointMlp,
+    SpadeGenerator,
+    WarpingModule,
+    stitched,
+)
+from models.backends.precision import like_weights
+from models.backends.published import PublishedBackend, PublishedOptions
+from models.face.mesh import FACE_OVAL, REGION_GROUPS
+
+CROP_SCALE = 2.3  # of the landmarks' extent
+CROP_RAISED = 0.125  # of the crop's side
+_PUBLISHED_AT = "huggingface.co/KwaiVGI/LivePortrait, linked from github.com/KwaiVGI/LivePortrait"
+
+
+@dataclass(frozen=True)
+class LivePortraitOptions(PublishedOptions):
+    """How to drive and what to show.
+
+    `relative`: transfer the change since the reference, not the driver's own motion. `region`: what moves, "exp" the
+    face, "all" face and head, "pose" the head, "lip" and "eyes" these alone. `stitching`: let the published network
+    keep the shoulders in place. `crop`: show the network the published crop of the avatar; False shows it the picture
+    as it is.
+    """
+
+    relative: bool = True
+    region: Region = "exp"
+    stitching: bool = True
+    crop: bool = True
+
+
+class LivePortraitState(NamedTuple):
+    """The avatar's feature volume [1, 32, 16, 64, 64], both neutral faces' keypoints, and the avatar's framing."""
+
+    volume: Tensor
+    source: Keypoints
+    reference: Keypoints
+    framing: Framing
+    size: int
+
+
+class LivePortrait(PublishedBackend):
+    """LivePortrait (the human model); seven parts in five files."""
+
+    info = BackendInfo(
+        name="liveportrait",
+        title="LivePortrait",
+        frame_size=2 * IMAGE_SIZE,
+        code_licence="MIT",
+        weights_licence="MIT",
+        commercial_use=True,
+        checkpoints=(
+            CheckpointFile(
+                "appearance_feature_extractor.pth",
+                published_at=_PUBLISHED_AT,
+                parts=("appearance_feature_extractor",),
+                size=3_387_959,
+                sha256="5279bb8654293dbdf327030b397f107237dd9212fb11dd75b83dfb635211ceb5",
+            ),
+            CheckpointFile(
+                "motion_extractor.pth",
+                published_at=_PUBLISHED_AT,
+                parts=("motion_extractor",),
+                size=112_545_506,
+                sha256="251e6a94ad667a1d0c69526d292677165110ef7f0cf0f6d199f0e414e8aa0ca5",
+            ),
+            CheckpointFile(
+                "warping_module.pth",
+                published_at=_PUBLISHED_AT,
+                parts=("warping_module",),
+                size=182_180_086,
+                sha256="2f61a6f265fe344f14132364859a78bdbbc2068577170693da57fb96d636e282",
+            ),
+            CheckpointFile(
+                "spade_generator.pth",
+                published_at=_PUBLISHED_AT,
+                parts=("spade_generator",),
+                size=221_813_590,
+                sha256="4780afc7909a9f84e24c01d73b31a555ef651521a1fe3b2429bd04534d992aee",
+            ),
+            CheckpointFile(
+                "stitching_retargeting_module.pth",
+                published_at=_PUBLISHED_AT,
+                parts=("stitching", "lip", "eye"),
+                size=2_393_098,
+                sha256="3652d5a3f95099141a56986aaddec92fadf0a73c87a20fac9a2c07c32b28b611",
+            ),
+        ),
+    )
+    Options = LivePortraitOptions
+    painting = ("spade_generator",)
+
+    @classmethod
+    def build_parts(cls) -> dict[str, nn.Module]:
+        """The networks of the published files; `lip` and `eye` are kept but not used."""
+        return {
+            "appearance_feature_extractor": AppearanceFeatureExtractor(),
+            "motion_extractor": MotionExtractor(),
+            "warping_module": WarpingModule(),
+            "spade_generator": SpadeGenerator(),
+            "stitching": KeypointMlp(6 * K, 128, 128, 64, 3 * K + 2),
+            "lip": KeypointMlp(3 * K + 2, 128, 128, 64, 3 * K),
+            "eye": KeypointMlp(3 * K + 3, 256, 256, 128, 128, 64, 3 * K),
+        }
+
+    @torch.inference_mode()
+    def encode_source(self, source: FaceImage, reference: FaceImage) -> LivePortraitState:
+        """Encode the avatar once and find the keypoints of both neutral faces."""
+        framing = published_crop(source.landmarks) if self.options.crop else Framing.whole(source.image)
+        image = shown(source.image.to(self.device, torch.float32), framing)
+        return LivePortraitState(
+            self.appearance_feature_extractor(image),
+            self.motion_extractor(image),
+            self.motion_extractor(self._driving(reference.image)),
+            framing,
+            source.image.shape[-1],
+        )
+
+    def generate(self, state: LivePortraitState, driving: DrivingBatch) -> Tensor:
+        """N driving frames -> [N, 3, 512, 512]."""
+        keypoints = self.motion_extractor(self._driving(driving.frames))
+        reference = state.reference if self.options.relative else None
+        driven = transferred(state.source, keypoints, reference, self.options.region).composed()
+        source = state.source.composed()
+        if self.options.stitching:
+            driven = stitched(self.stitching, source, driven)
+        warped = self.warping_module(state.volume, source, driven).features
+        generated = self.spade_generator(like_weights(warped, self.spade_generator))
+        return state.framing.put_back(generated.float(), state.size)
+
+    def _driving(self, frames: Tensor) -> Tensor:
+        """The driver's crop is square, and square videos are only resized."""
+        return Framing.whole(frames).cut(frames.to(self.device, torch.float32), IMAGE_SIZE)
+
+
+def shown(image: Tensor, framing: Framing) -> Tensor:
+    """Cut the source out at twice the network's size, and take the mean of squares, as published."""
+    if framing.side == IMAGE_SIZE:
+        return framing.cut(image, IMAGE_SIZE)
+    return F.avg_pool2d(framing.cut(image, 2 * IMAGE_SIZE), 2)
+
+
+def published_crop(landmarks: NDArray[np.floating[Any]]) -> Framing:
+    """The crop around a face, landmarks [478, 2 or 3] in px; the authors' end at the brows."""
+    brows = [point for group in REGION_GROUPS["brows"] for point in group]
+    oval, top = landmarks[list(FACE_OVAL), :2], float(landmarks[brows, 1].min())
+    left, right, bottom = float(oval[:, 0].min()), float(oval[:, 0].max()), float(oval[:, 1].max())
+    side = CROP_SCALE * max(right - left, bottom - top)
+    return Framing.around(((left + right) / 2, (top + bottom) / 2 - CROP_RAISED * side), side)
