@@ -92,10 +92,13 @@ class ConvNeXt(nn.Module):
             nn.Sequential(*(Block(width) for _ in range(depth))) for width, depth in zip(WIDTHS, DEPTHS, strict=True)
         )
         self.norm = nn.LayerNorm(WIDTHS[-1], eps=1e-6)
-        for name, count in (
-            ("kp", 3 * K), ("scale", 1), ("pitch", BINS), ("yaw", BINS), ("roll", BINS), ("t", 3), ("exp", 3 * K),
-        ):  # fmt: skip
-            self.add_module(f"fc_{name}", nn.Linear(WIDTHS[-1], count))
+        self.fc_kp = nn.Linear(WIDTHS[-1], 3 * K)
+        self.fc_scale = nn.Linear(WIDTHS[-1], 1)
+        self.fc_pitch = nn.Linear(WIDTHS[-1], BINS)
+        self.fc_yaw = nn.Linear(WIDTHS[-1], BINS)
+        self.fc_roll = nn.Linear(WIDTHS[-1], BINS)
+        self.fc_t = nn.Linear(WIDTHS[-1], 3)
+        self.fc_exp = nn.Linear(WIDTHS[-1], 3 * K)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, 3, 256, 256] -> [N, 768]."""
