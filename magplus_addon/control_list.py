@@ -9,12 +9,12 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty
 
-from ..operators.controls import BONE, PROPERTY, SHAPE_KEY
+from ..operators.controls import BONE, PROPERTY
 from ..operators.job_manager import Status, manager
 from ..operators.measure_controls import KIND, MAGPLUS_OT_choose_controls, MAGPLUS_OT_measure_controls
 from .panels import Sidebar, characters_across, draw_outcome, draw_text
 
-ICONS = {SHAPE_KEY: "SHAPEKEY_DATA", BONE: "BONE_DATA", PROPERTY: "PROPERTIES"}
+ICONS = {BONE: "BONE_DATA", PROPERTY: "PROPERTIES"}  # none for shape keys: that is what most are, and names are long
 
 
 class MAGPLUS_UL_controls(bpy.types.UIList):
@@ -34,20 +34,19 @@ class MAGPLUS_UL_controls(bpy.types.UIList):
         _index: int = 0,
         _flag: int = 0,
     ) -> None:
-        """Draw one line: solve, name, how far it moves the face, mirror, lock."""
+        """Draw one line: solve, name, by how many px it moves the face, mirror, lock."""
         row = layout.row(align=True)
         row.prop(item, "solve", text="")
-        name = row.row(align=True)
-        name.active = item.solve and not item.lock
-        name.label(text=item.name, icon=ICONS.get(item.kind, "NONE"))
-        reach = row.row(align=True)
+        split = row.split(factor=0.76, align=True)
+        split.active = item.solve and not item.lock
+        split.label(text=item.name, icon=ICONS.get(item.kind, "NONE"))
+        reach = split.row(align=True)
         reach.alignment = "RIGHT"
-        reach.active = not item.note
-        reach.label(text=f"{item.pixels:.1f} px" if item.pixels < 100 else f"{item.pixels:.0f} px")
+        reach.label(text=f"{item.pixels:.1f}" if item.pixels < 100 else f"{item.pixels:.0f}")
         mirror = row.row(align=True)
         mirror.enabled = bool(item.partner)
-        mirror.prop(item, "mirror", text="", icon="MOD_MIRROR", emboss=False)
-        row.prop(item, "lock", text="", icon="LOCKED" if item.lock else "UNLOCKED", emboss=False)
+        mirror.prop(item, "mirror", text="", icon="MOD_MIRROR")
+        row.prop(item, "lock", text="", icon="LOCKED" if item.lock else "UNLOCKED")
 
     def draw_filter(self, _context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         """Draw what is searched for."""

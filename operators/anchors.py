@@ -212,7 +212,7 @@ def show_anchors(context: bpy.types.Context, avatar: bpy.types.Object, last_job:
                 objects = (avatar, *face_companions(context, avatar))
                 controls, excluded = shape_key_controls(objects)
                 face = find_face(context, objects, projection, controls)
-                places = first_guess((yield from measured(context, face, controls, excluded)))
+                places = first_guess((yield from measured(context, face, controls, excluded, responses=False)))
             put_anchors(context, avatar, projection, places)
         bpy.ops.ed.undo_push(message="Show Face Match")  # a timer is no operator
         if known:

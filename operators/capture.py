@@ -166,10 +166,14 @@ def capture_steps(
 
 
 def measured(
-    context: bpy.types.Context, face: Face, controls: Sequence[RigControl], excluded: dict[str, str]
+    context: bpy.types.Context,
+    face: Face,
+    controls: Sequence[RigControl],
+    excluded: dict[str, str],
+    responses: bool = True,
 ) -> Generator[Progress, None, RigBasis]:
     """Measure the rig as `measure_steps` does, and say how far it is."""
-    steps = measure_steps(context, face, controls, excluded)
+    steps = measure_steps(context, face, controls, excluded, responses)
     while True:
         try:
             yield Progress("Measuring the rig", next(steps), len(controls))

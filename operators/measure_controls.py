@@ -49,7 +49,7 @@ def measure_controls(
             if not controls:
                 raise InputError(f"Nothing on {target.name!r} or its rig can be keyed; add shape keys or bones to it.")
             face = find_face(context, objects, projection, controls, vertex_group)
-            basis = yield from measured(context, face, controls, excluded)
+            basis = yield from measured(context, face, controls, excluded, responses=False)
         fill_list(scene.magplus, controls, basis)
         chosen = sum(entry.solve for entry in scene.magplus.controls)
         bpy.ops.ed.undo_push(message="Measure Controls")  # a timer is no operator

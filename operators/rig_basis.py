@@ -171,15 +171,20 @@ def measure_controls(
 
 
 def measure_steps(
-    context: bpy.types.Context, face: Face, controls: Sequence[RigControl], excluded: Mapping[str, str]
+    context: bpy.types.Context,
+    face: Face,
+    controls: Sequence[RigControl],
+    excluded: Mapping[str, str],
+    responses: bool = True,
 ) -> Generator[int, None, RigBasis]:
     """Do what `measure_controls` does a turn at a time, of `TURN` to `LONGEST_TURN` seconds; yields how many are done.
 
-    Between two turns the rig is as it was. Raises `InputError` when somebody has changed it in the meantime.
+    Without `responses` every control is taken to act in proportion, which is good enough to look at it. Between two
+    turns the rig is as it was. Raises `InputError` when somebody has changed it in the meantime.
     """
     displacement = np.zeros((len(controls), len(face.vertices), 2), np.float32)
-    responses: list[tuple[tuple[float, float], ...]] = []
-    bends = _bends(face.objects)
+    found: list[tuple[tuple[float, float], ...]] = []
+    bends = _bends(face.objects) if responses else lambda _control: False
     done, away = 0, 0.0
     while done < len(controls):
         turn_ends = time.monotonic() + min(max(TURN, away), LONGEST_TURN)
@@ -189,7 +194,7 @@ def measure_steps(
                 step = _step(control)
                 displacement[done] = motion(step) / step
                 visible = displacement[done][face.visible]
-                responses.append(_response(control, visible, face.visible, motion) if bends(control) else ())
+                found.append(_response(control, visible, face.visible, motion) if bends(control) else ())
                 control.write(control.control.rest)
                 done += 1
                 if time.monotonic() > turn_ends:
@@ -203,7 +208,7 @@ def measure_steps(
     return RigBasis(
         image_size=face.projection.size,
         controls=tuple(
-            replace(control.control, response=response) for control, response in zip(controls, responses, strict=True)
+            replace(control.control, response=response) for control, response in zip(controls, found, strict=True)
         ),
         positions=face.positions.astype(np.float32),
         depth=face.depth.astype(np.float32),
