@@ -66,8 +66,17 @@ def _strength_set(bake: MagPlusBake, _context: bpy.types.Context) -> None:
     set_strength(modifier_name(bake.name), bake.strength)
 
 
+class MagPlusPlaced(bpy.types.PropertyGroup):
+    """Where the last result lies in the scene's time, and in the video's. A rate of 0: there is none."""
+
+    first_frame: FloatProperty(name="First Frame", description="Frame of the scene at the clip's first frame")
+    last_frame: FloatProperty(name="Last Frame", description="Frame of the scene at the clip's last frame")
+    frames_per_second: FloatProperty(name="Rate", description="Frames of the scene per second of the clip")
+    video_start: FloatProperty(name="Video Start", description="Time of the video at the clip's first frame")
+
+
 class MagPlusBake(bpy.types.PropertyGroup):
-    """An expression that was keyed in this scene: where it lies in time, and how strongly it plays."""
+    """An expression that was keyed in this scene, and how strongly it plays."""
 
     strength: FloatProperty(
         name="Strength",
@@ -78,10 +87,6 @@ class MagPlusBake(bpy.types.PropertyGroup):
         max=100.0,
         update=_strength_set,
     )
-    first_frame: FloatProperty(name="First Frame", description="Frame of the scene at the clip's first frame")
-    last_frame: FloatProperty(name="Last Frame", description="Frame of the scene at the clip's last frame")
-    frames_per_second: FloatProperty(name="Rate", description="Frames of the scene per second of the clip", default=24)
-    video_start: FloatProperty(name="Video Start", description="Time of the video at the clip's first frame")
 
 
 def _mirror_set(control: MagPlusControl, context: bpy.types.Context) -> None:
@@ -238,6 +243,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     controls: CollectionProperty(type=MagPlusControl)
     active_control: IntProperty(name="Control", options={"HIDDEN"})
     bakes: CollectionProperty(type=MagPlusBake)
+    placed: PointerProperty(type=MagPlusPlaced)
     last_job: StringProperty(name="Last Job", description="Folder of the last finished job", options={"HIDDEN"})
     job_folder: StringProperty(
         name="Job Folder",
@@ -248,7 +254,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (MagPlusRegions, MagPlusControl, MagPlusBake, MagPlusSettings)
+CLASSES = (MagPlusRegions, MagPlusControl, MagPlusPlaced, MagPlusBake, MagPlusSettings)
 
 
 def register() -> None:

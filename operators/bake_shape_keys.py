@@ -19,7 +19,7 @@ from ..backend_bridge.errors import InputError, MagPlusError
 from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.rig_basis import Channel, Control, RigBasis
 from .controls import LINKED, SHAPE_KEY, SLIDER_LIMIT, LiveChannel, find_channel, widen_range
-from .event_markers import set_event_markers
+from .event_markers import set_event_markers, video_start
 from .keyframes import (
     Keys,
     action_problem,
@@ -126,8 +126,7 @@ class Performance:
         source = SourceTime.from_report(report)
         if len(source.seconds) != len(curves.seconds):
             raise InputError("The solved shape keys and the report are of different runs; run the job again.")
-        start = Fraction((report.get("driving") or {}).get("start") or 0).limit_denominator(1_000_000)
-        return cls(folder.path.stem, controls, curves, source, start)
+        return cls(folder.path.stem, controls, curves, source, video_start(report))
 
 
 def bake_controls(
@@ -242,9 +241,9 @@ def bake_performance(
         placement=placement,
         frame_range=(float(frames[0]), float(frames[-1])),
         apex_kept=apex_kept(frames, np.sqrt(excursion)),
-        markers=set_event_markers(scene.timeline_markers, source, placement) if markers else {},
+        markers=set_event_markers(scene, source, placement, performance.video_start) if markers else {},
     )
-    _remember(scene, report, performance)
+    _remember(scene, report)
     return report
 
 
@@ -255,8 +254,8 @@ def _free_name(scene: bpy.types.Scene, name: str) -> str:
     return next(candidate for candidate in candidates if candidate not in taken)
 
 
-def _remember(scene: bpy.types.Scene, report: BakeReport, performance: Performance) -> None:
-    """Record a bake in the scene, for its strength and its markers; forget those that play nowhere any more."""
+def _remember(scene: bpy.types.Scene, report: BakeReport) -> None:
+    """Record a bake in the scene, for its strength; forget those that play nowhere any more."""
     records = scene.magplus.bakes
     for index in reversed(range(len(records))):
         if not plays(modifier_name(records[index].name)):
@@ -264,11 +263,6 @@ def _remember(scene: bpy.types.Scene, report: BakeReport, performance: Performan
     if report.keyed:
         record = records.add()
         record.name = report.name
-        placement = report.placement
-        record.first_frame = report.frame_range[0]
-        record.last_frame = report.frame_range[1]
-        record.frames_per_second = float(placement.rate)
-        record.video_start = float(performance.video_start)
 
 
 def _channels(control: Control, objects: Mapping[str, bpy.types.Object], skipped: dict[str, str]) -> list[LiveChannel]:

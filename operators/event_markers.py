@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Onset, apex and offset on the timeline: set by a bake, moved by hand, and taken as the trim of the next run."""
+"""Onset, apex and offset on the timeline: set with a result, moved by hand, and taken as the trim of the next run."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
 import bpy
 
@@ -22,14 +25,23 @@ class Trim:
     start_frame: int
 
 
+def video_start(report: Mapping[str, Any]) -> Fraction:
+    """Return the time of the driving video at the first frame of a job's clip, from the job's report."""
+    return Fraction((report.get("driving") or {}).get("start") or 0).limit_denominator(1_000_000)
+
+
 def set_event_markers(
-    markers: bpy.types.bpy_prop_collection, source: SourceTime, placement: Placement
+    scene: bpy.types.Scene, source: SourceTime, placement: Placement, start: Fraction
 ) -> dict[str, int]:
     """Mark onset, apex and offset on the nearest whole frames, in place of those that lie within the clip already.
 
-    Returns the frames by event.
+    Remembers in the scene where the clip lies, whose first frame is at `start` in the video. Returns the frames by
+    event.
     """
+    markers, placed = scene.timeline_markers, scene.magplus.placed
     first, last = placement.frame(source.seconds[0]), placement.frame(source.seconds[-1])
+    placed.first_frame, placed.last_frame = float(first), float(last)
+    placed.frames_per_second, placed.video_start = float(placement.rate), float(start)
     for marker in [marker for marker in markers if marker.name in _LABELS.values()]:
         if first - 1 <= marker.frame <= last + 1:
             markers.remove(marker)
@@ -40,24 +52,25 @@ def set_event_markers(
 
 
 def trim_from_markers(scene: bpy.types.Scene) -> Trim:
-    """Return what lies between the onset and the offset marker of the scene's last bake.
+    """Return what lies between the onset and the offset marker of the scene's last result.
 
-    Raises `InputError` when nothing was baked, a marker is gone, or they are in the wrong order.
+    Raises `InputError` when there is none, a marker is gone, or they are in the wrong order.
     """
-    if not scene.magplus.bakes:
-        raise InputError("Nothing was baked in this scene yet; run MagPlus once, then move its markers.")
-    bake = scene.magplus.bakes[-1]
+    placed = scene.magplus.placed
+    if not placed.frames_per_second:
+        raise InputError("There is no result in this scene yet; run MagPlus once, then move its markers.")
     frames = {}
     for event in ("onset", "offset"):
         there = [marker.frame for marker in scene.timeline_markers if marker.name == _LABELS[event]]
         if not there:
             raise InputError(f"There is no marker {_LABELS[event]!r}; add one to the timeline with this name.")
-        # Of several bakes' markers, those of the last one lie nearest to it.
-        frames[event] = min(there, key=lambda frame: max(bake.first_frame - frame, frame - bake.last_frame, 0.0))
+        # Of several results' markers, those of the last one lie nearest to it.
+        frames[event] = min(there, key=lambda frame: max(placed.first_frame - frame, frame - placed.last_frame, 0.0))
     if frames["onset"] >= frames["offset"]:
         raise InputError("The offset marker does not come after the onset marker; move one of them.")
     start, end = (
-        bake.video_start + (frames[event] - bake.first_frame) / bake.frames_per_second for event in ("onset", "offset")
+        placed.video_start + (frames[event] - placed.first_frame) / placed.frames_per_second
+        for event in ("onset", "offset")
     )
     if end <= 0:
         raise InputError("The offset marker lies before the start of the video; move it.")

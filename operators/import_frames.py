@@ -18,7 +18,7 @@ from mathutils import Matrix, Vector
 from ..backend_bridge.errors import InputError, MachineError, MagPlusError
 from ..backend_bridge.job_folder import JobFolder
 from .projection import camera_problem
-from .scene_time import SourceTime, place, scene_rate
+from .scene_time import Placement, SourceTime, place, scene_rate
 
 PLANE, BACKGROUND, STRIP, IMAGE = "PLANE", "BACKGROUND", "STRIP", "IMAGE"
 NAME = "MagPlus Result"
@@ -34,6 +34,7 @@ class ImportReport:
     image: name of the image. placed: name of the object or strip that shows it, if any. first_frame, count: the scene
     frames that it fills. dropped: source frames that no scene frame shows; duplicated: scene frames that repeat one.
     apex_kept: whether the apex is shown; None where it is not known. shift: frames by which the clip was moved for it.
+    placement: where the clip lies.
     """
 
     image: str
@@ -44,6 +45,7 @@ class ImportReport:
     duplicated: int
     apex_kept: bool | None
     shift: float
+    placement: Placement
     warnings: tuple[str, ...] = ()
 
     def sentences(self) -> list[str]:
@@ -133,6 +135,7 @@ def import_frames(
         duplicated=len(shown) - len(set(shown)),
         apex_kept=None if source.apex is None else source.apex in shown,
         shift=float(placement.shift),
+        placement=placement,
         warnings=warnings,
     )
 

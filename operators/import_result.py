@@ -17,9 +17,10 @@ from ..backend_bridge.errors import InputError, MagPlusError
 from ..backend_bridge.job import Outputs
 from ..backend_bridge.job_folder import JobFolder
 from .bake_shape_keys import bake_controls
+from .event_markers import set_event_markers, video_start
 from .import_frames import import_frames
 from .job_manager import Outcome, report_outcome
-from .scene_time import exact
+from .scene_time import SourceTime, exact
 
 ONE_SIDED = 0.5  # asymmetry at which one side shows three times as much as the other
 
@@ -72,6 +73,9 @@ def import_result(
             )
             done.append(f"{frames.count} frames")
             warnings += frames.sentences()
+            if not outputs.weights:
+                source = SourceTime.from_report(report)
+                set_event_markers(context.scene, source, frames.placement, video_start(report))
         if outputs.weights:
             keys = bake_controls(
                 context,

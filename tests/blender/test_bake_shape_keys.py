@@ -332,7 +332,7 @@ def test_events_become_markers_once(tmp_path: Path, head) -> None:
 
 def test_markers_that_were_moved_are_the_trim_of_the_next_run(tmp_path: Path, head) -> None:
     scene = bpy.context.scene
-    with pytest.raises(RuntimeError, match=r"poll\(\) Nothing was baked"):
+    with pytest.raises(RuntimeError, match=r"poll\(\) There is no result"):
         bpy.ops.magplus.trim_from_markers()
     folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.2)}, apex=8, video_start=2.0)
     bake(folder, start_frame=11)

@@ -81,6 +81,7 @@ def test_by_command_then_again(
     main = module("magplus_addon.commands").main
     job, saved = tmp_path / "shot.magplus", tmp_path / "animated.blend"
     arguments = animate_arguments(clip, "--frames", "--shape-keys", "--start-frame", "10", "--output", str(job))
+    arguments += ["--exclude", "tongue*", "--lock", "jawOpen", "--mirror", "noseSneerLeft"]
 
     assert main([*arguments, "--save", str(saved)]) == 0
     said = capfd.readouterr()
@@ -88,6 +89,10 @@ def test_by_command_then_again(
     report = json.loads((job / "report.json").read_text())
     assert report["status"] == "finished" and report["frames"]["resumed"] == 0
     assert len(list((job / "frames").iterdir())) == report["frames"]["count"] == 5
+    assert report["weights"]["locked"] == ["jawOpen"]
+    assert "jawOpen" not in report["weights"]["peaks"]
+    spec = json.loads((job / "job.json").read_text())
+    assert spec["rig"]["mirrored"] == [["noseSneerLeft", "noseSneerRight"]]
 
     bpy.ops.wm.open_mainfile(filepath=str(saved))
     background = bpy.context.scene.camera.data.background_images[0]

@@ -11,9 +11,11 @@ import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.errors import InputError, MachineError
+from bl_ext.user_default.magplus.backend_bridge.job import Outputs
 from bl_ext.user_default.magplus.backend_bridge.job_folder import JobFolder
 from bl_ext.user_default.magplus.operators import import_frames as module
 from bl_ext.user_default.magplus.operators.import_frames import BACKGROUND, IMAGE, PLANE, STRIP, import_frames
+from bl_ext.user_default.magplus.operators.import_result import Destination, import_result
 
 from tests.blender.head import add_camera, dump, quick_render, read_png, write_png
 
@@ -250,6 +252,25 @@ def test_a_fast_clip_keeps_its_apex_and_tells_what_it_drops(tmp_path: Path) -> N
         assert (made / f"{frame:06}.png").read_bytes() == (folder.frames_dir / f"{source + 1:06}.png").read_bytes()
     assert_shown(render(apex, tmp_path), read_png(folder.frames_dir / "000024.png"))
     assert (made / "000001.png").stat().st_nlink > 1
+
+
+def test_slow_motion_repeats_frames_evenly_and_a_result_of_frames_alone_has_markers_to_trim_by(tmp_path: Path) -> None:
+    scene = shot(fps=24)
+    folder = finished(tmp_path, 10, rate=Fraction(48), apex=5)
+    folder.write_report(folder.read_report() | {"status": "finished", "driving": {"start": 3.0}})
+    destination = Destination(IMAGE, "NEW_ACTION", 11, True, stretch=Fraction(6))
+    import_result(bpy.context, folder, destination, Outputs(frames=True))
+    made = sorted((folder.path / "frames_144fps").iterdir())
+    assert len(made) == 30, "each is shown for 6 * 24 / 48 frames of the scene"
+    apex = (folder.frames_dir / "000006.png").read_bytes()
+    assert [path.read_bytes() == apex for path in made].count(True) == 3
+    assert {marker.name: marker.frame for marker in scene.timeline_markers} == {"MagPlus apex": 26}
+    scene.timeline_markers.new("MagPlus onset", frame=14)
+    scene.timeline_markers.new("MagPlus offset", frame=32)
+    assert bpy.ops.magplus.trim_from_markers() == {"FINISHED"}
+    settings = scene.magplus
+    assert settings.trim_start == pytest.approx(3 + 3 / 144, abs=1e-4)
+    assert settings.trim_end == pytest.approx(3 + 21 / 144, abs=1e-4)
 
 
 def test_a_slow_clip_repeats_frames_and_tells_how_many(tmp_path: Path) -> None:
