@@ -21,7 +21,7 @@ from models.measure import Factors
 from models.report import Notes
 from models.rig.constraints import Constraints
 from models.rig.observer import RigObserver, on_crop, on_driver, read_field
-from models.rig.solver import solve_equations
+from models.rig.solver import solve
 from models.stages import AnimatedAvatar, Driver
 
 _LEAST_SITES = 3  # a region with fewer shows nothing to speak of
@@ -81,7 +81,7 @@ class RigReader:
     def solve(self, equations: NDArray[np.floating], seconds: Sequence[float], notes: Notes) -> Solved:
         """Return the controls' curves from equations [N, S, 5] of the whole clip, at the intensity that was asked."""
         sites, controls = self._observer.sites, self.basis.controls
-        solution = solve_equations(self.basis, sites, equations, seconds, constraints=self._constraints)
+        solution = solve(self.basis, sites, equations, seconds, constraints=self._constraints)
         rest, low, high = (
             np.array([getattr(control, name) for control in controls]) for name in ("rest", "low", "high")
         )

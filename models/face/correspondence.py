@@ -15,14 +15,16 @@ from models.warp import pixel_grid, sample, sample_spline
 
 LATTICE = 48
 LATTICE_MARGIN = 8
+HUMAN = 0.3  # how far the proportions of two people's faces differ in places, as a share
 
 
 class Correspondence:
     """Where each pixel of the avatar's face lies on the driver's face, and how a motion there looks here.
 
-    The map is a thin-plate spline near the 468 landmarks of the two stills, smooth enough that the detector's noise in
-    neighbouring landmarks is not amplified by differentiation. Motion is carried by the map's inverse Jacobian, so
-    that a wider mouth moves wider and a rolled head moves along its own axes.
+    The map is a thin-plate spline near the 468 landmarks of the two stills. Motion is carried as the whole face is
+    turned and stretched, so that a rolled head moves along its own axes and a larger face moves farther. The map's own
+    derivative is followed only where it departs from that by more than people differ (`_trusted`), so that a cartoon's
+    eye, twice as large, blinks twice as far.
     """
 
     def __init__(
@@ -37,7 +39,8 @@ class Correspondence:
         here = avatar_landmarks[:MESH_POINTS, :2].astype(np.float64)
         there = driver_landmarks[:MESH_POINTS, :2].astype(np.float64)
         self.positions = self._spline(here, there, width, height, smoothing)
-        self.inverse_jacobian = _inverse_jacobian(self.positions)
+        whole, *_ = np.linalg.lstsq(np.c_[here, np.ones(len(here))], there, rcond=None)
+        self.inverse_jacobian = _inverse(_trusted(_jacobian(self.positions), torch.from_numpy(whole[:2].T).float()))
 
     @staticmethod
     def _spline(
@@ -69,10 +72,27 @@ class Correspondence:
         return Motion(carried, sample(motion.confidence, positions))
 
 
-def _inverse_jacobian(positions: Tensor) -> Tensor:
-    """Return the inverse of d positions / d pixel, [1, 2, 2, H, W]."""
+def _jacobian(positions: Tensor) -> Tensor:
+    """Return d positions / d pixel, [1, 2, 2, H, W]."""
     along_y, along_x = torch.gradient(positions, dim=(2, 3))
-    a, b, c, d = along_x[:, 0], along_y[:, 0], along_x[:, 1], along_y[:, 1]
+    return torch.stack([along_x, along_y], 2)
+
+
+def _trusted(jacobian: Tensor, whole: Tensor) -> Tensor:
+    """Return the local derivative [1, 2, 2, H, W], drawn towards that of the whole face [2, 2] where it is near it.
+
+    A muscle moves the skin about as far in a broad nose as in a narrow one, and an error of a few pixels in the places
+    of neighbouring landmarks changes their distance by a tenth: small local differences say nothing about motion.
+    """
+    same = torch.eye(2).view(1, 2, 2, 1, 1)
+    apart = torch.einsum("ij,njkhw->nikhw", torch.linalg.inv(whole), jacobian) - same
+    squared = 0.5 * (apart**2).sum((1, 2), keepdim=True)
+    return torch.einsum("ij,njkhw->nikhw", whole, same + apart * squared / (squared + HUMAN**2))
+
+
+def _inverse(jacobian: Tensor) -> Tensor:
+    """Return the inverse of [1, 2, 2, H, W], at every pixel."""
+    a, b, c, d = jacobian[:, 0, 0], jacobian[:, 0, 1], jacobian[:, 1, 0], jacobian[:, 1, 1]
     determinant = a * d - b * c
     # A fold of the map (determinant at or below zero) has no meaningful inverse; a face can't mirror itself, so the
     # determinant is kept at no less than a quarter of its median.

@@ -15,7 +15,7 @@ _TURNS = tuple(HEAD_MOTIONS.index(name) for name in ("roll", "yaw", "pitch"))
 
 
 def head_columns(position: Array, depth: Array) -> Array:
-    """Return [11, S, 2], the picture motion of small head motions in the order of `HEAD_MOTIONS`, each with rms 1 px.
+    """Return [11, 2, S], the picture motion of small head motions in the order of `HEAD_MOTIONS`, each with rms 1 px.
 
     The first six are those of weak perspective; the rest is what a camera at arm's length adds, first order in the
     face's extent over its distance. Their shares are solved, not computed, as the driver's camera is unknown.
@@ -25,13 +25,13 @@ def head_columns(position: Array, depth: Array) -> Array:
     zero, one = np.zeros_like(x), np.ones_like(x)
     weak = ((one, zero), (zero, one), (-y, x), (x, y), (z, zero), (zero, z))
     perspective = ((x * x, x * y), (x * y, y * y), (x * z, y * z), (z * z, zero), (zero, z * z))
-    columns = np.stack([np.stack(column, 1) for column in (*weak, *perspective)])
-    rms = np.sqrt((columns**2).sum(2).mean(1))
+    columns = np.stack([np.stack(column) for column in (*weak, *perspective)])
+    rms = np.sqrt((columns**2).sum(1).mean(1))
     return columns / np.where(rms > 1e-9, rms, np.inf)[:, None, None]
 
 
 def turning_error(error: Measurement, trust: Array, head: Array, noise: Array, prior: float) -> Array:
-    """Return [N, S, 2] px, how each place seems to move in proportion to the head's turning.
+    """Return [N, 2, S] px, how each place seems to move in proportion to the head's turning.
 
     When a head turns, its shading and highlights change, and parts that stand out more than was thought move more.
     Both pass for expressions, and both follow the turning θ (roll, yaw, pitch): e = R θ, with the same R at a place for
@@ -49,11 +49,11 @@ def turning_error(error: Measurement, trust: Array, head: Array, noise: Array, p
     count, places = trust.shape
     turns = len(_TURNS)
     products = (turn[:, :, None] * turn[:, None, :]).reshape(count, -1)
-    xx, xy, yy = np.moveaxis(error.precision * weight[..., None], -1, 0)
+    xx, xy, yy = (error.precision * weight[:, None]).swapaxes(0, 1)
     system: Array = np.empty((places, 2, turns, 2, turns))
     for row, column, entry in ((0, 0, xx), (0, 1, xy), (1, 0, xy), (1, 1, yy)):
         system[:, row, :, column] = (entry.T @ products).reshape(places, turns, turns)
     system = system.reshape(places, 2 * turns, 2 * turns) + np.eye(2 * turns) / prior**2
-    pull = np.stack([(error.pull[..., axis] * weight).T @ turn for axis in (0, 1)], 1).reshape(places, 2 * turns)
+    pull = np.stack([(error.pull[:, axis] * weight).T @ turn for axis in (0, 1)], 1).reshape(places, 2 * turns)
     response = np.linalg.solve(system, pull[..., None]).reshape(places, 2, turns)
-    return np.einsum("sjt,nt->nsj", response, turn)
+    return np.einsum("sjt,nt->njs", response, turn, optimize=True)

@@ -20,8 +20,8 @@ _CAUCHY = 2.4  # at this many scales an error keeps half its weight; 95 % effici
 class Measurement:
     """Motion u at S places in N frames, as equations J u = h.
 
-    position: [S, 2] px. depth: [S], any unit. precision: [N, S, 3] Jxx, Jxy, Jyy (1 / px^2), the inverse covariance of
-    the measured motion. pull: [N, S, 2] h (1 / px).
+    position: [S, 2] px. depth: [S], any unit. precision: [N, 3, S] Jxx, Jxy, Jyy (1 / px^2), the inverse covariance of
+    the measured motion. pull: [N, 2, S] h (1 / px). The places come last, as nearly all the work runs over them.
     """
 
     position: Array
@@ -37,29 +37,29 @@ class Measurement:
     @property
     def measured(self) -> NDArray[np.bool_]:
         """[N, S], where anything was seen."""
-        return self.precision[..., 0] + self.precision[..., 2] > 0
+        return self.precision[:, 0] + self.precision[:, 2] > 0
 
     def energy(self) -> Array:
         """Return [N, S], the measured motion squared, in units of its noise."""
         return _energy(self.precision, self.pull)
 
     def less(self, motion: Array) -> Measurement:
-        """Return what is left when a known motion [N, S, 2] px is taken out."""
+        """Return what is left when a known motion [N, 2, S] px is taken out."""
         return replace(self, pull=self.pull - self.pull_of(motion))
 
     def size_of(self, motion: Array) -> Array:
-        """Return [N, S], the size of a motion [N, S, 2] px in units of the measurement's noise."""
-        return np.sqrt((motion * self.pull_of(motion)).sum(2).clip(0))
+        """Return [N, S], the size of a motion [N, 2, S] px in units of the measurement's noise."""
+        return np.sqrt((motion * self.pull_of(motion)).sum(1).clip(0))
 
     def pull_of(self, motion: Array) -> Array:
-        """Return J u of a motion [N, S, 2] px."""
-        xx, xy, yy = np.moveaxis(self.precision, -1, 0)
-        x, y = np.moveaxis(motion, -1, 0)
-        return np.stack([xx * x + xy * y, xy * x + yy * y], -1)
+        """Return J u of a motion [N, 2, S] px."""
+        xx, xy, yy = self.precision.swapaxes(0, 1)
+        x, y = motion.swapaxes(0, 1)
+        return np.stack([xx * x + xy * y, xy * x + yy * y], 1)
 
 
 class NormalEquations:
-    """Weighted least squares of many frames that share their columns [P, S, 2] but not their weights.
+    """Weighted least squares of many frames that share their columns [P, 2, S] but not their weights.
 
     The products of every two columns at every place are formed once, for each entry of the precision; a frame's Gram
     matrix is then its weights times those products, and all frames' are one matrix product.
@@ -71,13 +71,13 @@ class NormalEquations:
     def __init__(self, columns: Array) -> None:
         self._columns = columns
         self._pairs = np.triu_indices(len(columns))
-        small = 3 * len(self._pairs[0]) * columns.shape[1] <= self._KEEP
+        small = 3 * len(self._pairs[0]) * columns.shape[2] <= self._KEEP
         self._kept = list(self._products()) if small else None
 
     def gram(self, seen: Measurement, trust: Array) -> Array:
         """Return [N, P, P] with every place's equations weighted by `trust` [N, S]."""
         count, parameters = len(trust), len(self._columns)
-        weight = (seen.precision * trust[..., None]).transpose(0, 2, 1).reshape(count, -1)
+        weight = (seen.precision * trust[:, None]).reshape(count, -1)
         packed = np.concatenate([weight @ block.T for block in self._kept or self._products()], axis=1)
         gram = np.empty((count, parameters, parameters))
         gram[:, self._pairs[0], self._pairs[1]] = packed
@@ -86,19 +86,25 @@ class NormalEquations:
 
     def target(self, seen: Measurement, trust: Array) -> Array:
         """Return the right-hand sides [N, P]."""
-        pull = (seen.pull * trust[..., None]).reshape(len(trust), -1)
+        pull = (seen.pull * trust[:, None]).reshape(len(trust), -1)
         return pull @ self._columns.reshape(len(self._columns), -1).T
 
     def motion(self, values: Array) -> Array:
-        """Return the motion [N, S, 2] px of parameter values [N, P]."""
-        return (values @ self._columns.reshape(len(self._columns), -1)).reshape(len(values), -1, 2)
+        """Return the motion [N, 2, S] px of parameter values [N, P]."""
+        return motion_of(values, self._columns)
 
     def _products(self) -> Iterator[Array]:
-        step = max(1, self._BLOCK // (3 * self._columns.shape[1]))
-        x, y = self._columns[..., 0], self._columns[..., 1]
+        step = max(1, self._BLOCK // (3 * self._columns.shape[2]))
+        x, y = self._columns[:, 0], self._columns[:, 1]
         for start in range(0, len(self._pairs[0]), step):
             i, j = (index[start : start + step] for index in self._pairs)
             yield np.concatenate([x[i] * x[j], x[i] * y[j] + y[i] * x[j], y[i] * y[j]], axis=1)
+
+
+def motion_of(values: Array, columns: Array) -> Array:
+    """Return the motion [N, 2, S] px of parameter values [N, P] with columns [P, 2, S]."""
+    flat = columns.reshape(len(columns), 2 * columns.shape[2])
+    return (values @ flat).reshape(len(values), 2, columns.shape[2])
 
 
 class Patches:
@@ -107,12 +113,12 @@ class Patches:
     def __init__(self, position: Array, length: float) -> None:
         squares = np.floor(position / max(length, 1e-9)).astype(np.int64)
         _, patch = np.unique(squares, axis=0, return_inverse=True)
-        self._sum = csr_matrix((np.ones(len(position)), (patch.reshape(-1), np.arange(len(position)))))
+        self._members = csr_matrix((np.ones(len(position)), (np.arange(len(position)), patch.reshape(-1))))
 
     def sums(self, values: Array) -> Array:
-        """Return [patches, N, C], the sums of [N, S, C] over the patches."""
-        count, places, channels = values.shape
-        return (self._sum @ values.transpose(1, 0, 2).reshape(places, -1)).reshape(-1, count, channels)
+        """Return the sums of [N, C, S] over Q patches, [N, C, Q]."""
+        count, channels, places = values.shape
+        return np.asarray(values.reshape(-1, places) @ self._members).reshape(count, channels, -1)
 
     def noise(self, error: Measurement, trust: Array, used: Array) -> Array:
         """Return [N], how much larger the errors of whole patches are than the measurement's own noise makes them.
@@ -121,15 +127,15 @@ class Patches:
         averages out within a patch and is as large as the precision says; shading, highlights and wrong correspondence
         push a whole patch one way. `used` [N] is how many of the patches' freedoms the model has used up.
         """
-        pushed, held = (self.sums(values * trust[..., None]) for values in (error.pull, error.precision))
-        freedom = 2.0 * (held[..., 0] + held[..., 2] > 0).sum(0)
-        return _energy(held, pushed).sum(0) / np.maximum(freedom - used, 0.25 * freedom + 1e-12)
+        pushed, held = (self.sums(values * trust[:, None]) for values in (error.pull, error.precision))
+        freedom = 2.0 * (held[:, 0] + held[:, 2] > 0).sum(1)
+        return _energy(held, pushed).sum(1) / np.maximum(freedom - used, 0.25 * freedom + 1e-12)
 
 
 def trust_in(error: Measurement, explained: Array, proportional: float) -> Array:
     """Return [N, S] Cauchy weights of the places' errors.
 
-    The scale is the frame's median error plus a share of the motion [N, S, 2] that the controls explain there: an error
+    The scale is the frame's median error plus a share of the motion [N, 2, S] that the controls explain there: an error
     in proportion to a real motion is expected, the same error where nothing should move is not.
     """
     size = np.sqrt(error.energy())
@@ -145,7 +151,7 @@ def trust_at_first(seen: Measurement) -> Array:
     say back, and a hand doesn't.
     """
     energy, measured = seen.energy(), seen.measured
-    amount = 0.5 * (seen.precision[..., 0] + seen.precision[..., 2])
+    amount = 0.5 * (seen.precision[:, 0] + seen.precision[:, 2])
     size = np.sqrt(energy / np.where(measured, amount, np.inf))
     typical = np.sqrt(energy.sum(1) / np.maximum((amount * measured).sum(1), 1e-300))
     scale = np.maximum(_median(size, measured), 0.3 * typical) + 1e-9
@@ -153,9 +159,9 @@ def trust_at_first(seen: Measurement) -> Array:
 
 
 def _energy(precision: Array, pull: Array) -> Array:
-    """Return hᵀJ⁻¹h for J [..., 3] and h [..., 2], in the directions in which J is not zero."""
-    xx, xy, yy = np.moveaxis(precision, -1, 0)
-    hx, hy = np.moveaxis(pull, -1, 0)
+    """Return hᵀJ⁻¹h for J [N, 3, S] and h [N, 2, S], in the directions in which J is not zero."""
+    xx, xy, yy = precision.swapaxes(0, 1)
+    hx, hy = pull.swapaxes(0, 1)
     seen = xx + yy > 0
     least = 1e-9 * np.where(seen, xx + yy, 1.0)
     xx, yy = xx + least, yy + least

@@ -20,7 +20,7 @@ from models.warp import sample
 class RigObserver:
     """Reads what a picture says about the rig's motion, frame by frame, so that no frame need be kept.
 
-    `sites` says where; what `observe` returns for all frames together is what `solve_equations` wants.
+    `sites` says where; what `observe` returns for all frames together is what `solve` wants.
     """
 
     def __init__(self, basis: RigBasis, reference: Tensor, depth: Tensor | None = None) -> None:

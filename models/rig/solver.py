@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rig controls from motion: which control values explain what was seen at the avatar's vertices.
+"""Rig controls from motion: which control values explain what was seen where the rig is.
 
-The picture motion of vertex v in frame n is modelled as
+The picture motion of site s in frame n is modelled as
 
-    observed[n, v] = Σ_k displacement[k, v] · w[n, k]  +  head motion  +  error,
+    observed[n, s] = Σ_k effect[k, s] · w[n, k]  +  head motion  +  error,
 
 with the rig's own basis, six small head motions (weak perspective) as nuisance, and an error whose size is measured
 per frame. The weights are the most probable ones under a prior that is learned from the clip itself:
@@ -18,8 +18,8 @@ per frame. The weights are the most probable ones under a prior that is learned 
 * **Time is not smoothed.** Frames share the question whether a control is in play, never its value, so an apex of one
   frame stays.
 
-A vertex whose motion fits no control (a hand before the face, hair, a shadow) loses its say by robust re-weighting.
-All of it happens in K x K normal equations; the vertices are touched once a round, by one matrix product.
+A site whose motion fits no control (a hand before the face, hair, a shadow) loses its say by robust re-weighting.
+All of it happens in K x K normal equations; the sites are touched once a round, by one matrix product.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from backend_bridge.rig_basis import RigBasis, ranges
 from models.rig.box_least_squares import solve_boxed
 from models.rig.constraints import Constraints
 from models.rig.head_motion import head_columns, turning_error
-from models.rig.measurement import Array, Measurement, NormalEquations, Patches, trust_at_first, trust_in
+from models.rig.measurement import Array, Measurement, NormalEquations, Patches, motion_of, trust_at_first, trust_in
 from models.rig.sites import Sites
 
 _TRUST_ROUNDS = 3
@@ -44,19 +44,18 @@ _TURNING_DOUBT = 0.001  # share of all motion, below which the ridge regression 
 
 @dataclass(frozen=True)
 class SolverSettings:
-    """What the prior assumes. Lengths are shares of the face's size, which is the rms extent of the visible vertices.
+    """What the prior assumes. Lengths are shares of the face's size, which is the rms extent of the sites.
 
     play_seconds: how long a control stays in play; a micro-expression lasts at most half a second.
     patch_size: a control moves patches of about this size, and errors that do so are the ones that pass for it.
-    proportional_error: tolerated error per motion, before a vertex counts as an outlier; correspondence between two
+    proportional_error: tolerated error per motion, before a site counts as an outlier; correspondence between two
         faces is never exact, and its error grows with the motion.
     least_effect: a control that moves nothing visible by more than this over its range can't be solved.
     head_motion: solve the head's motion as nuisance; switch off when a control of the rig turns the head itself.
     turning_error: expected error of the measured motion, px per px that the head turns; 0 doesn't look for it.
     caution: the error along a control's own direction is taken to be this many times the error seen elsewhere (in
         variance): controls bend to errors, so what is left shows only part of them.
-    rounds: evidence rounds; the first three also re-weight the vertices.
-    max_points: vertices used at most; denser meshes are thinned evenly in the picture.
+    rounds: evidence rounds; the first three also weigh the places anew.
     """
 
     play_seconds: float = 0.5
@@ -64,10 +63,9 @@ class SolverSettings:
     proportional_error: float = 0.25
     least_effect: float = 0.001
     head_motion: bool = True
-    turning_error: float = 0.2
+    turning_error: float = 0.5
     caution: float = 2.0
     rounds: int = 14
-    max_points: int = 2000
 
 
 @dataclass(frozen=True)
@@ -96,45 +94,6 @@ class RigSolution:
 
 def solve(
     basis: RigBasis,
-    displacement: NDArray[np.floating],
-    confidence: NDArray[np.floating],
-    seconds: ArrayLike,
-    settings: SolverSettings | None = None,
-    constraints: Constraints | None = None,
-) -> RigSolution:
-    """Find the control values that explain a motion field seen at the rig's vertices.
-
-    Args:
-        basis: measured on the rig (`backend_bridge.rig_basis`).
-        displacement: [N, V, 2] px of the avatar's picture, motion of each vertex since the neutral frame.
-        confidence: [N, V] in [0, 1]; 0 where nothing was seen. Non-finite motion counts as not seen.
-        seconds: [N] increasing, time of each frame from the first frame of the trimmed clip.
-        settings: the prior; the defaults hold for faces.
-        constraints: controls that are held or move in pairs; none by default.
-
-    Raises:
-        InputError: the basis has no controls or none of the face is visible.
-    """
-    settings = settings or SolverSettings()
-    points = _visible_points(basis, settings)
-    motion = np.asarray(displacement, np.float64)[:, points]
-    weight = np.clip(np.nan_to_num(np.asarray(confidence, np.float64)[:, points]), 0.0, 1.0)
-    weight *= np.isfinite(motion).all(2)
-    motion = np.where(weight[..., None] > 0, np.nan_to_num(motion), 0.0)
-    position = basis.positions[points].astype(np.float64)
-    weight *= _evened_out(position)
-    measurement = Measurement(
-        position=position,
-        depth=basis.depth[points].astype(np.float64),
-        precision=np.stack([weight, np.zeros_like(weight), weight], -1),
-        pull=motion * weight[..., None],
-    )
-    effect = basis.displacement[:, points].astype(np.float64)
-    return _solve(basis, effect, measurement, np.asarray(seconds, np.float64), settings, constraints)
-
-
-def solve_equations(
-    basis: RigBasis,
     sites: Sites,
     equations: NDArray[np.floating],
     seconds: ArrayLike,
@@ -148,51 +107,35 @@ def solve_equations(
     the precision J in each direction, it needs no guess.
 
     Args:
-        basis: the basis that the sites were made of.
+        basis: measured on the rig (`backend_bridge.rig_basis`).
         sites: the basis on the grid of the equations.
-        equations: [N, S, 5] Jxx, Jxy, Jyy (1 / px^2) and hx, hy (1 / px) of each site (`Sites.gather`).
-        seconds: as for `solve`.
-        settings, constraints: as for `solve`.
+        equations: [N, S, 5] Jxx, Jxy, Jyy (1 / px^2) and hx, hy (1 / px) of each site (`Sites.gather`), motion since
+            the neutral frame. All are 0 where nothing was seen; non-finite ones count as not seen.
+        seconds: [N] increasing, time of each frame from the first frame of the trimmed clip.
+        settings: the prior; the defaults hold for faces.
+        constraints: controls that are held or move in pairs; none by default.
+
+    Raises:
+        InputError: the basis has no controls.
     """
-    finite = np.isfinite(equations).all(2, keepdims=True)
-    clean = np.where(finite, equations, 0.0).astype(np.float64)
-    measurement = Measurement(sites.position, sites.depth, clean[..., :3], clean[..., 3:])
+    if not basis.controls:
+        raise InputError("The rig basis has no controls; choose the shape keys to solve and capture the avatar again.")
+    settings = settings or SolverSettings()
     when = np.asarray(seconds, np.float64)
-    return _solve(basis, sites.columns, measurement, when, settings or SolverSettings(), constraints)
-
-
-@dataclass(frozen=True)
-class _Model:
-    """Linear columns [P, S, 2], their bounds [P] and the excursion [P] assumed before the clip is seen.
-
-    The first `controls` of them are rig controls or mirrored pairs of them, the rest is head motion.
-    """
-
-    columns: Array
-    low: Array
-    high: Array
-    excursion: Array
-    controls: int
-
-
-def _solve(
-    basis: RigBasis,
-    effect: Array,
-    seen: Measurement,
-    seconds: Array,
-    settings: SolverSettings,
-    constraints: Constraints | None,
-) -> RigSolution:
+    finite = np.isfinite(equations).all(2, keepdims=True)
+    by_place = np.ascontiguousarray(np.where(finite, equations, 0.0).astype(np.float64).swapaxes(1, 2))
+    seen = Measurement(sites.position, sites.depth, by_place[:, :3], by_place[:, 3:])
+    effect = np.ascontiguousarray(sites.columns.swapaxes(1, 2))
     rest, low, high = ranges(basis.controls)
     reach = np.abs(effect).max((1, 2), initial=0.0) * (high - low)
-    information = (seen.precision[..., 0] + seen.precision[..., 2]).mean(0)
-    seen_effect = np.sqrt((information[:, None] * effect**2).sum((1, 2))) * (high - low)
+    information = (seen.precision[:, 0] + seen.precision[:, 2]).mean(0)
+    seen_effect = np.sqrt((information * effect**2).sum((1, 2))) * (high - low)
     solvable = (reach > settings.least_effect * seen.size) & (seen_effect > 0)
 
-    spread = (constraints or Constraints()).spread(len(rest)) * solvable
-    spread = spread[spread.any(1)]
-    columns = np.tensordot(spread, effect, 1)
-    # Both of a pair keep within their ranges.
+    spread = (constraints or Constraints()).spread(len(rest))
+    spread = spread[(spread * solvable).any(1)]
+    columns = motion_of(spread * solvable, effect)
+    # Both of a pair keep within their ranges, and the one that can't be seen follows the other.
     least = np.where(spread > 0, low - rest, -np.inf).max(1)
     most = np.where(spread > 0, high - rest, np.inf).min(1)
     head = head_columns(seen.position, seen.depth) * float(settings.head_motion)
@@ -204,16 +147,16 @@ def _solve(
         excursion=np.concatenate([0.25 * (most - least), np.full(len(head), 0.02 * seen.size)]),
         controls=len(spread),
     )
-    solved, local = _most_probable(model, seen, _in_play(seconds, settings.play_seconds), settings)
+    solved, local = _most_probable(model, seen, _in_play(when, settings.play_seconds), settings)
     face, nuisance = solved[:, : model.controls], solved[:, model.controls :]
-    moved = local.less(np.einsum("nk,ksj->nsj", nuisance, head))
-    unexplained = moved.less(np.einsum("nk,ksj->nsj", face, columns))
+    moved = local.less(motion_of(nuisance, head))
+    unexplained = moved.less(motion_of(face, columns))
 
     visibility = np.where(solvable, seen_effect, 0.0) / max(seen_effect.max(initial=0.0), 1e-12)
     moved_energy, left_energy = moved.energy(), unexplained.energy()
     curves = ControlCurves(
         names=tuple(control.name for control in basis.controls),
-        seconds=seconds,
+        seconds=when,
         values=(rest + face @ spread).astype(np.float32),
         residual=_share(left_energy.sum(1), moved_energy.sum(1)),
         visibility=visibility.astype(np.float32),
@@ -225,6 +168,20 @@ def _solve(
         moved_energy.astype(np.float32),
         left_energy.astype(np.float32),
     )
+
+
+@dataclass(frozen=True)
+class _Model:
+    """Linear columns [P, 2, S], their bounds [P] and the excursion [P] assumed before the clip is seen.
+
+    The first `controls` of them are rig controls or mirrored pairs of them, the rest is head motion.
+    """
+
+    columns: Array
+    low: Array
+    high: Array
+    excursion: Array
+    controls: int
 
 
 def _most_probable(
@@ -257,52 +214,21 @@ def _most_probable(
         determined = np.clip(1.0 - posterior * precision, 1e-9, 1.0)
         variance = np.maximum(in_play @ values**2 / (in_play @ determined), floor)
         explained = equations.motion(values)
-        own = settings.caution * patches.noise(local.less(explained), trust, determined.sum(1))
+        error = seen.less(explained)
+        own = settings.caution * patches.noise(
+            error if local is seen else local.less(explained), trust, determined.sum(1)
+        )
         noise = np.maximum(np.maximum(own, np.median(own)), 1e-14 + 1e-6 * at_most)
         if settings.head_motion and settings.turning_error > 0:
             head = values * (np.arange(parameters) >= model.controls)
-            # The first time the controls are left out, or they would keep what they took for an expression.
-            error = seen.less(equations.motion(head) if round_ == 0 else explained)
+            if round_ == 0:  # the controls are left out once, or they would keep what they took for an expression
+                error = seen.less(equations.motion(head))
             unsure = np.maximum(noise, _TURNING_DOUBT * at_most)
-            local = seen.less(turning_error(error, trust, head[:, model.controls :], unsure, settings.turning_error))
+            turned = turning_error(error, trust, head[:, model.controls :], unsure, settings.turning_error)
+            local = seen.less(turned)
         if round_ < _TRUST_ROUNDS:
             trust = trust_in(local.less(explained), explained, settings.proportional_error)
     return values, local
-
-
-def _evened_out(position: Array, length: float = 0.04) -> Array:
-    """Return [V] weights with which every square of the face counts once, however dense its mesh is there.
-
-    Meshes are dense where modellers need it, at lips and lids, and the motion read at neighbours is the same motion.
-    `length` is a share of the face's size.
-    """
-    size = float(np.sqrt(((position - position.mean(0)) ** 2).sum(1).mean()))
-    _, square, members = np.unique(
-        np.floor(position / max(length * size, 1e-9)).astype(np.int64), axis=0, return_inverse=True, return_counts=True
-    )
-    return 1.0 / members[square.reshape(-1)]
-
-
-def _visible_points(basis: RigBasis, settings: SolverSettings) -> NDArray[np.intp]:
-    """Return the vertices to use: visible, finite, thinned evenly in the picture to `max_points`."""
-    if not basis.controls:
-        raise InputError("The rig basis has no controls; choose the shape keys to solve and capture the avatar again.")
-    finite = (
-        np.isfinite(basis.positions).all(1) & np.isfinite(basis.displacement).all((0, 2)) & np.isfinite(basis.depth)
-    )
-    usable = np.flatnonzero(basis.visible & finite)
-    if len(usable) < 3:
-        raise InputError(
-            "No part of the avatar's face is visible from the camera; turn it to the camera and capture again."
-        )
-    position = basis.positions[usable].astype(np.float64)
-    extent = np.ptp(position, axis=0)
-    cell = float(np.sqrt(max(extent.prod(), 1e-12) / settings.max_points)) / 1.5
-    kept = usable
-    while len(kept) > settings.max_points:
-        _, first = np.unique(np.floor(position / cell).astype(np.int64), axis=0, return_index=True)
-        kept, cell = usable[np.sort(first)], cell * 1.1
-    return kept
 
 
 def _in_play(seconds: NDArray[np.float64], width: float) -> NDArray[np.float64]:

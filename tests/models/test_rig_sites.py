@@ -12,7 +12,7 @@ from backend_bridge.errors import InputError
 from backend_bridge.rig_basis import Control, RigBasis
 from models.rig.equations import motion_equations
 from models.rig.sites import Sites
-from models.rig.solver import solve_equations
+from models.rig.solver import solve
 from models.warp import move
 
 
@@ -111,7 +111,7 @@ def test_pictures_give_the_values_back() -> None:
     rough = flow + 0.3 * torch.randn((*flow.shape[:2], 1, 1), generator=torch.Generator().manual_seed(1))
     sites = Sites.of(basis, (64, 64))
     gathered = sites.gather(motion_equations(texture(), frames, rough).numpy())
-    found = solve_equations(basis, sites, gathered, np.arange(6) / 30).curves
+    found = solve(basis, sites, gathered, np.arange(6) / 30).curves
     np.testing.assert_allclose(found.values, values, atol=0.008)
 
 
@@ -124,7 +124,7 @@ def test_light_that_changes_slowly_over_the_face_is_no_motion() -> None:
     shading = 1 + torch.tensor([0, 0.01, 0.02, 0.03, 0.04]).view(-1, 1, 1, 1) * x
     sites = Sites.of(basis, (64, 64))
     gathered = sites.gather(motion_equations(texture(), frames * shading, flow).numpy())
-    found = solve_equations(basis, sites, gathered, np.arange(5) / 30).curves
+    found = solve(basis, sites, gathered, np.arange(5) / 30).curves
     np.testing.assert_allclose(found.values, values, atol=0.01)
 
 
