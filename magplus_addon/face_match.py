@@ -76,6 +76,7 @@ class MAGPLUS_PT_match(Sidebar, bpy.types.Panel):
         column = layout.column(align=True)
         for anchor in anchors:
             row = column.row(align=True)
+            row.alignment = "LEFT"
             moved = was_moved(anchor)
             landmark = FACE_ANCHORS[name_of(anchor)]
             icon = "PINNED" if moved else "DOT"
