@@ -19,6 +19,7 @@ from ..operators.anchors import (
     MAGPLUS_OT_reset_anchor,
     MAGPLUS_OT_show_anchors,
     anchors_of,
+    is_selected,
     name_of,
     was_moved,
 )
@@ -81,7 +82,9 @@ class MAGPLUS_PT_match(Sidebar, bpy.types.Panel):
             landmark = FACE_ANCHORS[name_of(anchor)]
             icon = "PINNED" if moved else "DOT"
             name = name_of(anchor).capitalize()
-            pick = row.operator(MAGPLUS_OT_pick_anchor.bl_idname, text=name, icon=icon, emboss=anchor.select_get())
+            pick = row.operator(
+                MAGPLUS_OT_pick_anchor.bl_idname, text=name, icon=icon, emboss=is_selected(anchor, context.view_layer)
+            )
             pick.landmark = landmark
             if moved:
                 row.operator(MAGPLUS_OT_reset_anchor.bl_idname, text="", icon="LOOP_BACK").landmark = landmark
@@ -97,7 +100,7 @@ def _draw_overlay() -> None:
     for anchor in anchors_of(avatar):
         place = location_3d_to_region_2d(context.region, context.region_data, anchor.matrix_world.translation)
         if place is not None and anchor.visible_get():
-            places[name_of(anchor)] = (place, was_moved(anchor), anchor.select_get())
+            places[name_of(anchor)] = (place, was_moved(anchor), is_selected(anchor, context.view_layer))
     if not places:
         return
     scale = context.preferences.system.ui_scale

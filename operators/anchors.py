@@ -72,6 +72,11 @@ def was_moved(anchor: bpy.types.Object) -> bool:
     return bool((anchor.location - found).length > max(MOVED * found.length, 1e-6))
 
 
+def is_selected(anchor: bpy.types.Object, view_layer: bpy.types.ViewLayer) -> bool:
+    """Whether an anchor is selected; one that a person has taken out of the view layer is not."""
+    return anchor.name in view_layer.objects and anchor.select_get(view_layer=view_layer)
+
+
 def moved_anchors(avatar: bpy.types.Object, projection: Projection) -> tuple[Anchor, ...]:
     """Return the anchors that were moved, as a job is told of them."""
     moved = [anchor for anchor in anchors_of(avatar) if was_moved(anchor)]

@@ -14,6 +14,7 @@ from bl_ext.user_default.magplus.backend_bridge.job import Avatar, Driving, JobS
 from bl_ext.user_default.magplus.backend_bridge.job_folder import JobFolder
 from bl_ext.user_default.magplus.operators.anchors import (
     anchors_of,
+    is_selected,
     matched_places,
     moved_anchors,
     name_of,
@@ -127,6 +128,14 @@ def test_anchors_go_with_their_avatar_and_two_avatars_have_their_own(head) -> No
         assert (anchor.matrix_world.translation - before[name]).length == pytest.approx(0.2, abs=1e-5)
         assert not was_moved(anchor)
     assert anchors_of(make_head("Twin")) == []
+
+
+def test_anchors_that_a_person_takes_out_of_the_view_layer_are_still_known(head) -> None:
+    bpy.ops.magplus.show_anchors()
+    bpy.context.view_layer.layer_collection.children["MagPlus Anchors"].exclude = True
+    assert len(anchors_of(head)) == len(FACE_ANCHORS)
+    assert not any(is_selected(anchor, bpy.context.view_layer) for anchor in anchors_of(head))
+    assert moved_anchors(head, look()) == ()
 
 
 def test_a_place_beside_the_face_gets_an_anchor_too(head) -> None:
