@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast Blender's side is: `python3 dev.py bench keying [--json FILE]`.
 
-Processor time, the median of several runs. "keying": 52 curves of 300 keys written into a new action. "again": the same
-over keys that are there already, in their interval only. "measuring": what each of 53 shape keys does to a head of 6000
-vertices, through the depsgraph.
+Processor time, the median of several runs. "keying": 52 curves of 300 keys written into a new action, their strength
+adjustable. "again": the same over keys that are there already, in their interval only. "measuring": what each of 53
+shape keys does to a head of 6000 vertices, through the depsgraph.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def _keying() -> dict[str, float]:
     from tests.blender.head import make_head
 
     controls = importlib.import_module(f"{MODULE}.operators.controls")
+    strength = importlib.import_module(f"{MODULE}.operators.strength")
     keyframes = importlib.import_module(f"{MODULE}.operators.keyframes")
     key = make_head(keys=tuple(f"key {number}" for number in range(CURVES))).data.shape_keys
     channels = [controls.LiveChannel(key, f'key_blocks["key {number}"].value') for number in range(CURVES)]
@@ -71,7 +72,9 @@ def _keying() -> dict[str, float]:
 
     def write() -> None:
         for channel, row in zip(channels, values, strict=True):
-            keyframes.write_keys(keyframes.Keys(channel, frames, row))
+            curve = keyframes.write_keys(keyframes.Keys(channel, frames, row))
+            strength.make_room(curve, frames[0], frames[-1])
+            strength.add_strength(curve, "MagPlus benchmark", 0.0, None)
 
     def prepare() -> None:
         keyframes.assign_new_action(key, "Keying")

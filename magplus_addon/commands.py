@@ -114,7 +114,9 @@ def _add_animate(verbs: Verbs) -> None:
     rig.add_argument("--smoothing", type=float, metavar="SECONDS", help="smooth the curves; it lowers the apex")
     results = verb.add_argument_group("results", "With neither --frames nor --shape-keys the file's settings hold.")
     results.add_argument("--frames", action="store_true", help="make the image sequence")
-    results.add_argument("--shape-keys", action="store_true", help="key the avatar's shape keys")
+    results.add_argument(
+        "--shape-keys", action="store_true", help="key the avatar's shape keys, or the chosen controls"
+    )
     results.add_argument("--show-as", choices=[name.lower() for name, _, _ in SHOW_AS], help="where the images go")
     _add_placing(results)
     results.add_argument("--output", type=Path, metavar="FOLDER", help="the job folder; an unfinished job is resumed")

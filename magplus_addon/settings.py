@@ -205,7 +205,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     )
     animation: EnumProperty(
         name="Animation",
-        description="What happens to animation that the shape keys have already",
+        description="What happens to animation that the controls have already",
         items=(
             (NEW_ACTION, "New Action", "A new action; the present one stays in the file, unused"),
             (LAYER, "Layer on Top", "Add to the present animation, in an NLA track of its own"),

@@ -90,7 +90,7 @@ def settings_problem(context: bpy.types.Context) -> str:
     if settings.use_trim and settings.trim_end <= settings.trim_start:
         return "The trim range ends before it starts."
     if not (settings.frames or settings.shape_keys):
-        return "Choose what to make: an image sequence, shape keys or both."
+        return "Choose what to make: an image sequence, rig controls or both."
     if settings.shape_keys and settings.controls and not any(entry.solve for entry in settings.controls):
         return "Choose at least one control to solve, or make the image sequence only."
     if settings.shape_keys and not settings.controls and not has_shape_keys(avatar):

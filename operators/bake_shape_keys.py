@@ -119,13 +119,13 @@ class Performance:
         """Read what a job has solved. Raises `InputError` when it has solved nothing."""
         spec = folder.read_spec()
         if spec.avatar.rig_basis is None or not folder.weights_npz.is_file():
-            raise InputError("This job has no solved shape keys; run it with shape keys among its outputs.")
+            raise InputError("This job has no solved controls; run it with rig controls among its outputs.")
         curves = ControlCurves.load(folder.weights_npz)
         controls = {control.name: control for control in RigBasis.load(folder.path / spec.avatar.rig_basis).controls}
         report = folder.read_report()
         source = SourceTime.from_report(report)
         if len(source.seconds) != len(curves.seconds):
-            raise InputError("The solved shape keys and the report are of different runs; run the job again.")
+            raise InputError("The solved controls and the report are of different runs; run the job again.")
         return cls(folder.path.stem, controls, curves, source, video_start(report))
 
 
@@ -350,10 +350,10 @@ def _listed(names: object) -> str:
 
 
 class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
-    """Key the shape keys that a job has solved"""
+    """Key the shape keys and other controls that a job has solved"""
 
     bl_idname = "magplus.bake_shape_keys"
-    bl_label = "Bake to Shape Keys"
+    bl_label = "Bake to the Rig"
     bl_options = {"REGISTER", "UNDO"}
 
     folder: StringProperty(name="Job Folder", description="A finished job", subtype="DIR_PATH")

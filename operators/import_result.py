@@ -123,7 +123,7 @@ def _described(unit: Mapping[str, Any]) -> str:
 
 
 class MAGPLUS_OT_import_result(bpy.types.Operator):
-    """Bring a finished job's frames and shape keys into this file, as the settings above say"""
+    """Bring a finished job's frames and keys into this file, as the settings above say"""
 
     bl_idname = "magplus.import_result"
     bl_label = "Import Finished Job"

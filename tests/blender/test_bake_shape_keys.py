@@ -437,7 +437,7 @@ def test_a_job_without_weights_is_one_sentence(tmp_path: Path, head) -> None:
     with pytest.raises(InputError, match="can't be read"):
         bake(folder)
     folder.weights_npz.unlink()
-    with pytest.raises(InputError, match="no solved shape keys"):
+    with pytest.raises(InputError, match="no solved controls"):
         bake(folder)
     with pytest.raises(RuntimeError, match="There is no job folder"):
         bpy.ops.magplus.bake_shape_keys(folder=str(tmp_path / "nowhere"))

@@ -148,6 +148,17 @@ def test_a_driving_frame_is_drawn_as_the_authors_networks_do(case, backend, run)
 
 
 @pytest.mark.slow
+@torch.inference_mode()
+def test_frames_of_a_batch_do_not_know_of_each_other(backend, run):
+    expressions = torch.cat([run.expression, run.mixed_expression, run.encoded.expression])
+    poses = torch.cat([run.driving_pose, run.mixed_pose, run.source_pose])
+    together = backend.model.posed(run.encoded, expressions, poses)
+    alone = backend.model.posed(run.encoded, run.mixed_expression, run.mixed_pose)
+    torch.testing.assert_close(together[1:2], alone, atol=1e-3, rtol=0)
+    assert (together[0] - together[1]).abs().max() > 0.1
+
+
+@pytest.mark.slow
 def test_the_drivers_pose_on_the_sources_proportions(case, run):
     check(case, "theta/driving/mix", run.mixed_pose[:, :3])
     case.check("prediction/driving/mix", run.mixed_prediction, **PREDICTION)
@@ -470,6 +481,7 @@ def test_from_a_video_to_frames(tmp_path, added, real_clip, other_person):
     report = run_job(folder, Session(added[0].folder), Quiet())
     assert report["restoration"]["backend"] == "emoportraits"
     assert report["restoration"]["weights_licence"] == "CC BY-NC-SA 4.0"
+    assert any("cut the avatar's head out by its face landmarks" in warning for warning in report["warnings"])
     assert report["frames"]["count"] == 2 and report["frames"]["size"] == [640, 360]
     still = cv2.imread(str(folder.frames_dir / f"{report['reference']['index'] + 1:06d}.png"))
     assert np.abs(still[..., ::-1].astype(int) - avatar).max() <= 2

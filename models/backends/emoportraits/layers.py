@@ -103,8 +103,8 @@ def group_norm(channels: int) -> nn.GroupNorm:
 class ResBlock(nn.Module):
     """Pre-activation residual block: norm, ReLU, convolution, norm, ReLU, convolution; `resize` halves or doubles.
 
-    Doubling repeats pixels, halving takes the mean of squares. A 1×1 convolution on the skip path, where the channels
-    change, gives the same before the one and after the other, at a quarter of the cost.
+    Doubling repeats pixels, halving takes the mean of squares. Norms give the same before doubling as after it, and so
+    does the 1×1 convolution on the skip path, where the channels change, before or after either; it costs a quarter.
     """
 
     def __init__(self, dims: int, in_channels: int, out_channels: int, first: Conv, resize: str = "") -> None:
@@ -123,15 +123,39 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, ...] -> [N, C', ...]."""
-        y = self.block_feats[:2](x)
         if self.resize == "double":
-            y = F.interpolate(y, scale_factor=2, mode="nearest")
-        y = self.block(self.block_feats[2:](y))
-        if self.resize == "double":
+            y = convolve_doubled(self.block_feats[:2](x), self.block_feats[2])
+            y = self.block(self.block_feats[3:](y))
             return y.add_(F.interpolate(self.skip(x), scale_factor=2, mode="nearest"))
+        y = self.block(self.block_feats(x))
         if self.resize == "half":
             return F.avg_pool2d(y, 2).add_(self.skip(F.avg_pool2d(x, 2)))
         return y.add_(self.skip(x))
+
+
+def convolve_doubled(x: Tensor, conv: NormalisedConv) -> Tensor:
+    """Every pixel becomes a 2×2 square, then a 3×3 convolution: [N, C, H, W] -> [N, C', 2H, 2W].
+
+    A pixel of the doubled picture sees only 2×2 pixels of the small one, each with the sum of the weights that fall on
+    it; which ones depends on whether its row and column are even. That makes four kernels of 2×2 instead of one of 3×3.
+    """
+    rows = _sums_of_neighbours(conv.normalised_weight(), axis=2)  # [2, C', C, 2, 3]
+    kernels = _sums_of_neighbours(rows, axis=4)  # [2 of columns, 2 of rows, C', C, 2, 2]
+    y = F.conv2d(x, kernels.flatten(0, 2), padding=1).unflatten(1, kernels.shape[:3])
+    height, width = x.shape[2:]
+    doubled = x.new_empty(len(x), kernels.shape[2], 2 * height, 2 * width)
+    for column in (0, 1):
+        for row in (0, 1):
+            seen = y[:, column, row, :, row : row + height, column : column + width]
+            doubled[:, :, row::2, column::2] = seen
+    return doubled if conv.bias is None else doubled.add_(conv.bias[:, None, None])
+
+
+def _sums_of_neighbours(weight: Tensor, axis: int) -> Tensor:
+    """Three weights along an axis -> the two sums that an even pixel sees, and those that an odd one does."""
+    first, second, third = weight.unbind(axis)
+    even, odd = torch.stack([first, second + third], axis), torch.stack([first + second, third], axis)
+    return torch.stack([even, odd])
 
 
 class AdaptiveGroupNorm(nn.GroupNorm):
