@@ -124,8 +124,9 @@ class ResBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, ...] -> [N, C', ...]."""
         if self.resize == "double":
-            y = convolve_doubled(self.block_feats[:2](x), self.block_feats[2])
-            y = self.block(self.block_feats[3:](y))
+            conv = self.block_feats[2]
+            assert isinstance(conv, NormalisedConv)
+            y = self.block(self.block_feats[3:](convolve_doubled(self.block_feats[:2](x), conv)))
             return y.add_(F.interpolate(self.skip(x), scale_factor=2, mode="nearest"))
         y = self.block(self.block_feats(x))
         if self.resize == "half":
