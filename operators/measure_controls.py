@@ -52,6 +52,7 @@ def measure_controls(
             basis = yield from measured(context, face, controls, excluded, responses=False)
         fill_list(scene.magplus, controls, basis)
         chosen = sum(entry.solve for entry in scene.magplus.controls)
+        scene.magplus.shape_keys = chosen > 0  # whoever looks for controls wants them, also on a rig without shape keys
         bpy.ops.ed.undo_push(message="Measure Controls")  # a timer is no operator
         return Outcome(f"Found {len(scene.magplus.controls)} controls that move the face; {chosen} are to be solved.")
 

@@ -113,6 +113,7 @@ def test_by_default_keys_and_properties_are_solved_and_bones_only_without_them(r
     del rig.armature["frown"]
     rig.settings.controls.clear()
     bpy.ops.magplus.measure_controls()
+    assert rig.settings.shape_keys
     solved = {entry.name for entry in rig.settings.controls if entry.solve}
     assert solved == {f"lip.{side} location {axis}" for side in "LR" for axis in "XYZ"}
 
