@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -147,8 +148,11 @@ class Mode:
         options = parse_options(backend.Options, given, title=backend.info.title)
         self.mode = mode
         self.plain = mode in ("port", "cached")
-        tensors = CheckpointStore(folder).read_backend(backend.info)
-        self.backend = backend.from_state_dicts(tensors, device, options, prepared=not self.plain)
+        if self.plain:
+            tensors = CheckpointStore(folder).read_backend(backend.info)
+            self.backend = backend.from_state_dicts(tensors, device, options, prepared=False)
+        else:
+            self.backend = backend.load(torch.device(device), folder, options)
         size = backend.info.frame_size or 256
         self.faces = faces(size)
         count = self.trial.frames if device == "cpu" else BATCH
@@ -215,8 +219,18 @@ def run_alone(folder: Path, name: str, mode: str) -> None:
     """Make frames twice and print the peak resident size in GB."""
     run = Mode(folder, name, mode)
     run(), run()
-    unit = 1 if sys.platform == "darwin" else 1024
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9)
+    print(peak_resident_size() / 1e9)
+
+
+def peak_resident_size() -> int:
+    """Return this process's peak resident size in bytes.
+
+    On Linux not from `getrusage`, where a process starts with the peak of the one that started it.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024  # type: ignore[index]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def measure_on_gpu(folder: Path, name: str, repetitions: int = 10) -> list[Row]:

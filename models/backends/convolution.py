@@ -9,6 +9,7 @@ were, and a network that was not prepared computes plainly, as published.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
@@ -20,6 +21,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 WIDE = 64  # channels from which Winograd's transforms are worth their time
 LEAST_TILES = 64  # of 4 × 4 px, below which the transformed weights' size decides instead
 LEAST_SIDE = 8  # px, likewise for doubling
+STRIP = 2**16  # tiles times channels that are computed together: more would leave the cache
 FEW = 4  # output channels that leave most of a CPU's vector registers empty
 
 
@@ -49,24 +51,27 @@ def prepare(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, Normed):
             norms.update(module.normed())
-    for norm in norms.values():
-        _replace_forward(norm, _unchanged)
     workspace = Workspace()
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            faster = _formulation(module)
-            if faster or module in norms:
-                _replace_forward(module, (faster or Folded)(module, norms.get(module), workspace))
+        if isinstance(module, nn.Conv2d) and (faster := _formulation(module)):
+            norm = norms.get(module)
+            _replace_forward(module, faster(module, norm, workspace))
+            if norm is not None:
+                _replace_forward(norm, _unchanged)
 
 
 def lay_out(network: nn.Module, *, channels_last: bool = True) -> None:
     """Store 4-D weights channels last, in which CPUs and GPUs convolve fastest, and fix what is made from weights.
 
     A spectral norm divides its weight by its norm before every use, though the stored singular vectors never change.
+    Every tensor is copied: one that was read from a file keeps all of that in memory.
     """
-    for parameter in network.parameters():
-        if channels_last and parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+    def copied(tensor: Tensor) -> Tensor:
+        layout = torch.channels_last if channels_last and tensor.ndim == 4 else torch.contiguous_format
+        return tensor.clone(memory_format=layout)
+
+    network._apply(copied)
     for module in network.modules():
         for number, hook in list(module._forward_pre_hooks.items()):
             if isinstance(hook, SpectralNorm):
@@ -89,7 +94,7 @@ def _unchanged(x: Tensor) -> Tensor:
     return x
 
 
-def _formulation(conv: nn.Conv2d) -> type[Folded] | None:
+def _formulation(conv: nn.Conv2d) -> type[Faster] | None:
     if isinstance(conv, DoublingConv2d):
         return Doubling
     if conv.groups != 1 or conv.dilation != (1, 1) or conv.stride != (1, 1) or conv.padding_mode != "zeros":
@@ -114,98 +119,129 @@ class Workspace:
         return self._buffers[purpose][:count].view(shape)
 
 
-class Folded:
-    """A convolution with the batch norm after it as one convolution."""
+class Faster(ABC):
+    """A convolution, and the batch norm after it if there is one, computed in another way.
+
+    What is made from the weights is made when the first picture comes that profits, as it takes memory.
+    """
 
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, workspace: Workspace) -> None:
         self.conv = conv
+        self.norm = norm
         self.workspace = workspace
-        self.weight, self.bias = conv.weight.data, None if conv.bias is None else conv.bias.data
-        if norm is not None:
-            scale = norm.weight / torch.sqrt(_given(norm.running_var) + norm.eps)
-            self.weight = (self.weight * scale[:, None, None, None]).contiguous(memory_format=torch.channels_last)
-            self.bias = (_given(self.bias) - _given(norm.running_mean)) * scale + norm.bias
+        self.made: Tensor | None = None
+        self.bias: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, C', H, W]."""
-        return F.conv2d(x, self.weight, self.bias, self.conv.stride, self.conv.padding)
+        """[N, C, H, W] -> what the convolution gives, normed."""
+        if not self.profits(x):
+            y = type(self.conv).forward(self.conv, x)
+            return y if self.norm is None else type(self.norm).forward(self.norm, y)
+        if self.made is None:
+            weight, self.bias = self._folded()
+            self.made = self.make(weight)
+        return self.compute(x, self.made)
+
+    def profits(self, x: Tensor) -> bool:
+        """Whether a picture is large enough."""
+        return True
+
+    @abstractmethod
+    def make(self, weight: Tensor) -> Tensor:
+        """Return what `compute` needs, from the weight with the norm folded in."""
+
+    @abstractmethod
+    def compute(self, x: Tensor, made: Tensor) -> Tensor:
+        """Convolve."""
+
+    def _folded(self) -> tuple[Tensor, Tensor | None]:
+        weight, bias = self.conv.weight.data, None if self.conv.bias is None else self.conv.bias.data
+        if self.norm is None:
+            return weight, bias
+        scale = self.norm.weight / torch.sqrt(_given(self.norm.running_var) + self.norm.eps)
+        shift = self.norm.bias - _given(self.norm.running_mean) * scale
+        return weight * scale[:, None, None, None], shift if bias is None else bias * scale + shift
 
 
-class Doubling(Folded):
+class Doubling(Faster):
     """Doubling and 3×3 convolution as one transposed convolution: 4 multiplications a pixel and channel, not 9.
 
     A pixel of the doubled picture meets each pixel of the small one with the sum of the weights that fall on it.
     """
 
-    def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, workspace: Workspace) -> None:
-        super().__init__(conv, norm, workspace)
-        out_channels, in_channels = self.weight.shape[:2]
-        flipped = self.weight.flip(2, 3).reshape(-1, 1, 3, 3)
-        merged = F.conv2d(flipped, torch.ones(1, 1, 2, 2), padding=1).view(out_channels, in_channels, 4, 4)
-        self.merged = merged.transpose(0, 1).contiguous(memory_format=torch.channels_last)
+    def profits(self, x: Tensor) -> bool:
+        """Below this, the merged weights are larger than the picture."""
+        return min(x.shape[2:]) >= LEAST_SIDE
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def make(self, weight: Tensor) -> Tensor:
+        """[C', C, 3, 3] -> [C, C', 4, 4]."""
+        merged = F.pad(weight.flip(2, 3), (1, 1, 1, 1))
+        merged = merged[:, :, 1:, 1:] + merged[:, :, 1:, :-1] + merged[:, :, :-1, 1:] + merged[:, :, :-1, :-1]
+        return merged.transpose(0, 1).contiguous(memory_format=torch.channels_last)
+
+    def compute(self, x: Tensor, made: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C', 2H, 2W]."""
-        if min(x.shape[2:]) < LEAST_SIDE:
-            return super().__call__(F.interpolate(x, scale_factor=2, mode="nearest"))
-        return F.conv_transpose2d(x, self.merged, self.bias, stride=2, padding=1)
+        return F.conv_transpose2d(x, made, self.bias, stride=2, padding=1)
 
 
-class RowByRow(Folded):
+class RowByRow(Faster):
     """A large convolution to few channels: each row of the kernel gives channels of its own, which are shifted and
     added. There are as many multiplications, but the vector registers are full.
     """  # noqa: D205 - one sentence
 
-    def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, workspace: Workspace) -> None:
-        super().__init__(conv, norm, workspace)
-        rows = self.weight.permute(2, 0, 1, 3).flatten(0, 1).unsqueeze(2)  # [kernel · C', C, 1, kernel]
-        self.rows = rows.contiguous(memory_format=torch.channels_last)
+    def make(self, weight: Tensor) -> Tensor:
+        """[C', C, kernel, kernel] -> [kernel · C', C, 1, kernel]."""
+        rows = weight.permute(2, 0, 1, 3).flatten(0, 1).unsqueeze(2)
+        return rows.contiguous(memory_format=torch.channels_last)
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def compute(self, x: Tensor, made: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C', H, W]."""
-        above, aside = (int(side) for side in self.conv.padding)
-        parts = F.conv2d(F.pad(x, (0, 0, above, above)), self.rows, padding=(0, aside))
-        kernel = self.conv.kernel_size[0]
-        height = parts.shape[2] - kernel + 1
-        summed = sum(part[:, :, row : row + height] for row, part in enumerate(parts.chunk(kernel, dim=1)))
-        return summed if self.bias is None else summed + self.bias[:, None, None]  # type: ignore[return-value]
+        parts = F.conv2d(x, made, padding=self.conv.padding).chunk(made.shape[-1], dim=1)
+        height = parts[0].shape[2] - made.shape[-1] + 1
+        summed = torch.stack([part[:, :, row : row + height] for row, part in enumerate(parts)]).sum(dim=0)
+        return summed if self.bias is None else summed + self.bias[:, None, None]
 
 
-class Winograd(Folded):
+class Winograd(Faster):
     """Winograd's F(4 × 4, 3 × 3): 36 multiplications for 16 pixels instead of 144 (Lavin and Gray, CVPR 2016).
 
     Tiles of 6×6 px that overlap by two are taken to another basis, where the convolution is a product for each of the
-    36 places, and the products back to 4×4 px. Transformed weights are four times as large; they are made when the
-    first picture comes that is large enough to profit.
+    36 places, and the products back to 4×4 px. The transformed weights are four times as large.
     """
 
-    def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, workspace: Workspace) -> None:
-        super().__init__(conv, norm, workspace)
-        self.transformed: Tensor | None = None
+    def profits(self, x: Tensor) -> bool:
+        """Pictures of whole tiles, enough of them."""
+        count, _, height, width = x.shape
+        return height % 4 == 0 and width % 4 == 0 and count * height * width >= 16 * LEAST_TILES
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def make(self, weight: Tensor) -> Tensor:
+        """[C', C, 3, 3] -> [36, C, C']."""
+        channels_out, channels = weight.shape[:2]
+        return (KERNEL @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(36, channels, channels_out)
+
+    def compute(self, x: Tensor, made: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C', H, W]."""
-        height, width = x.shape[2:]
-        if height % 4 or width % 4 or len(x) * height * width < 16 * LEAST_TILES:
-            return super().__call__(x)
-        if self.transformed is None:
-            self.transformed = _transformed(self.weight)
-        channels = self.weight.shape[0]
-        take, grid = self.workspace.take, (len(x), height // 4, width // 4)
-        count = math.prod(grid)
+        count, channels, height, width = x.shape
+        outputs = made.shape[-1]
         tiles = F.pad(x, (1, 1, 1, 1)).unfold(2, 6, 4).unfold(3, 6, 4).permute(4, 5, 0, 2, 3, 1)
-        gathered = take("gathered", 6, 6, *grid, x.shape[1]).copy_(tiles).view(36, -1)
-        inputs = torch.mm(INPUT, gathered, out=take("inputs", 36, count * x.shape[1])).view(36, count, -1)
-        products = torch.bmm(inputs, self.transformed, out=take("gathered", 36, count, channels)).view(36, -1)
-        pixels = torch.mm(OUTPUT, products, out=take("inputs", 16, count * channels)).view(4, 4, *grid, channels)
-        y = pixels.permute(2, 3, 0, 4, 1, 5).reshape(len(x), height, width, channels)
-        return (y if self.bias is None else y.add_(self.bias)).permute(0, 3, 1, 2)
+        y = x.new_empty(count, height // 4, 4, width // 4, 4, outputs)
+        rows = max(1, STRIP // (count * width // 4 * max(channels, outputs)))
+        for strip in (slice(top, top + rows) for top in range(0, height // 4, rows)):
+            pixels = self._strip(tiles[:, :, :, strip], made).permute(2, 3, 0, 4, 1, 5)
+            if self.bias is None:
+                y[:, strip] = pixels
+            else:
+                torch.add(pixels, self.bias, out=y[:, strip])
+        return y.view(count, height, width, outputs).permute(0, 3, 1, 2)
 
-
-def _transformed(weight: Tensor) -> Tensor:
-    """[C', C, 3, 3] -> [36, C, C'], computed in float64: the transform's rounding would be in every frame."""
-    wide = weight.double()
-    return torch.einsum("ai,bj,ocij->abco", KERNEL, KERNEL, wide).flatten(0, 1).to(weight.dtype).contiguous()
+    def _strip(self, tiles: Tensor, made: Tensor) -> Tensor:
+        """[6, 6, N, h, w, C] -> [4, 4, N, h, w, C'], valid until the next strip."""
+        take, grid, outputs = self.workspace.take, tiles.shape[2:5], made.shape[-1]
+        places = grid.numel()
+        gathered = take("gathered", *tiles.shape).copy_(tiles).view(36, -1)
+        inputs = torch.mm(INPUT, gathered, out=take("inputs", *gathered.shape)).view(36, places, -1)
+        products = torch.bmm(inputs, made, out=take("gathered", 36, places, outputs)).view(36, -1)
+        return torch.mm(OUTPUT, products, out=take("inputs", 16, places * outputs)).view(4, 4, *grid, outputs)
 
 
 def _given(tensor: Tensor | None) -> Tensor:
@@ -213,22 +249,22 @@ def _given(tensor: Tensor | None) -> Tensor:
     return tensor
 
 
-# The transforms of F(4, 3) through the points 0, 1, -1, 2, -2 and infinity; of pictures they go along both axes.
-_INPUT = torch.tensor(
-    [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ],
-    dtype=torch.float32,
-)
-_OUTPUT = torch.tensor(
-    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], dtype=torch.float32
-)
-KERNEL = (
-    torch.tensor([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float64) / 24
-)
-INPUT, OUTPUT = torch.kron(_INPUT, _INPUT), torch.kron(_OUTPUT, _OUTPUT)
+# The transforms of F(4, 3) through the points 0, 1, -1, 2, -2 and infinity, along both axes of a picture.
+_INPUT = [
+    [4, 0, -5, 0, 1, 0],
+    [0, -4, -4, 1, 1, 0],
+    [0, 4, -4, -1, 1, 0],
+    [0, -2, -1, 2, 1, 0],
+    [0, 2, -1, -2, 1, 0],
+    [0, 4, 0, -5, 0, 1],
+]
+_KERNEL = [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]  # in 24ths
+_OUTPUT = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
+
+
+def _along_both_axes(rows: list[list[int]], parts: int = 1) -> Tensor:
+    matrix = torch.tensor(rows, dtype=torch.float64) / parts
+    return torch.kron(matrix, matrix).float()
+
+
+INPUT, KERNEL, OUTPUT = _along_both_axes(_INPUT), _along_both_axes(_KERNEL, 24), _along_both_axes(_OUTPUT)

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -70,11 +70,14 @@ class CheckpointStore:
         """Return the parts of a backend that have been added, the optional ones too."""
         return sorted({part for file in info.checkpoints for part in file.parts if self.has(info.folder, part)})
 
-    def read_backend(self, info: BackendInfo) -> dict[str, dict[str, Tensor]]:
-        """Return {part: state dict}; `InputError` says which file is missing, and how to get and add it."""
+    def read_backend(self, info: BackendInfo) -> Mapping[str, StateDict]:
+        """Return {part: state dict}, each read when it is asked for, so that not all of them are in memory together.
+
+        Raises `InputError` that says which file is missing, and how to get and add it.
+        """
         if missing := self.missing(info):
             raise InputError(how_to_get(info, missing[0]))
-        return {part: self.read(info.folder, part)[0] for part in self.added(info)}
+        return StoredParts(self, info.folder, self.added(info))
 
     def missing(self, info: BackendInfo) -> list[str]:
         """Return the parts that a backend needs and that have not been added."""
@@ -103,6 +106,29 @@ class CheckpointStore:
             return False
         shutil.rmtree(folder)
         return True
+
+
+@dataclass(frozen=True)
+class StoredParts(Mapping[str, StateDict]):
+    """The parts of a backend that have been added, read on demand."""
+
+    store: CheckpointStore
+    backend: str
+    names: list[str]
+
+    def __getitem__(self, part: str) -> StateDict:
+        if part not in self.names:
+            raise KeyError(part)
+        return self.store.read(self.backend, part)[0]
+
+    def __contains__(self, part: object) -> bool:
+        return part in self.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 def digest(tensors: StateDict) -> str:
