@@ -11,6 +11,20 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
+class BackendOption:
+    """Something that can be set of a backend in the sidebar; the command line and `job.json` can set more.
+
+    `choices` are (value, title, description). Without them it is a switch, or a file where `default` is None.
+    """
+
+    name: str
+    title: str
+    description: str
+    default: bool | int | str | None
+    choices: tuple[tuple[int | str, str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class BackendEntry:
     """One backend to choose.
 
@@ -25,6 +39,7 @@ class BackendEntry:
     commercial_use: bool = True
     folder: str = ""
     parts: tuple[str, ...] = ()
+    options: tuple[BackendOption, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -37,6 +52,47 @@ class BackendEntry:
         """What a person must know before using it for a living, or an empty string."""
         return "" if self.commercial_use else f"Not for commercial use (weights: {self.weights_licence})."
 
+
+PRECISION = BackendOption(
+    "precision",
+    "Precision",
+    "Of the networks that paint. Half precision is faster where the machine has it, and not quite the same",
+    "float32",
+    (
+        ("float32", "Single", "As published"),
+        ("bfloat16", "Half (bfloat16)", "For recent CPUs and GPUs"),
+        ("float16", "Half (float16)", "For GPUs"),
+    ),
+)
+RELATIVE = BackendOption(
+    "relative", "Relative Motion", "Transfer how the driver changes, not how the driver's face is", True
+)
+KEYPOINTS = (
+    RELATIVE,
+    BackendOption(
+        "adapt_movement_scale", "Adapt Scale", "Scale relative motion to the size of the avatar's face", True
+    ),
+    BackendOption(
+        "best_frame",
+        "Best Frame",
+        "Take the driving frame for reference that is posed most like the avatar, instead of one at rest",
+        False,
+    ),
+)
+LANDMARKS = (
+    BackendOption(
+        "landmarks",
+        "Landmarks",
+        "A .npy file of the avatar's 669 landmarks in the published format. Left empty, they are approximated",
+        None,
+    ),
+    BackendOption(
+        "identity",
+        "Identity",
+        "A .npy file of the avatar's identity vector in the published format. Left empty, a neutral one is taken",
+        None,
+    ),
+)
 
 BACKENDS = (
     BackendEntry(
@@ -51,6 +107,7 @@ BACKENDS = (
         "not stated separately (code: MIT)",
         folder="fomm",
         parts=("generator", "kp_detector"),
+        options=(*KEYPOINTS, PRECISION),
     ),
     BackendEntry(
         "fsrt",
@@ -60,6 +117,22 @@ BACKENDS = (
         commercial_use=False,
         folder="fsrt",
         parts=("decoder", "encoder", "expression_encoder", "kp_detector"),
+        options=(
+            BackendOption(
+                "draft",
+                "Draft",
+                "Render one pixel of every square and fill in the rest: much faster, and soft",
+                1,
+                (
+                    (1, "Off", "Every pixel"),
+                    (2, "2 × 2", "A quarter of the pixels"),
+                    (4, "4 × 4", "A sixteenth of the pixels"),
+                    (8, "8 × 8", "A sixty-fourth of the pixels"),
+                ),
+            ),
+            *KEYPOINTS,
+            PRECISION,
+        ),
     ),
     BackendEntry(
         "metaportrait",
@@ -68,6 +141,7 @@ BACKENDS = (
         "not stated separately (code: MIT)",
         folder="metaportrait",
         parts=("generator",),
+        options=(*LANDMARKS, PRECISION),
     ),
     BackendEntry(
         "metaportrait_sr",
@@ -76,6 +150,7 @@ BACKENDS = (
         "not stated separately (code: MIT); fine-tuned from GFPGAN (Apache-2.0)",
         folder="metaportrait",
         parts=("generator", "params"),
+        options=(*LANDMARKS, PRECISION),
     ),
     BackendEntry(
         "emoportraits",
@@ -85,6 +160,7 @@ BACKENDS = (
         commercial_use=False,
         folder="emoportraits",
         parts=("head_pose_regressor", "model"),
+        options=(RELATIVE,),
     ),
     BackendEntry(
         "liveportrait",
@@ -100,6 +176,11 @@ BACKENDS = (
             "spade_generator",
             "stitching",
             "warping_module",
+        ),
+        options=(
+            RELATIVE,
+            BackendOption("stitching", "Stitching", "Keep the shoulders in place, as published", True),
+            PRECISION,
         ),
     ),
 )

@@ -40,6 +40,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.backends import DrivingBatch, FaceImage, fsrt, registry
+from models.backends.metaportrait import networks
 from models.backends.options import parse_options
 from models.backends.published import PublishedBackend
 from models.backends.store import CheckpointStore
@@ -68,6 +69,21 @@ def fsrt_as_published() -> Iterator[None]:
         fsrt.attend = ours
 
 
+@contextmanager
+def metaportrait_as_published() -> Iterator[None]:
+    """Instance norm as PyTorch has it, then scale and shift."""
+
+    def instance_norm(x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        normalised = F.instance_norm(x)
+        return normalised if scale is None or shift is None else normalised * scale + shift
+
+    ours, networks.instance_norm = networks.instance_norm, instance_norm
+    try:
+        yield
+    finally:
+        networks.instance_norm = ours
+
+
 @dataclass(frozen=True)
 class Trial:
     """How one backend is measured. A registered backend without an entry is measured with these defaults.
@@ -90,12 +106,25 @@ def encode_fomm(backend: Any, state: Any, source: FaceImage, _: FaceImage) -> An
     return state._replace(encoded=backend.generator.encode(source.image))
 
 
+def encode_metaportrait(backend: Any, state: Any, source: FaceImage, _: FaceImage) -> Any:
+    """The published loop draws the source's landmarks once, but its generator takes the picture."""
+    image = F.interpolate(source.image, (256, 256), mode="bilinear")
+    return state._replace(encoded=backend.generator.encode(image, state.encoded.line, state.encoded.identity))
+
+
 TRIALS = {
     "fomm": Trial(encode=encode_fomm),
     "fsrt": Trial(repetitions=3, published=fsrt_as_published),
-    "metaportrait": Trial(),
-    "metaportrait_sr": Trial(cases=("metaportrait", "metaportrait_sr"), frames=3, repetitions=3),
+    "metaportrait": Trial(encode=encode_metaportrait, published=metaportrait_as_published),
+    "metaportrait_sr": Trial(
+        cases=("metaportrait", "metaportrait_sr"),
+        frames=3,
+        repetitions=3,
+        encode=encode_metaportrait,
+        published=metaportrait_as_published,
+    ),
     "emoportraits": Trial(repetitions=3, options={"crop": False}),
+    "liveportrait": Trial(repetitions=3, options={"crop": False}),
 }
 
 

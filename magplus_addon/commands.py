@@ -105,6 +105,9 @@ def _add_animate(verbs: Verbs) -> None:
     method.add_argument("--alpha", type=_number_or_auto, metavar="auto|N", help="magnification factor")
     method.add_argument("--intensity", type=float, metavar="N", help="strength of the expression; 1 is the driver's")
     method.add_argument("--device", metavar="auto|cpu|cuda|mps", help="where the worker computes")
+    method.add_argument(
+        "--allow-cpu", action="store_true", default=None, help="go on on the CPU if the GPU's memory is too small"
+    )
     method.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
     rig = verb.add_argument_group("controls of the rig", "Names, or patterns as in 'brow*'; `controls` lists them.")
     rig.add_argument("--only", nargs="+", metavar="NAME", help="solve these alone")
@@ -188,7 +191,9 @@ def _add_backends(verbs: Verbs) -> None:
     steps.add_parser("add", help="take the networks out of downloaded files").add_argument(
         "what", nargs="+", metavar="FILE"
     )
-    steps.add_parser("verify", help="check names, shapes and hashes of what was added")
+    steps.add_parser("verify", help="check names, shapes and hashes of what was added").add_argument(
+        "what", nargs="?", choices=[entry.name for entry in BACKENDS if entry.parts], metavar="BACKEND"
+    )
     steps.add_parser("remove", help="delete what was taken in for a backend").add_argument(
         "what", nargs=1, choices=sorted({entry.folder for entry in BACKENDS if entry.parts}), metavar="BACKEND"
     )
@@ -221,6 +226,7 @@ def _animate(options: argparse.Namespace) -> ExitCode:
         folder=options.output,
         python=options.python,
         device=options.device,
+        allow_cpu=options.allow_cpu,
         backend_options=dict(options.backend_option or ()),
     )
     outcome = _run(animate.KIND, animate.animate(order))
@@ -401,7 +407,8 @@ def _check_environment(options: argparse.Namespace) -> ExitCode:
 def _backends(options: argparse.Namespace) -> ExitCode:
     flags = ["--json"] if options.json else []
     python = options.python or environment.worker_python(bpy.context)
-    what = list(getattr(options, "what", ()))
+    given = getattr(options, "what", None) or []
+    what = [given] if isinstance(given, str) else list(given)
     if options.verb == "add":
         what = [str(Path(path).absolute()) for path in what]
     task = backends.ask_worker(python, *flags, options.verb, *what)

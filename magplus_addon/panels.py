@@ -10,7 +10,7 @@ import bpy
 from ..backend_bridge.backends import find_backend
 from ..backend_bridge.job import REGIONS
 from ..operators import animate
-from ..operators.backends import backend_problem
+from ..operators.backends import backend_problem, option_property
 from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
 from ..operators.event_markers import MAGPLUS_OT_trim_from_markers
 from ..operators.import_result import MAGPLUS_OT_import_result
@@ -192,6 +192,27 @@ class MAGPLUS_PT_magnification(Sidebar, bpy.types.Panel):
             column.prop(settings, "alpha")
 
 
+class MAGPLUS_PT_backend(Sidebar, bpy.types.Panel):
+    """What can be set of the chosen backend."""
+
+    bl_label = "Backend"
+    bl_parent_id = "MAGPLUS_PT_magnification"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only where there is something to set."""
+        return bool(find_backend(context.scene.magplus.backend).options)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the panel; reads only."""
+        self.layout.use_property_split = True
+        self.layout.use_property_decorate = False
+        column, settings = self.layout.column(), context.scene.magplus
+        for option in find_backend(settings.backend).options:
+            column.prop(settings.backend_options, option_property(settings.backend, option.name))
+
+
 class MAGPLUS_PT_regions(Sidebar, bpy.types.Panel):
     """How much of the magnification reaches each part of the face."""
 
@@ -242,6 +263,7 @@ CLASSES = (
     MAGPLUS_PT_bakes,
     MAGPLUS_PT_driver,
     MAGPLUS_PT_magnification,
+    MAGPLUS_PT_backend,
     MAGPLUS_PT_regions,
     MAGPLUS_PT_output,
 )

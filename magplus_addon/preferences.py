@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import EnumProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..backend_bridge.backends import BACKENDS
 from ..backend_bridge.torch_builds import VARIANTS
@@ -63,6 +63,12 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
             ("mps", "GPU (Metal)", "The GPU of an Apple computer"),
         ),
     )
+    allow_cpu: BoolProperty(
+        name="Go On on the CPU",
+        description="When the GPU's memory is too small for a run, go on on the CPU, which takes longer, instead of "
+        "stopping. The result says so",
+        default=False,
+    )
     idle_minutes: IntProperty(
         name="Keep Models Loaded (Minutes)",
         description="Minutes for which the worker waits for the next run with its models loaded",
@@ -89,6 +95,9 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
 
         column = layout.column()
         column.prop(self, "device")
+        row = column.row()
+        row.active = self.device != "cpu"
+        row.prop(self, "allow_cpu")
         column.prop(self, "idle_minutes")
         _draw_backends(context, layout.column())
 

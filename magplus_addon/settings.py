@@ -15,8 +15,9 @@ from bpy.props import (
     StringProperty,
 )
 
-from ..backend_bridge.backends import BACKENDS
+from ..backend_bridge.backends import BACKENDS, BackendOption
 from ..backend_bridge.job import MAX_ALPHA, MAX_SMOOTHING, REGIONS
+from ..operators.backends import option_property
 from ..operators.bake_shape_keys import LAYER, NEW_ACTION, REPLACE
 from ..operators.import_frames import BACKGROUND, IMAGE, PLANE, STRIP
 from ..operators.strength import modifier_name, set_strength
@@ -60,6 +61,25 @@ class MagPlusRegions(bpy.types.PropertyGroup):
     """One gain per face region."""
 
     __annotations__ = {region: _gain(region) for region in REGIONS}
+
+
+def _option(option: BackendOption) -> bpy.types.Property:
+    """Return the property for an option of a backend."""
+    common = {"name": option.title, "description": option.description}
+    if option.choices:
+        items = [(str(value), title, description) for value, title, description in option.choices]
+        return EnumProperty(items=items, default=str(option.default), **common)
+    if option.default is None:
+        return StringProperty(subtype="FILE_PATH", options=RELATIVE_PATH, **common)
+    return BoolProperty(default=option.default, **common)
+
+
+class MagPlusBackendOptions(bpy.types.PropertyGroup):
+    """What can be set of each backend."""
+
+    __annotations__ = {
+        option_property(entry.name, option.name): _option(option) for entry in BACKENDS for option in entry.options
+    }
 
 
 def _strength_set(bake: MagPlusBake, _context: bpy.types.Context) -> None:
@@ -178,6 +198,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
         description="The method that moves the avatar's picture with the driver's face",
         items=[(entry.name, entry.title, entry.description) for entry in BACKENDS],
     )
+    backend_options: PointerProperty(type=MagPlusBackendOptions)
     alpha_mode: EnumProperty(
         name="Magnification",
         description="How much the driver's motion is magnified for the backend to see it. It is undone afterwards",
@@ -254,7 +275,14 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (MagPlusRegions, MagPlusControl, MagPlusPlaced, MagPlusBake, MagPlusSettings)
+CLASSES = (
+    MagPlusRegions,
+    MagPlusBackendOptions,
+    MagPlusControl,
+    MagPlusPlaced,
+    MagPlusBake,
+    MagPlusSettings,
+)
 
 
 def register() -> None:

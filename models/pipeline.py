@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,22 +17,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from backend_bridge.errors import InputError
 from backend_bridge.job import JobSpec, Outputs, Rig, resolve
 from backend_bridge.job_folder import JobFolder, fingerprint_of, hash_file
 from backend_bridge.live_link_face import speaks_for_shapes, to_live_link
 from backend_bridge.rig_basis import RigBasis
 from models.avatar import AvatarPicture
+from models.backends import FaceImage
 from models.backends.options import option_files, parse_options, with_files_in
 from models.backends.preprocess import best_frame
 from models.curve_plot import plot_curves
 from models.device import OutOfMemoryError, choose_device, ran_out
 from models.driving_clip import DrivingClip
 from models.expression import action_units, excursions
-from models.face import MotionEvent, find_event
+from models.face import FaceLandmarker, MotionEvent, find_event
 from models.frame_maker import BATCH, FrameMaker, unit_path
 from models.magnification.motion import Motion
 from models.measure import LEAST_MOTION, Factors, automatic_alpha, measured_gain, peak_motion, restoring_factor
-from models.placement import AvatarFace, anchors_on, find_avatar_face
+from models.placement import AvatarFace, anchors_on, find_avatar_face, in_crop
 from models.report import Notes, magplus_version, versions
 from models.rig.smoothing import apex_kept, smoothed
 from models.rig_reader import RigReader
@@ -94,8 +97,12 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         clip = _from_best_frame(clip, face, spec, notes)
     window = face.window(LARGEST_CROP, backend.info.frame_size)
     driver = Driver(clip, session.magnifier("magplus", device), spec.magnification.regions, device)
+    more = [
+        _further_source(Path(path), session.landmarker(), clip, info.frame_size)
+        for path in getattr(options, "more_sources", ())
+    ]
     avatar = AnimatedAvatar(
-        picture, face, window, backend, session.magnifier("demagplus", device), driver, device, notes
+        picture, face, window, backend, session.magnifier("demagplus", device), driver, device, notes, more
     )
 
     made_from = [[hash_file(path) for path in paths] for paths in option_files(options).values()]
@@ -166,6 +173,17 @@ def _read_basis(folder: JobFolder, spec: JobSpec) -> RigBasis | None:
     if spec.avatar.rig_basis is None:
         return None
     return RigBasis.load(resolve(folder.path, spec.avatar.rig_basis))
+
+
+def _further_source(path: Path, landmarker: FaceLandmarker, clip: DrivingClip, size: int | None) -> FaceImage:
+    """Return the face in a further picture of the avatar, cut out as in the first one; `InputError` without a face."""
+    picture = AvatarPicture.read(path)
+    try:
+        face = find_avatar_face(picture, None, None, landmarker, clip.reference.landmarks)
+    except InputError as error:
+        raise InputError(f"No face was found in {path}, a further picture of the avatar; leave it out.") from error
+    window = face.window(LARGEST_CROP, size)
+    return FaceImage(window.cut(picture.over()), in_crop(face.landmarks, window))
 
 
 def _from_best_frame(clip: DrivingClip, face: AvatarFace, spec: JobSpec, notes: Notes) -> DrivingClip:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -64,6 +66,7 @@ class AnimatedAvatar:
         driver: Driver,
         device: torch.device,
         notes: Notes,
+        more: Sequence[FaceImage] = (),
     ) -> None:
         landmarks = in_crop(face.landmarks, window)
         size = (window.crop_size, window.crop_size)
@@ -78,7 +81,7 @@ class AnimatedAvatar:
         self.face_width = face_width(landmarks)
         self._restoration = Restoration(avatar, window, self.mask, device)
         source = FaceImage(window.cut(avatar.over()).to(device), landmarks)
-        self._state = backend.encode_source(source, driver.reference)
+        self._state = backend.encode_source(source, driver.reference, *more)
         # The backend's own picture of the neutral face: its error of reconstruction is in every generated frame, too,
         # so that measuring against it cancels the error.
         still = backend.animate(self._state, driver.still())

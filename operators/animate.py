@@ -17,7 +17,7 @@ from ..backend_bridge.job import REGIONS, Anchor, Avatar, Driving, JobSpec, Magn
 from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.messages import Cancelled, Error, Progress, Result, Warning
 from .anchors import moved_anchors, present_projection
-from .backends import backend_problem
+from .backends import backend_problem, chosen_options
 from .capture import camera_to_use, capture_problem, capture_steps, face_companions
 from .environment import environment_problem, preferences, worker_python
 from .face_controls import ControlChoice, chosen_controls
@@ -115,13 +115,14 @@ def make_order(
     folder: Path | None = None,
     python: Path | None = None,
     device: str | None = None,
+    allow_cpu: bool | None = None,
     backend_options: dict[str, Any] | None = None,
 ) -> Order:
     """Freeze the scene's settings into an order.
 
-    `folder` is the job folder, by default a new one in the settings' place; `python` and `device` stand in for the
-    preferences'; `backend_options` are passed on as they are. Raises `InputError` or `MachineError` with the reason
-    when no run is possible.
+    `folder` is the job folder, by default a new one in the settings' place; `python`, `device` and `allow_cpu` stand
+    in for the preferences'; `backend_options` are put on top of the settings'. Raises `InputError` or `MachineError`
+    with the reason when no run is possible.
     """
     reason = settings_problem(context) or backend_problem(context.scene.magplus.backend)
     if reason := reason or (place_problem(context) if folder is None else ""):
@@ -139,7 +140,7 @@ def make_order(
         ),
         avatar=Avatar(image=""),
         backend=settings.backend,
-        backend_options=backend_options or {},
+        backend_options=chosen_options(settings) | (backend_options or {}),
         magnification=Magnification(
             alpha=decimal(settings.alpha) if settings.alpha_mode == "GIVEN" else None,
             regions={name: decimal(getattr(settings.regions, name)) for name in REGIONS},
@@ -152,6 +153,7 @@ def make_order(
         intensity=decimal(settings.intensity),
         outputs=Outputs(frames=settings.frames, weights=settings.shape_keys),
         device=device or chosen.device,
+        allow_cpu=chosen.allow_cpu if allow_cpu is None else allow_cpu,
         created_by={"blender": bpy.app.version_string, "file": bpy.data.filepath},
     )
     return Order(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bpy
 from bpy.props import CollectionProperty, StringProperty
@@ -37,6 +38,25 @@ def backend_problem(name: str) -> str:
     if entry.ready:
         return ""
     return f"{entry.title} needs its authors' checkpoint; add the file under Backends in the preferences."
+
+
+def option_property(backend: str, option: str) -> str:
+    """Return the name of the property that holds an option of a backend in the scene's settings."""
+    return f"{backend}_{option}"
+
+
+def chosen_options(settings: bpy.types.PropertyGroup) -> dict[str, Any]:
+    """Return what is set of the chosen backend and differs from its default."""
+    chosen: dict[str, Any] = {}
+    for option in find_backend(settings.backend).options:
+        value = getattr(settings.backend_options, option_property(settings.backend, option.name))
+        if option.choices:
+            value = {str(each): each for each, _, _ in option.choices}[value]
+        elif option.default is None:
+            value = bpy.path.abspath(value) or None
+        if value != option.default:
+            chosen[option.name] = value
+    return chosen
 
 
 def ask_worker(python: Path, *arguments: str) -> Callable[[TaskContext], Steps]:

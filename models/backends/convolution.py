@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-WIDE = 64  # channels from which Winograd's transforms are worth their time
+WIDE = 128  # channels from which Winograd's transforms are worth their time
 LEAST_TILES = 64  # of 4 × 4 px, below which the transformed weights' size decides instead
-LEAST_SIDE = 8  # px, likewise for doubling
+LEAST_SIDE = 16  # px, likewise for doubling
 STRIP = 2**16  # tiles times channels that are computed together: more would leave the cache
 FEW = 4  # output channels that leave most of a CPU's vector registers empty
 

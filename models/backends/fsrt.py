@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from backend_bridge.errors import InputError
 from models.backends.base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
 from models.backends.fomm import K, KeypointDetector, Keypoints, movement_scale, relative_keypoints
+from models.backends.options import files_option
 from models.backends.precision import like_weights
 from models.backends.preprocess import resize
 from models.backends.published import PublishedBackend, PublishedOptions
@@ -285,12 +286,14 @@ class FsrtOptions(PublishedOptions):
     `adapt_movement_scale`: multiply it by how much larger the avatar's face is.
     `best_frame`: take for reference the driving frame that is posed most like the avatar, not one at rest.
     `draft`: ask for one pixel in every draft × draft square and interpolate: 4 costs a sixteenth.
+    `more_sources`: files with further pictures of the avatar; what one does not show another may.
     `chunk`: queries a pass; it bounds the memory and changes neither the result nor, on a CPU, the speed.
     """
 
     relative: bool = True
     adapt_movement_scale: bool = True
     best_frame: bool = False
+    more_sources: tuple[str, ...] = files_option()
     draft: Literal[1, 2, 4, 8, 16] = 1
     chunk: int = 8192
 

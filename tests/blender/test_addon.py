@@ -274,6 +274,7 @@ def test_every_panel_draws_in_every_state(
     main = panels.MAGPLUS_PT_main
     ready.reference_mode = ready.alpha_mode = "GIVEN"
     ready.face_mode = "INDEX"
+    ready.backend = "fomm"
     ready.bakes.add().name = "Head-clip-001"
     for panel in (
         *panels.CLASSES,
@@ -355,6 +356,28 @@ def test_a_backend_without_its_checkpoint_says_what_is_missing(
     assert animate.make_order(bpy.context, backend_options={"relative": False}).spec.backend_options == {
         "relative": False
     }
+
+
+def test_options_of_the_backend_are_set_in_the_sidebar(
+    ready: Any, preferences: Any, module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    animate = module("operators.animate")
+    monkeypatch.setattr(animate, "backend_problem", lambda name: "")
+    panel = module("magplus_addon.panels").MAGPLUS_PT_backend
+    assert not panel.poll(bpy.context)  # flow transfer leaves nothing to set
+    ready.backend = "fsrt"
+    assert panel.poll(bpy.context) and "fsrt_draft" in draw(panel)
+    assert animate.make_order(bpy.context).spec.backend_options == {}
+    ready.backend_options.fsrt_draft = "4"
+    ready.backend_options.fsrt_relative = False
+    assert animate.make_order(bpy.context).spec.backend_options == {"draft": 4, "relative": False}
+    order = animate.make_order(bpy.context, backend_options={"draft": 2}, allow_cpu=True)
+    assert order.spec.backend_options == {"draft": 2, "relative": False} and order.spec.allow_cpu
+    ready.backend = "metaportrait"
+    ready.backend_options.metaportrait_landmarks = "//me.npy"
+    (path,) = animate.make_order(bpy.context).spec.backend_options.values()
+    assert path == bpy.path.abspath("//me.npy")
+    assert not preferences.allow_cpu and not animate.make_order(bpy.context).spec.allow_cpu
 
 
 def test_weights_that_may_not_earn_money_are_marked_where_they_are_chosen(

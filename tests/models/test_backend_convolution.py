@@ -10,10 +10,8 @@ import torch
 from torch import nn
 from torch.nn.utils import spectral_norm
 
-from models.backends.convolution import DoublingConv2d, Winograd, lay_out, prepare
+from models.backends.convolution import WIDE, DoublingConv2d, Winograd, lay_out, prepare
 from models.backends.fomm import ConvBlock, DownBlock, ResBlock, UpBlock
-
-WIDE = 64
 
 
 def with_statistics(network: nn.Module) -> nn.Module:

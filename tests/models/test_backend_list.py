@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from backend_bridge.backends import BACKENDS, checkpoint_folder, find_backend
-from models.backends import registry
+from models.backends import Backend, registry
+from models.backends.options import parse_options
 from models.backends.store import CheckpointStore
 from models.session import Session
 
@@ -31,3 +34,18 @@ def test_the_same_files() -> None:
         entry = find_backend(name)
         assert list(entry.parts) == nothing.missing(backend.info)
         assert not entry.parts or entry.folder == backend.info.folder
+
+
+def test_the_same_options() -> None:
+    """What the sidebar offers is what the backend takes, with the same default."""
+    for name, backend in registry.items():
+        plain = parse_options(backend.Options, {}, title=name)
+        for option in find_backend(name).options:
+            assert getattr(plain, option.name) == option.default
+            for value, _, _ in option.choices:
+                parse_options(backend.Options, {option.name: value}, title=name)
+            assert (option.default is None) == is_file(backend, option.name)
+
+
+def is_file(backend: type[Backend], name: str) -> bool:
+    return any(each.name == name and each.metadata.get("file", False) for each in fields(backend.Options))

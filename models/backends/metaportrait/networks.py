@@ -29,6 +29,7 @@ from models.backends.precision import like_weights
 SIZE = 256
 FLOW_SIZE = 64
 GAZE_VARIANCE = 0.005
+EPSILON = 1e-5  # of the instance norms
 STYLE = 512
 IDENTITY = 256
 PYRAMID_SIZES = (32, 64, 128, 256)
@@ -58,6 +59,18 @@ def warp(x: Tensor, deformation: Tensor) -> Tensor:
     grid = resize(deformation.permute(0, 3, 1, 2), x.shape[-1]).permute(0, 2, 3, 1)
     warped = F.grid_sample(x.expand(len(grid), -1, -1, -1), grid, padding_mode="reflection", align_corners=False)
     return in_layout_of(warped, x)
+
+
+def instance_norm(x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+    """Instance norm of [N, C, H, W], times `scale` and plus `shift` [N, C, 1, 1].
+
+    In the channels' own memory layout; PyTorch's would copy a picture stored channels last, and gives a third of the
+    speed.
+    """
+    centred = x - x.mean(dim=(2, 3), keepdim=True)
+    factor = (centred.square().mean(dim=(2, 3), keepdim=True) + EPSILON).rsqrt()
+    centred.mul_(factor if scale is None else factor * scale)
+    return centred if shift is None else centred.add_(shift)
 
 
 # ------------------------------------------------------------------------------------------------ warping network
@@ -93,7 +106,7 @@ class StyleNorm(nn.Module):
         """[N, C, H, W] and [N, 512] -> [N, C, H, W]."""
         shared = self.mlp_shared(style)
         gamma, beta = (mlp(shared)[:, :, None, None] for mlp in (self.mlp_gamma, self.mlp_beta))
-        return F.instance_norm(x) * (1 + gamma) + beta
+        return instance_norm(x, 1 + gamma, beta)
 
 
 class StyleConv(nn.Module):
@@ -106,7 +119,7 @@ class StyleConv(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C', H, W]."""
-        return F.relu(self.norm(self.conv(x), style))
+        return F.relu(self.norm(self.conv(x), style), inplace=True)
 
 
 class StyleDownBlock(StyleConv):
@@ -276,7 +289,7 @@ class IdentityStyle(nn.Module):
     def forward(self, normalised: Tensor, identity: Tensor) -> Tensor:
         """[N, C, H, W] and [1 or N, 256] -> [N, C, H, W]."""
         gamma, beta = self.style["linear"](identity)[:, :, None, None].chunk(2, dim=1)
-        return normalised * gamma + beta
+        return torch.addcmul(beta, normalised, gamma)
 
 
 class AttributeIdentityNorm(nn.Module):
@@ -292,10 +305,11 @@ class AttributeIdentityNorm(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor, identity: Tensor) -> Tensor:
         """x [N, C, H, W], condition [N, C', H, W], identity [1 or N, 256] -> [N, C, H, W]."""
-        normalised = F.instance_norm(x)
+        normalised = instance_norm(x)
         shared = self.mlp_shared(condition)
-        attributes = normalised * (1 + self.mlp_gamma(shared)) + self.mlp_beta(shared)
-        return self.adain(normalised, identity).lerp(attributes, self.mlp_attention(x))
+        gamma, beta = self.mlp_gamma(shared), self.mlp_beta(shared)
+        attributes = beta.add_(normalised).addcmul_(normalised, gamma)  # (1 + gamma) * normalised + beta
+        return self.adain(normalised, identity).lerp_(attributes, self.mlp_attention(x))
 
 
 class RefineBlock(nn.Module):
