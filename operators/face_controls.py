@@ -18,6 +18,7 @@ from .projection import Projection
 
 UNSEEN = 0.05  # px over its whole range; a control that moves nothing further can't be told from noise
 WHOLE, STILL = 0.75, 0.15  # what moves that share of the face by this share of its largest motion poses the head
+SIDEWAYS = 0.4  # of a bone's furthest motion in the picture; its axes with less point towards the camera
 # Of two mirrored bones these channels move opposite ways, as their axes are mirror images.
 _OPPOSED = {"location X", "rotation Y", "rotation Z"}
 
@@ -101,25 +102,41 @@ def appraise(basis: RigBasis) -> dict[str, Appraisal]:
 def solved_by_default(controls: Sequence[RigControl], appraisals: dict[str, Appraisal]) -> set[str]:
     """Return the names of the controls to solve as long as nobody chooses.
 
-    Shape keys and properties, whatever is visible of them; bones where there is neither, and of a bone that can be
-    moved not its rotation, which would do much the same.
+    Shape keys and properties, whatever is visible of them; bones where there is neither. Of a bone that can be moved
+    not its rotation, which would do much the same, nor its way towards the camera, which the picture hardly shows:
+    solved from so little it would go anywhere.
     """
     seen = {c.control.name: c.control for c in controls if c.control.name in appraisals}
     seen = {name: control for name, control in seen.items() if not appraisals[name].note}
     plain = {name for name, control in seen.items() if control.kind in {SHAPE_KEY, PROPERTY}}
     if plain:
         return plain
-    movable = {name.rpartition(" location ")[0] for name in seen if " location " in name}
-    return {name for name in seen if name.rpartition(" rotation ")[0] not in movable}
+    furthest: dict[str, float] = {}
+    for name in seen:
+        bone, motion = _bone_and_motion(name)
+        if motion == "location":
+            furthest[bone] = max(furthest.get(bone, 0.0), appraisals[name].pixels)
+    chosen = set()
+    for name in seen:
+        bone, motion = _bone_and_motion(name)
+        if bone not in furthest or (motion == "location" and appraisals[name].pixels >= SIDEWAYS * furthest[bone]):
+            chosen.add(name)
+    return chosen
+
+
+def _bone_and_motion(name: str) -> tuple[str, str]:
+    """Take the name of a bone's control apart: "lip.L location X" is ("lip.L", "location")."""
+    words = name.rsplit(" ", 2)
+    return words[0], words[1]
 
 
 def partner(name: str, kind: str, names: Iterable[str]) -> str:
     """Return the control of the other side that moves alike, or an empty string."""
     if kind == BONE:
-        bone, _, channel = name.rpartition(" location ") if " location " in name else name.rpartition(" rotation ")
+        bone, _ = _bone_and_motion(name)
         motion = name[len(bone) + 1 :]
         other = f"{bpy.utils.flip_name(bone)} {motion}"
-        return other if channel and motion not in _OPPOSED and other != name and other in set(names) else ""
+        return other if motion not in _OPPOSED and other != name and other in set(names) else ""
     other = bpy.utils.flip_name(name)
     return other if other != name and other in set(names) else ""
 
