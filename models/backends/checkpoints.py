@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import pickle
+import struct
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +29,12 @@ from torch import Tensor
 from backend_bridge.errors import ExitCode, InputError, MagPlusError
 from models.backends import registry
 from models.backends.base import BackendInfo
+from models.backends.metaportrait.lines import POINTS
 from models.backends.published import PublishedBackend
 from models.backends.store import CheckpointStore, StateDict, digest, how_to_get
+
+PICKLE = b"\x80"  # how pickles of protocol 2 and later begin, as which PyTorch saved before it saved archives
+_DAMAGE = (EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, OverflowError, struct.error)
 
 DEFAULT_FOLDER = Path.home() / ".magplus" / "checkpoints"
 
@@ -84,22 +89,25 @@ def read_checkpoint(path: Path) -> Any:
                 "get the file from its authors again, and be wary of where this one came from."
             ) from error
         raise InputError(f"{path.name} is not a PyTorch checkpoint, or was not downloaded whole.") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+    except (*_DAMAGE, RuntimeError) as error:
         raise InputError(f"{path.name} is damaged or was not downloaded whole; download it again.") from error
 
 
 def _read_table(path: Path) -> Tensor:
     try:
-        return torch.from_numpy(np.loadtxt(path, dtype=np.int64, ndmin=2))
+        table = np.loadtxt(path, dtype=np.int64, ndmin=2)
     except ValueError as error:
         raise InputError(f"{path.name} is not a table of whole numbers; download it again.") from error
+    if table.size and not 0 <= table.min() <= table.max() < POINTS:
+        raise InputError(f"{path.name} joins landmarks that are none of the {POINTS}; download it again.")
+    return torch.from_numpy(table)
 
 
 def _refuse_lookalikes(path: Path, head: bytes) -> None:
-    start = head.lstrip().lower()
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if not head:
         raise InputError(f"{path.name} is empty; download it again.")
-    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+    if start.startswith(b"<") or b"<html" in start:
         raise InputError(f"{path.name} is a saved web page, not a checkpoint; download the file that the page offers.")
     if head.startswith(b"version https://git-lfs"):
         raise InputError(
@@ -116,10 +124,24 @@ def _refuse_lookalikes(path: Path, head: bytes) -> None:
         try:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
-        except zipfile.BadZipFile as error:
-            raise InputError(f"{path.name} was not downloaded whole; download it again.") from error
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise InputError(f"{path.name} is damaged or was not downloaded whole; download it again.") from error
+        if any(name.endswith("constants.pkl") for name in names):
+            raise InputError(
+                f"{path.name} is a TorchScript program, which MagPlus does not run; add the checkpoint behind it."
+            )
         if not any(name.endswith("data.pkl") for name in names):
             raise InputError(f"{path.name} is an archive; unpack it and add the checkpoint files in it.")
+    elif path.suffix not in (".tsv", ".safetensors") and not head.startswith(PICKLE):
+        kind = "a text file" if _is_text(head) else "no PyTorch checkpoint"
+        raise InputError(f"{path.name} is {kind}; download the checkpoint that its authors publish.")
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        return head.decode().isprintable() or (b"\n" in head and b"\0" not in head)
+    except UnicodeDecodeError:
+        return False
 
 
 def state_dicts_in(loaded: Any, where: str = "") -> Iterator[tuple[str, StateDict]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from backend_bridge.errors import InputError
@@ -116,6 +117,56 @@ def test_saved_web_page(tmp_path):
     path = tmp_path / "vox-cpk.pth.tar"
     path.write_text("\n<!DOCTYPE html><html><title>Google Drive - Virus scan warning</title></html>")
     assert "saved web page" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ("\ufeff<!doctype html><p>Sign in".encode(), "saved web page"),
+        (b"<!-- cached --><html>", "saved web page"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "saved web page"),
+        (b'{"error": "rate limit exceeded"}', "text file"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "no PyTorch checkpoint"),
+        (b"\x1f\x8b\x08\0\0\0\0\0", "no PyTorch checkpoint"),
+    ],
+)
+def test_other_kinds_of_files(tmp_path, content, kind):
+    path = tmp_path / "vox256.pt"
+    path.write_bytes(content)
+    assert kind in refusal(path)
+
+
+def test_torchscript(tmp_path):
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "model.pt")
+    assert "TorchScript program" in refusal(tmp_path / "model.pt")
+
+
+def test_table_that_joins_no_landmarks(tmp_path):
+    path = tmp_path / "dense_669_connectivity.tsv"
+    path.write_text("0\t1\n" * 615 + "0\t669\n")
+    assert "joins landmarks that are none of the 669" in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth.tar", ".safetensors"])
+def test_whatever_is_damaged_is_read_or_refused_in_one_sentence(tmp_path, suffix):
+    """Bytes lost, doubled or changed anywhere in a file of each format."""
+    whole, damaged = tmp_path / f"whole{suffix}", tmp_path / f"damaged{suffix}"
+    if suffix == ".safetensors":
+        safetensors.torch.save_file({"w": torch.rand(200)}, whole)
+    else:
+        torch.save({"w": torch.rand(200), "epoch": 3}, whole, _use_new_zipfile_serialization=suffix == ".pt")
+    random, content = np.random.default_rng(0), whole.read_bytes()
+    refused = 0
+    for _ in range(60):
+        place, count = random.integers(len(content)), random.integers(1, 60)
+        instead = random.bytes(random.integers(0, 60))
+        damaged.write_bytes(content[:place] + instead + content[place + count :])
+        try:
+            read_checkpoint(damaged)
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 20
 
 
 def test_git_lfs_pointer(tmp_path):
