@@ -285,7 +285,7 @@ def _solve_controls(maker: FrameMaker, reader: RigReader, spec: JobSpec, event: 
     controls = reader.basis.controls
     notes.progress("solve", 0, 1)
     equations = np.stack([maker.observation(index).equations for index in range(clip.count)])
-    solved = reader.solve(equations, [float(second) for second in clip.track.seconds], notes)
+    solved = reader.solve(equations, [float(second) for second in clip.track.seconds])
     curves = smoothed(solved.curves, spec.rig.smoothing)
     shares = excursions(curves, controls)
     folder.write("weights.npz", curves.encode())

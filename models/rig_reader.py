@@ -18,7 +18,6 @@ from models.backends import Animated
 from models.face import regions
 from models.magnification.motion import Motion
 from models.measure import Factors
-from models.report import Notes
 from models.rig.constraints import Constraints
 from models.rig.observer import RigObserver, on_crop, on_driver, read_field
 from models.rig.solver import solve
@@ -78,24 +77,19 @@ class RigReader:
         assert animated is not None and motion is not None
         return self._observer.observe(animated.frames, motion.flow)
 
-    def solve(self, equations: NDArray[np.floating], seconds: Sequence[float], notes: Notes) -> Solved:
+    def solve(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> Solved:
         """Return the controls' curves from equations [N, S, 5] of the whole clip, at the intensity that was asked."""
         sites, controls = self._observer.sites, self.basis.controls
         solution = solve(self.basis, sites, equations, seconds, constraints=self._constraints)
-        rest, low, high = (
-            np.array([getattr(control, name) for control in controls]) for name in ("rest", "low", "high")
-        )
+        rest = np.array([control.rest for control in controls])
+        # Not cut off at the controls' ranges: who asks for a stronger expression gets it, and the bake widens them.
         values = rest + (solution.curves.values - rest) * (self._intensity * self._gains)
-        beyond = (values < low - 1e-6) | (values > high + 1e-6)
-        if beyond.any():
-            names = ", ".join(controls[index].name for index in np.flatnonzero(beyond.any(0)))
-            notes.warning(f"At this intensity {names} would leave its range and is cut off there; lower the intensity.")
         shown = {name: membership for name, membership in self._regions.items() if membership.sum() >= _LEAST_SITES}
         unseen = np.full(len(values), np.nan, np.float32)
         residuals = [solution.residual_in(shown[name]) if name in shown else unseen for name in self._regions]
         curves = dataclasses.replace(
             solution.curves,
-            values=self.basis.posed(np.clip(values, low, high)).astype(np.float32),
+            values=self.basis.posed(values).astype(np.float32),
             regions=tuple(self._regions),
             region_residual=np.stack(residuals, 1),
         )

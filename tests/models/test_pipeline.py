@@ -246,6 +246,16 @@ def test_a_locked_control_keeps_still_and_the_driver_alone_is_read_when_no_frame
         run_job(folder, session, Quiet())
 
 
+def test_a_strong_expression_is_not_cut_off_at_the_controls_range(tmp_path, clip, avatar, landmarks, session):
+    weights = Outputs(frames=False, weights=True)
+    folder = make_job(tmp_path / "strong.magplus", clip, avatar, landmarks, intensity=20.0, outputs=weights)
+    run_job(folder, session, Quiet())
+    basis = RigBasis.load(folder.path / folder.read_spec().avatar.rig_basis)
+    values = ControlCurves.load(folder.weights_npz).values
+    assert values[APEX, 0] == pytest.approx(20 * RAISED[APEX], rel=0.3)
+    assert values[APEX, 0] > basis.controls[0].high
+
+
 def test_a_cancelled_run_resumes_after_its_finished_frames(finished, tmp_path, clip, avatar, landmarks, session):
     folder = make_job(tmp_path / "cancelled.magplus", clip, avatar, landmarks)
     with pytest.raises(CancelledError):
