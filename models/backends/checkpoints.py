@@ -245,13 +245,14 @@ def _known_hash(info: BackendInfo, sha256: str) -> bool:
 
 
 def describe(store: CheckpointStore) -> list[dict[str, Any]]:
-    """Return a plain dict for each backend: name, title, ready, missing (sentences), licences, commercial_use ..."""
+    """Return a plain dict for each backend: name, title, ready, missing and optional (sentences), licences ..."""
     return [
         {
             "name": info.name,
             "title": info.title,
             "ready": not store.missing(info),
             "missing": [how_to_get(info, part) for part in store.missing(info)],
+            "optional": [how_to_get(info, part) for part in store.missing_optional(info)],
             "code_licence": info.code_licence,
             "weights_licence": info.weights_licence,
             "commercial_use": info.commercial_use,
@@ -342,7 +343,7 @@ def _listed(row: Mapping[str, Any]) -> str:
         f"{row['name']:<14} {row['title']}: {'ready' if row['ready'] else 'checkpoint missing'}",
         f"{'':<14} code {row['code_licence']}, weights {row['weights_licence']}{terms}",
     ]
-    return "\n".join(lines + [f"{'':<14} {sentence}" for sentence in row["missing"]])
+    return "\n".join(lines + [f"{'':<14} {sentence}" for sentence in (*row["missing"], *row["optional"])])
 
 
 def _verified(row: Mapping[str, Any]) -> str:

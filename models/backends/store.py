@@ -84,6 +84,11 @@ class CheckpointStore:
         parts = sorted({part for file in info.checkpoints for part in file.parts if not file.optional})
         return [part for part in parts if not self.has(info.folder, part)]
 
+    def missing_optional(self, info: BackendInfo) -> list[str]:
+        """Return the parts that a backend could use and that have not been added."""
+        parts = sorted({part for file in info.checkpoints for part in file.parts if file.optional})
+        return [part for part in parts if not self.has(info.folder, part)]
+
     def write(self, backend: str, part: str, tensors: StateDict, file: str, file_sha256: str) -> Path:
         """Store a part whole or not at all; `MachineError` when the disk is full or the folder can't be written."""
         path = self.path(backend, part)
@@ -145,9 +150,10 @@ def how_to_get(info: BackendInfo, part: str) -> str:
     """One sentence: which file holds a missing part, who publishes it under which licence, and how to add it."""
     files = [file for file in info.checkpoints if part in file.parts]
     names = " or ".join(file.name for file in files)
+    needs = "can use" if all(file.optional for file in files) else "needs"
     terms = info.weights_licence if info.commercial_use else f"{info.weights_licence}; not for commercial use"
     return (
-        f"{info.title} needs {names} (its {part}), which its authors publish at {files[0].published_at} "
+        f"{info.title} {needs} {names} (its {part}), which its authors publish at {files[0].published_at} "
         f"(licence: {terms}); fetch it and add it under Preferences > Add-ons > MagPlus > Backends, "
         "or with `blender --command magplus backends add FILE`."
     )

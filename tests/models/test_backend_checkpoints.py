@@ -94,6 +94,16 @@ def test_list_and_remove(published, store):
     assert store.remove("fomm") and not store.remove("fomm")
 
 
+def test_files_that_a_backend_could_use_are_listed_too(store):
+    (row,) = (row for row in describe(store) if row["name"] == "emoportraits")
+    (sentence,) = row["optional"]
+    assert sentence.startswith("EMOPortraits can use 79999_iter.pth (in repos.zip) (its face_parsing)")
+    assert [sentence.split(" (")[0] for sentence in row["missing"]] == [
+        "EMOPortraits needs head_pose_regressor.pth",
+        "EMOPortraits needs NNN_model.pth",
+    ]
+
+
 def test_the_commands(published, store, capsys):
     def run(*arguments):
         status = checkpoints.main(["--folder", str(store.folder), *arguments])

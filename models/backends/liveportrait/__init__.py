@@ -115,6 +115,7 @@ class LivePortrait(PublishedBackend):
     )
     Options = LivePortraitOptions
     painting = ("spade_generator",)
+    channels_last = False  # no faster here, and what is prepared for that layout took twice the memory
 
     @classmethod
     def build_parts(cls) -> dict[str, nn.Module]:
