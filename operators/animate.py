@@ -181,7 +181,10 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
         folder.write_spec(replace(order.spec, avatar=avatar, rig=replace(order.spec.rig, anchors=anchors)))
         worker = manager.worker(order.python, order.idle_minutes)
         yield from run_worker(worker, folder, task)
-        yield Progress("Bringing the result into the file", 0, 0)
+        try:
+            yield Progress("Bringing the result into the file", 0, 0)
+        except CancelledError as cancelled:
+            raise CancelledError("Cancelled. The result is there: Import Finished Job brings it in.") from cancelled
         return _bring_in(order, folder, task)
 
     return steps

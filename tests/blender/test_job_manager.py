@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import bpy
@@ -154,6 +154,25 @@ def test_cancel_takes_effect_within_a_second_whatever_the_worker_does(
     job("")
     jobs.manager.run("test", task(folder))
     assert folder.read_report()["made"] == 2
+
+
+def test_a_cancel_at_the_very_end_says_that_the_result_is_there(
+    jobs: ModuleType, animate: ModuleType, bridge: Any, job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, avatar = job(), bridge("job").Avatar("avatar.png")
+
+    def captured(*_: Any) -> Any:
+        yield jobs.Progress("Rendering the avatar", 0, 0)
+        return avatar, ()
+
+    monkeypatch.setattr(animate, "_capture", captured)
+    order = SimpleNamespace(folder=folder.path, spec=folder.read_spec(), python=Path(sys.executable), idle_minutes=1.0)
+    jobs.manager.start("animate", animate.animate(order))
+    pump(jobs, lambda: jobs.manager.progress is not None and jobs.manager.progress.stage.startswith("Bringing"))
+    jobs.manager.cancel()
+    pump(jobs, lambda: not jobs.manager.busy)
+    assert jobs.manager.outcomes["animate"].status is jobs.Status.CANCELLED
+    assert "Import Finished Job" in jobs.manager.outcomes["animate"].sentence
 
 
 def test_warnings_are_kept_once(jobs: ModuleType, job: Any, task: Any) -> None:
