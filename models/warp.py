@@ -88,20 +88,26 @@ _SPLINE_BORDER = 2
 def _spline_coefficients(image: Tensor) -> Tensor:
     """Return the B-spline coefficients of `image`, mirrored at its edges, with `_SPLINE_BORDER` px around it.
 
-    The recursive filter of Unser (1993) as the short convolution it amounts to, so that it runs on any device.
+    The recursive filter of Unser (1993) as the short convolution it amounts to, so that it runs on any device; summed
+    tap by tap, which is about twice as fast on a CPU as a convolution of single planes.
     """
-    reach = _SPLINE_REACH
-    powers = image.new_tensor([_SPLINE_POLE ** abs(n) for n in range(-reach, reach + 1)])
-    kernel = -6 * _SPLINE_POLE / (1 - _SPLINE_POLE**2) * powers
-    border = reach + _SPLINE_BORDER
-    batch, channels, height, width = image.shape
+    border = _SPLINE_REACH + _SPLINE_BORDER
     # `reflect` reaches one picture's width at most; a smaller picture is continued by repetition, which differs from
     # the mirror image only beyond its edge.
-    mode = "reflect" if border < min(height, width) else "replicate"
+    mode = "reflect" if border < min(image.shape[2:]) else "replicate"
     padded = F.pad(image, (border, border, border, border), mode=mode)
-    planes = padded.reshape(batch * channels, 1, *padded.shape[-2:])
-    planes = F.conv2d(F.conv2d(planes, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
-    return planes.reshape(batch, channels, *planes.shape[-2:])
+    return _spline_filter(_spline_filter(padded, 2), 3)
+
+
+def _spline_filter(image: Tensor, dim: int) -> Tensor:
+    """Apply the filter along one dimension, which loses `_SPLINE_REACH` at either end."""
+    kept = image.shape[dim] - 2 * _SPLINE_REACH
+    gain = -6 * _SPLINE_POLE / (1 - _SPLINE_POLE**2)
+    result = gain * image.narrow(dim, _SPLINE_REACH, kept)
+    for step in range(1, _SPLINE_REACH + 1):
+        both = image.narrow(dim, _SPLINE_REACH - step, kept) + image.narrow(dim, _SPLINE_REACH + step, kept)
+        result = result.add_(both, alpha=gain * _SPLINE_POLE**step)
+    return result
 
 
 def backward_displacement(flow: Tensor, iterations: int = 6) -> Tensor:

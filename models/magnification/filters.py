@@ -25,7 +25,25 @@ def box(field: Tensor, size: int) -> Tensor:
     """Return the mean of [N, C, H, W] over `size` x `size` px (odd), the border repeated."""
     half = size // 2
     padded = F.pad(field, (half, half, half, half), mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(padded, (1, size), 1), (size, 1), 1)
+    return _running_sum(_running_sum(padded, size, 3), size, 2) / size**2
+
+
+def _running_sum(field: Tensor, size: int, dim: int) -> Tensor:
+    """Return the sums of `size` neighbours along `dim`, from sums of 1, 2, 4 ... neighbours."""
+    count = field.shape[dim] - size + 1
+    total: Tensor | None = None
+    length, start = 1, 0
+    while True:
+        if size & length:
+            part = field.narrow(dim, start, count)
+            total = part if total is None else total + part
+            start += length
+        if 2 * length > size:
+            assert total is not None
+            return total
+        kept = field.shape[dim] - length
+        field = field.narrow(dim, 0, kept) + field.narrow(dim, length, kept)
+        length *= 2
 
 
 def gradient(image: Tensor) -> tuple[Tensor, Tensor]:

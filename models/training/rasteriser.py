@@ -10,6 +10,7 @@ from typing import TypeAlias
 import moderngl
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from .heads import HeadModel
 
@@ -46,7 +47,7 @@ void main() {
     lit += 0.35 * clamp((dot(n, normalize(fill)) + wrap) / (1.0 + wrap), 0.0, 1.0);
     float shine = gloss * pow(max(dot(n, normalize(normalize(key) + v)), 0.0), 24.0);
     colour = vec4(pow(clamp(base * lit + shine, 0.0, 1.0), vec3(1.0 / 2.2)), 1);
-    vectors = vec4(motion, 1, 1);
+    vectors = vec4(motion, 1, gl_PrimitiveID + 1);
 }
 """
 
@@ -96,6 +97,26 @@ class Render:
     face: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Surface:
+    """Places of a picture that show the mesh.
+
+    size: rows and columns of places in the picture. rows, columns: [P], where the mesh is seen. shares: [P, V], how
+    much of each vertex there is in the point seen there (three of them, adding up to 1).
+    """
+
+    size: tuple[int, int]
+    rows: NDArray[np.signedinteger]
+    columns: NDArray[np.signedinteger]
+    shares: csr_array
+
+    def picture(self, values: Floats) -> NDArray[np.float32]:
+        """Lay out values that places have, [P, C], as a picture, [C, rows, columns]; 0 where no mesh is seen."""
+        picture = np.zeros((values.shape[1], *self.size), np.float32)
+        picture[:, self.rows, self.columns] = values.T
+        return picture
+
+
 class Rasteriser:
     """Draws one head model at `size` x `size` px, `oversampling`^2 samples a pixel."""
 
@@ -143,6 +164,38 @@ class Rasteriser:
 
     def render(self, vertices: Floats, moved: Floats, shot: Shot) -> Render:
         """Draw `vertices` [V, 3], with the motion that takes each visible point to its place in `moved`."""
+        self._draw(vertices, moved, shot)
+        vectors = self._pooled(np.frombuffer(self._vectors.read(), np.float32))
+        # Clip space spans 2 over the picture and has y up.
+        flow = vectors[..., :2] * np.array([0.5 * self.size, -0.5 * self.size], np.float32)
+        return Render(self._picture(), flow, vectors[..., 2] > 0.999)
+
+    def picture(self, vertices: Floats, shot: Shot) -> NDArray[np.float32]:
+        """Draw `vertices` [V, 3] where their motion is of no interest: [S, S, 3] float32 sRGB in [0, 1]."""
+        self._draw(vertices, vertices, shot)
+        return self._picture()
+
+    def surface(self, vertices: Floats, shot: Shot, points: int) -> Surface:
+        """Return what of the mesh is seen at `points` x `points` places all over the picture."""
+        self._draw(vertices, vertices, shot)
+        side = self.size * self.oversampling
+        step = side // points
+        seen = np.frombuffer(self._vectors.read(), np.float32).reshape(side, side, 4)[::-1, :, 3]
+        rows, columns = np.nonzero(seen[step // 2 :: step, step // 2 :: step])
+        triangles = seen[step // 2 + step * rows, step // 2 + step * columns].astype(int) - 1
+        corners = self._triangles[triangles]
+        clip = np.concatenate([vertices, np.ones((len(vertices), 1))], 1) @ shot.camera().T
+        flat = (clip[:, :2] / clip[:, 3:])[corners]
+        place = np.stack([columns, -rows], 1) * (2 * step / side) + np.array([-1, 1]) * (1 - (step // 2 * 2 + 1) / side)
+        edges = flat[:, :2] - flat[:, 2:]
+        shares = np.linalg.solve(edges.mT, (place - flat[:, 2])[..., None])[..., 0]
+        weights = np.concatenate([shares, 1 - shares.sum(1, keepdims=True)], 1) / clip[corners, 3]
+        weights /= weights.sum(1, keepdims=True)
+        starts = np.arange(0, 3 * len(corners) + 1, 3)
+        shares = csr_array((weights.ravel(), corners.ravel(), starts), (len(corners), len(vertices)))
+        return Surface((points, points), rows, columns, shares)
+
+    def _draw(self, vertices: Floats, moved: Floats, shot: Shot) -> None:
         program = self._program
         for buffer, values in zip(self._buffers, (vertices, moved, self._normals(vertices)), strict=True):
             buffer.write(np.ascontiguousarray(values[self._vertex], np.float32).tobytes())
@@ -155,17 +208,19 @@ class Rasteriser:
         self._target.clear(*shot.background, 1.0)
         self._vectors.write(np.zeros((self._vectors.height, self._vectors.width, 4), np.float32).tobytes())
         self._mesh.render()
-        image = self._pooled(np.frombuffer(self._colour.read(), np.uint8), 3) / 255
-        vectors = self._pooled(np.frombuffer(self._vectors.read(), np.float32), 4)
-        # Clip space spans 2 over the picture and has y up.
-        flow = vectors[..., :2] * np.array([0.5 * self.size, -0.5 * self.size], np.float32)
-        return Render(image.astype(np.float32), flow.astype(np.float32), vectors[..., 2] > 0.999)
 
-    def _pooled(self, values: NDArray[np.generic], channels: int) -> NDArray[np.float32]:
+    def _picture(self) -> NDArray[np.float32]:
+        return self._pooled(np.frombuffer(self._colour.read(), np.uint8))[..., :3] / np.float32(255)
+
+    def _pooled(self, values: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
         """Average the samples of each pixel; OpenGL's rows run upwards."""
-        step, size = self.oversampling, self.size
-        samples = values.reshape(size, step, size, step, 4)[..., :channels].astype(np.float32)
-        return samples.mean((1, 3))[::-1]
+        step, side = self.oversampling, self.size * self.oversampling
+        samples = values.reshape(side, side, 4)
+        total = np.zeros((self.size, self.size, 4), np.float32)
+        for row in range(step):
+            for column in range(step):
+                total += samples[row::step, column::step]
+        return total[::-1] / np.float32(step * step)
 
     def _normals(self, vertices: Floats) -> Floats:
         corners = vertices[self._triangles]

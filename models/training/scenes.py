@@ -7,6 +7,7 @@ again rather than warped. Identities from `HELD_OUT` on are never trained on; th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -22,6 +23,7 @@ from .rasteriser import Rasteriser, Render, Shot
 from .skin import SkinPainter
 
 HELD_OUT = 9000
+UNSEEN = 1e-4  # share of the picture; a unit at a tenth of its strength that moves less is not seen from here
 
 # What micro-expressions are made of: the action units that spontaneous ones are coded with, as ARKit units.
 MICRO_EXPRESSIONS: dict[str, tuple[str, ...]] = {
@@ -77,7 +79,7 @@ class FaceScenes:
         """Return the person with an expression whose largest motion is `peak` px, and `alpha` times that expression.
 
         units: mixture of units, scaled to reach the peak. head_motion: [4, 4] rigid motion of the frame, metres; the
-        magnified picture stays in the reference's head pose.
+        magnified picture stays in the reference's head pose, but with alpha = 1 it is the frame itself.
         """
         neutral = self._vertices
         shape = sum(weight * self.model.unit(name) for name, weight in units.items())
@@ -88,9 +90,27 @@ class FaceScenes:
         if head_motion is not None:
             moved = moved @ head_motion[:3, :3].T + head_motion[:3, 3]
         reference = self._rasteriser.render(neutral, moved, shot)
-        frame = self._rasteriser.render(moved, moved, shot)
-        magnified = self._rasteriser.render(neutral + alpha * shape, neutral, shot)
+        frame = self._rasteriser.picture(moved, shot)
+        magnified = frame if alpha == 1 else self._rasteriser.picture(neutral + alpha * shape, shot)
         return _pair(reference, frame, magnified)
+
+    def unit_fields(self, names: Sequence[str], shot: Shot, points: int) -> NDArray[np.float32]:
+        """Return how each unit moves the person's picture, [K, 2, points, points], the largest motion being 1."""
+        surface = self._rasteriser.surface(self._vertices, shot, points)
+        camera = shot.camera()
+
+        def projected(places: NDArray[np.floating]) -> NDArray[np.floating]:
+            """[..., 3] metres -> [..., 2], the picture spanning 2, y down."""
+            clip = places @ camera[:, :3].T + camera[:, 3]
+            return clip[..., :2] / clip[..., 3:] * np.array([1, -1])
+
+        here = surface.shares @ self._vertices
+        units = np.stack([self.model.unit(name) for name in names], 1)
+        there = here[:, None] + 0.1 * (surface.shares @ units.reshape(len(units), -1)).reshape(-1, len(names), 3)
+        motion = projected(there) - projected(here)[:, None]
+        largest = np.linalg.norm(motion, axis=-1).max(0, initial=0)
+        motion /= np.maximum(largest, UNSEEN)[:, None]
+        return surface.picture(motion.reshape(len(motion), -1)).reshape(len(names), 2, points, points)
 
 
 def random_shot(rng: np.random.Generator) -> Shot:
@@ -108,13 +128,13 @@ def random_shot(rng: np.random.Generator) -> Shot:
     ).framed(rng.uniform(0.20, 0.26))
 
 
-def _pair(reference: Render, frame: Render, magnified: Render) -> Pair:
-    def image(render: Render) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(render.image)).permute(2, 0, 1)[None]
+def _pair(reference: Render, frame: NDArray[np.float32], magnified: NDArray[np.float32]) -> Pair:
+    def image(pixels: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
 
     flow = torch.from_numpy(np.ascontiguousarray(reference.flow)).permute(2, 0, 1)[None]
     known = torch.from_numpy(np.ascontiguousarray(reference.face))[None, None]
-    return Pair(image(reference), image(frame), image(magnified), flow * known, known)
+    return Pair(image(reference.image), image(frame), image(magnified), flow * known, known)
 
 
 def warped_pair(size: int, peak: float, alpha: float, rng: np.random.Generator) -> Pair:
