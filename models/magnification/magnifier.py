@@ -13,18 +13,21 @@ from torch import Tensor
 from .filters import resize
 from .motion import Motion
 from .refinement import Refinement
-from .solver import SolverSettings, estimate, levels_for, to_motion
+from .solver import SolverSettings, estimate, estimate_near, levels_for, to_motion
 from .synthesis import compressed, magnify
 
 Role = Literal["magplus", "demagplus"]
 SMALLEST_SIDE = 64
+PASSES: dict[Role, int] = {"magplus": 1, "demagplus": 2}
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 
 class Magnifier:
     """Measures motion against a reference frame and makes it `alpha` times as large.
 
-    `trained` tells whether learned weights are in use; without them the classical solver does the work.
+    `trained` tells whether learned weights are in use; without them the classical solver does the work. precision: of
+    the network's convolutions, float32 or bfloat16; everything else is float32. passes: how often the solver and the
+    network take turns; large motion is worth a second look from where the first one led.
     """
 
     def __init__(
@@ -32,8 +35,14 @@ class Magnifier:
         device: torch.device,
         settings: SolverSettings | None = None,
         refinement: Refinement | None = None,
+        precision: torch.dtype = torch.float32,
+        passes: int = 1,
     ) -> None:
+        if precision not in (torch.float32, torch.bfloat16):
+            raise ValueError(f"precision must be torch.float32 or torch.bfloat16, not {precision}")
         self.device = device
+        self.precision = precision
+        self.passes = passes
         self.settings = settings or SolverSettings()
         self.refinement = None if refinement is None else refinement.to(device).eval()
 
@@ -43,7 +52,9 @@ class Magnifier:
         return self.refinement is not None
 
     @classmethod
-    def load(cls, role: Role, device: str = "auto", folder: Path = WEIGHTS) -> Magnifier:
+    def load(
+        cls, role: Role, device: str = "auto", folder: Path = WEIGHTS, precision: torch.dtype = torch.float32
+    ) -> Magnifier:
         """Return the magnifier for a role on "cpu", "cuda", "mps" or the best device there is ("auto").
 
         Where `folder` holds no `<role>.safetensors`, that is the classical solver alone (`trained` is False).
@@ -51,7 +62,8 @@ class Magnifier:
         if role not in ("magplus", "demagplus"):
             raise ValueError(f"role must be 'magplus' or 'demagplus', not {role!r}")
         weights = folder / f"{role}.safetensors"
-        return cls(choose_device(device), refinement=Refinement.load(weights) if weights.is_file() else None)
+        refinement = Refinement.load(weights) if weights.is_file() else None
+        return cls(choose_device(device), refinement=refinement, precision=precision, passes=PASSES[role])
 
     @torch.inference_mode()
     def motion(self, reference: Tensor, frames: Tensor) -> Motion:
@@ -65,10 +77,16 @@ class Magnifier:
         step = 2 ** levels_for(height, width, len(self.settings.iterations))
         padding = (0, -width % step, 0, -height % step)
         reference = F.pad(reference, padding, mode="replicate")
-        observed = estimate(reference, F.pad(frames, padding, mode="replicate"), self.settings)
+        frames = F.pad(frames, padding, mode="replicate")
+        observed = estimate(reference, frames, self.settings)
         if self.refinement is not None:
             grid = (observed.motion.shape[2], observed.motion.shape[3])
-            observed = self.refinement(observed, resize(reference.mean(1, keepdim=True), grid))
+            brightness = resize(reference.mean(1, keepdim=True), grid)
+            for number in range(self.passes):
+                if number:
+                    observed = estimate_near(reference, frames, observed.motion, self.settings)
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
+                    observed = self.refinement(observed, brightness)
         padded = (height + padding[3], width + padding[1])
         motion = to_motion(observed, padded, self.settings.tolerance)
         return Motion(

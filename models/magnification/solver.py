@@ -28,6 +28,7 @@ from .motion import Motion
 
 QUANTISATION = (0.3 / 255) ** 2  # variance of 8-bit rounding, the least noise any frame has
 RIDGE = 0.01  # 1 / px^2: before anything is seen, a face has moved by 0 +- 10 px
+ROUGHNESS = 0.02  # see `SolverSettings`
 NORMAL_QUARTILE_SQUARED = 0.455  # median of the square of a standard normal variable
 
 
@@ -44,11 +45,11 @@ class SolverSettings:
     tolerance: px, the standard deviation at which a measurement earns confidence 0.5.
     """
 
-    iterations: tuple[int, ...] = (1, 2, 2, 3)
-    roughness: float = 0.02
+    iterations: tuple[int, ...] = (1, 1, 1, 2)
+    roughness: float = ROUGHNESS
     least_motion: float = 0.05
     first_motion: float = 1.0
-    relaxations: int = 4
+    relaxations: int = 3
     tolerance: float = 0.1
 
 
@@ -67,6 +68,10 @@ class Observation:
     motion: Tensor
     stiffness: Tensor
     noise: Tensor
+
+    def to(self, device: torch.device) -> Observation:
+        """Return the same on another device."""
+        return Observation(*(values.to(device) for values in (self.equations, self.motion, self.stiffness, self.noise)))
 
 
 def smooth_solve(equations: Tensor, stiffness: Tensor, relaxations: int = 4, coarsest: int = 4) -> Tensor:
@@ -110,9 +115,7 @@ def estimate(reference: Tensor, frames: Tensor, settings: SolverSettings | None 
     """
     settings = settings or SolverSettings()
     levels = levels_for(frames.shape[2], frames.shape[3], len(settings.iterations))
-    base, moved = (binomial(images.mean(1, keepdim=True)) for images in (reference, frames))
-    base = base.expand(moved.shape[0], -1, -1, -1)
-    moved = moved / _exposure(base, moved)
+    base, moved = _in_one_light(reference, frames)
     pyramid = [(base, moved)]
     for _ in range(levels - 1):
         pyramid.append(
@@ -130,6 +133,14 @@ def estimate(reference: Tensor, frames: Tensor, settings: SolverSettings | None 
             motion = 2 * resize(motion, (2 * motion.shape[2], 2 * motion.shape[3]))
     assert observed is not None
     return observed
+
+
+def estimate_near(
+    reference: Tensor, frames: Tensor, motion: Tensor, settings: SolverSettings | None = None
+) -> Observation:
+    """Estimate how `frames` moved, to begin from a `motion` [N, 2, H / 2, W / 2] px that is nearly right."""
+    base, moved = _in_one_light(reference, frames)
+    return _iterate(_detail(base), _detail(moved), motion, settings or SolverSettings(), first=False, last=True)
 
 
 def levels_for(height: int, width: int, most: int = 4) -> int:
@@ -152,6 +163,13 @@ def to_motion(observed: Observation, size: tuple[int, int], tolerance: float) ->
     least = (half_trace - torch.sqrt(half_difference**2 + precision[:, 1:2] ** 2)).clamp(min=0)
     confidence = least / (least + tolerance**-2)
     return Motion(resize(observed.motion, size), resize(confidence, size))
+
+
+def _in_one_light(reference: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the smoothed brightness of both, the frames' exposure made the reference's: [N, 1, H, W] each."""
+    base, moved = (binomial(images.mean(1, keepdim=True)) for images in (reference, frames))
+    base = base.expand(moved.shape[0], -1, -1, -1)
+    return base, moved / _exposure(base, moved)
 
 
 def _iterate(

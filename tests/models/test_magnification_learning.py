@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,9 @@ import torch
 from torch import Tensor
 
 from models.magnification.filters import binomial, box, resize
-from models.magnification.refinement import Refinement, features
+from models.magnification.refinement import UNITS, Refinement, features, motion_extent
 from models.magnification.solver import Observation, estimate, smooth_solve
-from models.training.dataset import Dataset, Motions
+from models.training.dataset import ROLES, Films, observe
 from models.training.scenes import filmed, random_pulls, warped_pair
 from models.training.train import Config, learning_rate, loss_of, train
 from models.warp import move
@@ -33,14 +35,14 @@ def brightness(reference: Tensor) -> Tensor:
 
 def test_before_training_the_network_is_the_solver(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     observed = estimate(pair[0], pair[1])
-    assert torch.equal(Refinement()(observed, brightness(pair[0])).motion, observed.motion)
+    assert torch.equal(Refinement().explain(observed, brightness(pair[0])).refined.motion, observed.motion)
 
 
 def test_what_the_network_sees_does_not_depend_on_the_noise_s_unit(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     observed = estimate(pair[0], pair[1])
     brighter = Observation(observed.equations, observed.motion, observed.stiffness, 9 * observed.noise)
-    scale, grey = observed.stiffness.rsqrt(), brightness(pair[0])
-    assert torch.allclose(features(observed, grey, scale), features(brighter, grey, scale), atol=1e-4)
+    extent, grey = motion_extent(observed), brightness(pair[0])
+    assert torch.allclose(features(observed, grey, extent), features(brighter, grey, extent), atol=1e-4)
 
 
 def test_motion_is_corrected_in_proportion_to_its_size(pair: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -50,7 +52,8 @@ def test_motion_is_corrected_in_proportion_to_its_size(pair: tuple[Tensor, Tenso
     # Twice the motion, measured with half the precision: the same picture in another unit of length.
     precision = torch.tensor([0.25, 0.25, 0.25, 0.5, 0.5]).view(1, 5, 1, 1)
     twice = Observation(precision * observed.equations, 2 * observed.motion, 0.25 * observed.stiffness, observed.noise)
-    assert torch.allclose(2 * network(observed, grey).motion, network(twice, grey).motion, atol=1e-4)
+    once, doubled = (network.explain(each, grey).refined.motion for each in (observed, twice))
+    assert torch.allclose(2 * once, doubled, atol=1e-4)
 
 
 def test_gradients_flow_through_the_small_pieces() -> None:
@@ -72,11 +75,31 @@ def test_the_smooth_solve_returns_what_all_equations_agree_on() -> None:
     assert torch.allclose(smooth_solve(equations, torch.ones(1, 1, 16, 20), relaxations=60), motion, atol=0.05)
 
 
+def test_of_proposed_fields_there_is_as_much_as_the_equations_say(pair: tuple[Tensor, Tensor, Tensor]) -> None:
+    # A picture that moves as a whole is one of the affine fields, which the network has before any training.
+    torch.manual_seed(0)
+    seen = estimate(pair[0], pair[0])
+    moved = torch.tensor([0.3, -0.2]).view(1, 2, 1, 1).expand_as(seen.motion)
+    jxx, jxy, jyy = seen.equations[:, :3].split(1, 1)
+    right = torch.cat([jxx * moved[:, :1] + jxy * moved[:, 1:], jxy * moved[:, :1] + jyy * moved[:, 1:]], 1)
+    whole = Observation(torch.cat([seen.equations[:, :3], right], 1), seen.motion, seen.stiffness, seen.noise)
+    explained = Refinement().explain(whole, brightness(pair[0])).explained
+    assert torch.allclose(explained, moved, atol=0.03)
+
+
 def test_the_loss_is_zero_for_the_truth_only(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     truth = torch.nn.functional.avg_pool2d(pair[2], 2)
-    known = torch.ones(1, 1, 64, 64, dtype=torch.bool)
-    right, short, none = (float(loss_of(factor * truth, pair[2], known)) for factor in (1.0, 0.8, 0.0))
+    certain = torch.ones(1, 1, 32, 32)
+    right, short, none = (float(loss_of(factor * truth, truth, certain)) for factor in (1.0, 0.8, 0.0))
     assert right < 0.01 < short < none
+
+
+def test_a_turning_head_does_not_hide_what_its_face_does(pair: tuple[Tensor, Tensor, Tensor]) -> None:
+    local = torch.nn.functional.avg_pool2d(pair[2], 2)
+    certain, turning = torch.ones(1, 1, 32, 32), local + torch.tensor([3.0, -1.0]).view(1, 2, 1, 1)
+    assert float(loss_of(turning, turning, certain)) < 0.01
+    missed = float(loss_of(turning - local, turning, certain))
+    assert missed == pytest.approx(float(loss_of(0 * local, local, certain)), rel=0.05)
 
 
 def test_warped_textures_move_as_they_say() -> None:
@@ -102,41 +125,66 @@ def test_the_learning_rate_warms_up_and_comes_down() -> None:
     assert rates[-1] == pytest.approx(config.smallest_rate, rel=0.1)
 
 
+NAMES = ["browDownLeft", "browDownRight", *(f"unit{number}" for number in range(2, UNITS))]
+
+
 @pytest.fixture
-def small_set(tmp_path: Path) -> Path:
-    """Twelve warped textures in the file that rendered faces usually come in."""
+def data(tmp_path: Path) -> Path:
+    """Sixteen warped textures, and what the solver saw of them, in the files that rendered faces come in."""
     rng = np.random.default_rng(1)
-    pairs = [warped_pair(64, float(rng.uniform(0.5, 3)), 1.0, rng) for _ in range(12)]
-    path = tmp_path / "pairs.npz"
-    np.savez(
-        path,
-        reference=torch.cat([pair.reference for pair in pairs]).half().numpy(),
-        frame=torch.cat([pair.frame for pair in pairs]).half().numpy(),
-        flow=torch.cat([pair.flow for pair in pairs]).half().numpy(),
-        known=torch.cat([pair.known for pair in pairs]).numpy(),
-    )
-    return path
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "units.json").write_text(json.dumps(NAMES))
+    for person in range(2):
+        pairs = [warped_pair(64, float(rng.uniform(0.5, 3)), 1.0, rng) for _ in range(8)]
+        np.savez(
+            tmp_path / "pairs" / f"{person:05d}.npz",
+            reference=torch.cat([pair.reference for pair in pairs]).half().numpy(),
+            frame=torch.cat([pair.frame for pair in pairs]).half().numpy(),
+            flow=torch.cat([pair.flow for pair in pairs]).half().numpy(),
+            known=torch.cat([pair.known for pair in pairs]).numpy(),
+        )
+        units = rng.uniform(-1, 1, (8, UNITS, 2, 16, 16)).astype(np.float16)
+        np.save(tmp_path / "pairs" / f"{person:05d}-units.npy", units)
+    observe(tmp_path / "pairs", tmp_path / "magplus", ROLES["magplus"], range(2), takes=2, seed=0)
+    return tmp_path
 
 
-def test_crops_are_filmed_anew_each_time(small_set: Path) -> None:
-    dataset = Dataset(small_set, Motions((0.5, 3.0), 0.0), 48)
-    rng = np.random.default_rng(0)
-    references, frames, flows, known = dataset.batch(3, rng, degrade=True)
-    assert references.shape == frames.shape == (3, 3, 48, 48)
-    assert flows.shape == (3, 2, 48, 48) and known.shape == (3, 1, 48, 48)
-    assert torch.equal((255 * frames).round(), 255 * frames)
-    assert not torch.equal(references, dataset.batch(3, rng, degrade=True)[0])
+def test_films_come_back_as_the_solver_saw_them(data: Path) -> None:
+    batch = Films(data / "magplus", data / "pairs").batch(4, 24, np.random.default_rng(0))
+    assert batch.observed.equations.shape == (4, 5, 24, 24)
+    assert batch.observed.motion.shape == batch.truth.shape == (4, 2, 24, 24)
+    assert batch.brightness.shape == batch.certain.shape == (4, 1, 24, 24)
+    assert batch.units.shape == (4, UNITS, 2, 12, 12)
+    assert (batch.observed.equations[:, :3:2] >= 0).all()
+    assert (batch.observed.stiffness > 0).all() and (batch.observed.noise > 0).all()
+
+
+def test_a_mirrored_film_has_mirrored_motion_and_its_units_change_sides(data: Path) -> None:
+    # Taken whole, a film differs between two draws only in being mirrored.
+    drawn = [Films(data / "magplus", data / "pairs").batch(1, 32, np.random.default_rng(seed)) for seed in range(40)]
+    mirrored = [
+        (one, other)
+        for i, one in enumerate(drawn)
+        for other in drawn[i + 1 :]
+        if torch.equal(one.brightness, other.brightness.flip(3)) and not torch.equal(one.brightness, other.brightness)
+    ]
+    assert mirrored
+    flip = torch.tensor([-1.0, 1.0]).view(2, 1, 1)
+    for one, other in mirrored:
+        assert torch.equal(one.truth, flip * other.truth.flip(3))
+        assert torch.equal(one.observed.motion, flip * other.observed.motion.flip(3))
+        assert torch.equal(one.units[:, :2], flip * other.units[:, [1, 0]].flip(4))
 
 
 @pytest.mark.slow
-def test_sixty_steps_lower_the_loss_and_a_stopped_run_goes_on(small_set: Path, tmp_path: Path) -> None:
-    config = Config(crop=64, batch=2, steps=60, warmup=5, checkpoint_every=30, learning_rate=5e-3)
-    rng = np.random.default_rng(7)
-    references, frames, flows, known = Dataset(small_set, Motions((0.5, 3.0), 0.0), 64).batch(8, rng, degrade=False)
-    weights = train("magplus", config, small_set, tmp_path, None, torch.device("cpu"))
-    observed = estimate(references, frames)
-    before = loss_of(observed.motion, flows, known)
+def test_sixty_steps_lower_the_loss_and_a_stopped_run_goes_on(data: Path, tmp_path: Path) -> None:
+    config = Config(crops=(32, 32), batch=4, steps=60, warmup=5, checkpoint_every=30, learning_rate=4e-3)
+    batch = Films(data / "magplus", data / "pairs").batch(16, 32, np.random.default_rng(7))
+    train("magplus", replace(config, steps=30), data, tmp_path / "run", None, torch.device("cpu"))
+    weights = train("magplus", config, data, tmp_path / "run", None, torch.device("cpu"))
+    before = loss_of(batch.observed.motion, batch.truth, batch.certain)
     with torch.no_grad():
-        after = loss_of(Refinement.load(weights)(observed, brightness(references)).motion, flows, known)
-    assert after < before
-    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 60
+        refined = Refinement.load(weights).explain(batch.observed, batch.brightness).refined
+    after = loss_of(refined.motion, batch.truth, batch.certain)
+    assert after < 0.9 * before
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 60
