@@ -236,7 +236,7 @@ def add(store: CheckpointStore, path: Path) -> list[str]:
             said.append(f"{info.title}: the hash of {path.name} is not one we know; names and shapes fit exactly.")
         if not info.commercial_use:
             said.append(f"{info.title}: these weights may not be used commercially ({info.weights_licence}).")
-        said += [how_to_get(info, part) for part in store.missing(info)]
+        said += how_to_get(info, store.missing(info))
     return said
 
 
@@ -251,8 +251,8 @@ def describe(store: CheckpointStore) -> list[dict[str, Any]]:
             "name": info.name,
             "title": info.title,
             "ready": not store.missing(info),
-            "missing": [how_to_get(info, part) for part in store.missing(info)],
-            "optional": [how_to_get(info, part) for part in store.missing_optional(info)],
+            "missing": how_to_get(info, store.missing(info)),
+            "optional": how_to_get(info, store.missing_optional(info)),
             "code_licence": info.code_licence,
             "weights_licence": info.weights_licence,
             "commercial_use": info.commercial_use,

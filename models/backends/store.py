@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import safetensors.torch
 from torch import Tensor
 
 from backend_bridge.errors import InputError, MachineError
-from models.backends.base import BackendInfo
+from models.backends.base import BackendInfo, CheckpointFile
 
 StateDict = Mapping[str, Tensor]
 
@@ -76,7 +76,7 @@ class CheckpointStore:
         Raises `InputError` that says which file is missing, and how to get and add it.
         """
         if missing := self.missing(info):
-            raise InputError(how_to_get(info, missing[0]))
+            raise InputError(how_to_get(info, missing)[0])
         return StoredParts(self, info.folder, self.added(info))
 
     def missing(self, info: BackendInfo) -> list[str]:
@@ -146,14 +146,19 @@ def digest(tensors: StateDict) -> str:
     return sha.hexdigest()
 
 
-def how_to_get(info: BackendInfo, part: str) -> str:
-    """One sentence: which file holds a missing part, who publishes it under which licence, and how to add it."""
-    files = [file for file in info.checkpoints if part in file.parts]
-    names = " or ".join(file.name for file in files)
-    needs = "can use" if all(file.optional for file in files) else "needs"
+def how_to_get(info: BackendInfo, missing: Sequence[str]) -> list[str]:
+    """Return one sentence a file: what is missing of it, who publishes it under which licence, how to add it."""
+    parts_of: dict[tuple[CheckpointFile, ...], list[str]] = {}
+    for part in missing:
+        parts_of.setdefault(tuple(file for file in info.checkpoints if part in file.parts), []).append(part)
     terms = info.weights_licence if info.commercial_use else f"{info.weights_licence}; not for commercial use"
-    return (
-        f"{info.title} {needs} {names} (its {part}), which its authors publish at {files[0].published_at} "
-        f"(licence: {terms}); fetch it and add it under Preferences > Add-ons > MagPlus > Backends, "
-        "or with `blender --command magplus backends add FILE`."
-    )
+    sentences = []
+    for files, parts in parts_of.items():
+        needs = "can use" if all(file.optional for file in files) else "needs"
+        names = " or ".join(file.name for file in files)
+        sentences.append(
+            f"{info.title} {needs} {names} (its {', '.join(parts)}), which its authors publish at "
+            f"{files[0].published_at} (licence: {terms}); fetch it and add it under Preferences > Add-ons > MagPlus > "
+            "Backends, or with `blender --command magplus backends add FILE`."
+        )
+    return sentences
