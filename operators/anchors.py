@@ -23,10 +23,10 @@ from ..backend_bridge.face_anchors import FACE_ANCHORS
 from ..backend_bridge.job import Anchor
 from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.rig_basis import RigBasis
-from .capture import camera_to_use, capture_problem, face_companions, measured
+from .capture import AvatarTask, camera_to_use, capture_problem, face_companions, measured
 from .controls import shape_key_controls
-from .job_manager import Outcome, Steps, TaskContext, manager, report_outcome
-from .projection import Projection, camera_problem, picture_size, pixel_aspect
+from .job_manager import Outcome, Steps, TaskContext
+from .projection import Projection, picture_size, pixel_aspect
 from .rig_basis import find_face
 
 Task = Callable[[TaskContext], Steps]
@@ -236,34 +236,16 @@ def _last_match(last_job: Path | None, size: tuple[int, int]) -> dict[int, tuple
         return None
 
 
-class MAGPLUS_OT_show_anchors(bpy.types.Operator):
+class MAGPLUS_OT_show_anchors(AvatarTask, bpy.types.Operator):
     """Show on the avatar where the driver's face was laid, with anchors that can be moved"""
 
     bl_idname = "magplus.show_anchors"
     bl_label = "Show Face Match"
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Possible, or the reason why not as the tooltip."""
-        reason = (
-            "MagPlus is busy; wait or cancel."
-            if manager.busy
-            else capture_problem(context, context.scene.magplus.avatar) or camera_problem(context.scene.camera)
-        )
-        if reason:
-            cls.poll_message_set(reason)
-        return not reason
+    kind = KIND
 
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
-        """Start, and give Blender back meanwhile."""
-        manager.start(KIND, self._task(context))
-        return {"FINISHED"}
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Put them and return when it is done."""
-        return report_outcome(self, manager.run(KIND, self._task(context)))
-
-    def _task(self, context: bpy.types.Context) -> Task:
+    def task(self, context: bpy.types.Context) -> Task:
+        """Return what is to be done."""
         settings = context.scene.magplus
         last = Path(bpy.path.abspath(settings.last_job)) if settings.last_job else None
         return show_anchors(bpy.context, settings.avatar, last)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.messages import Progress
 from ..backend_bridge.rig_basis import RigBasis
 from .controls import RigControl, shape_key_controls
-from .job_manager import Outcome, Steps, TaskContext, manager
+from .job_manager import Outcome, Steps, TaskContext, manager, report_outcome
 from .png import without_metadata
 from .projection import Projection, camera_problem, picture_size, pixel_aspect
 from .rig_basis import Face, find_face, measure_steps
@@ -348,6 +348,35 @@ def _is_empty(picture: Path, box: tuple[float, float, float, float]) -> bool:
     x, y, w, h = box
     alpha = pixels.reshape(height, width, 4)[::-1, :, 3]
     return not alpha[max(int(y), 0) : int(y + h) + 1, max(int(x), 0) : int(x + w) + 1].any()
+
+
+class AvatarTask:
+    """An operator that runs a task on the scene's avatar, as its camera sees it. `kind` names the task."""
+
+    kind: str
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Possible, or the reason why not as the tooltip."""
+        settings = context.scene.magplus
+        reason = "MagPlus is busy; wait or cancel." if manager.busy else ""
+        reason = reason or capture_problem(context, settings.avatar, settings.vertex_group)
+        if reason := reason or camera_problem(context.scene.camera):
+            cls.poll_message_set(reason)  # type: ignore[attr-defined]
+        return not reason
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Start, and give Blender back meanwhile."""
+        manager.start(self.kind, self.task(context))
+        return {"FINISHED"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Return when it is done."""
+        return report_outcome(self, manager.run(self.kind, self.task(context)))
+
+    def task(self, context: bpy.types.Context) -> Callable[[TaskContext], Steps]:
+        """Return what is to be done."""
+        raise NotImplementedError
 
 
 class MAGPLUS_OT_capture(bpy.types.Operator):

@@ -13,7 +13,7 @@ from bpy.props import EnumProperty
 
 from ..backend_bridge.errors import InputError
 from ..backend_bridge.rig_basis import RigBasis
-from .capture import camera_to_use, capture_problem, face_companions, measured
+from .capture import AvatarTask, camera_to_use, capture_problem, face_companions, measured
 from .controls import RigControl
 from .face_controls import (
     Appraisal,
@@ -25,8 +25,8 @@ from .face_controls import (
     search_controls,
     solved_by_default,
 )
-from .job_manager import Outcome, Steps, TaskContext, manager, report_outcome
-from .projection import Projection, camera_problem, picture_size, pixel_aspect
+from .job_manager import Outcome, Steps, TaskContext
+from .projection import Projection, picture_size, pixel_aspect
 from .rig_basis import find_face
 
 KIND = "controls"
@@ -113,36 +113,16 @@ def matching(settings: Any, patterns: Sequence[str]) -> set[str]:
     return found
 
 
-class MAGPLUS_OT_measure_controls(bpy.types.Operator):
+class MAGPLUS_OT_measure_controls(AvatarTask, bpy.types.Operator):
     """Find what can move this face (shape keys, bones, properties) and measure how much of it the camera sees"""
 
     bl_idname = "magplus.measure_controls"
     bl_label = "Measure Controls"
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Possible, or the reason why not as the tooltip."""
-        settings = context.scene.magplus
-        reason = (
-            "MagPlus is busy; wait or cancel."
-            if manager.busy
-            else capture_problem(context, settings.avatar, settings.vertex_group)
-            or camera_problem(context.scene.camera)
-        )
-        if reason:
-            cls.poll_message_set(reason)
-        return not reason
+    kind = KIND
 
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
-        """Start, and give Blender back meanwhile."""
-        manager.start(KIND, self._task(context))
-        return {"FINISHED"}
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Measure and return when it is done."""
-        return report_outcome(self, manager.run(KIND, self._task(context)))
-
-    def _task(self, context: bpy.types.Context) -> Callable[[TaskContext], Steps]:
+    def task(self, context: bpy.types.Context) -> Callable[[TaskContext], Steps]:
+        """Return what is to be done."""
         settings = context.scene.magplus
         return measure_controls(bpy.context, settings.avatar, settings.vertex_group)
 
