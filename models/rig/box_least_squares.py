@@ -11,13 +11,13 @@ _TOLERANCE = 1e-10
 
 
 def solve_boxed(
-    gram: NDArray[np.float64],
-    target: NDArray[np.float64],
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
-    guess: NDArray[np.float64] | None = None,
+    gram: NDArray[np.floating],
+    target: NDArray[np.floating],
+    low: NDArray[np.floating],
+    high: NDArray[np.floating],
+    guess: NDArray[np.floating] | None = None,
     max_exchanges: int = 200,
-) -> NDArray[np.float64]:
+) -> NDArray[np.floating]:
     """Minimise ½ xᵀ·gram·x − targetᵀ·x subject to low ≤ x ≤ high, for N problems of K unknowns.
 
     Block principal pivoting (Júdice & Pires 1994; Kim & Park 2011) with both bounds: guess which unknowns are free,

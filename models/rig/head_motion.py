@@ -45,15 +45,16 @@ def turning_error(error: Measurement, trust: Array, head: Array, noise: Array, p
         prior: expected size of R, px of error per px of turning.
     """
     turn = head[:, _TURNS]
-    weight = trust / noise[:, None]
+    weight = (trust / noise[:, None]).astype(trust.dtype)
+    turn = turn.astype(trust.dtype)
     count, places = trust.shape
     turns = len(_TURNS)
     products = (turn[:, :, None] * turn[:, None, :]).reshape(count, -1)
     xx, xy, yy = (error.precision * weight[:, None]).swapaxes(0, 1)
-    system: Array = np.empty((places, 2, turns, 2, turns))
+    system = np.empty((places, 2, turns, 2, turns))
     for row, column, entry in ((0, 0, xx), (0, 1, xy), (1, 0, xy), (1, 1, yy)):
         system[:, row, :, column] = (entry.T @ products).reshape(places, turns, turns)
-    system = system.reshape(places, 2 * turns, 2 * turns) + np.eye(2 * turns) / prior**2
+    ridged: Array = system.reshape(places, 2 * turns, 2 * turns) + np.eye(2 * turns) / prior**2
     pull = np.stack([(error.pull[:, axis] * weight).T @ turn for axis in (0, 1)], 1).reshape(places, 2 * turns)
-    response = np.linalg.solve(system, pull[..., None]).reshape(places, 2, turns)
-    return np.einsum("sjt,nt->njs", response, turn, optimize=True)
+    response = np.linalg.solve(ridged, pull[..., None]).reshape(places, 2, turns)
+    return np.einsum("sjt,nt->njs", response.astype(trust.dtype), turn, optimize=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-Array: TypeAlias = NDArray[np.float64]
+Array: TypeAlias = NDArray[np.floating[Any]]
 
 _CAUCHY = 2.4  # at this many scales an error keeps half its weight; 95 % efficient for Gaussian errors
 
@@ -21,7 +21,8 @@ class Measurement:
     """Motion u at S places in N frames, as equations J u = h.
 
     position: [S, 2] px. depth: [S], any unit. precision: [N, 3, S] Jxx, Jxy, Jyy (1 / px^2), the inverse covariance of
-    the measured motion. pull: [N, 2, S] h (1 / px). The places come last, as nearly all the work runs over them.
+    the measured motion. pull: [N, 2, S] h (1 / px). The places come last, as nearly all the work runs over them, in
+    float32, as that work is bound by memory; what is summed over the places is solved in float64.
     """
 
     position: Array
@@ -104,7 +105,7 @@ class NormalEquations:
 def motion_of(values: Array, columns: Array) -> Array:
     """Return the motion [N, 2, S] px of parameter values [N, P] with columns [P, 2, S]."""
     flat = columns.reshape(len(columns), 2 * columns.shape[2])
-    return (values @ flat).reshape(len(values), 2, columns.shape[2])
+    return (values.astype(columns.dtype) @ flat).reshape(len(values), 2, columns.shape[2])
 
 
 class Patches:
@@ -113,7 +114,8 @@ class Patches:
     def __init__(self, position: Array, length: float) -> None:
         squares = np.floor(position / max(length, 1e-9)).astype(np.int64)
         _, patch = np.unique(squares, axis=0, return_inverse=True)
-        self._members = csr_matrix((np.ones(len(position)), (np.arange(len(position)), patch.reshape(-1))))
+        ones = np.ones(len(position), np.float32)
+        self._members = csr_matrix((ones, (np.arange(len(position)), patch.reshape(-1))))
 
     def sums(self, values: Array) -> Array:
         """Return the sums of [N, C, S] over Q patches, [N, C, Q]."""
@@ -127,7 +129,7 @@ class Patches:
         averages out within a patch and is as large as the precision says; shading, highlights and wrong correspondence
         push a whole patch one way. `used` [N] is how many of the patches' freedoms the model has used up.
         """
-        pushed, held = (self.sums(values * trust[:, None]) for values in (error.pull, error.precision))
+        pushed, held = (self.sums(v * trust[:, None]).astype(np.float64) for v in (error.pull, error.precision))
         freedom = 2.0 * (held[:, 0] + held[:, 2] > 0).sum(1)
         return _energy(held, pushed).sum(1) / np.maximum(freedom - used, 0.25 * freedom + 1e-12)
 
@@ -163,7 +165,7 @@ def _energy(precision: Array, pull: Array) -> Array:
     xx, xy, yy = precision.swapaxes(0, 1)
     hx, hy = pull.swapaxes(0, 1)
     seen = xx + yy > 0
-    least = 1e-9 * np.where(seen, xx + yy, 1.0)
+    least = np.float32(1e-6) * np.where(seen, xx + yy, np.float32(1.0))
     xx, yy = xx + least, yy + least
     determinant = np.maximum(xx * yy - xy * xy, least * (xx + yy))
     return np.where(seen, (yy * hx * hx - 2 * xy * hx * hy + xx * hy * hy) / determinant, 0.0)

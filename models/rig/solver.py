@@ -39,6 +39,7 @@ from models.rig.measurement import Array, Measurement, NormalEquations, Patches,
 from models.rig.sites import Sites
 
 _TRUST_ROUNDS = 3
+_NEARLY_NOTHING = 1e-6  # px per unit of a control
 _TURNING_DOUBT = 0.001  # share of all motion, below which the ridge regression doesn't believe any measurement
 
 
@@ -123,9 +124,11 @@ def solve(
     settings = settings or SolverSettings()
     when = np.asarray(seconds, np.float64)
     finite = np.isfinite(equations).all(2, keepdims=True)
-    by_place = np.ascontiguousarray(np.where(finite, equations, 0.0).astype(np.float64).swapaxes(1, 2))
+    by_place = np.ascontiguousarray(np.where(finite, equations, 0.0).swapaxes(1, 2), np.float32)
     seen = Measurement(sites.position, sites.depth, by_place[:, :3], by_place[:, 3:])
-    effect = np.ascontiguousarray(sites.columns.swapaxes(1, 2))
+    # Nearly nothing is nothing: float32 is slow with numbers near its smallest, as far slopes of a falloff are.
+    effect = np.where(np.abs(sites.columns) > _NEARLY_NOTHING, sites.columns, 0.0)
+    effect = np.ascontiguousarray(effect.swapaxes(1, 2), np.float32)
     rest, low, high = ranges(basis.controls)
     reach = np.abs(effect).max((1, 2), initial=0.0) * (high - low)
     information = (seen.precision[:, 0] + seen.precision[:, 2]).mean(0)
@@ -138,7 +141,7 @@ def solve(
     # Both of a pair keep within their ranges, and the one that can't be seen follows the other.
     least = np.where(spread > 0, low - rest, -np.inf).max(1)
     most = np.where(spread > 0, high - rest, np.inf).min(1)
-    head = head_columns(seen.position, seen.depth) * float(settings.head_motion)
+    head = head_columns(seen.position, seen.depth).astype(np.float32) * np.float32(settings.head_motion)
     free = np.full(len(head), np.inf)
     model = _Model(
         columns=np.concatenate([columns, head]),
