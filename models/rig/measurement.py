@@ -155,7 +155,7 @@ def trust_at_first(seen: Measurement) -> Array:
     energy, measured = seen.energy(), seen.measured
     amount = 0.5 * (seen.precision[:, 0] + seen.precision[:, 2])
     size = np.sqrt(energy / np.where(measured, amount, np.inf))
-    typical = np.sqrt(energy.sum(1) / np.maximum((amount * measured).sum(1), 1e-300))
+    typical = np.sqrt(energy.sum(1) / np.maximum((amount * measured).sum(1), 1e-30))
     scale = np.maximum(_median(size, measured), 0.3 * typical) + 1e-9
     return 1.0 / (1.0 + (size / (_CAUCHY * scale[:, None])) ** 2)
 

@@ -64,7 +64,7 @@ class SolverSettings:
     proportional_error: float = 0.25
     least_effect: float = 0.001
     head_motion: bool = True
-    turning_error: float = 0.5
+    turning_error: float = 0.3
     caution: float = 2.0
     rounds: int = 14
 
