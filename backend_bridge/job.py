@@ -71,9 +71,9 @@ class Rig:
     """How the driver's face is laid onto the rig, and what may be solved. Names are those of the rig basis.
 
     `anchors` hold however the face was found: the mesh that the detector, the rig or the face box laid over the avatar
-    is bent so that it passes through them, and what lies between follows. Three or more place the face alone, where
-    nothing else can. Where every named anchor lies, moved or not, is in the report's `avatar.anchors`, in the form of
-    this field; to move one of them and nothing else, hand over the others as they are there.
+    is bent so that it passes through them. Named anchors that are not given hold where they were found, so that moving
+    one moves its surroundings and nothing else. Three or more place the face alone, where nothing else can. Where every
+    named anchor lies in the end is in the report's `avatar.anchors`, in the form of this field.
 
     `locked` controls are not solved; they keep the value they had when the avatar was captured. Of each pair in
     `mirrored` (left, right) both controls get the same excursion from rest.

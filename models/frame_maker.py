@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,32 +22,12 @@ from models.video import encode_png
 BATCH = 4
 
 
-@dataclass(frozen=True)
-class Observation:
-    """What one finished frame showed.
-
-    peak: local motion of the driver as a share of its face's width. equations: [S, 5] motion equations at the sites of
-    the rig (`models.rig.sites`), empty without a rig.
-    """
-
-    peak: float
-    equations: NDArray[np.float32]
-
-    def encode(self) -> bytes:
-        """Return the bytes of an .npz."""
-        data = io.BytesIO()
-        np.savez(data, peak=self.peak, equations=self.equations)
-        return data.getvalue()
-
-    @classmethod
-    def decode(cls, data: bytes) -> Observation:
-        """Read what `encode` wrote."""
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return cls(float(arrays["peak"]), arrays["equations"])
-
-
 class FrameMaker:
-    """Makes the result frame by frame, and leaves each one finished in the folder."""
+    """Makes the result frame by frame, and leaves each one finished in the folder.
+
+    Beside the pictures that are asked for, a frame leaves the local motion of the driver's face ("observed") and, where
+    a rig is to be solved, what it says about the rig ("equations").
+    """
 
     def __init__(
         self,
@@ -82,17 +62,24 @@ class FrameMaker:
         for index in clip.missing:
             self._hold(index)
         names = {f"{index + 1:06d}" for index in range(clip.count)}
-        for directory, suffix in (("frames", ".png"), ("observed", ".npz")):
-            self.folder.keep_only(directory, {name + suffix for name in names})
+        for kind in ("frames", "observed", "equations"):
+            self.folder.keep_only(kind, {name + _suffix(kind) for name in names})
         return resumed
 
-    def observation(self, index: int) -> Observation:
-        """Return what frame `index` showed."""
-        return Observation.decode((self.folder.path / unit_path("observed", index)).read_bytes())
+    def peak(self, index: int) -> float:
+        """Return the local motion of the driver in frame `index`, as a share of its face's width."""
+        return float(json.loads((self.folder.path / unit_path("observed", index)).read_bytes()))
+
+    def equations(self, index: int) -> NDArray[np.float32]:
+        """Return the motion equations [S, 5] of frame `index` at the rig's sites (`models.rig.sites`)."""
+        found: NDArray[np.float32] = np.load(self.folder.path / unit_path("equations", index), allow_pickle=False)
+        return found
 
     def _units(self, index: int) -> list[str]:
         """Return the files that make frame `index` a finished one."""
         units = [unit_path("observed", index)]
+        if self.reader is not None:
+            units.append(unit_path("equations", index))
         if self.outputs.frames:
             units.append(unit_path("frames", index))
         if self.outputs.magnified:
@@ -119,10 +106,9 @@ class FrameMaker:
                     pictures = self.avatar.restore(animated, motion, self.factors.restoring)
                     made["frames"] = self._encoded(pictures, self.avatar.picture.encode)
         peaks = peak_motion(local.flow, self.driver.mask) / self.driver.face_width
-        equations: NDArray[np.float32] = np.empty((len(indices), 0, 5), np.float32)
+        made["observed"] = [json.dumps(float(peak)).encode() for peak in peaks]
         if self.reader is not None:
-            equations = self.reader.read(frames, local.flow + rigid, animated, motion)
-        made["observed"] = [Observation(float(p), e).encode() for p, e in zip(peaks, equations, strict=True)]
+            made["equations"] = [_npy(each) for each in self.reader.read(frames, local.flow + rigid, animated, motion)]
         for kind, files in made.items():
             for index, data in zip(indices, files, strict=True):
                 self._commit(unit_path(kind, index), data)
@@ -148,11 +134,23 @@ class FrameMaker:
 
 
 def unit_path(kind: str, index: int) -> str:
-    """Return where frame `index` has its "frames", "driver", "magnified" or "observed" file in the job folder."""
-    suffix = "npz" if kind == "observed" else "png"
-    return f"{kind}/{index + 1:06d}.{suffix}"
+    """Return where frame `index` has its file of a kind in the job folder.
+
+    Kinds: "frames", "driver" and "magnified" (pictures), "observed", "equations".
+    """
+    return f"{kind}/{index + 1:06d}{_suffix(kind)}"
+
+
+def _suffix(kind: str) -> str:
+    return {"observed": ".json", "equations": ".npy"}.get(kind, ".png")
 
 
 def _png(image: Tensor) -> bytes:
     """Return an RGB picture [3, H, W] in [0, 1] as a PNG of 8 bits."""
     return encode_png(image.permute(1, 2, 0).cpu().numpy())
+
+
+def _npy(array: NDArray[np.float32]) -> bytes:
+    data = io.BytesIO()
+    np.save(data, array, allow_pickle=False)
+    return data.getvalue()

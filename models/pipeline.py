@@ -113,7 +113,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         reader = RigReader(basis, driver, avatar, factors, spec.intensity, spec.rig)
     maker = FrameMaker(folder, spec.outputs, driver, avatar, factors, reader, notes, fingerprint)
     resumed = maker.run()
-    peaks = np.array([maker.observation(index).peak for index in range(clip.count)])
+    peaks = np.array([maker.peak(index) for index in range(clip.count)])
 
     event = find_event(clip.track.seconds, peaks)
 
@@ -284,7 +284,7 @@ def _solve_controls(maker: FrameMaker, reader: RigReader, spec: JobSpec, event: 
     clip, folder, notes = maker.driver.clip, maker.folder, maker.notes
     controls = reader.basis.controls
     notes.progress("solve", 0, 1)
-    equations = np.stack([maker.observation(index).equations for index in range(clip.count)])
+    equations = np.stack([maker.equations(index) for index in range(clip.count)])
     solved = reader.solve(equations, [float(second) for second in clip.track.seconds])
     curves = smoothed(solved.curves, spec.rig.smoothing)
     shares = excursions(curves, controls)

@@ -16,7 +16,7 @@ from backend_bridge.face_anchors import FACE_ANCHORS, MESH_POINTS
 from backend_bridge.job import Anchor
 from backend_bridge.rig_basis import RigBasis
 from models.avatar import AvatarPicture
-from models.face import FaceLandmarker, Similarity, select_face
+from models.face import FaceLandmarker, select_face
 from models.restoration import Window
 
 Box = tuple[float, float, float, float]
@@ -57,19 +57,23 @@ def find_avatar_face(
 ) -> AvatarFace:
     """Detect the avatar's face; failing that, lay the driver's neutral mesh where the rig says the face moves.
 
-    Whatever was found then follows the `anchors`. Raises `InputError` when there is neither a detected face, nor a rig
-    or three anchors that show its place, and for anchors that can't be.
+    Whatever was found is then bent to pass through the `anchors`; the named ones that are not among them hold where
+    they were found, so that moving one moves its surroundings. Raises `InputError` when there is neither a detected
+    face, nor a rig or three anchors that show its place, and for anchors that can't be.
     """
     _check(anchors, avatar.size)
     found = _found(avatar, face_box, basis, landmarker, driver_landmarks)
-    if found is None and len(anchors) >= ENOUGH_ANCHORS:
-        found = AvatarFace(driver_landmarks, False)
-    if found is None:
+    if found is not None:
+        given = {anchor.landmark for anchor in anchors}
+        held = [anchor for anchor in anchors_on(found.landmarks) if anchor.landmark not in given]
+        landmarks = pinned(found.landmarks, [*anchors, *held]) if anchors else found.landmarks
+        return AvatarFace(landmarks, found.detected)
+    if len(anchors) < ENOUGH_ANCHORS:
         raise InputError(
             "No face was found in the avatar's picture; turn the character to the camera, light its face, capture it "
             "with its rig so that its place is known, or place at least three anchors."
         )
-    return AvatarFace(pinned(found.landmarks, anchors), found.detected)
+    return AvatarFace(pinned(driver_landmarks, anchors), False)
 
 
 def anchors_on(landmarks: NDArray[np.float32]) -> tuple[Anchor, ...]:
@@ -80,23 +84,15 @@ def anchors_on(landmarks: NDArray[np.float32]) -> tuple[Anchor, ...]:
 
 
 def pinned(landmarks: NDArray[np.float32], anchors: Sequence[Anchor]) -> NDArray[np.float32]:
-    """Return the mesh [478, 3] px, bent smoothly so that it passes through the anchors.
+    """Return the mesh [478, 3] px, bent as a thin plate through three or more anchors, as flat as they allow.
 
-    One anchor shifts it, two turn and scale it as well; three or more bend it as a thin plate that is as flat as they
-    allow. Depth is scaled with the whole.
+    Depth is scaled with the whole.
     """
-    if not anchors:
-        return landmarks
     here = landmarks[[anchor.landmark for anchor in anchors], :2].astype(np.float64)
     there = np.array([anchor.position for anchor in anchors])
     points = landmarks[:, :2].astype(np.float64)
-    if len(anchors) == 1:
-        moved = points + there - here
-    elif len(anchors) == 2:
-        moved = Similarity.fit(here, there, np.ones(2))(points)
-    else:
-        unit = max(float(np.ptp(here, axis=0).max()), 1e-6)
-        moved = RBFInterpolator(here / unit, there, kernel="thin_plate_spline", degree=1)(points / unit)
+    unit = max(float(np.ptp(here, axis=0).max()), 1e-6)
+    moved = RBFInterpolator(here / unit, there, kernel="thin_plate_spline", degree=1)(points / unit)
     depth = landmarks[:, 2:] * np.sqrt(np.prod(np.ptp(moved, axis=0) / np.ptp(points, axis=0)))
     return np.concatenate([moved, depth], 1).astype(np.float32)
 

@@ -256,6 +256,16 @@ def test_a_strong_expression_is_not_cut_off_at_the_controls_range(tmp_path, clip
     assert values[APEX, 0] > basis.controls[0].high
 
 
+def test_controls_can_be_asked_for_once_the_frames_are_there(tmp_path, clip, avatar, landmarks, session):
+    short = Driving(str(clip), trim=(0.0, 0.2))
+    folder = make_job(tmp_path / "later.magplus", clip, avatar, landmarks, driving=short, outputs=Outputs(frames=True))
+    assert run_job(folder, session, Quiet())["weights"] is None
+    folder.write_spec(dataclasses.replace(folder.read_spec(), outputs=Outputs(frames=True, weights=True)))
+    run_job(folder, session, Quiet())
+    assert ControlCurves.load(folder.weights_npz).values[APEX, 0] == pytest.approx(RAISED[APEX], rel=0.3)
+    assert folder.curves_png.is_file()
+
+
 def test_a_cancelled_run_resumes_after_its_finished_frames(finished, tmp_path, clip, avatar, landmarks, session):
     folder = make_job(tmp_path / "cancelled.magplus", clip, avatar, landmarks)
     with pytest.raises(CancelledError):
