@@ -178,6 +178,8 @@ class Pair:
             # A session that has the backend already has it without `only_frames`.
             session = Session() if magnification else self.session
             run_job(folder, session, Quiet())
+            if session is not self.session:
+                session.landmarker().close()
             curves = ControlCurves.load(folder.weights_npz)
         return Found(curves.values, curves.residual)
 
@@ -314,6 +316,7 @@ def run(
                         if found.residual is not None:
                             row["residual"] = float(found.residual[APEX].mean())
                         collected[peak, condition, name].append(row)
+    session.landmarker().close()
     return collected
 
 
