@@ -188,3 +188,17 @@ def test_unknown_option_is_refused(networks):
         InputError, match="no option 'speed'; its options are precision, relative, adapt_movement_scale"
     ):
         Fomm.from_state_dicts(states, options={"speed": 2})
+
+
+@pytest.mark.parametrize(("options", "prepared", "atol"), [({}, False, 1e-4), ({"precision": "bfloat16"}, True, 0.03)])
+def test_plain_port_and_half_precision(case, networks, options, prepared, atol):
+    """The plain port is equal; half precision is near, keeps keypoints exact, and comes back as float32."""
+    states = {part: network.state_dict() for part, network in networks.items()}
+    backend = Fomm.from_state_dicts(states, options=options, prepared=prepared)
+    state = backend.encode_source(face(case.image("source")), face(case.image("driving_initial")))
+    frames = backend.animate(state, batch(case.image("driving"))).frames
+    assert frames.dtype == state.source.value.dtype == torch.float32
+    case.check("kp_value/source", state.source.value, **KEYPOINTS)
+    case.check("prediction/relscale", frames, atol=atol, half_atol=max(atol, 1e-3), half_rtol=1e-3)
+    halved = [name for name, parameter in backend.generator.named_parameters() if parameter.dtype == torch.bfloat16]
+    assert bool(halved) == bool(options) and not any(name.startswith("dense_motion") for name in halved)
