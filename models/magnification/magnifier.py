@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .filters import resize
 from .motion import Motion
-from .refinement import Refinement
+from .refinement import Refinement, where_not_contradicted
 from .solver import SolverSettings, estimate, estimate_near, levels_for, to_motion
 from .synthesis import compressed, magnify
 
@@ -86,7 +86,9 @@ class Magnifier:
                 if number:
                     observed = estimate_near(reference, frames, observed.motion, self.settings)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
-                    observed = self.refinement(observed, brightness)
+                    refined = self.refinement(observed, brightness)
+                # With a second look the equations are taken anew; with one they have to be heard now.
+                observed = refined if self.passes > 1 else where_not_contradicted(observed, refined)
         padded = (height + padding[3], width + padding[1])
         motion = to_motion(observed, padded, self.settings.tolerance)
         return Motion(

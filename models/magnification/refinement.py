@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .filters import binomial, resize
+from .filters import binomial, box, resize
 from .solver import ROUGHNESS, Observation
 
 INPUTS = 15
@@ -34,6 +34,7 @@ FREE = 8  # fields of motion that it finds by itself
 SMALLEST_GRID = 96  # points along the shorter side; on less than a face in 192 px the network was not trained
 COARSENING = 112  # every so many points along the shorter side, the network looks at each second, third ... of them
 ALIKE = 3e-4  # how alike two fields may be before they share their amount
+CONTRADICTION = 1.0  # noise variances by which a point's misfit may grow before the solver's motion is kept
 LEAST_SEEN = 1e-4  # squared signal to noise of a point that says nothing
 EMPTY = 1e-6  # 1 / px^2, precision of a point without any texture
 WIDTHS = (32, 48, 64, 72, 80)
@@ -92,8 +93,9 @@ class Refinement(nn.Module):
         brightness: [1 or N, 1, h, w] in [0, 1], the reference on the solver's grid (h, w even). On a grid of fewer than
         `SMALLEST_GRID` points along a side, the observation is returned as it is.
         """
-        small = min(observed.motion.shape[2:]) < SMALLEST_GRID
-        return observed if small else self.explain(observed, brightness).refined
+        if min(observed.motion.shape[2:]) < SMALLEST_GRID:
+            return observed
+        return self.explain(observed, brightness).refined
 
     def explain(self, observed: Observation, brightness: Tensor) -> Explanation:
         """Return what `forward` does, and what it rests on."""
@@ -268,6 +270,23 @@ def _anything_seen(observed: Observation, extent: Tensor) -> Tensor:
     """Return about 1, or 0 for a picture without any texture, in which there is nothing to correct: [N, 1, 1, 1]."""
     measured = _trace(observed.equations) * extent**2
     return (measured / (measured + LEAST_SEEN)).amax((2, 3), keepdim=True)
+
+
+def where_not_contradicted(observed: Observation, refined: Observation) -> Observation:
+    """Return the refined observation, but the solver's motion where the equations speak against the refined one.
+
+    A motion may explain the picture a little worse than the solver's, which follows the noise, but not much worse. The
+    equations hold near the solver's motion only: use it where motion is small.
+    """
+
+    def misfit(motion: Tensor) -> Tensor:
+        jxx, jxy, jyy, hx, hy = observed.equations.split(1, 1)
+        x, y = motion.split(1, 1)
+        return jxx * x * x + 2 * jxy * x * y + jyy * y * y - 2 * (hx * x + hy * y)
+
+    worse = box(misfit(refined.motion) - misfit(observed.motion), 9).clamp(min=0)
+    share = 1 / (1 + (worse / CONTRADICTION) ** 2)
+    return replace(refined, motion=observed.motion + share * (refined.motion - observed.motion))
 
 
 def _surroundings(field: Tensor) -> Tensor:
