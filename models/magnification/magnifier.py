@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.device import choose_device
+
 from .filters import resize
 from .motion import Motion
 from .refinement import Refinement, where_not_contradicted
@@ -57,7 +59,8 @@ class Magnifier:
     ) -> Magnifier:
         """Return the magnifier for a role on "cpu", "cuda", "mps" or the best device there is ("auto").
 
-        Where `folder` holds no `<role>.safetensors`, that is the classical solver alone (`trained` is False).
+        Where `folder` holds no `<role>.safetensors`, that is the classical solver alone (`trained` is False). Raises
+        `MachineError` for a device that this machine has not.
         """
         if role not in ("magplus", "demagplus"):
             raise ValueError(f"role must be 'magplus' or 'demagplus', not {role!r}")
@@ -141,12 +144,3 @@ class Magnifier:
         if min(frames.shape[2:]) < SMALLEST_SIDE:
             raise ValueError(f"images must be at least {SMALLEST_SIDE} px wide and high, not {list(frames.shape[2:])}")
         return (images.to(self.device, torch.float32) for images in (reference, frames))  # type: ignore[return-value]
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device of that name; "auto" is CUDA or MPS where there is one."""
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
