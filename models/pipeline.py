@@ -76,8 +76,9 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> dict[str, An
 def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Session, notes: Notes) -> dict[str, Any]:
     picture = AvatarPicture.read(resolve(folder.path, spec.avatar.image))
     basis = _read_basis(folder, spec)
-    info = find_backend(spec.backend).info
-    options = parse_options(find_backend(spec.backend).Options, spec.backend_options, title=info.title)
+    kind = find_backend(spec.backend)
+    info = kind.info
+    options = parse_options(kind.Options, spec.backend_options, title=info.title)
     options = with_files_in(options, folder.path, title=info.title)
     backend = session.backend(spec.backend, device, options)
     origins = session.origins(spec.backend)
