@@ -72,7 +72,7 @@ def capture_avatar(
         context: its scene and view layer are captured, at their present frame, engine and colour management.
         target: the mesh with the face.
         folder: receives `avatar/avatar.png` and `avatar/rig_basis.npz`.
-        further: other meshes that move with the face (eyes, teeth, lashes); see `face_companions`.
+        further: other meshes whose shape keys are to be measured; see `face_companions`.
         vertex_group: the face within `target`; by default all of it.
         size: (width, height) px, by default the scene's render size.
         transparent: whether the world is left out of the picture; None does as the scene does.
@@ -185,9 +185,10 @@ def measured(
 
 
 def face_companions(context: bpy.types.Context, target: bpy.types.Object) -> list[bpy.types.Object]:
-    """Return the meshes that carry parts of the same face: teeth, eyes, lashes, a beard.
+    """Return the further meshes whose shape keys belong to the same face: of teeth, eyes, lashes, a beard.
 
-    They hang on the same rig (armature or parent) as `target` and have shape keys of their own.
+    They hang on the same rig (armature or parent) as `target`. Meshes without shape keys have no say in what can be
+    solved; those that the rig moves are found when it is measured (`rig_basis.find_face`).
     """
     rig = _rigs(target)
 
@@ -206,7 +207,10 @@ def _no_controls(target: bpy.types.Object, excluded: dict[str, str]) -> str:
     if not excluded:
         return f"{target.name!r} has no shape keys; choose the mesh that has them, or ask for the image sequence only."
     name, reason = next(iter(excluded.items()))
-    return f"None of the shape keys of {target.name!r} can be keyed: {name!r} {reason}."
+    return (
+        f"None of the shape keys of {target.name!r} can be keyed: {name!r} {reason}; measure the controls of its rig "
+        "and choose among them."
+    )
 
 
 @contextmanager

@@ -54,13 +54,13 @@ def search_controls(
 ) -> tuple[list[RigControl], dict[str, str]]:
     """Return every control that may move a face, with unique names, and why others can't be used.
 
-    Shape keys of the meshes; location and rotation of the bones that an animator sees on their armatures; custom
-    properties of the armatures, of those bones and of the meshes. With a `projection`, of the bones only those in the
-    picture: the others move something else.
+    Shape keys of the meshes and of those that drive them; location and rotation of the bones that an animator sees on
+    their armatures; custom properties of the armatures, of those bones, of the meshes and of whatever else acts on
+    them. With a `projection`, of the bones only those in the picture: the others move something else.
     """
-    found, excluded = shape_key_controls(objects)
-    armatures = list(dict.fromkeys(_armatures(objects)))
-    for armature in armatures:
+    rig = _rig(objects)
+    found, excluded = shape_key_controls([*objects, *(obj for obj in rig if obj.type == "MESH")])
+    for armature in (obj for obj in rig if obj.type == "ARMATURE"):
         names = [bone.name for bone in armature.pose.bones if _is_shown(armature, bone)]
         if projection is not None:
             names = [name for name in names if _in_picture(armature, armature.pose.bones[name], projection)]
@@ -68,7 +68,7 @@ def search_controls(
         properties, no_properties = property_controls(armature, _property_paths(armature, names))
         _add(found, [*bones, *properties], armature.name)
         excluded |= no_bones | no_properties
-    for obj in objects:
+    for obj in (*objects, *(obj for obj in rig if obj.type != "ARMATURE")):
         properties, no_properties = property_controls(obj, _property_paths(obj))
         _add(found, properties, obj.name)
         excluded |= no_properties
@@ -186,17 +186,29 @@ def _add(found: list[RigControl], more: Iterable[RigControl], owner: str) -> Non
         taken.add(found[-1].control.name)
 
 
-def _armatures(objects: Sequence[bpy.types.Object]) -> Iterator[bpy.types.Object]:
-    """Give the armatures that deform the meshes, carry them, or drive their shape keys."""
-    for obj in objects:
-        yield from (m.object for m in obj.modifiers if m.type == "ARMATURE" and m.object is not None)
-        if obj.parent is not None and obj.parent.type == "ARMATURE":
-            yield obj.parent
-        keys = obj.data.shape_keys
-        animation = keys.animation_data if keys is not None else None
-        for curve in animation.drivers if animation is not None else ():
-            targets = [target.id for variable in curve.driver.variables for target in variable.targets]
-            yield from (t for t in targets if isinstance(t, bpy.types.Object) and t.type == "ARMATURE")
+def _rig(objects: Sequence[bpy.types.Object]) -> list[bpy.types.Object]:
+    """Return what acts on the meshes at any remove: through modifiers, parents, constraints and drivers."""
+    found = list(objects)
+    for obj in found:  # grows
+        found += [other for other in dict.fromkeys(_acting_on(obj)) if other not in found]
+    return found[len(objects) :]
+
+
+def _acting_on(obj: bpy.types.Object) -> Iterator[bpy.types.Object]:
+    """Give the objects that an object depends on directly."""
+    bones = obj.pose.bones if obj.pose is not None else ()
+    users = [*obj.modifiers, *obj.constraints, *(c for bone in bones for c in bone.constraints)]
+    users += [target for user in users for target in getattr(user, "targets", ())]  # of armature constraints
+    pointers = [obj.parent, *(getattr(user, name, None) for user in users for name in ("object", "target"))]
+    for block in (obj, obj.data, getattr(obj.data, "shape_keys", None)):
+        animation = block.animation_data if block is not None else None
+        drivers = animation.drivers if animation is not None else ()
+        pointers += [target.id for curve in drivers for v in curve.driver.variables for target in v.targets]
+    for pointer in pointers:
+        if isinstance(pointer, bpy.types.Object):
+            yield pointer
+        elif isinstance(pointer, bpy.types.Key):
+            yield from (other for other in bpy.data.objects if getattr(other.data, "shape_keys", None) == pointer)
 
 
 def _is_shown(armature: bpy.types.Object, bone: bpy.types.PoseBone) -> bool:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import bpy
@@ -15,7 +16,7 @@ from ..backend_bridge.errors import InputError
 from ..backend_bridge.rig_basis import RigBasis
 from .controls import SHAPE_KEY, RigControl, restored, shape_key_controls
 from .projection import Points, Projection, picture_size, pixel_aspect
-from .surface import in_vertex_group, read_points, read_triangles, thinned, visible_points
+from .surface import in_vertex_group, meshes_in_picture, read_points, read_triangles, thinned, visible_points
 
 MAX_VERTICES = 10_000
 BODY_TO_FACE = 4.0  # a mesh that many times as high as what its controls move is a body, not a face
@@ -34,7 +35,7 @@ _LINEAR = {"SUBSURF", "MULTIRES", "ARMATURE", "MIRROR", "TRIANGULATE", "WEIGHTED
 class Face:
     """The vertices of the avatar that are measured, at the present pose.
 
-    objects: the avatar's mesh first, then further meshes.
+    objects: the avatar's mesh first, then all further meshes that the controls move.
     vertices: [V] indices into all evaluated vertices of the objects. triangles: [T, 3] int32 into V.
     positions: [V, 2] px. depth: [V]. visible, own, moved: [V] bool, seen by the camera; part of the first object; moved
         by some control.
@@ -76,9 +77,12 @@ def find_face(
 ) -> Face:
     """Choose the vertices to measure: those in the picture, thinned evenly where there are more than `max_vertices`.
 
+    Beside the `objects` that is every mesh that some control moves, however it hangs on the rig: an eyeball that a bone
+    turns, teeth that are parented to the jaw, lashes whose shape keys are driven by the head's.
     Of a mesh that is too dense, what no control moves goes first. `vertex_group` restricts the first object to a part.
     Raises `InputError` when the camera sees nothing of the first object.
     """
+    objects = (*objects, *_followers(context, objects, projection, controls))
     depsgraph = context.evaluated_depsgraph_get()
     points, topology = read_points(objects, depsgraph)
     triangles = read_triangles(objects, depsgraph)
@@ -129,7 +133,7 @@ def measure_rig_basis(
 
     Args:
         context: its view layer is what is evaluated.
-        objects: the avatar's mesh first, then further meshes that move with the face.
+        objects: the avatar's mesh first, then further meshes; those that the controls move are found anyway.
         camera: perspective or orthographic; need not be the scene's.
         size: (width, height) px of the picture, by default the scene's render size.
         controls: what to move, by default all shape keys of `objects` that can be keyed.
@@ -236,6 +240,7 @@ def _bends(objects: Sequence[bpy.types.Object]) -> Callable[[RigControl], bool]:
     A shape key's can't be, as long as nothing is driven by it and no modifier makes something else of it.
     """
     plain = all(modifier.type in _LINEAR for obj in objects for modifier in obj.modifiers if modifier.show_viewport)
+    plain &= not any(obj.constraints or obj.parent_type.startswith("VERTEX") for obj in objects)
     blocks = [*bpy.data.shape_keys, *bpy.data.objects, *bpy.data.armatures]
     drivers = [curve for block in blocks if block.animation_data is not None for curve in block.animation_data.drivers]
     targets = {target.id for curve in drivers for variable in curve.driver.variables for target in variable.targets}
@@ -270,6 +275,32 @@ def _response(
     return tuple(sorted(found)) if len(found) > 1 else ()
 
 
+def _followers(
+    context: bpy.types.Context,
+    objects: Sequence[bpy.types.Object],
+    projection: Projection,
+    controls: Sequence[RigControl],
+) -> list[bpy.types.Object]:
+    """Return the meshes beside `objects` of which some control moves something in the picture."""
+    if not controls:
+        return []
+    depsgraph = context.evaluated_depsgraph_get()
+    others = [obj for obj in meshes_in_picture(projection, depsgraph) if obj not in objects]
+    before = {obj: read_points((obj,), depsgraph) for obj in others}
+    found = []
+    with _all_moved(context, controls):
+        depsgraph = context.evaluated_depsgraph_get()
+        for obj, (points, topology) in before.items():
+            now, topology_now = read_points((obj,), depsgraph)
+            if topology_now != topology:  # another mesh of every pose shows nothing that could be followed
+                continue
+            positions, depth = projection.project(points)
+            motion = np.abs(projection.project(now)[0] - positions)[projection.sees(positions, depth)]
+            if motion.max(initial=0.0) > LEAST_MOTION:
+                found.append(obj)
+    return found
+
+
 def _moved(
     context: bpy.types.Context,
     objects: Sequence[bpy.types.Object],
@@ -281,13 +312,21 @@ def _moved(
     """Return which vertices some control moves visibly, by moving all at once."""
     if not controls:
         return np.zeros(len(positions), bool)
+    with _all_moved(context, controls):
+        moved = _positions(context, objects, projection, topology, "the expression")
+    with np.errstate(invalid="ignore"):
+        return np.abs(moved - positions).max(axis=1) > LEAST_MOTION
+
+
+@contextmanager
+def _all_moved(context: bpy.types.Context, controls: Sequence[RigControl]) -> Iterator[None]:
+    """Move all controls at once, and put them back."""
     with restored(controls, context.view_layer):
         for index, control in enumerate(controls):
             # Unlike shares, or opposites (jaw left, jaw right) would cancel out.
             control.write(control.control.rest + _step(control) * (0.5 + 0.5 * (index * 0.618034 % 1.0)))
-        moved = _positions(context, objects, projection, topology, "the expression")
-    with np.errstate(invalid="ignore"):
-        return np.abs(moved - positions).max(axis=1) > LEAST_MOTION
+        context.view_layer.update()
+        yield
 
 
 def _positions(

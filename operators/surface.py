@@ -131,19 +131,42 @@ def _occluders(
     projection: Projection, depsgraph: bpy.types.Depsgraph, rectangle: tuple[Points, Points]
 ) -> Iterator[tuple[BVHTree, NDArray[np.float64]]]:
     """Give the surfaces that a render shows near a rectangle of the picture, with the matrix from world to local."""
+    for obj, evaluated in _rendered(depsgraph):
+        if evaluated.type not in _SURFACES or not _may_cover(projection, _world_box(evaluated), rectangle):
+            continue
+        matrix = np.array(evaluated.matrix_world, np.float64)
+        if abs(np.linalg.det(matrix[:3, :3])) < 1e-30:
+            continue
+        if (tree := _opaque_tree(obj, depsgraph)) is not None:
+            yield tree, np.asarray(np.linalg.inv(matrix), np.float64)
+
+
+def meshes_in_picture(projection: Projection, depsgraph: bpy.types.Depsgraph) -> list[bpy.types.Object]:
+    """Return the mesh objects that a render shows, or may show as far as their bounding boxes tell."""
+    picture = np.full(2, -0.5), np.asarray(projection.size) - 0.5
+    return [
+        obj
+        for obj, evaluated in _rendered(depsgraph)
+        if evaluated.type == "MESH" and _may_cover(projection, _world_box(evaluated), picture)
+    ]
+
+
+def _rendered(depsgraph: bpy.types.Depsgraph) -> Iterator[tuple[bpy.types.Object, bpy.types.Object]]:
+    """Give the objects that a render shows, and as they are evaluated."""
     # Instances are left out: their geometry has no object of its own to ask, and faces are not built of them.
     shown = [instance.object.original for instance in depsgraph.object_instances if not instance.is_instance]
     rendered = set(rendered_objects(depsgraph.view_layer.layer_collection))
     for obj in shown:
         evaluated = obj.evaluated_get(depsgraph)
-        if obj.name_full not in rendered or evaluated.type not in _SURFACES or not evaluated.visible_camera:
-            continue
-        matrix = np.array(evaluated.matrix_world, np.float64)
-        box = np.array([tuple(corner) for corner in evaluated.bound_box]) @ matrix[:3, :3].T + matrix[:3, 3]
-        if not _may_cover(projection, box, rectangle) or abs(np.linalg.det(matrix[:3, :3])) < 1e-30:
-            continue
-        if (tree := _opaque_tree(obj, depsgraph)) is not None:
-            yield tree, np.asarray(np.linalg.inv(matrix), np.float64)
+        if obj.name_full in rendered and evaluated.visible_camera:
+            yield obj, evaluated
+
+
+def _world_box(evaluated: bpy.types.Object) -> Points:
+    """Return the corners of an object's bounding box in the world, [8, 3]."""
+    matrix = np.array(evaluated.matrix_world, np.float64)
+    corners: Points = np.array([tuple(corner) for corner in evaluated.bound_box]) @ matrix[:3, :3].T + matrix[:3, 3]
+    return corners
 
 
 def rendered_objects(layer: bpy.types.LayerCollection) -> Iterator[str]:
