@@ -3,7 +3,8 @@
 """Anchors: Empties on the avatar's face that show where the driver's face was laid, and that a person can move.
 
 An anchor that was moved goes into the job, and the driver's face is bent to pass through it. The others only show what
-was matched, and are free to be matched better the next time.
+was matched, and are free to be matched better the next time. Each hangs on the triangle of skin that it lies on, as
+Blender's vertex parenting does it, so that it stays there when the character is moved, posed or makes a face.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from ..backend_bridge.rig_basis import RigBasis
 from .capture import AvatarTask, camera_to_use, capture_problem, face_companions, measured
 from .controls import shape_key_controls
 from .job_manager import Outcome, Steps, TaskContext
-from .projection import Projection, picture_size, pixel_aspect
+from .projection import Points, Projection, picture_size, pixel_aspect
 from .rig_basis import find_face
+from .surface import read_points, read_triangles
 
 Task = Callable[[TaskContext], Steps]
 
@@ -35,7 +37,7 @@ KIND = "anchors"
 COLLECTION = "MagPlus Anchors"
 _LANDMARK, _FOUND = "magplus_landmark", "magplus_found"
 NAMES = {landmark: name for name, landmark in FACE_ANCHORS.items()}
-MOVED = 1e-5  # of the face's size; an anchor nearer to where it was found was not moved by hand
+MOVED = 1e-3  # of an anchor's drawn size; one that is nearer to where it was found was not moved by hand
 
 # Where the anchors are in an upright face: x from its middle to the character's left (the picture's right), y downwards
 # from the brows to the chin, both in heights of that. Rounded from an average face; a guess to begin with.
@@ -68,8 +70,7 @@ def name_of(anchor: bpy.types.Object) -> str:
 
 def was_moved(anchor: bpy.types.Object) -> bool:
     """Whether a person has moved an anchor from where it was found."""
-    found = Vector(anchor[_FOUND])
-    return bool((anchor.location - found).length > max(MOVED * found.length, 1e-6))
+    return bool((anchor.location - Vector(anchor[_FOUND])).length > MOVED * anchor.empty_display_size)
 
 
 def is_selected(anchor: bpy.types.Object, view_layer: bpy.types.ViewLayer) -> bool:
@@ -148,25 +149,58 @@ def put_anchors(
     places: Mapping[int, tuple[float, float]],
 ) -> None:
     """Put anchors on the avatar's surface where the picture shows them; those moved by hand stay where they are."""
-    tree = BVHTree.FromObject(avatar, context.evaluated_depsgraph_get())
-    to_local = avatar.matrix_world.inverted_safe()
-    hits: dict[int, Vector] = {}
-    for landmark, position in places.items():
-        origin, direction = (Vector(part) for part in projection.ray(position))
-        start = to_local @ origin
-        ahead = ((to_local @ (origin + direction)) - start).normalized()
-        hit = tree.ray_cast(start, ahead)[0]
-        if hit is None:  # beside the face: as far away as the nearest of its surface
-            hit = start + ahead * max((Vector(tree.find_nearest(start)[0]) - start).dot(ahead), 0.0)
-        hits[landmark] = hit
+    skin = _Skin(context, avatar)
+    hits = {landmark: skin.under(*projection.ray(position)) for landmark, position in places.items()}
     size = _extent([tuple(hit) for hit in hits.values()])
     there = {anchor[_LANDMARK]: anchor for anchor in anchors_of(avatar)}
+    hung: dict[bpy.types.Object, tuple[Vector, Vector]] = {}
     for landmark, hit in hits.items():
         anchor = there.get(landmark) or _new_anchor(context.scene, avatar, landmark, size)
-        if landmark not in there or not was_moved(anchor):
-            anchor.location = hit
-            anchor[_FOUND] = tuple(anchor.location)
-    context.view_layer.update()
+        if landmark in there and was_moved(anchor):
+            # What it was moved from is remembered: the match that is shown now may have been made by moving it.
+            found = anchor.matrix_world @ (Vector(anchor[_FOUND]) - anchor.location)
+            hung[anchor] = (anchor.matrix_world.translation.copy(), found)
+        else:
+            hung[anchor] = (hit, hit)
+    skin.hang(hung)
+
+
+class _Skin:
+    """The surface of an avatar as it is posed at present, for anchors to lie on."""
+
+    def __init__(self, context: bpy.types.Context, avatar: bpy.types.Object) -> None:
+        self._context, self._avatar = context, avatar
+        depsgraph = context.evaluated_depsgraph_get()
+        points = read_points((avatar,), depsgraph)[0].tolist()
+        self._surface = BVHTree.FromPolygons(points, read_triangles((avatar,), depsgraph).tolist())
+        # Blender parents to vertices of the mesh before its modifiers, which leave them in front of those they add.
+        avatar.data.calc_loop_triangles()
+        triangles = [tuple(triangle.vertices) for triangle in avatar.data.loop_triangles]
+        self._triangles = [corners for corners in triangles if max(corners) < len(points)]
+        self._cage = BVHTree.FromPolygons(points, self._triangles)
+
+    def under(self, origin: Points, direction: Points) -> Vector:
+        """Return where a ray in the world meets the skin; beside it, as far away as the nearest of it."""
+        start, ahead = Vector(origin), Vector(direction).normalized()
+        hit = self._surface.ray_cast(start, ahead)[0]
+        if hit is None:
+            hit = start + ahead * max((self._surface.find_nearest(start)[0] - start).dot(ahead), 0.0)
+        return hit
+
+    def hang(self, places: Mapping[bpy.types.Object, tuple[Vector, Vector]]) -> None:
+        """Hang anchors on the triangles nearest to them: each at the first place, having been found at the second."""
+        for anchor, (place, _) in places.items():
+            anchor.parent, anchor.parent_type = self._avatar, "VERTEX_3"
+            anchor.parent_vertices = self._triangles[self._cage.find_nearest(place)[2]]
+            anchor.matrix_parent_inverse.identity()
+            anchor.location = (0.0, 0.0, 0.0)
+        self._context.view_layer.update()
+        depsgraph = self._context.evaluated_depsgraph_get()
+        for anchor, (place, found) in places.items():
+            triangle = anchor.evaluated_get(depsgraph).matrix_world.inverted_safe()
+            anchor.location = triangle @ place
+            anchor[_FOUND] = tuple(anchor.location) if found == place else tuple(triangle @ found)
+        self._context.view_layer.update()
 
 
 def remove_anchors(avatar: bpy.types.Object) -> None:
@@ -186,16 +220,14 @@ def _new_anchor(scene: bpy.types.Scene, avatar: bpy.types.Object, landmark: int,
     anchor.empty_display_type, anchor.empty_display_size = "SPHERE", 0.02 * size
     anchor.show_in_front, anchor.hide_render = True, True
     anchor.lock_rotation = anchor.lock_scale = (True, True, True)
-    # Not a child of the avatar: Blender would draw a line from each anchor to it.
-    follow = anchor.constraints.new("CHILD_OF")
-    follow.target, follow.show_expanded, follow.set_inverse_pending = avatar, False, False
+    anchor.parent = avatar
     anchor[_LANDMARK] = landmark
     collection.objects.link(anchor)
     return anchor
 
 
 def _follows(obj: bpy.types.Object, avatar: bpy.types.Object) -> bool:
-    return _LANDMARK in obj and any(c.type == "CHILD_OF" and c.target == avatar for c in obj.constraints)
+    return _LANDMARK in obj and obj.parent == avatar
 
 
 def _extent(points: Sequence[tuple[float, ...]]) -> float:

@@ -88,16 +88,21 @@ def test_only_what_was_moved_is_told_to_the_job(head) -> None:
 def test_moved_anchors_stay_when_the_match_is_shown_again_and_can_be_reset(head) -> None:
     bpy.ops.magplus.show_anchors()
     anchor = by_name(head)["nose, tip"]
-    found = anchor.location.copy()
+    found = anchor.matrix_world.translation.copy()
     anchor.location.z += 0.2
+    bpy.context.view_layer.update()
+    put = anchor.matrix_world.translation.copy()
     bpy.ops.magplus.show_anchors()
     assert len(anchors_of(head)) == len(FACE_ANCHORS)
     anchor = by_name(head)["nose, tip"]
-    assert was_moved(anchor) and anchor.location.z == pytest.approx(found.z + 0.2)
+    assert was_moved(anchor) and (put - found).length == pytest.approx(0.2, abs=1e-5)
+    assert tuple(anchor.matrix_world.translation) == pytest.approx(tuple(put), abs=1e-5)
     bpy.ops.magplus.pick_anchor(landmark=NOSE)
     assert bpy.context.object == anchor and bpy.context.selected_objects == [anchor]
     bpy.ops.magplus.reset_anchor(landmark=NOSE)
-    assert not was_moved(anchor) and anchor.location == found
+    bpy.context.view_layer.update()
+    assert not was_moved(anchor)
+    assert tuple(anchor.matrix_world.translation) == pytest.approx(tuple(found), abs=1e-5)
     bpy.ops.magplus.remove_anchors()
     assert not anchors_of(head) and "MagPlus Anchors" not in bpy.data.collections
 
@@ -128,6 +133,38 @@ def test_anchors_go_with_their_avatar_and_two_avatars_have_their_own(head) -> No
         assert (anchor.matrix_world.translation - before[name]).length == pytest.approx(0.2, abs=1e-5)
         assert not was_moved(anchor)
     assert anchors_of(make_head("Twin")) == []
+
+
+def test_anchors_stay_on_the_skin_when_the_face_is_posed(head) -> None:
+    head.modifiers.new("Subdivision", "SUBSURF").levels = 1
+    armature = bpy.data.objects.new("Rig", bpy.data.armatures.new("Rig"))
+    bpy.context.scene.collection.objects.link(armature)
+    bpy.context.view_layer.objects.active = armature
+    bpy.ops.object.mode_set(mode="EDIT")
+    armature.data.edit_bones.new("neck").tail = (0, 0, 1)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    head.vertex_groups.new(name="neck").add(range(len(head.data.vertices)), 1.0, "REPLACE")
+    head.modifiers.new("Armature", "ARMATURE").object = armature
+    bpy.ops.magplus.show_anchors()
+    moved = by_name(head)["mouth, left corner"]
+    moved.location.x += 0.05
+    bpy.context.view_layer.update()
+    before = {name: anchor.matrix_world.translation.copy() for name, anchor in by_name(head).items()}
+
+    neck = armature.pose.bones["neck"]
+    neck.rotation_mode, neck.rotation_euler = "XYZ", (0.3, 0.2, 0.0)
+    bpy.context.view_layer.update()
+    turned = neck.matrix @ neck.bone.matrix_local.inverted()
+    for name, anchor in by_name(head).items():
+        assert tuple(anchor.matrix_world.translation) == pytest.approx(tuple(turned @ before[name]), abs=1e-4)
+        assert was_moved(anchor) == (anchor == moved)
+
+    neck.rotation_euler = (0.0, 0.0, 0.0)
+    head.data.shape_keys.key_blocks["browDown"].value = 1.0
+    bpy.context.view_layer.update()
+    brow, nose = (by_name(head)[name].matrix_world.translation for name in ("left brow, inner end", "nose, tip"))
+    assert brow.z < before["left brow, inner end"].z - 0.02, "it goes with the brow"
+    assert tuple(nose) == pytest.approx(tuple(before["nose, tip"]), abs=1e-5)
 
 
 def test_anchors_that_a_person_takes_out_of_the_view_layer_are_still_known(head) -> None:
