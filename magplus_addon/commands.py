@@ -27,14 +27,12 @@ from ..backend_bridge.errors import ExitCode, InputError, MagPlusError, error_of
 from ..backend_bridge.messages import Progress
 from ..backend_bridge.torch_builds import VARIANTS
 from ..operators import animate, backends, environment, measure_controls
-from ..operators.bake_shape_keys import LAYER, NEW_ACTION, REPLACE
 from ..operators.capture import capture_problem
-from ..operators.import_result import Destination
+from ..operators.destination import LAYER, NEW_ACTION, REPLACE, SHOW_AS, Destination
 from ..operators.job_manager import Outcome, Status, Steps, TaskContext, manager
 from ..operators.live_link import import_live_link
 from ..operators.measure_controls import choice_of, matching
 from .panels import clock
-from .settings import SHOW_AS
 
 _ANIMATION = {"new-action": NEW_ACTION, "layer": LAYER, "replace": REPLACE}
 TELL_EVERY = 5.0  # seconds between two progress lines of one stage, where they can't overwrite each other

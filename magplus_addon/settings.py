@@ -18,19 +18,11 @@ from bpy.props import (
 from ..backend_bridge.backends import BACKENDS, BackendOption
 from ..backend_bridge.job import MAX_ALPHA, MAX_SMOOTHING, REGIONS
 from ..operators.backends import option_property
-from ..operators.bake_shape_keys import LAYER, NEW_ACTION, REPLACE
-from ..operators.import_frames import BACKGROUND, IMAGE, PLANE, STRIP
+from ..operators.destination import ANIMATION, BACKGROUND, SHOW_AS
 from ..operators.strength import modifier_name, set_strength
 
 # '//' in a path property: 4.5 and later want to be told that it is meant, 4.2 refuses to be told.
 RELATIVE_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
-
-SHOW_AS = (
-    (PLANE, "Image Plane", "A plane that fills the camera's view"),
-    (BACKGROUND, "Camera Background", "The background of the scene's camera"),
-    (STRIP, "Sequencer Strip", "A strip in the video sequencer"),
-    (IMAGE, "Image Only", "An image for you to use as you like"),
-)
 
 
 def _is_mesh(_settings: MagPlusSettings, candidate: bpy.types.Object) -> bool:
@@ -227,11 +219,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     animation: EnumProperty(
         name="Animation",
         description="What happens to animation that the controls have already",
-        items=(
-            (NEW_ACTION, "New Action", "A new action; the present one stays in the file, unused"),
-            (LAYER, "Layer on Top", "Add to the present animation, in an NLA track of its own"),
-            (REPLACE, "Into the Action", "Replace the keys in the clip's interval of the present action"),
-        ),
+        items=ANIMATION,
     )
     keep_apex: BoolProperty(
         name="Keep the Apex",

@@ -19,9 +19,10 @@ from ..backend_bridge.messages import Cancelled, Error, Progress, Result, Warnin
 from .anchors import moved_anchors, present_projection
 from .backends import backend_problem, chosen_options
 from .capture import camera_to_use, capture_problem, capture_steps, face_companions
+from .destination import Destination
 from .environment import environment_problem, preferences, worker_python
 from .face_controls import ControlChoice, chosen_controls
-from .import_result import Destination, import_result, measured
+from .import_result import import_result, measured
 from .job_manager import Outcome, Steps, TaskContext, manager, report_outcome
 from .measure_controls import choice_of
 from .projection import camera_problem

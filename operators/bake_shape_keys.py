@@ -13,12 +13,14 @@ from pathlib import Path
 import bpy
 import numpy as np
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+from numpy.typing import NDArray
 
 from ..backend_bridge.control_curves import ControlCurves
 from ..backend_bridge.errors import InputError, MagPlusError
 from ..backend_bridge.job_folder import JobFolder
 from ..backend_bridge.rig_basis import Channel, Control, RigBasis
 from .controls import LINKED, SHAPE_KEY, SLIDER_LIMIT, LiveChannel, find_channel, widen_range
+from .destination import ANIMATION, LAYER, REPLACE, Destination
 from .event_markers import set_event_markers, video_start
 from .keyframes import (
     Keys,
@@ -29,10 +31,9 @@ from .keyframes import (
     finish_nla_layer,
     write_keys,
 )
-from .scene_time import Placement, SourceTime, apex_kept, exact, place, scene_rate
+from .scene_time import Placement, SourceTime, apex_kept, exact
 from .strength import add_strength, make_room, modifier_name, plays
 
-NEW_ACTION, LAYER, REPLACE = "NEW_ACTION", "LAYER", "REPLACE"
 STILL = 1e-4  # a control that stays this close to rest is still; the smallest expressions use some hundredths
 RECORD = "bake.json"  # in the job folder
 
@@ -132,11 +133,8 @@ class Performance:
 def bake_controls(
     context: bpy.types.Context,
     folder: JobFolder,
+    destination: Destination,
     *,
-    start_frame: int,
-    mode: str = NEW_ACTION,
-    keep_apex: bool = True,
-    stretch: Fraction = Fraction(1),
     skip_still: bool = True,
     markers: bool = True,
     objects: Mapping[str, bpy.types.Object] | None = None,
@@ -146,12 +144,7 @@ def bake_controls(
     Args:
         context: its scene gives the frame rate and takes the markers.
         folder: the job.
-        start_frame: scene frame of the clip's first frame.
-        mode: `NEW_ACTION` leaves existing actions alone and puts new ones in their place; `LAYER` adds to the existing
-            animation in an NLA track on top of it; `REPLACE` writes into the existing action, over the keys between the
-            clip's first and last frame.
-        keep_apex: shift the clip by at most half a frame so that the apex falls on a whole frame.
-        stretch: how many times longer than it was the clip plays.
+        destination: where in time, and onto which animation.
         skip_still: leave controls without keys that never leave their rest value.
         markers: set timeline markers at onset, apex and offset.
         objects: which object stands for an owner's name in the rig basis, where objects were renamed since.
@@ -162,10 +155,7 @@ def bake_controls(
     report = bake_performance(
         context,
         Performance.of_job(folder),
-        start_frame=start_frame,
-        mode=mode,
-        keep_apex=keep_apex,
-        stretch=stretch,
+        destination,
         skip_still=skip_still,
         markers=markers,
         objects=objects,
@@ -177,30 +167,25 @@ def bake_controls(
 def bake_performance(
     context: bpy.types.Context,
     performance: Performance,
+    destination: Destination,
     *,
-    start_frame: int,
-    mode: str = NEW_ACTION,
-    keep_apex: bool = True,
-    stretch: Fraction = Fraction(1),
     skip_still: bool = True,
     markers: bool = True,
     objects: Mapping[str, bpy.types.Object] | None = None,
 ) -> BakeReport:
     """Key a performance; see `bake_controls`."""
     scene, curves, source = context.scene, performance.curves, performance.source
-    placement = place(source, start_frame, scene_rate(scene), keep_apex, stretch)
+    placement = destination.place(source, scene)
     frames = np.array([float(placement.frame(seconds)) for seconds in source.seconds])
 
     skipped: dict[str, str] = {}
     wanted: dict[bpy.types.ID, list[tuple[str, float, Keys]]] = {}
     keyed: list[str] = []
-    excursion = np.zeros(len(frames))
     for name, values in zip(curves.names, curves.values.T.astype(np.float64), strict=True):
         control = performance.controls.get(name)
         if control is None:
             skipped[name] = "is not in the rig basis"
             continue
-        excursion += np.square((values - control.rest) / max(control.high - control.low, STILL))
         if skip_still and np.abs(values - control.rest).max() < STILL:
             continue
         found = _channels(control, objects or {}, skipped)
@@ -212,7 +197,7 @@ def bake_performance(
         name, reason = next(iter(skipped.items()))
         raise InputError(f"None of the job's controls can be keyed here: {name!r} {reason}.")
 
-    if mode == REPLACE:  # all of it or nothing
+    if destination.animation == REPLACE:  # all of it or nothing
         for problem in (action_problem(keys.channel) for entries in wanted.values() for _, _, keys in entries):
             if problem:
                 raise InputError(problem)
@@ -227,7 +212,9 @@ def bake_performance(
         for name, _, keys in entries:
             _raise_range(name, keys, raised, skipped)
         not_saved += [name for name, _, _ in entries if overridden and name in raised]
-        written, previous = _write(id_block, [(rest, keys) for _, rest, keys in entries], mode, modifier_name(bake))
+        written, previous = _write(
+            id_block, [(rest, keys) for _, rest, keys in entries], destination.animation, modifier_name(bake)
+        )
         actions.append(written)
         kept += [previous] if previous else []
     report = BakeReport(
@@ -240,11 +227,20 @@ def bake_performance(
         kept=tuple(kept),
         placement=placement,
         frame_range=(float(frames[0]), float(frames[-1])),
-        apex_kept=apex_kept(frames, np.sqrt(excursion)),
+        apex_kept=apex_kept(frames, excursion(curves, performance.controls)),
         markers=set_event_markers(scene, source, placement, performance.video_start) if markers else {},
     )
     _remember(scene, report)
     return report
+
+
+def excursion(curves: ControlCurves, controls: Mapping[str, Control]) -> NDArray[np.float64]:
+    """Return [N], how far all known controls together are from rest, in units of their ranges."""
+    squared = np.zeros(len(curves.seconds))
+    for name, values in zip(curves.names, curves.values.T.astype(np.float64), strict=True):
+        if (control := controls.get(name)) is not None:
+            squared += np.square((values - control.rest) / max(control.high - control.low, STILL))
+    return np.sqrt(squared)
 
 
 def _free_name(scene: bpy.types.Scene, name: str) -> str:
@@ -361,11 +357,7 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
     mode: EnumProperty(
         name="Animation",
         description="What happens to animation that is there already",
-        items=(
-            (NEW_ACTION, "New Action", "A new action; the present one stays in the file, unused"),
-            (LAYER, "Layer on Top", "Add to the present animation, in an NLA track of its own"),
-            (REPLACE, "Into the Action", "Replace the keys in the clip's interval of the present action"),
-        ),
+        items=ANIMATION,
     )
     keep_apex: BoolProperty(
         name="Keep the Apex",
@@ -384,10 +376,12 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
             report = bake_controls(
                 context,
                 JobFolder.open(Path(bpy.path.abspath(self.folder))),
-                start_frame=self.start_frame,
-                mode=self.mode,
-                keep_apex=self.keep_apex,
-                stretch=exact(self.stretch),
+                Destination(
+                    start_frame=self.start_frame,
+                    animation=self.mode,
+                    keep_apex=self.keep_apex,
+                    stretch=exact(self.stretch),
+                ),
                 skip_still=self.skip_still,
                 markers=self.markers,
             )

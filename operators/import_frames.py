@@ -17,10 +17,10 @@ from mathutils import Matrix, Vector
 
 from ..backend_bridge.errors import InputError, MachineError, MagPlusError
 from ..backend_bridge.job_folder import JobFolder
+from .destination import BACKGROUND, PLANE, SHOW_AS, STRIP, Destination
 from .projection import camera_problem
-from .scene_time import Placement, SourceTime, place, scene_rate
+from .scene_time import Placement, SourceTime
 
-PLANE, BACKGROUND, STRIP, IMAGE = "PLANE", "BACKGROUND", "STRIP", "IMAGE"
 NAME = "MagPlus Result"
 # The colour space that undoes a view transform, so that a picture which has been through it comes out as it was. That
 # of Khronos PBR Neutral does not undo it (measured: up to 53 of 255 steps off), so it is not among them.
@@ -74,11 +74,7 @@ class _Clip:
 def import_frames(
     context: bpy.types.Context,
     folder: JobFolder,
-    where: str,
-    *,
-    start_frame: int,
-    keep_apex: bool = True,
-    stretch: Fraction = Fraction(1),
+    destination: Destination,
     camera: bpy.types.Object | None = None,
 ) -> ImportReport:
     """Show a finished job's frames.
@@ -89,17 +85,13 @@ def import_frames(
     Args:
         context: its scene gives the frame rate and receives the result.
         folder: the job.
-        where: `PLANE`, a plane that fills the camera's view and is seen by the camera alone; `BACKGROUND`, the camera's
-            background image; `STRIP`, a strip in the video sequencer; `IMAGE`, the image alone.
-        start_frame: scene frame of the clip's first frame.
-        keep_apex: where frames have to be left out, choose them so that the apex is shown.
-        stretch: how many times longer than it was the clip plays.
-        camera: for the first two places; the scene's by default.
+        destination: where in time, and where they are shown.
+        camera: for a plane or a background; the scene's by default.
 
     Raises:
         InputError: the job has no frames, or there is no camera to show them to. MachineError: the disk is full.
     """
-    scene = context.scene
+    scene, where = context.scene, destination.show_as
     camera = camera or scene.camera
     if where in {PLANE, BACKGROUND} and (problem := camera_problem(camera)):
         raise InputError(problem)
@@ -108,12 +100,12 @@ def import_frames(
     source = SourceTime.from_report(report)
     if len(source.seconds) != len(frames):
         raise InputError("The frames and the report are of different runs; run the job again.")
-    placement = place(source, start_frame, scene_rate(scene), keep_apex, stretch)
+    placement = destination.place(source, scene)
     shown = placement.frames_to_show(source)
     files = frames if shown == list(range(len(frames))) else _at_scene_rate(folder, frames, shown, placement.rate)
     # What the viewport draws behind a camera, and what is only loaded, goes through no view transform.
     colour_space, warnings = _colour_space(scene) if where in {PLANE, STRIP} else ("sRGB", ())
-    clip = _Clip(files, size, start_frame, colour_space)
+    clip = _Clip(files, size, destination.start_frame, colour_space)
 
     image, placed = None, None
     if where == STRIP:
@@ -129,7 +121,7 @@ def import_frames(
     return ImportReport(
         image=image.name if image is not None else "",
         placed=placed,
-        first_frame=start_frame,
+        first_frame=destination.start_frame,
         count=len(files),
         dropped=len(frames) - len(set(shown)),
         duplicated=len(shown) - len(set(shown)),
@@ -350,12 +342,7 @@ class MAGPLUS_OT_import_frames(bpy.types.Operator):
     where: EnumProperty(
         name="Show As",
         description="Where the image sequence goes",
-        items=(
-            (PLANE, "Image Plane", "A plane that fills the camera's view"),
-            (BACKGROUND, "Camera Background", "The background of the scene's camera"),
-            (STRIP, "Sequencer Strip", "A strip in the video sequencer"),
-            (IMAGE, "Image Only", "An image for you to use as you like"),
-        ),
+        items=SHOW_AS,
     )
     start_frame: IntProperty(name="Start Frame", description="Frame of the scene where the clip starts", default=1)
     keep_apex: BoolProperty(name="Keep the Apex", description="Never leave out the frame of the apex", default=True)
@@ -366,9 +353,7 @@ class MAGPLUS_OT_import_frames(bpy.types.Operator):
             report = import_frames(
                 context,
                 JobFolder.open(Path(bpy.path.abspath(self.folder))),
-                self.where,
-                start_frame=self.start_frame,
-                keep_apex=self.keep_apex,
+                Destination(start_frame=self.start_frame, show_as=self.where, keep_apex=self.keep_apex),
             )
         except MagPlusError as error:
             self.report({"ERROR"}, str(error))

@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +15,13 @@ from ..backend_bridge.errors import InputError, MagPlusError
 from ..backend_bridge.job import Outputs
 from ..backend_bridge.job_folder import JobFolder
 from .bake_shape_keys import bake_controls
+from .destination import Destination
 from .event_markers import set_event_markers, video_start
 from .import_frames import import_frames
 from .job_manager import Outcome, report_outcome
-from .scene_time import SourceTime, exact
+from .scene_time import SourceTime
 
 ONE_SIDED = 0.5  # asymmetry at which one side shows three times as much as the other
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where a result goes in the scene; see `import_frames` for `show_as` and `bake_controls` for `animation`."""
-
-    show_as: str
-    animation: str
-    start_frame: int
-    keep_apex: bool
-    stretch: Fraction = Fraction(1)
-
-    @classmethod
-    def from_settings(cls, settings: Any) -> Destination:
-        """Read the scene's settings (`magplus_addon.settings.MagPlusSettings`)."""
-        return cls(
-            settings.frames_to, settings.animation, settings.start_frame, settings.keep_apex, exact(settings.stretch)
-        )
 
 
 def import_result(
@@ -63,29 +44,14 @@ def import_result(
     warnings: list[str] = []
     try:
         if outputs.frames:
-            frames = import_frames(
-                context,
-                folder,
-                destination.show_as,
-                start_frame=destination.start_frame,
-                keep_apex=destination.keep_apex,
-                stretch=destination.stretch,
-            )
+            frames = import_frames(context, folder, destination)
             done.append(f"{frames.count} frames")
             warnings += frames.sentences()
             if not outputs.weights:
                 source = SourceTime.from_report(report)
                 set_event_markers(context.scene, source, frames.placement, video_start(report))
         if outputs.weights:
-            keys = bake_controls(
-                context,
-                folder,
-                start_frame=destination.start_frame,
-                mode=destination.animation,
-                keep_apex=destination.keep_apex,
-                stretch=destination.stretch,
-                objects=objects,
-            )
+            keys = bake_controls(context, folder, destination, objects=objects)
             done.append(f"{len(keys.keyed)} controls")
             if not keys.keyed:
                 warnings.append("No control moves: seen from here, the rig can't show what the driver's face does.")

@@ -7,19 +7,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import bpy
 import numpy as np
 from bpy.props import FloatProperty, StringProperty
+from numpy.typing import NDArray
 
 from ..backend_bridge.control_curves import ControlCurves
 from ..backend_bridge.errors import InputError, MagPlusError
 from ..backend_bridge.live_link_face import from_live_link, has_rotations, onto_controls, unmatched
-from .bake_shape_keys import STILL, BakeReport, Performance, bake_performance
+from .bake_shape_keys import STILL, BakeReport, Performance, bake_performance, excursion
 from .capture import face_companions
+from .destination import Destination
 from .face_controls import ControlChoice, chosen_controls
-from .import_result import Destination
 from .measure_controls import choice_of
 from .scene_time import SourceTime, exact
 
@@ -73,18 +73,9 @@ def import_live_link(
     found, _ = chosen_controls((avatar, *face_companions(context, avatar)), choice)
     controls = [each.control for each in found if each.control.name not in choice.locked]
     curves = onto_controls(recorded, controls)
-    performance = Performance(
-        path.stem, {control.name: control for control in controls}, curves, _time(curves, controls)
-    )
-    bake = bake_performance(
-        context,
-        performance,
-        start_frame=destination.start_frame,
-        mode=destination.animation,
-        keep_apex=destination.keep_apex,
-        stretch=destination.stretch,
-        markers=False,
-    )
+    named = {control.name: control for control in controls}
+    performance = Performance(path.stem, named, curves, _time(curves, excursion(curves, named)))
+    bake = bake_performance(context, performance, destination, markers=False)
     return LiveLinkReport(bake, unmatched(recorded, [c.name for c in controls], STILL), has_rotations(text, STILL))
 
 
@@ -96,13 +87,11 @@ def _without_repeats(curves: ControlCurves) -> ControlCurves:
     )
 
 
-def _time(curves: ControlCurves, controls: list[Any]) -> SourceTime:
-    """Return when the samples were taken; the one furthest from rest is the apex."""
+def _time(curves: ControlCurves, away: NDArray[np.floating]) -> SourceTime:
+    """Return when the samples were taken; the one furthest `away` [N] from rest is the apex."""
     seconds = tuple(Fraction(float(value)).limit_denominator(60_000) for value in curves.seconds)
     length = seconds[-1] - seconds[0]
-    rest = np.array([control.rest for control in controls])
-    ranges = np.array([max(control.high - control.low, STILL) for control in controls])
-    apex = int(np.argmax(np.square((curves.values - rest) / ranges).sum(axis=1)))
+    apex = int(np.argmax(away))
     return SourceTime(seconds, (len(seconds) - 1) / length if length else Fraction(60), {"apex": seconds[apex]}, apex)
 
 

@@ -32,10 +32,7 @@ def add_strength(curve: bpy.types.FCurve, name: str, rest: float, interval: tupl
     `interval` (first, last) is the part of the curve that is scaled, all of it where it is None. Beside it the scaling
     fades, so that the whole frames next to it stay as they are.
     """
-    modifier = curve.modifiers.new("ENVELOPE")
-    modifier.name = name
-    modifier.control_points.add(0.0)
-    modifier.reference_value = rest
+    modifier = _new_modifier(curve, name, rest)
     _scale(modifier, 1.0)
     if interval is not None:
         before, after = math.ceil(interval[0]) - 1, math.floor(interval[1]) + 1
@@ -63,7 +60,9 @@ def make_room(curve: bpy.types.FCurve, first: float, last: float) -> None:
             continue
         _restrict(modifier, *left[0])
         for part in left[1:]:
-            _restrict(_copied(curve, modifier), *part)
+            copy = _new_modifier(curve, modifier.name, modifier.reference_value)
+            copy.default_min, copy.default_max, copy.mute = modifier.default_min, modifier.default_max, modifier.mute
+            _restrict(copy, *part)
 
 
 def plays(name: str) -> bool:
@@ -89,6 +88,15 @@ def _is_ours(modifier: bpy.types.FModifier, name: str = "") -> bool:
     return modifier.type == "ENVELOPE" and modifier.name.startswith(name or PREFIX)
 
 
+def _new_modifier(curve: bpy.types.FCurve, name: str, rest: float) -> bpy.types.FModifierEnvelope:
+    """Add a modifier that scales a curve about `rest`, and has yet to be told how much."""
+    modifier = curve.modifiers.new("ENVELOPE")
+    modifier.name = name
+    modifier.control_points.add(0.0)
+    modifier.reference_value = rest
+    return modifier
+
+
 def _scale(modifier: bpy.types.FModifierEnvelope, strength: float) -> None:
     """Let a modifier turn a value v into rest + strength * (v - rest), where rest is its reference value.
 
@@ -105,15 +113,6 @@ def _restrict(modifier: bpy.types.FModifier, first: float, last: float) -> None:
     modifier.use_restricted_range = True
     modifier.frame_start, modifier.frame_end = first, last
     modifier.blend_in = modifier.blend_out = 0.0
-
-
-def _copied(curve: bpy.types.FCurve, modifier: bpy.types.FModifierEnvelope) -> bpy.types.FModifierEnvelope:
-    copy = curve.modifiers.new("ENVELOPE")
-    copy.name = modifier.name
-    copy.reference_value = modifier.reference_value
-    copy.default_min, copy.default_max = modifier.default_min, modifier.default_max
-    copy.control_points.add(0.0)
-    return copy
 
 
 def _widen(key: bpy.types.Key, curve: bpy.types.FCurve, name: str, strength: float) -> None:

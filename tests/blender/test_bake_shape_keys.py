@@ -15,8 +15,9 @@ from bl_ext.user_default.magplus.backend_bridge.errors import InputError
 from bl_ext.user_default.magplus.backend_bridge.job import Avatar, Driving, JobSpec, Outputs
 from bl_ext.user_default.magplus.backend_bridge.job_folder import JobFolder
 from bl_ext.user_default.magplus.backend_bridge.rig_basis import RigBasis
-from bl_ext.user_default.magplus.operators.bake_shape_keys import LAYER, NEW_ACTION, REPLACE, bake_controls
+from bl_ext.user_default.magplus.operators.bake_shape_keys import bake_controls
 from bl_ext.user_default.magplus.operators.controls import LiveChannel, RigControl, bone_controls, shape_key_controls
+from bl_ext.user_default.magplus.operators.destination import LAYER, NEW_ACTION, REPLACE, Destination
 from bl_ext.user_default.magplus.operators.keyframes import Keys, assign_new_action, write_keys
 
 from tests.blender.head import dump, make_head
@@ -88,8 +89,8 @@ def keys(head: bpy.types.Object) -> bpy.types.bpy_prop_collection:
     return head.data.shape_keys.key_blocks
 
 
-def bake(folder: JobFolder, **options):
-    return bake_controls(bpy.context, folder, **{"start_frame": 1, **options})
+def bake(folder: JobFolder, skip_still: bool = True, objects: dict | None = None, **where):
+    return bake_controls(bpy.context, folder, Destination(**where), skip_still=skip_still, objects=objects)
 
 
 def test_the_curves_play_back(tmp_path: Path, head, keys) -> None:
@@ -176,13 +177,13 @@ def test_into_the_action_only_the_clips_interval_changes(tmp_path: Path, head, k
     folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.25)}, apex=8)
     outside = [*range(-5, 45), 20.3, *range(65, 95)]
     before = [at(frame, keys["Smile"]) for frame in outside]
-    report = bake(folder, start_frame=45, mode=REPLACE)
+    report = bake(folder, start_frame=45, animation=REPLACE)
     assert report.actions == (action.name,) and report.kept == ()
     assert head.data.shape_keys.animation_data.action == action
     assert at(53, keys["Smile"]) == pytest.approx(0.25, abs=1e-6)
     assert at(50, keys["Smile"]) == pytest.approx(pulse(20, 8, 0.25)[5], abs=1e-6)
     assert [at(frame, keys["Smile"]) for frame in outside] == pytest.approx(before, abs=1e-5)
-    again = bake(folder, start_frame=45, mode=REPLACE)
+    again = bake(folder, start_frame=45, animation=REPLACE)
     assert again.actions == (action.name,)
     assert at(53, keys["Smile"]) == pytest.approx(0.25, abs=1e-6)
     assert [at(frame, keys["Smile"]) for frame in outside] == pytest.approx(before, abs=1e-5)
@@ -190,7 +191,7 @@ def test_into_the_action_only_the_clips_interval_changes(tmp_path: Path, head, k
 
 def test_into_the_action_without_one_makes_one(tmp_path: Path, head, keys) -> None:
     folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.25)}, apex=8)
-    bake(folder, mode=REPLACE)
+    bake(folder, animation=REPLACE)
     assert at(9, keys["Smile"]) == pytest.approx(0.25, abs=1e-6)
 
 
@@ -201,7 +202,7 @@ def test_a_locked_curve_is_respected(tmp_path: Path, head, keys) -> None:
     _curves(head.data.shape_keys)[1].lock = True
     keys["Nod"].slider_max = 1.0
     with pytest.raises(InputError, match="is locked"):
-        bake(folder, start_frame=10, mode=REPLACE)
+        bake(folder, start_frame=10, animation=REPLACE)
     assert at(9, keys["Smile"]) == pytest.approx(0.25, abs=1e-6)  # nothing is written half
     assert keys["Nod"].slider_max == 1.0
 
@@ -229,7 +230,7 @@ def test_a_layer_adds_to_a_performance_and_its_strength_can_be_set(tmp_path: Pat
     rest = keys["Smile"].value
     values = {"Smile": rest + pulse(17, 8, 0.25), "Brow Up": 0.3 + pulse(17, 8, 0.1)}
     folder = solved(tmp_path, controls, values, rate=Fraction(200), apex=8)
-    bake(folder, start_frame=20, mode=LAYER, keep_apex=True)
+    bake(folder, start_frame=20, animation=LAYER, keep_apex=True)
     assert at(5, keys["Smile"]) == pytest.approx(performance[5], abs=1e-5)
     assert at(35, keys["Smile"]) == pytest.approx(performance[35], abs=1e-5)
     assert at(21, keys["Smile"]) == pytest.approx(0.2 + 0.4 * 20 / 40 + 0.25, abs=1e-4)
@@ -382,7 +383,7 @@ def test_the_strength_can_be_set_after_the_bake_and_set_back(tmp_path: Path, hea
     controls, _ = shape_key_controls((head,))
     rest = keys["Smile"].value
     folder = solved(tmp_path, controls, {"Smile": rest + pulse(20, 8, 0.4)}, apex=8)
-    bake(folder, start_frame=20, mode=mode)
+    bake(folder, start_frame=20, animation=mode)
     frames = range(15, 45)
     solved_as = {frame: at(frame, keys["Smile"]) for frame in frames}
     base = rest if mode == NEW_ACTION else None
@@ -403,13 +404,13 @@ def test_the_strength_can_be_set_after_the_bake_and_set_back(tmp_path: Path, hea
 def test_each_bake_into_one_action_has_its_own_strength(tmp_path: Path, head, keys) -> None:
     keys["Smile"].keyframe_insert("value", frame=1)
     folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.4)}, apex=8)
-    bake(folder, start_frame=10, mode=REPLACE)
-    bake(folder, start_frame=50, mode=REPLACE)
+    bake(folder, start_frame=10, animation=REPLACE)
+    bake(folder, start_frame=50, animation=REPLACE)
     first, second = bpy.context.scene.magplus.bakes
     first.strength, second.strength = 0.5, 2.0
     assert at(18, keys["Smile"]) == pytest.approx(0.2, abs=1e-5)
     assert at(58, keys["Smile"]) == pytest.approx(0.8, abs=1e-5)
-    bake(folder, start_frame=25, mode=REPLACE)  # over the end of the first
+    bake(folder, start_frame=25, animation=REPLACE)  # over the end of the first
     assert at(18, keys["Smile"]) == pytest.approx(0.2, abs=1e-5)
     assert at(33, keys["Smile"]) == pytest.approx(0.4, abs=1e-5)
     assert at(58, keys["Smile"]) == pytest.approx(0.8, abs=1e-5)

@@ -14,8 +14,9 @@ from bl_ext.user_default.magplus.backend_bridge.errors import InputError, Machin
 from bl_ext.user_default.magplus.backend_bridge.job import Outputs
 from bl_ext.user_default.magplus.backend_bridge.job_folder import JobFolder
 from bl_ext.user_default.magplus.operators import import_frames as module
-from bl_ext.user_default.magplus.operators.import_frames import BACKGROUND, IMAGE, PLANE, STRIP, import_frames
-from bl_ext.user_default.magplus.operators.import_result import Destination, import_result
+from bl_ext.user_default.magplus.operators.destination import BACKGROUND, IMAGE, PLANE, STRIP, Destination
+from bl_ext.user_default.magplus.operators.import_frames import import_frames
+from bl_ext.user_default.magplus.operators.import_result import import_result
 
 from tests.blender.head import add_camera, dump, quick_render, read_png, write_png
 
@@ -97,7 +98,7 @@ def test_a_plane_reproduces_the_picture(tmp_path: Path, setup: dict) -> None:
     for name, value in setup.items():
         setattr(scene.camera if hasattr(scene.camera, name) and name != "type" else scene.camera.data, name, value)
     folder = finished(tmp_path, 3)
-    report = import_frames(bpy.context, folder, PLANE, start_frame=5)
+    report = import_frames(bpy.context, folder, Destination(5, show_as=PLANE))
     assert report.sentences() == []
     for index in (0, 2):
         assert_shown(render(5 + index, tmp_path), read_png(folder.frames_dir / f"{index + 1:06}.png"))
@@ -106,7 +107,7 @@ def test_a_plane_reproduces_the_picture(tmp_path: Path, setup: dict) -> None:
 def test_a_plane_holds_the_first_and_the_last_frame(tmp_path: Path) -> None:
     shot()
     folder = finished(tmp_path, 3)
-    import_frames(bpy.context, folder, PLANE, start_frame=5)
+    import_frames(bpy.context, folder, Destination(5, show_as=PLANE))
     for frame, number in ((-20, 1), (4, 1), (8, 3), (30, 3)):
         assert_shown(render(frame, tmp_path), read_png(folder.frames_dir / f"{number:06}.png"))
 
@@ -131,7 +132,7 @@ def test_a_render_comes_out_as_it_is_through_the_same_view_transform(tmp_path: P
     shot(view)
     folder = finished(tmp_path, 1)
     rendered_through(view, folder.frames_dir / "000001.png")
-    report = import_frames(bpy.context, folder, where, start_frame=1)
+    report = import_frames(bpy.context, folder, Destination(1, show_as=where))
     assert not any("a second time" in sentence for sentence in report.sentences())
     steps = np.abs(render(1, tmp_path) - read_png(folder.frames_dir / "000001.png")) * 255
     # Blender's tables for AgX are exact to some steps near its limits, and much better elsewhere.
@@ -142,14 +143,14 @@ def test_a_render_comes_out_as_it_is_through_the_same_view_transform(tmp_path: P
 def test_a_view_that_cannot_be_undone_is_told(tmp_path: Path) -> None:
     scene = shot()
     scene.view_settings.exposure = 1.0
-    report = import_frames(bpy.context, finished(tmp_path, 1), PLANE, start_frame=1)
+    report = import_frames(bpy.context, finished(tmp_path, 1), Destination(1, show_as=PLANE))
     assert "a second time" in report.sentences()[0]
 
 
 def test_a_plane_follows_the_camera_and_lights_nothing(tmp_path: Path) -> None:
     scene = shot()
     folder = finished(tmp_path, 1)
-    report = import_frames(bpy.context, folder, PLANE, start_frame=1)
+    report = import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
     scene.camera.location = (1, 2, 3)
     assert_shown(render(1, tmp_path), read_png(folder.frames_dir / "000001.png"))
     plane = bpy.data.objects[report.placed]
@@ -159,7 +160,7 @@ def test_a_plane_follows_the_camera_and_lights_nothing(tmp_path: Path) -> None:
 def test_a_picture_of_another_shape_is_fitted_not_stretched(tmp_path: Path) -> None:
     shot()
     folder = finished(tmp_path, 1, size=(24, 24))
-    import_frames(bpy.context, folder, PLANE, start_frame=1)
+    import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
     rendered = render(1, tmp_path)
     assert not rendered[:, :4, 3].any() and not rendered[:, -4:, 3].any()
     assert_shown(rendered[:, 4:-4], read_png(folder.frames_dir / "000001.png"))
@@ -168,7 +169,7 @@ def test_a_picture_of_another_shape_is_fitted_not_stretched(tmp_path: Path) -> N
 def test_a_strip_reproduces_the_picture(tmp_path: Path) -> None:
     shot()
     folder = finished(tmp_path, 4)
-    report = import_frames(bpy.context, folder, STRIP, start_frame=11)
+    report = import_frames(bpy.context, folder, Destination(11, show_as=STRIP))
     assert "Renders now show the sequencer" in report.sentences()[0]
     for index in (0, 3):
         assert_shown(render(11 + index, tmp_path), read_png(folder.frames_dir / f"{index + 1:06}.png"))
@@ -180,11 +181,11 @@ def test_strips_do_not_push_each_other_away(tmp_path: Path) -> None:
     scene = shot()
     folder = finished(tmp_path, 4)
     for _ in range(2):
-        import_frames(bpy.context, folder, STRIP, start_frame=1)
+        import_frames(bpy.context, folder, Destination(1, show_as=STRIP))
     editor = scene.sequence_editor
     strips = list(editor.strips if hasattr(editor, "strips") else editor.sequences)
     assert {strip.channel for strip in strips} == {1, 2}
-    import_frames(bpy.context, folder, STRIP, start_frame=5)  # after both: there is room in the first channel
+    import_frames(bpy.context, folder, Destination(5, show_as=STRIP))  # after both: there is room in the first channel
     strips = list(editor.strips if hasattr(editor, "strips") else editor.sequences)
     assert sorted(strip.channel for strip in strips) == [1, 1, 2]
     assert all(len(strip.elements) == 4 for strip in strips)
@@ -193,7 +194,7 @@ def test_strips_do_not_push_each_other_away(tmp_path: Path) -> None:
 def test_a_camera_background_shows_the_right_file(tmp_path: Path) -> None:
     scene = shot()
     folder = finished(tmp_path, 5)
-    report = import_frames(bpy.context, folder, BACKGROUND, start_frame=100)
+    report = import_frames(bpy.context, folder, Destination(100, show_as=BACKGROUND))
     background = scene.camera.data.background_images[0]
     assert scene.camera.data.show_background_images and report.placed == scene.camera.name
     assert background.alpha == 1.0
@@ -214,7 +215,7 @@ def shown_by(image: bpy.types.Image, user: bpy.types.ImageUser, frames: tuple[in
 def test_the_image_alone_is_a_sequence_ready_to_use(tmp_path: Path) -> None:
     shot()
     folder = finished(tmp_path, 3)
-    report = import_frames(bpy.context, folder, IMAGE, start_frame=1)
+    report = import_frames(bpy.context, folder, Destination(1, show_as=IMAGE))
     image = bpy.data.images[report.image]
     assert image.source == "SEQUENCE" and image.alpha_mode == "STRAIGHT"
     assert Path(bpy.path.abspath(image.filepath)) == folder.frames_dir / "000001.png"
@@ -224,14 +225,14 @@ def test_the_image_alone_is_a_sequence_ready_to_use(tmp_path: Path) -> None:
 def test_beside_a_saved_file_the_path_is_relative(tmp_path: Path) -> None:
     shot()
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
-    report = import_frames(bpy.context, finished(tmp_path, 1), PLANE, start_frame=1)
+    report = import_frames(bpy.context, finished(tmp_path, 1), Destination(1, show_as=PLANE))
     assert bpy.data.images[report.image].filepath.startswith("//")
 
 
 def test_at_the_scenes_rate_the_frames_are_used_as_they_are(tmp_path: Path) -> None:
     shot(fps=24, base=1.001)
     folder = finished(tmp_path, 6, rate=Fraction(24000, 1001), apex=2)
-    report = import_frames(bpy.context, folder, IMAGE, start_frame=1)
+    report = import_frames(bpy.context, folder, Destination(1, show_as=IMAGE))
     assert (report.dropped, report.duplicated, report.shift) == (0, 0, 0.0)
     assert {path.name for path in folder.path.iterdir() if path.is_dir()} == {"frames", "avatar"}
 
@@ -239,7 +240,7 @@ def test_at_the_scenes_rate_the_frames_are_used_as_they_are(tmp_path: Path) -> N
 def test_a_fast_clip_keeps_its_apex_and_tells_what_it_drops(tmp_path: Path) -> None:
     shot(fps=24)
     folder = finished(tmp_path, 50, rate=Fraction(200), apex=23)
-    report = import_frames(bpy.context, folder, PLANE, start_frame=1)
+    report = import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
     made = folder.path / "frames_24fps"
     names = sorted(path.name for path in made.iterdir())
     assert names == [f"{n:06}.png" for n in range(1, report.count + 1)]
@@ -258,7 +259,7 @@ def test_slow_motion_repeats_frames_evenly_and_a_result_of_frames_alone_has_mark
     scene = shot(fps=24)
     folder = finished(tmp_path, 10, rate=Fraction(48), apex=5)
     folder.write_report(folder.read_report() | {"status": "finished", "driving": {"start": 3.0}})
-    destination = Destination(IMAGE, "NEW_ACTION", 11, True, stretch=Fraction(6))
+    destination = Destination(11, show_as=IMAGE, stretch=Fraction(6))
     import_result(bpy.context, folder, destination, Outputs(frames=True))
     made = sorted((folder.path / "frames_144fps").iterdir())
     assert len(made) == 30, "each is shown for 6 * 24 / 48 frames of the scene"
@@ -276,7 +277,7 @@ def test_slow_motion_repeats_frames_evenly_and_a_result_of_frames_alone_has_mark
 def test_a_slow_clip_repeats_frames_and_tells_how_many(tmp_path: Path) -> None:
     shot(fps=60)
     folder = finished(tmp_path, 12, rate=Fraction(24), apex=4)
-    report = import_frames(bpy.context, folder, BACKGROUND, start_frame=1)
+    report = import_frames(bpy.context, folder, Destination(1, show_as=BACKGROUND))
     assert report.dropped == 0 and report.duplicated == report.count - 12 == 18
     assert (folder.path / "frames_60fps").is_dir()
     camera = bpy.context.scene.camera.data
@@ -287,9 +288,9 @@ def test_a_slow_clip_repeats_frames_and_tells_how_many(tmp_path: Path) -> None:
 def test_a_second_import_shows_the_frames_of_the_second_run(tmp_path: Path) -> None:
     shot(fps=30)
     folder = finished(tmp_path, 10, rate=Fraction(60))
-    import_frames(bpy.context, folder, IMAGE, start_frame=1)
+    import_frames(bpy.context, folder, Destination(1, show_as=IMAGE))
     folder.write("frames/000001.png", (folder.frames_dir / "000009.png").read_bytes())  # as a new run does
-    import_frames(bpy.context, folder, IMAGE, start_frame=1)
+    import_frames(bpy.context, folder, Destination(1, show_as=IMAGE))
     made = folder.path / "frames_30fps"
     assert (made / "000001.png").read_bytes() == (folder.frames_dir / "000009.png").read_bytes()
 
@@ -301,7 +302,7 @@ def test_where_the_disk_has_no_links_files_are_copied(tmp_path: Path, monkeypatc
     monkeypatch.setattr(module.os, "link", no_links)
     shot(fps=30)
     folder = finished(tmp_path, 10, rate=Fraction(60))
-    report = import_frames(bpy.context, folder, IMAGE, start_frame=1)
+    report = import_frames(bpy.context, folder, Destination(1, show_as=IMAGE))
     assert report.count == 5
     assert (folder.path / "frames_30fps/000005.png").stat().st_nlink == 1
 
@@ -316,7 +317,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
     folder = finished(tmp_path, 10, rate=Fraction(60))
     before = dump()
     with pytest.raises(MachineError, match="No space left on device"):
-        import_frames(bpy.context, folder, PLANE, start_frame=1)
+        import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
     assert dump() == before
 
 
@@ -325,17 +326,17 @@ def test_what_cannot_be_imported_is_one_sentence(tmp_path: Path) -> None:
     folder = finished(tmp_path, 3)
     camera, scene.camera = scene.camera, None
     with pytest.raises(InputError, match="has no camera"):
-        import_frames(bpy.context, folder, PLANE, start_frame=1)
+        import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
     scene.camera = camera
     (folder.frames_dir / "000002.png").unlink()
     with pytest.raises(InputError, match="1 frames of the job are missing"):
-        import_frames(bpy.context, folder, PLANE, start_frame=1)
+        import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
     folder.write_report({**folder.read_report(), "frames": None})
     with pytest.raises(InputError, match="has no frames"):
-        import_frames(bpy.context, folder, IMAGE, start_frame=1)
+        import_frames(bpy.context, folder, Destination(1, show_as=IMAGE))
     folder.report_path.unlink()
     with pytest.raises(InputError, match="no report yet"):
-        import_frames(bpy.context, folder, IMAGE, start_frame=1)
+        import_frames(bpy.context, folder, Destination(1, show_as=IMAGE))
 
 
 def test_the_operator_imports_and_undo_takes_it_back(tmp_path: Path) -> None:

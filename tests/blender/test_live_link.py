@@ -13,15 +13,14 @@ import pytest
 from bl_ext.user_default.magplus.backend_bridge.control_curves import ControlCurves
 from bl_ext.user_default.magplus.backend_bridge.errors import InputError
 from bl_ext.user_default.magplus.backend_bridge.live_link_face import to_live_link
-from bl_ext.user_default.magplus.operators.bake_shape_keys import LAYER, NEW_ACTION
+from bl_ext.user_default.magplus.operators.destination import LAYER, Destination
 from bl_ext.user_default.magplus.operators.face_controls import ControlChoice
-from bl_ext.user_default.magplus.operators.import_result import Destination
 from bl_ext.user_default.magplus.operators.live_link import import_live_link
 
 from tests.blender.head import add_key, make_head
 
 RATE, APEX = 60, 13
-TO_FRAME_1 = Destination("IMAGE", NEW_ACTION, 1, True)
+TO_FRAME_1 = Destination(start_frame=1)
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ def test_it_goes_on_top_of_a_performance_and_locked_controls_are_left_alone(head
     keys["Mouth_Smile_L"].value = 0.2
     keys["Mouth_Smile_L"].keyframe_insert("value", frame=1)
     choice = ControlChoice(("Mouth_Smile_L", "browDown"), locked=("browDown",))
-    report = import_live_link(bpy.context, recording, head, Destination("IMAGE", LAYER, 1, True), choice)
+    report = import_live_link(bpy.context, recording, head, Destination(animation=LAYER), choice)
     assert report.bake.keyed == ("Mouth_Smile_L",)
     apex = float(report.bake.placement.frame(Fraction(APEX, RATE)))
     assert at(apex, keys["Mouth_Smile_L"]) == pytest.approx(0.2 + 0.4 * 0.8, abs=1e-3), "the range above rest is 0.8"

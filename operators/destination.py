@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a result goes: in time, among the animation that is there, and where its pictures are shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import bpy
+
+from .scene_time import Placement, SourceTime, exact, place, scene_rate
+
+NEW_ACTION, LAYER, REPLACE = "NEW_ACTION", "LAYER", "REPLACE"
+PLANE, BACKGROUND, STRIP, IMAGE = "PLANE", "BACKGROUND", "STRIP", "IMAGE"
+# As enum properties want them: identifier, name, description.
+ANIMATION = (
+    (NEW_ACTION, "New Action", "A new action; the present one stays in the file, unused"),
+    (LAYER, "Layer on Top", "Add to the present animation, in an NLA track of its own"),
+    (REPLACE, "Into the Action", "Replace the keys in the clip's interval of the present action"),
+)
+SHOW_AS = (
+    (PLANE, "Image Plane", "A plane that fills the camera's view"),
+    (BACKGROUND, "Camera Background", "The background of the scene's camera"),
+    (STRIP, "Sequencer Strip", "A strip in the video sequencer"),
+    (IMAGE, "Image Only", "An image for you to use as you like"),
+)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a result goes in the scene.
+
+    start_frame: scene frame of the clip's first frame.
+    animation: `NEW_ACTION` leaves existing actions alone and puts new ones in their place; `LAYER` adds to the existing
+        animation in an NLA track on top of it; `REPLACE` writes into the existing action, over the keys between the
+        clip's first and last frame.
+    show_as: `PLANE`, a plane that fills the camera's view and is seen by the camera alone; `BACKGROUND`, the camera's
+        background image; `STRIP`, a strip in the video sequencer; `IMAGE`, the image alone.
+    keep_apex: shift keys by at most half a frame so that the apex falls on a whole frame; where pictures have to be
+        left out, choose them so that the apex is shown.
+    stretch: how many times longer than it was the clip plays.
+    """
+
+    start_frame: int = 1
+    animation: str = NEW_ACTION
+    show_as: str = BACKGROUND
+    keep_apex: bool = True
+    stretch: Fraction = Fraction(1)
+
+    @classmethod
+    def from_settings(cls, settings: Any) -> Destination:
+        """Read the scene's settings (`magplus_addon.settings.MagPlusSettings`)."""
+        return cls(
+            start_frame=settings.start_frame,
+            animation=settings.animation,
+            show_as=settings.frames_to,
+            keep_apex=settings.keep_apex,
+            stretch=exact(settings.stretch),
+        )
+
+    def place(self, source: SourceTime, scene: bpy.types.Scene) -> Placement:
+        """Return where a clip lies in the scene's time."""
+        return place(source, self.start_frame, scene_rate(scene), self.keep_apex, self.stretch)
