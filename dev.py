@@ -52,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="put a real micro-expression on a character, from nothing")
     demo.add_argument("--out", type=Path, default=ROOT / "demo_output", help="folder for the results")
+    demo.add_argument(
+        "--strips", action="store_true", help="four rendered micro-expressions instead, to judge the rig by eye"
+    )
     test = commands.add_parser("test", help="lint, type check and run every test")
     test.add_argument("--fast", action="store_true", help="leave out the slow tests and the older Blender series")
     test.add_argument("--only", choices=[*STAGES], action="append", help="run these stages only")
@@ -63,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, see backend_bridge/worker/__main__.py
     try:
         if options.command == "demo":
-            return run_demo(options.out.resolve())
+            return run_demo(options.out.resolve(), options.strips)
         if options.command == "test":
             return run_tests(options.only or list(STAGES), options.fast)
         if options.command == "bench":
@@ -216,11 +219,11 @@ def build_extension(folder: Path) -> Path:
     return target
 
 
-def run_demo(out: Path) -> int:
-    """Run the main job on a real clip and leave its results in `out`."""
+def run_demo(out: Path, strips: bool = False) -> int:
+    """Run the main job on a real clip, or on the films of `demo/strips.py`, and leave its results in `out`."""
     blender, worker = blender_environment("5.0.1"), worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
     command: Command = [
-        sys.executable, ROOT / "demo" / "run.py",
+        *((worker, ROOT / "demo" / "strips.py") if strips else (sys.executable, ROOT / "demo" / "run.py")),
         "--out", out, "--blender-python", blender, "--worker-python", worker,
         "--assets", assets(), "--extension", build_extension(CACHE / "dist"),
     ]  # fmt: skip

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 
-import bpy
+MODULE = "bl_ext.user_default.magplus"
 
 
 def main() -> None:
@@ -19,19 +20,38 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--start-frame", type=int, default=1, help="scene frame of the clip's first frame")
     parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--only", type=int, nargs="+", metavar="N", help="these frames of the clip, counted from 1")
+    parser.add_argument("--strength", type=float, help="of the bake; needs --resources")
+    parser.add_argument("--resources", type=Path, help="Blender settings that have the extension, as of command.py")
     options = parser.parse_args()
 
+    if options.resources is not None:
+        os.environ["BLENDER_USER_RESOURCES"] = str(options.resources.resolve())  # read once, when bpy is imported
+    import bpy
+
+    # isort: split
+    import addon_utils
+
+    if options.resources is not None:
+        addon_utils.enable(MODULE, default_set=True)
     bpy.ops.wm.open_mainfile(filepath=str(options.file.resolve()))
     scene = bpy.context.scene
+    if options.strength is not None:
+        for bake in scene.magplus.bakes:
+            bake.strength = options.strength
     scene.cycles.samples = options.samples
     rate = scene.render.fps / scene.render.fps_base
     seconds = [float(Fraction(text)) for text in json.loads(options.report.read_text())["timing"]["seconds"]]
-    for number, second in enumerate(seconds, 1):
-        frame = options.start_frame + second * rate
+    wanted = options.only or range(1, len(seconds) + 1)
+    for done, number in enumerate(wanted, 1):
+        frame = options.start_frame + seconds[number - 1] * rate
         scene.frame_set(int(frame), subframe=frame % 1)
         scene.render.filepath = str((options.out / f"{number:06d}.png").resolve())
         bpy.ops.render.render(write_still=True)
-        print(f"demo: rendered {number}/{len(seconds)}", flush=True)
+        print(f"demo: rendered {done}/{len(wanted)}", flush=True)
+    if options.resources is not None:
+        # Blender 4.2 crashes and 4.5 hangs when the interpreter ends with operator classes registered.
+        addon_utils.disable(MODULE)
 
 
 if __name__ == "__main__":

