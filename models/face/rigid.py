@@ -14,8 +14,11 @@ from models.magnification.motion import Motion
 
 _SIDE = 48  # the fit looks at cells of this many a side
 _TOLERANCE = 0.0005  # of the picture's longer side: how well the skull's motion is known; 0.13 px at 256
-_L1_ROUNDS, _NARROWING_ROUNDS = 6, 12
+_L1_ROUNDS, _NARROWING_ROUNDS, _LAST_ROUNDS = 6, 12, 4
 _NARROWING = 0.6  # the kernel's width from one round to the next
+_FOLLOWING = 1 / 3  # of the face, that follows the skull closely in any expression
+_RESTLESS = 10.0  # tolerances: motion of the head from which on it is no likelier in the steady crop than still more
+_STAYING = 0.2  # share of the face that has to speak for such a motion rather than for none
 
 
 def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,8 +30,10 @@ def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> tuple[Tensor,
 
     An expression moves large parts of a face as smoothly as a nod does, so least squares, and even a median, would take
     it for one. What is looked for is the solid motion that the largest part of the face follows closely: Gauss-Newton
-    steps under a Geman-McClure kernel that narrows down to the tolerance, from several starts (no motion, and robust
-    fits to the whole and to each half of the face), of which each frame keeps the one that explains most.
+    steps under a Geman-McClure kernel that narrows down to the tolerance or, on a livelier face, to what a third
+    of it keeps to. They begin at several starts (no motion, robust fits to the whole and to each half of the face),
+    and each frame keeps what explains most. The steady crop has followed the head already, so a larger motion has to
+    explain more than a smaller one.
 
     weights: [1 or N, 1, H, W], how far each pixel can be expected to move with the skull (`rigid_mask`); they are
     multiplied with the motion's confidence. A frame without any weight is taken to have no head motion.
@@ -38,11 +43,17 @@ def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> tuple[Tensor,
     samples = _Samples.of(motion, surface, weights)
     tolerance = _TOLERANCE * max(height, width)
 
+    poses, scales = zip(
+        *(_narrowed(pose, samples, widest, tolerance) for pose, widest in _starts(samples, tolerance)), strict=True
+    )
+    scale = torch.stack(scales).amin(0)
     best = _Pose.identity(samples)
-    least = torch.full_like(samples.weight[:, 0], torch.inf)
-    for pose, widest in _starts(samples, tolerance):
-        pose = _narrowed(pose, samples, widest, tolerance)
-        cost = (samples.weight * (1 - _geman_mcclure(pose.residual(samples), tolerance).sqrt())).sum(1)
+    least = torch.full_like(scale, torch.inf)
+    for pose in poses:
+        for _ in range(_LAST_ROUNDS):
+            residual = pose.residual(samples)
+            pose = pose.refined(samples, residual, samples.weight * _geman_mcclure(residual, scale))
+        cost = _unexplained(pose, samples, scale) + _unlikely(pose, samples, tolerance)
         best = pose.where(cost < least, best)
         least = torch.minimum(cost, least)
 
@@ -173,22 +184,39 @@ def _starts(samples: _Samples, tolerance: float) -> Iterator[tuple[_Pose, Tensor
         for _ in range(_L1_ROUNDS):
             residual = pose.residual(samples)
             pose = pose.refined(samples, residual, weight / (residual.norm(dim=-1) + 0.1 * tolerance))
-        yield pose, (2 * _weighted_median(pose.residual(samples).norm(dim=-1), weight)).clamp(min=tolerance)
+        yield pose, (2 * _weighted_quantile(pose.residual(samples).norm(dim=-1), weight, 0.5)).clamp(min=tolerance)
 
 
-def _narrowed(pose: _Pose, samples: _Samples, width: Tensor, tolerance: float) -> _Pose:
+def _narrowed(pose: _Pose, samples: _Samples, width: Tensor, tolerance: float) -> tuple[_Pose, Tensor]:
+    """Return the pose that the best-following part of the face agrees on, and how closely it does, px [N]."""
     for _ in range(_NARROWING_ROUNDS):
         residual = pose.residual(samples)
-        pose = pose.refined(samples, residual, samples.weight * _geman_mcclure(residual, width))
-        width = (_NARROWING * width).clamp(min=tolerance)
-    return pose
+        scale = _weighted_quantile(residual.norm(dim=-1), samples.weight, _FOLLOWING).clamp(min=tolerance)
+        weight = samples.weight * _geman_mcclure(residual, torch.maximum(width, scale))
+        pose = pose.refined(samples, residual, weight)
+        width = _NARROWING * width
+    return pose, scale
 
 
-def _geman_mcclure(residual: Tensor, width: Tensor | float) -> Tensor:
+def _unexplained(pose: _Pose, samples: _Samples, scale: Tensor) -> Tensor:
+    """Return the share of the face [N] that doesn't follow the pose: the kernel's cost."""
+    return _mean(1 - _geman_mcclure(pose.residual(samples), scale).sqrt(), samples.weight)
+
+
+def _unlikely(pose: _Pose, samples: _Samples, tolerance: float) -> Tensor:
+    """Return how much less likely than none the pose's motion is, as a share of the face [N]."""
+    moved = _mean((pose(samples.points) - samples.points[..., :2]).square().sum(-1), samples.weight)
+    return _STAYING * moved / (moved + (_RESTLESS * tolerance) ** 2)
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted mean over the last axis, [N, P] -> [N]; 0 without any weight."""
+    return (values * weights).sum(1) / weights.sum(1).clamp(min=1e-12)
+
+
+def _geman_mcclure(residual: Tensor, width: Tensor) -> Tensor:
     """Return the kernel's weights [N, P] for residuals [N, P, 2]; their roots are 1 minus the kernel's cost."""
-    if isinstance(width, Tensor):
-        width = width[:, None]
-    return 1 / (1 + (residual**2).sum(-1) / width**2) ** 2
+    return 1 / (1 + (residual**2).sum(-1) / width[:, None] ** 2) ** 2
 
 
 def _cross(vectors: Tensor) -> Tensor:
@@ -198,9 +226,9 @@ def _cross(vectors: Tensor) -> Tensor:
     return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).reshape(-1, 3, 3)
 
 
-def _weighted_median(values: Tensor, weights: Tensor) -> Tensor:
-    """Return the median over the last axis, [N, P] -> [N]."""
+def _weighted_quantile(values: Tensor, weights: Tensor, share: float) -> Tensor:
+    """Return the value below which a share of the weight is, over the last axis, [N, P] -> [N]."""
     order = values.argsort(dim=1)
     cumulative = weights.gather(1, order).cumsum(dim=1)
-    middle = (cumulative < cumulative[:, -1:] / 2).sum(dim=1, keepdim=True).clamp(max=values.shape[1] - 1)
-    return values.gather(1, order).gather(1, middle)[:, 0]
+    place = (cumulative < share * cumulative[:, -1:]).sum(dim=1, keepdim=True).clamp(max=values.shape[1] - 1)
+    return values.gather(1, order).gather(1, place)[:, 0]

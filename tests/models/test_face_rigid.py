@@ -141,6 +141,21 @@ class TestExpressions:
         kept = (local * expression).sum(1)[0][strong] / (expression**2).sum(1)[0][strong]
         assert 0.85 < float(kept.mean()) < 1.15
 
+    def test_a_face_that_moves_everywhere_does_not_flip_between_explanations(self, head):
+        """Raised brows and an open mouth leave little that keeps still; noise must not choose the head then."""
+        expression = 3 * head.expression(
+            ([107, 336, 66, 296, 105, 334, 63, 293, 70, 300], (0, -1.5), 0.2),
+            ([17, 18, 200, 199, 175, 152], (0, 1.5), 0.15),
+            ([61], (-1.5, -1), 0.15),
+            ([291], (1.5, -1), 0.15),
+        )
+        noise = F.interpolate(
+            torch.randn(8, 2, 32, 32, generator=torch.Generator().manual_seed(5)), size=(SIZE, SIZE), mode="bicubic"
+        )
+        rigid, _ = head.split(head.turned(yaw=0.5) + expression + 0.3 * noise / noise.std())
+        apart = (rigid - rigid.mean(0)).norm(dim=1)[:, head.inside].mean(1)
+        assert float(apart.max()) < 0.3
+
     def test_nothing_is_seen_where_nothing_is_trusted(self, head):
         flow = head.turned(roll=3) + 50
         rigid, local = split_rigid(Motion(flow, torch.zeros_like(flow[:, :1])), head.depth, head.weights)
