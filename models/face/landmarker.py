@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,18 +75,26 @@ class FaceLandmarker:
             try:
                 import mediapipe
                 from mediapipe.tasks.python import BaseOptions, vision
-            except (ImportError, OSError) as error:
-                raise MachineError(f"MediaPipe can't be loaded ({error}); repair the worker's environment.") from error
+
+                # The model is handed over as bytes: the native code can't open every path on Windows.
+                self._landmarker = vision.FaceLandmarker.create_from_options(
+                    vision.FaceLandmarkerOptions(
+                        base_options=BaseOptions(model_asset_buffer=model),
+                        output_face_blendshapes=True,
+                        num_faces=_MAX_FACES,
+                    )
+                )
+            except (
+                ImportError,
+                OSError,
+            ) as error:  # its own library is loaded late, and with it the system's for OpenGL
+                raise MachineError(
+                    f"MediaPipe can't be loaded ({error}); repair the worker's environment or install what it names."
+                ) from error
             self._image = mediapipe.Image
             self._format = mediapipe.ImageFormat.SRGB
-            # The model is handed over as bytes: the native code can't open every path on Windows.
-            self._landmarker = vision.FaceLandmarker.create_from_options(
-                vision.FaceLandmarkerOptions(
-                    base_options=BaseOptions(model_asset_buffer=model),
-                    output_face_blendshapes=True,
-                    num_faces=_MAX_FACES,
-                )
-            )
+            # MediaPipe's own closing at exit fails, as parts of it are gone by then; a finalizer comes before.
+            self._closed = weakref.finalize(self, self._landmarker.close)
             self._detect(np.zeros((64, 64, 3), np.uint8))  # some of the start-up noise comes with the first picture
 
     def detect(
@@ -111,8 +120,8 @@ class FaceLandmarker:
         return []
 
     def close(self) -> None:
-        """Free the native memory; the landmarker can't be used afterwards. Left open, MediaPipe complains at exit."""
-        self._landmarker.close()
+        """Free the native memory; the landmarker can't be used afterwards."""
+        self._closed()
 
     def __enter__(self) -> FaceLandmarker:
         return self

@@ -41,7 +41,7 @@ class Told:
 def session(tmp_path_factory):
     """Weights of the cases, as `backends add` would leave them."""
     store = CheckpointStore(tmp_path_factory.mktemp("checkpoints"))
-    for name in ("fomm", "fsrt", "metaportrait"):
+    for name in ("fomm", "fsrt", "metaportrait", "liveportrait"):
         case = ReferenceCase(name)
         for part, network in registry[name].build_parts().items():
             if part in case.manifest:
@@ -136,6 +136,15 @@ def test_super_resolution_sees_successive_frames_together(job, session, monkeypa
     report, _ = job("metaportrait_sr")
     assert report["frames"]["count"] == 2
     assert seen[-1] == 2 and registry["metaportrait_sr"].info.clip_length == 16
+
+
+def test_liveportrait_keeps_the_neutral_face(job, avatar):
+    report, folder = job("liveportrait", backend_options={"region": "all"})
+    assert report["backend"]["weights_licence"] == "MIT"
+    assert not any("not for commercial use" in warning for warning in report["warnings"])
+    made = frames(folder)
+    assert [frame.shape for frame in made] == [avatar.shape] * report["frames"]["count"]
+    assert np.abs(made[report["reference"]["index"]].astype(int) - avatar).max() <= 2
 
 
 def test_a_picture_without_a_face_and_wrong_options_are_one_sentence_each(job, avatar):

@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mediapipe.tasks.python import vision
 
 from backend_bridge.errors import InputError, MachineError
 from backend_bridge.job import REGIONS
@@ -145,6 +146,20 @@ class TestModelFile:
         monkeypatch.setattr(landmarker_module, "MODEL_SHA256", "0" * 64)
         with pytest.raises(MachineError, match="not the expected file"):
             FaceLandmarker()
+
+    def test_a_missing_system_library_is_named(self, monkeypatch):
+        def create(_):
+            raise OSError("libGLESv2.so.2: cannot open shared object file: No such file or directory")
+
+        monkeypatch.setattr(vision.FaceLandmarker, "create_from_options", create)
+        with pytest.raises(MachineError, match=r"libGLESv2\.so\.2.* install what it names"):
+            FaceLandmarker()
+
+    def test_left_open_it_ends_quietly(self):
+        code = "from models.face import FaceLandmarker; kept = [FaceLandmarker()]"
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert run.stderr == ""
 
     def test_it_starts_quietly_and_lets_other_messages_through(self):
         code = (
