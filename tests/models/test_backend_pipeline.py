@@ -138,6 +138,7 @@ def test_super_resolution_sees_successive_frames_together(job, session, monkeypa
     assert seen[-1] == 2 and registry["metaportrait_sr"].info.clip_length == 16
 
 
+@pytest.mark.timeout(900)  # a minute of computing, more where the machine is shared
 def test_liveportrait_keeps_the_neutral_face(job, avatar):
     report, folder = job("liveportrait", backend_options={"region": "all"})
     assert report["backend"]["weights_licence"] == "MIT"
