@@ -55,8 +55,18 @@ class Control:
     linked: tuple[Channel, ...] = ()
     response: tuple[tuple[float, float], ...] = ()
 
+    @property
+    def amounts(self) -> tuple[float, float]:
+        """The least and the greatest amount of its basis that the control shows within its range."""
+        if not self.response:
+            return self.low - self.rest, self.high - self.rest
+        return self.response[0][1], self.response[-1][1]
+
     def excursion_of(self, amount: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return how far from rest the control must go to show these amounts of its basis."""
+        """Return how far from rest the control must go to show these amounts of its basis.
+
+        One that bends goes to the end of its range for more than it can show there.
+        """
         if not self.response:
             return amount
         excursions, amounts = np.array(self.response).T

@@ -13,7 +13,7 @@ per frame. The weights are the most probable ones under a prior that is learned 
   The evidence decides: controls that the data can do without are switched off, which is what keeps cross-talk down,
   and those in play are hardly shrunk, which is what keeps the intensity. Left and right have their own variances, so a
   lopsided smile stays lopsided. Controls that look the same from this camera share the motion equally.
-* **Values stay inside the control's range.** Together with the prior this resolves correlated controls (a smile and
+* **Values stay inside the control's range**, for one that bends in what it shows over its range. Together with the prior this resolves correlated controls (a smile and
   a cheek squint) in favour of the fewest that explain the motion.
 * **Time is not smoothed.** Frames share the question whether a control is in play, never its value, so an apex of one
   frame stays.
@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from backend_bridge.control_curves import ControlCurves
 from backend_bridge.errors import InputError
-from backend_bridge.rig_basis import RigBasis, ranges
+from backend_bridge.rig_basis import RigBasis
 from models.rig.box_least_squares import solve_boxed
 from models.rig.constraints import Constraints
 from models.rig.head_motion import head_columns, turning_error
@@ -129,7 +129,8 @@ def solve(
     # Nearly nothing is nothing: float32 is slow with numbers near its smallest, as far slopes of a falloff are.
     effect = np.where(np.abs(sites.columns) > _NEARLY_NOTHING, sites.columns, 0.0)
     effect = np.ascontiguousarray(effect.swapaxes(1, 2), np.float32)
-    rest, low, high = ranges(basis.controls)
+    rest = np.array([control.rest for control in basis.controls])
+    low, high = np.array([control.amounts for control in basis.controls]).T
     reach = np.abs(effect).max((1, 2), initial=0.0) * (high - low)
     information = (seen.precision[:, 0] + seen.precision[:, 2]).mean(0)
     seen_effect = np.sqrt((information * effect**2).sum((1, 2))) * (high - low)
@@ -139,8 +140,8 @@ def solve(
     spread = spread[(spread * solvable).any(1)]
     columns = motion_of(spread * solvable, effect)
     # Both of a pair keep within their ranges, and the one that can't be seen follows the other.
-    least = np.where(spread > 0, low - rest, -np.inf).max(1)
-    most = np.where(spread > 0, high - rest, np.inf).min(1)
+    least = np.where(spread > 0, low, -np.inf).max(1)
+    most = np.where(spread > 0, high, np.inf).min(1)
     head = head_columns(seen.position, seen.depth).astype(np.float32) * np.float32(settings.head_motion)
     free = np.full(len(head), np.inf)
     model = _Model(

@@ -77,6 +77,18 @@ def smile() -> tuple[RigBasis, NDArray[np.float64]]:
     return bump_face(52), values
 
 
+def test_a_control_that_bends_may_show_what_it_shows_at_the_end_of_its_range() -> None:
+    basis = bump_face(6)
+    bending = dataclasses.replace(basis.controls[2], response=((0.0, 0.0), (0.5, 0.8), (1.0, 2.0)))
+    basis = dataclasses.replace(basis, controls=(*basis.controls[:2], bending, *basis.controls[3:]))
+    amounts = np.zeros((60, 6))
+    amounts[:, 2] = 1.6 * pulse(60, 0.5, 0.4)
+    found = basis.posed(run(basis, seen(basis, amounts)).curves.values)
+    assert found[:, 2].max() == pytest.approx(0.5 + 0.5 * 0.8 / 1.2, abs=0.01)
+    amounts[:, 2] = 2.6 * pulse(60, 0.5, 0.4)
+    assert basis.posed(run(basis, seen(basis, amounts)).curves.values)[:, 2].max() == pytest.approx(1.0)
+
+
 def test_exact_motion_gives_exact_values(smile: tuple[RigBasis, NDArray[np.float64]]) -> None:
     basis, values = smile
     found = run(basis, seen(basis, values)).curves
