@@ -10,8 +10,9 @@ Rows. "MediaPipe scores": its blendshape scores of the driver less those of the 
 "MediaPipe landmarks": its landmarks, head motion taken out, carried to the avatar, and non-negative least squares on
 what the controls do to them. A backend's own name: ours with that backend; those whose checkpoints are missing have no
 rows. "... alone": the same backend, shown the driver without magnification, and the rig read off what it generates.
-"oracle": ours, driven by pictures of the avatar itself with the true values. The last two are run on plain clips, and
-without --full at one peak only.
+"oracle": ours, driven by pictures of the avatar itself with the true values, compressed where the clip is: what a file
+has lost, no method finds. The last two are run on plain clips, the oracle on compressed ones too, and without --full at
+one peak only.
 
 Columns, means over the clips. top-1: share of clips in which the control that is moved most at the apex is one of the
 true ones. r: Pearson correlation of the true controls' curves. intensity: their solved amount over the true one at the
@@ -63,12 +64,13 @@ ROOT = Path(__file__).resolve().parent.parent
 DRIVER_SIZE, AVATAR_SIZE = 256, 512
 APEX = np.flatnonzero(CURVE >= 1)
 PEAKS = (0.25, 0.5, 1.0)
-PLAIN, HARDEST = "plain", "noise and sway"
-CONDITIONS = (PLAIN, "sway", "noise", "H.264", HARDEST)
+PLAIN, COMPRESSED, HARDEST = "plain", "H.264", "noise and sway"
+CONDITIONS = (PLAIN, "sway", "noise", COMPRESSED, HARDEST)
 BOUNDED = (0.5,)
 ESSENTIAL = (*((peak, PLAIN) for peak in PEAKS), (0.25, HARDEST))
 BASELINES = ("MediaPipe scores", "MediaPipe landmarks")
 ALONE, ORACLE = " alone", "oracle"
+BOUNDS = {PLAIN: (ALONE, ORACLE), COMPRESSED: (ORACLE,)}  # the conditions under which they are run
 
 Row = dict[str, float]
 Values = NDArray[np.floating]
@@ -116,7 +118,7 @@ class Pair:
     def clip(self, expression: str, peak: float, condition: str, seed: int) -> Clip:
         """Film the driver."""
         shot = film(self.driver, expression, peak, seed, sway="sway" in condition, noise="noise" in condition)
-        return Clip(shot, shot.write(self.folder / f"driver {seed}", condition == "H.264"))
+        return Clip(shot, shot.write(self.folder / f"driver {seed}", condition == COMPRESSED))
 
     def scores(self, clip: Clip) -> Found:
         """MediaPipe's blendshape scores, as they are."""
@@ -150,7 +152,8 @@ class Pair:
     def oracle(self, clip: Clip) -> Found:
         """Pictures of the avatar with the true values, in the driver's place."""
         frames = torch.cat([self.avatar.picture(values) for values in clip.film.values])
-        return self._job(Film(frames, clip.film.values).write(self.folder / "truth"), "flow_transfer")
+        truth = Film(frames, clip.film.values).write(self.folder / "truth", compressed=clip.file.is_file())
+        return self._job(truth, "flow_transfer")
 
     @cached_property
     def avatar_face(self) -> FaceLandmarks:
@@ -219,14 +222,14 @@ def usable_backends(session: Session) -> list[str]:
     return found
 
 
-def methods(pair: Pair, backends: list[str], bounds: bool) -> dict[str, Callable[[Clip], Found]]:
-    """Return the rows of a table, with or without the two that bound what there is to gain."""
+def methods(pair: Pair, backends: list[str], bounds: Collection[str]) -> dict[str, Callable[[Clip], Found]]:
+    """Return the rows of a table, with those of `ALONE` and `ORACLE` that are in `bounds`: what there is to gain."""
     rows: dict[str, Callable[[Clip], Found]] = dict(zip(BASELINES, (pair.scores, pair.landmarks), strict=True))
     for name in backends:
-        if bounds:
+        if ALONE in bounds:
             rows[name + ALONE] = lambda clip, name=name: pair.alone(clip, name)  # type: ignore[misc]
         rows[name] = lambda clip, name=name: pair.ours(clip, name)  # type: ignore[misc]
-    if bounds:
+    if ORACLE in bounds:
         rows[ORACLE] = pair.oracle
     return rows
 
@@ -308,7 +311,8 @@ def run(
             with tempfile.TemporaryDirectory() as folder:
                 pair = Pair(driver, avatar, session, Path(folder))
                 clip = pair.clip(expression, peak, condition, seed + 97 * number + index)
-                for name, method in methods(pair, backends, condition == PLAIN and peak in bounded).items():
+                bounds = BOUNDS.get(condition, ()) if peak in bounded else ()
+                for name, method in methods(pair, backends, bounds).items():
                     if wanted is None or name in wanted:
                         start = time.process_time()
                         found = method(clip)
