@@ -281,13 +281,16 @@ def _followers(
     projection: Projection,
     controls: Sequence[RigControl],
 ) -> list[bpy.types.Object]:
-    """Return the meshes beside `objects` of which some control moves something in the picture."""
+    """Return the meshes beside `objects` that lie on the face, and of which some control moves something visibly.
+
+    On the face is what lies for the most part where the controls move the first object: clothes follow a shoulder, too.
+    """
     if not controls:
         return []
     depsgraph = context.evaluated_depsgraph_get()
     others = [obj for obj in meshes_in_picture(projection, depsgraph) if obj not in objects]
-    before = {obj: read_points((obj,), depsgraph) for obj in others}
-    found = []
+    before = {obj: read_points((obj,), depsgraph) for obj in (objects[0], *others)}
+    places: dict[bpy.types.Object, Points] = {}
     with _all_moved(context, controls):
         depsgraph = context.evaluated_depsgraph_get()
         for obj, (points, topology) in before.items():
@@ -295,10 +298,15 @@ def _followers(
             if topology_now != topology:  # another mesh of every pose shows nothing that could be followed
                 continue
             positions, depth = projection.project(points)
-            motion = np.abs(projection.project(now)[0] - positions)[projection.sees(positions, depth)]
-            if motion.max(initial=0.0) > LEAST_MOTION:
-                found.append(obj)
-    return found
+            shown = projection.sees(positions, depth)
+            moved = shown & (np.abs(projection.project(now)[0] - positions).max(axis=1) > LEAST_MOTION)
+            if moved.any():
+                places[obj] = positions[moved if obj == objects[0] else shown]
+    if objects[0] not in places:
+        return [obj for obj in places if obj != objects[0]]
+    low, size = _box(places.pop(objects[0]))
+    inside = {obj: ((place >= low) & (place <= low + size)).all(axis=1) for obj, place in places.items()}
+    return [obj for obj, within in inside.items() if within.mean() > 0.5]
 
 
 def _moved(

@@ -13,8 +13,9 @@ per frame. The weights are the most probable ones under a prior that is learned 
   The evidence decides: controls that the data can do without are switched off, which is what keeps cross-talk down,
   and those in play are hardly shrunk, which is what keeps the intensity. Left and right have their own variances, so a
   lopsided smile stays lopsided. Controls that look the same from this camera share the motion equally.
-* **Values stay inside the control's range**, for one that bends in what it shows over its range. Together with the prior this resolves correlated controls (a smile and
-  a cheek squint) in favour of the fewest that explain the motion.
+* **Values stay inside the control's range**, those of one that bends inside what it shows over its range. Together
+  with the prior this resolves correlated controls (a smile and a cheek squint) in favour of the fewest that explain the
+  motion.
 * **Time is not smoothed.** Frames share the question whether a control is in play, never its value, so an apex of one
   frame stays.
 

@@ -22,7 +22,8 @@ from tests.blender.head import add_camera, dump, make_head, quick_render
 def rig() -> SimpleNamespace:
     """A head with shape keys; lashes that its keys drive; teeth on a jaw that copies a control bone; an eye on a bone.
 
-    Only the jaw and the eye know the armature, and nothing but drivers ties the lashes and the slider to the head.
+    Nothing but drivers ties the lashes and the slider to the head. A scarf below the face follows the jaw, and a brooch
+    before it follows nothing.
     """
     quick_render(320, 240)
     add_camera()
@@ -58,9 +59,10 @@ def rig() -> SimpleNamespace:
     bpy.ops.mesh.primitive_cube_add(size=0.3, location=(0, -1.1, -0.4))
     teeth = _on_bone(bpy.context.object, "Teeth", armature, "jaw")
     bpy.ops.mesh.primitive_cube_add(size=0.3, location=(0.7, -1.1, -0.6))
-    brooch = bpy.context.object
+    bpy.ops.mesh.primitive_cube_add(size=0.3, location=(0, -1.1, -1.2))
+    _on_bone(bpy.context.object, "Scarf", armature, "jaw")
     bpy.context.view_layer.update()
-    return SimpleNamespace(head=head, lashes=lashes, eye=eye, teeth=teeth, brooch=brooch, armature=armature)
+    return SimpleNamespace(head=head, lashes=lashes, eye=eye, teeth=teeth, armature=armature)
 
 
 def _drive(key: bpy.types.ShapeKey, kind: str, owner: bpy.types.ID, path: str) -> None:
@@ -101,7 +103,7 @@ def test_whatever_a_control_moves_is_measured_and_nothing_else(rig) -> None:
     face, basis = measured(rig.head)
     assert dump() == before
     assert face.objects[0] == rig.head
-    assert set(face.objects) == {rig.head, rig.lashes, rig.eye, rig.teeth}
+    assert set(face.objects) == {rig.head, rig.lashes, rig.eye, rig.teeth}, "nor is the scarf a part of the face"
     moved = {c.name: {name for name, most in motion(face, basis, c.name).items() if most > 1} for c in basis.controls}
     assert moved["Brow Up"] == {"Head", "Lashes"}
     assert moved["Nod"] == {"Head"}
