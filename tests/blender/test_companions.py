@@ -15,7 +15,7 @@ from bl_ext.user_default.magplus.operators.face_controls import search_controls
 from bl_ext.user_default.magplus.operators.rig_basis import Face, find_face, measure_controls
 from bl_ext.user_default.magplus.operators.surface import read_points
 
-from tests.blender.head import add_camera, dump, make_head, quick_render
+from tests.blender.head import add_armature, add_camera, dump, make_head, quick_render
 
 
 @pytest.fixture
@@ -40,14 +40,8 @@ def rig() -> SimpleNamespace:
     slider.update_tag()  # a property added by Python is unknown to drivers until then
     _drive(head.data.shape_keys.key_blocks["Smile"], "OBJECT", slider, '["smile"]')
 
-    armature = bpy.data.objects.new("Rig", bpy.data.armatures.new("Rig"))
-    bpy.context.scene.collection.objects.link(armature)
-    bpy.context.view_layer.objects.active = armature
-    bpy.ops.object.mode_set(mode="EDIT")
-    for name, place in {"jaw": (0, 0, -0.3), "jaw control": (0, 0, -0.3), "eye": (0.4, -0.95, 0.3)}.items():
-        bone = armature.data.edit_bones.new(name)
-        bone.head, bone.tail = place, (place[0], place[1] - 0.3, place[2])
-    bpy.ops.object.mode_set(mode="OBJECT")
+    heads = {"jaw": (0, 0, -0.3), "jaw control": (0, 0, -0.3), "eye": (0.4, -0.95, 0.3)}
+    armature = add_armature(heads, along=(0, -0.3, 0))
     armature.pose.bones["jaw"].constraints.new("COPY_TRANSFORMS").target = armature
     armature.pose.bones["jaw"].constraints[0].subtarget = "jaw control"
     armature.data.bones["jaw"].hide = True

@@ -23,7 +23,7 @@ from bl_ext.user_default.magplus.operators.face_controls import (
 )
 from bl_ext.user_default.magplus.operators.measure_controls import choice_of, matching
 
-from tests.blender.head import add_camera, add_key, dump, make_head, quick_render
+from tests.blender.head import add_armature, add_camera, add_key, dump, make_head, quick_render
 
 
 @pytest.fixture
@@ -39,20 +39,8 @@ def rig() -> SimpleNamespace:
     for side, sign in (("Left", 1), ("Right", -1)):
         add_key(head, f"mouthSmile{side}", co, np.outer(front * (sign * co[:, 0] > 0.2) * (co[:, 2] < 0), (0, 0, 0.2)))
     add_key(head, "Behind", co, np.outer(np.clip(co[:, 1] - 0.5, 0, 1), (0.2, 0, 0)))
-    armature = bpy.data.objects.new("Rig", bpy.data.armatures.new("Rig"))
-    bpy.context.scene.collection.objects.link(armature)
-    bpy.context.view_layer.objects.active = armature
-    bpy.ops.object.mode_set(mode="EDIT")
-    places = {
-        "head": (0, 0, 0),
-        "lip.L": (0.3, -1, -0.3),
-        "lip.R": (-0.3, -1, -0.3),
-        "toe": (0, 0, -9),
-    }
-    for name, place in places.items():
-        bone = armature.data.edit_bones.new(name)
-        bone.head, bone.tail = place, (place[0], place[1], place[2] + 0.5)
-    bpy.ops.object.mode_set(mode="OBJECT")
+    heads = {"head": (0, 0, 0), "lip.L": (0.3, -1, -0.3), "lip.R": (-0.3, -1, -0.3), "toe": (0, 0, -9)}
+    armature = add_armature(heads, along=(0, 0, 0.5))
     groups = {"head": front * 0 + 1, "lip.L": front * (co[:, 0] > 0.5), "lip.R": front * (co[:, 0] < -0.5)}
     for name, weights in groups.items():
         group = head.vertex_groups.new(name=name)

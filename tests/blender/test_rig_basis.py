@@ -15,7 +15,7 @@ from bl_ext.user_default.magplus.operators.controls import bone_controls, proper
 from bl_ext.user_default.magplus.operators.projection import Projection
 from bl_ext.user_default.magplus.operators.rig_basis import find_face, measure_rig_basis
 
-from tests.blender.head import add_camera, dump, make_head
+from tests.blender.head import add_armature, add_camera, bind, dump, make_head
 
 SIZE = (640, 480)
 
@@ -115,15 +115,8 @@ def test_modifiers_and_the_armature_take_part() -> None:
     add_camera()
     head = make_head()
     plain = np.abs(named(measure(head), "Smile")).max()
-    armature = bpy.data.objects.new("Rig", bpy.data.armatures.new("Rig"))
-    bpy.context.scene.collection.objects.link(armature)
-    bpy.context.view_layer.objects.active = armature
-    bpy.ops.object.mode_set(mode="EDIT")
-    bone = armature.data.edit_bones.new("head")
-    bone.tail = (0, 0, 1)
-    bpy.ops.object.mode_set(mode="OBJECT")
-    head.vertex_groups.new(name="head").add(range(len(head.data.vertices)), 1.0, "REPLACE")
-    head.modifiers.new("Armature", "ARMATURE").object = armature
+    armature = add_armature({"head": (0, 0, 0)})
+    bind(head, armature, "head")
     head.modifiers.new("Subdivision", "SUBSURF").levels = 1
     pose = armature.pose.bones["head"]
     pose.rotation_mode = "XYZ"
@@ -293,14 +286,8 @@ def shape_key_measured(head: bpy.types.Object) -> Control:
 
 def with_armature(head: bpy.types.Object, bone: str) -> bpy.types.Object:
     """Let one bone, upright in the head's middle, move all of a head."""
-    armature = bpy.data.objects.new("Rig", bpy.data.armatures.new("Rig"))
-    bpy.context.scene.collection.objects.link(armature)
-    bpy.context.view_layer.objects.active = armature
-    bpy.ops.object.mode_set(mode="EDIT")
-    armature.data.edit_bones.new(bone).tail = (0, 0, 1)
-    bpy.ops.object.mode_set(mode="OBJECT")
-    head.vertex_groups.new(name=bone).add(range(len(head.data.vertices)), 1.0, "REPLACE")
-    head.modifiers.new("Armature", "ARMATURE").object = armature
+    armature = add_armature({bone: (0, 0, 0)})
+    bind(head, armature, bone)
     return armature
 
 
@@ -389,15 +376,8 @@ def test_a_head_that_is_not_in_the_picture_is_refused() -> None:
 def test_bones_and_custom_properties_are_controls_too() -> None:
     add_camera()
     head = make_head()
-    armature = bpy.data.objects.new("Rig", bpy.data.armatures.new("Rig"))
-    bpy.context.scene.collection.objects.link(armature)
-    bpy.context.view_layer.objects.active = armature
-    bpy.ops.object.mode_set(mode="EDIT")
-    for name in ("jaw", "turned"):
-        armature.data.edit_bones.new(name).tail = (0, 0, 1)
-    bpy.ops.object.mode_set(mode="OBJECT")
-    head.vertex_groups.new(name="jaw").add(range(len(head.data.vertices)), 1.0, "REPLACE")
-    head.modifiers.new("Armature", "ARMATURE").object = armature
+    armature = add_armature({"jaw": (0, 0, 0), "turned": (0, 0, 0)})
+    bind(head, armature, "jaw")
     armature.pose.bones["jaw"].lock_location[1] = True
     armature.pose.bones["turned"].rotation_mode = "AXIS_ANGLE"
     bones, no_bones = bone_controls(armature, ("jaw", "turned"))
