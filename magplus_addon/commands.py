@@ -182,8 +182,6 @@ def _add_environment(verbs: Verbs) -> None:
 
 def _add_backends(verbs: Verbs) -> None:
     verb = verbs.add_parser("backends", help="the published backends' checkpoint files: list, add, verify, remove")
-    verb.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
-    verb.add_argument("--json", action="store_true", help="JSON instead of sentences, for list and verify")
     steps = verb.add_subparsers(title="commands", required=True, metavar="COMMAND")
     steps.add_parser("list", help="which backends there are, under which licences, and what is missing")
     steps.add_parser("add", help="take the networks out of downloaded files").add_argument(
@@ -197,6 +195,9 @@ def _add_backends(verbs: Verbs) -> None:
     )
     for name, step in steps.choices.items():
         step.set_defaults(run=_backends, verb=name)
+        step.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, not the preferences'")
+        if name in {"list", "verify"}:
+            step.add_argument("--json", action="store_true", help="print JSON instead of sentences")
 
 
 def _number_or_auto(text: str) -> float | str:
@@ -403,7 +404,7 @@ def _check_environment(options: argparse.Namespace) -> ExitCode:
 
 
 def _backends(options: argparse.Namespace) -> ExitCode:
-    flags = ["--json"] if options.json else []
+    flags = ["--json"] if getattr(options, "json", False) else []
     python = options.python or environment.worker_python(bpy.context)
     given = getattr(options, "what", None) or []
     what = [given] if isinstance(given, str) else list(given)

@@ -179,11 +179,11 @@ def test_checkpoints_by_command(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     main = module("magplus_addon.commands").main
-    command = ["backends", "--python", str(WORKER)]
-    assert main([*command, "--json", "list"]) == 0
+    worker = ["--python", str(WORKER)]
+    assert main(["backends", "list", "--json", *worker]) == 0
     listed = {row["name"]: row for row in json.loads(capfd.readouterr().out)}
     assert listed["flow_transfer"]["ready"] and not listed["fomm"]["ready"]
     page = tmp_path / "vox-adv-cpk.pth.tar"
     page.write_text("<!DOCTYPE html><html>Sign in to download</html>")
-    assert main([*command, "add", str(page)]) == 2
+    assert main(["backends", "add", str(page), *worker]) == 2
     assert "is a saved web page" in capfd.readouterr().err.splitlines()[-1]
