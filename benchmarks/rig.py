@@ -215,7 +215,7 @@ def usable_backends(session: Session) -> list[str]:
     found = []
     for name in registry:
         try:
-            session.backend(name, torch.device("cpu"), registry[name].Options())
+            session.backend(name, session.origins(name), torch.device("cpu"), registry[name].Options())
         except InputError:
             continue
         found.append(name)

@@ -80,8 +80,8 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     info = kind.info
     options = parse_options(kind.Options, spec.backend_options, title=info.title)
     options = with_files_in(options, folder.path, title=info.title)
-    backend = session.backend(spec.backend, device, options)
     origins = session.origins(spec.backend)
+    backend = session.backend(spec.backend, origins, device, options)
     if not info.commercial_use:
         notes.warning(f"{info.title} is not for commercial use: {info.weights_licence}.")
 
@@ -145,8 +145,6 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
             "checkpoint": {part: {"file": o.file, "sha256": o.file_sha256} for part, o in origins.items()},
         },
         "restoration": {
-            "backend": backend.info.name,
-            "weights_licence": backend.info.weights_licence,
             "backend_gain": factors.gain,
             "factor": factors.restoring,
             "intensity_asked": spec.intensity,

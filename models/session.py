@@ -55,12 +55,13 @@ class Session:
             self._magnifiers[key] = Magnifier.load(role, str(device))
         return self._magnifiers[key]
 
-    def backend(self, name: str, device: torch.device, options: Any) -> Backend:
+    def backend(self, name: str, origins: dict[str, Origin], device: torch.device, options: Any) -> Backend:
         """Return a backend; the one before it is let go first, as two may not fit into a GPU's memory.
 
-        `options` are of the backend's own kind. Raises `InputError` for a missing checkpoint.
+        `origins` tell whether its checkpoint is still the one that was loaded; `options` are of the backend's own kind.
+        Raises `InputError` for a missing checkpoint.
         """
-        key = (name, str(device), options, tuple(self.origins(name).items()))
+        key = (name, str(device), options, tuple(origins.items()))
         if self._backend is None or self._backend[0] != key:
             self._backend = None
             self._backend = (key, registry[name].load(device, self.checkpoints, options))
