@@ -11,8 +11,8 @@ import bpy
 import numpy as np
 
 # What is derived; how Blender 5.2 happens to store an attribute whose values are all one; and a property that crashes
-# Blender 4.2 where nobody has sculpted UVs. (4.2 also counts the users of a copied scene's objects twice; reading a file
-# counts them anew.)
+# Blender 4.2 where nobody has sculpted UVs. (4.2 also counts the users of a copied scene's objects twice; reading a
+# file counts them anew.)
 UNREADABLE = {"rna_type", "depsgraph", "is_evaluated", "is_updated", "is_updated_data", "uv_sculpt", "storage_type"}
 
 
