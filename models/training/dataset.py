@@ -18,15 +18,18 @@ from torch import Tensor
 
 from models.magnification.filters import resize
 from models.magnification.solver import QUANTISATION, Observation, estimate
+from models.warp import move, pixel_grid, sample
 
-from .scenes import HELD_OUT, MICRO_EXPRESSIONS, FaceScenes, random_shot, warped_pair
+from .camera import film
+from .scenes import HELD_OUT, MICRO_EXPRESSIONS, FaceScenes, random_pulls, random_shot, warped_pair
 
 UNUSED_UNITS = ("tongueOut",)  # MakeHuman's tongue passes through the closed lips
 PAIRS_A_PERSON = 8
 PEAKS = (0.1, 10.0)  # px at 256 px, the largest motion of a pair
 HEIGHTS = (0.19, 0.33)  # m, what the picture shows of a head, from the face alone to all of it
 HEAD = 1.5  # px at 256 px, the head's own motion in a third of the pairs
-
+PULLED = 0.3  # share of the films in which a face moves as no unit moves it
+STILL = 3  # films a person of a face that does not move
 
 UNITS_GRID = 64  # places along a side at which it is kept how a person's units move the picture
 
@@ -91,6 +94,30 @@ def random_head_motion(rng: np.random.Generator, largest: float) -> NDArray[np.f
 
 
 @dataclass(frozen=True)
+class Scene:
+    """What is filmed.
+
+    reference, frame: [1, 3, S, S] in [0, 1], clean; flow: [1, 2, S, S] px between them; known: [1, 1, S, S], 1 where
+    it is known.
+    """
+
+    reference: Tensor
+    frame: Tensor
+    flow: Tensor
+    known: Tensor
+
+    def still(self) -> Scene:
+        """Return the reference, not moving."""
+        return Scene(self.reference, self.reference, torch.zeros_like(self.flow), torch.ones_like(self.known))
+
+    def pulled(self, peak: float, rng: np.random.Generator) -> Scene:
+        """Return the scene with smooth pulls of up to `peak` px after its own motion."""
+        pulls = random_pulls(self.flow.shape[-1], peak, rng)
+        there = pixel_grid(*self.flow.shape[2:]) + self.flow
+        return Scene(self.reference, move(self.frame, pulls), self.flow + sample(pulls, there), self.known)
+
+
+@dataclass(frozen=True)
 class Role:
     """What a magnifier's role is trained on.
 
@@ -101,6 +128,14 @@ class Role:
     peaks: tuple[float, float]
     generated: bool
 
+    def shows(self, scene: Scene) -> bool:
+        """Tell whether a motion of that size is among what it is shown."""
+        return self.peaks[0] <= float(scene.flow.norm(dim=1).max()) <= self.peaks[1]
+
+    def some_peak(self, rng: np.random.Generator) -> float:
+        """Return a size of motion, px, small ones as often as large ones."""
+        return float(np.exp(rng.uniform(*np.log(self.peaks))))
+
 
 ROLES = {"magplus": Role((0.1, 3.0), False), "demagplus": Role((0.5, 10.0), True)}
 
@@ -109,12 +144,28 @@ NO_PAIR = -1
 UNIT = 64.0  # of the kept equations, so that float16 holds them
 
 
+def scenes_of(pairs: Path, person: int) -> list[Scene]:
+    """Return what `render_pairs` rendered of a person."""
+    with np.load(pairs / f"{person:05d}.npz", allow_pickle=False) as data:
+        values = [torch.from_numpy(data[name]).float() for name in ("reference", "frame", "flow", "known")]
+    return [Scene(*(value[[i]] for value in values)) for i in range(len(values[0]))]
+
+
+def varied(scene: Scene, role: Role, rng: np.random.Generator) -> Scene:
+    """Return the scene as it is, or pulled, with its own motion or without."""
+    if rng.random() < PULLED:
+        return (scene if rng.random() < 0.5 else scene.still()).pulled(role.some_peak(rng), rng)
+    return scene
+
+
 def observe(pairs: Path, films: Path, role: Role, people: Sequence[int], takes: int, seed: int) -> None:
     """Film every pair of `people` `takes` times, let the solver look, and keep what it saw: a file a person.
 
     The solver has nothing to learn, so what it says of a film is computed once, not in every step of the training. A
     file holds [T, CHANNELS, h, w] float16, as `Films` reads it, and `<person>-shown.npy` which of the pairs each film
-    shows. Next to a person's pairs stand a warped texture and a face that doesn't move.
+    shows. In `PULLED` of the films the skin is pulled as no unit does, in half of those instead of the expression: what
+    the units don't explain is to be left to the solver. Next to them stand a face that doesn't move and a warped
+    texture.
     """
     films.mkdir(parents=True, exist_ok=True)
     for count, person in enumerate(people):
@@ -122,32 +173,30 @@ def observe(pairs: Path, films: Path, role: Role, people: Sequence[int], takes: 
         if path.is_file():
             continue
         rng = np.random.default_rng((seed, person, 1))
-        kept = []
-        with np.load(pairs / f"{person:05d}.npz", allow_pickle=False) as data:
-            values = [torch.from_numpy(data[name]) for name in ("reference", "frame", "flow", "known")]
-        reference, frame, flow, known = (value.float() for value in values)
-        size = flow.shape[-1]
-        within = [i for i in range(len(flow)) if role.peaks[0] <= flow[i].norm(dim=0).max() <= role.peaks[1]]
-        for i in within * takes:
-            kept.append(_observed(*_film(reference[[i]], frame[[i]], flow[[i]], known[[i]], role, rng)))
-        still = reference[[int(rng.integers(len(reference)))]]
-        kept.append(_observed(*_film(still, still, torch.zeros_like(flow[:1]), torch.ones_like(known[:1]), role, rng)))
-        clean = warped_pair(size, float(np.exp(rng.uniform(*np.log(role.peaks)))), 1.0, rng)
-        kept.append(_observed(*_film(clean.reference, clean.frame, clean.flow, clean.known.float(), role, rng)))
-        _write(films / f"{person:05d}-shown.npy", np.array([*(within * takes), NO_PAIR, NO_PAIR]))
-        _write(path, torch.cat(kept).numpy())
+        scenes = scenes_of(pairs, person)
+        shown = [i for i, scene in enumerate(scenes) if role.shows(scene)] * takes
+        filmed = [varied(scenes[i], role, rng) for i in shown]
+        for _ in range(STILL):
+            shown.append(int(rng.integers(len(scenes))))
+            filmed.append(scenes[shown[-1]].still())
+        texture = warped_pair(scenes[0].flow.shape[-1], role.some_peak(rng), 1.0, rng)
+        shown.append(NO_PAIR)
+        filmed.append(Scene(texture.reference, texture.frame, texture.flow, texture.known.float()))
+        _write(films / f"{person:05d}-shown.npy", np.array(shown))
+        _write(path, torch.cat([_observed(scene, role, rng) for scene in filmed]).numpy())
         print(f"\rfilmed {count + 1}/{len(people)} people", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
 
 
-def _observed(reference: Tensor, frame: Tensor, flow: Tensor, known: Tensor) -> Tensor:
-    """Return what the solver saw, the reference's brightness and the truth, [1, CHANNELS, h, w] float16."""
+def _observed(scene: Scene, role: Role, rng: np.random.Generator) -> Tensor:
+    """Film a scene; return what the solver saw, the brightness and the truth, [1, CHANNELS, h, w] float16."""
+    reference, frame = film(scene.reference, scene.frame, scene.flow, role.generated, rng)
     seen = estimate(reference, frame)
     grid = (seen.motion.shape[2], seen.motion.shape[3])
-    certain = (F.avg_pool2d(known, 2) > 0.999).float()
+    certain = (F.avg_pool2d(scene.known, 2) > 0.999).float()
     brightness = resize(reference.mean(1, keepdim=True), grid)
     values = (seen.equations / UNIT, seen.motion, seen.stiffness, seen.noise / QUANTISATION, brightness)
-    return torch.cat([*values, F.avg_pool2d(flow, 2), certain], 1).clamp(-65000, 65000).half()
+    return torch.cat([*values, F.avg_pool2d(scene.flow, 2), certain], 1).clamp(-65000, 65000).half()
 
 
 @dataclass(frozen=True)
@@ -220,48 +269,3 @@ def _other_side(unit: str) -> str:
 
 # What a mirror does to the channels: products and motions along x change their sign.
 MIRRORED = torch.tensor([1.0, -1, 1, -1, 1, -1, 1, 1, 1, 1, -1, 1, 1]).view(-1, 1, 1)
-
-
-def _film(
-    reference: Tensor, frame: Tensor, flow: Tensor, known: Tensor, role: Role, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the pair as it comes from a camera, or the frame from a generator; flow and known as they are."""
-    contrast, level = rng.uniform(0.6, 1.1), rng.uniform(-0.1, 0.1)
-    reference, frame = (((image - 0.5) * contrast + 0.5 + level).clamp(0, 1) for image in (reference, frame))
-    if role.generated and rng.random() < 0.8:
-        frame = _blurred(frame, rng.uniform(0.3, 1.2))
-    if rng.random() < 0.3:
-        frame = frame * rng.uniform(0.97, 1.03)
-    # A generator works on the clean source and has a grain of its own.
-    noises = (0.0 if role.generated and rng.random() < 0.5 else rng.uniform(0, 3), rng.uniform(0, 3))
-    if not role.generated:
-        noises = (noises[1], noises[1])
-    images = [
-        image + noise / 255 * torch.from_numpy(rng.standard_normal(image.shape, np.float32))
-        for image, noise in zip((reference, frame), noises, strict=True)
-    ]
-    if rng.random() < 0.25:
-        quality = int(rng.integers(75, 98))
-        images = [_compressed(image, quality) for image in images]
-    reference, frame = ((image.clamp(0, 1) * 255).round() / 255 for image in images)
-    return reference, frame, flow, known
-
-
-def _blurred(image: Tensor, sigma: float) -> Tensor:
-    return _from_array(cv2.GaussianBlur(_to_array(image), (0, 0), sigma))
-
-
-def _compressed(image: Tensor, quality: int) -> Tensor:
-    """JPEG: the same 8 x 8 transform and chroma subsampling that a video's key frame goes through."""
-    coded = cv2.imencode(
-        ".jpg", _to_array(image.clamp(0, 1) * 255).round().astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )[1]
-    return _from_array(cv2.imdecode(coded, cv2.IMREAD_COLOR).astype(np.float32) / 255)
-
-
-def _to_array(image: Tensor) -> NDArray[np.float32]:
-    return np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
-
-
-def _from_array(image: NDArray[np.floating]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1)[None]

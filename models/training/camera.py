@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands between a face and a file: light, lens, sensor, and the video's compression."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import av
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.magnification.filters import resize
+from models.warp import move
+
+RATE_FACTORS = (14, 28)  # x264's scale from hardly seen to plainly visible
+CLIPS = 0.5  # share of a camera's films that are frames of a video
+GENERATED_CLIPS = 0.1  # of a generator's, which nobody has to compress
+STILLS = 0.15  # share that are JPEG pictures
+LARGER = 0.3  # share of the clips that a camera writes larger than the picture is wanted
+
+
+def film(reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rng: np.random.Generator) -> list[Tensor]:
+    """Return reference and frame as they come from a camera, or the frame from a generator: [1, 3, H, W], 8 bit.
+
+    flow: [1, 2, H, W] px, the motion between them, by which the frames in between are made.
+    """
+    return recorded(*toned((reference, frame), rng), flow, generated, rng)
+
+
+def toned(images: Sequence[Tensor], rng: np.random.Generator) -> list[Tensor]:
+    """Return pictures with another contrast and brightness, the same for all of them."""
+    contrast, level = rng.uniform(0.6, 1.1), rng.uniform(-0.1, 0.1)
+    return [((image - 0.5) * contrast + 0.5 + level).clamp(0, 1) for image in images]
+
+
+def recorded(reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rng: np.random.Generator) -> list[Tensor]:
+    """Return what `film` does, in the pictures' own tone.
+
+    A generator draws on the clean source: its frames are soft and have a grain of their own.
+    """
+    if generated:
+        if rng.random() < 0.8:
+            frame = blurred(frame, rng.uniform(0.3, 1.2))
+    elif rng.random() < 0.3:
+        softness = rng.uniform(0.3, 0.9)
+        reference, frame = (blurred(image, softness) for image in (reference, frame))
+    light = rng.uniform(0.97, 1.03) if rng.random() < 0.3 else 1.0
+    noise = rng.uniform(0, 3)
+    clean_source = generated and rng.random() < 0.5
+    noises = (0.0 if clean_source else rng.uniform(0, 3) if generated else noise, noise)
+    compression = rng.random()
+    clips = GENERATED_CLIPS if generated else CLIPS
+    if compression < clips:
+        return _in_a_clip(reference, frame, flow, light, noises, rng)
+    images = [_sensed(reference, noises[0], rng), _sensed(light * frame, noises[1], rng)]
+    if compression < clips + STILLS:
+        quality = int(rng.integers(75, 98))
+        images = [jpeg(image, quality) for image in images]
+    return [(image.clamp(0, 1) * 255).round() / 255 for image in images]
+
+
+def _in_a_clip(
+    reference: Tensor, frame: Tensor, flow: Tensor, light: float, noises: tuple[float, float], rng: np.random.Generator
+) -> list[Tensor]:
+    """Return reference and frame out of a compressed clip: a few still frames, motion that grows, perhaps goes back."""
+    size = (reference.shape[2], reference.shape[3])
+    scale = rng.uniform(1.2, 1.8) if rng.random() < LARGER else 1.0
+    written = (2 * round(size[0] * scale / 2), 2 * round(size[1] * scale / 2))
+    held = int(rng.integers(1, 4))
+    between = [move(reference, share * flow) for share in np.sort(rng.uniform(0.05, 0.95, rng.integers(1, 3)))]
+    after = between[-1:] if rng.random() < 0.5 else []
+    clip = [_sensed(resize(reference, written), noises[0], rng) for _ in range(held)]
+    clip += [_sensed(resize(light * image, written), noises[1], rng) for image in (*between, frame, *after)]
+    preset = str(rng.choice(["veryfast", "faster", "fast"]))
+    decoded = h264(clip, int(rng.integers(*RATE_FACTORS)), preset)
+    taken = decoded[int(rng.integers(held))], decoded[held + len(between)]
+    return [F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False) for image in taken]
+
+
+def h264(images: Sequence[Tensor], rate_factor: int, preset: str = "fast") -> list[Tensor]:
+    """Return the frames [1, 3, H, W] of a clip after H.264 at a constant rate factor, 4:2:0 as cameras write it."""
+    memory = io.BytesIO()
+    with av.open(memory, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": str(rate_factor), "preset": preset})
+        stream.height, stream.width = images[0].shape[2:]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1
+        for image in images:
+            pixels = np.ascontiguousarray((_to_array(image).clip(0, 1) * 255).round().astype(np.uint8))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    memory.seek(0)
+    with av.open(memory) as container:
+        return [_from_array(frame.to_ndarray(format="rgb24") / 255) for frame in container.decode(video=0)]
+
+
+def jpeg(image: Tensor, quality: int) -> Tensor:
+    """Return a picture [1, 3, H, W] after JPEG."""
+    pixels = (_to_array(image.clamp(0, 1)) * 255).round().astype(np.uint8)
+    coded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return _from_array(cv2.imdecode(coded, cv2.IMREAD_COLOR) / 255)
+
+
+def blurred(image: Tensor, sigma: float) -> Tensor:
+    """Return a picture [1, 3, H, W] as an unsharp lens draws it; sigma in px."""
+    return _from_array(cv2.GaussianBlur(_to_array(image), (0, 0), sigma))
+
+
+def _sensed(image: Tensor, noise: float, rng: np.random.Generator) -> Tensor:
+    return image + noise / 255 * torch.from_numpy(rng.standard_normal(image.shape, np.float32))
+
+
+def _to_array(image: Tensor) -> NDArray[np.float32]:
+    return np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
+
+
+def _from_array(image: NDArray[np.generic]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1)[None]
