@@ -18,7 +18,6 @@ alone, where nothing moves, in 1/255. All figures are means over the trials, ins
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import resource
 import time
@@ -28,7 +27,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import torch
@@ -37,6 +35,8 @@ from torch import Tensor
 from models.magnification import Magnifier, Motion
 from models.magnification.filters import binomial
 from models.magnification.magnifier import WEIGHTS, Role
+from models.training.camera import h264
+from models.training.flowmag import Painter
 from models.training.heads import HeadModel
 from models.training.scenes import HELD_OUT, MICRO_EXPRESSIONS, FaceScenes, Pair, filmed, random_shot, warped_pair
 from models.warp import backward_displacement, move, pixel_grid, sample, sample_spline
@@ -47,6 +47,7 @@ NOISE = 2 / 255
 ALPHAS = (2.0, 4.0, 8.0, 16.0)
 PEAKS = (0.25, 0.5, 1.0)
 ROLES: tuple[Role, ...] = ("magplus", "demagplus")
+RATE_FACTOR = 20  # of H.264, what cameras and editors write by default
 LARGEST = 8.0  # px; beyond it a rendered face leaves what its units were made for
 
 Estimator = Callable[[Tensor, Tensor], Tensor]
@@ -114,6 +115,16 @@ def magnifying(magnifier: Magnifier) -> Method:
         return magnifier.apply(reference, frame, alpha, motion=Motion(flow, torch.ones_like(flow[:, :1])))
 
     return Method(lambda reference, frame: magnifier.motion(reference, frame).flow, synthesis)
+
+
+def painting(painter: Painter) -> Method:
+    """The FlowMag-style U-Net, which has no motion field."""
+
+    @torch.inference_mode()
+    def synthesis(reference: Tensor, frame: Tensor, alpha: float, flow: Tensor) -> Tensor:
+        return painter(reference.expand_as(frame), frame, torch.tensor([alpha])).clamp(0, 1)
+
+    return Method(None, synthesis)
 
 
 def _grey(image: Tensor) -> np.ndarray:
@@ -249,7 +260,7 @@ def track_motion(scenes: FaceScenes, methods: dict[str, Method], options: argpar
                 if condition == "8 bit only":
                     reference, frame = ((image * 255).round() / 255 for image in (clean.reference, clean.frame))
                 elif condition != "noise 2/255":
-                    reference, frame = h264((reference, frame))
+                    reference, frame = h264((reference, frame), RATE_FACTOR)
                 for name, method in methods.items():
                     if method.estimate is None:
                         continue
@@ -258,23 +269,6 @@ def track_motion(scenes: FaceScenes, methods: dict[str, Method], options: argpar
                     collected[name].append(row)
             rows += table(f"motion, {condition}, peak {peak:g} px", collected)
     return rows
-
-
-def h264(images: tuple[Tensor, Tensor], quality: int = 20) -> tuple[Tensor, Tensor]:
-    """Return two frames after H.264 at a constant rate factor, 4:2:0 as cameras write it."""
-    memory = io.BytesIO()
-    with av.open(memory, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=30, options={"crf": str(quality), "preset": "fast"})
-        stream.width, stream.height, stream.pix_fmt = SIZE, SIZE, "yuv420p"
-        for image in images:
-            pixels = (image[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")))
-        container.mux(stream.encode(None))
-    memory.seek(0)
-    with av.open(memory) as container:
-        decoded = [torch.from_numpy(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
-    first, second = (frame.permute(2, 0, 1)[None].float() / 255 for frame in decoded)
-    return first, second
 
 
 def track_magnify(scenes: FaceScenes, methods: dict[str, Method], options: argparse.Namespace) -> list[Result]:
@@ -389,7 +383,7 @@ def track_still(scenes: FaceScenes, methods: dict[str, Method], options: argpars
     return table("still face, noise only, alpha 8", collected)
 
 
-def track_speed(magnifiers: dict[str, tuple[Magnifier, Magnifier]], frames: int, threads: int) -> list[Result]:
+def track_speed(runs: dict[str, Callable[[Tensor, Tensor], Tensor]], frames: int, threads: int) -> list[Result]:
     """Time and memory for motion and apply at 256 x 256, one by one and in batches of eight.
 
     On a machine that does other work besides, CPU time on one thread says more than the clock.
@@ -397,15 +391,15 @@ def track_speed(magnifiers: dict[str, tuple[Magnifier, Magnifier]], frames: int,
     torch.set_num_threads(threads)
     reference, frame = torch.rand(2, 1, 3, SIZE, SIZE).unbind()
     collected: dict[str, list[Row]] = defaultdict(list)
-    for name, (mag, _) in magnifiers.items():
+    for name, run in runs.items():
         for count in (1, 8):
             batch = frame.expand(count, -1, -1, -1)
-            mag.apply(reference, batch, 8.0)
+            run(reference, batch)
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             durations, busy = [], time.process_time()
             for _ in range(frames // count):
                 began = time.perf_counter()
-                mag.apply(reference, batch, 8.0, motion=mag.motion(reference, batch))
+                run(reference, batch)
                 durations.append(1e3 * (time.perf_counter() - began) / count)
             collected[name if count == 1 else f"{name}, in eights"].append(
                 {
@@ -494,6 +488,8 @@ def save_pictures(path: Path, cases: list[tuple[str, tuple[Tensor, ...]]]) -> No
 
 
 OURS = "ours"
+PAINTER = "FlowMag-style U-Net"
+PAINTED = Path(__file__).with_name("flowmag.safetensors")
 COMPARED = ("error DIS", "error Farneback", "gain", "leak", "PSNR", "flicker")
 SOLVER_ALONE = Magnifier(torch.device("cpu"))
 SOLVER = magnifying(SOLVER_ALONE)
@@ -518,9 +514,13 @@ def main() -> None:
     magnifiers = {"solver, untrained": (SOLVER_ALONE, SOLVER_ALONE), OURS: (ours[0], ours[1])}
     print(f"trained: {', '.join(each for each, one in zip(ROLES, ours, strict=True) if one.trained) or 'nothing'}")
     flows = {"Farneback + warp": Method(farneback, warped), "DIS + warp": Method(dis, warped)}
+    painters = {PAINTER: painting(Painter.load(PAINTED))} if PAINTED.is_file() else {}
+    if not painters:
+        print(f"no row for the {PAINTER}: {PAINTED.name} is not there; models.training.flowmag trains it")
     methods = {
         "static": Method(None, lambda reference, frame, alpha, flow: frame),
         "linear Eulerian": Method(None, eulerian),
+        **painters,
         **flows,
         "solver, untrained": SOLVER,
         OURS: magnifying(ours[0]),
@@ -538,7 +538,11 @@ def main() -> None:
     if "still" in options.tracks:
         rows += track_still(scenes, methods, options)
     if "speed" in options.tracks:
-        rows += track_speed(magnifiers, options.frames, options.threads)
+        runs: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+            name: partial(magnifier.apply, alpha=8.0) for name, (magnifier, _) in magnifiers.items()
+        }
+        runs.update({name: partial(painter, alpha=8.0) for name, painter in painters.items()})
+        rows += track_speed(runs, options.frames, options.threads)
     size = sum(path.stat().st_size for path in options.weights.glob("*.safetensors"))
     print(f"\nbytes of weights: {size}")
     print_goals(rows)
