@@ -11,16 +11,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.device import choose_device
+from models.warp import resize_flow
 
 from .filters import resize
 from .motion import Motion
-from .refinement import Refinement, where_not_contradicted
+from .refinement import Refinement
 from .solver import SolverSettings, estimate, estimate_near, levels_for, to_motion
 from .synthesis import compressed, magnify
 
 Role = Literal["magplus", "demagplus"]
 SMALLEST_SIDE = 64
-PASSES: dict[Role, int] = {"magplus": 1, "demagplus": 2}
+LEARNED_SIDE = 256  # px, pictures the network was trained on
+LARGEST_SIDE = 320  # px along the shorter side, the largest picture it is shown as it is
+PASSES: dict[Role, int] = {"magplus": 1, "demagplus": 3}
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 
@@ -77,6 +80,20 @@ class Magnifier:
         """
         reference, frames = self._checked(reference, frames)
         height, width = frames.shape[2:]
+        shorter = min(height, width)
+        if self.refinement is None or shorter <= LARGEST_SIDE:
+            return self._motion(reference, frames)
+        # The network knows faces in one size. In a larger picture, what it sees is less noisy instead.
+        size = (round(height * LEARNED_SIDE / shorter), round(width * LEARNED_SIDE / shorter))
+        reference, frames = (
+            F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
+            for images in (reference, frames)
+        )
+        motion = self._motion(reference, frames)
+        return Motion(resize_flow(motion.flow, height, width), resize(motion.confidence, (height, width)))
+
+    def _motion(self, reference: Tensor, frames: Tensor) -> Motion:
+        height, width = frames.shape[2:]
         step = 2 ** levels_for(height, width, len(self.settings.iterations))
         padding = (0, -width % step, 0, -height % step)
         reference = F.pad(reference, padding, mode="replicate")
@@ -89,9 +106,7 @@ class Magnifier:
                 if number:
                     observed = estimate_near(reference, frames, observed.motion, self.settings)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
-                    refined = self.refinement(observed, brightness)
-                # With a second look the equations are taken anew; with one they have to be heard now.
-                observed = refined if self.passes > 1 else where_not_contradicted(observed, refined)
+                    observed = self.refinement(observed, brightness)
         padded = (height + padding[3], width + padding[1])
         motion = to_motion(observed, padded, self.settings.tolerance)
         return Motion(

@@ -6,8 +6,9 @@ little about its own motion, but all of a face's pixels together say which of th
 network looks at the reference and at what the solver found, and lays *fields* of motion over this very picture: one for
 each action unit, a few free ones for what those leave out, and the six affine ones for the head. It also says how far
 each pixel is to be trusted. How much of each field there is follows from the solver's equations by weighted least
-squares, in closed form. A second, small network then decides point by point between that answer and the solver's own,
-and corrects what is left.
+squares, in closed form. That motion is what is expected; the equations are heard once more and say where it is wrong
+(`fuse`). A second, small network then decides point by point between that answer and the solver's own, and corrects
+what is left.
 
 All it sees is in units in which neither the noise nor the size of the motion matters, and it answers in shares of the
 motion seen, so that a motion half as large is answered by half as much. Its last layer starts at zero: before training
@@ -26,17 +27,20 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .filters import binomial, box, resize
-from .solver import ROUGHNESS, Observation
+from .solver import ROUGHNESS, Observation, smooth_solve
 
 INPUTS = 15
 UNITS = 51  # action units whose fields the network is taught
 FREE = 8  # fields of motion that it finds by itself
 SMALLEST_GRID = 96  # points along the shorter side; on less than a face in 192 px the network was not trained
-COARSENING = 112  # every so many points along the shorter side, the network looks at each second, third ... of them
 ALIKE = 3e-4  # how alike two fields may be before they share their amount
-CONTRADICTION = 1.0  # noise variances by which a point's misfit may grow before the solver's motion is kept
 LEAST_SEEN = 1e-4  # squared signal to noise of a point that says nothing
 EMPTY = 1e-6  # 1 / px^2, precision of a point without any texture
+DOUBT = 0.3  # how wrong the mixture of fields is before training, as a share of the motion it says
+NEARBY = 7  # points along a side over which that is judged
+CHANCE = 0.03  # of the equations' precision, what noise alone makes of their mean over so many points, squared
+LEAST_HEARD = 0.003  # precision of a contradiction that nothing speaks for, in units of all of the picture's motion
+LEAST_DOUBT = 0.1  # motion that it is never surer of than this share of, as a share of all of the picture's motion
 WIDTHS = (32, 48, 64, 72, 80)
 
 
@@ -45,11 +49,13 @@ class Explanation:
     """What the network makes of an observation.
 
     refined: the observation with its motion corrected. explained: [N, 2, h, w] px, the motion that the fields alone
-    make up. units: [N, K, 2, h', w'], the action units' fields on a grid of half the size, the largest motion about 1.
+    make up. fused: [N, 2, h, w] px, that motion after the equations were heard again. units: [N, K, 2, h', w'], the
+    action units' fields on a grid of half the size, the largest motion about 1.
     """
 
     refined: Observation
     explained: Tensor
+    fused: Tensor
     units: Tensor
 
 
@@ -68,6 +74,7 @@ class Refinement(nn.Module):
         )
         self.trust = nn.Conv2d(widths[0], 2, 1)
         self.rarity = nn.Linear(widths[-1], units + free + 6)
+        self.weights = nn.Conv2d(widths[0], 3, 1)
         self.polish = nn.Sequential(
             nn.Conv2d(widths[0] + 4 * 7, 48, 3, padding=1),
             nn.LeakyReLU(0.1, inplace=True),
@@ -75,7 +82,7 @@ class Refinement(nn.Module):
             nn.LeakyReLU(0.1, inplace=True),
         )
         self.last = nn.Conv2d(32, 4 * 3, 1)
-        for layer, start in ((self.trust, 0.0), (self.rarity, -3.0), (self.last, 0.0)):
+        for layer, start in ((self.trust, 0.0), (self.rarity, -3.0), (self.weights, 0.0), (self.last, 0.0)):
             assert isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None
             nn.init.zeros_(layer.weight)
             nn.init.constant_(layer.bias, start)
@@ -99,40 +106,37 @@ class Refinement(nn.Module):
 
     def explain(self, observed: Observation, brightness: Tensor) -> Explanation:
         """Return what `forward` does, and what it rests on."""
-        full = (observed.motion.shape[2], observed.motion.shape[3])
         brightness = brightness.expand(observed.motion.shape[0], -1, -1, -1)
-        step = max(1, min(full) // COARSENING)
-        seen = observed if step == 1 else _coarser(observed, step)
-        size = (seen.motion.shape[2], seen.motion.shape[3])
-        if step > 1:
-            brightness = resize(brightness, size)
-        extent = motion_extent(seen)
-        inputs = F.pixel_unshuffle(features(seen, brightness, extent), 2)
+        size = (observed.motion.shape[2], observed.motion.shape[3])
+        extent = motion_extent(observed)
+        inputs = F.pixel_unshuffle(features(observed, brightness, extent), 2)
         known, whole = self.context(inputs.contiguous(memory_format=torch.channels_last))
         fields = self.fields(known).float()
         rarity = self.rarity(whole).float().exp()
         trust, share = self.trust(known).float().split(1, 1)
         trust, share = (8 * torch.tanh(trust / 8)).exp(), torch.tanh(share).exp()
+        weights = (8 * torch.tanh(self.weights(known).float() / 8)).exp()
         with torch.autocast(observed.motion.device.type, enabled=False):
-            explained = resize(self._explained(_coarser(seen, 2), fields, rarity, trust, share, extent), size)
+            coarse = _coarser(observed, 2)
+            explained = self._explained(coarse, fields, rarity, trust, share, extent)
+            fused = resize(fuse(coarse, explained, weights, extent), size)
+        explained = resize(explained, size)
         clues = torch.cat(
             [
-                (explained - seen.motion) / extent,
-                explained / extent,
-                (_pull(seen, explained) / seen.stiffness.rsqrt()).clamp(-4, 4),
-                0.3 * torch.log1p(_trace(seen.equations) * extent**2),
+                (fused - observed.motion) / extent,
+                fused / extent,
+                (_pull(observed, fused) / observed.stiffness.rsqrt()).clamp(-4, 4),
+                0.3 * torch.log1p(_trace(observed.equations) * extent**2),
             ],
             1,
         )
         known = torch.cat([known, F.pixel_unshuffle(clues, 2)], 1)
         answer = F.pixel_shuffle(self.last(self.polish(known)), 2).float()
-        local = 0.3 * (seen.stiffness * ROUGHNESS).rsqrt()
-        correction = answer[:, :1] * (explained - seen.motion) + local * answer[:, 1:]
-        correction = correction * _anything_seen(seen, extent)
-        if step > 1:
-            correction, explained = resize(correction, full), resize(explained, full)
+        local = 0.3 * (observed.stiffness * ROUGHNESS).rsqrt()
+        correction = answer[:, :1] * (fused - observed.motion) + local * answer[:, 1:]
+        correction = correction * _anything_seen(observed, extent)
         refined = replace(observed, motion=observed.motion + correction)
-        return Explanation(refined, explained, fields[:, : 2 * self._units].unflatten(1, (-1, 2)))
+        return Explanation(refined, explained, fused, fields[:, : 2 * self._units].unflatten(1, (-1, 2)))
 
     def _explained(
         self, seen: Observation, fields: Tensor, rarity: Tensor, trust: Tensor, share: Tensor, extent: Tensor
@@ -200,6 +204,28 @@ class Context(nn.Module):
 def motion_extent(observed: Observation) -> Tensor:
     """Return how large the local motion is in all of the picture, px: [N, 1, 1, 1]."""
     return (1 / (ROUGHNESS * observed.stiffness)).mean((1, 2, 3), keepdim=True).sqrt()
+
+
+def fuse(seen: Observation, explained: Tensor, weights: Tensor, extent: Tensor) -> Tensor:
+    """Return the most likely motion where `explained` is what is expected: [N, 2, h, w] px.
+
+    What is expected is wrong in proportion to itself, and by as much as the equations around a point contradict it
+    beyond noise; and it is wrong smoothly. A motion that is clearly seen therefore follows the equations, whatever the
+    fields are; one that noise hides follows the fields. weights: [N, 3, h, w] > 0, factors
+    of the equations' precision, of the expectation's, and of how stiffly its error bends.
+    """
+    heard, expected, stiff = weights.split(1, 1)
+    jxx, jxy, jyy, hx, hy = seen.equations.split(1, 1)
+    x, y = explained.split(1, 1)
+    left = torch.cat([hx - jxx * x - jxy * y, hy - jxy * x - jyy * y], 1)
+    there = box(torch.cat([left, jxx + jyy], 1), NEARBY)
+    chance = CHANCE * there[:, 2:]
+    excess = (there[:, :2].square().sum(1, keepdim=True) - chance).clamp(min=0)
+    contradicted = excess / (0.5 * there[:, 2:] + LEAST_HEARD * extent**-2) ** 2
+    size = box(explained.square().sum(1, keepdim=True), NEARBY) + (LEAST_DOUBT * extent) ** 2
+    held = expected / (DOUBT**2 * size + contradicted)
+    data = heard * torch.cat([jxx, jxy, jyy, left], 1) + torch.cat([held, 0 * held, held, 0 * left], 1)
+    return explained + smooth_solve(data, 0.25 * stiff * seen.stiffness, 3)
 
 
 def affine_fields(height: int, width: int, like: Tensor) -> Tensor:
@@ -270,23 +296,6 @@ def _anything_seen(observed: Observation, extent: Tensor) -> Tensor:
     """Return about 1, or 0 for a picture without any texture, in which there is nothing to correct: [N, 1, 1, 1]."""
     measured = _trace(observed.equations) * extent**2
     return (measured / (measured + LEAST_SEEN)).amax((2, 3), keepdim=True)
-
-
-def where_not_contradicted(observed: Observation, refined: Observation) -> Observation:
-    """Return the refined observation, but the solver's motion where the equations speak against the refined one.
-
-    A motion may explain the picture a little worse than the solver's, which follows the noise, but not much worse. The
-    equations hold near the solver's motion only: use it where motion is small.
-    """
-
-    def misfit(motion: Tensor) -> Tensor:
-        jxx, jxy, jyy, hx, hy = observed.equations.split(1, 1)
-        x, y = motion.split(1, 1)
-        return jxx * x * x + 2 * jxy * x * y + jyy * y * y - 2 * (hx * x + hy * y)
-
-    worse = box(misfit(refined.motion) - misfit(observed.motion), 9).clamp(min=0)
-    share = 1 / (1 + (worse / CONTRADICTION) ** 2)
-    return replace(refined, motion=observed.motion + share * (refined.motion - observed.motion))
 
 
 def _surroundings(field: Tensor) -> Tensor:

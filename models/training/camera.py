@@ -29,7 +29,8 @@ def film(reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rng: n
 
     flow: [1, 2, H, W] px, the motion between them, by which the frames in between are made.
     """
-    return recorded(*toned((reference, frame), rng), flow, generated, rng)
+    reference, frame = toned((reference, frame), rng)
+    return recorded(reference, frame, flow, generated, rng)
 
 
 def toned(images: Sequence[Tensor], rng: np.random.Generator) -> list[Tensor]:

@@ -200,6 +200,17 @@ def test_any_size(magnifier: Magnifier, size: tuple[int, int]) -> None:
     assert relative_error(motion.flow, displacement) < 0.1
 
 
+def test_twice_as_large_a_picture_moves_twice_as_far(magnifier: Magnifier) -> None:
+    picture, displacement = texture(256, 240), bump(256, 240, (0.4, -0.3))
+    images = [
+        torch.nn.functional.interpolate(image, scale_factor=2) for image in (picture, move(picture, displacement))
+    ]
+    large = magnifier.motion(*images)
+    assert large.flow.shape == (1, 2, 512, 480) and large.confidence.shape == (1, 1, 512, 480)
+    twice = 2 * torch.nn.functional.interpolate(displacement, scale_factor=2, mode="bilinear")
+    assert relative_error(large.flow, twice) < 0.15
+
+
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_pictures_without_any_texture(magnifier: Magnifier, value: float) -> None:
     flat = torch.full((1, 3, 200, 200), value)

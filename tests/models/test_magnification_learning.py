@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from models.magnification.filters import binomial, box, resize
-from models.magnification.refinement import UNITS, Refinement, features, motion_extent
+from models.magnification.refinement import UNITS, Refinement, features, fuse, motion_extent
 from models.magnification.solver import Observation, estimate, smooth_solve
-from models.training.dataset import ROLES, Films, observe
+from models.training.camera import film, h264
+from models.training.dataset import ROLES, Films, Scene, observe
+from models.training.flowmag import Painter
+from models.training.flowmag import loss_of as loss_of_painting
 from models.training.scenes import filmed, random_pulls, warped_pair
 from models.training.train import Config, learning_rate, loss_of, train
 from models.warp import move
@@ -87,6 +90,19 @@ def test_of_proposed_fields_there_is_as_much_as_the_equations_say(pair: tuple[Te
     assert torch.allclose(explained, moved, atol=0.03)
 
 
+@pytest.mark.parametrize(("precision", "followed"), [(1e4, "equations"), (1e-4, "fields")])
+def test_what_is_clearly_seen_follows_the_equations_and_the_rest_the_fields(precision: float, followed: str) -> None:
+    motions = {
+        name: torch.tensor(motion).view(1, 2, 1, 1).expand(1, 2, 16, 16)
+        for name, motion in {"equations": (0.5, 0.2), "fields": (-0.3, 0.1)}.items()
+    }
+    seen, none = torch.full((1, 1, 16, 16), precision), torch.zeros(1, 1, 16, 16)
+    equations = torch.cat([seen, none, seen, precision * motions["equations"]], 1)
+    observed = Observation(equations, motions["equations"], torch.ones(1, 1, 16, 16), torch.ones(1, 1, 16, 16))
+    fused = fuse(observed, motions["fields"], torch.ones(1, 3, 16, 16), torch.full((1, 1, 1, 1), 0.5))
+    assert torch.allclose(fused, motions[followed], atol=0.01)
+
+
 def test_the_loss_is_zero_for_the_truth_only(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     truth = torch.nn.functional.avg_pool2d(pair[2], 2)
     certain = torch.ones(1, 1, 32, 32)
@@ -115,6 +131,43 @@ def test_pulls_reach_their_peak_and_no_further() -> None:
     for seed in range(5):
         flow = random_pulls(64, 1.5, np.random.default_rng(seed))
         assert flow.norm(dim=1).max() == pytest.approx(1.5, rel=1e-4)
+
+
+def test_a_pulled_scene_has_the_motion_of_both() -> None:
+    rng = np.random.default_rng(2)
+    clean = warped_pair(96, 1.0, 1.0, rng)
+    scene = Scene(clean.reference, clean.frame, clean.flow, clean.known.float())
+    for pulled in (scene.pulled(1.0, rng), scene.still().pulled(1.0, rng)):
+        assert (pulled.flow - scene.flow).norm(dim=1).max() > 0.5
+        inner = (..., slice(8, -8), slice(8, -8))
+        assert (move(pulled.reference, pulled.flow) - pulled.frame)[inner].abs().mean() < 0.003
+
+
+def test_video_compression_keeps_the_picture_and_loses_detail() -> None:
+    clean = warped_pair(64, 1.0, 1.0, np.random.default_rng(0))
+    clips = {factor: h264([clean.reference, clean.frame], factor) for factor in (14, 28)}
+    assert [image.shape for image in clips[14]] == [clean.frame.shape] * 2
+    lost = {factor: float((clip[1] - clean.frame).abs().mean()) for factor, clip in clips.items()}
+    assert lost[14] < lost[28] < 0.05
+
+
+@pytest.mark.parametrize("generated", [False, True])
+def test_a_film_is_an_8_bit_picture_of_the_scene(generated: bool) -> None:
+    clean = warped_pair(64, 1.0, 1.0, np.random.default_rng(0))
+    for seed in range(6):
+        for image in film(clean.reference, clean.frame, clean.flow, generated, np.random.default_rng(seed)):
+            assert image.shape == clean.frame.shape
+            assert image.min() >= 0 and image.max() <= 1
+            seen = torch.stack([image.flatten(), clean.reference.flatten()]).corrcoef()[0, 1]
+            assert seen > 0.5
+
+
+def test_the_painter_of_the_benchmark_begins_by_doing_nothing() -> None:
+    clean = warped_pair(72, 1.0, 4.0, np.random.default_rng(0))
+    painted = Painter().eval()(clean.reference, clean.frame, torch.tensor([4.0]))
+    assert torch.equal(painted, clean.frame)
+    static = loss_of_painting(painted, clean.frame, clean.magnified)
+    assert loss_of_painting(clean.magnified, clean.frame, clean.magnified) == 0 < static < 1
 
 
 def test_the_learning_rate_warms_up_and_comes_down() -> None:
@@ -178,8 +231,8 @@ def test_a_mirrored_film_has_mirrored_motion_and_its_units_change_sides(data: Pa
 
 @pytest.mark.slow
 def test_sixty_steps_lower_the_loss_and_a_stopped_run_goes_on(data: Path, tmp_path: Path) -> None:
-    config = Config(crops=(32, 32), batch=4, steps=60, warmup=5, checkpoint_every=30, learning_rate=4e-3)
-    batch = Films(data / "magplus", data / "pairs").batch(16, 32, np.random.default_rng(7))
+    config = Config(crops=(32, 32), batch=8, steps=60, warmup=5, checkpoint_every=30, learning_rate=4e-3)
+    batch = Films(data / "magplus", data / "pairs").batch(32, 32, np.random.default_rng(7))
     train("magplus", replace(config, steps=30), data, tmp_path / "run", None, torch.device("cpu"))
     weights = train("magplus", config, data, tmp_path / "run", None, torch.device("cpu"))
     before = loss_of(batch.observed.motion, batch.truth, batch.certain)
