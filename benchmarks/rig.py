@@ -58,7 +58,7 @@ from models.session import Session
 from models.training.actors import CURVE, RATE, Actor, Film, Stage, film
 from models.training.heads import HeadModel
 from models.training.scenes import HELD_OUT, MICRO_EXPRESSIONS
-from models.video import encode_png
+from models.video import VideoReader, encode_png
 
 ROOT = Path(__file__).resolve().parent.parent
 DRIVER_SIZE, AVATAR_SIZE = 256, 512
@@ -107,6 +107,12 @@ class Clip:
     film: Film
     file: Path
 
+    @cached_property
+    def frames(self) -> list[Tensor]:
+        """The frames [3, H, W] as they are in the file, which compression has changed."""
+        reader = VideoReader(self.file, sequence_rate=str(RATE))
+        return [torch.from_numpy(frame.image).permute(2, 0, 1) for frame in reader]
+
 
 class Pair:
     """A driver and an avatar, and every way to get the avatar's controls from the driver's clip."""
@@ -122,13 +128,13 @@ class Pair:
 
     def scores(self, clip: Clip) -> Found:
         """MediaPipe's blendshape scores, as they are."""
-        found = [self._detect(frame[None]).blendshapes for frame in clip.film.frames]
+        found = [self._detect(frame[None]).blendshapes for frame in clip.frames]
         table = np.array([[row.get(name, 0.0) for name in self.controls] for row in found])
         return Found(np.maximum(table - table[0], 0.0))
 
     def landmarks(self, clip: Clip) -> Found:
         """MediaPipe's landmarks and non-negative least squares."""
-        found = np.stack([self._detect(frame[None]).points[:MESH_POINTS] for frame in clip.film.frames])
+        found = np.stack([self._detect(frame[None]).points[:MESH_POINTS] for frame in clip.frames])
         here, there = self.avatar_face.points[:MESH_POINTS, :2], found[0, :, :2]
         fixed = [33, 133, 362, 263, 168, 6, 197, 195, 10, 151, 127, 356]  # eye corners, nose bridge, forehead, temples
         moved = np.stack([similar(points[:, :2], there, fixed) - there for points in found])
