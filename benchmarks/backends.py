@@ -42,6 +42,7 @@ from torch import Tensor
 from models.backends import DrivingBatch, FaceImage, fsrt, registry
 from models.backends.metaportrait import networks
 from models.backends.options import parse_options
+from models.backends.preprocess import resize
 from models.backends.published import PublishedBackend
 from models.backends.store import CheckpointStore
 from models.magnification import Motion
@@ -108,7 +109,7 @@ def encode_fomm(backend: Any, state: Any, source: FaceImage, _: FaceImage) -> An
 
 def encode_metaportrait(backend: Any, state: Any, source: FaceImage, _: FaceImage) -> Any:
     """The published loop draws the source's landmarks once, but its generator takes the picture."""
-    image = F.interpolate(source.image, (256, 256), mode="bilinear")
+    image = resize(source.image, networks.SIZE)
     return state._replace(encoded=backend.generator.encode(image, state.encoded.line, state.encoded.identity))
 
 
@@ -193,7 +194,7 @@ class Mode:
         """Make the frames."""
         with self.trial.published() if self.plain else nullcontext():
             state = self.state
-            if self.mode == "port":
+            for _ in range(self.trial.frames if self.mode == "port" else 0):
                 state = self.trial.encode(self.backend, state, *self.faces)
             return self.backend.animate(state, self.driving).frames
 
