@@ -34,6 +34,7 @@ UNITS = 51  # action units whose fields the network is taught
 FREE = 8  # fields of motion that it finds by itself
 SMALLEST_GRID = 96  # points along the shorter side; on less than a face in 192 px the network was not trained
 ALIKE = 3e-4  # how alike two fields may be before they share their amount
+RAREST = 30.0  # logarithm of the evidence that a field needs which is never there; that of float32 ends at 88
 LEAST_SEEN = 1e-4  # squared signal to noise of a point that says nothing
 EMPTY = 1e-6  # 1 / px^2, precision of a point without any texture
 DOUBT = 0.3  # how wrong the mixture of fields is before training, as a share of the motion it says
@@ -112,7 +113,7 @@ class Refinement(nn.Module):
         inputs = F.pixel_unshuffle(features(observed, brightness, extent), 2)
         known, whole = self.context(inputs.contiguous(memory_format=torch.channels_last))
         fields = self.fields(known).float()
-        rarity = self.rarity(whole).float().exp()
+        rarity = self.rarity(whole).float().clamp(max=RAREST).exp()
         trust, share = self.trust(known).float().split(1, 1)
         trust, share = (8 * torch.tanh(trust / 8)).exp(), torch.tanh(share).exp()
         weights = (8 * torch.tanh(self.weights(known).float() / 8)).exp()

@@ -90,6 +90,16 @@ def test_of_proposed_fields_there_is_as_much_as_the_equations_say(pair: tuple[Te
     assert torch.allclose(explained, moved, atol=0.03)
 
 
+def test_a_field_that_is_never_there_leaves_the_motion_finite(pair: tuple[Tensor, Tensor, Tensor]) -> None:
+    observed = Observation(*(resize(values, (96, 96)) for values in vars(estimate(pair[0], pair[1])).values()))
+    network = Refinement()
+    torch.nn.init.constant_(network.rarity.bias, 200.0)
+    with torch.no_grad():
+        answer = network.explain(observed, resize(brightness(pair[0]), (96, 96)))
+    assert torch.isfinite(answer.explained).all() and float(answer.explained.abs().max()) < 1e-3
+    assert torch.isfinite(answer.refined.motion).all()
+
+
 @pytest.mark.parametrize(("precision", "followed"), [(1e4, "equations"), (1e-4, "fields")])
 def test_what_is_clearly_seen_follows_the_equations_and_the_rest_the_fields(precision: float, followed: str) -> None:
     motions = {
