@@ -10,6 +10,7 @@ spectral norm in some convolutions that follow a group norm: each output channel
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -23,7 +24,7 @@ STANDARDISATION_EPS = 1e-5
 Conv: TypeAlias = Callable[..., "NormalisedConv"]
 
 
-class NormalisedConv(nn.Module):
+class NormalisedConv(nn.Module, ABC):
     """Convolution in `dims` dimensions with a `normalised_weight`; a 3-wide kernel is padded so that the size stays."""
 
     def __init__(self, dims: int, out_channels: int, kernel_size: int, stride: int, bias: bool) -> None:
@@ -32,9 +33,9 @@ class NormalisedConv(nn.Module):
         self.stride, self.padding = stride, kernel_size // 2
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
 
+    @abstractmethod
     def normalised_weight(self) -> Tensor:
         """The weight [C', C, ...] to convolve with."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, ...] -> [N, C', ...]."""
