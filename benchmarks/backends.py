@@ -12,8 +12,9 @@ in batches, in float32 and float16; without one that is said and left out.
 
 Columns, medians over the repetitions. seconds: for a frame, by the clock. CPU: processor seconds for a frame, over all
 threads; on a machine that has other things to do it is the figure to trust. times: CPU seconds of the port over those
-of the mode. difference: largest absolute difference of the picture to the port's, where white is 1. memory: the largest
-resident size of a process of its own that loads the backend, encodes a source and makes two frames.
+of the mode. difference: largest absolute difference of the picture to the port's (on a GPU to the CPU's), where white
+is 1. memory: the largest resident size of a process of its own that loads the backend, encodes a source and makes two
+frames; on a GPU, the most that was taken of its memory.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from models.backends.options import parse_options
 from models.backends.preprocess import resize
 from models.backends.published import PublishedBackend
 from models.backends.store import CheckpointStore
+from models.device import choose_device
 from models.magnification import Motion
 from tests.parity.reference import ReferenceCase
 
@@ -171,7 +173,7 @@ def driving(size: int, count: int) -> DrivingBatch:
 class Mode:
     """A backend, loaded in one of the modes, that makes the same frames whenever it is called."""
 
-    def __init__(self, folder: Path, name: str, mode: str, device: str = "cpu") -> None:
+    def __init__(self, folder: Path, name: str, mode: str, device: str = "cpu", frames: int | None = None) -> None:
         backend = published_backends()[name]
         self.trial = TRIALS.get(name, Trial())
         given = self.trial.options | ({"precision": mode} if mode in ("bfloat16", "float16") else {})
@@ -182,11 +184,10 @@ class Mode:
             tensors = CheckpointStore(folder).read_backend(backend.info)
             self.backend = backend.from_state_dicts(tensors, device, options, prepared=False)
         else:
-            self.backend = backend.load(torch.device(device), folder, options)
+            self.backend = backend.load(choose_device(device), folder, options)
         size = backend.info.frame_size or 256
         self.faces = faces(size)
-        count = self.trial.frames if device == "cpu" else BATCH
-        self.driving = driving(size, count)
+        self.driving = driving(size, frames or self.trial.frames)
         self.state = self.backend.encode_source(*self.faces)
 
     @torch.inference_mode()
@@ -264,14 +265,15 @@ def peak_resident_size() -> int:
 
 
 def measure_on_gpu(folder: Path, name: str, repetitions: int = 10) -> list[Row]:
-    """Return frames per second in float32 and float16, and how far apart they are."""
+    """Return frames per second in float32 and float16, and how far their pictures are from the CPU's."""
     rows: list[Row] = []
-    pictures: dict[str, Tensor] = {}
+    expected = Mode(folder, name, "best")()
     for precision in ("float32", "float16") if published_backends()[name].painting else ("float32",):
+        picture = Mode(folder, name, precision, "cuda", len(expected))().float().cpu()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        run = Mode(folder, name, precision, "cuda")
-        pictures[precision] = run().float().cpu()
+        run = Mode(folder, name, precision, "cuda", BATCH)
+        run()
         torch.cuda.synchronize()
         began = time.perf_counter()
         for _ in range(repetitions):
@@ -282,7 +284,7 @@ def measure_on_gpu(folder: Path, name: str, repetitions: int = 10) -> list[Row]:
                 "backend": name,
                 "mode": precision,
                 "frames_per_second": repetitions * BATCH / (time.perf_counter() - began),
-                "difference": float((pictures[precision] - pictures["float32"]).abs().max()),
+                "difference": float((picture - expected).abs().max()),
                 "memory_gb": torch.cuda.max_memory_allocated() / 1e9,
             }
         )
@@ -312,6 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     parser.add_argument("--repetitions", type=int, help="of every mode; default: 3 or 5")
     parser.add_argument("--threads", type=int, default=2, help="that compute (%(default)s)")
+    parser.add_argument("--gpu", action="store_true", help="leave out the CPU's figures")
     parser.add_argument("--alone", nargs=3, metavar=("FOLDER", "NAME", "MODE"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.alone:
@@ -327,9 +330,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.names or published_backends():
         with tempfile.TemporaryDirectory(prefix="magplus-bench-") as folder:
             fill(CheckpointStore(Path(folder)), name)
-            rows = measure(Path(folder), name, options.repetitions)
-            show(rows)
-            on_cpu += rows
+            if not options.gpu:
+                rows = measure(Path(folder), name, options.repetitions)
+                show(rows)
+                on_cpu += rows
             if torch.cuda.is_available():
                 on_gpu += measure_on_gpu(Path(folder), name)
     for row in on_gpu:

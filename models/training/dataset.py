@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.magnification.filters import resize
-from models.magnification.solver import QUANTISATION, Observation, estimate
+from models.magnification.solver import QUANTISATION, Observation, estimate, estimate_near
 from models.warp import move, pixel_grid, sample
 
 from .camera import film
@@ -122,11 +122,13 @@ class Role:
     """What a magnifier's role is trained on.
 
     peaks: px at 256 px, the pairs it is shown; generated: the frames are what a generator makes of a face (soft, with a
-    grain of its own) rather than what a camera films.
+    grain of its own) rather than what a camera films; looks_again: the share of the films that the solver sees as it
+    does in a later look, from a motion that is nearer to the truth than its own.
     """
 
     peaks: tuple[float, float]
     generated: bool
+    looks_again: float = 0.0
 
     def shows(self, scene: Scene) -> bool:
         """Tell whether a motion of that size is among what it is shown."""
@@ -137,7 +139,7 @@ class Role:
         return float(np.exp(rng.uniform(*np.log(self.peaks))))
 
 
-ROLES = {"magplus": Role((0.1, 3.0), False), "demagplus": Role((0.5, 10.0), True)}
+ROLES = {"magplus": Role((0.1, 3.0), False), "demagplus": Role((0.5, 10.0), True, looks_again=0.5)}
 
 CHANNELS = 13
 NO_PAIR = -1
@@ -194,9 +196,13 @@ def _observed(scene: Scene, role: Role, rng: np.random.Generator) -> Tensor:
     seen = estimate(reference, frame)
     grid = (seen.motion.shape[2], seen.motion.shape[3])
     certain = (F.avg_pool2d(scene.known, 2) > 0.999).float()
+    truth = F.avg_pool2d(scene.flow, 2)
+    if rng.random() < role.looks_again:
+        closer = certain * rng.uniform()  # a first look takes most of the solver's error away, or hardly any
+        seen = estimate_near(reference, frame, seen.motion + closer * (truth - seen.motion))
     brightness = resize(reference.mean(1, keepdim=True), grid)
     values = (seen.equations / UNIT, seen.motion, seen.stiffness, seen.noise / QUANTISATION, brightness)
-    return torch.cat([*values, F.avg_pool2d(scene.flow, 2), certain], 1).clamp(-65000, 65000).half()
+    return torch.cat([*values, truth, certain], 1).clamp(-65000, 65000).half()
 
 
 @dataclass(frozen=True)
@@ -215,26 +221,23 @@ class Batch:
     units: Tensor
     taught: Tensor
 
-    def to(self, device: torch.device) -> Batch:
-        """Return the same on another device."""
-        others = (self.brightness, self.truth, self.certain, self.units, self.taught)
-        return Batch(self.observed.to(device), *(values.to(device) for values in others))
-
 
 class Films:
-    """Observations of filmed pairs, read from disk as they are needed."""
+    """Observations of filmed pairs: read from disk as they are needed, or kept on a GPU."""
 
-    def __init__(self, films: Path, pairs: Path) -> None:
+    def __init__(self, films: Path, pairs: Path, device: torch.device) -> None:
         people = [path.stem for path in sorted(films.glob("*.npy")) if path.stem.isdigit()]
         if not people:
             raise FileNotFoundError(f"{films} holds no films; `observe` makes them")
         names = json.loads((pairs / "units.json").read_text())
-        self._mirrored = [names.index(_other_side(name)) for name in names]
+        self._mirrored = torch.tensor([names.index(_other_side(name)) for name in names], device=device)
+        self._flipped = torch.tensor([-1.0, 1.0], device=device).view(1, 2, 1, 1)
+        self._signs = MIRRORED.to(device)
         self._people = [
             (
-                np.load(films / f"{person}.npy", mmap_mode="r"),
+                _opened(films / f"{person}.npy", device),
                 np.load(films / f"{person}-shown.npy"),
-                np.load(pairs / f"{person}-units.npy", mmap_mode="r"),
+                _opened(pairs / f"{person}-units.npy", device),
             )
             for person in people
         ]
@@ -242,21 +245,29 @@ class Films:
     def batch(self, size: int, crop: int, rng: np.random.Generator) -> Batch:
         """Return crops of `crop` grid points along a side (even); half of them are mirrored."""
         samples = [self._sample(crop, rng) for _ in range(size)]
-        values, units, taught = (torch.stack(each) for each in zip(*samples, strict=True))
+        values, units = (torch.stack(each) for each in list(zip(*samples, strict=True))[:2])
+        taught = torch.tensor([sample[2] for sample in samples], device=values.device)
         seen = Observation(UNIT * values[:, :5], values[:, 5:7], values[:, 7:8], QUANTISATION * values[:, 8:9])
         return Batch(seen, values[:, 9:10], values[:, 10:12], values[:, 12:13], units, taught)
 
-    def _sample(self, crop: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _sample(self, crop: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, float]:
         films, shown, fields = self._people[int(rng.integers(len(self._people)))]
         number = int(rng.integers(len(films)))
         top, left = (2 * int(rng.integers((films.shape[-1] - crop) // 2 + 1)) for _ in range(2))
-        values = torch.from_numpy(films[number, :, top : top + crop, left : left + crop].astype(np.float32))
+        values = films[number, :, top : top + crop, left : left + crop].float()
         rows, columns = (slice(start // 2, (start + crop) // 2) for start in (top, left))
-        units = torch.from_numpy(fields[max(shown[number], 0), :, :, rows, columns].astype(np.float32))
+        units = fields[max(shown[number], 0), :, :, rows, columns].float()
         if rng.random() < 0.5:
-            values = values.flip(2) * MIRRORED
-            units = units[self._mirrored].flip(3) * torch.tensor([-1.0, 1.0]).view(1, 2, 1, 1)
-        return values, units, torch.tensor(float(shown[number] != NO_PAIR))
+            values = values.flip(2) * self._signs
+            units = units[self._mirrored].flip(3) * self._flipped
+        return values, units, float(shown[number] != NO_PAIR)
+
+
+def _opened(path: Path, device: torch.device) -> Tensor:
+    """Return an array of a file: mapped into memory for the CPU, read for a GPU, which is too fast for the disk."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.load(path, mmap_mode="c"))
+    return torch.from_numpy(np.load(path)).to(device)
 
 
 def _other_side(unit: str) -> str:

@@ -108,7 +108,7 @@ class Config:
 class Pictures:
     """Films of the pairs as pictures, kept in memory: reference and frame as filmed, the clean reference, the flow."""
 
-    def __init__(self, pairs: Path, config: Config) -> None:
+    def __init__(self, pairs: Path, config: Config, device: torch.device) -> None:
         role = ROLES["magplus"]
         self._films: list[tuple[Tensor, ...]] = []
         for person in range(config.people):
@@ -119,7 +119,8 @@ class Pictures:
                 clean, moved = toned((scene.reference, scene.frame), rng)
                 filmed = recorded(clean, moved, scene.flow, role.generated, rng)
                 pictures = ((255 * image).round().byte() for image in filmed)
-                self._films.append((*pictures, clean.half(), scene.flow.half()))
+                kept = (*pictures, clean.half(), scene.flow.half())
+                self._films.append(tuple(values.to(device) for values in kept))
 
     def batch(self, config: Config, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return reference, frame and the true magnified picture, [N, 3, crop, crop], and alpha, [N]."""
@@ -137,7 +138,7 @@ class Pictures:
         images = [*(image[..., rows, columns].float() / 255 for image in (reference, frame)), truth]
         if rng.random() < 0.5:
             images = [image.flip(3) for image in images]
-        return images[0], images[1], images[2], torch.tensor([alpha])
+        return images[0], images[1], images[2], torch.tensor([alpha], device=flow.device)
 
 
 def loss_of(painted: Tensor, frame: Tensor, truth: Tensor) -> Tensor:
@@ -153,20 +154,20 @@ def loss_of(painted: Tensor, frame: Tensor, truth: Tensor) -> Tensor:
     return (off(painted) / (off(frame) + 2 / 255)).mean()
 
 
-def train(config: Config, data: Path, out: Path) -> Path:
-    """Train on the pairs in `data/pairs`, writing checkpoints to `out`; return the path of the weights."""
+def train(config: Config, data: Path, out: Path, device: torch.device) -> Path:
+    """Train on the pairs in `data/pairs`; return the path of the weights in `out`."""
     torch.set_num_threads(1)
     torch.manual_seed(config.seed)
     out.mkdir(parents=True, exist_ok=True)
-    network = Painter()
+    network = Painter().to(device)
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, config.steps, pct_start=0.05)
-    pictures = Pictures(data / "pairs", config)
+    pictures = Pictures(data / "pairs", config, device)
     rng = np.random.default_rng(config.seed)
     began, total = time.monotonic(), 0.0
     for step in range(1, config.steps + 1):
         reference, frame, truth, alpha = pictures.batch(config, rng)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             painted = network(reference, frame, alpha)
         loss = loss_of(painted, frame, truth)
         optimiser.zero_grad()
@@ -183,7 +184,7 @@ def train(config: Config, data: Path, out: Path) -> Path:
             total = 0.0
     weights = out / "flowmag.safetensors"
     tensors = {
-        name: value.half().contiguous() if value.is_floating_point() else value
+        name: (value.half().contiguous() if value.is_floating_point() else value).cpu()
         for name, value in network.state_dict().items()
     }
     save_file(tensors, weights, {"steps": str(config.steps), "seed": str(config.seed)})
@@ -195,11 +196,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the FlowMag-style U-Net of the benchmark.")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the rendered pairs")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    for name in ("people", "steps", "seed"):
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    for name in ("people", "steps", "batch", "seed"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Config, name))
     options = vars(parser.parse_args())
-    data, out = options.pop("data"), options.pop("out")
-    print(train(Config(**options), data, out))
+    data, out, device = (options.pop(name) for name in ("data", "out", "device"))
+    print(train(Config(**options), data, out, torch.device(device)))
 
 
 if __name__ == "__main__":

