@@ -122,16 +122,51 @@ class Patches:
         count, channels, places = values.shape
         return np.asarray(values.reshape(-1, places) @ self._members).reshape(count, channels, -1)
 
-    def noise(self, error: Measurement, trust: Array, used: Array) -> Array:
-        """Return [N], how much larger the errors of whole patches are than the measurement's own noise makes them.
+    def errors(self, error: Measurement, trust: Array) -> PatchErrors:
+        """Return the errors of whole patches: the sum of their places' equations, weighted by `trust` [N, S]."""
+        precision, pull = (self.sums(v * trust[:, None]).astype(np.float64) for v in (error.precision, error.pull))
+        whole = self.sums(error.precision[:, :1] + error.precision[:, 2:])[:, 0]
+        say = (precision[:, 0] + precision[:, 2]) / np.where(whole > 0, whole, np.inf)
+        return PatchErrors(precision, pull, say)
 
-        Controls move patches of the face, so it is errors over patches that pass for them. Noise of the sensor
-        averages out within a patch and is as large as the precision says; shading, highlights and wrong correspondence
-        push a whole patch one way. `used` [N] is how many of the patches' freedoms the model has used up.
+
+@dataclass(frozen=True)
+class PatchErrors:
+    """What is left to explain in Q patches: precision [N, 3, Q] and pull [N, 2, Q], as in `Measurement`.
+
+    Controls move patches of the face, so it is errors over patches that pass for them. say: [N, Q], the share of its
+    precision that a patch keeps after weighting, 0 where nothing was measured: a hand before the face has none, and is
+    not to be taken for the noise of the rest.
+    """
+
+    precision: Array
+    pull: Array
+    say: Array
+
+    def noise(self, used: Array) -> Array:
+        """Return [N], how much larger the errors are than the measurement's own noise makes them.
+
+        Noise of the sensor averages out within a patch and is as large as the precision says; shading, highlights and
+        wrong correspondence push a whole patch one way. `used` [N] is how many of the patches' freedoms the model has
+        used up.
         """
-        pushed, held = (self.sums(v * trust[:, None]).astype(np.float64) for v in (error.pull, error.precision))
-        freedom = 2.0 * (held[:, 0] + held[:, 2] > 0).sum(1)
-        return _energy(held, pushed).sum(1) / np.maximum(freedom - used, 0.25 * freedom + 1e-12)
+        freedom = 2.0 * self.say.sum(1)
+        energy = (self.say * _energy(self.precision, self.pull)).sum(1)
+        return energy / np.maximum(freedom - used, 0.25 * freedom + 1e-12)
+
+    def persistence(self) -> float:
+        """Return how much a frame's errors are those of the frame before it: their correlation, in [0, 1).
+
+        The reference frame's noise is in every frame (0.5 for noise alone), and so is a wrong correspondence; what an
+        encoder doesn't renew stays as it is.
+        """
+        energy = _energy(self.precision, self.pull)
+        # Errors that have nothing in common have half the energy of one frame when they are averaged; the same, all.
+        alone = 0.5 * (energy[1:] + energy[:-1])
+        averaged = _energy(self.precision[1:] + self.precision[:-1], self.pull[1:] + self.pull[:-1])
+        seen_twice = (self.say[1:] > 0) & (self.say[:-1] > 0)
+        shared = averaged.sum(where=seen_twice) / max(alone.sum(where=seen_twice), 1e-30) - 1.0
+        return float(np.clip(shared, 0.0, 0.999))
 
 
 def trust_in(error: Measurement, explained: Array, proportional: float) -> Array:

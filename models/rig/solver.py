@@ -55,8 +55,8 @@ class SolverSettings:
     least_effect: a control that moves nothing visible by more than this over its range can't be solved.
     head_motion: solve the head's motion as nuisance; switch off when a control of the rig turns the head itself.
     turning_error: expected error of the measured motion, px per px that the head turns; 0 doesn't look for it.
-    caution: the error along a control's own direction is taken to be this many times the error seen elsewhere (in
-        variance): controls bend to errors, so what is left shows only part of them.
+    caution: standard deviations by which a control's share of the motion has to exceed what errors alone would make of
+        it, before it is taken to be in play.
     rounds: evidence rounds; the first three also weigh the places anew.
     """
 
@@ -66,7 +66,7 @@ class SolverSettings:
     least_effect: float = 0.001
     head_motion: bool = True
     turning_error: float = 0.3
-    caution: float = 2.0
+    caution: float = 2.5
     rounds: int = 14
 
 
@@ -200,10 +200,11 @@ def _most_probable(
     equations = NormalEquations(model.columns)
     patches = Patches(seen.position, settings.patch_size * seen.size)
     trust = trust_at_first(seen)
-    at_most = patches.noise(seen, trust, np.zeros(count))  # if all motion were error
+    at_most = patches.errors(seen, trust).noise(np.zeros(count))  # if all motion were error
     noise = np.maximum(1e-3 * at_most, 1e-12)
     variance = np.tile(model.excursion**2, (count, 1))
     floor = (1e-4 * model.excursion) ** 2
+    voters = 1.0 / (in_play**2).sum(1)
     values: Array = np.zeros((count, parameters))
 
     local = seen
@@ -220,9 +221,9 @@ def _most_probable(
         variance = np.maximum(in_play @ values**2 / (in_play @ determined), floor)
         explained = equations.motion(values)
         error = seen.less(explained)
-        own = settings.caution * patches.noise(
-            error if local is seen else local.less(explained), trust, determined.sum(1)
-        )
+        errors = patches.errors(error if local is seen else local.less(explained), trust)
+        own = errors.noise(determined.sum(1))
+        own *= _cautious(voters, errors.persistence(), settings.caution)
         noise = np.maximum(np.maximum(own, np.median(own)), 1e-14 + 1e-6 * at_most)
         if settings.head_motion and settings.turning_error > 0:
             head = values * (np.arange(parameters) >= model.controls)
@@ -241,6 +242,18 @@ def _in_play(seconds: NDArray[np.float64], width: float) -> NDArray[np.float64]:
     apart = (seconds[:, None] - seconds[None]) / (0.5 * width)
     near = np.exp(-0.5 * apart**2)
     return near / near.sum(1, keepdims=True)
+
+
+def _cautious(frames: Array, persistence: float, deviations: float) -> Array:
+    """Return [N], how many times as large as it is an error is taken to be, lest it wake a control.
+
+    What decides is the mean square of a control's values over the frames around, `frames` [N] of them. Of errors alone
+    it would be 1 in units of theirs, with a standard deviation of sqrt(2 / M) for M frames with errors of their own
+    (chi-squared). Where errors stay from frame to frame there are fewer such frames: for a correlation r between
+    neighbours (1 - r) / (1 + r) of them, the effective sample size of a first-order autoregressive process.
+    """
+    independent = np.maximum(frames * (1 - persistence) / (1 + persistence), 1.0)
+    return 1.0 + deviations * np.sqrt(2.0 / independent)
 
 
 def _share(part: NDArray[np.floating], whole: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -137,3 +137,22 @@ def test_equations_hold_for_the_motion_they_were_made_around_and_for_the_true_on
         inside = torch.nn.functional.avg_pool2d(flow, 2)[0, :, 16:48, 16:48].flatten(1)
         solved = np.linalg.solve([[xx, xy], [xy, yy]], [hx, hy])
         np.testing.assert_allclose(solved, inside.mean(1).numpy(), atol=0.05)
+
+
+def test_what_an_encoder_left_as_it_was_does_not_hold_the_rest_still() -> None:
+    """Blocks of 8 x 8 px are renewed when something in them changed enough, or else stay exactly as they were."""
+    basis, reference = quilt(), texture().mul(255).round() / 255
+    values = np.zeros((6, 4))
+    values[:, 1] = [0, 0.05, 0.1, 0.12, 0.08, 0]
+    frames, flow = moved(basis, values)
+    change = torch.nn.functional.max_pool2d((frames - reference).abs().amax(1, keepdim=True), 8)
+    renewed = torch.nn.functional.interpolate(change, scale_factor=8) > 5 / 255
+    frames = torch.where(renewed, (frames * 255).round() / 255, reference)
+    assert 0.02 < renewed[3].float().mean() < 0.2
+
+    equations = motion_equations(reference, frames, torch.zeros_like(flow))
+    assert not equations[3, :, 56:, :20].any()
+    sites = Sites.of(basis, (64, 64))
+    found = solve(basis, sites, sites.gather(equations.numpy()), np.arange(6) / 30).curves.values
+    assert found[3, 1] == pytest.approx(0.12, rel=0.15)  # what is largest is what was renewed
+    assert found[3, [0, 2, 3]].max() < 0.012

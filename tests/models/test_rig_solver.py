@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 
 from backend_bridge.errors import InputError
 from backend_bridge.rig_basis import Control, RigBasis
+from models.rig.measurement import Measurement, Patches
 from models.rig.sites import Sites
 from models.rig.solver import RigSolution, solve
 
@@ -290,3 +291,16 @@ def test_many_controls() -> None:
     for active in (10, 60, 150):
         assert found[:, active].max() == pytest.approx(0.2, rel=0.15)
     assert cross_talk(found, values) < 0.1
+
+
+@pytest.mark.parametrize(("own", "shared", "expected"), [(1.0, 0.0, 0.0), (1.0, 1.0, 0.5), (0.0, 1.0, 1.0)])
+def test_how_much_errors_persist_is_their_correlation(own: float, shared: float, expected: float) -> None:
+    random = np.random.default_rng(8)
+    position = random.uniform(0, 100, (2000, 2))
+    precision = np.tile(np.array([2.0, 0.5, 1.0])[:, None], (40, 1, len(position)))
+    pull = own * random.normal(size=(40, 2, len(position))) + shared * random.normal(size=(1, 2, len(position)))
+    precision[::7, :, :300] = 0  # where nothing was seen, nothing can be said
+    pull[::7, :, :300] = 0
+    error = Measurement(position, np.zeros(len(position)), precision, pull)
+    errors = Patches(position, 10.0).errors(error, np.ones((40, len(position))))
+    assert errors.persistence() == pytest.approx(expected, abs=0.1)
