@@ -24,7 +24,7 @@ class ControlCurves:
     values: [N, K] float32, absolute control values (the rest value included).
     residual: [N] float32, share of the face's motion that no control explains, in [0, 1].
     visibility: [K] float32, how much of each control this camera can see, relative to the most visible one; 0 means
-        that the control can't be solved from this view and was left at rest.
+        that the control can't be solved from this view, or that nothing changes there, and was left at rest.
     regions: R face regions (`backend_bridge.job.REGIONS`), or none.
     region_residual: [N, R] float32, the residual of each region; NaN where the picture shows nothing of it.
     """
