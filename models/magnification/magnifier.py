@@ -23,7 +23,7 @@ Role = Literal["magplus", "demagplus"]
 SMALLEST_SIDE = 64
 LEARNED_SIDE = 256  # px, pictures the network was trained on
 LARGEST_SIDE = 320  # px along the shorter side, the largest picture it is shown as it is
-PASSES: dict[Role, int] = {"magplus": 1, "demagplus": 3}
+PASSES: dict[Role, int] = {"magplus": 1, "demagplus": 5}
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 
