@@ -37,7 +37,9 @@ class Config:
     """Defaults train on one CPU core within two hours; a GPU bears larger batches of more people.
 
     crops: grid points along a side, from the smallest to all of the film. fused_weight, fields_weight, units_weight:
-    how much the fused motion counts, the motion made of the fields alone, and the fields of the action units.
+    how much the fused motion counts, the motion made of the fields alone, and the fields of the action units. keep: of
+    the weights begun from, the share in the result, so that it doesn't forget what it could do (Wortsman et al. 2022,
+    "Robust fine-tuning of zero-shot models").
     """
 
     people: int = 400
@@ -54,6 +56,7 @@ class Config:
     fused_weight: float = 0.5
     fields_weight: float = 0.25
     units_weight: float = 2.0
+    keep: float = 0.0
     seed: int = 0
     checkpoint_every: int = 100
     threads: int = 1
@@ -151,11 +154,19 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
             partial = checkpoint.with_suffix(".partial")
             torch.save(state, partial)
             partial.replace(checkpoint)
+    if start is not None:
+        average.load_state_dict(_between(average, Refinement.load(start).to(device), config.keep))
     weights = out / f"{role}.safetensors"
     tensors = {name: value.half().cpu().contiguous() for name, value in average.state_dict().items()}
     metadata = {"role": role, "steps": str(config.steps), "seed": str(config.seed)}
     save_file(tensors, weights, metadata)
     return weights
+
+
+def _between(one: Refinement, other: Refinement, share: float) -> dict[str, Tensor]:
+    """Return weights that lie between two networks', `share` of the way to the other."""
+    there = other.state_dict()
+    return {name: torch.lerp(value, there[name], share) for name, value in one.state_dict().items()}
 
 
 def learning_rate(step: int, config: Config) -> float:
@@ -215,7 +226,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that render and film; those of all the cores")
     for name in ("people", "takes", "batch", "steps", "seed", "threads"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Config, name))
-    parser.add_argument("--learning-rate", type=float, default=Config.learning_rate)
+    for name in ("learning-rate", "keep"):
+        parser.add_argument(f"--{name}", type=float, default=getattr(Config, name.replace("-", "_")))
     options = vars(parser.parse_args())
     role, anny, data, out, start, device, workers = (
         options.pop(name) for name in ("role", "anny", "data", "out", "start", "device", "workers")

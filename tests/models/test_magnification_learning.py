@@ -298,3 +298,16 @@ def test_sixty_steps_lower_the_loss_and_a_stopped_run_goes_on(data: Path, tmp_pa
     after = loss_of(refined.motion, batch.truth, batch.certain)
     assert after < 0.9 * before
     assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 60
+
+
+@pytest.mark.slow
+def test_a_second_training_keeps_as_much_of_the_first_as_is_asked_for(data: Path, tmp_path: Path) -> None:
+    config = Config(crops=(32, 32), batch=4, steps=6, warmup=2, learning_rate=4e-3)
+    start = train("magplus", config, data, tmp_path / "first", None, torch.device("cpu"))
+    results = {
+        keep: Refinement.load(train("magplus", second, data, tmp_path / f"{keep}", start, torch.device("cpu")))
+        for keep, second in ((keep, replace(config, seed=1, keep=keep)) for keep in (0.0, 0.5, 1.0))
+    }
+    new, both, old = (results[keep].fields[0].weight for keep in (0.0, 0.5, 1.0))
+    assert torch.equal(old, Refinement.load(start).fields[0].weight) and not torch.equal(new, old)
+    assert torch.allclose(both, 0.5 * (new + old), atol=1e-3)
