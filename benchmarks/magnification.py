@@ -476,6 +476,9 @@ def print_goals(rows: list[Result]) -> None:
     ]
     print("\ngoals")
     for name, reached, relation, goal in goals:
+        if np.isnan(reached):
+            print(f"  -       {name:42} not measured  (goal {relation} {goal:g})")
+            continue
         met = reached <= goal if relation == "<=" else reached >= goal
         print(f"  {'met   ' if met else 'MISSED'}  {name:42} {reached:8.3f}  (goal {relation} {goal:g})")
 
