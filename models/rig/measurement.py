@@ -70,7 +70,9 @@ class NormalEquations:
     _BLOCK = 4_000_000
 
     def __init__(self, columns: Array) -> None:
-        self._columns = columns
+        # Two controls that look the same are told apart by the prior alone, which in a clear film is 1e-9 of what the
+        # equations say: float32 would leave it to rounding.
+        self._columns = columns.astype(np.float64)
         self._pairs = np.triu_indices(len(columns))
         small = 3 * len(self._pairs[0]) * columns.shape[2] <= self._KEEP
         self._kept = list(self._products()) if small else None
