@@ -69,10 +69,6 @@ class Observation:
     stiffness: Tensor
     noise: Tensor
 
-    def to(self, device: torch.device) -> Observation:
-        """Return the same on another device."""
-        return Observation(*(values.to(device) for values in (self.equations, self.motion, self.stiffness, self.noise)))
-
 
 def smooth_solve(equations: Tensor, stiffness: Tensor, relaxations: int = 4, coarsest: int = 4) -> Tensor:
     """Minimise data term plus thin plate in one coarse-to-fine sweep; return the motion [N, 2, h, w].

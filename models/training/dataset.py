@@ -255,11 +255,11 @@ class Films:
 
     def batch(self, size: int, crop: int, rng: np.random.Generator) -> Batch:
         """Return crops of `crop` grid points along a side (even); half of them are mirrored."""
-        samples = [self._sample(crop, rng) for _ in range(size)]
-        values, units = (torch.stack(each) for each in list(zip(*samples, strict=True))[:2])
-        taught = torch.tensor([sample[2] for sample in samples], device=values.device)
+        films, fields, known = zip(*(self._sample(crop, rng) for _ in range(size)), strict=True)
+        values = torch.stack(films)
+        taught = torch.tensor(known, device=values.device)
         seen = Observation(UNIT * values[:, :5], values[:, 5:7], values[:, 7:8], QUANTISATION * values[:, 8:9])
-        return Batch(seen, values[:, 9:10], values[:, 10:12], values[:, 12:13], units, taught)
+        return Batch(seen, values[:, 9:10], values[:, 10:12], values[:, 12:13], torch.stack(fields), taught)
 
     def _sample(self, crop: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, float]:
         films, shown, fields = self._people[int(rng.integers(len(self._people)))]

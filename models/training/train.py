@@ -90,8 +90,9 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
     films = Films(data / role, data / "pairs", device)
     out.mkdir(parents=True, exist_ok=True)
     network, average = (Refinement().to(device) for _ in range(2))
-    if start is not None:
-        network.load_state_dict(Refinement.load(start).state_dict())
+    begun = None if start is None else Refinement.load(start).to(device)
+    if begun is not None:
+        network.load_state_dict(begun.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     checkpoint, step = out / "checkpoint.pt", 0
     average.load_state_dict(network.state_dict())
@@ -130,9 +131,8 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
             optimiser.step()
         else:
             print(f"step {step}  left out: its gradient is not finite", flush=True)
+        draw(average, network, 1 - min(config.average_decay, step / (step + 10)))
         with torch.no_grad():
-            for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
-                slow.lerp_(fast, 1 - min(config.average_decay, step / (step + 10)))
             losses.append(loss_of(batch.observed.motion, batch.truth, batch.certain))
         seen, sums = seen + 1, sums + np.array([loss.item() for loss in losses])
         if step % config.checkpoint_every == 0 or step == config.steps:
@@ -154,8 +154,8 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
             partial = checkpoint.with_suffix(".partial")
             torch.save(state, partial)
             partial.replace(checkpoint)
-    if start is not None:
-        average.load_state_dict(_between(average, Refinement.load(start).to(device), config.keep))
+    if begun is not None:
+        draw(average, begun, config.keep)
     weights = out / f"{role}.safetensors"
     tensors = {name: value.half().cpu().contiguous() for name, value in average.state_dict().items()}
     metadata = {"role": role, "steps": str(config.steps), "seed": str(config.seed)}
@@ -163,10 +163,11 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
     return weights
 
 
-def _between(one: Refinement, other: Refinement, share: float) -> dict[str, Tensor]:
-    """Return weights that lie between two networks', `share` of the way to the other."""
-    there = other.state_dict()
-    return {name: torch.lerp(value, there[name], share) for name, value in one.state_dict().items()}
+@torch.no_grad()
+def draw(network: Refinement, towards: Refinement, share: float) -> None:
+    """Move a network's weights `share` of the way to another's."""
+    for weight, other in zip(network.parameters(), towards.parameters(), strict=True):
+        weight.lerp_(other, share)
 
 
 def learning_rate(step: int, config: Config) -> float:
