@@ -40,15 +40,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.backends import DrivingBatch, FaceImage, fsrt, registry
-from models.backends.metaportrait import networks
-from models.backends.options import parse_options
-from models.backends.preprocess import resize
-from models.backends.published import PublishedBackend
-from models.backends.store import CheckpointStore
-from models.device import choose_device
-from models.magnification import Motion
-from tests.parity.reference import ReferenceCase
+from magplus.models.backends import DrivingBatch, FaceImage, fsrt, registry
+from magplus.models.backends.metaportrait import networks
+from magplus.models.backends.options import parse_options
+from magplus.models.backends.preprocess import resize
+from magplus.models.backends.published import PublishedBackend
+from magplus.models.backends.store import CheckpointStore
+from magplus.models.device import choose_device
+from magplus.models.magnification import Motion
+from magplus.tests.parity.reference import ReferenceCase
 
 ROOT = Path(__file__).resolve().parent.parent
 MODES = ("port", "cached", "best", "bfloat16")

@@ -60,11 +60,11 @@ def _measured(resources: Path) -> dict[str, float | str]:
 def _keying() -> dict[str, float]:
     import numpy as np
 
-    from tests.blender.head import make_head
+    from magplus.tests.blender.head import make_head
 
-    controls = importlib.import_module(f"{MODULE}.operators.controls")
-    strength = importlib.import_module(f"{MODULE}.operators.strength")
-    keyframes = importlib.import_module(f"{MODULE}.operators.keyframes")
+    controls = importlib.import_module(f"{MODULE}.operators.rig.controls")
+    strength = importlib.import_module(f"{MODULE}.operators.animation.strength")
+    keyframes = importlib.import_module(f"{MODULE}.operators.animation.keyframes")
     key = make_head(keys=tuple(f"key {number}" for number in range(CURVES))).data.shape_keys
     channels = [controls.LiveChannel(key, f'key_blocks["key {number}"].value') for number in range(CURVES)]
     values = np.random.default_rng(0).random((CURVES, KEYS))
@@ -85,9 +85,9 @@ def _keying() -> dict[str, float]:
 def _measuring() -> float:
     import bpy
 
-    from tests.blender.head import add_camera, make_head
+    from magplus.tests.blender.head import add_camera, make_head
 
-    rig_basis = importlib.import_module(f"{MODULE}.operators.rig_basis")
+    rig_basis = importlib.import_module(f"{MODULE}.operators.rig.basis")
     camera = add_camera()
     head = make_head(segments=96, rings=64, keys=tuple(f"key {number}" for number in range(50)))
     return _seconds(lambda: rig_basis.measure_rig_basis(bpy.context, (head,), camera, (640, 480)))

@@ -43,22 +43,22 @@ from scipy.optimize import nnls
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from backend_bridge.control_curves import ControlCurves
-from backend_bridge.errors import InputError
-from backend_bridge.face_anchors import MESH_POINTS
-from backend_bridge.job import Avatar, Driving, JobSpec, Magnification, Outputs
-from backend_bridge.job_folder import JobFolder
-from backend_bridge.rig_basis import Control, RigBasis
-from models.backends import Animated, Backend, DrivingBatch, registry
-from models.face import FaceLandmarks, select_face
-from models.pipeline import run_job
-from models.rig.sites import Sites
-from models.rig.solver import solve
-from models.session import Session
-from models.training.actors import CURVE, RATE, Actor, Film, Stage, film
-from models.training.heads import HeadModel
-from models.training.scenes import HELD_OUT, MICRO_EXPRESSIONS
-from models.video import VideoReader, encode_png
+from magplus.backend_bridge.rig.curves import ControlCurves
+from magplus.backend_bridge.files.errors import InputError
+from magplus.backend_bridge.rig.anchors import MESH_POINTS
+from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs
+from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.rig.basis import Control, RigBasis
+from magplus.models.backends import Animated, Backend, DrivingBatch, registry
+from magplus.models.face import FaceLandmarks, select_face
+from magplus.models.pipeline.run import run_job
+from magplus.models.rig.sites import Sites
+from magplus.models.rig.solver import solve
+from magplus.models.pipeline.session import Session
+from magplus.models.training.actors import CURVE, RATE, Actor, Film, Stage, film
+from magplus.models.training.heads import HeadModel
+from magplus.models.training.scenes import HELD_OUT, MICRO_EXPRESSIONS
+from magplus.models.video import VideoReader, encode_png
 
 ROOT = Path(__file__).resolve().parent.parent
 DRIVER_SIZE, AVATAR_SIZE = 256, 512

@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "checkout"))
 
-from backend_bridge.job_folder import JobFolder
+from magplus.backend_bridge.job.folder import JobFolder
 
 WORKER = Path(__file__).resolve().parents[1] / "backend_bridge" / "worker" / "__main__.py"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "checkout"))
 
-from models.training.heads import BUST_CROP, SKIN_MASKS, HeadModel, Part
-from models.training.skin import SkinPainter, scalp_depth
+from magplus.models.training.heads import BUST_CROP, SKIN_MASKS, HeadModel, Part
+from magplus.models.training.skin import SkinPainter, scalp_depth
 
 HAIR = (0.065, 0.058, 0.054)
 

@@ -16,18 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "checkout"))
 
 import cv2
 import numpy as np
 import torch
 
-from demo.run import HERE, Progress, StepError, only, read_options
-from demo.showreel import FAINT, MARGIN, PAPER, Clip, Picture, around_face, fit, read_picture, write_text
-from models.magnification import Magnifier
-from models.training.actors import CURVE, RATE, Actor, Stage, film
-from models.training.heads import HeadModel
-from models.training.scenes import HELD_OUT
+from magplus.demo.run import HERE, Progress, StepError, only, read_options
+from magplus.demo.showreel import FAINT, MARGIN, PAPER, Clip, Picture, around_face, fit, read_picture, write_text
+from magplus.models.magnification import Magnifier
+from magplus.models.training.actors import CURVE, RATE, Actor, Stage, film
+from magplus.models.training.heads import HeadModel
+from magplus.models.training.scenes import HELD_OUT
 
 EXPRESSIONS = ("AU1+2", "AU4", "AU6+12", "AU15")
 SIZE, PEAK = 512, 1.0  # px of the driving picture, and of its largest motion

@@ -9,8 +9,8 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty
 
-from ..operators.controls import BONE, PROPERTY
-from ..operators.job_manager import Status, manager
+from ..operators.rig.controls import BONE, PROPERTY
+from ..operators.running.job_manager import Status, manager
 from ..operators.measure_controls import KIND, MAGPLUS_OT_choose_controls, MAGPLUS_OT_measure_controls
 from .panels import Sidebar, characters_across, draw_outcome, draw_text
 

@@ -11,8 +11,8 @@ import gpu
 from bpy_extras.view3d_utils import location_3d_to_region_2d
 from gpu_extras.batch import batch_for_shader
 
-from ..backend_bridge.face_anchors import FACE_ANCHORS
-from ..operators.anchors import (
+from ..backend_bridge.rig.anchors import FACE_ANCHORS
+from ..operators.match_face import (
     KIND,
     MAGPLUS_OT_pick_anchor,
     MAGPLUS_OT_remove_anchors,
@@ -23,7 +23,7 @@ from ..operators.anchors import (
     name_of,
     was_moved,
 )
-from ..operators.job_manager import Status, manager
+from ..operators.running.job_manager import Status, manager
 from .panels import Sidebar, characters_across, draw_outcome, draw_text
 
 # Which anchors are joined by lines, so that a face is seen.

@@ -8,7 +8,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..backend_bridge.backends import BACKENDS
-from ..backend_bridge.torch_builds import VARIANTS
+from ..backend_bridge.environment.torch_builds import VARIANTS
 from ..operators.backends import KIND as BACKENDS_KIND
 from ..operators.backends import (
     MAGPLUS_OT_add_checkpoint,
@@ -24,7 +24,7 @@ from ..operators.environment import (
     offline_reason,
     own_environment,
 )
-from ..operators.job_manager import manager
+from ..operators.running.job_manager import manager
 from .panels import characters_across, draw_outcome, draw_progress, draw_text
 
 

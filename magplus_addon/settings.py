@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # mypy: disable-error-code="valid-type"
-"""What a person chooses for a scene. Settings only: what is running lives in `operators.job_manager`."""
+"""What a person chooses for a scene. Settings only: what is running lives in `operators.running.job_manager`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from bpy.props import (
 )
 
 from ..backend_bridge.backends import BACKENDS, BackendOption
-from ..backend_bridge.job import MAX_ALPHA, MAX_SMOOTHING, REGIONS
+from ..backend_bridge.job.spec import MAX_ALPHA, MAX_SMOOTHING, REGIONS
 from ..operators.backends import option_property
-from ..operators.destination import ANIMATION, BACKGROUND, SHOW_AS
-from ..operators.strength import modifier_name, set_strength
+from ..operators.animation.destination import ANIMATION, BACKGROUND, SHOW_AS
+from ..operators.animation.strength import modifier_name, set_strength
 
 # '//' in a path property: 4.5 and later want to be told that it is meant, 4.2 refuses to be told.
 RELATIVE_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()

@@ -7,8 +7,7 @@ import gc
 
 import torch
 
-from backend_bridge.errors import MachineError
-from backend_bridge.worker.failures import is_out_of_memory
+from ..backend_bridge.files.errors import MachineError, is_out_of_memory
 
 
 class OutOfMemoryError(MachineError):

@@ -15,13 +15,13 @@ import bpy
 from bpy.props import CollectionProperty, StringProperty
 
 from ..backend_bridge.backends import find_backend
-from ..backend_bridge.client import WORKER_SCRIPT
-from ..backend_bridge.errors import MagPlusError, error_of
-from ..backend_bridge.installation import run_program
-from ..backend_bridge.process import python_command
-from .background import in_thread
+from ..backend_bridge.worker_client.client import WORKER_SCRIPT
+from ..backend_bridge.files.errors import MagPlusError, error_of
+from ..backend_bridge.environment.installation import run_program
+from ..backend_bridge.worker_client.process import python_command
+from .running.background import in_thread
 from .environment import environment_problem, worker_python
-from .job_manager import Outcome, Steps, TaskContext, manager, start_or_run
+from .running.job_manager import Outcome, Steps, TaskContext, manager, start_or_run
 
 KIND = "backends"
 DOING = {

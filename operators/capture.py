@@ -15,17 +15,17 @@ import bpy
 import numpy as np
 from bpy.props import EnumProperty, IntVectorProperty, StringProperty
 
-from ..backend_bridge.errors import CancelledError, InputError, MachineError, MagPlusError
-from ..backend_bridge.job import Avatar
-from ..backend_bridge.job_folder import JobFolder
-from ..backend_bridge.messages import Progress
-from ..backend_bridge.rig_basis import RigBasis
-from .controls import RigControl, shape_key_controls
-from .job_manager import Outcome, Steps, TaskContext, manager, report_outcome
-from .png import without_metadata
-from .projection import Projection, camera_problem, picture_size, pixel_aspect
-from .rig_basis import Face, find_face, measure_steps
-from .surface import read_points, rendered_objects
+from ..backend_bridge.files.errors import CancelledError, InputError, MachineError, MagPlusError
+from ..backend_bridge.job.spec import Avatar
+from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.worker_client.messages import Progress
+from ..backend_bridge.rig.basis import RigBasis
+from .rig.controls import RigControl, shape_key_controls
+from .running.job_manager import Outcome, Steps, TaskContext, manager, report_outcome
+from .rig.png import without_metadata
+from .rig.projection import Projection, camera_problem, picture_size, pixel_aspect
+from .rig.basis import Face, find_face, measure_steps
+from .rig.surface import read_points, rendered_objects
 
 KIND = "capture"
 IMAGE, RIG_BASIS, RECORD = "avatar/avatar.png", "avatar/rig_basis.npz", "avatar/avatar.json"
@@ -77,7 +77,7 @@ def capture_avatar(
         size: (width, height) px, by default the scene's render size.
         transparent: whether the world is left out of the picture; None does as the scene does.
         rig: whether to measure the rig basis. Raises when nothing of the rig can be keyed.
-        controls: what to measure, by default every shape key that can be keyed; see `operators.controls`.
+        controls: what to measure, by default every shape key that can be keyed; see `operators.rig.controls`.
         view: a 3D viewport to look from instead of the scene's camera.
 
     Raises:

@@ -9,12 +9,13 @@ from typing import Any
 
 import bpy
 
-from ..backend_bridge.environment import Environment, Probe, State, probe
-from ..backend_bridge.errors import MachineError, MagPlusError
-from ..backend_bridge.installation import Listener
-from ..backend_bridge.messages import Progress
-from .background import in_thread
-from .job_manager import Outcome, Steps, TaskContext, manager, start_or_run
+from ..backend_bridge.environment.probe import Probe, probe
+from ..backend_bridge.environment.venv import Environment, State
+from ..backend_bridge.files.errors import MachineError, MagPlusError
+from ..backend_bridge.environment.installation import Listener
+from ..backend_bridge.worker_client.messages import Progress
+from .running.background import in_thread
+from .running.job_manager import Outcome, Steps, TaskContext, manager, start_or_run
 
 ROOT = __package__.rpartition(".")[0]
 KIND = "environment"

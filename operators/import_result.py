@@ -11,15 +11,15 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, StringProperty
 
-from ..backend_bridge.errors import InputError, MagPlusError
-from ..backend_bridge.job import Outputs
-from ..backend_bridge.job_folder import JobFolder
-from .bake_shape_keys import bake_controls
-from .destination import Destination
-from .event_markers import set_event_markers, video_start
+from ..backend_bridge.files.errors import InputError, MagPlusError
+from ..backend_bridge.job.spec import Outputs
+from ..backend_bridge.job.folder import JobFolder
+from .bake import bake_controls
+from .animation.destination import Destination
+from .animation.event_markers import set_event_markers, video_start
 from .import_frames import import_frames
-from .job_manager import Outcome, report_outcome
-from .scene_time import SourceTime
+from .running.job_manager import Outcome, report_outcome
+from .animation.scene_time import SourceTime
 
 ONE_SIDED = 0.5  # asymmetry at which one side shows three times as much as the other
 

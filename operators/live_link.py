@@ -13,15 +13,15 @@ import numpy as np
 from bpy.props import FloatProperty, StringProperty
 from numpy.typing import NDArray
 
-from ..backend_bridge.control_curves import ControlCurves
-from ..backend_bridge.errors import InputError, MagPlusError
-from ..backend_bridge.live_link_face import from_live_link, has_rotations, onto_controls, unmatched
-from .bake_shape_keys import STILL, BakeReport, Performance, bake_performance, excursion
+from ..backend_bridge.rig.curves import ControlCurves
+from ..backend_bridge.files.errors import InputError, MagPlusError
+from ..backend_bridge.rig.live_link import from_live_link, has_rotations, onto_controls, unmatched
+from .bake import STILL, BakeReport, Performance, bake_performance, excursion
 from .capture import face_companions
-from .destination import Destination
-from .face_controls import ControlChoice, chosen_controls
+from .animation.destination import Destination
+from .rig.face_controls import ControlChoice, chosen_controls
 from .measure_controls import choice_of
-from .scene_time import SourceTime, exact
+from .animation.scene_time import SourceTime, exact
 
 
 @dataclass(frozen=True)

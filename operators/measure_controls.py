@@ -11,11 +11,11 @@ from typing import Any
 import bpy
 from bpy.props import EnumProperty
 
-from ..backend_bridge.errors import InputError
-from ..backend_bridge.rig_basis import RigBasis
+from ..backend_bridge.files.errors import InputError
+from ..backend_bridge.rig.basis import RigBasis
 from .capture import AvatarTask, camera_to_use, capture_problem, face_companions, measured
-from .controls import RigControl
-from .face_controls import (
+from .rig.controls import RigControl
+from .rig.face_controls import (
     Appraisal,
     ControlChoice,
     appraise,
@@ -25,9 +25,9 @@ from .face_controls import (
     search_controls,
     solved_by_default,
 )
-from .job_manager import Outcome, Steps, TaskContext
-from .projection import Projection, picture_size, pixel_aspect
-from .rig_basis import find_face
+from .running.job_manager import Outcome, Steps, TaskContext
+from .rig.projection import Projection, picture_size, pixel_aspect
+from .rig.basis import find_face
 
 KIND = "controls"
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Entry of the worker, started by its path: `python -I .../backend_bridge/worker/__main__.py run FOLDER`."""
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -9,10 +10,21 @@ from pathlib import Path
 # took 191 s. The OpenMP runtime reads this when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# An isolated Python started by path knows neither our packages nor the working directory.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+def load_package(root: Path) -> None:
+    """Make the folder that we are in the package `magplus`, whatever it is called and wherever it lies.
+
+    An isolated Python started by path knows neither our packages nor the working directory.
+    """
+    spec = importlib.util.spec_from_file_location("magplus", root / "__init__.py", submodule_search_locations=[str(root)])
+    assert spec is not None and spec.loader is not None
+    package = importlib.util.module_from_spec(spec)
+    sys.modules["magplus"] = package
+    spec.loader.exec_module(package)
+
 
 if __name__ == "__main__":
-    from backend_bridge.worker.command_line import main
+    load_package(Path(__file__).resolve().parents[2])
+    from magplus.backend_bridge.worker.command_line import main
 
     main(sys.argv[1:])

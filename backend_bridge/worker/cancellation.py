@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from ..errors import CancelledError
+from ..files.errors import CancelledError
 
 # A job that asks often is stopped by its own next question. One that is deep in a long computation, or in a system
 # call that hangs, is abandoned after this many seconds, together with the process.

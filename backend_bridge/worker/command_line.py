@@ -13,9 +13,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from .. import messages
-from ..errors import ExitCode
-from ..messages import Cancel, Cancelled, Error, Hello, Message, Progress, Result, Start, Warning
+from ..worker_client import messages
+from ..files.errors import ExitCode
+from ..worker_client.messages import Cancel, Cancelled, Error, Hello, Message, Progress, Result, Start, Warning
 from .cancellation import STOPPED, Cancellation, on_termination
 from .parent import wait_for_parents_end
 from .runner import JobRunner
@@ -42,7 +42,7 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     verbs.add_parser("probe", help="print what this Python can do, as JSON")
     verbs.add_parser("backends", help="list, add, verify and remove checkpoint files", add_help=False)
     if arguments[:1] == ["backends"]:
-        from models.backends.checkpoints import main as backends
+        from ...models.backends.checkpoints import main as backends
 
         leave(backends(arguments[1:]))
     options = parser.parse_args(arguments)

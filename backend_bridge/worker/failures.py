@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import CancelledError, InputError, MachineError, MagPlusError
-from ..job_folder import explain_disk_trouble
+from ..files.disk import explain_disk_trouble
+from ..files.errors import CancelledError, InputError, MachineError, MagPlusError, is_out_of_memory
 from .cancellation import STOPPED
 
-_OURS = ("models", "backend_bridge")
+_OURS = "magplus"
 
 # Parts of what the devices' runtimes say; torch passes their texts on as RuntimeError.
 _DRIVER_TROUBLE = {
@@ -39,7 +39,7 @@ def explain(error: BaseException, folder: Path) -> MagPlusError:
             f"The {device} ran out of memory; close other programs or use a shorter clip, then run again: finished "
             "frames are kept."
         )
-    if isinstance(error, ImportError) and (error.name or "").split(".")[0] not in _OURS:
+    if isinstance(error, ImportError) and (error.name or "").split(".")[0] != _OURS:
         return MachineError(f"The worker's Python can't load a package ({_first_line(error)}); repair the environment.")
     if isinstance(error, OSError):
         if disk_trouble := explain_disk_trouble(error, folder):
@@ -53,14 +53,6 @@ def explain(error: BaseException, folder: Path) -> MagPlusError:
     return MagPlusError(
         f"MagPlus failed unexpectedly ({type(error).__name__}: {_first_line(error)}); please report it with the log."
     )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that the machine's or the graphics card's memory ran out."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    said = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
 
 
 def _is_gpu_memory(error: BaseException) -> bool:

@@ -11,8 +11,8 @@ import platform
 import sys
 from typing import Any
 
-from ..errors import ExitCode, MagPlusError
-from ..requirements import read_requirements
+from ..files.errors import ExitCode, MagPlusError
+from ..environment.requirements import read_requirements
 
 _MODULES = {"opencv-contrib-python": "cv2"}  # where a package's module has another name
 
@@ -39,7 +39,7 @@ def main() -> ExitCode:
         try:
             device = _device()
             # Loads the landmark model, whose hash it checks, and the graphics libraries that MediaPipe needs.
-            from models.face import FaceLandmarker
+            from ...models.face import FaceLandmarker
 
             FaceLandmarker().close()
         except MagPlusError as error:

@@ -14,18 +14,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from ..errors import ExitCode, MagPlusError
-from ..job_folder import JobFolder, explained
-from ..messages import Cancelled, Error, Message, Progress, Result, Warning
+from ..files.disk import explained
+from ..files.errors import ExitCode, MagPlusError, is_out_of_memory
+from ..job.folder import JobFolder
+from ..worker_client.messages import Cancelled, Error, Message, Progress, Result, Warning
 from .cancellation import STOPPED, Cancellation
-from .failures import explain, is_out_of_memory
+from .failures import explain
 from .streams import leave, log_to
 
 Send = Callable[[Message], None]
 
 
 class Pipeline(Protocol):
-    """What a job is run by: the module `models.pipeline`."""
+    """What a job is run by: the module `models.pipeline.run`."""
 
     def Session(self) -> Any:  # noqa: N802 - a class of the module
         """Make what keeps loaded models between jobs."""
@@ -36,7 +37,7 @@ class Pipeline(Protocol):
 
 def import_pipeline() -> Pipeline:
     """Import the real pipeline. Late, so that the worker can answer before torch is loaded, and if it can't be."""
-    return cast(Pipeline, importlib.import_module("models.pipeline"))
+    return cast(Pipeline, importlib.import_module("...models.pipeline.run", __package__))
 
 
 class JobEvents:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-from ..messages import Message, encode
+from ..worker_client.messages import Message, encode
 
 
 def claim_stdout() -> Callable[[Message], None]:

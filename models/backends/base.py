@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.face.correspondence import Correspondence
-from models.magnification.motion import Motion
+from ..face.correspondence import Correspondence
+from ..magnification.motion import Motion
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from backend_bridge.errors import ExitCode, InputError, MagPlusError
-from models.backends import registry
-from models.backends.base import BackendInfo
-from models.backends.metaportrait.lines import POINTS
-from models.backends.published import PublishedBackend
-from models.backends.store import CheckpointStore, StateDict, digest, how_to_get
+from ...backend_bridge.files.errors import ExitCode, InputError, MagPlusError
+from . import registry
+from .base import BackendInfo
+from .metaportrait.lines import POINTS
+from .published import PublishedBackend
+from .store import CheckpointStore, StateDict, digest, how_to_get
 
 PICKLE = b"\x80"  # how pickles of protocol 2 and later begin, as which PyTorch saved before it saved archives
 _DAMAGE = (EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, OverflowError, struct.error)

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from models.face.correspondence import Correspondence
-from models.warp import move
+from ..face.correspondence import Correspondence
+from ..warp import move
 
 from .base import Animated, BackendInfo, DrivingBatch, FaceImage
 from .options import NoOptions

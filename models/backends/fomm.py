@@ -21,11 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backends.base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
-from models.backends.convolution import DoublingConv2d, in_layout_of
-from models.backends.precision import like_weights
-from models.backends.preprocess import hull_area, resize
-from models.backends.published import PublishedBackend, PublishedOptions
+from .base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from .convolution import DoublingConv2d, in_layout_of
+from .precision import like_weights
+from .preprocess import hull_area, resize
+from .published import PublishedBackend, PublishedOptions
 
 K = 10  # keypoints
 KEYPOINT_VARIANCE = 0.01  # of the Gaussians that show the dense motion network where the keypoints are

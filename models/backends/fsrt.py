@@ -22,13 +22,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from backend_bridge.errors import InputError
-from models.backends.base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
-from models.backends.fomm import K, KeypointDetector, Keypoints, movement_scale, relative_keypoints
-from models.backends.options import files_option
-from models.backends.precision import like_weights
-from models.backends.preprocess import resize
-from models.backends.published import PublishedBackend, PublishedOptions
+from ...backend_bridge.files.errors import InputError
+from .base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from .fomm import K, KeypointDetector, Keypoints, movement_scale, relative_keypoints
+from .options import files_option
+from .precision import like_weights
+from .preprocess import resize
+from .published import PublishedBackend, PublishedOptions
 
 SIZE = 256
 EXPRESSION = 256

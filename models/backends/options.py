@@ -10,7 +10,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from backend_bridge.errors import InputError
+from ...backend_bridge.files.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from backend_bridge.errors import InputError
+from ...backend_bridge.files.errors import InputError
 
 Precision = Literal["float32", "bfloat16", "float16"]
 

@@ -12,14 +12,14 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from backend_bridge.errors import InputError
-from models.backends.base import Animated, BackendInfo, DrivingBatch, FaceImage
-from models.backends.convolution import lay_out, prepare
-from models.backends.options import parse_options
-from models.backends.precision import Precision, check_precision, reduce
-from models.backends.store import CheckpointStore, StateDict
-from models.device import OutOfMemoryError, free_memory, ran_out
-from models.magnification.motion import Motion
+from ...backend_bridge.files.errors import InputError
+from .base import Animated, BackendInfo, DrivingBatch, FaceImage
+from .convolution import lay_out, prepare
+from .options import parse_options
+from .precision import Precision, check_precision, reduce
+from .store import CheckpointStore, StateDict
+from ..device import OutOfMemoryError, free_memory, ran_out
+from ..magnification.motion import Motion
 
 
 @dataclass(frozen=True)

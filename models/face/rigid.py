@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.magnification.motion import Motion
+from ..magnification.motion import Motion
 
 _SIDE = 48  # the fit looks at cells of this many a side
 _TOLERANCE = 0.0005  # of the picture's longer side: how well the skull's motion is known; 0.13 px at 256

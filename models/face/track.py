@@ -10,8 +10,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from backend_bridge.errors import InputError
-from models.video import VideoFrame
+from ...backend_bridge.files.errors import InputError
+from ..video import VideoFrame
 
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
 

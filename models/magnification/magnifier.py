@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.device import choose_device
-from models.warp import resize_flow
+from ..device import choose_device
+from ..warp import resize_flow
 
 from .filters import resize
 from .motion import Motion

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.warp import pixel_grid, sample
+from ..warp import pixel_grid, sample
 
 from .filters import binomial, box, gradient, resize
 from .motion import Motion

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.warp import backward_displacement, pixel_grid, sample, sample_spline
+from ..warp import backward_displacement, pixel_grid, sample, sample_spline
 
 from .filters import box
 from .motion import Motion

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backend_bridge.errors import InputError
-from backend_bridge.rig_basis import RigBasis
+from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.rig.basis import RigBasis
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.magnification.filters import binomial, box, gradient
-from models.warp import pixel_grid, sample_spline
+from ..magnification.filters import binomial, box, gradient
+from ..warp import pixel_grid, sample_spline
 
 _NORMAL_QUARTILE_SQUARED = 0.455  # median of the square of a standard normal variable
 _QUANTISATION = (0.3 / 255) ** 2  # variance of 8-bit rounding, the least noise any frame has

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.rig.measurement import Array, Measurement
+from .measurement import Array, Measurement
 
 HEAD_MOTIONS = (
     *("right", "down", "roll", "nearer", "yaw", "pitch"),

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backend_bridge.rig_basis import RigBasis
-from models.face.correspondence import Correspondence
-from models.rig.equations import motion_equations
-from models.rig.sites import Sites
-from models.warp import sample
+from ...backend_bridge.rig.basis import RigBasis
+from ..face.correspondence import Correspondence
+from .equations import motion_equations
+from .sites import Sites
+from ..warp import sample
 
 
 class RigObserver:

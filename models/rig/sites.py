@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from backend_bridge.errors import InputError
-from backend_bridge.rig_basis import RigBasis
+from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.rig.basis import RigBasis
 
 SITES_ACROSS = 64  # over the picture's longer side; finer than the controls, coarser than the estimator's window
 _DEPTH_STEP = 6.0  # times the median difference of depth between neighbouring grid points

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from backend_bridge.control_curves import ControlCurves
+from ...backend_bridge.rig.curves import ControlCurves
 
 _WIDTH_TO_DEVIATION = 1 / np.sqrt(8 * np.log(2))  # a Gaussian's standard deviation over its width at half its height
 

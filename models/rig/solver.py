@@ -30,14 +30,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from backend_bridge.control_curves import ControlCurves
-from backend_bridge.errors import InputError
-from backend_bridge.rig_basis import RigBasis
-from models.rig.box_least_squares import solve_boxed
-from models.rig.constraints import Constraints
-from models.rig.head_motion import head_columns, turning_error
-from models.rig.measurement import Array, Measurement, NormalEquations, Patches, motion_of, trust_at_first, trust_in
-from models.rig.sites import Sites
+from ...backend_bridge.rig.curves import ControlCurves
+from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.rig.basis import RigBasis
+from .box_least_squares import solve_boxed
+from .constraints import Constraints
+from .head_motion import head_columns, turning_error
+from .measurement import Array, Measurement, NormalEquations, Patches, motion_of, trust_at_first, trust_in
+from .sites import Sites
 
 _TRUST_ROUNDS = 3
 _NEARLY_NOTHING = 1e-6  # px per unit of a control
@@ -109,7 +109,7 @@ def solve(
     the precision J in each direction, it needs no guess.
 
     Args:
-        basis: measured on the rig (`backend_bridge.rig_basis`).
+        basis: measured on the rig (`backend_bridge.rig.basis`).
         sites: the basis on the grid of the equations.
         equations: [N, S, 5] Jxx, Jxy, Jyy (1 / px^2) and hx, hy (1 / px) of each site (`Sites.gather`), motion since
             the neutral frame. All are 0 where nothing was seen; non-finite ones count as not seen.

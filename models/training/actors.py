@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from backend_bridge.rig_basis import Control, RigBasis
-from models.rig.sites import frontmost
-from models.video import Mp4Writer, encode_png
+from ...backend_bridge.rig.basis import Control, RigBasis
+from ..rig.sites import frontmost
+from ..video import Mp4Writer, encode_png
 
 from .heads import HeadModel, Part
 from .rasteriser import Rasteriser, Shot

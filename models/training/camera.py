@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.magnification.filters import resize
-from models.warp import move
+from ..magnification.filters import resize
+from ..warp import move
 
 RATE_FACTORS = (14, 28)  # x264's scale from hardly seen to plainly visible
 CLIPS = 0.5  # share of a camera's films that are frames of a video

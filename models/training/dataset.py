@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.magnification.filters import resize
-from models.magnification.solver import QUANTISATION, Observation, estimate, estimate_near
-from models.warp import move, pixel_grid, sample
+from ..magnification.filters import resize
+from ..magnification.solver import QUANTISATION, Observation, estimate, estimate_near
+from ..warp import move, pixel_grid, sample
 
 from .camera import film
 from .scenes import HELD_OUT, MICRO_EXPRESSIONS, FaceScenes, random_pulls, random_shot, random_texture, warped_pair

@@ -29,10 +29,10 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from models.magnification.filters import gradient, resize
-from models.training.camera import recorded, toned
-from models.training.dataset import ROLES, scenes_of, varied
-from models.warp import move
+from ..magnification.filters import gradient, resize
+from .camera import recorded, toned
+from .dataset import ROLES, scenes_of, varied
+from ..warp import move
 
 WIDTHS = (16, 32, 64, 84, 96)
 WAVES = 8  # planes that tell alpha

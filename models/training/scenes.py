@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.warp import move
+from ..warp import move
 
 from .heads import HeadModel
 from .rasteriser import Rasteriser, Render, Shot

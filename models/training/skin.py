@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, LinearNDInterpolator
 
-from models.training.heads import (
+from .heads import (
     EYE_TILE_REACH,
     SKIN_MASKS,
     STRIP,

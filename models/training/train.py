@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.magnification.refinement import Refinement, affine_fields
-from models.training.dataset import ROLES, Films, observe, render_pairs
-from models.training.heads import HeadModel
-from models.training.scenes import FaceScenes
+from ..magnification.refinement import Refinement, affine_fields
+from .dataset import ROLES, Films, observe, render_pairs
+from .heads import HeadModel
+from .scenes import FaceScenes
 
 
 @dataclass(frozen=True)

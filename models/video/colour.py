@@ -17,7 +17,7 @@ from av.video.frame import supported_np_pix_fmts
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from backend_bridge.errors import InputError
+from ...backend_bridge.files.errors import InputError
 
 # Luma coefficients (Kr, Kb) by MatrixCoefficients code, ITU-T H.273 table 4.
 _LUMA = {

@@ -15,7 +15,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from backend_bridge.errors import InputError, MachineError
+from ...backend_bridge.files.errors import InputError, MachineError
 
 from .clip import Trim, VideoFrame, VideoInfo, within
 from .colour import RgbConverter, bit_depth

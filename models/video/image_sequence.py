@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend_bridge.errors import InputError
+from ...backend_bridge.files.errors import InputError
 
 from .clip import Trim, VideoFrame, VideoInfo, within
 

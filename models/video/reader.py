@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
-from backend_bridge.errors import InputError
+from ...backend_bridge.files.errors import InputError
 
 from .clip import Clip, VideoFrame, VideoInfo
 from .container import ContainerClip

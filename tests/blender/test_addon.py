@@ -61,7 +61,7 @@ def traces(extension: str) -> list[str]:
 
 def test_switching_off_leaves_no_trace_and_on_again_works(extension: str) -> None:
     assert traces(extension)
-    pump = importlib.import_module(f"{extension}.operators.job_manager")._pump
+    pump = importlib.import_module(f"{extension}.operators.running.job_manager")._pump
     addon_utils.disable(extension, default_set=True)
     try:
         assert traces(extension) == []
@@ -161,7 +161,7 @@ def test_the_order_says_what_the_settings_say(ready: Any, module: Callable[[str]
     assert (spec.driving.trim, spec.driving.reference, spec.driving.face_index) == ((0.2, 0.7), 0.533, 1)
     assert spec.magnification.alpha == 6.5
     assert spec.magnification.regions["brows"] == 0.25
-    assert set(spec.magnification.regions) == set(module("backend_bridge.job").REGIONS)
+    assert set(spec.magnification.regions) == set(module("backend_bridge.job.spec").REGIONS)
     assert (spec.outputs.frames, spec.outputs.weights) == (True, True)
     assert order.folder == tmp_path / "Head-clip-001.magplus"
 
@@ -169,9 +169,9 @@ def test_the_order_says_what_the_settings_say(ready: Any, module: Callable[[str]
 def test_a_new_run_never_writes_over_a_finished_one(
     ready: Any, module: Callable[[str], ModuleType], tmp_path: Path
 ) -> None:
-    animate, bridge = module("operators.animate"), module("backend_bridge.job_folder")
+    animate, bridge = module("operators.animate"), module("backend_bridge.job.folder")
     first = bridge.JobFolder.create(animate.make_order(bpy.context).folder)
-    job = module("backend_bridge.job")
+    job = module("backend_bridge.job.spec")
     first.write_spec(job.JobSpec(job.Driving("clip.mp4"), job.Avatar("avatar.png")))
     assert animate.make_order(bpy.context).folder == first.path, "an unfinished run is taken up again"
     first.write_report({"status": "finished"})
@@ -270,7 +270,7 @@ def _with_layout(cls: type, owner: Any, layout: Layout) -> Any:
 def test_every_panel_draws_in_every_state(
     ready: Any, preferences: Any, module: Callable[[str], ModuleType], tmp_path: Path
 ) -> None:
-    panels, jobs = module("magplus_addon.panels"), module("operators.job_manager")
+    panels, jobs = module("magplus_addon.panels"), module("operators.running.job_manager")
     main = panels.MAGPLUS_PT_main
     ready.reference_mode = ready.alpha_mode = "GIVEN"
     ready.face_mode = "INDEX"

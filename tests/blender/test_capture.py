@@ -11,11 +11,11 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from bl_ext.user_default.magplus.backend_bridge.errors import InputError, MachineError
-from bl_ext.user_default.magplus.backend_bridge.job_folder import JobFolder
-from bl_ext.user_default.magplus.backend_bridge.rig_basis import RigBasis
+from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError, MachineError
+from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
+from bl_ext.user_default.magplus.backend_bridge.rig.basis import RigBasis
 from bl_ext.user_default.magplus.operators.capture import capture_avatar, face_companions
-from bl_ext.user_default.magplus.operators.controls import property_controls
+from bl_ext.user_default.magplus.operators.rig.controls import property_controls
 
 from tests.blender.head import add_camera, dump, glow, make_head, quick_render, read_png
 

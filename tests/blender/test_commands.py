@@ -43,9 +43,9 @@ def shot(tmp_path: Path) -> Path:
 def orders(module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Collects the orders of `animate` instead of carrying them out."""
     placed: list[Any] = []
-    outcome = module("operators.job_manager").Outcome("Done.", folder=Path("/jobs/shot.magplus"))
+    outcome = module("operators.running.job_manager").Outcome("Done.", folder=Path("/jobs/shot.magplus"))
     monkeypatch.setattr(module("operators.animate"), "animate", placed.append)
-    manager = module("operators.job_manager").manager
+    manager = module("operators.running.job_manager").manager
     run = manager.run  # what is not `animate` is carried out
     monkeypatch.setattr(manager, "run", lambda kind, body, *rest: run(kind, body, *rest) if body else outcome)
     return placed
@@ -202,7 +202,7 @@ def test_the_file_is_saved_where_asked(
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_cancels(commands: ModuleType, module: Callable[[str], ModuleType], name: str) -> None:
-    jobs = module("operators.job_manager")
+    jobs = module("operators.running.job_manager")
 
     def endless(_context: Any) -> Any:
         while True:
@@ -272,7 +272,7 @@ def test_a_job_folder_that_can_not_be_is_refused_before_anything_is_rendered(
 def test_importing_what_is_no_finished_job(module: Callable[[str], ModuleType], shot: Path, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="is not a MagPlus job folder"):
         bpy.ops.magplus.import_result(directory=str(tmp_path))
-    job, bridge = module("backend_bridge.job"), module("backend_bridge.job_folder")
+    job, bridge = module("backend_bridge.job.spec"), module("backend_bridge.job.folder")
     folder = bridge.JobFolder.create(tmp_path / "shot.magplus")
     folder.write_spec(job.JobSpec(job.Driving("clip.mp4"), job.Avatar("avatar.png")))
     folder.write_report({"status": "cancelled"})

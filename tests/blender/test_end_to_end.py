@@ -111,7 +111,7 @@ def test_by_button_and_a_file_load_in_between(
     shot: Path, clip: Path, module: Callable[[str], ModuleType], tmp_path: Path
 ) -> None:
     animate, jobs, commands = (
-        module(name) for name in ("operators.animate", "operators.job_manager", "magplus_addon.commands")
+        module(name) for name in ("operators.animate", "operators.running.job_manager", "magplus_addon.commands")
     )
     options = commands._parser().parse_args(animate_arguments(clip, "--frames"))
     commands._apply(options, bpy.context)

@@ -10,11 +10,11 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from bl_ext.user_default.magplus.backend_bridge.errors import InputError, MachineError
-from bl_ext.user_default.magplus.backend_bridge.job import Outputs
-from bl_ext.user_default.magplus.backend_bridge.job_folder import JobFolder
+from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError, MachineError
+from bl_ext.user_default.magplus.backend_bridge.job.spec import Outputs
+from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.operators import import_frames as module
-from bl_ext.user_default.magplus.operators.destination import BACKGROUND, IMAGE, PLANE, STRIP, Destination
+from bl_ext.user_default.magplus.operators.animation.destination import BACKGROUND, IMAGE, PLANE, STRIP, Destination
 from bl_ext.user_default.magplus.operators.import_frames import import_frames
 from bl_ext.user_default.magplus.operators.import_result import import_result
 

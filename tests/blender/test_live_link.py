@@ -10,11 +10,11 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from bl_ext.user_default.magplus.backend_bridge.control_curves import ControlCurves
-from bl_ext.user_default.magplus.backend_bridge.errors import InputError
-from bl_ext.user_default.magplus.backend_bridge.live_link_face import to_live_link
-from bl_ext.user_default.magplus.operators.destination import LAYER, Destination
-from bl_ext.user_default.magplus.operators.face_controls import ControlChoice
+from bl_ext.user_default.magplus.backend_bridge.rig.curves import ControlCurves
+from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
+from bl_ext.user_default.magplus.backend_bridge.rig.live_link import to_live_link
+from bl_ext.user_default.magplus.operators.animation.destination import LAYER, Destination
+from bl_ext.user_default.magplus.operators.rig.face_controls import ControlChoice
 from bl_ext.user_default.magplus.operators.live_link import import_live_link
 
 from tests.blender.head import add_key, make_head

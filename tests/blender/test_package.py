@@ -51,8 +51,8 @@ def test_the_zip_holds_what_it_needs_and_only_tracked_files(zip_path: Path) -> N
         "LICENSE",
         "backend_bridge/worker/__main__.py",
         "backend_bridge/worker/requirements.txt",
-        "magplus_addon/commands.py",
-        "models/pipeline.py",
+        "magplus_addon/commands/__init__.py",
+        "models/pipeline/run.py",
         "operators/animate.py",
     } <= names
     assert not {name for name in names if name.split("/")[0] in {"tests", "docs", "demo", "benchmarks", "dev.py"}}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from backend_bridge.job import Avatar, Driving, JobSpec
-from backend_bridge.job_folder import JobFolder
+from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
+from magplus.backend_bridge.job.folder import JobFolder
 
 
 @pytest.fixture

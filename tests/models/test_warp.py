@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.warp import backward_displacement, move, pixel_grid, resize_flow, sample
+from magplus.models.warp import backward_displacement, move, pixel_grid, resize_flow, sample
 
 
 def smooth_picture(height: int = 48, width: int = 64) -> torch.Tensor:

@@ -23,14 +23,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from backend_bridge.errors import InputError
-from models.backends.base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
-from models.backends.emoportraits.framing import head_mask, published_crop
-from models.backends.emoportraits.networks import IMAGE_SIZE, EncodedSource, VolumetricAvatar
-from models.backends.emoportraits.parsing import FaceParser
-from models.backends.emoportraits.pose import HeadPoseRegressor, Pose, mixed
-from models.backends.framing import Framing
-from models.backends.published import PublishedBackend, PublishedOptions
+from ....backend_bridge.files.errors import InputError
+from ..base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from .framing import head_mask, published_crop
+from .networks import IMAGE_SIZE, EncodedSource, VolumetricAvatar
+from .parsing import FaceParser
+from .pose import HeadPoseRegressor, Pose, mixed
+from ..framing import Framing
+from ..published import PublishedBackend, PublishedOptions
 
 _PUBLISHED_AT = "the folders linked from github.com/neeek2303/EMOPortraits"
 POSES = ("source", "driver", "mixed", "mixed_unscaled")

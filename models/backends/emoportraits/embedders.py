@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backends.emoportraits.layers import SpectralConv, SpectralLinear
-from models.backends.emoportraits.resnet import Block, Bottleneck, GroupNormMake, ResNet
+from .layers import SpectralConv, SpectralLinear
+from .resnet import Block, Bottleneck, GroupNormMake, ResNet
 
 EXPRESSION = 128
 EMBEDDING = 512

@@ -19,15 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backends.emoportraits.embedders import (
+from .embedders import (
     EMBEDDING,
     EMBEDDING_SIZE,
     EXPRESSION,
     ExpressionEmbedder,
     IdentityEmbedder,
 )
-from models.backends.emoportraits.layers import ResBlock, SpectralConv, StandardisedConv, group_norm
-from models.backends.emoportraits.volumes import (
+from .layers import ResBlock, SpectralConv, StandardisedConv, group_norm
+from .volumes import (
     CHANNELS,
     DEPTH,
     SIZE,

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backends.emoportraits.embedders import IMAGE_MEAN, IMAGE_STD
-from models.backends.emoportraits.resnet import Block, Make, ResNet
+from .embedders import IMAGE_MEAN, IMAGE_STD
+from .resnet import Block, Make, ResNet
 
 CLASSES = 19
 # Skin, brows, eyes, glasses, ears, earrings, nose, mouth, lips, neck, hair, hat; not background, necklace, clothes.

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backends.emoportraits.resnet import Block, Make, ResNet
+from .resnet import Block, Make, ResNet
 
 POSE_SIZE = 128
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backends.emoportraits.layers import SpectralConv, StandardisedConv, group_norm
+from .layers import SpectralConv, StandardisedConv, group_norm
 
 STEM = 64
 WIDTHS = (64, 128, 256, 512)

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backends.emoportraits.embedders import EMBEDDING, EMBEDDING_SIZE
-from models.backends.emoportraits.layers import (
+from .embedders import EMBEDDING, EMBEDDING_SIZE
+from .layers import (
     AdaptiveResBlock,
     ResBlock,
     SkipResBlock,

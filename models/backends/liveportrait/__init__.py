@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.backends.base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
-from models.backends.framing import Framing
-from models.backends.liveportrait.motion import K, Keypoints, MotionExtractor, Region, transferred
-from models.backends.liveportrait.networks import (
+from ..base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from ..framing import Framing
+from .motion import K, Keypoints, MotionExtractor, Region, transferred
+from .networks import (
     IMAGE_SIZE,
     AppearanceFeatureExtractor,
     KeypointMlp,
@@ -30,9 +30,9 @@ from models.backends.liveportrait.networks import (
     WarpingModule,
     stitched,
 )
-from models.backends.precision import like_weights
-from models.backends.published import PublishedBackend, PublishedOptions
-from models.face.mesh import FACE_OVAL, REGION_GROUPS
+from ..precision import like_weights
+from ..published import PublishedBackend, PublishedOptions
+from ...face.mesh import FACE_OVAL, REGION_GROUPS
 
 CROP_SCALE = 2.3  # of the landmarks' extent
 CROP_RAISED = 0.125  # of the crop's side

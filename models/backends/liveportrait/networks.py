@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
-from models.backends.fomm import ConvBlock, DownBlock
-from models.backends.liveportrait.motion import K
+from ..fomm import ConvBlock, DownBlock
+from .motion import K
 
 IMAGE_SIZE = 256
 CHANNELS, DEPTH = 32, 16  # of the feature volume

@@ -13,16 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from backend_bridge.errors import InputError
-from models.backends.base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
-from models.backends.metaportrait.lines import POINTS, Connectivity, Layout, describe, mesh_layout, published_layout
-from models.backends.metaportrait.networks import IDENTITY, SIZE, EncodedSource, Generator
-from models.backends.metaportrait_sr import CLIP, TemporalSuperResolution
-from models.backends.options import file_option
-from models.backends.preprocess import resize
-from models.backends.published import PublishedBackend, PublishedOptions, part_of
-from models.face.correspondence import Correspondence
-from models.warp import sample
+from ....backend_bridge.files.errors import InputError
+from ..base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from .lines import POINTS, Connectivity, Layout, describe, mesh_layout, published_layout
+from .networks import IDENTITY, SIZE, EncodedSource, Generator
+from ..metaportrait_sr import CLIP, TemporalSuperResolution
+from ..options import file_option
+from ..preprocess import resize
+from ..published import PublishedBackend, PublishedOptions, part_of
+from ...face.correspondence import Correspondence
+from ...warp import sample
 
 _BASE_FILES = (
     CheckpointFile(

@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.backends.metaportrait.networks import SIZE, Driving
-from models.face.mesh import FACE_OVAL, LEFT_EYE, RIGHT_EYE
+from .networks import SIZE, Driving
+from ...face.mesh import FACE_OVAL, LEFT_EYE, RIGHT_EYE
 
 POINTS = 669
 LINES = 616

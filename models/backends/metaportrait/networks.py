@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
-from models.backends.convolution import DoublingConv2d, in_layout_of
-from models.backends.fomm import coordinate_grid
-from models.backends.precision import like_weights
+from ..convolution import DoublingConv2d, in_layout_of
+from ..fomm import coordinate_grid
+from ..precision import like_weights
 
 SIZE = 256
 FLOW_SIZE = 64

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What rig controls are called, and which facial action units (FACS) they stand for.
+
+Names are for people: for the list of controls, the report on action units and the exchange with other tools. Nothing is
+solved by name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+
+from ..files.errors import InputError
+
+
+class Side(Enum):
+    """The side of the face, the person's own."""
+
+    LEFT = "left"
+    RIGHT = "right"
+    BOTH = "both"
+
+
+@dataclass(frozen=True)
+class ActionUnit:
+    """An action unit. `approximate`: the shape that stands for it shows only part of it, or shows another unit too."""
+
+    number: int
+    name: str
+    approximate: bool = False
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a control's name says.
+
+    shape: the ARKit shape without its side ("mouthSmile"), or "" for a control that is named by its unit alone.
+    """
+
+    shape: str
+    side: Side
+    units: tuple[ActionUnit, ...]
+
+    @property
+    def arkit(self) -> str:
+        """The ARKit name ("mouthSmileLeft"); a shape that ARKit splits comes without a side if the rig doesn't."""
+        if self.side is Side.BOTH or self.shape in _UNSIDED:
+            return self.shape
+        return self.shape + self.side.name.capitalize()
+
+
+UNIT_NAMES = MappingProxyType(
+    {
+        1: "inner brow raiser",
+        2: "outer brow raiser",
+        4: "brow lowerer",
+        5: "upper lid raiser",
+        6: "cheek raiser",
+        7: "lid tightener",
+        8: "lips toward each other",
+        9: "nose wrinkler",
+        10: "upper lip raiser",
+        11: "nasolabial deepener",
+        12: "lip corner puller",
+        13: "sharp lip puller",
+        14: "dimpler",
+        15: "lip corner depressor",
+        16: "lower lip depressor",
+        17: "chin raiser",
+        18: "lip pucker",
+        19: "tongue show",
+        20: "lip stretcher",
+        22: "lip funneler",
+        23: "lip tightener",
+        24: "lip pressor",
+        25: "lips part",
+        26: "jaw drop",
+        27: "mouth stretch",
+        28: "lip suck",
+        29: "jaw thrust",
+        30: "jaw sideways",
+        34: "cheek puff",
+        43: "eyes closed",
+        44: "squint",
+        45: "blink",
+        46: "wink",
+        61: "eyes turn left",
+        62: "eyes turn right",
+        63: "eyes up",
+        64: "eyes down",
+    }
+)
+
+# ARKit shape -> units; a minus marks an approximate one. ARKit has one shape where FACS tells several units apart (lip
+# tightener and pressor, squint and lid tightener); the commoner one is named. mouthUpperUp is AU10 (some tables give it
+# to AU11 and AU10 to mouthShrugUpper, which mixes AU10 and AU17 and so stands for neither).
+_SHAPE_UNITS: dict[str, tuple[int, ...]] = {
+    "browInnerUp": (1,),
+    "browOuterUp": (2,),
+    "browDown": (4,),
+    "eyeWide": (5,),
+    "cheekSquint": (6,),
+    "eyeSquint": (7,),
+    "mouthClose": (-8,),
+    "noseSneer": (9,),
+    "mouthUpperUp": (10,),
+    "mouthSmile": (12,),
+    "mouthDimple": (14,),
+    "mouthFrown": (15,),
+    "mouthLowerDown": (16,),
+    "mouthShrugLower": (17,),
+    "mouthShrugUpper": (),
+    "mouthPucker": (18,),
+    "tongueOut": (19,),
+    "mouthStretch": (20,),
+    "mouthFunnel": (22,),
+    "mouthPress": (-24,),
+    "mouthTighten": (23,),
+    "jawOpen": (26,),
+    "mouthRollLower": (28,),
+    "mouthRollUpper": (28,),
+    "jawForward": (29,),
+    "jawLeft": (30,),
+    "jawRight": (30,),
+    "mouthLeft": (),
+    "mouthRight": (),
+    "cheekPuff": (34,),
+    "eyeBlink": (45,),
+    "eyeLookUp": (63,),
+    "eyeLookDown": (64,),
+    "eyeLookIn": (),  # by side: turning to the person's left moves the left eye out and the right eye in
+    "eyeLookOut": (),
+}
+_GAZE_UNITS = {
+    ("eyeLookOut", Side.LEFT): 61,
+    ("eyeLookIn", Side.RIGHT): 61,
+    ("eyeLookOut", Side.RIGHT): 62,
+    ("eyeLookIn", Side.LEFT): 62,
+}
+
+# Shapes that have no side of their own in ARKit; "Left" in four of them is where they go.
+_UNSIDED = frozenset(
+    {
+        *("browInnerUp", "cheekPuff", "jawOpen", "jawForward", "jawLeft", "jawRight", "mouthLeft", "mouthRight"),
+        *("mouthClose", "mouthFunnel", "mouthPucker", "mouthRollLower", "mouthRollUpper", "mouthShrugLower"),
+        *("mouthShrugUpper", "tongueOut"),
+    }
+)
+
+# Other vocabularies, without side, case and separators, as words of the shape they mean: VRCFaceTracking's unified
+# expressions, MetaHuman's controls, Character Creator's profiles, and FACS' own terms.
+_ALIASES: dict[str, str] = {
+    "browraisein": "browInnerUp",
+    "browraiseinner": "browInnerUp",
+    "browinnerraise": "browInnerUp",
+    "innerbrowraiser": "browInnerUp",
+    "browraiseout": "browOuterUp",
+    "browraiseouter": "browOuterUp",
+    "browouterraise": "browOuterUp",
+    "outerbrowraiser": "browOuterUp",
+    "browdrop": "browDown",
+    "browlowerer": "browDown",
+    "upperlidraiser": "eyeWide",
+    "eyewiden": "eyeWide",
+    "cheekraise": "cheekSquint",
+    "cheekraiser": "cheekSquint",
+    "eyecheekraise": "cheekSquint",
+    "lidtightener": "eyeSquint",
+    "eyesquintinner": "eyeSquint",
+    "eyeclosed": "eyeBlink",
+    "eyeclose": "eyeBlink",
+    "blink": "eyeBlink",
+    "nosewrinkle": "noseSneer",
+    "nosewrinkler": "noseSneer",
+    "mouthupperlipraise": "mouthUpperUp",
+    "upperlipraiser": "mouthUpperUp",
+    "mouthupupper": "mouthUpperUp",
+    "mouthcornerpull": "mouthSmile",
+    "mouthcornerslant": "mouthSmile",
+    "lipcornerpuller": "mouthSmile",
+    "smile": "mouthSmile",
+    "dimpler": "mouthDimple",
+    "mouthcornerdepress": "mouthFrown",
+    "lipcornerdepressor": "mouthFrown",
+    "mouthlowerlipdepress": "mouthLowerDown",
+    "lowerlipdepressor": "mouthLowerDown",
+    "mouthdownlower": "mouthLowerDown",
+    "chinraiser": "mouthShrugLower",
+    "jawchinraise": "mouthShrugLower",
+    "mouthraiserlower": "mouthShrugLower",
+    "mouthraiserupper": "mouthShrugUpper",
+    "lippucker": "mouthPucker",
+    "lippuckerupper": "mouthPucker",
+    "lippuckerlower": "mouthPucker",
+    "mouthlipspurse": "mouthPucker",
+    "lipstretcher": "mouthStretch",
+    "lipfunneler": "mouthFunnel",
+    "lipfunnel": "mouthFunnel",
+    "lipfunnelupper": "mouthFunnel",
+    "lipfunnellower": "mouthFunnel",
+    "lippressor": "mouthPress",
+    "mouthtightener": "mouthTighten",
+    "liptightener": "mouthTighten",
+    "lipsuckupper": "mouthRollUpper",
+    "lipsucklower": "mouthRollLower",
+    "mouthrollinupper": "mouthRollUpper",
+    "mouthrollinlower": "mouthRollLower",
+    "jawdrop": "jawOpen",
+    "jawfwd": "jawForward",
+    "jawthrust": "jawForward",
+    "jawl": "jawLeft",
+    "jawr": "jawRight",
+    "mouthl": "mouthLeft",
+    "mouthr": "mouthRight",
+    "mouthclosed": "mouthClose",
+    "tongueshow": "tongueOut",
+}
+_KEYS = {shape.lower(): shape for shape in _SHAPE_UNITS} | _ALIASES
+
+_PREFIX = re.compile(
+    r"^(?:!?ex-|facs_(?:ctrl|bs|jnt)_|ctrl_expressions[._]|ctrl_|arkit[_.]|ak_|a\d\d_|blendshapes?\d*[._])", re.I
+)
+_SIDE_LAST = re.compile(r"(?<=[a-z])(Left|Right|L|R)$|[\s_.\-]+((?i:left|right|l|r))$")
+_SIDE_FIRST = re.compile(r"^(left|right|l|r)[\s_.\-]+", re.I)
+
+
+def recognise(name: str) -> Meaning | None:
+    """Return what a control's name says, or None for a name of no known vocabulary.
+
+    Case, separators, a rig's prefix and the spelling of the side don't matter ("!ex-browInnerUp", "Mouth_Smile_L",
+    "facs_bs_EyeBlinkLeft", "CTRL_L_mouth_cornerPull", "AU12_R", "head|jawOpen").
+    """
+    bare = re.split(r"[|:/]", name.strip())[-1]
+    while (stripped := _PREFIX.sub("", bare)) != bare:
+        bare = stripped
+    whole = _key(bare)
+    if whole in _KEYS:
+        return _meaning(_KEYS[whole], Side.BOTH)
+    stem, side = _split_side(bare)
+    if (shape := _KEYS.get(_key(stem))) is not None:
+        return _meaning(shape, side)
+    return _by_unit(bare)
+
+
+def parse_units(text: str) -> tuple[tuple[int, Side], ...]:
+    """Read action units as coders write them: "4+L10" is AU4 on both sides and AU10 on the left.
+
+    Raises `InputError` for text that is no list of action units.
+    """
+    found = []
+    for part in re.split(r"[+,;\s]+", text.strip()):
+        match = re.fullmatch(r"(?:AU)?([LRBU]?)(\d{1,2})([LR]?)([A-Ex]?)", part, re.I)
+        if match is None:
+            raise InputError(f"{text!r} is no list of action units; write them as in 4+L10.")
+        letter = (match[1] or match[3]).upper()
+        found.append((int(match[2]), {"L": Side.LEFT, "R": Side.RIGHT}.get(letter, Side.BOTH)))
+    return tuple(found)
+
+
+def _key(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())
+
+
+def _split_side(name: str) -> tuple[str, Side]:
+    """Return the name without its side, and the side."""
+    match = _SIDE_LAST.search(name) or _SIDE_FIRST.match(name)
+    if match is None:
+        return name, Side.BOTH
+    letter = next(group for group in match.groups() if group)[0].lower()
+    return name[: match.start()] + name[match.end() :], Side.LEFT if letter == "l" else Side.RIGHT
+
+
+def _meaning(shape: str, side: Side) -> Meaning:
+    numbers = _SHAPE_UNITS[shape]
+    if (shape, side) in _GAZE_UNITS:
+        numbers = (_GAZE_UNITS[shape, side],)
+    return Meaning(shape, side, tuple(ActionUnit(abs(n), UNIT_NAMES[abs(n)], n < 0) for n in numbers))
+
+
+def _by_unit(name: str) -> Meaning | None:
+    """Read names such as "AU12", "AU_12_left", "au01_inner_brow_raiser"; a bare number is no name."""
+    match = re.match(r"(?:facs|au)[\s_.\-]*(?:au)?[\s_.\-]*0*(\d{1,2})(?!\d)", name, re.I)
+    if match is None or int(match[1]) not in UNIT_NAMES:
+        return None
+    number = int(match[1])
+    rest = name[match.end() :]
+    side = {"l": Side.LEFT, "left": Side.LEFT, "r": Side.RIGHT, "right": Side.RIGHT}.get(_key(rest))
+    if side is None:
+        side = _split_side(rest)[1]
+    shape = next((shape for shape, units in _SHAPE_UNITS.items() if units == (number,)), "")
+    return Meaning(shape, side, (ActionUnit(number, UNIT_NAMES[number]),))

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rig basis: how every control moves the avatar's picture, measured on the rig itself through the depsgraph."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..files.errors import InputError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A further number that always has the value of a control: the same shape key on the teeth or the lashes."""
+
+    owner: str
+    data_path: str
+
+
+@dataclass(frozen=True)
+class Control:
+    """One animatable number of the rig.
+
+    `owner` is the name of the ID that is animated (for a shape key the object that carries it), `data_path` the
+    animated property seen from that ID's animation data, `rest` its value when the basis was measured, `low` and
+    `high` the range in which it may be solved. `linked` numbers move with it.
+
+    `response` is empty for a control whose effect grows in proportion to it, as the basis has it. For one that bends (a
+    lid that turns about its eye) it lists, in ascending order, excursions from rest and the amount of the control's
+    basis that each one shows.
+    """
+
+    name: str
+    kind: str
+    owner: str
+    data_path: str
+    rest: float
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        """Keep the numbers floats: whoever measures, and JSON, may hand over whole numbers."""
+        for name in ("rest", "low", "high"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+
+    linked: tuple[Channel, ...] = ()
+    response: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def amounts(self) -> tuple[float, float]:
+        """The least and the greatest amount of its basis that the control shows within its range."""
+        if not self.response:
+            return self.low - self.rest, self.high - self.rest
+        return self.response[0][1], self.response[-1][1]
+
+    def excursion_of(self, amount: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return how far from rest the control must go to show these amounts of its basis.
+
+        One that bends goes to the end of its range for more than it can show there.
+        """
+        if not self.response:
+            return amount
+        excursions, amounts = np.array(self.response).T
+        return np.interp(amount, amounts, excursions)
+
+
+def ranges(controls: Sequence[Control]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the rest, low and high values of K controls, [K] each."""
+    table = np.array([[control.rest, control.low, control.high] for control in controls]).reshape(-1, 3)
+    return table[:, 0], table[:, 1], table[:, 2]
+
+
+@dataclass(frozen=True)
+class RigBasis:
+    """Screen-space effect of each control on V vertices of the face.
+
+    image_size: (width, height) px of the avatar's picture, the frame of all coordinates.
+    positions: [V, 2] float32, where each vertex is in the picture at the present pose; x right, y down, pixel
+        centres at integers.
+    depth: [V] float32, distance from the camera plane in scene units.
+    visible: [V] bool, in the picture and not hidden behind the avatar itself.
+    displacement: [K, V, 2] float32, px of motion per unit of the control, measured by moving that control alone.
+    triangles: [T, 3] int32 into the vertices.
+    excluded: why a control of the rig is not in the basis, by its name ("is driven").
+    """
+
+    image_size: tuple[int, int]
+    controls: tuple[Control, ...]
+    positions: NDArray[np.float32]
+    depth: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    displacement: NDArray[np.float32]
+    triangles: NDArray[np.int32]
+    excluded: dict[str, str] = field(default_factory=dict)
+
+    def posed(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the control values [N, K] that show what values of a rig without bends [N, K] would."""
+        columns = [
+            control.rest + control.excursion_of(column - control.rest)
+            for control, column in zip(self.controls, values.T, strict=True)
+        ]
+        return np.stack(columns, axis=1) if columns else values
+
+    def save(self, path: Path) -> None:
+        """Write as a compressed .npz (no pickles)."""
+        with path.open("wb") as file:
+            np.savez_compressed(
+                file,
+                format=np.int32(FORMAT),
+                image_size=np.asarray(self.image_size, np.int32),
+                controls=_packed([asdict(control) for control in self.controls]),
+                excluded=_packed(self.excluded),
+                positions=self.positions.astype(np.float32),
+                depth=self.depth.astype(np.float32),
+                visible=self.visible.astype(bool),
+                displacement=self.displacement.astype(np.float32),
+                triangles=self.triangles.astype(np.int32),
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> RigBasis:
+        """Read what `save` wrote. Raises `InputError` for a missing, damaged or newer file."""
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                if int(data["format"]) != FORMAT:
+                    raise InputError(f"{path.name} was written by another MagPlus version; capture the avatar again.")
+                width, height = (int(value) for value in data["image_size"])
+                return cls(
+                    image_size=(width, height),
+                    controls=tuple(_control(entry) for entry in json.loads(bytes(data["controls"]))),
+                    positions=data["positions"],
+                    depth=data["depth"],
+                    visible=data["visible"],
+                    displacement=data["displacement"],
+                    triangles=data["triangles"],
+                    excluded=json.loads(bytes(data["excluded"])),
+                )
+        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise InputError(
+                f"{path.name} can't be read as a rig basis ({error}); capture the avatar again."
+            ) from error
+
+
+def _packed(data: object) -> NDArray[np.uint8]:
+    """Return JSON as an array, which .npz stores without pickles."""
+    return np.frombuffer(json.dumps(data).encode(), np.uint8)
+
+
+def _control(entry: dict[str, Any]) -> Control:
+    linked = tuple(Channel(**channel) for channel in entry["linked"])
+    response = tuple((float(excursion), float(amount)) for excursion, amount in entry.get("response", ()))
+    return Control(**{**entry, "linked": linked, "response": response})

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The avatar's picture: read once, moved many times, written at its own resolution, depth and transparency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...backend_bridge.files.errors import InputError
+from ..video import encode_png
+
+
+@dataclass(frozen=True)
+class AvatarPicture:
+    """The clean source frame.
+
+    premultiplied: [1, 4, H, W] float32 in [0, 1], sRGB-encoded colour times alpha, then alpha. Moving straight colour
+        would drag the invisible colour of transparent pixels into the edges.
+    maximum: 255 or 65535, the value of white in the file it came from.
+    has_alpha: whether that file had an alpha channel.
+    """
+
+    premultiplied: Tensor
+    maximum: int
+    has_alpha: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in px."""
+        return self.premultiplied.shape[-1], self.premultiplied.shape[-2]
+
+    @classmethod
+    def read(cls, path: Path) -> AvatarPicture:
+        """Read a PNG (or any still that OpenCV reads) with 8 or 16 bits, grey or colour, with or without alpha.
+
+        Raises `InputError` when the file is missing or no picture.
+        """
+        try:
+            encoded = np.fromfile(path, np.uint8)
+        except OSError as error:
+            raise InputError(f"The avatar's picture {path} can't be read; capture the avatar again.") from error
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
+        if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
+            raise InputError(f"{path} is not a picture with 8 or 16 bits a channel; capture the avatar again.")
+        if pixels.ndim == 2:
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
+        has_alpha = pixels.shape[2] == 4
+        rgba = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if has_alpha else cv2.COLOR_BGR2RGBA)
+        maximum = 255 if pixels.dtype == np.uint8 else 65535
+        picture = torch.from_numpy(rgba.astype(np.float32) / maximum).permute(2, 0, 1)[None].contiguous()
+        picture[:, :3] *= picture[:, 3:]
+        return cls(picture, maximum, has_alpha)
+
+    def over(self, grey: float = 0.5) -> Tensor:
+        """Return [1, 3, H, W] RGB on an even background, as detectors and backends want to see it."""
+        return self.premultiplied[:, :3] + grey * (1 - self.premultiplied[:, 3:])
+
+    def encode(self, premultiplied: Tensor) -> bytes:
+        """Return a picture like this one, [4, H, W] premultiplied, as a PNG of the same bit depth."""
+        colour, alpha = premultiplied[:3], premultiplied[3:].clamp(0, 1)
+        straight = torch.where(alpha > 0, colour / alpha.clamp_min(1e-6), colour)
+        channels = torch.cat([straight, alpha]) if self.has_alpha else straight
+        return encode_png(channels.permute(1, 2, 0).cpu().numpy(), 8 if self.maximum == 255 else 16)

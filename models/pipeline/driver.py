@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The driving face of a job: its own motion with the head's taken out, magnified."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..backends import DrivingBatch, FaceImage
+from ..face import face_width, magnified_part
+from ..magnification import Magnifier
+from ..magnification.motion import Motion
+from .driving_clip import DrivingClip
+
+
+class Driver:
+    """The driving face: its local motion, head motion taken out, and MagPlus."""
+
+    def __init__(
+        self, clip: DrivingClip, magnifier: Magnifier, regions: dict[str, float], device: torch.device
+    ) -> None:
+        self.clip = clip
+        self.magnifier = magnifier
+        self.reference = FaceImage(clip.reference.image.to(device), clip.reference.landmarks)
+        self.mask = clip.mask.to(device)
+        self.region = clip.region_map(regions).to(device)
+        self._shown_part = magnified_part(clip.reference.landmarks, (clip.size, clip.size)).to(device)
+        self.face_width = face_width(clip.reference.landmarks)
+
+    def observe(self, frames: Tensor) -> tuple[Motion, Tensor]:
+        """Return the face's own motion in frames [N, 3, S, S], and the head's [N, 2, S, S] px."""
+        motion = self.magnifier.motion(self.reference.image, frames)
+        rigid, local = self.clip.split_head_motion(motion)
+        return Motion(local * self.mask, motion.confidence), rigid
+
+    def magnified(self, frames: Tensor, local: Motion, rigid: Tensor, alpha: float) -> DrivingBatch:
+        """Return what the backend is shown: the face in the reference's head pose, its motion magnified."""
+        total = Motion(local.flow + rigid, local.confidence)
+        # Towards the hairline the picture keeps the driver's own motion; what is carried to the avatar is not limited.
+        region = (1 + (alpha * self.region - 1) * self._shown_part) / alpha
+        shown = self.magnifier.apply(self.reference.image, frames, alpha, region=region, motion=total, rigid=rigid)
+        return DrivingBatch(shown, local.scaled(alpha * self.region))
+
+    def still(self) -> DrivingBatch:
+        """Return the reference itself as driving frame."""
+        nothing = torch.zeros_like(self.reference.image[:, :2])
+        return DrivingBatch(self.reference.image, Motion(nothing, torch.ones_like(nothing[:, :1])))

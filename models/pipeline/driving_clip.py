@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The driving video as the pipeline uses it: one face, one reference frame, one steady crop, read again at need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.job.spec import Driving, resolve
+from ...backend_bridge.job.folder import fingerprint_of, hash_file
+from ..backends import FaceImage
+from ..face import (
+    FaceLandmarker,
+    FaceTrack,
+    Reference,
+    SteadyCrop,
+    choose_reference,
+    face_depth,
+    face_mask,
+    follow_face,
+    regions,
+    rigid_mask,
+    split_rigid,
+)
+from ..magnification import Motion
+from .notes import Notes
+from ..video import VideoFrame, VideoReader
+
+LARGEST_CROP = 512
+SMALLEST_CROP = 128
+SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less than a hundredth of a pixel
+
+
+@dataclass(frozen=True)
+class DrivingClip:
+    """One face through a trimmed clip, in N frames.
+
+    `reference` is the neutral frame's crop, [1, 3, S, S], with its landmarks in crop px; `frame_size` is S where the
+    backend dictates it.
+    """
+
+    reader: VideoReader
+    path: Path
+    track: FaceTrack
+    chosen: Reference
+    crop: SteadyCrop
+    size: int
+    reference: FaceImage
+    frame_size: int | None
+
+    @classmethod
+    def open(
+        cls, folder: Path, driving: Driving, landmarker: FaceLandmarker, notes: Notes, frame_size: int | None
+    ) -> DrivingClip:
+        """Read the clip once: find the face in every frame and choose the reference frame.
+
+        `frame_size` is the crop's side where the backend dictates it; otherwise the crop has as many px as the video
+        has there. Raises `InputError` for a video that can't be used or shows no face.
+        """
+        path = resolve(folder, driving.path)
+        reader = VideoReader(path, driving.trim, driving.sequence_rate)
+        track = follow_face(_Told(reader, notes), landmarker, driving.face_index)
+        for warning in reader.warnings:
+            notes.warning(warning)
+        if track.missing_seconds:
+            times = ", ".join(f"{float(seconds):.3f}" for seconds in track.missing_seconds[:12])
+            more = " …" if len(track.missing_seconds) > 12 else ""
+            notes.warning(f"The face was lost at {times}{more} s of the clip; those frames hold the one before them.")
+        asked = None if driving.reference is None else driving.reference - float(reader.info.start)
+        return cls._with_reference(reader, path, track, choose_reference(track, asked), frame_size, notes)
+
+    def with_reference(self, index: int, chosen: str, notes: Notes) -> DrivingClip:
+        """Return the clip with frame `index` as its reference; `chosen` says for the report how it was found."""
+        reference = Reference(index, self.track.seconds[index], chosen)
+        return self._with_reference(self.reader, self.path, self.track, reference, self.frame_size, notes)
+
+    @classmethod
+    def _with_reference(
+        cls,
+        reader: VideoReader,
+        path: Path,
+        track: FaceTrack,
+        chosen: Reference,
+        frame_size: int | None,
+        notes: Notes,
+    ) -> DrivingClip:
+        steady = _Told(reader, notes, "steady")
+        crop = SteadyCrop.follow(track, chosen.index).refined(steady, track, chosen.index)
+        width = float(np.ptp(track.points[chosen.index, :, 0]))
+        if width < SMALLEST_FACE:
+            raise InputError(
+                f"The face in the driving video is only {width:.0f} px wide; choose a video in which it is larger "
+                f"(at least {SMALLEST_FACE} px, better 200)."
+            )
+        size = frame_size or int(min(max(2 * round(crop.native_size / 2), SMALLEST_CROP), LARGEST_CROP))
+        image = next(frame.image for frame in reader if frame.index == chosen.index)
+        landmarks = crop.landmarks(track.points, size)[chosen.index]
+        reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
+        return cls(reader, path, track, chosen, crop, size, reference, frame_size)
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return len(self.track)
+
+    @cached_property
+    def present(self) -> list[int]:
+        """Frames that show the face."""
+        return np.flatnonzero(self.track.present).tolist()
+
+    @cached_property
+    def missing(self) -> list[int]:
+        """Frames that do not."""
+        return np.flatnonzero(~self.track.present).tolist()
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """Where the driver's face is, [1, 1, S, S] in [0, 1]."""
+        return face_mask(self.reference.landmarks, (self.size, self.size))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the video file, or of the names and hashes of an image sequence's files."""
+        if len(self.reader.files) == 1:
+            return hash_file(self.reader.files[0])
+        return fingerprint_of([(file.name, hash_file(file)) for file in self.reader.files])
+
+    def region_map(self, gains: dict[str, float]) -> Tensor:
+        """Return what multiplies the magnification in space, [1, 1, S, S]; 1 where no region is named."""
+        masks = regions(self.reference.landmarks, (self.size, self.size))
+        gain = torch.ones(1, 1, self.size, self.size)
+        for name, value in gains.items():
+            gain = gain + (value - 1) * masks[name]
+        return gain
+
+    def split_head_motion(self, motion: Motion) -> tuple[Tensor, Tensor]:
+        """Return the head's motion and the face's own, [N, 2, S, S] px each."""
+        device = motion.flow.device
+        return split_rigid(motion, self.depth.to(device), self._skull.to(device))
+
+    @cached_property
+    def depth(self) -> Tensor:
+        """How far the driver's face is from the viewer, [1, 1, S, S] px."""
+        return face_depth(self.reference.landmarks, (self.size, self.size))
+
+    @cached_property
+    def _skull(self) -> Tensor:
+        return rigid_mask(self.reference.landmarks, (self.size, self.size))
+
+    def batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
+        """Yield up to `size` of the wanted frames at a time: their numbers and their steady crops [n, 3, S, S]."""
+        remaining = set(wanted)
+        indices: list[int] = []
+        crops: list[Tensor] = []
+        for frame in self.reader:
+            if frame.index in remaining:
+                remaining.discard(frame.index)
+                indices.append(frame.index)
+                crops.append(self.crop.crop(frame.image, self.size, frame.index))
+            if indices and (len(indices) == size or not remaining):
+                yield indices, torch.cat(crops)
+                indices, crops = [], []
+            if not remaining:
+                return
+
+    def liveliest(self, count: int) -> list[int]:
+        """Return the frames whose landmarks lie farthest from the reference's, at most `count`, in order.
+
+        Landmarks jitter by about as much as a micro-expression moves, which is good enough for choosing frames to
+        look at, and for nothing else.
+        """
+        steady = self.crop.landmarks(self.track.points, self.size)[..., :2]
+        away = np.linalg.norm(steady - steady[self.chosen.index], axis=2).mean(1)
+        away[self.missing] = -1
+        ranked = np.argsort(-away)[: min(count, len(self.present))]
+        return sorted(int(index) for index in ranked)
+
+    def to_report(self) -> dict[str, Any]:
+        """Return what the report says about the clip: the file, its timing, the reference and the face."""
+        info = self.reader.info
+        return {
+            "driving": {
+                "path": str(self.path),
+                "sha256": self.sha256,
+                "width": info.width,
+                "height": info.height,
+                "bit_depth": info.bit_depth,
+                "rotation": info.rotation,
+                "frames": self.count,
+                "start": float(info.start),
+            },
+            "timing": {
+                "seconds": [str(seconds) for seconds in self.track.seconds],
+                "rate": str(info.average_rate),
+                "variable_rate": info.variable_rate,
+            },
+            "reference": {
+                "index": self.chosen.index,
+                "seconds": float(self.chosen.seconds),
+                "chosen": self.chosen.chosen,
+            },
+            "face": {
+                "missing_seconds": [float(seconds) for seconds in self.track.missing_seconds],
+                "width_px": float(np.ptp(self.track.points[self.chosen.index, :, 0])),
+                "crop_size": self.size,
+            },
+        }
+
+
+class _Told:
+    """The clip's frames, any number of times, telling how far the reading is."""
+
+    def __init__(self, reader: VideoReader, notes: Notes, stage: str = "face") -> None:
+        self._reader = reader
+        self._notes = notes
+        self._stage = stage
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        total = self._reader.info.frame_count or 0
+        for frame in self._reader:
+            self._notes.progress(self._stage, frame.index, total)
+            yield frame

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Solved curves as a picture, to see at a glance what was found, when, and how well it explains what was seen."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ....backend_bridge.rig.action_units import Side, recognise
+from ....backend_bridge.rig.curves import ControlCurves
+
+MOST_CURVES = 10  # more can't be told apart
+LEAST_PEAK = 0.05  # of the strongest control's; what is weaker is a line at the bottom
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#8c8c8c")  # Okabe and Ito's
+_INK, _FAINT = "#333333", "#d9d9d9"
+
+
+def plot_curves(curves: ControlCurves, shares: NDArray[np.floating], events: Mapping[str, float | None]) -> bytes:
+    """Return a PNG of the strongest controls over time, with the residual below.
+
+    shares: [N, K] excursions as shares of the controls' ranges. events: seconds by name (onset, apex, offset), which
+    are marked. The left and the right of a pair have one colour; the right one is dashed.
+    """
+    figure = Figure(figsize=(9.6, 5.4), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
+    shown = _strongest(shares)
+    for index, style in zip(shown, _styles([curves.names[index] for index in shown]), strict=True):
+        above.plot(curves.seconds, 100 * shares[:, index], label=_label(curves.names[index]), linewidth=1.8, **style)
+    below.fill_between(curves.seconds, 100 * curves.residual, color=_FAINT, linewidth=0)
+    for axes in (above, below):
+        _plain(axes)
+        for second in events.values():
+            if second is not None:
+                axes.axvline(second, color=_INK, linewidth=0.8, linestyle=(0, (1, 2)))
+    for name, second in events.items():
+        if second is not None:
+            above.annotate(
+                name, (second, 1), xycoords=("data", "axes fraction"), xytext=(3, -3), textcoords="offset points",
+                va="top", fontsize=8, color=_INK,
+            )  # fmt: skip
+    if shown:
+        above.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8.5, labelcolor=_INK)
+    else:
+        above.text(0.5, 0.5, "no control moved", transform=above.transAxes, ha="center", color=_INK)
+    above.set_ylabel("of the control's range, %", color=_INK, fontsize=9)
+    above.margins(x=0, y=0.12)
+    above.spines["bottom"].set_visible(False)
+    above.axhline(0, color=_INK, linewidth=0.8, zorder=1)
+    below.margins(x=0)
+    below.set(ylim=(0, 100), yticks=(0, 50, 100))
+    below.set_ylabel("unexplained, %", color=_INK, fontsize=9)
+    below.set_xlabel("seconds of the clip", color=_INK, fontsize=9)
+    figure.align_ylabels()
+    data = io.BytesIO()
+    figure.savefig(data, format="png", facecolor="white")
+    return data.getvalue()
+
+
+def _strongest(shares: NDArray[np.floating]) -> list[int]:
+    """Return the controls to show, in the rig's order, which keeps pairs together."""
+    peaks = np.abs(shares).max(0, initial=0.0)
+    ranked = np.argsort(-peaks, kind="stable")[:MOST_CURVES]
+    strongest = peaks.max(initial=0.0)
+    return sorted(int(index) for index in ranked if peaks[index] > LEAST_PEAK * strongest)
+
+
+def _styles(names: Sequence[str]) -> list[dict[str, str]]:
+    """Return colour and dash of each curve."""
+    colours: dict[str, str] = {}
+    styles = []
+    for name in names:
+        meaning = recognise(name)
+        key = meaning.shape if meaning is not None and meaning.shape else name
+        colour = colours.setdefault(key, _COLOURS[len(colours) % len(_COLOURS)])
+        right = meaning is not None and meaning.side is Side.RIGHT
+        styles.append({"color": colour, "linestyle": "--" if right else "-"})
+    return styles
+
+
+def _label(name: str) -> str:
+    """Return the control's name with its action units, as far as it is known."""
+    meaning = recognise(name)
+    units = "+".join(f"AU{unit.number}" for unit in meaning.units) if meaning is not None else ""
+    return f"{name} ({units})" if units else name
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(axis="y", color=_FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_INK, labelsize=8, length=0)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name == "bottom")
+        spine.set_color(_INK)

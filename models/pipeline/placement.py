@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the avatar's face is in its picture: by the detector, by the rig where no detector accepts it, and by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.interpolate import RBFInterpolator
+
+from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.rig.anchors import FACE_ANCHORS, MESH_POINTS
+from ...backend_bridge.job.spec import Anchor
+from ...backend_bridge.rig.basis import RigBasis
+from .avatar import AvatarPicture
+from ..face import FaceLandmarker, Window, select_face
+
+Box = tuple[float, float, float, float]
+
+WINDOW_MARGIN = 0.3  # of the mesh's extent on each side; what moves with the face beyond the mesh: forehead, throat
+DETECTION_MARGIN = 0.5
+BROWS = (63, 105, 66, 293, 334, 296)  # mesh points along the brows, from where their outer thirds act
+CHIN = 200  # mesh point between lower lip and chin, around which a jaw's opening acts
+LEAST_SPREAD = 0.3  # of the moved part's height
+ENOUGH_ANCHORS = 3  # to place a face without anything else
+LEAST_APART = 0.5  # px between anchors
+
+
+@dataclass(frozen=True)
+class AvatarFace:
+    """landmarks: [478, 3] px of the picture; `detected` is False where the driver's mesh was laid over it."""
+
+    landmarks: NDArray[np.float32]
+    detected: bool
+
+    def window(self, largest: int, frame_size: int | None) -> Window:
+        """Return the square that a backend is shown: at its own `frame_size`, or as the picture is, up to `largest`."""
+        points = self.landmarks[:MESH_POINTS, :2]
+        low, high = points.min(0), points.max(0)
+        side = float((high - low).max()) * (1 + 2 * WINDOW_MARGIN)
+        size = frame_size or int(min(max(2 * round(side / 2), 128), largest))
+        centre = 0.5 * (low + high)
+        return Window.around((float(centre[0]), float(centre[1])), side, size)
+
+
+def find_avatar_face(
+    avatar: AvatarPicture,
+    face_box: Box | None,
+    basis: RigBasis | None,
+    landmarker: FaceLandmarker,
+    driver_landmarks: NDArray[np.float32],
+    anchors: Sequence[Anchor] = (),
+) -> AvatarFace:
+    """Detect the avatar's face; failing that, lay the driver's neutral mesh where the rig says the face moves.
+
+    Whatever was found is then bent to pass through the `anchors`; the named ones that are not among them hold where
+    they were found, so that moving one moves its surroundings. Raises `InputError` when there is neither a detected
+    face, nor a rig or three anchors that show its place, and for anchors that can't be.
+    """
+    _check(anchors, avatar.size)
+    found = _found(avatar, face_box, basis, landmarker, driver_landmarks)
+    if found is not None:
+        given = {anchor.landmark for anchor in anchors}
+        held = [anchor for anchor in anchors_on(found.landmarks) if anchor.landmark not in given]
+        landmarks = pinned(found.landmarks, [*anchors, *held]) if anchors else found.landmarks
+        return AvatarFace(landmarks, found.detected)
+    if len(anchors) < ENOUGH_ANCHORS:
+        raise InputError(
+            "No face was found in the avatar's picture; turn the character to the camera, light its face, capture it "
+            "with its rig so that its place is known, or place at least three anchors."
+        )
+    return AvatarFace(pinned(driver_landmarks, anchors), False)
+
+
+def anchors_on(landmarks: NDArray[np.float32]) -> tuple[Anchor, ...]:
+    """Return where the points that a person can place by eye lie on a face, [478, 3] px."""
+    return tuple(
+        Anchor(index, (float(landmarks[index, 0]), float(landmarks[index, 1]))) for index in FACE_ANCHORS.values()
+    )
+
+
+def pinned(landmarks: NDArray[np.float32], anchors: Sequence[Anchor]) -> NDArray[np.float32]:
+    """Return the mesh [478, 3] px, bent as a thin plate through three or more anchors, as flat as they allow.
+
+    Depth is scaled with the whole.
+    """
+    here = landmarks[[anchor.landmark for anchor in anchors], :2].astype(np.float64)
+    there = np.array([anchor.position for anchor in anchors])
+    points = landmarks[:, :2].astype(np.float64)
+    unit = max(float(np.ptp(here, axis=0).max()), 1e-6)
+    moved = RBFInterpolator(here / unit, there, kernel="thin_plate_spline", degree=1)(points / unit)
+    depth = landmarks[:, 2:] * np.sqrt(np.prod(np.ptp(moved, axis=0) / np.ptp(points, axis=0)))
+    return np.concatenate([moved, depth], 1).astype(np.float32)
+
+
+def _check(anchors: Sequence[Anchor], size: tuple[int, int]) -> None:
+    for anchor in anchors:
+        x, y = anchor.position
+        if not (-0.5 <= x <= size[0] - 0.5 and -0.5 <= y <= size[1] - 0.5):
+            named = (name for name, landmark in FACE_ANCHORS.items() if landmark == anchor.landmark)
+            name = next(named, f"face landmark {anchor.landmark}")
+            raise InputError(f"The anchor of {name!r} lies outside the avatar's picture; move it onto the face.")
+    places = np.array([anchor.position for anchor in anchors]).reshape(-1, 2)
+    apart = np.linalg.norm(places[:, None] - places[None], axis=2) + np.eye(len(places)) * LEAST_APART
+    if (apart < LEAST_APART).any():
+        raise InputError("Two anchors lie on the same place; move one of them onto its own point of the face.")
+    if len(places) >= ENOUGH_ANCHORS:
+        spread = np.linalg.svd(places - places.mean(0), compute_uv=False)
+        if spread[1] < 0.02 * spread[0]:
+            raise InputError("All anchors lie on one line; move one of them off it, or add one elsewhere on the face.")
+
+
+def _found(
+    avatar: AvatarPicture,
+    face_box: Box | None,
+    basis: RigBasis | None,
+    landmarker: FaceLandmarker,
+    driver_landmarks: NDArray[np.float32],
+) -> AvatarFace | None:
+    """Return the face that the detector sees, or else the driver's mesh where the rig or the box says the face is."""
+    picture = avatar.over()[0].permute(1, 2, 0).numpy()
+    left, top, right, bottom = _grown(face_box, DETECTION_MARGIN, avatar.size)
+    faces = landmarker.detect(np.ascontiguousarray(picture[top:bottom, left:right]), thorough=True)
+    if faces:
+        face = select_face(faces)
+        return AvatarFace((face.points + np.array([left, top, 0])).astype(np.float32), True)
+    placed = _laid_onto(driver_landmarks, basis) if basis is not None else None
+    if placed is None and face_box is not None:
+        placed = _laid_into(driver_landmarks, face_box)
+    return None if placed is None else AvatarFace(placed, False)
+
+
+def _grown(box: Box | None, margin: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    width, height = size
+    if box is None:
+        return 0, 0, width, height
+    x, y, box_width, box_height = box
+    by = margin * max(box_width, box_height)
+    left, top = max(0, int(x - by)), max(0, int(y - by))
+    return left, top, min(width, int(x + box_width + by) + 1), min(height, int(y + box_height + by) + 1)
+
+
+def _laid_onto(landmarks: NDArray[np.float32], basis: RigBasis) -> NDArray[np.float32] | None:
+    """Return the mesh, moved and scaled so that its brows and chin lie where the rig's topmost and lowest controls act.
+
+    None where the controls don't spread over a face: a rig of a few mouth shapes doesn't tell where the brows are.
+    """
+    energy = (basis.displacement**2).sum(2) * basis.visible
+    total = energy.sum(1)
+    if not (total > 0).any():
+        return None
+    centres = energy[total > 0] @ basis.positions / total[total > 0, None]
+    low, high = centres.min(0), centres.max(0)
+    moved = basis.positions[energy.max(0) > 0]
+    if high[1] - low[1] < LEAST_SPREAD * np.ptp(moved[:, 1]):
+        return None
+    brows, chin = landmarks[list(BROWS), :2], landmarks[CHIN, :2]
+    top, bottom = brows[:, 1].mean(), chin[1]
+    scale_y = (high[1] - low[1]) / max(float(bottom - top), 1e-6)
+    across = float(np.ptp(brows[:, 0]))
+    # Controls that move both sides at once act in the middle: then the height has to say how wide the face is.
+    scale_x = (high[0] - low[0]) / across if high[0] - low[0] > 0.5 * scale_y * across else scale_y
+    placed = landmarks.copy()
+    placed[:, 0] = (landmarks[:, 0] - brows[:, 0].mean()) * scale_x + 0.5 * (low[0] + high[0])
+    placed[:, 1] = (landmarks[:, 1] - top) * scale_y + low[1]
+    placed[:, 2] *= 0.5 * (scale_x + scale_y)
+    return placed
+
+
+def _laid_into(landmarks: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
+    """Return the mesh, scaled per axis so that it fills the box."""
+    mesh = landmarks[:MESH_POINTS, :2]
+    low, extent = mesh.min(0), np.ptp(mesh, axis=0)
+    scale = np.array([box[2], box[3]]) / np.maximum(extent, 1e-6)
+    placed = landmarks.copy()
+    placed[:, :2] = (landmarks[:, :2] - low) * scale + [box[0], box[1]]
+    placed[:, 2] *= float(scale.mean())
+    return placed
+
+
+def in_crop(landmarks: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
+    """Return landmarks [478, 3] of the picture in px of the window's crop."""
+    points = window.to_crop(torch.from_numpy(landmarks[:, :2].copy())).numpy()
+    return np.concatenate([points, landmarks[:, 2:] / window.scale], 1).astype(np.float32)

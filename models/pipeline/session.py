@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Loaded models, kept between the jobs of one worker, and what the pipeline tells whoever runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from ...backend_bridge.files.errors import InputError
+from ..backends import Backend, registry
+from ..backends.store import CheckpointStore, Origin
+from ..device import free_memory
+from ..face import FaceLandmarker
+from ..magnification import Magnifier
+from ..magnification.magnifier import Role
+
+
+class Events(Protocol):
+    """Where the pipeline reports while it runs."""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` units of a stage are finished."""
+        ...
+
+    def warning(self, text: str) -> None:
+        """Something a person should know; it is in the report too."""
+        ...
+
+    def check_cancelled(self) -> None:
+        """Raise `CancelledError` when the user asked to stop."""
+        ...
+
+
+class Session:
+    """Keeps models loaded, each until another of its kind is asked for."""
+
+    def __init__(self, checkpoints: Path | None = None) -> None:
+        self.checkpoints = checkpoints or Path.home() / ".magplus" / "checkpoints"
+        self._landmarker: FaceLandmarker | None = None
+        self._magnifiers: dict[tuple[str, str], Magnifier] = {}
+        self._backend: tuple[Any, Backend] | None = None
+
+    def landmarker(self) -> FaceLandmarker:
+        """Return the face landmarker."""
+        if self._landmarker is None:
+            self._landmarker = FaceLandmarker()
+        return self._landmarker
+
+    def magnifier(self, role: Role, device: torch.device) -> Magnifier:
+        """Return the magnifier for a role, "magplus" or "demagplus"."""
+        key = (role, str(device))
+        if key not in self._magnifiers:
+            self._magnifiers[key] = Magnifier.load(role, str(device))
+        return self._magnifiers[key]
+
+    def backend(self, name: str, origins: dict[str, Origin], device: torch.device, options: Any) -> Backend:
+        """Return a backend; the one before it is let go first, as two may not fit into a GPU's memory.
+
+        `origins` tell whether its checkpoint is still the one that was loaded; `options` are of the backend's own kind.
+        Raises `InputError` for a missing checkpoint.
+        """
+        key = (name, str(device), options, tuple(origins.items()))
+        if self._backend is None or self._backend[0] != key:
+            self._backend = None
+            self._backend = (key, registry[name].load(device, self.checkpoints, options))
+        return self._backend[1]
+
+    def origins(self, name: str) -> dict[str, Origin]:
+        """Return where each part of a backend's checkpoint came from; they tell one checkpoint from another."""
+        return CheckpointStore(self.checkpoints).origins(registry[name].info)
+
+    def release(self, device: torch.device) -> None:
+        """Let the models go, and give their memory back to the device."""
+        self._magnifiers.clear()
+        self._backend = None
+        free_memory(device)
+
+
+def find_backend(name: str) -> type[Backend]:
+    """Return the backend of that name; `InputError` when there is none."""
+    if name not in registry:
+        raise InputError(f"There is no backend {name!r}; the backends are {', '.join(registry)}.")
+    return registry[name]

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What solved controls say in the language of faces: which action units appeared, when, how strongly, on which side."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...backend_bridge.rig.action_units import ActionUnit, Side, recognise
+from ...backend_bridge.rig.curves import ControlCurves
+from ...backend_bridge.rig.basis import Control, ranges
+from ..face import find_event
+
+Array: TypeAlias = NDArray[np.float64]
+
+LEAST_SHARE = 0.1  # of the strongest unit's peak; below it a unit is as likely cross-talk as a movement
+
+
+@dataclass(frozen=True)
+class UnitEvent:
+    """One action unit in a clip.
+
+    controls: the rig's controls that stand for it. onset, apex, offset: seconds of the curves' times; an end that lies
+    outside the clip is None. peak: the stronger side's largest excursion, as a share of the control's range. left and
+    right: both sides' excursions at the apex, None for a rig that doesn't tell the sides apart. asymmetry: from -1 (the
+    person's right side only) over 0 (both alike) to 1 (left only). approximate: the rig's shape shows only part of the
+    unit, or shows another one too.
+    """
+
+    unit: int
+    name: str
+    controls: tuple[str, ...]
+    onset: float | None
+    apex: float
+    offset: float | None
+    peak: float
+    left: float | None
+    right: float | None
+    asymmetry: float | None
+    approximate: bool
+
+
+def excursions(curves: ControlCurves, controls: Sequence[Control]) -> Array:
+    """Return [N, K], how far each control is from rest as a share of its range on that side; negative below rest."""
+    rest, low, high = ranges(controls)
+    away = curves.values.astype(np.float64) - rest
+    room = np.where(away >= 0, high - rest, rest - low)
+    return np.where(room > 0, away / np.where(room > 0, room, 1.0), 0.0)
+
+
+def action_units(curves: ControlCurves, controls: Sequence[Control]) -> list[UnitEvent]:
+    """Return the action units that appear, the strongest first.
+
+    Controls are told by their names (`backend_bridge.rig.action_units`); those that stand for no unit are left out, and so
+    are units whose curve has no event that stands out from its noise.
+    """
+    shares = np.maximum(excursions(curves, controls), 0.0)
+    found: dict[int, _Unit] = {}
+    for control, curve in zip(controls, shares.T, strict=True):
+        meaning = recognise(control.name)
+        if meaning is None:
+            continue
+        for unit in meaning.units:
+            found.setdefault(unit.number, _Unit(unit)).add(control.name, meaning.side, curve)
+    events = [event for unit in found.values() if (event := unit.event(curves.seconds)) is not None]
+    strongest = max((event.peak for event in events), default=0.0)
+    return sorted((each for each in events if each.peak >= LEAST_SHARE * strongest), key=lambda event: -event.peak)
+
+
+class _Unit:
+    """The controls of one unit, by side."""
+
+    def __init__(self, unit: ActionUnit) -> None:
+        self._unit = unit
+        self._controls: list[str] = []
+        self._curves: dict[Side, list[Array]] = defaultdict(list)
+
+    def add(self, name: str, side: Side, curve: Array) -> None:
+        self._controls.append(name)
+        self._curves[side].append(curve)
+
+    def event(self, seconds: Array) -> UnitEvent | None:
+        rest, both = np.zeros_like(seconds), self._curves[Side.BOTH]
+        left, right = (np.max([rest, *self._curves[side], *both], axis=0) for side in (Side.LEFT, Side.RIGHT))
+        curve = np.maximum(left, right)
+        timed = find_event([*seconds], curve) if curve.max() > 0 else None
+        if timed is None:
+            return None
+        apex = int(curve.argmax())
+        sided = bool(self._curves[Side.LEFT] and self._curves[Side.RIGHT])
+        at_left, at_right = float(left[apex]), float(right[apex])
+        return UnitEvent(
+            unit=self._unit.number,
+            name=self._unit.name,
+            controls=tuple(self._controls),
+            onset=timed.onset,
+            apex=timed.apex,
+            offset=timed.offset,
+            peak=float(curve[apex]),
+            left=at_left if sided else None,
+            right=at_right if sided else None,
+            asymmetry=(at_left - at_right) / (at_left + at_right) if sided else None,
+            approximate=self._unit.approximate,
+        )

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Onset, apex and offset on the timeline: set with a result, moved by hand, and taken as the trim of the next run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import bpy
+
+from ...backend_bridge.files.errors import InputError, MagPlusError
+from .scene_time import EVENTS, Placement, SourceTime
+
+_LABELS = {event: f"MagPlus {event}" for event in EVENTS}
+
+
+@dataclass(frozen=True)
+class Trim:
+    """A part of the driving video, in seconds of its own timeline, and the scene frame at which it starts."""
+
+    start: float
+    end: float
+    start_frame: int
+
+
+def video_start(report: Mapping[str, Any]) -> Fraction:
+    """Return the time of the driving video at the first frame of a job's clip, from the job's report."""
+    return Fraction((report.get("driving") or {}).get("start") or 0).limit_denominator(1_000_000)
+
+
+def set_event_markers(
+    scene: bpy.types.Scene, source: SourceTime, placement: Placement, start: Fraction
+) -> dict[str, int]:
+    """Mark onset, apex and offset on the nearest whole frames, in place of those that lie within the clip already.
+
+    Remembers in the scene where the clip lies, whose first frame is at `start` in the video. Returns the frames by
+    event.
+    """
+    markers, placed = scene.timeline_markers, scene.magplus.placed
+    first, last = placement.frame(source.seconds[0]), placement.frame(source.seconds[-1])
+    placed.first_frame, placed.last_frame = float(first), float(last)
+    placed.frames_per_second, placed.video_start = float(placement.rate), float(start)
+    for marker in [marker for marker in markers if marker.name in _LABELS.values()]:
+        if first - 1 <= marker.frame <= last + 1:
+            markers.remove(marker)
+    frames = {event: round(placement.frame(seconds)) for event, seconds in source.events.items()}
+    for event, frame in frames.items():
+        markers.new(_LABELS[event], frame=frame)
+    return frames
+
+
+def trim_from_markers(scene: bpy.types.Scene) -> Trim:
+    """Return what lies between the onset and the offset marker of the scene's last result.
+
+    Raises `InputError` when there is none, a marker is gone, or they are in the wrong order.
+    """
+    placed = scene.magplus.placed
+    if not placed.frames_per_second:
+        raise InputError("There is no result in this scene yet; run MagPlus once, then move its markers.")
+    frames = {}
+    for event in ("onset", "offset"):
+        there = [marker.frame for marker in scene.timeline_markers if marker.name == _LABELS[event]]
+        if not there:
+            raise InputError(f"There is no marker {_LABELS[event]!r}; add one to the timeline with this name.")
+        # Of several results' markers, those of the last one lie nearest to it.
+        frames[event] = min(there, key=lambda frame: max(placed.first_frame - frame, frame - placed.last_frame, 0.0))
+    if frames["onset"] >= frames["offset"]:
+        raise InputError("The offset marker does not come after the onset marker; move one of them.")
+    start, end = (
+        placed.video_start + (frames[event] - placed.first_frame) / placed.frames_per_second
+        for event in ("onset", "offset")
+    )
+    if end <= 0:
+        raise InputError("The offset marker lies before the start of the video; move it.")
+    return Trim(max(start, 0.0), end, frames["onset"])
+
+
+class MAGPLUS_OT_trim_from_markers(bpy.types.Operator):
+    """Use the part of the video between the onset and the offset marker, and start where the onset marker is"""
+
+    bl_idname = "magplus.trim_from_markers"
+    bl_label = "Trim from Markers"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Possible, or the reason why not as the tooltip."""
+        try:
+            trim_from_markers(context.scene)
+        except InputError as error:
+            cls.poll_message_set(str(error))
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Write the trim into the scene's settings."""
+        settings = context.scene.magplus
+        try:
+            trim = trim_from_markers(context.scene)
+        except MagPlusError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        settings.use_trim = True
+        settings.trim_start, settings.trim_end = round(trim.start, 4), round(trim.end, 4)
+        settings.start_frame = trim.start_frame
+        self.report({"INFO"}, f"The video is used from {trim.start:.3f} s to {trim.end:.3f} s.")
+        return {"FINISHED"}
+
+
+CLASSES = (MAGPLUS_OT_trim_from_markers,)

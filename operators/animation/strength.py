@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How strongly a baked expression plays, without touching its keys.
+
+Every curve of a bake has an Envelope modifier that scales it about rest. So the keys stay as they were solved, any
+strength can be set and set back, and an animator finds it where modifiers of a curve are, in the Graph Editor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import bpy
+
+from ..rig.controls import widen_range
+from .keyframes import all_curves, used_actions
+
+PREFIX = "MagPlus "
+_NAME_LENGTH = 63  # bytes that Blender keeps of a modifier's name
+_FAR = 1_048_574.0  # Blender's last frame
+_LEAST = 1e-6  # nothing, for a modifier that divides by the strength
+
+
+def modifier_name(bake: str) -> str:
+    """Return what the modifiers of a bake are called."""
+    return (PREFIX + bake).encode()[:_NAME_LENGTH].decode(errors="ignore")
+
+
+def add_strength(curve: bpy.types.FCurve, name: str, rest: float, interval: tuple[float, float] | None) -> None:
+    """Make the strength of a curve adjustable; it is 1 to begin with.
+
+    `interval` (first, last) is the part of the curve that is scaled, all of it where it is None. Beside it the scaling
+    fades, so that the whole frames next to it stay as they are.
+    """
+    modifier = _new_modifier(curve, name, rest)
+    _scale(modifier, 1.0)
+    if interval is not None:
+        before, after = math.ceil(interval[0]) - 1, math.floor(interval[1]) + 1
+        _restrict(modifier, before, after)
+        modifier.blend_in, modifier.blend_out = interval[0] - before, after - interval[1]
+
+
+def set_strength(name: str, strength: float) -> None:
+    """Set the strength of all curves that have the modifier `name`; widens the range of shape keys that need it."""
+    for key, curves in _keys_with_curves(name):
+        for curve in curves:
+            _widen(key, curve, name, strength)
+    for _, modifier in _modifiers(name):
+        _scale(modifier, strength)
+
+
+def make_room(curve: bpy.types.FCurve, first: float, last: float) -> None:
+    """Take the interval out of what the strengths of earlier bakes scale, as new keys are coming there."""
+    for modifier in [candidate for candidate in curve.modifiers if _is_ours(candidate)]:
+        old = (modifier.frame_start, modifier.frame_end) if modifier.use_restricted_range else (-_FAR, _FAR)
+        before, after = math.ceil(first) - 1, math.floor(last) + 1
+        left = [part for part in ((old[0], min(old[1], before)), (max(old[0], after), old[1])) if part[0] < part[1]]
+        if not left:
+            curve.modifiers.remove(modifier)
+            continue
+        _restrict(modifier, *left[0])
+        for part in left[1:]:
+            copy = _new_modifier(curve, modifier.name, modifier.reference_value)
+            copy.default_min, copy.default_max, copy.mute = modifier.default_min, modifier.default_max, modifier.mute
+            _restrict(copy, *part)
+
+
+def plays(name: str) -> bool:
+    """Whether the strength `name` still acts on something."""
+    return any(action.users > action.use_fake_user for action, _ in _modifiers(name))
+
+
+def _modifiers(name: str) -> Iterator[tuple[bpy.types.Action, bpy.types.FModifierEnvelope]]:
+    for action in bpy.data.actions:
+        if action.is_editable:
+            for curve in all_curves(action):
+                yield from ((action, modifier) for modifier in curve.modifiers if _is_ours(modifier, name))
+
+
+def _keys_with_curves(name: str) -> Iterator[tuple[bpy.types.Key, list[bpy.types.FCurve]]]:
+    for key in bpy.data.shape_keys:
+        for action in used_actions(key):
+            yield key, [curve for curve in all_curves(action) if any(_is_ours(m, name) for m in curve.modifiers)]
+
+
+def _is_ours(modifier: bpy.types.FModifier, name: str = "") -> bool:
+    # Blender numbers a second modifier of one name on a curve.
+    return modifier.type == "ENVELOPE" and modifier.name.startswith(name or PREFIX)
+
+
+def _new_modifier(curve: bpy.types.FCurve, name: str, rest: float) -> bpy.types.FModifierEnvelope:
+    """Add a modifier that scales a curve about `rest`, and has yet to be told how much."""
+    modifier = curve.modifiers.new("ENVELOPE")
+    modifier.name = name
+    modifier.control_points.add(0.0)
+    modifier.reference_value = rest
+    return modifier
+
+
+def _scale(modifier: bpy.types.FModifierEnvelope, strength: float) -> None:
+    """Let a modifier turn a value v into rest + strength * (v - rest), where rest is its reference value.
+
+    It maps the band from rest + minimum to rest + maximum onto the band of its control point, -1 to 1, and what is
+    beside it alike. The control point itself must be left alone: Blender (5.0 and 5.2 at least) takes it for a modifier
+    when it is written to, and crashes.
+    """
+    rest, strength = modifier.reference_value, max(strength, _LEAST)
+    modifier.default_min, modifier.default_max = -(1.0 + rest) / strength, (1.0 - rest) / strength
+    modifier.mute = strength == 1.0
+
+
+def _restrict(modifier: bpy.types.FModifier, first: float, last: float) -> None:
+    modifier.use_restricted_range = True
+    modifier.frame_start, modifier.frame_end = first, last
+    modifier.blend_in = modifier.blend_out = 0.0
+
+
+def _widen(key: bpy.types.Key, curve: bpy.types.FCurve, name: str, strength: float) -> None:
+    """Widen the range of the shape key that a curve animates, so that Blender does not cut the stronger curve off."""
+    try:
+        block = key.path_resolve(curve.data_path.removesuffix(".value"))
+    except ValueError:
+        return
+    points = [tuple(point.co) for point in curve.keyframe_points]
+    if not isinstance(block, bpy.types.ShapeKey) or not points:
+        return
+    rest = next(modifier for modifier in curve.modifiers if _is_ours(modifier, name)).reference_value
+    values = [rest + strength * (value - rest) + _below(key, curve, frame) for frame, value in points]
+    widen_range(block, min(values), max(values))
+
+
+def _below(key: bpy.types.Key, curve: bpy.types.FCurve, frame: float) -> float:
+    """Return what a curve in an NLA strip is added to at a frame; 0 for one of the active action, which is all."""
+    if curve.id_data == key.animation_data.action:
+        return 0.0
+    others = [other for action in used_actions(key) if action != curve.id_data for other in all_curves(action)]
+    return float(sum(other.evaluate(frame) for other in others if other.data_path == curve.data_path))

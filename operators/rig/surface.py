@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The avatar's evaluated geometry in the world, and which of its points the camera can see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import bpy
+import numpy as np
+from mathutils import Vector
+from mathutils.bvhtree import BVHTree
+from numpy.typing import NDArray
+
+from ...backend_bridge.files.errors import InputError
+from .projection import Points, Projection
+
+_SURFACES = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
+_SEE_THROUGH_SHADERS = {"ShaderNodeBsdfTransparent", "ShaderNodeBsdfRefraction", "ShaderNodeBsdfGlass"}
+
+
+@contextmanager
+def evaluated_mesh(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> Iterator[bpy.types.Mesh]:
+    """Give the mesh of an object as modifiers leave it. It is valid inside the `with` only."""
+    evaluated = obj.evaluated_get(depsgraph)
+    # Not `evaluated.data`: where the viewport subdivides on the GPU, that is the mesh before subdivision.
+    mesh = evaluated.to_mesh()
+    if mesh is None:
+        raise InputError(f"{obj.name!r} has no surface; choose a mesh.")
+    try:
+        yield mesh
+    finally:
+        evaluated.to_mesh_clear()
+
+
+def read_triangles(objects: Sequence[bpy.types.Object], depsgraph: bpy.types.Depsgraph) -> NDArray[np.int32]:
+    """Return the evaluated triangles [T, 3] of the objects, as indices into what `read_points` returns."""
+    triangles: list[NDArray[np.int32]] = []
+    offset = 0
+    for obj in objects:
+        with evaluated_mesh(obj, depsgraph) as mesh:
+            mesh.calc_loop_triangles()
+            corners = np.empty(len(mesh.loop_triangles) * 3, np.int32)
+            mesh.loop_triangles.foreach_get("vertices", corners)
+            triangles.append(corners.reshape(-1, 3) + np.int32(offset))
+            offset += len(mesh.vertices)
+    return np.concatenate(triangles)
+
+
+def read_points(
+    objects: Sequence[bpy.types.Object], depsgraph: bpy.types.Depsgraph
+) -> tuple[Points, tuple[bytes, ...]]:
+    """Return the evaluated vertices of the objects in the world, [V, 3], and a fingerprint of each one's topology."""
+    points: list[Points] = []
+    fingerprints: list[bytes] = []
+    for obj in objects:
+        with evaluated_mesh(obj, depsgraph) as mesh:
+            local = np.empty(len(mesh.vertices) * 3, np.float32)
+            mesh.vertices.foreach_get("co", local)
+            corners = np.empty(len(mesh.loops), np.int32)
+            mesh.loops.foreach_get("vertex_index", corners)
+            fingerprints.append(len(mesh.vertices).to_bytes(8, "little") + corners.tobytes())
+        matrix = np.array(obj.evaluated_get(depsgraph).matrix_world, np.float64)
+        points.append(local.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3])
+    return np.concatenate(points), tuple(fingerprints)
+
+
+def in_vertex_group(obj: bpy.types.Object, group: str, depsgraph: bpy.types.Depsgraph) -> NDArray[np.bool_]:
+    """Return which evaluated vertices belong to a vertex group with at least half the weight, [V]."""
+    index = obj.vertex_groups[group].index
+    with evaluated_mesh(obj, depsgraph) as mesh:
+        members = (any(e.group == index and e.weight >= 0.5 for e in vertex.groups) for vertex in mesh.vertices)
+        return np.fromiter(members, bool, len(mesh.vertices))
+
+
+def thinned(
+    points: Points, keep: NDArray[np.bool_], triangles: NDArray[np.int32], limit: int
+) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    """Choose at most `limit` of the vertices to keep, evenly in space, and the triangles between them.
+
+    Vertices that share a cell of a grid become one (vertex clustering; Rossignac & Borrel 1993), so that what is left
+    is still a closed surface. Returns the indices of the chosen vertices and triangles [T, 3] into the choice.
+    """
+    kept = np.flatnonzero(keep)
+    cells = np.arange(len(kept))
+    if len(kept) > limit:
+        inside = points[kept]
+        origin, extent = inside.min(axis=0), float(np.ptp(inside, axis=0).max()) or 1.0
+        # A surface fills cells with the square of the resolution; a few rounds find the finest grid that fits.
+        resolution = 2.0 * limit**0.5
+        while True:
+            grid = np.floor((inside - origin) / extent * resolution).astype(np.int64)
+            _, cells = np.unique(grid, axis=0, return_inverse=True)
+            cells = cells.reshape(-1)
+            if (count := int(cells.max()) + 1) <= limit:
+                break
+            resolution *= 0.98 * (limit / count) ** 0.5
+    _, first = np.unique(cells, return_index=True)
+    new_index = np.full(len(points), -1, np.int32)
+    new_index[kept] = cells
+    corners = new_index[triangles]
+    distinct = (corners[:, 0] != corners[:, 1]) & (corners[:, 1] != corners[:, 2]) & (corners[:, 2] != corners[:, 0])
+    corners = corners[distinct & (corners >= 0).all(axis=1)]
+    _, once = np.unique(np.sort(corners, axis=1), axis=0, return_index=True)
+    return kept[first], corners[np.sort(once)]
+
+
+def visible_points(points: Points, projection: Projection, depsgraph: bpy.types.Depsgraph) -> NDArray[np.bool_]:
+    """Return which world points [V, 3] the camera sees: inside its picture, with nothing rendered in front of them."""
+    positions, depth = projection.project(points)
+    visible = projection.sees(positions, depth)
+    if not visible.any():
+        return visible
+    eyes = projection.eye(points)
+    toward = (eyes - points) / np.linalg.norm(eyes - points, axis=1, keepdims=True)
+    # Off the surface that the point lies on, by less than an eyelid is thick: a 2000th of the face.
+    starts = points + toward * (np.ptp(points[visible], axis=0).max() * 5e-4)
+    corners = positions[visible]
+    for tree, to_local in _occluders(projection, depsgraph, (corners.min(axis=0), corners.max(axis=0))):
+        index = np.flatnonzero(visible)
+        origin = starts[index] @ to_local[:3, :3].T + to_local[:3, 3]
+        target = eyes[index] @ to_local[:3, :3].T + to_local[:3, 3]
+        reach = np.linalg.norm(target - origin, axis=1)
+        for i, a, b, distance in zip(index, origin.tolist(), target.tolist(), reach.tolist(), strict=True):
+            if tree.ray_cast(a, Vector(b) - Vector(a), distance)[0] is not None:
+                visible[i] = False
+    return visible
+
+
+def _occluders(
+    projection: Projection, depsgraph: bpy.types.Depsgraph, rectangle: tuple[Points, Points]
+) -> Iterator[tuple[BVHTree, NDArray[np.float64]]]:
+    """Give the surfaces that a render shows near a rectangle of the picture, with the matrix from world to local."""
+    for obj, evaluated in _rendered(depsgraph):
+        if evaluated.type not in _SURFACES or not _may_cover(projection, _world_box(evaluated), rectangle):
+            continue
+        matrix = np.array(evaluated.matrix_world, np.float64)
+        if abs(np.linalg.det(matrix[:3, :3])) < 1e-30:
+            continue
+        if (tree := _opaque_tree(obj, depsgraph)) is not None:
+            yield tree, np.asarray(np.linalg.inv(matrix), np.float64)
+
+
+def meshes_in_picture(projection: Projection, depsgraph: bpy.types.Depsgraph) -> list[bpy.types.Object]:
+    """Return the mesh objects that a render shows, or may show as far as their bounding boxes tell."""
+    picture = np.full(2, -0.5), np.asarray(projection.size) - 0.5
+    return [
+        obj
+        for obj, evaluated in _rendered(depsgraph)
+        if evaluated.type == "MESH" and _may_cover(projection, _world_box(evaluated), picture)
+    ]
+
+
+def _rendered(depsgraph: bpy.types.Depsgraph) -> Iterator[tuple[bpy.types.Object, bpy.types.Object]]:
+    """Give the objects that a render shows, and as they are evaluated."""
+    # Instances are left out: their geometry has no object of its own to ask, and faces are not built of them.
+    shown = [instance.object.original for instance in depsgraph.object_instances if not instance.is_instance]
+    rendered = set(rendered_objects(depsgraph.view_layer.layer_collection))
+    for obj in shown:
+        evaluated = obj.evaluated_get(depsgraph)
+        if obj.name_full in rendered and evaluated.visible_camera:
+            yield obj, evaluated
+
+
+def _world_box(evaluated: bpy.types.Object) -> Points:
+    """Return the corners of an object's bounding box in the world, [8, 3]."""
+    matrix = np.array(evaluated.matrix_world, np.float64)
+    corners: Points = np.array([tuple(corner) for corner in evaluated.bound_box]) @ matrix[:3, :3].T + matrix[:3, 3]
+    return corners
+
+
+def rendered_objects(layer: bpy.types.LayerCollection) -> Iterator[str]:
+    """Give the names of the objects that neither they themselves nor their collections keep out of renders."""
+    if layer.collection.hide_render:
+        return
+    if not layer.exclude:
+        yield from (obj.name_full for obj in layer.collection.objects if not obj.hide_render)
+    for child in layer.children:
+        yield from rendered_objects(child)
+
+
+def _may_cover(projection: Projection, box: Points, rectangle: tuple[Points, Points]) -> bool:
+    positions, depth = projection.project(box)
+    if (depth <= projection.clip[0]).all():
+        return False
+    if (depth <= projection.clip[0]).any():
+        return True  # it reaches behind the camera, where projected corners mean nothing
+    low, high = rectangle
+    return bool((positions.max(axis=0) >= low).all() and (positions.min(axis=0) <= high).all())
+
+
+def _opaque_tree(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> BVHTree | None:
+    """Return the part of an object that hides what is behind it: a cornea, glasses or lashes don't."""
+    if obj.type != "MESH":
+        with evaluated_mesh(obj, depsgraph) as mesh:
+            return _tree(mesh, frozenset())
+    slots = obj.evaluated_get(depsgraph).material_slots
+    clear = frozenset(i for i, slot in enumerate(slots) if slot.material is not None and _see_through(slot.material))
+    if not clear:
+        return BVHTree.FromObject(obj, depsgraph)
+    with evaluated_mesh(obj, depsgraph) as mesh:
+        return _tree(mesh, clear)
+
+
+def _tree(mesh: bpy.types.Mesh, clear: frozenset[int]) -> BVHTree | None:
+    faces = [tuple(polygon.vertices) for polygon in mesh.polygons if polygon.material_index not in clear]
+    return BVHTree.FromPolygons([vertex.co for vertex in mesh.vertices], faces) if faces else None
+
+
+def _see_through(material: bpy.types.Material) -> bool:
+    """Whether a material is plainly transparent. A linked alpha is not: skins have one too."""
+    tree = material.node_tree
+    output = tree.get_output_node("ALL") if tree is not None else None
+    if output is None or not output.inputs["Surface"].is_linked:
+        return False
+    shader = output.inputs["Surface"].links[0].from_node
+    if shader.bl_idname in _SEE_THROUGH_SHADERS:
+        return True
+    if shader.bl_idname != "ShaderNodeBsdfPrincipled":
+        return False
+    alpha, transmission = shader.inputs["Alpha"], shader.inputs["Transmission Weight"]
+    return (not alpha.is_linked and alpha.default_value < 0.5) or (
+        not transmission.is_linked and transmission.default_value >= 0.5
+    )

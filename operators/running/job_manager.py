@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What MagPlus is doing right now: the one piece of runtime state in Blender's process.
+
+A task is a generator that yields its `Progress` wherever it waits. With a window open, a timer advances it a step
+at a time; in background mode a loop runs the very same generator to its end. The state lives here and not in a modal
+operator, which a file load would cancel, nor on the scene, where it would be saved, undone and loaded again.
+"""
+
+from __future__ import annotations
+
+import atexit
+import time
+import traceback
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+import bpy
+
+from ...backend_bridge.worker_client.client import WorkerClient
+from ...backend_bridge.files.errors import CancelledError, ExitCode, MagPlusError
+from ...backend_bridge.worker_client.messages import Progress
+
+PUMP_INTERVAL = 0.1  # seconds between two steps that only look for news: smooth for a person, nothing for Blender
+BUSY_INTERVAL = 0.01  # seconds after a step that worked: enough for the interface to have its turn
+WORKED = 0.02  # seconds from which on a step has worked
+LOOP_INTERVAL = 0.02  # seconds between two steps in background mode
+SETTLED_AFTER = 1.0  # seconds of a stage before its pace is worth telling
+
+
+class Status(Enum):
+    """How a task ended."""
+
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a person is told when a task is over.
+
+    `sentence` says what happened; `details` and `warnings` are further lines; `folder` and `log` are there to be
+    opened; `exit_code` is what the command line returns.
+    """
+
+    sentence: str
+    status: Status = Status.FINISHED
+    details: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    folder: Path | None = None
+    log: Path | None = None
+    exit_code: ExitCode = ExitCode.OK
+
+
+Steps = Generator[Progress, None, Outcome]
+
+
+@dataclass
+class TaskContext:
+    """What a running task shares with the manager: where its files are and what it has warned of so far.
+
+    `blocking` says that Blender waits for the task. Then nothing else goes on: a render that was started beside it
+    would never end.
+    """
+
+    blocking: bool = False
+    folder: Path | None = None
+    log: Path | None = None
+    warnings: tuple[str, ...] = ()
+
+    def warn(self, text: str) -> None:
+        """Add a warning, once."""
+        if text not in self.warnings:
+            self.warnings += (text,)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """When a stage was first seen, and how far it was: resumed work must not count as fast work."""
+
+    stage: str
+    began: float
+    done: int
+
+    def seconds_left(self, progress: Progress, now: float) -> float | None:
+        """The time the stage still needs at its pace so far, or None as long as nobody can tell."""
+        gained, elapsed, ahead = progress.done - self.done, now - self.began, progress.total - progress.done
+        if gained <= 0 or ahead <= 0 or elapsed < SETTLED_AFTER:
+            return None
+        return elapsed / gained * ahead
+
+
+class JobManager:
+    """Runs one task at a time, keeps the worker between jobs and remembers the last outcome of every kind of task."""
+
+    def __init__(self) -> None:
+        self.progress: Progress | None = None
+        self.outcomes: dict[str, Outcome] = {}
+        self.kind: str | None = None
+        self.window = 0  # address of the window in which the task was started; only ever compared
+        self._steps: Steps | None = None
+        self._context = TaskContext()
+        self._cancelling = False
+        self._told_to_cancel = False
+        self._pace: Pace | None = None
+        self._worker: WorkerClient | None = None
+        self._worker_key: tuple[Path, float] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task is running."""
+        return self._steps is not None
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether the running task has been asked to stop."""
+        return self.busy and self._cancelling
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings of the running task so far."""
+        return self._context.warnings
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated time until the present stage is over, or None."""
+        if self.progress is None or self._pace is None:
+            return None
+        return self._pace.seconds_left(self.progress, time.monotonic())
+
+    def start(self, kind: str, body: Callable[[TaskContext], Steps]) -> None:
+        """Start a task that the timer advances. `kind` names the outcome it leaves in `outcomes`."""
+        self._begin(kind, body, blocking=False)
+        self.window = bpy.context.window.as_pointer() if bpy.context.window is not None else 0
+        if not bpy.app.timers.is_registered(_pump):
+            bpy.app.timers.register(_pump, first_interval=0.0, persistent=True)
+
+    def run(
+        self, kind: str, body: Callable[[TaskContext], Steps], on_progress: Callable[[Progress], None] | None = None
+    ) -> Outcome:
+        """Run a task to its end, for background mode. A `KeyboardInterrupt` cancels it."""
+        self._begin(kind, body, blocking=True)
+        told: Progress | None = None
+        while self.busy:
+            try:
+                self.advance()
+                if on_progress is not None and self.progress not in (None, told):
+                    told = self.progress
+                    on_progress(told)
+                if self.busy:
+                    time.sleep(LOOP_INTERVAL)
+            except KeyboardInterrupt:
+                self.cancel()
+        return self.outcomes[kind]
+
+    def cancel(self) -> None:
+        """Ask the running task to stop; what it has finished is kept."""
+        self._cancelling = self.busy
+
+    def advance(self) -> None:
+        """Take one step of the running task. Never raises and never waits."""
+        if self._steps is None:
+            return
+        try:
+            if self._cancelling and not self._told_to_cancel:
+                self._told_to_cancel = True
+                progress = self._steps.throw(CancelledError("Cancelled."))
+            else:
+                progress = next(self._steps)
+            if self._pace is None or self._pace.stage != progress.stage:
+                self._pace = Pace(progress.stage, time.monotonic(), progress.done)
+            self.progress = progress
+        except StopIteration as stop:
+            self._end(stop.value)
+        except MagPlusError as error:
+            status = Status.CANCELLED if isinstance(error, CancelledError) else Status.FAILED
+            self._end(Outcome(str(error), status, exit_code=error.exit_code))
+        except Exception as error:
+            # The boundary to Blender's event loop: whatever went wrong in our code must become a sentence here.
+            traceback.print_exc()
+            sentence = f"MagPlus met a fault of its own ({type(error).__name__}: {error}); the system console has more."
+            self._end(Outcome(sentence, Status.FAILED, exit_code=ExitCode.INTERNAL))
+
+    def worker(self, python: Path, idle_minutes: float) -> WorkerClient:
+        """Return the client of the worker that runs in this Python, with the models of the job before still loaded."""
+        key = (python, idle_minutes)
+        if self._worker is None or key != self._worker_key:
+            if self._worker is not None:
+                self._worker.close()
+            log_path = Path(bpy.app.tempdir) / "magplus-worker.log"
+            self._worker, self._worker_key = WorkerClient(python, log_path, idle_minutes=idle_minutes), key
+        return self._worker
+
+    def close(self) -> None:
+        """Stop the task and the worker: Blender is quitting or the add-on is being switched off."""
+        if bpy.app.timers.is_registered(_pump):
+            bpy.app.timers.unregister(_pump)
+        if self._steps is not None:
+            self._steps.close()
+            self._end(Outcome("Stopped, because MagPlus was closed.", Status.CANCELLED, exit_code=ExitCode.CANCELLED))
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def _begin(self, kind: str, body: Callable[[TaskContext], Steps], *, blocking: bool) -> None:
+        if self.busy:
+            raise RuntimeError("A MagPlus task is already running.")
+        self._context = TaskContext(blocking)
+        self._steps = body(self._context)
+        self.kind, self.progress, self._pace = kind, None, None
+        self._cancelling = self._told_to_cancel = False
+        self.outcomes.pop(kind, None)
+
+    def _end(self, outcome: Outcome) -> None:
+        assert self.kind is not None
+        self.outcomes[self.kind] = replace(
+            outcome,
+            warnings=tuple(dict.fromkeys((*self._context.warnings, *outcome.warnings))),
+            folder=outcome.folder or self._context.folder,
+            log=outcome.log or self._context.log,
+        )
+        self._steps = self.kind = self.progress = self._pace = None
+
+
+manager = JobManager()
+
+
+def _pump() -> float | None:
+    windows = bpy.context.window_manager.windows
+    window = next((candidate for candidate in windows if candidate.as_pointer() == manager.window), windows[0])
+    before, began = _visible(), time.monotonic()
+    with bpy.context.temp_override(window=window):  # a timer has no window, and so no scene that a person sees
+        manager.advance()
+    if _visible() != before:
+        redraw()
+    if not manager.busy:
+        return None
+    return BUSY_INTERVAL if time.monotonic() - began > WORKED else PUMP_INTERVAL
+
+
+def _visible() -> tuple[object, ...]:
+    left = manager.seconds_left
+    return manager.busy, manager.progress, manager.warnings, None if left is None else round(left)
+
+
+def redraw() -> None:
+    """Redraw the sidebars of the 3D views and the preferences, nothing else."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "PREFERENCES":
+                area.tag_redraw()
+            elif area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()
+
+
+def start_or_run(operator: bpy.types.Operator, kind: str, body: Callable[[TaskContext], Steps]) -> set[str]:
+    """Start a task for an operator or, in background mode, run it to its end; returns what `execute` returns."""
+    if not bpy.app.background:
+        manager.start(kind, body)
+        return {"FINISHED"}
+    return report_outcome(operator, manager.run(kind, body))
+
+
+def report_outcome(operator: bpy.types.Operator, outcome: Outcome) -> set[str]:
+    """Report how a task ended as an operator does, and return what its `execute` returns."""
+    for warning in outcome.warnings:
+        operator.report({"WARNING"}, warning)
+    if outcome.status is Status.FINISHED:
+        operator.report({"INFO"}, " ".join((outcome.sentence, *outcome.details)))
+        return {"FINISHED"}
+    operator.report({"ERROR"}, outcome.sentence)
+    return {"CANCELLED"}
+
+
+@bpy.app.handlers.persistent
+def _close_at_exit(*_: object) -> None:
+    manager.close()
+
+
+def register() -> None:
+    """Make sure that the worker goes when Blender goes."""
+    atexit.register(_close_at_exit)
+    if hasattr(bpy.app.handlers, "exit_pre"):
+        bpy.app.handlers.exit_pre.append(_close_at_exit)
+
+
+def unregister() -> None:
+    """Stop everything, in the mirrored order."""
+    manager.close()
+    if hasattr(bpy.app.handlers, "exit_pre"):
+        bpy.app.handlers.exit_pre.remove(_close_at_exit)
+    atexit.unregister(_close_at_exit)

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The manager with the real worker process, whose pipeline behaves as badly as the test wants."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import bpy
+import pytest
+
+SCRIPTED_WORKER = Path(__file__).resolve().parents[2] / "bridge" / "worker" / "scripted_worker.py"
+
+
+@pytest.fixture
+def jobs(extension: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The module with the manager, which starts the scripted worker; nothing is running before and after."""
+    module = importlib.import_module(f"{extension}.operators.running.job_manager")
+    monkeypatch.setattr(module, "WorkerClient", functools.partial(module.WorkerClient, script=SCRIPTED_WORKER))
+    module.manager.close()
+    module.manager.outcomes.clear()
+    yield module
+    module.manager.close()
+    module.manager.outcomes.clear()
+
+
+@pytest.fixture
+def bridge(extension: str) -> Callable[[str], ModuleType]:
+    return lambda name: importlib.import_module(f"{extension}.backend_bridge.{name}")
+
+
+@pytest.fixture
+def animate(extension: str) -> ModuleType:
+    return importlib.import_module(f"{extension}.operators.animate")
+
+
+@pytest.fixture
+def job(tmp_path: Path, bridge: Callable[[str], ModuleType]) -> Callable[[str], Any]:
+    """Makes a job folder whose job does what it is told, after three of its five frames."""
+
+    def make(do: str = "") -> Any:
+        folder = bridge("job.folder").JobFolder.create(tmp_path / "shot.magplus")
+        spec = bridge("job.spec")
+        options = {"do": do}
+        folder.write_spec(spec.JobSpec(spec.Driving("clip.mp4"), spec.Avatar("avatar.png"), backend_options=options))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def task(jobs: ModuleType, animate: ModuleType) -> Callable[[Any], Callable[[Any], Any]]:
+    """The part of a run that concerns the worker, as a task."""
+
+    def make(folder: Any) -> Callable[[Any], Any]:
+        def steps(context: Any) -> Any:
+            context.folder, context.log = folder.path, folder.log_path
+            yield from animate.run_worker(jobs.manager.worker(Path(sys.executable), 1.0), folder, context)
+            return jobs.Outcome("Done.")
+
+        return steps
+
+    return make
+
+
+def pump(jobs: ModuleType, until: Callable[[], bool], limit: float = 20.0) -> float:
+    """Do what Blender's timer does, until something is true; returns the seconds it took."""
+    began = time.monotonic()
+    while not until():
+        assert time.monotonic() - began < limit, f"still {jobs.manager.progress} after {limit} s"
+        jobs._pump()
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+def test_a_job_runs_to_its_end(jobs: ModuleType, job: Any, task: Any) -> None:
+    seen = []
+    outcome = jobs.manager.run("test", task(job()), seen.append)
+    assert (outcome.status, outcome.sentence, int(outcome.exit_code)) == (jobs.Status.FINISHED, "Done.", 0)
+    assert seen[0].stage == "Starting the worker"
+    assert not jobs.manager.busy
+
+
+def test_the_worker_stays_for_the_next_job(jobs: ModuleType, job: Any, task: Any) -> None:
+    folder = job()
+    for number in (1, 2):
+        jobs.manager.run("test", task(folder))
+        assert folder.read_report()["jobs"] == number
+
+
+def test_another_python_is_another_worker(jobs: ModuleType, tmp_path: Path) -> None:
+    first = jobs.manager.worker(Path(sys.executable), 1.0)
+    assert jobs.manager.worker(Path(sys.executable), 1.0) is first
+    assert jobs.manager.worker(tmp_path / "python", 1.0) is not first
+
+
+@pytest.mark.parametrize(
+    ("do", "exit_code", "said"),
+    [
+        ("bad input", 2, "No face was found in clip.mp4; choose another video."),
+        ("memory", 3, "ran out of memory"),
+        ("full disk", 3, "is full"),
+        ("import", 3, "can't load a package"),
+        ("bug", 1, "ZeroDivisionError"),
+        ("segfault", 3, "crashed"),
+        ("die", 3, "killed"),
+    ],
+)
+def test_a_job_that_fails_leaves_a_sentence_and_a_log(
+    jobs: ModuleType, job: Any, task: Any, do: str, exit_code: int, said: str
+) -> None:
+    folder = job(do)
+    outcome = jobs.manager.run("test", task(folder))
+    assert outcome.status is jobs.Status.FAILED
+    assert outcome.exit_code == exit_code
+    assert said in outcome.sentence and outcome.sentence.count("\n") == 0
+    assert outcome.log is not None and outcome.log.exists()
+    assert outcome.folder == folder.path
+
+
+def test_a_worker_that_is_killed_harms_neither_blender_nor_the_next_run(jobs: ModuleType, job: Any, task: Any) -> None:
+    folder = job("wait politely")
+    jobs.manager.start("test", task(folder))
+    pump(jobs, lambda: jobs.manager.progress is not None and jobs.manager.progress.done == 3)
+    os.kill(jobs.manager._worker._process._popen.pid, signal.SIGKILL)
+    pump(jobs, lambda: not jobs.manager.busy)
+    outcome = jobs.manager.outcomes["test"]
+    assert outcome.status is jobs.Status.FAILED and "killed" in outcome.sentence
+    job("")
+    assert jobs.manager.run("test", task(folder)).status is jobs.Status.FINISHED
+    assert folder.read_report()["made"] == 2, "the three frames of the killed run are not made again"
+
+
+@pytest.mark.parametrize("do", ["wait politely", "sleep", "hold the interpreter"])
+def test_cancel_takes_effect_within_a_second_whatever_the_worker_does(
+    jobs: ModuleType, job: Any, task: Any, do: str
+) -> None:
+    folder = job(do)
+    jobs.manager.start("test", task(folder))
+    pump(jobs, lambda: jobs.manager.progress is not None and jobs.manager.progress.done == 3)
+    assert bpy.ops.magplus.cancel() == {"FINISHED"}
+    assert jobs.manager.cancelling and not bpy.ops.magplus.cancel.poll()
+    assert pump(jobs, lambda: not jobs.manager.busy) < 1.5
+    assert jobs.manager.outcomes["test"].status is jobs.Status.CANCELLED
+    assert jobs.manager.outcomes["test"].exit_code == 4
+    job("")
+    jobs.manager.run("test", task(folder))
+    assert folder.read_report()["made"] == 2
+
+
+def test_a_cancel_at_the_very_end_says_that_the_result_is_there(
+    jobs: ModuleType, animate: ModuleType, bridge: Any, job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, avatar = job(), bridge("job.spec").Avatar("avatar.png")
+
+    def captured(*_: Any) -> Any:
+        yield jobs.Progress("Rendering the avatar", 0, 0)
+        return avatar, ()
+
+    monkeypatch.setattr(animate, "_capture", captured)
+    order = SimpleNamespace(folder=folder.path, spec=folder.read_spec(), python=Path(sys.executable), idle_minutes=1.0)
+    jobs.manager.start("animate", animate.animate(order))
+    pump(jobs, lambda: jobs.manager.progress is not None and jobs.manager.progress.stage.startswith("Bringing"))
+    jobs.manager.cancel()
+    pump(jobs, lambda: not jobs.manager.busy)
+    assert jobs.manager.outcomes["animate"].status is jobs.Status.CANCELLED
+    assert "Import Finished Job" in jobs.manager.outcomes["animate"].sentence
+
+
+def test_warnings_are_kept_once(jobs: ModuleType, job: Any, task: Any) -> None:
+    assert jobs.manager.run("test", task(job("warn"))).warnings == ("The face is missing at 0.12 s.",)
+
+
+def test_a_job_goes_on_while_another_file_is_loaded(jobs: ModuleType, job: Any, task: Any) -> None:
+    jobs.manager.start("test", task(job()))
+    pump(jobs, lambda: jobs.manager.progress is not None)
+    assert jobs.manager.busy
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    assert bpy.app.timers.is_registered(jobs._pump)
+    pump(jobs, lambda: not jobs.manager.busy)
+    assert jobs.manager.outcomes["test"].status is jobs.Status.FINISHED
+
+
+def test_only_one_task_runs_at_a_time(jobs: ModuleType, job: Any, task: Any) -> None:
+    jobs.manager.start("test", task(job("wait politely")))
+    with pytest.raises(RuntimeError, match="already running"):
+        jobs.manager.start("test", task(job()))
+
+
+def test_closing_ends_the_worker_with_its_job(jobs: ModuleType, job: Any, task: Any) -> None:
+    jobs.manager.start("test", task(job("wait politely")))
+    pump(jobs, lambda: jobs.manager.progress is not None and jobs.manager.progress.done == 3)
+    process = jobs.manager._worker._process._popen
+    jobs.manager.close()
+    assert process.poll() is not None
+    assert not bpy.app.timers.is_registered(jobs._pump)
+    assert jobs.manager.outcomes["test"].status is jobs.Status.CANCELLED
+
+
+def test_a_task_knows_whether_blender_waits_for_it(jobs: ModuleType) -> None:
+    told = []
+
+    def body(task: Any) -> Any:
+        told.append(task.blocking)
+        yield jobs.Progress("looking", 0, 0)
+        return jobs.Outcome("Done.")
+
+    manager = jobs.JobManager()
+    manager.run("waited for", body)
+    manager.start("beside", body)
+    bpy.app.timers.unregister(jobs._pump)
+    while manager.busy:
+        manager.advance()
+    assert told == [True, False]
+
+
+def test_a_fault_of_our_own_becomes_a_sentence(jobs: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    def faulty(_context: Any) -> Any:
+        yield jobs.Progress("Starting", 0, 0)
+        raise KeyError("nothing here")
+
+    outcome = jobs.manager.run("test", faulty)
+    assert outcome.status is jobs.Status.FAILED and outcome.exit_code == 1
+    assert "KeyError" in outcome.sentence
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_time_left_comes_from_the_work_of_this_run(jobs: ModuleType) -> None:
+    resumed_at_60 = jobs.Pace("Animating", began=100.0, done=60)
+    assert resumed_at_60.seconds_left(jobs.Progress("Animating", 60, 100), now=110.0) is None
+    assert resumed_at_60.seconds_left(jobs.Progress("Animating", 80, 100), now=110.0) == pytest.approx(10.0)
+    assert resumed_at_60.seconds_left(jobs.Progress("Animating", 61, 100), now=100.2) is None, "too early to tell"
+    assert resumed_at_60.seconds_left(jobs.Progress("Animating", 100, 100), now=110.0) is None

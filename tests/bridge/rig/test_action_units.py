@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+
+from magplus.backend_bridge.rig.action_units import Side, parse_units, recognise
+from magplus.backend_bridge.files.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("name", "arkit", "unit"),
+    [
+        ("browInnerUp", "browInnerUp", 1),
+        ("BrowInnerUp", "browInnerUp", 1),
+        ("!ex-browInnerUp", "browInnerUp", 1),
+        ("browInnerUp_L", "browInnerUp", 1),  # a rig that splits what ARKit doesn't
+        ("Brow_Raise_Inner_L", "browInnerUp", 1),
+        ("facs_bs_BrowInnerUpRight", "browInnerUp", 1),
+        ("A01_Brow_Inner_Up", "browInnerUp", 1),
+        ("CTRL_expressions.browRaiseInL", "browInnerUp", 1),
+        ("mouthSmileLeft", "mouthSmileLeft", 12),
+        ("mouthSmile_R", "mouthSmileRight", 12),
+        ("Mouth_Smile_L", "mouthSmileLeft", 12),
+        ("CTRL_L_mouth_cornerPull", "mouthSmileLeft", 12),
+        ("MouthCornerPullRight", "mouthSmileRight", 12),
+        ("head|mouthSmile.L", "mouthSmileLeft", 12),
+        ("blendShape1.mouthSmile_L", "mouthSmileLeft", 12),
+        ("LipCornerPuller_R", "mouthSmileRight", 12),
+        ("AU12", "mouthSmile", 12),
+        ("AU12_R", "mouthSmileRight", 12),
+        ("au12L", "mouthSmileLeft", 12),
+        ("AU_01_inner_brow_raiser", "browInnerUp", 1),
+        ("EyeClosedLeft", "eyeBlinkLeft", 45),
+        ("A14_Eye_Blink_Left", "eyeBlinkLeft", 45),
+        ("Eye_Squint_R", "eyeSquintRight", 7),
+        ("browDownRight", "browDownRight", 4),
+        ("Cheek_Raise_L", "cheekSquintLeft", 6),
+        ("Jaw_Open", "jawOpen", 26),
+        ("LipSuckUpper", "mouthRollUpper", 28),
+    ],
+)
+def test_usual_spellings_of_a_shape(name: str, arkit: str, unit: int) -> None:
+    meaning = recognise(name)
+    assert meaning is not None
+    assert meaning.arkit == arkit
+    assert [each.number for each in meaning.units] == [unit]
+
+
+def test_left_is_a_direction_in_some_names_and_a_side_in_others() -> None:
+    jaw, smile, eye = recognise("jawLeft"), recognise("mouthSmileLeft"), recognise("mouthLeft")
+    assert jaw is not None and smile is not None and eye is not None
+    assert (jaw.shape, jaw.side) == ("jawLeft", Side.BOTH)
+    assert (smile.shape, smile.side) == ("mouthSmile", Side.LEFT)
+    assert (eye.shape, eye.side) == ("mouthLeft", Side.BOTH)
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [("eyeLookOutLeft", 61), ("eyeLookInRight", 61), ("eyeLookOutRight", 62), ("eyeLookInLeft", 62)],
+)
+def test_both_eyes_turn_to_the_same_side(name: str, unit: int) -> None:
+    meaning = recognise(name)
+    assert meaning is not None
+    assert meaning.units[0].number == unit
+
+
+def test_the_upper_lip_raiser_is_not_the_shrug() -> None:
+    raiser, shrug = recognise("mouthUpperUpLeft"), recognise("mouthShrugUpper")
+    assert raiser is not None and shrug is not None
+    assert [unit.number for unit in raiser.units] == [10]
+    assert shrug.units == ()
+
+
+def test_a_shape_that_mixes_two_units_says_so() -> None:
+    press = recognise("mouthPressLeft")
+    assert press is not None
+    assert press.units[0].approximate
+
+
+@pytest.mark.parametrize("name", ["", "Key 1", "Basis", "まばたき", "12", "spine.003", "vrc.v_aa", "AU99", "L", "_R"])
+def test_other_names_mean_nothing(name: str) -> None:
+    assert recognise(name) is None
+
+
+def test_units_as_coders_write_them() -> None:
+    assert parse_units("4+L10") == ((4, Side.BOTH), (10, Side.LEFT))
+    assert parse_units("AU12R, 25") == ((12, Side.RIGHT), (25, Side.BOTH))
+    assert parse_units("R14C") == ((14, Side.RIGHT),)
+
+
+@pytest.mark.parametrize("text", ["", "smile", "4++", "123"])
+def test_other_text_is_no_list_of_units(text: str) -> None:
+    with pytest.raises(InputError, match="no list of action units"):
+        parse_units(text)

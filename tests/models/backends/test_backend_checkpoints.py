@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`backends add|list|verify|remove`: what people download, good and bad, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from magplus.backend_bridge.files.errors import InputError
+from magplus.models.backends import checkpoints, registry
+from magplus.models.backends.checkpoints import add, describe, read_checkpoint, verify
+from magplus.models.backends.fomm import Fomm
+from magplus.models.backends.store import CheckpointStore
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A file laid out as vox-cpk.pth.tar: two networks for inference among what only training needs."""
+    path = tmp_path_factory.mktemp("downloads") / "vox.pth.tar"
+    states = {part: network.state_dict() for part, network in Fomm.build_parts().items()}
+    training = {
+        "discriminator": {"discs.1.conv.weight": torch.zeros(3, 3)},
+        "optimizer_generator": {"state": {0: {"step": 7, "exp_avg": torch.zeros(2)}}, "param_groups": [{"lr": 2e-4}]},
+        "epoch": 100,
+        "loss": np.float64(0.5),
+    }
+    torch.save({**states, **training}, path)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path):
+    return CheckpointStore(tmp_path / "checkpoints")
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(InputError) as error:
+        read_checkpoint(path)
+    sentence = str(error.value)
+    assert "\n" not in sentence and sentence.endswith(".")
+    return sentence
+
+
+def test_the_networks_for_inference_are_taken_out_and_load(published, store):
+    said = add(store, published)
+    assert said[:2] == [
+        "FOMM: added generator, 196 tensors from vox.pth.tar.",
+        "FOMM: added kp_detector, 75 tensors from vox.pth.tar.",
+    ]
+    assert any("hash of vox.pth.tar is not one we know" in sentence for sentence in said)
+    assert sorted(path.name for path in store.folder.rglob("*.*")) == [
+        "generator.safetensors",
+        "kp_detector.safetensors",
+    ]
+    backend = registry["fomm"].load(torch.device("cpu"), store.folder)
+    original = torch.load(published, weights_only=False)["generator"]["final.weight"]
+    torch.testing.assert_close(backend.generator.final.weight, original, rtol=0, atol=0)
+
+
+def test_missing_checkpoint_says_where_to_get_it(store):
+    with pytest.raises(
+        InputError, match=r"vox-adv-cpk\.pth\.tar or vox-cpk\.pth\.tar .*github\.com.*backends add FILE"
+    ):
+        registry["fomm"].load(torch.device("cpu"), store.folder)
+
+
+def test_verify_finds_what_was_changed(published, store):
+    add(store, published)
+    assert [row["ok"] for row in verify(store)] == [True, True]
+    path = store.path("fomm", "generator")
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    rows = {row["part"]: row for row in verify(store, "fomm")}
+    assert rows["generator"]["problem"] == "the values changed since the file was added"
+    assert rows["kp_detector"]["ok"]
+    path.write_bytes(damaged[:1000])
+    assert "is damaged" in verify(store)[0]["problem"]
+
+
+def test_list_and_remove(published, store):
+    (fomm,) = (row for row in describe(store) if row["name"] == "fomm")
+    assert not fomm["ready"] and len(fomm["missing"]) == 1 and "(its generator, kp_detector)" in fomm["missing"][0]
+    add(store, published)
+    (fomm,) = (row for row in describe(store) if row["name"] == "fomm")
+    assert fomm["ready"] and fomm["missing"] == []
+    assert store.remove("fomm") and not store.remove("fomm")
+
+
+def test_files_that_a_backend_could_use_are_listed_too(store):
+    (row,) = (row for row in describe(store) if row["name"] == "emoportraits")
+    (sentence,) = row["optional"]
+    assert sentence.startswith("EMOPortraits can use 79999_iter.pth (in repos.zip) (its face_parsing)")
+    assert [sentence.split(" (")[0] for sentence in row["missing"]] == [
+        "EMOPortraits needs head_pose_regressor.pth",
+        "EMOPortraits needs NNN_model.pth",
+    ]
+
+
+def test_the_commands(published, store, capsys):
+    def run(*arguments):
+        status = checkpoints.main(["--folder", str(store.folder), *arguments])
+        return status, capsys.readouterr()
+
+    status, _ = run("add", str(published))
+    assert status == 0
+    status, said = run("--json", "verify")
+    assert status == 0 and [row["part"] for row in json.loads(said.out)] == ["generator", "kp_detector"]
+    status, said = run("verify")
+    assert "196 tensors, names and shapes as published" in said.out
+    status, said = run("list")
+    assert "FOMM: ready" in said.out
+    status, said = run("add", "no/such/file")
+    assert status == 2 and said.err.startswith("There is no file")
+    status, said = run("remove", "fomm")
+    assert said.out == "fomm was removed.\n"
+
+
+def test_saved_web_page(tmp_path):
+    path = tmp_path / "vox-cpk.pth.tar"
+    path.write_text("\n<!DOCTYPE html><html><title>Google Drive - Virus scan warning</title></html>")
+    assert "saved web page" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ("\ufeff<!doctype html><p>Sign in".encode(), "saved web page"),
+        (b"<!-- cached --><html>", "saved web page"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "saved web page"),
+        (b'{"error": "rate limit exceeded"}', "text file"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "no PyTorch checkpoint"),
+        (b"\x1f\x8b\x08\0\0\0\0\0", "no PyTorch checkpoint"),
+    ],
+)
+def test_other_kinds_of_files(tmp_path, content, kind):
+    path = tmp_path / "vox256.pt"
+    path.write_bytes(content)
+    assert kind in refusal(path)
+
+
+def test_torchscript(tmp_path):
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "model.pt")
+    assert "TorchScript program" in refusal(tmp_path / "model.pt")
+
+
+def test_table_that_joins_no_landmarks(tmp_path):
+    path = tmp_path / "dense_669_connectivity.tsv"
+    path.write_text("0\t1\n" * 615 + "0\t669\n")
+    assert "joins landmarks that are none of the 669" in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth.tar", ".safetensors"])
+def test_whatever_is_damaged_is_read_or_refused_in_one_sentence(tmp_path, suffix):
+    """Bytes lost, doubled or changed anywhere in a file of each format."""
+    whole, damaged = tmp_path / f"whole{suffix}", tmp_path / f"damaged{suffix}"
+    if suffix == ".safetensors":
+        safetensors.torch.save_file({"w": torch.rand(200)}, whole)
+    else:
+        torch.save({"w": torch.rand(200), "epoch": 3}, whole, _use_new_zipfile_serialization=suffix == ".pt")
+    random, content = np.random.default_rng(0), whole.read_bytes()
+    refused = 0
+    for _ in range(60):
+        place, count = random.integers(len(content)), random.integers(1, 60)
+        instead = random.bytes(random.integers(0, 60))
+        damaged.write_bytes(content[:place] + instead + content[place + count :])
+        try:
+            read_checkpoint(damaged)
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 20
+
+
+def test_git_lfs_pointer(tmp_path):
+    path = tmp_path / "vox.pt"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 728766691\n")
+    assert "Git LFS pointer" in refusal(path)
+
+
+def test_empty_file(tmp_path):
+    path = tmp_path / "vox.pt"
+    path.touch()
+    assert "empty" in refusal(path)
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
+def test_truncated_download(tmp_path, new_format, kept):
+    whole, cut = tmp_path / "whole.pt", tmp_path / "cut.pt"
+    torch.save({"w": torch.rand(10_000)}, whole, _use_new_zipfile_serialization=new_format)
+    content = whole.read_bytes()
+    cut.write_bytes(content[: int(len(content) * kept)])
+    assert "not downloaded whole" in refusal(cut)
+
+
+def test_truncated_download_of_a_known_size(tmp_path):
+    path = tmp_path / "vox-cpk.pth.tar"
+    path.write_bytes(b"\x80\x02" + bytes(998))
+    assert "has 1,000 of 728,766,691 bytes" in refusal(path)
+
+
+def test_archive_with_checkpoints_inside(tmp_path):
+    path = tmp_path / "logs.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("checkpoints/328_model.pth", b"...")
+    assert "unpack it" in refusal(path)
+
+
+class Payload:
+    """Makes a mark when it is unpickled, as a malicious checkpoint would do worse."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return (Path.touch, (self.mark,))
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_code_in_a_file_is_refused_and_not_run(tmp_path, new_format):
+    path, mark = tmp_path / "vox.pt", tmp_path / "ran"
+    torch.save({"generator": Payload(mark)}, path, pickle_protocol=2, _use_new_zipfile_serialization=new_format)
+    assert "program code" in refusal(path)
+    path.write_bytes(pickle.dumps(Payload(mark), protocol=2))
+    refusal(path)
+    assert not mark.exists()
+
+
+def test_another_model(tmp_path, store, published):
+    path = tmp_path / "resnet.pth"
+    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
+    with pytest.raises(InputError, match=r"resnet.pth is a checkpoint of another model; MagPlus knows FOMM"):
+        add(store, path)
+    states = torch.load(published, weights_only=False)
+    del states["kp_detector"]
+    states["generator"]["final.weight"] = torch.zeros(3, 32, 7, 7)
+    torch.save(states, path)
+    with pytest.raises(InputError, match="nearest: 195 of 196 tensors of FOMM's generator"):
+        add(store, path)
+
+
+def test_weights_that_are_not_finite(tmp_path, store, published):
+    states = torch.load(published, weights_only=False)
+    states["generator"]["final.bias"] = torch.full((3,), torch.inf)
+    path = tmp_path / "vox.pt"
+    torch.save(states, path)
+    with pytest.raises(InputError, match=r"generator final\.bias holds values that are not finite"):
+        add(store, path)
+    assert not store.has("fomm", "generator")
+
+
+def test_weights_saved_inside_data_parallel(tmp_path, store):
+    states = {f"module.{name}": tensor for name, tensor in Fomm.build_parts()["kp_detector"].state_dict().items()}
+    path = tmp_path / "kp.pt"
+    torch.save(states, path)
+    assert add(store, path)[0] == "FOMM: added kp_detector, 75 tensors from kp.pt."

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The neutral frame and the moments of an expression."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from magplus.models.face import FaceLandmarker, FaceTrack, choose_reference, find_event, follow_face
+from magplus.models.video import VideoReader
+
+FILM = Fraction(24000, 1001)
+
+
+def times(count: int, rate: Fraction = FILM) -> tuple[Fraction, ...]:
+    return tuple(index / rate for index in range(count))
+
+
+def pulse(seconds: tuple[Fraction, ...], onset: float, apex: float, offset: float) -> np.ndarray:
+    """Rises from onset to apex and falls to offset, each as a half cosine."""
+    t = np.array([float(second) for second in seconds])
+    rise = np.clip((t - onset) / (apex - onset), 0, 1)
+    fall = np.clip((offset - t) / (offset - apex), 0, 1)
+    return 0.5 - 0.5 * np.cos(np.pi * np.minimum(rise, fall))
+
+
+class TestEvent:
+    def test_asymmetric_pulse(self):
+        seconds = times(48, Fraction(100))
+        event = find_event(seconds, pulse(seconds, 0.1, 0.15, 0.4))
+        assert event is not None
+        assert event.apex == pytest.approx(0.15)
+        assert 0.1 < event.onset < 0.13
+        assert 0.3 < event.offset < 0.4
+
+    @given(st.integers(2, 40), st.floats(1.0, 5.0), st.integers(0, 100))
+    def test_the_apex_is_the_highest_frame_however_short(self, index, height, seed):
+        curve = 0.05 * np.random.default_rng(seed).random(44)
+        curve[index] = height
+        event = find_event(times(44), curve)
+        assert event is not None
+        assert event.apex == float(times(44)[index])
+        assert event.onset is None or event.onset < event.apex
+        assert event.offset is None or event.apex < event.offset
+
+    def test_crossings_lie_between_frames(self):
+        curve = np.array([0, 0, 0, 0, 1, 0, 0, 0, 0, 0])
+        event = find_event(times(10, Fraction(10)), curve)
+        assert event is not None
+        assert (event.onset, event.apex, event.offset) == pytest.approx((0.32, 0.4, 0.48))
+
+    def test_variable_rate(self):
+        seconds = tuple(Fraction(ms, 1000) for ms in (0, 40, 80, 200, 210, 220, 400, 440))
+        event = find_event(seconds, np.array([0, 0, 0, 0, 1, 0, 0, 0]))
+        assert event is not None
+        assert (event.onset, event.apex, event.offset) == pytest.approx((0.202, 0.21, 0.218))
+
+    def test_ends_outside_the_clip_are_unknown(self):
+        seconds = times(20)
+        still_going = find_event(seconds, pulse(seconds, 0.2, 0.5, 5.0))
+        assert still_going is not None
+        assert still_going.onset is not None
+        assert still_going.offset is None
+        begun_before = find_event(seconds, pulse(seconds, -1.0, 0.1, 0.4))
+        assert begun_before is not None
+        assert begun_before.onset is None
+
+    @pytest.mark.parametrize("curve", [np.zeros(20), np.full(20, 0.3), np.zeros(1)])
+    def test_no_motion_is_no_event(self, curve):
+        assert find_event(times(len(curve)), curve) is None
+
+    def test_noise_alone_is_no_event(self):
+        events = [find_event(times(40), np.abs(np.random.default_rng(seed).normal(1, 0.1, 40))) for seed in range(20)]
+        assert sum(event is not None for event in events) <= 2
+
+
+class TestReference:
+    def track(self, amount: np.ndarray, present: np.ndarray | None = None) -> FaceTrack:
+        """A face whose mouth moves by `amount` px in each frame, with the detector's jitter."""
+        rng = np.random.default_rng(0)
+        mesh = np.zeros((478, 3), np.float32)
+        mesh[:, :2] = rng.uniform(100, 300, (478, 2))
+        mesh[33, :2], mesh[263, :2] = (150, 150), (250, 150)
+        points = np.repeat(mesh[None], len(amount), 0) + rng.normal(0, 0.02, (len(amount), 478, 3)).astype(np.float32)
+        points[:, 300:, 1] += amount[:, None]
+        shown = np.ones(len(amount), bool) if present is None else present
+        return FaceTrack(times(len(amount)), points, np.zeros((len(amount), 52), np.float32), ("",) * 52, shown)
+
+    def test_before_the_expression(self):
+        amount = 4 * pulse(times(36), 0.5, 0.8, 1.2)
+        assert choose_reference(self.track(amount)).index < 11
+
+    def test_not_in_the_movement_that_the_clip_begins_with(self):
+        amount = np.concatenate([np.linspace(5, 0, 7), np.zeros(29)])
+        chosen = choose_reference(self.track(amount))
+        assert 6 < chosen.index < 12
+        assert chosen.chosen == "automatic"
+
+    def test_a_held_apex_later_is_not_neutral(self):
+        amount = np.concatenate([0.2 * np.arange(10) % 0.4, np.linspace(0, 5, 5), np.full(21, 5.0)])
+        assert choose_reference(self.track(amount)).index < 12
+
+    def test_frames_without_the_face_are_no_candidates(self):
+        present = np.ones(20, bool)
+        present[:3] = False
+        assert choose_reference(self.track(np.zeros(20), present)).index == 4
+
+    def test_given_seconds_take_the_nearest_frame_that_shows_the_face(self):
+        present = np.ones(20, bool)
+        present[10] = False
+        track = self.track(np.zeros(20), present)
+        given_ = choose_reference(track, 7.4 / float(FILM))
+        assert (given_.index, given_.seconds, given_.chosen) == (7, 7 / FILM, "given")
+        assert choose_reference(track, 10.2 / float(FILM)).index == 11
+        assert choose_reference(track, 99).index == 19
+
+    @pytest.mark.parametrize("count", [1, 2, 3])
+    def test_very_short_clips(self, count):
+        assert 0 <= choose_reference(self.track(np.zeros(count))).index < count
+
+    def test_real_clip(self, real_clip):
+        with FaceLandmarker() as landmarker:
+            track = follow_face(VideoReader(real_clip, trim=(6.6, 7.4)), landmarker)
+        assert choose_reference(track).index < len(track) / 3

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import lsq_linear
+
+from magplus.models.rig.box_least_squares import solve_boxed
+
+
+@given(seed=st.integers(0, 2**32 - 1), unknowns=st.integers(1, 12), count=st.integers(1, 6))
+@settings(max_examples=60, deadline=None)
+def test_agrees_with_scipy_on_each_problem(seed: int, unknowns: int, count: int) -> None:
+    random = np.random.default_rng(seed)
+    matrices = random.normal(size=(count, unknowns + 3, unknowns))
+    sides = random.normal(size=(count, unknowns + 3))
+    low = random.uniform(-0.5, 0.2, unknowns)
+    high = low + random.uniform(0.1, 0.6, unknowns)
+
+    gram = matrices.transpose(0, 2, 1) @ matrices
+    solved = solve_boxed(gram, np.einsum("nij,ni->nj", matrices, sides), low, high)
+
+    for matrix, side, own in zip(matrices, sides, solved, strict=True):
+        expected = lsq_linear(matrix, side, (low, high), method="bvls", tol=1e-14).x
+        np.testing.assert_allclose(own, expected, atol=1e-6)
+
+
+def test_an_unbounded_problem_is_plain_least_squares() -> None:
+    gram = np.array([[[2.0, 0.5], [0.5, 1.0]]])
+    target = np.array([[1.0, -3.0]])
+    open_ended = np.full(2, np.inf)
+    np.testing.assert_allclose(
+        solve_boxed(gram, target, -open_ended, open_ended)[0], np.linalg.solve(gram[0], target[0])
+    )
+
+
+def test_a_range_without_width_fixes_the_unknown() -> None:
+    solved = solve_boxed(np.eye(2)[None], np.array([[5.0, 5.0]]), np.array([0.3, 0.0]), np.array([0.3, 9.0]))
+    np.testing.assert_allclose(solved, [[0.3, 5.0]])
+
+
+@pytest.mark.parametrize("offset", [-1e-3, 1e-3, 1.0])
+def test_a_good_or_bad_first_guess_changes_nothing(offset: float) -> None:
+    random = np.random.default_rng(3)
+    matrix = random.normal(size=(4, 20, 8))
+    gram, target = matrix.transpose(0, 2, 1) @ matrix, random.normal(size=(4, 8)) * 9
+    low, high = np.zeros(8), np.full(8, 0.4)
+    plain = solve_boxed(gram, target, low, high)
+    np.testing.assert_allclose(
+        solve_boxed(gram, target, low, high, np.clip(plain + offset, low, high)), plain, atol=1e-9
+    )
