@@ -30,8 +30,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
-
 from magplus.models.device import choose_device
 from magplus.models.magnification import Magnifier, Motion
 from magplus.models.magnification.filters import binomial
@@ -39,8 +37,17 @@ from magplus.models.magnification.magnifier import WEIGHTS, Role
 from magplus.models.training.camera import h264
 from magplus.models.training.flowmag import Painter
 from magplus.models.training.heads import HeadModel
-from magplus.models.training.scenes import HELD_OUT, MICRO_EXPRESSIONS, FaceScenes, Pair, filmed, random_shot, warped_pair
+from magplus.models.training.scenes import (
+    HELD_OUT,
+    MICRO_EXPRESSIONS,
+    FaceScenes,
+    Pair,
+    filmed,
+    random_shot,
+    warped_pair,
+)
 from magplus.models.warp import backward_displacement, move, pixel_grid, sample, sample_spline
+from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = 256

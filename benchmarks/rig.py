@@ -38,27 +38,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.optimize import nnls
-from scipy.sparse import csr_matrix
-from torch import Tensor
-
-from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.backend_bridge.files.errors import InputError
-from magplus.backend_bridge.rig.anchors import MESH_POINTS
-from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs
 from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs
+from magplus.backend_bridge.rig.anchors import MESH_POINTS
 from magplus.backend_bridge.rig.basis import Control, RigBasis
+from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.models.backends import Animated, Backend, DrivingBatch, registry
 from magplus.models.face import FaceLandmarks, select_face
 from magplus.models.pipeline.run import run_job
+from magplus.models.pipeline.session import Session
 from magplus.models.rig.sites import Sites
 from magplus.models.rig.solver import solve
-from magplus.models.pipeline.session import Session
 from magplus.models.training.actors import CURVE, RATE, Actor, Film, Stage, film
 from magplus.models.training.heads import HeadModel
 from magplus.models.training.scenes import HELD_OUT, MICRO_EXPRESSIONS
 from magplus.models.video import VideoReader, encode_png
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from scipy.sparse import csr_matrix
+from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
 DRIVER_SIZE, AVATAR_SIZE = 256, 512

@@ -6,19 +6,19 @@ from __future__ import annotations
 import bpy
 
 from ..operators import (
-    anchors,
     animate,
     backends,
-    bake_shape_keys,
+    bake,
     capture,
     environment,
-    event_markers,
     import_frames,
     import_result,
-    job_manager,
     live_link,
+    match_face,
     measure_controls,
 )
+from ..operators.animation import event_markers
+from ..operators.running import job_manager
 from . import commands, control_list, face_match, file_handler, panels, preferences, settings
 
 # Classes first, as the properties and handlers of a module may name them; taken away in the mirrored order.
@@ -27,9 +27,9 @@ _MODULES = (
     settings,
     capture,
     measure_controls,
-    anchors,
+    match_face,
     import_frames,
-    bake_shape_keys,
+    bake,
     import_result,
     live_link,
     event_markers,

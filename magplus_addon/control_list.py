@@ -9,9 +9,9 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty
 
+from ..operators.measure_controls import KIND, MAGPLUS_OT_choose_controls, MAGPLUS_OT_measure_controls
 from ..operators.rig.controls import BONE, PROPERTY
 from ..operators.running.job_manager import Status, manager
-from ..operators.measure_controls import KIND, MAGPLUS_OT_choose_controls, MAGPLUS_OT_measure_controls
 from .panels import Sidebar, characters_across, draw_outcome, draw_text
 
 ICONS = {BONE: "BONE_DATA", PROPERTY: "PROPERTIES"}  # none for shape keys: that is what most are, and names are long

@@ -10,12 +10,12 @@ import bpy
 from ..backend_bridge.backends import find_backend
 from ..backend_bridge.job.spec import REGIONS
 from ..operators import animate
+from ..operators.animation.event_markers import MAGPLUS_OT_trim_from_markers
 from ..operators.backends import backend_problem, option_property
 from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
-from ..operators.animation.event_markers import MAGPLUS_OT_trim_from_markers
 from ..operators.import_result import MAGPLUS_OT_import_result
-from ..operators.running.job_manager import Outcome, Status, manager
 from ..operators.live_link import MAGPLUS_OT_import_live_link
+from ..operators.running.job_manager import Outcome, Status, manager
 
 STATUS_ICONS = {Status.FINISHED: "CHECKMARK", Status.CANCELLED: "CANCEL", Status.FAILED: "ERROR"}
 CHARACTER_WIDTH = 6.5  # pixels of Blender's interface font at scale 1, on average over English text

@@ -17,9 +17,9 @@ from bpy.props import (
 
 from ..backend_bridge.backends import BACKENDS, BackendOption
 from ..backend_bridge.job.spec import MAX_ALPHA, MAX_SMOOTHING, REGIONS
-from ..operators.backends import option_property
 from ..operators.animation.destination import ANIMATION, BACKGROUND, SHOW_AS
 from ..operators.animation.strength import modifier_name, set_strength
+from ..operators.backends import option_property
 
 # '//' in a path property: 4.5 and later want to be told that it is meant, 4.2 refuses to be told.
 RELATIVE_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()

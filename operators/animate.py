@@ -11,22 +11,22 @@ from typing import Any
 
 import bpy
 
-from ..backend_bridge.worker_client.client import WorkerClient
 from ..backend_bridge.files.errors import CancelledError, InputError, MagPlusError, error_of
-from ..backend_bridge.job.spec import REGIONS, Anchor, Avatar, Driving, JobSpec, Magnification, Outputs, Rig
 from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.job.spec import REGIONS, Anchor, Avatar, Driving, JobSpec, Magnification, Outputs, Rig
+from ..backend_bridge.worker_client.client import WorkerClient
 from ..backend_bridge.worker_client.messages import Cancelled, Error, Progress, Result, Warning
-from .match_face import moved_anchors, present_projection
+from .animation.destination import Destination
+from .animation.scene_time import exact
 from .backends import backend_problem, chosen_options
 from .capture import camera_to_use, capture_problem, capture_steps, face_companions
-from .animation.destination import Destination
 from .environment import environment_problem, preferences, worker_python
-from .rig.face_controls import ControlChoice, chosen_controls
 from .import_result import import_result, measured
-from .running.job_manager import Outcome, Steps, TaskContext, manager, report_outcome
+from .match_face import moved_anchors, present_projection
 from .measure_controls import choice_of
+from .rig.face_controls import ControlChoice, chosen_controls
 from .rig.projection import camera_problem
-from .animation.scene_time import exact
+from .running.job_manager import Outcome, Steps, TaskContext, manager, report_outcome
 
 KIND = "animate"
 # What a person reads for the stages of the pipeline.

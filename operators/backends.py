@@ -15,12 +15,12 @@ import bpy
 from bpy.props import CollectionProperty, StringProperty
 
 from ..backend_bridge.backends import find_backend
-from ..backend_bridge.worker_client.client import WORKER_SCRIPT
-from ..backend_bridge.files.errors import MagPlusError, error_of
 from ..backend_bridge.environment.installation import run_program
+from ..backend_bridge.files.errors import MagPlusError, error_of
+from ..backend_bridge.worker_client.client import WORKER_SCRIPT
 from ..backend_bridge.worker_client.process import python_command
-from .running.background import in_thread
 from .environment import environment_problem, worker_python
+from .running.background import in_thread
 from .running.job_manager import Outcome, Steps, TaskContext, manager, start_or_run
 
 KIND = "backends"

@@ -15,11 +15,10 @@ import numpy as np
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 from numpy.typing import NDArray
 
-from ..backend_bridge.rig.curves import ControlCurves
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.rig.basis import Channel, Control, RigBasis
-from .rig.controls import LINKED, SHAPE_KEY, SLIDER_LIMIT, LiveChannel, find_channel, widen_range
+from ..backend_bridge.rig.curves import ControlCurves
 from .animation.destination import ANIMATION, LAYER, REPLACE, Destination
 from .animation.event_markers import set_event_markers, video_start
 from .animation.keyframes import (
@@ -33,6 +32,7 @@ from .animation.keyframes import (
 )
 from .animation.scene_time import Placement, SourceTime, apex_kept, exact
 from .animation.strength import add_strength, make_room, modifier_name, plays
+from .rig.controls import LINKED, SHAPE_KEY, SLIDER_LIMIT, LiveChannel, find_channel, widen_range
 
 STILL = 1e-4  # a control that stays this close to rest is still; the smallest expressions use some hundredths
 RECORD = "bake.json"  # in the job folder

@@ -16,16 +16,16 @@ import numpy as np
 from bpy.props import EnumProperty, IntVectorProperty, StringProperty
 
 from ..backend_bridge.files.errors import CancelledError, InputError, MachineError, MagPlusError
-from ..backend_bridge.job.spec import Avatar
 from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.worker_client.messages import Progress
+from ..backend_bridge.job.spec import Avatar
 from ..backend_bridge.rig.basis import RigBasis
+from ..backend_bridge.worker_client.messages import Progress
+from .rig.basis import Face, find_face, measure_steps
 from .rig.controls import RigControl, shape_key_controls
-from .running.job_manager import Outcome, Steps, TaskContext, manager, report_outcome
 from .rig.png import without_metadata
 from .rig.projection import Projection, camera_problem, picture_size, pixel_aspect
-from .rig.basis import Face, find_face, measure_steps
 from .rig.surface import read_points, rendered_objects
+from .running.job_manager import Outcome, Steps, TaskContext, manager, report_outcome
 
 KIND = "capture"
 IMAGE, RIG_BASIS, RECORD = "avatar/avatar.png", "avatar/rig_basis.npz", "avatar/avatar.json"

@@ -9,10 +9,10 @@ from typing import Any
 
 import bpy
 
+from ..backend_bridge.environment.installation import Listener
 from ..backend_bridge.environment.probe import Probe, probe
 from ..backend_bridge.environment.venv import Environment, State
 from ..backend_bridge.files.errors import MachineError, MagPlusError
-from ..backend_bridge.environment.installation import Listener
 from ..backend_bridge.worker_client.messages import Progress
 from .running.background import in_thread
 from .running.job_manager import Outcome, Steps, TaskContext, manager, start_or_run

@@ -18,8 +18,8 @@ from mathutils import Matrix, Vector
 from ..backend_bridge.files.errors import InputError, MachineError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
 from .animation.destination import BACKGROUND, PLANE, SHOW_AS, STRIP, Destination
-from .rig.projection import camera_problem
 from .animation.scene_time import Placement, SourceTime
+from .rig.projection import camera_problem
 
 NAME = "MagPlus Result"
 # The colour space that undoes a view transform, so that a picture which has been through it comes out as it was. That

@@ -12,14 +12,14 @@ import bpy
 from bpy.props import BoolProperty, StringProperty
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
-from ..backend_bridge.job.spec import Outputs
 from ..backend_bridge.job.folder import JobFolder
-from .bake import bake_controls
+from ..backend_bridge.job.spec import Outputs
 from .animation.destination import Destination
 from .animation.event_markers import set_event_markers, video_start
+from .animation.scene_time import SourceTime
+from .bake import bake_controls
 from .import_frames import import_frames
 from .running.job_manager import Outcome, report_outcome
-from .animation.scene_time import SourceTime
 
 ONE_SIDED = 0.5  # asymmetry at which one side shows three times as much as the other
 

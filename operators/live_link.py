@@ -13,15 +13,15 @@ import numpy as np
 from bpy.props import FloatProperty, StringProperty
 from numpy.typing import NDArray
 
-from ..backend_bridge.rig.curves import ControlCurves
 from ..backend_bridge.files.errors import InputError, MagPlusError
+from ..backend_bridge.rig.curves import ControlCurves
 from ..backend_bridge.rig.live_link import from_live_link, has_rotations, onto_controls, unmatched
+from .animation.destination import Destination
+from .animation.scene_time import SourceTime, exact
 from .bake import STILL, BakeReport, Performance, bake_performance, excursion
 from .capture import face_companions
-from .animation.destination import Destination
-from .rig.face_controls import ControlChoice, chosen_controls
 from .measure_controls import choice_of
-from .animation.scene_time import SourceTime, exact
+from .rig.face_controls import ControlChoice, chosen_controls
 
 
 @dataclass(frozen=True)

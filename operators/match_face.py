@@ -20,16 +20,16 @@ from mathutils.bvhtree import BVHTree
 from numpy.typing import NDArray
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
-from ..backend_bridge.rig.anchors import FACE_ANCHORS
-from ..backend_bridge.job.spec import Anchor
 from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.job.spec import Anchor
+from ..backend_bridge.rig.anchors import FACE_ANCHORS
 from ..backend_bridge.rig.basis import RigBasis
 from .capture import AvatarTask, camera_to_use, capture_problem, face_companions, measured
-from .rig.controls import shape_key_controls
-from .running.job_manager import Outcome, Steps, TaskContext
-from .rig.projection import Points, Projection, picture_size, pixel_aspect
 from .rig.basis import find_face
+from .rig.controls import shape_key_controls
+from .rig.projection import Points, Projection, picture_size, pixel_aspect
 from .rig.surface import read_points, read_triangles
+from .running.job_manager import Outcome, Steps, TaskContext
 
 Task = Callable[[TaskContext], Steps]
 

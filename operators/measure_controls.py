@@ -14,6 +14,7 @@ from bpy.props import EnumProperty
 from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.rig.basis import RigBasis
 from .capture import AvatarTask, camera_to_use, capture_problem, face_companions, measured
+from .rig.basis import find_face
 from .rig.controls import RigControl
 from .rig.face_controls import (
     Appraisal,
@@ -25,9 +26,8 @@ from .rig.face_controls import (
     search_controls,
     solved_by_default,
 )
-from .running.job_manager import Outcome, Steps, TaskContext
 from .rig.projection import Projection, picture_size, pixel_aspect
-from .rig.basis import find_face
+from .running.job_manager import Outcome, Steps, TaskContext
 
 KIND = "controls"
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The worker's environment from a command line:
 
-    python -m backend_bridge.environment create --folder FOLDER [--variant cpu] [--python PYTHON]
-    python -m backend_bridge.environment check --folder FOLDER | --python PYTHON
+python -m backend_bridge.environment create --folder FOLDER [--variant cpu] [--python PYTHON]
+python -m backend_bridge.environment check --folder FOLDER | --python PYTHON
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class _Console:
 
 def main(arguments: Sequence[str] | None = None) -> ExitCode:
     """Create or check an environment from a command line."""
-    parser = argparse.ArgumentParser(prog="backend_bridge.environment", description="The worker's environment: make it, check it.")
+    parser = argparse.ArgumentParser(
+        prog="backend_bridge.environment", description="The worker's environment: make it, check it."
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
     create = verbs.add_parser("create", help="make the environment; downloads about 0.5 GB (CPU) to 3 GB")
     create.add_argument("--folder", type=Path, required=True)

@@ -9,22 +9,20 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ..worker_client.client import WORKER_SCRIPT
-from ..files.errors import CancelledError, ExitCode, InputError, MachineError, MagPlusError
+from ..files.disk import explained
+from ..files.errors import InputError, MachineError
 from ..files.locks import hold
 from .installation import Listener, Pip, explain_installation, run_program
 from .interpreters import Interpreter, ask, find_base_interpreter
-from ..files.disk import explained
-from ..worker_client.process import popen_options, python_command
+from .probe import probe
 from .requirements import read_requirements, requirements_hash
-from .torch_builds import VARIANTS, Build, choose_build, find_nvidia_card
+from .torch_builds import Build, choose_build, find_nvidia_card
 
 _STAMP = "magplus-environment.json"
 

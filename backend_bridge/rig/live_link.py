@@ -12,10 +12,10 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from .action_units import Side, recognise
-from .curves import ControlCurves
 from ..files.errors import InputError
+from .action_units import Side, recognise
 from .basis import Control
+from .curves import ControlCurves
 
 TIMECODE_RATE = Fraction(60)  # the app's own; the frames field carries thousandths, so any time can be written
 

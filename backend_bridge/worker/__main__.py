@@ -16,7 +16,9 @@ def load_package(root: Path) -> None:
 
     An isolated Python started by path knows neither our packages nor the working directory.
     """
-    spec = importlib.util.spec_from_file_location("magplus", root / "__init__.py", submodule_search_locations=[str(root)])
+    spec = importlib.util.spec_from_file_location(
+        "magplus", root / "__init__.py", submodule_search_locations=[str(root)]
+    )
     assert spec is not None and spec.loader is not None
     package = importlib.util.module_from_spec(spec)
     sys.modules["magplus"] = package

@@ -13,8 +13,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from ..worker_client import messages
 from ..files.errors import ExitCode
+from ..worker_client import messages
 from ..worker_client.messages import Cancel, Cancelled, Error, Hello, Message, Progress, Result, Start, Warning
 from .cancellation import STOPPED, Cancellation, on_termination
 from .parent import wait_for_parents_end

@@ -11,8 +11,8 @@ import platform
 import sys
 from typing import Any
 
-from ..files.errors import ExitCode, MagPlusError
 from ..environment.requirements import read_requirements
+from ..files.errors import ExitCode, MagPlusError
 
 _MODULES = {"opencv-contrib-python": "cv2"}  # where a package's module has another name
 

@@ -16,9 +16,9 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from .. import messages
 from ..files.errors import ExitCode
 from ..job.folder import JobFolder
+from . import messages
 from .messages import Cancel, Cancelled, Error, Exit, Hello, Message, Result, Start
 from .process import describe_end, popen_options, python_command, stop
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command line: `blender -b shot.blend --command magplus ...`, and from Python `main(["animate", ...])`.
 
-Exit codes are those of `backend_bridge.files.errors.ExitCode`. Progress and sentences go to stderr; stdout carries only what
-another program wants to read.
+Exit codes are those of `backend_bridge.files.errors.ExitCode`. Progress and sentences go to stderr; stdout carries only
+what another program wants to read.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import Any, NoReturn, TextIO
 import bpy
 
 from ...backend_bridge.backends import BACKENDS
+from ...backend_bridge.environment.torch_builds import VARIANTS
 from ...backend_bridge.environment.venv import Environment
 from ...backend_bridge.files.errors import ExitCode, InputError, MagPlusError, error_of
 from ...backend_bridge.worker_client.messages import Progress
-from ...backend_bridge.environment.torch_builds import VARIANTS
 from ...operators import animate, backends, environment, measure_controls
-from ...operators.capture import capture_problem
 from ...operators.animation.destination import LAYER, NEW_ACTION, REPLACE, SHOW_AS, Destination
-from ...operators.running.job_manager import Outcome, Status, Steps, TaskContext, manager
+from ...operators.capture import capture_problem
 from ...operators.live_link import import_live_link
 from ...operators.measure_controls import choice_of, matching
+from ...operators.running.job_manager import Outcome, Status, Steps, TaskContext, manager
 from ..panels import clock
 
 _ANIMATION = {"new-action": NEW_ACTION, "layer": LAYER, "replace": REPLACE}

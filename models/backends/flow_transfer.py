@@ -17,7 +17,6 @@ from torch import Tensor
 
 from ..face.correspondence import Correspondence
 from ..warp import move
-
 from .base import Animated, BackendInfo, DrivingBatch, FaceImage
 from .options import NoOptions
 

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from ..video import VideoFrame
 from ..warp import sample_spline
-
 from .alignment import align
 from .mesh import FACE_OVAL, LEFT_EYE_OUTER, RIGHT_EYE_OUTER, RIGID_LANDMARKS
 from .regions import rigid_mask

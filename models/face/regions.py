@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...backend_bridge.job.spec import REGIONS
-
 from .mesh import CHIN_TIP, FACE_OVAL, LEFT_EYE, LOWER_LIP, REGION_GROUPS, RIGHT_EYE
 
 _FEATHER = 0.02  # standard deviation of the soft edge, in face widths

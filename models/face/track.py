@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
 from ..video import VideoFrame
-
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..device import choose_device
 from ..warp import resize_flow
-
 from .filters import resize
 from .motion import Motion
 from .refinement import Refinement

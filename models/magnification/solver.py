@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..warp import pixel_grid, sample
-
 from .filters import binomial, box, gradient, resize
 from .motion import Motion
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ..warp import backward_displacement, pixel_grid, sample, sample_spline
-
 from .filters import box
 from .motion import Motion
 

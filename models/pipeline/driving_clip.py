@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ...backend_bridge.files.errors import InputError
-from ...backend_bridge.job.spec import Driving, resolve
 from ...backend_bridge.job.folder import fingerprint_of, hash_file
+from ...backend_bridge.job.spec import Driving, resolve
 from ..backends import FaceImage
 from ..face import (
     FaceLandmarker,
@@ -31,8 +31,8 @@ from ..face import (
     split_rigid,
 )
 from ..magnification import Motion
-from .notes import Notes
 from ..video import VideoFrame, VideoReader
+from .notes import Notes
 
 LARGEST_CROP = 512
 SMALLEST_CROP = 128

@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...backend_bridge.job.spec import Outputs
 from ...backend_bridge.job.folder import JobFolder
+from ...backend_bridge.job.spec import Outputs
 from ..device import frames_at_a_time
+from ..video import encode_png
+from .animated_avatar import AnimatedAvatar
+from .driver import Driver
 from .factors import Factors, peak_motion
 from .notes import Notes
 from .rig_reader import RigReader
-from .animated_avatar import AnimatedAvatar
-from .driver import Driver
-from ..video import encode_png
 
 
 class FrameMaker:

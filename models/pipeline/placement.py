@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
 from ...backend_bridge.files.errors import InputError
-from ...backend_bridge.rig.anchors import FACE_ANCHORS, MESH_POINTS
 from ...backend_bridge.job.spec import Anchor
+from ...backend_bridge.rig.anchors import FACE_ANCHORS, MESH_POINTS
 from ...backend_bridge.rig.basis import RigBasis
-from .avatar import AvatarPicture
 from ..face import FaceLandmarker, Window, select_face
+from .avatar import AvatarPicture
 
 Box = tuple[float, float, float, float]
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .avatar import AvatarPicture
 from ..face import Window
 from ..magnification.motion import Motion
 from ..warp import STILL, SplineImage, backward_displacement, pixel_grid, sample, sample_spline
+from .avatar import AvatarPicture
 
 REACH = 0.1  # of the crop; nothing in a face moves farther
 

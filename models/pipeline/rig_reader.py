@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...backend_bridge.rig.curves import ControlCurves
 from ...backend_bridge.job.spec import Rig
 from ...backend_bridge.rig.basis import RigBasis
+from ...backend_bridge.rig.curves import ControlCurves
 from ..backends import Animated
 from ..face import regions
 from ..magnification.motion import Motion
-from .factors import Factors
 from ..rig.constraints import Constraints
 from ..rig.observer import RigObserver, on_crop, on_driver, read_field
 from ..rig.solver import solve
 from .animated_avatar import AnimatedAvatar
 from .driver import Driver
+from .factors import Factors
 
 _LEAST_SITES = 3  # a region with fewer shows nothing to speak of
 

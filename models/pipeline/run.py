@@ -18,29 +18,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...backend_bridge.files.errors import InputError
-from ...backend_bridge.job.spec import JobSpec, Outputs, Rig, resolve
 from ...backend_bridge.job.folder import JobFolder, fingerprint_of, hash_file
-from ...backend_bridge.rig.live_link import speaks_for_shapes, to_live_link
+from ...backend_bridge.job.spec import JobSpec, Outputs, Rig, resolve
 from ...backend_bridge.rig.basis import RigBasis
-from .avatar import AvatarPicture
+from ...backend_bridge.rig.live_link import speaks_for_shapes, to_live_link
 from ..backends import FaceImage
 from ..backends.options import option_files, parse_options, with_files_in
 from ..backends.preprocess import best_frame
-from .outputs.plot import plot_curves
 from ..device import OutOfMemoryError, choose_device, frames_at_a_time, ran_out
-from .driving_clip import DrivingClip
-from ..rig.expression import action_units, excursions
 from ..face import FaceLandmarker, MotionEvent, find_event
-from .frame_maker import FrameMaker, unit_path
 from ..magnification.motion import Motion
-from .factors import LEAST_MOTION, Factors, automatic_alpha, measured_gain, peak_motion, restoring_factor
-from .placement import AvatarFace, anchors_on, find_avatar_face, in_crop
-from .notes import Notes, magplus_version, versions
+from ..rig.expression import action_units, excursions
 from ..rig.smoothing import apex_kept, smoothed
+from .animated_avatar import AnimatedAvatar
+from .avatar import AvatarPicture
+from .driver import Driver
+from .driving_clip import DrivingClip
+from .factors import LEAST_MOTION, Factors, automatic_alpha, measured_gain, peak_motion, restoring_factor
+from .frame_maker import FrameMaker, unit_path
+from .notes import Notes, magplus_version, versions
+from .outputs.plot import plot_curves
+from .placement import AvatarFace, anchors_on, find_avatar_face, in_crop
 from .rig_reader import RigReader
 from .session import Events, Session, find_backend
-from .animated_avatar import AnimatedAvatar
-from .driver import Driver
 
 LARGEST_CROP = 512
 PROBES = 12

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.rig.action_units import ActionUnit, Side, recognise
-from ...backend_bridge.rig.curves import ControlCurves
 from ...backend_bridge.rig.basis import Control, ranges
+from ...backend_bridge.rig.curves import ControlCurves
 from ..face import find_event
 
 Array: TypeAlias = NDArray[np.float64]
@@ -56,8 +56,8 @@ def excursions(curves: ControlCurves, controls: Sequence[Control]) -> Array:
 def action_units(curves: ControlCurves, controls: Sequence[Control]) -> list[UnitEvent]:
     """Return the action units that appear, the strongest first.
 
-    Controls are told by their names (`backend_bridge.rig.action_units`); those that stand for no unit are left out, and so
-    are units whose curve has no event that stands out from its noise.
+    Controls are told by their names (`backend_bridge.rig.action_units`); those that stand for no unit are left out, and
+    so are units whose curve has no event that stands out from its noise.
     """
     shares = np.maximum(excursions(curves, controls), 0.0)
     found: dict[int, _Unit] = {}

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ...backend_bridge.rig.basis import RigBasis
 from ..face.correspondence import Correspondence
+from ..warp import sample
 from .equations import motion_equations
 from .sites import Sites
-from ..warp import sample
 
 
 class RigObserver:

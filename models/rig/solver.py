@@ -30,9 +30,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ...backend_bridge.rig.curves import ControlCurves
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.rig.basis import RigBasis
+from ...backend_bridge.rig.curves import ControlCurves
 from .box_least_squares import solve_boxed
 from .constraints import Constraints
 from .head_motion import head_columns, turning_error

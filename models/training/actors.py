@@ -20,7 +20,6 @@ from torch import Tensor
 from ...backend_bridge.rig.basis import Control, RigBasis
 from ..rig.sites import frontmost
 from ..video import Mp4Writer, encode_png
-
 from .heads import HeadModel, Part
 from .rasteriser import Rasteriser, Shot
 from .scenes import MICRO_EXPRESSIONS, random_shot

@@ -19,7 +19,6 @@ from torch import Tensor
 from ..magnification.filters import resize
 from ..magnification.solver import QUANTISATION, Observation, estimate, estimate_near
 from ..warp import move, pixel_grid, sample
-
 from .camera import film
 from .scenes import HELD_OUT, MICRO_EXPRESSIONS, FaceScenes, random_pulls, random_shot, random_texture, warped_pair
 

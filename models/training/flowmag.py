@@ -30,9 +30,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..magnification.filters import gradient, resize
+from ..warp import move
 from .camera import recorded, toned
 from .dataset import ROLES, scenes_of, varied
-from ..warp import move
 
 WIDTHS = (16, 32, 64, 84, 96)
 WAVES = 8  # planes that tell alpha

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..warp import move
-
 from .heads import HeadModel
 from .rasteriser import Rasteriser, Render, Shot
 from .skin import SkinPainter

@@ -16,7 +16,6 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from ...backend_bridge.files.errors import InputError, MachineError
-
 from .clip import Trim, VideoFrame, VideoInfo, within
 from .colour import RgbConverter, bit_depth
 from .presentation import Presentation

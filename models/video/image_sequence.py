@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
-
 from .clip import Trim, VideoFrame, VideoInfo, within
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})

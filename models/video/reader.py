@@ -8,7 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 
 from ...backend_bridge.files.errors import InputError
-
 from .clip import Clip, VideoFrame, VideoInfo
 from .container import ContainerClip
 from .image_sequence import ImageSequence, is_image

@@ -10,8 +10,8 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ...backend_bridge.rig.action_units import Side, recognise
 from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.rig.action_units import Side, recognise
 from ...backend_bridge.rig.basis import RigBasis
 from .controls import BONE, PROPERTY, SHAPE_KEY, RigControl, bone_controls, property_controls, shape_key_controls
 from .projection import Projection

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Generator
 from typing import Generic, TypeVar
 
-from ...backend_bridge.files.errors import CancelledError
 from ...backend_bridge.environment.installation import Listener
+from ...backend_bridge.files.errors import CancelledError
 from ...backend_bridge.worker_client.messages import Progress
 from .job_manager import TaskContext
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import bpy
 
-from ...backend_bridge.worker_client.client import WorkerClient
 from ...backend_bridge.files.errors import CancelledError, ExitCode, MagPlusError
+from ...backend_bridge.worker_client.client import WorkerClient
 from ...backend_bridge.worker_client.messages import Progress
 
 PUMP_INTERVAL = 0.1  # seconds between two steps that only look for news: smooth for a person, nothing for Blender

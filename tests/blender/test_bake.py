@@ -10,15 +10,20 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from bl_ext.user_default.magplus.backend_bridge.rig.curves import ControlCurves
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
-from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
+from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import RigBasis
-from bl_ext.user_default.magplus.operators.bake import bake_controls
-from bl_ext.user_default.magplus.operators.rig.controls import LiveChannel, RigControl, bone_controls, shape_key_controls
+from bl_ext.user_default.magplus.backend_bridge.rig.curves import ControlCurves
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, REPLACE, Destination
 from bl_ext.user_default.magplus.operators.animation.keyframes import Keys, assign_new_action, write_keys
+from bl_ext.user_default.magplus.operators.bake import bake_controls
+from bl_ext.user_default.magplus.operators.rig.controls import (
+    LiveChannel,
+    RigControl,
+    bone_controls,
+    shape_key_controls,
+)
 
 from tests.blender.head import add_armature, dump, make_head
 

@@ -11,8 +11,8 @@ import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError, MachineError
-from bl_ext.user_default.magplus.backend_bridge.job.spec import Outputs
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
+from bl_ext.user_default.magplus.backend_bridge.job.spec import Outputs
 from bl_ext.user_default.magplus.operators import import_frames as module
 from bl_ext.user_default.magplus.operators.animation.destination import BACKGROUND, IMAGE, PLANE, STRIP, Destination
 from bl_ext.user_default.magplus.operators.import_frames import import_frames

@@ -10,12 +10,12 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from bl_ext.user_default.magplus.backend_bridge.rig.curves import ControlCurves
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
+from bl_ext.user_default.magplus.backend_bridge.rig.curves import ControlCurves
 from bl_ext.user_default.magplus.backend_bridge.rig.live_link import to_live_link
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, Destination
-from bl_ext.user_default.magplus.operators.rig.face_controls import ControlChoice
 from bl_ext.user_default.magplus.operators.live_link import import_live_link
+from bl_ext.user_default.magplus.operators.rig.face_controls import ControlChoice
 
 from tests.blender.head import add_key, make_head
 

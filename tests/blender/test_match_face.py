@@ -9,9 +9,9 @@ import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
-from bl_ext.user_default.magplus.backend_bridge.rig.anchors import FACE_ANCHORS
-from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
+from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
+from bl_ext.user_default.magplus.backend_bridge.rig.anchors import FACE_ANCHORS
 from bl_ext.user_default.magplus.operators.match_face import (
     anchors_of,
     is_selected,

@@ -8,9 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-
-from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 
 
 @pytest.fixture

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from ....backend_bridge.files.errors import InputError
 from ..base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from ..framing import Framing
+from ..published import PublishedBackend, PublishedOptions
 from .framing import head_mask, published_crop
 from .networks import IMAGE_SIZE, EncodedSource, VolumetricAvatar
 from .parsing import FaceParser
 from .pose import HeadPoseRegressor, Pose, mixed
-from ..framing import Framing
-from ..published import PublishedBackend, PublishedOptions
 
 _PUBLISHED_AT = "the folders linked from github.com/neeek2303/EMOPortraits"
 POSES = ("source", "driver", "mixed", "mixed_unscaled")

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..framing import Framing
 from ...face import face_mask
 from ...face.correspondence import MESH_POINTS
 from ...face.mesh import FACE_OVAL
+from ..framing import Framing
 
 BOX_SIDE = 0.92  # of the mesh's extent
 BOX_BELOW = 0.045

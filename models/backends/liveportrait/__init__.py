@@ -19,8 +19,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ...face.mesh import FACE_OVAL, REGION_GROUPS
 from ..base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
 from ..framing import Framing
+from ..precision import like_weights
+from ..published import PublishedBackend, PublishedOptions
 from .motion import K, Keypoints, MotionExtractor, Region, transferred
 from .networks import (
     IMAGE_SIZE,
@@ -30,9 +33,6 @@ from .networks import (
     WarpingModule,
     stitched,
 )
-from ..precision import like_weights
-from ..published import PublishedBackend, PublishedOptions
-from ...face.mesh import FACE_OVAL, REGION_GROUPS
 
 CROP_SCALE = 2.3  # of the landmarks' extent
 CROP_RAISED = 0.125  # of the crop's side

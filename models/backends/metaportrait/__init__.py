@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ....backend_bridge.files.errors import InputError
+from ...face.correspondence import Correspondence
+from ...warp import sample
 from ..base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
-from .lines import POINTS, Connectivity, Layout, describe, mesh_layout, published_layout
-from .networks import IDENTITY, SIZE, EncodedSource, Generator
 from ..metaportrait_sr import CLIP, TemporalSuperResolution
 from ..options import file_option
 from ..preprocess import resize
 from ..published import PublishedBackend, PublishedOptions, part_of
-from ...face.correspondence import Correspondence
-from ...warp import sample
+from .lines import POINTS, Connectivity, Layout, describe, mesh_layout, published_layout
+from .networks import IDENTITY, SIZE, EncodedSource, Generator
 
 _BASE_FILES = (
     CheckpointFile(

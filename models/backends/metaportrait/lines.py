@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .networks import SIZE, Driving
 from ...face.mesh import FACE_OVAL, LEFT_EYE, RIGHT_EYE
+from .networks import SIZE, Driving
 
 POINTS = 669
 LINES = 616

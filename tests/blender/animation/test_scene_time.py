@@ -10,7 +10,13 @@ import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
-from bl_ext.user_default.magplus.operators.animation.scene_time import Placement, SourceTime, apex_kept, place, scene_rate
+from bl_ext.user_default.magplus.operators.animation.scene_time import (
+    Placement,
+    SourceTime,
+    apex_kept,
+    place,
+    scene_rate,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 

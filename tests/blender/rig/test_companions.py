@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import RigBasis
 from bl_ext.user_default.magplus.operators.match_face import present_projection
-from bl_ext.user_default.magplus.operators.rig.face_controls import search_controls
 from bl_ext.user_default.magplus.operators.rig.basis import Face, find_face, measure_controls
+from bl_ext.user_default.magplus.operators.rig.face_controls import search_controls
 from bl_ext.user_default.magplus.operators.rig.surface import read_points
 
 from tests.blender.head import add_armature, add_camera, dump, make_head, quick_render

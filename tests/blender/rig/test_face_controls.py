@@ -12,6 +12,7 @@ import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
+from bl_ext.user_default.magplus.operators.measure_controls import choice_of, matching
 from bl_ext.user_default.magplus.operators.rig.controls import BONE, PROPERTY, SHAPE_KEY
 from bl_ext.user_default.magplus.operators.rig.face_controls import (
     ControlChoice,
@@ -21,7 +22,6 @@ from bl_ext.user_default.magplus.operators.rig.face_controls import (
     partner,
     search_controls,
 )
-from bl_ext.user_default.magplus.operators.measure_controls import choice_of, matching
 
 from tests.blender.head import add_armature, add_camera, add_key, dump, make_head, quick_render
 

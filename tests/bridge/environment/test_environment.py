@@ -10,16 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
-
 from magplus.backend_bridge.environment import venv as environment_module
 from magplus.backend_bridge.environment.__main__ import main
-from magplus.backend_bridge.environment.probe import probe
-from magplus.backend_bridge.environment.venv import Environment, State
-from magplus.backend_bridge.files.errors import CancelledError, ExitCode, InputError, MachineError
 from magplus.backend_bridge.environment.installation import explain_installation, run_program
 from magplus.backend_bridge.environment.interpreters import SERIES, ask, find_base_interpreter
+from magplus.backend_bridge.environment.probe import probe
 from magplus.backend_bridge.environment.requirements import read_requirements, requirements_hash
 from magplus.backend_bridge.environment.torch_builds import NvidiaCard, choose_build, parse_nvidia_answer
+from magplus.backend_bridge.environment.venv import Environment, State
+from magplus.backend_bridge.files.errors import CancelledError, ExitCode, InputError, MachineError
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="scripts as stand-ins for programs")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the builds of PyTorch differ by system")

@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from magplus.backend_bridge.files.errors import InputError, MachineError
-from magplus.backend_bridge.job.spec import JobSpec
 from magplus.backend_bridge.job.folder import JobFolder, fingerprint_of
+from magplus.backend_bridge.job.spec import JobSpec
 
 CHECKOUT = Path(__file__).parents[3] / "checkout"
 OrdinaryUser = Callable[[Path], AbstractContextManager[None]]

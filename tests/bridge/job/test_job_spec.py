@@ -8,9 +8,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from magplus.backend_bridge.files.errors import InputError
-from magplus.backend_bridge.job.spec import MAX_ALPHA, REGIONS, Anchor, Avatar, Driving, JobSpec, Magnification, Outputs, Rig
+from magplus.backend_bridge.job.spec import (
+    MAX_ALPHA,
+    REGIONS,
+    Anchor,
+    Avatar,
+    Driving,
+    JobSpec,
+    Magnification,
+    Outputs,
+    Rig,
+)
 
 numbers = st.floats(-1e6, 1e6)
 plain = st.none() | st.booleans() | st.integers() | numbers | st.text()

@@ -2,9 +2,8 @@
 from __future__ import annotations
 
 import pytest
-
-from magplus.backend_bridge.rig.action_units import Side, parse_units, recognise
 from magplus.backend_bridge.files.errors import InputError
+from magplus.backend_bridge.rig.action_units import Side, parse_units, recognise
 
 
 @pytest.mark.parametrize(

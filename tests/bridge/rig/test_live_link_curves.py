@@ -6,11 +6,10 @@ import io
 
 import numpy as np
 import pytest
-
-from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.backend_bridge.files.errors import InputError
-from magplus.backend_bridge.rig.live_link import ROTATIONS, SHAPES, from_live_link, onto_controls, to_live_link
 from magplus.backend_bridge.rig.basis import Control
+from magplus.backend_bridge.rig.curves import ControlCurves
+from magplus.backend_bridge.rig.live_link import ROTATIONS, SHAPES, from_live_link, onto_controls, to_live_link
 
 
 def curves_of(**values: list[float]) -> ControlCurves:

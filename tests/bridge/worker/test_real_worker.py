@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from magplus.backend_bridge.worker_client.client import WORKER_SCRIPT, WorkerClient
 from magplus.backend_bridge.environment.probe import probe
 from magplus.backend_bridge.files.errors import ExitCode
-from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
+from magplus.backend_bridge.worker_client.client import WORKER_SCRIPT, WorkerClient
 from magplus.backend_bridge.worker_client.messages import Cancelled, Error, Hello, Message, Progress, Result
 from magplus.backend_bridge.worker_client.process import python_command
 

@@ -14,15 +14,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-
-from magplus.backend_bridge.worker_client import messages
-from magplus.backend_bridge.worker_client.client import WORKER_SCRIPT, WorkerClient
 from magplus.backend_bridge.files.errors import ExitCode
-from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from magplus.backend_bridge.job.folder import JobFolder
-from magplus.backend_bridge.worker_client.messages import Cancelled, Error, Exit, Hello, Message, Progress, Result
+from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from magplus.backend_bridge.worker.cancellation import Cancellation
 from magplus.backend_bridge.worker.runner import JobRunner
+from magplus.backend_bridge.worker_client import messages
+from magplus.backend_bridge.worker_client.client import WORKER_SCRIPT, WorkerClient
+from magplus.backend_bridge.worker_client.messages import Cancelled, Error, Exit, Hello, Message, Progress, Result
 
 SCRIPT = Path(__file__).parent / "scripted_worker.py"
 ENDINGS = (Result, Error, Cancelled)
@@ -298,7 +297,15 @@ while True:
 @pytest.mark.parametrize("how", ["kill", "fork"])
 def test_the_worker_ends_with_its_parent(tmp_path: Path, make_job: MakeJob, how: str) -> None:
     folder = make_job("wait politely")
-    command = [sys.executable, "-c", BLENDER, str(CHECKOUT), str(SCRIPT), str(tmp_path / "worker.log"), str(folder.path)]
+    command = [
+        sys.executable,
+        "-c",
+        BLENDER,
+        str(CHECKOUT),
+        str(SCRIPT),
+        str(tmp_path / "worker.log"),
+        str(folder.path),
+    ]
     with subprocess.Popen([*command, how], stdout=subprocess.PIPE, text=True, start_new_session=True) as blender:
         assert blender.stdout is not None
         worker = int(blender.stdout.readline())

@@ -13,10 +13,9 @@ import pytest
 import scipy.linalg
 import torch
 import torch.nn.functional as F
-
 from magplus.backend_bridge.files.errors import InputError
-from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
 from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
 from magplus.models.backends import checkpoints
 from magplus.models.backends.base import DrivingBatch, FaceImage
 from magplus.models.backends.emoportraits import EmoPortraits, EmoPortraitsOptions
@@ -31,6 +30,7 @@ from magplus.models.magnification.motion import Motion
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
 from magplus.models.video import Mp4Writer, VideoReader
+
 from tests.parity.reference import Recorder, ReferenceCase
 
 pytestmark = pytest.mark.timeout(900)  # two minutes of computing, more where the machine is shared

@@ -7,17 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-
 from magplus.backend_bridge.files.errors import InputError, MachineError
-from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from magplus.backend_bridge.job.folder import JobFolder
-from magplus.models.pipeline import run as pipeline
+from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from magplus.models.backends import registry
 from magplus.models.backends.base import DrivingBatch
 from magplus.models.backends.options import option_files, parse_options, with_files_in
 from magplus.models.backends.published import PublishedBackend
 from magplus.models.device import OutOfMemoryError
 from magplus.models.magnification import Motion
+from magplus.models.pipeline import run as pipeline
 
 
 def options_of(name, **given):

@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
-
 from magplus.backend_bridge.files.errors import InputError
-from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification
 from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification
 from magplus.models.backends import registry
 from magplus.models.backends.store import CheckpointStore
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
 from magplus.models.video import VideoReader
+
 from tests.parity.reference import ReferenceCase
 
 pytestmark = pytest.mark.slow

@@ -10,19 +10,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from scipy.spatial import Delaunay
-
-from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.backend_bridge.files.errors import CancelledError, InputError
-from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs, Rig
 from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs, Rig
 from magplus.backend_bridge.rig.basis import Control, RigBasis
+from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.models.backends import Animated, FlowTransfer, registry
 from magplus.models.face import FaceLandmarker
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
 from magplus.models.video import Mp4Writer, VideoReader
 from magplus.models.warp import move
+from scipy.spatial import Delaunay
 
 SIZE = (640, 360)
 # How far the brows are raised in each frame, in units of the control that raises them.

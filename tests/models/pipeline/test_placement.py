@@ -3,12 +3,11 @@
 
 import numpy as np
 import pytest
-
 from magplus.backend_bridge.files.errors import InputError
-from magplus.backend_bridge.rig.anchors import FACE_ANCHORS
 from magplus.backend_bridge.job.spec import Anchor
-from magplus.models.pipeline.avatar import AvatarPicture
+from magplus.backend_bridge.rig.anchors import FACE_ANCHORS
 from magplus.models.face import FaceLandmarker, select_face
+from magplus.models.pipeline.avatar import AvatarPicture
 from magplus.models.pipeline.placement import anchors_on, find_avatar_face
 from magplus.models.video import VideoReader, encode_png
 

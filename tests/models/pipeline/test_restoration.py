@@ -3,11 +3,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-
 from magplus.backend_bridge.files.errors import InputError
-from magplus.models.pipeline.avatar import AvatarPicture
-from magplus.models.magnification.motion import Motion
 from magplus.models.face import Window
+from magplus.models.magnification.motion import Motion
+from magplus.models.pipeline.avatar import AvatarPicture
 from magplus.models.pipeline.restoration import Restoration, unexplained_appearance
 from magplus.models.warp import move, pixel_grid
 

@@ -3,10 +3,9 @@
 
 import numpy as np
 import pytest
-
+from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.backend_bridge.rig.live_link import from_live_link, to_live_link
-from magplus.backend_bridge.rig.basis import Control
 from magplus.models.pipeline.outputs.plot import plot_curves
 from magplus.models.rig.expression import action_units, excursions
 from magplus.models.rig.smoothing import apex_kept, smoothed

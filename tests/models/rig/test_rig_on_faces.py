@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from magplus.backend_bridge.rig.curves import ControlCurves
-from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs, Rig
 from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs, Rig
 from magplus.backend_bridge.rig.basis import Control
+from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
 from magplus.models.training.actors import Actor, Stage, film

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from magplus.models.training.dataset import render_pairs
 from magplus.models.training.heads import HeadModel
 from magplus.models.training.scenes import HELD_OUT, FaceScenes, random_shot
