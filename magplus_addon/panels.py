@@ -8,7 +8,7 @@ import textwrap
 import bpy
 
 from ..backend_bridge.backends import find_backend
-from ..backend_bridge.job.spec import REGIONS
+from ..backend_bridge.rig.regions import REGIONS
 from ..operators import animate
 from ..operators.animation.event_markers import MAGPLUS_OT_trim_from_markers
 from ..operators.backends import backend_problem, option_property

@@ -16,7 +16,8 @@ from bpy.props import (
 )
 
 from ..backend_bridge.backends import BACKENDS, BackendOption
-from ..backend_bridge.job.spec import MAX_ALPHA, MAX_SMOOTHING, REGIONS
+from ..backend_bridge.job.spec import MAX_ALPHA, MAX_SMOOTHING
+from ..backend_bridge.rig.regions import REGIONS
 from ..operators.animation.destination import ANIMATION, BACKGROUND, SHOW_AS
 from ..operators.animation.strength import modifier_name, set_strength
 from ..operators.backends import option_property

@@ -13,7 +13,8 @@ import bpy
 
 from ..backend_bridge.files.errors import CancelledError, InputError, MagPlusError, error_of
 from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.job.spec import REGIONS, Anchor, Avatar, Driving, JobSpec, Magnification, Outputs, Rig
+from ..backend_bridge.job.spec import Anchor, Avatar, Driving, JobSpec, Magnification, Outputs, Rig
+from ..backend_bridge.rig.regions import REGIONS
 from ..backend_bridge.worker_client.client import WorkerClient
 from ..backend_bridge.worker_client.messages import Cancelled, Error, Progress, Result, Warning
 from .animation.destination import Destination

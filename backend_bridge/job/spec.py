@@ -7,19 +7,17 @@ handed to a farm; the driving video usually lies elsewhere and may be absolute.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from ..files.errors import InputError
+from ..files.typed_json import Data, Format
 from ..rig.anchors import MESH_POINTS
+from ..rig.regions import REGIONS
+from . import artefacts
 
-SCHEMA_VERSION = 1
-REGIONS = ("brows", "lids", "nose", "cheeks", "mouth", "chin")
 MAX_ALPHA = 64.0
 MAX_SMOOTHING = 1.0
 
@@ -42,19 +40,6 @@ class Driving:
 
 
 @dataclass(frozen=True)
-class Avatar:
-    """The rendered source frame.
-
-    `face_box` is (x, y, width, height) in pixels of `image`, measured on the rig; None leaves finding the face to
-    the detector. `rig_basis` is a file as `backend_bridge.rig.basis` writes it, or None when no rig is to be solved.
-    """
-
-    image: str
-    face_box: tuple[float, float, float, float] | None = None
-    rig_basis: str | None = None
-
-
-@dataclass(frozen=True)
 class Anchor:
     """A place in the avatar's picture that a person says is a certain point of the face.
 
@@ -67,13 +52,27 @@ class Anchor:
 
 
 @dataclass(frozen=True)
-class Rig:
-    """How the driver's face is laid onto the rig, and what may be solved. Names are those of the rig basis.
+class Avatar:
+    """The rendered source frame, and how the driver's face is laid onto it.
+
+    `face_box` is (x, y, width, height) in pixels of `image`, measured on the rig; None leaves finding the face to
+    the detector. `rig_basis` is a file as `backend_bridge.rig.basis` writes it, or None when no rig is to be solved.
 
     `anchors` hold however the face was found: the mesh that the detector, the rig or the face box laid over the avatar
     is bent so that it passes through them. Named anchors that are not given hold where they were found, so that moving
     one moves its surroundings and nothing else. Three or more place the face alone, where nothing else can. Where every
     named anchor lies in the end is in the report's `avatar.anchors`, in the form of this field.
+    """
+
+    image: str
+    face_box: tuple[float, float, float, float] | None = None
+    rig_basis: str | None = None
+    anchors: tuple[Anchor, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rig:
+    """What of the rig may be solved, and how. Names are those of the rig basis.
 
     `locked` controls are not solved; they keep the value they had when the avatar was captured. Of each pair in
     `mirrored` (left, right) both controls get the same excursion from rest.
@@ -83,7 +82,6 @@ class Rig:
     `weights.smoothing`.
     """
 
-    anchors: tuple[Anchor, ...] = ()
     locked: tuple[str, ...] = ()
     mirrored: tuple[tuple[str, str], ...] = ()
     smoothing: float = 0.0
@@ -128,7 +126,6 @@ class JobSpec:
     device: str = "auto"
     allow_cpu: bool = False
     created_by: dict[str, str] = field(default_factory=dict)
-    schema: int = SCHEMA_VERSION
 
     def validated(self) -> JobSpec:
         """Return self, or raise `InputError` naming the first field that makes no sense."""
@@ -143,6 +140,7 @@ class JobSpec:
         for name in self.magnification.regions:
             if name not in REGIONS:
                 raise InputError(f"There is no face region {name!r}; the regions are {', '.join(REGIONS)}.")
+        self._check_anchors()
         self._check_rig()
         if self.outputs.weights and self.avatar.rig_basis is None:
             raise InputError("Shape keys were asked for, but the job has no rig basis; capture the avatar again.")
@@ -150,13 +148,15 @@ class JobSpec:
             raise InputError("The job asks for no output; choose frames, shape keys or both.")
         return self
 
-    def _check_rig(self) -> None:
-        landmarks = [anchor.landmark for anchor in self.rig.anchors]
+    def _check_anchors(self) -> None:
+        landmarks = [anchor.landmark for anchor in self.avatar.anchors]
         for landmark in landmarks:
             if not 0 <= landmark < MESH_POINTS:
                 raise InputError(f"There is no face landmark {landmark}; they are 0 to {MESH_POINTS - 1}.")
             if landmarks.count(landmark) > 1:
                 raise InputError(f"Face landmark {landmark} has two anchors; remove one of them.")
+
+    def _check_rig(self) -> None:
         paired = [name for pair in self.rig.mirrored for name in pair]
         for name in paired:
             if paired.count(name) > 1:
@@ -171,55 +171,27 @@ class JobSpec:
 
     def to_json(self) -> str:
         """Return the spec as indented JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return SPEC.encode(self).decode("utf-8", "surrogateescape")
 
     @classmethod
     def from_json(cls, text: str) -> JobSpec:
         """Parse and validate. Raises `InputError` for text that is no job or a job of a newer version."""
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"job.json is damaged and can't be read ({error}); capture the avatar again.") from error
-        if not isinstance(data, dict) or "schema" not in data:
-            raise InputError("job.json is not a MagPlus job; capture the avatar again.")
-        if data["schema"] != SCHEMA_VERSION:
-            raise InputError(
-                f"job.json has format {data['schema']}, this MagPlus reads format {SCHEMA_VERSION}; "
-                "use the MagPlus version that made it, or capture the avatar again."
-            )
-        try:
-            spec: JobSpec = _typed(data, cls, "")
-        except (ValueError, OverflowError) as error:
-            raise InputError(f"job.json has a wrong entry ({error}); capture the avatar again.") from error
-        return spec.validated()
+        return SPEC.decode(text.encode("utf-8", "surrogateescape")).validated()
 
 
-def _typed(value: Any, kind: Any, name: str) -> Any:
-    """Return JSON data as `kind`, a type of the spec's fields. Raises `ValueError` naming what doesn't fit."""
-    origin, arguments = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return value
-    if origin is UnionType:  # "X | None", the only one in use
-        return None if value is None else _typed(value, arguments[0], name)
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        kinds = get_type_hints(kind)
-        required = {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}
-        for key in sorted(set(value) - set(kinds)):
-            raise ValueError(f"{name + key!r} is unknown")
-        for key in sorted(required - set(value)):
-            raise ValueError(f"{name}{key} is missing")
-        return kind(**{key: _typed(item, kinds[key], f"{name}{key}.") for key, item in value.items()})
-    if origin is dict and isinstance(value, dict):
-        return {key: _typed(item, arguments[1], f"{name}{key}.") for key, item in value.items()}
-    if origin is tuple and arguments[-1] is Ellipsis and isinstance(value, list):
-        return tuple(_typed(item, arguments[0], name) for item in value)
-    if origin is tuple and isinstance(value, list) and len(value) == len(arguments):
-        return tuple(_typed(item, argument, name) for item, argument in zip(value, arguments, strict=True))
-    if kind is float and type(value) in {int, float} and math.isfinite(value):
-        return float(value)
-    if type(value) is not kind or kind is float:
-        raise ValueError(f"{name.removesuffix('.')} can't be {json.dumps(value)[:40]}")
-    return value
+def _anchors_to_avatar(data: Data) -> Data:
+    """Turn a job of format 1 into one of format 2: the anchors stood beside what is solved."""
+    rig = data.get("rig")
+    if not isinstance(rig, dict) or "anchors" not in rig or not isinstance(data.get("avatar"), dict):
+        return data
+    rest = {key: value for key, value in rig.items() if key != "anchors"}
+    return {**data, "rig": rest, "avatar": {**data["avatar"], "anchors": rig["anchors"]}}
+
+
+SPEC = Format(
+    JobSpec, artefacts.SPEC, "a MagPlus job", "capture the avatar again", version=2, older={1: _anchors_to_avatar}
+)
+AVATAR = Format(Avatar, artefacts.AVATAR_RECORD, "a record of a capture", "capture the avatar again")
 
 
 def resolve(folder: Path, path: str) -> Path:

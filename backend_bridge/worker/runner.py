@@ -17,6 +17,8 @@ from typing import Any, Protocol, cast
 from ..files.disk import explained
 from ..files.errors import ExitCode, MagPlusError, is_out_of_memory
 from ..job.folder import JobFolder
+from ..job.report import Report
+from ..job.stages import Stage
 from ..worker_client.messages import Cancelled, Error, Message, Progress, Result, Warning
 from .cancellation import STOPPED, Cancellation
 from .failures import explain
@@ -31,7 +33,7 @@ class Pipeline(Protocol):
     def Session(self) -> Any:  # noqa: N802 - a class of the module
         """Make what keeps loaded models between jobs."""
 
-    def run_job(self, folder: JobFolder, session: Any, events: JobEvents) -> dict[str, Any]:
+    def run_job(self, folder: JobFolder, session: Any, events: JobEvents) -> Report:
         """Run the job in `folder`, write its report and return it."""
 
 
@@ -98,7 +100,7 @@ class JobRunner:
         cancellation.begin(abandon)
         try:
             events.check_cancelled()
-            events.progress("start", 0, 0)
+            events.progress(Stage.START, 0, 0)
             folder.write_unfinished("running", ExitCode.OK, "")
             pipeline = self._load_pipeline()
             if self._session is None:

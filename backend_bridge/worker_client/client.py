@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..files.errors import ExitCode
 from ..job.folder import JobFolder
+from ..job.report import Status
 from . import messages
 from .messages import Cancel, Cancelled, Error, Exit, Hello, Message, Result, Start
 from .process import describe_end, popen_options, python_command, stop
@@ -153,7 +154,7 @@ class WorkerClient:
         self._report_for_worker(folder, "failed", exit_code, sentence)
         return [Error(exit_code, sentence, str(log)), end]
 
-    def _report_for_worker(self, folder: JobFolder, status: str, exit_code: ExitCode, sentence: str) -> None:
+    def _report_for_worker(self, folder: JobFolder, status: Status, exit_code: ExitCode, sentence: str) -> None:
         """Leave the report that a dead worker can't write, if it had come as far as having the folder for itself."""
         if self._answered:
             folder.write_unfinished(status, exit_code, sentence)

@@ -7,9 +7,10 @@ no job number: everything between a `Start` and the `Result`, `Error` or `Cancel
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
+
+from ..files.typed_json import from_data, to_data
 
 PROTOCOL = 1
 
@@ -88,12 +89,11 @@ Message = Start | Cancel | Hello | Progress | Warning | Result | Cancelled | Err
 _TYPES = {
     kind.__name__.lower(): kind for kind in (Start, Cancel, Hello, Progress, Warning, Result, Cancelled, Error, Exit)
 }
-_FIELD_TYPES = {"int": int, "str": str}
 
 
 def encode(message: Message) -> bytes:
     """Return the message as one line, newline included."""
-    body = {"type": type(message).__name__.lower()} | dataclasses.asdict(message)
+    body = {"type": type(message).__name__.lower(), **to_data(message)}
     return json.dumps(body).encode("ascii") + b"\n"
 
 
@@ -102,10 +102,7 @@ def decode(line: bytes) -> Message:
     try:
         body = json.loads(line)
         kind = _TYPES[body.pop("type")]
-        message = kind(**body)
-    except (AttributeError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"not a message: {line[:200]!r}") from error
-    for field in dataclasses.fields(kind):
-        if type(getattr(message, field.name)) is not _FIELD_TYPES[str(field.type)]:
-            raise ValueError(f"not a message: {field.name} of {line[:200]!r} has the wrong type")
+        message: Message = from_data(kind, body)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"not a message ({error}): {line[:200]!r}") from error
     return message

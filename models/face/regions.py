@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...backend_bridge.job.spec import REGIONS
+from ...backend_bridge.rig.regions import REGIONS
 from .mesh import CHIN_TIP, FACE_OVAL, LEFT_EYE, LOWER_LIP, REGION_GROUPS, RIGHT_EYE
 
 _FEATHER = 0.02  # standard deviation of the soft edge, in face widths
@@ -25,7 +25,7 @@ Landmarks: TypeAlias = NDArray[np.floating[Any]]
 
 
 def regions(landmarks: Landmarks, size: Size) -> dict[str, Tensor]:
-    """Return a soft mask [1, 1, H, W] float32 in [0, 1] for each name in `backend_bridge.job.spec.REGIONS`.
+    """Return a soft mask [1, 1, H, W] float32 in [0, 1] for each name in `backend_bridge.rig.regions.REGIONS`.
 
     landmarks: [478, 2 or 3] px of the picture, size: its (H, W) px. At every pixel the masks add up to at most 1, so
     that gains of several regions never pile up. The lids include the eyes' opening, which they sweep over.

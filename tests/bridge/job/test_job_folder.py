@@ -17,7 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from magplus.backend_bridge.files.errors import InputError, MachineError
-from magplus.backend_bridge.job.folder import JobFolder, fingerprint_of
+from magplus.backend_bridge.files.hashing import fingerprint_of
+from magplus.backend_bridge.job.artefacts import FRAME_KINDS, FRAMES, MAGNIFIED, FrameKind
+from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.job.report import FramesReport, Report, RestorationReport, Timing
 from magplus.backend_bridge.job.spec import JobSpec
 
 CHECKOUT = Path(__file__).parents[3] / "checkout"
@@ -153,22 +156,43 @@ def test_no_file_is_written_outside_the_folder(folder: JobFolder, relative: str)
 def test_a_longer_run_before_leaves_no_frames_behind(folder: JobFolder) -> None:
     for number in range(1, 5):
         folder.commit(f"frames/{number:06d}.png", b"x", "a")
-    folder.keep_only("frames", {"000001.png", "000002.png"})
-    assert sorted(entry.name for entry in folder.frames_dir.iterdir()) == ["000001.png", "000002.png"]
-    folder.keep_only("magnified", set())  # a subfolder that was never made is no error
+    (folder.frames_dir / "000005.png").write_bytes(b"the user's own")
+    folder.keep_only(FRAMES, 2)
+    assert sorted(entry.name for entry in folder.frames_dir.iterdir()) == ["000001.png", "000002.png", "000005.png"]
+    folder.keep_only(MAGNIFIED, 0)  # a subfolder that was never made is no error
+
+
+@pytest.mark.parametrize("kind", FRAME_KINDS)
+@given(index=st.integers(0, 10**7))
+def test_the_files_of_a_kind_are_told_by_their_names(kind: FrameKind, index: int) -> None:
+    assert kind.index_of(kind.unit(index)) == index
+    others = (f"../{kind.unit(index)}", f"{kind.folder}/x{index}", f"{kind.folder}/{index}", f"{kind.unit(index)}.png")
+    assert [kind.index_of(other) for other in others] == [None] * 4
 
 
 def test_reports_take_what_the_pipeline_measures(folder: JobFolder) -> None:
     folder.write_report(
-        {"rate": Fraction(24000, 1001), "alpha": np.float32(4), "gain": float("nan"), "size": np.array([1, 2])}
+        Report(
+            "finished",
+            timing=Timing((Fraction(0), Fraction(1001, 24000)), Fraction(24000, 1001)),
+            restoration=RestorationReport(1.0, np.float32(0.25), 1.0, float("nan")),
+            frames=FramesReport(FRAMES.pattern, 1, 2, np.array([640, 360])),
+            warnings=("The face was lost.",),
+        )
     )
-    assert folder.read_report() == {"rate": "24000/1001", "alpha": 4.0, "gain": None, "size": [1, 2]}
+    written = json.loads(folder.report_path.read_bytes())
+    assert written["timing"]["seconds"] == ["0", "1001/24000"] and written["timing"]["rate"] == "24000/1001"
+    read = folder.read_report()
+    assert read.restoration == RestorationReport(1.0, 0.25, 1.0, None), "JSON has no word for what is no number"
+    assert read.frames == FramesReport("frames/%06d.png", 1, 2, (640, 360))
+    assert read.timing == Timing((Fraction(0), Fraction(1001, 24000)), Fraction(24000, 1001))
+    assert read.error is None and read.warnings == ("The face was lost.",)
 
 
 def test_a_missing_or_damaged_report_is_a_sentence(folder: JobFolder) -> None:
     with pytest.raises(InputError, match="no report yet"):
         folder.read_report()
-    for damaged in (b'{"status": "fin', b"[]"):
+    for damaged in (b'{"status": "fin', b"[]", b'{"schema": 2}', b'{"schema": 2, "status": "done"}'):
         folder.report_path.write_bytes(damaged)
         with pytest.raises(InputError, match="run the job again"):
             folder.read_report()

@@ -38,6 +38,9 @@ specs = st.builds(
         image=st.text(min_size=1),
         face_box=st.none() | st.tuples(numbers, numbers, numbers, numbers),
         rig_basis=st.just("avatar/rig_basis.npz"),
+        anchors=st.lists(
+            st.builds(Anchor, st.integers(0, 467), st.tuples(numbers, numbers)), unique_by=lambda a: a.landmark
+        ).map(tuple),
     ),
     backend_options=st.dictionaries(st.text(), plain),
     magnification=st.builds(
@@ -47,9 +50,6 @@ specs = st.builds(
     ),
     rig=st.builds(
         Rig,
-        anchors=st.lists(
-            st.builds(Anchor, st.integers(0, 467), st.tuples(numbers, numbers)), unique_by=lambda a: a.landmark
-        ).map(tuple),
         locked=st.lists(st.text()).map(tuple),
         smoothing=st.floats(0, 1),
     ),
@@ -83,6 +83,10 @@ def test_no_entry_of_the_wrong_kind_gets_through(entry: str, value: Any) -> None
         assert JobSpec.from_json(read.to_json()) == read
 
 
+def anchored(*anchors: dict[str, Any]) -> dict[str, Any]:
+    return {"image": "a.png", "anchors": list(anchors)}
+
+
 @pytest.mark.parametrize(
     ("entry", "value", "sentence"),
     [
@@ -100,8 +104,8 @@ def test_no_entry_of_the_wrong_kind_gets_through(entry: str, value: Any) -> None
         ("magnification", {"regions": {"ears": 2}}, "no face region 'ears'"),
         ("magnification", {"alpha": 1000}, "at most 64"),
         ("rig", {"locked": "jawOpen"}, 'rig.locked can\'t be "jawOpen"'),
-        ("rig", {"anchors": [{"landmark": 468, "position": [1, 2]}]}, "no face landmark 468"),
-        ("rig", {"anchors": [{"landmark": 4, "position": [n, n]} for n in (1, 2)]}, "landmark 4 has two anchors"),
+        ("avatar", anchored({"landmark": 468, "position": [1, 2]}), "no face landmark 468"),
+        ("avatar", anchored(*({"landmark": 4, "position": [n, n]} for n in (1, 2))), "landmark 4 has two anchors"),
         ("rig", {"mirrored": [["a", "b"], ["b", "c"]]}, "'b' is mirrored with more than one other"),
         ("rig", {"mirrored": [["a", "b"]], "locked": ["a"]}, "'a' is both locked and mirrored"),
         ("rig", {"smoothing": 2}, "between 0 and 1 s, not 2 s"),
@@ -132,3 +136,12 @@ def test_text_without_end_is_damaged() -> None:
 def test_a_spec_made_in_blender_is_checked_as_well() -> None:
     with pytest.raises(InputError, match="at most 64"):
         dataclasses.replace(spec, magnification=Magnification(alpha=float("inf"))).validated()
+
+
+def test_a_job_of_the_first_format_is_still_read() -> None:
+    data = json.loads(spec.to_json())
+    anchor = {"landmark": 4, "position": [120.5, 88]}
+    first = data | {"schema": 1, "rig": {"anchors": [anchor], "locked": ["jawOpen"]}}
+    del first["avatar"]["anchors"]
+    read = JobSpec.from_json(json.dumps(first))
+    assert read.avatar.anchors == (Anchor(4, (120.5, 88.0)),) and read.rig == Rig(locked=("jawOpen",))

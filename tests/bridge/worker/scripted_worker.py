@@ -10,12 +10,13 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "checkout"))
 
 from magplus.backend_bridge.files.errors import CancelledError, InputError
-from magplus.backend_bridge.job.folder import JobFolder, fingerprint_of
+from magplus.backend_bridge.files.hashing import fingerprint_of
+from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.job.report import Report
 from magplus.backend_bridge.worker.command_line import main
 from magplus.backend_bridge.worker.runner import JobEvents, JobRunner
 
@@ -29,7 +30,7 @@ class Session:
         self.jobs = 0
 
 
-def run_job(folder: JobFolder, session: Session, events: JobEvents) -> dict[str, Any]:
+def run_job(folder: JobFolder, session: Session, events: JobEvents) -> Report:
     session.jobs += 1
     options = folder.read_spec().backend_options
     made = 0
@@ -42,7 +43,8 @@ def run_job(folder: JobFolder, session: Session, events: JobEvents) -> dict[str,
         if number == 3:
             misbehave(options.get("do", ""), events)
         events.check_cancelled()
-    report = {"status": "finished", "made": made, "jobs": session.jobs, "warnings": events.warnings}
+    counted = {"made": str(made), "jobs": str(session.jobs)}  # in the one place that takes any text
+    report = Report("finished", versions=counted, warnings=tuple(events.warnings))
     folder.write_report(report)
     return report
 

@@ -75,11 +75,11 @@ def test_a_job_is_done_and_the_next_one_finds_the_models_loaded(client: WorkerCl
     stages = list(dict.fromkeys(message.stage for message in seen if isinstance(message, Progress)))
     assert stages == ["start", "face", "steady", "measure", "animate"]
     report = job.read_report()
-    assert report["status"] == "finished"
-    assert len(list(job.frames_dir.glob("*.png"))) == report["frames"]["count"] == 8
+    assert report.status == "finished"
+    assert len(list(job.frames_dir.glob("*.png"))) == report.frames.count == 8
     again, _ = run(client, job)
     assert isinstance(again[-1], Result) and not any(isinstance(message, Hello) for message in again)
-    assert job.read_report()["frames"]["resumed"] == 8
+    assert job.read_report().frames.resumed == 8
 
 
 @pytest.mark.parametrize("stage", ["start", "face", "steady", "measure", "animate"])
@@ -90,7 +90,7 @@ def test_cancel_takes_effect_within_a_second_at_every_stage(client: WorkerClient
     seen, latency = run(client, job, cancel_at=stage)
     assert any(isinstance(message, Cancelled) for message in seen)
     assert latency < 1.5, "a second, and what a busy machine takes to tell us of it"
-    assert job.read_report()["status"] == "cancelled"
+    assert job.read_report().status == "cancelled"
 
 
 def test_a_video_that_is_not_there_is_the_users_to_mend(job: JobFolder) -> None:
@@ -101,7 +101,7 @@ def test_a_video_that_is_not_there_is_the_users_to_mend(job: JobFolder) -> None:
     )
     assert done.returncode == ExitCode.BAD_INPUT
     assert "Error: " in done.stderr and "missing.mp4" in done.stderr and "Traceback" not in done.stderr
-    assert job.read_report()["error"]["exit_code"] == ExitCode.BAD_INPUT
+    assert job.read_report().error.exit_code == ExitCode.BAD_INPUT
 
 
 def test_the_environment_is_as_tested() -> None:

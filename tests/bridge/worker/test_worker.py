@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from magplus.backend_bridge.files.errors import ExitCode
 from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.job.report import Failure
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from magplus.backend_bridge.worker.cancellation import Cancellation
 from magplus.backend_bridge.worker.runner import JobRunner
@@ -84,7 +85,7 @@ def test_a_job_runs_and_says_how_far_it_is(client: WorkerClient, make_job: MakeJ
     assert progress[0] == Progress("animate", 1, 5)
     assert progress[-1] == Progress("animate", 5, 5)
     assert result == Result(str(folder.report_path))
-    assert folder.read_report()["made"] == 5
+    assert folder.read_report().versions["made"] == "5"
     assert client.running and not client.busy
 
 
@@ -92,7 +93,7 @@ def test_models_stay_loaded_between_jobs(client: WorkerClient, make_job: MakeJob
     first, second = make_job(""), make_job("warn")
     run(client, first)
     seen = run(client, second)
-    assert second.read_report()["jobs"] == 2, "the same session"
+    assert second.read_report().versions["jobs"] == "2", "the same session"
     assert not any(isinstance(message, Hello) for message in seen), "the same process"
     assert seen.count(messages.Warning("The face is missing at 0.12 s.")) == 1
 
@@ -137,12 +138,12 @@ def test_cancel_takes_effect_within_a_second_whatever_the_job_is_doing(
     assert ending(seen) == Cancelled()
     assert not client.busy
     assert (folder.frames_dir / "000003.png").read_bytes() == b"frame 3", "what was finished stays"
-    assert folder.read_report()["status"] == "cancelled"
+    assert folder.read_report().status == "cancelled"
     folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar/avatar.png")))
     assert ending(run(client, folder)) == Result(str(folder.report_path)), "the folder's lock is free again"
     report = folder.read_report()
-    assert report["made"] == 2, "only the two frames that were missing"
-    assert report["jobs"] == 1, "the models of a cancelled job don't stay in memory"
+    assert report.versions["made"] == "2", "only the two frames that were missing"
+    assert report.versions["jobs"] == "1", "the models of a cancelled job don't stay in memory"
 
 
 def test_a_cancel_that_comes_too_late_does_not_touch_the_next_job(client: WorkerClient, make_job: MakeJob) -> None:
@@ -175,7 +176,7 @@ def test_a_failed_job_is_a_sentence_a_report_and_a_log_and_the_worker_lives_on(
     assert error.log == str(folder.log_path)
     assert "Traceback" in folder.log_path.read_text("utf-8")
     report = folder.read_report()
-    assert (report["status"], report["error"]) == ("failed", {"exit_code": exit_code, "sentence": error.sentence})
+    assert (report.status, report.error) == ("failed", Failure(exit_code, error.sentence))
     assert isinstance(ending(run(client, make_job(""))), Result)
 
 
@@ -191,11 +192,11 @@ def test_a_dead_worker_is_a_sentence_and_the_next_run_resumes(
     assert isinstance(error, Error)
     assert words in error.sentence
     assert error.log == str(folder.log_path)
-    assert folder.read_report()["error"] == {"exit_code": error.exit_code, "sentence": error.sentence}
+    assert folder.read_report().error == Failure(error.exit_code, error.sentence)
     assert not client.busy and not client.running
     folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar/avatar.png")))
     assert isinstance(ending(run(client, folder)), Result)
-    assert folder.read_report()["made"] == 2
+    assert folder.read_report().versions["made"] == "2"
     if what == "segfault":
         assert "misbehave" in folder.log_path.read_text("utf-8"), "the Python stack of the crash"
 
@@ -250,7 +251,7 @@ def test_a_damaged_job_leaves_a_report(client: WorkerClient, make_job: MakeJob) 
     folder.spec_path.write_text('{"schema": 2}')
     error = ending(run(client, folder))
     assert isinstance(error, Error) and error.exit_code == ExitCode.BAD_INPUT
-    assert folder.read_report()["status"] == "failed"
+    assert folder.read_report().status == "failed"
 
 
 def test_a_folder_in_use_is_left_alone(client: WorkerClient, make_job: MakeJob) -> None:
@@ -270,7 +271,7 @@ def test_close_ends_the_worker_in_the_middle_of_a_job(tmp_path: Path, make_job: 
     client.close()
     assert time.perf_counter() - started < 2.0
     assert not client.running and not client.busy and client.poll() == []
-    assert folder.read_report()["status"] == "cancelled"
+    assert folder.read_report().status == "cancelled"
 
 
 BLENDER = """
@@ -318,7 +319,7 @@ def test_the_worker_ends_with_its_parent(tmp_path: Path, make_job: MakeJob, how:
             time.sleep(0.05)
         if how == "fork":
             os.killpg(blender.pid, signal.SIGKILL)
-    assert folder.read_report()["status"] == "cancelled"
+    assert folder.read_report().status == "cancelled"
 
 
 def exists(pid: int) -> bool:
@@ -416,7 +417,7 @@ def test_signals_cancel_a_run_by_hand(make_job: MakeJob, what: str, signal_numbe
         assert process.wait(5.0) == ExitCode.CANCELLED
         assert time.perf_counter() - started < 1.0 + SLACK
         assert "Cancelled" in process.stderr.read()
-    assert folder.read_report()["status"] == "cancelled"
+    assert folder.read_report().status == "cancelled"
 
 
 @posix
@@ -428,17 +429,17 @@ def test_a_run_by_hand_goes_on_when_nobody_reads_what_it_says(make_job: MakeJob)
         assert process.stderr is not None
         process.stderr.close()
         assert process.wait(20.0) == ExitCode.OK
-    assert folder.read_report()["status"] == "finished"
+    assert folder.read_report().status == "finished"
 
 
 @posix
 def test_a_run_by_hand_that_is_killed_is_resumed(make_job: MakeJob) -> None:
     folder = make_job("die")
     assert run_by_hand(folder.path).returncode == -signal.SIGKILL
-    assert folder.read_report()["status"] == "running", "nobody was left to write another, and an older one is gone"
+    assert folder.read_report().status == "running", "nobody was left to write another, and an older one is gone"
     folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar/avatar.png")))
     assert run_by_hand(folder.path).returncode == ExitCode.OK
-    assert folder.read_report()["made"] == 2
+    assert folder.read_report().versions["made"] == "2"
 
 
 def test_a_stranger_on_the_pipe_does_not_confuse_the_worker(make_job: MakeJob) -> None:

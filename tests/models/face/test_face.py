@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from magplus.backend_bridge.files.errors import InputError, MachineError
-from magplus.backend_bridge.job.spec import REGIONS
+from magplus.backend_bridge.rig.regions import REGIONS
 from magplus.models.face import (
     FaceLandmarker,
     FaceTrack,
@@ -155,7 +155,7 @@ class TestModelFile:
             FaceLandmarker()
 
     def test_left_open_it_ends_quietly(self):
-        code = "from models.face import FaceLandmarker; kept = [FaceLandmarker()]"
+        code = "from magplus.models.face import FaceLandmarker; kept = [FaceLandmarker()]"
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "checkout")}
         run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
         assert run.stderr == ""
@@ -163,7 +163,7 @@ class TestModelFile:
     def test_it_starts_quietly_and_lets_other_messages_through(self):
         code = (
             "import os, numpy\n"
-            "from models.face import FaceLandmarker\n"
+            "from magplus.models.face import FaceLandmarker\n"
             "with FaceLandmarker() as landmarker: landmarker.detect(numpy.zeros((64, 64, 3), 'float32'))\n"
             "os.write(2, b'done')\n"
         )

@@ -189,7 +189,7 @@ def test_the_right_control_comes_back_at_the_right_time_and_size(finished):
     assert np.corrcoef(curves.values[:, 0], RAISED)[0, 1] > 0.97
     assert report["events"]["apex"] == pytest.approx(APEX * 1001 / 24000)
     assert report["weights"]["unseen"] == ["nothing"]
-    columns = folder.weights_csv.read_text().splitlines()[0].split(",")
+    columns = (folder.path / artefacts.WEIGHTS_CSV).read_text().splitlines()[0].split(",")
     assert columns[:3] == ["seconds", "residual", "residual brows"]
     assert columns[-4:] == ["browsUp", "mouthLeft", "jawOpen", "nothing"]
 
@@ -262,7 +262,7 @@ def test_controls_can_be_asked_for_once_the_frames_are_there(tmp_path, clip, ava
     folder.write_spec(dataclasses.replace(folder.read_spec(), outputs=Outputs(frames=True, weights=True)))
     run_job(folder, session, Quiet())
     assert ControlCurves.load(folder.weights_npz).values[APEX, 0] == pytest.approx(RAISED[APEX], rel=0.3)
-    assert folder.curves_png.is_file()
+    assert (folder.path / artefacts.CURVES).is_file()
 
 
 def test_a_cancelled_run_resumes_after_its_finished_frames(finished, tmp_path, clip, avatar, landmarks, session):

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a job folder holds, by name: the one table of its files and of the kinds of files that every frame leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SPEC, REPORT, JOURNAL, LOG, LOCK = "job.json", "report.json", "journal.jsonl", "worker.log", ".lock"
+AVATAR = "avatar"
+AVATAR_IMAGE, AVATAR_BASIS, AVATAR_RECORD = "avatar/avatar.png", "avatar/rig_basis.npz", "avatar/avatar.json"
+FACTORS = "factors.json"
+WEIGHTS, WEIGHTS_CSV, CURVES, LIVE_LINK = "weights.npz", "weights.csv", "curves.png", "live_link_face.csv"
+BAKE = "bake.json"
+
+
+@dataclass(frozen=True)
+class FrameKind:
+    """A kind of file of which each frame of the clip has one.
+
+    folder: its place in the job folder. suffix: of its files, whose names are the frames' numbers from 1.
+    """
+
+    folder: str
+    suffix: str
+
+    @property
+    def pattern(self) -> str:
+        """The files' path in the job folder, with `%06d` for the frame's number."""
+        return f"{self.folder}/%06d{self.suffix}"
+
+    def unit(self, index: int) -> str:
+        """Return the path in the job folder of frame `index`, counted from 0."""
+        return self.pattern % (index + 1)
+
+    def index_of(self, unit: str) -> int | None:
+        """Return the frame whose file of this kind a path in the job folder names, None for any other path."""
+        number = unit.removeprefix(f"{self.folder}/").removesuffix(self.suffix)
+        index = int(number) - 1 if number.isascii() and number.isdigit() and len(number) < 12 else -1
+        return index if index >= 0 and self.unit(index) == unit else None
+
+
+FRAMES = FrameKind("frames", ".png")  # the restored result
+DRIVER = FrameKind("driver", ".png")  # the driver's steady crop ...
+MAGNIFIED = FrameKind("magnified", ".png")  # ... and magnified, as the backend was shown it
+OBSERVED = FrameKind("observed", ".json")  # the local motion of the driver's face, as a share of its width
+EQUATIONS = FrameKind("equations", ".npy")  # what the frame says about the rig: motion equations at its sites
+FRAME_KINDS = (FRAMES, DRIVER, MAGNIFIED, OBSERVED, EQUATIONS)
+
+# What an unfinished or a finished job may have at its top, for telling a job folder from somebody else's.
+CONTENTS = frozenset({SPEC, REPORT, JOURNAL, AVATAR, WEIGHTS, WEIGHTS_CSV, FRAMES.folder, MAGNIFIED.folder})
