@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """What the worker is doing. The value travels in messages, `title` is for people."""
+    """What the worker is doing. The value travels in messages, `label` is for people."""
 
     START = "start"
     FACE = "face"
@@ -15,12 +15,12 @@ class Stage(StrEnum):
     SOLVE = "solve"
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         """The stage in words."""
-        return _TITLES[self]
+        return _LABELS[self]
 
 
-_TITLES = {
+_LABELS = {
     Stage.START: "Loading the models",
     Stage.FACE: "Finding the face",
     Stage.STEADY: "Steadying the head",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Facial-animation backends, found through one registry: adding one is one module and one line here."""
 
-from .base import Animated, Backend, BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from .base import Animated, Backend, DrivingBatch, FaceImage
 from .emoportraits import EmoPortraits
 from .flow_transfer import FlowTransfer
 from .fomm import Fomm
@@ -19,4 +19,4 @@ registry: dict[str, type[Backend]] = {
     LivePortrait.info.name: LivePortrait,
 }
 
-__all__ = ["Animated", "Backend", "BackendInfo", "CheckpointFile", "DrivingBatch", "FaceImage", "registry"]
+__all__ = ["Animated", "Backend", "DrivingBatch", "FaceImage", "registry"]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -13,49 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...backend_bridge.backends import BackendInfo
 from ..face.correspondence import Correspondence
 from ..magnification.motion import Motion
-
-
-@dataclass(frozen=True)
-class CheckpointFile:
-    """One published file a backend needs: where the authors publish it, its size and hash where they are known.
-
-    `parts` names the networks in it; several files may hold the same part, then any one of them will do. The backend
-    works without an `optional` file, but does less.
-    """
-
-    name: str
-    published_at: str
-    parts: tuple[str, ...] = ()
-    optional: bool = False
-    size: int | None = None
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class BackendInfo:
-    """What a person must know before choosing a backend.
-
-    `frame_size` is the square size in px at which the backend works; None means that it takes any size.
-    `shares_files_of` names the backend in whose folder its checkpoint files are kept, where that is another one.
-    `clip_length`: how many successive frames it looks at together; it is given them together, from the first on.
-    """
-
-    name: str
-    title: str
-    frame_size: int | None
-    code_licence: str
-    weights_licence: str
-    commercial_use: bool
-    checkpoints: Sequence[CheckpointFile] = ()
-    shares_files_of: str | None = None
-    clip_length: int = 1
-
-    @property
-    def folder(self) -> str:
-        """The folder of the checkpoint store where the backend's files are."""
-        return self.shares_files_of or self.name
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from ...backend_bridge.backends import BackendInfo
 from ...backend_bridge.files.errors import ExitCode, InputError, MagPlusError
 from . import registry
-from .base import BackendInfo
 from .metaportrait.lines import POINTS
 from .published import PublishedBackend
 from .store import CheckpointStore, StateDict, digest, how_to_get

@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ...backend_bridge.backends import BackendInfo, find_backend
 from ..face.correspondence import Correspondence
 from ..warp import move
-from .base import Animated, BackendInfo, DrivingBatch, FaceImage
+from .base import Animated, DrivingBatch, FaceImage
 from .options import NoOptions
 
 
@@ -32,14 +33,7 @@ class SourceState:
 class FlowTransfer:
     """Backend with a gain of 1 by construction: it applies exactly the motion it reports."""
 
-    info: ClassVar[BackendInfo] = BackendInfo(
-        name="flow_transfer",
-        title="Flow transfer (built in)",
-        frame_size=None,
-        code_licence="GPL-3.0-or-later",
-        weights_licence="none needed",
-        commercial_use=True,
-    )
+    info: ClassVar[BackendInfo] = find_backend("flow_transfer")
     Options: ClassVar[type] = NoOptions
 
     def __init__(self, device: torch.device) -> None:

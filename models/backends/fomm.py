@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from ...backend_bridge.backends import find_backend
+from .base import DrivingBatch, FaceImage
 from .convolution import DoublingConv2d, in_layout_of
 from .precision import like_weights
 from .preprocess import hull_area, resize
@@ -376,28 +377,7 @@ class FommState(NamedTuple):
 class Fomm(PublishedBackend):
     """The First Order Motion Model as a backend; parts `generator` and `kp_detector`."""
 
-    info = BackendInfo(
-        name="fomm",
-        title="FOMM",
-        frame_size=256,
-        code_licence="MIT",
-        weights_licence="not stated separately (code: MIT)",
-        commercial_use=True,
-        checkpoints=(
-            CheckpointFile(
-                "vox-adv-cpk.pth.tar",
-                published_at="the folders linked from github.com/AliaksandrSiarohin/first-order-model",
-                parts=("generator", "kp_detector"),
-            ),
-            CheckpointFile(
-                "vox-cpk.pth.tar",
-                published_at="the folders linked from github.com/AliaksandrSiarohin/first-order-model",
-                parts=("generator", "kp_detector"),
-                size=728_766_691,
-                sha256="abb41ab1f279f26326c0d6e4d20702de6658364665aa1313daa7a63e89ea2b23",
-            ),
-        ),
-    )
+    info = find_backend("fomm")
     Options = FommOptions
     painting = ("generator.bottleneck", "generator.up_blocks", "generator.final")
 

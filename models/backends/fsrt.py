@@ -22,8 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...backend_bridge.backends import find_backend
 from ...backend_bridge.files.errors import InputError
-from .base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from .base import DrivingBatch, FaceImage
 from .fomm import K, KeypointDetector, Keypoints, movement_scale, relative_keypoints
 from .options import files_option
 from .precision import like_weights
@@ -314,26 +315,7 @@ class FsrtState(NamedTuple):
 class Fsrt(PublishedBackend):
     """FSRT as a backend; parts `encoder`, `decoder`, `expression_encoder` and `kp_detector`."""
 
-    info = BackendInfo(
-        name="fsrt",
-        title="FSRT",
-        frame_size=SIZE,
-        code_licence="GPL-3.0-or-later here; the authors' own code has no licence",
-        weights_licence="none stated: ask the authors before any use beyond trying it",
-        commercial_use=False,
-        checkpoints=(
-            CheckpointFile(
-                "vox256.pt (or vox256_2Source.pt)",
-                published_at="the Google Drive folder linked from github.com/andrerochow/fsrt",
-                parts=("encoder", "decoder", "expression_encoder"),
-            ),
-            CheckpointFile(
-                "kp_detector.pt",
-                published_at="the Google Drive folder linked from github.com/andrerochow/fsrt",
-                parts=("kp_detector",),
-            ),
-        ),
-    )
+    info = find_backend("fsrt")
     Options = FsrtOptions
     painting = ("decoder",)
 

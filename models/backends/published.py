@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from ...backend_bridge.backends import BackendInfo
 from ...backend_bridge.files.errors import InputError
 from ..device import OutOfMemoryError, free_memory, ran_out
 from ..magnification.motion import Motion
-from .base import Animated, BackendInfo, DrivingBatch, FaceImage
+from .base import Animated, DrivingBatch, FaceImage
 from .convolution import lay_out, prepare
 from .options import parse_options
 from .precision import Precision, check_precision, reduce

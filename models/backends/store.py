@@ -15,8 +15,8 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from ...backend_bridge.backends import BackendInfo, CheckpointFile
 from ...backend_bridge.files.errors import InputError, MachineError
-from .base import BackendInfo, CheckpointFile
 
 StateDict = Mapping[str, Tensor]
 
@@ -81,13 +81,11 @@ class CheckpointStore:
 
     def missing(self, info: BackendInfo) -> list[str]:
         """Return the parts that a backend needs and that have not been added."""
-        parts = sorted({part for file in info.checkpoints for part in file.parts if not file.optional})
-        return [part for part in parts if not self.has(info.folder, part)]
+        return [part for part in info.parts if not self.has(info.folder, part)]
 
     def missing_optional(self, info: BackendInfo) -> list[str]:
         """Return the parts that a backend could use and that have not been added."""
-        parts = sorted({part for file in info.checkpoints for part in file.parts if file.optional})
-        return [part for part in parts if not self.has(info.folder, part)]
+        return [part for part in info.optional_parts if not self.has(info.folder, part)]
 
     def write(self, backend: str, part: str, tensors: StateDict, file: str, file_sha256: str) -> Path:
         """Store a part whole or not at all; `MachineError` when the disk is full or the folder can't be written."""

@@ -7,7 +7,7 @@ from .landmarker import FaceLandmarker, FaceLandmarks, select_face
 from .regions import face_mask, face_width, magnified_part, regions, rigid_mask
 from .rigid import split_rigid
 from .similarity import Similarity
-from .timing import MotionEvent, Reference, choose_reference, find_event
+from .timing import Reference, choose_reference, find_event
 from .track import FaceTrack, follow_face
 from .window import Window
 
@@ -15,7 +15,6 @@ __all__ = [
     "FaceLandmarker",
     "FaceLandmarks",
     "FaceTrack",
-    "MotionEvent",
     "Reference",
     "Similarity",
     "SteadyCrop",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...backend_bridge.rig.events import MotionEvent
 from .crop import SteadyCrop
 from .mesh import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 from .track import FaceTrack
@@ -29,15 +30,6 @@ class Reference:
     index: int
     seconds: Fraction
     chosen: str
-
-
-@dataclass(frozen=True)
-class MotionEvent:
-    """Onset, apex and offset in seconds of the curve's times; an end that lies outside the clip is None."""
-
-    onset: float | None
-    apex: float
-    offset: float | None
 
 
 def choose_reference(track: FaceTrack, seconds: float | None = None) -> Reference:

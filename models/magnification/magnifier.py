@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...backend_bridge.files.hashing import hash_file
 from ..device import choose_device
 from ..warp import resize_flow
 from .filters import resize
@@ -19,6 +20,7 @@ from .solver import SolverSettings, estimate, estimate_near, levels_for, to_moti
 from .synthesis import compressed, magnify
 
 Role = Literal["magplus", "demagplus"]
+ROLES: tuple[Role, ...] = get_args(Role)
 SMALLEST_SIDE = 64
 LEARNED_SIDE = 256  # px, pictures the network was trained on
 LARGEST_SIDE = 320  # px along the shorter side, the largest picture it is shown as it is
@@ -29,7 +31,8 @@ WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 class Magnifier:
     """Measures motion against a reference frame and makes it `alpha` times as large.
 
-    `trained` tells whether learned weights are in use; without them the classical solver does the work. precision: of
+    `trained` tells whether learned weights are in use; without them the classical solver does the work.
+    `weights_sha256` is their file's, empty without one. precision: of
     the network's convolutions, float32 or bfloat16; everything else is float32. passes: how often the solver and the
     network take turns; large motion is worth a second look from where the first one led.
     """
@@ -41,12 +44,14 @@ class Magnifier:
         refinement: Refinement | None = None,
         precision: torch.dtype = torch.float32,
         passes: int = 1,
+        weights_sha256: str = "",
     ) -> None:
         if precision not in (torch.float32, torch.bfloat16):
             raise ValueError(f"precision must be torch.float32 or torch.bfloat16, not {precision}")
         self.device = device
         self.precision = precision
         self.passes = passes
+        self.weights_sha256 = weights_sha256
         self.settings = settings or SolverSettings()
         self.refinement = None if refinement is None else refinement.to(device).eval()
 
@@ -67,8 +72,15 @@ class Magnifier:
         if role not in ("magplus", "demagplus"):
             raise ValueError(f"role must be 'magplus' or 'demagplus', not {role!r}")
         weights = folder / f"{role}.safetensors"
-        refinement = Refinement.load(weights) if weights.is_file() else None
-        return cls(choose_device(device), refinement=refinement, precision=precision, passes=PASSES[role])
+        if not weights.is_file():
+            return cls(choose_device(device), precision=precision, passes=PASSES[role])
+        return cls(
+            choose_device(device),
+            refinement=Refinement.load(weights),
+            precision=precision,
+            passes=PASSES[role],
+            weights_sha256=hash_file(weights),
+        )
 
     @torch.inference_mode()
     def motion(self, reference: Tensor, frames: Tensor) -> Motion:

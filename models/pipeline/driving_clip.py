@@ -5,17 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...backend_bridge.files.errors import InputError
-from ...backend_bridge.job.folder import fingerprint_of, hash_file
+from ...backend_bridge.files.hashing import fingerprint_of, hash_file
+from ...backend_bridge.job.report import DrivingReport, FaceReport, ReferenceReport, Timing
 from ...backend_bridge.job.spec import Driving, resolve
+from ...backend_bridge.job.stages import Stage
 from ..backends import FaceImage
 from ..face import (
     FaceLandmarker,
@@ -92,7 +94,7 @@ class DrivingClip:
         frame_size: int | None,
         notes: Notes,
     ) -> DrivingClip:
-        steady = _Told(reader, notes, "steady")
+        steady = _Told(reader, notes, Stage.STEADY)
         crop = SteadyCrop.follow(track, chosen.index).refined(steady, track, chosen.index)
         width = float(np.ptp(track.points[chosen.index, :, 0]))
         if width < SMALLEST_FACE:
@@ -128,10 +130,10 @@ class DrivingClip:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the video file, or of the names and hashes of an image sequence's files."""
+        """Hash of the video file, or of the hashes of an image sequence's files."""
         if len(self.reader.files) == 1:
             return hash_file(self.reader.files[0])
-        return fingerprint_of([(file.name, hash_file(file)) for file in self.reader.files])
+        return fingerprint_of([hash_file(file) for file in self.reader.files])
 
     def region_map(self, gains: dict[str, float]) -> Tensor:
         """Return what multiplies the magnification in space, [1, 1, S, S]; 1 where no region is named."""
@@ -183,42 +185,46 @@ class DrivingClip:
         ranked = np.argsort(-away)[: min(count, len(self.present))]
         return sorted(int(index) for index in ranked)
 
-    def to_report(self) -> dict[str, Any]:
-        """Return what the report says about the clip: the file, its timing, the reference and the face."""
+    @property
+    def times(self) -> list[Fraction]:
+        """When each frame is shown, in seconds of the video's own timeline."""
+        return [self.reader.info.start + seconds for seconds in self.track.seconds]
+
+    def driving_report(self) -> DrivingReport:
+        """Return what the report says about the file."""
         info = self.reader.info
-        return {
-            "driving": {
-                "path": str(self.path),
-                "sha256": self.sha256,
-                "width": info.width,
-                "height": info.height,
-                "bit_depth": info.bit_depth,
-                "rotation": info.rotation,
-                "frames": self.count,
-                "start": float(info.start),
-            },
-            "timing": {
-                "seconds": [str(seconds) for seconds in self.track.seconds],
-                "rate": str(info.average_rate),
-                "variable_rate": info.variable_rate,
-            },
-            "reference": {
-                "index": self.chosen.index,
-                "seconds": float(self.chosen.seconds),
-                "chosen": self.chosen.chosen,
-            },
-            "face": {
-                "missing_seconds": [float(seconds) for seconds in self.track.missing_seconds],
-                "width_px": float(np.ptp(self.track.points[self.chosen.index, :, 0])),
-                "crop_size": self.size,
-            },
-        }
+        return DrivingReport(
+            path=str(self.path),
+            sha256=self.sha256,
+            width=info.width,
+            height=info.height,
+            bit_depth=info.bit_depth,
+            rotation=info.rotation,
+            frames=self.count,
+            start=float(info.start),
+        )
+
+    def timing_report(self) -> Timing:
+        """Return what the report says about the frames' times."""
+        return Timing(self.track.seconds, self.reader.info.average_rate, self.reader.info.variable_rate)
+
+    def reference_report(self) -> ReferenceReport:
+        """Return what the report says about the reference frame."""
+        return ReferenceReport(self.chosen.index, float(self.chosen.seconds), self.chosen.chosen)
+
+    def face_report(self) -> FaceReport:
+        """Return what the report says about the driver's face."""
+        return FaceReport(
+            missing_seconds=tuple(float(seconds) for seconds in self.track.missing_seconds),
+            width_px=float(np.ptp(self.track.points[self.chosen.index, :, 0])),
+            crop_size=self.size,
+        )
 
 
 class _Told:
     """The clip's frames, any number of times, telling how far the reading is."""
 
-    def __init__(self, reader: VideoReader, notes: Notes, stage: str = "face") -> None:
+    def __init__(self, reader: VideoReader, notes: Notes, stage: Stage = Stage.FACE) -> None:
         self._reader = reader
         self._notes = notes
         self._stage = stage

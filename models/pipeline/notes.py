@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a report says besides the measurements: warnings as they came up, and the versions of everything involved."""
+"""What a run tells while it goes on: progress, and warnings, which are in its report, too."""
 
 from __future__ import annotations
 
-import platform
-import tomllib
-from importlib.metadata import version
-from pathlib import Path
+from typing import Protocol
 
-import torch
 
-from .session import Events
+class Events(Protocol):
+    """Where the pipeline reports while it runs."""
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("torch", "numpy", "opencv-contrib-python", "mediapipe", "scipy", "av")
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` units of a stage are finished."""
+        ...
+
+    def warning(self, text: str) -> None:
+        """Something a person should know; it is in the report too."""
+        ...
+
+    def check_cancelled(self) -> None:
+        """Raise `CancelledError` when the user asked to stop."""
+        ...
 
 
 class Notes:
@@ -37,19 +43,3 @@ class Notes:
     def check_cancelled(self) -> None:
         """See `Events.check_cancelled`."""
         self._events.check_cancelled()
-
-
-def magplus_version() -> str:
-    """Return the extension's version; the manifest is the one place where it stands."""
-    return str(tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))["version"])
-
-
-def versions(device: torch.device) -> dict[str, str]:
-    """Return the versions that decide a result, and the device it was made on."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return {
-        "magplus": magplus_version(),
-        "python": platform.python_version(),
-        **{package: version(package) for package in PACKAGES},
-        "device": name,
-    }

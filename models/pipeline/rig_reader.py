@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From the pictures of a job to the rig's controls: where the rig is read, and what is made of it."""
+"""From the pictures of a job to the rig's controls: two ways of reading the rig, and what is made of either."""
 
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...backend_bridge.job.spec import Rig
+from ...backend_bridge.job.spec import JobSpec
 from ...backend_bridge.rig.basis import RigBasis
 from ...backend_bridge.rig.curves import ControlCurves
-from ..backends import Animated
 from ..face import regions
-from ..magnification.motion import Motion
+from ..face.correspondence import Correspondence
 from ..rig.constraints import Constraints
 from ..rig.observer import RigObserver, on_crop, on_driver, read_field
 from ..rig.solver import solve
 from .animated_avatar import AnimatedAvatar
+from .batch import Batch
 from .driver import Driver
 from .factors import Factors
 
@@ -36,55 +38,40 @@ class Solved:
     region_residual: dict[str, float]
 
 
-class RigReader:
+class RigReader(ABC):
     """Reads motion equations at the rig's sites, frame by frame, and solves the controls from all of them.
 
-    They are read where the motion shows most clearly. A backend that carries the driver's motion adds nothing to it, so
-    the rig is laid over the driver's own picture; what another backend makes of the driver shows in its generated
-    frames, magnified, so the rig is laid over those.
+    basis: the rig as it was measured. observer: the rig laid over a picture. regions: [S] membership of the sites in
+    each region of the face. gains: [K], what the solved excursions from rest are multiplied by.
     """
 
+    read_from: ClassVar[str]
+
     def __init__(
-        self, basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors: Factors, intensity: float, rig: Rig
+        self,
+        basis: RigBasis,
+        observer: RigObserver,
+        regions: dict[str, NDArray[np.floating]],
+        constraints: Constraints,
+        gains: NDArray[np.float64],
     ) -> None:
-        """Raises `InputError` when none of the rig is visible, or `rig` names controls that it has not."""
         self.basis = basis
-        self._intensity = intensity
-        self._constraints = Constraints.named(basis, rig.locked, rig.mirrored)
-        self.off_driver = avatar.correspondence is not None
-        crop, size = avatar.window.to_crop_affine(), avatar.window.crop_size
-        if avatar.correspondence is not None:
-            laid = on_driver(on_crop(basis, crop, size), avatar.correspondence, driver.mask)
-            self._observer = RigObserver(laid, driver.reference.image, driver.clip.depth)
-            landmarks, side = driver.reference.landmarks, driver.clip.size
-            self._gains = self._region_gains(driver.region)
-        else:
-            shown = on_crop(basis, crop, size, gain=factors.alpha * factors.gain)
-            within = dataclasses.replace(shown, visible=shown.visible & _inside(shown, avatar.mask))
-            self._observer = RigObserver(within, avatar.neutral)
-            landmarks, side = avatar.landmarks, size
-            self._gains = np.ones(len(basis.controls))  # the generated frames have them in
-        masks = regions(landmarks, (side, side))
-        self._regions = {name: self._observer.read(mask)[:, 0] for name, mask in masks.items()}
+        self._observer = observer
+        self._regions = regions
+        self._constraints = constraints
+        self._gains = gains
 
-    def read(self, frames: Tensor, total: Tensor, animated: Animated | None, motion: Motion | None) -> NDArray:
-        """Return equations [N, S, 5] of a batch.
-
-        frames: [N, 3, S, S] of the driver, whose whole motion is `total` [N, 2, S, S] px; animated, motion: what the
-        backend made of it, needed unless the rig is read off the driver (`off_driver`).
-        """
-        if self.off_driver:
-            return self._observer.observe(frames, total)
-        assert animated is not None and motion is not None
-        return self._observer.observe(animated.frames, motion.flow)
+    @abstractmethod
+    def read(self, batch: Batch) -> NDArray[np.float32]:
+        """Return the equations [N, S, 5] of a batch."""
 
     def solve(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> Solved:
-        """Return the controls' curves from equations [N, S, 5] of the whole clip, at the intensity that was asked."""
+        """Return the controls' curves from equations [N, S, 5] of the whole clip, as strong as was asked."""
         sites, controls = self._observer.sites, self.basis.controls
         solution = solve(self.basis, sites, equations, seconds, constraints=self._constraints)
         rest = np.array([control.rest for control in controls])
         # Not cut off at the controls' ranges: who asks for a stronger expression gets it, and the bake widens them.
-        values = rest + (solution.curves.values - rest) * (self._intensity * self._gains)
+        values = rest + (solution.curves.values - rest) * self._gains
         shown = {name: membership for name, membership in self._regions.items() if membership.sum() >= _LEAST_SITES}
         unseen = np.full(len(values), np.nan, np.float32)
         residuals = [solution.residual_in(shown[name]) if name in shown else unseen for name in self._regions]
@@ -101,13 +88,80 @@ class RigReader:
             region_residual={name: solution.residual_of_clip(membership) for name, membership in shown.items()},
         )
 
-    def _region_gains(self, region: Tensor) -> NDArray[np.float64]:
-        """Return [K], how much of each control a map of the face [1, 1, S, S] lets through, weighted by its effect."""
-        energy = (self._observer.sites.columns**2).sum(2)
-        gains = energy @ self._observer.read(region)[:, 0] / np.maximum(energy.sum(1), 1e-12)
-        for pair in self._constraints.pairs:
-            gains[list(pair)] = gains[list(pair)].mean()
-        return gains
+
+class DriverReader(RigReader):
+    """Reads the driver's own picture.
+
+    For backends that carry the driver's motion: they add nothing to it, and it shows most clearly where it was filmed.
+    """
+
+    read_from = "the driver's picture"
+
+    @classmethod
+    def laid(
+        cls, basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, correspondence: Correspondence, spec: JobSpec
+    ) -> DriverReader:
+        """Lay the rig over the driver's reference frame; see `rig_reader`."""
+        window, size = avatar.window, avatar.window.crop_size
+        shown = on_crop(basis, window.to_crop_affine(), size)
+        observer = RigObserver(on_driver(shown, correspondence, driver.mask), driver.reference.image, driver.clip.depth)
+        constraints = Constraints.named(basis, spec.rig.locked, spec.rig.mirrored)
+        gains = spec.intensity * _region_gains(observer, driver.region, constraints)
+        side = driver.clip.size
+        return cls(basis, observer, _regions(observer, driver.reference.landmarks, side), constraints, gains)
+
+    def read(self, batch: Batch) -> NDArray[np.float32]:
+        """Return the equations [N, S, 5] of the driver's frames."""
+        return self._observer.observe(batch.frames, batch.total)
+
+
+class GeneratedReader(RigReader):
+    """Reads the generated frames.
+
+    What a backend of its own mind makes of the driver shows there, magnified.
+    """
+
+    read_from = "the generated frames"
+
+    @classmethod
+    def laid(cls, basis: RigBasis, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec) -> GeneratedReader:
+        """Lay the rig over the generated neutral frame; see `rig_reader`."""
+        window, size = avatar.window, avatar.window.crop_size
+        shown = on_crop(basis, window.to_crop_affine(), size, gain=factors.alpha * factors.gain)
+        within = dataclasses.replace(shown, visible=shown.visible & _inside(shown, avatar.mask))
+        observer = RigObserver(within, avatar.neutral)
+        # The regions' gains are in the generated frames already.
+        gains = np.full(len(basis.controls), spec.intensity)
+        constraints = Constraints.named(basis, spec.rig.locked, spec.rig.mirrored)
+        return cls(basis, observer, _regions(observer, avatar.landmarks, size), constraints, gains)
+
+    def read(self, batch: Batch) -> NDArray[np.float32]:
+        """Return the equations [N, S, 5] of the generated frames."""
+        return self._observer.observe(batch.animated.frames, batch.motion.flow)
+
+
+def rig_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec) -> RigReader:
+    """Return the reader for the place where the motion shows most clearly.
+
+    Raises `InputError` when none of the rig is visible there, or `spec.rig` names controls that it has not.
+    """
+    if avatar.correspondence is not None:
+        return DriverReader.laid(basis, driver, avatar, avatar.correspondence, spec)
+    return GeneratedReader.laid(basis, avatar, factors, spec)
+
+
+def _regions(observer: RigObserver, landmarks: NDArray[np.float32], side: int) -> dict[str, NDArray[np.floating]]:
+    """Return how far each site belongs to each region of a face in a picture of `side` px, [S]."""
+    return {name: observer.read(mask)[:, 0] for name, mask in regions(landmarks, (side, side)).items()}
+
+
+def _region_gains(observer: RigObserver, region: Tensor, constraints: Constraints) -> NDArray[np.float64]:
+    """Return [K], how much of each control a map of the face [1, 1, S, S] lets through, weighted by its effect."""
+    energy = (observer.sites.columns**2).sum(2)
+    gains = energy @ observer.read(region)[:, 0] / np.maximum(energy.sum(1), 1e-12)
+    for pair in constraints.pairs:
+        gains[list(pair)] = gains[list(pair)].mean()
+    return gains
 
 
 def _inside(basis: RigBasis, mask: Tensor) -> NDArray[np.bool_]:

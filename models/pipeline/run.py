@@ -8,46 +8,52 @@ frames that decide the magnification and the backend's gain, and once to make th
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from ...backend_bridge.files.errors import InputError
-from ...backend_bridge.job.folder import JobFolder, fingerprint_of, hash_file
-from ...backend_bridge.job.spec import JobSpec, Outputs, Rig, resolve
+from ...backend_bridge.files.hashing import hash_file
+from ...backend_bridge.job.folder import JobFolder
+from ...backend_bridge.job.report import (
+    AvatarReport,
+    BackendReport,
+    CheckpointReport,
+    MagnificationReport,
+    Report,
+    RestorationReport,
+    WindowReport,
+)
+from ...backend_bridge.job.spec import JobSpec, resolve
 from ...backend_bridge.rig.basis import RigBasis
-from ...backend_bridge.rig.live_link import speaks_for_shapes, to_live_link
 from ..backends import FaceImage
-from ..backends.options import option_files, parse_options, with_files_in
+from ..backends.options import parse_options, with_files_in
 from ..backends.preprocess import best_frame
-from ..device import OutOfMemoryError, choose_device, frames_at_a_time, ran_out
-from ..face import FaceLandmarker, MotionEvent, find_event
-from ..magnification.motion import Motion
-from ..rig.expression import action_units, excursions
-from ..rig.smoothing import apex_kept, smoothed
+from ..device import OutOfMemoryError, choose_device, ran_out
+from ..face import FaceLandmarker
+from ..magnification.magnifier import ROLES
 from .animated_avatar import AnimatedAvatar
 from .avatar import AvatarPicture
 from .driver import Driver
 from .driving_clip import DrivingClip
-from .factors import LEAST_MOTION, Factors, automatic_alpha, measured_gain, peak_motion, restoring_factor
-from .frame_maker import FrameMaker, unit_path
-from .notes import Notes, magplus_version, versions
-from .outputs.plot import plot_curves
+from .factors import Factors, factors_of
+from .fingerprint import fingerprint
+from .frame_maker import FrameMaker
+from .notes import Events, Notes
+from .outputs import Output
+from .outputs.curves import Curves
+from .outputs.frames import Frames, Magnified
+from .outputs.observed import Observed
+from .outputs.plot import Plot
 from .placement import AvatarFace, anchors_on, find_avatar_face, in_crop
-from .rig_reader import RigReader
-from .session import Events, Session, find_backend
+from .rig_reader import rig_reader
+from .session import Session, find_backend
+from .versions import versions
 
 LARGEST_CROP = 512
-PROBES = 12
-WEAK_GAIN = 0.1
 
 
-def run_job(folder: JobFolder, session: Session, events: Events) -> dict[str, Any]:
+def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
     """Do what `job.json` asks for; return the report, which is in the folder too.
 
     Finished frames of an earlier run with the same inputs are kept. Raises `InputError`, `MachineError` or
@@ -74,7 +80,7 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> dict[str, An
     return _run_on(torch.device("cpu"), folder, spec, session, notes)
 
 
-def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Session, notes: Notes) -> dict[str, Any]:
+def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Session, notes: Notes) -> Report:
     picture = AvatarPicture.read(resolve(folder.path, spec.avatar.image))
     basis = _read_basis(folder, spec)
     kind = find_backend(spec.backend)
@@ -88,9 +94,9 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
 
     clip = DrivingClip.open(folder.path, spec.driving, session.landmarker(), notes, backend.info.frame_size)
     face = find_avatar_face(
-        picture, spec.avatar.face_box, basis, session.landmarker(), clip.reference.landmarks, spec.rig.anchors
+        picture, spec.avatar.face_box, basis, session.landmarker(), clip.reference.landmarks, spec.avatar.anchors
     )
-    if not face.detected and not spec.rig.anchors:
+    if not face.detected and not spec.avatar.anchors:
         notes.warning(
             "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's "
             "expressions move. Check the result, place anchors, or choose a vertex group that holds just the face."
@@ -98,75 +104,81 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     if getattr(options, "best_frame", False):
         clip = _from_best_frame(clip, face, spec, notes)
     window = face.window(LARGEST_CROP, backend.info.frame_size)
-    driver = Driver(clip, session.magnifier("magplus", device), spec.magnification.regions, device)
+    magnifiers = {role: session.magnifier(role, device) for role in ROLES}
+    driver = Driver(clip, magnifiers["magplus"], spec.magnification.regions, device)
     more = [
         _further_source(Path(path), session.landmarker(), clip, info.frame_size)
         for path in getattr(options, "more_sources", ())
     ]
-    avatar = AnimatedAvatar(
-        picture, face, window, backend, session.magnifier("demagplus", device), driver, device, notes, more
+    avatar = AnimatedAvatar(picture, face, window, backend, magnifiers["demagplus"], driver, device, notes, more)
+
+    networks: dict[str, str] = {role: each.weights_sha256 for role, each in magnifiers.items() if each.trained}
+    made_from = fingerprint(folder, spec, clip, networks, options, origins)
+    factors = factors_of(folder, spec, driver, avatar, notes, made_from)
+    outputs = _outputs(folder, spec, basis, driver, avatar, factors, notes)
+    made = FrameMaker(folder, outputs, driver, avatar, factors.alpha, notes, made_from).run()
+
+    report = Report(
+        "finished",
+        driving=clip.driving_report(),
+        timing=clip.timing_report(),
+        reference=clip.reference_report(),
+        face=clip.face_report(),
+        avatar=AvatarReport(
+            size=picture.size,
+            face_detected=face.detected,
+            anchors=anchors_on(face.landmarks),
+            window=WindowReport(window.origin, window.scale, window.crop_size),
+            sha256=hash_file(resolve(folder.path, spec.avatar.image)),
+        ),
+        magnification=MagnificationReport(
+            alpha=factors.alpha,
+            chosen="automatic" if spec.magnification.alpha is None else "given",
+            regions=spec.magnification.regions,
+            peak_share_of_face_width=factors.peak_share,
+            trained=driver.magnifier.trained,
+            weights=networks,
+        ),
+        backend=BackendReport(
+            name=info.name,
+            title=info.title,
+            code_licence=info.code_licence,
+            weights_licence=info.weights_licence,
+            commercial_use=info.commercial_use,
+            options=dataclasses.asdict(options),
+            checkpoint={part: CheckpointReport(each.file, each.file_sha256) for part, each in origins.items()},
+        ),
+        restoration=RestorationReport(factors.gain, factors.restoring, spec.intensity, None),
+        versions=versions(device),
     )
-
-    made_from = [[hash_file(path) for path in paths] for paths in option_files(options).values()]
-    fingerprint = _fingerprint(folder, spec, driver, [made_from, [each.tensors_sha256 for each in origins.values()]])
-    factors = _factors(folder, spec, driver, avatar, notes, fingerprint)
-    reader = None
-    if spec.outputs.weights and basis is not None:
-        reader = RigReader(basis, driver, avatar, factors, spec.intensity, spec.rig)
-    maker = FrameMaker(folder, spec.outputs, driver, avatar, factors, reader, notes, fingerprint)
-    resumed = maker.run()
-    peaks = np.array([maker.peak(index) for index in range(clip.count)])
-
-    event = find_event(clip.track.seconds, peaks)
-
-    report = {
-        "schema": 1,
-        "status": "finished",
-        **clip.to_report(),
-        "avatar": {
-            "size": list(picture.size),
-            "face_detected": face.detected,
-            "anchors": [dataclasses.asdict(anchor) for anchor in anchors_on(face.landmarks)],
-            "window": dataclasses.asdict(window),
-        },
-        "magnification": {
-            "alpha": factors.alpha,
-            "chosen": "automatic" if spec.magnification.alpha is None else "given",
-            "regions": spec.magnification.regions,
-            "peak_share_of_face_width": factors.peak_share,
-            "trained": driver.magnifier.trained,
-        },
-        "backend": {
-            "name": info.name,
-            "title": info.title,
-            "code_licence": info.code_licence,
-            "weights_licence": info.weights_licence,
-            "commercial_use": info.commercial_use,
-            "options": dataclasses.asdict(options),
-            "checkpoint": {part: {"file": o.file, "sha256": o.file_sha256} for part, o in origins.items()},
-        },
-        "restoration": {
-            "backend_gain": factors.gain,
-            "factor": factors.restoring,
-            "intensity_asked": spec.intensity,
-            "intensity_measured": _measured_intensity(spec, maker, peaks),
-        },
-        "frames": {
-            "pattern": "frames/%06d.png",
-            "first": 1,
-            "count": clip.count,
-            "size": list(picture.size),
-            "resumed": resumed,
-        }
-        if spec.outputs.frames
-        else None,
-        "weights": _solve_controls(maker, reader, spec, event) if reader is not None else None,
-        "events": dataclasses.asdict(event) if event else None,
-        "versions": versions(device),
-        "warnings": notes.warnings,
-    }
+    for output in outputs:
+        report = output.finish(report, made)
+    report = dataclasses.replace(report, warnings=tuple(notes.warnings))
     folder.write_report(report)
     return report
+
+
+def _outputs(
+    folder: JobFolder,
+    spec: JobSpec,
+    basis: RigBasis | None,
+    driver: Driver,
+    avatar: AnimatedAvatar,
+    factors: Factors,
+    notes: Notes,
+) -> list[Output]:
+    """Return what the job asks for; each may build on those before it."""
+    observed = Observed(folder, driver)
+    outputs: list[Output] = [observed]
+    if spec.outputs.magnified:
+        outputs.append(Magnified(notes))
+    if spec.outputs.frames:
+        outputs.append(Frames(folder, avatar, factors, observed, notes))
+    if spec.outputs.weights and basis is not None:
+        reader = rig_reader(basis, driver, avatar, factors, spec)
+        curves = Curves(folder, driver.clip, reader, spec.rig, notes)
+        outputs += [curves, Plot(folder, curves)]
+    return outputs
 
 
 def _read_basis(folder: JobFolder, spec: JobSpec) -> RigBasis | None:
@@ -196,119 +208,3 @@ def _from_best_frame(clip: DrivingClip, face: AvatarFace, spec: JobSpec, notes: 
         return clip
     found = best_frame(face.landmarks, [clip.track.points[index] for index in clip.present])
     return clip.with_reference(clip.present[found], "best frame", notes)
-
-
-def _fingerprint(folder: JobFolder, spec: JobSpec, driver: Driver, backend: Any) -> str:
-    """Return one hash of everything a frame is made from; finished frames of other inputs are made again.
-
-    `backend` stands for the backend's checkpoint and the files that its options name.
-    """
-    placing = Rig(anchors=spec.rig.anchors)  # the rest of it is asked for once all frames are there
-    same = dataclasses.replace(spec, created_by={}, outputs=Outputs(), rig=placing, allow_cpu=False)
-    asked = dataclasses.asdict(same)
-    files = [resolve(folder.path, path) for path in (spec.avatar.image, spec.avatar.rig_basis) if path]
-    return fingerprint_of(
-        asked,
-        [hash_file(path) for path in files],
-        driver.clip.sha256,
-        driver.clip.chosen.index,
-        driver.magnifier.trained,
-        backend,
-        magplus_version(),
-    )
-
-
-def _factors(
-    folder: JobFolder, spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes: Notes, fingerprint: str
-) -> Factors:
-    """Return the factors of an earlier run with the same inputs, so that its frames fit ours, or choose them."""
-    unit = "factors.json"
-    if folder.finished(unit, fingerprint):
-        return Factors(**json.loads((folder.path / unit).read_bytes()))
-    factors = _choose_factors(spec, driver, avatar, notes)
-    folder.commit(unit, json.dumps(dataclasses.asdict(factors)).encode(), fingerprint)
-    return factors
-
-
-def _choose_factors(spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes: Notes) -> Factors:
-    """Measure the frames in which the face moves most; a clip is a few of them and many still ones."""
-    probes = driver.clip.liveliest(PROBES)
-    batches: list[tuple[Tensor, Motion, Tensor]] = []
-    done = 0
-    for indices, frames in driver.clip.batches(frames_at_a_time(avatar.device), probes):
-        frames = frames.to(avatar.device)
-        batches.append((frames, *driver.observe(frames)))
-        done += len(indices)
-        notes.progress("measure", done, len(probes))
-    peaks = torch.cat([peak_motion(local.flow, driver.mask) for _, local, _ in batches])
-    peak = float(peaks.max())
-    alpha = spec.magnification.alpha or automatic_alpha(peak, driver.face_width)
-
-    shown, generated = [], []
-    known = False
-    for frames, local, rigid in batches:
-        notes.check_cancelled()
-        driving = driver.magnified(frames, local, rigid, alpha)
-        animated, motion = avatar.animate(driving)
-        known = animated.motion is not None
-        if known:
-            break  # it applies what it is shown: nothing to measure
-        shown.append(peak_motion(driving.motion.flow, driver.mask) / driver.face_width)
-        generated.append(peak_motion(motion.flow, avatar.mask) / avatar.face_width)
-    gain = 1.0 if known else measured_gain(torch.cat(generated), torch.cat(shown))
-    if gain < WEAK_GAIN:
-        notes.warning(
-            f"{avatar.backend.info.title} hardly answered the magnified motion (gain {gain:.3f}), so the result shows "
-            "mostly noise; try a higher magnification or another backend."
-        )
-        gain = WEAK_GAIN
-    return Factors(alpha, gain, restoring_factor(alpha, gain, spec.intensity), peak / driver.face_width)
-
-
-def _measured_intensity(spec: JobSpec, maker: FrameMaker, peaks: NDArray[np.float64]) -> float | None:
-    """Return the face-relative motion that the finished apex frame shows, per driver motion: the loop closed.
-
-    None without frames, and where the driver's motion is too small for the ratio to mean anything.
-    """
-    apex = int(np.argmax(peaks))
-    if not spec.outputs.frames or peaks[apex] < LEAST_MOTION:
-        return None
-    picture = AvatarPicture.read(maker.folder.path / unit_path("frames", apex))
-    motion = maker.avatar.motion_of(picture)
-    shown = float(peak_motion(motion.flow, maker.avatar.mask)[0]) / maker.avatar.face_width
-    return shown / float(peaks[apex])
-
-
-def _solve_controls(maker: FrameMaker, reader: RigReader, spec: JobSpec, event: MotionEvent | None) -> dict[str, Any]:
-    """Solve the rig's controls from what the frames showed and leave them in the folder; return their report."""
-    clip, folder, notes = maker.driver.clip, maker.folder, maker.notes
-    controls = reader.basis.controls
-    notes.progress("solve", 0, 1)
-    equations = np.stack([maker.equations(index) for index in range(clip.count)])
-    solved = reader.solve(equations, [float(second) for second in clip.track.seconds])
-    curves = smoothed(solved.curves, spec.rig.smoothing)
-    shares = excursions(curves, controls)
-    folder.write("weights.npz", curves.encode())
-    folder.write("weights.csv", curves.to_csv().encode())
-    folder.write("curves.png", plot_curves(curves, shares, dataclasses.asdict(event) if event else {}))
-    exchanged = [control.name for control in controls if speaks_for_shapes(control.name)]
-    if exchanged:
-        as_shares = dataclasses.replace(curves, values=np.clip(shares, 0, 1).astype(np.float32))
-        folder.write("live_link_face.csv", to_live_link(as_shares).encode())
-    notes.progress("solve", 1, 1)
-    peaks = np.abs(curves.values - [control.rest for control in controls]).max(0)
-    return {
-        "controls": len(controls),
-        "read_from": "the driver's picture" if reader.off_driver else "the generated frames",
-        "unseen": [name for name, visibility in zip(curves.names, curves.visibility, strict=True) if visibility == 0],
-        "locked": list(spec.rig.locked),
-        "peaks": {name: float(peak) for name, peak in zip(curves.names, peaks, strict=True) if peak > 0},
-        "residual": solved.residual,
-        "residual_by_region": solved.region_residual,
-        "smoothing": {
-            "seconds": spec.rig.smoothing,
-            "apex_kept": apex_kept(excursions(solved.curves, controls), shares),
-        },
-        "action_units": [dataclasses.asdict(unit) for unit in action_units(curves, controls)],
-        "live_link_face": exchanged,
-    }

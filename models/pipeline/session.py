@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Loaded models, kept between the jobs of one worker, and what the pipeline tells whoever runs it."""
+"""Loaded models, kept between the jobs of one worker."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
+from ...backend_bridge.backends import checkpoint_folder
 from ...backend_bridge.files.errors import InputError
 from ..backends import Backend, registry
 from ..backends.store import CheckpointStore, Origin
@@ -17,27 +18,11 @@ from ..magnification import Magnifier
 from ..magnification.magnifier import Role
 
 
-class Events(Protocol):
-    """Where the pipeline reports while it runs."""
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` units of a stage are finished."""
-        ...
-
-    def warning(self, text: str) -> None:
-        """Something a person should know; it is in the report too."""
-        ...
-
-    def check_cancelled(self) -> None:
-        """Raise `CancelledError` when the user asked to stop."""
-        ...
-
-
 class Session:
     """Keeps models loaded, each until another of its kind is asked for."""
 
     def __init__(self, checkpoints: Path | None = None) -> None:
-        self.checkpoints = checkpoints or Path.home() / ".magplus" / "checkpoints"
+        self.checkpoints = checkpoints or checkpoint_folder()
         self._landmarker: FaceLandmarker | None = None
         self._magnifiers: dict[tuple[str, str], Magnifier] = {}
         self._backend: tuple[Any, Backend] | None = None

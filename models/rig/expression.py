@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -14,35 +13,12 @@ from numpy.typing import NDArray
 from ...backend_bridge.rig.action_units import ActionUnit, Side, recognise
 from ...backend_bridge.rig.basis import Control, ranges
 from ...backend_bridge.rig.curves import ControlCurves
+from ...backend_bridge.rig.events import UnitEvent
 from ..face import find_event
 
 Array: TypeAlias = NDArray[np.float64]
 
 LEAST_SHARE = 0.1  # of the strongest unit's peak; below it a unit is as likely cross-talk as a movement
-
-
-@dataclass(frozen=True)
-class UnitEvent:
-    """One action unit in a clip.
-
-    controls: the rig's controls that stand for it. onset, apex, offset: seconds of the curves' times; an end that lies
-    outside the clip is None. peak: the stronger side's largest excursion, as a share of the control's range. left and
-    right: both sides' excursions at the apex, None for a rig that doesn't tell the sides apart. asymmetry: from -1 (the
-    person's right side only) over 0 (both alike) to 1 (left only). approximate: the rig's shape shows only part of the
-    unit, or shows another one too.
-    """
-
-    unit: int
-    name: str
-    controls: tuple[str, ...]
-    onset: float | None
-    apex: float
-    offset: float | None
-    peak: float
-    left: float | None
-    right: float | None
-    asymmetry: float | None
-    approximate: bool
 
 
 def excursions(curves: ControlCurves, controls: Sequence[Control]) -> Array:

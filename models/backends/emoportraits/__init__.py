@@ -23,8 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ....backend_bridge.backends import find_backend
 from ....backend_bridge.files.errors import InputError
-from ..base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from ..base import DrivingBatch, FaceImage
 from ..framing import Framing
 from ..published import PublishedBackend, PublishedOptions
 from .framing import head_mask, published_crop
@@ -32,7 +33,6 @@ from .networks import IMAGE_SIZE, EncodedSource, VolumetricAvatar
 from .parsing import FaceParser
 from .pose import HeadPoseRegressor, Pose, mixed
 
-_PUBLISHED_AT = "the folders linked from github.com/neeek2303/EMOPortraits"
 POSES = ("source", "driver", "mixed", "mixed_unscaled")
 
 
@@ -77,32 +77,7 @@ class EmoPortraitsState(NamedTuple):
 class EmoPortraits(PublishedBackend):
     """EMOPortraits; parts `model`, `head_pose_regressor` and, if the user added it, `face_parsing`."""
 
-    info = BackendInfo(
-        name="emoportraits",
-        title="EMOPortraits",
-        frame_size=IMAGE_SIZE,
-        code_licence="GPL-3.0-or-later here; the authors' own code is CC BY-NC-SA 4.0",
-        weights_licence="CC BY-NC-SA 4.0",
-        commercial_use=False,
-        checkpoints=(
-            CheckpointFile(
-                "NNN_model.pth (in logs.zip, the first stage's checkpoints; NNN is the epoch)",
-                published_at=_PUBLISHED_AT,
-                parts=("model",),
-            ),
-            CheckpointFile(
-                "head_pose_regressor.pth (in repos.zip)",
-                published_at=_PUBLISHED_AT,
-                parts=("head_pose_regressor",),
-            ),
-            CheckpointFile(
-                "79999_iter.pth (in repos.zip)",
-                published_at=f"{_PUBLISHED_AT}, and by its authors at github.com/zllrunning/face-parsing.PyTorch",
-                parts=("face_parsing",),
-                optional=True,
-            ),
-        ),
-    )
+    info = find_backend("emoportraits")
     Options = EmoPortraitsOptions
     optional_parts = frozenset({"face_parsing"})
     parts_with_training_networks = frozenset({"model"})

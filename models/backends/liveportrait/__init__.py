@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ....backend_bridge.backends import find_backend
 from ...face.mesh import FACE_OVAL, REGION_GROUPS
-from ..base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from ..base import DrivingBatch, FaceImage
 from ..framing import Framing
 from ..precision import like_weights
 from ..published import PublishedBackend, PublishedOptions
@@ -36,7 +37,6 @@ from .networks import (
 
 CROP_SCALE = 2.3  # of the landmarks' extent
 CROP_RAISED = 0.125  # of the crop's side
-_PUBLISHED_AT = "huggingface.co/KwaiVGI/LivePortrait, linked from github.com/KwaiVGI/LivePortrait"
 
 
 @dataclass(frozen=True)
@@ -68,51 +68,7 @@ class LivePortraitState(NamedTuple):
 class LivePortrait(PublishedBackend):
     """LivePortrait (the human model); seven parts in five files."""
 
-    info = BackendInfo(
-        name="liveportrait",
-        title="LivePortrait",
-        frame_size=2 * IMAGE_SIZE,
-        code_licence="MIT",
-        weights_licence="MIT",
-        commercial_use=True,
-        checkpoints=(
-            CheckpointFile(
-                "appearance_feature_extractor.pth",
-                published_at=_PUBLISHED_AT,
-                parts=("appearance_feature_extractor",),
-                size=3_387_959,
-                sha256="5279bb8654293dbdf327030b397f107237dd9212fb11dd75b83dfb635211ceb5",
-            ),
-            CheckpointFile(
-                "motion_extractor.pth",
-                published_at=_PUBLISHED_AT,
-                parts=("motion_extractor",),
-                size=112_545_506,
-                sha256="251e6a94ad667a1d0c69526d292677165110ef7f0cf0f6d199f0e414e8aa0ca5",
-            ),
-            CheckpointFile(
-                "warping_module.pth",
-                published_at=_PUBLISHED_AT,
-                parts=("warping_module",),
-                size=182_180_086,
-                sha256="2f61a6f265fe344f14132364859a78bdbbc2068577170693da57fb96d636e282",
-            ),
-            CheckpointFile(
-                "spade_generator.pth",
-                published_at=_PUBLISHED_AT,
-                parts=("spade_generator",),
-                size=221_813_590,
-                sha256="4780afc7909a9f84e24c01d73b31a555ef651521a1fe3b2429bd04534d992aee",
-            ),
-            CheckpointFile(
-                "stitching_retargeting_module.pth",
-                published_at=_PUBLISHED_AT,
-                parts=("stitching", "lip", "eye"),
-                size=2_393_098,
-                sha256="3652d5a3f95099141a56986aaddec92fadf0a73c87a20fac9a2c07c32b28b611",
-            ),
-        ),
-    )
+    info = find_backend("liveportrait")
     Options = LivePortraitOptions
     painting = ("spade_generator",)
     channels_last = False  # no faster here, and what is prepared for that layout took twice the memory

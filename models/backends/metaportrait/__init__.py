@@ -13,30 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ....backend_bridge.backends import find_backend
 from ....backend_bridge.files.errors import InputError
 from ...face.correspondence import Correspondence
 from ...warp import sample
-from ..base import BackendInfo, CheckpointFile, DrivingBatch, FaceImage
+from ..base import DrivingBatch, FaceImage
 from ..metaportrait_sr import CLIP, TemporalSuperResolution
 from ..options import file_option
 from ..preprocess import resize
 from ..published import PublishedBackend, PublishedOptions, part_of
 from .lines import POINTS, Connectivity, Layout, describe, mesh_layout, published_layout
 from .networks import IDENTITY, SIZE, EncodedSource, Generator
-
-_BASE_FILES = (
-    CheckpointFile(
-        "ckpt_base.pth.tar",
-        published_at="the Google Drive folder linked from github.com/Meta-Portrait/MetaPortrait",
-        parts=("generator",),
-    ),
-    CheckpointFile(
-        "dense_669_connectivity.tsv",
-        published_at="github.com/Meta-Portrait/MetaPortrait, in base_model/utils",
-        parts=("connectivity",),
-        optional=True,
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -68,15 +55,7 @@ class MetaPortrait(PublishedBackend):
     jitter in: the avatar's own landmarks are moved by the motion that MagPlus measured, carried to the avatar's face.
     """
 
-    info = BackendInfo(
-        name="metaportrait",
-        title="MetaPortrait",
-        frame_size=SIZE,
-        code_licence="MIT",
-        weights_licence="not stated separately (code: MIT)",
-        commercial_use=True,
-        checkpoints=_BASE_FILES,
-    )
+    info = find_backend("metaportrait")
     Options = MetaPortraitOptions
     painting = ("generator.SPDAE_G",)
     optional_parts = frozenset({"connectivity"})
@@ -115,7 +94,7 @@ class MetaPortrait(PublishedBackend):
         if "connectivity" not in self.parts:
             raise InputError(
                 "MetaPortrait needs dense_669_connectivity.tsv to draw landmarks from a file; its authors publish it "
-                f"at {_BASE_FILES[1].published_at}; add it with `blender --command magplus backends add FILE`."
+                f"at {self.info.checkpoints[1].published_at}; add it with `blender --command magplus backends add FILE`."
             )
         size = source.image.shape[-1], source.image.shape[-2]
         points = _read_array(self.options.landmarks, (POINTS, 2), "MetaPortrait's landmarks")
@@ -137,24 +116,7 @@ class MetaPortraitSR(MetaPortrait):
     Frames are restored in clips of 16 that know nothing of each other, as in the authors' test.
     """
 
-    info = BackendInfo(
-        name="metaportrait_sr",
-        title="MetaPortrait with super-resolution",
-        frame_size=2 * SIZE,
-        code_licence="MIT",
-        weights_licence="not stated separately (code: MIT); fine-tuned from GFPGAN (Apache-2.0)",
-        commercial_use=True,
-        checkpoints=(
-            *_BASE_FILES,
-            CheckpointFile(
-                "temporal_gfpgan.pth",
-                published_at="github.com/Meta-Portrait/MetaPortrait, release v0.0.1",
-                parts=("params",),
-            ),
-        ),
-        shares_files_of="metaportrait",
-        clip_length=CLIP,
-    )
+    info = find_backend("metaportrait_sr")
 
     @classmethod
     def build_parts(cls) -> dict[str, nn.Module]:

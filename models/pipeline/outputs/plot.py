@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,13 +13,42 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ....backend_bridge.job import artefacts
+from ....backend_bridge.job.artefacts import FrameKind
+from ....backend_bridge.job.folder import JobFolder
+from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.action_units import Side, recognise
 from ....backend_bridge.rig.curves import ControlCurves
+from ..batch import Batch
+from . import Made
+from .curves import Curves
 
 MOST_CURVES = 10  # more can't be told apart
 LEAST_PEAK = 0.05  # of the strongest control's; what is weaker is a line at the bottom
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#8c8c8c")  # Okabe and Ito's
 _INK, _FAINT = "#333333", "#d9d9d9"
+
+
+class Plot:
+    """A picture of the solved curves."""
+
+    kinds: tuple[FrameKind, ...] = ()
+
+    def __init__(self, folder: JobFolder, curves: Curves) -> None:
+        self._folder = folder
+        self._curves = curves
+
+    def make(self, batch: Batch) -> Iterable[list[bytes]]:
+        """Return nothing: single frames have no curve."""
+        return ()
+
+    def finish(self, report: Report, made: Made) -> Report:
+        """Draw what was solved."""
+        found = self._curves.solution
+        assert found is not None, "the curves come before their plot"
+        events = asdict(report.events) if report.events is not None else {}
+        self._folder.write(artefacts.CURVES, plot_curves(found.curves, found.shares, events))
+        return report
 
 
 def plot_curves(curves: ControlCurves, shares: NDArray[np.floating], events: Mapping[str, float | None]) -> bytes:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import fields
 
 from magplus.backend_bridge.backends import BACKENDS, checkpoint_folder, find_backend
-from magplus.models.backends import Backend, registry
+from magplus.models.backends import Backend, emoportraits, fsrt, liveportrait, metaportrait, registry
+from magplus.models.backends.metaportrait_sr import CLIP
 from magplus.models.backends.options import parse_options
 from magplus.models.backends.store import CheckpointStore
 from magplus.models.pipeline.session import Session
@@ -14,17 +15,27 @@ from magplus.models.pipeline.session import Session
 
 def test_the_same_backends() -> None:
     assert [entry.name for entry in BACKENDS] == list(registry), (
-        "a new backend needs a line in backend_bridge/backends.py"
+        "a new backend needs an entry in backend_bridge/backends/known.py"
     )
 
 
-def test_the_same_licences() -> None:
+def test_what_is_known_of_a_backend_stands_in_one_place() -> None:
     for name, backend in registry.items():
-        entry = find_backend(name)
-        assert (entry.weights_licence, entry.commercial_use) == (
-            backend.info.weights_licence,
-            backend.info.commercial_use,
-        )
+        assert backend.info is find_backend(name)
+
+
+def test_the_size_that_is_told_is_the_networks_own() -> None:
+    told = {name: find_backend(name).frame_size for name in registry}
+    assert told == {
+        "flow_transfer": None,
+        "fomm": 256,
+        "fsrt": fsrt.SIZE,
+        "metaportrait": metaportrait.SIZE,
+        "metaportrait_sr": 2 * metaportrait.SIZE,
+        "emoportraits": emoportraits.IMAGE_SIZE,
+        "liveportrait": 2 * liveportrait.IMAGE_SIZE,
+    }
+    assert find_backend("metaportrait_sr").clip_length == CLIP
 
 
 def test_the_same_files() -> None:

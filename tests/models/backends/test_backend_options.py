@@ -9,6 +9,7 @@ import pytest
 import torch
 from magplus.backend_bridge.files.errors import InputError, MachineError
 from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.job.report import Report
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from magplus.models.backends import registry
 from magplus.models.backends.base import DrivingBatch
@@ -130,7 +131,7 @@ def job_on(monkeypatch, tmp_path, small_gpu):
         devices.append(device.type)
         if device.type == "cuda":
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return {"warnings": notes.warnings}
+        return Report("finished", warnings=tuple(notes.warnings))
 
     monkeypatch.setattr(pipeline, "_run_on", run_on)
 
@@ -147,4 +148,4 @@ def test_a_job_goes_on_on_the_cpu_only_where_that_is_allowed(job_on):
         job_on(allow_cpu=False)
     report, devices = job_on(allow_cpu=True)
     assert devices == ["cuda", "cuda", "cpu"]
-    assert "went on on the CPU, as it was allowed to" in report["warnings"][0]
+    assert "went on on the CPU, as it was allowed to" in report.warnings[0]

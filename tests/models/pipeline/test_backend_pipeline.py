@@ -13,6 +13,7 @@ import pytest
 import torch
 from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.job.report import CheckpointReport
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification
 from magplus.models.backends import registry
 from magplus.models.backends.store import CheckpointStore
@@ -87,40 +88,40 @@ def frames(folder):
 def test_fomm_from_the_best_frame_and_another_checkpoint(job, session, avatar):
     options = {"best_frame": True, "adapt_movement_scale": False}
     report, folder = job("fomm", backend_options=options)
-    assert report["reference"]["chosen"] == "best frame"
-    assert report["backend"]["options"] == options | {"relative": True, "precision": "float32"}
-    assert report["backend"]["checkpoint"]["generator"] == {"file": "fomm.pth", "sha256": "00"}
-    assert report["backend"]["commercial_use"] is True
-    assert [frame.shape for frame in frames(folder)] == [avatar.shape] * report["frames"]["count"]
+    assert report.reference.chosen == "best frame"
+    assert report.backend.options == options | {"relative": True, "precision": "float32"}
+    assert report.backend.checkpoint["generator"] == CheckpointReport("fomm.pth", "00")
+    assert report.backend.commercial_use is True
+    assert [frame.shape for frame in frames(folder)] == [avatar.shape] * report.frames.count
 
     report, _ = job("fomm", backend_options=options)
-    assert report["frames"]["resumed"] == report["frames"]["count"]
+    assert report.frames.resumed == report.frames.count
     store = CheckpointStore(session.checkpoints)
     tensors = dict(store.read("fomm", "generator")[0])
     tensors["final.bias"] = tensors["final.bias"] + 0.1
     store.write("fomm", "generator", tensors, "mine.pth", "11")
     report, _ = job("fomm", backend_options=options)
-    assert report["frames"]["resumed"] == 0 and report["backend"]["checkpoint"]["generator"]["file"] == "mine.pth"
+    assert report.frames.resumed == 0 and report.backend.checkpoint["generator"].file == "mine.pth"
 
 
 def test_fsrt_draft_of_two_pictures_in_grey_with_sixteen_bits(job, avatar):
     grey = cv2.cvtColor(avatar, cv2.COLOR_BGR2GRAY).astype(np.uint16) * 257
     report, folder = job("fsrt", grey, backend_options={"draft": 16, "more_sources": ["other.png"]})
-    assert any("FSRT is not for commercial use: none stated" in warning for warning in report["warnings"])
-    assert report["backend"]["commercial_use"] is False
+    assert any("FSRT is not for commercial use: none stated" in warning for warning in report.warnings)
+    assert report.backend.commercial_use is False
     assert frames(folder)[0].dtype == np.uint16
 
 
 def test_metaportrait_approximately_and_from_files(job, tmp_path):
     report, _ = job("metaportrait")
-    assert any("approximate mode" in warning for warning in report["warnings"])
+    assert any("approximate mode" in warning for warning in report.warnings)
     case = ReferenceCase("metaportrait")
     folder = JobFolder.create(tmp_path / "files.magplus")
     np.save(folder.path / "landmarks.npy", case.stored["ldmk669/source"])
     np.save(folder.path / "identity.npy", case.stored["source_id"])
     files = {"landmarks": "landmarks.npy", "identity": "identity.npy"}
     report, _ = job("metaportrait", name="files", backend_options=files)
-    assert not any("approximate" in warning or "identity" in warning for warning in report["warnings"])
+    assert not any("approximate" in warning or "identity" in warning for warning in report.warnings)
 
 
 def test_super_resolution_sees_successive_frames_together(job, session, monkeypatch):
@@ -134,18 +135,18 @@ def test_super_resolution_sees_successive_frames_together(job, session, monkeypa
 
     monkeypatch.setattr(backend, "generate", generate)
     report, _ = job("metaportrait_sr")
-    assert report["frames"]["count"] == 2
+    assert report.frames.count == 2
     assert seen[-1] == 2 and registry["metaportrait_sr"].info.clip_length == 16
 
 
 @pytest.mark.timeout(900)  # a minute of computing, more where the machine is shared
 def test_liveportrait_keeps_the_neutral_face(job, avatar):
     report, folder = job("liveportrait", backend_options={"region": "all"})
-    assert report["backend"]["weights_licence"] == "MIT"
-    assert not any("not for commercial use" in warning for warning in report["warnings"])
+    assert report.backend.weights_licence == "MIT"
+    assert not any("not for commercial use" in warning for warning in report.warnings)
     made = frames(folder)
-    assert [frame.shape for frame in made] == [avatar.shape] * report["frames"]["count"]
-    assert np.abs(made[report["reference"]["index"]].astype(int) - avatar).max() <= 2
+    assert [frame.shape for frame in made] == [avatar.shape] * report.frames.count
+    assert np.abs(made[report.reference.index].astype(int) - avatar).max() <= 2
 
 
 def test_a_picture_without_a_face_and_wrong_options_are_one_sentence_each(job, avatar):

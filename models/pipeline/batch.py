@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A few frames of the driver on their way through the pipeline."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from torch import Tensor
+
+from ..backends import Animated, DrivingBatch
+from ..magnification.motion import Motion
+from .animated_avatar import AnimatedAvatar
+from .driver import Driver
+
+
+class Batch:
+    """N frames, and everything that is known of them, each thing computed when somebody asks for it.
+
+    indices: [N] their numbers in the clip. frames: [N, 3, S, S], the driver's steady crops. alpha: the magnification.
+    """
+
+    def __init__(
+        self, indices: list[int], frames: Tensor, driver: Driver, avatar: AnimatedAvatar, alpha: float
+    ) -> None:
+        self.indices = indices
+        self.frames = frames
+        self.driver = driver
+        self.avatar = avatar
+        self._alpha = alpha
+
+    @cached_property
+    def _observed(self) -> tuple[Motion, Tensor]:
+        return self.driver.observe(self.frames)
+
+    @property
+    def local(self) -> Motion:
+        """The face's own motion in px of the driver's crop, [N, 2, S, S]."""
+        return self._observed[0]
+
+    @property
+    def total(self) -> Tensor:
+        """The face's motion with the head's, [N, 2, S, S] px."""
+        local, rigid = self._observed
+        return local.flow + rigid
+
+    @cached_property
+    def driving(self) -> DrivingBatch:
+        """What the backend is shown: the magnified driver."""
+        return self.driver.magnified(self.frames, *self._observed, self._alpha)
+
+    @cached_property
+    def _generated(self) -> tuple[Animated, Motion]:
+        return self.avatar.animate(self.driving)
+
+    @property
+    def animated(self) -> Animated:
+        """What the backend made of it."""
+        return self._generated[0]
+
+    @property
+    def motion(self) -> Motion:
+        """The motion of the generated frames in px of the avatar's crop, told by the backend or measured."""
+        return self._generated[1]

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a frame is made from, by content: so that a later run knows which finished frames are still good.
+
+Hashes of the clip, the avatar, its rig, the networks and the backend's checkpoint go in, and what was asked of them.
+Paths, the device and what only decides what is made of finished frames stay out: a job that was moved, or that another
+machine goes on with, keeps its frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ...backend_bridge.files.hashing import fingerprint_of, hash_file
+from ...backend_bridge.job.folder import JobFolder
+from ...backend_bridge.job.spec import JobSpec, resolve
+from ..backends.options import option_files
+from ..backends.store import Origin
+from .driving_clip import DrivingClip
+from .versions import magplus_version
+
+
+def fingerprint(
+    folder: JobFolder,
+    spec: JobSpec,
+    clip: DrivingClip,
+    networks: dict[str, str],
+    options: Any,
+    origins: dict[str, Origin],
+) -> str:
+    """Return one hash of everything a frame is made from.
+
+    networks: SHA-256 of the weights of MagPlus and DeMagPlus, by role. options: the backend's, of its own kind, with
+    absolute paths. origins: where each part of the backend's checkpoint came from.
+    """
+    files = {name: [hash_file(path) for path in paths] for name, paths in option_files(options).items()}
+    avatar = spec.avatar
+    return fingerprint_of(
+        {
+            "magplus": magplus_version(),
+            "networks": networks,
+            "clip": clip.sha256,
+            "frames": clip.times,
+            "reference": clip.chosen.index,
+            "face": spec.driving.face_index,
+            "avatar": [hash_file(resolve(folder.path, path)) for path in (avatar.image, avatar.rig_basis) if path],
+            "placing": [avatar.face_box, avatar.anchors],
+            "magnification": spec.magnification,
+            "intensity": spec.intensity,
+            "backend": spec.backend,
+            "options": asdict(options) | files,
+            "checkpoint": {part: origin.tensors_sha256 for part, origin in origins.items()},
+        }
+    )

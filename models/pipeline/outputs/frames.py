@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pictures: the image sequence, and the driver as the backend was shown it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from ....backend_bridge.job.artefacts import DRIVER, FRAMES, MAGNIFIED
+from ....backend_bridge.job.folder import JobFolder
+from ....backend_bridge.job.report import FramesReport, Report
+from ...video import encode_png
+from ..animated_avatar import AnimatedAvatar
+from ..avatar import AvatarPicture
+from ..batch import Batch
+from ..factors import LEAST_MOTION, Factors, peak_motion
+from ..notes import Notes
+from . import Made
+from .observed import Observed
+
+
+class Frames:
+    """The avatar moved by the driver's motion at the driver's intensity, in its own resolution."""
+
+    kinds = (FRAMES,)
+
+    def __init__(
+        self, folder: JobFolder, avatar: AnimatedAvatar, factors: Factors, observed: Observed, notes: Notes
+    ) -> None:
+        self._folder = folder
+        self._avatar = avatar
+        self._factors = factors
+        self._observed = observed
+        self._notes = notes
+
+    def make(self, batch: Batch) -> Iterable[list[bytes]]:
+        """Return the pictures as PNG."""
+        pictures = self._avatar.restore(batch.animated, batch.motion, self._factors.restoring)
+        return [_encoded(pictures, self._avatar.picture.encode, self._notes)]
+
+    def finish(self, report: Report, made: Made) -> Report:
+        """Measure what the finished apex shows."""
+        assert report.restoration is not None
+        size = self._avatar.picture.size
+        return replace(
+            report,
+            frames=FramesReport(FRAMES.pattern, 1, made.count, size, made.resumed),
+            restoration=replace(report.restoration, intensity_measured=self._measured_intensity()),
+        )
+
+    def _measured_intensity(self) -> float | None:
+        """Return the face-relative motion that the apex frame shows, per driver motion: the loop closed.
+
+        None where the driver's motion is too small for the ratio to mean anything.
+        """
+        peaks = self._observed.peaks
+        apex = int(np.argmax(peaks))
+        if peaks[apex] < LEAST_MOTION:
+            return None
+        picture = AvatarPicture.read(self._folder.file_of(FRAMES, apex))
+        motion = self._avatar.motion_of(picture)
+        shown = float(peak_motion(motion.flow, self._avatar.mask)[0]) / self._avatar.face_width
+        return shown / float(peaks[apex])
+
+
+class Magnified:
+    """The driver's crops, as filmed and magnified, to look at."""
+
+    kinds = (DRIVER, MAGNIFIED)
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+
+    def make(self, batch: Batch) -> Iterable[list[bytes]]:
+        """Return both as PNG."""
+        return [_encoded(images, _png, self._notes) for images in (batch.frames, batch.driving.frames)]
+
+    def finish(self, report: Report, made: Made) -> Report:
+        """Return the report as it is."""
+        return report
+
+
+def _encoded(images: Iterable[Tensor], encode: Callable[[Tensor], bytes], notes: Notes) -> list[bytes]:
+    """Return the pictures' files; large ones take a while, so each is a chance to cancel."""
+    files = []
+    for image in images:
+        notes.check_cancelled()
+        files.append(encode(image))
+    return files
+
+
+def _png(image: Tensor) -> bytes:
+    """Return an RGB picture [3, H, W] in [0, 1] as a PNG of 8 bits."""
+    return encode_png(image.permute(1, 2, 0).cpu().numpy())
