@@ -50,18 +50,19 @@ LANDMARKS = (
 
 LIVEPORTRAIT_HOME = "huggingface.co/KwaiVGI/LivePortrait, linked from github.com/KwaiVGI/LivePortrait"
 EMOPORTRAITS_HOME = "the folders linked from github.com/neeek2303/EMOPortraits"
+METAPORTRAIT_LINES = CheckpointFile(
+    "dense_669_connectivity.tsv",
+    published_at="github.com/Meta-Portrait/MetaPortrait, in base_model/utils",
+    parts=("connectivity",),
+    optional=True,
+)
 METAPORTRAIT_FILES = (
     CheckpointFile(
         "ckpt_base.pth.tar",
         published_at="the Google Drive folder linked from github.com/Meta-Portrait/MetaPortrait",
         parts=("generator",),
     ),
-    CheckpointFile(
-        "dense_669_connectivity.tsv",
-        published_at="github.com/Meta-Portrait/MetaPortrait, in base_model/utils",
-        parts=("connectivity",),
-        optional=True,
-    ),
+    METAPORTRAIT_LINES,
 )
 
 BACKENDS = (

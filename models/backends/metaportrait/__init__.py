@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ....backend_bridge.backends import find_backend
+from ....backend_bridge.backends.known import METAPORTRAIT_LINES
 from ....backend_bridge.files.errors import InputError
 from ...face.correspondence import Correspondence
 from ...warp import sample
@@ -93,8 +94,8 @@ class MetaPortrait(PublishedBackend):
             return source.landmarks[:, :2].astype(np.float32), mesh_layout(source.landmarks)
         if "connectivity" not in self.parts:
             raise InputError(
-                "MetaPortrait needs dense_669_connectivity.tsv to draw landmarks from a file; its authors publish it "
-                f"at {self.info.checkpoints[1].published_at}; add it with `blender --command magplus backends add FILE`."
+                f"MetaPortrait needs {METAPORTRAIT_LINES.name} to draw landmarks from a file; its authors publish it "
+                f"at {METAPORTRAIT_LINES.published_at}; add it with `blender --command magplus backends add FILE`."
             )
         size = source.image.shape[-1], source.image.shape[-2]
         points = _read_array(self.options.landmarks, (POINTS, 2), "MetaPortrait's landmarks")

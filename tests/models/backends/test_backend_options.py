@@ -32,7 +32,7 @@ def test_options_come_from_plain_data():
 @pytest.mark.parametrize(
     ("backend", "given", "sentence"),
     [
-        ("flow_transfer", {"speed": 2}, "Flow transfer (built in) has no options."),
+        ("flow_transfer", {"speed": 2}, "Flow Transfer has no options."),
         ("fomm", {"relativ": True}, "FOMM has no option 'relativ'; its options are "),
         ("fomm", {"relative": "no"}, 'FOMM\'s option relative must be true or false, not "no".'),
         ("fomm", {"relative": 1}, "must be true or false, not 1"),
