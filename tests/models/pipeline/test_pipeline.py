@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from magplus.backend_bridge.files.errors import CancelledError, InputError
+from magplus.backend_bridge.files.hashing import hash_file
 from magplus.backend_bridge.job import artefacts
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs, Rig
@@ -17,6 +18,7 @@ from magplus.backend_bridge.rig.basis import Control, RigBasis
 from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.models.backends import Animated, FlowTransfer, registry
 from magplus.models.face import FaceLandmarker
+from magplus.models.magnification.magnifier import WEIGHTS
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
 from magplus.models.video import Mp4Writer, VideoReader
@@ -283,6 +285,53 @@ def test_a_cancelled_run_resumes_after_its_finished_frames(finished, tmp_path, c
         name = f"{number:06d}.png"
         resumed, whole = (read(each.frames_dir / name).astype(int) for each in (folder, finished[0]))
         assert np.abs(resumed - whole).max() <= 1  # float32 rounds differently in batches of another size
+
+
+def test_a_job_that_was_moved_keeps_its_frames_whatever_device_goes_on_with_it(finished, tmp_path, clip, session):
+    folder = JobFolder.open(shutil.copytree(finished[0].path, tmp_path / "farm" / "moved.magplus"))
+    spec = folder.read_spec()
+    video = shutil.copy(clip, tmp_path / "the same video.mp4")
+    picture = shutil.copy(folder.path / spec.avatar.image, folder.avatar_dir / "renamed.png")
+    moved = dataclasses.replace(
+        spec,
+        driving=dataclasses.replace(spec.driving, path=str(video)),
+        avatar=dataclasses.replace(spec.avatar, image=f"avatar/{picture.name}"),
+        device="cpu",
+        allow_cpu=True,
+        created_by={"blender": "another"},
+    )
+    folder.write_spec(moved)
+    report = run_job(folder, session, Quiet())
+    assert report.frames.resumed == report.frames.count == 8
+
+
+@pytest.mark.parametrize("role", ["magplus", "demagplus"])
+def test_other_networks_make_every_frame_again_and_the_report_names_them(finished, tmp_path, session, role):
+    assert finished[1].magnification.weights == {
+        name: hash_file(WEIGHTS / f"{name}.safetensors") for name in ("magplus", "demagplus")
+    }
+    other = Session()
+    for name in ("magplus", "demagplus"):
+        other.magnifier(name, torch.device("cpu"))
+    other.magnifier(role, torch.device("cpu")).weights_sha256 = "another network's"
+    folder = JobFolder.open(shutil.copytree(finished[0].path, tmp_path / "renewed.magplus"))
+    report = run_job(folder, other, Quiet())
+    other.landmarker().close()
+    assert report.frames.resumed == 0 and report.magnification.weights[role] == "another network's"
+
+
+def test_what_an_earlier_longer_run_left_is_gone_of_every_kind(tmp_path, clip, avatar, landmarks, session):
+    everything = Outputs(frames=True, weights=True, magnified=True)
+    folder = make_job(tmp_path / "shorter.magplus", clip, avatar, landmarks, outputs=everything)
+    run_job(folder, session, Quiet())
+    (folder.frames_dir / "notes.txt").write_text("the user's own")
+    short = Driving(str(clip), trim=(0.0, 0.2))
+    folder.write_spec(dataclasses.replace(folder.read_spec(), driving=short))
+    count = run_job(folder, session, Quiet()).frames.count
+    for kind in artefacts.FRAME_KINDS:
+        names = {kind.unit(index).split("/")[1] for index in range(count)}
+        own = {"notes.txt"} if kind is artefacts.FRAMES else set()
+        assert {entry.name for entry in (folder.path / kind.folder).iterdir()} == names | own
 
 
 def test_a_changed_option_makes_every_frame_again(finished, tmp_path, session):
