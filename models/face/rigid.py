@@ -51,8 +51,7 @@ def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> tuple[Tensor,
     least = torch.full_like(scale, torch.inf)
     for pose in poses:
         for _ in range(_LAST_ROUNDS):
-            residual = pose.residual(samples)
-            pose = pose.refined(samples, residual, samples.weight * _geman_mcclure(residual, scale))
+            pose = _drawn(pose, samples, pose.residual(samples), scale)
         cost = _unexplained(pose, samples, scale) + _unlikely(pose, samples, tolerance)
         best = pose.where(cost < least, best)
         least = torch.minimum(cost, least)
@@ -192,10 +191,14 @@ def _narrowed(pose: _Pose, samples: _Samples, width: Tensor, tolerance: float) -
     for _ in range(_NARROWING_ROUNDS):
         residual = pose.residual(samples)
         scale = _weighted_quantile(residual.norm(dim=-1), samples.weight, _FOLLOWING).clamp(min=tolerance)
-        weight = samples.weight * _geman_mcclure(residual, torch.maximum(width, scale))
-        pose = pose.refined(samples, residual, weight)
+        pose = _drawn(pose, samples, residual, torch.maximum(width, scale))
         width = _NARROWING * width
     return pose, scale
+
+
+def _drawn(pose: _Pose, samples: _Samples, residual: Tensor, width: Tensor) -> _Pose:
+    """Return the pose after one step towards what follows it to within the kernel's width, px [N]."""
+    return pose.refined(samples, residual, samples.weight * _geman_mcclure(residual, width))
 
 
 def _unexplained(pose: _Pose, samples: _Samples, scale: Tensor) -> Tensor:

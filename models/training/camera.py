@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from fractions import Fraction
 
 import av
 import cv2
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..magnification.filters import resize
+from ..video import Mp4Writer
 from ..warp import move
 
 RATE_FACTORS = (14, 28)  # x264's scale from hardly seen to plainly visible
@@ -86,15 +88,10 @@ def _in_a_clip(
 def h264(images: Sequence[Tensor], rate_factor: int, preset: str = "fast") -> list[Tensor]:
     """Return the frames [1, 3, H, W] of a clip after H.264 at a constant rate factor, 4:2:0 as cameras write it."""
     memory = io.BytesIO()
-    with av.open(memory, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=30, options={"crf": str(rate_factor), "preset": preset})
-        stream.height, stream.width = images[0].shape[2:]
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.thread_count = 1
+    height, width = images[0].shape[2:]
+    with Mp4Writer(memory, Fraction(30), (width, height), rate_factor, preset, threads=1, tagged=False) as writer:
         for image in images:
-            pixels = np.ascontiguousarray((_to_array(image).clip(0, 1) * 255).round().astype(np.uint8))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode(None))
+            writer.write(_to_array(image))
     memory.seek(0)
     with av.open(memory) as container:
         return [_from_array(frame.to_ndarray(format="rgb24") / 255) for frame in container.decode(video=0)]

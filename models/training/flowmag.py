@@ -7,9 +7,9 @@ evenly between 1 and 16) at about the cost of our network. What makes it easier 
 training: the truth is exact here, so that it learns from the true picture rather than from what a flow network sees;
 what it paints is added to the frame, so that it begins by doing nothing; the small
 difference of the frames is shown enlarged, and the waves are slow. It learns from the pairs that
-`models.training.train` rendered. From the repository's root, with the worker's Python:
+`models.training.train` rendered:
 
-    python -m models.training.flowmag --data runs/data --out runs/flowmag
+    python3 dev.py train flowmag --data runs/data --out runs/flowmag
 
 Nothing but `benchmarks/magnification.py` uses it.
 """

