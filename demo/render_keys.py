@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from contextlib import nullcontext
-from fractions import Fraction
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "checkout"))
 
+from magplus.backend_bridge.job.folder import JobFolder
 from magplus.demo.own_blender import own_blender
 
 
@@ -19,7 +18,7 @@ def main() -> None:
     """Render one picture for every frame of the clip."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--file", type=Path, required=True, help="the keyed .blend")
-    parser.add_argument("--report", type=Path, required=True, help="report.json, which has the times")
+    parser.add_argument("--job", type=Path, required=True, help="the finished job folder, which has the times")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--start-frame", type=int, default=1, help="scene frame of the clip's first frame")
     parser.add_argument("--samples", type=int, default=8)
@@ -43,7 +42,9 @@ def render(options: argparse.Namespace) -> None:
             bake.strength = options.strength
     scene.cycles.samples = options.samples
     rate = scene.render.fps / scene.render.fps_base
-    seconds = [float(Fraction(text)) for text in json.loads(options.report.read_text())["timing"]["seconds"]]
+    timing = JobFolder.open(options.job).read_report().timing
+    assert timing is not None, "not a finished job"
+    seconds = [float(second) for second in timing.seconds]
     wanted = options.only or range(1, len(seconds) + 1)
     for done, number in enumerate(wanted, 1):
         frame = options.start_frame + seconds[number - 1] * rate

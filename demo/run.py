@@ -53,7 +53,7 @@ def run(out: Path, blender: Path, worker: Path, assets: Path, extension: Path) -
     report = job / "report.json"
     progress.step(
         "Rendering the shape keys",
-        [blender, HERE / "render_keys.py", "--file", keyed, "--report", report, "--out", keys],
+        [blender, HERE / "render_keys.py", "--file", keyed, "--job", job, "--out", keys],
     )
     progress.step("Putting it side by side", [worker, HERE / "showreel.py", "--job", job, "--keys", keys, "--out", out])
     progress.begin("Collecting the results")

@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "checkout"))
+
+from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.job.report import Report
 
 PANEL = 480  # px, side of one panel of the video
 CELL = 300  # px, side of one cell of the contact sheet
@@ -48,18 +53,19 @@ class Clip:
     events: dict[str, float | None]
 
     @classmethod
-    def read(cls, report: dict[str, Any]) -> Clip:
-        """Take it from report.json."""
-        events = report.get("events") or {}
-        window = report["avatar"]["window"]
-        left, top = window["origin"]
+    def of(cls, report: Report) -> Clip:
+        """Take it from a finished job's report."""
+        assert report.timing and report.reference and report.magnification and report.avatar, "not a finished job"
+        window = report.avatar.window
+        left, top = window.origin
+        events = asdict(report.events) if report.events is not None else dict.fromkeys(("onset", "apex", "offset"))
         return cls(
-            seconds=[Fraction(text) for text in report["timing"]["seconds"]],
-            rate=Fraction(report["timing"]["rate"]),
-            reference=int(report["reference"]["index"]),
-            alpha=float(report["magnification"]["alpha"]),
-            face=(float(left), float(top), float(window["crop_size"]) / float(window["scale"])),
-            events={name: events.get(name) for name in ("onset", "apex", "offset")},
+            seconds=list(report.timing.seconds),
+            rate=report.timing.rate,
+            reference=report.reference.index,
+            alpha=report.magnification.alpha,
+            face=(left, top, window.crop_size / window.scale),
+            events=events,
         )
 
     def nearest(self, second: float) -> int:
@@ -235,7 +241,7 @@ def main() -> None:
     parser.add_argument("--keys", type=Path, required=True, help="pictures of the keyed character")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     options = parser.parse_args()
-    clip = Clip.read(json.loads((options.job / "report.json").read_text()))
+    clip = Clip.of(JobFolder.open(options.job).read_report())
     rows = read_rows(options.job, options.keys, clip)
     write_video(options.out / "result.mp4", rows, clip)
     write_contact_sheet(options.out / "contact_sheet.png", rows, clip)

@@ -9,18 +9,17 @@ itself, the image sequence by MagPlus, the rig by the strength of its bake.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "checkout"))
 
 import cv2
 import numpy as np
 import torch
+from magplus.backend_bridge.job.folder import JobFolder
 from magplus.demo.run import HERE, Progress, StepError, only, read_options
 from magplus.demo.showreel import FAINT, MARGIN, PAPER, Clip, Picture, around_face, fit, read_picture, write_text
 from magplus.models.magnification import Magnifier
@@ -93,7 +92,7 @@ def perform(progress: Progress, expression: str, driver: Path, character: Path, 
     for name, strength, wanted in (("rig", 1, frames), ("rig magnified", ALPHA, frames[1:])):
         progress.call(
             [
-                tools.blender, HERE / "render_keys.py", "--file", keyed, "--report", job / "report.json",
+                tools.blender, HERE / "render_keys.py", "--file", keyed, "--job", job,
                 "--out", folder / name, "--only", *wanted, "--strength", str(strength), "--resources", tools.resources,
             ],
         )  # fmt: skip
@@ -103,8 +102,7 @@ def perform(progress: Progress, expression: str, driver: Path, character: Path, 
 
 def strip(expression: str, job: Path, folder: Path) -> Picture:
     """Return the strip of one expression: a row for each kind of picture, two columns for each moment."""
-    report: dict[str, Any] = json.loads((job / "report.json").read_text())
-    clip = Clip.read(report)
+    clip = Clip.of(JobFolder.open(job).read_report())
     frames = list(MOMENTS.values())
     result = moments(job / "frames", frames, clip.face)
     rows = {

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,8 +10,18 @@ import av
 import cv2
 import numpy as np
 import pytest
-
-from demo import showreel
+from magplus.backend_bridge.job.folder import JobFolder
+from magplus.backend_bridge.job.report import (
+    AvatarReport,
+    MagnificationReport,
+    ReferenceReport,
+    Report,
+    Timing,
+    WindowReport,
+)
+from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
+from magplus.backend_bridge.rig.events import MotionEvent
+from magplus.demo import showreel
 
 COUNT = 7
 
@@ -20,27 +29,31 @@ COUNT = 7
 @pytest.fixture
 def job(tmp_path: Path) -> Path:
     """A finished job of 7 frames whose avatar brightens towards frame 5, the apex."""
-    job = tmp_path / "job.magplus"
-    report = {
-        "timing": {"seconds": [str(Fraction(1001 * k, 24000)) for k in range(COUNT)], "rate": "24000/1001"},
-        "reference": {"index": 1},
-        "magnification": {"alpha": 4.0},
-        "events": {"onset": 0.08, "apex": 4 * 1001 / 24000, "offset": None},
-        "avatar": {"window": {"origin": [8.0, 8.0], "scale": 1.0, "crop_size": 48}},
-    }
-    for folder in ("driver", "magnified", "frames", "keys"):
-        (job / folder).mkdir(parents=True)
+    folder = JobFolder.create(tmp_path / "job.magplus")
+    job = folder.path
+    folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar/avatar.png")))
+    folder.write_report(
+        Report(
+            "finished",
+            timing=Timing(tuple(Fraction(1001 * k, 24000) for k in range(COUNT)), Fraction(24000, 1001)),
+            reference=ReferenceReport(1, 1001 / 24000, "given"),
+            magnification=MagnificationReport(4.0, "given", {}, 0.01, trained=False),
+            events=MotionEvent(0.08, 4 * 1001 / 24000, None),
+            avatar=AvatarReport((64, 64), True, (), WindowReport((8.0, 8.0), 1.0, 48)),
+        )
+    )
+    for kind in ("driver", "magnified", "frames", "keys"):
+        (job / kind).mkdir(parents=True)
         for number in range(1, COUNT + 1):
             picture = np.full((64, 64, 4), 90 + 5 * (number == 5), np.uint8)
             picture[..., 3] = 255
-            cv2.imwrite(str(job / folder / f"{number:06d}.png"), picture)
-    (job / "report.json").write_text(json.dumps(report))
+            cv2.imwrite(str(job / kind / f"{number:06d}.png"), picture)
     return job
 
 
 @pytest.fixture
 def clip(job: Path) -> showreel.Clip:
-    return showreel.Clip.read(json.loads((job / "report.json").read_text()))
+    return showreel.Clip.of(JobFolder.open(job).read_report())
 
 
 def test_the_video_runs_at_the_clips_own_rate_and_shows_every_frame(
