@@ -66,7 +66,7 @@ class Format(Generic[Document]):
             for version in range(schema, self.version):
                 data = self.older[version](data)
             return from_data(self.kind, data)
-        except (ValueError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
             raise InputError(f"{self.name} has a wrong entry ({error}); {self.remedy}.") from error
 
 
