@@ -119,6 +119,13 @@ def test_what_the_pipeline_stands_on_knows_nothing_of_it() -> None:
     assert offending(lambda name: room(name) == "models.pipeline", lambda to: room(to) == "models.training") == []
 
 
+def test_only_the_pipeline_knows_of_jobs() -> None:
+    def elsewhere(name: str) -> bool:
+        return floor(name) == "models" and room(name) != "models.pipeline"
+
+    assert offending(elsewhere, lambda to: room(to) == "backend_bridge.job") == []
+
+
 @pytest.mark.parametrize("index", range(len(BRIDGE)), ids=BRIDGE)
 def test_a_room_of_the_bridge_stands_on_those_before_it(index: int) -> None:
     own, above = f"backend_bridge.{BRIDGE[index]}", [f"backend_bridge.{name}" for name in BRIDGE[index + 1 :]]
