@@ -12,8 +12,10 @@ from typing import Any
 import bpy
 
 from ..backend_bridge.files.errors import CancelledError, InputError, MagPlusError, error_of
+from ..backend_bridge.files.image_formats import SEQUENCE_SUFFIXES
 from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.job.spec import Anchor, Avatar, Driving, JobSpec, Magnification, Outputs, Rig
+from ..backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs, Rig
+from ..backend_bridge.job.stages import Stage
 from ..backend_bridge.rig.regions import REGIONS
 from ..backend_bridge.worker_client.client import WorkerClient
 from ..backend_bridge.worker_client.messages import Cancelled, Error, Progress, Result, Warning
@@ -30,15 +32,6 @@ from .rig.projection import camera_problem
 from .running.job_manager import Outcome, Steps, TaskContext, manager, report_outcome
 
 KIND = "animate"
-# What a person reads for the stages of the pipeline.
-STAGES = {
-    "start": "Loading the models",
-    "face": "Finding the face",
-    "steady": "Steadying the head",
-    "measure": "Measuring the motion",
-    "animate": "Animating",
-    "solve": "Solving the rig",
-}
 
 
 @dataclass(frozen=True)
@@ -87,6 +80,9 @@ def settings_problem(context: bpy.types.Context) -> str:
     driving = Path(bpy.path.abspath(settings.driving))
     if not driving.exists():
         return f"There is no driving video at {driving}."
+    suffix = driving.suffix.lower()
+    if not driving.is_dir() and suffix in bpy.path.extensions_image - SEQUENCE_SUFFIXES:
+        return f"MagPlus can't read {suffix} pictures; save the driving video's pictures as PNG or TIFF."
     if driving.is_dir() and not settings.sequence_rate:
         return "Give the frame rate of the image sequence: its files do not tell it."
     if settings.use_trim and settings.trim_end <= settings.trim_start:
@@ -179,8 +175,8 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
     def steps(task: TaskContext) -> Steps:
         folder = JobFolder.create(order.folder)
         task.folder, task.log = folder.path, folder.log_path
-        avatar, anchors = yield from _capture(order, folder, task.blocking)
-        folder.write_spec(replace(order.spec, avatar=avatar, rig=replace(order.spec.rig, anchors=anchors)))
+        avatar = yield from _capture(order, folder, task.blocking)
+        folder.write_spec(replace(order.spec, avatar=avatar))
         worker = manager.worker(order.python, order.idle_minutes)
         yield from run_worker(worker, folder, task)
         try:
@@ -192,9 +188,7 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
     return steps
 
 
-def _capture(
-    order: Order, folder: JobFolder, blocking: bool
-) -> Generator[Progress, None, tuple[Avatar, tuple[Anchor, ...]]]:
+def _capture(order: Order, folder: JobFolder, blocking: bool) -> Generator[Progress, None, Avatar]:
     context = bpy.context
     target = find_object(order.avatar_uid)
     if target is None or context.scene.session_uid != order.scene_uid:
@@ -221,7 +215,7 @@ def _capture(
         view=view,
         blocking=blocking,
     )
-    return avatar, anchors
+    return replace(avatar, anchors=anchors)
 
 
 def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Generator[Progress, None, None]:
@@ -236,7 +230,7 @@ def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Ge
         for message in worker.poll():
             match message:
                 case Progress(stage, done, total):
-                    progress = Progress(STAGES.get(stage, stage), done, total)
+                    progress = Progress(Stage(stage).title, done, total)
                 case Warning(text):
                     task.warn(text)
                 case Result():
@@ -276,9 +270,7 @@ def _viewport(context: bpy.types.Context) -> int:
 
 def is_image_sequence(path: str) -> bool:
     """Whether a driving path is a folder or a picture, which doesn't tell its frame rate."""
-    return bool(path) and (
-        Path(path).suffix.lower() in bpy.path.extensions_image or Path(bpy.path.abspath(path)).is_dir()
-    )
+    return bool(path) and (Path(path).suffix.lower() in SEQUENCE_SUFFIXES or Path(bpy.path.abspath(path)).is_dir())
 
 
 def has_shape_keys(avatar: bpy.types.Object) -> bool:
@@ -304,16 +296,20 @@ def _new_folder(place: Path, avatar: str, video: str) -> Path:
     """Return the folder of the next run: a new one, or that of the last run when it has no finished result yet."""
     stem = re.sub(r"[^\w.-]+", "_", f"{avatar}-{video}")[:80]
     number = 1
-    while _finished(place / f"{stem}-{number:03}.magplus"):
+    while _holds_result(place / f"{stem}-{number:03}.magplus"):
         number += 1
     return place / f"{stem}-{number:03}.magplus"
 
 
-def _finished(folder: Path) -> bool:
-    try:
-        return JobFolder.open(folder).read_report().get("status") == "finished"
-    except MagPlusError:
+def _holds_result(path: Path) -> bool:
+    """Whether a job folder has a finished result, or one that another version has made and this one can't read."""
+    folder = JobFolder(path)
+    if not folder.report_path.is_file():
         return False
+    try:
+        return folder.read_report().status == "finished"
+    except MagPlusError:
+        return True
 
 
 def find_object(uid: int) -> bpy.types.Object | None:

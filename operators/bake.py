@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, St
 from numpy.typing import NDArray
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
+from ..backend_bridge.job import artefacts
+from ..backend_bridge.job.bake_record import BAKE, BakeRecord
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.rig.basis import Channel, Control, RigBasis
 from ..backend_bridge.rig.curves import ControlCurves
@@ -35,35 +36,38 @@ from .animation.strength import add_strength, make_room, modifier_name, plays
 from .rig.controls import LINKED, SHAPE_KEY, SLIDER_LIMIT, LiveChannel, find_channel, widen_range
 
 STILL = 1e-4  # a control that stays this close to rest is still; the smallest expressions use some hundredths
-RECORD = "bake.json"  # in the job folder
 
 
 @dataclass(frozen=True)
 class BakeReport:
-    """What was baked.
+    """What was baked, and what a person should know of it.
 
-    name: what the scene calls the bake. keyed: names of the controls that have keys now. skipped: why others have none,
-    by name. raised: shape keys whose range was widened, with the new one; not_saved: those of them that lose it again
-    with the file. actions: names of the actions written; kept: of those they replaced, which are still in the file.
-    placement: where the clip lies. apex_kept: share of the apex that whole frames show, in [0, 1]. markers: frames of
-    the events, by name.
+    name: what the scene calls the bake. record: what is kept of it beside the job's own report. raised: controls whose
+    range was widened, with the new one; not_saved: those of them that lose it again with the file. kept: names of the
+    actions that were replaced, which are still in the file.
     """
 
     name: str
-    keyed: tuple[str, ...]
-    skipped: dict[str, str]
+    record: BakeRecord
     raised: dict[str, tuple[float, float]]
     not_saved: tuple[str, ...]
-    actions: tuple[str, ...]
     kept: tuple[str, ...]
-    placement: Placement
-    frame_range: tuple[float, float]
-    apex_kept: float
-    markers: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def placement(self) -> Placement:
+        """Where the clip lies in the scene's time."""
+        record = self.record
+        return Placement(record.start_frame, record.scene_rate, record.shift, record.stretch)
+
+    @property
+    def sentence(self) -> str:
+        """What was done."""
+        return f"Keyed {len(self.record.keyed)} controls from frame {self.record.frames[0]:g}."
 
     def sentences(self) -> list[str]:
-        """Return what a person should know, a sentence each."""
+        """Return what a person should know besides, a sentence each."""
         lines = []
+        kept = self.record.apex_kept
         if self.kept:
             lines.append(f"The earlier animation no longer plays; it is kept in the action {_listed(self.kept)}.")
         if self.raised:
@@ -73,33 +77,12 @@ class BakeReport:
                 f"Blender does not save the wider range of {_listed(self.not_saved)} in a library override; widen it "
                 "in the character's own file, too."
             )
-        for reason in sorted(set(self.skipped.values())):
-            names = [name for name, why in self.skipped.items() if why == reason]
+        for reason in sorted(set(self.record.not_keyed.values())):
+            names = [name for name, why in self.record.not_keyed.items() if why == reason]
             lines.append(f"Not keyed: {_listed(names)} {reason}.")
-        if self.apex_kept < 0.995:
-            lines.append(
-                f"Whole frames show {self.apex_kept:.0%} of the apex: the scene's frame rate is low for this movement."
-            )
+        if kept < 0.995:
+            lines.append(f"Whole frames show {kept:.0%} of the apex: the scene's frame rate is low for this movement.")
         return lines
-
-    def to_json(self) -> str:
-        """Return what is worth keeping beside the job's own report."""
-        return json.dumps(
-            {
-                "start_frame": self.placement.start_frame,
-                "scene_rate": str(self.placement.fps),
-                "stretch": str(self.placement.stretch),
-                "shift": str(self.placement.shift),
-                "frames": self.frame_range,
-                "apex_kept": self.apex_kept,
-                "markers": self.markers,
-                "keyed": self.keyed,
-                "not_keyed": self.skipped,
-                "actions": self.actions,
-            },
-            indent=2,
-            ensure_ascii=False,
-        )
 
 
 @dataclass(frozen=True)
@@ -160,7 +143,7 @@ def bake_controls(
         markers=markers,
         objects=objects,
     )
-    folder.write(RECORD, report.to_json().encode())
+    folder.write(artefacts.BAKE, BAKE.encode(report.record))
     return report
 
 
@@ -217,19 +200,19 @@ def bake_performance(
         )
         actions.append(written)
         kept += [previous] if previous else []
-    report = BakeReport(
-        name=bake,
-        keyed=tuple(keyed),
-        skipped=skipped,
-        raised=raised,
-        not_saved=tuple(not_saved),
-        actions=tuple(actions),
-        kept=tuple(kept),
-        placement=placement,
-        frame_range=(float(frames[0]), float(frames[-1])),
+    record = BakeRecord(
+        start_frame=placement.start_frame,
+        scene_rate=placement.fps,
+        stretch=placement.stretch,
+        shift=placement.shift,
+        frames=(float(frames[0]), float(frames[-1])),
         apex_kept=apex_kept(frames, excursion(curves, performance.controls)),
         markers=set_event_markers(scene, source, placement, performance.video_start) if markers else {},
+        keyed=tuple(keyed),
+        not_keyed=skipped,
+        actions=tuple(actions),
     )
+    report = BakeReport(bake, record, raised, tuple(not_saved), tuple(kept))
     _remember(scene, report)
     return report
 
@@ -256,7 +239,7 @@ def _remember(scene: bpy.types.Scene, report: BakeReport) -> None:
     for index in reversed(range(len(records))):
         if not plays(modifier_name(records[index].name)):
             records.remove(index)
-    if report.keyed:
+    if report.record.keyed:
         record = records.add()
         record.name = report.name
 
@@ -390,7 +373,7 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
             return {"CANCELLED"}
         for sentence in report.sentences():
             self.report({"WARNING"}, sentence)
-        self.report({"INFO"}, f"Keyed {len(report.keyed)} controls from frame {report.frame_range[0]:g}.")
+        self.report({"INFO"}, report.sentence)
         return {"FINISHED"}
 
 

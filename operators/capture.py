@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +14,9 @@ import numpy as np
 from bpy.props import EnumProperty, IntVectorProperty, StringProperty
 
 from ..backend_bridge.files.errors import CancelledError, InputError, MachineError, MagPlusError
+from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.job.spec import Avatar
+from ..backend_bridge.job.spec import AVATAR, Avatar
 from ..backend_bridge.rig.basis import RigBasis
 from ..backend_bridge.worker_client.messages import Progress
 from .rig.basis import Face, find_face, measure_steps
@@ -28,7 +27,6 @@ from .rig.surface import read_points, rendered_objects
 from .running.job_manager import Outcome, Steps, TaskContext, manager, report_outcome
 
 KIND = "capture"
-IMAGE, RIG_BASIS, RECORD = "avatar/avatar.png", "avatar/rig_basis.npz", "avatar/avatar.json"
 POSE_TOLERANCE = 0.5  # px; simulations may differ by less between two evaluations
 SMALLEST = 16  # px; nothing can be seen in a smaller picture
 
@@ -145,11 +143,11 @@ def capture_steps(
         face = find_face(context, objects, projection, controls, vertex_group)
         with tempfile.TemporaryDirectory(dir=bpy.app.tempdir or None) as scratch:
             if rig:
-                file = Path(scratch) / Path(RIG_BASIS).name
+                file = Path(scratch) / Path(artefacts.AVATAR_BASIS).name
                 basis = yield from measured(context, face, controls, excluded)
                 basis.save(file)
-                folder.write(RIG_BASIS, file.read_bytes())
-            picture = Path(scratch) / Path(IMAGE).name
+                folder.write(artefacts.AVATAR_BASIS, file.read_bytes())
+            picture = Path(scratch) / Path(artefacts.AVATAR_IMAGE).name
             with _studio(context, camera, size, transparent) as studio:
                 if bpy.data.actions:
                     _check_pose(studio, context, face)
@@ -159,9 +157,11 @@ def capture_steps(
                 raise CancelledError("The render of the avatar was stopped; capture again.")
             if _is_empty(picture, face.box()):
                 raise MachineError("The render of the avatar came out empty; press F12 to see what the engine says.")
-            folder.write(IMAGE, without_metadata(picture.read_bytes()))
-    avatar = Avatar(image=IMAGE, face_box=face.box(), rig_basis=RIG_BASIS if rig else None)
-    folder.write(RECORD, json.dumps(dataclasses.asdict(avatar), indent=2).encode() + b"\n")
+            folder.write(artefacts.AVATAR_IMAGE, without_metadata(picture.read_bytes()))
+    avatar = Avatar(
+        image=artefacts.AVATAR_IMAGE, face_box=face.box(), rig_basis=artefacts.AVATAR_BASIS if rig else None
+    )
+    folder.write(artefacts.AVATAR_RECORD, AVATAR.encode(avatar))
     return avatar
 
 

@@ -16,7 +16,9 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 from mathutils import Matrix, Vector
 
 from ..backend_bridge.files.errors import InputError, MachineError, MagPlusError
+from ..backend_bridge.job.artefacts import FRAMES
 from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.job.report import Report
 from .animation.destination import BACKGROUND, PLANE, SHOW_AS, STRIP, Destination
 from .animation.scene_time import Placement, SourceTime
 from .rig.projection import camera_problem
@@ -132,21 +134,15 @@ def import_frames(
     )
 
 
-def _frames(folder: JobFolder, report: dict) -> tuple[list[Path], tuple[int, int]]:
+def _frames(folder: JobFolder, report: Report) -> tuple[list[Path], tuple[int, int]]:
     """Return the job's frames, all of them, and their size."""
-    try:
-        entry = report["frames"]
-        count, first = int(entry["count"]), int(entry["first"])
-        files = [folder.path / (entry["pattern"] % number) for number in range(first, first + count)]
-        size = (int(entry["size"][0]), int(entry["size"][1]))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError("This job has no frames; run it with the image sequence among its outputs.") from error
-    if not files:
+    if report.frames is None or report.frames.count < 1:
         raise InputError("This job has no frames; run it with the image sequence among its outputs.")
+    files = [folder.file_of(FRAMES, index) for index in range(report.frames.count)]
     missing = [path.name for path in files if not path.is_file()]
     if missing:
         raise InputError(f"{len(missing)} frames of the job are missing, {missing[0]} first; run the job again.")
-    return files, size
+    return files, report.frames.size
 
 
 def _at_scene_rate(folder: JobFolder, frames: Sequence[Path], shown: Sequence[int], rate: Fraction) -> list[Path]:

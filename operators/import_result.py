@@ -6,14 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, StringProperty
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.job.report import Report
 from ..backend_bridge.job.spec import Outputs
+from ..backend_bridge.rig.events import UnitEvent
 from .animation.destination import Destination
 from .animation.event_markers import set_event_markers, video_start
 from .animation.scene_time import SourceTime
@@ -37,7 +38,7 @@ def import_result(
     `MagPlusError` when a part can't be imported; what was imported before it stays.
     """
     report = folder.read_report()
-    if report.get("status") != "finished":
+    if report.status != "finished":
         raise InputError(f"The job in {folder.path.name} is not finished; run it again, and it goes on where it was.")
     done: list[str] = []
     details = list(measured(report))
@@ -52,11 +53,11 @@ def import_result(
                 set_event_markers(context.scene, source, frames.placement, video_start(report))
         if outputs.weights:
             keys = bake_controls(context, folder, destination, objects=objects)
-            done.append(f"{len(keys.keyed)} controls")
-            if not keys.keyed:
+            done.append(f"{len(keys.record.keyed)} controls")
+            if not keys.record.keyed:
                 warnings.append("No control moves: seen from here, the rig can't show what the driver's face does.")
             else:
-                details.append(f"Apex kept on whole frames: {keys.apex_kept:.0%}")
+                details.append(f"Apex kept on whole frames: {keys.record.apex_kept:.0%}")
             warnings += keys.sentences()
         context.scene.magplus.last_job = str(folder.path)
     finally:
@@ -66,26 +67,26 @@ def import_result(
     return Outcome(sentence, details=tuple(details), warnings=tuple(warnings), folder=folder.path)
 
 
-def measured(report: Mapping[str, Any]) -> tuple[str, ...]:
+def measured(report: Report) -> tuple[str, ...]:
     """Return what a run has measured, a line each."""
     lines = []
-    magnification, events, weights = (report.get(name) or {} for name in ("magnification", "events", "weights"))
-    if alpha := magnification.get("alpha"):
-        lines.append(f"Magnification {alpha:.3g} ({magnification.get('chosen', 'given')})")
-    if "apex" in events:
-        lines.append(f"Apex at {float(events['apex']):.2f} s of the clip")
-    if units := weights.get("action_units"):
-        lines.append("Action units: " + ", ".join(_described(unit) for unit in units[:4]))
-    if (residual := weights.get("residual")) is not None:
-        lines.append(f"{residual:.0%} of the motion is beyond the rig's controls")
+    if (magnification := report.magnification) is not None:
+        lines.append(f"Magnification {magnification.alpha:.3g} ({magnification.chosen})")
+    if report.events is not None:
+        lines.append(f"Apex at {report.events.apex:.2f} s of the clip")
+    if (weights := report.weights) is not None:
+        if weights.action_units:
+            lines.append("Action units: " + ", ".join(_described(unit) for unit in weights.action_units[:4]))
+        if weights.residual is not None:
+            lines.append(f"{weights.residual:.0%} of the motion is beyond the rig's controls")
     return tuple(lines)
 
 
-def _described(unit: Mapping[str, Any]) -> str:
+def _described(unit: UnitEvent) -> str:
     """Return "AU4 brow lowerer", and the side where one shows it much more than the other."""
-    asymmetry = unit.get("asymmetry") or 0.0
+    asymmetry = unit.asymmetry or 0.0
     side = " (left)" if asymmetry > ONE_SIDED else " (right)" if asymmetry < -ONE_SIDED else ""
-    return f"AU{unit['unit']} {unit['name']}{side}"
+    return f"AU{unit.unit} {unit.name}{side}"
 
 
 class MAGPLUS_OT_import_result(bpy.types.Operator):

@@ -140,7 +140,7 @@ class MAGPLUS_OT_import_live_link(bpy.types.Operator):
             return {"CANCELLED"}
         for sentence in report.sentences():
             self.report({"WARNING"}, sentence)
-        self.report({"INFO"}, f"Keyed {len(report.bake.keyed)} controls from frame {report.bake.frame_range[0]:g}.")
+        self.report({"INFO"}, report.bake.sentence)
         return {"FINISHED"}
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.job.report import Report
 from ..backend_bridge.job.spec import Anchor
 from ..backend_bridge.rig.anchors import FACE_ANCHORS
 from ..backend_bridge.rig.basis import RigBasis
@@ -96,26 +97,19 @@ def present_projection(context: bpy.types.Context, camera: bpy.types.Object) -> 
     return Projection.of_camera(camera, context.evaluated_depsgraph_get(), picture_size(scene), pixel_aspect(scene))
 
 
-def matched_places(report: Mapping[str, object], size: tuple[int, int]) -> dict[int, tuple[float, float]]:
-    """Return where a job laid the anchors, in px of a picture of this size.
+def matched_places(report: Report, size: tuple[int, int]) -> dict[int, tuple[float, float]]:
+    """Return where a job laid the anchors, in px of a picture of this size, by landmark.
 
     Raises `InputError` when its report does not say.
     """
-    try:
-        avatar = report["avatar"]
-        width, height = avatar["size"]  # type: ignore[index]
-        entries = avatar["anchors"]  # type: ignore[index]
-        scale = size[0] / width, size[1] / height
-        return {
-            int(entry["landmark"]): (
-                (entry["position"][0] + 0.5) * scale[0] - 0.5,
-                (entry["position"][1] + 0.5) * scale[1] - 0.5,
-            )
-            for entry in entries
-            if int(entry["landmark"]) in NAMES
-        }
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError("The job's report does not say how the faces were matched; run the job again.") from error
+    if report.avatar is None:
+        raise InputError("The job's report does not say how the faces were matched; run the job again.")
+    across, down = (now / then for now, then in zip(size, report.avatar.size, strict=True))
+    return {
+        anchor.landmark: ((anchor.position[0] + 0.5) * across - 0.5, (anchor.position[1] + 0.5) * down - 0.5)
+        for anchor in report.avatar.anchors
+        if anchor.landmark in NAMES
+    }
 
 
 def first_guess(basis: RigBasis) -> dict[int, tuple[float, float]]:

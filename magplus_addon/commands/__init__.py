@@ -380,8 +380,7 @@ def _live_link(options: argparse.Namespace) -> ExitCode:
     )
     if options.save is not None:
         _save(options.save)
-    sentence = f"Keyed {len(report.bake.keyed)} controls from frame {report.bake.frame_range[0]:g}."
-    return _tell(Outcome(sentence, warnings=tuple(report.sentences())))
+    return _tell(Outcome(report.bake.sentence, warnings=tuple(report.sentences())))
 
 
 def _create_environment(options: argparse.Namespace) -> ExitCode:

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import bpy
 
 from ...backend_bridge.files.errors import InputError, MagPlusError
+from ...backend_bridge.job.report import Report
 from .scene_time import EVENTS, Placement, SourceTime
 
 _LABELS = {event: f"MagPlus {event}" for event in EVENTS}
@@ -25,9 +24,9 @@ class Trim:
     start_frame: int
 
 
-def video_start(report: Mapping[str, Any]) -> Fraction:
-    """Return the time of the driving video at the first frame of a job's clip, from the job's report."""
-    return Fraction((report.get("driving") or {}).get("start") or 0).limit_denominator(1_000_000)
+def video_start(report: Report) -> Fraction:
+    """Return the time of the driving video, in seconds, at the first frame of a job's clip."""
+    return Fraction(report.driving.start if report.driving is not None else 0).limit_denominator(1_000_000)
 
 
 def set_event_markers(

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
 
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.job.report import Report
 
 EVENTS = ("onset", "apex", "offset")
 
@@ -35,20 +35,19 @@ class SourceTime:
     apex: int | None = None
 
     @classmethod
-    def from_report(cls, report: Mapping[str, Any]) -> SourceTime:
+    def from_report(cls, report: Report) -> SourceTime:
         """Read the timing of a job's report. Raises `InputError` when the report has none."""
-        try:
-            timing = report["timing"]
-            seconds = tuple(Fraction(str(value)) for value in timing["seconds"])
-            rate = Fraction(str(timing["rate"]))
-            if not seconds or rate <= 0 or any(later <= sooner for sooner, later in pairwise(seconds)):
-                raise ValueError("its frames are not in order")
-            known = {name: (report.get("events") or {}).get(name) for name in EVENTS}
-            events = {name: Fraction(str(at)) for name, at in known.items() if at is not None}
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise InputError(f"The job's report has no usable timing ({error}); run the job again.") from error
-        apex = _nearest(seconds, events["apex"]) if "apex" in events else None
-        return cls(seconds, rate, events, apex)
+        timing = report.timing
+        if timing is None or not timing.seconds or timing.rate <= 0:
+            raise InputError("The job's report has no usable timing; run the job again.")
+        if any(later <= sooner for sooner, later in pairwise(timing.seconds)):
+            raise InputError("The job's report has no usable timing, its frames are not in order; run the job again.")
+        if report.events is None:
+            return cls(timing.seconds, timing.rate, {})
+        known = {"onset": report.events.onset, "apex": report.events.apex, "offset": report.events.offset}
+        # As they are written: 0.04 is meant, not the nearest binary number.
+        events = {name: Fraction(str(at)) for name, at in known.items() if at is not None}
+        return cls(timing.seconds, timing.rate, events, _nearest(timing.seconds, events["apex"]))
 
     @property
     def end(self) -> Fraction:

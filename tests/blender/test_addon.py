@@ -174,7 +174,9 @@ def test_a_new_run_never_writes_over_a_finished_one(
     job = module("backend_bridge.job.spec")
     first.write_spec(job.JobSpec(job.Driving("clip.mp4"), job.Avatar("avatar.png")))
     assert animate.make_order(bpy.context).folder == first.path, "an unfinished run is taken up again"
-    first.write_report({"status": "finished"})
+    first.write_report(module("backend_bridge.job.report").Report("finished"))
+    assert animate.make_order(bpy.context).folder == tmp_path / "Head-clip-002.magplus"
+    first.report_path.write_text('{"schema": 99, "of a later": "MagPlus"}')
     assert animate.make_order(bpy.context).folder == tmp_path / "Head-clip-002.magplus"
 
 

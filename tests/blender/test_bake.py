@@ -26,6 +26,7 @@ from bl_ext.user_default.magplus.operators.rig.controls import (
 )
 
 from tests.blender.head import add_armature, dump, make_head
+from tests.blender.reports import finished_report
 
 FPS = Fraction(25)
 
@@ -63,17 +64,8 @@ def solved(
     ).save(folder.weights_npz)
     avatar = Avatar(image="avatar/avatar.png", rig_basis="avatar/rig_basis.npz")
     folder.write_spec(JobSpec(Driving("clip.mp4"), avatar, outputs=Outputs(frames=False, weights=True)))
-    events = None
-    if apex is not None:
-        events = {"onset": float(seconds[apex - 3]), "apex": float(seconds[apex]), "offset": float(seconds[apex + 3])}
-    folder.write_report(
-        {
-            "driving": {"start": video_start},
-            "timing": {"seconds": [str(t) for t in seconds], "rate": str(rate)},
-            "events": events,
-            "status": "finished",
-        }
-    )
+    around = {} if apex is None else {"onset": apex - 3, "apex": apex, "offset": apex + 3}
+    folder.write_report(finished_report(count, rate, video_start=video_start, **around))
     return folder
 
 
@@ -102,13 +94,13 @@ def test_the_curves_play_back(tmp_path: Path, head, keys) -> None:
     smile, anger = pulse(20, 8, 0.3), pulse(20, 10, 0.1)
     folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": smile, "Ärger 怒り": anger}, apex=8)
     report = bake(folder, start_frame=101)
-    assert report.keyed == ("Smile", "Ärger 怒り")
+    assert report.record.keyed == ("Smile", "Ärger 怒り")
     for frame in range(20):
         assert at(101 + frame, keys["Smile"]) == pytest.approx(smile[frame], abs=1e-6)
         assert at(101 + frame, keys["Ärger 怒り"]) == pytest.approx(anger[frame], abs=1e-6)
     assert at(90, keys["Smile"]) == 0
-    assert report.frame_range == (101, 120)
-    assert report.apex_kept == 1.0
+    assert report.record.frames == (101, 120)
+    assert report.record.apex_kept == 1.0
     assert report.sentences() == []
 
 
@@ -125,7 +117,7 @@ def test_a_fast_clip_is_keyed_between_frames_with_its_apex_on_one(tmp_path: Path
     apex = report.placement.frame(Fraction(43, 200))
     assert apex.denominator == 1
     assert at(int(apex), keys["Smile"]) == pytest.approx(0.5, abs=1e-5)
-    assert report.apex_kept == pytest.approx(1.0)
+    assert report.record.apex_kept == pytest.approx(1.0)
     for index in (30, 41, 47):
         frame = float(report.placement.frame(Fraction(index, 200)))
         assert at(frame, keys["Smile"]) == pytest.approx(values[index], abs=1e-4)
@@ -163,7 +155,7 @@ def test_existing_animation_is_kept(tmp_path: Path, head, keys) -> None:
     folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": 0.7 + pulse(20, 8, 0.2)}, apex=8)
     report = bake(folder)
     new = head.data.shape_keys.animation_data.action
-    assert new != old and new.name in report.actions
+    assert new != old and new.name in report.record.actions
     assert old.use_fake_user and report.kept == (old.name,)
     assert old.name in report.sentences()[0]
     bpy.context.scene.frame_set(5)
@@ -183,13 +175,13 @@ def test_into_the_action_only_the_clips_interval_changes(tmp_path: Path, head, k
     outside = [*range(-5, 45), 20.3, *range(65, 95)]
     before = [at(frame, keys["Smile"]) for frame in outside]
     report = bake(folder, start_frame=45, animation=REPLACE)
-    assert report.actions == (action.name,) and report.kept == ()
+    assert report.record.actions == (action.name,) and report.kept == ()
     assert head.data.shape_keys.animation_data.action == action
     assert at(53, keys["Smile"]) == pytest.approx(0.25, abs=1e-6)
     assert at(50, keys["Smile"]) == pytest.approx(pulse(20, 8, 0.25)[5], abs=1e-6)
     assert [at(frame, keys["Smile"]) for frame in outside] == pytest.approx(before, abs=1e-5)
     again = bake(folder, start_frame=45, animation=REPLACE)
-    assert again.actions == (action.name,)
+    assert again.record.actions == (action.name,)
     assert at(53, keys["Smile"]) == pytest.approx(0.25, abs=1e-6)
     assert [at(frame, keys["Smile"]) for frame in outside] == pytest.approx(before, abs=1e-5)
 
@@ -253,8 +245,12 @@ def test_what_cannot_be_keyed_any_more_is_told(tmp_path: Path, head, keys) -> No
     keys["Brow Up"].driver_add("value")
     head.shape_key_remove(keys["Ärger 怒り"])
     report = bake(folder)
-    assert report.keyed == ("Smile",)
-    assert report.skipped == {"Nod": "is muted", "Brow Up": "is driven", "Ärger 怒り": "is no longer on 'Head'"}
+    assert report.record.keyed == ("Smile",)
+    assert report.record.not_keyed == {
+        "Nod": "is muted",
+        "Brow Up": "is driven",
+        "Ärger 怒り": "is no longer on 'Head'",
+    }
     assert "Not keyed: 'Nod' is muted." in report.sentences()
     keys["Smile"].mute = True
     with pytest.raises(InputError, match="None of the job's controls can be keyed"):
@@ -274,7 +270,7 @@ def test_linked_keys_move_together(tmp_path: Path, head, keys) -> None:
     teeth = make_head("Teeth")
     folder = solved(tmp_path, shape_key_controls((head, teeth))[0], {"Smile": pulse(20, 8, 0.2)}, apex=8)
     report = bake(folder)
-    assert len(report.actions) == 2
+    assert len(report.record.actions) == 2
     assert at(9, keys["Smile"]) == pytest.approx(0.2, abs=1e-6)
     assert at(9, teeth.data.shape_keys.key_blocks["Smile"]) == pytest.approx(0.2, abs=1e-6)
 
@@ -308,7 +304,7 @@ def test_bones_and_properties_are_keyed_alike(tmp_path: Path) -> None:
     controls, _ = bone_controls(armature, ("jaw",))
     folder = solved(tmp_path, controls, {"jaw location Z": pulse(20, 8, 0.2), "jaw rotation X": pulse(20, 8, 0.1)})
     report = bake(folder)
-    assert report.keyed == ("jaw location Z", "jaw rotation X")
+    assert report.record.keyed == ("jaw location Z", "jaw rotation X")
     bpy.context.scene.frame_set(9)
     bone = armature.pose.bones["jaw"]
     assert bone.location.z == pytest.approx(0.2, abs=1e-6)
@@ -356,12 +352,12 @@ def test_slow_motion_is_an_exact_multiple_of_real_time(tmp_path: Path, head, key
     real = bake(folder, start_frame=5)
     assert real.frame_range[1] - real.frame_range[0] == pytest.approx(39 * fps / rate)
     slow = bake(folder, start_frame=5, stretch=Fraction(5))
-    assert slow.placement.frame(Fraction(13, rate)).denominator == 1 and slow.apex_kept == pytest.approx(1)
+    assert slow.placement.frame(Fraction(13, rate)).denominator == 1 and slow.record.apex_kept == pytest.approx(1)
     for index in range(40):
         assert at(float(slow.placement.frame(Fraction(index, rate))), keys["Smile"]) == pytest.approx(
             values[index], abs=1e-4
         )
-    assert slow.frame_range[1] - slow.frame_range[0] == pytest.approx(5 * 39 * fps / rate)
+    assert slow.record.frames[1] - slow.record.frames[0] == pytest.approx(5 * 39 * fps / rate)
 
 
 def test_the_record_of_a_bake_says_how_much_of_the_apex_is_kept(tmp_path: Path, head) -> None:
@@ -370,7 +366,7 @@ def test_the_record_of_a_bake_says_how_much_of_the_apex_is_kept(tmp_path: Path, 
     )
     report = bake(folder, keep_apex=False)
     record = json.loads((folder.path / "bake.json").read_text(encoding="utf-8"))
-    assert record["apex_kept"] == report.apex_kept < 0.9
+    assert record["apex_kept"] == report.record.apex_kept < 0.9
     assert (record["scene_rate"], record["shift"], record["stretch"]) == ("25", "0", "1")
 
 

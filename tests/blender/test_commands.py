@@ -275,6 +275,6 @@ def test_importing_what_is_no_finished_job(module: Callable[[str], ModuleType], 
     job, bridge = module("backend_bridge.job.spec"), module("backend_bridge.job.folder")
     folder = bridge.JobFolder.create(tmp_path / "shot.magplus")
     folder.write_spec(job.JobSpec(job.Driving("clip.mp4"), job.Avatar("avatar.png")))
-    folder.write_report({"status": "cancelled"})
+    folder.write_report(module("backend_bridge.job.report").Report("cancelled"))
     with pytest.raises(RuntimeError, match="is not finished"):
         bpy.ops.magplus.import_result(directory=str(folder.path))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from bl_ext.user_default.magplus.operators.import_frames import import_frames
 from bl_ext.user_default.magplus.operators.import_result import import_result
 
 from tests.blender.head import add_camera, dump, quick_render, read_png, write_png
+from tests.blender.reports import finished_report
 
 SIZE = (32, 24)
 
@@ -44,14 +46,7 @@ def finished(
     folder.frames_dir.mkdir(exist_ok=True)
     for number in range(count):
         write_png(folder.frames_dir / f"{number + 1:06}.png", picture(number % 20, size))
-    seconds = [i / rate for i in range(count)]
-    folder.write_report(
-        {
-            "timing": {"seconds": [str(t) for t in seconds], "rate": str(rate)},
-            "frames": {"pattern": "frames/%06d.png", "first": 1, "count": count, "size": list(size)},
-            "events": None if apex is None else {"apex": float(seconds[apex])},
-        }
-    )
+    folder.write_report(finished_report(count, rate, apex=apex, video_start=3.0, frame_size=size))
     return folder
 
 
@@ -258,7 +253,6 @@ def test_a_fast_clip_keeps_its_apex_and_tells_what_it_drops(tmp_path: Path) -> N
 def test_slow_motion_repeats_frames_evenly_and_a_result_of_frames_alone_has_markers_to_trim_by(tmp_path: Path) -> None:
     scene = shot(fps=24)
     folder = finished(tmp_path, 10, rate=Fraction(48), apex=5)
-    folder.write_report(folder.read_report() | {"status": "finished", "driving": {"start": 3.0}})
     destination = Destination(11, show_as=IMAGE, stretch=Fraction(6))
     import_result(bpy.context, folder, destination, Outputs(frames=True))
     made = sorted((folder.path / "frames_144fps").iterdir())
@@ -331,7 +325,7 @@ def test_what_cannot_be_imported_is_one_sentence(tmp_path: Path) -> None:
     (folder.frames_dir / "000002.png").unlink()
     with pytest.raises(InputError, match="1 frames of the job are missing"):
         import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
-    folder.write_report({**folder.read_report(), "frames": None})
+    folder.write_report(replace(folder.read_report(), frames=None))
     with pytest.raises(InputError, match="has no frames"):
         import_frames(bpy.context, folder, Destination(1, show_as=IMAGE))
     folder.report_path.unlink()

@@ -60,8 +60,8 @@ def test_a_recording_plays_on_the_rig_at_its_own_speed_with_its_apex_on_a_frame(
     report = import_live_link(bpy.context, recording, head, TO_FRAME_1)
     keys = head.data.shape_keys.key_blocks
     placement = report.bake.placement
-    assert set(report.bake.keyed) == {"Mouth_Smile_L", "browDown"}
-    assert placement.frame(Fraction(APEX, RATE)).denominator == 1 and report.bake.apex_kept == pytest.approx(1)
+    assert set(report.bake.record.keyed) == {"Mouth_Smile_L", "browDown"}
+    assert placement.frame(Fraction(APEX, RATE)).denominator == 1 and report.bake.record.apex_kept == pytest.approx(1)
     for sample in (10, APEX, 16):
         frame = float(placement.frame(Fraction(sample, RATE)))
         expected = max(0, 0.4 * (1 - abs(sample - APEX) / 6))
@@ -78,7 +78,7 @@ def test_it_goes_on_top_of_a_performance_and_locked_controls_are_left_alone(head
     keys["Mouth_Smile_L"].keyframe_insert("value", frame=1)
     choice = ControlChoice(("Mouth_Smile_L", "browDown"), locked=("browDown",))
     report = import_live_link(bpy.context, recording, head, Destination(animation=LAYER), choice)
-    assert report.bake.keyed == ("Mouth_Smile_L",)
+    assert report.bake.record.keyed == ("Mouth_Smile_L",)
     apex = float(report.bake.placement.frame(Fraction(APEX, RATE)))
     assert at(apex, keys["Mouth_Smile_L"]) == pytest.approx(0.2 + 0.4 * 0.8, abs=1e-3), "the range above rest is 0.8"
 
@@ -93,7 +93,7 @@ def test_a_recording_in_another_rate_and_with_a_turning_head(head, recording: Pa
     rows.insert(5, rows[4])  # a dropped frame repeats the timecode
     recording.write_text("\n".join([header, *map(",".join, rows)]), encoding="utf-8")
     report = import_live_link(bpy.context, recording, head, TO_FRAME_1, timecode_rate=Fraction(25))
-    first, last = report.bake.frame_range
+    first, last = report.bake.record.frames
     assert last - first == pytest.approx(29 * 24 / 25, abs=1e-3)
     assert "turns the head" in report.sentences()[-1]
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
-from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
+from bl_ext.user_default.magplus.backend_bridge.job.report import Report
+from bl_ext.user_default.magplus.backend_bridge.job.spec import Anchor, Avatar, Driving, JobSpec
 from bl_ext.user_default.magplus.backend_bridge.rig.anchors import FACE_ANCHORS
 from bl_ext.user_default.magplus.operators.match_face import (
     anchors_of,
@@ -26,6 +27,7 @@ from bl_ext.user_default.magplus.operators.rig.projection import Projection
 from mathutils import Vector
 
 from tests.blender.head import add_armature, add_camera, add_key, bind, make_head, quick_render
+from tests.blender.reports import avatar_report
 
 NOSE = FACE_ANCHORS["nose, tip"]
 
@@ -112,8 +114,8 @@ def test_after_a_job_the_anchors_are_where_it_laid_the_face(head, tmp_path: Path
     on_face = {NOSE: (170.0, 120.0), FACE_ANCHORS["chin, lowest point"]: (150.0, 150.0)}
     folder = JobFolder.create(tmp_path / "job.magplus")
     folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar.png")))
-    entries = [{"landmark": landmark, "position": list(place)} for landmark, place in on_face.items()]
-    folder.write_report({"status": "finished", "avatar": {"size": [320, 240], "anchors": entries}})
+    anchors = [Anchor(landmark, place) for landmark, place in on_face.items()]
+    folder.write_report(Report("finished", avatar=avatar_report((320, 240), anchors)))
     bpy.context.scene.magplus.last_job = str(folder.path)
     bpy.ops.magplus.show_anchors()
     assert len(anchors_of(head)) == 2
@@ -178,10 +180,10 @@ def test_a_place_beside_the_face_gets_an_anchor_too(head) -> None:
 
 
 def test_a_picture_of_another_size_is_scaled() -> None:
-    report = {"avatar": {"size": [640, 480], "anchors": [{"landmark": NOSE, "position": [319.5, 239.5]}]}}
+    report = Report("finished", avatar=avatar_report((640, 480), [Anchor(NOSE, (319.5, 239.5))]))
     assert matched_places(report, (320, 240)) == {NOSE: (159.5, 119.5)}
     with pytest.raises(InputError, match="does not say how the faces were matched"):
-        matched_places({"avatar": {"size": [640, 480]}}, (320, 240))
+        matched_places(Report("finished"), (320, 240))
 
 
 @pytest.mark.parametrize("kind", ["PERSP", "ORTHO"])

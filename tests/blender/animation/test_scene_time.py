@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from itertools import accumulate
 
@@ -10,6 +11,8 @@ import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
+from bl_ext.user_default.magplus.backend_bridge.job.report import REPORT, Report, Timing
+from bl_ext.user_default.magplus.backend_bridge.rig.events import MotionEvent
 from bl_ext.user_default.magplus.operators.animation.scene_time import (
     Placement,
     SourceTime,
@@ -115,36 +118,34 @@ def test_an_event_between_two_whole_frames_is_lost() -> None:
     assert apex_kept(np.array([1.2, 1.5, 1.8]), np.array([0.0, 1.0, 0.0])) == 0.0
 
 
-REPORT = {
-    "timing": {"seconds": ["0", "1001/24000", "2002/24000"], "rate": "24000/1001", "variable_rate": False},
-    "events": {"onset": 0.0, "apex": 0.0417, "offset": None},
-}
-
-
 def test_the_report_is_read_exactly() -> None:
-    source = SourceTime.from_report(REPORT)
+    timing = Timing((Fraction(0), Fraction(1001, 24000), Fraction(2002, 24000)), NTSC)
+    source = SourceTime.from_report(Report("finished", timing=timing, events=MotionEvent(0.0, 0.0417, None)))
     assert source.seconds[1] == Fraction(1001, 24000)
     assert source.rate == NTSC and source.end == 3 / NTSC
     assert source.apex == 1
     assert set(source.events) == {"onset", "apex"}
-    assert SourceTime.from_report({**REPORT, "events": None}).apex is None
+    assert SourceTime.from_report(Report("finished", timing=timing)).apex is None
 
 
 @pytest.mark.parametrize(
     "timing",
     [
         None,
-        {},
-        {"seconds": [], "rate": "24"},
-        {"seconds": ["0", "0"], "rate": "24"},
-        {"seconds": ["0", "x"], "rate": "24"},
-        {"seconds": ["0"], "rate": "0"},
-        {"seconds": ["0"], "rate": "24/0"},
+        Timing((), Fraction(24)),
+        Timing((Fraction(0), Fraction(0)), Fraction(24)),
+        Timing((Fraction(0),), Fraction(0)),
     ],
 )
-def test_a_report_without_timing_is_one_sentence(timing: object) -> None:
+def test_a_report_without_timing_is_one_sentence(timing: Timing | None) -> None:
     with pytest.raises(InputError, match="no usable timing"):
-        SourceTime.from_report({"timing": timing})
+        SourceTime.from_report(Report("finished", timing=timing))
+
+
+@pytest.mark.parametrize("timing", [{}, {"seconds": ["0", "x"], "rate": "24"}, {"seconds": ["0"], "rate": "24/0"}])
+def test_a_report_with_damaged_timing_is_one_sentence(timing: object) -> None:
+    with pytest.raises(InputError, match=r"report\.json has a wrong entry \(timing.*run the job again"):
+        REPORT.decode(json.dumps({"schema": REPORT.version, "status": "finished", "timing": timing}).encode())
 
 
 def test_half_frames_go_either_way_but_never_further() -> None:

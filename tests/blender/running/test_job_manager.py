@@ -93,7 +93,7 @@ def test_the_worker_stays_for_the_next_job(jobs: ModuleType, job: Any, task: Any
     folder = job()
     for number in (1, 2):
         jobs.manager.run("test", task(folder))
-        assert folder.read_report()["jobs"] == number
+        assert folder.read_report().versions["jobs"] == str(number)
 
 
 def test_another_python_is_another_worker(jobs: ModuleType, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_worker_that_is_killed_harms_neither_blender_nor_the_next_run(jobs: Mo
     assert outcome.status is jobs.Status.FAILED and "killed" in outcome.sentence
     job("")
     assert jobs.manager.run("test", task(folder)).status is jobs.Status.FINISHED
-    assert folder.read_report()["made"] == 2, "the three frames of the killed run are not made again"
+    assert folder.read_report().versions["made"] == "2", "the three frames of the killed run are not made again"
 
 
 @pytest.mark.parametrize("do", ["wait politely", "sleep", "hold the interpreter"])
@@ -153,7 +153,7 @@ def test_cancel_takes_effect_within_a_second_whatever_the_worker_does(
     assert jobs.manager.outcomes["test"].exit_code == 4
     job("")
     jobs.manager.run("test", task(folder))
-    assert folder.read_report()["made"] == 2
+    assert folder.read_report().versions["made"] == "2"
 
 
 def test_a_cancel_at_the_very_end_says_that_the_result_is_there(
