@@ -81,6 +81,17 @@ def test_the_scene_holds_settings_and_nothing_that_is_running(settings: Any) -> 
     assert not {name for name in names if any(word in name for word in ("progress", "running", "status", "state"))}
 
 
+def picture(settings: Any, suffix: str) -> str:
+    """A picture of a format, beside the driving video."""
+    return str(Path(settings.driving).rename(Path(settings.driving).with_suffix(suffix)))
+
+
+def test_only_pictures_that_the_worker_reads_make_a_sequence(module: Callable[[str], ModuleType]) -> None:
+    is_image_sequence = module("operators.animate").is_image_sequence
+    assert is_image_sequence("a0001.PNG") and is_image_sequence("a.webp")
+    assert not is_image_sequence("a0001.exr") and not is_image_sequence("a.mp4") and not is_image_sequence("")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -88,6 +99,7 @@ def test_the_scene_holds_settings_and_nothing_that_is_running(settings: Any) -> 
         (lambda s, p: setattr(s, "driving", ""), "Choose the driving video"),
         (lambda s, p: setattr(s, "driving", "/nowhere/clip.mp4"), "no driving video at"),
         (lambda s, p: setattr(s, "driving", str(Path(s.driving).parent)), "frame rate of the image sequence"),
+        (lambda s, p: setattr(s, "driving", picture(s, ".EXR")), "can't read .exr pictures; save"),
         (lambda s, p: (setattr(s, "use_trim", True), setattr(s, "trim_end", 0.0)), "ends before it starts"),
         (lambda s, p: setattr(s, "vertex_group", "Face"), "no vertex group 'Face'"),
         (lambda s, p: (setattr(s, "frames", False), setattr(s, "shape_keys", False)), "Choose what to make"),

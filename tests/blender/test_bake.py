@@ -123,7 +123,7 @@ def test_a_fast_clip_is_keyed_between_frames_with_its_apex_on_one(tmp_path: Path
         assert at(frame, keys["Smile"]) == pytest.approx(values[index], abs=1e-4)
     loose = bake(folder, keep_apex=False)
     assert loose.placement.shift == 0
-    assert loose.apex_kept < 0.9
+    assert loose.record.apex_kept < 0.9
     assert "of the apex" in loose.sentences()[-1]
 
 
@@ -350,7 +350,7 @@ def test_slow_motion_is_an_exact_multiple_of_real_time(tmp_path: Path, head, key
     values = pulse(40, 13, 0.4)
     folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": values}, rate=Fraction(rate), apex=13)
     real = bake(folder, start_frame=5)
-    assert real.frame_range[1] - real.frame_range[0] == pytest.approx(39 * fps / rate)
+    assert real.record.frames[1] - real.record.frames[0] == pytest.approx(39 * fps / rate)
     slow = bake(folder, start_frame=5, stretch=Fraction(5))
     assert slow.placement.frame(Fraction(13, rate)).denominator == 1 and slow.record.apex_kept == pytest.approx(1)
     for index in range(40):

@@ -163,7 +163,7 @@ def test_a_cancel_at_the_very_end_says_that_the_result_is_there(
 
     def captured(*_: Any) -> Any:
         yield jobs.Progress("Rendering the avatar", 0, 0)
-        return avatar, ()
+        return avatar
 
     monkeypatch.setattr(animate, "_capture", captured)
     order = SimpleNamespace(folder=folder.path, spec=folder.read_spec(), python=Path(sys.executable), idle_minutes=1.0)
