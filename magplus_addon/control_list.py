@@ -10,11 +10,9 @@ import bpy
 from bpy.props import BoolProperty
 
 from ..operators.measure_controls import KIND, MAGPLUS_OT_choose_controls, MAGPLUS_OT_measure_controls
-from ..operators.rig.controls import BONE, PROPERTY
+from ..operators.rig.kinds import KINDS
 from ..operators.running.job_manager import Status, manager
 from .panels import Sidebar, characters_across, draw_outcome, draw_text
-
-ICONS = {BONE: "BONE_DATA", PROPERTY: "PROPERTIES"}  # none for shape keys: that is what most are, and names are long
 
 
 class MAGPLUS_UL_controls(bpy.types.UIList):
@@ -39,7 +37,7 @@ class MAGPLUS_UL_controls(bpy.types.UIList):
         row.prop(item, "solve", text="")
         split = row.split(factor=0.76, align=True)
         split.active = item.solve and not item.lock
-        split.label(text=item.name, icon=ICONS.get(item.kind, "NONE"))
+        split.label(text=item.name, icon=KINDS[item.kind].icon if item.kind in KINDS else "NONE")
         reach = split.row(align=True)
         reach.alignment = "RIGHT"
         reach.label(text=f"{item.pixels:.1f}" if item.pixels < 100 else f"{item.pixels:.0f}")
@@ -108,6 +106,8 @@ def _draw_control(layout: bpy.types.UILayout, control: Any, characters: int) -> 
     """Draw what is known of the control that is picked in the list."""
     column = layout.column(align=True)
     reach = f"{control.pixels:.1f} px over its range, {control.visibility:.0%} of the most visible"
+    if control.kind in KINDS:
+        draw_text(column, KINDS[control.kind].label, characters, KINDS[control.kind].icon)
     if control.units:
         draw_text(column, control.units, characters, "INFO")
     draw_text(column, reach, characters)

@@ -114,6 +114,7 @@ class MagPlusControl(bpy.types.PropertyGroup):
 
     kind: StringProperty(name="Kind")
     units: StringProperty(name="Action Units", description="The facial action units that its name stands for")
+    left: BoolProperty(name="Left", description="It is on the character's left side")
     partner: StringProperty(name="Partner", description="The same control on the other side of the face")
     note: StringProperty(name="Note", description="Why it is better not solved")
     pixels: FloatProperty(name="Pixels", description="How far it moves the visible part of the face, over its range")

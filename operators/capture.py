@@ -20,7 +20,8 @@ from ..backend_bridge.job.spec import AVATAR, Avatar
 from ..backend_bridge.rig.basis import RigBasis
 from ..backend_bridge.worker_client.messages import Progress
 from .rig.basis import Face, find_face, measure_steps
-from .rig.controls import RigControl, shape_key_controls
+from .rig.controls import RigControl
+from .rig.face_controls import default_controls
 from .rig.png import without_metadata
 from .rig.projection import Projection, camera_problem, picture_size, pixel_aspect
 from .rig.surface import read_points, rendered_objects
@@ -75,7 +76,7 @@ def capture_avatar(
         size: (width, height) px, by default the scene's render size.
         transparent: whether the world is left out of the picture; None does as the scene does.
         rig: whether to measure the rig basis. Raises when nothing of the rig can be keyed.
-        controls: what to measure, by default every shape key that can be keyed; see `operators.rig.controls`.
+        controls: what to measure, by default what `default_controls` finds.
         view: a 3D viewport to look from instead of the scene's camera.
 
     Raises:
@@ -137,7 +138,7 @@ def capture_steps(
         if not rig:
             controls = ()
         elif controls is None:
-            controls, excluded = shape_key_controls(objects)
+            controls, excluded = default_controls(objects)
         if rig and not controls:
             raise InputError(_no_controls(target, excluded))
         face = find_face(context, objects, projection, controls, vertex_group)

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.rig.curves import ControlCurves
 from ..backend_bridge.rig.live_link import from_live_link, has_rotations, onto_controls, unmatched
+from .animation.bake_report import BakeReport
 from .animation.destination import Destination
+from .animation.performance import STILL, Performance, excursion
 from .animation.scene_time import SourceTime, exact
-from .bake import STILL, BakeReport, Performance, bake_performance, excursion
+from .bake import bake_performance
 from .capture import face_companions
 from .measure_controls import choice_of
 from .rig.face_controls import ControlChoice, chosen_controls

@@ -27,7 +27,7 @@ from ..backend_bridge.rig.anchors import FACE_ANCHORS
 from ..backend_bridge.rig.basis import RigBasis
 from .capture import AvatarTask, camera_to_use, capture_problem, face_companions, measured
 from .rig.basis import find_face
-from .rig.controls import shape_key_controls
+from .rig.face_controls import default_controls
 from .rig.projection import Points, Projection, picture_size, pixel_aspect
 from .rig.surface import read_points, read_triangles
 from .running.job_manager import Outcome, Steps, TaskContext
@@ -241,7 +241,7 @@ def show_anchors(context: bpy.types.Context, avatar: bpy.types.Object, last_job:
             known = places is not None
             if places is None:
                 objects = (avatar, *face_companions(context, avatar))
-                controls, excluded = shape_key_controls(objects)
+                controls, excluded = default_controls(objects)
                 face = find_face(context, objects, projection, controls)
                 places = first_guess((yield from measured(context, face, controls, excluded, responses=False)))
             put_anchors(context, avatar, projection, places)

@@ -15,14 +15,12 @@ from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.rig.basis import RigBasis
 from .capture import AvatarTask, camera_to_use, capture_problem, face_companions, measured
 from .rig.basis import find_face
-from .rig.controls import RigControl
 from .rig.face_controls import (
-    Appraisal,
     ControlChoice,
     appraise,
     describe,
     is_left,
-    partner,
+    partners,
     search_controls,
     solved_by_default,
 )
@@ -50,7 +48,7 @@ def measure_controls(
                 raise InputError(f"Nothing on {target.name!r} or its rig can be keyed; add shape keys or bones to it.")
             face = find_face(context, objects, projection, controls, vertex_group)
             basis = yield from measured(context, face, controls, excluded, responses=False)
-        fill_list(scene.magplus, controls, basis)
+        fill_list(scene.magplus, basis)
         chosen = sum(entry.solve for entry in scene.magplus.controls)
         scene.magplus.shape_keys = chosen > 0  # whoever looks for controls wants them, also on a rig without shape keys
         bpy.ops.ed.undo_push(message="Measure Controls")  # a timer is no operator
@@ -59,24 +57,20 @@ def measure_controls(
     return steps
 
 
-def fill_list(settings: Any, controls: Sequence[RigControl], basis: RigBasis) -> None:
+def fill_list(settings: Any, basis: RigBasis) -> None:
     """Write what was found into the scene's list, most visible first; what a person chose before stays chosen."""
     before = {entry.name: (entry.solve, entry.lock, entry.mirror) for entry in settings.controls}
     appraisals = appraise(basis)
-    default = solved_by_default(controls, appraisals)
-    kinds = {control.control.name: control.control.kind for control in controls}
+    listed = [control for control in basis.controls if control.name in appraisals]
+    default, other_sides = solved_by_default(listed, appraisals), partners(listed)
     settings.controls.clear()
-    for name in sorted(appraisals, key=lambda name: -appraisals[name].pixels):
+    for control in sorted(listed, key=lambda control: -appraisals[control.name].pixels):
+        name, appraisal = control.name, appraisals[control.name]
         entry = settings.controls.add()
-        entry.name = name
-        _describe(entry, kinds[name], appraisals, name)
+        entry.name, entry.kind, entry.units = name, control.kind, describe(name)
+        entry.left, entry.partner = is_left(control), other_sides.get(name, "")
+        entry.pixels, entry.visibility, entry.note = appraisal.pixels, appraisal.visibility, appraisal.note
         entry.solve, entry.lock, entry.mirror = before.get(name, (name in default, False, False))
-
-
-def _describe(entry: Any, kind: str, appraisals: dict[str, Appraisal], name: str) -> None:
-    appraisal = appraisals[name]
-    entry.kind, entry.units, entry.partner = kind, describe(name), partner(name, kind, appraisals)
-    entry.pixels, entry.visibility, entry.note = appraisal.pixels, appraisal.visibility, appraisal.note
 
 
 def choice_of(settings: Any) -> ControlChoice:
@@ -85,11 +79,16 @@ def choice_of(settings: Any) -> ControlChoice:
         return ControlChoice()
     used = [entry for entry in settings.controls if entry.solve or entry.lock]
     solved = {entry.name for entry in used if entry.solve and not entry.lock}
-    mirrored = {
-        (entry.name, entry.partner) if is_left(entry.name) else (entry.partner, entry.name)
+    pairs = {
+        frozenset((entry.name, entry.partner))
         for entry in used
         if entry.mirror and {entry.name, entry.partner} <= solved
     }
+    on_left = {entry.name for entry in used if entry.left}
+    mirrored = []
+    for pair in pairs:
+        left, right = sorted(pair, key=lambda name: (name not in on_left, name))
+        mirrored.append((left, right))
     return ControlChoice(
         used=tuple(entry.name for entry in used),
         locked=tuple(entry.name for entry in used if entry.lock),

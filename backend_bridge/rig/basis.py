@@ -30,7 +30,9 @@ class Channel:
 class Control:
     """One animatable number of the rig.
 
-    `owner` is the name of the ID that is animated (for a shape key the object that carries it), `data_path` the
+    `kind` is one of those in `operators.rig.kinds`. `part`, `motion` and `axis` are what it is, told apart: the bone
+    "lip.L", its "location", along "X"; a shape key is a part that can move in one way only, so that the others are
+    empty. `owner` is the name of the ID that is animated (for a shape key the object that carries it), `data_path` the
     animated property seen from that ID's animation data, `rest` its value when the basis was measured, `low` and
     `high` the range in which it may be solved. `linked` numbers move with it.
 
@@ -54,6 +56,9 @@ class Control:
 
     linked: tuple[Channel, ...] = ()
     response: tuple[tuple[float, float], ...] = ()
+    part: str = ""
+    motion: str = ""
+    axis: str = ""
 
     @property
     def amounts(self) -> tuple[float, float]:

@@ -100,6 +100,15 @@ def animated_paths(id_block: bpy.types.ID) -> set[tuple[str, int]]:
     }
 
 
+def animated_channel(id_block: bpy.types.ID, curve: bpy.types.FCurve) -> LiveChannel | None:
+    """Return the number of an ID that a curve animates, or None when the ID has it no longer."""
+    for index in (-1, curve.array_index):
+        channel = LiveChannel(id_block, curve.data_path, index)
+        if channel.exists:
+            return channel
+    return None
+
+
 def used_actions(id_block: bpy.types.ID) -> list[bpy.types.Action]:
     """Return the active action of an ID and those of its NLA tracks, each once."""
     return list(dict.fromkeys(action for action, _ in _used(id_block)))

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import bpy
 
-from ..rig.controls import widen_range
-from .keyframes import all_curves, used_actions
+from ..rig.kinds import KINDS, ControlKind
+from .keyframes import all_curves, animated_channel, used_actions
 
 PREFIX = "MagPlus "
 _NAME_LENGTH = 63  # bytes that Blender keeps of a modifier's name
@@ -41,10 +41,11 @@ def add_strength(curve: bpy.types.FCurve, name: str, rest: float, interval: tupl
 
 
 def set_strength(name: str, strength: float) -> None:
-    """Set the strength of all curves that have the modifier `name`; widens the range of shape keys that need it."""
-    for key, curves in _keys_with_curves(name):
-        for curve in curves:
-            _widen(key, curve, name, strength)
+    """Set the strength of all curves that have the modifier `name`; widens the ranges that need it."""
+    for kind in KINDS.values():
+        for id_block in kind.ids_with_ranges():
+            for curve in _curves_of(id_block, name):
+                _widen(kind, id_block, curve, name, strength)
     for _, modifier in _modifiers(name):
         _scale(modifier, strength)
 
@@ -77,10 +78,9 @@ def _modifiers(name: str) -> Iterator[tuple[bpy.types.Action, bpy.types.FModifie
                 yield from ((action, modifier) for modifier in curve.modifiers if _is_ours(modifier, name))
 
 
-def _keys_with_curves(name: str) -> Iterator[tuple[bpy.types.Key, list[bpy.types.FCurve]]]:
-    for key in bpy.data.shape_keys:
-        for action in used_actions(key):
-            yield key, [curve for curve in all_curves(action) if any(_is_ours(m, name) for m in curve.modifiers)]
+def _curves_of(id_block: bpy.types.ID, name: str) -> Iterator[bpy.types.FCurve]:
+    for action in used_actions(id_block):
+        yield from (curve for curve in all_curves(action) if any(_is_ours(m, name) for m in curve.modifiers))
 
 
 def _is_ours(modifier: bpy.types.FModifier, name: str = "") -> bool:
@@ -115,23 +115,21 @@ def _restrict(modifier: bpy.types.FModifier, first: float, last: float) -> None:
     modifier.blend_in = modifier.blend_out = 0.0
 
 
-def _widen(key: bpy.types.Key, curve: bpy.types.FCurve, name: str, strength: float) -> None:
-    """Widen the range of the shape key that a curve animates, so that Blender does not cut the stronger curve off."""
-    try:
-        block = key.path_resolve(curve.data_path.removesuffix(".value"))
-    except ValueError:
-        return
+def _widen(kind: ControlKind, id_block: bpy.types.ID, curve: bpy.types.FCurve, name: str, strength: float) -> None:
+    """Widen the range of what a curve animates, so that Blender does not cut the stronger curve off."""
+    channel = animated_channel(id_block, curve)
     points = [tuple(point.co) for point in curve.keyframe_points]
-    if not isinstance(block, bpy.types.ShapeKey) or not points:
+    if channel is None or not points:
         return
     rest = next(modifier for modifier in curve.modifiers if _is_ours(modifier, name)).reference_value
-    values = [rest + strength * (value - rest) + _below(key, curve, frame) for frame, value in points]
-    widen_range(block, min(values), max(values))
+    values = [rest + strength * (value - rest) + _below(id_block, curve, frame) for frame, value in points]
+    kind.widen(channel, min(values), max(values))
 
 
-def _below(key: bpy.types.Key, curve: bpy.types.FCurve, frame: float) -> float:
+def _below(id_block: bpy.types.ID, curve: bpy.types.FCurve, frame: float) -> float:
     """Return what a curve in an NLA strip is added to at a frame; 0 for one of the active action, which is all."""
-    if curve.id_data == key.animation_data.action:
+    if curve.id_data == id_block.animation_data.action:
         return 0.0
-    others = [other for action in used_actions(key) if action != curve.id_data for other in all_curves(action)]
-    return float(sum(other.evaluate(frame) for other in others if other.data_path == curve.data_path))
+    below = [other for action in used_actions(id_block) if action != curve.id_data for other in all_curves(action)]
+    animated = curve.data_path, curve.array_index
+    return float(sum(other.evaluate(frame) for other in below if (other.data_path, other.array_index) == animated))

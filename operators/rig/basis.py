@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.rig.basis import RigBasis
-from .controls import SHAPE_KEY, RigControl, restored, shape_key_controls
+from .controls import RigControl, restored
+from .face_controls import default_controls
+from .kinds import KINDS
 from .projection import Points, Projection, picture_size, pixel_aspect
 from .surface import in_vertex_group, meshes_in_picture, read_points, read_triangles, thinned, visible_points
 
@@ -27,7 +29,7 @@ RESPONSE = 8  # at so many places of its range on either side of rest
 LEAST_MOTION = 0.02  # px; below this a vertex does not take part in an expression
 # Modifiers that may make another mesh of every pose, to name the likely culprit.
 _REMESHING = {"REMESH", "DECIMATE", "WELD", "BOOLEAN", "MASK", "NODES", "BUILD", "EXPLODE", "SKIN"}
-# Modifiers that leave the motion of a shape key in proportion to it.
+# Modifiers that leave the motion of what moves vertices in proportion to it.
 _LINEAR = {"SUBSURF", "MULTIRES", "ARMATURE", "MIRROR", "TRIANGULATE", "WEIGHTED_NORMAL", "EDGE_SPLIT", "SOLIDIFY"}
 
 
@@ -136,7 +138,7 @@ def measure_rig_basis(
         objects: the avatar's mesh first, then further meshes; those that the controls move are found anyway.
         camera: perspective or orthographic; need not be the scene's.
         size: (width, height) px of the picture, by default the scene's render size.
-        controls: what to move, by default all shape keys of `objects` that can be keyed.
+        controls: what to move, by default what `default_controls` finds on `objects`.
         excluded: why other controls are not among `controls`, by name; recorded in the basis.
         vertex_group: restricts the vertices of the first object to the face.
         max_vertices: a denser mesh is thinned evenly to this many.
@@ -150,7 +152,7 @@ def measure_rig_basis(
         camera, context.evaluated_depsgraph_get(), size or picture_size(scene), pixel_aspect(scene)
     )
     if controls is None:
-        controls, excluded = shape_key_controls(objects)
+        controls, excluded = default_controls(objects)
     face = find_face(context, objects, projection, controls, vertex_group, max_vertices)
     return measure_controls(context, face, controls, excluded or {}, on_progress)
 
@@ -237,17 +239,20 @@ def _motion_of(context: bpy.types.Context, face: Face, control: RigControl) -> C
 def _bends(objects: Sequence[bpy.types.Object]) -> Callable[[RigControl], bool]:
     """Return a function that says whether a control's effect may be out of proportion to it.
 
-    A shape key's can't be, as long as nothing is driven by it and no modifier makes something else of it.
+    That of a kind that is in proportion can't be, as long as nothing is driven by it and no modifier makes something
+    else of it.
     """
     plain = all(modifier.type in _LINEAR for obj in objects for modifier in obj.modifiers if modifier.show_viewport)
     plain &= not any(obj.constraints or obj.parent_type.startswith("VERTEX") for obj in objects)
     blocks = [*bpy.data.shape_keys, *bpy.data.objects, *bpy.data.armatures]
     drivers = [curve for block in blocks if block.animation_data is not None for curve in block.animation_data.drivers]
     targets = {target.id for curve in drivers for variable in curve.driver.variables for target in variable.targets}
-    keys = {obj.data.shape_keys for obj in objects} - {None}
-    if plain and not keys & targets:
-        return lambda control: control.control.kind != SHAPE_KEY
-    return lambda _control: True
+
+    def bends(control: RigControl) -> bool:
+        driving = any(channel.id in targets for channel in control.channels)
+        return not plain or driving or not KINDS[control.control.kind].proportional
+
+    return bends
 
 
 def _response(

@@ -18,12 +18,9 @@ from bl_ext.user_default.magplus.backend_bridge.rig.curves import ControlCurves
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, REPLACE, Destination
 from bl_ext.user_default.magplus.operators.animation.keyframes import Keys, assign_new_action, write_keys
 from bl_ext.user_default.magplus.operators.bake import bake_controls
-from bl_ext.user_default.magplus.operators.rig.controls import (
-    LiveChannel,
-    RigControl,
-    bone_controls,
-    shape_key_controls,
-)
+from bl_ext.user_default.magplus.operators.rig.controls import LiveChannel, RigControl
+from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
+from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 
 from tests.blender.head import add_armature, dump, make_head
 from tests.blender.reports import finished_report

@@ -15,7 +15,7 @@ from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError, 
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import RigBasis
 from bl_ext.user_default.magplus.operators.capture import capture_avatar, face_companions
-from bl_ext.user_default.magplus.operators.rig.controls import property_controls
+from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
 
 from tests.blender.head import add_camera, dump, glow, make_head, quick_render, read_png
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,16 +13,19 @@ import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
+from bl_ext.user_default.magplus.backend_bridge.rig.basis import Control
 from bl_ext.user_default.magplus.operators.measure_controls import choice_of, matching
-from bl_ext.user_default.magplus.operators.rig.controls import BONE, PROPERTY, SHAPE_KEY
 from bl_ext.user_default.magplus.operators.rig.face_controls import (
     ControlChoice,
     chosen_controls,
     describe,
     is_left,
-    partner,
+    partners,
     search_controls,
 )
+from bl_ext.user_default.magplus.operators.rig.kinds.bone import Bones
+from bl_ext.user_default.magplus.operators.rig.kinds.property import CustomProperties
+from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import ShapeKeys
 
 from tests.blender.head import add_armature, add_camera, add_key, dump, make_head, quick_render
 
@@ -76,10 +80,10 @@ def test_every_control_is_found_and_measured_and_the_rig_left_as_it_was(rig) -> 
     assert bpy.ops.magplus.measure_controls() == {"FINISHED"}
     assert traces() == before
     entries = listed(rig.settings)
-    assert {name for name, entry in entries.items() if entry.kind == SHAPE_KEY} == {
+    assert {name for name, entry in entries.items() if entry.kind == ShapeKeys.name} == {
         *("Nod", "Smile", "Behind", "mouthSmileLeft", "mouthSmileRight", "Lashes: Brow Up")
     }
-    assert entries["frown"].kind == PROPERTY and entries["lip.L location X"].kind == BONE
+    assert entries["frown"].kind == CustomProperties.name and entries["lip.L location X"].kind == Bones.name
     assert not any("toe" in name for name in entries), "it is not in the picture"
     assert "is driven" in search_controls((rig.head, rig.lashes))[1]["Brow Up"]
     # 0.2 to the side, 6 away, seen by 50 mm on a 36 mm sensor 320 px wide.
@@ -156,21 +160,35 @@ def test_many_are_chosen_at_once(rig) -> None:
     assert not listed(rig.settings)["lip.L location X"].mirror, "mirrored bones move their X the other way"
 
 
+def named(name: str, kind: str, owner: str = "Head") -> Control:
+    """A control of this name, which is the part's own or says how a bone moves."""
+    part, motion, axis = name.rsplit(" ", 2) if kind == Bones.name else (name, "", "")
+    return Control(name, kind, owner, "path", 0.0, 0.0, 1.0, part=part, motion=motion, axis=axis)
+
+
 @pytest.mark.parametrize(
     "name, kind, other, left",
     [
-        ("mouthSmileLeft", SHAPE_KEY, "mouthSmileRight", True),
-        ("Mouth_Smile_R", SHAPE_KEY, "Mouth_Smile_L", False),
-        ("jawOpen", SHAPE_KEY, "", False),
-        ("lip.T.L.001 location Z", BONE, "lip.T.R.001 location Z", True),
-        ("lip.T.R.001 location X", BONE, "", False),
-        ("brow.L rotation X", BONE, "brow.R rotation X", True),
+        ("mouthSmileLeft", ShapeKeys.name, "mouthSmileRight", True),
+        ("Mouth_Smile_R", ShapeKeys.name, "Mouth_Smile_L", False),
+        ("jawOpen", ShapeKeys.name, "", False),
+        ("lip.T.L.001 location Z", Bones.name, "lip.T.R.001 location Z", True),
+        ("lip.T.R.001 location X", Bones.name, "", False),
+        ("brow.L rotation X", Bones.name, "brow.R rotation X", True),
     ],
 )
 def test_sides(name: str, kind: str, other: str, left: bool) -> None:
     names = {name, bpy.utils.flip_name(name), "lip.T.R.001 location Z", "brow.R rotation X", "lip.T.L.001 location X"}
-    assert partner(name, kind, names) == other
-    assert is_left(name) == left
+    controls = {each: named(each, kind) for each in names}
+    assert partners(controls.values()).get(name, "") == other
+    assert is_left(controls[name]) == left
+
+
+def test_of_two_rigs_with_the_same_bones_each_has_its_own_sides() -> None:
+    rigs = [named(f"lip.{side} location Z", Bones.name, owner) for owner in ("Rig", "Twin") for side in "LR"]
+    rigs[2:] = [replace(each, name=f"Twin: {each.name}") for each in rigs[2:]]
+    assert partners(rigs)["Twin: lip.R location Z"] == "Twin: lip.L location Z"
+    assert partners(rigs)["lip.L location Z"] == "lip.R location Z"
 
 
 def test_action_units_are_named_for_people() -> None:

@@ -12,7 +12,9 @@ from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import Channel, Control, RigBasis
 from bl_ext.user_default.magplus.operators.rig import basis as rig_basis
 from bl_ext.user_default.magplus.operators.rig.basis import find_face, measure_rig_basis
-from bl_ext.user_default.magplus.operators.rig.controls import bone_controls, property_controls, shape_key_controls
+from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
+from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
+from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 from bl_ext.user_default.magplus.operators.rig.projection import Projection
 
 from tests.blender.head import add_armature, add_camera, bind, dump, make_head

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a bake did, for the caller and in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ...backend_bridge.job.bake_record import BakeRecord
+from .scene_time import Placement
+
+
+@dataclass(frozen=True)
+class BakeReport:
+    """What was baked, and what a person should know of it.
+
+    name: what the scene calls the bake. record: what is kept of it beside the job's own report. raised: controls whose
+    range was widened, with the new one; not_saved: those of them that lose it again with the file. kept: names of the
+    actions that were replaced, which are still in the file.
+    """
+
+    name: str
+    record: BakeRecord
+    raised: dict[str, tuple[float, float]]
+    not_saved: tuple[str, ...]
+    kept: tuple[str, ...]
+
+    @property
+    def placement(self) -> Placement:
+        """Where the clip lies in the scene's time."""
+        record = self.record
+        return Placement(record.start_frame, record.scene_rate, record.shift, record.stretch)
+
+    @property
+    def sentence(self) -> str:
+        """What was done."""
+        return f"Keyed {len(self.record.keyed)} controls from frame {self.record.frames[0]:g}."
+
+    def sentences(self) -> list[str]:
+        """Return what a person should know besides, a sentence each."""
+        lines = []
+        kept = self.record.apex_kept
+        if self.kept:
+            lines.append(f"The earlier animation no longer plays; it is kept in the action {_listed(self.kept)}.")
+        if self.raised:
+            lines.append(f"The range was widened of {_listed(self.raised)}: the expression goes beyond it.")
+        if self.not_saved:
+            lines.append(
+                f"Blender does not save the wider range of {_listed(self.not_saved)} in a library override; widen it "
+                "in the character's own file, too."
+            )
+        for reason in sorted(set(self.record.not_keyed.values())):
+            names = [name for name, why in self.record.not_keyed.items() if why == reason]
+            lines.append(f"Not keyed: {_listed(names)} {reason}.")
+        if kept < 0.995:
+            lines.append(f"Whole frames show {kept:.0%} of the apex: the scene's frame rate is low for this movement.")
+        return lines
+
+
+def _listed(names: Collection[str]) -> str:
+    quoted = [repr(name) for name in names]
+    return ", ".join(quoted[:4]) + (f" and {len(quoted) - 4} more" if len(quoted) > 4 else "")

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is to be keyed: solved curves of a rig's controls, and the numbers in this file that they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.job.folder import JobFolder
+from ...backend_bridge.rig.basis import Channel, Control, RigBasis
+from ...backend_bridge.rig.curves import ControlCurves
+from ..rig.controls import LiveChannel
+from ..rig.kinds import KINDS, ControlKind
+from .event_markers import video_start
+from .keyframes import Keys
+from .scene_time import Placement, SourceTime
+
+STILL = 1e-4  # a control that stays this close to rest is still; the smallest expressions use some hundredths
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What is to be keyed: curves of a rig's controls, and when they were seen.
+
+    name: for the bake. controls: by name. video_start: seconds of the driving video at the first sample.
+    """
+
+    name: str
+    controls: Mapping[str, Control]
+    curves: ControlCurves
+    source: SourceTime
+    video_start: Fraction = Fraction(0)
+
+    @classmethod
+    def of_job(cls, folder: JobFolder) -> Performance:
+        """Read what a job has solved. Raises `InputError` when it has solved nothing."""
+        spec = folder.read_spec()
+        if spec.avatar.rig_basis is None or not folder.weights_npz.is_file():
+            raise InputError("This job has no solved controls; run it with rig controls among its outputs.")
+        curves = ControlCurves.load(folder.weights_npz)
+        controls = {control.name: control for control in RigBasis.load(folder.path / spec.avatar.rig_basis).controls}
+        report = folder.read_report()
+        source = SourceTime.from_report(report)
+        if len(source.seconds) != len(curves.seconds):
+            raise InputError("The solved controls and the report are of different runs; run the job again.")
+        return cls(folder.path.stem, controls, curves, source, video_start(report))
+
+
+@dataclass(frozen=True)
+class ControlKeys:
+    """Keys of one number, and the control that they are for."""
+
+    control: Control
+    kind: ControlKind
+    keys: Keys
+
+
+def keys_here(
+    performance: Performance,
+    placement: Placement,
+    skip_still: bool = True,
+    objects: Mapping[str, bpy.types.Object] | None = None,
+) -> tuple[list[ControlKeys], dict[str, str]]:
+    """Return the keys of a performance on this file's rig, and why there are none for others, by the control's name.
+
+    `skip_still` leaves controls out that never leave their rest value; `objects` says which object stands for an
+    owner's name in the rig basis, where objects were renamed since. Raises `InputError` when nothing can be keyed.
+    """
+    curves = performance.curves
+    frames = np.array([float(placement.frame(seconds)) for seconds in performance.source.seconds])
+    found: list[ControlKeys] = []
+    reasons: dict[str, str] = {}
+    for name, values in zip(curves.names, curves.values.T.astype(np.float64), strict=True):
+        control = performance.controls.get(name)
+        if control is None:
+            reasons[name] = "is not in the rig basis"
+            continue
+        if skip_still and np.abs(values - control.rest).max() < STILL:
+            continue
+        kind = KINDS.get(control.kind)
+        if kind is None:
+            reasons[name] = f"is a {control.kind}, which this MagPlus can't key"
+            continue
+        for part in (Channel(control.owner, control.data_path), *control.linked):
+            channel, reason = _channel(kind, part, objects or {})
+            if channel is None:
+                reasons[name] = reason
+            else:
+                found.append(ControlKeys(control, kind, Keys(channel, frames, values)))
+    if not found and reasons:
+        name, reason = next(iter(reasons.items()))
+        raise InputError(f"None of the job's controls can be keyed here: {name!r} {reason}.")
+    return found, reasons
+
+
+def _channel(
+    kind: ControlKind, part: Channel, objects: Mapping[str, bpy.types.Object]
+) -> tuple[LiveChannel | None, str]:
+    """Return a number of a control in this file or, in its place, what is in the way."""
+    obj = objects.get(part.owner) or bpy.data.objects.get(part.owner)
+    if obj is None:
+        return None, f"is on {part.owner!r}, which is no longer in the file"
+    channel = kind.find_channel(obj, part.data_path)
+    if channel is None:
+        return None, f"is no longer on {part.owner!r}"
+    reason = kind.key_problem(channel)
+    return (None, reason) if reason else (channel, "")
+
+
+def excursion(curves: ControlCurves, controls: Mapping[str, Control]) -> NDArray[np.float64]:
+    """Return [N], how far all known controls together are from rest, in units of their ranges."""
+    squared = np.zeros(len(curves.seconds))
+    for name, values in zip(curves.names, curves.values.T.astype(np.float64), strict=True):
+        if (control := controls.get(name)) is not None:
+            squared += np.square((values - control.rest) / max(control.high - control.low, STILL))
+    return np.sqrt(squared)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pose bones: each axis of their location and of their rotation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import bpy
+import numpy as np
+
+from ....backend_bridge.rig.basis import Control
+from ..controls import LiveChannel, RigControl
+from ..face_rig import FaceRig
+from ..projection import Projection
+from .control_kind import ControlKind, Found
+
+SIDEWAYS = 0.4  # of a bone's furthest motion in the picture; its axes with less point towards the camera
+_INDICES = {"location": (0, 1, 2), "rotation_euler": (0, 1, 2), "rotation_quaternion": (1, 2, 3)}
+# Of two mirrored bones these move opposite ways, as their axes are mirror images.
+_OPPOSED = {("location", "X"), ("rotation", "Y"), ("rotation", "Z")}
+
+
+class Bones(ControlKind):
+    """Location and rotation of pose bones. `part` is the bone, `motion` "location" or "rotation", `axis` X, Y or Z."""
+
+    name = "bone"
+    label = "Bone"
+    icon = "BONE_DATA"
+    last_resort = True
+
+    def find(self, rig: FaceRig) -> Found:
+        """Return the bones that an animator sees on the armatures, as far as they lie in the picture."""
+        found: list[RigControl] = []
+        excluded: dict[str, str] = {}
+        for armature in (obj for obj in rig.acting if obj.type == "ARMATURE"):
+            controls, reasons = bone_controls(armature, shown_bones(armature, rig.projection))
+            found += controls
+            excluded |= reasons
+        return found, excluded
+
+    def chosen(self, seen: Sequence[tuple[Control, float]]) -> set[str]:
+        """Choose, of a bone that can be moved, not its rotation, which would do much the same.
+
+        Nor its way towards the camera, which the picture hardly shows: solved from so little it would go anywhere.
+        """
+        furthest: dict[tuple[str, str], float] = {}
+        for control, pixels in seen:
+            if control.motion == "location":
+                bone = control.owner, control.part
+                furthest[bone] = max(furthest.get(bone, 0.0), pixels)
+        names = set()
+        for control, pixels in seen:
+            most = furthest.get((control.owner, control.part))
+            if most is None or (control.motion == "location" and pixels >= SIDEWAYS * most):
+                names.add(control.name)
+        return names
+
+    def counterpart(self, control: Control) -> tuple[str, str, str] | None:
+        """Return what moves alike on the bone of the other side."""
+        return None if (control.motion, control.axis) in _OPPOSED else super().counterpart(control)
+
+
+def shown_bones(armature: bpy.types.Object, projection: Projection | None) -> list[str]:
+    """Return the names of the bones that an animator sees, with a projection those in its picture."""
+    bones = [bone for bone in armature.pose.bones if _is_shown(bone)]
+    if projection is not None:
+        bones = [bone for bone in bones if _in_picture(armature, bone, projection)]
+    return [bone.name for bone in bones]
+
+
+def bone_controls(
+    armature: bpy.types.Object, bones: Iterable[str], motions: Sequence[str] = ("location", "rotation")
+) -> Found:
+    """Return controls for the location and rotation of pose bones, and why some can't be used, by name.
+
+    Locations may go as far as the bone is long, rotations 45 degrees to each side. A quaternion is turned by its three
+    imaginary parts; Blender normalises it.
+    """
+    found: list[RigControl] = []
+    excluded: dict[str, str] = {}
+    for bone_name in bones:
+        bone = armature.pose.bones[bone_name]
+        quaternion = bone.rotation_mode == "QUATERNION"
+        if bone.rotation_mode == "AXIS_ANGLE" and "rotation" in motions:
+            excluded[f"{bone_name} rotation"] = "turns by axis and angle; change its rotation mode"
+        for motion in motions:
+            if motion == "rotation" and bone.rotation_mode == "AXIS_ANGLE":
+                continue
+            attribute = motion if motion == "location" else "rotation_quaternion" if quaternion else "rotation_euler"
+            reach = bone.length if motion == "location" else math.pi / 4 * (0.5 if quaternion else 1.0)
+            for number, index in enumerate(_INDICES[attribute]):
+                axis = "XYZ"[number]
+                name = f"{bone_name} {motion} {axis}"
+                channel = LiveChannel(armature, bone.path_from_id(attribute), index)
+                if getattr(bone, f"lock_{motion}")[number]:
+                    excluded[name] = "is locked"
+                elif channel.driven:
+                    excluded[name] = "is driven"
+                else:
+                    rest = channel.read()
+                    control = Control(
+                        name=name,
+                        kind=Bones.name,
+                        owner=armature.name,
+                        data_path=f"{channel.path}[{index}]",
+                        rest=rest,
+                        low=rest - reach,
+                        high=rest + reach,
+                        part=bone_name,
+                        motion=motion,
+                        axis=axis,
+                    )
+                    found.append(RigControl(control, (channel,), reach / 10))
+    return found, excluded
+
+
+def _is_shown(bone: bpy.types.PoseBone) -> bool:
+    collections = bone.bone.collections
+    hidden = bone.bone.hide or getattr(bone, "hide", False)
+    return not hidden and (not collections or any(c.is_visible_effectively for c in collections))
+
+
+def _in_picture(armature: bpy.types.Object, bone: bpy.types.PoseBone, projection: Projection) -> bool:
+    ends = np.array([armature.matrix_world @ bone.head, armature.matrix_world @ bone.tail], np.float64)
+    return bool(projection.sees(*projection.project(ends)).any())

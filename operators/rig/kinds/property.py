@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Custom properties, of objects and of bones: what a rigger has put there for the animator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import bpy
+
+from ....backend_bridge.rig.basis import Control
+from ..controls import Address, LiveChannel, RigControl
+from ..face_rig import FaceRig
+from .bone import shown_bones
+from .control_kind import ControlKind, Found
+
+WIDEST = 1e6  # a range beyond this is none that anybody has set
+
+
+class CustomProperties(ControlKind):
+    """Decimal custom properties with soft limits. `part` is the property's own name."""
+
+    name = "property"
+    label = "Property"
+    icon = "PROPERTIES"
+
+    def find(self, rig: FaceRig) -> Found:
+        """Return the properties of armatures, of the bones that an animator sees, of the meshes and of what acts."""
+        found: list[RigControl] = []
+        excluded: dict[str, str] = {}
+        armatures = [obj for obj in rig.acting if obj.type == "ARMATURE"]
+        others = [obj for obj in (*rig.meshes, *rig.acting) if obj.type != "ARMATURE"]
+        for obj in (*armatures, *others):
+            bones = shown_bones(obj, rig.projection) if obj in armatures else []
+            controls, reasons = property_controls(obj, _paths(obj, bones))
+            found += controls
+            excluded |= reasons
+        return found, excluded
+
+
+def property_controls(obj: bpy.types.Object, paths: Iterable[str]) -> Found:
+    """Return controls for custom properties of an object or of its bones, and why some can't be used, by name.
+
+    `paths` are data paths as Blender copies them: `["smile"]` or `pose.bones["face"]["smile"]`.
+    """
+    found: list[RigControl] = []
+    excluded: dict[str, str] = {}
+    for path in paths:
+        address = Address.of(path)
+        if address is None or not address.custom:
+            excluded[path] = "is no custom property"
+            continue
+        channel, name = LiveChannel(obj, path), address.name
+        parent = obj.path_resolve(address.parent) if address.parent else obj
+        if not isinstance(parent.get(name), float):
+            excluded[name] = "is no decimal number"
+            continue
+        limits = parent.id_properties_ui(name).as_dict()
+        low, high = limits["soft_min"], limits["soft_max"]
+        if channel.driven:
+            excluded[name] = "is driven"
+        elif not low < high or high - low > WIDEST:
+            excluded[name] = "has no soft limits; set them, so that it can be solved"
+        else:
+            control = Control(name, CustomProperties.name, obj.name, path, channel.read(), low, high, part=name)
+            found.append(RigControl(control, (channel,), (high - low) / 4))
+    return found, excluded
+
+
+def _paths(obj: bpy.types.Object, bones: Iterable[str]) -> Iterator[str]:
+    """Give the data paths of the decimal custom properties of an object and of its bones."""
+    for owner, prefix in [(obj, ""), *((obj.pose.bones[name], obj.pose.bones[name].path_from_id()) for name in bones)]:
+        for key, value in owner.items():
+            if isinstance(value, float) and not key.startswith("_"):
+                yield f'{prefix}["{bpy.utils.escape_identifier(key)}"]'
