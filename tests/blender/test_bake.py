@@ -12,58 +12,17 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
-from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
-from bl_ext.user_default.magplus.backend_bridge.rig.basis import RigBasis
-from bl_ext.user_default.magplus.backend_bridge.rig.curves import ControlCurves
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, REPLACE, Destination
 from bl_ext.user_default.magplus.operators.animation.keyframes import Keys, assign_new_action, write_keys
 from bl_ext.user_default.magplus.operators.bake import bake_controls
-from bl_ext.user_default.magplus.operators.rig.controls import LiveChannel, RigControl
+from bl_ext.user_default.magplus.operators.rig.controls import LiveChannel
 from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 
 from tests.blender.head import add_armature, dump, make_head
-from tests.blender.reports import finished_report
+from tests.blender.jobs import pulse, solved
 
 FPS = Fraction(25)
-
-
-def pulse(count: int, apex: int, height: float) -> np.ndarray:
-    return np.maximum(0, height * (1 - np.abs(np.arange(count) - apex) / 4))
-
-
-def solved(
-    tmp_path: Path,
-    controls: list[RigControl],
-    values: dict[str, np.ndarray],
-    rate: Fraction = FPS,
-    apex: int | None = None,
-    video_start: float = 0.0,
-) -> JobFolder:
-    """A finished job as the worker leaves it; controls without values stay at rest."""
-    count = len(next(iter(values.values())))
-    folder = JobFolder.create(tmp_path / "プロジェクト é.magplus")
-    described = tuple(control.control for control in controls)
-    still = np.zeros((0, 2), np.float32)
-    empty = np.zeros((len(described), 0, 2), np.float32)
-    no_triangles = np.zeros((0, 3), np.int32)
-    RigBasis((64, 64), described, still, still[:, 0], still[:, 0] > 0, empty, no_triangles).save(
-        folder.avatar_dir / "rig_basis.npz"
-    )
-    columns = [values.get(control.name, np.full(count, control.rest)) for control in described]
-    seconds = [i / rate for i in range(count)]
-    ControlCurves(
-        names=tuple(control.name for control in described),
-        seconds=np.array([float(t) for t in seconds]),
-        values=np.stack(columns, axis=1).astype(np.float32),
-        residual=np.zeros(count, np.float32),
-        visibility=np.ones(len(described), np.float32),
-    ).save(folder.weights_npz)
-    avatar = Avatar(image="avatar/avatar.png", rig_basis="avatar/rig_basis.npz")
-    folder.write_spec(JobSpec(Driving("clip.mp4"), avatar, outputs=Outputs(frames=False, weights=True)))
-    around = {} if apex is None else {"onset": apex - 3, "apex": apex, "offset": apex + 3}
-    folder.write_report(finished_report(count, rate, video_start=video_start, **around))
-    return folder
 
 
 def at(frame: float, key: bpy.types.ShapeKey) -> float:

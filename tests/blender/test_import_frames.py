@@ -20,7 +20,7 @@ from bl_ext.user_default.magplus.operators.import_frames import import_frames
 from bl_ext.user_default.magplus.operators.import_result import import_result
 
 from tests.blender.head import add_camera, dump, quick_render, read_png, write_png
-from tests.blender.reports import finished_report
+from tests.blender.jobs import finished_report
 
 SIZE = (32, 24)
 

@@ -27,7 +27,7 @@ from bl_ext.user_default.magplus.operators.rig.projection import Projection
 from mathutils import Vector
 
 from tests.blender.head import add_armature, add_camera, add_key, bind, make_head, quick_render
-from tests.blender.reports import avatar_report
+from tests.blender.jobs import avatar_report
 
 NOSE = FACE_ANCHORS["nose, tip"]
 

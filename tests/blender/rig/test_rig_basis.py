@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import asdict
+from pathlib import Path
 
 import bpy
 import numpy as np
@@ -430,3 +433,17 @@ def test_fifty_three_keys_are_measured_each_alone() -> None:
         before, after = displaced(basis, name, 0.0), displaced(basis, name, 0.25)
         assert named(basis, name) * 0.25 == pytest.approx(after - before, abs=2e-3)
         displaced(basis, name, 0.0)
+
+
+def test_a_basis_without_the_parts_of_controls_still_loads(tmp_path: Path) -> None:
+    add_camera()
+    basis = measure(make_head())
+    older = [{k: v for k, v in asdict(c).items() if k not in {"part", "motion", "axis"}} for c in basis.controls]
+    basis.save(tmp_path / "basis.npz")
+    with np.load(tmp_path / "basis.npz") as data:
+        stored = dict(data)
+    stored["controls"] = np.frombuffer(json.dumps(older).encode(), np.uint8)
+    np.savez_compressed(tmp_path / "older.npz", **stored)
+    loaded = RigBasis.load(tmp_path / "older.npz").controls
+    assert [control.name for control in loaded] == [control.name for control in basis.controls]
+    assert basis.controls[0].part == basis.controls[0].name and loaded[0].part == ""
