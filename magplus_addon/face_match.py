@@ -11,18 +11,14 @@ import gpu
 from bpy_extras.view3d_utils import location_3d_to_region_2d
 from gpu_extras.batch import batch_for_shader
 
-from ..backend_bridge.rig.anchors import FACE_ANCHORS
 from ..operators.match_face import (
     KIND,
     MAGPLUS_OT_pick_anchor,
     MAGPLUS_OT_remove_anchors,
     MAGPLUS_OT_reset_anchor,
     MAGPLUS_OT_show_anchors,
-    anchors_of,
-    is_selected,
-    name_of,
-    was_moved,
 )
+from ..operators.rig.anchors import anchors_of, is_selected, landmark_of, name_of, was_moved
 from ..operators.running.job_manager import Status, manager
 from .panels import Sidebar, characters_across, draw_outcome, draw_text
 
@@ -79,7 +75,7 @@ class MAGPLUS_PT_match(Sidebar, bpy.types.Panel):
             row = column.row(align=True)
             row.alignment = "LEFT"
             moved = was_moved(anchor)
-            landmark = FACE_ANCHORS[name_of(anchor)]
+            landmark = landmark_of(anchor)
             icon = "PINNED" if moved else "DOT"
             name = name_of(anchor).capitalize()
             pick = row.operator(

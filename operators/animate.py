@@ -22,14 +22,17 @@ from ..backend_bridge.worker_client.messages import Cancelled, Error, Progress, 
 from .animation.destination import Destination
 from .animation.scene_time import exact
 from .backends import backend_problem, chosen_options
-from .capture import camera_to_use, capture_problem, capture_steps, face_companions
+from .capture import CaptureRequest, capture
 from .environment import environment_problem, preferences, worker_python
 from .import_result import import_result, measured
-from .match_face import moved_anchors, present_projection
 from .measure_controls import choice_of
+from .rig.anchors import moved_anchors
+from .rig.avatar import capture_problem, face_companions, find_object, has_shape_keys
 from .rig.face_controls import ControlChoice, chosen_controls
-from .rig.projection import camera_problem
-from .running.job_manager import Outcome, Steps, TaskContext, manager, report_outcome
+from .rig.projection import camera_problem, present_projection
+from .rig.studio import camera_to_use
+from .running.job_manager import Outcome, Steps, TaskContext, manager
+from .running.task_operator import busy_reason, report_outcome
 
 KIND = "animate"
 
@@ -57,10 +60,9 @@ class Order:
 
 def disabled_reason(context: bpy.types.Context) -> str:
     """Return why a run can't be started now, as a sentence that says what to do, or an empty string."""
-    if manager.busy:
-        return "MagPlus is busy; wait or cancel."
     return (
-        environment_problem(context)
+        busy_reason()
+        or environment_problem(context)
         or settings_problem(context)
         or backend_problem(context.scene.magplus.backend)
         or place_problem(context)
@@ -199,22 +201,13 @@ def _capture(order: Order, folder: JobFolder, blocking: bool) -> Generator[Progr
         view = areas[order.viewport].spaces.active if order.viewport < len(areas) else None
         if view is None or view.type != "VIEW_3D":
             raise InputError("The 3D viewport to look from is gone; start again.")
-    further = face_companions(context, target)
+    further = tuple(face_companions(context, target))
     with camera_to_use(context.scene, view) as camera:
         anchors = moved_anchors(target, present_projection(context, camera))
     rig = order.spec.outputs.weights
-    controls = chosen_controls((target, *further), order.controls)[0] if rig and order.controls.used else None
-    avatar = yield from capture_steps(
-        context,
-        target,
-        folder,
-        further=further,
-        vertex_group=order.vertex_group,
-        rig=rig,
-        controls=controls,
-        view=view,
-        blocking=blocking,
-    )
+    chosen = tuple(chosen_controls((target, *further), order.controls)[0]) if rig and order.controls.used else None
+    request = CaptureRequest(target, further, order.vertex_group, rig=rig, controls=chosen, view=view)
+    avatar = yield from capture(context, request, folder, blocking=blocking)
     return replace(avatar, anchors=anchors)
 
 
@@ -273,12 +266,6 @@ def is_image_sequence(path: str) -> bool:
     return bool(path) and (Path(path).suffix.lower() in SEQUENCE_SUFFIXES or Path(bpy.path.abspath(path)).is_dir())
 
 
-def has_shape_keys(avatar: bpy.types.Object) -> bool:
-    """Whether the mesh has a shape key beside its basis."""
-    keys = avatar.data.shape_keys
-    return keys is not None and len(keys.key_blocks) > 1
-
-
 def decimal(value: float) -> float:
     """Return the number a person typed, as JSON is to have it."""
     return float(exact(value))
@@ -310,11 +297,6 @@ def _holds_result(path: Path) -> bool:
         return folder.read_report().status == "finished"
     except MagPlusError:
         return True
-
-
-def find_object(uid: int) -> bpy.types.Object | None:
-    """Return the object with this session uid, or None when it is no longer in the file."""
-    return next((candidate for candidate in bpy.data.objects if candidate.session_uid == uid), None)
 
 
 class MAGPLUS_OT_animate(bpy.types.Operator):

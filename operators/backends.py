@@ -21,7 +21,8 @@ from ..backend_bridge.worker_client.client import WORKER_SCRIPT
 from ..backend_bridge.worker_client.process import python_command
 from .environment import environment_problem, worker_python
 from .running.background import in_thread
-from .running.job_manager import Outcome, Steps, TaskContext, manager, start_or_run
+from .running.job_manager import Outcome, Steps, TaskContext
+from .running.task_operator import busy_reason, start_or_run
 
 KIND = "backends"
 DOING = {
@@ -84,7 +85,7 @@ class _Verb:
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Possible, or the reason why not as the tooltip."""
-        reason = "MagPlus is busy; wait or cancel." if manager.busy else environment_problem(context)
+        reason = busy_reason() or environment_problem(context)
         if reason:
             cls.poll_message_set(reason)  # type: ignore[attr-defined]
         return not reason

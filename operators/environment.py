@@ -15,7 +15,8 @@ from ..backend_bridge.environment.venv import Environment, State
 from ..backend_bridge.files.errors import MachineError, MagPlusError
 from ..backend_bridge.worker_client.messages import Progress
 from .running.background import in_thread
-from .running.job_manager import Outcome, Steps, TaskContext, manager, start_or_run
+from .running.job_manager import Outcome, Steps, TaskContext
+from .running.task_operator import busy_reason, start_or_run
 
 ROOT = __package__.rpartition(".")[0]
 KIND = "environment"
@@ -111,7 +112,7 @@ class MAGPLUS_OT_create_environment(bpy.types.Operator):
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
         """Possible, or the reason why not as the tooltip."""
-        reason = "MagPlus is busy; wait or cancel." if manager.busy else offline_reason()
+        reason = busy_reason() or offline_reason()
         if reason:
             cls.poll_message_set(reason)
         return not reason
@@ -148,7 +149,7 @@ class MAGPLUS_OT_check_environment(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Possible, or the reason why not as the tooltip."""
-        reason = "MagPlus is busy; wait or cancel." if manager.busy else environment_problem(context)
+        reason = busy_reason() or environment_problem(context)
         if reason:
             cls.poll_message_set(reason)
         return not reason

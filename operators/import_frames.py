@@ -4,29 +4,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
-from mathutils import Matrix, Vector
 
-from ..backend_bridge.files.errors import InputError, MachineError, MagPlusError
-from ..backend_bridge.job.artefacts import FRAMES
+from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.job.report import Report
 from .animation.destination import BACKGROUND, PLANE, SHOW_AS, STRIP, Destination
 from .animation.scene_time import Placement, SourceTime
+from .frames.background import add_background
+from .frames.clip import Clip, at_scene_rate, job_frames
+from .frames.image import colour_space, load
+from .frames.plane import add_plane
+from .frames.strip import add_strip, strips_of
 from .rig.projection import camera_problem
-
-NAME = "MagPlus Result"
-# The colour space that undoes a view transform, so that a picture which has been through it comes out as it was. That
-# of Khronos PBR Neutral does not undo it (measured: up to 53 of 255 steps off), so it is not among them.
-_INVERSE_OF_VIEW = {"Standard": "sRGB", "AgX": "AgX Base sRGB", "Filmic": "Filmic sRGB"}
 
 
 @dataclass(frozen=True)
@@ -63,16 +56,6 @@ class ImportReport:
         return lines
 
 
-@dataclass(frozen=True)
-class _Clip:
-    """Image files, one a scene frame, to be shown from `start` on."""
-
-    files: Sequence[Path]
-    size: tuple[int, int]
-    start: int
-    colour_space: str
-
-
 def import_frames(
     context: bpy.types.Context,
     folder: JobFolder,
@@ -98,28 +81,28 @@ def import_frames(
     if where in {PLANE, BACKGROUND} and (problem := camera_problem(camera)):
         raise InputError(problem)
     report = folder.read_report()
-    frames, size = _frames(folder, report)
+    frames, size = job_frames(folder, report)
     source = SourceTime.from_report(report)
     if len(source.seconds) != len(frames):
         raise InputError("The frames and the report are of different runs; run the job again.")
     placement = destination.place(source, scene)
     shown = placement.frames_to_show(source)
-    files = frames if shown == list(range(len(frames))) else _at_scene_rate(folder, frames, shown, placement.rate)
+    files = frames if shown == list(range(len(frames))) else at_scene_rate(folder, frames, shown, placement.rate)
     # What the viewport draws behind a camera, and what is only loaded, goes through no view transform.
-    colour_space, warnings = _colour_space(scene) if where in {PLANE, STRIP} else ("sRGB", ())
-    clip = _Clip(files, size, destination.start_frame, colour_space)
+    colours, warnings = colour_space(scene) if where in {PLANE, STRIP} else ("sRGB", ())
+    clip = Clip(files, size, destination.start_frame)
 
     image, placed = None, None
     if where == STRIP:
-        placed = _add_strip(scene, clip)
-        if not scene.render.use_sequencer or len(_strips(scene)) == 1:
+        placed = add_strip(scene, clip, colours)
+        if not scene.render.use_sequencer or len(strips_of(scene)) == 1:
             warnings += ("Renders now show the sequencer; switch it off in Output > Post Processing to see the scene.",)
     else:
-        image = _load(clip)
+        image = load(clip, colours)
         if where == PLANE:
-            placed = _add_plane(context, camera, image, clip)
+            placed = add_plane(context, camera, image, clip)
         elif where == BACKGROUND:
-            placed = _add_background(camera, image, clip)
+            placed = add_background(camera, image, clip)
     return ImportReport(
         image=image.name if image is not None else "",
         placed=placed,
@@ -132,199 +115,6 @@ def import_frames(
         placement=placement,
         warnings=warnings,
     )
-
-
-def _frames(folder: JobFolder, report: Report) -> tuple[list[Path], tuple[int, int]]:
-    """Return the job's frames, all of them, and their size."""
-    if report.frames is None or report.frames.count < 1:
-        raise InputError("This job has no frames; run it with the image sequence among its outputs.")
-    files = [folder.file_of(FRAMES, index) for index in range(report.frames.count)]
-    missing = [path.name for path in files if not path.is_file()]
-    if missing:
-        raise InputError(f"{len(missing)} frames of the job are missing, {missing[0]} first; run the job again.")
-    return files, report.frames.size
-
-
-def _at_scene_rate(folder: JobFolder, frames: Sequence[Path], shown: Sequence[int], rate: Fraction) -> list[Path]:
-    """Make a sequence with one file a scene frame beside the job's frames and return its files.
-
-    It is made anew each time: links to frames of an earlier run would go on showing them.
-    """
-    name = f"frames_{str(rate).replace('/', '-')}fps"
-    final, building = folder.path / name, folder.path / f".{name}"
-    try:
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir()
-        for number, index in enumerate(shown, start=1):
-            _link(frames[index], building / f"{number:06}{frames[index].suffix}")
-        shutil.rmtree(final, ignore_errors=True)
-        building.rename(final)
-    except OSError as error:
-        raise MachineError(
-            f"The frames at the scene's rate can't be written to {folder.path} ({error.strerror}); "
-            "free some space or set the scene to the video's frame rate."
-        ) from error
-    return sorted(final.iterdir())
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # not every disk can, nor do links reach across disks
-        shutil.copyfile(source, target)
-
-
-def _colour_space(scene: bpy.types.Scene) -> tuple[str, tuple[str, ...]]:
-    """Return the colour space in which the frames come out of the scene's view transform as they went in."""
-    view = scene.view_settings
-    plain = view.look in {"None", ""} and view.exposure == 0.0 and view.gamma == 1.0 and not view.use_curve_mapping
-    known = {
-        item.identifier for item in bpy.types.ColorManagedInputColorspaceSettings.bl_rna.properties["name"].enum_items
-    }
-    inverse = _INVERSE_OF_VIEW.get(view.view_transform)
-    if inverse is not None and inverse in known and plain:
-        return inverse, ()
-    return "sRGB", (
-        f"The scene's view transform ({view.view_transform} with look, exposure, gamma or curves) changes the frames' "
-        "colours a second time; set it to Standard for the final render.",
-    )
-
-
-def _load(clip: _Clip) -> bpy.types.Image:
-    image = bpy.data.images.load(str(clip.files[0]), check_existing=False)
-    image.name = NAME
-    if len(clip.files) > 1:
-        image.source = "SEQUENCE"
-    image.colorspace_settings.name = clip.colour_space
-    image.alpha_mode = "STRAIGHT"
-    _make_relative(image)
-    return image
-
-
-def _make_relative(image: bpy.types.Image) -> None:
-    """Keep the path relative to the file, as Blender does for what a person opens, where there is a saved file."""
-    if bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths:
-        try:
-            image.filepath = bpy.path.relpath(image.filepath)
-        except ValueError:  # on another drive
-            return
-
-
-def _hold(user: bpy.types.ImageUser, clip: _Clip) -> None:
-    """Let an image user show file 1 at the clip's start, and before it; and the last file after the end.
-
-    Blender counts one frame back before its start, to a file 0 that does not exist, so its start and offset are one on.
-    """
-    user.frame_duration = len(clip.files) - 1
-    user.frame_start = clip.start + 1
-    user.frame_offset = 1
-    user.use_cyclic = False
-    user.use_auto_refresh = True
-
-
-def _add_plane(context: bpy.types.Context, camera: bpy.types.Object, image: bpy.types.Image, clip: _Clip) -> str:
-    """Hang a plane before the camera that fills its view. It gives off its colours and nothing else sees it."""
-    scene = context.scene
-    distance = _plane_distance(camera.data)
-    corners = [Vector(corner) for corner in camera.data.view_frame(scene=scene)]
-    if camera.data.type == "PERSP":
-        corners = [corner * (distance / -corner.z) for corner in corners]
-    right, top = max(c.x for c in corners), max(c.y for c in corners)
-    left, bottom = min(c.x for c in corners), min(c.y for c in corners)
-    # Fit a picture of another shape than the view into it, without distortion.
-    aspect = scene.render.pixel_aspect_x / scene.render.pixel_aspect_y
-    shape = clip.size[0] * aspect / clip.size[1]
-    width = min(right - left, (top - bottom) * shape)
-    height = width / shape
-    mesh = bpy.data.meshes.new(NAME)
-    x, y = width / 2, height / 2
-    mesh.from_pydata([(-x, -y, 0), (x, -y, 0), (x, y, 0), (-x, y, 0)], [], [(0, 1, 2, 3)])
-    mesh.uv_layers.new(name="UVMap").uv.foreach_set("vector", [0, 0, 1, 0, 1, 1, 0, 1])
-    mesh.materials.append(_picture_material(image, clip))
-    plane = bpy.data.objects.new(NAME, mesh)
-    plane.parent = camera
-    # A camera's scale does not change what it sees, so it must not change the plane.
-    plane.matrix_parent_inverse = Matrix.Diagonal(camera.matrix_world.to_scale()).to_4x4().inverted_safe()
-    plane.location = ((left + right) / 2, (bottom + top) / 2, -distance)
-    plane.visible_diffuse = plane.visible_glossy = plane.visible_transmission = False
-    plane.visible_volume_scatter = plane.visible_shadow = False
-    (context.collection or scene.collection).objects.link(plane)
-    return str(plane.name)
-
-
-def _plane_distance(camera: bpy.types.Camera) -> float:
-    """Return a distance in front of everything else, or the one that is in focus."""
-    if camera.dof.use_dof and camera.dof.focus_object is None:
-        return float(camera.dof.focus_distance)
-    return float(camera.clip_start * 2)
-
-
-def _picture_material(image: bpy.types.Image, clip: _Clip) -> bpy.types.Material:
-    """Return a material that shows the picture as it is: emission, mixed with transparency by its alpha."""
-    material = bpy.data.materials.new(NAME)
-    if material.node_tree is None:
-        material.use_nodes = True  # always on from 5.0, where the setter is deprecated
-    material.surface_render_method = "BLENDED"  # EEVEE's other method dithers alpha
-    tree = material.node_tree
-    tree.nodes.clear()
-    texture = tree.nodes.new("ShaderNodeTexImage")
-    texture.image = image
-    texture.extension = "EXTEND"
-    _hold(texture.image_user, clip)
-    emission = tree.nodes.new("ShaderNodeEmission")
-    transparent = tree.nodes.new("ShaderNodeBsdfTransparent")
-    mix = tree.nodes.new("ShaderNodeMixShader")
-    output = tree.nodes.new("ShaderNodeOutputMaterial")
-    for column, node in enumerate((texture, emission, mix, output)):
-        node.location = (column * 300, 0)
-    transparent.location = (300, -150)
-    tree.links.new(texture.outputs["Color"], emission.inputs["Color"])
-    tree.links.new(texture.outputs["Alpha"], mix.inputs[0])
-    tree.links.new(transparent.outputs[0], mix.inputs[1])
-    tree.links.new(emission.outputs[0], mix.inputs[2])
-    tree.links.new(mix.outputs[0], output.inputs["Surface"])
-    return material
-
-
-def _add_background(camera: bpy.types.Object, image: bpy.types.Image, clip: _Clip) -> str:
-    camera.data.show_background_images = True
-    background = camera.data.background_images.new()
-    background.image = image
-    background.alpha = 1.0
-    background.frame_method = "FIT"
-    # Outside of these frames Blender does not draw it.
-    user = background.image_user
-    user.frame_duration, user.frame_start, user.frame_offset = len(clip.files), clip.start, 0
-    user.use_cyclic, user.use_auto_refresh = False, True
-    return str(camera.name)
-
-
-def _add_strip(scene: bpy.types.Scene, clip: _Clip) -> str:
-    strips = _strips(scene)
-    last = clip.start + len(clip.files)
-    extents = [(strip.channel, *_extent(strip)) for strip in strips]
-    used = {channel for channel, first, end in extents if first < last and end > clip.start}
-    channel = next(number for number in range(1, len(used) + 2) if number not in used)
-    strip = strips.new_image(
-        name=NAME, filepath=str(clip.files[0]), channel=channel, frame_start=clip.start, fit_method="FIT"
-    )
-    for path in clip.files[1:]:
-        strip.elements.append(path.name)
-    strip.colorspace_settings.name = clip.colour_space
-    strip.alpha_mode, strip.blend_type = "STRAIGHT", "ALPHA_OVER"
-    return str(strip.name)
-
-
-def _extent(strip: bpy.types.Strip) -> tuple[float, float]:
-    """Return the first frame of a strip and the one after its last."""
-    if hasattr(strip, "left_handle"):  # from 5.2, where the old names are deprecated
-        return strip.left_handle, strip.right_handle
-    return strip.frame_final_start, strip.frame_final_end
-
-
-def _strips(scene: bpy.types.Scene) -> bpy.types.bpy_prop_collection:
-    editor = scene.sequence_editor or scene.sequence_editor_create()
-    return editor.strips if hasattr(editor, "strips") else editor.sequences  # `sequences` up to 4.3
 
 
 class MAGPLUS_OT_import_frames(bpy.types.Operator):

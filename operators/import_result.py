@@ -20,7 +20,8 @@ from .animation.event_markers import set_event_markers, video_start
 from .animation.scene_time import SourceTime
 from .bake import bake_controls
 from .import_frames import import_frames
-from .running.job_manager import Outcome, report_outcome
+from .running.job_manager import Outcome
+from .running.task_operator import report_outcome
 
 ONE_SIDED = 0.5  # asymmetry at which one side shows three times as much as the other
 

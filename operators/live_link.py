@@ -21,8 +21,8 @@ from .animation.destination import Destination
 from .animation.performance import STILL, Performance, excursion
 from .animation.scene_time import SourceTime, exact
 from .bake import bake_performance
-from .capture import face_companions
 from .measure_controls import choice_of
+from .rig.avatar import face_companions
 from .rig.face_controls import ControlChoice, chosen_controls
 
 

@@ -13,8 +13,9 @@ from bpy.props import EnumProperty
 
 from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.rig.basis import RigBasis
-from .capture import AvatarTask, camera_to_use, capture_problem, face_companions, measured
-from .rig.basis import find_face
+from .rig.avatar import capture_problem, face_companions
+from .rig.basis import measure_steps
+from .rig.face import find_face
 from .rig.face_controls import (
     ControlChoice,
     appraise,
@@ -24,8 +25,10 @@ from .rig.face_controls import (
     search_controls,
     solved_by_default,
 )
-from .rig.projection import Projection, picture_size, pixel_aspect
+from .rig.projection import present_projection
+from .rig.studio import camera_to_use
 from .running.job_manager import Outcome, Steps, TaskContext
+from .running.task_operator import AvatarTask
 
 KIND = "controls"
 
@@ -41,13 +44,12 @@ def measure_controls(
             raise InputError(problem)
         objects = (target, *face_companions(context, target))
         with camera_to_use(scene, None) as camera:
-            depsgraph = context.evaluated_depsgraph_get()
-            projection = Projection.of_camera(camera, depsgraph, picture_size(scene), pixel_aspect(scene))
+            projection = present_projection(context, camera)
             controls, excluded = search_controls(objects, projection)
             if not controls:
                 raise InputError(f"Nothing on {target.name!r} or its rig can be keyed; add shape keys or bones to it.")
             face = find_face(context, objects, projection, controls, vertex_group)
-            basis = yield from measured(context, face, controls, excluded, responses=False)
+            basis = yield from measure_steps(context, face, controls, excluded, responses=False)
         fill_list(scene.magplus, basis)
         chosen = sum(entry.solve for entry in scene.magplus.controls)
         scene.magplus.shape_keys = chosen > 0  # whoever looks for controls wants them, also on a rig without shape keys

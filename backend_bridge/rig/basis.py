@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -115,21 +116,26 @@ class RigBasis:
         ]
         return np.stack(columns, axis=1) if columns else values
 
+    def encode(self) -> bytes:
+        """Return the basis as a compressed .npz (no pickles)."""
+        data = io.BytesIO()
+        np.savez_compressed(
+            data,
+            format=np.int32(FORMAT),
+            image_size=np.asarray(self.image_size, np.int32),
+            controls=_packed([asdict(control) for control in self.controls]),
+            excluded=_packed(self.excluded),
+            positions=self.positions.astype(np.float32),
+            depth=self.depth.astype(np.float32),
+            visible=self.visible.astype(bool),
+            displacement=self.displacement.astype(np.float32),
+            triangles=self.triangles.astype(np.int32),
+        )
+        return data.getvalue()
+
     def save(self, path: Path) -> None:
-        """Write as a compressed .npz (no pickles)."""
-        with path.open("wb") as file:
-            np.savez_compressed(
-                file,
-                format=np.int32(FORMAT),
-                image_size=np.asarray(self.image_size, np.int32),
-                controls=_packed([asdict(control) for control in self.controls]),
-                excluded=_packed(self.excluded),
-                positions=self.positions.astype(np.float32),
-                depth=self.depth.astype(np.float32),
-                visible=self.visible.astype(bool),
-                displacement=self.displacement.astype(np.float32),
-                triangles=self.triangles.astype(np.int32),
-            )
+        """Write what `encode` returns."""
+        path.write_bytes(self.encode())
 
     @classmethod
     def load(cls, path: Path) -> RigBasis:

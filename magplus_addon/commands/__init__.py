@@ -28,9 +28,9 @@ from ...backend_bridge.files.errors import ExitCode, InputError, MagPlusError, e
 from ...backend_bridge.worker_client.messages import Progress
 from ...operators import animate, backends, environment, measure_controls
 from ...operators.animation.destination import LAYER, NEW_ACTION, REPLACE, SHOW_AS, Destination
-from ...operators.capture import capture_problem
 from ...operators.live_link import import_live_link
 from ...operators.measure_controls import choice_of, matching
+from ...operators.rig.avatar import capture_problem, has_shape_keys
 from ...operators.running.job_manager import Outcome, Status, Steps, TaskContext, manager
 from ..panels import clock
 
@@ -329,7 +329,7 @@ def _avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Object:
         raise InputError(f"There is no mesh object {name!r} in scene {scene.name!r}; its meshes: {there}.")
     if scene.magplus.avatar is not None:
         return scene.magplus.avatar
-    faces = [mesh for mesh in meshes if animate.has_shape_keys(mesh)] or meshes
+    faces = [mesh for mesh in meshes if has_shape_keys(mesh)] or meshes
     if len(faces) == 1:
         return faces[0]
     there = ", ".join(repr(mesh.name) for mesh in faces) or "there is no mesh in the scene"

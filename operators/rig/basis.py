@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 
 import bpy
 import numpy as np
@@ -14,106 +13,20 @@ from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.rig.basis import RigBasis
+from ...backend_bridge.worker_client.messages import Progress
+from ..running.steps import run_to_end
 from .controls import RigControl, restored
+from .face import LEAST_MOTION, MAX_VERTICES, Face, find_face, positions_of
 from .face_controls import default_controls
 from .kinds import KINDS
-from .projection import Points, Projection, picture_size, pixel_aspect
-from .surface import in_vertex_group, meshes_in_picture, read_points, read_triangles, thinned, visible_points
+from .projection import Points, present_projection
 
-MAX_VERTICES = 10_000
-BODY_TO_FACE = 4.0  # a mesh that many times as high as what its controls move is a body, not a face
 TURN = 0.25  # seconds of measuring after which Blender's interface gets a turn
 LONGEST_TURN = 1.0  # where a redraw takes longer than that, half of the time goes to measuring, up to this
 BENT = 0.05  # where half a step shows that much more or less than half of the motion, a control's response is measured
 RESPONSE = 8  # at so many places of its range on either side of rest
-LEAST_MOTION = 0.02  # px; below this a vertex does not take part in an expression
-# Modifiers that may make another mesh of every pose, to name the likely culprit.
-_REMESHING = {"REMESH", "DECIMATE", "WELD", "BOOLEAN", "MASK", "NODES", "BUILD", "EXPLODE", "SKIN"}
 # Modifiers that leave the motion of what moves vertices in proportion to it.
 _LINEAR = {"SUBSURF", "MULTIRES", "ARMATURE", "MIRROR", "TRIANGULATE", "WEIGHTED_NORMAL", "EDGE_SPLIT", "SOLIDIFY"}
-
-
-@dataclass(frozen=True)
-class Face:
-    """The vertices of the avatar that are measured, at the present pose.
-
-    objects: the avatar's mesh first, then all further meshes that the controls move.
-    vertices: [V] indices into all evaluated vertices of the objects. triangles: [T, 3] int32 into V.
-    positions: [V, 2] px. depth: [V]. visible, own, moved: [V] bool, seen by the camera; part of the first object; moved
-        by some control.
-    topology: a fingerprint for each object.
-    """
-
-    objects: tuple[bpy.types.Object, ...]
-    projection: Projection
-    vertices: NDArray[np.intp]
-    triangles: NDArray[np.int32]
-    positions: Points
-    depth: Points
-    visible: NDArray[np.bool_]
-    own: NDArray[np.bool_]
-    moved: NDArray[np.bool_]
-    topology: tuple[bytes, ...]
-
-    def box(self) -> tuple[float, float, float, float]:
-        """Return the face's place in the picture as (x, y, width, height) px.
-
-        It encloses what is visible of the mesh or of its vertex group. Where the mesh is a whole body it encloses what
-        the controls move.
-        """
-        low, size = _box(self.positions[self.visible & self.own])
-        if (expressive := self.visible & self.own & self.moved).any():
-            low_moved, size_moved = _box(self.positions[expressive])
-            if size[1] > BODY_TO_FACE * size_moved[1]:
-                low, size = low_moved, size_moved
-        return (float(low[0]), float(low[1]), float(size[0]), float(size[1]))
-
-
-def find_face(
-    context: bpy.types.Context,
-    objects: Sequence[bpy.types.Object],
-    projection: Projection,
-    controls: Sequence[RigControl] = (),
-    vertex_group: str = "",
-    max_vertices: int = MAX_VERTICES,
-) -> Face:
-    """Choose the vertices to measure: those in the picture, thinned evenly where there are more than `max_vertices`.
-
-    Beside the `objects` that is every mesh that some control moves, however it hangs on the rig: an eyeball that a bone
-    turns, teeth that are parented to the jaw, lashes whose shape keys are driven by the head's.
-    Of a mesh that is too dense, what no control moves goes first. `vertex_group` restricts the first object to a part.
-    Raises `InputError` when the camera sees nothing of the first object.
-    """
-    objects = (*objects, *_followers(context, objects, projection, controls))
-    depsgraph = context.evaluated_depsgraph_get()
-    points, topology = read_points(objects, depsgraph)
-    triangles = read_triangles(objects, depsgraph)
-    first, _ = read_points(objects[:1], depsgraph)
-    own = np.arange(len(points)) < len(first)
-    positions, depth = projection.project(points)
-    keep = projection.sees(positions, depth)
-    if vertex_group:
-        keep[: len(first)] &= in_vertex_group(objects[0], vertex_group, depsgraph)
-    moved = _moved(context, objects, projection, controls, positions, topology)
-    if keep.sum() > max_vertices and (keep & moved).any():
-        keep &= moved
-    vertices, triangles = thinned(points, keep, triangles, max_vertices)
-    visible = visible_points(points[vertices], projection, depsgraph)
-    if not (visible & own[vertices]).any():
-        part = f"the vertex group {vertex_group!r} of " if vertex_group else ""
-        raise InputError(f"The camera sees nothing of {part}{objects[0].name!r}; point it at the avatar's face.")
-    return Face(
-        objects=tuple(objects),
-        projection=projection,
-        vertices=vertices,
-        triangles=triangles,
-        positions=positions[vertices],
-        depth=depth[vertices],
-        visible=visible,
-        own=own[vertices],
-        moved=moved[vertices],
-        topology=topology,
-    )
 
 
 def measure_rig_basis(
@@ -126,7 +39,7 @@ def measure_rig_basis(
     excluded: Mapping[str, str] | None = None,
     vertex_group: str = "",
     max_vertices: int = MAX_VERTICES,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[Progress], object] | None = None,
 ) -> RigBasis:
     """Measure the screen-space displacement of the face's vertices per unit of every control.
 
@@ -142,38 +55,16 @@ def measure_rig_basis(
         excluded: why other controls are not among `controls`, by name; recorded in the basis.
         vertex_group: restricts the vertices of the first object to the face.
         max_vertices: a denser mesh is thinned evenly to this many.
-        on_progress: told the number of controls done and in all.
+        on_progress: told how many controls are done.
 
     Raises:
         InputError: no usable camera, the face is not in the picture, or a modifier makes another mesh of every pose.
     """
-    scene = context.scene
-    projection = Projection.of_camera(
-        camera, context.evaluated_depsgraph_get(), size or picture_size(scene), pixel_aspect(scene)
-    )
+    projection = present_projection(context, camera, size)
     if controls is None:
         controls, excluded = default_controls(objects)
     face = find_face(context, objects, projection, controls, vertex_group, max_vertices)
-    return measure_controls(context, face, controls, excluded or {}, on_progress)
-
-
-def measure_controls(
-    context: bpy.types.Context,
-    face: Face,
-    controls: Sequence[RigControl],
-    excluded: Mapping[str, str],
-    on_progress: Callable[[int, int], None] | None = None,
-) -> RigBasis:
-    """Move each control alone and record where the face's vertices go; see `measure_rig_basis`."""
-    steps = measure_steps(context, face, controls, excluded)
-    while True:
-        try:
-            done = next(steps)
-        except StopIteration as end:
-            basis: RigBasis = end.value
-            return basis
-        if on_progress is not None:
-            on_progress(done, len(controls))
+    return run_to_end(measure_steps(context, face, controls, excluded or {}), on_progress)
 
 
 def measure_steps(
@@ -182,12 +73,25 @@ def measure_steps(
     controls: Sequence[RigControl],
     excluded: Mapping[str, str],
     responses: bool = True,
-) -> Generator[int, None, RigBasis]:
-    """Do what `measure_controls` does a turn at a time, of `TURN` to `LONGEST_TURN` seconds; yields how many are done.
+) -> Generator[Progress, None, RigBasis]:
+    """Move each control alone and record where the face's vertices go, a turn of `TURN` to `LONGEST_TURN` s at a time.
 
     Without `responses` every control is taken to act in proportion, which is good enough to look at it. Between two
-    turns the rig is as it was. Raises `InputError` when somebody has changed it in the meantime.
+    turns the rig is as it was. Raises `InputError` when somebody has changed it in the meantime, or taken it away.
     """
+    try:
+        return (yield from _measure(context, face, controls, excluded, responses))
+    except ReferenceError as error:  # a part of it was deleted, or another file loaded
+        raise InputError("The avatar is no longer there; start again.") from error
+
+
+def _measure(
+    context: bpy.types.Context,
+    face: Face,
+    controls: Sequence[RigControl],
+    excluded: Mapping[str, str],
+    responses: bool,
+) -> Generator[Progress, None, RigBasis]:
     displacement = np.zeros((len(controls), len(face.vertices), 2), np.float32)
     found: list[tuple[tuple[float, float], ...]] = []
     bends = _bends(face.objects) if responses else lambda _control: False
@@ -197,7 +101,7 @@ def measure_steps(
         with restored(controls[done:], context.view_layer):
             for control in controls[done:]:
                 motion = _motion_of(context, face, control)
-                step = _step(control)
+                step = control.excursion
                 displacement[done] = motion(step) / step
                 visible = displacement[done][face.visible]
                 found.append(_response(control, visible, face.visible, motion) if bends(control) else ())
@@ -206,9 +110,9 @@ def measure_steps(
                 if time.monotonic() > turn_ends:
                     break
         left = time.monotonic()
-        yield done
+        yield Progress("Measuring the rig", done, len(controls))
         away = time.monotonic() - left
-    positions = _positions(context, face.objects, face.projection, face.topology, "the avatar")
+    positions = positions_of(context, face.objects, face.projection, face.topology, "the avatar")
     if np.abs(positions[face.vertices] - face.positions).max() > LEAST_MOTION:
         raise InputError("The avatar was moved while its rig was measured; start again and let it be for a moment.")
     return RigBasis(
@@ -230,7 +134,7 @@ def _motion_of(context: bpy.types.Context, face: Face, control: RigControl) -> C
 
     def motion(excursion: float) -> Points:
         control.write(control.control.rest + excursion)
-        positions = _positions(context, face.objects, face.projection, face.topology, control.control.name)
+        positions = positions_of(context, face.objects, face.projection, face.topology, control.control.name)
         return positions[face.vertices] - face.positions
 
     return motion
@@ -262,7 +166,7 @@ def _response(
 
     A control is followed from rest as far as it goes on moving the same way.
     """
-    step, most = _step(control), float(np.abs(column).max(initial=0.0))
+    step, most = control.excursion, float(np.abs(column).max(initial=0.0))
     if most * abs(step) < LEAST_MOTION:
         return ()
     half = motion(step / 2)[visible] / (step / 2)
@@ -278,98 +182,3 @@ def _response(
                 found.append((float(excursion), shown))
                 amount = shown
     return tuple(sorted(found)) if len(found) > 1 else ()
-
-
-def _followers(
-    context: bpy.types.Context,
-    objects: Sequence[bpy.types.Object],
-    projection: Projection,
-    controls: Sequence[RigControl],
-) -> list[bpy.types.Object]:
-    """Return the meshes beside `objects` that lie on the face, and of which some control moves something visibly.
-
-    On the face is what lies for the most part where the controls move the first object: clothes follow a shoulder, too.
-    """
-    if not controls:
-        return []
-    depsgraph = context.evaluated_depsgraph_get()
-    others = [obj for obj in meshes_in_picture(projection, depsgraph) if obj not in objects]
-    before = {obj: read_points((obj,), depsgraph) for obj in (objects[0], *others)}
-    places: dict[bpy.types.Object, Points] = {}
-    with _all_moved(context, controls):
-        depsgraph = context.evaluated_depsgraph_get()
-        for obj, (points, topology) in before.items():
-            now, topology_now = read_points((obj,), depsgraph)
-            if topology_now != topology:  # another mesh of every pose shows nothing that could be followed
-                continue
-            positions, depth = projection.project(points)
-            shown = projection.sees(positions, depth)
-            moved = shown & (np.abs(projection.project(now)[0] - positions).max(axis=1) > LEAST_MOTION)
-            if moved.any():
-                places[obj] = positions[moved if obj == objects[0] else shown]
-    if objects[0] not in places:
-        return [obj for obj in places if obj != objects[0]]
-    low, size = _box(places.pop(objects[0]))
-    inside = {obj: ((place >= low) & (place <= low + size)).all(axis=1) for obj, place in places.items()}
-    return [obj for obj, within in inside.items() if within.mean() > 0.5]
-
-
-def _moved(
-    context: bpy.types.Context,
-    objects: Sequence[bpy.types.Object],
-    projection: Projection,
-    controls: Sequence[RigControl],
-    positions: Points,
-    topology: tuple[bytes, ...],
-) -> NDArray[np.bool_]:
-    """Return which vertices some control moves visibly, by moving all at once."""
-    if not controls:
-        return np.zeros(len(positions), bool)
-    with _all_moved(context, controls):
-        moved = _positions(context, objects, projection, topology, "the expression")
-    with np.errstate(invalid="ignore"):
-        return np.abs(moved - positions).max(axis=1) > LEAST_MOTION
-
-
-@contextmanager
-def _all_moved(context: bpy.types.Context, controls: Sequence[RigControl]) -> Iterator[None]:
-    """Move all controls at once, and put them back."""
-    with restored(controls, context.view_layer):
-        for index, control in enumerate(controls):
-            # Unlike shares, or opposites (jaw left, jaw right) would cancel out.
-            control.write(control.control.rest + _step(control) * (0.5 + 0.5 * (index * 0.618034 % 1.0)))
-        context.view_layer.update()
-        yield
-
-
-def _positions(
-    context: bpy.types.Context,
-    objects: Sequence[bpy.types.Object],
-    projection: Projection,
-    topology: tuple[bytes, ...],
-    moving: str,
-) -> Points:
-    """Evaluate the rig as it stands and return where all vertices are in the picture, [*, 2] px."""
-    context.view_layer.update()
-    points, now = read_points(objects, context.evaluated_depsgraph_get())
-    for obj, before, after in zip(objects, topology, now, strict=True):
-        if before != after:
-            culprit = next((m.name for m in obj.modifiers if m.show_viewport and m.type in _REMESHING), None)
-            remedy = f"turn its modifier {culprit!r} off" if culprit else "turn off the modifier that does it"
-            raise InputError(
-                f"The mesh of {obj.name!r} gets other vertices when {moving!r} moves; {remedy} and capture again."
-            )
-    return projection.project(points)[0]
-
-
-def _step(control: RigControl) -> float:
-    """Return how far to move a control, upwards where there is room."""
-    up, down = control.control.high - control.control.rest, control.control.rest - control.control.low
-    if up >= control.step or up >= down:
-        return min(control.step, up)
-    return -min(control.step, down)
-
-
-def _box(positions: Points) -> tuple[Points, Points]:
-    low = positions.min(axis=0)
-    return low, positions.max(axis=0) - low

@@ -115,6 +115,12 @@ class RigControl:
     channels: tuple[LiveChannel, ...]
     step: float
 
+    @property
+    def excursion(self) -> float:
+        """How far from rest it is moved to be measured: by `step`, upwards where there is room."""
+        up, down = self.control.high - self.control.rest, self.control.rest - self.control.low
+        return min(self.step, up) if up >= self.step or up >= down else -min(self.step, down)
+
     def write(self, value: float) -> None:
         """Set all numbers of the control."""
         for channel in self.channels:

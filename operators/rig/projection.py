@@ -92,6 +92,15 @@ class Projection:
         return points + depth[:, None] * from_camera[:3, 2]
 
 
+def present_projection(
+    context: bpy.types.Context, camera: bpy.types.Object, size: tuple[int, int] | None = None
+) -> Projection:
+    """Return how a camera draws the scene now, on a picture of (width, height) px, by default of its render size."""
+    scene = context.scene
+    depsgraph = context.evaluated_depsgraph_get()
+    return Projection.of_camera(camera, depsgraph, size or picture_size(scene), pixel_aspect(scene))
+
+
 def camera_problem(camera: bpy.types.Object | None) -> str:
     """Return why no picture can be taken with this camera, as a sentence that says what to do, or an empty string."""
     if camera is None:

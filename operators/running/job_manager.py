@@ -257,25 +257,6 @@ def redraw() -> None:
                         region.tag_redraw()
 
 
-def start_or_run(operator: bpy.types.Operator, kind: str, body: Callable[[TaskContext], Steps]) -> set[str]:
-    """Start a task for an operator or, in background mode, run it to its end; returns what `execute` returns."""
-    if not bpy.app.background:
-        manager.start(kind, body)
-        return {"FINISHED"}
-    return report_outcome(operator, manager.run(kind, body))
-
-
-def report_outcome(operator: bpy.types.Operator, outcome: Outcome) -> set[str]:
-    """Report how a task ended as an operator does, and return what its `execute` returns."""
-    for warning in outcome.warnings:
-        operator.report({"WARNING"}, warning)
-    if outcome.status is Status.FINISHED:
-        operator.report({"INFO"}, " ".join((outcome.sentence, *outcome.details)))
-        return {"FINISHED"}
-    operator.report({"ERROR"}, outcome.sentence)
-    return {"CANCELLED"}
-
-
 @bpy.app.handlers.persistent
 def _close_at_exit(*_: object) -> None:
     manager.close()

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError, MachineError
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
+from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import RigBasis
-from bl_ext.user_default.magplus.operators.capture import capture_avatar, face_companions
+from bl_ext.user_default.magplus.operators.capture import CaptureRequest, capture
+from bl_ext.user_default.magplus.operators.rig.avatar import face_companions
 from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
+from bl_ext.user_default.magplus.operators.running.steps import run_to_end
 
 from tests.blender.head import add_camera, dump, glow, make_head, quick_render, read_png
 
@@ -34,6 +37,11 @@ def shot(**options) -> bpy.types.Object:
     return head
 
 
+def capture_now(target: bpy.types.Object, folder: JobFolder, **options) -> Avatar:
+    request = CaptureRequest(target, **options)
+    return run_to_end(capture(bpy.context, request, folder, blocking=True))
+
+
 def test_the_picture_is_the_scenes_own_render(folder: JobFolder, tmp_path: Path) -> None:
     head = shot()
     scene = bpy.context.scene
@@ -41,7 +49,7 @@ def test_the_picture_is_the_scenes_own_render(folder: JobFolder, tmp_path: Path)
     scene.render.image_settings.color_mode = "RGBA"
     scene.render.filepath = str(tmp_path / "by hand.png")
     bpy.ops.render.render(write_still=True)
-    avatar = capture_avatar(bpy.context, head, folder)
+    avatar = capture_now(head, folder)
     assert avatar.image == "avatar/avatar.png"
     taken = read_png(folder.path / avatar.image)
     assert taken.shape == (64, 96, 4)
@@ -51,7 +59,7 @@ def test_the_picture_is_the_scenes_own_render(folder: JobFolder, tmp_path: Path)
 def test_the_face_box_encloses_what_is_drawn(folder: JobFolder) -> None:
     head = shot()
     bpy.context.scene.cycles.samples = 16
-    avatar = capture_avatar(bpy.context, head, folder, transparent=True)
+    avatar = capture_now(head, folder, transparent=True)
     alpha = read_png(folder.path / avatar.image)[..., 3]
     rows, columns = np.nonzero(alpha)
     x, y, width, height = avatar.face_box
@@ -61,7 +69,7 @@ def test_the_face_box_encloses_what_is_drawn(folder: JobFolder) -> None:
 
 def test_the_basis_lies_on_the_picture(folder: JobFolder) -> None:
     head = shot()
-    avatar = capture_avatar(bpy.context, head, folder, size=(120, 90), transparent=True)
+    avatar = capture_now(head, folder, size=(120, 90), transparent=True)
     basis = RigBasis.load(folder.path / avatar.rig_basis)
     alpha = read_png(folder.path / avatar.image)[..., 3]
     assert basis.image_size == alpha.shape[::-1] == (120, 90)
@@ -73,7 +81,7 @@ def test_the_basis_lies_on_the_picture(folder: JobFolder) -> None:
 @pytest.mark.parametrize("transparent", [True, False])
 def test_alpha_is_kept(folder: JobFolder, transparent: bool) -> None:
     head = shot()
-    avatar = capture_avatar(bpy.context, head, folder, transparent=transparent)
+    avatar = capture_now(head, folder, transparent=transparent)
     corner = read_png(folder.path / avatar.image)[0, 0, 3]
     assert corner == (0 if transparent else 1)
 
@@ -82,7 +90,7 @@ def test_alpha_is_kept(folder: JobFolder, transparent: bool) -> None:
 def test_the_picture_is_as_deep_as_the_scenes_output(folder: JobFolder, depth: str, byte: int) -> None:
     head = shot()
     bpy.context.scene.render.image_settings.color_depth = depth
-    capture_avatar(bpy.context, head, folder)
+    capture_now(head, folder)
     assert (folder.path / "avatar/avatar.png").read_bytes()[24] == byte
 
 
@@ -109,7 +117,7 @@ def test_capturing_leaves_no_trace(folder: JobFolder) -> None:
     scene.view_layers.new("Second")
     head.data.shape_keys.key_blocks["Smile"].value = 0.4
     before = dump()
-    avatar = capture_avatar(bpy.context, head, folder, size=(80, 60), transparent=True)
+    avatar = capture_now(head, folder, size=(80, 60), transparent=True)
     assert dump() == before
     taken = read_png(folder.path / avatar.image)
     assert taken.shape == (60, 80, 4)
@@ -151,7 +159,7 @@ def test_a_failed_render_leaves_no_trace(folder: JobFolder, failing_engine: type
     bpy.context.scene.render.engine = failing_engine.bl_idname
     before = dump()
     with pytest.raises(MachineError, match=sentence):
-        capture_avatar(bpy.context, head, folder)
+        capture_now(head, folder)
     assert dump() == before
     assert not (folder.path / "avatar/avatar.png").exists()
 
@@ -164,13 +172,13 @@ def test_a_viewport_can_be_looked_through(folder: JobFolder) -> None:
     bpy.context.scene.timeline_markers.new("shot", frame=1).camera = bpy.context.object
     view = Namespace(region_3d=region, lens=50.0, clip_start=0.1, clip_end=100.0, camera=None)
     before = dump()
-    avatar = capture_avatar(bpy.context, head, folder, view=view, transparent=True)
+    avatar = capture_now(head, folder, view=view, transparent=True)
     assert dump() == before
     # Blender's viewport of 50 mm sees 72 mm / 50 mm of the distance.
     expected = 80 / (math.sqrt(6**2 - 1) * 72 / 50 / 2)
     assert avatar.face_box[2] == pytest.approx(expected, rel=0.03)
     region.view_perspective = "ORTHO"
-    avatar = capture_avatar(bpy.context, head, folder, view=view, transparent=True)
+    avatar = capture_now(head, folder, view=view, transparent=True)
     assert avatar.face_box[2] == pytest.approx(80 * 2 / (6 * 72 / 50), rel=0.02)
 
 
@@ -193,10 +201,10 @@ def test_a_pose_that_a_render_would_not_show_is_refused(folder: JobFolder) -> No
     nod.value = 0.8
     before = dump()
     with pytest.raises(InputError, match="key the new pose"):
-        capture_avatar(bpy.context, head, folder)
+        capture_now(head, folder)
     assert dump() == before  # nor is the unkeyed change lost
     nod.keyframe_insert("value", frame=1)
-    avatar = capture_avatar(bpy.context, head, folder, transparent=True)
+    avatar = capture_now(head, folder, transparent=True)
     alpha = read_png(folder.path / avatar.image)[..., 3]
     assert np.flatnonzero(alpha.any(axis=1)).mean() > 31.5 + 0.5 * 0.08 * 50 / 36 * 96 / 6
 
@@ -211,7 +219,7 @@ def test_any_control_can_be_measured(folder: JobFolder) -> None:
     variable.targets[0].id, variable.targets[0].data_path = head, '["turn"]'
     controls, _ = property_controls(head, ('["turn"]',))
     before = dump()
-    avatar = capture_avatar(bpy.context, head, folder, controls=controls)
+    avatar = capture_now(head, folder, controls=tuple(controls))
     assert dump() == before
     basis = RigBasis.load(folder.path / avatar.rig_basis)
     assert [control.name for control in basis.controls] == ["turn"]
@@ -270,7 +278,7 @@ def test_what_cannot_be_captured_is_one_sentence(folder: JobFolder, spoil, sente
     spoil(head)
     before = dump()
     with pytest.raises(InputError, match=sentence) as caught:
-        capture_avatar(bpy.context, head, folder)
+        capture_now(head, folder)
     assert str(caught.value).count(". ") == 0 and str(caught.value).endswith(".")
     assert dump() == before
 
@@ -305,5 +313,5 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     folder.avatar_dir.rmdir()
     folder.avatar_dir.write_text("in the way")
     with pytest.raises(InputError, match="a file, not a folder"):
-        capture_avatar(bpy.context, head, folder)
+        capture_now(head, folder)
     assert stat.S_ISREG(folder.avatar_dir.stat().st_mode)

@@ -14,8 +14,8 @@ import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError, MachineError
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.backend_bridge.job.spec import Outputs
-from bl_ext.user_default.magplus.operators import import_frames as module
 from bl_ext.user_default.magplus.operators.animation.destination import BACKGROUND, IMAGE, PLANE, STRIP, Destination
+from bl_ext.user_default.magplus.operators.frames import clip
 from bl_ext.user_default.magplus.operators.import_frames import import_frames
 from bl_ext.user_default.magplus.operators.import_result import import_result
 
@@ -293,7 +293,7 @@ def test_where_the_disk_has_no_links_files_are_copied(tmp_path: Path, monkeypatc
     def no_links(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(module.os, "link", no_links)
+    monkeypatch.setattr(clip.os, "link", no_links)
     shot(fps=30)
     folder = finished(tmp_path, 10, rate=Fraction(60))
     report = import_frames(bpy.context, folder, Destination(1, show_as=IMAGE))
@@ -305,8 +305,8 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "link", full)
-    monkeypatch.setattr(module.shutil, "copyfile", full)
+    monkeypatch.setattr(clip.os, "link", full)
+    monkeypatch.setattr(clip.shutil, "copyfile", full)
     shot(fps=30)
     folder = finished(tmp_path, 10, rate=Fraction(60))
     before = dump()

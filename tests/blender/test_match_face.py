@@ -13,17 +13,16 @@ from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.backend_bridge.job.report import Report
 from bl_ext.user_default.magplus.backend_bridge.job.spec import Anchor, Avatar, Driving, JobSpec
 from bl_ext.user_default.magplus.backend_bridge.rig.anchors import FACE_ANCHORS
-from bl_ext.user_default.magplus.operators.match_face import (
+from bl_ext.user_default.magplus.operators.rig.anchors import (
     anchors_of,
     is_selected,
     matched_places,
     moved_anchors,
     name_of,
-    present_projection,
     put_anchors,
     was_moved,
 )
-from bl_ext.user_default.magplus.operators.rig.projection import Projection
+from bl_ext.user_default.magplus.operators.rig.projection import Projection, present_projection
 from mathutils import Vector
 
 from tests.blender.head import add_armature, add_camera, add_key, bind, make_head, quick_render

@@ -10,10 +10,12 @@ import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import RigBasis
-from bl_ext.user_default.magplus.operators.match_face import present_projection
-from bl_ext.user_default.magplus.operators.rig.basis import Face, find_face, measure_controls
+from bl_ext.user_default.magplus.operators.rig.basis import measure_steps
+from bl_ext.user_default.magplus.operators.rig.face import Face, find_face
 from bl_ext.user_default.magplus.operators.rig.face_controls import search_controls
+from bl_ext.user_default.magplus.operators.rig.projection import present_projection
 from bl_ext.user_default.magplus.operators.rig.surface import read_points
+from bl_ext.user_default.magplus.operators.running.steps import run_to_end
 
 from tests.blender.head import add_armature, add_camera, dump, make_head, quick_render
 
@@ -80,7 +82,7 @@ def measured(head: bpy.types.Object) -> tuple[Face, RigBasis]:
     projection = present_projection(bpy.context, bpy.context.scene.camera)
     controls, excluded = search_controls((head,), projection)
     face = find_face(bpy.context, (head,), projection, controls)
-    return face, measure_controls(bpy.context, face, controls, excluded)
+    return face, run_to_end(measure_steps(bpy.context, face, controls, excluded))
 
 
 def motion(face: Face, basis: RigBasis, name: str) -> dict[str, float]:

@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import Channel, Control, RigBasis
+from bl_ext.user_default.magplus.backend_bridge.worker_client.messages import Progress
 from bl_ext.user_default.magplus.operators.rig import basis as rig_basis
-from bl_ext.user_default.magplus.operators.rig.basis import find_face, measure_rig_basis
+from bl_ext.user_default.magplus.operators.rig import face as rig_face
+from bl_ext.user_default.magplus.operators.rig.basis import measure_rig_basis
+from bl_ext.user_default.magplus.operators.rig.face import find_face
 from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
@@ -225,8 +228,8 @@ def test_an_error_half_way_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> N
     head.data.shape_keys.key_blocks["Smile"].value = 0.3
     before = dump()
 
-    def interrupt(done: int, _total: int) -> None:
-        if done == 2:
+    def interrupt(progress: Progress) -> None:
+        if progress.done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -246,7 +249,7 @@ def test_a_fault_while_a_control_is_moved_leaves_no_trace(monkeypatch: pytest.Mo
     keys, _ = shape_key_controls((head,))
     bpy.context.view_layer.update()
     before = dump()
-    real = rig_basis.read_points
+    real = rig_face.read_points
     for number in (3, 5, 9, 12):
         left = [number]
 
@@ -256,7 +259,7 @@ def test_a_fault_while_a_control_is_moved_leaves_no_trace(monkeypatch: pytest.Mo
                 raise RuntimeError("the depsgraph is out of order")
             return real(*arguments)
 
-        monkeypatch.setattr(rig_basis, "read_points", faulty)
+        monkeypatch.setattr(rig_face, "read_points", faulty)
         with pytest.raises(RuntimeError, match="out of order"):
             measure(head, controls=[*keys, *bones, *props])
         assert dump() == before
@@ -303,8 +306,9 @@ def test_between_two_turns_the_rig_is_as_it_was_and_must_stay_so(monkeypatch: py
     head = make_head()
     before, turns = dump(), []
 
-    def look(done: int, _total: int) -> None:
-        turns.append(done)
+    def look(progress: Progress) -> None:
+        turns.append(progress.done)
+        assert progress.total == 3
         assert dump() == before
 
     whole = measure(head, on_progress=look)
@@ -312,7 +316,7 @@ def test_between_two_turns_the_rig_is_as_it_was_and_must_stay_so(monkeypatch: py
     monkeypatch.undo()
     assert np.array_equal(measure(head).displacement, whole.displacement)
 
-    def interfere(_done: int, _total: int) -> None:
+    def interfere(_progress: Progress) -> None:
         head.location.x += 0.1
 
     with pytest.raises(InputError, match="moved while its rig was measured"):

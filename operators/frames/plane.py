@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A clip on a plane that fills the camera's view."""
+
+from __future__ import annotations
+
+import bpy
+from mathutils import Matrix, Vector
+
+from .clip import Clip
+from .image import NAME, hold
+
+
+def add_plane(context: bpy.types.Context, camera: bpy.types.Object, image: bpy.types.Image, clip: Clip) -> str:
+    """Hang a plane before the camera that fills its view. It gives off its colours and nothing else sees it."""
+    scene = context.scene
+    distance = _plane_distance(camera.data)
+    corners = [Vector(corner) for corner in camera.data.view_frame(scene=scene)]
+    if camera.data.type == "PERSP":
+        corners = [corner * (distance / -corner.z) for corner in corners]
+    right, top = max(c.x for c in corners), max(c.y for c in corners)
+    left, bottom = min(c.x for c in corners), min(c.y for c in corners)
+    # Fit a picture of another shape than the view into it, without distortion.
+    aspect = scene.render.pixel_aspect_x / scene.render.pixel_aspect_y
+    shape = clip.size[0] * aspect / clip.size[1]
+    width = min(right - left, (top - bottom) * shape)
+    height = width / shape
+    mesh = bpy.data.meshes.new(NAME)
+    x, y = width / 2, height / 2
+    mesh.from_pydata([(-x, -y, 0), (x, -y, 0), (x, y, 0), (-x, y, 0)], [], [(0, 1, 2, 3)])
+    mesh.uv_layers.new(name="UVMap").uv.foreach_set("vector", [0, 0, 1, 0, 1, 1, 0, 1])
+    mesh.materials.append(_picture_material(image, clip))
+    plane = bpy.data.objects.new(NAME, mesh)
+    plane.parent = camera
+    # A camera's scale does not change what it sees, so it must not change the plane.
+    plane.matrix_parent_inverse = Matrix.Diagonal(camera.matrix_world.to_scale()).to_4x4().inverted_safe()
+    plane.location = ((left + right) / 2, (bottom + top) / 2, -distance)
+    plane.visible_diffuse = plane.visible_glossy = plane.visible_transmission = False
+    plane.visible_volume_scatter = plane.visible_shadow = False
+    (context.collection or scene.collection).objects.link(plane)
+    return str(plane.name)
+
+
+def _plane_distance(camera: bpy.types.Camera) -> float:
+    """Return a distance in front of everything else, or the one that is in focus."""
+    if camera.dof.use_dof and camera.dof.focus_object is None:
+        return float(camera.dof.focus_distance)
+    return float(camera.clip_start * 2)
+
+
+def _picture_material(image: bpy.types.Image, clip: Clip) -> bpy.types.Material:
+    """Return a material that shows the picture as it is: emission, mixed with transparency by its alpha."""
+    material = bpy.data.materials.new(NAME)
+    if material.node_tree is None:
+        material.use_nodes = True  # always on from 5.0, where the setter is deprecated
+    material.surface_render_method = "BLENDED"  # EEVEE's other method dithers alpha
+    tree = material.node_tree
+    tree.nodes.clear()
+    texture = tree.nodes.new("ShaderNodeTexImage")
+    texture.image = image
+    texture.extension = "EXTEND"
+    hold(texture.image_user, clip)
+    emission = tree.nodes.new("ShaderNodeEmission")
+    transparent = tree.nodes.new("ShaderNodeBsdfTransparent")
+    mix = tree.nodes.new("ShaderNodeMixShader")
+    output = tree.nodes.new("ShaderNodeOutputMaterial")
+    for column, node in enumerate((texture, emission, mix, output)):
+        node.location = (column * 300, 0)
+    transparent.location = (300, -150)
+    tree.links.new(texture.outputs["Color"], emission.inputs["Color"])
+    tree.links.new(texture.outputs["Alpha"], mix.inputs[0])
+    tree.links.new(transparent.outputs[0], mix.inputs[1])
+    tree.links.new(emission.outputs[0], mix.inputs[2])
+    tree.links.new(mix.outputs[0], output.inputs["Surface"])
+    return material

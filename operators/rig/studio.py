@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The studio that takes the avatar's picture: a camera, and a copy of the scene that renders nothing else."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ...backend_bridge.files.errors import CancelledError, InputError, MachineError
+from ...backend_bridge.worker_client.messages import Progress
+from .face import Face
+from .png import without_metadata
+from .projection import camera_problem
+from .surface import read_points
+
+POSE_TOLERANCE = 0.5  # px; simulations may differ by less between two evaluations
+
+
+def photograph(
+    context: bpy.types.Context,
+    camera: bpy.types.Object,
+    face: Face,
+    size: tuple[int, int] | None,
+    transparent: bool | None,
+    blocking: bool,
+) -> Generator[Progress, None, bytes]:
+    """Render the avatar as it was measured and return the picture, a PNG with nothing in it but the picture.
+
+    `size` is (width, height) px, None for the scene's; `transparent` as `CaptureRequest` has it, `blocking` as
+    `capture` has it. Raises `InputError` when the render will show another pose, `MachineError` when it fails, and
+    `CancelledError` when somebody stops it.
+    """
+    with tempfile.TemporaryDirectory(dir=bpy.app.tempdir or None) as scratch:
+        picture = Path(scratch) / "avatar.png"
+        with _studio(context, camera, size, transparent) as studio:
+            if bpy.data.actions:
+                _check_pose(studio, context, face)
+            studio.render.filepath = str(picture)
+            yield from _render(context, studio, blocking)
+        if not picture.is_file():
+            raise CancelledError("The render of the avatar was stopped; capture again.")
+        if _is_empty(picture, face.box()):
+            raise MachineError("The render of the avatar came out empty; press F12 to see what the engine says.")
+        return without_metadata(picture.read_bytes())
+
+
+@contextmanager
+def camera_to_use(scene: bpy.types.Scene, view: bpy.types.SpaceView3D | None) -> Iterator[bpy.types.Object]:
+    """Give the camera to capture with; one that stands for a viewport's view is removed afterwards."""
+    region = view.region_3d if view is not None else None
+    if view is None or region is None or region.view_perspective == "CAMERA":
+        camera = scene.camera if view is None else view.camera or scene.camera
+        if problem := camera_problem(camera):
+            raise InputError(problem)
+        yield camera
+        return
+    data = bpy.data.cameras.new("MagPlus view")
+    camera = bpy.data.objects.new("MagPlus view", data)
+    try:
+        # The viewport looks through a sensor of twice the default width (its zoom factor of 2).
+        data.sensor_width, data.lens = 72.0, view.lens
+        data.clip_start, data.clip_end = view.clip_start, view.clip_end
+        camera.matrix_world = region.view_matrix.inverted()
+        if region.view_perspective == "ORTHO":
+            data.type = "ORTHO"
+            data.ortho_scale = region.view_distance * data.sensor_width / view.lens
+            # An orthographic view also shows what is behind its point of view, a camera does not.
+            camera.matrix_world.translation += camera.matrix_world.col[2].xyz * region.view_distance * 4
+        yield camera
+    finally:
+        bpy.data.objects.remove(camera)
+        bpy.data.cameras.remove(data)
+
+
+@contextmanager
+def _studio(
+    context: bpy.types.Context,
+    camera: bpy.types.Object,
+    size: tuple[int, int] | None,
+    transparent: bool | None,
+) -> Iterator[bpy.types.Scene]:
+    """Give a copy of the scene, sharing its objects, that renders the avatar's picture and nothing else.
+
+    Not the scene itself with its settings put back afterwards: a copy needs no list of what to put back, leaves the
+    user's last render alone, and nothing is lost if Blender ends meanwhile.
+    """
+    depth = context.scene.render.image_settings.color_depth
+    layer_name = context.view_layer.name
+    studio = context.scene.copy()
+    studio.name = "MagPlus capture"
+    name = studio.name  # Blender may have had to number it
+    try:
+        studio.timeline_markers.clear()  # a marker can bind another camera
+        if camera.name not in studio.collection.all_objects:
+            studio.collection.objects.link(camera)
+        studio.camera = camera
+        for layer in studio.view_layers:
+            layer.use = layer.name == layer_name
+        render = studio.render
+        if size is not None:
+            render.resolution_x, render.resolution_y = size
+            render.resolution_percentage = 100
+        if transparent is not None:
+            render.film_transparent = transparent
+        # The compositor and the sequencer come after the result is in place again; here they would act twice, and could
+        # move the picture against its rig. The others would draw on it, blur it or cut it.
+        render.use_compositing = render.use_sequencer = False
+        render.use_motion_blur = render.use_multiview = render.use_stamp = render.use_border = False
+        output = render.image_settings
+        if hasattr(output, "media_type"):  # from 5.0
+            output.media_type = "IMAGE"
+        output.file_format, output.color_mode = "PNG", "RGBA"
+        output.color_depth = "8" if depth == "8" else "16"
+        output.color_management = "FOLLOW_SCENE"
+        render.use_file_extension = True
+        yield studio
+    finally:
+        _remove_scene(name)
+
+
+def _check_pose(studio: bpy.types.Scene, context: bpy.types.Context, face: Face) -> None:
+    """Raise `InputError` when the render will show another pose than the one measured.
+
+    A render plays the animation; what was changed by hand since, without a key, is only in the viewport.
+    """
+    studio.frame_set(context.scene.frame_current, subframe=context.scene.frame_subframe)
+    layer = studio.view_layers[context.view_layer.name]
+    points, _ = read_points(face.objects, layer.depsgraph)
+    positions, _ = face.projection.project(points[face.vertices])
+    if np.abs(positions - face.positions).max() > POSE_TOLERANCE:
+        raise InputError(
+            f"{face.objects[0].name!r} was moved since it was keyed, and a render shows the keyed pose; key the new "
+            "pose, or go to another frame and back."
+        )
+
+
+def _remove_scene(name: str) -> None:
+    """Remove the copy of the scene, at once or, when a render of it is still running, as soon as that is over."""
+    if not bpy.app.background and bpy.app.is_job_running("RENDER"):
+        bpy.app.timers.register(lambda: _remove_when_idle(name), first_interval=0.5)
+        return
+    if (studio := bpy.data.scenes.get(name)) is not None:
+        bpy.data.scenes.remove(studio)
+
+
+def _remove_when_idle(name: str) -> float | None:
+    if bpy.app.is_job_running("RENDER"):
+        return 0.5
+    _remove_scene(name)
+    return None
+
+
+def _render(context: bpy.types.Context, studio: bpy.types.Scene, blocking: bool) -> Generator[Progress, None, None]:
+    try:
+        if blocking or bpy.app.background:
+            bpy.ops.render.render(scene=studio.name, write_still=True)
+            return
+        shown = context.preferences.view.render_display_type
+        try:
+            context.preferences.view.render_display_type = "NONE"
+            with context.temp_override(window=context.window or context.window_manager.windows[0]):
+                started = bpy.ops.render.render("INVOKE_DEFAULT", scene=studio.name, write_still=True)
+        finally:
+            context.preferences.view.render_display_type = shown
+    except RuntimeError as error:
+        reason = str(error).removeprefix("Error: ").strip().splitlines()[0]
+        raise MachineError(f"The avatar can't be rendered: {reason}") from error
+    if "CANCELLED" in started:
+        raise InputError("Blender is rendering something else; capture when that is done.")
+    while bpy.app.is_job_running("RENDER"):
+        yield Progress("Rendering the avatar", 0, 0)
+
+
+def _is_empty(picture: Path, box: tuple[float, float, float, float]) -> bool:
+    """Whether nothing at all was drawn where the face should be: Blender saves a failed render, too."""
+    image = bpy.data.images.load(str(picture), check_existing=False)
+    try:
+        width, height = image.size
+        pixels = np.empty(width * height * 4, np.float32)
+        image.pixels.foreach_get(pixels)
+    finally:
+        bpy.data.images.remove(image)
+    x, y, w, h = box
+    alpha = pixels.reshape(height, width, 4)[::-1, :, 3]
+    return not alpha[max(int(y), 0) : int(y + h) + 1, max(int(x), 0) : int(x + w) + 1].any()

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What operators that run a task have in common: when they may, how they start it, how they tell its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import bpy
+
+from ..rig.avatar import capture_problem
+from ..rig.projection import camera_problem
+from .job_manager import Outcome, Status, Steps, TaskContext, manager
+
+
+def busy_reason() -> str:
+    """Return why no task can be started now, or an empty string."""
+    return "MagPlus is busy; wait or cancel." if manager.busy else ""
+
+
+def start_or_run(operator: bpy.types.Operator, kind: str, body: Callable[[TaskContext], Steps]) -> set[str]:
+    """Start a task for an operator or, in background mode, run it to its end; returns what `execute` returns."""
+    if not bpy.app.background:
+        manager.start(kind, body)
+        return {"FINISHED"}
+    return report_outcome(operator, manager.run(kind, body))
+
+
+def report_outcome(operator: bpy.types.Operator, outcome: Outcome) -> set[str]:
+    """Report how a task ended as an operator does, and return what its `execute` returns."""
+    for warning in outcome.warnings:
+        operator.report({"WARNING"}, warning)
+    if outcome.status is Status.FINISHED:
+        operator.report({"INFO"}, " ".join((outcome.sentence, *outcome.details)))
+        return {"FINISHED"}
+    operator.report({"ERROR"}, outcome.sentence)
+    return {"CANCELLED"}
+
+
+class AvatarTask:
+    """An operator that runs a task on the scene's avatar, as its camera sees it. `kind` names the task."""
+
+    kind: str
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Possible, or the reason why not as the tooltip."""
+        settings = context.scene.magplus
+        reason = busy_reason() or capture_problem(context, settings.avatar, settings.vertex_group)
+        if reason := reason or camera_problem(context.scene.camera):
+            cls.poll_message_set(reason)  # type: ignore[attr-defined]
+        return not reason
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Start, and give Blender back meanwhile."""
+        manager.start(self.kind, self.task(context))
+        return {"FINISHED"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Return when it is done."""
+        return report_outcome(self, manager.run(self.kind, self.task(context)))
+
+    def task(self, context: bpy.types.Context) -> Callable[[TaskContext], Steps]:
+        """Return what is to be done."""
+        raise NotImplementedError
