@@ -223,7 +223,7 @@ def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Ge
         for message in worker.poll():
             match message:
                 case Progress(stage, done, total):
-                    progress = Progress(Stage(stage).title, done, total)
+                    progress = Progress(Stage(stage).label, done, total)
                 case Warning(text):
                     task.warn(text)
                 case Result():
