@@ -359,7 +359,7 @@ def test_the_environment_lies_with_the_extensions_data(
 def test_a_backend_without_its_checkpoint_says_what_is_missing(
     ready: Any, module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    listed, animate = module("backend_bridge.backends"), module("operators.animate")
+    listed, animate = module("backend_bridge.backends.info"), module("operators.animate")
     monkeypatch.setattr(listed, "checkpoint_folder", lambda: tmp_path)
     ready.backend = "fomm"
     assert "FOMM needs its authors' checkpoint" in animate.disabled_reason(bpy.context)

@@ -210,7 +210,7 @@ def test_a_signal_cancels(commands: ModuleType, module: Callable[[str], ModuleTy
             yield jobs.Progress("Working", 0, 0)
 
     before = signal.getsignal(getattr(signal, name))
-    outcome = commands._run("test", endless)
+    outcome = commands.tasks.run("test", endless)
     assert (outcome.status, outcome.exit_code) == (jobs.Status.CANCELLED, 4)
     assert signal.getsignal(getattr(signal, name)) == before
 
@@ -218,7 +218,7 @@ def test_a_signal_cancels(commands: ModuleType, module: Callable[[str], ModuleTy
 def test_our_own_faults_have_their_own_exit_code(
     commands: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(commands, "_apply", lambda *_: 1 / 0)
+    monkeypatch.setattr(commands.animate, "apply", lambda *_: 1 / 0)
     assert commands.main(["animate"]) == 1
     assert "ZeroDivisionError" in capsys.readouterr().err
 

@@ -106,8 +106,8 @@ def test_by_button_and_a_file_load_in_between(
     animate, jobs, commands = (
         module(name) for name in ("operators.animate", "operators.running.job_manager", "magplus_addon.commands")
     )
-    options = commands._parser().parse_args(animate_arguments(clip, "--frames"))
-    commands._apply(options, bpy.context)
+    options = commands.build_parser().parse_args(animate_arguments(clip, "--frames"))
+    commands.animate.apply(options, bpy.context)
     order = animate.make_order(bpy.context, python=worker_python())
 
     def run(during: Callable[[], None]) -> Any:

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the commands' parsers have in common: one sentence for a wrong call, and options that several share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ...backend_bridge.files.errors import InputError
+from ...operators.animation.destination import LAYER, NEW_ACTION, REPLACE
+
+Verbs = argparse._SubParsersAction  # what argparse calls its own return value; it has no public name
+ANIMATION = {"new-action": NEW_ACTION, "layer": LAYER, "replace": REPLACE}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence instead of printing the usage and exiting; takes no shortened options."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `InputError`, which `main` turns into a line and an exit code."""
+        raise InputError(f"{message[:1].upper()}{message[1:]}; `{self.prog} --help` lists the options.")
+
+
+def add_avatar(group: argparse._ActionsContainer) -> None:
+    """Add the option that names the avatar."""
+    group.add_argument("--avatar", metavar="NAME", help="the mesh object whose face is to move")
+
+
+def add_save(group: argparse._ActionsContainer) -> None:
+    """Add the option that keeps the file with the result."""
+    group.add_argument("--save", type=Path, metavar="FILE.blend", help="save the file with the result in it")
+
+
+def add_placing(group: argparse._ActionsContainer) -> None:
+    """Add the options that say where in time and onto what a result goes."""
+    group.add_argument("--start-frame", type=int, metavar="N", help="frame of the scene where the clip starts")
+    group.add_argument("--stretch", type=float, metavar="N", help="play it N times longer; 1 is real time")
+    group.add_argument(
+        "--keep-apex",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="shift by half a frame at most, so that the apex falls on a frame of the scene",
+    )
+    group.add_argument(
+        "--animation",
+        choices=list(ANIMATION),
+        help="a new action, a layer on top of the present animation, or into the present action",
+    )
+
+
+def number_or_auto(text: str) -> float | str:
+    """Return a number, or "auto"."""
+    try:
+        return "auto" if text == "auto" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
+
+
+def name_and_value(text: str) -> tuple[str, Any]:
+    """Take NAME=VALUE apart; the value may be JSON."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value  # a plain word needs no quotes

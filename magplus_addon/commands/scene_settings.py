@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writing options into the scene's settings, as a person would do in the sidebar."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import bpy
+
+from ...backend_bridge.files.errors import InputError
+from ...operators.rig.avatar import has_shape_keys
+from .parser import ANIMATION
+
+
+def choose_avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Object:
+    """Make a mesh the scene's avatar and return it; raises `InputError` where it isn't clear which one."""
+    settings, avatar = context.scene.magplus, _avatar(context, name)
+    if settings.avatar != avatar:  # choosing it anew forgets what was chosen for it
+        settings.avatar = avatar
+    return avatar
+
+
+def apply_placing(options: argparse.Namespace, settings: bpy.types.PropertyGroup) -> None:
+    """Write what `add_placing` has added."""
+    if options.keep_apex is not None:
+        settings.keep_apex = options.keep_apex
+    if options.animation is not None:
+        settings.animation = ANIMATION[options.animation]
+    set_given(options, settings, "start_frame", "stretch")
+
+
+def set_given(options: argparse.Namespace, settings: bpy.types.PropertyGroup, *names: str) -> None:
+    """Write the options that were given into the properties of the same names."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None:
+            set_property(settings, name, value, f"--{name.replace('_', '-')}")
+
+
+def set_property(settings: bpy.types.PropertyGroup, name: str, value: float | str, option: str) -> None:
+    """Set a property, or say what it may be: Blender itself would clamp the value without a word."""
+    rna = settings.bl_rna.properties[name]
+    if isinstance(value, int | float) and not rna.hard_min <= value <= rna.hard_max:
+        raise InputError(f"{option} must be between {rna.hard_min:g} and {rna.hard_max:g}, not {value:g}.")
+    setattr(settings, name, value)
+
+
+def save_copy(path: Path) -> None:
+    """Save the file as a copy, so that its relative paths hold from there."""
+    path = path.absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"The file can't be saved as {path} ({str(error).strip()}); the result is kept.") from error
+
+
+def _avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Object:
+    """Return the avatar: the one named, the one in the file's settings, or the only mesh that has shape keys."""
+    scene = context.scene
+    meshes = [candidate for candidate in scene.objects if candidate.type == "MESH"]
+    if name is not None:
+        for candidate in meshes:
+            if candidate.name == name:
+                return candidate
+        there = ", ".join(repr(mesh.name) for mesh in meshes) or "none"
+        raise InputError(f"There is no mesh object {name!r} in scene {scene.name!r}; its meshes: {there}.")
+    if scene.magplus.avatar is not None:
+        return scene.magplus.avatar
+    faces = [mesh for mesh in meshes if has_shape_keys(mesh)] or meshes
+    if len(faces) == 1:
+        return faces[0]
+    there = ", ".join(repr(mesh.name) for mesh in faces) or "there is no mesh in the scene"
+    raise InputError(f"Name the avatar with --avatar: {there}.")
