@@ -30,7 +30,7 @@ WORKER = CACHE / "worker"
 BLENDER_PYTHONS = {"5.0.1": "3.11", "4.2.23": "3.11", "4.5.15": "3.11", "5.2.3": "3.13", "5.3.0": "3.13"}
 NO_DEPRECATED = ("5.2.3", "5.3.0")  # the series in which a DeprecationWarning is an error: what it names goes in 6.0
 TEST_PACKAGES = ("pytest==9.2.0", "pytest-timeout==2.4.0", "hypothesis==6.170.15")
-LINT_PACKAGES = ("ruff==0.17.6", "mypy==2.4.1")
+LINT_PACKAGES = ("ruff==0.17.6", "mypy==2.4.1", "fake-bpy-module-5.0==20260730", "numpy==2.2.6")
 DEVELOPMENT_PACKAGES = ("moderngl==5.13.0",)
 SERIES = {version.rpartition(".")[0]: version for version in BLENDER_PYTHONS}
 SKIP_NOTHING = {"MAGPLUS_SKIP_NOTHING": "1"}  # a test that lacks what we fetch fails, see tests/assets.py

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """The list of the rig's controls in the sidebar: which are solved, which are held, which move alike."""
 
 from __future__ import annotations
@@ -7,18 +6,21 @@ from __future__ import annotations
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty
 
+from ..operators.blender.properties import BoolProperty, with_properties
 from ..operators.measure_controls import KIND, MAGPLUS_OT_choose_controls, MAGPLUS_OT_measure_controls
 from ..operators.rig.kinds import KINDS
 from ..operators.running.job_manager import Status, manager
 from .panels import Sidebar, characters_across, draw_outcome, draw_text
 
 
+@with_properties
 class MAGPLUS_UL_controls(bpy.types.UIList):
     """The controls of the rig, to be searched by name or by action unit."""
 
-    only_seen: BoolProperty(name="Only What Is Seen", description="Leave out what this camera can't see", default=True)
+    only_seen: bool = BoolProperty(
+        name="Only What Is Seen", description="Leave out what this camera can't see", default=True
+    )
 
     def draw_item(
         self,

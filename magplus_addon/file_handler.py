@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """A video dropped on a 3D view becomes the driving video."""
 
 from __future__ import annotations
 
 import bpy
-from bpy.props import StringProperty
+
+from ..operators.blender.properties import StringProperty, with_properties
 
 
+@with_properties
 class MAGPLUS_OT_choose_driving(bpy.types.Operator):
     """Use this video as the driving video of MagPlus"""
 
@@ -15,7 +16,7 @@ class MAGPLUS_OT_choose_driving(bpy.types.Operator):
     bl_label = "MagPlus Driving Video"
     bl_options = {"REGISTER", "UNDO"}
 
-    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filepath: str = StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Write the path into the scene's settings."""

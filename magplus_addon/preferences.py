@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """What a person chooses once for this machine: above all, where the worker's Python is."""
 
 from __future__ import annotations
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..backend_bridge.backends import BACKENDS
 from ..backend_bridge.environment.torch_builds import VARIANTS
@@ -15,6 +13,7 @@ from ..operators.backends import (
     MAGPLUS_OT_remove_checkpoint,
     MAGPLUS_OT_verify_checkpoints,
 )
+from ..operators.blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
 from ..operators.environment import (
     KIND,
     ROOT,
@@ -28,12 +27,13 @@ from ..operators.running.job_manager import manager
 from .panels import characters_across, draw_outcome, draw_progress, draw_text
 
 
+@with_properties
 class MagPlusPreferences(bpy.types.AddonPreferences):
     """The add-on's preferences."""
 
     bl_idname = ROOT
 
-    environment_source: EnumProperty(
+    environment_source: str = EnumProperty(
         name="Worker",
         description="The Python that computes. It is not Blender's own: it has torch, OpenCV and MediaPipe",
         items=(
@@ -41,19 +41,19 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
             ("EXISTING", "Existing Python", "A Python on this machine that has the packages already"),
         ),
     )
-    environment_folder: StringProperty(
+    environment_folder: str = StringProperty(
         name="Folder",
         description="Where the environment is. Left empty: in Blender's folder for extensions' data, which goes when "
         "MagPlus is uninstalled",
         subtype="DIR_PATH",
     )
-    python: StringProperty(name="Python", description="The Python's executable", subtype="FILE_PATH")
-    torch_variant: EnumProperty(
+    python: str = StringProperty(name="Python", description="The Python's executable", subtype="FILE_PATH")
+    torch_variant: str = EnumProperty(
         name="PyTorch",
         description="Which build of PyTorch to install",
         items=VARIANTS,
     )
-    device: EnumProperty(
+    device: str = EnumProperty(
         name="Device",
         description="Where the worker computes",
         items=(
@@ -63,13 +63,13 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
             ("mps", "GPU (Metal)", "The GPU of an Apple computer"),
         ),
     )
-    allow_cpu: BoolProperty(
+    allow_cpu: bool = BoolProperty(
         name="Go On on the CPU",
         description="When the GPU's memory is too small for a run, go on on the CPU, which takes longer, instead of "
         "stopping. The result says so",
         default=False,
     )
-    idle_minutes: IntProperty(
+    idle_minutes: int = IntProperty(
         name="Keep Models Loaded (Minutes)",
         description="Minutes for which the worker waits for the next run with its models loaded",
         default=15,

@@ -1,19 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """What a person chooses for a scene. Settings only: what is running lives in `operators.running.job_manager`."""
 
 from __future__ import annotations
 
 import bpy
-from bpy.props import (
-    BoolProperty,
-    CollectionProperty,
-    EnumProperty,
-    FloatProperty,
-    IntProperty,
-    PointerProperty,
-    StringProperty,
-)
 
 from ..backend_bridge.backends import BACKENDS, BackendOption
 from ..backend_bridge.job.spec import MAX_ALPHA, MAX_SMOOTHING
@@ -21,6 +11,16 @@ from ..backend_bridge.rig.regions import REGIONS
 from ..operators.animation.destination import ANIMATION, BACKGROUND, SHOW_AS
 from ..operators.animation.strength import modifier_name, set_strength
 from ..operators.backends import option_property
+from ..operators.blender.properties import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+    with_properties,
+)
 
 # '//' in a path property: 4.5 and later want to be told that it is meant, 4.2 refuses to be told.
 RELATIVE_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
@@ -39,7 +39,7 @@ def _avatar_chosen(settings: MagPlusSettings, _context: bpy.types.Context) -> No
     settings.last_job = ""
 
 
-def _gain(region: str) -> FloatProperty:
+def _gain(region: str) -> float:
     return FloatProperty(
         name=region.capitalize(),
         description=f"How much of the magnification reaches the {region}. 0 keeps them still, 1 is the full factor",
@@ -56,7 +56,7 @@ class MagPlusRegions(bpy.types.PropertyGroup):
     __annotations__ = {region: _gain(region) for region in REGIONS}
 
 
-def _option(option: BackendOption) -> bpy.types.Property:
+def _option(option: BackendOption) -> str | bool:
     """Return the property for an option of a backend."""
     common = {"name": option.title, "description": option.description}
     if option.choices:
@@ -79,19 +79,21 @@ def _strength_set(bake: MagPlusBake, _context: bpy.types.Context) -> None:
     set_strength(modifier_name(bake.name), bake.strength)
 
 
+@with_properties
 class MagPlusPlaced(bpy.types.PropertyGroup):
     """Where the last result lies in the scene's time, and in the video's. A rate of 0: there is none."""
 
-    first_frame: FloatProperty(name="First Frame", description="Frame of the scene at the clip's first frame")
-    last_frame: FloatProperty(name="Last Frame", description="Frame of the scene at the clip's last frame")
-    frames_per_second: FloatProperty(name="Rate", description="Frames of the scene per second of the clip")
-    video_start: FloatProperty(name="Video Start", description="Time of the video at the clip's first frame")
+    first_frame: float = FloatProperty(name="First Frame", description="Frame of the scene at the clip's first frame")
+    last_frame: float = FloatProperty(name="Last Frame", description="Frame of the scene at the clip's last frame")
+    frames_per_second: float = FloatProperty(name="Rate", description="Frames of the scene per second of the clip")
+    video_start: float = FloatProperty(name="Video Start", description="Time of the video at the clip's first frame")
 
 
+@with_properties
 class MagPlusBake(bpy.types.PropertyGroup):
     """An expression that was keyed in this scene, and how strongly it plays."""
 
-    strength: FloatProperty(
+    strength: float = FloatProperty(
         name="Strength",
         description="How strongly the baked expression plays. 1 is as it was solved; the keys stay as they are",
         default=1.0,
@@ -109,38 +111,44 @@ def _mirror_set(control: MagPlusControl, context: bpy.types.Context) -> None:
         other.mirror = control.mirror
 
 
+@with_properties
 class MagPlusControl(bpy.types.PropertyGroup):
     """A control that was found on the avatar's rig, and whether it is used."""
 
-    kind: StringProperty(name="Kind")
-    units: StringProperty(name="Action Units", description="The facial action units that its name stands for")
-    left: BoolProperty(name="Left", description="It is on the character's left side")
-    partner: StringProperty(name="Partner", description="The same control on the other side of the face")
-    note: StringProperty(name="Note", description="Why it is better not solved")
-    pixels: FloatProperty(name="Pixels", description="How far it moves the visible part of the face, over its range")
-    visibility: FloatProperty(name="Visibility", description="Seen from the camera, of the most visible control's")
-    solve: BoolProperty(name="Solve", description="Find this control's curve")
-    lock: BoolProperty(name="Lock", description="Keep this control at its present value")
-    mirror: BoolProperty(
+    kind: str = StringProperty(name="Kind")
+    units: str = StringProperty(name="Action Units", description="The facial action units that its name stands for")
+    left: bool = BoolProperty(name="Left", description="It is on the character's left side")
+    partner: str = StringProperty(name="Partner", description="The same control on the other side of the face")
+    note: str = StringProperty(name="Note", description="Why it is better not solved")
+    pixels: float = FloatProperty(
+        name="Pixels", description="How far it moves the visible part of the face, over its range"
+    )
+    visibility: float = FloatProperty(
+        name="Visibility", description="Seen from the camera, of the most visible control's"
+    )
+    solve: bool = BoolProperty(name="Solve", description="Find this control's curve")
+    lock: bool = BoolProperty(name="Lock", description="Keep this control at its present value")
+    mirror: bool = BoolProperty(
         name="Mirror", description="Let this control and that of the other side move alike", update=_mirror_set
     )
 
 
+@with_properties
 class MagPlusSettings(bpy.types.PropertyGroup):
     """The settings of one scene."""
 
-    avatar: PointerProperty(
+    avatar: bpy.types.Object | None = PointerProperty(
         name="Avatar",
         description="The mesh object whose face is to move",
         type=bpy.types.Object,
         poll=_is_mesh,
         update=_avatar_chosen,
     )
-    vertex_group: StringProperty(
+    vertex_group: str = StringProperty(
         name="Face",
         description="Vertex group that marks the face. Left empty, the whole mesh is taken for the face",
     )
-    look_through: EnumProperty(
+    look_through: str = EnumProperty(
         name="Seen From",
         description="From where the avatar's picture is taken",
         items=(
@@ -148,13 +156,13 @@ class MagPlusSettings(bpy.types.PropertyGroup):
             ("VIEW", "Viewport", "This 3D viewport as it is when the run starts"),
         ),
     )
-    driving: StringProperty(
+    driving: str = StringProperty(
         name="Driving Video",
         description="Video of a real face, a picture, or the folder or first picture of an image sequence",
         subtype="FILE_PATH",
         options=RELATIVE_PATH,
     )
-    sequence_rate: FloatProperty(
+    sequence_rate: float = FloatProperty(
         name="Frame Rate",
         description="Frame rate of the image sequence, which its files do not tell",
         default=0.0,
@@ -162,12 +170,14 @@ class MagPlusSettings(bpy.types.PropertyGroup):
         max=10000.0,
         precision=3,
     )
-    use_trim: BoolProperty(name="Trim", description="Use only a part of the video")
-    trim_start: FloatProperty(name="From", description="Start in the video", min=0.0, unit="TIME_ABSOLUTE", precision=3)
-    trim_end: FloatProperty(
+    use_trim: bool = BoolProperty(name="Trim", description="Use only a part of the video")
+    trim_start: float = FloatProperty(
+        name="From", description="Start in the video", min=0.0, unit="TIME_ABSOLUTE", precision=3
+    )
+    trim_end: float = FloatProperty(
         name="To", description="End in the video", min=0.0, default=1.0, unit="TIME_ABSOLUTE", precision=3
     )
-    reference_mode: EnumProperty(
+    reference_mode: str = EnumProperty(
         name="Reference",
         description="The moment at which the driver's face is at rest. All motion is measured against it",
         items=(
@@ -175,10 +185,10 @@ class MagPlusSettings(bpy.types.PropertyGroup):
             ("GIVEN", "Given", "Use the frame at this time of the video"),
         ),
     )
-    reference: FloatProperty(
+    reference: float = FloatProperty(
         name="Reference Time", description="Time in the video", min=0.0, unit="TIME_ABSOLUTE", precision=3
     )
-    face_mode: EnumProperty(
+    face_mode: str = EnumProperty(
         name="Driver's Face",
         description="Which face drives, where the video shows several",
         items=(
@@ -186,14 +196,14 @@ class MagPlusSettings(bpy.types.PropertyGroup):
             ("INDEX", "By Number", "The faces are counted from left to right, from 0"),
         ),
     )
-    face_index: IntProperty(name="Face", description="Counted from left to right, from 0", min=0)
-    backend: EnumProperty(
+    face_index: int = IntProperty(name="Face", description="Counted from left to right, from 0", min=0)
+    backend: str = EnumProperty(
         name="Backend",
         description="The method that moves the avatar's picture with the driver's face",
         items=[(entry.name, entry.title, entry.description) for entry in BACKENDS],
     )
-    backend_options: PointerProperty(type=MagPlusBackendOptions)
-    alpha_mode: EnumProperty(
+    backend_options: MagPlusBackendOptions = PointerProperty(type=MagPlusBackendOptions)
+    alpha_mode: str = EnumProperty(
         name="Magnification",
         description="How much the driver's motion is magnified for the backend to see it. It is undone afterwards",
         items=(
@@ -201,8 +211,8 @@ class MagPlusSettings(bpy.types.PropertyGroup):
             ("GIVEN", "Given", "Use this factor"),
         ),
     )
-    alpha: FloatProperty(name="Factor", description="Magnification factor", default=8.0, min=1.0, max=MAX_ALPHA)
-    intensity: FloatProperty(
+    alpha: float = FloatProperty(name="Factor", description="Magnification factor", default=8.0, min=1.0, max=MAX_ALPHA)
+    intensity: float = FloatProperty(
         name="Intensity",
         description="Strength of the expression on the avatar. 1 is the driver's own",
         default=1.0,
@@ -210,27 +220,29 @@ class MagPlusSettings(bpy.types.PropertyGroup):
         soft_max=4.0,
         max=100.0,
     )
-    regions: PointerProperty(type=MagPlusRegions)
-    frames: BoolProperty(name="Image Sequence", description="Make the avatar's moving picture", default=True)
-    frames_to: EnumProperty(
+    regions: MagPlusRegions = PointerProperty(type=MagPlusRegions)
+    frames: bool = BoolProperty(name="Image Sequence", description="Make the avatar's moving picture", default=True)
+    frames_to: str = EnumProperty(
         name="Show As", description="Where the image sequence goes", items=SHOW_AS, default=BACKGROUND
     )
-    shape_keys: BoolProperty(
+    shape_keys: bool = BoolProperty(
         name="Rig Controls", description="Key the avatar's shape keys, or what is chosen under Controls"
     )
-    animation: EnumProperty(
+    animation: str = EnumProperty(
         name="Animation",
         description="What happens to animation that the controls have already",
         items=ANIMATION,
     )
-    keep_apex: BoolProperty(
+    keep_apex: bool = BoolProperty(
         name="Keep the Apex",
         description="Shift the keys by half a frame at most, so that the apex falls on a frame of the scene, and never "
         "leave the picture of the apex out",
         default=True,
     )
-    start_frame: IntProperty(name="Start Frame", description="Frame of the scene where the clip starts", default=1)
-    stretch: FloatProperty(
+    start_frame: int = IntProperty(
+        name="Start Frame", description="Frame of the scene where the clip starts", default=1
+    )
+    stretch: float = FloatProperty(
         name="Time Stretch",
         description="How many times longer than it was the expression plays: 1 is real time, 4 is slow motion",
         default=1.0,
@@ -240,7 +252,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
         max=100.0,
         precision=3,
     )
-    smoothing: FloatProperty(
+    smoothing: float = FloatProperty(
         name="Smoothing",
         description="Seconds over which solved curves are smoothed. 0 leaves every frame as it was solved; anything "
         "else takes something off the apex, and the report says how much",
@@ -251,12 +263,12 @@ class MagPlusSettings(bpy.types.PropertyGroup):
         precision=3,
         unit="TIME_ABSOLUTE",
     )
-    controls: CollectionProperty(type=MagPlusControl)
-    active_control: IntProperty(name="Control", options={"HIDDEN"})
-    bakes: CollectionProperty(type=MagPlusBake)
-    placed: PointerProperty(type=MagPlusPlaced)
-    last_job: StringProperty(name="Last Job", description="Folder of the last finished job", options={"HIDDEN"})
-    job_folder: StringProperty(
+    controls: bpy.types.bpy_prop_collection_idprop[MagPlusControl] = CollectionProperty(type=MagPlusControl)
+    active_control: int = IntProperty(name="Control", options={"HIDDEN"})
+    bakes: bpy.types.bpy_prop_collection_idprop[MagPlusBake] = CollectionProperty(type=MagPlusBake)
+    placed: MagPlusPlaced = PointerProperty(type=MagPlusPlaced)
+    last_job: str = StringProperty(name="Last Job", description="Folder of the last finished job", options={"HIDDEN"})
+    job_folder: str = StringProperty(
         name="Job Folder",
         description="Where results are kept, a folder of its own for every run",
         default="//",

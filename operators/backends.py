@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """The checkpoint files of the published backends: taking them in, checking them, removing them.
 
 The worker does it, as only its Python can read them; nothing is downloaded.
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import CollectionProperty, StringProperty
 
 from ..backend_bridge.backends import find_backend
 from ..backend_bridge.environment.installation import run_program
 from ..backend_bridge.files.errors import MagPlusError, error_of
 from ..backend_bridge.worker_client.client import WORKER_SCRIPT
 from ..backend_bridge.worker_client.process import python_command
+from .blender.properties import CollectionProperty, StringProperty, with_properties
 from .environment import environment_problem, worker_python
 from .running.background import in_thread
 from .running.job_manager import Outcome, Steps, TaskContext
@@ -99,15 +98,18 @@ class _Verb:
         return start_or_run(self, KIND, ask_worker(python, *arguments))
 
 
+@with_properties
 class MAGPLUS_OT_add_checkpoint(_Verb, bpy.types.Operator):
     """Take a published checkpoint file in, so that its backend can be used. The file itself is left alone"""
 
     bl_idname = "magplus.add_checkpoint"
     bl_label = "Add Checkpoint File"
 
-    directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
-    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
-    filter_glob: StringProperty(default="*.pth;*.pt;*.tar;*.ckpt;*.safetensors;*.tsv", options={"HIDDEN"})
+    directory: str = StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
+    files: bpy.types.bpy_prop_collection_idprop[bpy.types.OperatorFileListElement] = CollectionProperty(
+        type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"}
+    )
+    filter_glob: str = StringProperty(default="*.pth;*.pt;*.tar;*.ckpt;*.safetensors;*.tsv", options={"HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         """Let the user pick files."""
@@ -134,13 +136,14 @@ class MAGPLUS_OT_verify_checkpoints(_Verb, bpy.types.Operator):
         return self._ask(context, "verify")
 
 
+@with_properties
 class MAGPLUS_OT_remove_checkpoint(_Verb, bpy.types.Operator):
     """Delete what was taken in for this backend; the file that it came from is left alone"""
 
     bl_idname = "magplus.remove_checkpoint"
     bl_label = "Remove"
 
-    backend: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+    backend: str = StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Ask first."""

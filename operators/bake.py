@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """Baking solved controls to F-Curves: shape keys first of all, and whatever else the rig basis was measured for."""
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import bpy
 import numpy as np
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job import artefacts
@@ -23,6 +21,7 @@ from .animation.keying import key
 from .animation.performance import ControlKeys, Performance, excursion, keys_here
 from .animation.scene_time import apex_kept, exact
 from .animation.strength import modifier_name, plays
+from .blender.properties import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty, with_properties
 
 
 def bake_controls(
@@ -145,6 +144,7 @@ def _remember(scene: bpy.types.Scene, report: BakeReport) -> None:
         record.name = report.name
 
 
+@with_properties
 class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
     """Key the shape keys and other controls that a job has solved"""
 
@@ -152,23 +152,27 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
     bl_label = "Bake to the Rig"
     bl_options = {"REGISTER", "UNDO"}
 
-    folder: StringProperty(name="Job Folder", description="A finished job", subtype="DIR_PATH")
-    start_frame: IntProperty(name="Start Frame", description="Frame of the scene where the clip starts", default=1)
-    mode: EnumProperty(
+    folder: str = StringProperty(name="Job Folder", description="A finished job", subtype="DIR_PATH")
+    start_frame: int = IntProperty(
+        name="Start Frame", description="Frame of the scene where the clip starts", default=1
+    )
+    mode: str = EnumProperty(
         name="Animation",
         description="What happens to animation that is there already",
         items=ANIMATION,
     )
-    keep_apex: BoolProperty(
+    keep_apex: bool = BoolProperty(
         name="Keep the Apex",
         description="Shift the clip by at most half a frame, so that its apex falls on a frame",
         default=True,
     )
-    skip_still: BoolProperty(name="Skip Still", description="No keys for what does not move", default=True)
-    stretch: FloatProperty(
+    skip_still: bool = BoolProperty(name="Skip Still", description="No keys for what does not move", default=True)
+    stretch: float = FloatProperty(
         name="Time Stretch", description="How many times longer than it was the clip plays", default=1.0, min=0.01
     )
-    markers: BoolProperty(name="Markers", description="Mark onset, apex and offset on the timeline", default=True)
+    markers: bool = BoolProperty(
+        name="Markers", description="Mark onset, apex and offset on the timeline", default=True
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Bake and report."""

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """Capturing the avatar: its picture, the face's place in it, and what its rig does to it."""
 
 from __future__ import annotations
@@ -9,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
-from bpy.props import EnumProperty, IntVectorProperty, StringProperty
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import AVATAR, Avatar
 from ..backend_bridge.worker_client.messages import Progress
+from .blender.properties import EnumProperty, IntVectorProperty, StringProperty, with_properties
 from .rig.avatar import capture_problem, face_companions
 from .rig.basis import measure_steps
 from .rig.controls import RigControl
@@ -121,33 +120,34 @@ def _no_controls(target: bpy.types.Object, excluded: dict[str, str]) -> str:
     )
 
 
+@with_properties
 class MAGPLUS_OT_capture(bpy.types.Operator):
     """Render the avatar and measure its rig, into a job folder"""
 
     bl_idname = "magplus.capture"
     bl_label = "Capture Avatar"
 
-    folder: StringProperty(name="Job Folder", description="Where the capture is kept", subtype="DIR_PATH")
-    target: StringProperty(name="Avatar", description="The mesh with the face; by default the active object")
-    vertex_group: StringProperty(name="Face", description="Vertex group that marks the face")
-    size: IntVectorProperty(
+    folder: str = StringProperty(name="Job Folder", description="Where the capture is kept", subtype="DIR_PATH")
+    target: str = StringProperty(name="Avatar", description="The mesh with the face; by default the active object")
+    vertex_group: str = StringProperty(name="Face", description="Vertex group that marks the face")
+    size: tuple[int, int] = IntVectorProperty(
         name="Size", description="Width and height in pixels; 0 takes the scene's", size=2, default=(0, 0), min=0
     )
-    background: EnumProperty(
+    background: str = EnumProperty(
         name="Background",
         items=(
             ("SCENE", "As in the Scene", "Transparent if the scene's film is"),
             ("TRANSPARENT", "Transparent", "Leave the world out"),
         ),
     )
-    look_through: EnumProperty(
+    look_through: str = EnumProperty(
         name="Look Through",
         items=(
             ("CAMERA", "Camera", "The scene's camera"),
             ("VIEW", "Viewport", "The 3D viewport that the operator is called from"),
         ),
     )
-    rig: EnumProperty(
+    rig: str = EnumProperty(
         name="Rig",
         description="Whether to measure what each shape key does",
         items=(

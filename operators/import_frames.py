@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """Bringing a job's frames into the file as an image sequence, at the right time and with the right colours."""
 
 from __future__ import annotations
@@ -8,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
 from .animation.destination import BACKGROUND, PLANE, SHOW_AS, STRIP, Destination
 from .animation.scene_time import Placement, SourceTime
+from .blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
 from .frames.background import add_background
 from .frames.clip import Clip, at_scene_rate, job_frames
 from .frames.image import colour_space, load
@@ -117,6 +116,7 @@ def import_frames(
     )
 
 
+@with_properties
 class MAGPLUS_OT_import_frames(bpy.types.Operator):
     """Show a job's frames as an image sequence"""
 
@@ -124,14 +124,18 @@ class MAGPLUS_OT_import_frames(bpy.types.Operator):
     bl_label = "Import Frames"
     bl_options = {"REGISTER", "UNDO"}
 
-    folder: StringProperty(name="Job Folder", description="A finished job", subtype="DIR_PATH")
-    where: EnumProperty(
+    folder: str = StringProperty(name="Job Folder", description="A finished job", subtype="DIR_PATH")
+    where: str = EnumProperty(
         name="Show As",
         description="Where the image sequence goes",
         items=SHOW_AS,
     )
-    start_frame: IntProperty(name="Start Frame", description="Frame of the scene where the clip starts", default=1)
-    keep_apex: BoolProperty(name="Keep the Apex", description="Never leave out the frame of the apex", default=True)
+    start_frame: int = IntProperty(
+        name="Start Frame", description="Frame of the scene where the clip starts", default=1
+    )
+    keep_apex: bool = BoolProperty(
+        name="Keep the Apex", description="Never leave out the frame of the apex", default=True
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Import and report."""

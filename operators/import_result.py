@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """Bringing all that a finished job has made into the file, as the scene's settings say."""
 
 from __future__ import annotations
@@ -8,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import bpy
-from bpy.props import BoolProperty, StringProperty
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
@@ -19,6 +17,7 @@ from .animation.destination import Destination
 from .animation.event_markers import set_event_markers, video_start
 from .animation.scene_time import SourceTime
 from .bake import bake_controls
+from .blender.properties import BoolProperty, StringProperty, with_properties
 from .import_frames import import_frames
 from .running.job_manager import Outcome
 from .running.task_operator import report_outcome
@@ -90,14 +89,15 @@ def _described(unit: UnitEvent) -> str:
     return f"AU{unit.unit} {unit.name}{side}"
 
 
+@with_properties
 class MAGPLUS_OT_import_result(bpy.types.Operator):
     """Bring a finished job's frames and keys into this file, as the settings above say"""
 
     bl_idname = "magplus.import_result"
     bl_label = "Import Finished Job"
 
-    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})
-    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
+    directory: str = StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})
+    filter_folder: bool = BoolProperty(default=True, options={"HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         """Let the user pick the job folder, unless it is given."""

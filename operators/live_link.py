@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """A Live Link Face recording onto a rig: curves of ARKit shapes, matched to controls by what their names mean."""
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import bpy
 import numpy as np
-from bpy.props import FloatProperty, StringProperty
 from numpy.typing import NDArray
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
@@ -21,6 +19,7 @@ from .animation.destination import Destination
 from .animation.performance import STILL, Performance, excursion
 from .animation.scene_time import SourceTime, exact
 from .bake import bake_performance
+from .blender.properties import FloatProperty, StringProperty, with_properties
 from .measure_controls import choice_of
 from .rig.avatar import face_companions
 from .rig.face_controls import ControlChoice, chosen_controls
@@ -97,6 +96,7 @@ def _time(curves: ControlCurves, away: NDArray[np.floating]) -> SourceTime:
     return SourceTime(seconds, (len(seconds) - 1) / length if length else Fraction(60), {"apex": seconds[apex]}, apex)
 
 
+@with_properties
 class MAGPLUS_OT_import_live_link(bpy.types.Operator):
     """Key a Live Link Face recording (CSV) onto the avatar, as the settings above say"""
 
@@ -104,9 +104,9 @@ class MAGPLUS_OT_import_live_link(bpy.types.Operator):
     bl_label = "Import Live Link Face"
     bl_options = {"REGISTER", "UNDO"}
 
-    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
-    filter_glob: StringProperty(default="*.csv", options={"HIDDEN"})
-    timecode_rate: FloatProperty(
+    filepath: str = StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: str = StringProperty(default="*.csv", options={"HIDDEN"})
+    timecode_rate: float = FloatProperty(
         name="Timecode Rate", description="Frames per second in the recording's timecode", default=60.0, min=1.0
     )
 

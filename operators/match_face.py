@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """Showing where the driver's face is laid on the avatar, with anchors (`operators.rig.anchors`) that can be moved."""
 
 from __future__ import annotations
@@ -8,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bpy
-from bpy.props import IntProperty
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
+from .blender.properties import IntProperty, with_properties
 from .rig.anchors import anchors_of, first_guess, landmark_of, matched_places, put_anchors, put_back, remove_anchors
 from .rig.avatar import capture_problem, face_companions
 from .rig.basis import measure_steps
@@ -85,13 +84,14 @@ class _OnAnchors:
         return avatar is not None and bool(anchors_of(avatar))
 
 
+@with_properties
 class MAGPLUS_OT_pick_anchor(_OnAnchors, bpy.types.Operator):
     """Select this anchor, to move it with G"""
 
     bl_idname = "magplus.pick_anchor"
     bl_label = "Select Anchor"
 
-    landmark: IntProperty(options={"HIDDEN"})
+    landmark: int = IntProperty(options={"HIDDEN"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Select it alone and make it active."""
@@ -104,13 +104,14 @@ class MAGPLUS_OT_pick_anchor(_OnAnchors, bpy.types.Operator):
         return {"FINISHED"}
 
 
+@with_properties
 class MAGPLUS_OT_reset_anchor(_OnAnchors, bpy.types.Operator):
     """Put this anchor back where it was found"""
 
     bl_idname = "magplus.reset_anchor"
     bl_label = "Reset Anchor"
 
-    landmark: IntProperty(options={"HIDDEN"})
+    landmark: int = IntProperty(options={"HIDDEN"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Move it back."""

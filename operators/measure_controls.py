@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-# mypy: disable-error-code="valid-type"
 """Filling the list of controls that a person chooses from: found on the rig, measured through the camera."""
 
 from __future__ import annotations
@@ -9,10 +8,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import bpy
-from bpy.props import EnumProperty
 
 from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.rig.basis import RigBasis
+from .blender.properties import EnumProperty, with_properties
 from .rig.avatar import capture_problem, face_companions
 from .rig.basis import measure_steps
 from .rig.face import find_face
@@ -128,6 +127,7 @@ class MAGPLUS_OT_measure_controls(AvatarTask, bpy.types.Operator):
         return measure_controls(bpy.context, settings.avatar, settings.vertex_group)
 
 
+@with_properties
 class MAGPLUS_OT_choose_controls(bpy.types.Operator):
     """Choose many controls at once"""
 
@@ -135,7 +135,7 @@ class MAGPLUS_OT_choose_controls(bpy.types.Operator):
     bl_label = "Choose Controls"
     bl_options = {"REGISTER", "UNDO"}
 
-    which: EnumProperty(
+    which: str = EnumProperty(
         name="Which",
         items=(
             ("SEEN", "What Is Seen", "Solve every control that the camera sees and that does not move the whole head"),
