@@ -21,6 +21,8 @@ import venv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.bpy_stubs import corrected_stubs
+
 ROOT = Path(__file__).resolve().parent
 CHECKOUT = ROOT / "checkout"  # on the path, it makes this checkout the package `magplus`
 CACHE = ROOT / ".magplus"
@@ -30,7 +32,7 @@ WORKER = CACHE / "worker"
 BLENDER_PYTHONS = {"5.0.1": "3.11", "4.2.23": "3.11", "4.5.15": "3.11", "5.2.3": "3.13", "5.3.0": "3.13"}
 NO_DEPRECATED = ("5.2.3", "5.3.0")  # the series in which a DeprecationWarning is an error: what it names goes in 6.0
 TEST_PACKAGES = ("pytest==9.2.0", "pytest-timeout==2.4.0", "hypothesis==6.170.15")
-LINT_PACKAGES = ("ruff==0.17.6", "mypy==2.4.1", "fake-bpy-module-5.0==20260730", "numpy==2.2.6")
+LINT_PACKAGES = ("ruff==0.17.6", "mypy==2.4.1", "fake-bpy-module-5.0==20260730")
 DEVELOPMENT_PACKAGES = ("moderngl==5.13.0",)
 SERIES = {version.rpartition(".")[0]: version for version in BLENDER_PYTHONS}
 SKIP_NOTHING = {"MAGPLUS_SKIP_NOTHING": "1"}  # a test that lacks what we fetch fails, see tests/assets.py
@@ -293,13 +295,24 @@ def run_tests(stages: Sequence[str], versions: Sequence[str], fast: bool) -> int
 def _lint(versions: Sequence[str], fast: bool) -> Iterator[Step]:
     python = environment(CACHE / "tools", find_python("3.11"), LINT_PACKAGES)
     worker = worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
-    packages = ["backend_bridge", "models", "operators", "magplus_addon", "demo", "benchmarks"]
-    package = [part for name in packages for part in ("-p", f"magplus.{name}")]
+    package = str(package_link().parent)
+    (installed,) = (CACHE / "tools").glob("[Ll]ib/**/site-packages")
+    stubs = corrected_stubs(installed, CACHE / "stubs")
+    mypy: Command = [python, "-m", "mypy", "--python-executable", worker]
     yield "ruff check", [python, "-m", "ruff", "check", "."], {}
     yield "ruff format", [python, "-m", "ruff", "format", "--check", "."], {}
-    mypy: Command = [python, "-m", "mypy", "--python-executable", worker]
     yield "mypy dev.py", [*mypy, "dev.py"], {}
-    yield "mypy", [*mypy, *package], {"MYPYPATH": str(package_link().parent)}
+    apart = _packages("backend_bridge", "models", "demo", "benchmarks")
+    yield "mypy", [*mypy, *apart], {"MYPYPATH": package}
+    yield (
+        "mypy, with bpy",
+        [*mypy, *_packages("operators", "magplus_addon")],
+        {"MYPYPATH": f"{package}{os.pathsep}{stubs}"},
+    )
+
+
+def _packages(*names: str) -> list[str]:
+    return [part for name in names for part in ("-p", f"magplus.{name}")]
 
 
 def _pytest(python: Path, folder: str, fast: bool, *options: str) -> Command:

@@ -28,11 +28,11 @@ class MAGPLUS_UL_controls(bpy.types.UIList):
         layout: bpy.types.UILayout,
         _data: object,
         item: Any,
-        _icon: int,
+        _icon: int | None,
         _active_data: object,
-        _active_property: str,
-        _index: int = 0,
-        _flag: int = 0,
+        _active_property: str | None,
+        _index: int | None = 0,
+        _flag: int | None = 0,
     ) -> None:
         """Draw one line: solve, name, by how many px it moves the face, mirror, lock."""
         row = layout.row(align=True)
@@ -54,8 +54,8 @@ class MAGPLUS_UL_controls(bpy.types.UIList):
         row.prop(self, "filter_name", text="", icon="VIEWZOOM")
         row.prop(self, "only_seen", text="", icon="HIDE_OFF")
 
-    def filter_items(self, _context: bpy.types.Context, data: Any, name: str) -> tuple[list[int], list[int]]:
-        """Show what has the text in its name or its action units."""
+    def filter_items(self, _context: bpy.types.Context, data: Any, name: str) -> Any:
+        """Show what has the text in its name or its action units; returns a flag for each and no order."""
         wanted = self.filter_name.lower()
         shown = [
             wanted in f"{item.name} {item.units}".lower() and not (self.only_seen and item.note.startswith("can't"))
@@ -64,7 +64,7 @@ class MAGPLUS_UL_controls(bpy.types.UIList):
         return [self.bitflag_filter_item if each else 0 for each in shown], []
 
 
-class MAGPLUS_PT_controls(Sidebar, bpy.types.Panel):
+class MAGPLUS_PT_controls(Sidebar):
     """Which controls of the rig are solved."""
 
     bl_label = "Controls"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import cast
 
 import blf
 import bpy
@@ -19,6 +20,7 @@ from ..operators.match_face import (
     MAGPLUS_OT_show_anchors,
 )
 from ..operators.rig.anchors import anchors_of, is_selected, landmark_of, name_of, was_moved
+from ..operators.rig.avatar import chosen_avatar
 from ..operators.running.job_manager import Status, manager
 from .panels import Sidebar, characters_across, draw_outcome, draw_text
 
@@ -41,7 +43,7 @@ _POINT, _TEXT = 7.0, 11.0  # px at scale 1
 _handlers: list[object] = []
 
 
-class MAGPLUS_PT_match(Sidebar, bpy.types.Panel):
+class MAGPLUS_PT_match(Sidebar):
     """What was matched, and the anchors that correct it."""
 
     bl_label = "Face Match"
@@ -56,7 +58,7 @@ class MAGPLUS_PT_match(Sidebar, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the panel; reads only."""
-        layout, avatar = self.layout, context.scene.magplus.avatar
+        layout, avatar = self.layout, chosen_avatar(context)
         characters = characters_across(context)
         anchors = anchors_of(avatar)
         row = layout.row(align=True)
@@ -90,11 +92,12 @@ def _draw_overlay() -> None:
     """Draw the anchors as a face over the 3D view, with the names of those that are selected."""
     context = bpy.context
     avatar = context.scene.magplus.avatar
-    if avatar is None or not context.space_data.overlay.show_overlays:
+    view, perspective = cast(bpy.types.SpaceView3D, context.space_data), context.region_data
+    if avatar is None or perspective is None or not view.overlay.show_overlays:
         return
     places = {}
     for anchor in anchors_of(avatar):
-        place = location_3d_to_region_2d(context.region, context.region_data, anchor.matrix_world.translation)
+        place = location_3d_to_region_2d(context.region, perspective, anchor.matrix_world.translation)
         if place is not None and anchor.visible_get():
             places[name_of(anchor)] = (place, was_moved(anchor), is_selected(anchor, context.view_layer))
     if not places:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bpy
 
+from ..operators.blender.operator import OperatorResult
 from ..operators.blender.properties import StringProperty, with_properties
 
 
@@ -18,7 +19,7 @@ class MAGPLUS_OT_choose_driving(bpy.types.Operator):
 
     filepath: str = StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Write the path into the scene's settings."""
         if not self.filepath:
             self.report({"ERROR"}, "No video was given.")

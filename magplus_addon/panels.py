@@ -75,7 +75,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class Sidebar:
+class Sidebar(bpy.types.Panel):
     """Where our panels are."""
 
     bl_space_type = "VIEW_3D"
@@ -83,7 +83,7 @@ class Sidebar:
     bl_category = "MagPlus"
 
 
-class MAGPLUS_PT_main(Sidebar, bpy.types.Panel):
+class MAGPLUS_PT_main(Sidebar):
     """Who moves whom, and the button."""
 
     bl_label = "MagPlus"
@@ -121,7 +121,7 @@ class MAGPLUS_PT_main(Sidebar, bpy.types.Panel):
             draw_outcome(layout, outcome, characters)
 
 
-class MAGPLUS_PT_bakes(Sidebar, bpy.types.Panel):
+class MAGPLUS_PT_bakes(Sidebar):
     """How strongly what was baked plays."""
 
     bl_label = "Strength"
@@ -140,7 +140,7 @@ class MAGPLUS_PT_bakes(Sidebar, bpy.types.Panel):
             column.prop(bake, "strength", text=bake.name, slider=True)
 
 
-class MAGPLUS_PT_driver(Sidebar, bpy.types.Panel):
+class MAGPLUS_PT_driver(Sidebar):
     """Which part of the video, and which face in it."""
 
     bl_label = "Driver"
@@ -170,7 +170,7 @@ class MAGPLUS_PT_driver(Sidebar, bpy.types.Panel):
         column.operator(MAGPLUS_OT_trim_from_markers.bl_idname, icon="MARKER_HLT")
 
 
-class MAGPLUS_PT_magnification(Sidebar, bpy.types.Panel):
+class MAGPLUS_PT_magnification(Sidebar):
     """By which method, how much is magnified, and how strong the result is."""
 
     bl_label = "Expression"
@@ -192,7 +192,7 @@ class MAGPLUS_PT_magnification(Sidebar, bpy.types.Panel):
             column.prop(settings, "alpha")
 
 
-class MAGPLUS_PT_backend(Sidebar, bpy.types.Panel):
+class MAGPLUS_PT_backend(Sidebar):
     """What can be set of the chosen backend."""
 
     bl_label = "Backend"
@@ -213,7 +213,7 @@ class MAGPLUS_PT_backend(Sidebar, bpy.types.Panel):
             column.prop(settings.backend_options, option_property(settings.backend, option.name))
 
 
-class MAGPLUS_PT_regions(Sidebar, bpy.types.Panel):
+class MAGPLUS_PT_regions(Sidebar):
     """How much of the magnification reaches each part of the face."""
 
     bl_label = "Regions"
@@ -229,7 +229,7 @@ class MAGPLUS_PT_regions(Sidebar, bpy.types.Panel):
             column.prop(context.scene.magplus.regions, region, slider=True)
 
 
-class MAGPLUS_PT_output(Sidebar, bpy.types.Panel):
+class MAGPLUS_PT_output(Sidebar):
     """What is made, and where it goes."""
 
     bl_label = "Output"

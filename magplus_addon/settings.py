@@ -21,6 +21,7 @@ from ..operators.blender.properties import (
     StringProperty,
     with_properties,
 )
+from ..operators.rig.avatar import has_shape_keys
 
 # '//' in a path property: 4.5 and later want to be told that it is meant, 4.2 refuses to be told.
 RELATIVE_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
@@ -32,8 +33,7 @@ def _is_mesh(_settings: MagPlusSettings, candidate: bpy.types.Object) -> bool:
 
 def _avatar_chosen(settings: MagPlusSettings, _context: bpy.types.Context) -> None:
     """A new avatar: ask for what its mesh can do."""
-    keys = settings.avatar.data.shape_keys if settings.avatar is not None else None
-    settings.shape_keys = keys is not None and len(keys.key_blocks) > 1
+    settings.shape_keys = settings.avatar is not None and has_shape_keys(settings.avatar)
     settings.vertex_group = ""
     settings.controls.clear()
     settings.last_job = ""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import bpy
 
@@ -22,12 +22,13 @@ from ..backend_bridge.worker_client.messages import Cancelled, Error, Progress, 
 from .animation.destination import Destination
 from .animation.scene_time import exact
 from .backends import backend_problem, chosen_options
+from .blender.operator import OperatorResult
 from .capture import CaptureRequest, capture
 from .environment import environment_problem, preferences, worker_python
 from .import_result import import_result, measured
 from .measure_controls import choice_of
 from .rig.anchors import moved_anchors
-from .rig.avatar import capture_problem, face_companions, find_object, has_shape_keys
+from .rig.avatar import capture_problem, chosen_avatar, face_companions, find_object, has_shape_keys
 from .rig.face_controls import ControlChoice, chosen_controls
 from .rig.projection import camera_problem, present_projection
 from .rig.studio import camera_to_use
@@ -73,7 +74,8 @@ def settings_problem(context: bpy.types.Context) -> str:
     """Return what is missing or wrong in the scene's settings, or an empty string."""
     settings, scene = context.scene.magplus, context.scene
     avatar = settings.avatar
-    if problem := capture_problem(context, avatar, settings.vertex_group):
+    problem = capture_problem(context, avatar, settings.vertex_group)
+    if problem or avatar is None:
         return problem
     if settings.look_through == "CAMERA" and (problem := camera_problem(scene.camera)):
         return problem
@@ -129,7 +131,7 @@ def make_order(
         raise InputError(reason)
     settings, scene, chosen = context.scene.magplus, context.scene, preferences(context)
     driving = Path(bpy.path.abspath(settings.driving)).absolute()
-    controls = choice_of(settings)
+    avatar, controls = chosen_avatar(context), choice_of(settings)
     spec = JobSpec(
         driving=Driving(
             path=str(driving),
@@ -158,14 +160,14 @@ def make_order(
     )
     return Order(
         scene_uid=scene.session_uid,
-        avatar_uid=settings.avatar.session_uid,
-        avatar_name=settings.avatar.name,
+        avatar_uid=avatar.session_uid,
+        avatar_name=avatar.name,
         vertex_group=settings.vertex_group,
         controls=controls,
         viewport=_viewport(context) if settings.look_through == "VIEW" else None,
         spec=spec,
         destination=Destination.from_settings(settings),
-        folder=folder or _new_folder(Path(bpy.path.abspath(settings.job_folder)), settings.avatar.name, driving.stem),
+        folder=folder or _new_folder(Path(bpy.path.abspath(settings.job_folder)), avatar.name, driving.stem),
         python=python or worker_python(context),
         idle_minutes=chosen.idle_minutes,
     )
@@ -195,12 +197,13 @@ def _capture(order: Order, folder: JobFolder, blocking: bool) -> Generator[Progr
     target = find_object(order.avatar_uid)
     if target is None or context.scene.session_uid != order.scene_uid:
         raise InputError("The file was changed before the avatar was captured; start again.")
-    view = None
+    view: bpy.types.SpaceView3D | None = None
     if order.viewport is not None:
-        areas = context.window.screen.areas
-        view = areas[order.viewport].spaces.active if order.viewport < len(areas) else None
-        if view is None or view.type != "VIEW_3D":
+        areas = context.screen.areas
+        space = areas[order.viewport].spaces.active if order.viewport < len(areas) else None
+        if space is None or space.type != "VIEW_3D":
             raise InputError("The 3D viewport to look from is gone; start again.")
+        view = cast(bpy.types.SpaceView3D, space)
     further = tuple(face_companions(context, target))
     with camera_to_use(context.scene, view) as camera:
         anchors = moved_anchors(target, present_projection(context, camera))
@@ -258,7 +261,7 @@ def _bring_in(order: Order, folder: JobFolder, task: TaskContext) -> Outcome:
 def _viewport(context: bpy.types.Context) -> int:
     if context.area is None or context.area.type != "VIEW_3D":
         raise InputError("Call it from a 3D viewport, or let the avatar be captured from the scene's camera.")
-    return context.window.screen.areas[:].index(context.area)
+    return context.screen.areas[:].index(context.area)
 
 
 def is_image_sequence(path: str) -> bool:
@@ -313,7 +316,7 @@ class MAGPLUS_OT_animate(bpy.types.Operator):
             cls.poll_message_set(reason)
         return not reason
 
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Start the run and give Blender back at once; the sidebar shows how it goes."""
         try:
             manager.start(KIND, animate(make_order(context)))
@@ -322,7 +325,7 @@ class MAGPLUS_OT_animate(bpy.types.Operator):
             return {"CANCELLED"}
         return {"FINISHED"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Run to the end before returning, for scripts and background mode."""
         try:
             order = make_order(context)
@@ -343,7 +346,7 @@ class MAGPLUS_OT_cancel(bpy.types.Operator):
         """Only while something runs."""
         return manager.busy and not manager.cancelling
 
-    def execute(self, _context: bpy.types.Context) -> set[str]:
+    def execute(self, _context: bpy.types.Context) -> OperatorResult:
         """Ask; the task ends within a second."""
         manager.cancel()
         return {"FINISHED"}

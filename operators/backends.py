@@ -17,6 +17,7 @@ from ..backend_bridge.environment.installation import run_program
 from ..backend_bridge.files.errors import MagPlusError, error_of
 from ..backend_bridge.worker_client.client import WORKER_SCRIPT
 from ..backend_bridge.worker_client.process import python_command
+from .blender.operator import OperatorResult
 from .blender.properties import CollectionProperty, StringProperty, with_properties
 from .environment import environment_problem, worker_python
 from .running.background import in_thread
@@ -45,7 +46,7 @@ def option_property(backend: str, option: str) -> str:
     return f"{backend}_{option}"
 
 
-def chosen_options(settings: bpy.types.PropertyGroup) -> dict[str, Any]:
+def chosen_options(settings: Any) -> dict[str, Any]:
     """Return what is set of the chosen backend and differs from its default."""
     chosen: dict[str, Any] = {}
     for option in find_backend(settings.backend).options:
@@ -78,7 +79,7 @@ def ask_worker(python: Path, *arguments: str) -> Callable[[TaskContext], Steps]:
     return steps
 
 
-class _Verb:
+class _Verb(bpy.types.Operator):
     """What the operators have in common: they need the worker's Python, and nothing else that runs."""
 
     @classmethod
@@ -86,20 +87,20 @@ class _Verb:
         """Possible, or the reason why not as the tooltip."""
         reason = busy_reason() or environment_problem(context)
         if reason:
-            cls.poll_message_set(reason)  # type: ignore[attr-defined]
+            cls.poll_message_set(reason)
         return not reason
 
-    def _ask(self, context: bpy.types.Context, *arguments: str) -> set[str]:
+    def _ask(self, context: bpy.types.Context, *arguments: str) -> OperatorResult:
         try:
             python = worker_python(context)
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))  # type: ignore[attr-defined]
+            self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         return start_or_run(self, KIND, ask_worker(python, *arguments))
 
 
 @with_properties
-class MAGPLUS_OT_add_checkpoint(_Verb, bpy.types.Operator):
+class MAGPLUS_OT_add_checkpoint(_Verb):
     """Take a published checkpoint file in, so that its backend can be used. The file itself is left alone"""
 
     bl_idname = "magplus.add_checkpoint"
@@ -111,12 +112,12 @@ class MAGPLUS_OT_add_checkpoint(_Verb, bpy.types.Operator):
     )
     filter_glob: str = StringProperty(default="*.pth;*.pt;*.tar;*.ckpt;*.safetensors;*.tsv", options={"HIDDEN"})
 
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Let the user pick files."""
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Take them in."""
         paths = [str(Path(self.directory) / file.name) for file in self.files if file.name]
         if not paths:
@@ -125,19 +126,19 @@ class MAGPLUS_OT_add_checkpoint(_Verb, bpy.types.Operator):
         return self._ask(context, "add", *paths)
 
 
-class MAGPLUS_OT_verify_checkpoints(_Verb, bpy.types.Operator):
+class MAGPLUS_OT_verify_checkpoints(_Verb):
     """Check the names, shapes and hashes of all checkpoints that were added"""
 
     bl_idname = "magplus.verify_checkpoints"
     bl_label = "Verify"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Check."""
         return self._ask(context, "verify")
 
 
 @with_properties
-class MAGPLUS_OT_remove_checkpoint(_Verb, bpy.types.Operator):
+class MAGPLUS_OT_remove_checkpoint(_Verb):
     """Delete what was taken in for this backend; the file that it came from is left alone"""
 
     bl_idname = "magplus.remove_checkpoint"
@@ -145,11 +146,11 @@ class MAGPLUS_OT_remove_checkpoint(_Verb, bpy.types.Operator):
 
     backend: str = StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:
         """Ask first."""
         return context.window_manager.invoke_confirm(self, event)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Delete."""
         return self._ask(context, "remove", self.backend)
 

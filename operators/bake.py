@@ -21,6 +21,7 @@ from .animation.keying import key
 from .animation.performance import ControlKeys, Performance, excursion, keys_here
 from .animation.scene_time import apex_kept, exact
 from .animation.strength import modifier_name, plays
+from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty, with_properties
 
 
@@ -174,7 +175,7 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
         name="Markers", description="Mark onset, apex and offset on the timeline", default=True
     )
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Bake and report."""
         try:
             report = bake_controls(

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import bpy
 
@@ -14,6 +15,8 @@ from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import AVATAR, Avatar
 from ..backend_bridge.worker_client.messages import Progress
+from .blender.data import shape_keys_of
+from .blender.operator import OperatorResult
 from .blender.properties import EnumProperty, IntVectorProperty, StringProperty, with_properties
 from .rig.avatar import capture_problem, face_companions
 from .rig.basis import measure_steps
@@ -163,7 +166,7 @@ class MAGPLUS_OT_capture(bpy.types.Operator):
             cls.poll_message_set(reason)
         return not reason
 
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Start the capture and give Blender back while the render runs."""
         try:
             steps = self._steps(context, blocking=False)
@@ -180,7 +183,7 @@ class MAGPLUS_OT_capture(bpy.types.Operator):
         manager.start(KIND, body)
         return {"FINISHED"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Capture and return when it is done."""
         try:
             run_to_end(self._steps(context, blocking=True))
@@ -191,7 +194,8 @@ class MAGPLUS_OT_capture(bpy.types.Operator):
 
     def _steps(self, context: bpy.types.Context, blocking: bool) -> Generator[Progress, None, Avatar]:
         target = context.view_layer.objects.get(self.target) if self.target else context.object
-        if problem := capture_problem(context, target, self.vertex_group):
+        problem = capture_problem(context, target, self.vertex_group)
+        if problem or target is None:
             raise InputError(problem)
         if not self.folder:
             raise InputError("Choose a job folder to keep the capture in.")
@@ -201,12 +205,12 @@ class MAGPLUS_OT_capture(bpy.types.Operator):
             vertex_group=self.vertex_group,
             size=(self.size[0], self.size[1]) if all(self.size) else None,
             transparent=True if self.background == "TRANSPARENT" else None,
-            rig=self.rig == "AUTO" and target.data.shape_keys is not None,
-            view=context.space_data if self.look_through == "VIEW" else None,
+            rig=self.rig == "AUTO" and shape_keys_of(target) is not None,
+            view=cast(bpy.types.SpaceView3D, context.space_data) if self.look_through == "VIEW" else None,
         )
         return capture(context, request, JobFolder.create(Path(bpy.path.abspath(self.folder))), blocking=blocking)
 
-    def _failed(self, error: MagPlusError) -> set[str]:
+    def _failed(self, error: MagPlusError) -> OperatorResult:
         self.report({"ERROR"}, str(error))
         return {"CANCELLED"}
 

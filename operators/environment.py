@@ -14,6 +14,7 @@ from ..backend_bridge.environment.probe import Probe, probe
 from ..backend_bridge.environment.venv import Environment, State
 from ..backend_bridge.files.errors import MachineError, MagPlusError
 from ..backend_bridge.worker_client.messages import Progress
+from .blender.operator import OperatorResult
 from .running.background import in_thread
 from .running.job_manager import Outcome, Steps, TaskContext
 from .running.task_operator import busy_reason, start_or_run
@@ -117,7 +118,7 @@ class MAGPLUS_OT_create_environment(bpy.types.Operator):
             cls.poll_message_set(reason)
         return not reason
 
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Ask for consent."""
         return context.window_manager.invoke_props_dialog(
             self, width=460, title="Create the Worker's Environment", confirm_text="Download and Install"
@@ -133,7 +134,7 @@ class MAGPLUS_OT_create_environment(bpy.types.Operator):
         column.label(text=f"Into {own_environment(context).folder}")
         column.label(text="Your system's and Blender's own Python stay as they are.")
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Make it."""
         return start_or_run(
             self, KIND, create(own_environment(context), preferences(context).torch_variant, again=True)
@@ -154,7 +155,7 @@ class MAGPLUS_OT_check_environment(bpy.types.Operator):
             cls.poll_message_set(reason)
         return not reason
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Ask it."""
         try:
             return start_or_run(self, KIND, check(None, worker_python(context)))
@@ -169,7 +170,7 @@ class MAGPLUS_OT_show_preferences(bpy.types.Operator):
     bl_idname = "magplus.show_preferences"
     bl_label = "Open Preferences"
 
-    def execute(self, _context: bpy.types.Context) -> set[str]:
+    def execute(self, _context: bpy.types.Context) -> OperatorResult:
         """Show them."""
         bpy.ops.preferences.addon_show(module=ROOT)
         return {"FINISHED"}

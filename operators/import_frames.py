@@ -12,13 +12,14 @@ from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
 from .animation.destination import BACKGROUND, PLANE, SHOW_AS, STRIP, Destination
 from .animation.scene_time import Placement, SourceTime
+from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
 from .frames.background import add_background
 from .frames.clip import Clip, at_scene_rate, job_frames
 from .frames.image import colour_space, load
 from .frames.plane import add_plane
 from .frames.strip import add_strip, strips_of
-from .rig.projection import camera_problem
+from .rig.projection import usable_camera
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def import_frames(
     """
     scene, where = context.scene, destination.show_as
     camera = camera or scene.camera
-    if where in {PLANE, BACKGROUND} and (problem := camera_problem(camera)):
-        raise InputError(problem)
+    if where in {PLANE, BACKGROUND}:
+        usable_camera(camera)
     report = folder.read_report()
     frames, size = job_frames(folder, report)
     source = SourceTime.from_report(report)
@@ -99,9 +100,9 @@ def import_frames(
     else:
         image = load(clip, colours)
         if where == PLANE:
-            placed = add_plane(context, camera, image, clip)
+            placed = add_plane(context, usable_camera(camera), image, clip)
         elif where == BACKGROUND:
-            placed = add_background(camera, image, clip)
+            placed = add_background(usable_camera(camera), image, clip)
     return ImportReport(
         image=image.name if image is not None else "",
         placed=placed,
@@ -137,7 +138,7 @@ class MAGPLUS_OT_import_frames(bpy.types.Operator):
         name="Keep the Apex", description="Never leave out the frame of the apex", default=True
     )
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Import and report."""
         try:
             report = import_frames(

@@ -17,6 +17,7 @@ from .animation.destination import Destination
 from .animation.event_markers import set_event_markers, video_start
 from .animation.scene_time import SourceTime
 from .bake import bake_controls
+from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, StringProperty, with_properties
 from .import_frames import import_frames
 from .running.job_manager import Outcome
@@ -99,14 +100,14 @@ class MAGPLUS_OT_import_result(bpy.types.Operator):
     directory: str = StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})
     filter_folder: bool = BoolProperty(default=True, options={"HIDDEN"})
 
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Let the user pick the job folder, unless it is given."""
         if self.directory:
             return self.execute(context)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Import."""
         try:
             folder = JobFolder.open(Path(bpy.path.abspath(self.directory)))

@@ -19,9 +19,10 @@ from .animation.destination import Destination
 from .animation.performance import STILL, Performance, excursion
 from .animation.scene_time import SourceTime, exact
 from .bake import bake_performance
+from .blender.operator import OperatorResult
 from .blender.properties import FloatProperty, StringProperty, with_properties
 from .measure_controls import choice_of
-from .rig.avatar import face_companions
+from .rig.avatar import NO_AVATAR, chosen_avatar, face_companions
 from .rig.face_controls import ControlChoice, chosen_controls
 
 
@@ -114,25 +115,25 @@ class MAGPLUS_OT_import_live_link(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         """Only for an avatar."""
         if context.scene.magplus.avatar is None:
-            cls.poll_message_set("Choose the avatar: the mesh object whose face is to move.")
+            cls.poll_message_set(NO_AVATAR)
             return False
         return True
 
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Let the user pick the file, unless it is given."""
         if self.filepath:
             return self.execute(context)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Key it and report."""
         settings = context.scene.magplus
         try:
             report = import_live_link(
                 context,
                 Path(bpy.path.abspath(self.filepath)),
-                settings.avatar,
+                chosen_avatar(context),
                 Destination.from_settings(settings),
                 choice_of(settings),
                 exact(self.timecode_rate),

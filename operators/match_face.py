@@ -10,9 +10,10 @@ import bpy
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
+from .blender.operator import OperatorResult
 from .blender.properties import IntProperty, with_properties
 from .rig.anchors import anchors_of, first_guess, landmark_of, matched_places, put_anchors, put_back, remove_anchors
-from .rig.avatar import capture_problem, face_companions
+from .rig.avatar import capture_problem, chosen_avatar, face_companions
 from .rig.basis import measure_steps
 from .rig.face import find_face
 from .rig.face_controls import default_controls
@@ -59,7 +60,7 @@ def _last_match(last_job: Path | None, size: tuple[int, int]) -> dict[int, tuple
         return None
 
 
-class MAGPLUS_OT_show_anchors(AvatarTask, bpy.types.Operator):
+class MAGPLUS_OT_show_anchors(AvatarTask):
     """Show on the avatar where the driver's face was laid, with anchors that can be moved"""
 
     bl_idname = "magplus.show_anchors"
@@ -71,10 +72,10 @@ class MAGPLUS_OT_show_anchors(AvatarTask, bpy.types.Operator):
         """Return what is to be done."""
         settings = context.scene.magplus
         last = Path(bpy.path.abspath(settings.last_job)) if settings.last_job else None
-        return show_anchors(bpy.context, settings.avatar, last)
+        return show_anchors(bpy.context, chosen_avatar(context), last)
 
 
-class _OnAnchors:
+class _OnAnchors(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
@@ -85,7 +86,7 @@ class _OnAnchors:
 
 
 @with_properties
-class MAGPLUS_OT_pick_anchor(_OnAnchors, bpy.types.Operator):
+class MAGPLUS_OT_pick_anchor(_OnAnchors):
     """Select this anchor, to move it with G"""
 
     bl_idname = "magplus.pick_anchor"
@@ -93,11 +94,11 @@ class MAGPLUS_OT_pick_anchor(_OnAnchors, bpy.types.Operator):
 
     landmark: int = IntProperty(options={"HIDDEN"})
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Select it alone and make it active."""
         for obj in context.selected_objects:
             obj.select_set(False)
-        for anchor in anchors_of(context.scene.magplus.avatar):
+        for anchor in anchors_of(chosen_avatar(context)):
             if landmark_of(anchor) == self.landmark:
                 anchor.select_set(True)
                 context.view_layer.objects.active = anchor
@@ -105,7 +106,7 @@ class MAGPLUS_OT_pick_anchor(_OnAnchors, bpy.types.Operator):
 
 
 @with_properties
-class MAGPLUS_OT_reset_anchor(_OnAnchors, bpy.types.Operator):
+class MAGPLUS_OT_reset_anchor(_OnAnchors):
     """Put this anchor back where it was found"""
 
     bl_idname = "magplus.reset_anchor"
@@ -113,23 +114,23 @@ class MAGPLUS_OT_reset_anchor(_OnAnchors, bpy.types.Operator):
 
     landmark: int = IntProperty(options={"HIDDEN"})
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Move it back."""
-        for anchor in anchors_of(context.scene.magplus.avatar):
+        for anchor in anchors_of(chosen_avatar(context)):
             if landmark_of(anchor) == self.landmark:
                 put_back(anchor)
         return {"FINISHED"}
 
 
-class MAGPLUS_OT_remove_anchors(_OnAnchors, bpy.types.Operator):
+class MAGPLUS_OT_remove_anchors(_OnAnchors):
     """Take the anchors away. The next run matches the faces by itself"""
 
     bl_idname = "magplus.remove_anchors"
     bl_label = "Remove Anchors"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Remove them."""
-        remove_anchors(context.scene.magplus.avatar)
+        remove_anchors(chosen_avatar(context))
         return {"FINISHED"}
 
 

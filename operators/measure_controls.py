@@ -11,8 +11,9 @@ import bpy
 
 from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.rig.basis import RigBasis
+from .blender.operator import OperatorResult
 from .blender.properties import EnumProperty, with_properties
-from .rig.avatar import capture_problem, face_companions
+from .rig.avatar import capture_problem, chosen_avatar, face_companions
 from .rig.basis import measure_steps
 from .rig.face import find_face
 from .rig.face_controls import (
@@ -113,7 +114,7 @@ def matching(settings: Any, patterns: Sequence[str]) -> set[str]:
     return found
 
 
-class MAGPLUS_OT_measure_controls(AvatarTask, bpy.types.Operator):
+class MAGPLUS_OT_measure_controls(AvatarTask):
     """Find what can move this face (shape keys, bones, properties) and measure how much of it the camera sees"""
 
     bl_idname = "magplus.measure_controls"
@@ -124,7 +125,7 @@ class MAGPLUS_OT_measure_controls(AvatarTask, bpy.types.Operator):
     def task(self, context: bpy.types.Context) -> Callable[[TaskContext], Steps]:
         """Return what is to be done."""
         settings = context.scene.magplus
-        return measure_controls(bpy.context, settings.avatar, settings.vertex_group)
+        return measure_controls(bpy.context, chosen_avatar(context), settings.vertex_group)
 
 
 @with_properties
@@ -152,7 +153,7 @@ class MAGPLUS_OT_choose_controls(bpy.types.Operator):
         """Only where there is something to choose from."""
         return bool(context.scene.magplus.controls)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Set the checkboxes of the list."""
         for entry in context.scene.magplus.controls:
             if self.which in {"MIRROR", "UNMIRROR"}:

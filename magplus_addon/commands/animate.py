@@ -14,6 +14,7 @@ from ...operators import animate
 from ...operators.animation.destination import SHOW_AS
 from ...operators.measure_controls import matching
 from ...operators.running.job_manager import Status
+from ..settings import MagPlusSettings
 from . import tasks
 from .controls import measure
 from .parser import Verbs, add_avatar, add_placing, add_save, name_and_value, number_or_auto
@@ -120,7 +121,7 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     set_given(options, settings, "vertex_group", "backend", "sequence_rate", "intensity", "smoothing")
 
 
-def _choose(options: argparse.Namespace, settings: bpy.types.PropertyGroup) -> None:
+def _choose(options: argparse.Namespace, settings: MagPlusSettings) -> None:
     """Tick the list of controls as the options say."""
     named = {name: matching(settings, getattr(options, name) or ()) for name in ("only", "exclude", "lock", "mirror")}
     for entry in settings.controls:

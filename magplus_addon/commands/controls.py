@@ -10,7 +10,7 @@ import bpy
 
 from ...backend_bridge.files.errors import ExitCode, InputError, error_of
 from ...operators import measure_controls
-from ...operators.rig.avatar import capture_problem
+from ...operators.rig.avatar import capture_problem, chosen_avatar
 from ...operators.running.job_manager import Status
 from . import tasks
 from .parser import Verbs, add_avatar
@@ -50,7 +50,7 @@ def measure(context: bpy.types.Context) -> None:
     if problem := capture_problem(context, settings.avatar, settings.vertex_group):
         raise InputError(problem)
     outcome = tasks.run(
-        measure_controls.KIND, measure_controls.measure_controls(context, settings.avatar, settings.vertex_group)
+        measure_controls.KIND, measure_controls.measure_controls(context, chosen_avatar(context), settings.vertex_group)
     )
     if outcome.status is not Status.FINISHED:
         raise error_of(outcome.exit_code)(outcome.sentence)

@@ -10,6 +10,7 @@ import bpy
 
 from ...backend_bridge.files.errors import InputError
 from ...operators.rig.avatar import has_shape_keys
+from ..settings import MagPlusSettings
 from .parser import ANIMATION
 
 
@@ -21,7 +22,7 @@ def choose_avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Obj
     return avatar
 
 
-def apply_placing(options: argparse.Namespace, settings: bpy.types.PropertyGroup) -> None:
+def apply_placing(options: argparse.Namespace, settings: MagPlusSettings) -> None:
     """Write what `add_placing` has added."""
     if options.keep_apex is not None:
         settings.keep_apex = options.keep_apex
@@ -30,7 +31,7 @@ def apply_placing(options: argparse.Namespace, settings: bpy.types.PropertyGroup
     set_given(options, settings, "start_frame", "stretch")
 
 
-def set_given(options: argparse.Namespace, settings: bpy.types.PropertyGroup, *names: str) -> None:
+def set_given(options: argparse.Namespace, settings: MagPlusSettings, *names: str) -> None:
     """Write the options that were given into the properties of the same names."""
     for name in names:
         value = getattr(options, name)
@@ -38,7 +39,7 @@ def set_given(options: argparse.Namespace, settings: bpy.types.PropertyGroup, *n
             set_property(settings, name, value, f"--{name.replace('_', '-')}")
 
 
-def set_property(settings: bpy.types.PropertyGroup, name: str, value: float | str, option: str) -> None:
+def set_property(settings: MagPlusSettings, name: str, value: float | str, option: str) -> None:
     """Set a property, or say what it may be: Blender itself would clamp the value without a word."""
     rna = settings.bl_rna.properties[name]
     if isinstance(value, int | float) and not rna.hard_min <= value <= rna.hard_max:

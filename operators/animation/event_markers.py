@@ -10,6 +10,7 @@ import bpy
 
 from ...backend_bridge.files.errors import InputError, MagPlusError
 from ...backend_bridge.job.report import Report
+from ..blender.operator import OperatorResult
 from .scene_time import EVENTS, Placement, SourceTime
 
 _LABELS = {event: f"MagPlus {event}" for event in EVENTS}
@@ -93,7 +94,7 @@ class MAGPLUS_OT_trim_from_markers(bpy.types.Operator):
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Write the trim into the scene's settings."""
         settings = context.scene.magplus
         try:

@@ -39,9 +39,13 @@ class Keys:
     values: NDArray[np.floating]
 
 
+def _animation(id_block: bpy.types.ID) -> bpy.types.AnimData:
+    return id_block.animation_data or id_block.animation_data_create()
+
+
 def assign_new_action(id_block: bpy.types.ID, name: str) -> tuple[bpy.types.Action, bpy.types.Action | None]:
     """Give an ID a new, empty action. Returns it and the action it replaces, which stays in the file."""
-    animation = id_block.animation_data or id_block.animation_data_create()
+    animation = _animation(id_block)
     previous = animation.action
     if previous is not None:
         previous.use_fake_user = True  # nothing uses it any more, and Blender drops what nothing uses
@@ -56,7 +60,7 @@ def add_nla_layer(id_block: bpy.types.ID, name: str) -> bpy.types.Action:
     An active action is pushed down into a track of its own first, as Blender's Push Down does: otherwise it would
     overrule the tracks.
     """
-    animation = id_block.animation_data or id_block.animation_data_create()
+    animation = _animation(id_block)
     active = animation.action
     if active is not None:
         track = animation.nla_tracks.new()
@@ -76,7 +80,7 @@ def add_nla_layer(id_block: bpy.types.ID, name: str) -> bpy.types.Action:
 
 def finish_nla_layer(id_block: bpy.types.ID, action: bpy.types.Action) -> None:
     """Move the action made by `add_nla_layer` from the ID into a track that adds to the tracks below."""
-    animation = id_block.animation_data
+    animation = _animation(id_block)
     slot = getattr(animation, "action_slot", None)
     animation.action = None
     track = animation.nla_tracks.new()
@@ -157,8 +161,9 @@ def write_keys(keys: Keys) -> bpy.types.FCurve:
     The keys are linear: what was measured is what plays, at every frame rate and in the blur between frames, and
     nothing can overshoot the apex. Ask `action_problem` first.
     """
-    animation = keys.channel.id.animation_data
+    animation = _animation(keys.channel.id)
     action = animation.action
+    assert action is not None, "keys need an action to be in"
     _assign(animation, action, keys.channel.id)
     curves = _curves(action, getattr(animation, "action_slot", None))
     path, index = keys.channel.path, max(keys.channel.index, 0)

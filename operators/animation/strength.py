@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import cast
 
 import bpy
 
@@ -52,7 +53,7 @@ def set_strength(name: str, strength: float) -> None:
 
 def make_room(curve: bpy.types.FCurve, first: float, last: float) -> None:
     """Take the interval out of what the strengths of earlier bakes scale, as new keys are coming there."""
-    for modifier in [candidate for candidate in curve.modifiers if _is_ours(candidate)]:
+    for modifier in _ours(curve):
         old = (modifier.frame_start, modifier.frame_end) if modifier.use_restricted_range else (-_FAR, _FAR)
         before, after = math.ceil(first) - 1, math.floor(last) + 1
         left = [part for part in ((old[0], min(old[1], before)), (max(old[0], after), old[1])) if part[0] < part[1]]
@@ -75,22 +76,24 @@ def _modifiers(name: str) -> Iterator[tuple[bpy.types.Action, bpy.types.FModifie
     for action in bpy.data.actions:
         if action.is_editable:
             for curve in all_curves(action):
-                yield from ((action, modifier) for modifier in curve.modifiers if _is_ours(modifier, name))
+                yield from ((action, modifier) for modifier in _ours(curve, name))
 
 
 def _curves_of(id_block: bpy.types.ID, name: str) -> Iterator[bpy.types.FCurve]:
     for action in used_actions(id_block):
-        yield from (curve for curve in all_curves(action) if any(_is_ours(m, name) for m in curve.modifiers))
+        yield from (curve for curve in all_curves(action) if _ours(curve, name))
 
 
-def _is_ours(modifier: bpy.types.FModifier, name: str = "") -> bool:
+def _ours(curve: bpy.types.FCurve, name: str = "") -> list[bpy.types.FModifierEnvelope]:
+    """Return the modifiers of a curve that set a strength, all of them or those of one bake."""
+    envelopes = [cast(bpy.types.FModifierEnvelope, each) for each in curve.modifiers if each.type == "ENVELOPE"]
     # Blender numbers a second modifier of one name on a curve.
-    return modifier.type == "ENVELOPE" and modifier.name.startswith(name or PREFIX)
+    return [modifier for modifier in envelopes if modifier.name.startswith(name or PREFIX)]
 
 
 def _new_modifier(curve: bpy.types.FCurve, name: str, rest: float) -> bpy.types.FModifierEnvelope:
     """Add a modifier that scales a curve about `rest`, and has yet to be told how much."""
-    modifier = curve.modifiers.new("ENVELOPE")
+    modifier = cast(bpy.types.FModifierEnvelope, curve.modifiers.new("ENVELOPE"))
     modifier.name = name
     modifier.control_points.add(0.0)
     modifier.reference_value = rest
@@ -121,14 +124,15 @@ def _widen(kind: ControlKind, id_block: bpy.types.ID, curve: bpy.types.FCurve, n
     points = [tuple(point.co) for point in curve.keyframe_points]
     if channel is None or not points:
         return
-    rest = next(modifier for modifier in curve.modifiers if _is_ours(modifier, name)).reference_value
+    rest = _ours(curve, name)[0].reference_value
     values = [rest + strength * (value - rest) + _below(id_block, curve, frame) for frame, value in points]
     kind.widen(channel, min(values), max(values))
 
 
 def _below(id_block: bpy.types.ID, curve: bpy.types.FCurve, frame: float) -> float:
     """Return what a curve in an NLA strip is added to at a frame; 0 for one of the active action, which is all."""
-    if curve.id_data == id_block.animation_data.action:
+    animation = id_block.animation_data
+    if animation is None or curve.id_data == animation.action:
         return 0.0
     below = [other for action in used_actions(id_block) if action != curve.id_data for other in all_curves(action)]
     animated = curve.data_path, curve.array_index

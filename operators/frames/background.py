@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import bpy
 
+from ..blender.data import camera_of
 from .clip import Clip
 
 
 def add_background(camera: bpy.types.Object, image: bpy.types.Image, clip: Clip) -> str:
     """Show a clip behind what a camera sees, in the viewport; returns the camera's name."""
-    camera.data.show_background_images = True
-    background = camera.data.background_images.new()
+    lens = camera_of(camera)
+    lens.show_background_images = True
+    background = lens.background_images.new()
     background.image = image
     background.alpha = 1.0
     background.frame_method = "FIT"

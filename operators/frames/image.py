@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import bpy
 
 from .clip import Clip
@@ -35,7 +37,7 @@ def load(clip: Clip, colour_space: str) -> bpy.types.Image:
     image.name = NAME
     if len(clip.files) > 1:
         image.source = "SEQUENCE"
-    image.colorspace_settings.name = colour_space
+    image.colorspace_settings.name = cast(Any, colour_space)  # which there are is known at run time
     image.alpha_mode = "STRAIGHT"
     _make_relative(image)
     return image

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import bpy
 from mathutils import Matrix, Vector
 
+from ..blender.data import camera_of
 from .clip import Clip
 from .image import NAME, hold
 
@@ -13,9 +16,10 @@ from .image import NAME, hold
 def add_plane(context: bpy.types.Context, camera: bpy.types.Object, image: bpy.types.Image, clip: Clip) -> str:
     """Hang a plane before the camera that fills its view. It gives off its colours and nothing else sees it."""
     scene = context.scene
-    distance = _plane_distance(camera.data)
-    corners = [Vector(corner) for corner in camera.data.view_frame(scene=scene)]
-    if camera.data.type == "PERSP":
+    lens = camera_of(camera)
+    distance = _plane_distance(lens)
+    corners = [Vector(tuple(corner)) for corner in lens.view_frame(scene=scene)]
+    if lens.type == "PERSP":
         corners = [corner * (distance / -corner.z) for corner in corners]
     right, top = max(c.x for c in corners), max(c.y for c in corners)
     left, bottom = min(c.x for c in corners), min(c.y for c in corners)
@@ -55,7 +59,7 @@ def _picture_material(image: bpy.types.Image, clip: Clip) -> bpy.types.Material:
     material.surface_render_method = "BLENDED"  # EEVEE's other method dithers alpha
     tree = material.node_tree
     tree.nodes.clear()
-    texture = tree.nodes.new("ShaderNodeTexImage")
+    texture = cast(bpy.types.ShaderNodeTexImage, tree.nodes.new("ShaderNodeTexImage"))
     texture.image = image
     texture.extension = "EXTEND"
     hold(texture.image_user, clip)

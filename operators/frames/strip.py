@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import bpy
 
 from .clip import Clip
@@ -16,12 +18,13 @@ def add_strip(scene: bpy.types.Scene, clip: Clip, colour_space: str) -> str:
     extents = [(strip.channel, *_extent(strip)) for strip in strips]
     used = {channel for channel, first, end in extents if first < last and end > clip.start}
     channel = next(number for number in range(1, len(used) + 2) if number not in used)
-    strip = strips.new_image(
+    made = strips.new_image(
         name=NAME, filepath=str(clip.files[0]), channel=channel, frame_start=clip.start, fit_method="FIT"
     )
+    strip = cast("bpy.types.ImageStrip", made)  # the class has another name before 4.4
     for path in clip.files[1:]:
         strip.elements.append(path.name)
-    strip.colorspace_settings.name = colour_space
+    strip.colorspace_settings.name = cast(Any, colour_space)  # which there are is known at run time
     strip.alpha_mode, strip.blend_type = "STRAIGHT", "ALPHA_OVER"
     return str(strip.name)
 
@@ -33,7 +36,7 @@ def _extent(strip: bpy.types.Strip) -> tuple[float, float]:
     return strip.frame_final_start, strip.frame_final_end
 
 
-def strips_of(scene: bpy.types.Scene) -> bpy.types.bpy_prop_collection:
+def strips_of(scene: bpy.types.Scene) -> bpy.types.StripsTopLevel:
     """Return the strips of a scene's sequencer, which is made if there is none."""
     editor = scene.sequence_editor or scene.sequence_editor_create()
     return editor.strips if hasattr(editor, "strips") else editor.sequences  # `sequences` up to 4.3

@@ -21,6 +21,7 @@ from ...backend_bridge.job.report import Report
 from ...backend_bridge.job.spec import Anchor
 from ...backend_bridge.rig.anchors import FACE_ANCHORS
 from ...backend_bridge.rig.basis import RigBasis
+from ..blender.data import mesh_of
 from .projection import Points, Projection
 from .surface import read_points, read_triangles
 
@@ -49,7 +50,9 @@ _BROWS, _CHIN = 0.04, 0.92  # heights in the layout around which the topmost and
 def anchors_of(avatar: bpy.types.Object) -> list[bpy.types.Object]:
     """Return the avatar's anchors, in the order of `FACE_ANCHORS`."""
     collection = bpy.data.collections.get(COLLECTION)
-    found = {obj[_LANDMARK]: obj for obj in (collection.objects if collection else ()) if _follows(obj, avatar)}
+    if collection is None:
+        return []
+    found = {landmark_of(obj): obj for obj in collection.objects if _follows(obj, avatar)}
     return [found[landmark] for landmark in NAMES if landmark in found]
 
 
@@ -161,24 +164,25 @@ class _Skin:
         points = read_points((avatar,), depsgraph)[0].tolist()
         self._surface = BVHTree.FromPolygons(points, read_triangles((avatar,), depsgraph).tolist())
         # Blender parents to vertices of the mesh before its modifiers, which leave them in front of those they add.
-        avatar.data.calc_loop_triangles()
-        triangles = [tuple(triangle.vertices) for triangle in avatar.data.loop_triangles]
+        mesh = mesh_of(avatar)
+        mesh.calc_loop_triangles()
+        triangles = [tuple(triangle.vertices) for triangle in mesh.loop_triangles]
         self._triangles = [corners for corners in triangles if max(corners) < len(points)]
         self._cage = BVHTree.FromPolygons(points, self._triangles)
 
     def under(self, origin: Points, direction: Points) -> Vector:
         """Return where a ray in the world meets the skin; beside it, as far away as the nearest of it."""
-        start, ahead = Vector(origin), Vector(direction).normalized()
+        start, ahead = Vector(origin.tolist()), Vector(direction.tolist()).normalized()
         hit = self._surface.ray_cast(start, ahead)[0]
         if hit is None:
-            hit = start + ahead * max((self._surface.find_nearest(start)[0] - start).dot(ahead), 0.0)
+            hit = start + ahead * max((_nearest(self._surface, start)[0] - start).dot(ahead), 0.0)
         return hit
 
     def hang(self, places: Mapping[bpy.types.Object, tuple[Vector, Vector]]) -> None:
         """Hang anchors on the triangles nearest to them: each at the first place, having been found at the second."""
         for anchor, (place, _) in places.items():
             anchor.parent, anchor.parent_type = self._avatar, "VERTEX_3"
-            anchor.parent_vertices = self._triangles[self._cage.find_nearest(place)[2]]
+            anchor.parent_vertices = self._triangles[_nearest(self._cage, place)[1]]
             anchor.matrix_parent_inverse.identity()
             anchor.location = (0.0, 0.0, 0.0)
         self._context.view_layer.update()
@@ -188,6 +192,13 @@ class _Skin:
             anchor.location = triangle @ place
             anchor[_FOUND] = tuple(anchor.location) if found == place else tuple(triangle @ found)
         self._context.view_layer.update()
+
+
+def _nearest(tree: BVHTree, place: Vector) -> tuple[Vector, int]:
+    """Return the point of a surface nearest to a place, and the number of its triangle."""
+    point, _, triangle, _ = tree.find_nearest(place)
+    assert point is not None and triangle is not None, "an avatar has faces"
+    return point, triangle
 
 
 def remove_anchors(avatar: bpy.types.Object) -> None:
@@ -214,7 +225,7 @@ def _new_anchor(scene: bpy.types.Scene, avatar: bpy.types.Object, landmark: int,
 
 
 def _follows(obj: bpy.types.Object, avatar: bpy.types.Object) -> bool:
-    return _LANDMARK in obj and obj.parent == avatar
+    return obj.get(_LANDMARK) is not None and obj.parent == avatar
 
 
 def _extent(points: Sequence[tuple[float, ...]]) -> float:

@@ -3,20 +3,35 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import bpy
+
+from ...backend_bridge.files.errors import InputError
+from ..blender.data import mesh_of, shape_keys_of
+
+NO_AVATAR = "Choose the avatar: the mesh object whose face is to move."
+
+
+def chosen_avatar(context: bpy.types.Context) -> bpy.types.Object:
+    """Return the avatar of the scene's settings. Raises `InputError` when none is chosen."""
+    avatar = context.scene.magplus.avatar
+    if avatar is None:
+        raise InputError(NO_AVATAR)
+    return avatar
 
 
 def capture_problem(context: bpy.types.Context, target: bpy.types.Object | None, vertex_group: str = "") -> str:
     """Return why the avatar can't be captured now, as a sentence that says what to do, or an empty string."""
     if target is None or target.type != "MESH":
-        return "Choose the avatar: the mesh object whose face is to move."
+        return NO_AVATAR
     if target.name not in context.view_layer.objects:
         return f"{target.name!r} is not in this view layer; choose another avatar or link it."
     if target.hide_render or not target.visible_get(view_layer=context.view_layer):
         return f"{target.name!r} is hidden; show it in the viewport and in renders."
     if target.mode in {"EDIT", "SCULPT"}:
         return f"{target.name!r} is being edited; go back to Object Mode."
-    if not target.data.polygons:
+    if not mesh_of(target).polygons:
         return f"{target.name!r} has no faces; choose the mesh with the face."
     if vertex_group and vertex_group not in target.vertex_groups:
         return f"{target.name!r} has no vertex group {vertex_group!r}; choose another."
@@ -25,7 +40,7 @@ def capture_problem(context: bpy.types.Context, target: bpy.types.Object | None,
 
 def has_shape_keys(avatar: bpy.types.Object) -> bool:
     """Whether the mesh has a shape key beside its basis."""
-    keys = avatar.data.shape_keys
+    keys = shape_keys_of(avatar)
     return keys is not None and len(keys.key_blocks) > 1
 
 
@@ -38,14 +53,14 @@ def face_companions(context: bpy.types.Context, target: bpy.types.Object) -> lis
     rig = _rigs(target)
 
     def belongs(obj: bpy.types.Object) -> bool:
-        return obj != target and not capture_problem(context, obj) and obj.data.shape_keys is not None
+        return obj != target and not capture_problem(context, obj) and shape_keys_of(obj) is not None
 
     return [obj for obj in context.view_layer.objects if belongs(obj) and ((_rigs(obj) | {obj}) & (rig | {target}))]
 
 
 def _rigs(obj: bpy.types.Object) -> set[bpy.types.Object]:
-    armatures = {modifier.object for modifier in obj.modifiers if modifier.type == "ARMATURE"}
-    return (armatures | {obj.parent}) - {None}
+    modifiers = [cast(bpy.types.ArmatureModifier, each) for each in obj.modifiers if each.type == "ARMATURE"]
+    return {rig for rig in (obj.parent, *(modifier.object for modifier in modifiers)) if rig is not None}
 
 
 def find_object(uid: int) -> bpy.types.Object | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import bpy
 
+from ..blender.data import shape_keys_of
 from .projection import Projection
 
 
@@ -38,7 +39,7 @@ def _acting_on(obj: bpy.types.Object) -> Iterator[bpy.types.Object]:
     users = [*obj.modifiers, *obj.constraints, *(c for bone in bones for c in bone.constraints)]
     users += [target for user in users for target in getattr(user, "targets", ())]  # of armature constraints
     pointers = [obj.parent, *(getattr(user, name, None) for user in users for name in ("object", "target"))]
-    for block in (obj, obj.data, getattr(obj.data, "shape_keys", None)):
+    for block in (obj, obj.data, shape_keys_of(obj)):
         animation = block.animation_data if block is not None else None
         drivers = animation.drivers if animation is not None else ()
         pointers += [target.id for curve in drivers for v in curve.driver.variables for target in v.targets]
@@ -46,4 +47,4 @@ def _acting_on(obj: bpy.types.Object) -> Iterator[bpy.types.Object]:
         if isinstance(pointer, bpy.types.Object):
             yield pointer
         elif pointer is not None:  # a driver may look at the shape keys themselves
-            yield from (other for other in bpy.data.objects if getattr(other.data, "shape_keys", None) == pointer)
+            yield from (other for other in bpy.data.objects if shape_keys_of(other) == pointer)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
+from ..blender.data import camera_of
 
 Points: TypeAlias = NDArray[np.float64]
 
@@ -39,9 +40,9 @@ class Projection:
         pixel_aspect: tuple[float, float] = (1.0, 1.0),
     ) -> Projection:
         """Read a camera. Raises `InputError` for what is no camera and for one that draws no straight lines."""
-        if problem := camera_problem(camera):
-            raise InputError(problem)
+        usable_camera(camera)
         evaluated = camera.evaluated_get(depsgraph)
+        lens = camera_of(evaluated)
         to_clip = camera.calc_matrix_camera(
             depsgraph, x=size[0], y=size[1], scale_x=pixel_aspect[0], scale_y=pixel_aspect[1]
         )
@@ -50,8 +51,8 @@ class Projection:
             to_camera=np.array(evaluated.matrix_world.normalized().inverted(), np.float64),
             to_clip=np.array(to_clip, np.float64),
             size=size,
-            clip=(evaluated.data.clip_start, evaluated.data.clip_end),
-            perspective=evaluated.data.type == "PERSP",
+            clip=(lens.clip_start, lens.clip_end),
+            perspective=lens.type == "PERSP",
         )
 
     def project(self, points: Points) -> tuple[Points, Points]:
@@ -101,13 +102,21 @@ def present_projection(
     return Projection.of_camera(camera, depsgraph, size or picture_size(scene), pixel_aspect(scene))
 
 
+def usable_camera(camera: bpy.types.Object | None) -> bpy.types.Object:
+    """Return the camera. Raises `InputError` when no picture can be taken with it; see `camera_problem`."""
+    problem = camera_problem(camera)
+    if problem or camera is None:
+        raise InputError(problem)
+    return camera
+
+
 def camera_problem(camera: bpy.types.Object | None) -> str:
     """Return why no picture can be taken with this camera, as a sentence that says what to do, or an empty string."""
     if camera is None:
         return "The scene has no camera; add one that sees the avatar's face."
     if camera.type != "CAMERA":
         return f"{camera.name!r} is used as the camera but is no camera object; choose a real one."
-    if camera.data.type not in {"PERSP", "ORTHO"}:
+    if camera_of(camera).type not in {"PERSP", "ORTHO"}:
         return f"The camera {camera.name!r} is not perspective or orthographic; change its lens type."
     return ""
 

@@ -15,7 +15,7 @@ from ...backend_bridge.files.errors import CancelledError, InputError, MachineEr
 from ...backend_bridge.worker_client.messages import Progress
 from .face import Face
 from .png import without_metadata
-from .projection import camera_problem
+from .projection import usable_camera
 from .surface import read_points
 
 POSE_TOLERANCE = 0.5  # px; simulations may differ by less between two evaluations
@@ -54,10 +54,7 @@ def camera_to_use(scene: bpy.types.Scene, view: bpy.types.SpaceView3D | None) ->
     """Give the camera to capture with; one that stands for a viewport's view is removed afterwards."""
     region = view.region_3d if view is not None else None
     if view is None or region is None or region.view_perspective == "CAMERA":
-        camera = scene.camera if view is None else view.camera or scene.camera
-        if problem := camera_problem(camera):
-            raise InputError(problem)
-        yield camera
+        yield usable_camera(scene.camera if view is None else view.camera or scene.camera)
         return
     data = bpy.data.cameras.new("MagPlus view")
     camera = bpy.data.objects.new("MagPlus view", data)

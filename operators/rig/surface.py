@@ -204,7 +204,7 @@ def _opaque_tree(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> BVHTr
 
 def _tree(mesh: bpy.types.Mesh, clear: frozenset[int]) -> BVHTree | None:
     faces = [tuple(polygon.vertices) for polygon in mesh.polygons if polygon.material_index not in clear]
-    return BVHTree.FromPolygons([vertex.co for vertex in mesh.vertices], faces) if faces else None
+    return BVHTree.FromPolygons([tuple(vertex.co) for vertex in mesh.vertices], faces) if faces else None
 
 
 def _see_through(material: bpy.types.Material) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import bpy
 
+from ..blender.operator import OperatorResult
 from ..rig.avatar import capture_problem
 from ..rig.projection import camera_problem
 from .job_manager import Outcome, Status, Steps, TaskContext, manager
@@ -17,7 +18,7 @@ def busy_reason() -> str:
     return "MagPlus is busy; wait or cancel." if manager.busy else ""
 
 
-def start_or_run(operator: bpy.types.Operator, kind: str, body: Callable[[TaskContext], Steps]) -> set[str]:
+def start_or_run(operator: bpy.types.Operator, kind: str, body: Callable[[TaskContext], Steps]) -> OperatorResult:
     """Start a task for an operator or, in background mode, run it to its end; returns what `execute` returns."""
     if not bpy.app.background:
         manager.start(kind, body)
@@ -25,7 +26,7 @@ def start_or_run(operator: bpy.types.Operator, kind: str, body: Callable[[TaskCo
     return report_outcome(operator, manager.run(kind, body))
 
 
-def report_outcome(operator: bpy.types.Operator, outcome: Outcome) -> set[str]:
+def report_outcome(operator: bpy.types.Operator, outcome: Outcome) -> OperatorResult:
     """Report how a task ended as an operator does, and return what its `execute` returns."""
     for warning in outcome.warnings:
         operator.report({"WARNING"}, warning)
@@ -36,7 +37,7 @@ def report_outcome(operator: bpy.types.Operator, outcome: Outcome) -> set[str]:
     return {"CANCELLED"}
 
 
-class AvatarTask:
+class AvatarTask(bpy.types.Operator):
     """An operator that runs a task on the scene's avatar, as its camera sees it. `kind` names the task."""
 
     kind: str
@@ -47,15 +48,15 @@ class AvatarTask:
         settings = context.scene.magplus
         reason = busy_reason() or capture_problem(context, settings.avatar, settings.vertex_group)
         if reason := reason or camera_problem(context.scene.camera):
-            cls.poll_message_set(reason)  # type: ignore[attr-defined]
+            cls.poll_message_set(reason)
         return not reason
 
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Start, and give Blender back meanwhile."""
         manager.start(self.kind, self.task(context))
         return {"FINISHED"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Return when it is done."""
         return report_outcome(self, manager.run(self.kind, self.task(context)))
 

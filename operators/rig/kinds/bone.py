@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 
 from ....backend_bridge.rig.basis import Control
+from ...blender.data import pose_bones_of
 from ..controls import LiveChannel, RigControl
 from ..face_rig import FaceRig
 from ..projection import Projection
@@ -63,7 +64,7 @@ class Bones(ControlKind):
 
 def shown_bones(armature: bpy.types.Object, projection: Projection | None) -> list[str]:
     """Return the names of the bones that an animator sees, with a projection those in its picture."""
-    bones = [bone for bone in armature.pose.bones if _is_shown(bone)]
+    bones = [bone for bone in pose_bones_of(armature) if _is_shown(bone)]
     if projection is not None:
         bones = [bone for bone in bones if _in_picture(armature, bone, projection)]
     return [bone.name for bone in bones]
@@ -80,7 +81,7 @@ def bone_controls(
     found: list[RigControl] = []
     excluded: dict[str, str] = {}
     for bone_name in bones:
-        bone = armature.pose.bones[bone_name]
+        bone = pose_bones_of(armature)[bone_name]
         quaternion = bone.rotation_mode == "QUATERNION"
         if bone.rotation_mode == "AXIS_ANGLE" and "rotation" in motions:
             excluded[f"{bone_name} rotation"] = "turns by axis and angle; change its rotation mode"

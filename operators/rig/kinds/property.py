@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import bpy
 
 from ....backend_bridge.rig.basis import Control
+from ...blender.data import pose_bones_of
 from ..controls import Address, LiveChannel, RigControl
 from ..face_rig import FaceRig
 from .bone import shown_bones
@@ -68,7 +69,9 @@ def property_controls(obj: bpy.types.Object, paths: Iterable[str]) -> Found:
 
 def _paths(obj: bpy.types.Object, bones: Iterable[str]) -> Iterator[str]:
     """Give the data paths of the decimal custom properties of an object and of its bones."""
-    for owner, prefix in [(obj, ""), *((obj.pose.bones[name], obj.pose.bones[name].path_from_id()) for name in bones)]:
+    owners: list[tuple[bpy.types.bpy_struct, str]] = [(obj, "")]
+    owners += [(bone, bone.path_from_id()) for bone in (pose_bones_of(obj)[name] for name in bones)]
+    for owner, prefix in owners:
         for key, value in owner.items():
             if isinstance(value, float) and not key.startswith("_"):
                 yield f'{prefix}["{bpy.utils.escape_identifier(key)}"]'

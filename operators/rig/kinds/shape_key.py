@@ -6,10 +6,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import cast
 
 import bpy
 
 from ....backend_bridge.rig.basis import Channel, Control
+from ...blender.data import shape_keys_of
 from ..controls import LiveChannel, RigControl
 from ..face_rig import FaceRig
 from .control_kind import LINKED, ControlKind, Found, channel_at
@@ -33,7 +35,7 @@ class ShapeKeys(ControlKind):
 
     def find_channel(self, owner: bpy.types.Object, data_path: str) -> LiveChannel | None:
         """Return the key's value."""
-        key = getattr(owner.data, "shape_keys", None)
+        key = shape_keys_of(owner)
         return channel_at(key, data_path) if key is not None else None
 
     def key_problem(self, channel: LiveChannel) -> str:
@@ -42,7 +44,7 @@ class ShapeKeys(ControlKind):
 
     def owner_name(self, channel: LiveChannel) -> str:
         """Return the mesh's name: that of its keys is always `Key`."""
-        return str(channel.id.user.name)
+        return str(_key(channel).user.name)
 
     def widen(self, channel: LiveChannel, low: float, high: float) -> tuple[float, float] | None:
         """Widen the slider's range: Blender cuts values off at it, animated ones too."""
@@ -58,7 +60,7 @@ class ShapeKeys(ControlKind):
 
     def keeps_range(self, channel: LiveChannel) -> bool:
         """Whether it is; not in a library override, which leaves ranges out."""
-        return channel.id.user.override_library is None
+        return _key(channel).user.override_library is None
 
     def ids_with_ranges(self) -> Iterable[bpy.types.ID]:
         """Give the keys of all meshes."""
@@ -75,7 +77,7 @@ def shape_key_controls(objects: Sequence[bpy.types.Object]) -> Found:
     excluded: dict[str, str] = {}
     known: set[bpy.types.Key] = set()
     for obj in objects:
-        key = obj.data.shape_keys
+        key = shape_keys_of(obj)
         if key is None or key in known:
             continue
         known.add(key)
@@ -127,6 +129,10 @@ def _problem(obj: bpy.types.Object, key: bpy.types.Key, block: bpy.types.ShapeKe
 def _joined(twin: RigControl, obj: bpy.types.Object, channel: LiveChannel) -> RigControl:
     linked = (*twin.control.linked, Channel(obj.name, channel.path))
     return RigControl(replace(twin.control, linked=linked), (*twin.channels, channel), twin.step)
+
+
+def _key(channel: LiveChannel) -> bpy.types.Key:
+    return cast(bpy.types.Key, channel.id)
 
 
 def _block(channel: LiveChannel) -> bpy.types.ShapeKey:
