@@ -22,7 +22,7 @@ from ..backend_bridge.worker_client.messages import Cancelled, Error, Progress, 
 from .animation.destination import Destination
 from .animation.scene_time import exact
 from .backends import backend_problem, chosen_options
-from .blender.operator import OperatorResult
+from .blender.operator import ExplainedOperator, OperatorResult
 from .capture import CaptureRequest, capture
 from .environment import environment_problem, preferences, worker_python
 from .import_result import import_result, measured
@@ -302,19 +302,16 @@ def _holds_result(path: Path) -> bool:
         return True
 
 
-class MAGPLUS_OT_animate(bpy.types.Operator):
+class MAGPLUS_OT_animate(ExplainedOperator):
     """Put the driver's expression on the avatar"""
 
     bl_idname = "magplus.animate"
     bl_label = "Animate"
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Possible, or the reason why not as the tooltip."""
-        reason = disabled_reason(context)
-        if reason:
-            cls.poll_message_set(reason)
-        return not reason
+    def problem(cls, context: bpy.types.Context) -> str:
+        """Return why it can't be used now, or an empty string."""
+        return disabled_reason(context)
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Start the run and give Blender back at once; the sidebar shows how it goes."""

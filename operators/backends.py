@@ -17,7 +17,7 @@ from ..backend_bridge.environment.installation import run_program
 from ..backend_bridge.files.errors import MagPlusError, error_of
 from ..backend_bridge.worker_client.client import WORKER_SCRIPT
 from ..backend_bridge.worker_client.process import python_command
-from .blender.operator import OperatorResult
+from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import CollectionProperty, StringProperty, with_properties
 from .environment import environment_problem, worker_python
 from .running.background import in_thread
@@ -79,16 +79,13 @@ def ask_worker(python: Path, *arguments: str) -> Callable[[TaskContext], Steps]:
     return steps
 
 
-class _Verb(bpy.types.Operator):
+class _Verb(ExplainedOperator):
     """What the operators have in common: they need the worker's Python, and nothing else that runs."""
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Possible, or the reason why not as the tooltip."""
-        reason = busy_reason() or environment_problem(context)
-        if reason:
-            cls.poll_message_set(reason)
-        return not reason
+    def problem(cls, context: bpy.types.Context) -> str:
+        """Return why it can't be used now, or an empty string."""
+        return busy_reason() or environment_problem(context)
 
     def _ask(self, context: bpy.types.Context, *arguments: str) -> OperatorResult:
         try:

@@ -16,7 +16,7 @@ from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import AVATAR, Avatar
 from ..backend_bridge.worker_client.messages import Progress
 from .blender.data import shape_keys_of
-from .blender.operator import OperatorResult
+from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import EnumProperty, IntVectorProperty, StringProperty, with_properties
 from .rig.avatar import capture_problem, face_companions
 from .rig.basis import measure_steps
@@ -124,7 +124,7 @@ def _no_controls(target: bpy.types.Object, excluded: dict[str, str]) -> str:
 
 
 @with_properties
-class MAGPLUS_OT_capture(bpy.types.Operator):
+class MAGPLUS_OT_capture(ExplainedOperator):
     """Render the avatar and measure its rig, into a job folder"""
 
     bl_idname = "magplus.capture"
@@ -160,11 +160,9 @@ class MAGPLUS_OT_capture(bpy.types.Operator):
     )
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Possible, or the reason why not as the tooltip."""
-        if reason := busy_reason() or camera_problem(context.scene.camera):
-            cls.poll_message_set(reason)
-        return not reason
+    def problem(cls, context: bpy.types.Context) -> str:
+        """Return why it can't be used now, or an empty string."""
+        return busy_reason() or camera_problem(context.scene.camera)
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Start the capture and give Blender back while the render runs."""

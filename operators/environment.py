@@ -14,7 +14,7 @@ from ..backend_bridge.environment.probe import Probe, probe
 from ..backend_bridge.environment.venv import Environment, State
 from ..backend_bridge.files.errors import MachineError, MagPlusError
 from ..backend_bridge.worker_client.messages import Progress
-from .blender.operator import OperatorResult
+from .blender.operator import ExplainedOperator, OperatorResult
 from .running.background import in_thread
 from .running.job_manager import Outcome, Steps, TaskContext
 from .running.task_operator import busy_reason, start_or_run
@@ -104,19 +104,16 @@ def _probe(python: Path, task: TaskContext) -> Generator[Progress, None, Probe]:
     return (yield from in_thread(lambda _: probe(python), task, "Checking the environment", abandon=True))
 
 
-class MAGPLUS_OT_create_environment(bpy.types.Operator):
+class MAGPLUS_OT_create_environment(ExplainedOperator):
     """Make the Python environment that the worker needs. Downloads packages after asking"""
 
     bl_idname = "magplus.create_environment"
     bl_label = "Create Environment"
 
     @classmethod
-    def poll(cls, _context: bpy.types.Context) -> bool:
-        """Possible, or the reason why not as the tooltip."""
-        reason = busy_reason() or offline_reason()
-        if reason:
-            cls.poll_message_set(reason)
-        return not reason
+    def problem(cls, context: bpy.types.Context) -> str:
+        """Return why it can't be used now, or an empty string."""
+        return busy_reason() or offline_reason()
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Ask for consent."""
@@ -141,19 +138,16 @@ class MAGPLUS_OT_create_environment(bpy.types.Operator):
         )
 
 
-class MAGPLUS_OT_check_environment(bpy.types.Operator):
+class MAGPLUS_OT_check_environment(ExplainedOperator):
     """Start the worker's Python and tell what it can do"""
 
     bl_idname = "magplus.check_environment"
     bl_label = "Check Environment"
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Possible, or the reason why not as the tooltip."""
-        reason = busy_reason() or environment_problem(context)
-        if reason:
-            cls.poll_message_set(reason)
-        return not reason
+    def problem(cls, context: bpy.types.Context) -> str:
+        """Return why it can't be used now, or an empty string."""
+        return busy_reason() or environment_problem(context)
 
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Ask it."""

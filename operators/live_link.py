@@ -19,7 +19,7 @@ from .animation.destination import Destination
 from .animation.performance import STILL, Performance, excursion
 from .animation.scene_time import SourceTime, exact
 from .bake import bake_performance
-from .blender.operator import OperatorResult
+from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import FloatProperty, StringProperty, with_properties
 from .measure_controls import choice_of
 from .rig.avatar import NO_AVATAR, chosen_avatar, face_companions
@@ -98,7 +98,7 @@ def _time(curves: ControlCurves, away: NDArray[np.floating]) -> SourceTime:
 
 
 @with_properties
-class MAGPLUS_OT_import_live_link(bpy.types.Operator):
+class MAGPLUS_OT_import_live_link(ExplainedOperator):
     """Key a Live Link Face recording (CSV) onto the avatar, as the settings above say"""
 
     bl_idname = "magplus.import_live_link"
@@ -112,12 +112,9 @@ class MAGPLUS_OT_import_live_link(bpy.types.Operator):
     )
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Only for an avatar."""
-        if context.scene.magplus.avatar is None:
-            cls.poll_message_set(NO_AVATAR)
-            return False
-        return True
+    def problem(cls, context: bpy.types.Context) -> str:
+        """Return why it can't be used now, or an empty string."""
+        return NO_AVATAR if context.scene.magplus.avatar is None else ""
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Let the user pick the file, unless it is given."""

@@ -13,14 +13,14 @@ from ..backend_bridge.job.folder import JobFolder
 from .blender.operator import OperatorResult
 from .blender.properties import IntProperty, with_properties
 from .rig.anchors import anchors_of, first_guess, landmark_of, matched_places, put_anchors, put_back, remove_anchors
-from .rig.avatar import capture_problem, chosen_avatar, face_companions
+from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
 from .rig.basis import measure_steps
 from .rig.face import find_face
 from .rig.face_controls import default_controls
 from .rig.projection import present_projection
 from .rig.studio import camera_to_use
 from .running.job_manager import Outcome, Steps, TaskContext
-from .running.task_operator import AvatarTask
+from .running.task_operator import TaskOperator, busy_reason
 
 Task = Callable[[TaskContext], Steps]
 
@@ -60,13 +60,18 @@ def _last_match(last_job: Path | None, size: tuple[int, int]) -> dict[int, tuple
         return None
 
 
-class MAGPLUS_OT_show_anchors(AvatarTask):
+class MAGPLUS_OT_show_anchors(TaskOperator):
     """Show on the avatar where the driver's face was laid, with anchors that can be moved"""
 
     bl_idname = "magplus.show_anchors"
     bl_label = "Show Face Match"
 
     kind = KIND
+
+    @classmethod
+    def problem(cls, context: bpy.types.Context) -> str:
+        """Return why it can't be used now, or an empty string."""
+        return busy_reason() or seen_avatar_problem(context)
 
     def task(self, context: bpy.types.Context) -> Task:
         """Return what is to be done."""

@@ -13,7 +13,7 @@ from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.rig.basis import RigBasis
 from .blender.operator import OperatorResult
 from .blender.properties import EnumProperty, with_properties
-from .rig.avatar import capture_problem, chosen_avatar, face_companions
+from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
 from .rig.basis import measure_steps
 from .rig.face import find_face
 from .rig.face_controls import (
@@ -28,7 +28,7 @@ from .rig.face_controls import (
 from .rig.projection import present_projection
 from .rig.studio import camera_to_use
 from .running.job_manager import Outcome, Steps, TaskContext
-from .running.task_operator import AvatarTask
+from .running.task_operator import TaskOperator, busy_reason
 
 KIND = "controls"
 
@@ -114,13 +114,18 @@ def matching(settings: Any, patterns: Sequence[str]) -> set[str]:
     return found
 
 
-class MAGPLUS_OT_measure_controls(AvatarTask):
+class MAGPLUS_OT_measure_controls(TaskOperator):
     """Find what can move this face (shape keys, bones, properties) and measure how much of it the camera sees"""
 
     bl_idname = "magplus.measure_controls"
     bl_label = "Measure Controls"
 
     kind = KIND
+
+    @classmethod
+    def problem(cls, context: bpy.types.Context) -> str:
+        """Return why it can't be used now, or an empty string."""
+        return busy_reason() or seen_avatar_problem(context)
 
     def task(self, context: bpy.types.Context) -> Callable[[TaskContext], Steps]:
         """Return what is to be done."""

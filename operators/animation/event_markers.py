@@ -10,7 +10,7 @@ import bpy
 
 from ...backend_bridge.files.errors import InputError, MagPlusError
 from ...backend_bridge.job.report import Report
-from ..blender.operator import OperatorResult
+from ..blender.operator import ExplainedOperator, OperatorResult
 from .scene_time import EVENTS, Placement, SourceTime
 
 _LABELS = {event: f"MagPlus {event}" for event in EVENTS}
@@ -77,7 +77,7 @@ def trim_from_markers(scene: bpy.types.Scene) -> Trim:
     return Trim(max(start, 0.0), end, frames["onset"])
 
 
-class MAGPLUS_OT_trim_from_markers(bpy.types.Operator):
+class MAGPLUS_OT_trim_from_markers(ExplainedOperator):
     """Use the part of the video between the onset and the offset marker, and start where the onset marker is"""
 
     bl_idname = "magplus.trim_from_markers"
@@ -85,14 +85,13 @@ class MAGPLUS_OT_trim_from_markers(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Possible, or the reason why not as the tooltip."""
+    def problem(cls, context: bpy.types.Context) -> str:
+        """Return why it can't be used now, or an empty string."""
         try:
             trim_from_markers(context.scene)
         except InputError as error:
-            cls.poll_message_set(str(error))
-            return False
-        return True
+            return str(error)
+        return ""
 
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Write the trim into the scene's settings."""

@@ -1,8 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an operator answers to Blender."""
+"""Operators: what they answer to Blender, and why they can't be used at present."""
 
 from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+import bpy
+
 OperatorResult: TypeAlias = set[Literal["RUNNING_MODAL", "CANCELLED", "FINISHED", "PASS_THROUGH", "INTERFACE"]]
+
+
+class ExplainedOperator(bpy.types.Operator):
+    """An operator whose button says why it is disabled."""
+
+    @classmethod
+    def problem(cls, context: bpy.types.Context) -> str:
+        """Return why it can't be used now, as a sentence that says what to do, or an empty string."""
+        raise NotImplementedError
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Possible, or the reason why not as the tooltip."""
+        reason = cls.problem(context)
+        if reason:
+            cls.poll_message_set(reason)
+        return not reason

@@ -9,6 +9,7 @@ import bpy
 
 from ...backend_bridge.files.errors import InputError
 from ..blender.data import mesh_of, shape_keys_of
+from .projection import camera_problem
 
 NO_AVATAR = "Choose the avatar: the mesh object whose face is to move."
 
@@ -42,6 +43,12 @@ def has_shape_keys(avatar: bpy.types.Object) -> bool:
     """Whether the mesh has a shape key beside its basis."""
     keys = shape_keys_of(avatar)
     return keys is not None and len(keys.key_blocks) > 1
+
+
+def seen_avatar_problem(context: bpy.types.Context) -> str:
+    """Return why the scene's avatar can't be captured through its camera, or an empty string."""
+    settings, camera = context.scene.magplus, context.scene.camera
+    return capture_problem(context, settings.avatar, settings.vertex_group) or camera_problem(camera)
 
 
 def face_companions(context: bpy.types.Context, target: bpy.types.Object) -> list[bpy.types.Object]:

@@ -7,9 +7,7 @@ from collections.abc import Callable
 
 import bpy
 
-from ..blender.operator import OperatorResult
-from ..rig.avatar import capture_problem
-from ..rig.projection import camera_problem
+from ..blender.operator import ExplainedOperator, OperatorResult
 from .job_manager import Outcome, Status, Steps, TaskContext, manager
 
 
@@ -37,19 +35,10 @@ def report_outcome(operator: bpy.types.Operator, outcome: Outcome) -> OperatorRe
     return {"CANCELLED"}
 
 
-class AvatarTask(bpy.types.Operator):
-    """An operator that runs a task on the scene's avatar, as its camera sees it. `kind` names the task."""
+class TaskOperator(ExplainedOperator):
+    """An operator that runs a task. `kind` names the task."""
 
     kind: str
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Possible, or the reason why not as the tooltip."""
-        settings = context.scene.magplus
-        reason = busy_reason() or capture_problem(context, settings.avatar, settings.vertex_group)
-        if reason := reason or camera_problem(context.scene.camera):
-            cls.poll_message_set(reason)
-        return not reason
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Start, and give Blender back meanwhile."""

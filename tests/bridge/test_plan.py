@@ -134,7 +134,7 @@ def test_a_room_of_the_bridge_stands_on_those_before_it(index: int) -> None:
 
 
 def test_the_rooms_of_the_operators_know_nothing_of_the_verbs() -> None:
-    rooms = {"operators.rig", "operators.animation", "operators.running"}
+    rooms = {f"operators.{name}" for name in ("blender", "running", "rig", "animation", "frames")}
     assert rooms <= MODULES.keys()
     assert (
         offending(lambda name: room(name) in rooms, lambda to: floor(to) == "operators" and room(to) not in rooms) == []
