@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.files.image_formats import SEQUENCE_SUFFIXES
 from .clip import Trim, VideoFrame, VideoInfo, within
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 _NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>\d+)$")
 _DEFAULT_RATE = Fraction(24)  # Blender's own
 
@@ -75,7 +75,7 @@ class ImageSequence:
 
 def is_image(path: Path) -> bool:
     """Return whether a path is a folder or named like an image."""
-    return path.is_dir() or path.suffix.lower() in SUFFIXES
+    return path.is_dir() or path.suffix.lower() in SEQUENCE_SUFFIXES
 
 
 def _find(path: Path) -> dict[int, Path]:
@@ -83,7 +83,7 @@ def _find(path: Path) -> dict[int, Path]:
     if path.is_dir():
         sequences: dict[tuple[str, str], dict[int, Path]] = {}
         for file in path.iterdir():
-            if file.suffix.lower() in SUFFIXES and (match := _NUMBERED.match(file.stem)):
+            if file.suffix.lower() in SEQUENCE_SUFFIXES and (match := _NUMBERED.match(file.stem)):
                 sequences.setdefault((match["stem"], file.suffix), {})[int(match["number"])] = file
         if not sequences:
             raise InputError(f"The folder {path.name} holds no numbered images; choose a video or an image sequence.")
