@@ -38,6 +38,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from magplus.models.backends import DrivingBatch, FaceImage, fsrt, registry
 from magplus.models.backends.metaportrait import networks
 from magplus.models.backends.options import parse_options
@@ -47,7 +49,6 @@ from magplus.models.backends.store import CheckpointStore
 from magplus.models.device import choose_device
 from magplus.models.magnification import Motion
 from magplus.tests.parity.reference import ReferenceCase
-from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
 MODES = ("port", "cached", "best", "bfloat16")

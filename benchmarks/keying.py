@@ -52,6 +52,7 @@ def _measured(resources: Path) -> dict[str, float | str]:
 
 def _keying() -> dict[str, float]:
     import numpy as np
+
     from magplus.tests.blender.head import make_head
 
     controls = importlib.import_module(f"{MODULE}.operators.rig.controls")
@@ -76,6 +77,7 @@ def _keying() -> dict[str, float]:
 
 def _measuring() -> float:
     import bpy
+
     from magplus.tests.blender.head import add_camera, make_head
 
     rig_basis = importlib.import_module(f"{MODULE}.operators.rig.basis")

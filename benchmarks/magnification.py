@@ -30,6 +30,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
+
 from magplus.models.device import choose_device
 from magplus.models.magnification import Magnifier, Motion
 from magplus.models.magnification.filters import binomial
@@ -47,7 +49,6 @@ from magplus.models.training.scenes import (
     warped_pair,
 )
 from magplus.models.warp import backward_displacement, move, pixel_grid, sample, sample_spline
-from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = 256

@@ -38,6 +38,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs
@@ -54,10 +59,6 @@ from magplus.models.training.actors import CURVE, RATE, Actor, Film, Stage, film
 from magplus.models.training.heads import HeadModel
 from magplus.models.training.scenes import HELD_OUT, MICRO_EXPRESSIONS
 from magplus.models.video import VideoReader, encode_png
-from numpy.typing import NDArray
-from scipy.optimize import nnls
-from scipy.sparse import csr_matrix
-from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
 DRIVER_SIZE, AVATAR_SIZE = 256, 512

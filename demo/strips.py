@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "checkout"))
 import cv2
 import numpy as np
 import torch
+
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.demo.run import HERE, Progress, StepError, only, read_options
 from magplus.demo.showreel import FAINT, MARGIN, PAPER, Clip, Picture, around_face, fit, read_picture, write_text

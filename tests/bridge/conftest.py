@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from magplus.backend_bridge.environment import interpreters
 from magplus.backend_bridge.environment.torch_builds import NvidiaCard, choose_build
 from magplus.backend_bridge.environment.venv import Environment

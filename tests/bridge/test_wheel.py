@@ -10,8 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from magplus.backend_bridge.environment.requirements import read_requirements
 
+from magplus.backend_bridge.environment.requirements import read_requirements
 from tests.assets import worker_python
 
 ROOT = Path(__file__).resolve().parents[2]

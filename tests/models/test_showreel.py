@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.report import (
     AvatarReport,

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from magplus.models.warp import backward_displacement, move, pixel_grid, resize_flow, sample
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from magplus.backend_bridge.environment import venv as environment_module
 from magplus.backend_bridge.environment.__main__ import main
 from magplus.backend_bridge.environment.installation import explain_installation, run_program

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.files.typed_json import Format, from_data, to_data
 from magplus.backend_bridge.job.bake_record import BAKE, BakeRecord

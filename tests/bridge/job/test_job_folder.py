@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from magplus.backend_bridge.files.errors import InputError, MachineError
 from magplus.backend_bridge.files.hashing import fingerprint_of
 from magplus.backend_bridge.job.artefacts import FRAME_KINDS, FRAMES, MAGNIFIED, FrameKind

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.job.spec import (
     MAX_ALPHA,

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import pytest
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.rig.action_units import Side, parse_units, recognise
 

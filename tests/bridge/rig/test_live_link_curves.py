@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from magplus.backend_bridge.environment.probe import probe
 from magplus.backend_bridge.files.errors import ExitCode
 from magplus.backend_bridge.job.folder import JobFolder
@@ -17,7 +18,6 @@ from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from magplus.backend_bridge.worker_client.client import WORKER_SCRIPT, WorkerClient
 from magplus.backend_bridge.worker_client.messages import Cancelled, Error, Hello, Message, Progress, Result
 from magplus.backend_bridge.worker_client.process import python_command
-
 from tests.assets import CLIP, PORTRAIT, media, worker_python
 
 pytestmark = pytest.mark.slow

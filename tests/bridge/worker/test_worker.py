@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+
 from magplus.backend_bridge.files.errors import ExitCode
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.report import Failure

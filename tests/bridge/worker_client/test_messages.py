@@ -4,6 +4,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from magplus.backend_bridge.worker_client import messages
 from magplus.backend_bridge.worker_client.messages import Error, Hello, Message, Progress, Start, decode, encode
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.models.backends import checkpoints, registry
 from magplus.models.backends.checkpoints import add, describe, read_checkpoint, verify

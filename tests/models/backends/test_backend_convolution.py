@@ -7,10 +7,11 @@ import copy
 
 import pytest
 import torch
-from magplus.models.backends.convolution import WIDE, DoublingConv2d, Winograd, lay_out, prepare
-from magplus.models.backends.fomm import ConvBlock, DownBlock, ResBlock, UpBlock
 from torch import nn
 from torch.nn.utils import spectral_norm
+
+from magplus.models.backends.convolution import WIDE, DoublingConv2d, Winograd, lay_out, prepare
+from magplus.models.backends.fomm import ConvBlock, DownBlock, ResBlock, UpBlock
 
 
 def with_statistics(network: nn.Module) -> nn.Module:

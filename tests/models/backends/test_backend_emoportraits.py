@@ -13,6 +13,7 @@ import pytest
 import scipy.linalg
 import torch
 import torch.nn.functional as F
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
@@ -30,7 +31,6 @@ from magplus.models.magnification.motion import Motion
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
 from magplus.models.video import Mp4Writer, VideoReader
-
 from tests.parity.reference import Recorder, ReferenceCase
 
 pytestmark = pytest.mark.timeout(900)  # two minutes of computing, more where the machine is shared

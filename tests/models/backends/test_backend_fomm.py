@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.models.backends.base import DrivingBatch, FaceImage
 from magplus.models.backends.fomm import (
@@ -17,7 +18,6 @@ from magplus.models.backends.fomm import (
     warp,
 )
 from magplus.models.magnification.motion import Motion
-
 from tests.parity.reference import Recorder, ReferenceCase
 
 KEYPOINTS = {"atol": 1e-4, "half_atol": 1e-3}

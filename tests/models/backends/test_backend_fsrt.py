@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.models.backends.base import DrivingBatch, FaceImage
 from magplus.models.backends.fomm import Keypoints, movement_scale, relative_keypoints
 from magplus.models.backends.fsrt import Encoder, Fsrt, FsrtOptions, Pose, make_queries, pixel_coordinates
 from magplus.models.magnification.motion import Motion
-
 from tests.parity.reference import Recorder, ReferenceCase
 
 TENSOR = {"atol": 5e-5, "half_atol": 2e-3}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.models.backends import checkpoints
 from magplus.models.backends.base import DrivingBatch, FaceImage
@@ -15,7 +16,6 @@ from magplus.models.backends.liveportrait.networks import stitched
 from magplus.models.backends.store import CheckpointStore
 from magplus.models.face.mesh import FACE_OVAL, REGION_GROUPS
 from magplus.models.magnification.motion import Motion
-
 from tests.parity.reference import Recorder, ReferenceCase
 
 KEYPOINTS = {"atol": 1e-5, "half_atol": 0}

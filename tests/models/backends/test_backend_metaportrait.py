@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.models.backends import checkpoints
 from magplus.models.backends.base import DrivingBatch, FaceImage
@@ -14,7 +15,6 @@ from magplus.models.backends.metaportrait.lines import Connectivity, describe, d
 from magplus.models.backends.metaportrait.networks import Driving, Generator, warp
 from magplus.models.backends.store import CheckpointStore
 from magplus.models.magnification.motion import Motion
-
 from tests.parity.reference import Recorder, ReferenceCase
 
 PREDICTION = {"atol": 1e-3, "half_atol": 5e-3}

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from magplus.models.backends.metaportrait_sr import ModulatedConv2d, TemporalSuperResolution, TemporalWindow
 
+from magplus.models.backends.metaportrait_sr import ModulatedConv2d, TemporalSuperResolution, TemporalWindow
 from tests.parity.reference import Recorder, ReferenceCase
 
 

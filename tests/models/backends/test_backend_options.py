@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+
 from magplus.backend_bridge.files.errors import InputError, MachineError
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.report import Report

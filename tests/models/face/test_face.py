@@ -15,6 +15,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mediapipe.tasks.python import vision
+
 from magplus.backend_bridge.files.errors import InputError, MachineError
 from magplus.backend_bridge.rig.regions import REGIONS
 from magplus.models.face import (
@@ -35,7 +37,6 @@ from magplus.models.face import landmarker as landmarker_module
 from magplus.models.face.alignment import align
 from magplus.models.face.mesh import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 from magplus.models.video import VideoFrame, VideoReader
-from mediapipe.tasks.python import vision
 
 NOSE_TIP, CHIN, FOREHEAD, RIGHT_BROW, LEFT_BROW = 4, 199, 151, 105, 334
 UPPER_LIP, RIGHT_CHEEK, RIGHT_UPPER_LID = 0, 50, 159

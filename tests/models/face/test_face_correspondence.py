@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import torch
+
 from magplus.models.face.correspondence import Correspondence
 from magplus.models.magnification.motion import Motion
 from magplus.models.warp import pixel_grid

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+
 from magplus.models.face import FaceLandmarker, SteadyCrop, face_depth, face_mask, rigid_mask, select_face, split_rigid
 from magplus.models.magnification.motion import Motion
 from magplus.models.video import VideoReader
-from torch import Tensor
 
 SIZE = 256
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from magplus.models.face import FaceLandmarker, FaceTrack, choose_reference, find_event, follow_face
 from magplus.models.video import VideoReader
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+
 from magplus.models.magnification import Magnifier, Motion
 from magplus.models.warp import move
-from torch import Tensor
 
 NOISE = 2 / 255
 UNSEEN = 0.0125  # px; magnified by eight, a tenth of a pixel

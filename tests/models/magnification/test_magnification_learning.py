@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from magplus.models.magnification.filters import binomial, box, resize
 from magplus.models.magnification.refinement import UNITS, Refinement, features, fuse, motion_extent, sparse_amounts
 from magplus.models.magnification.solver import Observation, estimate, smooth_solve
@@ -20,7 +22,6 @@ from magplus.models.training.flowmag import loss_of as loss_of_painting
 from magplus.models.training.scenes import filmed, random_pulls, warped_pair
 from magplus.models.training.train import Config, learning_rate, loss_of, train
 from magplus.models.warp import move
-from torch import Tensor
 
 
 @pytest.fixture(scope="module")

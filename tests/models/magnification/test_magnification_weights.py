@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from magplus.models.magnification import Magnifier
 from magplus.models.magnification.magnifier import WEIGHTS
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.report import CheckpointReport
@@ -20,7 +21,6 @@ from magplus.models.backends.store import CheckpointStore
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
 from magplus.models.video import VideoReader
-
 from tests.parity.reference import ReferenceCase
 
 pytestmark = pytest.mark.slow

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import Delaunay
+
 from magplus.backend_bridge.files.errors import CancelledError, InputError
 from magplus.backend_bridge.files.hashing import hash_file
 from magplus.backend_bridge.job import artefacts
@@ -23,7 +25,6 @@ from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
 from magplus.models.video import Mp4Writer, VideoReader
 from magplus.models.warp import move
-from scipy.spatial import Delaunay
 
 SIZE = (640, 360)
 # How far the brows are raised in each frame, in units of the control that raises them.

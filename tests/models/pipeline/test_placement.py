@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.job.spec import Anchor
 from magplus.backend_bridge.rig.anchors import FACE_ANCHORS

@@ -3,6 +3,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.models.face import Window
 from magplus.models.magnification.motion import Motion

@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+
 from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.backend_bridge.rig.live_link import from_live_link, to_live_link

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from magplus.models.rig.box_least_squares import solve_boxed
 from scipy.optimize import lsq_linear
+
+from magplus.models.rig.box_least_squares import solve_boxed
 
 
 @given(seed=st.integers(0, 2**32 - 1), unknowns=st.integers(1, 12), count=st.integers(1, 6))

@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs, Rig
 from magplus.backend_bridge.rig.basis import Control
@@ -16,7 +17,6 @@ from magplus.models.pipeline.session import Session
 from magplus.models.training.actors import Actor, Stage, film
 from magplus.models.training.heads import HeadModel
 from magplus.models.video import encode_png
-
 from tests.assets import wheel_of
 
 pytestmark = pytest.mark.slow

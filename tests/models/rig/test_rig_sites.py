@@ -6,13 +6,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.rig.basis import Control, RigBasis
 from magplus.models.rig.equations import motion_equations
 from magplus.models.rig.sites import Sites
 from magplus.models.rig.solver import solve
 from magplus.models.warp import move
-from numpy.typing import NDArray
 
 
 def quilt(across: int = 25, size: int = 128) -> RigBasis:

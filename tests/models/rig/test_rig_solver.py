@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
 from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.rig.basis import Control, RigBasis
 from magplus.models.rig.measurement import Measurement, Patches
 from magplus.models.rig.sites import Sites
 from magplus.models.rig.solver import RigSolution, solve
-from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 FPS = 60.0
 

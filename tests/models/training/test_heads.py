@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from magplus.models.training.heads import BUST_CROP, SKIN_MASKS, HeadModel, Part, project
-from magplus.models.training.skin import SkinPainter, scalp_depth
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from magplus.models.training.heads import BUST_CROP, SKIN_MASKS, HeadModel, Part, project
+from magplus.models.training.skin import SkinPainter, scalp_depth
 from tests.assets import wheel_of
 
 

@@ -12,6 +12,7 @@ import pytest
 from clips import HEIGHT, WIDTH, number_of, numbered_frames, write_clip
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from magplus.backend_bridge.files.errors import InputError, MachineError
 from magplus.models.video import Mp4Writer, VideoReader, encode_png
 from magplus.models.video.timing import constant_rate
