@@ -16,7 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOORS = ("backend_bridge", "models", "operators", "magplus_addon")
 OURS = {"magplus", "demo", "benchmarks", "tests", *FLOORS}
 BLENDERS = {"addon_utils", "bl_ext", "blf", "bmesh", "bpy", "bpy_extras", "gpu", "gpu_extras", "mathutils"}
-BRIDGE = ("files", "rig", "job", "worker_client", "environment", "worker")  # each imports only from those before it
+# The rooms of a floor from the ground up: each imports only from those before it.
+ROOMS = {
+    "backend_bridge": ("files", "backends", "rig", "job", "worker_client", "environment", "worker"),
+    "models": ("video", "device", "warp", "magnification", "face", "backends", "rig", "pipeline", "training"),
+    "operators": ("blender", "running", "rig", "animation", "frames"),
+}
 STANDS_ON = ("face", "magnification", "rig", "video", "backends")  # what the pipeline stands on
 # The worker's script makes its folder the package `magplus`; until then there is nothing to be relative to.
 WORKER_SCRIPT = "backend_bridge.worker.__main__"
@@ -126,16 +131,22 @@ def test_only_the_pipeline_knows_of_jobs() -> None:
     assert offending(elsewhere, lambda to: room(to) == "backend_bridge.job") == []
 
 
-@pytest.mark.parametrize("index", range(len(BRIDGE)), ids=BRIDGE)
-def test_a_room_of_the_bridge_stands_on_those_before_it(index: int) -> None:
-    own, above = f"backend_bridge.{BRIDGE[index]}", [f"backend_bridge.{name}" for name in BRIDGE[index + 1 :]]
+@pytest.mark.parametrize(("story", "name"), [(story, name) for story, names in ROOMS.items() for name in names])
+def test_a_room_stands_on_those_before_it(story: str, name: str) -> None:
+    names = ROOMS[story]
+    own, above = f"{story}.{name}", [f"{story}.{each}" for each in names[names.index(name) + 1 :]]
     assert own in MODULES
-    assert offending(lambda name: room(name) == own, lambda to: room(to) in above) == []
+    assert offending(lambda importer: room(importer) == own, lambda to: room(to) in above) == []
+
+
+def test_every_room_has_its_place() -> None:
+    packages = {name for name, path in MODULES.items() if path.name == "__init__.py" and name.count(".") == 1}
+    placed = {f"{story}.{name}" for story, names in ROOMS.items() for name in names}
+    assert {name for name in packages if floor(name) in ROOMS} <= placed
 
 
 def test_the_rooms_of_the_operators_know_nothing_of_the_verbs() -> None:
-    rooms = {f"operators.{name}" for name in ("blender", "running", "rig", "animation", "frames")}
-    assert rooms <= MODULES.keys()
+    rooms = {f"operators.{name}" for name in ROOMS["operators"]}
     assert (
         offending(lambda name: room(name) in rooms, lambda to: floor(to) == "operators" and room(to) not in rooms) == []
     )
