@@ -44,6 +44,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from magplus.backend_bridge.files.errors import InputError
+from magplus.backend_bridge.job import artefacts
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs
 from magplus.backend_bridge.rig.anchors import MESH_POINTS
@@ -173,11 +174,11 @@ class Pair:
     def _job(self, driving: Path, backend: str, magnification: Magnification | None = None) -> Found:
         with tempfile.TemporaryDirectory(dir=self.folder, suffix=".magplus") as name:
             folder = JobFolder.create(Path(name))
-            folder.write("avatar/avatar.png", encode_png(self.avatar.neutral[0].permute(1, 2, 0).numpy()))
-            self.avatar.basis.save(folder.avatar_dir / "rig_basis.npz")
+            folder.write(artefacts.AVATAR_IMAGE, encode_png(self.avatar.neutral[0].permute(1, 2, 0).numpy()))
+            self.avatar.basis.save(folder.path / artefacts.AVATAR_BASIS)
             spec = JobSpec(
                 Driving(str(driving), sequence_rate=str(RATE)),
-                Avatar("avatar/avatar.png", rig_basis="avatar/rig_basis.npz"),
+                Avatar(artefacts.AVATAR_IMAGE, rig_basis=artefacts.AVATAR_BASIS),
                 backend=backend,
                 magnification=magnification or Magnification(),
                 outputs=Outputs(frames=False, weights=True),

@@ -15,6 +15,10 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "checkout"))
+
+from magplus.backend_bridge.job import artefacts
+
 HERE = Path(__file__).resolve().parent
 CLIP = "feat/tests/data/WolfgangLanger_Pexels.mp4"  # "a woman exhibits different emotions", Pexels licence
 TRIM = ("0", "0.5")  # seconds: the inner brows rise and are drawn together, half a second before it grows into a frown
@@ -50,16 +54,15 @@ def run(out: Path, blender: Path, worker: Path, assets: Path, extension: Path) -
         ],
     )  # fmt: skip
     progress.step("Keeping the magnified driver to look at", [worker, HERE / "keep_magnified.py", job])
-    report = job / "report.json"
     progress.step(
         "Rendering the shape keys",
         [blender, HERE / "render_keys.py", "--file", keyed, "--job", job, "--out", keys],
     )
     progress.step("Putting it side by side", [worker, HERE / "showreel.py", "--job", job, "--keys", keys, "--out", out])
     progress.begin("Collecting the results")
-    shutil.copy2(report, out / "report.json")
+    shutil.copy2(job / artefacts.REPORT, out / "report.json")
     shutil.rmtree(out / "frames", ignore_errors=True)
-    shutil.copytree(job / "frames", out / "frames")
+    shutil.copytree(job / artefacts.FRAMES.folder, out / "frames")
     progress.end()
 
 

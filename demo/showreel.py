@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "checkout"))
 
+from magplus.backend_bridge.job import artefacts
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.report import Report
 
@@ -77,9 +78,9 @@ def read_rows(job: Path, keys: Path, clip: Clip) -> list[Row]:
     """Read the pictures of every frame from the job folder and from the folder of rendered shape keys."""
     count = len(clip.seconds)
     sources = (
-        ("Driver", job / "driver", None),
-        (f"Driver, magnified x{clip.alpha:.3g}", job / "magnified", None),
-        ("Result, image sequence", job / "frames", clip.face),
+        ("Driver", job / artefacts.DRIVER.folder, None),
+        (f"Driver, magnified x{clip.alpha:.3g}", job / artefacts.MAGNIFIED.folder, None),
+        ("Result, image sequence", job / artefacts.FRAMES.folder, clip.face),
         ("Result, shape keys", keys, clip.face),
     )
     return [

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import torch
 
+from magplus.backend_bridge.job import artefacts
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.demo.run import HERE, Progress, StepError, only, read_options
 from magplus.demo.showreel import FAINT, MARGIN, PAPER, Clip, Picture, around_face, fit, read_picture, write_text
@@ -105,9 +106,12 @@ def strip(expression: str, job: Path, folder: Path) -> Picture:
     """Return the strip of one expression: a row for each kind of picture, two columns for each moment."""
     clip = Clip.of(JobFolder.open(job).read_report())
     frames = list(MOMENTS.values())
-    result = moments(job / "frames", frames, clip.face)
+    result = moments(job / artefacts.FRAMES.folder, frames, clip.face)
     rows = {
-        "Driver": (moments(job / "driver", frames), moments(job / "magnified", frames[1:])),
+        "Driver": (
+            moments(job / artefacts.DRIVER.folder, frames),
+            moments(job / artefacts.MAGNIFIED.folder, frames[1:]),
+        ),
         "Result": (result, magnified_since(result[0], result[1:])),
         "Rig, re-posed": (
             moments(folder / "rig", frames, clip.face),

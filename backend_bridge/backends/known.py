@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of backends, in the order in which they are offered. Adding one: an entry here, its module in
-`models.backends`.
-"""  # noqa: D205 - one sentence
+"""The table of backends, in the order in which they are offered. `docs/adding-a-backend.md` says how to add one."""
 
 from __future__ import annotations
 

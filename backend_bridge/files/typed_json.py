@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -23,7 +24,9 @@ from .errors import InputError
 
 Document = TypeVar("Document")
 Data = dict[str, Any]
-_FRACTION = re.compile(r"-?\d{1,24}(/\d{1,24})?")
+_FRACTION = re.compile(r"-?[0-9]{1,24}(/0*[1-9][0-9]{0,23})?")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LONGEST = 120  # characters of what a document says that are worth quoting
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class Format(Generic[Document]):
     def encode(self, document: Document) -> bytes:
         """Return the document as indented JSON. Numbers that are not finite become null: JSON has no word for them."""
         text = json.dumps({"schema": self.version, **to_data(document)}, indent=2, ensure_ascii=False, allow_nan=False)
-        # surrogateescape: a path that is not UTF-8 (possible on Linux) comes back as it was written.
-        return text.encode("utf-8", "surrogateescape") + b"\n"
+        # What is no character has no UTF-8: the bytes of a path that is none itself (possible on Linux), half an emoji.
+        return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode() + b"\n"
 
     def decode(self, encoded: bytes) -> Document:
         """Return the document. Raises `InputError` for damaged JSON, an unknown schema and an entry that is wrong."""
@@ -59,7 +62,7 @@ class Format(Generic[Document]):
         schema = data.pop("schema")
         if type(schema) is not int or not (schema == self.version or schema in self.older):
             raise InputError(
-                f"{self.name} has format {json.dumps(schema)[:20]}, this MagPlus reads format {self.version}; "
+                f"{self.name} has format {_quoted(schema, 20)}, this MagPlus reads format {self.version}; "
                 f"use the MagPlus version that made it, or {self.remedy}."
             )
         try:
@@ -67,7 +70,7 @@ class Format(Generic[Document]):
                 data = self.older[version](data)
             return from_data(self.kind, data)
         except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-            raise InputError(f"{self.name} has a wrong entry ({error}); {self.remedy}.") from error
+            raise InputError(f"{self.name} has a wrong entry ({_shortened(str(error))}); {self.remedy}.") from error
 
 
 def to_data(value: Any) -> Any:
@@ -113,15 +116,15 @@ def from_data(kind: Any, data: Any, name: str = "") -> Any:
         return tuple(from_data(argument, item, name) for item, argument in zip(data, arguments, strict=True))
     if kind is float and type(data) in {int, float} and math.isfinite(data):
         return float(data)
-    if kind is Fraction and isinstance(data, str) and _FRACTION.fullmatch(data) and not data.endswith("/0"):
+    if kind is Fraction and isinstance(data, str) and _FRACTION.fullmatch(data):
         return Fraction(data)
     if kind is float or type(data) is not kind:
-        raise ValueError(f"{name.removesuffix('.')} can't be {json.dumps(data)[:40]}")
+        raise ValueError(f"{name.removesuffix('.')} can't be {_quoted(data, 40)}")
     return data
 
 
 def _dataclass(kind: Any, data: Data, name: str) -> Any:
-    kinds = get_type_hints(kind)
+    kinds = _types_of(kind)
     fields = [each for each in dataclasses.fields(kind) if each.init]
     required = {each.name for each in fields if each.default is each.default_factory is dataclasses.MISSING}
     for key in sorted(set(data) - {each.name for each in fields}):
@@ -129,3 +132,21 @@ def _dataclass(kind: Any, data: Data, name: str) -> Any:
     for key in sorted(required - set(data)):
         raise ValueError(f"{name}{key} is missing")
     return kind(**{key: from_data(kinds[key], item, f"{name}{key}.") for key, item in data.items()})
+
+
+@cache
+def _types_of(kind: type) -> Data:
+    """Return the types of a dataclass's fields; a journal asks for the same ones once a line."""
+    return get_type_hints(kind)
+
+
+def _quoted(data: Any, longest: int) -> str:
+    """Return the beginning of JSON data, for a sentence."""
+    try:
+        return json.dumps(data)[:longest]
+    except RecursionError:  # deeper than it could be read from here
+        return "what is nested so deeply"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

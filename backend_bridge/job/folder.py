@@ -60,7 +60,7 @@ class JobFolder:
             if not folder.path.is_dir():
                 raise InputError(f"There is no job folder at {folder.path}; capture the avatar first.")
             if not folder.spec_path.is_file():
-                raise InputError(f"{folder.path} is not a MagPlus job folder: it has no job.json.")
+                raise InputError(f"{folder.path} is not a MagPlus job folder: it has no {artefacts.SPEC}.")
         return folder
 
     @property

@@ -8,13 +8,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..files.errors import InputError
+from ..files.typed_json import from_data
 
 FORMAT = 1
 
@@ -49,17 +49,16 @@ class Control:
     rest: float
     low: float
     high: float
-
-    def __post_init__(self) -> None:
-        """Keep the numbers floats: whoever measures, and JSON, may hand over whole numbers."""
-        for name in ("rest", "low", "high"):
-            object.__setattr__(self, name, float(getattr(self, name)))
-
     linked: tuple[Channel, ...] = ()
     response: tuple[tuple[float, float], ...] = ()
     part: str = ""
     motion: str = ""
     axis: str = ""
+
+    def __post_init__(self) -> None:
+        """Keep the numbers floats: whoever measures may hand over whole numbers."""
+        for name in ("rest", "low", "high"):
+            object.__setattr__(self, name, float(getattr(self, name)))
 
     @property
     def amounts(self) -> tuple[float, float]:
@@ -147,15 +146,15 @@ class RigBasis:
                 width, height = (int(value) for value in data["image_size"])
                 return cls(
                     image_size=(width, height),
-                    controls=tuple(_control(entry) for entry in json.loads(bytes(data["controls"]))),
+                    controls=from_data(tuple[Control, ...], json.loads(bytes(data["controls"])), "controls."),
                     positions=data["positions"],
                     depth=data["depth"],
                     visible=data["visible"],
                     displacement=data["displacement"],
                     triangles=data["triangles"],
-                    excluded=json.loads(bytes(data["excluded"])),
+                    excluded=from_data(dict[str, str], json.loads(bytes(data["excluded"])), "excluded."),
                 )
-        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        except (OSError, EOFError, ValueError, OverflowError, RecursionError, KeyError, TypeError, BadZipFile) as error:
             raise InputError(
                 f"{path.name} can't be read as a rig basis ({error}); capture the avatar again."
             ) from error
@@ -164,9 +163,3 @@ class RigBasis:
 def _packed(data: object) -> NDArray[np.uint8]:
     """Return JSON as an array, which .npz stores without pickles."""
     return np.frombuffer(json.dumps(data).encode(), np.uint8)
-
-
-def _control(entry: dict[str, Any]) -> Control:
-    linked = tuple(Channel(**channel) for channel in entry["linked"])
-    response = tuple((float(excursion), float(amount)) for excursion, amount in entry.get("response", ()))
-    return Control(**{**entry, "linked": linked, "response": response})

@@ -32,9 +32,9 @@ class Magnifier:
     """Measures motion against a reference frame and makes it `alpha` times as large.
 
     `trained` tells whether learned weights are in use; without them the classical solver does the work.
-    `weights_sha256` is their file's, empty without one. precision: of
-    the network's convolutions, float32 or bfloat16; everything else is float32. passes: how often the solver and the
-    network take turns; large motion is worth a second look from where the first one led.
+    `weights_sha256` is their file's, empty without one. precision: of the network's convolutions, float32 or bfloat16;
+    everything else is float32. passes: how often the solver and the network take turns; large motion is worth a second
+    look from where the first one led.
     """
 
     def __init__(

@@ -42,7 +42,7 @@ class AvatarPicture:
         """
         try:
             encoded = np.fromfile(path, np.uint8)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError for a name that no file can have
             raise InputError(f"The avatar's picture {path} can't be read; capture the avatar again.") from error
         pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
         if pixels is None or pixels.dtype not in (np.uint8, np.uint16):

@@ -16,9 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOORS = ("backend_bridge", "models", "operators", "magplus_addon")
 OURS = {"magplus", "demo", "benchmarks", "tests", *FLOORS}
 BLENDERS = {"addon_utils", "bl_ext", "blf", "bmesh", "bpy", "bpy_extras", "gpu", "gpu_extras", "mathutils"}
-# Each room of these floors imports only from those before it.
-BRIDGE = ("files", "backends", "rig", "job", "worker_client", "environment", "worker")
-OPERATORS = ("blender", "running", "rig", "animation", "frames")
+# The rooms of a floor from the ground up: each imports only from those before it.
+ROOMS = {
+    "backend_bridge": ("files", "backends", "rig", "job", "worker_client", "environment", "worker"),
+    "models": ("video", "device", "warp", "magnification", "face", "backends", "rig", "pipeline", "training"),
+    "operators": ("blender", "running", "rig", "animation", "frames"),
+}
 STANDS_ON = ("face", "magnification", "rig", "video", "backends")  # what the pipeline stands on
 # The worker's script makes its folder the package `magplus`; until then there is nothing to be relative to.
 WORKER_SCRIPT = "backend_bridge.worker.__main__"
@@ -128,20 +131,22 @@ def test_only_the_pipeline_knows_of_jobs() -> None:
     assert offending(elsewhere, lambda to: room(to) == "backend_bridge.job") == []
 
 
-@pytest.mark.parametrize(
-    ("name", "rooms"),
-    [(f"backend_bridge.{name}", BRIDGE) for name in BRIDGE] + [(f"operators.{name}", OPERATORS) for name in OPERATORS],
-)
-def test_a_room_stands_on_those_before_it(name: str, rooms: tuple[str, ...]) -> None:
-    assert name in MODULES
-    here, _, own = name.partition(".")
-    above = [f"{here}.{each}" for each in rooms[rooms.index(own) + 1 :]]
-    assert offending(lambda module: room(module) == name, lambda to: room(to) in above) == []
+@pytest.mark.parametrize(("story", "name"), [(story, name) for story, names in ROOMS.items() for name in names])
+def test_a_room_stands_on_those_before_it(story: str, name: str) -> None:
+    names = ROOMS[story]
+    own, above = f"{story}.{name}", [f"{story}.{each}" for each in names[names.index(name) + 1 :]]
+    assert own in MODULES
+    assert offending(lambda importer: room(importer) == own, lambda to: room(to) in above) == []
+
+
+def test_every_room_has_its_place() -> None:
+    packages = {name for name, path in MODULES.items() if path.name == "__init__.py" and name.count(".") == 1}
+    placed = {f"{story}.{name}" for story, names in ROOMS.items() for name in names}
+    assert {name for name in packages if floor(name) in ROOMS} <= placed
 
 
 def test_the_rooms_of_the_operators_know_nothing_of_the_verbs() -> None:
-    rooms = {f"operators.{name}" for name in OPERATORS}
-    assert rooms <= MODULES.keys()
+    rooms = {f"operators.{name}" for name in ROOMS["operators"]}
     assert (
         offending(lambda name: room(name) in rooms, lambda to: floor(to) == "operators" and room(to) not in rooms) == []
     )

@@ -187,7 +187,7 @@ def test_a_document_of_another_version_says_so(schema: object) -> None:
         REPORT.decode(json.dumps(data).encode())
 
 
-@pytest.mark.parametrize("text", ["1e999999999", "1/0", "1.5", "nan", "9" * 10_000, "1/3/5", "", 0.5])
+@pytest.mark.parametrize("text", ["1e999999999", "1/0", "1/00", "1/٠", "1.5", "nan", "9" * 10_000, "1/3/5", "", 0.5])
 def test_a_time_that_is_no_plain_fraction_is_an_error_at_once(text: object) -> None:
     data = json.loads(REPORT.encode(finished))
     data["timing"]["rate"] = text
@@ -208,6 +208,27 @@ def test_no_entry_of_the_wrong_kind_gets_through(entry: str, value: Any) -> None
         assert "\n" not in str(error)
     else:
         assert REPORT.decode(REPORT.encode(read)) == read
+
+
+@pytest.mark.parametrize("text", ["\udcff", "\ud800", "a\ude00é😀\\ud800"])
+def test_text_that_is_no_unicode_comes_back_as_it_was_written(text: str) -> None:
+    report = Report("finished", versions={text: text}, warnings=(text,))
+    encoded = REPORT.encode(report)
+    encoded.decode("utf-8", "strict")
+    assert REPORT.decode(encoded) == report
+    assert REPORT.decode(b'{"schema": 2, "status": "finished", "warnings": ["\xff"]}').warnings == ("\udcff",)
+
+
+def test_deep_nesting_and_long_names_are_one_short_sentence() -> None:
+    for depth in (*range(900, 1000), 100_000):
+        nested = b"[" * depth + b"]" * depth
+        for document in (b'{"schema": 2, "status": %s}', b'{"schema": %s}', b'{"schema": 2, "events": {"apex": %s}}'):
+            with pytest.raises(InputError):
+                REPORT.decode(document % nested)
+    for name in (b'"%s": 1', b'"versions": {"%s": 1}'):
+        with pytest.raises(InputError) as error:
+            REPORT.decode(b'{"schema": 2, "status": "finished", %s}' % (name % (b"x" * 10_000)))
+        assert len(str(error.value)) < 300
 
 
 def test_each_older_format_is_turned_into_the_next() -> None:
