@@ -15,7 +15,7 @@ from ..backend_bridge.files.errors import CancelledError, InputError, MagPlusErr
 from ..backend_bridge.files.image_formats import SEQUENCE_SUFFIXES
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs, Rig
-from ..backend_bridge.job.stages import Stage
+from ..backend_bridge.job.stages import in_words
 from ..backend_bridge.rig.regions import REGIONS
 from ..backend_bridge.worker_client.client import WorkerClient
 from ..backend_bridge.worker_client.messages import Cancelled, Error, Progress, Result, Warning
@@ -226,7 +226,7 @@ def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Ge
         for message in worker.poll():
             match message:
                 case Progress(stage, done, total):
-                    progress = Progress(Stage(stage).label, done, total)
+                    progress = Progress(in_words(stage), done, total)
                 case Warning(text):
                     task.warn(text)
                 case Result():

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The stages of a job, as the worker reports them and as a person reads them."""
 
+from __future__ import annotations
+
 from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """What the worker is doing. The value travels in messages, `label` is for people."""
+    """What the worker is doing; the value travels in messages."""
 
     START = "start"
     FACE = "face"
@@ -14,13 +16,8 @@ class Stage(StrEnum):
     ANIMATE = "animate"
     SOLVE = "solve"
 
-    @property
-    def label(self) -> str:
-        """The stage in words."""
-        return _LABELS[self]
 
-
-_LABELS = {
+_IN_WORDS: dict[str, str] = {
     Stage.START: "Loading the models",
     Stage.FACE: "Finding the face",
     Stage.STEADY: "Steadying the head",
@@ -28,3 +25,8 @@ _LABELS = {
     Stage.ANIMATE: "Animating",
     Stage.SOLVE: "Solving the rig",
 }
+
+
+def in_words(stage: str) -> str:
+    """Return a stage that was reported in words; one that is not known is shown as it came."""
+    return _IN_WORDS.get(stage, stage)

@@ -26,7 +26,7 @@ from ...backend_bridge.backends import find_backend
 from ...backend_bridge.files.errors import InputError
 from .base import DrivingBatch, FaceImage
 from .fomm import K, KeypointDetector, Keypoints, movement_scale, relative_keypoints
-from .options import files_option
+from .options import files_option, speed_option
 from .precision import like_weights
 from .preprocess import resize
 from .published import PublishedBackend, PublishedOptions
@@ -296,7 +296,7 @@ class FsrtOptions(PublishedOptions):
     best_frame: bool = False
     more_sources: tuple[str, ...] = files_option()
     draft: Literal[1, 2, 4, 8, 16] = 1
-    chunk: int = 8192
+    chunk: int = speed_option(8192)
 
     def __post_init__(self) -> None:
         if self.draft not in (1, 2, 4, 8, 16) or self.chunk < 1:

@@ -11,6 +11,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.files.hashing import hash_file
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ def file_option() -> Any:
 def files_option() -> Any:
     """Declare an option that names any number of files."""
     return field(default=(), metadata={"file": True})
+
+
+def speed_option(default: Any) -> Any:
+    """Declare an option that decides how a frame is computed, and not what it shows."""
+    return field(default=default, metadata={"speed": True})
 
 
 def parse_options(kind: type, given: Mapping[str, Any], *, title: str) -> Any:
@@ -56,6 +62,13 @@ def option_files(options: Any) -> dict[str, list[Path]]:
         for name, value in named.items()
         if value
     }
+
+
+def content_of(options: Any) -> dict[str, Any]:
+    """Return what of the options can change a frame, by option: hashes of files in place of their paths."""
+    shown = [each.name for each in fields(options) if not each.metadata.get("speed")]
+    files = {name: [hash_file(path) for path in paths] for name, paths in option_files(options).items()}
+    return {name: files.get(name, getattr(options, name)) for name in shown}
 
 
 def with_files_in(options: Any, folder: Path, *, title: str) -> Any:

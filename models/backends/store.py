@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...backend_bridge.backends import BackendInfo, CheckpointFile
 from ...backend_bridge.files.errors import InputError, MachineError
+from ...backend_bridge.files.typed_json import from_data
 
 StateDict = Mapping[str, Tensor]
 
@@ -52,7 +53,7 @@ class CheckpointStore:
         path = self.path(backend, part)
         try:
             with safetensors.safe_open(path, framework="pt") as file:
-                origin = Origin(**json.loads(file.metadata()["origin"]))
+                origin: Origin = from_data(Origin, json.loads(file.metadata()["origin"]))
                 names = file.keys() if tensors else ()
                 return {name: file.get_tensor(name) for name in names}, origin
         except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -53,6 +53,7 @@ class AnimatedAvatar:
         still = backend.animate(self._state, driver.still())
         self.neutral = still.frames
         self.correspondence = still.correspondence
+        self.tells_motion = still.motion is not None  # then nothing is measured in its frames
         self._pass_warnings_on()
 
     def animate(self, driving: DrivingBatch) -> tuple[Animated, Motion]:

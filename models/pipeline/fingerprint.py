@@ -8,13 +8,12 @@ machine goes on with, keeps its frames.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from ...backend_bridge.files.hashing import fingerprint_of, hash_file
 from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.job.spec import JobSpec, resolve
-from ..backends.options import option_files
+from ..backends.options import content_of
 from ..backends.store import Origin
 from .driving_clip import DrivingClip
 from .versions import magplus_version
@@ -30,10 +29,9 @@ def fingerprint(
 ) -> str:
     """Return one hash of everything a frame is made from.
 
-    networks: SHA-256 of the weights of MagPlus and DeMagPlus, by role. options: the backend's, of its own kind, with
-    absolute paths. origins: where each part of the backend's checkpoint came from.
+    networks: SHA-256 of the weights, by role, of those of MagPlus and DeMagPlus that make the frames. options: the
+    backend's, of its own kind, with absolute paths. origins: where each part of the backend's checkpoint came from.
     """
-    files = {name: [hash_file(path) for path in paths] for name, paths in option_files(options).items()}
     avatar = spec.avatar
     return fingerprint_of(
         {
@@ -48,7 +46,7 @@ def fingerprint(
             "magnification": spec.magnification,
             "intensity": spec.intensity,
             "backend": spec.backend,
-            "options": asdict(options) | files,
+            "options": content_of(options),
             "checkpoint": {part: origin.tensors_sha256 for part, origin in origins.items()},
         }
     )

@@ -113,7 +113,8 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     avatar = AnimatedAvatar(picture, face, window, backend, magnifiers["demagplus"], driver, device, notes, more)
 
     networks: dict[str, str] = {role: each.weights_sha256 for role, each in magnifiers.items() if each.trained}
-    made_from = fingerprint(folder, spec, clip, networks, options, origins)
+    painting = {role: weights for role, weights in networks.items() if role == "magplus" or not avatar.tells_motion}
+    made_from = fingerprint(folder, spec, clip, painting, options, origins)
     factors = factors_of(folder, spec, driver, avatar, notes, made_from)
     outputs = _outputs(folder, spec, basis, driver, avatar, factors, notes)
     made = FrameMaker(folder, outputs, driver, avatar, factors.alpha, notes, made_from).run()

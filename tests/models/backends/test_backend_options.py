@@ -14,7 +14,7 @@ from magplus.backend_bridge.job.report import Report
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from magplus.models.backends import registry
 from magplus.models.backends.base import DrivingBatch
-from magplus.models.backends.options import option_files, parse_options, with_files_in
+from magplus.models.backends.options import content_of, option_files, parse_options, with_files_in
 from magplus.models.backends.published import PublishedBackend
 from magplus.models.device import OutOfMemoryError
 from magplus.models.magnification import Motion
@@ -55,6 +55,15 @@ def test_files_are_looked_for_in_the_job_folder(tmp_path):
     assert option_files(options) == {"identity": [tmp_path / "me.npy"]}
     with pytest.raises(InputError, match=r"option landmarks names .*gone\.npy, and there is no such file"):
         with_files_in(options_of("metaportrait", landmarks="gone.npy"), tmp_path, title="MetaPortrait")
+
+
+def test_the_content_of_options_is_what_can_change_a_frame(tmp_path):
+    kind, names = registry["fsrt"].Options, ("here.png", "there.png", "other.png")
+    for name in names:
+        (tmp_path / name).write_bytes(b"another face" if name == "other.png" else b"the same face")
+    here, there, other = (kind(more_sources=(str(tmp_path / name),)) for name in names)
+    assert content_of(here) == content_of(there) != content_of(other)
+    assert content_of(kind(chunk=64)) == content_of(kind()) != content_of(kind(draft=4))
 
 
 def test_float16_needs_a_gpu():
