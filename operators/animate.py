@@ -12,7 +12,7 @@ from typing import Any, cast
 import bpy
 
 from ..backend_bridge.files.errors import CancelledError, InputError, MagPlusError, error_of
-from ..backend_bridge.files.image_formats import SEQUENCE_SUFFIXES
+from ..backend_bridge.files.image_formats import SEQUENCE_SUFFIXES, unreadable_pictures
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs, Rig
 from ..backend_bridge.job.stages import in_words
@@ -84,9 +84,8 @@ def settings_problem(context: bpy.types.Context) -> str:
     driving = Path(bpy.path.abspath(settings.driving))
     if not driving.exists():
         return f"There is no driving video at {driving}."
-    suffix = driving.suffix.lower()
-    if not driving.is_dir() and suffix in bpy.path.extensions_image - SEQUENCE_SUFFIXES:
-        return f"MagPlus can't read {suffix} pictures; save the driving video's pictures as PNG or TIFF."
+    if problem := unreadable_pictures(driving):
+        return problem
     if driving.is_dir() and not settings.sequence_rate:
         return "Give the frame rate of the image sequence: its files do not tell it."
     if settings.use_trim and settings.trim_end <= settings.trim_start:

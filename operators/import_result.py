@@ -73,6 +73,8 @@ def measured(report: Report) -> tuple[str, ...]:
     lines = []
     if (magnification := report.magnification) is not None:
         lines.append(f"Magnification {magnification.alpha:.3g} ({magnification.chosen})")
+    if (frames := report.frames) is not None and frames.resumed:
+        lines.append(f"{frames.resumed} of {frames.count} frames were kept from an earlier run")
     if report.events is not None:
         lines.append(f"Apex at {report.events.apex:.2f} s of the clip")
     if (weights := report.weights) is not None:

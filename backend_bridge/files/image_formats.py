@@ -3,4 +3,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 SEQUENCE_SUFFIXES: frozenset[str] = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
+# Pictures to Blender and to people, and not to us.
+OTHER_PICTURES: frozenset[str] = frozenset(
+    {
+        *(".avif", ".cin", ".dds", ".dpx", ".exr", ".hdr", ".j2c", ".jp2", ".pdd", ".psb", ".psd", ".rgb", ".rgba"),
+        *(".sgi", ".tga", ".tx"),
+    }
+)
+
+
+def unreadable_pictures(path: Path) -> str:
+    """Return, as a sentence, that a file or all pictures of a folder are of a kind that can't be read, or nothing."""
+    try:
+        suffixes = {file.suffix.lower() for file in path.iterdir()} if path.is_dir() else {path.suffix.lower()}
+    except OSError:
+        return ""  # whoever reads it says why
+    others = sorted(suffixes & OTHER_PICTURES)
+    if not others or suffixes & SEQUENCE_SUFFIXES:
+        return ""
+    those = f"those in {path.name}" if path.is_dir() else path.name
+    return f"MagPlus can't read {others[0]} pictures; save {those} as PNG or TIFF."

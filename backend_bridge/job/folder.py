@@ -58,7 +58,9 @@ class JobFolder:
         folder = cls(path)
         with explained(folder.path):
             if not folder.path.is_dir():
-                raise InputError(f"There is no job folder at {folder.path}; capture the avatar first.")
+                raise InputError(
+                    f"There is no job folder at {folder.path}; check the path, or capture the avatar first."
+                )
             if not folder.spec_path.is_file():
                 raise InputError(f"{folder.path} is not a MagPlus job folder: it has no {artefacts.SPEC}.")
         return folder

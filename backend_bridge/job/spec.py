@@ -189,7 +189,12 @@ def _anchors_to_avatar(data: Data) -> Data:
 
 
 SPEC = Format(
-    JobSpec, artefacts.SPEC, "a MagPlus job", "capture the avatar again", version=2, older={1: _anchors_to_avatar}
+    JobSpec,
+    artefacts.SPEC,
+    "a MagPlus job",
+    "correct it, or capture the avatar again",
+    version=2,
+    older={1: _anchors_to_avatar},
 )
 AVATAR = Format(Avatar, artefacts.AVATAR_RECORD, "a record of a capture", "capture the avatar again")
 

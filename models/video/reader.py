@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.files.image_formats import unreadable_pictures
 from .clip import Clip, VideoFrame, VideoInfo
 from .container import ContainerClip
 from .image_sequence import ImageSequence, is_image
@@ -39,6 +40,8 @@ class VideoReader:
         self.path = Path(path)
         if not self.path.exists():
             raise InputError(f"There is no file {self.path}.")
+        if problem := unreadable_pictures(self.path):
+            raise InputError(problem)
         exact_trim = None if trim is None else (Fraction(trim[0]), Fraction(trim[1]))
         self._clip: Clip = (
             ImageSequence(self.path, exact_trim, _rate(sequence_rate))

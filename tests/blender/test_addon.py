@@ -92,6 +92,14 @@ def test_only_pictures_that_the_worker_reads_make_a_sequence(module: Callable[[s
     assert not is_image_sequence("a0001.exr") and not is_image_sequence("a.mp4") and not is_image_sequence("")
 
 
+def test_every_picture_to_blender_is_one_that_is_read_or_is_told_that_it_is_not(
+    module: Callable[[str], ModuleType],
+) -> None:
+    formats = module("backend_bridge.files.image_formats")
+    assert bpy.path.extensions_image <= formats.SEQUENCE_SUFFIXES | formats.OTHER_PICTURES
+    assert not formats.SEQUENCE_SUFFIXES & formats.OTHER_PICTURES
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -100,6 +108,7 @@ def test_only_pictures_that_the_worker_reads_make_a_sequence(module: Callable[[s
         (lambda s, p: setattr(s, "driving", "/nowhere/clip.mp4"), "no driving video at"),
         (lambda s, p: setattr(s, "driving", str(Path(s.driving).parent)), "frame rate of the image sequence"),
         (lambda s, p: setattr(s, "driving", picture(s, ".EXR")), "can't read .exr pictures; save"),
+        (lambda s, p: setattr(s, "driving", str(Path(picture(s, ".exr")).parent)), "can't read .exr pictures; save"),
         (lambda s, p: (setattr(s, "use_trim", True), setattr(s, "trim_end", 0.0)), "ends before it starts"),
         (lambda s, p: setattr(s, "vertex_group", "Face"), "no vertex group 'Face'"),
         (lambda s, p: (setattr(s, "frames", False), setattr(s, "shape_keys", False)), "Choose what to make"),

@@ -29,7 +29,7 @@ SIDES = {"L": 1, "R": -1}
 class ConstraintInfluence(ControlKind):
     """How strongly an object's constraints hold: a kind as somebody would add it."""
 
-    name = "constraint"
+    name = "constraint of this test"
     label = "Constraint"
     icon = "CONSTRAINT"
     limits = (0.0, 1.0)
@@ -56,6 +56,7 @@ class ConstraintInfluence(ControlKind):
 @pytest.fixture
 def rig(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A head with controls of every kind; the corners of its mouth hang on empties, which constraints pull outwards."""
+    assert ConstraintInfluence.name not in KINDS, "it must not hide a kind that ships"
     monkeypatch.setitem(KINDS, ConstraintInfluence.name, ConstraintInfluence())
     scene = quick_render(320, 240)
     scene.render.fps, scene.render.fps_base = 25, 1.0
@@ -122,7 +123,7 @@ def test_another_kind_is_measured_and_listed(rig: SimpleNamespace) -> None:
     assert {side: hook.constraints[0].influence for side, hook in rig.hooks.items()} == before
     entries = {entry.name: entry for entry in rig.settings.controls}
     left = entries["corner.L Pull"]
-    assert left.kind == "constraint" and left.solve and left.left and left.partner == "corner.R Pull"
+    assert left.kind == ConstraintInfluence.name and left.solve and left.left and left.partner == "corner.R Pull"
     assert not left.note and left.pixels == pytest.approx(0.3 / 5.05 * 50 / 36 * 320, rel=0.1)
     fake = SimpleNamespace(filter_name="corner.", only_seen=True, bitflag_filter_item=1 << 30)
     flags, _ = control_list.MAGPLUS_UL_controls.filter_items(fake, bpy.context, rig.settings, "controls")
@@ -149,7 +150,7 @@ def test_another_kind_is_keyed_and_its_strength_can_be_set(
 
 
 def test_what_blender_cuts_off_is_told(rig: SimpleNamespace, tmp_path: Path) -> None:
-    controls, _ = KINDS["constraint"].find(FaceRig.around((rig.head,)))
+    controls, _ = KINDS[ConstraintInfluence.name].find(FaceRig.around((rig.head,)))
     folder = solved(tmp_path, controls, {"corner.R Pull": pulse(20, 8, 1.3)}, apex=8)
     report = bake_controls(bpy.context, folder, Destination(start_frame=1))
     assert "'corner.R Pull' goes beyond Blender's limit of 1 and is cut off there" in " ".join(report.sentences())
@@ -161,7 +162,7 @@ def test_a_kind_that_is_not_known_here_is_told(
     bpy.ops.magplus.measure_controls()
     controls, _ = chosen_controls((rig.head,), choice_of(rig.settings))
     folder = solved(tmp_path, controls, {"corner.L Pull": pulse(20, 8, 0.4), "Smile": pulse(20, 8, 0.2)}, apex=8)
-    monkeypatch.delitem(KINDS, "constraint")
+    monkeypatch.delitem(KINDS, ConstraintInfluence.name)
     report = bake_controls(bpy.context, folder, Destination(start_frame=1))
     assert report.record.keyed == ("Smile",)
-    assert report.record.not_keyed == {"corner.L Pull": "is a constraint, which this MagPlus can't key"}
+    assert report.record.not_keyed == {"corner.L Pull": "is a constraint of this test, which this MagPlus can't key"}

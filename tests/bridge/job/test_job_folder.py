@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from magplus.backend_bridge.files.errors import InputError, MachineError
 from magplus.backend_bridge.files.hashing import fingerprint_of
+from magplus.backend_bridge.job import artefacts
 from magplus.backend_bridge.job.artefacts import FRAME_KINDS, FRAMES, MAGNIFIED, FrameKind
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.report import FramesReport, Report, RestorationReport, Timing
@@ -169,6 +170,11 @@ def test_the_files_of_a_kind_are_told_by_their_names(kind: FrameKind, index: int
     assert kind.index_of(kind.unit(index)) == index
     others = (f"../{kind.unit(index)}", f"{kind.folder}/x{index}", f"{kind.folder}/{index}", f"{kind.unit(index)}.png")
     assert [kind.index_of(other) for other in others] == [None] * 4
+
+
+def test_every_kind_of_frame_file_is_in_the_table_that_clearing_up_goes_by() -> None:
+    kinds = {value for value in vars(artefacts).values() if isinstance(value, FrameKind)}
+    assert kinds == set(FRAME_KINDS) and len({kind.folder for kind in kinds}) == len(kinds)
 
 
 def test_reports_take_what_the_pipeline_measures(folder: JobFolder) -> None:

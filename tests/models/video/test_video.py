@@ -369,6 +369,17 @@ class TestImages:
         with pytest.raises(InputError, match=r"a2\.png is 32 x 32 px, but the sequence began with 64 x 48"):
             list(VideoReader(tmp_path, sequence_rate="24"))
 
+    def test_pictures_of_a_kind_that_is_not_read_are_named(self, tmp_path):
+        for number in range(3):
+            (tmp_path / f"take_{number:04}.EXR").write_bytes(b"v/1\x01")
+        sentence = r"can't read \.exr pictures; save those in .* as PNG or TIFF\."
+        with pytest.raises(InputError, match=sentence):
+            VideoReader(tmp_path, sequence_rate="24")
+        with pytest.raises(InputError, match=r"can't read \.exr pictures; save take_0000\.EXR as PNG or TIFF\."):
+            VideoReader(tmp_path / "take_0000.EXR")
+        cv2.imwrite(str(tmp_path / "a1.png"), numbered_frames(1)[0])
+        assert VideoReader(tmp_path, sequence_rate="24").info.frame_count == 1, "they may lie beside others"
+
     def test_folders_without_one_sequence(self, tmp_path):
         with pytest.raises(InputError, match="holds no numbered images"):
             VideoReader(tmp_path)
