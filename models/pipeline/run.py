@@ -35,7 +35,7 @@ from ..magnification.magnifier import ROLES
 from .animated_avatar import AnimatedAvatar
 from .avatar import AvatarPicture
 from .driver import Driver
-from .driving_clip import DrivingClip
+from .driving_clip import LARGEST_CROP, DrivingClip
 from .factors import Factors, factors_of
 from .fingerprint import fingerprint
 from .frame_maker import FrameMaker
@@ -49,8 +49,6 @@ from .placement import AvatarFace, anchors_on, find_avatar_face, in_crop
 from .rig_reader import rig_reader
 from .session import Session, find_backend
 from .versions import versions
-
-LARGEST_CROP = 512
 
 
 def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
