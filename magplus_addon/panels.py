@@ -15,6 +15,7 @@ from ..operators.backends import backend_problem, option_property
 from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
 from ..operators.import_result import MAGPLUS_OT_import_result
 from ..operators.live_link import MAGPLUS_OT_import_live_link
+from ..operators.order import disabled_reason, is_image_sequence
 from ..operators.running.job_manager import Outcome, Status, manager
 
 STATUS_ICONS = {Status.FINISHED: "CHECKMARK", Status.CANCELLED: "CANCEL", Status.FAILED: "ERROR"}
@@ -101,7 +102,7 @@ class MAGPLUS_PT_main(Sidebar):
             column.prop_search(settings, "vertex_group", settings.avatar, "vertex_groups", text="Face")
         column.prop(settings, "look_through")
         column.prop(settings, "driving")
-        if animate.is_image_sequence(settings.driving):
+        if is_image_sequence(settings.driving):
             column.prop(settings, "sequence_rate")
 
         if manager.busy:
@@ -109,7 +110,7 @@ class MAGPLUS_PT_main(Sidebar):
             for warning in manager.warnings:
                 draw_text(layout, warning, characters, "ERROR")
             return
-        reason = animate.disabled_reason(context)
+        reason = disabled_reason(context)
         row = layout.row()
         row.scale_y = 1.4
         row.operator(animate.MAGPLUS_OT_animate.bl_idname, icon="PLAY")

@@ -13,6 +13,7 @@ from ...backend_bridge.files.errors import ExitCode, InputError
 from ...operators import animate
 from ...operators.animation.destination import SHOW_AS
 from ...operators.measure_controls import matching
+from ...operators.order import make_order
 from ...operators.running.job_manager import Status
 from ..settings import MagPlusSettings
 from . import tasks
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     """Make the order, carry it out, print the job folder."""
     context = bpy.context
     apply(options, context)
-    order = animate.make_order(
+    order = make_order(
         context,
         folder=options.output,
         python=options.python,

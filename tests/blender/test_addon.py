@@ -87,7 +87,7 @@ def picture(settings: Any, suffix: str) -> str:
 
 
 def test_only_pictures_that_the_worker_reads_make_a_sequence(module: Callable[[str], ModuleType]) -> None:
-    is_image_sequence = module("operators.animate").is_image_sequence
+    is_image_sequence = module("operators.order").is_image_sequence
     assert is_image_sequence("a0001.PNG") and is_image_sequence("a.webp")
     assert not is_image_sequence("a0001.exr") and not is_image_sequence("a.mp4") and not is_image_sequence("")
 
@@ -124,12 +124,12 @@ def test_every_picture_to_blender_is_one_that_is_read_or_is_told_that_it_is_not(
 def test_a_disabled_button_says_why(
     ready: Any, preferences: Any, module: Callable[[str], ModuleType], change: Callable[[Any, Any], Any], said: str
 ) -> None:
-    animate = module("operators.animate")
-    assert animate.disabled_reason(bpy.context) == ""
+    order = module("operators.order")
+    assert order.disabled_reason(bpy.context) == ""
     assert bpy.ops.magplus.animate.poll()
     change(ready, preferences)
-    assert said in animate.disabled_reason(bpy.context)
-    assert animate.disabled_reason(bpy.context).endswith((".", ";")) and not bpy.ops.magplus.animate.poll()
+    assert said in order.disabled_reason(bpy.context)
+    assert order.disabled_reason(bpy.context).endswith((".", ";")) and not bpy.ops.magplus.animate.poll()
 
 
 def test_choosing_an_avatar_asks_for_what_it_can_do(settings: Any) -> None:
@@ -149,7 +149,7 @@ def test_only_meshes_can_be_avatars(module: Callable[[str], ModuleType], setting
 def test_typed_numbers_come_out_as_typed(settings: Any, module: Callable[[str], ModuleType], typed: float) -> None:
     settings.reference = typed
     assert settings.reference != typed or np.float32(typed) == typed
-    assert module("operators.animate").decimal(settings.reference) == typed
+    assert module("operators.order").decimal(settings.reference) == typed
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_typed_numbers_come_out_as_typed(settings: Any, module: Callable[[str], 
 )
 def test_frame_rates_are_exact(settings: Any, module: Callable[[str], ModuleType], typed: float, exact: str) -> None:
     settings.sequence_rate = typed
-    assert module("operators.animate").frame_rate(settings.sequence_rate) == exact
+    assert module("operators.order").frame_rate(settings.sequence_rate) == exact
 
 
 def test_the_order_says_what_the_settings_say(ready: Any, module: Callable[[str], ModuleType], tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_the_order_says_what_the_settings_say(ready: Any, module: Callable[[str]
     ready.alpha_mode, ready.alpha = "GIVEN", 6.5
     ready.face_mode, ready.face_index = "INDEX", 1
     ready.regions.brows = 0.25
-    order = module("operators.animate").make_order(bpy.context)
+    order = module("operators.order").make_order(bpy.context)
     spec = order.spec
     assert (spec.driving.trim, spec.driving.reference, spec.driving.face_index) == ((0.2, 0.7), 0.533, 1)
     assert spec.magnification.alpha == 6.5
@@ -190,15 +190,15 @@ def test_the_order_says_what_the_settings_say(ready: Any, module: Callable[[str]
 def test_a_new_run_never_writes_over_a_finished_one(
     ready: Any, module: Callable[[str], ModuleType], tmp_path: Path
 ) -> None:
-    animate, bridge = module("operators.animate"), module("backend_bridge.job.folder")
-    first = bridge.JobFolder.create(animate.make_order(bpy.context).folder)
+    order, bridge = module("operators.order"), module("backend_bridge.job.folder")
+    first = bridge.JobFolder.create(order.make_order(bpy.context).folder)
     job = module("backend_bridge.job.spec")
     first.write_spec(job.JobSpec(job.Driving("clip.mp4"), job.Avatar("avatar.png")))
-    assert animate.make_order(bpy.context).folder == first.path, "an unfinished run is taken up again"
+    assert order.make_order(bpy.context).folder == first.path, "an unfinished run is taken up again"
     first.write_report(module("backend_bridge.job.report").Report("finished"))
-    assert animate.make_order(bpy.context).folder == tmp_path / "Head-clip-002.magplus"
+    assert order.make_order(bpy.context).folder == tmp_path / "Head-clip-002.magplus"
     first.report_path.write_text('{"schema": 99, "of a later": "MagPlus"}')
-    assert animate.make_order(bpy.context).folder == tmp_path / "Head-clip-002.magplus"
+    assert order.make_order(bpy.context).folder == tmp_path / "Head-clip-002.magplus"
 
 
 def test_a_dropped_video_becomes_the_driving_video(settings: Any, tmp_path: Path) -> None:
@@ -368,15 +368,15 @@ def test_the_environment_lies_with_the_extensions_data(
 def test_a_backend_without_its_checkpoint_says_what_is_missing(
     ready: Any, module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    listed, animate = module("backend_bridge.backends.info"), module("operators.animate")
+    listed, order = module("backend_bridge.backends.info"), module("operators.order")
     monkeypatch.setattr(listed, "checkpoint_folder", lambda: tmp_path)
     ready.backend = "fomm"
-    assert "FOMM needs its authors' checkpoint" in animate.disabled_reason(bpy.context)
+    assert "FOMM needs its authors' checkpoint" in order.disabled_reason(bpy.context)
     (tmp_path / "fomm").mkdir()
     for part in ("generator", "kp_detector"):
         (tmp_path / "fomm" / f"{part}.safetensors").touch()
-    assert animate.disabled_reason(bpy.context) == ""
-    assert animate.make_order(bpy.context, backend_options={"relative": False}).spec.backend_options == {
+    assert order.disabled_reason(bpy.context) == ""
+    assert order.make_order(bpy.context, backend_options={"relative": False}).spec.backend_options == {
         "relative": False
     }
 
@@ -384,23 +384,23 @@ def test_a_backend_without_its_checkpoint_says_what_is_missing(
 def test_options_of_the_backend_are_set_in_the_sidebar(
     ready: Any, preferences: Any, module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    animate = module("operators.animate")
-    monkeypatch.setattr(animate, "backend_problem", lambda name: "")
+    order = module("operators.order")
+    monkeypatch.setattr(order, "backend_problem", lambda name: "")
     panel = module("magplus_addon.panels").MAGPLUS_PT_backend
     assert not panel.poll(bpy.context)  # flow transfer leaves nothing to set
     ready.backend = "fsrt"
     assert panel.poll(bpy.context) and "fsrt_draft" in draw(panel)
-    assert animate.make_order(bpy.context).spec.backend_options == {}
+    assert order.make_order(bpy.context).spec.backend_options == {}
     ready.backend_options.fsrt_draft = "4"
     ready.backend_options.fsrt_relative = False
-    assert animate.make_order(bpy.context).spec.backend_options == {"draft": 4, "relative": False}
-    order = animate.make_order(bpy.context, backend_options={"draft": 2}, allow_cpu=True)
-    assert order.spec.backend_options == {"draft": 2, "relative": False} and order.spec.allow_cpu
+    assert order.make_order(bpy.context).spec.backend_options == {"draft": 4, "relative": False}
+    made = order.make_order(bpy.context, backend_options={"draft": 2}, allow_cpu=True)
+    assert made.spec.backend_options == {"draft": 2, "relative": False} and made.spec.allow_cpu
     ready.backend = "metaportrait"
     ready.backend_options.metaportrait_landmarks = "//me.npy"
-    (path,) = animate.make_order(bpy.context).spec.backend_options.values()
+    (path,) = order.make_order(bpy.context).spec.backend_options.values()
     assert path == bpy.path.abspath("//me.npy")
-    assert not preferences.allow_cpu and not animate.make_order(bpy.context).spec.allow_cpu
+    assert not preferences.allow_cpu and not order.make_order(bpy.context).spec.allow_cpu
 
 
 def test_weights_that_may_not_earn_money_are_marked_where_they_are_chosen(

@@ -108,7 +108,7 @@ def test_by_button_and_a_file_load_in_between(
     )
     options = commands.build_parser().parse_args(animate_arguments(clip, "--frames"))
     commands.animate.apply(options, bpy.context)
-    order = animate.make_order(bpy.context, python=worker_python())
+    order = module("operators.order").make_order(bpy.context, python=worker_python())
 
     def run(during: Callable[[], None]) -> Any:
         jobs.manager.start(animate.KIND, animate.animate(order))
@@ -130,7 +130,7 @@ def test_by_button_and_a_file_load_in_between(
     bpy.ops.ed.undo()
     assert len(bpy.context.scene.camera.data.background_images) == 0, "one step takes the import back"
 
-    order = animate.make_order(bpy.context, python=worker_python())
+    order = module("operators.order").make_order(bpy.context, python=worker_python())
     assert order.folder == tmp_path / "Head-driver_表情-002.magplus"
     outcome = run(lambda: bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True))
     assert outcome.status is jobs.Status.FINISHED
