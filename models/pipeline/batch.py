@@ -16,13 +16,10 @@ from .driver import Driver
 class Batch:
     """N frames, and everything that is known of them, each thing computed when somebody asks for it.
 
-    indices: [N] their numbers in the clip. frames: [N, 3, S, S], the driver's steady crops. alpha: the magnification.
+    frames: [N, 3, S, S], the driver's steady crops. alpha: the magnification.
     """
 
-    def __init__(
-        self, indices: list[int], frames: Tensor, driver: Driver, avatar: AnimatedAvatar, alpha: float
-    ) -> None:
-        self.indices = indices
+    def __init__(self, frames: Tensor, driver: Driver, avatar: AnimatedAvatar, alpha: float) -> None:
         self.frames = frames
         self.driver = driver
         self.avatar = avatar

@@ -69,7 +69,7 @@ class FrameMaker:
 
     def _make(self, indices: list[int], frames: Tensor) -> None:
         """Make the files of frames of the driver, [N, 3, S, S]."""
-        batch = Batch(indices, frames, self._driver, self._avatar, self._alpha)
+        batch = Batch(frames, self._driver, self._avatar, self._alpha)
         for output in self._outputs:
             for kind, files in zip(output.kinds, output.make(batch), strict=True):
                 for index, data in zip(indices, files, strict=True):
