@@ -5,19 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 import bpy
 
-from ..backend_bridge.files.errors import CancelledError, InputError, MagPlusError, error_of
+from ..backend_bridge.files.errors import CancelledError, InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import Avatar
-from ..backend_bridge.job.stages import in_words
 from ..backend_bridge.worker_client.client import WorkerClient
-from ..backend_bridge.worker_client.messages import Cancelled, Error, Progress, Result, Warning
+from ..backend_bridge.worker_client.messages import Progress
 from .blender.operator import ExplainedOperator, OperatorResult
 from .capture import CaptureRequest, capture
+from .capture_cache import CaptureCache
 from .import_result import import_result, measured
 from .order import Order, disabled_reason, make_order
 from .rig.anchors import moved_anchors
@@ -27,6 +26,7 @@ from .rig.projection import present_projection
 from .rig.studio import camera_to_use
 from .running.job_manager import Outcome, Steps, TaskContext, manager
 from .running.task_operator import report_outcome
+from .running.worker_pool import run_job
 
 KIND = "animate"
 
@@ -35,10 +35,8 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
     """Return the task that carries out an order."""
 
     def steps(task: TaskContext) -> Steps:
-        folder = JobFolder.create(order.folder)
-        task.folder, task.log = folder.path, folder.log_path
-        avatar = yield from _capture(order, folder, task.blocking)
-        folder.write_spec(replace(order.spec, avatar=avatar))
+        folder = yield from make_job(order, task)
+        assert order.python is not None
         worker = manager.worker(order.python, order.idle_minutes)
         yield from run_worker(worker, folder, task)
         try:
@@ -50,7 +48,23 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
     return steps
 
 
-def _capture(order: Order, folder: JobFolder, blocking: bool) -> Generator[Progress, None, Avatar]:
+def make_job(
+    order: Order, task: TaskContext, captures: CaptureCache | None = None
+) -> Generator[Progress, None, JobFolder]:
+    """Make the job folder of an order: all that the worker needs is in it then.
+
+    A capture that `captures` has already is taken from there. Raises as `capture` does.
+    """
+    folder = JobFolder.create(order.folder)
+    task.folder, task.log = folder.path, folder.log_path
+    avatar = yield from _capture(order, folder, task.blocking, captures)
+    folder.write_spec(replace(order.spec, avatar=avatar))
+    return folder
+
+
+def _capture(
+    order: Order, folder: JobFolder, blocking: bool, captures: CaptureCache | None
+) -> Generator[Progress, None, Avatar]:
     context = bpy.context
     target = find_object(order.avatar_uid)
     if target is None or context.scene.session_uid != order.scene_uid:
@@ -68,7 +82,11 @@ def _capture(order: Order, folder: JobFolder, blocking: bool) -> Generator[Progr
     rig = order.spec.outputs.weights
     chosen = tuple(chosen_controls((target, *further), order.controls)[0]) if rig and order.controls.used else None
     request = CaptureRequest(target, further, order.vertex_group, rig=rig, controls=chosen, view=view)
-    avatar = yield from capture(context, request, folder, blocking=blocking)
+    avatar = captures.restore(context, request, folder) if captures is not None else None
+    if avatar is None:
+        avatar = yield from capture(context, request, folder, blocking=blocking)
+        if captures is not None:
+            captures.keep(context, request, folder)
     return replace(avatar, anchors=anchors)
 
 
@@ -78,26 +96,10 @@ def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Ge
     Raises what the worker reports, as the error of its kind. A cancel (`CancelledError` thrown in) is passed on to
     the worker, and raised when the worker has stopped.
     """
-    worker.start_job(folder.path)
-    progress = Progress("Starting the worker", 0, 0)
-    while True:
-        for message in worker.poll():
-            match message:
-                case Progress(stage, done, total):
-                    progress = Progress(in_words(stage), done, total)
-                case Warning(text):
-                    task.warn(text)
-                case Result():
-                    return
-                case Cancelled():
-                    raise CancelledError("Cancelled. Finished frames are kept in the job folder.")
-                case Error(exit_code, sentence, log):
-                    task.log = Path(log)
-                    raise error_of(exit_code)(sentence)
-        try:
-            yield progress
-        except CancelledError:
-            worker.cancel()
+    outcome = yield from run_job(folder.path, worker, task.warn)
+    if outcome.error is not None:
+        task.log = outcome.log
+        raise outcome.error
 
 
 def _bring_in(order: Order, folder: JobFolder, task: TaskContext) -> Outcome:

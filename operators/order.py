@@ -32,6 +32,7 @@ class Order:
 
     The scene and the avatar are named by session uid, as they may be gone when the result is there. `viewport` is the
     number of the window's area to look from, None for the scene's camera. `spec` still lacks the captured avatar.
+    `python` is the worker's, None where it is somebody else's matter.
     """
 
     scene_uid: int
@@ -43,7 +44,7 @@ class Order:
     spec: JobSpec
     destination: Destination
     folder: Path
-    python: Path
+    python: Path | None
     idle_minutes: float
 
 
@@ -106,15 +107,17 @@ def make_order(
     device: str | None = None,
     allow_cpu: bool | None = None,
     backend_options: dict[str, Any] | None = None,
+    needs_worker: bool = True,
 ) -> Order:
     """Freeze the scene's settings into an order.
 
     `folder` is the job folder, by default a new one in the settings' place; `python`, `device` and `allow_cpu` stand
-    in for the preferences'; `backend_options` are put on top of the settings'. Raises `InputError` or `MachineError`
-    with the reason when no run is possible.
+    in for the preferences'; `backend_options` are put on top of the settings'. `needs_worker` says that the worker will
+    run here, so that its Python and the backend's files have to be. Raises `InputError` or `MachineError` with the
+    reason when no run is possible.
     """
-    reason = settings_problem(context) or backend_problem(context.scene.magplus.backend)
-    if reason := reason or (place_problem(context) if folder is None else ""):
+    reason = settings_problem(context) or (place_problem(context) if folder is None else "")
+    if reason := reason or (backend_problem(context.scene.magplus.backend) if needs_worker else ""):
         raise InputError(reason)
     settings, scene, chosen = context.scene.magplus, context.scene, preferences(context)
     driving = Path(bpy.path.abspath(settings.driving)).absolute()
@@ -155,7 +158,7 @@ def make_order(
         spec=spec,
         destination=Destination.from_settings(settings),
         folder=folder or _new_folder(Path(bpy.path.abspath(settings.job_folder)), avatar.name, driving.stem),
-        python=python or worker_python(context),
+        python=python or (worker_python(context) if needs_worker else None),
         idle_minutes=chosen.idle_minutes,
     )
 

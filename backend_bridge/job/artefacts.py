@@ -11,6 +11,7 @@ AVATAR_IMAGE, AVATAR_BASIS, AVATAR_RECORD = "avatar/avatar.png", "avatar/rig_bas
 FACTORS = "factors.json"
 WEIGHTS, WEIGHTS_CSV, CURVES, LIVE_LINK = "weights.npz", "weights.csv", "curves.png", "live_link_face.csv"
 BAKE = "bake.json"
+DRIVER_APEX = "driver_apex.png"  # the driver's face at its apex, small
 
 
 @dataclass(frozen=True)

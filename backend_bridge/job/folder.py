@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ..files.disk import explained
@@ -121,8 +122,9 @@ class JobFolder:
             return REPORT.decode(self.report_path.read_bytes())
 
     def write_report(self, report: Report) -> None:
-        """Write `report.json`."""
-        self.write(artefacts.REPORT, REPORT.encode(report))
+        """Write `report.json`, with the hash of the job.json that it belongs to."""
+        job = hash_file(self.spec_path) if self.spec_path.is_file() else ""
+        self.write(artefacts.REPORT, REPORT.encode(replace(report, job_sha256=job)))
 
     def write_unfinished(
         self, status: Status, exit_code: ExitCode, sentence: str, warnings: Sequence[str] = ()
@@ -159,6 +161,10 @@ class JobFolder:
             return path.stat().st_size == entry.size and hash_file(path) == entry.sha256
         except OSError:
             return False
+
+    def made(self, kind: FrameKind) -> int:
+        """Return of how many frames the journal lists a file of a kind."""
+        return sum(kind.index_of(unit) is not None for unit in self._journal.entries())
 
     def keep_only(self, kind: FrameKind, count: int) -> None:
         """Delete what the journal lists of a kind from frame `count` on: an earlier, longer run left it there."""

@@ -184,7 +184,8 @@ class Report:
     """A run. Only a finished one has the sections; of those, `frames` and `weights` as they were asked for.
 
     `events` are the clip's onset, apex and offset in seconds, None when nothing stands out from the noise. `versions`
-    are those of MagPlus, Python and the packages, and the device. `warnings` are sentences.
+    are those of MagPlus, Python and the packages, and the device. `warnings` are sentences. `job_sha256` tells which
+    job.json it is the report of.
     """
 
     status: Status
@@ -202,6 +203,7 @@ class Report:
     events: MotionEvent | None = None
     versions: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    job_sha256: str = ""
 
 
 # Format 1 had the same entries without the avatar's hash and the networks'.

@@ -11,14 +11,13 @@ import bpy
 from ...backend_bridge.backends import BACKENDS
 from ...backend_bridge.files.errors import ExitCode, InputError
 from ...operators import animate
-from ...operators.animation.destination import SHOW_AS
 from ...operators.measure_controls import matching
-from ...operators.order import make_order
+from ...operators.order import Order, make_order
 from ...operators.running.job_manager import Status
 from ..settings import MagPlusSettings
 from . import tasks
 from .controls import measure
-from .parser import Verbs, add_avatar, add_placing, add_save, name_and_value, number_or_auto
+from .parser import Verbs, add_avatar, add_placing, add_save, add_show_as, name_and_value, number_or_auto
 from .scene_settings import apply_placing, choose_avatar, save_copy, set_given, set_property
 
 
@@ -31,6 +30,14 @@ def add(verbs: Verbs) -> None:
         "What is not given is taken from the file's own settings.",
     )
     verb.set_defaults(run=run)
+    add_options(verb)
+    results = verb.add_argument_group("where it is kept")
+    results.add_argument("--output", type=Path, metavar="FOLDER", help="the job folder; an unfinished job is resumed")
+    add_save(results)
+
+
+def add_options(verb: argparse.ArgumentParser) -> None:
+    """Add all that can be said of one run; a list of shots says the same of each shot."""
     source = verb.add_argument_group("what moves what")
     source.add_argument("--driving", metavar="VIDEO", help="video, picture, or folder of an image sequence")
     add_avatar(source)
@@ -66,30 +73,35 @@ def add(verbs: Verbs) -> None:
     results.add_argument(
         "--shape-keys", action="store_true", help="key the avatar's shape keys, or the chosen controls"
     )
-    results.add_argument("--show-as", choices=[name.lower() for name, _, _ in SHOW_AS], help="where the images go")
+    add_show_as(results)
     add_placing(results)
-    results.add_argument("--output", type=Path, metavar="FOLDER", help="the job folder; an unfinished job is resumed")
-    add_save(results)
 
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Make the order, carry it out, print the job folder."""
-    context = bpy.context
-    apply(options, context)
-    order = make_order(
-        context,
-        folder=options.output,
-        python=options.python,
-        device=options.device,
-        allow_cpu=options.allow_cpu,
-        backend_options=dict(options.backend_option or ()),
-    )
+    order = order_of(options, bpy.context, options.output)
     outcome = tasks.run(animate.KIND, animate.animate(order))
     if outcome.status is Status.FINISHED:
         if options.save is not None:
             save_copy(options.save)
         print(outcome.folder)
     return tasks.tell(outcome)
+
+
+def order_of(
+    options: argparse.Namespace, context: bpy.types.Context, folder: Path | None, *, needs_worker: bool = True
+) -> Order:
+    """Write the options into the scene's settings and freeze them into an order; see `make_order`."""
+    apply(options, context)
+    return make_order(
+        context,
+        folder=folder,
+        python=options.python,
+        device=options.device,
+        allow_cpu=options.allow_cpu,
+        backend_options=dict(options.backend_option or ()),
+        needs_worker=needs_worker,
+    )
 
 
 def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
@@ -116,8 +128,6 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
         set_property(settings, "face_index", options.face_index, "--face-index")
     if options.frames or options.shape_keys:
         settings.frames, settings.shape_keys = options.frames, options.shape_keys
-    if options.show_as is not None:
-        settings.frames_to = options.show_as.upper()
     apply_placing(options, settings)
     set_given(options, settings, "vertex_group", "backend", "sequence_rate", "intensity", "smoothing")
 

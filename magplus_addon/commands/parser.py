@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ...backend_bridge.files.errors import InputError
-from ...operators.animation.destination import LAYER, NEW_ACTION, REPLACE
+from ...backend_bridge.files.errors import ExitCode, InputError
+from ...operators.animation.destination import LAYER, NEW_ACTION, REPLACE, SHOW_AS
 
 Verbs = argparse._SubParsersAction  # what argparse calls its own return value; it has no public name
 ANIMATION = {"new-action": NEW_ACTION, "layer": LAYER, "replace": REPLACE}
@@ -36,6 +37,11 @@ def add_save(group: argparse._ActionsContainer) -> None:
     group.add_argument("--save", type=Path, metavar="FILE.blend", help="save the file with the result in it")
 
 
+def add_show_as(group: argparse._ActionsContainer) -> None:
+    """Add the option that says where an image sequence is shown."""
+    group.add_argument("--show-as", choices=[name.lower() for name, _, _ in SHOW_AS], help="where the images go")
+
+
 def add_placing(group: argparse._ActionsContainer) -> None:
     """Add the options that say where in time and onto what a result goes."""
     group.add_argument("--start-frame", type=int, metavar="N", help="frame of the scene where the clip starts")
@@ -51,6 +57,13 @@ def add_placing(group: argparse._ActionsContainer) -> None:
         choices=list(ANIMATION),
         help="a new action, a layer on top of the present animation, or into the present action",
     )
+
+
+def worst_of(codes: Iterable[ExitCode]) -> ExitCode:
+    """Return the exit code of several attempts: what another try may mend counts before what a person has to mend."""
+    found = set(codes)
+    order = (ExitCode.CANCELLED, ExitCode.MACHINE, ExitCode.INTERNAL, ExitCode.BAD_INPUT)
+    return next((code for code in order if code in found), ExitCode.OK)
 
 
 def number_or_auto(text: str) -> float | str:

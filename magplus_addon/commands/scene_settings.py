@@ -23,7 +23,9 @@ def choose_avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Obj
 
 
 def apply_placing(options: argparse.Namespace, settings: MagPlusSettings) -> None:
-    """Write what `add_placing` has added."""
+    """Write what `add_placing` has added, and `add_show_as` where it has."""
+    if getattr(options, "show_as", None) is not None:
+        settings.frames_to = options.show_as.upper()
     if options.keep_apex is not None:
         settings.keep_apex = options.keep_apex
     if options.animation is not None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 from ...backend_bridge.files.hashing import fingerprint_of, hash_file
+from ...backend_bridge.files.version import magplus_version
 from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.job.spec import JobSpec, resolve
 from ..backends.options import content_of
 from ..backends.store import Origin
 from .driving_clip import DrivingClip
-from .versions import magplus_version
 
 
 def fingerprint(

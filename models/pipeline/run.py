@@ -42,6 +42,7 @@ from .frame_maker import FrameMaker
 from .notes import Events, Notes
 from .outputs import Output
 from .outputs.curves import Curves
+from .outputs.driver_picture import DriverPicture
 from .outputs.frames import Frames, Magnified
 from .outputs.observed import Observed
 from .outputs.plot import Plot
@@ -168,7 +169,7 @@ def _outputs(
 ) -> list[Output]:
     """Return what the job asks for; each may build on those before it."""
     observed = Observed(folder, driver)
-    outputs: list[Output] = [observed]
+    outputs: list[Output] = [observed, DriverPicture(folder, driver)]
     if spec.outputs.magnified:
         outputs.append(Magnified(notes))
     if spec.outputs.frames:

@@ -4,19 +4,13 @@
 from __future__ import annotations
 
 import platform
-import tomllib
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
-MANIFEST = Path(__file__).resolve().parents[2] / "blender_manifest.toml"
+from ...backend_bridge.files.version import magplus_version
+
 PACKAGES = ("torch", "numpy", "opencv-contrib-python", "mediapipe", "scipy", "av")
-
-
-def magplus_version() -> str:
-    """Return the extension's version; the manifest is the one place where it stands."""
-    return str(tomllib.loads(MANIFEST.read_text(encoding="utf-8"))["version"])
 
 
 def versions(device: torch.device) -> dict[str, str]:

@@ -105,7 +105,7 @@ def test_beside_the_workers_packages_it_knows_its_version_and_finds_its_weights(
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
 from magplus.models.magnification import Magnifier
-from magplus.models.pipeline.versions import magplus_version
+from magplus.backend_bridge.files.version import magplus_version
 print(magplus_version(), Magnifier.load("magplus", "cpu").trained, Magnifier.load("demagplus", "cpu").trained)
 """
     assert run(worker_python(), "-I", "-c", script, cwd=tmp_path).split() == [VERSION, "True", "True"]

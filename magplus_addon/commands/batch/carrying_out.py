@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A batch under way: step by step through all shots, so that models and files are loaded once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import bpy
+
+from ....backend_bridge.files.errors import CancelledError, ExitCode, MagPlusError, error_of
+from ....backend_bridge.files.version import magplus_version
+from ....backend_bridge.worker_client.client import WorkerClient
+from ....operators.capture_cache import CaptureCache
+from ....operators.environment import preferences, worker_python
+from ....operators.running.job_manager import Outcome, Status
+from ....operators.running.worker_pool import Ended
+from .. import tasks
+from ..parser import worst_of
+from . import steps
+from .plan import ShotPlan, plan
+from .results import Failed, FileHashes, Place, Step
+
+KIND = "batch"
+
+
+@dataclass
+class Batch:
+    """A batch under way: what is done goes to the records, what fails into `failures`, by shot."""
+
+    results: Path
+    places: Sequence[Place]
+    options: argparse.Namespace
+    version: str = field(default_factory=magplus_version)
+    hashes: FileHashes = field(default_factory=FileHashes)
+    failures: dict[str, MagPlusError] = field(default_factory=dict)
+
+    def state(self, places: Sequence[Place]) -> Iterator[ShotPlan]:
+        """Yield what is still to be done for shots of the list, for the summary."""
+        for place in places:
+            try:
+                yield from plan([place], self.hashes, self.version)
+            except MagPlusError as error:  # its clip is gone, for one
+                yield ShotPlan(place, (Step.CAPTURE,), str(error))
+
+    def plan(self) -> list[ShotPlan]:
+        """Return what has to be done, as far as it was asked for."""
+        asked = {Step(name) for name in self.options.step or [step.value for step in Step]}
+        plans = plan(self.places, self.hashes, self.version, again=self.options.again)
+        return [replace(each, steps=tuple(step for step in each.steps if step in asked)) for each in plans]
+
+    def carry_out(self, plans: Sequence[ShotPlan]) -> None:
+        """Do it, step by step through all shots, so that models and files are loaded once."""
+        self._capture(self._with(plans, Step.CAPTURE))
+        self._run(self._with(plans, Step.RUN))
+        self._import(self._with(plans, Step.IMPORT))
+        for place in self._with(plans, Step.RENDER):
+            if self._goes_on(place):
+                with self._attempt(Step.RENDER, place):
+                    self._task(steps.render(place, self.hashes))
+
+    def exit_code(self) -> ExitCode:
+        """Return how the batch ended."""
+        return worst_of(error.exit_code for error in self.failures.values())
+
+    def _capture(self, places: Sequence[Place]) -> None:
+        captures = CaptureCache(self.results / "captures", self.version)
+        for place in sorted(places, key=lambda each: str(each.shot.file)):
+            if self._goes_on(place):
+                with self._attempt(Step.CAPTURE, place):
+                    steps.open_file(place)
+                    self._task(steps.capture(place, captures, self.hashes, self.version))
+
+    def _run(self, places: Sequence[Place]) -> None:
+        """Run the jobs, those of one Python together: its workers keep their models from one to the next."""
+        by_python: dict[Path, list[Place]] = {}
+        for place in places:
+            if not self._goes_on(place):
+                continue
+            try:
+                python = place.shot.options.python or worker_python(bpy.context)
+            except MagPlusError as error:
+                self._failed(Step.RUN, place, error)
+            else:
+                by_python.setdefault(python, []).append(place)
+        for python, its in by_python.items():
+            waiting = [place for place in its if self._goes_on(place)]
+            if waiting:
+                self._run_with(python, waiting)
+
+    def _run_with(self, python: Path, places: Sequence[Place]) -> None:
+        of_folder = {place.job.path: place for place in places}
+        last = time.monotonic()
+
+        def ended(job: Ended) -> bool:
+            nonlocal last
+            place, now = of_folder[job.folder], time.monotonic()
+            place.note_seconds(Step.RUN, now - last)
+            last = now
+            if job.error is not None:
+                self._failed(Step.RUN, place, job.error)
+            return job.error is None or self.options.keep_going
+
+        count = min(self.options.parallel, len(places))
+        log = self.results / "worker.log"
+        idle = preferences(bpy.context).idle_minutes
+        workers = [WorkerClient(python, log.with_stem(f"worker-{n + 1}"), idle_minutes=idle) for n in range(count)]
+        try:
+            self._task(steps.run([*of_folder], workers, ended))
+        except CancelledError as cancelled:
+            self.failures[places[0].shot.name] = cancelled
+        finally:
+            for worker in workers:
+                worker.close()
+
+    def _import(self, places: Sequence[Place]) -> None:
+        groups: dict[Path, list[Place]] = {}
+        for place in places:
+            groups.setdefault(place.saved, []).append(place)
+        for its in groups.values():
+            if not all(self._goes_on(place) for place in its):
+                continue
+            with self._attempt(Step.IMPORT, *its):
+                for warning in steps.bring_in(its, self.hashes):
+                    print(f"magplus: warning: {warning}", file=sys.stderr)
+
+    def _task(self, task: steps.Task) -> Outcome:
+        """Run a task to its end; raise what it failed with."""
+        outcome = tasks.run(KIND, task)
+        for warning in outcome.warnings:
+            print(f"magplus: warning: {warning}", file=sys.stderr)
+        if outcome.status is not Status.FINISHED:
+            raise error_of(outcome.exit_code)(outcome.sentence)
+        return outcome
+
+    def _with(self, plans: Sequence[ShotPlan], step: Step) -> list[Place]:
+        return [each.place for each in plans if step in each.steps]
+
+    def _goes_on(self, place: Place) -> bool:
+        """Whether a shot can still be done: it hasn't failed, and no other failure has stopped the batch."""
+        if any(isinstance(error, CancelledError) for error in self.failures.values()):
+            return False
+        return place.shot.name not in self.failures and (self.options.keep_going or not self.failures)
+
+    @contextmanager
+    def _attempt(self, step: Step, *places: Place) -> Iterator[None]:
+        """Run the block for shots that can still be done, and keep what it fails with as theirs."""
+        began = time.monotonic()
+        try:
+            yield
+        except MagPlusError as error:
+            for place in places:
+                self._failed(step, place, error)
+        else:
+            for place in places:
+                place.note_seconds(step, (time.monotonic() - began) / len(places))
+
+    def _failed(self, step: Step, place: Place, error: MagPlusError) -> None:
+        self.failures[place.shot.name] = error
+        print(f"magplus: error: {place.shot.name}: {error}", file=sys.stderr)
+        if not isinstance(error, CancelledError):
+            place.note(replace(place.record(), failed=Failed(step.value, int(error.exit_code), str(error))))

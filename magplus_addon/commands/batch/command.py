@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`magplus batch`: a list of shots, each captured, run, brought into its file and rendered, as far as it isn't yet."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ....backend_bridge.files.errors import ExitCode, InputError
+from ..parser import Verbs
+from .carrying_out import Batch
+from .plan import ShotPlan
+from .results import Place, Step
+from .shots import chosen, read_shots
+from .summary import write_summary
+from .template import template
+
+
+def add(verbs: Verbs) -> None:
+    """Add the command."""
+    verb = verbs.add_parser(
+        "batch",
+        help="carry out a list of shots, resumed after any crash",
+        description="Capture, run, import and render each shot of a list, as far as it is not done yet.",
+    )
+    verb.set_defaults(run=run)
+    verb.add_argument("shots", type=Path, nargs="?", metavar="SHOTS", help="the list, .toml or .csv")
+    verb.add_argument("--template", action="store_true", help="print a commented list to begin with")
+    verb.add_argument("--results", type=Path, metavar="FOLDER", help="where results go; default: beside the list")
+    verb.add_argument("--only", nargs="+", metavar="PATTERN", help="these shots alone, as in 'sq010*'")
+    verb.add_argument(
+        "--step", choices=[step.value for step in Step], action="append", help="these steps alone, for a farm"
+    )
+    verb.add_argument("--parallel", type=int, default=1, metavar="N", help="workers side by side (1)")
+    verb.add_argument("--keep-going", action="store_true", help="go on with the other shots when one fails")
+    verb.add_argument("--again", action="store_true", help="make everything anew")
+    verb.add_argument("--dry-run", action="store_true", help="say what would be done for each shot, and why")
+
+
+def run(options: argparse.Namespace) -> ExitCode:
+    """Do what each shot still needs; the exit code is the worst shot's, one that is worth another try before others."""
+    if options.template:
+        print(template(), end="")
+        return ExitCode.OK
+    if options.shots is None:
+        raise InputError("Name the list of shots; `magplus batch --template` prints one to begin with.")
+    if options.parallel < 1:
+        raise InputError(f"--parallel must be at least 1, not {options.parallel}.")
+    listed = options.shots.absolute()
+    results = (options.results or listed.with_name(f"{listed.stem}_results")).absolute()
+    places = [Place(results / shot.name, shot) for shot in read_shots(listed)]
+    wanted = {shot.name for shot in chosen([place.shot for place in places], options.only)}
+    batch = Batch(results, [place for place in places if place.shot.name in wanted], options)
+    plans = batch.plan()
+    if options.dry_run:
+        for each in plans:
+            print(f"{each.place.shot.name}: {_in_words(each)}")
+        return ExitCode.OK
+    for each in plans:
+        print(f"magplus: {each.place.shot.name}: {_in_words(each)}", file=sys.stderr)
+    try:
+        batch.carry_out(plans)
+    finally:
+        write_summary(results, [*batch.state(places)])
+    return batch.exit_code()
+
+
+def _in_words(each: ShotPlan) -> str:
+    if not each.steps:
+        return each.reason
+    return f"{', '.join(step.value for step in each.steps)} ({each.reason})"

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run by a Blender of its own: render some frames of a file with the file's own settings, one after another.
+
+python frame_renderer.py -- FILE SCENE FOLDER NAME FRAME ...   (or `blender -b FILE --python frame_renderer.py -- ...`)
+
+It knows nothing of MagPlus, so that it runs wherever Blender does. Each frame goes into FOLDER under a name of its own
+and is told on standard output, as a JSON line, once it is written.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import bpy
+
+
+def main(arguments: list[str]) -> None:
+    """Render; a line {"frame": N} after each frame, {"problem": TEXT} instead of all when it can't be done."""
+    file, scene_name, folder, name, *frames = arguments
+    if Path(bpy.data.filepath) != Path(file):
+        bpy.ops.wm.open_mainfile(filepath=file)
+    scene = bpy.data.scenes.get(scene_name)
+    if scene is None:
+        tell({"problem": f"The file has no scene {scene_name!r}."})
+        return
+    if scene.render.is_movie_format:
+        tell({"problem": f"Scene {scene_name!r} renders a movie; choose an image format, which can be resumed."})
+        return
+    for number in map(int, frames):
+        scene.frame_set(number)
+        scene.render.filepath = str(Path(folder) / f"{name}_{number:04d}")
+        scene.render.use_file_extension = True
+        scene.render.use_overwrite = True
+        bpy.ops.render.render(scene=scene_name, write_still=True)
+        tell({"frame": number})
+
+
+def tell(line: dict[str, object]) -> None:
+    """Write a line that the caller reads."""
+    print("magplus " + json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[sys.argv.index("--") + 1 :])

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What has to be done for each shot, and why: nothing is done twice, and nobody has to guess why something is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ....backend_bridge.files.hashing import hash_file
+from ....backend_bridge.job.artefacts import OBSERVED
+from .results import FileHashes, Place, Record, Step, capture_inputs, changed, import_inputs
+
+
+@dataclass(frozen=True)
+class ShotPlan:
+    """The steps that one shot needs, in their order, and why the first of them."""
+
+    place: Place
+    steps: tuple[Step, ...]
+    reason: str
+
+
+def plan(places: Sequence[Place], hashes: FileHashes, version: str, *, again: bool = False) -> list[ShotPlan]:
+    """Return what each shot needs. `again` makes everything anew.
+
+    Shots that are saved together are imported together: where one of them has to be, so have the others.
+    """
+    plans = [_plan_of(place, hashes, version, again) for place in places]
+    stale = {str(each.place.saved) for each in plans if Step.IMPORT in each.steps}
+    return [_with_its_neighbours(each) if str(each.place.saved) in stale else each for each in plans]
+
+
+def _with_its_neighbours(each: ShotPlan) -> ShotPlan:
+    if Step.IMPORT in each.steps:
+        return each
+    later = (Step.IMPORT, Step.RENDER) if each.place.shot.render else (Step.IMPORT,)
+    reason = each.reason if each.steps else "another shot of the same saved file is made again"
+    return ShotPlan(each.place, later, reason)
+
+
+def _plan_of(place: Place, hashes: FileHashes, version: str, again: bool) -> ShotPlan:
+    every = tuple(step for step in Step if step is not Step.RENDER or place.shot.render)
+    record = place.record()
+    checks = (_capture_reason, _run_reason, _import_reason, _render_reason)
+    if again:
+        return ShotPlan(place, every, "asked for again")
+    for step, check in zip(Step, checks, strict=True):
+        if step in every and (reason := check(place, record, hashes, version)):
+            return ShotPlan(place, every[every.index(step) :], reason)
+    return ShotPlan(place, (), "finished")
+
+
+def _capture_reason(place: Place, record: Record, hashes: FileHashes, version: str) -> str:
+    if record.captured is None or not place.job.spec_path.is_file():
+        return f"failed before: {record.failed.sentence}" if record.failed is not None else "new"
+    return changed(record.captured, capture_inputs(place.shot, hashes, version))
+
+
+def _run_reason(place: Place, _record: Record, _hashes: FileHashes, _version: str) -> str:
+    report = place.report()
+    if report is not None and report.job_sha256 != hash_file(place.job.spec_path):
+        report = None  # of an earlier job in this folder
+    if report is not None and report.status == "finished":
+        return ""
+    if report is not None and report.status == "failed" and report.error is not None:
+        return f"failed before: {report.error.sentence}"
+    made = place.job.made(OBSERVED)
+    return f"unfinished: {made} frames were begun with" if made else "captured, not run yet"
+
+
+def _import_reason(place: Place, record: Record, hashes: FileHashes, _version: str) -> str:
+    if record.imported is None:
+        if record.failed is not None and record.failed.step == Step.IMPORT.value:
+            return f"failed before: {record.failed.sentence}"
+        return "not in the file yet"
+    if record.saved is None or not Path(record.saved).is_file() or Path(record.saved) != place.saved:
+        return "the saved file is gone or to be somewhere else"
+    return changed(record.imported, import_inputs(place, hashes))
+
+
+def _render_reason(place: Place, record: Record, hashes: FileHashes, _version: str) -> str:
+    if record.rendered is None:
+        return "not rendered yet"
+    return changed(record.rendered, {"the saved file": hashes.of(place.saved)})

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rendering a shot's interval in another Blender: interruptible at any time, resumed frame by frame, verified."""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ....backend_bridge.files.disk import explained
+from ....backend_bridge.files.errors import InputError, MachineError
+from ....backend_bridge.files.hashing import hash_file
+from ....backend_bridge.job.journal import Journal, JournalEntry
+from ....backend_bridge.worker_client.messages import Progress
+from ....backend_bridge.worker_client.process import stop
+
+RENDERER = Path(__file__).with_name("frame_renderer.py")
+PATIENCE = 1.0  # seconds that a render is given to stop before it is killed
+SHOWN = 10  # lines of what Blender said last that a failure quotes from
+
+
+class RenderFolder:
+    """The rendered frames of a shot, with a journal of their hashes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._journal = Journal(path / "rendered.jsonl")
+
+    def missing(self, frames: Iterable[int], made_from: str) -> list[int]:
+        """Return the frames that are not there, whole, and made from the same file."""
+        with explained(self.path):
+            entries = self._journal.entries()
+            files: dict[int, list[JournalEntry]] = {}
+            for entry in entries.values():
+                frame = entry.unit.partition("/")[0]
+                if frame.isdigit() and entry.fingerprint == made_from:
+                    files.setdefault(int(frame), []).append(entry)
+            return [frame for frame in frames if not self._whole(files.get(frame, []))]
+
+    def take(self, frame: int, scratch: Path, made_from: str) -> None:
+        """Move all files that a frame's render has left in a folder here, and enter them in the journal."""
+        with explained(self.path):
+            for file in sorted(each for each in scratch.rglob("*") if each.is_file()):
+                name = file.relative_to(scratch)
+                if (self.path / name).exists() and f"{frame}/{name.as_posix()}" not in self._journal.entries():
+                    raise InputError(f"{self.path / name} is not of this batch and is in the way; move it elsewhere.")
+                (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+                entry = JournalEntry(f"{frame}/{name.as_posix()}", file.stat().st_size, hash_file(file), made_from)
+                file.replace(self.path / name)
+                self._journal.append(entry)
+
+    def _whole(self, entries: list[JournalEntry]) -> bool:
+        paths = [(self.path / entry.unit.partition("/")[2], entry) for entry in entries]
+        return bool(paths) and all(
+            path.is_file() and path.stat().st_size == entry.size and hash_file(path) == entry.sha256
+            for path, entry in paths
+        )
+
+
+def render_frames(
+    file: Path, scene: str, name: str, frames: list[int], folder: RenderFolder, made_from: str
+) -> Generator[Progress, None, int]:
+    """Render the frames of a file that are missing; return how many were rendered.
+
+    `made_from` identifies the file's content. Raises `InputError` for a file that renders no pictures,
+    `MachineError` when the render fails, `CancelledError` when somebody stops it; whole frames are kept.
+    """
+    missing = folder.missing(frames, made_from)
+    if not missing:
+        return 0
+    with explained(folder.path):
+        folder.path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.path) as scratch:
+        process = _Render([str(file), scene, scratch, name, *map(str, missing)])
+        done = 0
+        try:
+            while (line := process.next_line()) is not None:
+                if "problem" in line:
+                    raise InputError(str(line["problem"]))
+                if "frame" in line:
+                    folder.take(int(line["frame"]), Path(scratch), made_from)
+                    done += 1
+                yield Progress(f"Rendering {name}", len(frames) - len(missing) + done, len(frames))
+        finally:
+            process.stop()
+    if done < len(missing):
+        raise MachineError(f"The render of {name} ended at frame {missing[done]}: {process.said()}")
+    return done
+
+
+class _Render:
+    """A Blender that renders, and what it says."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._popen = subprocess.Popen(
+            [*_blender(arguments[0]), str(RENDERER), "--", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            encoding="utf-8",
+            errors="replace",
+        )
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._last: list[str] = []
+        threading.Thread(target=self._read, name="magplus-render", daemon=True).start()
+
+    def next_line(self) -> dict[str, Any] | None:
+        """Return what came next, an empty dict where nothing came for a moment, None at the end."""
+        try:
+            line = self._lines.get(timeout=0.1)
+        except queue.Empty:
+            return {}
+        if line is None:
+            return None
+        if line.startswith("magplus {"):
+            found: dict[str, Any] = json.loads(line.removeprefix("magplus "))
+            return found
+        if line.strip():
+            self._last = [*self._last, line.strip()][-SHOWN:]
+        return {}
+
+    def said(self) -> str:
+        """Return the last line that tells of an error, or the last one."""
+        telling = [line for line in self._last if "error" in line.lower()] or self._last or ["it said nothing."]
+        return telling[-1][:200]
+
+    def stop(self) -> None:
+        """End it, if it still runs."""
+        if self._popen.poll() is None:
+            stop(self._popen, patience=PATIENCE)
+
+    def _read(self) -> None:
+        assert self._popen.stdout is not None
+        for line in self._popen.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+
+def _blender(file: str) -> list[str]:
+    """Return the beginning of a command line: this Blender once more, or the Python that it is a module of."""
+    if bpy.app.binary_path:
+        return [bpy.app.binary_path, "--background", file, "--python-exit-code", "1", "--python"]
+    return [sys.executable]

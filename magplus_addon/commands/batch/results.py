@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a batch keeps what it makes, and the record of what each step of a shot was made from.
+
+- `captures/`: renders and measurements, kept for shots that need the same ones; safe to delete
+- `NAME/job.magplus/`: the shot's job folder
+- `NAME/NAME.blend`: the file with the result, where the list names no other place
+- `NAME/render/`: the rendered frames
+- `NAME/shot.json`: what each step was made from
+- `batch.json`, `batch.csv`, `contact_sheet.html`: what came out
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+
+from ....backend_bridge.files.disk import explained
+from ....backend_bridge.files.errors import MagPlusError
+from ....backend_bridge.files.hashing import fingerprint_of, hash_file
+from ....backend_bridge.files.typed_json import Format
+from ....backend_bridge.files.whole import write_whole
+from ....backend_bridge.job import artefacts
+from ....backend_bridge.job.folder import JobFolder
+from ....backend_bridge.job.report import Report
+from ....operators.animation.scene_time import SourceTime
+from .shots import Shot
+
+# The options that say where a result goes; all the others decide what the job is.
+PLACING = ("start_frame", "stretch", "keep_apex", "animation", "show_as", "release")
+
+SHOWN_BY_BROWSERS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+
+Inputs = dict[str, str]
+
+
+class Step(Enum):
+    """A step of a shot. Each needs those before it; each is a command of its own for a farm."""
+
+    CAPTURE = "capture"
+    RUN = "run"
+    IMPORT = "import"
+    RENDER = "render"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """How the last attempt ended: at which step, with which exit code, and why."""
+
+    step: str
+    exit_code: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the steps of a shot were made from, each as names and values (hashes, options, versions).
+
+    A step is finished when what it would be made from now is what it was made from. saved: where the file with the
+    result is. scene: in which of its scenes. frames: the scene frames, first and last, that the clip fills there.
+    apex_frame: the one nearest to the apex. failed: how the last attempt ended, None after a success. seconds: how
+    long each step took by the clock.
+    """
+
+    captured: Inputs | None = None
+    imported: Inputs | None = None
+    rendered: Inputs | None = None
+    saved: str | None = None
+    scene: str | None = None
+    frames: tuple[int, int] | None = None
+    apex_frame: int | None = None
+    failed: Failed | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+RECORD = Format(Record, "shot.json", "a record of a shot", "delete it, and the shot is made again")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder of one shot in the results."""
+
+    path: Path
+    shot: Shot
+
+    @property
+    def job(self) -> JobFolder:
+        """The job folder, whether it is there or not."""
+        return JobFolder(self.path / "job.magplus")
+
+    @property
+    def render(self) -> Path:
+        """Where the rendered frames go."""
+        return self.path / "render"
+
+    @property
+    def saved(self) -> Path:
+        """The file with the result."""
+        return self.shot.save or self.path.parent / self.shot.group / f"{self.shot.group}.blend"
+
+    def pictures(self) -> list[tuple[str, Path]]:
+        """Return what there is to look at, with a caption: the driver and the result at the apex, and the curves."""
+        found = [("driver at the apex", self.job.path / artefacts.DRIVER_APEX)]
+        report, record = self.report(), self.record()
+        apex = None if report is None or report.timing is None else SourceTime.from_report(report).apex
+        if apex is not None and report is not None and report.frames is not None:
+            found.append(("result at the apex", self.job.file_of(artefacts.FRAMES, apex)))
+        if record.apex_frame is not None and self.render.is_dir():
+            rendered = sorted(self.render.glob(f"*_{record.apex_frame:04d}.*"))
+            found += [("rendered", each) for each in rendered if each.suffix.lower() in SHOWN_BY_BROWSERS]
+        return [*found, ("curves", self.job.path / artefacts.CURVES)]
+
+    def record(self) -> Record:
+        """Return what was done so far; a record that can't be read counts as none, as everything can be made again."""
+        try:
+            with explained(self.path):
+                return RECORD.decode((self.path / RECORD.name).read_bytes())
+        except (FileNotFoundError, MagPlusError):
+            return Record()
+
+    def note(self, record: Record) -> None:
+        """Keep the record."""
+        path = self.path / RECORD.name
+        with explained(path):
+            write_whole(path, RECORD.encode(record))
+
+    def note_seconds(self, step: Step, seconds: float) -> None:
+        """Keep how long a step took by the clock."""
+        record = self.record()
+        self.note(replace(record, seconds={**record.seconds, step.value: round(seconds, 3)}))
+
+    def report(self) -> Report | None:
+        """Return the job's report, None where there is none that can be read."""
+        try:
+            return self.job.read_report()
+        except MagPlusError:
+            return None
+
+
+class FileHashes:
+    """Hashes of input files, each read once as long as its size and time stay the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Path, int, int], str] = {}
+
+    def of(self, path: Path) -> str:
+        """Return the hash of a file, or of a folder's files by their names. Raises `MagPlusError` for none."""
+        with explained(path):
+            if path.is_dir():
+                files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
+                return fingerprint_of([(each.name, self.of(each)) for each in files])
+            stat = path.stat()
+            key = (path, stat.st_size, stat.st_mtime_ns)
+            if key not in self._known:
+                self._known[key] = hash_file(path)
+            return self._known[key]
+
+
+def capture_inputs(shot: Shot, hashes: FileHashes, version: str) -> Inputs:
+    """Return what the shot's job is made from: the file, the clip, and every option that says what to do."""
+    inputs = {"MagPlus": version, "the file": hashes.of(shot.file), "the clip": hashes.of(Path(shot.options.driving))}
+    if shot.scene is not None:
+        inputs["scene"] = shot.scene
+    return inputs | _as_text({key: value for key, value in shot.said.items() if key not in PLACING})
+
+
+def import_inputs(place: Place, hashes: FileHashes) -> Inputs:
+    """Return what a shot's result in the file is made from, beside the file itself: the job's result and its place."""
+    report = place.job.report_path
+    inputs = {"the file": hashes.of(place.shot.file), "the job's result": hashes.of(report) if report.is_file() else ""}
+    return inputs | _as_text({key: value for key, value in place.shot.said.items() if key in PLACING})
+
+
+def changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Return which inputs differ, in words, or an empty string."""
+    names = [name for name in sorted({*before, *now}, key=str.casefold) if before.get(name) != now.get(name)]
+    return ", ".join(_difference(name, before.get(name), now.get(name)) for name in names)
+
+
+def _difference(name: str, before: str | None, now: str | None) -> str:
+    if name.startswith("the "):
+        return f"{name} has changed"
+    return f"{name} is {now if now is not None else 'no longer given'}" + ("" if before is None else f", was {before}")
+
+
+def _as_text(options: Mapping[str, object]) -> Inputs:
+    """Return options as a person wrote them: `trim 5.7 5.9`."""
+    texts = {}
+    for key, value in options.items():
+        several = value if isinstance(value, (list, tuple)) else [value]
+        words = ("=".join(map(str, each)) if isinstance(each, tuple) else str(each) for each in several)
+        texts[key.replace("_", " ")] = " ".join(words)
+    return texts

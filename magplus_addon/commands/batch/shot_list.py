@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A list of shots as text: TOML or CSV, into rows that know their lines. What a row means is `shots`' matter."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ....backend_bridge.files.disk import explained
+from ....backend_bridge.files.errors import InputError
+
+LARGEST = 16 << 20  # bytes; a list of ten thousand shots has about four million
+DEFAULTS = "*"  # the name of the CSV row that holds for all the others
+_HEADER = re.compile(r"\s*\[\[?\s*(?P<name>[^\]]+?)\s*\]\]?\s*(#.*)?")
+_KEY = re.compile(r"\s*(?P<key>[A-Za-z0-9_-]+)\s*(\.[^=]*)?=")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One shot as it is written: its values by key, with what the list's defaults add.
+
+    file: the list. lines: the line of each key that is written for this shot or in the defaults, from 1. line: where
+    the shot begins.
+    """
+
+    file: Path
+    line: int
+    values: Mapping[str, Any]
+    lines: Mapping[str, int]
+
+    def refuse(self, problem: str, key: str | None = None) -> NoReturn:
+        """Raise `InputError` that says where in the list something is wrong."""
+        line = self.line if key is None else self.lines.get(key, self.line)
+        raise InputError(f"{self.file.name}, line {line}: {problem}")
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the shots of a list, in its order.
+
+    Raises `InputError` for a file that can't be read, that is neither TOML nor CSV, or that holds no shot.
+    """
+    with explained(path):
+        if not path.is_file():
+            raise InputError(f"There is no list of shots at {path}; `magplus batch --template` prints one.")
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"{path.name} is too large for a list of shots; is it the right file?")
+        encoded = path.read_bytes()
+    try:
+        text = encoded.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
+    readers = {".toml": _toml_rows, ".csv": _csv_rows}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{path.name} is no list of shots: its name must end in .toml or .csv.")
+    rows = reader(path, text)
+    if not rows:
+        raise InputError(f"{path.name} holds no shot; `magplus batch --template` shows how one is written.")
+    return rows
+
+
+def _toml_rows(path: Path, text: str) -> list[Row]:
+    """Read `[defaults]` and the `[[shot]]` tables."""
+    try:
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{path.name} is no valid TOML: {error}.") from error
+    for name in data.keys() - {"defaults", "shot"}:
+        raise InputError(f"{path.name} has an entry {name!r}; a list of shots has [defaults] and [[shot]] tables.")
+    defaults, shots = data.get("defaults", {}), data.get("shot", [])
+    if not isinstance(defaults, dict):
+        raise InputError(f"{path.name}: `defaults` must be a table, written as [defaults].")
+    if not (isinstance(shots, list) and all(isinstance(shot, dict) for shot in shots)):
+        raise InputError(f"{path.name}: each shot must be a table of its own, written as [[shot]].")
+    default_lines, places = _lines_of(text, len(shots))
+    return [
+        Row(path, line, _spelled({**defaults, **shot}), _spelled({**default_lines, **lines}))
+        for shot, (line, lines) in zip(shots, places, strict=True)
+    ]
+
+
+def _lines_of(text: str, count: int) -> tuple[dict[str, int], list[tuple[int, dict[str, int]]]]:
+    """Return the lines of the defaults' keys, and for each of `count` shots its line and those of its keys.
+
+    The standard library's TOML reader tells no positions, so the lines are looked up by what begins them. A list that
+    is written in some other way (inline tables) gets line 1, never a wrong reading.
+    """
+    defaults: dict[str, int] = {}
+    shots: list[tuple[int, dict[str, int]]] = []
+    now: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _HEADER.fullmatch(line):
+            name, is_shot = header["name"], line.lstrip().startswith("[[")
+            if is_shot and name == "shot":
+                now = {}
+                shots.append((number, now))
+            elif name == "defaults":
+                now = defaults
+            elif name.startswith(("shot.", "defaults.")):
+                now.setdefault(name.partition(".")[2].partition(".")[0], number)
+            else:
+                now = {}
+        elif key := _KEY.match(line):
+            now.setdefault(key["key"], number)
+    return defaults, shots if len(shots) == count else [(1, {})] * count
+
+
+def _csv_rows(path: Path, text: str) -> list[Row]:
+    """Read a table with a header; a row named `*` holds the defaults of those below it. Empty cells say nothing."""
+    lines = (line for line in io.StringIO(text, newline=""))
+    reader = csv.reader(lines, delimiter=_delimiter(text), strict=True)
+    rows: list[Row] = []
+    header: list[str] = []
+    defaults: dict[str, Any] = {}
+    default_line = 0
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells) or cells[0].lstrip().startswith("#"):
+                continue
+            if not header:
+                header = [cell.strip() for cell in cells]
+                _check_header(path, header)
+                continue
+            line = reader.line_num
+            if len(cells) > len(header):
+                raise InputError(f"{path.name}, line {line}: {len(cells)} cells under {len(header)} headings.")
+            values = {key: cell.strip() for key, cell in zip(header, cells, strict=False) if cell.strip()}
+            if values.get("name") == DEFAULTS:
+                defaults, default_line = values, line
+                continue
+            written = dict.fromkeys(defaults, default_line) | dict.fromkeys(values, line)
+            rows.append(Row(path, line, _spelled(defaults | values), _spelled(written)))
+    except csv.Error as error:
+        raise InputError(f"{path.name}, line {reader.line_num}: this is no valid CSV ({error}).") from error
+    return rows
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    for name in header:
+        if not name:
+            raise InputError(f"{path.name}: a column has no heading; the first line names each column.")
+        if header.count(name) > 1:
+            raise InputError(f"{path.name}: two columns are named {name!r}; remove one of them.")
+
+
+def _delimiter(text: str) -> str:
+    """Return what the heading line is cut by: programs of the decimal comma write semicolons, some write tabs."""
+    heading = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
+    return max(",;\t", key=heading.count)
+
+
+def _spelled(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return entries by key, with `start-frame` and `start_frame` as one and the same."""
+    return {key.replace("-", "_"): value for key, value in entries.items()}

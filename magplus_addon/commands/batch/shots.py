@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the rows of a list ask for: a shot says of itself what `magplus animate` takes as options, and a little more."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from ....backend_bridge.backends import BACKENDS
+from ....backend_bridge.files.errors import InputError
+from .. import animate
+from ..parser import Parser
+from .shot_list import Row, read_rows
+
+# What a shot says beside the options of `animate`: a word of explanation each, for the template.
+OWN_KEYS: Mapping[str, str] = {
+    "name": "names the shot's folder in the results; by default the video's name",
+    "file": "the .blend to open",
+    "scene": "the scene in it; by default the one it was saved with",
+    "save": "where the file with the result goes; {name} stands for the shot's name. Shots of one file that save to "
+    "the same place are all in it",
+    "render": "render the clip's interval afterwards, with the file's own settings",
+}
+_NOT_HERE = {"output": "every shot has a folder of its own in the results", "help": "a list of shots has no such entry"}
+_NAME = re.compile(r"[^\W_][\w .()+@#=-]{0,119}")
+_ON, _OFF = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One avatar moved by one clip.
+
+    name: unique in the list, also where upper and lower case are one. file: the .blend. scene: its name, None for the
+    one that the file was saved with. save: where the result goes, None for the shot's own folder; `group` is common to
+    the shots of one row, which are saved together. render: whether the clip's interval is rendered. options: as
+    `magplus animate` parses them. row: where it stands in the list.
+    """
+
+    name: str
+    group: str
+    file: Path
+    scene: str | None
+    save: Path | None
+    render: bool
+    options: argparse.Namespace
+    row: Row
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The options that were given, in an order of their own; what is not here is taken from the file."""
+        return {key: value for key, value in sorted(vars(self.options).items()) if value not in (None, False)}
+
+
+def read_shots(path: Path) -> list[Shot]:
+    """Return the shots of a list; a row with several avatars is a shot for each of them.
+
+    Raises `InputError` that names the list's line for whatever can't be meant. Files are only looked for: whether a
+    scene, an avatar or a face is there shows when the shot is captured.
+    """
+    parser = Parser(prog="shot", add_help=False)
+    animate.add_options(parser)
+    shots: list[Shot] = []
+    first: dict[str, Row] = {}
+    for row in read_rows(path.absolute()):
+        for shot in _shots_of(row, parser):
+            if (other := first.setdefault(shot.name.casefold(), row)) is not row:
+                row.refuse(
+                    f"the name {shot.name!r} is taken by the shot of line {other.line}; give it another.", "name"
+                )
+            shots.append(shot)
+    _check_saves(shots)
+    return shots
+
+
+def chosen(shots: Sequence[Shot], patterns: Sequence[str] | None) -> list[Shot]:
+    """Return the shots that patterns as in 'sq010*' name, all of them without patterns.
+
+    Raises `InputError` for a pattern that names none.
+    """
+    if not patterns:
+        return list(shots)
+    for pattern in patterns:
+        if not any(fnmatchcase(shot.name, pattern) for shot in shots):
+            names = ", ".join(shot.name for shot in shots[:8]) + (" …" if len(shots) > 8 else "")
+            raise InputError(f"--only: no shot is named {pattern!r}; the shots are {names}.")
+    return [shot for shot in shots if any(fnmatchcase(shot.name, pattern) for pattern in patterns)]
+
+
+def _shots_of(row: Row, parser: Parser) -> list[Shot]:
+    values = dict(row.values)
+    own = {key: values.pop(key, None) for key in OWN_KEYS}
+    avatars: list[str | None] = [*_texts(row, "avatar", values.pop("avatar", None))] or [None]
+    file = _path(row, "file", own["file"])
+    if file is None:
+        row.refuse("the shot names no `file`, the .blend with its avatar.")
+    if not file.is_file():
+        row.refuse(f"there is no file at {file}.", "file")
+    if values.get("driving") is None:
+        row.refuse("the shot names no `driving` video.")
+    if not any(key in values for key in ("frames", "shape_keys")):
+        row.refuse("say what to make: `frames`, `shape_keys` or both.")
+    name = _text(row, "name", own["name"]) or Path(str(values["driving"])).stem
+    if not _NAME.fullmatch(name) or name.endswith((" ", ".")):
+        row.refuse(f"{name!r} can't name a folder; use letters, digits, spaces and _-.()+", "name")
+    save, shots = _text(row, "save", own["save"]), []
+    for avatar in avatars:
+        options = parser.parse_args([])
+        for key, value in ({"avatar": avatar} | values).items():
+            if value is not None:
+                _parse(row, parser, key, value, options)
+        shots.append(
+            Shot(
+                name=name if len(avatars) == 1 else f"{name} {avatar}",
+                group=name,
+                file=file,
+                scene=_text(row, "scene", own["scene"]),
+                save=None if save is None else _path(row, "save", save.replace("{name}", name)),
+                render=_switch(row, "render", own["render"]),
+                options=options,
+                row=row,
+            )
+        )
+        if not _NAME.fullmatch(shots[-1].name):
+            row.refuse(f"{shots[-1].name!r} can't name a folder; use a shorter or plainer name.", "name")
+    return shots
+
+
+def _parse(row: Row, parser: Parser, key: str, value: Any, options: argparse.Namespace) -> None:
+    """Let the parser of `animate` read one entry, as if it had been an option of the command."""
+    if key in _NOT_HERE:
+        row.refuse(f"`{key}` can't be said of a shot: {_NOT_HERE[key]}.", key)
+    action = parser._option_string_actions.get(f"--{key.replace('_', '-')}")  # argparse has no public way to ask
+    if action is None:
+        row.refuse(f"there is no entry {key!r}; `magplus batch --template` lists them.", key)
+    for words in _words(row, key, value, action):
+        try:
+            parser.parse_args(words, options)
+        except InputError as error:
+            said = str(error).partition("; `shot --help`")[0].removesuffix(".")
+            row.refuse(f"{said}.", key)
+
+
+def _words(row: Row, key: str, value: Any, action: argparse.Action) -> list[list[str]]:
+    """Return what a person would have typed for an entry, once for each time that the option is given."""
+    option = action.option_strings[0]
+    if action.nargs == 0:
+        if _switch(row, key, value):
+            return [[option]]
+        off = [name for name in action.option_strings if name.startswith("--no-")]
+        return [[off[0]]] if off else []
+    if isinstance(action, argparse._AppendAction):  # NAME=VALUE
+        if isinstance(value, str):
+            value = dict(part.strip().partition("=")[::2] for part in value.split(";") if part.strip())
+        if not isinstance(value, dict):
+            row.refuse(f"`{key}` must be a table of names and values.", key)
+        return [[f"{option}={name}={_option_value(row, name, each)}"] for name, each in value.items()]
+    several = action.nargs is not None
+    texts = _texts(row, key, value, numbers=action.nargs == 2) if several else [_text(row, key, value) or ""]
+    if action.type is Path or key == "driving":
+        texts = [str(_path(row, key, text)) for text in texts]
+    return [[option, *texts]] if several else [[f"{option}={texts[0]}"]]
+
+
+def _option_value(row: Row, name: str, value: Any) -> str:
+    """Return a backend's option as it is typed; a file of it is looked for beside the list."""
+    files = {each.name for info in BACKENDS for each in info.options if each.default is None and not each.choices}
+    if name in files and isinstance(value, str):
+        return str(_path(row, name, value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _text(row: Row, key: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        row.refuse(f"`{key}` must be a single value, not {_kind(value)}.", key)
+    text = str(value)
+    if not text.strip() or "\0" in text:
+        row.refuse(f"`{key}` is empty.", key)
+    return text
+
+
+def _texts(row: Row, key: str, value: Any, numbers: bool = False) -> list[str]:
+    """Return one or several values; a CSV cell separates them by semicolons, numbers by spaces, too."""
+    if isinstance(value, str):
+        cut = re.split(r"[;\s]+", value.strip()) if numbers else value.split(";")
+        value = [part.strip() for part in cut if part.strip()]
+    several = value if isinstance(value, list) else [] if value is None else [value]
+    return [text for each in several if (text := _text(row, key, each)) is not None]
+
+
+def _switch(row: Row, key: str, value: Any) -> bool:
+    if isinstance(value, bool) or value is None:
+        return bool(value)
+    if isinstance(value, str) and value.lower() in _ON | _OFF:
+        return value.lower() in _ON
+    row.refuse(f"`{key}` must be true or false, not {value!r}.", key)
+
+
+def _path(row: Row, key: str, value: Any) -> Path | None:
+    text = _text(row, key, value)
+    return None if text is None else row.file.parent / Path(text).expanduser()
+
+
+def _kind(value: Any) -> str:
+    return {bool: "a switch", list: "a list", dict: "a table"}.get(type(value), type(value).__name__)
+
+
+def _check_saves(shots: Sequence[Shot]) -> None:
+    """Refuse to write over a file that a shot is made from, and to put shots of two files into one."""
+    sources = {_same(shot.file): shot for shot in shots}
+    saved: dict[str, Shot] = {}
+    for shot in shots:
+        if shot.save is None:
+            continue
+        if shot.save.suffix.lower() != ".blend":
+            shot.row.refuse(f"`save` must name a .blend file, not {shot.save.name}.", "save")
+        if _same(shot.save) in sources:
+            shot.row.refuse(
+                f"{shot.save.name} is a file that shots are made from, and saving over it would put the expression on "
+                "it twice; save to another file.",
+                "save",
+            )
+        if (other := saved.setdefault(_same(shot.save), shot)).file != shot.file:
+            shot.row.refuse(
+                f"{shot.save.name} is where the shot {other.name!r} of another file is saved; save to another file.",
+                "save",
+            )
+
+
+def _same(path: Path) -> str:
+    """Return the same text for the same file, whatever way it is named."""
+    return str(path.resolve()).casefold()

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of a shot: capture, run, import, render. Each leaves a record, so that it is done once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import bpy
+
+from ....backend_bridge.files.errors import InputError
+from ....backend_bridge.worker_client.client import WorkerClient
+from ....operators.animate import make_job
+from ....operators.animation.destination import Destination
+from ....operators.animation.scene_time import SourceTime
+from ....operators.capture_cache import CaptureCache
+from ....operators.import_result import import_result
+from ....operators.running.job_manager import Outcome, Steps, TaskContext
+from ....operators.running.worker_pool import Ended, run_jobs
+from .. import animate
+from ..scene_settings import apply_placing, choose_avatar, save_copy
+from .rendering import RenderFolder, render_frames
+from .results import FileHashes, Place, Record, capture_inputs, import_inputs
+
+Task = Callable[[TaskContext], Steps]
+
+
+def open_file(place: Place) -> None:
+    """Open a shot's file as it was saved, with the shot's scene. Raises `InputError` when that can't be done."""
+    shot = place.shot
+    try:
+        bpy.ops.wm.open_mainfile(filepath=str(shot.file), load_ui=False)
+    except RuntimeError as error:
+        raise InputError(f"{shot.file} can't be opened ({str(error).strip()}).") from error
+    choose_scene(place)
+
+
+def choose_scene(place: Place) -> None:
+    """Make the shot's scene the context's. Raises `InputError` where the file has none of that name."""
+    name = place.shot.scene
+    if name is None:
+        return
+    scene = bpy.data.scenes.get(name)
+    if scene is None:
+        there = ", ".join(repr(each.name) for each in bpy.data.scenes)
+        raise InputError(f"{place.shot.file.name} has no scene {name!r}; its scenes are {there}.")
+    bpy.context.window_manager.windows[0].scene = scene
+
+
+def capture(place: Place, captures: CaptureCache, hashes: FileHashes, version: str) -> Task:
+    """Return the task that makes a shot's job folder. The shot's file is open, as it was saved."""
+
+    def steps(task: TaskContext) -> Steps:
+        inputs = capture_inputs(place.shot, hashes, version)
+        order = animate.order_of(place.shot.options, bpy.context, place.job.path, needs_worker=False)
+        folder = yield from make_job(order, task, captures)
+        place.note(replace(place.record(), captured=inputs, failed=None))
+        return Outcome("Captured.", folder=folder.path)
+
+    return steps
+
+
+def run(folders: Sequence[Path], workers: Sequence[WorkerClient], ended: Callable[[Ended], bool]) -> Task:
+    """Return the task that runs job folders, models loaded once a worker; see `run_jobs`."""
+
+    def steps(_task: TaskContext) -> Steps:
+        yield from run_jobs(folders, workers, ended)
+        return Outcome(f"Ran {len(folders)} jobs.")
+
+    return steps
+
+
+def bring_in(places: Sequence[Place], hashes: FileHashes) -> tuple[str, ...]:
+    """Bring the results of shots that are saved together into their file and save it; return the warnings.
+
+    All of them or none. Raises `MagPlusError`, and then nothing is saved.
+    """
+    open_file(places[0])
+    warnings: list[str] = []
+    done = []
+    for place in places:
+        choose_scene(place)
+        record, said = _bring_in(place)
+        warnings += said
+        done.append((place, replace(record, imported=import_inputs(place, hashes))))
+    save_copy(places[0].saved)
+    for place, record in done:
+        place.note(record)
+    return tuple(warnings)
+
+
+def _bring_in(place: Place) -> tuple[Record, tuple[str, ...]]:
+    """Bring one shot into the open file; return its record as it will be when that is saved, and the warnings."""
+    context = bpy.context
+    settings, options = context.scene.magplus, place.shot.options
+    avatar = choose_avatar(context, options.avatar)
+    apply_placing(options, settings)
+    destination, folder = Destination.from_settings(settings), place.job
+    outcome = import_result(context, folder, destination, folder.read_spec().outputs, objects={avatar.name: avatar})
+    source = SourceTime.from_report(folder.read_report())
+    placement = destination.place(source, context.scene)
+    at = [float(placement.frame(seconds)) for seconds in source.seconds]
+    record = replace(
+        place.record(),
+        saved=str(place.saved),
+        scene=context.scene.name,
+        frames=(math.floor(at[0]), math.ceil(at[-1])),
+        apex_frame=None if source.apex is None else round(at[source.apex]),
+        failed=None,
+    )
+    return record, outcome.warnings
+
+
+def render(place: Place, hashes: FileHashes) -> Task:
+    """Return the task that renders a shot's interval from its saved file."""
+
+    def steps(_task: TaskContext) -> Steps:
+        record = place.record()
+        if record.saved is None or record.scene is None or record.frames is None:
+            raise InputError(f"The shot {place.shot.name!r} is not in its file yet; import it first.")
+        made_from = hashes.of(Path(record.saved))
+        first, last = record.frames
+        count = yield from render_frames(
+            Path(record.saved),
+            record.scene,
+            place.shot.name,
+            list(range(first, last + 1)),
+            RenderFolder(place.render),
+            made_from,
+        )
+        place.note(replace(place.record(), rendered={"the saved file": made_from}, failed=None))
+        return Outcome(f"Rendered {count} frames.", folder=place.render)
+
+    return steps

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`magplus import`: bring what finished jobs have made into this file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import bpy
+
+from ...backend_bridge.files.errors import ExitCode
+from ...backend_bridge.job.folder import JobFolder
+from ...operators.animation.destination import Destination
+from ...operators.import_result import import_result
+from ...operators.running.job_manager import Outcome
+from .parser import Verbs, add_avatar, add_placing, add_save, add_show_as
+from .scene_settings import apply_placing, choose_avatar, save_copy
+from .tasks import tell
+
+
+def add(verbs: Verbs) -> None:
+    """Add the command."""
+    verb = verbs.add_parser(
+        "import",
+        help="bring finished jobs into this file, without rendering or measuring anything again",
+        description="Bring finished jobs into this file. What is not given is taken from the file's own settings.",
+    )
+    verb.set_defaults(run=run)
+    verb.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="job folders (NAME.magplus)")
+    add_avatar(verb)
+    add_show_as(verb)
+    add_placing(verb)
+    add_save(verb)
+
+
+def run(options: argparse.Namespace) -> ExitCode:
+    """Import one after the other; nothing is saved unless all are in the file."""
+    context = bpy.context
+    apply_placing(options, context.scene.magplus)
+    destination = Destination.from_settings(context.scene.magplus)
+    avatar = choose_avatar(context, options.avatar) if options.avatar is not None else None
+    outcomes: list[Outcome] = []
+    for path in options.folders:
+        folder = JobFolder.open(path)
+        spec = folder.read_spec()
+        objects = {} if avatar is None else {spec.created_by.get("avatar", avatar.name): avatar}
+        outcomes.append(import_result(context, folder, destination, spec.outputs, objects=objects))
+    if options.save is not None:
+        save_copy(options.save)
+    for outcome in outcomes:
+        tell(outcome)
+    return ExitCode.OK

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`magplus run`: carry out job folders, nothing else: the models are loaded once, the open file is left alone."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import bpy
+
+from ...backend_bridge.files.errors import ExitCode, InputError, MagPlusError
+from ...backend_bridge.job.folder import JobFolder
+from ...backend_bridge.worker_client.client import WorkerClient
+from ...operators.environment import preferences, worker_python
+from ...operators.running.job_manager import Outcome, Steps, TaskContext
+from ...operators.running.worker_pool import Ended, run_jobs
+from . import tasks
+from .parser import Verbs, worst_of
+
+KIND = "run"
+
+
+def add(verbs: Verbs) -> None:
+    """Add the command."""
+    verb = verbs.add_parser("run", help="carry out job folders that are captured, on this machine")
+    verb.set_defaults(run=run)
+    verb.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="job folders (NAME.magplus)")
+    verb.add_argument("--jobs", type=int, default=1, metavar="N", help="so many side by side (1)")
+    verb.add_argument("--keep-going", action="store_true", help="go on with the others when one fails")
+    verb.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
+
+
+def run(options: argparse.Namespace) -> ExitCode:
+    """Run them; print the folders that are finished."""
+    if options.jobs < 1:
+        raise InputError(f"--jobs must be at least 1, not {options.jobs}.")
+    folders = [JobFolder.open(path).path for path in options.folders]
+    python = options.python or worker_python(bpy.context)
+    errors: dict[Path, MagPlusError] = {}
+
+    def ended(job: Ended) -> bool:
+        if job.error is None:
+            print(job.folder, flush=True)
+            return True
+        errors[job.folder] = job.error
+        print(f"magplus: error: {job.folder.name}: {job.error}", file=sys.stderr)
+        return bool(options.keep_going)
+
+    idle, log = preferences(bpy.context).idle_minutes, Path(bpy.app.tempdir)
+    workers = [
+        WorkerClient(python, log / f"magplus-worker-{number}.log", idle_minutes=idle)
+        for number in range(min(options.jobs, len(folders)))
+    ]
+
+    def steps(task: TaskContext) -> Steps:
+        yield from run_jobs(folders, workers, ended, task.warn)
+        return Outcome(f"Ran {len(folders) - len(errors)} of {len(folders)} jobs.")
+
+    try:
+        outcome = tasks.run(KIND, steps)
+    finally:
+        for worker in workers:
+            worker.close()
+    return tasks.tell(outcome) or worst_of(error.exit_code for error in errors.values())

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The driver's face at its apex, small: to see at a glance what a result comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from torch.nn.functional import interpolate
+
+from ....backend_bridge.job import artefacts
+from ....backend_bridge.job.artefacts import FrameKind
+from ....backend_bridge.job.folder import JobFolder
+from ....backend_bridge.job.report import Report
+from ...video.writer import encode_png
+from ..batch import Batch
+from ..driver import Driver
+from . import Made
+
+SIDE = 256  # px at most
+
+
+class DriverPicture:
+    """A picture of the driver's face in the frame of the apex, or in the reference frame where there is no event."""
+
+    kinds: tuple[FrameKind, ...] = ()
+
+    def __init__(self, folder: JobFolder, driver: Driver) -> None:
+        self._folder = folder
+        self._clip = driver.clip
+
+    def make(self, batch: Batch) -> Iterable[list[bytes]]:
+        """Return nothing: which frame it will be is only known when all are there."""
+        return ()
+
+    def finish(self, report: Report, made: Made) -> Report:
+        """Write the picture."""
+        index = self._clip.chosen.index
+        if report.events is not None:
+            index = int(np.argmin([abs(float(at) - report.events.apex) for at in self._clip.track.seconds]))
+        _, crop = next(self._clip.batches(1, [index]))
+        side = min(SIDE, crop.shape[-1])
+        small = interpolate(crop, size=(side, side), mode="area")
+        self._folder.write(artefacts.DRIVER_APEX, encode_png(small[0].permute(1, 2, 0).numpy()))
+        return report

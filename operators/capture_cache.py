@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Captures kept by what they were made from, so that many shots of one character in one pose render it once."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..backend_bridge.files.disk import explained
+from ..backend_bridge.files.errors import MagPlusError
+from ..backend_bridge.files.hashing import fingerprint_of, hash_file
+from ..backend_bridge.files.typed_json import Format
+from ..backend_bridge.files.whole import write_whole
+from ..backend_bridge.job import artefacts
+from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.job.spec import AVATAR, Avatar
+from .capture import CaptureRequest
+from .rig.controls import RigControl
+
+FILES = (artefacts.AVATAR_IMAGE, artefacts.AVATAR_BASIS, artefacts.AVATAR_RECORD)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The SHA-256 of each file of a capture, by its name in a job folder."""
+
+    files: dict[str, str]
+
+
+KEPT = Format(Kept, "kept.json", "a kept capture", "delete the folder of captures")
+
+
+class CaptureCache:
+    """A folder of captures, each in a folder named by a hash; the whole of it may be deleted at any time.
+
+    Only for files that are as they were opened: what was changed since is not in the hash.
+    """
+
+    def __init__(self, folder: Path, version: str) -> None:
+        """`version` is MagPlus's own: another one may capture differently."""
+        self._folder = folder
+        self._version = version
+        self._hashes: dict[tuple[str, int, int], str] = {}
+
+    def restore(self, context: bpy.types.Context, request: CaptureRequest, job: JobFolder) -> Avatar | None:
+        """Put a kept capture into a job folder; None where there is none, or one that was damaged since."""
+        place = self._place(context, request)
+        with suppress(OSError, MagPlusError):
+            kept = KEPT.decode((place / KEPT.name).read_bytes()).files
+            files = {name: (place / Path(name).name).read_bytes() for name in FILES if name in kept}
+            if all(hashlib.sha256(data).hexdigest() == kept[name] for name, data in files.items()):
+                for name, data in files.items():
+                    job.write(name, data)
+                return AVATAR.decode(files[artefacts.AVATAR_RECORD])
+        return None
+
+    def keep(self, context: bpy.types.Context, request: CaptureRequest, job: JobFolder) -> None:
+        """Keep what a job folder's capture has made."""
+        place = self._place(context, request)
+        with explained(place):
+            shutil.rmtree(place, ignore_errors=True)
+            kept = {}
+            for name in FILES:
+                if (job.path / name).is_file():
+                    data = (job.path / name).read_bytes()
+                    write_whole(place / Path(name).name, data)
+                    kept[name] = hashlib.sha256(data).hexdigest()
+            write_whole(place / KEPT.name, KEPT.encode(Kept(kept)))
+
+    def _place(self, context: bpy.types.Context, request: CaptureRequest) -> Path:
+        scene, camera = context.scene, context.scene.camera
+        key = fingerprint_of(
+            self._version,
+            bpy.app.version_string,
+            self._files(),
+            scene.name_full,
+            context.view_layer.name,
+            str(scene.frame_current_final),
+            camera.name_full if camera is not None else None,
+            {each.name: _described(getattr(request, each.name)) for each in fields(request)},
+        )
+        return self._folder / key
+
+    def _files(self) -> list[tuple[str, str]]:
+        """Return the hashes of the open file and of all that it reads from outside."""
+        outside = [*bpy.data.libraries, *bpy.data.images, *bpy.data.movieclips, *bpy.data.cache_files, *bpy.data.fonts]
+        paths = {bpy.data.filepath}
+        for block in outside:
+            library = block.library
+            paths.add(bpy.path.abspath(block.filepath, library=library) if block.filepath else "")
+        return sorted((path, self._hash(Path(path))) for path in paths if path and Path(path).is_file())
+
+    def _hash(self, path: Path) -> str:
+        stat = path.stat()
+        key = (str(path), stat.st_size, stat.st_mtime_ns)
+        if key not in self._hashes:
+            self._hashes[key] = hash_file(path)
+        return self._hashes[key]
+
+
+def _described(value: Any) -> Any:
+    """Return a part of a request as plain data."""
+    if isinstance(value, tuple):
+        return [_described(each) for each in value]
+    if isinstance(value, RigControl):
+        return [value.control, value.step]
+    return value.name_full if isinstance(value, bpy.types.ID) else value
