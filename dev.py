@@ -32,7 +32,10 @@ WORKER = CACHE / "worker"
 BLENDER_PYTHONS = {"5.0.1": "3.11", "4.2.23": "3.11", "4.5.15": "3.11", "5.2.3": "3.13", "5.3.0": "3.13"}
 NO_DEPRECATED = ("5.2.3", "5.3.0")  # the series in which a DeprecationWarning is an error: what it names goes in 6.0
 TEST_PACKAGES = ("pytest==9.2.0", "pytest-timeout==2.4.0", "hypothesis==6.170.15")
-LINT_PACKAGES = ("ruff==0.17.6", "mypy==2.4.1", "fake-bpy-module-5.0==20260730")
+# openjd-cli and quickjs run what is handed to farms.
+TOOL_PACKAGES = (
+    "ruff==0.17.6", "mypy==2.4.1", "fake-bpy-module-5.0==20260730", "openjd-cli==0.8.0", "quickjs==1.19.4",
+)  # fmt: skip
 DEVELOPMENT_PACKAGES = ("moderngl==5.13.0",)
 SERIES = {version.rpartition(".")[0]: version for version in BLENDER_PYTHONS}
 SKIP_NOTHING = {"MAGPLUS_SKIP_NOTHING": "1"}  # a test that lacks what we fetch fails, see tests/assets.py
@@ -292,8 +295,13 @@ def run_tests(stages: Sequence[str], versions: Sequence[str], fast: bool) -> int
     return 1 if failed else 0
 
 
+def tools() -> Path:
+    """Make the environment of the developers' tools; return its interpreter."""
+    return environment(CACHE / "tools", find_python("3.11"), TOOL_PACKAGES)
+
+
 def _lint(versions: Sequence[str], fast: bool) -> Iterator[Step]:
-    python = environment(CACHE / "tools", find_python("3.11"), LINT_PACKAGES)
+    python = tools()
     worker = worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
     package = str(package_link().parent)
     (installed,) = (CACHE / "tools").glob("[Ll]ib/**/site-packages")
@@ -338,6 +346,7 @@ def _models(versions: Sequence[str], fast: bool) -> Iterator[Step]:
 
 def _blender(versions: Sequence[str], fast: bool) -> Iterator[Step]:
     assets()
+    tools()
     worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
     for version in versions:
         strict = ("-W", "error::DeprecationWarning") if version in NO_DEPRECATED else ()

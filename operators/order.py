@@ -146,7 +146,7 @@ def make_order(
         outputs=Outputs(frames=settings.frames, weights=settings.shape_keys),
         device=device or chosen.device,
         allow_cpu=chosen.allow_cpu if allow_cpu is None else allow_cpu,
-        created_by={"blender": bpy.app.version_string, "file": bpy.data.filepath},
+        created_by={"blender": bpy.app.version_string, "file": bpy.data.filepath, "avatar": avatar.name},
     )
     return Order(
         scene_uid=scene.session_uid,

@@ -46,3 +46,12 @@ def worker_python() -> Path:
     if not python.exists():
         missing("the worker's Python")
     return python
+
+
+def tool(name: str) -> Path:
+    """Return a program of the developers' tools: `python` for their interpreter, `openjd` ..."""
+    folder = CACHE / "tools" / ("Scripts" if sys.platform == "win32" else "bin")
+    found = folder / (f"{name}.exe" if sys.platform == "win32" else name)
+    if not found.exists():
+        missing(f"the tool {name}")
+    return found

@@ -17,7 +17,7 @@ from ...operators.running.job_manager import Status
 from ..settings import MagPlusSettings
 from . import tasks
 from .controls import measure
-from .parser import Verbs, add_avatar, add_placing, add_save, add_show_as, name_and_value, number_or_auto
+from .parser import Verbs, add_avatar, add_placing, add_progress, add_save, add_show_as, name_and_value, number_or_auto
 from .scene_settings import apply_placing, choose_avatar, save_copy, set_given, set_property
 
 
@@ -34,6 +34,7 @@ def add(verbs: Verbs) -> None:
     results = verb.add_argument_group("where it is kept")
     results.add_argument("--output", type=Path, metavar="FOLDER", help="the job folder; an unfinished job is resumed")
     add_save(results)
+    add_progress(results)
 
 
 def add_options(verb: argparse.ArgumentParser) -> None:
@@ -80,7 +81,7 @@ def add_options(verb: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> ExitCode:
     """Make the order, carry it out, print the job folder."""
     order = order_of(options, bpy.context, options.output)
-    outcome = tasks.run(animate.KIND, animate.animate(order))
+    outcome = tasks.run(animate.KIND, animate.animate(order), options.progress)
     if outcome.status is Status.FINISHED:
         if options.save is not None:
             save_copy(options.save)

@@ -14,7 +14,7 @@ from ...operators.animate import make_job
 from ...operators.order import Order
 from ...operators.running.job_manager import Outcome, Status, Steps, TaskContext
 from . import animate, tasks
-from .parser import Verbs
+from .parser import Verbs, add_progress
 
 
 def add(verbs: Verbs) -> None:
@@ -28,12 +28,13 @@ def add(verbs: Verbs) -> None:
     verb.set_defaults(run=run)
     verb.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the job folder")
     animate.add_options(verb)
+    add_progress(verb)
 
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Capture; print the job folder."""
     order = animate.order_of(options, bpy.context, options.output, needs_worker=False)
-    outcome = tasks.run(capture.KIND, lambda task: _steps(order, task))
+    outcome = tasks.run(capture.KIND, lambda task: _steps(order, task), options.progress)
     if outcome.status is Status.FINISHED:
         print(outcome.folder)
     return tasks.tell(outcome)

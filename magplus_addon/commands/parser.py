@@ -13,6 +13,7 @@ from ...backend_bridge.files.errors import ExitCode, InputError
 from ...operators.animation.destination import LAYER, NEW_ACTION, REPLACE, SHOW_AS
 
 Verbs = argparse._SubParsersAction  # what argparse calls its own return value; it has no public name
+PROGRESS = ("text", "openjd")
 ANIMATION = {"new-action": NEW_ACTION, "layer": LAYER, "replace": REPLACE}
 
 
@@ -35,6 +36,16 @@ def add_avatar(group: argparse._ActionsContainer) -> None:
 def add_save(group: argparse._ActionsContainer) -> None:
     """Add the option that keeps the file with the result."""
     group.add_argument("--save", type=Path, metavar="FILE.blend", help="save the file with the result in it")
+
+
+def add_progress(group: argparse._ActionsContainer) -> None:
+    """Add the option that says for whom progress is told."""
+    group.add_argument(
+        "--progress",
+        choices=PROGRESS,
+        default=PROGRESS[0],
+        help="lines for people, or for an Open Job Description farm",
+    )
 
 
 def add_show_as(group: argparse._ActionsContainer) -> None:

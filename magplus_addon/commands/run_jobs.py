@@ -11,12 +11,11 @@ import bpy
 
 from ...backend_bridge.files.errors import ExitCode, InputError, MagPlusError
 from ...backend_bridge.job.folder import JobFolder
-from ...backend_bridge.worker_client.client import WorkerClient
-from ...operators.environment import preferences, worker_python
+from ...operators.environment import worker_python
 from ...operators.running.job_manager import Outcome, Steps, TaskContext
-from ...operators.running.worker_pool import Ended, run_jobs
+from ...operators.running.worker_pool import Ended, run_jobs, worker_group
 from . import tasks
-from .parser import Verbs, worst_of
+from .parser import Verbs, add_progress, worst_of
 
 KIND = "run"
 
@@ -29,6 +28,7 @@ def add(verbs: Verbs) -> None:
     verb.add_argument("--jobs", type=int, default=1, metavar="N", help="so many side by side (1)")
     verb.add_argument("--keep-going", action="store_true", help="go on with the others when one fails")
     verb.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
+    add_progress(verb)
 
 
 def run(options: argparse.Namespace) -> ExitCode:
@@ -47,19 +47,10 @@ def run(options: argparse.Namespace) -> ExitCode:
         print(f"magplus: error: {job.folder.name}: {job.error}", file=sys.stderr)
         return bool(options.keep_going)
 
-    idle, log = preferences(bpy.context).idle_minutes, Path(bpy.app.tempdir)
-    workers = [
-        WorkerClient(python, log / f"magplus-worker-{number}.log", idle_minutes=idle)
-        for number in range(min(options.jobs, len(folders)))
-    ]
-
     def steps(task: TaskContext) -> Steps:
-        yield from run_jobs(folders, workers, ended, task.warn)
+        with worker_group(python, min(options.jobs, len(folders)), Path(bpy.app.tempdir)) as workers:
+            yield from run_jobs(folders, workers, ended, task.warn)
         return Outcome(f"Ran {len(folders) - len(errors)} of {len(folders)} jobs.")
 
-    try:
-        outcome = tasks.run(KIND, steps)
-    finally:
-        for worker in workers:
-            worker.close()
+    outcome = tasks.run(KIND, steps, options.progress)
     return tasks.tell(outcome) or worst_of(error.exit_code for error in errors.values())

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import bpy
@@ -16,7 +18,7 @@ from .parser import ANIMATION
 
 def choose_avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Object:
     """Make a mesh the scene's avatar and return it; raises `InputError` where it isn't clear which one."""
-    settings, avatar = context.scene.magplus, _avatar(context, name)
+    settings, avatar = context.scene.magplus, find_avatar(context, name)
     if settings.avatar != avatar:  # choosing it anew forgets what was chosen for it
         settings.avatar = avatar
     return avatar
@@ -59,8 +61,24 @@ def save_copy(path: Path) -> None:
         raise InputError(f"The file can't be saved as {path} ({str(error).strip()}); the result is kept.") from error
 
 
-def _avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Object:
-    """Return the avatar: the one named, the one in the file's settings, or the only mesh that has shape keys."""
+@contextmanager
+def settings_kept(settings: MagPlusSettings) -> Iterator[None]:
+    """Put the settings back after the block as they were before it, so that options hold for one result alone."""
+    names = [each.identifier for each in settings.bl_rna.properties if not each.is_readonly]
+    before = {name: getattr(settings, name) for name in names if name != "last_job"}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if getattr(settings, name) != value:
+                setattr(settings, name, value)
+
+
+def find_avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Object:
+    """Return the avatar: the one named, the one in the file's settings, or the only mesh that has shape keys.
+
+    Raises `InputError` where it isn't clear which one.
+    """
     scene = context.scene
     meshes = [candidate for candidate in scene.objects if candidate.type == "MESH"]
     if name is not None:

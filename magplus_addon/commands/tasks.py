@@ -14,14 +14,20 @@ from ...backend_bridge.files.errors import ExitCode
 from ...backend_bridge.worker_client.messages import Progress
 from ...operators.running.job_manager import Outcome, Status, Steps, TaskContext, manager
 from ..panels import clock
+from .parser import PROGRESS
 
+TEXT, OPENJD = PROGRESS
 TELL_EVERY = 5.0  # seconds between two progress lines of one stage, where they can't overwrite each other
 
 
-def run(kind: str, task: Callable[[TaskContext], Steps]) -> Outcome:
-    """Run a task to its end and return how it ended; nothing is told of that yet."""
+def run(kind: str, task: Callable[[TaskContext], Steps], progress: str = TEXT) -> Outcome:
+    """Run a task to its end and return how it ended; nothing is told of that yet.
+
+    progress: for whom it is told how far it is, one of `parser.PROGRESS`.
+    """
+    line = OpenJobDescriptionLine(sys.stdout) if progress == OPENJD else ProgressLine(sys.stderr)
     with _cancelled_by_signals():
-        return manager.run(kind, task, ProgressLine(sys.stderr))
+        return manager.run(kind, task, line)
 
 
 def tell(outcome: Outcome) -> ExitCode:
@@ -58,6 +64,28 @@ class ProgressLine:
         if manager.seconds_left is not None:
             text += f", {clock(manager.seconds_left)} left"
         print(f"magplus: {text}", file=self._stream, flush=True)
+
+
+class OpenJobDescriptionLine:
+    """Tells progress in the lines that an Open Job Description runtime reads from standard output.
+
+    `openjd_status` is a text, `openjd_progress` a percentage of the stage under way; it only ever rises, as a bar does.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._told = ""
+        self._percent = -1.0
+
+    def __call__(self, progress: Progress) -> None:
+        """Tell what is new."""
+        if progress.stage != self._told:
+            self._told = progress.stage
+            print(f"openjd_status: {progress.stage}", file=self._stream, flush=True)
+        percent = 100 * progress.done / progress.total if progress.total else -1.0
+        if percent >= self._percent + 1:
+            self._percent = percent
+            print(f"openjd_progress: {percent:.0f}", file=self._stream, flush=True)
 
 
 @contextmanager

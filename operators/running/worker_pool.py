@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,17 @@ class _Running:
     folder: Path
     progress: Progress
     warnings: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def worker_group(python: Path, count: int, logs: Path) -> Iterator[list[WorkerClient]]:
+    """Give workers in one Python that end with the block; what they print outside of jobs goes to files in `logs`."""
+    workers = [WorkerClient(python, logs / f"worker-{number + 1}.log") for number in range(count)]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.close()
 
 
 def run_jobs(

@@ -19,7 +19,7 @@ from bl_ext.user_default.magplus.backend_bridge.job.report import (
     WindowReport,
 )
 from bl_ext.user_default.magplus.backend_bridge.job.spec import Anchor, Avatar, Driving, JobSpec, Outputs
-from bl_ext.user_default.magplus.backend_bridge.rig.basis import RigBasis
+from bl_ext.user_default.magplus.backend_bridge.rig.basis import Control, RigBasis
 from bl_ext.user_default.magplus.backend_bridge.rig.curves import ControlCurves
 from bl_ext.user_default.magplus.backend_bridge.rig.events import MotionEvent
 from bl_ext.user_default.magplus.operators.rig.controls import RigControl
@@ -66,7 +66,6 @@ def solved(
     video_start: float = 0.0,
 ) -> JobFolder:
     """A finished job as the worker leaves it; controls without values stay at rest."""
-    count = len(next(iter(values.values())))
     folder = JobFolder.create(tmp_path / "プロジェクト é.magplus")
     described = tuple(control.control for control in controls)
     still = np.zeros((0, 2), np.float32)
@@ -75,6 +74,28 @@ def solved(
     RigBasis((64, 64), described, still, still[:, 0], still[:, 0] > 0, empty, no_triangles).save(
         folder.path / AVATAR_BASIS
     )
+    avatar = Avatar(image=AVATAR_IMAGE, rig_basis=AVATAR_BASIS)
+    folder.write_spec(JobSpec(Driving("clip.mp4"), avatar, outputs=Outputs(frames=False, weights=True)))
+    _solve(folder, described, values, rate, apex, video_start)
+    return folder
+
+
+def finish(path: Path, values: Mapping[str, np.ndarray], rate: Fraction, apex: int) -> None:
+    """Leave in a captured job folder what the worker would have left; controls without values stay at rest."""
+    folder = JobFolder.open(path)
+    _solve(folder, RigBasis.load(folder.path / AVATAR_BASIS).controls, values, rate, apex)
+
+
+def _solve(
+    folder: JobFolder,
+    described: Sequence[Control],
+    values: Mapping[str, np.ndarray],
+    rate: Fraction,
+    apex: int | None,
+    video_start: float = 0.0,
+) -> None:
+    """Write the solved curves and the report."""
+    count = len(next(iter(values.values())))
     columns = [values.get(control.name, np.full(count, control.rest)) for control in described]
     seconds = [i / rate for i in range(count)]
     ControlCurves(
@@ -84,8 +105,5 @@ def solved(
         residual=np.zeros(count, np.float32),
         visibility=np.ones(len(described), np.float32),
     ).save(folder.weights_npz)
-    avatar = Avatar(image=AVATAR_IMAGE, rig_basis=AVATAR_BASIS)
-    folder.write_spec(JobSpec(Driving("clip.mp4"), avatar, outputs=Outputs(frames=False, weights=True)))
     around = {} if apex is None else {"onset": apex - 3, "apex": apex, "offset": apex + 3}
     folder.write_report(finished_report(count, rate, video_start=video_start, **around))
-    return folder

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,9 +15,8 @@ import bpy
 
 from ....backend_bridge.files.errors import CancelledError, ExitCode, MagPlusError, error_of
 from ....backend_bridge.files.version import magplus_version
-from ....backend_bridge.worker_client.client import WorkerClient
 from ....operators.capture_cache import CaptureCache
-from ....operators.environment import preferences, worker_python
+from ....operators.environment import worker_python
 from ....operators.running.job_manager import Outcome, Status
 from ....operators.running.worker_pool import Ended
 from .. import tasks
@@ -31,10 +30,14 @@ KIND = "batch"
 
 @dataclass
 class Batch:
-    """A batch under way: what is done goes to the records, what fails into `failures`, by shot."""
+    """A batch under way: what is done goes to the records, what fails into `failures`, by shot.
+
+    places: all shots of the list. wanted: the names of those that are asked for.
+    """
 
     results: Path
     places: Sequence[Place]
+    wanted: Set[str]
     options: argparse.Namespace
     version: str = field(default_factory=magplus_version)
     hashes: FileHashes = field(default_factory=FileHashes)
@@ -49,10 +52,20 @@ class Batch:
                 yield ShotPlan(place, (Step.CAPTURE,), str(error))
 
     def plan(self) -> list[ShotPlan]:
-        """Return what has to be done, as far as it was asked for."""
+        """Return what has to be done, as far as it was asked for.
+
+        A file with the results of several shots is saved anew with all of them, also where only one is asked for.
+        """
         asked = {Step(name) for name in self.options.step or [step.value for step in Step]}
         plans = plan(self.places, self.hashes, self.version, again=self.options.again)
-        return [replace(each, steps=tuple(step for step in each.steps if step in asked)) for each in plans]
+        wanted = [each for each in plans if each.place.shot.name in self.wanted]
+        saved = {each.place.saved for each in wanted if Step.IMPORT in each.steps}
+        wanted += [
+            replace(each, steps=(Step.IMPORT,), reason="saved together with one that is asked for")
+            for each in plans
+            if each.place.shot.name not in self.wanted and each.place.saved in saved and Step.RUN not in each.steps
+        ]
+        return [replace(each, steps=tuple(step for step in each.steps if step in asked)) for each in wanted]
 
     def carry_out(self, plans: Sequence[ShotPlan]) -> None:
         """Do it, step by step through all shots, so that models and files are loaded once."""
@@ -107,16 +120,10 @@ class Batch:
             return job.error is None or self.options.keep_going
 
         count = min(self.options.parallel, len(places))
-        log = self.results / "worker.log"
-        idle = preferences(bpy.context).idle_minutes
-        workers = [WorkerClient(python, log.with_stem(f"worker-{n + 1}"), idle_minutes=idle) for n in range(count)]
         try:
-            self._task(steps.run([*of_folder], workers, ended))
+            self._task(steps.run([*of_folder], python, count, self.results, ended))
         except CancelledError as cancelled:
             self.failures[places[0].shot.name] = cancelled
-        finally:
-            for worker in workers:
-                worker.close()
 
     def _import(self, places: Sequence[Place]) -> None:
         groups: dict[Path, list[Place]] = {}
@@ -131,7 +138,7 @@ class Batch:
 
     def _task(self, task: steps.Task) -> Outcome:
         """Run a task to its end; raise what it failed with."""
-        outcome = tasks.run(KIND, task)
+        outcome = tasks.run(KIND, task, self.options.progress)
         for warning in outcome.warnings:
             print(f"magplus: warning: {warning}", file=sys.stderr)
         if outcome.status is not Status.FINISHED:

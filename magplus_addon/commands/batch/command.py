@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from ....backend_bridge.files.disk import explained
 from ....backend_bridge.files.errors import ExitCode, InputError
-from ..parser import Verbs
+from ....backend_bridge.files.whole import write_whole
+from ..parser import Verbs, add_progress
 from .carrying_out import Batch
+from .farm import FarmJob, flamenco, open_job_description
 from .plan import ShotPlan
 from .results import Place, Step
-from .shots import chosen, read_shots
+from .shots import chosen, numbered, read_shots
 from .summary import write_summary
 from .template import template
 
@@ -29,13 +33,18 @@ def add(verbs: Verbs) -> None:
     verb.add_argument("--template", action="store_true", help="print a commented list to begin with")
     verb.add_argument("--results", type=Path, metavar="FOLDER", help="where results go; default: beside the list")
     verb.add_argument("--only", nargs="+", metavar="PATTERN", help="these shots alone, as in 'sq010*'")
+    verb.add_argument("--numbers", metavar="RANGES", help="these alone, by their place in the list, as in 1-3,7")
     verb.add_argument(
         "--step", choices=[step.value for step in Step], action="append", help="these steps alone, for a farm"
     )
     verb.add_argument("--parallel", type=int, default=1, metavar="N", help="workers side by side (1)")
     verb.add_argument("--keep-going", action="store_true", help="go on with the other shots when one fails")
     verb.add_argument("--again", action="store_true", help="make everything anew")
+    add_progress(verb)
     verb.add_argument("--dry-run", action="store_true", help="say what would be done for each shot, and why")
+    farm = verb.add_argument_group("for a farm", "These write a file into FOLDER and do nothing else.")
+    farm.add_argument("--openjd", type=Path, metavar="FOLDER", help="a template for Open Job Description")
+    farm.add_argument("--flamenco", type=Path, metavar="FOLDER", help="a job for a Flamenco Manager")
 
 
 def run(options: argparse.Namespace) -> ExitCode:
@@ -50,8 +59,12 @@ def run(options: argparse.Namespace) -> ExitCode:
     listed = options.shots.absolute()
     results = (options.results or listed.with_name(f"{listed.stem}_results")).absolute()
     places = [Place(results / shot.name, shot) for shot in read_shots(listed)]
-    wanted = {shot.name for shot in chosen([place.shot for place in places], options.only)}
-    batch = Batch(results, [place for place in places if place.shot.name in wanted], options)
+    if options.openjd is not None or options.flamenco is not None:
+        return _write_farm_jobs(options, listed, results, places)
+    shots = [place.shot for place in places]
+    by_number = {shot.name for shot in numbered(shots, options.numbers)}
+    wanted = by_number & {shot.name for shot in chosen(shots, options.only)}
+    batch = Batch(results, places, wanted, options)
     plans = batch.plan()
     if options.dry_run:
         for each in plans:
@@ -64,6 +77,20 @@ def run(options: argparse.Namespace) -> ExitCode:
     finally:
         write_summary(results, [*batch.state(places)])
     return batch.exit_code()
+
+
+def _write_farm_jobs(options: argparse.Namespace, listed: Path, results: Path, places: Sequence[Place]) -> ExitCode:
+    job = FarmJob.of(listed.stem, places)
+    for folder, name, text in (
+        (options.openjd, f"{listed.stem}.openjd.json", open_job_description(job, listed, results)),
+        (options.flamenco, f"{listed.stem}.flamenco.json", flamenco(job, listed, results)),
+    ):
+        if folder is not None:
+            path = folder.absolute() / name
+            with explained(path):
+                write_whole(path, text.encode())
+            print(path)
+    return ExitCode.OK
 
 
 def _in_words(each: ShotPlan) -> str:

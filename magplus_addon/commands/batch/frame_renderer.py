@@ -3,8 +3,8 @@
 
 python frame_renderer.py -- FILE SCENE FOLDER NAME FRAME ...   (or `blender -b FILE --python frame_renderer.py -- ...`)
 
-It knows nothing of MagPlus, so that it runs wherever Blender does. Each frame goes into FOLDER under a name of its own
-and is told on standard output, as a JSON line, once it is written.
+It knows nothing of MagPlus, so that it runs wherever Blender does. All files of a frame go into FOLDER/FRAME; the frame
+is told on standard output, as a JSON line, once they are written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> None:
         return
     for number in map(int, frames):
         scene.frame_set(number)
-        scene.render.filepath = str(Path(folder) / f"{name}_{number:04d}")
+        scene.render.filepath = str(Path(folder) / str(number) / f"{name}_{number:04d}")
         scene.render.use_file_extension = True
         scene.render.use_overwrite = True
         bpy.ops.render.render(scene=scene_name, write_still=True)

@@ -86,7 +86,7 @@ def render_frames(
                 if "problem" in line:
                     raise InputError(str(line["problem"]))
                 if "frame" in line:
-                    folder.take(int(line["frame"]), Path(scratch), made_from)
+                    folder.take(int(line["frame"]), Path(scratch, str(line["frame"])), made_from)
                     done += 1
                 yield Progress(f"Rendering {name}", len(frames) - len(missing) + done, len(frames))
         finally:

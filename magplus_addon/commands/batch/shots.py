@@ -29,6 +29,7 @@ OWN_KEYS: Mapping[str, str] = {
 }
 _NOT_HERE = {"output": "every shot has a folder of its own in the results", "help": "a list of shots has no such entry"}
 _NAME = re.compile(r"[^\W_][\w .()+@#=-]{0,119}")
+_RANGE = re.compile(r"(?P<first>[0-9]{1,9})(-(?P<last>[0-9]{1,9}))?")
 _ON, _OFF = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
@@ -70,9 +71,7 @@ def read_shots(path: Path) -> list[Shot]:
     for row in read_rows(path.absolute()):
         for shot in _shots_of(row, parser):
             if (other := first.setdefault(shot.name.casefold(), row)) is not row:
-                row.refuse(
-                    f"the name {shot.name!r} is taken by the shot of line {other.line}; give it another.", "name"
-                )
+                row.refuse(f"{shot.name!r} is the name of line {other.line}'s shot, too; give it another.", "name")
             shots.append(shot)
     _check_saves(shots)
     return shots
@@ -90,6 +89,24 @@ def chosen(shots: Sequence[Shot], patterns: Sequence[str] | None) -> list[Shot]:
             names = ", ".join(shot.name for shot in shots[:8]) + (" …" if len(shots) > 8 else "")
             raise InputError(f"--only: no shot is named {pattern!r}; the shots are {names}.")
     return [shot for shot in shots if any(fnmatchcase(shot.name, pattern) for pattern in patterns)]
+
+
+def numbered(shots: Sequence[Shot], ranges: str | None) -> list[Shot]:
+    """Return the shots at some places of the list, counted from 1, as in "1-3,7"; all of them without ranges.
+
+    Raises `InputError` for what is no such text and for numbers that the list doesn't have.
+    """
+    if ranges is None:
+        return list(shots)
+    wanted: set[int] = set()
+    for part in ranges.split(","):
+        found = _RANGE.fullmatch(part.strip())
+        first = int(found["first"]) if found else 0
+        last = int(found["last"] or first) if found else 0
+        if not 1 <= first <= last <= len(shots):
+            raise InputError(f"--numbers: {part.strip()!r} is no range within 1-{len(shots)}; write it as in 1-3,7.")
+        wanted.update(range(first, last + 1))
+    return [shot for number, shot in enumerate(shots, 1) if number in wanted]
 
 
 def _shots_of(row: Row, parser: Parser) -> list[Shot]:

@@ -11,16 +11,15 @@ from pathlib import Path
 import bpy
 
 from ....backend_bridge.files.errors import InputError
-from ....backend_bridge.worker_client.client import WorkerClient
 from ....operators.animate import make_job
 from ....operators.animation.destination import Destination
 from ....operators.animation.scene_time import SourceTime
 from ....operators.capture_cache import CaptureCache
 from ....operators.import_result import import_result
 from ....operators.running.job_manager import Outcome, Steps, TaskContext
-from ....operators.running.worker_pool import Ended, run_jobs
+from ....operators.running.worker_pool import Ended, run_jobs, worker_group
 from .. import animate
-from ..scene_settings import apply_placing, choose_avatar, save_copy
+from ..scene_settings import apply_placing, find_avatar, save_copy, settings_kept
 from .rendering import RenderFolder, render_frames
 from .results import FileHashes, Place, Record, capture_inputs, import_inputs
 
@@ -62,11 +61,12 @@ def capture(place: Place, captures: CaptureCache, hashes: FileHashes, version: s
     return steps
 
 
-def run(folders: Sequence[Path], workers: Sequence[WorkerClient], ended: Callable[[Ended], bool]) -> Task:
-    """Return the task that runs job folders, models loaded once a worker; see `run_jobs`."""
+def run(folders: Sequence[Path], python: Path, count: int, logs: Path, ended: Callable[[Ended], bool]) -> Task:
+    """Return the task that runs job folders on `count` workers, models loaded once a worker; see `run_jobs`."""
 
     def steps(_task: TaskContext) -> Steps:
-        yield from run_jobs(folders, workers, ended)
+        with worker_group(python, count, logs) as workers:
+            yield from run_jobs(folders, workers, ended)
         return Outcome(f"Ran {len(folders)} jobs.")
 
     return steps
@@ -95,9 +95,10 @@ def _bring_in(place: Place) -> tuple[Record, tuple[str, ...]]:
     """Bring one shot into the open file; return its record as it will be when that is saved, and the warnings."""
     context = bpy.context
     settings, options = context.scene.magplus, place.shot.options
-    avatar = choose_avatar(context, options.avatar)
-    apply_placing(options, settings)
-    destination, folder = Destination.from_settings(settings), place.job
+    avatar, folder = find_avatar(context, options.avatar), place.job
+    with settings_kept(settings):
+        apply_placing(options, settings)
+        destination = Destination.from_settings(settings)
     outcome = import_result(context, folder, destination, folder.read_spec().outputs, objects={avatar.name: avatar})
     source = SourceTime.from_report(folder.read_report())
     placement = destination.place(source, context.scene)

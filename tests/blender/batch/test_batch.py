@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A batch without a worker: what is planned and why, what is captured once, imported together, rendered and resumed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+
+import bpy
+import pytest
+
+from tests.blender.head import add_camera, make_head, quick_render
+from tests.blender.jobs import finish, pulse
+
+CLIP = "clip.mp4"
+
+
+@pytest.fixture
+def module(extension: str) -> Callable[[str], ModuleType]:
+    return lambda name: importlib.import_module(f"{extension}.{name}")
+
+
+@pytest.fixture
+def main(module: Callable[[str], ModuleType]) -> Callable[..., int]:
+    command = module("magplus_addon.commands").main
+    return lambda *arguments: command(["batch", *map(str, arguments)])
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    """Two heads in a file, and a list of three shots: two of one head, one of the other, saved with the first."""
+    make_head("Ann")
+    bob = make_head("Bob")
+    bob.location.x = 3
+    add_camera(distance=12)
+    quick_render(64, 48).render.fps = 25
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "heads.blend"))
+    (tmp_path / CLIP).write_bytes(b"only its bytes matter here")
+    shots = tmp_path / "list.toml"
+    shots.write_text(
+        f'[defaults]\nfile = "heads.blend"\ndriving = "{CLIP}"\nshape_keys = true\n'
+        '[[shot]]\nname = "one"\navatar = "Ann"\nsave = "both.blend"\nstart_frame = 5\nrender = true\n'
+        '[[shot]]\nname = "two"\navatar = "Ann"\nalpha = 4\n'
+        '[[shot]]\nname = "three"\navatar = "Bob"\nsave = "both.blend"\n'
+    )
+    return shots
+
+
+def results_of(listed: Path, shot: str) -> Path:
+    return listed.with_name("list_results") / shot
+
+
+def planned(main: Callable[..., int], capfd: pytest.CaptureFixture[str], listed: Path) -> dict[str, str]:
+    """Return what a dry run says of each shot."""
+    capfd.readouterr()
+    assert main(listed, "--dry-run") == 0
+    lines = capfd.readouterr().out.strip().splitlines()
+    return dict(line.split(": ", 1) for line in lines)
+
+
+def run_by_hand(listed: Path, *shots: str) -> None:
+    """Leave in each shot's job folder what a worker would have left there."""
+    for shot in shots:
+        finish(results_of(listed, shot) / "job.magplus", {"Smile": pulse(9, 4, 0.5)}, Fraction(25), apex=4)
+
+
+def test_each_shot_is_captured_once_and_says_why(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert planned(main, capfd, listed) == {
+        "one": "capture, run, import, render (new)",
+        "two": "capture, run, import (new)",
+        "three": "capture, run, import (new)",
+    }
+    assert main(listed, "--step", "capture") == 0
+    said = capfd.readouterr()
+    assert (said.out + said.err).count("avatar.png") == 2  # one render for each head, although there are three shots
+    jobs = [results_of(listed, shot) / "job.magplus" for shot in ("one", "two", "three")]
+    bases = [(job / "avatar" / "rig_basis.npz").read_bytes() for job in jobs]
+    assert bases[0] == bases[1] != bases[2]
+    assert json.loads((jobs[1] / "job.json").read_bytes())["magnification"]["alpha"] == 4
+    assert planned(main, capfd, listed)["two"] == "run, import (captured, not run yet)"
+
+    listed.write_text(listed.read_text().replace("alpha = 4", "alpha = 5"))
+    assert planned(main, capfd, listed)["two"] == "capture, run, import (alpha is 5.0, was 4.0)"
+    (listed.parent / CLIP).write_bytes(b"another clip")
+    assert planned(main, capfd, listed)["one"] == "capture, run, import, render (the clip has changed)"
+
+
+def test_a_kept_capture_that_was_damaged_is_made_again(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(listed, "--step", "capture", "--only", "one") == 0
+    (kept,) = (listed.with_name("list_results") / "captures").iterdir()
+    (kept / "avatar.png").write_bytes(b"damaged")
+    capfd.readouterr()
+    assert main(listed, "--step", "capture", "--only", "two") == 0
+    assert "avatar.png" in "".join(capfd.readouterr())
+    assert (results_of(listed, "two") / "job.magplus" / "avatar" / "avatar.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_shots_of_one_file_are_saved_together_and_rendered(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(listed, "--step", "capture") == 0
+    run_by_hand(listed, "one", "two", "three")
+    assert main(listed, "--step", "import", "--step", "render", "--only", "one") == 0
+    bpy.ops.wm.open_mainfile(filepath=str(listed.with_name("both.blend")))
+    for name, start in (("Ann", 5), ("Bob", 1)):
+        smile = bpy.data.objects[name].data.shape_keys.key_blocks["Smile"]
+        bpy.context.scene.frame_set(start + 4)
+        assert smile.value == pytest.approx(0.5, abs=1e-4)
+    render = results_of(listed, "one") / "render"
+    frames = sorted(path.name for path in render.glob("*.png"))
+    assert frames == [f"one_{number:04}.png" for number in range(5, 14)]
+    before = {path.name: path.stat().st_mtime_ns for path in render.glob("*.png")}
+
+    (render / "one_0007.png").write_bytes(b"cut short")
+    record = results_of(listed, "one") / "shot.json"
+    record.write_text(record.read_text().replace('"the saved file"', '"an earlier one"'))
+    assert main(listed, "--step", "render", "--only", "one") == 0
+    after = {path.name: path.stat().st_mtime_ns for path in render.glob("*.png")}
+    assert [name for name in frames if before[name] != after[name]] == ["one_0007.png"]
+    assert planned(main, capfd, listed)["one"] == "finished"
+    assert planned(main, capfd, listed)["three"] == "finished"
+    assert planned(main, capfd, listed)["two"] == "import (not in the file yet)"
+
+
+def test_another_start_frame_only_imports_again(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(listed, "--step", "capture") == 0
+    run_by_hand(listed, "one", "two", "three")
+    assert main(listed, "--step", "import") == 0
+    listed.write_text(listed.read_text().replace("start_frame = 5", "start_frame = 6"))
+    plans = planned(main, capfd, listed)
+    assert plans["one"] == "import, render (start frame is 6, was 5)"
+    assert plans["three"] == "import (another shot of the same saved file is made again)"
+    assert plans["two"] == "finished"
+
+
+def test_a_failed_shot_stops_the_others_unless_told_otherwise(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    listed.write_text(listed.read_text().replace('avatar = "Ann"\nsave', 'avatar = "Nobody"\nsave'))
+    assert main(listed, "--step", "capture") == 2
+    assert not (results_of(listed, "two") / "job.magplus").exists()
+    assert main(listed, "--step", "capture", "--keep-going") == 2
+    assert (results_of(listed, "two") / "job.magplus" / "job.json").is_file()
+    assert "no mesh object 'Nobody'" in planned(main, capfd, listed)["one"]
+    summary = json.loads((listed.with_name("list_results") / "batch.json").read_bytes())
+    assert {shot["name"]: (shot["status"], shot["exit_code"]) for shot in summary["shots"]} == {
+        "one": ("failed", 2),
+        "two": ("to run", 0),
+        "three": ("to run", 0),
+    }
+    sheet = (listed.with_name("list_results") / "contact_sheet.html").read_text("utf-8")
+    assert "no mesh object &#x27;Nobody&#x27;" in sheet
+
+
+def test_nothing_of_the_users_is_written_over(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    own = results_of(listed, "one") / "render" / "one_0005.png"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"the user's own render")
+    assert main(listed, "--step", "capture", "--only", "one") == 0
+    run_by_hand(listed, "one")
+    assert main(listed, "--only", "one", "--step", "import", "--step", "render") == 2
+    assert "in the way" in capfd.readouterr().err
+    assert own.read_bytes() == b"the user's own render"
