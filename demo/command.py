@@ -20,12 +20,13 @@ def main() -> int:
     """Do what the options say and return MagPlus's exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--resources", type=Path, required=True, help="stands in for the user's Blender settings")
-    parser.add_argument("--extension", type=Path, required=True, help="the extension's zip")
+    parser.add_argument("--extension", type=Path, help="the extension's zip")
+    parser.add_argument("--source", type=Path, help="a checkout, instead of a zip")
     parser.add_argument("--file", type=Path, required=True, help="the .blend to open")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="MagPlus's own arguments")
     options = parser.parse_args()
 
-    with own_blender(options.resources, extension=options.extension):
+    with own_blender(options.resources, extension=options.extension, source=options.source):
         import bpy
 
         bpy.ops.wm.open_mainfile(filepath=str(options.file.resolve()))
