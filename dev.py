@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train = commands.add_parser("train", help="train one of our networks, in the worker's Python")
     train.add_argument("network", choices=("magplus", "demagplus", "flowmag"), help="flowmag: the benchmark's U-Net")
     train.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to models/training; --help lists it")
-    commands.add_parser("build", help="build the extension zip with Blender's own builder")
+    commands.add_parser("build", help="build the extension's zip and a repository of static files to publish it with")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, see backend_bridge/worker/__main__.py
     try:
@@ -88,7 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_benchmark(options.name, options.rest)
         if options.command == "train":
             return run_training(options.network, options.rest)
-        print(build_extension(CACHE / "dist"))
+        built = build_extension(CACHE / "dist")
+        print(built)
+        print(publish_extension(built, CACHE / "dist" / "repository"))
         return 0
     except SetupError as error:
         print(f"dev.py: {error}", file=sys.stderr)
@@ -226,22 +228,38 @@ def package_link() -> Path:
 # --- commands ----------------------------------------------------------------------------------------------------
 
 
-def build_extension(folder: Path) -> Path:
-    """Build the extension with Blender's own builder and return the zip."""
+def extension_builder() -> Command:
+    """Return the command that Blender builds and publishes extensions with."""
     python = blender_environment("5.0.1")
-    folder.mkdir(parents=True, exist_ok=True)
     found = subprocess.run(
         [python, "-c", "import importlib.util as u; print(u.find_spec('bpy').submodule_search_locations[0])"],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    package = Path(found.stdout.strip())
-    (builder,) = package.glob("*/scripts/addons_core/bl_pkg/cli/blender_ext.py")
+    (builder,) = Path(found.stdout.strip()).glob("*/scripts/addons_core/bl_pkg/cli/blender_ext.py")
+    return [python, builder]
+
+
+def build_extension(folder: Path) -> Path:
+    """Build the extension with Blender's own builder and return the zip."""
+    folder.mkdir(parents=True, exist_ok=True)
     version = re.search(r'^version = "(.+)"', (ROOT / "blender_manifest.toml").read_text(), re.MULTILINE)
     assert version is not None
     target = folder / f"magplus-{version[1]}.zip"
-    build: Command = [python, builder, "build", "--source-dir", ROOT, "--output-filepath", target]
+    build: Command = [*extension_builder(), "build", "--source-dir", ROOT, "--output-filepath", target]
     subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
     return target
+
+
+def publish_extension(zip_path: Path, folder: Path) -> Path:
+    """Put a built extension into a repository of static files and return its page.
+
+    Served from anywhere, Blender installs from it by drag and drop and finds its updates there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(zip_path, folder)
+    listing: Command = [*extension_builder(), "server-generate", "--repo-dir", folder, "--html"]
+    subprocess.run(listing, check=True, stdout=subprocess.DEVNULL)
+    return folder / "index.html"
 
 
 def run_demo(out: Path, strips: bool = False) -> int:

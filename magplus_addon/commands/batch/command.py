@@ -13,7 +13,7 @@ from ....backend_bridge.files.errors import ExitCode, InputError
 from ....backend_bridge.files.whole import write_whole
 from ..parser import Verbs, add_progress
 from .carrying_out import Batch
-from .farm import FarmJob, flamenco, open_job_description
+from .farm import FarmJob, flamenco, job_parameters, open_job_description
 from .plan import ShotPlan
 from .results import Place, Step
 from .shots import chosen, numbered, read_shots
@@ -81,15 +81,17 @@ def run(options: argparse.Namespace) -> ExitCode:
 
 def _write_farm_jobs(options: argparse.Namespace, listed: Path, results: Path, places: Sequence[Place]) -> ExitCode:
     job = FarmJob.of(listed.stem, places)
-    for folder, name, text in (
-        (options.openjd, f"{listed.stem}.openjd.json", open_job_description(job, listed, results)),
-        (options.flamenco, f"{listed.stem}.flamenco.json", flamenco(job, listed, results)),
-    ):
-        if folder is not None:
-            path = folder.absolute() / name
-            with explained(path):
-                write_whole(path, text.encode())
-            print(path)
+    texts: dict[Path, str] = {}
+    if options.openjd is not None:
+        folder = options.openjd.absolute()
+        texts[folder / f"{listed.stem}.openjd.json"] = open_job_description(job)
+        texts[folder / f"{listed.stem}.parameters.json"] = job_parameters(listed, results)
+    if options.flamenco is not None:
+        texts[options.flamenco.absolute() / f"{listed.stem}.flamenco.json"] = flamenco(job, listed, results)
+    for path, text in texts.items():
+        with explained(path):
+            write_whole(path, text.encode())
+        print(path)
     return ExitCode.OK
 
 

@@ -42,7 +42,7 @@ class FarmJob:
         return cls(name, len(places), tuple(first.values()), rendered)
 
 
-def open_job_description(job: FarmJob, shots: Path, results: Path) -> str:
+def open_job_description(job: FarmJob) -> str:
     """Return a job template of the specification 2023-09, as JSON."""
     steps = [
         _step("Capture", Step.CAPTURE, f"1-{job.shots}"),
@@ -56,13 +56,23 @@ def open_job_description(job: FarmJob, shots: Path, results: Path) -> str:
         "extensions": ["TASK_CHUNKING"],
         "name": f"MagPlus {job.name}"[:128],
         "parameterDefinitions": [
-            _path("ShotList", shots, "FILE", "IN", "The list of shots, .toml or .csv"),
-            _path("Results", results, "DIRECTORY", "INOUT", "Where results go; all machines must see it"),
+            _path("ShotList", "FILE", "IN", "The list of shots, .toml or .csv"),
+            _path(
+                "Results",
+                "DIRECTORY",
+                "INOUT",
+                "Where results go; all machines must see it",
+            ),
             {"name": "Blender", "type": "STRING", "default": "blender", "description": "Blender with MagPlus in it"},
         ],
         "steps": steps,
     }
     return json.dumps(template, indent=2) + "\n"
+
+
+def job_parameters(shots: Path, results: Path) -> str:
+    """Return the values of the template's paths, as JSON: it may hold none that lie outside its own folder."""
+    return json.dumps({"ShotList": str(shots), "Results": str(results)}, indent=2) + "\n"
 
 
 def flamenco(job: FarmJob, shots: Path, results: Path) -> str:
@@ -102,13 +112,12 @@ def _step(name: str, step: Step, numbers: str | list[int], after: str | None = N
     return found if after is None else found | {"dependencies": [{"dependsOn": after}]}
 
 
-def _path(name: str, path: Path, kind: str, flow: str, said: str) -> Mapping[str, str]:
+def _path(name: str, kind: str, flow: str, said: str) -> Mapping[str, str]:
     return {
         "name": name,
         "type": "PATH",
         "objectType": kind,
         "dataFlow": flow,
-        "default": str(path),
         "description": said,
     }
 

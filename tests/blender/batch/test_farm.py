@@ -104,6 +104,6 @@ def test_flamenco_without_renders_has_none(farm: ModuleType, tmp_path: Path) -> 
 def test_open_job_description_accepts_the_template(farm: ModuleType, tmp_path: Path, rendered: tuple[int, ...]) -> None:
     template = tmp_path / "list.openjd.json"
     job = farm.FarmJob("a list", 3, saved=(1, 3), rendered=rendered)
-    template.write_text(farm.open_job_description(job, Path("/shots/list.toml"), tmp_path / "results"), "utf-8")
+    template.write_text(farm.open_job_description(job), "utf-8")
     said = subprocess.run([tool("openjd"), "check", template], capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout + said.stderr

@@ -77,7 +77,8 @@ def test_a_farm_runs_a_list_and_resumes_it_after_a_kill(blender: Path, listed: P
     subprocess.run([blender, "--background", "--command", "magplus", "batch", listed, "--openjd", tmp_path], check=True)
     template = tmp_path / "shots.openjd.json"
     results = tmp_path / "shots_results"
-    command = [tool("openjd"), "run", template, "--parameter", f"Blender={blender}"]
+    parameters = f"file://{tmp_path / 'shots.parameters.json'}"
+    command = [tool("openjd"), "run", template, "--job-param", parameters, "--job-param", f"Blender={blender}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as farm:
         journal = results / "quick" / "job.magplus" / "journal.jsonl"
         until = time.monotonic() + 600
