@@ -21,8 +21,9 @@ def own_blender(resources: Path, *, extension: Path | None = None, source: Path 
     os.environ["BLENDER_USER_RESOURCES"] = str(resources.resolve())  # read once, when bpy is imported
     if source is not None:
         repository = resources / "extensions" / "user_default"
-        repository.mkdir(parents=True)
-        (repository / "magplus").symlink_to(source, target_is_directory=True)
+        repository.mkdir(parents=True, exist_ok=True)
+        if not (repository / "magplus").is_symlink():
+            (repository / "magplus").symlink_to(source, target_is_directory=True)
     import bpy
 
     # isort: split
