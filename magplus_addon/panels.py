@@ -11,6 +11,7 @@ from ..backend_bridge.backends import find_backend
 from ..backend_bridge.rig.regions import REGIONS
 from ..operators import animate
 from ..operators.animation.event_markers import MAGPLUS_OT_trim_from_markers
+from ..operators.animation.strength import bakes_on_curves
 from ..operators.backends import backend_problem, option_property
 from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
 from ..operators.import_result import MAGPLUS_OT_import_result
@@ -136,8 +137,8 @@ class MAGPLUS_PT_bakes(Sidebar):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the panel; reads only."""
-        column = self.layout.column(align=True)
-        for bake in reversed(context.scene.magplus.bakes):
+        column, alive = self.layout.column(align=True), bakes_on_curves()
+        for bake in (bake for bake in reversed(context.scene.magplus.bakes) if bake.name in alive):
             column.prop(bake, "strength", text=bake.name, slider=True)
 
 
