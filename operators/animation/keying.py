@@ -16,7 +16,7 @@ from .ends import Window
 from .keyframes import Keys, assign_new_action, bare, curves_of, find_curve, write_keys
 from .nla import Address, add_layer, animated, hold, muted_takes, push_down, whole_quaternions
 from .performance import STILL, ControlKeys
-from .strength import add_strength, drop_idle, make_room, rest_of
+from .strength import add_strength, covers, drop_idle, make_room, rest_of
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Keying:
             if curve is None or not len(curve.keyframe_points):
                 add_strength(write_keys(self._with_ends(entry.keys, rest)), self.bake, rest, None)
             else:
-                free = rest_of(curve) is not None or self._rests_after(curve, rest)
+                free = covers(curve, self.window.last, self.window.end) or self._rests_after(curve, rest)
                 window = self.window if free and self._ends_away(entry.keys, rest) else self.window.unreleased
                 write_keys(self._released(entry.keys, rest, partial(bare, curve)) if free else entry.keys)
                 make_room(curve, window)

@@ -58,6 +58,14 @@ def rest_of(curve: bpy.types.FCurve) -> float | None:
     return ours[0].reference_value if ours else None
 
 
+def covers(curve: bpy.types.FCurve, first: float, last: float) -> bool:
+    """Whether a part of a curve, from one frame to another, is an earlier bake's."""
+    return any(
+        not each.use_restricted_range or (each.frame_start <= first and last <= each.frame_end)
+        for each in _ours(curve)
+    )
+
+
 def make_room(curve: bpy.types.FCurve, window: Window) -> None:
     """Take a window out of what the strengths of earlier bakes scale, as new keys are coming there."""
     for modifier in _ours(curve):
