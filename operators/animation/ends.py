@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .scene_time import Placement, SourceTime
 
 RELEASE = 0.2  # seconds; micro-expressions take about as long to go
+LAST_FRAME = 1_048_574.0  # Blender's
 Samples = NDArray[np.floating]
 
 
@@ -45,6 +46,11 @@ class Window:
     def unreleased(self) -> Window:
         """The window of a curve that ends at rest."""
         return Window(self.first, self.last, self.last)
+
+    @property
+    def endless(self) -> Window:
+        """The window of a curve that holds its last value for ever."""
+        return Window(self.first, LAST_FRAME, LAST_FRAME)
 
     @property
     def before(self) -> int:

@@ -119,6 +119,15 @@ def splice(curve: bpy.types.FCurve, frames: NDArray[np.floating], values: NDArra
     curve.update()
 
 
+def cut_after(curve: bpy.types.FCurve, frame: float) -> None:
+    """Remove the keys after a frame."""
+    points = curve.keyframe_points
+    for point in reversed(points[:]):
+        if point.co[0] > frame:
+            points.remove(point, fast=True)
+    curve.update()
+
+
 def _freeze_outside(curve: bpy.types.FCurve, first: float, last: float) -> None:
     """Keep a curve as it is on the frames before `first` and after `last`, whatever is done to it in between.
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..rig.controls import LiveChannel
 from .destination import LAYER, REPLACE
 from .ends import Window
-from .keyframes import Keys, assign_new_action, bare, curves_of, find_curve, write_keys
+from .keyframes import Keys, assign_new_action, bare, curves_of, cut_after, find_curve, write_keys
 from .nla import Address, add_layer, animated, hold, muted_takes, push_down, whole_quaternions
 from .performance import STILL, ControlKeys
 from .strength import add_strength, covers, drop_idle, make_room, rest_of
@@ -72,6 +72,9 @@ class Keying:
             else:
                 free = covers(curve, self.window.last, self.window.end) or self._rests_after(curve, rest)
                 window = self.window if free and self._ends_away(entry.keys, rest) else self.window.unreleased
+                if self.window.holds and self._nothing_follows(curve, rest):
+                    window = self.window.endless
+                    cut_after(curve, self.window.last)
                 write_keys(self._released(entry.keys, rest, partial(bare, curve)) if free else entry.keys)
                 make_room(curve, window)
                 drop_idle(curve)
@@ -123,6 +126,13 @@ class Keying:
         """Whether a curve does nothing while the window is released."""
         frames = np.linspace(self.window.last, self.window.end, 9)
         return all(abs(bare(curve, float(frame)) - rest) <= STILL for frame in frames)
+
+    def _nothing_follows(self, curve: bpy.types.FCurve, rest: float) -> bool:
+        """Whether a curve of ours has nothing but rest and earlier bakes after the window."""
+        keys = [point.co for point in curve.keyframe_points if point.co[0] > self.window.last]
+        return rest_of(curve) is not None and all(
+            abs(value - rest) <= STILL or covers(curve, frame, frame) for frame, value in keys
+        )
 
     @staticmethod
     def _ends_away(keys: Keys, rest: float) -> bool:

@@ -16,14 +16,13 @@ from typing import cast
 import bpy
 
 from ..rig.kinds import KINDS, ControlKind
-from .ends import Window
+from .ends import LAST_FRAME, Window
 from .keyframes import all_curves, animated_channel, bare
 from .nla import playing
 
 STILL = 1e-4  # nothing, for what a curve says
 LONGEST_NAME = 48  # bytes of a bake's name; with what is put around it, it is a modifier's name
 _OURS = re.compile(r"MagPlus \[(?P<bake>.*)\](?:\.\d{3,})?", re.DOTALL)  # Blender numbers a name's second on a curve
-_FAR = 1_048_574.0  # Blender's last frame
 _LEAST = 1e-6  # nothing, for a modifier that divides by the strength
 
 
@@ -69,7 +68,7 @@ def covers(curve: bpy.types.FCurve, first: float, last: float) -> bool:
 def make_room(curve: bpy.types.FCurve, window: Window) -> None:
     """Take a window out of what the strengths of earlier bakes scale, as new keys are coming there."""
     for modifier in _ours(curve):
-        old = (modifier.frame_start, modifier.frame_end) if modifier.use_restricted_range else (-_FAR, _FAR)
+        old = (modifier.frame_start, modifier.frame_end) if modifier.use_restricted_range else (-LAST_FRAME, LAST_FRAME)
         parts = ((old[0], min(old[1], window.before)), (max(old[0], window.after), old[1]))
         left = [part for part in parts if part[0] < part[1]]
         if not left:
@@ -86,9 +85,9 @@ def drop_idle(curve: bpy.types.FCurve) -> None:
     """Remove the strengths of earlier bakes of which nothing is left on a curve."""
     keys = [(point.co[0], point.co[1]) for point in curve.keyframe_points]
     for modifier in _ours(curve):
-        limits = (modifier.frame_start, modifier.frame_end) if modifier.use_restricted_range else (-_FAR, _FAR)
+        limits = (modifier.frame_start, modifier.frame_end) if modifier.use_restricted_range else (-LAST_FRAME, LAST_FRAME)
         said = [value for frame, value in keys if limits[0] <= frame <= limits[1]]
-        said += [bare(curve, frame) for frame in limits if abs(frame) < _FAR]
+        said += [bare(curve, frame) for frame in limits if abs(frame) < LAST_FRAME]
         if all(abs(value - modifier.reference_value) < STILL for value in said):
             curve.modifiers.remove(modifier)
 
