@@ -254,6 +254,19 @@ class MAGPLUS_PT_output(Sidebar):
         column.prop(settings, "start_frame")
         column.prop(settings, "stretch")
         column.prop(settings, "keep_apex")
+        if settings.shape_keys:
+            column.prop(settings, "hold")
+            release = column.column()
+            release.active = not settings.hold
+            release.prop(settings, "release")
+        row = layout.row(heading="Capture At")
+        row.prop(settings, "use_capture_frame", text="")
+        frame = row.row()
+        frame.active = settings.use_capture_frame
+        frame.prop(settings, "capture_frame", text="")
+        column = layout.column(align=True)
+        column.prop(settings, "capture_size")
+        column.prop(settings, "capture_samples")
         layout.prop(settings, "job_folder")
         column = layout.column(align=True)
         column.operator(MAGPLUS_OT_import_result.bl_idname, text="Import Finished Job…", icon="IMPORT")

@@ -243,6 +243,27 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     start_frame: int = IntProperty(
         name="Start Frame", description="Frame of the scene where the clip starts", default=1
     )
+    use_capture_frame: bool = BoolProperty(
+        name="Capture At", description="Take the avatar as it is at another frame than the one where the clip starts"
+    )
+    capture_frame: int = IntProperty(name="Frame", description="Frame of the scene at which the avatar is at rest")
+    capture_size: int = IntProperty(
+        name="Picture",
+        description="Longer side of the avatar's picture in pixels. 0 takes the scene's size where an image sequence "
+        "is made, and for keys alone as much as they need",
+        default=0,
+        min=0,
+        soft_max=4096,
+        max=65536,
+    )
+    capture_samples: int = IntProperty(
+        name="Samples",
+        description="Samples of the avatar's render at most. 0 takes the scene's where an image sequence is made, and "
+        "for keys alone a few",
+        default=0,
+        min=0,
+        soft_max=256,
+    )
     stretch: float = FloatProperty(
         name="Time Stretch",
         description="How many times longer than it was the expression plays: 1 is real time, 4 is slow motion",

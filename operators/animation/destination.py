@@ -68,6 +68,10 @@ class Destination:
         """Return where a clip lies in the scene's time."""
         return place(source, self.start_frame, scene_rate(scene), self.keep_apex, self.stretch)
 
+    def frames_of(self, seconds: Fraction, scene: bpy.types.Scene) -> tuple[float, float]:
+        """Return the first frame of a clip that lasts so long, and the one at its end."""
+        return self.start_frame, float(self.start_frame + seconds * scene_rate(scene) * self.stretch)
+
     def window(self, source: SourceTime, placement: Placement) -> Window:
         """Return the part of the scene's time that the keys of a clip fill."""
         return Window.of_clip(source, placement, self.release)

@@ -174,12 +174,9 @@ def _channel(id_block: bpy.types.ID, address: Address) -> LiveChannel:
 
 
 def _stand(id_block: bpy.types.ID, address: Address, value: float) -> None:
-    """Put a number where the action that goes has left it."""
+    """Put a number where the action that goes has left it, if the ID has it still."""
     path, index = address
-    try:
-        there = id_block.path_resolve(path)
-    except ValueError:  # it animated something that the ID has no longer
-        return
-    number = there[index] if hasattr(there, "__len__") and not isinstance(there, str) else there
-    if isinstance(number, float):
-        _channel(id_block, address).write(value)
+    for channel in (LiveChannel(id_block, path), LiveChannel(id_block, path, index)):
+        if channel.exists and isinstance(channel.raw, float):
+            channel.write(value)
+            return

@@ -93,6 +93,15 @@ def moved_anchors(avatar: bpy.types.Object, projection: Projection) -> tuple[Anc
     )
 
 
+def scaled(anchors: Sequence[Anchor], size: tuple[int, int], to: tuple[int, int]) -> tuple[Anchor, ...]:
+    """Return anchors in a picture of (width, height) px as they lie in the same picture of another size."""
+    across, down = (new / old for new, old in zip(to, size, strict=True))
+    return tuple(
+        replace(each, position=((each.position[0] + 0.5) * across - 0.5, (each.position[1] + 0.5) * down - 0.5))
+        for each in anchors
+    )
+
+
 def matched_places(report: Report, size: tuple[int, int]) -> dict[int, tuple[float, float]]:
     """Return where a job laid the anchors, in px of a picture of this size, by landmark.
 

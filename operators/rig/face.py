@@ -122,7 +122,7 @@ def _followers(
     others = [obj for obj in meshes_in_picture(projection, depsgraph) if obj not in objects]
     before = {obj: read_points((obj,), depsgraph) for obj in (objects[0], *others)}
     places: dict[bpy.types.Object, Points] = {}
-    with _all_moved(context, controls):
+    with all_moved(context, controls):
         depsgraph = context.evaluated_depsgraph_get()
         for obj, (points, topology) in before.items():
             now, topology_now = read_points((obj,), depsgraph)
@@ -151,14 +151,14 @@ def _moved(
     """Return which vertices some control moves visibly, by moving all at once."""
     if not controls:
         return np.zeros(len(positions), bool)
-    with _all_moved(context, controls):
+    with all_moved(context, controls):
         moved = positions_of(context, objects, projection, topology, "the expression")
     with np.errstate(invalid="ignore"):
         return np.abs(moved - positions).max(axis=1) > LEAST_MOTION
 
 
 @contextmanager
-def _all_moved(context: bpy.types.Context, controls: Sequence[RigControl]) -> Iterator[None]:
+def all_moved(context: bpy.types.Context, controls: Sequence[RigControl]) -> Iterator[None]:
     """Move all controls at once, and put them back."""
     with restored(controls, context.view_layer):
         for index, control in enumerate(controls):
