@@ -138,8 +138,11 @@ class MAGPLUS_PT_bakes(Sidebar):
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the panel; reads only."""
         column, alive = self.layout.column(align=True), bakes_on_curves()
-        for bake in (bake for bake in reversed(context.scene.magplus.bakes) if bake.name in alive):
+        bakes = [bake for bake in reversed(context.scene.magplus.bakes) if bake.name in alive]
+        for bake in bakes:
             column.prop(bake, "strength", text=bake.name, slider=True)
+        if not bakes:
+            column.label(text="Nothing that was baked plays.")
 
 
 class MAGPLUS_PT_driver(Sidebar):

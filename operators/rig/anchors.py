@@ -9,6 +9,7 @@ Blender's vertex parenting does it, so that it stays there when the character is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import bpy
 import numpy as np
