@@ -14,6 +14,7 @@ from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import AVATAR, Avatar
+from ..backend_bridge.rig.basis import RigBasis
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .blender.data import shape_keys_of
@@ -23,10 +24,10 @@ from .reasons import no_controls
 from .rig.avatar import capture_problem, face_companions
 from .rig.basis import measure_steps
 from .rig.controls import RigControl
-from .rig.face import find_face
+from .rig.face import Face, find_face
 from .rig.face_controls import default_controls
 from .rig.projection import camera_problem, picture_size, present_projection
-from .rig.steady import steady
+from .rig.steady import steadily
 from .rig.studio import Style, camera_to_use, photograph
 from .rig.surface import rendered_objects
 from .running.job_manager import Outcome, Steps, TaskContext, manager
@@ -96,13 +97,18 @@ def capture(
     with bare_scene(context, request.frame), camera_to_use(context.scene, request.view) as camera:
         objects = (target, *request.further)
         controls, excluded = _controls(request)
-        with steady(context, objects, controls) as unsteady:
+
+        def measure() -> Generator[Progress, None, tuple[Face, RigBasis | None, tuple[int, int] | None]]:
             size = request.size or _size(context, camera, request, controls)
-            projection = present_projection(context, camera, size)
-            face = find_face(context, objects, projection, controls, request.vertex_group)
-            if request.rig:
-                basis = yield from measure_steps(context, face, controls, excluded)
-                folder.write(artefacts.AVATAR_BASIS, basis.encode())
+            face = find_face(
+                context, objects, present_projection(context, camera, size), controls, request.vertex_group
+            )
+            basis = (yield from measure_steps(context, face, controls, excluded)) if request.rig else None
+            return face, basis, size
+
+        (face, basis, size), unsteady = yield from steadily(measure)
+        if basis is not None:
+            folder.write(artefacts.AVATAR_BASIS, basis.encode())
         style = Style(size, request.transparent, request.samples, request.face_px is not None)
         picture = yield from photograph(context, camera, face, style, blocking, unsteady)
         folder.write(artefacts.AVATAR_IMAGE, picture)

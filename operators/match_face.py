@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import bpy
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.rig.basis import RigBasis
+from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .blender.operator import OperatorResult
 from .blender.properties import IntProperty, with_properties
@@ -19,7 +21,7 @@ from .rig.basis import measure_steps
 from .rig.face import find_face
 from .rig.face_controls import default_controls
 from .rig.projection import present_projection
-from .rig.steady import steady
+from .rig.steady import steadily
 from .rig.studio import camera_to_use
 from .running.job_manager import Outcome, Steps, TaskContext
 from .running.task_operator import TaskOperator, busy_reason
@@ -42,9 +44,12 @@ def show_anchors(context: bpy.types.Context, avatar: bpy.types.Object, last_job:
             if places is None:
                 objects = (avatar, *face_companions(context, avatar))
                 controls, excluded = default_controls(objects)
-                with steady(context, objects, controls):
+
+                def measure() -> Generator[Progress, None, RigBasis]:
                     face = find_face(context, objects, projection, controls)
-                    basis = yield from measure_steps(context, face, controls, excluded, responses=False)
+                    return (yield from measure_steps(context, face, controls, excluded, responses=False))
+
+                basis, _ = yield from steadily(measure)
                 places = first_guess(basis)
             put_anchors(context, avatar, projection, places)
         bpy.ops.ed.undo_push(message="Show Face Match")  # a timer is no operator

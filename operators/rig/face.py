@@ -23,6 +23,14 @@ LEAST_MOTION = 0.02  # px; below this a vertex does not take part in an expressi
 _REMESHING = {"REMESH", "DECIMATE", "WELD", "BOOLEAN", "MASK", "NODES", "BUILD", "EXPLODE", "SKIN"}
 
 
+class UnsteadyMesh(InputError):
+    """The mesh of `obj` gets other vertices when the face moves."""
+
+    def __init__(self, obj: bpy.types.Object, sentence: str) -> None:
+        super().__init__(sentence)
+        self.obj = obj
+
+
 @dataclass(frozen=True)
 class Face:
     """The vertices of the avatar that are measured, at the present pose.
@@ -122,7 +130,7 @@ def _followers(
     others = [obj for obj in meshes_in_picture(projection, depsgraph) if obj not in objects]
     before = {obj: read_points((obj,), depsgraph) for obj in (objects[0], *others)}
     places: dict[bpy.types.Object, Points] = {}
-    with all_moved(context, controls):
+    with _all_moved(context, controls):
         depsgraph = context.evaluated_depsgraph_get()
         for obj, (points, topology) in before.items():
             now, topology_now = read_points((obj,), depsgraph)
@@ -151,14 +159,14 @@ def _moved(
     """Return which vertices some control moves visibly, by moving all at once."""
     if not controls:
         return np.zeros(len(positions), bool)
-    with all_moved(context, controls):
+    with _all_moved(context, controls):
         moved = positions_of(context, objects, projection, topology, "the expression")
     with np.errstate(invalid="ignore"):
         return np.abs(moved - positions).max(axis=1) > LEAST_MOTION
 
 
 @contextmanager
-def all_moved(context: bpy.types.Context, controls: Sequence[RigControl]) -> Iterator[None]:
+def _all_moved(context: bpy.types.Context, controls: Sequence[RigControl]) -> Iterator[None]:
     """Move all controls at once, and put them back."""
     with restored(controls, context.view_layer):
         for index, control in enumerate(controls):
@@ -182,8 +190,9 @@ def positions_of(
         if before != after:
             culprit = next((m.name for m in obj.modifiers if m.show_viewport and m.type in _REMESHING), None)
             remedy = f"turn its modifier {culprit!r} off" if culprit else "turn off the modifier that does it"
-            raise InputError(
-                f"The mesh of {obj.name!r} gets other vertices when {moving!r} moves; {remedy} and capture again."
+            raise UnsteadyMesh(
+                obj,
+                f"The mesh of {obj.name!r} gets other vertices when {moving!r} moves; {remedy} and capture again.",
             )
     return projection.project(points)[0]
 

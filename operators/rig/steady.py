@@ -3,20 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 import bpy
 
-from .controls import RigControl
-from .face import all_moved
-from .surface import read_points
+from ...backend_bridge.worker_client.messages import Progress
+from .face import UnsteadyMesh
 
-# What may give a mesh other vertices when it is posed.
-_REMESHING = {
-    "ARRAY", "BEVEL", "BOOLEAN", "BUILD", "DECIMATE", "EXPLODE", "MASK", "MIRROR", "NODES", "REMESH", "SCREW", "SKIN",
-    "SOLIDIFY", "WELD", "WIREFRAME", "OCEAN", "PARTICLE_INSTANCE", "VOLUME_TO_MESH", "EDGE_SPLIT", "TRIANGULATE",
-}
+Found = TypeVar("Found")
+# Those that leave a mesh its vertices and corners, whatever its pose.
+_STEADY = {
+    "ARMATURE", "CAST", "CLOTH", "COLLISION", "CORRECTIVE_SMOOTH", "CURVE", "DATA_TRANSFER", "DISPLACE", "DYNAMIC_PAINT",
+    "HOOK", "LAPLACIANDEFORM", "LAPLACIANSMOOTH", "LATTICE", "MESH_CACHE", "MESH_DEFORM", "MESH_SEQUENCE_CACHE",
+    "MULTIRES", "NORMAL_EDIT", "PARTICLE_SYSTEM", "SHRINKWRAP", "SIMPLE_DEFORM", "SMOOTH", "SOFT_BODY", "SUBSURF",
+    "SURFACE", "SURFACE_DEFORM", "UV_PROJECT", "UV_WARP", "VERTEX_WEIGHT_EDIT", "VERTEX_WEIGHT_MIX",
+    "VERTEX_WEIGHT_PROXIMITY", "WARP", "WAVE", "WEIGHTED_NORMAL",
+}  # fmt: skip
 
 
 @contextmanager
@@ -27,47 +31,26 @@ def switched_off(modifiers: Sequence[bpy.types.Modifier]) -> Iterator[None]:
     try:
         yield
     finally:
-        for modifier in modifiers:
-            modifier.show_viewport = True
+        with suppress(ReferenceError):  # another file was loaded meanwhile
+            for modifier in modifiers:
+                modifier.show_viewport = True
 
 
-@contextmanager
-def steady(
-    context: bpy.types.Context, objects: Sequence[bpy.types.Object], controls: Sequence[RigControl]
-) -> Iterator[list[bpy.types.Modifier]]:
-    """Measure without `unsteady_modifiers` inside; gives them."""
-    modifiers = unsteady_modifiers(context, objects, controls)
-    with switched_off(modifiers):
-        yield modifiers
+def steadily(
+    measure: Callable[[], Generator[Progress, None, Found]],
+) -> Generator[Progress, None, tuple[Found, list[bpy.types.Modifier]]]:
+    """Measure, without the last modifiers of a mesh as far as they give it other vertices when the face moves.
 
-
-def unsteady_modifiers(
-    context: bpy.types.Context, objects: Sequence[bpy.types.Object], controls: Sequence[RigControl]
-) -> list[bpy.types.Modifier]:
-    """Return the modifiers that have to be off for the meshes to keep their vertices when all controls move.
-
-    As few as possible: of each mesh that changes, from the last modifier on, until it is steady.
+    Returns what `measure` returns, and the modifiers that had to be off. Raises what it raises, `UnsteadyMesh` where it
+    is no modifier's fault.
     """
-    found: list[bpy.types.Modifier] = []
-    if not controls:
-        return found
-    for obj in _changing(context, objects, controls):
-        suspects = [each for each in obj.modifiers if each.show_viewport and each.type in _REMESHING]
-        for count in range(1, len(suspects) + 1):
-            with switched_off(suspects[-count:]):
-                steady = not _changing(context, (obj,), controls)
-            if steady:
-                found += suspects[-count:]
-                break
-    return found
-
-
-def _changing(
-    context: bpy.types.Context, objects: Sequence[bpy.types.Object], controls: Sequence[RigControl]
-) -> list[bpy.types.Object]:
-    """Return the objects whose meshes get other vertices when all controls move."""
-    context.view_layer.update()
-    _, before = read_points(objects, context.evaluated_depsgraph_get())
-    with all_moved(context, controls):
-        _, after = read_points(objects, context.evaluated_depsgraph_get())
-    return [obj for obj, one, other in zip(objects, before, after, strict=True) if one != other]
+    off: list[bpy.types.Modifier] = []
+    while True:
+        try:
+            with switched_off(off):
+                return (yield from measure()), off
+        except UnsteadyMesh as unsteady:
+            suspects = [each for each in unsteady.obj.modifiers if each.show_viewport and each.type not in _STEADY]
+            if not suspects:
+                raise
+            off.append(suspects[-1])
