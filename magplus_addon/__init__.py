@@ -17,7 +17,7 @@ from ..operators import (
     match_face,
     measure_controls,
 )
-from ..operators.animation import event_markers
+from ..operators.animation import bake_list, event_markers
 from ..operators.running import job_manager
 from . import commands, control_list, face_match, file_handler, panels, preferences, settings
 
@@ -33,6 +33,7 @@ _MODULES = (
     import_result,
     live_link,
     event_markers,
+    bake_list,
     environment,
     backends,
     animate,

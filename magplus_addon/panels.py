@@ -11,6 +11,7 @@ from ..backend_bridge.backends import find_backend
 from ..backend_bridge.rig.regions import REGIONS
 from ..operators import animate
 from ..operators.animation.event_markers import MAGPLUS_OT_trim_from_markers
+from ..operators.animation.strength import bakes_on_curves
 from ..operators.backends import backend_problem, option_property
 from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
 from ..operators.import_result import MAGPLUS_OT_import_result
@@ -136,9 +137,12 @@ class MAGPLUS_PT_bakes(Sidebar):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the panel; reads only."""
-        column = self.layout.column(align=True)
-        for bake in reversed(context.scene.magplus.bakes):
+        column, alive = self.layout.column(align=True), bakes_on_curves()
+        bakes = [bake for bake in reversed(context.scene.magplus.bakes) if bake.name in alive]
+        for bake in bakes:
             column.prop(bake, "strength", text=bake.name, slider=True)
+        if not bakes:
+            column.label(text="Nothing that was baked plays.")
 
 
 class MAGPLUS_PT_driver(Sidebar):
@@ -253,6 +257,19 @@ class MAGPLUS_PT_output(Sidebar):
         column.prop(settings, "start_frame")
         column.prop(settings, "stretch")
         column.prop(settings, "keep_apex")
+        if settings.shape_keys:
+            column.prop(settings, "hold")
+            release = column.column()
+            release.active = not settings.hold
+            release.prop(settings, "release")
+        row = layout.row(heading="Capture At")
+        row.prop(settings, "use_capture_frame", text="")
+        frame = row.row()
+        frame.active = settings.use_capture_frame
+        frame.prop(settings, "capture_frame", text="")
+        column = layout.column(align=True)
+        column.prop(settings, "capture_size")
+        column.prop(settings, "capture_samples")
         layout.prop(settings, "job_folder")
         column = layout.column(align=True)
         column.operator(MAGPLUS_OT_import_result.bl_idname, text="Import Finished Job…", icon="IMPORT")

@@ -9,7 +9,8 @@ from ..backend_bridge.backends import BACKENDS, BackendOption
 from ..backend_bridge.job.spec import MAX_ALPHA, MAX_SMOOTHING
 from ..backend_bridge.rig.regions import REGIONS
 from ..operators.animation.destination import ANIMATION, BACKGROUND, SHOW_AS
-from ..operators.animation.strength import modifier_name, set_strength
+from ..operators.animation.ends import RELEASE
+from ..operators.animation.strength import set_strength
 from ..operators.backends import option_property
 from ..operators.blender.properties import (
     BoolProperty,
@@ -76,7 +77,7 @@ class MagPlusBackendOptions(bpy.types.PropertyGroup):
 
 
 def _strength_set(bake: MagPlusBake, _context: bpy.types.Context) -> None:
-    set_strength(modifier_name(bake.name), bake.strength)
+    set_strength(bake.name, bake.strength)
 
 
 @with_properties
@@ -242,6 +243,27 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     start_frame: int = IntProperty(
         name="Start Frame", description="Frame of the scene where the clip starts", default=1
     )
+    use_capture_frame: bool = BoolProperty(
+        name="Capture At", description="Take the avatar as it is at another frame than the one where the clip starts"
+    )
+    capture_frame: int = IntProperty(name="Frame", description="Frame of the scene at which the avatar is at rest")
+    capture_size: int = IntProperty(
+        name="Picture",
+        description="Longer side of the avatar's picture in pixels. 0 takes the scene's size where an image sequence "
+        "is made, and for keys alone as much as they need",
+        default=0,
+        min=0,
+        soft_max=4096,
+        max=65536,
+    )
+    capture_samples: int = IntProperty(
+        name="Samples",
+        description="Samples of the avatar's render at most. 0 takes the scene's where an image sequence is made, and "
+        "for keys alone a few",
+        default=0,
+        min=0,
+        soft_max=256,
+    )
     stretch: float = FloatProperty(
         name="Time Stretch",
         description="How many times longer than it was the expression plays: 1 is real time, 4 is slow motion",
@@ -251,6 +273,21 @@ class MagPlusSettings(bpy.types.PropertyGroup):
         soft_max=8.0,
         max=100.0,
         precision=3,
+    )
+    hold: bool = BoolProperty(
+        name="Hold the End",
+        description="Where the clip ends in the middle of an expression, let it stay instead of easing it back",
+    )
+    release: float = FloatProperty(
+        name="Release",
+        description="Seconds of the clip's time in which the face goes back, where the clip ends in the middle of an "
+        "expression",
+        default=RELEASE,
+        min=0.0,
+        soft_max=2.0,
+        max=100.0,
+        precision=3,
+        unit="TIME_ABSOLUTE",
     )
     smoothing: float = FloatProperty(
         name="Smoothing",

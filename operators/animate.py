@@ -13,17 +13,22 @@ from ..backend_bridge.files.errors import CancelledError, InputError, MagPlusErr
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import Avatar
 from ..backend_bridge.worker_client.client import WorkerClient
+from ..backend_bridge.worker_client.look import length_of
 from ..backend_bridge.worker_client.messages import Progress
+from .bare_scene import bare_scene
 from .blender.operator import ExplainedOperator, OperatorResult
 from .capture import CaptureRequest, capture
 from .capture_cache import CaptureCache
 from .import_result import import_result, measured
+from .movement import movement
 from .order import Order, disabled_reason, make_order
-from .rig.anchors import moved_anchors
+from .rig.anchors import moved_anchors, scaled
 from .rig.avatar import face_companions, find_object
 from .rig.face_controls import chosen_controls
-from .rig.projection import present_projection
+from .rig.png import size_of
+from .rig.projection import picture_size, present_projection
 from .rig.studio import camera_to_use
+from .running.background import in_thread
 from .running.job_manager import Outcome, Steps, TaskContext, manager
 from .running.task_operator import report_outcome
 from .running.worker_pool import run_job
@@ -57,14 +62,19 @@ def make_job(
     """
     folder = JobFolder.create(order.folder)
     task.folder, task.log = folder.path, folder.log_path
-    avatar = yield from _capture(order, folder, task.blocking, captures)
+    avatar = yield from _capture(order, folder, task, captures)
     folder.write_spec(replace(order.spec, avatar=avatar))
     return folder
 
 
 def _capture(
-    order: Order, folder: JobFolder, blocking: bool, captures: CaptureCache | None
+    order: Order, folder: JobFolder, task: TaskContext, captures: CaptureCache | None
 ) -> Generator[Progress, None, Avatar]:
+    length: Fraction | None = None
+    if (python := order.python) is not None:
+        length = yield from in_thread(
+            lambda _: length_of(python, order.spec.driving), task, "Looking at the video", abandon=True
+        )
     context = bpy.context
     target = find_object(order.avatar_uid)
     if target is None or context.scene.session_uid != order.scene_uid:
@@ -76,18 +86,33 @@ def _capture(
         if space is None or space.type != "VIEW_3D":
             raise InputError("The 3D viewport to look from is gone; start again.")
         view = cast(bpy.types.SpaceView3D, space)
-    further = tuple(face_companions(context, target))
-    with camera_to_use(context.scene, view) as camera:
+    picture, weights, size = order.picture, order.spec.outputs.weights, picture_size(context.scene)
+    with bare_scene(context, picture.frame), camera_to_use(context.scene, view) as camera:
         anchors = moved_anchors(target, present_projection(context, camera))
-    rig = order.spec.outputs.weights
-    chosen = tuple(chosen_controls((target, *further), order.controls)[0]) if rig and order.controls.used else None
-    request = CaptureRequest(target, further, order.vertex_group, rig=rig, controls=chosen, view=view)
+    if order.spec.outputs.frames and length is not None and view is None:
+        frames = order.destination.frames_of(length, context.scene)
+        if moved := movement(context, target, picture.frame, frames):
+            task.warn(moved)
+    further = tuple(face_companions(context, target))
+    chosen = tuple(chosen_controls((target, *further), order.controls)[0]) if weights and order.controls.used else None
+    request = CaptureRequest(
+        target,
+        further,
+        order.vertex_group,
+        rig=weights,
+        controls=chosen,
+        view=view,
+        frame=picture.frame,
+        samples=picture.samples,
+        longer_side=picture.longer_side,
+        face_px=picture.face_px,
+    )
     avatar = captures.restore(context, request, folder) if captures is not None else None
     if avatar is None:
-        avatar = yield from capture(context, request, folder, blocking=blocking)
+        avatar = yield from capture(context, request, folder, blocking=task.blocking)
         if captures is not None:
             captures.keep(context, request, folder)
-    return replace(avatar, anchors=anchors)
+    return replace(avatar, anchors=scaled(anchors, size, size_of(folder.path / avatar.image)))
 
 
 def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Generator[Progress, None, None]:

@@ -8,21 +8,27 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.bake_record import BAKE, BakeRecord
 from ..backend_bridge.job.folder import JobFolder
+from .animation.bake_list import forget_dead, free_name, remember
 from .animation.bake_report import BakeReport
-from .animation.destination import ANIMATION, REPLACE, Destination
+from .animation.clearing import clear
+from .animation.destination import ANIMATION, LAYER, Destination
+from .animation.ends import RELEASE, Window
 from .animation.event_markers import set_event_markers
-from .animation.keyframes import action_problem
-from .animation.keying import key
-from .animation.performance import ControlKeys, Performance, excursion, keys_here
+from .animation.keying import Keying, Written
+from .animation.nla import REST
+from .animation.obstacles import animation_problem
+from .animation.performance import ControlKeys, Performance, channels_here, excursion, keys_here
 from .animation.scene_time import apex_kept, exact
-from .animation.strength import modifier_name, plays
 from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty, with_properties
+
+CUT_SHORT = 0.2  # of the expression's height; what shows more of it at an end was cut off
 
 
 def bake_controls(
@@ -72,34 +78,91 @@ def bake_performance(
     scene, source = context.scene, performance.source
     placement = destination.place(source, scene)
     frames = [float(placement.frame(seconds)) for seconds in source.seconds]
+    window = destination.window(source, placement)
     entries, not_keyed = keys_here(performance, placement, skip_still, objects)
-    if destination.animation == REPLACE:  # all of it or nothing
-        for problem in (action_problem(entry.keys.channel) for entry in entries):
-            if problem:
-                raise InputError(problem)
+    # All of it or nothing.
+    if problem := animation_problem([entry.keys.channel for entry in entries], destination.animation):
+        raise InputError(problem)
 
-    bake = _free_name(scene, performance.name)
+    bake = free_name(performance.name)
     raised, not_saved, cut_off = _raise_ranges(entries)
-    of_ids: dict[bpy.types.ID, list[ControlKeys]] = {}
-    for entry in entries:
-        of_ids.setdefault(entry.keys.channel.id, []).append(entry)
-    written = [key(id_block, its, destination.animation, modifier_name(bake)) for id_block, its in of_ids.items()]
+    written, stuck = _write(performance, entries, destination.animation, bake, window, objects)
+    away = excursion(performance.curves, performance.controls)
     record = BakeRecord(
         start_frame=placement.start_frame,
         scene_rate=placement.fps,
         stretch=placement.stretch,
         shift=placement.shift,
         frames=(frames[0], frames[-1]),
-        apex_kept=apex_kept(np.array(frames), excursion(performance.curves, performance.controls)),
+        apex_kept=apex_kept(np.array(frames), away),
         markers=set_event_markers(scene, source, placement, performance.video_start) if markers else {},
         keyed=tuple(dict.fromkeys(entry.control.name for entry in entries)),
-        not_keyed=not_keyed | cut_off,
+        not_keyed=not_keyed,
         actions=tuple(each.action for each in written),
     )
     kept = tuple(each.replaced for each in written if each.replaced is not None)
-    report = BakeReport(bake, record, raised, not_saved, kept)
-    _remember(scene, report)
-    return report
+    cautions = (*_cut_short(away, destination.release), *_told(written, stuck))
+    forget_dead(scene)
+    if entries:
+        remember(scene, bake)
+    return BakeReport(bake, record, raised, not_saved, cut_off, kept, cautions)
+
+
+def _write(
+    performance: Performance,
+    entries: Sequence[ControlKeys],
+    animation: str,
+    bake: str,
+    window: Window,
+    objects: Mapping[str, bpy.types.Object] | None,
+) -> tuple[list[Written], list[str]]:
+    """Write keys, and clear what earlier bakes have left in their window, of whatever the performance could move.
+
+    Returns what was written, and the names of strips that could not be cleared.
+    """
+    rests: dict[bpy.types.ID, dict[tuple[str, int], float]] = {}
+    for control, channel in channels_here(performance, objects):
+        rests.setdefault(channel.id, {})[channel.path, max(channel.index, 0)] = control.rest
+    of_ids: dict[bpy.types.ID, list[ControlKeys]] = {}
+    for entry in entries:
+        of_ids.setdefault(entry.keys.channel.id, []).append(entry)
+    stuck: list[str] = []
+    if animation == LAYER:  # before there is a layer that must not be cleared itself
+        stuck = [name for id_block in rests for name in clear(id_block, window)]
+    written = [
+        Keying(animation, bake, window, rests.get(id_block, {})).key(id_block, its) for id_block, its in of_ids.items()
+    ]
+    if animation != LAYER:
+        for id_block in rests:
+            its = of_ids.get(id_block, [])
+            stuck += clear(id_block, window, {(e.keys.channel.path, max(e.keys.channel.index, 0)) for e in its})
+    return written, stuck
+
+
+def _cut_short(away: NDArray[np.float64], release: float | None) -> list[str]:
+    """Say where the clip begins or ends in the middle of an expression; `away` [N] is how far it is from rest."""
+    highest = float(away.max(initial=0.0))
+    if highest <= 0.0:
+        return []
+    lines = []
+    if (share := away[0] / highest) > CUT_SHORT:
+        lines.append(f"The clip begins when {share:.0%} of the expression shows already; let it begin earlier.")
+    if (share := away[-1] / highest) > CUT_SHORT:
+        what = "it stays" if release is None else f"it is eased back over {release:g} s"
+        lines.append(f"The clip ends while {share:.0%} of the expression still shows, so {what}; let it end later.")
+    return lines
+
+
+def _told(written: Sequence[Written], stuck: Sequence[str]) -> list[str]:
+    lines = []
+    for name in dict.fromkeys(stuck):
+        lines.append(
+            f"The strip {name!r} of an earlier bake plays at another speed and could not be cleared; mute it in the "
+            "NLA editor."
+        )
+    for name in dict.fromkeys(name for each in written for name in each.overruled):
+        lines.append(f"To play the muted track {name!r} again, move it above {REST!r} in the NLA editor.")
+    return lines
 
 
 def _raise_ranges(
@@ -125,24 +188,6 @@ def _raise_ranges(
             if not kind.keeps_range(channel):
                 not_saved.append(name)
     return raised, tuple(not_saved), cut_off
-
-
-def _free_name(scene: bpy.types.Scene, name: str) -> str:
-    """Return a name that no earlier bake of the scene has."""
-    taken = {record.name for record in scene.magplus.bakes}
-    candidates = [name, *(f"{name}.{number:03}" for number in range(1, len(taken) + 1))]
-    return next(candidate for candidate in candidates if candidate not in taken)
-
-
-def _remember(scene: bpy.types.Scene, report: BakeReport) -> None:
-    """Record a bake in the scene, for its strength; forget those that play nowhere any more."""
-    records = scene.magplus.bakes
-    for index in reversed(range(len(records))):
-        if not plays(modifier_name(records[index].name)):
-            records.remove(index)
-    if report.record.keyed:
-        record = records.add()
-        record.name = report.name
 
 
 @with_properties
@@ -171,6 +216,13 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
     stretch: float = FloatProperty(
         name="Time Stretch", description="How many times longer than it was the clip plays", default=1.0, min=0.01
     )
+    release: float = FloatProperty(
+        name="Release",
+        description="Seconds in which the face goes back where the clip ends in the middle of an expression",
+        default=RELEASE,
+        min=0.0,
+    )
+    hold: bool = BoolProperty(name="Hold the End", description="Let the face stay as it is at the clip's end")
     markers: bool = BoolProperty(
         name="Markers", description="Mark onset, apex and offset on the timeline", default=True
     )
@@ -186,6 +238,7 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
                     animation=self.mode,
                     keep_apex=self.keep_apex,
                     stretch=exact(self.stretch),
+                    release=None if self.hold else float(exact(self.release)),
                 ),
                 skip_still=self.skip_still,
                 markers=self.markers,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -14,17 +14,21 @@ from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import AVATAR, Avatar
+from ..backend_bridge.rig.basis import RigBasis
 from ..backend_bridge.worker_client.messages import Progress
+from .bare_scene import bare_scene
 from .blender.data import shape_keys_of
 from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import EnumProperty, IntVectorProperty, StringProperty, with_properties
+from .reasons import no_controls
 from .rig.avatar import capture_problem, face_companions
 from .rig.basis import measure_steps
 from .rig.controls import RigControl
-from .rig.face import find_face
+from .rig.face import Face, find_face
 from .rig.face_controls import default_controls
-from .rig.projection import camera_problem, present_projection
-from .rig.studio import camera_to_use, photograph
+from .rig.projection import camera_problem, picture_size, present_projection
+from .rig.steady import steadily
+from .rig.studio import Style, camera_to_use, photograph
 from .rig.surface import rendered_objects
 from .running.job_manager import Outcome, Steps, TaskContext, manager
 from .running.steps import run_to_end
@@ -42,7 +46,9 @@ class CaptureRequest:
     vertex_group: the face within `target`; by default all of it. size: (width, height) px of the picture, None for the
     scene's render size. transparent: whether the world is left out of it; None does as the scene does. rig: whether to
     measure the rig basis. controls: what to measure, None for what `default_controls` finds. view: a 3D viewport to
-    look from instead of the scene's camera.
+    look from instead of the scene's camera. frame: of the scene, None for the present one. samples: of the render at
+    most, None for as many as the scene has. longer_side: of the picture, in px, instead of its size. face_px: instead
+    of both, of the face; the picture gets no larger than the scene's, and shows nothing else.
     """
 
     target: bpy.types.Object
@@ -53,6 +59,10 @@ class CaptureRequest:
     rig: bool = True
     controls: tuple[RigControl, ...] | None = None
     view: bpy.types.SpaceView3D | None = None
+    frame: int | None = None
+    samples: int | None = None
+    longer_side: int | None = None
+    face_px: int | None = None
 
 
 def capture(
@@ -84,20 +94,44 @@ def capture(
         width, height = request.size
         raise InputError(f"A picture of {width} x {height} px is too small; give at least {SMALLEST} px each way.")
     yield Progress("Measuring the rig", 0, 0)
-    with camera_to_use(context.scene, request.view) as camera:
-        projection = present_projection(context, camera, request.size)
+    with bare_scene(context, request.frame), camera_to_use(context.scene, request.view) as camera:
         objects = (target, *request.further)
         controls, excluded = _controls(request)
-        face = find_face(context, objects, projection, controls, request.vertex_group)
-        if request.rig:
-            basis = yield from measure_steps(context, face, controls, excluded)
+
+        def measure() -> Generator[Progress, None, tuple[Face, RigBasis | None, tuple[int, int] | None]]:
+            size = request.size or _size(context, camera, request, controls)
+            face = find_face(
+                context, objects, present_projection(context, camera, size), controls, request.vertex_group
+            )
+            basis = (yield from measure_steps(context, face, controls, excluded)) if request.rig else None
+            return face, basis, size
+
+        (face, basis, size), unsteady = yield from steadily(measure)
+        if basis is not None:
             folder.write(artefacts.AVATAR_BASIS, basis.encode())
-        picture = yield from photograph(context, camera, face, request.size, request.transparent, blocking)
+        style = Style(size, request.transparent, request.samples, request.face_px is not None)
+        picture = yield from photograph(context, camera, face, style, blocking, unsteady)
         folder.write(artefacts.AVATAR_IMAGE, picture)
     rig_basis = artefacts.AVATAR_BASIS if request.rig else None
     avatar = Avatar(image=artefacts.AVATAR_IMAGE, face_box=face.box(), rig_basis=rig_basis)
     folder.write(artefacts.AVATAR_RECORD, AVATAR.encode(avatar))
     return avatar
+
+
+def _size(
+    context: bpy.types.Context, camera: bpy.types.Object, request: CaptureRequest, controls: Sequence[RigControl]
+) -> tuple[int, int] | None:
+    """Return the size in px at which the longer side, or the face, is as long as asked for; None for the scene's."""
+    width, height = picture_size(context.scene)
+    if request.longer_side is not None:
+        share = request.longer_side / max(width, height)
+    elif request.face_px is not None:
+        projection = present_projection(context, camera)
+        face = find_face(context, (request.target, *request.further), projection, controls, request.vertex_group)
+        share = min(request.face_px / max(face.box()[2:]), 1.0)
+    else:
+        return None
+    return max(round(width * share), SMALLEST), max(round(height * share), SMALLEST)
 
 
 def _controls(request: CaptureRequest) -> tuple[tuple[RigControl, ...], dict[str, str]]:
@@ -109,18 +143,8 @@ def _controls(request: CaptureRequest) -> tuple[tuple[RigControl, ...], dict[str
         defaults, excluded = default_controls((request.target, *request.further))
         found = tuple(defaults)
     if not found:
-        raise InputError(_no_controls(request.target, excluded))
+        raise InputError(no_controls(request.target, excluded))
     return found, excluded
-
-
-def _no_controls(target: bpy.types.Object, excluded: dict[str, str]) -> str:
-    if not excluded:
-        return f"{target.name!r} has no shape keys; choose the mesh that has them, or ask for the image sequence only."
-    name, reason = next(iter(excluded.items()))
-    return (
-        f"None of the shape keys of {target.name!r} can be keyed: {name!r} {reason}; measure the controls of its rig "
-        "and choose among them."
-    )
 
 
 @with_properties

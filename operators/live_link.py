@@ -12,34 +12,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
-from ..backend_bridge.rig.curves import ControlCurves
-from ..backend_bridge.rig.live_link import from_live_link, has_rotations, onto_controls, unmatched
+from ..backend_bridge.rig.live_link import onto_controls, read_live_link, speaks_for_shapes, unmatched
 from .animation.bake_report import BakeReport
 from .animation.destination import Destination
 from .animation.performance import STILL, Performance, excursion
 from .animation.scene_time import SourceTime, exact
 from .bake import bake_performance
+from .bare_scene import bare_scene
 from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import FloatProperty, StringProperty, with_properties
 from .measure_controls import choice_of
+from .reasons import no_controls
 from .rig.avatar import NO_AVATAR, chosen_avatar, face_companions
 from .rig.face_controls import ControlChoice, chosen_controls
 
 
 @dataclass(frozen=True)
 class LiveLinkReport:
-    """What was keyed from a recording, and what of it this rig has no control for."""
+    """What was keyed from a recording, what of it this rig has no control for, and why others can't be keyed.
+
+    remark: on the recording's times, or an empty string.
+    """
 
     bake: BakeReport
     unmatched: tuple[str, ...]
+    excluded: dict[str, str]
     rotations: bool
+    remark: str
 
     def sentences(self) -> list[str]:
         """Return what a person should know, a sentence each."""
         lines = self.bake.sentences()
+        lines += [f"{name!r} {reason}, so what it does is left out." for name, reason in self.excluded.items()]
         if self.unmatched:
             names = ", ".join(self.unmatched[:6]) + (" ..." if len(self.unmatched) > 6 else "")
             lines.append(f"No control of this rig stands for {names}; what they do is left out.")
+        if self.remark:
+            lines.append(self.remark)
         if self.rotations:
             lines.append("The recording also turns the head or the eyes; that is left out.")
         return lines
@@ -51,7 +60,7 @@ def import_live_link(
     avatar: bpy.types.Object,
     destination: Destination,
     choice: ControlChoice | None = None,
-    timecode_rate: Fraction = Fraction(60),
+    timecode_rate: Fraction | None = None,
 ) -> LiveLinkReport:
     """Key a recording onto an avatar's controls.
 
@@ -61,40 +70,43 @@ def import_live_link(
         avatar: the mesh with the face; other meshes of the same face are keyed with it.
         destination: where in time, and onto which animation.
         choice: which controls are used, every shape key by default; the locked ones among them are left alone.
-        timecode_rate: frames per second in the recording's timecode.
+        timecode_rate: frames per second in the recording's timecode; told from the recording where it is None.
 
     Raises:
-        InputError: no such file, no such format, or nothing on the rig has a name that is known.
+        InputError: no such file, no such format, or nothing on the rig that has a known name can be keyed.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} can't be read as a Live Link Face CSV ({error}); choose another file.") from error
-    recorded = _without_repeats(from_live_link(text, timecode_rate))
+    recording = read_live_link(text, timecode_rate, STILL)
     choice = choice or ControlChoice()
-    found, _ = chosen_controls((avatar, *face_companions(context, avatar)), choice)
+    with bare_scene(context, destination.start_frame):  # what is at rest is told without earlier bakes
+        found, excluded = chosen_controls((avatar, *face_companions(context, avatar)), choice)
     controls = [each.control for each in found if each.control.name not in choice.locked]
-    curves = onto_controls(recorded, controls)
+    known = {name: reason for name, reason in excluded.items() if speaks_for_shapes(name)}
+    if known and not any(speaks_for_shapes(control.name) for control in controls):
+        raise InputError(no_controls(avatar, known))
+    curves = onto_controls(recording.curves, controls)
     named = {control.name: control for control in controls}
-    performance = Performance(path.stem, named, curves, _time(curves, excursion(curves, named)))
+    performance = Performance(path.stem, named, curves, _time(recording.seconds, excursion(curves, named)))
     bake = bake_performance(context, performance, destination, markers=False)
-    return LiveLinkReport(bake, unmatched(recorded, [c.name for c in controls], STILL), has_rotations(text, STILL))
+    there = [control.name for control in controls]
+    left_out = unmatched(recording.curves, [*there, *known], STILL)
+    wanted = unmatched(recording.curves, there, STILL)
+    missed = {
+        name: reason
+        for name, reason in known.items()
+        if not set(wanted) <= set(unmatched(recording.curves, [*there, name], STILL))
+    }
+    return LiveLinkReport(bake, left_out, missed, recording.rotates, recording.remark)
 
 
-def _without_repeats(curves: ControlCurves) -> ControlCurves:
-    """Return the curves with one sample a time: recorders repeat a timecode where they dropped a frame."""
-    _, first = np.unique(curves.seconds, return_index=True)
-    return ControlCurves(
-        curves.names, curves.seconds[first], curves.values[first], curves.residual[first], curves.visibility
-    )
-
-
-def _time(curves: ControlCurves, away: NDArray[np.floating]) -> SourceTime:
+def _time(seconds: tuple[Fraction, ...], away: NDArray[np.floating]) -> SourceTime:
     """Return when the samples were taken; the one furthest `away` [N] from rest is the apex."""
-    seconds = tuple(Fraction(float(value)).limit_denominator(60_000) for value in curves.seconds)
-    length = seconds[-1] - seconds[0]
     apex = int(np.argmax(away))
-    return SourceTime(seconds, (len(seconds) - 1) / length if length else Fraction(60), {"apex": seconds[apex]}, apex)
+    rate = (len(seconds) - 1) / seconds[-1] if seconds[-1] else Fraction(60)
+    return SourceTime(seconds, rate, {"apex": seconds[apex]}, apex)
 
 
 @with_properties
@@ -108,7 +120,10 @@ class MAGPLUS_OT_import_live_link(ExplainedOperator):
     filepath: str = StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
     filter_glob: str = StringProperty(default="*.csv", options={"HIDDEN"})
     timecode_rate: float = FloatProperty(
-        name="Timecode Rate", description="Frames per second in the recording's timecode", default=60.0, min=1.0
+        name="Timecode Rate",
+        description="Frames per second in the recording's timecode; 0 lets the recording tell",
+        default=0.0,
+        min=0.0,
     )
 
     @classmethod
@@ -133,7 +148,7 @@ class MAGPLUS_OT_import_live_link(ExplainedOperator):
                 chosen_avatar(context),
                 Destination.from_settings(settings),
                 choice_of(settings),
-                exact(self.timecode_rate),
+                exact(self.timecode_rate) or None,
             )
         except MagPlusError as error:
             self.report({"ERROR"}, str(error))

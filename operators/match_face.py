@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import bpy
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.rig.basis import RigBasis
+from ..backend_bridge.worker_client.messages import Progress
+from .bare_scene import bare_scene
 from .blender.operator import OperatorResult
 from .blender.properties import IntProperty, with_properties
 from .rig.anchors import anchors_of, first_guess, landmark_of, matched_places, put_anchors, put_back, remove_anchors
@@ -18,6 +21,7 @@ from .rig.basis import measure_steps
 from .rig.face import find_face
 from .rig.face_controls import default_controls
 from .rig.projection import present_projection
+from .rig.steady import steadily
 from .rig.studio import camera_to_use
 from .running.job_manager import Outcome, Steps, TaskContext
 from .running.task_operator import TaskOperator, busy_reason
@@ -33,15 +37,20 @@ def show_anchors(context: bpy.types.Context, avatar: bpy.types.Object, last_job:
     def steps(_task: TaskContext) -> Steps:
         if problem := capture_problem(context, avatar):
             raise InputError(problem)
-        with camera_to_use(context.scene, None) as camera:
+        with bare_scene(context), camera_to_use(context.scene, None) as camera:
             projection = present_projection(context, camera)
             places = _last_match(last_job, projection.size)
             known = places is not None
             if places is None:
                 objects = (avatar, *face_companions(context, avatar))
                 controls, excluded = default_controls(objects)
-                face = find_face(context, objects, projection, controls)
-                places = first_guess((yield from measure_steps(context, face, controls, excluded, responses=False)))
+
+                def measure() -> Generator[Progress, None, RigBasis]:
+                    face = find_face(context, objects, projection, controls)
+                    return (yield from measure_steps(context, face, controls, excluded, responses=False))
+
+                basis, _ = yield from steadily(measure)
+                places = first_guess(basis)
             put_anchors(context, avatar, projection, places)
         bpy.ops.ed.undo_push(message="Show Face Match")  # a timer is no operator
         if known:

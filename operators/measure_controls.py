@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -11,6 +11,8 @@ import bpy
 
 from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.rig.basis import RigBasis
+from ..backend_bridge.worker_client.messages import Progress
+from .bare_scene import bare_scene
 from .blender.operator import OperatorResult
 from .blender.properties import EnumProperty, with_properties
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
@@ -26,6 +28,7 @@ from .rig.face_controls import (
     solved_by_default,
 )
 from .rig.projection import present_projection
+from .rig.steady import steadily
 from .rig.studio import camera_to_use
 from .running.job_manager import Outcome, Steps, TaskContext
 from .running.task_operator import TaskOperator, busy_reason
@@ -43,13 +46,17 @@ def measure_controls(
         if problem := capture_problem(context, target, vertex_group):
             raise InputError(problem)
         objects = (target, *face_companions(context, target))
-        with camera_to_use(scene, None) as camera:
+        with bare_scene(context), camera_to_use(scene, None) as camera:
             projection = present_projection(context, camera)
             controls, excluded = search_controls(objects, projection)
             if not controls:
                 raise InputError(f"Nothing on {target.name!r} or its rig can be keyed; add shape keys or bones to it.")
-            face = find_face(context, objects, projection, controls, vertex_group)
-            basis = yield from measure_steps(context, face, controls, excluded, responses=False)
+
+            def measure() -> Generator[Progress, None, RigBasis]:
+                face = find_face(context, objects, projection, controls, vertex_group)
+                return (yield from measure_steps(context, face, controls, excluded, responses=False))
+
+            basis, _ = yield from steadily(measure)
         fill_list(scene.magplus, basis)
         chosen = sum(entry.solve for entry in scene.magplus.controls)
         scene.magplus.shape_keys = chosen > 0  # whoever looks for controls wants them, also on a rig without shape keys

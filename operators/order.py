@@ -16,14 +16,40 @@ from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs, Rig
 from ..backend_bridge.rig.regions import REGIONS
 from .animation.destination import Destination
+from .animation.obstacles import animation_problem
 from .animation.scene_time import exact
 from .backends import backend_problem, chosen_options
 from .environment import environment_problem, preferences, worker_python
 from .measure_controls import choice_of
-from .rig.avatar import capture_problem, chosen_avatar, has_shape_keys
-from .rig.face_controls import ControlChoice
+from .reasons import instance_problem, linked_problem, no_controls
+from .rig.avatar import capture_problem, chosen_avatar, face_companions, has_shape_keys
+from .rig.face_controls import ControlChoice, chosen_controls
 from .rig.projection import camera_problem
 from .running.task_operator import busy_reason
+
+
+KEYS_FACE, KEYS_SAMPLES = 384, 16  # px and samples of a picture in which the face has only to be found
+
+
+@dataclass(frozen=True)
+class Picture:
+    """How the avatar's picture is taken: at which frame of the scene, and the rest as `CaptureRequest` has it."""
+
+    frame: int | None = None
+    longer_side: int | None = None
+    face_px: int | None = None
+    samples: int | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Any) -> Picture:
+        """Read the scene's settings: for keys alone a small and quick one, unless it is told."""
+        keys_alone = not settings.frames
+        return cls(
+            frame=settings.capture_frame if settings.use_capture_frame else settings.start_frame,
+            longer_side=settings.capture_size or None,
+            face_px=KEYS_FACE if keys_alone and not settings.capture_size else None,
+            samples=settings.capture_samples or (KEYS_SAMPLES if keys_alone else None),
+        )
 
 
 @dataclass(frozen=True)
@@ -46,6 +72,7 @@ class Order:
     folder: Path
     python: Path | None
     idle_minutes: float
+    picture: Picture = Picture()
 
 
 def disabled_reason(context: bpy.types.Context) -> str:
@@ -63,8 +90,12 @@ def settings_problem(context: bpy.types.Context) -> str:
     """Return what is missing or wrong in the scene's settings, or an empty string."""
     settings, scene = context.scene.magplus, context.scene
     avatar = settings.avatar
+    if avatar is None and (problem := instance_problem(scene.objects)):
+        return problem
     problem = capture_problem(context, avatar, settings.vertex_group)
     if problem or avatar is None:
+        return problem
+    if settings.shape_keys and not settings.controls and (problem := linked_problem(avatar)):
         return problem
     if settings.look_through == "CAMERA" and (problem := camera_problem(scene.camera)):
         return problem
@@ -122,6 +153,8 @@ def make_order(
     settings, scene, chosen = context.scene.magplus, context.scene, preferences(context)
     driving = Path(bpy.path.abspath(settings.driving)).absolute()
     avatar, controls = chosen_avatar(context), choice_of(settings)
+    if settings.shape_keys and (problem := _keys_problem(context, avatar, controls)):
+        raise InputError(problem)
     spec = JobSpec(
         driving=Driving(
             path=str(driving),
@@ -160,7 +193,17 @@ def make_order(
         folder=folder or _new_folder(Path(bpy.path.abspath(settings.job_folder)), avatar.name, driving.stem),
         python=python or (worker_python(context) if needs_worker else None),
         idle_minutes=chosen.idle_minutes,
+        picture=Picture.from_settings(settings),
     )
+
+
+def _keys_problem(context: bpy.types.Context, avatar: bpy.types.Object, choice: ControlChoice) -> str:
+    """Return why nothing could be keyed after the run, or would play, or an empty string."""
+    found, excluded = chosen_controls((avatar, *face_companions(context, avatar)), choice)
+    if not found:
+        return no_controls(avatar, excluded)
+    channels = [channel for each in found if each.control.name not in choice.locked for channel in each.channels]
+    return animation_problem(channels, context.scene.magplus.animation)
 
 
 def _viewport(context: bpy.types.Context) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -16,6 +18,7 @@ from ..files.errors import InputError
 from .action_units import Side, recognise
 from .basis import Control
 from .curves import ControlCurves
+from .timecode import Timecode, count_of, regular, unwrapped
 
 TIMECODE_RATE = Fraction(60)  # the app's own; the frames field carries thousandths, so any time can be written
 
@@ -36,12 +39,20 @@ ROTATIONS = tuple(f"{what}{axis}" for what in ("Head", "LeftEye", "RightEye") fo
 _COLUMNS = tuple(shape[0].upper() + shape[1:] for shape in SHAPES) + ROTATIONS
 
 
-def to_live_link(curves: ControlCurves, rest: NDArray[np.floating] | None = None) -> str:
+_STILL = "0.0"  # what we write for a rotation
+_OWN_VALUE = re.compile(r"\d+\.\d{8}")
+_DRIFT = Fraction(1, 25)  # seconds; a frame
+
+
+def to_live_link(
+    curves: ControlCurves, rest: NDArray[np.floating] | None = None, start: Fraction = Fraction(0)
+) -> str:
     """Return solved curves as a Live Link Face CSV: 61 columns behind timecode and count.
 
     Controls are told by name; what stands for no ARKit shape is left out, and head and eyes don't turn. Where a rig
     splits what ARKit doesn't (browInnerUp by side), the larger side is written; where it has one control for both
-    sides, both columns get it. `rest` [K] is taken off the values.
+    sides, both columns get it. `rest` [K] is taken off the values. The timecode begins at `start`, in seconds
+    from midnight.
     """
     excursion = curves.values - (0.0 if rest is None else np.asarray(rest)[None])
     table = np.zeros((len(curves.seconds), len(SHAPES)))
@@ -51,9 +62,9 @@ def to_live_link(curves: ControlCurves, rest: NDArray[np.floating] | None = None
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["Timecode", "BlendShapeCount", *_COLUMNS])
-    still = ["0.0"] * len(ROTATIONS)
+    still = [_STILL] * len(ROTATIONS)
     for seconds, row in zip(curves.seconds, table, strict=True):
-        writer.writerow([_timecode(float(seconds)), len(_COLUMNS), *(f"{value:.8f}" for value in row), *still])
+        writer.writerow([_timecode(start + Fraction(float(seconds))), len(_COLUMNS), *(f"{value:.8f}" for value in row), *still])
     return text.getvalue()
 
 
@@ -62,38 +73,121 @@ def speaks_for_shapes(name: str) -> bool:
     return bool(_columns_of(name))
 
 
-def from_live_link(text: str, timecode_rate: Fraction = TIMECODE_RATE) -> ControlCurves:
-    """Read a Live Link Face CSV as curves of the ARKit shapes, named as ARKit names them ("mouthSmileLeft").
+@dataclass(frozen=True)
+class Recording:
+    """A Live Link Face CSV as it was read.
 
-    Times count from the first row. Columns may be in any order and shapes may be missing; head and eye rotations are
-    not read. Raises `InputError` for text that is no such file, names the line of a broken one.
+    curves: of the ARKit shapes, named as ARKit names them ("mouthSmileLeft"). seconds: exact, from the first sample.
+    rotates: whether the head or the eyes turn. remark: what a person should know of its times, or an empty string.
     """
-    rows = list(csv.reader(io.StringIO(text.lstrip("\ufeff"))))
-    header = [cell.strip() for cell in rows[0]] if rows else []
-    lower = [cell.lower() for cell in header]
-    wanted = [(shape, lower.index(shape.lower())) for shape in SHAPES if shape.lower() in lower]
-    if "timecode" not in lower or not wanted:
-        raise InputError("This is no Live Link Face CSV: its first line must name Timecode and the blend shapes.")
-    times, values = [], []
-    for number, row in enumerate(rows[1:], start=2):
-        if not any(cell.strip() for cell in row):
-            continue
-        try:
-            times.append(_seconds(row[lower.index("timecode")], timecode_rate))
-            values.append([float(row[column]) for _, column in wanted])
-        except (IndexError, ValueError) as error:
-            raise InputError(f"Line {number} of the Live Link Face CSV can't be read ({error}).") from error
-    if not times:
-        raise InputError("The Live Link Face CSV has no frames.")
+
+    curves: ControlCurves
+    seconds: tuple[Fraction, ...]
+    rotates: bool
+    remark: str = ""
+
+
+def from_live_link(text: str, timecode_rate: Fraction | None = None) -> ControlCurves:
+    """Return the curves of a Live Link Face CSV; see `read_live_link`."""
+    return read_live_link(text, timecode_rate).curves
+
+
+def read_live_link(text: str, timecode_rate: Fraction | None = None, least: float = 0.0) -> Recording:
+    """Read a Live Link Face CSV. All of it can be read, or none.
+
+    Times count from the first row; rows that repeat a time are left out: recorders repeat it where they dropped a
+    frame. Columns may be in any order, shapes may be missing; cells may be separated by semicolons, with decimal
+    commas. `timecode_rate` in frames a second is told from the rows where it is not given; a rotation of more than
+    `least` radians is one. Raises `InputError` for text that is no such file, names the line of a broken one.
+    """
+    table = _Table.read(text)
+    ours = timecode_rate is None and table.ours
+    count = count_of(table.codes, TIMECODE_RATE if ours else timecode_rate)
+    times = unwrapped(map(count.seconds, table.codes), count.day)
     order = sorted(range(len(times)), key=times.__getitem__)
-    seconds = np.array([float(times[index] - times[order[0]]) for index in order])
-    return ControlCurves(
-        names=tuple(shape for shape, _ in wanted),
-        seconds=seconds,
-        values=np.array(values, np.float32)[order],
-        residual=np.zeros(len(times), np.float32),
-        visibility=np.ones(len(wanted), np.float32),
+    order = [number for place, number in enumerate(order) if not place or times[number] > times[order[place - 1]]]
+    seconds = tuple(times[number] - times[order[0]] for number in order)
+    if any(code.frame.denominator > 1 for code in table.codes):
+        seconds = regular(seconds, count.nominal)
+    drift = seconds[-1] / 1001
+    remark = ""
+    if timecode_rate is None and count.rate in (24, 30) and drift > _DRIFT:
+        remark = (
+            f"The timecode counts {count.nominal} frames a second and was taken at exactly that; if it runs at "
+            f"{count.nominal * 1000 / 1001:.2f}, say so with the timecode rate: by the end it makes {float(drift):.2f} s."
+        )
+    curves = ControlCurves(
+        names=table.names,
+        seconds=np.array([float(time) for time in seconds]),
+        values=np.array(table.values, np.float32)[order],
+        residual=np.zeros(len(order), np.float32),
+        visibility=np.ones(len(table.names), np.float32),
     )
+    return Recording(curves, seconds, table.turned > least, remark)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """What stands in a CSV, row by row: codes [N], values [N][K] of the shapes `names`, and the largest rotation.
+
+    ours: whether it is written as `to_live_link` does.
+    """
+
+    names: tuple[str, ...]
+    codes: list[Timecode]
+    values: list[list[float]]
+    turned: float
+    ours: bool
+
+    @classmethod
+    def read(cls, text: str) -> _Table:
+        text = text.lstrip("\ufeff")
+        header, delimiter = _header(text)
+        shapes = [(shape, header.index(shape.lower())) for shape in SHAPES if shape.lower() in header]
+        rotations = [header.index(name.lower()) for name in ROTATIONS if name.lower() in header]
+        if "timecode" not in header or not shapes:
+            raise InputError("This is no Live Link Face CSV: its first line must name Timecode and the blend shapes.")
+        codes, values, turned, ours = [], [], 0.0, True
+        for number, row in enumerate(list(csv.reader(io.StringIO(text), delimiter=delimiter))[1:], start=2):
+            if not any(cell.strip() for cell in row):
+                continue
+            if len(row) < len(header):
+                raise InputError(
+                    f"Line {number} of the Live Link Face CSV can't be read (it ends after {len(row)} of "
+                    f"{len(header)} values); the file is cut off there: remove the line, or copy the file anew."
+                )
+            try:
+                codes.append(Timecode.parse(row[header.index("timecode")]))
+                values.append([_number(row[column], delimiter) for _, column in shapes])
+                angles = [_number(row[column] or "0", delimiter) for column in rotations]
+            except ValueError as error:
+                raise InputError(f"Line {number} of the Live Link Face CSV can't be read ({error}).") from error
+            turned = max(turned, *map(abs, angles), 0.0)
+            ours &= all(_OWN_VALUE.fullmatch(row[column]) is not None for _, column in shapes)
+            ours &= all(row[column] == _STILL for column in rotations)
+        if not codes:
+            raise InputError("The Live Link Face CSV has no frames.")
+        whole = len(rotations) == len(ROTATIONS) and len(shapes) == len(SHAPES)
+        return cls(tuple(shape for shape, _ in shapes), codes, values, turned, ours and whole)
+
+
+def _header(text: str) -> tuple[list[str], str]:
+    """Return the names in the first line, in small letters, and what separates them."""
+    first = text.partition("\n")[0]
+    for delimiter in (",", ";", "\t"):
+        names = [cell.strip().lower() for cell in next(csv.reader([first], delimiter=delimiter), [])]
+        if "timecode" in names:
+            return names, delimiter
+    return [], ","
+
+
+def _number(cell: str, delimiter: str) -> float:
+    """Return the number in a cell. Raises `ValueError` for what is none."""
+    text = cell.strip()
+    value = float(text if delimiter == "," else text.replace(",", "."))
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is no number")
+    return value
 
 
 def onto_controls(curves: ControlCurves, controls: Sequence[Control]) -> ControlCurves:
@@ -128,13 +222,6 @@ def unmatched(curves: ControlCurves, names: Sequence[str], least: float = 0.0) -
     return tuple(shape for index, shape in enumerate(curves.names) if moving[index] and index not in matched)
 
 
-def has_rotations(text: str, least: float = 0.0) -> bool:
-    """Return whether a Live Link Face CSV turns the head or the eyes by more than `least` radians."""
-    rows = list(csv.DictReader(io.StringIO(text.lstrip("\ufeff"))))
-    names = {name for name in (rows[0] if rows else {}) if name and name.strip() in ROTATIONS}
-    return any(abs(float(row[name] or 0.0)) > least for row in rows for name in names)
-
-
 def _columns_of(name: str) -> list[int]:
     """Return the columns that a control of the rig speaks for."""
     meaning = recognise(name)
@@ -155,19 +242,11 @@ def _sources_of(name: str, shapes: Sequence[str]) -> list[int]:
     return [index for index, shape in enumerate(shapes) if shape in wanted]
 
 
-def _timecode(seconds: float) -> str:
+def _timecode(seconds: Fraction) -> str:
     """Return HH:MM:SS:FF.mmm."""
-    thousandths = round(Fraction(seconds) * TIMECODE_RATE * 1000)
+    thousandths = round(seconds * TIMECODE_RATE * 1000)
     frames, thousandth = divmod(thousandths, 1000)
     whole, frame = divmod(frames, int(TIMECODE_RATE))
     minutes, second = divmod(whole, 60)
     hours, minute = divmod(minutes, 60)
-    return f"{hours:02d}:{minute:02d}:{second:02d}:{frame:02d}.{thousandth:03d}"
-
-
-def _seconds(timecode: str, rate: Fraction) -> Fraction:
-    match = re.fullmatch(r"\s*(\d+):(\d+):(\d+)[:;](\d+(?:\.\d+)?)\s*", timecode)
-    if match is None:
-        raise ValueError(f"{timecode!r} is no timecode")
-    hours, minutes, whole = (int(part) for part in match.groups()[:3])
-    return 3600 * hours + 60 * minutes + whole + Fraction(match[4]) / rate
+    return f"{hours % 24:02d}:{minute:02d}:{second:02d}:{frame:02d}.{thousandth:03d}"

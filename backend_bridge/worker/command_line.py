@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import json
 import os
 import queue
 import sys
@@ -14,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..files.errors import ExitCode
+from ..files.typed_json import from_data
+from ..job.spec import Driving
 from ..worker_client import messages
 from ..worker_client.messages import Cancel, Cancelled, Error, Hello, Message, Progress, Result, Start, Warning
 from .cancellation import STOPPED, Cancellation, on_termination
@@ -40,6 +43,8 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     verb.add_argument("--parent", type=int, help="end when this process has ended")
     verb.add_argument("--idle-minutes", type=float, default=15.0, help="end after that long without a job (15)")
     verbs.add_parser("probe", help="print what this Python can do, as JSON")
+    verb = verbs.add_parser("look", help="print how long a driving video is, as JSON")
+    verb.add_argument("driving", help="the job spec's `driving`, as JSON")
     verbs.add_parser("backends", help="list, add, verify and remove checkpoint files", add_help=False)
     if arguments[:1] == ["backends"]:
         from ...models.backends.checkpoints import main as backends
@@ -51,6 +56,10 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
         from .probe import main as probe
 
         leave(probe())
+    if options.verb == "look":
+        from .look import main as look
+
+        leave(look(from_data(Driving, json.loads(options.driving))))
     faulthandler.enable()
     runner = runner or JobRunner()
     leave(run(options.folder, runner) if options.verb == "run" else serve(runner, options.parent, options.idle_minutes))

@@ -13,6 +13,7 @@ from ...backend_bridge.files.errors import ExitCode, InputError
 from ...operators import animate
 from ...operators.measure_controls import matching
 from ...operators.order import Order, make_order
+from ...operators.rig.projection import picture_size
 from ...operators.running.job_manager import Status
 from ..settings import MagPlusSettings
 from . import tasks
@@ -47,6 +48,16 @@ def add_options(verb: argparse.ArgumentParser) -> None:
     source.add_argument("--reference", type=number_or_auto, metavar="auto|SECONDS", help="when the driver is at rest")
     source.add_argument("--face-index", type=int, metavar="N", help="which face drives, from left to right, from 0")
     source.add_argument("--sequence-rate", type=float, metavar="FPS", help="frame rate of an image sequence")
+    capture = verb.add_argument_group("the avatar's picture", "For keys alone it is small and quick by itself.")
+    capture.add_argument("--frame", type=int, metavar="N", help="frame of the scene it is taken at; the start frame")
+    capture.add_argument(
+        "--capture-size",
+        type=int,
+        nargs="+",
+        metavar="PX",
+        help="its longer side, or its width and height",
+    )
+    capture.add_argument("--capture-samples", type=int, metavar="N", help="samples of its render at most")
     method = verb.add_argument_group("how")
     method.add_argument("--backend", choices=[entry.name for entry in BACKENDS])
     method.add_argument(
@@ -129,8 +140,25 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
         set_property(settings, "face_index", options.face_index, "--face-index")
     if options.frames or options.shape_keys:
         settings.frames, settings.shape_keys = options.frames, options.shape_keys
+    if options.frame is not None:
+        settings.use_capture_frame, settings.capture_frame = True, options.frame
+    if options.capture_size is not None:
+        set_property(settings, "capture_size", _longer_side(options.capture_size, context.scene), "--capture-size")
     apply_placing(options, settings)
-    set_given(options, settings, "vertex_group", "backend", "sequence_rate", "intensity", "smoothing")
+    set_given(options, settings, "vertex_group", "backend", "sequence_rate", "intensity", "smoothing", "capture_samples")
+
+
+def _longer_side(size: list[int], scene: bpy.types.Scene) -> int:
+    """Return the longer side of the picture that was asked for, which has to be as wide for its height as the scene."""
+    if len(size) == 1:
+        return size[0]
+    width, height = picture_size(scene)
+    if len(size) > 2 or abs(size[0] * height - size[1] * width) > max(width, height):
+        raise InputError(
+            f"--capture-size must be the longer side alone, or a width and a height like the scene's {width} x "
+            f"{height}."
+        )
+    return max(size)
 
 
 def _choose(options: argparse.Namespace, settings: MagPlusSettings) -> None:

@@ -30,7 +30,9 @@ def add(verbs: Verbs) -> None:
     verb.set_defaults(run=run)
     verb.add_argument("recording", type=Path, metavar="FILE.csv")
     add_avatar(verb)
-    verb.add_argument("--timecode-rate", type=Fraction, default=Fraction(60), metavar="FPS", help="default: 60")
+    verb.add_argument(
+        "--timecode-rate", type=Fraction, metavar="FPS", help="as 30 or 29.97; the recording tells it where it can"
+    )
     add_placing(verb)
     add_save(verb)
 
@@ -41,7 +43,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     settings = context.scene.magplus
     avatar = choose_avatar(context, options.avatar)
     apply_placing(options, settings)
-    if not options.timecode_rate > 0:
+    if options.timecode_rate is not None and not options.timecode_rate > 0:
         raise InputError("--timecode-rate must be above 0.")
     destination = Destination.from_settings(settings)
     report = import_live_link(

@@ -64,6 +64,12 @@ def add_placing(group: argparse._ActionsContainer) -> None:
         help="shift by half a frame at most, so that the apex falls on a frame of the scene",
     )
     group.add_argument(
+        "--release",
+        type=seconds_or_hold,
+        metavar="SECONDS|hold",
+        help="how long the face takes to go back where the clip ends in the middle of an expression; hold lets it stay",
+    )
+    group.add_argument(
         "--animation",
         choices=list(ANIMATION),
         help="a new action, a layer on top of the present animation, or into the present action",
@@ -75,6 +81,14 @@ def worst_of(codes: Iterable[ExitCode]) -> ExitCode:
     found = set(codes)
     order = (ExitCode.CANCELLED, ExitCode.MACHINE, ExitCode.INTERNAL, ExitCode.BAD_INPUT)
     return next((code for code in order if code in found), ExitCode.OK)
+
+
+def seconds_or_hold(text: str) -> float | str:
+    """Return a number of seconds, or "hold"."""
+    try:
+        return "hold" if text == "hold" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of seconds nor hold") from None
 
 
 def number_or_auto(text: str) -> float | str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import bpy
 
 from ...backend_bridge.files.errors import InputError
+from ...operators.reasons import instance_problem
 from ...operators.rig.avatar import has_shape_keys
 from ..settings import MagPlusSettings
 from .parser import ANIMATION
@@ -32,6 +33,10 @@ def apply_placing(options: argparse.Namespace, settings: MagPlusSettings) -> Non
         settings.keep_apex = options.keep_apex
     if options.animation is not None:
         settings.animation = ANIMATION[options.animation]
+    if options.release is not None:
+        settings.hold = options.release == "hold"
+        if not settings.hold:
+            set_property(settings, "release", options.release, "--release")
     set_given(options, settings, "start_frame", "stretch")
 
 
@@ -85,10 +90,14 @@ def find_avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Objec
         for candidate in meshes:
             if candidate.name == name:
                 return candidate
+        if problem := instance_problem(each for each in scene.objects if each.name == name):
+            raise InputError(problem)
         there = ", ".join(repr(mesh.name) for mesh in meshes) or "none"
         raise InputError(f"There is no mesh object {name!r} in scene {scene.name!r}; its meshes: {there}.")
     if scene.magplus.avatar is not None:
         return scene.magplus.avatar
+    if not meshes and (problem := instance_problem(scene.objects)):
+        raise InputError(problem)
     faces = [mesh for mesh in meshes if has_shape_keys(mesh)] or meshes
     if len(faces) == 1:
         return faces[0]

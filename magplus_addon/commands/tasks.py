@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
+
+import bpy
 
 from ...backend_bridge.files.errors import ExitCode
 from ...backend_bridge.worker_client.messages import Progress
@@ -17,6 +23,7 @@ from ..panels import clock
 from .parser import PROGRESS
 
 TEXT, OPENJD = PROGRESS
+PATIENCE = 2.0  # seconds that a task has to stop after a signal before the process ends with it
 TELL_EVERY = 5.0  # seconds between two progress lines of one stage, where they can't overwrite each other
 
 
@@ -90,12 +97,47 @@ class OpenJobDescriptionLine:
 
 @contextmanager
 def _cancelled_by_signals() -> Iterator[None]:
-    """Let Ctrl-C and a farm's request to stop cancel the task, where Blender itself would wait or die."""
+    """Let Ctrl-C and a farm's request to stop cancel the task, where Blender itself would wait or die.
+
+    Blender renders without looking up: Python hears of a signal when the picture is there. So a thread of ours listens,
+    and where the task does not stop by itself the process ends. It is the command's own, and a command that is
+    cancelled leaves nothing that would have to be saved.
+    """
     names = (signal.SIGINT, signal.SIGTERM)
     before = {name: signal.signal(name, lambda *_: manager.cancel()) for name in names}
+    ours, signals = socket.socketpair()
+    signals.setblocking(False)
+    listened = signal.set_wakeup_fd(signals.fileno(), warn_on_full_buffer=False)
+    tempdir = bpy.app.tempdir
+    thread = threading.Thread(target=_listen, args=(ours, set(map(int, names)), tempdir), daemon=True)
+    thread.start()
     try:
         yield
     finally:
+        signal.set_wakeup_fd(listened)
+        signals.close()
+        thread.join()
+        ours.close()
         for name, handler in before.items():
             # None stands for a handler of Blender's own, which Python can't put back; the process is about to end.
             signal.signal(name, signal.SIG_DFL if handler is None else handler)
+
+
+def _listen(signals: socket.socket, names: set[int], tempdir: str) -> None:
+    """Cancel at the first signal, and end the process when nothing comes of it. Ends when nobody sends any more."""
+    while received := signals.recv(16):
+        if not names & set(received):
+            continue
+        steps = manager.steps_taken
+        manager.cancel()
+        signals.settimeout(PATIENCE)
+        try:
+            if not signals.recv(16):
+                return
+        except TimeoutError:
+            if manager.busy and manager.steps_taken == steps and bpy.app.background:
+                print("magplus: error: Cancelled. Finished frames are kept in the job folder.", file=sys.stderr)
+                sys.stderr.flush()
+                shutil.rmtree(tempdir, ignore_errors=True)
+                os._exit(ExitCode.CANCELLED)
+        signals.settimeout(None)

@@ -15,15 +15,18 @@ class BakeReport:
     """What was baked, and what a person should know of it.
 
     name: what the scene calls the bake. record: what is kept of it beside the job's own report. raised: controls whose
-    range was widened, with the new one; not_saved: those of them that lose it again with the file. kept: names of the
-    actions that were replaced, which are still in the file.
+    range was widened, with the new one; not_saved: those of them that lose it again with the file. cut_off: what is to
+    be told of controls that go beyond what Blender allows at all. kept: names of the actions that were replaced, which
+    are still in the file. cautions: further sentences.
     """
 
     name: str
     record: BakeRecord
     raised: dict[str, tuple[float, float]]
     not_saved: tuple[str, ...]
+    cut_off: dict[str, str]
     kept: tuple[str, ...]
+    cautions: tuple[str, ...] = ()
 
     @property
     def placement(self) -> Placement:
@@ -40,6 +43,8 @@ class BakeReport:
         """Return what a person should know besides, a sentence each."""
         lines = []
         kept = self.record.apex_kept
+        if not self.record.keyed:
+            lines.append("No control moves, so nothing was keyed: the rig can't show what the driver's face does.")
         if self.kept:
             lines.append(f"The earlier animation no longer plays; it is kept in the action {_listed(self.kept)}.")
         if self.raised:
@@ -49,9 +54,11 @@ class BakeReport:
                 f"Blender does not save the wider range of {_listed(self.not_saved)} in a library override; widen it "
                 "in the character's own file, too."
             )
-        for reason in sorted(set(self.record.not_keyed.values())):
-            names = [name for name, why in self.record.not_keyed.items() if why == reason]
-            lines.append(f"Not keyed: {_listed(names)} {reason}.")
+        for opening, reasons in (("Not keyed: ", self.record.not_keyed), ("Keyed, but ", self.cut_off)):
+            for reason in sorted(set(reasons.values())):
+                names = [name for name, why in reasons.items() if why == reason]
+                lines.append(f"{opening}{_listed(names)} {reason}.")
+        lines += self.cautions
         if kept < 0.995:
             lines.append(f"Whole frames show {kept:.0%} of the apex: the scene's frame rate is low for this movement.")
         return lines

@@ -9,6 +9,7 @@ from typing import Any
 
 import bpy
 
+from .ends import RELEASE, Window
 from .scene_time import Placement, SourceTime, exact, place, scene_rate
 
 NEW_ACTION, LAYER, REPLACE = "NEW_ACTION", "LAYER", "REPLACE"
@@ -40,6 +41,8 @@ class Destination:
     keep_apex: shift keys by at most half a frame so that the apex falls on a whole frame; where pictures have to be
         left out, choose them so that the apex is shown.
     stretch: how many times longer than it was the clip plays.
+    release: seconds of the clip's time in which controls go back to what is there without the clip, where it ends in
+        the middle of an expression; None lets them stay where they are.
     """
 
     start_frame: int = 1
@@ -47,6 +50,7 @@ class Destination:
     show_as: str = BACKGROUND
     keep_apex: bool = True
     stretch: Fraction = Fraction(1)
+    release: float | None = RELEASE
 
     @classmethod
     def from_settings(cls, settings: Any) -> Destination:
@@ -57,8 +61,17 @@ class Destination:
             show_as=settings.frames_to,
             keep_apex=settings.keep_apex,
             stretch=exact(settings.stretch),
+            release=None if settings.hold else float(exact(settings.release)),
         )
 
     def place(self, source: SourceTime, scene: bpy.types.Scene) -> Placement:
         """Return where a clip lies in the scene's time."""
         return place(source, self.start_frame, scene_rate(scene), self.keep_apex, self.stretch)
+
+    def frames_of(self, seconds: Fraction, scene: bpy.types.Scene) -> tuple[float, float]:
+        """Return the first frame of a clip that lasts so long, and the one at its end."""
+        return self.start_frame, float(self.start_frame + seconds * scene_rate(scene) * self.stretch)
+
+    def window(self, source: SourceTime, placement: Placement) -> Window:
+        """Return the part of the scene's time that the keys of a clip fill."""
+        return Window.of_clip(source, placement, self.release)

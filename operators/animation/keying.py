@@ -3,54 +3,180 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import bpy
+import numpy as np
 
+from ..rig.controls import LiveChannel
 from .destination import LAYER, REPLACE
-from .keyframes import add_nla_layer, animated_paths, assign_new_action, finish_nla_layer, write_keys
-from .performance import ControlKeys
-from .strength import add_strength, make_room
+from .ends import Window
+from .keyframes import Keys, assign_new_action, bare, curves_of, cut_after, find_curve, write_keys
+from .nla import Address, add_layer, animated, hold, muted_takes, push_down, whole_quaternions
+from .performance import STILL, ControlKeys
+from .strength import add_strength, covers, drop_idle, make_room, rest_of
 
 
 @dataclass(frozen=True)
 class Written:
-    """The names of the action that was written and of the one that it replaced, if any."""
+    """The names of the action that was written, of the one that it replaced, if any, and of muted tracks below a layer
+    that it would overrule, were they to play again."""
 
     action: str
     replaced: str | None = None
+    overruled: tuple[str, ...] = ()
 
 
-def key(id_block: bpy.types.ID, entries: Sequence[ControlKeys], animation: str, strength: str) -> Written:
-    """Write the keys of one ID, with modifiers called `strength`; `animation` is as `Destination` has it."""
-    name = f"MagPlus {entries[0].kind.owner_name(entries[0].keys.channel)}"
-    if animation == LAYER:
-        return Written(_key_layer(id_block, entries, name, strength))
-    active = id_block.animation_data.action if id_block.animation_data is not None else None
-    replaced: bpy.types.Action | None = None
-    if into := animation == REPLACE and active is not None:
-        action = active
-    else:
+@dataclass(frozen=True)
+class Keying:
+    """How the keys of an ID are written.
+
+    animation: as `Destination` has it. bake: the name of the bake, for its strength. window: what it fills. rests: what
+    is known of numbers of the ID at rest.
+    """
+
+    animation: str
+    bake: str
+    window: Window
+    rests: Mapping[Address, float]
+
+    def key(self, id_block: bpy.types.ID, entries: Sequence[ControlKeys]) -> Written:
+        """Write the keys of one ID."""
+        name = f"MagPlus {entries[0].kind.owner_name(entries[0].keys.channel)}"
+        if self.animation == LAYER:
+            return self._layer(id_block, entries, name)
+        active = id_block.animation_data.action if id_block.animation_data is not None else None
+        if self.animation == REPLACE and active is not None:
+            self._into_active(id_block, entries)
+            return Written(active.name)
+        left = self._left_by(id_block)
         action, replaced = assign_new_action(id_block, name)
-    for entry in entries:
-        curve = write_keys(entry.keys)
-        interval = (float(entry.keys.frames[0]), float(entry.keys.frames[-1]))
-        make_room(curve, *interval)
-        add_strength(curve, strength, entry.control.rest, interval if into else None)
-    return Written(action.name, replaced.name if replaced is not None else None)
+        for address, value in left.items():
+            _stand(id_block, address, value)
+        self._into_active(id_block, entries)
+        return Written(action.name, replaced.name if replaced is not None else None)
+
+    def _into_active(self, id_block: bpy.types.ID, entries: Sequence[ControlKeys]) -> None:
+        """Write keys into the active action.
+
+        Curves that are new stay at rest beside the window. In those that are there it is the clip's interval alone that
+        changes where an animator's own keys go on after it.
+        """
+        for entry in entries:
+            channel, rest = entry.keys.channel, entry.control.rest
+            curve = find_curve(id_block, channel.path, channel.index)
+            if curve is None or not len(curve.keyframe_points):
+                add_strength(write_keys(self._with_ends(entry.keys, rest)), self.bake, rest, None)
+            else:
+                free = covers(curve, self.window.last, self.window.end) or self._rests_after(curve, rest)
+                window = self.window if free and self._ends_away(entry.keys, rest) else self.window.unreleased
+                if self.window.holds and self._nothing_follows(curve, rest):
+                    window = self.window.endless
+                    cut_after(curve, self.window.last)
+                write_keys(self._released(entry.keys, rest, partial(bare, curve)) if free else entry.keys)
+                make_room(curve, window)
+                drop_idle(curve)
+                add_strength(curve, self.bake, rest, window)
+        for address in _missing(entries):
+            if find_curve(id_block, *address) is None:
+                write_keys(self._constant(id_block, address, self._rest(id_block, address)))
+
+    def _layer(self, id_block: bpy.types.ID, entries: Sequence[ControlKeys], name: str) -> Written:
+        """Write keys into an NLA track that adds to what is below it."""
+        keyed = whole_quaternions(_address(entry.keys.channel) for entry in entries)
+        unheld = {
+            address: self._rest(id_block, address)
+            for address in sorted(keyed - whole_quaternions(animated(id_block)))
+        }
+        unheld |= {_address(entry.keys.channel): entry.control.rest for entry in entries if _address(entry.keys.channel) in unheld}
+        held = {address: rest for address, rest in unheld.items() if rest != _channel(id_block, address).default}
+        overruled = muted_takes(id_block, set(held)) if held else []
+        if held:
+            hold(id_block, [self._constant(id_block, address, rest) for address, rest in held.items()])
+        push_down(id_block)
+        keys = [
+            self._released(replace(entry.keys, values=entry.keys.values - entry.control.rest), 0.0, lambda _: 0.0)
+            for entry in entries
+        ]
+        missing = [self._constant(id_block, address, 0.0) for address in _missing(entries)]
+        curves = add_layer(id_block, name, [*keys, *missing], self.window.holds)
+        for curve in curves[: len(entries)]:
+            add_strength(curve, self.bake, 0.0, None)
+        return Written(curves[0].id_data.name, overruled=tuple(overruled))
+
+    def _with_ends(self, keys: Keys, rest: float) -> Keys:
+        """Return keys for a curve that has none: at rest before the window, and after it."""
+        keys = self._released(keys, rest, lambda _: rest)
+        if abs(keys.values[0] - rest) <= STILL:
+            return keys
+        return replace(
+            keys, frames=np.append(self.window.before, keys.frames), values=np.append(rest, keys.values)
+        )
+
+    def _released(self, keys: Keys, rest: float, to: Callable[[float], float]) -> Keys:
+        """Return keys that end where the curve goes on, if they end away from rest."""
+        if not self._ends_away(keys, rest):
+            return keys
+        frames, values = self.window.released(keys.frames, keys.values, to)
+        return replace(keys, frames=frames, values=values)
+
+    def _rests_after(self, curve: bpy.types.FCurve, rest: float) -> bool:
+        """Whether a curve does nothing while the window is released."""
+        frames = np.linspace(self.window.last, self.window.end, 9)
+        return all(abs(bare(curve, float(frame)) - rest) <= STILL for frame in frames)
+
+    def _nothing_follows(self, curve: bpy.types.FCurve, rest: float) -> bool:
+        """Whether a curve of ours has nothing but rest and earlier bakes after the window."""
+        keys = [point.co for point in curve.keyframe_points if point.co[0] > self.window.last]
+        return rest_of(curve) is not None and all(
+            abs(value - rest) <= STILL or covers(curve, frame, frame) for frame, value in keys
+        )
+
+    @staticmethod
+    def _ends_away(keys: Keys, rest: float) -> bool:
+        return bool(abs(keys.values[-1] - rest) > STILL)
+
+    def _constant(self, id_block: bpy.types.ID, address: Address, value: float) -> Keys:
+        return Keys(_channel(id_block, address), np.array([self.window.first]), np.array([value]))
+
+    def _rest(self, id_block: bpy.types.ID, address: Address) -> float:
+        known = self.rests.get(address)
+        return _channel(id_block, address).read() if known is None else known
+
+    def _left_by(self, id_block: bpy.types.ID) -> dict[Address, float]:
+        """Return what the active action says where the window begins: the pose that stays when it plays no more."""
+        data = id_block.animation_data
+        if data is None or data.action is None:
+            return {}
+        found = {}
+        for curve in curves_of(data.action, getattr(data, "action_slot", None), ensure=False):
+            rest = rest_of(curve)
+            found[curve.data_path, curve.array_index] = curve.evaluate(self.window.first) if rest is None else rest
+        return found | {address: rest for address, rest in self.rests.items() if address in found}
 
 
-def _key_layer(id_block: bpy.types.ID, entries: Sequence[ControlKeys], name: str, strength: str) -> str:
-    """Write keys into an NLA track that adds to what is below it; returns the action's name."""
-    below = animated_paths(id_block)
-    action = add_nla_layer(id_block, name)
-    for entry in entries:
-        # What is below is at rest where the basis was measured or, where nothing is, what the NLA starts from.
-        channel, rest = entry.keys.channel, entry.control.rest
-        animated = (channel.path, max(channel.index, 0)) in below
-        base = rest if animated else entry.kind.neutral(channel)
-        curve = write_keys(replace(entry.keys, values=entry.keys.values - base))
-        add_strength(curve, strength, rest - base, None)
-    finish_nla_layer(id_block, action)
-    return str(action.name)
+def _missing(entries: Sequence[ControlKeys]) -> list[Address]:
+    """Return what has no keys of the quaternions that are keyed in part: the NLA plays them as a whole."""
+    keyed = {_address(entry.keys.channel) for entry in entries}
+    return sorted(whole_quaternions(keyed) - keyed)
+
+
+def _address(channel: LiveChannel) -> Address:
+    return channel.path, max(channel.index, 0)
+
+
+def _channel(id_block: bpy.types.ID, address: Address) -> LiveChannel:
+    path, index = address
+    value = id_block.path_resolve(path)
+    return LiveChannel(id_block, path, index if hasattr(value, "__len__") else -1)
+
+
+def _stand(id_block: bpy.types.ID, address: Address, value: float) -> None:
+    """Put a number where the action that goes has left it, if the ID has it still."""
+    path, index = address
+    for channel in (LiveChannel(id_block, path), LiveChannel(id_block, path, index)):
+        if channel.exists and isinstance(channel.raw, float):
+            channel.write(value)
+            return

@@ -41,13 +41,15 @@ class Performance:
     def of_job(cls, folder: JobFolder) -> Performance:
         """Read what a job has solved. Raises `InputError` when it has solved nothing."""
         spec = folder.read_spec()
-        if spec.avatar.rig_basis is None or not folder.weights_npz.is_file():
+        # Controls that an earlier run has solved are not those of a later one that made frames alone.
+        if not spec.outputs.weights or spec.avatar.rig_basis is None or not folder.weights_npz.is_file():
             raise InputError("This job has no solved controls; run it with rig controls among its outputs.")
         curves = ControlCurves.load(folder.weights_npz)
         controls = {control.name: control for control in RigBasis.load(folder.path / spec.avatar.rig_basis).controls}
         report = folder.read_report()
         source = SourceTime.from_report(report)
-        if len(source.seconds) != len(curves.seconds):
+        solved = len(curves.names) if report.weights is None else report.weights.controls
+        if len(source.seconds) != len(curves.seconds) or solved != len(curves.names):
             raise InputError("The solved controls and the report are of different runs; run the job again.")
         return cls(folder.path.stem, controls, curves, source, video_start(report))
 
@@ -97,6 +99,20 @@ def keys_here(
         name, reason = next(iter(reasons.items()))
         raise InputError(f"None of the job's controls can be keyed here: {name!r} {reason}.")
     return found, reasons
+
+
+def channels_here(
+    performance: Performance, objects: Mapping[str, bpy.types.Object] | None = None
+) -> list[tuple[Control, LiveChannel]]:
+    """Return the numbers in this file of all controls that a performance knows, whether they move or not."""
+    found = []
+    for control in performance.controls.values():
+        if (kind := KINDS.get(control.kind)) is not None:
+            for part in (Channel(control.owner, control.data_path), *control.linked):
+                channel, _ = _channel(kind, part, objects or {})
+                if channel is not None:
+                    found.append((control, channel))
+    return found
 
 
 def _channel(

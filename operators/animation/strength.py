@@ -2,61 +2,75 @@
 """How strongly a baked expression plays, without touching its keys.
 
 Every curve of a bake has an Envelope modifier that scales it about rest. So the keys stay as they were solved, any
-strength can be set and set back, and an animator finds it where modifiers of a curve are, in the Graph Editor.
+strength can be set and set back, and an animator finds it where modifiers of a curve are, in the Graph Editor. By its
+modifiers a curve is known as one of ours.
 """
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import bpy
 
 from ..rig.kinds import KINDS, ControlKind
-from .keyframes import all_curves, animated_channel, used_actions
+from .ends import LAST_FRAME, Window
+from .keyframes import all_curves, animated_channel, bare
+from .nla import playing
 
-PREFIX = "MagPlus "
-_NAME_LENGTH = 63  # bytes that Blender keeps of a modifier's name
-_FAR = 1_048_574.0  # Blender's last frame
+STILL = 1e-4  # nothing, for what a curve says
+LONGEST_NAME = 48  # bytes of a bake's name; with what is put around it, it is a modifier's name
+_OURS = re.compile(r"MagPlus \[(?P<bake>.*)\](?:\.\d{3,})?", re.DOTALL)  # Blender numbers a name's second on a curve
 _LEAST = 1e-6  # nothing, for a modifier that divides by the strength
 
 
-def modifier_name(bake: str) -> str:
-    """Return what the modifiers of a bake are called."""
-    return (PREFIX + bake).encode()[:_NAME_LENGTH].decode(errors="ignore")
-
-
-def add_strength(curve: bpy.types.FCurve, name: str, rest: float, interval: tuple[float, float] | None) -> None:
+def add_strength(curve: bpy.types.FCurve, bake: str, rest: float, window: Window | None) -> None:
     """Make the strength of a curve adjustable; it is 1 to begin with.
 
-    `interval` (first, last) is the part of the curve that is scaled, all of it where it is None. Beside it the scaling
-    fades, so that the whole frames next to it stay as they are.
+    `window` is the part of the curve that is scaled, all of it where it is None. Beside it the scaling fades, so that
+    the whole frames next to it stay as they are.
     """
-    modifier = _new_modifier(curve, name, rest)
+    modifier = _new_modifier(curve, f"MagPlus [{bake}]", rest)
     _scale(modifier, 1.0)
-    if interval is not None:
-        before, after = math.ceil(interval[0]) - 1, math.floor(interval[1]) + 1
-        _restrict(modifier, before, after)
-        modifier.blend_in, modifier.blend_out = interval[0] - before, after - interval[1]
+    if window is not None:
+        _restrict(modifier, window.before, window.after)
+        modifier.blend_in, modifier.blend_out = window.first - window.before, window.after - window.last
 
 
-def set_strength(name: str, strength: float) -> None:
-    """Set the strength of all curves that have the modifier `name`; widens the ranges that need it."""
+def set_strength(bake: str, strength: float) -> None:
+    """Set the strength of all curves of a bake; widens the ranges that need it."""
     for kind in KINDS.values():
         for id_block in kind.ids_with_ranges():
-            for curve in _curves_of(id_block, name):
-                _widen(kind, id_block, curve, name, strength)
-    for _, modifier in _modifiers(name):
+            for each in playing(id_block):
+                for curve in each.curves:
+                    if ours := _ours(curve, bake):
+                        _widen(kind, id_block, curve, ours[0].reference_value, strength)
+    for _, modifier in _modifiers(bake):
         _scale(modifier, strength)
 
 
-def make_room(curve: bpy.types.FCurve, first: float, last: float) -> None:
-    """Take the interval out of what the strengths of earlier bakes scale, as new keys are coming there."""
+def rest_of(curve: bpy.types.FCurve) -> float | None:
+    """Return what a curve of ours says at rest, None for one that no bake has keyed."""
+    ours = _ours(curve)
+    return ours[0].reference_value if ours else None
+
+
+def covers(curve: bpy.types.FCurve, first: float, last: float) -> bool:
+    """Whether a part of a curve, from one frame to another, is an earlier bake's."""
+    return any(
+        not each.use_restricted_range or (each.frame_start <= first and last <= each.frame_end)
+        for each in _ours(curve)
+    )
+
+
+def make_room(curve: bpy.types.FCurve, window: Window) -> None:
+    """Take a window out of what the strengths of earlier bakes scale, as new keys are coming there."""
     for modifier in _ours(curve):
-        old = (modifier.frame_start, modifier.frame_end) if modifier.use_restricted_range else (-_FAR, _FAR)
-        before, after = math.ceil(first) - 1, math.floor(last) + 1
-        left = [part for part in ((old[0], min(old[1], before)), (max(old[0], after), old[1])) if part[0] < part[1]]
+        old = (modifier.frame_start, modifier.frame_end) if modifier.use_restricted_range else (-LAST_FRAME, LAST_FRAME)
+        parts = ((old[0], min(old[1], window.before)), (max(old[0], window.after), old[1]))
+        left = [part for part in parts if part[0] < part[1]]
         if not left:
             curve.modifiers.remove(modifier)
             continue
@@ -67,28 +81,56 @@ def make_room(curve: bpy.types.FCurve, first: float, last: float) -> None:
             _restrict(copy, *part)
 
 
-def plays(name: str) -> bool:
-    """Whether the strength `name` still acts on something."""
-    return any(action.users > action.use_fake_user for action, _ in _modifiers(name))
+def drop_idle(curve: bpy.types.FCurve) -> None:
+    """Remove the strengths of earlier bakes of which nothing is left on a curve."""
+    keys = [(point.co[0], point.co[1]) for point in curve.keyframe_points]
+    for modifier in _ours(curve):
+        limits = (modifier.frame_start, modifier.frame_end) if modifier.use_restricted_range else (-LAST_FRAME, LAST_FRAME)
+        said = [value for frame, value in keys if limits[0] <= frame <= limits[1]]
+        said += [bare(curve, frame) for frame in limits if abs(frame) < LAST_FRAME]
+        if all(abs(value - modifier.reference_value) < STILL for value in said):
+            curve.modifiers.remove(modifier)
 
 
-def _modifiers(name: str) -> Iterator[tuple[bpy.types.Action, bpy.types.FModifierEnvelope]]:
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Let every bake of the file stay at rest inside, and play again as it did afterwards."""
+    before = [(modifier, modifier.default_min, modifier.default_max, modifier.mute) for _, modifier in _modifiers()]
+    for modifier, *_ in before:
+        _scale(modifier, 0.0)
+    try:
+        yield
+    finally:
+        for modifier, low, high, mute in before:
+            modifier.default_min, modifier.default_max, modifier.mute = low, high, mute
+
+
+def bakes_on_curves(used: bool = True) -> set[str]:
+    """Return the names of the bakes that have curves in this file; with `used` only in actions that something uses."""
+    found = set()
+    for action, modifier in _modifiers():
+        if not used or action.users > action.use_fake_user:
+            found.add(_bake_of(modifier.name))
+    return found
+
+
+def _bake_of(name: str) -> str:
+    """Return the name of the bake that a modifier is of, an empty string for another's."""
+    match = _OURS.fullmatch(name)
+    return match["bake"] if match is not None else ""
+
+
+def _modifiers(bake: str = "") -> Iterator[tuple[bpy.types.Action, bpy.types.FModifierEnvelope]]:
     for action in bpy.data.actions:
         if action.is_editable:
             for curve in all_curves(action):
-                yield from ((action, modifier) for modifier in _ours(curve, name))
+                yield from ((action, modifier) for modifier in _ours(curve, bake))
 
 
-def _curves_of(id_block: bpy.types.ID, name: str) -> Iterator[bpy.types.FCurve]:
-    for action in used_actions(id_block):
-        yield from (curve for curve in all_curves(action) if _ours(curve, name))
-
-
-def _ours(curve: bpy.types.FCurve, name: str = "") -> list[bpy.types.FModifierEnvelope]:
+def _ours(curve: bpy.types.FCurve, bake: str = "") -> list[bpy.types.FModifierEnvelope]:
     """Return the modifiers of a curve that set a strength, all of them or those of one bake."""
     envelopes = [cast(bpy.types.FModifierEnvelope, each) for each in curve.modifiers if each.type == "ENVELOPE"]
-    # Blender numbers a second modifier of one name on a curve.
-    return [modifier for modifier in envelopes if modifier.name.startswith(name or PREFIX)]
+    return [each for each in envelopes if (of := _bake_of(each.name)) and (not bake or of == bake)]
 
 
 def _new_modifier(curve: bpy.types.FCurve, name: str, rest: float) -> bpy.types.FModifierEnvelope:
@@ -118,22 +160,30 @@ def _restrict(modifier: bpy.types.FModifier, first: float, last: float) -> None:
     modifier.blend_in = modifier.blend_out = 0.0
 
 
-def _widen(kind: ControlKind, id_block: bpy.types.ID, curve: bpy.types.FCurve, name: str, strength: float) -> None:
+def _widen(
+    kind: ControlKind, id_block: bpy.types.ID, curve: bpy.types.FCurve, rest: float, strength: float
+) -> None:
     """Widen the range of what a curve animates, so that Blender does not cut the stronger curve off."""
     channel = animated_channel(id_block, curve)
     points = [tuple(point.co) for point in curve.keyframe_points]
     if channel is None or not points:
         return
-    rest = _ours(curve, name)[0].reference_value
     values = [rest + strength * (value - rest) + _below(id_block, curve, frame) for frame, value in points]
     kind.widen(channel, min(values), max(values))
 
 
 def _below(id_block: bpy.types.ID, curve: bpy.types.FCurve, frame: float) -> float:
     """Return what a curve in an NLA strip is added to at a frame; 0 for one of the active action, which is all."""
+    below = []
+    for each in playing(id_block):
+        if each.action == curve.id_data:
+            break
+        below += [other for other in each.curves if (other.data_path, other.array_index) == _address(curve)]
     animation = id_block.animation_data
     if animation is None or curve.id_data == animation.action:
         return 0.0
-    below = [other for action in used_actions(id_block) if action != curve.id_data for other in all_curves(action)]
-    animated = curve.data_path, curve.array_index
-    return float(sum(other.evaluate(frame) for other in below if (other.data_path, other.array_index) == animated))
+    return float(sum(other.evaluate(frame) for other in below))
+
+
+def _address(curve: bpy.types.FCurve) -> tuple[str, int]:
+    return curve.data_path, curve.array_index

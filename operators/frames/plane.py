@@ -13,6 +13,14 @@ from .clip import Clip
 from .image import NAME, hold
 
 
+_MARK = "magplus_result"
+
+
+def is_result_plane(obj: bpy.types.Object) -> bool:
+    """Whether an object is a plane that `add_plane` has made."""
+    return _MARK in obj
+
+
 def add_plane(context: bpy.types.Context, camera: bpy.types.Object, image: bpy.types.Image, clip: Clip) -> str:
     """Hang a plane before the camera that fills its view. It gives off its colours and nothing else sees it."""
     scene = context.scene
@@ -34,6 +42,7 @@ def add_plane(context: bpy.types.Context, camera: bpy.types.Object, image: bpy.t
     mesh.uv_layers.new(name="UVMap").uv.foreach_set("vector", [0, 0, 1, 0, 1, 1, 0, 1])
     mesh.materials.append(_picture_material(image, clip))
     plane = bpy.data.objects.new(NAME, mesh)
+    plane[_MARK] = True
     plane.parent = camera
     # A camera's scale does not change what it sees, so it must not change the plane.
     plane.matrix_parent_inverse = Matrix.Diagonal(camera.matrix_world.to_scale()).to_4x4().inverted_safe()

@@ -9,6 +9,7 @@ Blender's vertex parenting does it, so that it stays there when the character is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import bpy
 import numpy as np
@@ -90,6 +91,15 @@ def moved_anchors(avatar: bpy.types.Object, projection: Projection) -> tuple[Anc
     positions, _ = projection.project(places)
     return tuple(
         Anchor(anchor[_LANDMARK], (float(x), float(y))) for anchor, (x, y) in zip(moved, positions, strict=True)
+    )
+
+
+def scaled(anchors: Sequence[Anchor], size: tuple[int, int], to: tuple[int, int]) -> tuple[Anchor, ...]:
+    """Return anchors in a picture of (width, height) px as they lie in the same picture of another size."""
+    across, down = (new / old for new, old in zip(to, size, strict=True))
+    return tuple(
+        replace(each, position=((each.position[0] + 0.5) * across - 0.5, (each.position[1] + 0.5) * down - 0.5))
+        for each in anchors
     )
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import bpy
 
@@ -51,8 +52,13 @@ class LiveChannel:
 
     def read(self) -> float:
         """Return the present value, before drivers and animation act on it again."""
+        return float(self.raw)
+
+    @property
+    def raw(self) -> Any:
+        """The present value as it is: a decimal number, a whole one or a truth value."""
         value = self.id.path_resolve(self.path)
-        return float(value if self.index < 0 else value[self.index])
+        return value if self.index < 0 else value[self.index]
 
     def write(self, value: float) -> None:
         """Set the value and tell the depsgraph."""

@@ -3,8 +3,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 _SIGNATURE_SIZE = 8
 _KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"sRGB", b"gAMA", b"cHRM", b"iCCP", b"cICP"}
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Return the (width, height) of a PNG in px."""
+    with path.open("rb") as file:
+        header = file.read(_SIGNATURE_SIZE + 16)
+    width, height = header[-8:-4], header[-4:]
+    return int.from_bytes(width, "big"), int.from_bytes(height, "big")
 
 
 def without_metadata(png: bytes) -> bytes:

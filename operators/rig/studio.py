@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
@@ -13,33 +15,54 @@ import numpy as np
 
 from ...backend_bridge.files.errors import CancelledError, InputError, MachineError
 from ...backend_bridge.worker_client.messages import Progress
+from ..running.job_manager import manager
 from .face import Face
 from .png import without_metadata
 from .projection import usable_camera
+from .steady import switched_off
 from .surface import read_points
 
+RENDERING = "Rendering the avatar"
+_SAMPLES = re.compile(r"Sample (\d+)/(\d+)")
 POSE_TOLERANCE = 0.5  # px; simulations may differ by less between two evaluations
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the picture is taken.
+
+    size: (width, height) px, None for the scene's. transparent: whether the world is left out, None does as the scene
+    does. samples: at most, None for as many as the scene has. face_alone: whether nothing but the face and what is
+    around it is rendered; the rest of the picture stays empty.
+    """
+
+    size: tuple[int, int] | None = None
+    transparent: bool | None = None
+    samples: int | None = None
+    face_alone: bool = False
 
 
 def photograph(
     context: bpy.types.Context,
     camera: bpy.types.Object,
     face: Face,
-    size: tuple[int, int] | None,
-    transparent: bool | None,
+    style: Style,
     blocking: bool,
+    unmeasured: Sequence[bpy.types.Modifier] = (),
 ) -> Generator[Progress, None, bytes]:
     """Render the avatar as it was measured and return the picture, a PNG with nothing in it but the picture.
 
-    `size` is (width, height) px, None for the scene's; `transparent` as `CaptureRequest` has it, `blocking` as
-    `capture` has it. Raises `InputError` when the render will show another pose, `MachineError` when it fails, and
+    `blocking` is as `capture` has it, `unmeasured` are modifiers without which the face was measured. Raises `InputError` when the render will show another pose, `MachineError` when it fails, and
     `CancelledError` when somebody stops it.
     """
     with tempfile.TemporaryDirectory(dir=bpy.app.tempdir or None) as scratch:
         picture = Path(scratch) / "avatar.png"
-        with _studio(context, camera, size, transparent) as studio:
+        with _studio(context, camera, style) as studio:
             if bpy.data.actions:
-                _check_pose(studio, context, face)
+                with switched_off(unmeasured):
+                    _check_pose(studio, context, face)
+            if style.face_alone:
+                _crop(studio, face)
             studio.render.filepath = str(picture)
             yield from _render(context, studio, blocking)
         if not picture.is_file():
@@ -78,8 +101,7 @@ def camera_to_use(scene: bpy.types.Scene, view: bpy.types.SpaceView3D | None) ->
 def _studio(
     context: bpy.types.Context,
     camera: bpy.types.Object,
-    size: tuple[int, int] | None,
-    transparent: bool | None,
+    style: Style,
 ) -> Iterator[bpy.types.Scene]:
     """Give a copy of the scene, sharing its objects, that renders the avatar's picture and nothing else.
 
@@ -99,11 +121,13 @@ def _studio(
         for layer in studio.view_layers:
             layer.use = layer.name == layer_name
         render = studio.render
-        if size is not None:
-            render.resolution_x, render.resolution_y = size
+        if style.size is not None:
+            render.resolution_x, render.resolution_y = style.size
             render.resolution_percentage = 100
-        if transparent is not None:
-            render.film_transparent = transparent
+        if style.transparent is not None:
+            render.film_transparent = style.transparent
+        if style.samples is not None:
+            _limit_samples(studio, style.samples)
         # The compositor and the sequencer come after the result is in place again; here they would act twice, and could
         # move the picture against its rig. The others would draw on it, blur it or cut it.
         render.use_compositing = render.use_sequencer = False
@@ -118,6 +142,25 @@ def _studio(
         yield studio
     finally:
         _remove_scene(name)
+
+
+def _limit_samples(studio: bpy.types.Scene, most: int) -> None:
+    """Let an engine that samples take no more samples than that."""
+    for settings, name in (("cycles", "samples"), ("eevee", "taa_render_samples")):
+        engine = getattr(studio, settings, None)
+        if engine is not None and getattr(engine, name, 0) > most:
+            setattr(engine, name, most)
+
+
+def _crop(studio: bpy.types.Scene, face: Face) -> None:
+    """Render nothing but the face and as much again on every side of it."""
+    x, y, w, h = face.box()
+    width, height = face.projection.size
+    margin, render = max(w, h), studio.render
+    render.use_border, render.use_crop_to_border = True, False
+    render.border_min_x, render.border_max_x = max((x - margin) / width, 0.0), min((x + w + margin) / width, 1.0)
+    render.border_min_y = max(1.0 - (y + h + margin) / height, 0.0)
+    render.border_max_y = min(1.0 - (y - margin) / height, 1.0)
 
 
 def _check_pose(studio: bpy.types.Scene, context: bpy.types.Context, face: Face) -> None:
@@ -153,6 +196,25 @@ def _remove_when_idle(name: str) -> float | None:
 
 
 def _render(context: bpy.types.Context, studio: bpy.types.Scene, blocking: bool) -> Generator[Progress, None, None]:
+    yield Progress(RENDERING, 0, 0)
+    now = [Progress(RENDERING, 0, 0)]
+
+    def listen(said: object, *_: object) -> None:
+        samples = _SAMPLES.search(said) if isinstance(said, str) else None
+        now[0] = Progress(RENDERING, *map(int, samples.groups())) if samples is not None else now[0]
+        if blocking:  # otherwise this is another thread
+            manager.tell(now[0])
+
+    bpy.app.handlers.render_stats.append(listen)
+    try:
+        yield from _render_told(context, studio, blocking, now)
+    finally:
+        bpy.app.handlers.render_stats.remove(listen)
+
+
+def _render_told(
+    context: bpy.types.Context, studio: bpy.types.Scene, blocking: bool, now: Sequence[Progress]
+) -> Generator[Progress, None, None]:
     try:
         if blocking or bpy.app.background:
             bpy.ops.render.render(scene=studio.name, write_still=True)
@@ -170,7 +232,7 @@ def _render(context: bpy.types.Context, studio: bpy.types.Scene, blocking: bool)
     if "CANCELLED" in started:
         raise InputError("Blender is rendering something else; capture when that is done.")
     while bpy.app.is_job_running("RENDER"):
-        yield Progress("Rendering the avatar", 0, 0)
+        yield now[0]
 
 
 def _is_empty(picture: Path, box: tuple[float, float, float, float]) -> bool:

@@ -100,6 +100,8 @@ class JobManager:
         self.outcomes: dict[str, Outcome] = {}
         self.kind: str | None = None
         self.window = 0  # address of the window in which the task was started; only ever compared
+        self.steps_taken = 0  # of all tasks; as long as it stays the same, Blender is in the middle of a step
+        self._on_progress: Callable[[Progress], None] | None = None
         self._steps: Steps | None = None
         self._context = TaskContext()
         self._cancelling = False
@@ -142,6 +144,7 @@ class JobManager:
     ) -> Outcome:
         """Run a task to its end, for background mode. A `KeyboardInterrupt` cancels it."""
         self._begin(kind, body, blocking=True)
+        self._on_progress = on_progress
         told: Progress | None = None
         while self.busy:
             try:
@@ -154,6 +157,14 @@ class JobManager:
             except KeyboardInterrupt:
                 self.cancel()
         return self.outcomes[kind]
+
+    def tell(self, progress: Progress) -> None:
+        """Tell how far the running task is, from within a step that takes long."""
+        if not self.busy:
+            return
+        self.progress = progress
+        if self._on_progress is not None:
+            self._on_progress(progress)
 
     def cancel(self) -> None:
         """Ask the running task to stop; what it has finished is kept."""
@@ -169,6 +180,7 @@ class JobManager:
                 progress = self._steps.throw(CancelledError("Cancelled."))
             else:
                 progress = next(self._steps)
+            self.steps_taken += 1
             if self._pace is None or self._pace.stage != progress.stage:
                 self._pace = Pace(progress.stage, time.monotonic(), progress.done)
             self.progress = progress
@@ -207,7 +219,7 @@ class JobManager:
     def _begin(self, kind: str, body: Callable[[TaskContext], Steps], *, blocking: bool) -> None:
         if self.busy:
             raise RuntimeError("A MagPlus task is already running.")
-        self._context = TaskContext(blocking)
+        self._context, self._on_progress = TaskContext(blocking), None
         self._steps = body(self._context)
         self.kind, self.progress, self._pace = kind, None, None
         self._cancelling = self._told_to_cancel = False

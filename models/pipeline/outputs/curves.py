@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from ....backend_bridge.rig.curves import ControlCurves
 from ....backend_bridge.rig.live_link import speaks_for_shapes, to_live_link
 from ...rig.expression import action_units, excursions
 from ...rig.smoothing import apex_kept, smoothed
+from ...video.timecode import start_timecode
 from ..batch import Batch
 from ..driving_clip import DrivingClip
 from ..notes import Notes
@@ -73,7 +75,9 @@ class Curves:
         exchanged = [control.name for control in self._reader.basis.controls if speaks_for_shapes(control.name)]
         if exchanged:
             as_shares = replace(curves, values=np.clip(shares, 0, 1).astype(np.float32))
-            folder.write(artefacts.LIVE_LINK, to_live_link(as_shares).encode())
+            began = start_timecode(self._clip.path)
+            start = Fraction(0) if began is None else began + self._clip.reader.info.start
+            folder.write(artefacts.LIVE_LINK, to_live_link(as_shares, start=start).encode())
         return exchanged
 
     def _report(self, found: Solution, exchanged: list[str]) -> WeightsReport:

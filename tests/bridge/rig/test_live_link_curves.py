@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import io
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,7 +11,14 @@ import pytest
 from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves
-from magplus.backend_bridge.rig.live_link import ROTATIONS, SHAPES, from_live_link, onto_controls, to_live_link
+from magplus.backend_bridge.rig.live_link import (
+    ROTATIONS,
+    SHAPES,
+    from_live_link,
+    onto_controls,
+    read_live_link,
+    to_live_link,
+)
 
 
 def curves_of(**values: list[float]) -> ControlCurves:
@@ -91,3 +99,114 @@ def test_other_writers_are_read_too() -> None:
 def test_other_text_is_a_sentence(text: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         from_live_link(text)
+
+
+def csv_of(codes: list[str], delimiter: str = ",", value: str = "0.1") -> str:
+    """A recording of one shape and one rotation at these timecodes."""
+    lines = ["Timecode,BlendShapeCount,JawOpen,HeadYaw", *(f"{code},61,{value},0.02" for code in codes)]
+    return "\n".join(lines).replace(",", delimiter) + "\n"
+
+
+def codes(count: int, nominal: int, first: int = 0, drop: bool = False, separator: str = ":") -> list[str]:
+    """Consecutive timecodes from the frame number `first` on, as a recorder counts them."""
+    found = []
+    for index in range(first, first + count):
+        frame = index
+        if drop:
+            left_out = nominal // 15
+            tens, rest = divmod(frame, 600 * nominal - 9 * left_out)
+            frame += 9 * left_out * tens
+            if rest >= 60 * nominal:
+                frame += left_out * ((rest - 60 * nominal) // (60 * nominal - left_out) + 1)
+        seconds, number = divmod(frame, nominal)
+        seconds %= 86_400
+        found.append(f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{separator}{number:02}")
+    return found
+
+
+@pytest.mark.parametrize("nominal", [24, 25, 30, 48, 50, 60])
+def test_the_rows_tell_how_many_frames_a_second_they_count(nominal: int) -> None:
+    read = read_live_link(csv_of(codes(3 * nominal, nominal, first=nominal // 2)))
+    assert read.seconds == tuple(Fraction(index, nominal) for index in range(3 * nominal))
+
+
+@pytest.mark.parametrize("separator", [":", ";"])
+@pytest.mark.parametrize("given", [None, Fraction("29.97"), Fraction(30000, 1001)])
+def test_drop_frame_timecode_has_no_holes(separator: str, given: Fraction | None) -> None:
+    if separator == ";" or given is None:
+        count, first = 4000, 17_900 * 6  # over a tenth minute and over others
+    else:
+        count, first = 4000, 100
+    read = read_live_link(csv_of(codes(count, 30, first, drop=True, separator=separator)), given)
+    assert read.seconds == tuple(Fraction(index * 1001, 30000) for index in range(count))
+
+
+def test_timecode_at_29_97_that_drops_nothing_does_not_drift() -> None:
+    text = csv_of(codes(36_000, 30))
+    assert read_live_link(text, Fraction("29.97")).seconds[-1] == 35_999 * Fraction(1001, 30000)
+    told = read_live_link(text)
+    assert told.seconds[-1] == Fraction(35_999, 30) and "if it runs at 29.97" in told.remark
+    assert read_live_link(csv_of(codes(90, 30))).remark == ""
+
+
+@pytest.mark.parametrize("nominal", [24, 60])
+def test_a_take_goes_on_after_midnight(nominal: int) -> None:
+    read = read_live_link(csv_of(codes(4 * nominal, nominal, first=86_398 * nominal)))
+    assert read.seconds == tuple(Fraction(index, nominal) for index in range(4 * nominal))
+
+
+def test_what_the_rows_do_not_tell_has_to_be_given() -> None:
+    text = csv_of(codes(20, 24))
+    with pytest.raises(InputError, match="give the timecode rate"):
+        read_live_link(text)
+    assert read_live_link(text, Fraction(24)).seconds[-1] == Fraction(19, 24)
+    assert read_live_link(csv_of(codes(20, 60, first=40))).seconds[-1] == Fraction(19, 60), "59 is one of 60"
+
+
+def test_a_rate_that_the_rows_contradict_is_refused() -> None:
+    with pytest.raises(InputError, match="counts 24 frames a second, which does not go with a timecode rate of 60"):
+        read_live_link(csv_of(codes(60, 24)), Fraction(60))
+    with pytest.raises(InputError, match="at least 29 frames"):
+        read_live_link(csv_of(codes(29, 30)), Fraction(24))
+    with pytest.raises(InputError, match="drop-frame"):
+        read_live_link(csv_of(codes(4000, 30, 100, drop=True)), Fraction(30))
+
+
+def test_phones_with_fractions_and_dropped_frames_tell_it_too() -> None:
+    times = [index / 60 + 0.0004 * (index % 3) for index in range(200) if index % 17]
+    rows = [f"10:00:{int(time):02}:{time % 1 * 30:06.3f}" for time in times]
+    read = read_live_link(csv_of(rows))
+    assert np.abs(np.subtract(read.curves.seconds, np.subtract(times, times[0]))).max() < 1e-4
+
+
+@pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(24), Fraction(30), Fraction(200), Fraction(60000, 1001)])
+def test_our_own_times_come_back_exactly_and_begin_where_the_clip_does(rate: Fraction) -> None:
+    start = Fraction(3600 + 12) + Fraction(7, 24)
+    curves = curves_of(jawOpen=[0.1] * 40)
+    seconds = np.array([float(index / rate) for index in range(40)])
+    text = to_live_link(ControlCurves(curves.names, seconds, curves.values, curves.residual, curves.visibility), start=start)
+    assert text.splitlines()[1].startswith("01:00:12:17.500,")
+    assert read_live_link(text).seconds == tuple(index / rate for index in range(40))
+
+
+def test_semicolons_and_decimal_commas() -> None:
+    text = csv_of(codes(70, 60), delimiter=";", value="0.25").replace(".", ",")
+    read = read_live_link(text)
+    assert read.curves.values[0, 0] == pytest.approx(0.25) and read.rotates
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("00:00:00:01,61,inf,0", "Line 3 .*'inf' is no number"),
+        ("00:00:00:01,61,nan,0", "Line 3 .*'nan' is no number"),
+        ("00:00:00:01,61,0.1,left", "Line 3 .*left"),
+        ("00:00:00:01,61,0.1,nan", "Line 3 .*'nan' is no number"),
+        ("00:00:00:01,61,0.1", "Line 3 .*ends after 3 of 4 values.*cut off"),
+        ("00:00:61:01,61,0.1,0", "Line 3 .*no timecode"),
+        ("00:00:00:01,61,,0", "Line 3"),
+    ],
+)
+def test_a_broken_line_is_named(line: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read_live_link(csv_of(["00:00:00:00"]) + line + "\n", Fraction(60))

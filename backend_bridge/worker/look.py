@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a driving video can be read, and how long it is, found out by reading its first frame; one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from pathlib import Path
+
+from ..files.errors import ExitCode
+from ..job.spec import Driving
+from .failures import explain
+
+
+def main(driving: Driving) -> ExitCode:
+    """Print "seconds" as a fraction, null where the file does not tell; or "error", a sentence, with its exit code."""
+    try:
+        from ...models.video import VideoReader
+
+        reader = VideoReader(driving.path, driving.trim, driving.sequence_rate)
+        next(iter(reader))
+        count, rate = reader.info.frame_count, reader.info.average_rate
+        print(json.dumps({"seconds": str(count / rate) if count and rate else None}), flush=True)
+        return ExitCode.OK
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        told = explain(error, Path(driving.path))
+        print(json.dumps({"error": str(told), "exit_code": int(told.exit_code)}), flush=True)
+        return told.exit_code

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Making room for a new bake: within its window nothing of an earlier one plays on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import bpy
+import numpy as np
+
+from .ends import Window
+from .keyframes import bare, splice
+from .nla import Address, Playing, is_muted, playing, strips_of
+from .strength import STILL, drop_idle, make_room, rest_of
+
+
+def clear(id_block: bpy.types.ID, window: Window, kept: Collection[Address] = ()) -> list[str]:
+    """Put what earlier bakes have keyed on an ID to rest within a window; their keys beside it stay.
+
+    `kept` are numbers whose curves in the active action are left alone, as they get new keys themselves. Returns the
+    names of strips that were retimed so that this can't be done.
+    """
+    stuck = []
+    for each in playing(id_block):
+        if not each.reaches(window.first, window.end) or not each.action.is_editable:
+            continue
+        curves = [
+            curve
+            for curve in each.curves
+            if rest_of(curve) is not None
+            and not is_muted(curve)
+            and not (each.strip is None and (curve.data_path, curve.array_index) in kept)
+        ]
+        if curves and not each.plain() and each.strip is not None:
+            stuck.append(each.strip.name)
+            continue
+        changed = [_clear_curve(curve, _shifted(window, each)) for curve in curves]
+        if any(changed) and each.strip is not None:
+            _stretch(each.strip, each.own_frame(window.end))
+    _drop_empty_tracks(id_block)
+    return stuck
+
+
+def _shifted(window: Window, each: Playing) -> Window:
+    return Window(*(each.own_frame(frame) for frame in (window.first, window.last, window.end)))
+
+
+def _clear_curve(curve: bpy.types.FCurve, window: Window) -> bool:
+    """Put a curve to rest within the window; returns whether there was anything."""
+    rest = rest_of(curve)
+    assert rest is not None
+    inside = np.array([window.first, *range(int(np.ceil(window.first)), int(window.end) + 1), window.end])
+    keys = [point.co[1] for point in curve.keyframe_points if window.first <= point.co[0] <= window.end]
+    said = [*(bare(curve, float(frame)) for frame in inside), *keys]
+    if max(abs(value - rest) for value in said) < STILL:
+        return False
+    frames, values = np.array([window.first, window.last]), np.array([rest, rest])
+    if window.first == window.last:
+        frames, values = frames[:1], values[:1]
+    frames, values = window.released(frames, values, lambda frame: bare(curve, frame))
+    splice(curve, frames, values)
+    make_room(curve, window)
+    drop_idle(curve)
+    return True
+
+
+def _stretch(strip: bpy.types.NlaStrip, last: float) -> None:
+    """Let a strip that holds its last value reach as far as the keys that it got behind its end."""
+    if strip.extrapolation != "NOTHING" and last > strip.action_frame_end:
+        longer = strip.frame_end + last - strip.action_frame_end
+        strip.action_frame_end = last
+        strip.frame_end = longer
+
+
+def _drop_empty_tracks(id_block: bpy.types.ID) -> None:
+    """Remove the tracks of earlier layers of which nothing is left."""
+    animation = id_block.animation_data
+    if animation is None:
+        return
+    for track, strip in list(strips_of(id_block)):
+        if strip.action is None or strip.blend_type != "ADD" or len(track.strips) > 1 or track.mute:
+            continue
+        curves = Playing(strip.action, getattr(strip, "action_slot", None)).curves
+        values = [point.co[1] for curve in curves for point in curve.keyframe_points]
+        if curves and strip.action.name.startswith("MagPlus ") and max(map(abs, values), default=0.0) < STILL:
+            animation.nla_tracks.remove(track)
+
+

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a clip leaves behind: the ends of its curves, where it begins or ends in the middle of an expression."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .scene_time import Placement, SourceTime
+
+RELEASE = 0.2  # seconds; micro-expressions take about as long to go
+LAST_FRAME = 1_048_574.0  # Blender's
+Samples = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of the scene's time that a bake fills, in frames: `first` to `last` with the clip's own samples.
+
+    From there to `end` it eases to what is there without it. Where `last` and `end` are the same nothing is eased: the
+    last values are held.
+    """
+
+    first: float
+    last: float
+    end: float
+
+    @classmethod
+    def of_clip(cls, source: SourceTime, placement: Placement, release: float | None) -> Window:
+        """Return the window of a clip; `release` in seconds of the clip, None to hold its last values."""
+        first, last = (float(placement.frame(source.seconds[index])) for index in (0, -1))
+        if release is None:
+            return cls(first, last, last)
+        return cls(first, last, max(last + float(placement.rate) * release, math.floor(last) + 1))
+
+    @property
+    def holds(self) -> bool:
+        """Whether the last values are held."""
+        return self.end <= self.last
+
+    @property
+    def unreleased(self) -> Window:
+        """The window of a curve that ends at rest."""
+        return Window(self.first, self.last, self.last)
+
+    @property
+    def endless(self) -> Window:
+        """The window of a curve that holds its last value for ever."""
+        return Window(self.first, LAST_FRAME, LAST_FRAME)
+
+    @property
+    def before(self) -> int:
+        """The last whole frame before it."""
+        return math.ceil(self.first) - 1
+
+    @property
+    def after(self) -> float:
+        """The first frame after it, a whole one or where the release ends, whichever comes later."""
+        return max(math.floor(self.last) + 1, self.end)
+
+    def eased(self, value: float, to: Callable[[float], float]) -> tuple[Samples, Samples]:
+        """Return frames after `last` up to `end`, and values that go over smoothly from `value` to what `to` gives."""
+        inner = np.arange(math.floor(self.last) + 1, self.end)
+        frames = np.append(inner[inner > self.last], self.end)
+        shares = (frames - self.last) / (self.end - self.last)
+        shares = shares * shares * (3 - 2 * shares)
+        return frames, np.array([value + s * (to(float(f)) - value) for f, s in zip(frames, shares, strict=True)])
+
+    def released(
+        self, frames: Samples, values: Samples, to: Callable[[float], float]
+    ) -> tuple[Samples, Samples]:
+        """Return samples with what eases them from the last one to what `to` gives; with `holds`, as they are."""
+        if self.holds:
+            return frames, values
+        more, eased = self.eased(float(values[-1]), to)
+        return np.concatenate((frames, more)), np.concatenate((values, eased))

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Blender's stack of tracks: what of it plays, and layers on top of it.
+
+The NLA starts every number from a neutral value of its own (for a shape key 0, but 1 in Blender 5.0), not from what was
+set by hand, wherever no strip plays. So what nothing below a layer animates gets a track that holds its rest value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+
+from .keyframes import Keys, animation_of, assign, curves_of, write_keys
+
+REST = "MagPlus rest"
+QUATERNION = "rotation_quaternion"
+Address = tuple[str, int]  # data path and index, as an F-Curve has them
+
+
+@dataclass(frozen=True)
+class Playing:
+    """An action that plays on an ID: with its slot, None where actions have none, and its strip, None for the active
+    action."""
+
+    action: bpy.types.Action
+    slot: Any
+    strip: bpy.types.NlaStrip | None = None
+
+    @property
+    def curves(self) -> list[bpy.types.FCurve]:
+        """Its F-Curves for this ID."""
+        return list(curves_of(self.action, self.slot, ensure=False))
+
+    def plain(self) -> bool:
+        """Whether it plays at its own speed, once and forwards, so that its frames are the scene's but for a shift."""
+        strip = self.strip
+        return strip is None or (strip.scale == 1.0 and strip.repeat == 1.0 and not strip.use_reverse)
+
+    def own_frame(self, frame: float) -> float:
+        """Return the frame of the action that plays at a frame of the scene; it has to be `plain`."""
+        return frame if self.strip is None else frame - self.strip.frame_start + self.strip.action_frame_start
+
+    def reaches(self, first: float, last: float) -> bool:
+        """Whether it shows anything between two frames of the scene."""
+        strip = self.strip
+        if strip is None or strip.extrapolation == "HOLD":
+            return True
+        after = strip.extrapolation == "HOLD_FORWARD" or first <= strip.frame_end
+        return after and last >= strip.frame_start
+
+
+def playing(id_block: bpy.types.ID) -> list[Playing]:
+    """Return what plays on an ID, from the lowest track up to the active action: nothing muted, nothing stashed."""
+    animation = id_block.animation_data
+    if animation is None:
+        return []
+    found: list[Playing] = []
+    tracks = list(animation.nla_tracks) if animation.use_nla else []
+    solo = any(track.is_solo for track in tracks)
+    for track in tracks:
+        if track.is_solo if solo else not track.mute:
+            found += [
+                Playing(strip.action, getattr(strip, "action_slot", None), strip)
+                for strip in track.strips
+                if strip.action is not None and not strip.mute
+            ]
+    if animation.action is not None and not solo:
+        found.append(Playing(animation.action, getattr(animation, "action_slot", None)))
+    return found
+
+
+def is_muted(curve: bpy.types.FCurve) -> bool:
+    """Whether a curve is switched off, itself or with its group."""
+    return bool(curve.mute) or (curve.group is not None and bool(curve.group.mute))
+
+
+def animated(id_block: bpy.types.ID) -> set[Address]:
+    """Return what of an ID is animated: all four numbers of a quaternion as soon as the NLA animates one of them."""
+    found: set[Address] = set()
+    for each in playing(id_block):
+        addresses = {(curve.data_path, curve.array_index) for curve in each.curves if not is_muted(curve)}
+        found |= whole_quaternions(addresses) if each.strip is not None else addresses
+    return found
+
+
+def whole_quaternions(addresses: Iterable[Address]) -> set[Address]:
+    """Return the addresses, with all four numbers of every quaternion among them."""
+    found = set(addresses)
+    for path, _ in tuple(found):
+        if path.endswith(QUATERNION):
+            found |= {(path, index) for index in range(4)}
+    return found
+
+
+def muted_takes(id_block: bpy.types.ID, addresses: set[Address]) -> list[str]:
+    """Return the names of the muted tracks that have one of the addresses."""
+    animation = id_block.animation_data
+    found = []
+    for track in animation.nla_tracks if animation is not None else ():
+        takes = [Playing(s.action, getattr(s, "action_slot", None)) for s in track.strips if s.action is not None]
+        curves = [curve for take in takes for curve in take.curves]
+        if track.mute and any((curve.data_path, curve.array_index) in addresses for curve in curves):
+            found.append(track.name)
+    return found
+
+
+def hold(id_block: bpy.types.ID, keys: Iterable[Keys]) -> None:
+    """Hold numbers of an ID at their values on all frames, in a track that whatever lies above it overrules."""
+    animation = animation_of(id_block)
+    action = bpy.data.actions.new(REST)
+    with _active(animation, action, id_block) as slot:
+        for each in keys:
+            write_keys(each)
+    strip = _add_strip(animation, action, slot)
+    strip.blend_type, strip.extrapolation = "REPLACE", "HOLD"
+
+
+def push_down(id_block: bpy.types.ID) -> None:
+    """Move the active action into a track of its own, as Blender's Push Down does; on top it would overrule the tracks.
+
+    One that has no slot for this ID plays nothing; it only makes room and stays in the file.
+    """
+    animation = animation_of(id_block)
+    active = animation.action
+    if active is None:
+        return
+    slot = getattr(animation, "action_slot", None)
+    if hasattr(active, "slots") and slot is None:
+        active.use_fake_user = True
+    else:
+        extrapolation, blend_type = animation.action_extrapolation, animation.action_blend_type
+        influence = animation.action_influence
+        strip = _add_strip(animation, active, slot)
+        strip.extrapolation, strip.blend_type, strip.influence = extrapolation, blend_type, influence
+    animation.action = None
+
+
+def add_layer(id_block: bpy.types.ID, name: str, keys: Iterable[Keys], hold: bool) -> list[bpy.types.FCurve]:
+    """Add keys to all that plays on an ID, in a track on top; returns their curves, in the keys' order.
+
+    The track's strip adds to what is below it. After its last key it adds nothing or, with `hold`, what it says there.
+    """
+    animation = animation_of(id_block)
+    action = bpy.data.actions.new(name)
+    with _active(animation, action, id_block) as slot:
+        curves = [write_keys(each) for each in keys]
+    strip = _add_strip(animation, action, slot)
+    strip.blend_type, strip.extrapolation = "ADD", "HOLD_FORWARD" if hold else "NOTHING"
+    # The strength of the expression, to be changed by hand; Blender resets an influence that has no key.
+    strip.use_animated_influence = True
+    strip.fcurves.find("influence").keyframe_points.insert(action.frame_range[0], 1.0)
+    return curves
+
+
+def fit(strip: bpy.types.NlaStrip, action: bpy.types.Action) -> None:
+    """Play an action in its strip at the very frames its keys have, fractions included."""
+    first, last = action.frame_range
+    strip.action_frame_start, strip.action_frame_end = first, last
+    strip.frame_end = max(last, strip.frame_start + 1)
+    strip.frame_start = first
+    strip.frame_end = last
+
+
+@contextmanager
+def _active(
+    animation: bpy.types.AnimData, action: bpy.types.Action, id_block: bpy.types.ID
+) -> Iterator[Any]:
+    """Make an action the active one while keys are written into it; gives its slot."""
+    before, slot_before = animation.action, getattr(animation, "action_slot", None)
+    assign(animation, action, id_block)
+    yield getattr(animation, "action_slot", None)
+    animation.action = before
+    if slot_before is not None:
+        animation.action_slot = slot_before
+
+
+def _add_strip(animation: bpy.types.AnimData, action: bpy.types.Action, slot: Any) -> bpy.types.NlaStrip:
+    track = animation.nla_tracks.new()
+    track.name = action.name
+    strip = track.strips.new(action.name, int(action.frame_range[0]), action)
+    if slot is not None:
+        strip.action_slot = slot
+    fit(strip, action)
+    return strip
+
+
+def strips_of(id_block: bpy.types.ID) -> Iterator[tuple[bpy.types.NlaTrack, bpy.types.NlaStrip]]:
+    """Give the strips of an ID with their tracks."""
+    animation = id_block.animation_data
+    for track in animation.nla_tracks if animation is not None else ():
+        yield from ((track, strip) for strip in track.strips)

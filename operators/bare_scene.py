@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The scene as it is without what MagPlus has put there before: what an avatar is captured in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import bpy
+
+from .animation.keyframes import animated_channel
+from .animation.nla import playing
+from .animation.strength import bakes_on_curves, silenced
+from .frames.plane import is_result_plane
+from .rig.controls import LiveChannel
+
+
+@contextmanager
+def bare_scene(context: bpy.types.Context, frame: int | None = None) -> Iterator[None]:
+    """Silence earlier bakes, hide earlier result planes and go to a frame; everything is put back at the end.
+
+    Without a frame it stays at the present one. A file that is saved meanwhile is saved as it was before.
+    """
+    scene = context.scene
+    planes = [obj for obj in scene.objects if is_result_plane(obj) and not obj.hide_render and obj.is_editable]
+    baked = bool(bakes_on_curves())
+    here = scene.frame_current, scene.frame_subframe
+    moves = frame is not None and here != (frame, 0.0)
+    if not (planes or baked or moves):
+        yield
+        return
+    poses = _animated_numbers(scene) if baked or moves else []
+    undo = ExitStack()
+
+    def clear(*_: object) -> None:
+        undo.callback(_hide(planes))
+        undo.enter_context(silenced())
+        if moves and frame is not None:
+            scene.frame_set(frame)
+        elif baked:
+            scene.frame_set(here[0], subframe=here[1])
+
+    def put_back(*_: object) -> None:
+        undo.close()
+        if baked or moves:
+            scene.frame_set(here[0], subframe=here[1])
+        for channel, value in poses:  # what was changed by hand and has no key yet
+            if channel.read() != value:
+                channel.write(value)
+
+    clear()
+    bpy.app.handlers.save_pre.append(put_back)
+    bpy.app.handlers.save_post.append(clear)
+    try:
+        yield
+    finally:
+        bpy.app.handlers.save_pre.remove(put_back)
+        bpy.app.handlers.save_post.remove(clear)
+        try:
+            put_back()
+            context.view_layer.update()
+        except ReferenceError:  # another file was loaded meanwhile, and nothing of this one is left
+            undo.pop_all()
+
+
+def _hide(planes: list[bpy.types.Object]) -> Callable[[], None]:
+    for plane in planes:
+        plane.hide_render = True
+
+    def show() -> None:
+        for plane in planes:
+            plane.hide_render = False
+
+    return show
+
+
+def _animated_numbers(scene: bpy.types.Scene) -> list[tuple[LiveChannel, float]]:
+    """Return what is animated in a scene, with the values that stand there now."""
+    objects = list(scene.objects)
+    blocks: list[bpy.types.ID] = [*objects, *(obj.data for obj in objects if obj.data is not None)]
+    blocks += [keys for block in blocks if (keys := getattr(block, "shape_keys", None)) is not None]
+    found: dict[tuple[bpy.types.ID, str, int], LiveChannel] = {}
+    for block in dict.fromkeys(block for block in blocks if block.is_editable):
+        for curve in (curve for each in playing(block) for curve in each.curves):
+            channel = animated_channel(block, curve)
+            if channel is not None and not channel.driven and isinstance(channel.raw, float):
+                found[block, channel.path, channel.index] = channel
+    return [(channel, channel.read()) for channel in found.values()]

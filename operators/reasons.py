@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why a character can't be keyed as it is in the file, each with the one step that comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import bpy
+
+from .blender.data import shape_keys_of
+from .rig.kinds.control_kind import LINKED
+
+
+def linked_problem(avatar: bpy.types.Object) -> str:
+    """Return the next step for an avatar that is linked from another file, or whose mesh is; else an empty string."""
+    keys = shape_keys_of(avatar)
+    if avatar.library is not None:
+        return (
+            f"{avatar.name!r} is linked from {_file(avatar.library)}, so it can't be keyed; select it and choose "
+            "Object > Library Override > Make."
+        )
+    if keys is None or keys.is_editable:
+        return ""
+    of = f" from {_file(avatar.data.library)}" if avatar.data is not None and avatar.data.library is not None else ""
+    return (
+        f"The mesh of {avatar.name!r} is still linked{of}, so its shape keys can't be keyed; open Properties > Data "
+        "and click the link icon beside the mesh's name with Shift held, which makes a library override of it."
+    )
+
+
+def instance_problem(objects: Iterable[bpy.types.Object]) -> str:
+    """Return the next step where a character is there only as the instance of a collection; else an empty string."""
+    for obj in objects:
+        collection = obj.instance_collection if obj.instance_type == "COLLECTION" else None
+        if collection is None or not any(each.type == "MESH" for each in collection.all_objects):
+            continue
+        step = "Object > Library Override > Make" if collection.library is not None else "Object > Apply > Make Instances Real"
+        return (
+            f"{obj.name!r} shows the collection {collection.name!r} as an instance, which can't be keyed; select it, "
+            f"choose {step}, then choose the mesh with the face."
+        )
+    return ""
+
+
+def no_controls(avatar: bpy.types.Object, excluded: Mapping[str, str]) -> str:
+    """Return why nothing of an avatar can be keyed; `excluded` says it of each shape key."""
+    if not excluded:
+        return f"{avatar.name!r} has no shape keys; choose the mesh that has them, or ask for the image sequence only."
+    name, reason = next(iter(excluded.items()))
+    if reason == LINKED and (problem := linked_problem(avatar)):
+        return problem
+    return (
+        f"None of the shape keys of {avatar.name!r} can be keyed: {name!r} {reason}; {_step(reason)} or measure the "
+        "controls of its rig and choose among them."
+    )
+
+
+def _step(reason: str) -> str:
+    """Return what to do about a shape key that is left out."""
+    steps = {
+        "is muted": "tick it in Properties > Data > Shape Keys,",
+        "is driven": "choose what drives it,",
+    }
+    if reason.startswith("has no effect while"):
+        return "switch the pin off in Properties > Data > Shape Keys,"
+    return steps.get(reason, "change that,")
+
+
+def _file(library: bpy.types.Library) -> str:
+    return bpy.path.basename(library.filepath) or library.name

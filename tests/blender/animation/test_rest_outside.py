@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whatever is keyed, muted or stashed: beside its window a bake leaves everything at rest, and within it nothing else
+of ours plays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
+from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, REPLACE, Destination
+from bl_ext.user_default.magplus.operators.bake import bake_controls
+from bl_ext.user_default.magplus.operators.rig.controls import LiveChannel, RigControl
+from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
+from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
+from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
+
+from tests.blender.head import add_armature, make_head
+from tests.blender.jobs import pulse, solved
+
+MODES = (NEW_ACTION, LAYER, REPLACE)
+OUTSIDE = (-20, 1, 19, 40, 47, 90)  # the clip lies on frames 20 to 39
+
+
+@pytest.fixture(autouse=True)
+def rate() -> None:
+    bpy.context.scene.render.fps = 25
+
+
+@pytest.fixture
+def head() -> bpy.types.Object:
+    return make_head()
+
+
+@pytest.fixture
+def keys(head: bpy.types.Object) -> bpy.types.bpy_prop_collection:
+    return head.data.shape_keys.key_blocks
+
+
+def at(frame: float, key: bpy.types.ShapeKey) -> float:
+    bpy.context.scene.frame_set(int(frame // 1), subframe=frame % 1)
+    return key.value
+
+
+def job(folder: Path, controls: Sequence[RigControl], **values: np.ndarray) -> JobFolder:
+    """A solved job; values count from rest."""
+    rests = {each.control.name: each.control.rest for each in controls}
+    absolute = {name.replace("_", " "): rests[name.replace("_", " ")] + curve for name, curve in values.items()}
+    folder.mkdir(exist_ok=True)
+    return solved(folder, controls, absolute, rate=Fraction(25))
+
+
+def bake(folder: JobFolder, start_frame: int = 20, **where):
+    return bake_controls(bpy.context, folder, Destination(start_frame, **where))
+
+
+def own_take(key: bpy.types.ShapeKey, muted: bool) -> bpy.types.NlaTrack:
+    """An animator's take of a shape key, pushed down into a track."""
+    before = key.value
+    for frame, value in ((1, 0.6), (60, 0.8)):
+        key.value = value
+        key.keyframe_insert("value", frame=frame)
+    animation = key.id_data.animation_data
+    track = animation.nla_tracks.new()
+    slot = getattr(animation, "action_slot", None)
+    strip = track.strips.new("Take", 1, animation.action)
+    if slot is not None:
+        strip.action_slot = slot
+    animation.action = None
+    track.mute = muted
+    if muted:
+        key.value = before
+    return track
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("rest", [0.0, 0.4])
+@pytest.mark.parametrize("there", ["nothing", "a muted take", "another key's take", "a take of its own, muted curve"])
+def test_a_shape_key_stays_at_rest_beside_the_clip(
+    tmp_path: Path, head, keys, mode: str, rest: float, there: str
+) -> None:
+    keys["Smile"].value = rest
+    if there == "a muted take":
+        own_take(keys["Smile"], muted=True)
+    elif there == "another key's take":
+        own_take(keys["Nod"], muted=False)
+    elif there.startswith("a take of its own"):
+        keys["Nod"].keyframe_insert("value", frame=3)
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path, controls, Smile=pulse(20, 8, 0.25)), animation=mode)
+    assert [at(frame, keys["Smile"]) for frame in OUTSIDE] == pytest.approx([rest] * len(OUTSIDE), abs=1e-5)
+    assert at(28, keys["Smile"]) == pytest.approx(rest + 0.25, abs=1e-5)
+    assert at(26, keys["Smile"]) == pytest.approx(rest + 0.125, abs=1e-5)
+
+
+def test_a_layer_on_a_muted_curve_stays_at_rest(tmp_path: Path, head, keys) -> None:
+    keys["Smile"].keyframe_insert("value", frame=1)
+    _curves(head.data.shape_keys)[0].mute = True
+    keys["Smile"].value = 0.3
+    bake(job(tmp_path, shape_key_controls((head,))[0], Smile=pulse(20, 8, 0.25)), animation=LAYER)
+    assert [at(frame, keys["Smile"]) for frame in OUTSIDE] == pytest.approx([0.3] * len(OUTSIDE), abs=1e-5)
+    assert at(28, keys["Smile"]) == pytest.approx(0.55, abs=1e-5)
+
+
+def test_a_muted_take_can_come_back_under_a_layer(tmp_path: Path, head, keys) -> None:
+    neutral = keys["Smile"].bl_rna.properties["value"].default
+    keys["Smile"].value = neutral  # then the layer needs nothing below it
+    track = own_take(keys["Smile"], muted=True)
+    bake(job(tmp_path, shape_key_controls((head,))[0], Smile=-pulse(20, 8, 0.25)), animation=LAYER)
+    track.mute = False
+    assert at(1, keys["Smile"]) == pytest.approx(0.6, abs=1e-5)
+    keys["Smile"].value = neutral
+    track.mute = True
+    keys["Smile"].value = 0.4
+    other = job(tmp_path / "b", shape_key_controls((head,))[0], Brow_Up=pulse(20, 8, 0.25))
+    own_take(keys["Brow Up"], muted=True)
+    keys["Brow Up"].value = 0.35
+    other = job(tmp_path / "b", shape_key_controls((head,))[0], Brow_Up=pulse(20, 8, 0.25))
+    told = " ".join(bake(other, animation=LAYER).sentences())
+    assert "To play the muted track" in told and "'MagPlus rest'" in told
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("below", [False, True])
+def test_bones_and_properties_stay_as_they_were_posed(tmp_path: Path, mode: str, below: bool) -> None:
+    rig = add_armature({"jaw": (0, 0, 0), "brow": (0, 0, 1)})
+    jaw, brow = rig.pose.bones["jaw"], rig.pose.bones["brow"]
+    jaw.rotation_quaternion = (0.9, 0.1, 0.3, 0.2)
+    jaw.location = (0.1, 0.2, 0.3)
+    brow.rotation_mode = "XYZ"
+    brow.rotation_euler = (0.1, 0.2, 0.3)
+    rig["wide"] = 0.25
+    rig.id_properties_ui("wide").update(soft_min=0.0, soft_max=1.0)
+    if below:  # the NLA is in use
+        rig.keyframe_insert("location", frame=1)
+        animation = rig.animation_data
+        strip = animation.nla_tracks.new().strips.new("Body", 1, animation.action)
+        if hasattr(strip, "action_slot"):
+            strip.action_slot = animation.action_slot
+        animation.action = None
+    bpy.context.view_layer.update()
+    controls = [*bone_controls(rig, ("jaw", "brow"))[0], *property_controls(rig, ('["wide"]',))[0]]
+
+    def pose() -> list[float]:
+        return [*jaw.rotation_quaternion, *jaw.location, *brow.rotation_euler, rig["wide"]]
+
+    before = pose()
+    moving = {
+        "jaw_rotation_X": pulse(20, 8, 0.1),
+        "jaw_location_Z": pulse(20, 8, 0.2),
+        "brow_rotation_Y": pulse(20, 8, 0.3),
+        "wide": pulse(20, 8, 0.4),
+    }
+    bake(job(tmp_path, controls, **moving), animation=mode)
+    for frame in OUTSIDE:
+        bpy.context.scene.frame_set(frame)
+        assert pose() == pytest.approx(before, abs=1e-5), frame
+    bpy.context.scene.frame_set(28)
+    expected = list(before)
+    for index, height in ((1, 0.1), (6, 0.2), (8, 0.3), (10, 0.4)):
+        expected[index] += height
+    assert pose() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_a_replaced_take_animated_stays_as_it_was_at_the_start(tmp_path: Path, head, keys, mode: str) -> None:
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, Smile=pulse(20, 8, 0.5), Nod=pulse(20, 8, 0.5)), animation=NEW_ACTION)
+    bpy.context.scene.frame_set(28)  # the apex; and the next one moves the smile alone
+    bake(job(tmp_path / "b", controls, Smile=pulse(20, 8, 0.25)), animation=mode)
+    for frame in (*OUTSIDE, 28):
+        assert at(frame, keys["Nod"]) == pytest.approx(0.0, abs=1e-5)
+        assert at(frame, keys["Smile"]) == pytest.approx(0.25 if frame == 28 else 0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("first", MODES)
+@pytest.mark.parametrize("second", MODES)
+def test_a_new_window_clears_what_earlier_bakes_made_there(tmp_path: Path, head, keys, first: str, second: str) -> None:
+    controls, _ = shape_key_controls((head,))
+    held = 0.4 * np.minimum(np.arange(20) / 10, 1)
+    bake(job(tmp_path / "a", controls, Smile=held, Nod=held), start_frame=1, animation=first, release=None)
+    assert at(60, keys["Nod"]) == pytest.approx(0.4, abs=1e-5)
+    bake(job(tmp_path / "b", controls, Smile=pulse(20, 8, 0.25)), start_frame=30, animation=second)
+    for index, expected in enumerate(pulse(20, 8, 0.25)):
+        assert at(30 + index, keys["Smile"]) == pytest.approx(expected, abs=1e-5)
+        assert at(30 + index, keys["Nod"]) == pytest.approx(0.0, abs=1e-5)
+    if second == LAYER or first == second == REPLACE:  # elsewhere a new action lies over the first
+        assert at(28, keys["Smile"]) == pytest.approx(0.4, abs=1e-5)
+        assert at(28, keys["Nod"]) == pytest.approx(0.4, abs=1e-5)
+
+
+def test_the_same_clip_again_does_not_add_up(tmp_path: Path, head, keys) -> None:
+    controls, _ = shape_key_controls((head,))
+    folder = job(tmp_path, controls, Smile=pulse(20, 8, 0.25))
+    for _ in range(3):
+        bake(folder, animation=LAYER)
+    assert at(28, keys["Smile"]) == pytest.approx(0.25, abs=1e-5)
+    assert [record.name for record in bpy.context.scene.magplus.bakes] == ["プロジェクト é"]
+    names = [track.name for track in head.data.shape_keys.animation_data.nla_tracks if track.name != "MagPlus rest"]
+    assert len(names) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_clip_that_ends_in_the_middle_is_eased_back(tmp_path: Path, head, keys, mode: str) -> None:
+    keys["Smile"].value = 0.1
+    rising = 0.44 * np.arange(20) / 19
+    folder = job(tmp_path, shape_key_controls((head,))[0], Smile=rising)
+    report = bake(folder, animation=mode)
+    values = [at(frame, keys["Smile"]) for frame in range(39, 50)]
+    assert values[0] == pytest.approx(0.54, abs=1e-5) and values[5:] == pytest.approx([0.1] * 6, abs=1e-5)
+    assert max(np.abs(np.diff(values))) < 0.15 and (np.diff(values[:6]) < 0).all()
+    assert "ends while 100% of the expression still shows, so it is eased back over 0.2 s" in " ".join(
+        report.sentences()
+    )
+    slow = bake(folder, animation=mode, release=1.0)
+    assert 0.15 < at(50, keys["Smile"]) < 0.5 and at(65, keys["Smile"]) == pytest.approx(0.1, abs=1e-5)
+    held = bake(folder, animation=mode, release=None)
+    assert at(90, keys["Smile"]) == pytest.approx(0.54, abs=1e-5)
+    assert "so it stays" in " ".join(held.sentences()) and slow.record.frames == held.record.frames
+
+
+def test_strengths_are_told_apart_by_their_whole_names(tmp_path: Path, head, keys) -> None:
+    controls, _ = shape_key_controls((head,))
+    first = job(tmp_path, controls, Smile=pulse(20, 8, 0.2))
+    for start in (20, 60, 100):
+        bake(first, start_frame=start, animation=LAYER)
+    bakes = bpy.context.scene.magplus.bakes
+    assert [each.name for each in bakes] == ["プロジェクト é", "プロジェクト é.001", "プロジェクト é.002"]
+    bakes[0].strength, bakes[1].strength = 0.5, 2.0
+    path = str(tmp_path / "reopened.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=path)
+    bpy.ops.wm.open_mainfile(filepath=path)
+    smile = bpy.data.objects["Head"].data.shape_keys.key_blocks["Smile"]
+    bakes = bpy.context.scene.magplus.bakes
+    assert [at(frame, smile) for frame in (28, 68, 108)] == pytest.approx([0.1, 0.4, 0.2], abs=1e-5)
+    bakes[2].strength = 1.5
+    assert [at(frame, smile) for frame in (28, 68, 108)] == pytest.approx([0.1, 0.4, 0.3], abs=1e-5)
+
+
+def test_dead_bakes_leave_the_list(tmp_path: Path, head, keys) -> None:
+    controls, _ = shape_key_controls((head,))
+    folder = job(tmp_path, controls, Smile=pulse(20, 8, 0.2))
+    bake(folder)
+    bake(folder)  # a new action: the first plays no more
+    bakes = bpy.context.scene.magplus.bakes
+    assert [each.name for each in bakes] == ["プロジェクト é.001"]
+    bakes[0].strength = 2.0
+    assert at(28, keys["Smile"]) == pytest.approx(0.4, abs=1e-5)
+    head.data.shape_keys.animation_data.action = None
+    path = str(tmp_path / "reopened.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=path)
+    bpy.ops.wm.open_mainfile(filepath=path)
+    assert not bpy.context.scene.magplus.bakes
+
+
+def test_long_names_stay_apart(tmp_path: Path, head, keys) -> None:
+    controls, _ = shape_key_controls((head,))
+    folder = job(tmp_path, controls, Smile=pulse(20, 8, 0.2))
+    long = folder.path.rename(folder.path.with_name("怒りと喜びのあいだの長い名前を持つ仕事.magplus"))
+    for start in (20, 60):
+        bake(JobFolder.open(long), start_frame=start, animation=LAYER)
+    first, second = bpy.context.scene.magplus.bakes
+    first.strength = 0.5
+    assert [at(frame, keys["Smile"]) for frame in (28, 68)] == pytest.approx([0.1, 0.2], abs=1e-5)
+    assert first.name != second.name
+
+
+def _curves(id_block: bpy.types.ID) -> list[bpy.types.FCurve]:
+    action = id_block.animation_data.action
+    if not hasattr(action, "slots"):
+        return list(action.fcurves)
+    return list(action.layers[0].strips[0].channelbag(id_block.animation_data.action_slot).fcurves)
+
+
+def test_the_numbers_of_a_channel_are_those_of_blender(head, keys) -> None:
+    channel = LiveChannel(head.data.shape_keys, 'key_blocks["Smile"].value')
+    assert channel.default == (1.0 if (5, 0) <= bpy.app.version[:2] < (5, 1) else 0.0)

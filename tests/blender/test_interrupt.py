@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A command can be stopped while Blender renders, and tells how far the render is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import bpy
+import pytest
+
+from tests.assets import CLIP, media, worker_python
+from tests.blender.head import add_camera, glow, make_head, quick_render
+
+pytestmark = pytest.mark.timeout(300)
+SCRIPT = Path(__file__).with_name("one_command.py")
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """A shot whose render takes hours."""
+    make_head()
+    glow(bpy.context.object)
+    add_camera()
+    quick_render(640, 360).cycles.samples = 1_000_000
+    bpy.context.scene.cycles.use_adaptive_sampling = False
+    path = tmp_path / "endless.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    return path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_a_signal_ends_a_command_while_blender_renders(endless: Path, tmp_path: Path) -> None:
+    clip = media(CLIP, tmp_path / "driver.mp4")
+    job = tmp_path / "job.magplus"
+    command = ["animate", "--driving", str(clip), "--python", str(worker_python()), "--trim", "5.7", "5.9"]
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, str(endless), *command, "--frames", "--output", str(job)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said: list[str] = []
+    reader = threading.Thread(target=lambda: said.extend(process.stderr), daemon=True)
+    reader.start()
+    until = time.monotonic() + 120
+    while not any("Rendering the avatar" in line and "/1000000" in line for line in said):
+        assert process.poll() is None and time.monotonic() < until, said
+        time.sleep(0.1)
+    began = time.monotonic()
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 4
+    assert time.monotonic() - began < 20
+    reader.join(5)
+    assert "Cancelled." in said[-1] and "Traceback" not in "".join(said)
+    tempdir = process.stdout.read().split("tempdir ")[1].splitlines()[0]
+    assert not Path(tempdir).exists()
+
+
+def test_a_video_that_can_not_be_read_is_told_before_anything_is_rendered(endless: Path, tmp_path: Path) -> None:
+    fake = tmp_path / "clip.mp4"
+    fake.write_text("this is text")
+    command = ["animate", "--driving", str(fake), "--python", str(worker_python()), "--frames"]
+    answer = subprocess.run(
+        [sys.executable, SCRIPT, str(endless), *command, "--output", str(tmp_path / "job.magplus")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert answer.returncode == 2
+    assert "clip.mp4" in answer.stderr.splitlines()[-1] and "Rendering" not in answer.stderr
