@@ -37,8 +37,11 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
     def steps(task: TaskContext) -> Steps:
         folder = JobFolder.create(order.folder)
         task.folder, task.log = folder.path, folder.log_path
-        avatar = yield from _capture(order, folder, task.blocking)
-        folder.write_spec(replace(order.spec, avatar=avatar))
+        with folder.lock():  # from the first file of the order to the last
+            avatar = yield from _capture(order, folder, task.blocking)
+            folder.write_spec(replace(order.spec, avatar=avatar))
+        for remark in folder.remarks:
+            task.warn(remark)
         worker = manager.worker(order.python, order.idle_minutes)
         yield from run_worker(worker, folder, task)
         try:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from ..files.disk import explained
+from ..files.disk import ReadOnlyError, explained
 from ..files.errors import ExitCode, InputError, InUseError, MagPlusError
 from ..files.locks import hold
 from ..files.plain import check_plain, hash_plain, plain_path, read_plain
@@ -134,11 +134,16 @@ class JobFolder:
         """Write `job.json`. Write it last: a folder with a job.json is a complete order."""
         self.write(artefacts.SPEC, SPEC.encode(spec.validated()))
 
+    @property
+    def has_report(self) -> bool:
+        """Whether there is a report of any kind."""
+        with explained(self.report_path, reading=True):
+            return check_plain(self.report_path) is not None
+
     def read_report(self) -> Report:
         """Return the report of the last run. Raises `InputError` when there is none or it is damaged."""
-        with explained(self.report_path, reading=True):
-            if check_plain(self.report_path) is None:
-                raise InputError(f"{self.path.name} has no report yet; run the job first.")
+        if not self.has_report:
+            raise InputError(f"{self.path.name} has no report yet; run the job first.")
         return REPORT.decode(self.read(artefacts.REPORT)).validated()
 
     def write_report(self, report: Report) -> None:
@@ -270,6 +275,14 @@ class JobFolder:
             for place in self._folders():
                 if check_plain(place) is not None:
                     remove_leftovers(place)
+            yield
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep writers out while a result is read. A folder that nobody can write to needs no lock."""
+        with ExitStack() as stack:
+            with suppress(ReadOnlyError):
+                stack.enter_context(self.lock())
             yield
 
     @property

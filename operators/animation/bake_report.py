@@ -16,7 +16,8 @@ class BakeReport:
 
     name: what the scene calls the bake. record: what is kept of it beside the job's own report. raised: controls whose
     range was widened, with the new one; not_saved: those of them that lose it again with the file. kept: names of the
-    actions that were replaced, which are still in the file.
+    actions that were replaced, which are still in the file. checked: whether the job's journal says that the curves are
+    what its run has written. unrecorded: why the record could not be left in the job folder, or an empty string.
     """
 
     name: str
@@ -24,6 +25,8 @@ class BakeReport:
     raised: dict[str, tuple[float, float]]
     not_saved: tuple[str, ...]
     kept: tuple[str, ...]
+    checked: bool = True
+    unrecorded: str = ""
 
     @property
     def placement(self) -> Placement:
@@ -54,6 +57,10 @@ class BakeReport:
             lines.append(f"Not keyed: {_listed(names)} {reason}.")
         if kept < 0.995:
             lines.append(f"Whole frames show {kept:.0%} of the apex: the scene's frame rate is low for this movement.")
+        if not self.checked:
+            lines.append("The job's journal does not list its curves, so nobody can tell whether they are whole.")
+        if self.unrecorded:
+            lines.append(f"The keys are set, but not recorded in the job folder: {self.unrecorded}")
         return lines
 
 

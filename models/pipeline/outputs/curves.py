@@ -68,12 +68,12 @@ class Curves:
     def _write(self, found: Solution) -> list[str]:
         """Write the files; return the names of the controls that are in the Live Link Face CSV."""
         curves, shares, folder = found.curves, found.shares, self._folder
-        folder.write(artefacts.WEIGHTS, curves.encode())
-        folder.write(artefacts.WEIGHTS_CSV, curves.to_csv().encode())
+        folder.commit(artefacts.WEIGHTS, curves.encode())
+        folder.commit(artefacts.WEIGHTS_CSV, curves.to_csv().encode())
         exchanged = [control.name for control in self._reader.basis.controls if speaks_for_shapes(control.name)]
         if exchanged:
             as_shares = replace(curves, values=np.clip(shares, 0, 1).astype(np.float32))
-            folder.write(artefacts.LIVE_LINK, to_live_link(as_shares).encode())
+            folder.commit(artefacts.LIVE_LINK, to_live_link(as_shares).encode())
         return exchanged
 
     def _report(self, found: Solution, exchanged: list[str]) -> WeightsReport:
