@@ -40,10 +40,9 @@ def prepared(target: Path) -> Iterator[Path]:
     try:
         yield temporary
         replace(temporary, target)
-    except BaseException:
-        with suppress(OSError):
+    finally:
+        with suppress(OSError):  # also after a rename: where both are names of one file, it does nothing
             temporary.unlink()
-        raise
     flush_directory(target.parent)
 
 

@@ -273,8 +273,8 @@ class JobFolder:
             self._holding = True
             stack.callback(setattr, self, "_holding", False)
             for place in self._folders():
-                if check_plain(place) is not None:
-                    remove_leftovers(place)
+                check_plain(place)
+                remove_leftovers(place)
             yield
 
     @contextmanager
@@ -298,9 +298,8 @@ class JobFolder:
 
     def _folders(self) -> list[Path]:
         """Return the folder and those in it that MagPlus writes to."""
-        listed = {unit.rpartition("/")[0] for unit in self._journal.entries()}
-        ours = {name for name in listed if artefacts.is_folder(name)}
-        return [self.path, *(self.path / name for name in sorted({*artefacts.FOLDERS, *ours}))]
+        there = sorted(entry.name for entry in os.scandir(self.path) if artefacts.is_folder(entry.name))
+        return [self.path, *(self.path / name for name in there)]
 
     # --- whose a file is -----------------------------------------------------------------------------------------
 
@@ -322,7 +321,8 @@ class JobFolder:
     def _visible(self) -> Iterator[Path]:
         """Yield the files of the folder and of those in it that MagPlus writes to, and other folders as they are."""
         for place in self._folders():
-            for path in sorted(place.iterdir()) if place == self.path or check_plain(place) else ():
+            check_plain(place)
+            for path in sorted(place.iterdir()):
                 hidden = path.name.startswith(".") or path.name.lower() in _DROPPINGS
                 if not hidden and not (path.parent == self.path and artefacts.is_folder(path.name)):
                     yield path

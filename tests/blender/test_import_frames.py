@@ -313,7 +313,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
     shot(fps=30)
     folder = finished(tmp_path, 10, rate=Fraction(60))
     before = dump()
-    with pytest.raises(MachineError, match="is full; free some space .* scene to the video's frame rate"):
+    with pytest.raises(MachineError, match=r"is full; free some space .* scene to the video's frame rate"):
         import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
     assert dump() == before
 
