@@ -33,8 +33,6 @@ class StepError(Exception):
 def run(out: Path, blender: Path, worker: Path, assets: Path, extension: Path) -> None:
     """Make everything in `out`. `blender` is a Python with bpy, `worker` the worker's. Raises `StepError`."""
     work, job = out / "work", out / "job.magplus"
-    shutil.rmtree(work, ignore_errors=True)
-    shutil.rmtree(job, ignore_errors=True)
     work.mkdir(parents=True)
     person, keys, clip = work / "person", work / "shape_keys", work / Path(CLIP).name
     blank, keyed = work / "character.blend", out / "character.blend"
@@ -61,7 +59,6 @@ def run(out: Path, blender: Path, worker: Path, assets: Path, extension: Path) -
     progress.step("Putting it side by side", [worker, HERE / "showreel.py", "--job", job, "--keys", keys, "--out", out])
     progress.begin("Collecting the results")
     shutil.copy2(job / artefacts.REPORT, out / "report.json")
-    shutil.rmtree(out / "frames", ignore_errors=True)
     shutil.copytree(job / artefacts.FRAMES.folder, out / "frames")
     progress.end()
 
@@ -85,7 +82,6 @@ class Progress:
         self._number += 1
         self._title = title
         self._started = time.monotonic()
-        self._log.unlink(missing_ok=True)
         print(f"[{self._number}/{self._steps}] {title} ...", end=" ", flush=True)
 
     def end(self) -> None:
@@ -120,6 +116,22 @@ def only(folder: Path, pattern: str) -> Path:
     return found[-1]
 
 
+def fresh_folder(out: Path) -> Path:
+    """Return a folder that nothing is in: `out` itself or, where somebody has files there, a new one inside it.
+
+    So nothing is ever deleted, neither of a person's own files nor of an earlier run's.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return out
+    if not out.is_dir():
+        raise StepError(f"{out} is a file; give --out a folder.")
+    number = 2
+    while (fresh := out / f"run{number}").exists():
+        number += 1
+    print(f"{out} is not empty, so this run goes to {fresh}.", flush=True)
+    return fresh
+
+
 def read_options(description: str | None, arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read where the results go and what the steps run with."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -134,8 +146,8 @@ def read_options(description: str | None, arguments: Sequence[str] | None = None
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo and say where to look."""
     options = read_options(__doc__, arguments)
-    out = options.out.absolute()
     try:
+        out = fresh_folder(options.out.absolute())
         # Interpreters of virtual environments are links: resolving them would lose the environment.
         run(out, options.blender_python.absolute(), options.worker_python.absolute(), options.assets, options.extension)
     except StepError as error:

@@ -9,7 +9,6 @@ itself, the image sequence by MagPlus, the rig by the strength of its bake.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 
 from magplus.backend_bridge.job import artefacts
 from magplus.backend_bridge.job.folder import JobFolder
-from magplus.demo.run import HERE, Progress, StepError, only, read_options
+from magplus.demo.run import HERE, Progress, StepError, fresh_folder, only, read_options
 from magplus.demo.showreel import FAINT, MARGIN, PAPER, Clip, Picture, around_face, fit, read_picture, write_text
 from magplus.models.magnification import Magnifier
 from magplus.models.training.actors import CURVE, RATE, Actor, Stage, film
@@ -67,7 +66,6 @@ def run(out: Path, assets: Path, tools: Tools) -> None:
     for number, expression in enumerate(EXPRESSIONS):
         progress.begin(f"Filming {expression}")
         folder = work / expression
-        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         actor = Actor(stage, DRIVERS + number, SIZE)
         driver = film(actor, expression, PEAK, seed=number).write(folder / "film")
@@ -154,11 +152,12 @@ def magnified_since(rest: Picture, pictures: list[Picture]) -> list[Picture]:
 def main() -> int:
     """Make the strips and say where they are."""
     options = read_options(__doc__)
-    out = options.out.absolute()
-    tools = Tools(
-        options.blender_python.absolute(), options.worker_python.absolute(), options.extension, out / "work" / "blender"
-    )
     try:
+        out = fresh_folder(options.out.absolute())
+        tools = Tools(
+            *(options.blender_python.absolute(), options.worker_python.absolute(), options.extension),
+            out / "work" / "blender",
+        )
         run(out, options.assets, tools)
     except StepError as error:
         print(f"strips: {error}", file=sys.stderr)

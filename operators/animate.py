@@ -62,8 +62,11 @@ def make_job(
     """
     folder = JobFolder.create(order.folder)
     task.folder, task.log = folder.path, folder.log_path
-    avatar = yield from _capture(order, folder, task, captures)
-    folder.write_spec(replace(order.spec, avatar=avatar))
+    with folder.lock():  # from the first file of the order to the last
+        avatar = yield from _capture(order, folder, task, captures)
+        folder.write_spec(replace(order.spec, avatar=avatar))
+    for remark in folder.remarks:
+        task.warn(remark)
     return folder
 
 

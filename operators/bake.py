@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
@@ -53,16 +54,46 @@ def bake_controls(
     Raises:
         InputError: the job has no solved controls, or none of them exists here.
     """
-    report = bake_performance(
-        context,
-        Performance.of_job(folder),
-        destination,
-        skip_still=skip_still,
-        markers=markers,
-        objects=objects,
-    )
-    folder.write(artefacts.BAKE, BAKE.encode(report.record))
+    with folder.reading():
+        performance = Performance.of_job(folder)
+        report = bake_performance(
+            context, performance, destination, skip_still=skip_still, markers=markers, objects=objects
+        )
+        return recorded(folder, report)
+
+
+def recorded(folder: JobFolder, report: BakeReport) -> BakeReport:
+    """Leave the record of a bake in the job folder; where that can't be done, return a report that says so."""
+    try:
+        folder.write(artefacts.BAKE, BAKE.encode(report.record))
+    except MagPlusError as error:  # the keys are there, and the record is only for whoever asks later
+        return replace(report, unrecorded=str(error))
     return report
+
+
+def check_bake(
+    context: bpy.types.Context,
+    performance: Performance,
+    destination: Destination,
+    objects: Mapping[str, bpy.types.Object] | None = None,
+) -> None:
+    """Raise the `InputError` that `bake_performance` would, before anything is written."""
+    _entries(context.scene, performance, destination, True, objects)
+
+
+def _entries(
+    scene: bpy.types.Scene,
+    performance: Performance,
+    destination: Destination,
+    skip_still: bool,
+    objects: Mapping[str, bpy.types.Object] | None,
+) -> tuple[list[ControlKeys], dict[str, str]]:
+    """Return the keys to write, all of which can be written, and why others have none, by the control's name."""
+    placement = destination.place(performance.source, scene)
+    entries, not_keyed = keys_here(performance, placement, skip_still, objects)
+    if problem := animation_problem([entry.keys.channel for entry in entries], destination.animation):
+        raise InputError(problem)
+    return entries, not_keyed
 
 
 def bake_performance(
@@ -79,10 +110,7 @@ def bake_performance(
     placement = destination.place(source, scene)
     frames = [float(placement.frame(seconds)) for seconds in source.seconds]
     window = destination.window(source, placement)
-    entries, not_keyed = keys_here(performance, placement, skip_still, objects)
-    # All of it or nothing.
-    if problem := animation_problem([entry.keys.channel for entry in entries], destination.animation):
-        raise InputError(problem)
+    entries, not_keyed = _entries(scene, performance, destination, skip_still, objects)
 
     bake = free_name(performance.name)
     raised, not_saved, cut_off = _raise_ranges(entries)
@@ -105,7 +133,7 @@ def bake_performance(
     forget_dead(scene)
     if entries:
         remember(scene, bake)
-    return BakeReport(bake, record, raised, not_saved, cut_off, kept, cautions)
+    return BakeReport(bake, record, raised, not_saved, cut_off, kept, cautions, performance.checked)
 
 
 def _write(

@@ -71,7 +71,7 @@ def capture(
     """Render the avatar into a job folder and measure its rig, step by step.
 
     Everything in the file is left as it was, also after an error: what has to differ is set on a copy of the scene that
-    lives as long as the capture.
+    lives as long as the capture. The job folder is kept from other runs meanwhile.
 
     Args:
         context: its scene and view layer are captured, at their present frame, engine and colour management.
@@ -82,9 +82,16 @@ def capture(
             render blocks.
 
     Raises:
-        InputError: nothing to capture, the camera does not see it, or nothing of the rig can be keyed. MachineError:
-            the render failed.
+        InputError: nothing to capture, the camera does not see it, or nothing of the rig can be keyed. InUseError:
+            another run has the folder. MachineError: the render failed.
     """
+    with folder.lock():
+        return (yield from _capture(context, request, folder, blocking))
+
+
+def _capture(
+    context: bpy.types.Context, request: CaptureRequest, folder: JobFolder, blocking: bool
+) -> Generator[Progress, None, Avatar]:
     target = request.target
     if problem := capture_problem(context, target, request.vertex_group):
         raise InputError(problem)
@@ -107,11 +114,12 @@ def capture(
             return face, basis, size
 
         (face, basis, size), unsteady = yield from steadily(measure)
-        if basis is not None:
-            folder.write(artefacts.AVATAR_BASIS, basis.encode())
         style = Style(size, request.transparent, request.samples, request.face_px is not None)
         picture = yield from photograph(context, camera, face, style, blocking, unsteady)
-        folder.write(artefacts.AVATAR_IMAGE, picture)
+    # All of it at the end: a capture that fails or is cancelled leaves the one before it whole.
+    if basis is not None:
+        folder.write(artefacts.AVATAR_BASIS, basis.encode())
+    folder.write(artefacts.AVATAR_IMAGE, picture)
     rig_basis = artefacts.AVATAR_BASIS if request.rig else None
     avatar = Avatar(image=artefacts.AVATAR_IMAGE, face_box=face.box(), rig_basis=rig_basis)
     folder.write(artefacts.AVATAR_RECORD, AVATAR.encode(avatar))

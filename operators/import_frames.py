@@ -21,6 +21,8 @@ from .frames.plane import add_plane
 from .frames.strip import add_strip, strips_of
 from .rig.projection import usable_camera
 
+MOST_REPEATS, LEAST_ROOM = 100, 1000  # scene frames for a frame of the job, and for a job of few frames
+
 
 @dataclass(frozen=True)
 class ImportReport:
@@ -29,7 +31,7 @@ class ImportReport:
     image: name of the image. placed: name of the object or strip that shows it, if any. first_frame, count: the scene
     frames that it fills. dropped: source frames that no scene frame shows; duplicated: scene frames that repeat one.
     apex_kept: whether the apex is shown; None where it is not known. shift: frames by which the clip was moved for it.
-    placement: where the clip lies.
+    placement: where the clip lies. checked: whether the job's journal says what its frames are.
     """
 
     image: str
@@ -42,6 +44,7 @@ class ImportReport:
     shift: float
     placement: Placement
     warnings: tuple[str, ...] = ()
+    checked: bool = True
 
     def sentences(self) -> list[str]:
         """Return what a person should know, a sentence each."""
@@ -53,6 +56,8 @@ class ImportReport:
             lines.append(
                 f"{self.duplicated} frames of this scene repeat the one before: it has more of them than the video."
             )
+        if not self.checked:
+            lines.append("The job's journal does not list its frames, so nobody can tell whether they are whole.")
         return lines
 
 
@@ -76,21 +81,33 @@ def import_frames(
     Raises:
         InputError: the job has no frames, or there is no camera to show them to. MachineError: the disk is full.
     """
+    with folder.reading():
+        return _import_frames(context, folder, destination, camera)
+
+
+def _import_frames(
+    context: bpy.types.Context, folder: JobFolder, destination: Destination, camera: bpy.types.Object | None
+) -> ImportReport:
     scene, where = context.scene, destination.show_as
     camera = camera or scene.camera
     if where in {PLANE, BACKGROUND}:
         usable_camera(camera)
     report = folder.read_report()
-    frames, size = job_frames(folder, report)
+    frames = job_frames(folder, report)
     source = SourceTime.from_report(report)
-    if len(source.seconds) != len(frames):
-        raise InputError("The frames and the report are of different runs; run the job again.")
     placement = destination.place(source, scene)
+    if placement.frame(source.end) - placement.start_frame > MOST_REPEATS * len(frames.units) + LEAST_ROOM:
+        raise InputError(
+            f"In this scene, each frame of the job would be repeated more than {MOST_REPEATS} times; lower the time "
+            "stretch or, if it is 1, run the job again: the times in its report can't be right."
+        )
     shown = placement.frames_to_show(source)
-    files = frames if shown == list(range(len(frames))) else at_scene_rate(folder, frames, shown, placement.rate)
+    files = [folder.path / unit for unit in frames.units]
+    if shown != list(range(len(files))):
+        files = at_scene_rate(folder, [frames.units[index] for index in shown], placement.rate)
     # What the viewport draws behind a camera, and what is only loaded, goes through no view transform.
     colours, warnings = colour_space(scene) if where in {PLANE, STRIP} else ("sRGB", ())
-    clip = Clip(files, size, destination.start_frame)
+    clip = Clip(files, frames.size, destination.start_frame)
 
     image, placed = None, None
     if where == STRIP:
@@ -108,12 +125,13 @@ def import_frames(
         placed=placed,
         first_frame=destination.start_frame,
         count=len(files),
-        dropped=len(frames) - len(set(shown)),
+        dropped=len(frames.units) - len(set(shown)),
         duplicated=len(shown) - len(set(shown)),
         apex_kept=None if source.apex is None else source.apex in shown,
         shift=float(placement.shift),
         placement=placement,
         warnings=warnings,
+        checked=frames.checked,
     )
 
 

@@ -15,8 +15,9 @@ from ..backend_bridge.job.spec import Outputs
 from ..backend_bridge.rig.events import UnitEvent
 from .animation.destination import Destination
 from .animation.event_markers import set_event_markers, video_start
+from .animation.performance import Performance
 from .animation.scene_time import SourceTime
-from .bake import bake_controls
+from .bake import bake_performance, check_bake, recorded
 from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, StringProperty, with_properties
 from .import_frames import import_frames
@@ -36,24 +37,38 @@ def import_result(
     """Import frames and shape keys into the context's scene, as one step of the undo history.
 
     `objects` says which object stands for which name in the rig basis, where it was renamed since. Raises a
-    `MagPlusError` when a part can't be imported; what was imported before it stays.
+    `MagPlusError` when a part can't be imported, and then nothing is.
     """
+    with folder.reading():
+        return _import_result(context, folder, destination, outputs, objects)
+
+
+def _import_result(
+    context: bpy.types.Context,
+    folder: JobFolder,
+    destination: Destination,
+    outputs: Outputs,
+    objects: Mapping[str, bpy.types.Object] | None,
+) -> Outcome:
     report = folder.read_report()
     if report.status != "finished":
         raise InputError(f"The job in {folder.path.name} is not finished; run it again, and it goes on where it was.")
     done: list[str] = []
     details = list(measured(report))
     warnings: list[str] = []
+    performance = Performance.of_job(folder) if outputs.weights else None
+    if performance is not None:
+        check_bake(context, performance, destination, objects)
     try:
         if outputs.frames:
             frames = import_frames(context, folder, destination)
             done.append(f"{frames.count} frames")
             warnings += frames.sentences()
-            if not outputs.weights:
+            if performance is None:
                 source = SourceTime.from_report(report)
                 set_event_markers(context.scene, source, frames.placement, video_start(report))
-        if outputs.weights:
-            keys = bake_controls(context, folder, destination, objects=objects)
+        if performance is not None:
+            keys = recorded(folder, bake_performance(context, performance, destination, objects=objects))
             done.append(f"{len(keys.record.keyed)} controls")
             if not keys.record.keyed:
                 warnings.append("No control moves: seen from here, the rig can't show what the driver's face does.")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,17 +235,17 @@ def _new_folder(place: Path, avatar: str, video: str) -> Path:
     """Return the folder of the next run: a new one, or that of the last run when it has no finished result yet."""
     stem = re.sub(r"[^\w.-]+", "_", f"{avatar}-{video}")[:80]
     number = 1
-    while _holds_result(place / f"{stem}-{number:03}.magplus"):
+    while _is_taken(place / f"{stem}-{number:03}.magplus"):
         number += 1
     return place / f"{stem}-{number:03}.magplus"
 
 
-def _holds_result(path: Path) -> bool:
-    """Whether a job folder has a finished result, or one that another version has made and this one can't read."""
-    folder = JobFolder(path)
-    if not folder.report_path.is_file():
+def _is_taken(path: Path) -> bool:
+    """Whether a new run must not go there: what is there is finished, running, another version's or somebody else's."""
+    if not os.path.lexists(path):
         return False
     try:
-        return folder.read_report().status == "finished"
+        folder = JobFolder.create(path)
+        return folder.in_use or (folder.has_report and folder.read_report().status == "finished")
     except MagPlusError:
         return True

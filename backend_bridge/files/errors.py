@@ -7,13 +7,29 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit status of the worker and of the command line."""
+    """Exit status of the worker and of the command line; `docs/exit-codes.md` is the same for people."""
 
     OK = 0
-    INTERNAL = 1  # Python's own status for an uncaught exception: our fault
-    BAD_INPUT = 2  # argparse's own status for a wrong call: the user can mend it
-    MACHINE = 3  # this machine: environment, memory, disk, driver; another machine may succeed
+    INTERNAL = 1  # Python's own status for an uncaught exception
+    BAD_INPUT = 2  # argparse's own status for a wrong call
+    MACHINE = 3
     CANCELLED = 4
+    IN_USE = 5
+
+    @property
+    def meaning(self) -> str:
+        """What a farm is told by it, in one line."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.OK: "finished",
+    ExitCode.INTERNAL: "a fault of MagPlus",
+    ExitCode.BAD_INPUT: "the input can't be used: whoever asked has to mend it",
+    ExitCode.MACHINE: "this machine can't do it (environment, memory, disk, driver): another may",
+    ExitCode.CANCELLED: "cancelled: what was finished is kept",
+    ExitCode.IN_USE: "the job folder is in use by another run: try again later",
+}
 
 
 class MagPlusError(Exception):
@@ -34,6 +50,12 @@ class MachineError(MagPlusError):
     exit_code = ExitCode.MACHINE
 
 
+class InUseError(MagPlusError):
+    """Another run has the folder. Nothing is wrong: the same call may succeed in a moment."""
+
+    exit_code = ExitCode.IN_USE
+
+
 class CancelledError(MagPlusError):
     """The user asked to stop. What was finished stays in the job folder."""
 
@@ -42,8 +64,8 @@ class CancelledError(MagPlusError):
 
 def error_of(exit_code: int) -> type[MagPlusError]:
     """Return the kind of error that an exit status stands for."""
-    kinds: dict[int, type[MagPlusError]] = {kind.exit_code: kind for kind in (InputError, MachineError, CancelledError)}
-    return kinds.get(exit_code, MagPlusError)
+    kinds = (InputError, MachineError, CancelledError, InUseError)
+    return next((kind for kind in kinds if kind.exit_code == exit_code), MagPlusError)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

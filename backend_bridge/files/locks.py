@@ -5,45 +5,73 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from .errors import InputError, MachineError
+from .errors import InUseError, MachineError
+from .plain import NotPlainError, open_plain
 
+_PAUSE = 0.02  # seconds between two attempts
+_LONGEST = 400  # bytes of what a holder says of itself
+_HOLDER = re.compile(rb"[^\n]*, process [0-9]+\s*")
+_HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}  # what a system says when somebody else holds it
 # Windows forbids reading locked bytes, so the lock lies far behind the text that others may read.
 _LOCKED_BYTE = 1 << 30
 
 
 @contextmanager
-def hold(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file at `path`, which stands for `what`.
+def hold(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
+    """Hold the lock file at `path`, which stands for `what`; wait for it for at most `patience` seconds.
 
-    The file stays behind; its content, host and process of the holder, only serves the sentence. Raises `InputError`
-    when somebody else holds it (another thread included), `MachineError` when this disk can't lock files, and
-    `OSError` when the file can't be written.
+    The file stays behind; its content, host and process of the holder, only serves the sentence. Raises `InUseError`
+    when somebody else holds it (another thread included), `MachineError` when this disk can't lock files,
+    `NotPlainError` when the file is a link or somebody else's, and `OSError` when it can't be written.
     """
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+    with os.fdopen(open_plain(path, os.O_RDWR | os.O_CREAT, single=True), "r+b") as file:
         try:
-            _lock(file)
+            _lock_within(file, patience)
         except OSError as error:
-            if error.errno not in {errno.EACCES, errno.EAGAIN, errno.EDEADLK}:
-                raise MachineError(f"The disk that holds {what} can't lock files; choose another.") from error
-            holder = file.read().decode("utf-8", "replace").strip() or "an unknown process"
-            raise InputError(f"{what} is in use by another run ({holder}); wait for it or cancel it.") from error
+            if error.errno not in _HELD:
+                raise MachineError(
+                    f"The disk that holds {what} can't lock files ({error.strerror or error}), so two runs could spoil "
+                    "each other's work; use a folder on a local disk, or have the share mounted with locks (NFS with "
+                    "its lock service or local_lock=flock, SMB without nobrl)."
+                ) from error
+            holder = file.read(_LONGEST).decode("utf-8", "replace").strip() or "an unknown process"
+            raise InUseError(f"{what} is in use by another run ({holder}); wait for it or cancel it.") from error
         try:
+            said = file.read(_LONGEST)
+            if said and not _HOLDER.fullmatch(said):
+                raise NotPlainError(f"{path} is not MagPlus's own lock file; move it away.")
+            file.seek(0)
             file.truncate()
             file.write(f"{socket.gethostname()}, process {os.getpid()}".encode())
             file.flush()
-            yield
+            try:
+                yield
+            finally:
+                file.seek(0)
+                with suppress(OSError):
+                    file.truncate()
         finally:
-            file.seek(0)
-            with suppress(OSError):
-                file.truncate()
             _unlock(file)
+
+
+def _lock_within(file: IO[bytes], patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return _lock(file)
+        except OSError as error:
+            if error.errno not in _HELD or time.monotonic() >= deadline:
+                raise
+        time.sleep(_PAUSE)
 
 
 def _lock(file: IO[bytes]) -> None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from fractions import Fraction
 
 SPEC, REPORT, JOURNAL, LOG, LOCK = "job.json", "report.json", "journal.jsonl", "worker.log", ".lock"
 AVATAR = "avatar"
@@ -47,5 +49,18 @@ OBSERVED = FrameKind("observed", ".json")  # the local motion of the driver's fa
 EQUATIONS = FrameKind("equations", ".npy")  # what the frame says about the rig: motion equations at its sites
 FRAME_KINDS = (FRAMES, DRIVER, MAGNIFIED, OBSERVED, EQUATIONS)
 
-# What an unfinished or a finished job may have at its top, for telling a job folder from somebody else's.
-CONTENTS = frozenset({SPEC, REPORT, JOURNAL, AVATAR, WEIGHTS, WEIGHTS_CSV, FRAMES.folder, MAGNIFIED.folder})
+FOLDERS = (AVATAR, *(kind.folder for kind in FRAME_KINDS))
+
+_AT_RATE = re.compile(r"frames_[0-9]+(-[0-9]+)?fps")
+
+SET_ASIDE = "set_aside"  # what stood where a run had to write, and was not MagPlus's
+
+
+def at_rate(rate: Fraction) -> FrameKind:
+    """Return the kind of the frames at a scene's rate, in frames per second of the clip."""
+    return FrameKind(f"frames_{str(rate).replace('/', '-')}fps", FRAMES.suffix)
+
+
+def is_folder(name: str) -> bool:
+    """Whether a folder at the top of a job folder has a name that MagPlus gives."""
+    return name in FOLDERS or _AT_RATE.fullmatch(name) is not None

@@ -1,29 +1,39 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The job folder: the one place where a job's data lives, written so that no crash can leave half a file behind.
+"""The job folder: the one place where a job's data lives, written so that nothing is lost and nobody else is harmed.
 
-A file appears under its own name only when it is whole: it is written under a temporary name, flushed to the disk and
-then renamed. A finished unit of work gets a line in `journal.jsonl` with its size and hash, and a later run takes it
-for finished only when the journal **and** the bytes on the disk agree. Existence alone proves nothing.
+A file appears under its own name only when it is whole: it is written under a temporary name, flushed to the disk,
+entered in `journal.jsonl` with its size and hash, and then renamed. A later run takes a unit for finished only when the
+journal **and** the bytes on the disk agree. Existence alone proves nothing.
+
+The folder may hold a person's own files, and it may come from somebody else. What MagPlus did not write is never
+deleted or replaced but set aside; no link is followed; whoever writes holds the folder's lock.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from ..files.disk import explained
-from ..files.errors import ExitCode, InputError, MagPlusError
-from ..files.hashing import hash_file
+from ..files.disk import ReadOnlyError, explained
+from ..files.errors import ExitCode, InputError, InUseError, MagPlusError
 from ..files.locks import hold
-from ..files.whole import absolute, check_writable, remove_leftovers, write_whole
+from ..files.plain import check_plain, hash_plain, plain_path, read_plain
+from ..files.whole import absolute, check_writable, make_folder, prepared, remove_leftovers, staged
 from . import artefacts
 from .artefacts import FrameKind
 from .journal import Journal, JournalEntry
 from .report import REPORT, Failure, Report, Status
 from .spec import SPEC, JobSpec
+
+MOST_BYTES = 64 << 20  # of a document or of numbers; a job with an hour of film has a twentieth of it
+PATIENCE = 0.5  # seconds that a run which has just told its end may take to let go of the folder
+_UNLISTED = {artefacts.LOCK, artefacts.JOURNAL, artefacts.LOG}  # ours by their names
+_DROPPINGS = {"desktop.ini", "thumbs.db"}  # what systems leave in every folder, besides hidden files
 
 
 class JobFolder:
@@ -31,11 +41,16 @@ class JobFolder:
 
     Units and other files are named by their path inside the folder with forward slashes ("frames/000001.png").
     An instance belongs to one thread; several processes may read while the one that holds `lock` writes.
+
+    `remarks` are sentences about files that were in the way and were set aside.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = absolute(path)
+        self.remarks: list[str] = []
         self._journal = Journal(self.path / artefacts.JOURNAL)
+        self._holding = False
+        self._result_changed = False  # whether this instance has replaced a part of an earlier result
 
     @classmethod
     def create(cls, path: Path) -> JobFolder:
@@ -46,10 +61,9 @@ class JobFolder:
         folder = cls(path)
         with explained(folder.path):
             if folder.path.is_dir():
-                names = {entry.name for entry in folder.path.iterdir() if not entry.name.startswith(".")}
-                if names and not names & artefacts.CONTENTS:
-                    raise InputError(f"{folder.path} holds other files than a MagPlus job; choose an empty folder.")
-            folder.avatar_dir.mkdir(parents=True, exist_ok=True)
+                folder._check_ours()
+            folder.path.mkdir(parents=True, exist_ok=True)
+            make_folder(folder.avatar_dir)
             check_writable(folder.path)
         return folder
 
@@ -57,12 +71,12 @@ class JobFolder:
     def open(cls, path: Path) -> JobFolder:
         """Open an existing job folder. Raises `InputError` when there is none; `read_spec` checks its version."""
         folder = cls(path)
-        with explained(folder.path):
+        with explained(folder.path, reading=True):
             if not folder.path.is_dir():
                 raise InputError(
                     f"There is no job folder at {folder.path}; check the path, or capture the avatar first."
                 )
-            if not folder.spec_path.is_file():
+            if check_plain(folder.spec_path) is None:
                 raise InputError(f"{folder.path} is not a MagPlus job folder: it has no {artefacts.SPEC}.")
         return folder
 
@@ -93,7 +107,7 @@ class JobFolder:
 
     @property
     def journal_path(self) -> Path:
-        """`journal.jsonl`, one line a finished unit."""
+        """`journal.jsonl`, a line for every file that was written."""
         return self._journal.path
 
     @property
@@ -105,21 +119,33 @@ class JobFolder:
         """Return where frame `index`, counted from 0, has its file of a kind, whether it is there or not."""
         return self.path / kind.unit(index)
 
+    # --- documents -----------------------------------------------------------------------------------------------
+
+    def read(self, relative: str) -> bytes:
+        """Return a file's bytes. Raises `InputError` for a link, a pipe, and what is too large to be ours."""
+        path = self._inside(relative)
+        with explained(path, reading=True):
+            return read_plain(path, MOST_BYTES)
+
     def read_spec(self) -> JobSpec:
         """Return the job spec. Raises `InputError` for a damaged one and one of another version."""
-        with explained(self.spec_path):
-            return SPEC.decode(self.spec_path.read_bytes()).validated()
+        return SPEC.decode(self.read(artefacts.SPEC)).validated()
 
     def write_spec(self, spec: JobSpec) -> None:
         """Write `job.json`. Write it last: a folder with a job.json is a complete order."""
         self.write(artefacts.SPEC, SPEC.encode(spec.validated()))
 
+    @property
+    def has_report(self) -> bool:
+        """Whether there is a report of any kind."""
+        with explained(self.report_path, reading=True):
+            return check_plain(self.report_path) is not None
+
     def read_report(self) -> Report:
         """Return the report of the last run. Raises `InputError` when there is none or it is damaged."""
-        with explained(self.report_path):
-            if not self.report_path.is_file():
-                raise InputError(f"{self.path.name} has no report yet; run the job first.")
-            return REPORT.decode(self.report_path.read_bytes())
+        if not self.has_report:
+            raise InputError(f"{self.path.name} has no report yet; run the job first.")
+        return REPORT.decode(self.read(artefacts.REPORT)).validated()
 
     def write_report(self, report: Report) -> None:
         """Write `report.json`, with the hash of the job.json that it belongs to."""
@@ -131,65 +157,224 @@ class JobFolder:
     ) -> None:
         """Leave a report of a run that is "running", "cancelled" or has "failed", unless that is impossible, too.
 
-        The report of an earlier run must never be taken for this one's.
+        A finished result keeps its report until this run replaces a part of it (`commit`).
         """
         error = Failure(int(exit_code), sentence) if status != "running" else None
         with suppress(MagPlusError):  # a full disk, for one: the sentence is on its way to the user anyhow
-            self.write_report(Report(status, error, warnings=tuple(warnings)))
+            if self._result_changed or not self._has_finished_result():
+                self.write_report(Report(status, error, warnings=tuple(warnings)))
 
-    def write(self, relative: str, data: bytes) -> None:
-        """Put `data` under `relative`, whole or not at all.
+    def _has_finished_result(self) -> bool:
+        try:
+            return self.read_report().status == "finished"
+        except MagPlusError:
+            return False
 
-        Raises `MachineError` when the disk is full and `InputError` when the place can't be written.
+    # --- files ---------------------------------------------------------------------------------------------------
+
+    def write(self, relative: str, data: bytes, fingerprint: str = "") -> None:
+        """Put `data` under `relative`, whole or not at all, and enter it in the journal.
+
+        What stands there and is not MagPlus's is set aside. Raises `MachineError` when the disk is full, `InputError`
+        when the place can't be written, and `InUseError` while another run has the folder.
         """
         target = self._inside(relative)
-        with explained(target):
-            write_whole(target, data)
+        with self.lock(), explained(target):
+            self._make_room(target)
+            with staged(target, data):
+                self._journal.append(JournalEntry(relative, len(data), hashlib.sha256(data).hexdigest(), fingerprint))
 
-    def commit(self, relative: str, data: bytes, fingerprint: str) -> None:
-        """Write a finished unit and enter it in the journal; see `fingerprint_of` for the last argument."""
-        self.write(relative, data)
-        self._journal.append(JournalEntry(relative, len(data), hashlib.sha256(data).hexdigest(), fingerprint))
+    def commit(self, relative: str, data: bytes, fingerprint: str = "") -> None:
+        """Write a part of a run's result; see `fingerprint_of` for the last argument.
+
+        From the first one on, an earlier run's report is not this folder's any more.
+        """
+        with self.lock():
+            if not self._result_changed:
+                if self._has_finished_result():
+                    self.write_report(Report("running"))
+                self._result_changed = True
+            self.write(relative, data, fingerprint)
 
     def finished(self, relative: str, fingerprint: str) -> bool:
         """Whether an earlier run finished this unit from the same inputs and its bytes are still the same."""
-        entry = self._journal.entries().get(relative)
-        if entry is None or entry.fingerprint != fingerprint:
-            return False
-        path = self._inside(relative)
-        try:
-            return path.stat().st_size == entry.size and hash_file(path) == entry.sha256
-        except OSError:
-            return False
+        entry = self._journal.made_from(relative, fingerprint)
+        return entry is not None and self._hash(self._inside(relative)) == entry.sha256
+
+    def check_whole(self, units: Sequence[str]) -> bool:
+        """Check that files are what a run wrote, by the journal; return False where it lists none of them.
+
+        Raises `InputError` when one is missing, changed or, unlike others of them, not listed.
+        """
+        entries = self._journal.entries()
+        listed = any(unit in entries for unit in units)
+        for unit in units:
+            path = self._inside(unit)
+            with explained(path, reading=True):
+                if check_plain(path) is None:
+                    raise InputError(f"{path.name} of {self.path.name} is missing; run the job again.")
+                if listed and (unit not in entries or self._hash(path) != entries[unit].sha256):
+                    raise InputError(
+                        f"{unit} is not what the run wrote: it was changed or damaged; run the job again, and it is "
+                        "made anew while what is whole is kept."
+                    )
+        return listed
 
     def made(self, kind: FrameKind) -> int:
         """Return of how many frames the journal lists a file of a kind."""
         return sum(kind.index_of(unit) is not None for unit in self._journal.entries())
 
     def keep_only(self, kind: FrameKind, count: int) -> None:
-        """Delete what the journal lists of a kind from frame `count` on: an earlier, longer run left it there."""
+        """Delete what the journal lists of a kind from frame `count` on: an earlier, longer run left it there.
+
+        A file that was changed since stays.
+        """
         indices = (kind.index_of(unit) for unit in self._journal.entries())
-        for index in [index for index in indices if index is not None and index >= count]:
-            path = self.file_of(kind, index)
-            with explained(path):
-                path.unlink(missing_ok=True)
+        beyond = [index for index in indices if index is not None and index >= count]
+        for path in [self.file_of(kind, index) for index in beyond]:
+            with self.lock(), explained(path):
+                if self._is_ours(path):
+                    path.unlink()
+
+    def repeat(self, units: Sequence[str], kind: FrameKind) -> list[Path]:
+        """Make files of a kind that show these units in this order, as links where the disk can; return the files.
+
+        All of them are made before the first takes its name. Those of an earlier call beyond them are deleted.
+        """
+        targets = [self.file_of(kind, index) for index in range(len(units))]
+        folder = self.path / kind.folder
+        with self.lock(), explained(folder):
+            make_folder(folder)
+            for target in targets:
+                self._make_room(target)
+            hashes = {unit: self._hash(self._inside(unit)) for unit in dict.fromkeys(units)}
+            with ExitStack() as stack:
+                for unit, target in zip(units, targets, strict=True):
+                    _link(self._inside(unit), stack.enter_context(prepared(target)))
+                self._journal.append(
+                    *(
+                        JournalEntry(kind.unit(index), self._inside(unit).stat().st_size, hashes[unit], "")
+                        for index, unit in enumerate(units)
+                    )
+                )
+            self.keep_only(kind, len(units))
+        return targets
+
+    # --- who may write -------------------------------------------------------------------------------------------
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for writing. Raises `InputError` naming host and process when another run holds it.
+        """Hold the folder for writing; within it, again at no cost.
 
-        A run that died, however it died, no longer holds it.
+        A run that died, however it died, no longer holds it. Raises `InUseError` naming host and process when another
+        run holds it.
         """
+        if self._holding:
+            yield
+            return
         path = self.path / artefacts.LOCK
         with ExitStack() as stack:
             with explained(path):
-                stack.enter_context(hold(path, str(self.path)))
-            for place in (self.path, self.avatar_dir, *(self.path / kind.folder for kind in artefacts.FRAME_KINDS)):
+                stack.enter_context(hold(path, str(self.path), PATIENCE))
+            self._holding = True
+            stack.callback(setattr, self, "_holding", False)
+            for place in self._folders():
+                check_plain(place)
                 remove_leftovers(place)
             yield
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep writers out while a result is read. A folder that nobody can write to needs no lock."""
+        with ExitStack() as stack:
+            with suppress(ReadOnlyError):
+                stack.enter_context(self.lock())
+            yield
+
+    @property
+    def in_use(self) -> bool:
+        """Whether another run has the folder right now."""
+        try:
+            with self.lock():
+                return False
+        except InUseError:
+            return True
+        except MagPlusError:
+            return False  # whoever comes to write hears why
+
+    def _folders(self) -> list[Path]:
+        """Return the folder and those in it that MagPlus writes to."""
+        there = sorted(entry.name for entry in os.scandir(self.path) if artefacts.is_folder(entry.name))
+        return [self.path, *(self.path / name for name in there)]
+
+    # --- whose a file is -----------------------------------------------------------------------------------------
+
+    def _check_ours(self) -> None:
+        """Raise `InputError` when the folder holds anything but a job, or what a capture that was cut off has left."""
+        if check_plain(self.spec_path) is not None:
+            try:
+                SPEC.decode(self.read(artefacts.SPEC))
+            except InputError as error:
+                raise InputError(f"{self.path} holds no MagPlus job ({error}); choose an empty folder.") from error
+            return
+        for path in self._visible():
+            relative = path.relative_to(self.path).as_posix()
+            if relative not in _UNLISTED and not self._is_ours(path):
+                raise InputError(
+                    f"{self.path} holds other files than a MagPlus job, {relative} for one; choose an empty folder."
+                )
+
+    def _visible(self) -> Iterator[Path]:
+        """Yield the files of the folder and of those in it that MagPlus writes to, and other folders as they are."""
+        for place in self._folders():
+            check_plain(place)
+            for path in sorted(place.iterdir()):
+                hidden = path.name.startswith(".") or path.name.lower() in _DROPPINGS
+                if not hidden and not (path.parent == self.path and artefacts.is_folder(path.name)):
+                    yield path
+
+    def _is_ours(self, path: Path) -> bool:
+        """Whether a file is there and has bytes that MagPlus wrote into this folder."""
+        found = self._hash(path)
+        return found is not None and self._journal.wrote(found)
+
+    def _make_room(self, target: Path) -> None:
+        """Make the folder of a file that is to be written, and set aside what stands in its place and isn't ours."""
+        if target.parent != self.path:
+            make_folder(target.parent)
+        if check_plain(target) is None or self._is_ours(target):
+            return
+        aside = self.path / artefacts.SET_ASIDE
+        make_folder(aside)
+        name = "_".join(target.relative_to(self.path).parts)
+        number = 1
+        while check_plain(kept := aside / (name if number == 1 else f"{number}_{name}")) is not None:
+            number += 1
+        target.rename(kept)
+        self.remarks.append(
+            f"{target.relative_to(self.path).as_posix()} was not what MagPlus had written; it was kept as "
+            f"{kept.relative_to(self.path).as_posix()}."
+        )
+
+    @staticmethod
+    def _hash(path: Path) -> str | None:
+        """Return the SHA-256 of a file, None where there is none that can be read. Raises `InputError` for a link."""
+        try:
+            return hash_plain(path)
+        except OSError:
+            return None
+
     def _inside(self, relative: str) -> Path:
+        """Return the path of a file in the folder. Raises `InputError` when a folder on the way to it is a link."""
         parts = PurePosixPath(relative).parts
         if not parts or ".." in parts or relative.startswith("/") or ":" in parts[0]:
             raise ValueError(f"{relative!r} is not a path inside the job folder")
-        return self.path.joinpath(*parts)
+        with explained(self.path / relative, reading=True):
+            return plain_path(self.path, relative)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # not every disk can, nor do links reach across disks
+        shutil.copyfile(source, target)

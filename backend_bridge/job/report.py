@@ -3,14 +3,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
+from ..files.errors import InputError
 from ..files.typed_json import Format
 from ..rig.events import MotionEvent, UnitEvent
 from . import artefacts
 from .spec import Anchor
+
+MOST_FRAMES = 1_000_000
+MOST_SECONDS = 86_400
+MOST_PIXELS = 65_536  # each way
+SLOWEST, FASTEST = Fraction(1, 1000), Fraction(100_000)  # frames per second
+LARGEST = 1e12  # of any number
+LONGEST_TEXT = 40_000  # a path may have 32,767 characters
 
 Status = Literal["running", "finished", "cancelled", "failed"]
 
@@ -204,6 +213,60 @@ class Report:
     versions: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     job_sha256: str = ""
+
+    def validated(self) -> Report:
+        """Return self, or raise `InputError` naming the first number that no run can have measured.
+
+        Whatever reads a report may then list its frames, lay its times out and draw its places without further ado.
+        """
+        for name, wrong in _impossible(self):
+            raise InputError(
+                f"{artefacts.REPORT} has a wrong entry ({name} can't be {str(wrong)[:40]}); {REPORT.remedy}."
+            )
+        return self
+
+
+def _impossible(report: Report) -> Iterator[tuple[str, Any]]:
+    """Yield what is out of bounds, by name."""
+    yield from _beyond("report", report)
+    if (timing := report.timing) is not None:
+        if len(timing.seconds) > MOST_FRAMES:
+            yield "timing.seconds", f"{len(timing.seconds)} frames"
+        yield from (("timing.seconds", each) for each in timing.seconds if not 0 <= each <= MOST_SECONDS)
+        if not SLOWEST <= timing.rate <= FASTEST:
+            yield "timing.rate", timing.rate
+    if (frames := report.frames) is not None:
+        if frames.pattern != artefacts.FRAMES.pattern:  # another one would show pictures from elsewhere
+            yield "frames.pattern", repr(frames.pattern)
+        if frames.first != 1:
+            yield "frames.first", frames.first
+        if not 0 <= frames.count <= MOST_FRAMES:
+            yield "frames.count", frames.count
+        yield from (("frames.size", side) for side in frames.size if not 1 <= side <= MOST_PIXELS)
+    if report.driving is not None and not 0 <= report.driving.start <= MOST_SECONDS:
+        yield "driving.start", report.driving.start
+    if report.avatar is not None:
+        yield from (("avatar.size", side) for side in report.avatar.size if not 1 <= side <= MOST_PIXELS)
+    if (event := report.events) is not None:
+        times = [each for each in (event.onset, event.apex, event.offset) if each is not None]
+        yield from (("events", each) for each in times if not -1 <= each <= MOST_SECONDS)
+
+
+def _beyond(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the numbers in a part of a report that are larger than anything that is measured, and endless texts."""
+    if is_dataclass(value):
+        for each in fields(value):
+            yield from _beyond(each.name, getattr(value, each.name))
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield from _beyond(f"{name}.{key[:20]}", each)
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from _beyond(name, each)
+    elif isinstance(value, int | float | Fraction) and abs(value) > LARGEST:
+        yield name, f"a number above {LARGEST:g}"
+    elif isinstance(value, str) and len(value) > LONGEST_TEXT:
+        yield name, f"{value[:20]}…"
 
 
 # Format 1 had the same entries without the avatar's hash and the networks'.

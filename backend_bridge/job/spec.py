@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.errors import InputError
+from ..files.plain import plain_path
 from ..files.typed_json import Data, Format
 from ..rig.anchors import MESH_POINTS
 from ..rig.regions import REGIONS
@@ -200,5 +201,8 @@ AVATAR = Format(Avatar, artefacts.AVATAR_RECORD, "a record of a capture", "captu
 
 
 def resolve(folder: Path, path: str) -> Path:
-    """Return a path of the spec as a path of this machine: relative ones are relative to the job folder."""
-    return folder / Path(path)
+    """Return a path of the spec as a path of this machine: relative ones are relative to the job folder.
+
+    Raises `InputError` for a link inside the job folder, and for a pipe or a device anywhere.
+    """
+    return plain_path(folder, path)

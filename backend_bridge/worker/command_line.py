@@ -24,8 +24,7 @@ from .parent import wait_for_parents_end
 from .runner import JobRunner
 from .streams import claim_stdout, leave
 
-_EPILOG = """exit status: 0 finished, 1 a fault of MagPlus, 2 the input can't be used,
-3 this machine can't do it (another may), 4 cancelled"""
+_EPILOG = "exit status:\n" + "\n".join(f"  {code.value}  {code.meaning}" for code in ExitCode)
 
 
 def main(arguments: list[str], runner: JobRunner | None = None) -> None:
@@ -37,7 +36,12 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verb = verbs.add_parser("run", help="run one job folder, with progress on standard error", epilog=_EPILOG)
+    verb = verbs.add_parser(
+        "run",
+        help="run one job folder, with progress on standard error",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     verb.add_argument("folder", type=Path, help="a job folder (NAME.magplus) with a job.json")
     verb = verbs.add_parser("serve", help="take jobs as JSON lines on standard input (this is what Blender calls)")
     verb.add_argument("--parent", type=int, help="end when this process has ended")

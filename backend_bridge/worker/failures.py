@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..files.disk import explain_disk_trouble
+from ..files.disk import explain_disk_trouble, gone
 from ..files.errors import CancelledError, InputError, MachineError, MagPlusError, is_out_of_memory
 from .cancellation import STOPPED
 
@@ -29,10 +29,12 @@ _DRIVER_TROUBLE = {
 
 def explain(error: BaseException, folder: Path) -> MagPlusError:
     """Return what to tell the user about an exception that ended a job in `folder`."""
-    if isinstance(error, MagPlusError):
-        return error
     if isinstance(error, KeyboardInterrupt):
         return CancelledError(STOPPED)
+    if not isinstance(error, CancelledError) and not folder.is_dir():
+        return gone(folder)  # whatever was missed first
+    if isinstance(error, MagPlusError):
+        return error
     if is_out_of_memory(error):
         device = "graphics card" if _is_gpu_memory(error) else "machine"
         return MachineError(

@@ -80,12 +80,13 @@ class JobRunner:
         try:
             folder = JobFolder.open(path)
             with folder.lock(), explained(folder.log_path), log_to(folder.log_path):
-                return self._run_locked(folder, send, cancellation)
+                exit_code, end = self._run_locked(folder, send, cancellation)
         except MagPlusError as error:  # before there was a log: no job folder, a read-only one, one in use
-            send(Error(error.exit_code, str(error), ""))
-            return error.exit_code
+            exit_code, end = error.exit_code, Error(error.exit_code, str(error), "")
+        send(end)  # when the folder is free: whoever hears it may write there at once
+        return exit_code
 
-    def _run_locked(self, folder: JobFolder, send: Send, cancellation: Cancellation) -> ExitCode:
+    def _run_locked(self, folder: JobFolder, send: Send, cancellation: Cancellation) -> tuple[ExitCode, Message]:
         events = JobEvents(send, cancellation)
 
         def abandon() -> None:
@@ -115,14 +116,12 @@ class JobRunner:
             del explained_error  # it may be `error` itself, whose frames hold on to tensors
         else:
             cancellation.settle()
-            send(Result(str(folder.report_path)))
-            return ExitCode.OK
+            return ExitCode.OK, Result(str(folder.report_path))
         cancelled = exit_code == ExitCode.CANCELLED
         folder.write_unfinished("cancelled" if cancelled else "failed", exit_code, sentence, events.warnings)
-        send(Cancelled() if cancelled else Error(exit_code, sentence, str(folder.log_path)))
-        if cancelled or out_of_memory:
-            self._free_memory()  # only now, as it may take a while
-        return exit_code
+        if out_of_memory:
+            self._free_memory()
+        return exit_code, Cancelled() if cancelled else Error(exit_code, sentence, str(folder.log_path))
 
     def _free_memory(self) -> None:
         """Give the models' memory back to the machine and to the graphics card."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
+from ..files.plain import open_plain
 from ..worker_client.messages import Message, encode
 
 
@@ -35,8 +36,8 @@ def claim_stdout() -> Callable[[Message], None]:
 
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
-    """Append everything that is printed inside the block, by Python or by C code, to a file."""
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    """Append everything that is printed inside the block, by Python or by C code, to a regular file."""
+    log = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, single=True)
     saved = os.dup(1), os.dup(2)
     _redirect(log, log)
     os.close(log)

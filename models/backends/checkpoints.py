@@ -33,6 +33,7 @@ from .metaportrait.lines import POINTS
 from .published import PublishedBackend
 from .store import CheckpointStore, StateDict, digest, how_to_get
 
+DEEPEST = 20  # levels of dicts in a file; published ones have three
 PICKLE = b"\x80"  # how pickles of protocol 2 and later begin, as which PyTorch saved before it saved archives
 _DAMAGE = (EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, OverflowError, struct.error)
 
@@ -89,7 +90,7 @@ def read_checkpoint(path: Path) -> Any:
                 "get the file from its authors again, and be wary of where this one came from."
             ) from error
         raise InputError(f"{path.name} is not a PyTorch checkpoint, or was not downloaded whole.") from error
-    except (*_DAMAGE, RuntimeError) as error:
+    except (*_DAMAGE, RuntimeError, RecursionError, MemoryError) as error:
         raise InputError(f"{path.name} is damaged or was not downloaded whole; download it again.") from error
 
 
@@ -144,16 +145,21 @@ def _is_text(head: bytes) -> bool:
         return False
 
 
-def state_dicts_in(loaded: Any, where: str = "") -> Iterator[tuple[str, StateDict]]:
-    """Find every state dict in what a file holds, as (place, tensors); averaged weights ("ema") come first."""
-    if not isinstance(loaded, Mapping):
+def state_dicts_in(
+    loaded: Any, where: str = "", inside: frozenset[int] = frozenset()
+) -> Iterator[tuple[str, StateDict]]:
+    """Find every state dict in what a file holds, as (place, tensors); averaged weights ("ema") come first.
+
+    `inside` names, by id, what holds it: a file can hold a dict that holds itself.
+    """
+    if not isinstance(loaded, Mapping) or id(loaded) in inside or len(inside) > DEEPEST:
         return
     tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
     if tensors:
         wrapped = all(name.startswith("module.") for name in tensors)  # saved from inside DataParallel
         yield where, {name.removeprefix("module."): value for name, value in tensors.items()} if wrapped else tensors
     for key in sorted((k for k in loaded if isinstance(k, str)), key=lambda k: ("ema" not in k, k)):
-        yield from state_dicts_in(loaded[key], f"{where}/{key}" if where else key)
+        yield from state_dicts_in(loaded[key], f"{where}/{key}" if where else key, inside | {id(loaded)})
 
 
 # --- recognising ---------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.files.hashing import hash_file
+from ...backend_bridge.files.plain import plain_path
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def with_files_in(options: Any, folder: Path, *, title: str) -> Any:
     """Return options whose relative paths are resolved against `folder`; `InputError` for a file that is missing."""
     resolved: dict[str, str | tuple[str, ...]] = {}
     for name, paths in option_files(options).items():
-        absolute = [folder / path for path in paths]
+        absolute = [plain_path(folder, path) for path in paths]
         for path in absolute:
             if not path.is_file():
                 raise InputError(f"{title}'s option {name} names {path}, and there is no such file.")

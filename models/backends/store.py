@@ -6,8 +6,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from ...backend_bridge.backends import BackendInfo, CheckpointFile
+from ...backend_bridge.backends import BACKENDS, BackendInfo, CheckpointFile
 from ...backend_bridge.files.errors import InputError, MachineError
+from ...backend_bridge.files.plain import check_plain
 from ...backend_bridge.files.typed_json import from_data
 
 StateDict = Mapping[str, Tensor]
@@ -96,6 +98,7 @@ class CheckpointStore:
         plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.unlink(missing_ok=True)
             safetensors.torch.save_file(plain, unfinished, metadata={"origin": json.dumps(asdict(origin))})
             os.replace(unfinished, path)  # noqa: PTH105 - atomic, also on Windows
         except (OSError, safetensors.SafetensorError) as error:
@@ -104,12 +107,37 @@ class CheckpointStore:
         return path
 
     def remove(self, backend: str) -> bool:
-        """Delete a backend's parts; False when there were none."""
+        """Delete the parts of a backend that were added; False when there were none.
+
+        Anything else stays, and the folder with it. Raises `InputError` when the folder is a link, `MachineError` when
+        a part can't be deleted.
+        """
         folder = self.folder / backend
-        if not folder.is_dir():
+        if check_plain(folder) is None:
             return False
-        shutil.rmtree(folder)
-        return True
+        parts = {part for info in BACKENDS if info.folder == backend for part in (*info.parts, *info.optional_parts)}
+        added = [path for path in sorted(folder.iterdir()) if _is_part(path, parts)]
+        for path in added:
+            try:
+                path.unlink()
+            except OSError as error:
+                raise MachineError(
+                    f"{path} can't be deleted ({error.strerror or error}); close what uses it and try again."
+                ) from error
+        with suppress(OSError):  # somebody's own files are in it
+            folder.rmdir()
+        return bool(added)
+
+
+def _is_part(path: Path, parts: Collection[str]) -> bool:
+    """Whether a file is one that `CheckpointStore.write` left, damaged since or cut off on the way though it may be."""
+    if not stat.S_ISREG(os.lstat(path).st_mode) or path.suffix not in {".safetensors", ".part"}:
+        return False
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return "origin" in (file.metadata() or {})
+    except (safetensors.SafetensorError, OSError):
+        return path.stem in parts
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def factors_of(
 ) -> Factors:
     """Return the factors of an earlier run with the same inputs, so that its frames fit ours, or choose them."""
     if folder.finished(artefacts.FACTORS, fingerprint):
-        return FACTORS.decode((folder.path / artefacts.FACTORS).read_bytes())
+        return FACTORS.decode(folder.read(artefacts.FACTORS))
     factors = choose_factors(spec, driver, avatar, notes)
     folder.commit(artefacts.FACTORS, FACTORS.encode(factors), fingerprint)
     return factors

@@ -43,12 +43,16 @@ class FrameMaker:
         self._fingerprint = fingerprint
 
     def run(self) -> Made:
-        """Make what is not finished yet."""
+        """Make what is not finished yet.
+
+        Frames are computed in the same groups in every run, whatever is finished already: the last bit of a result
+        depends on what is computed together.
+        """
         clip, together = self._driver.clip, self._avatar.backend.info.clip_length
-        groups = [clip.present[first : first + together] for first in range(0, len(clip.present), together)]
+        size = frames_at_a_time(self._avatar.device) if together == 1 else together
+        groups = [clip.present[first : first + size] for first in range(0, len(clip.present), size)]
         wanted = [index for group in groups if not all(map(self._finished, group)) for index in group]
         resumed = done = len(clip.present) - len(wanted)
-        size = frames_at_a_time(self._avatar.device) if together == 1 else together
         for indices, frames in clip.batches(size, wanted):
             self._make(indices, frames.to(self._avatar.device))
             done += len(indices)

@@ -39,6 +39,7 @@ from .driving_clip import LARGEST_CROP, DrivingClip
 from .factors import Factors, factors_of
 from .fingerprint import fingerprint
 from .frame_maker import FrameMaker
+from .interruption import Interruptible
 from .notes import Events, Notes
 from .outputs import Output
 from .outputs.curves import Curves
@@ -62,7 +63,8 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
     notes = Notes(events)
     device = choose_device(spec.device)
     try:
-        return _run_on(device, folder, spec, session, notes)
+        with Interruptible(notes.check_cancelled):
+            return _run_on(device, folder, spec, session, notes)
     except Exception as error:
         if not ran_out(device, error):
             raise
@@ -76,7 +78,8 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
         f"The memory of {device} was too small for this job; it went on on the CPU, as it was allowed to, and took "
         "longer."
     )
-    return _run_on(torch.device("cpu"), folder, spec, session, notes)
+    with Interruptible(notes.check_cancelled):
+        return _run_on(torch.device("cpu"), folder, spec, session, notes)
 
 
 def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Session, notes: Notes) -> Report:
@@ -153,6 +156,8 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     )
     for output in outputs:
         report = output.finish(report, made)
+    for remark in folder.remarks:
+        notes.warning(remark)
     report = dataclasses.replace(report, warnings=tuple(notes.warnings))
     folder.write_report(report)
     return report

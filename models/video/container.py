@@ -120,7 +120,13 @@ class ContainerClip:
                 raise MachineError(f"The video format of {self._path.name} isn't supported here; convert it to H.264.")
             # Not by frames: that delays errors to the end, where they cost the good frames behind them.
             stream.thread_type = "SLICE"
-            yield container, stream
+            try:
+                yield container, stream
+            except av.error.FFmpegError as error:  # of the file: the decoders are the same on every machine
+                raise InputError(
+                    f"{self._path.name} can't be decoded ({error.strerror}): it is damaged, or of a kind that isn't "
+                    "supported; convert it to H.264."
+                ) from error
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
         """Yield the stream's packets in decoding order, as far as the file can be read."""
@@ -224,11 +230,6 @@ class ContainerClip:
                 yield from packet.decode()
             except av.error.InvalidDataError:
                 continue  # counted at the end, against the announced frames
-            except av.error.FFmpegError as error:  # no decoder, or one that doesn't take this variant
-                raise MachineError(
-                    f"The video format of {self._path.name} isn't supported here ({error.strerror}); "
-                    "convert it to H.264."
-                ) from error
         with suppress(av.error.InvalidDataError):
             yield from stream.decode(None)
 

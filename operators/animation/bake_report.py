@@ -17,7 +17,8 @@ class BakeReport:
     name: what the scene calls the bake. record: what is kept of it beside the job's own report. raised: controls whose
     range was widened, with the new one; not_saved: those of them that lose it again with the file. cut_off: what is to
     be told of controls that go beyond what Blender allows at all. kept: names of the actions that were replaced, which
-    are still in the file. cautions: further sentences.
+    are still in the file. cautions: further sentences. checked: whether the job's journal says that the curves are what
+    its run has written. unrecorded: why the record could not be left in the job folder, or an empty string.
     """
 
     name: str
@@ -27,6 +28,8 @@ class BakeReport:
     cut_off: dict[str, str]
     kept: tuple[str, ...]
     cautions: tuple[str, ...] = ()
+    checked: bool = True
+    unrecorded: str = ""
 
     @property
     def placement(self) -> Placement:
@@ -61,6 +64,10 @@ class BakeReport:
         lines += self.cautions
         if kept < 0.995:
             lines.append(f"Whole frames show {kept:.0%} of the apex: the scene's frame rate is low for this movement.")
+        if not self.checked:
+            lines.append("The job's journal does not list its curves, so nobody can tell whether they are whole.")
+        if self.unrecorded:
+            lines.append(f"The keys are set, but not recorded in the job folder: {self.unrecorded}")
         return lines
 
 

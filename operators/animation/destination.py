@@ -9,9 +9,11 @@ from typing import Any
 
 import bpy
 
+from ...backend_bridge.files.errors import InputError
 from .ends import RELEASE, Window
 from .scene_time import Placement, SourceTime, exact, place, scene_rate
 
+LAST_FRAME = 1_048_574
 NEW_ACTION, LAYER, REPLACE = "NEW_ACTION", "LAYER", "REPLACE"
 PLANE, BACKGROUND, STRIP, IMAGE = "PLANE", "BACKGROUND", "STRIP", "IMAGE"
 # As enum properties want them: identifier, name, description.
@@ -65,8 +67,14 @@ class Destination:
         )
 
     def place(self, source: SourceTime, scene: bpy.types.Scene) -> Placement:
-        """Return where a clip lies in the scene's time."""
-        return place(source, self.start_frame, scene_rate(scene), self.keep_apex, self.stretch)
+        """Return where a clip lies in the scene's time. Raises `InputError` beyond Blender's last frame."""
+        placement = place(source, self.start_frame, scene_rate(scene), self.keep_apex, self.stretch)
+        if placement.frame(source.end) > LAST_FRAME:
+            raise InputError(
+                f"The clip would end after frame {LAST_FRAME}, which is Blender's last; lower the start frame or the "
+                "time stretch."
+            )
+        return placement
 
     def frames_of(self, seconds: Fraction, scene: bpy.types.Scene) -> tuple[float, float]:
         """Return the first frame of a clip that lasts so long, and the one at its end."""

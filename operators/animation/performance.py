@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.job.artefacts import AVATAR_BASIS, WEIGHTS
 from ...backend_bridge.job.folder import JobFolder
+from ...backend_bridge.job.spec import resolve
 from ...backend_bridge.rig.basis import Channel, Control, RigBasis
 from ...backend_bridge.rig.curves import ControlCurves
 from ..rig.controls import LiveChannel
@@ -28,7 +31,8 @@ STILL = 1e-4  # a control that stays this close to rest is still; the smallest e
 class Performance:
     """What is to be keyed: curves of a rig's controls, and when they were seen.
 
-    name: for the bake. controls: by name. video_start: seconds of the driving video at the first sample.
+    name: for the bake. controls: by name. video_start: seconds of the driving video at the first sample. checked:
+    whether a job's journal says that the curves are what its run has written.
     """
 
     name: str
@@ -36,22 +40,32 @@ class Performance:
     curves: ControlCurves
     source: SourceTime
     video_start: Fraction = Fraction(0)
+    checked: bool = True
 
     @classmethod
     def of_job(cls, folder: JobFolder) -> Performance:
-        """Read what a job has solved. Raises `InputError` when it has solved nothing."""
-        spec = folder.read_spec()
+        """Read what a job has solved.
+
+        Raises `InputError` when it has solved nothing, and when something is damaged or not what the run has written.
+        """
+        report, spec = folder.read_report(), folder.read_spec()
         # Controls that an earlier run has solved are not those of a later one that made frames alone.
-        if not spec.outputs.weights or spec.avatar.rig_basis is None or not folder.weights_npz.is_file():
+        if not spec.outputs.weights or spec.avatar.rig_basis is None or not os.path.lexists(folder.weights_npz):
             raise InputError("This job has no solved controls; run it with rig controls among its outputs.")
+        checked = folder.check_whole([WEIGHTS])
+        if spec.avatar.rig_basis == AVATAR_BASIS:
+            folder.check_whole([AVATAR_BASIS])
         curves = ControlCurves.load(folder.weights_npz)
-        controls = {control.name: control for control in RigBasis.load(folder.path / spec.avatar.rig_basis).controls}
-        report = folder.read_report()
+        basis = RigBasis.load(resolve(folder.path, spec.avatar.rig_basis))
+        shape = (len(curves.seconds), len(curves.names))
+        if curves.values.shape != shape or curves.values.dtype.kind != "f" or not np.isfinite(curves.values).all():
+            raise InputError(f"{WEIGHTS} holds values that are none; run the job again.")
         source = SourceTime.from_report(report)
         solved = len(curves.names) if report.weights is None else report.weights.controls
         if len(source.seconds) != len(curves.seconds) or solved != len(curves.names):
             raise InputError("The solved controls and the report are of different runs; run the job again.")
-        return cls(folder.path.stem, controls, curves, source, video_start(report))
+        controls = {control.name: control for control in basis.controls}
+        return cls(folder.path.stem, controls, curves, source, video_start(report), checked)
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from ...backend_bridge.files.errors import InputError, MachineError
-from ...backend_bridge.job.artefacts import FRAMES
+from ...backend_bridge.job.artefacts import FRAMES, at_rate
 from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.job.report import Report
 
@@ -25,45 +24,42 @@ class Clip:
     start: int
 
 
-def job_frames(folder: JobFolder, report: Report) -> tuple[list[Path], tuple[int, int]]:
-    """Return the job's frames, all of them, and their size in px.
+@dataclass(frozen=True)
+class JobFrames:
+    """A job's frames: their paths in the job folder, their (width, height) px, and whether its journal lists them."""
 
-    Raises `InputError` when there are none, or not all.
+    units: Sequence[str]
+    size: tuple[int, int]
+    checked: bool
+
+
+def job_frames(folder: JobFolder, report: Report) -> JobFrames:
+    """Return the job's frames, all of them.
+
+    Raises `InputError` when there are none, not all, or some are not what the run has written.
     """
     if report.frames is None or report.frames.count < 1:
         raise InputError("This job has no frames; run it with the image sequence among its outputs.")
-    files = [folder.file_of(FRAMES, index) for index in range(report.frames.count)]
-    missing = [path.name for path in files if not path.is_file()]
+    if report.timing is None or len(report.timing.seconds) != report.frames.count:
+        raise InputError("The frames and the report are of different runs; run the job again.")
+    units = [FRAMES.unit(index) for index in range(report.frames.count)]
+    missing = [unit for unit in units if not os.path.lexists(folder.path / unit)]
     if missing:
-        raise InputError(f"{len(missing)} frames of the job are missing, {missing[0]} first; run the job again.")
-    return files, report.frames.size
+        name = missing[0].rpartition("/")[2]
+        raise InputError(f"{len(missing)} frames of the job are missing, {name} first; run the job again.")
+    return JobFrames(units, report.frames.size, folder.check_whole(units))
 
 
-def at_scene_rate(folder: JobFolder, frames: Sequence[Path], shown: Sequence[int], rate: Fraction) -> list[Path]:
+def at_scene_rate(folder: JobFolder, units: Sequence[str], rate: Fraction) -> list[Path]:
     """Make a sequence with one file a scene frame beside the job's frames and return its files.
 
-    It is made anew each time: links to frames of an earlier run would go on showing them. `shown` says which frame each
-    scene frame shows, `rate` is in scene frames per second of the clip. Raises `MachineError` when the disk is full.
+    It is made anew each time: links to frames of an earlier run would go on showing them. `units` are the frames that
+    the scene's frames show, `rate` is in scene frames per second of the clip. Raises `MachineError` when the disk is
+    full.
     """
-    name = f"frames_{str(rate).replace('/', '-')}fps"
-    final, building = folder.path / name, folder.path / f".{name}"
     try:
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir()
-        for number, index in enumerate(shown, start=1):
-            _link(frames[index], building / f"{number:06}{frames[index].suffix}")
-        shutil.rmtree(final, ignore_errors=True)
-        building.rename(final)
-    except OSError as error:
+        return folder.repeat(units, at_rate(rate))
+    except MachineError as error:
         raise MachineError(
-            f"The frames at the scene's rate can't be written to {folder.path} ({error.strerror}); "
-            "free some space or set the scene to the video's frame rate."
+            f"{error} Or set the scene to the video's frame rate, which needs no further files."
         ) from error
-    return sorted(final.iterdir())
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # not every disk can, nor do links reach across disks
-        shutil.copyfile(source, target)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from bl_ext.user_default.magplus.backend_bridge.job.artefacts import AVATAR_BASIS, AVATAR_IMAGE, FRAMES
+from bl_ext.user_default.magplus.backend_bridge.job.artefacts import AVATAR_BASIS, AVATAR_IMAGE, FRAMES, WEIGHTS
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.backend_bridge.job.report import (
     AvatarReport,
@@ -71,9 +71,8 @@ def solved(
     still = np.zeros((0, 2), np.float32)
     empty = np.zeros((len(described), 0, 2), np.float32)
     no_triangles = np.zeros((0, 3), np.int32)
-    RigBasis((64, 64), described, still, still[:, 0], still[:, 0] > 0, empty, no_triangles).save(
-        folder.path / AVATAR_BASIS
-    )
+    basis = RigBasis((64, 64), described, still, still[:, 0], still[:, 0] > 0, empty, no_triangles)
+    folder.write(AVATAR_BASIS, basis.encode())
     avatar = Avatar(image=AVATAR_IMAGE, rig_basis=AVATAR_BASIS)
     folder.write_spec(JobSpec(Driving("clip.mp4"), avatar, outputs=Outputs(frames=False, weights=True)))
     _solve(folder, described, values, rate, apex, video_start)
@@ -98,12 +97,13 @@ def _solve(
     count = len(next(iter(values.values())))
     columns = [values.get(control.name, np.full(count, control.rest)) for control in described]
     seconds = [i / rate for i in range(count)]
-    ControlCurves(
+    curves = ControlCurves(
         names=tuple(control.name for control in described),
         seconds=np.array([float(t) for t in seconds]),
         values=np.stack(columns, axis=1).astype(np.float32),
         residual=np.zeros(count, np.float32),
         visibility=np.ones(len(described), np.float32),
-    ).save(folder.weights_npz)
+    )
+    folder.commit(WEIGHTS, curves.encode())
     around = {} if apex is None else {"onset": apex - 3, "apex": apex, "offset": apex + 3}
     folder.write_report(finished_report(count, rate, video_start=video_start, **around))

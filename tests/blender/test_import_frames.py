@@ -12,10 +12,11 @@ import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError, MachineError
+from bl_ext.user_default.magplus.backend_bridge.job import folder as job_folder
+from bl_ext.user_default.magplus.backend_bridge.job.artefacts import FRAMES
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.backend_bridge.job.spec import Outputs
 from bl_ext.user_default.magplus.operators.animation.destination import BACKGROUND, IMAGE, PLANE, STRIP, Destination
-from bl_ext.user_default.magplus.operators.frames import clip
 from bl_ext.user_default.magplus.operators.import_frames import import_frames
 from bl_ext.user_default.magplus.operators.import_result import import_result
 
@@ -43,9 +44,9 @@ def finished(
     """A finished job with frames, as the worker leaves it."""
     folder = JobFolder.create(tmp_path / "Résultat 結果.magplus")
     folder.write("job.json", b"{}")
-    folder.frames_dir.mkdir(exist_ok=True)
     for number in range(count):
-        write_png(folder.frames_dir / f"{number + 1:06}.png", picture(number % 20, size))
+        write_png(tmp_path / "frame.png", picture(number % 20, size))
+        folder.commit(FRAMES.unit(number), (tmp_path / "frame.png").read_bytes())
     folder.write_report(finished_report(count, rate, apex=apex, video_start=3.0, frame_size=size))
     return folder
 
@@ -126,7 +127,9 @@ def rendered_through(view: str, path: Path) -> None:
 def test_a_render_comes_out_as_it_is_through_the_same_view_transform(tmp_path: Path, view: str, where: str) -> None:
     shot(view)
     folder = finished(tmp_path, 1)
-    rendered_through(view, folder.frames_dir / "000001.png")
+    rendered_through(view, tmp_path / "frame.png")
+    folder.commit(FRAMES.unit(0), (tmp_path / "frame.png").read_bytes())
+    folder.write_report(finished_report(1, frame_size=SIZE))
     report = import_frames(bpy.context, folder, Destination(1, show_as=where))
     assert not any("a second time" in sentence for sentence in report.sentences())
     steps = np.abs(render(1, tmp_path) - read_png(folder.frames_dir / "000001.png")) * 255
@@ -293,7 +296,7 @@ def test_where_the_disk_has_no_links_files_are_copied(tmp_path: Path, monkeypatc
     def no_links(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(clip.os, "link", no_links)
+    monkeypatch.setattr(job_folder.os, "link", no_links)
     shot(fps=30)
     folder = finished(tmp_path, 10, rate=Fraction(60))
     report = import_frames(bpy.context, folder, Destination(1, show_as=IMAGE))
@@ -305,12 +308,12 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(clip.os, "link", full)
-    monkeypatch.setattr(clip.shutil, "copyfile", full)
+    monkeypatch.setattr(job_folder.os, "link", full)
+    monkeypatch.setattr(job_folder.shutil, "copyfile", full)
     shot(fps=30)
     folder = finished(tmp_path, 10, rate=Fraction(60))
     before = dump()
-    with pytest.raises(MachineError, match="No space left on device"):
+    with pytest.raises(MachineError, match=r"is full; free some space .* scene to the video's frame rate"):
         import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
     assert dump() == before
 

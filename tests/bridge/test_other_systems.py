@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 import platform
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,8 +20,8 @@ import pytest
 from magplus.backend_bridge.environment import interpreters
 from magplus.backend_bridge.environment.torch_builds import NvidiaCard, choose_build
 from magplus.backend_bridge.environment.venv import Environment
-from magplus.backend_bridge.files import locks
-from magplus.backend_bridge.files.errors import ExitCode, InputError, MachineError
+from magplus.backend_bridge.files import locks, plain, whole
+from magplus.backend_bridge.files.errors import ExitCode, InputError, InUseError, MachineError
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.worker.parent import wait_for_parents_end
 from magplus.backend_bridge.worker_client.process import describe_end, popen_options
@@ -251,7 +252,7 @@ def test_a_lock_on_windows(system: System, tmp_path: Path, monkeypatch: pytest.M
         assert path.read_text().endswith(f"process {os.getpid()}")
         assert byte > path.stat().st_size, "what is locked can't be read, and others are to read who holds it"
         with (
-            pytest.raises(InputError, match=f"The job is in use by another run .*process {os.getpid()}"),
+            pytest.raises(InUseError, match=f"The job is in use by another run .*process {os.getpid()}"),
             locks.hold(path, "The job"),
         ):
             pass
@@ -284,10 +285,76 @@ def test_a_long_path_on_windows_is_written_in_the_form_without_a_limit(system: S
     assert JobFolder(long).path == long
 
 
-def test_on_windows_no_folder_is_flushed(system: System, folder: JobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("path", "written"),
+    [
+        ("C:\\film\\shot.magplus", "C:\\film\\shot.magplus"),
+        ("C:\\" + "a" * 250, "\\\\?\\C:\\" + "a" * 250),
+        ("\\\\server\\share\\" + "a" * 250, "\\\\?\\UNC\\server\\share\\" + "a" * 250),
+        ("\\\\?\\C:\\" + "a" * 250, "\\\\?\\C:\\" + "a" * 250),
+    ],
+)
+def test_a_long_path_of_a_share_has_a_form_of_its_own(path: str, written: str) -> None:
+    assert whole.extended(path) == written
+
+
+def test_on_windows_no_folder_is_flushed(system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Folders can't be opened there."""
     system("win32")
-    opened: list[object] = []
-    monkeypatch.setattr(os, "open", lambda path, *_: opened.append(path))
-    folder.write("weights.csv", b"1")
-    assert (folder.path / "weights.csv").read_bytes() == b"1" and opened == []
+    opened: list[Path] = []
+    monkeypatch.setattr(os, "open", lambda path, *rest, real=os.open: (opened.append(Path(path)), real(path, *rest))[1])
+    whole.write_whole(tmp_path / "weights.csv", b"1")
+    assert (tmp_path / "weights.csv").read_bytes() == b"1"
+    assert [path for path in opened if path.is_dir()] == []
+
+
+def test_on_windows_a_file_that_a_scanner_has_open_is_replaced_when_it_lets_go(
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system("win32")
+    refusals = [PermissionError(13, "The process cannot access the file"), PermissionError(13, "Access is denied")]
+
+    def replace(source: Path, target: Path, real: Callable[..., Any] = Path.replace) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return real(source, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    whole.write_whole(tmp_path / "report.json", b"new")
+    assert (tmp_path / "report.json").read_bytes() == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_on_macos_files_are_flushed_through_the_drives_own_memory(
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    """A network disk does not know the command; there the ordinary one has to do."""
+    fcntl = pytest.importorskip("fcntl")
+    system("darwin")
+    done: list[str] = []
+
+    def command(_descriptor: int, code: int) -> int:
+        if not known:
+            raise OSError(errno.ENOTSUP, "Operation not supported")
+        done.append(f"command {code}")
+        return 0
+
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", command)
+    monkeypatch.setattr(whole, "flush_directory", lambda _: None)
+    monkeypatch.setattr(os, "fsync", lambda _: done.append("fsync"))
+    whole.write_whole(tmp_path / "frame.png", b"1")
+    assert done == (["command 51"] if known else ["fsync"])
+
+
+@pytest.mark.parametrize("tag", [0xA000000C, 0xA0000003])  # a symbolic link, a junction
+def test_on_windows_a_folder_that_stands_for_another_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: int
+) -> None:
+    found = SimpleNamespace(st_mode=stat.S_IFDIR | 0o777, st_reparse_tag=tag)
+    monkeypatch.setattr(os, "lstat", lambda _: found)
+    with pytest.raises(plain.NotPlainError, match="is a link"):
+        plain.check_plain(tmp_path)
+    found.st_reparse_tag = 0x9000001A  # a file that a cloud service fetches when it is opened
+    assert plain.check_plain(tmp_path) is found

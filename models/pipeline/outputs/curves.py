@@ -70,14 +70,14 @@ class Curves:
     def _write(self, found: Solution) -> list[str]:
         """Write the files; return the names of the controls that are in the Live Link Face CSV."""
         curves, shares, folder = found.curves, found.shares, self._folder
-        folder.write(artefacts.WEIGHTS, curves.encode())
-        folder.write(artefacts.WEIGHTS_CSV, curves.to_csv().encode())
+        folder.commit(artefacts.WEIGHTS, curves.encode())
+        folder.commit(artefacts.WEIGHTS_CSV, curves.to_csv().encode())
         exchanged = [control.name for control in self._reader.basis.controls if speaks_for_shapes(control.name)]
         if exchanged:
             as_shares = replace(curves, values=np.clip(shares, 0, 1).astype(np.float32))
             began = start_timecode(self._clip.path)
             start = Fraction(0) if began is None else began + self._clip.reader.info.start
-            folder.write(artefacts.LIVE_LINK, to_live_link(as_shares, start=start).encode())
+            folder.commit(artefacts.LIVE_LINK, to_live_link(as_shares, start=start).encode())
         return exchanged
 
     def _report(self, found: Solution, exchanged: list[str]) -> WeightsReport:

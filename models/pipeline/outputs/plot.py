@@ -47,7 +47,7 @@ class Plot:
         found = self._curves.solution
         assert found is not None, "the curves come before their plot"
         events = asdict(report.events) if report.events is not None else {}
-        self._folder.write(artefacts.CURVES, plot_curves(found.curves, found.shares, events))
+        self._folder.commit(artefacts.CURVES, plot_curves(found.curves, found.shares, events))
         return report
 
 

@@ -19,7 +19,7 @@ from magplus.backend_bridge.environment.probe import probe
 from magplus.backend_bridge.environment.requirements import read_requirements, requirements_hash
 from magplus.backend_bridge.environment.torch_builds import NvidiaCard, choose_build, parse_nvidia_answer
 from magplus.backend_bridge.environment.venv import Environment, State
-from magplus.backend_bridge.files.errors import CancelledError, ExitCode, InputError, MachineError
+from magplus.backend_bridge.files.errors import CancelledError, ExitCode, InputError, InUseError, MachineError
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="scripts as stand-ins for programs")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the builds of PyTorch differ by system")
@@ -158,7 +158,7 @@ def test_two_blenders_do_not_make_the_same_environment_at_once(tmp_path: Path) -
         def progress(self, stage: str, done: int, total: int) -> None:
             super().progress(stage, done, total)
             if stage.startswith("Making"):
-                with pytest.raises(InputError, match="in use by another run"):
+                with pytest.raises(InUseError, match="in use by another run"):
                     second.create(Follower(), variant="cpu")
                 raise CancelledError("Seen enough.")
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magplus.backend_bridge.files.errors import InputError, MachineError
+from magplus.backend_bridge.files.errors import InputError, InUseError, MachineError
 from magplus.backend_bridge.files.hashing import fingerprint_of
 from magplus.backend_bridge.job import artefacts
 from magplus.backend_bridge.job.artefacts import FRAME_KINDS, FRAMES, MAGNIFIED, FrameKind
@@ -112,6 +112,7 @@ def test_another_process_sees_units_as_they_are_finished(folder: JobFolder) -> N
         assert reader.finished(name, "a")
 
 
+@settings(deadline=None)  # the disk is slow at times
 @given(cut=st.integers(min_value=1, max_value=200))
 def test_a_journal_cut_short_by_a_crash_loses_one_unit_at_most(
     tmp_path_factory: pytest.TempPathFactory, cut: int
@@ -128,6 +129,7 @@ def test_a_journal_cut_short_by_a_crash_loses_one_unit_at_most(
     assert JobFolder(folder.path).finished("frames/000003.png", "a"), "the cut line must not swallow the next one"
 
 
+@settings(deadline=None)
 @given(
     units=st.dictionaries(
         st.text(st.characters(codec="utf-8", exclude_characters="/\\:\0"), min_size=1, max_size=40).filter(
@@ -324,7 +326,7 @@ def test_the_lock_keeps_a_second_run_out_until_its_holder_dies(folder: JobFolder
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match=f"process {holder.pid}"), folder.lock():
+        with pytest.raises(InUseError, match=f"process {holder.pid}"), folder.lock():
             pass
         holder.send_signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
         holder.wait()
@@ -333,7 +335,7 @@ def test_the_lock_keeps_a_second_run_out_until_its_holder_dies(folder: JobFolder
 
 
 def test_the_lock_also_keeps_out_a_second_run_of_the_same_process(folder: JobFolder) -> None:
-    with folder.lock(), pytest.raises(InputError, match="in use"), JobFolder.open(folder.path).lock():
+    with folder.lock(), pytest.raises(InUseError, match="in use"), JobFolder.open(folder.path).lock():
         pass
     with folder.lock():
         pass

@@ -144,7 +144,8 @@ def test_cancel_takes_effect_within_a_second_whatever_the_job_is_doing(
     assert ending(run(client, folder)) == Result(str(folder.report_path)), "the folder's lock is free again"
     report = folder.read_report()
     assert report.versions["made"] == "2", "only the two frames that were missing"
-    assert report.versions["jobs"] == "1", "the models of a cancelled job don't stay in memory"
+    heeded = what == "wait politely"
+    assert report.versions["jobs"] == ("2" if heeded else "1"), "a job that stops by itself leaves the models loaded"
 
 
 def test_a_cancel_that_comes_too_late_does_not_touch_the_next_job(client: WorkerClient, make_job: MakeJob) -> None:

@@ -94,6 +94,37 @@ def test_list_and_remove(published, store):
     assert store.remove("fomm") and not store.remove("fomm")
 
 
+def test_remove_takes_what_was_added_and_nothing_else(published, store):
+    add(store, published)
+    folder = store.folder / "fomm"
+    store.path("fomm", "generator").write_bytes(b"damaged since")
+    (folder / "notes.txt").write_text("mine")
+    safetensors.torch.save_file({"x": torch.zeros(2)}, folder / "my_lora.safetensors")
+    (folder / "renders").mkdir()
+    assert store.remove("fomm")
+    assert sorted(path.name for path in folder.iterdir()) == ["my_lora.safetensors", "notes.txt", "renders"]
+    assert not store.remove("fomm")
+
+
+def test_remove_follows_no_link(store, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "generator.safetensors").write_text("mine")
+    store.folder.mkdir()
+    (store.folder / "fomm").symlink_to(elsewhere, target_is_directory=True)
+    with pytest.raises(InputError, match="is a link"):
+        store.remove("fomm")
+    assert [path.name for path in elsewhere.iterdir()] == ["generator.safetensors"]
+
+
+def test_a_file_whose_dict_holds_itself_is_refused_in_a_sentence(store, tmp_path):
+    round_and_round: dict[str, object] = {"weights": {"x": torch.zeros(2)}}
+    round_and_round["model"] = round_and_round
+    torch.save(round_and_round, tmp_path / "loop.pth")
+    with pytest.raises(InputError, match="another model"):
+        add(store, tmp_path / "loop.pth")
+
+
 def test_files_that_a_backend_could_use_are_listed_too(store):
     (row,) = (row for row in describe(store) if row["name"] == "emoportraits")
     (sentence,) = row["optional"]
