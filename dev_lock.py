@@ -8,6 +8,7 @@ whose index can't be reached from here keeps the list that it has.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from backend_bridge.environment.torch_builds import OWN_INDEX, PUBLISHED
 
 _HEADER = "# Made by `python3 dev.py lock`; change backend_bridge/worker/requirements.txt instead.\n"
 _WITH_TORCH = re.compile(r"(torch|triton\S*|pytorch-triton\S*|nvidia-\S+|cuda-\S+)==")  # what no other package needs
-INSTALLER, SIGNING = "pip==26.0", "c2pa-python==0.38.2"
+_TARGETS = ("x86_64-manylinux_2_28", "x86_64-pc-windows-msvc", "aarch64-apple-darwin")
+INSTALLER, SIGNING = "pip==26.0", "c2pa-python==0.38.0"
 
 
 def lock(uv: Path) -> Iterator[str]:
@@ -46,6 +48,17 @@ def lock(uv: Path) -> Iterator[str]:
             yield f"{_list(system, tag).name}: {kept}, PyTorch's own index can't be reached or has no such build"
             continue
         yield _write(_list(system, tag), [entry for entry in entries if _WITH_TORCH.match(entry)])
+
+
+def check(uv: Path) -> None:
+    """Raise `CalledProcessError` unless every package of the common lists has a wheel for every system and Python."""
+    for path in (locked.PACKAGES, locked.INSTALLER, locked.SIGNING):
+        for target in _TARGETS:
+            for series in SERIES:
+                command = [uv, "-m", "uv", "pip", "compile", "--quiet", "--no-deps", "--only-binary", ":all:", path]
+                command += ["--python-platform", target, "--python-version", series]
+                surroundings = {**os.environ, "MACOSX_DEPLOYMENT_TARGET": "14.0"}  # PyTorch's oldest
+                subprocess.run([*map(str, command)], check=True, stdout=subprocess.DEVNULL, env=surroundings)
 
 
 def _list(system: str, tag: str) -> Path:
@@ -73,3 +86,4 @@ def _write(path: Path, entries: Iterable[str]) -> str:
 if __name__ == "__main__":
     for line in lock(Path(sys.executable)):
         print(line)
+    check(Path(sys.executable))
