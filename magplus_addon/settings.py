@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ..backend_bridge.backends import BACKENDS, BackendOption
-from ..backend_bridge.job.spec import MAX_ALPHA, MAX_SMOOTHING
+from ..backend_bridge.job.spec import MAX_ALPHA, MAX_REGION_GAIN, MAX_SMOOTHING
 from ..backend_bridge.rig.regions import REGIONS
 from ..operators.animation.destination import ANIMATION, BACKGROUND, SHOW_AS
 from ..operators.animation.ends import RELEASE
@@ -47,7 +47,7 @@ def _gain(region: str) -> float:
         default=1.0,
         min=0.0,
         soft_max=2.0,
-        max=10.0,
+        max=MAX_REGION_GAIN,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from fractions import Fraction
 from typing import cast
 
 import bpy

@@ -39,13 +39,18 @@ def environment_problem(context: bpy.types.Context) -> str:
     """Return why there is no Python for the worker, or an empty string. Only looks at the disk: it is asked often."""
     chosen = preferences(context)
     if chosen.environment_source == "OWN":
-        state = own_environment(context).state()
-        return "" if state is State.READY else state.value
+        return own_environment(context).problem()
     if not chosen.python:
         return "Choose the worker's Python in the preferences."
     if not Path(bpy.path.abspath(chosen.python)).is_file():
         return f"There is no Python at {chosen.python}; choose another in the preferences."
     return ""
+
+
+def _waiting(context: bpy.types.Context) -> bool:
+    """Whether MagPlus's own environment is in use and only waits for what this machine lacks."""
+    own = preferences(context).environment_source == "OWN"
+    return own and own_environment(context).state() is State.WAITING
 
 
 def worker_python(context: bpy.types.Context) -> Path:
@@ -67,7 +72,11 @@ def offline_reason() -> str:
 
 
 def create(
-    environment: Environment, variant: str, python: Path | None = None, again: bool = False
+    environment: Environment,
+    variant: str,
+    python: Path | None = None,
+    again: bool = False,
+    signing: bool = False,
 ) -> Callable[[TaskContext], Steps]:
     """Return the task that makes an environment: minutes, and a large download that the user has agreed to."""
 
@@ -77,10 +86,10 @@ def create(
         task.log = environment.log_path
 
         def work(listener: Listener) -> None:
-            environment.create(listener, variant=variant, python=python, again=again)
+            environment.create(listener, variant=variant, python=python, again=again, signing=signing)
 
         yield from in_thread(work, task, "Creating the environment")
-        found = yield from _probe(environment.python, task)
+        found = yield from _probe(environment.python, task, environment)
         return Outcome("The environment is ready.", details=(found.text,), folder=environment.folder)
 
     return steps
@@ -90,9 +99,7 @@ def check(environment: Environment | None, python: Path) -> Callable[[TaskContex
     """Return the task that starts a Python and tells what it can do; `environment` is MagPlus's own, if it is that."""
 
     def steps(task: TaskContext) -> Steps:
-        if environment is not None and (state := environment.state()) is not State.READY:
-            raise MachineError(state.value)
-        found = yield from _probe(python, task)
+        found = yield from _probe(python, task, environment)
         if found.problems:
             raise MachineError(" ".join(found.problems))
         return Outcome("The worker can run.", details=(found.text,))
@@ -100,8 +107,11 @@ def check(environment: Environment | None, python: Path) -> Callable[[TaskContex
     return steps
 
 
-def _probe(python: Path, task: TaskContext) -> Generator[Progress, None, Probe]:
-    return (yield from in_thread(lambda _: probe(python), task, "Checking the environment", abandon=True))
+def _probe(python: Path, task: TaskContext, environment: Environment | None) -> Generator[Progress, None, Probe]:
+    def ask(_: Listener) -> Probe:
+        return probe(python) if environment is None else environment.check()
+
+    return (yield from in_thread(ask, task, "Checking the environment", abandon=True))
 
 
 class MAGPLUS_OT_create_environment(ExplainedOperator):
@@ -147,12 +157,14 @@ class MAGPLUS_OT_check_environment(ExplainedOperator):
     @classmethod
     def problem(cls, context: bpy.types.Context) -> str:
         """Return why it can't be used now, or an empty string."""
-        return busy_reason() or environment_problem(context)
+        return busy_reason() or ("" if _waiting(context) else environment_problem(context))
 
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Ask it."""
         try:
-            return start_or_run(self, KIND, check(None, worker_python(context)))
+            own = own_environment(context) if preferences(context).environment_source == "OWN" else None
+            python = worker_python(context) if own is None else own.python
+            return start_or_run(self, KIND, check(own, python))
         except MagPlusError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..files.errors import CancelledError, ExitCode, MachineError, MagPlusError
 from .probe import probe
 from .torch_builds import VARIANTS
-from .venv import Environment, State
+from .venv import Environment
 
 
 class _Console:
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
     create.add_argument("--variant", choices=[name for name, *_ in VARIANTS], default="auto", help="build of PyTorch")
     create.add_argument("--python", type=Path, help="the Python to make it from (found by itself)")
     create.add_argument("--again", action="store_true", help="make it anew even if it is ready")
+    create.add_argument("--signing", action="store_true", help="with the packages that sign pictures (C2PA)")
     check = verbs.add_parser("check", help="say what a worker's Python can do")
     what = check.add_mutually_exclusive_group(required=True)
     what.add_argument("--folder", type=Path)
@@ -61,11 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> ExitCode:
     environment = Environment(options.folder) if options.folder else None
     try:
         if options.verb == "create" and environment is not None:
-            environment.create(_Console(), variant=options.variant, python=options.python, again=options.again)
-        if environment is not None and environment.state() is not State.READY:
-            raise MachineError(environment.state().value)
+            environment.create(
+                _Console(),
+                variant=options.variant,
+                python=options.python,
+                again=options.again,
+                signing=options.signing,
+            )
         if options.verb == "check":
-            found = probe(environment.python if environment else options.python)
+            found = probe(options.python) if environment is None else environment.check()
             print(found.text)
             for remark in found.remarks:
                 print(f"Note: {remark}")

@@ -7,12 +7,13 @@ import queue
 import re
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from ..files.errors import InputError, MachineError, MagPlusError
 from ..worker_client.process import popen_options, python_command, stop
+from .pip_settings import read_settings, surroundings, without_sources
 
 _TURN = 0.1  # seconds between two looks whether the user has cancelled
 
@@ -33,11 +34,17 @@ class Listener(Protocol):
         """Raise `CancelledError` when the user wants to stop."""
 
 
-def run_program(command: Sequence[str | Path], listener: Listener) -> tuple[int, list[str]]:
-    """Run a program and pass its lines on; return its exit status and all lines. A cancel ends it and is raised."""
+def run_program(
+    command: Sequence[str | Path], listener: Listener, options: Mapping[str, Any] | None = None
+) -> tuple[int, list[str]]:
+    """Run a program and pass its lines on; return its exit status and all lines. A cancel ends it and is raised.
+
+    options: what it is started with, by default `popen_options()`.
+    """
     process = subprocess.Popen(
         [str(part) for part in command],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **popen_options(),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        **(popen_options() if options is None else options),
     )  # fmt: skip
     assert process.stdout is not None
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -69,29 +76,45 @@ def _read(stream: IO[bytes], lines: queue.SimpleQueue[str | None]) -> None:
     lines.put(None)
 
 
-class Pip:
-    """The pip of one environment."""
+class MissingPackageError(MachineError):
+    """No registry that was asked has a package in the form that was asked for."""
 
-    # From 24.1 on pip tells how far a download is in a form that programs can read; interpreters come with older ones.
-    _READABLE = "pip==26.0"
+
+class Pip:
+    """The pip of one environment. It installs from hash-locked lists, into that environment, whatever else is set."""
 
     def __init__(self, python: Path, listener: Listener) -> None:
         self._listener = listener
+        self._settings = read_settings(python)
         self._command = [*python_command(python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
         self._progress_bar = "off"
 
-    def make_readable(self) -> None:
-        """Bring pip to a version that tells how far its downloads are."""
-        self.install(self._READABLE)
+    def renew(self, path: Path) -> None:
+        """Bring pip to the version of a list, which tells how far its downloads are in a form that programs read."""
+        self.install_list(path)
         self._progress_bar = "raw"
 
-    def install(self, *arguments: str) -> list[str]:
-        """Install ready-made packages; return what pip said. Raises a `MagPlusError` with a sentence when it fails."""
+    def install_list(self, path: Path, extra_index: str = "") -> None:
+        """Install what a list pins, every file checked against its SHA-256.
+
+        extra_index: a further registry to look in. Raises a `MagPlusError` with a sentence when it fails,
+        `MissingPackageError` where no registry has it.
+        """
+        # Few retries there: a machine may reach pip's index (or a mirror of it) and not this one.
+        extra = ["--extra-index-url", extra_index, "--retries", "1", "--timeout", "15"] if extra_index else []
+        self._install(self._settings, [*extra, "--no-deps", "--require-hashes", "--requirement", str(path)])
+
+    def install_from(self, index: str, requirement: str) -> None:
+        """Install a package and what it needs from one registry alone, which vouches for its files."""
+        self._install(without_sources(self._settings), ["--index-url", index, requirement])
+
+    def _install(self, settings: Mapping[str, str], arguments: Sequence[str]) -> None:
         options = ["--no-warn-script-location", "--only-binary", ":all:", "--progress-bar", self._progress_bar]
-        status, said = run_program([*self._command, *options, *arguments], _PipProgress(self._listener))
+        command = [*self._command, *options, *arguments]
+        status, said = run_program(command, _PipProgress(self._listener), surroundings(settings))
         if status:
-            raise explain_installation(status, said, "pip")
-        return said
+            error = explain_installation(status, said, "pip")
+            raise MissingPackageError(str(error)) if _NO_WHEEL.search("\n".join(said)) else error
 
 
 class _PipProgress:
@@ -144,7 +167,8 @@ _TROUBLES: tuple[tuple[str, type[MagPlusError], str], ...] = (
     (
         "do not match the hashes",
         MachineError,
-        "A downloaded package is damaged or was changed on the way; try again on another network.",
+        "A downloaded package is not the one that MagPlus was made with: it is damaged, or was changed on the way or "
+        "in a mirror, and was not installed; try again, on another network or with another index.",
     ),
     (
         "proxyerror|cannot connect to proxy|407 proxy",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..files.errors import InputError
 from ..worker_client.process import popen_options
+from .locked import system
 
 # (identifier, label, what it means), as Blender's enumerations want it.
 VARIANTS = (
@@ -20,13 +21,27 @@ VARIANTS = (
     ("rocm", "AMD (ROCm)", "For AMD graphics cards, on Linux"),
     ("mps", "Apple (Metal)", "For Apple computers with their own processors"),
     ("cpu", "CPU", "The smallest; works on every machine"),
-    ("pip", "As pip Finds It", "Whatever pip installs by itself, from wherever it is configured to look"),
+    (
+        "pip",
+        "As pip Has It",
+        "The build of pip's own index, for where PyTorch's index is blocked",
+    ),
 )
 
 _PYTORCH = "https://download.pytorch.org/whl/"
 
 # The builds of the PyTorch version in worker/requirements.txt, from its release notes.
 _CUDA_13, _CUDA_12, _ROCM = "cu130", "cu126", "rocm7.2"
+# What pip's default index has, by system (`locked.system`), and what only PyTorch's own index has.
+PUBLISHED = {"linux-x86_64": _CUDA_13, "windows-x86_64": "cpu", "macos-arm64": "mps"}
+OWN_INDEX = tuple(
+    (system, tag, _PYTORCH + tag)
+    for system, tags in {
+        "linux-x86_64": ("cpu", _CUDA_12, _ROCM),
+        "windows-x86_64": (_CUDA_13, _CUDA_12),
+    }.items()
+    for tag in tags
+)
 _CUDA_13_DRIVER = 580  # oldest driver series that runs CUDA 13
 _CUDA_12_DRIVER = 528 if sys.platform == "win32" else 525
 _CUDA_13_CAPABILITY = 7.5  # cards older than Turing are only in the CUDA 12 build
@@ -36,19 +51,19 @@ _CUDA_13_CAPABILITY = 7.5  # cards older than Turing are only in the CUDA 12 bui
 class Build:
     """A build of PyTorch.
 
-    `variant` is "cuda", "rocm", "mps", "cpu" or "pip". `tag` is the local version of its wheels ("cu130"), which is
-    also the name of the index that has them; empty when pip's default index has the build. `disk` is the size of the
-    whole environment in bytes, roughly. `warning` is a sentence for the user, or empty.
+    `variant` is "cuda", "rocm", "mps", "cpu" or "pip". `tag` names the build ("cu130") and the index of PyTorch's own
+    that has it. `disk` is the size of the whole environment in bytes, roughly. `warning` is a sentence for the user, or
+    empty.
     """
 
     variant: str
-    tag: str = ""
+    tag: str
     warning: str = ""
 
     @property
     def index(self) -> str:
-        """Address of the package index, or empty."""
-        return _PYTORCH + self.tag if self.tag else ""
+        """Address of PyTorch's own index, or empty when pip's default index has this build."""
+        return "" if self.tag == _published() else _PYTORCH + self.tag
 
     @property
     def disk(self) -> int:
@@ -87,12 +102,11 @@ def choose_build(variant: str, card: NvidiaCard | None) -> Build:
     if variant == "mps":
         if sys.platform != "darwin" or platform.machine() != "arm64":
             raise InputError("Metal needs an Apple computer with its own processor; choose another variant.")
-        return Build("mps")
+        return Build("mps", "mps")
     if variant == "cpu":
-        # Elsewhere pip's default index has the CPU build anyway.
-        return Build("cpu", "cpu" if sys.platform.startswith("linux") else "")
+        return Build("cpu", "cpu" if sys.platform != "darwin" else _published())
     if variant == "pip":
-        return Build("pip")
+        return Build("pip", _published())
     raise InputError(f"There is no PyTorch variant {variant!r}; choose {', '.join(name for name, *_ in VARIANTS)}.")
 
 
@@ -117,6 +131,11 @@ def parse_nvidia_answer(text: str) -> NvidiaCard:
     if not lines or any(len(line) != 2 for line in lines):
         raise ValueError(f"not an answer of the NVIDIA driver: {text[:100]!r}")
     return NvidiaCard(int(lines[0][0].split(".")[0]), min(float(capability) for _, capability in lines))
+
+
+def _published() -> str:
+    """Return the tag of the build that pip's default index has for this system, empty where it has none."""
+    return PUBLISHED.get(system(), "")
 
 
 def _automatic(card: NvidiaCard | None) -> Build:

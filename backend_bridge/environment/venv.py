@@ -6,25 +6,50 @@ Only `Environment.create` uses the network; whoever calls it has asked the user.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..files.disk import explained
 from ..files.errors import InputError, MachineError
 from ..files.locks import hold
-from .installation import Listener, Pip, explain_installation, run_program
+from ..files.typed_json import Format
+from . import locked
+from .installation import Listener, MissingPackageError, Pip, explain_installation, run_program
 from .interpreters import Interpreter, ask, find_base_interpreter
-from .probe import probe
+from .probe import Probe, probe
 from .requirements import read_requirements, requirements_hash
-from .torch_builds import Build, choose_build, find_nvidia_card
+from .system_libraries import how_to_install, missing_libraries
+from .torch_builds import PUBLISHED, Build, choose_build, find_nvidia_card
 
 _STAMP = "magplus-environment.json"
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What an environment's folder says of it.
+
+    `status`: "incomplete" while it is made, "waiting" when all is installed and this machine still lacks something,
+    `problems` then says what. `variant`: one of `torch_builds.VARIANTS`. `python`: its version. `requirements`: the
+    hash of what it was made from. `signing`: whether the packages that sign pictures are in it.
+    """
+
+    status: Literal["incomplete", "waiting", "ready"]
+    variant: str
+    python: str
+    requirements: str = ""
+    signing: bool = False
+    problems: tuple[str, ...] = ()
+
+
+STAMP = Format(Stamp, _STAMP, "a record of an environment", "create the environment again")
 
 
 class State(Enum):
@@ -32,6 +57,7 @@ class State(Enum):
 
     ABSENT = "The worker's environment is not set up yet; create it."
     INCOMPLETE = "The worker's environment was not finished; create it again."
+    WAITING = "The worker's environment is incomplete: this machine lacks something."
     READY = "The worker's environment is ready."
     OUTDATED = "The worker's environment was made for another version of MagPlus; create it again."
     BROKEN = "The worker's environment is damaged; create it again."
@@ -59,32 +85,78 @@ class Environment:
             stamp = self._read_stamp()
             if stamp is None:
                 return State.BROKEN if self.folder.is_dir() and any(self.folder.iterdir()) else State.ABSENT
-            if stamp.get("status") != "ready":
+            if stamp.status == "incomplete":
                 return State.INCOMPLETE
-            if stamp.get("requirements") != requirements_hash(read_requirements()):
+            if stamp.requirements != made_from():
                 return State.OUTDATED
-            return State.READY if self._base_exists() else State.BROKEN
-        except (OSError, ValueError):
+            if not self._base_exists():
+                return State.BROKEN
+            return State.READY if stamp.status == "ready" else State.WAITING
+        except (OSError, ValueError, InputError):
             return State.BROKEN
 
+    def problem(self) -> str:
+        """Return why the worker can't run in it, as a sentence, or an empty string. Only looks at the disk."""
+        state = self.state()
+        if state is State.WAITING and (stamp := self._stamp_or_none()) is not None:
+            return f"The worker's environment is incomplete. {' '.join(stamp.problems)} Then check the environment."
+        return "" if state is State.READY else state.value
+
+    def check(self) -> Probe:
+        """Let its Python load everything and say what it can do; one that waited for that is ready if it can.
+
+        Raises `MachineError` with what is the matter. Takes seconds, changes nothing that is installed.
+        """
+        state, stamp = self.state(), self._stamp_or_none()
+        if state not in {State.READY, State.WAITING} or stamp is None:
+            raise MachineError(state.value)
+        found = self._settle(stamp)
+        if found is None:
+            raise MachineError(self.problem())
+        return found
+
     def create(
-        self, listener: Listener, *, variant: str = "auto", python: Path | None = None, again: bool = False
+        self,
+        listener: Listener,
+        *,
+        variant: str = "auto",
+        python: Path | None = None,
+        again: bool = False,
+        signing: bool = False,
     ) -> None:
         """Make the environment, unless it is ready and of that variant already. Takes minutes and the network.
 
         variant: one of `torch_builds.VARIANTS`. python: what to make it from; None finds one. again: make it anew even
-        if it is ready. Raises a `MagPlusError` with a sentence, or what `listener.check_cancelled` raises; then the
-        folder is as it was before.
+        if it is ready. signing: with the packages that sign pictures (C2PA). Raises a `MagPlusError` with a sentence,
+        or what `listener.check_cancelled` raises; then the folder is as it was before. One that is all installed and
+        can't run for what this machine lacks is kept, and only checked when it is to be created again.
         """
-        stamp = self._read_stamp_or_none()
-        if self.state() is State.READY and not again and variant in {"auto", (stamp or {}).get("variant")}:
+        stamp = self._stamp_or_none()
+        fits = stamp is not None and variant in {"auto", stamp.variant} and stamp.signing >= signing
+        state = self.state()
+        if state is State.READY and not again and fits:
             return
         if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / _STAMP).exists():
             raise InputError(f"{self.folder} holds other files than MagPlus's environment; choose an empty folder.")
+        if locked.system() not in PUBLISHED:
+            raise InputError(
+                f"There are no packages for this kind of machine ({locked.system()}); the worker runs on Linux and "
+                "Windows with 64-bit Intel or AMD processors, and on Apple silicon."
+            )
         listener.progress("Looking for a Python", 0, 0)
         base = ask(python) if python is not None else find_base_interpreter()
         if problem := base.problem():
             raise InputError(problem)
+        if missing := missing_libraries(base.path):
+            raise MachineError(f"{how_to_install(missing)} Then create the environment: nothing was downloaded yet.")
+        if state is State.WAITING and fits:
+            listener.progress("Checking the environment", 0, 0)
+            try:
+                self.check()
+                return
+            except MachineError:
+                if not again:
+                    raise
         build = choose_build(variant, find_nvidia_card())
         if build.warning:
             listener.warning(build.warning)
@@ -100,7 +172,9 @@ class Environment:
             with hold(lock, str(self.folder)), self.log_path.open("w", encoding="utf-8") as log:
                 logging = _Logging(listener, log)
                 with self._replaced():
-                    self._install(base, build, logging)
+                    self._install(base, build, signing, logging)
+        if problem := self.problem():
+            raise MachineError(problem)
 
     def remove(self) -> None:
         """Delete the environment. Raises `InputError` when the folder holds something else."""
@@ -109,52 +183,64 @@ class Environment:
         with explained(self.folder):
             _delete(self.folder)
 
-    def _install(self, base: Interpreter, build: Build, listener: Listener) -> None:
-        requirements = read_requirements()
-        stamp = {"status": "incomplete", "variant": build.variant, "python": ".".join(map(str, base.version))}
+    def _install(self, base: Interpreter, build: Build, signing: bool, listener: Listener) -> None:
+        stamp = Stamp("incomplete", build.variant, ".".join(map(str, base.version)), made_from(), signing)
         self._write_stamp(stamp)
         listener.progress(f"Making a Python {base.series} environment", 0, 0)
         status, said = run_program([base.path, "-I", "-m", "venv", self.folder], listener)
         if status:
             raise explain_installation(status, said, "venv")
         pip = Pip(self.python, listener)
-        pip.make_readable()
-        [torch] = [str(requirement) for requirement in requirements if requirement.name == "torch"]
-        index = self._install_torch(pip, torch, build, listener)
-        pip.install(*index, *(str(requirement) for requirement in requirements if not requirement.data_only))
-        for requirement in requirements:
-            if requirement.data_only:
-                pip.install("--no-deps", str(requirement))
+        pip.renew(locked.INSTALLER)
+        self._install_torch(pip, build, base.series, listener)
+        for path in (locked.PACKAGES, *((locked.SIGNING,) if signing else ())):
+            pip.install_list(path)
         listener.progress("Checking the environment", 0, 0)
-        found = probe(self.python)
+        found = self._settle(stamp)
+        if found is None:
+            return
         listener.output(found.text)
-        if found.problems:
-            raise MachineError(" ".join(found.problems))
         if build.variant in {"cuda", "rocm", "mps"} and found.device == "cpu":
             listener.warning("PyTorch finds no graphics card that it can use, so the worker will compute on the CPU.")
-        self._write_stamp(stamp | {"status": "ready", "requirements": requirements_hash(requirements)})
+
+    def _settle(self, stamp: Stamp) -> Probe | None:
+        """Ask what is installed what it can do, and note it in the stamp; return None where the worker can't run."""
+        found: Probe | None = None
+        try:
+            found = probe(self.python)
+            problems = found.problems
+        except MachineError as error:
+            problems = (str(error),)
+        if problems and (missing := missing_libraries(self.python)):
+            problems = (how_to_install(missing),)
+        with explained(self.folder):
+            self._write_stamp(
+                dataclasses.replace(stamp, status="waiting" if problems else "ready", problems=tuple(problems))
+            )
+        return None if problems else found
 
     @staticmethod
-    def _install_torch(pip: Pip, torch: str, build: Build, listener: Listener) -> list[str]:
-        """Install PyTorch alone from its own index, if this build has one; return pip's option for the rest.
-
-        Alone and with few retries, because a machine may reach pip's index (or a mirror of it) and not PyTorch's; and
-        as an *extra* index, so that pip then takes the build that it does find.
-        """
-        if not build.index:
-            return []
-        extra = ["--extra-index-url", build.index]
-        said = pip.install("--no-deps", "--retries", "1", "--timeout", "15", *extra, torch)
-        unreachable = any("Retrying" in line and f"/whl/{build.tag}/" in line for line in said)
-        installed = next((line.split()[-1] for line in said if line.startswith("Successfully installed")), torch)
-        if unreachable or not installed.endswith(f"+{build.tag}"):
+    def _install_torch(pip: Pip, build: Build, series: str, listener: Listener) -> None:
+        """Install PyTorch; its own index is asked for nothing else."""
+        [version] = [str(requirement) for requirement in read_requirements() if requirement.name == "torch"]
+        if not locked.is_locked(build.tag, series):
             listener.warning(
-                f"PyTorch's own package index with the {build.tag} build can't be reached or has none for this Python, "
-                f"so {installed} was taken from elsewhere; look at the device that the check names."
+                f"The hashes of PyTorch's {build.tag} build for Python {series} are not in this MagPlus, so PyTorch is "
+                "taken on the word of its own index over a secured connection; all other packages are checked."
             )
-            return []
-        # The CPU build needs nothing else from there; some libraries of the other builds are published only there.
-        return [] if build.variant == "cpu" else extra
+            pip.install_from(build.index, f"{version}+{build.tag}")
+            return
+        try:
+            pip.install_list(locked.torch_list(build.tag), build.index)
+        except MissingPackageError:
+            general = choose_build("pip", None)
+            if build.variant != "cpu" or not build.index:
+                raise
+            listener.warning(
+                f"PyTorch's own package index, which has the {build.tag} build, can't be reached, so the larger build "
+                "of pip's index is installed; it computes on the CPU all the same."
+            )
+            pip.install_list(locked.torch_list(general.tag))
 
     @contextmanager
     def _replaced(self) -> Iterator[None]:
@@ -187,25 +273,38 @@ class Environment:
                 return Path(value.strip()).is_dir()
         return False
 
-    def _read_stamp(self) -> dict[str, Any] | None:
+    def _read_stamp(self) -> Stamp | None:
+        """Return the stamp, None without one. Raises `InputError` for one that is damaged."""
         try:
-            stamp = json.loads((self.folder / _STAMP).read_bytes())
+            encoded = (self.folder / _STAMP).read_bytes()
         except FileNotFoundError:
             return None
-        if not isinstance(stamp, dict):
-            raise ValueError("not a stamp")
-        return stamp
+        return _of_an_earlier_version(encoded) or STAMP.decode(encoded)
 
-    def _read_stamp_or_none(self) -> dict[str, Any] | None:
+    def _stamp_or_none(self) -> Stamp | None:
         try:
             return self._read_stamp()
-        except (OSError, ValueError):
+        except (OSError, ValueError, InputError):
             return None
 
-    def _write_stamp(self, stamp: dict[str, str]) -> None:
+    def _write_stamp(self, stamp: Stamp) -> None:
         temporary = self.folder / (_STAMP + ".new")
-        temporary.write_text(json.dumps(stamp, indent=2), "utf-8")
+        temporary.write_bytes(STAMP.encode(stamp))
         temporary.replace(self.folder / _STAMP)
+
+
+def made_from() -> str:
+    """Return the hash of everything that an environment is made from."""
+    return f"{requirements_hash(read_requirements())}-{locked.lists_hash()}"
+
+
+def _of_an_earlier_version(encoded: bytes) -> Stamp | None:
+    """Return the stamp that stands for one from before stamps had a schema, None for any other."""
+    with suppress(ValueError, RecursionError):
+        stamp: Any = json.loads(encoded)
+        if isinstance(stamp, dict) and "schema" not in stamp and stamp.get("status") == "ready":
+            return Stamp("ready", str(stamp.get("variant")), str(stamp.get("python")))
+    return None
 
 
 class _Logging:

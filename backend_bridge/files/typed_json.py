@@ -26,6 +26,7 @@ Document = TypeVar("Document")
 Data = dict[str, Any]
 _FRACTION = re.compile(r"-?[0-9]{1,24}(/0*[1-9][0-9]{0,23})?")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_LARGEST = 64 * 2**20  # bytes of a document; the report of an hour of video has 5 MB
 _LONGEST = 120  # characters of what a document says that are worth quoting
 
 
@@ -53,6 +54,8 @@ class Format(Generic[Document]):
 
     def decode(self, encoded: bytes) -> Document:
         """Return the document. Raises `InputError` for damaged JSON, an unknown schema and an entry that is wrong."""
+        if len(encoded) > _LARGEST:
+            raise InputError(f"{self.name} is {len(encoded) >> 20} MB long, which {self.noun} never is; {self.remedy}.")
         try:
             data = json.loads(encoded.decode("utf-8", "surrogateescape"))
         except (ValueError, RecursionError) as error:

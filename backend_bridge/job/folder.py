@@ -149,7 +149,8 @@ class JobFolder:
 
     def write_report(self, report: Report) -> None:
         """Write `report.json`, with the hash of the job.json that it belongs to."""
-        job = hash_file(self.spec_path) if self.spec_path.is_file() else ""
+        with explained(self.spec_path, reading=True):
+            job = hash_plain(self.spec_path) if check_plain(self.spec_path) is not None else ""
         self.write(artefacts.REPORT, REPORT.encode(replace(report, job_sha256=job)))
 
     def write_unfinished(

@@ -8,19 +8,31 @@ handed to a farm; the driving video usually lies elsewhere and may be absolute.
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..files.errors import InputError
+from ..files.frame_rates import parse_frame_rate
 from ..files.plain import plain_path
 from ..files.typed_json import Data, Format
 from ..rig.anchors import MESH_POINTS
 from ..rig.regions import REGIONS
 from . import artefacts
 
-MAX_ALPHA = 64.0
+MIN_ALPHA, MAX_ALPHA = 0.01, 64.0
+MAX_INTENSITY = 100.0
 MAX_SMOOTHING = 1.0
+MAX_REGION_GAIN = 10.0
+MAX_SECONDS = 1e6  # of a video's timeline, eleven days
+MAX_PIXELS = 1e6  # of a picture's side
+LEAST_BOX = 4.0  # px, of a face's side
+MAX_FACES = 1000
+# No path has NUL, nor surrogates but those that stand for the bytes of a name that is no text (on Linux).
+_NO_PATH = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
 
 
 @dataclass(frozen=True)
@@ -131,16 +143,28 @@ class JobSpec:
     def validated(self) -> JobSpec:
         """Return self, or raise `InputError` naming the first field that makes no sense."""
         alpha = self.magnification.alpha
-        if alpha is not None and not (math.isfinite(alpha) and 0 < alpha <= MAX_ALPHA):
-            raise InputError(f"The magnification must be above 0 and at most {MAX_ALPHA:g}, not {alpha:g}.")
-        if not (math.isfinite(self.intensity) and 0 <= self.intensity <= 100):
-            raise InputError(f"The intensity must be between 0 and 100, not {self.intensity:g}.")
-        trim = self.driving.trim
-        if trim is not None and not 0 <= trim[0] < trim[1]:
-            raise InputError(f"The trim range must start at 0 s or later and end after its start, not {trim}.")
-        for name in self.magnification.regions:
+        if alpha is not None and not MIN_ALPHA <= alpha <= MAX_ALPHA:
+            raise InputError(
+                f"The magnification must be at least {MIN_ALPHA:g} and at most {MAX_ALPHA:g}, not {alpha:g}."
+            )
+        if not 0 <= self.intensity <= MAX_INTENSITY:
+            raise InputError(f"The intensity must be between 0 and {MAX_INTENSITY:g}, not {self.intensity:g}.")
+        for name, gain in self.magnification.regions.items():
             if name not in REGIONS:
-                raise InputError(f"There is no face region {name!r}; the regions are {', '.join(REGIONS)}.")
+                raise InputError(f"There is no face region {name[:40]!r}; the regions are {', '.join(REGIONS)}.")
+            if not 0 <= gain <= MAX_REGION_GAIN:
+                raise InputError(
+                    f"The gain of a face region must be between 0 and {MAX_REGION_GAIN:g}, but {name} has {gain:g}."
+                )
+        if not _DEVICE.fullmatch(self.device):
+            raise InputError(
+                f"There is no device {self.device[:40]!r}; choose auto, cpu, mps, cuda, or one of several as cuda:1."
+            )
+        for path in (self.driving.path, self.avatar.image, self.avatar.rig_basis or ""):
+            if _NO_PATH.search(path):
+                raise InputError(f"{path[:80]!r} can't be the path of a file; choose the file again.")
+        self._check_driving()
+        self._check_face_box()
         self._check_anchors()
         self._check_rig()
         if self.outputs.weights and self.avatar.rig_basis is None:
@@ -149,20 +173,42 @@ class JobSpec:
             raise InputError("The job asks for no output; choose frames, shape keys or both.")
         return self
 
+    def _check_driving(self) -> None:
+        trim, reference, face = self.driving.trim, self.driving.reference, self.driving.face_index
+        if trim is not None and not 0 <= trim[0] < trim[1] <= MAX_SECONDS:
+            raise InputError(f"The trim range must start at 0 s or later and end after its start, not {trim}.")
+        if reference is not None and not 0 <= reference <= MAX_SECONDS:
+            raise InputError(f"The reference frame must be a time of the video from 0 s on, not {reference:g} s.")
+        if face is not None and not 0 <= face < MAX_FACES:
+            raise InputError(f"There is no face {face}; faces are counted from left to right, from 0.")
+        if self.driving.sequence_rate is not None:
+            parse_frame_rate(self.driving.sequence_rate)
+
+    def _check_face_box(self) -> None:
+        if (box := self.avatar.face_box) is None:
+            return
+        if not (all(abs(number) <= MAX_PIXELS for number in box) and all(side >= LEAST_BOX for side in box[2:])):
+            raise InputError(
+                f"The avatar's face box must be x, y, width and height in px, at least {LEAST_BOX:g} px wide and high, "
+                "not ({}); capture the avatar again.".format(", ".join(f"{number:g}" for number in box))
+            )
+
     def _check_anchors(self) -> None:
-        landmarks = [anchor.landmark for anchor in self.avatar.anchors]
-        for landmark in landmarks:
+        for landmark, times in Counter(anchor.landmark for anchor in self.avatar.anchors).items():
             if not 0 <= landmark < MESH_POINTS:
                 raise InputError(f"There is no face landmark {landmark}; they are 0 to {MESH_POINTS - 1}.")
-            if landmarks.count(landmark) > 1:
+            if times > 1:
                 raise InputError(f"Face landmark {landmark} has two anchors; remove one of them.")
+        for anchor in self.avatar.anchors:
+            if not all(abs(number) <= MAX_PIXELS for number in anchor.position):
+                raise InputError(f"The anchor of face landmark {anchor.landmark} lies outside every picture; move it.")
 
     def _check_rig(self) -> None:
-        paired = [name for pair in self.rig.mirrored for name in pair]
-        for name in paired:
-            if paired.count(name) > 1:
+        locked = frozenset(self.rig.locked)
+        for name, times in Counter(name for pair in self.rig.mirrored for name in pair).items():
+            if times > 1:
                 raise InputError(f"The control {name!r} is mirrored with more than one other; keep one of the pairs.")
-            if name in self.rig.locked:
+            if name in locked:
                 raise InputError(f"The control {name!r} is both locked and mirrored; choose one of the two.")
         if not (math.isfinite(self.rig.smoothing) and 0 <= self.rig.smoothing <= MAX_SMOOTHING):
             raise InputError(

@@ -5,18 +5,23 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files.arrays import checked, read_arrays
 from ..files.errors import InputError
 from ..files.typed_json import from_data
 
 FORMAT = 1
+MOST_PIXELS = 65536  # of a picture's side
+_FARTHEST = 1e9  # px, px per unit of a control, and values of controls; squares of it are still finite
+_LONGEST_NAME = 1024  # Blender's own end at 63 bytes; a property's has an object and a path in it
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,15 @@ class Control:
         """Keep the numbers floats: whoever measures may hand over whole numbers."""
         for name in ("rest", "low", "high"):
             object.__setattr__(self, name, float(getattr(self, name)))
+
+    def check(self) -> None:
+        """Raise `ValueError` for a range or a response that no control has."""
+        numbers = [self.rest, self.low, self.high, *(number for pair in self.response for number in pair)]
+        if not all(abs(number) <= _FARTHEST for number in numbers):
+            raise ValueError(f"the control {self.name!r} has values beyond {_FARTHEST:g}")
+        excursions = [excursion for excursion, _ in self.response]
+        if self.low > self.high or excursions != sorted(excursions):
+            raise ValueError(f"the range of the control {self.name!r} ends before it begins")
 
     @property
     def amounts(self) -> tuple[float, float]:
@@ -138,26 +152,52 @@ class RigBasis:
 
     @classmethod
     def load(cls, path: Path) -> RigBasis:
-        """Read what `save` wrote. Raises `InputError` for a missing, damaged or newer file."""
+        """Read what `save` wrote. Raises `InputError` for a missing, damaged or newer file, or one that is no rig's."""
         try:
-            with np.load(path, allow_pickle=False) as data:
-                if int(data["format"]) != FORMAT:
-                    raise InputError(f"{path.name} was written by another MagPlus version; capture the avatar again.")
-                width, height = (int(value) for value in data["image_size"])
-                return cls(
-                    image_size=(width, height),
-                    controls=from_data(tuple[Control, ...], json.loads(bytes(data["controls"])), "controls."),
-                    positions=data["positions"],
-                    depth=data["depth"],
-                    visible=data["visible"],
-                    displacement=data["displacement"],
-                    triangles=data["triangles"],
-                    excluded=from_data(dict[str, str], json.loads(bytes(data["excluded"])), "excluded."),
-                )
-        except (OSError, EOFError, ValueError, OverflowError, RecursionError, KeyError, TypeError, BadZipFile) as error:
+            arrays = read_arrays(path)
+            if int(checked(arrays, "format", "iu", ())) != FORMAT:
+                raise InputError(f"{path.name} was written by another MagPlus version; capture the avatar again.")
+            width, height = (int(side) for side in checked(arrays, "image_size", "iu", (2,), MOST_PIXELS))
+            controls = from_data(tuple[Control, ...], _unpacked(arrays, "controls"), "controls.")
+            positions = checked(arrays, "positions", "f", (None, 2), _FARTHEST)
+            vertices = len(positions)
+            basis = cls(
+                image_size=(width, height),
+                controls=controls,
+                positions=positions,
+                depth=checked(arrays, "depth", "f", (vertices,)),
+                visible=checked(arrays, "visible", "b", (vertices,)),
+                displacement=checked(arrays, "displacement", "f", (len(controls), vertices, 2), _FARTHEST),
+                triangles=checked(arrays, "triangles", "iu", (None, 3)),
+                excluded=from_data(dict[str, str], _unpacked(arrays, "excluded"), "excluded."),
+            )
+            basis._check()
+            return basis
+        except (ValueError, OverflowError, RecursionError, TypeError) as error:
             raise InputError(
                 f"{path.name} can't be read as a rig basis ({error}); capture the avatar again."
             ) from error
+
+    def _check(self) -> None:
+        """Raise `ValueError` for numbers that contradict each other."""
+        if min(self.image_size) < 1:
+            raise ValueError(f"its picture is {self.image_size[0]} x {self.image_size[1]} px large")
+        seen = self.positions[self.visible]
+        if ((seen < -np.array(self.image_size)) | (seen > 2 * np.array(self.image_size))).any():
+            raise ValueError("vertices that are seen lie outside the picture")
+        if self.triangles.size and not 0 <= self.triangles.min() <= self.triangles.max() < len(self.positions):
+            raise ValueError("triangles join vertices that are not there")
+        names = Counter(control.name for control in self.controls)
+        for name, times in names.items():
+            if times > 1 or not 0 < len(name) <= _LONGEST_NAME:
+                raise ValueError(f"a control is called {name[:40]!r}, as another is or as none can be")
+        for control in self.controls:
+            control.check()
+
+
+def _unpacked(arrays: dict[str, NDArray[Any]], name: str) -> Any:
+    """Return the JSON that an array holds."""
+    return json.loads(checked(arrays, name, "u", (None,)).tobytes())
 
 
 def _packed(data: object) -> NDArray[np.uint8]:

@@ -7,12 +7,14 @@ import csv
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files.arrays import checked, read_arrays
 from ..files.errors import InputError
+
+_LONGEST = 1e6  # seconds of a clip
 
 
 @dataclass(frozen=True)
@@ -71,15 +73,23 @@ class ControlCurves:
     def load(cls, path: Path) -> ControlCurves:
         """Read what `save` wrote. Raises `InputError` when the file is missing or damaged."""
         try:
-            with np.load(path, allow_pickle=False) as data:
-                return cls(
-                    names=tuple(str(name) for name in data["names"]),
-                    seconds=data["seconds"],
-                    values=data["values"],
-                    residual=data["residual"],
-                    visibility=data["visibility"],
-                    regions=tuple(str(name) for name in data["regions"]),
-                    region_residual=data["region_residual"],
-                )
-        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+            arrays = read_arrays(path)
+            names, regions = (tuple(map(str, checked(arrays, name, "U", (None,)))) for name in ("names", "regions"))
+            seconds = checked(arrays, "seconds", "f", (None,), _LONGEST)
+            frames, controls = len(seconds), len(names)
+            if (np.diff(seconds) <= 0).any() or len(set(names)) < controls:
+                raise ValueError("its times or its names repeat themselves")
+            shares = arrays.get("region_residual", np.zeros((0, 0), np.float32))
+            unseen = np.isnan(shares) if shares.dtype.kind == "f" else np.zeros(shares.shape, bool)
+            checked({"region_residual": np.where(unseen, 0, shares)}, "region_residual", "f", (None, len(regions)))
+            return cls(
+                names=names,
+                seconds=seconds,
+                values=checked(arrays, "values", "f", (frames, controls)),
+                residual=checked(arrays, "residual", "f", (frames,)),
+                visibility=checked(arrays, "visibility", "f", (controls,)),
+                regions=regions,
+                region_residual=shares,
+            )
+        except (ValueError, TypeError, OverflowError) as error:
             raise InputError(f"{path.name} can't be read ({error}); run the job again.") from error

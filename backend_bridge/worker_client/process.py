@@ -14,6 +14,12 @@ from ..files.errors import ExitCode
 
 _ISOLATED = ("-I", "-u", "-X", "utf8", "-X", "faulthandler")
 
+# What decides for other programs how the libraries in ours behave: where they draw, what they log, how much they read.
+_FOREIGN = (
+    *("PYTHON", "MPL", "MATPLOTLIB", "TEXINPUTS", "TF_", "GLOG_", "ABSL_", "ORT_", "MALLOC_", "OPENBLAS_VERBOSE"),
+    *("OPENCV_LOG", "OPENCV_IO_", "OPENCV_FFMPEG_", "OPENCV_VIDEOIO_", "AV_LOG_"),
+)
+
 # What Windows reports instead of a signal (NTSTATUS values).
 _WINDOWS_ENDS = {
     0xC0000005: "SIGSEGV",
@@ -38,13 +44,19 @@ def python_command(python: Path, *arguments: str | Path) -> list[str]:
 def popen_options() -> dict[str, Any]:
     """Return what every child of Blender is started with.
 
-    Its own process group keeps a Ctrl-C in Blender's terminal away from it; on Windows no console window pops up.
+    Its own process group keeps a Ctrl-C in Blender's terminal away from it; on Windows no console window pops up. What
+    is set for other programs' libraries stays out.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment = {name: value for name, value in os.environ.items() if not is_foreign(name)}
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
         return {"env": environment, "creationflags": flags}
     return {"env": environment, "start_new_session": True}
+
+
+def is_foreign(variable: str) -> bool:
+    """Whether an environment variable would change how the worker's libraries behave; the worker runs without it."""
+    return variable.upper().startswith(_FOREIGN)
 
 
 def stop(process: subprocess.Popen[Any], *, patience: float) -> None:

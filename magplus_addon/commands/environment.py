@@ -26,6 +26,7 @@ def add(verbs: Verbs) -> None:
     create.add_argument("--torch", choices=variants, help="which build of PyTorch; default: the preferences'")
     create.add_argument("--python", type=Path, metavar="FILE", help="the Python to make it from; default: one is found")
     create.add_argument("--again", action="store_true", help="make it anew even if it is ready")
+    create.add_argument("--signing", action="store_true", help="with the packages that sign pictures (C2PA)")
     check = steps.add_parser("check", help="start the worker's Python and tell what it finds")
     check.set_defaults(run=_check)
     check.add_argument("--python", type=Path, metavar="FILE", help="this Python instead of the preferences'")
@@ -35,8 +36,9 @@ def add(verbs: Verbs) -> None:
 
 def _create(options: argparse.Namespace) -> ExitCode:
     chosen = environment.preferences(bpy.context)
+    variant = options.torch or chosen.torch_variant
     task = environment.create(
-        _environment(options.folder), options.torch or chosen.torch_variant, options.python, options.again
+        _environment(options.folder), variant, options.python, options.again, signing=options.signing
     )
     return tell(run(environment.KIND, task))
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...backend_bridge.files.errors import InputError
 from ..video import encode_png
+from ..video.limits import decode_picture, read_file
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,10 @@ class AvatarPicture:
         Raises `InputError` when the file is missing or no picture.
         """
         try:
-            encoded = np.fromfile(path, np.uint8)
+            encoded = read_file(path)
         except (OSError, ValueError) as error:  # a ValueError for a name that no file can have
             raise InputError(f"The avatar's picture {path} can't be read; capture the avatar again.") from error
-        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED) if encoded.size else None
+        pixels = decode_picture(encoded, cv2.IMREAD_UNCHANGED, path.name)
         if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
             raise InputError(f"{path} is not a picture with 8 or 16 bits a channel; capture the avatar again.")
         if pixels.ndim == 2:

@@ -77,6 +77,8 @@ class DrivingClip:
             more = " …" if len(track.missing_seconds) > 12 else ""
             notes.warning(f"The face was lost at {times}{more} s of the clip; those frames hold the one before them.")
         asked = None if driving.reference is None else driving.reference - float(reader.info.start)
+        if asked is not None:
+            _check_reference(asked, track, reader)
         return cls._with_reference(reader, path, track, choose_reference(track, asked), frame_size, notes)
 
     def with_reference(self, index: int, chosen: str, notes: Notes) -> DrivingClip:
@@ -218,6 +220,17 @@ class DrivingClip:
             missing_seconds=tuple(float(seconds) for seconds in self.track.missing_seconds),
             width_px=float(np.ptp(self.track.points[self.chosen.index, :, 0])),
             crop_size=self.size,
+        )
+
+
+def _check_reference(asked: float, track: FaceTrack, reader: VideoReader) -> None:
+    """Raise `InputError` for a reference time, in seconds of the clip, that is more than a frame outside of it."""
+    frame = 1 / float(reader.info.average_rate)
+    start, last = float(reader.info.start), float(track.seconds[-1])
+    if not -frame <= asked <= last + frame:
+        raise InputError(
+            f"The reference frame at {start + asked:.3f} s lies outside the clip, which goes from {start:.3f} to "
+            f"{start + last:.3f} s of the video; choose a time within it, or leave the choice to MagPlus."
         )
 
 

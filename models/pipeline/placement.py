@@ -61,6 +61,7 @@ def find_avatar_face(
     face, nor a rig or three anchors that show its place, and for anchors that can't be.
     """
     _check(anchors, avatar.size)
+    _check_box(face_box, avatar.size)
     found = _found(avatar, face_box, basis, landmarker, driver_landmarks)
     if found is not None:
         given = {anchor.landmark for anchor in anchors}
@@ -111,6 +112,11 @@ def _check(anchors: Sequence[Anchor], size: tuple[int, int]) -> None:
         spread = np.linalg.svd(places - places.mean(0), compute_uv=False)
         if spread[1] < 0.02 * spread[0]:
             raise InputError("All anchors lie on one line; move one of them off it, or add one elsewhere on the face.")
+
+
+def _check_box(box: Box | None, size: tuple[int, int]) -> None:
+    if box is not None and not (-box[2] < box[0] < size[0] and -box[3] < box[1] < size[1]):
+        raise InputError("The avatar's face box lies outside its picture; capture the avatar again.")
 
 
 def _found(

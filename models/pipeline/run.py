@@ -182,7 +182,7 @@ def _outputs(
     if spec.outputs.weights and basis is not None:
         reader = rig_reader(basis, driver, avatar, factors, spec)
         curves = Curves(folder, driver.clip, reader, spec.rig, notes)
-        outputs += [curves, Plot(folder, curves)]
+        outputs += [curves, Plot(folder, curves, notes)]
     return outputs
 
 

@@ -18,8 +18,10 @@ from av.video.stream import VideoStream
 from ...backend_bridge.files.errors import InputError, MachineError
 from .clip import Trim, VideoFrame, VideoInfo, within
 from .colour import RgbConverter, bit_depth
+from .limits import MOST_PIXELS, check_size
 from .presentation import Presentation
 from .timing import average_rate, constant_rate
+from .unchanged import Unchanged
 
 # Only real containers, and only this file: a playlist or a text file that calls itself .mp4 must not make FFmpeg open
 # other files or addresses.
@@ -30,6 +32,7 @@ _OPEN_OPTIONS = {
 }
 _FALLBACK_RATE = Fraction(25)  # what FFmpeg itself assumes for a stream without any clock
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273 TransferCharacteristics
+_LEAST_MISSING = Fraction(1, 50)  # seconds; headers round to milliseconds
 _PROBE_WINDOW = 128  # packets; more than any reordering delay, so the earliest timestamp is among them
 
 
@@ -58,6 +61,7 @@ class ContainerClip:
         self.warnings: list[str] = []
         self.files: tuple[Path, ...] = (path,)
         self._path = path
+        self._unchanged = Unchanged([path])
         self._trim = trim
         self._timeline = self._probe()
         self.info = self._describe()
@@ -82,6 +86,7 @@ class ContainerClip:
                 damaged += frame.is_corrupt
                 yield VideoFrame(index, seconds, image)
                 index += 1
+        self._unchanged.check(self._path)
         announced = self._timeline.count
         if announced is not None and index + repeated < announced:
             missing = announced - index - repeated
@@ -102,6 +107,7 @@ class ContainerClip:
 
     @contextmanager
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+        self._unchanged.check(self._path)
         # "file:" because a name such as "take 1:2.mp4" would be taken for a protocol.
         try:
             container = av.open(f"file:{self._path}", options=_OPEN_OPTIONS, metadata_errors="replace")
@@ -114,10 +120,17 @@ class ContainerClip:
             streams = [stream for stream in container.streams.video if not stream.disposition & covers]
             if not streams:
                 raise InputError(f"{self._path.name} holds no video, only other streams; choose a file with a picture.")
-            best = container.streams.best("video")
-            stream = best if best in streams else streams[0]
+            streams.sort(key=lambda stream: _pixels(stream) + (stream == container.streams.best("video")), reverse=True)
+            stream = streams[0]
             if stream.codec_context is None:
                 raise MachineError(f"The video format of {self._path.name} isn't supported here; convert it to H.264.")
+            check_size(stream.codec_context.width, stream.codec_context.height, self._path.name)
+            stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # one that grows on the way is damaged
+            if len(streams) > 1:
+                width, height = stream.codec_context.width, stream.codec_context.height
+                self._warn(
+                    f"{self._path.name} holds {len(streams)} videos; the largest one ({width} x {height} px) is read."
+                )
             # Not by frames: that delays errors to the end, where they cost the good frames behind them.
             stream.thread_type = "SLICE"
             try:
@@ -179,11 +192,12 @@ class ContainerClip:
 
     def _ticks(self, origin: int, time_base: Fraction, seek: int | None) -> list[int]:
         """Return the announced presentation times within the trim range, ascending, and check the file's end."""
-        ticks, last, seen = [], origin, 0
+        ticks, last, seen, cut = [], origin, 0, 0
         with self._open() as (container, stream):
             if seek is not None:
                 container.seek(seek, stream=stream)
             for packet in self._packets(container, stream):
+                cut += packet.is_discard
                 if packet.pts is None or packet.is_discard:
                     continue
                 if self._trim and packet.dts is not None and (packet.dts - origin) * time_base >= self._trim[1]:
@@ -193,15 +207,19 @@ class ContainerClip:
                 if within((packet.pts - origin) * time_base, self._trim):
                     ticks.append(packet.pts)
             else:
-                self._check_end(stream, container, (last - origin) * time_base)
+                self._check_end(stream, container, (last - origin) * time_base, seen)
+        if cut > seen:
+            self._warn(f"{cut} of {cut + seen} frames of {self._path.name} are cut away by its own edit list.")
         if not ticks:
             lasts = float((last - origin) * time_base)
             raise InputError(f"{self._path.name} lasts {lasts:.3f} s and has no frame in the trim range.")
         return sorted(set(ticks))
 
-    def _check_end(self, stream: VideoStream, container: InputContainer, end: Fraction) -> None:
+    def _check_end(self, stream: VideoStream, container: InputContainer, end: Fraction, seen: int) -> None:
         announced = _announced_duration(stream, container)
-        if announced is not None and announced - end > Fraction(1, 4):
+        # Containers leave out how long the last frame lasts, or round it; a frame and a half can't be explained so.
+        frame = max(end / max(seen, 1), _LEAST_MISSING) if seen > 1 else _LEAST_MISSING
+        if announced is not None and announced - end > Fraction(3, 2) * frame:
             self._warn(
                 f"{self._path.name} is incomplete: the last {float(announced - end):.2f} s "
                 f"of its {float(announced):.2f} s are missing."
@@ -250,6 +268,7 @@ class ContainerClip:
             self._warn(f"{self._path.name} is to be shown turned by an odd angle; the nearest right angle is taken.")
         timeline = self._timeline
         width, height = presentation.size(frame.width, frame.height)
+        check_size(width, height, self._path.name)
         return VideoInfo(
             width=width,
             height=height,
@@ -266,10 +285,16 @@ class ContainerClip:
             self.warnings.append(text)
 
 
+def _pixels(stream: VideoStream) -> int:
+    context = stream.codec_context
+    return 0 if context is None else context.width * context.height
+
+
 def _announced_duration(stream: VideoStream, container: InputContainer) -> Fraction | None:
     """Return how long the picture should last by the header, or None where no header says so of the picture alone."""
     if stream.duration is not None and stream.time_base is not None:
         return stream.duration * stream.time_base
-    if container.duration is not None and len(container.streams) == 1:
+    others = {other.type for other in container.streams if other.index != stream.index}
+    if container.duration is not None and not others & {"audio", "subtitle"}:
         return Fraction(container.duration, av.time_base)
     return None

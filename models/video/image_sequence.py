@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.files.image_formats import SEQUENCE_SUFFIXES
 from .clip import Trim, VideoFrame, VideoInfo, within
+from .limits import decode_picture, read_file
+from .unchanged import Unchanged
 
 _NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>\d+)$")
 _DEFAULT_RATE = Fraction(24)  # Blender's own
@@ -49,6 +51,7 @@ class ImageSequence:
             self.warnings.append(
                 f"{missing} images are missing in the image sequence {self._name}; their time is kept."
             )
+        self._unchanged = Unchanged(self.files)
         image = _read(self._files[start])
         self.info = VideoInfo(
             width=image.shape[1],
@@ -64,6 +67,7 @@ class ImageSequence:
     def __iter__(self) -> Iterator[VideoFrame]:
         size = (self.info.width, self.info.height)
         for index, (seconds, file) in enumerate(self._files.items()):
+            self._unchanged.check(file)
             image = _read(file)
             if image.shape[1::-1] != size:
                 raise InputError(
@@ -111,10 +115,10 @@ def _read(file: Path) -> NDArray[np.generic]:
     """Return [H, W, 3] BGR codes, turned upright by the camera's EXIF tag."""
     # Decoded from memory: OpenCV can't open every path on Windows.
     try:
-        data = np.frombuffer(file.read_bytes(), np.uint8)
+        encoded = read_file(file)
     except OSError as error:
         raise InputError(f"{file.name} can't be read ({error.strerror}).") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
+    image = decode_picture(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, file.name)
     if image is None:
         raise InputError(f"{file.name} can't be read as an image; it may be incomplete or of another kind.")
     return image

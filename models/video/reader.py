@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.files.frame_rates import parse_frame_rate
 from ...backend_bridge.files.image_formats import unreadable_pictures
 from .clip import Clip, VideoFrame, VideoInfo
 from .container import ContainerClip
@@ -69,14 +70,4 @@ class VideoReader:
 
 
 def _rate(text: str | Fraction | None) -> Fraction | None:
-    if text is None:
-        return None
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if rate <= 0:
-        raise InputError(
-            f"The frame rate of an image sequence must be a number such as 25 or 24000/1001, not {text!r}."
-        )
-    return rate
+    return None if text is None else parse_frame_rate(str(text))

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import io
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ....backend_bridge.job import artefacts
@@ -20,8 +19,13 @@ from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.action_units import Side, recognise
 from ....backend_bridge.rig.curves import ControlCurves
 from ..batch import Batch
+from ..notes import Notes
 from . import Made
 from .curves import Curves
+
+if TYPE_CHECKING:  # loaded when it is drawn: what a user's files and variables make of it costs the plot, no more
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MOST_CURVES = 10  # more can't be told apart
 LEAST_PEAK = 0.05  # of the strongest control's; what is weaker is a line at the bottom
@@ -34,20 +38,28 @@ class Plot:
 
     kinds: tuple[FrameKind, ...] = ()
 
-    def __init__(self, folder: JobFolder, curves: Curves) -> None:
+    def __init__(self, folder: JobFolder, curves: Curves, notes: Notes) -> None:
         self._folder = folder
         self._curves = curves
+        self._notes = notes
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
         """Return nothing: single frames have no curve."""
         return ()
 
     def finish(self, report: Report, made: Made) -> Report:
-        """Draw what was solved."""
+        """Draw what was solved. That it can't be drawn is a warning: the curves themselves are in the folder."""
         found = self._curves.solution
         assert found is not None, "the curves come before their plot"
         events = asdict(report.events) if report.events is not None else {}
-        self._folder.commit(artefacts.CURVES, plot_curves(found.curves, found.shares, events))
+        try:
+            picture = plot_curves(found.curves, found.shares, events)
+        except Exception as error:  # fonts, a user's matplotlibrc, a name that can't be set
+            traceback.print_exc()
+            said = (str(error).splitlines() or [""])[0][:120]
+            self._notes.warning(f"The plot of the curves could not be drawn ({type(error).__name__}: {said}).")
+            return report
+        self._folder.commit(artefacts.CURVES, picture)
         return report
 
 
@@ -55,10 +67,27 @@ def plot_curves(curves: ControlCurves, shares: NDArray[np.floating], events: Map
     """Return a PNG of the strongest controls over time, with the residual below.
 
     shares: [N, K] excursions as shares of the controls' ranges. events: seconds by name (onset, apex, offset), which
-    are marked. The left and the right of a pair have one colour; the right one is dashed.
+    are marked. The left and the right of a pair have one colour; the right one is dashed. A user's own settings of
+    matplotlib have no part in it.
     """
-    figure = Figure(figsize=(9.6, 5.4), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams["text.parse_math"] = False  # a control may be called "Smile_$L$"
+        figure = Figure(figsize=(9.6, 5.4), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        _draw(figure, curves, shares, events)
+        data = io.BytesIO()
+        figure.savefig(data, format="png", facecolor="white", metadata={"Software": None})
+    return data.getvalue()
+
+
+def _draw(
+    figure: Figure, curves: ControlCurves, shares: NDArray[np.floating], events: Mapping[str, float | None]
+) -> None:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
     shown = _strongest(shares)
     for index, style in zip(shown, _styles([curves.names[index] for index in shown]), strict=True):
@@ -88,9 +117,6 @@ def plot_curves(curves: ControlCurves, shares: NDArray[np.floating], events: Map
     below.set_ylabel("unexplained, %", color=_INK, fontsize=9)
     below.set_xlabel("seconds of the clip", color=_INK, fontsize=9)
     figure.align_ylabels()
-    data = io.BytesIO()
-    figure.savefig(data, format="png", facecolor="white")
-    return data.getvalue()
 
 
 def _strongest(shares: NDArray[np.floating]) -> list[int]:

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from magplus.backend_bridge.environment import system_libraries
 from magplus.backend_bridge.environment import venv as environment_module
 from magplus.backend_bridge.environment.__main__ import main
 from magplus.backend_bridge.environment.installation import explain_installation, run_program
 from magplus.backend_bridge.environment.interpreters import SERIES, ask, find_base_interpreter
-from magplus.backend_bridge.environment.probe import probe
+from magplus.backend_bridge.environment.probe import Probe, probe
 from magplus.backend_bridge.environment.requirements import read_requirements, requirements_hash
-from magplus.backend_bridge.environment.torch_builds import NvidiaCard, choose_build, parse_nvidia_answer
-from magplus.backend_bridge.environment.venv import Environment, State
+from magplus.backend_bridge.environment.system_libraries import SystemLibrary
+from magplus.backend_bridge.environment.torch_builds import PUBLISHED, NvidiaCard, choose_build, parse_nvidia_answer
+from magplus.backend_bridge.environment.venv import Environment, Stamp, State, made_from
 from magplus.backend_bridge.files.errors import CancelledError, ExitCode, InputError, InUseError, MachineError
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="scripts as stand-ins for programs")
@@ -56,8 +58,8 @@ def stand_in(tmp_path: Path) -> Environment:
     environment.python.parent.mkdir(parents=True)
     environment.python.touch()
     (environment.folder / "pyvenv.cfg").write_text(f"home = {Path(sys.executable).parent}\nversion = 3.11.7\n")
-    stamp = {"status": "ready", "variant": "cpu", "requirements": requirements_hash(read_requirements())}
-    (environment.folder / STAMP).write_text(json.dumps(stamp))
+    ready = Stamp("ready", "cpu", "3.11.7", made_from())
+    (environment.folder / STAMP).write_bytes(environment_module.STAMP.encode(ready))
     return environment
 
 
@@ -65,12 +67,14 @@ def test_the_state_is_what_the_disk_says(stand_in: Environment) -> None:
     stamp = json.loads((stand_in.folder / STAMP).read_text())
     assert stand_in.state() is State.READY
 
-    def stamped(**changes: str) -> State:
+    def stamped(**changes: object) -> State:
         (stand_in.folder / STAMP).write_text(json.dumps(stamp | changes))
         return stand_in.state()
 
     assert stamped(requirements="those of last year") is State.OUTDATED
     assert stamped(status="incomplete") is State.INCOMPLETE
+    assert stamped(status="waiting") is State.WAITING
+    assert stamped(status="finished") is stamped(colour="blue") is stamped(variant=7) is State.BROKEN
     assert stamped() is State.READY
     (stand_in.folder / STAMP).write_text('{"status": "rea')
     assert stand_in.state() is State.BROKEN
@@ -113,6 +117,49 @@ def test_a_folder_with_other_files_is_never_touched(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.odt").exists()
 
 
+def test_an_environment_of_an_earlier_version_is_outdated_not_damaged(stand_in: Environment) -> None:
+    (stand_in.folder / STAMP).write_text('{"status": "ready", "variant": "cpu", "requirements": "abc"}')
+    assert stand_in.state() is State.OUTDATED
+
+
+LACKING = SystemLibrary("libmagplus-none.so.9", "MediaPipe", {name: f"none-{name}" for name in ("debian", "fedora")})
+
+
+@linux
+def test_what_the_system_lacks_is_told_before_anything_is_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_libraries, "NEEDED", (*system_libraries.NEEDED, LACKING))
+    follower = Follower()
+    with pytest.raises(MachineError, match=r"lacks libmagplus-none\.so\.9, which MediaPipe needs.*nothing was downl"):
+        Environment(tmp_path / "environment").create(follower, variant="cpu")
+    assert follower.stages == ["Looking for a Python"] and not (tmp_path / "environment").exists()
+
+
+def answering_probe(problems: tuple[str, ...]) -> Probe:
+    return Probe("3.11.7", "2.13.0", "cpu", "2 cores", 0, {}, problems)
+
+
+def test_a_finished_environment_waits_for_the_system_and_is_checked_again_at_a_press(
+    stand_in: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment_module, "probe", lambda _: answering_probe(("mediapipe can't be loaded.",)))
+    monkeypatch.setattr(environment_module, "missing_libraries", lambda _: (LACKING,))
+    with pytest.raises(MachineError, match=r"is incomplete\. This machine lacks libmagplus-none"):
+        stand_in.check()
+    assert stand_in.state() is State.WAITING and "Then check the environment" in stand_in.problem()
+    monkeypatch.setattr(environment_module, "missing_libraries", lambda _: ())
+    for again in (False, True):
+        monkeypatch.setattr(environment_module, "probe", lambda _: answering_probe(("A driver is too old.",)))
+        with pytest.raises(MachineError, match="A driver is too old"):
+            stand_in.check()
+        monkeypatch.setattr(environment_module, "probe", lambda _: answering_probe(()))
+        follower = Follower()
+        stand_in.create(follower, again=again)
+        assert stand_in.state() is State.READY and stand_in.problem() == ""
+        assert not any(stage.startswith("Making") for stage in follower.stages), "what is installed was thrown away"
+
+
 def test_removing(stand_in: Environment) -> None:
     stand_in.remove()
     assert stand_in.state() is State.ABSENT
@@ -143,7 +190,7 @@ def test_the_old_environment_also_survives_a_blender_that_was_killed_meanwhile(s
     aside = stand_in.folder.with_name(f".{stand_in.folder.name}.old")
     stand_in.folder.rename(aside)
     stand_in.folder.mkdir()
-    (stand_in.folder / STAMP).write_text('{"status": "incomplete"}')
+    (stand_in.folder / STAMP).write_bytes(environment_module.STAMP.encode(Stamp("incomplete", "cpu", "3.11.7")))
     assert stand_in.state() is State.INCOMPLETE
     with pytest.raises(CancelledError):
         stand_in.create(Follower(cancel_at="Making a Python"), variant="cpu")
@@ -184,9 +231,15 @@ def test_without_a_network_nothing_is_left_behind_and_the_sentence_says_so(
     assert "pip" in environment.log_path.read_text("utf-8")
 
 
+# What people set for their own work, each of which broke an environment or changed what was in it.
+OTHER_PLANS = {"USER": "1", "TARGET": "elsewhere", "PREFIX": "elsewhere", "DRY_RUN": "1", "NO_INDEX": "1", "QUIET": "3"}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_real_environment_is_made_and_found_good(tmp_path: Path) -> None:
+def test_a_real_environment_is_made_and_found_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in OTHER_PLANS.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
     folder = tmp_path / "Umgebung für MagPlus"
     assert main(["create", "--folder", str(folder), "--variant", "cpu"]) == ExitCode.OK
     environment = Environment(folder)
@@ -300,7 +353,7 @@ def test_the_best_series_wins_wherever_it_lies(tmp_path: Path, monkeypatch: pyte
 def test_the_build_fits_the_card_and_its_driver(card: NvidiaCard | None, variant: str, tag: str) -> None:
     build = choose_build("auto", card)
     assert (build.variant, build.tag, build.warning) == (variant, tag, "")
-    assert build.index.endswith(f"/{tag}")
+    assert build.index.endswith(f"/{tag}") or tag == PUBLISHED["linux-x86_64"], "PyTorch's own index, where it must be"
 
 
 @linux

@@ -23,27 +23,29 @@ from magplus.backend_bridge.job.spec import (
 )
 
 numbers = st.floats(-1e6, 1e6)
+sides = st.floats(4, 1e6)
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 plain = st.none() | st.booleans() | st.integers() | numbers | st.text()
 specs = st.builds(
     JobSpec,
     driving=st.builds(
         Driving,
-        path=st.text(min_size=1),
+        path=texts.filter(bool),
         trim=st.none() | st.tuples(st.floats(0, 10), st.floats(11, 20)),
-        reference=st.none() | numbers,
+        reference=st.none() | st.floats(0, 1e6),
         face_index=st.none() | st.integers(0, 9),
         sequence_rate=st.none() | st.just("24000/1001"),
     ),
     avatar=st.builds(
         Avatar,
-        image=st.text(min_size=1),
-        face_box=st.none() | st.tuples(numbers, numbers, numbers, numbers),
+        image=texts.filter(bool),
+        face_box=st.none() | st.tuples(numbers, numbers, sides, sides),
         rig_basis=st.just("avatar/rig_basis.npz"),
         anchors=st.lists(
             st.builds(Anchor, st.integers(0, 467), st.tuples(numbers, numbers)), unique_by=lambda a: a.landmark
         ).map(tuple),
     ),
-    backend_options=st.dictionaries(st.text(), plain),
+    backend_options=st.dictionaries(texts, plain),
     magnification=st.builds(
         Magnification,
         alpha=st.none() | st.floats(0.1, MAX_ALPHA),
@@ -51,12 +53,12 @@ specs = st.builds(
     ),
     rig=st.builds(
         Rig,
-        locked=st.lists(st.text()).map(tuple),
+        locked=st.lists(texts).map(tuple),
         smoothing=st.floats(0, 1),
     ),
     intensity=st.floats(0, 100),
     outputs=st.builds(Outputs, frames=st.just(True), weights=st.booleans(), magnified=st.booleans()),
-    created_by=st.dictionaries(st.text(), st.text()),
+    created_by=st.dictionaries(texts, texts),
 )
 spec = JobSpec(driving=Driving("clip.mp4"), avatar=Avatar("avatar/avatar.png"))
 
@@ -104,6 +106,25 @@ def anchored(*anchors: dict[str, Any]) -> dict[str, Any]:
         ("magnification", {"regions": {"brows": "2"}}, 'magnification.regions.brows can\'t be "2"'),
         ("magnification", {"regions": {"ears": 2}}, "no face region 'ears'"),
         ("magnification", {"alpha": 1000}, "at most 64"),
+        ("magnification", {"alpha": 5e-324}, "at least 0.01"),
+        ("magnification", {"regions": {"mouth": 1e308}}, "between 0 and 10, but mouth has 1e+308"),
+        ("magnification", {"regions": {"mouth": -1}}, "between 0 and 10"),
+        ("driving", {"path": "a\0b"}, "can't be the path of a file"),
+        ("driving", {"path": "\ud800.mp4"}, "can't be the path of a file"),
+        ("driving", {"path": "a.mp4", "trim": [0, 1e300]}, "The trim range must"),
+        ("driving", {"path": "a.mp4", "reference": 1e308}, "from 0 s on"),
+        ("driving", {"path": "a.mp4", "reference": -1}, "from 0 s on"),
+        ("driving", {"path": "a.mp4", "face_index": -1}, "no face -1"),
+        ("driving", {"path": "a.mp4", "face_index": 10**30}, "There is no face 1000"),
+        ("driving", {"path": "a.mp4", "sequence_rate": "1e999999999"}, "a number such as 25"),
+        ("driving", {"path": "a.mp4", "sequence_rate": "24/0"}, "a number such as 25"),
+        ("driving", {"path": "a.mp4", "sequence_rate": "nan"}, "a number such as 25"),
+        ("avatar", {"image": "a.png", "face_box": [0, 0, 0, 0]}, "at least 4 px"),
+        ("avatar", {"image": "a.png", "face_box": [10, 10, -50, 50]}, "at least 4 px"),
+        ("avatar", {"image": "a.png", "face_box": [1e30, 0, 50, 50]}, "at least 4 px"),
+        ("avatar", anchored({"landmark": 4, "position": [1e308, -1e308]}), "outside every picture"),
+        ("device", "meta", "no device 'meta'"),
+        ("device", "cuda:x", "no device 'cuda:x'"),
         ("rig", {"locked": "jawOpen"}, 'rig.locked can\'t be "jawOpen"'),
         ("avatar", anchored({"landmark": 468, "position": [1, 2]}), "no face landmark 468"),
         ("avatar", anchored(*({"landmark": 4, "position": [n, n]} for n in (1, 2))), "landmark 4 has two anchors"),

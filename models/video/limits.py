@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How large a picture may be, told from its file's header: nothing larger is decoded.
+
+A few hundred bytes can announce a picture of gigabytes. The headers are those of the formats' specifications: PNG
+(ISO/IEC 15948), JPEG (ITU-T T.81), TIFF 6.0 and BigTIFF, BMP, WebP (RFC 9649), OpenEXR, Radiance HDR and Netpbm.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...backend_bridge.files.errors import InputError
+
+LONGEST_SIDE = 16384  # px
+MOST_PIXELS = 2**26  # 8192 x 8192; a frame of it takes 0.8 GB
+LARGEST_FILE = 2**30  # bytes of one picture
+_START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xDA)})
+
+Size = tuple[int, int]
+
+
+def check_size(width: int, height: int, name: str) -> None:
+    """Raise `InputError` for a picture or a video of more px than is read."""
+    if max(width, height) > LONGEST_SIDE or width * height > MOST_PIXELS:
+        raise InputError(
+            f"{name} is {width} x {height} px large; MagPlus reads up to {MOST_PIXELS // 10**6} megapixels and "
+            f"{LONGEST_SIDE} px a side, so make it smaller first."
+        )
+
+
+def decode_picture(encoded: bytes, flags: int, name: str) -> NDArray[np.generic] | None:
+    """Return what OpenCV decodes of a picture file, or None for what is none.
+
+    Raises `InputError` for one that is too large to decode, by its header.
+    """
+    size = picture_size(encoded)
+    if size is None:
+        return None
+    check_size(*size, name)
+    try:
+        return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except (cv2.error, MemoryError):
+        return None
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a picture file. Raises `InputError` for one that is too large and `OSError`."""
+    with path.open("rb") as file:
+        encoded = file.read(LARGEST_FILE + 1)
+    if len(encoded) > LARGEST_FILE:
+        raise InputError(f"{path.name} is larger than {LARGEST_FILE >> 30} GB, which no picture is; choose another.")
+    return encoded
+
+
+def picture_size(encoded: bytes) -> Size | None:
+    """Return (width, height) px by the header of a picture file, or None where it is of no format we know."""
+    for magic, parse in _FORMATS:
+        if re.match(magic, encoded, re.DOTALL):
+            try:
+                return parse(encoded)
+            except (struct.error, IndexError, ValueError):
+                return None
+    return None
+
+
+def _png(data: bytes) -> Size:
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
+
+
+def _jpeg(data: bytes) -> Size | None:
+    at = 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            return None
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill
+            at += 1
+        elif marker in _STANDALONE:
+            at += 2
+        elif marker in _START_OF_FRAME:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        else:
+            at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+    return None
+
+
+def _tiff(data: bytes) -> Size:
+    order: Literal["<", ">"] = "<" if data[:2] == b"II" else ">"
+    big = struct.unpack_from(f"{order}H", data, 2)[0] == 43
+    at = struct.unpack_from(f"{order}Q", data, 8)[0] if big else struct.unpack_from(f"{order}I", data, 4)[0]
+    count = struct.unpack_from(f"{order}{'Q' if big else 'H'}", data, at)[0]
+    first, length = at + (8 if big else 2), 20 if big else 12
+    sizes: dict[int, int] = {}
+    for entry in range(first, min(first + count * length, len(data)), length):
+        tag, kind = struct.unpack_from(f"{order}HH", data, entry)
+        if tag in (256, 257) and kind in (3, 4, 16):  # SHORT, LONG, LONG8
+            form = {3: "H", 4: "I", 16: "Q"}[kind]
+            sizes[tag] = struct.unpack_from(f"{order}{form}", data, entry + (12 if big else 8))[0]
+    if len(sizes) < 2:
+        raise ValueError("a TIFF without a size")
+    return sizes[256], sizes[257]
+
+
+def _bmp(data: bytes) -> Size:
+    if struct.unpack_from("<I", data, 14)[0] == 12:
+        width, height = struct.unpack_from("<HH", data, 18)
+    else:
+        width, height = struct.unpack_from("<ii", data, 18)
+    return abs(width), abs(height)
+
+
+def _webp(data: bytes) -> Size | None:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def _exr(data: bytes) -> Size | None:
+    at = 8
+    while at < len(data) and data[at]:
+        name_end = data.index(b"\0", at)
+        kind_end = data.index(b"\0", name_end + 1)
+        length = struct.unpack_from("<i", data, kind_end + 1)[0]
+        if data[at:name_end] == b"dataWindow":
+            left, top, right, bottom = struct.unpack_from("<iiii", data, kind_end + 5)
+            return right - left + 1, bottom - top + 1
+        if length < 0:
+            return None
+        at = kind_end + 5 + length
+    return None
+
+
+def _hdr(data: bytes) -> Size | None:
+    found = re.search(rb"\n[-+]([XY]) +(\d{1,9}) +[-+][XY] +(\d{1,9})\s", data[: 2**16])
+    if found is None:
+        return None
+    first, second = int(found[2]), int(found[3])
+    return (second, first) if found[1] == b"Y" else (first, second)
+
+
+def _netpbm(data: bytes) -> Size | None:
+    found = re.match(rb"P[1-6fF](?:\s|#[^\n]*\n)+(\d{1,9})(?:\s|#[^\n]*\n)+(\d{1,9})\s", data[: 2**16])
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
+_FORMATS: tuple[tuple[bytes, Callable[[bytes], Size | None]], ...] = (
+    (rb"\x89PNG\r\n\x1a\n", _png),
+    (rb"\xff\xd8\xff", _jpeg),
+    (rb"II[*+]\0|MM\0[*+]", _tiff),
+    (rb"BM", _bmp),
+    (rb"RIFF....WEBP", _webp),
+    (rb"v/1\x01", _exr),
+    (rb"#\?R", _hdr),
+    (rb"P[1-6fF]\s", _netpbm),
+)
