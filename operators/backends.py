@@ -21,7 +21,7 @@ from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import CollectionProperty, StringProperty, with_properties
 from .environment import environment_problem, worker_python
 from .running.background import in_thread
-from .running.job_manager import Outcome, Steps, TaskContext
+from .running.job_manager import Outcome, Status, Steps, TaskContext
 from .running.task_operator import busy_reason, start_or_run
 
 KIND = "backends"
@@ -55,6 +55,10 @@ def chosen_options(settings: Any) -> dict[str, Any]:
             value = {str(each): each for each, _, _ in option.choices}[value]
         elif option.default is None:
             value = bpy.path.abspath(value) or None
+        elif isinstance(option.default, tuple):
+            value = tuple(bpy.path.abspath(each.strip()) for each in value.split(";") if each.strip())
+        elif isinstance(option.default, float):
+            value = round(value, 4)  # Blender keeps float32
         if value != option.default:
             chosen[option.name] = value
     return chosen
@@ -73,7 +77,10 @@ def ask_worker(python: Path, *arguments: str) -> Callable[[TaskContext], Steps]:
         status, lines = yield from in_thread(lambda listener: run_program(command, listener), task, stage)
         said = [line for line in lines if line.strip()]
         if status:
-            raise error_of(status)(said[-1] if said else f"The worker ended with status {status} and said nothing.")
+            if len(said) < 2:
+                raise error_of(status)(said[0] if said else f"The worker ended with status {status} and said nothing.")
+            # What was done all the same comes with it: one bad file among several is no reason to lose the others.
+            return Outcome(said[-1], Status.FAILED, details=tuple(said[:-1]), exit_code=error_of(status).exit_code)
         return Outcome(said[0] if said else "Done.", details=tuple(said[1:]))
 
     return steps
