@@ -305,8 +305,6 @@ BACKENDS = (
                 (
                     ("source", "Avatar's", "The head keeps still"),
                     ("driver", "Driver's", "The head turns as the driver's does"),
-                    ("mixed", "Mixed", "The driver's pose, the avatar's proportions. Not relative"),
-                    ("mixed_unscaled", "Mixed, Own Size", "The same at the avatar's own size. Not relative"),
                 ),
             ),
             CROP,

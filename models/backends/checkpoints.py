@@ -86,7 +86,7 @@ def recognise(loaded: Any) -> list[Match]:
 
 def prefixes(tensors: StateDict, expected: Mapping[str, Tensor]) -> list[str]:
     """Return what may stand before a network's names in a state dict: nothing, `module.`, `generator.` ..."""
-    telling = max(expected, key=len)
+    telling = max((name for name in expected if not name.endswith(COUNTER)), key=len)
     found = (name.removesuffix(telling) for name in tensors if name.endswith(telling))
     return sorted((prefix for prefix in found if not prefix or prefix.endswith(".")), key=len)
 
@@ -280,7 +280,7 @@ def _in_their_slots(matches: list[Match], path: Path, hashes: Mapping[str, str],
 
 def _owner(rivals: list[Match], path: Path, hashes: Mapping[str, str], backend: str | None) -> type[PublishedBackend]:
     candidates = [match.backend for match in rivals]
-    words = " ".join(part.lower() for part in path.parts[-4:])
+    words = " ".join(part.lower() for part in path.parts[-3:])
     for tells in (
         lambda each: each.info.name == backend,
         lambda each: _known_hash(each.info, hashes),
