@@ -133,7 +133,8 @@ class OwnChanges:
 
     Lengths are shares of the face's width. shake: the largest motion of the head, though the driver's is still; it is
     taken out. flicker: the largest change of brightness, as a share of white; it is taken out. motion: of the face
-    while the driver's is at rest; change: mean change of the face, as a share of white, while the driver is at rest.
+    while the driver's is at rest, on average; change: the largest change of the whole face's picture while the driver
+    is at rest, as a share of white.
     These two stay in, multiplied by the restoring factor; they are None where the driver is never at rest.
     """
 

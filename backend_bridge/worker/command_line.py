@@ -40,7 +40,11 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     verb.add_argument("--parent", type=int, help="end when this process has ended")
     verb.add_argument("--idle-minutes", type=float, default=15.0, help="end after that long without a job (15)")
     verbs.add_parser("probe", help="print what this Python can do, as JSON")
-    verbs.add_parser("backends", help="list, add, verify and remove checkpoint files", add_help=False)
+    verbs.add_parser("backends", help="list, add, verify, check and remove checkpoint files", add_help=False)
+    if arguments[:2] == ["backends", "check"]:
+        from ...models.pipeline.check import main as check
+
+        leave(check(arguments[2:]))
     if arguments[:1] == ["backends"]:
         from ...models.backends.checkpoints import main as backends
 

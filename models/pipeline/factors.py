@@ -158,7 +158,7 @@ def own_changes(
     if at_rest:
         excess = (moved[at_rest] ** 2 - (gain * shown[at_rest]) ** 2).clamp_min(0).sqrt()
         motion = float(excess.mean())
-        change = float(torch.cat([avatar.change_at_rest(made[index]) for index in at_rest]).mean())
+        change = float(torch.cat([avatar.change_at_rest(made[index]) for index in at_rest]).max())
     return OwnChanges(float(heads.max()) / avatar.face_width, float(flicker.max()), motion, change)
 
 
