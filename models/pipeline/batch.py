@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from torch import Tensor
@@ -63,7 +63,7 @@ class Batch:
         if len(wanted) == len(self._kept):
             return self.avatar.animate(self.driving)
         motion = self.driving.motion
-        made = iter(())
+        made: Iterator[Generated] = iter(())
         if wanted:
             some = DrivingBatch(self.driving.frames[wanted], Motion(motion.flow[wanted], motion.confidence[wanted]))
             new = self.avatar.animate(some)

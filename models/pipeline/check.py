@@ -74,7 +74,7 @@ class Findings:
     @property
     def follows(self) -> bool:
         """Whether the avatar's face moves as the driver's does."""
-        return self.following >= SAME_WAY and self.gain < LOUD and self.magnified > self.x1
+        return self.following >= SAME_WAY and self.gain < LOUD
 
     @property
     def works(self) -> bool:
@@ -165,8 +165,8 @@ def judgement(findings: Findings, factors: Factors, title: str) -> list[str]:
     elif not findings.follows:
         said.append(
             f"It gives the avatar back, but the avatar's face does not move as the driver's does (agreement "
-            f"{findings.following:.2f} of 1, gain {findings.gain:.2f}): the networks that find the motion are random or "
-            "belong to another release than those that paint. Add its authors' files again, all from one release."
+            f"{findings.following:.2f} of 1, gain {findings.gain:.2f}): the networks that find the motion are random "
+            "or belong to another release than those that paint. Add its authors' files again, all from one release."
         )
     else:
         said.append(
