@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from ..backends import FOLDER_VARIABLE
 from ..files.errors import ExitCode
 from ..worker_client import messages
 from ..worker_client.messages import Cancel, Cancelled, Error, Hello, Message, Progress, Result, Start, Warning
@@ -36,6 +37,9 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("run", help="run one job folder, with progress on standard error", epilog=_EPILOG)
     verb.add_argument("folder", type=Path, help="a job folder (NAME.magplus) with a job.json")
+    verb.add_argument(
+        "--checkpoints", type=Path, help=f"where the backends' files are kept; or the variable {FOLDER_VARIABLE}"
+    )
     verb = verbs.add_parser("serve", help="take jobs as JSON lines on standard input (this is what Blender calls)")
     verb.add_argument("--parent", type=int, help="end when this process has ended")
     verb.add_argument("--idle-minutes", type=float, default=15.0, help="end after that long without a job (15)")
@@ -57,6 +61,8 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
         leave(probe())
     faulthandler.enable()
     runner = runner or JobRunner()
+    if getattr(options, "checkpoints", None) is not None:
+        os.environ[FOLDER_VARIABLE] = str(options.checkpoints.absolute())
     leave(run(options.folder, runner) if options.verb == "run" else serve(runner, options.parent, options.idle_minutes))
 
 

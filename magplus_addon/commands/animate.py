@@ -55,6 +55,7 @@ def add(verbs: Verbs) -> None:
         "--allow-cpu", action="store_true", default=None, help="go on on the CPU if the GPU's memory is too small"
     )
     method.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
+    add_checkpoints(method)
     rig = verb.add_argument_group("controls of the rig", "Names, or patterns as in 'brow*'; `controls` lists them.")
     rig.add_argument("--only", nargs="+", metavar="NAME", help="solve these alone")
     rig.add_argument("--exclude", nargs="+", metavar="NAME", help="leave these alone")
@@ -75,6 +76,7 @@ def add(verbs: Verbs) -> None:
 def run(options: argparse.Namespace) -> ExitCode:
     """Make the order, carry it out, print the job folder."""
     context = bpy.context
+    use_checkpoints(options)
     apply(options, context)
     order = make_order(
         context,

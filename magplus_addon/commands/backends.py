@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import bpy
 
-from ...backend_bridge.backends import BACKENDS, FOLDER_VARIABLE
+from ...backend_bridge.backends import BACKENDS
 from ...backend_bridge.files.errors import ExitCode
 from ...operators import backends, environment
 from ...operators.running.job_manager import Status
 from . import tasks
-from .parser import Verbs
+from .parser import Verbs, add_checkpoints, use_checkpoints
 
 
 def add(verbs: Verbs) -> None:
@@ -47,7 +46,7 @@ def add(verbs: Verbs) -> None:
     for name, step in steps.choices.items():
         step.set_defaults(run=run, verb=name)
         step.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, not the preferences'")
-        step.add_argument("--checkpoints", type=Path, metavar="FOLDER", help="where they are kept, if not at home")
+        add_checkpoints(step)
         if name in {"list", "verify"}:
             step.add_argument("--json", action="store_true", help="print JSON instead of sentences")
 
@@ -58,8 +57,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     python = options.python or environment.worker_python(bpy.context)
     given = getattr(options, "what", None) or []
     what = [given] if isinstance(given, str) else list(given)
-    if options.checkpoints is not None:
-        os.environ[FOLDER_VARIABLE] = str(options.checkpoints.absolute())
+    use_checkpoints(options)
     if options.verb == "add":
         what = [str(Path(path).absolute()) for path in what]
         what += ["--for", options.owner] if options.owner else []

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ...backend_bridge.backends import FOLDER_VARIABLE
 from ...backend_bridge.files.errors import InputError
 from ...operators.animation.destination import LAYER, NEW_ACTION, REPLACE
 
@@ -51,6 +53,22 @@ def add_placing(group: argparse._ActionsContainer) -> None:
         choices=list(ANIMATION),
         help="a new action, a layer on top of the present animation, or into the present action",
     )
+
+
+def add_checkpoints(group: argparse._ActionsContainer) -> None:
+    """Add the option that names the store of the backends' checkpoints."""
+    group.add_argument(
+        "--checkpoints",
+        type=Path,
+        metavar="FOLDER",
+        help=f"where the backends' files are kept, for a store that machines share; or the variable {FOLDER_VARIABLE}",
+    )
+
+
+def use_checkpoints(options: argparse.Namespace) -> None:
+    """Let this process, and the worker that it starts, look for checkpoints where the options say."""
+    if options.checkpoints is not None:
+        os.environ[FOLDER_VARIABLE] = str(options.checkpoints.absolute())
 
 
 def number_or_auto(text: str) -> float | str:

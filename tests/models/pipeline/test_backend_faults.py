@@ -3,14 +3,18 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
 from magplus.backend_bridge.job.spec import Magnification, Outputs
-from magplus.models.backends import registry
+from magplus.models.backends import Animated, registry
+from magplus.models.magnification import Magnifier
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
-from tests.models.pipeline.substitutes import drift, flicker, shake, substitute, wobble
+from magplus.models.warp import move
+from tests.models.pipeline.substitutes import Substitute, drift, flicker, shake, substitute, wobble
 from tests.models.pipeline.test_pipeline import (  # noqa: F401 - fixtures
     Quiet,
     avatar,
@@ -45,7 +49,7 @@ def job(tmp_path, clip, avatar, landmarks, session, monkeypatch):  # noqa: F811
         fresh._landmarker, fresh._magnifiers = session.landmarker(), session._magnifiers
         report = run_job(folder, fresh, Quiet())
         frames = [read(path).astype(float) for path in sorted(folder.frames_dir.iterdir())]
-        return report, frames, fresh._backend[1].generated
+        return report, frames, getattr(fresh._backend[1], "generated", 0)
 
     return run
 
@@ -93,3 +97,23 @@ def test_a_weak_answer_is_told_with_what_bringing_it_back_multiplies(job):
     report, _, _ = job(substitute(gain=0.127), alpha=1.2)
     assert report.restoration.backend_gain == pytest.approx(0.127, abs=0.06)
     assert told(report, "weakly", "multiplies") or told(report, "hardly answered")
+
+
+class AlongTheCropsAxes(Substitute):
+    """Adds the driver's motion as networks add keypoint shifts and expression changes: along the crop's own axes."""
+
+    def animate(self, state, driving):
+        return Animated(move(state.image, driving.motion.flow).clamp(0, 1))
+
+
+@pytest.mark.parametrize("degrees", [0, 15, 25, 40])
+def test_a_tilted_avatar_raises_its_brows_along_its_own_axis(job, avatar, landmarks, degrees):  # noqa: F811
+    centre = landmarks[:468, :2].mean(0)
+    turn = cv2.getRotationMatrix2D(centre.tolist(), -degrees, 1)  # OpenCV's angles run the other way
+    tilted = cv2.warpAffine(avatar, turn, avatar.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    _, frames, _ = job(AlongTheCropsAxes, picture=tilted)
+    still, apex = (torch.from_numpy(f[..., :3].transpose(2, 0, 1) / 255).float()[None] for f in (frames[0], frames[4]))
+    flow = Magnifier.load("demagplus", "cpu").motion(still, apex).flow[0].permute(1, 2, 0).numpy()
+    brows = (turn[:, :2] @ landmarks[[105, 334], :2].T + turn[:, 2:]).T.round().astype(int)
+    x, y = np.mean([flow[v - 4 : v + 5, u - 4 : u + 5].mean((0, 1)) for u, v in brows], axis=0)
+    assert np.degrees(np.arctan2(x, -y)) == pytest.approx(degrees, abs=8)  # straight up, turned with the head
