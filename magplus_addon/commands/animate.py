@@ -18,7 +18,16 @@ from ...operators.running.job_manager import Status
 from ..settings import MagPlusSettings
 from . import tasks
 from .controls import measure
-from .parser import Verbs, add_avatar, add_placing, add_save, name_and_value, number_or_auto
+from .parser import (
+    Verbs,
+    add_avatar,
+    add_checkpoints,
+    add_placing,
+    add_save,
+    name_and_value,
+    number_or_auto,
+    use_checkpoints,
+)
 from .scene_settings import apply_placing, choose_avatar, save_copy, set_given, set_property
 
 

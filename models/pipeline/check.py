@@ -2,7 +2,7 @@
 """`backends check`: do the weights that were added work? Judged on a picture and a clip, with a sheet to look at.
 
 Names and shapes are right for random numbers too, and for files of two releases side by side. What tells weights that
-work: at rest they give the avatar back, face and all, and when the driver's face moves, the avatar's moves the same way.
+work: at rest they give the avatar back, face and all; when the driver's face moves, the avatar's moves the same way.
 """
 
 from __future__ import annotations
