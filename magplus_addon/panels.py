@@ -12,7 +12,8 @@ from ..backend_bridge.rig.regions import REGIONS
 from ..operators import animate
 from ..operators.animation.event_markers import MAGPLUS_OT_trim_from_markers
 from ..operators.animation.strength import bakes_on_curves
-from ..operators.backends import backend_problem, option_property
+from ..operators.backends import KIND as BACKENDS_KIND
+from ..operators.backends import MAGPLUS_OT_check_backend, backend_problem, option_property
 from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
 from ..operators.import_result import MAGPLUS_OT_import_result
 from ..operators.live_link import MAGPLUS_OT_import_live_link
@@ -216,6 +217,11 @@ class MAGPLUS_PT_backend(Sidebar):
         column, settings = self.layout.column(), context.scene.magplus
         for option in find_backend(settings.backend).options:
             column.prop(settings.backend_options, option_property(settings.backend, option.name))
+        if find_backend(settings.backend).parts:
+            column.separator()
+            column.operator(MAGPLUS_OT_check_backend.bl_idname, icon="VIEWZOOM")
+            if outcome := manager.outcomes.get(BACKENDS_KIND):
+                draw_outcome(column, outcome, characters_across(context))
 
 
 class MAGPLUS_PT_regions(Sidebar):

@@ -57,7 +57,7 @@ class MagPlusRegions(bpy.types.PropertyGroup):
     __annotations__ = {region: _gain(region) for region in REGIONS}
 
 
-def _option(option: BackendOption) -> str | bool:
+def _option(option: BackendOption) -> str | bool | int | float:
     """Return the property for an option of a backend."""
     common = {"name": option.title, "description": option.description}
     if option.choices:
@@ -65,7 +65,13 @@ def _option(option: BackendOption) -> str | bool:
         return EnumProperty(items=items, default=str(option.default), **common)
     if option.default is None:
         return StringProperty(subtype="FILE_PATH", options=RELATIVE_PATH, **common)
-    return BoolProperty(default=option.default, **common)
+    if isinstance(option.default, tuple):
+        return StringProperty(**common)
+    if isinstance(option.default, bool):
+        return BoolProperty(default=option.default, **common)
+    if isinstance(option.default, int):
+        return IntProperty(default=option.default, min=int(option.low), max=int(option.high), **common)
+    return FloatProperty(default=float(option.default), min=option.low, max=option.high, **common)
 
 
 class MagPlusBackendOptions(bpy.types.PropertyGroup):

@@ -6,7 +6,7 @@ The worker does it, as only its Python can read them; nothing is downloaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import CollectionProperty, StringProperty, with_properties
 from .environment import environment_problem, worker_python
 from .running.background import in_thread
-from .running.job_manager import Outcome, Steps, TaskContext
+from .running.job_manager import Outcome, Status, Steps, TaskContext
 from .running.task_operator import busy_reason, start_or_run
 
 KIND = "backends"
@@ -29,6 +29,7 @@ DOING = {
     "list": "Looking at the backends",
     "add": "Taking the checkpoint in",
     "verify": "Checking the checkpoints",
+    "check": "Trying the weights",
     "remove": "Removing the checkpoint",
 }
 
@@ -55,9 +56,25 @@ def chosen_options(settings: Any) -> dict[str, Any]:
             value = {str(each): each for each, _, _ in option.choices}[value]
         elif option.default is None:
             value = bpy.path.abspath(value) or None
+        elif isinstance(option.default, tuple):
+            value = tuple(bpy.path.abspath(each.strip()) for each in value.split(";") if each.strip())
+        elif isinstance(option.default, float):
+            value = round(value, 4)  # Blender keeps float32
         if value != option.default:
             chosen[option.name] = value
     return chosen
+
+
+def check_arguments(
+    picture: Path, clip: Path, trim: Sequence[float] | None = None, sheet: Path | None = None
+) -> list[str]:
+    """Return the arguments of the worker's `backends check` that come after the backend's name."""
+    arguments = ["--picture", str(picture.absolute()), "--clip", str(clip.absolute())]
+    if trim:
+        arguments += ["--trim", *map(str, trim)]
+    if sheet:
+        arguments += ["--sheet", str(sheet.absolute())]
+    return arguments
 
 
 def ask_worker(python: Path, *arguments: str) -> Callable[[TaskContext], Steps]:
@@ -73,7 +90,10 @@ def ask_worker(python: Path, *arguments: str) -> Callable[[TaskContext], Steps]:
         status, lines = yield from in_thread(lambda listener: run_program(command, listener), task, stage)
         said = [line for line in lines if line.strip()]
         if status:
-            raise error_of(status)(said[-1] if said else f"The worker ended with status {status} and said nothing.")
+            if len(said) < 2:
+                raise error_of(status)(said[0] if said else f"The worker ended with status {status} and said nothing.")
+            # What was done all the same comes with it: one bad file among several is no reason to lose the others.
+            return Outcome(said[-1], Status.FAILED, details=tuple(said[:-1]), exit_code=error_of(status).exit_code)
         return Outcome(said[0] if said else "Done.", details=tuple(said[1:]))
 
     return steps
@@ -107,7 +127,9 @@ class MAGPLUS_OT_add_checkpoint(_Verb):
     files: bpy.types.bpy_prop_collection_idprop[bpy.types.OperatorFileListElement] = CollectionProperty(
         type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"}
     )
-    filter_glob: str = StringProperty(default="*.pth;*.pt;*.tar;*.ckpt;*.safetensors;*.tsv", options={"HIDDEN"})
+    filter_glob: str = StringProperty(
+        default="*.pth;*.pt;*.tar;*.ckpt;*.bin;*.safetensors;*.tsv;*.zip", options={"HIDDEN"}
+    )
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Let the user pick files."""
@@ -135,6 +157,41 @@ class MAGPLUS_OT_verify_checkpoints(_Verb):
 
 
 @with_properties
+class MAGPLUS_OT_check_backend(_Verb):
+    """Try the chosen backend's weights on a picture and on the driving video, judge them, and write a sheet of it"""
+
+    bl_idname = "magplus.check_backend"
+    bl_label = "Check Weights"
+
+    filepath: str = StringProperty(subtype="FILE_PATH", options={"HIDDEN", "SKIP_SAVE"})
+    filter_glob: str = StringProperty(default="*.png;*.jpg;*.jpeg;*.tif;*.tiff;*.webp", options={"HIDDEN"})
+
+    @classmethod
+    def problem(cls, context: bpy.types.Context) -> str:
+        """Return why it can't be used now, or an empty string."""
+        settings = context.scene.magplus
+        if not find_backend(settings.backend).parts:
+            return "This backend has no weights to check; choose another."
+        if not settings.driving:
+            return "Choose a driving video first: the weights are tried on it."
+        return backend_problem(settings.backend) or super().problem(context)
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
+        """Let the user pick a picture with a face."""
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
+        """Try them."""
+        if not self.filepath:
+            self.report({"ERROR"}, "No picture was chosen.")
+            return {"CANCELLED"}
+        settings = context.scene.magplus
+        picture, clip = Path(bpy.path.abspath(self.filepath)), Path(bpy.path.abspath(settings.driving))
+        return self._ask(context, "check", settings.backend, *check_arguments(picture, clip))
+
+
+@with_properties
 class MAGPLUS_OT_remove_checkpoint(_Verb):
     """Delete what was taken in for this backend; the file that it came from is left alone"""
 
@@ -152,4 +209,9 @@ class MAGPLUS_OT_remove_checkpoint(_Verb):
         return self._ask(context, "remove", self.backend)
 
 
-CLASSES = (MAGPLUS_OT_add_checkpoint, MAGPLUS_OT_verify_checkpoints, MAGPLUS_OT_remove_checkpoint)
+CLASSES = (
+    MAGPLUS_OT_add_checkpoint,
+    MAGPLUS_OT_verify_checkpoints,
+    MAGPLUS_OT_check_backend,
+    MAGPLUS_OT_remove_checkpoint,
+)

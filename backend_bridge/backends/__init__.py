@@ -4,7 +4,15 @@
 Blender reads nothing else of a backend; the networks are in `models.backends`, which take their information from here.
 """
 
-from .info import BackendInfo, BackendOption, CheckpointFile, checkpoint_folder
+from .info import FOLDER_VARIABLE, BackendInfo, BackendOption, CheckpointFile, checkpoint_folder
 from .known import BACKENDS, find_backend
 
-__all__ = ["BACKENDS", "BackendInfo", "BackendOption", "CheckpointFile", "checkpoint_folder", "find_backend"]
+__all__ = [
+    "BACKENDS",
+    "FOLDER_VARIABLE",
+    "BackendInfo",
+    "BackendOption",
+    "CheckpointFile",
+    "checkpoint_folder",
+    "find_backend",
+]

@@ -3,23 +3,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+FOLDER_VARIABLE = "MAGPLUS_CHECKPOINTS"  # names a store that several machines share
 
 
 @dataclass(frozen=True)
 class BackendOption:
     """Something that can be set of a backend in the sidebar; the command line and `job.json` can set more.
 
-    `choices` are (value, title, description). Without them it is a switch, or a file where `default` is None.
+    `choices` are (value, title, description). Without them, `default` tells what it is: a switch, a number, a file
+    (None) or any number of files (an empty tuple). low, high: a number's limits.
     """
 
     name: str
     title: str
     description: str
-    default: bool | int | str | None
+    default: bool | float | str | tuple[str, ...] | None
     choices: tuple[tuple[int | str, str, str], ...] = ()
+    low: float = 1
+    high: float = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class CheckpointFile:
     optional: bool = False
     size: int | None = None
     sha256: str | None = None
+    md5: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,9 @@ class BackendInfo:
     px, at which it works; None means that it takes any size. checkpoints: the published files; none for a backend that
     needs no checkpoint. shares_files_of: the backend in whose folder its files are kept, where that is another one.
     clip_length: how many successive frames it looks at together; it is given them together, from the first on.
-    options: what the sidebar offers; the command line and `job.json` can set more.
+    options: what the sidebar offers; the command line and `job.json` can set more. told_by: words in a file's path that
+    tell it is this backend's where another has networks of the same names and shapes. needs_files: what it needs of the
+    person besides checkpoints to be what its authors published; without it the result is approximate at best.
     """
 
     name: str
@@ -60,6 +69,8 @@ class BackendInfo:
     shares_files_of: str | None = None
     clip_length: int = 1
     options: tuple[BackendOption, ...] = ()
+    told_by: tuple[str, ...] = ()
+    needs_files: str = ""
 
     @property
     def folder(self) -> str:
@@ -85,9 +96,11 @@ class BackendInfo:
     @property
     def caution(self) -> str:
         """What a person must know before using it for a living, or an empty string."""
-        return "" if self.commercial_use else f"Not for commercial use (weights: {self.weights_licence})."
+        terms = "" if self.commercial_use else f"Not for commercial use (weights: {self.weights_licence})."
+        return " ".join(filter(None, (terms, self.needs_files)))
 
 
 def checkpoint_folder() -> Path:
-    """Return where checkpoints are kept: the user's own folder, which outlives the extension."""
-    return Path.home() / ".magplus" / "checkpoints"
+    """Return where checkpoints are kept: what the variable says, or the user's own folder, outliving the extension."""
+    given = os.environ.get(FOLDER_VARIABLE)
+    return Path(given) if given else Path.home() / ".magplus" / "checkpoints"

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .info import BackendInfo, BackendOption, CheckpointFile
 
 PRECISION = BackendOption(
@@ -18,6 +20,9 @@ PRECISION = BackendOption(
 )
 RELATIVE = BackendOption(
     "relative", "Relative Motion", "Transfer how the driver changes, not how the driver's face is", True
+)
+CROP = BackendOption(
+    "crop", "Published Crop", "Show the network the crops that its authors cut, instead of MagPlus's own", True
 )
 KEYPOINTS = (
     RELATIVE,
@@ -46,6 +51,7 @@ LANDMARKS = (
     ),
 )
 
+FOMM_HOME = "github.com/graphemecluster/first-order-model-demo, release checkpoints, which the authors' notebook uses"
 LIVEPORTRAIT_HOME = "huggingface.co/KwaiVGI/LivePortrait, linked from github.com/KwaiVGI/LivePortrait"
 EMOPORTRAITS_HOME = "the folders linked from github.com/neeek2303/EMOPortraits"
 METAPORTRAIT_LINES = CheckpointFile(
@@ -54,6 +60,10 @@ METAPORTRAIT_LINES = CheckpointFile(
     parts=("connectivity",),
     optional=True,
 )
+METAPORTRAIT_NEEDS = (
+    "Needs files that its authors' unreleased tracker makes of the avatar (options Landmarks and Identity); without "
+    "them its lines have colours and places that the network was not trained on."
+)
 METAPORTRAIT_FILES = (
     CheckpointFile(
         "ckpt_base.pth.tar",
@@ -61,6 +71,87 @@ METAPORTRAIT_FILES = (
         parts=("generator",),
     ),
     METAPORTRAIT_LINES,
+)
+
+LIVEPORTRAIT_FILES = (
+    CheckpointFile(
+        "appearance_feature_extractor.pth",
+        published_at=LIVEPORTRAIT_HOME,
+        parts=("appearance_feature_extractor",),
+        size=3_387_959,
+        sha256="5279bb8654293dbdf327030b397f107237dd9212fb11dd75b83dfb635211ceb5",
+    ),
+    CheckpointFile(
+        "motion_extractor.pth",
+        published_at=LIVEPORTRAIT_HOME,
+        parts=("motion_extractor",),
+        size=112_545_506,
+        sha256="251e6a94ad667a1d0c69526d292677165110ef7f0cf0f6d199f0e414e8aa0ca5",
+    ),
+    CheckpointFile(
+        "warping_module.pth",
+        published_at=LIVEPORTRAIT_HOME,
+        parts=("warping_module",),
+        size=182_180_086,
+        sha256="2f61a6f265fe344f14132364859a78bdbbc2068577170693da57fb96d636e282",
+    ),
+    CheckpointFile(
+        "spade_generator.pth",
+        published_at=LIVEPORTRAIT_HOME,
+        parts=("spade_generator",),
+        size=221_813_590,
+        sha256="4780afc7909a9f84e24c01d73b31a555ef651521a1fe3b2429bd04534d992aee",
+    ),
+    CheckpointFile(
+        "stitching_retargeting_module.pth",
+        published_at=LIVEPORTRAIT_HOME,
+        parts=("stitching", "lip", "eye"),
+        optional=True,
+        size=2_393_098,
+        sha256="3652d5a3f95099141a56986aaddec92fadf0a73c87a20fac9a2c07c32b28b611",
+    ),
+)
+LIVEPORTRAIT_ANIMAL_FILES = tuple(
+    replace(
+        file,
+        published_at=f"{LIVEPORTRAIT_HOME}, in liveportrait_animals",
+        size=None,
+        sha256=None,
+    )
+    for file in LIVEPORTRAIT_FILES
+)
+LIVEPORTRAIT_OPTIONS = (
+    RELATIVE,
+    BackendOption(
+        "region",
+        "Region",
+        "What moves",
+        "exp",
+        (
+            ("exp", "Face", "The face, but not the head"),
+            ("all", "Face and Head", "As published. The driver's head motion has been taken out, so little is added"),
+            ("pose", "Head", "The head alone"),
+            ("lip", "Lips", "The lips alone"),
+            ("eyes", "Eyes", "The eyes alone"),
+            ("brows", "Brows", "The eyebrows alone"),
+        ),
+    ),
+    BackendOption(
+        "driving_multiplier",
+        "Multiplier",
+        "How many times as far the keypoints move; set the magnification to 1 to use it instead of magnified pixels",
+        1.0,
+        low=0.1,
+        high=32.0,
+    ),
+    BackendOption(
+        "stitching",
+        "Stitching",
+        "Keep the shoulders in place by a network of its own, as published; less steady",
+        False,
+    ),
+    CROP,
+    PRECISION,
 )
 
 BACKENDS = (
@@ -84,12 +175,13 @@ BACKENDS = (
         checkpoints=(
             CheckpointFile(
                 "vox-adv-cpk.pth.tar",
-                published_at="the folders linked from github.com/AliaksandrSiarohin/first-order-model",
+                published_at=FOMM_HOME,
                 parts=("generator", "kp_detector"),
+                md5="8a45a24037871c045fbb8a6a8aa95ebc",
             ),
             CheckpointFile(
                 "vox-cpk.pth.tar",
-                published_at="the folders linked from github.com/AliaksandrSiarohin/first-order-model",
+                published_at=FOMM_HOME,
                 parts=("generator", "kp_detector"),
                 size=728_766_691,
                 sha256="abb41ab1f279f26326c0d6e4d20702de6658364665aa1313daa7a63e89ea2b23",
@@ -128,7 +220,17 @@ BACKENDS = (
                     (2, "2 × 2", "A quarter of the pixels"),
                     (4, "4 × 4", "A sixteenth of the pixels"),
                     (8, "8 × 8", "A sixty-fourth of the pixels"),
+                    (16, "16 × 16", "A 256th of the pixels"),
                 ),
+            ),
+            BackendOption(
+                "more_sources",
+                "More Pictures",
+                "Further pictures of the avatar, with ; between them: what one does not show another may",
+                (),
+            ),
+            BackendOption(
+                "chunk", "Chunk", "Pixels at a time. Fewer take less memory; the result is the same", 8192, high=65536
             ),
             *KEYPOINTS,
             PRECISION,
@@ -144,6 +246,7 @@ BACKENDS = (
         commercial_use=True,
         checkpoints=METAPORTRAIT_FILES,
         options=(*LANDMARKS, PRECISION),
+        needs_files=METAPORTRAIT_NEEDS,
     ),
     BackendInfo(
         name="metaportrait_sr",
@@ -164,6 +267,7 @@ BACKENDS = (
         shares_files_of="metaportrait",
         clip_length=16,
         options=(*LANDMARKS, PRECISION),
+        needs_files=METAPORTRAIT_NEEDS,
     ),
     BackendInfo(
         name="emoportraits",
@@ -191,7 +295,20 @@ BACKENDS = (
                 optional=True,
             ),
         ),
-        options=(RELATIVE,),
+        options=(
+            RELATIVE,
+            BackendOption(
+                "pose",
+                "Head Pose",
+                "Whose pose the avatar's head is drawn in",
+                "source",
+                (
+                    ("source", "Avatar's", "The head keeps still"),
+                    ("driver", "Driver's", "The head turns as the driver's does"),
+                ),
+            ),
+            CROP,
+        ),
     ),
     BackendInfo(
         name="liveportrait",
@@ -201,48 +318,20 @@ BACKENDS = (
         code_licence="MIT",
         weights_licence="MIT",
         commercial_use=True,
-        checkpoints=(
-            CheckpointFile(
-                "appearance_feature_extractor.pth",
-                published_at=LIVEPORTRAIT_HOME,
-                parts=("appearance_feature_extractor",),
-                size=3_387_959,
-                sha256="5279bb8654293dbdf327030b397f107237dd9212fb11dd75b83dfb635211ceb5",
-            ),
-            CheckpointFile(
-                "motion_extractor.pth",
-                published_at=LIVEPORTRAIT_HOME,
-                parts=("motion_extractor",),
-                size=112_545_506,
-                sha256="251e6a94ad667a1d0c69526d292677165110ef7f0cf0f6d199f0e414e8aa0ca5",
-            ),
-            CheckpointFile(
-                "warping_module.pth",
-                published_at=LIVEPORTRAIT_HOME,
-                parts=("warping_module",),
-                size=182_180_086,
-                sha256="2f61a6f265fe344f14132364859a78bdbbc2068577170693da57fb96d636e282",
-            ),
-            CheckpointFile(
-                "spade_generator.pth",
-                published_at=LIVEPORTRAIT_HOME,
-                parts=("spade_generator",),
-                size=221_813_590,
-                sha256="4780afc7909a9f84e24c01d73b31a555ef651521a1fe3b2429bd04534d992aee",
-            ),
-            CheckpointFile(
-                "stitching_retargeting_module.pth",
-                published_at=LIVEPORTRAIT_HOME,
-                parts=("stitching", "lip", "eye"),
-                size=2_393_098,
-                sha256="3652d5a3f95099141a56986aaddec92fadf0a73c87a20fac9a2c07c32b28b611",
-            ),
-        ),
-        options=(
-            RELATIVE,
-            BackendOption("stitching", "Stitching", "Keep the shoulders in place, as published", True),
-            PRECISION,
-        ),
+        checkpoints=LIVEPORTRAIT_FILES,
+        options=LIVEPORTRAIT_OPTIONS,
+    ),
+    BackendInfo(
+        name="liveportrait_animals",
+        title="LivePortrait, animals",
+        description="LivePortrait with the weights trained on animals, for creatures, 512 px",
+        frame_size=512,
+        code_licence="MIT",
+        weights_licence="MIT",
+        commercial_use=True,
+        checkpoints=LIVEPORTRAIT_ANIMAL_FILES,
+        options=LIVEPORTRAIT_OPTIONS,
+        told_by=("animal",),
     ),
 )
 

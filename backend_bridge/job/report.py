@@ -78,11 +78,15 @@ class FaceReport:
 
 @dataclass(frozen=True)
 class WindowReport:
-    """The square of the avatar's picture that the backend saw: px = origin + scale * crop px."""
+    """The square of the avatar's picture that the backend saw: px = origin + scale * crop px, turned by `angle`.
+
+    angle: rad, from x towards y, by which the crop was turned to be level with the face.
+    """
 
     origin: tuple[float, float]
     scale: float
     crop_size: int
+    angle: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -133,16 +137,35 @@ class BackendReport:
 
 
 @dataclass(frozen=True)
+class OwnChanges:
+    """What a backend adds of its own to the frames that it generates, as measured on the frames that set the factors.
+
+    Lengths are shares of the face's width. shake: the largest motion of the head, though the driver's is still; it is
+    taken out. flicker: the largest change of brightness, as a share of white; it is taken out. motion: of the face
+    while the driver's is at rest, on average; change: the largest change of the whole face's picture while the driver
+    is at rest, as a share of white.
+    These two stay in, multiplied by the restoring factor; they are None where the driver is never at rest.
+    """
+
+    shake: float = 0.0
+    flicker: float = 0.0
+    motion: float | None = None
+    change: float | None = None
+
+
+@dataclass(frozen=True)
 class RestorationReport:
     """The backend's gain, the factor that brought its motion back, and the driver's intensity as asked and as measured.
 
-    `intensity_measured` is None without frames and where the driver hardly moves.
+    `intensity_measured` is None without frames and where the driver hardly moves. `own`: what the backend added; None
+    for one that tells its motion.
     """
 
     backend_gain: float
     factor: float
     intensity_asked: float
     intensity_measured: float | None
+    own: OwnChanges | None = None
 
 
 @dataclass(frozen=True)

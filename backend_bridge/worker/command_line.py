@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from ..backends import FOLDER_VARIABLE
 from ..files.errors import ExitCode
 from ..files.typed_json import from_data
 from ..job.spec import Driving
@@ -43,13 +44,20 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.add_argument("folder", type=Path, help="a job folder (NAME.magplus) with a job.json")
+    verb.add_argument(
+        "--checkpoints", type=Path, help=f"where the backends' files are kept; or the variable {FOLDER_VARIABLE}"
+    )
     verb = verbs.add_parser("serve", help="take jobs as JSON lines on standard input (this is what Blender calls)")
     verb.add_argument("--parent", type=int, help="end when this process has ended")
     verb.add_argument("--idle-minutes", type=float, default=15.0, help="end after that long without a job (15)")
     verbs.add_parser("probe", help="print what this Python can do, as JSON")
     verb = verbs.add_parser("look", help="print how long a driving video is, as JSON")
     verb.add_argument("driving", help="the job spec's `driving`, as JSON")
-    verbs.add_parser("backends", help="list, add, verify and remove checkpoint files", add_help=False)
+    verbs.add_parser("backends", help="list, add, verify, check and remove checkpoint files", add_help=False)
+    if arguments[:2] == ["backends", "check"]:
+        from ...models.pipeline.check import main as check
+
+        leave(check(arguments[2:]))
     if arguments[:1] == ["backends"]:
         from ...models.backends.checkpoints import main as backends
 
@@ -66,6 +74,8 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
         leave(look(from_data(Driving, json.loads(options.driving))))
     faulthandler.enable()
     runner = runner or JobRunner()
+    if getattr(options, "checkpoints", None) is not None:
+        os.environ[FOLDER_VARIABLE] = str(options.checkpoints.absolute())
     leave(run(options.folder, runner) if options.verb == "run" else serve(runner, options.parent, options.idle_minutes))
 
 

@@ -18,7 +18,18 @@ from ...operators.running.job_manager import Status
 from ..settings import MagPlusSettings
 from . import tasks
 from .controls import measure
-from .parser import Verbs, add_avatar, add_placing, add_progress, add_save, add_show_as, name_and_value, number_or_auto
+from .parser import (
+    Verbs,
+    add_avatar,
+    add_checkpoints,
+    add_placing,
+    add_progress,
+    add_save,
+    add_show_as,
+    name_and_value,
+    number_or_auto,
+    use_checkpoints,
+)
 from .scene_settings import apply_placing, choose_avatar, save_copy, set_given, set_property
 
 
@@ -74,6 +85,7 @@ def add_options(verb: argparse.ArgumentParser) -> None:
         "--allow-cpu", action="store_true", default=None, help="go on on the CPU if the GPU's memory is too small"
     )
     method.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
+    add_checkpoints(method)
     rig = verb.add_argument_group("controls of the rig", "Names, or patterns as in 'brow*'; `controls` lists them.")
     rig.add_argument("--only", nargs="+", metavar="NAME", help="solve these alone")
     rig.add_argument("--exclude", nargs="+", metavar="NAME", help="leave these alone")
@@ -91,6 +103,7 @@ def add_options(verb: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Make the order, carry it out, print the job folder."""
+    use_checkpoints(options)
     order = order_of(options, bpy.context, options.output)
     outcome = tasks.run(animate.KIND, animate.animate(order), options.progress)
     if outcome.status is Status.FINISHED:

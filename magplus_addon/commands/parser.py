@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ...backend_bridge.backends import FOLDER_VARIABLE
 from ...backend_bridge.files.errors import ExitCode, InputError
 from ...operators.animation.destination import LAYER, NEW_ACTION, REPLACE, SHOW_AS
 
@@ -79,7 +81,7 @@ def add_placing(group: argparse._ActionsContainer) -> None:
 def worst_of(codes: Iterable[ExitCode]) -> ExitCode:
     """Return the exit code of several attempts: what another try may mend counts before what a person has to mend."""
     found = set(codes)
-    order = (ExitCode.CANCELLED, ExitCode.MACHINE, ExitCode.INTERNAL, ExitCode.BAD_INPUT)
+    order = (ExitCode.CANCELLED, ExitCode.IN_USE, ExitCode.MACHINE, ExitCode.INTERNAL, ExitCode.BAD_INPUT)
     return next((code for code in order if code in found), ExitCode.OK)
 
 
@@ -89,6 +91,22 @@ def seconds_or_hold(text: str) -> float | str:
         return "hold" if text == "hold" else float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of seconds nor hold") from None
+
+
+def add_checkpoints(group: argparse._ActionsContainer) -> None:
+    """Add the option that names the store of the backends' checkpoints."""
+    group.add_argument(
+        "--checkpoints",
+        type=Path,
+        metavar="FOLDER",
+        help=f"where the backends' files are kept, for a store that machines share; or the variable {FOLDER_VARIABLE}",
+    )
+
+
+def use_checkpoints(options: argparse.Namespace) -> None:
+    """Let this process, and the worker that it starts, look for checkpoints where the options say."""
+    if options.checkpoints is not None:
+        os.environ[FOLDER_VARIABLE] = str(options.checkpoints.absolute())
 
 
 def number_or_auto(text: str) -> float | str:

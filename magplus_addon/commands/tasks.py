@@ -42,6 +42,8 @@ def tell(outcome: Outcome) -> ExitCode:
     for warning in outcome.warnings:
         print(f"magplus: warning: {warning}", file=sys.stderr)
     if outcome.status is Status.FAILED:
+        for line in outcome.details:
+            print(f"magplus: {line}", file=sys.stderr)
         log = f" The log is {outcome.log}." if outcome.log is not None and outcome.log.exists() else ""
         print(f"magplus: error: {outcome.sentence}{log}", file=sys.stderr)
         return outcome.exit_code

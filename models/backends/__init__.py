@@ -5,8 +5,9 @@ from .base import Animated, Backend, DrivingBatch, FaceImage
 from .emoportraits import EmoPortraits
 from .flow_transfer import FlowTransfer
 from .fomm import Fomm
+from .framing import Framing
 from .fsrt import Fsrt
-from .liveportrait import LivePortrait
+from .liveportrait import LivePortrait, LivePortraitAnimals
 from .metaportrait import MetaPortrait, MetaPortraitSR
 
 registry: dict[str, type[Backend]] = {
@@ -17,6 +18,7 @@ registry: dict[str, type[Backend]] = {
     MetaPortraitSR.info.name: MetaPortraitSR,
     EmoPortraits.info.name: EmoPortraits,
     LivePortrait.info.name: LivePortrait,
+    LivePortraitAnimals.info.name: LivePortraitAnimals,
 }
 
-__all__ = ["Animated", "Backend", "DrivingBatch", "FaceImage", "registry"]
+__all__ = ["Animated", "Backend", "DrivingBatch", "FaceImage", "Framing", "registry"]

@@ -15,6 +15,7 @@ from torch import Tensor
 from ...backend_bridge.backends import BackendInfo
 from ..face.correspondence import Correspondence
 from ..magnification.motion import Motion
+from .framing import Framing
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ class Backend(Protocol):
 
         Raises `InputError` that says which file is missing, where it goes and where its authors publish it.
         """
+        ...
+
+    @property
+    def framing(self) -> Framing:
+        """The squares of the avatar's and the driver's picture that it is shown; left out, the pipeline's own."""
         ...
 
     def encode_source(self, source: FaceImage, reference: FaceImage) -> Any:

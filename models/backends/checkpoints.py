@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`backends list|add|verify|remove`: from the files that people download to parts the backends can load.
 
-A file is recognised by its tensors: their names and shapes are those of exactly one network. Its hash then says
-whether it is the very file its authors published. Files are only ever read as numbers.
+A file is recognised by its tensors: their names and shapes are those of exactly one network, whatever the file is
+called, however it was saved and whatever stands before the names. Its hash then says whether it is the very file its
+authors published.
 """
 
 from __future__ import annotations
@@ -10,156 +11,42 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import pickle
-import struct
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from ...backend_bridge.backends import BackendInfo
-from ...backend_bridge.files.errors import ExitCode, InputError, MagPlusError
+from ...backend_bridge.backends import BackendInfo, checkpoint_folder
+from ...backend_bridge.files.errors import ExitCode, InputError, MachineError, MagPlusError
 from . import registry
-from .metaportrait.lines import POINTS
 from .published import PublishedBackend
+from .reading import SUFFIXES, is_archive, read_checkpoint, state_dicts_in
 from .store import CheckpointStore, StateDict, digest, how_to_get
 
-DEEPEST = 20  # levels of dicts in a file; published ones have three
-PICKLE = b"\x80"  # how pickles of protocol 2 and later begin, as which PyTorch saved before it saved archives
-_DAMAGE = (EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, OverflowError, struct.error)
-
-DEFAULT_FOLDER = Path.home() / ".magplus" / "checkpoints"
-
-# What published files hold besides tensors: losses and times as NumPy scalars. These can hold nothing but numbers.
-_SCALAR = np.float64(0).__reduce__()[0]
-_PLAIN_SCALARS: list[Any] = [
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    (_SCALAR, "numpy._core.multiarray.scalar"),
-    np.dtype,
-    *(type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "bool")),
-]
+COUNTER = "num_batches_tracked"  # of batch norms, which only training looks at; many converters leave it out
 
 
 @dataclass(frozen=True)
 class Match:
-    """A network found in a file: which part of which backend, and its tensors."""
+    """A network found in a file: which part of which backend, its tensors as the backend has them.
+
+    dropped: tensors of the file's network that the backend has not. halved: the type they came in, where it is one of
+    fewer digits than the backend's.
+    """
 
     backend: type[PublishedBackend]
     part: str
     tensors: StateDict
     dropped: int
-
-
-# --- reading -------------------------------------------------------------------------------------------------------
-
-
-def read_checkpoint(path: Path) -> Any:
-    """Return what a downloaded file holds, as tensors and plain values; nothing in it is ever executed.
-
-    Raises `InputError` with one sentence for what is no checkpoint: a saved web page, a Git LFS pointer, an archive,
-    a truncated download, a file with code in it.
-    """
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.")
-    with path.open("rb") as file:
-        head = file.read(1024)
-    _refuse_lookalikes(path, head)
-    if path.suffix == ".tsv":
-        return {"lines": _read_table(path)}
-    if path.suffix == ".safetensors":
-        try:
-            return safetensors.torch.load_file(path)
-        except safetensors.SafetensorError as error:
-            raise InputError(f"{path.name} is damaged or was not downloaded whole; download it again.") from error
-    try:
-        with torch.serialization.safe_globals(_PLAIN_SCALARS):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "global" in str(error).lower() or "unsupported" in str(error).lower():
-            raise InputError(
-                f"{path.name} holds program code besides numbers, so MagPlus does not open it; "
-                "get the file from its authors again, and be wary of where this one came from."
-            ) from error
-        raise InputError(f"{path.name} is not a PyTorch checkpoint, or was not downloaded whole.") from error
-    except (*_DAMAGE, RuntimeError, RecursionError, MemoryError) as error:
-        raise InputError(f"{path.name} is damaged or was not downloaded whole; download it again.") from error
-
-
-def _read_table(path: Path) -> Tensor:
-    try:
-        table = np.loadtxt(path, dtype=np.int64, ndmin=2)
-    except ValueError as error:
-        raise InputError(f"{path.name} is not a table of whole numbers; download it again.") from error
-    if table.size and not 0 <= table.min() <= table.max() < POINTS:
-        raise InputError(f"{path.name} joins landmarks that are none of the {POINTS}; download it again.")
-    return torch.from_numpy(table)
-
-
-def _refuse_lookalikes(path: Path, head: bytes) -> None:
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if not head:
-        raise InputError(f"{path.name} is empty; download it again.")
-    if start.startswith(b"<") or b"<html" in start:
-        raise InputError(f"{path.name} is a saved web page, not a checkpoint; download the file that the page offers.")
-    if head.startswith(b"version https://git-lfs"):
-        raise InputError(
-            f"{path.name} is a Git LFS pointer, which only says where the file lies; fetch it with `git lfs pull`."
-        )
-    published = [file for info in _infos() for file in info.checkpoints if file.name == path.name and file.size]
-    for file in published:
-        if path.stat().st_size < (file.size or 0):
-            raise InputError(
-                f"{path.name} has {path.stat().st_size:,} of {file.size:,} bytes: "
-                "the download was cut off; download it again."
-            )
-    if head.startswith(b"PK"):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise InputError(f"{path.name} is damaged or was not downloaded whole; download it again.") from error
-        if any(name.endswith("constants.pkl") for name in names):
-            raise InputError(
-                f"{path.name} is a TorchScript program, which MagPlus does not run; add the checkpoint behind it."
-            )
-        if not any(name.endswith("data.pkl") for name in names):
-            raise InputError(f"{path.name} is an archive; unpack it and add the checkpoint files in it.")
-    elif path.suffix not in (".tsv", ".safetensors") and not head.startswith(PICKLE):
-        kind = "a text file" if _is_text(head) else "no PyTorch checkpoint"
-        raise InputError(f"{path.name} is {kind}; download the checkpoint that its authors publish.")
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        return head.decode().isprintable() or (b"\n" in head and b"\0" not in head)
-    except UnicodeDecodeError:
-        return False
-
-
-def state_dicts_in(
-    loaded: Any, where: str = "", inside: frozenset[int] = frozenset()
-) -> Iterator[tuple[str, StateDict]]:
-    """Find every state dict in what a file holds, as (place, tensors); averaged weights ("ema") come first.
-
-    `inside` names, by id, what holds it: a file can hold a dict that holds itself.
-    """
-    if not isinstance(loaded, Mapping) or id(loaded) in inside or len(inside) > DEEPEST:
-        return
-    tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
-    if tensors:
-        wrapped = all(name.startswith("module.") for name in tensors)  # saved from inside DataParallel
-        yield where, {name.removeprefix("module."): value for name, value in tensors.items()} if wrapped else tensors
-    for key in sorted((k for k in loaded if isinstance(k, str)), key=lambda k: ("ema" not in k, k)):
-        yield from state_dicts_in(loaded[key], f"{where}/{key}" if where else key, inside | {id(loaded)})
+    halved: str = ""
 
 
 # --- recognising ---------------------------------------------------------------------------------------------------
@@ -174,11 +61,11 @@ def _infos() -> list[BackendInfo]:
 
 
 @cache
-def expected_shapes(backend: type[PublishedBackend]) -> dict[str, dict[str, torch.Size]]:
-    """Return {part: {tensor name: shape}} of a backend, without building its networks in memory."""
+def expected_tensors(backend: type[PublishedBackend]) -> dict[str, dict[str, Tensor]]:
+    """Return {part: {tensor name: tensor without values}} of a backend, without building its networks in memory."""
     with torch.device("meta"):
         parts = backend.build_parts()
-    return {part: {n: t.shape for n, t in network.state_dict().items()} for part, network in parts.items()}
+    return {part: dict(network.state_dict()) for part, network in parts.items()}
 
 
 def recognise(loaded: Any) -> list[Match]:
@@ -186,14 +73,47 @@ def recognise(loaded: Any) -> list[Match]:
     matches: dict[tuple[str, str], Match] = {}
     for _, tensors in state_dicts_in(loaded):
         for backend in _published():
-            for part, shapes in expected_shapes(backend).items():
-                extra = tensors.keys() - shapes.keys()
-                if extra and part not in backend.parts_with_training_networks:
+            for part, expected in expected_tensors(backend).items():
+                if (backend.info.folder, part) in matches:
                     continue
-                if all(name in tensors and tensors[name].shape == shape for name, shape in shapes.items()):
-                    own = {name: tensors[name] for name in shapes}
-                    matches.setdefault((backend.info.folder, part), Match(backend, part, own, len(extra)))
+                for prefix in prefixes(tensors, expected):
+                    match = _match(backend, part, expected, tensors, prefix)
+                    if match is not None:
+                        matches[backend.info.folder, part] = match
+                        break
     return list(matches.values())
+
+
+def prefixes(tensors: StateDict, expected: Mapping[str, Tensor]) -> list[str]:
+    """Return what may stand before a network's names in a state dict: nothing, `module.`, `generator.` ..."""
+    telling = max((name for name in expected if not name.endswith(COUNTER)), key=len)
+    found = (name.removesuffix(telling) for name in tensors if name.endswith(telling))
+    return sorted((prefix for prefix in found if not prefix or prefix.endswith(".")), key=len)
+
+
+def _match(
+    backend: type[PublishedBackend], part: str, expected: Mapping[str, Tensor], tensors: StateDict, prefix: str
+) -> Match | None:
+    own = {name: tensors[prefix + name] for name in expected if prefix + name in tensors}
+    if any(not name.endswith(COUNTER) for name in expected.keys() - own.keys()):
+        return None
+    if any(tensor.shape != expected[name].shape for name, tensor in own.items()):
+        return None
+    extra = [
+        name
+        for name in tensors
+        if name.startswith(prefix) and name.removeprefix(prefix) not in expected and not name.endswith(COUNTER)
+    ]
+    if extra and part not in backend.parts_with_training_networks:
+        return None
+    own |= {name: torch.zeros_like(expected[name], device="cpu") for name in expected.keys() - own.keys()}
+    halved = {
+        str(tensor.dtype).removeprefix("torch.")
+        for name, tensor in own.items()
+        if tensor.is_floating_point() and tensor.element_size() < expected[name].element_size()
+    }
+    as_ours = {name: own[name].detach().to(expected[name].dtype) for name in expected}
+    return Match(backend, part, as_ours, len(extra), " and ".join(sorted(halved)))
 
 
 def _nearest(loaded: Any) -> str:
@@ -201,53 +121,206 @@ def _nearest(loaded: Any) -> str:
     best, sentence = 0.0, ""
     for _, tensors in state_dicts_in(loaded):
         for backend in _published():
-            for part, shapes in expected_shapes(backend).items():
-                fitting = sum(name in tensors and tensors[name].shape == shape for name, shape in shapes.items())
-                if fitting / len(shapes) > max(best, 0.2):
-                    best = fitting / len(shapes)
-                    sentence = f" (nearest: {fitting} of {len(shapes)} tensors of {backend.info.title}'s {part})"
+            for part, expected in expected_tensors(backend).items():
+                prefix = next(iter(prefixes(tensors, expected)), "")
+                fitting = sum(
+                    prefix + name in tensors and tensors[prefix + name].shape == tensor.shape
+                    for name, tensor in expected.items()
+                )
+                if fitting / len(expected) > max(best, 0.2):
+                    best = fitting / len(expected)
+                    sentence = f" (nearest: {fitting} of {len(expected)} tensors of {backend.info.title}'s {part})"
     return sentence
 
 
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@dataclass
+class Added:
+    """What became of files that were to be added: sentences; those that failed; those that were none of ours."""
+
+    said: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    left_alone: list[str] = field(default_factory=list)
+    backends: dict[str, BackendInfo] = field(default_factory=dict)
 
 
-# --- the four verbs ------------------------------------------------------------------------------------------------
+class UnknownModelError(InputError):
+    """A whole checkpoint, but of a model that MagPlus does not know."""
 
 
-def add(store: CheckpointStore, path: Path) -> list[str]:
-    """Take the inference networks out of a downloaded file into the store; return sentences that say what was done."""
+def add_all(store: CheckpointStore, paths: Sequence[Path], backend: str | None = None) -> Added:
+    """Take the inference networks out of files, of the files in folders and of those in ZIP archives.
+
+    One that can't be added does not keep the others from being added. backend: whose files they are, where names and
+    shapes fit several. Raises `MachineError` for a disk that is full.
+    """
+    added = Added()
+    for path in paths:
+        before = len(added.said)
+        if path.is_dir():
+            inside = [each for each in sorted(path.rglob("*")) if _worth_trying(each)]
+            for each in inside:
+                _add_one(store, each, str(each.relative_to(path)), backend, added, asked_for=False)
+            if len(added.said) == before:
+                added.failed.append(f"There is no checkpoint that MagPlus knows in the folder {path}.")
+        else:
+            _add_one(store, path, path.name, backend, added, asked_for=True)
+    added.said += _terms_and_missing(store, added)
+    return added
+
+
+def _worth_trying(path: Path) -> bool:
+    return path.is_file() and path.suffix in (*SUFFIXES, ".zip")
+
+
+def _add_one(
+    store: CheckpointStore, path: Path, name: str, backend: str | None, added: Added, *, asked_for: bool
+) -> None:
+    try:
+        if path.is_file() and is_archive(path):
+            _add_archive(store, path, backend, added)
+        else:
+            added.said += add(store, path, backend, added)
+    except UnknownModelError as error:
+        if asked_for:
+            added.failed.append(str(error))
+        else:
+            added.left_alone.append(name)
+    except InputError as error:
+        added.failed.append(str(error))
+
+
+def _add_archive(store: CheckpointStore, path: Path, backend: str | None, added: Added) -> None:
+    before = len(added.said)
+    with zipfile.ZipFile(path) as archive:
+        members = [each for each in archive.infolist() if Path(each.filename).suffix in (*SUFFIXES, ".zip")]
+        for member in members:
+            with _unpacked(archive, member) as file:
+                _add_one(store, file, member.filename, backend, added, asked_for=False)
+    if len(added.said) == before:
+        raise InputError(f"There is no checkpoint that MagPlus knows in the archive {path.name}.")
+
+
+@contextmanager
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[Path]:
+    """Yield one file of an archive, in the folders that it has there, as long as it is looked at."""
+    with tempfile.TemporaryDirectory(prefix="magplus-") as folder:
+        try:
+            yield Path(archive.extract(member, folder))
+        except zipfile.BadZipFile as error:
+            raise InputError(f"{member.filename} in {archive.filename} is damaged; download it again.") from error
+        except (NotImplementedError, RuntimeError) as error:
+            raise InputError(f"{member.filename} in {archive.filename} can't be unpacked here ({error}).") from error
+        except OSError as error:
+            raise MachineError(f"{member.filename} could not be unpacked ({error}); free some space.") from error
+
+
+def add(store: CheckpointStore, path: Path, backend: str | None = None, added: Added | None = None) -> list[str]:
+    """Take the inference networks out of one file into the store; return sentences that say what was done."""
     loaded = read_checkpoint(path)
     matches = recognise(loaded)
     if not matches:
-        known = ", ".join(backend.info.title for backend in _published())
-        raise InputError(f"{path.name} is a checkpoint of another model{_nearest(loaded)}; MagPlus knows {known}.")
+        known = ", ".join(each.info.title for each in _published())
+        raise UnknownModelError(
+            f"{path.name} is a checkpoint of another model{_nearest(loaded)}; MagPlus knows {known}."
+        )
+    hashes = _hashes(path)
+    matches = _in_their_slots(matches, path, hashes, backend)
     for match in matches:
         for name, tensor in match.tensors.items():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise InputError(f"{path.name} is damaged: {match.part} {name} holds values that are not finite.")
-    sha256 = _hash_file(path)
     said = []
     for match in matches:
         info = match.backend.info
-        store.write(info.folder, match.part, match.tensors, path.name, sha256)
+        replaced = _replaced(store, match)
+        published = _known_hash(info, hashes)
+        store.write(info.folder, match.part, match.tensors, path.name, hashes["sha256"], published)
         text = f"{info.title}: added {match.part}, {len(match.tensors)} tensors from {path.name}"
+        if match.halved:
+            text += f", stored in {match.halved}, so with fewer digits than published"
         if match.dropped:
             text += f"; {match.dropped} tensors of networks that only training uses were left out"
-        said.append(text + ".")
+        said.append(f"{text}{replaced}.")
     for info in {match.backend.info.name: match.backend.info for match in matches}.values():
-        if info.checkpoints and not _known_hash(info, sha256):
+        if info.checkpoints and not _known_hash(info, hashes):
             said.append(f"{info.title}: the hash of {path.name} is not one we know; names and shapes fit exactly.")
-        if not info.commercial_use:
-            said.append(f"{info.title}: these weights may not be used commercially ({info.weights_licence}).")
-        said += how_to_get(info, store.missing(info))
+        if added is not None:
+            added.backends[info.name] = info
     return said
 
 
-def _known_hash(info: BackendInfo, sha256: str) -> bool:
-    return any(file.sha256 == sha256 for file in info.checkpoints)
+def _terms_and_missing(store: CheckpointStore, added: Added) -> list[str]:
+    """Return once, for all files, under which terms they are and what is missing still."""
+    said = []
+    for info in added.backends.values():
+        if not info.commercial_use:
+            said.append(f"{info.title}: these weights may not be used commercially ({info.weights_licence}).")
+        if missing := store.missing(info):
+            said.append(how_to_get(info, missing))
+    if added.left_alone:
+        said.append(f"Left alone, as checkpoints of other models: {', '.join(added.left_alone)}.")
+    return said
+
+
+def _in_their_slots(matches: list[Match], path: Path, hashes: Mapping[str, str], backend: str | None) -> list[Match]:
+    """Return the matches without those of backends that other networks of the same names and shapes belong to.
+
+    The file's hash tells, then the person, then words in its path; else it is taken for the backend that no word
+    stands for.
+    """
+    kept: list[Match] = []
+    for match in matches:
+        rivals = [each for each in matches if each.part == match.part and set(each.tensors) == set(match.tensors)]
+        if len({each.backend.info.folder for each in rivals}) == 1 or match.backend is _owner(
+            rivals, path, hashes, backend
+        ):
+            kept.append(match)
+    return kept
+
+
+def _owner(rivals: list[Match], path: Path, hashes: Mapping[str, str], backend: str | None) -> type[PublishedBackend]:
+    candidates = [match.backend for match in rivals]
+    words = " ".join(part.lower() for part in path.parts[-3:])
+    for tells in (
+        lambda each: each.info.name == backend,
+        lambda each: _known_hash(each.info, hashes),
+        lambda each: any(word in words for word in each.info.told_by),
+        lambda each: not each.info.told_by,
+    ):
+        told = [each for each in candidates if tells(each)]
+        if told:
+            return told[0]
+    return candidates[0]
+
+
+def _replaced(store: CheckpointStore, match: Match) -> str:
+    """Return the end of the sentence that says what a part takes the place of; empty where there is nothing to say."""
+    folder = match.backend.info.folder
+    if not store.has(folder, match.part):
+        return ""
+    try:
+        before = store.origin(folder, match.part)
+    except InputError:
+        return "; it replaces a damaged one"
+    same = before.tensors_sha256 == digest(match.tensors)
+    return "; the same values were there already" if same else f"; it replaces the one from {before.file}"
+
+
+def _hashes(path: Path) -> dict[str, str]:
+    """Return a file's SHA-256, and its MD5, by which some files are known that were published long ago."""
+    digests = {"sha256": hashlib.sha256(), "md5": hashlib.md5(usedforsecurity=False)}
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            for each in digests.values():
+                each.update(block)
+    return {name: each.hexdigest() for name, each in digests.items()}
+
+
+def _known_hash(info: BackendInfo, hashes: Mapping[str, str]) -> bool:
+    return any(
+        hashes["sha256"] == file.sha256 or (file.md5 is not None and hashes["md5"] == file.md5)
+        for file in info.checkpoints
+    )
 
 
 def describe(store: CheckpointStore) -> list[dict[str, Any]]:
@@ -257,8 +330,9 @@ def describe(store: CheckpointStore) -> list[dict[str, Any]]:
             "name": info.name,
             "title": info.title,
             "ready": not store.missing(info),
-            "missing": how_to_get(info, store.missing(info)),
-            "optional": how_to_get(info, store.missing_optional(info)),
+            "missing": [how_to_get(info, missing)] if (missing := store.missing(info)) else [],
+            "optional": [how_to_get(info, optional)] if (optional := store.missing_optional(info)) else [],
+            "needs_files": info.needs_files,
             "code_licence": info.code_licence,
             "weights_licence": info.weights_licence,
             "commercial_use": info.commercial_use,
@@ -276,12 +350,12 @@ def verify(store: CheckpointStore, name: str | None = None) -> list[dict[str, An
     rows: list[dict[str, Any]] = []
     for backend in _published():
         info = backend.info
-        for part, shapes in expected_shapes(backend).items() if name in (None, info.name) else ():
+        for part, expected in expected_tensors(backend).items() if name in (None, info.name) else ():
             shared = any((row["folder"], row["part"]) == (info.folder, part) for row in rows)
             if shared or not store.has(info.folder, part):
                 continue
             row: dict[str, Any] = {"backend": info.name, "folder": info.folder, "part": part, "ok": False}
-            row["tensors"] = len(shapes)
+            row["tensors"] = len(expected)
             try:
                 tensors, origin = store.read(info.folder, part)
             except InputError as error:
@@ -290,9 +364,9 @@ def verify(store: CheckpointStore, name: str | None = None) -> list[dict[str, An
             row |= {
                 "file": origin.file,
                 "file_sha256": origin.file_sha256,
-                "published": _known_hash(info, origin.file_sha256),
+                "published": origin.published or _known_hash(info, {"sha256": origin.file_sha256, "md5": ""}),
             }
-            if {n: t.shape for n, t in tensors.items()} != shapes:
+            if {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in expected.items()}:
                 problem: str | None = "names or shapes are not the published ones"
             elif digest(tensors) != origin.tensors_sha256:
                 problem = "the values changed since the file was added"
@@ -305,12 +379,23 @@ def verify(store: CheckpointStore, name: str | None = None) -> list[dict[str, An
 def main(arguments: Sequence[str]) -> int:
     """Run one verb of `backends` and return an `ExitCode`; what was done goes to stdout, errors to stderr."""
     parser = argparse.ArgumentParser(prog="backends", description="The published backends' checkpoint files.")
-    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="where they are kept (%(default)s)")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=checkpoint_folder(),
+        help="where they are kept (%(default)s; also by the variable MAGPLUS_CHECKPOINTS)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of sentences (list, verify)")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="which backends there are, under which licences, and what is missing")
-    verb = verbs.add_parser("add", help="take the networks out of downloaded files")
+    verb = verbs.add_parser("add", help="take the networks out of downloaded files, folders and ZIP archives")
     verb.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    verb.add_argument(
+        "--for",
+        dest="backend",
+        choices=[info.name for info in _infos() if info.checkpoints],
+        help="whose they are, where names and shapes fit several backends",
+    )
     verb = verbs.add_parser("verify", help="check names, shapes and hashes of what was added")
     verb.add_argument("backend", nargs="?", choices=[info.name for info in _infos() if info.checkpoints])
     verb = verbs.add_parser("remove", help="delete a backend's files from the folder")
@@ -327,8 +412,7 @@ def main(arguments: Sequence[str]) -> int:
 def _run(options: argparse.Namespace, store: CheckpointStore) -> ExitCode:
     match options.verb:
         case "add":
-            for path in options.files:
-                print(*add(store, path), sep="\n")
+            return _told(add_all(store, options.files, options.backend))
         case "remove":
             found = store.remove(options.backend)
             print(f"{options.backend} was removed." if found else f"Nothing of {options.backend} had been added.")
@@ -343,13 +427,32 @@ def _run(options: argparse.Namespace, store: CheckpointStore) -> ExitCode:
     return ExitCode.OK
 
 
+def _told(added: Added) -> ExitCode:
+    """Print what was done, and last what was not, which is the sentence of a failure."""
+    print(*added.said, sep="\n", end="\n" if added.said else "")
+    if not added.failed:
+        return ExitCode.OK
+    sys.stdout.flush()
+    if added.backends and len(added.failed) > 1:
+        print(f"{len(added.failed)} files were not added:", file=sys.stderr)
+    print(*added.failed, sep="\n", file=sys.stderr)
+    return ExitCode.BAD_INPUT
+
+
 def _listed(row: Mapping[str, Any]) -> str:
     terms = "" if row["commercial_use"] else ", NOT FOR COMMERCIAL USE"
     lines = [
-        f"{row['name']:<14} {row['title']}: {'ready' if row['ready'] else 'checkpoint missing'}",
-        f"{'':<14} code {row['code_licence']}, weights {row['weights_licence']}{terms}",
+        f"{row['name']:<20} {row['title']}: {_state(row)}",
+        f"{'':<20} code {row['code_licence']}, weights {row['weights_licence']}{terms}",
     ]
-    return "\n".join(lines + [f"{'':<14} {sentence}" for sentence in (*row["missing"], *row["optional"])])
+    further = filter(None, (row["needs_files"], *row["missing"], *row["optional"]))
+    return "\n".join(lines + [f"{'':<20} {sentence}" for sentence in further])
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    if not row["ready"]:
+        return "checkpoint missing"
+    return "ready, but needs files" if row["needs_files"] else "ready"
 
 
 def _verified(row: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from ...backend_bridge.backends import BackendInfo, find_backend
 from ..face.correspondence import Correspondence
 from ..warp import move
 from .base import Animated, DrivingBatch, FaceImage
+from .framing import Framing
 from .options import NoOptions
 
 
@@ -35,6 +36,7 @@ class FlowTransfer:
 
     info: ClassVar[BackendInfo] = find_backend("flow_transfer")
     Options: ClassVar[type] = NoOptions
+    framing: ClassVar[Framing] = Framing()
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from ...backend_bridge.backends import find_backend
 from .base import DrivingBatch, FaceImage
 from .convolution import DoublingConv2d, in_layout_of
+from .framing import DetectorFraming, Framing
 from .precision import like_weights
 from .preprocess import hull_area, resize
 from .published import PublishedBackend, PublishedOptions
@@ -380,6 +381,11 @@ class Fomm(PublishedBackend):
     info = find_backend("fomm")
     Options = FommOptions
     painting = ("generator.bottleneck", "generator.up_blocks", "generator.final")
+
+    @property
+    def framing(self) -> Framing:
+        """The crop of the authors' `crop-video.py`."""
+        return DetectorFraming()
 
     @classmethod
     def build_parts(cls) -> dict[str, nn.Module]:

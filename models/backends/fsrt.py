@@ -26,6 +26,7 @@ from ...backend_bridge.backends import find_backend
 from ...backend_bridge.files.errors import InputError
 from .base import DrivingBatch, FaceImage
 from .fomm import K, KeypointDetector, Keypoints, movement_scale, relative_keypoints
+from .framing import DetectorFraming, Framing
 from .options import files_option, speed_option
 from .precision import like_weights
 from .preprocess import resize
@@ -318,6 +319,11 @@ class Fsrt(PublishedBackend):
     info = find_backend("fsrt")
     Options = FsrtOptions
     painting = ("decoder",)
+
+    @property
+    def framing(self) -> Framing:
+        """The crop of the authors' `crop-video.py`."""
+        return DetectorFraming()
 
     @classmethod
     def build_parts(cls) -> dict[str, nn.Module]:

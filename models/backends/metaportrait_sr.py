@@ -211,24 +211,27 @@ class TemporalSuperResolution(nn.Module):
             skips.append(x)
         x = leaky(self.final_conv(x))
         style_codes = self.final_linear(x.flatten(1))
-        conditions = []
-        ups = zip(self.conv_body_up, self.recurrent_forward, self.condition_scale, self.condition_shift, strict=True)
-        for block, window, scale, shift in ups:
+        levels = []
+        for block, window in zip(self.conv_body_up, self.recurrent_forward, strict=True):
             x = window(frame_by_frame(block, x + skips.pop()))  # [T, 256, 8, 8] ... [T, 32, 512, 512]
-            conditions.append((frame_by_frame(scale, x), frame_by_frame(shift, x)))
-        return Restored((self._paint(style_codes, conditions) + 1) / 2, style_codes)
+            levels.append(x)
+        return Restored((self._paint(style_codes, levels) + 1) / 2, style_codes)
 
-    def _paint(self, style_codes: Tensor, conditions: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def _paint(self, style_codes: Tensor, levels: list[Tensor]) -> Tensor:
+        """One frame after another on a CPU: a whole clip's conditions are twice as large as what they are made of."""
         styles = style_codes.unflatten(1, (STYLE_CODES, STYLE))
         if styles.device.type != "cpu":
-            return self.stylegan_decoder(styles, conditions)
+            return self.stylegan_decoder(styles, self._conditions(levels))
         frames = (
-            self.stylegan_decoder(
-                styles[t : t + 1], [(scale[t : t + 1], shift[t : t + 1]) for scale, shift in conditions]
-            )
+            self.stylegan_decoder(styles[t : t + 1], self._conditions([level[t : t + 1] for level in levels]))
             for t in range(len(styles))
         )
         return torch.cat(list(frames))
+
+    def _conditions(self, levels: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """What scales and shifts the painter's features at each size."""
+        found = zip(self.condition_scale, self.condition_shift, levels, strict=True)
+        return [(scale(level), shift(level)) for scale, shift, level in found]
 
 
 def _condition(channels: int) -> nn.Sequential:

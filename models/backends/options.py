@@ -93,6 +93,8 @@ def _fits(value: Any, kind: Any) -> bool:
         return any(_fits(value, each) for each in arguments)
     if origin is tuple:  # of any number of one type
         return isinstance(value, list | tuple) and all(_fits(each, arguments[0]) for each in value)
+    if kind is float:
+        return type(value) in (int, float)
     return value is None if kind is type(None) else type(value) is kind
 
 
@@ -105,5 +107,5 @@ def _named(kind: Any) -> str:
         return "a list of file names"
     if origin is UnionType:
         return " or ".join(_named(each) for each in arguments)
-    names = {bool: "true or false", int: "a whole number", str: "text", type(None): "null"}
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null"}
     return names.get(kind, kind.__name__)

@@ -18,6 +18,7 @@ from ..device import OutOfMemoryError, free_memory, ran_out
 from ..magnification.motion import Motion
 from .base import Animated, DrivingBatch, FaceImage
 from .convolution import lay_out, prepare
+from .framing import Framing
 from .options import parse_options
 from .precision import Precision, check_precision, reduce
 from .store import CheckpointStore, StateDict
@@ -56,6 +57,11 @@ class PublishedBackend(ABC):
             return self.__dict__["parts"][name]
         except KeyError:
             raise AttributeError(f"{type(self).__name__} has no part or attribute {name!r}") from None
+
+    @property
+    def framing(self) -> Framing:
+        """The squares of the avatar's and the driver's picture that it is shown."""
+        return Framing()
 
     @classmethod
     @abstractmethod

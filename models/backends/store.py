@@ -26,11 +26,15 @@ StateDict = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a part came from: the file the user added, and a digest of the tensors taken out of it."""
+    """Where a part came from: the file the user added, and a digest of the tensors taken out of it.
+
+    published: whether the file's hash, by whichever function its authors or mirrors give it, is a known one.
+    """
 
     file: str
     file_sha256: str
     tensors_sha256: str
+    published: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class CheckpointStore:
         Raises `InputError` that says which file is missing, and how to get and add it.
         """
         if missing := self.missing(info):
-            raise InputError(how_to_get(info, missing)[0])
+            raise InputError(how_to_get(info, missing))
         return StoredParts(self, info.folder, self.added(info))
 
     def missing(self, info: BackendInfo) -> list[str]:
@@ -90,11 +94,13 @@ class CheckpointStore:
         """Return the parts that a backend could use and that have not been added."""
         return [part for part in info.optional_parts if not self.has(info.folder, part)]
 
-    def write(self, backend: str, part: str, tensors: StateDict, file: str, file_sha256: str) -> Path:
+    def write(
+        self, backend: str, part: str, tensors: StateDict, file: str, file_sha256: str, published: bool = False
+    ) -> Path:
         """Store a part whole or not at all; `MachineError` when the disk is full or the folder can't be written."""
         path = self.path(backend, part)
         unfinished = path.with_suffix(".part")
-        origin = Origin(file, file_sha256, digest(tensors))
+        origin = Origin(file, file_sha256, digest(tensors), published)
         plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,19 +179,24 @@ def digest(tensors: StateDict) -> str:
     return sha.hexdigest()
 
 
-def how_to_get(info: BackendInfo, missing: Sequence[str]) -> list[str]:
-    """Return one sentence a file: what is missing of it, who publishes it under which licence, how to add it."""
+def how_to_get(info: BackendInfo, missing: Sequence[str]) -> str:
+    """Return one sentence for all that is missing: who publishes it under which licence, how to add it."""
     parts_of: dict[tuple[CheckpointFile, ...], list[str]] = {}
     for part in missing:
         parts_of.setdefault(tuple(file for file in info.checkpoints if part in file.parts), []).append(part)
-    terms = info.weights_licence if info.commercial_use else f"{info.weights_licence}; not for commercial use"
-    sentences = []
+    from_there: dict[str, list[str]] = {}
     for files, parts in parts_of.items():
-        needs = "can use" if all(file.optional for file in files) else "needs"
-        names = " or ".join(file.name for file in files)
-        sentences.append(
-            f"{info.title} {needs} {names} (its {', '.join(parts)}), which its authors publish at "
-            f"{files[0].published_at} (licence: {terms}); fetch it and add it under Preferences > Add-ons > MagPlus > "
-            "Backends, or with `blender --command magplus backends add FILE`."
-        )
-    return sentences
+        named = f"{' or '.join(file.name for file in files)} (its {', '.join(parts)})"
+        from_there.setdefault(files[0].published_at, []).append(named)
+    where = "; and ".join(f"{_and(names)}, which its authors publish at {place}" for place, names in from_there.items())
+    needs = "can use" if all(file.optional for files in parts_of for file in files) else "needs"
+    terms = info.weights_licence if info.commercial_use else f"{info.weights_licence}; not for commercial use"
+    return (
+        f"{info.title} {needs} {where} (licence: {terms}); fetch and add what is missing under Preferences > Add-ons > "
+        "MagPlus > Backends, or with `blender --command magplus backends add FILE ...`."
+    )
+
+
+def _and(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

@@ -7,6 +7,7 @@ from .landmarker import FaceLandmarker, FaceLandmarks, select_face
 from .regions import face_mask, face_width, magnified_part, regions, rigid_mask
 from .rigid import split_rigid
 from .similarity import Similarity
+from .square import Square, roll
 from .timing import Reference, choose_reference, find_event
 from .track import FaceTrack, follow_face
 from .window import Window
@@ -17,6 +18,7 @@ __all__ = [
     "FaceTrack",
     "Reference",
     "Similarity",
+    "Square",
     "SteadyCrop",
     "Window",
     "choose_reference",
@@ -28,6 +30,7 @@ __all__ = [
     "magnified_part",
     "regions",
     "rigid_mask",
+    "roll",
     "select_face",
     "split_rigid",
 ]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,10 @@ from torch import Tensor
 from ..video import VideoFrame
 from ..warp import sample_spline
 from .alignment import align
-from .mesh import FACE_OVAL, LEFT_EYE_OUTER, RIGHT_EYE_OUTER, RIGID_LANDMARKS
+from .mesh import FACE_OVAL, RIGID_LANDMARKS
 from .regions import rigid_mask
 from .similarity import Similarity
+from .square import Beyond, Square, roll
 from .track import FaceTrack
 
 _ROBUST_ROUNDS = 8
@@ -46,6 +47,7 @@ class SteadyCrop:
 
     to_reference: tuple[Similarity, ...]
     to_unit: Similarity
+    beyond: Beyond = "repeated"
 
     @classmethod
     def follow(cls, track: FaceTrack, reference: int, margin: float = _MARGIN) -> SteadyCrop:
@@ -92,24 +94,24 @@ class SteadyCrop:
                 if np.abs(found(corners) - corners).max() < _ALIGNMENT_REACH * _ALIGNMENT_SIZE:
                     correction = to_crop.inverse() @ found.inverse() @ to_crop
                     to_reference[frame.index] = correction @ self.to_reference[frame.index]
-        return SteadyCrop(tuple(to_reference), self.to_unit)
+        return replace(self, to_reference=tuple(to_reference))
+
+    def framed(self, square: Square, beyond: Beyond = "repeated") -> SteadyCrop:
+        """Return the crop that shows another square of the reference frame."""
+        return replace(self, to_unit=square.to_unit, beyond=beyond)
+
+    def steady(self, points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Return landmarks [T, 478, 2 or 3] of all frames, the head brought to where it is in the reference frame."""
+        points = np.asarray(points, np.float64)[..., :2]
+        return np.stack([similarity(frame) for similarity, frame in zip(self.to_reference, points, strict=True)])
 
     @classmethod
     def _framed(
         cls, points: NDArray[np.floating[Any]], to_reference: tuple[Similarity, ...], reference: int, margin: float
     ) -> SteadyCrop:
-        points = np.asarray(points, np.float64)[..., :2]
-        steady = np.stack([similarity(frame) for similarity, frame in zip(to_reference, points, strict=True)])
-
-        along_eyes = points[reference, LEFT_EYE_OUTER] - points[reference, RIGHT_EYE_OUTER]
-        angle = math.atan2(along_eyes[1], along_eyes[0])
-        level = Similarity(math.cos(angle), -math.sin(angle))
-        covered = level(steady).reshape(-1, 2)
-        low, high = covered.min(0), covered.max(0)
-        side = float((high - low).max()) * (1 + 2 * margin)
-        left, top = (low + high) / 2 - side / 2
-        to_unit = Similarity(1 / side, 0, -float(left) / side, -float(top) / side) @ level
-        return cls(to_reference, to_unit)
+        crop = cls(to_reference, Similarity())
+        covered = crop.steady(points).reshape(-1, 2)
+        return crop.framed(Square.covering(covered, roll(points[reference]), 1 + 2 * margin))
 
     @property
     def native_size(self) -> float:
@@ -122,7 +124,7 @@ class SteadyCrop:
         return Similarity(size, 0, -0.5, -0.5) @ self.to_unit @ self.to_reference[frame]
 
     def crop(self, image: NDArray[np.float32], size: int, frame: int = 0) -> Tensor:
-        """Return [1, C, size, size] float32 of a frame [H, W, C]; beyond the picture's edge its last pixels go on.
+        """Return [1, C, size, size] float32 of a frame [H, W, C]; `beyond` the picture's edge its last pixels go on.
 
         Where the crop has fewer pixels than the picture, it is sampled finely and averaged, so nothing aliases.
         """
@@ -141,6 +143,9 @@ class SteadyCrop:
         seen = np.ascontiguousarray(image[top : max(bottom, top + 1), left : max(right, left + 1)].transpose(2, 0, 1))
         offset = positions.new_tensor([left, top]).view(1, 2, 1, 1)
         sampled = sample_spline(torch.from_numpy(seen)[None], (positions - offset).float())
+        if self.beyond == "black":
+            limit = positions.new_tensor(image.shape[1::-1]).view(1, 2, 1, 1) - 0.5
+            sampled = sampled * ((positions >= -0.5) & (positions <= limit)).all(1, keepdim=True)
         return F.avg_pool2d(sampled, fine).clamp(0, 1)
 
     def landmarks(self, points: NDArray[np.floating[Any]], size: int) -> NDArray[np.float32]:

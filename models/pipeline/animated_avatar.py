@@ -8,14 +8,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..backends import Animated, Backend, DrivingBatch, FaceImage
+from ..backends import Backend, DrivingBatch, FaceImage
 from ..face import Window, face_mask, face_width
 from ..magnification import Magnifier
 from ..magnification.motion import Motion
 from .avatar import AvatarPicture
 from .driver import Driver
+from .generated import Generated, Observer
 from .notes import Notes
-from .placement import AvatarFace, in_crop
+from .placement import AvatarFace
 from .restoration import Restoration, unexplained_appearance
 
 
@@ -34,7 +35,7 @@ class AnimatedAvatar:
         notes: Notes,
         more: Sequence[FaceImage] = (),
     ) -> None:
-        landmarks = in_crop(face.landmarks, window)
+        landmarks = window.landmarks(face.landmarks)
         size = (window.crop_size, window.crop_size)
         self.picture = avatar
         self.window = window
@@ -54,24 +55,36 @@ class AnimatedAvatar:
         self.neutral = still.frames
         self.correspondence = still.correspondence
         self.tells_motion = still.motion is not None  # then nothing is measured in its frames
+        self._observe = Observer(self.neutral, landmarks, self.mask, magnifier)
         self._pass_warnings_on()
 
-    def animate(self, driving: DrivingBatch) -> tuple[Animated, Motion]:
-        """Generate frames; return them with their motion, as the backend tells it or as DeMagPlus measures it."""
+    def animate(self, driving: DrivingBatch) -> Generated:
+        """Generate frames, with their motion as the backend tells it or as it is measured in them."""
         animated = self.backend.animate(self._state, driving)
         self._pass_warnings_on()
-        return animated, animated.motion or self.magnifier.motion(self.neutral, animated.frames)
+        if animated.motion is None:
+            return self._observe(animated.frames)
+        still = torch.zeros_like(animated.motion.flow)
+        return Generated(animated.frames, animated.motion, still, still.new_zeros(len(still)), told=True)
 
     def _pass_warnings_on(self) -> None:
         for warning in self.backend.warnings:
             self.notes.warning(warning)
 
-    def restore(self, animated: Animated, motion: Motion, factor: float) -> list[Tensor]:
-        """Return the pictures that show the motion at `factor` of its size, confined to the face."""
+    def restore(self, generated: Generated, factor: float) -> list[Tensor]:
+        """Return the pictures that show the face's motion at `factor` of its size, confined to the face."""
         appearance = None
-        if animated.motion is None:
-            appearance = unexplained_appearance(animated.frames, self.neutral, motion, factor)
-        return self._restoration.frames(self._restoration.restored(motion, factor), appearance)
+        if not generated.told:
+            appearance = unexplained_appearance(generated.frames, self.neutral, generated.total, factor)
+        return self._restoration.frames(self._restoration.restored(generated.motion, factor), appearance)
+
+    def change_at_rest(self, generated: Generated) -> Tensor:
+        """Return [N], by how much of white the face differs from the neutral frame in what motion does not explain."""
+        flow = generated.total.flow
+        trusted = Motion(flow, torch.ones_like(flow[:, :1]))  # where a face has become another, no motion is certain
+        change = unexplained_appearance(generated.frames, self.neutral, trusted, 1.0)
+        inside = self.mask / self.mask.sum().clamp_min(1e-6)
+        return (change.abs().mean(1, keepdim=True) * inside).sum((1, 2, 3))
 
     def motion_of(self, picture: AvatarPicture) -> Motion:
         """Return the motion that a finished picture shows against the clean avatar, in crop px."""

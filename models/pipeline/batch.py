@@ -3,27 +3,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from torch import Tensor
 
-from ..backends import Animated, DrivingBatch
+from ..backends import DrivingBatch
 from ..magnification.motion import Motion
 from .animated_avatar import AnimatedAvatar
 from .driver import Driver
+from .generated import Generated
 
 
 class Batch:
     """N frames, and everything that is known of them, each thing computed when somebody asks for it.
 
-    frames: [N, 3, S, S], the driver's steady crops. alpha: the magnification.
+    frames: [N, 3, S, S], the driver's steady crops. alpha: the magnification. kept: [N], the frames that have been
+    generated already, None for the others; nothing at all stands for none of them.
     """
 
-    def __init__(self, frames: Tensor, driver: Driver, avatar: AnimatedAvatar, alpha: float) -> None:
+    def __init__(
+        self,
+        frames: Tensor,
+        driver: Driver,
+        avatar: AnimatedAvatar,
+        alpha: float,
+        kept: Sequence[Generated | None] = (),
+    ) -> None:
         self.frames = frames
         self.driver = driver
         self.avatar = avatar
         self._alpha = alpha
+        self._kept = list(kept) or [None] * len(frames)
 
     @cached_property
     def _observed(self) -> tuple[Motion, Tensor]:
@@ -46,15 +57,15 @@ class Batch:
         return self.driver.magnified(self.frames, *self._observed, self._alpha)
 
     @cached_property
-    def _generated(self) -> tuple[Animated, Motion]:
-        return self.avatar.animate(self.driving)
-
-    @property
-    def animated(self) -> Animated:
+    def generated(self) -> Generated:
         """What the backend made of it."""
-        return self._generated[0]
-
-    @property
-    def motion(self) -> Motion:
-        """The motion of the generated frames in px of the avatar's crop, told by the backend or measured."""
-        return self._generated[1]
+        wanted = [index for index, kept in enumerate(self._kept) if kept is None]
+        if len(wanted) == len(self._kept):
+            return self.avatar.animate(self.driving)
+        motion = self.driving.motion
+        made: Iterator[Generated] = iter(())
+        if wanted:
+            some = DrivingBatch(self.driving.frames[wanted], Motion(motion.flow[wanted], motion.confidence[wanted]))
+            new = self.avatar.animate(some)
+            made = iter([new.one(index) for index in range(len(wanted))])
+        return Generated.joined([next(made) if kept is None else kept for kept in self._kept])

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...backend_bridge.files.errors import InputError
@@ -18,7 +20,7 @@ from ...backend_bridge.files.hashing import fingerprint_of, hash_file
 from ...backend_bridge.job.report import DrivingReport, FaceReport, ReferenceReport, Timing
 from ...backend_bridge.job.spec import Driving, resolve
 from ...backend_bridge.job.stages import Stage
-from ..backends import FaceImage
+from ..backends import FaceImage, Framing
 from ..face import (
     FaceLandmarker,
     FaceTrack,
@@ -57,10 +59,17 @@ class DrivingClip:
     size: int
     reference: FaceImage
     frame_size: int | None
+    framing: Framing
 
     @classmethod
     def open(
-        cls, folder: Path, driving: Driving, landmarker: FaceLandmarker, notes: Notes, frame_size: int | None
+        cls,
+        folder: Path,
+        driving: Driving,
+        landmarker: FaceLandmarker,
+        notes: Notes,
+        frame_size: int | None,
+        framing: Framing,
     ) -> DrivingClip:
         """Read the clip once: find the face in every frame and choose the reference frame.
 
@@ -79,12 +88,12 @@ class DrivingClip:
         asked = None if driving.reference is None else driving.reference - float(reader.info.start)
         if asked is not None:
             _check_reference(asked, track, reader)
-        return cls._with_reference(reader, path, track, choose_reference(track, asked), frame_size, notes)
+        return cls._with_reference(reader, path, track, choose_reference(track, asked), frame_size, framing, notes)
 
     def with_reference(self, index: int, chosen: str, notes: Notes) -> DrivingClip:
         """Return the clip with frame `index` as its reference; `chosen` says for the report how it was found."""
         reference = Reference(index, self.track.seconds[index], chosen)
-        return self._with_reference(self.reader, self.path, self.track, reference, self.frame_size, notes)
+        return self._with_reference(self.reader, self.path, self.track, reference, self.frame_size, self.framing, notes)
 
     @classmethod
     def _with_reference(
@@ -94,6 +103,7 @@ class DrivingClip:
         track: FaceTrack,
         chosen: Reference,
         frame_size: int | None,
+        framing: Framing,
         notes: Notes,
     ) -> DrivingClip:
         steady = _Told(reader, notes, Stage.STEADY)
@@ -104,11 +114,13 @@ class DrivingClip:
                 f"The face in the driving video is only {width:.0f} px wide; choose a video in which it is larger "
                 f"(at least {SMALLEST_FACE} px, better 200)."
             )
-        size = frame_size or int(min(max(2 * round(crop.native_size / 2), SMALLEST_CROP), LARGEST_CROP))
         image = next(frame.image for frame in reader if frame.index == chosen.index)
+        square = framing.driver(crop.steady(track.points), chosen.index, (image.shape[1], image.shape[0]))
+        crop = crop.framed(square, framing.beyond)
+        size = frame_size or int(min(max(2 * round(crop.native_size / 2), SMALLEST_CROP), LARGEST_CROP))
         landmarks = crop.landmarks(track.points, size)[chosen.index]
         reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
-        return cls(reader, path, track, chosen, crop, size, reference, frame_size)
+        return cls(reader, path, track, chosen, crop, size, reference, frame_size, framing)
 
     @property
     def count(self) -> int:
@@ -181,11 +193,25 @@ class DrivingClip:
         Landmarks jitter by about as much as a micro-expression moves, which is good enough for choosing frames to
         look at, and for nothing else.
         """
-        steady = self.crop.landmarks(self.track.points, self.size)[..., :2]
-        away = np.linalg.norm(steady - steady[self.chosen.index], axis=2).mean(1)
+        away = self._away
         away[self.missing] = -1
         ranked = np.argsort(-away)[: min(count, len(self.present))]
         return sorted(int(index) for index in ranked)
+
+    def quietest(self, count: int) -> list[int]:
+        """Return at most `count` frames of the quieter half, besides the reference, spread over the clip's time."""
+        others = [index for index in self.present if index != self.chosen.index]
+        away = self._away
+        quiet = [index for index in others if away[index] <= np.median(away[others])]
+        places = np.linspace(0, len(quiet) - 1, min(count, len(quiet))).round().astype(int)
+        return [quiet[place] for place in places]
+
+    @property
+    def _away(self) -> NDArray[np.floating[Any]]:
+        """How far each frame's landmarks lie from the reference's, [T] px of the crop."""
+        steady = self.crop.landmarks(self.track.points, self.size)[..., :2]
+        distance = np.linalg.norm(steady - steady[self.chosen.index], axis=2).mean(1)
+        return np.asarray(distance)
 
     @property
     def times(self) -> list[Fraction]:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,16 +12,25 @@ from torch import Tensor
 from ...backend_bridge.files.typed_json import Format
 from ...backend_bridge.job import artefacts
 from ...backend_bridge.job.folder import JobFolder
+from ...backend_bridge.job.report import OwnChanges
 from ...backend_bridge.job.spec import JobSpec
 from ...backend_bridge.job.stages import Stage
 from ..device import frames_at_a_time
 from ..magnification.motion import Motion
 from .animated_avatar import AnimatedAvatar
 from .driver import Driver
+from .generated import Generated
 from .notes import Notes
 
 PROBES = 12
-WEAK_GAIN = 0.1
+RESTING = 3  # probes besides, in which the face moves least
+AT_REST = 0.25  # of the liveliest probe's motion: what a frame shows at most in which the driver is at rest
+LEAST_GAIN = 0.1  # below it a backend does not answer
+WEAK_GAIN = 0.3  # below it, it answers too weakly to be trusted
+SEEN_SHAKE = 2e-3  # of the face's width: a head's motion that is worth telling of
+SEEN_FLICKER = 0.01  # of white
+OWN_SHARE = 0.3  # of the expression: motion of the backend's own from which on a result is in doubt
+OWN_CHANGE = 0.004  # of white: a change of the finished face, one grey level of 255, from which on it is
 AUTO_ALPHA_RANGE = (1.0, 16.0)
 WORKING_RANGE = 0.0225  # of the face's width: the peak motion that backends were trained on
 LEAST_MOTION = 1e-3  # of the face's width; below it a clip shows nothing but noise
@@ -42,12 +52,16 @@ def peak_motion(flow: Tensor, region: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Factors:
-    """What the probe frames decided; `peak_share` is the driver's peak motion as a share of its face's width."""
+    """What the probe frames decided; `peak_share` is the driver's peak motion as a share of its face's width.
+
+    own: what the backend added to them.
+    """
 
     alpha: float
     gain: float
     restoring: float
     peak_share: float
+    own: OwnChanges = field(default_factory=OwnChanges)
 
 
 FACTORS = Format(Factors, artefacts.FACTORS, "a record of a run's factors", "run the job again")
@@ -76,45 +90,110 @@ def restoring_factor(alpha: float, gain: float, intensity: float) -> float:
 
 def factors_of(
     folder: JobFolder, spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes: Notes, fingerprint: str
-) -> Factors:
-    """Return the factors of an earlier run with the same inputs, so that its frames fit ours, or choose them."""
+) -> tuple[Factors, dict[int, Generated]]:
+    """Return the factors of an earlier run with the same inputs, so that its frames fit ours, or choose them.
+
+    With them come the frames that were generated to choose them, by number, as far as they are what the result wants.
+    """
+    kept: dict[int, Generated] = {}
     if folder.finished(artefacts.FACTORS, fingerprint):
-        return FACTORS.decode(folder.read(artefacts.FACTORS))
-    factors = choose_factors(spec, driver, avatar, notes)
-    folder.commit(artefacts.FACTORS, FACTORS.encode(factors), fingerprint)
-    return factors
+        factors = FACTORS.decode(folder.read(artefacts.FACTORS))
+    else:
+        factors, kept = choose_factors(spec, driver, avatar, notes)
+        folder.commit(artefacts.FACTORS, FACTORS.encode(factors), fingerprint)
+    if not avatar.tells_motion:
+        for sentence in doubts(factors, spec.intensity, avatar.backend.info.title):
+            notes.warning(sentence)
+    return factors, kept
 
 
-def choose_factors(spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes: Notes) -> Factors:
-    """Measure the frames in which the face moves most; a clip is a few of them and many still ones."""
-    probes = driver.clip.liveliest(PROBES)
-    batches: list[tuple[Tensor, Motion, Tensor]] = []
+def choose_factors(
+    spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes: Notes
+) -> tuple[Factors, dict[int, Generated]]:
+    """Measure the frames in which the face moves most, and some in which it rests; a clip is mostly still ones."""
+    probes = sorted({*driver.clip.liveliest(PROBES), *driver.clip.quietest(0 if avatar.tells_motion else RESTING)})
+    batches: list[tuple[list[int], Tensor, Motion, Tensor]] = []
     done = 0
     for indices, frames in driver.clip.batches(frames_at_a_time(avatar.device), probes):
         frames = frames.to(avatar.device)
-        batches.append((frames, *driver.observe(frames)))
+        batches.append((indices, frames, *driver.observe(frames)))
         done += len(indices)
         notes.progress(Stage.MEASURE, done, len(probes))
-    peaks = torch.cat([peak_motion(local.flow, driver.mask) for _, local, _ in batches])
+    peaks = torch.cat([peak_motion(local.flow, driver.mask) for _, _, local, _ in batches])
     peak = float(peaks.max())
     alpha = spec.magnification.alpha or automatic_alpha(peak, driver.face_width)
+    share = peak / driver.face_width
+    if avatar.tells_motion:  # it applies what it is shown: nothing to measure
+        return Factors(alpha, 1.0, restoring_factor(alpha, 1.0, spec.intensity), share), {}
 
-    shown, generated = [], []
-    known = False
-    for frames, local, rigid in batches:
+    shown: list[Tensor] = []
+    made: dict[int, Generated] = {}
+    for indices, frames, local, rigid in batches:
         notes.check_cancelled()
         driving = driver.magnified(frames, local, rigid, alpha)
-        animated, motion = avatar.animate(driving)
-        known = animated.motion is not None
-        if known:
-            break  # it applies what it is shown: nothing to measure
+        generated = avatar.animate(driving)
+        made.update({index: generated.one(place) for place, index in enumerate(indices)})
         shown.append(peak_motion(driving.motion.flow, driver.mask) / driver.face_width)
-        generated.append(peak_motion(motion.flow, avatar.mask) / avatar.face_width)
-    gain = 1.0 if known else measured_gain(torch.cat(generated), torch.cat(shown))
-    if gain < WEAK_GAIN:
-        notes.warning(
-            f"{avatar.backend.info.title} hardly answered the magnified motion (gain {gain:.3f}), so the result shows "
+    seen = torch.cat(shown)
+    moved = torch.cat([peak_motion(each.motion.flow, avatar.mask) for each in made.values()]) / avatar.face_width
+    gain = max(measured_gain(moved, seen), LEAST_GAIN)
+    own = own_changes(list(made.values()), seen, moved, gain, avatar)
+    factors = Factors(alpha, gain, restoring_factor(alpha, gain, spec.intensity), share, own)
+    alone = avatar.backend.info.clip_length == 1  # else a frame depends on those it is generated with
+    return factors, made if alone else {}
+
+
+def own_changes(
+    made: Sequence[Generated], shown: Tensor, moved: Tensor, gain: float, avatar: AnimatedAvatar
+) -> OwnChanges:
+    """Return what the backend adds of its own, from the probe frames.
+
+    shown, moved: [P], the motion that it was shown and that its frames show, as shares of the faces' widths. At rest
+    `gain` times what was shown is what it should show.
+    """
+    heads = torch.cat([peak_motion(each.rigid, avatar.mask) for each in made])
+    flicker = torch.cat([each.light for each in made])
+    at_rest = (shown <= AT_REST * shown.max()).nonzero().flatten().tolist() if float(shown.max()) > 0 else []
+    motion = change = None
+    if at_rest:
+        excess = (moved[at_rest] ** 2 - (gain * shown[at_rest]) ** 2).clamp_min(0).sqrt()
+        motion = float(excess.mean())
+        change = float(torch.cat([avatar.change_at_rest(made[index]) for index in at_rest]).max())
+    return OwnChanges(float(heads.max()) / avatar.face_width, float(flicker.max()), motion, change)
+
+
+def doubts(factors: Factors, intensity: float, title: str) -> list[str]:
+    """Return a sentence for everything in the way a backend answered that a person should know."""
+    said = []
+    errors = factors.restoring / intensity if intensity else 0.0
+    if factors.gain <= LEAST_GAIN:
+        said.append(
+            f"{title} hardly answered the magnified motion (gain {factors.gain:.3f} or less), so the result shows "
             "mostly noise; try a higher magnification or another backend."
         )
-        gain = WEAK_GAIN
-    return Factors(alpha, gain, restoring_factor(alpha, gain, spec.intensity), peak / driver.face_width)
+    elif factors.gain < WEAK_GAIN or errors > 1:
+        said.append(
+            f"{title} answered the magnified motion weakly (gain {factors.gain:.3f}), so bringing it back multiplies "
+            f"what it generated, its errors too, by {factors.restoring:.1f}; try a higher magnification or another "
+            "backend."
+        )
+    own = factors.own
+    if own.shake > SEEN_SHAKE:
+        said.append(
+            f"{title} moved the avatar's head by up to {own.shake:.1%} of the face's width although the driver's was "
+            "still; that was taken out."
+        )
+    if own.flicker > SEEN_FLICKER:
+        said.append(f"{title} changed the brightness by up to {own.flicker:.1%} of white; that was taken out.")
+    if own.motion is not None and own.motion > OWN_SHARE * factors.alpha * factors.gain * factors.peak_share:
+        share = own.motion / max(factors.alpha * factors.gain * factors.peak_share, 1e-9)
+        said.append(
+            f"{title} moves the avatar's face while the driver's is at rest, by {share:.0%} of the expression; that is "
+            "in the result. Try a higher magnification or another backend."
+        )
+    if own.change is not None and own.change * factors.restoring > OWN_CHANGE:
+        said.append(
+            f"{title} changes the avatar's face while the driver's is at rest (by {own.change:.1%} of white where "
+            f"magnified, {own.change * factors.restoring:.1%} in the result), so it may not stay the same person."
+        )
+    return said

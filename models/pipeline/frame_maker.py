@@ -14,6 +14,7 @@ from ..device import frames_at_a_time
 from .animated_avatar import AnimatedAvatar
 from .batch import Batch
 from .driver import Driver
+from .generated import Generated
 from .notes import Notes
 from .outputs import Made, Output
 
@@ -21,7 +22,8 @@ from .outputs import Made, Output
 class FrameMaker:
     """Makes each frame's files for a list of outputs, and leaves them finished in the folder.
 
-    alpha: the magnification. fingerprint: of everything a frame is made from.
+    alpha: the magnification. kept: frames that were generated to choose the factors, by number; each is let go when it
+    is made. fingerprint: of everything a frame is made from.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class FrameMaker:
         driver: Driver,
         avatar: AnimatedAvatar,
         alpha: float,
+        kept: dict[int, Generated],
         notes: Notes,
         fingerprint: str,
     ) -> None:
@@ -39,6 +42,7 @@ class FrameMaker:
         self._driver = driver
         self._avatar = avatar
         self._alpha = alpha
+        self._kept = kept
         self._notes = notes
         self._fingerprint = fingerprint
 
@@ -73,7 +77,8 @@ class FrameMaker:
 
     def _make(self, indices: list[int], frames: Tensor) -> None:
         """Make the files of frames of the driver, [N, 3, S, S]."""
-        batch = Batch(frames, self._driver, self._avatar, self._alpha)
+        kept = [self._kept.pop(index, None) for index in indices]
+        batch = Batch(frames, self._driver, self._avatar, self._alpha, kept)
         for output in self._outputs:
             for kind, files in zip(output.kinds, output.make(batch), strict=True):
                 for index, data in zip(indices, files, strict=True):

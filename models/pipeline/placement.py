@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
@@ -15,12 +14,12 @@ from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.job.spec import Anchor
 from ...backend_bridge.rig.anchors import FACE_ANCHORS, MESH_POINTS
 from ...backend_bridge.rig.basis import RigBasis
+from ..backends import Framing
 from ..face import FaceLandmarker, Window, select_face
 from .avatar import AvatarPicture
 
 Box = tuple[float, float, float, float]
 
-WINDOW_MARGIN = 0.3  # of the mesh's extent on each side; what moves with the face beyond the mesh: forehead, throat
 DETECTION_MARGIN = 0.5
 BROWS = (63, 105, 66, 293, 334, 296)  # mesh points along the brows, from where their outer thirds act
 CHIN = 200  # mesh point between lower lip and chin, around which a jaw's opening acts
@@ -36,14 +35,14 @@ class AvatarFace:
     landmarks: NDArray[np.float32]
     detected: bool
 
-    def window(self, largest: int, frame_size: int | None) -> Window:
-        """Return the square that a backend is shown: at its own `frame_size`, or as the picture is, up to `largest`."""
-        points = self.landmarks[:MESH_POINTS, :2]
-        low, high = points.min(0), points.max(0)
-        side = float((high - low).max()) * (1 + 2 * WINDOW_MARGIN)
-        size = frame_size or int(min(max(2 * round(side / 2), 128), largest))
-        centre = 0.5 * (low + high)
-        return Window.around((float(centre[0]), float(centre[1])), side, size)
+    def window(self, framing: Framing, picture: tuple[int, int], largest: int, frame_size: int | None) -> Window:
+        """Return the square that a backend is shown: at its own `frame_size`, or as the picture is, up to `largest`.
+
+        picture: (width, height) px of the avatar's picture.
+        """
+        square = framing.source(self.landmarks, picture)
+        size = frame_size or int(min(max(2 * round(square.side / 2), 128), largest))
+        return Window(square, size, framing.beyond)
 
 
 def find_avatar_face(
@@ -185,9 +184,3 @@ def _laid_into(landmarks: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
     placed[:, :2] = (landmarks[:, :2] - low) * scale + [box[0], box[1]]
     placed[:, 2] *= float(scale.mean())
     return placed
-
-
-def in_crop(landmarks: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
-    """Return landmarks [478, 3] of the picture in px of the window's crop."""
-    points = window.to_crop(torch.from_numpy(landmarks[:, :2].copy())).numpy()
-    return np.concatenate([points, landmarks[:, 2:] / window.scale], 1).astype(np.float32)

@@ -26,7 +26,7 @@ class Restoration:
         """`face` [1, 1, S, S] in [0, 1] says where the crop may move."""
         self._avatar = avatar.premultiplied[0]
         self._face = face.to(device)
-        self._scale = window.scale
+        self._window = window
         self._region = left, top, right, bottom = window.box(face, avatar.size)
         # What moves into the region comes from around it.
         border = int(REACH * face.shape[-1] * window.scale) + 1
@@ -36,7 +36,7 @@ class Restoration:
         self._still = around[:, :, top - y : bottom - y, left - x : right - x]
         grid = pixel_grid(bottom - top, right - left, device)
         self._here = grid + _column(grid, (left - x, top - y))
-        self._in_crop = (grid + _column(grid, (left, top)) - _column(grid, window.origin)) / window.scale
+        self._in_crop = window.to_crop(grid + _column(grid, (left, top)))
 
     def restored(self, motion: Motion, factor: float) -> Motion:
         """Return the generated motion [N, 2, S, S] at `factor` of its size, confined to the face."""
@@ -55,7 +55,7 @@ class Restoration:
         for index in range(motion.flow.shape[0]):
             shift = sample(displacement[index : index + 1], self._in_crop)
             changed = shift.abs().amax(1, keepdim=True) > STILL
-            moved = self._picture.at(self._here - shift * self._scale)
+            moved = self._picture.at(self._here - self._window.turned_back(shift))
             if appearance is not None:
                 change = sample(appearance[index : index + 1] * self._face, self._in_crop - shift)
                 changed = changed | (change.abs().amax(1, keepdim=True) > 0)

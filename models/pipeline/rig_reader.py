@@ -137,7 +137,7 @@ class GeneratedReader(RigReader):
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return the equations [N, S, 5] of the generated frames."""
-        return self._observer.observe(batch.animated.frames, batch.motion.flow)
+        return self._observer.observe(batch.generated.frames, batch.generated.total.flow)
 
 
 def rig_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec) -> RigReader:

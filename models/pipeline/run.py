@@ -26,7 +26,7 @@ from ...backend_bridge.job.report import (
 )
 from ...backend_bridge.job.spec import JobSpec, resolve
 from ...backend_bridge.rig.basis import RigBasis
-from ..backends import FaceImage
+from ..backends import FaceImage, Framing
 from ..backends.options import parse_options, with_files_in
 from ..backends.preprocess import best_frame
 from ..device import OutOfMemoryError, choose_device, ran_out
@@ -47,10 +47,12 @@ from .outputs.driver_picture import DriverPicture
 from .outputs.frames import Frames, Magnified
 from .outputs.observed import Observed
 from .outputs.plot import Plot
-from .placement import AvatarFace, anchors_on, find_avatar_face, in_crop
+from .placement import AvatarFace, anchors_on, find_avatar_face
 from .rig_reader import rig_reader
 from .session import Session, find_backend
 from .versions import versions
+
+MOST_INVENTED = 0.2  # of the avatar's crop; what lies beyond the picture looks like nothing a network has seen
 
 
 def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
@@ -94,7 +96,8 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     if not info.commercial_use:
         notes.warning(f"{info.title} is not for commercial use: {info.weights_licence}.")
 
-    clip = DrivingClip.open(folder.path, spec.driving, session.landmarker(), notes, backend.info.frame_size)
+    framing = getattr(backend, "framing", Framing())
+    clip = DrivingClip.open(folder.path, spec.driving, session.landmarker(), notes, info.frame_size, framing)
     face = find_avatar_face(
         picture, spec.avatar.face_box, basis, session.landmarker(), clip.reference.landmarks, spec.avatar.anchors
     )
@@ -105,11 +108,16 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         )
     if getattr(options, "best_frame", False):
         clip = _from_best_frame(clip, face, spec, notes)
-    window = face.window(LARGEST_CROP, backend.info.frame_size)
+    window = face.window(framing, picture.size, LARGEST_CROP, info.frame_size)
+    if info.frame_size and (invented := window.square.invented(picture.size)) > MOST_INVENTED:
+        notes.warning(
+            f"{invented:.0%} of what {info.title} is shown of the avatar lies beyond its picture; capture it with more "
+            "room around the head."
+        )
     magnifiers = {role: session.magnifier(role, device) for role in ROLES}
     driver = Driver(clip, magnifiers["magplus"], spec.magnification.regions, device)
     more = [
-        _further_source(Path(path), session.landmarker(), clip, info.frame_size)
+        _further_source(Path(path), session.landmarker(), clip, framing, info.frame_size)
         for path in getattr(options, "more_sources", ())
     ]
     avatar = AnimatedAvatar(picture, face, window, backend, magnifiers["demagplus"], driver, device, notes, more)
@@ -117,9 +125,9 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     networks: dict[str, str] = {role: each.weights_sha256 for role, each in magnifiers.items() if each.trained}
     painting = {role: weights for role, weights in networks.items() if role == "magplus" or not avatar.tells_motion}
     made_from = fingerprint(folder, spec, clip, painting, options, origins)
-    factors = factors_of(folder, spec, driver, avatar, notes, made_from)
+    factors, kept = factors_of(folder, spec, driver, avatar, notes, made_from)
     outputs = _outputs(folder, spec, basis, driver, avatar, factors, notes)
-    made = FrameMaker(folder, outputs, driver, avatar, factors.alpha, notes, made_from).run()
+    made = FrameMaker(folder, outputs, driver, avatar, factors.alpha, kept, notes, made_from).run()
 
     report = Report(
         "finished",
@@ -131,7 +139,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
             size=picture.size,
             face_detected=face.detected,
             anchors=anchors_on(face.landmarks),
-            window=WindowReport(window.origin, window.scale, window.crop_size),
+            window=WindowReport(window.origin, window.scale, window.crop_size, window.square.angle),
             sha256=hash_file(resolve(folder.path, spec.avatar.image)),
         ),
         magnification=MagnificationReport(
@@ -151,7 +159,9 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
             options=dataclasses.asdict(options),
             checkpoint={part: CheckpointReport(each.file, each.file_sha256) for part, each in origins.items()},
         ),
-        restoration=RestorationReport(factors.gain, factors.restoring, spec.intensity, None),
+        restoration=RestorationReport(
+            factors.gain, factors.restoring, spec.intensity, None, own=None if avatar.tells_motion else factors.own
+        ),
         versions=versions(device),
     )
     for output in outputs:
@@ -192,15 +202,17 @@ def _read_basis(folder: JobFolder, spec: JobSpec) -> RigBasis | None:
     return RigBasis.load(resolve(folder.path, spec.avatar.rig_basis))
 
 
-def _further_source(path: Path, landmarker: FaceLandmarker, clip: DrivingClip, size: int | None) -> FaceImage:
+def _further_source(
+    path: Path, landmarker: FaceLandmarker, clip: DrivingClip, framing: Framing, size: int | None
+) -> FaceImage:
     """Return the face in a further picture of the avatar, cut out as in the first one; `InputError` without a face."""
     picture = AvatarPicture.read(path)
     try:
         face = find_avatar_face(picture, None, None, landmarker, clip.reference.landmarks)
     except InputError as error:
         raise InputError(f"No face was found in {path}, a further picture of the avatar; leave it out.") from error
-    window = face.window(LARGEST_CROP, size)
-    return FaceImage(window.cut(picture.over()), in_crop(face.landmarks, window))
+    window = face.window(framing, picture.size, LARGEST_CROP, size)
+    return FaceImage(window.cut(picture.over()), window.landmarks(face.landmarks))
 
 
 def _from_best_frame(clip: DrivingClip, face: AvatarFace, spec: JobSpec, notes: Notes) -> DrivingClip:

@@ -6,7 +6,7 @@ Where it departs from the authors' inference, and why:
 * The source's mask is published as a face parser's (head, hair and neck on black). Where its checkpoint has not been
   added, the mask is drawn from the face landmarks, grown to where ears and hair are. Matting of the driver (MODNet) is
   left out altogether: the published code computes it, but nothing looks at it.
-* The face detector's box is worked out from the landmarks, and what the crop lacks is filled in (see `framing`).
+* The face detector's box is worked out from the landmarks, and both faces are level (see `framing`).
 * By default the expression is driven by its change since the reference, added to the avatar's own expression vector,
   and the head stays in the avatar's pose, because the pipeline has taken the driver's head motion out. The driver's
   face is then aligned by the reference's pose in all frames, so that the pose regressor's jitter stays out.
@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -28,7 +29,7 @@ from ....backend_bridge.files.errors import InputError
 from ..base import DrivingBatch, FaceImage
 from ..framing import Framing
 from ..published import PublishedBackend, PublishedOptions
-from .framing import head_mask, published_crop
+from .framing import PublishedFraming, head_mask
 from .networks import IMAGE_SIZE, EncodedSource, VolumetricAvatar
 from .parsing import FaceParser
 from .pose import HeadPoseRegressor, Pose, mixed
@@ -43,7 +44,7 @@ class EmoPortraitsOptions(PublishedOptions):
     `relative`: transfer the change since the reference, not the driver's own expression and pose.
     `pose`: "source" keeps the avatar's head still; "driver" turns it as the driver's; "mixed", which is absolute, gives
     it the driver's rotation and translation but its own proportions, at the driver's size ("mixed_unscaled": its own).
-    `crop`: show the network the published crop around the face; False shows it the pictures as they are.
+    `crop`: the published crops around the faces; False takes the pipeline's own.
     """
 
     relative: bool = True
@@ -58,20 +59,18 @@ class EmoPortraitsOptions(PublishedOptions):
 
 
 class Face(NamedTuple):
-    """A neutral face: how it is framed, its head's pose and its expression [1, 128]."""
+    """A neutral face: its head's pose and its expression [1, 128]."""
 
-    framing: Framing
     pose: Pose
     expression: Tensor
 
 
 class EmoPortraitsState(NamedTuple):
-    """The avatar, encoded; both neutral faces; the size in px of the avatar's square picture."""
+    """The avatar, encoded, and both neutral faces."""
 
     encoded: EncodedSource
     source: Face
     reference: Face
-    size: int
 
 
 class EmoPortraits(PublishedBackend):
@@ -92,25 +91,32 @@ class EmoPortraits(PublishedBackend):
             "face_parsing": FaceParser(),
         }
 
+    @property
+    def framing(self) -> Framing:
+        """The squares of the two pictures that it is shown."""
+        return PublishedFraming() if self.options.crop else Framing()
+
     @torch.inference_mode()
     def encode_source(self, source: FaceImage, reference: FaceImage) -> EmoPortraitsState:
         """Encode the avatar, which takes several times as long as a frame, and look at both neutral faces."""
-        framing = self._framing(source)
-        shown = self._shown(source.image, framing)
-        head = shown * self._mask(shown, framing.landmarks(source.landmarks, IMAGE_SIZE))
+        shown = self._shown(source.image)
+        head = shown * self._mask(shown, _scaled(source.landmarks, IMAGE_SIZE / source.image.shape[-1]))
         pose = self.head_pose_regressor(head)
         encoded = self.model.encode(head, pose.matrix())
-        neutral = self._reference(reference)
-        return EmoPortraitsState(encoded, Face(framing, pose, encoded.expression), neutral, source.image.shape[-1])
+        neutral = self._shown(reference.image)
+        neutral_pose = self.head_pose_regressor(neutral)
+        expression = self.model.expression_embedder_nw(neutral, neutral_pose.matrix())
+        return EmoPortraitsState(encoded, Face(pose, encoded.expression), Face(neutral_pose, expression))
 
     def generate(self, state: EmoPortraitsState, driving: DrivingBatch) -> Tensor:
-        """N driving frames -> [N, 3, 512, 512], framed as the avatar's picture is."""
-        frames = self._shown(driving.frames, state.reference.framing)
+        """N driving frames -> [N, 3, 512, 512]."""
+        frames = self._shown(driving.frames)
         shown, aligned_by = self._poses(state, frames)
         expression = self.model.expression_embedder_nw(frames, aligned_by)
         if self.options.relative:
             expression = state.source.expression + (expression - state.reference.expression)
-        return state.source.framing.put_back(self.model.draw(state.encoded, expression, shown), state.size)
+        drawn: Tensor = self.model.draw(state.encoded, expression, shown)
+        return drawn
 
     def _poses(self, state: EmoPortraitsState, frames: Tensor) -> tuple[Tensor, Tensor]:
         """The poses [N, 4, 4] in which the head is drawn, and those by which the driver's frames are aligned."""
@@ -124,18 +130,11 @@ class EmoPortraits(PublishedBackend):
         pose = mixed(source.matrix(), driving.matrix(), rescale=self.options.pose == "mixed")
         return pose, pose  # as published: the driver's face, too, is aligned by the mixed pose
 
-    def _reference(self, reference: FaceImage) -> Face:
-        framing = self._framing(reference)
-        neutral = self._shown(reference.image, framing)
-        pose = self.head_pose_regressor(neutral)
-        return Face(framing, pose, self.model.expression_embedder_nw(neutral, pose.matrix()))
-
-    def _framing(self, face: FaceImage) -> Framing:
-        return published_crop(face.landmarks) if self.options.crop else Framing.whole(face.image)
-
-    def _shown(self, image: Tensor, framing: Framing) -> Tensor:
-        shown = framing.cut(image.to(self.device, torch.float32), IMAGE_SIZE, mode="bicubic")
-        return shown.clamp(0, 1) if self.options.crop else shown  # as published
+    def _shown(self, image: Tensor) -> Tensor:
+        image = image.to(self.device, torch.float32)
+        if image.shape[-1] == IMAGE_SIZE:
+            return image
+        return F.interpolate(image, (IMAGE_SIZE, IMAGE_SIZE), mode="bicubic", align_corners=False)
 
     def _mask(self, shown: Tensor, landmarks: NDArray[np.float32]) -> Tensor:
         if "face_parsing" in self.parts:
@@ -145,3 +144,8 @@ class EmoPortraits(PublishedBackend):
             "with 79999_iter.pth added, the authors' face parser does it."
         )
         return head_mask(landmarks, IMAGE_SIZE).to(self.device)
+
+
+def _scaled(landmarks: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+    """Landmarks [478, 2 or 3] px of a picture -> [478, 2] px of the picture at `factor` times its size."""
+    return ((landmarks[:, :2] + 0.5) * factor - 0.5).astype(np.float32)

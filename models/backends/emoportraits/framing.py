@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The square that EMOPortraits is shown, and which of it is the source's head.
+"""The squares that EMOPortraits is shown, as its authors' `notebooks/infer.py` cuts them, and the source's head.
 
-As published, a face detector's box is stretched upwards and downwards, the crop's side is its width and height
-together, and the crop is brought to 512 px (bicubic). Here the box comes from the landmarks: over eight pictures of
-people the detector's box (BlazeFace) was a square of 0.92 of the mesh's extent, its centre 0.045 of it below the
-mesh's. And where the published crop shrinks so as not to leave the picture, here what the picture lacks is filled in.
+A face detector's box is stretched by a tenth of its distance from the picture's top upwards and by a fifth of its
+height downwards, at most to the picture's last row. The crop's side is its width and height together. Where that leaves
+the picture, it shrinks about its centre until it does not. The crop is brought to 512 px.
+
+Taken for the detector's box (BlazeFace) is a square of 0.92 of the mesh's extent, its centre 0.045 of it below the
+mesh's: so it was over eight pictures of people. The authors do not turn the picture level; here it is, and the box is
+that of the levelled face. The corners of a turned square that leave the picture repeat its last pixels.
 """
 
 from __future__ import annotations
@@ -15,28 +18,45 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ....backend_bridge.rig.anchors import MESH_POINTS
 from ...face import face_mask
-from ...face.correspondence import MESH_POINTS
 from ...face.mesh import FACE_OVAL
-from ..framing import Framing
+from ...face.square import Square, roll
+from ..framing import Framing, Landmarks
 
 BOX_SIDE = 0.92  # of the mesh's extent
 BOX_BELOW = 0.045
 TOP, BOTTOM = 0.9, 1.2  # the published stretching: the box's distance from the picture's top, and its height
+LEAST_SIDE = 1.0  # of the mesh's extent: a face that is cut off by the picture's edge is filled up, not cut further
 MASK_THRESHOLD = 0.6
 HEAD_WIDTH, HEAD_HEIGHT = 1.3, 1.4  # of the face oval's: with ears and hair
 
 
-def published_crop(landmarks: NDArray[np.floating[Any]]) -> Framing:
-    """The crop around a face, landmarks [478, 2 or 3] in px of the picture."""
-    mesh = landmarks[:MESH_POINTS, :2]
-    low, high = mesh.min(axis=0), mesh.max(axis=0)
-    extent = float((high - low).max())
-    box = BOX_SIDE * extent
-    x, y = (low + high) / 2 + [0, BOX_BELOW * extent]
-    upper = y - box / 2
-    top, bottom = TOP * max(upper, 0), upper + BOTTOM * box
-    return Framing.around((float(x), float(top + bottom) / 2), box + bottom - top)
+class PublishedFraming(Framing):
+    """See the module."""
+
+    def source(self, landmarks: Landmarks, size: tuple[int, int]) -> Square:
+        """See `Framing.source`."""
+        return published_crop(landmarks, size)
+
+    def driver(self, steady: Landmarks, reference: int, size: tuple[int, int]) -> Square:
+        """See `Framing.driver`; theirs follows the detector's box slowly through the clip."""
+        return published_crop(steady[reference], size)
+
+
+def published_crop(landmarks: Landmarks, size: tuple[int, int]) -> Square:
+    """Return the square around a face, landmarks [478, 2 or 3] px of a picture of `size` (width, height)."""
+    width, height = size
+    found = Square.covering(landmarks[:MESH_POINTS], roll(landmarks), BOX_SIDE, BOX_BELOW / BOX_SIDE)
+    (x, y), box = found.centre, found.side
+    upper = max(y - box / 2, 0.0)
+    top, bottom = TOP * upper, min(y - box / 2 + BOTTOM * box, height - 1.0)
+    lowered = (top + bottom) / 2 - y  # along the face's own axis, which is the picture's where it is level
+    x, y = x - lowered * np.sin(found.angle), y + lowered * np.cos(found.angle)
+    side = box + bottom - top
+    over = max(0.0, side / 2 - x, side / 2 - y, x + side / 2 - width, y + side / 2 - height)
+    side = max(side - 2 * over, LEAST_SIDE / BOX_SIDE * box)
+    return Square((float(x), float(y)), float(side), found.angle)
 
 
 def head_mask(landmarks: NDArray[np.floating[Any]], size: int) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Region = Literal["all", "exp", "pose", "lip", "eyes"]
+Region = Literal["all", "exp", "pose", "lip", "eyes", "brows"]
 
 K = 21  # keypoints
 BINS = 66  # of each Euler angle
@@ -152,6 +152,7 @@ def _about(angle: Tensor, i: int, j: int) -> Tensor:
 
 LIPS = (6, 12, 14, 17, 19, 20)
 EYES = (11, 13, 15, 16, 18)
+BROWS = (1, 2)  # those that the authors' demo moves to raise the eyebrows
 
 # Absolute motion takes over these coordinates of an expression alone; the others carry the face's shape.
 _WHOLE = (1, 2, 6, *range(11, K))
@@ -190,7 +191,7 @@ def transferred(
 def _region_mask(region: Region) -> Tensor:
     """Which coordinates of an expression move: [21, 3]."""
     mask = torch.full((K, 3), region in ("all", "exp"))
-    mask[list({"lip": LIPS, "eyes": EYES}.get(region, ()))] = True
+    mask[list({"lip": LIPS, "eyes": EYES, "brows": BROWS}.get(region, ()))] = True
     return mask
 
 

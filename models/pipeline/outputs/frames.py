@@ -38,7 +38,7 @@ class Frames:
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
         """Return the pictures as PNG."""
-        pictures = self._avatar.restore(batch.animated, batch.motion, self._factors.restoring)
+        pictures = self._avatar.restore(batch.generated, self._factors.restoring)
         return [_encoded(pictures, self._avatar.picture.encode, self._notes)]
 
     def finish(self, report: Report, made: Made) -> Report:

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import zipfile
+from argparse import Namespace
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +17,13 @@ import pytest
 import safetensors.torch
 import torch
 
+from magplus.backend_bridge.backends import CheckpointFile, checkpoint_folder
 from magplus.backend_bridge.files.errors import InputError
 from magplus.models.backends import checkpoints, registry
-from magplus.models.backends.checkpoints import add, describe, read_checkpoint, verify
+from magplus.models.backends.checkpoints import add, add_all, describe, verify
 from magplus.models.backends.fomm import Fomm
+from magplus.models.backends.liveportrait import LivePortrait
+from magplus.models.backends.reading import read_checkpoint
 from magplus.models.backends.store import CheckpointStore
 
 
@@ -129,10 +136,9 @@ def test_files_that_a_backend_could_use_are_listed_too(store):
     (row,) = (row for row in describe(store) if row["name"] == "emoportraits")
     (sentence,) = row["optional"]
     assert sentence.startswith("EMOPortraits can use 79999_iter.pth (in repos.zip) (its face_parsing)")
-    assert [sentence.split(" (")[0] for sentence in row["missing"]] == [
-        "EMOPortraits needs head_pose_regressor.pth",
-        "EMOPortraits needs NNN_model.pth",
-    ]
+    (sentence,) = row["missing"]
+    assert sentence.startswith("EMOPortraits needs head_pose_regressor.pth")
+    assert "and NNN_model.pth (in logs.zip" in sentence
 
 
 def test_the_commands(published, store, capsys):
@@ -238,11 +244,146 @@ def test_truncated_download_of_a_known_size(tmp_path):
     assert "has 1,000 of 728,766,691 bytes" in refusal(path)
 
 
-def test_archive_with_checkpoints_inside(tmp_path):
+# ------------------------------------------------------------------------------------------- files as people have them
+
+
+@pytest.fixture(scope="module")
+def keypoints():
+    """A small network of FOMM's, which only a re-saved file holds alone."""
+    return Fomm.build_parts()["kp_detector"].state_dict()
+
+
+def flat(prefix, tensors):
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def without_counters(tensors):
+    return {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        pytest.param(lambda t, p: torch.save(t, p, pickle_protocol=4), id="a newer pickle"),
+        pytest.param(lambda t, p: torch.save({"args": Namespace(lr=1.0), "model": t}, p), id="settings beside them"),
+        pytest.param(
+            lambda t, p: torch.save({"out": Path("runs"), "at": datetime(2024, 1, 1), "kp": t}, p), id="paths and dates"
+        ),
+        pytest.param(lambda t, p: torch.save(flat("kp_detector.", t), p), id="flat names"),
+        pytest.param(lambda t, p: torch.save(flat("model.net.module.", t), p), id="flat names, deeper"),
+        pytest.param(lambda t, p: torch.save(without_counters(t), p), id="no counters"),
+        pytest.param(lambda t, p: torch.save({n: v.double() for n, v in t.items()}, p), id="double precision"),
+        pytest.param(
+            lambda t, p: torch.save({n: torch.nn.Parameter(v, False) for n, v in t.items()}, p), id="parameters"
+        ),
+        pytest.param(lambda t, p: safetensors.torch.save_file(t, p), id="safetensors under another name"),
+        pytest.param(lambda t, p: torch.save(t, p, _use_new_zipfile_serialization=False), id="the old format"),
+    ],
+)
+def test_a_file_is_known_by_its_tensors_however_it_was_saved(tmp_path, store, keypoints, saved):
+    saved(keypoints, tmp_path / "anything.pth")
+    assert add(store, tmp_path / "anything.pth")[0].startswith("FOMM: added kp_detector, 75 tensors")
+    tensors, _ = store.read("fomm", "kp_detector")
+    for name, tensor in keypoints.items():
+        assert tensors[name].dtype == tensor.dtype
+        torch.testing.assert_close(tensors[name], tensor, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+def test_half_precision_is_taken_and_told(tmp_path, store, keypoints, precision):
+    half = {name: tensor.to(precision) if tensor.is_floating_point() else tensor for name, tensor in keypoints.items()}
+    safetensors.torch.save_file(half, tmp_path / "kp.safetensors")
+    said = add(store, tmp_path / "kp.safetensors")
+    assert f"stored in {str(precision).removeprefix('torch.')}, so with fewer digits than published" in said[0]
+    assert all(row["ok"] for row in verify(store))
+
+
+def test_a_small_file_under_a_published_name_is_read_before_it_is_judged(tmp_path, store, keypoints):
+    torch.save({"kp_detector": keypoints}, tmp_path / "vox-cpk.pth.tar")  # stripped of what only training needs
+    assert "added kp_detector" in add(store, tmp_path / "vox-cpk.pth.tar")[0]
+
+
+def test_the_smaller_networks_of_liveportrait_in_one_flat_file(tmp_path, store):
+    parts = LivePortrait.build_parts()
+    names = {"retarget_shoulder_module": "stitching", "retarget_mouth_module": "lip", "retarget_eye_module": "eye"}
+    tensors = {}
+    for name, part in names.items():
+        tensors |= flat(f"{name}.", parts[part].state_dict())
+    path = tmp_path / "stitching_retargeting_module.safetensors"
+    safetensors.torch.save_file(tensors, path)
+    add(store, path)
+    assert store.added(LivePortrait.info) == ["eye", "lip", "stitching"]
+    assert store.missing_optional(LivePortrait.info) == []
+    path.unlink()
+    safetensors.torch.save_file(flat("retarget_shoulder_module.", parts["stitching"].state_dict()), path)
+    assert "added stitching" in add(store, path)[0]
+
+
+def test_animals_have_a_slot_of_their_own_and_a_replacement_is_told(tmp_path, store):
+    tensors = LivePortrait.build_parts()["appearance_feature_extractor"].state_dict()
+    human = tmp_path / "liveportrait" / "base_models" / "appearance_feature_extractor.pth"
+    animal = tmp_path / "liveportrait_animals" / "base_models" / "appearance_feature_extractor.pth"
+    for path, change in ((human, 0.0), (animal, 1.0)):
+        path.parent.mkdir(parents=True)
+        torch.save({name: tensor + change for name, tensor in tensors.items()}, path)
+    said = add_all(store, [tmp_path]).said
+    assert any(sentence.startswith("LivePortrait: added appearance_feature_extractor") for sentence in said)
+    assert any(sentence.startswith("LivePortrait, animals: added appearance_feature_extractor") for sentence in said)
+    assert not any("replaces" in sentence for sentence in said)
+    plain = tmp_path / "mine.pth"
+    torch.save({name: tensor + 2 for name, tensor in tensors.items()}, plain)
+    assert "it replaces the one from appearance_feature_extractor.pth" in add(store, plain)[0]
+    assert "the same values were there already" in add(store, plain)[0]
+    assert add_all(store, [plain], "liveportrait_animals").said[0].startswith("LivePortrait, animals: added")
+
+
+def test_a_file_known_by_its_md5_alone(tmp_path, store, keypoints, monkeypatch):
+    path = tmp_path / "vox-adv-cpk.pth.tar"
+    torch.save({"kp_detector": keypoints}, path)
+    known = CheckpointFile("vox-adv-cpk.pth.tar", "", ("kp_detector",), md5=hashlib.md5(path.read_bytes()).hexdigest())
+    monkeypatch.setattr(Fomm, "info", replace(Fomm.info, checkpoints=(known,)))
+    assert not any("not one we know" in sentence for sentence in add(store, path))
+    assert [row["published"] for row in verify(store)] == [True]
+
+
+def test_a_folder_and_an_archive_are_gone_through(tmp_path, store, keypoints):
+    folder = tmp_path / "pretrained_weights"
+    (folder / "deep").mkdir(parents=True)
+    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, folder / "insight.pth")
+    (folder / "README.md").write_text("...")
+    torch.save(keypoints, folder / "deep" / "kp.pt")
+    added = add_all(store, [folder])
+    assert added.failed == [] and "added kp_detector" in added.said[0]
+    assert any("Left alone, as checkpoints of other models: insight.pth." in sentence for sentence in added.said)
+    store.remove("fomm")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.write(folder / "deep" / "kp.pt", "somewhere/kp.pt")
+    assert "added kp_detector" in add_all(store, [tmp_path / "all.zip"]).said[0]
+
+
+def test_a_bad_file_does_not_keep_the_others_out(tmp_path, keypoints, capsys):
+    (tmp_path / "page.pth").write_text("<html>")
+    torch.save(keypoints, tmp_path / "kp.pt")
+    files = [str(tmp_path / name) for name in ("page.pth", "kp.pt", "gone.pth")]
+    assert checkpoints.main(["--folder", str(tmp_path / "store"), "add", *files]) == 2
+    said = capsys.readouterr()
+    assert "FOMM: added kp_detector" in said.out
+    assert said.out.count("FOMM needs") == 1  # what is missing is told once
+    assert "page.pth is a saved web page" in said.err and "There is no file" in said.err
+
+
+def test_a_folder_or_an_archive_without_checkpoints(tmp_path, store):
+    (tmp_path / "empty").mkdir()
+    assert "no checkpoint that MagPlus knows" in add_all(store, [tmp_path / "empty"]).failed[0]
     path = tmp_path / "logs.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("checkpoints/328_model.pth", b"...")
-    assert "unpack it" in refusal(path)
+        archive.writestr("notes.txt", b"...")
+    assert "no checkpoint that MagPlus knows in the archive logs.zip" in add_all(store, [path]).failed[0]
+
+
+def test_a_shared_store_by_the_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("MAGPLUS_CHECKPOINTS", str(tmp_path / "shared"))
+    assert checkpoint_folder() == tmp_path / "shared"
 
 
 class Payload:

@@ -20,7 +20,7 @@ from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
 from magplus.models.backends import checkpoints
 from magplus.models.backends.base import DrivingBatch, FaceImage
 from magplus.models.backends.emoportraits import EmoPortraits, EmoPortraitsOptions
-from magplus.models.backends.emoportraits.framing import head_mask, published_crop
+from magplus.models.backends.emoportraits.framing import head_mask
 from magplus.models.backends.emoportraits.layers import AdaptiveGroupNorm, ResBlock, SpectralConv, StandardisedConv
 from magplus.models.backends.emoportraits.networks import EncodedSource
 from magplus.models.backends.emoportraits.parsing import FaceParser
@@ -290,15 +290,6 @@ def mesh(low=150.0, high=400.0):
     landmarks[list(FACE_OVAL), 0] = middle + radius * np.sin(angle)
     landmarks[list(FACE_OVAL), 1] = middle - radius * np.cos(angle)
     return landmarks
-
-
-def test_the_published_crop():
-    """Side: the detector's box, a little higher and a fifth longer, its width and height together."""
-    framing = published_crop(mesh(150, 400))  # extent 250: a box of 230 px whose centre is at (275, 286.25)
-    top, bottom = 0.9 * 171.25, 171.25 + 1.2 * 230
-    assert framing.side == pytest.approx(230 + bottom - top, abs=2)
-    assert framing.left + framing.side / 2 == pytest.approx(275, abs=1)
-    assert framing.top + framing.side / 2 == pytest.approx((top + bottom) / 2, abs=1)
 
 
 def test_the_head_is_more_than_the_face():

@@ -10,11 +10,10 @@ import torch
 from magplus.backend_bridge.files.errors import InputError
 from magplus.models.backends import checkpoints
 from magplus.models.backends.base import DrivingBatch, FaceImage
-from magplus.models.backends.liveportrait import LivePortrait, LivePortraitOptions, published_crop
+from magplus.models.backends.liveportrait import LivePortrait, LivePortraitOptions, LivePortraitState
 from magplus.models.backends.liveportrait.motion import EYES, Keypoints, rotation, transferred
 from magplus.models.backends.liveportrait.networks import stitched
 from magplus.models.backends.store import CheckpointStore
-from magplus.models.face.mesh import FACE_OVAL, REGION_GROUPS
 from magplus.models.magnification.motion import Motion
 from tests.parity.reference import Recorder, ReferenceCase
 
@@ -183,25 +182,42 @@ def batch(*images):
 
 @pytest.mark.slow
 def test_the_published_way_through_the_backend(case, backend):
-    published = LivePortrait(backend.parts, LivePortraitOptions(region="all", crop=False))
+    published = LivePortrait(backend.parts, LivePortraitOptions(region="all", stitching=True))
     state = published.encode_source(face(case.image("source")), face(case.image("driving_initial")))
     case.check("prediction", published.animate(state, batch(case.image("driving"))).frames, **PREDICTION)
 
 
-def test_the_published_crop():
-    """Square, 2.3 times what the landmarks below the hairline cover, raised by an eighth."""
-    landmarks = np.full((478, 3), 250, np.float32)
-    angle = np.linspace(0, 2 * np.pi, len(FACE_OVAL), endpoint=False)
-    landmarks[list(FACE_OVAL), :2] = 250 + 100 * np.stack([np.sin(angle), -1.3 * np.cos(angle)], axis=1)
-    landmarks[[point for brow in REGION_GROUPS["brows"] for point in brow], 1] = 200
-    framing = published_crop(landmarks)  # from 150 to 350 across, from 200 to 380 down
-    assert framing.side == pytest.approx(460, abs=2)
-    assert framing.left == pytest.approx(250 - 230, abs=2)
-    assert framing.top == pytest.approx(290 - 0.125 * 460 - 230, abs=2)
+@torch.inference_mode()
+def test_a_multiplier_moves_the_keypoints_that_many_times_as_far(keypoints, backend, monkeypatch):
+    """Exactly, where magnified pixels reach the keypoints through a network that was trained on other faces."""
+    asked = []
+    monkeypatch.setattr(backend, "motion_extractor", lambda image: keypoints["driving"], raising=False)
+    monkeypatch.setattr(
+        backend, "warping_module", lambda volume, source, driven: asked.append(driven) or Warped(driven)
+    )
+    monkeypatch.setattr(backend, "spade_generator", torch.nn.Linear(1, 1), raising=False)
+    monkeypatch.setattr(backend.spade_generator, "forward", lambda x: x)
+    state = LivePortraitState(torch.zeros(1), keypoints["source"], keypoints["driving_initial"])
+    for multiplier in (1.0, 8.0):
+        monkeypatch.setattr(backend, "options", LivePortraitOptions(driving_multiplier=multiplier))
+        backend.generate(state, batch(torch.zeros(1, 3, 256, 256)))
+    once, eight = (driven - keypoints["source"].composed() for driven in asked)
+    torch.testing.assert_close(eight, 8 * once)
+
+
+class Warped:
+    def __init__(self, features):
+        self.features = features
+
+
+def test_the_brows_alone(keypoints):
+    moved = transferred(keypoints["source"], keypoints["driving"], keypoints["driving_initial"], "brows")
+    changed = (moved.expression != keypoints["source"].expression).any(-1)[0]
+    assert changed.nonzero().flatten().tolist() == [1, 2]
 
 
 def test_options_are_checked():
-    with pytest.raises(InputError, match="option region must be all, exp, pose, lip or eyes"):
+    with pytest.raises(InputError, match="option region must be all, exp, pose, lip, eyes or brows"):
         LivePortrait.from_state_dicts({}, options={"region": "nose"})
 
 
@@ -218,7 +234,6 @@ def test_five_files(tmp_path, backend):
         f"LivePortrait: added {part}, {count} tensors from small.pth."
         for part, count in (("eye", 12), ("lip", 8), ("stitching", 8))
     ]
-    assert sum("LivePortrait needs" in sentence for sentence in said) == 4
     for part in ("appearance_feature_extractor", "motion_extractor", "warping_module", "spade_generator"):
         torch.save(states[part], tmp_path / "one.pth")
         checkpoints.add(store, tmp_path / "one.pth")

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A square of a picture, upright for the face in it: what a network is shown of a picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .mesh import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
+from .similarity import Similarity
+
+Beyond = Literal["repeated", "black"]  # what stands where the picture ends: its last pixels, or nothing
+_COUNTED = 256  # places a side at which a square is asked whether it lies in the picture
+
+
+@dataclass(frozen=True)
+class Square:
+    """centre: (x, y) px. side: px. angle: rad by which the square is turned, from x towards y (clockwise as seen)."""
+
+    centre: tuple[float, float]
+    side: float
+    angle: float = 0.0
+
+    @classmethod
+    def covering(
+        cls, points: NDArray[np.floating[Any]], angle: float = 0.0, scale: float = 1.0, lowered: float = 0.0
+    ) -> Square:
+        """Return the square around the box of points [P, 2 or 3] px, its sides along the axes turned by `angle`.
+
+        scale: its side over the box's longer one. lowered: how far its centre lies below the box's, in sides.
+        """
+        level = Similarity(math.cos(angle), -math.sin(angle))
+        along = level(np.asarray(points, np.float64)[:, :2])
+        low, high = along.min(0), along.max(0)
+        side = float((high - low).max()) * scale
+        x, y = level.inverse()((low + high) / 2 + np.array([0, lowered * side]))
+        return cls((float(x), float(y)), side, angle)
+
+    @property
+    def to_unit(self) -> Similarity:
+        """The map from px of the picture to the unit square."""
+        x, y = self.centre
+        turn = Similarity(math.cos(self.angle) / self.side, -math.sin(self.angle) / self.side)
+        left, top = turn(np.array([x, y]))
+        return Similarity(turn.a, turn.b, 0.5 - float(left), 0.5 - float(top))
+
+    def invented(self, size: tuple[int, int]) -> float:
+        """Return the share of the square, in [0, 1], that lies beyond a picture of (width, height) px."""
+        axis = (np.arange(_COUNTED) + 0.5) / _COUNTED
+        places = self.to_unit.inverse()(np.stack(np.meshgrid(axis, axis), axis=-1))
+        inside = (places >= -0.5) & (places <= np.array(size) - 0.5)
+        return 1 - float(inside.all(axis=-1).mean())
+
+
+def roll(landmarks: NDArray[np.floating[Any]]) -> float:
+    """Return the angle of the line from the right eye to the left, rad: 0 for a face, [478, 2 or 3] px, held level."""
+    x, y = (landmarks[LEFT_EYE_OUTER] - landmarks[RIGHT_EYE_OUTER])[:2]
+    return math.atan2(float(y), float(x))
