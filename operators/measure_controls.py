@@ -10,21 +10,20 @@ from typing import Any
 import bpy
 
 from ..backend_bridge.files.errors import InputError
-from ..backend_bridge.rig.basis import RigBasis
 from .blender.operator import OperatorResult
 from .blender.properties import EnumProperty, with_properties
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
-from .rig.basis import measure_steps
+from .rig.basis import Survey, survey_steps
 from .rig.face import find_face
 from .rig.face_controls import (
     ControlChoice,
-    appraise,
     describe,
     is_left,
     partners,
     search_controls,
     solved_by_default,
 )
+from .rig.judgement import appraise
 from .rig.projection import present_projection
 from .rig.studio import camera_to_use
 from .running.job_manager import Outcome, Steps, TaskContext
@@ -49,8 +48,8 @@ def measure_controls(
             if not controls:
                 raise InputError(f"Nothing on {target.name!r} or its rig can be keyed; add shape keys or bones to it.")
             face = find_face(context, objects, projection, controls, vertex_group)
-            basis = yield from measure_steps(context, face, controls, excluded, responses=False)
-        fill_list(scene.magplus, basis)
+            survey = yield from survey_steps(context, face, controls, excluded, responses=False)
+        fill_list(scene.magplus, survey)
         chosen = sum(entry.solve for entry in scene.magplus.controls)
         scene.magplus.shape_keys = chosen > 0  # whoever looks for controls wants them, also on a rig without shape keys
         bpy.ops.ed.undo_push(message="Measure Controls")  # a timer is no operator
@@ -59,11 +58,11 @@ def measure_controls(
     return steps
 
 
-def fill_list(settings: Any, basis: RigBasis) -> None:
+def fill_list(settings: Any, survey: Survey) -> None:
     """Write what was found into the scene's list, most visible first; what a person chose before stays chosen."""
     before = {entry.name: (entry.solve, entry.lock, entry.mirror) for entry in settings.controls}
-    appraisals = appraise(basis)
-    listed = [control for control in basis.controls if control.name in appraisals]
+    appraisals = appraise(survey)
+    listed = [control for control in survey.basis.controls if control.name in appraisals]
     default, other_sides = solved_by_default(listed, appraisals), partners(listed)
     settings.controls.clear()
     for control in sorted(listed, key=lambda control: -appraisals[control.name].pixels):

@@ -13,8 +13,18 @@ from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
 from .controls import RigControl, restored
+from .eyes import Eye, find_eyes
 from .projection import Points, Projection
-from .surface import in_vertex_group, meshes_in_picture, read_points, read_triangles, thinned, visible_points
+from .surface import (
+    in_vertex_group,
+    loose_pieces,
+    meshes_in_picture,
+    read_points,
+    read_triangles,
+    thinned,
+    vertex_counts,
+    visible_points,
+)
 
 MAX_VERTICES = 10_000
 BODY_TO_FACE = 4.0  # a mesh that many times as high as what its controls move is a body, not a face
@@ -29,20 +39,23 @@ class Face:
 
     objects: the avatar's mesh first, then all further meshes that the controls move.
     vertices: [V] indices into all evaluated vertices of the objects. triangles: [T, 3] int32 into V.
-    positions: [V, 2] px. depth: [V]. visible, own, moved: [V] bool, seen by the camera; part of the first object; moved
-        by some control.
-    topology: a fingerprint for each object.
+    points: [V, 3] in the world. positions: [V, 2] px. depth: [V]. visible, own, moved: [V] bool, seen by the camera;
+        part of the first object; moved by some control. owner: [V] which of the objects each is part of.
+    eyes: the eyeballs. topology: a fingerprint for each object.
     """
 
     objects: tuple[bpy.types.Object, ...]
     projection: Projection
     vertices: NDArray[np.intp]
     triangles: NDArray[np.int32]
+    points: Points
     positions: Points
     depth: Points
     visible: NDArray[np.bool_]
     own: NDArray[np.bool_]
     moved: NDArray[np.bool_]
+    owner: NDArray[np.intp]
+    eyes: tuple[Eye, ...]
     topology: tuple[bytes, ...]
 
     def box(self) -> tuple[float, float, float, float]:
@@ -78,15 +91,16 @@ def find_face(
     depsgraph = context.evaluated_depsgraph_get()
     points, topology = read_points(objects, depsgraph)
     triangles = read_triangles(objects, depsgraph)
-    first, _ = read_points(objects[:1], depsgraph)
-    own = np.arange(len(points)) < len(first)
+    owner = np.repeat(np.arange(len(objects)), vertex_counts(topology))
+    own = owner == 0
     positions, depth = projection.project(points)
     keep = projection.sees(positions, depth)
     if vertex_group:
-        keep[: len(first)] &= in_vertex_group(objects[0], vertex_group, depsgraph)
+        keep[own] &= in_vertex_group(objects[0], vertex_group, depsgraph)
     moved = _moved(context, objects, projection, controls, positions, topology)
     if keep.sum() > max_vertices and (keep & moved).any():
         keep &= moved
+    pieces = loose_pieces(points, triangles)
     vertices, triangles = thinned(points, keep, triangles, max_vertices)
     visible = visible_points(points[vertices], projection, depsgraph)
     if not (visible & own[vertices]).any():
@@ -97,11 +111,14 @@ def find_face(
         projection=projection,
         vertices=vertices,
         triangles=triangles,
+        points=points[vertices],
         positions=positions[vertices],
         depth=depth[vertices],
         visible=visible,
         own=own[vertices],
         moved=moved[vertices],
+        owner=owner[vertices],
+        eyes=find_eyes(objects, owner[vertices], pieces[vertices], points[vertices]),
         topology=topology,
     )
 
@@ -152,7 +169,7 @@ def _moved(
     if not controls:
         return np.zeros(len(positions), bool)
     with _all_moved(context, controls):
-        moved = positions_of(context, objects, projection, topology, "the expression")
+        moved, _ = projection.project(points_of(context, objects, topology, "the expression"))
     with np.errstate(invalid="ignore"):
         return np.abs(moved - positions).max(axis=1) > LEAST_MOTION
 
@@ -168,14 +185,13 @@ def _all_moved(context: bpy.types.Context, controls: Sequence[RigControl]) -> It
         yield
 
 
-def positions_of(
+def points_of(
     context: bpy.types.Context,
     objects: Sequence[bpy.types.Object],
-    projection: Projection,
     topology: tuple[bytes, ...],
     moving: str,
 ) -> Points:
-    """Evaluate the rig as it stands and return where all vertices are in the picture, [*, 2] px."""
+    """Evaluate the rig as it stands and return where all vertices are in the world, [*, 3]."""
     context.view_layer.update()
     points, now = read_points(objects, context.evaluated_depsgraph_get())
     for obj, before, after in zip(objects, topology, now, strict=True):
@@ -185,7 +201,7 @@ def positions_of(
             raise InputError(
                 f"The mesh of {obj.name!r} gets other vertices when {moving!r} moves; {remedy} and capture again."
             )
-    return projection.project(points)[0]
+    return points
 
 
 def _box(positions: Points) -> tuple[Points, Points]:

@@ -11,12 +11,14 @@ import numpy as np
 
 from ....backend_bridge.rig.basis import Control
 from ...blender.data import pose_bones_of
+from ..appraisal import Appraisal
 from ..controls import LiveChannel, RigControl
 from ..face_rig import FaceRig
 from ..projection import Projection
 from .control_kind import ControlKind, Found
 
 SIDEWAYS = 0.4  # of a bone's furthest motion in the picture; its axes with less point towards the camera
+_PREFERRED = {False: ("location", "rotation"), True: ("rotation", "location")}
 _INDICES = {"location": (0, 1, 2), "rotation_euler": (0, 1, 2), "rotation_quaternion": (1, 2, 3)}
 # Of two mirrored bones these move opposite ways, as their axes are mirror images.
 _OPPOSED = {("location", "X"), ("rotation", "Y"), ("rotation", "Z")}
@@ -29,6 +31,7 @@ class Bones(ControlKind):
     label = "Bone"
     icon = "BONE_DATA"
     last_resort = True
+    guesses_range = True
 
     def find(self, rig: FaceRig) -> Found:
         """Return the bones that an animator sees on the armatures, as far as they lie in the picture."""
@@ -40,21 +43,22 @@ class Bones(ControlKind):
             excluded |= reasons
         return found, excluded
 
-    def chosen(self, seen: Sequence[tuple[Control, float]]) -> set[str]:
-        """Choose, of a bone that can be moved, not its rotation, which would do much the same.
+    def chosen(self, seen: Sequence[tuple[Control, Appraisal]]) -> set[str]:
+        """Choose, of a bone that can be moved, not its rotation, which would do much the same, but for one that turns.
 
-        Nor its way towards the camera, which the picture hardly shows: solved from so little it would go anywhere.
+        A jaw or a lid is made to turn about its joint, an eye about its middle: moved along, it would come off. Of
+        either motion not what points towards the camera, and is hardly seen: solved from so little it would go
+        anywhere.
         """
-        furthest: dict[tuple[str, str], float] = {}
-        for control, pixels in seen:
-            if control.motion == "location":
-                bone = control.owner, control.part
-                furthest[bone] = max(furthest.get(bone, 0.0), pixels)
+        bones: dict[tuple[str, str], dict[str, list[tuple[Control, Appraisal]]]] = {}
+        for control, shown in seen:
+            bones.setdefault((control.owner, control.part), {}).setdefault(control.motion, []).append((control, shown))
         names = set()
-        for control, pixels in seen:
-            most = furthest.get((control.owner, control.part))
-            if most is None or (control.motion == "location" and pixels >= SIDEWAYS * most):
-                names.add(control.name)
+        for motions in bones.values():
+            turns = any(shown.turns for channels in motions.values() for _, shown in channels)
+            motion = next(each for each in _PREFERRED[turns] if each in motions)
+            furthest = max(shown.pixels for _, shown in motions[motion])
+            names |= {control.name for control, shown in motions[motion] if shown.pixels >= SIDEWAYS * furthest}
         return names
 
     def counterpart(self, control: Control) -> tuple[str, str, str] | None:

@@ -12,6 +12,7 @@ from typing import ClassVar, TypeAlias
 import bpy
 
 from ....backend_bridge.rig.basis import Control
+from ..appraisal import Appraisal
 from ..controls import LiveChannel, RigControl
 from ..face_rig import FaceRig
 
@@ -40,6 +41,8 @@ class ControlKind(ABC):
     never taken for a pose of the head."""
     last_resort: ClassVar[bool] = False
     """Whether it is chosen only where the rig has nothing of another kind to choose."""
+    guesses_range: ClassVar[bool] = False
+    """Whether its ranges are our guess, and not a rigger's; then they end where an eye would leave its socket."""
     limits: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """Where Blender cuts its values off, whatever its range."""
 
@@ -49,10 +52,10 @@ class ControlKind(ABC):
 
     # --- in the list
 
-    def chosen(self, seen: Sequence[tuple[Control, float]]) -> set[str]:
+    def chosen(self, seen: Sequence[tuple[Control, Appraisal]]) -> set[str]:
         """Return the names of the controls to solve as long as nobody chooses.
 
-        `seen` are those that the camera sees and that do not move the whole head, with the px that they move it by.
+        `seen` are those that the camera sees and that are about the face.
         """
         return {control.name for control, _ in seen}
 
