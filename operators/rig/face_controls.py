@@ -80,10 +80,11 @@ def chosen_controls(
 def solved_by_default(controls: Iterable[Control], appraisals: dict[str, Appraisal]) -> set[str]:
     """Return the names of the controls to solve as long as nobody chooses; see `ControlKind.chosen`."""
     seen = [control for control in controls if control.name in appraisals and not appraisals[control.name].note]
+    turning = {(each.owner, each.part) for each in seen if appraisals[each.name].turns}
     first: set[str] = set()
     last: set[str] = set()
     for kind in KINDS.values():
-        names = kind.chosen([(each, appraisals[each.name]) for each in seen if each.kind == kind.name])
+        names = kind.chosen([(each, appraisals[each.name].pixels) for each in seen if each.kind == kind.name], turning)
         (last if kind.last_resort else first).update(names)
     return first or last
 

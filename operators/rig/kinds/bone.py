@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 import bpy
 import numpy as np
 
 from ....backend_bridge.rig.basis import Control
 from ...blender.data import pose_bones_of
-from ..appraisal import Appraisal
 from ..controls import LiveChannel, RigControl
 from ..face_rig import FaceRig
 from ..projection import Projection
@@ -43,22 +42,24 @@ class Bones(ControlKind):
             excluded |= reasons
         return found, excluded
 
-    def chosen(self, seen: Sequence[tuple[Control, Appraisal]]) -> set[str]:
+    def chosen(
+        self, seen: Sequence[tuple[Control, float]], turning: Set[tuple[str, str]] = frozenset()
+    ) -> set[str]:
         """Choose, of a bone that can be moved, not its rotation, which would do much the same, but for one that turns.
 
         A jaw or a lid is made to turn about its joint, an eye about its middle: moved along, it would come off. Of
         either motion not what points towards the camera, and is hardly seen: solved from so little it would go
         anywhere.
         """
-        bones: dict[tuple[str, str], dict[str, list[tuple[Control, Appraisal]]]] = {}
-        for control, shown in seen:
-            bones.setdefault((control.owner, control.part), {}).setdefault(control.motion, []).append((control, shown))
+        bones: dict[tuple[str, str], dict[str, list[tuple[Control, float]]]] = {}
+        for control, pixels in seen:
+            motions = bones.setdefault((control.owner, control.part), {})
+            motions.setdefault(control.motion, []).append((control, pixels))
         names = set()
-        for motions in bones.values():
-            turns = any(shown.turns for channels in motions.values() for _, shown in channels)
-            motion = next(each for each in _PREFERRED[turns] if each in motions)
-            furthest = max(shown.pixels for _, shown in motions[motion])
-            names |= {control.name for control, shown in motions[motion] if shown.pixels >= SIDEWAYS * furthest}
+        for bone, motions in bones.items():
+            motion = next(each for each in _PREFERRED[bone in turning] if each in motions)
+            furthest = max(pixels for _, pixels in motions[motion])
+            names |= {control.name for control, pixels in motions[motion] if pixels >= SIDEWAYS * furthest}
         return names
 
     def counterpart(self, control: Control) -> tuple[str, str, str] | None:

@@ -6,13 +6,12 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import ClassVar, TypeAlias
 
 import bpy
 
 from ....backend_bridge.rig.basis import Control
-from ..appraisal import Appraisal
 from ..controls import LiveChannel, RigControl
 from ..face_rig import FaceRig
 
@@ -52,10 +51,13 @@ class ControlKind(ABC):
 
     # --- in the list
 
-    def chosen(self, seen: Sequence[tuple[Control, Appraisal]]) -> set[str]:
+    def chosen(
+        self, seen: Sequence[tuple[Control, float]], turning: Set[tuple[str, str]] = frozenset()
+    ) -> set[str]:
         """Return the names of the controls to solve as long as nobody chooses.
 
-        `seen` are those that the camera sees and that are about the face.
+        `seen` are those that the camera sees and that are about the face, with the px that they move it by; `turning`
+        are owner and part of what is made to turn about a place outside of it.
         """
         return {control.name for control, _ in seen}
 
