@@ -13,16 +13,17 @@ import bpy
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.job.spec import AVATAR, Avatar
+from ..backend_bridge.job.spec import AVATAR, Anchor, Avatar
 from ..backend_bridge.worker_client.messages import Progress
 from .blender.data import shape_keys_of
 from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import EnumProperty, IntVectorProperty, StringProperty, with_properties
 from .rig.avatar import capture_problem, face_companions
-from .rig.basis import measure_steps
+from .rig.basis import survey_steps
 from .rig.controls import RigControl
-from .rig.face import find_face
+from .rig.face import find_face, grown
 from .rig.face_controls import default_controls
+from .rig.features import expected_anchors, find_features
 from .rig.projection import camera_problem, present_projection
 from .rig.studio import camera_to_use, photograph
 from .rig.surface import rendered_objects
@@ -89,13 +90,19 @@ def capture(
         objects = (target, *request.further)
         controls, excluded = _controls(request)
         face = find_face(context, objects, projection, controls, request.vertex_group)
+        survey = yield from survey_steps(context, face, controls, excluded)
         if request.rig:
-            basis = yield from measure_steps(context, face, controls, excluded)
-            folder.write(artefacts.AVATAR_BASIS, basis.encode())
+            folder.write(artefacts.AVATAR_BASIS, survey.basis.encode())
+        expected = expected_anchors(find_features(context, survey))
         picture = yield from photograph(context, camera, face, request.size, request.transparent, blocking)
         folder.write(artefacts.AVATAR_IMAGE, picture)
     rig_basis = artefacts.AVATAR_BASIS if request.rig else None
-    avatar = Avatar(image=artefacts.AVATAR_IMAGE, face_box=face.box(), rig_basis=rig_basis)
+    avatar = Avatar(
+        image=artefacts.AVATAR_IMAGE,
+        face_box=grown(face.box(), expected.values()),
+        rig_basis=rig_basis,
+        expected=tuple(Anchor(landmark, place) for landmark, place in expected.items()),
+    )
     folder.write(artefacts.AVATAR_RECORD, AVATAR.encode(avatar))
     return avatar
 

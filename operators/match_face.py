@@ -14,9 +14,10 @@ from .blender.operator import OperatorResult
 from .blender.properties import IntProperty, with_properties
 from .rig.anchors import anchors_of, first_guess, landmark_of, matched_places, put_anchors, put_back, remove_anchors
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
-from .rig.basis import measure_steps
+from .rig.basis import survey_steps
 from .rig.face import find_face
 from .rig.face_controls import default_controls
+from .rig.features import expected_anchors, find_features
 from .rig.projection import present_projection
 from .rig.studio import camera_to_use
 from .running.job_manager import Outcome, Steps, TaskContext
@@ -41,7 +42,8 @@ def show_anchors(context: bpy.types.Context, avatar: bpy.types.Object, last_job:
                 objects = (avatar, *face_companions(context, avatar))
                 controls, excluded = default_controls(objects)
                 face = find_face(context, objects, projection, controls)
-                places = first_guess((yield from measure_steps(context, face, controls, excluded, responses=False)))
+                survey = yield from survey_steps(context, face, controls, excluded, responses=False)
+                places = first_guess(survey.basis) | expected_anchors(find_features(context, survey))
             put_anchors(context, avatar, projection, places)
         bpy.ops.ed.undo_push(message="Show Face Match")  # a timer is no operator
         if known:

@@ -44,7 +44,7 @@ _WORDS: dict[FacePart, str] = {
         "paupieres parpado parpados palpebra palpebre palpebras ooglid веко веки моргание"
     ),
     FacePart.NOSE: (
-        "nose nostril nostrils sneer snout muzzle naris nase nasenflugel schnauze nez narine narines museau nariz "
+        "nose nostril nostrils sneer snarl snout muzzle naris nase nasenflugel schnauze nez narine narines museau nariz "
         "hocico naso narice narici focinho neus нос ноздря ноздри"
     ),
     FacePart.CHEEK: (
@@ -52,7 +52,7 @@ _WORDS: dict[FacePart, str] = {
         "bochechas wang щека щеки"
     ),
     FacePart.MOUTH: (
-        "mouth lip lips smile grin mth viseme visemes oris risorius dimple pucker mund lippe lippen mundwinkel lacheln "
+        "mouth beak lip lips smile grin mth viseme visemes oris risorius dimple pucker mund schnabel lippe lippen mundwinkel lacheln "
         "bouche levre levres sourire boca labio labios sonrisa bocca labbro labbra sorriso labios mond glimlach рот "
         "губа губы улыбка"
     ),
@@ -77,17 +77,21 @@ _SCRIPTS: dict[FacePart, str] = {
     FacePart.CHEEK: "頬 ほお ほほ チーク 脸颊 面颊 颊 볼 뺨",
     FacePart.MOUTH: "口 くち 唇 くちびる リップ 口角 にやり ω 嘴 嘴唇 입 입술 미소",
     FacePart.JAW: "顎 あご アゴ 下巴 下颌 턱",
-    FacePart.OTHER: "耳 みみ 首 頭 髪 かみ 舌 歯 睫毛 まつげ まつ毛 体 脖子 头 头发 牙 舌头 睫毛 귀 목 머리 혀 이빨 속눈썹",
+    FacePart.OTHER: "耳 みみ 首 頭 髪 かみ 舌 歯 睫毛 まつげ まつ毛 体 脖子 头 牙 귀 목 머리 혀 이빨 속눈썹",
 }
 _BY_WORD = {word: part for part, words in _WORDS.items() for word in words.split()}
 _BY_SIGN = sorted(
     ((sign, part) for part, signs in _SCRIPTS.items() for sign in signs.split()), key=lambda entry: -len(entry[0])
 )
 _SIDES = {
-    Side.LEFT: frozenset("l left links linke linkes gauche izquierda izquierdo sinistra sinistro sx esquerda".split()),
-    Side.RIGHT: frozenset("r right rechts rechte rechtes droite droit derecha derecho destra destro dx direita".split()),
+    word: side
+    for side, words in (
+        (Side.LEFT, "l left links linke linkes gauche izquierda izquierdo sinistra sinistro sx esquerda esquerdo"),
+        (Side.RIGHT, "r right rechts rechte rechtes droite droit derecha derecho destra destro dx direita direito"),
+    )
+    for word in words.split()
 }
-_SIDE_SIGNS = {"左": Side.LEFT, "右": Side.RIGHT, "왼": Side.LEFT, "오른": Side.RIGHT, "лев": Side.LEFT, "прав": Side.RIGHT}
+_SIDE_SIGNS = {"左": Side.LEFT, "왼": Side.LEFT, "лев": Side.LEFT, "右": Side.RIGHT, "오른": Side.RIGHT, "прав": Side.RIGHT}
 _VOWELS = frozenset("あいうえおアイウエオ")  # a shape key that is one vowel is a mouth's
 # What stands before the name proper: namespaces, and what a tool writes before all of its names.
 _PREFIXES = re.compile(r"^(?:.*[|:/])?(?:DEF|ORG|MCH|CTRL|CC_Base|facs_(?:bs|ctrl|jnt)|Fcl|N\d\d(?:_\d+)*)[-_.]", re.I)
@@ -122,7 +126,7 @@ def is_of_the_face(name: str) -> bool:
 
 def side_of(name: str) -> Side:
     """Return the side that a name tells anywhere in it ("brow.T.L.001", "CTRL_R_mouth", "左眉"), else `BOTH`."""
-    told = {side for side, words in _SIDES.items() if words & set(_words(name))}
+    told = {_SIDES[word] for word in _words(name) if word in _SIDES}
     told |= {side for sign, side in _SIDE_SIGNS.items() if sign in name}
     return told.pop() if len(told) == 1 else Side.BOTH
 

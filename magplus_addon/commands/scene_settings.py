@@ -9,7 +9,8 @@ from pathlib import Path
 import bpy
 
 from ...backend_bridge.files.errors import InputError
-from ...operators.rig.avatar import has_shape_keys
+from ...operators.blender.data import mesh_of
+from ...operators.rig.avatar import face_companions, has_shape_keys
 from ..settings import MagPlusSettings
 from .parser import ANIMATION
 
@@ -58,7 +59,7 @@ def save_copy(path: Path) -> None:
 
 
 def _avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Object:
-    """Return the avatar: the one named, the one in the file's settings, or the only mesh that has shape keys."""
+    """Return the avatar: the one named, the one in the file's settings, or one of the only face with shape keys."""
     scene = context.scene
     meshes = [candidate for candidate in scene.objects if candidate.type == "MESH"]
     if name is not None:
@@ -70,7 +71,7 @@ def _avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Object:
     if scene.magplus.avatar is not None:
         return scene.magplus.avatar
     faces = [mesh for mesh in meshes if has_shape_keys(mesh)] or meshes
-    if len(faces) == 1:
-        return faces[0]
+    if len(faces) == 1 or (faces and {*faces[1:]} <= {*face_companions(context, faces[0])}):
+        return max(faces, key=lambda mesh: len(mesh_of(mesh).vertices))  # of one face any of its meshes will do
     there = ", ".join(repr(mesh.name) for mesh in faces) or "there is no mesh in the scene"
     raise InputError(f"Name the avatar with --avatar: {there}.")

@@ -138,7 +138,9 @@ def _measure(
                 displacement[done] = (face.projection.project(points)[0] - face.positions) / step
                 if KINDS[control.control.kind].guesses_range:
                     control, pulled[done] = within_sockets(control, face.points, travel[done], face.eyes)
-                found.append(_with_response(control, displacement[done], face, moved) if bends(control) else control.control)
+                found.append(
+                    _with_response(control, displacement[done], face, moved) if bends(control) else control.control
+                )
                 control.write(control.control.rest)
                 done += 1
                 if time.monotonic() > turn_ends:

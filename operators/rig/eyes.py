@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The eyeballs of a face: which pieces of its meshes they are, and how far a control may go without pulling them out."""
+"""The eyeballs of a face: which pieces of its meshes they are, and how far a control may go before they come out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LEAST_POINTS = 6
 FURTHEST_SHIFT = 0.1  # of an eye's radius, that its middle may leave its place by
 FURTHEST_TURN = np.radians(30.0)  # real eyes turn further only together with the head
 LEAST_OF_RANGE = 0.4  # of a control's range
-PAIR = 0.8  # the smaller one's radius, as a share of the larger one's
+PAIR = 0.97  # the smaller one's radius, as a share of the larger one's
 LARGEST = 0.2  # of the extent of all that is measured; a ball beyond it is a head
 
 
@@ -54,7 +54,7 @@ def find_eyes(
         if parts == {FacePart.EYE}:
             extent = float(np.ptp(points[members], axis=0).max())
             named.append(ball or Eye(members, points[members].mean(axis=0), extent / 2))
-        elif ball is not None and ball.radius < largest:
+        elif ball is not None and ball.radius < largest and not parts - {FacePart.EYE}:
             balls.append(ball)
     return tuple(named or _paired(balls))
 

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ...backend_bridge.rig.basis import Control
-from ...backend_bridge.rig.face_parts import FacePart, is_of_the_face, part_of
+from ...backend_bridge.rig.face_parts import FacePart, part_of
 from .appraisal import Appraisal
 from .basis import Survey
-from .kinds import KINDS
+from .kinds import KINDS, is_facial
 from .rigid import RigidMotion
 
 UNSEEN = 0.05  # px over its whole range; a control that moves nothing further can't be told from noise
@@ -131,8 +130,9 @@ class _Sight:
         those act that move the lesser part of what is seen. What poses all of that is none of them.
         """
         controls = self._survey.basis.controls
-        called = [index for index, control in enumerate(controls) if self._acts[index].any() and _is_facial(control)]
-        local = [index for index, acts in enumerate(self._acts) if 0 < (self._area * acts).sum() < 0.5 * self._area.sum()]
+        called = [index for index, control in enumerate(controls) if self._acts[index].any() and is_facial(control)]
+        spans = self._acts @ self._area
+        local = np.flatnonzero((spans > 0) & (spans < 0.5 * self._area.sum())).tolist()
         for indices in (called, local):
             acting = self._acts[indices].sum(axis=0)
             others = [each for each in indices if not self._poses(each, self._area * (acting > self._acts[each]))]
@@ -140,12 +140,6 @@ class _Sight:
             if (self._area * face).sum() > 0:
                 return np.asarray(face)
         return np.asarray(self._area > 0)
-
-
-def _is_facial(control: Control) -> bool:
-    if KINDS[control.kind].made_for_the_face:
-        return part_of(control.part) is not FacePart.OTHER
-    return is_of_the_face(control.part)
 
 
 def _areas(

@@ -42,9 +42,7 @@ class Bones(ControlKind):
             excluded |= reasons
         return found, excluded
 
-    def chosen(
-        self, seen: Sequence[tuple[Control, float]], turning: Set[tuple[str, str]] = frozenset()
-    ) -> set[str]:
+    def chosen(self, seen: Sequence[tuple[Control, float]], turning: Set[tuple[str, str]] = frozenset()) -> set[str]:
         """Choose, of a bone that can be moved, not its rotation, which would do much the same, but for one that turns.
 
         A jaw or a lid is made to turn about its joint, an eye about its middle: moved along, it would come off. Of

@@ -51,9 +51,7 @@ class ControlKind(ABC):
 
     # --- in the list
 
-    def chosen(
-        self, seen: Sequence[tuple[Control, float]], turning: Set[tuple[str, str]] = frozenset()
-    ) -> set[str]:
+    def chosen(self, seen: Sequence[tuple[Control, float]], turning: Set[tuple[str, str]] = frozenset()) -> set[str]:
         """Return the names of the controls to solve as long as nobody chooses.
 
         `seen` are those that the camera sees and that are about the face, with the px that they move it by; `turning`

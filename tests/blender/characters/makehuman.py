@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The MakeHuman head (CC0) on the rigs that its makers give it: Rigify's two kinds of face, and MPFB's own 163 bones."""
+"""The MakeHuman head (CC0) on three rigs: Rigify's two kinds of face, and the 163 bones of MPFB's own."""
 
 from __future__ import annotations
 
