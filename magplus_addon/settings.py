@@ -126,6 +126,7 @@ class MagPlusControl(bpy.types.PropertyGroup):
     visibility: float = FloatProperty(
         name="Visibility", description="Seen from the camera, of the most visible control's"
     )
+    usual: bool = BoolProperty(name="Usual", description="It is solved as long as nobody chooses")
     solve: bool = BoolProperty(name="Solve", description="Find this control's curve")
     lock: bool = BoolProperty(name="Lock", description="Keep this control at its present value")
     mirror: bool = BoolProperty(

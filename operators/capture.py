@@ -13,7 +13,7 @@ import bpy
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.job.spec import AVATAR, Anchor, Avatar
+from ..backend_bridge.job.spec import AVATAR, Avatar
 from ..backend_bridge.worker_client.messages import Progress
 from .blender.data import shape_keys_of
 from .blender.operator import ExplainedOperator, OperatorResult
@@ -99,9 +99,9 @@ def capture(
     rig_basis = artefacts.AVATAR_BASIS if request.rig else None
     avatar = Avatar(
         image=artefacts.AVATAR_IMAGE,
-        face_box=grown(face.box(), expected.values()),
+        face_box=grown(face.box(), [anchor.position for anchor in expected]),
         rig_basis=rig_basis,
-        expected=tuple(Anchor(landmark, place) for landmark, place in expected.items()),
+        expected=expected,
     )
     folder.write(artefacts.AVATAR_RECORD, AVATAR.encode(avatar))
     return avatar

@@ -71,7 +71,8 @@ def fill_list(settings: Any, survey: Survey) -> None:
         entry.name, entry.kind, entry.units = name, control.kind, describe(name)
         entry.left, entry.partner = is_left(control), other_sides.get(name, "")
         entry.pixels, entry.visibility, entry.note = appraisal.pixels, appraisal.visibility, appraisal.note
-        entry.solve, entry.lock, entry.mirror = before.get(name, (name in default, False, False))
+        entry.usual = name in default
+        entry.solve, entry.lock, entry.mirror = before.get(name, (entry.usual, False, False))
 
 
 def choice_of(settings: Any) -> ControlChoice:
@@ -97,10 +98,11 @@ def choice_of(settings: Any) -> ControlChoice:
     )
 
 
-def matching(settings: Any, patterns: Sequence[str]) -> set[str]:
+def matching(settings: Any, patterns: Sequence[str], usual: bool = False) -> set[str]:
     """Return the names in the scene's list that match one of the patterns ("brow*").
 
-    Raises `InputError` for a pattern that matches nothing.
+    With `usual`, of what a pattern fits only what is solved as long as nobody chooses, if it fits any of that: a bone
+    has six channels, of which a face uses two. Raises `InputError` for a pattern that matches nothing.
     """
     names = [entry.name for entry in settings.controls]
     found: set[str] = set()
@@ -109,7 +111,8 @@ def matching(settings: Any, patterns: Sequence[str]) -> set[str]:
         if not hits:
             some = ", ".join(repr(name) for name in names[:6])
             raise InputError(f"No control is called {pattern!r}; there are {some}{' ...' if len(names) > 6 else ''}.")
-        found |= hits
+        known = {name for name in hits if settings.controls[name].usual}
+        found |= known if usual and known and pattern not in names else hits
     return found
 
 

@@ -52,6 +52,16 @@ class Anchor:
 
 
 @dataclass(frozen=True)
+class Expected(Anchor):
+    """An anchor as the rig itself tells it: roughly where a control of that name acts, or where a mesh of it is.
+
+    `sure` for a mesh or material that is called after the part: it is the part.
+    """
+
+    sure: bool = False
+
+
+@dataclass(frozen=True)
 class Avatar:
     """The rendered source frame, and how the driver's face is laid onto it.
 
@@ -71,7 +81,7 @@ class Avatar:
     face_box: tuple[float, float, float, float] | None = None
     rig_basis: str | None = None
     anchors: tuple[Anchor, ...] = ()
-    expected: tuple[Anchor, ...] = ()
+    expected: tuple[Expected, ...] = ()
 
 
 @dataclass(frozen=True)

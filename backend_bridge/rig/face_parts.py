@@ -44,16 +44,16 @@ _WORDS: dict[FacePart, str] = {
         "paupieres parpado parpados palpebra palpebre palpebras ooglid веко веки моргание"
     ),
     FacePart.NOSE: (
-        "nose nostril nostrils sneer snarl snout muzzle naris nase nasenflugel schnauze nez narine narines museau nariz "
-        "hocico naso narice narici focinho neus нос ноздря ноздри"
+        "nose nostril nostrils sneer snarl snout muzzle naris nase nasenflugel schnauze nez narine narines museau "
+        "nariz hocico naso narice narici focinho neus нос ноздря ноздри"
     ),
     FacePart.CHEEK: (
         "cheek cheeks malar zygoma levator wange wangen backe joue joues mejilla mejillas guancia guance bochecha "
         "bochechas wang щека щеки"
     ),
     FacePart.MOUTH: (
-        "mouth beak lip lips smile grin mth viseme visemes oris risorius dimple pucker mund schnabel lippe lippen mundwinkel lacheln "
-        "bouche levre levres sourire boca labio labios sonrisa bocca labbro labbra sorriso labios mond glimlach рот "
+        "mouth beak lip lips smile grin mth viseme visemes oris risorius dimple pucker mund schnabel lippe lippen "
+        "mundwinkel lacheln bouche levre levres sourire boca labio labios sonrisa bocca labbro labbra sorriso labios mond glimlach рот "
         "губа губы улыбка"
     ),
     FacePart.JAW: (
@@ -91,7 +91,14 @@ _SIDES = {
     )
     for word in words.split()
 }
-_SIDE_SIGNS = {"左": Side.LEFT, "왼": Side.LEFT, "лев": Side.LEFT, "右": Side.RIGHT, "오른": Side.RIGHT, "прав": Side.RIGHT}
+_SIDE_SIGNS = {
+    "左": Side.LEFT,
+    "왼": Side.LEFT,
+    "лев": Side.LEFT,
+    "右": Side.RIGHT,
+    "오른": Side.RIGHT,
+    "прав": Side.RIGHT,
+}
 _VOWELS = frozenset("あいうえおアイウエオ")  # a shape key that is one vowel is a mouth's
 # What stands before the name proper: namespaces, and what a tool writes before all of its names.
 _PREFIXES = re.compile(r"^(?:.*[|:/])?(?:DEF|ORG|MCH|CTRL|CC_Base|facs_(?:bs|ctrl|jnt)|Fcl|N\d\d(?:_\d+)*)[-_.]", re.I)

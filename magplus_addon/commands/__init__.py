@@ -15,11 +15,11 @@ import bpy
 
 from ...backend_bridge.files.errors import ExitCode, MagPlusError
 from ...operators.running.job_manager import Outcome, Status
-from . import animate, backends, controls, environment, live_link
+from . import anchors, animate, backends, controls, environment, live_link
 from .parser import Parser
 from .tasks import tell
 
-_COMMANDS = (animate, controls, live_link, environment, backends)
+_COMMANDS = (animate, controls, anchors, live_link, environment, backends)
 
 _registered: list[object] = []
 

@@ -10,13 +10,17 @@ import bpy
 
 from ...backend_bridge.backends import BACKENDS
 from ...backend_bridge.files.errors import ExitCode, InputError
+from ...backend_bridge.rig.anchors import read_anchors
 from ...operators import animate
 from ...operators.animation.destination import SHOW_AS
+from ...operators.match_face import pin_anchors
 from ...operators.measure_controls import matching
 from ...operators.order import make_order
+from ...operators.rig.avatar import face_has_shape_keys
 from ...operators.running.job_manager import Status
 from ..settings import MagPlusSettings
 from . import tasks
+from .anchors import add_anchors
 from .controls import measure
 from .parser import Verbs, add_avatar, add_placing, add_save, name_and_value, number_or_auto
 from .scene_settings import apply_placing, choose_avatar, save_copy, set_given, set_property
@@ -39,6 +43,7 @@ def add(verbs: Verbs) -> None:
     source.add_argument("--reference", type=number_or_auto, metavar="auto|SECONDS", help="when the driver is at rest")
     source.add_argument("--face-index", type=int, metavar="N", help="which face drives, from left to right, from 0")
     source.add_argument("--sequence-rate", type=float, metavar="FPS", help="frame rate of an image sequence")
+    add_anchors(source)
     method = verb.add_argument_group("how")
     method.add_argument("--backend", choices=[entry.name for entry in BACKENDS])
     method.add_argument(
@@ -55,7 +60,11 @@ def add(verbs: Verbs) -> None:
         "--allow-cpu", action="store_true", default=None, help="go on on the CPU if the GPU's memory is too small"
     )
     method.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
-    rig = verb.add_argument_group("controls of the rig", "Names, or patterns as in 'brow*'; `controls` lists them.")
+    rig = verb.add_argument_group(
+        "controls of the rig",
+        "Names, or patterns as in 'brow*'; `controls` lists them. Of what a pattern of --only fits, that is taken which "
+        "a face uses; what is named in full is taken in any case.",
+    )
     rig.add_argument("--only", nargs="+", metavar="NAME", help="solve these alone")
     rig.add_argument("--exclude", nargs="+", metavar="NAME", help="leave these alone")
     rig.add_argument("--lock", nargs="+", metavar="NAME", help="hold these at their present value")
@@ -64,7 +73,9 @@ def add(verbs: Verbs) -> None:
     results = verb.add_argument_group("results", "With neither --frames nor --shape-keys the file's settings hold.")
     results.add_argument("--frames", action="store_true", help="make the image sequence")
     results.add_argument(
-        "--shape-keys", action="store_true", help="key the avatar's shape keys, or the chosen controls"
+        "--shape-keys",
+        action="store_true",
+        help="key the chosen controls; without a choice the face's shape keys, and of a rig that has none what moves it",
     )
     results.add_argument("--show-as", choices=[name.lower() for name, _, _ in SHOW_AS], help="where the images go")
     add_placing(results)
@@ -95,10 +106,16 @@ def run(options: argparse.Namespace) -> ExitCode:
 def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     """Write the options into the scene's settings, as a person would do in the sidebar."""
     settings = context.scene.magplus
-    choose_avatar(context, options.avatar)
-    if any(getattr(options, name) for name in ("only", "exclude", "lock", "mirror")):
+    avatar = choose_avatar(context, options.avatar)
+    chooses = any(getattr(options, name) for name in ("only", "exclude", "lock", "mirror"))
+    if options.vertex_group is not None:
+        settings.vertex_group = options.vertex_group
+    if chooses or (options.shape_keys and not settings.controls and not face_has_shape_keys(context, avatar)):
         measure(context)
+    if chooses:
         _choose(options, settings)
+    if options.anchors is not None:
+        pin_anchors(context, avatar, read_anchors(options.anchors))
     if options.driving is not None:
         settings.driving = str(Path(options.driving).absolute())
     if options.trim is not None:
@@ -119,12 +136,13 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     if options.show_as is not None:
         settings.frames_to = options.show_as.upper()
     apply_placing(options, settings)
-    set_given(options, settings, "vertex_group", "backend", "sequence_rate", "intensity", "smoothing")
+    set_given(options, settings, "backend", "sequence_rate", "intensity", "smoothing")
 
 
 def _choose(options: argparse.Namespace, settings: MagPlusSettings) -> None:
     """Tick the list of controls as the options say."""
-    named = {name: matching(settings, getattr(options, name) or ()) for name in ("only", "exclude", "lock", "mirror")}
+    named = {name: matching(settings, getattr(options, name) or ()) for name in ("exclude", "lock", "mirror")}
+    named["only"] = matching(settings, options.only or (), usual=True)
     for entry in settings.controls:
         if options.only:
             entry.solve = entry.name in named["only"]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,7 +19,7 @@ from .rigid import RigidMotion
 ROUND = 0.12  # relative standard deviation of the radius; a cornea bulges, a cartoon's ball is squashed a little
 LEAST_POINTS = 6
 FURTHEST_SHIFT = 0.1  # of an eye's radius, that its middle may leave its place by
-FURTHEST_TURN = np.radians(30.0)  # real eyes turn further only together with the head
+FURTHEST_TURN = math.radians(30.0)  # real eyes turn further only together with the head
 LEAST_OF_RANGE = 0.4  # of a control's range
 PAIR = 0.97  # the smaller one's radius, as a share of the larger one's
 LARGEST = 0.2  # of the extent of all that is measured; a ball beyond it is a head
@@ -69,15 +70,15 @@ def within_sockets(control: RigControl, points: Points, travel: Points, eyes: Se
     step = control.excursion
     whole = RigidMotion.of(points, travel * step, np.ones(len(points)))
     rest = control.control.rest
-    furthest, pulled = np.inf, False
+    furthest, pulled = math.inf, False
     reach = max(control.control.high - rest, rest - control.control.low)
     for eye in eyes:
         motion = RigidMotion.of(points[eye.members], travel[eye.members] * step, np.ones(len(eye.members)))
         own = motion.shift(eye.centre)
-        shift = min(np.linalg.norm(own), np.linalg.norm(own - whole.shift(eye.centre)))
+        shift = float(min(np.linalg.norm(own), np.linalg.norm(own - whole.shift(eye.centre))))
         turn = min(motion.angle, motion.angle_seen_from(whole))
-        by_shift = abs(step) * FURTHEST_SHIFT * eye.radius / shift if shift > 1e-4 * eye.radius else np.inf
-        by_turn = abs(step) * FURTHEST_TURN / turn if turn > 1e-4 else np.inf
+        by_shift = abs(step) * FURTHEST_SHIFT * eye.radius / shift if shift > 1e-4 * eye.radius else math.inf
+        by_turn = abs(step) * FURTHEST_TURN / turn if turn > 1e-4 else math.inf
         pulled |= bool(by_shift < LEAST_OF_RANGE * reach and shift > eye.radius * turn)
         furthest = min(furthest, by_shift, by_turn)
     low, high = max(control.control.low, rest - furthest), min(control.control.high, rest + furthest)

@@ -8,13 +8,14 @@ are called after what they are, and its controls after what they move.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ...backend_bridge.job.spec import Expected
 from ...backend_bridge.rig.action_units import Side
 from ...backend_bridge.rig.anchors import FACE_ANCHORS
 from ...backend_bridge.rig.face_parts import FacePart, is_of_the_face, part_of, side_of
@@ -36,11 +37,12 @@ WHOLE = 0.6  # of the extent of all that is seen; what is called after a part an
 
 @dataclass(frozen=True)
 class Feature:
-    """A part of the face in the picture: the rectangle around it, px, and its middle."""
+    """A part of the face in the picture: the rectangle around it, px, its middle, and whether a mesh is called so."""
 
     low: Points
     high: Points
     middle: Points
+    sure: bool
 
 
 Features: TypeAlias = Mapping[Key, Feature]
@@ -64,29 +66,36 @@ def find_features(context: bpy.types.Context, survey: Survey) -> Features:
         told, tail = (by_name, 0.0) if any(each is part for each, _ in by_name) else (by_motion, TAIL)
         sides = {side: places for (each, side), places in told.items() if each is part}
         if sides and part is not FacePart.OTHER:
-            found |= {(part, side): _feature(each, tail) for side, each in _sided(part, sides, middle).items()}
+            sided = _sided(part, sides, middle)
+            found |= {(part, side): _feature(each, tail, told is by_name) for side, each in sided.items()}
     return _left_is_right(found)
 
 
-def expected_anchors(features: Features) -> dict[int, tuple[float, float]]:
-    """Return where the anchors are by the features that are known, by landmark; none where they make no face."""
-    places: dict[str, Points] = {}
+def expected_anchors(features: Features) -> tuple[Expected, ...]:
+    """Return where the anchors are by the features that are known; none where they make no face."""
+    places: dict[str, tuple[Points, Feature]] = {}
     for side, outwards in ((Side.RIGHT, -1), (Side.LEFT, 1)):
         name = side.value
         if (eye := _eye(features, side)) is not None:
-            places[f"{name} eye, outer corner"], places[f"{name} eye, inner corner"] = _ends(eye, outwards)
+            outer, inner = _ends(eye, outwards)
+            places |= {f"{name} eye, outer corner": (outer, eye), f"{name} eye, inner corner": (inner, eye)}
         if (brow := features.get((FacePart.BROW, side))) is not None:
-            places[f"{name} brow, outer end"], places[f"{name} brow, inner end"] = _ends(brow, outwards)
+            outer, inner = _ends(brow, outwards)
+            places |= {f"{name} brow, outer end": (outer, brow), f"{name} brow, inner end": (inner, brow)}
     if (mouth := features.get((FacePart.MOUTH, Side.BOTH))) is not None:
-        places["mouth, left corner"], places["mouth, right corner"] = _ends(mouth, 1)
-        across = mouth.middle[0]
-        places["upper lip, middle of its upper edge"] = np.array([across, mouth.low[1]])
-        places["lower lip, middle of its lower edge"] = np.array([across, mouth.high[1]])
+        left, right = _ends(mouth, 1)
+        upper, lower = (np.array([mouth.middle[0], y]) for y in (mouth.low[1], mouth.high[1]))
+        places |= {"mouth, left corner": (left, mouth), "mouth, right corner": (right, mouth)}
+        places["upper lip, middle of its upper edge"] = upper, mouth
+        places["lower lip, middle of its lower edge"] = lower, mouth
     if (nose := features.get((FacePart.NOSE, Side.BOTH))) is not None:
-        places["nose, tip"] = nose.middle
-    if not _makes_a_face(places):
-        return {}
-    return {FACE_ANCHORS[name]: (float(place[0]), float(place[1])) for name, place in places.items()}
+        places["nose, tip"] = nose.middle, nose
+    if not _makes_a_face({name: place for name, (place, _) in places.items()}):
+        return ()
+    return tuple(
+        Expected(FACE_ANCHORS[name], (float(place[0]), float(place[1])), told.sure)
+        for name, (place, told) in places.items()
+    )
 
 
 def _eye(features: Features, side: Side) -> Feature | None:
@@ -95,7 +104,8 @@ def _eye(features: Features, side: Side) -> Feature | None:
     if eye is None or lids is None:
         return eye or lids
     around = (lids.low <= eye.middle).all() and (eye.middle <= lids.high).all()
-    return Feature(np.minimum(eye.low, lids.low), np.maximum(eye.high, lids.high), eye.middle) if around else eye
+    widened = replace(eye, low=np.minimum(eye.low, lids.low), high=np.maximum(eye.high, lids.high))
+    return widened if around else eye
 
 
 def _ends(feature: Feature, outwards: int) -> tuple[Points, Points]:
@@ -202,7 +212,7 @@ def _sided(part: FacePart, sides: Mapping[Side, Told], middle: float) -> dict[Si
     return {side: (places[half], weights[half]) for side, half in halves.items() if weights[half].sum() > enough}
 
 
-def _feature(told: Told, tail: float) -> Feature:
+def _feature(told: Told, tail: float, sure: bool) -> Feature:
     """Return the rectangle around a part, without so much of its weight on either end."""
     places, weights = told
     ends = []
@@ -212,7 +222,7 @@ def _feature(told: Told, tail: float) -> Feature:
         first, last = (int(np.searchsorted(share, limit)) for limit in (tail, 1 - tail))
         ends.append((places[order[first], axis], places[order[min(last, len(order) - 1)], axis]))
     low, high = np.array(ends, np.float64).T
-    return Feature(low, high, (low + high) / 2)
+    return Feature(low, high, (low + high) / 2, sure)
 
 
 def _middle(told: Iterable[Mapping[Key, Told]], positions: Points) -> float:

@@ -149,4 +149,4 @@ def _areas(
     shown = triangles[visible[triangles].all(axis=1)]
     first, second = (points[shown[:, corner]] - points[shown[:, 0]] for corner in (1, 2))
     area = 0.5 * np.linalg.norm(np.cross(first, second), axis=1)
-    return np.bincount(shown.ravel(), np.repeat(area / 3, 3), minlength=len(points))
+    return np.bincount(shown.ravel(), np.repeat(area / 3, 3), minlength=len(points)).astype(np.float64)

@@ -37,7 +37,9 @@ def ball(centre: Vector, radii: Vector, colour: Vector, material: str = "", size
 def band(path: Sequence[Vector], width: float, colour: Vector, material: str = "") -> Part:
     """A flat band along a path that faces the viewer, as a brow or a mouth is drawn."""
     points = np.array(path, float)
-    fine = np.stack([np.interp(np.linspace(0, len(points) - 1, 17), range(len(points)), points[:, a]) for a in range(3)], 1)
+    fine = np.stack(
+        [np.interp(np.linspace(0, len(points) - 1, 17), range(len(points)), points[:, a]) for a in range(3)], 1
+    )
     up = np.array([0, 0, width / 2])
     deep = np.array([0, width / 2, 0])
     rims = [fine + up, fine - up, fine - up + deep, fine + up + deep]
@@ -54,7 +56,11 @@ def put(name: str, *parts: Part) -> bpy.types.Object:
     """Make one object of the parts; those with a material's name of their own get that."""
     vertices = np.concatenate([part.vertices for part in parts])
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
-    faces = [[corner + int(start) for corner in face] for part, start in zip(parts, starts, strict=False) for face in part.faces]
+    faces = [
+        [corner + int(start) for corner in face]
+        for part, start in zip(parts, starts, strict=False)
+        for face in part.faces
+    ]
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(vertices.tolist(), [], faces)
     for part in parts:
@@ -170,11 +176,7 @@ def stick_face() -> bpy.types.Object:
     bpy.ops.object.mode_set(mode="OBJECT")
     face = put("顔", ball((0, 0.1, 0), (1, 0.08, 1), (0.95, 0.85, 0.75), size=24))
     brows = put("眉", *(band([(0.15 * s, -0.05, 0.5), (0.55 * s, -0.05, 0.52)], 0.07, BLACK) for s in (1, -1)))
-    eyes = put("目", *(band([(0.35 * s, -0.05, 0.36), (0.351 * s, -0.05, 0.04)], 0.12, BLACK) for s in (1, -1)))
-    co = coordinates(eyes)
-    for obj in (eyes,):
-        wide = np.sign(co[:, 0]) * 0.35 + (co[:, 1] - co[:, 1].mean()) * 0
-        obj.data.vertices.foreach_set("co", np.stack([wide + np.where(np.arange(len(co)) % 2, 0.05, -0.05), co[:, 1], co[:, 2]], 1).ravel())
+    eyes = put("目", *(ball((0.35 * s, -0.05, 0.2), (0.05, 0.05, 0.16), BLACK, "墨") for s in (1, -1)))
     mouth = put("口", band([(-0.35, -0.05, -0.45), (0, -0.05, -0.47), (0.35, -0.05, -0.45)], 0.07, BLACK))
     inner = np.clip(1 - (np.abs(coordinates(brows)[:, 0]) - 0.15) / 0.4, 0, 1)
     keys(brows, {"困る": (inner, (0, 0, 0.12)), "怒り": (inner, (0, 0, -0.12)), "眉上": (inner * 0 + 1, (0, 0, 0.12))})
@@ -193,8 +195,14 @@ def stick_face() -> bpy.types.Object:
 def wolf(turn: float = 40.0) -> bpy.types.Object:
     """A wolf's head in three-quarter view: one mesh with a snout, and ears that move more than all else."""
     grey, dark = (0.4, 0.4, 0.42), (0.15, 0.15, 0.16)
-    parts = [ball((0, 0, 0), (0.8, 0.8, 0.75), grey, "Fur", 24), ball((0, -0.95, -0.2), (0.34, 0.65, 0.26), grey, "Fur", 20)]
-    parts += [ball((0, -1.58, -0.1), (0.14, 0.1, 0.1), BLACK, "Leather"), ball((0, -0.95, -0.42), (0.26, 0.6, 0.12), dark, "Fur")]
+    parts = [
+        ball((0, 0, 0), (0.8, 0.8, 0.75), grey, "Fur", 24),
+        ball((0, -0.95, -0.2), (0.34, 0.65, 0.26), grey, "Fur", 20),
+    ]
+    parts += [
+        ball((0, -1.58, -0.1), (0.14, 0.1, 0.1), BLACK, "Leather"),
+        ball((0, -0.95, -0.42), (0.26, 0.6, 0.12), dark, "Fur"),
+    ]
     for sign in (1, -1):
         parts.append(ball((0.34 * sign, -0.68, 0.2), (0.12, 0.1, 0.1), (0.9, 0.7, 0.1), "Amber"))
         parts.append(ball((0.34 * sign, -0.76, 0.2), (0.05, 0.05, 0.06), BLACK, "Leather"))
@@ -221,7 +229,9 @@ def owl() -> bpy.types.Object:
     parts = [ball((0, 0, 0), (1.0, 0.8, 0.95), (0.45, 0.3, 0.18), "Federn", 24)]
     for sign in (1, -1):
         parts.append(ball((0.38 * sign, -0.66, 0.18), (0.3, 0.14, 0.3), (0.95, 0.8, 0.3), "Augen"))
-        parts.append(band([(0.1 * sign, -0.85, 0.5), (0.7 * sign, -0.75, 0.72)], 0.1, (0.12, 0.08, 0.05), "Augenbrauen"))
+        parts.append(
+            band([(0.1 * sign, -0.85, 0.5), (0.7 * sign, -0.75, 0.72)], 0.1, (0.12, 0.08, 0.05), "Augenbrauen")
+        )
         parts.append(ball((0.38 * sign, -0.79, 0.18), (0.1, 0.04, 0.1), BLACK, "Pupillen Augen"))
     parts.append(ball((0, -0.85, -0.2), (0.2, 0.2, 0.16), (0.85, 0.5, 0.05), "Schnabel"))
     head = put("Eule", *parts)
