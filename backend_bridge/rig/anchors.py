@@ -52,7 +52,7 @@ class AnchorFile:
     anchors: dict[str, tuple[float, float]]
 
     def places(self, size: tuple[int, int]) -> dict[int, tuple[float, float]]:
-        """Return the places in a picture of this size, by landmark. Raises `InputError` for an anchor without a name."""
+        """Return the places in a picture of this size, by landmark. Raises `InputError` for an unknown anchor."""
         across, down = (now / then for now, then in zip(size, self.size, strict=True))
         return {
             _landmark(name): ((x + 0.5) * across - 0.5, (y + 0.5) * down - 0.5) for name, (x, y) in self.anchors.items()
@@ -67,14 +67,10 @@ def read_anchors(path: Path) -> AnchorFile:
     try:
         data = path.read_bytes()
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"The anchors {path} can't be read; give a file that `magplus anchors` has written."
-        ) from error
+        raise InputError(f"The anchors {path} can't be read; give a file that `magplus anchors` wrote.") from error
     found = replace(ANCHORS, name=path.name).decode(data)
     if min(found.size) < 1 or not found.anchors:
-        raise InputError(
-            f"{path.name} has no anchors in a picture of any size; correct it, or export the anchors again."
-        )
+        raise InputError(f"{path.name} has no anchors in a picture; correct it, or export them again.")
     found.places(found.size)
     return found
 
@@ -95,6 +91,6 @@ def _landmark(name: str) -> int:
     if name.isascii() and name.isdigit() and int(name) < MESH_POINTS:
         return int(name)
     raise InputError(
-        f"There is no anchor {name!r}; they are {', '.join(repr(each) for each in FACE_ANCHORS)}, or points of the face "
-        f"mesh, 0 to {MESH_POINTS - 1}."
+        f"There is no anchor {name!r}; they are {', '.join(repr(each) for each in FACE_ANCHORS)}, or points of the "
+        f"face mesh, 0 to {MESH_POINTS - 1}."
     )

@@ -52,9 +52,9 @@ _WORDS: dict[FacePart, str] = {
         "bochechas wang щека щеки"
     ),
     FacePart.MOUTH: (
-        "mouth beak lip lips smile grin mth viseme visemes oris risorius dimple pucker mund schnabel lippe lippen "
-        "mundwinkel lacheln bouche levre levres sourire boca labio labios sonrisa bocca labbro labbra sorriso labios mond glimlach рот "
-        "губа губы улыбка"
+        "mouth beak lip lips smile grin mth viseme visemes oris risorius dimple pucker mund schnabel "
+        "lippe lippen mundwinkel lacheln bouche levre levres sourire boca labio labios sonrisa bocca "
+        "labbro labbra sorriso labios mond glimlach рот губа губы улыбка"
     ),
     FacePart.JAW: (
         "jaw jawbone chin mandible mentalis kiefer unterkiefer kinn machoire menton mandibula quijada barbilla "

@@ -62,8 +62,8 @@ def add(verbs: Verbs) -> None:
     method.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
     rig = verb.add_argument_group(
         "controls of the rig",
-        "Names, or patterns as in 'brow*'; `controls` lists them. Of what a pattern of --only fits, that is taken which "
-        "a face uses; what is named in full is taken in any case.",
+        "Names, or patterns as in 'brow*'; `controls` lists them. Of what a pattern of --only fits, that is taken "
+        "which a face uses; what is named in full is taken in any case.",
     )
     rig.add_argument("--only", nargs="+", metavar="NAME", help="solve these alone")
     rig.add_argument("--exclude", nargs="+", metavar="NAME", help="leave these alone")
@@ -75,7 +75,7 @@ def add(verbs: Verbs) -> None:
     results.add_argument(
         "--shape-keys",
         action="store_true",
-        help="key the chosen controls; without a choice the face's shape keys, and of a rig that has none what moves it",
+        help="key the chosen controls; without a choice the shape keys, of a rig without any what moves the face",
     )
     results.add_argument("--show-as", choices=[name.lower() for name, _, _ in SHOW_AS], help="where the images go")
     add_placing(results)
