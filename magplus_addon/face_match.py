@@ -14,6 +14,8 @@ from gpu_extras.batch import batch_for_shader
 
 from ..operators.match_face import (
     KIND,
+    MAGPLUS_OT_export_anchors,
+    MAGPLUS_OT_import_anchors,
     MAGPLUS_OT_pick_anchor,
     MAGPLUS_OT_remove_anchors,
     MAGPLUS_OT_reset_anchor,
@@ -63,7 +65,9 @@ class MAGPLUS_PT_match(Sidebar):
         anchors = anchors_of(avatar)
         row = layout.row(align=True)
         row.operator(MAGPLUS_OT_show_anchors.bl_idname, icon="EMPTY_AXIS")
+        row.operator(MAGPLUS_OT_import_anchors.bl_idname, text="", icon="IMPORT")
         if anchors:
+            row.operator(MAGPLUS_OT_export_anchors.bl_idname, text="", icon="EXPORT")
             row.operator(MAGPLUS_OT_remove_anchors.bl_idname, text="", icon="TRASH")
         else:
             draw_text(layout, "Anchors show where the driver's face is laid, and can be moved.", characters, "INFO")

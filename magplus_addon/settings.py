@@ -22,7 +22,7 @@ from ..operators.blender.properties import (
     StringProperty,
     with_properties,
 )
-from ..operators.rig.avatar import has_shape_keys
+from ..operators.rig.avatar import face_has_shape_keys
 
 # '//' in a path property: 4.5 and later want to be told that it is meant, 4.2 refuses to be told.
 RELATIVE_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
@@ -32,9 +32,9 @@ def _is_mesh(_settings: MagPlusSettings, candidate: bpy.types.Object) -> bool:
     return candidate.type == "MESH"
 
 
-def _avatar_chosen(settings: MagPlusSettings, _context: bpy.types.Context) -> None:
-    """A new avatar: ask for what its mesh can do."""
-    settings.shape_keys = settings.avatar is not None and has_shape_keys(settings.avatar)
+def _avatar_chosen(settings: MagPlusSettings, context: bpy.types.Context) -> None:
+    """A new avatar: ask for what its face can do."""
+    settings.shape_keys = settings.avatar is not None and face_has_shape_keys(context, settings.avatar)
     settings.vertex_group = ""
     settings.controls.clear()
     settings.last_job = ""
@@ -133,6 +133,7 @@ class MagPlusControl(bpy.types.PropertyGroup):
     visibility: float = FloatProperty(
         name="Visibility", description="Seen from the camera, of the most visible control's"
     )
+    usual: bool = BoolProperty(name="Usual", description="It is solved as long as nobody chooses")
     solve: bool = BoolProperty(name="Solve", description="Find this control's curve")
     lock: bool = BoolProperty(name="Lock", description="Keep this control at its present value")
     mirror: bool = BoolProperty(

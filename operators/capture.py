@@ -14,7 +14,6 @@ from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import AVATAR, Avatar
-from ..backend_bridge.rig.basis import RigBasis
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .blender.data import shape_keys_of
@@ -22,10 +21,11 @@ from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import EnumProperty, IntVectorProperty, StringProperty, with_properties
 from .reasons import no_controls
 from .rig.avatar import capture_problem, face_companions
-from .rig.basis import measure_steps
+from .rig.basis import Survey, survey_steps
 from .rig.controls import RigControl
-from .rig.face import Face, find_face
+from .rig.face import Face, find_face, grown
 from .rig.face_controls import default_controls
+from .rig.features import expected_anchors, find_features
 from .rig.projection import camera_problem, picture_size, present_projection
 from .rig.steady import steadily
 from .rig.studio import Style, camera_to_use, photograph
@@ -105,23 +105,28 @@ def _capture(
         objects = (target, *request.further)
         controls, excluded = _controls(request)
 
-        def measure() -> Generator[Progress, None, tuple[Face, RigBasis | None, tuple[int, int] | None]]:
+        def measure() -> Generator[Progress, None, tuple[Face, Survey, tuple[int, int] | None]]:
             size = request.size or _size(context, camera, request, controls)
             face = find_face(
                 context, objects, present_projection(context, camera, size), controls, request.vertex_group
             )
-            basis = (yield from measure_steps(context, face, controls, excluded)) if request.rig else None
-            return face, basis, size
+            return face, (yield from survey_steps(context, face, controls, excluded)), size
 
-        (face, basis, size), unsteady = yield from steadily(measure)
+        (face, survey, size), unsteady = yield from steadily(measure)
+        expected = expected_anchors(find_features(context, survey))
         style = Style(size, request.transparent, request.samples, request.face_px is not None)
         picture = yield from photograph(context, camera, face, style, blocking, unsteady)
     # All of it at the end: a capture that fails or is cancelled leaves the one before it whole.
-    if basis is not None:
-        folder.write(artefacts.AVATAR_BASIS, basis.encode())
+    if request.rig:
+        folder.write(artefacts.AVATAR_BASIS, survey.basis.encode())
     folder.write(artefacts.AVATAR_IMAGE, picture)
     rig_basis = artefacts.AVATAR_BASIS if request.rig else None
-    avatar = Avatar(image=artefacts.AVATAR_IMAGE, face_box=face.box(), rig_basis=rig_basis)
+    avatar = Avatar(
+        image=artefacts.AVATAR_IMAGE,
+        face_box=grown(face.box(), [anchor.position for anchor in expected]),
+        rig_basis=rig_basis,
+        expected=expected,
+    )
     folder.write(artefacts.AVATAR_RECORD, AVATAR.encode(avatar))
     return avatar
 

@@ -10,16 +10,26 @@ import bpy
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.rig.basis import RigBasis
+from ..backend_bridge.rig.anchors import AnchorFile, read_anchors, write_anchors
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .blender.operator import OperatorResult
-from .blender.properties import IntProperty, with_properties
-from .rig.anchors import anchors_of, first_guess, landmark_of, matched_places, put_anchors, put_back, remove_anchors
+from .blender.properties import IntProperty, StringProperty, with_properties
+from .rig.anchors import (
+    anchors_of,
+    first_guess,
+    landmark_of,
+    matched_places,
+    places_of,
+    put_anchors,
+    put_back,
+    remove_anchors,
+)
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
-from .rig.basis import measure_steps
+from .rig.basis import Survey, survey_steps
 from .rig.face import find_face
 from .rig.face_controls import default_controls
+from .rig.features import expected_anchors, find_features
 from .rig.projection import present_projection
 from .rig.steady import steadily
 from .rig.studio import camera_to_use
@@ -45,12 +55,14 @@ def show_anchors(context: bpy.types.Context, avatar: bpy.types.Object, last_job:
                 objects = (avatar, *face_companions(context, avatar))
                 controls, excluded = default_controls(objects)
 
-                def measure() -> Generator[Progress, None, RigBasis]:
+                def measure() -> Generator[Progress, None, Survey]:
                     face = find_face(context, objects, projection, controls)
-                    return (yield from measure_steps(context, face, controls, excluded, responses=False))
+                    return (yield from survey_steps(context, face, controls, excluded, responses=False))
 
-                basis, _ = yield from steadily(measure)
-                places = first_guess(basis)
+                survey, _ = yield from steadily(measure)
+                expected = expected_anchors(find_features(context, survey))
+                told = {anchor.landmark: anchor.position for anchor in expected}
+                places = first_guess(survey.basis, told)
             put_anchors(context, avatar, projection, places)
         bpy.ops.ed.undo_push(message="Show Face Match")  # a timer is no operator
         if known:
@@ -58,6 +70,28 @@ def show_anchors(context: bpy.types.Context, avatar: bpy.types.Object, last_job:
         return Outcome("The anchors are a first guess from what the rig moves. Move those that are off, and run.")
 
     return steps
+
+
+def pin_anchors(context: bpy.types.Context, avatar: bpy.types.Object, given: AnchorFile) -> None:
+    """Put a file's anchors on the avatar as if they had been placed by hand. Raises `InputError`."""
+    if problem := seen_avatar_problem(context):
+        raise InputError(problem)
+    with camera_to_use(context.scene, None) as camera:
+        projection = present_projection(context, camera)
+        put_anchors(context, avatar, projection, given.places(projection.size), pinned=True)
+
+
+def export_anchors(context: bpy.types.Context, avatar: bpy.types.Object, path: Path) -> int:
+    """Write where the avatar's anchors are in the camera's picture; return how many. Raises `InputError`."""
+    if problem := seen_avatar_problem(context):
+        raise InputError(problem)
+    if not anchors_of(avatar):
+        raise InputError("There are no anchors to export; use Show Face Match, and move those that are off.")
+    with camera_to_use(context.scene, None) as camera:
+        projection = present_projection(context, camera)
+        places = places_of(avatar, projection)
+    write_anchors(path, projection.size, places)
+    return len(places)
 
 
 def _last_match(last_job: Path | None, size: tuple[int, int]) -> dict[int, tuple[float, float]] | None:
@@ -148,4 +182,69 @@ class MAGPLUS_OT_remove_anchors(_OnAnchors):
         return {"FINISHED"}
 
 
-CLASSES = (MAGPLUS_OT_show_anchors, MAGPLUS_OT_pick_anchor, MAGPLUS_OT_reset_anchor, MAGPLUS_OT_remove_anchors)
+@with_properties
+class MAGPLUS_OT_export_anchors(_OnAnchors):
+    """Write where the anchors are in the camera's picture, for another file, shot or program"""
+
+    bl_idname = "magplus.export_anchors"
+    bl_label = "Export Anchors"
+    bl_options = {"REGISTER"}
+
+    filepath: str = StringProperty(name="File", subtype="FILE_PATH", default="anchors.json")
+    filter_glob: str = StringProperty(default="*.json", options={"HIDDEN"})
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
+        """Ask for the file."""
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
+        """Write them."""
+        try:
+            count = export_anchors(context, chosen_avatar(context), Path(bpy.path.abspath(self.filepath)))
+        except MagPlusError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"Exported {count} anchors.")
+        return {"FINISHED"}
+
+
+@with_properties
+class MAGPLUS_OT_import_anchors(bpy.types.Operator):
+    """Place the anchors of a file, as if they had been moved by hand"""
+
+    bl_idname = "magplus.import_anchors"
+    bl_label = "Import Anchors"
+    bl_options = {"REGISTER", "UNDO"}
+
+    filepath: str = StringProperty(name="File", subtype="FILE_PATH")
+    filter_glob: str = StringProperty(default="*.json", options={"HIDDEN"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only for an avatar."""
+        return context.scene.magplus.avatar is not None
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
+        """Ask for the file."""
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
+        """Read and place them."""
+        try:
+            pin_anchors(context, chosen_avatar(context), read_anchors(Path(bpy.path.abspath(self.filepath))))
+        except MagPlusError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+CLASSES = (
+    MAGPLUS_OT_export_anchors,
+    MAGPLUS_OT_import_anchors,
+    MAGPLUS_OT_show_anchors,
+    MAGPLUS_OT_pick_anchor,
+    MAGPLUS_OT_reset_anchor,
+    MAGPLUS_OT_remove_anchors,
+)

@@ -10,23 +10,22 @@ from typing import Any
 import bpy
 
 from ..backend_bridge.files.errors import InputError
-from ..backend_bridge.rig.basis import RigBasis
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .blender.operator import OperatorResult
 from .blender.properties import EnumProperty, with_properties
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
-from .rig.basis import measure_steps
+from .rig.basis import Survey, survey_steps
 from .rig.face import find_face
 from .rig.face_controls import (
     ControlChoice,
-    appraise,
     describe,
     is_left,
     partners,
     search_controls,
     solved_by_default,
 )
+from .rig.judgement import appraise
 from .rig.projection import present_projection
 from .rig.steady import steadily
 from .rig.studio import camera_to_use
@@ -52,12 +51,12 @@ def measure_controls(
             if not controls:
                 raise InputError(f"Nothing on {target.name!r} or its rig can be keyed; add shape keys or bones to it.")
 
-            def measure() -> Generator[Progress, None, RigBasis]:
+            def measure() -> Generator[Progress, None, Survey]:
                 face = find_face(context, objects, projection, controls, vertex_group)
-                return (yield from measure_steps(context, face, controls, excluded, responses=False))
+                return (yield from survey_steps(context, face, controls, excluded, responses=False))
 
-            basis, _ = yield from steadily(measure)
-        fill_list(scene.magplus, basis)
+            survey, _ = yield from steadily(measure)
+        fill_list(scene.magplus, survey)
         chosen = sum(entry.solve for entry in scene.magplus.controls)
         scene.magplus.shape_keys = chosen > 0  # whoever looks for controls wants them, also on a rig without shape keys
         bpy.ops.ed.undo_push(message="Measure Controls")  # a timer is no operator
@@ -66,11 +65,11 @@ def measure_controls(
     return steps
 
 
-def fill_list(settings: Any, basis: RigBasis) -> None:
+def fill_list(settings: Any, survey: Survey) -> None:
     """Write what was found into the scene's list, most visible first; what a person chose before stays chosen."""
     before = {entry.name: (entry.solve, entry.lock, entry.mirror) for entry in settings.controls}
-    appraisals = appraise(basis)
-    listed = [control for control in basis.controls if control.name in appraisals]
+    appraisals = appraise(survey)
+    listed = [control for control in survey.basis.controls if control.name in appraisals]
     default, other_sides = solved_by_default(listed, appraisals), partners(listed)
     settings.controls.clear()
     for control in sorted(listed, key=lambda control: -appraisals[control.name].pixels):
@@ -79,7 +78,8 @@ def fill_list(settings: Any, basis: RigBasis) -> None:
         entry.name, entry.kind, entry.units = name, control.kind, describe(name)
         entry.left, entry.partner = is_left(control), other_sides.get(name, "")
         entry.pixels, entry.visibility, entry.note = appraisal.pixels, appraisal.visibility, appraisal.note
-        entry.solve, entry.lock, entry.mirror = before.get(name, (name in default, False, False))
+        entry.usual = name in default
+        entry.solve, entry.lock, entry.mirror = before.get(name, (entry.usual, False, False))
 
 
 def choice_of(settings: Any) -> ControlChoice:
@@ -105,10 +105,11 @@ def choice_of(settings: Any) -> ControlChoice:
     )
 
 
-def matching(settings: Any, patterns: Sequence[str]) -> set[str]:
+def matching(settings: Any, patterns: Sequence[str], usual: bool = False) -> set[str]:
     """Return the names in the scene's list that match one of the patterns ("brow*").
 
-    Raises `InputError` for a pattern that matches nothing.
+    With `usual`, of what a pattern fits only what is solved as long as nobody chooses, if it fits any of that: a bone
+    has six channels, of which a face uses two. Raises `InputError` for a pattern that matches nothing.
     """
     names = [entry.name for entry in settings.controls]
     found: set[str] = set()
@@ -117,7 +118,8 @@ def matching(settings: Any, patterns: Sequence[str]) -> set[str]:
         if not hits:
             some = ", ".join(repr(name) for name in names[:6])
             raise InputError(f"No control is called {pattern!r}; there are {some}{' ...' if len(names) > 6 else ''}.")
-        found |= hits
+        known = {name for name in hits if settings.controls[name].usual}
+        found |= known if usual and known and pattern not in names else hits
     return found
 
 

@@ -23,11 +23,10 @@ from .backends import backend_problem, chosen_options
 from .environment import environment_problem, preferences, worker_python
 from .measure_controls import choice_of
 from .reasons import instance_problem, linked_problem, no_controls
-from .rig.avatar import capture_problem, chosen_avatar, face_companions, has_shape_keys
+from .rig.avatar import capture_problem, chosen_avatar, face_companions, face_has_shape_keys
 from .rig.face_controls import ControlChoice, chosen_controls
 from .rig.projection import camera_problem
 from .running.task_operator import busy_reason
-
 
 KEYS_FACE, KEYS_SAMPLES = 384, 16  # px and samples of a picture in which the face has only to be found
 
@@ -115,7 +114,7 @@ def settings_problem(context: bpy.types.Context) -> str:
         return "Choose what to make: an image sequence, rig controls or both."
     if settings.shape_keys and settings.controls and not any(entry.solve for entry in settings.controls):
         return "Choose at least one control to solve, or make the image sequence only."
-    if settings.shape_keys and not settings.controls and not has_shape_keys(avatar):
+    if settings.shape_keys and not settings.controls and not face_has_shape_keys(context, avatar):
         return (
             f"{avatar.name!r} has no shape keys to bake to; measure the controls of its rig, or make the image "
             "sequence only."

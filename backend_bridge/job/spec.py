@@ -65,6 +65,16 @@ class Anchor:
 
 
 @dataclass(frozen=True)
+class Expected(Anchor):
+    """An anchor as the rig itself tells it: roughly where a control of that name acts, or where a mesh of it is.
+
+    `sure` for a mesh or material that is called after the part: it is the part.
+    """
+
+    sure: bool = False
+
+
+@dataclass(frozen=True)
 class Avatar:
     """The rendered source frame, and how the driver's face is laid onto it.
 
@@ -75,12 +85,16 @@ class Avatar:
     is bent so that it passes through them. Named anchors that are not given hold where they were found, so that moving
     one moves its surroundings and nothing else. Three or more place the face alone, where nothing else can. Where every
     named anchor lies in the end is in the report's `avatar.anchors`, in the form of this field.
+
+    `expected` is where the rig itself says that points of the face are, roughly: from what its meshes and controls are
+    called, and where they move. They place a face that no detector accepts, and show when a detector is mistaken.
     """
 
     image: str
     face_box: tuple[float, float, float, float] | None = None
     rig_basis: str | None = None
     anchors: tuple[Anchor, ...] = ()
+    expected: tuple[Expected, ...] = ()
 
 
 @dataclass(frozen=True)

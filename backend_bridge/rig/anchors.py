@@ -6,7 +6,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
+
+from ..files.errors import InputError
+from ..files.typed_json import Format
+from ..files.whole import write_whole
 
 MESH_POINTS = 468  # of MediaPipe's face mesh; the ten iris points behind them follow the gaze, not the face's shape
 
@@ -31,3 +38,59 @@ FACE_ANCHORS = MappingProxyType(
         "chin, lowest point": 152,
     }
 )
+
+
+@dataclass(frozen=True)
+class AnchorFile:
+    """Anchors in a file, to be placed by hand, by another program, or once for many shots.
+
+    size: (width, height) px of the picture that the places are in; another size is scaled. anchors: (x, y) px by name
+    or by number of the face mesh, pixel centres at integers.
+    """
+
+    size: tuple[int, int]
+    anchors: dict[str, tuple[float, float]]
+
+    def places(self, size: tuple[int, int]) -> dict[int, tuple[float, float]]:
+        """Return the places in a picture of this size, by landmark. Raises `InputError` for an unknown anchor."""
+        across, down = (now / then for now, then in zip(size, self.size, strict=True))
+        return {
+            _landmark(name): ((x + 0.5) * across - 0.5, (y + 0.5) * down - 0.5) for name, (x, y) in self.anchors.items()
+        }
+
+
+ANCHORS = Format(AnchorFile, "anchors", "a file of anchors", "correct it, or export the anchors again", version=1)
+
+
+def read_anchors(path: Path) -> AnchorFile:
+    """Read a file of anchors. Raises `InputError` for one that is missing, or is none."""
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"The anchors {path} can't be read; give a file that `magplus anchors` wrote.") from error
+    found = replace(ANCHORS, name=path.name).decode(data)
+    if min(found.size) < 1 or not found.anchors:
+        raise InputError(f"{path.name} has no anchors in a picture; correct it, or export them again.")
+    found.places(found.size)
+    return found
+
+
+def write_anchors(path: Path, size: tuple[int, int], places: Mapping[int, tuple[float, float]]) -> None:
+    """Write anchors by their names. Raises `InputError` where no file can be written."""
+    names = {landmark: name for name, landmark in FACE_ANCHORS.items()}
+    document = AnchorFile(size, {names.get(landmark, str(landmark)): place for landmark, place in places.items()})
+    try:
+        write_whole(path, ANCHORS.encode(document))
+    except OSError as error:
+        raise InputError(f"The anchors can't be written to {path} ({error.strerror}); choose another place.") from error
+
+
+def _landmark(name: str) -> int:
+    if name in FACE_ANCHORS:
+        return FACE_ANCHORS[name]
+    if name.isascii() and name.isdigit() and int(name) < MESH_POINTS:
+        return int(name)
+    raise InputError(
+        f"There is no anchor {name!r}; they are {', '.join(repr(each) for each in FACE_ANCHORS)}, or points of the "
+        f"face mesh, 0 to {MESH_POINTS - 1}."
+    )

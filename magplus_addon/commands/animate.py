@@ -10,13 +10,17 @@ import bpy
 
 from ...backend_bridge.backends import BACKENDS
 from ...backend_bridge.files.errors import ExitCode, InputError
+from ...backend_bridge.rig.anchors import read_anchors
 from ...operators import animate
+from ...operators.match_face import pin_anchors
 from ...operators.measure_controls import matching
 from ...operators.order import Order, make_order
+from ...operators.rig.avatar import face_has_shape_keys
 from ...operators.rig.projection import picture_size
 from ...operators.running.job_manager import Status
 from ..settings import MagPlusSettings
 from . import tasks
+from .anchors import add_anchors
 from .controls import measure
 from .parser import (
     Verbs,
@@ -59,6 +63,7 @@ def add_options(verb: argparse.ArgumentParser) -> None:
     source.add_argument("--reference", type=number_or_auto, metavar="auto|SECONDS", help="when the driver is at rest")
     source.add_argument("--face-index", type=int, metavar="N", help="which face drives, from left to right, from 0")
     source.add_argument("--sequence-rate", type=float, metavar="FPS", help="frame rate of an image sequence")
+    add_anchors(source)
     capture = verb.add_argument_group("the avatar's picture", "For keys alone it is small and quick by itself.")
     capture.add_argument("--frame", type=int, metavar="N", help="frame of the scene it is taken at; the start frame")
     capture.add_argument(
@@ -86,7 +91,11 @@ def add_options(verb: argparse.ArgumentParser) -> None:
     )
     method.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
     add_checkpoints(method)
-    rig = verb.add_argument_group("controls of the rig", "Names, or patterns as in 'brow*'; `controls` lists them.")
+    rig = verb.add_argument_group(
+        "controls of the rig",
+        "Names, or patterns as in 'brow*'; `controls` lists them. Of what a pattern of --only fits, that is taken "
+        "which a face uses; what is named in full is taken in any case.",
+    )
     rig.add_argument("--only", nargs="+", metavar="NAME", help="solve these alone")
     rig.add_argument("--exclude", nargs="+", metavar="NAME", help="leave these alone")
     rig.add_argument("--lock", nargs="+", metavar="NAME", help="hold these at their present value")
@@ -95,7 +104,9 @@ def add_options(verb: argparse.ArgumentParser) -> None:
     results = verb.add_argument_group("results", "With neither --frames nor --shape-keys the file's settings hold.")
     results.add_argument("--frames", action="store_true", help="make the image sequence")
     results.add_argument(
-        "--shape-keys", action="store_true", help="key the avatar's shape keys, or the chosen controls"
+        "--shape-keys",
+        action="store_true",
+        help="key the chosen controls; without a choice the shape keys, of a rig without any what moves the face",
     )
     add_show_as(results)
     add_placing(results)
@@ -132,10 +143,16 @@ def order_of(
 def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     """Write the options into the scene's settings, as a person would do in the sidebar."""
     settings = context.scene.magplus
-    choose_avatar(context, options.avatar)
-    if any(getattr(options, name) for name in ("only", "exclude", "lock", "mirror")):
+    avatar = choose_avatar(context, options.avatar)
+    chooses = any(getattr(options, name) for name in ("only", "exclude", "lock", "mirror"))
+    if options.vertex_group is not None:
+        settings.vertex_group = options.vertex_group
+    if chooses or (options.shape_keys and not settings.controls and not face_has_shape_keys(context, avatar)):
         measure(context)
+    if chooses:
         _choose(options, settings)
+    if options.anchors is not None:
+        pin_anchors(context, avatar, read_anchors(options.anchors))
     if options.driving is not None:
         settings.driving = str(Path(options.driving).absolute())
     if options.trim is not None:
@@ -158,7 +175,7 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     if options.capture_size is not None:
         set_property(settings, "capture_size", _longer_side(options.capture_size, context.scene), "--capture-size")
     apply_placing(options, settings)
-    set_given(options, settings, "vertex_group", "backend", "sequence_rate", "intensity", "smoothing", "capture_samples")
+    set_given(options, settings, "backend", "sequence_rate", "intensity", "smoothing", "capture_samples")
 
 
 def _longer_side(size: list[int], scene: bpy.types.Scene) -> int:
@@ -176,7 +193,8 @@ def _longer_side(size: list[int], scene: bpy.types.Scene) -> int:
 
 def _choose(options: argparse.Namespace, settings: MagPlusSettings) -> None:
     """Tick the list of controls as the options say."""
-    named = {name: matching(settings, getattr(options, name) or ()) for name in ("only", "exclude", "lock", "mirror")}
+    named = {name: matching(settings, getattr(options, name) or ()) for name in ("exclude", "lock", "mirror")}
+    named["only"] = matching(settings, options.only or (), usual=True)
     for entry in settings.controls:
         if options.only:
             entry.solve = entry.name in named["only"]

@@ -13,8 +13,8 @@ from ...operators import measure_controls
 from ...operators.rig.avatar import capture_problem, chosen_avatar
 from ...operators.running.job_manager import Status
 from . import tasks
-from .parser import Verbs, add_avatar
-from .scene_settings import choose_avatar
+from .parser import Verbs, add_avatar, add_save
+from .scene_settings import choose_avatar, save_copy
 
 
 def add(verbs: Verbs) -> None:
@@ -23,6 +23,7 @@ def add(verbs: Verbs) -> None:
     verb.set_defaults(run=run)
     add_avatar(verb)
     verb.add_argument("--vertex-group", metavar="NAME", help="vertex group that marks the face")
+    add_save(verb)
     verb.add_argument("--json", action="store_true", help="JSON instead of a table")
 
 
@@ -34,6 +35,8 @@ def run(options: argparse.Namespace) -> ExitCode:
     if options.vertex_group is not None:
         settings.vertex_group = options.vertex_group
     measure(context)
+    if options.save is not None:
+        save_copy(options.save)
     if options.json:
         keys = ("name", "kind", "units", "pixels", "visibility", "partner", "note", "solve", "lock", "mirror")
         print(json.dumps([{key: getattr(entry, key) for key in keys} for entry in settings.controls], indent=2))

@@ -11,8 +11,9 @@ from pathlib import Path
 import bpy
 
 from ...backend_bridge.files.errors import InputError
+from ...operators.blender.data import mesh_of
 from ...operators.reasons import instance_problem
-from ...operators.rig.avatar import has_shape_keys
+from ...operators.rig.avatar import face_companions, has_shape_keys
 from ..settings import MagPlusSettings
 from .parser import ANIMATION
 
@@ -80,7 +81,7 @@ def settings_kept(settings: MagPlusSettings) -> Iterator[None]:
 
 
 def find_avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Object:
-    """Return the avatar: the one named, the one in the file's settings, or the only mesh that has shape keys.
+    """Return the avatar: the one named, the one in the file's settings, or one of the only face with shape keys.
 
     Raises `InputError` where it isn't clear which one.
     """
@@ -99,7 +100,7 @@ def find_avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Objec
     if not meshes and (problem := instance_problem(scene.objects)):
         raise InputError(problem)
     faces = [mesh for mesh in meshes if has_shape_keys(mesh)] or meshes
-    if len(faces) == 1:
-        return faces[0]
+    if len(faces) == 1 or (faces and {*faces[1:]} <= {*face_companions(context, faces[0])}):
+        return max(faces, key=lambda mesh: len(mesh_of(mesh).vertices))  # of one face any of its meshes will do
     there = ", ".join(repr(mesh.name) for mesh in faces) or "there is no mesh in the scene"
     raise InputError(f"Name the avatar with --avatar: {there}.")

@@ -128,7 +128,14 @@ def read_checkpoint(path: Path) -> Any:
             f"{path.name} holds program code ({error}) besides numbers, so MagPlus does not open it; "
             "get the file from its authors again, and be wary of where this one came from."
         ) from error
-    except (*_DAMAGE, RuntimeError, RecursionError, MemoryError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
+    except (
+        *_DAMAGE,
+        RuntimeError,
+        RecursionError,
+        MemoryError,
+        pickle.UnpicklingError,
+        safetensors.SafetensorError,
+    ) as error:
         raise InputError(_damaged(path)) from error
 
 

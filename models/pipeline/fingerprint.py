@@ -42,7 +42,7 @@ def fingerprint(
             "reference": clip.chosen.index,
             "face": spec.driving.face_index,
             "avatar": [hash_file(resolve(folder.path, path)) for path in (avatar.image, avatar.rig_basis) if path],
-            "placing": [avatar.face_box, avatar.anchors],
+            "placing": [avatar.face_box, avatar.anchors, avatar.expected],
             "magnification": spec.magnification,
             "intensity": spec.intensity,
             "backend": spec.backend,

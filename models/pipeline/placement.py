@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
 from ...backend_bridge.files.errors import InputError
-from ...backend_bridge.job.spec import Anchor
+from ...backend_bridge.job.spec import Anchor, Expected
 from ...backend_bridge.rig.anchors import FACE_ANCHORS, MESH_POINTS
 from ...backend_bridge.rig.basis import RigBasis
+from ...backend_bridge.rig.face_parts import FacePart, part_of
 from ..backends import Framing
 from ..face import FaceLandmarker, Window, select_face
 from .avatar import AvatarPicture
@@ -28,12 +29,33 @@ ENOUGH_ANCHORS = 3  # to place a face without anything else
 LEAST_APART = 0.5  # px between anchors
 
 
+# What the eyes, brows and mouth are told apart by, each the middle of two anchors.
+_FEATURES = tuple(
+    (FACE_ANCHORS[one], FACE_ANCHORS[other])
+    for one, other in (
+        ("right eye, outer corner", "right eye, inner corner"),
+        ("left eye, outer corner", "left eye, inner corner"),
+        ("right brow, outer end", "right brow, inner end"),
+        ("left brow, outer end", "left brow, inner end"),
+        ("mouth, right corner", "mouth, left corner"),
+    )
+)
+# How far a detected feature may lie from where the rig has it, as a share of the height from the uppermost to the
+# lowest: where a mesh is called after it, and where controls act that are. On heads of people: at most 0.10 and 0.23.
+SURE, ROUGH = 0.2, 0.35
+PLATE = 1e-3  # smoothing of the plate through what the rig expects, which is rough
+
+
 @dataclass(frozen=True)
 class AvatarFace:
-    """landmarks: [478, 3] px of the picture; `detected` is False where the driver's mesh was laid over it."""
+    """landmarks: [478, 3] px of the picture; `detected` is False where the driver's mesh was laid over it.
+
+    `doubted`: a face was detected, and not believed, as the rig has its eyes, brows or mouth elsewhere.
+    """
 
     landmarks: NDArray[np.float32]
     detected: bool
+    doubted: bool = False
 
     def window(self, framing: Framing, picture: tuple[int, int], largest: int, frame_size: int | None) -> Window:
         """Return the square that a backend is shown: at its own `frame_size`, or as the picture is, up to `largest`.
@@ -52,21 +74,23 @@ def find_avatar_face(
     landmarker: FaceLandmarker,
     driver_landmarks: NDArray[np.float32],
     anchors: Sequence[Anchor] = (),
+    expected: Sequence[Expected] = (),
 ) -> AvatarFace:
-    """Detect the avatar's face; failing that, lay the driver's neutral mesh where the rig says the face moves.
+    """Detect the avatar's face; failing that, lay the driver's neutral mesh where the rig says the face is.
 
+    A detection is not believed where it lies elsewhere than what the rig `expected`.
     Whatever was found is then bent to pass through the `anchors`; the named ones that are not among them hold where
     they were found, so that moving one moves its surroundings. Raises `InputError` when there is neither a detected
     face, nor a rig or three anchors that show its place, and for anchors that can't be.
     """
     _check(anchors, avatar.size)
     _check_box(face_box, avatar.size)
-    found = _found(avatar, face_box, basis, landmarker, driver_landmarks)
+    found = _found(avatar, face_box, basis, landmarker, driver_landmarks, expected)
     if found is not None:
         given = {anchor.landmark for anchor in anchors}
         held = [anchor for anchor in anchors_on(found.landmarks) if anchor.landmark not in given]
         landmarks = pinned(found.landmarks, [*anchors, *held]) if anchors else found.landmarks
-        return AvatarFace(landmarks, found.detected)
+        return replace(found, landmarks=landmarks)
     if len(anchors) < ENOUGH_ANCHORS:
         raise InputError(
             "No face was found in the avatar's picture; turn the character to the camera, light its face, capture it "
@@ -82,16 +106,18 @@ def anchors_on(landmarks: NDArray[np.float32]) -> tuple[Anchor, ...]:
     )
 
 
-def pinned(landmarks: NDArray[np.float32], anchors: Sequence[Anchor]) -> NDArray[np.float32]:
+def pinned(landmarks: NDArray[np.float32], anchors: Sequence[Anchor], smoothing: float = 0.0) -> NDArray[np.float32]:
     """Return the mesh [478, 3] px, bent as a thin plate through three or more anchors, as flat as they allow.
 
-    Depth is scaled with the whole.
+    With `smoothing` it passes them by where it would have to fold. Depth is scaled with the whole.
     """
     here = landmarks[[anchor.landmark for anchor in anchors], :2].astype(np.float64)
     there = np.array([anchor.position for anchor in anchors])
     points = landmarks[:, :2].astype(np.float64)
     unit = max(float(np.ptp(here, axis=0).max()), 1e-6)
-    moved = RBFInterpolator(here / unit, there, kernel="thin_plate_spline", degree=1)(points / unit)
+    moved = RBFInterpolator(here / unit, there, kernel="thin_plate_spline", degree=1, smoothing=smoothing)(
+        points / unit
+    )
     depth = landmarks[:, 2:] * np.sqrt(np.prod(np.ptp(moved, axis=0) / np.ptp(points, axis=0)))
     return np.concatenate([moved, depth], 1).astype(np.float32)
 
@@ -124,18 +150,35 @@ def _found(
     basis: RigBasis | None,
     landmarker: FaceLandmarker,
     driver_landmarks: NDArray[np.float32],
+    expected: Sequence[Expected],
 ) -> AvatarFace | None:
     """Return the face that the detector sees, or else the driver's mesh where the rig or the box says the face is."""
     picture = avatar.over()[0].permute(1, 2, 0).numpy()
     left, top, right, bottom = _grown(face_box, DETECTION_MARGIN, avatar.size)
     faces = landmarker.detect(np.ascontiguousarray(picture[top:bottom, left:right]), thorough=True)
     if faces:
-        face = select_face(faces)
-        return AvatarFace((face.points + np.array([left, top, 0])).astype(np.float32), True)
+        seen = (select_face(faces).points + np.array([left, top, 0])).astype(np.float32)
+        if _agrees(seen, expected):
+            return AvatarFace(seen, True)
+    if len(expected) >= ENOUGH_ANCHORS:
+        return AvatarFace(pinned(driver_landmarks, expected, PLATE), False, doubted=bool(faces))
     placed = _laid_onto(driver_landmarks, basis) if basis is not None else None
     if placed is None and face_box is not None:
         placed = _laid_into(driver_landmarks, face_box)
     return None if placed is None else AvatarFace(placed, False)
+
+
+def _agrees(landmarks: NDArray[np.float32], expected: Sequence[Expected]) -> bool:
+    """Whether a detected face has its eyes, brows and mouth where the rig has them."""
+    told = {anchor.landmark: anchor for anchor in expected}
+    pairs = [pair for pair in _FEATURES if set(pair) <= told.keys()]
+    if len(pairs) < ENOUGH_ANCHORS:
+        return True
+    there = np.array([np.mean([told[index].position for index in pair], axis=0) for pair in pairs])
+    here = landmarks[np.array(pairs), :2].mean(axis=1)
+    apart = np.linalg.norm(here - there, axis=1) / np.ptp(there[:, 1])
+    allowed = [SURE if all(told[index].sure for index in pair) else ROUGH for pair in pairs]
+    return bool((apart <= allowed).all())
 
 
 def _grown(box: Box | None, margin: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -153,7 +196,8 @@ def _laid_onto(landmarks: NDArray[np.float32], basis: RigBasis) -> NDArray[np.fl
 
     None where the controls don't spread over a face: a rig of a few mouth shapes doesn't tell where the brows are.
     """
-    energy = (basis.displacement**2).sum(2) * basis.visible
+    of_the_face = np.array([part_of(control.part) is not FacePart.OTHER for control in basis.controls], bool)
+    energy = (basis.displacement[of_the_face] ** 2).sum(2) * basis.visible  # ears lie above the brows
     total = energy.sum(1)
     if not (total > 0).any():
         return None

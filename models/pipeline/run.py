@@ -99,9 +99,20 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     framing = getattr(backend, "framing", Framing())
     clip = DrivingClip.open(folder.path, spec.driving, session.landmarker(), notes, info.frame_size, framing)
     face = find_avatar_face(
-        picture, spec.avatar.face_box, basis, session.landmarker(), clip.reference.landmarks, spec.avatar.anchors
+        picture,
+        spec.avatar.face_box,
+        basis,
+        session.landmarker(),
+        clip.reference.landmarks,
+        spec.avatar.anchors,
+        spec.avatar.expected,
     )
-    if not face.detected and not spec.avatar.anchors:
+    if face.doubted and not spec.avatar.anchors:
+        notes.warning(
+            "A face was recognised in the avatar's picture, but not where the rig has its eyes, brows and mouth; the "
+            "driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off."
+        )
+    elif not face.detected and not spec.avatar.anchors:
         notes.warning(
             "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's "
             "expressions move. Check the result, place anchors, or choose a vertex group that holds just the face."

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import bpy
 import numpy as np
@@ -22,12 +23,13 @@ from ...backend_bridge.job.report import Report
 from ...backend_bridge.job.spec import Anchor
 from ...backend_bridge.rig.anchors import FACE_ANCHORS
 from ...backend_bridge.rig.basis import RigBasis
+from ...backend_bridge.rig.face_parts import FacePart, part_of
 from ..blender.data import mesh_of
 from .projection import Points, Projection
 from .surface import read_points, read_triangles
 
 COLLECTION = "MagPlus Anchors"
-_LANDMARK, _FOUND = "magplus_landmark", "magplus_found"
+_LANDMARK, _FOUND, _PINNED = "magplus_landmark", "magplus_found", "magplus_pinned"
 NAMES = {landmark: name for name, landmark in FACE_ANCHORS.items()}
 MOVED = 1e-3  # of an anchor's drawn size; one that is nearer to where it was found was not moved by hand
 
@@ -54,7 +56,7 @@ def anchors_of(avatar: bpy.types.Object) -> list[bpy.types.Object]:
     if collection is None:
         return []
     found = {landmark_of(obj): obj for obj in collection.objects if _follows(obj, avatar)}
-    return [found[landmark] for landmark in NAMES if landmark in found]
+    return [found.pop(landmark) for landmark in NAMES if landmark in found] + list(found.values())
 
 
 def landmark_of(anchor: bpy.types.Object) -> int:
@@ -64,17 +66,20 @@ def landmark_of(anchor: bpy.types.Object) -> int:
 
 def name_of(anchor: bpy.types.Object) -> str:
     """Return which point of the face an anchor is."""
-    return NAMES[anchor[_LANDMARK]]
+    return _name(anchor[_LANDMARK])
 
 
 def was_moved(anchor: bpy.types.Object) -> bool:
-    """Whether a person has moved an anchor from where it was found."""
-    return bool((anchor.location - Vector(anchor[_FOUND])).length > MOVED * anchor.empty_display_size)
+    """Whether a person has moved an anchor from where it was found, or has given its place in a file."""
+    return bool(anchor.get(_PINNED)) or bool(
+        (anchor.location - Vector(anchor[_FOUND])).length > MOVED * anchor.empty_display_size
+    )
 
 
 def put_back(anchor: bpy.types.Object) -> None:
-    """Move an anchor back to where it was found."""
+    """Move an anchor back to where it was found; one from a file is free to be found."""
     anchor.location = anchor[_FOUND]
+    anchor[_PINNED] = False
 
 
 def is_selected(anchor: bpy.types.Object, view_layer: bpy.types.ViewLayer) -> bool:
@@ -103,6 +108,14 @@ def scaled(anchors: Sequence[Anchor], size: tuple[int, int], to: tuple[int, int]
     )
 
 
+def places_of(avatar: bpy.types.Object, projection: Projection) -> dict[int, tuple[float, float]]:
+    """Return where all anchors are in the picture, by landmark."""
+    anchors = anchors_of(avatar)
+    places = np.array([anchor.matrix_world.translation for anchor in anchors], np.float64).reshape(-1, 3)
+    positions, _ = projection.project(places)
+    return {landmark_of(anchor): (float(x), float(y)) for anchor, (x, y) in zip(anchors, positions, strict=True)}
+
+
 def matched_places(report: Report, size: tuple[int, int]) -> dict[int, tuple[float, float]]:
     """Return where a job laid the anchors, in px of a picture of this size, by landmark.
 
@@ -118,12 +131,24 @@ def matched_places(report: Report, size: tuple[int, int]) -> dict[int, tuple[flo
     }
 
 
-def first_guess(basis: RigBasis) -> dict[int, tuple[float, float]]:
-    """Return where the anchors may be in the picture, from what the rig's controls move.
+def first_guess(
+    basis: RigBasis, expected: Mapping[int, tuple[float, float]] = MappingProxyType({})
+) -> dict[int, tuple[float, float]]:
+    """Return where the anchors may be in the picture: where they are `expected`, else by what the rig's controls move.
 
-    The topmost control acts at the brows, the lowest one at the chin. Raises `InputError` where nothing visible moves.
+    Around what is expected lies an average face; without that, the topmost control acts at the brows, the lowest one at
+    the chin. Raises `InputError` where nothing visible moves.
     """
-    effect = np.where(basis.visible, (basis.displacement.astype(np.float64) ** 2).sum(axis=2), 0.0)
+    if len(expected) >= 3:
+        known = np.array([_layout_of(landmark) for landmark in expected])
+        whole, *_ = np.linalg.lstsq(np.c_[known, np.ones(len(known))], np.array(list(expected.values())), rcond=None)
+        laid = {landmark: np.append(_layout_of(landmark), 1.0) @ whole for landmark in NAMES}
+        return {landmark: (float(x), float(y)) for landmark, (x, y) in laid.items()} | dict(expected)
+    of_the_face = [
+        part_of(control.part) is not FacePart.OTHER for control in basis.controls
+    ]  # ears lie above the brows
+    moving = np.where(of_the_face, 1.0, 0.0)[:, None]
+    effect = moving * np.where(basis.visible, (basis.displacement.astype(np.float64) ** 2).sum(axis=2), 0.0)
     total = effect.sum(axis=1)
     if not (total > 0).any():
         raise InputError("No control moves anything that this camera sees; turn the face to it.")
@@ -135,11 +160,18 @@ def first_guess(basis: RigBasis) -> dict[int, tuple[float, float]]:
     scale = (high[1] - low[1]) / (_CHIN - _BROWS)
     middle, top = float(np.median(moved[:, 0])), low[1] - _BROWS * scale
     places = {}
-    for name, landmark in FACE_ANCHORS.items():
-        side = 1 if "left" in name.split(",")[0].split() or ", left" in name else -1
-        x, y = _LAYOUT[name.replace("right ", "").replace("left ", "")]
-        places[landmark] = (middle + side * x * scale, float(top + y * scale))
+    for landmark in FACE_ANCHORS.values():
+        x, y = _layout_of(landmark)
+        places[landmark] = (middle + x * scale, float(top + y * scale))
     return places
+
+
+def _layout_of(landmark: int) -> tuple[float, float]:
+    """Return where an anchor is in `_LAYOUT`, to the right of its middle for what is on the character's left."""
+    name = NAMES[landmark]
+    side = 1 if "left" in name.split(",")[0].split() or ", left" in name else -1
+    x, y = _LAYOUT[name.replace("right ", "").replace("left ", "")]
+    return side * x, y
 
 
 def put_anchors(
@@ -147,8 +179,12 @@ def put_anchors(
     avatar: bpy.types.Object,
     projection: Projection,
     places: Mapping[int, tuple[float, float]],
+    pinned: bool = False,
 ) -> None:
-    """Put anchors on the avatar's surface where the picture shows them; those moved by hand stay where they are."""
+    """Put anchors on the avatar's surface where the picture shows them; those moved by hand stay where they are.
+
+    `pinned` ones are put as by hand, and go into the job as they are.
+    """
     skin = _Skin(context, avatar)
     hits = {landmark: skin.under(*projection.ray(position)) for landmark, position in places.items()}
     size = _extent([tuple(hit) for hit in hits.values()])
@@ -156,12 +192,14 @@ def put_anchors(
     hung: dict[bpy.types.Object, tuple[Vector, Vector]] = {}
     for landmark, hit in hits.items():
         anchor = there.get(landmark) or _new_anchor(context.scene, avatar, landmark, size)
-        if landmark in there and was_moved(anchor):
+        if landmark in there and was_moved(anchor) and not pinned:
             # What it was moved from is remembered: the match that is shown now may have been made by moving it.
             found = anchor.matrix_world @ (Vector(anchor[_FOUND]) - anchor.location)
             hung[anchor] = (anchor.matrix_world.translation.copy(), found)
         else:
             hung[anchor] = (hit, hit)
+        if pinned:
+            anchor[_PINNED] = True
     skin.hang(hung)
 
 
@@ -224,7 +262,7 @@ def _new_anchor(scene: bpy.types.Scene, avatar: bpy.types.Object, landmark: int,
     collection = bpy.data.collections.get(COLLECTION) or bpy.data.collections.new(COLLECTION)
     if collection.name not in scene.collection.children:
         scene.collection.children.link(collection)
-    anchor = bpy.data.objects.new(NAMES[landmark].capitalize(), None)
+    anchor = bpy.data.objects.new(_name(landmark).capitalize(), None)
     anchor.empty_display_type, anchor.empty_display_size = "SPHERE", 0.02 * size
     anchor.show_in_front, anchor.hide_render = True, True
     anchor.lock_rotation = anchor.lock_scale = (True, True, True)
@@ -232,6 +270,10 @@ def _new_anchor(scene: bpy.types.Scene, avatar: bpy.types.Object, landmark: int,
     anchor[_LANDMARK] = landmark
     collection.objects.link(anchor)
     return anchor
+
+
+def _name(landmark: int) -> str:
+    return NAMES.get(landmark, f"face landmark {landmark}")
 
 
 def _follows(obj: bpy.types.Object, avatar: bpy.types.Object) -> bool:

@@ -45,6 +45,11 @@ def has_shape_keys(avatar: bpy.types.Object) -> bool:
     return keys is not None and len(keys.key_blocks) > 1
 
 
+def face_has_shape_keys(context: bpy.types.Context, avatar: bpy.types.Object) -> bool:
+    """Whether the avatar or another mesh of its face has a shape key beside its basis."""
+    return has_shape_keys(avatar) or any(has_shape_keys(mesh) for mesh in face_companions(context, avatar))
+
+
 def seen_avatar_problem(context: bpy.types.Context) -> str:
     """Return why the scene's avatar can't be captured through its camera, or an empty string."""
     settings, camera = context.scene.magplus, context.scene.camera
@@ -54,7 +59,7 @@ def seen_avatar_problem(context: bpy.types.Context) -> str:
 def face_companions(context: bpy.types.Context, target: bpy.types.Object) -> list[bpy.types.Object]:
     """Return the further meshes whose shape keys belong to the same face: of teeth, eyes, lashes, a beard.
 
-    They hang on the same rig (armature or parent) as `target`. Meshes without shape keys have no say in what can be
+    They hang on the same rig (armature or parents) as `target`. Meshes without shape keys have no say in what can be
     solved; those that the rig moves are found when it is measured (`operators.rig.face.find_face`).
     """
     rig = _rigs(target)
@@ -67,7 +72,12 @@ def face_companions(context: bpy.types.Context, target: bpy.types.Object) -> lis
 
 def _rigs(obj: bpy.types.Object) -> set[bpy.types.Object]:
     modifiers = [cast(bpy.types.ArmatureModifier, each) for each in obj.modifiers if each.type == "ARMATURE"]
-    return {rig for rig in (obj.parent, *(modifier.object for modifier in modifiers)) if rig is not None}
+    found = {modifier.object for modifier in modifiers if modifier.object is not None}
+    above = obj.parent
+    while above is not None:  # up to the character: what stands above its armature holds several
+        found.add(above)
+        above = above.parent if above.type != "ARMATURE" else None
+    return found
 
 
 def find_object(uid: int) -> bpy.types.Object | None:

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
-from ...backend_bridge.rig.basis import RigBasis
+from ...backend_bridge.rig.basis import Control, RigBasis
 from ...backend_bridge.worker_client.messages import Progress
 from ..running.steps import run_to_end
 from .controls import RigControl, restored
-from .face import LEAST_MOTION, MAX_VERTICES, Face, find_face, positions_of
+from .eyes import within_sockets
+from .face import LEAST_MOTION, MAX_VERTICES, Face, find_face, points_of
 from .face_controls import default_controls
 from .kinds import KINDS
 from .projection import Points, present_projection
@@ -27,6 +28,22 @@ BENT = 0.05  # where half a step shows that much more or less than half of the m
 RESPONSE = 8  # at so many places of its range on either side of rest
 # Modifiers that leave the motion of what moves vertices in proportion to it.
 _LINEAR = {"SUBSURF", "MULTIRES", "ARMATURE", "MIRROR", "TRIANGULATE", "WEIGHTED_NORMAL", "EDGE_SPLIT", "SOLIDIFY"}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the controls of a rig do: to the picture, and in space.
+
+    face: the vertices that were looked at. controls: as they were found, K of them, in the order of the basis. travel:
+    [K, V, 3] float32, how far each vertex goes in the world, per unit of the control. pulled: [K] bool, whether a
+    control would take an eye out of its socket if it went as far as it was found with; in the basis it can't.
+    """
+
+    face: Face
+    controls: tuple[RigControl, ...]
+    basis: RigBasis
+    travel: NDArray[np.float32]
+    pulled: NDArray[np.bool_]
 
 
 def measure_rig_basis(
@@ -74,10 +91,22 @@ def measure_steps(
     excluded: Mapping[str, str],
     responses: bool = True,
 ) -> Generator[Progress, None, RigBasis]:
+    """Move each control alone and record what it does to the picture; see `survey_steps`."""
+    return (yield from survey_steps(context, face, controls, excluded, responses)).basis
+
+
+def survey_steps(
+    context: bpy.types.Context,
+    face: Face,
+    controls: Sequence[RigControl],
+    excluded: Mapping[str, str],
+    responses: bool = True,
+) -> Generator[Progress, None, Survey]:
     """Move each control alone and record where the face's vertices go, a turn of `TURN` to `LONGEST_TURN` s at a time.
 
-    Without `responses` every control is taken to act in proportion, which is good enough to look at it. Between two
-    turns the rig is as it was. Raises `InputError` when somebody has changed it in the meantime, or taken it away.
+    Ranges that no rigger has set end where an eye would leave its socket. Without `responses` every control is taken to
+    act in proportion, which is good enough to look at it. Between two turns the rig is as it was. Raises `InputError`
+    when somebody has changed it in the meantime, or taken it away.
     """
     try:
         return (yield from _measure(context, face, controls, excluded, responses))
@@ -91,20 +120,27 @@ def _measure(
     controls: Sequence[RigControl],
     excluded: Mapping[str, str],
     responses: bool,
-) -> Generator[Progress, None, RigBasis]:
+) -> Generator[Progress, None, Survey]:
     displacement = np.zeros((len(controls), len(face.vertices), 2), np.float32)
-    found: list[tuple[tuple[float, float], ...]] = []
+    travel = np.zeros((len(controls), len(face.vertices), 3), np.float32)
+    pulled = np.zeros(len(controls), bool)
+    found: list[Control] = []
     bends = _bends(face.objects) if responses else lambda _control: False
     done, away = 0, 0.0
     while done < len(controls):
         turn_ends = time.monotonic() + min(max(TURN, away), LONGEST_TURN)
         with restored(controls[done:], context.view_layer):
             for control in controls[done:]:
-                motion = _motion_of(context, face, control)
+                moved = _moved_by(context, face, control)
                 step = control.excursion
-                displacement[done] = motion(step) / step
-                visible = displacement[done][face.visible]
-                found.append(_response(control, visible, face.visible, motion) if bends(control) else ())
+                points = moved(step)
+                travel[done] = (points - face.points) / step
+                displacement[done] = (face.projection.project(points)[0] - face.positions) / step
+                if KINDS[control.control.kind].guesses_range:
+                    control, pulled[done] = within_sockets(control, face.points, travel[done], face.eyes)
+                found.append(
+                    _with_response(control, displacement[done], face, moved) if bends(control) else control.control
+                )
                 control.write(control.control.rest)
                 done += 1
                 if time.monotonic() > turn_ends:
@@ -112,14 +148,12 @@ def _measure(
         left = time.monotonic()
         yield Progress("Measuring the rig", done, len(controls))
         away = time.monotonic() - left
-    positions = positions_of(context, face.objects, face.projection, face.topology, "the avatar")
-    if np.abs(positions[face.vertices] - face.positions).max() > LEAST_MOTION:
+    points = points_of(context, face.objects, face.topology, "the avatar")[face.vertices]
+    if np.abs(face.projection.project(points)[0] - face.positions).max() > LEAST_MOTION:
         raise InputError("The avatar was moved while its rig was measured; start again and let it be for a moment.")
-    return RigBasis(
+    basis = RigBasis(
         image_size=face.projection.size,
-        controls=tuple(
-            replace(control.control, response=response) for control, response in zip(controls, found, strict=True)
-        ),
+        controls=tuple(found),
         positions=face.positions.astype(np.float32),
         depth=face.depth.astype(np.float32),
         visible=face.visible,
@@ -127,17 +161,28 @@ def _measure(
         triangles=face.triangles,
         excluded=dict(excluded),
     )
+    return Survey(face, tuple(controls), basis, travel, pulled)
 
 
-def _motion_of(context: bpy.types.Context, face: Face, control: RigControl) -> Callable[[float], Points]:
-    """Return a function that moves a control so far from rest, and gives the motion of the vertices, [V, 2] px."""
+def _moved_by(context: bpy.types.Context, face: Face, control: RigControl) -> Callable[[float], Points]:
+    """Return a function that moves a control so far from rest, and gives where the vertices are then, [V, 3]."""
+
+    def moved(excursion: float) -> Points:
+        control.write(control.control.rest + excursion)
+        return points_of(context, face.objects, face.topology, control.control.name)[face.vertices]
+
+    return moved
+
+
+def _with_response(
+    control: RigControl, column: NDArray[np.floating], face: Face, moved: Callable[[float], Points]
+) -> Control:
+    """Return a control that knows how its effect bends, if it does."""
 
     def motion(excursion: float) -> Points:
-        control.write(control.control.rest + excursion)
-        positions = positions_of(context, face.objects, face.projection, face.topology, control.control.name)
-        return positions[face.vertices] - face.positions
+        return face.projection.project(moved(excursion))[0] - face.positions
 
-    return motion
+    return replace(control.control, response=_response(control, column[face.visible], face.visible, motion))
 
 
 def _bends(objects: Sequence[bpy.types.Object]) -> Callable[[RigControl], bool]:

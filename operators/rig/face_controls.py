@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every control that may move a face: found on the rig, judged by what it does to the picture, chosen by a person."""
+"""Every control that may move a face: found on the rig, and chosen, by what it does (`.judgement`) or by a person."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import bpy
-import numpy as np
-from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.rig.action_units import Side, recognise
-from ...backend_bridge.rig.basis import Control, RigBasis
+from ...backend_bridge.rig.basis import Control
+from .appraisal import Appraisal
 from .controls import RigControl
 from .face_rig import FaceRig
 from .kinds import KINDS
 from .projection import Projection
-
-UNSEEN = 0.05  # px over its whole range; a control that moves nothing further can't be told from noise
-WHOLE, STILL = 0.75, 0.15  # what moves that share of the face by this share of its largest motion poses the head
 
 
 @dataclass(frozen=True)
@@ -33,19 +29,6 @@ class ControlChoice:
     used: tuple[str, ...] | None = None
     locked: tuple[str, ...] = ()
     mirrored: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Appraisal:
-    """What a control does to the picture.
-
-    pixels: how far it moves the visible part of the face at most, over its range. visibility: the same as a share of
-    the most visible control's. note: why it is better not solved, or an empty string.
-    """
-
-    pixels: float
-    visibility: float
-    note: str = ""
 
 
 def default_controls(meshes: Sequence[bpy.types.Object]) -> tuple[list[RigControl], dict[str, str]]:
@@ -94,39 +77,14 @@ def chosen_controls(
     return [there[name] for name in choice.used], {}
 
 
-def appraise(basis: RigBasis) -> dict[str, Appraisal]:
-    """Return what each control of a basis does to the picture, by name.
-
-    What moves nothing visible is left out, unless its kind is made for the face: a body has hundreds of bones that are
-    not about the face.
-    """
-    moved = np.where(basis.visible, np.linalg.norm(basis.displacement, axis=2), 0.0)  # [K, V]
-    shown = basis.triangles[basis.visible[basis.triangles].all(axis=1)]
-    first, second = (basis.positions[shown[:, corner]] - basis.positions[shown[:, 0]] for corner in (1, 2))
-    area = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])  # a mesh may be dense in places
-    ranges = np.array([control.high - control.low for control in basis.controls])
-    pixels: NDArray[np.floating] = moved.max(axis=1, initial=0.0) * ranges
-    most = float(pixels.max(initial=0.0)) or 1.0
-    found = {}
-    for control, reach, column in zip(basis.controls, pixels, moved, strict=True):
-        kind = KINDS[control.kind]
-        if reach < UNSEEN and not kind.made_for_the_face:
-            continue
-        note = "can't be seen from here" if reach < UNSEEN else ""
-        along = (column > STILL * column.max())[shown].all(axis=1)
-        if not kind.made_for_the_face and area[along].sum() > WHOLE * area.sum():
-            note = "moves the whole head"
-        found[control.name] = Appraisal(float(reach), float(reach) / most, note)
-    return found
-
-
 def solved_by_default(controls: Iterable[Control], appraisals: dict[str, Appraisal]) -> set[str]:
     """Return the names of the controls to solve as long as nobody chooses; see `ControlKind.chosen`."""
     seen = [control for control in controls if control.name in appraisals and not appraisals[control.name].note]
+    turning = {(each.owner, each.part) for each in seen if appraisals[each.name].turns}
     first: set[str] = set()
     last: set[str] = set()
     for kind in KINDS.values():
-        names = kind.chosen([(each, appraisals[each.name].pixels) for each in seen if each.kind == kind.name])
+        names = kind.chosen([(each, appraisals[each.name].pixels) for each in seen if each.kind == kind.name], turning)
         (last if kind.last_resort else first).update(names)
     return first or last
 

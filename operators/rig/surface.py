@@ -65,6 +65,31 @@ def read_points(
     return np.concatenate(points), tuple(fingerprints)
 
 
+def vertex_counts(fingerprints: Sequence[bytes]) -> list[int]:
+    """Return how many vertices the objects have whose fingerprints `read_points` gave."""
+    return [int.from_bytes(fingerprint[:8], "little") for fingerprint in fingerprints]
+
+
+def loose_pieces(points: Points, triangles: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Return which of the pieces that a mesh falls into each vertex [V, 3] belongs to, [V], numbers in no order.
+
+    Vertices on the same place are one: formats for games split them where a texture has a seam.
+    """
+    _, first, place = np.unique(np.round(points, 7), axis=0, return_index=True, return_inverse=True)
+    corners = place.reshape(-1)[triangles]
+    label = np.arange(len(first))
+    while True:
+        lowest = label[corners].min(axis=1)
+        before = label.copy()
+        for corner in range(3):
+            np.minimum.at(label, label[corners[:, corner]], lowest)
+            np.minimum.at(label, corners[:, corner], lowest)
+        while (shorter := label[label] < label).any():
+            label[shorter] = label[label[shorter]]
+        if (label == before).all():
+            return np.asarray(first[label[place.reshape(-1)]])
+
+
 def in_vertex_group(obj: bpy.types.Object, group: str, depsgraph: bpy.types.Depsgraph) -> NDArray[np.bool_]:
     """Return which evaluated vertices belong to a vertex group with at least half the weight, [V]."""
     index = obj.vertex_groups[group].index

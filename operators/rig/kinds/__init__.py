@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from ....backend_bridge.rig.basis import Control
+from ....backend_bridge.rig.face_parts import FacePart, is_of_the_face, part_of
 from .bone import Bones
 from .control_kind import ControlKind
 from .property import CustomProperties
@@ -14,3 +16,10 @@ KINDS: dict[str, ControlKind] = {
     Bones.name: Bones(),
     CustomProperties.name: CustomProperties(),
 }
+
+
+def is_facial(control: Control) -> bool:
+    """Whether a control is made for the face, or called after a part of it, and not after something else."""
+    if KINDS[control.kind].made_for_the_face:
+        return part_of(control.part) is not FacePart.OTHER
+    return is_of_the_face(control.part)

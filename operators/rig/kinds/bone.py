@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 import bpy
 import numpy as np
@@ -17,6 +17,7 @@ from ..projection import Projection
 from .control_kind import ControlKind, Found
 
 SIDEWAYS = 0.4  # of a bone's furthest motion in the picture; its axes with less point towards the camera
+_PREFERRED = {False: ("location", "rotation"), True: ("rotation", "location")}
 _INDICES = {"location": (0, 1, 2), "rotation_euler": (0, 1, 2), "rotation_quaternion": (1, 2, 3)}
 # Of two mirrored bones these move opposite ways, as their axes are mirror images.
 _OPPOSED = {("location", "X"), ("rotation", "Y"), ("rotation", "Z")}
@@ -29,6 +30,7 @@ class Bones(ControlKind):
     label = "Bone"
     icon = "BONE_DATA"
     last_resort = True
+    guesses_range = True
 
     def find(self, rig: FaceRig) -> Found:
         """Return the bones that an animator sees on the armatures, as far as they lie in the picture."""
@@ -40,21 +42,22 @@ class Bones(ControlKind):
             excluded |= reasons
         return found, excluded
 
-    def chosen(self, seen: Sequence[tuple[Control, float]]) -> set[str]:
-        """Choose, of a bone that can be moved, not its rotation, which would do much the same.
+    def chosen(self, seen: Sequence[tuple[Control, float]], turning: Set[tuple[str, str]] = frozenset()) -> set[str]:
+        """Choose, of a bone that can be moved, not its rotation, which would do much the same, but for one that turns.
 
-        Nor its way towards the camera, which the picture hardly shows: solved from so little it would go anywhere.
+        A jaw or a lid is made to turn about its joint, an eye about its middle: moved along, it would come off. Of
+        either motion not what points towards the camera, and is hardly seen: solved from so little it would go
+        anywhere.
         """
-        furthest: dict[tuple[str, str], float] = {}
+        bones: dict[tuple[str, str], dict[str, list[tuple[Control, float]]]] = {}
         for control, pixels in seen:
-            if control.motion == "location":
-                bone = control.owner, control.part
-                furthest[bone] = max(furthest.get(bone, 0.0), pixels)
+            motions = bones.setdefault((control.owner, control.part), {})
+            motions.setdefault(control.motion, []).append((control, pixels))
         names = set()
-        for control, pixels in seen:
-            most = furthest.get((control.owner, control.part))
-            if most is None or (control.motion == "location" and pixels >= SIDEWAYS * most):
-                names.add(control.name)
+        for bone, motions in bones.items():
+            motion = next(each for each in _PREFERRED[bone in turning] if each in motions)
+            furthest = max(pixels for _, pixels in motions[motion])
+            names |= {control.name for control, pixels in motions[motion] if pixels >= SIDEWAYS * furthest}
         return names
 
     def counterpart(self, control: Control) -> tuple[str, str, str] | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import ClassVar, TypeAlias
 
 import bpy
@@ -40,6 +40,8 @@ class ControlKind(ABC):
     never taken for a pose of the head."""
     last_resort: ClassVar[bool] = False
     """Whether it is chosen only where the rig has nothing of another kind to choose."""
+    guesses_range: ClassVar[bool] = False
+    """Whether its ranges are our guess, and not a rigger's; then they end where an eye would leave its socket."""
     limits: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """Where Blender cuts its values off, whatever its range."""
 
@@ -49,10 +51,11 @@ class ControlKind(ABC):
 
     # --- in the list
 
-    def chosen(self, seen: Sequence[tuple[Control, float]]) -> set[str]:
+    def chosen(self, seen: Sequence[tuple[Control, float]], turning: Set[tuple[str, str]] = frozenset()) -> set[str]:
         """Return the names of the controls to solve as long as nobody chooses.
 
-        `seen` are those that the camera sees and that do not move the whole head, with the px that they move it by.
+        `seen` are those that the camera sees and that are about the face, with the px that they move it by; `turning`
+        are owner and part of what is made to turn about a place outside of it.
         """
         return {control.name for control, _ in seen}
 

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faces that no detector knows: the rig tells where brows, eyes and mouth are, whichever of its meshes is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import bpy
+import numpy as np
+import pytest
+from bl_ext.user_default.magplus.backend_bridge.rig.anchors import FACE_ANCHORS
+from bl_ext.user_default.magplus.operators.rig.anchors import anchors_of, name_of
+from bl_ext.user_default.magplus.operators.rig.avatar import face_companions
+from bl_ext.user_default.magplus.operators.rig.basis import survey_steps
+from bl_ext.user_default.magplus.operators.rig.face import find_face
+from bl_ext.user_default.magplus.operators.rig.face_controls import default_controls
+from bl_ext.user_default.magplus.operators.rig.features import expected_anchors, find_features
+from bl_ext.user_default.magplus.operators.rig.projection import present_projection
+from bl_ext.user_default.magplus.operators.running.steps import run_to_end
+
+from tests.blender.characters.stylised import cartoon_ball, owl, stick_face, wolf
+from tests.blender.head import quick_render
+
+NAMES = {landmark: name for name, landmark in FACE_ANCHORS.items()}
+# In the world: where a viewer would say that the points are.
+CARTOON = {
+    "left eye, outer corner": (0.6, -0.82, 0.28),
+    "right eye, inner corner": (-0.12, -0.82, 0.28),
+    "left brow, inner end": (0.14, -0.98, 0.7),
+    "mouth, left corner": (0.4, -0.9, -0.35),
+}
+STICK = {
+    "left eye, outer corner": (0.4, -0.05, 0.2),
+    "right eye, inner corner": (-0.3, -0.05, 0.2),
+    "right brow, outer end": (-0.55, -0.05, 0.5),
+    "mouth, right corner": (-0.35, -0.05, -0.46),
+}
+WOLF = {
+    "left eye, inner corner": (0.3, -0.77, 0.2),
+    "right eye, outer corner": (-0.34, -0.78, 0.2),
+    "left brow, outer end": (0.5, -0.66, 0.36),
+}
+OWL = {
+    "left eye, outer corner": (0.68, -0.66, 0.18),
+    "right brow, inner end": (-0.1, -0.8, 0.6),
+    "mouth, left corner": (0.2, -0.85, -0.2),
+}
+
+
+def told_by(avatar: bpy.types.Object) -> dict[str, tuple[float, float]]:
+    """Where a capture of this avatar expects the anchors."""
+    objects = (avatar, *face_companions(bpy.context, avatar))
+    projection = present_projection(bpy.context, bpy.context.scene.camera)
+    controls, excluded = default_controls(objects)
+    face = find_face(bpy.context, objects, projection, controls)
+    survey = run_to_end(survey_steps(bpy.context, face, controls, excluded, responses=False))
+    return {NAMES[each.landmark]: each.position for each in expected_anchors(find_features(bpy.context, survey))}
+
+
+def off(told: dict[str, tuple[float, float]], places: dict[str, tuple[float, float, float]]) -> float:
+    """How far the farthest of some anchors is from where it should be, px."""
+    projection = present_projection(bpy.context, bpy.context.scene.camera)
+    wanted, _ = projection.project(np.array(list(places.values())))
+    return float(max(np.linalg.norm(np.array([told[name] for name in places]) - wanted, axis=1)))
+
+
+@pytest.mark.parametrize(
+    ("build", "places", "within"),
+    [(cartoon_ball, CARTOON, 8), (stick_face, STICK, 8), (wolf, WOLF, 14), (owl, OWL, 12)],
+)
+def test_the_rig_tells_where_its_face_is(
+    build: Callable[[], bpy.types.Object], places: dict[str, tuple[float, float, float]], within: float
+) -> None:
+    quick_render(320, 320)
+    told = told_by(build())
+    assert off(told, places) < within
+    assert told["left eye, outer corner"][0] > told["right eye, outer corner"][0]
+
+
+@pytest.mark.parametrize("chosen", ["Ball", "Brow.L", "Mouth", "Lid.R"])
+def test_any_mesh_of_the_face_may_be_the_avatar(chosen: str) -> None:
+    quick_render(320, 320)
+    cartoon_ball()
+    settings = bpy.context.scene.magplus
+    settings.avatar = bpy.data.objects[chosen]
+    assert settings.shape_keys, "the face has shape keys, if not on this mesh"
+    assert off(told_by(settings.avatar), CARTOON) < 8
+    bpy.ops.magplus.measure_controls()
+    assert len([entry for entry in settings.controls if entry.solve]) == 9
+
+
+def test_anchors_lie_on_a_wolfs_face_and_not_on_its_ears() -> None:
+    quick_render(320, 320)
+    bpy.context.scene.magplus.avatar = head = wolf()
+    bpy.ops.magplus.show_anchors()
+    projection = present_projection(bpy.context, bpy.context.scene.camera)
+    places = np.array([anchor.matrix_world.translation for anchor in anchors_of(head)], np.float64)
+    ears, _ = projection.project(np.array([(0.5, 0.1, 0.6), (-0.5, 0.1, 0.6)]))
+    assert len(places) == len(FACE_ANCHORS)
+    assert projection.project(places)[0][:, 1].min() > ears[:, 1].max(), [name_of(each) for each in anchors_of(head)]
+
+
+def test_names_that_make_no_face_tell_nothing() -> None:
+    quick_render(320, 320)
+    head = cartoon_ball()
+    bpy.data.objects["Mouth"].location.z = 1.2  # above the eyes
+    bpy.context.view_layer.update()
+    assert told_by(head) == {}

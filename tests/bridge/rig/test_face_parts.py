@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names say which part of a face they are about, in the languages and vocabularies that rigs come in."""
+
+from __future__ import annotations
+
+import pytest
+
+from magplus.backend_bridge.rig.action_units import Side
+from magplus.backend_bridge.rig.face_parts import FacePart, part_of, side_of
+
+PARTS = {
+    FacePart.BROW: "brow.T.L.001 Fcl_BRW_Angry 左眉 困る Augenbraue.L oculi01.L browInnerUp CTRL_L_brow_raiseIn бровь.L",
+    FacePart.EYE: "master_eye.L CC_Base_L_Eye 目.L EyeBall_R LeftEye œil_gauche глаз.R eyeLookUpLeft J_Adj_L_FaceEye",
+    FacePart.LID: "lid.B.R まばたき CTRL_L_eye_blink Eye_Blink_L paupière_droite orbicularis03.L facs_bs_EyeBlinkLeft",
+    FacePart.NOSE: "nose_master noseSneerLeft Nase snarl_L 鼻 facs_bs_NoseSneerRight",
+    FacePart.CHEEK: "cheek.B.L.001 cheekPuff Wange.R levator05.L 頬",
+    FacePart.MOUTH: "lip.T.L.001 Mouth_Smile_L Fcl_MTH_Fun あ 口 Lèvre oris04.R Head_MouthOpen mouthFrownLeft Schnabel",
+    FacePart.JAW: "jaw_master chin.002 CTRL_C_jaw FACIAL_C_Jaw jawOpen Unterkiefer 顎",
+    FacePart.OTHER: "ear.L.002 head neck tweak_spine.004 tongue teeth.B FaceEyelash Eye_Lashes eyeglasses 髪 ухо root",
+}
+
+
+@pytest.mark.parametrize(("part", "name"), [(part, name) for part, names in PARTS.items() for name in names.split()])
+def test_the_part_that_a_name_is_about(part: FacePart, name: str) -> None:
+    assert part_of(name) is part
+
+
+@pytest.mark.parametrize("name", ["Bone.001", "forearm.L", "heart", "中国", "solid", "Camera", "tearDuct"])
+def test_a_name_of_something_else_says_nothing(name: str) -> None:
+    assert part_of(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("brow.T.L.001", Side.LEFT),
+        ("CTRL_R_mouth_cornerPull", Side.RIGHT),
+        ("左眉", Side.LEFT),
+        ("paupière_droite", Side.RIGHT),
+        ("LeftEye", Side.LEFT),
+        ("jaw_master", Side.BOTH),
+        ("eye L to R", Side.BOTH),
+    ],
+)
+def test_the_side_that_a_name_is_about(name: str, side: Side) -> None:
+    assert side_of(name) is side
