@@ -38,9 +38,7 @@ def movement(
     )
 
 
-def _places(
-    context: bpy.types.Context, target: bpy.types.Object, frame: int
-) -> tuple[Points, tuple[bytes, ...]]:
+def _places(context: bpy.types.Context, target: bpy.types.Object, frame: int) -> tuple[Points, tuple[bytes, ...]]:
     with bare_scene(context, frame):
         points, topology = read_points((target,), context.evaluated_depsgraph_get())
         return present_projection(context, usable_camera(context.scene.camera)).project(points)[0], topology

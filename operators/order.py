@@ -27,7 +27,6 @@ from .rig.face_controls import ControlChoice, chosen_controls
 from .rig.projection import camera_problem
 from .running.task_operator import busy_reason
 
-
 KEYS_FACE, KEYS_SAMPLES = 384, 16  # px and samples of a picture in which the face has only to be found
 
 

@@ -34,7 +34,11 @@ def instance_problem(objects: Iterable[bpy.types.Object]) -> str:
         collection = obj.instance_collection if obj.instance_type == "COLLECTION" else None
         if collection is None or not any(each.type == "MESH" for each in collection.all_objects):
             continue
-        step = "Object > Library Override > Make" if collection.library is not None else "Object > Apply > Make Instances Real"
+        step = (
+            "Object > Library Override > Make"
+            if collection.library is not None
+            else "Object > Apply > Make Instances Real"
+        )
         return (
             f"{obj.name!r} shows the collection {collection.name!r} as an instance, which can't be keyed; select it, "
             f"choose {step}, then choose the mesh with the face."

@@ -44,9 +44,7 @@ _OWN_VALUE = re.compile(r"\d+\.\d{8}")
 _DRIFT = Fraction(1, 25)  # seconds; a frame
 
 
-def to_live_link(
-    curves: ControlCurves, rest: NDArray[np.floating] | None = None, start: Fraction = Fraction(0)
-) -> str:
+def to_live_link(curves: ControlCurves, rest: NDArray[np.floating] | None = None, start: Fraction = Fraction(0)) -> str:
     """Return solved curves as a Live Link Face CSV: 61 columns behind timecode and count.
 
     Controls are told by name; what stands for no ARKit shape is left out, and head and eyes don't turn. Where a rig
@@ -64,7 +62,9 @@ def to_live_link(
     writer.writerow(["Timecode", "BlendShapeCount", *_COLUMNS])
     still = [_STILL] * len(ROTATIONS)
     for seconds, row in zip(curves.seconds, table, strict=True):
-        writer.writerow([_timecode(start + Fraction(float(seconds))), len(_COLUMNS), *(f"{value:.8f}" for value in row), *still])
+        writer.writerow(
+            [_timecode(start + Fraction(float(seconds))), len(_COLUMNS), *(f"{value:.8f}" for value in row), *still]
+        )
     return text.getvalue()
 
 

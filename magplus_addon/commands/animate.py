@@ -134,7 +134,9 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     if options.capture_size is not None:
         set_property(settings, "capture_size", _longer_side(options.capture_size, context.scene), "--capture-size")
     apply_placing(options, settings)
-    set_given(options, settings, "vertex_group", "backend", "sequence_rate", "intensity", "smoothing", "capture_samples")
+    set_given(
+        options, settings, "vertex_group", "backend", "sequence_rate", "intensity", "smoothing", "capture_samples"
+    )
 
 
 def _longer_side(size: list[int], scene: bpy.types.Scene) -> int:

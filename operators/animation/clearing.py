@@ -84,5 +84,3 @@ def _drop_empty_tracks(id_block: bpy.types.ID) -> None:
         values = [point.co[1] for curve in curves for point in curve.keyframe_points]
         if curves and strip.action.name.startswith("MagPlus ") and max(map(abs, values), default=0.0) < STILL:
             animation.nla_tracks.remove(track)
-
-

@@ -70,9 +70,7 @@ class Window:
         shares = shares * shares * (3 - 2 * shares)
         return frames, np.array([value + s * (to(float(f)) - value) for f, s in zip(frames, shares, strict=True)])
 
-    def released(
-        self, frames: Samples, values: Samples, to: Callable[[float], float]
-    ) -> tuple[Samples, Samples]:
+    def released(self, frames: Samples, values: Samples, to: Callable[[float], float]) -> tuple[Samples, Samples]:
         """Return samples with what eases them from the last one to what `to` gives; with `holds`, as they are."""
         if self.holds:
             return frames, values

@@ -22,7 +22,8 @@ from .strength import add_strength, covers, drop_idle, make_room, rest_of
 @dataclass(frozen=True)
 class Written:
     """The names of the action that was written, of the one that it replaced, if any, and of muted tracks below a layer
-    that it would overrule, were they to play again."""
+    that it would overrule, were they to play again.
+    """
 
     action: str
     replaced: str | None = None
@@ -87,10 +88,13 @@ class Keying:
         """Write keys into an NLA track that adds to what is below it."""
         keyed = whole_quaternions(_address(entry.keys.channel) for entry in entries)
         unheld = {
-            address: self._rest(id_block, address)
-            for address in sorted(keyed - whole_quaternions(animated(id_block)))
+            address: self._rest(id_block, address) for address in sorted(keyed - whole_quaternions(animated(id_block)))
         }
-        unheld |= {_address(entry.keys.channel): entry.control.rest for entry in entries if _address(entry.keys.channel) in unheld}
+        unheld |= {
+            _address(entry.keys.channel): entry.control.rest
+            for entry in entries
+            if _address(entry.keys.channel) in unheld
+        }
         held = {address: rest for address, rest in unheld.items() if rest != _channel(id_block, address).default}
         overruled = muted_takes(id_block, set(held)) if held else []
         if held:
@@ -111,9 +115,7 @@ class Keying:
         keys = self._released(keys, rest, lambda _: rest)
         if abs(keys.values[0] - rest) <= STILL:
             return keys
-        return replace(
-            keys, frames=np.append(self.window.before, keys.frames), values=np.append(rest, keys.values)
-        )
+        return replace(keys, frames=np.append(self.window.before, keys.frames), values=np.append(rest, keys.values))
 
     def _released(self, keys: Keys, rest: float, to: Callable[[float], float]) -> Keys:
         """Return keys that end where the curve goes on, if they end away from rest."""

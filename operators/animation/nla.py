@@ -24,7 +24,8 @@ Address = tuple[str, int]  # data path and index, as an F-Curve has them
 @dataclass(frozen=True)
 class Playing:
     """An action that plays on an ID: with its slot, None where actions have none, and its strip, None for the active
-    action."""
+    action.
+    """
 
     action: bpy.types.Action
     slot: Any
@@ -166,9 +167,7 @@ def fit(strip: bpy.types.NlaStrip, action: bpy.types.Action) -> None:
 
 
 @contextmanager
-def _active(
-    animation: bpy.types.AnimData, action: bpy.types.Action, id_block: bpy.types.ID
-) -> Iterator[Any]:
+def _active(animation: bpy.types.AnimData, action: bpy.types.Action, id_block: bpy.types.ID) -> Iterator[Any]:
     """Make an action the active one while keys are written into it; gives its slot."""
     before, slot_before = animation.action, getattr(animation, "action_slot", None)
     assign(animation, action, id_block)

@@ -60,8 +60,7 @@ def rest_of(curve: bpy.types.FCurve) -> float | None:
 def covers(curve: bpy.types.FCurve, first: float, last: float) -> bool:
     """Whether a part of a curve, from one frame to another, is an earlier bake's."""
     return any(
-        not each.use_restricted_range or (each.frame_start <= first and last <= each.frame_end)
-        for each in _ours(curve)
+        not each.use_restricted_range or (each.frame_start <= first and last <= each.frame_end) for each in _ours(curve)
     )
 
 
@@ -85,7 +84,9 @@ def drop_idle(curve: bpy.types.FCurve) -> None:
     """Remove the strengths of earlier bakes of which nothing is left on a curve."""
     keys = [(point.co[0], point.co[1]) for point in curve.keyframe_points]
     for modifier in _ours(curve):
-        limits = (modifier.frame_start, modifier.frame_end) if modifier.use_restricted_range else (-LAST_FRAME, LAST_FRAME)
+        limits = (
+            (modifier.frame_start, modifier.frame_end) if modifier.use_restricted_range else (-LAST_FRAME, LAST_FRAME)
+        )
         said = [value for frame, value in keys if limits[0] <= frame <= limits[1]]
         said += [bare(curve, frame) for frame in limits if abs(frame) < LAST_FRAME]
         if all(abs(value - modifier.reference_value) < STILL for value in said):
@@ -160,9 +161,7 @@ def _restrict(modifier: bpy.types.FModifier, first: float, last: float) -> None:
     modifier.blend_in = modifier.blend_out = 0.0
 
 
-def _widen(
-    kind: ControlKind, id_block: bpy.types.ID, curve: bpy.types.FCurve, rest: float, strength: float
-) -> None:
+def _widen(kind: ControlKind, id_block: bpy.types.ID, curve: bpy.types.FCurve, rest: float, strength: float) -> None:
     """Widen the range of what a curve animates, so that Blender does not cut the stronger curve off."""
     channel = animated_channel(id_block, curve)
     points = [tuple(point.co) for point in curve.keyframe_points]

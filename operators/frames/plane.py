@@ -12,7 +12,6 @@ from ..blender.data import camera_of
 from .clip import Clip
 from .image import NAME, hold
 
-
 _MARK = "magplus_result"
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An avatar is captured without what earlier runs have left, at the frame where the clip starts, and as small as will
-do."""
+do.
+"""
 
 from __future__ import annotations
 

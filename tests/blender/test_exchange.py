@@ -50,7 +50,12 @@ def _alembic_back(path: str) -> None:
     bpy.ops.wm.alembic_import(filepath=path, as_background_job=False)
 
 
-WAYS = {"fbx": (_fbx, _fbx_back), "glb": (_gltf, _gltf_back), "usdc": (_usd, _usd_back), "abc": (_alembic, _alembic_back)}
+WAYS = {
+    "fbx": (_fbx, _fbx_back),
+    "glb": (_gltf, _gltf_back),
+    "usdc": (_usd, _usd_back),
+    "abc": (_alembic, _alembic_back),
+}
 
 
 @pytest.mark.parametrize("mode", [NEW_ACTION, LAYER])

@@ -179,12 +179,16 @@ def test_phones_with_fractions_and_dropped_frames_tell_it_too() -> None:
     assert np.abs(np.subtract(read.curves.seconds, np.subtract(times, times[0]))).max() < 1e-4
 
 
-@pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(24), Fraction(30), Fraction(200), Fraction(60000, 1001)])
+@pytest.mark.parametrize(
+    "rate", [Fraction(24000, 1001), Fraction(24), Fraction(30), Fraction(200), Fraction(60000, 1001)]
+)
 def test_our_own_times_come_back_exactly_and_begin_where_the_clip_does(rate: Fraction) -> None:
     start = Fraction(3600 + 12) + Fraction(7, 24)
     curves = curves_of(jawOpen=[0.1] * 40)
     seconds = np.array([float(index / rate) for index in range(40)])
-    text = to_live_link(ControlCurves(curves.names, seconds, curves.values, curves.residual, curves.visibility), start=start)
+    text = to_live_link(
+        ControlCurves(curves.names, seconds, curves.values, curves.residual, curves.visibility), start=start
+    )
     assert text.splitlines()[1].startswith("01:00:12:17.500,")
     assert read_live_link(text).seconds == tuple(index / rate for index in range(40))
 
