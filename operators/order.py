@@ -97,15 +97,8 @@ def settings_problem(context: bpy.types.Context) -> str:
         return problem
     if settings.look_through == "CAMERA" and (problem := camera_problem(scene.camera)):
         return problem
-    if not settings.driving:
-        return "Choose the driving video."
-    driving = Path(bpy.path.abspath(settings.driving))
-    if not driving.exists():
-        return f"There is no driving video at {driving}."
-    if problem := unreadable_pictures(driving):
+    if problem := driving_problem(settings):
         return problem
-    if driving.is_dir() and not settings.sequence_rate:
-        return "Give the frame rate of the image sequence: its files do not tell it."
     if settings.use_trim and settings.trim_end <= settings.trim_start:
         return "The trim range ends before it starts."
     if not (settings.frames or settings.shape_keys):
@@ -117,6 +110,20 @@ def settings_problem(context: bpy.types.Context) -> str:
             f"{avatar.name!r} has no shape keys to bake to; measure the controls of its rig, or make the image "
             "sequence only."
         )
+    return ""
+
+
+def driving_problem(settings: Any) -> str:
+    """Return why the driving video can't be the right one, as far as a look at the disk tells, or an empty string."""
+    if not settings.driving:
+        return "Choose the driving video."
+    driving = Path(bpy.path.abspath(settings.driving))
+    if not driving.exists():
+        return f"There is no driving video at {driving}."
+    if problem := unreadable_pictures(driving):
+        return problem
+    if driving.is_dir() and not settings.sequence_rate:
+        return "Give the frame rate of the image sequence: its files do not tell it."
     return ""
 
 

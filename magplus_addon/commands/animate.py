@@ -13,7 +13,7 @@ from ...backend_bridge.files.errors import ExitCode, InputError
 from ...operators import animate
 from ...operators.animation.destination import SHOW_AS
 from ...operators.measure_controls import matching
-from ...operators.order import make_order
+from ...operators.order import driving_problem, make_order
 from ...operators.rig.projection import picture_size
 from ...operators.running.job_manager import Status
 from ..settings import MagPlusSettings
@@ -107,11 +107,14 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     """Write the options into the scene's settings, as a person would do in the sidebar."""
     settings = context.scene.magplus
     choose_avatar(context, options.avatar)
-    if any(getattr(options, name) for name in ("only", "exclude", "lock", "mirror")):
-        measure(context)
-        _choose(options, settings)
     if options.driving is not None:
         settings.driving = str(Path(options.driving).absolute())
+    set_given(options, settings, "vertex_group", "sequence_rate")
+    if any(getattr(options, name) for name in ("only", "exclude", "lock", "mirror")):
+        if problem := driving_problem(settings):
+            raise InputError(problem)
+        measure(context)
+        _choose(options, settings)
     if options.trim is not None:
         settings.use_trim = True
         set_property(settings, "trim_start", options.trim[0], "--trim")
@@ -134,9 +137,7 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     if options.capture_size is not None:
         set_property(settings, "capture_size", _longer_side(options.capture_size, context.scene), "--capture-size")
     apply_placing(options, settings)
-    set_given(
-        options, settings, "vertex_group", "backend", "sequence_rate", "intensity", "smoothing", "capture_samples"
-    )
+    set_given(options, settings, "backend", "intensity", "smoothing", "capture_samples")
 
 
 def _longer_side(size: list[int], scene: bpy.types.Scene) -> int:
