@@ -21,7 +21,7 @@ from .animation.scene_time import exact
 from .backends import backend_problem, chosen_options
 from .environment import environment_problem, preferences, worker_python
 from .measure_controls import choice_of
-from .reasons import instance_problem, linked_problem, no_controls
+from .reasons import instance_problem, linked_problem, no_controls, unkeyable
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, has_shape_keys
 from .rig.face_controls import ControlChoice, chosen_controls
 from .rig.projection import camera_problem
@@ -205,7 +205,10 @@ def _keys_problem(context: bpy.types.Context, avatar: bpy.types.Object, choice: 
     found, excluded = chosen_controls((avatar, *face_companions(context, avatar)), choice)
     if not found:
         return no_controls(avatar, excluded)
-    channels = [channel for each in found if each.control.name not in choice.locked for channel in each.channels]
+    used = [each for each in found if each.control.name not in choice.locked]
+    if problem := unkeyable(used):
+        return problem
+    channels = [channel for each in used for channel in each.channels]
     return animation_problem(channels, context.scene.magplus.animation)
 
 

@@ -14,8 +14,10 @@ from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
 from bl_ext.user_default.magplus.operators.animation.destination import Destination
 from bl_ext.user_default.magplus.operators.live_link import import_live_link
 from bl_ext.user_default.magplus.operators.order import settings_problem
+from bl_ext.user_default.magplus.operators.reasons import unkeyable
+from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
 
-from tests.blender.head import add_camera, add_key, make_head
+from tests.blender.head import add_armature, add_camera, add_key, make_head
 
 
 @pytest.fixture
@@ -137,3 +139,17 @@ def test_an_instance_of_a_collection_is_named(
     for arguments in (["animate"], ["animate", "--avatar", "Hero"]):
         assert commands.main(arguments) == 2
         assert step in capfd.readouterr().err
+
+
+def test_bones_of_a_linked_rig_are_named_before_the_run(tmp_path: Path) -> None:
+    rig = add_armature({"jaw": (0, 0, 0)})
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "rig.blend"))
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    with bpy.data.libraries.load(str(tmp_path / "rig.blend"), link=True) as (_, wanted):
+        wanted.objects = ["Rig"]
+    rig = wanted.objects[0]
+    bpy.context.scene.collection.objects.link(rig)
+    controls, _ = bone_controls(rig, ("jaw",))
+    assert unkeyable(controls).startswith("'Rig' is linked from rig.blend, so it can't be keyed; select it and choose")
+    local = rig.override_create(remap_local_usages=True)
+    assert unkeyable(bone_controls(local, ("jaw",))[0]) == ""
