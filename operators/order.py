@@ -22,7 +22,7 @@ from .animation.scene_time import exact
 from .backends import backend_problem, chosen_options
 from .environment import environment_problem, preferences, worker_python
 from .measure_controls import choice_of
-from .reasons import instance_problem, linked_problem, no_controls
+from .reasons import instance_problem, linked_problem, no_controls, unkeyable
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, face_has_shape_keys
 from .rig.face_controls import ControlChoice, chosen_controls
 from .rig.projection import camera_problem
@@ -99,15 +99,8 @@ def settings_problem(context: bpy.types.Context) -> str:
         return problem
     if settings.look_through == "CAMERA" and (problem := camera_problem(scene.camera)):
         return problem
-    if not settings.driving:
-        return "Choose the driving video."
-    driving = Path(bpy.path.abspath(settings.driving))
-    if not driving.exists():
-        return f"There is no driving video at {driving}."
-    if problem := unreadable_pictures(driving):
+    if problem := driving_problem(settings):
         return problem
-    if driving.is_dir() and not settings.sequence_rate:
-        return "Give the frame rate of the image sequence: its files do not tell it."
     if settings.use_trim and settings.trim_end <= settings.trim_start:
         return "The trim range ends before it starts."
     if not (settings.frames or settings.shape_keys):
@@ -119,6 +112,20 @@ def settings_problem(context: bpy.types.Context) -> str:
             f"{avatar.name!r} has no shape keys to bake to; measure the controls of its rig, or make the image "
             "sequence only."
         )
+    return ""
+
+
+def driving_problem(settings: Any) -> str:
+    """Return why the driving video can't be the right one, as far as a look at the disk tells, or an empty string."""
+    if not settings.driving:
+        return "Choose the driving video."
+    driving = Path(bpy.path.abspath(settings.driving))
+    if not driving.exists():
+        return f"There is no driving video at {driving}."
+    if problem := unreadable_pictures(driving):
+        return problem
+    if driving.is_dir() and not settings.sequence_rate:
+        return "Give the frame rate of the image sequence: its files do not tell it."
     return ""
 
 
@@ -202,7 +209,10 @@ def _keys_problem(context: bpy.types.Context, avatar: bpy.types.Object, choice: 
     found, excluded = chosen_controls((avatar, *face_companions(context, avatar)), choice)
     if not found:
         return no_controls(avatar, excluded)
-    channels = [channel for each in found if each.control.name not in choice.locked for channel in each.channels]
+    used = [each for each in found if each.control.name not in choice.locked]
+    if problem := unkeyable(used):
+        return problem
+    channels = [channel for each in used for channel in each.channels]
     return animation_problem(channels, context.scene.magplus.animation)
 
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import bpy
 
 from .blender.data import shape_keys_of
+from .rig.controls import RigControl
+from .rig.kinds import KINDS
 from .rig.kinds.control_kind import LINKED
 
 
@@ -57,6 +59,20 @@ def no_controls(avatar: bpy.types.Object, excluded: Mapping[str, str]) -> str:
         f"None of the shape keys of {avatar.name!r} can be keyed: {name!r} {reason}; {_step(reason)} or measure the "
         "controls of its rig and choose among them."
     )
+
+
+def unkeyable(controls: Sequence[RigControl]) -> str:
+    """Return why none of the controls can be keyed, or an empty string where some can."""
+    first = ""
+    for each in controls:
+        for channel in each.channels:
+            reason = KINDS[each.control.kind].key_problem(channel)
+            if not reason:
+                return ""
+            owner = bpy.data.objects.get(each.control.owner)
+            linked = linked_problem(owner) if reason == LINKED and owner is not None else ""
+            first = first or linked or f"None of the controls can be keyed: {each.control.name!r} {reason}."
+    return first
 
 
 def _step(reason: str) -> str:

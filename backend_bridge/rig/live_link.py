@@ -112,9 +112,10 @@ def read_live_link(text: str, timecode_rate: Fraction | None = None, least: floa
     drift = seconds[-1] / 1001
     remark = ""
     if timecode_rate is None and count.rate in (24, 30) and drift > _DRIFT:
+        slower = f"{count.nominal * 1000 / 1001:.2f}"
         remark = (
             f"The timecode counts {count.nominal} frames a second and was taken at exactly that; if it runs at "
-            f"{count.nominal * 1000 / 1001:.2f}, say so with the timecode rate: by the end it makes {float(drift):.2f} s."
+            f"{slower}, give that as the timecode rate: it makes {float(drift):.2f} s by the end."
         )
     curves = ControlCurves(
         names=table.names,

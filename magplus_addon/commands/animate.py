@@ -14,7 +14,7 @@ from ...backend_bridge.rig.anchors import read_anchors
 from ...operators import animate
 from ...operators.match_face import pin_anchors
 from ...operators.measure_controls import matching
-from ...operators.order import Order, make_order
+from ...operators.order import Order, driving_problem, make_order
 from ...operators.rig.avatar import face_has_shape_keys
 from ...operators.rig.projection import picture_size
 from ...operators.running.job_manager import Status
@@ -144,17 +144,18 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     """Write the options into the scene's settings, as a person would do in the sidebar."""
     settings = context.scene.magplus
     avatar = choose_avatar(context, options.avatar)
+    if options.driving is not None:
+        settings.driving = str(Path(options.driving).absolute())
+    set_given(options, settings, "vertex_group", "sequence_rate")
     chooses = any(getattr(options, name) for name in ("only", "exclude", "lock", "mirror"))
-    if options.vertex_group is not None:
-        settings.vertex_group = options.vertex_group
     if chooses or (options.shape_keys and not settings.controls and not face_has_shape_keys(context, avatar)):
+        if problem := driving_problem(settings):
+            raise InputError(problem)
         measure(context)
     if chooses:
         _choose(options, settings)
     if options.anchors is not None:
         pin_anchors(context, avatar, read_anchors(options.anchors))
-    if options.driving is not None:
-        settings.driving = str(Path(options.driving).absolute())
     if options.trim is not None:
         settings.use_trim = True
         set_property(settings, "trim_start", options.trim[0], "--trim")
@@ -175,7 +176,7 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     if options.capture_size is not None:
         set_property(settings, "capture_size", _longer_side(options.capture_size, context.scene), "--capture-size")
     apply_placing(options, settings)
-    set_given(options, settings, "backend", "sequence_rate", "intensity", "smoothing", "capture_samples")
+    set_given(options, settings, "backend", "intensity", "smoothing", "capture_samples")
 
 
 def _longer_side(size: list[int], scene: bpy.types.Scene) -> int:

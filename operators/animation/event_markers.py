@@ -43,7 +43,7 @@ def set_event_markers(
     placed.first_frame, placed.last_frame = float(first), float(last)
     placed.frames_per_second, placed.video_start = float(placement.rate), float(start)
     for marker in [marker for marker in markers if marker.name in _LABELS.values()]:
-        if first - 1 <= marker.frame <= last + 1:
+        if round(first) <= marker.frame <= round(last):
             markers.remove(marker)
     frames = {event: round(placement.frame(seconds)) for event, seconds in source.events.items()}
     for event, frame in frames.items():

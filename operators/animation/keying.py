@@ -21,8 +21,10 @@ from .strength import add_strength, covers, drop_idle, make_room, rest_of
 
 @dataclass(frozen=True)
 class Written:
-    """The names of the action that was written, of the one that it replaced, if any, and of muted tracks below a layer
-    that it would overrule, were they to play again.
+    """What was written, by name.
+
+    action: that has the keys. replaced: the one in whose place it is. overruled: muted tracks below a layer that it
+    would overrule, were they to play again.
     """
 
     action: str
@@ -105,10 +107,10 @@ class Keying:
             for entry in entries
         ]
         missing = [self._constant(id_block, address, 0.0) for address in _missing(entries)]
-        curves = add_layer(id_block, name, [*keys, *missing], self.window.holds)
+        action, curves = add_layer(id_block, name, [*keys, *missing], self.window.holds)
         for curve in curves[: len(entries)]:
             add_strength(curve, self.bake, 0.0, None)
-        return Written(curves[0].id_data.name, overruled=tuple(overruled))
+        return Written(action.name, overruled=tuple(overruled))
 
     def _with_ends(self, keys: Keys, rest: float) -> Keys:
         """Return keys for a curve that has none: at rest before the window, and after it."""

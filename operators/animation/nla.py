@@ -23,8 +23,9 @@ Address = tuple[str, int]  # data path and index, as an F-Curve has them
 
 @dataclass(frozen=True)
 class Playing:
-    """An action that plays on an ID: with its slot, None where actions have none, and its strip, None for the active
-    action.
+    """An action that plays on an ID.
+
+    slot: None where actions have none. strip: None for the active action.
     """
 
     action: bpy.types.Action
@@ -140,8 +141,10 @@ def push_down(id_block: bpy.types.ID) -> None:
     animation.action = None
 
 
-def add_layer(id_block: bpy.types.ID, name: str, keys: Iterable[Keys], hold: bool) -> list[bpy.types.FCurve]:
-    """Add keys to all that plays on an ID, in a track on top; returns their curves, in the keys' order.
+def add_layer(
+    id_block: bpy.types.ID, name: str, keys: Iterable[Keys], hold: bool
+) -> tuple[bpy.types.Action, list[bpy.types.FCurve]]:
+    """Add keys to all that plays on an ID, in a track on top; returns their action, and curves in the keys' order.
 
     The track's strip adds to what is below it. After its last key it adds nothing or, with `hold`, what it says there.
     """
@@ -154,7 +157,7 @@ def add_layer(id_block: bpy.types.ID, name: str, keys: Iterable[Keys], hold: boo
     # The strength of the expression, to be changed by hand; Blender resets an influence that has no key.
     strip.use_animated_influence = True
     strip.fcurves.find("influence").keyframe_points.insert(action.frame_range[0], 1.0)
-    return curves
+    return action, curves
 
 
 def fit(strip: bpy.types.NlaStrip, action: bpy.types.Action) -> None:

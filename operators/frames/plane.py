@@ -17,7 +17,7 @@ _MARK = "magplus_result"
 
 def is_result_plane(obj: bpy.types.Object) -> bool:
     """Whether an object is a plane that `add_plane` has made."""
-    return _MARK in obj
+    return obj.get(_MARK) is not None
 
 
 def add_plane(context: bpy.types.Context, camera: bpy.types.Object, image: bpy.types.Image, clip: Clip) -> str:

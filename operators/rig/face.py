@@ -35,7 +35,7 @@ LEAST_MOTION = 0.02  # px; below this a vertex does not take part in an expressi
 _REMESHING = {"REMESH", "DECIMATE", "WELD", "BOOLEAN", "MASK", "NODES", "BUILD", "EXPLODE", "SKIN"}
 
 
-class UnsteadyMesh(InputError):
+class UnsteadyMeshError(InputError):
     """The mesh of `obj` gets other vertices when the face moves."""
 
     def __init__(self, obj: bpy.types.Object, sentence: str) -> None:
@@ -237,7 +237,7 @@ def points_of(
         if before != after:
             culprit = next((m.name for m in obj.modifiers if m.show_viewport and m.type in _REMESHING), None)
             remedy = f"turn its modifier {culprit!r} off" if culprit else "turn off the modifier that does it"
-            raise UnsteadyMesh(
+            raise UnsteadyMeshError(
                 obj,
                 f"The mesh of {obj.name!r} gets other vertices when {moving!r} moves; {remedy} and capture again.",
             )

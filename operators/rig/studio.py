@@ -52,8 +52,9 @@ def photograph(
 ) -> Generator[Progress, None, bytes]:
     """Render the avatar as it was measured and return the picture, a PNG with nothing in it but the picture.
 
-    `blocking` is as `capture` has it, `unmeasured` are modifiers without which the face was measured. Raises `InputError` when the render will show another pose, `MachineError` when it fails, and
-    `CancelledError` when somebody stops it.
+    `blocking` is as `capture` has it, `unmeasured` are modifiers without which the face was measured. Raises
+    `InputError` when the render will show another pose, `MachineError` when it fails, and `CancelledError` when
+    somebody stops it.
     """
     with tempfile.TemporaryDirectory(dir=bpy.app.tempdir or None) as scratch:
         picture = Path(scratch) / "avatar.png"

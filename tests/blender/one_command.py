@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One command of the working tree's extension on a file, in a Blender of its own: `one_command.py BLEND COMMAND ...`."""
+"""One command of the working tree's extension on a file, in its own Blender: `one_command.py BLEND COMMAND ...`."""
 
 from __future__ import annotations
 

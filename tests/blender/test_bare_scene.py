@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An avatar is captured without what earlier runs have left, at the frame where the clip starts, and as small as will
-do.
-"""
+"""An avatar is captured without earlier results, at the frame where the clip starts, as small as will do."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever is keyed, muted or stashed: beside its window a bake leaves everything at rest, and within it nothing else
-of ours plays.
-"""
+"""Beside its window a bake leaves everything at rest, and within it nothing else of ours plays."""
 
 from __future__ import annotations
 
