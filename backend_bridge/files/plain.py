@@ -34,9 +34,7 @@ def check_plain(path: Path) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     if stat.S_ISLNK(found.st_mode) or getattr(found, "st_reparse_tag", 0) & _NAME_SURROGATE:
-        raise NotPlainError(
-            f"{path} is a link, and MagPlus follows none here; put what it stands for in its place."
-        )
+        raise NotPlainError(f"{path} is a link, and MagPlus follows none here; put what it stands for in its place.")
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise NotPlainError(f"{path} is a pipe or a device instead of a file; remove it.")
     return found

@@ -241,7 +241,7 @@ class JobFolder:
             make_folder(folder)
             for target in targets:
                 self._make_room(target)
-            hashes = {unit: self._hash(self._inside(unit)) for unit in dict.fromkeys(units)}
+            hashes = {unit: hash_plain(self._inside(unit)) for unit in dict.fromkeys(units)}
             with ExitStack() as stack:
                 for unit, target in zip(units, targets, strict=True):
                     _link(self._inside(unit), stack.enter_context(prepared(target)))

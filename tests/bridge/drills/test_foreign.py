@@ -18,14 +18,25 @@ from magplus.backend_bridge.job.folder import JobFolder
 from tests.bridge.drills.a_run import SEED, TIMES, contents, make_job, run
 
 NAMES = (
-    *("0001.png", "000001.png", "000004.png", "beauty_0250.exr", "notes.txt", ".writing-notes", ".writing-7-x", ".lock"),
+    *(
+        "0001.png",
+        "000001.png",
+        "000004.png",
+        "beauty_0250.exr",
+        "notes.txt",
+        ".writing-notes",
+        ".writing-7-x",
+        ".lock",
+    ),
     *("job.json", "report.json", "journal.jsonl", "weights.npz", "curves.png", "bake.json", "avatar.png", "shot.blend"),
 )
 PLACES = ("", *FOLDERS, "frames_24fps", "renders", "set_aside")
 JOBS_OF_OTHERS = (b"", b"{}", b"{", b'{"schema": 2, "name": "render"}', b'{"jobs": []}', b"\xff\xfe")
 
 
-@pytest.mark.parametrize("name", [*FOLDERS, "frames_24fps", "report.json", "weights.npz", "weights.csv", "journal.jsonl"])
+@pytest.mark.parametrize(
+    "name", [*FOLDERS, "frames_24fps", "report.json", "weights.npz", "weights.csv", "journal.jsonl"]
+)
 def test_a_folder_in_which_one_name_fits_is_not_taken_for_a_job(tmp_path: Path, name: str) -> None:
     shot = tmp_path / "shot010"
     place = shot / name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A job folder that somebody else has put together: nothing outside of it is read, changed or deleted, nothing hangs."""
+"""A job folder that somebody else has put together: nothing outside of it is read, changed or deleted."""
 
 from __future__ import annotations
 
