@@ -116,7 +116,7 @@ def test_a_whole_job_comes_in(job: JobFolder) -> None:
 
 def test_a_damaged_report_imports_everything_or_nothing(job: JobFolder) -> None:
     draw, whole = random.Random(SEED), job.report_path.read_bytes()
-    for data in cases(whole, draw, 60 * TIMES):
+    for data in cases(whole, draw, 30 * TIMES):
         job.report_path.write_bytes(data)
         assert_whole_or_nothing(job, draw.choice((REPLACE, LAYER)))
 
@@ -139,7 +139,7 @@ def test_a_damaged_file_imports_nothing(
 ) -> None:
     draw, path = random.Random(SEED), job.path / unit
     whole = path.read_bytes()
-    for _ in range(5 * TIMES):
+    for _ in range(3 * TIMES):
         path.write_bytes(damage(whole, draw))
         assert not assert_whole_or_nothing(job, REPLACE)
 
