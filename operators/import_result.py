@@ -59,9 +59,9 @@ def _import_result(
     performance = Performance.of_job(folder) if outputs.weights else None
     if performance is not None:
         check_bake(context, performance, destination, objects)
+    frames = import_frames(context, folder, destination) if outputs.frames else None
     try:
-        if outputs.frames:
-            frames = import_frames(context, folder, destination)
+        if frames is not None:
             done.append(f"{frames.count} frames")
             warnings += frames.sentences()
             if performance is None:

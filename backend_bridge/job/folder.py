@@ -30,7 +30,7 @@ from .journal import Journal, JournalEntry
 from .report import REPORT, Failure, Report, Status
 from .spec import SPEC, JobSpec
 
-MOST_BYTES = 64 << 20  # of a document or of numbers; a job with an hour of film has a twentieth of it
+MOST_BYTES = 32 << 20  # of a document or of numbers; a job with an hour of film has a tenth of it
 PATIENCE = 0.5  # seconds that a run which has just told its end may take to let go of the folder
 _UNLISTED = {artefacts.LOCK, artefacts.JOURNAL, artefacts.LOG}  # ours by their names
 _DROPPINGS = {"desktop.ini", "thumbs.db"}  # what systems leave in every folder, besides hidden files
@@ -62,7 +62,8 @@ class JobFolder:
         with explained(folder.path):
             if folder.path.is_dir():
                 folder._check_ours()
-            folder.path.mkdir(parents=True, exist_ok=True)
+            for place in reversed([each for each in (folder.path, *folder.path.parents) if not each.is_dir()]):
+                make_folder(place)
             make_folder(folder.avatar_dir)
             check_writable(folder.path)
         return folder
@@ -248,7 +249,7 @@ class JobFolder:
             make_folder(folder)
             for target in targets:
                 self._make_room(target)
-            hashes = {unit: self._hash(self._inside(unit)) for unit in dict.fromkeys(units)}
+            hashes = {unit: hash_plain(self._inside(unit)) for unit in dict.fromkeys(units)}
             with ExitStack() as stack:
                 for unit, target in zip(units, targets, strict=True):
                     _link(self._inside(unit), stack.enter_context(prepared(target)))

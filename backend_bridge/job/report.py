@@ -286,7 +286,7 @@ def _beyond(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, tuple | list):
         for each in value:
             yield from _beyond(name, each)
-    elif isinstance(value, int | float | Fraction) and abs(value) > LARGEST:
+    elif isinstance(value, int | float | Fraction) and not -LARGEST <= value <= LARGEST:
         yield name, f"a number above {LARGEST:g}"
     elif isinstance(value, str) and len(value) > LONGEST_TEXT:
         yield name, f"{value[:20]}…"

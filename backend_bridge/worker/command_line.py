@@ -89,7 +89,7 @@ def run(folder: Path, runner: JobRunner) -> ExitCode:
 def serve(runner: JobRunner, parent: int | None, idle_minutes: float) -> ExitCode:
     """Serve jobs until standard input ends, the parent is gone, a signal asks to stop, or nothing comes for long."""
     send = claim_stdout()
-    orders: queue.SimpleQueue[tuple[Path, Cancellation] | None] = queue.SimpleQueue()
+    orders: queue.SimpleQueue[tuple[Start, Cancellation] | None] = queue.SimpleQueue()
     running = Cancellation()
 
     def stop() -> None:
@@ -107,7 +107,7 @@ def serve(runner: JobRunner, parent: int | None, idle_minutes: float) -> ExitCod
             # A cancel stops the job before it in the pipe, never the one after it.
             if isinstance(message, Start):
                 running = Cancellation()
-                orders.put((Path(message.folder), running))
+                orders.put((message, running))
             elif isinstance(message, Cancel):
                 running.request()
         stop()
@@ -124,7 +124,8 @@ def serve(runner: JobRunner, parent: int | None, idle_minutes: float) -> ExitCod
             return ExitCode.OK
         if order is None:
             return ExitCode.OK
-        runner.run(order[0], send, order[1])
+        start, cancellation = order
+        runner.run(Path(start.folder), send, cancellation, start.order)
 
 
 class Console:

@@ -22,6 +22,7 @@ def wait_for_parents_end(pid: int, callback: Callable[[], None]) -> None:
 
         synchronize, infinite = 0x00100000, 0xFFFFFFFF
         kernel = ctypes.WinDLL("kernel32")
+        kernel.OpenProcess.argtypes = (ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32)
         kernel.OpenProcess.restype = ctypes.c_void_p
         kernel.WaitForSingleObject.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
         handle = kernel.OpenProcess(synchronize, False, pid)

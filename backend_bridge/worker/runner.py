@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from ..files.disk import explained
-from ..files.errors import ExitCode, MagPlusError, is_out_of_memory
+from ..files.errors import ExitCode, InUseError, MagPlusError, is_out_of_memory
+from ..files.plain import hash_plain
 from ..job.folder import JobFolder
 from ..job.report import Report
 from ..job.stages import Stage
@@ -75,12 +76,18 @@ class JobRunner:
         self._load_pipeline = load_pipeline
         self._session: Any = None
 
-    def run(self, path: Path, send: Send, cancellation: Cancellation) -> ExitCode:
-        """Run the job folder at `path`. Everything that can be told is told through `send`; nothing is raised."""
+    def run(self, path: Path, send: Send, cancellation: Cancellation, order: str = "") -> ExitCode:
+        """Run the job folder at `path`. Everything that can be told is told through `send`; nothing is raised.
+
+        order: as in `Start`.
+        """
         try:
             folder = JobFolder.open(path)
-            with folder.lock(), explained(folder.log_path), log_to(folder.log_path):
-                exit_code, end = self._run_locked(folder, send, cancellation)
+            with folder.lock(), explained(folder.log_path):
+                if order and hash_plain(folder.spec_path) != order:
+                    raise InUseError(f"{folder.path} got another job while the worker started; start again.")
+                with log_to(folder.log_path):
+                    exit_code, end = self._run_locked(folder, send, cancellation)
         except MagPlusError as error:  # before there was a log: no job folder, a read-only one, one in use
             exit_code, end = error.exit_code, Error(error.exit_code, str(error), "")
         send(end)  # when the folder is free: whoever hears it may write there at once

@@ -16,7 +16,9 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from ..files.errors import ExitCode
+from ..files.errors import ExitCode, MagPlusError
+from ..files.plain import hash_plain
+from ..job import artefacts
 from ..job.folder import JobFolder
 from ..job.report import Status
 from . import messages
@@ -57,6 +59,7 @@ class WorkerClient:
         self._process: _WorkerProcess | None = None
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._job: Path | None = None
+        self._order = ""
         self._cancelled = False
         self._answered = False  # whether the worker has said anything about the present job
 
@@ -75,6 +78,10 @@ class WorkerClient:
         if self.busy:
             raise RuntimeError("the worker already has a job")
         self._job, self._cancelled, self._answered = folder, False, False
+        try:
+            self._order = hash_plain(folder / artefacts.SPEC)
+        except (OSError, MagPlusError):  # the worker says what is wrong with it
+            self._order = ""
         self._send_job()
 
     def poll(self, timeout: float = 0.0) -> list[Message]:
@@ -116,7 +123,7 @@ class WorkerClient:
                 )
                 self._inbox.put(Error(ExitCode.MACHINE, sentence, str(self._log_path)))
                 return
-        self._process.send(Start(str(self._job)))
+        self._process.send(Start(str(self._job), self._order))
 
     def _take(self, message: Message) -> list[Message]:
         """Follow the worker's state; return what the caller gets to see for one message of the worker."""

@@ -17,9 +17,14 @@ PROTOCOL = 1
 
 @dataclass(frozen=True)
 class Start:
-    """To the worker: run the job in this folder."""
+    """To the worker: run the job in this folder.
+
+    order: SHA-256 of the job.json that is meant; the job is left alone when another one has taken its place. Empty for
+    whichever there is.
+    """
 
     folder: str
+    order: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from torch import Tensor
 
@@ -49,23 +49,24 @@ class FrameMaker:
     def run(self) -> Made:
         """Make what is not finished yet.
 
-        Frames are computed in the same groups in every run, whatever is finished already: the last bit of a result
-        depends on what is computed together.
+        Frames are computed in the same groups in every run, with those that are finished already: the last bit of a
+        result depends on what is computed together.
         """
         clip, together = self._driver.clip, self._avatar.backend.info.clip_length
         size = frames_at_a_time(self._avatar.device) if together == 1 else together
         groups = [clip.present[first : first + size] for first in range(0, len(clip.present), size)]
-        wanted = [index for group in groups if not all(map(self._finished, group)) for index in group]
-        resumed = done = len(clip.present) - len(wanted)
+        lacking = {index for index in clip.present if not self._finished(index)}
+        wanted = [index for group in groups if lacking.intersection(group) for index in group]
+        done = len(clip.present) - len(wanted)
         for indices, frames in clip.batches(size, wanted):
-            self._make(indices, frames.to(self._avatar.device))
+            self._make(indices, frames.to(self._avatar.device), lacking)
             done += len(indices)
             self._notes.progress(Stage.ANIMATE, done, len(clip.present))
         for index in clip.missing:
             self._hold(index)
         for kind in FRAME_KINDS:
             self._folder.keep_only(kind, clip.count)
-        return Made(clip.count, resumed)
+        return Made(clip.count, len(clip.present) - len(lacking))
 
     @property
     def _kinds(self) -> list[FrameKind]:
@@ -75,14 +76,15 @@ class FrameMaker:
     def _finished(self, index: int) -> bool:
         return all(self._folder.finished(kind.unit(index), self._fingerprint) for kind in self._kinds)
 
-    def _make(self, indices: list[int], frames: Tensor) -> None:
-        """Make the files of frames of the driver, [N, 3, S, S]."""
+    def _make(self, indices: list[int], frames: Tensor, lacking: Collection[int]) -> None:
+        """Make the files of those frames of the driver, [N, 3, S, S], that lack them."""
         kept = [self._kept.pop(index, None) for index in indices]
         batch = Batch(frames, self._driver, self._avatar, self._alpha, kept)
         for output in self._outputs:
             for kind, files in zip(output.kinds, output.make(batch), strict=True):
                 for index, data in zip(indices, files, strict=True):
-                    self._commit(kind, index, data)
+                    if index in lacking:
+                        self._commit(kind, index, data)
 
     def _hold(self, index: int) -> None:
         """Give a frame without a face what the frame before it has: it holds, it never shifts."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from ...backend_bridge.files.disk import ReadOnlyError
 from ...backend_bridge.files.errors import InputError, MachineError
 from ...backend_bridge.job.artefacts import FRAMES, at_rate
 from ...backend_bridge.job.folder import JobFolder
@@ -55,7 +56,7 @@ def at_scene_rate(folder: JobFolder, units: Sequence[str], rate: Fraction) -> li
 
     It is made anew each time: links to frames of an earlier run would go on showing them. `units` are the frames that
     the scene's frames show, `rate` is in scene frames per second of the clip. Raises `MachineError` when the disk is
-    full.
+    full and `ReadOnlyError` when nothing can be written there.
     """
     try:
         return folder.repeat(units, at_rate(rate))

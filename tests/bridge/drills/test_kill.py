@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run that is killed, or that the disk refuses, at each of its steps: nothing finished is lost, the next one ends it."""
+"""A run that is killed, or refused by the disk, at each of its steps: the next one ends it, and nothing is lost."""
 
 from __future__ import annotations
 

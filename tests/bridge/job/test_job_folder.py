@@ -341,8 +341,23 @@ def test_the_lock_also_keeps_out_a_second_run_of_the_same_process(folder: JobFol
         pass
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="locks otherwise")
+def test_a_share_without_locks_is_the_machines_and_says_what_to_do(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(MachineError, match=r"No locks available.*local disk.*local_lock=flock"), folder.lock():
+        pass
+
+
 def test_taking_the_lock_clears_what_killed_runs_left(folder: JobFolder) -> None:
     folder.commit("frames/000001.png", b"one", "a")
     (folder.frames_dir / ".writing-4711-1").write_bytes(b"half a fra")
+    (folder.frames_dir / ".writing-down-my-notes").write_bytes(b"mine")
     with folder.lock():
-        assert [entry.name for entry in folder.frames_dir.iterdir()] == ["000001.png"]
+        assert sorted(entry.name for entry in folder.frames_dir.iterdir()) == [".writing-down-my-notes", "000001.png"]

@@ -260,8 +260,20 @@ def test_a_folder_in_use_is_left_alone(client: WorkerClient, make_job: MakeJob) 
     folder = make_job("")
     with folder.lock():
         error = ending(run(client, folder))
-    assert isinstance(error, Error) and "in use" in error.sentence
+    assert isinstance(error, Error) and "in use" in error.sentence and error.exit_code == ExitCode.IN_USE
     assert not folder.report_path.exists() and not folder.log_path.exists()
+
+
+def test_a_folder_that_got_another_job_while_the_worker_started_is_left_alone(
+    client: WorkerClient, make_job: MakeJob
+) -> None:
+    folder = make_job("")
+    with folder.lock():
+        client.start_job(folder.path)
+        folder.write_spec(JobSpec(Driving("another.mp4"), Avatar("avatar/avatar.png")))
+    error = ending(follow(client, lambda message: isinstance(message, ENDINGS)))
+    assert isinstance(error, Error) and error.exit_code == ExitCode.IN_USE
+    assert "got another job" in error.sentence and not folder.has_report
 
 
 def test_close_ends_the_worker_in_the_middle_of_a_job(tmp_path: Path, make_job: MakeJob) -> None:

@@ -54,7 +54,8 @@ def test_what_is_no_message_is_refused(line: bytes) -> None:
 
 def test_messages_look_as_documented() -> None:
     assert encode(Progress("magnify", 3, 12)) == b'{"type": "progress", "stage": "magnify", "done": 3, "total": 12}\n'
-    assert encode(Start("/filme/Grüße")) == b'{"type": "start", "folder": "/filme/Gr\\u00fc\\u00dfe"}\n'
+    start = b'{"type": "start", "folder": "/filme/Gr\\u00fc\\u00dfe", "order": "5feceb66"}\n'
+    assert encode(Start("/filme/Grüße", "5feceb66")) == start
     assert decode(encode(Hello(1, "3.11.7"))) == Hello(1, "3.11.7", messages.PROTOCOL)
 
 

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The demo writes into an empty folder; one with files in it, a person's or an earlier run's, gets a new one inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from magplus.demo.run import StepError, fresh_folder
+
+
+def test_the_demo_deletes_nothing(tmp_path: Path) -> None:
+    assert fresh_folder(tmp_path / "new") == tmp_path / "new"
+    assert fresh_folder(tmp_path) == tmp_path, "an empty one is as good"
+    for name in ("work", "job.magplus", "frames"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.txt").write_text("mine")
+    assert fresh_folder(tmp_path) == tmp_path / "run2"
+    (tmp_path / "run2").mkdir()
+    assert fresh_folder(tmp_path) == tmp_path / "run3"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["frames", "job.magplus", "run2", "work"]
+    with pytest.raises(StepError, match="is a file"):
+        fresh_folder(tmp_path / "work" / "mine.txt")
