@@ -24,6 +24,8 @@ from .animation.strength import modifier_name, plays
 from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty, with_properties
 
+JOB_NAME, JOB_IDENTITY = "magplus_job", "magplus_job_identity"  # custom properties of actions
+
 
 def bake_controls(
     context: bpy.types.Context,
@@ -84,6 +86,9 @@ def bake_performance(
     for entry in entries:
         of_ids.setdefault(entry.keys.channel.id, []).append(entry)
     written = [key(id_block, its, destination.animation, modifier_name(bake)) for id_block, its in of_ids.items()]
+    if performance.identity is not None:  # whoever has the file can see where its motion comes from
+        for action in (bpy.data.actions[each.action] for each in written):
+            action[JOB_NAME], action[JOB_IDENTITY] = performance.name, performance.identity
     record = BakeRecord(
         start_frame=placement.start_frame,
         scene_rate=placement.fps,

@@ -29,6 +29,8 @@ class Performance:
     """What is to be keyed: curves of a rig's controls, and when they were seen.
 
     name: for the bake. controls: by name. video_start: seconds of the driving video at the first sample.
+    identity: of the job that it is of, as its report and its pictures have it, empty where an older report has none;
+    None for what is of no job.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Performance:
     curves: ControlCurves
     source: SourceTime
     video_start: Fraction = Fraction(0)
+    identity: str | None = None
 
     @classmethod
     def of_job(cls, folder: JobFolder) -> Performance:
@@ -49,7 +52,8 @@ class Performance:
         source = SourceTime.from_report(report)
         if len(source.seconds) != len(curves.seconds):
             raise InputError("The solved controls and the report are of different runs; run the job again.")
-        return cls(folder.path.stem, controls, curves, source, video_start(report))
+        identity = "" if report.provenance is None else report.provenance.identity
+        return cls(folder.path.stem, controls, curves, source, video_start(report), identity=identity)
 
 
 @dataclass(frozen=True)
