@@ -58,6 +58,8 @@ class Match:
     dropped: int
 
 
+_DEEPEST = 8  # dictionaries in each other; published files nest three
+
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
@@ -144,16 +146,22 @@ def _is_text(head: bytes) -> bool:
         return False
 
 
-def state_dicts_in(loaded: Any, where: str = "") -> Iterator[tuple[str, StateDict]]:
-    """Find every state dict in what a file holds, as (place, tensors); averaged weights ("ema") come first."""
-    if not isinstance(loaded, Mapping):
+def state_dicts_in(loaded: Any, where: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, StateDict]]:
+    """Find every state dict in what a file holds, as (place, tensors); averaged weights ("ema") come first.
+
+    seen: identities of the dictionaries that were looked into: each is once, as one may hold itself. Nor is one looked
+    into that lies deeper than in any checkpoint.
+    """
+    seen = set() if seen is None else seen
+    if not isinstance(loaded, Mapping) or id(loaded) in seen or where.count("/") > _DEEPEST:
         return
+    seen.add(id(loaded))
     tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
     if tensors:
         wrapped = all(name.startswith("module.") for name in tensors)  # saved from inside DataParallel
         yield where, {name.removeprefix("module."): value for name, value in tensors.items()} if wrapped else tensors
     for key in sorted((k for k in loaded if isinstance(k, str)), key=lambda k: ("ema" not in k, k)):
-        yield from state_dicts_in(loaded[key], f"{where}/{key}" if where else key)
+        yield from state_dicts_in(loaded[key], f"{where}/{key}" if where else key, seen)
 
 
 # --- recognising ---------------------------------------------------------------------------------------------------
