@@ -67,7 +67,7 @@ def test_the_zip_holds_what_it_needs_and_only_tracked_files(zip_path: Path) -> N
         "dev_lock.py",
         "pyproject.toml",
     }
-    left_out |= {"CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff"}
+    left_out |= {"CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CITATION.cff"}
     assert {name.split("/")[0] for name in names} & left_out == set()
 
 
