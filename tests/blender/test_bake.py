@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
+from bl_ext.user_default.magplus.backend_bridge.job.report import ProvenanceReport
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, REPLACE, Destination
 from bl_ext.user_default.magplus.operators.animation.keyframes import Keys, assign_new_action, write_keys
 from bl_ext.user_default.magplus.operators.bake import bake_controls
