@@ -194,7 +194,9 @@ def worker_environment(extra: Sequence[str] = ()) -> Path:
     """
     python = python_of(WORKER)
     subprocess.run(
-        [find_python("3.11"), "-m", "backend_bridge.environment", "create", "--folder", WORKER], check=True, cwd=ROOT
+        [find_python("3.11"), "-m", "backend_bridge.environment", "create", "--signing", "--folder", WORKER],
+        check=True,
+        cwd=ROOT,
     )
     stamp = WORKER / "magplus-development.txt"
     if extra and not (stamp.is_file() and stamp.read_text() == "\n".join(extra)):

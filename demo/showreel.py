@@ -21,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "checkout"))
 from magplus.backend_bridge.job import artefacts
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.report import Report
+from magplus.models.pipeline.provenance import mark_of
+from magplus.models.video.marks import marked_mp4, marked_png
 
 PANEL = 480  # px, side of one panel of the video
 CELL = 300  # px, side of one cell of the contact sheet
@@ -242,10 +244,14 @@ def main() -> None:
     parser.add_argument("--keys", type=Path, required=True, help="pictures of the keyed character")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     options = parser.parse_args()
-    clip = Clip.of(JobFolder.open(options.job).read_report())
+    report = JobFolder.open(options.job).read_report()
+    clip, mark = Clip.of(report), mark_of(report)
     rows = read_rows(options.job, options.keys, clip)
-    write_video(options.out / "result.mp4", rows, clip)
-    write_contact_sheet(options.out / "contact_sheet.png", rows, clip)
+    video, sheet = options.out / "result.mp4", options.out / "contact_sheet.png"
+    write_video(video, rows, clip)
+    video.write_bytes(marked_mp4(video.read_bytes(), mark))
+    write_contact_sheet(sheet, rows, clip)
+    sheet.write_bytes(marked_png(sheet.read_bytes(), mark))
 
 
 if __name__ == "__main__":

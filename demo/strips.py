@@ -24,9 +24,11 @@ from magplus.backend_bridge.job.folder import JobFolder
 from magplus.demo.run import HERE, Progress, StepError, fresh_folder, only, read_options
 from magplus.demo.showreel import FAINT, MARGIN, PAPER, Clip, Picture, around_face, fit, read_picture, write_text
 from magplus.models.magnification import Magnifier
+from magplus.models.pipeline.provenance import mark_of
 from magplus.models.training.actors import CURVE, RATE, Actor, Stage, film
 from magplus.models.training.heads import HeadModel
 from magplus.models.training.scenes import HELD_OUT
+from magplus.models.video.marks import marked_png
 
 EXPRESSIONS = ("AU1+2", "AU4", "AU6+12", "AU15")
 SIZE, PEAK = 512, 1.0  # px of the driving picture, and of its largest motion
@@ -71,7 +73,9 @@ def run(out: Path, assets: Path, tools: Tools) -> None:
         driver = film(actor, expression, PEAK, seed=number).write(folder / "film")
         progress.end()
         job = perform(progress, expression, driver, character, folder, tools)
-        cv2.imwrite(str(out / f"{expression}.png"), strip(expression, job, folder)[..., ::-1])
+        picture = cv2.imencode(".png", strip(expression, job, folder)[..., ::-1])[1].tobytes()
+        mark = mark_of(JobFolder.open(job).read_report())
+        (out / f"{expression}.png").write_bytes(marked_png(picture, mark))
 
 
 def perform(progress: Progress, expression: str, driver: Path, character: Path, folder: Path, tools: Tools) -> Path:

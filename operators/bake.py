@@ -30,6 +30,7 @@ from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty, with_properties
 
 CUT_SHORT = 0.2  # of the expression's height; what shows more of it at an end was cut off
+JOB_NAME, JOB_IDENTITY = "magplus_job", "magplus_job_identity"  # custom properties of actions
 
 
 def bake_controls(
@@ -115,6 +116,9 @@ def bake_performance(
     bake = free_name(performance.name)
     raised, not_saved, cut_off = _raise_ranges(entries)
     written, stuck = _write(performance, entries, destination.animation, bake, window, objects)
+    if performance.identity is not None:  # whoever has the file can see where its motion comes from
+        for action in (bpy.data.actions[each.action] for each in written):
+            action[JOB_NAME], action[JOB_IDENTITY] = performance.name, performance.identity
     away = excursion(performance.curves, performance.controls)
     record = BakeRecord(
         start_frame=placement.start_frame,

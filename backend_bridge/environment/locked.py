@@ -63,6 +63,6 @@ def system() -> str:
     return f"{names.get(sys.platform, sys.platform)}-{'x86_64' if machine == 'amd64' else machine}"
 
 
-def lists_hash(paths: Iterable[Path] = (INSTALLER, PACKAGES)) -> str:
+def lists_hash(paths: Iterable[Path]) -> str:
     """Return a hash of lists; it changes when an environment has to be made anew."""
     return hashlib.sha256("\n".join(path.read_text("utf-8") for path in paths).encode()).hexdigest()

@@ -87,7 +87,7 @@ class Environment:
                 return State.BROKEN if self.folder.is_dir() and any(self.folder.iterdir()) else State.ABSENT
             if stamp.status == "incomplete":
                 return State.INCOMPLETE
-            if stamp.requirements != made_from():
+            if stamp.requirements != made_from(stamp.signing):
                 return State.OUTDATED
             if not self._base_exists():
                 return State.BROKEN
@@ -184,7 +184,7 @@ class Environment:
             _delete(self.folder)
 
     def _install(self, base: Interpreter, build: Build, signing: bool, listener: Listener) -> None:
-        stamp = Stamp("incomplete", build.variant, ".".join(map(str, base.version)), made_from(), signing)
+        stamp = Stamp("incomplete", build.variant, ".".join(map(str, base.version)), made_from(signing), signing)
         self._write_stamp(stamp)
         listener.progress(f"Making a Python {base.series} environment", 0, 0)
         status, said = run_program([base.path, "-I", "-m", "venv", self.folder], listener)
@@ -293,9 +293,10 @@ class Environment:
         temporary.replace(self.folder / _STAMP)
 
 
-def made_from() -> str:
+def made_from(signing: bool = False) -> str:
     """Return the hash of everything that an environment is made from."""
-    return f"{requirements_hash(read_requirements())}-{locked.lists_hash()}"
+    lists = (locked.INSTALLER, locked.PACKAGES, *((locked.SIGNING,) if signing else ()))
+    return f"{requirements_hash(read_requirements())}-{locked.lists_hash(lists)}"
 
 
 def _of_an_earlier_version(encoded: bytes) -> Stamp | None:

@@ -212,6 +212,19 @@ class WeightsReport:
 
 
 @dataclass(frozen=True)
+class ProvenanceReport:
+    """What the pictures say of themselves.
+
+    identity: of the job that they are of. digital_source_type: IPTC's, of the frames. signed_by: SHA-256 of the
+    certificates that they are signed with (C2PA), empty where they are not.
+    """
+
+    identity: str
+    digital_source_type: str
+    signed_by: str = ""
+
+
+@dataclass(frozen=True)
 class Report:
     """A run. Only a finished one has the sections; of those, `frames` and `weights` as they were asked for.
 
@@ -233,6 +246,7 @@ class Report:
     frames: FramesReport | None = None
     weights: WeightsReport | None = None
     events: MotionEvent | None = None
+    provenance: ProvenanceReport | None = None
     versions: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     job_sha256: str = ""

@@ -44,7 +44,7 @@ class ControlCurves:
         data = io.BytesIO()
         np.savez_compressed(
             data,
-            names=np.asarray(self.names),
+            names=np.asarray(self.names, np.str_),
             seconds=self.seconds.astype(np.float64),
             values=self.values.astype(np.float32),
             residual=self.residual.astype(np.float32),

@@ -18,6 +18,8 @@ from ..backends.options import content_of
 from ..backends.store import Origin
 from .driving_clip import DrivingClip
 
+_MARKS = 1  # what a picture says of itself; a new number when that changes
+
 
 def fingerprint(
     folder: JobFolder,
@@ -26,16 +28,19 @@ def fingerprint(
     networks: dict[str, str],
     options: Any,
     origins: dict[str, Origin],
+    signed_by: str = "",
 ) -> str:
     """Return one hash of everything a frame is made from.
 
     networks: SHA-256 of the weights, by role, of those of MagPlus and DeMagPlus that make the frames. options: the
     backend's, of its own kind, with absolute paths. origins: where each part of the backend's checkpoint came from.
+    signed_by: hash of the certificates that the pictures are signed with, empty where they are not.
     """
     avatar = spec.avatar
     return fingerprint_of(
         {
             "magplus": magplus_version(),
+            "marks": [_MARKS, signed_by],
             "networks": networks,
             "clip": clip.sha256,
             "frames": clip.times,

@@ -48,6 +48,7 @@ from .outputs.frames import Frames, Magnified
 from .outputs.observed import Observed
 from .outputs.plot import Plot
 from .placement import AvatarFace, anchors_on, find_avatar_face
+from .provenance import Provenance, Signer
 from .rig_reader import rig_reader
 from .session import Session, find_backend
 from .versions import versions
@@ -85,6 +86,7 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
 
 
 def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Session, notes: Notes) -> Report:
+    signer = Signer.from_surroundings()
     picture = AvatarPicture.read(resolve(folder.path, spec.avatar.image))
     basis = _read_basis(folder, spec)
     kind = find_backend(spec.backend)
@@ -135,9 +137,11 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
 
     networks: dict[str, str] = {role: each.weights_sha256 for role, each in magnifiers.items() if each.trained}
     painting = {role: weights for role, weights in networks.items() if role == "magplus" or not avatar.tells_motion}
-    made_from = fingerprint(folder, spec, clip, painting, options, origins)
+    signed_by = "" if signer is None else signer.certificate_sha256
+    made_from = fingerprint(folder, spec, clip, painting, options, origins, signed_by)
+    provenance = Provenance(made_from, signer)
     factors, kept = factors_of(folder, spec, driver, avatar, notes, made_from)
-    outputs = _outputs(folder, spec, basis, driver, avatar, factors, notes)
+    outputs = _outputs(folder, spec, basis, driver, avatar, factors, notes, provenance)
     made = FrameMaker(folder, outputs, driver, avatar, factors.alpha, kept, notes, made_from).run()
 
     report = Report(
@@ -173,6 +177,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         restoration=RestorationReport(
             factors.gain, factors.restoring, spec.intensity, None, own=None if avatar.tells_motion else factors.own
         ),
+        provenance=provenance.report(),
         versions=versions(device),
     )
     for output in outputs:
@@ -192,18 +197,19 @@ def _outputs(
     avatar: AnimatedAvatar,
     factors: Factors,
     notes: Notes,
+    provenance: Provenance,
 ) -> list[Output]:
     """Return what the job asks for; each may build on those before it."""
     observed = Observed(folder, driver)
     outputs: list[Output] = [observed, DriverPicture(folder, driver)]
     if spec.outputs.magnified:
-        outputs.append(Magnified(notes))
+        outputs.append(Magnified(notes, provenance))
     if spec.outputs.frames:
-        outputs.append(Frames(folder, avatar, factors, observed, notes))
+        outputs.append(Frames(folder, avatar, factors, observed, notes, provenance))
     if spec.outputs.weights and basis is not None:
         reader = rig_reader(basis, driver, avatar, factors, spec)
         curves = Curves(folder, driver.clip, reader, spec.rig, notes)
-        outputs += [curves, Plot(folder, curves, notes)]
+        outputs += [curves, Plot(folder, curves, notes, provenance)]
     return outputs
 
 

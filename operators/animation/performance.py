@@ -32,7 +32,8 @@ class Performance:
     """What is to be keyed: curves of a rig's controls, and when they were seen.
 
     name: for the bake. controls: by name. video_start: seconds of the driving video at the first sample. checked:
-    whether a job's journal says that the curves are what its run has written.
+    whether a job's journal says that the curves are what its run has written. identity: of the job that it is of, as
+    its report and its pictures have it, empty where an older report has none; None for what is of no job.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Performance:
     source: SourceTime
     video_start: Fraction = Fraction(0)
     checked: bool = True
+    identity: str | None = None
 
     @classmethod
     def of_job(cls, folder: JobFolder) -> Performance:
@@ -65,7 +67,8 @@ class Performance:
         if len(source.seconds) != len(curves.seconds) or solved != len(curves.names):
             raise InputError("The solved controls and the report are of different runs; run the job again.")
         controls = {control.name: control for control in basis.controls}
-        return cls(folder.path.stem, controls, curves, source, video_start(report), checked)
+        identity = "" if report.provenance is None else report.provenance.identity
+        return cls(folder.path.stem, controls, curves, source, video_start(report), checked, identity)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
+from bl_ext.user_default.magplus.backend_bridge.job.report import ProvenanceReport
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, REPLACE, Destination
 from bl_ext.user_default.magplus.operators.animation.keyframes import Keys, assign_new_action, write_keys
 from bl_ext.user_default.magplus.operators.bake import bake_controls
@@ -58,6 +60,17 @@ def test_the_curves_play_back(tmp_path: Path, head, keys) -> None:
     assert report.record.frames == (101, 120)
     assert report.record.apex_kept == 1.0
     assert report.sentences() == []
+
+
+@pytest.mark.parametrize("animation", ["NEW_ACTION", "LAYER", "REPLACE"])
+def test_an_action_names_the_job_that_it_is_of(tmp_path: Path, head, keys, animation: str) -> None:
+    folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.3)}, apex=8)
+    identity = "urn:magplus:job:abc"
+    folder.write_report(
+        dataclasses.replace(folder.read_report(), provenance=ProvenanceReport(identity, "http://cv.iptc.org/x"))
+    )
+    [action] = [bpy.data.actions[name] for name in bake(folder, animation=animation).record.actions]
+    assert (action["magplus_job"], action["magplus_job_identity"]) == (folder.path.stem, identity)
 
 
 def test_between_frames_the_curve_runs_straight(tmp_path: Path, head, keys) -> None:

@@ -56,8 +56,7 @@ def test_the_zip_holds_what_it_needs_and_only_tracked_files(zip_path: Path) -> N
         "operators/animate.py",
     } <= names
     left_out = {"tests", "docs", "demo", "farm", "benchmarks", "checkout", ".github", ".ci", "dev.py", "dev_lock.py"}
-    left_out |= {"pyproject.toml"}
-    left_out |= {"CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff"}
+    left_out |= {"pyproject.toml", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CITATION.cff"}
     assert {name.split("/")[0] for name in names} & left_out == set()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from torch import Tensor
@@ -13,11 +14,13 @@ from ....backend_bridge.job.artefacts import DRIVER, FRAMES, MAGNIFIED
 from ....backend_bridge.job.folder import JobFolder
 from ....backend_bridge.job.report import FramesReport, Report
 from ...video import encode_png
+from ...video.marks import SourceType
 from ..animated_avatar import AnimatedAvatar
 from ..avatar import AvatarPicture
 from ..batch import Batch
 from ..factors import LEAST_MOTION, Factors, peak_motion
 from ..notes import Notes
+from ..provenance import Provenance
 from . import Made
 from .observed import Observed
 
@@ -28,18 +31,29 @@ class Frames:
     kinds = (FRAMES,)
 
     def __init__(
-        self, folder: JobFolder, avatar: AnimatedAvatar, factors: Factors, observed: Observed, notes: Notes
+        self,
+        folder: JobFolder,
+        avatar: AnimatedAvatar,
+        factors: Factors,
+        observed: Observed,
+        notes: Notes,
+        provenance: Provenance,
     ) -> None:
         self._folder = folder
         self._avatar = avatar
         self._factors = factors
         self._observed = observed
         self._notes = notes
+        self._provenance = provenance
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
         """Return the pictures as PNG."""
         pictures = self._avatar.restore(batch.generated, self._factors.restoring)
-        return [_encoded(pictures, self._avatar.picture.encode, self._notes)]
+
+        def encode(picture: Tensor) -> bytes:
+            return self._provenance.stamped(self._avatar.picture.encode(picture), SourceType.COMPOSITE)
+
+        return [_encoded(pictures, encode, self._notes)]
 
     def finish(self, report: Report, made: Made) -> Report:
         """Measure what the finished apex shows."""
@@ -71,12 +85,22 @@ class Magnified:
 
     kinds = (DRIVER, MAGNIFIED)
 
-    def __init__(self, notes: Notes) -> None:
+    def __init__(self, notes: Notes, provenance: Provenance) -> None:
         self._notes = notes
+        self._provenance = provenance
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
-        """Return both as PNG."""
-        return [_encoded(images, _png, self._notes) for images in (batch.frames, batch.driving.frames)]
+        """Return both as PNG: the driver was only held still, its magnified motion is a network's work."""
+        return [
+            _encoded(images, partial(self._stamped, source), self._notes)
+            for images, source in (
+                (batch.frames, SourceType.ENHANCED),
+                (batch.driving.frames, SourceType.COMPOSITE),
+            )
+        ]
+
+    def _stamped(self, source: SourceType, image: Tensor) -> bytes:
+        return self._provenance.stamped(_png(image), source)
 
     def finish(self, report: Report, made: Made) -> Report:
         """Return the report as it is."""

@@ -18,8 +18,10 @@ from ....backend_bridge.job.folder import JobFolder
 from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.action_units import Side, recognise
 from ....backend_bridge.rig.curves import ControlCurves
+from ...video.marks import SourceType
 from ..batch import Batch
 from ..notes import Notes
+from ..provenance import Provenance
 from . import Made
 from .curves import Curves
 
@@ -38,10 +40,11 @@ class Plot:
 
     kinds: tuple[FrameKind, ...] = ()
 
-    def __init__(self, folder: JobFolder, curves: Curves, notes: Notes) -> None:
+    def __init__(self, folder: JobFolder, curves: Curves, notes: Notes, provenance: Provenance) -> None:
         self._folder = folder
         self._curves = curves
         self._notes = notes
+        self._provenance = provenance
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
         """Return nothing: single frames have no curve."""
@@ -59,7 +62,7 @@ class Plot:
             said = (str(error).splitlines() or [""])[0][:120]
             self._notes.warning(f"The plot of the curves could not be drawn ({type(error).__name__}: {said}).")
             return report
-        self._folder.commit(artefacts.CURVES, picture)
+        self._folder.commit(artefacts.CURVES, self._provenance.stamped(picture, SourceType.DIAGRAM))
         return report
 
 

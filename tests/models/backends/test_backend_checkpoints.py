@@ -11,6 +11,7 @@ from argparse import Namespace
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -404,6 +405,27 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, new_format):
     path.write_bytes(pickle.dumps(Payload(mark), protocol=2))
     refusal(path)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("names", [1, 6])
+def test_a_file_that_holds_itself_is_refused(tmp_path, store, names):
+    circle: dict[str, Any] = {}
+    circle |= {f"generator{name}": circle for name in range(names)} | {"list": [circle]}
+    path = tmp_path / "circle.pth.tar"
+    torch.save(circle, path)
+    with pytest.raises(InputError) as refused:
+        add(store, path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_nests_without_end_is_refused(tmp_path, store):
+    nested: Any = torch.zeros(1)
+    for _ in range(300):
+        nested = {"a": nested}
+    path = tmp_path / "deep.pth.tar"
+    torch.save(nested, path)
+    with pytest.raises(InputError):
+        add(store, path)
 
 
 def test_another_model(tmp_path, store, published):

@@ -128,9 +128,9 @@ def measured_rig(points):
     )
 
 
-def make_job(path, clip, avatar, landmarks, **changes):
+def make_job(path, clip, picture, landmarks, **changes):
     folder = JobFolder.create(path)
-    folder.write("avatar/avatar.png", cv2.imencode(".png", avatar)[1].tobytes())
+    folder.write("avatar/avatar.png", cv2.imencode(".png", picture)[1].tobytes())
     measured_rig(landmarks).save(folder.avatar_dir / "rig_basis.npz")
     spec = JobSpec(
         driving=Driving(str(clip)),
@@ -404,6 +404,27 @@ def test_a_face_that_no_detector_knows_is_placed_by_its_rig(tmp_path, clip, avat
     values = ControlCurves.load(folder.weights_npz)
     peaks = dict(zip(values.names, values.values.max(0), strict=True))
     assert max(peaks, key=peaks.get) == "browsUp"
+
+
+def test_every_picture_names_the_job_as_the_report_does(finished):
+    folder, report = finished
+    pictures = [*folder.frames_dir.iterdir(), folder.path / "curves.png"]
+    for picture in pictures:
+        assert report.provenance.identity.encode() in picture.read_bytes()
+        assert b"cv.iptc.org/newscodes/digitalsourcetype/" in picture.read_bytes()
+    assert b"digitalsourcetype" not in (folder.avatar_dir / "avatar.png").read_bytes()
+
+
+def test_a_reference_outside_the_clip_and_a_box_outside_the_picture_are_refused(
+    tmp_path, clip, avatar, landmarks, session
+):
+    late = make_job(tmp_path / "a.magplus", clip, avatar, landmarks, driving=Driving(str(clip), reference=30.0))
+    with pytest.raises(InputError, match=r"at 30.000 s lies outside the clip, which goes from 0.000 to 0.292 s"):
+        run_job(late, session, Quiet())
+    out = Avatar("avatar/avatar.png", face_box=(5000, 5000, 50, 50))
+    outside = make_job(tmp_path / "b.magplus", clip, avatar, landmarks, avatar=out, outputs=Outputs(frames=True))
+    with pytest.raises(InputError, match="face box lies outside its picture"):
+        run_job(outside, session, Quiet())
 
 
 def test_the_report_is_the_returned_one(finished):

@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What solved curves say about action units, and what smoothing them costs."""
 
+from types import SimpleNamespace
+
+import matplotlib
 import numpy as np
 import pytest
 
+from magplus.backend_bridge.job.report import Report
 from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.backend_bridge.rig.live_link import from_live_link, to_live_link
+from magplus.models.pipeline.outputs import plot
 from magplus.models.pipeline.outputs.plot import plot_curves
+from magplus.models.pipeline.provenance import Provenance
 from magplus.models.rig.expression import action_units, excursions
 from magplus.models.rig.smoothing import apex_kept, smoothed
 
@@ -97,3 +103,27 @@ def test_the_plot_is_a_png_even_of_a_face_that_keeps_still():
         curves, controls = solved(**heights)
         picture = plot_curves(curves, excursions(curves, controls), {"onset": None, "apex": 0.4})
         assert picture.startswith(b"\x89PNG")
+
+
+def test_a_users_own_settings_and_odd_names_do_not_reach_the_plot(monkeypatch):
+    curves, controls = solved(**{"Smile_$L$ \\frac{": 0.2, "mouthSmileLeft": 0.1})
+    plain = plot_curves(curves, excursions(curves, controls), {"apex": 0.4})
+    for name, value in {"text.usetex": True, "axes.facecolor": "red", "figure.dpi": 20, "backend": "svg"}.items():
+        monkeypatch.setitem(matplotlib.rcParams, name, value)
+    assert plot_curves(curves, excursions(curves, controls), {"apex": 0.4}) == plain
+    assert matplotlib.rcParams["text.usetex"], "they are the user's again"
+
+
+def test_a_plot_that_can_not_be_drawn_is_a_warning(monkeypatch):
+    def fails(*_):
+        raise RuntimeError("no fonts here")
+
+    told = []
+    monkeypatch.setattr(plot, "plot_curves", fails)
+    curves, controls = solved(jawOpen=0.2)
+    of_job = SimpleNamespace(solution=SimpleNamespace(curves=curves, shares=excursions(curves, controls)))
+    report = Report("finished")
+    assert (
+        plot.Plot(None, of_job, SimpleNamespace(warning=told.append), Provenance("abc")).finish(report, None) is report
+    )
+    assert told == ["The plot of the curves could not be drawn (RuntimeError: no fonts here)."]
