@@ -102,7 +102,6 @@ class _Numbers(pickle.Unpickler):
         if last.lstrip("_")[:1].isupper() or module == "datetime":  # a class, as everybody writes them
             return type(last, (_Inert,), {})
 
-
         def refuse(*_: Any, **__: Any) -> Any:
             raise ProgramCodeError(f"{module}.{name}")
 
