@@ -34,14 +34,20 @@ class ProgramCodeError(Exception):
 
 
 class _Inert:
-    """Stands for an object of a class that has no part in storing numbers (settings, paths); holds on to nothing."""
+    """Stands for an object of a class that has no part in storing numbers: settings, paths, a network saved whole.
+
+    state: what was stored of it.
+    """
+
+    state: Any = None
 
     def __new__(cls, *_: Any, **__: Any) -> _Inert:
         return super().__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
-    def __setstate__(self, _: Any) -> None: ...
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
 
     def __setitem__(self, _: Any, __: Any) -> None: ...
 
@@ -86,7 +92,7 @@ class _Numbers(pickle.Unpickler):
     """Unpickles tensors and plain values, and puts inert objects in the place of others."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what a name in the file stands for; raise `ProgramCodeError` for a function of somebody else's."""
+        """Return what a name in the file stands for; somebody else's function raises `ProgramCodeError` when called."""
         if (module, name) in _ALLOWED:
             return _ALLOWED[module, name]
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
@@ -96,7 +102,11 @@ class _Numbers(pickle.Unpickler):
         last = name.rpartition(".")[2]
         if last.lstrip("_")[:1].isupper() or module == "datetime":  # a class, as everybody writes them
             return type(last, (_Inert,), {})
-        raise ProgramCodeError(f"{module}.{name}")
+
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise ProgramCodeError(f"{module}.{name}")
+
+        return refuse
 
 
 def _numbers() -> types.ModuleType:
@@ -219,12 +229,37 @@ def state_dicts_in(
 ) -> Iterator[tuple[str, StateDict]]:
     """Find every state dict in what a file holds, as (place, tensors); averaged weights ("ema") come first.
 
-    `inside` names, by id, what holds it: a file can hold a dict that holds itself.
+    A network that was saved whole is as good as its state dict, and arrays as good as tensors. `inside` names, by id,
+    what holds `loaded`: a file can hold a dict that holds itself.
     """
+    if isinstance(loaded, _Inert):
+        tensors = dict(_tensors_of(loaded))
+        if tensors:
+            yield where, tensors
+        return
     if not isinstance(loaded, Mapping) or id(loaded) in inside or len(inside) > DEEPEST:
         return
-    tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
-    if tensors:
-        yield where, tensors
+    found = {str(name): tensor for name, value in loaded.items() if (tensor := _as_tensor(value)) is not None}
+    if found:
+        yield where, found
     for key in sorted((k for k in loaded if isinstance(k, str)), key=lambda k: ("ema" not in k, k)):
         yield from state_dicts_in(loaded[key], f"{where}/{key}" if where else key, inside | {id(loaded)})
+
+
+def _tensors_of(network: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield the names and tensors of a network that was saved whole."""
+    state = network.state if isinstance(network, _Inert) and isinstance(network.state, Mapping) else {}
+    if prefix.count(".") > DEEPEST:  # it may hold itself
+        return
+    for kind in ("_parameters", "_buffers"):
+        for name, value in (state.get(kind) or {}).items():
+            if isinstance(value, Tensor):
+                yield f"{prefix}{name}", value
+    for name, inside in (state.get("_modules") or {}).items():
+        yield from _tensors_of(inside, f"{prefix}{name}.")
+
+
+def _as_tensor(value: Any) -> Tensor | None:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return torch.from_numpy(value.copy())
+    return value if isinstance(value, Tensor) else None

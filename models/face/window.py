@@ -92,7 +92,7 @@ class Window:
             return 0, 0, 0, 0
         # A soft edge reaches one crop pixel beyond the last one inside.
         reach = (abs(math.cos(self.square.angle)) + abs(math.sin(self.square.angle))) * self.scale
-        places = self.to_picture(torch.stack([columns, rows]).double().view(1, 2, -1, 1))[0, :, :, 0]
+        places = self.to_picture(torch.stack([columns, rows]).float().view(1, 2, -1, 1))[0, :, :, 0]
         (low_x, low_y), (high_x, high_y) = places.amin(1).tolist(), places.amax(1).tolist()
         left, top = max(0, int(low_x - reach)), max(0, int(low_y - reach))
         right, bottom = min(size[0], int(high_x + reach) + 2), min(size[1], int(high_y + reach) + 2)

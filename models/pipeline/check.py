@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...backend_bridge.backends import BACKENDS, checkpoint_folder
@@ -210,7 +211,7 @@ def _face_is_there(landmarker: FaceLandmarker, generated: Tensor, avatar: Animat
     return bool(apart < SAME_PLACE * avatar.face_width)
 
 
-def _faces(landmarker: FaceLandmarker, picture: Tensor) -> np.ndarray | None:  # type: ignore[type-arg]
+def _faces(landmarker: FaceLandmarker, picture: Tensor) -> NDArray[np.float32] | None:
     seen = landmarker.detect(np.ascontiguousarray(picture[0].permute(1, 2, 0).cpu().numpy()), thorough=True)
     return select_face(seen).points if seen else None
 

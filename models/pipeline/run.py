@@ -201,7 +201,7 @@ def _outputs(
 ) -> list[Output]:
     """Return what the job asks for; each may build on those before it."""
     observed = Observed(folder, driver)
-    outputs: list[Output] = [observed, DriverPicture(folder, driver)]
+    outputs: list[Output] = [observed, DriverPicture(folder, driver, provenance)]
     if spec.outputs.magnified:
         outputs.append(Magnified(notes, provenance))
     if spec.outputs.frames:

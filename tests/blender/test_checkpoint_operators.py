@@ -129,3 +129,64 @@ def test_with_the_real_worker(preferences: Any, outcome: Any, tmp_path: Path, mo
     (tmp_path / "vox.pth").write_text("<!DOCTYPE html><html>Sign in to download</html>")
     with pytest.raises(RuntimeError, match="is a saved web page"):
         add(tmp_path, "vox.pth")
+
+
+@pytest.fixture
+def fomm_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """FOMM's files in a store that a variable names, and FOMM chosen; returns the scene's settings."""
+    monkeypatch.setenv("MAGPLUS_CHECKPOINTS", str(tmp_path / "store"))
+    (tmp_path / "store" / "fomm").mkdir(parents=True)
+    for part in ("generator", "kp_detector"):
+        (tmp_path / "store" / "fomm" / f"{part}.safetensors").touch()
+    settings = bpy.context.scene.magplus
+    settings.backend, settings.driving = "fomm", str(tmp_path / "clip.mp4")
+    yield settings
+    settings.backend, settings.driving = "flow_transfer", ""
+
+
+def test_weights_are_tried_on_a_picture_and_the_driving_video(
+    worker: Any, outcome: Any, fomm_added: Any, tmp_path: Path
+) -> None:
+    called = worker("FOMM: this looks like working weights.\nThe sheet is fomm_check.png.\n")
+    assert bpy.ops.magplus.check_backend(filepath=str(tmp_path / "face.png")) == {"FINISHED"}
+    picture, clip = str(tmp_path / "face.png"), str(tmp_path / "clip.mp4")
+    assert called() == ["backends", "check", "fomm", "--picture", picture, "--clip", clip]
+    assert outcome().sentence == "FOMM: this looks like working weights."
+
+
+def test_weights_that_do_not_work_are_told_with_all_that_was_found(
+    worker: Any, outcome: Any, fomm_added: Any, tmp_path: Path
+) -> None:
+    worker("With the driver at rest ...\nThe sheet is here.\nThis does not look like working weights.\n", 2)
+    with pytest.raises(RuntimeError, match="does not look like working weights"):
+        bpy.ops.magplus.check_backend(filepath=str(tmp_path / "face.png"))
+    assert outcome().details == ("With the driver at rest ...", "The sheet is here.")
+
+
+def test_without_weights_or_a_clip_there_is_nothing_to_try(preferences: Any, fomm_added: Any, tmp_path: Path) -> None:
+    operator = bpy.ops.magplus.check_backend
+    assert operator.poll()
+    fomm_added.driving = ""
+    with pytest.raises(RuntimeError, match="Choose a driving video first"):
+        operator(filepath="face.png")
+    fomm_added.driving = "clip.mp4"
+    (tmp_path / "store" / "fomm" / "generator.safetensors").unlink()
+    with pytest.raises(RuntimeError, match="needs its authors' checkpoint"):
+        operator(filepath="face.png")
+    fomm_added.backend = "flow_transfer"
+    with pytest.raises(RuntimeError, match="no weights to check"):
+        operator(filepath="face.png")
+
+
+def test_every_option_of_a_backend_can_be_set_in_the_sidebar(backends: Any, fomm_added: Any) -> None:
+    options = fomm_added.backend_options
+    fomm_added.backend = "fsrt"
+    options.fsrt_more_sources, options.fsrt_chunk, options.fsrt_draft = "/a.png; /b.png", 4096, "16"
+    assert backends.chosen_options(fomm_added) == {"more_sources": ("/a.png", "/b.png"), "chunk": 4096, "draft": 16}
+    fomm_added.backend = "liveportrait"
+    options.liveportrait_region, options.liveportrait_driving_multiplier = "brows", 8.0
+    options.liveportrait_crop = False
+    assert backends.chosen_options(fomm_added) == {"region": "brows", "driving_multiplier": 8.0, "crop": False}
+    fomm_added.backend = "emoportraits"
+    options.emoportraits_pose = "driver"
+    assert backends.chosen_options(fomm_added) == {"pose": "driver"}

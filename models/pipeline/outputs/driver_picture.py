@@ -12,9 +12,11 @@ from ....backend_bridge.job import artefacts
 from ....backend_bridge.job.artefacts import FrameKind
 from ....backend_bridge.job.folder import JobFolder
 from ....backend_bridge.job.report import Report
-from ...video.writer import encode_png
+from ...video import encode_png
+from ...video.marks import SourceType
 from ..batch import Batch
 from ..driver import Driver
+from ..provenance import Provenance
 from . import Made
 
 SIDE = 256  # px at most
@@ -25,9 +27,10 @@ class DriverPicture:
 
     kinds: tuple[FrameKind, ...] = ()
 
-    def __init__(self, folder: JobFolder, driver: Driver) -> None:
+    def __init__(self, folder: JobFolder, driver: Driver, provenance: Provenance) -> None:
         self._folder = folder
         self._clip = driver.clip
+        self._provenance = provenance
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
         """Return nothing: which frame it will be is only known when all are there."""
@@ -41,5 +44,6 @@ class DriverPicture:
         _, crop = next(self._clip.batches(1, [index]))
         side = min(SIDE, crop.shape[-1])
         small = interpolate(crop, size=(side, side), mode="area")
-        self._folder.write(artefacts.DRIVER_APEX, encode_png(small[0].permute(1, 2, 0).numpy()))
+        picture = encode_png(small[0].permute(1, 2, 0).numpy())
+        self._folder.commit(artefacts.DRIVER_APEX, self._provenance.stamped(picture, SourceType.ENHANCED))
         return report

@@ -254,6 +254,12 @@ def keypoints():
     return Fomm.build_parts()["kp_detector"].state_dict()
 
 
+def network_of(tensors):
+    network = Fomm.build_parts()["kp_detector"]
+    network.load_state_dict(tensors)
+    return network
+
+
 def flat(prefix, tensors):
     return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
 
@@ -277,6 +283,8 @@ def without_counters(tensors):
         pytest.param(
             lambda t, p: torch.save({n: torch.nn.Parameter(v, False) for n, v in t.items()}, p), id="parameters"
         ),
+        pytest.param(lambda t, p: torch.save({n: v.numpy() for n, v in t.items()}, p), id="arrays"),
+        pytest.param(lambda t, p: torch.save(network_of(t), p), id="the network whole"),
         pytest.param(lambda t, p: safetensors.torch.save_file(t, p), id="safetensors under another name"),
         pytest.param(lambda t, p: torch.save(t, p, _use_new_zipfile_serialization=False), id="the old format"),
     ],
@@ -286,7 +294,7 @@ def test_a_file_is_known_by_its_tensors_however_it_was_saved(tmp_path, store, ke
     assert add(store, tmp_path / "anything.pth")[0].startswith("FOMM: added kp_detector, 75 tensors")
     tensors, _ = store.read("fomm", "kp_detector")
     for name, tensor in keypoints.items():
-        assert tensors[name].dtype == tensor.dtype
+        assert tensors[name].dtype == tensor.dtype and tensors[name].shape == tensor.shape
         torch.testing.assert_close(tensors[name], tensor, rtol=0, atol=0)
 
 

@@ -61,3 +61,11 @@ def test_the_same_options() -> None:
 
 def is_file(backend: type[Backend], name: str) -> bool:
     return any(each.name == name and each.metadata.get("file", False) for each in fields(backend.Options))
+
+
+def test_the_sidebar_offers_every_option() -> None:
+    for name, backend in registry.items():
+        has = {each.name for each in fields(backend.Options)}
+        if not getattr(backend, "painting", ()):
+            has.discard("precision")  # it computes in single precision only
+        assert {option.name for option in find_backend(name).options} == has
