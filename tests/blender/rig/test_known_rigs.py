@@ -63,9 +63,7 @@ def eye_shifts(survey: Survey, control: Control, value: float) -> list[float]:
     return [float(np.linalg.norm(b - a)) / survey.face.eyes[0].radius for a, b in zip(before, after, strict=True)]
 
 
-@pytest.mark.parametrize(
-    "build", [rigify_classic, mpfb_default, pytest.param(rigify_skin, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("build", [rigify_classic, mpfb_default, pytest.param(rigify_skin, marks=pytest.mark.slow)])
 def test_what_is_solved_by_default_is_of_the_face(build: Callable[[], Built]) -> None:
     head, entries = measured(build)
     solved = {name for name, entry in entries.items() if entry.solve}
