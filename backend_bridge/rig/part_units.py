@@ -44,13 +44,15 @@ def readings(basis: RigBasis) -> list[Reading]:
         if part is not None and effect is not None:
             for side in {side_of(control.part), Side.BOTH}:
                 places.setdefault((part, side), []).append(effect.place)
+    everywhere = [place for (_, side), each in places.items() if side is Side.BOTH for place in each]
+    middle = float(np.mean(everywhere, axis=0)[0]) if everywhere else 0.0
     found: list[Reading] = []
     for control, effect in zip(basis.controls, effects, strict=True):
         known = recognise(control.name)
         if known is not None or effect is None or not control.motion:
             found.append((known, None))
         else:
-            found.append(_by_motion(control, effect, places))
+            found.append(_by_motion(control, effect, places, middle))
     return found
 
 
@@ -75,13 +77,17 @@ def _effect(basis: RigBasis, index: int) -> _Effect | None:
 
 
 def _by_motion(
-    control: Control, effect: _Effect, places: dict[tuple[FacePart, Side], list[NDArray[np.float64]]]
+    control: Control,
+    effect: _Effect,
+    places: dict[tuple[FacePart, Side], list[NDArray[np.float64]]],
+    middle: float,
 ) -> Reading:
     part, side = part_of(control.part), side_of(control.part)
     if part is None or part is FacePart.OTHER:
         return None, None
     of_part = np.array(places[part, side])
-    inner = _is_inner(effect.place, of_part, np.array(places[part, Side.BOTH]))
+    # Nearer to the middle of the face than the others of its part are on average.
+    inner = bool(abs(effect.place[0] - middle) <= np.abs(np.array(places[part, Side.BOTH])[:, 0] - middle).mean())
     upper = bool(effect.place[1] <= of_part[:, 1].mean())
     upwards, downwards = (_units(part, up, inner, upper, len(of_part)) for up in (True, False))
     across, along = effect.way
@@ -89,12 +95,6 @@ def _by_motion(
         return None, None
     first, second = (upwards, downwards) if along < 0 else (downwards, upwards)
     return _meaning(first, side), _meaning(second, side)
-
-
-def _is_inner(place: NDArray[np.float64], of_part: NDArray[np.float64], of_both: NDArray[np.float64]) -> bool:
-    """Whether a control acts nearer to the face's middle than the others of its part on its side do on average."""
-    middle = of_both[:, 0].mean()
-    return bool(abs(place[0] - middle) <= np.abs(of_part[:, 0] - middle).mean())
 
 
 def _units(part: FacePart, up: bool, inner: bool, upper: bool, count: int) -> tuple[int, ...]:

@@ -171,7 +171,7 @@ def _agrees(landmarks: NDArray[np.float32], expected: Sequence[Expected]) -> boo
         return True
     there = np.array([np.mean([told[index].position for index in pair], axis=0) for pair in pairs])
     here = landmarks[np.array(pairs), :2].mean(axis=1)
-    apart = np.linalg.norm(here - there, axis=1) / np.ptp(there[:, 1])
+    apart = np.linalg.norm(here - there, axis=1) / max(min(np.ptp(here[:, 1]), np.ptp(there[:, 1])), 1e-6)
     allowed = [SURE if all(told[index].sure for index in pair) else ROUGH for pair in pairs]
     return bool((apart <= allowed).all())
 
