@@ -10,6 +10,7 @@ from typing import Any
 import bpy
 
 from ..backend_bridge.files.errors import InputError
+from ..backend_bridge.rig.part_units import in_words, readings
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .blender.operator import OperatorResult
@@ -19,7 +20,6 @@ from .rig.basis import Survey, survey_steps
 from .rig.face import find_face
 from .rig.face_controls import (
     ControlChoice,
-    describe,
     is_left,
     partners,
     search_controls,
@@ -71,11 +71,12 @@ def fill_list(settings: Any, survey: Survey) -> None:
     appraisals = appraise(survey)
     listed = [control for control in survey.basis.controls if control.name in appraisals]
     default, other_sides = solved_by_default(listed, appraisals), partners(listed)
+    told = dict(zip((control.name for control in survey.basis.controls), readings(survey.basis), strict=True))
     settings.controls.clear()
     for control in sorted(listed, key=lambda control: -appraisals[control.name].pixels):
         name, appraisal = control.name, appraisals[control.name]
         entry = settings.controls.add()
-        entry.name, entry.kind, entry.units = name, control.kind, describe(name)
+        entry.name, entry.kind, entry.units = name, control.kind, in_words(told[name])
         entry.left, entry.partner = is_left(control), other_sides.get(name, "")
         entry.pixels, entry.visibility, entry.note = appraisal.pixels, appraisal.visibility, appraisal.note
         entry.usual = name in default

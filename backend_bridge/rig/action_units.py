@@ -150,7 +150,8 @@ _UNSIDED = frozenset(
 )
 
 # Other vocabularies, without side, case and separators, as words of the shape they mean: VRCFaceTracking's unified
-# expressions, MetaHuman's controls, Character Creator's profiles, and FACS' own terms.
+# expressions, MetaHuman's control board, Character Creator's and iClone's profiles, Ready Player Me, Daz, VRoid, and
+# FACS' own terms.
 _ALIASES: dict[str, str] = {
     "browraisein": "browInnerUp",
     "browraiseinner": "browInnerUp",
@@ -216,12 +217,98 @@ _ALIASES: dict[str, str] = {
     "mouthr": "mouthRight",
     "mouthclosed": "mouthClose",
     "tongueshow": "tongueOut",
+    # MetaHuman's board; a last letter is up or down.
+    "browlateral": "browDown",
+    "eyelidpress": "eyeBlink",
+    "nosewrinkleupper": "noseSneer",
+    "mouthsharpcornerpull": "mouthSmile",
+    "mouthfunnelu": "mouthFunnel",
+    "mouthfunneld": "mouthFunnel",
+    "mouthpurseu": "mouthPucker",
+    "mouthpursed": "mouthPucker",
+    "mouthlipstogetheru": "mouthClose",
+    "mouthlipstogetherd": "mouthClose",
+    "mouthpressu": "mouthPress",
+    "mouthpressd": "mouthPress",
+    "mouthlipspress": "mouthPress",
+    "jawchinraised": "mouthShrugLower",
+    "jawchinraiseu": "mouthShrugUpper",
+    "jawopenextreme": "jawOpen",
+    # Character Creator and iClone.
+    "browcompress": "browDown",
+    "mouthchinup": "mouthShrugLower",
+    "mouthdroplower": "mouthLowerDown",
+    "mouthpuckerup": "mouthPucker",
+    "mouthpuckerdown": "mouthPucker",
+    "mouthfunnelup": "mouthFunnel",
+    "mouthfunneldown": "mouthFunnel",
+    "mouthsmilesharp": "mouthSmile",
+    "mouthopen": "jawOpen",
+    # Ready Player Me, Daz.
+    "eyesclosed": "eyeBlink",
+    "eyesclose": "eyeBlink",
+    "eyeslookup": "eyeLookUp",
+    "eyeslookdown": "eyeLookDown",
+    "mouthsmilesimple": "mouthSmile",
+    "mouthsmileopen": "mouthSmile",
+    "browinnerupdown": "browInnerUp",
+    "browouterupdown": "browOuterUp",
+    # VRoid, behind "Fcl_".
+    "brwangry": "browDown",
+    "brwsorrow": "browInnerUp",
+    "brwsurprised": "browOuterUp",
+    "eyesurprised": "eyeWide",
+    "eyespread": "eyeWide",
+    "mthsmall": "mouthPucker",
+    "mthlarge": "mouthStretch",
+    "mthfun": "mouthSmile",
+    "mthjoy": "mouthSmile",
+    "mthdown": "mouthFrown",
+    "mthsorrow": "mouthFrown",
+    "mtha": "jawOpen",
+    "mthi": "mouthStretch",
+    "mthu": "mouthPucker",
+    "mtho": "mouthFunnel",
+}
+# MikuMikuDance's usual morphs, which have no letters to go by.
+_MORPHS: dict[str, str] = {
+    "まばたき": "eyeBlink",
+    "ウィンク": "eyeBlink",
+    "ウィンク2": "eyeBlink",
+    "ウインク": "eyeBlink",
+    "笑い": "cheekSquint",
+    "なごみ": "eyeBlink",
+    "びっくり": "eyeWide",
+    "じと目": "eyeSquint",
+    "困る": "browInnerUp",
+    "怒り": "browDown",
+    "真面目": "browDown",
+    "上": "browOuterUp",
+    "眉上": "browOuterUp",
+    "眉上げ": "browOuterUp",
+    "下": "browDown",
+    "眉下": "browDown",
+    "眉下げ": "browDown",
+    "にやり": "mouthSmile",
+    "にっこり": "mouthSmile",
+    "口角上げ": "mouthSmile",
+    "口角下げ": "mouthFrown",
+    "∧": "mouthFrown",
+    "あ": "jawOpen",
+    "い": "mouthStretch",
+    "う": "mouthPucker",
+    "お": "mouthFunnel",
+    "ぺろっ": "tongueOut",
 }
 _KEYS = {shape.lower(): shape for shape in _SHAPE_UNITS} | _ALIASES
 
 _PREFIX = re.compile(
-    r"^(?:!?ex-|facs_(?:ctrl|bs|jnt)_|ctrl_expressions[._]|ctrl_|arkit[_.]|ak_|a\d\d_|blendshapes?\d*[._])", re.I
+    r"^(?:!?ex-|facs_(?:ctrl|bs|jnt)_|ctrl_expressions[._]|ctrl_|ectrl_?|phm|fcl_|arkit[_.]|ak_|a\d\d_|"
+    r"blendshapes?\d*[._])",
+    re.I,
 )
+_CHANNEL = re.compile(r" (?:location|rotation) [XYZ]$")  # of a bone that is a slider on a board
+_MORPH_SIDE = re.compile(r"[\s_.]*(左|右|[LR])$|^(左|右)")
 _SIDE_LAST = re.compile(r"(?<=[a-z])(Left|Right|L|R)$|[\s_.\-]+((?i:left|right|l|r))$")
 _SIDE_FIRST = re.compile(r"^(left|right|l|r)[\s_.\-]+", re.I)
 
@@ -230,9 +317,11 @@ def recognise(name: str) -> Meaning | None:
     """Return what a control's name says, or None for a name of no known vocabulary.
 
     Case, separators, a rig's prefix and the spelling of the side don't matter ("!ex-browInnerUp", "Mouth_Smile_L",
-    "facs_bs_EyeBlinkLeft", "CTRL_L_mouth_cornerPull", "AU12_R", "head|jawOpen").
+    "facs_bs_EyeBlinkLeft", "CTRL_L_mouth_cornerPull location Y", "AU12_R", "head|jawOpen", "ウィンク右").
     """
-    bare = re.split(r"[|:/]", name.strip())[-1]
+    bare = _CHANNEL.sub("", re.split(r"[|:/]", name.strip())[-1].strip())
+    if (morph := _morph(bare)) is not None:
+        return morph
     while (stripped := _PREFIX.sub("", bare)) != bare:
         bare = stripped
     whole = _key(bare)
@@ -261,6 +350,17 @@ def parse_units(text: str) -> tuple[tuple[int, Side], ...]:
 
 def _key(text: str) -> str:
     return re.sub(r"[^a-z0-9]", "", text.lower())
+
+
+def _morph(name: str) -> Meaning | None:
+    """Read a morph's name, with a side before it or behind ("ウィンク右", "左まばたき")."""
+    if name in _MORPHS:
+        return _meaning(_MORPHS[name], Side.BOTH)
+    match = _MORPH_SIDE.search(name)
+    shape = _MORPHS.get(name[: match.start()] + name[match.end() :]) if match is not None else None
+    if match is None or shape is None:
+        return None
+    return _meaning(shape, Side.LEFT if (match[1] or match[2]) in "左L" else Side.RIGHT)
 
 
 def _split_side(name: str) -> tuple[str, Side]:

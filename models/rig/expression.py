@@ -14,6 +14,7 @@ from ...backend_bridge.rig.action_units import ActionUnit, Side, recognise
 from ...backend_bridge.rig.basis import Control, ranges
 from ...backend_bridge.rig.curves import ControlCurves
 from ...backend_bridge.rig.events import UnitEvent
+from ...backend_bridge.rig.part_units import Reading
 from ..face import find_event
 
 Array: TypeAlias = NDArray[np.float64]
@@ -29,20 +30,24 @@ def excursions(curves: ControlCurves, controls: Sequence[Control]) -> Array:
     return np.where(room > 0, away / np.where(room > 0, room, 1.0), 0.0)
 
 
-def action_units(curves: ControlCurves, controls: Sequence[Control]) -> list[UnitEvent]:
+def action_units(
+    curves: ControlCurves, controls: Sequence[Control], readings: Sequence[Reading] | None = None
+) -> list[UnitEvent]:
     """Return the action units that appear, the strongest first.
 
-    Controls are told by their names (`backend_bridge.rig.action_units`); those that stand for no unit are left out, and
-    so are units whose curve has no event that stands out from its noise.
+    `readings` say what each control means above and below rest (`backend_bridge.rig.part_units`); without them it is
+    told by its name alone. Those that stand for no unit are left out, and so are units whose curve has no event that
+    stands out from its noise.
     """
-    shares = np.maximum(excursions(curves, controls), 0.0)
+    shares = excursions(curves, controls)
     found: dict[int, _Unit] = {}
-    for control, curve in zip(controls, shares.T, strict=True):
-        meaning = recognise(control.name)
-        if meaning is None:
-            continue
-        for unit in meaning.units:
-            found.setdefault(unit.number, _Unit(unit)).add(control.name, meaning.side, curve)
+    told = readings if readings is not None else [(recognise(control.name), None) for control in controls]
+    for control, reading, curve in zip(controls, told, shares.T, strict=True):
+        for meaning, way in zip(reading, (1, -1), strict=True):
+            if meaning is None:
+                continue
+            for unit in meaning.units:
+                found.setdefault(unit.number, _Unit(unit)).add(control.name, meaning.side, np.maximum(way * curve, 0.0))
     events = [event for unit in found.values() if (event := unit.event(curves.seconds)) is not None]
     strongest = max((event.peak for event in events), default=0.0)
     return sorted((each for each in events if each.peak >= LEAST_SHARE * strongest), key=lambda event: -event.peak)

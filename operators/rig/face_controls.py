@@ -11,6 +11,7 @@ import bpy
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.rig.action_units import Side, recognise
 from ...backend_bridge.rig.basis import Control
+from ...backend_bridge.rig.part_units import in_words
 from .appraisal import Appraisal
 from .controls import RigControl
 from .face_rig import FaceRig
@@ -116,11 +117,7 @@ def is_left(control: Control) -> bool:
 
 def describe(name: str) -> str:
     """Return what a control's name says about action units, for people: "AU12 lip corner puller, left"."""
-    meaning = recognise(name)
-    if meaning is None or not meaning.units:
-        return ""
-    units = " + ".join(f"AU{unit.number}{' (about)' if unit.approximate else ''} {unit.name}" for unit in meaning.units)
-    return units if meaning.side is Side.BOTH else f"{units}, {meaning.side.value}"
+    return in_words((recognise(name), None))
 
 
 def _add(found: list[RigControl], more: Iterable[RigControl]) -> None:

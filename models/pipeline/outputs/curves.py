@@ -19,6 +19,7 @@ from ....backend_bridge.job.spec import Rig
 from ....backend_bridge.job.stages import Stage
 from ....backend_bridge.rig.curves import ControlCurves
 from ....backend_bridge.rig.live_link import speaks_for_shapes, to_live_link
+from ....backend_bridge.rig.part_units import readings
 from ...rig.expression import action_units, excursions
 from ...rig.smoothing import apex_kept, smoothed
 from ...video.timecode import start_timecode
@@ -93,7 +94,7 @@ class Curves:
             residual=found.solved.residual,
             residual_by_region=dict(found.solved.region_residual),
             smoothing=SmoothingReport(self._rig.smoothing, kept),
-            action_units=tuple(action_units(curves, controls)),
+            action_units=tuple(action_units(curves, controls, readings(self._reader.basis))),
             live_link_face=tuple(exchanged),
         )
 

@@ -71,8 +71,11 @@ def shape_key_controls(objects: Sequence[bpy.types.Object]) -> Found:
     """Return a control for every shape key that can be keyed, and why the others can't, by name.
 
     Keys of the same name at the same value on several meshes (head, teeth, lashes) are one control that moves them all:
-    that is how such characters are made to be animated. Objects that share a mesh share its keys.
+    that is how such characters are made to be animated. On the left brow and the right one they are two. Objects that
+    share a mesh share its keys.
     """
+    pairs = {obj.name for obj in objects} & {bpy.utils.flip_name(obj.name) for obj in objects}
+    pairs -= {name for name in pairs if bpy.utils.flip_name(name) == name}
     found: dict[str, RigControl] = {}
     excluded: dict[str, str] = {}
     known: set[bpy.types.Key] = set()
@@ -85,12 +88,14 @@ def shape_key_controls(objects: Sequence[bpy.types.Object]) -> Found:
             if block == key.reference_key:
                 continue
             # The name alone where that is clear; what another mesh has under the same name says whose it is.
-            name = block.name if block.name not in found and block.name not in excluded else f"{obj.name}: {block.name}"
+            sided = obj.name in pairs
+            taken = sided or block.name in found or block.name in excluded
+            name = f"{obj.name}: {block.name}" if taken else block.name
             channel = LiveChannel(key, block.path_from_id("value"))
             if reason := _problem(obj, key, block, channel):
                 excluded[name] = reason
                 continue
-            twin = found.get(block.name)
+            twin = None if sided else found.get(block.name)
             if twin is not None and twin.control.rest == block.value:
                 found[block.name] = _joined(twin, obj, channel)
                 continue
@@ -102,7 +107,7 @@ def shape_key_controls(objects: Sequence[bpy.types.Object]) -> Found:
                 rest=block.value,
                 low=block.slider_min,
                 high=block.slider_max,
-                part=block.name,
+                part=f"{block.name} {obj.name}" if sided else block.name,
             )
             # A quarter of the usual range is what a micro-expression uses: near enough to its motion where the rig is
             # not linear, and far enough from rounding.

@@ -37,6 +37,20 @@ from magplus.backend_bridge.rig.action_units import Side, parse_units, recognise
         ("Cheek_Raise_L", "cheekSquintLeft", 6),
         ("Jaw_Open", "jawOpen", 26),
         ("LipSuckUpper", "mouthRollUpper", 28),
+        ("CTRL_L_brow_down location Y", "browDownLeft", 4),
+        ("CTRL_R_mouth_upperLipRaise", "mouthUpperUpRight", 10),
+        ("CTRL_L_eye_squintInner", "eyeSquintLeft", 7),
+        ("Fcl_BRW_Angry", "browDown", 4),
+        ("Fcl_EYE_Close_L", "eyeBlinkLeft", 45),
+        ("Fcl_MTH_Sorrow", "mouthFrown", 15),
+        ("まばたき", "eyeBlink", 45),
+        ("ウィンク右", "eyeBlinkRight", 45),
+        ("口角下げ", "mouthFrown", 15),
+        ("Brow_Compress_L", "browDownLeft", 4),
+        ("Mouth_Chin_Up", "mouthShrugLower", 17),
+        ("mouthOpen", "jawOpen", 26),
+        ("eyesClosed", "eyeBlink", 45),
+        ("eCTRLMouthSmile_L", "mouthSmileLeft", 12),
     ],
 )
 def test_usual_spellings_of_a_shape(name: str, arkit: str, unit: int) -> None:
@@ -77,7 +91,7 @@ def test_a_shape_that_mixes_two_units_says_so() -> None:
     assert press.units[0].approximate
 
 
-@pytest.mark.parametrize("name", ["", "Key 1", "Basis", "まばたき", "12", "spine.003", "vrc.v_aa", "AU99", "L", "_R"])
+@pytest.mark.parametrize("name", ["", "Key 1", "Basis", "表情", "12", "spine.003", "vrc.v_aa", "AU99", "L", "_R"])
 def test_other_names_mean_nothing(name: str) -> None:
     assert recognise(name) is None
 

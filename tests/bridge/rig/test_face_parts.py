@@ -9,7 +9,7 @@ from magplus.backend_bridge.rig.action_units import Side
 from magplus.backend_bridge.rig.face_parts import FacePart, part_of, side_of
 
 PARTS = {
-    FacePart.BROW: "brow.T.L.001 Fcl_BRW_Angry 左眉 困る Augenbraue.L oculi01.L browInnerUp CTRL_L_brow_raiseIn бровь.L",
+    FacePart.BROW: "brow.T.L.001 Fcl_BRW_Angry 左眉 困る Augenbraue.L oculi01.L browInnerUp CTRL_L_brow_raiseIn бровь",
     FacePart.EYE: "master_eye.L CC_Base_L_Eye 目.L EyeBall_R LeftEye œil_gauche глаз.R eyeLookUpLeft J_Adj_L_FaceEye",
     FacePart.LID: "lid.B.R まばたき CTRL_L_eye_blink Eye_Blink_L paupière_droite orbicularis03.L facs_bs_EyeBlinkLeft",
     FacePart.NOSE: "nose_master noseSneerLeft Nase snarl_L 鼻 facs_bs_NoseSneerRight",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from magplus.backend_bridge.files.errors import InputError
-from magplus.backend_bridge.job.spec import Anchor
+from magplus.backend_bridge.job.spec import Anchor, Expected
 from magplus.backend_bridge.rig.anchors import FACE_ANCHORS
 from magplus.models.face import FaceLandmarker, select_face
 from magplus.models.pipeline.avatar import AvatarPicture
@@ -71,3 +71,42 @@ def test_three_anchors_place_a_face_where_nothing_else_can(face, drawing):
 def test_anchors_that_can_not_be_are_one_sentence(face, drawing, anchors, sentence):
     with FaceLandmarker() as landmarker, pytest.raises(InputError, match=sentence):
         find_avatar_face(drawing, None, None, landmarker, face, anchors)
+
+
+def expected_on(face, sure, **shifts):
+    """What a rig tells of this face, with the anchors that a word is in moved by (x, y) px."""
+    moved = {
+        name: at(face, index) + next((shift for word, shift in shifts.items() if word in name), (0.0, 0.0))
+        for name, index in FACE_ANCHORS.items()
+        if any(word in name for word in ("eye", "brow", "mouth"))
+    }
+    return [Expected(FACE_ANCHORS[name], tuple(map(float, place)), sure) for name, place in moved.items()]
+
+
+@pytest.mark.parametrize(
+    ("sure", "shifts", "believed"),
+    [
+        (True, {}, True),
+        (False, {"mouth": (0.0, 8.0)}, True),  # a smile moves cheeks as well
+        (False, {"mouth": (0.0, 70.0)}, False),
+        (True, {"brow": (0.0, -20.0)}, False),  # a mesh called brow is the brow
+    ],
+)
+def test_a_detection_is_believed_where_the_rig_agrees(real_clip, face, tmp_path, sure, shifts, believed):
+    path = tmp_path / "person.png"
+    path.write_bytes(encode_png(next(iter(VideoReader(real_clip))).image))
+    expected = expected_on(face, sure, **shifts)
+    with FaceLandmarker() as landmarker:
+        found = find_avatar_face(AvatarPicture.read(path), None, None, landmarker, face, expected=expected)
+    assert found.detected is believed and found.doubted is not believed
+    if not believed:
+        for anchor in expected:
+            np.testing.assert_allclose(found.landmarks[anchor.landmark, :2], anchor.position, atol=8)
+
+
+def test_a_face_that_no_detector_knows_lies_where_the_rig_has_it(face, drawing):
+    wanted = face * [0.5, 0.6, 0.5] + [200, 40, 0]
+    with FaceLandmarker() as landmarker:
+        found = find_avatar_face(drawing, None, None, landmarker, face, expected=expected_on(wanted, True))
+    assert not found.detected and not found.doubted
+    np.testing.assert_allclose(found.landmarks[:, :2], wanted[:, :2], atol=3)
