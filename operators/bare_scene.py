@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import bpy
 
 from .animation.keyframes import animated_channel
 from .animation.nla import playing
 from .animation.strength import bakes_on_curves, silenced
+from .blender.saving import around_saving
 from .frames.plane import is_result_plane
 from .rig.controls import LiveChannel
 
@@ -22,7 +23,9 @@ def bare_scene(context: bpy.types.Context, frame: int | None = None) -> Iterator
     Without a frame it stays at the present one. A file that is saved meanwhile is saved as it was before.
     """
     scene = context.scene
-    planes = [obj for obj in scene.objects if is_result_plane(obj) and not obj.hide_render and obj.is_editable]
+    planes = [
+        obj.session_uid for obj in scene.objects if is_result_plane(obj) and not obj.hide_render and obj.is_editable
+    ]
     baked = bool(bakes_on_curves())
     here = scene.frame_current, scene.frame_subframe
     moves = frame is not None and here != (frame, 0.0)
@@ -30,18 +33,19 @@ def bare_scene(context: bpy.types.Context, frame: int | None = None) -> Iterator
         yield
         return
     poses = _animated_numbers(scene) if baked or moves else []
-    undo = ExitStack()
+    silence = ExitStack()
 
     def clear(*_: object) -> None:
-        undo.callback(_hide(planes))
-        undo.enter_context(silenced())
+        _hide(planes, True)
+        silence.enter_context(silenced())
         if moves and frame is not None:
             scene.frame_set(frame)
         elif baked:
             scene.frame_set(here[0], subframe=here[1])
 
     def put_back(*_: object) -> None:
-        undo.close()
+        _hide(planes, False)
+        silence.close()
         if baked or moves:
             scene.frame_set(here[0], subframe=here[1])
         for channel, value in poses:  # what was changed by hand and has no key yet
@@ -49,29 +53,19 @@ def bare_scene(context: bpy.types.Context, frame: int | None = None) -> Iterator
                 channel.write(value)
 
     clear()
-    bpy.app.handlers.save_pre.append(put_back)
-    bpy.app.handlers.save_post.append(clear)
     try:
-        yield
+        with around_saving(put_back, clear):
+            yield
     finally:
-        bpy.app.handlers.save_pre.remove(put_back)
-        bpy.app.handlers.save_post.remove(clear)
-        try:
+        with suppress(ReferenceError):  # an undo or another file meanwhile: what of it is left is put back
             put_back()
             context.view_layer.update()
-        except ReferenceError:  # another file was loaded meanwhile, and nothing of this one is left
-            undo.pop_all()
 
 
-def _hide(planes: list[bpy.types.Object]) -> Callable[[], None]:
-    for plane in planes:
-        plane.hide_render = True
-
-    def show() -> None:
-        for plane in planes:
-            plane.hide_render = False
-
-    return show
+def _hide(planes: list[int], hidden: bool) -> None:
+    for obj in bpy.data.objects:
+        if obj.session_uid in planes:
+            obj.hide_render = hidden
 
 
 def _animated_numbers(scene: bpy.types.Scene) -> list[tuple[LiveChannel, float]]:

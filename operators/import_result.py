@@ -70,9 +70,7 @@ def _import_result(
         if performance is not None:
             keys = recorded(folder, bake_performance(context, performance, destination, objects=objects))
             done.append(f"{len(keys.record.keyed)} controls")
-            if not keys.record.keyed:
-                warnings.append("No control moves: seen from here, the rig can't show what the driver's face does.")
-            else:
+            if keys.record.keyed:
                 details.append(f"Apex kept on whole frames: {keys.record.apex_kept:.0%}")
             warnings += keys.sentences()
         context.scene.magplus.last_job = str(folder.path)

@@ -47,7 +47,7 @@ class BakeReport:
         lines = []
         kept = self.record.apex_kept
         if not self.record.keyed:
-            lines.append("No control moves, so nothing was keyed: the rig can't show what the driver's face does.")
+            lines.append("No control moves, so nothing was keyed: from here the rig can't show what the driver does.")
         if self.kept:
             lines.append(f"The earlier animation no longer plays; it is kept in the action {_listed(self.kept)}.")
         if self.raised:

@@ -96,14 +96,24 @@ def drop_idle(curve: bpy.types.FCurve) -> None:
 @contextmanager
 def silenced() -> Iterator[None]:
     """Let every bake of the file stay at rest inside, and play again as it did afterwards."""
-    before = [(modifier, modifier.default_min, modifier.default_max, modifier.mute) for _, modifier in _modifiers()]
-    for modifier, *_ in before:
+    before = {place: (each.default_min, each.default_max, each.mute) for place, each in _places()}
+    for _, modifier in _places():
         _scale(modifier, 0.0)
     try:
         yield
     finally:
-        for modifier, low, high, mute in before:
-            modifier.default_min, modifier.default_max, modifier.mute = low, high, mute
+        # Found anew: an undo or another file in the meantime would leave us with the addresses of what is gone.
+        for place, modifier in _places():
+            if place in before:
+                modifier.default_min, modifier.default_max, modifier.mute = before[place]
+
+
+def _places() -> Iterator[tuple[tuple[int, int, str], bpy.types.FModifierEnvelope]]:
+    """Give the modifiers of all bakes with what tells them apart as long as Blender runs."""
+    for action in bpy.data.actions:
+        if action.is_editable:
+            for number, curve in enumerate(all_curves(action)):
+                yield from (((action.session_uid, number, each.name), each) for each in _ours(curve))
 
 
 def bakes_on_curves(used: bool = True) -> set[str]:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import TypeAlias, TypeVar
 
 import bpy
 
 from ...backend_bridge.worker_client.messages import Progress
+from ..blender.saving import around_saving
 from .face import UnsteadyMeshError
 
 Found = TypeVar("Found")
@@ -23,28 +24,47 @@ _STEADY = {
 }  # fmt: skip
 
 
+# A modifier as it can be found again after an undo: its object's session uid, and its name.
+Place: TypeAlias = tuple[int, str]
+
+
 @contextmanager
-def switched_off(modifiers: Sequence[bpy.types.Modifier]) -> Iterator[None]:
-    """Keep modifiers out of the viewport inside, and so of what is measured."""
-    for modifier in modifiers:
-        modifier.show_viewport = False
-    try:
+def switched_off(modifiers: Sequence[Place]) -> Iterator[None]:
+    """Keep modifiers out of the viewport inside, and so of what is measured; not in a file that is saved meanwhile."""
+
+    def show(*_: object) -> None:
+        _show(modifiers, True)
+
+    def hide(*_: object) -> None:
+        _show(modifiers, False)
+
+    if not modifiers:
         yield
+        return
+    hide()
+    try:
+        with around_saving(show, hide):
+            yield
     finally:
-        with suppress(ReferenceError):  # another file was loaded meanwhile
-            for modifier in modifiers:
-                modifier.show_viewport = True
+        show()
+
+
+def _show(modifiers: Sequence[Place], shown: bool) -> None:
+    for obj in bpy.data.objects:
+        for modifier in obj.modifiers:
+            if (obj.session_uid, modifier.name) in modifiers:
+                modifier.show_viewport = shown
 
 
 def steadily(
     measure: Callable[[], Generator[Progress, None, Found]],
-) -> Generator[Progress, None, tuple[Found, list[bpy.types.Modifier]]]:
+) -> Generator[Progress, None, tuple[Found, list[Place]]]:
     """Measure, without the last modifiers of a mesh as far as they give it other vertices when the face moves.
 
     Returns what `measure` returns, and the modifiers that had to be off. Raises what it raises, `UnsteadyMeshError`
     where it is no modifier's fault.
     """
-    off: list[bpy.types.Modifier] = []
+    off: list[Place] = []
     while True:
         try:
             with switched_off(off):
@@ -54,4 +74,4 @@ def steadily(
             suspects = [each for each in on if each.type not in _STEADY]
             if not suspects:
                 raise
-            off.append(suspects[-1])
+            off.append((unsteady.obj.session_uid, suspects[-1].name))

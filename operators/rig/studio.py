@@ -19,7 +19,7 @@ from ..running.job_manager import manager
 from .face import Face
 from .png import without_metadata
 from .projection import usable_camera
-from .steady import switched_off
+from .steady import Place, switched_off
 from .surface import read_points
 
 RENDERING = "Rendering the avatar"
@@ -48,7 +48,7 @@ def photograph(
     face: Face,
     style: Style,
     blocking: bool,
-    unmeasured: Sequence[bpy.types.Modifier] = (),
+    unmeasured: Sequence[Place] = (),
 ) -> Generator[Progress, None, bytes]:
     """Render the avatar as it was measured and return the picture, a PNG with nothing in it but the picture.
 

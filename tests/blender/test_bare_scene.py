@@ -23,6 +23,7 @@ from bl_ext.user_default.magplus.operators.frames.image import load
 from bl_ext.user_default.magplus.operators.frames.plane import add_plane
 from bl_ext.user_default.magplus.operators.movement import movement
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
+from bl_ext.user_default.magplus.operators.rig.steady import switched_off
 from bl_ext.user_default.magplus.operators.running.steps import run_to_end
 
 from tests.blender.head import add_camera, dump, glow, make_head, quick_render, read_png, write_png
@@ -199,3 +200,14 @@ def _dropping_what_is_high() -> bpy.types.NodeTree:
     tree.links.new(start.outputs[0], delete.inputs[0])
     tree.links.new(delete.outputs[0], end.inputs[0])
     return tree
+
+
+def test_another_file_may_be_loaded_meanwhile(tmp_path: Path, head) -> None:
+    job = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.6)}, apex=8)
+    bake_controls(bpy.context, job, Destination())
+    plane(tmp_path)
+    place = (head.session_uid, head.modifiers.new("Last", "MIRROR").name)
+    with bare_scene(bpy.context, 30), switched_off([place]):
+        bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    for handlers in (bpy.app.handlers.save_pre, bpy.app.handlers.save_post):
+        assert not [each for each in handlers if "magplus" in each.__module__]
