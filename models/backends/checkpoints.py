@@ -33,7 +33,6 @@ from .metaportrait.lines import POINTS
 from .published import PublishedBackend
 from .store import CheckpointStore, StateDict, digest, how_to_get
 
-DEEPEST = 20  # levels of dicts in a file; published ones have three
 PICKLE = b"\x80"  # how pickles of protocol 2 and later begin, as which PyTorch saved before it saved archives
 _DAMAGE = (EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, OverflowError, struct.error)
 
@@ -58,6 +57,8 @@ class Match:
     tensors: StateDict
     dropped: int
 
+
+_DEEPEST = 8  # dictionaries in each other; published files nest three
 
 # --- reading -------------------------------------------------------------------------------------------------------
 
@@ -90,7 +91,7 @@ def read_checkpoint(path: Path) -> Any:
                 "get the file from its authors again, and be wary of where this one came from."
             ) from error
         raise InputError(f"{path.name} is not a PyTorch checkpoint, or was not downloaded whole.") from error
-    except (*_DAMAGE, RuntimeError, RecursionError, MemoryError) as error:
+    except (*_DAMAGE, RuntimeError) as error:
         raise InputError(f"{path.name} is damaged or was not downloaded whole; download it again.") from error
 
 
@@ -145,21 +146,22 @@ def _is_text(head: bytes) -> bool:
         return False
 
 
-def state_dicts_in(
-    loaded: Any, where: str = "", inside: frozenset[int] = frozenset()
-) -> Iterator[tuple[str, StateDict]]:
+def state_dicts_in(loaded: Any, where: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, StateDict]]:
     """Find every state dict in what a file holds, as (place, tensors); averaged weights ("ema") come first.
 
-    `inside` names, by id, what holds it: a file can hold a dict that holds itself.
+    seen: identities of the dictionaries that were looked into: each is once, as one may hold itself. Nor is one looked
+    into that lies deeper than in any checkpoint.
     """
-    if not isinstance(loaded, Mapping) or id(loaded) in inside or len(inside) > DEEPEST:
+    seen = set() if seen is None else seen
+    if not isinstance(loaded, Mapping) or id(loaded) in seen or where.count("/") > _DEEPEST:
         return
+    seen.add(id(loaded))
     tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
     if tensors:
         wrapped = all(name.startswith("module.") for name in tensors)  # saved from inside DataParallel
         yield where, {name.removeprefix("module."): value for name, value in tensors.items()} if wrapped else tensors
     for key in sorted((k for k in loaded if isinstance(k, str)), key=lambda k: ("ema" not in k, k)):
-        yield from state_dicts_in(loaded[key], f"{where}/{key}" if where else key, inside | {id(loaded)})
+        yield from state_dicts_in(loaded[key], f"{where}/{key}" if where else key, seen)
 
 
 # --- recognising ---------------------------------------------------------------------------------------------------
