@@ -224,26 +224,27 @@ def _is_text(head: bytes) -> bool:
         return False
 
 
-def state_dicts_in(
-    loaded: Any, where: str = "", inside: frozenset[int] = frozenset()
-) -> Iterator[tuple[str, StateDict]]:
+def state_dicts_in(loaded: Any, where: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, StateDict]]:
     """Find every state dict in what a file holds, as (place, tensors); averaged weights ("ema") come first.
 
-    A network that was saved whole is as good as its state dict, and arrays as good as tensors. `inside` names, by id,
-    what holds `loaded`: a file can hold a dict that holds itself.
+    A network that was saved whole is as good as its state dict, and arrays as good as tensors.
+    seen: identities of the dictionaries that were looked into: each is once, as one may hold itself. Nor is one looked
+    into that lies deeper than in any checkpoint.
     """
+    seen = set() if seen is None else seen
     if isinstance(loaded, _Inert):
         tensors = dict(_tensors_of(loaded))
         if tensors:
             yield where, tensors
         return
-    if not isinstance(loaded, Mapping) or id(loaded) in inside or len(inside) > DEEPEST:
+    if not isinstance(loaded, Mapping) or id(loaded) in seen or where.count("/") > DEEPEST:
         return
+    seen.add(id(loaded))
     found = {str(name): tensor for name, value in loaded.items() if (tensor := _as_tensor(value)) is not None}
     if found:
         yield where, found
     for key in sorted((k for k in loaded if isinstance(k, str)), key=lambda k: ("ema" not in k, k)):
-        yield from state_dicts_in(loaded[key], f"{where}/{key}" if where else key, inside | {id(loaded)})
+        yield from state_dicts_in(loaded[key], f"{where}/{key}" if where else key, seen)
 
 
 def _tensors_of(network: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:

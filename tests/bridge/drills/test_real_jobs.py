@@ -59,4 +59,5 @@ def test_a_person_s_own_frames_in_a_shots_folder_outlive_a_job_that_is_sent_ther
         (shot / "frames" / name).write_text("my own render")
     done = subprocess.run(command(shot), check=False, capture_output=True, text=True)
     assert done.returncode == ExitCode.BAD_INPUT and "Traceback" not in done.stderr
-    assert sorted(path.name for path in shot.rglob("*")) == ["0001.png", "000001.png", "beauty_0001.exr", "frames"]
+    assert {path.name for path in shot.rglob("*")} == {"frames", "0001.png", "000001.png", "beauty_0001.exr"}
+    assert {path.read_text() for path in (shot / "frames").iterdir()} == {"my own render"}
