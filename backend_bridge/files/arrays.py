@@ -32,6 +32,8 @@ _DAMAGE = (
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays of an `.npz` file by name. Raises `ValueError` with what is wrong, for any damage whatever."""
     try:
+        if not path.is_file():  # a pipe would be waited for, and /dev/zero has no end
+            raise ValueError("there is no such file")
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             size = sum(member.file_size for member in members)

@@ -65,7 +65,7 @@ class Format(Generic[Document]):
         schema = data.pop("schema")
         if type(schema) is not int or not (schema == self.version or schema in self.older):
             raise InputError(
-                f"{self.name} has format {_quoted(schema, 20)}, this MagPlus reads format {self.version}; "
+                f"{self.name} has format {quoted(schema, 20)}, this MagPlus reads format {self.version}; "
                 f"use the MagPlus version that made it, or {self.remedy}."
             )
         try:
@@ -122,7 +122,7 @@ def from_data(kind: Any, data: Any, name: str = "") -> Any:
     if kind is Fraction and isinstance(data, str) and _FRACTION.fullmatch(data):
         return Fraction(data)
     if kind is float or type(data) is not kind:
-        raise ValueError(f"{name.removesuffix('.')} can't be {_quoted(data, 40)}")
+        raise ValueError(f"{name.removesuffix('.')} can't be {quoted(data, 40)}")
     return data
 
 
@@ -143,7 +143,7 @@ def _types_of(kind: type) -> Data:
     return get_type_hints(kind)
 
 
-def _quoted(data: Any, longest: int) -> str:
+def quoted(data: Any, longest: int) -> str:
     """Return the beginning of JSON data, for a sentence."""
     try:
         return json.dumps(data)[:longest]

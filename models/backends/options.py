@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.files.hashing import hash_file
 from ...backend_bridge.files.plain import plain_path
+from ...backend_bridge.files.typed_json import quoted
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ def parse_options(kind: type, given: Mapping[str, Any], *, title: str) -> Any:
         if name not in types:
             known = ", ".join(types)
             raise InputError(
-                f"{title} has no option {name!r}; its options are {known}." if known else f"{title} has no options."
+                f"{title} has no option {name[:40]!r}; its options are {known}."
+                if known
+                else f"{title} has no options."
             )
         if not _fits(value, types[name]):
-            raise InputError(
-                f"{title}'s option {name} must be {_named(types[name])}, not {json.dumps(value, ensure_ascii=False)}."
-            )
+            raise InputError(f"{title}'s option {name} must be {_named(types[name])}, not {quoted(value, 80)}.")
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 

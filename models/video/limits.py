@@ -53,7 +53,9 @@ def decode_picture(encoded: bytes, flags: int, name: str) -> NDArray[np.generic]
 
 
 def read_file(path: Path) -> bytes:
-    """Return the bytes of a picture file. Raises `InputError` for one that is too large and `OSError`."""
+    """Return the bytes of a picture file. Raises `InputError` for one that is too large or no file, and `OSError`."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for, and /dev/zero has no end
+        raise InputError(f"{path} is no file; choose a picture.")
     with path.open("rb") as file:
         encoded = file.read(LARGEST_FILE + 1)
     if len(encoded) > LARGEST_FILE:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -38,6 +39,8 @@ def test_options_come_from_plain_data():
         ("fomm", {"relative": "no"}, 'FOMM\'s option relative must be true or false, not "no".'),
         ("fomm", {"relative": 1}, "must be true or false, not 1"),
         ("fsrt", {"chunk": True}, "must be a whole number, not true"),
+        ("fsrt", {"chunk": json.loads("[" * 900 + "]" * 900)}, "must be a whole number, not "),
+        ("fsrt", {"x" * 100_000: 1}, "has no option 'xxx"),
         ("fsrt", {"draft": 3}, "draft must be 1, 2, 4, 8 or 16, not 3"),
         ("fsrt", {"precision": "half"}, 'precision must be float32, bfloat16 or float16, not "half"'),
         ("metaportrait", {"landmarks": 5}, "must be text or null, not 5"),

@@ -16,6 +16,7 @@ import pytest
 from clips import numbered_frames, write_clip
 
 from magplus.backend_bridge.files.errors import InputError
+from magplus.backend_bridge.rig.basis import RigBasis
 from magplus.models.pipeline.avatar import AvatarPicture
 from magplus.models.video import VideoReader, limits
 from magplus.models.video.limits import picture_size
@@ -161,3 +162,12 @@ def test_a_clip_that_changes_while_it_is_read_is_no_clip(tmp_path: Path, change:
             file.unlink()
         with pytest.raises(InputError, match=f"{file.name} was changed while it was read"):
             list(reader)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such files")
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "0001.png")
+    for path in (tmp_path / "0001.png", Path("/dev/zero")):
+        for read in (VideoReader, AvatarPicture.read, RigBasis.load):
+            with pytest.raises(InputError):
+                read(path)
