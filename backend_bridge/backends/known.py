@@ -239,7 +239,7 @@ BACKENDS = (
     BackendInfo(
         name="metaportrait",
         title="MetaPortrait",
-        description="Driven by dense landmarks, 256 px",
+        description="Driven by dense landmarks, 256 px. Needs files of the avatar",
         frame_size=256,
         code_licence="MIT",
         weights_licence="not stated separately (code: MIT)",
@@ -251,7 +251,7 @@ BACKENDS = (
     BackendInfo(
         name="metaportrait_sr",
         title="MetaPortrait, super-resolution",
-        description="MetaPortrait followed by its temporal super-resolution, 512 px",
+        description="MetaPortrait followed by its temporal super-resolution, 512 px. Needs files of the avatar",
         frame_size=512,
         code_licence="MIT",
         weights_licence="not stated separately (code: MIT); fine-tuned from GFPGAN (Apache-2.0)",

@@ -205,13 +205,14 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[Pat
     """Yield one file of an archive, in the folders that it has there, as long as it is looked at."""
     with tempfile.TemporaryDirectory(prefix="magplus-") as folder:
         try:
-            yield Path(archive.extract(member, folder))
+            file = archive.extract(member, folder)
         except zipfile.BadZipFile as error:
             raise InputError(f"{member.filename} in {archive.filename} is damaged; download it again.") from error
         except (NotImplementedError, RuntimeError) as error:
             raise InputError(f"{member.filename} in {archive.filename} can't be unpacked here ({error}).") from error
         except OSError as error:
             raise MachineError(f"{member.filename} could not be unpacked ({error}); free some space.") from error
+        yield Path(file)
 
 
 def add(store: CheckpointStore, path: Path, backend: str | None = None, added: Added | None = None) -> list[str]:

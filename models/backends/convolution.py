@@ -60,6 +60,18 @@ def prepare(network: nn.Module) -> None:
                 _replace_forward(norm, _unchanged)
 
 
+def let_go(network: nn.Module) -> None:
+    """Give back the memory of what `prepare`d layers made from their weights; they make it anew when they need it.
+
+    For a network that waits while another works: making it takes a fraction of the time that a picture does.
+    """
+    for module in network.modules():
+        forward = module.__dict__.get("forward")
+        if isinstance(forward, Faster):
+            forward.made = forward.bias = None
+            forward.workspace.clear()
+
+
 def lay_out(network: nn.Module, *, channels_last: bool = True) -> None:
     """Store 4-D weights channels last, in which CPUs and GPUs convolve fastest, and fix what is made from weights.
 
@@ -109,6 +121,10 @@ class Workspace:
 
     def __init__(self) -> None:
         self._buffers: dict[str, Tensor] = {}
+
+    def clear(self) -> None:
+        """Give the buffers' memory back."""
+        self._buffers.clear()
 
     def take(self, purpose: str, *shape: int) -> Tensor:
         """Return a float32 tensor of this shape, valid until somebody takes another one for the same purpose."""

@@ -19,6 +19,7 @@ from ....backend_bridge.files.errors import InputError
 from ...face.correspondence import Correspondence
 from ...warp import sample
 from ..base import DrivingBatch, FaceImage
+from ..convolution import let_go
 from ..metaportrait_sr import CLIP, TemporalSuperResolution
 from ..options import file_option
 from ..preprocess import resize
@@ -135,7 +136,10 @@ class MetaPortraitSR(MetaPortrait):
             for first in range(0, len(driving.frames), self.base_batch_size)
         )
         small = torch.cat([super(MetaPortraitSR, self).generate(state, frames) for frames in few])
-        return self.params(small).frames.clamp(0, 1)
+        let_go(self.generator)  # the two never work together, and what both have prepared is a third of the memory
+        restored: Tensor = self.params(small).frames.clamp(0, 1)
+        let_go(self.params)
+        return restored
 
 
 def _in_unit(points: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

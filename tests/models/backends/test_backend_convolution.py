@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils import spectral_norm
 
-from magplus.models.backends.convolution import WIDE, DoublingConv2d, Winograd, lay_out, prepare
+from magplus.models.backends.convolution import WIDE, DoublingConv2d, Winograd, lay_out, let_go, prepare
 from magplus.models.backends.fomm import ConvBlock, DownBlock, ResBlock, UpBlock
 
 
@@ -74,3 +74,15 @@ def test_a_pictures_result_outlives_the_next_one():
         network(second)
     network(second)
     assert isinstance(network[0].forward, Winograd) and torch.equal(result, kept)
+
+
+def test_what_was_made_can_be_let_go_and_is_made_again():
+    network = torch.nn.Sequential(torch.nn.Conv2d(128, 128, 3, padding=1)).requires_grad_(False)
+    lay_out(network)
+    prepare(network)
+    x = torch.rand(1, 128, 64, 64).contiguous(memory_format=torch.channels_last)
+    before = network(x)
+    assert network[0].forward.made is not None
+    let_go(network)
+    assert network[0].forward.made is None
+    torch.testing.assert_close(network(x), before, rtol=0, atol=0)

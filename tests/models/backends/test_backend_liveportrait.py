@@ -11,7 +11,7 @@ from magplus.backend_bridge.files.errors import InputError
 from magplus.models.backends import checkpoints
 from magplus.models.backends.base import DrivingBatch, FaceImage
 from magplus.models.backends.liveportrait import LivePortrait, LivePortraitOptions, LivePortraitState
-from magplus.models.backends.liveportrait.motion import EYES, Keypoints, rotation, transferred
+from magplus.models.backends.liveportrait.motion import EYES, K, Keypoints, rotation, transferred
 from magplus.models.backends.liveportrait.networks import stitched
 from magplus.models.backends.store import CheckpointStore
 from magplus.models.magnification.motion import Motion
@@ -239,3 +239,44 @@ def test_five_files(tmp_path, backend):
         checkpoints.add(store, tmp_path / "one.pth")
     assert store.missing(LivePortrait.info) == []
     assert all(row["ok"] for row in checkpoints.verify(store))
+
+
+JITTER, MOST = 0.002, 0.05  # of a substitute's expression: its noise, and what it answers at most
+
+
+class Extractor:
+    """Reads an expression off a picture's brightness: too little of a large one, and never without jitter."""
+
+    def __init__(self):
+        self.random = torch.Generator().manual_seed(2)
+
+    def __call__(self, image):
+        seen = MOST * torch.tanh(image.mean(dim=(1, 2, 3)) / MOST)
+        expression = (seen + JITTER * torch.randn(len(image), generator=self.random)).view(-1, 1, 1).expand(-1, K, 3)
+        count = len(image)
+        still = torch.zeros(count, K, 3), torch.eye(3).repeat(count, 1, 1)
+        return Keypoints(*still, expression, torch.ones(count, 1), torch.zeros(count, 3))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("expression", "better"), [(0.001, "pixels"), (0.04, "multiplier")])
+def test_magnified_pixels_are_for_small_changes_and_the_multiplier_for_large_ones(expression, better):
+    """Both eight times as large; what comes back is an eighth. The extractor is a substitute."""
+    errors = {}
+    for name, pixels, multiplier in (("pixels", 8.0, 1.0), ("multiplier", 1.0, 8.0)):
+        asked = []
+
+        def warp(_volume, _source, driven, asked=asked):
+            asked.append(driven)
+            return Warped(driven)
+
+        painter = torch.nn.Linear(1, 1)
+        painter.forward = lambda x: x
+        parts = {"spade_generator": painter, "motion_extractor": Extractor(), "warping_module": warp}
+        backend = LivePortrait(parts, LivePortraitOptions(driving_multiplier=multiplier))
+        neutral = Extractor()(torch.zeros(1, 3, 256, 256))._replace(expression=torch.zeros(1, K, 3))
+        frames = torch.full((40, 3, 256, 256), pixels * expression)
+        backend.generate(LivePortraitState(torch.zeros(1), neutral, neutral), batch(frames))
+        restored = asked[0][:, 0, 0] / 8
+        errors[name] = float((restored - expression).square().mean().sqrt())
+    assert min(errors, key=errors.get) == better
