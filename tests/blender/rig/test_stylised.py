@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.rig.anchors import FACE_ANCHORS
-from bl_ext.user_default.magplus.operators.rig.anchors import anchors_of, name_of
+from bl_ext.user_default.magplus.operators.rig.anchors import anchors_of, moved_anchors, name_of
 from bl_ext.user_default.magplus.operators.rig.avatar import face_companions
 from bl_ext.user_default.magplus.operators.rig.basis import survey_steps
 from bl_ext.user_default.magplus.operators.rig.face import find_face
@@ -21,6 +24,7 @@ from bl_ext.user_default.magplus.operators.running.steps import run_to_end
 from tests.blender.characters.stylised import cartoon_ball, owl, stick_face, wolf
 from tests.blender.head import quick_render
 
+MODULE = "bl_ext.user_default.magplus"
 NAMES = {landmark: name for name, landmark in FACE_ANCHORS.items()}
 # In the world: where a viewer would say that the points are.
 CARTOON = {
@@ -106,3 +110,43 @@ def test_names_that_make_no_face_tell_nothing() -> None:
     bpy.data.objects["Mouth"].location.z = 1.2  # above the eyes
     bpy.context.view_layer.update()
     assert told_by(head) == {}
+
+
+def test_anchors_go_into_a_file_and_come_from_one(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    scene = quick_render(320, 320)
+    scene.magplus.avatar = head = cartoon_ball()
+    file, main = tmp_path / "anchors.json", importlib.import_module(f"{MODULE}.magplus_addon.commands").main
+    assert main(["anchors", "--export", str(file)]) == 0
+    written = json.loads(file.read_text())
+    assert written["size"] == [320, 320] and set(written["anchors"]) == set(FACE_ANCHORS)
+    bpy.ops.magplus.remove_anchors()
+
+    scene.render.resolution_x = scene.render.resolution_y = 640
+    nose = [160.0, 170.0]
+    file.write_text(
+        json.dumps({"schema": 1, "size": [320, 320], "anchors": {"nose, tip": nose, "152": [150.0, 250.0]}})
+    )
+    assert bpy.ops.magplus.import_anchors(filepath=str(file)) == {"FINISHED"}
+    told = {each.landmark: each.position for each in moved_anchors(head, present_projection(bpy.context, scene.camera))}
+    assert told[FACE_ANCHORS["nose, tip"]] == pytest.approx([2 * place + 0.5 for place in nose], abs=0.01)
+    assert set(told) == {FACE_ANCHORS["nose, tip"], 152}, "they are held, as if they had been moved by hand"
+
+    capfd.readouterr()
+    for text, said in (
+        ('{"schema": 1, "size": [320, 320], "anchors": {"tail": [1, 2]}}', "There is no anchor 'tail'"),
+        ('{"schema": 1, "size": [320, 320], "anchors": {}}', "has no anchors"),
+        ("not JSON", "is damaged"),
+    ):
+        file.write_text(text)
+        assert main(["anchors", "--anchors", str(file), "--export", str(tmp_path / "again.json")]) == 2
+        assert said in capfd.readouterr().err
+    assert main(["anchors", "--anchors", str(tmp_path / "none.json"), "--export", str(file)]) == 2
+
+
+def test_the_list_of_controls_can_be_kept_in_a_file(tmp_path: Path) -> None:
+    quick_render(320, 320)
+    cartoon_ball()
+    main = importlib.import_module(f"{MODULE}.magplus_addon.commands").main
+    assert main(["controls", "--save", str(tmp_path / "measured.blend")]) == 0, "any mesh of the only face will do"
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "measured.blend"))
+    assert {"Brow.L: Up", "Brow.R: Up", "Smile.L"} <= {entry.name for entry in bpy.context.scene.magplus.controls}
