@@ -37,6 +37,7 @@ from .box_least_squares import solve_boxed
 from .constraints import Constraints
 from .head_motion import head_columns, turning_error
 from .measurement import Array, Measurement, NormalEquations, Patches, motion_of, trust_at_first, trust_in
+from .misfit import best_fit, softened
 from .sites import Sites
 
 _TRUST_ROUNDS = 3
@@ -199,6 +200,7 @@ def _most_probable(
     count, parameters = len(seen.pull), len(model.columns)
     equations = NormalEquations(model.columns)
     patches = Patches(seen.position, settings.patch_size * seen.size)
+    seen = softened(seen, best_fit(equations, seen, model.low, model.high).variance)
     trust = trust_at_first(seen)
     at_most = patches.errors(seen, trust).noise(np.zeros(count))  # if all motion were error
     noise = np.maximum(1e-3 * at_most, 1e-12)
