@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..files.errors import InputError
 from ..files.typed_json import Data, Format
@@ -20,6 +20,7 @@ from . import artefacts
 
 MAX_ALPHA = 64.0
 MAX_SMOOTHING = 1.0
+Match = Literal["motion", "shape"]
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,15 @@ class Rig:
     `smoothing` is the full width at half maximum, in seconds, of the Gaussian that solved curves are smoothed with. The
     default, 0, leaves every frame as it was solved; what smoothing takes off the apex is in the report's
     `weights.smoothing`.
+
+    `match` says what of the driver's motion the rig is to have where its shapes differ: "motion", the driver's peak
+    motion in every region of the face that the rig has controls for, or "shape", the least squares, which show less.
     """
 
     locked: tuple[str, ...] = ()
     mirrored: tuple[tuple[str, str], ...] = ()
     smoothing: float = 0.0
+    match: Match = "motion"
 
 
 @dataclass(frozen=True)

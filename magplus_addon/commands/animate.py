@@ -61,6 +61,7 @@ def add(verbs: Verbs) -> None:
     rig.add_argument("--lock", nargs="+", metavar="NAME", help="hold these at their present value")
     rig.add_argument("--mirror", nargs="+", metavar="NAME", help="let these and those of the other side move alike")
     rig.add_argument("--smoothing", type=float, metavar="SECONDS", help="smooth the curves; it lowers the apex")
+    rig.add_argument("--match", choices=["motion", "shape"], help="move as far as the driver, or be nearest in shape")
     results = verb.add_argument_group("results", "With neither --frames nor --shape-keys the file's settings hold.")
     results.add_argument("--frames", action="store_true", help="make the image sequence")
     results.add_argument(
@@ -116,6 +117,8 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
         set_property(settings, "face_index", options.face_index, "--face-index")
     if options.frames or options.shape_keys:
         settings.frames, settings.shape_keys = options.frames, options.shape_keys
+    if options.match is not None:
+        settings.match = options.match.upper()
     if options.show_as is not None:
         settings.frames_to = options.show_as.upper()
     apply_placing(options, settings)

@@ -17,10 +17,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.spatial import cKDTree
 
 from .box_least_squares import solve_boxed
 from .measurement import Array, Measurement, NormalEquations, trust_in
 
+STILL = 0.1  # share of a clip's frames in which a face is taken to be still
+_WINDOW = 0.1  # of the face's size: about the distance of two sites, so that a peak stays one
+_MOVING = 0.25  # share of a face that moves (0.21 of it in rendered micro-expressions): s² is the mean over all of it
 _FIRST_GUESS = 0.02  # px², before the first fit; a clear micro-expression moves a face of 200 px by 0.5 px
 _ROUNDS = 6  # of a fit and its misfit; s changes by less than a tenth in the last
 _STEPS = 4  # of expectation maximisation for s² between fits, which cost far more
@@ -94,3 +99,25 @@ def best_fit(equations: NormalEquations, seen: Measurement, low: Array, high: Ar
         trust = trust_in(soft.less(explained), explained, _PROPORTIONAL)
         change = abs(float(np.sqrt(variance.max(initial=0.0) / max(before, 1e-30))) - 1)
     return BestFit(values, variance, _ROUNDS, change)
+
+
+def beyond(error: Measurement, variance: Array) -> Array:
+    """Return [N, 2, S] px, the smooth motion in what the controls leave unexplained.
+
+    At every place the ridge estimate (sum_w J' + I m / s²)⁻¹ sum_w h' over a Gaussian window w, of the softened
+    equations, with m the share of the face that moves: 0 where the rig fits (s = 0) and where nothing was measured.
+    """
+    places = len(error.position)
+    width = _WINDOW * error.size
+    tree = cKDTree(error.position)
+    near = tree.sparse_distance_matrix(tree, 2.5 * width, output_type="coo_matrix")
+    window = csr_matrix((np.exp(-0.5 * (near.data / width) ** 2), (near.row, near.col)), shape=(places, places))
+    window = window.astype(np.float32)
+    soft = softened(error, variance)
+    xx, xy, yy, hx, hy = ((window @ each.T).T for each in (*soft.precision.swapaxes(0, 1), *soft.pull.swapaxes(0, 1)))
+    # What misses in still frames is noise, and is left out.
+    clear = (variance - np.quantile(variance, STILL)).clip(0)
+    ridge = np.minimum(_MOVING / np.maximum(clear, 1e-12), 1e12)[:, None]
+    a, d = xx + ridge, yy + ridge
+    determinant = a * d - xy * xy
+    return np.stack([(d * hx - xy * hy) / determinant, (a * hy - xy * hx) / determinant], 1)

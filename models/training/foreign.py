@@ -22,7 +22,7 @@ from .heads import HeadModel, Part
 
 Floats = NDArray[np.float64]
 
-_WAVES = 64  # cosines in a random field; more change nothing that can be told by eye
+_WAVES = 16  # cosines in a random field; more change nothing that can be told by eye
 _FIELD_SIZE = 0.04  # m, over which bends of a unit vary: about an eye's width
 _BUMP = 0.016  # m, standard deviation of a cartoon's key
 
@@ -121,7 +121,8 @@ def cartoon(model: HeadModel, keys: KeySet, groups: dict[str, Sequence[str]]) ->
                 middle = energy @ vertices[here] / energy.sum()
                 push = energy @ unit[here] / energy.sum()
                 bump = np.exp(-((vertices - middle) ** 2).sum(1) / (2 * _BUMP**2))
-                key = np.where(np.linalg.norm(key, axis=1, keepdims=True) > bump[:, None] * np.linalg.norm(push), key, bump[:, None] * push)
+                here_more = np.linalg.norm(key, axis=1) < bump * np.linalg.norm(push)
+                key[here_more] = bump[here_more, None] * push
         drawn.append(key)
     return KeySet(tuple(groups), np.stack(drawn))
 
