@@ -109,7 +109,9 @@ def match(
 
 def _shares(columns: Array, places: list[NDArray[np.intp]]) -> Array:
     """Return [K, R], the share of each control's motion energy in each of these regions; rows sum to 1, or to 0."""
-    energy = np.array([(columns[:, :, place] ** 2).sum((1, 2)) for place in places]).reshape(len(places), -1).T
+    if not places:
+        return np.zeros((len(columns), 0))
+    energy = np.stack([(columns[:, :, place] ** 2).sum((1, 2)) for place in places], 1)
     return np.asarray(energy / np.maximum(energy.sum(1, keepdims=True), 1e-30))
 
 

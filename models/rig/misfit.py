@@ -24,8 +24,8 @@ from .box_least_squares import solve_boxed
 from .measurement import Array, Measurement, NormalEquations, trust_in
 
 STILL = 0.1  # share of a clip's frames in which a face is taken to be still
-_WINDOW = 0.1  # of the face's size: about the distance of two sites, so that a peak stays one
-_MOVING = 0.25  # share of a face that moves (0.21 of it in rendered micro-expressions): s² is the mean over all of it
+_WINDOW = 0.2  # of the face's size: places between which skin moves much alike, so that plain ones have neighbours with texture
+_MOVING = 0.03  # misfit gathers where the motion is: s², the mean over all of a face, is about so little of it there
 _FIRST_GUESS = 0.02  # px², before the first fit; a clear micro-expression moves a face of 200 px by 0.5 px
 _ROUNDS = 6  # of a fit and its misfit; s changes by less than a tenth in the last
 _STEPS = 4  # of expectation maximisation for s² between fits, which cost far more
@@ -62,17 +62,18 @@ def softened(seen: Measurement, variance: Array) -> Measurement:
     return replace(seen, precision=np.stack(precision, 1), pull=np.stack(pull, 1))
 
 
-def misfit_variance(error: Measurement, variance: Array) -> Array:
+def misfit_variance(error: Measurement, variance: Array, trust: Array) -> Array:
     """Return [N], one step of expectation maximisation for the variance of a random effect in the error.
 
-    E|δ|² / 2 over the measured places, for the posterior δ = s² h' and its covariance s² (I - s² J').
+    E|δ|² / 2 over the measured places, weighted by `trust` [N, S], for the posterior δ = s² h'
+    and its covariance s² (I - s² J').
     """
     soft = softened(error, variance)
     s2 = variance[:, None]
     squared = ((s2[:, None] * soft.pull) ** 2).sum(1) + 2 * s2 - s2**2 * (soft.precision[:, 0] + soft.precision[:, 2])
-    measured = error.measured
-    total: Array = squared.sum(1, where=measured, dtype=np.float64)
-    return total / np.maximum(2 * measured.sum(1), 1)
+    weight = (error.measured * trust).astype(np.float64)
+    total: Array = (squared * weight).sum(1)
+    return total / np.maximum(2 * weight.sum(1), 1e-12)
 
 
 def best_fit(equations: NormalEquations, seen: Measurement, low: Array, high: Array) -> BestFit:
@@ -93,10 +94,10 @@ def best_fit(equations: NormalEquations, seen: Measurement, low: Array, high: Ar
             gram + max(ridge, 1e-12) * np.eye(parameters), equations.target(soft, trust), low, high, guess=values
         )
         explained = equations.motion(values)
+        trust = trust_in(soft.less(explained), explained, _PROPORTIONAL)
         before = variance.max(initial=0.0)
         for _ in range(_STEPS):
-            variance = misfit_variance(seen.less(explained), variance)
-        trust = trust_in(soft.less(explained), explained, _PROPORTIONAL)
+            variance = misfit_variance(seen.less(explained), variance, trust)
         change = abs(float(np.sqrt(variance.max(initial=0.0) / max(before, 1e-30))) - 1)
     return BestFit(values, variance, _ROUNDS, change)
 
@@ -105,7 +106,7 @@ def beyond(error: Measurement, variance: Array) -> Array:
     """Return [N, 2, S] px, the smooth motion in what the controls leave unexplained.
 
     At every place the ridge estimate (sum_w J' + I m / s²)⁻¹ sum_w h' over a Gaussian window w, of the softened
-    equations, with m the share of the face that moves: 0 where the rig fits (s = 0) and where nothing was measured.
+    equations, with m = s² over what it is where the face moves: 0 where the rig fits (s = 0) and where nothing was measured.
     """
     places = len(error.position)
     width = _WINDOW * error.size

@@ -39,9 +39,14 @@ MICRO_UNITS = frozenset({1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17})
 
 @dataclass(frozen=True)
 class Choice:
-    """in_play: [N, K] bool. steps: sets that were solved. explained: share of what can be at best."""
+    """Which controls are in play, [N, K].
+
+    fits: [N], frames in which the shapes are the driver's, so that nothing had to be chosen. steps: sets that were
+    solved. explained: share of what can be explained at best.
+    """
 
     in_play: NDArray[np.bool_]
+    fits: NDArray[np.bool_]
     steps: int
     explained: float
 
@@ -84,7 +89,7 @@ def choose(
         active: [N, K], controls that the evidence has found in play; these have stood up to the noise already.
     """
     count, controls = target.shape
-    chosen = np.zeros((count, controls), bool)
+    chosen, fits = np.zeros((count, controls), bool), np.ones(count, bool)
     steps, reached, possible = 0, 0.0, 0.0
     for event in _events(in_play @ best):
         moving = event[best[event] > _FAINT * best[event].max()]
@@ -93,8 +98,8 @@ def choose(
         whole = max(float(best[clear].sum()), 1e-30)
         share = float(misfit[clear] @ best[clear]) / whole
         if share < NO_MISFIT:
-            chosen[np.ix_(event, np.flatnonzero(awake))] = True
             continue
+        fits[event] = False
         # Mean and 2.5 standard deviations of what errors alone make of one freedom (chi-squared).
         by_noise = float(noise[clear].sum()) * (1 + 2.5 * np.sqrt(2 / len(clear)))
         worth = price * whole * np.maximum(MISFIT_PRICE * share, LEAST_PRICE * ~awake) + by_noise * ~awake
@@ -104,7 +109,7 @@ def choose(
         reached += search.explained(found)
         possible += whole
         chosen[np.ix_(event, found)] = True
-    return Choice(chosen, steps, min(reached / possible, 1.0) if possible > 0 else 1.0)
+    return Choice(chosen, fits, steps, min(reached / possible, 1.0) if possible > 0 else 1.0)
 
 
 class _Search:

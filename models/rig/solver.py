@@ -43,6 +43,7 @@ from .sites import Sites
 
 _TRUST_ROUNDS = 3
 _NEARLY_NOTHING = 1e-6  # px per unit of a control
+_AWAKE = 0.01  # of the largest value of any control; less is what the prior's floor leaves
 _CONVERGED = 0.02  # of the largest value
 _TURNING_DOUBT = 0.001  # share of all motion, below which the ridge regression doesn't believe any measurement
 
@@ -248,16 +249,18 @@ def _most_probable(model: _Model, seen: Measurement, in_play: Array, settings: S
     every = np.ones((len(seen.pull), len(model.columns)), bool)
     first = evidence.weigh(every, settings.rounds, settings.caution)
     choice = _chosen(model, equations, evidence, first, fit, in_play)
-    every[:, : model.controls] = choice.in_play
-    # The choice was cautious enough: what is in play now is to be as large as it was.
-    last = evidence.weigh(every, settings.final_rounds, caution=0.0)
+    last = first
+    if not choice.fits.all():
+        every[:, : model.controls] = choice.in_play
+        # The choice was cautious enough: what is in play now is to be as large as it was.
+        last = evidence.weigh(every, settings.final_rounds, caution=0.0)
     state = SolverState(
-        rounds=settings.rounds + settings.final_rounds,
+        rounds=settings.rounds + settings.final_rounds * (last is not first),
         change=last.change,
         misfit=np.sqrt(fit.variance).astype(np.float32),
         explained=choice.explained,
     )
-    return _Found(last.values, evidence.turned, state)
+    return _Found(np.where(choice.fits[:, None], first.values, last.values), evidence.turned, state)
 
 
 @dataclass(frozen=True)
@@ -357,7 +360,9 @@ def _chosen(
     # What misses in still frames is noise.
     missing = 2.0 * (fit.variance - np.quantile(fit.variance, STILL)).clip(0)
     misfit = missing / np.maximum(missing + (shown**2).sum(1).mean(1), 1e-30)
-    low, high, active = model.low[:count], model.high[:count], first.values[:, :count] != 0
+    low, high = model.low[:count], model.high[:count]
+    size = np.abs(first.values[:, :count])
+    active = size > _AWAKE * size.max(initial=0.0)
     return choose(gram, target, low, high, first.noise, misfit, model.price, energy, in_play, active)
 
 
