@@ -24,7 +24,7 @@ from .box_least_squares import solve_boxed
 from .measurement import Array, Measurement, NormalEquations, trust_in
 
 STILL = 0.1  # share of a clip's frames in which a face is taken to be still
-_WINDOW = 0.2  # of the face's size: places between which skin moves much alike, so that plain ones have neighbours with texture
+_WINDOW = 0.2  # of the face's size, over which skin moves much alike: plain places need neighbours with texture
 _MOVING = 0.03  # misfit gathers where the motion is: s², the mean over all of a face, is about so little of it there
 _FIRST_GUESS = 0.02  # px², before the first fit; a clear micro-expression moves a face of 200 px by 0.5 px
 _ROUNDS = 6  # of a fit and its misfit; s changes by less than a tenth in the last
@@ -106,7 +106,8 @@ def beyond(error: Measurement, variance: Array) -> Array:
     """Return [N, 2, S] px, the smooth motion in what the controls leave unexplained.
 
     At every place the ridge estimate (sum_w J' + I m / s²)⁻¹ sum_w h' over a Gaussian window w, of the softened
-    equations, with m = s² over what it is where the face moves: 0 where the rig fits (s = 0) and where nothing was measured.
+    equations, with m = s² over what it is where the face moves: 0 where the rig fits (s = 0) and
+    where nothing was measured.
     """
     places = len(error.position)
     width = _WINDOW * error.size

@@ -25,7 +25,7 @@ MISFIT_PRICE = 0.1  # of the energy explained at best, times the misfit's share:
 LEAST_PRICE = 0.01  # of the energy explained at best, of a control that the evidence alone didn't find
 NO_MISFIT = 0.03  # share of the motion, below which shapes are the driver's and the evidence alone decides
 MOST_CONTROLS = 16  # in play at once; spontaneous micro-expressions have 1.3 to 1.7 action units, on two sides
-OTHER_PRICE = 1.5  # of a control that stands for none of `MICRO_UNITS`, which therefore has to explain more
+OTHER_PRICE = 1.5  # of a control that stands for none of `MICRO_UNITS`, or that parts the lips
 _QUIET = 0.1  # share of the strongest frame's explained energy, below which frames part one event from the next
 _FRAMES = 16  # of an event that are looked at: more of them cost time and change nothing
 _FAINT = 0.03  # share of an event's most explained energy, below which its frames are not looked at
@@ -35,6 +35,9 @@ _RIVALS = 3  # candidates that are solved for exactly at each step
 # The action units that coders found in 2,521 spontaneous micro-expressions of six sets (the distribution that the
 # `meb` benchmark lists for CASME, CASME II, CAS(ME)3, 4DME, MMEW and SAMM), with those that they come along with.
 MICRO_UNITS = frozenset({1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17})
+# Units that part the lips. Motion equations see the lips' outer edges, not whether there are teeth between them, and
+# of two explanations that are as good the one that shows none is the safer.
+PARTING_UNITS = frozenset({10, 16, 22, 25, 26, 27})
 
 
 @dataclass(frozen=True)
@@ -200,4 +203,5 @@ def _events(energy: Array) -> Iterator[NDArray[np.intp]]:
 
 def _occurs(name: str) -> bool:
     meaning = recognise(name)
-    return meaning is not None and any(unit.number in MICRO_UNITS for unit in meaning.units)
+    units = {unit.number for unit in meaning.units} if meaning else set()
+    return bool(units & MICRO_UNITS) and not units & PARTING_UNITS

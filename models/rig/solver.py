@@ -68,7 +68,7 @@ class SolverSettings:
     play_seconds: float = 0.5
     patch_size: float = 0.3
     proportional_error: float = 0.25
-    least_effect: float = 0.001
+    least_effect: float = 0.004
     head_motion: bool = True
     turning_error: float = 0.3
     caution: float = 2.5
