@@ -27,6 +27,7 @@ from .batch import Batch
 from .driver import Driver
 from .factors import Factors
 
+_LEAST_ASKED = 0.0005  # of the face's width; what the noise of a still face's picture looks like is half of it
 _LEAST_SITES = 3  # a region with fewer shows nothing to speak of
 
 
@@ -113,6 +114,7 @@ class RigReader(ABC):
             pairs=self._constraints.pairs,
             most=np.maximum(np.abs(low), np.abs(high)),
             adjusted=self._matching == "motion",
+            least=_LEAST_ASKED * self._unit,
         )
 
 

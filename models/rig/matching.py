@@ -57,6 +57,7 @@ def match(
     pairs: Sequence[tuple[int, int]] = (),
     most: Array | None = None,
     adjusted: bool = True,
+    least: float = 0.0,
 ) -> Matched:
     """Find the gains that bring the shown peaks to the asked ones.
 
@@ -68,6 +69,7 @@ def match(
         pairs: controls that have one gain.
         most: [K], no excursion is brought beyond it; one that is larger is left as it is.
         adjusted: off, the gains are 1, and what is asked and shown is only measured.
+        least: px; regions whose peak is below are still.
     """
     places = {name: np.flatnonzero(member > 0.5) for name, member in regions.items()}
     places = {name: place for name, place in places.items() if len(place) >= 3}
@@ -75,7 +77,7 @@ def match(
     apex = {name: _apex(asked[:, :, place]) for name, place in places.items()}
     wanted = {name: _peak(asked[apex[name]][:, :, place]) for name, place in places.items()}
     top = max(wanted.values(), default=0.0)
-    moving = [name for name, peak in wanted.items() if peak > max(_MOVES * top, 1e-9)]
+    moving = [name for name, peak in wanted.items() if peak > max(_MOVES * top, least, 1e-9)]
     matched = [
         name
         for name in moving

@@ -145,6 +145,14 @@ def test_matching_keeps_pairs_together_and_controls_within_their_range() -> None
     ].max() <= 0.6001
 
 
+def test_a_still_face_is_not_matched() -> None:
+    columns = BROWS.T[None]
+    regions = {"brows": (GRID[:, 1] < 40).astype(float)}
+    found = match(1e-4 * CURVE[:, None], columns, acted(BROWS, 3e-4).swapaxes(1, 2), regions, least=0.05)
+    assert found.gains.tolist() == [1]
+    assert not found.regions
+
+
 def test_a_region_that_the_rig_has_no_control_for_is_not_blown_up() -> None:
     columns = np.stack([0.02 * BROWS + push(48, 80, (0, 1))]).swapaxes(1, 2)
     regions = {"brows": (GRID[:, 1] < 40).astype(float)}
