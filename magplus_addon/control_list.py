@@ -99,6 +99,7 @@ class MAGPLUS_PT_controls(Sidebar):
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
+        column.prop(settings, "match")
         column.prop(settings, "smoothing")
         if settings.smoothing > 0:
             draw_text(column, "Smoothing lowers the apex; the report says by how much.", characters, "ERROR")

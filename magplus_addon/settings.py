@@ -296,6 +296,14 @@ class MagPlusSettings(bpy.types.PropertyGroup):
         precision=3,
         unit="TIME_ABSOLUTE",
     )
+    match: str = EnumProperty(
+        name="Match",
+        description="What of the driver's motion the rig is to have where its shapes differ from the driver's",
+        items=(
+            ("MOTION", "Motion", "Each part of the face moves as far as the driver's"),
+            ("SHAPE", "Shape", "The nearest shape; it moves less far the more the rig's shapes differ"),
+        ),
+    )
     smoothing: float = FloatProperty(
         name="Smoothing",
         description="Seconds over which solved curves are smoothed. 0 leaves every frame as it was solved; anything "

@@ -181,6 +181,7 @@ def make_order(
             locked=controls.locked,
             mirrored=controls.mirrored,
             smoothing=decimal(settings.smoothing),
+            match="shape" if settings.match == "SHAPE" else "motion",
         ),
         intensity=decimal(settings.intensity),
         outputs=Outputs(frames=settings.frames, weights=settings.shape_keys),

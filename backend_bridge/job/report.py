@@ -12,7 +12,7 @@ from ..files.errors import InputError
 from ..files.typed_json import Format
 from ..rig.events import MotionEvent, UnitEvent
 from . import artefacts
-from .spec import Anchor
+from .spec import Anchor, Match
 
 MOST_FRAMES = 1_000_000
 MOST_SECONDS = 86_400
@@ -191,12 +191,26 @@ class SmoothingReport:
 
 
 @dataclass(frozen=True)
+class RegionReport:
+    """Peak motion of a region, as shares of the face's width.
+
+    asked: the driver's, times the intensity that was asked for. shown: the rig's. gain: what the least squares were
+    multiplied by to get there.
+    """
+
+    asked: float
+    shown: float
+    gain: float
+
+
+@dataclass(frozen=True)
 class WeightsReport:
     """The solved controls.
 
     unseen, locked: names of those that were not solved. peaks: the largest excursion from rest, by name. residual: the
     share of the face's motion that no control explains, over the whole clip, and by region. live_link_face: names of
-    the controls in the Live Link Face CSV.
+    the controls in the Live Link Face CSV. regions: the driver's motion and the rig's, where the face moves. match:
+    what was matched there.
     """
 
     controls: int
@@ -209,6 +223,8 @@ class WeightsReport:
     smoothing: SmoothingReport
     action_units: tuple[UnitEvent, ...]
     live_link_face: tuple[str, ...]
+    regions: dict[str, RegionReport] = field(default_factory=dict)
+    match: Match = "motion"
 
 
 @dataclass(frozen=True)

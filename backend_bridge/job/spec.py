@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..files.errors import InputError
 from ..files.frame_rates import parse_frame_rate
@@ -33,6 +33,7 @@ MAX_FACES = 1000
 # No path has NUL, nor surrogates but those that stand for the bytes of a name that is no text (on Linux).
 _NO_PATH = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")
+Match = Literal["motion", "shape"]
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,15 @@ class Rig:
     `smoothing` is the full width at half maximum, in seconds, of the Gaussian that solved curves are smoothed with. The
     default, 0, leaves every frame as it was solved; what smoothing takes off the apex is in the report's
     `weights.smoothing`.
+
+    `match` says what of the driver's motion the rig is to have where its shapes differ: "motion", the driver's peak
+    motion in every region of the face that the rig has controls for, or "shape", the least squares, which show less.
     """
 
     locked: tuple[str, ...] = ()
     mirrored: tuple[tuple[str, str], ...] = ()
     smoothing: float = 0.0
+    match: Match = "motion"
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ def add_options(verb: argparse.ArgumentParser) -> None:
     rig.add_argument("--lock", nargs="+", metavar="NAME", help="hold these at their present value")
     rig.add_argument("--mirror", nargs="+", metavar="NAME", help="let these and those of the other side move alike")
     rig.add_argument("--smoothing", type=float, metavar="SECONDS", help="smooth the curves; it lowers the apex")
+    rig.add_argument("--match", choices=["motion", "shape"], help="move as far as the driver, or be nearest in shape")
     results = verb.add_argument_group("results", "With neither --frames nor --shape-keys the file's settings hold.")
     results.add_argument("--frames", action="store_true", help="make the image sequence")
     results.add_argument(
@@ -171,6 +172,8 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
         set_property(settings, "face_index", options.face_index, "--face-index")
     if options.frames or options.shape_keys:
         settings.frames, settings.shape_keys = options.frames, options.shape_keys
+    if options.match is not None:
+        settings.match = options.match.upper()
     if options.frame is not None:
         settings.use_capture_frame, settings.capture_frame = True, options.frame
     if options.capture_size is not None:

@@ -13,36 +13,44 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...backend_bridge.job.spec import JobSpec
+from ...backend_bridge.job.spec import JobSpec, Match
 from ...backend_bridge.rig.basis import RigBasis
 from ...backend_bridge.rig.curves import ControlCurves
-from ..face import regions
+from ..face import face_width, regions
 from ..face.correspondence import Correspondence
 from ..rig.constraints import Constraints
+from ..rig.matching import Matched, RegionMotion, match
 from ..rig.observer import RigObserver, on_crop, on_driver, read_field
-from ..rig.solver import solve
+from ..rig.solver import RigSolution, SolverState, solve
 from .animated_avatar import AnimatedAvatar
 from .batch import Batch
 from .driver import Driver
 from .factors import Factors
 
+_LEAST_ASKED = 0.0005  # of the face's width; what the noise of a still face's picture looks like is half of it
 _LEAST_SITES = 3  # a region with fewer shows nothing to speak of
 
 
 @dataclass(frozen=True)
 class Solved:
-    """Curves, and the share of the whole clip's motion that no control explains: everywhere, and by region."""
+    """Curves, and the share of the whole clip's motion that no control explains: everywhere, and by region.
+
+    regions: peak motion asked and shown where the face moves, as shares of the face's width. state: the solver's.
+    """
 
     curves: ControlCurves
     residual: float
     region_residual: dict[str, float]
+    regions: dict[str, RegionMotion]
+    state: SolverState
 
 
 class RigReader(ABC):
     """Reads motion equations at the rig's sites, frame by frame, and solves the controls from all of them.
 
     basis: the rig as it was measured. observer: the rig laid over a picture. regions: [S] membership of the sites in
-    each region of the face. gains: [K], what the solved excursions from rest are multiplied by.
+    each region of the face. gains: [K], what the solved excursions from rest are multiplied by. unit: px of the picture
+    per face width of the driver's own motion. matching: whether the peak of the motion or its shape is the driver's.
     """
 
     read_from: ClassVar[str]
@@ -54,24 +62,29 @@ class RigReader(ABC):
         regions: dict[str, NDArray[np.floating]],
         constraints: Constraints,
         gains: NDArray[np.float64],
+        unit: float,
+        matching: Match,
     ) -> None:
         self.basis = basis
         self._observer = observer
         self._regions = regions
         self._constraints = constraints
         self._gains = gains
+        self._unit = unit
+        self._matching = matching
 
     @abstractmethod
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return the equations [N, S, 5] of a batch."""
+        """Return the equations [N, S, 6] of a batch."""
 
     def solve(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> Solved:
-        """Return the controls' curves from equations [N, S, 5] of the whole clip, as strong as was asked."""
+        """Return the controls' curves from equations [N, S, 6] of the whole clip, as strong as was asked."""
         sites, controls = self._observer.sites, self.basis.controls
         solution = solve(self.basis, sites, equations, seconds, constraints=self._constraints)
         rest = np.array([control.rest for control in controls])
+        matched = self._matched(solution, solution.curves.values - rest)
         # Not cut off at the controls' ranges: who asks for a stronger expression gets it, and the bake widens them.
-        values = rest + (solution.curves.values - rest) * self._gains
+        values = rest + (solution.curves.values - rest) * matched.gains * self._gains
         shown = {name: membership for name, membership in self._regions.items() if membership.sum() >= _LEAST_SITES}
         unseen = np.full(len(values), np.nan, np.float32)
         residuals = [solution.residual_in(shown[name]) if name in shown else unseen for name in self._regions]
@@ -86,6 +99,22 @@ class RigReader(ABC):
             curves,
             residual=solution.residual_of_clip(everywhere),
             region_residual={name: solution.residual_of_clip(membership) for name, membership in shown.items()},
+            regions={name: each.in_units_of(self._unit) for name, each in matched.regions.items()},
+            state=solution.state,
+        )
+
+    def _matched(self, solution: RigSolution, excursions: NDArray[np.floating]) -> Matched:
+        """Return the gains that bring the shown motion to the driver's, or those of 1 that leave the shape as it is."""
+        low, high = np.array([control.amounts for control in self.basis.controls]).reshape(-1, 2).T
+        return match(
+            excursions,
+            np.ascontiguousarray(self._observer.sites.columns.swapaxes(1, 2)),
+            solution.motion,
+            self._regions,
+            pairs=self._constraints.pairs,
+            most=np.maximum(np.abs(low), np.abs(high)),
+            adjusted=self._matching == "motion",
+            least=_LEAST_ASKED * self._unit,
         )
 
 
@@ -108,10 +137,11 @@ class DriverReader(RigReader):
         constraints = Constraints.named(basis, spec.rig.locked, spec.rig.mirrored)
         gains = spec.intensity * _region_gains(observer, driver.region, constraints)
         side = driver.clip.size
-        return cls(basis, observer, _regions(observer, driver.reference.landmarks, side), constraints, gains)
+        shown_in = _regions(observer, driver.reference.landmarks, side)
+        return cls(basis, observer, shown_in, constraints, gains, driver.face_width, spec.rig.match)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return the equations [N, S, 5] of the driver's frames."""
+        """Return the equations [N, S, 6] of the driver's frames."""
         return self._observer.observe(batch.frames, batch.total)
 
 
@@ -133,10 +163,12 @@ class GeneratedReader(RigReader):
         # The regions' gains are in the generated frames already.
         gains = np.full(len(basis.controls), spec.intensity)
         constraints = Constraints.named(basis, spec.rig.locked, spec.rig.mirrored)
-        return cls(basis, observer, _regions(observer, avatar.landmarks, size), constraints, gains)
+        unit = face_width(avatar.landmarks) * factors.alpha * factors.gain
+        shown_in = _regions(observer, avatar.landmarks, size)
+        return cls(basis, observer, shown_in, constraints, gains, unit, spec.rig.match)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return the equations [N, S, 5] of the generated frames."""
+        """Return the equations [N, S, 6] of the generated frames."""
         return self._observer.observe(batch.generated.frames, batch.generated.total.flow)
 
 

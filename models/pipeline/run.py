@@ -208,7 +208,7 @@ def _outputs(
         outputs.append(Frames(folder, avatar, factors, observed, notes, provenance))
     if spec.outputs.weights and basis is not None:
         reader = rig_reader(basis, driver, avatar, factors, spec)
-        curves = Curves(folder, driver.clip, reader, spec.rig, notes)
+        curves = Curves(folder, driver.clip, reader, spec.rig, spec.intensity, notes)
         outputs += [curves, Plot(folder, curves, notes, provenance)]
     return outputs
 

@@ -23,15 +23,18 @@ class EquationSettings:
     texture_size: px; brightness that varies more slowly than this is light, not skin. A head that turns, and a cheek
         that is raised, change their shading; without this the change passes for motion of the skin.
     smoothings: 3 x 3 binomial filters in front of the gradient, which is worth nothing in the sensor's noise.
-    least_change: of a colour, below which a place counts as not seen. An encoder leaves out what isn't worth its bits
+    least_change: of a colour, below which a place counts as unchanged. An encoder leaves out what isn't worth its bits
         (skipped blocks, the quantiser's dead zone), and 8 bit what is less than half a code. Four fifths of a face
-        under H.264 are exactly as they were, which says that their change was small, but not that they stood still:
-        taken for a measurement, and one without noise, it outweighs everything that did change.
+        under H.264 are exactly as they were, which says that their change was small, not that there was none.
+    unchanged: share of its precision that an unchanged place keeps. What an encoder leaves out it leaves out by blocks
+        of 8 x 8 px, which are one measurement, not 64. Taken for as sure as the others, unchanged places would
+        outweigh all that did change; taken for nothing, a mouth that keeps still could be moved for free.
     """
 
     texture_size: float = 12.0
     smoothings: int = 1
     least_change: float = 0.5 / 255
+    unchanged: float = 1 / 64
 
 
 def motion_equations(
@@ -46,9 +49,9 @@ def motion_equations(
         settings: how brightness is filtered.
 
     Returns:
-        [N, 5, H/2, W/2]: Jxx, Jxy, Jyy (1 / px^2), hx, hy (1 / px) of J u = h for the whole motion u, in px of the
-        frames, divided by the noise variance, so that J is the precision of the motion; 0 where nothing changed. H and
-        W are even.
+        [N, 6, H/2, W/2]: Jxx, Jxy, Jyy (1 / px^2), hx, hy (1 / px) of J u = h for the whole motion u, in px of the
+        frames, divided by the noise variance, so that J is the precision of the motion; and 1 where the picture has
+        changed, else 0. H and W are even.
     """
     settings = settings or EquationSettings()
     base, moved = (_texture_ready(images, settings.smoothings) for images in (reference, frames))
@@ -64,7 +67,8 @@ def motion_equations(
     # Highlights, occlusions and whatever else the motion can't explain count less.
     noise = torch.maximum(typical + _QUANTISATION, box(squared, 5))
     changed = F.max_pool2d((frames - reference).abs().amax(1, keepdim=True), 2) > settings.least_change
-    return products[:, :5] * changed / noise
+    weight = torch.where(changed, 1.0, settings.unchanged)
+    return torch.cat([products[:, :5] * weight / noise, changed.to(products)], 1)
 
 
 def _texture_ready(images: Tensor, smoothings: int) -> Tensor:

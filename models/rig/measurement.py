@@ -21,14 +21,18 @@ class Measurement:
     """Motion u at S places in N frames, as equations J u = h.
 
     position: [S, 2] px. depth: [S], any unit. precision: [N, 3, S] Jxx, Jxy, Jyy (1 / px^2), the inverse covariance of
-    the measured motion. pull: [N, 2, S] h (1 / px). The places come last, as nearly all the work runs over them, in
-    float32, as that work is bound by memory; what is summed over the places is solved in float64.
+    the measured motion. pull: [N, 2, S] h (1 / px). changed: [N, S], whether the picture changed there, None where it
+    did everywhere: places that did not say that nothing large happened, but their errors are no sample of the others'.
+
+    The places come last, as nearly all the work runs over them, in float32, as that work is bound by memory; what is
+    summed over the places is solved in float64.
     """
 
     position: Array
     depth: Array
     precision: Array
     pull: Array
+    changed: NDArray[np.bool_] | None = None
 
     @property
     def size(self) -> float:
@@ -37,8 +41,9 @@ class Measurement:
 
     @property
     def measured(self) -> NDArray[np.bool_]:
-        """[N, S], where anything was seen."""
-        return self.precision[:, 0] + self.precision[:, 2] > 0
+        """[N, S], where a change was seen, from which errors can be told."""
+        seen: NDArray[np.bool_] = self.precision[:, 0] + self.precision[:, 2] > 0
+        return seen if self.changed is None else seen & self.changed
 
     def energy(self) -> Array:
         """Return [N, S], the measured motion squared, in units of its noise."""
@@ -126,8 +131,11 @@ class Patches:
 
     def errors(self, error: Measurement, trust: Array) -> PatchErrors:
         """Return the errors of whole patches: the sum of their places' equations, weighted by `trust` [N, S]."""
+        if error.changed is not None:
+            trust = trust * error.changed
         precision, pull = (self.sums(v * trust[:, None]).astype(np.float64) for v in (error.precision, error.pull))
-        whole = self.sums(error.precision[:, :1] + error.precision[:, 2:])[:, 0]
+        amount = error.precision[:, 0] + error.precision[:, 2]
+        whole = self.sums((amount * error.measured)[:, None])[:, 0]
         say = (precision[:, 0] + precision[:, 2]) / np.where(whole > 0, whole, np.inf)
         return PatchErrors(precision, pull, say)
 

@@ -68,7 +68,7 @@ class Sites:
         )
 
     def gather(self, equations: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Add up motion equations [N, 5, h, w] (Jxx, Jxy, Jyy, hx, hy) within each site: [N, S, 5]."""
+        """Add up motion equations [N, 6, h, w] (`motion_equations`) within each site: [N, S, 6]."""
         count, channels = equations.shape[:2]
         flat = equations.reshape(count * channels, -1).astype(np.float64)
         return (self.cells @ flat.T).reshape(len(self.depth), count, channels).transpose(1, 0, 2)

@@ -37,10 +37,14 @@ from .box_least_squares import solve_boxed
 from .constraints import Constraints
 from .head_motion import head_columns, turning_error
 from .measurement import Array, Measurement, NormalEquations, Patches, motion_of, trust_at_first, trust_in
+from .misfit import STILL, BestFit, best_fit, beyond, softened
+from .selection import Choice, choose, prices
 from .sites import Sites
 
 _TRUST_ROUNDS = 3
 _NEARLY_NOTHING = 1e-6  # px per unit of a control
+_AWAKE = 0.01  # of the largest value of any control; less is what the prior's floor leaves
+_CONVERGED = 0.02  # of the largest value
 _TURNING_DOUBT = 0.001  # share of all motion, below which the ridge regression doesn't believe any measurement
 
 
@@ -57,17 +61,39 @@ class SolverSettings:
     turning_error: expected error of the measured motion, px per px that the head turns; 0 doesn't look for it.
     caution: standard deviations by which a control's share of the motion has to exceed what errors alone would make of
         it, before it is taken to be in play.
-    rounds: evidence rounds; the first three also weigh the places anew.
+    rounds: evidence rounds over all controls; the first three also weigh the places anew. final_rounds: over those that
+        are in play then.
     """
 
     play_seconds: float = 0.5
     patch_size: float = 0.3
     proportional_error: float = 0.25
-    least_effect: float = 0.001
+    least_effect: float = 0.004
     head_motion: bool = True
     turning_error: float = 0.3
     caution: float = 2.5
     rounds: int = 14
+    final_rounds: int = 6
+
+
+@dataclass(frozen=True)
+class SolverState:
+    """How an answer was come by.
+
+    rounds: of evidence. change: of the values in the last one, as a share of the largest. misfit: [N], standard
+    deviation of the motion that no values of the controls show, px along each axis (`misfit`). explained: share of the
+    energy that all controls could explain together that the chosen ones do.
+    """
+
+    rounds: int
+    change: float
+    misfit: NDArray[np.float32]
+    explained: float
+
+    @property
+    def converged(self) -> bool:
+        """The last round changed nothing that could be seen."""
+        return self.change < _CONVERGED
 
 
 @dataclass(frozen=True)
@@ -76,7 +102,8 @@ class RigSolution:
 
     positions: [S, 2] px. head_motion: [N, 11] in the order of `HEAD_MOTIONS`, as rms px on the visible face.
     moved: [N, S] and unexplained: [N, S], energy of the motion without the head's, and of what no control explains of
-    it, both in units of the measurement's noise.
+    it, both in units of the measurement's noise. motion: [N, 2, S] px, the face's own: what the controls explain, and
+    what the picture says beyond that (`misfit.beyond`).
     """
 
     curves: ControlCurves
@@ -84,6 +111,8 @@ class RigSolution:
     head_motion: NDArray[np.float32]
     moved: NDArray[np.float32]
     unexplained: NDArray[np.float32]
+    state: SolverState
+    motion: NDArray[np.float32]
 
     def residual_in(self, region: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return [N], the unexplained share of the motion energy in a region of soft membership [S], in [0, 1]."""
@@ -111,8 +140,9 @@ def solve(
     Args:
         basis: measured on the rig (`backend_bridge.rig.basis`).
         sites: the basis on the grid of the equations.
-        equations: [N, S, 5] Jxx, Jxy, Jyy (1 / px^2) and hx, hy (1 / px) of each site (`Sites.gather`), motion since
-            the neutral frame. All are 0 where nothing was seen; non-finite ones count as not seen.
+        equations: [N, S, 6] Jxx, Jxy, Jyy (1 / px^2) and hx, hy (1 / px) of each site (`Sites.gather`), motion since
+            the neutral frame, and above 0 where the picture has changed. All are 0 where nothing was seen; non-finite
+            ones count as not seen. Without the last, all places have changed: [N, S, 5].
         seconds: [N] increasing, time of each frame from the first frame of the trimmed clip.
         settings: the prior; the defaults hold for faces.
         constraints: controls that are held or move in pairs; none by default.
@@ -126,7 +156,13 @@ def solve(
     when = np.asarray(seconds, np.float64)
     finite = np.isfinite(equations).all(2, keepdims=True)
     by_place = np.ascontiguousarray(np.where(finite, equations, 0.0).swapaxes(1, 2), np.float32)
-    seen = Measurement(sites.position, sites.depth, by_place[:, :3], by_place[:, 3:])
+    seen = Measurement(
+        sites.position,
+        sites.depth,
+        by_place[:, :3],
+        by_place[:, 3:5],
+        by_place[:, 5] > 0 if by_place.shape[1] > 5 else None,
+    )
     # Nearly nothing is nothing: float32 is slow with numbers near its smallest, as far slopes of a falloff are.
     effect = np.where(np.abs(sites.columns) > _NEARLY_NOTHING, sites.columns, 0.0)
     effect = np.ascontiguousarray(effect.swapaxes(1, 2), np.float32)
@@ -151,11 +187,14 @@ def solve(
         high=np.concatenate([most, free]),
         excursion=np.concatenate([0.25 * (most - least), np.full(len(head), 0.02 * seen.size)]),
         controls=len(spread),
+        price=prices([control.name for control in basis.controls], spread),
     )
-    solved, local = _most_probable(model, seen, _in_play(when, settings.play_seconds), settings)
+    found = _most_probable(model, seen, _in_play(when, settings.play_seconds), settings)
+    solved, local = found.values, seen.less(found.turned)
     face, nuisance = solved[:, : model.controls], solved[:, model.controls :]
     moved = local.less(motion_of(nuisance, head))
-    unexplained = moved.less(motion_of(face, columns))
+    shown = motion_of(face, columns)
+    unexplained = moved.less(shown)
 
     visibility = np.where(solvable, seen_effect, 0.0) / max(seen_effect.max(initial=0.0), 1e-12)
     moved_energy, left_energy = moved.energy(), unexplained.energy()
@@ -172,6 +211,8 @@ def solve(
         nuisance.astype(np.float32),
         moved_energy.astype(np.float32),
         left_energy.astype(np.float32),
+        found.state,
+        (shown + beyond(unexplained, found.state.misfit**2)).astype(np.float32),
     )
 
 
@@ -179,7 +220,8 @@ def solve(
 class _Model:
     """Linear columns [P, 2, S], their bounds [P] and the excursion [P] assumed before the clip is seen.
 
-    The first `controls` of them are rig controls or mirrored pairs of them, the rest is head motion.
+    The first `controls` of them are rig controls or mirrored pairs of them, at the relative `price` [controls] of
+    `selection`; the rest is head motion.
     """
 
     columns: Array
@@ -187,54 +229,151 @@ class _Model:
     high: Array
     excursion: Array
     controls: int
+    price: Array
 
 
-def _most_probable(
-    model: _Model, seen: Measurement, in_play: Array, settings: SolverSettings
-) -> tuple[Array, Measurement]:
-    """Return [N, P] values, and the measurement without the errors that follow the head's turning.
+@dataclass(frozen=True)
+class _Found:
+    """Values [N, P], the errors that follow the head's turning [N, 2, S] px, and how all that was come by."""
 
-    Rounds of evidence around a bounded solve; the first rounds also weigh the places anew.
-    """
-    count, parameters = len(seen.pull), len(model.columns)
+    values: Array
+    turned: Array
+    state: SolverState
+
+
+def _most_probable(model: _Model, seen: Measurement, in_play: Array, settings: SolverSettings) -> _Found:
+    """Solve in three passes: the misfit, the evidence of every control, and the values of those that are in play."""
     equations = NormalEquations(model.columns)
-    patches = Patches(seen.position, settings.patch_size * seen.size)
-    trust = trust_at_first(seen)
-    at_most = patches.errors(seen, trust).noise(np.zeros(count))  # if all motion were error
-    noise = np.maximum(1e-3 * at_most, 1e-12)
-    variance = np.tile(model.excursion**2, (count, 1))
-    floor = (1e-4 * model.excursion) ** 2
-    voters = 1.0 / (in_play**2).sum(1)
-    values: Array = np.zeros((count, parameters))
+    fit = best_fit(equations, seen, model.low, model.high)
+    evidence = _Evidence(model, equations, softened(seen, fit.variance), in_play, settings)
+    every = np.ones((len(seen.pull), len(model.columns)), bool)
+    first = evidence.weigh(every, settings.rounds, settings.caution)
+    choice = _chosen(model, equations, evidence, first, fit, in_play)
+    last = first
+    if not choice.fits.all():
+        every[:, : model.controls] = choice.in_play
+        # The choice was cautious enough: what is in play now is to be as large as it was.
+        last = evidence.weigh(every, settings.final_rounds, caution=0.0)
+    state = SolverState(
+        rounds=settings.rounds + settings.final_rounds * (last is not first),
+        change=last.change,
+        misfit=np.sqrt(fit.variance).astype(np.float32),
+        explained=choice.explained,
+    )
+    return _Found(np.where(choice.fits[:, None], first.values, last.values), evidence.turned, state)
 
-    local = seen
-    for round_ in range(settings.rounds):
-        if round_ <= _TRUST_ROUNDS:
-            gram = equations.gram(seen, trust)
-        precision = 1.0 / variance
-        system = gram / noise[:, None, None] + precision[:, :, None] * np.eye(parameters)
-        target = equations.target(local, trust) / noise[:, None]
-        values = solve_boxed(system, target, model.low, model.high, guess=values)
 
-        posterior = np.diagonal(np.linalg.inv(system), axis1=1, axis2=2)
-        determined = np.clip(1.0 - posterior * precision, 1e-9, 1.0)
-        variance = np.maximum(in_play @ values**2 / (in_play @ determined), floor)
-        explained = equations.motion(values)
-        error = seen.less(explained)
-        errors = patches.errors(error if local is seen else local.less(explained), trust)
-        own = errors.noise(determined.sum(1))
-        own *= _cautious(voters, errors.persistence(), settings.caution)
-        noise = np.maximum(np.maximum(own, np.median(own)), 1e-14 + 1e-6 * at_most)
+@dataclass(frozen=True)
+class _Weighed:
+    """values: [N, P]. noise: [N], error inflation without caution. change: of the values in the last round."""
+
+    values: Array
+    noise: Array
+    change: float
+
+
+class _Evidence:
+    """Rounds of evidence around a bounded solve; the first rounds also weigh the places anew."""
+
+    def __init__(
+        self, model: _Model, equations: NormalEquations, seen: Measurement, in_play: Array, settings: SolverSettings
+    ) -> None:
+        self._model, self._equations, self._settings, self._in_play = model, equations, settings, in_play
+        self._seen = seen
+        self._patches = Patches(seen.position, settings.patch_size * seen.size)
+        self._voters = 1.0 / (in_play**2).sum(1)
+        self._at_most = self._patches.errors(seen, trust_at_first(seen)).noise(np.zeros(len(seen.pull)))
+        self.local, self.turned = seen, np.zeros_like(seen.pull)
+        self.trust = trust_at_first(seen)
+        self._weighs_places = True
+        self._gram: Array | None = None
+
+    @property
+    def gram(self) -> Array:
+        """[N, P, P] of the places as they are weighed."""
+        if self._gram is None:
+            self._gram = self._equations.gram(self._seen, self.trust)
+        return self._gram
+
+    @property
+    def target(self) -> Array:
+        """[N, P]."""
+        return self._equations.target(self.local, self.trust)
+
+    def weigh(self, allowed: NDArray[np.bool_], rounds: int, caution: float) -> _Weighed:
+        """Return the most probable values of the columns that are `allowed` [N, P]; the others are 0."""
+        model, count = self._model, len(self._seen.pull)
+        parameters = len(model.columns)
+        at_most = self._at_most
+        noise, own = np.maximum(1e-3 * at_most, 1e-12), at_most
+        variance = np.tile(model.excursion**2, (count, 1))
+        floor = (1e-4 * model.excursion) ** 2
+        values: Array = np.zeros((count, parameters))
+        change = 0.0
+        mask = (allowed[:, :, None] & allowed[:, None]).astype(np.float64)
+        for round_ in range(rounds):
+            precision = 1.0 / variance
+            system = self.gram * mask / noise[:, None, None] + precision[:, :, None] * np.eye(parameters)
+            target = self.target * allowed / noise[:, None]
+            before = values
+            values = solve_boxed(system, target, model.low, model.high, guess=values) * allowed
+            change = float(np.abs(values - before).max(initial=0.0) / max(np.abs(values).max(initial=0.0), 1e-12))
+
+            posterior = np.diagonal(np.linalg.inv(system), axis1=1, axis2=2)
+            determined = np.clip(1.0 - posterior * precision, 1e-9, 1.0)
+            variance = np.maximum(self._in_play @ values**2 / (self._in_play @ determined), floor)
+            explained = self._equations.motion(values)
+            errors = self._patches.errors(self.local.less(explained), self.trust)
+            own = errors.noise((determined * allowed).sum(1))
+            wary = own * _cautious(self._voters, errors.persistence(), caution)
+            noise = np.maximum(np.maximum(wary, np.median(wary)), 1e-14 + 1e-6 * at_most)
+            if self._weighs_places:
+                self._weigh_places(round_, values, explained, noise)
+        self._weighs_places = False
+        return _Weighed(values, np.maximum(own, np.median(own)), change)
+
+    def _weigh_places(self, round_: int, values: Array, explained: Array, noise: Array) -> None:
+        """Solve the errors that follow the head's turning, and in the first rounds distrust the places that fit not."""
+        settings, controls = self._settings, self._model.controls
         if settings.head_motion and settings.turning_error > 0:
-            head = values * (np.arange(parameters) >= model.controls)
-            if round_ == 0:  # the controls are left out once, or they would keep what they took for an expression
-                error = seen.less(equations.motion(head))
-            unsure = np.maximum(noise, _TURNING_DOUBT * at_most)
-            turned = turning_error(error, trust, head[:, model.controls :], unsure, settings.turning_error)
-            local = seen.less(turned)
+            head = values * (np.arange(values.shape[1]) >= controls)
+            # The controls are left out once, or they would keep what they took for an expression.
+            error = self._seen.less(self._equations.motion(head) if round_ == 0 else explained)
+            unsure = np.maximum(noise, _TURNING_DOUBT * self._at_most)
+            self.turned = turning_error(error, self.trust, head[:, controls:], unsure, settings.turning_error)
+            self.local = self._seen.less(self.turned)
         if round_ < _TRUST_ROUNDS:
-            trust = trust_in(local.less(explained), explained, settings.proportional_error)
-    return values, local
+            self.trust = trust_in(self.local.less(explained), explained, settings.proportional_error)
+            self._gram = None
+
+
+def _chosen(
+    model: _Model, equations: NormalEquations, evidence: _Evidence, first: _Weighed, fit: BestFit, in_play: Array
+) -> Choice:
+    """Choose the controls in play from the equations in which the head's motion is solved along with each choice."""
+    count = model.controls
+    gram, target = _without(evidence.gram, evidence.target, count)
+    ridge = 1e-6 * np.diagonal(gram, axis1=1, axis2=2).max(1)[:, None, None]
+    best = solve_boxed(gram + (ridge + 1e-12) * np.eye(count), target, model.low[:count], model.high[:count])
+    energy = (best * (2 * target - np.einsum("nij,nj->ni", gram, best))).sum(1).clip(0)
+    shown = equations.motion(np.pad(best, ((0, 0), (0, len(model.columns) - count))))
+    # What misses in still frames is noise.
+    missing = 2.0 * (fit.variance - np.quantile(fit.variance, STILL)).clip(0)
+    misfit = missing / np.maximum(missing + (shown**2).sum(1).mean(1), 1e-30)
+    low, high = model.low[:count], model.high[:count]
+    size = np.abs(first.values[:, :count])
+    active = size > _AWAKE * size.max(initial=0.0)
+    return choose(gram, target, low, high, first.noise, misfit, model.price, energy, in_play, active)
+
+
+def _without(gram: Array, target: Array, count: int) -> tuple[Array, Array]:
+    """Return the normal equations of the first `count` unknowns, the others being solved along (Schur complement)."""
+    inner = gram[:, count:, count:]
+    inner = inner + 1e-9 * (np.trace(inner, axis1=1, axis2=2)[:, None, None] + 1e-12) * np.eye(inner.shape[1])
+    across = np.linalg.solve(inner, np.concatenate([gram[:, count:, :count], target[:, count:, None]], 2))
+    gram_of, target_of = gram[:, :count, :count], target[:, :count]
+    reduced = gram_of - gram[:, :count, count:] @ across[:, :, :count]
+    return reduced, target_of - (gram[:, :count, count:] @ across[:, :, count:])[:, :, 0]
 
 
 def _in_play(seconds: NDArray[np.float64], width: float) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ For benchmarks and tests of the whole pipeline.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -86,14 +87,18 @@ class Actor:
     @cached_property
     def basis(self) -> RigBasis:
         """What the controls do to the picture."""
-        model, still = self.stage.model, np.zeros(len(self.stage.controls))
-        rest, step = self.projected(self.posed(still)), 0.02
-        moved = [self.projected(self.posed(row)) for row in step * np.eye(len(still))]
+        return self.basis_of(self.stage.controls, self.stage.units)
+
+    def basis_of(self, names: Sequence[str], units: NDArray[np.floating]) -> RigBasis:
+        """Return what keys of these names and full-strength displacements [K, V, 3] do to the picture."""
+        model, still, step = self.stage.model, np.zeros(len(self.stage.controls)), 0.02
         vertices = self.posed(still)
+        rest = self.projected(vertices)
+        moved = [self.projected(vertices + step * unit @ self.turn.T) for unit in units]
         quads = model.faces[model.part != Part.LASHES]
         basis = RigBasis(
             image_size=(self.size, self.size),
-            controls=tuple(Control(name, "shape_key", "Head", name, 0.0, 0.0, 1.0) for name in self.stage.controls),
+            controls=tuple(Control(name, "shape_key", "Head", name, 0.0, 0.0, 1.0) for name in names),
             positions=rest.astype(np.float32),
             depth=(self.shot.distance - vertices[:, 2]).astype(np.float32),
             visible=np.asarray(((rest > 0) & (rest < self.size - 1)).all(1)),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ....backend_bridge.job import artefacts
 from ....backend_bridge.job.artefacts import EQUATIONS
 from ....backend_bridge.job.folder import JobFolder
-from ....backend_bridge.job.report import Report, SmoothingReport, WeightsReport
+from ....backend_bridge.job.report import RegionReport, Report, SmoothingReport, WeightsReport
 from ....backend_bridge.job.spec import Rig
 from ....backend_bridge.job.stages import Stage
 from ....backend_bridge.rig.curves import ControlCurves
@@ -28,6 +28,9 @@ from ..driving_clip import DrivingClip
 from ..notes import Notes
 from ..rig_reader import RigReader, Solved
 from . import Made
+
+_LITTLE = 0.5  # of the asked peak motion; less reads as a weaker expression
+_OTHERWISE = 0.6  # residual of a region: its motion and the rig's then differ by 50 degrees or more
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,19 @@ class Curves:
 
     kinds = (EQUATIONS,)
 
-    def __init__(self, folder: JobFolder, clip: DrivingClip, reader: RigReader, rig: Rig, notes: Notes) -> None:
+    def __init__(
+        self, folder: JobFolder, clip: DrivingClip, reader: RigReader, rig: Rig, intensity: float, notes: Notes
+    ) -> None:
         self._folder = folder
         self._clip = clip
         self._reader = reader
         self._rig = rig
+        self._intensity = intensity
         self._notes = notes
         self.solution: Solution | None = None
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
-        """Return the motion equations [S, 5] of each frame at the rig's sites (`models.rig.sites`)."""
+        """Return the motion equations [S, 6] of each frame at the rig's sites (`models.rig.sites`)."""
         return [[_npy(each) for each in self._reader.read(batch)]]
 
     def finish(self, report: Report, made: Made) -> Report:
@@ -65,6 +71,8 @@ class Curves:
         curves = smoothed(solved.curves, self._rig.smoothing)
         self.solution = found = Solution(solved, curves, excursions(curves, self._reader.basis.controls))
         exchanged = self._write(found)
+        for sentence in shortfalls(solved):
+            self._notes.warning(sentence)
         self._notes.progress(Stage.SOLVE, 1, 1)
         return replace(report, weights=self._report(found, exchanged))
 
@@ -96,7 +104,36 @@ class Curves:
             smoothing=SmoothingReport(self._rig.smoothing, kept),
             action_units=tuple(action_units(curves, controls, readings(self._reader.basis))),
             live_link_face=tuple(exchanged),
+            regions={
+                name: RegionReport(self._intensity * each.asked, self._intensity * each.shown, each.gain)
+                for name, each in found.solved.regions.items()
+            },
+            match=self._rig.match,
         )
+
+
+def shortfalls(solved: Solved) -> list[str]:
+    """Return a sentence for what the rig can't show of the driver's motion, and for curves that didn't settle."""
+    found = []
+    little = {name: each for name, each in solved.regions.items() if each.shown < _LITTLE * each.asked}
+    if little:
+        told = " and ".join(f"{each.shown / each.asked:.0%} at the {name}" for name, each in little.items())
+        found.append(
+            f"The rig shows only {told} of how far the driver's face moves there: no control moves these parts that "
+            "way. Capture more of the rig's controls, or add shapes for them."
+        )
+    far = [name for name in solved.regions if solved.region_residual.get(name, 0.0) > _OTHERWISE and name not in little]
+    if far:
+        found.append(
+            f"At the {' and '.join(far)} the rig's shapes move otherwise than the driver's face; what is keyed is the "
+            "nearest that the rig can do. Compare it with the driver, or choose other controls."
+        )
+    if not solved.state.converged:
+        found.append(
+            f"The values of the controls still changed by {solved.state.change:.0%} of the largest in the last of "
+            f"{solved.state.rounds} rounds; look the curves over."
+        )
+    return found
 
 
 def _npy(array: NDArray[np.float32]) -> bytes:

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""As much motion as the driver shows: the intensity of solved values, matched region by region.
+
+Least squares give the nearest *shape*: where the rig's motion has another direction or extent than the driver's, what
+is shown is a projection, shorter than what was asked by the cosine between the two. An expression is read by how far
+it moves, so that the peak of the motion that the rig shows is brought to the driver's, in every region of the face
+that moves and that the rig has controls for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .measurement import Array, motion_of
+
+_PEAK_SHARE = 0.05  # of a region's places, those that move farthest: their mean is the region's peak
+_AT_PEAK = 0.9  # share of the region's peak from which frames count as its apex
+_MOVES = 0.25  # share of the liveliest region's peak, below which a region is taken to be carried along or still
+_HAS_CONTROL = 0.25  # share of the asked motion, below which what is shown by chance is not blown up
+_MOST_GAIN, _LEAST_GAIN = 3.0, 0.5  # of a region
+_ROUNDS = 12  # controls reach over several regions; the rest is below 2 % by then
+_STEP = 0.7  # of the logarithm of the gain that is missing, taken in each round
+
+
+@dataclass(frozen=True)
+class RegionMotion:
+    """The peak motion of a region that was asked for and that is shown, in the same unit; gain that was applied."""
+
+    asked: float
+    shown: float
+    gain: float = 1.0
+
+    def in_units_of(self, length: float) -> RegionMotion:
+        """Return the same as shares of a length in the present unit."""
+        return RegionMotion(self.asked / length, self.shown / length, self.gain)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """gains: [K] of the controls' excursions. regions: those that move. rounds, change: of the fixed point."""
+
+    gains: Array
+    regions: dict[str, RegionMotion]
+    rounds: int
+    change: float
+
+
+def match(
+    excursions: Array,
+    columns: Array,
+    asked: Array,
+    regions: dict[str, NDArray[np.floating]],
+    pairs: Sequence[tuple[int, int]] = (),
+    most: Array | None = None,
+    adjusted: bool = True,
+    least: float = 0.0,
+) -> Matched:
+    """Find the gains that bring the shown peaks to the asked ones.
+
+    Args:
+        excursions: [N, K] solved, from rest.
+        columns: [K, 2, S] px per unit of each control.
+        asked: [N, 2, S] px, the driver's motion.
+        regions: membership [S] of the places.
+        pairs: controls that have one gain.
+        most: [K], no excursion is brought beyond it; one that is larger is left as it is.
+        adjusted: off, the gains are 1, and what is asked and shown is only measured.
+        least: px; regions whose peak is below are still.
+    """
+    places = {name: np.flatnonzero(member > 0.5) for name, member in regions.items()}
+    places = {name: place for name, place in places.items() if len(place) >= 3}
+    shown_at_first = motion_of(excursions, columns)
+    apex = {name: _apex(asked[:, :, place]) for name, place in places.items()}
+    wanted = {name: _peak(asked[apex[name]][:, :, place]) for name, place in places.items()}
+    top = max(wanted.values(), default=0.0)
+    moving = [name for name, peak in wanted.items() if peak > max(_MOVES * top, least, 1e-9)]
+    matched = [
+        name
+        for name in moving
+        if adjusted and _peak(shown_at_first[apex[name]][:, :, places[name]]) > _HAS_CONTROL * wanted[name]
+    ]
+    gains: Array = np.ones(len(columns))
+    share = _shares(columns, [places[name] for name in matched])
+    by_region: Array = np.zeros(len(matched))  # logarithms
+    limit = _room(excursions, most)
+    rounds, change = _ROUNDS * bool(matched), 0.0
+    for _ in range(rounds):
+        shown = [_shown(excursions * gains, columns, apex[name], places[name]) for name in matched]
+        missing = np.log([wanted[name] / max(peak, 1e-9) for name, peak in zip(matched, shown, strict=True)])
+        before = by_region
+        by_region = np.clip(by_region + _STEP * missing, np.log(_LEAST_GAIN), np.log(_MOST_GAIN))
+        change = float(np.abs(by_region - before).max())
+        gains = np.minimum(np.exp(share @ by_region), limit)
+        for pair in pairs:
+            gains[list(pair)] = gains[list(pair)].mean()
+    applied = dict(zip(matched, np.exp(by_region), strict=True))
+    found = {
+        name: RegionMotion(
+            wanted[name],
+            _shown(excursions * gains, columns, apex[name], places[name]),
+            float(applied.get(name, 1.0)),
+        )
+        for name in moving
+    }
+    return Matched(gains, found, rounds, change)
+
+
+def _shares(columns: Array, places: list[NDArray[np.intp]]) -> Array:
+    """Return [K, R], the share of each control's motion energy in each of these regions; rows sum to 1, or to 0."""
+    if not places:
+        return np.zeros((len(columns), 0))
+    energy = np.stack([(columns[:, :, place] ** 2).sum((1, 2)) for place in places], 1)
+    return np.asarray(energy / np.maximum(energy.sum(1, keepdims=True), 1e-30))
+
+
+def _room(excursions: Array, most: Array | None) -> Array:
+    """Return [K], the largest gain that keeps every excursion within `most`, at least 1."""
+    if most is None:
+        return np.full(excursions.shape[1], np.inf)
+    return np.maximum(most / np.maximum(np.abs(excursions).max(0, initial=0.0), 1e-12), 1.0)
+
+
+def _shown(excursions: Array, columns: Array, frames: NDArray[np.intp], place: NDArray[np.intp]) -> float:
+    return _peak(motion_of(excursions[frames], np.ascontiguousarray(columns[:, :, place])))
+
+
+def _apex(motion: Array) -> NDArray[np.intp]:
+    """Return the frames [n] in which a motion [N, 2, S] is nearly as large as it gets."""
+    size = _sizes(motion)
+    return np.flatnonzero(size >= _AT_PEAK * size.max(initial=0.0))
+
+
+def _peak(motion: Array) -> float:
+    """Return the mean over frames of the motion of the places that move farthest, px."""
+    return float(_sizes(motion).mean())
+
+
+def _sizes(motion: Array) -> Array:
+    size = np.sqrt((motion**2).sum(1))
+    count = max(1, round(_PEAK_SHARE * size.shape[1]))
+    return np.asarray(np.sort(size, axis=1)[:, -count:].mean(1))

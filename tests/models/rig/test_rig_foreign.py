@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rigs whose shapes are not the driver's: what is chosen, how far it moves, and what can't be true of any rig."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from magplus.backend_bridge.rig.basis import Control, RigBasis
+from magplus.models.rig.matching import match
+from magplus.models.rig.measurement import Measurement
+from magplus.models.rig.misfit import misfit_variance, softened
+from magplus.models.rig.sites import Sites
+from magplus.models.rig.solver import RigSolution, solve
+
+SIDE = 24
+GRID = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), -1).reshape(-1, 2) * 4.0
+CURVE = np.concatenate([np.zeros(4), [0.3, 0.7, 1.0, 0.7, 0.3], np.zeros(4)])
+
+
+def push(x: float, y: float, direction: tuple[float, float], width: float = 12.0) -> NDArray[np.float64]:
+    """A soft push [S, 2] of 6 px around a point of the face."""
+    bump = np.exp(-((GRID - [x, y]) ** 2).sum(1) / (2 * width**2))
+    return 6 * bump[:, None] * np.array(direction) / np.linalg.norm(direction)
+
+
+def rig(**keys: NDArray[np.float64]) -> RigBasis:
+    """A rig with these keys."""
+    return RigBasis(
+        image_size=(96, 96),
+        controls=tuple(Control(name, "shape_key", "Head", name, 0.0, 0.0, 1.0) for name in keys),
+        positions=GRID.astype(np.float32),
+        depth=np.hypot(*(GRID - 48).T).astype(np.float32),
+        visible=np.ones(len(GRID), bool),
+        displacement=np.stack(list(keys.values())).astype(np.float32),
+        triangles=np.zeros((0, 3), np.int32),
+    )
+
+
+def solved(basis: RigBasis, motion: NDArray[np.float64], changed: NDArray[np.bool_] | None = None) -> RigSolution:
+    """Solve from motion [N, S, 2]; places that are not `changed` [S] are known a sixty-fourth as surely."""
+    here = np.ones(len(GRID), bool) if changed is None else changed
+    weight = np.broadcast_to(400.0 * np.where(here, 1.0, 1 / 64), motion.shape[:2])
+    seen = np.stack(
+        [weight, 0 * weight, weight, *(motion * weight[..., None]).transpose(2, 0, 1), 0 * weight + here], -1
+    )
+    columns = basis.displacement.astype(np.float64)
+    sites = Sites(GRID, basis.depth.astype(np.float64), columns, csr_matrix((len(GRID), 1)))
+    return solve(basis, sites, seen, np.arange(len(motion)) / 30)
+
+
+def acted(key: NDArray[np.float64], amount: float = 0.2) -> NDArray[np.float64]:
+    return amount * CURVE[:, None, None] * key
+
+
+BROWS = push(30, 24, (0, -1)) + push(66, 24, (0, -1))
+
+
+@given(angle=st.floats(-45, 45), narrower=st.floats(0.8, 1.3))
+@settings(max_examples=12, deadline=None)
+def test_a_key_that_fits_half_way_is_the_nearest_that_the_rig_can_do(angle: float, narrower: float) -> None:
+    """As plain least squares have it: where shapes differ, the evidence for a key is not starved."""
+    way = (float(np.sin(np.deg2rad(angle))), -float(np.cos(np.deg2rad(angle))))
+    key = push(30, 26, way, 12 * narrower) + push(66, 26, way, 12 * narrower)
+    basis = rig(browInnerUp=key, jawOpen=push(48, 80, (0, 1)))
+    found = solved(basis, acted(BROWS)).curves.values
+    nearest = 0.2 * (key * BROWS).sum() / (key**2).sum()
+    assert 0.7 * nearest < found[6, 0] < 1.4 * nearest
+    assert found[:, 1].max() < 0.02
+
+
+def test_the_unit_that_explains_a_region_is_preferred_to_a_coalition_of_strangers() -> None:
+    smile = push(30, 66, (-1, -1))
+    bent = push(31, 68, (-1.2, -0.7), 13)
+    strangers = {f"viseme_{n}": 0.5 * smile + push(30 + 5 * n, 66, (n, 1 - n), 14) for n in (-1, 0, 1)}
+    found = solved(rig(mouthSmileRight=bent, **strangers), acted(smile)).curves.values[6]
+    shown = found * [np.linalg.norm(bent), *(np.linalg.norm(each) for each in strangers.values())]
+    assert shown[0] > 0.6 * shown.sum()
+
+
+def test_keys_that_were_merged_show_what_they_showed_apart() -> None:
+    left, right = push(30, 24, (0, -1)), push(66, 24, (0, -1))
+    apart = solved(rig(left=left, right=right), acted(left + right)).curves.values
+    together = solved(rig(both=left + right), acted(left + right)).curves.values
+    np.testing.assert_allclose(apart, np.repeat(together, 2, 1), atol=2e-3)
+
+
+@given(factor=st.floats(0.5, 4))
+@settings(max_examples=6, deadline=None)
+def test_a_driver_that_moves_farther_moves_the_keys_as_much_farther(factor: float) -> None:
+    basis = rig(browInnerUp=push(32, 27, (0.3, -1), 14) + push(66, 24, (0, -1)), jawOpen=push(48, 80, (0, 1)))
+    once = solved(basis, acted(BROWS, 0.1)).curves.values
+    more = solved(basis, acted(BROWS, 0.1 * factor)).curves.values
+    np.testing.assert_allclose(more, factor * once, atol=0.02 * factor * once.max())
+
+
+def test_a_mouth_that_keeps_still_can_not_be_woken_by_what_its_key_spills_onto_the_lids() -> None:
+    lids = push(30, 36, (0, -1), 5) + push(66, 36, (0, -1), 5)
+    spilling = push(48, 72, (0, 1), 12) + 0.06 * lids
+    changed = np.linalg.norm(lids, axis=1) > 0.3
+    basis = rig(jawOpen=spilling, eyeWide=0.8 * push(31, 37, (0.6, -1), 6) + 0.8 * push(66, 37, (-0.6, -1), 6))
+    found = solved(basis, acted(lids), changed)
+    shown = np.linalg.norm(found.curves.values[6, 0] * spilling, axis=1).max()
+    assert shown < 0.05 * np.linalg.norm(acted(lids)[6], axis=1).max()
+    assert found.curves.values[6, 1] > 0.1
+
+
+def test_the_solver_tells_how_it_came_by_its_answer() -> None:
+    state = solved(rig(browInnerUp=BROWS, jawOpen=push(48, 80, (0, 1))), acted(BROWS)).state
+    assert state.converged
+    assert state.rounds > 0
+    assert state.explained == pytest.approx(1.0, abs=0.01)
+
+
+@given(gain=st.floats(0.4, 1.0))
+@settings(max_examples=10, deadline=None)
+def test_matching_brings_the_shown_peak_to_the_driver_s(gain: float) -> None:
+    columns = np.stack([BROWS, push(48, 80, (0, 1))]).swapaxes(1, 2)
+    regions = {"brows": (GRID[:, 1] < 40).astype(float), "chin": (GRID[:, 1] > 64).astype(float)}
+    asked = acted(BROWS).swapaxes(1, 2)
+    excursions = np.stack([0.2 * gain * CURVE, 0 * CURVE], 1)
+    found = match(excursions, columns, asked, regions)
+    assert found.gains[0] == pytest.approx(1 / gain, rel=0.03)
+    assert found.regions.keys() == {"brows"}
+    assert found.regions["brows"].shown == pytest.approx(found.regions["brows"].asked, rel=0.03)
+    as_it_was = match(excursions, columns, asked, regions, adjusted=False)
+    assert as_it_was.gains.tolist() == [1, 1]
+    assert as_it_was.regions["brows"].shown == pytest.approx(gain * as_it_was.regions["brows"].asked, rel=0.01)
+
+
+def test_matching_keeps_pairs_together_and_controls_within_their_range() -> None:
+    left, right = push(30, 24, (0, -1)), push(66, 24, (0, -1))
+    columns = np.stack([left, right]).swapaxes(1, 2)
+    regions = {"brows": (GRID[:, 1] < 40).astype(float)}
+    excursions = 0.5 * np.stack([CURVE, CURVE], 1)
+    asked = acted(left + right, 1.0).swapaxes(1, 2)
+    found = match(excursions, columns, asked, regions, pairs=((0, 1),), most=np.array([0.6, 2.0]))
+    assert found.gains[0] == found.gains[1]
+    assert (excursions * match(excursions, columns, asked, regions, most=np.array([0.6, 2.0])).gains)[
+        :, 0
+    ].max() <= 0.6001
+
+
+def test_a_still_face_is_not_matched() -> None:
+    columns = BROWS.T[None]
+    regions = {"brows": (GRID[:, 1] < 40).astype(float)}
+    found = match(1e-4 * CURVE[:, None], columns, acted(BROWS, 3e-4).swapaxes(1, 2), regions, least=0.05)
+    assert found.gains.tolist() == [1]
+    assert not found.regions
+
+
+def test_a_region_that_the_rig_has_no_control_for_is_not_blown_up() -> None:
+    columns = np.stack([0.02 * BROWS + push(48, 80, (0, 1))]).swapaxes(1, 2)
+    regions = {"brows": (GRID[:, 1] < 40).astype(float)}
+    found = match(0.1 * CURVE[:, None], columns, acted(BROWS).swapaxes(1, 2), regions)
+    assert found.gains.tolist() == [1]
+    assert found.regions["brows"].shown < 0.1 * found.regions["brows"].asked
+
+
+@given(variance=st.floats(0, 10), seed=st.integers(0, 1000))
+@settings(max_examples=30, deadline=None)
+def test_a_misfit_makes_no_place_surer_and_leaves_its_motion(variance: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    root = random.normal(size=(5, 2, 2))
+    j = np.einsum("sij,skj->sik", root, root) + 0.1 * np.eye(2)
+    motion = random.normal(size=(5, 2))
+    h = np.einsum("sij,sj->si", j, motion)
+    precision = np.stack([j[:, 0, 0], j[:, 0, 1], j[:, 1, 1]])[None]
+    seen = Measurement(random.uniform(0, 9, (5, 2)), np.zeros(5), precision, h.T[None])
+    soft = softened(seen, np.array([variance]))
+    expected = np.linalg.inv(np.linalg.inv(j) + variance * np.eye(2))
+    np.testing.assert_allclose(soft.precision[0].T, expected[:, [0, 0, 1], [0, 1, 1]], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(soft.pull[0].T, np.einsum("sij,sj->si", expected, motion), rtol=1e-3, atol=1e-4)
+
+
+def test_the_misfit_s_variance_is_found() -> None:
+    random = np.random.default_rng(1)
+    amount = np.full((1, 3000), 50.0)
+    motion = random.normal(size=(1, 2, 3000)) * 0.3 + random.normal(size=(1, 2, 3000)) / np.sqrt(50)
+    seen = Measurement(
+        random.uniform(0, 9, (3000, 2)), np.zeros(3000), np.stack([amount, 0 * amount, amount], 1), 50 * motion
+    )
+    variance = np.array([0.02])
+    for _ in range(60):
+        variance = misfit_variance(seen, variance, np.ones((1, 3000)))
+    assert np.sqrt(variance[0]) == pytest.approx(0.3, rel=0.05)
+
+
+def test_places_that_did_not_change_are_no_sample_of_the_errors() -> None:
+    seen = Measurement(GRID, np.zeros(len(GRID)), np.ones((1, 3, len(GRID))), np.zeros((1, 2, len(GRID))))
+    changed = np.zeros((1, len(GRID)), bool)
+    assert seen.measured.all()
+    assert not dataclasses.replace(seen, changed=changed).measured.any()
