@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..files.typed_json import Format
 from ..rig.events import MotionEvent, UnitEvent
+from ..rig.footage import Untrusted
 from . import artefacts
 from .spec import Anchor
 
@@ -60,11 +61,15 @@ class ReferenceReport:
 
 @dataclass(frozen=True)
 class FaceReport:
-    """The driver's face: when it was lost, in seconds, its width in the video and the side of its crop, in px."""
+    """The driver's face: its width in the video and the side of its crop, in px.
+
+    missing_seconds: when the frames are that hold the one before them; untrusted: the same in runs, and why.
+    """
 
     missing_seconds: tuple[float, ...]
     width_px: float
     crop_size: int
+    untrusted: tuple[Untrusted, ...] = ()
 
 
 @dataclass(frozen=True)

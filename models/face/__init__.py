@@ -9,6 +9,7 @@ from .rigid import split_rigid
 from .similarity import Similarity
 from .timing import Reference, choose_reference, find_event
 from .track import FaceTrack, follow_face
+from .visibility import Visibility
 from .window import Window
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Reference",
     "Similarity",
     "SteadyCrop",
+    "Visibility",
     "Window",
     "choose_reference",
     "face_depth",

@@ -11,23 +11,29 @@ from ..backends import Animated, DrivingBatch
 from ..magnification.motion import Motion
 from .animated_avatar import AnimatedAvatar
 from .driver import Driver
+from .driving_clip import Seen
 
 
 class Batch:
     """N frames, and everything that is known of them, each thing computed when somebody asks for it.
 
-    frames: [N, 3, S, S], the driver's steady crops. alpha: the magnification.
+    seen: the driver's steady crops. alpha: the magnification.
     """
 
-    def __init__(self, frames: Tensor, driver: Driver, avatar: AnimatedAvatar, alpha: float) -> None:
-        self.frames = frames
+    def __init__(self, seen: Seen, driver: Driver, avatar: AnimatedAvatar, alpha: float) -> None:
+        self.seen = seen
         self.driver = driver
         self.avatar = avatar
         self._alpha = alpha
 
+    @property
+    def frames(self) -> Tensor:
+        """The driver's frames, [N, 3, S, S]."""
+        return self.seen.frames
+
     @cached_property
     def _observed(self) -> tuple[Motion, Tensor]:
-        return self.driver.observe(self.frames)
+        return self.driver.observe(self.seen)
 
     @property
     def local(self) -> Motion:

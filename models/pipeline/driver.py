@@ -10,7 +10,7 @@ from ..backends import DrivingBatch, FaceImage
 from ..face import face_width, magnified_part
 from ..magnification import Magnifier
 from ..magnification.motion import Motion
-from .driving_clip import DrivingClip
+from .driving_clip import DrivingClip, Seen
 
 
 class Driver:
@@ -27,11 +27,12 @@ class Driver:
         self._shown_part = magnified_part(clip.reference.landmarks, (clip.size, clip.size)).to(device)
         self.face_width = face_width(clip.reference.landmarks)
 
-    def observe(self, frames: Tensor) -> tuple[Motion, Tensor]:
-        """Return the face's own motion in frames [N, 3, S, S], and the head's [N, 2, S, S] px."""
-        motion = self.magnifier.motion(self.reference.image, frames)
+    def observe(self, seen: Seen) -> tuple[Motion, Tensor]:
+        """Return the face's own motion in N frames, none where it isn't seen, and the head's [N, 2, S, S] px."""
+        motion = self.magnifier.motion(self.reference.image, seen.frames)
+        motion = Motion(motion.flow, motion.confidence * seen.trust)
         rigid, local = self.clip.split_head_motion(motion)
-        return Motion(local * self.mask, motion.confidence), rigid
+        return Motion(local * self.mask * seen.trust, motion.confidence), rigid
 
     def magnified(self, frames: Tensor, local: Motion, rigid: Tensor, alpha: float) -> DrivingBatch:
         """Return what the backend is shown: the face in the reference's head pose, its motion magnified."""

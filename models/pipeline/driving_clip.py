@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...backend_bridge.files.errors import InputError
@@ -18,12 +19,14 @@ from ...backend_bridge.files.hashing import fingerprint_of, hash_file
 from ...backend_bridge.job.report import DrivingReport, FaceReport, ReferenceReport, Timing
 from ...backend_bridge.job.spec import Driving, resolve
 from ...backend_bridge.job.stages import Stage
+from ...backend_bridge.rig.footage import listed
 from ..backends import FaceImage
 from ..face import (
     FaceLandmarker,
     FaceTrack,
     Reference,
     SteadyCrop,
+    Visibility,
     choose_reference,
     face_depth,
     face_mask,
@@ -39,6 +42,23 @@ from .notes import Notes
 LARGEST_CROP = 512
 SMALLEST_CROP = 128
 SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less than a hundredth of a pixel
+
+
+@dataclass(frozen=True)
+class Seen:
+    """N frames of the driver in the reference's light, and how far each pixel shows the face.
+
+    frames: [N, 3, S, S], the reference's pixels where the face isn't seen. trust: [N, 1, S, S] in [0, 1]. landmarks:
+    [N, 478, 3] px.
+    """
+
+    frames: Tensor
+    trust: Tensor
+    landmarks: NDArray[np.float32]
+
+    def to(self, device: torch.device) -> Seen:
+        """Return the same on a device."""
+        return Seen(self.frames.to(device), self.trust.to(device), self.landmarks)
 
 
 @dataclass(frozen=True)
@@ -72,10 +92,8 @@ class DrivingClip:
         track = follow_face(_Told(reader, notes), landmarker, driving.face_index)
         for warning in reader.warnings:
             notes.warning(warning)
-        if track.missing_seconds:
-            times = ", ".join(f"{float(seconds):.3f}" for seconds in track.missing_seconds[:12])
-            more = " …" if len(track.missing_seconds) > 12 else ""
-            notes.warning(f"The face was lost at {times}{more} s of the clip; those frames hold the one before them.")
+        if track.untrusted:
+            notes.warning(f"Frames that can't be trusted hold the one before them: {listed(track.untrusted)}.")
         asked = None if driving.reference is None else driving.reference - float(reader.info.start)
         return cls._with_reference(reader, path, track, choose_reference(track, asked), frame_size, notes)
 
@@ -115,7 +133,7 @@ class DrivingClip:
 
     @cached_property
     def present(self) -> list[int]:
-        """Frames that show the face."""
+        """Frames that show the face and can be trusted."""
         return np.flatnonzero(self.track.present).tolist()
 
     @cached_property
@@ -157,8 +175,8 @@ class DrivingClip:
     def _skull(self) -> Tensor:
         return rigid_mask(self.reference.landmarks, (self.size, self.size))
 
-    def batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
-        """Yield up to `size` of the wanted frames at a time: their numbers and their steady crops [n, 3, S, S]."""
+    def batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Seen]]:
+        """Yield up to `size` of the wanted frames at a time, with their numbers."""
         remaining = set(wanted)
         indices: list[int] = []
         crops: list[Tensor] = []
@@ -168,10 +186,29 @@ class DrivingClip:
                 indices.append(frame.index)
                 crops.append(self.crop.crop(frame.image, self.size, frame.index))
             if indices and (len(indices) == size or not remaining):
-                yield indices, torch.cat(crops)
+                yield indices, self._seen(indices, torch.cat(crops))
                 indices, crops = [], []
             if not remaining:
                 return
+
+    def _seen(self, indices: list[int], crops: Tensor) -> Seen:
+        """Return crops [n, 3, S, S] of frames with what isn't seen of the face filled in."""
+        inside = torch.cat([self._inside(index) for index in indices])
+        return Seen(*self.visibility(crops, self.landmarks[indices], inside), self.landmarks[indices])
+
+    def _inside(self, index: int) -> Tensor:
+        info = self.reader.info
+        return self.crop.inside((info.height, info.width), self.size, index)
+
+    @cached_property
+    def visibility(self) -> Visibility:
+        """What tells how much of the face a frame shows."""
+        return Visibility(self.reference.image, self.reference.landmarks, self._inside(self.chosen.index))
+
+    @cached_property
+    def landmarks(self) -> NDArray[np.float32]:
+        """The landmarks of every frame in px of its crop, [N, 478, 3]."""
+        return self.crop.landmarks(self.track.points, self.size)
 
     def liveliest(self, count: int) -> list[int]:
         """Return the frames whose landmarks lie farthest from the reference's, at most `count`, in order.
@@ -179,7 +216,7 @@ class DrivingClip:
         Landmarks jitter by about as much as a micro-expression moves, which is good enough for choosing frames to
         look at, and for nothing else.
         """
-        steady = self.crop.landmarks(self.track.points, self.size)[..., :2]
+        steady = self.landmarks[..., :2]
         away = np.linalg.norm(steady - steady[self.chosen.index], axis=2).mean(1)
         away[self.missing] = -1
         ranked = np.argsort(-away)[: min(count, len(self.present))]
@@ -216,6 +253,7 @@ class DrivingClip:
         """Return what the report says about the driver's face."""
         return FaceReport(
             missing_seconds=tuple(float(seconds) for seconds in self.track.missing_seconds),
+            untrusted=self.track.untrusted,
             width_px=float(np.ptp(self.track.points[self.chosen.index, :, 0])),
             crop_size=self.size,
         )

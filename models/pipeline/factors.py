@@ -90,9 +90,9 @@ def choose_factors(spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes:
     probes = driver.clip.liveliest(PROBES)
     batches: list[tuple[Tensor, Motion, Tensor]] = []
     done = 0
-    for indices, frames in driver.clip.batches(frames_at_a_time(avatar.device), probes):
-        frames = frames.to(avatar.device)
-        batches.append((frames, *driver.observe(frames)))
+    for indices, seen in driver.clip.batches(frames_at_a_time(avatar.device), probes):
+        seen = seen.to(avatar.device)
+        batches.append((seen.frames, *driver.observe(seen)))
         done += len(indices)
         notes.progress(Stage.MEASURE, done, len(probes))
     peaks = torch.cat([peak_motion(local.flow, driver.mask) for _, local, _ in batches])

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from ...backend_bridge.job.artefacts import FRAME_KINDS, FrameKind
 from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.job.stages import Stage
@@ -14,6 +12,7 @@ from ..device import frames_at_a_time
 from .animated_avatar import AnimatedAvatar
 from .batch import Batch
 from .driver import Driver
+from .driving_clip import Seen
 from .notes import Notes
 from .outputs import Made, Output
 
@@ -49,8 +48,8 @@ class FrameMaker:
         wanted = [index for group in groups if not all(map(self._finished, group)) for index in group]
         resumed = done = len(clip.present) - len(wanted)
         size = frames_at_a_time(self._avatar.device) if together == 1 else together
-        for indices, frames in clip.batches(size, wanted):
-            self._make(indices, frames.to(self._avatar.device))
+        for indices, seen in clip.batches(size, wanted):
+            self._make(indices, seen.to(self._avatar.device))
             done += len(indices)
             self._notes.progress(Stage.ANIMATE, done, len(clip.present))
         for index in clip.missing:
@@ -67,9 +66,9 @@ class FrameMaker:
     def _finished(self, index: int) -> bool:
         return all(self._folder.finished(kind.unit(index), self._fingerprint) for kind in self._kinds)
 
-    def _make(self, indices: list[int], frames: Tensor) -> None:
-        """Make the files of frames of the driver, [N, 3, S, S]."""
-        batch = Batch(frames, self._driver, self._avatar, self._alpha)
+    def _make(self, indices: list[int], seen: Seen) -> None:
+        """Make the files of frames of the driver."""
+        batch = Batch(seen, self._driver, self._avatar, self._alpha)
         for output in self._outputs:
             for kind, files in zip(output.kinds, output.make(batch), strict=True):
                 for index, data in zip(indices, files, strict=True):

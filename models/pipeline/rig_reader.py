@@ -112,7 +112,7 @@ class DriverReader(RigReader):
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return the equations [N, S, 5] of the driver's frames."""
-        return self._observer.observe(batch.frames, batch.total)
+        return self._observer.observe(batch.frames, batch.total, batch.seen.trust)
 
 
 class GeneratedReader(RigReader):
