@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ..files.typed_json import Format
 from ..rig.events import MotionEvent, UnitEvent
-from ..rig.footage import Untrusted
+from ..rig.footage import Unseen, Untrusted
 from . import artefacts
 from .spec import Anchor
 
@@ -63,13 +63,15 @@ class ReferenceReport:
 class FaceReport:
     """The driver's face: its width in the video and the side of its crop, in px.
 
-    missing_seconds: when the frames are that hold the one before them; untrusted: the same in runs, and why.
+    missing_seconds: when the frames are that hold the one before them; untrusted: the same in runs, and why. unseen:
+    regions that are at rest in frames that don't show them.
     """
 
     missing_seconds: tuple[float, ...]
     width_px: float
     crop_size: int
     untrusted: tuple[Untrusted, ...] = ()
+    unseen: tuple[Unseen, ...] = ()
 
 
 @dataclass(frozen=True)

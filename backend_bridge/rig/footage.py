@@ -40,6 +40,23 @@ class Untrusted:
         return f"{when} s ({self.fault})"
 
 
+@dataclass(frozen=True)
+class Unseen:
+    """A region of the driver's face that isn't seen in a share of the frames, between start and end, in seconds.
+
+    It is beyond the picture's edge, over-exposed, or behind something (a hand, a caption); there the face is at rest.
+    """
+
+    region: str
+    start: float
+    end: float
+    share: float
+
+    def __str__(self) -> str:
+        """Return "mouth (0.333-0.900 s)"."""
+        return f"{self.region} ({self.start:.3f}-{self.end:.3f} s)"
+
+
 def listed(runs: Sequence[Untrusted], most: int = 6) -> str:
     """Return the runs as a person reads them, at most so many of them."""
     return ", ".join(map(str, runs[:most])) + (" …" if len(runs) > most else "")

@@ -38,6 +38,7 @@ def fingerprint(
             "magplus": magplus_version(),
             "networks": networks,
             "clip": clip.sha256,
+            "untrusted": clip.track.untrusted,
             "frames": clip.times,
             "reference": clip.chosen.index,
             "face": spec.driving.face_index,

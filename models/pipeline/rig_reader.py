@@ -27,6 +27,8 @@ from .driver import Driver
 from .factors import Factors
 
 _LEAST_SITES = 3  # a region with fewer shows nothing to speak of
+_LEAST_SHOWN = 0.5  # of what a control moves; with less in sight, its motion is a guess
+_NEVER = 0.8  # of the frames: a control that is hidden in more is not solved at all
 
 
 @dataclass(frozen=True)
@@ -63,18 +65,25 @@ class RigReader(ABC):
 
     @abstractmethod
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return the equations [N, S, 5] of a batch."""
+        """Return [N, S, 6] of a batch: the equations, and how far each site is seen, in [0, 1]."""
 
     def solve(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> Solved:
-        """Return the controls' curves from equations [N, S, 5] of the whole clip, as strong as was asked."""
+        """Return the controls' curves from what was read [N, S, 6] of the whole clip, as strong as was asked.
+
+        A control rests in frames that don't show what it moves.
+        """
         sites, controls = self._observer.sites, self.basis.controls
-        solution = solve(self.basis, sites, equations, seconds, constraints=self._constraints)
+        shown = shown_share(sites.columns, equations[..., 5])
+        never = frozenset(np.flatnonzero((shown < _LEAST_SHOWN).mean(0) > _NEVER).tolist())
+        constraints = dataclasses.replace(self._constraints, locked=self._constraints.locked | never)
+        solution = solve(self.basis, sites, equations[..., :5], seconds, constraints=constraints)
         rest = np.array([control.rest for control in controls])
+        solved = np.where(shown < _LEAST_SHOWN, rest, solution.curves.values)
         # Not cut off at the controls' ranges: who asks for a stronger expression gets it, and the bake widens them.
-        values = rest + (solution.curves.values - rest) * self._gains
-        shown = {name: membership for name, membership in self._regions.items() if membership.sum() >= _LEAST_SITES}
+        values = rest + (solved - rest) * self._gains
+        large = {name: membership for name, membership in self._regions.items() if membership.sum() >= _LEAST_SITES}
         unseen = np.full(len(values), np.nan, np.float32)
-        residuals = [solution.residual_in(shown[name]) if name in shown else unseen for name in self._regions]
+        residuals = [solution.residual_in(large[name]) if name in large else unseen for name in self._regions]
         curves = dataclasses.replace(
             solution.curves,
             values=self.basis.posed(values).astype(np.float32),
@@ -85,7 +94,7 @@ class RigReader(ABC):
         return Solved(
             curves,
             residual=solution.residual_of_clip(everywhere),
-            region_residual={name: solution.residual_of_clip(membership) for name, membership in shown.items()},
+            region_residual={name: solution.residual_of_clip(membership) for name, membership in large.items()},
         )
 
 
@@ -111,8 +120,11 @@ class DriverReader(RigReader):
         return cls(basis, observer, _regions(observer, driver.reference.landmarks, side), constraints, gains)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return the equations [N, S, 5] of the driver's frames."""
-        return self._observer.observe(batch.frames, batch.total, batch.seen.trust)
+        """Return what the driver's frames say, [N, S, 6]."""
+        trust = batch.seen.trust
+        equations = self._observer.observe(batch.frames, batch.total, trust)
+        seen = np.stack([self._observer.read(each[None])[:, 0] for each in trust])
+        return np.concatenate([equations, seen[..., None].astype(np.float32)], -1)
 
 
 class GeneratedReader(RigReader):
@@ -136,8 +148,9 @@ class GeneratedReader(RigReader):
         return cls(basis, observer, _regions(observer, avatar.landmarks, size), constraints, gains)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return the equations [N, S, 5] of the generated frames."""
-        return self._observer.observe(batch.animated.frames, batch.motion.flow)
+        """Return what the generated frames say, [N, S, 6]: all of an avatar is seen."""
+        equations = self._observer.observe(batch.animated.frames, batch.motion.flow)
+        return np.concatenate([equations, np.ones_like(equations[..., :1])], -1)
 
 
 def rig_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec) -> RigReader:
@@ -148,6 +161,13 @@ def rig_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors:
     if avatar.correspondence is not None:
         return DriverReader.laid(basis, driver, avatar, avatar.correspondence, spec)
     return GeneratedReader.laid(basis, avatar, factors, spec)
+
+
+def shown_share(columns: NDArray[np.floating], seen: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return [N, K], how much of what each control moves ([K, S, 2]) is seen ([N, S] in [0, 1])."""
+    energy = (columns**2).sum(2)
+    whole = energy.sum(1)
+    return np.where(whole > 0, seen @ energy.T / np.maximum(whole, 1e-12), 1.0)
 
 
 def _regions(observer: RigObserver, landmarks: NDArray[np.float32], side: int) -> dict[str, NDArray[np.floating]]:

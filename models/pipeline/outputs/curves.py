@@ -50,7 +50,7 @@ class Curves:
         self.solution: Solution | None = None
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
-        """Return the motion equations [S, 5] of each frame at the rig's sites (`models.rig.sites`)."""
+        """Return what each frame says at the rig's sites, [S, 6] (`rig_reader.RigReader.read`)."""
         return [[_npy(each) for each in self._reader.read(batch)]]
 
     def finish(self, report: Report, made: Made) -> Report:
