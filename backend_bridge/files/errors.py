@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     BAD_INPUT = 2  # argparse's own status for a wrong call: the user can mend it
     MACHINE = 3  # this machine: environment, memory, disk, driver; another machine may succeed
     CANCELLED = 4
+    NOT_GOOD = 5  # finished, but `report.json` has reasons to doubt the result, and `--strict` was asked for
 
 
 class MagPlusError(Exception):

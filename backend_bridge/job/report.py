@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from ..files.typed_json import Format
 from ..rig.events import MotionEvent, UnitEvent
-from ..rig.footage import Unseen, Untrusted
+from ..rig.footage import Span, Unseen, Untrusted
 from . import artefacts
+from .quality import Quality
 from .spec import Anchor
 
 Status = Literal["running", "finished", "cancelled", "failed"]
@@ -52,11 +53,15 @@ class Timing:
 
 @dataclass(frozen=True)
 class ReferenceReport:
-    """The frame that motion was measured against, from 0; `chosen`: "given", "automatic" or "best frame"."""
+    """The frame that motion was measured against, from 0; `chosen`: "given", "automatic" or "best frame".
+
+    not_neutral: where it shows an expression, a sentence that says so, and which frame is nearer to rest.
+    """
 
     index: int
     seconds: float
     chosen: str
+    not_neutral: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,8 @@ class FaceReport:
     """The driver's face: its width in the video and the side of its crop, in px.
 
     missing_seconds: when the frames are that hold the one before them; untrusted: the same in runs, and why. unseen:
-    regions that are at rest in frames that don't show them.
+    regions that are at rest in frames that don't show them. blinks: when the lids close or open by so much that the
+    mesh tells better. head_turn: degrees, the largest angle to the camera or to the reference.
     """
 
     missing_seconds: tuple[float, ...]
@@ -72,6 +78,8 @@ class FaceReport:
     crop_size: int
     untrusted: tuple[Untrusted, ...] = ()
     unseen: tuple[Unseen, ...] = ()
+    blinks: tuple[Span, ...] = ()
+    head_turn: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,13 +93,17 @@ class WindowReport:
 
 @dataclass(frozen=True)
 class AvatarReport:
-    """The avatar's picture: (width, height) px, whether a face was recognised in it, where the anchors came to lie."""
+    """The avatar's picture: (width, height) px, whether a face was recognised in it, where the anchors came to lie.
+
+    anchored: a person has placed some of them.
+    """
 
     size: tuple[int, int]
     face_detected: bool
     anchors: tuple[Anchor, ...]
     window: WindowReport
     sha256: str = ""
+    anchored: bool = False
 
 
 @dataclass(frozen=True)
@@ -184,6 +196,7 @@ class WeightsReport:
     smoothing: SmoothingReport
     action_units: tuple[UnitEvent, ...]
     live_link_face: tuple[str, ...]
+    at_limit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -209,6 +222,7 @@ class Report:
     events: MotionEvent | None = None
     versions: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    quality: Quality | None = None
 
 
 # Format 1 had the same entries without the avatar's hash and the networks'.

@@ -36,8 +36,19 @@ class Untrusted:
 
     def __str__(self) -> str:
         """Return "0.400-0.533 s (a flash)"."""
-        when = f"{self.start:.3f}" if self.start == self.end else f"{self.start:.3f}-{self.end:.3f}"
-        return f"{when} s ({self.fault})"
+        return f"{Span(self.start, self.end)} ({self.fault})"
+
+
+@dataclass(frozen=True)
+class Span:
+    """From when to when, in seconds from the clip's first frame, both frames included."""
+
+    start: float
+    end: float
+
+    def __str__(self) -> str:
+        """Return "0.400-0.533 s"."""
+        return f"{self.start:.3f} s" if self.start == self.end else f"{self.start:.3f}-{self.end:.3f} s"
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,6 @@ class Unseen:
         return f"{self.region} ({self.start:.3f}-{self.end:.3f} s)"
 
 
-def listed(runs: Sequence[Untrusted], most: int = 6) -> str:
+def listed(runs: Sequence[Untrusted | Span], most: int = 6) -> str:
     """Return the runs as a person reads them, at most so many of them."""
     return ", ".join(map(str, runs[:most])) + (" …" if len(runs) > most else "")

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..files.errors import ExitCode
+from ..job.folder import JobFolder
 from ..worker_client import messages
 from ..worker_client.messages import Cancel, Cancelled, Error, Hello, Message, Progress, Result, Start, Warning
 from .cancellation import STOPPED, Cancellation, on_termination
@@ -22,7 +23,7 @@ from .runner import JobRunner
 from .streams import claim_stdout, leave
 
 _EPILOG = """exit status: 0 finished, 1 a fault of MagPlus, 2 the input can't be used,
-3 this machine can't do it (another may), 4 cancelled"""
+3 this machine can't do it (another may), 4 cancelled, 5 with --strict: finished, but to be checked"""
 
 
 def main(arguments: list[str], runner: JobRunner | None = None) -> None:
@@ -36,6 +37,7 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("run", help="run one job folder, with progress on standard error", epilog=_EPILOG)
     verb.add_argument("folder", type=Path, help="a job folder (NAME.magplus) with a job.json")
+    verb.add_argument("--strict", action="store_true", help="exit status 5 unless the report's quality is good")
     verb = verbs.add_parser("serve", help="take jobs as JSON lines on standard input (this is what Blender calls)")
     verb.add_argument("--parent", type=int, help="end when this process has ended")
     verb.add_argument("--idle-minutes", type=float, default=15.0, help="end after that long without a job (15)")
@@ -53,7 +55,10 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
         leave(probe())
     faulthandler.enable()
     runner = runner or JobRunner()
-    leave(run(options.folder, runner) if options.verb == "run" else serve(runner, options.parent, options.idle_minutes))
+    if options.verb == "serve":
+        leave(serve(runner, options.parent, options.idle_minutes))
+    status = run(options.folder, runner)
+    leave(strictly(options.folder) if options.strict and status is ExitCode.OK else status)
 
 
 def run(folder: Path, runner: JobRunner) -> ExitCode:
@@ -61,6 +66,16 @@ def run(folder: Path, runner: JobRunner) -> ExitCode:
     cancellation = Cancellation()
     on_termination(cancellation.request)
     return runner.run(folder, Console().show, cancellation)
+
+
+def strictly(folder: Path) -> ExitCode:
+    """Return the status of a finished job when only a good result will do, and tell why it isn't one."""
+    quality = JobFolder.open(folder).read_report().quality
+    if quality is not None and quality.verdict == "good":
+        return ExitCode.OK
+    for reason in quality.reasons if quality is not None else ():
+        print(f"magplus-worker: {reason.verdict}: {reason.sentence}", file=sys.stderr)
+    return ExitCode.NOT_GOOD
 
 
 def serve(runner: JobRunner, parent: int | None, idle_minutes: float) -> ExitCode:

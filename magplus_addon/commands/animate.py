@@ -10,11 +10,12 @@ import bpy
 
 from ...backend_bridge.backends import BACKENDS
 from ...backend_bridge.files.errors import ExitCode, InputError
+from ...backend_bridge.job.folder import JobFolder
 from ...operators import animate
 from ...operators.animation.destination import SHOW_AS
 from ...operators.measure_controls import matching
 from ...operators.order import make_order
-from ...operators.running.job_manager import Status
+from ...operators.running.job_manager import Outcome, Status
 from ..settings import MagPlusSettings
 from . import tasks
 from .controls import measure
@@ -69,6 +70,11 @@ def add(verbs: Verbs) -> None:
     results.add_argument("--show-as", choices=[name.lower() for name, _, _ in SHOW_AS], help="where the images go")
     add_placing(results)
     results.add_argument("--output", type=Path, metavar="FOLDER", help="the job folder; an unfinished job is resumed")
+    results.add_argument(
+        "--strict",
+        action="store_true",
+        help=f"end with exit code {ExitCode.NOT_GOOD.value} unless the report's quality is good; the result is kept",
+    )
     add_save(results)
 
 
@@ -89,7 +95,13 @@ def run(options: argparse.Namespace) -> ExitCode:
         if options.save is not None:
             save_copy(options.save)
         print(outcome.folder)
-    return tasks.tell(outcome)
+    told = tasks.tell(outcome)
+    return ExitCode.NOT_GOOD if options.strict and told is ExitCode.OK and not _is_good(outcome) else told
+
+
+def _is_good(outcome: Outcome) -> bool:
+    quality = JobFolder.open(outcome.folder).read_report().quality if outcome.folder is not None else None
+    return quality is not None and quality.verdict == "good"
 
 
 def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..backends import Animated, DrivingBatch
 from ..magnification.motion import Motion
 from .animated_avatar import AnimatedAvatar
-from .driver import Driver
+from .driver import Driver, Observation
 from .driving_clip import Seen
 
 
@@ -32,24 +32,19 @@ class Batch:
         return self.seen.frames
 
     @cached_property
-    def _observed(self) -> tuple[Motion, Tensor]:
+    def observed(self) -> Observation:
+        """The driver's motion."""
         return self.driver.observe(self.seen)
 
     @property
     def local(self) -> Motion:
         """The face's own motion in px of the driver's crop, [N, 2, S, S]."""
-        return self._observed[0]
-
-    @property
-    def total(self) -> Tensor:
-        """The face's motion with the head's, [N, 2, S, S] px."""
-        local, rigid = self._observed
-        return local.flow + rigid
+        return self.observed.local
 
     @cached_property
     def driving(self) -> DrivingBatch:
         """What the backend is shown: the magnified driver."""
-        return self.driver.magnified(self.frames, *self._observed, self._alpha)
+        return self.driver.magnified(self.frames, self.observed, self._alpha)
 
     @cached_property
     def _generated(self) -> tuple[Animated, Motion]:

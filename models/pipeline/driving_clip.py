@@ -27,10 +27,14 @@ from ..face import (
     Reference,
     SteadyCrop,
     Visibility,
+    blinks,
     choose_reference,
+    closures,
     face_depth,
     face_mask,
     follow_face,
+    head_turn,
+    nearer_to_rest,
     regions,
     rigid_mask,
     split_rigid,
@@ -247,7 +251,8 @@ class DrivingClip:
 
     def reference_report(self) -> ReferenceReport:
         """Return what the report says about the reference frame."""
-        return ReferenceReport(self.chosen.index, float(self.chosen.seconds), self.chosen.chosen)
+        chosen = self.chosen
+        return ReferenceReport(chosen.index, float(chosen.seconds), chosen.chosen, self.not_neutral)
 
     def face_report(self) -> FaceReport:
         """Return what the report says about the driver's face."""
@@ -256,6 +261,25 @@ class DrivingClip:
             untrusted=self.track.untrusted,
             width_px=float(np.ptp(self.track.points[self.chosen.index, :, 0])),
             crop_size=self.size,
+            blinks=blinks(self.closures, [float(second) for second in self.track.seconds]),
+            head_turn=head_turn(self.track.points[self.present], self.track.points[self.chosen.index]),
+        )
+
+    @cached_property
+    def closures(self) -> NDArray[np.float64]:
+        """How far each eye has closed since the reference, [N, 2] (`face.closures`)."""
+        return closures(self.landmarks, self.reference.landmarks)
+
+    @cached_property
+    def not_neutral(self) -> str:
+        """A sentence that says which frame is clearly nearer to rest than the reference, or nothing."""
+        better = nearer_to_rest(self.track, self.chosen.index)
+        if better is None:
+            return ""
+        here, there = (float(self.times[index]) for index in (self.chosen.index, better))
+        return (
+            f"The reference frame at {here:.3f} s shows an expression, so the avatar shows its opposite where it fades; "
+            f"at {there:.3f} s the face is nearer to rest: choose that as reference."
         )
 
 

@@ -14,9 +14,8 @@ from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.job.spec import JobSpec
 from ...backend_bridge.job.stages import Stage
 from ..device import frames_at_a_time
-from ..magnification.motion import Motion
 from .animated_avatar import AnimatedAvatar
-from .driver import Driver
+from .driver import Driver, Observation
 from .notes import Notes
 
 PROBES = 12
@@ -38,6 +37,11 @@ def peak_motion(flow: Tensor, region: Tensor) -> Tensor:
     length = flow.norm(dim=1)[:, inside]
     count = max(1, length.shape[1] // 10)
     return length.topk(count, dim=1).values.median(dim=1).values
+
+
+def skin_motion(driver: Driver, observed: Observation) -> Tensor:
+    """Return the peak motion of the driver's face, [N] px, without lids that blink: they would drown the rest."""
+    return peak_motion(observed.local.flow * (1 - observed.told), driver.mask)
 
 
 @dataclass(frozen=True)
@@ -88,22 +92,22 @@ def factors_of(
 def choose_factors(spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes: Notes) -> Factors:
     """Measure the frames in which the face moves most; a clip is a few of them and many still ones."""
     probes = driver.clip.liveliest(PROBES)
-    batches: list[tuple[Tensor, Motion, Tensor]] = []
+    batches: list[tuple[Tensor, Observation]] = []
     done = 0
     for indices, seen in driver.clip.batches(frames_at_a_time(avatar.device), probes):
         seen = seen.to(avatar.device)
-        batches.append((seen.frames, *driver.observe(seen)))
+        batches.append((seen.frames, driver.observe(seen)))
         done += len(indices)
         notes.progress(Stage.MEASURE, done, len(probes))
-    peaks = torch.cat([peak_motion(local.flow, driver.mask) for _, local, _ in batches])
+    peaks = torch.cat([skin_motion(driver, observed) for _, observed in batches])
     peak = float(peaks.max())
     alpha = spec.magnification.alpha or automatic_alpha(peak, driver.face_width)
 
     shown, generated = [], []
     known = False
-    for frames, local, rigid in batches:
+    for frames, observed in batches:
         notes.check_cancelled()
-        driving = driver.magnified(frames, local, rigid, alpha)
+        driving = driver.magnified(frames, observed, alpha)
         animated, motion = avatar.animate(driving)
         known = animated.motion is not None
         if known:

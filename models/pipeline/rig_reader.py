@@ -28,16 +28,22 @@ from .factors import Factors
 
 _LEAST_SITES = 3  # a region with fewer shows nothing to speak of
 _LEAST_SHOWN = 0.5  # of what a control moves; with less in sight, its motion is a guess
+_WELL_SEEN = 0.75  # quantile of the sites' precision: that of what the mesh tells of the lids
+_LIMIT = 0.98  # of a control's range: its end
 _NEVER = 0.8  # of the frames: a control that is hidden in more is not solved at all
 
 
 @dataclass(frozen=True)
 class Solved:
-    """Curves, and the share of the whole clip's motion that no control explains: everywhere, and by region."""
+    """Curves, and the share of the whole clip's motion that no control explains: everywhere, and by region.
+
+    at_limit: names of the controls that were solved to the end of their range.
+    """
 
     curves: ControlCurves
     residual: float
     region_residual: dict[str, float]
+    at_limit: tuple[str, ...] = ()
 
 
 class RigReader(ABC):
@@ -79,6 +85,9 @@ class RigReader(ABC):
         solution = solve(self.basis, sites, equations[..., :5], seconds, constraints=constraints)
         rest = np.array([control.rest for control in controls])
         solved = np.where(shown < _LEAST_SHOWN, rest, solution.curves.values)
+        low, high = np.array([control.amounts for control in controls]).T
+        ends = ((solved - rest >= _LIMIT * high) & (high > 0)) | ((solved - rest <= _LIMIT * low) & (low < 0))
+        at_limit = tuple(control.name for control, end in zip(controls, ends.any(0), strict=True) if end)
         # Not cut off at the controls' ranges: who asks for a stronger expression gets it, and the bake widens them.
         values = rest + (solved - rest) * self._gains
         large = {name: membership for name, membership in self._regions.items() if membership.sum() >= _LEAST_SITES}
@@ -95,6 +104,7 @@ class RigReader(ABC):
             curves,
             residual=solution.residual_of_clip(everywhere),
             region_residual={name: solution.residual_of_clip(membership) for name, membership in large.items()},
+            at_limit=at_limit,
         )
 
 
@@ -121,10 +131,15 @@ class DriverReader(RigReader):
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return what the driver's frames say, [N, S, 6]."""
-        trust = batch.seen.trust
-        equations = self._observer.observe(batch.frames, batch.total, trust)
-        seen = np.stack([self._observer.read(each[None])[:, 0] for each in trust])
-        return np.concatenate([equations, seen[..., None].astype(np.float32)], -1)
+        trust, observed = batch.seen.trust, batch.observed
+        # Of lids that blink only the skin says anything, and that by the mesh.
+        equations = self._observer.observe(batch.frames, observed.total, trust * (1 - observed.told))
+        told, skin, flow, seen = (
+            np.stack([self._observer.read(each[None]) for each in field])
+            for field in (observed.told, observed.skin, observed.total, trust)
+        )
+        equations += _told_by_mesh(equations, np.minimum(told, skin), flow)
+        return np.concatenate([equations, seen], -1).astype(np.float32)
 
 
 class GeneratedReader(RigReader):
@@ -161,6 +176,17 @@ def rig_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors:
     if avatar.correspondence is not None:
         return DriverReader.laid(basis, driver, avatar, avatar.correspondence, spec)
     return GeneratedReader.laid(basis, avatar, factors, spec)
+
+
+def _told_by_mesh(
+    equations: NDArray[np.floating], weight: NDArray[np.floating], flow: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return equations [N, S, 5] of a known motion [N, S, 2] px, with `weight` [N, S, 1] of the others' precision."""
+    seen = equations[..., 0] + equations[..., 2]
+    usual = [float(np.quantile(frame[frame > 0], _WELL_SEEN)) if (frame > 0).any() else 0.0 for frame in seen]
+    precision = 0.5 * np.array(usual)[:, None, None] * weight
+    none = np.zeros_like(precision)
+    return np.concatenate([precision, none, precision, precision * flow], -1)
 
 
 def shown_share(columns: NDArray[np.floating], seen: NDArray[np.floating]) -> NDArray[np.float64]:

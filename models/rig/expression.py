@@ -18,6 +18,8 @@ from ..face import find_event
 
 Array: TypeAlias = NDArray[np.float64]
 
+LEAST_PEAK = 0.01  # of a control's range; what is less is a solver's rounding, or noise
+CERTAIN = 0.1  # the same where the face as a whole shows no event: a blink may be all there is
 LEAST_SHARE = 0.1  # of the strongest unit's peak; below it a unit is as likely cross-talk as a movement
 
 
@@ -29,9 +31,10 @@ def excursions(curves: ControlCurves, controls: Sequence[Control]) -> Array:
     return np.where(room > 0, away / np.where(room > 0, room, 1.0), 0.0)
 
 
-def action_units(curves: ControlCurves, controls: Sequence[Control]) -> list[UnitEvent]:
-    """Return the action units that appear, the strongest first.
+def action_units(curves: ControlCurves, controls: Sequence[Control], least: float = 0.0) -> list[UnitEvent]:
+    """Return the action units that appear with a peak of `least` at least, and never below `LEAST_PEAK`.
 
+    The strongest comes first.
     Controls are told by their names (`backend_bridge.rig.action_units`); those that stand for no unit are left out, and
     so are units whose curve has no event that stands out from its noise.
     """
@@ -45,7 +48,8 @@ def action_units(curves: ControlCurves, controls: Sequence[Control]) -> list[Uni
             found.setdefault(unit.number, _Unit(unit)).add(control.name, meaning.side, curve)
     events = [event for unit in found.values() if (event := unit.event(curves.seconds)) is not None]
     strongest = max((event.peak for event in events), default=0.0)
-    return sorted((each for each in events if each.peak >= LEAST_SHARE * strongest), key=lambda event: -event.peak)
+    needed = max(LEAST_SHARE * strongest, LEAST_PEAK, least)
+    return sorted((each for each in events if each.peak >= needed), key=lambda event: -event.peak)
 
 
 class _Unit:

@@ -18,7 +18,7 @@ from ....backend_bridge.job.spec import Rig
 from ....backend_bridge.job.stages import Stage
 from ....backend_bridge.rig.curves import ControlCurves
 from ....backend_bridge.rig.live_link import speaks_for_shapes, to_live_link
-from ...rig.expression import action_units, excursions
+from ...rig.expression import CERTAIN, action_units, excursions
 from ...rig.smoothing import apex_kept, smoothed
 from ..batch import Batch
 from ..driving_clip import DrivingClip
@@ -63,7 +63,7 @@ class Curves:
         self.solution = found = Solution(solved, curves, excursions(curves, self._reader.basis.controls))
         exchanged = self._write(found)
         self._notes.progress(Stage.SOLVE, 1, 1)
-        return replace(report, weights=self._report(found, exchanged))
+        return replace(report, weights=self._report(found, exchanged, report.events is not None))
 
     def _write(self, found: Solution) -> list[str]:
         """Write the files; return the names of the controls that are in the Live Link Face CSV."""
@@ -76,7 +76,7 @@ class Curves:
             folder.write(artefacts.LIVE_LINK, to_live_link(as_shares).encode())
         return exchanged
 
-    def _report(self, found: Solution, exchanged: list[str]) -> WeightsReport:
+    def _report(self, found: Solution, exchanged: list[str], moves: bool) -> WeightsReport:
         controls, curves = self._reader.basis.controls, found.curves
         peaks = np.abs(curves.values - [control.rest for control in controls]).max(0)
         kept = apex_kept(excursions(found.solved.curves, controls), found.shares)
@@ -89,8 +89,9 @@ class Curves:
             residual=found.solved.residual,
             residual_by_region=dict(found.solved.region_residual),
             smoothing=SmoothingReport(self._rig.smoothing, kept),
-            action_units=tuple(action_units(curves, controls)),
+            action_units=tuple(action_units(curves, controls, 0.0 if moves else CERTAIN)),
             live_link_face=tuple(exchanged),
+            at_limit=found.solved.at_limit,
         )
 
 

@@ -21,9 +21,11 @@ from ....backend_bridge.rig.regions import REGIONS
 from ...face import find_event
 from ..batch import Batch
 from ..driver import Driver
-from ..factors import peak_motion
+from ..factors import skin_motion
 from . import Made
 
+LEAST_EVENT = 5e-4  # of the face's width
+CONTRAST = 1.7  # of the apex to rest; what an encoder adds and takes away is less
 LEAST_HIDDEN = 0.5  # of a region, from which on it isn't seen
 
 
@@ -38,7 +40,7 @@ class Observed:
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
         """Return each frame's motion and the share of each region that isn't seen, as JSON."""
-        peaks = peak_motion(batch.local.flow, batch.driver.mask) / batch.driver.face_width
+        peaks = skin_motion(batch.driver, batch.observed) / batch.driver.face_width
         unseen = self._clip.visibility.unseen_regions(batch.seen.trust)
         return [
             [
@@ -78,4 +80,8 @@ class Observed:
     @cached_property
     def event(self) -> MotionEvent | None:
         """Onset, apex and offset, or None when nothing stands out from the noise."""
-        return find_event(self._clip.track.seconds, self.peaks)
+        peaks = self.peaks
+        rest = float(np.median(np.sort(peaks)[: max(1, len(peaks) // 2)]))
+        if peaks.max() < max(LEAST_EVENT, CONTRAST * rest):
+            return None
+        return find_event(self._clip.track.seconds, peaks)
