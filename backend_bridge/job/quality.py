@@ -50,7 +50,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Quality:
-    """good: nothing to look at. check: look at the result where the reasons say. failed: it shows nothing to be kept."""
+    """good: nothing to look at. check: look where the reasons say. failed: the result shows nothing worth keeping."""
 
     verdict: Verdict = "good"
     reasons: tuple[Reason, ...] = field(default=())
@@ -58,7 +58,7 @@ class Quality:
 
 def quality_of(report: Report) -> Quality:
     """Return the quality of a finished run's result, from its report."""
-    reasons = tuple([*_footage(report), *_expression(report), *_result(report)])
+    reasons = (*_footage(report), *_expression(report), *_result(report))
     worst = {reason.verdict for reason in reasons}
     return Quality("failed" if "failed" in worst else "check" if worst else "good", reasons)
 

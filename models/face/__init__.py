@@ -3,6 +3,7 @@
 
 from .crop import SteadyCrop
 from .depth import face_depth
+from .gaze import eyes_part
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
 from .lids import LidModel, blinks, closures
 from .pose import head_turn
@@ -28,6 +29,7 @@ __all__ = [
     "choose_reference",
     "closures",
     "expressiveness",
+    "eyes_part",
     "face_depth",
     "face_mask",
     "face_width",

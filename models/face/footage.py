@@ -7,6 +7,7 @@ flash, a fade and a cut differ by much else, and all of it passes for motion.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -40,7 +41,8 @@ _AROUND = 3  # frames
 _STALLED = 0.1  # of the typical change: a frame that repeats the one before
 _SPEED = 1.0  # face widths a second that a face may move while it isn't seen
 _CHANGE = 0.025  # of white: the face's typical change in a cut at least
-_JUMP, _SAME_PLACE = 0.03, 0.1  # of the face's width: how far the face moves in a cut at least, and a resumed shot's at most
+# Of the face's width: how far the face moves in a cut at least, and a resumed shot's at most.
+_JUMP, _SAME_PLACE = 0.03, 0.1
 _COMPARED = 24  # frames of a shot that another shot is compared with, at most
 
 
@@ -124,7 +126,7 @@ def runs_of(faults: Sequence[Fault | None], seconds: Sequence[float]) -> tuple[U
     for fault, second in zip(faults, seconds, strict=True):
         if fault is not None:
             start = runs.pop().start if fault is before else float(second)
-            runs.append(Untrusted(start, float(second), fault.value))  # type: ignore[arg-type]
+            runs.append(Untrusted(start, float(second), fault.value))
         before = fault
     return tuple(runs)
 
@@ -205,7 +207,7 @@ def _shots(frames: _Shot, frame_width: int) -> list[_Shot]:
     """Return the frames in runs without a cut."""
     if not frames:
         return []
-    pairs = list(zip(frames, frames[1:], strict=False))
+    pairs = list(itertools.pairwise(frames))
     change = np.array([_change(before.glance, after.glance, frame_width) for before, after in pairs])
     step = np.diff([frame.seconds for frame in frames])
     shots: list[_Shot] = [[frames[0]]]

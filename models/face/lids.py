@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Lids that close: large motion of which a picture shows little, as what it uncovers was never seen.
 
-A blink takes a lid farther than its own width in a frame or two. The face mesh tells how far the eyes are open, and that
-tells where the upper lids are.
+A blink takes a lid farther than its own width in a frame or two. The face mesh tells how far the eyes are open, and
+that tells where the upper lids are.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _EYES = (
     (RIGHT_EYE_OUTER, RIGHT_EYE_INNER, (246, 161, 160, 159, 158, 157, 173), (7, 163, 144, 145, 153, 154, 155)),
     (LEFT_EYE_OUTER, LEFT_EYE_INNER, (466, 388, 387, 386, 385, 384, 398), (249, 390, 373, 374, 380, 381, 382)),
 )
+_SHUT = 0.035  # of the eye's width: what the mesh leaves open of an eye that is shut
 _LEAST_OPEN = 0.12  # of the eye's width: an eye that is less open is closed, and can't show how it closes
 _BLINK = (0.2, 0.4)  # closure from which on the mesh begins to tell, and from which on it alone does
 _ONE_EYE = 0.4  # difference of the eyes' closures that is a wink and not the mesh's error
@@ -40,7 +41,7 @@ def apertures(landmarks: Landmarks) -> NDArray[np.float64]:
     for outer, inner, upper, lower in _EYES:
         gaps = np.linalg.norm(points[:, list(upper)] - points[:, list(lower)], axis=-1)
         width = np.linalg.norm(points[:, outer] - points[:, inner], axis=-1)
-        columns.append(gaps[:, 2:5].mean(1) / np.maximum(width, 1e-6))
+        columns.append(np.maximum(gaps[:, 2:5].mean(1) / np.maximum(width, 1e-6) - _SHUT, 0.0))
     return np.stack(columns, 1)
 
 

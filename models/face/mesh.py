@@ -8,6 +8,7 @@ from __future__ import annotations
 
 RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
 RIGHT_EYE_INNER, LEFT_EYE_INNER = 133, 362
+RIGHT_IRIS, LEFT_IRIS = 468, 473  # their middles
 LOWER_LIP, CHIN_TIP = 14, 152
 
 # fmt: off

@@ -42,7 +42,8 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
     expression changes little since the frame before and until the frame after (mean landmark speed after the head's own
     motion is taken out, over the eyes' distance): as little as in the clip's quietest quarter, as far as landmarks can
     tell. Where the mesh's scores say that it shows an expression that the clip goes on to lose (a smile that fades), it
-    is the first quiet frame without it. Frames without the face, or next to one without it, are no candidates unless there are no others.
+    is the first quiet frame without it. Frames without the face, or next to one without it, are no candidates unless
+    there are no others.
     """
     shown = np.flatnonzero(track.present)
     if seconds is not None:
@@ -66,7 +67,7 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
 
 
 def expressiveness(track: FaceTrack) -> NDArray[np.float64]:
-    """Return [T], the sum of the mesh's scores of the skin's expressions; lids and gaze, which never rest, are left out.
+    """Return [T], the sum of the mesh's scores of the skin's expressions, without lids and gaze, which never rest.
 
     A face at rest has a sum of its own, about 2, so that only differences within a clip mean anything.
     """

@@ -47,8 +47,9 @@ def follow_face(frames: Iterable[VideoFrame], landmarker: FaceLandmarker, index:
     """Return the track of one face: the largest, or the one at `index` from the left, of the first frame with a face.
 
     In later frames it is the face nearest to where it was; frames in which that is another person's, or that can't be
-    compared with the others (`footage.judge`), are not trusted. Only if no frame shows a face at first sight, the clip is
-    gone through again for small ones, so `frames` must be iterable twice. Raises `InputError` if there is none at all.
+    compared with the others (`footage.judge`), are not trusted. Only if no frame shows a face at first sight, the clip
+    is gone through again for small ones, so `frames` must be iterable twice. Raises `InputError` if there is none at
+    all.
     """
     for thorough in (False, True):
         witness = Witness()

@@ -54,9 +54,7 @@ class Visibility:
         self._small = _small(reference[0])
         self._seen = _small_mask(inside) & ~_grown(_clipped(self._small), 1)
 
-    def __call__(
-        self, frames: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def __call__(self, frames: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> tuple[Tensor, Tensor]:
         """Return frames [N, 3, S, S] in the reference's light, filled in where the face isn't seen; and where it is.
 
         landmarks: [N, 478, 3] px. inside: [N, 1, S, S], see the class. The second is [N, 1, S, S] in [0, 1].
@@ -88,7 +86,7 @@ class Visibility:
             inner = (mask > 0.5) & self._face
             if inner.any() and seen[inner].mean() < _LEAST_SEEN:
                 seen &= mask < 0.5
-        soft = self._full(np.float32(seen)).clamp(0, 1)
+        soft = self._full(seen.astype(np.float32)).clamp(0, 1)
         soft = torch.where(soft > 0.99, 1.0, soft)
         if np.abs(np.log(gain[self._face])).max(initial=0.0) > np.log1p(_SAME_LIGHT):
             frame = (frame * self._full(gain[..., 0])).clamp(0, 1)

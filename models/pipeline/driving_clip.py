@@ -30,6 +30,7 @@ from ..face import (
     blinks,
     choose_reference,
     closures,
+    eyes_part,
     face_depth,
     face_mask,
     follow_face,
@@ -271,6 +272,11 @@ class DrivingClip:
         return closures(self.landmarks, self.reference.landmarks)
 
     @cached_property
+    def eyes_part(self) -> bool:
+        """Whether the eyes clearly don't look together (`face.eyes_part`)."""
+        return eyes_part(self.landmarks[self.present], self.reference.landmarks)
+
+    @cached_property
     def not_neutral(self) -> str:
         """A sentence that says which frame is clearly nearer to rest than the reference, or nothing."""
         better = nearer_to_rest(self.track, self.chosen.index)
@@ -278,7 +284,7 @@ class DrivingClip:
             return ""
         here, there = (float(self.times[index]) for index in (self.chosen.index, better))
         return (
-            f"The reference frame at {here:.3f} s shows an expression, so the avatar shows its opposite where it fades; "
+            f"The reference frame at {here:.3f} s shows an expression, so that its fading looks like the opposite; "
             f"at {there:.3f} s the face is nearer to rest: choose that as reference."
         )
 

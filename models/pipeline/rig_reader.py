@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,20 +14,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...backend_bridge.job.spec import JobSpec
-from ...backend_bridge.rig.basis import RigBasis
+from ...backend_bridge.rig.action_units import Meaning, Side, recognise
+from ...backend_bridge.rig.basis import Control, RigBasis
 from ...backend_bridge.rig.curves import ControlCurves
 from ..face import regions
 from ..face.correspondence import Correspondence
+from ..face.lids import told_by_mesh
 from ..rig.constraints import Constraints
 from ..rig.observer import RigObserver, on_crop, on_driver, read_field
 from ..rig.solver import solve
 from .animated_avatar import AnimatedAvatar
 from .batch import Batch
 from .driver import Driver
+from .driving_clip import DrivingClip
 from .factors import Factors
 
 _LEAST_SITES = 3  # a region with fewer shows nothing to speak of
 _LEAST_SHOWN = 0.5  # of what a control moves; with less in sight, its motion is a guess
+BLINK_UNIT, WIDE_UNIT = 45, 5
+GAZE_UNITS = (61, 62, 63, 64)
+_LID_UNITS = (BLINK_UNIT, WIDE_UNIT)
 _WELL_SEEN = 0.75  # quantile of the sites' precision: that of what the mesh tells of the lids
 _LIMIT = 0.98  # of a control's range: its end
 _NEVER = 0.8  # of the frames: a control that is hidden in more is not solved at all
@@ -50,7 +56,7 @@ class RigReader(ABC):
     """Reads motion equations at the rig's sites, frame by frame, and solves the controls from all of them.
 
     basis: the rig as it was measured. observer: the rig laid over a picture. regions: [S] membership of the sites in
-    each region of the face. gains: [K], what the solved excursions from rest are multiplied by.
+    each region of the face. gains: [K], what the solved excursions from rest are multiplied by. clip: the driver's.
     """
 
     read_from: ClassVar[str]
@@ -62,8 +68,10 @@ class RigReader(ABC):
         regions: dict[str, NDArray[np.floating]],
         constraints: Constraints,
         gains: NDArray[np.float64],
+        clip: DrivingClip,
     ) -> None:
         self.basis = basis
+        self._clip = clip
         self._observer = observer
         self._regions = regions
         self._constraints = constraints
@@ -90,6 +98,7 @@ class RigReader(ABC):
         at_limit = tuple(control.name for control, end in zip(controls, ends.any(0), strict=True) if end)
         # Not cut off at the controls' ranges: who asks for a stronger expression gets it, and the bake widens them.
         values = rest + (solved - rest) * self._gains
+        values = with_lids(values, self._gains, controls, self._clip.closures, constraints.locked)
         large = {name: membership for name, membership in self._regions.items() if membership.sum() >= _LEAST_SITES}
         unseen = np.full(len(values), np.nan, np.float32)
         residuals = [solution.residual_in(large[name]) if name in large else unseen for name in self._regions]
@@ -124,10 +133,10 @@ class DriverReader(RigReader):
         window, size = avatar.window, avatar.window.crop_size
         shown = on_crop(basis, window.to_crop_affine(), size)
         observer = RigObserver(on_driver(shown, correspondence, driver.mask), driver.reference.image, driver.clip.depth)
-        constraints = Constraints.named(basis, spec.rig.locked, spec.rig.mirrored)
+        clip = driver.clip
+        constraints = _constraints(basis, clip, spec)
         gains = spec.intensity * _region_gains(observer, driver.region, constraints)
-        side = driver.clip.size
-        return cls(basis, observer, _regions(observer, driver.reference.landmarks, side), constraints, gains)
+        return cls(basis, observer, _regions(observer, driver.reference.landmarks, clip.size), constraints, gains, clip)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return what the driver's frames say, [N, S, 6]."""
@@ -138,7 +147,7 @@ class DriverReader(RigReader):
             np.stack([self._observer.read(each[None]) for each in field])
             for field in (observed.told, observed.skin, observed.total, trust)
         )
-        equations += _told_by_mesh(equations, np.minimum(told, skin), flow)
+        equations += _of_lids(equations, np.minimum(told, skin), flow)
         return np.concatenate([equations, seen], -1).astype(np.float32)
 
 
@@ -151,7 +160,9 @@ class GeneratedReader(RigReader):
     read_from = "the generated frames"
 
     @classmethod
-    def laid(cls, basis: RigBasis, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec) -> GeneratedReader:
+    def laid(
+        cls, basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec
+    ) -> GeneratedReader:
         """Lay the rig over the generated neutral frame; see `rig_reader`."""
         window, size = avatar.window, avatar.window.crop_size
         shown = on_crop(basis, window.to_crop_affine(), size, gain=factors.alpha * factors.gain)
@@ -159,8 +170,8 @@ class GeneratedReader(RigReader):
         observer = RigObserver(within, avatar.neutral)
         # The regions' gains are in the generated frames already.
         gains = np.full(len(basis.controls), spec.intensity)
-        constraints = Constraints.named(basis, spec.rig.locked, spec.rig.mirrored)
-        return cls(basis, observer, _regions(observer, avatar.landmarks, size), constraints, gains)
+        constraints = _constraints(basis, driver.clip, spec)
+        return cls(basis, observer, _regions(observer, avatar.landmarks, size), constraints, gains, driver.clip)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return what the generated frames say, [N, S, 6]: all of an avatar is seen."""
@@ -175,10 +186,62 @@ def rig_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors:
     """
     if avatar.correspondence is not None:
         return DriverReader.laid(basis, driver, avatar, avatar.correspondence, spec)
-    return GeneratedReader.laid(basis, avatar, factors, spec)
+    return GeneratedReader.laid(basis, driver, avatar, factors, spec)
 
 
-def _told_by_mesh(
+def _constraints(basis: RigBasis, clip: DrivingClip, spec: JobSpec) -> Constraints:
+    """Return what a person fixed, and that the eyes look together unless both are clearly seen not to."""
+    fixed = Constraints.named(basis, spec.rig.locked, spec.rig.mirrored)
+    if clip.eyes_part:
+        return fixed
+    taken = fixed.locked | {index for pair in fixed.pairs for index in pair}
+    return dataclasses.replace(fixed, pairs=(*fixed.pairs, *_gaze_pairs(basis, taken)))
+
+
+def _gaze_pairs(basis: RigBasis, taken: Collection[int]) -> list[tuple[int, int]]:
+    """Return pairs of controls that turn the left and the right eye the same way, of those that are not `taken`."""
+    pairs = []
+    for unit in GAZE_UNITS:
+        sides: dict[Side, list[int]] = {Side.LEFT: [], Side.RIGHT: []}
+        for index, control in enumerate(basis.controls):
+            meaning = recognise(control.name)
+            if meaning and index not in taken and meaning.side in sides and _is(meaning, unit):
+                sides[meaning.side].append(index)
+        if all(len(found) == 1 for found in sides.values()):
+            pairs.append((sides[Side.LEFT][0], sides[Side.RIGHT][0]))
+    return pairs
+
+
+def _is(meaning: Meaning, *units: int) -> bool:
+    return bool(meaning.units) and all(unit.number in units for unit in meaning.units)
+
+
+def with_lids(
+    values: NDArray[np.float64],
+    gains: NDArray[np.float64],
+    controls: Sequence[Control],
+    closed: NDArray[np.float64],
+    locked: Collection[int],
+) -> NDArray[np.float64]:
+    """Return control values [N, K] with lids that blink where the mesh tells that they are.
+
+    A control that is known for a blink closes the eye over its range; one that opens it wide is at rest meanwhile.
+    gains: [K], see `RigReader`. closed: [N, 2], of the right and the left eye (`face.closures`).
+    """
+    result = values.copy()
+    closed = np.nan_to_num(closed)
+    for index, control in enumerate(controls):
+        meaning = recognise(control.name)
+        if meaning is None or index in locked or not _is(meaning, *_LID_UNITS):
+            continue
+        eye = {Side.RIGHT: closed[:, 0], Side.LEFT: closed[:, 1]}.get(meaning.side, closed.mean(1))
+        told = told_by_mesh(eye)
+        amount = np.clip(eye * gains[index], 0, 1) * (control.amounts[1] if _is(meaning, BLINK_UNIT) else 0.0)
+        result[:, index] = (1 - told) * values[:, index] + told * (control.rest + amount)
+    return result
+
+
+def _of_lids(
     equations: NDArray[np.floating], weight: NDArray[np.floating], flow: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """Return equations [N, S, 5] of a known motion [N, S, 2] px, with `weight` [N, S, 1] of the others' precision."""

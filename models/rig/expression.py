@@ -19,6 +19,7 @@ from ..face import find_event
 Array: TypeAlias = NDArray[np.float64]
 
 LEAST_PEAK = 0.01  # of a control's range; what is less is a solver's rounding, or noise
+BLINK = 45
 CERTAIN = 0.1  # the same where the face as a whole shows no event: a blink may be all there is
 LEAST_SHARE = 0.1  # of the strongest unit's peak; below it a unit is as likely cross-talk as a movement
 
@@ -47,7 +48,8 @@ def action_units(curves: ControlCurves, controls: Sequence[Control], least: floa
         for unit in meaning.units:
             found.setdefault(unit.number, _Unit(unit)).add(control.name, meaning.side, curve)
     events = [event for unit in found.values() if (event := unit.event(curves.seconds)) is not None]
-    strongest = max((event.peak for event in events), default=0.0)
+    # A blink fills its range, and would hide what the face does besides.
+    strongest = max((event.peak for event in events if event.unit != BLINK), default=0.0)
     needed = max(LEAST_SHARE * strongest, LEAST_PEAK, least)
     return sorted((each for each in events if each.peak >= needed), key=lambda event: -event.peak)
 

@@ -44,7 +44,9 @@ class Observed:
         unseen = self._clip.visibility.unseen_regions(batch.seen.trust)
         return [
             [
-                json.dumps({"peak": float(peak), "unseen": {name: float(share[n]) for name, share in unseen.items()}}).encode()
+                json.dumps(
+                    {"peak": float(peak), "unseen": {name: float(share[n]) for name, share in unseen.items()}}
+                ).encode()
                 for n, peak in enumerate(peaks)
             ]
         ]
