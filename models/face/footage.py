@@ -150,7 +150,7 @@ def _judge_light(glances: Sequence[Glance | None], seconds: Points, faults: list
             level[(np.abs(away) <= _FLASH_SECONDS) & (np.abs(away) > _NEAR_SECONDS) & (np.sign(away) == side)]
             for side in (-1, 1)
         ]
-        ratios = [np.log(level[place] / np.median(side)) for side in sides if len(side)]
+        ratios = [np.log(level[place] / max(float(np.median(side)), _BLACK)) for side in sides if len(side)]
         if len(ratios) == 2:
             passing = ratios[0] * ratios[1] > 0 and min(map(abs, ratios)) > np.log(_FLASH)
         else:

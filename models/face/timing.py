@@ -22,6 +22,7 @@ _AS_QUIET = 2.5  # within this factor of the quietest quarter, frames are as qui
 _CROSSING = 0.2  # onset and offset: where the motion is this share of the way from rest to apex
 _CLEAR = 5.0  # an apex stands out by this many standard deviations of the noise, or there is no event
 _CALMER = 0.35  # sum of scores: a quarter of a smile has 0.9, a micro-expression 0.1, and they jitter by 0.05
+_ONE_CALMER = 0.15  # of one score: a quarter of a smile has 0.4; scores that drift together have less each
 _RESTLESS_SCORES = ("_", "eyeLook", "eyeBlink", "eyeWide", "cheekPuff")
 
 
@@ -71,9 +72,7 @@ def expressiveness(track: FaceTrack) -> NDArray[np.float64]:
 
     A face at rest has a sum of its own, about 2, so that only differences within a clip mean anything.
     """
-    names = np.array(track.blendshape_names)
-    counted = np.array([not name.startswith(_RESTLESS_SCORES) for name in names])
-    scores: NDArray[np.float64] = track.blendshapes.astype(np.float64) @ counted
+    scores: NDArray[np.float64] = track.blendshapes.astype(np.float64) @ _counted(track)
     return scores
 
 
@@ -84,7 +83,13 @@ def nearer_to_rest(track: FaceTrack, index: int) -> int | None:
     noise = float(np.median(np.abs(np.diff(expression[shown])))) if len(shown) > 1 else 0.0
     near = np.convolve(expression[shown], np.ones(3) / 3, "valid") if len(shown) > 2 else expression[shown]
     best = int(shown[int(near.argmin()) + (1 if len(shown) > 2 else 0)])
-    return best if expression[index] - float(near.min()) > max(_CALMER, 6 * noise) else None
+    calmer = expression[index] - float(near.min()) > max(_CALMER, 6 * noise)
+    lost = (track.blendshapes[index] - track.blendshapes[best])[_counted(track)]
+    return best if calmer and float(lost.max(initial=0.0)) > _ONE_CALMER else None
+
+
+def _counted(track: FaceTrack) -> NDArray[np.bool_]:
+    return np.array([not name.startswith(_RESTLESS_SCORES) for name in track.blendshape_names])
 
 
 def find_event(seconds: Sequence[Fraction | float], magnitude: NDArray[np.floating[Any]]) -> MotionEvent | None:
