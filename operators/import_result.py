@@ -73,6 +73,7 @@ def _import_result(
             if keys.record.keyed:
                 details.append(f"Apex kept on whole frames: {keys.record.apex_kept:.0%}")
             warnings += keys.sentences()
+        warnings += doubts(report)
         context.scene.magplus.last_job = str(folder.path)
     finally:
         # A timer is no operator, so Blender would not know that there is something to undo.
@@ -84,6 +85,8 @@ def _import_result(
 def measured(report: Report) -> tuple[str, ...]:
     """Return what a run has measured, a line each."""
     lines = []
+    if report.quality is not None:
+        lines.append(f"Quality: {report.quality.verdict}")
     if (magnification := report.magnification) is not None:
         lines.append(f"Magnification {magnification.alpha:.3g} ({magnification.chosen})")
     if (frames := report.frames) is not None and frames.resumed:
@@ -99,6 +102,11 @@ def measured(report: Report) -> tuple[str, ...]:
         if weights.residual is not None:
             lines.append(f"{weights.residual:.0%} of the motion is beyond the rig's controls")
     return tuple(lines)
+
+
+def doubts(report: Report) -> list[str]:
+    """Return why the result is to be checked, a sentence each."""
+    return [reason.sentence for reason in report.quality.reasons] if report.quality is not None else []
 
 
 def _described(unit: UnitEvent) -> str:

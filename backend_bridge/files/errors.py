@@ -15,6 +15,7 @@ class ExitCode(IntEnum):
     MACHINE = 3
     CANCELLED = 4
     IN_USE = 5
+    NOT_GOOD = 6
 
     @property
     def meaning(self) -> str:
@@ -29,6 +30,7 @@ _MEANINGS = {
     ExitCode.MACHINE: "this machine can't do it (environment, memory, disk, driver): another may",
     ExitCode.CANCELLED: "cancelled: what was finished is kept",
     ExitCode.IN_USE: "the job folder is in use by another run: try again later",
+    ExitCode.NOT_GOOD: "with --strict: finished, but the report has reasons to doubt the result",
 }
 
 

@@ -18,7 +18,8 @@ OTHER_PICTURES: frozenset[str] = frozenset(
 def unreadable_pictures(path: Path) -> str:
     """Return, as a sentence, that a file or all pictures of a folder are of a kind that can't be read, or nothing."""
     try:
-        suffixes = {file.suffix.lower() for file in path.iterdir()} if path.is_dir() else {path.suffix.lower()}
+        files = path.iterdir() if path.is_dir() else (path,)
+        suffixes = {file.suffix.lower() for file in files if not file.name.startswith("._")}  # macOS's side files
     except OSError:
         return ""  # whoever reads it says why
     others = sorted(suffixes & OTHER_PICTURES)

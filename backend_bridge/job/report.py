@@ -11,7 +11,9 @@ from typing import Any, Literal
 from ..files.errors import InputError
 from ..files.typed_json import Format
 from ..rig.events import MotionEvent, UnitEvent
+from ..rig.footage import Span, Unseen, Untrusted
 from . import artefacts
+from .quality import Quality
 from .spec import Anchor, Match
 
 MOST_FRAMES = 1_000_000
@@ -60,20 +62,33 @@ class Timing:
 
 @dataclass(frozen=True)
 class ReferenceReport:
-    """The frame that motion was measured against, from 0; `chosen`: "given", "automatic" or "best frame"."""
+    """The frame that motion was measured against, from 0; `chosen`: "given", "automatic" or "best frame".
+
+    not_neutral: where it shows an expression, a sentence that says so, and which frame is nearer to rest.
+    """
 
     index: int
     seconds: float
     chosen: str
+    not_neutral: str = ""
 
 
 @dataclass(frozen=True)
 class FaceReport:
-    """The driver's face: when it was lost, in seconds, its width in the video and the side of its crop, in px."""
+    """The driver's face: its width in the video and the side of its crop, in px.
+
+    missing_seconds: when the frames are that hold the one before them; untrusted: the same in runs, and why. unseen:
+    regions that are at rest in frames that don't show them. blinks: when the lids close or open by so much that the
+    mesh tells better. head_turn: degrees, the largest angle to the camera or to the reference.
+    """
 
     missing_seconds: tuple[float, ...]
     width_px: float
     crop_size: int
+    untrusted: tuple[Untrusted, ...] = ()
+    unseen: tuple[Unseen, ...] = ()
+    blinks: tuple[Span, ...] = ()
+    head_turn: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -91,13 +106,17 @@ class WindowReport:
 
 @dataclass(frozen=True)
 class AvatarReport:
-    """The avatar's picture: (width, height) px, whether a face was recognised in it, where the anchors came to lie."""
+    """The avatar's picture: (width, height) px, whether a face was recognised in it, where the anchors came to lie.
+
+    anchored: a person has placed some of them.
+    """
 
     size: tuple[int, int]
     face_detected: bool
     anchors: tuple[Anchor, ...]
     window: WindowReport
     sha256: str = ""
+    anchored: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,6 +244,7 @@ class WeightsReport:
     live_link_face: tuple[str, ...]
     regions: dict[str, RegionReport] = field(default_factory=dict)
     match: Match = "motion"
+    at_limit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -266,6 +286,7 @@ class Report:
     versions: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     job_sha256: str = ""
+    quality: Quality | None = None
 
     def validated(self) -> Report:
         """Return self, or raise `InputError` naming the first number that no run can have measured.
@@ -301,7 +322,7 @@ def _impossible(report: Report) -> Iterator[tuple[str, Any]]:
     if report.avatar is not None:
         yield from (("avatar.size", side) for side in report.avatar.size if not 1 <= side <= MOST_PIXELS)
     if (event := report.events) is not None:
-        times = [each for each in (event.onset, event.apex, event.offset) if each is not None]
+        times: list[float] = [each for each in (event.onset, event.apex, event.offset) if each is not None]
         yield from (("events", each) for each in times if not -1 <= each <= MOST_SECONDS)
 
 

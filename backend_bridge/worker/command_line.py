@@ -17,6 +17,7 @@ from pathlib import Path
 from ..backends import FOLDER_VARIABLE
 from ..files.errors import ExitCode
 from ..files.typed_json import from_data
+from ..job.folder import JobFolder
 from ..job.spec import Driving
 from ..worker_client import messages
 from ..worker_client.messages import Cancel, Cancelled, Error, Hello, Message, Progress, Result, Start, Warning
@@ -47,6 +48,9 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     verb.add_argument(
         "--checkpoints", type=Path, help=f"where the backends' files are kept; or the variable {FOLDER_VARIABLE}"
     )
+    verb.add_argument(
+        "--strict", action="store_true", help=f"exit status {ExitCode.NOT_GOOD} unless the report's quality is good"
+    )
     verb = verbs.add_parser("serve", help="take jobs as JSON lines on standard input (this is what Blender calls)")
     verb.add_argument("--parent", type=int, help="end when this process has ended")
     verb.add_argument("--idle-minutes", type=float, default=15.0, help="end after that long without a job (15)")
@@ -76,7 +80,10 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     runner = runner or JobRunner()
     if getattr(options, "checkpoints", None) is not None:
         os.environ[FOLDER_VARIABLE] = str(options.checkpoints.absolute())
-    leave(run(options.folder, runner) if options.verb == "run" else serve(runner, options.parent, options.idle_minutes))
+    if options.verb == "serve":
+        leave(serve(runner, options.parent, options.idle_minutes))
+    status = run(options.folder, runner)
+    leave(strictly(options.folder) if options.strict and status is ExitCode.OK else status)
 
 
 def run(folder: Path, runner: JobRunner) -> ExitCode:
@@ -84,6 +91,16 @@ def run(folder: Path, runner: JobRunner) -> ExitCode:
     cancellation = Cancellation()
     on_termination(cancellation.request)
     return runner.run(folder, Console().show, cancellation)
+
+
+def strictly(folder: Path) -> ExitCode:
+    """Return the status of a finished job when only a good result will do, and tell why it isn't one."""
+    quality = JobFolder.open(folder).read_report().quality
+    if quality is not None and quality.verdict == "good":
+        return ExitCode.OK
+    for reason in quality.reasons if quality is not None else ():
+        print(f"magplus-worker: {reason.verdict}: {reason.sentence}", file=sys.stderr)
+    return ExitCode.NOT_GOOD
 
 
 def serve(runner: JobRunner, parent: int | None, idle_minutes: float) -> ExitCode:

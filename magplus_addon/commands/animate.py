@@ -10,6 +10,7 @@ import bpy
 
 from ...backend_bridge.backends import BACKENDS
 from ...backend_bridge.files.errors import ExitCode, InputError
+from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.rig.anchors import read_anchors
 from ...operators import animate
 from ...operators.match_face import pin_anchors
@@ -17,7 +18,7 @@ from ...operators.measure_controls import matching
 from ...operators.order import Order, driving_problem, make_order
 from ...operators.rig.avatar import face_has_shape_keys
 from ...operators.rig.projection import picture_size
-from ...operators.running.job_manager import Status
+from ...operators.running.job_manager import Outcome, Status
 from ..settings import MagPlusSettings
 from . import tasks
 from .anchors import add_anchors
@@ -49,6 +50,11 @@ def add(verbs: Verbs) -> None:
     add_options(verb)
     results = verb.add_argument_group("where it is kept")
     results.add_argument("--output", type=Path, metavar="FOLDER", help="the job folder; an unfinished job is resumed")
+    results.add_argument(
+        "--strict",
+        action="store_true",
+        help=f"end with exit code {ExitCode.NOT_GOOD.value} unless the report's quality is good; the result is kept",
+    )
     add_save(results)
     add_progress(results)
 
@@ -122,7 +128,13 @@ def run(options: argparse.Namespace) -> ExitCode:
         if options.save is not None:
             save_copy(options.save)
         print(outcome.folder)
-    return tasks.tell(outcome)
+    told = tasks.tell(outcome)
+    return ExitCode.NOT_GOOD if options.strict and told is ExitCode.OK and not _is_good(outcome) else told
+
+
+def _is_good(outcome: Outcome) -> bool:
+    quality = JobFolder.open(outcome.folder).read_report().quality if outcome.folder is not None else None
+    return quality is not None and quality.verdict == "good"
 
 
 def order_of(

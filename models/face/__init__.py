@@ -3,31 +3,43 @@
 
 from .crop import SteadyCrop
 from .depth import face_depth
+from .gaze import eyes_part
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
+from .lids import LidModel, blinks, closures
+from .pose import head_turn
 from .regions import face_mask, face_width, magnified_part, regions, rigid_mask
 from .rigid import split_rigid
 from .similarity import Similarity
 from .square import Square, roll
-from .timing import Reference, choose_reference, find_event
+from .timing import Reference, choose_reference, expressiveness, find_event, nearer_to_rest
 from .track import FaceTrack, follow_face
+from .visibility import Visibility
 from .window import Window
 
 __all__ = [
     "FaceLandmarker",
     "FaceLandmarks",
     "FaceTrack",
+    "LidModel",
     "Reference",
     "Similarity",
     "Square",
     "SteadyCrop",
+    "Visibility",
     "Window",
+    "blinks",
     "choose_reference",
+    "closures",
+    "expressiveness",
+    "eyes_part",
     "face_depth",
     "face_mask",
     "face_width",
     "find_event",
     "follow_face",
+    "head_turn",
     "magnified_part",
+    "nearer_to_rest",
     "regions",
     "rigid_mask",
     "roll",

@@ -148,6 +148,15 @@ class SteadyCrop:
             sampled = sampled * ((positions >= -0.5) & (positions <= limit)).all(1, keepdim=True)
         return F.avg_pool2d(sampled, fine).clamp(0, 1)
 
+    def inside(self, picture: tuple[int, int], size: int, frame: int = 0) -> Tensor:
+        """Return [1, 1, size, size], 1 where the crop of a frame lies inside its picture of (height, width) px."""
+        to_frame = self.frame_to_crop(size, frame).inverse()
+        grid = np.stack(np.meshgrid(np.arange(size, dtype=np.float64), np.arange(size, dtype=np.float64)), -1)
+        x, y = to_frame(grid).transpose(2, 0, 1)
+        height, width = picture
+        within = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
+        return torch.from_numpy(within.astype(np.float32))[None, None]
+
     def landmarks(self, points: NDArray[np.floating[Any]], size: int) -> NDArray[np.float32]:
         """Return [T, 478, 2 or 3] landmarks of all frames in px of their `size` x `size` crops, depth scaled alike."""
         mapped = [self.frame_to_crop(size, frame)(np.asarray(mesh, np.float64)) for frame, mesh in enumerate(points)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
 RIGHT_EYE_INNER, LEFT_EYE_INNER = 133, 362
+RIGHT_IRIS, LEFT_IRIS = 468, 473  # their middles
 LOWER_LIP, CHIN_TIP = 14, 152
 
 # fmt: off
@@ -22,6 +23,8 @@ LEFT_EYEBROW = (276, 283, 282, 295, 285, 336, 296, 334, 293, 300)
 JAW = (
     127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356,
 )
+
+LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 
 # Each region is the union of the convex hulls of these groups.
 RIGHT_BROW = (46, 53, 52, 65, 55, 70, 63, 105, 66, 107, 68, 104, 69, 108, 156, 9, 8)

@@ -21,6 +21,9 @@ _AT_LEAST = 5  # ... but in no fewer frames than this
 _AS_QUIET = 2.5  # within this factor of the quietest quarter, frames are as quiet as landmarks, which jitter, can tell
 _CROSSING = 0.2  # onset and offset: where the motion is this share of the way from rest to apex
 _CLEAR = 5.0  # an apex stands out by this many standard deviations of the noise, or there is no event
+_CALMER = 0.35  # sum of scores: a quarter of a smile has 0.9, a micro-expression 0.1, and they jitter by 0.05
+_ONE_CALMER = 0.15  # of one score: a quarter of a smile has 0.4; scores that drift together have less each
+_RESTLESS_SCORES = ("_", "eyeLook", "eyeBlink", "eyeWide", "cheekPuff")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,9 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
     is cut to begin before it; the middle may be its apex, which is quiet too when it is held. Quiet means that the
     expression changes little since the frame before and until the frame after (mean landmark speed after the head's own
     motion is taken out, over the eyes' distance): as little as in the clip's quietest quarter, as far as landmarks can
-    tell. Frames without the face, or next to one without it, are no candidates unless there are no others.
+    tell. Where the mesh's scores say that it shows an expression that the clip goes on to lose (a smile that fades), it
+    is the first quiet frame without it. Frames without the face, or next to one without it, are no candidates unless
+    there are no others.
     """
     shown = np.flatnonzero(track.present)
     if seconds is not None:
@@ -50,12 +55,41 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
     near_start = shown[: max(_AT_LEAST, int(len(shown) * _NEAR_START))]
     speeds = _expression_speed(track)
     speed = speeds[near_start]
+    index = int(near_start[0])
     if np.isfinite(speed).any():
-        quiet = speed <= max(_AS_QUIET * np.nanquantile(speeds, 0.25), np.nanmin(speed))
-        index = int(near_start[np.flatnonzero(quiet)[0]])
-    else:
-        index = int(near_start[0])
+        quiet = speeds <= max(_AS_QUIET * np.nanquantile(speeds, 0.25), np.nanmin(speed))
+        index = int(near_start[np.flatnonzero(quiet[near_start])[0]])
+        calmer = nearer_to_rest(track, index)
+        if calmer is not None:
+            expression = expressiveness(track)
+            as_calm = shown[quiet[shown] & (expression[shown] <= expression[calmer] + _CALMER / 3)]
+            index = int(as_calm[0]) if len(as_calm) else calmer
     return Reference(index, track.seconds[index], "automatic")
+
+
+def expressiveness(track: FaceTrack) -> NDArray[np.float64]:
+    """Return [T], the sum of the mesh's scores of the skin's expressions, without lids and gaze, which never rest.
+
+    A face at rest has a sum of its own, about 2, so that only differences within a clip mean anything.
+    """
+    scores: NDArray[np.float64] = track.blendshapes.astype(np.float64) @ _counted(track)
+    return scores
+
+
+def nearer_to_rest(track: FaceTrack, index: int) -> int | None:
+    """Return the frame that is nearest to rest, if it is clearly nearer than frame `index`, else None."""
+    shown = np.flatnonzero(track.present)
+    expression = expressiveness(track)
+    noise = float(np.median(np.abs(np.diff(expression[shown])))) if len(shown) > 1 else 0.0
+    near = np.convolve(expression[shown], np.ones(3) / 3, "valid") if len(shown) > 2 else expression[shown]
+    best = int(shown[int(near.argmin()) + (1 if len(shown) > 2 else 0)])
+    calmer = expression[index] - float(near.min()) > max(_CALMER, 6 * noise)
+    lost = (track.blendshapes[index] - track.blendshapes[best])[_counted(track)]
+    return best if calmer and float(lost.max(initial=0.0)) > _ONE_CALMER else None
+
+
+def _counted(track: FaceTrack) -> NDArray[np.bool_]:
+    return np.array([not name.startswith(_RESTLESS_SCORES) for name in track.blendshape_names])
 
 
 def find_event(seconds: Sequence[Fraction | float], magnitude: NDArray[np.floating[Any]]) -> MotionEvent | None:

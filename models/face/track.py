@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.rig.footage import Fault, Untrusted
 from ..video import VideoFrame
+from .footage import Glance, Witness, judge, runs_of
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
 
 
@@ -20,8 +22,9 @@ class FaceTrack:
     """Landmarks of one face for every frame of a clip.
 
     seconds: frame times. points: [T, 478, 3] float32 px. blendshapes: [T, 52] scores, named by `blendshape_names`.
-    present: [T] bool; where it is False, the face was not found and the frame holds the values before it (at the start
-    of the clip: those of the first frame that shows the face). Frames are never left out, so nothing shifts.
+    present: [T] bool; where it is False, the face was not found or the frame can't be trusted, and the frame holds the
+    values before it (at the start of the clip: those of the first frame that shows the face). Frames are never left
+    out, so nothing shifts. untrusted: the runs of such frames, with what is wrong with them.
     """
 
     seconds: tuple[Fraction, ...]
@@ -29,35 +32,41 @@ class FaceTrack:
     blendshapes: NDArray[np.float32]
     blendshape_names: tuple[str, ...]
     present: NDArray[np.bool_]
+    untrusted: tuple[Untrusted, ...] = ()
 
     def __len__(self) -> int:
         return len(self.seconds)
 
     @property
     def missing_seconds(self) -> list[Fraction]:
-        """Times of the frames without the face."""
+        """Times of the frames that hold the values before them."""
         return [seconds for seconds, present in zip(self.seconds, self.present, strict=True) if not present]
 
 
 def follow_face(frames: Iterable[VideoFrame], landmarker: FaceLandmarker, index: int | None = None) -> FaceTrack:
     """Return the track of one face: the largest, or the one at `index` from the left, of the first frame with a face.
 
-    In later frames it is the face nearest to where it was. Only if no frame shows a face at first sight, the clip is
-    gone through again for small ones, so `frames` must be iterable twice. Raises `InputError` if there is none at all.
+    In later frames it is the face nearest to where it was; frames in which that is another person's, or that can't be
+    compared with the others (`footage.judge`), are not trusted. Only if no frame shows a face at first sight, the clip
+    is gone through again for small ones, so `frames` must be iterable twice. Raises `InputError` if there is none at
+    all.
     """
     for thorough in (False, True):
-        seconds, found = _search(frames, landmarker, index, thorough)
-        first = next((face for face in found if face), None)
-        if first is not None:
-            return _held(seconds, found, first)
+        witness = Witness()
+        seconds, found, glances = _search(frames, landmarker, index, thorough, witness)
+        if any(found):
+            times = [float(second) for second in seconds]
+            faults = judge(glances, times, witness.frame_width, first=index is not None)
+            return _held(seconds, found, faults, times)
     raise InputError("No face was found in the driving video; choose a clip in which a face is seen from the front.")
 
 
 def _search(
-    frames: Iterable[VideoFrame], landmarker: FaceLandmarker, index: int | None, thorough: bool
-) -> tuple[list[Fraction], list[FaceLandmarks | None]]:
+    frames: Iterable[VideoFrame], landmarker: FaceLandmarker, index: int | None, thorough: bool, witness: Witness
+) -> tuple[list[Fraction], list[FaceLandmarks | None], list[Glance | None]]:
     seconds: list[Fraction] = []
     found: list[FaceLandmarks | None] = []
+    glances: list[Glance | None] = []
     last: FaceLandmarks | None = None
     absent = 0
     for frame in frames:
@@ -67,12 +76,17 @@ def _search(
         last = face or last
         seconds.append(frame.seconds)
         found.append(face)
-    return seconds, found
+        glances.append(witness.glance(frame.image, face.points) if face else None)
+    return seconds, found, glances
 
 
-def _held(seconds: list[Fraction], found: list[FaceLandmarks | None], first: FaceLandmarks) -> FaceTrack:
+def _held(
+    seconds: list[Fraction], found: list[FaceLandmarks | None], faults: list[Fault | None], times: list[float]
+) -> FaceTrack:
+    trusted = [None if fault else face for face, fault in zip(found, faults, strict=True)]
+    first = next(face for face in trusted if face)
     held, previous = [], first
-    for face in found:
+    for face in trusted:
         previous = face or previous
         held.append(previous)
     return FaceTrack(
@@ -80,7 +94,8 @@ def _held(seconds: list[Fraction], found: list[FaceLandmarks | None], first: Fac
         points=np.stack([face.points for face in held]),
         blendshapes=np.array([list(face.blendshapes.values()) for face in held], np.float32),
         blendshape_names=tuple(first.blendshapes),
-        present=np.array([face is not None for face in found]),
+        present=np.array([face is not None for face in trusted]),
+        untrusted=runs_of(faults, times),
     )
 
 

@@ -11,50 +11,51 @@ from torch import Tensor
 from ..backends import DrivingBatch
 from ..magnification.motion import Motion
 from .animated_avatar import AnimatedAvatar
-from .driver import Driver
+from .driver import Driver, Observation
+from .driving_clip import Seen
 from .generated import Generated
 
 
 class Batch:
     """N frames, and everything that is known of them, each thing computed when somebody asks for it.
 
-    frames: [N, 3, S, S], the driver's steady crops. alpha: the magnification. kept: [N], the frames that have been
-    generated already, None for the others; nothing at all stands for none of them.
+    seen: the driver's steady crops. alpha: the magnification. kept: [N], the frames that have been generated already,
+    None for the others; nothing at all stands for none of them.
     """
 
     def __init__(
         self,
-        frames: Tensor,
+        seen: Seen,
         driver: Driver,
         avatar: AnimatedAvatar,
         alpha: float,
         kept: Sequence[Generated | None] = (),
     ) -> None:
-        self.frames = frames
+        self.seen = seen
         self.driver = driver
         self.avatar = avatar
         self._alpha = alpha
-        self._kept = list(kept) or [None] * len(frames)
+        self._kept = list(kept) or [None] * len(seen.frames)
+
+    @property
+    def frames(self) -> Tensor:
+        """The driver's frames, [N, 3, S, S]."""
+        return self.seen.frames
 
     @cached_property
-    def _observed(self) -> tuple[Motion, Tensor]:
-        return self.driver.observe(self.frames)
+    def observed(self) -> Observation:
+        """The driver's motion."""
+        return self.driver.observe(self.seen)
 
     @property
     def local(self) -> Motion:
         """The face's own motion in px of the driver's crop, [N, 2, S, S]."""
-        return self._observed[0]
-
-    @property
-    def total(self) -> Tensor:
-        """The face's motion with the head's, [N, 2, S, S] px."""
-        local, rigid = self._observed
-        return local.flow + rigid
+        return self.observed.local
 
     @cached_property
     def driving(self) -> DrivingBatch:
         """What the backend is shown: the magnified driver."""
-        return self.driver.magnified(self.frames, *self._observed, self._alpha)
+        return self.driver.magnified(self.frames, self.observed, self._alpha)
 
     @cached_property
     def generated(self) -> Generated:

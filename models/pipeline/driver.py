@@ -3,14 +3,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from ..backends import DrivingBatch, FaceImage
-from ..face import face_width, magnified_part
+from ..face import LidModel, face_width, magnified_part
 from ..magnification import Magnifier
 from ..magnification.motion import Motion
-from .driving_clip import DrivingClip
+from .driving_clip import DrivingClip, Seen
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The motion of N frames of the driver.
+
+    local: the face's own, none where it isn't seen. rigid: the head's, [N, 2, S, S] px. told: [N, 1, S, S] in [0, 1],
+    where the mesh tells how far lids have closed, and not the picture; skin: where it is the lids' skin.
+    """
+
+    local: Motion
+    rigid: Tensor
+    told: Tensor
+    skin: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The face's motion with the head's, [N, 2, S, S] px."""
+        return self.local.flow + self.rigid
 
 
 class Driver:
@@ -26,16 +47,22 @@ class Driver:
         self.region = clip.region_map(regions).to(device)
         self._shown_part = magnified_part(clip.reference.landmarks, (clip.size, clip.size)).to(device)
         self.face_width = face_width(clip.reference.landmarks)
+        self._lids = LidModel(clip.reference.landmarks, clip.size)
 
-    def observe(self, frames: Tensor) -> tuple[Motion, Tensor]:
-        """Return the face's own motion in frames [N, 3, S, S], and the head's [N, 2, S, S] px."""
-        motion = self.magnifier.motion(self.reference.image, frames)
+    def observe(self, seen: Seen) -> Observation:
+        """Return the motion of N frames."""
+        motion = self.magnifier.motion(self.reference.image, seen.frames)
+        motion = Motion(motion.flow, motion.confidence * seen.trust)
         rigid, local = self.clip.split_head_motion(motion)
-        return Motion(local * self.mask, motion.confidence), rigid
+        closing, told, skin = (field.to(local) for field in self._lids(seen.landmarks))
+        told, skin = told * seen.trust, skin * seen.trust
+        local = (local * (1 - told) + closing * told) * self.mask * seen.trust
+        return Observation(Motion(local, motion.confidence), rigid, told, skin)
 
-    def magnified(self, frames: Tensor, local: Motion, rigid: Tensor, alpha: float) -> DrivingBatch:
+    def magnified(self, frames: Tensor, observed: Observation, alpha: float) -> DrivingBatch:
         """Return what the backend is shown: the face in the reference's head pose, its motion magnified."""
-        total = Motion(local.flow + rigid, local.confidence)
+        local, rigid = observed.local, observed.rigid
+        total = Motion(observed.total, local.confidence)
         # Towards the hairline the picture keeps the driver's own motion; what is carried to the avatar is not limited.
         region = (1 + (alpha * self.region - 1) * self._shown_part) / alpha
         shown = self.magnifier.apply(self.reference.image, frames, alpha, region=region, motion=total, rigid=rigid)

@@ -20,16 +20,23 @@ from ...backend_bridge.files.hashing import fingerprint_of, hash_file
 from ...backend_bridge.job.report import DrivingReport, FaceReport, ReferenceReport, Timing
 from ...backend_bridge.job.spec import Driving, resolve
 from ...backend_bridge.job.stages import Stage
+from ...backend_bridge.rig.footage import listed
 from ..backends import FaceImage, Framing
 from ..face import (
     FaceLandmarker,
     FaceTrack,
     Reference,
     SteadyCrop,
+    Visibility,
+    blinks,
     choose_reference,
+    closures,
+    eyes_part,
     face_depth,
     face_mask,
     follow_face,
+    head_turn,
+    nearer_to_rest,
     regions,
     rigid_mask,
     split_rigid,
@@ -41,6 +48,23 @@ from .notes import Notes
 LARGEST_CROP = 512
 SMALLEST_CROP = 128
 SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less than a hundredth of a pixel
+
+
+@dataclass(frozen=True)
+class Seen:
+    """N frames of the driver in the reference's light, and how far each pixel shows the face.
+
+    frames: [N, 3, S, S], the reference's pixels where the face isn't seen. trust: [N, 1, S, S] in [0, 1]. landmarks:
+    [N, 478, 3] px.
+    """
+
+    frames: Tensor
+    trust: Tensor
+    landmarks: NDArray[np.float32]
+
+    def to(self, device: torch.device) -> Seen:
+        """Return the same on a device."""
+        return Seen(self.frames.to(device), self.trust.to(device), self.landmarks)
 
 
 @dataclass(frozen=True)
@@ -81,10 +105,8 @@ class DrivingClip:
         track = follow_face(_Told(reader, notes), landmarker, driving.face_index)
         for warning in reader.warnings:
             notes.warning(warning)
-        if track.missing_seconds:
-            times = ", ".join(f"{float(seconds):.3f}" for seconds in track.missing_seconds[:12])
-            more = " …" if len(track.missing_seconds) > 12 else ""
-            notes.warning(f"The face was lost at {times}{more} s of the clip; those frames hold the one before them.")
+        if track.untrusted:
+            notes.warning(f"Frames that can't be trusted hold the one before them: {listed(track.untrusted)}.")
         asked = None if driving.reference is None else driving.reference - float(reader.info.start)
         if asked is not None:
             _check_reference(asked, track, reader)
@@ -129,7 +151,7 @@ class DrivingClip:
 
     @cached_property
     def present(self) -> list[int]:
-        """Frames that show the face."""
+        """Frames that show the face and can be trusted."""
         return np.flatnonzero(self.track.present).tolist()
 
     @cached_property
@@ -171,8 +193,8 @@ class DrivingClip:
     def _skull(self) -> Tensor:
         return rigid_mask(self.reference.landmarks, (self.size, self.size))
 
-    def batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
-        """Yield up to `size` of the wanted frames at a time: their numbers and their steady crops [n, 3, S, S]."""
+    def batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Seen]]:
+        """Yield up to `size` of the wanted frames at a time, with their numbers."""
         remaining = set(wanted)
         indices: list[int] = []
         crops: list[Tensor] = []
@@ -182,10 +204,29 @@ class DrivingClip:
                 indices.append(frame.index)
                 crops.append(self.crop.crop(frame.image, self.size, frame.index))
             if indices and (len(indices) == size or not remaining):
-                yield indices, torch.cat(crops)
+                yield indices, self._seen(indices, torch.cat(crops))
                 indices, crops = [], []
             if not remaining:
                 return
+
+    def _seen(self, indices: list[int], crops: Tensor) -> Seen:
+        """Return crops [n, 3, S, S] of frames with what isn't seen of the face filled in."""
+        inside = torch.cat([self._inside(index) for index in indices])
+        return Seen(*self.visibility(crops, self.landmarks[indices], inside), self.landmarks[indices])
+
+    def _inside(self, index: int) -> Tensor:
+        info = self.reader.info
+        return self.crop.inside((info.height, info.width), self.size, index)
+
+    @cached_property
+    def visibility(self) -> Visibility:
+        """What tells how much of the face a frame shows."""
+        return Visibility(self.reference.image, self.reference.landmarks, self._inside(self.chosen.index))
+
+    @cached_property
+    def landmarks(self) -> NDArray[np.float32]:
+        """The landmarks of every frame in px of its crop, [N, 478, 3]."""
+        return self.crop.landmarks(self.track.points, self.size)
 
     def liveliest(self, count: int) -> list[int]:
         """Return the frames whose landmarks lie farthest from the reference's, at most `count`, in order.
@@ -209,7 +250,7 @@ class DrivingClip:
     @property
     def _away(self) -> NDArray[np.floating[Any]]:
         """How far each frame's landmarks lie from the reference's, [T] px of the crop."""
-        steady = self.crop.landmarks(self.track.points, self.size)[..., :2]
+        steady = self.landmarks[..., :2]
         distance = np.linalg.norm(steady - steady[self.chosen.index], axis=2).mean(1)
         return np.asarray(distance)
 
@@ -238,14 +279,40 @@ class DrivingClip:
 
     def reference_report(self) -> ReferenceReport:
         """Return what the report says about the reference frame."""
-        return ReferenceReport(self.chosen.index, float(self.chosen.seconds), self.chosen.chosen)
+        chosen = self.chosen
+        return ReferenceReport(chosen.index, float(chosen.seconds), chosen.chosen, self.not_neutral)
 
     def face_report(self) -> FaceReport:
         """Return what the report says about the driver's face."""
         return FaceReport(
             missing_seconds=tuple(float(seconds) for seconds in self.track.missing_seconds),
+            untrusted=self.track.untrusted,
             width_px=float(np.ptp(self.track.points[self.chosen.index, :, 0])),
             crop_size=self.size,
+            blinks=blinks(self.closures, [float(second) for second in self.track.seconds]),
+            head_turn=head_turn(self.track.points[self.present], self.track.points[self.chosen.index]),
+        )
+
+    @cached_property
+    def closures(self) -> NDArray[np.float64]:
+        """How far each eye has closed since the reference, [N, 2] (`face.closures`)."""
+        return closures(self.landmarks, self.reference.landmarks)
+
+    @cached_property
+    def eyes_part(self) -> bool:
+        """Whether the eyes clearly don't look together (`face.eyes_part`)."""
+        return eyes_part(self.landmarks[self.present], self.reference.landmarks)
+
+    @cached_property
+    def not_neutral(self) -> str:
+        """A sentence that says which frame is clearly nearer to rest than the reference, or nothing."""
+        better = nearer_to_rest(self.track, self.chosen.index)
+        if better is None:
+            return ""
+        here, there = (float(self.times[index]) for index in (self.chosen.index, better))
+        return (
+            f"The reference frame at {here:.3f} s shows an expression, so that its fading looks like the opposite; "
+            f"at {there:.3f} s the face is nearer to rest: choose that as reference."
         )
 
 

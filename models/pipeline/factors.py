@@ -16,9 +16,8 @@ from ...backend_bridge.job.report import OwnChanges
 from ...backend_bridge.job.spec import JobSpec
 from ...backend_bridge.job.stages import Stage
 from ..device import frames_at_a_time
-from ..magnification.motion import Motion
 from .animated_avatar import AnimatedAvatar
-from .driver import Driver
+from .driver import Driver, Observation
 from .generated import Generated
 from .notes import Notes
 
@@ -48,6 +47,11 @@ def peak_motion(flow: Tensor, region: Tensor) -> Tensor:
     length = flow.norm(dim=1)[:, inside]
     count = max(1, length.shape[1] // 10)
     return length.topk(count, dim=1).values.median(dim=1).values
+
+
+def skin_motion(driver: Driver, observed: Observation) -> Tensor:
+    """Return the peak motion of the driver's face, [N] px, without lids that blink: they would drown the rest."""
+    return peak_motion(observed.local.flow * (1 - observed.told), driver.mask)
 
 
 @dataclass(frozen=True)
@@ -112,14 +116,14 @@ def choose_factors(
 ) -> tuple[Factors, dict[int, Generated]]:
     """Measure the frames in which the face moves most, and some in which it rests; a clip is mostly still ones."""
     probes = sorted({*driver.clip.liveliest(PROBES), *driver.clip.quietest(0 if avatar.tells_motion else RESTING)})
-    batches: list[tuple[list[int], Tensor, Motion, Tensor]] = []
+    batches: list[tuple[list[int], Tensor, Observation]] = []
     done = 0
-    for indices, frames in driver.clip.batches(frames_at_a_time(avatar.device), probes):
-        frames = frames.to(avatar.device)
-        batches.append((indices, frames, *driver.observe(frames)))
+    for indices, seen in driver.clip.batches(frames_at_a_time(avatar.device), probes):
+        seen = seen.to(avatar.device)
+        batches.append((indices, seen.frames, driver.observe(seen)))
         done += len(indices)
         notes.progress(Stage.MEASURE, done, len(probes))
-    peaks = torch.cat([peak_motion(local.flow, driver.mask) for _, _, local, _ in batches])
+    peaks = torch.cat([skin_motion(driver, observed) for _, _, observed in batches])
     peak = float(peaks.max())
     alpha = spec.magnification.alpha or automatic_alpha(peak, driver.face_width)
     share = peak / driver.face_width
@@ -128,16 +132,16 @@ def choose_factors(
 
     shown: list[Tensor] = []
     made: dict[int, Generated] = {}
-    for indices, frames, local, rigid in batches:
+    for indices, frames, observed in batches:
         notes.check_cancelled()
-        driving = driver.magnified(frames, local, rigid, alpha)
+        driving = driver.magnified(frames, observed, alpha)
         generated = avatar.animate(driving)
         made.update({index: generated.one(place) for place, index in enumerate(indices)})
         shown.append(peak_motion(driving.motion.flow, driver.mask) / driver.face_width)
-    seen = torch.cat(shown)
+    asked = torch.cat(shown)
     moved = torch.cat([peak_motion(each.motion.flow, avatar.mask) for each in made.values()]) / avatar.face_width
-    gain = max(measured_gain(moved, seen), LEAST_GAIN)
-    own = own_changes(list(made.values()), seen, moved, gain, avatar)
+    gain = max(measured_gain(moved, asked), LEAST_GAIN)
+    own = own_changes(list(made.values()), asked, moved, gain, avatar)
     factors = Factors(alpha, gain, restoring_factor(alpha, gain, spec.intensity), share, own)
     alone = avatar.backend.info.clip_length == 1  # else a frame depends on those it is generated with
     return factors, made if alone else {}

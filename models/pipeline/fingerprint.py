@@ -43,6 +43,7 @@ def fingerprint(
             "marks": [_MARKS, signed_by],
             "networks": networks,
             "clip": clip.sha256,
+            "untrusted": clip.track.untrusted,
             "frames": clip.times,
             "reference": clip.chosen.index,
             "face": spec.driving.face_index,

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from torch import Tensor
-
 from ...backend_bridge.job.artefacts import FRAME_KINDS, FrameKind
 from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.job.stages import Stage
@@ -14,6 +12,7 @@ from ..device import frames_at_a_time
 from .animated_avatar import AnimatedAvatar
 from .batch import Batch
 from .driver import Driver
+from .driving_clip import Seen
 from .generated import Generated
 from .notes import Notes
 from .outputs import Made, Output
@@ -58,8 +57,8 @@ class FrameMaker:
         lacking = {index for index in clip.present if not self._finished(index)}
         wanted = [index for group in groups if lacking.intersection(group) for index in group]
         done = len(clip.present) - len(wanted)
-        for indices, frames in clip.batches(size, wanted):
-            self._make(indices, frames.to(self._avatar.device), lacking)
+        for indices, seen in clip.batches(size, wanted):
+            self._make(indices, seen.to(self._avatar.device), lacking)
             done += len(indices)
             self._notes.progress(Stage.ANIMATE, done, len(clip.present))
         for index in clip.missing:
@@ -76,10 +75,10 @@ class FrameMaker:
     def _finished(self, index: int) -> bool:
         return all(self._folder.finished(kind.unit(index), self._fingerprint) for kind in self._kinds)
 
-    def _make(self, indices: list[int], frames: Tensor, lacking: Collection[int]) -> None:
-        """Make the files of those frames of the driver, [N, 3, S, S], that lack them."""
+    def _make(self, indices: list[int], seen: Seen, lacking: Collection[int]) -> None:
+        """Make the files of those frames of the driver that lack them."""
         kept = [self._kept.pop(index, None) for index in indices]
-        batch = Batch(frames, self._driver, self._avatar, self._alpha, kept)
+        batch = Batch(seen, self._driver, self._avatar, self._alpha, kept)
         for output in self._outputs:
             for kind, files in zip(output.kinds, output.make(batch), strict=True):
                 for index, data in zip(indices, files, strict=True):

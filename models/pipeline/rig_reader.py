@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...backend_bridge.job.spec import JobSpec, Match
-from ...backend_bridge.rig.basis import RigBasis
+from ...backend_bridge.rig.action_units import Meaning, Side, recognise
+from ...backend_bridge.rig.basis import Control, RigBasis
 from ...backend_bridge.rig.curves import ControlCurves
 from ..face import face_width, regions
 from ..face.correspondence import Correspondence
+from ..face.lids import told_by_mesh
 from ..rig.constraints import Constraints
 from ..rig.matching import Matched, RegionMotion, match
 from ..rig.observer import RigObserver, on_crop, on_driver, read_field
@@ -25,10 +27,18 @@ from ..rig.solver import RigSolution, SolverState, solve
 from .animated_avatar import AnimatedAvatar
 from .batch import Batch
 from .driver import Driver
+from .driving_clip import DrivingClip
 from .factors import Factors
 
 _LEAST_ASKED = 0.0005  # of the face's width; what the noise of a still face's picture looks like is half of it
 _LEAST_SITES = 3  # a region with fewer shows nothing to speak of
+_LEAST_SHOWN = 0.5  # of what a control moves; with less in sight, its motion is a guess
+BLINK_UNIT, WIDE_UNIT = 45, 5
+GAZE_UNITS = (61, 62, 63, 64)
+_LID_UNITS = (BLINK_UNIT, WIDE_UNIT)
+_WELL_SEEN = 0.75  # quantile of the sites' precision: that of what the mesh tells of the lids
+_LIMIT = 0.98  # of a control's range: its end
+_NEVER = 0.8  # of the frames: a control that is hidden in more is not solved at all
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,7 @@ class Solved:
     """Curves, and the share of the whole clip's motion that no control explains: everywhere, and by region.
 
     regions: peak motion asked and shown where the face moves, as shares of the face's width. state: the solver's.
+    at_limit: names of the controls that were solved to the end of their range.
     """
 
     curves: ControlCurves
@@ -43,6 +54,7 @@ class Solved:
     region_residual: dict[str, float]
     regions: dict[str, RegionMotion]
     state: SolverState
+    at_limit: tuple[str, ...] = ()
 
 
 class RigReader(ABC):
@@ -51,6 +63,7 @@ class RigReader(ABC):
     basis: the rig as it was measured. observer: the rig laid over a picture. regions: [S] membership of the sites in
     each region of the face. gains: [K], what the solved excursions from rest are multiplied by. unit: px of the picture
     per face width of the driver's own motion. matching: whether the peak of the motion or its shape is the driver's.
+    clip: the driver's.
     """
 
     read_from: ClassVar[str]
@@ -64,8 +77,10 @@ class RigReader(ABC):
         gains: NDArray[np.float64],
         unit: float,
         matching: Match,
+        clip: DrivingClip,
     ) -> None:
         self.basis = basis
+        self._clip = clip
         self._observer = observer
         self._regions = regions
         self._constraints = constraints
@@ -75,19 +90,30 @@ class RigReader(ABC):
 
     @abstractmethod
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return the equations [N, S, 6] of a batch."""
+        """Return [N, S, 7] of a batch: the equations, and how far each site is seen, in [0, 1]."""
 
     def solve(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> Solved:
-        """Return the controls' curves from equations [N, S, 6] of the whole clip, as strong as was asked."""
+        """Return the controls' curves from what was read [N, S, 7] of the whole clip, as strong as was asked.
+
+        A control rests in frames that don't show what it moves.
+        """
         sites, controls = self._observer.sites, self.basis.controls
-        solution = solve(self.basis, sites, equations, seconds, constraints=self._constraints)
+        shown = shown_share(sites.columns, equations[..., 6])
+        never = frozenset(np.flatnonzero((shown < _LEAST_SHOWN).mean(0) > _NEVER).tolist())
+        constraints = dataclasses.replace(self._constraints, locked=self._constraints.locked | never)
+        solution = solve(self.basis, sites, equations[..., :6], seconds, constraints=constraints)
         rest = np.array([control.rest for control in controls])
-        matched = self._matched(solution, solution.curves.values - rest)
+        solved = np.where(shown < _LEAST_SHOWN, rest, solution.curves.values)
+        low, high = np.array([control.amounts for control in controls]).reshape(-1, 2).T
+        ends = ((solved - rest >= _LIMIT * high) & (high > 0)) | ((solved - rest <= _LIMIT * low) & (low < 0))
+        at_limit = tuple(control.name for control, end in zip(controls, ends.any(0), strict=True) if end)
+        matched = self._matched(solution, solved - rest)
         # Not cut off at the controls' ranges: who asks for a stronger expression gets it, and the bake widens them.
-        values = rest + (solution.curves.values - rest) * matched.gains * self._gains
-        shown = {name: membership for name, membership in self._regions.items() if membership.sum() >= _LEAST_SITES}
+        values = rest + (solved - rest) * matched.gains * self._gains
+        values = with_lids(values, self._gains, controls, self._clip.closures, constraints.locked)
+        large = {name: membership for name, membership in self._regions.items() if membership.sum() >= _LEAST_SITES}
         unseen = np.full(len(values), np.nan, np.float32)
-        residuals = [solution.residual_in(shown[name]) if name in shown else unseen for name in self._regions]
+        residuals = [solution.residual_in(large[name]) if name in large else unseen for name in self._regions]
         curves = dataclasses.replace(
             solution.curves,
             values=self.basis.posed(values).astype(np.float32),
@@ -98,9 +124,10 @@ class RigReader(ABC):
         return Solved(
             curves,
             residual=solution.residual_of_clip(everywhere),
-            region_residual={name: solution.residual_of_clip(membership) for name, membership in shown.items()},
+            region_residual={name: solution.residual_of_clip(membership) for name, membership in large.items()},
             regions={name: each.in_units_of(self._unit) for name, each in matched.regions.items()},
             state=solution.state,
+            at_limit=at_limit,
         )
 
     def _matched(self, solution: RigSolution, excursions: NDArray[np.floating]) -> Matched:
@@ -134,15 +161,23 @@ class DriverReader(RigReader):
         window, size = avatar.window, avatar.window.crop_size
         shown = on_crop(basis, window.to_crop_affine(), size)
         observer = RigObserver(on_driver(shown, correspondence, driver.mask), driver.reference.image, driver.clip.depth)
-        constraints = Constraints.named(basis, spec.rig.locked, spec.rig.mirrored)
+        clip = driver.clip
+        constraints = _constraints(basis, clip, spec)
         gains = spec.intensity * _region_gains(observer, driver.region, constraints)
-        side = driver.clip.size
-        shown_in = _regions(observer, driver.reference.landmarks, side)
-        return cls(basis, observer, shown_in, constraints, gains, driver.face_width, spec.rig.match)
+        shown_in = _regions(observer, driver.reference.landmarks, clip.size)
+        return cls(basis, observer, shown_in, constraints, gains, driver.face_width, spec.rig.match, clip)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return the equations [N, S, 6] of the driver's frames."""
-        return self._observer.observe(batch.frames, batch.total)
+        """Return what the driver's frames say, [N, S, 7]."""
+        trust, observed = batch.seen.trust, batch.observed
+        # Of lids that blink only the skin says anything, and that by the mesh.
+        equations = self._observer.observe(batch.frames, observed.total, trust * (1 - observed.told))
+        told, skin, flow, seen = (
+            np.stack([self._observer.read(each[None]) for each in field])
+            for field in (observed.told, observed.skin, observed.total, trust)
+        )
+        equations += _of_lids(equations, np.minimum(told, skin), flow)
+        return np.concatenate([equations, seen], -1).astype(np.float32)
 
 
 class GeneratedReader(RigReader):
@@ -154,7 +189,9 @@ class GeneratedReader(RigReader):
     read_from = "the generated frames"
 
     @classmethod
-    def laid(cls, basis: RigBasis, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec) -> GeneratedReader:
+    def laid(
+        cls, basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec
+    ) -> GeneratedReader:
         """Lay the rig over the generated neutral frame; see `rig_reader`."""
         window, size = avatar.window, avatar.window.crop_size
         shown = on_crop(basis, window.to_crop_affine(), size, gain=factors.alpha * factors.gain)
@@ -162,14 +199,15 @@ class GeneratedReader(RigReader):
         observer = RigObserver(within, avatar.neutral)
         # The regions' gains are in the generated frames already.
         gains = np.full(len(basis.controls), spec.intensity)
-        constraints = Constraints.named(basis, spec.rig.locked, spec.rig.mirrored)
+        constraints = _constraints(basis, driver.clip, spec)
         unit = face_width(avatar.landmarks) * factors.alpha * factors.gain
         shown_in = _regions(observer, avatar.landmarks, size)
-        return cls(basis, observer, shown_in, constraints, gains, unit, spec.rig.match)
+        return cls(basis, observer, shown_in, constraints, gains, unit, spec.rig.match, driver.clip)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return the equations [N, S, 6] of the generated frames."""
-        return self._observer.observe(batch.generated.frames, batch.generated.total.flow)
+        """Return what the generated frames say, [N, S, 7]: all of an avatar is seen."""
+        equations = self._observer.observe(batch.generated.frames, batch.generated.total.flow)
+        return np.concatenate([equations, np.ones_like(equations[..., :1])], -1)
 
 
 def rig_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec) -> RigReader:
@@ -179,7 +217,77 @@ def rig_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors:
     """
     if avatar.correspondence is not None:
         return DriverReader.laid(basis, driver, avatar, avatar.correspondence, spec)
-    return GeneratedReader.laid(basis, avatar, factors, spec)
+    return GeneratedReader.laid(basis, driver, avatar, factors, spec)
+
+
+def _constraints(basis: RigBasis, clip: DrivingClip, spec: JobSpec) -> Constraints:
+    """Return what a person fixed, and that the eyes look together unless both are clearly seen not to."""
+    fixed = Constraints.named(basis, spec.rig.locked, spec.rig.mirrored)
+    if clip.eyes_part:
+        return fixed
+    taken = fixed.locked | {index for pair in fixed.pairs for index in pair}
+    return dataclasses.replace(fixed, pairs=(*fixed.pairs, *_gaze_pairs(basis, taken)))
+
+
+def _gaze_pairs(basis: RigBasis, taken: Collection[int]) -> list[tuple[int, int]]:
+    """Return pairs of controls that turn the left and the right eye the same way, of those that are not `taken`."""
+    pairs = []
+    for unit in GAZE_UNITS:
+        sides: dict[Side, list[int]] = {Side.LEFT: [], Side.RIGHT: []}
+        for index, control in enumerate(basis.controls):
+            meaning = recognise(control.name)
+            if meaning and index not in taken and meaning.side in sides and _is(meaning, unit):
+                sides[meaning.side].append(index)
+        if all(len(found) == 1 for found in sides.values()):
+            pairs.append((sides[Side.LEFT][0], sides[Side.RIGHT][0]))
+    return pairs
+
+
+def _is(meaning: Meaning, *units: int) -> bool:
+    return bool(meaning.units) and all(unit.number in units for unit in meaning.units)
+
+
+def with_lids(
+    values: NDArray[np.float64],
+    gains: NDArray[np.float64],
+    controls: Sequence[Control],
+    closed: NDArray[np.float64],
+    locked: Collection[int],
+) -> NDArray[np.float64]:
+    """Return control values [N, K] with lids that blink where the mesh tells that they are.
+
+    A control that is known for a blink closes the eye over its range; one that opens it wide is at rest meanwhile.
+    gains: [K], see `RigReader`. closed: [N, 2], of the right and the left eye (`face.closures`).
+    """
+    result = values.copy()
+    closed = np.nan_to_num(closed)
+    for index, control in enumerate(controls):
+        meaning = recognise(control.name)
+        if meaning is None or index in locked or not _is(meaning, *_LID_UNITS):
+            continue
+        eye = {Side.RIGHT: closed[:, 0], Side.LEFT: closed[:, 1]}.get(meaning.side, closed.mean(1))
+        told = told_by_mesh(eye)
+        amount = np.clip(eye * gains[index], 0, 1) * (control.amounts[1] if _is(meaning, BLINK_UNIT) else 0.0)
+        result[:, index] = (1 - told) * values[:, index] + told * (control.rest + amount)
+    return result
+
+
+def _of_lids(
+    equations: NDArray[np.floating], weight: NDArray[np.floating], flow: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return equations [N, S, 6] of a known motion [N, S, 2] px, with `weight` [N, S, 1] of the others' precision."""
+    seen = equations[..., 0] + equations[..., 2]
+    usual = [float(np.quantile(frame[frame > 0], _WELL_SEEN)) if (frame > 0).any() else 0.0 for frame in seen]
+    precision = 0.5 * np.array(usual)[:, None, None] * weight
+    none = np.zeros_like(precision)
+    return np.concatenate([precision, none, precision, precision * flow, weight], -1)
+
+
+def shown_share(columns: NDArray[np.floating], seen: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return [N, K], how much of what each control moves ([K, S, 2]) is seen ([N, S] in [0, 1])."""
+    energy = (columns**2).sum(2)
+    whole = energy.sum(1)
+    return np.where(whole > 0, seen @ energy.T / np.maximum(whole, 1e-12), 1.0)
 
 
 def _regions(observer: RigObserver, landmarks: NDArray[np.float32], side: int) -> dict[str, NDArray[np.floating]]:

@@ -15,6 +15,7 @@ import torch
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.files.hashing import hash_file
 from ...backend_bridge.job.folder import JobFolder
+from ...backend_bridge.job.quality import quality_of
 from ...backend_bridge.job.report import (
     AvatarReport,
     BackendReport,
@@ -156,6 +157,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
             anchors=anchors_on(face.landmarks),
             window=WindowReport(window.origin, window.scale, window.crop_size, window.square.angle),
             sha256=hash_file(resolve(folder.path, spec.avatar.image)),
+            anchored=bool(spec.avatar.anchors),
         ),
         magnification=MagnificationReport(
             alpha=factors.alpha,
@@ -184,7 +186,13 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         report = output.finish(report, made)
     for remark in folder.remarks:
         notes.warning(remark)
+    if report.events is None:
+        notes.warning("Nothing moves: no motion of the driver's face stands out from the noise.")
+    if report.face is not None and report.face.unseen:
+        parts = ", ".join(map(str, report.face.unseen))
+        notes.warning(f"Parts of the driver's face aren't seen and are at rest there: {parts}.")
     report = dataclasses.replace(report, warnings=tuple(notes.warnings))
+    report = dataclasses.replace(report, quality=quality_of(report))
     folder.write_report(report)
     return report
 

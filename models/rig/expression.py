@@ -19,6 +19,9 @@ from ..face import find_event
 
 Array: TypeAlias = NDArray[np.float64]
 
+LEAST_PEAK = 0.01  # of a control's range; what is less is a solver's rounding, or noise
+BLINK = 45
+CERTAIN = 0.1  # the same where the face as a whole shows no event: a blink may be all there is
 LEAST_SHARE = 0.1  # of the strongest unit's peak; below it a unit is as likely cross-talk as a movement
 
 
@@ -31,13 +34,16 @@ def excursions(curves: ControlCurves, controls: Sequence[Control]) -> Array:
 
 
 def action_units(
-    curves: ControlCurves, controls: Sequence[Control], readings: Sequence[Reading] | None = None
+    curves: ControlCurves,
+    controls: Sequence[Control],
+    readings: Sequence[Reading] | None = None,
+    least: float = 0.0,
 ) -> list[UnitEvent]:
-    """Return the action units that appear, the strongest first.
+    """Return the action units that appear with a peak of `least` at least, and never below `LEAST_PEAK`.
 
-    `readings` say what each control means above and below rest (`backend_bridge.rig.part_units`); without them it is
-    told by its name alone. Those that stand for no unit are left out, and so are units whose curve has no event that
-    stands out from its noise.
+    The strongest comes first. `readings` say what each control means above and below rest
+    (`backend_bridge.rig.part_units`); without them it is told by its name alone. Those that stand for no unit are left
+    out, and so are units whose curve has no event that stands out from its noise.
     """
     shares = excursions(curves, controls)
     found: dict[int, _Unit] = {}
@@ -49,8 +55,10 @@ def action_units(
             for unit in meaning.units:
                 found.setdefault(unit.number, _Unit(unit)).add(control.name, meaning.side, np.maximum(way * curve, 0.0))
     events = [event for unit in found.values() if (event := unit.event(curves.seconds)) is not None]
-    strongest = max((event.peak for event in events), default=0.0)
-    return sorted((each for each in events if each.peak >= LEAST_SHARE * strongest), key=lambda event: -event.peak)
+    # A blink fills its range, and would hide what the face does besides.
+    strongest = max((event.peak for event in events if event.unit != BLINK), default=0.0)
+    needed = max(LEAST_SHARE * strongest, LEAST_PEAK, least)
+    return sorted((each for each in events if each.peak >= needed), key=lambda event: -event.peak)
 
 
 class _Unit:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -43,12 +44,14 @@ class RigObserver:
         return read_field(field, self.sites.position)
 
     @torch.inference_mode()
-    def observe(self, frames: Tensor, flow: Tensor) -> NDArray[np.float32]:
-        """Return equations [N, S, 5] of frames [N, 3, H, W] whose motion is roughly `flow` [N, 2, H, W] px.
+    def observe(self, frames: Tensor, flow: Tensor, trust: Tensor | None = None) -> NDArray[np.float32]:
+        """Return equations [N, S, 6] of frames [N, 3, H, W] whose motion is roughly `flow` [N, 2, H, W] px.
 
-        The motion is the whole one, the head's included.
+        The motion is the whole one, the head's included. trust: [N, 1, H, W] in [0, 1] multiplies their precision.
         """
         equations = motion_equations(self._reference, frames, flow)
+        if trust is not None:
+            equations = equations * F.avg_pool2d(trust, 2)
         return self.sites.gather(equations.cpu().numpy()).astype(np.float32)
 
 

@@ -28,7 +28,8 @@ from .unchanged import Unchanged
 _OPEN_OPTIONS = {
     "protocol_whitelist": "file",
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,av1,obu,ivf,flv,"
-    "asf,ogg,mxf,mxf_d10,gxf,nut,dv,gif,apng,rm,yuv4mpegpipe",
+    "asf,ogg,mxf,mxf_d10,gxf,nut,dv,gif,apng,rm,yuv4mpegpipe,"
+    "mjpeg",
 }
 _FALLBACK_RATE = Fraction(25)  # what FFmpeg itself assumes for a stream without any clock
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273 TransferCharacteristics
@@ -157,6 +158,7 @@ class ContainerClip:
             # AVI has one time a packet, in decoding order; what FFmpeg gives as presentation times then isn't.
             unordered = container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
             head = [packet for packet, _ in zip(self._packets(container, stream), range(_PROBE_WINDOW), strict=False)]
+            untold = container.format.name == "mjpeg"  # pictures one after the other, timed by FFmpeg's own guess
         shown = [packet.pts for packet in head if not packet.is_discard]
         if not shown:
             raise InputError(f"{self._path.name} has a video stream without a single frame.")
@@ -167,6 +169,8 @@ class ContainerClip:
                 self._warn(f"{self._path.name} doesn't tell its frame rate; {rate} frames a second are assumed.")
             return _Timeline(time_base, None, rate, False, None, None)
 
+        if untold:
+            self._warn(f"{self._path.name} doesn't tell its frame rate; {_FALLBACK_RATE} frames a second are assumed.")
         origin = min(pts for pts in shown if pts is not None)
         seek = self._seek_point(origin, time_base)
         ticks = self._ticks(origin, time_base, seek)

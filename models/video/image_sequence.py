@@ -18,8 +18,11 @@ from .clip import Trim, VideoFrame, VideoInfo, within
 from .limits import decode_picture, read_file
 from .unchanged import Unchanged
 
-_NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>\d+)$")
-_DEFAULT_RATE = Fraction(24)  # Blender's own
+# "take_0001", and as Windows renames and compositors write them: "take (1)", "take_0001_rgb".
+_NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>\d+)(?P<tail>\)|[ ._-][A-Za-z]+)?$")
+_SIDE_FILE = "._"  # how names of the files begin in which macOS keeps what another file system can't hold
+DEFAULT_RATE = Fraction(24)  # Blender's own
+NO_RATE = "The {kind} {name} has no frame rate of its own; {rate} frames a second are assumed."
 
 
 class ImageSequence:
@@ -31,14 +34,12 @@ class ImageSequence:
 
     def __init__(self, path: Path, trim: Trim | None, rate: Fraction | None) -> None:
         self.warnings: list[str] = []
-        numbered = _find(path)
+        numbered = images_from(path)
         self._name = path.name
         if rate is None:
-            rate = _DEFAULT_RATE
+            rate = DEFAULT_RATE
             if len(numbered) > 1:
-                self.warnings.append(
-                    f"The image sequence {self._name} has no frame rate of its own; {rate} frames a second are assumed."
-                )
+                self.warnings.append(NO_RATE.format(kind="image sequence", name=self._name, rate=rate))
         first = min(numbered)
         timed = {Fraction(number - first) / rate: file for number, file in sorted(numbered.items())}
         self._files = {seconds: file for seconds, file in timed.items() if within(seconds, trim)}
@@ -74,7 +75,7 @@ class ImageSequence:
                     f"{file.name} is {image.shape[1]} x {image.shape[0]} px, but the sequence began with "
                     f"{size[0]} x {size[1]}; give every image the same size."
                 )
-            yield VideoFrame(index, seconds - self.info.start, _to_float_rgb(image))
+            yield VideoFrame(index, seconds - self.info.start, to_float_rgb(image))
 
 
 def is_image(path: Path) -> bool:
@@ -82,13 +83,13 @@ def is_image(path: Path) -> bool:
     return path.is_dir() or path.suffix.lower() in SEQUENCE_SUFFIXES
 
 
-def _find(path: Path) -> dict[int, Path]:
-    """Return the images by number."""
+def images_from(path: Path) -> dict[int, Path]:
+    """Return the images of a folder, or those that begin with a file, by number."""
     if path.is_dir():
-        sequences: dict[tuple[str, str], dict[int, Path]] = {}
-        for file in path.iterdir():
+        sequences: dict[tuple[str, str, str], dict[int, Path]] = {}
+        for file in _beside(path):
             if file.suffix.lower() in SEQUENCE_SUFFIXES and (match := _NUMBERED.match(file.stem)):
-                sequences.setdefault((match["stem"], file.suffix), {})[int(match["number"])] = file
+                sequences.setdefault((*_name_of(match), file.suffix), {})[int(match["number"])] = file
         if not sequences:
             raise InputError(f"The folder {path.name} holds no numbered images; choose a video or an image sequence.")
         if len(sequences) > 1:
@@ -96,19 +97,33 @@ def _find(path: Path) -> dict[int, Path]:
                 f"The folder {path.name} holds {len(sequences)} image sequences; choose the first file of one."
             )
         return sequences.popitem()[1]
+    if path.name.startswith(_SIDE_FILE):
+        raise InputError(
+            f"{path.name} is no picture but what macOS keeps beside one; choose {path.name.removeprefix(_SIDE_FILE)}."
+        )
     match = _NUMBERED.match(path.stem)
     if match is None:
         return {0: path}
     first = int(match["number"])
     siblings = {
         int(other["number"]): file
-        for file in path.parent.iterdir()
+        for file in _beside(path.parent)
         if file.suffix == path.suffix
         and (other := _NUMBERED.match(file.stem))
-        and other["stem"] == match["stem"]
+        and _name_of(other) == _name_of(match)
         and int(other["number"]) >= first
     }
     return siblings if first + 1 in siblings else {first: path}
+
+
+def _beside(folder: Path) -> list[Path]:
+    """Return the folder's files without macOS's side files."""
+    return [file for file in folder.iterdir() if not file.name.startswith(_SIDE_FILE)]
+
+
+def _name_of(match: re.Match[str]) -> tuple[str, str]:
+    """Return what the names of one sequence have in common, before and after the number."""
+    return match["stem"], match["tail"] or ""
 
 
 def _read(file: Path) -> NDArray[np.generic]:
@@ -124,7 +139,8 @@ def _read(file: Path) -> NDArray[np.generic]:
     return image
 
 
-def _to_float_rgb(image: NDArray[np.generic]) -> NDArray[np.float32]:
+def to_float_rgb(image: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return BGR codes [H, W, 3] as RGB in [0, 1]."""
     rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     if np.issubdtype(rgb.dtype, np.integer):
         return rgb.astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)

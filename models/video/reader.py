@@ -10,13 +10,14 @@ from pathlib import Path
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.files.frame_rates import parse_frame_rate
 from ...backend_bridge.files.image_formats import unreadable_pictures
+from .animation import Animation, is_animated_png, is_animation
 from .clip import Clip, VideoFrame, VideoInfo
 from .container import ContainerClip
-from .image_sequence import ImageSequence, is_image
+from .image_sequence import ImageSequence, images_from, is_image
 
 
 class VideoReader:
-    """Reads a video file, an image sequence (its folder or first file) or a single still, frame by frame.
+    """Reads a video file, an animated picture, an image sequence (its folder or first file) or a still, frame by frame.
 
     Can be iterated any number of times; memory does not grow with the length of the video.
 
@@ -46,11 +47,13 @@ class VideoReader:
         if problem := unreadable_pictures(self.path):
             raise InputError(problem)
         exact_trim = None if trim is None else (Fraction(trim[0]), Fraction(trim[1]))
-        self._clip: Clip = (
-            ImageSequence(self.path, exact_trim, _rate(sequence_rate))
-            if is_image(self.path)
-            else ContainerClip(self.path, exact_trim)
-        )
+        rate = _rate(sequence_rate)
+        self._clip: Clip
+        if is_image(self.path) and not is_animated_png(self.path):
+            moves = len(images_from(self.path)) == 1 and is_animation(self.path)
+            self._clip = (Animation if moves else ImageSequence)(self.path, exact_trim, rate)
+        else:
+            self._clip = ContainerClip(self.path, exact_trim)
 
     @property
     def info(self) -> VideoInfo:

@@ -20,7 +20,7 @@ from ....backend_bridge.job.stages import Stage
 from ....backend_bridge.rig.curves import ControlCurves
 from ....backend_bridge.rig.live_link import speaks_for_shapes, to_live_link
 from ....backend_bridge.rig.part_units import readings
-from ...rig.expression import action_units, excursions
+from ...rig.expression import CERTAIN, action_units, excursions
 from ...rig.smoothing import apex_kept, smoothed
 from ...video.timecode import start_timecode
 from ..batch import Batch
@@ -59,7 +59,7 @@ class Curves:
         self.solution: Solution | None = None
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
-        """Return the motion equations [S, 6] of each frame at the rig's sites (`models.rig.sites`)."""
+        """Return what each frame says at the rig's sites, [S, 7] (`rig_reader.RigReader.read`)."""
         return [[_npy(each) for each in self._reader.read(batch)]]
 
     def finish(self, report: Report, made: Made) -> Report:
@@ -74,7 +74,7 @@ class Curves:
         for sentence in shortfalls(solved):
             self._notes.warning(sentence)
         self._notes.progress(Stage.SOLVE, 1, 1)
-        return replace(report, weights=self._report(found, exchanged))
+        return replace(report, weights=self._report(found, exchanged, report.events is not None))
 
     def _write(self, found: Solution) -> list[str]:
         """Write the files; return the names of the controls that are in the Live Link Face CSV."""
@@ -89,7 +89,7 @@ class Curves:
             folder.commit(artefacts.LIVE_LINK, to_live_link(as_shares, start=start).encode())
         return exchanged
 
-    def _report(self, found: Solution, exchanged: list[str]) -> WeightsReport:
+    def _report(self, found: Solution, exchanged: list[str], moves: bool) -> WeightsReport:
         controls, curves = self._reader.basis.controls, found.curves
         peaks = np.abs(curves.values - [control.rest for control in controls]).max(0)
         kept = apex_kept(excursions(found.solved.curves, controls), found.shares)
@@ -102,13 +102,14 @@ class Curves:
             residual=found.solved.residual,
             residual_by_region=dict(found.solved.region_residual),
             smoothing=SmoothingReport(self._rig.smoothing, kept),
-            action_units=tuple(action_units(curves, controls, readings(self._reader.basis))),
+            action_units=tuple(action_units(curves, controls, readings(self._reader.basis), 0.0 if moves else CERTAIN)),
             live_link_face=tuple(exchanged),
             regions={
                 name: RegionReport(self._intensity * each.asked, self._intensity * each.shown, each.gain)
                 for name, each in found.solved.regions.items()
             },
             match=self._rig.match,
+            at_limit=found.solved.at_limit,
         )
 
 

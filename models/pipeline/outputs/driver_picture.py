@@ -41,9 +41,9 @@ class DriverPicture:
         index = self._clip.chosen.index
         if report.events is not None:
             index = int(np.argmin([abs(float(at) - report.events.apex) for at in self._clip.track.seconds]))
-        _, crop = next(self._clip.batches(1, [index]))
-        side = min(SIDE, crop.shape[-1])
-        small = interpolate(crop, size=(side, side), mode="area")
+        _, seen = next(self._clip.batches(1, [index]))
+        side = min(SIDE, seen.frames.shape[-1])
+        small = interpolate(seen.frames, size=(side, side), mode="area")
         picture = encode_png(small[0].permute(1, 2, 0).numpy())
         self._folder.commit(artefacts.DRIVER_APEX, self._provenance.stamped(picture, SourceType.ENHANCED))
         return report

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +16,21 @@ from ....backend_bridge.job.artefacts import OBSERVED
 from ....backend_bridge.job.folder import JobFolder
 from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.events import MotionEvent
+from ....backend_bridge.rig.footage import Unseen
+from ....backend_bridge.rig.regions import REGIONS
 from ...face import find_event
 from ..batch import Batch
 from ..driver import Driver
-from ..factors import peak_motion
+from ..factors import skin_motion
 from . import Made
+
+LEAST_EVENT = 5e-4  # of the face's width
+CONTRAST = 1.7  # of the apex to rest; what an encoder adds and takes away is less
+LEAST_HIDDEN = 0.5  # of a region, from which on it isn't seen
 
 
 class Observed:
-    """The local motion of the driver's face, as a share of its width."""
+    """The local motion of the driver's face, as a share of its width, and which regions of it weren't seen."""
 
     kinds = (OBSERVED,)
 
@@ -32,21 +39,51 @@ class Observed:
         self._clip = driver.clip
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
-        """Return each frame's motion as JSON."""
-        peaks = peak_motion(batch.local.flow, batch.driver.mask) / batch.driver.face_width
-        return [[json.dumps(float(peak)).encode() for peak in peaks]]
+        """Return each frame's motion and the share of each region that isn't seen, as JSON."""
+        peaks = skin_motion(batch.driver, batch.observed) / batch.driver.face_width
+        unseen = self._clip.visibility.unseen_regions(batch.seen.trust)
+        return [
+            [
+                json.dumps(
+                    {"peak": float(peak), "unseen": {name: float(share[n]) for name, share in unseen.items()}}
+                ).encode()
+                for n, peak in enumerate(peaks)
+            ]
+        ]
 
     def finish(self, report: Report, made: Made) -> Report:
-        """Tell the clip's onset, apex and offset."""
-        return replace(report, events=self.event)
+        """Tell the clip's onset, apex and offset, and what of the face wasn't seen."""
+        assert report.face is not None
+        return replace(report, events=self.event, face=replace(report.face, unseen=self.unseen))
+
+    @cached_property
+    def _records(self) -> list[dict[str, Any]]:
+        """What was left of every frame; to be asked for when all frames are there."""
+        files = (self._folder.file_of(OBSERVED, index) for index in range(self._clip.count))
+        return [json.loads(file.read_bytes()) for file in files]
 
     @cached_property
     def peaks(self) -> NDArray[np.float64]:
-        """The motion of every frame, [T]; to be asked for when all frames are there."""
-        files = (self._folder.file_of(OBSERVED, index) for index in range(self._clip.count))
-        return np.array([float(json.loads(file.read_bytes())) for file in files])
+        """The motion of every frame, [T]."""
+        return np.array([float(record["peak"]) for record in self._records])
+
+    @cached_property
+    def unseen(self) -> tuple[Unseen, ...]:
+        """The regions that aren't seen in some frames."""
+        found = []
+        seconds = [float(second) for second in self._clip.track.seconds]
+        for region in REGIONS:
+            hidden = np.array([float(record["unseen"][region]) > LEAST_HIDDEN for record in self._records])
+            if hidden.any():
+                first, last = np.flatnonzero(hidden)[[0, -1]]
+                found.append(Unseen(region, seconds[first], seconds[last], float(hidden.mean())))
+        return tuple(found)
 
     @cached_property
     def event(self) -> MotionEvent | None:
         """Onset, apex and offset, or None when nothing stands out from the noise."""
-        return find_event(self._clip.track.seconds, self.peaks)
+        peaks = self.peaks
+        rest = float(np.median(np.sort(peaks)[: max(1, len(peaks) // 2)]))
+        if peaks.max() < max(LEAST_EVENT, CONTRAST * rest):
+            return None
+        return find_event(self._clip.track.seconds, peaks)

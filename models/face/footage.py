@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which frames of a clip can be trusted: in the clip's light, of the clip's shot, of the same person.
+
+Motion is measured against one frame, so a frame is worth something only where the two differ by the face's motion. A
+flash, a fade and a cut differ by much else, and all of it passes for motion.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...backend_bridge.rig.footage import Fault, Untrusted
+from .mesh import RIGID_LANDMARKS
+from .similarity import Similarity
+
+Points = NDArray[np.floating[Any]]
+Grey = NDArray[np.float32]
+
+_FACE_SIDE, _PICTURE_SIDE = 48, 96  # px of what is kept of a frame
+_FACE_FILL = 0.9  # of the side that the face takes up
+_BLOCKS = 4  # a side; a hand hides some blocks of the face, another person changes most of them
+CLIPPED = 0.985  # of white: a channel from here on has lost its detail
+_CLIPPED_MORE = 0.3  # of the face, beyond the share that is usual in the clip
+_DARK = 0.35  # of the clip's usual brightness
+_BLACK = 0.02  # of white: the mean brightness of a face that shows nothing
+_FLASH = 1.3  # times as bright (or as dark) as the frames before and after, when it is over within ...
+_FLASH_SECONDS = 0.5
+_NEAR_SECONDS = 0.1  # of a frame's neighbours, which belong to the same flash
+_FADE = 1.8  # the same against the one side there is, at the clip's ends
+# Likeness: of neighbouring frames of one shot at least 0.95, a second apart 0.8; of two people 0.3 to 0.85.
+_SAME_SHOT, _RESUMED, _SAME_PERSON, _AFTER_GAP = 0.9, 0.88, 0.85, 0.75
+_SPIKE = 4.0  # times the largest of the changes around: a cut, and no fast movement, which begins and ends
+_AROUND = 3  # frames
+_STALLED = 0.1  # of the typical change: a frame that repeats the one before
+_SPEED = 1.0  # face widths a second that a face may move while it isn't seen
+_CHANGE = 0.025  # of white: the face's typical change in a cut at least
+# Of the face's width: how far the face moves in a cut at least, and a resumed shot's at most.
+_JUMP, _SAME_PLACE = 0.03, 0.1
+_COMPARED = 24  # frames of a shot that another shot is compared with, at most
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What is kept of a frame that shows a face.
+
+    points: [478, 3] px. face: [48, 48] grey, in the place of the clip's first face. picture: the whole frame, grey and
+    small. brightness: the face's mean. clipped: share of the face that is white in two channels or more.
+    """
+
+    points: Points
+    face: Grey
+    picture: Grey
+    brightness: float
+    clipped: float
+
+    @property
+    def width(self) -> float:
+        """The face's width in px of the frame."""
+        return float(np.ptp(self.points[:, 0]))
+
+    def region(self, frame_width: int) -> tuple[slice, slice]:
+        """Return the part of `picture` that the face covers; `frame_width` is that of the frame in px."""
+        scale = self.picture.shape[1] / frame_width
+        low = (self.points[:, :2].min(0) * scale).astype(int).clip(0)
+        high = (self.points[:, :2].max(0) * scale).astype(int) + 1
+        return slice(low[1], max(high[1], low[1] + 1)), slice(low[0], max(high[0], low[0] + 1))
+
+
+class Witness:
+    """Takes a glance at every frame of one clip."""
+
+    def __init__(self) -> None:
+        self._place: Points | None = None
+        self.frame_width = 1
+
+    def glance(self, image: NDArray[np.float32], points: Points) -> Glance:
+        """Return what is kept of a frame [H, W, 3] whose face has these landmarks."""
+        rigid = points[list(RIGID_LANDMARKS), :2].astype(np.float64)
+        if self._place is None:
+            self._place = _placed(points)
+        height, self.frame_width = image.shape[:2]
+        to_face = Similarity.fit(rigid, self._place)
+        # A mean over the px that one px of the small picture stands for, or nearly so: what is finer is noise here.
+        blurred = cv2.GaussianBlur(image, (0, 0), 0.5 / to_face.scale) if to_face.scale < 1 else image
+        matrix = np.array([[to_face.a, -to_face.b, to_face.tx], [to_face.b, to_face.a, to_face.ty]])
+        face = cv2.warpAffine(blurred, matrix, (_FACE_SIDE, _FACE_SIDE), borderMode=cv2.BORDER_REPLICATE)
+        within = _within()
+        shrink = min(1.0, _PICTURE_SIDE / max(height, self.frame_width))
+        size = (max(1, round(self.frame_width * shrink)), max(1, round(height * shrink)))
+        return Glance(
+            points,
+            face.mean(2).astype(np.float32),
+            cv2.resize(image, size, interpolation=cv2.INTER_AREA).mean(2).astype(np.float32),
+            float(face[within].mean()),
+            float(((face[within] >= CLIPPED).sum(1) >= 2).mean()),
+        )
+
+
+def judge(
+    glances: Sequence[Glance | None], seconds: Sequence[float], frame_width: int, first: bool = False
+) -> list[Fault | None]:
+    """Return what is wrong with each frame, None for one to be trusted.
+
+    glances: None where no face was found. first: the shot with the first face is the clip's, however short it is; else
+    it is the longest one. At least one frame with a face is trusted.
+    """
+    faults: list[Fault | None] = [None if glance else Fault.MISSING for glance in glances]
+    _judge_light(glances, np.asarray(seconds, np.float64), faults)
+    if all(faults):  # none is usual, so none is unusual
+        faults = [None if glance else Fault.MISSING for glance in glances]
+    _judge_shots(glances, np.asarray(seconds, np.float64), frame_width, first, faults)
+    return faults
+
+
+def runs_of(faults: Sequence[Fault | None], seconds: Sequence[float]) -> tuple[Untrusted, ...]:
+    """Return the runs of untrusted frames, each of one fault."""
+    runs: list[Untrusted] = []
+    before: Fault | None = None
+    for fault, second in zip(faults, seconds, strict=True):
+        if fault is not None:
+            start = runs.pop().start if fault is before else float(second)
+            runs.append(Untrusted(start, float(second), fault.value))
+        before = fault
+    return tuple(runs)
+
+
+def _judge_light(glances: Sequence[Glance | None], seconds: Points, faults: list[Fault | None]) -> None:
+    shown = [index for index, glance in enumerate(glances) if glance]
+    level = np.array([glance.brightness for glance in glances if glance])
+    clipped = np.array([glance.clipped for glance in glances if glance])
+    when = seconds[shown]
+    usual, usually_clipped = float(np.median(level)), float(np.median(clipped))
+    for place, index in enumerate(shown):
+        if level[place] < max(_DARK * usual, _BLACK):
+            faults[index] = Fault.DARK
+        elif clipped[place] > usually_clipped + _CLIPPED_MORE:
+            faults[index] = Fault.BRIGHT
+    for place, index in enumerate(shown):
+        if faults[index] is not None:
+            continue
+        away = when - when[place]
+        sides = [
+            level[(np.abs(away) <= _FLASH_SECONDS) & (np.abs(away) > _NEAR_SECONDS) & (np.sign(away) == side)]
+            for side in (-1, 1)
+        ]
+        ratios = [np.log(level[place] / max(float(np.median(side)), _BLACK)) for side in sides if len(side)]
+        if len(ratios) == 2:
+            passing = ratios[0] * ratios[1] > 0 and min(map(abs, ratios)) > np.log(_FLASH)
+        else:
+            passing = any(abs(ratio) > np.log(_FADE) for ratio in ratios)
+        if passing:
+            # A flash is of the one who is seen before and after it.
+            sides_of = [np.abs(away - side * 2 * _NEAR_SECONDS).argmin() for side in (-1, 1)]
+            beside = [glances[shown[int(other)]] for other in sides_of if int(other) != place]
+            here = glances[index]
+            same = all(_likeness(here, there) > _SAME_PERSON for there in beside if here and there)
+            faults[index] = Fault.STRANGER if not same else Fault.DARK if ratios[0] < 0 else Fault.FLASH
+
+
+def _judge_shots(
+    glances: Sequence[Glance | None],
+    seconds: Points,
+    frame_width: int,
+    first: bool,
+    faults: list[Fault | None],
+) -> None:
+    usable = [
+        _Frame(index, float(seconds[index]), glance)
+        for index, glance in enumerate(glances)
+        if glance and faults[index] is None
+    ]
+    shots = _shots(usable, frame_width)
+    if len(shots) < 2:
+        return
+    main = _main(shots, first)
+    ours = [frame.glance for shot in main for frame in shot]
+    compared = ours[:: max(1, len(ours) // _COMPARED)]
+    for shot in shots:
+        if shot in main:
+            continue
+        sampled = [frame.glance for frame in shot[:: max(1, len(shot) // 5)]]
+        likeness = max(_likeness(glance, other) for glance in sampled for other in compared)
+        for frame in shot:
+            faults[frame.index] = Fault.CUT if likeness > _SAME_PERSON else Fault.STRANGER
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A frame in the clip's light."""
+
+    index: int
+    seconds: float
+    glance: Glance
+
+
+_Shot: TypeAlias = list[_Frame]
+
+
+def _shots(frames: _Shot, frame_width: int) -> list[_Shot]:
+    """Return the frames in runs without a cut."""
+    if not frames:
+        return []
+    pairs = list(itertools.pairwise(frames))
+    change = np.array([_change(before.glance, after.glance, frame_width) for before, after in pairs])
+    step = np.diff([frame.seconds for frame in frames])
+    shots: list[_Shot] = [[frames[0]]]
+    for place, (before, after) in enumerate(pairs):
+        likeness, moved = _likeness(before.glance, after.glance), _moved(before.glance, after.glance)
+        if after.index - before.index > 1:  # something came between, in which a face may move
+            cut = likeness < _AFTER_GAP or moved > _SAME_PLACE + _SPEED * step[place]
+        else:
+            spike = change[place] > max(_CHANGE, _SPIKE * _usual(change, step, place))
+            cut = spike and (moved > _JUMP or likeness < _SAME_SHOT)
+        if cut:
+            shots.append([])
+        shots[-1].append(after)
+    return shots
+
+
+def _usual(change: Points, step: Points, place: int) -> float:
+    """Return the largest change to be expected from a frame to the next, from those around."""
+    low = max(0, place - _AROUND)
+    around = np.r_[change[low:place], change[place + 1 : place + 1 + _AROUND]]
+    # The cut at the other end of a short insert is no ordinary change.
+    usual = float(np.sort(around)[: max(1, len(around) - 1)].max(initial=0.0))
+    held = (change[low:place] < _STALLED * np.median(change)).sum()  # frames that repeat the one before
+    return usual * (1 + float(held)) * max(1.0, float(step[place] / np.median(step)))
+
+
+def _main(shots: list[_Shot], first: bool) -> list[_Shot]:
+    """Return the shots that are one: the same face in the same place, gone on with after an insert."""
+    groups: list[list[_Shot]] = []
+    for number, shot in enumerate(shots):
+        # What follows a cut directly doesn't go on with what the cut ended.
+        earlier = [[each for each in group if number == 0 or each is not shots[number - 1]] for group in groups]
+        known = next((group for group, before in zip(groups, earlier, strict=True) if _resumes(before, shot)), None)
+        if known is None:
+            groups.append([shot])
+        else:
+            known.append(shot)
+    return groups[0] if first else max(groups, key=lambda group: sum(map(len, group)))
+
+
+def _resumes(group: list[_Shot], shot: _Shot) -> bool:
+    candidates = [frame.glance for each in group for frame in (each[0], each[len(each) // 2], each[-1])]
+    start = shot[0].glance
+    return any(_likeness(other, start) > _RESUMED and _moved(other, start) < _SAME_PLACE for other in candidates)
+
+
+def _moved(before: Glance, after: Glance) -> float:
+    """Return how far the face is from where it was, in its widths."""
+    return float(np.linalg.norm(after.points[:, :2] - before.points[:, :2], axis=1).mean()) / max(before.width, 1.0)
+
+
+def _change(before: Glance, after: Glance, frame_width: int) -> float:
+    """Return the typical change of the picture where the face was, another exposure taken out."""
+    region = before.region(frame_width)
+    then, now = before.picture[region], after.picture[region]
+    gain = float(np.median(then) / max(float(np.median(now)), 1e-3))
+    return float(np.median(np.abs(now * gain - then)))
+
+
+def _likeness(one: Glance, other: Glance) -> float:
+    """Return how much two faces look alike, the median over the better half of their blocks: 1 for the same picture."""
+    first, second = _detail(one.face), _detail(other.face)
+    step = _FACE_SIDE // _BLOCKS
+    within = _within()
+    found = []
+    for row in range(_BLOCKS):
+        for column in range(_BLOCKS):
+            block = np.s_[row * step : (row + 1) * step, column * step : (column + 1) * step]
+            inside = within[block]
+            if inside.mean() < 0.5:
+                continue
+            a, b = first[block][inside], second[block][inside]
+            size = float(np.linalg.norm(a) * np.linalg.norm(b))
+            found.append(float(a @ b) / size if size > 1e-6 else 0.0)
+    return float(np.median(np.sort(found)[len(found) // 2 :]))
+
+
+def _detail(face: Grey) -> Grey:
+    """Return the face's features without its light."""
+    level = cv2.GaussianBlur(np.log(face + 0.05), (0, 0), 1.0)
+    return np.asarray(level - cv2.GaussianBlur(level, (0, 0), 8.0), np.float32)
+
+
+def _within() -> NDArray[np.bool_]:
+    """Return which px of the small face are the face's."""
+    y, x = (np.mgrid[:_FACE_SIDE, :_FACE_SIDE] + 0.5) / _FACE_SIDE - 0.5
+    return np.asarray((x / 0.4) ** 2 + (y / 0.45) ** 2 < 1)
+
+
+def _placed(points: Points) -> Points:
+    """Return where the rigid landmarks of a first face lie in the small face."""
+    flat = points[:, :2].astype(np.float64)
+    low, high = flat.min(0), flat.max(0)
+    scale = _FACE_FILL * (_FACE_SIDE - 1) / float((high - low).max())
+    placed: Points = (flat[list(RIGID_LANDMARKS)] - (low + high) / 2) * scale + (_FACE_SIDE - 1) / 2
+    return placed

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lids that close: large motion of which a picture shows little, as what it uncovers was never seen.
+
+A blink takes a lid farther than its own width in a frame or two. The face mesh tells how far the eyes are open, and
+that tells where the upper lids are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...backend_bridge.rig.footage import Span
+from .mesh import LEFT_EYE_INNER, LEFT_EYE_OUTER, RIGHT_EYE_INNER, RIGHT_EYE_OUTER
+
+Landmarks = NDArray[np.floating[Any]]
+
+# Of either eye: the outer and inner corner, the upper lid's edge and the lower one's from the outer corner inwards.
+_EYES = (
+    (RIGHT_EYE_OUTER, RIGHT_EYE_INNER, (246, 161, 160, 159, 158, 157, 173), (7, 163, 144, 145, 153, 154, 155)),
+    (LEFT_EYE_OUTER, LEFT_EYE_INNER, (466, 388, 387, 386, 385, 384, 398), (249, 390, 373, 374, 380, 381, 382)),
+)
+_SHUT = 0.035  # of the eye's width: what the mesh leaves open of an eye that is shut
+_LEAST_OPEN = 0.12  # of the eye's width: an eye that is less open is closed, and can't show how it closes
+_BLINK = (0.2, 0.4)  # closure from which on the mesh begins to tell, and from which on it alone does
+_ONE_EYE = 0.4  # difference of the eyes' closures that is a wink and not the mesh's error
+_FOLD = 0.45  # of the eye's width: how far above its edge the skin of the lid moves with it
+_MOST = 0.95  # of the opening, that the upper lid goes down by
+
+
+def apertures(landmarks: Landmarks) -> NDArray[np.float64]:
+    """Return [N, 2], how far the right and the left eye are open in [N, 478, 2+] landmarks, in widths of the eye."""
+    points = landmarks[..., :2].astype(np.float64)
+    columns = []
+    for outer, inner, upper, lower in _EYES:
+        gaps = np.linalg.norm(points[:, list(upper)] - points[:, list(lower)], axis=-1)
+        width = np.linalg.norm(points[:, outer] - points[:, inner], axis=-1)
+        columns.append(np.maximum(gaps[:, 2:5].mean(1) / np.maximum(width, 1e-6) - _SHUT, 0.0))
+    return np.stack(columns, 1)
+
+
+def closures(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:
+    """Return [N, 2], how far each eye has closed since the reference: 1 for shut, 0 as it was, negative for wider.
+
+    Both eyes have the same unless they differ by more than the mesh can be wrong. NaN where the reference's are shut.
+    """
+    open_ = apertures(reference[None])[0]
+    closed = 1 - apertures(landmarks) / np.where(open_ > _LEAST_OPEN, open_, np.nan)
+    together = closed.mean(1, keepdims=True)
+    return np.where(np.abs(closed[:, :1] - closed[:, 1:]) > _ONE_EYE, closed, together)
+
+
+def told_by_mesh(closed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far closures [...] are the mesh's to tell and no longer the picture's, in [0, 1]."""
+    low, high = _BLINK
+    share = np.clip((np.nan_to_num(np.abs(closed), nan=0.0) - low) / (high - low), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share))
+
+
+def blinks(closed: NDArray[np.float64], seconds: Sequence[float]) -> tuple[Span, ...]:
+    """Return when the mesh tells where the lids are, from closures [T, 2]."""
+    told = told_by_mesh(closed).max(1) > 0.5
+    edges = np.flatnonzero(np.diff(np.r_[0, told.astype(int), 0]))
+    return tuple(Span(seconds[start], seconds[end - 1]) for start, end in zip(edges[::2], edges[1::2], strict=True))
+
+
+class LidModel:
+    """The motion of the upper lids from how far the eyes have closed.
+
+    landmarks: [478, 2+] px of the reference, a picture of `size` px a side.
+    """
+
+    def __init__(self, landmarks: Landmarks, size: int) -> None:
+        self._reference = landmarks
+        y, x = np.mgrid[:size, :size].astype(np.float32)
+        self._eyes = [_Eye(landmarks, eye, x, y) for eye in _EYES]
+
+    def __call__(self, landmarks: Landmarks) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the lids' motion [N, 2, S, S] px in frames of landmarks [N, 478, 2+], and two weights [N, 1, S, S].
+
+        The first says how far that motion holds rather than what the picture shows, the second, where it is skin that
+        moves so. Eyes that open wider than the reference shows them are held: what they uncover was never seen.
+        """
+        closed = closures(landmarks, self._reference)
+        told = told_by_mesh(closed)
+        amount = np.clip(np.nan_to_num(closed), 0, _MOST)
+        flow, weight, skin = (
+            sum(
+                (share[:, None, None, None] * field for share, field in zip(shares.T, fields, strict=True)),
+                np.zeros((len(landmarks), 1, 1, 1), np.float32),
+            )
+            for shares, fields in (
+                (amount, [eye.flow[None] for eye in self._eyes]),
+                (told, [eye.around[None, None] for eye in self._eyes]),
+                (told * (closed > 0), [eye.lid[None, None] for eye in self._eyes]),
+            )
+        )
+        return tuple(torch.from_numpy(np.asarray(field, np.float32)) for field in (flow, weight, skin))  # type: ignore[return-value]
+
+
+class _Eye:
+    """What the upper lid of one eye does when it shuts: `flow` [2, S, S] px, where it is `lid` and `around` [S, S]."""
+
+    def __init__(self, landmarks: Landmarks, eye: tuple[int, int, tuple[int, ...], tuple[int, ...]], x: Any, y: Any):
+        outer, inner, upper, lower = eye
+        points = landmarks[:, :2].astype(np.float64)
+        corner, along = points[outer], points[inner] - points[outer]
+        width = float(np.hypot(*along))
+        along = along / max(width, 1e-6)
+        down = np.array([-along[1], along[0]]) * (1 if along[0] >= 0 else -1)
+        across = (x - corner[0]) * along[0] + (y - corner[1]) * along[1]  # from the outer corner inwards
+        below = (x - corner[0]) * down[0] + (y - corner[1]) * down[1]
+        edges = []
+        for lid in (upper, lower):
+            at = (points[[outer, *lid, inner]] - corner) @ np.stack([along, down], 1)
+            order = np.argsort(at[:, 0])
+            edges.append(np.interp(across, at[order, 0], at[order, 1]).astype(np.float32))
+        top, bottom = edges
+        opening = np.maximum(bottom - top, 0.0)
+        between = np.clip((bottom - below) / np.maximum(opening, 1e-3), 0, 1)  # 1 at the upper edge, 0 at the lower
+        above = np.clip(1 - (top - below) / (_FOLD * width), 0, 1)
+        falloff = np.where(below < top, above * above * (3 - 2 * above), between)
+        size = opening * falloff
+        self.flow = np.stack([size * down[0], size * down[1]]).astype(np.float32)
+        within = ((across > 0) & (across < width)).astype(np.float32)
+        soft = max(0.5, 0.04 * width)
+        self.lid = cv2.GaussianBlur(within * ((below < top) & (above > 0.3)), (0, 0), soft)
+        reach = (below > top - _FOLD * width) & (below < bottom + 0.15 * width)
+        self.around = cv2.GaussianBlur(within * reach, (0, 0), soft)

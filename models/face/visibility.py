@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a frame shows the face as the reference frame does: inside the picture, not clipped, nothing before it.
+
+What is not seen is no evidence of motion: it is weighted by nothing, and the picture is filled in from the reference,
+so that whatever looks at it finds no motion there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .footage import CLIPPED
+from .mesh import LEFT_LIDS, LIPS, RIGHT_LIDS
+from .regions import face_mask, face_width, regions
+
+Image = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+_SIDE = 128  # px of the pictures that are compared
+_REACH = 0.025  # of the face's width: how far the face's own motion may carry a pixel
+_DIFFERENT = (0.14, 0.07)  # of white, before and after the light was evened out: what motion and noise don't explain
+_SPECK = 0.004  # of the face: less is a highlight or a hair
+_GROWN = 0.03  # of the face's width: the soft edge of what is before the face, and its shadow
+_OWN = 0.7  # share of a difference within eyes or lips that is theirs: a lid that closes, teeth that show
+_SPREAD = 0.12  # of the face's width, over which the light is evened out
+_SAME_LIGHT = 0.06  # a change of light by less than this is left to the solver
+_LEAST_SEEN = 0.6  # of a region; one that is seen less is not seen
+
+
+class Visibility:
+    """Compares frames with one reference frame.
+
+    reference: [1, 3, S, S] RGB in [0, 1], the steady crop. landmarks: [478, 3], its px. inside: [1, 1, S, S] in [0, 1],
+    where the crop lies inside the picture.
+    """
+
+    def __init__(self, reference: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> None:
+        self._size = size = reference.shape[-1]
+        self._reference = reference
+        self._scale = _SIDE / size
+        small = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
+        shape = (_SIDE, _SIDE)
+        self._landmarks = small
+        self._width = face_width(small)
+        self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
+        self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
+        self._small = _small(reference[0])
+        self._seen = _small_mask(inside) & ~_grown(_clipped(self._small), 1)
+
+    def __call__(self, frames: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> tuple[Tensor, Tensor]:
+        """Return frames [N, 3, S, S] in the reference's light, filled in where the face isn't seen; and where it is.
+
+        landmarks: [N, 478, 3] px. inside: [N, 1, S, S], see the class. The second is [N, 1, S, S] in [0, 1].
+        """
+        results = [
+            self._one(frame, points, within) for frame, points, within in zip(frames, landmarks, inside, strict=True)
+        ]
+        pictures, seen = zip(*results, strict=True)
+        return torch.stack(pictures), torch.stack(seen)
+
+    def unseen_regions(self, seen: Tensor) -> dict[str, NDArray[np.float64]]:
+        """Return how much of each region of the face isn't seen, as a share, in frames of `seen` [N, 1, S, S]."""
+        small = F.interpolate(seen, (_SIDE, _SIDE), mode="area")[:, 0].cpu().numpy().astype(np.float64)
+        return {
+            name: 1 - (small * mask).sum((1, 2)) / max(float(mask.sum()), 1e-9) for name, mask in self._regions.items()
+        }
+
+    def _one(self, frame: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> tuple[Tensor, Tensor]:
+        small = _small(frame)
+        seen = self._seen & _small_mask(inside[None]) & ~_grown(_clipped(small), 1)
+        points = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
+        own = self._own(points)
+        gain = self._gain(small, seen)
+        for tolerance in _DIFFERENT:
+            covered = self._covered(small * gain, seen, own, tolerance)
+            gain = self._gain(small, seen & ~covered)
+        seen &= ~covered
+        for mask in self._regions.values():
+            inner = (mask > 0.5) & self._face
+            if inner.any() and seen[inner].mean() < _LEAST_SEEN:
+                seen &= mask < 0.5
+        soft = self._full(seen.astype(np.float32)).clamp(0, 1)
+        soft = torch.where(soft > 0.99, 1.0, soft)
+        if np.abs(np.log(gain[self._face])).max(initial=0.0) > np.log1p(_SAME_LIGHT):
+            frame = (frame * self._full(gain[..., 0])).clamp(0, 1)
+        return frame * soft + self._reference[0] * (1 - soft), soft
+
+    def _covered(self, lit: Image, seen: Mask, own: Mask, tolerance: float) -> Mask:
+        """Return where something is before the face: what can't have come from near by on the reference."""
+        reach = max(1, round(_REACH * self._width))
+        window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+
+        def beyond(values: Image, other: Image) -> Image:
+            low, high = cv2.erode(other, window), cv2.dilate(other, window)
+            return np.maximum(low - values, values - high).max(2)
+
+        different = (beyond(lit, self._small) > tolerance) | (beyond(self._small, lit) > tolerance)
+        different &= seen
+        joined = cv2.morphologyEx(np.uint8(different), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
+        covered = np.zeros_like(seen)
+        least = _SPECK * self._face.sum()
+        for label in range(1, count):
+            part = labels == label
+            on_face = part & self._face
+            if stats[label, cv2.CC_STAT_AREA] >= least and (not on_face.any() or own[on_face].mean() < _OWN):
+                covered |= part
+        return _grown(covered, max(1, round(_GROWN * self._width)))
+
+    def _own(self, points: NDArray[np.floating[Any]]) -> Mask:
+        """Return where the eyes and the lips change of themselves: in the reference or in the frame."""
+        mask = np.zeros((_SIDE, _SIDE), np.uint8)
+        for landmarks in (self._landmarks, points):
+            for group in (RIGHT_LIDS, LEFT_LIDS, LIPS):
+                hull = cv2.convexHull(landmarks[list(group)].astype(np.float32))
+                cv2.fillConvexPoly(mask, np.rint(hull).astype(np.int32), 1)
+        return _grown(mask > 0, 1)
+
+    def _gain(self, small: Image, trusted: Mask) -> Image:
+        """Return what the frame's brightness has to be multiplied by to be the reference's, [128, 128, 1], smooth."""
+        weight = np.float32(trusted & self._face)
+        if weight.sum() < 0.02 * self._face.sum():
+            return np.ones((_SIDE, _SIDE, 1), np.float32)
+        here, there = small.mean(2), self._small.mean(2)
+        inside = weight > 0
+        whole = float(np.median(there[inside] + 0.02) / np.median(here[inside] + 0.02))
+        sigma = _SPREAD * self._width
+        # The whole face's gain is the prior where little is seen.
+        prior = 0.1
+        wanted = cv2.GaussianBlur(weight * there, (0, 0), sigma) + prior * whole * float(here[inside].mean())
+        found = cv2.GaussianBlur(weight * here, (0, 0), sigma) + prior * float(here[inside].mean())
+        return np.asarray(wanted / np.maximum(found, 1e-4), np.float32)[..., None].clip(0.2, 5.0)
+
+    def _full(self, mask: Image) -> Tensor:
+        """Return a small picture [128, 128] at the size of the crop, [1, S, S]."""
+        whole = torch.from_numpy(np.ascontiguousarray(mask))[None, None]
+        sized = F.interpolate(whole, (self._size, self._size), mode="bilinear", align_corners=False)[0]
+        return sized.to(self._reference)
+
+
+def _small(image: Tensor) -> Image:
+    pixels = image.permute(1, 2, 0).cpu().numpy().astype(np.float32)
+    shrinks = pixels.shape[0] > _SIDE
+    return cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _small_mask(mask: Tensor) -> Mask:
+    return F.interpolate(mask.float(), (_SIDE, _SIDE), mode="area")[0, 0].cpu().numpy() > 0.99
+
+
+def _clipped(image: Image) -> Mask:
+    return (image >= CLIPPED).sum(2) >= 2
+
+
+def _grown(mask: Mask, by: int) -> Mask:
+    return cv2.dilate(np.uint8(mask), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * by + 1, 2 * by + 1))) > 0

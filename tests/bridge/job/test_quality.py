@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a result is good, by its report."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from magplus.backend_bridge.job.quality import quality_of
+from magplus.backend_bridge.job.report import (
+    AvatarReport,
+    FaceReport,
+    MagnificationReport,
+    ReferenceReport,
+    Report,
+    RestorationReport,
+    SmoothingReport,
+    Timing,
+    WeightsReport,
+    WindowReport,
+)
+from magplus.backend_bridge.rig.events import MotionEvent
+from magplus.backend_bridge.rig.footage import Span, Unseen, Untrusted
+
+TIMES = tuple(Fraction(index, 24) for index in range(24))
+GOOD = Report(
+    "finished",
+    timing=Timing(TIMES, Fraction(24)),
+    reference=ReferenceReport(0, 0.0, "automatic"),
+    face=FaceReport((), 200.0, 256),
+    avatar=AvatarReport((512, 512), True, (), WindowReport((0.0, 0.0), 1.0, 512)),
+    magnification=MagnificationReport(8.0, "automatic", {}, 0.01, True),
+    restoration=RestorationReport(1.0, 0.1, 1.0, 0.95),
+    weights=WeightsReport(
+        2, "the driver's picture", (), (), {"jawOpen": 0.2}, 0.2, {"mouth": 0.1}, SmoothingReport(0.0, 1.0), (), ()
+    ),
+    events=MotionEvent(0.2, 0.3, 0.5),
+)
+
+
+def test_a_result_without_anything_odd_is_good():
+    assert quality_of(GOOD).verdict == "good"
+
+
+def changed(section, **entries):
+    return replace(GOOD, **{section: replace(getattr(GOOD, section), **entries)})
+
+
+@pytest.mark.parametrize(
+    ("report", "concern", "verdict"),
+    [
+        (replace(GOOD, events=None), "nothing moves", "failed"),
+        (changed("events", onset=None), "no onset", "check"),
+        (changed("events", offset=None), "no offset", "check"),
+        (changed("timing", seconds=(Fraction(0), Fraction(5, 2))), "long clip", "check"),
+        (
+            changed("face", missing_seconds=(0.5,), untrusted=(Untrusted(0.5, 0.5, "a flash"),)),
+            "untrusted frames",
+            "check",
+        ),
+        (
+            changed("face", missing_seconds=(0.5,) * 13, untrusted=(Untrusted(0.5, 1.0, "another person"),)),
+            "untrusted frames",
+            "failed",
+        ),
+        (changed("face", unseen=(Unseen("mouth", 0.0, 0.9, 1.0),)), "unseen regions", "check"),
+        (changed("face", blinks=(Span(0.5, 0.6),)), "blinks", "check"),
+        (changed("face", head_turn=16.0), "head turn", "check"),
+        (changed("reference", not_neutral="It smiles."), "reference not neutral", "check"),
+        (changed("avatar", face_detected=False), "no face recognised", "check"),
+        (changed("magnification", peak_share_of_face_width=0.06), "large motion", "check"),
+        (changed("restoration", intensity_measured=0.4), "other intensity", "check"),
+        (changed("weights", residual=0.6), "unexplained motion", "check"),
+        (changed("weights", at_limit=("jawOpen",)), "control at its limit", "check"),
+    ],
+)
+def test_each_reason_is_told_in_a_sentence_with_what_to_do(report, concern, verdict):
+    quality = quality_of(report)
+    (reason,) = quality.reasons
+    assert (reason.concern, quality.verdict) == (concern, verdict)
+    assert reason.sentence.endswith(".")
+
+
+def test_anchors_that_a_person_placed_stand_in_for_a_face_that_is_not_recognised():
+    assert quality_of(changed("avatar", face_detected=False, anchored=True)).verdict == "good"

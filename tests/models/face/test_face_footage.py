@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which frames, and which pixels of them, are worth something."""
+
+from fractions import Fraction
+from itertools import islice
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from magplus.backend_bridge.rig.footage import Fault
+from magplus.models.face import FaceLandmarker, FaceTrack, Visibility, choose_reference, eyes_part, nearer_to_rest
+from magplus.models.face.footage import Witness, judge, runs_of
+from magplus.models.face.lids import LidModel, blinks, closures
+from magplus.models.video import VideoReader
+
+FRAMES = 30
+SECONDS = [index / 24 for index in range(FRAMES)]
+
+
+@pytest.fixture(scope="module")
+def clips(real_clip, other_person):
+    """The first frames of two people's clips, with their landmarks."""
+    with FaceLandmarker() as landmarker:
+        return [
+            [(frame.image, landmarker.detect(frame.image)[0].points) for frame in islice(VideoReader(clip), FRAMES)]
+            for clip in (real_clip, other_person)
+        ]
+
+
+@pytest.fixture(scope="module")
+def seen(clips):
+    """A crop of the real clip's face with its landmarks, and what compares others with it."""
+    image, points = clips[0][0]
+    low, high = points[:, :2].min(0) - 40, points[:, :2].max(0) + 40
+    side = float((high - low).max())
+    matrix = np.array([[256 / side, 0, -low[0] * 256 / side], [0, 256 / side, -low[1] * 256 / side]])
+    crop = cv2.warpAffine(image, matrix, (256, 256), flags=cv2.INTER_AREA)
+    there = points.copy()
+    there[:, :2] = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    there[:, 2] *= 256 / side
+    picture = torch.from_numpy(crop).permute(2, 0, 1)[None]
+    everywhere = torch.ones(1, 1, 256, 256)
+    return picture, there, everywhere, Visibility(picture, there, everywhere)
+
+
+@pytest.fixture(scope="module")
+def mesh(other_person):
+    image = next(iter(VideoReader(other_person))).image
+    with FaceLandmarker() as landmarker:
+        return landmarker.detect(image)[0].points
+
+
+def faults_of(frames):
+    witness = Witness()
+    glances = [None if points is None else witness.glance(image, points) for image, points in frames]
+    return judge(glances, SECONDS[: len(frames)], witness.frame_width)
+
+
+def relit(frames, gains, offset=0.0):
+    """Frames whose light is another one where `gains` has an entry."""
+    return [
+        (np.clip(image * gains[index] + offset, 0, 1) if index in gains else image, points)
+        for index, (image, points) in enumerate(frames)
+    ]
+
+
+class TestFrames:
+    def test_ordinary_clips_are_trusted(self, clips):
+        for clip in clips:
+            assert not any(faults_of(clip))
+            assert not any(faults_of(clip[::3]))
+
+    @pytest.mark.parametrize("gain", [0.7, 1.4])
+    @pytest.mark.parametrize("start", [3, 12, 27])
+    def test_a_step_of_the_exposure_is_no_fault(self, clips, gain, start):
+        assert not any(faults_of(relit(clips[0], dict.fromkeys(range(start, FRAMES), gain))))
+
+    def test_flicker_is_none_either(self, clips):
+        gains = {index: 1 + 0.12 * np.sin(2.1 * index) for index in range(FRAMES)}
+        assert not any(faults_of(relit(clips[0], gains)))
+
+    @pytest.mark.parametrize("at", [0, 1, 14, FRAMES - 1])
+    @pytest.mark.parametrize(("gain", "offset"), [(3.0, 0.1), (0.0, 1.0), (0.0, 0.0)])
+    def test_a_flash_and_a_black_frame_are_told_wherever_they_are(self, clips, at, gain, offset):
+        faults = faults_of(relit(clips[0], {at: gain}, offset))
+        assert [index for index, fault in enumerate(faults) if fault] == [at]
+
+    def test_a_fade_from_black_is_too_dark_at_first(self, clips):
+        faults = faults_of(relit(clips[0], {index: index / 9 for index in range(9)}))
+        assert faults[:3] == [Fault.DARK] * 3
+        assert not any(faults[6:])
+
+    @pytest.mark.parametrize("count", [1, 5])
+    def test_another_person_between_is_told_and_the_first_one_is_known_again(self, clips, count):
+        hers, his = clips
+        faults = faults_of([*hers[:12], *his[:count], *hers[12 : FRAMES - count]])
+        assert [index for index, fault in enumerate(faults) if fault] == list(range(12, 12 + count))
+        assert set(faults[12 : 12 + count]) <= {Fault.STRANGER, Fault.FLASH, Fault.DARK}
+
+    def test_the_longer_shot_is_the_clips(self, clips):
+        hers, his = clips
+        assert [bool(fault) for fault in faults_of([*hers[:6], *his[:20]])] == [True] * 6 + [False] * 20
+
+    def test_runs_name_the_first_and_the_last_frame(self):
+        runs = runs_of([None, Fault.CUT, Fault.CUT, Fault.FLASH, None, Fault.CUT], SECONDS[:6])
+        assert [(run.start, run.end, run.fault) for run in runs] == [
+            (SECONDS[1], SECONDS[2], "another shot"),
+            (SECONDS[3], SECONDS[3], "a flash"),
+            (SECONDS[5], SECONDS[5], "another shot"),
+        ]
+
+
+class TestPixels:
+    def test_the_reference_itself_is_seen_as_it_is(self, seen):
+        picture, points, everywhere, visibility = seen
+        frames, trust = visibility(picture, points[None], everywhere)
+        assert torch.allclose(frames, picture, atol=1e-6)
+        assert max(float(share[0]) for share in visibility.unseen_regions(trust).values()) < 0.2
+
+    def test_noise_and_another_exposure_hide_nothing(self, seen):
+        picture, points, everywhere, visibility = seen
+        noisy = (0.75 * picture + 0.01 * torch.randn(picture.shape, generator=torch.manual_seed(0))).clamp(0, 1)
+        frames, trust = visibility(noisy, points[None], everywhere)
+        assert max(float(share[0]) for share in visibility.unseen_regions(trust).values()) < 0.2
+        assert float((frames - picture).abs().median()) < 0.02
+
+    def test_a_caption_hides_the_mouth_and_nothing_else(self, seen):
+        picture, points, everywhere, visibility = seen
+        written = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+        x, y = (int(value) for value in points[13, :2])
+        for ink, thickness in ((0.0, 6), (1.0, 3)):
+            place = (x - 70, y + 10)
+            cv2.putText(written, "He said no", place, cv2.FONT_HERSHEY_SIMPLEX, 0.9, (ink,) * 3, thickness)
+        frame = torch.from_numpy(written).permute(2, 0, 1)[None]
+        frames, trust = visibility(frame, points[None], everywhere)
+        unseen = {name: float(share[0]) for name, share in visibility.unseen_regions(trust).items()}
+        assert unseen["mouth"] > 0.8
+        assert unseen["brows"] < 0.2 and unseen["lids"] < 0.2
+        hidden = (trust < 0.01).expand_as(frames)
+        assert torch.allclose(frames[hidden], picture.expand_as(frames)[hidden], atol=1e-6)
+
+    def test_what_lies_beyond_the_picture_is_not_seen(self, seen):
+        picture, points, everywhere, visibility = seen
+        inside = everywhere.clone()
+        inside[..., int(points[2, 1]) :, :] = 0
+        _, trust = visibility(picture, points[None], inside)
+        assert float(visibility.unseen_regions(trust)["chin"][0]) > 0.95
+
+
+class TestEyes:
+    @staticmethod
+    def shut(mesh, right, left):
+        """The mesh with its upper lids lowered by these shares of the opening."""
+        moved = mesh.copy()
+        for share, upper, lower in (
+            (right, (246, 161, 160, 159, 158, 157, 173), (7, 163, 144, 145, 153, 154, 155)),
+            (left, (466, 388, 387, 386, 385, 384, 398), (249, 390, 373, 374, 380, 381, 382)),
+        ):
+            moved[list(upper)] += share * (mesh[list(lower)] - mesh[list(upper)])
+        return moved
+
+    @given(st.floats(0, 1), st.floats(-0.15, 0.15))
+    def test_both_eyes_close_alike_where_the_mesh_can_be_wrong(self, mesh, share, error):
+        (right, left) = closures(self.shut(mesh, share, float(np.clip(share + error, 0, 1)))[None], mesh)[0]
+        assert right == left == pytest.approx(share, abs=0.25)
+
+    def test_a_wink_is_one_eyes(self, mesh):
+        right, left = closures(self.shut(mesh, 1, 0)[None], mesh)[0]
+        assert right > 0.9 and left < 0.1
+
+    def test_a_blink_is_told_with_its_times(self, mesh):
+        course = np.stack([self.shut(mesh, share, share) for share in (0, 0, 0.1, 0.9, 1, 0.2, 0)])
+        (blink,) = blinks(closures(course, mesh), SECONDS[:7])
+        assert (blink.start, blink.end) == (SECONDS[3], SECONDS[4])
+
+    def test_the_lids_model_shuts_the_eye(self, mesh):
+        size = 400
+        place = mesh.copy()
+        place[:, :2] -= mesh[:, :2].min(0) - 60
+        flow, told, skin = LidModel(place, size)(np.stack([place, self.shut(place, 1, 1)]))
+        assert float(flow[0].abs().max()) < 1e-3 and float(told[0].max()) == 0
+        x, y = (round(float(value)) for value in place[159, :2])
+        opening = float(np.linalg.norm(place[145, :2] - place[159, :2]))
+        assert float(flow[1, 1, y, x]) == pytest.approx(opening, rel=0.25)
+        assert float(told[1, 0, y, x]) > 0.8 and float(skin[1].max()) > 0.5
+
+    def test_eyes_look_together_unless_both_are_seen_not_to(self, mesh):
+        width = np.linalg.norm(mesh[33, :2] - mesh[133, :2])
+
+        def looking(right, left):
+            moved = mesh.copy()
+            moved[468, 0] += right * width
+            moved[473, 0] += left * width
+            return np.stack([mesh, *[moved] * 5])
+
+        assert not eyes_part(looking(0.2, 0.2), mesh)
+        assert not eyes_part(looking(0.2, 0), mesh)
+        assert eyes_part(looking(0.2, -0.2), mesh)
+
+
+class TestRest:
+    @staticmethod
+    def track(smile):
+        """A still head with a smile of this course in the mesh's scores."""
+        seconds = tuple(Fraction(index, 24) for index in range(len(smile)))
+        points = np.tile(np.random.default_rng(0).normal(size=(1, 478, 3)) * 50, (len(smile), 1, 1)).astype(np.float32)
+        points += np.random.default_rng(1).normal(size=points.shape).astype(np.float32) * 0.05
+        names = ("_neutral", "mouthSmileLeft", "mouthSmileRight")
+        scores = np.stack([np.zeros(len(smile)), smile, smile], 1).astype(np.float32)
+        return FaceTrack(seconds, points, scores, names, np.ones(len(smile), bool))
+
+    def test_a_smile_that_fades_is_no_reference(self):
+        track = self.track(np.clip(0.5 - np.arange(24) / 24, 0, 1))
+        assert nearer_to_rest(track, 0) is not None
+        assert choose_reference(track).index >= 10
+        assert choose_reference(track, 0.0).index == 0
+
+    def test_a_micro_expression_leaves_the_reference_where_it_was(self):
+        track = self.track(np.r_[np.zeros(8), np.full(4, 0.1), np.zeros(12)])
+        assert nearer_to_rest(track, 0) is None
+        assert choose_reference(track).index < 5
