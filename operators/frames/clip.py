@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from ...backend_bridge.files.disk import ReadOnlyError
 from ...backend_bridge.files.errors import InputError, MachineError
 from ...backend_bridge.job.artefacts import FRAMES, at_rate
 from ...backend_bridge.job.folder import JobFolder
@@ -59,7 +60,6 @@ def at_scene_rate(folder: JobFolder, units: Sequence[str], rate: Fraction) -> li
     """
     try:
         return folder.repeat(units, at_rate(rate))
-    except MachineError as error:
-        raise MachineError(
-            f"{error} Or set the scene to the video's frame rate, which needs no further files."
-        ) from error
+    except (MachineError, ReadOnlyError) as error:
+        more = "Or set the scene to the video's frame rate, which needs no further files."
+        raise type(error)(f"{error} {more}") from error
