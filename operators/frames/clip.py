@@ -59,7 +59,6 @@ def at_scene_rate(folder: JobFolder, units: Sequence[str], rate: Fraction) -> li
     """
     try:
         return folder.repeat(units, at_rate(rate))
-    except MachineError as error:
-        raise MachineError(
-            f"{error} Or set the scene to the video's frame rate, which needs no further files."
-        ) from error
+    except (MachineError, ReadOnlyError) as error:
+        more = "Or set the scene to the video's frame rate, which needs no further files."
+        raise type(error)(f"{error} {more}") from error
