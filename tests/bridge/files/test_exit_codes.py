@@ -23,7 +23,7 @@ def test_the_page_lists_the_codes_as_they_are() -> None:
 
 def test_the_codes_stay_what_they_are() -> None:
     assert {code.name: code.value for code in ExitCode} == {
-        **{"OK": 0, "INTERNAL": 1, "BAD_INPUT": 2, "MACHINE": 3, "CANCELLED": 4, "IN_USE": 5}
+        **{"OK": 0, "INTERNAL": 1, "BAD_INPUT": 2, "MACHINE": 3, "CANCELLED": 4, "IN_USE": 5, "NOT_GOOD": 6}
     }
 
 
