@@ -79,7 +79,7 @@ def checked(
     )
     if array.dtype.kind not in kinds or not fits:
         wanted = ", ".join("any" if length is None else str(length) for length in shape)
-        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, not of shape ({wanted})")
+        raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, which does not fit ({wanted})")
     if array.size and array.dtype.kind in "iuf":
         if not np.isfinite(array).all():
             raise ValueError(f"{name} holds numbers that are not finite")

@@ -224,7 +224,10 @@ def _outputs(
 def _read_basis(folder: JobFolder, spec: JobSpec) -> RigBasis | None:
     if spec.avatar.rig_basis is None:
         return None
-    return RigBasis.load(resolve(folder.path, spec.avatar.rig_basis))
+    basis = RigBasis.load(resolve(folder.path, spec.avatar.rig_basis))
+    if not (len(basis.positions) and len(basis.triangles)):
+        raise InputError("The captured rig has no surface on which a face could lie; capture the avatar again.")
+    return basis
 
 
 def _further_source(

@@ -87,7 +87,7 @@ def test_whatever_is_damaged_ends_in_one_sentence(kind: RigBasis | ControlCurves
         ({"positions": np.full((V, 2), np.nan, np.float32)}, "positions holds numbers that are not finite"),
         ({"positions": GOOD.positions * np.float32(1e30)}, "positions holds numbers beyond"),
         ({"positions": GOOD.positions + 1000}, "lie outside the picture"),
-        ({"positions": GOOD.positions[:-1]}, r"depth is .* not of shape \(39\)"),
+        ({"positions": GOOD.positions[:-1]}, r"depth is .* which does not fit \(39\)"),
         ({"displacement": np.full((K, V, 2), np.inf, np.float32)}, "displacement holds numbers that are not finite"),
         ({"displacement": GOOD.displacement[:-1]}, "displacement is"),
         ({"displacement": GOOD.displacement.astype(complex)}, "holds complex128"),
