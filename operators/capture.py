@@ -13,7 +13,7 @@ import bpy
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.job.spec import AVATAR, Avatar
+from ..backend_bridge.job.spec import AVATAR, Anchor, Avatar
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .blender.data import shape_keys_of
@@ -105,15 +105,15 @@ def _capture(
         objects = (target, *request.further)
         controls, excluded = _controls(request)
 
-        def measure() -> Generator[Progress, None, tuple[Face, Survey, tuple[int, int] | None]]:
+        def measure() -> Generator[Progress, None, tuple[Face, Survey, tuple[Anchor, ...], tuple[int, int] | None]]:
             size = request.size or _size(context, camera, request, controls)
             face = find_face(
                 context, objects, present_projection(context, camera, size), controls, request.vertex_group
             )
-            return face, (yield from survey_steps(context, face, controls, excluded)), size
+            survey = yield from survey_steps(context, face, controls, excluded)
+            return face, survey, expected_anchors(find_features(context, survey)), size
 
-        (face, survey, size), unsteady = yield from steadily(measure)
-        expected = expected_anchors(find_features(context, survey))
+        (face, survey, expected, size), unsteady = yield from steadily(measure)
         style = Style(size, request.transparent, request.samples, request.face_px is not None)
         picture = yield from photograph(context, camera, face, style, blocking, unsteady)
     # All of it at the end: a capture that fails or is cancelled leaves the one before it whole.

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -64,7 +63,7 @@ class CaptureCache:
         """Keep what a job folder's capture has made."""
         place = self._place(context, request)
         with explained(place):
-            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True, exist_ok=True)
             kept = {}
             for name in FILES:
                 if (job.path / name).is_file():

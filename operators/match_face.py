@@ -10,6 +10,7 @@ import bpy
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.job.spec import Anchor
 from ..backend_bridge.rig.anchors import AnchorFile, read_anchors, write_anchors
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
@@ -55,12 +56,12 @@ def show_anchors(context: bpy.types.Context, avatar: bpy.types.Object, last_job:
                 objects = (avatar, *face_companions(context, avatar))
                 controls, excluded = default_controls(objects)
 
-                def measure() -> Generator[Progress, None, Survey]:
+                def measure() -> Generator[Progress, None, tuple[Survey, tuple[Anchor, ...]]]:
                     face = find_face(context, objects, projection, controls)
-                    return (yield from survey_steps(context, face, controls, excluded, responses=False))
+                    survey = yield from survey_steps(context, face, controls, excluded, responses=False)
+                    return survey, expected_anchors(find_features(context, survey))
 
-                survey, _ = yield from steadily(measure)
-                expected = expected_anchors(find_features(context, survey))
+                (survey, expected), _ = yield from steadily(measure)
                 told = {anchor.landmark: anchor.position for anchor in expected}
                 places = first_guess(survey.basis, told)
             put_anchors(context, avatar, projection, places)

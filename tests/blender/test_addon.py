@@ -222,6 +222,9 @@ class Layout:
 
     row = column = box = _nested
 
+    def separator(self) -> None:
+        self.drawn.append("")
+
     def prop(self, data: Any, name: str, **_options: Any) -> None:
         assert name in data.bl_rna.properties, name
         self.drawn.append(name)

@@ -90,6 +90,7 @@ def _write_farm_jobs(options: argparse.Namespace, listed: Path, results: Path, p
         texts[options.flamenco.absolute() / f"{listed.stem}.flamenco.json"] = flamenco(job, listed, results)
     for path, text in texts.items():
         with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, text.encode())
         print(path)
     return ExitCode.OK

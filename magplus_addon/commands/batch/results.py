@@ -123,6 +123,7 @@ class Place:
         """Keep the record."""
         path = self.path / RECORD.name
         with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, RECORD.encode(record))
 
     def note_seconds(self, step: Step, seconds: float) -> None:

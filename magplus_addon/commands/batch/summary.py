@@ -63,6 +63,7 @@ def write_summary(results: Path, plans: Sequence[ShotPlan]) -> BatchSummary:
     summary = BatchSummary(tuple(_summary_of(plan) for plan in plans))
     sheet = _sheet(results, [(plan.place, shot) for plan, shot in zip(plans, summary.shots, strict=True)])
     with explained(results):
+        results.mkdir(parents=True, exist_ok=True)
         write_whole(results / BATCH.name, BATCH.encode(summary))
         write_whole(results / "batch.csv", _table(summary).encode())
         write_whole(results / "contact_sheet.html", sheet.encode())
