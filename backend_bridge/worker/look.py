@@ -25,6 +25,6 @@ def main(driving: Driving) -> ExitCode:
         return ExitCode.OK
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
-        told = explain(error, Path(driving.path))
+        told = explain(error, Path(driving.path).parent)
         print(json.dumps({"error": str(told), "exit_code": int(told.exit_code)}), flush=True)
         return told.exit_code

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from ...backend_bridge.files.disk import ReadOnlyError
 from ...backend_bridge.files.errors import InputError, MachineError
 from ...backend_bridge.job.artefacts import FRAMES, at_rate
 from ...backend_bridge.job.folder import JobFolder
