@@ -82,8 +82,8 @@ def best_fit(equations: NormalEquations, seen: Measurement, low: Array, high: Ar
     `equations` are those of the columns at the places of `seen`.
     """
     count, parameters = len(seen.pull), len(low)
-    variance = np.full(count, _FIRST_GUESS)
-    trust = np.ones((count, seen.pull.shape[2]), np.float32)
+    variance: Array = np.full(count, _FIRST_GUESS)
+    trust: Array = np.ones((count, seen.pull.shape[2]), np.float32)
     values: Array = np.zeros((count, parameters))
     change = 0.0
     for _ in range(_ROUNDS):

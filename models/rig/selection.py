@@ -111,7 +111,7 @@ def choose(
         steps += search.steps
         reached += search.explained(found)
         possible += whole
-        chosen[np.ix_(event, found)] = True
+        chosen[np.ix_(event, np.array(found, np.intp))] = True
     return Choice(chosen, fits, steps, min(reached / possible, 1.0) if possible > 0 else 1.0)
 
 
