@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -32,6 +33,11 @@ class Kept:
     files: dict[str, str]
 
 
+# Modifiers whose result depends on the frame, or may.
+_SIMULATED = frozenset(
+    {"BUILD", "CLOTH", "DYNAMIC_PAINT", "EXPLODE", "FLUID", "MESH_CACHE", "MESH_SEQUENCE_CACHE", "NODES", "OCEAN"}
+    | {"PARTICLE_SYSTEM", "SOFT_BODY", "WAVE"}
+)
 KEPT = Format(Kept, "kept.json", "a kept capture", "delete the folder of captures")
 
 
@@ -74,15 +80,18 @@ class CaptureCache:
 
     def _place(self, context: bpy.types.Context, request: CaptureRequest) -> Path:
         scene, camera = context.scene, context.scene.camera
+        asked = {each.name: _described(getattr(request, each.name)) for each in fields(request)}
         key = fingerprint_of(
             self._version,
             bpy.app.version_string,
             self._files(),
             scene.name_full,
             context.view_layer.name,
-            str(scene.frame_current_final),
             camera.name_full if camera is not None else None,
-            {each.name: _described(getattr(request, each.name)) for each in fields(request)},
+            {name: value for name, value in asked.items() if name != "frame"},
+            str(scene.frame_current_final if request.frame is None else request.frame)
+            if _changes_with_time()
+            else None,
         )
         return self._folder / key
 
@@ -101,6 +110,23 @@ class CaptureCache:
         if key not in self._hashes:
             self._hashes[key] = hash_file(path)
         return self._hashes[key]
+
+
+def _changes_with_time() -> bool:
+    """Whether anything in the file may look different at another frame; when in doubt, it may."""
+    blocks = list(bpy.data.user_map())
+    return (
+        bool(bpy.data.actions or bpy.data.cache_files or bpy.data.movieclips)
+        or any("frame" in driver.driver.expression for block in blocks for driver in _drivers(block))
+        or any(modifier.type in _SIMULATED for obj in bpy.data.objects for modifier in obj.modifiers)
+        or any(image.source in {"MOVIE", "SEQUENCE"} for image in bpy.data.images)
+        or any(scene.rigidbody_world is not None or scene.timeline_markers for scene in bpy.data.scenes)
+    )
+
+
+def _drivers(block: bpy.types.ID) -> Iterable[bpy.types.FCurve]:
+    data = getattr(block, "animation_data", None)
+    return data.drivers if data is not None else ()
 
 
 def _described(value: Any) -> Any:

@@ -15,6 +15,7 @@ from ...backend_bridge.rig.footage import Fault, Untrusted
 from ..video import VideoFrame
 from .footage import Glance, Witness, judge, runs_of
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
+from .upright import is_upside_down
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def follow_face(frames: Iterable[VideoFrame], landmarker: FaceLandmarker, index:
     In later frames it is the face nearest to where it was; frames in which that is another person's, or that can't be
     compared with the others (`footage.judge`), are not trusted. Only if no frame shows a face at first sight, the clip
     is gone through again for small ones, so `frames` must be iterable twice. Raises `InputError` if there is none at
-    all.
+    all, or it is upside down.
     """
     for thorough in (False, True):
         witness = Witness()
@@ -72,6 +73,8 @@ def _search(
     for frame in frames:
         faces = landmarker.detect(frame.image, near=last, thorough=thorough and last is None)
         face = _same_face(last, absent, faces) if last else _first_face(faces, index)
+        if face and last is None and is_upside_down(frame.image, face, landmarker):
+            raise InputError("The face in the driving video is upside down; turn the video by 180 degrees.")
         absent = 0 if face else absent + 1
         last = face or last
         seconds.append(frame.seconds)

@@ -211,6 +211,11 @@ class TestTrack:
         track = follow_face(clip_of([here, there, here]), landmarker)
         assert track.present.tolist() == [True, False, True]
 
+    def test_a_face_upside_down_is_said_to_be_so(self, landmarker, real_clip):
+        first = next(iter(VideoReader(real_clip))).image
+        with pytest.raises(InputError, match="upside down"):
+            follow_face(clip_of([np.ascontiguousarray(first[::-1, ::-1])] * 2), landmarker)
+
     def test_real_clip(self, landmarker, real_clip):
         track = follow_face(VideoReader(real_clip, trim=(0, 0.5)), landmarker)
         assert len(track) == 12

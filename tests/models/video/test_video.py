@@ -574,3 +574,60 @@ class TestWriting:
         assert [frame.seconds for frame in frames] == [number / NTSC for number in range(5)]
         np.testing.assert_allclose(frames[2].image[10, 10], images[0][10, 10], atol=0.02)
         np.testing.assert_allclose(frames[2].image[40, 50], images[0][40, 50], atol=0.02)
+
+
+class TestPicturesThatMove:
+    """Animated pictures and the names that other programs give to sequences."""
+
+    @pytest.mark.parametrize(
+        "name", ["take ({}).png", "take_{:04d}_rgb.png", "take_{:04d}.png"], ids=["Windows", "compositor", "plain"]
+    )
+    def test_sequences_by_any_name_without_macos_side_files(self, tmp_path, name):
+        for number, picture in enumerate(numbered_frames(11), start=1):
+            cv2.imwrite(str(tmp_path / name.format(number)), picture)
+            (tmp_path / f"._{name.format(number)}").write_bytes(b"Mac OS X")
+        for path in (tmp_path, tmp_path / name.format(1)):
+            frames = list(VideoReader(path, sequence_rate="25"))
+            assert [number_of(frame.image) for frame in frames] == list(range(11))
+            assert frames[-1].seconds == Fraction(10, 25)
+        with pytest.raises(InputError, match="macOS"):
+            VideoReader(tmp_path / f"._{name.format(1)}")
+
+    @pytest.mark.parametrize("suffix", [".webp", ".png"])
+    def test_animations_keep_their_own_times(self, tmp_path, suffix):
+        animation = cv2.Animation()
+        animation.frames = numbered_frames(4)
+        animation.durations = np.array([40, 80, 40, 40], np.int32)
+        path = tmp_path / f"moving{suffix}"
+        if not cv2.imwriteanimation(str(path), animation):
+            pytest.skip("this OpenCV can't write it")
+        frames = list(VideoReader(path))
+        assert [float(frame.seconds) for frame in frames] == pytest.approx([0, 0.04, 0.12, 0.16])
+        assert [number_of(frame.image) for frame in frames] == list(range(4))
+        (one, other) = VideoReader(path, trim=(0.03, 0.15))
+        assert float(other.seconds - one.seconds) == pytest.approx(0.08)
+
+    def test_pages_of_one_size_are_frames(self, tmp_path):
+        path = tmp_path / "pages.tif"
+        assert cv2.imwritemulti(str(path), numbered_frames(5))
+        reader = VideoReader(path)
+        assert [number_of(frame.image) for frame in reader] == list(range(5))
+        assert "no frame rate" in reader.warnings[0]
+        assert float(list(VideoReader(path, sequence_rate="50"))[-1].seconds) == pytest.approx(0.08)
+
+    def test_a_cut_animation_is_said_to_be_one(self, tmp_path):
+        animation = cv2.Animation()
+        animation.frames = numbered_frames(4)
+        animation.durations = np.array([40] * 4, np.int32)
+        path = tmp_path / "cut.webp"
+        assert cv2.imwriteanimation(str(path), animation)
+        path.write_bytes(path.read_bytes()[:60])
+        with pytest.raises(InputError, match=r"cut\.webp can't be read"):
+            list(VideoReader(path))
+
+    def test_raw_mjpeg(self, tmp_path):
+        path = tmp_path / "raw.mjpeg"
+        path.write_bytes(b"".join(cv2.imencode(".jpg", picture)[1].tobytes() for picture in numbered_frames(4)))
+        reader = VideoReader(path)
+        assert [number_of(frame.image) for frame in reader] == list(range(4))
+        assert any("frame rate" in warning for warning in reader.warnings)
