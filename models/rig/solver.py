@@ -44,7 +44,7 @@ from .sites import Sites
 _TRUST_ROUNDS = 3
 _NEARLY_NOTHING = 1e-6  # px per unit of a control
 _AWAKE = 0.01  # of the largest value of any control; less is what the prior's floor leaves
-_CONVERGED = 0.02  # of the largest value
+_CONVERGED = 0.05  # of the largest value; a key that changes by less is not told apart by eye
 _TURNING_DOUBT = 0.001  # share of all motion, below which the ridge regression doesn't believe any measurement
 
 
@@ -73,7 +73,7 @@ class SolverSettings:
     turning_error: float = 0.3
     caution: float = 2.5
     rounds: int = 14
-    final_rounds: int = 6
+    final_rounds: int = 10
 
 
 @dataclass(frozen=True)
