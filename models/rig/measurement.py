@@ -153,6 +153,10 @@ class PatchErrors:
     pull: Array
     say: Array
 
+    def energy(self) -> Array:
+        """Return [N], the errors' energy over all patches."""
+        return np.asarray((self.say * _energy(self.precision, self.pull)).sum(1))
+
     def noise(self, used: Array) -> Array:
         """Return [N], how much larger the errors are than the measurement's own noise makes them.
 
@@ -161,8 +165,7 @@ class PatchErrors:
         used up.
         """
         freedom = 2.0 * self.say.sum(1)
-        energy = (self.say * _energy(self.precision, self.pull)).sum(1)
-        return energy / np.maximum(freedom - used, 0.25 * freedom + 1e-12)
+        return self.energy() / np.maximum(freedom - used, 0.25 * freedom + 1e-12)
 
     def persistence(self) -> float:
         """Return how much a frame's errors are those of the frame before it: their correlation, in [0, 1).

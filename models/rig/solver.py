@@ -44,7 +44,7 @@ from .sites import Sites
 _TRUST_ROUNDS = 3
 _NEARLY_NOTHING = 1e-6  # px per unit of a control
 _AWAKE = 0.01  # of the largest value of any control; less is what the prior's floor leaves
-_CONVERGED = 0.02  # of the largest value
+_CONVERGED = 0.05  # of the largest value; a key that changes by less is not told apart by eye
 _TURNING_DOUBT = 0.001  # share of all motion, below which the ridge regression doesn't believe any measurement
 
 
@@ -73,7 +73,7 @@ class SolverSettings:
     turning_error: float = 0.3
     caution: float = 2.5
     rounds: int = 14
-    final_rounds: int = 6
+    final_rounds: int = 10
 
 
 @dataclass(frozen=True)
@@ -265,10 +265,15 @@ def _most_probable(model: _Model, seen: Measurement, in_play: Array, settings: S
 
 @dataclass(frozen=True)
 class _Weighed:
-    """values: [N, P]. noise: [N], error inflation without caution. change: of the values in the last round."""
+    """What a pass of evidence has found.
+
+    values: [N, P]. noise: [N], error inflation without caution. left: [N], share of the motion of whole patches that
+    stays unexplained. change: of the values in the last round.
+    """
 
     values: Array
     noise: Array
+    left: Array
     change: float
 
 
@@ -330,7 +335,10 @@ class _Evidence:
             if self._weighs_places:
                 self._weigh_places(round_, values, explained, noise)
         self._weighs_places = False
-        return _Weighed(values, np.maximum(own, np.median(own)), change)
+        head = self._equations.motion(values * (np.arange(parameters) >= model.controls))
+        whole = self._patches.errors(self.local.less(head), self.trust).energy()
+        left = (errors.energy() / np.maximum(whole, 1e-30)).clip(0, 1)
+        return _Weighed(values, np.maximum(own, np.median(own)), left, change)
 
     def _weigh_places(self, round_: int, values: Array, explained: Array, noise: Array) -> None:
         """Solve the errors that follow the head's turning, and in the first rounds distrust the places that fit not."""
@@ -360,6 +368,8 @@ def _chosen(
     # What misses in still frames is noise.
     missing = 2.0 * (fit.variance - np.quantile(fit.variance, STILL)).clip(0)
     misfit = missing / np.maximum(missing + (shown**2).sum(1).mean(1), 1e-30)
+    # The variance is hardly known where the texture is weak; what is explained already is no misfit.
+    misfit = np.minimum(misfit, first.left)
     low, high = model.low[:count], model.high[:count]
     size = np.abs(first.values[:, :count])
     active = size > _AWAKE * size.max(initial=0.0)

@@ -42,9 +42,9 @@ def rig(**keys: NDArray[np.float64]) -> RigBasis:
 
 
 def solved(basis: RigBasis, motion: NDArray[np.float64], changed: NDArray[np.bool_] | None = None) -> RigSolution:
-    """Solve from motion [N, S, 2]; places that are not `changed` [S] are known a sixty-fourth as surely."""
+    """Solve from motion [N, S, 2]; places that are not `changed` [S] are known a thousandth as surely."""
     here = np.ones(len(GRID), bool) if changed is None else changed
-    weight = np.broadcast_to(400.0 * np.where(here, 1.0, 1 / 64), motion.shape[:2])
+    weight = np.broadcast_to(400.0 * np.where(here, 1.0, 1 / 1024), motion.shape[:2])
     seen = np.stack(
         [weight, 0 * weight, weight, *(motion * weight[..., None]).transpose(2, 0, 1), 0 * weight + here], -1
     )

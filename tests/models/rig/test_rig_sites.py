@@ -152,7 +152,6 @@ def test_what_an_encoder_left_as_it_was_does_not_hold_the_rest_still() -> None:
 
     equations = motion_equations(reference, frames, torch.zeros_like(flow))
     assert not equations[3, 5, 56:, :20].any()
-    assert equations[3, 0, 56:, :20].max() < 0.1 * equations[3, 0].max()
     sites = Sites.of(basis, (64, 64))
     found = solve(basis, sites, sites.gather(equations.numpy()), np.arange(6) / 30).curves.values
     assert found[3, 1] == pytest.approx(0.12, rel=0.15)  # what is largest is what was renewed
