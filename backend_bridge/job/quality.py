@@ -1,16 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a result can be trusted, and why not: what a person would find by looking, told by what was measured."""
+"""Whether a result can be trusted, and why not, as the report has it; `judgement` finds it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
-
-from ..rig.footage import listed
-
-if TYPE_CHECKING:
-    from .report import Report
+from typing import Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["good", "check", "failed"]
 Concern: TypeAlias = Literal[
@@ -30,14 +24,6 @@ Concern: TypeAlias = Literal[
     "other intensity",
 ]
 
-RESIDUAL = 0.5
-HEAD_TURN = 15.0  # degrees; beyond it a cheek hides behind the nose
-LONGEST = 2.0  # s; a micro-expression lasts at most half a second
-LARGEST = 0.05  # of the face's width
-INTENSITY = (0.6, 1.6)  # shown per asked
-MOST_UNTRUSTED = 0.5  # of the frames
-_NAMED = 4  # controls that a sentence names
-
 
 @dataclass(frozen=True)
 class Reason:
@@ -54,105 +40,3 @@ class Quality:
 
     verdict: Verdict = "good"
     reasons: tuple[Reason, ...] = field(default=())
-
-
-def quality_of(report: Report) -> Quality:
-    """Return the quality of a finished run's result, from its report."""
-    reasons = (*_footage(report), *_expression(report), *_result(report))
-    worst = {reason.verdict for reason in reasons}
-    return Quality("failed" if "failed" in worst else "check" if worst else "good", reasons)
-
-
-def _footage(report: Report) -> Iterator[Reason]:
-    """Yield what is wrong with the driving video."""
-    if report.timing is not None and (lasts := float(report.timing.seconds[-1])) > LONGEST:
-        yield Reason(
-            "long clip", f"The clip lasts {lasts:.1f} s, a micro-expression at most 0.5 s; trim the video to it."
-        )
-    if (face := report.face) is not None:
-        frames = len(report.timing.seconds) if report.timing is not None else 0
-        if face.untrusted:
-            most = len(face.missing_seconds) > MOST_UNTRUSTED * frames
-            yield Reason(
-                "untrusted frames",
-                f"Frames that can't be trusted hold the one before them: {listed(face.untrusted)}; choose a part of "
-                "the video without them.",
-                "failed" if most else "check",
-            )
-        if face.unseen:
-            yield Reason(
-                "unseen regions",
-                f"Parts of the face aren't seen and are at rest: {', '.join(map(str, face.unseen))}; choose a video "
-                "that shows all of the face.",
-            )
-        if face.blinks:
-            yield Reason(
-                "blinks",
-                f"The driver blinks at {listed(face.blinks)}; the lids follow the mesh there, not the picture.",
-            )
-        if face.head_turn > HEAD_TURN:
-            yield Reason(
-                "head turn",
-                f"The driver's head is turned by {face.head_turn:.0f} degrees; beyond {HEAD_TURN:.0f} a side of the "
-                "face is hard to see: choose a part in which it faces the camera.",
-            )
-    if report.reference is not None and (why := report.reference.not_neutral):
-        yield Reason("reference not neutral", why)
-    if report.avatar is not None and not report.avatar.face_detected and not report.avatar.anchored:
-        yield Reason(
-            "no face recognised",
-            "No face was recognised in the avatar's picture; check where the driver's face was laid, or place anchors.",
-        )
-
-
-def _expression(report: Report) -> Iterator[Reason]:
-    """Yield what is odd about the expression that was found."""
-    if (event := report.events) is None:
-        yield Reason(
-            "nothing moves",
-            "Nothing moves: the driver's face shows no motion above the noise; choose a part of the video with an "
-            "expression.",
-            "failed",
-        )
-        return
-    if event.onset is None:
-        yield Reason("no onset", "The expression has begun before the clip does; let the trim start earlier.")
-    if event.offset is None:
-        yield Reason("no offset", "The expression goes on after the clip's end; let the trim end later.")
-    if (magnification := report.magnification) is not None:
-        peak = magnification.peak_share_of_face_width
-        if peak > LARGEST:
-            yield Reason(
-                "large motion",
-                f"The driver's face moves by {peak:.0%} of its width, which is no micro-expression; trim the video to "
-                "one.",
-            )
-
-
-def _result(report: Report) -> Iterator[Reason]:
-    """Yield where the result is not the driver's expression."""
-    if (restoration := report.restoration) is not None and report.events is not None:
-        shown, asked = restoration.intensity_measured, restoration.intensity_asked
-        if shown is not None and asked > 0 and not INTENSITY[0] <= shown / asked <= INTENSITY[1]:
-            yield Reason(
-                "other intensity",
-                f"The finished frames show {shown / asked:.2f} times the motion that was asked for; compare them with "
-                "the driver, and set the intensity.",
-            )
-    if (weights := report.weights) is None or report.events is None:
-        return
-    parts = [name for name, share in weights.residual_by_region.items() if share is not None and share > RESIDUAL]
-    if weights.residual is not None and weights.residual > RESIDUAL:
-        where = f" (most at {', '.join(parts)})" if parts else ""
-        yield Reason(
-            "unexplained motion",
-            f"{weights.residual:.0%} of the motion is beyond the rig's controls{where}; let more controls be solved, "
-            "or use the frames.",
-        )
-    if weights.at_limit:
-        more = " …" if len(weights.at_limit) > _NAMED else ""
-        yield Reason(
-            "control at its limit",
-            f"Controls are at the end of their range: {', '.join(weights.at_limit[:_NAMED])}{more}; check them, or "
-            "lock them.",
-        )

@@ -15,7 +15,7 @@ import torch
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.files.hashing import hash_file
 from ...backend_bridge.job.folder import JobFolder
-from ...backend_bridge.job.quality import quality_of
+from ...backend_bridge.job.judgement import quality_of
 from ...backend_bridge.job.report import (
     AvatarReport,
     BackendReport,

@@ -596,14 +596,14 @@ class TestPicturesThatMove:
     @pytest.mark.parametrize("suffix", [".webp", ".png"])
     def test_animations_keep_their_own_times(self, tmp_path, suffix):
         animation = cv2.Animation()
-        animation.frames = numbered_frames(4)
+        animation.frames = numbered_frames(40)[::10]  # apart enough for a lossy encoder
         animation.durations = np.array([40, 80, 40, 40], np.int32)
         path = tmp_path / f"moving{suffix}"
         if not cv2.imwriteanimation(str(path), animation):
             pytest.skip("this OpenCV can't write it")
         frames = list(VideoReader(path))
         assert [float(frame.seconds) for frame in frames] == pytest.approx([0, 0.04, 0.12, 0.16])
-        assert [number_of(frame.image) for frame in frames] == list(range(4))
+        assert [number_of(frame.image) for frame in frames] == [0, 10, 20, 30]
         (one, other) = VideoReader(path, trim=(0.03, 0.15))
         assert float(other.seconds - one.seconds) == pytest.approx(0.08)
 

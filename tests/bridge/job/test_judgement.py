@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from magplus.backend_bridge.job.quality import quality_of
+from magplus.backend_bridge.job.judgement import quality_of
 from magplus.backend_bridge.job.report import (
     AvatarReport,
     FaceReport,
