@@ -10,7 +10,7 @@ import bpy
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.job.spec import Anchor
+from ..backend_bridge.job.spec import Expected
 from ..backend_bridge.rig.anchors import AnchorFile, read_anchors, write_anchors
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
@@ -56,7 +56,7 @@ def show_anchors(context: bpy.types.Context, avatar: bpy.types.Object, last_job:
                 objects = (avatar, *face_companions(context, avatar))
                 controls, excluded = default_controls(objects)
 
-                def measure() -> Generator[Progress, None, tuple[Survey, tuple[Anchor, ...]]]:
+                def measure() -> Generator[Progress, None, tuple[Survey, tuple[Expected, ...]]]:
                     face = find_face(context, objects, projection, controls)
                     survey = yield from survey_steps(context, face, controls, excluded, responses=False)
                     return survey, expected_anchors(find_features(context, survey))
