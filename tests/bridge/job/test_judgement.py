@@ -22,6 +22,7 @@ from magplus.backend_bridge.job.report import (
     WeightsReport,
     WindowReport,
 )
+from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from magplus.backend_bridge.rig.events import MotionEvent
 from magplus.backend_bridge.rig.footage import Span, Unseen, Untrusted
 from magplus.backend_bridge.worker.command_line import strictly
@@ -98,6 +99,7 @@ def test_a_judged_report_survives_the_way_through_the_file():
 @pytest.mark.parametrize(("events", "status"), [(GOOD.events, ExitCode.OK), (None, ExitCode.NOT_GOOD)])
 def test_a_strict_run_has_its_own_exit_status(tmp_path, capsys, events, status):
     folder = JobFolder.create(tmp_path / "job.magplus")
+    folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar/avatar.png")))
     report = replace(GOOD, events=events)
     folder.write_report(replace(report, quality=quality_of(report)))
     assert strictly(folder.path) is status
