@@ -22,7 +22,7 @@ _AS_QUIET = 2.5  # within this factor of the quietest quarter, frames are as qui
 _CROSSING = 0.2  # onset and offset: where the motion is this share of the way from rest to apex
 _CLEAR = 5.0  # an apex stands out by this many standard deviations of the noise, or there is no event
 _CALMER = 0.35  # sum of scores: a quarter of a smile has 0.9, a micro-expression 0.1, and they jitter by 0.05
-_ONE_CALMER = 0.15  # of one score: a quarter of a smile has 0.4; scores that drift together have less each
+_ONE_CALMER = 0.3  # of one score: a quarter of a smile has 0.4; scores that drift together have less each
 _RESTLESS_SCORES = ("_", "eyeLook", "eyeBlink", "eyeWide", "cheekPuff")
 
 

@@ -6,8 +6,11 @@ from fractions import Fraction
 
 import pytest
 
+from magplus.backend_bridge.files.errors import ExitCode
+from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.judgement import quality_of
 from magplus.backend_bridge.job.report import (
+    REPORT,
     AvatarReport,
     FaceReport,
     MagnificationReport,
@@ -19,8 +22,10 @@ from magplus.backend_bridge.job.report import (
     WeightsReport,
     WindowReport,
 )
+from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from magplus.backend_bridge.rig.events import MotionEvent
 from magplus.backend_bridge.rig.footage import Span, Unseen, Untrusted
+from magplus.backend_bridge.worker.command_line import strictly
 
 TIMES = tuple(Fraction(index, 24) for index in range(24))
 GOOD = Report(
@@ -83,3 +88,19 @@ def test_each_reason_is_told_in_a_sentence_with_what_to_do(report, concern, verd
 
 def test_anchors_that_a_person_placed_stand_in_for_a_face_that_is_not_recognised():
     assert quality_of(changed("avatar", face_detected=False, anchored=True)).verdict == "good"
+
+
+def test_a_judged_report_survives_the_way_through_the_file():
+    report = replace(GOOD, events=None)
+    judged = replace(report, quality=quality_of(report))
+    assert REPORT.decode(REPORT.encode(judged)) == judged
+
+
+@pytest.mark.parametrize(("events", "status"), [(GOOD.events, ExitCode.OK), (None, ExitCode.NOT_GOOD)])
+def test_a_strict_run_has_its_own_exit_status(tmp_path, capsys, events, status):
+    folder = JobFolder.create(tmp_path / "job.magplus")
+    folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar/avatar.png")))
+    report = replace(GOOD, events=events)
+    folder.write_report(replace(report, quality=quality_of(report)))
+    assert strictly(folder.path) is status
+    assert ("Nothing moves" in capsys.readouterr().err) == (status is ExitCode.NOT_GOOD)

@@ -360,7 +360,8 @@ def test_frames_without_the_face_hold_and_are_reported(tmp_path, clip, avatar, l
     events = Quiet()
     report = run_job(folder, session, events)
     assert report.face.missing_seconds == pytest.approx([4 / 24, 5 / 24])
-    assert "0.167, 0.208 s" in events.warnings[0]
+    assert "0.167-0.208 s (no face)" in events.warnings[0]
+    assert "untrusted frames" in {reason.concern for reason in report.quality.reasons}
     held = [read(folder.frames_dir / f"{number:06d}.png") for number in (4, 5, 6)]
     assert np.array_equal(held[0], held[1])
     assert np.array_equal(held[0], held[2])
