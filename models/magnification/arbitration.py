@@ -14,8 +14,8 @@ weight, as in James & Stein 1961). Its spread is known too, and `BENEFIT` times 
 overruled where it is clearly wrong, not where noise makes it look so. What the evidence agrees with is kept whole,
 g = 1; where the equations contradict it, g falls to what they leave of it, down to 0, which is the solver's motion.
 
-Where a patch shows nothing, the whole picture decides: a network that is wrong where one can see it isn't believed where
-one can't.
+Where a patch shows nothing, the whole picture decides: a network that is wrong where one can see it isn't believed
+where one can't.
 
 The variance of the noise is what the solver measured times `inflation`, which the camera's state tells: after video
 compression the equations themselves are wrong, and are not believed.

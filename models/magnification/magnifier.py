@@ -119,7 +119,7 @@ class Magnifier:
                 if number:
                     observed = estimate_near(reference, frames, observed.motion, self.settings)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
-                    observed = self.refinement(observed, brightness, state)
+                    observed = self.refinement(observed, brightness, state, final=number + 1 == self.passes)
         padded = (height + padding[3], width + padding[1])
         motion = to_motion(observed, padded, self.settings.tolerance)
         return Motion(

@@ -113,8 +113,8 @@ class Refinement(nn.Module):
         network.load_state_dict(tensors)
         return network
 
-    def forward(self, observed: Observation, brightness: Tensor, state: Tensor) -> Observation:
-        """Return the observation with its motion corrected, as far as its equations don't contradict that.
+    def forward(self, observed: Observation, brightness: Tensor, state: Tensor, final: bool = True) -> Observation:
+        """Return the observation with its motion corrected; finally, as far as its equations don't contradict that.
 
         brightness: [1 or N, 1, h, w] in [0, 1], the reference on the solver's grid (h, w even); state: [N, STATES], the
         camera's. On a grid of fewer than `SMALLEST_GRID` points along a side, the observation is returned as it is.
@@ -122,6 +122,8 @@ class Refinement(nn.Module):
         if min(observed.motion.shape[2:]) < SMALLEST_GRID:
             return observed
         explained = self.explain(observed, brightness, state)
+        if not final:
+            return explained.refined
         return arbitrate(observed, explained.refined.motion, explained.inflation)
 
     def explain(self, observed: Observation, brightness: Tensor, state: Tensor) -> Explanation:
