@@ -1,24 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is right, the solver or the network: what the equations clearly contradict is not overruled.
+"""The convex combination of the solver's motion and the network's that the equations support.
 
-The solver's motion s follows the equations J u = h, noise included; the network's n knows faces, or believes it does.
-Between them, on the line s + g (n - s), lies the motion with the least expected error, and how far along it lies can be
-read from the equations without knowing the truth. With d = n - s and sums over a patch of the picture, the squared
-error weighted by J is least at
+The solver's motion s fits the equations J u = h and part of their noise; the network's n follows what it has learned of
+faces. Of all motions s + g (n - s), the one with the least expected error can be found without knowing the truth: with
+d = n - s and sums over a patch, the squared error weighted by J is least at
 
-    g = sum d . (h - J s) + sum d . (noise that is in s)  over  sum d . J d
+    g = (sum d . (h - J s) + sum d . (noise fitted by s)) / sum d . J d
 
-The second sum is not known, but its expectation is: it is the noise's variance times the number of degrees of freedom
-that the solver spends on it (Stein 1981, "Estimation of the mean of a multivariate normal distribution"; here for one
-weight, as in James & Stein 1961). Its spread is known too, and `BENEFIT` times that is given to the network: it is
-overruled where it is clearly wrong, not where noise makes it look so. What the evidence agrees with is kept whole,
-g = 1; where the equations contradict it, g falls to what they leave of it, down to 0, which is the solver's motion.
+The second sum is not known, but its expectation is: the noise's variance times the degrees of freedom that the solver
+spends on it (Stein 1981, "Estimation of the mean of a multivariate normal distribution"). Its standard deviation is the
+root of the variance times sum d . J d; `MARGIN` of them are added, so that the network is left as it is within the
+noise and overruled where the contradiction is significant. g is limited to [0, 1]: 1 is the network's motion, 0 the
+solver's. Where a patch has little texture, the whole picture's sums decide.
 
-Where a patch shows nothing, the whole picture decides: a network that is wrong where one can see it isn't believed
-where one can't.
-
-The variance of the noise is what the solver measured times `inflation`, which the camera's state tells: after video
-compression the equations themselves are wrong, and are not believed.
+The noise's variance is what the solver measured times `inflation`, an estimate from the camera's state: video
+compression makes errors that are far larger than the grain of the picture, and biased towards rest.
 """
 
 from __future__ import annotations
@@ -31,11 +27,11 @@ from torch import Tensor
 from .filters import box
 from .solver import Observation
 
-PATCH = 9  # points along a side over which a motion is judged by itself
-UNSEEN = 0.04  # 1 / px^2, precision of a patch that says nothing: motion of 5 px
-JURY = 31  # points along a side over which solver and network are compared
-BENEFIT = 2.0  # standard deviations of the noise by which the network is given the benefit of the doubt
-WHOLE = 0.2  # what the whole picture says of them counts as much as this share of a patch does
+PATCH = 9  # points along a side of the patches over which chi-squared is taken
+UNSEEN = 0.04  # 1 / px^2, precision of a patch without texture: motion of 5 px
+WINDOW = 31  # points along a side of the patches over which solver and network are compared
+MARGIN = 2.0  # standard deviations by which the equations must contradict the network
+WHOLE = 0.2  # weight of the whole picture's mean in a patch's
 FREEDOM = 0.1  # share of the solver's degrees of freedom that it spends on noise alone
 
 
@@ -47,10 +43,10 @@ def unexplained(seen: Observation, motion: Tensor) -> Tensor:
 
 
 def contradiction(seen: Observation, motion: Tensor, inflation: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
-    """Return what the equations around each point say that a motion [N, 2, h, w] lacks, and how surely.
+    """Return the correction that the equations around each point ask of a motion [N, 2, h, w], and its significance.
 
-    They are added up over `PATCH` x `PATCH` points, R = sum (h - J u) and A = sum J, which makes the step A^-1 R,
-    [N, 2, h, w] px, and chi-squared per degree of freedom, R^T A^-1 R / (2 inflation), [N, 1, h, w].
+    The equations are added up over `PATCH` x `PATCH` points, R = sum (h - J u) and A = sum J, which makes the step
+    A^-1 R, [N, 2, h, w] px, and chi-squared per degree of freedom, R^T A^-1 R / (2 inflation), [N, 1, h, w].
     """
     left = unexplained(seen, motion)
     a, b, c, rx, ry = (PATCH**2 * box(torch.cat([seen.equations[:, :3], left], 1), PATCH)).split(1, 1)
@@ -62,7 +58,7 @@ def contradiction(seen: Observation, motion: Tensor, inflation: Tensor | float =
 
 
 def arbitrate(observed: Observation, proposed: Tensor, inflation: Tensor | float = 1.0) -> Observation:
-    """Return the observation with the mixture of its own motion and a proposed one that the equations speak for.
+    """Return the observation with the combination of its own motion and a proposed one that its equations support.
 
     proposed: [N, 2, h, w] px; inflation: [N, 1, 1, 1], by how much the variance of the equations' noise is underrated.
     """
@@ -70,12 +66,12 @@ def arbitrate(observed: Observation, proposed: Tensor, inflation: Tensor | float
     jxx, jxy, jyy = observed.equations[:, :3].split(1, 1)
     x, y = change.split(1, 1)
     seen = jxx * x * x + 2 * jxy * x * y + jyy * y * y
-    spoken_for = (change * unexplained(observed, observed.motion)).sum(1, keepdim=True)
-    evidence = torch.cat([seen, spoken_for, _freedom(observed)], 1)
-    sums = JURY**2 * (box(evidence, JURY) + WHOLE * evidence.mean((2, 3), keepdim=True))
-    seen, spoken_for, freedom = sums.clamp(min=0)[:, :1], sums[:, 1:2], sums[:, 2:]
-    doubt = FREEDOM * inflation * freedom + BENEFIT * (inflation * seen).sqrt()
-    share = ((spoken_for + doubt) / (seen + 1e-9)).clamp(0, 1)
+    support = (change * unexplained(observed, observed.motion)).sum(1, keepdim=True)
+    evidence = torch.cat([seen, support, _freedom(observed)], 1)
+    sums = WINDOW**2 * (box(evidence, WINDOW) + WHOLE * evidence.mean((2, 3), keepdim=True))
+    seen, support, freedom = sums.clamp(min=0)[:, :1], sums[:, 1:2], sums[:, 2:]
+    doubt = FREEDOM * inflation * freedom + MARGIN * (inflation * seen).sqrt()
+    share = ((support + doubt) / (seen + 1e-9)).clamp(0, 1)
     return replace(observed, motion=observed.motion + share * change)
 
 

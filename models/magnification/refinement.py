@@ -203,7 +203,7 @@ class Refinement(nn.Module):
 
 
 class Camera(nn.Module):
-    """What follows from the camera's state: how noisy the equations are, and a wider view of where they contradict.
+    """What depends on the camera's state: the equations' noise, and a correction that sees where they contradict.
 
     width: channels of what is known at each point.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -366,9 +366,8 @@ class Films:
         films, fields, known, states = zip(*(self._sample(crop, rng) for _ in range(size)), strict=True)
         values, state = torch.stack(films), torch.stack(states)
         taught = torch.tensor(known, device=values.device)
-        seen = Observation(UNIT * values[:, :5], values[:, 5:7], values[:, 7:8], QUANTISATION * values[:, 8:9])
         return Batch(
-            seen,
+            _observation(values),
             values[:, 9:10],
             values[:, 10:12],
             values[:, 12:13],
@@ -377,6 +376,12 @@ class Films:
             state[:, :-1],
             state[:, -1],
         )
+
+    def seen(self) -> Iterator[tuple[Observation, Tensor, Tensor, Tensor]]:
+        """Yield each person's films, whole: what the solver saw, truth, where it is certain, the camera's states."""
+        for films, _, _, states in self._people:
+            values = films.float()
+            yield _observation(values), values[:, 10:12], values[:, 12:13], states[:, :-1]
 
     def _sample(self, crop: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, float, Tensor]:
         films, shown, fields, states = self._people[int(rng.integers(len(self._people)))]
@@ -389,6 +394,10 @@ class Films:
             values = values.flip(2) * self._signs
             units = units[self._mirrored].flip(3) * self._flipped
         return values, units, float(shown[number] != NO_PAIR), states[number]
+
+
+def _observation(values: Tensor) -> Observation:
+    return Observation(UNIT * values[:, :5], values[:, 5:7], values[:, 7:8], QUANTISATION * values[:, 8:9])
 
 
 def _opened(path: Path, device: torch.device) -> Tensor:

@@ -48,7 +48,8 @@ class Config:
     cannot be known where they are bent. worse_weight: how much it counts in addition by what an answer is worse than
     the solver's. most_weight: films count as a share of the error that the solver leaves in them, but no more than
     this often. compressed_weight: how much a compressed film counts, so that films in which the equations mislead don't
-    drown the rest. inflation_weight: how much the estimate of the equations' noise counts. keep: of the weights begun
+    drown the rest. inflation_weight: how much the estimate of the equations' noise counts; noise_steps, noise_rate: of
+    its fit to all films in the end. keep: of the weights begun
     from, the share in the result, so that it doesn't forget what it could do (Wortsman et al. 2022, "Robust fine-tuning
     of zero-shot models"). until: the step after which to stop for now, 0 for all of them.
     """
@@ -71,6 +72,8 @@ class Config:
     most_weight: float = 3.0
     compressed_weight: float = 0.6
     inflation_weight: float = 0.05
+    noise_steps: int = 3000
+    noise_rate: float = 3e-3
     keep: float = 0.0
     until: int = 0
     seed: int = 0
@@ -139,12 +142,14 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
             config.fields_weight * loss_of(answer.explained, batch.truth, batch.certain),
         ]
         units = loss_of_units(answer.units, batch.units, batch.taught)
-        inflation = loss_of_inflation(answer.inflation, batch.observed, batch.truth, batch.certain)
+        with torch.no_grad():
+            surprise = surprise_of(batch.observed, batch.truth, batch.certain)
+        inflation = answer.inflation.flatten().log() + surprise / answer.inflation.flatten()
         optimiser.zero_grad()
         (
             (weight * torch.stack(motions).sum(0)).mean()
             + config.units_weight * units
-            + config.inflation_weight * inflation
+            + config.inflation_weight * inflation.mean()
         ).backward()
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_gradient)
         step += 1
@@ -176,6 +181,7 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
             partial.replace(checkpoint)
     if begun is not None:
         draw(average, begun, config.keep)
+    fit_noise(average, films, config)
     weights = out / f"{role}.safetensors"
     tensors = {name: value.half().cpu().contiguous() for name, value in average.state_dict().items()}
     metadata = {"role": role, "steps": str(config.steps), "seed": str(config.seed)}
@@ -226,17 +232,35 @@ def loss_of_units(fields: Tensor, truth: Tensor, taught: Tensor) -> Tensor:
     return (error.mean(1) * taught).sum() / taught.sum().clamp(min=1)
 
 
-def loss_of_inflation(inflation: Tensor, seen: Observation, truth: Tensor, certain: Tensor) -> Tensor:
-    """Negative log-likelihood of the truth's chi-squared if the equations' noise has `inflation` times its variance.
+def fit_noise(network: Refinement, films: Films, config: Config) -> None:
+    """Fit the network's estimate of the noise to all films: how large the truth's chi-squared is in each.
 
-    inflation: [N, 1, 1, 1]; seen: what the solver saw; truth: [N, 2, h, w] px; certain: [N, 1, h, w].
+    The estimate depends on the camera's state alone, so that this takes seconds once chi-squared is known. Its
+    likelihood is that of an exponential distribution, whose optimum is the mean.
     """
+    assert network.camera is not None
+    states, found = [], []
     with torch.no_grad():
-        _, surprise = contradiction(seen, truth)
-        whole = (box(certain, PATCH) > 0.999).float()
-        found = (surprise.clamp(max=MOST_SURPRISE) * whole).sum((1, 2, 3)) / (whole.sum((1, 2, 3)) + 1) + LEAST_SURPRISE
-    inflation = inflation.flatten()
-    return (inflation.log() + found / inflation).mean()
+        for seen, truth, certain, state in films.seen():
+            states.append(state)
+            found.append(surprise_of(seen, truth, certain))
+    state, surprise = torch.cat(states), torch.cat(found)
+    optimiser = torch.optim.Adam(network.camera.noise.parameters(), config.noise_rate)
+    for _ in range(config.noise_steps):
+        inflation = network.camera.inflation(state).flatten()
+        loss = (inflation.log() + surprise / inflation).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    print(f"noise fitted to {len(state)} films: {float(loss.detach()):.3f}", flush=True)
+
+
+def surprise_of(seen: Observation, truth: Tensor, certain: Tensor) -> Tensor:
+    """Return the truth's mean chi-squared in each film, [N]; certain: [N, 1, h, w], 1 where the truth is known."""
+    _, surprise = contradiction(seen, truth)
+    whole = (box(certain, PATCH) > 0.999).float()
+    found = (surprise.clamp(max=MOST_SURPRISE) * whole).sum((1, 2, 3))
+    return found / (whole.sum((1, 2, 3)) + 1) + LEAST_SURPRISE
 
 
 def begun_from(weights: Path) -> Refinement:
