@@ -30,8 +30,9 @@ from .solver import Observation
 PATCH = 9  # points along a side of the patches over which chi-squared is taken
 UNSEEN = 0.04  # 1 / px^2, precision of a patch without texture: motion of 5 px
 WINDOW = 31  # points along a side of the patches over which solver and network are compared
-MARGIN = 2.0  # standard deviations by which the equations must contradict the network
+MARGIN = 3.0  # standard deviations by which the equations must contradict the network
 WHOLE = 0.2  # weight of the whole picture's mean in a patch's
+WHITE = 0.5  # inflation of white noise, which is measured where something moves as well
 FREEDOM = 0.1  # share of the solver's degrees of freedom that it spends on noise alone
 
 
@@ -57,7 +58,7 @@ def contradiction(seen: Observation, motion: Tensor, inflation: Tensor | float =
     return step, surprise
 
 
-def arbitrate(observed: Observation, proposed: Tensor, inflation: Tensor | float = 1.0) -> Observation:
+def arbitrate(observed: Observation, proposed: Tensor, inflation: Tensor | float = WHITE) -> Observation:
     """Return the observation with the combination of its own motion and a proposed one that its equations support.
 
     proposed: [N, 2, h, w] px; inflation: [N, 1, 1, 1], by how much the variance of the equations' noise is underrated.

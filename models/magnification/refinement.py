@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .arbitration import arbitrate, contradiction
+from .arbitration import WHITE, arbitrate, contradiction
 from .camera_state import STATES
 from .filters import binomial, box, resize
 from .solver import ROUGHNESS, Observation, smooth_solve
@@ -132,9 +132,10 @@ class Refinement(nn.Module):
         size = (observed.motion.shape[2], observed.motion.shape[3])
         extent = motion_extent(observed)
         inputs = F.pixel_unshuffle(features(observed, brightness, extent), 2)
-        inflation = torch.ones_like(extent)
+        inflation, noisier = torch.full_like(extent, WHITE), torch.ones_like(extent)
         if self.camera is not None:
             inflation = self.camera.inflation(state)
+            noisier = inflation.detach()
             inputs = _with_state(inputs, state)
         known, whole = self.context(inputs.contiguous(memory_format=torch.channels_last))
         fields = self.fields(known).float()
@@ -142,7 +143,6 @@ class Refinement(nn.Module):
         trust, share = self.trust(known).float().split(1, 1)
         trust, share = (8 * torch.tanh(trust / 8)).exp(), torch.tanh(share).exp()
         weights = (8 * torch.tanh(self.weights(known).float() / 8)).exp()
-        noisier = inflation.detach()
         with torch.autocast(observed.motion.device.type, enabled=False):
             coarse = _coarser(observed, 2)
             explained = self._explained(coarse, fields, rarity, few, trust, share, extent)
@@ -217,6 +217,7 @@ class Camera(nn.Module):
             assert isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        nn.init.constant_(self.noise[-1].bias, math.log(WHITE))  # type: ignore[arg-type]
 
     def inflation(self, state: Tensor) -> Tensor:
         """Return by how much the variance of the equations' noise is underrated, [N, 1, 1, 1]."""

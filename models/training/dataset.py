@@ -377,11 +377,11 @@ class Films:
             state[:, -1],
         )
 
-    def seen(self) -> Iterator[tuple[Observation, Tensor, Tensor, Tensor]]:
-        """Yield each person's films, whole: what the solver saw, truth, where it is certain, the camera's states."""
+    def seen(self) -> Iterator[tuple[Observation, Tensor, Tensor, Tensor, Tensor]]:
+        """Yield each person's films, whole, as in `Batch`: observed, truth, certain, state and compressed."""
         for films, _, _, states in self._people:
             values = films.float()
-            yield _observation(values), values[:, 10:12], values[:, 12:13], states[:, :-1]
+            yield _observation(values), values[:, 10:12], values[:, 12:13], states[:, :-1], states[:, -1]
 
     def _sample(self, crop: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, float, Tensor]:
         films, shown, fields, states = self._people[int(rng.integers(len(self._people)))]

@@ -37,6 +37,7 @@ from .scenes import FaceScenes
 
 MOST_SURPRISE = 300.0  # chi-squared of one patch, at most
 LEAST_SURPRISE = 0.05  # of a film, at least
+LEVEL, CLEAN_LEVEL = 0, -1.2  # of the camera's state, the level of the grain; below this there is hardly any
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,7 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
             config.fields_weight * loss_of(answer.explained, batch.truth, batch.certain),
         ]
         units = loss_of_units(answer.units, batch.units, batch.taught)
-        with torch.no_grad():
-            surprise = surprise_of(batch.observed, batch.truth, batch.certain)
+        surprise = surprise_of(batch.observed, batch.truth, batch.certain)
         inflation = answer.inflation.flatten().log() + surprise / answer.inflation.flatten()
         optimiser.zero_grad()
         (
@@ -236,25 +236,28 @@ def fit_noise(network: Refinement, films: Films, config: Config) -> None:
     """Fit the network's estimate of the noise to all films: how large the truth's chi-squared is in each.
 
     The estimate depends on the camera's state alone, so that this takes seconds once chi-squared is known. Its
-    likelihood is that of an exponential distribution, whose optimum is the mean.
+    likelihood is that of an exponential distribution, whose optimum is the mean. Clean films, which are few, count as
+    much as compressed ones.
     """
     assert network.camera is not None
-    states, found = [], []
-    with torch.no_grad():
-        for seen, truth, certain, state in films.seen():
-            states.append(state)
-            found.append(surprise_of(seen, truth, certain))
-    state, surprise = torch.cat(states), torch.cat(found)
+    rows = [
+        (state, surprise_of(seen, truth, certain), compressed)
+        for seen, truth, certain, state, compressed in films.seen()
+    ]
+    state, surprise, compressed = (torch.cat(parts) for parts in zip(*rows, strict=True))
+    clean = (compressed == 0) & (state[:, LEVEL] < CLEAN_LEVEL)
+    weight = torch.where(clean, compressed.sum() / clean.sum().clamp(min=1), 1.0)
     optimiser = torch.optim.Adam(network.camera.noise.parameters(), config.noise_rate)
     for _ in range(config.noise_steps):
         inflation = network.camera.inflation(state).flatten()
-        loss = (inflation.log() + surprise / inflation).mean()
+        loss = (weight * (inflation.log() + surprise / inflation)).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    print(f"noise fitted to {len(state)} films: {float(loss.detach()):.3f}", flush=True)
+    print(f"noise fitted to {len(state)} films, {int(clean.sum())} clean ones: {float(loss.detach()):.3f}", flush=True)
 
 
+@torch.no_grad()
 def surprise_of(seen: Observation, truth: Tensor, certain: Tensor) -> Tensor:
     """Return the truth's mean chi-squared in each film, [N]; certain: [N, 1, h, w], 1 where the truth is known."""
     _, surprise = contradiction(seen, truth)

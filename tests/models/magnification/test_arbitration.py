@@ -66,7 +66,7 @@ def test_a_network_that_is_wrong_does_no_harm(lie: str) -> None:
 def test_a_network_that_is_right_is_believed(noise: float) -> None:
     for seed in SEEDS:
         observed, truth = shot(seed, noise)
-        assert error(arbitrate(observed, truth).motion, truth) < 0.75 * error(observed.motion, truth)
+        assert error(arbitrate(observed, truth).motion, truth) < 0.85 * error(observed.motion, truth)
 
 
 def test_a_network_that_is_right_in_one_place_and_wrong_in_another_is_believed_there() -> None:
@@ -85,7 +85,7 @@ def test_where_the_equations_are_known_to_mislead_the_network_is_believed() -> N
     observed, truth = shot(0)
     nothing_moves = observed.equations * torch.tensor([1.0, 1, 1, 0, 0]).view(1, 5, 1, 1)
     misled = replace(observed, equations=nothing_moves, motion=0 * truth)
-    shares = [error(arbitrate(misled, truth, inflation).motion, truth) for inflation in (1.0, 30.0, 1000.0)]
+    shares = [error(arbitrate(misled, truth, inflation).motion, truth) for inflation in (0.5, 30.0, 1000.0)]
     assert shares == sorted(shares, reverse=True) and shares[0] > 0.5 and shares[-1] < 0.01
 
 
@@ -157,5 +157,5 @@ def test_a_network_that_contradicts_the_picture_is_overruled_by_it() -> None:
         state = camera_state(reference, frame)
         wild = network.explain(observed, brightness, state).refined.motion
         ours = network(observed, brightness, state).motion
-    assert error(wild, truth) > 1.5 * error(observed.motion, truth)
-    assert error(ours, truth) <= 1.15 * error(observed.motion, truth)
+    assert error(wild, truth) > 2.5 * error(observed.motion, truth)
+    assert error(ours, truth) <= 1.3 * error(observed.motion, truth)
