@@ -13,6 +13,7 @@ from torch import Tensor
 from ...backend_bridge.files.hashing import hash_file
 from ..device import choose_device
 from ..warp import resize_flow
+from .camera_state import camera_state
 from .filters import resize
 from .motion import Motion
 from .refinement import Refinement
@@ -113,11 +114,12 @@ class Magnifier:
         if self.refinement is not None:
             grid = (observed.motion.shape[2], observed.motion.shape[3])
             brightness = resize(reference.mean(1, keepdim=True), grid)
+            state = camera_state(reference, frames)
             for number in range(self.passes):
                 if number:
                     observed = estimate_near(reference, frames, observed.motion, self.settings)
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
-                    observed = self.refinement(observed, brightness)
+                    observed = self.refinement(observed, brightness, state, final=number + 1 == self.passes)
         padded = (height + padding[3], width + padding[1])
         motion = to_motion(observed, padded, self.settings.tolerance)
         return Motion(

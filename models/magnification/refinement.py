@@ -27,6 +27,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from .arbitration import WHITE, arbitrate, contradiction
+from .camera_state import STATES
 from .filters import binomial, box, resize
 from .solver import ROUGHNESS, Observation, smooth_solve
 
@@ -49,6 +51,9 @@ LEAST_HEARD = 0.003  # precision of a contradiction that nothing speaks for, in 
 LEAST_DOUBT = 0.1  # motion that it is never surer of than this share of, as a share of all of the picture's motion
 WIDTHS = (32, 48, 64, 72, 80)
 HIDDEN = 128  # channels from which the fields are made
+CLUES = 10  # what the second network and the wider view of it see at each point
+POLISH = (32, 48, 56)  # channels of the wider one
+MOST_INFLATION = 5.0  # logarithm of the largest factor by which the equations' noise is underrated
 
 
 @dataclass(frozen=True)
@@ -57,13 +62,15 @@ class Explanation:
 
     refined: the observation with its motion corrected. explained: [N, 2, h, w] px, the motion that the fields alone
     make up. fused: [N, 2, h, w] px, that motion after the equations were heard again. units: [N, K, 2, h', w'], the
-    action units' fields on a grid of half the size, the largest motion about 1.
+    action units' fields on a grid of half the size, the largest motion about 1. inflation: [N, 1, 1, 1], by how much
+    the variance of the equations' noise is underrated.
     """
 
     refined: Observation
     explained: Tensor
     fused: Tensor
     units: Tensor
+    inflation: Tensor
 
 
 class Refinement(nn.Module):
@@ -72,10 +79,13 @@ class Refinement(nn.Module):
     widths: channels at a half of the grid's resolution, at a quarter and so on.
     """
 
-    def __init__(self, units: int = UNITS, free: int = FREE, widths: tuple[int, ...] = WIDTHS) -> None:
+    def __init__(
+        self, camera: bool = True, units: int = UNITS, free: int = FREE, widths: tuple[int, ...] = WIDTHS
+    ) -> None:
         super().__init__()
         self._units = units
-        self.context = Context(4 * INPUTS, widths)
+        self.camera = Camera(widths[0]) if camera else None
+        self.context = Context(4 * INPUTS + (STATES if camera else 0), widths)
         self.fields = nn.Sequential(
             nn.Conv2d(widths[0], HIDDEN, 1), nn.LeakyReLU(0.1, inplace=True), nn.Conv2d(HIDDEN, 2 * (units + free), 1)
         )
@@ -98,26 +108,35 @@ class Refinement(nn.Module):
     @classmethod
     def load(cls, weights: Path) -> Refinement:
         """Return the network with the weights of a .safetensors file."""
-        network = cls()
-        network.load_state_dict(load_file(weights))
+        tensors = load_file(weights)
+        network = cls(camera=any(name.startswith("camera.") for name in tensors))
+        network.load_state_dict(tensors)
         return network
 
-    def forward(self, observed: Observation, brightness: Tensor) -> Observation:
-        """Return the observation with its motion corrected.
+    def forward(self, observed: Observation, brightness: Tensor, state: Tensor, final: bool = True) -> Observation:
+        """Return the observation with its motion corrected; finally, as far as its equations don't contradict that.
 
-        brightness: [1 or N, 1, h, w] in [0, 1], the reference on the solver's grid (h, w even). On a grid of fewer than
-        `SMALLEST_GRID` points along a side, the observation is returned as it is.
+        brightness: [1 or N, 1, h, w] in [0, 1], the reference on the solver's grid (h, w even); state: [N, STATES], the
+        camera's. On a grid of fewer than `SMALLEST_GRID` points along a side, the observation is returned as it is.
         """
         if min(observed.motion.shape[2:]) < SMALLEST_GRID:
             return observed
-        return self.explain(observed, brightness).refined
+        explained = self.explain(observed, brightness, state)
+        if not final:
+            return explained.refined
+        return arbitrate(observed, explained.refined.motion, explained.inflation)
 
-    def explain(self, observed: Observation, brightness: Tensor) -> Explanation:
-        """Return what `forward` does, and what it rests on."""
+    def explain(self, observed: Observation, brightness: Tensor, state: Tensor) -> Explanation:
+        """Return what the network makes of an observation, whatever the equations say to that."""
         brightness = brightness.expand(observed.motion.shape[0], -1, -1, -1)
         size = (observed.motion.shape[2], observed.motion.shape[3])
         extent = motion_extent(observed)
         inputs = F.pixel_unshuffle(features(observed, brightness, extent), 2)
+        inflation, noisier = torch.full_like(extent, WHITE), torch.ones_like(extent)
+        if self.camera is not None:
+            inflation = self.camera.inflation(state)
+            noisier = inflation.detach()
+            inputs = _with_state(inputs, state)
         known, whole = self.context(inputs.contiguous(memory_format=torch.channels_last))
         fields = self.fields(known).float()
         rarity, few = self.rarity(whole).float().clamp(max=RAREST).exp().chunk(2, 1)
@@ -127,7 +146,7 @@ class Refinement(nn.Module):
         with torch.autocast(observed.motion.device.type, enabled=False):
             coarse = _coarser(observed, 2)
             explained = self._explained(coarse, fields, rarity, few, trust, share, extent)
-            fused = resize(fuse(coarse, explained, weights, extent), size)
+            fused = resize(fuse(coarse, explained, weights, extent, noisier), size)
         explained = resize(explained, size)
         clues = torch.cat(
             [
@@ -138,13 +157,18 @@ class Refinement(nn.Module):
             ],
             1,
         )
-        known = torch.cat([known, F.pixel_unshuffle(clues, 2)], 1)
-        answer = F.pixel_shuffle(self.last(self.polish(known)), 2).float()
+        polished = self.last(self.polish(torch.cat([known, F.pixel_unshuffle(clues, 2)], 1)))
+        if self.camera is not None:
+            step, surprise = contradiction(observed, fused, noisier)
+            clues = torch.cat([clues, (step / extent).clamp(-4, 4), 0.5 * torch.log1p(surprise)], 1)
+            polished = polished + self.camera(torch.cat([known, F.pixel_unshuffle(clues, 2)], 1), state)
+        answer = F.pixel_shuffle(polished, 2).float()
         local = 0.3 * (observed.stiffness * ROUGHNESS).rsqrt()
         correction = answer[:, :1] * (fused - observed.motion) + local * answer[:, 1:]
         correction = correction * _anything_seen(observed, extent)
         refined = replace(observed, motion=observed.motion + correction)
-        return Explanation(refined, explained, fused, fields[:, : 2 * self._units].unflatten(1, (-1, 2)))
+        units = fields[:, : 2 * self._units].unflatten(1, (-1, 2))
+        return Explanation(refined, explained, fused, units, inflation)
 
     def _explained(
         self,
@@ -176,6 +200,32 @@ class Refinement(nn.Module):
         right = fields @ (torch.cat([hx, hy], 2) * (share.flatten(2) * weight * weight).repeat(1, 1, 2)).mT
         amounts = sparse_amounts(through @ through.mT, right / extent[:, 0], rarity, few)
         return extent * (amounts.mT @ fields).view(count, 2, height, width)
+
+
+class Camera(nn.Module):
+    """What depends on the camera's state: the equations' noise, and a correction that sees where they contradict.
+
+    width: channels of what is known at each point.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.noise = nn.Sequential(nn.Linear(STATES, 16), nn.LeakyReLU(0.1), nn.Linear(16, 1))
+        self.view = Context(width + 4 * CLUES + STATES, POLISH)
+        self.last = nn.Conv2d(POLISH[0], 4 * 3, 1)
+        for layer in (self.noise[-1], self.last):
+            assert isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        nn.init.constant_(self.noise[-1].bias, math.log(WHITE))  # type: ignore[arg-type]
+
+    def inflation(self, state: Tensor) -> Tensor:
+        """Return by how much the variance of the equations' noise is underrated, [N, 1, 1, 1]."""
+        return self.noise(state).float().clamp(-MOST_INFLATION, MOST_INFLATION).exp().view(-1, 1, 1, 1)
+
+    def forward(self, clues: Tensor, state: Tensor) -> Tensor:
+        """Return what is to be added to the polish, [N, 12, h, w]; clues: [N, width + 4 CLUES, h, w]."""
+        return self.last(self.view(_with_state(clues, state))[0])
 
 
 class Block(nn.Module):
@@ -218,25 +268,26 @@ def motion_extent(observed: Observation) -> Tensor:
     return (1 / (ROUGHNESS * observed.stiffness)).mean((1, 2, 3), keepdim=True).sqrt()
 
 
-def fuse(seen: Observation, explained: Tensor, weights: Tensor, extent: Tensor) -> Tensor:
+def fuse(seen: Observation, explained: Tensor, weights: Tensor, extent: Tensor, inflation: Tensor | float) -> Tensor:
     """Return the most likely motion where `explained` is what is expected: [N, 2, h, w] px.
 
     What is expected is wrong in proportion to itself, and by as much as the equations around a point contradict it
     beyond noise; and it is wrong smoothly. A motion that is clearly seen therefore follows the equations, whatever the
-    fields are; one that noise hides follows the fields. weights: [N, 3, h, w] > 0, factors
-    of the equations' precision, of the expectation's, and of how stiffly its error bends.
+    fields are; one that noise hides follows the fields. weights: [N, 3, h, w] > 0, factors of the equations'
+    precision, of the expectation's, and of how stiffly its error bends; inflation: by how much the variance of the
+    equations' noise is underrated.
     """
     heard, expected, stiff = weights.split(1, 1)
     jxx, jxy, jyy, hx, hy = seen.equations.split(1, 1)
     x, y = explained.split(1, 1)
     left = torch.cat([hx - jxx * x - jxy * y, hy - jxy * x - jyy * y], 1)
     there = box(torch.cat([left, jxx + jyy], 1), NEARBY)
-    chance = CHANCE * there[:, 2:]
+    chance = CHANCE * inflation * there[:, 2:]
     excess = (there[:, :2].square().sum(1, keepdim=True) - chance).clamp(min=0)
     contradicted = excess / (0.5 * there[:, 2:] + LEAST_HEARD * extent**-2) ** 2
     size = box(explained.square().sum(1, keepdim=True), NEARBY) + (LEAST_DOUBT * extent) ** 2
     held = expected / (DOUBT**2 * size + contradicted)
-    data = heard * torch.cat([jxx, jxy, jyy, left], 1) + torch.cat([held, 0 * held, held, 0 * left], 1)
+    data = heard / inflation * torch.cat([jxx, jxy, jyy, left], 1) + torch.cat([held, 0 * held, held, 0 * left], 1)
     return explained + smooth_solve(data, 0.25 * stiff * seen.stiffness, 3)
 
 
@@ -306,6 +357,11 @@ def features(observed: Observation, brightness: Tensor, extent: Tensor) -> Tenso
         ],
         1,
     )
+
+
+def _with_state(values: Tensor, state: Tensor) -> Tensor:
+    """Return [N, C + STATES, h, w], the camera's state beside what is known of each point."""
+    return torch.cat([values, state[:, :, None, None].expand(-1, -1, *values.shape[2:])], 1)
 
 
 def _coarser(observed: Observation, step: int) -> Observation:

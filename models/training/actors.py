@@ -23,7 +23,7 @@ from ..rig.sites import frontmost
 from ..video import Mp4Writer, encode_png
 from .heads import HeadModel, Part
 from .rasteriser import Rasteriser, Shot
-from .scenes import MICRO_EXPRESSIONS, random_shot
+from .scenes import MICRO_EXPRESSIONS, random_shot, rotation
 from .skin import SkinPainter
 
 LARGEST = 512
@@ -111,15 +111,6 @@ class Actor:
     def neutral(self) -> Tensor:
         """The neutral picture."""
         return self.picture(np.zeros(len(self.stage.controls)))
-
-
-def rotation(angles: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the matrix that pitches, yaws and rolls by angles [3], radians."""
-    (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
-    pitch = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    roll = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return yaw @ pitch @ roll
 
 
 def unhidden(basis: RigBasis) -> NDArray[np.bool_]:

@@ -20,16 +20,21 @@ from ..video import Mp4Writer
 from ..warp import move
 
 RATE_FACTORS = (14, 28)  # x264's scale from hardly seen to plainly visible
-CLIPS = 0.5  # share of a camera's films that are frames of a video
+CLEAN = 0.2  # share of the films without any noise but that of 8 bit
+CLIPS = 0.38  # share of a camera's films that are frames of a video
 GENERATED_CLIPS = 0.1  # of a generator's, which nobody has to compress
-STILLS = 0.15  # share that are JPEG pictures
+STILLS = 0.12  # share that are JPEG pictures
+DARK = 0.25  # share of the films in little light
 LARGER = 0.3  # share of the clips that a camera writes larger than the picture is wanted
 
 
-def film(reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rng: np.random.Generator) -> list[Tensor]:
+def film(
+    reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rng: np.random.Generator
+) -> tuple[list[Tensor], bool]:
     """Return reference and frame as they come from a camera, or the frame from a generator: [1, 3, H, W], 8 bit.
 
-    flow: [1, 2, H, W] px, the motion between them, by which the frames in between are made.
+    And whether they were compressed. flow: [1, 2, H, W] px, the motion between them, by which the frames in between are
+    made.
     """
     reference, frame = toned((reference, frame), rng)
     return recorded(reference, frame, flow, generated, rng)
@@ -38,10 +43,13 @@ def film(reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rng: n
 def toned(images: Sequence[Tensor], rng: np.random.Generator) -> list[Tensor]:
     """Return pictures with another contrast and brightness, the same for all of them."""
     contrast, level = rng.uniform(0.6, 1.1), rng.uniform(-0.1, 0.1)
-    return [((image - 0.5) * contrast + 0.5 + level).clamp(0, 1) for image in images]
+    light = rng.uniform(0.25, 0.9) if rng.random() < DARK else 1.0
+    return [(light * ((image - 0.5) * contrast + 0.5 + level)).clamp(0, 1) for image in images]
 
 
-def recorded(reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rng: np.random.Generator) -> list[Tensor]:
+def recorded(
+    reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rng: np.random.Generator
+) -> tuple[list[Tensor], bool]:
     """Return what `film` does, in the pictures' own tone.
 
     A generator draws on the clean source: its frames are soft and have a grain of their own.
@@ -53,18 +61,19 @@ def recorded(reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rn
         softness = rng.uniform(0.3, 0.9)
         reference, frame = (blurred(image, softness) for image in (reference, frame))
     light = rng.uniform(0.97, 1.03) if rng.random() < 0.3 else 1.0
-    noise = rng.uniform(0, 3)
+    noise = 0.0 if rng.random() < CLEAN else rng.uniform(0, 3)
     clean_source = generated and rng.random() < 0.5
     noises = (0.0 if clean_source else rng.uniform(0, 3) if generated else noise, noise)
     compression = rng.random()
     clips = GENERATED_CLIPS if generated else CLIPS
     if compression < clips:
-        return _in_a_clip(reference, frame, flow, light, noises, rng)
+        return _in_a_clip(reference, frame, flow, light, noises, rng), True
     images = [_sensed(reference, noises[0], rng), _sensed(light * frame, noises[1], rng)]
-    if compression < clips + STILLS:
+    compressed = compression < clips + STILLS
+    if compressed:
         quality = int(rng.integers(75, 98))
         images = [jpeg(image, quality) for image in images]
-    return [(image.clamp(0, 1) * 255).round() / 255 for image in images]
+    return [(image.clamp(0, 1) * 255).round() / 255 for image in images], compressed
 
 
 def _in_a_clip(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..warp import move
-from .heads import HeadModel
+from .heads import HeadModel, Part
 from .rasteriser import Rasteriser, Render, Shot
 from .skin import SkinPainter
 
@@ -61,11 +61,32 @@ class FaceScenes:
         self._painter = SkinPainter(model, texture_size)
         self._paint = lru_cache(maxsize=16)(lambda seed: self._painter.paint(seed).albedo)
         self._vertices: NDArray[np.floating] = model.base
+        self._units: NDArray[np.floating] = model.units
+        self._flow: NDArray[np.floating] = np.zeros_like(model.base)
 
     def meet(self, seed: int) -> None:
         """Make person `seed` sit for the next pairs."""
-        self._vertices = self.model.identity(seed)
-        self._rasteriser.dress(self._paint(seed))
+        self.seat(self.model.identity(seed), seed)
+
+    def seat(self, vertices: NDArray[np.floating], skin: int) -> None:
+        """Make somebody sit for the next pairs whose head is `vertices` [V, 3], in the skin of person `skin`."""
+        self._rasteriser.dress(self._paint(skin))
+        self.act(vertices, self.model.units, np.zeros_like(self.model.base), np.eye(3))
+
+    def act(
+        self,
+        vertices: NDArray[np.floating],
+        units: NDArray[np.floating],
+        flow: NDArray[np.floating],
+        turn: NDArray[np.floating],
+    ) -> None:
+        """Give the head a form [V, 3], units [K, V, 3] in place of its own, a flow [V, 3] and a turn, [3, 3].
+
+        The flow joins every expression, for its share of the largest motion of the expression's own.
+        """
+        neck = np.array([0.0, -0.03, -0.08])
+        self._vertices = (vertices - neck) @ turn.T + neck
+        self._units, self._flow = units @ turn.T, flow @ turn.T
 
     def pair(
         self,
@@ -81,7 +102,9 @@ class FaceScenes:
         magnified picture stays in the reference's head pose, but with alpha = 1 it is the frame itself.
         """
         neutral = self._vertices
-        shape = sum(weight * self.model.unit(name) for name, weight in units.items())
+        names = list(self.model.unit_names)
+        shape = sum(weight * self._units[names.index(name)] for name, weight in units.items())
+        shape = shape + self._flow * np.linalg.norm(shape, axis=1).max()
         probe = self._rasteriser.render(neutral, neutral + 0.1 * shape, shot)
         reached = np.linalg.norm(probe.flow[probe.face], axis=-1).max(initial=1e-6)
         shape = shape * (0.1 * peak / reached)
@@ -104,12 +127,20 @@ class FaceScenes:
             return clip[..., :2] / clip[..., 3:] * np.array([1, -1])
 
         here = surface.shares @ self._vertices
-        units = np.stack([self.model.unit(name) for name in names], 1)
+        known = list(self.model.unit_names)
+        units = np.stack([self._units[known.index(name)] for name in names], 1)
         there = here[:, None] + 0.1 * (surface.shares @ units.reshape(len(units), -1)).reshape(-1, len(names), 3)
         motion = projected(there) - projected(here)[:, None]
         largest = np.linalg.norm(motion, axis=-1).max(0, initial=0)
         motion /= np.maximum(largest, UNSEEN)[:, None]
         return surface.picture(motion.reshape(len(motion), -1)).reshape(len(names), 2, points, points)
+
+    def eyes(self, shot: Shot, size: int) -> NDArray[np.float32]:
+        """Return where the person's eyes are in a picture of `size` px: [2, 2] (x, y), from left to right."""
+        places = [self._vertices[self.model.vertices_of(eye)].mean(0) for eye in (Part.RIGHT_EYE, Part.LEFT_EYE)]
+        clip = np.c_[np.stack(places), np.ones(2)] @ shot.camera().T
+        flat = clip[:, :2] / clip[:, 3:] * [1, -1]
+        return np.asarray((0.5 + 0.5 * flat) * size - 0.5, np.float32)
 
 
 def random_shot(rng: np.random.Generator) -> Shot:
@@ -125,6 +156,15 @@ def random_shot(rng: np.random.Generator) -> Shot:
         gloss=rng.uniform(0.02, 0.14),
         background=tuple(rng.uniform(0.1, 0.8, 3)),
     ).framed(rng.uniform(0.20, 0.26))
+
+
+def rotation(angles: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the matrix that pitches, yaws and rolls by angles [3], radians."""
+    (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
+    pitch = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    roll = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return yaw @ pitch @ roll
 
 
 def _pair(reference: Render, frame: NDArray[np.float32], magnified: NDArray[np.float32]) -> Pair:

@@ -22,14 +22,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..magnification.arbitration import PATCH, contradiction
+from ..magnification.filters import box
 from ..magnification.refinement import Refinement, affine_fields
+from ..magnification.solver import Observation
 from .dataset import ROLES, Films, observe, render_pairs
 from .heads import HeadModel
 from .scenes import FaceScenes
+
+MOST_SURPRISE = 300.0  # chi-squared of one patch, at most
+LEAST_SURPRISE = 0.05  # of a film, at least
+LEVEL, CLEAN_LEVEL = 0, -1.2  # of the camera's state, the level of the grain; below this there is hardly any
 
 
 @dataclass(frozen=True)
@@ -37,9 +45,14 @@ class Config:
     """Defaults train on one CPU core within two hours; a GPU bears larger batches of more people.
 
     crops: grid points along a side, from the smallest to all of the film. fused_weight, fields_weight, units_weight:
-    how much the fused motion counts, the motion made of the fields alone, and the fields of the action units. keep: of
-    the weights begun from, the share in the result, so that it doesn't forget what it could do (Wortsman et al. 2022,
-    "Robust fine-tuning of zero-shot models").
+    how much the fused motion counts, the motion made of the fields alone, and the fields of the action units, which
+    cannot be known where they are bent. worse_weight: how much it counts in addition by what an answer is worse than
+    the solver's. most_weight: films count as a share of the error that the solver leaves in them, but no more than
+    this often. compressed_weight: how much a compressed film counts, so that films in which the equations mislead don't
+    drown the rest. inflation_weight: how much the estimate of the equations' noise counts; noise_steps, noise_rate: of
+    its fit to all films in the end. keep: of the weights begun
+    from, the share in the result, so that it doesn't forget what it could do (Wortsman et al. 2022, "Robust fine-tuning
+    of zero-shot models"). until: the step after which to stop for now, 0 for all of them.
     """
 
     people: int = 400
@@ -55,8 +68,15 @@ class Config:
     average_decay: float = 0.998
     fused_weight: float = 0.5
     fields_weight: float = 0.25
-    units_weight: float = 2.0
+    units_weight: float = 0.4
+    worse_weight: float = 0.5
+    most_weight: float = 3.0
+    compressed_weight: float = 0.6
+    inflation_weight: float = 0.05
+    noise_steps: int = 3000
+    noise_rate: float = 3e-3
     keep: float = 0.0
+    until: int = 0
     seed: int = 0
     checkpoint_every: int = 100
     threads: int = 1
@@ -87,10 +107,10 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
     """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    films = Films(data / role, data / "pairs", device)
+    films = Films(data / role, data / "pairs", device, config.people)
     out.mkdir(parents=True, exist_ok=True)
     network, average = (Refinement().to(device) for _ in range(2))
-    begun = None if start is None else Refinement.load(start).to(device)
+    begun = None if start is None else begun_from(start).to(device)
     if begun is not None:
         network.load_state_dict(begun.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
@@ -104,26 +124,32 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
         step = state["step"]
     rng = np.random.default_rng((config.seed, step))
     began, seen = time.monotonic(), 0
-    sums: NDArray[np.floating] = np.zeros(5)
-    while step < config.steps:
+    sums: NDArray[np.floating] = np.zeros(6)
+    while step < (config.until or config.steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, config)
         crop = int(rng.choice(np.arange(config.crops[0], config.crops[1] + 1, 8)))
         batch = films.batch(config.batch, crop, rng)
         with torch.autocast(device.type, torch.bfloat16):
-            answer = network.explain(batch.observed, batch.brightness)
-        losses = [
-            loss_of(answer.refined.motion, batch.truth, batch.certain),
-            loss_of(answer.fused, batch.truth, batch.certain),
-            loss_of(answer.explained, batch.truth, batch.certain),
-            loss_of_units(answer.units, batch.units, batch.taught),
+            answer = network.explain(batch.observed, batch.brightness, batch.state)
+        with torch.no_grad():
+            solver = loss_of(batch.observed.motion, batch.truth, batch.certain)
+            weight = (1 / solver).clamp(max=config.most_weight)
+            weight = weight * torch.where(batch.compressed > 0, config.compressed_weight, 1.0)
+        refined = loss_of(answer.refined.motion, batch.truth, batch.certain)
+        motions = [
+            refined + config.worse_weight * (refined - solver).clamp(min=0),
+            config.fused_weight * loss_of(answer.fused, batch.truth, batch.certain),
+            config.fields_weight * loss_of(answer.explained, batch.truth, batch.certain),
         ]
+        units = loss_of_units(answer.units, batch.units, batch.taught)
+        surprise = surprise_of(batch.observed, batch.truth, batch.certain)
+        inflation = answer.inflation.flatten().log() + surprise / answer.inflation.flatten()
         optimiser.zero_grad()
         (
-            losses[0]
-            + config.fused_weight * losses[1]
-            + config.fields_weight * losses[2]
-            + config.units_weight * losses[3]
+            (weight * torch.stack(motions).sum(0)).mean()
+            + config.units_weight * units
+            + config.inflation_weight * inflation.mean()
         ).backward()
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_gradient)
         step += 1
@@ -132,19 +158,18 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
         else:
             print(f"step {step}  left out: its gradient is not finite", flush=True)
         draw(average, network, 1 - min(config.average_decay, step / (step + 10)))
-        with torch.no_grad():
-            losses.append(loss_of(batch.observed.motion, batch.truth, batch.certain))
-        seen, sums = seen + 1, sums + np.array([loss.item() for loss in losses])
+        parts = motions[1] / config.fused_weight, motions[2] / config.fields_weight
+        figures = [refined, *parts, units, solver, inflation]
+        seen, sums = seen + 1, sums + np.array([float(figure.detach().mean()) for figure in figures])
         if step % config.checkpoint_every == 0 or step == config.steps:
             left = (time.monotonic() - began) / seen * (config.steps - step)
-            refined, fused, fields, units, solver = sums / seen
+            means = dict(zip(("refined", "fused", "fields", "units", "solver", "inflation"), sums / seen, strict=True))
             print(
-                f"step {step}/{config.steps}  solver {solver:.3f}  fields {fields:.3f}  fused {fused:.3f}  "
-                f"refined {refined:.3f}  units {units:.3f}  "
+                f"step {step}/{config.steps}  {'  '.join(f'{name} {value:.3f}' for name, value in means.items())}  "
                 f"rate {learning_rate(step, config):.1e}  {left / 60:.0f} min left",
                 flush=True,
             )
-            began, seen, sums = time.monotonic(), 0, np.zeros(5)
+            began, seen, sums = time.monotonic(), 0, np.zeros(6)
             state = {
                 "network": network.state_dict(),
                 "average": average.state_dict(),
@@ -156,6 +181,7 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
             partial.replace(checkpoint)
     if begun is not None:
         draw(average, begun, config.keep)
+    fit_noise(average, films, config)
     weights = out / f"{role}.safetensors"
     tensors = {name: value.half().cpu().contiguous() for name, value in average.state_dict().items()}
     metadata = {"role": role, "steps": str(config.steps), "seed": str(config.seed)}
@@ -180,7 +206,7 @@ def learning_rate(step: int, config: Config) -> float:
 
 
 def loss_of(motion: Tensor, truth: Tensor, certain: Tensor) -> Tensor:
-    """Relative motion error where something moves, plus what moves where nothing should, plus the gain's error.
+    """Relative motion error where something moves, plus what moves where nothing should, plus the gain's error: [N].
 
     motion, truth: [N, 2, h, w] px; certain: [N, 1, h, w], 1 where the truth is known. The three terms are what the
     benchmark reports as error, leak and gain. What moves is judged without what all of it does together, so that a
@@ -197,13 +223,64 @@ def loss_of(motion: Tensor, truth: Tensor, certain: Tensor) -> Tensor:
     leak = (error * still).sum((1, 2, 3)) / (still.sum((1, 2, 3)) + 1) / (peak.flatten() + 0.1)
     projection = ((motion - truth) * local * moving).sum((1, 2, 3)) / ((local * local * moving).sum((1, 2, 3)) + 1e-3)
     gain = projection.abs() * (total > 1.0)
-    return (relative + leak + 0.3 * gain).clamp(max=4).mean()
+    return (relative + leak + 0.3 * gain).clamp(max=4)
 
 
 def loss_of_units(fields: Tensor, truth: Tensor, taught: Tensor) -> Tensor:
     """Relative squared error of the action units' fields, [N, K, 2, h, w], where they are known (taught: [N])."""
     error = (fields - truth).square().sum((2, 3, 4)) / (truth.square().sum((2, 3, 4)) + 1.0)
     return (error.mean(1) * taught).sum() / taught.sum().clamp(min=1)
+
+
+def fit_noise(network: Refinement, films: Films, config: Config) -> None:
+    """Fit the network's estimate of the noise to all films: how large the truth's chi-squared is in each.
+
+    The estimate depends on the camera's state alone, so that this takes seconds once chi-squared is known. Its
+    likelihood is that of an exponential distribution, whose optimum is the mean. Clean films, which are few, count as
+    much as compressed ones.
+    """
+    assert network.camera is not None
+    rows = [
+        (state, surprise_of(seen, truth, certain), compressed)
+        for seen, truth, certain, state, compressed in films.seen()
+    ]
+    state, surprise, compressed = (torch.cat(parts) for parts in zip(*rows, strict=True))
+    clean = (compressed == 0) & (state[:, LEVEL] < CLEAN_LEVEL)
+    weight = torch.where(clean, compressed.sum() / clean.sum().clamp(min=1), 1.0)
+    optimiser = torch.optim.Adam(network.camera.noise.parameters(), config.noise_rate)
+    for _ in range(config.noise_steps):
+        inflation = network.camera.inflation(state).flatten()
+        loss = (weight * (inflation.log() + surprise / inflation)).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    print(f"noise fitted to {len(state)} films, {int(clean.sum())} clean ones: {float(loss.detach()):.3f}", flush=True)
+
+
+@torch.no_grad()
+def surprise_of(seen: Observation, truth: Tensor, certain: Tensor) -> Tensor:
+    """Return the truth's mean chi-squared in each film, [N]; certain: [N, 1, h, w], 1 where the truth is known."""
+    _, surprise = contradiction(seen, truth)
+    whole = (box(certain, PATCH) > 0.999).float()
+    found = (surprise.clamp(max=MOST_SURPRISE) * whole).sum((1, 2, 3))
+    return found / (whole.sum((1, 2, 3)) + 1) + LEAST_SURPRISE
+
+
+def begun_from(weights: Path) -> Refinement:
+    """Return a network that begins with the weights of a file, also of one that doesn't know the camera.
+
+    There what follows from the camera's state starts anew, and the equations are switched on again.
+    """
+    network, tensors = Refinement(), load_file(weights)
+    ours = network.state_dict()
+    knows = any(name.startswith("camera.") for name in tensors)
+    for name, value in tensors.items():
+        if value.shape != ours[name].shape:  # the first layer, which has no channels for the state
+            value = F.pad(value, (0, 0, 0, 0, 0, ours[name].shape[1] - value.shape[1]))
+        if knows or not name.startswith("weights."):
+            ours[name] = value.float()
+    network.load_state_dict(ours)
+    return network
 
 
 def _without_affine(motion: Tensor, certain: Tensor) -> Tensor:
@@ -225,7 +302,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="weights to begin from, such as the other role's")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes that render and film; those of all the cores")
-    for name in ("people", "takes", "batch", "steps", "seed", "threads"):
+    for name in ("people", "takes", "batch", "steps", "seed", "threads", "until"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Config, name))
     for name in ("learning-rate", "keep"):
         parser.add_argument(f"--{name}", type=float, default=getattr(Config, name.replace("-", "_")))

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from magplus.models.magnification.camera_state import camera_state
 from magplus.models.magnification.filters import binomial, box, resize
 from magplus.models.magnification.refinement import UNITS, Refinement, features, fuse, motion_extent, sparse_amounts
 from magplus.models.magnification.solver import Observation, estimate, smooth_solve
@@ -32,13 +33,19 @@ def pair() -> tuple[Tensor, Tensor, Tensor]:
     return filmed(clean.reference, 2 / 255, generator), filmed(clean.frame, 2 / 255, generator), clean.flow
 
 
+def state_of(pair: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    return camera_state(pair[0], pair[1])
+
+
 def brightness(reference: Tensor) -> Tensor:
     return resize(reference.mean(1, keepdim=True), (reference.shape[2] // 2, reference.shape[3] // 2))
 
 
 def test_before_training_the_network_is_the_solver(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     observed = estimate(pair[0], pair[1])
-    assert torch.equal(Refinement().explain(observed, brightness(pair[0])).refined.motion, observed.motion)
+    assert torch.equal(
+        Refinement().explain(observed, brightness(pair[0]), state_of(pair)).refined.motion, observed.motion
+    )
 
 
 def test_what_the_network_sees_does_not_depend_on_the_noise_s_unit(pair: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -55,7 +62,7 @@ def test_motion_is_corrected_in_proportion_to_its_size(pair: tuple[Tensor, Tenso
     # Twice the motion, measured with half the precision: the same picture in another unit of length.
     precision = torch.tensor([0.25, 0.25, 0.25, 0.5, 0.5]).view(1, 5, 1, 1)
     twice = Observation(precision * observed.equations, 2 * observed.motion, 0.25 * observed.stiffness, observed.noise)
-    once, doubled = (network.explain(each, grey).refined.motion for each in (observed, twice))
+    once, doubled = (network.explain(each, grey, state_of(pair)).refined.motion for each in (observed, twice))
     assert torch.allclose(2 * once, doubled, atol=1e-4)
 
 
@@ -86,7 +93,7 @@ def test_of_proposed_fields_there_is_as_much_as_the_equations_say(pair: tuple[Te
     jxx, jxy, jyy = seen.equations[:, :3].split(1, 1)
     right = torch.cat([jxx * moved[:, :1] + jxy * moved[:, 1:], jxy * moved[:, :1] + jyy * moved[:, 1:]], 1)
     whole = Observation(torch.cat([seen.equations[:, :3], right], 1), seen.motion, seen.stiffness, seen.noise)
-    explained = Refinement().explain(whole, brightness(pair[0])).explained
+    explained = Refinement().explain(whole, brightness(pair[0]), state_of(pair)).explained
     assert torch.allclose(explained, moved, atol=0.03)
 
 
@@ -95,7 +102,7 @@ def test_a_field_that_is_never_there_leaves_the_motion_finite(pair: tuple[Tensor
     network = Refinement()
     torch.nn.init.constant_(network.rarity.bias, 200.0)  # and so does the share that keeps out what isn't there
     with torch.no_grad():
-        answer = network.explain(observed, resize(brightness(pair[0]), (96, 96)))
+        answer = network.explain(observed, resize(brightness(pair[0]), (96, 96)), state_of(pair))
     assert torch.isfinite(answer.explained).all() and float(answer.explained.abs().max()) < 1e-3
     assert torch.isfinite(answer.refined.motion).all()
 
@@ -120,7 +127,7 @@ def test_what_is_clearly_seen_follows_the_equations_and_the_rest_the_fields(prec
     seen, none = torch.full((1, 1, 16, 16), precision), torch.zeros(1, 1, 16, 16)
     equations = torch.cat([seen, none, seen, precision * motions["equations"]], 1)
     observed = Observation(equations, motions["equations"], torch.ones(1, 1, 16, 16), torch.ones(1, 1, 16, 16))
-    fused = fuse(observed, motions["fields"], torch.ones(1, 3, 16, 16), torch.full((1, 1, 1, 1), 0.5))
+    fused = fuse(observed, motions["fields"], torch.ones(1, 3, 16, 16), torch.full((1, 1, 1, 1), 0.5), 1.0)
     assert torch.allclose(fused, motions[followed], atol=0.01)
 
 
@@ -186,7 +193,8 @@ def test_video_compression_keeps_the_picture_and_loses_detail() -> None:
 def test_a_film_is_an_8_bit_picture_of_the_scene(generated: bool) -> None:
     clean = warped_pair(64, 1.0, 1.0, np.random.default_rng(0))
     for seed in range(6):
-        for image in film(clean.reference, clean.frame, clean.flow, generated, np.random.default_rng(seed)):
+        images, _ = film(clean.reference, clean.frame, clean.flow, generated, np.random.default_rng(seed))
+        for image in images:
             assert image.shape == clean.frame.shape
             assert image.min() >= 0 and image.max() <= 1
             seen = torch.stack([image.flatten(), clean.reference.flatten()]).corrcoef()[0, 1]
@@ -225,6 +233,7 @@ def write_pairs(folder: Path, peaks: tuple[float, float]) -> None:
             frame=torch.cat([pair.frame for pair in pairs]).half().numpy(),
             flow=torch.cat([pair.flow for pair in pairs]).half().numpy(),
             known=torch.cat([pair.known for pair in pairs]).numpy(),
+            eyes=np.tile(np.array([[22, 28], [42, 28]], np.float32), (8, 1, 1)),
         )
         units = rng.uniform(-1, 1, (8, UNITS, 2, 16, 16)).astype(np.float16)
         np.save(folder / f"{person:05d}-units.npy", units)
@@ -239,7 +248,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_films_come_back_as_the_solver_saw_them(data: Path) -> None:
-    batch = Films(data / "magplus", data / "pairs", torch.device("cpu")).batch(4, 24, np.random.default_rng(0))
+    batch = Films(data / "magplus", data / "pairs", torch.device("cpu"), 2).batch(4, 24, np.random.default_rng(0))
     assert batch.observed.equations.shape == (4, 5, 24, 24)
     assert batch.observed.motion.shape == batch.truth.shape == (4, 2, 24, 24)
     assert batch.brightness.shape == batch.certain.shape == (4, 1, 24, 24)
@@ -269,7 +278,7 @@ def films_in(folder: Path) -> list[Path]:
 def test_a_mirrored_film_has_mirrored_motion_and_its_units_change_sides(data: Path) -> None:
     # Taken whole, a film differs between two draws only in being mirrored.
     drawn = [
-        Films(data / "magplus", data / "pairs", torch.device("cpu")).batch(1, 32, np.random.default_rng(seed))
+        Films(data / "magplus", data / "pairs", torch.device("cpu"), 2).batch(1, 32, np.random.default_rng(seed))
         for seed in range(40)
     ]
     mirrored = [
@@ -289,13 +298,13 @@ def test_a_mirrored_film_has_mirrored_motion_and_its_units_change_sides(data: Pa
 @pytest.mark.slow
 def test_sixty_steps_lower_the_loss_and_a_stopped_run_goes_on(data: Path, tmp_path: Path) -> None:
     config = Config(crops=(32, 32), batch=8, steps=60, warmup=5, checkpoint_every=30, learning_rate=4e-3)
-    batch = Films(data / "magplus", data / "pairs", torch.device("cpu")).batch(32, 32, np.random.default_rng(7))
+    batch = Films(data / "magplus", data / "pairs", torch.device("cpu"), 2).batch(32, 32, np.random.default_rng(7))
     train("magplus", replace(config, steps=30), data, tmp_path / "run", None, torch.device("cpu"))
     weights = train("magplus", config, data, tmp_path / "run", None, torch.device("cpu"))
-    before = loss_of(batch.observed.motion, batch.truth, batch.certain)
+    before = loss_of(batch.observed.motion, batch.truth, batch.certain).mean()
     with torch.no_grad():
-        refined = Refinement.load(weights).explain(batch.observed, batch.brightness).refined
-    after = loss_of(refined.motion, batch.truth, batch.certain)
+        refined = Refinement.load(weights).explain(batch.observed, batch.brightness, batch.state).refined
+    after = loss_of(refined.motion, batch.truth, batch.certain).mean()
     assert after < 0.9 * before
     assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 60
 

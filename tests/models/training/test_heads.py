@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from magplus.models.training.bending import bent_units, reshaped, wide_flow
 from magplus.models.training.heads import BUST_CROP, SKIN_MASKS, HeadModel, Part, project
 from magplus.models.training.skin import SkinPainter, scalp_depth
 from tests.assets import wheel_of
@@ -175,3 +176,41 @@ def test_hair_grows_on_the_crown_and_not_on_the_face() -> None:
     assert scalp_depth(np.array([0.0, 0.10, -0.05])) > 0.01
     for place in ([0.0, -0.03, 0.03], [0.03, 0.02, 0.02], [0.0, 0.05, 0.03], [0.0, -0.10, 0.01]):
         assert scalp_depth(np.array(place)) < 0
+
+
+def test_bent_units_reach_as_far_as_the_head_s_own_and_are_others(model: HeadModel) -> None:
+    skin = model.vertices_of(Part.SKIN)
+    bent = bent_units(model, np.random.default_rng(0))
+    own, other = (np.linalg.norm(units, axis=2).max(1) for units in (model.units, bent))
+    assert np.allclose(own, other, rtol=0.01)
+    moving = own > 0.001  # all but the tongue, of which the skin knows nothing
+    first, second = (units[moving][:, skin] for units in (model.units, bent))
+    sizes = np.linalg.norm(first, axis=(1, 2)) * np.linalg.norm(second, axis=(1, 2))
+    alike = (first * second).sum((1, 2)) / np.maximum(sizes, 1e-9)
+    assert 0.3 < np.median(alike) < 0.95
+    assert np.array_equal(bent, bent_units(model, np.random.default_rng(0)))
+
+
+def test_eyes_and_teeth_do_as_they_do_whatever_the_skin_does(model: HeadModel) -> None:
+    hard = model.vertices_of(Part.LEFT_EYE, Part.RIGHT_EYE, Part.TEETH)
+    bent, flow = bent_units(model, np.random.default_rng(1)), wide_flow(model, np.random.default_rng(1))
+    assert np.array_equal(bent[:, hard], model.units[:, hard]) and not flow[hard].any()
+
+
+def test_a_wide_flow_moves_most_of_the_face_and_not_the_back_of_the_head(model: HeadModel) -> None:
+    skin, places = model.vertices_of(Part.SKIN), model.mean()
+    for seed in range(3):
+        size = np.linalg.norm(wide_flow(model, np.random.default_rng(seed)), axis=1)
+        assert size.max() == pytest.approx(1, abs=1e-5)
+        assert (size[skin][places[skin, 2] > 0] > 0.05).mean() > 0.8
+        assert not size[places[:, 2] < -0.08].any()
+
+
+def test_a_reshaped_head_is_another_one_with_round_eyes_in_their_places(model: HeadModel) -> None:
+    skin, eye = model.vertices_of(Part.SKIN), model.vertices_of(Part.LEFT_EYE)
+    head = model.identity(3)
+    for seed in range(4):
+        other = reshaped(model, head, np.random.default_rng(seed))
+        assert 0.002 < np.linalg.norm(other[skin] - head[skin], axis=1).mean() < 0.03
+        radius = np.linalg.norm(other[eye] - other[eye].mean(0), axis=1)
+        assert radius.max() / radius.min() < 1.9  # a cornea, and no more than the proportions allow
