@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .arbitration import WHITE, arbitrate, contradiction
+from .arbitration import WHITE, arbitrate
 from .camera_state import STATES
 from .filters import binomial, box, resize
 from .solver import ROUGHNESS, Observation, smooth_solve
@@ -51,8 +51,6 @@ LEAST_HEARD = 0.003  # precision of a contradiction that nothing speaks for, in 
 LEAST_DOUBT = 0.1  # motion that it is never surer of than this share of, as a share of all of the picture's motion
 WIDTHS = (32, 48, 64, 72, 80)
 HIDDEN = 128  # channels from which the fields are made
-CLUES = 10  # what the second network and the wider view of it see at each point
-POLISH = (32, 48, 56)  # channels of the wider one
 MOST_INFLATION = 5.0  # logarithm of the largest factor by which the equations' noise is underrated
 
 
@@ -84,7 +82,7 @@ class Refinement(nn.Module):
     ) -> None:
         super().__init__()
         self._units = units
-        self.camera = Camera(widths[0]) if camera else None
+        self.camera = Camera() if camera else None
         self.context = Context(4 * INPUTS + (STATES if camera else 0), widths)
         self.fields = nn.Sequential(
             nn.Conv2d(widths[0], HIDDEN, 1), nn.LeakyReLU(0.1, inplace=True), nn.Conv2d(HIDDEN, 2 * (units + free), 1)
@@ -158,10 +156,6 @@ class Refinement(nn.Module):
             1,
         )
         polished = self.last(self.polish(torch.cat([known, F.pixel_unshuffle(clues, 2)], 1)))
-        if self.camera is not None:
-            step, surprise = contradiction(observed, fused, noisier)
-            clues = torch.cat([clues, (step / extent).clamp(-4, 4), 0.5 * torch.log1p(surprise)], 1)
-            polished = polished + self.camera(torch.cat([known, F.pixel_unshuffle(clues, 2)], 1), state)
         answer = F.pixel_shuffle(polished, 2).float()
         local = 0.3 * (observed.stiffness * ROUGHNESS).rsqrt()
         correction = answer[:, :1] * (fused - observed.motion) + local * answer[:, 1:]
@@ -203,29 +197,19 @@ class Refinement(nn.Module):
 
 
 class Camera(nn.Module):
-    """What depends on the camera's state: the equations' noise, and a correction that sees where they contradict.
+    """What follows from the camera's state: by how much the variance of the equations' noise is underrated."""
 
-    width: channels of what is known at each point.
-    """
-
-    def __init__(self, width: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.noise = nn.Sequential(nn.Linear(STATES, 16), nn.LeakyReLU(0.1), nn.Linear(16, 1))
-        self.view = Context(width + 4 * CLUES + STATES, POLISH)
-        self.last = nn.Conv2d(POLISH[0], 4 * 3, 1)
-        for layer in (self.noise[-1], self.last):
-            assert isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        nn.init.constant_(self.noise[-1].bias, math.log(WHITE))  # type: ignore[arg-type]
+        last = self.noise[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(last.bias, math.log(WHITE))
 
     def inflation(self, state: Tensor) -> Tensor:
-        """Return by how much the variance of the equations' noise is underrated, [N, 1, 1, 1]."""
+        """Return the factor, [N, 1, 1, 1]."""
         return self.noise(state).float().clamp(-MOST_INFLATION, MOST_INFLATION).exp().view(-1, 1, 1, 1)
-
-    def forward(self, clues: Tensor, state: Tensor) -> Tensor:
-        """Return what is to be added to the polish, [N, 12, h, w]; clues: [N, width + 4 CLUES, h, w]."""
-        return self.last(self.view(_with_state(clues, state))[0])
 
 
 class Block(nn.Module):
