@@ -18,7 +18,7 @@ from ..backend_bridge.job.folder import JobFolder
 from .animation.bake_list import forget_dead, free_name, remember
 from .animation.bake_report import BakeReport
 from .animation.clearing import clear
-from .animation.destination import ANIMATION, LAYER, Destination
+from .animation.destination import ANIMATION, LAST_FRAME, LAYER, Destination
 from .animation.ends import RELEASE, Window
 from .animation.event_markers import set_event_markers
 from .animation.keying import Keying, Written
@@ -232,7 +232,11 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
 
     folder: str = StringProperty(name="Job Folder", description="A finished job", subtype="DIR_PATH")
     start_frame: int = IntProperty(
-        name="Start Frame", description="Frame of the scene where the clip starts", default=1
+        name="Start Frame",
+        description="Frame of the scene where the clip starts",
+        default=1,
+        min=-LAST_FRAME,
+        max=LAST_FRAME,
     )
     mode: str = EnumProperty(
         name="Animation",

@@ -105,6 +105,34 @@ def test_a_layer_on_a_muted_curve_stays_at_rest(tmp_path: Path, head, keys) -> N
     assert at(28, keys["Smile"]) == pytest.approx(0.55, abs=1e-5)
 
 
+GOES_ON = {
+    "repeats": lambda curve, _: curve.modifiers.new("CYCLES"),
+    "shakes": lambda curve, _: curve.modifiers.new("NOISE"),
+    "rises on": lambda curve, _: setattr(curve, "extrapolation", "LINEAR"),
+    "has a range by hand": lambda _, action: _set_range(action),
+}
+
+
+def _set_range(action: bpy.types.Action) -> None:
+    action.use_frame_range, action.frame_start, action.frame_end = True, 3, 6
+
+
+@pytest.mark.parametrize("act", GOES_ON.values(), ids=GOES_ON.keys())
+def test_a_performance_goes_on_under_layers_as_it_did(tmp_path: Path, head, keys, act) -> None:
+    for frame, value in ((1, 0.1), (11, 0.3)):
+        keys["Smile"].value = value
+        keys["Smile"].keyframe_insert("value", frame=frame)
+    act(_curves(head.data.shape_keys)[0], head.data.shape_keys.animation_data.action)
+    frames = (-13, -5.5, 1, 4, 8, 15, 60, 75.25, 400)
+    before = [at(frame, keys["Smile"]) for frame in frames]
+    assert at(1, keys["Nod"]) == 0
+    folder = job(tmp_path, shape_key_controls((head,))[0], Smile=pulse(20, 8, 0.2), Nod=pulse(20, 8, 0.3))
+    for _ in range(2):
+        bake(folder, animation=LAYER)
+        assert [at(frame, keys["Smile"]) for frame in frames] == pytest.approx(before, abs=2e-3)
+        assert at(28, keys["Nod"]) == pytest.approx(0.3, abs=1e-5)
+
+
 def test_a_muted_take_can_come_back_under_a_layer(tmp_path: Path, head, keys) -> None:
     neutral = keys["Smile"].bl_rna.properties["value"].default
     keys["Smile"].value = neutral  # then the layer needs nothing below it
