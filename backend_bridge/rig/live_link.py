@@ -153,7 +153,9 @@ class _Table:
         if "timecode" not in header or not shapes:
             raise InputError("This is no Live Link Face CSV: its first line must name Timecode and the blend shapes.")
         codes, values, turned, ours = [], [], 0.0, True
-        for number, row in enumerate(list(csv.reader(io.StringIO(text), delimiter=delimiter))[1:], start=2 + skipped.count("\n")):
+        for number, row in enumerate(
+            list(csv.reader(io.StringIO(text), delimiter=delimiter))[1:], start=2 + skipped.count("\n")
+        ):
             if not any(cell.strip() for cell in row):
                 continue
             if len(row) < len(header):

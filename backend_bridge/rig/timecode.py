@@ -39,7 +39,9 @@ class Timecode:
         match = _CODE.fullmatch(text)
         if match is None or int(match[2]) > 59 or int(match[3]) > 59:
             raise ValueError(f"{text!r} is no timecode")
-        return cls(60 * int(match[1]) + int(match[2]), int(match[3]), Fraction(match[5].replace(",", ".")), match[4] == ";")
+        return cls(
+            60 * int(match[1]) + int(match[2]), int(match[3]), Fraction(match[5].replace(",", ".")), match[4] == ";"
+        )
 
     @property
     def whole_seconds(self) -> int:
