@@ -11,7 +11,7 @@ from typing import cast
 import bpy
 
 from ....backend_bridge.rig.basis import Channel, Control
-from ...blender.data import shape_keys_of
+from ...blender.data import shape_keys_of, wearers
 from ..controls import LiveChannel, RigControl
 from ..face_rig import FaceRig
 from .control_kind import LINKED, ControlKind, Found, channel_at
@@ -42,8 +42,8 @@ class ShapeKeys(ControlKind):
         """Beside what holds for all: a muted key shows nothing, nor do those beside one that is shown alone."""
         if problem := super().key_problem(channel):
             return problem
-        wearers = [obj for obj in bpy.data.objects if obj.data == _key(channel).user]
-        problems = [_without_effect(obj, _key(channel), _block(channel)) for obj in wearers]
+        key = _key(channel)
+        problems = [_without_effect(obj, key, _block(channel)) for obj in wearers(key)]
         return problems[0] if all(problems) and problems else ""
 
     def owner_name(self, channel: LiveChannel) -> str:
