@@ -160,9 +160,9 @@ def _write(
         rests.setdefault(channel.id, {})[channel.path, max(channel.index, 0)] = control.rest
         owners |= wearers(channel.id)
     for obj in on_one_armature(owners):  # an earlier bake may have keyed other controls of the same character
-        for id_block in (obj, shape_keys_of(obj)):
-            if id_block is not None and id_block.is_editable:
-                rests.setdefault(id_block, {})
+        for part in (obj, shape_keys_of(obj)):
+            if part is not None and part.is_editable:
+                rests.setdefault(part, {})
     of_ids: dict[bpy.types.ID, list[ControlKeys]] = {}
     for entry in entries:
         of_ids.setdefault(entry.keys.channel.id, []).append(entry)

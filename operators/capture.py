@@ -13,7 +13,7 @@ import bpy
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.job.spec import AVATAR, Anchor, Avatar
+from ..backend_bridge.job.spec import AVATAR, Avatar, Expected
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .blender.data import shape_keys_of
@@ -105,7 +105,7 @@ def _capture(
         objects = (target, *request.further)
         controls, excluded = _controls(request)
 
-        def measure() -> Generator[Progress, None, tuple[Face, Survey, tuple[Anchor, ...], tuple[int, int] | None]]:
+        def measure() -> Generator[Progress, None, tuple[Face, Survey, tuple[Expected, ...], tuple[int, int] | None]]:
             size = request.size or _size(context, camera, request, controls)
             face = find_face(
                 context, objects, present_projection(context, camera, size), controls, request.vertex_group
