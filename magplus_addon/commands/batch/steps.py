@@ -53,8 +53,8 @@ def capture(place: Place, captures: CaptureCache, hashes: FileHashes, version: s
 
     Raises the `MagPlusError` that the order ends with; it may have to measure the rig, which is a task of its own.
     """
-    inputs = capture_inputs(place.shot, hashes, version)
     order = animate.order_of(place.shot.options, bpy.context, place.job.path, needs_worker=False)
+    inputs = capture_inputs(place.shot, hashes, version)
 
     def steps(task: TaskContext) -> Steps:
         folder = yield from make_job(order, task, captures)

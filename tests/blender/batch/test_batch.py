@@ -110,6 +110,28 @@ def test_chosen_controls_are_measured_first(
     assert "No control is called 'Teeth*'; there are" in capfd.readouterr().err
 
 
+def test_a_clip_that_is_gone_is_the_matter_of_its_shot_alone(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    another = listed.with_name("another.mp4")
+    another.write_bytes(b"another")
+    listed.write_text(listed.read_text().replace("alpha = 4", 'driving = "another.mp4"'))
+    assert main(listed, "--step", "capture") == 0
+    another.unlink()
+    plans = planned(main, capfd, listed)
+    assert plans["one"].endswith("(captured, not run yet)") and "another.mp4" in plans["two"]
+    assert main(listed, "--step", "capture", "--keep-going") == 2
+    assert "two: There is no driving video at" in capfd.readouterr().err
+
+
+def test_a_farms_job_is_for_the_whole_list(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(listed, "--openjd", listed.parent / "farm", "--only", "one") == 2
+    assert "leave --only, --numbers and --step out" in capfd.readouterr().err
+    assert not (listed.parent / "farm").exists()
+
+
 @pytest.mark.parametrize("step", ["run", "import"])
 def test_a_step_whose_shot_is_not_captured_says_so(
     main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str], step: str
