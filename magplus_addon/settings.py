@@ -8,7 +8,7 @@ import bpy
 from ..backend_bridge.backends import BACKENDS, BackendOption
 from ..backend_bridge.job.spec import MAX_ALPHA, MAX_REGION_GAIN, MAX_SMOOTHING
 from ..backend_bridge.rig.regions import REGIONS
-from ..operators.animation.destination import ANIMATION, BACKGROUND, SHOW_AS
+from ..operators.animation.destination import ANIMATION, BACKGROUND, LAST_FRAME, SHOW_AS
 from ..operators.animation.ends import RELEASE
 from ..operators.animation.strength import set_strength
 from ..operators.backends import option_property
@@ -248,12 +248,21 @@ class MagPlusSettings(bpy.types.PropertyGroup):
         default=True,
     )
     start_frame: int = IntProperty(
-        name="Start Frame", description="Frame of the scene where the clip starts", default=1
+        name="Start Frame",
+        description="Frame of the scene where the clip starts",
+        default=1,
+        min=-LAST_FRAME,
+        max=LAST_FRAME,
     )
     use_capture_frame: bool = BoolProperty(
         name="Capture At", description="Take the avatar as it is at another frame than the one where the clip starts"
     )
-    capture_frame: int = IntProperty(name="Frame", description="Frame of the scene at which the avatar is at rest")
+    capture_frame: int = IntProperty(
+        name="Frame",
+        description="Frame of the scene at which the avatar is at rest",
+        min=-LAST_FRAME,
+        max=LAST_FRAME,
+    )
     capture_size: int = IntProperty(
         name="Picture",
         description="Longer side of the avatar's picture in pixels. 0 takes the scene's size where an image sequence "

@@ -18,7 +18,7 @@ from ..backend_bridge.job.folder import JobFolder
 from .animation.bake_list import forget_dead, free_name, remember
 from .animation.bake_report import BakeReport
 from .animation.clearing import clear
-from .animation.destination import ANIMATION, LAYER, Destination
+from .animation.destination import ANIMATION, LAST_FRAME, LAYER, Destination
 from .animation.ends import RELEASE, Window
 from .animation.event_markers import set_event_markers
 from .animation.keying import Keying, Written
@@ -26,8 +26,10 @@ from .animation.nla import REST
 from .animation.obstacles import animation_problem
 from .animation.performance import ControlKeys, Performance, channels_here, excursion, keys_here
 from .animation.scene_time import apex_kept, exact
+from .blender.data import shape_keys_of, wearers
 from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty, with_properties
+from .rig.avatar import on_one_armature
 
 CUT_SHORT = 0.2  # of the expression's height; what shows more of it at an end was cut off
 JOB_NAME, JOB_IDENTITY = "magplus_job", "magplus_job_identity"  # custom properties of actions
@@ -153,8 +155,14 @@ def _write(
     Returns what was written, and the names of strips that could not be cleared.
     """
     rests: dict[bpy.types.ID, dict[tuple[str, int], float]] = {}
+    owners = set()
     for control, channel in channels_here(performance, objects):
         rests.setdefault(channel.id, {})[channel.path, max(channel.index, 0)] = control.rest
+        owners |= wearers(channel.id)
+    for obj in on_one_armature(owners):  # an earlier bake may have keyed other controls of the same character
+        for part in (obj, shape_keys_of(obj)):
+            if part is not None and part.is_editable:
+                rests.setdefault(part, {})
     of_ids: dict[bpy.types.ID, list[ControlKeys]] = {}
     for entry in entries:
         of_ids.setdefault(entry.keys.channel.id, []).append(entry)
@@ -232,7 +240,11 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
 
     folder: str = StringProperty(name="Job Folder", description="A finished job", subtype="DIR_PATH")
     start_frame: int = IntProperty(
-        name="Start Frame", description="Frame of the scene where the clip starts", default=1
+        name="Start Frame",
+        description="Frame of the scene where the clip starts",
+        default=1,
+        min=-LAST_FRAME,
+        max=LAST_FRAME,
     )
     mode: str = EnumProperty(
         name="Animation",

@@ -32,7 +32,7 @@ def bare_scene(context: bpy.types.Context, frame: int | None = None) -> Iterator
     if not (planes or baked or moves):
         yield
         return
-    poses = _animated_numbers(scene) if baked or moves else []
+    poses = _animated_numbers() if baked or moves else []
     silence = ExitStack()
 
     def clear(*_: object) -> None:
@@ -49,7 +49,7 @@ def bare_scene(context: bpy.types.Context, frame: int | None = None) -> Iterator
         if baked or moves:
             scene.frame_set(here[0], subframe=here[1])
         for channel, value in poses:  # what was changed by hand and has no key yet
-            if channel.read() != value:
+            if channel.exists and channel.raw != value:
                 channel.write(value)
 
     clear()
@@ -68,15 +68,28 @@ def _hide(planes: list[int], hidden: bool) -> None:
             obj.hide_render = hidden
 
 
-def _animated_numbers(scene: bpy.types.Scene) -> list[tuple[LiveChannel, float]]:
-    """Return what is animated in a scene, with the values that stand there now."""
-    objects = list(scene.objects)
-    blocks: list[bpy.types.ID] = [*objects, *(obj.data for obj in objects if obj.data is not None)]
-    blocks += [keys for block in blocks if (keys := getattr(block, "shape_keys", None)) is not None]
+def _animated_numbers() -> list[tuple[LiveChannel, float]]:
+    """Return what is animated in the file, with the values that stand there now."""
     found: dict[tuple[bpy.types.ID, str, int], LiveChannel] = {}
-    for block in dict.fromkeys(block for block in blocks if block.is_editable):
+    for block in _animated_blocks():
         for curve in (curve for each in playing(block) for curve in each.curves):
             channel = animated_channel(block, curve)
-            if channel is not None and not channel.driven and isinstance(channel.raw, float):
+            if channel is not None and not channel.driven:
                 found[block, channel.path, channel.index] = channel
-    return [(channel, channel.read()) for channel in found.values()]
+    return [(channel, channel.raw) for channel in found.values()]
+
+
+def _animated_blocks() -> Iterator[bpy.types.ID]:
+    """Give what has animation: objects, their data and keys, materials with their nodes, worlds, the scene itself."""
+    for kind in bpy.data.bl_rna.properties:
+        if kind.type == "COLLECTION":
+            for block in getattr(bpy.data, kind.identifier):
+                for each in (block, _own_nodes(block)):
+                    if each is not None and each.is_editable and getattr(each, "animation_data", None) is not None:
+                        yield each
+
+
+def _own_nodes(block: bpy.types.ID) -> bpy.types.NodeTree | None:
+    """Return the nodes that are a part of an ID, and are on no list of the file's."""
+    nodes = None if isinstance(block, bpy.types.Scene) else getattr(block, "node_tree", None)
+    return nodes if nodes is not None and nodes.is_embedded_data else None

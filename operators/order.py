@@ -18,7 +18,7 @@ from ..backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, O
 from ..backend_bridge.rig.regions import REGIONS
 from .animation.destination import Destination
 from .animation.obstacles import animation_problem
-from .animation.scene_time import exact
+from .animation.scene_time import exact, remapped_problem
 from .backends import backend_problem, chosen_options
 from .environment import environment_problem, preferences, worker_python
 from .measure_controls import choice_of
@@ -100,6 +100,8 @@ def settings_problem(context: bpy.types.Context) -> str:
     if settings.look_through == "CAMERA" and (problem := camera_problem(scene.camera)):
         return problem
     if problem := driving_problem(settings):
+        return problem
+    if problem := remapped_problem(scene):
         return problem
     if settings.use_trim and settings.trim_end <= settings.trim_start:
         return "The trim range ends before it starts."

@@ -42,6 +42,8 @@ _COLUMNS = tuple(shape[0].upper() + shape[1:] for shape in SHAPES) + ROTATIONS
 _STILL = "0.0"  # what we write for a rotation
 _OWN_VALUE = re.compile(r"\d+\.\d{8}")
 _DRIFT = Fraction(1, 25)  # seconds; a frame
+_LARGEST = 10.0  # of a blend shape, whose range is 0 to 1
+_BEFORE = re.compile(r"\ufeff?(?:[ \t]*(?:sep=.)?\r?\n)*", re.IGNORECASE)  # what may stand before the names
 
 
 def to_live_link(curves: ControlCurves, rest: NDArray[np.floating] | None = None, start: Fraction = Fraction(0)) -> str:
@@ -142,14 +144,18 @@ class _Table:
 
     @classmethod
     def read(cls, text: str) -> _Table:
-        text = text.lstrip("\ufeff")
+        before = _BEFORE.match(text)
+        skipped = before.group() if before is not None else ""
+        text = text.removeprefix(skipped)
         header, delimiter = _header(text)
         shapes = [(shape, header.index(shape.lower())) for shape in SHAPES if shape.lower() in header]
         rotations = [header.index(name.lower()) for name in ROTATIONS if name.lower() in header]
         if "timecode" not in header or not shapes:
             raise InputError("This is no Live Link Face CSV: its first line must name Timecode and the blend shapes.")
         codes, values, turned, ours = [], [], 0.0, True
-        for number, row in enumerate(list(csv.reader(io.StringIO(text), delimiter=delimiter))[1:], start=2):
+        for number, row in enumerate(
+            list(csv.reader(io.StringIO(text), delimiter=delimiter))[1:], start=2 + skipped.count("\n")
+        ):
             if not any(cell.strip() for cell in row):
                 continue
             if len(row) < len(header):
@@ -159,8 +165,8 @@ class _Table:
                 )
             try:
                 codes.append(Timecode.parse(row[header.index("timecode")]))
-                values.append([_number(row[column], delimiter) for _, column in shapes])
-                angles = [_number(row[column] or "0", delimiter) for column in rotations]
+                values.append([_weight(row[column]) for _, column in shapes])
+                angles = [_number(row[column] or "0") for column in rotations]
             except ValueError as error:
                 raise InputError(f"Line {number} of the Live Link Face CSV can't be read ({error}).") from error
             turned = max(turned, *map(abs, angles), 0.0)
@@ -176,18 +182,33 @@ def _header(text: str) -> tuple[list[str], str]:
     """Return the names in the first line, in small letters, and what separates them."""
     first = text.partition("\n")[0]
     for delimiter in (",", ";", "\t"):
-        names = [cell.strip().lower() for cell in next(csv.reader([first], delimiter=delimiter), [])]
+        names = [cell.strip().lower() for cell in next(csv.reader([first.rstrip()], delimiter=delimiter), [])]
+        while names and not names[-1]:  # some writers end each line with a separator, some the first one alone
+            names.pop()
         if "timecode" in names:
             return names, delimiter
     return [], ","
 
 
-def _number(cell: str, delimiter: str) -> float:
-    """Return the number in a cell. Raises `ValueError` for what is none."""
+def _number(cell: str) -> float:
+    """Return the number in a cell, written with a point or a comma. Raises `ValueError` for what is none."""
     text = cell.strip()
-    value = float(text if delimiter == "," else text.replace(",", "."))
+    if not text:
+        raise ValueError("a value is missing")
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError:
+        value = math.nan
     if not math.isfinite(value):
         raise ValueError(f"{text!r} is no number")
+    return value
+
+
+def _weight(cell: str) -> float:
+    """Return the value of a blend shape. Raises `ValueError` for what can be none."""
+    value = _number(cell)
+    if abs(value) > _LARGEST:
+        raise ValueError(f"{cell.strip()} is no value of a blend shape, which goes from 0 to 1; are these percent?")
     return value
 
 

@@ -14,7 +14,7 @@ from ..files.errors import InputError
 
 _KNOWN = (24, 25, 30, 48, 50, 60, 100, 120)  # frames a second that timecodes count
 _DROPS = {30: 2, 60: 4}  # frame numbers that drop-frame leaves out each minute but every tenth
-_CODE = re.compile(r"\s*(\d+):(\d+):(\d+)([:;])(\d+(?:\.\d+)?)\s*")
+_CODE = re.compile(r"\s*(\d+):(\d+):(\d+)([:;])(\d+(?:[.,]\d+)?)\s*")
 # Rates of cameras, to tell times that were rounded to thousandths of a frame.
 _CAMERAS = tuple(
     Fraction(rate) * factor
@@ -39,7 +39,9 @@ class Timecode:
         match = _CODE.fullmatch(text)
         if match is None or int(match[2]) > 59 or int(match[3]) > 59:
             raise ValueError(f"{text!r} is no timecode")
-        return cls(60 * int(match[1]) + int(match[2]), int(match[3]), Fraction(match[5]), match[4] == ";")
+        return cls(
+            60 * int(match[1]) + int(match[2]), int(match[3]), Fraction(match[5].replace(",", ".")), match[4] == ";"
+        )
 
     @property
     def whole_seconds(self) -> int:

@@ -187,7 +187,8 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     if options.match is not None:
         settings.match = options.match.upper()
     if options.frame is not None:
-        settings.use_capture_frame, settings.capture_frame = True, options.frame
+        settings.use_capture_frame = True
+        set_property(settings, "capture_frame", options.frame, "--frame")
     if options.capture_size is not None:
         set_property(settings, "capture_size", _longer_side(options.capture_size, context.scene), "--capture-size")
     apply_placing(options, settings)

@@ -37,7 +37,7 @@ def add_avatar(group: argparse._ActionsContainer) -> None:
 
 def add_save(group: argparse._ActionsContainer) -> None:
     """Add the option that keeps the file with the result."""
-    group.add_argument("--save", type=Path, metavar="FILE.blend", help="save the file with the result in it")
+    group.add_argument("--save", type=blend_file, metavar="FILE.blend", help="save the file with the result in it")
 
 
 def add_progress(group: argparse._ActionsContainer) -> None:
@@ -83,6 +83,13 @@ def worst_of(codes: Iterable[ExitCode]) -> ExitCode:
     found = set(codes)
     order = (ExitCode.CANCELLED, ExitCode.IN_USE, ExitCode.MACHINE, ExitCode.INTERNAL, ExitCode.BAD_INPUT)
     return next((code for code in order if code in found), ExitCode.OK)
+
+
+def blend_file(text: str) -> Path:
+    """Return the path of a .blend; asked before the work, as what it is told after that is too late."""
+    if not text.lower().endswith(".blend"):
+        raise argparse.ArgumentTypeError(f"{text!r} must end in .blend")
+    return Path(text)
 
 
 def seconds_or_hold(text: str) -> float | str:

@@ -11,7 +11,7 @@ import bpy
 
 from ...backend_bridge.files.errors import InputError
 from .ends import RELEASE, Window
-from .scene_time import Placement, SourceTime, exact, place, scene_rate
+from .scene_time import Placement, SourceTime, exact, place, remapped_problem, scene_rate
 
 LAST_FRAME = 1_048_574
 NEW_ACTION, LAYER, REPLACE = "NEW_ACTION", "LAYER", "REPLACE"
@@ -67,7 +67,12 @@ class Destination:
         )
 
     def place(self, source: SourceTime, scene: bpy.types.Scene) -> Placement:
-        """Return where a clip lies in the scene's time. Raises `InputError` beyond Blender's last frame."""
+        """Return where a clip lies in the scene's time. Raises `InputError` beyond Blender's last frame.
+
+        It raises that, too, where the scene itself stretches time.
+        """
+        if problem := remapped_problem(scene):
+            raise InputError(problem)
         placement = place(source, self.start_frame, scene_rate(scene), self.keep_apex, self.stretch)
         if placement.frame(source.end) > LAST_FRAME:
             raise InputError(

@@ -18,6 +18,8 @@ from .keyframes import Keys, animation_of, assign, curves_of, write_keys
 
 REST = "MagPlus rest"
 QUATERNION = "rotation_quaternion"
+_BESIDE = 10_000  # frames that are played beside keys where a curve goes on there; more would cost fractions of a frame
+_GO_ON = {"CYCLES", "NOISE", "GENERATOR", "FNGENERATOR"}  # modifiers that move a curve where it has no keys
 Address = tuple[str, int]  # data path and index, as an F-Curve has them
 
 
@@ -161,12 +163,25 @@ def add_layer(
 
 
 def fit(strip: bpy.types.NlaStrip, action: bpy.types.Action) -> None:
-    """Play an action in its strip at the very frames its keys have, fractions included."""
-    first, last = action.frame_range
+    """Play an action in its strip at the very frames its keys have, fractions included.
+
+    Beside them the strip holds what its ends say. A curve that goes on by itself there (it repeats, or rises on) gets a
+    strip that reaches beyond its keys and beyond all scenes.
+    """
+    first, last = action.curve_frame_range  # an action's range that was set by hand is no limit to what it plays
+    if any(_goes_on(curve) for curve in curves_of(action, getattr(strip, "action_slot", None), ensure=False)):
+        first = min(first, *(scene.frame_start for scene in bpy.data.scenes)) - _BESIDE
+        last = max(last, *(scene.frame_end for scene in bpy.data.scenes)) + _BESIDE
     strip.action_frame_start, strip.action_frame_end = first, last
     strip.frame_end = max(last, strip.frame_start + 1)
     strip.frame_start = first
     strip.frame_end = last
+
+
+def _goes_on(curve: bpy.types.FCurve) -> bool:
+    """Whether a curve does more beside its keys than to stay as they leave it."""
+    rises = curve.extrapolation == "LINEAR" and len(curve.keyframe_points) > 0
+    return rises or any(modifier.type in _GO_ON and not modifier.mute for modifier in curve.modifiers)
 
 
 @contextmanager
@@ -188,6 +203,17 @@ def _add_strip(animation: bpy.types.AnimData, action: bpy.types.Action, slot: An
         strip.action_slot = slot
     fit(strip, action)
     return strip
+
+
+def sharing(action: bpy.types.Action, id_block: bpy.types.ID) -> list[bpy.types.ID]:
+    """Return the IDs on which what an action plays on one of them plays, with the one itself."""
+    slot = getattr(id_block.animation_data, "action_slot", None)
+    if slot is not None:
+        return list(slot.users())
+    if hasattr(action, "slots"):
+        return [id_block]
+    users = bpy.data.user_map(subset={action})[action]
+    return [user for user in users if getattr(user, "animation_data", None) is not None]
 
 
 def strips_of(id_block: bpy.types.ID) -> Iterator[tuple[bpy.types.NlaTrack, bpy.types.NlaStrip]]:

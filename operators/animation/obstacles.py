@@ -10,7 +10,7 @@ import bpy
 from ..rig.controls import LiveChannel
 from .destination import LAYER, REPLACE
 from .keyframes import find_curve
-from .nla import is_muted
+from .nla import is_muted, sharing
 
 
 def animation_problem(channels: Sequence[LiveChannel], animation: str) -> str:
@@ -58,8 +58,16 @@ def _id_problem(id_block: bpy.types.ID, animation: str) -> str:
 
 def _action_problem(id_block: bpy.types.ID) -> str:
     action = id_block.animation_data.action if id_block.animation_data is not None else None
-    if action is not None and not action.is_editable:
+    if action is None:
+        return ""
+    if not action.is_editable:
         return f"The action {action.name!r} belongs to a linked file; bake into a new action."
+    if others := [other for other in sharing(action, id_block) if other != id_block]:
+        return (
+            f"The action {action.name!r} plays on {_name(others[0])} as well, which would move with "
+            f"{_name(id_block)}; click the number beside the action's name to make it single-user, or bake into a new "
+            "action."
+        )
     return ""
 
 
@@ -77,6 +85,11 @@ def _curve_problems(channels: Iterable[LiveChannel]) -> list[str]:
             problems.append(
                 f"The animation of {channel.path} is muted, so its keys would not play; tick it in the Graph Editor "
                 "or bake into a new action."
+            )
+        elif any(modifier.type == "CYCLES" and not modifier.mute for modifier in curve.modifiers):
+            problems.append(
+                f"The animation of {channel.path} repeats, so keys in it would change all of it; remove its Cycles "
+                "modifier in the Graph Editor or bake as a layer on top."
             )
     return problems
 

@@ -108,6 +108,17 @@ def scene_rate(scene: bpy.types.Scene) -> Fraction:
     return _meant(scene.render.fps) / _meant(scene.render.fps_base)
 
 
+def remapped_problem(scene: bpy.types.Scene) -> str:
+    """Return what to do where the scene plays its animation faster or slower than its frames; else an empty string."""
+    old, new = scene.render.frame_map_old, scene.render.frame_map_new
+    if old == new:
+        return ""
+    return (
+        f"The scene {scene.name!r} stretches time from {old} to {new}, so keys would play at other frames than they "
+        "are on; set both to 100 in Properties > Output > Frame Rate > Time Stretching."
+    )
+
+
 def exact(value: float) -> Fraction:
     """Return the number a person typed: properties keep it in single precision, 0.533 as 0.532999992."""
     return Fraction(str(np.float32(value)))

@@ -26,3 +26,9 @@ def shape_keys_of(obj: bpy.types.Object) -> bpy.types.Key | None:
 def pose_bones_of(obj: bpy.types.Object) -> bpy.types.bpy_prop_collection[bpy.types.PoseBone]:
     """Return the pose bones of an object that is an armature."""
     return cast(bpy.types.Pose, obj.pose).bones
+
+
+def wearers(id_block: bpy.types.ID) -> set[bpy.types.Object]:
+    """Return the objects of which an ID is a part: the object itself, or those with its data or its shape keys."""
+    data = id_block.user if isinstance(id_block, bpy.types.Key) else id_block
+    return {obj for obj in bpy.data.objects if data in (obj, obj.data)}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 import bpy
@@ -68,6 +69,19 @@ def face_companions(context: bpy.types.Context, target: bpy.types.Object) -> lis
         return obj != target and not capture_problem(context, obj) and shape_keys_of(obj) is not None
 
     return [obj for obj in context.view_layer.objects if belongs(obj) and ((_rigs(obj) | {obj}) & (rig | {target}))]
+
+
+def on_one_armature(objects: Iterable[bpy.types.Object]) -> list[bpy.types.Object]:
+    """Return the objects of the file that hang on the same armatures as some do, those and the armatures among them.
+
+    What hangs on none is one by itself: parents alone do not tell a character, several may stand below one.
+    """
+    wanted = set[bpy.types.Object]().union(*({obj} | _armatures(obj) for obj in objects))
+    return [obj for obj in bpy.data.objects if wanted & ({obj} | _armatures(obj))]
+
+
+def _armatures(obj: bpy.types.Object) -> set[bpy.types.Object]:
+    return {each for each in _rigs(obj) if each.type == "ARMATURE"} if obj.type == "MESH" else set()
 
 
 def _rigs(obj: bpy.types.Object) -> set[bpy.types.Object]:

@@ -93,6 +93,28 @@ def test_it_is_captured_at_the_frame_asked_for_and_nothing_is_lost(tmp_path: Pat
     assert dump() == before
 
 
+def test_what_has_no_key_yet_stays_wherever_it_is(head) -> None:
+    scene, material = bpy.context.scene, head.data.materials[0]
+    strength = material.node_tree.nodes["Emission"].inputs["Strength"]
+    scene.world = bpy.data.worlds.new("World")
+    head["level"] = 3
+    for owner, path in (
+        (strength, "default_value"),
+        (material, "diffuse_color"),
+        (scene.world, "color"),
+        (head, '["level"]'),
+        (head, "hide_viewport"),
+    ):
+        owner.keyframe_insert(path, frame=1)
+    scene.frame_set(5)
+    strength.default_value, head["level"], head.hide_viewport = 4.0, 7, True
+    material.diffuse_color, scene.world.color = (0.25, 0.5, 0.75, 1.0), (0.25, 0.5, 0.75)
+    with bare_scene(bpy.context, 1):
+        assert (strength.default_value, head["level"], head.hide_viewport) == (1.0, 3, False)
+    assert (strength.default_value, head["level"], head.hide_viewport) == (4.0, 7, True)
+    assert tuple(material.diffuse_color) == (0.25, 0.5, 0.75, 1.0) and tuple(scene.world.color) == (0.25, 0.5, 0.75)
+
+
 def test_a_file_that_is_saved_meanwhile_is_saved_as_it_was(tmp_path: Path, head) -> None:
     job = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.6)}, apex=8)
     bake_controls(bpy.context, job, Destination())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import bpy
 
-from ....backend_bridge.files.errors import CancelledError, ExitCode, MagPlusError, error_of
+from ....backend_bridge.files.errors import CancelledError, ExitCode, InputError, MagPlusError, error_of
 from ....backend_bridge.files.version import magplus_version
 from ....operators.capture_cache import CaptureCache
 from ....operators.environment import worker_python
@@ -93,7 +93,7 @@ class Batch:
         """Run the jobs, those of one Python together: its workers keep their models from one to the next."""
         by_python: dict[Path, list[Place]] = {}
         for place in places:
-            if not self._goes_on(place):
+            if not self._goes_on(place) or not self._is_captured(Step.RUN, place):
                 continue
             try:
                 python = place.shot.options.python or worker_python(bpy.context)
@@ -130,7 +130,7 @@ class Batch:
         for place in places:
             groups.setdefault(place.saved, []).append(place)
         for its in groups.values():
-            if not all(self._goes_on(place) for place in its):
+            if not all(self._goes_on(place) and self._is_captured(Step.IMPORT, place) for place in its):
                 continue
             with self._attempt(Step.IMPORT, *its):
                 for warning in steps.bring_in(its, self.hashes):
@@ -153,6 +153,13 @@ class Batch:
         if any(isinstance(error, CancelledError) for error in self.failures.values()):
             return False
         return place.shot.name not in self.failures and (self.options.keep_going or not self.failures)
+
+    def _is_captured(self, step: Step, place: Place) -> bool:
+        """Whether a shot has a job folder to do a step with; it has failed otherwise."""
+        if place.job.spec_path.is_file():
+            return True
+        self._failed(step, place, InputError("The shot is not captured yet; do the step `capture` first."))
+        return False
 
     @contextmanager
     def _attempt(self, step: Step, *places: Place) -> Iterator[None]:

@@ -60,6 +60,8 @@ def run(options: argparse.Namespace) -> ExitCode:
     results = (options.results or listed.with_name(f"{listed.stem}_results")).absolute()
     places = [Place(results / shot.name, shot) for shot in read_shots(listed)]
     if options.openjd is not None or options.flamenco is not None:
+        if options.only or options.numbers or options.step:
+            raise InputError("A farm's job is for the whole list; leave --only, --numbers and --step out of the call.")
         return _write_farm_jobs(options, listed, results, places)
     shots = [place.shot for place in places]
     by_number = {shot.name for shot in numbered(shots, options.numbers)}

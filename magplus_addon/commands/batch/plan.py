@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ....backend_bridge.files.errors import MagPlusError
 from ....backend_bridge.files.hashing import hash_file
 from ....backend_bridge.job.artefacts import OBSERVED
 from .results import FileHashes, Place, Record, Step, capture_inputs, changed, import_inputs
@@ -46,7 +47,11 @@ def _plan_of(place: Place, hashes: FileHashes, version: str, again: bool) -> Sho
     if again:
         return ShotPlan(place, every, "asked for again")
     for step, check in zip(Step, checks, strict=True):
-        if step in every and (reason := check(place, record, hashes, version)):
+        try:
+            reason = check(place, record, hashes, version) if step in every else ""
+        except MagPlusError as error:  # its clip is gone, say: the step will fail by itself, and the other shots go on
+            reason = str(error)
+        if reason:
             return ShotPlan(place, every[every.index(step) :], reason)
     return ShotPlan(place, (), "finished")
 

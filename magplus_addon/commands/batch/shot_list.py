@@ -18,6 +18,7 @@ from ....backend_bridge.files.errors import InputError
 LARGEST = 16 << 20  # bytes; a list of ten thousand shots has about four million
 DEFAULTS = "*"  # the name of the CSV row that holds for all the others
 _HEADER = re.compile(r"\s*\[\[?\s*(?P<name>[^\]]+?)\s*\]\]?\s*(#.*)?")
+_NUMBER = re.compile(r"[-+]?\d+(,\d+)?")
 _KEY = re.compile(r"\s*(?P<key>[A-Za-z0-9_-]+)\s*(\.[^=]*)?=")
 
 
@@ -45,9 +46,13 @@ def read_rows(path: Path) -> list[Row]:
 
     Raises `InputError` for a file that can't be read, that is neither TOML nor CSV, or that holds no shot.
     """
+    readers = {".toml": _toml_rows, ".csv": _csv_rows}
+    reader = readers.get(path.suffix.lower())
     with explained(path):
         if not path.is_file():
             raise InputError(f"There is no list of shots at {path}; `magplus batch --template` prints one.")
+        if reader is None:
+            raise InputError(f"{path.name} is no list of shots: its name must end in .toml or .csv.")
         if path.stat().st_size > LARGEST:
             raise InputError(f"{path.name} is too large for a list of shots; is it the right file?")
         encoded = path.read_bytes()
@@ -55,10 +60,6 @@ def read_rows(path: Path) -> list[Row]:
         text = encoded.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path.name} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
-    readers = {".toml": _toml_rows, ".csv": _csv_rows}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f"{path.name} is no list of shots: its name must end in .toml or .csv.")
     rows = reader(path, text)
     if not rows:
         raise InputError(f"{path.name} holds no shot; `magplus batch --template` shows how one is written.")
@@ -114,7 +115,8 @@ def _lines_of(text: str, count: int) -> tuple[dict[str, int], list[tuple[int, di
 def _csv_rows(path: Path, text: str) -> list[Row]:
     """Read a table with a header; a row named `*` holds the defaults of those below it. Empty cells say nothing."""
     lines = (line for line in io.StringIO(text, newline=""))
-    reader = csv.reader(lines, delimiter=_delimiter(text), strict=True)
+    delimiter = _delimiter(text)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     rows: list[Row] = []
     header: list[str] = []
     defaults: dict[str, Any] = {}
@@ -130,7 +132,8 @@ def _csv_rows(path: Path, text: str) -> list[Row]:
             line = reader.line_num
             if len(cells) > len(header):
                 raise InputError(f"{path.name}, line {line}: {len(cells)} cells under {len(header)} headings.")
-            values = {key: cell.strip() for key, cell in zip(header, cells, strict=False) if cell.strip()}
+            cells = [cell.strip() if delimiter == "," else _with_points(cell.strip()) for cell in cells]
+            values = {key: cell for key, cell in zip(header, cells, strict=False) if cell}
             if values.get("name") == DEFAULTS:
                 defaults, default_line = values, line
                 continue
@@ -153,6 +156,12 @@ def _delimiter(text: str) -> str:
     """Return what the heading line is cut by: programs of the decimal comma write semicolons, some write tabs."""
     heading = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
     return max(",;\t", key=heading.count)
+
+
+def _with_points(cell: str) -> str:
+    """Return a cell that holds nothing but numbers, with decimal commas, as a program of the decimal point has it."""
+    numbers = all(_NUMBER.fullmatch(word) for word in re.split(r"[;\s]+", cell))
+    return cell.replace(",", ".") if numbers else cell
 
 
 def _spelled(entries: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,11 +49,14 @@ def choose_scene(place: Place) -> None:
 
 
 def capture(place: Place, captures: CaptureCache, hashes: FileHashes, version: str) -> Task:
-    """Return the task that makes a shot's job folder. The shot's file is open, as it was saved."""
+    """Return the task that makes a shot's job folder. The shot's file is open, as it was saved.
+
+    Raises the `MagPlusError` that the order ends with; it may have to measure the rig, which is a task of its own.
+    """
+    order = animate.order_of(place.shot.options, bpy.context, place.job.path, needs_worker=False)
+    inputs = capture_inputs(place.shot, hashes, version)
 
     def steps(task: TaskContext) -> Steps:
-        inputs = capture_inputs(place.shot, hashes, version)
-        order = animate.order_of(place.shot.options, bpy.context, place.job.path, needs_worker=False)
         folder = yield from make_job(order, task, captures)
         place.note(replace(place.record(), captured=inputs, failed=None))
         return Outcome("Captured.", folder=folder.path)

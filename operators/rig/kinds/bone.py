@@ -60,6 +60,16 @@ class Bones(ControlKind):
             names |= {control.name for control, pixels in motions[motion] if pixels >= SIDEWAYS * furthest}
         return names
 
+    def key_problem(self, channel: LiveChannel) -> str:
+        """Beside what holds for all: only the rotation of the bone's own mode turns it."""
+        attribute = channel.path.rpartition(".")[2]
+        if attribute.startswith("rotation") and channel.exists:
+            bone = channel.id.path_resolve(channel.path.rpartition(".")[0])
+            if attribute != _rotation_of(bone):
+                mode = "Quaternion" if attribute == "rotation_quaternion" else "XYZ Euler"
+                return f"does nothing in the bone's rotation mode; set it back to {mode}"
+        return super().key_problem(channel)
+
     def counterpart(self, control: Control) -> tuple[str, str, str] | None:
         """Return what moves alike on the bone of the other side."""
         return None if (control.motion, control.axis) in _OPPOSED else super().counterpart(control)
@@ -85,13 +95,13 @@ def bone_controls(
     excluded: dict[str, str] = {}
     for bone_name in bones:
         bone = pose_bones_of(armature)[bone_name]
-        quaternion = bone.rotation_mode == "QUATERNION"
+        quaternion = _rotation_of(bone) == "rotation_quaternion"
         if bone.rotation_mode == "AXIS_ANGLE" and "rotation" in motions:
             excluded[f"{bone_name} rotation"] = "turns by axis and angle; change its rotation mode"
         for motion in motions:
             if motion == "rotation" and bone.rotation_mode == "AXIS_ANGLE":
                 continue
-            attribute = motion if motion == "location" else "rotation_quaternion" if quaternion else "rotation_euler"
+            attribute = motion if motion == "location" else _rotation_of(bone)
             reach = bone.length if motion == "location" else math.pi / 4 * (0.5 if quaternion else 1.0)
             for number, index in enumerate(_INDICES[attribute]):
                 axis = "XYZ"[number]
@@ -117,6 +127,12 @@ def bone_controls(
                     )
                     found.append(RigControl(control, (channel,), reach / 10))
     return found, excluded
+
+
+def _rotation_of(bone: bpy.types.PoseBone) -> str:
+    """Return the property that turns a bone."""
+    others = {"QUATERNION": "rotation_quaternion", "AXIS_ANGLE": "rotation_axis_angle"}
+    return others.get(bone.rotation_mode, "rotation_euler")
 
 
 def _is_shown(bone: bpy.types.PoseBone) -> bool:

@@ -11,7 +11,7 @@ from typing import cast
 import bpy
 
 from ....backend_bridge.rig.basis import Channel, Control
-from ...blender.data import shape_keys_of
+from ...blender.data import shape_keys_of, wearers
 from ..controls import LiveChannel, RigControl
 from ..face_rig import FaceRig
 from .control_kind import LINKED, ControlKind, Found, channel_at
@@ -39,8 +39,12 @@ class ShapeKeys(ControlKind):
         return channel_at(key, data_path) if key is not None else None
 
     def key_problem(self, channel: LiveChannel) -> str:
-        """Beside what holds for all: a muted key shows nothing."""
-        return super().key_problem(channel) or ("is muted" if _block(channel).mute else "")
+        """Beside what holds for all: a muted key shows nothing, nor do those beside one that is shown alone."""
+        if problem := super().key_problem(channel):
+            return problem
+        key = _key(channel)
+        problems = [_without_effect(obj, key, _block(channel)) for obj in wearers(key)]
+        return problems[0] if all(problems) and problems else ""
 
     def owner_name(self, channel: LiveChannel) -> str:
         """Return the mesh's name: that of its keys is always `Key`."""
@@ -118,17 +122,21 @@ def shape_key_controls(objects: Sequence[bpy.types.Object]) -> Found:
 def _problem(obj: bpy.types.Object, key: bpy.types.Key, block: bpy.types.ShapeKey, channel: LiveChannel) -> str:
     if not key.is_editable:
         return LINKED
-    if not key.use_relative:
-        return "is an absolute shape key, which has no value of its own"
-    if obj.show_only_shape_key:
-        return f"has no effect while {obj.name!r} shows only its active shape key"
-    if block.mute:
-        return "is muted"
+    if problem := _without_effect(obj, key, block):
+        return problem
     if channel.driven:
         return "is driven"
     if block.slider_max <= block.slider_min:
         return "can't be moved: its range is empty"
     return ""
+
+
+def _without_effect(obj: bpy.types.Object, key: bpy.types.Key, block: bpy.types.ShapeKey) -> str:
+    if not key.use_relative:
+        return "is an absolute shape key, which has no value of its own"
+    if obj.show_only_shape_key:
+        return f"has no effect while {obj.name!r} shows only its active shape key"
+    return "is muted" if block.mute else ""
 
 
 def _joined(twin: RigControl, obj: bpy.types.Object, channel: LiveChannel) -> RigControl:

@@ -13,9 +13,10 @@ import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, REPLACE, Destination
 from bl_ext.user_default.magplus.operators.bake import bake_controls
+from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 
-from tests.blender.head import add_camera, dump, make_head
+from tests.blender.head import add_armature, add_camera, dump, make_head
 from tests.blender.jobs import pulse, solved
 
 ALL = (NEW_ACTION, LAYER, REPLACE)
@@ -62,6 +63,13 @@ def _group(animation: bpy.types.AnimData) -> bpy.types.ActionGroup:
     return curve.group
 
 
+def _share(animation: bpy.types.AnimData) -> None:
+    its = make_head("Twin").data.shape_keys.animation_data_create()
+    its.action = animation.action
+    if hasattr(its, "action_slot"):
+        its.action_slot = animation.action_slot
+
+
 STATES = {
     "tweak mode": (_tweak, ALL, "is in tweak mode; leave it"),
     "solo": (lambda a: setattr(a.nla_tracks[0], "is_solo", True), ALL, "switch the star off"),
@@ -71,6 +79,9 @@ STATES = {
     "locked curve": (lambda a: setattr(_curve(a), "lock", True), (REPLACE,), "is locked"),
     "locked group": (lambda a: setattr(_group(a), "lock", True), (REPLACE,), "is locked"),
     "half influence": (lambda a: setattr(a, "action_influence", 0.5), (NEW_ACTION, REPLACE), "only mixed"),
+    "repeating curve": (lambda a: _curve(a).modifiers.new("CYCLES"), (REPLACE,), "repeats, so keys in it"),
+    "shared action": (lambda a: _share(a), (REPLACE,), "plays on 'Twin' as well"),
+    "stretched time": (lambda _: setattr(bpy.context.scene.render, "frame_map_new", 200), ALL, "Time Stretching"),
     "added": (lambda a: setattr(a, "action_blend_type", "ADD"), (NEW_ACTION, REPLACE), "only mixed"),
 }
 
@@ -118,6 +129,32 @@ def test_a_new_action_plays_with_the_nla_switched_off(tmp_path: Path, head) -> N
     bake_controls(bpy.context, folder, Destination(animation=NEW_ACTION))
     bpy.context.scene.frame_set(9)
     assert head.data.shape_keys.key_blocks["Smile"].value == pytest.approx(0.4, abs=1e-5)
+
+
+def test_keys_that_show_nothing_any_more_are_told(tmp_path: Path, head) -> None:
+    folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.4)}, apex=8)
+    before = len(bpy.data.actions)
+    head.show_only_shape_key = True
+    with pytest.raises(InputError, match="'Smile' has no effect while 'Head' shows only its active shape key"):
+        bake_controls(bpy.context, folder, Destination())
+    head.show_only_shape_key = False
+    head.data.shape_keys.use_relative = False
+    with pytest.raises(InputError, match="is an absolute shape key"):
+        bake_controls(bpy.context, folder, Destination())
+    assert len(bpy.data.actions) == before
+
+
+@pytest.mark.parametrize(("was", "now", "back"), [("QUATERNION", "ZYX", "Quaternion"), ("XYZ", "AXIS_ANGLE", "XYZ")])
+def test_a_bone_in_another_rotation_mode_is_told(tmp_path: Path, was: str, now: str, back: str) -> None:
+    jaw = add_armature({"jaw": (0, 0, 0)}).pose.bones["jaw"]
+    jaw.rotation_mode = was
+    controls, _ = bone_controls(jaw.id_data, ("jaw",))
+    turned = solved(tmp_path, controls, {"jaw rotation X": pulse(20, 8, 0.1), "jaw location Z": pulse(20, 8, 0.1)})
+    jaw.rotation_mode = "YXZ" if was == "XYZ" else was
+    assert not bake_controls(bpy.context, turned, Destination()).record.not_keyed
+    jaw.rotation_mode = now
+    told = bake_controls(bpy.context, turned, Destination()).record
+    assert told.keyed == ("jaw location Z",) and f"set it back to {back}" in told.not_keyed["jaw rotation X"]
 
 
 def test_what_is_keyed_beyond_the_limit_and_what_does_not_move_are_told_as_that(tmp_path: Path, head) -> None:

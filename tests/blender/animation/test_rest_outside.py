@@ -18,7 +18,7 @@ from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 
-from tests.blender.head import add_armature, make_head
+from tests.blender.head import add_armature, bind, make_head
 from tests.blender.jobs import pulse, solved
 
 MODES = (NEW_ACTION, LAYER, REPLACE)
@@ -103,6 +103,34 @@ def test_a_layer_on_a_muted_curve_stays_at_rest(tmp_path: Path, head, keys) -> N
     bake(job(tmp_path, shape_key_controls((head,))[0], Smile=pulse(20, 8, 0.25)), animation=LAYER)
     assert [at(frame, keys["Smile"]) for frame in OUTSIDE] == pytest.approx([0.3] * len(OUTSIDE), abs=1e-5)
     assert at(28, keys["Smile"]) == pytest.approx(0.55, abs=1e-5)
+
+
+GOES_ON = {
+    "repeats": lambda curve, _: curve.modifiers.new("CYCLES"),
+    "shakes": lambda curve, _: curve.modifiers.new("NOISE"),
+    "rises on": lambda curve, _: setattr(curve, "extrapolation", "LINEAR"),
+    "has a range by hand": lambda _, action: _set_range(action),
+}
+
+
+def _set_range(action: bpy.types.Action) -> None:
+    action.use_frame_range, action.frame_start, action.frame_end = True, 3, 6
+
+
+@pytest.mark.parametrize("act", GOES_ON.values(), ids=GOES_ON.keys())
+def test_a_performance_goes_on_under_layers_as_it_did(tmp_path: Path, head, keys, act) -> None:
+    for frame, value in ((1, 0.1), (11, 0.3)):
+        keys["Smile"].value = value
+        keys["Smile"].keyframe_insert("value", frame=frame)
+    act(_curves(head.data.shape_keys)[0], head.data.shape_keys.animation_data.action)
+    frames = (-13, -5.5, 1, 4, 8, 15, 60, 75.25, 400)
+    before = [at(frame, keys["Smile"]) for frame in frames]
+    assert at(1, keys["Nod"]) == 0
+    folder = job(tmp_path, shape_key_controls((head,))[0], Smile=pulse(20, 8, 0.2), Nod=pulse(20, 8, 0.3))
+    for _ in range(2):
+        bake(folder, animation=LAYER)
+        assert [at(frame, keys["Smile"]) for frame in frames] == pytest.approx(before, abs=2e-3)
+        assert at(28, keys["Nod"]) == pytest.approx(0.3, abs=1e-5)
 
 
 def test_a_muted_take_can_come_back_under_a_layer(tmp_path: Path, head, keys) -> None:
@@ -190,6 +218,27 @@ def test_a_new_window_clears_what_earlier_bakes_made_there(tmp_path: Path, head,
     if second == LAYER or first == second == REPLACE:  # elsewhere a new action lies over the first
         assert at(28, keys["Smile"]) == pytest.approx(0.4, abs=1e-5)
         assert at(28, keys["Nod"]) == pytest.approx(0.4, abs=1e-5)
+
+
+@pytest.mark.parametrize("first", MODES)
+@pytest.mark.parametrize("second", MODES)
+def test_a_new_window_clears_other_controls_of_the_character_too(
+    tmp_path: Path, head, keys, first: str, second: str
+) -> None:
+    rig, other = add_armature({"jaw": (0, 0, 0)}), add_armature({"jaw": (0, 0, 0)})
+    bind(head, rig, "jaw")
+    everything = [*shape_key_controls((head,))[0], *bone_controls(rig, ("jaw",), ("location",))[0]]
+    moving = {"Smile": pulse(20, 8, 0.25), "jaw_location_Z": pulse(20, 8, 0.5)}
+    bake(job(tmp_path / "a", everything, **moving), animation=first)
+    beside = job(tmp_path / "b", bone_controls(other, ("jaw",), ("location",))[0], jaw_location_Z=pulse(20, 8, 0.5))
+    bake(beside, animation=first)
+    bpy.context.scene.frame_set(28)
+    assert rig.pose.bones["jaw"].location.z == pytest.approx(0.5, abs=1e-5)
+    bpy.context.scene.frame_set(1)
+    bake(job(tmp_path / "c", shape_key_controls((head,))[0], Nod=pulse(20, 8, 0.25)), animation=second)
+    assert at(28, keys["Nod"]) == pytest.approx(0.25, abs=1e-5) and keys["Smile"].value == pytest.approx(0, abs=1e-5)
+    assert rig.pose.bones["jaw"].location.z == pytest.approx(0, abs=1e-5)
+    assert other.pose.bones["jaw"].location.z == pytest.approx(0.5, abs=1e-5), "another character"
 
 
 def test_the_same_clip_again_does_not_add_up(tmp_path: Path, head, keys) -> None:

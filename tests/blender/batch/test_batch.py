@@ -91,6 +91,55 @@ def test_each_shot_is_captured_once_and_says_why(
     assert planned(main, capfd, listed)["one"] == "capture, run, import, render (the clip has changed)"
 
 
+def test_chosen_controls_are_measured_first(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = listed.read_text()
+    listed.write_text(text.replace("alpha = 4", 'only = ["Sm*", "Nod"]\nlock = ["Nod"]'))
+    assert main(listed, "--step", "capture", "--only", "one", "two") == 0
+    said = "".join(capfd.readouterr())
+    assert "Measuring the rig" in said and "Traceback" not in said
+    job = json.loads((results_of(listed, "two") / "job.magplus" / "job.json").read_bytes())
+    assert job["rig"]["locked"] == ["Nod"]
+    bases = [
+        (results_of(listed, shot) / "job.magplus" / "avatar" / "rig_basis.npz").read_bytes() for shot in ("one", "two")
+    ]
+    assert bases[0] != bases[1]
+    listed.write_text(text.replace("alpha = 4", 'only = ["Teeth*"]'))
+    assert main(listed, "--step", "capture", "--only", "two") == 2
+    assert "No control is called 'Teeth*'; there are" in capfd.readouterr().err
+
+
+def test_a_clip_that_is_gone_is_the_matter_of_its_shot_alone(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    another = listed.with_name("another.mp4")
+    another.write_bytes(b"another")
+    listed.write_text(listed.read_text().replace("alpha = 4", 'driving = "another.mp4"'))
+    assert main(listed, "--step", "capture") == 0
+    another.unlink()
+    plans = planned(main, capfd, listed)
+    assert plans["one"].endswith("(captured, not run yet)") and "another.mp4" in plans["two"]
+    assert main(listed, "--step", "capture", "--keep-going") == 2
+    assert "two: There is no driving video at" in capfd.readouterr().err
+
+
+def test_a_farms_job_is_for_the_whole_list(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(listed, "--openjd", listed.parent / "farm", "--only", "one") == 2
+    assert "leave --only, --numbers and --step out" in capfd.readouterr().err
+    assert not (listed.parent / "farm").exists()
+
+
+@pytest.mark.parametrize("step", ["run", "import"])
+def test_a_step_whose_shot_is_not_captured_says_so(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str], step: str
+) -> None:
+    assert main(listed, "--step", step) == 2
+    assert "one: The shot is not captured yet; do the step `capture` first." in capfd.readouterr().err
+
+
 def test_a_kept_capture_that_was_damaged_is_made_again(
     main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

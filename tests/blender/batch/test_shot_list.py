@@ -73,6 +73,18 @@ def test_a_table_says_the_same(read: Callable[..., list[Any]], delimiter: str, e
     assert (second.file.name, second.options.frames, second.options.alpha) == ("villain.blend", False, "auto")
 
 
+def test_a_spreadsheet_of_the_decimal_comma_says_the_same(read: Callable[..., list[Any]]) -> None:
+    table = "file;driving;frames;trim;intensity;avatar\nhero.blend;clip.mp4;yes;5,7 7,2;0,8;Ann, the first\n"
+    (shot,) = read(table, ".csv")
+    said = shot.options
+    assert (said.trim, said.intensity, said.avatar) == ([5.7, 7.2], 0.8, "Ann, the first")
+
+
+def test_what_is_no_list_is_told_by_its_name(read: Callable[..., list[Any]], input_error: type[Exception]) -> None:
+    with pytest.raises(input_error, match=r"its name must end in \.toml or \.csv"):
+        read("\0", ".blend")
+
+
 def test_several_avatars_are_several_shots_of_one_file(read: Callable[..., list[Any]]) -> None:
     found = read(f'[[shot]]\nname = "s"\navatar = ["Ann", "Bob"]\n{HEADER}')
     assert [(shot.name, shot.options.avatar, shot.group) for shot in found] == [

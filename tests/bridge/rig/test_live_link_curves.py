@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -193,6 +195,28 @@ def test_our_own_times_come_back_exactly_and_begin_where_the_clip_does(rate: Fra
     assert read_live_link(text).seconds == tuple(index / rate for index in range(40))
 
 
+WRITTEN_ANEW = {
+    "commas in times, too": lambda text: text.replace(",", ";").replace(".", ","),
+    "quoted commas": lambda text: re.sub(r"(?<=,)(\d+)\.(\d+)", r'"\1,\2"', text),
+    "a hint of the separator": lambda text: "sep=;\n" + text.replace(",", ";"),
+    "empty lines first": lambda text: "\ufeff\r\n\n" + text,
+    "a separator after the names": lambda text: text.replace("HeadYaw", "HeadYaw,"),
+    "separators at all ends": lambda text: text.replace("\n", ",\n"),
+}
+
+
+@pytest.mark.parametrize("change", WRITTEN_ANEW.values(), ids=WRITTEN_ANEW.keys())
+def test_a_recording_that_a_spreadsheet_has_saved_is_the_same(change: Callable[[str], str]) -> None:
+    text = csv_of([f"{code}.250" for code in codes(70, 60)], value="0.25")
+    read, before = read_live_link(change(text)), read_live_link(text)
+    assert read.seconds == before.seconds and read.rotates
+    np.testing.assert_array_equal(read.curves.values, before.curves.values)
+    broken = change(text.replace("0.25,0.02\n", "0.25,left\n"))
+    line = next(number for number, each in enumerate(broken.splitlines(), 1) if "left" in each)
+    with pytest.raises(InputError, match=f"Line {line} .*'left' is no number"):
+        read_live_link(broken)
+
+
 def test_semicolons_and_decimal_commas() -> None:
     text = csv_of(codes(70, 60), delimiter=";", value="0.25").replace(".", ",")
     read = read_live_link(text)
@@ -208,7 +232,9 @@ def test_semicolons_and_decimal_commas() -> None:
         ("00:00:00:01,61,0.1,nan", "Line 3 .*'nan' is no number"),
         ("00:00:00:01,61,0.1", "Line 3 .*ends after 3 of 4 values.*cut off"),
         ("00:00:61:01,61,0.1,0", "Line 3 .*no timecode"),
-        ("00:00:00:01,61,,0", "Line 3"),
+        ("00:00:00:01,61,,0", "Line 3 .*a value is missing"),
+        ("00:00:00:01,61,1e300,0", "Line 3 .*1e300 is no value of a blend shape"),
+        ("00:00:00:01,61,25,0", "Line 3 .*percent"),
     ],
 )
 def test_a_broken_line_is_named(line: str, said: str) -> None:
