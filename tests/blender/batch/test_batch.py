@@ -212,7 +212,8 @@ def test_results_of_somebody_else_lead_nowhere(
     results, outside = listed.with_name("list_results"), tmp_path / "outside"
     outside.mkdir()
     (outside / "file").write_text("precious")
-    for folder in (results / "one", results / "one" / "render", results / "captures", results / "one" / "job.magplus"):
+    for name in ("one", "one/render", "one/job.magplus", "captures"):
+        folder = results / name
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.symlink_to(outside)
         assert main(listed, "--step", "capture", "--only", "one") == 2
