@@ -229,7 +229,7 @@ def _path(row: Row, key: str, value: Any) -> Path | None:
     try:
         return None if text is None else row.file.parent / Path(text).expanduser()
     except RuntimeError:
-        row.refuse(f"`{key}`: nobody here is called {text[:40]}; write the folder out instead of `~`.", key)
+        row.refuse(f"`{key}`: nobody here is called {str(text)[:40]}; write the folder out instead of `~`.", key)
 
 
 def _kind(value: Any) -> str:
