@@ -15,6 +15,7 @@ import bpy
 from ..backend_bridge.files.disk import explained
 from ..backend_bridge.files.errors import MagPlusError
 from ..backend_bridge.files.hashing import fingerprint_of, hash_file
+from ..backend_bridge.files.plain import check_plain, read_plain
 from ..backend_bridge.files.typed_json import Format
 from ..backend_bridge.files.whole import write_whole
 from ..backend_bridge.job import artefacts
@@ -23,6 +24,7 @@ from ..backend_bridge.job.spec import AVATAR, Avatar
 from .capture import CaptureRequest
 from .rig.controls import RigControl
 
+MOST_BYTES = 1 << 30  # of a file of a capture; a rig of 500 controls and 100 000 vertices has 0.4 GB
 FILES = (artefacts.AVATAR_IMAGE, artefacts.AVATAR_BASIS, artefacts.AVATAR_RECORD)
 
 
@@ -57,9 +59,12 @@ class CaptureCache:
         """Put a kept capture into a job folder; None where there is none, or one that was damaged since."""
         place = self._place(context, request)
         with suppress(OSError, MagPlusError):
-            kept = KEPT.decode((place / KEPT.name).read_bytes()).files
-            files = {name: (place / Path(name).name).read_bytes() for name in FILES if name in kept}
-            if all(hashlib.sha256(data).hexdigest() == kept[name] for name, data in files.items()):
+            self._check_no_links(place)
+            kept = KEPT.decode(read_plain(place / KEPT.name, MOST_BYTES)).files
+            files = {name: read_plain(place / Path(name).name, MOST_BYTES) for name in FILES if name in kept}
+            if artefacts.AVATAR_RECORD in files and all(
+                hashlib.sha256(data).hexdigest() == kept[name] for name, data in files.items()
+            ):
                 for name, data in files.items():
                     job.write(name, data)
                 return AVATAR.decode(files[artefacts.AVATAR_RECORD])
@@ -68,6 +73,7 @@ class CaptureCache:
     def keep(self, context: bpy.types.Context, request: CaptureRequest, job: JobFolder) -> None:
         """Keep what a job folder's capture has made."""
         place = self._place(context, request)
+        self._check_no_links(place)
         with explained(place):
             place.mkdir(parents=True, exist_ok=True)
             kept = {}
@@ -77,6 +83,11 @@ class CaptureCache:
                     write_whole(place / Path(name).name, data)
                     kept[name] = hashlib.sha256(data).hexdigest()
             write_whole(place / KEPT.name, KEPT.encode(Kept(kept)))
+
+    def _check_no_links(self, place: Path) -> None:
+        """Raise `InputError` where a capture would be read from, or written to, somewhere else."""
+        for folder in (self._folder, place):
+            check_plain(folder)
 
     def _place(self, context: bpy.types.Context, request: CaptureRequest) -> Path:
         scene, camera = context.scene, context.scene.camera

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -87,16 +88,21 @@ def check_writable(folder: Path) -> None:
     probe.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, *, folders: bool = False) -> None:
     """Delete the temporary files that processes which were killed while writing have left in a folder.
 
     Only whoever keeps other writers out may do so. A file that a person has given a similar name stays.
+    folders: delete temporary folders, too.
     """
     with suppress(OSError):
         for entry in list(os.scandir(folder)):
-            if _OURS.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            if not _OURS.fullmatch(entry.name):
+                continue
+            if entry.is_file(follow_symlinks=False):
                 with suppress(OSError):
                     Path(entry.path).unlink()
+            elif folders and entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def replace(source: Path, target: Path) -> None:

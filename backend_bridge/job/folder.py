@@ -27,6 +27,7 @@ from ..files.whole import absolute, check_writable, make_folder, prepared, remov
 from . import artefacts
 from .artefacts import FrameKind
 from .journal import Journal, JournalEntry
+from .own_files import OwnFiles, hash_if_there
 from .report import REPORT, Failure, Report, Status
 from .spec import SPEC, JobSpec
 
@@ -47,8 +48,9 @@ class JobFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = absolute(path)
-        self.remarks: list[str] = []
         self._journal = Journal(self.path / artefacts.JOURNAL)
+        self._own = OwnFiles(self.path, self._journal)
+        self.remarks = self._own.remarks
         self._holding = False
         self._result_changed = False  # whether this instance has replaced a part of an earlier result
 
@@ -182,7 +184,7 @@ class JobFolder:
         """
         target = self._inside(relative)
         with self.lock(), explained(target):
-            self._make_room(target)
+            self._own.make_room(target)
             with staged(target, data):
                 self._journal.append(JournalEntry(relative, len(data), hashlib.sha256(data).hexdigest(), fingerprint))
 
@@ -201,7 +203,7 @@ class JobFolder:
     def finished(self, relative: str, fingerprint: str) -> bool:
         """Whether an earlier run finished this unit from the same inputs and its bytes are still the same."""
         entry = self._journal.made_from(relative, fingerprint)
-        return entry is not None and self._hash(self._inside(relative)) == entry.sha256
+        return entry is not None and hash_if_there(self._inside(relative)) == entry.sha256
 
     def check_whole(self, units: Sequence[str]) -> bool:
         """Check that files are what a run wrote, by the journal; return False where it lists none of them.
@@ -215,7 +217,7 @@ class JobFolder:
             with explained(path, reading=True):
                 if check_plain(path) is None:
                     raise InputError(f"{path.name} of {self.path.name} is missing; run the job again.")
-                if listed and (unit not in entries or self._hash(path) != entries[unit].sha256):
+                if listed and (unit not in entries or hash_if_there(path) != entries[unit].sha256):
                     raise InputError(
                         f"{unit} is not what the run wrote: it was changed or damaged; run the job again, and it is "
                         "made anew while what is whole is kept."
@@ -235,7 +237,7 @@ class JobFolder:
         beyond = [index for index in indices if index is not None and index >= count]
         for path in [self.file_of(kind, index) for index in beyond]:
             with self.lock(), explained(path):
-                if self._is_ours(path):
+                if self._own.are_bytes_of(path):
                     path.unlink()
 
     def repeat(self, units: Sequence[str], kind: FrameKind) -> list[Path]:
@@ -248,7 +250,7 @@ class JobFolder:
         with self.lock(), explained(folder):
             make_folder(folder)
             for target in targets:
-                self._make_room(target)
+                self._own.make_room(target)
             hashes = {unit: hash_plain(self._inside(unit)) for unit in dict.fromkeys(units)}
             with ExitStack() as stack:
                 for unit, target in zip(units, targets, strict=True):
@@ -321,7 +323,7 @@ class JobFolder:
             return
         for path in self._visible():
             relative = path.relative_to(self.path).as_posix()
-            if relative not in _UNLISTED and not self._is_ours(path):
+            if relative not in _UNLISTED and not self._own.are_bytes_of(path):
                 raise InputError(
                     f"{self.path} holds other files than a MagPlus job, {relative} for one; choose an empty folder."
                 )
@@ -334,37 +336,6 @@ class JobFolder:
                 hidden = path.name.startswith(".") or path.name.lower() in _DROPPINGS
                 if not hidden and not (path.parent == self.path and artefacts.is_folder(path.name)):
                     yield path
-
-    def _is_ours(self, path: Path) -> bool:
-        """Whether a file is there and has bytes that MagPlus wrote into this folder."""
-        found = self._hash(path)
-        return found is not None and self._journal.wrote(found)
-
-    def _make_room(self, target: Path) -> None:
-        """Make the folder of a file that is to be written, and set aside what stands in its place and isn't ours."""
-        if target.parent != self.path:
-            make_folder(target.parent)
-        if check_plain(target) is None or self._is_ours(target):
-            return
-        aside = self.path / artefacts.SET_ASIDE
-        make_folder(aside)
-        name = "_".join(target.relative_to(self.path).parts)
-        number = 1
-        while check_plain(kept := aside / (name if number == 1 else f"{number}_{name}")) is not None:
-            number += 1
-        target.rename(kept)
-        self.remarks.append(
-            f"{target.relative_to(self.path).as_posix()} was not what MagPlus had written; it was kept as "
-            f"{kept.relative_to(self.path).as_posix()}."
-        )
-
-    @staticmethod
-    def _hash(path: Path) -> str | None:
-        """Return the SHA-256 of a file, None where there is none that can be read. Raises `InputError` for a link."""
-        try:
-            return hash_plain(path)
-        except OSError:
-            return None
 
     def _inside(self, relative: str) -> Path:
         """Return the path of a file in the folder. Raises `InputError` when a folder on the way to it is a link."""

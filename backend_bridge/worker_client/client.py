@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..files.errors import ExitCode, MagPlusError
-from ..files.plain import hash_plain
+from ..files.plain import hash_plain, open_plain
 from ..job import artefacts
 from ..job.folder import JobFolder
 from ..job.report import Status
@@ -123,6 +123,10 @@ class WorkerClient:
                 )
                 self._inbox.put(Error(ExitCode.MACHINE, sentence, str(self._log_path)))
                 return
+            except MagPlusError as error:  # a link or a pipe where the log is to be
+                self._process = None
+                self._inbox.put(Error(error.exit_code, str(error), ""))
+                return
         self._process.send(Start(str(self._job), self._order))
 
     def _take(self, message: Message) -> list[Message]:
@@ -176,7 +180,8 @@ class _WorkerProcess:
         self._job_over = threading.Event()
         self.said_hello = False
         self.jobs = 0  # how many it was given
-        with log_path.open("wb") as log:
+        log_flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with os.fdopen(open_plain(log_path, log_flags, single=True), "wb") as log:
             self._popen = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0, **popen_options()
             )

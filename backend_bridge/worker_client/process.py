@@ -17,7 +17,8 @@ _ISOLATED = ("-I", "-u", "-X", "utf8", "-X", "faulthandler")
 # What decides for other programs how the libraries in ours behave: where they draw, what they log, how much they read.
 _FOREIGN = (
     *("PYTHON", "MPL", "MATPLOTLIB", "TEXINPUTS", "TF_", "GLOG_", "ABSL_", "ORT_", "MALLOC_", "OPENBLAS_VERBOSE"),
-    *("OPENCV_LOG", "OPENCV_IO_", "OPENCV_FFMPEG_", "OPENCV_VIDEOIO_", "AV_LOG_"),
+    *("OPENCV_", "AV_LOG_", "NPY_", "NUMPY_", "SCIPY_", "SOURCE_DATE_EPOCH", "PROTOCOL_BUFFERS_", "PYTORCH_JIT"),
+    *("TORCH_", "TORCHINDUCTOR_"),
 )
 
 # What Windows reports instead of a signal (NTSTATUS values).

@@ -30,7 +30,7 @@ from ..face.correspondence import Correspondence
 from ..magnification.magnifier import ROLES
 from .animated_avatar import AnimatedAvatar
 from .avatar import AvatarPicture
-from .check_sheet import Sheet, draw_sheet
+from .check_sheet import Sheet, check_place, draw_sheet, write_sheet
 from .driver import Driver
 from .driving_clip import LARGEST_CROP, DrivingClip
 from .factors import Factors, choose_factors, doubts, peak_motion
@@ -100,6 +100,7 @@ def check(
 
     Raises `InputError` for missing checkpoints, and for a picture or a clip without a face.
     """
+    check_place(sheet)  # before the work
     where = choose_device(device)
     notes = Notes(_Silent())
     kind = find_backend(name)
@@ -145,8 +146,7 @@ def check(
         source, driver.reference.image, shown.frames, avatar.neutral, plain.frames, magnified.frames, carried,
         magnified.motion.flow,
     )  # fmt: skip
-    sheet.parent.mkdir(parents=True, exist_ok=True)
-    sheet.write_bytes(draw_sheet(pictures, kind.info.title, _figures(findings)))
+    write_sheet(sheet, draw_sheet(pictures, kind.info.title, _figures(findings)))
     return findings, said
 
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +14,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ...backend_bridge.files.disk import explained
+from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.files.plain import check_plain, open_plain
+from ...backend_bridge.files.whole import write_whole
+
+SOFTWARE = "MagPlus, sheet of a check"  # in a sheet's text, by which it is known again
+_BEGINNING = 4096  # bytes of a PNG that its texts are in
 _ARROWS = 28  # across a picture
 _INK = "#333333"
 
@@ -54,8 +63,26 @@ def draw_sheet(sheet: Sheet, title: str, figures: str) -> bytes:
         _arrows(place, motion, max(length, 1e-6))
     figure.suptitle(f"{title}\n{figures}", fontsize=10, color=_INK)
     data = io.BytesIO()
-    figure.savefig(data, format="png", facecolor="white")
+    figure.savefig(data, format="png", facecolor="white", metadata={"Software": SOFTWARE})
     return data.getvalue()
+
+
+def write_sheet(path: Path, data: bytes) -> None:
+    """Write a sheet, over an earlier one too. Raises a `MagPlusError` where that can't be done."""
+    check_place(path)
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, data)
+
+
+def check_place(path: Path) -> None:
+    """Raise `InputError` where something else than an earlier sheet is at a path."""
+    with explained(path, reading=True):
+        if check_plain(path) is None:
+            return
+        with os.fdopen(open_plain(path), "rb") as file:
+            if SOFTWARE.encode() not in file.read(_BEGINNING):
+                raise InputError(f"{path} is there already and is no sheet of a check; give --sheet another file.")
 
 
 def _plain(axes: Axes, title: str) -> None:

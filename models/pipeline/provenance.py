@@ -18,6 +18,7 @@ from ..video.marks import Mark, SourceType, marked_png
 from .versions import magplus_version
 
 CERTIFICATE, KEY = "MAGPLUS_C2PA_CERTIFICATE", "MAGPLUS_C2PA_KEY"  # variables that name PEM files
+_LARGEST_PEM = 1 << 20  # bytes; a chain of certificates has some thousand
 # The signature algorithms of C2PA, by what a key is: its kind and, of elliptic curves, the curve.
 _ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512", "rsa": "PS256", "ed25519": "ED25519"}
 
@@ -54,7 +55,7 @@ class Signer:
                 "--signing, or unset that variable."
             ) from error
         try:
-            files = [Path(path).read_bytes() for path in (certificate, key)]
+            files = [_read_pem(Path(path)) for path in (certificate, key)]
         except (OSError, ValueError) as error:
             raise InputError(f"The key or the certificate for signing can't be read ({error}); check {KEY}.") from error
         return cls(files[0], files[1], _algorithm_of(files[1]))
@@ -87,6 +88,17 @@ class Signer:
             said = (str(error).splitlines() or [""])[0][:160]
             raise InputError(f"The pictures can't be signed with this key ({said}); check {CERTIFICATE}.") from error
         return signed.getvalue()
+
+
+def _read_pem(path: Path) -> bytes:
+    """Return a file's bytes. Raises `ValueError` for what is no file or too large for a key, `OSError`."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for, and /dev/zero has no end
+        raise ValueError(f"{path} is no file")
+    with path.open("rb") as file:
+        data = file.read(_LARGEST_PEM + 1)
+    if len(data) > _LARGEST_PEM:
+        raise ValueError(f"{path} is too large")
+    return data
 
 
 @dataclass(frozen=True)

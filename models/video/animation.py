@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ...backend_bridge.files.errors import InputError
 from .clip import Trim, VideoFrame, VideoInfo, within
 from .image_sequence import DEFAULT_RATE, NO_RATE, to_float_rgb
+from .limits import check_animation, read_file, tiff_sizes, webp_sizes
 
 _WEBP, _TIFF = ".webp", (".tif", ".tiff")
 _WEBP_MOVES = 0x02  # flag of the extended header, "WebP Container Specification"
@@ -42,7 +43,7 @@ class Animation:
             else:
                 frames, shown = _moving(path)
                 durations = [Fraction(each, 1000) for each in shown]
-        except (OSError, cv2.error) as error:
+        except (OSError, cv2.error, MemoryError) as error:
             raise InputError(f"{path.name} can't be read as an animation; it may be incomplete.") from error
         times = list(itertools.accumulate(durations, initial=Fraction(0)))
         kept = [(second, frame) for second, frame in zip(times, frames, strict=False) if within(second, trim)]
@@ -79,8 +80,8 @@ def is_animation(path: Path) -> bool:
         with path.open("rb") as file:
             head = file.read(21)
         return head[8:16] == b"WEBPVP8X" and bool(head[20] & _WEBP_MOVES)
-    pages = _pages(path)
-    return len(pages) > 1 and len({page.shape for page in pages}) == 1
+    pages = tiff_sizes(read_file(path))
+    return len(pages) > 1 and len(set(pages)) == 1
 
 
 def is_animated_png(path: Path) -> bool:
@@ -94,10 +95,12 @@ def is_animated_png(path: Path) -> bool:
 
 def _moving(path: Path) -> tuple[list[NDArray[np.generic]], list[int]]:
     """Return an animation's frames and for how long each is shown, in ms."""
+    encoded = read_file(path)
+    check_animation(webp_sizes(encoded), path.name)
     with tempfile.TemporaryDirectory() as folder:
         # OpenCV reads animations by path alone, and can't open every path on Windows.
         plain = Path(folder) / "animation.webp"
-        plain.write_bytes(path.read_bytes())
+        plain.write_bytes(encoded)
         read, animation = cv2.imreadanimation(str(plain))
     if not read:
         raise OSError(f"{path.name} has no frame that can be decoded")
@@ -106,7 +109,11 @@ def _moving(path: Path) -> tuple[list[NDArray[np.generic]], list[int]]:
 
 
 def _pages(path: Path) -> list[NDArray[np.generic]]:
-    """Return the pages of a TIFF, none of a file that is none."""
-    data = np.frombuffer(path.read_bytes(), np.uint8)
+    """Return the pages of a TIFF."""
+    encoded = read_file(path)
+    check_animation(tiff_sizes(encoded), path.name)
+    data = np.frombuffer(encoded, np.uint8)
     read, images = cv2.imdecodemulti(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else (False, ())
-    return list(images) if read else []
+    if not read or len({image.shape for image in images}) != 1:
+        raise OSError(f"{path.name} has pages that can't be decoded")
+    return list(images)

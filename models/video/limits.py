@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,12 @@ from ...backend_bridge.files.errors import InputError
 LONGEST_SIDE = 16384  # px
 MOST_PIXELS = 2**26  # 8192 x 8192; a frame of it takes 0.8 GB
 LARGEST_FILE = 2**30  # bytes of one picture
+MOST_IN_MEMORY = 2**30  # px of all frames of an animation together, which are held at once; they take 3 GB
+MOST_PAGES = 10_000
+_MOST_PARTS = 1_000_000  # chunks, segments, attributes that are looked through; a picture of 1 GB has a tenth of it
+_MOST_ENTRIES = 512  # of a page of a TIFF
+_PNG, _MOVES = b"\x89PNG\r\n\x1a\n", (b"acTL", b"fcTL", b"fdAT")
+_NO_FILL = re.compile(rb"[^\xff]")
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xDA)})
 
@@ -46,10 +52,50 @@ def decode_picture(encoded: bytes, flags: int, name: str) -> NDArray[np.generic]
     if size is None:
         return None
     check_size(*size, name)
+    still = still_png(encoded) if encoded.startswith(_PNG) else encoded
+    if still is None:
+        return None
     try:
-        return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+        return cv2.imdecode(np.frombuffer(still, np.uint8), flags)
     except (cv2.error, MemoryError):
         return None
+
+
+def check_animation(sizes: Sequence[Size], name: str) -> None:
+    """Raise `InputError` for an animation with a frame that is too large, or with more of them than memory holds."""
+    for size in set(sizes):
+        check_size(*size, name)
+    if len(sizes) >= MOST_PAGES:
+        raise InputError(f"{name} has more than {MOST_PAGES} frames; save it as a video or as a picture a frame.")
+    pixels = sum(width * height for width, height in sizes)
+    if pixels > MOST_IN_MEMORY:
+        raise InputError(
+            f"{name} has {len(sizes)} frames of {pixels // 10**6} megapixels in all; MagPlus reads up to "
+            f"{MOST_IN_MEMORY // 10**6}, so save it as a video or as a picture a frame."
+        )
+
+
+def still_png(encoded: bytes) -> bytes | None:
+    """Return a PNG without what makes it move, None for one that is cut short.
+
+    OpenCV believes an animation's frames to lie within the picture, and writes beyond its memory where they don't.
+    """
+    kept, at = [encoded[:8]], 8
+    for _ in range(_MOST_PARTS):
+        if at >= len(encoded):
+            break
+        if at + 12 > len(encoded):
+            return None
+        length, kind = struct.unpack_from(">I4s", encoded, at)
+        end = at + 12 + length
+        if end > len(encoded):
+            return None
+        if kind not in _MOVES:
+            kept.append(encoded[at:end])
+        if kind == b"IEND":
+            return b"".join(kept)
+        at = end
+    return None
 
 
 def read_file(path: Path) -> bytes:
@@ -81,12 +127,15 @@ def _png(data: bytes) -> Size:
 
 def _jpeg(data: bytes) -> Size | None:
     at = 2
-    while at + 4 <= len(data):
+    for _ in range(_MOST_PARTS):
+        if at + 4 > len(data):
+            break
         if data[at] != 0xFF:
             return None
         marker = data[at + 1]
         if marker == 0xFF:  # fill
-            at += 1
+            found = _NO_FILL.search(data, at)
+            at = found.start() - 1 if found else len(data)
         elif marker in _STANDALONE:
             at += 2
         elif marker in _START_OF_FRAME:
@@ -97,21 +146,70 @@ def _jpeg(data: bytes) -> Size | None:
     return None
 
 
+def tiff_sizes(data: bytes) -> list[Size]:
+    """Return the size of each page of a TIFF, as far as its headers can be read."""
+    if not re.match(rb"II[*+]\0|MM\0[*+]", data):
+        return []
+    sizes: list[Size] = []
+    seen: set[int] = set()
+    try:
+        at = _first_directory(data)
+        while at and at not in seen and len(sizes) < MOST_PAGES:
+            seen.add(at)
+            size, at = _tiff_page(data, at)
+            sizes.append(size)
+    except (struct.error, ValueError):
+        pass
+    return sizes
+
+
+def webp_sizes(data: bytes) -> list[Size]:
+    """Return the canvas's size once for each frame of an animated WebP: each is decoded onto one of its own."""
+    canvas = _webp(data)
+    frames, at = 0, 12
+    for _ in range(_MOST_PARTS):
+        if at + 8 > len(data):
+            break
+        frames += data[at : at + 4] == b"ANMF"
+        length = struct.unpack_from("<I", data, at + 4)[0]
+        at += 8 + length + (length & 1)
+    return [] if canvas is None else [canvas] * frames
+
+
 def _tiff(data: bytes) -> Size:
+    return _tiff_page(data, _first_directory(data))[0]
+
+
+def _first_directory(data: bytes) -> int:
+    order, big = _tiff_form(data)
+    at: int = struct.unpack_from(f"{order}Q", data, 8)[0] if big else struct.unpack_from(f"{order}I", data, 4)[0]
+    return at
+
+
+def _tiff_form(data: bytes) -> tuple[Literal["<", ">"], bool]:
+    """Return the byte order, and whether it is a BigTIFF."""
     order: Literal["<", ">"] = "<" if data[:2] == b"II" else ">"
-    big = struct.unpack_from(f"{order}H", data, 2)[0] == 43
-    at = struct.unpack_from(f"{order}Q", data, 8)[0] if big else struct.unpack_from(f"{order}I", data, 4)[0]
+    return order, struct.unpack_from(f"{order}H", data, 2)[0] == 43
+
+
+def _tiff_page(data: bytes, at: int) -> tuple[Size, int]:
+    """Return the size of the page whose directory is at an offset, and the offset of the next one, 0 after the last."""
+    order, big = _tiff_form(data)
     count = struct.unpack_from(f"{order}{'Q' if big else 'H'}", data, at)[0]
     first, length = at + (8 if big else 2), 20 if big else 12
     sizes: dict[int, int] = {}
-    for entry in range(first, min(first + count * length, len(data)), length):
+    for entry in range(first, min(first + min(count, _MOST_ENTRIES) * length, len(data)), length):
         tag, kind = struct.unpack_from(f"{order}HH", data, entry)
-        if tag in (256, 257) and kind in (3, 4, 16):  # SHORT, LONG, LONG8
+        if tag in (256, 257) and tag not in sizes and kind in (3, 4, 16):  # SHORT, LONG, LONG8
             form = {3: "H", 4: "I", 16: "Q"}[kind]
             sizes[tag] = struct.unpack_from(f"{order}{form}", data, entry + (12 if big else 8))[0]
     if len(sizes) < 2:
         raise ValueError("a TIFF without a size")
-    return sizes[256], sizes[257]
+    following = first + count * length
+    next_at: int = 0
+    if following + (8 if big else 4) <= len(data):
+        next_at = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, following)[0]
+    return (sizes[256], sizes[257]), next_at
 
 
 def _bmp(data: bytes) -> Size:
@@ -137,7 +235,9 @@ def _webp(data: bytes) -> Size | None:
 
 def _exr(data: bytes) -> Size | None:
     at = 8
-    while at < len(data) and data[at]:
+    for _ in range(_MOST_PARTS):
+        if at >= len(data) or not data[at]:
+            break
         name_end = data.index(b"\0", at)
         kind_end = data.index(b"\0", name_end + 1)
         length = struct.unpack_from("<i", data, kind_end + 1)[0]

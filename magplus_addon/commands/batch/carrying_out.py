@@ -7,7 +7,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -178,4 +178,5 @@ class Batch:
         self.failures[place.shot.name] = error
         print(f"magplus: error: {place.shot.name}: {error}", file=sys.stderr)
         if not isinstance(error, CancelledError):
-            place.note(replace(place.record(), failed=Failed(step.value, int(error.exit_code), str(error))))
+            with suppress(MagPlusError):  # that is why it failed, for one
+                place.note(replace(place.record(), failed=Failed(step.value, int(error.exit_code), str(error))))

@@ -17,7 +17,7 @@ from .farm import FarmJob, flamenco, job_parameters, open_job_description
 from .plan import ShotPlan
 from .results import Place, Step
 from .shots import chosen, numbered, read_shots
-from .summary import write_summary
+from .summary import NAMES, write_summary
 from .template import template
 
 
@@ -58,7 +58,13 @@ def run(options: argparse.Namespace) -> ExitCode:
         raise InputError(f"--parallel must be at least 1, not {options.parallel}.")
     listed = options.shots.absolute()
     results = (options.results or listed.with_name(f"{listed.stem}_results")).absolute()
+    if listed in [results / name for name in NAMES]:
+        raise InputError(
+            f"{listed.name} is the name of a result in {results}; rename the list or give other --results."
+        )
     places = [Place(results / shot.name, shot) for shot in read_shots(listed)]
+    for place in places:
+        place.check()
     if options.openjd is not None or options.flamenco is not None:
         if options.only or options.numbers or options.step:
             raise InputError("A farm's job is for the whole list; leave --only, --numbers and --step out of the call.")
@@ -77,7 +83,8 @@ def run(options: argparse.Namespace) -> ExitCode:
     try:
         batch.carry_out(plans)
     finally:
-        write_summary(results, [*batch.state(places)])
+        for remark in write_summary(results, [*batch.state(places)])[1]:
+            print(f"magplus: warning: {remark}", file=sys.stderr)
     return batch.exit_code()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ....backend_bridge.files.errors import MagPlusError
 from ....backend_bridge.files.hashing import hash_file
@@ -79,7 +78,7 @@ def _import_reason(place: Place, record: Record, hashes: FileHashes, _version: s
         if record.failed is not None and record.failed.step == Step.IMPORT.value:
             return f"failed before: {record.failed.sentence}"
         return "not in the file yet"
-    if record.saved is None or not Path(record.saved).is_file() or Path(record.saved) != place.saved:
+    if record.saved != str(place.saved) or not place.saved.is_file():
         return "the saved file is gone or to be somewhere else"
     return changed(record.imported, import_inputs(place, hashes))
 

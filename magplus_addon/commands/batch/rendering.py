@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 import queue
+import re
+import shutil
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,18 @@ import bpy
 from ....backend_bridge.files.disk import explained
 from ....backend_bridge.files.errors import InputError, MachineError
 from ....backend_bridge.files.hashing import hash_file
+from ....backend_bridge.files.locks import hold
+from ....backend_bridge.files.plain import check_plain, plain_path
+from ....backend_bridge.files.whole import remove_leftovers, temporary_name
+from ....backend_bridge.job import artefacts
 from ....backend_bridge.job.journal import Journal, JournalEntry
+from ....backend_bridge.job.own_files import OwnFiles
 from ....backend_bridge.worker_client.messages import Progress
 from ....backend_bridge.worker_client.process import stop
 
 RENDERER = Path(__file__).with_name("frame_renderer.py")
 PATIENCE = 1.0  # seconds that a render is given to stop before it is killed
+_NUMBER = re.compile(r"-?[0-9]{1,7}")
 SHOWN = 10  # lines of what Blender said last that a failure quotes from
 
 
@@ -33,6 +41,8 @@ class RenderFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._journal = Journal(path / "rendered.jsonl")
+        self._own = OwnFiles(path, self._journal)
+        self.remarks = self._own.remarks
 
     def missing(self, frames: Iterable[int], made_from: str) -> list[int]:
         """Return the frames that are not there, whole, and made from the same file."""
@@ -41,21 +51,42 @@ class RenderFolder:
             files: dict[int, list[JournalEntry]] = {}
             for entry in entries.values():
                 frame = entry.unit.partition("/")[0]
-                if frame.isdigit() and entry.fingerprint == made_from:
+                if _NUMBER.fullmatch(frame) and entry.fingerprint == made_from:
                     files.setdefault(int(frame), []).append(entry)
             return [frame for frame in frames if not self._whole(files.get(frame, []))]
 
     def take(self, frame: int, scratch: Path, made_from: str) -> None:
-        """Move all files that a frame's render has left in a folder here, and enter them in the journal."""
+        """Move all files that a frame's render has left in a folder here, and enter them in the journal.
+
+        A picture of this batch that somebody has changed since is set aside.
+        """
         with explained(self.path):
             for file in sorted(each for each in scratch.rglob("*") if each.is_file()):
                 name = file.relative_to(scratch)
-                if (self.path / name).exists() and f"{frame}/{name.as_posix()}" not in self._journal.entries():
-                    raise InputError(f"{self.path / name} is not of this batch and is in the way; move it elsewhere.")
-                (self.path / name).parent.mkdir(parents=True, exist_ok=True)
-                entry = JournalEntry(f"{frame}/{name.as_posix()}", file.stat().st_size, hash_file(file), made_from)
-                file.replace(self.path / name)
-                self._journal.append(entry)
+                target, unit = plain_path(self.path, name), f"{frame}/{name.as_posix()}"
+                if check_plain(target) is not None and unit not in self._journal.entries():
+                    raise InputError(f"{target} is not of this batch and is in the way; move it elsewhere.")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._own.make_room(target)
+                # Listed before it is there: a run that is cut off between the two finds none that nobody knows of.
+                self._journal.append(JournalEntry(unit, file.stat().st_size, hash_file(file), made_from))
+                file.replace(target)
+
+    @contextmanager
+    def held(self) -> Iterator[Path]:
+        """Keep other runs out, and give an empty folder for what is being rendered; what a killed run left goes.
+
+        Raises `InUseError` while another run renders here.
+        """
+        with ExitStack() as stack:
+            with explained(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(hold(self.path / artefacts.LOCK, str(self.path)))
+                remove_leftovers(self.path, folders=True)
+                scratch = temporary_name(self.path)
+                scratch.mkdir()
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            yield scratch
 
     def _whole(self, entries: list[JournalEntry]) -> bool:
         paths = [(self.path / entry.unit.partition("/")[2], entry) for entry in entries]
@@ -76,10 +107,8 @@ def render_frames(
     missing = folder.missing(frames, made_from)
     if not missing:
         return 0
-    with explained(folder.path):
-        folder.path.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder.path) as scratch:
-        process = _Render([str(file), scene, scratch, name, *map(str, missing)])
+    with folder.held() as scratch:
+        process = _Render([str(file), scene, str(scratch), name, *map(str, missing)])
         done = 0
         try:
             while (line := process.next_line()) is not None:

@@ -6,29 +6,37 @@
 - `NAME/NAME.blend`: the file with the result, where the list names no other place
 - `NAME/render/`: the rendered frames
 - `NAME/shot.json`: what each step was made from
+- `written.jsonl`, here and in each shot: what was written; anything else is somebody's own and is set aside
 - `batch.json`, `batch.csv`, `contact_sheet.html`: what came out
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
 from ....backend_bridge.files.disk import explained
-from ....backend_bridge.files.errors import MagPlusError
+from ....backend_bridge.files.errors import InputError, MagPlusError
 from ....backend_bridge.files.hashing import fingerprint_of, hash_file
+from ....backend_bridge.files.plain import check_plain, read_plain
 from ....backend_bridge.files.typed_json import Format
-from ....backend_bridge.files.whole import write_whole
 from ....backend_bridge.job import artefacts
 from ....backend_bridge.job.folder import JobFolder
+from ....backend_bridge.job.journal import Journal, JournalEntry
+from ....backend_bridge.job.own_files import OwnFiles
 from ....backend_bridge.job.report import Report
 from ....operators.animation.scene_time import SourceTime
 from .shots import Shot
 
 # The options that say where a result goes; all the others decide what the job is.
 PLACING = ("start_frame", "stretch", "keep_apex", "animation", "show_as", "release")
+
+WRITTEN = "written.jsonl"
+MOST_BYTES = 16 << 20  # of a record; it has some thousand
+LAST_FRAME = 1_048_574  # of a scene, either way
+MOST_FRAMES = 1_000_000
 
 SHOWN_BY_BROWSERS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
@@ -73,6 +81,14 @@ class Record:
     failed: Failed | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def validated(self) -> Record:
+        """Return self, or raise `InputError` for frames that no clip can fill."""
+        if self.frames is not None:
+            first, last = self.frames
+            if not (-LAST_FRAME <= first <= last <= LAST_FRAME and last - first < MOST_FRAMES):
+                raise InputError(f"{RECORD.name} has frames that no scene has; {RECORD.remedy}.")
+        return self
+
 
 RECORD = Format(Record, "shot.json", "a record of a shot", "delete it, and the shot is made again")
 
@@ -83,6 +99,16 @@ class Place:
 
     path: Path
     shot: Shot
+
+    @property
+    def own(self) -> OwnFiles:
+        """What is MagPlus's in the shot's folder."""
+        return OwnFiles(self.path, Journal(self.path / WRITTEN))
+
+    def check(self) -> None:
+        """Raise `InputError` where a folder that results go to is a link: they would be written elsewhere."""
+        for folder in (self.path, self.job.path, self.render):
+            check_plain(folder)
 
     @property
     def job(self) -> JobFolder:
@@ -115,16 +141,15 @@ class Place:
         """Return what was done so far; a record that can't be read counts as none, as everything can be made again."""
         try:
             with explained(self.path):
-                return RECORD.decode((self.path / RECORD.name).read_bytes())
+                return RECORD.decode(read_plain(self.path / RECORD.name, MOST_BYTES)).validated()
         except (FileNotFoundError, MagPlusError):
             return Record()
 
     def note(self, record: Record) -> None:
         """Keep the record."""
-        path = self.path / RECORD.name
-        with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, RECORD.encode(record))
+        with explained(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        self.own.write(RECORD.name, RECORD.encode(record))
 
     def note_seconds(self, step: Step, seconds: float) -> None:
         """Keep how long a step took by the clock."""
@@ -147,7 +172,9 @@ class FileHashes:
 
     def of(self, path: Path) -> str:
         """Return the hash of a file, or of a folder's files by their names. Raises `MagPlusError` for none."""
-        with explained(path):
+        with explained(path, reading=True):
+            if path.exists() and not (path.is_dir() or path.is_file()):
+                raise InputError(f"{path} is a pipe or a device instead of a file; choose a file.")
             if path.is_dir():
                 files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
                 return fingerprint_of([(each.name, self.of(each)) for each in files])
@@ -156,6 +183,29 @@ class FileHashes:
             if key not in self._known:
                 self._known[key] = hash_file(path)
             return self._known[key]
+
+
+def set_aside(saved: Path, places: Sequence[Place]) -> list[str]:
+    """Rename a saved file that somebody has changed since, or that never was a batch's; return what to tell of it.
+
+    places: the shots that are saved there. Raises `InputError` where a link is in the way.
+    """
+    with explained(saved):
+        if check_plain(saved) is None or any(place.own.are_bytes_of(saved) for place in places):
+            return []
+        number = 1
+        while check_plain(kept := saved.with_stem(f"{saved.stem}_kept_{number}")) is not None:
+            number += 1
+        saved.rename(kept)
+    return [f"{saved.name} was not what MagPlus had saved; it was kept as {kept.name}."]
+
+
+def note_saved(saved: Path, places: Sequence[Place]) -> None:
+    """Enter the saved file into the journals of the shots that are in it."""
+    with explained(saved):
+        entry = JournalEntry(saved.name, saved.stat().st_size, hash_file(saved), "")
+    for place in places:
+        place.own.journal.append(entry)
 
 
 def capture_inputs(shot: Shot, hashes: FileHashes, version: str) -> Inputs:

@@ -116,8 +116,12 @@ def _shots_of(row: Row, parser: Parser) -> list[Shot]:
     file = _path(row, "file", own["file"])
     if file is None:
         row.refuse("the shot names no `file`, the .blend with its avatar.")
-    if not file.is_file():
-        row.refuse(f"there is no file at {file}.", "file")
+    try:
+        found = file.is_file()
+    except OSError:  # no file can have such a name
+        found = False
+    if not found:
+        row.refuse(f"there is no file at {str(file)[:200]}.", "file")
     if values.get("driving") is None:
         row.refuse("the shot names no `driving` video.")
     if not any(key in values for key in ("frames", "shape_keys")):
@@ -222,7 +226,10 @@ def _switch(row: Row, key: str, value: Any) -> bool:
 
 def _path(row: Row, key: str, value: Any) -> Path | None:
     text = _text(row, key, value)
-    return None if text is None else row.file.parent / Path(text).expanduser()
+    try:
+        return None if text is None else row.file.parent / Path(text).expanduser()
+    except RuntimeError:
+        row.refuse(f"`{key}`: nobody here is called {str(text)[:40]}; write the folder out instead of `~`.", key)
 
 
 def _kind(value: Any) -> str:

@@ -21,7 +21,7 @@ from ....operators.running.worker_pool import Ended, run_jobs, worker_group
 from .. import animate
 from ..scene_settings import apply_placing, find_avatar, save_copy, settings_kept
 from .rendering import RenderFolder, render_frames
-from .results import FileHashes, Place, Record, capture_inputs, import_inputs
+from .results import FileHashes, Place, Record, capture_inputs, import_inputs, note_saved, set_aside
 
 Task = Callable[[TaskContext], Steps]
 
@@ -88,7 +88,10 @@ def bring_in(places: Sequence[Place], hashes: FileHashes) -> tuple[str, ...]:
         record, said = _bring_in(place)
         warnings += said
         done.append((place, replace(record, imported=import_inputs(place, hashes))))
-    save_copy(places[0].saved)
+    saved = places[0].saved
+    warnings += set_aside(saved, places)
+    save_copy(saved)
+    note_saved(saved, places)
     for place, record in done:
         place.note(record)
     return tuple(warnings)
@@ -120,21 +123,24 @@ def _bring_in(place: Place) -> tuple[Record, tuple[str, ...]]:
 def render(place: Place, hashes: FileHashes) -> Task:
     """Return the task that renders a shot's interval from its saved file."""
 
-    def steps(_task: TaskContext) -> Steps:
+    def steps(task: TaskContext) -> Steps:
         record = place.record()
-        if record.saved is None or record.scene is None or record.frames is None:
+        if record.saved != str(place.saved) or record.scene is None or record.frames is None:
             raise InputError(f"The shot {place.shot.name!r} is not in its file yet; import it first.")
-        made_from = hashes.of(Path(record.saved))
+        made_from = hashes.of(place.saved)
         first, last = record.frames
+        folder = RenderFolder(place.render)
         count = yield from render_frames(
-            Path(record.saved),
+            place.saved,
             record.scene,
             place.shot.name,
             list(range(first, last + 1)),
-            RenderFolder(place.render),
+            folder,
             made_from,
         )
         place.note(replace(place.record(), rendered={"the saved file": made_from}, failed=None))
+        for remark in folder.remarks:
+            task.warn(remark)
         return Outcome(f"Rendered {count} frames.", folder=place.render)
 
     return steps

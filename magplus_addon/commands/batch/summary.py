@@ -15,11 +15,12 @@ from urllib.parse import quote
 
 from ....backend_bridge.files.disk import explained
 from ....backend_bridge.files.typed_json import Format, to_data
-from ....backend_bridge.files.whole import write_whole
+from ....backend_bridge.job.journal import Journal
+from ....backend_bridge.job.own_files import OwnFiles
 from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.events import UnitEvent
 from .plan import ShotPlan
-from .results import Place
+from .results import WRITTEN, Place
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,24 @@ class BatchSummary:
 
 
 BATCH = Format(BatchSummary, "batch.json", "a summary of a batch", "run the batch again")
+TABLE, SHEET = "batch.csv", "contact_sheet.html"
+NAMES = (BATCH.name, TABLE, SHEET)
 
 
-def write_summary(results: Path, plans: Sequence[ShotPlan]) -> BatchSummary:
-    """Write the three files; `plans` say what is still to be done. Raises `MagPlusError` where that can't be done."""
+def write_summary(results: Path, plans: Sequence[ShotPlan]) -> tuple[BatchSummary, list[str]]:
+    """Write the three files; `plans` say what is still to be done. Return what is in them, and what was set aside.
+
+    Raises `MagPlusError` where that can't be done.
+    """
     summary = BatchSummary(tuple(_summary_of(plan) for plan in plans))
     sheet = _sheet(results, [(plan.place, shot) for plan, shot in zip(plans, summary.shots, strict=True)])
     with explained(results):
         results.mkdir(parents=True, exist_ok=True)
-        write_whole(results / BATCH.name, BATCH.encode(summary))
-        write_whole(results / "batch.csv", _table(summary).encode())
-        write_whole(results / "contact_sheet.html", sheet.encode())
-    return summary
+    own = OwnFiles(results, Journal(results / WRITTEN))
+    own.write(BATCH.name, BATCH.encode(summary))
+    own.write(TABLE, _table(summary).encode(errors="replace"))  # half an emoji has no UTF-8
+    own.write(SHEET, sheet.encode(errors="replace"))
+    return summary, own.remarks
 
 
 def _summary_of(plan: ShotPlan) -> ShotSummary:

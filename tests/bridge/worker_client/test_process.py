@@ -16,6 +16,10 @@ OTHERS = {
     "MALLOC_PERTURB_": "85",
     "OPENBLAS_VERBOSE": "2",
     "OPENCV_IO_MAX_IMAGE_PIXELS": "100",
+    "OPENCV_FOR_THREADS_NUM": "some",
+    "SOURCE_DATE_EPOCH": "yesterday",
+    "TORCH_LOGS_FORMAT": "x",
+    "NPY_DISABLE_CPU_FEATURES": "AVX2",
     "PYTHONPATH": "/elsewhere",
 }
 OURS = {"MAGPLUS_C2PA_KEY": "/k", "HTTPS_PROXY": "http://p", "OMP_NUM_THREADS": "2", "OPENBLAS_CORETYPE": "Haswell"}

@@ -129,6 +129,8 @@ def test_a_signed_picture_holds_its_mark_and_a_valid_manifest_without_thumbnails
         ({KEY: ""}, "set both, or neither"),
         ({KEY: "/nowhere/key.pem"}, "can't be read"),
         ({KEY: "\0"}, "can't be read"),
+        ({KEY: "/dev/zero"}, "can't be read"),
+        ({CERTIFICATE: "/dev/zero"}, "can't be read"),
         ({KEY: __file__}, "names no private key that can sign"),
     ],
 )

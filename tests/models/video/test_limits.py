@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 import zlib
 from fractions import Fraction
 from pathlib import Path
@@ -171,3 +172,78 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         for read in (VideoReader, AvatarPicture.read, RigBasis.load):
             with pytest.raises(InputError):
                 read(path)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@pytest.mark.parametrize("place", [(0, 60000, 60000, 0, 0), (0, 8, 8, 2**31 - 1, 2**31 - 1)])
+def test_an_animated_picture_whose_frames_lie_beyond_it_is_read_as_a_still(place: tuple[int, ...]) -> None:
+    """OpenCV itself dies of it."""
+    _, still = cv2.imencode(".png", np.full((8, 8, 3), 90, np.uint8))
+    data = still.tobytes()
+    moves = chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(b"fcTL", struct.pack(">IIIIIHHBB", *place, 1, 10, 0, 0))
+    picture = limits.decode_picture(data[:33] + moves + data[33:], cv2.IMREAD_UNCHANGED, "picture.png")
+    assert picture is not None and picture.shape == (8, 8, 3) and (picture == 90).all()
+
+
+def test_a_png_that_announces_more_than_there_is_takes_no_memory() -> None:
+    announced = png(8, 8)[:33] + struct.pack(">I", 2**31 - 1) + b"IDAT"
+    assert limits.decode_picture(announced, cv2.IMREAD_UNCHANGED, "picture.png") is None
+
+
+ENDLESS = {
+    "JPEG of fill": b"\xff\xd8" + b"\xff" * 20_000_000,
+    "JPEG of segments": b"\xff\xd8" + b"\xff\xe0\0\2" * 5_000_000,
+    "EXR": b"v/1\x01\2\0\0\0" + b"a\0b\0\0\0\0\0" * 2_500_000,
+    "PNG": png(8, 8)[:33] + chunk(b"tEXt", b"") * 1_600_000,
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_header_without_an_end_is_given_up(name: str) -> None:
+    began = time.process_time()
+    assert limits.decode_picture(ENDLESS[name], cv2.IMREAD_UNCHANGED, "picture") is None
+    assert time.process_time() - began < 10
+
+
+def pages(*sizes: tuple[int, int]) -> bytes:
+    """Return a TIFF of pages without pixels."""
+    data = b"II*\0" + struct.pack("<I", 8)
+    for number, (width, height) in enumerate(sizes, 1):
+        following = len(data) + 2 + 24 + 4 if number < len(sizes) else 0
+        entries = struct.pack("<HHIIHHII", 256, 4, 1, width, 257, 4, 1, height)
+        data += struct.pack("<H", 2) + entries + struct.pack("<I", following)
+    return data
+
+
+def webp(width: int, height: int, frames: int) -> bytes:
+    """Return an animated WebP of frames without pixels."""
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + b"\2\0\0\0" + size
+    body += (b"ANMF" + struct.pack("<I", 16) + bytes(16)) * frames
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("large.tif", pages((70000, 70000), (70000, 70000))),
+        ("many.tif", pages(*[(8000, 8000)] * 40)),
+        ("pages.tif", pages(*[(8, 8)] * 20_000)),
+        ("large.webp", webp(16384, 16384, 2)),
+        ("many.webp", webp(8000, 8000, 40)),
+    ],
+)
+def test_an_animation_is_not_decoded_when_its_headers_ask_for_too_much(tmp_path: Path, name: str, data: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"megapixels|frames") as caught:
+        VideoReader(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tiff_whose_pages_go_round_in_circles_comes_to_an_end(tmp_path: Path) -> None:
+    circle = pages((8, 8))[:-4] + struct.pack("<I", 8)
+    assert limits.tiff_sizes(circle) == [(8, 8)]
