@@ -59,7 +59,7 @@ class Curves:
         self.solution: Solution | None = None
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
-        """Return what each frame says at the rig's sites, [S, 7] (`rig_reader.RigReader.read`)."""
+        """Return what each frame says at the rig's sites, [S, 9] (`rig_reader.RigReader.read`)."""
         return [[_npy(each) for each in self._reader.read(batch)]]
 
     def finish(self, report: Report, made: Made) -> Report:
