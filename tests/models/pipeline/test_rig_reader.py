@@ -59,13 +59,13 @@ def read(motion: NDArray[np.float64], head: NDArray[np.float64]) -> NDArray[np.f
     return np.concatenate([weight, 0 * weight, weight, weight * whole, 0 * weight + 1, 0 * weight + 1, head], -1)
 
 
-@pytest.mark.parametrize("roll", [0.0, 0.02])
+@pytest.mark.parametrize("roll", [0.0, 0.01])
 def test_what_a_rig_has_no_control_for_is_not_taken_for_the_heads_motion(roll: float) -> None:
     reader = drawn_face("browDownLeft", "browDownRight")
     brows = 0.2 * (bump(66, 24, 14) + bump(30, 24, 14)) * [0, 6]
-    smile = 2.0 * (bump(64, 66, 14) * [0.5, -1] + bump(32, 66, 14) * [-0.5, -1])
+    jaw = 1.5 * np.clip((GRID[:, 1:] - 40) / 40, 0, 1) * [0, 1]
     turn = roll * (GRID - 48) @ [[0, 1], [-1, 0]]
     curve = CURVE[:, None, None]
-    found = reader.solve(read(curve * (brows + smile), curve * turn), list(np.arange(len(CURVE)) / 24))
-    assert found.residual > 0.5, "the smile"
+    found = reader.solve(read(curve * (brows + jaw), curve * turn), list(np.arange(len(CURVE)) / 24))
+    assert found.residual > 0.5, "the jaw"
     np.testing.assert_allclose(found.curves.values[5], 0.2, rtol=0.25)
