@@ -420,6 +420,7 @@ def test_a_bone_far_from_what_it_turns_turns_by_no_more_than_a_face_moves() -> N
     add_camera()
     head = make_head()
     armature = add_armature({"far": (0, 0, -30)})
+    armature.pose.bones["far"].rotation_mode = "XYZ"
     bind(head, armature, "far")
     controls, _ = bone_controls(armature, ("far",), motions=("rotation",))
     nod = measure(head, controls=controls).controls[0]

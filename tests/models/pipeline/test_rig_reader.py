@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from magplus.backend_bridge.rig.basis import Control, RigBasis
+from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.models.pipeline.batch import Batch
+from magplus.models.pipeline.outputs.curves import out_of_sight
 from magplus.models.pipeline.rig_reader import RigReader
 from magplus.models.rig.constraints import Constraints
 from magplus.models.rig.sites import Sites
@@ -69,3 +71,18 @@ def test_what_a_rig_has_no_control_for_is_not_taken_for_the_heads_motion(roll: f
     found = reader.solve(read(curve * (brows + jaw), curve * turn), list(np.arange(len(CURVE)) / 24))
     assert found.residual > 0.5, "the jaw"
     np.testing.assert_allclose(found.curves.values[5], 0.2, rtol=0.25)
+
+
+def test_a_brow_that_the_camera_does_not_see_is_named_and_a_tongue_is_not() -> None:
+    names = ("brow_raise_L", "brow_raise_R", "tongueOut", "ear_back_R")
+    controls = [Control(name, "shape_key", "Wolf", name, 0.0, 0.0, 1.0, part=name) for name in names]
+    curves = ControlCurves(
+        names=names,
+        seconds=np.zeros(1),
+        values=np.zeros((1, 4), np.float32),
+        residual=np.zeros(1, np.float32),
+        visibility=np.array([1, 0, 0, 0], np.float32),
+    )
+    (said,) = out_of_sight(curves, controls)
+    assert ": brow_raise_R. Turn the character" in said
+    assert out_of_sight(curves, [controls[0], *controls[2:]]) == []
