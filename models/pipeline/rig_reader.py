@@ -111,7 +111,8 @@ class RigReader(ABC):
         if solution.residual_of_clip(everywhere) > _LITTLE_SHOWN and self.knows_head:
             # What such a rig has no control for would pass for the head's motion, and be missing from the rest.
             still = without_motion(equations[..., :6], equations[..., 7:])
-            solution = solve(self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints)
+            other = solve(self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints)
+            solution = min(solution, other, key=lambda found: found.residual_of_clip(everywhere))
         rest = np.array([control.rest for control in controls])
         solved = np.where(shown < _LEAST_SHOWN, rest, solution.curves.values)
         low, high = np.array([control.amounts for control in controls]).reshape(-1, 2).T
