@@ -23,7 +23,7 @@ from ..face.lids import told_by_mesh
 from ..rig.constraints import Constraints
 from ..rig.matching import Matched, RegionMotion, match
 from ..rig.observer import RigObserver, on_crop, on_driver, read_field
-from ..rig.solver import RigSolution, SolverState, solve
+from ..rig.solver import RigSolution, SolverSettings, SolverState, solve
 from .animated_avatar import AnimatedAvatar
 from .batch import Batch
 from .driver import Driver
@@ -39,6 +39,7 @@ _LID_UNITS = (BLINK_UNIT, WIDE_UNIT)
 _WELL_SEEN = 0.75  # quantile of the sites' precision: that of what the mesh tells of the lids
 _LIMIT = 0.98  # of a control's range: its end
 _NEVER = 0.8  # of the frames: a control that is hidden in more is not solved at all
+_LITTLE_SHOWN = 0.5  # unexplained share of the motion, from which a rig doesn't tell the head's motion from the face's
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ class Solved:
 class RigReader(ABC):
     """Reads motion equations at the rig's sites, frame by frame, and solves the controls from all of them.
 
+    What is read of a frame is [S, 9]: the equations, how far each site is seen, in [0, 1], and the head's own motion
+    there, px, as the whole of the face tells it.
+
     basis: the rig as it was measured. observer: the rig laid over a picture. regions: [S] membership of the sites in
     each region of the face. gains: [K], what the solved excursions from rest are multiplied by. unit: px of the picture
     per face width of the driver's own motion. matching: whether the peak of the motion or its shape is the driver's.
@@ -67,6 +71,7 @@ class RigReader(ABC):
     """
 
     read_from: ClassVar[str]
+    knows_head: ClassVar[bool]
 
     def __init__(
         self,
@@ -90,10 +95,10 @@ class RigReader(ABC):
 
     @abstractmethod
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return [N, S, 7] of a batch: the equations, and how far each site is seen, in [0, 1]."""
+        """Return [N, S, 9] of a batch."""
 
     def solve(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> Solved:
-        """Return the controls' curves from what was read [N, S, 7] of the whole clip, as strong as was asked.
+        """Return the controls' curves from what was read [N, S, 9] of the whole clip, as strong as was asked.
 
         A control rests in frames that don't show what it moves.
         """
@@ -101,7 +106,13 @@ class RigReader(ABC):
         shown = shown_share(sites.columns, equations[..., 6])
         never = frozenset(np.flatnonzero((shown < _LEAST_SHOWN).mean(0) > _NEVER).tolist())
         constraints = dataclasses.replace(self._constraints, locked=self._constraints.locked | never)
+        everywhere = np.ones(len(sites.position))
         solution = solve(self.basis, sites, equations[..., :6], seconds, constraints=constraints)
+        if solution.residual_of_clip(everywhere) > _LITTLE_SHOWN and self.knows_head:
+            # What such a rig has no control for would pass for the head's motion, and be missing from the rest.
+            still = without_motion(equations[..., :6], equations[..., 7:])
+            other = solve(self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints)
+            solution = min(solution, other, key=lambda found: found.residual_of_clip(everywhere))
         rest = np.array([control.rest for control in controls])
         solved = np.where(shown < _LEAST_SHOWN, rest, solution.curves.values)
         low, high = np.array([control.amounts for control in controls]).reshape(-1, 2).T
@@ -120,7 +131,6 @@ class RigReader(ABC):
             regions=tuple(self._regions),
             region_residual=np.stack(residuals, 1),
         )
-        everywhere = np.ones(len(sites.position))
         return Solved(
             curves,
             residual=solution.residual_of_clip(everywhere),
@@ -152,6 +162,7 @@ class DriverReader(RigReader):
     """
 
     read_from = "the driver's picture"
+    knows_head = True
 
     @classmethod
     def laid(
@@ -168,16 +179,16 @@ class DriverReader(RigReader):
         return cls(basis, observer, shown_in, constraints, gains, driver.face_width, spec.rig.match, clip)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return what the driver's frames say, [N, S, 7]."""
+        """Return what the driver's frames say, [N, S, 9]."""
         trust, observed = batch.seen.trust, batch.observed
         # Of lids that blink only the skin says anything, and that by the mesh.
         equations = self._observer.observe(batch.frames, observed.total, trust * (1 - observed.told))
-        told, skin, flow, seen = (
+        told, skin, flow, seen, head = (
             np.stack([self._observer.read(each[None]) for each in field])
-            for field in (observed.told, observed.skin, observed.total, trust)
+            for field in (observed.told, observed.skin, observed.total, trust, observed.rigid)
         )
         equations += _of_lids(equations, np.minimum(told, skin), flow)
-        return np.concatenate([equations, seen], -1).astype(np.float32)
+        return np.concatenate([equations, seen, head], -1).astype(np.float32)
 
 
 class GeneratedReader(RigReader):
@@ -187,6 +198,7 @@ class GeneratedReader(RigReader):
     """
 
     read_from = "the generated frames"
+    knows_head = False
 
     @classmethod
     def laid(
@@ -205,9 +217,9 @@ class GeneratedReader(RigReader):
         return cls(basis, observer, shown_in, constraints, gains, unit, spec.rig.match, driver.clip)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return what the generated frames say, [N, S, 7]: all of an avatar is seen."""
+        """Return what the generated frames say, [N, S, 9]: all of an avatar is seen; of its head nothing is known."""
         equations = self._observer.observe(batch.generated.frames, batch.generated.total.flow)
-        return np.concatenate([equations, np.ones_like(equations[..., :1])], -1)
+        return np.concatenate([equations, np.ones_like(equations[..., :1]), np.zeros_like(equations[..., :2])], -1)
 
 
 def rig_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec) -> RigReader:
@@ -281,6 +293,16 @@ def _of_lids(
     precision = 0.5 * np.array(usual)[:, None, None] * weight
     none = np.zeros_like(precision)
     return np.concatenate([precision, none, precision, precision * flow, weight], -1)
+
+
+def without_motion(equations: NDArray[np.floating], motion: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return equations [N, S, 6] J u = h of what is left of u when a known motion [N, S, 2] px is taken out."""
+    xx, xy, yy = np.moveaxis(equations[..., :3], -1, 0)
+    x, y = np.moveaxis(motion, -1, 0)
+    left = equations.copy()
+    left[..., 3] -= xx * x + xy * y
+    left[..., 4] -= xy * x + yy * y
+    return left
 
 
 def shown_share(columns: NDArray[np.floating], seen: NDArray[np.floating]) -> NDArray[np.float64]:

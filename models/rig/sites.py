@@ -15,6 +15,8 @@ from ...backend_bridge.rig.basis import RigBasis
 
 SITES_ACROSS = 64  # over the picture's longer side; finer than the controls, coarser than the estimator's window
 _DEPTH_STEP = 6.0  # times the median difference of depth between neighbouring grid points
+_KEPT = 0.15  # of a control's motion; where less is left without the edges, it moves a part that is all edge
+_ACTS = 0.25  # of a control's largest squared motion, from which a vertex is of the part that it moves
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ def _within_surface(triangle: NDArray[np.intp], basis: RigBasis) -> NDArray[np.i
     """Return the grid points that are not next to an edge of what is visible, or to a step in depth.
 
     There the picture shows two surfaces that move differently (a jaw before the neck, a cheek before the wall), or one
-    that turns away, and what appears and disappears passes for motion.
+    that turns away, and what appears and disappears passes for motion. What is all edge stays as it is: the brows and
+    the mouth of a drawn face are a few px thin, and without them nothing would say what they do.
     """
     covered = triangle >= 0
     depth = np.where(covered, basis.depth[basis.triangles[triangle]].mean(-1), 0.0)
@@ -117,8 +120,20 @@ def _within_surface(triangle: NDArray[np.intp], basis: RigBasis) -> NDArray[np.i
     neighbours = np.ones((3, 3), np.uint8)
     step = cv2.dilate(behind, neighbours) - cv2.erode(behind, neighbours)
     smooth = covered & (step <= _DEPTH_STEP * np.median(step[covered])) if covered.any() else covered
-    inner = cv2.erode(smooth.astype(np.uint8), neighbours, borderValue=0)
-    return np.flatnonzero(inner)
+    inner = cv2.erode(smooth.astype(np.uint8), neighbours, borderValue=0) > 0
+    return np.flatnonzero(inner | _thin(triangle, inner, basis))
+
+
+def _thin(triangle: NDArray[np.intp], inner: NDArray[np.bool_], basis: RigBasis) -> NDArray[np.bool_]:
+    """Return the points [h, w] of what those controls move that hardly move anything within the `inner` points."""
+    corners = np.where((triangle >= 0)[..., None], basis.triangles[triangle], -1)
+    energy = (basis.displacement.astype(np.float64) ** 2).sum(2)
+    everywhere, within = (
+        energy @ np.bincount(corners[points].ravel(), minlength=energy.shape[1]) for points in (triangle >= 0, inner)
+    )
+    lost = energy[within < _KEPT * everywhere]
+    parts = (lost > _ACTS * lost.max(1, initial=0.0, keepdims=True)).any(0)
+    return np.asarray((triangle >= 0) & parts[corners].any(-1))
 
 
 def _barycentric(points: NDArray[np.float64], corners: NDArray[np.float64]) -> NDArray[np.float64]:

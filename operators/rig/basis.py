@@ -26,6 +26,7 @@ TURN = 0.25  # seconds of measuring after which Blender's interface gets a turn
 LONGEST_TURN = 1.0  # where a redraw takes longer than that, half of the time goes to measuring, up to this
 BENT = 0.05  # where half a step shows that much more or less than half of the motion, a control's response is measured
 RESPONSE = 8  # at so many places of its range on either side of rest
+FURTHEST = 0.15  # of the extent of what is seen, that a range which no rigger has set moves it; a jaw opens by less
 # Modifiers that leave the motion of what moves vertices in proportion to it.
 _LINEAR = {"SUBSURF", "MULTIRES", "ARMATURE", "MIRROR", "TRIANGULATE", "WEIGHTED_NORMAL", "EDGE_SPLIT", "SOLIDIFY"}
 
@@ -138,6 +139,7 @@ def _measure(
                 displacement[done] = (face.projection.project(points)[0] - face.positions) / step
                 if KINDS[control.control.kind].guesses_range:
                     control, pulled[done] = within_sockets(control, face.points, travel[done], face.eyes)
+                    control = within_reach(control, travel[done][face.visible], face.points[face.visible])
                 found.append(
                     _with_response(control, displacement[done], face, moved) if bends(control) else control.control
                 )
@@ -162,6 +164,22 @@ def _measure(
         excluded=dict(excluded),
     )
     return Survey(face, tuple(controls), basis, travel, pulled)
+
+
+def within_reach(control: RigControl, travel: Points, points: Points) -> RigControl:
+    """Return a control with its range narrowed so that nothing seen goes further than a face's parts do.
+
+    A bone turns what is far from its joint as surely as what is near: 45 degrees may be a wrinkle or the whole chin.
+    `travel` [V, 3] is what it does to the visible points [V, 3] per unit.
+    """
+    furthest = float(np.linalg.norm(travel, axis=1).max(initial=0.0))
+    if not furthest > 0:
+        return control
+    reach = FURTHEST * float(np.ptp(points, axis=0).max()) / furthest
+    own = control.control
+    return replace(
+        control, control=replace(own, low=max(own.low, own.rest - reach), high=min(own.high, own.rest + reach))
+    )
 
 
 def _moved_by(context: bpy.types.Context, face: Face, control: RigControl) -> Callable[[float], Points]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -17,10 +17,14 @@ from ....backend_bridge.job.folder import JobFolder
 from ....backend_bridge.job.report import RegionReport, Report, SmoothingReport, WeightsReport
 from ....backend_bridge.job.spec import Rig
 from ....backend_bridge.job.stages import Stage
+from ....backend_bridge.rig.action_units import recognise
+from ....backend_bridge.rig.basis import Control
 from ....backend_bridge.rig.curves import ControlCurves
+from ....backend_bridge.rig.face_parts import FacePart, part_of
 from ....backend_bridge.rig.live_link import speaks_for_shapes, to_live_link
 from ....backend_bridge.rig.part_units import readings
 from ...rig.expression import CERTAIN, action_units, excursions
+from ...rig.selection import MICRO_UNITS
 from ...rig.smoothing import apex_kept, smoothed
 from ...video.timecode import start_timecode
 from ..batch import Batch
@@ -29,6 +33,8 @@ from ..notes import Notes
 from ..rig_reader import RigReader, Solved
 from . import Made
 
+_EXPRESSIVE = (FacePart.BROW, FacePart.LID, FacePart.CHEEK, FacePart.NOSE, FacePart.MOUTH)
+_NAMED = 6  # controls in one sentence
 _LITTLE = 0.5  # of the asked peak motion; less reads as a weaker expression
 _OTHERWISE = 0.6  # residual of a region: its motion and the rig's then differ by 50 degrees or more
 
@@ -59,7 +65,7 @@ class Curves:
         self.solution: Solution | None = None
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
-        """Return what each frame says at the rig's sites, [S, 7] (`rig_reader.RigReader.read`)."""
+        """Return what each frame says at the rig's sites, [S, 9] (`rig_reader.RigReader.read`)."""
         return [[_npy(each) for each in self._reader.read(batch)]]
 
     def finish(self, report: Report, made: Made) -> Report:
@@ -71,7 +77,7 @@ class Curves:
         curves = smoothed(solved.curves, self._rig.smoothing)
         self.solution = found = Solution(solved, curves, excursions(curves, self._reader.basis.controls))
         exchanged = self._write(found)
-        for sentence in shortfalls(solved):
+        for sentence in (*shortfalls(solved), *out_of_sight(curves, self._reader.basis.controls)):
             self._notes.warning(sentence)
         self._notes.progress(Stage.SOLVE, 1, 1)
         return replace(report, weights=self._report(found, exchanged, report.events is not None))
@@ -135,6 +141,26 @@ def shortfalls(solved: Solved) -> list[str]:
             f"{solved.state.rounds} rounds; look the curves over."
         )
     return found
+
+
+def out_of_sight(curves: ControlCurves, controls: Sequence[Control]) -> list[str]:
+    """Return a sentence for controls of an expression that move nothing in sight, so that they were not solved."""
+    seen = dict(zip(curves.names, curves.visibility, strict=True))
+    hidden = [control.name for control in controls if seen.get(control.name) == 0 and _expresses(control)]
+    if not hidden:
+        return []
+    more = f" and {len(hidden) - _NAMED} more" if len(hidden) > _NAMED else ""
+    return [
+        f"What these controls move isn't seen where the motion was read, and they stay at rest: "
+        f"{', '.join(hidden[:_NAMED])}{more}. Turn the character to the camera, or mirror them from the other side."
+    ]
+
+
+def _expresses(control: Control) -> bool:
+    meaning = recognise(control.name)
+    if meaning is not None and meaning.units:
+        return any(unit.number in MICRO_UNITS for unit in meaning.units)
+    return part_of(control.part) in _EXPRESSIVE
 
 
 def _npy(array: NDArray[np.float32]) -> bytes:

@@ -416,6 +416,19 @@ def test_bones_and_custom_properties_are_controls_too() -> None:
     assert basis.excluded["größe"] == "is no decimal number"
 
 
+def test_a_bone_far_from_what_it_turns_turns_by_no_more_than_a_face_moves() -> None:
+    add_camera()
+    head = make_head()
+    armature = add_armature({"far": (0, 0, -30)})
+    armature.pose.bones["far"].rotation_mode = "XYZ"
+    bind(head, armature, "far")
+    controls, _ = bone_controls(armature, ("far",), motions=("rotation",))
+    nod = measure(head, controls=controls).controls[0]
+    assert controls[0].control.high > 0.7
+    assert 0.15 * 1.5 < 30 * (nod.high - nod.rest) < 0.15 * 2.5, "of a head that is 2 units high"
+    assert nod.low == pytest.approx(2 * nod.rest - nod.high)
+
+
 def test_the_basis_comes_back_from_its_file(tmp_path) -> None:
     add_camera()
     head, teeth = make_head(), make_head("Zähne")

@@ -97,6 +97,32 @@ def test_a_step_in_depth_is_left_out() -> None:
     assert len(sites.position) > 0.8 * len(Sites.of(basis, (64, 64)).position)
 
 
+def test_a_drawn_brow_that_is_thinner_than_its_edges_is_measured() -> None:
+    basis = quilt()
+    x, y = np.meshgrid(np.linspace(40, 88, 13), [30.0, 35.0])
+    brow = np.stack([x.ravel(), y.ravel()], 1)
+    start = len(basis.positions) + np.arange(12)
+    up = np.zeros((1, start[0] + len(brow), 2))
+    up[:, start[0] :] = [0, -5]
+    drawn = dataclasses.replace(
+        basis,
+        controls=(*basis.controls, Control("brow", "shape_key", "Brow", "k", 0.0, 0.0, 1.0)),
+        positions=np.concatenate([basis.positions, brow]).astype(np.float32),
+        depth=np.append(basis.depth, np.full(len(brow), 4.0)).astype(np.float32),
+        visible=np.append(basis.visible, np.ones(len(brow), bool)),
+        displacement=np.concatenate([np.pad(basis.displacement, ((0, 0), (0, len(brow)), (0, 0))), up]).astype("f4"),
+        triangles=np.concatenate(
+            [
+                basis.triangles,
+                np.stack([start, start + 1, start + 13], 1),
+                np.stack([start + 1, start + 14, start + 13], 1),
+            ]
+        ).astype(np.int32),
+    )
+    columns = Sites.of(drawn, (64, 64)).columns
+    assert columns[4].min() < -4.5
+
+
 def test_nothing_visible_is_a_sentence() -> None:
     basis = quilt()
     with pytest.raises(InputError, match="No part of the avatar's face is visible"):

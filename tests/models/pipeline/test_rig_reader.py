@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is made of the equations that were read off a clip, on a rig that has few controls."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from magplus.backend_bridge.rig.basis import Control, RigBasis
+from magplus.backend_bridge.rig.curves import ControlCurves
+from magplus.models.pipeline.batch import Batch
+from magplus.models.pipeline.outputs.curves import out_of_sight
+from magplus.models.pipeline.rig_reader import RigReader
+from magplus.models.rig.constraints import Constraints
+from magplus.models.rig.sites import Sites
+
+GRID = np.stack(np.meshgrid(np.arange(24), np.arange(24)), -1).reshape(-1, 2) * 4.0
+CURVE = np.array([0, 0, 0, 0.3, 0.7, 1.0, 0.7, 0.3, 0, 0, 0])
+PRECISION = 400.0
+
+
+class Reader(RigReader):
+    """Solves what it is given."""
+
+    read_from = "a test"
+    knows_head = True
+
+    def read(self, batch: Batch) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+
+def bump(x: float, y: float, width: float) -> NDArray[np.float64]:
+    return np.exp(-((GRID - [x, y]) ** 2).sum(1, keepdims=True) / (2 * width**2))
+
+
+def drawn_face(*names: str) -> Reader:
+    """A face whose only controls lower its left and its right brow, drawn as thin as brows are."""
+    keys = np.stack([bump(x, 24, 5) * [0, 6] for x in (66, 30)])
+    basis = RigBasis(
+        image_size=(96, 96),
+        controls=tuple(Control(name, "shape_key", "Brows", name, 0.0, 0.0, 1.0) for name in names),
+        positions=GRID.astype(np.float32),
+        depth=np.hypot(*(GRID - 48).T).astype(np.float32),
+        visible=np.ones(len(GRID), bool),
+        displacement=keys.astype(np.float32),
+        triangles=np.zeros((0, 3), np.int32),
+    )
+    sites = Sites(GRID, basis.depth.astype(np.float64), keys, csr_matrix((len(GRID), 1)))
+    observer = cast(Any, SimpleNamespace(sites=sites))
+    clip = cast(Any, SimpleNamespace(closures=np.zeros((len(CURVE), 2))))
+    return Reader(basis, observer, {"brows": (GRID[:, 1] < 40) * 1.0}, Constraints(), np.ones(2), 90.0, "shape", clip)
+
+
+def read(motion: NDArray[np.float64], head: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a reader reads [N, S, 9] where the face moves [N, S, 2] px on a head that moves [N, S, 2] px."""
+    weight = np.full((*motion.shape[:2], 1), PRECISION)
+    whole = motion + head
+    return np.concatenate([weight, 0 * weight, weight, weight * whole, 0 * weight + 1, 0 * weight + 1, head], -1)
+
+
+@pytest.mark.parametrize("roll", [0.0, 0.01])
+def test_what_a_rig_has_no_control_for_is_not_taken_for_the_heads_motion(roll: float) -> None:
+    reader = drawn_face("browDownLeft", "browDownRight")
+    brows = 0.2 * (bump(66, 24, 14) + bump(30, 24, 14)) * [0, 6]
+    jaw = 1.5 * np.clip((GRID[:, 1:] - 40) / 40, 0, 1) * [0, 1]
+    turn = roll * (GRID - 48) @ [[0, 1], [-1, 0]]
+    curve = CURVE[:, None, None]
+    found = reader.solve(read(curve * (brows + jaw), curve * turn), list(np.arange(len(CURVE)) / 24))
+    assert found.residual > 0.5, "the jaw"
+    np.testing.assert_allclose(found.curves.values[5], 0.2, rtol=0.25)
+
+
+def test_a_brow_that_the_camera_does_not_see_is_named_and_a_tongue_is_not() -> None:
+    names = ("brow_raise_L", "brow_raise_R", "tongueOut", "ear_back_R")
+    controls = [Control(name, "shape_key", "Wolf", name, 0.0, 0.0, 1.0, part=name) for name in names]
+    curves = ControlCurves(
+        names=names,
+        seconds=np.zeros(1),
+        values=np.zeros((1, 4), np.float32),
+        residual=np.zeros(1, np.float32),
+        visibility=np.array([1, 0, 0, 0], np.float32),
+    )
+    (said,) = out_of_sight(curves, controls)
+    assert ": brow_raise_R. Turn the character" in said
+    assert out_of_sight(curves, [controls[0], *controls[2:]]) == []
