@@ -119,11 +119,11 @@ def check(
     spec = JobSpec(driving, Avatar(str(picture)), backend=name, magnification=Magnification())
     factors, _ = choose_factors(spec, driver, avatar, notes)
 
-    (_, frames), *_ = clip.batches(1, [_apex(driver, avatar)])
-    frames = frames.to(where)
-    local, rigid = driver.observe(frames)
-    shown = driver.magnified(frames, local, rigid, factors.alpha)
-    plain, magnified = (avatar.animate(each) for each in (driver.magnified(frames, local, rigid, 1.0), shown))
+    (_, seen), *_ = clip.batches(1, [_apex(driver, avatar)])
+    seen = seen.to(where)
+    observed = driver.observe(seen)
+    as_filmed, shown = (driver.magnified(seen.frames, observed, alpha) for alpha in (1.0, factors.alpha))
+    plain, magnified = (avatar.animate(each) for each in (as_filmed, shown))
     correspondence = Correspondence(avatar.landmarks, clip.reference.landmarks, (window.crop_size, window.crop_size))
     carried = correspondence.carry(shown.motion).flow
     source = window.cut(avatar_picture.over()).to(where)
@@ -183,9 +183,9 @@ def judgement(findings: Findings, factors: Factors, title: str) -> list[str]:
 def _apex(driver: Driver, avatar: AnimatedAvatar) -> int:
     """Return the frame of the driver's largest motion among the liveliest few."""
     best, most = driver.clip.present[-1], -1.0
-    for (index,), frames in driver.clip.batches(1, driver.clip.liveliest(4)):
-        local, _ = driver.observe(frames.to(avatar.device))
-        if (peak := float(peak_motion(local.flow, driver.mask)[0])) > most:
+    for (index,), seen in driver.clip.batches(1, driver.clip.liveliest(4)):
+        observed = driver.observe(seen.to(avatar.device))
+        if (peak := float(peak_motion(observed.local.flow, driver.mask)[0])) > most:
             best, most = index, peak
     return best
 
