@@ -13,6 +13,8 @@ from pathlib import Path
 # Beside a busy Blender, threads that spin while they wait take the processor from the ones that work: a job of 18 s
 # took 191 s. The OpenMP runtime reads this when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# NumPy's and SciPy's OpenBLAS has threads of its own, which spin too; our systems of equations are too small to share.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def load_package(root: Path) -> None:
