@@ -16,7 +16,7 @@ def keep_freed_memory() -> None:
     """Keep freed memory for what is needed next, up to a bound, instead of giving every block back at once.
 
     Fields of some megabytes come and go all the time. glibc asks the system for them anew, which hands them over page
-    by page, zeroed: half of the processor's time that a job spent in the system. Under other C libraries nothing is
+    by page, zeroed: two thirds of a job's page faults. Under other C libraries nothing is
     changed.
     """
     if sys.platform != "linux":
