@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -31,27 +33,39 @@ class FaceImage:
 
 
 @dataclass(frozen=True)
-class DrivingBatch:
-    """Magnified frames of the driver's crop, and the magnified motion that MagPlus saw in them.
+class Pictures:
+    """N frames, [N, 3, H, W] RGB in [0, 1], or the function that makes them: called when `frames` is first read.
 
-    frames: [N, 3, H, W] RGB in [0, 1]; motion: against the reference, in px of the driver's crop, head motion taken
-    out and already magnified.
+    Who only wants the motion that comes with them need not pay for the frames.
     """
 
-    frames: Tensor
+    source: Tensor | Callable[[], Tensor]
+
+    @cached_property
+    def frames(self) -> Tensor:
+        """The frames, [N, 3, H, W]."""
+        return self.source if isinstance(self.source, Tensor) else self.source()
+
+
+@dataclass(frozen=True)
+class DrivingBatch(Pictures):
+    """Magnified frames of the driver's crop, and the magnified motion that MagPlus saw in them.
+
+    motion: against the reference, in px of the driver's crop, head motion taken out and already magnified.
+    """
+
     motion: Motion
 
 
 @dataclass(frozen=True)
-class Animated:
-    """Generated frames of the avatar's crop: [N, 3, H, W] RGB in [0, 1].
+class Animated(Pictures):
+    """Generated frames of the avatar's crop.
 
     `motion` is set by a backend that knows the motion it applied (in px of the avatar's crop, against the neutral
     frame it generates); otherwise DeMagPlus estimates it from the frames. `correspondence` is set as well where that
     motion is the driver's own, carried: a rig is then solved from the driver's picture, which shows it more clearly.
     """
 
-    frames: Tensor
     motion: Motion | None = None
     correspondence: Correspondence | None = None
 

@@ -56,4 +56,4 @@ class FlowTransfer:
     def animate(self, state: SourceState, driving: DrivingBatch) -> Animated:
         """Move the avatar by the magnified motion."""
         motion = state.correspondence.carry(driving.motion)
-        return Animated(move(state.image, motion.flow).clamp(0, 1), motion, state.correspondence)
+        return Animated(lambda: move(state.image, motion.flow).clamp(0, 1), motion, state.correspondence)

@@ -23,10 +23,10 @@ _LEAST_WEIGHT = 0.05
 def align(reference: Tensor, frames: Tensor, weights: Tensor) -> list[Similarity]:
     """Return for each frame the similarity from px of the reference to px of the frame.
 
-    reference: [1, 3, H, W], frames: [N, 3, H, W] RGB in [0, 1], already aligned to a few px. weights: [1, 1, H, W], how
-    far each pixel can be expected to move with the skull. Inverse-compositional Gauss-Newton (Baker and Matthews,
-    "Lucas-Kanade 20 Years On", 2004) on pictures evened out in brightness and contrast, under a Geman-McClure kernel,
-    so that neither a change of light nor a moving brow has a say.
+    reference: [1, C, H, W], frames: [N, C, H, W] in [0, 1], grey or RGB, already aligned to a few px. weights:
+    [1, 1, H, W], how far each pixel can be expected to move with the skull. Inverse-compositional Gauss-Newton (Baker
+    and Matthews, "Lucas-Kanade 20 Years On", 2004) on pictures evened out in brightness and contrast, under a
+    Geman-McClure kernel, so that neither a change of light nor a moving brow has a say.
     """
     height, width = reference.shape[-2:]
     y, x = torch.nonzero(weights[0, 0] > _LEAST_WEIGHT, as_tuple=True)

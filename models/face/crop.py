@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -81,20 +82,23 @@ class SteadyCrop:
         """
         landmarks = self.landmarks(track.points, _ALIGNMENT_SIZE)[reference]
         weights = rigid_mask(landmarks, (_ALIGNMENT_SIZE, _ALIGNMENT_SIZE))
-        template = next(
-            self.crop(frame.image, _ALIGNMENT_SIZE, reference) for frame in frames if frame.index == reference
-        )
+        template = next(self._small(frame) for frame in frames if frame.index == reference)
         to_crop = Similarity(_ALIGNMENT_SIZE, 0, -0.5, -0.5) @ self.to_unit
         corners = to_crop(np.asarray(track.points[reference, FACE_OVAL, :2], np.float64))
         to_reference = list(self.to_reference)
         wanted = (frame for frame in frames if track.present[frame.index] and frame.index != reference)
         while batch := list(itertools.islice(wanted, _ALIGNMENT_BATCH)):
-            crops = torch.cat([self.crop(frame.image, _ALIGNMENT_SIZE, frame.index) for frame in batch])
+            crops = torch.cat([self._small(frame) for frame in batch])
             for frame, found in zip(batch, align(template, crops, weights), strict=True):
                 if np.abs(found(corners) - corners).max() < _ALIGNMENT_REACH * _ALIGNMENT_SIZE:
                     correction = to_crop.inverse() @ found.inverse() @ to_crop
                     to_reference[frame.index] = correction @ self.to_reference[frame.index]
         return replace(self, to_reference=tuple(to_reference))
+
+    def _small(self, frame: VideoFrame) -> Tensor:
+        """Return the crop [1, 1, s, s] of a frame as it is aligned: brightness is all that counts there."""
+        brightness = cv2.transform(frame.image, np.full((1, 3), 1 / 3))
+        return self.crop(brightness[..., None], _ALIGNMENT_SIZE, frame.index)
 
     def framed(self, square: Square, beyond: Beyond = "repeated") -> SteadyCrop:
         """Return the crop that shows another square of the reference frame."""
@@ -132,20 +136,22 @@ class SteadyCrop:
         # The same for the whole clip, so that no frame is sharper than another.
         fine = max(1, math.ceil(self.native_size / size - _ALIASING_FREE))
         # Centres of fine x fine samples within every crop pixel.
-        axis = (torch.arange(size * fine, dtype=torch.float64) + 0.5) / fine - 0.5
-        y, x = torch.meshgrid(axis, axis, indexing="ij")
-        positions = torch.stack(
-            [to_frame.a * x - to_frame.b * y + to_frame.tx, to_frame.b * x + to_frame.a * y + to_frame.ty]
-        )[None]
+        axis = (np.arange(size * fine) + 0.5) / fine - 0.5
         # Only the part of the picture that the crop sees is prepared for looking up.
-        left, top = (max(0, int(axis.min()) - _BORDER) for axis in positions[0])
-        right, bottom = (int(axis.max()) + _BORDER for axis in positions[0])
+        corners = to_frame(np.array([(x, y) for x in axis[[0, -1]] for y in axis[[0, -1]]]))
+        left, top = (max(0, int(low) - _BORDER) for low in corners.min(0))
+        right, bottom = (int(high) + _BORDER for high in corners.max(0))
         seen = np.ascontiguousarray(image[top : max(bottom, top + 1), left : max(right, left + 1)].transpose(2, 0, 1))
-        offset = positions.new_tensor([left, top]).view(1, 2, 1, 1)
-        sampled = sample_spline(torch.from_numpy(seen)[None], (positions - offset).float())
+        across, down = axis[None, :], axis[:, None]
+        positions = np.empty((1, 2, len(axis), len(axis)), np.float32)
+        positions[0, 0] = (to_frame.a * across + (to_frame.tx - left)) - to_frame.b * down
+        positions[0, 1] = to_frame.b * across + (to_frame.a * down + (to_frame.ty - top))
+        there = torch.from_numpy(positions)
+        sampled = sample_spline(torch.from_numpy(seen)[None], there)
         if self.beyond == "black":
-            limit = positions.new_tensor(image.shape[1::-1]).view(1, 2, 1, 1) - 0.5
-            sampled = sampled * ((positions >= -0.5) & (positions <= limit)).all(1, keepdim=True)
+            low = there.new_tensor([-left, -top]).view(1, 2, 1, 1) - 0.5
+            high = low + there.new_tensor(image.shape[1::-1]).view(1, 2, 1, 1)
+            sampled = sampled * ((there >= low) & (there <= high)).all(1, keepdim=True)
         return F.avg_pool2d(sampled, fine).clamp(0, 1)
 
     def inside(self, picture: tuple[int, int], size: int, frame: int = 0) -> Tensor:

@@ -17,6 +17,8 @@ from ..warp import pixel_grid, sample_spline
 from .similarity import Similarity
 from .square import Beyond, Square
 
+_BORDER = 16  # px; farther away a picture has no part in an interpolated value
+
 
 @dataclass(frozen=True)
 class Window:
@@ -50,13 +52,20 @@ class Window:
     def cut(self, picture: Tensor) -> Tensor:
         """Return the crop [1, C, S, S] of a picture [1, C, H, W], without aliasing when it shrinks."""
         height, width = picture.shape[-2:]
-        seen = picture
-        if self.scale > 1:
-            # Averaging over the footprint of a crop pixel before sampling; a Gaussian of half the step's spread
-            # passes what the crop can hold.
-            seen = _blur(picture, 0.5 * self.scale)
         positions = self.to_picture(pixel_grid(self.crop_size, self.crop_size, picture.device))
-        crop = sample_spline(seen, positions).clamp(0, 1)
+        # Averaging over the footprint of a crop pixel before sampling; a Gaussian of half the step's spread passes what
+        # the crop can hold.
+        spread = 0.5 * self.scale if self.scale > 1 else 0.0
+        border = _BORDER + math.ceil(3 * spread)
+        # Only the part of the picture that the crop sees is blurred and prepared for looking up.
+        (low_x, low_y), (high_x, high_y) = positions.amin((0, 2, 3)).tolist(), positions.amax((0, 2, 3)).tolist()
+        left, top = (max(0, min(int(low) - border, last)) for low, last in ((low_x, width - 1), (low_y, height - 1)))
+        right, bottom = max(int(high_x) + border, left + 1), max(int(high_y) + border, top + 1)
+        seen = picture[..., top:bottom, left:right]
+        if spread:
+            seen = _blur(seen, spread)
+        there = positions - positions.new_tensor([left, top]).view(1, 2, 1, 1)
+        crop = sample_spline(seen, there).clamp(0, 1)
         if self.beyond == "black":
             limit = positions.new_tensor([width, height]).view(1, 2, 1, 1) - 0.5
             crop = crop * ((positions >= -0.5) & (positions <= limit)).all(1, keepdim=True)

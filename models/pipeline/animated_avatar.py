@@ -65,7 +65,7 @@ class AnimatedAvatar:
         if animated.motion is None:
             return self._observe(animated.frames)
         still = torch.zeros_like(animated.motion.flow)
-        return Generated(animated.frames, animated.motion, still, still.new_zeros(len(still)), told=True)
+        return Generated(lambda: animated.frames, animated.motion, still, still.new_zeros(len(still)), told=True)
 
     def _pass_warnings_on(self) -> None:
         for warning in self.backend.warnings:

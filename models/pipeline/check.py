@@ -123,8 +123,8 @@ def check(
     (_, seen), *_ = clip.batches(1, [_apex(driver, avatar)])
     seen = seen.to(where)
     observed = driver.observe(seen)
-    shown = driver.magnified(seen.frames, observed, factors.alpha)
-    plain, magnified = (avatar.animate(each) for each in (driver.magnified(seen.frames, observed, 1.0), shown))
+    as_filmed, shown = (driver.magnified(seen.frames, observed, alpha) for alpha in (1.0, factors.alpha))
+    plain, magnified = (avatar.animate(each) for each in (as_filmed, shown))
     correspondence = Correspondence(avatar.landmarks, clip.reference.landmarks, (window.crop_size, window.crop_size))
     carried = correspondence.carry(shown.motion).flow
     source = window.cut(avatar_picture.over()).to(where)
@@ -184,8 +184,8 @@ def _apex(driver: Driver, avatar: AnimatedAvatar) -> int:
     """Return the frame of the driver's largest motion among the liveliest few."""
     best, most = driver.clip.present[-1], -1.0
     for (index,), seen in driver.clip.batches(1, driver.clip.liveliest(4)):
-        local = driver.observe(seen.to(avatar.device)).local
-        if (peak := float(peak_motion(local.flow, driver.mask)[0])) > most:
+        observed = driver.observe(seen.to(avatar.device))
+        if (peak := float(peak_motion(observed.local.flow, driver.mask)[0])) > most:
             best, most = index, peak
     return best
 

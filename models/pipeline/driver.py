@@ -62,10 +62,14 @@ class Driver:
     def magnified(self, frames: Tensor, observed: Observation, alpha: float) -> DrivingBatch:
         """Return what the backend is shown: the face in the reference's head pose, its motion magnified."""
         local, rigid = observed.local, observed.rigid
-        total = Motion(observed.total, local.confidence)
-        # Towards the hairline the picture keeps the driver's own motion; what is carried to the avatar is not limited.
-        region = (1 + (alpha * self.region - 1) * self._shown_part) / alpha
-        shown = self.magnifier.apply(self.reference.image, frames, alpha, region=region, motion=total, rigid=rigid)
+
+        def shown() -> Tensor:
+            total = Motion(observed.total, local.confidence)
+            # Towards the hairline the picture keeps the driver's own motion; what is carried to the avatar is not
+            # limited.
+            region = (1 + (alpha * self.region - 1) * self._shown_part) / alpha
+            return self.magnifier.apply(self.reference.image, frames, alpha, region=region, motion=total, rigid=rigid)
+
         return DrivingBatch(shown, local.scaled(alpha * self.region))
 
     def still(self) -> DrivingBatch:

@@ -44,9 +44,11 @@ def peak_motion(flow: Tensor, region: Tensor) -> Tensor:
     inside = region[0, 0] > 0.5
     if not bool(inside.any()):
         return flow.new_zeros(flow.shape[0])
-    length = flow.norm(dim=1)[:, inside]
-    count = max(1, length.shape[1] // 10)
-    return length.topk(count, dim=1).values.median(dim=1).values
+    x, y = flow[:, :, inside].unbind(1)
+    squared = x * x + y * y  # `norm` over two channels takes ten times as long
+    pixels = squared.shape[1]
+    count = max(1, pixels // 10)
+    return squared.kthvalue(pixels - count // 2, dim=1).values.sqrt()
 
 
 def skin_motion(driver: Driver, observed: Observation) -> Tensor:

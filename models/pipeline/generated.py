@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..backends.base import Pictures
 from ..face import face_depth, rigid_mask, split_rigid
 from ..face.regions import Landmarks
 from ..magnification import Magnifier
@@ -21,16 +22,14 @@ _LEAST_OFF = 0.004  # of white; differences below it all count in full
 
 
 @dataclass(frozen=True)
-class Generated:
-    """N generated frames of the avatar's crop.
+class Generated(Pictures):
+    """N generated frames of the avatar's crop, as bright as the neutral frame.
 
-    frames: [N, 3, S, S], as bright as the neutral frame. motion: the face's own against the neutral frame. rigid: the
-    head's motion, [N, 2, S, S] px, which the backend added, as the driver's head is still. light: [N], how far each
-    frame's brightness was off, as a share of white. told: whether the backend told the motion; then nothing was taken
-    out.
+    motion: the face's own against the neutral frame. rigid: the head's motion, [N, 2, S, S] px, which the backend
+    added, as the driver's head is still. light: [N], how far each frame's brightness was off, as a share of white.
+    told: whether the backend told the motion; then nothing was taken out.
     """
 
-    frames: Tensor
     motion: Motion
     rigid: Tensor
     light: Tensor

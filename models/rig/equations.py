@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -87,5 +89,12 @@ def _blur(image: Tensor, sigma: float) -> Tensor:
     x = torch.arange(-reach, reach + 1, dtype=image.dtype, device=image.device)
     kernel = torch.exp(-0.5 * (x / sigma) ** 2)
     kernel = kernel / kernel.sum()
+    if image.device.type == "cpu":  # OpenCV's takes a tenth of the time there
+        weights = kernel.numpy()
+        planes = [
+            cv2.sepFilter2D(plane, -1, weights, weights, borderType=cv2.BORDER_REPLICATE)
+            for plane in image[:, 0].numpy()
+        ]
+        return torch.from_numpy(np.stack(planes))[:, None]
     padded = F.pad(image, (reach, reach, reach, reach), mode="replicate")
     return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))

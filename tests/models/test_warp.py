@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magplus.models.warp import backward_displacement, move, pixel_grid, resize_flow, sample
+from magplus.models.warp import backward_displacement, move, pixel_grid, resize_flow, sample, sample_spline
 
 
 def smooth_picture(height: int = 48, width: int = 64) -> torch.Tensor:
@@ -43,3 +43,12 @@ def test_a_resized_flow_moves_the_same_share_of_the_picture():
     larger = resize_flow(flow, 30, 40)
     assert torch.allclose(larger[:, 0], torch.tensor(2.0))
     assert torch.allclose(larger[:, 1], torch.tensor(3.0))
+
+
+@pytest.mark.parametrize("size", [(20, 9), (64, 80)])
+def test_a_picture_that_gradients_flow_through_is_looked_up_alike(size):
+    image = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    positions = pixel_grid(*size) + 0.3
+    learned = sample_spline(image.clone().requires_grad_(), positions)
+    assert learned.requires_grad
+    assert torch.allclose(sample_spline(image, positions), learned, atol=1e-5)

@@ -101,3 +101,12 @@ def test_a_file_that_is_no_picture_is_named(tmp_path):
         AvatarPicture.read(tmp_path / "avatar.png")
     with pytest.raises(InputError, match="can't be read"):
         AvatarPicture.read(tmp_path / "nowhere.png")
+
+
+@pytest.mark.parametrize("side", [60, 300])  # enlarged, and made smaller
+def test_what_lies_far_from_a_window_has_no_part_in_its_crop(side):
+    picture = torch.rand(1, 3, 480, 640, generator=torch.Generator().manual_seed(0))
+    window = Window.around((320, 240), side, 128, 0.2)
+    changed = picture.clone()
+    changed[..., :30, :] = changed[..., :, 600:] = 1
+    assert torch.equal(window.cut(picture), window.cut(changed))
