@@ -130,7 +130,7 @@ class Refinement(nn.Module):
         size = (observed.motion.shape[2], observed.motion.shape[3])
         extent = motion_extent(observed)
         inputs = F.pixel_unshuffle(features(observed, brightness, extent), 2)
-        inflation, noisier = torch.full_like(extent, WHITE), torch.ones_like(extent)
+        inflation = noisier = torch.ones_like(extent)
         if self.camera is not None:
             inflation = self.camera.inflation(state)
             noisier = inflation.detach()

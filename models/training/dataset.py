@@ -248,7 +248,8 @@ def scenes_of(pairs: Path, person: int) -> list[Scene]:
     with np.load(pairs / f"{person:05d}.npz", allow_pickle=False) as data:
         values = [torch.from_numpy(data[name]).float() for name in ("reference", "frame", "flow", "known")]
         eyes = data["eyes"]
-    return [Scene(*(value[[i]] for value in values), eyes=eyes[i]) for i in range(len(values[0]))]
+    reference, frame, flow, known = values
+    return [Scene(reference[[i]], frame[[i]], flow[[i]], known[[i]], eyes[i]) for i in range(len(reference))]
 
 
 def varied(scene: Scene, role: Role, rng: np.random.Generator) -> Scene:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -105,7 +105,7 @@ class Pull:
     converges: bool = False
 
 
-def _both(anchors: dict[str, tuple[int, ...]], out: float, down: float, reach: float, **more: object) -> list[Pull]:
+def _both(anchors: Mapping[str, tuple[int, ...]], out: float, down: float, reach: float, **more: object) -> list[Pull]:
     """Return the same pull on either side; `out` is away from the middle."""
     sides = (("right", -1.0), ("left", 1.0))
     return [Pull(anchors[side], sign * out, down, reach, **more) for side, sign in sides]  # type: ignore[arg-type]
