@@ -68,9 +68,9 @@ def test_a_build_that_can_not_work_here_is_refused(
 @pytest.mark.parametrize(
     ("name", "machine", "card", "variant", "tag"),
     [
-        ("darwin", "arm64", None, "mps", ""),
+        ("darwin", "arm64", None, "mps", "mps"),
         ("darwin", "x86_64", None, "cpu", ""),
-        ("win32", "AMD64", None, "cpu", ""),
+        ("win32", "AMD64", None, "cpu", "cpu"),
         ("win32", "AMD64", CARD, "cuda", "cu130"),
         ("linux", "x86_64", None, "rocm", "rocm7.2"),
     ],
@@ -88,6 +88,7 @@ def test_the_automatic_build_fits_the_system(
     monkeypatch.setattr(Path, "exists", lambda path: path.as_posix() == "/dev/kfd")  # an AMD card, for Linux to find
     build = choose_build("auto", card)
     assert (build.variant, build.tag, build.warning) == (variant, tag, "")
+    assert bool(build.index) == (variant in ("cuda", "rocm"))  # the others come from where all packages do
 
 
 def test_an_amd_card_on_linux_gets_its_build_when_asked_for(system: System) -> None:
