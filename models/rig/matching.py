@@ -4,7 +4,7 @@
 Least squares give the nearest *shape*: where the rig's motion has another direction or extent than the driver's, what
 is shown is a projection, shorter than what was asked by the cosine between the two. An expression is read by how far
 it moves, so that the peak of the motion that the rig shows is brought to the driver's, in every region of the face
-that moves and that the rig has controls for.
+that moves and that the rig has controls for, as far as the directions agree.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _AT_PEAK = 0.9  # share of the region's peak from which frames count as its apex
 _MOVES = 0.25  # share of the liveliest region's peak, below which a region is taken to be carried along or still
 _HAS_CONTROL = 0.25  # share of the asked motion, below which what is shown by chance is not blown up
 _MOST_GAIN, _LEAST_GAIN = 3.0, 0.5  # of a region
+_AGREES = 0.4  # cosine, below which what is shown is another motion than the one asked for
 _ROUNDS = 12  # controls reach over several regions; the rest is below 2 % by then
 _STEP = 0.7  # of the logarithm of the gain that is missing, taken in each round
 
@@ -86,13 +87,14 @@ def match(
     gains: Array = np.ones(len(columns))
     share = _shares(columns, [places[name] for name in matched])
     by_region: Array = np.zeros(len(matched))  # logarithms
+    highest = np.log([_most_gain(shown_at_first, asked, apex[name], places[name]) for name in matched])
     limit = _room(excursions, most)
     rounds, change = _ROUNDS * bool(matched), 0.0
     for _ in range(rounds):
         shown = [_shown(excursions * gains, columns, apex[name], places[name]) for name in matched]
         missing = np.log([wanted[name] / max(peak, 1e-9) for name, peak in zip(matched, shown, strict=True)])
         before = by_region
-        by_region = np.clip(by_region + _STEP * missing, np.log(_LEAST_GAIN), np.log(_MOST_GAIN))
+        by_region = np.clip(by_region + _STEP * missing, np.log(_LEAST_GAIN), highest)
         change = float(np.abs(by_region - before).max())
         gains = np.minimum(np.exp(share @ by_region), limit)
         for pair in pairs:
@@ -107,6 +109,18 @@ def match(
         for name in moving
     }
     return Matched(gains, found, rounds, change)
+
+
+def _most_gain(shown: Array, asked: Array, frames: NDArray[np.intp], place: NDArray[np.intp]) -> float:
+    """Return the largest gain of a region, by the cosine c of the angle between what is shown and what is asked.
+
+    A projection loses 1 / c. Whatever more is missing was held back by the solver, and is the asked motion as far as
+    the directions agree; where they hardly do, what is shown is another motion, and is not blown up.
+    """
+    here, there = (motion[frames][:, :, place].ravel() for motion in (shown, asked))
+    lengths = float(np.linalg.norm(here) * np.linalg.norm(there))
+    cosine = float(here @ there) / lengths if lengths > 0 else 0.0
+    return max(1.0 / cosine, _MOST_GAIN * cosine**2) if cosine >= _AGREES else 1.0
 
 
 def _shares(columns: Array, places: list[NDArray[np.intp]]) -> Array:

@@ -2,6 +2,7 @@
 """Rigs whose shapes are not the driver's: what is chosen, how far it moves, and what can't be true of any rig."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -130,6 +131,16 @@ def test_matching_brings_the_shown_peak_to_the_driver_s(gain: float) -> None:
     as_it_was = match(excursions, columns, asked, regions, adjusted=False)
     assert as_it_was.gains.tolist() == [1, 1]
     assert as_it_was.regions["brows"].shown == pytest.approx(gain * as_it_was.regions["brows"].asked, rel=0.01)
+
+
+@pytest.mark.parametrize(("angle", "most"), [(0, 3.0), (45, 1.5), (80, 1.0)])
+def test_matching_blows_up_no_other_motion_than_the_one_asked_for(angle: float, most: float) -> None:
+    turned = np.array([[math.cos(math.radians(angle)), -math.sin(math.radians(angle))],
+                       [math.sin(math.radians(angle)), math.cos(math.radians(angle))]])  # fmt: skip
+    columns = np.stack([BROWS @ turned.T]).swapaxes(1, 2)
+    regions = {"brows": (GRID[:, 1] < 40).astype(float)}
+    found = match(np.stack([0.06 * CURVE], 1), columns, acted(BROWS).swapaxes(1, 2), regions)
+    assert found.gains[0] == pytest.approx(most, rel=0.03)
 
 
 def test_matching_keeps_pairs_together_and_controls_within_their_range() -> None:
