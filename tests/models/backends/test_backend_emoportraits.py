@@ -414,7 +414,7 @@ def added(tmp_path_factory, published):
     """A store to which both files have been added, and what was said then."""
     store = CheckpointStore(tmp_path_factory.mktemp("store") / "checkpoints")
     files = ("328_model.pth", "head_pose_regressor.pth")
-    return store, [checkpoints.add(store, published / name) for name in files]
+    return store, [checkpoints.add_all(store, [published / name]).said for name in files]
 
 
 @pytest.mark.slow
