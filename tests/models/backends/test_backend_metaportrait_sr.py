@@ -6,7 +6,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from magplus.models.backends.metaportrait_sr import ModulatedConv2d, TemporalSuperResolution, TemporalWindow
+from magplus.models.backends import metaportrait_sr
+from magplus.models.backends.convolution import Faster, prepare
+from magplus.models.backends.metaportrait_sr import ModulatedConv2d, ResBlock, TemporalSuperResolution, TemporalWindow
 from tests.parity.reference import Recorder, ReferenceCase
 
 
@@ -34,6 +36,21 @@ def test_window_repeats_the_ends_of_the_clip():
     repeated = window(clip[:1].expand(3, -1, -1, -1))[1:2]
     torch.testing.assert_close(alone, repeated)
     assert not torch.allclose(window(clip)[:1], alone)
+
+
+@torch.inference_mode()
+def test_a_size_of_the_network_gives_back_what_it_prepared(monkeypatch):
+    made = []
+    compute = Faster.__call__
+    monkeypatch.setattr(Faster, "__call__", lambda layer, x: (compute(layer, x), made.append(layer.made))[0])
+    stage = torch.nn.ModuleList([ResBlock(128, 128, 0.5), TemporalWindow(128)])
+    clip = torch.randn(2, 128, 64, 64, generator=torch.Generator().manual_seed(1))
+    plain = metaportrait_sr._at_one_size(*stage, clip)
+    prepare(stage)
+    torch.testing.assert_close(metaportrait_sr._at_one_size(*stage, clip), plain, atol=1e-4, rtol=1e-4)
+    layers = [module.forward for module in stage.modules() if isinstance(module.forward, Faster)]
+    assert len(layers) == 4 and len(made) == 8 and all(tensor is not None for tensor in made)
+    assert all(layer.made is None and not layer.workspace._buffers for layer in layers)
 
 
 def test_scaling_input_and_output_is_modulating_the_weight():
