@@ -97,9 +97,16 @@ class CheckpointStore:
     def write(
         self, backend: str, part: str, tensors: StateDict, file: str, file_sha256: str, published: bool = False
     ) -> Path:
-        """Store a part whole or not at all; `MachineError` when the disk is full or the folder can't be written."""
+        """Store a part whole or not at all, in place of one that was added before.
+
+        Raises `InputError` where somebody's own file is in the way, `MachineError` when the disk is full or the folder
+        can't be written.
+        """
         path = self.path(backend, part)
         unfinished = path.with_suffix(".part")
+        for place in (path, unfinished):
+            if os.path.lexists(place) and not _is_part(place, {part}):
+                raise InputError(f"{place} was not written by MagPlus; move it away and add {file} again.")
         origin = Origin(file, file_sha256, digest(tensors), published)
         plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         try:

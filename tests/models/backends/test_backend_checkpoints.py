@@ -114,6 +114,20 @@ def test_remove_takes_what_was_added_and_nothing_else(published, store):
     assert not store.remove("fomm")
 
 
+def test_adding_replaces_what_was_added_and_nobodys_own_file(store):
+    tensors, path = {"x": torch.zeros(2)}, store.path("fomm", "generator")
+    path.parent.mkdir(parents=True)
+    for damaged in (b"damaged since", b""):
+        path.write_bytes(damaged)
+        store.write("fomm", "generator", tensors, "some.pth", "")
+    store.write("fomm", "generator", tensors, "some.pth", "")
+    safetensors.torch.save_file({"mine": torch.ones(2)}, path)
+    own = path.read_bytes()
+    with pytest.raises(InputError, match="was not written by MagPlus; move it away"):
+        store.write("fomm", "generator", tensors, "some.pth", "")
+    assert path.read_bytes() == own
+
+
 def test_remove_follows_no_link(store, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
