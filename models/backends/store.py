@@ -115,7 +115,8 @@ class CheckpointStore:
             safetensors.torch.save_file(plain, unfinished, metadata={"origin": json.dumps(asdict(origin))})
             os.replace(unfinished, path)  # noqa: PTH105 - atomic, also on Windows
         except (OSError, safetensors.SafetensorError) as error:
-            unfinished.unlink(missing_ok=True)
+            with suppress(OSError):
+                unfinished.unlink()
             raise MachineError(f"{path} could not be written ({error}); free some space and add it again.") from error
         return path
 
@@ -126,7 +127,7 @@ class CheckpointStore:
         a part can't be deleted.
         """
         folder = self.folder / backend
-        if check_plain(folder) is None:
+        if check_plain(folder) is None or not folder.is_dir():
             return False
         parts = {part for info in BACKENDS if info.folder == backend for part in (*info.parts, *info.optional_parts)}
         added = [path for path in sorted(folder.iterdir()) if _is_part(path, parts)]
