@@ -126,7 +126,7 @@ def fresh_folder(out: Path) -> Path:
     if not out.is_dir():
         raise StepError(f"{out} is a file; give --out a folder.")
     number = 2
-    while (fresh := out / f"run{number}").exists():
+    while (fresh := out / f"run{number}").exists() or fresh.is_symlink():
         number += 1
     print(f"{out} is not empty, so this run goes to {fresh}.", flush=True)
     return fresh
@@ -152,6 +152,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(out, options.blender_python.absolute(), options.worker_python.absolute(), options.assets, options.extension)
     except StepError as error:
         print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        place = error.filename or options.out
+        print(f"demo: {place} can't be written ({error.strerror}); give --out another folder.", file=sys.stderr)
         return 1
     print(
         f"""

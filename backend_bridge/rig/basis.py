@@ -189,10 +189,19 @@ class RigBasis:
             raise ValueError("triangles join vertices that are not there")
         names = Counter(control.name for control in self.controls)
         for name, times in names.items():
-            if times > 1 or not 0 < len(name) <= _LONGEST_NAME:
+            if times > 1 or not 0 < len(name) <= _LONGEST_NAME or not _is_text(name):
                 raise ValueError(f"a control is called {name[:40]!r}, as another is or as none can be")
         for control in self.controls:
             control.check()
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be written to a file; JSON can hold halves of characters, which can't."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unpacked(arrays: dict[str, NDArray[Any]], name: str) -> Any:

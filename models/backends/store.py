@@ -97,9 +97,16 @@ class CheckpointStore:
     def write(
         self, backend: str, part: str, tensors: StateDict, file: str, file_sha256: str, published: bool = False
     ) -> Path:
-        """Store a part whole or not at all; `MachineError` when the disk is full or the folder can't be written."""
+        """Store a part whole or not at all, in place of one that was added before.
+
+        Raises `InputError` where somebody's own file is in the way, `MachineError` when the disk is full or the folder
+        can't be written.
+        """
         path = self.path(backend, part)
         unfinished = path.with_suffix(".part")
+        for place in (path, unfinished):
+            if os.path.lexists(place) and not _is_part(place, {part}):
+                raise InputError(f"{place} was not written by MagPlus; move it away and add {file} again.")
         origin = Origin(file, file_sha256, digest(tensors), published)
         plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         try:
@@ -108,7 +115,8 @@ class CheckpointStore:
             safetensors.torch.save_file(plain, unfinished, metadata={"origin": json.dumps(asdict(origin))})
             os.replace(unfinished, path)  # noqa: PTH105 - atomic, also on Windows
         except (OSError, safetensors.SafetensorError) as error:
-            unfinished.unlink(missing_ok=True)
+            with suppress(OSError):
+                unfinished.unlink()
             raise MachineError(f"{path} could not be written ({error}); free some space and add it again.") from error
         return path
 
@@ -119,7 +127,7 @@ class CheckpointStore:
         a part can't be deleted.
         """
         folder = self.folder / backend
-        if check_plain(folder) is None:
+        if check_plain(folder) is None or not folder.is_dir():
             return False
         parts = {part for info in BACKENDS if info.folder == backend for part in (*info.parts, *info.optional_parts)}
         added = [path for path in sorted(folder.iterdir()) if _is_part(path, parts)]

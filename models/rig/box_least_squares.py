@@ -37,6 +37,8 @@ def solve_boxed(
     """
     count, unknowns = target.shape
     solution = np.empty_like(target)
+    if not unknowns:
+        return solution
     fixed = high <= low
     start = np.zeros(target.shape, int) if guess is None else (guess >= high).astype(int) - (guess <= low)
     side = np.where(fixed, -1, start)  # −1 at the lower bound, 0 free, +1 at the upper bound

@@ -361,7 +361,7 @@ def _chosen(
     """Choose the controls in play from the equations in which the head's motion is solved along with each choice."""
     count = model.controls
     gram, target = _without(evidence.gram, evidence.target, count)
-    ridge = 1e-6 * np.diagonal(gram, axis1=1, axis2=2).max(1)[:, None, None]
+    ridge = 1e-6 * np.diagonal(gram, axis1=1, axis2=2).max(1, initial=0.0)[:, None, None]
     best = solve_boxed(gram + (ridge + 1e-12) * np.eye(count), target, model.low[:count], model.high[:count])
     energy = (best * (2 * target - np.einsum("nij,nj->ni", gram, best))).sum(1).clip(0)
     shown = equations.motion(np.pad(best, ((0, 0), (0, len(model.columns) - count))))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from magplus.demo.run import StepError, fresh_folder
+from magplus.demo.run import StepError, fresh_folder, main
 
 
 def test_the_demo_deletes_nothing(tmp_path: Path) -> None:
@@ -22,3 +22,12 @@ def test_the_demo_deletes_nothing(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["frames", "job.magplus", "run2", "work"]
     with pytest.raises(StepError, match="is a file"):
         fresh_folder(tmp_path / "work" / "mine.txt")
+
+
+def test_a_place_that_can_not_be_written_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a file").write_text("mine")
+    tools = [f"--{each}={tmp_path}" for each in ("blender-python", "worker-python", "assets", "extension")]
+    for name in ("a file/below", "x" * 300):
+        assert main([f"--out={tmp_path / name}", *tools]) == 1
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and "can't be written" in said

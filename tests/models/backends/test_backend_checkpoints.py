@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 
 from magplus.backend_bridge.backends import CheckpointFile, checkpoint_folder
-from magplus.backend_bridge.files.errors import InputError
+from magplus.backend_bridge.files.errors import InputError, MachineError
 from magplus.models.backends import checkpoints, registry
 from magplus.models.backends.checkpoints import add, add_all, describe, verify
 from magplus.models.backends.fomm import Fomm
@@ -112,6 +112,29 @@ def test_remove_takes_what_was_added_and_nothing_else(published, store):
     assert store.remove("fomm")
     assert sorted(path.name for path in folder.iterdir()) == ["my_lora.safetensors", "notes.txt", "renders"]
     assert not store.remove("fomm")
+
+
+def test_adding_replaces_what_was_added_and_nobodys_own_file(store):
+    tensors, path = {"x": torch.zeros(2)}, store.path("fomm", "generator")
+    path.parent.mkdir(parents=True)
+    for damaged in (b"damaged since", b""):
+        path.write_bytes(damaged)
+        store.write("fomm", "generator", tensors, "some.pth", "")
+    store.write("fomm", "generator", tensors, "some.pth", "")
+    safetensors.torch.save_file({"mine": torch.ones(2)}, path)
+    own = path.read_bytes()
+    with pytest.raises(InputError, match="was not written by MagPlus; move it away"):
+        store.write("fomm", "generator", tensors, "some.pth", "")
+    assert path.read_bytes() == own
+
+
+def test_a_file_in_the_place_of_a_folder_stays(store):
+    store.folder.mkdir()
+    (store.folder / "fomm").write_text("mine")
+    assert not store.remove("fomm")
+    with pytest.raises(MachineError, match="could not be written"):
+        store.write("fomm", "generator", {"x": torch.zeros(2)}, "some.pth", "")
+    assert (store.folder / "fomm").read_text() == "mine"
 
 
 def test_remove_follows_no_link(store, tmp_path):

@@ -234,6 +234,17 @@ def test_a_control_out_of_sight_rests_and_is_reported(smile: tuple[RigBasis, NDA
     assert found.visibility[3] > 0.05
 
 
+def test_a_rig_that_shows_nothing_rests() -> None:
+    """All of it is behind the head, say, or its modifier is switched off."""
+    basis = bump_face(3)
+    motion = seen(basis, np.outer(pulse(20, 0.15, 0.2), [0.2, 0.1, 0.0]))
+    still = dataclasses.replace(basis, displacement=np.zeros_like(basis.displacement))
+    found = run(still, motion)
+    assert not found.curves.values.any()
+    assert not found.curves.visibility.any()
+    assert found.curves.residual.max() > 0.99
+
+
 def test_a_single_control() -> None:
     basis = bump_face(1)
     values = 0.3 * pulse(30, 0.25, 0.4)[:, None]
