@@ -15,6 +15,9 @@ from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_
 from tests.blender.head import make_head
 from tests.blender.jobs import pulse, solved
 
+# Blender 5.3's own exporters use what NumPy is about to take away.
+pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning")
+
 FPS, START, COUNT, APEX = 25, 5, 20, 8
 
 

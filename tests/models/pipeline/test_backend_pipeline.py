@@ -117,6 +117,7 @@ def test_metaportrait_approximately_and_from_files(job, tmp_path):
     assert any("approximate mode" in warning for warning in report.warnings)
     case = ReferenceCase("metaportrait")
     folder = JobFolder.create(tmp_path / "files.magplus")
+    folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar/avatar.png")))  # a job may have files beside it
     np.save(folder.path / "landmarks.npy", case.stored["ldmk669/source"])
     np.save(folder.path / "identity.npy", case.stored["source_id"])
     files = {"landmarks": "landmarks.npy", "identity": "identity.npy"}
