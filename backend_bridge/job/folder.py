@@ -150,11 +150,13 @@ class JobFolder:
             raise InputError(f"{self.path.name} has no report yet; run the job first.")
         return REPORT.decode(self.read(artefacts.REPORT)).validated()
 
-    def write_report(self, report: Report) -> None:
-        """Write `report.json`, with the hash of the job.json that it belongs to."""
+    def write_report(self, report: Report) -> Report:
+        """Write `report.json`, with the hash of the job.json that it belongs to; return it as it was written."""
         with explained(self.spec_path, reading=True):
             job = hash_plain(self.spec_path) if check_plain(self.spec_path) is not None else ""
-        self.write(artefacts.REPORT, REPORT.encode(replace(report, job_sha256=job)))
+        written = replace(report, job_sha256=job)
+        self.write(artefacts.REPORT, REPORT.encode(written))
+        return written
 
     def write_unfinished(
         self, status: Status, exit_code: ExitCode, sentence: str, warnings: Sequence[str] = ()

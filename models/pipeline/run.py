@@ -193,8 +193,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         notes.warning(f"Parts of the driver's face aren't seen and are at rest there: {parts}.")
     report = dataclasses.replace(report, warnings=tuple(notes.warnings))
     report = dataclasses.replace(report, quality=quality_of(report))
-    folder.write_report(report)
-    return report
+    return folder.write_report(report)
 
 
 def _outputs(

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+ENDED = pytest.StashKey[int]()
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = "bl_ext.user_default.magplus"
 
@@ -40,3 +42,17 @@ def extension() -> Iterator[str]:
 def empty_file(extension: str) -> None:
     """Start every test in an empty file; the preferences, with our extension in them, stay."""
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remember how the tests ended, for `pytest_unconfigure`."""
+    session.config.stash[ENDED] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the process without the interpreter's orderly end, which Blender 4 as a module may not survive."""
+    if bpy.app.version < (5, 0, 0) and ENDED in config.stash:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash[ENDED])

@@ -26,6 +26,7 @@ _PARTS = {  # groups of the base mesh -> the object and the flat colour that the
     "helper-lower-teeth": ("Teeth", (0.8, 0.78, 0.7)),
     "helper-tongue": ("Teeth", (0.6, 0.2, 0.2)),
 }
+SHORTEST = 1e-3  # m, of a bone
 _SHOULDERS = 1.33  # m above the ground; a head is enough
 _GROUND = 0.81766  # m; the base mesh has its origin in the middle
 
@@ -200,6 +201,8 @@ def _armature(name: str, bones: Mapping[str, Any]) -> bpy.types.Object:
         bone = armature.data.edit_bones.new(bone_name)
         for end in ("head", "tail"):
             setattr(bone, end, _end(told[end]))
+        if bone.length < SHORTEST:  # Blender 4.2 removes a bone without a length
+            bone.tail = bone.head + Vector((0.0, 0.0, SHORTEST))
         bone.roll = told.get("roll", 0.0)
         if told.get("roll_strategy") == "ALIGN_Z_WORLD_Z":
             bone.align_roll((0, 0, 1))
