@@ -102,6 +102,7 @@ def mpfb_default() -> tuple[MakeHumanHead, bpy.types.Object]:
 def rigify_skin() -> tuple[MakeHumanHead, bpy.types.Object]:
     """Return the head on Rigify's present face (`face.skin_eye`, `face.skin_jaw`), as MPFB fits and weights it."""
     head = MakeHumanHead()
+    _enable_rigify()
     bones = {name: bone for name, bone in _read("rigify/rig.human")["bones"].items() if _of_the_bust(name)}
     metarig = _armature("metarig", bones)
     for row, collection in enumerate(metarig.data.collections, start=1):
