@@ -14,7 +14,7 @@ import bpy
 
 from ..backend_bridge.files.disk import explained
 from ..backend_bridge.files.errors import MagPlusError
-from ..backend_bridge.files.hashing import fingerprint_of, hash_file
+from ..backend_bridge.files.hashing import KnownHashes, fingerprint_of
 from ..backend_bridge.files.plain import check_plain, read_plain
 from ..backend_bridge.files.typed_json import Format
 from ..backend_bridge.files.whole import write_whole
@@ -49,11 +49,11 @@ class CaptureCache:
     Only for files that are as they were opened: what was changed since is not in the hash.
     """
 
-    def __init__(self, folder: Path, version: str) -> None:
-        """`version` is MagPlus's own: another one may capture differently."""
+    def __init__(self, folder: Path, version: str, hashes: KnownHashes) -> None:
+        """`version` is MagPlus's own: another one may capture differently. `hashes` are those known already."""
         self._folder = folder
         self._version = version
-        self._hashes: dict[tuple[str, int, int], str] = {}
+        self._hashes = hashes
 
     def restore(self, context: bpy.types.Context, request: CaptureRequest, job: JobFolder) -> Avatar | None:
         """Put a kept capture into a job folder; None where there is none, or one that was damaged since."""
@@ -113,14 +113,7 @@ class CaptureCache:
         for block in outside:
             library = block.library
             paths.add(bpy.path.abspath(block.filepath, library=library) if block.filepath else "")
-        return sorted((path, self._hash(Path(path))) for path in paths if path and Path(path).is_file())
-
-    def _hash(self, path: Path) -> str:
-        stat = path.stat()
-        key = (str(path), stat.st_size, stat.st_mtime_ns)
-        if key not in self._hashes:
-            self._hashes[key] = hash_file(path)
-        return self._hashes[key]
+        return sorted((path, self._hashes.of(Path(path))) for path in paths if path and Path(path).is_file())
 
 
 def _changes_with_time() -> bool:

@@ -17,6 +17,21 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class KnownHashes:
+    """Hashes of files, each read once as long as its size and time stay the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Path, int, int], str] = {}
+
+    def of(self, path: Path) -> str:
+        """Return the hash of a file. Raises `OSError` where there is none."""
+        stat = path.stat()
+        key = (path, stat.st_size, stat.st_mtime_ns)
+        if key not in self._known:
+            self._known[key] = hash_file(path)
+        return self._known[key]
+
+
 def fingerprint_of(*parts: Any) -> str:
     """Return one hash of everything a unit is made from: hashes of input files, options, versions.
 

@@ -82,7 +82,7 @@ class Batch:
         return worst_of(error.exit_code for error in self.failures.values())
 
     def _capture(self, places: Sequence[Place]) -> None:
-        captures = CaptureCache(self.results / "captures", self.version)
+        captures = CaptureCache(self.results / "captures", self.version, self.hashes.files)
         for place in sorted(places, key=lambda each: str(each.shot.file)):
             if self._goes_on(place):
                 with self._attempt(Step.CAPTURE, place):

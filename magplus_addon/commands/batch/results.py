@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ....backend_bridge.files.disk import explained
 from ....backend_bridge.files.errors import InputError, MagPlusError
-from ....backend_bridge.files.hashing import fingerprint_of, hash_file
+from ....backend_bridge.files.hashing import KnownHashes, fingerprint_of, hash_file
 from ....backend_bridge.files.plain import check_plain, read_plain
 from ....backend_bridge.files.typed_json import Format
 from ....backend_bridge.job import artefacts
@@ -165,10 +165,10 @@ class Place:
 
 
 class FileHashes:
-    """Hashes of input files, each read once as long as its size and time stay the same."""
+    """Hashes of a shot's inputs, files and folders, each file read once; `files` may be shared."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Path, int, int], str] = {}
+        self.files = KnownHashes()
 
     def of(self, path: Path) -> str:
         """Return the hash of a file, or of a folder's files by their names. Raises `MagPlusError` for none."""
@@ -178,11 +178,7 @@ class FileHashes:
             if path.is_dir():
                 files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
                 return fingerprint_of([(each.name, self.of(each)) for each in files])
-            stat = path.stat()
-            key = (path, stat.st_size, stat.st_mtime_ns)
-            if key not in self._known:
-                self._known[key] = hash_file(path)
-            return self._known[key]
+            return self.files.of(path)
 
 
 def set_aside(saved: Path, places: Sequence[Place]) -> list[str]:
