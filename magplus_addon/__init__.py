@@ -19,10 +19,11 @@ from ..operators import (
 )
 from ..operators.animation import bake_list, event_markers
 from ..operators.running import job_manager
-from . import commands, control_list, face_match, file_handler, panels, preferences, settings
+from . import commands, control_list, face_match, file_handler, panels, preferences, settings, translations
 
 # Classes first, as the properties and handlers of a module may name them; taken away in the mirrored order.
 _MODULES = (
+    translations,
     job_manager,
     settings,
     capture,
