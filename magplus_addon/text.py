@@ -67,6 +67,13 @@ def fits_split(context: bpy.types.Context, names: list[str]) -> bool:
     return all(text_width(translated(name)) <= width for name in names)
 
 
+def clock(seconds: float) -> str:
+    """Return a duration as people read it: 0:05, 1:02:03."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def _fitting(start: str, word: str, width: float) -> int:
     """Return how many characters of a word fit into a line after its start."""
     low, high = 0, len(word)

@@ -220,7 +220,10 @@ class Layout:
     def _nested(self, **_options: Any) -> Layout:
         return Layout(self.drawn)
 
-    row = column = box = _nested
+    row = column = box = split = _nested
+
+    def template_icon(self, icon_value: int, scale: float = 1.0) -> None:
+        self.drawn.append("picture")
 
     def separator(self) -> None:
         self.drawn.append("")
@@ -304,6 +307,7 @@ def test_every_panel_draws_in_every_state(
     ready.bakes.add().name = "Head-clip-001"
     for panel in (
         *panels.CLASSES,
+        module("magplus_addon.driver_panel").MAGPLUS_PT_driver,
         module("magplus_addon.control_list").MAGPLUS_PT_controls,
         module("magplus_addon.face_match").MAGPLUS_PT_match,
     ):
