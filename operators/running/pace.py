@@ -134,11 +134,13 @@ class Forecast:
         return here + sum(self._expected[stage] for stage in later)
 
     def _here(self, progress: Progress, elapsed: float) -> float:
+        """Return the seconds that the present stage still needs; of its steps only those that are ahead count."""
+        ahead, total = max(progress.total - progress.done, 0), max(progress.total, 1)
         expected = self._expected.get(progress.stage, 0.0)
-        gained, ahead = progress.done - self._first_done, progress.total - progress.done
+        if progress.total:
+            expected *= ahead / total
+        gained = progress.done - self._first_done
         if progress.total and gained > 0:
-            measured = elapsed / gained * max(ahead, 0)
             trust = gained / (gained + max(ahead, 1))  # the further it is, the more its own pace counts
-            whole = gained + max(ahead, 0)
-            return trust * measured + (1 - trust) * expected * max(ahead, 0) / max(whole, 1)
+            return trust * elapsed / gained * ahead + (1 - trust) * expected
         return max(expected - elapsed, expected * (1 - NEARLY))
