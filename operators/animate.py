@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import bpy
 
@@ -180,7 +180,7 @@ class MAGPLUS_OT_animate(ExplainedOperator):
         A long video of which no part was chosen is asked about first.
         """
         if not self.part_chosen and asks_for_part(context.scene.magplus):
-            bpy.ops.magplus.choose_part("INVOKE_DEFAULT")
+            cast(Any, bpy.ops).magplus.choose_part("INVOKE_DEFAULT")
             return {"FINISHED"}
         try:
             start_timed(context, KIND, animate(make_order(context)))
@@ -255,7 +255,7 @@ class MAGPLUS_OT_choose_part(bpy.types.Operator):
         if not MAGPLUS_OT_animate.poll(context):
             self.report({"ERROR"}, translated(disabled_reason(context)))
             return {"CANCELLED"}
-        bpy.ops.magplus.animate("INVOKE_DEFAULT", part_chosen=True)
+        cast(Any, bpy.ops).magplus.animate("INVOKE_DEFAULT", part_chosen=True)
         return {"FINISHED"}
 
 

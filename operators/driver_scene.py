@@ -91,7 +91,7 @@ def close_driver(scene: bpy.types.Scene) -> None:
 
 def use_markers(driver: bpy.types.Scene) -> None:
     """Write what the markers say into the settings of the scene that they are for. Raises `InputError`."""
-    settings, rate = driver.magplus.trims.magplus, scene_rate(driver)
+    settings, rate = _target(driver).magplus, scene_rate(driver)
     frames = {marker.name: marker.frame for marker in driver.timeline_markers}
     start, end = frames.get(START, driver.frame_start), frames.get(END, driver.frame_end)
     start, end = max(start, driver.frame_start), min(end, driver.frame_end)
@@ -105,6 +105,13 @@ def use_markers(driver: bpy.types.Scene) -> None:
     settings.reference_mode = "AUTO" if reference is None else "GIVEN"
     if reference is not None:
         settings.reference = _seconds(reference, rate)
+
+
+def _target(driver: bpy.types.Scene) -> bpy.types.Scene:
+    """Return the scene that a driving video's scene is for."""
+    target = driver.magplus.trims
+    assert target is not None, "a scene without one plays no driving video"
+    return target
 
 
 def mark(driver: bpy.types.Scene, which: str) -> None:
@@ -189,7 +196,7 @@ class MAGPLUS_OT_use_markers(_InDriver):
         """Read them."""
         driver = _driver(context)
         assert driver is not None
-        target = driver.magplus.trims
+        target = _target(driver)
         try:
             use_markers(driver)
         except MagPlusError as error:
@@ -209,7 +216,7 @@ class MAGPLUS_OT_close_driver(_InDriver):
         """Close it."""
         driver = _driver(context)
         assert driver is not None
-        close_driver(driver.magplus.trims)
+        close_driver(_target(driver))
         return {"FINISHED"}
 
 
