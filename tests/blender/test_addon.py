@@ -477,8 +477,8 @@ def test_names_of_settings_stand_above_their_values_where_there_is_no_room_besid
     text, settings = module("magplus_addon.text"), bpy.context.scene.magplus
     system = SimpleNamespace(ui_scale=1.5)
     context = SimpleNamespace(region=SimpleNamespace(width=1.5 * width), preferences=SimpleNamespace(system=system))
-    for name in settings.bl_rna.properties.keys():
-        title, layout = settings.bl_rna.properties[name].name, Layout()
+    for prop in settings.bl_rna.properties:
+        name, title, layout = prop.identifier, prop.name, Layout()
         text.draw_field(context, layout, settings, name)
         fits = text.text_width(title) <= text.LABEL_SHARE * width - text.LABEL_MARGIN
         assert layout.drawn == ([name] if fits else [title, name])
