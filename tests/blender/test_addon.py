@@ -88,8 +88,8 @@ def picture(settings: Any, suffix: str) -> str:
 
 def test_only_pictures_that_the_worker_reads_make_a_sequence(module: Callable[[str], ModuleType]) -> None:
     is_image_sequence = module("operators.order").is_image_sequence
-    assert is_image_sequence("a0001.PNG") and is_image_sequence("a.webp")
-    assert not is_image_sequence("a0001.exr") and not is_image_sequence("a.mp4") and not is_image_sequence("")
+    assert is_image_sequence("a0001.PNG") and is_image_sequence("a.webp") and is_image_sequence("a_0001.exr")
+    assert not is_image_sequence("a0001.dpx") and not is_image_sequence("a.mp4") and not is_image_sequence("")
 
 
 def test_every_picture_to_blender_is_one_that_is_read_or_is_told_that_it_is_not(
@@ -107,8 +107,8 @@ def test_every_picture_to_blender_is_one_that_is_read_or_is_told_that_it_is_not(
         (lambda s, p: setattr(s, "driving", ""), "Choose the driving video"),
         (lambda s, p: setattr(s, "driving", "/nowhere/clip.mp4"), "no driving video at"),
         (lambda s, p: setattr(s, "driving", str(Path(s.driving).parent)), "frame rate of the image sequence"),
-        (lambda s, p: setattr(s, "driving", picture(s, ".EXR")), "can't read .exr pictures; save"),
-        (lambda s, p: setattr(s, "driving", str(Path(picture(s, ".exr")).parent)), "can't read .exr pictures; save"),
+        (lambda s, p: setattr(s, "driving", picture(s, ".HDR")), "can't read .hdr pictures; save"),
+        (lambda s, p: setattr(s, "driving", str(Path(picture(s, ".dpx")).parent)), "can't read .dpx pictures; save"),
         (lambda s, p: (setattr(s, "use_trim", True), setattr(s, "trim_end", 0.0)), "ends before it starts"),
         (lambda s, p: setattr(s, "vertex_group", "Face"), "no vertex group 'Face'"),
         (lambda s, p: (setattr(s, "frames", False), setattr(s, "shape_keys", False)), "Choose what to make"),
