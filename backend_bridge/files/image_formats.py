@@ -10,7 +10,7 @@ SEQUENCE_SUFFIXES: frozenset[str] = frozenset({".png", ".jpg", ".jpeg", ".tif", 
 OTHER_PICTURES: frozenset[str] = frozenset(
     {
         *(".avif", ".cin", ".dds", ".dpx", ".hdr", ".j2c", ".jp2", ".pdd", ".psb", ".psd", ".rgb", ".rgba"),
-        *(".sgi", ".tga", ".tx"),
+        *(".sgi", ".tga", ".tx", ".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw"),
     }
 )
 
