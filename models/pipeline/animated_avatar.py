@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -71,8 +71,8 @@ class AnimatedAvatar:
         for warning in self.backend.warnings:
             self.notes.warning(warning)
 
-    def restore(self, generated: Generated, factor: float) -> list[Tensor]:
-        """Return the `restored_region` with the face's motion at `factor` of its size: N pictures [4, h, w]."""
+    def restore(self, generated: Generated, factor: float) -> Iterator[Tensor]:
+        """Yield the `restored_region` with the face's motion at `factor` of its size: N pictures [4, h, w]."""
         appearance = None
         if not generated.told:
             appearance = unexplained_appearance(generated.frames, self.neutral, generated.total, factor)

@@ -8,6 +8,8 @@ backend works at.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -45,8 +47,8 @@ class Restoration:
         """Return the generated motion [N, 2, S, S] at `factor` of its size, confined to the face."""
         return Motion(motion.flow * (factor * self._face), motion.confidence)
 
-    def frames(self, motion: Motion, appearance: Tensor | None = None) -> list[Tensor]:
-        """Return the `region` of the avatar moved by restored motion (crop px): N pictures [4, h, w], premultiplied.
+    def frames(self, motion: Motion, appearance: Tensor | None = None) -> Iterator[Tensor]:
+        """Yield the `region` of the avatar moved by restored motion (crop px): N pictures [4, h, w], premultiplied.
 
         `appearance` [N, 3, S, S] is what the motion can't explain (a wrinkle, teeth), seen at the reference's place
         and already at its restored share. Pixels that nothing moves or changes are the avatar's, bit by bit.
@@ -54,7 +56,6 @@ class Restoration:
         # The motion is smooth, so it is inverted at the crop's resolution and only then brought to the picture's.
         displacement = torch.zeros_like(motion.flow)
         displacement[self._moving] = backward_displacement(motion.flow[self._moving])
-        pictures = []
         for index in range(motion.flow.shape[0]):
             shift = sample(displacement[index : index + 1], self._in_crop)
             changed = shift.abs().amax(1, keepdim=True) > STILL
@@ -65,8 +66,7 @@ class Restoration:
                 moved = torch.cat([moved[:, :3] + change * moved[:, 3:], moved[:, 3:]], 1)
             alpha = moved[:, 3:].clamp(0, 1)
             moved = torch.cat([torch.minimum(moved[:, :3].clamp_min(0), alpha), alpha], 1)
-            pictures.append(torch.where(changed, moved, self._still)[0])
-        return pictures
+            yield torch.where(changed, moved, self._still)[0]
 
 
 def _around(mask: Tensor) -> tuple[slice, slice, slice, slice]:
