@@ -150,13 +150,17 @@ def _spline_filter(image: Tensor, dim: int) -> Tensor:
 def backward_displacement(flow: Tensor, iterations: int = 6) -> Tensor:
     """Return e with e(y) = flow(y - e(y)): how far each pixel of the *moved* picture has come. [N, 2, H, W] px.
 
+    iterations: at most; fewer where another one would change nothing by more than `STILL`.
+
     A flow says where the pixels of the reference go; a picture is made by asking every pixel of the result where it
     comes from. The fixed point converges where the flow's slope stays below 1, which holds for faces.
     """
     grid = pixel_grid(flow.shape[-2], flow.shape[-1], flow.device)
     displacement = flow
     for _ in range(iterations):
-        displacement = sample(flow, grid - displacement)
+        before, displacement = displacement, sample(flow, grid - displacement)
+        if bool((displacement - before).abs().amax() < STILL):
+            break
     return displacement
 
 
