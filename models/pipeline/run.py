@@ -40,7 +40,7 @@ from .driving_clip import LARGEST_CROP, DrivingClip
 from .factors import Factors, factors_of
 from .fingerprint import fingerprint
 from .frame_maker import FrameMaker
-from .interruption import Interruptible
+from .interruption import interruptible
 from .notes import Events, Notes
 from .outputs import Output
 from .outputs.curves import Curves
@@ -67,7 +67,7 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
     notes = Notes(events)
     device = choose_device(spec.device)
     try:
-        with Interruptible(notes.check_cancelled):
+        with interruptible(notes.check_cancelled):
             return _run_on(device, folder, spec, session, notes)
     except Exception as error:
         if not ran_out(device, error):
@@ -82,7 +82,7 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
         f"The memory of {device} was too small for this job; it went on on the CPU, as it was allowed to, and took "
         "longer."
     )
-    with Interruptible(notes.check_cancelled):
+    with interruptible(notes.check_cancelled):
         return _run_on(torch.device("cpu"), folder, spec, session, notes)
 
 
