@@ -78,6 +78,10 @@ class AnimatedAvatar:
             appearance = unexplained_appearance(generated.frames, self.neutral, generated.total, factor)
         return self._restoration.frames(self._restoration.restored(generated.motion, factor), appearance)
 
+    def restored(self, generated: Generated, factor: float) -> Motion:
+        """Return the face's motion at `factor` of its size, confined to the face, in px of the crop."""
+        return self._restoration.restored(generated.motion, factor)
+
     def change_at_rest(self, generated: Generated) -> Tensor:
         """Return [N], by how much of white the face differs from the neutral frame in what motion does not explain."""
         flow = generated.total.flow
