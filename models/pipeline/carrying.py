@@ -24,9 +24,9 @@ from .triangles import Grid, rasterise
 
 LONGEST_GRID = 512  # px of the longer side on which motion is computed; it is smooth
 MARGIN = 0.15  # of the face's box, around it
-GRAZING, FACING = 0.12, 0.4  # cosine of the view angle: below the first nothing is carried, from the second on all
-SOFT = 0.04  # of the face's box: how far from an edge motion rises to its full size
-SLIVER = 0.012  # of the face's box: what is covered more thinly is an error of the mesh, no occluder
+GRAZING, FACING = 0.08, 0.25  # cosine of the view angle: below the first nothing is carried, from the second on all
+SOFT = 0.02  # of the face's box: how far from an edge motion rises to its full size
+SLIVER = 0.01  # of the face's box: what is covered more thinly is an error of the mesh, no occluder
 LEAST_SEEN = 0.5  # share of a triangle's corners that are seen
 STRETCH = 3.0  # largest singular value of a Jacobian, beside the pictures' scale
 RIDGE = 1e-3  # of a vertex's neighbourhood; for those that the neutral picture shows from the side

@@ -203,7 +203,8 @@ class MovingShot:
             )
         shift = None
         if carried is not None and moment.strength > 0:
-            shift = shift_of(carried, carried.carry(self._motion(moment), self._avatar.window))
+            window = self._avatar.window
+            shift = shift_of(carried, carried.carry(motion_at(self._folder, moment, window.crop_size), window))
         for kind in self._made:
             self._folder.commit(kind.unit(number - 1), self._file(kind, plate, shift, size), made_from)
 
@@ -216,20 +217,6 @@ class MovingShot:
             return vectors(shift, size, **entries)
         picture = plate.moved(shift, digitalSourceType=mark.source.value, **entries)
         return self._provenance.stamped(picture, mark.source) if kind is SHOT_PNG else picture
-
-    def _motion(self, moment: Moment) -> Tensor:
-        """Return the motion at a moment, [1, 2, S, S] px of the crop."""
-        share = float(moment.share)
-        flow = (1 - share) * self._flow(moment.before)
-        if share:
-            flow = flow + share * self._flow(moment.after)
-        return flow * moment.strength
-
-    def _flow(self, index: int) -> Tensor:
-        flow = np.load(io.BytesIO(self._folder.read(MOTION.unit(index))), allow_pickle=False)
-        side, kept = self._avatar.window.crop_size, flow.shape[-1]
-        whole = torch.from_numpy(flow.astype(np.float32))[None]
-        return whole if kept == side else resize_flow(whole, side, side) * (kept / side)
 
     def _clear(self, numbers: range) -> None:
         """Delete what an earlier run has left of another interval or of other outputs."""
@@ -258,6 +245,21 @@ class MovingShot:
                 "Of what the backend generated, the moving shot has the motion alone; wrinkles and teeth that it added "
                 "are left out."
             )
+
+
+def motion_at(folder: JobFolder, moment: Moment, side: int) -> Tensor:
+    """Return the motion at a moment from what the clip's frames have left, [1, 2, side, side] px of the crop."""
+    share = float(moment.share)
+    flow = (1 - share) * _flow(folder, moment.before, side)
+    if share:
+        flow = flow + share * _flow(folder, moment.after, side)
+    return flow * moment.strength
+
+
+def _flow(folder: JobFolder, index: int, side: int) -> Tensor:
+    flow = np.load(io.BytesIO(folder.read(MOTION.unit(index))), allow_pickle=False)
+    whole, kept = torch.from_numpy(flow.astype(np.float32))[None], flow.shape[-1]
+    return whole if kept == side else resize_flow(whole, side, side) * (kept / side)
 
 
 def shift_of(carried: Carrier, flow: Tensor) -> Shift:
