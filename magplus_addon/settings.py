@@ -233,6 +233,23 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     frames_to: str = EnumProperty(
         name="Show As", description="Where the image sequence goes", items=SHOW_AS, default=BACKGROUND
     )
+    moving: bool = BoolProperty(
+        name="Moving Shot",
+        description="Follow the avatar through frames in which it or the camera moves; otherwise it is a still",
+    )
+    shot_first: int = IntProperty(name="First", description="The shot's first frame", default=1, min=1, max=LAST_FRAME)
+    shot_last: int = IntProperty(name="Last", description="The shot's last frame", default=48, min=1, max=LAST_FRAME)
+    plates: str = StringProperty(
+        name="Plates",
+        description="Your own rendered sequence of the shot, as in shot.####.exr (PNG or EXR); by default it is "
+        "rendered here",
+        subtype="FILE_PATH",
+        options=RELATIVE_PATH,
+    )
+    st_map: bool = BoolProperty(
+        name="ST-Map", description="Leave the motion itself, too: an EXR for each frame, for the compositor"
+    )
+    vectors: bool = BoolProperty(name="Vectors", description="Leave the motion as vectors in pixels, too")
     shape_keys: bool = BoolProperty(
         name="Rig Controls", description="Key the avatar's shape keys, or what is chosen under Controls"
     )

@@ -22,6 +22,7 @@ from .capture import CaptureRequest, capture
 from .capture_cache import CaptureCache
 from .import_result import import_result, measured
 from .movement import movement
+from .moving_shot import capture_shot
 from .order import Order, disabled_reason, make_order
 from .rig.anchors import moved_anchors, scaled
 from .rig.avatar import face_companions, find_object
@@ -93,7 +94,8 @@ def _capture(
     picture, weights, size = order.picture, order.spec.outputs.weights, picture_size(context.scene)
     with bare_scene(context, picture.frame), camera_to_use(context.scene, view) as camera:
         anchors = moved_anchors(target, present_projection(context, camera))
-    if order.spec.outputs.frames and length is not None and view is None:
+    shot = order.spec.shot
+    if order.spec.outputs.frames and length is not None and view is None and shot is None:
         frames = order.destination.frames_of(length, context.scene)
         if moved := movement(context, target, picture.frame, frames):
             task.warn(moved)
@@ -116,6 +118,9 @@ def _capture(
         avatar = yield from capture(context, request, folder, blocking=task.blocking)
         if captures is not None:
             captures.keep(context, request, folder)
+    if shot is not None:
+        taken = size_of(folder.path / avatar.image)
+        yield from capture_shot(context, request, shot, taken, folder, blocking=task.blocking)
     return replace(avatar, anchors=scaled(anchors, size, size_of(folder.path / avatar.image)))
 
 

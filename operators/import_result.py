@@ -78,7 +78,8 @@ def _import_result(
     finally:
         # A timer is no operator, so Blender would not know that there is something to undo.
         bpy.ops.ed.undo_push(message="MagPlus")
-    sentence = f"Imported {' and '.join(done)} from frame {destination.start_frame}."
+    first = destination.start_frame if report.shot is None or performance is not None else report.shot.first
+    sentence = f"Imported {' and '.join(done)} from frame {first}."
     return Outcome(sentence, details=tuple(details), warnings=tuple(warnings), folder=folder.path)
 
 

@@ -230,13 +230,13 @@ class JobFolder:
         """Return of how many frames the journal lists a file of a kind."""
         return sum(kind.index_of(unit) is not None for unit in self._journal.entries())
 
-    def keep_only(self, kind: FrameKind, count: int) -> None:
-        """Delete what the journal lists of a kind from frame `count` on: an earlier, longer run left it there.
+    def keep_only(self, kind: FrameKind, count: int, first: int = 0) -> None:
+        """Delete what the journal lists of a kind but for `count` frames from `first` on: an earlier run left it there.
 
         A file that was changed since stays.
         """
         indices = (kind.index_of(unit) for unit in self._journal.entries())
-        beyond = [index for index in indices if index is not None and index >= count]
+        beyond = [index for index in indices if index is not None and not first <= index < first + count]
         for path in [self.file_of(kind, index) for index in beyond]:
             with self.lock(), explained(path):
                 if self._own.are_bytes_of(path):

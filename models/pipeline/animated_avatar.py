@@ -78,6 +78,10 @@ class AnimatedAvatar:
             appearance = unexplained_appearance(generated.frames, self.neutral, generated.total, factor)
         return self._restoration.frames(self._restoration.restored(generated.motion, factor), appearance)
 
+    def restored(self, generated: Generated, factor: float) -> Motion:
+        """Return the face's motion at `factor` of its size, confined to the face, in px of the crop."""
+        return self._restoration.restored(generated.motion, factor)
+
     @property
     def restored_region(self) -> tuple[int, int, int, int]:
         """The part of the avatar's picture that the face's motion can change: left, top, right, bottom px."""

@@ -46,6 +46,7 @@ from .outputs import Output
 from .outputs.curves import Curves
 from .outputs.driver_picture import DriverPicture
 from .outputs.frames import Frames, Magnified
+from .outputs.moving_shot import MovingShot
 from .outputs.observed import Observed
 from .outputs.plot import Plot
 from .placement import AvatarFace, anchors_on, find_avatar_face
@@ -211,7 +212,9 @@ def _outputs(
     outputs: list[Output] = [observed, DriverPicture(folder, driver, provenance)]
     if spec.outputs.magnified:
         outputs.append(Magnified(notes, provenance))
-    if spec.outputs.frames:
+    if spec.outputs.frames and spec.shot is not None:
+        outputs.append(MovingShot(folder, spec.shot, spec.outputs, avatar, factors, notes, provenance))
+    elif spec.outputs.frames:
         outputs.append(Frames(folder, avatar, factors, observed, notes, provenance))
     if spec.outputs.weights and basis is not None:
         reader = rig_reader(basis, driver, avatar, factors, spec)

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Motion carried over a face's surface, from the neutral picture to one in which it is turned or elsewhere.
+
+Both pictures show the same vertices. What the neutral picture shows at a vertex belongs to the skin there; the local
+map between the two projections (a Jacobian, from the vertex's neighbours) says what becomes of its motion. Between the
+vertices both are interpolated over the mesh's triangles, so that each pixel knows which place of the neutral picture it
+shows. Motion out of the surface is not seen in the neutral picture and is none in the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...backend_bridge.rig.surface import Surface
+from ..face import Window
+from ..warp import sample
+from .triangles import Grid, rasterise
+
+LONGEST_GRID = 512  # px of the longer side on which motion is computed; it is smooth
+MARGIN = 0.15  # of the face's box, around it
+GRAZING, FACING = 0.08, 0.25  # cosine of the view angle: below the first nothing is carried, from the second on all
+SOFT = 0.02  # of the face's box: how far from an edge motion rises to its full size
+SLIVER = 0.01  # of the face's box: what is covered more thinly is an error of the mesh, no occluder
+LEAST_SEEN = 0.5  # share of a triangle's corners that are seen
+STRETCH = 3.0  # largest singular value of a Jacobian, beside the pictures' scale
+RIDGE = 1e-3  # of a vertex's neighbourhood; for those that the neutral picture shows from the side
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """What one picture of the shot shows of the neutral one, on a grid over the face.
+
+    place: [2, h, w] px of the neutral picture, at each node of the grid. jacobian: [4, h, w] (xx, xy, yx, yy), px of
+    this picture per px of the neutral one. weight: [h, w] in [0, 1], how much of the motion is shown; 0 where the face
+    isn't seen. known: [h, w], where the surface is seen. grid: where the nodes lie.
+    """
+
+    place: Array
+    jacobian: Array
+    weight: Array
+    known: NDArray[np.bool_]
+    grid: Grid
+
+    def carry(self, flow: Tensor, window: Window) -> Tensor:
+        """Return the motion in px of this picture, [1, 2, h, w] on the grid.
+
+        flow: [1, 2, S, S] px of the neutral crop, whose place is `window`.
+        """
+        crop = window.to_crop(torch.from_numpy(self.place)[None])
+        shift = window.turned_back(sample(flow, crop))[0].numpy()
+        xx, xy, yx, yy = self.jacobian
+        carried = np.stack([xx * shift[0] + xy * shift[1], yx * shift[0] + yy * shift[1]])
+        carried = _filled(carried * self.known, self.known) * self.weight
+        return torch.from_numpy(carried.astype(np.float32))[None]
+
+    @property
+    def shown(self) -> float:
+        """The share of the surface on the grid that shows motion."""
+        return float(self.weight[self.known].mean()) if self.known.any() else 0.0
+
+
+def carrier(neutral: Surface, frame: Surface) -> Carrier | None:
+    """Return what a picture shows of the neutral one, None where it shows nothing of the face."""
+    seen = frame.visible & (frame.facing > GRAZING) & neutral.visible
+    if not seen.any():
+        return None
+    grid = _grid(frame, seen)
+    if grid is None:
+        return None
+    trust = _fade(frame.facing) * _fade(neutral.facing) * neutral.visible
+    attributes = np.column_stack(
+        [neutral.positions, jacobians(neutral, frame).reshape(-1, 4), trust, frame.visible.astype(np.float32)]
+    )
+    values, covered = rasterise(frame.positions, frame.depth, frame.triangles, attributes, grid)
+    face = SOFT * max(grid.width, grid.height) / (1 + 2 * MARGIN)
+    known = covered & (values[7] >= LEAST_SEEN)
+    weight = _filled(values[6:7] * known, known)[0] * _apart(covered, known, face)
+    return Carrier(values[:2], values[2:6], weight.astype(np.float32), known, grid)
+
+
+def jacobians(neutral: Surface, frame: Surface) -> NDArray[np.float64]:
+    """Return the local map at each vertex, [V, 2, 2]: px of the frame's picture per px of the neutral one.
+
+    Least squares over the edges to a vertex's neighbours, with a small ridge: an edge that the neutral picture shows
+    along the line of sight tells nothing.
+    """
+    edges = np.concatenate([frame.triangles[:, pair] for pair in ((0, 1), (1, 2), (2, 0))])
+    edges = np.unique(np.sort(edges, axis=1), axis=0)
+    before, after = (
+        (each.positions[edges[:, 1]] - each.positions[edges[:, 0]]).astype(np.float64) for each in (neutral, frame)
+    )
+    whole = len(frame.positions)
+    normal, mixed = np.zeros((whole, 2, 2)), np.zeros((whole, 2, 2))
+    for end in (0, 1):
+        np.add.at(normal, edges[:, end], before[:, :, None] * before[:, None, :])
+        np.add.at(mixed, edges[:, end], after[:, :, None] * before[:, None, :])
+    ridge = RIDGE * np.trace(normal, axis1=1, axis2=2) + 1e-9
+    normal += ridge[:, None, None] * np.eye(2)
+    maps = mixed @ np.linalg.inv(normal)
+    scale = np.sqrt(np.median(np.abs(np.linalg.det(maps)))) or 1.0
+    largest = np.linalg.norm(maps, ord=2, axis=(1, 2))
+    return np.asarray(maps * np.minimum(1.0, STRETCH * scale / np.maximum(largest, 1e-9))[:, None, None])
+
+
+def _grid(frame: Surface, seen: NDArray[np.bool_]) -> Grid | None:
+    """Return the grid over what is seen of the face, within the picture."""
+    low, high = frame.positions[seen].min(axis=0), frame.positions[seen].max(axis=0)
+    margin = MARGIN * float((high - low).max()) + 2
+    left, top = (max(int(value - margin), 0) for value in low)
+    right, bottom = (min(int(value + margin) + 1, side) for value, side in zip(high, frame.image_size, strict=True))
+    if right - left < 2 or bottom - top < 2:
+        return None
+    return Grid(left, top, right, bottom, max(1.0, max(right - left, bottom - top) / LONGEST_GRID))
+
+
+def _fade(cosine: Array) -> Array:
+    share = np.clip((cosine - GRAZING) / (FACING - GRAZING), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+def _apart(covered: NDArray[np.bool_], known: NDArray[np.bool_], reach: float) -> Array:
+    """Return [h, w], 0 outside the face and behind occluders, rising to 1 within `reach` nodes of their edges.
+
+    Holes of the mesh (sockets, the mouth) are neither: what shows there moves with what is around it.
+    """
+    blocked = covered & ~known
+    sliver = max(1, round(reach * SLIVER / SOFT))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * sliver + 1, 2 * sliver + 1))
+    blocked = cv2.morphologyEx(blocked.astype(np.uint8), cv2.MORPH_OPEN, disc, borderValue=0) > 0
+    blocked = cv2.dilate(blocked.astype(np.uint8), disc) > 0
+    free = ((~covered) | blocked).astype(np.uint8)
+    count, label = cv2.connectedComponents((~covered).astype(np.uint8), connectivity=4)
+    border = np.unique(np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]]))
+    holes = ~covered & ~np.isin(label, border) & ~blocked if count > 1 else np.zeros_like(covered)
+    free[holes] = 0
+    # The border of the picture is no edge of the face: a close-up's cheek moves where the picture ends.
+    distance = (
+        cv2.distanceTransform(1 - free, cv2.DIST_L2, 5) if free.any() else np.full(free.shape, np.inf, np.float32)
+    )
+    share = np.clip(distance / max(reach, 1.0), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+def _filled(values: Array, known: NDArray[np.bool_]) -> Array:
+    """Return values [C, h, w] with what isn't known filled in from the nearest that is, smoothly."""
+    if known.all() or not known.any():
+        return values
+    _, label = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    index = np.zeros(label.max() + 1, np.intp)
+    index[label[known]] = np.flatnonzero(known)
+    nearest = values.reshape(len(values), -1)[:, index[label]]
+    smooth = np.stack([cv2.GaussianBlur(np.ascontiguousarray(each), (0, 0), 2.0) for each in nearest])
+    return np.where(known, values, smooth)
