@@ -14,6 +14,7 @@ from ..operators import (
     import_frames,
     import_result,
     live_link,
+    make_sample,
     match_face,
     measure_controls,
 )
@@ -33,6 +34,7 @@ _MODULES = (
     bake,
     import_result,
     live_link,
+    make_sample,
     event_markers,
     bake_list,
     environment,

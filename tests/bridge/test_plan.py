@@ -20,7 +20,7 @@ BLENDERS = {"addon_utils", "bl_ext", "blf", "bmesh", "bpy", "bpy_extras", "gpu",
 ROOMS = {
     "backend_bridge": ("files", "backends", "rig", "job", "worker_client", "environment", "worker"),
     "models": ("video", "device", "warp", "magnification", "face", "backends", "rig", "pipeline", "training"),
-    "operators": ("blender", "running", "rig", "animation", "frames"),
+    "operators": ("blender", "running", "rig", "animation", "frames", "sample"),
 }
 STANDS_ON = ("face", "magnification", "rig", "video", "backends")  # what the pipeline stands on
 # The worker's script makes its folder the package `magplus`; until then there is nothing to be relative to.
