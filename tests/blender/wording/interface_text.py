@@ -146,7 +146,7 @@ def _classes() -> Iterator[Any]:
     for name, module in sorted(sys.modules.items()):
         if name.startswith(MODULE):
             for cls in vars(module).values():
-                if inspect.isclass(cls) and getattr(cls, "is_registered", False) and cls.__module__.startswith(MODULE):
-                    if cls not in seen:
-                        seen.add(cls)
-                        yield cls
+                ours = inspect.isclass(cls) and cls.__module__.startswith(MODULE)
+                if ours and getattr(cls, "is_registered", False) and cls not in seen:
+                    seen.add(cls)
+                    yield cls
