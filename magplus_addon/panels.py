@@ -18,6 +18,7 @@ from ..operators.blender.wording import translated
 from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
 from ..operators.import_result import MAGPLUS_OT_import_result
 from ..operators.live_link import MAGPLUS_OT_import_live_link
+from ..operators.make_sample import MAGPLUS_OT_make_sample
 from ..operators.order import disabled_reason, is_image_sequence
 from ..operators.running.job_manager import Outcome, Status, manager
 
@@ -101,6 +102,8 @@ class MAGPLUS_PT_main(Sidebar):
 
         column = layout.column()
         column.prop(settings, "avatar")
+        if settings.avatar is None and not manager.busy:
+            layout.operator(MAGPLUS_OT_make_sample.bl_idname, icon="USER")
         if settings.avatar is not None:
             column.prop_search(settings, "vertex_group", settings.avatar, "vertex_groups", text="Face")
         column.prop(settings, "look_through")

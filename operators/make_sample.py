@@ -56,6 +56,8 @@ def make_sample(
             _put_beside(target, parts.licences)
         except OSError as error:
             raise InputError(f"{target.parent} can't be written ({error.strerror}); choose another folder.") from error
+        bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+        yield Progress("Opening the sample character", 0, 0)  # until the next step Blender has no window to work in
         lay_out(bpy.context, parts.folder, clip)
         for _ in range(0 if bpy.app.background else REDRAWS):
             if show_tab():

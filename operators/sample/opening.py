@@ -17,8 +17,7 @@ LAST_FRAME = 24  # a second: the half second of the clip, the face's way back, a
 
 
 def lay_out(context: bpy.types.Context, person: Path, clip: Path) -> None:
-    """Replace the open file by the sample: the character, its scene, and the settings of a first run."""
-    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    """Fill the open, empty file: the character, its scene, and the settings of a first run."""
     head = build(person)
     scene = context.scene
     scene.frame_start, scene.frame_end = 1, LAST_FRAME
@@ -32,7 +31,9 @@ def lay_out(context: bpy.types.Context, person: Path, clip: Path) -> None:
         view.show_region_ui = True
         view.shading.type = "MATERIAL"
         view.lock_camera = False
-        view.overlay.show_floor = view.overlay.show_axis_x = view.overlay.show_axis_y = False
+        overlay = view.overlay  # the face alone, without lamps, cursor and outline in front of it
+        overlay.show_floor = overlay.show_axis_x = overlay.show_axis_y = False
+        overlay.show_extras = overlay.show_cursor = overlay.show_outline_selected = False
         if view.region_3d is not None:
             view.region_3d.view_perspective = "CAMERA"
 
@@ -46,15 +47,15 @@ def show_tab() -> bool:
                 try:
                     region.active_panel_category = TAB
                     shown.append(True)
-                except TypeError:  # no such choice yet
+                except (AttributeError, TypeError):  # not drawn yet: there are no tabs
                     shown.append(False)
         area.tag_redraw()
     return all(shown)
 
 
 def _areas() -> Iterator[bpy.types.Area]:
-    for screen in bpy.data.screens:
-        yield from (area for area in screen.areas if area.type == "VIEW_3D")
+    for window in bpy.context.window_manager.windows:
+        yield from (area for area in window.screen.areas if area.type == "VIEW_3D")
 
 
 def _views() -> Iterator[bpy.types.SpaceView3D]:
