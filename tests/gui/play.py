@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Install the extension in a graphical Blender of its own settings and play a scenario in it, by hand.
 
-python3 tests/gui/play.py SCENARIO.py --blender blender --extension magplus.zip --worker-python PYTHON --wheels FOLDER \\
-    --out FOLDER
+python3 tests/gui/play.py tests/gui/first_minutes.py --blender blender --extension magplus.zip --out FOLDER
+    --worker-python PYTHON --wheels FOLDER
 
 Where there is no screen, Xvfb is used. The extension's zip comes from `python3 dev.py build`.
 """

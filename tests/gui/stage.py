@@ -67,8 +67,9 @@ def _of_xvfb(data: bytes) -> np.ndarray:
     return pixels[:, : width * 4].reshape(height, width, 4)[..., [2, 1, 0]].copy()
 
 
-def picture(name: str, box: tuple[int, int, int, int] | None = None, kind: str = os.environ.get("MAGPLUS_GUI_KIND", "JPEG"), quality: int = 88) -> None:
+def picture(name: str, box: tuple[int, int, int, int] | None = None) -> None:
     """Save what the screen shows, or a box of it (left, top, right, bottom in px)."""
+    kind = os.environ.get("MAGPLUS_GUI_KIND", "JPEG")
     shown = screen()
     if box is not None:
         left, top, right, bottom = box
@@ -80,7 +81,7 @@ def picture(name: str, box: tuple[int, int, int, int] | None = None, kind: str =
     image.pixels.foreach_set(pixels.ravel())
     image.file_format = kind
     path = OUT / f"{name}.{'jpg' if kind == 'JPEG' else 'png'}"
-    image.save(filepath=str(path), quality=quality)
+    image.save(filepath=str(path), quality=86)
     bpy.data.images.remove(image)
     print("picture", path.name, flush=True)
 
