@@ -14,15 +14,17 @@ from ..operators import (
     import_frames,
     import_result,
     live_link,
+    make_sample,
     match_face,
     measure_controls,
 )
 from ..operators.animation import bake_list, event_markers
 from ..operators.running import job_manager
-from . import commands, control_list, face_match, file_handler, panels, preferences, settings
+from . import commands, control_list, face_match, file_handler, panels, preferences, settings, translations
 
 # Classes first, as the properties and handlers of a module may name them; taken away in the mirrored order.
 _MODULES = (
+    translations,
     job_manager,
     settings,
     capture,
@@ -32,6 +34,7 @@ _MODULES = (
     bake,
     import_result,
     live_link,
+    make_sample,
     event_markers,
     bake_list,
     environment,

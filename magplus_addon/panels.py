@@ -15,9 +15,11 @@ from ..operators.animation.event_markers import MAGPLUS_OT_trim_from_markers
 from ..operators.animation.strength import bakes_on_curves
 from ..operators.backends import KIND as BACKENDS_KIND
 from ..operators.backends import MAGPLUS_OT_check_backend, backend_problem, option_property
+from ..operators.blender.wording import translated
 from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
 from ..operators.import_result import MAGPLUS_OT_import_result
 from ..operators.live_link import MAGPLUS_OT_import_live_link
+from ..operators.make_sample import MAGPLUS_OT_make_sample
 from ..operators.order import disabled_reason, is_image_sequence
 from ..operators.running.job_manager import Outcome, Status, manager
 
@@ -36,7 +38,7 @@ def draw_text(layout: bpy.types.UILayout, text: str, characters: int, icon: str 
     """Draw a sentence over as many lines as it needs: labels don't wrap."""
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for number, line in enumerate(textwrap.wrap(text, characters)):
+    for number, line in enumerate(textwrap.wrap(translated(text), characters)):
         column.label(text=line, icon=icon if number == 0 or icon == "NONE" else "BLANK1")
 
 
@@ -101,6 +103,8 @@ class MAGPLUS_PT_main(Sidebar):
 
         column = layout.column()
         column.prop(settings, "avatar")
+        if settings.avatar is None and not manager.busy:
+            layout.operator(MAGPLUS_OT_make_sample.bl_idname, icon="USER")
         if settings.avatar is not None:
             column.prop_search(settings, "vertex_group", settings.avatar, "vertex_groups", text="Face")
         column.prop(settings, "look_through")

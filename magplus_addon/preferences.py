@@ -14,6 +14,7 @@ from ..operators.backends import (
     MAGPLUS_OT_verify_checkpoints,
 )
 from ..operators.blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
+from ..operators.blender.wording import translated
 from ..operators.environment import (
     KIND,
     ROOT,
@@ -126,7 +127,9 @@ def _draw_backends(context: bpy.types.Context, layout: bpy.types.UILayout) -> No
     for entry in BACKENDS:
         row = layout.row()
         row.label(text=entry.title, icon="CHECKMARK" if entry.ready else "DOT")
-        row.label(text=f"Weights: {entry.weights_licence}", icon="NONE" if entry.commercial_use else "ERROR")
+        row.label(
+            text=translated(f"Weights: {entry.weights_licence}"), icon="NONE" if entry.commercial_use else "ERROR"
+        )
         if entry.parts and entry.ready:
             row.operator(MAGPLUS_OT_remove_checkpoint.bl_idname, text="", icon="TRASH").backend = entry.folder
         else:

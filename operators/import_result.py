@@ -96,10 +96,10 @@ def measured(report: Report) -> tuple[str, ...]:
         lines.append(f"Apex at {report.events.apex:.2f} s of the clip")
     if (weights := report.weights) is not None:
         if weights.action_units:
-            lines.append("Action units: " + ", ".join(_described(unit) for unit in weights.action_units[:4]))
+            lines.append(f"Action units: {', '.join(_described(unit) for unit in weights.action_units[:4])}")
         if weights.regions:
             told = (f"{name} {each.shown / each.asked:.0%}" for name, each in weights.regions.items() if each.asked > 0)
-            lines.append("Shown of the driver's motion: " + ", ".join(told))
+            lines.append(f"Shown of the driver's motion: {', '.join(told)}")
         if weights.residual is not None:
             lines.append(f"{weights.residual:.0%} of the motion is beyond the rig's controls")
     return tuple(lines)

