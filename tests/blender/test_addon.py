@@ -61,7 +61,7 @@ def traces(extension: str) -> list[str]:
 
 def test_switching_off_leaves_no_trace_and_on_again_works(extension: str) -> None:
     assert traces(extension)
-    pump = importlib.import_module(f"{extension}.operators.running.job_manager")._pump
+    pump = importlib.import_module(f"{extension}.operators.running.job_manager").pump
     addon_utils.disable(extension, default_set=True)
     try:
         assert traces(extension) == []
@@ -320,7 +320,7 @@ def test_every_panel_draws_in_every_state(
         yield progress
 
     jobs.manager.start("animate", running)
-    jobs._pump()
+    jobs.pump()
     drawn = draw(main)
     assert "Animating 12/60" in drawn and "magplus.cancel" in drawn and "magplus.animate" not in drawn
     assert any("face is missing" in text for text in drawn)

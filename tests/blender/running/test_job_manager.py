@@ -76,7 +76,7 @@ def pump(jobs: ModuleType, until: Callable[[], bool], limit: float = 20.0) -> fl
     began = time.monotonic()
     while not until():
         assert time.monotonic() - began < limit, f"still {jobs.manager.progress} after {limit} s"
-        jobs._pump()
+        jobs.pump()
         time.sleep(0.01)
     return time.monotonic() - began
 
@@ -184,7 +184,7 @@ def test_a_job_goes_on_while_another_file_is_loaded(jobs: ModuleType, job: Any, 
     pump(jobs, lambda: jobs.manager.progress is not None)
     assert jobs.manager.busy
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
-    assert bpy.app.timers.is_registered(jobs._pump)
+    assert bpy.app.timers.is_registered(jobs.pump)
     pump(jobs, lambda: not jobs.manager.busy)
     assert jobs.manager.outcomes["test"].status is jobs.Status.FINISHED
 
@@ -201,7 +201,7 @@ def test_closing_ends_the_worker_with_its_job(jobs: ModuleType, job: Any, task: 
     process = jobs.manager._worker._process._popen
     jobs.manager.close()
     assert process.poll() is not None
-    assert not bpy.app.timers.is_registered(jobs._pump)
+    assert not bpy.app.timers.is_registered(jobs.pump)
     assert jobs.manager.outcomes["test"].status is jobs.Status.CANCELLED
 
 
@@ -216,7 +216,7 @@ def test_a_task_knows_whether_blender_waits_for_it(jobs: ModuleType) -> None:
     manager = jobs.JobManager()
     manager.run("waited for", body)
     manager.start("beside", body)
-    bpy.app.timers.unregister(jobs._pump)
+    bpy.app.timers.unregister(jobs.pump)
     while manager.busy:
         manager.advance()
     assert told == [True, False]
