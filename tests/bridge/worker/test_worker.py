@@ -102,7 +102,7 @@ def test_models_stay_loaded_between_jobs(client: WorkerClient, make_job: MakeJob
     seen = run(client, second)
     assert second.read_report().versions["jobs"] == "2", "the same session"
     assert not any(isinstance(message, Hello) for message in seen), "the same process"
-    assert seen.count(messages.Warning("The face is missing at 0.12 s.")) == 1
+    assert seen.count(messages.JobWarning("The face is missing at 0.12 s.")) == 1
 
 
 def test_poll_never_waits_unless_asked(client: WorkerClient, make_job: MakeJob) -> None:
