@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Numbers that a page quotes from the code: `eight<!-- models.face.crop._ROBUST_ROUNDS -->`, a comment that no reader sees.
+"""Numbers that a page quotes from the code: `eight<!-- models.face.crop._ROBUST_ROUNDS -->`.
 
-Before the comment stands a number, a percentage or a number word; in it the constant, an entry of a dictionary or of a
+Nobody who reads the page sees the comment. Before the comment stands a number, a percentage or a number word; in it the constant, an entry of a dictionary or of a
 sequence, or a dataclass's default: `PASSES[demagplus]`, `INTENSITY[0]`, `len(HEAD_MOTIONS)`, `SolverSettings.rounds`.
 Constants are read from the source, so that neither torch nor Blender is needed.
 """
@@ -17,14 +17,10 @@ from fractions import Fraction
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+_COUNTS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _WORDS: dict[str, float] = {
-    **{
-        word: number
-        for number, word in enumerate(
-            ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-        )
-    },
-    **{"eleven": 11, "twelve": 12, "half": 0.5, "third": 1 / 3, "quarter": 0.25, "fifth": 0.2, "tenth": 0.1},
+    **{word: number for number, word in enumerate(_COUNTS)},
+    **{"half": 0.5, "third": 1 / 3, "quarter": 0.25, "fifth": 0.2, "tenth": 0.1},
     **{"two thirds": 2 / 3, "three quarters": 0.75, "four fifths": 0.8, "nine tenths": 0.9},
 }
 _NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?: ?%|/\d+)?"
