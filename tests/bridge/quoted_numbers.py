@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Numbers that a page quotes from the code: `eight<!-- models.face.crop._ROBUST_ROUNDS -->`.
 
-Nobody who reads the page sees the comment. Before the comment stands a number, a percentage or a number word; in it the constant, an entry of a dictionary or of a
-sequence, or a dataclass's default: `PASSES[demagplus]`, `INTENSITY[0]`, `len(HEAD_MOTIONS)`, `SolverSettings.rounds`.
-Constants are read from the source, so that neither torch nor Blender is needed.
+Nobody who reads the page sees the comment. Before it stands a number, a percentage or a number word; in it the constant,
+an entry of a dictionary or of a sequence, or a dataclass's default: `PASSES[demagplus]`, `INTENSITY[0]`,
+`len(HEAD_MOTIONS)`, `SolverSettings.rounds`. Constants are read from the source, so that neither torch nor Blender is
+needed.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def quotes(page: Path) -> Iterator[Quote]:
         raise ValueError(f"{page.name} has a quotation that can't be read; see {Path(__file__).name}")
     for match in found:
         value = _value(match["module"], match["name"], match["key"])
-        meant = len(value) if match["of"] else value  # type: ignore[arg-type]
-        yield Quote(f"{page.name}: {match[0]}", _number(match["said"]), float(meant))  # type: ignore[arg-type]
+        meant = len(value) if match["of"] else value
+        yield Quote(f"{page.name}: {match[0]}", _number(match["said"]), float(meant))
 
 
 def _number(said: str) -> float:
@@ -84,7 +85,7 @@ def _value(module: str, name: str, key: str | None) -> object:
     value = _evaluated(known[last], known)
     if key is None:
         return value
-    return value[key if isinstance(value, dict) else int(key)]  # type: ignore[index]
+    return value[key if isinstance(value, dict) else int(key)]
 
 
 def _evaluated(node: ast.expr, known: dict[str, ast.expr]) -> object:
@@ -103,15 +104,15 @@ def _evaluated(node: ast.expr, known: dict[str, ast.expr]) -> object:
                 if key is not None
             }
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_evaluated(operand, known)  # type: ignore[operator]
+            return -_evaluated(operand, known)
         case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _OPERATORS:
             return _OPERATORS[type(operator)](_evaluated(left, known), _evaluated(right, known))
         case ast.Call(func=ast.Name(id="Fraction"), args=arguments):
-            return Fraction(*[_evaluated(each, known) for each in arguments])  # type: ignore[arg-type]
+            return Fraction(*[_evaluated(each, known) for each in arguments])
         case ast.Call(func=ast.Attribute(attr="radians"), args=[angle]):  # quoted in degrees
             return _evaluated(angle, known)
         case ast.Call(func=ast.Attribute(attr="log"), args=[number]):
-            return math.log(_evaluated(number, known))  # type: ignore[arg-type]
+            return math.log(_evaluated(number, known))
         case ast.Call(func=ast.Name(id="MappingProxyType"), args=[mapping]):
             return _evaluated(mapping, known)
     raise ValueError(f"{ast.unparse(node)} is no constant that can be read")
@@ -119,15 +120,15 @@ def _evaluated(node: ast.expr, known: dict[str, ast.expr]) -> object:
 
 def _spread(node: ast.expr, known: dict[str, ast.expr]) -> list[object]:
     if isinstance(node, ast.Starred):
-        return list(_evaluated(node.value, known))  # type: ignore[call-overload]
+        return list(_evaluated(node.value, known))
     return [_evaluated(node, known)]
 
 
 _OPERATORS: dict[type[ast.operator], Callable[[object, object], object]] = {
-    ast.Add: lambda a, b: a + b,  # type: ignore[operator]
-    ast.Sub: lambda a, b: a - b,  # type: ignore[operator]
-    ast.Mult: lambda a, b: a * b,  # type: ignore[operator]
-    ast.Div: lambda a, b: a / b,  # type: ignore[operator]
-    ast.Pow: lambda a, b: a**b,  # type: ignore[operator]
-    ast.LShift: lambda a, b: a << b,  # type: ignore[operator]
+    ast.Add: lambda a, b: a + b,
+    ast.Sub: lambda a, b: a - b,
+    ast.Mult: lambda a, b: a * b,
+    ast.Div: lambda a, b: a / b,
+    ast.Pow: lambda a, b: a**b,
+    ast.LShift: lambda a, b: a << b,
 }
