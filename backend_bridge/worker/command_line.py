@@ -20,7 +20,7 @@ from ..files.typed_json import from_data
 from ..job.folder import JobFolder
 from ..job.spec import Driving
 from ..worker_client import messages
-from ..worker_client.messages import Cancel, Cancelled, Error, Hello, Message, Progress, Result, Start, Warning
+from ..worker_client.messages import Cancel, Cancelled, Error, Hello, JobWarning, Message, Progress, Result, Start
 from .cancellation import STOPPED, Cancellation, on_termination
 from .parent import wait_for_parents_end
 from .runner import JobRunner
@@ -170,7 +170,7 @@ class Console:
         with suppress(OSError):
             if isinstance(message, Progress):
                 self._progress(message)
-            elif isinstance(message, Warning):
+            elif isinstance(message, JobWarning):
                 self._print(f"Warning: {message.text}")
             elif isinstance(message, Error):
                 self._print(f"Error: {message.text if message.log else message.sentence}")

@@ -20,7 +20,7 @@ from ..files.plain import hash_plain
 from ..job.folder import JobFolder
 from ..job.report import Report
 from ..job.stages import Stage
-from ..worker_client.messages import Cancelled, Error, Message, Progress, Result, Warning
+from ..worker_client.messages import Cancelled, Error, JobWarning, Message, Progress, Result
 from .cancellation import STOPPED, Cancellation
 from .failures import explain
 from .streams import leave, log_to
@@ -59,7 +59,7 @@ class JobEvents:
         """Tell something that a person should know although the job goes on. The same text is told once."""
         if text not in self.warnings:
             self.warnings.append(text)
-            self._send(Warning(text))
+            self._send(JobWarning(text))
 
     def check_cancelled(self) -> None:
         """Raise `CancelledError` when somebody asked to stop."""

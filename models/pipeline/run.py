@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The pipeline: driving video -> face -> MagPlus -> backend -> DeMagPlus -> frames and rig controls.
 
-The clip is read three times, a few frames in memory at a time: once for the face's landmarks, once for a few probe
-frames that decide the magnification and the backend's gain, and once to make the result.
+The clip is read in several passes, a few frames in memory at a time: for the face's landmarks and the crop, for a few
+probe frames that decide the magnification and the backend's gain, and to make the result.
 """
 
 from __future__ import annotations

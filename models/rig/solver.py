@@ -5,7 +5,7 @@ The picture motion of site s in frame n is modelled as
 
     observed[n, s] = Σ_k effect[k, s] · w[n, k]  +  head motion  +  error,
 
-with the rig's own basis, six small head motions (weak perspective) as nuisance, and an error whose size is measured
+with the rig's own basis, the head's small motions (`HEAD_MOTIONS`) as nuisance, and an error whose size is measured
 per frame. The weights are the most probable ones under a prior that is learned from the clip itself:
 
 * **A control is either in play during a stretch of half a second, or it rests.** Every control has its own prior

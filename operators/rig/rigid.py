@@ -25,7 +25,7 @@ class RigidMotion:
     explained: float
 
     @classmethod
-    def of(cls, points: Points, travel: Points, weights: NDArray[np.float64]) -> RigidMotion:
+    def of(cls, points: Points, travel: NDArray[np.floating], weights: NDArray[np.float64]) -> RigidMotion:
         """Fit to points [V, 3] that moved by `travel` [V, 3]; `weights` [V] say how much each counts."""
         total = float(weights.sum())
         if not total > 0:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ...backend_bridge.files.errors import CancelledError, MagPlusError, error_of
 from ...backend_bridge.job.stages import in_words
 from ...backend_bridge.worker_client.client import WorkerClient
-from ...backend_bridge.worker_client.messages import Cancelled, Error, Message, Progress, Result, Warning
+from ...backend_bridge.worker_client.messages import Cancelled, Error, JobWarning, Message, Progress, Result
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _follow(job: _Running, message: Message, warned: Callable[[str], object] | N
     match message:
         case Progress(stage, done, total):
             job.progress = Progress(in_words(stage), done, total)
-        case Warning(text):
+        case JobWarning(text):
             job.warnings.append(text)
             if warned is not None:
                 warned(text)

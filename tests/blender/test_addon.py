@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from inspect import isfunction
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -61,7 +62,7 @@ def traces(extension: str) -> list[str]:
 
 def test_switching_off_leaves_no_trace_and_on_again_works(extension: str) -> None:
     assert traces(extension)
-    pump = importlib.import_module(f"{extension}.operators.running.job_manager")._pump
+    pump = importlib.import_module(f"{extension}.operators.running.job_manager").pump
     addon_utils.disable(extension, default_set=True)
     try:
         assert traces(extension) == []
@@ -274,23 +275,13 @@ def draw(cls: type, owner: Any = None) -> list[str]:
         preferences=SimpleNamespace(addons=bpy.context.preferences.addons, system=SimpleNamespace(ui_scale=1.0)),
         region=SimpleNamespace(width=2000),
     )
-    fake = SimpleNamespace(layout=layout)
-    if owner is not None:
-        fake = _with_layout(cls, owner, layout)
-    cls.draw(fake, context)
+    drawn = SimpleNamespace(layout=layout)
+    if owner is not None:  # its properties, and the methods that `draw` calls
+        names = [each.identifier for each in owner.bl_rna.properties]
+        vars(drawn).update({name: getattr(owner, name) for name in names}, bl_rna=owner.bl_rna)
+        vars(drawn).update({name: each.__get__(drawn) for name, each in vars(cls).items() if isfunction(each)})
+    cls.draw(drawn, context)
     return layout.drawn
-
-
-def _with_layout(cls: type, owner: Any, layout: Layout) -> Any:
-    class Drawn:
-        def __getattr__(self, name: str) -> Any:
-            own = getattr(cls, name, None)
-            return own.__get__(self) if callable(own) else getattr(owner, name)
-
-    drawn = Drawn()
-    drawn.layout = layout
-    drawn.bl_rna = owner.bl_rna
-    return drawn
 
 
 def test_every_panel_draws_in_every_state(
@@ -320,7 +311,7 @@ def test_every_panel_draws_in_every_state(
         yield progress
 
     jobs.manager.start("animate", running)
-    jobs._pump()
+    jobs.pump()
     drawn = draw(main)
     assert "Animating 12/60" in drawn and "magplus.cancel" in drawn and "magplus.animate" not in drawn
     assert any("face is missing" in text for text in drawn)

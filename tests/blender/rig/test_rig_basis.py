@@ -14,7 +14,6 @@ import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import Channel, Control, RigBasis
 from bl_ext.user_default.magplus.backend_bridge.worker_client.messages import Progress
-from bl_ext.user_default.magplus.operators.rig import basis as rig_basis
 from bl_ext.user_default.magplus.operators.rig import face as rig_face
 from bl_ext.user_default.magplus.operators.rig.basis import measure_rig_basis
 from bl_ext.user_default.magplus.operators.rig.face import find_face
@@ -22,6 +21,7 @@ from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 from bl_ext.user_default.magplus.operators.rig.projection import Projection
+from bl_ext.user_default.magplus.operators.running.steps import Turn
 
 from tests.blender.head import add_armature, add_camera, bind, dump, make_head
 
@@ -221,8 +221,7 @@ def test_measuring_leaves_no_trace() -> None:
 
 
 def test_an_error_half_way_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rig_basis, "TURN", 0.0)
-    monkeypatch.setattr(rig_basis, "LONGEST_TURN", 0.0)
+    monkeypatch.setattr(Turn, "length", 0.0)
     add_camera()
     head = make_head()
     head.data.shape_keys.key_blocks["Smile"].value = 0.3
@@ -300,8 +299,7 @@ def with_armature(head: bpy.types.Object, bone: str) -> bpy.types.Object:
 
 
 def test_between_two_turns_the_rig_is_as_it_was_and_must_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rig_basis, "TURN", 0.0)
-    monkeypatch.setattr(rig_basis, "LONGEST_TURN", 0.0)
+    monkeypatch.setattr(Turn, "length", 0.0)
     add_camera()
     head = make_head()
     before, turns = dump(), []
