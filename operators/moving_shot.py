@@ -18,7 +18,7 @@ from ..backend_bridge.rig.surface import Surface
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .capture import CaptureRequest
-from .rig.face import Face, find_face, points_of
+from .rig.face import Face, face_steps, points_of
 from .rig.projection import Points, Projection, present_projection
 from .rig.steady import Place, steadily, switched_off
 from .rig.studio import Style, camera_to_use, photograph
@@ -86,9 +86,8 @@ def _find_neutral(
             yield Progress(CAPTURING, 0, 0)
             objects = (request.target, *request.further)
             controls = request.controls or ()
-            return find_face(
-                context, objects, present_projection(context, camera, size), controls, request.vertex_group
-            )
+            projection = present_projection(context, camera, size)
+            return (yield from face_steps(context, objects, projection, controls, request.vertex_group))
 
         face, unmeasured = yield from steadily(measure)
     return _Neutral(face, unmeasured)
@@ -108,7 +107,7 @@ def _capture_frame(
         projection = present_projection(context, camera)
         with switched_off(neutral.unmeasured):
             points = points_of(context, face.objects, face.topology, f"frame {number}")[face.vertices]
-            surface = _surface(context, face, projection, points)
+            surface = yield from _surface(context, face, projection, points)
         if not shot.plates:
             positions, depth = projection.project(points)
             moved = replace(
@@ -121,7 +120,9 @@ def _capture_frame(
     return surface
 
 
-def _surface(context: bpy.types.Context, face: Face, projection: Projection, points: Points) -> Surface:
+def _surface(
+    context: bpy.types.Context, face: Face, projection: Projection, points: Points
+) -> Generator[Progress, None, Surface]:
     """Return where world points of the face [V, 3] are in a picture, and how they are seen there."""
     positions, depth = projection.project(points)
     ahead = depth > projection.clip[0]
@@ -130,7 +131,7 @@ def _surface(context: bpy.types.Context, face: Face, projection: Projection, poi
         image_size=projection.size,
         positions=np.clip(positions, -1e6, 1e6).astype(np.float32),
         depth=depth.astype(np.float32),
-        visible=visible_points(points, projection, context.evaluated_depsgraph_get()),
+        visible=(yield from visible_points(context, points, projection)),
         facing=_facing(points, projection.eye(points), face.triangles),
         triangles=face.triangles,
     )
