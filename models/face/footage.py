@@ -119,6 +119,20 @@ def judge(
     return faults
 
 
+def comparable(
+    image: NDArray[np.float32], points: Points, other_image: NDArray[np.float32], other_points: Points
+) -> bool:
+    """Return whether two pictures [H, W, 3] show the same person in the same light, by their faces' landmarks [478, 3].
+
+    They may be of other shots, so that the face may lie elsewhere.
+    """
+    witness = Witness()
+    one, other = witness.glance(image, points), witness.glance(other_image, other_points)
+    dark, bright = sorted((one.brightness, other.brightness))
+    lit_alike = bright < _FLASH * max(dark, _BLACK) and abs(one.clipped - other.clipped) < _CLIPPED_MORE
+    return lit_alike and _likeness(one, other) > _SAME_PERSON
+
+
 def runs_of(faults: Sequence[Fault | None], seconds: Sequence[float]) -> tuple[Untrusted, ...]:
     """Return the runs of untrusted frames, each of one fault."""
     runs: list[Untrusted] = []
