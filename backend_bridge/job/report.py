@@ -64,13 +64,16 @@ class Timing:
 class ReferenceReport:
     """The frame that motion was measured against, from 0; `chosen`: "given", "automatic" or "best frame".
 
-    not_neutral: where it shows an expression, a sentence that says so, and which frame is nearer to rest.
+    not_neutral: where it shows an expression, a sentence that says so, and which frame is nearer to rest. better: that
+    frame's time in seconds of the video, to be given as reference; it may lie outside the trim. index: -1 for a
+    reference outside the trim.
     """
 
     index: int
     seconds: float
     chosen: str
     not_neutral: str = ""
+    better: float | None = None
 
 
 @dataclass(frozen=True)

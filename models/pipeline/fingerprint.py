@@ -45,7 +45,7 @@ def fingerprint(
             "clip": clip.sha256,
             "untrusted": clip.track.untrusted,
             "frames": clip.times,
-            "reference": clip.chosen.index,
+            "reference": clip.chosen.seconds,
             "face": spec.driving.face_index,
             "avatar": [hash_file(resolve(folder.path, path)) for path in (avatar.image, avatar.rig_basis) if path],
             "placing": [avatar.face_box, avatar.anchors, avatar.expected],
