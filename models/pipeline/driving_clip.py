@@ -67,6 +67,11 @@ class Seen:
         return Seen(self.frames.to(device), self.trust.to(device), self.landmarks)
 
 
+def reader_of(folder: Path, driving: Driving) -> VideoReader:
+    """Return what reads the driving video of a job in `folder`. Raises `InputError` for one that can't be used."""
+    return VideoReader(resolve(folder, driving.path), driving.trim, driving.sequence_rate)
+
+
 @dataclass(frozen=True)
 class DrivingClip:
     """One face through a trimmed clip, in N frames.
@@ -100,8 +105,7 @@ class DrivingClip:
         `frame_size` is the crop's side where the backend dictates it; otherwise the crop has as many px as the video
         has there. Raises `InputError` for a video that can't be used or shows no face.
         """
-        path = resolve(folder, driving.path)
-        reader = VideoReader(path, driving.trim, driving.sequence_rate)
+        path, reader = resolve(folder, driving.path), reader_of(folder, driving)
         track = follow_face(_Told(reader, notes), landmarker, driving.face_index)
         for warning in reader.warnings:
             notes.warning(warning)
@@ -167,9 +171,7 @@ class DrivingClip:
     @cached_property
     def sha256(self) -> str:
         """Hash of the video file, or of the hashes of an image sequence's files."""
-        if len(self.reader.files) == 1:
-            return hash_file(self.reader.files[0])
-        return fingerprint_of([hash_file(file) for file in self.reader.files])
+        return content_hash(self.reader)
 
     def region_map(self, gains: dict[str, float]) -> Tensor:
         """Return what multiplies the magnification in space, [1, 1, S, S]; 1 where no region is named."""
@@ -314,6 +316,13 @@ class DrivingClip:
             f"The reference frame at {here:.3f} s shows an expression, so that its fading looks like the opposite; "
             f"at {there:.3f} s the face is nearer to rest: choose that as reference."
         )
+
+
+def content_hash(reader: VideoReader) -> str:
+    """Return the hash of a video file, or of the hashes of an image sequence's files."""
+    if len(reader.files) == 1:
+        return hash_file(reader.files[0])
+    return fingerprint_of([hash_file(file) for file in reader.files])
 
 
 def _check_reference(asked: float, track: FaceTrack, reader: VideoReader) -> None:
