@@ -103,8 +103,8 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     signed_by = "" if signer is None else signer.certificate_sha256
 
     order = partial(order_fingerprint, folder, spec, networks, options, origins, signed_by, versions(device))
-    if (kept := _kept(folder, spec, order, notes)) is not None:
-        return kept
+    if (earlier := _kept(folder, spec, order, notes)) is not None:
+        return earlier
     backend = session.backend(spec.backend, origins, device, options)
     if not info.commercial_use:
         notes.warning(f"{info.title} is not for commercial use: {info.weights_licence}.")
