@@ -106,7 +106,7 @@ class DrivingClip:
         has there. Raises `InputError` for a video that can't be used or shows no face.
         """
         path, reader = resolve(folder, driving.path), reader_of(folder, driving)
-        track = follow_face(_Told(reader, notes), landmarker, driving.face_index)
+        track = follow_face(_WithProgress(reader, notes), landmarker, driving.face_index)
         for warning in reader.warnings:
             notes.warning(warning)
         if track.untrusted:
@@ -132,7 +132,7 @@ class DrivingClip:
         framing: Framing,
         notes: Notes,
     ) -> DrivingClip:
-        steady = _Told(reader, notes, Stage.STEADY)
+        steady = _WithProgress(reader, notes, Stage.STEADY)
         crop = SteadyCrop.follow(track, chosen.index).refined(steady, track, chosen.index)
         width = float(np.ptp(track.points[chosen.index, :, 0]))
         if width < SMALLEST_FACE:
@@ -336,8 +336,8 @@ def _check_reference(asked: float, track: FaceTrack, reader: VideoReader) -> Non
         )
 
 
-class _Told:
-    """The clip's frames, any number of times, telling how far the reading is."""
+class _WithProgress:
+    """Iterates over the clip's frames, any number of times, and reports progress."""
 
     def __init__(self, reader: VideoReader, notes: Notes, stage: Stage = Stage.FACE) -> None:
         self._reader = reader
