@@ -150,12 +150,15 @@ class JobFolder:
             raise InputError(f"{self.path.name} has no report yet; run the job first.")
         return REPORT.decode(self.read(artefacts.REPORT)).validated()
 
-    def write_report(self, report: Report) -> Report:
-        """Write `report.json`, with the hash of the job.json that it belongs to; return it as it was written."""
+    def write_report(self, report: Report, fingerprint: str = "") -> Report:
+        """Write `report.json`, with the hash of the job.json that it belongs to; return it as it was written.
+
+        fingerprint: of everything that a finished result is made from.
+        """
         with explained(self.spec_path, reading=True):
             job = hash_plain(self.spec_path) if check_plain(self.spec_path) is not None else ""
         written = replace(report, job_sha256=job)
-        self.write(artefacts.REPORT, REPORT.encode(written))
+        self.write(artefacts.REPORT, REPORT.encode(written), fingerprint)
         return written
 
     def write_unfinished(

@@ -70,6 +70,11 @@ class Seen:
         return Seen(self.frames.to(device), self.trust.to(device), self.landmarks)
 
 
+def reader_of(folder: Path, driving: Driving) -> VideoReader:
+    """Return what reads the driving video of a job in `folder`. Raises `InputError` for one that can't be used."""
+    return VideoReader(resolve(folder, driving.path), driving.trim, driving.sequence_rate)
+
+
 @dataclass(frozen=True)
 class DrivingClip:
     """One face through a trimmed clip, in N frames.
@@ -107,9 +112,8 @@ class DrivingClip:
         `frame_size` is the crop's side where the backend dictates it; otherwise the crop has as many px as the video
         has there. Raises `InputError` for a video that can't be used or shows no face.
         """
-        path = resolve(folder, driving.path)
-        reader = VideoReader(path, driving.trim, driving.sequence_rate)
-        track = follow_face(_Told(reader, notes), landmarker, driving.face_index)
+        path, reader = resolve(folder, driving.path), reader_of(folder, driving)
+        track = follow_face(_WithProgress(reader, notes), landmarker, driving.face_index)
         for warning in reader.warnings:
             notes.warning(warning)
         if track.untrusted:
@@ -145,7 +149,7 @@ class DrivingClip:
         notes: Notes,
         outside: Outside | None = None,
     ) -> DrivingClip:
-        steady = _Told(reader, notes, Stage.STEADY, outside)
+        steady = _WithProgress(reader, notes, Stage.STEADY, outside)
         followed = _followed(track, chosen, outside)
         crop = SteadyCrop.follow(followed, chosen.index).refined(steady, followed, chosen.index)
         width = float(np.ptp(followed.points[chosen.index, :, 0]))
@@ -185,9 +189,7 @@ class DrivingClip:
     @cached_property
     def sha256(self) -> str:
         """Hash of the video file, or of the hashes of an image sequence's files."""
-        if len(self.reader.files) == 1:
-            return hash_file(self.reader.files[0])
-        return fingerprint_of([hash_file(file) for file in self.reader.files])
+        return content_hash(self.reader)
 
     def region_map(self, gains: dict[str, float]) -> Tensor:
         """Return what multiplies the magnification in space, [1, 1, S, S]; 1 where no region is named."""
@@ -357,6 +359,13 @@ class DrivingClip:
         return self.resting if within is None else self.times[within]
 
 
+def content_hash(reader: VideoReader) -> str:
+    """Return the hash of a video file, or of the hashes of an image sequence's files."""
+    if len(reader.files) == 1:
+        return hash_file(reader.files[0])
+    return fingerprint_of([hash_file(file) for file in reader.files])
+
+
 def _check_reference(asked: float, track: FaceTrack, reader: VideoReader) -> None:
     """Raise `InputError` for a reference time, in seconds of the clip, that is more than a frame outside of it."""
     frame = 1 / float(reader.info.average_rate)
@@ -391,8 +400,8 @@ def _followed(track: FaceTrack, chosen: Reference, outside: Outside | None) -> F
     )
 
 
-class _Told:
-    """The clip's frames, any number of times, telling how far the reading is; then a reference outside the trim."""
+class _WithProgress:
+    """Iterates over the clip's frames, any number of times, and reports progress; then a reference outside the trim."""
 
     def __init__(
         self, reader: VideoReader, notes: Notes, stage: Stage = Stage.FACE, outside: Outside | None = None

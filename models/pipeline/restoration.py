@@ -71,9 +71,9 @@ class Restoration:
 
 def _around(mask: Tensor) -> tuple[slice, slice, slice, slice]:
     """Return the part of a field like a mask [1, 1, S, S] that holds all of it, with an edge where it is zero."""
-    rows, columns = (mask[0, 0].amax(axis).nonzero().flatten().tolist() or [0] for axis in (1, 0))
-    everything = slice(None)
-    return everything, everything, *(slice(max(0, each[0] - 1), each[-1] + 2) for each in (rows, columns))
+    inside = (mask[0, 0].amax(axis).nonzero().flatten().tolist() or [0] for axis in (1, 0))
+    rows, columns = (slice(max(0, each[0] - 1), each[-1] + 2) for each in inside)
+    return slice(None), slice(None), rows, columns
 
 
 def _column(like: Tensor, point: tuple[float, float]) -> Tensor:

@@ -30,8 +30,7 @@ def png_codes(image: NDArray[np.floating], bit_depth: int = 8) -> NDArray[np.uin
         raise ValueError(f"PNG has 8 or 16 bits a sample, not {bit_depth}")
     white = 2**bit_depth - 1
     codes = np.rint(np.clip(image, 0, 1) * white).astype(np.uint8 if bit_depth == 8 else np.uint16)
-    swapped = cv2.cvtColor(codes, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
-    return swapped  # type: ignore[return-value]
+    return cv2.cvtColor(codes, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
 
 
 def encode_codes(codes: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
