@@ -17,7 +17,7 @@ LOOKS = 5  # frames that are looked at
 def movement(
     context: bpy.types.Context, target: bpy.types.Object, frame: int | None, frames: tuple[float, float]
 ) -> str:
-    """Return what to tell of an avatar that moves between two frames of the scene, by itself or with the camera.
+    """Return what to say of an avatar that moves between two frames of the scene, by itself or with the camera.
 
     `frame` is the one at which it is captured, None for the present one. An empty string: it stays where it is.
     """

@@ -36,7 +36,7 @@ class Channel:
 class Control:
     """One animatable number of the rig.
 
-    `kind` is one of those in `operators.rig.kinds`. `part`, `motion` and `axis` are what it is, told apart: the bone
+    `kind` is one of those in `operators.rig.kinds`. `part`, `motion` and `axis` are what it is, one by one: the bone
     "lip.L", its "location", along "X"; a shape key is a part that can move in one way only, so that the others are
     empty. `owner` is the name of the ID that is animated (for a shape key the object that carries it), `data_path` the
     animated property seen from that ID's animation data, `rest` its value when the basis was measured, `low` and

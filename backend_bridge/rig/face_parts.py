@@ -132,10 +132,10 @@ def is_of_the_face(name: str) -> bool:
 
 
 def side_of(name: str) -> Side:
-    """Return the side that a name tells anywhere in it ("brow.T.L.001", "CTRL_R_mouth", "左眉"), else `BOTH`."""
-    told = {_SIDES[word] for word in _words(name) if word in _SIDES}
-    told |= {side for sign, side in _SIDE_SIGNS.items() if sign in name}
-    return told.pop() if len(told) == 1 else Side.BOTH
+    """Return the side that a name says anywhere in it ("brow.T.L.001", "CTRL_R_mouth", "左眉"), else `BOTH`."""
+    sides = {_SIDES[word] for word in _words(name) if word in _SIDES}
+    sides |= {side for sign, side in _SIDE_SIGNS.items() if sign in name}
+    return sides.pop() if len(sides) == 1 else Side.BOTH
 
 
 def _words(name: str) -> list[str]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Numbers that a page quotes from the code: `eight<!-- models.face.crop._ROBUST_ROUNDS -->`.
 
-Nobody who reads the page sees the comment. Before it stands a number, a percentage or a number word; in it the constant,
-an entry of a dictionary or of a sequence, or a dataclass's default: `PASSES[demagplus]`, `INTENSITY[0]`,
+Nobody who reads the page sees the comment. Before it stands a number, a percentage or a number word; in it the
+constant, an entry of a dictionary or of a sequence, or a dataclass's default: `PASSES[demagplus]`, `INTENSITY[0]`,
 `len(HEAD_MOTIONS)`, `SolverSettings.rounds`. Constants are read from the source, so that neither torch nor Blender is
 needed.
 """
