@@ -85,6 +85,11 @@ class Control:
         """Return how far from rest the control must go to show these amounts of its basis.
 
         One that bends goes to the end of its range for more than it can show there.
+
+        >>> bent = ((0.0, 0.0), (0.5, 0.1), (1.0, 1.0))
+        >>> lid = Control("Lid", "property", "Rig", "lid", rest=0.0, low=0.0, high=1.0, response=bent)
+        >>> lid.excursion_of(np.array([0.1, 0.55, 2.0])).tolist()
+        [0.5, 0.75, 1.0]
         """
         if not self.response:
             return amount

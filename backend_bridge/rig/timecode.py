@@ -35,7 +35,11 @@ class Timecode:
 
     @classmethod
     def parse(cls, text: str) -> Timecode:
-        """Read one. Raises `ValueError` for what is none."""
+        """Read one. Raises `ValueError` for what is none.
+
+        >>> Timecode.parse("01:02:03;04.500")
+        Timecode(minutes=62, second=3, frame=Fraction(9, 2), drop=True)
+        """
         match = _CODE.fullmatch(text)
         if match is None or int(match[2]) > 59 or int(match[3]) > 59:
             raise ValueError(f"{text!r} is no timecode")
@@ -74,6 +78,9 @@ def count_of(codes: Sequence[Timecode], given: Fraction | None = None) -> Count:
     """Return how the timecodes of consecutive rows count; `given` is the rate in frames a second, if it is known.
 
     Raises `InputError` where the rows leave it open and nothing is given, or where they contradict what is given.
+
+    >>> count_of([Timecode(0, 0, Fraction(frame)) for frame in range(24)] + [Timecode(0, 1, Fraction(0))])
+    Count(nominal=24, rate=Fraction(24, 1), drop=False)
     """
     counted, drop = _counted(codes)
     if given is None:
