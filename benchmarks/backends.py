@@ -137,7 +137,7 @@ TRIALS = {
 def published_backends() -> dict[str, type[PublishedBackend]]:
     """Return the backends with published checkpoints, by name; of those with the same networks, one."""
     published = {name: backend for name, backend in registry.items() if issubclass(backend, PublishedBackend)}
-    return {name: backend for name, backend in published.items() if not backend.info.told_by}
+    return {name: backend for name, backend in published.items() if not backend.info.path_words}
 
 
 def fill(store: CheckpointStore, name: str) -> None:

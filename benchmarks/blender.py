@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, PUMPED = 5, 3
 CURVES, KEYS = 52, 300
+FRAMES = 60  # of the job that is imported
 LIMIT = 0.05  # seconds
 
 
@@ -120,9 +121,31 @@ def _tasks(context: bpy.types.Context, head: bpy.types.Object, folder: Path) -> 
         ("Measure Controls", controls.measure_controls(context, head)),
         ("Capture, without the render", captured),
         ("Show Face Match", anchors.show_anchors(context, head, None)),
+        ("Import Finished Job", _importing(context, head, folder)),
     ):
         runs = [_pumped(running.manager, body) for _ in range(PUMPED)]
         yield name, replace(min(runs, key=lambda run: run.longest), first=runs[0].longest)
+
+
+def _importing(
+    context: bpy.types.Context, head: bpy.types.Object, folder: Path
+) -> Callable[[Any], Generator[Any, None, Any]]:
+    """Return the task that keys all of the head's controls from a finished job, which is one step."""
+    import numpy as np
+
+    jobs = importlib.import_module("magplus.tests.blender.jobs")
+    result, messages = _part("operators.import_result"), _part("backend_bridge.worker_client.messages")
+    destination, outputs = _part("operators.animation.destination"), _part("backend_bridge.job.spec").Outputs
+    controls, _ = _part("operators.rig.face_controls").default_controls((head,))
+    random = np.random.default_rng(0)
+    values = {each.control.name: 0.1 * random.random(FRAMES) for each in controls}
+    job = jobs.solved(folder, controls, values, apex=FRAMES // 2)
+
+    def steps(_task: Any) -> Generator[Any, None, Any]:
+        yield messages.Progress("Bringing the result into the file", 0, 0)
+        return result.import_result(context, job, destination.Destination(), outputs(frames=False, weights=True))
+
+    return steps
 
 
 @contextmanager

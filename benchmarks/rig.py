@@ -413,7 +413,7 @@ SHORTFALL: dict[str, Callable[[float], float]] = {
 
 
 def goals(results: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield a sentence for each goal that these results can tell about."""
+    """Yield a sentence for each goal that these results are about."""
     rows: dict[tuple[float, str], dict[str, dict[str, Any]]] = defaultdict(dict)
     for row in results:
         rows[row["peak"], row["condition"]][row["row"]] = row

@@ -24,7 +24,7 @@ from ..operators.blender.properties import (
 )
 from ..operators.rig.avatar import face_has_shape_keys
 
-# '//' in a path property: 4.5 and later want to be told that it is meant, 4.2 refuses to be told.
+# '//' in a path property: 4.5 and later need to have it declared, 4.2 refuses the declaration.
 RELATIVE_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
 
 

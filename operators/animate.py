@@ -97,7 +97,7 @@ def _capture(
     shot = order.spec.shot
     if order.spec.outputs.frames and length is not None and view is None and shot is None:
         frames = order.destination.frames_of(length, context.scene)
-        if moved := movement(context, target, picture.frame, frames):
+        if moved := (yield from movement(context, target, picture.frame, frames)):
             task.warn(moved)
     further = tuple(face_companions(context, target))
     chosen = tuple(chosen_controls((target, *further), order.controls)[0]) if weights and order.controls.used else None

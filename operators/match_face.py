@@ -64,8 +64,8 @@ def show_anchors(context: bpy.types.Context, avatar: bpy.types.Object, last_job:
                     return survey, expected_anchors((yield from find_features(context, survey)))
 
                 (survey, expected), _ = yield from steadily(measure)
-                told = {anchor.landmark: anchor.position for anchor in expected}
-                places = first_guess(survey.basis, told)
+                expected_places = {anchor.landmark: anchor.position for anchor in expected}
+                places = first_guess(survey.basis, expected_places)
             yield LOOKING
             yield from put_anchors(context, avatar, projection, places)
         yield LOOKING
@@ -104,7 +104,7 @@ def _last_match(last_job: Path | None, size: tuple[int, int]) -> dict[int, tuple
         return None
     try:
         return matched_places(JobFolder.open(last_job).read_report(), size)
-    except MagPlusError:  # moved, deleted, or of an avatar's first run that failed: then the rig has to tell
+    except MagPlusError:  # moved, deleted, or of an avatar's first run that failed: then the rig alone is asked
         return None
 
 

@@ -43,7 +43,7 @@ class Picture:
 
     @classmethod
     def from_settings(cls, settings: Any) -> Picture:
-        """Read the scene's settings: for keys alone a small and quick one, unless it is told."""
+        """Read the scene's settings: for keys alone a small and quick one, unless a size is set."""
         keys_alone = not settings.frames
         return cls(
             frame=settings.capture_frame if settings.use_capture_frame else settings.start_frame,
@@ -254,7 +254,7 @@ def _viewport(context: bpy.types.Context) -> int:
 
 
 def is_image_sequence(path: str) -> bool:
-    """Whether a driving path is a folder or a picture, which doesn't tell its frame rate."""
+    """Whether a driving path is a folder or a picture, which has no frame rate of its own."""
     return bool(path) and (Path(path).suffix.lower() in SEQUENCE_SUFFIXES or Path(bpy.path.abspath(path)).is_dir())
 
 

@@ -32,7 +32,7 @@ from .report import REPORT, Failure, Report, Status
 from .spec import SPEC, JobSpec
 
 MOST_BYTES = 32 << 20  # of a document or of numbers; a job with an hour of film has a tenth of it
-PATIENCE = 0.5  # seconds that a run which has just told its end may take to let go of the folder
+PATIENCE = 0.5  # seconds that a run which has just reported its end may take to let go of the folder
 _UNLISTED = {artefacts.LOCK, artefacts.JOURNAL, artefacts.LOG}  # ours by their names
 _DROPPINGS = {"desktop.ini", "thumbs.db"}  # what systems leave in every folder, besides hidden files
 

@@ -81,8 +81,8 @@ class FaceReport:
     """The driver's face: its width in the video and the side of its crop, in px.
 
     missing_seconds: when the frames are that hold the one before them; untrusted: the same in runs, and why. unseen:
-    regions that are at rest in frames that don't show them. blinks: when the lids close or open by so much that the
-    mesh tells better. head_turn: degrees, the largest angle to the camera or to the reference.
+    regions that are at rest in frames that don't show them. blinks: when the lids close or open by so much that
+    their motion is taken from the mesh. head_turn: degrees, the largest angle to the camera or to the reference.
     """
 
     missing_seconds: tuple[float, ...]
@@ -180,7 +180,7 @@ class RestorationReport:
     """The backend's gain, the factor that brought its motion back, and the driver's intensity as asked and as measured.
 
     `intensity_measured` is None without frames and where the driver hardly moves. `own`: what the backend added; None
-    for one that tells its motion.
+    for one that gives its motion itself.
     """
 
     backend_gain: float

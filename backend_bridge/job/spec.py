@@ -68,7 +68,7 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Expected(Anchor):
-    """An anchor as the rig itself tells it: roughly where a control of that name acts, or where a mesh of it is.
+    """An anchor as the rig itself has it: roughly where a control of that name acts, or where a mesh of it is.
 
     `sure` for a mesh or material that is called after the part: it is the part.
     """

@@ -30,5 +30,9 @@ _IN_WORDS: dict[str, str] = {
 
 
 def in_words(stage: str) -> str:
-    """Return a stage that was reported in words; one that is not known is shown as it came."""
+    """Return a stage that was reported in words; one that is not known is shown as it came.
+
+    >>> in_words("solve"), in_words("polish")
+    ('Solving the rig', 'polish')
+    """
     return _IN_WORDS.get(stage, stage)

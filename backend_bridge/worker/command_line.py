@@ -102,7 +102,7 @@ def run(folder: Path, runner: JobRunner) -> ExitCode:
 
 
 def strictly(folder: Path) -> ExitCode:
-    """Return the status of a finished job when only a good result will do, and tell why it isn't one."""
+    """Return the status of a finished job when only a good result will do, and print why it isn't one."""
     quality = JobFolder.open(folder).read_report().quality
     if quality is not None and quality.verdict == "good":
         return ExitCode.OK
@@ -163,7 +163,7 @@ class Console:
         self._descriptor = os.dup(2)
         self._stage = ""
         self._started = self._shown = 0.0
-        self._first = 0  # how far the stage was when it was first heard of
+        self._first = 0  # how far the stage was when it began
 
     def show(self, message: Message) -> None:
         """Print one message. That nobody reads them any more is no reason to stop the job."""

@@ -14,7 +14,7 @@ from .failures import explain
 
 
 def main(driving: Driving) -> ExitCode:
-    """Print "seconds" as a fraction, null where the file does not tell; or "error", a sentence, with its exit code."""
+    """Print "seconds" as a fraction, null where the file doesn't say; or "error", a sentence, with its exit code."""
     try:
         from ...models.video import VideoReader
 
@@ -25,6 +25,6 @@ def main(driving: Driving) -> ExitCode:
         return ExitCode.OK
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
-        told = explain(error, Path(driving.path).parent)
-        print(json.dumps({"error": str(told), "exit_code": int(told.exit_code)}), flush=True)
-        return told.exit_code
+        failure = explain(error, Path(driving.path).parent)
+        print(json.dumps({"error": str(failure), "exit_code": int(failure.exit_code)}), flush=True)
+        return failure.exit_code

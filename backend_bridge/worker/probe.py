@@ -83,7 +83,7 @@ def _device() -> dict[str, Any]:
 
 
 def _machine_memory() -> int:
-    """Return the machine's memory in bytes, 0 where the standard library can't tell (Windows)."""
+    """Return the machine's memory in bytes, 0 where the standard library doesn't know it (Windows)."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

@@ -44,7 +44,7 @@ def import_pipeline() -> Pipeline:
 
 
 class JobEvents:
-    """What the pipeline tells while it runs."""
+    """What the pipeline reports while it runs."""
 
     def __init__(self, send: Send, cancellation: Cancellation) -> None:
         self.warnings: list[str] = []
@@ -52,11 +52,11 @@ class JobEvents:
         self._cancellation = cancellation
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Tell how far a stage is; `total` is 0 while it is not known."""
+        """Report how far a stage is; `total` is 0 while it is not known."""
         self._send(Progress(stage, int(done), int(total)))
 
     def warning(self, text: str) -> None:
-        """Tell something that a person should know although the job goes on. The same text is told once."""
+        """Warn of something although the job goes on. The same text is sent once."""
         if text not in self.warnings:
             self.warnings.append(text)
             self._send(JobWarning(text))
@@ -77,7 +77,7 @@ class JobRunner:
         self._session: Any = None
 
     def run(self, path: Path, send: Send, cancellation: Cancellation, order: str = "") -> ExitCode:
-        """Run the job folder at `path`. Everything that can be told is told through `send`; nothing is raised.
+        """Run the job folder at `path`. All that happens is sent through `send`; nothing is raised.
 
         order: as in `Start`.
         """

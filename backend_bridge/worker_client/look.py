@@ -18,7 +18,7 @@ TIMEOUT = 120.0  # seconds; a slow disk, and a virus scanner at the first import
 
 
 def length_of(python: Path, driving: Driving) -> Fraction | None:
-    """Return the seconds of a driving video's clip, None where its file does not tell.
+    """Return the seconds of a driving video's clip, None where its file doesn't say.
 
     Raises the error that a run would end with when the video can't be read, and `MachineError` when this Python gives
     no answer.

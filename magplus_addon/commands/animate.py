@@ -141,8 +141,8 @@ def run(options: argparse.Namespace) -> ExitCode:
         if options.save is not None:
             save_copy(options.save)
         print(outcome.folder)
-    told = tasks.tell(outcome)
-    return ExitCode.NOT_GOOD if options.strict and told is ExitCode.OK and not _is_good(outcome) else told
+    code = tasks.tell(outcome)
+    return ExitCode.NOT_GOOD if options.strict and code is ExitCode.OK and not _is_good(outcome) else code
 
 
 def _is_good(outcome: Outcome) -> bool:

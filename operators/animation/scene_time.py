@@ -32,7 +32,11 @@ def remapped_problem(scene: bpy.types.Scene) -> str:
 
 
 def exact(value: float) -> Fraction:
-    """Return the number a person typed: properties keep it in single precision, 0.533 as 0.532999992."""
+    """Return the number a person typed: properties keep it in single precision.
+
+    >>> exact(0.5329999923706055)
+    Fraction(533, 1000)
+    """
     return Fraction(str(np.float32(value)))
 
 
@@ -42,6 +46,9 @@ def apex_kept(frames: NDArray[np.floating], excursion: NDArray[np.floating]) -> 
     Args:
         frames: [N] scene frames, increasing, of the samples.
         excursion: [N] distance from rest, zero or more. Between samples it runs straight, as the keys do.
+
+    >>> apex_kept(np.array([0.5, 2.5, 4.5]), np.array([0.0, 1.0, 0.0]))
+    0.75
     """
     highest = float(excursion.max(initial=0.0))
     if highest == 0.0:

@@ -187,6 +187,7 @@ def put_anchors(
     `pinned` ones are put as by hand, and go into the job as they are.
     """
     skin = yield from _Skin.of(context, avatar)
+    yield LOOKING
     hits = {landmark: skin.under(*projection.ray(position)) for landmark, position in places.items()}
     size = _extent([tuple(hit) for hit in hits.values()])
     there = {anchor[_LANDMARK]: anchor for anchor in anchors_of(avatar)}

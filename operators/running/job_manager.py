@@ -85,7 +85,7 @@ class Pace:
     done: int
 
     def seconds_left(self, progress: Progress, now: float) -> float | None:
-        """The time the stage still needs at its pace so far, or None as long as nobody can tell."""
+        """The time the stage still needs at its pace so far, or None as long as that is unknown."""
         gained, elapsed, ahead = progress.done - self.done, now - self.began, progress.total - progress.done
         if gained <= 0 or ahead <= 0 or elapsed < SETTLED_AFTER:
             return None

@@ -182,7 +182,7 @@ class FileHashes:
 
 
 def set_aside(saved: Path, places: Sequence[Place]) -> list[str]:
-    """Rename a saved file that somebody has changed since, or that never was a batch's; return what to tell of it.
+    """Rename a saved file that somebody has changed since, or that never was a batch's; return what to say of it.
 
     places: the shots that are saved there. Raises `InputError` where a link is in the way.
     """

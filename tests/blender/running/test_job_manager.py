@@ -231,6 +231,23 @@ def test_a_task_knows_whether_blender_waits_for_it(jobs: ModuleType) -> None:
     assert blocking == [True, False]
 
 
+def test_a_turn_is_over_before_the_next_piece_would_make_it_too_long(
+    extension: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = importlib.import_module(f"{extension}.operators.running.steps")
+    clock = [0.0]
+    monkeypatch.setattr(steps.time, "monotonic", lambda: clock[0])
+    turn = steps.Turn()
+    over = []
+    for piece in (0.01, 0.01, 0.02, 0.001):
+        clock[0] += piece
+        over.append(turn.is_over())
+    assert over == [False, False, True, True], "40 ms are gone, and another 20 might come"
+    turn.begin()
+    clock[0] += 0.01
+    assert not turn.is_over()
+
+
 def test_a_fault_of_our_own_becomes_a_sentence(jobs: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     def faulty(_context: Any) -> Any:
         yield jobs.Progress("Starting", 0, 0)
