@@ -122,9 +122,7 @@ class Truth:
     def __init__(self, place: Path) -> None:
         arrays = np.load(place / "truth.npz")
         self.place = place
-        self.plain, self.moved, self.seen = (
-            arrays[name] for name in ("plain", "moved", "seen")
-        )
+        self.plain, self.moved, self.seen = (arrays[name] for name in ("plain", "moved", "seen"))
         self.motion = (self.moved - self.plain)[..., :2]  # of the neutral frame last
         inside = ((self.plain[..., :2] > 2) & (self.plain[..., :2] < self.size - 3)).all(axis=-1)
         self.seen = self.seen & inside

@@ -27,7 +27,8 @@ MARGIN = 0.15  # of the face's box, around it
 GRAZING, FACING = 0.08, 0.25  # cosine of the view angle: below the first nothing is carried, from the second on all
 SOFT = 0.02  # of the face's box: how far from an edge motion rises to its full size
 SLIVER = 0.01  # of the face's box: what is covered more thinly is an error of the mesh, no occluder
-LEAST_SEEN = 0.5  # share of a triangle's corners that are seen
+LEAST_HIDDEN = 0.02  # share of a triangle's corners, interpolated: a pixel of it from which on it may be hidden
+BEHIND = 0.005  # of the face's depth: from there on a vertex lies behind another part of the face
 STRETCH = 3.0  # largest singular value of a Jacobian, beside the pictures' scale
 RIDGE = 1e-3  # of a vertex's neighbourhood; for those that the neutral picture shows from the side
 
@@ -76,14 +77,30 @@ def carrier(neutral: Surface, frame: Surface) -> Carrier | None:
     if grid is None:
         return None
     trust = _fade(frame.facing) * _fade(neutral.facing) * neutral.visible
-    attributes = np.column_stack(
-        [neutral.positions, jacobians(neutral, frame).reshape(-1, 4), trust, frame.visible.astype(np.float32)]
+    shape = frame.positions, frame.depth, frame.triangles
+    values, depth = rasterise(
+        *shape, np.column_stack([neutral.positions, jacobians(neutral, frame).reshape(-1, 4), trust]), grid
     )
-    values, covered = rasterise(frame.positions, frame.depth, frame.triangles, attributes, grid)
+    # What hides a vertex is in front of the face, unless it is the face itself, which is drawn in the right order.
+    hidden = ~frame.visible & ~_behind(frame, depth, grid)
+    covered = np.isfinite(depth)
+    blocked = rasterise(*shape, hidden[:, None].astype(np.float32), grid)[0][0] > LEAST_HIDDEN
     face = SOFT * max(grid.width, grid.height) / (1 + 2 * MARGIN)
-    known = covered & (values[7] >= LEAST_SEEN)
-    weight = _filled(values[6:7] * known, known)[0] * _apart(covered, known, face)
+    blocked = _without_slivers(blocked, max(1, round(face * SLIVER / SOFT)))
+    known = covered & ~blocked
+    weight = _filled(values[6:7] * known, known)[0] * _apart(covered, blocked, face)
     return Carrier(values[:2], values[2:6], weight.astype(np.float32), known, grid)
+
+
+def _behind(frame: Surface, depth: NDArray[np.float64], grid: Grid) -> NDArray[np.bool_]:
+    """Return which vertices lie behind what is drawn where they are, [V]."""
+    nodes = np.rint((frame.positions - (grid.left, grid.top)) / grid.step).astype(np.int64)
+    inside = ((nodes >= 0) & (nodes < (grid.width, grid.height))).all(axis=1)
+    # The deepest of the nodes around it: what lies on a slope is not behind it.
+    front = cv2.dilate(np.where(np.isfinite(depth), depth, -1e9).astype(np.float32), np.ones((3, 3), np.uint8))
+    extent = float(np.ptp(frame.depth[frame.visible]))
+    x, y = np.where(inside[:, None], nodes, 0).T
+    return inside & (front[y, x] < frame.depth - BEHIND * extent)
 
 
 def jacobians(neutral: Surface, frame: Surface) -> NDArray[np.float64]:
@@ -126,26 +143,25 @@ def _fade(cosine: Array) -> Array:
     return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
-def _apart(covered: NDArray[np.bool_], known: NDArray[np.bool_], reach: float) -> Array:
+def _without_slivers(blocked: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """Return what is covered without what is thinner than about twice `width` nodes."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
+    return cv2.morphologyEx(blocked.astype(np.uint8), cv2.MORPH_OPEN, disc, borderValue=0) > 0
+
+
+def _apart(covered: NDArray[np.bool_], blocked: NDArray[np.bool_], reach: float) -> Array:
     """Return [h, w], 0 outside the face and behind occluders, rising to 1 within `reach` nodes of their edges.
 
     Holes of the mesh (sockets, the mouth) are neither: what shows there moves with what is around it.
     """
-    blocked = covered & ~known
-    sliver = max(1, round(reach * SLIVER / SOFT))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * sliver + 1, 2 * sliver + 1))
-    blocked = cv2.morphologyEx(blocked.astype(np.uint8), cv2.MORPH_OPEN, disc, borderValue=0) > 0
-    blocked = cv2.dilate(blocked.astype(np.uint8), disc) > 0
-    free = ((~covered) | blocked).astype(np.uint8)
-    count, label = cv2.connectedComponents((~covered).astype(np.uint8), connectivity=4)
+    edge = ((~covered) | blocked).astype(np.uint8)
+    _, label = cv2.connectedComponents((~covered).astype(np.uint8), connectivity=4)
     border = np.unique(np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]]))
-    holes = ~covered & ~np.isin(label, border) & ~blocked if count > 1 else np.zeros_like(covered)
-    free[holes] = 0
+    edge[~covered & ~np.isin(label, border) & ~blocked] = 0
     # The border of the picture is no edge of the face: a close-up's cheek moves where the picture ends.
-    distance = (
-        cv2.distanceTransform(1 - free, cv2.DIST_L2, 5) if free.any() else np.full(free.shape, np.inf, np.float32)
-    )
-    share = np.clip(distance / max(reach, 1.0), 0, 1)
+    if not edge.any():
+        return np.ones(edge.shape, np.float32)
+    share = np.clip(cv2.distanceTransform(1 - edge, cv2.DIST_L2, 5) / max(reach, 1.0), 0, 1)
     return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 

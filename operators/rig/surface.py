@@ -130,16 +130,23 @@ def thinned(
     return kept[first], corners[np.sort(once)]
 
 
-def visible_points(points: Points, projection: Projection, depsgraph: bpy.types.Depsgraph) -> NDArray[np.bool_]:
-    """Return which world points [V, 3] the camera sees: inside its picture, with nothing rendered in front of them."""
+def visible_points(
+    points: Points, projection: Projection, depsgraph: bpy.types.Depsgraph, clearance: float | None = None
+) -> NDArray[np.bool_]:
+    """Return which world points [V, 3] the camera sees: inside its picture, with nothing rendered in front of them.
+
+    What is nearer to a point than `clearance`, in scene units, doesn't hide it: lashes, a beard.
+    """
     positions, depth = projection.project(points)
     visible = projection.sees(positions, depth)
     if not visible.any():
         return visible
     eyes = projection.eye(points)
     toward = (eyes - points) / np.linalg.norm(eyes - points, axis=1, keepdims=True)
-    # Off the surface that the point lies on, by less than an eyelid is thick: a 2000th of the face.
-    starts = points + toward * (np.ptp(points[visible], axis=0).max() * 5e-4)
+    if clearance is None:
+        # Off the surface that the point lies on, by less than an eyelid is thick: a 2000th of the face.
+        clearance = float(np.ptp(points[visible], axis=0).max()) * 5e-4
+    starts = points + toward * clearance
     corners = positions[visible]
     for tree, to_local in _occluders(projection, depsgraph, (corners.min(axis=0), corners.max(axis=0))):
         index = np.flatnonzero(visible)
