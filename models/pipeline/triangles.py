@@ -39,7 +39,9 @@ def rasterise(
     attributes: NDArray[np.floating],
     grid: Grid,
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return the attributes [C, h, w] of what is nearest to the camera at a node, and its depth [h, w]; 0 and inf for nothing.
+    """Return the attributes [C, h, w] of what is nearest to the camera at each node, and its depth [h, w].
+
+    Where nothing is they are 0 and infinity.
 
     Args:
         positions: [V, 2] px. depth: [V]; what isn't before the camera has none above 0. triangles: [T, 3]. attributes:
