@@ -79,6 +79,9 @@ def capture_shot(
             surface = yield from _capture_frame(context, request, neutral, number, shot, folder, blocking)
             seen = seen | surface.visible
             yield Progress(CAPTURING, done, len(shot.numbers))
+        for kind in (artefacts.SURFACES, artefacts.PLATES):
+            kept = 0 if shot.plates and kind is artefacts.PLATES else len(shot.numbers)
+            folder.keep_only(kind, kept, shot.frames[0] - 1)
     if not seen.any():
         raise InputError(
             f"The camera sees nothing of {request.target.name!r} from frame {shot.frames[0]} to {shot.frames[1]}; "
