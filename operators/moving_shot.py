@@ -19,12 +19,14 @@ from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .capture import CaptureRequest
 from .rig.face import Face, face_steps, points_of
+from .rig.face_controls import default_controls
 from .rig.projection import Points, Projection, present_projection
 from .rig.steady import Place, steadily, switched_off
 from .rig.studio import Style, camera_to_use, photograph
 from .rig.surface import visible_points
 
 CAPTURING = "Capturing the shot"
+ON_THE_SKIN = 0.03  # of the face: lashes, brows and a beard are nearer, glasses and hands farther away
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,14 @@ class _Neutral:
 
     face: Face
     unmeasured: list[Place]
+
+    @property
+    def clearance(self) -> float:
+        """What lies nearer to the skin than that, in scene units, moves with it."""
+        face = self.face
+        expressive = face.visible & face.own & face.moved
+        points = face.points[expressive if expressive.any() else face.visible & face.own]
+        return float(np.ptp(points, axis=0).max()) * ON_THE_SKIN
 
 
 def capture_shot(
@@ -63,12 +73,15 @@ def capture_shot(
     seen = np.array([False])
     with folder.lock():
         with bare_scene(context, request.frame), switched_off(neutral.unmeasured):
-            surface = _surface(context, neutral.face, neutral.face.projection, neutral.face.points)
+            surface = _surface(context, neutral, neutral.face.projection, neutral.face.points)
         folder.write(artefacts.AVATAR_SURFACE, surface.encode())
         for done, number in enumerate(shot.numbers, 1):
             surface = yield from _capture_frame(context, request, neutral, number, shot, folder, blocking)
             seen = seen | surface.visible
             yield Progress(CAPTURING, done, len(shot.numbers))
+        for kind in (artefacts.SURFACES, artefacts.PLATES):
+            kept = 0 if shot.plates and kind is artefacts.PLATES else len(shot.numbers)
+            folder.keep_only(kind, kept, shot.frames[0] - 1)
     if not seen.any():
         raise InputError(
             f"The camera sees nothing of {request.target.name!r} from frame {shot.frames[0]} to {shot.frames[1]}; "
@@ -85,7 +98,7 @@ def _find_neutral(
         def measure() -> Generator[Progress, None, Face]:
             yield Progress(CAPTURING, 0, 0)
             objects = (request.target, *request.further)
-            controls = request.controls or ()
+            controls = default_controls(objects)[0] if request.controls is None else request.controls
             projection = present_projection(context, camera, size)
             return (yield from face_steps(context, objects, projection, controls, request.vertex_group))
 
@@ -107,7 +120,7 @@ def _capture_frame(
         projection = present_projection(context, camera)
         with switched_off(neutral.unmeasured):
             points = points_of(context, face.objects, face.topology, f"frame {number}")[face.vertices]
-            surface = yield from _surface(context, face, projection, points)
+            surface = yield from _surface(context, neutral, projection, points)
         if not shot.plates:
             positions, depth = projection.project(points)
             moved = replace(
@@ -121,7 +134,7 @@ def _capture_frame(
 
 
 def _surface(
-    context: bpy.types.Context, face: Face, projection: Projection, points: Points
+    context: bpy.types.Context, neutral: _Neutral, projection: Projection, points: Points
 ) -> Generator[Progress, None, Surface]:
     """Return where world points of the face [V, 3] are in a picture, and how they are seen there."""
     positions, depth = projection.project(points)
@@ -131,9 +144,9 @@ def _surface(
         image_size=projection.size,
         positions=np.clip(positions, -1e6, 1e6).astype(np.float32),
         depth=depth.astype(np.float32),
-        visible=(yield from visible_points(context, points, projection)),
-        facing=_facing(points, projection.eye(points), face.triangles),
-        triangles=face.triangles,
+        visible=(yield from visible_points(context, points, projection, neutral.clearance)),
+        facing=_facing(points, projection.eye(points), neutral.face.triangles),
+        triangles=neutral.face.triangles,
     )
 
 

@@ -57,8 +57,9 @@ SHOT_PNG, SHOT_EXR = FrameKind("shot", ".png"), FrameKind("shot", ".exr")  # the
 ST_MAPS = FrameKind("st_map", ".exr")  # where each of its pixels comes from, as a share of the picture ...
 VECTORS = FrameKind("vectors", ".exr")  # ... and how far away that is, in px
 SHOT_KINDS = (SHOT_PNG, SHOT_EXR, ST_MAPS, VECTORS)  # what the worker leaves for each frame of the scene
+SCENE_KINDS = (SURFACES, PLATES, *SHOT_KINDS)  # all that each frame of the scene may have
 
-FOLDERS = (AVATAR, *dict.fromkeys(kind.folder for kind in (*FRAME_KINDS, SURFACES, PLATES, *SHOT_KINDS)))
+FOLDERS = (AVATAR, *dict.fromkeys(kind.folder for kind in (*FRAME_KINDS, *SCENE_KINDS)))
 
 _AT_RATE = re.compile(r"frames_[0-9]+(-[0-9]+)?fps")
 

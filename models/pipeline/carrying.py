@@ -27,8 +27,11 @@ MARGIN = 0.15  # of the face's box, around it
 GRAZING, FACING = 0.08, 0.25  # cosine of the view angle: below the first nothing is carried, from the second on all
 SOFT = 0.02  # of the face's box: how far from an edge motion rises to its full size
 SLIVER = 0.01  # of the face's box: what is covered more thinly is an error of the mesh, no occluder
-LEAST_SEEN = 0.5  # share of a triangle's corners that are seen
-STRETCH = 3.0  # largest singular value of a Jacobian, beside the pictures' scale
+LEAST_HIDDEN = 0.02  # share of a triangle's corners, interpolated: a pixel of it from which on it may be hidden
+BEHIND = 0.005  # of the face's depth: from there on a vertex lies behind another part of the face
+LEAST_TRUST = 0.1  # of a vertex, from which on its motion is taken
+SMOOTH = 0.006  # of the face's box: spread of the Gaussian that motion is smoothed with, as a mesh has corners
+STRETCH = 1.6  # largest singular value of a Jacobian, beside the pictures' scale
 RIDGE = 1e-3  # of a vertex's neighbourhood; for those that the neutral picture shows from the side
 
 Array = NDArray[np.float32]
@@ -40,13 +43,17 @@ class Carrier:
 
     place: [2, h, w] px of the neutral picture, at each node of the grid. jacobian: [4, h, w] (xx, xy, yx, yy), px of
     this picture per px of the neutral one. weight: [h, w] in [0, 1], how much of the motion is shown; 0 where the face
-    isn't seen. known: [h, w], where the surface is seen. grid: where the nodes lie.
+    isn't seen. known: [h, w], where both pictures show the surface. free: [h, w] in
+    [0, 1], 0 where an occluder is, which nothing moves over. face: its longer side,
+    in nodes. grid: where the nodes lie.
     """
 
     place: Array
     jacobian: Array
     weight: Array
     known: NDArray[np.bool_]
+    free: Array
+    face: float
     grid: Grid
 
     def carry(self, flow: Tensor, window: Window) -> Tensor:
@@ -58,7 +65,7 @@ class Carrier:
         shift = window.turned_back(sample(flow, crop))[0].numpy()
         xx, xy, yx, yy = self.jacobian
         carried = np.stack([xx * shift[0] + xy * shift[1], yx * shift[0] + yy * shift[1]])
-        carried = _filled(carried * self.known, self.known) * self.weight
+        carried = _smooth(_filled(carried * self.known, self.known), SMOOTH * self.face) * self.weight
         return torch.from_numpy(carried.astype(np.float32))[None]
 
     @property
@@ -76,14 +83,33 @@ def carrier(neutral: Surface, frame: Surface) -> Carrier | None:
     if grid is None:
         return None
     trust = _fade(frame.facing) * _fade(neutral.facing) * neutral.visible
-    attributes = np.column_stack(
-        [neutral.positions, jacobians(neutral, frame).reshape(-1, 4), trust, frame.visible.astype(np.float32)]
+    shape = frame.positions, frame.depth, frame.triangles
+    values, depth = rasterise(
+        *shape, np.column_stack([neutral.positions, jacobians(neutral, frame).reshape(-1, 4), trust]), grid
     )
-    values, covered = rasterise(frame.positions, frame.depth, frame.triangles, attributes, grid)
+    # What hides a vertex is in front of the face, unless it is the face itself, which is drawn in the right order.
+    hidden = ~frame.visible & ~_behind(frame, depth, grid)
+    covered = np.isfinite(depth)
+    blocked = rasterise(*shape, hidden[:, None].astype(np.float32), grid)[0][0] > LEAST_HIDDEN
     face = SOFT * max(grid.width, grid.height) / (1 + 2 * MARGIN)
-    known = covered & (values[7] >= LEAST_SEEN)
-    weight = _filled(values[6:7] * known, known)[0] * _apart(covered, known, face)
-    return Carrier(values[:2], values[2:6], weight.astype(np.float32), known, grid)
+    blocked = _without_slivers(blocked, max(1, round(face * SLIVER / SOFT)))
+    # What the neutral picture doesn't show (the inside of the lips) moves with what is around it.
+    known = covered & ~blocked & (values[6] > LEAST_TRUST)
+    trust = _smooth(_filled(values[6:7] * known, known), SMOOTH / SOFT * face)[0]
+    outside, occluded = _around_the_face(covered, blocked)
+    weight = trust * _rising(outside | occluded, face)
+    return Carrier(values[:2], values[2:6], weight, known, _rising(occluded, face), face / SOFT, grid)
+
+
+def _behind(frame: Surface, depth: NDArray[np.float64], grid: Grid) -> NDArray[np.bool_]:
+    """Return which vertices lie behind what is drawn where they are, [V]."""
+    nodes = np.rint((frame.positions - (grid.left, grid.top)) / grid.step).astype(np.int64)
+    inside = ((nodes >= 0) & (nodes < (grid.width, grid.height))).all(axis=1)
+    # The deepest of the nodes around it: what lies on a slope is not behind it.
+    front = cv2.dilate(np.where(np.isfinite(depth), depth, -1e9).astype(np.float32), np.ones((3, 3), np.uint8))
+    extent = float(np.ptp(frame.depth[frame.visible]))
+    x, y = np.where(inside[:, None], nodes, 0).T
+    return inside & (front[y, x] < frame.depth - BEHIND * extent)
 
 
 def jacobians(neutral: Surface, frame: Surface) -> NDArray[np.float64]:
@@ -126,31 +152,50 @@ def _fade(cosine: Array) -> Array:
     return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
-def _apart(covered: NDArray[np.bool_], known: NDArray[np.bool_], reach: float) -> Array:
-    """Return [h, w], 0 outside the face and behind occluders, rising to 1 within `reach` nodes of their edges.
+def _without_slivers(blocked: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """Return what is covered without the pieces that are nowhere wider than about twice `width` nodes."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
+    core = cv2.erode(blocked.astype(np.uint8), disc, borderType=cv2.BORDER_REPLICATE) > 0
+    _, label = cv2.connectedComponents(blocked.astype(np.uint8))
+    return blocked & np.isin(label, label[core])
 
-    Holes of the mesh (sockets, the mouth) are neither: what shows there moves with what is around it.
+
+def _around_the_face(
+    covered: NDArray[np.bool_], blocked: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return what lies outside the face, and what occluders cover, [h, w] each.
+
+    Holes of the mesh (sockets, the mouth) are neither, where no occluder goes on over them: what shows there moves with
+    what is around it.
     """
-    blocked = covered & ~known
-    sliver = max(1, round(reach * SLIVER / SOFT))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * sliver + 1, 2 * sliver + 1))
-    blocked = cv2.morphologyEx(blocked.astype(np.uint8), cv2.MORPH_OPEN, disc, borderValue=0) > 0
-    blocked = cv2.dilate(blocked.astype(np.uint8), disc) > 0
-    free = ((~covered) | blocked).astype(np.uint8)
-    count, label = cv2.connectedComponents((~covered).astype(np.uint8), connectivity=4)
+    _, label = cv2.connectedComponents((~covered).astype(np.uint8), connectivity=4)
     border = np.unique(np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]]))
-    holes = ~covered & ~np.isin(label, border) & ~blocked if count > 1 else np.zeros_like(covered)
-    free[holes] = 0
-    # The border of the picture is no edge of the face: a close-up's cheek moves where the picture ends.
-    distance = (
-        cv2.distanceTransform(1 - free, cv2.DIST_L2, 5) if free.any() else np.full(free.shape, np.inf, np.float32)
-    )
-    share = np.clip(distance / max(reach, 1.0), 0, 1)
+    outside = ~covered & np.isin(label, border)
+    over = _filled(blocked[None].astype(np.float32), covered)[0] > 0
+    return outside, over & ~outside
+
+
+def _rising(edge: NDArray[np.bool_], reach: float) -> Array:
+    """Return [h, w], 0 in a region and rising to 1 within `reach` nodes around it.
+
+    The border of the picture is no edge: a close-up's cheek moves where the picture ends.
+    """
+    if not edge.any():
+        return np.ones(edge.shape, np.float32)
+    away = cv2.distanceTransform(1 - edge.astype(np.uint8), cv2.DIST_L2, 5)
+    share = np.clip(away / max(reach, 1.0), 0, 1)
     return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
+def _smooth(values: Array, spread: float) -> Array:
+    """Return values [C, h, w] smoothed by a Gaussian."""
+    return np.stack(
+        [cv2.GaussianBlur(np.ascontiguousarray(each, np.float32), (0, 0), max(spread, 0.3)) for each in values]
+    )
+
+
 def _filled(values: Array, known: NDArray[np.bool_]) -> Array:
-    """Return values [C, h, w] with what isn't known filled in from the nearest that is, smoothly."""
+    """Return values [C, h, w] with what isn't known filled in from the nearest that is."""
     if known.all() or not known.any():
         return values
     _, label = cv2.distanceTransformWithLabels(
@@ -158,6 +203,4 @@ def _filled(values: Array, known: NDArray[np.bool_]) -> Array:
     )
     index = np.zeros(label.max() + 1, np.intp)
     index[label[known]] = np.flatnonzero(known)
-    nearest = values.reshape(len(values), -1)[:, index[label]]
-    smooth = np.stack([cv2.GaussianBlur(np.ascontiguousarray(each), (0, 0), 2.0) for each in nearest])
-    return np.where(known, values, smooth)
+    return np.asarray(values.reshape(len(values), -1)[:, index[label]])

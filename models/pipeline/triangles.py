@@ -38,8 +38,10 @@ def rasterise(
     triangles: NDArray[np.integer],
     attributes: NDArray[np.floating],
     grid: Grid,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the attributes [C, h, w] of what is nearest to the camera at each node, and [h, w] where anything is.
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return the attributes [C, h, w] of what is nearest to the camera at each node, and its depth [h, w].
+
+    Where nothing is they are 0 and infinity.
 
     Args:
         positions: [V, 2] px. depth: [V]; what isn't before the camera has none above 0. triangles: [T, 3]. attributes:
@@ -60,8 +62,7 @@ def rasterise(
     for group in np.unique(groups):
         chosen = drawn[groups == group]
         _draw(chosen, corners, low, extent, width, depth, triangles, attributes, nearest, values)
-    covered = np.isfinite(nearest).reshape(height, width)
-    return np.ascontiguousarray(values.T).reshape(-1, height, width), covered
+    return np.ascontiguousarray(values.T).reshape(-1, height, width), nearest.reshape(height, width)
 
 
 def _draw(

@@ -357,7 +357,7 @@ def test_what_an_earlier_longer_run_left_is_gone_of_every_kind(tmp_path, clip, a
     short = Driving(str(clip), trim=(0.0, 0.2))
     folder.write_spec(dataclasses.replace(folder.read_spec(), driving=short))
     count = run_job(folder, session, Quiet()).frames.count
-    for kind in artefacts.FRAME_KINDS:
+    for kind in set(artefacts.FRAME_KINDS) - {artefacts.MOTION}:
         names = {kind.unit(index).split("/")[1] for index in range(count)}
         own = {"notes.txt"} if kind is artefacts.FRAMES else set()
         assert {entry.name for entry in (folder.path / kind.folder).iterdir()} == names | own
