@@ -48,9 +48,10 @@ DRIVER = FrameKind("driver", ".png")  # the driver's steady crop ...
 MAGNIFIED = FrameKind("magnified", ".png")  # ... and magnified, as the backend was shown it
 OBSERVED = FrameKind("observed", ".json")  # the local motion of the driver's face, as a share of its width
 EQUATIONS = FrameKind("equations", ".npy")  # what the frame says about the rig: motion equations at its sites
+COMPARE = FrameKind("compare", ".png")  # driver, magnified driver, result and stronger result side by side, to look at
 # Of a moving shot. A file's number is that of the scene's frame, but for the motion, which the clip's frames have.
 MOTION = FrameKind("motion", ".npy")  # the restored motion on the neutral picture
-FRAME_KINDS = (FRAMES, DRIVER, MAGNIFIED, OBSERVED, EQUATIONS, MOTION)
+FRAME_KINDS = (FRAMES, DRIVER, MAGNIFIED, OBSERVED, EQUATIONS, COMPARE, MOTION)
 SURFACES = FrameKind("surfaces", ".npz")  # where the face's surface is in the shot's picture
 PLATES = FrameKind("plates", ".png")  # the shot without the expression, where Blender renders it
 SHOT_PNG, SHOT_EXR = FrameKind("shot", ".png"), FrameKind("shot", ".exr")  # the shot with the expression
@@ -61,14 +62,14 @@ SCENE_KINDS = (SURFACES, PLATES, *SHOT_KINDS)  # all that each frame of the scen
 
 FOLDERS = (AVATAR, *dict.fromkeys(kind.folder for kind in (*FRAME_KINDS, *SCENE_KINDS)))
 
-_AT_RATE = re.compile(r"frames_[0-9]+(-[0-9]+)?fps")
+_AT_RATE = re.compile(r"(frames|compare)_[0-9]+(-[0-9]+)?fps")
 
 SET_ASIDE = "set_aside"  # what stood where a run had to write, and was not MagPlus's
 
 
-def at_rate(rate: Fraction) -> FrameKind:
-    """Return the kind of the frames at a scene's rate, in frames per second of the clip."""
-    return FrameKind(f"frames_{str(rate).replace('/', '-')}fps", FRAMES.suffix)
+def at_rate(rate: Fraction, kind: FrameKind = FRAMES) -> FrameKind:
+    """Return the kind of frames, or of comparisons, at a scene's rate, in frames per second of the clip."""
+    return FrameKind(f"{kind.folder}_{str(rate).replace('/', '-')}fps", kind.suffix)
 
 
 def is_folder(name: str) -> bool:

@@ -133,8 +133,9 @@ class Outputs:
     """What to leave in the job folder.
 
     `frames`: restored frames; `weights`: solved rig controls; `magnified`: the magnified driver's face crop, which
-    is what the backend was shown (for looking at, and for the demo's side-by-side video). `st_map` and `vectors`: the
-    motion of a moving shot itself, see `models.pipeline.outputs.moving_shot`.
+    is what the backend was shown (for looking at, and for the demo's side-by-side video); `compare`: small pictures of
+    the driver, the magnified driver, the result and the result at four times the intensity, side by side. `st_map` and
+    `vectors`: the motion of a moving shot itself, see `models.pipeline.outputs.moving_shot`.
     """
 
     frames: bool = True
@@ -142,6 +143,7 @@ class Outputs:
     magnified: bool = False
     st_map: bool = False
     vectors: bool = False
+    compare: bool = False
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ from .frame_maker import FrameMaker
 from .interruption import interruptible
 from .notes import Events, Notes
 from .outputs import Output
+from .outputs.comparison import Comparison
 from .outputs.curves import Curves
 from .outputs.driver_picture import DriverPicture
 from .outputs.frames import Frames, Magnified
@@ -232,6 +233,8 @@ def _outputs(
     outputs: list[Output] = [observed, DriverPicture(folder, driver, provenance)]
     if spec.outputs.magnified:
         outputs.append(Magnified(notes, provenance))
+    if spec.outputs.compare:
+        outputs.append(Comparison(avatar, factors, notes, provenance))
     if spec.outputs.frames and spec.shot is not None:
         outputs.append(MovingShot(folder, spec.shot, spec.outputs, avatar, factors, notes, provenance))
     elif spec.outputs.frames:

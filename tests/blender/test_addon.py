@@ -221,7 +221,10 @@ class Layout:
     def _nested(self, **_options: Any) -> Layout:
         return Layout(self.drawn)
 
-    row = column = box = _nested
+    row = column = box = split = _nested
+
+    def template_icon(self, icon_value: int, scale: float = 1.0) -> None:
+        self.drawn.append("picture")
 
     def separator(self) -> None:
         self.drawn.append("")
@@ -234,7 +237,7 @@ class Layout:
         self.prop(data, name)
         assert where in search.bl_rna.properties
 
-    def label(self, text: str = "", icon: str = "NONE") -> None:
+    def label(self, text: str = "", icon: str = "NONE", translate: bool = True) -> None:
         self._check(icon)
         self.drawn.append(text)
 
@@ -295,6 +298,7 @@ def test_every_panel_draws_in_every_state(
     ready.bakes.add().name = "Head-clip-001"
     for panel in (
         *panels.CLASSES,
+        module("magplus_addon.driver_panel").MAGPLUS_PT_driver,
         module("magplus_addon.control_list").MAGPLUS_PT_controls,
         module("magplus_addon.face_match").MAGPLUS_PT_match,
     ):
@@ -331,7 +335,7 @@ def test_every_panel_draws_in_every_state(
 
 def test_sentences_are_broken_into_lines(module: Callable[[str], ModuleType]) -> None:
     layout = Layout()
-    module("magplus_addon.panels").draw_text(layout, "one two three four five six", 10, "INFO")
+    module("magplus_addon.text").draw_text(layout, "one two three four five six", 60, "INFO")
     assert layout.drawn == ["one two", "three four", "five six"]
 
 
