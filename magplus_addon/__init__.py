@@ -17,10 +17,21 @@ from ..operators import (
     make_sample,
     match_face,
     measure_controls,
+    show_result,
 )
 from ..operators.animation import bake_list, event_markers
 from ..operators.running import job_manager
-from . import commands, control_list, face_match, file_handler, panels, preferences, settings, translations
+from . import (
+    commands,
+    control_list,
+    face_match,
+    file_handler,
+    panels,
+    preferences,
+    result_panel,
+    settings,
+    translations,
+)
 
 # Classes first, as the properties and handlers of a module may name them; taken away in the mirrored order.
 _MODULES = (
@@ -40,8 +51,10 @@ _MODULES = (
     environment,
     backends,
     animate,
+    show_result,
     preferences,
     panels,
+    result_panel,
     control_list,
     face_match,
     file_handler,

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import bpy
 
 from ..backend_bridge.backends import find_backend
@@ -14,31 +12,15 @@ from ..operators.animation.event_markers import MAGPLUS_OT_trim_from_markers
 from ..operators.animation.strength import bakes_on_curves
 from ..operators.backends import KIND as BACKENDS_KIND
 from ..operators.backends import MAGPLUS_OT_check_backend, backend_problem, option_property
-from ..operators.blender.wording import translated
 from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
 from ..operators.import_result import MAGPLUS_OT_import_result
 from ..operators.live_link import MAGPLUS_OT_import_live_link
 from ..operators.make_sample import MAGPLUS_OT_make_sample
 from ..operators.order import disabled_reason, is_image_sequence
 from ..operators.running.job_manager import Outcome, Status, manager
+from .text import BOX_MARGINS, draw_text, line_width
 
 STATUS_ICONS = {Status.FINISHED: "CHECKMARK", Status.CANCELLED: "CANCEL", Status.FAILED: "ERROR"}
-CHARACTER_WIDTH = 6.5  # pixels of Blender's interface font at scale 1, on average over English text
-ICON_WIDTH = 34.0  # pixels at scale 1 that the icon and the margins of a label take
-
-
-def characters_across(context: bpy.types.Context, share: float = 1.0) -> int:
-    """Return how many characters of text fit into a share of the region's width."""
-    width = context.region.width * share / context.preferences.system.ui_scale
-    return max(int((width - ICON_WIDTH) / CHARACTER_WIDTH), 16)
-
-
-def draw_text(layout: bpy.types.UILayout, text: str, characters: int, icon: str = "NONE") -> None:
-    """Draw a sentence over as many lines as it needs: labels don't wrap."""
-    column = layout.column(align=True)
-    column.scale_y = 0.8
-    for number, line in enumerate(textwrap.wrap(translated(text), characters)):
-        column.label(text=line, icon=icon if number == 0 or icon == "NONE" else "BLANK1")
 
 
 def draw_progress(layout: bpy.types.UILayout) -> None:
@@ -55,18 +37,18 @@ def draw_progress(layout: bpy.types.UILayout) -> None:
     row.operator(animate.MAGPLUS_OT_cancel.bl_idname, text="", icon="X")
 
 
-def draw_outcome(layout: bpy.types.UILayout, outcome: Outcome, characters: int) -> None:
+def draw_outcome(layout: bpy.types.UILayout, outcome: Outcome, width: float) -> None:
     """Draw how a task ended, with all it warned of and the way to its files."""
     box = layout.box()
-    characters -= 3  # the box's own margins
+    width -= BOX_MARGINS
     column = box.column()
     column.alert = outcome.status is Status.FAILED
-    draw_text(column, outcome.sentence, characters, STATUS_ICONS[outcome.status])
+    draw_text(column, outcome.sentence, width, STATUS_ICONS[outcome.status])
     details = box.column(align=True)
     for line in outcome.details:
-        draw_text(details, line, characters, "BLANK1")
+        draw_text(details, line, width, "BLANK1")
     for line in outcome.warnings:
-        draw_text(box, line, characters, "ERROR")
+        draw_text(box, line, width, "ERROR")
     row = box.row(align=True)
     for text, icon, path in (("Job Folder", "FILE_FOLDER", outcome.folder), ("Log", "TEXT", outcome.log)):
         if path is not None and path.exists():
@@ -98,7 +80,7 @@ class MAGPLUS_PT_main(Sidebar):
         layout, settings = self.layout, context.scene.magplus
         layout.use_property_split = True
         layout.use_property_decorate = False
-        characters = characters_across(context)
+        width = line_width(context)
 
         column = layout.column()
         column.prop(settings, "avatar")
@@ -114,18 +96,19 @@ class MAGPLUS_PT_main(Sidebar):
         if manager.busy:
             draw_progress(layout)
             for warning in manager.warnings:
-                draw_text(layout, warning, characters, "ERROR")
+                draw_text(layout, warning, width, "ERROR")
             return
         reason = disabled_reason(context)
         row = layout.row()
         row.scale_y = 1.4
         row.operator(animate.MAGPLUS_OT_animate.bl_idname, icon="PLAY")
         if reason:
-            draw_text(layout, reason, characters, "INFO")
+            draw_text(layout, reason, width, "INFO")
         if environment_problem(context) or backend_problem(settings.backend):
             layout.operator(MAGPLUS_OT_show_preferences.bl_idname, icon="PREFERENCES")
-        if outcome := manager.outcomes.get(animate.KIND):
-            draw_outcome(layout, outcome, characters)
+        outcome = manager.outcomes.get(animate.KIND)
+        if outcome is not None and not outcome.in_scene:
+            draw_outcome(layout, outcome, width)
 
 
 class MAGPLUS_PT_bakes(Sidebar):
@@ -196,7 +179,7 @@ class MAGPLUS_PT_magnification(Sidebar):
         column.prop(settings, "intensity", slider=True)
         column.prop(settings, "backend")
         if caution := find_backend(settings.backend).caution:
-            draw_text(column, caution, characters_across(context), "ERROR")
+            draw_text(column, caution, line_width(context), "ERROR")
         column.prop(settings, "alpha_mode")
         if settings.alpha_mode == "GIVEN":
             column.prop(settings, "alpha")
@@ -225,7 +208,7 @@ class MAGPLUS_PT_backend(Sidebar):
             column.separator()
             column.operator(MAGPLUS_OT_check_backend.bl_idname, icon="VIEWZOOM")
             if outcome := manager.outcomes.get(BACKENDS_KIND):
-                draw_outcome(column, outcome, characters_across(context))
+                draw_outcome(column, outcome, line_width(context))
 
 
 class MAGPLUS_PT_regions(Sidebar):
@@ -263,6 +246,7 @@ class MAGPLUS_PT_output(Sidebar):
         column.prop(settings, "shape_keys")
         if settings.shape_keys:
             column.prop(settings, "animation")
+        column.prop(settings, "compare")
         column = layout.column()
         column.prop(settings, "start_frame")
         column.prop(settings, "stretch")

@@ -8,7 +8,7 @@ import bpy
 from ..backend_bridge.backends import BACKENDS, BackendOption
 from ..backend_bridge.job.spec import MAX_ALPHA, MAX_REGION_GAIN, MAX_SMOOTHING
 from ..backend_bridge.rig.regions import REGIONS
-from ..operators.animation.destination import ANIMATION, BACKGROUND, LAST_FRAME, SHOW_AS
+from ..operators.animation.destination import ANIMATION, FRONT, LAST_FRAME, SHOW_AS
 from ..operators.animation.ends import RELEASE
 from ..operators.animation.strength import set_strength
 from ..operators.backends import option_property
@@ -18,6 +18,7 @@ from ..operators.blender.properties import (
     EnumProperty,
     FloatProperty,
     IntProperty,
+    IntVectorProperty,
     PointerProperty,
     StringProperty,
     with_properties,
@@ -109,6 +110,39 @@ class MagPlusBake(bpy.types.PropertyGroup):
         max=100.0,
         update=_strength_set,
     )
+
+
+@with_properties
+class MagPlusLine(bpy.types.PropertyGroup):
+    """A line of what is said of a result; its text is its name."""
+
+    kind: str = EnumProperty(name="Kind", items=(("DETAIL", "Detail", ""), ("WARNING", "Warning", "")))
+
+
+@with_properties
+class MagPlusResult(bpy.types.PropertyGroup):
+    """The scene's last result, and the view before it was presented; written by `operators.result_record`."""
+
+    sentence: str = StringProperty(name="Result", description="What was done. Empty: there is no result")
+    lines: bpy.types.bpy_prop_collection_idprop[MagPlusLine] = CollectionProperty(type=MagPlusLine)
+    first_frame: int = IntProperty(name="First Frame", description="First frame of the scene that the result fills")
+    last_frame: int = IntProperty(name="Last Frame", description="Last frame of the scene that the result fills")
+    has_apex: bool = BoolProperty(name="Has Apex", description="Something moves")
+    apex_frame: int = IntProperty(name="Apex", description="Frame of the scene at which the expression is strongest")
+    has_onset: bool = BoolProperty(name="Has Onset", description="The expression begins within the clip")
+    has_offset: bool = BoolProperty(name="Has Offset", description="The expression ends within the clip")
+    start_frame: int = IntProperty(name="Start Frame", description="Frame of the scene where the clip starts")
+    keep_apex: bool = BoolProperty(name="Keep the Apex", description="The clip was shifted to show its apex")
+    stretch: float = FloatProperty(name="Time Stretch", description="How many times longer the clip plays", default=1.0)
+    view_kept: bool = BoolProperty(name="View Kept", description="The preview range before the result is kept")
+    before: tuple[int, int, int] = IntVectorProperty(
+        name="Preview Range Before", description="Whether it was used (0, 1), its first frame, its last", size=3
+    )
+    preview: tuple[int, int, int] = IntVectorProperty(
+        name="Preview Range", description="As it was set for the result", size=3
+    )
+    frame_before: int = IntProperty(name="Frame Before", description="The present frame before the result")
+    loop_before: str = StringProperty(name="Playback Before", description="How playback looped before the result")
 
 
 def _mirror_set(control: MagPlusControl, context: bpy.types.Context) -> None:
@@ -231,10 +265,16 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     regions: MagPlusRegions = PointerProperty(type=MagPlusRegions)
     frames: bool = BoolProperty(name="Image Sequence", description="Make the avatar's moving picture", default=True)
     frames_to: str = EnumProperty(
-        name="Show As", description="Where the image sequence goes", items=SHOW_AS, default=BACKGROUND
+        name="Show As", description="Where the image sequence goes", items=SHOW_AS, default=FRONT
     )
     shape_keys: bool = BoolProperty(
         name="Rig Controls", description="Key the avatar's shape keys, or what is chosen under Controls"
+    )
+    compare: bool = BoolProperty(
+        name="Comparison",
+        description="Also make small pictures of driver, magnified driver, result and result at four times the "
+        "strength, side by side. The command line leaves them out; Compare makes them where they are missing",
+        default=True,
     )
     animation: str = EnumProperty(
         name="Animation",
@@ -328,6 +368,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     active_control: int = IntProperty(name="Control", options={"HIDDEN"})
     bakes: bpy.types.bpy_prop_collection_idprop[MagPlusBake] = CollectionProperty(type=MagPlusBake)
     placed: MagPlusPlaced = PointerProperty(type=MagPlusPlaced)
+    result: MagPlusResult = PointerProperty(type=MagPlusResult)
     last_job: str = StringProperty(name="Last Job", description="Folder of the last finished job", options={"HIDDEN"})
     job_folder: str = StringProperty(
         name="Job Folder",
@@ -343,6 +384,8 @@ CLASSES = (
     MagPlusBackendOptions,
     MagPlusControl,
     MagPlusPlaced,
+    MagPlusLine,
+    MagPlusResult,
     MagPlusBake,
     MagPlusSettings,
 )

@@ -20,9 +20,10 @@ from .bare_scene import bare_scene
 from .blender.operator import ExplainedOperator, OperatorResult
 from .capture import CaptureRequest, capture
 from .capture_cache import CaptureCache
-from .import_result import import_result, measured
+from .import_result import import_result
 from .movement import movement
 from .order import Order, disabled_reason, make_order
+from .report_lines import measured
 from .rig.anchors import moved_anchors, scaled
 from .rig.avatar import face_companions, find_object
 from .rig.face_controls import chosen_controls
@@ -143,7 +144,12 @@ def _bring_in(order: Order, folder: JobFolder, task: TaskContext) -> Outcome:
         return Outcome("Finished, but not imported.", details=measured(folder.read_report()))
     with bpy.context.temp_override(scene=scene):
         return import_result(
-            bpy.context, folder, order.destination, order.spec.outputs, objects={order.avatar_name: avatar}
+            bpy.context,
+            folder,
+            order.destination,
+            order.spec.outputs,
+            objects={order.avatar_name: avatar},
+            warned=task.warnings,
         )
 
 

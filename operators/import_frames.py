@@ -10,14 +10,15 @@ import bpy
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
-from .animation.destination import BACKGROUND, PLANE, SHOW_AS, STRIP, Destination
+from .animation.destination import BACKGROUND, FRONT, PLANE, SHOW_AS, STRIP, Destination
 from .animation.scene_time import Placement, SourceTime
 from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
-from .frames.background import add_background
+from .frames.camera_picture import add_camera_picture
 from .frames.clip import Clip, at_scene_rate, job_frames
 from .frames.image import colour_space, load
 from .frames.plane import add_plane
+from .frames.shown import forget_image, take_away
 from .frames.strip import add_strip, strips_of
 from .rig.projection import usable_camera
 
@@ -69,6 +70,8 @@ def import_frames(
 ) -> ImportReport:
     """Show a finished job's frames.
 
+    They take the place of what shows earlier frames of MagPlus in the same interval, in whatever way.
+
     Where the scene runs at the video's rate the frames are used as they are. Otherwise a second sequence at the scene's
     rate is made beside them, of hard links where the disk can, each the frame nearest in time.
 
@@ -90,7 +93,7 @@ def _import_frames(
 ) -> ImportReport:
     scene, where = context.scene, destination.show_as
     camera = camera or scene.camera
-    if where in {PLANE, BACKGROUND}:
+    if where in {FRONT, PLANE, BACKGROUND}:
         usable_camera(camera)
     report = folder.read_report()
     frames = job_frames(folder, report)
@@ -105,9 +108,11 @@ def _import_frames(
     files = [folder.path / unit for unit in frames.units]
     if shown != list(range(len(files))):
         files = at_scene_rate(folder, [frames.units[index] for index in shown], placement.rate)
-    # What the viewport draws behind a camera, and what is only loaded, goes through no view transform.
+    # What the viewport draws for a camera, and what is only loaded, goes through no view transform.
     colours, warnings = colour_space(scene) if where in {PLANE, STRIP} else ("sRGB", ())
-    clip = Clip(files, frames.size, destination.start_frame)
+    clip = Clip(files, frames.size, destination.start_frame, folder.path.name)
+    take_away(scene, clip.start, clip.start + len(files) - 1)
+    forget_image(clip.job)
 
     image, placed = None, None
     if where == STRIP:
@@ -118,8 +123,10 @@ def _import_frames(
         image = load(clip, colours)
         if where == PLANE:
             placed = add_plane(context, usable_camera(camera), image, clip)
-        elif where == BACKGROUND:
-            placed = add_background(usable_camera(camera), image, clip)
+            # What Solid shading doesn't show of the plane; the viewport draws it without a view transform.
+            add_camera_picture(usable_camera(camera), load(clip, "sRGB"), clip, front=True)
+        elif where in {FRONT, BACKGROUND}:
+            placed = add_camera_picture(usable_camera(camera), image, clip, front=where == FRONT)
     return ImportReport(
         image=image.name if image is not None else "",
         placed=placed,

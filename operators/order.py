@@ -186,7 +186,11 @@ def make_order(
             match="shape" if settings.match == "SHAPE" else "motion",
         ),
         intensity=decimal(settings.intensity),
-        outputs=Outputs(frames=settings.frames, weights=settings.shape_keys),
+        outputs=Outputs(
+            frames=settings.frames,
+            weights=settings.shape_keys,
+            compare=settings.compare and not bpy.app.background,
+        ),
         device=device or chosen.device,
         allow_cpu=chosen.allow_cpu if allow_cpu is None else allow_cpu,
         created_by={"blender": bpy.app.version_string, "file": bpy.data.filepath, "avatar": avatar.name},

@@ -47,18 +47,19 @@ DRIVER = FrameKind("driver", ".png")  # the driver's steady crop ...
 MAGNIFIED = FrameKind("magnified", ".png")  # ... and magnified, as the backend was shown it
 OBSERVED = FrameKind("observed", ".json")  # the local motion of the driver's face, as a share of its width
 EQUATIONS = FrameKind("equations", ".npy")  # what the frame says about the rig: motion equations at its sites
-FRAME_KINDS = (FRAMES, DRIVER, MAGNIFIED, OBSERVED, EQUATIONS)
+COMPARE = FrameKind("compare", ".png")  # driver, magnified driver, result and stronger result side by side, to look at
+FRAME_KINDS = (FRAMES, DRIVER, MAGNIFIED, OBSERVED, EQUATIONS, COMPARE)
 
 FOLDERS = (AVATAR, *(kind.folder for kind in FRAME_KINDS))
 
-_AT_RATE = re.compile(r"frames_[0-9]+(-[0-9]+)?fps")
+_AT_RATE = re.compile(r"(frames|compare)_[0-9]+(-[0-9]+)?fps")
 
 SET_ASIDE = "set_aside"  # what stood where a run had to write, and was not MagPlus's
 
 
-def at_rate(rate: Fraction) -> FrameKind:
-    """Return the kind of the frames at a scene's rate, in frames per second of the clip."""
-    return FrameKind(f"frames_{str(rate).replace('/', '-')}fps", FRAMES.suffix)
+def at_rate(rate: Fraction, kind: FrameKind = FRAMES) -> FrameKind:
+    """Return the kind of frames, or of comparisons, at a scene's rate, in frames per second of the clip."""
+    return FrameKind(f"{kind.folder}_{str(rate).replace('/', '-')}fps", kind.suffix)
 
 
 def is_folder(name: str) -> bool:

@@ -132,12 +132,14 @@ class Outputs:
     """What to leave in the job folder.
 
     `frames`: restored frames; `weights`: solved rig controls; `magnified`: the magnified driver's face crop, which
-    is what the backend was shown (for looking at, and for the demo's side-by-side video).
+    is what the backend was shown (for looking at, and for the demo's side-by-side video); `compare`: small pictures of
+    the driver, the magnified driver, the result and the result at four times the intensity, side by side.
     """
 
     frames: bool = True
     weights: bool = False
     magnified: bool = False
+    compare: bool = False
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ from .frame_maker import FrameMaker
 from .interruption import Interruptible
 from .notes import Events, Notes
 from .outputs import Output
+from .outputs.comparison import Comparison
 from .outputs.curves import Curves
 from .outputs.driver_picture import DriverPicture
 from .outputs.frames import Frames, Magnified
@@ -211,6 +212,8 @@ def _outputs(
     outputs: list[Output] = [observed, DriverPicture(folder, driver, provenance)]
     if spec.outputs.magnified:
         outputs.append(Magnified(notes, provenance))
+    if spec.outputs.compare:
+        outputs.append(Comparison(avatar, factors, notes, provenance))
     if spec.outputs.frames:
         outputs.append(Frames(folder, avatar, factors, observed, notes, provenance))
     if spec.outputs.weights and basis is not None:

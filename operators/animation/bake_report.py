@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from ...backend_bridge.job.bake_record import BakeRecord
 from .scene_time import Placement
 
+APEX_SHOWN = 0.95  # a loss of less than a twentieth of a micro-expression is not seen
+
 
 @dataclass(frozen=True)
 class BakeReport:
@@ -60,8 +62,11 @@ class BakeReport:
         lines += [f"Not keyed: {names} {reason}." for names, reason in _by_reason(self.record.not_keyed)]
         lines += [f"Keyed, but {names} {reason}." for names, reason in _by_reason(self.cut_off)]
         lines += self.cautions
-        if kept < 0.995:
-            lines.append(f"Whole frames show {kept:.0%} of the apex: the scene's frame rate is low for this movement.")
+        if kept < APEX_SHOWN:
+            lines.append(
+                f"Whole frames show {kept:.0%} of the apex; switch Keep the Apex on, or give the scene a higher frame "
+                "rate."
+            )
         if not self.checked:
             lines.append("The job's journal does not list its curves, so nobody can tell whether they are whole.")
         if self.unrecorded:

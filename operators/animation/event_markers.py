@@ -51,6 +51,15 @@ def set_event_markers(
     return frames
 
 
+def set_missing_markers(scene: bpy.types.Scene) -> None:
+    """Mark the clip's first frame as the onset and its last as the offset where the last result has no such marker."""
+    markers, placed = scene.timeline_markers, scene.magplus.placed
+    first, last = round(placed.first_frame), round(placed.last_frame)
+    for event, frame in (("onset", first), ("offset", last)):
+        if not any(marker.name == _LABELS[event] and first <= marker.frame <= last for marker in markers):
+            markers.new(_LABELS[event], frame=frame)
+
+
 def trim_from_markers(scene: bpy.types.Scene) -> Trim:
     """Return what lies between the onset and the offset marker of the scene's last result.
 

@@ -10,6 +10,7 @@ import bpy
 from .clip import Clip
 
 NAME = "MagPlus Result"
+MARK = "magplus_result"  # custom property of whatever shows frames: the name of their job
 # The colour space that undoes a view transform, so that a picture which has been through it comes out as it was. That
 # of Khronos PBR Neutral does not undo it (measured: up to 53 of 255 steps off), so it is not among them.
 _INVERSE_OF_VIEW = {"Standard": "sRGB", "AgX": "AgX Base sRGB", "Filmic": "Filmic sRGB"}
@@ -32,9 +33,10 @@ def colour_space(scene: bpy.types.Scene) -> tuple[str, tuple[str, ...]]:
 
 
 def load(clip: Clip, colour_space: str) -> bpy.types.Image:
-    """Load a clip as an image sequence, or as a single image."""
+    """Load a clip as an image sequence, or as a single image, with the mark of its job."""
     image = bpy.data.images.load(str(clip.files[0]), check_existing=False)
     image.name = NAME
+    image[MARK] = clip.job
     if len(clip.files) > 1:
         image.source = "SEQUENCE"
     image.colorspace_settings.name = cast(Any, colour_space)  # which there are is known at run time

@@ -42,7 +42,7 @@ class Outcome:
     """What a person is told when a task is over.
 
     `sentence` says what happened; `details` and `warnings` are further lines; `folder` and `log` are there to be
-    opened; `exit_code` is what the command line returns.
+    opened; `exit_code` is what the command line returns. `in_scene`: the scene keeps it, so that nobody else has to.
     """
 
     sentence: str
@@ -52,6 +52,7 @@ class Outcome:
     folder: Path | None = None
     log: Path | None = None
     exit_code: ExitCode = ExitCode.OK
+    in_scene: bool = False
 
 
 Steps = Generator[Progress, None, Outcome]

@@ -233,7 +233,7 @@ class Layout:
         self.prop(data, name)
         assert where in search.bl_rna.properties
 
-    def label(self, text: str = "", icon: str = "NONE") -> None:
+    def label(self, text: str = "", icon: str = "NONE", translate: bool = True) -> None:
         self._check(icon)
         self.drawn.append(text)
 
@@ -340,7 +340,7 @@ def test_every_panel_draws_in_every_state(
 
 def test_sentences_are_broken_into_lines(module: Callable[[str], ModuleType]) -> None:
     layout = Layout()
-    module("magplus_addon.panels").draw_text(layout, "one two three four five six", 10, "INFO")
+    module("magplus_addon.text").draw_text(layout, "one two three four five six", 60, "INFO")
     assert layout.drawn == ["one two", "three four", "five six"]
 
 
