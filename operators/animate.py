@@ -18,6 +18,7 @@ from ..backend_bridge.worker_client.look import length_of
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .blender.operator import ExplainedOperator, OperatorResult
+from .blender.wording import translated
 from .capture import CaptureRequest, capture
 from .capture_cache import CaptureCache
 from .import_result import import_result
@@ -169,7 +170,7 @@ class MAGPLUS_OT_animate(ExplainedOperator):
         try:
             manager.start(KIND, animate(make_order(context)))
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -178,7 +179,7 @@ class MAGPLUS_OT_animate(ExplainedOperator):
         try:
             order = make_order(context)
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
         return report_outcome(self, manager.run(KIND, animate(order)))
 
