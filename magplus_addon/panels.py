@@ -13,7 +13,7 @@ from ..operators import animate
 from ..operators.animation.strength import bakes_on_curves
 from ..operators.backends import KIND as BACKENDS_KIND
 from ..operators.backends import MAGPLUS_OT_check_backend, backend_problem, option_property
-from ..operators.blender.wording import translated
+from ..operators.blender.wording import CONTEXT, translated
 from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
 from ..operators.import_result import MAGPLUS_OT_import_result
 from ..operators.live_link import MAGPLUS_OT_import_live_link
@@ -67,6 +67,7 @@ class Sidebar(bpy.types.Panel):
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "MagPlus"
+    bl_translation_context = CONTEXT
 
 
 class MAGPLUS_PT_main(Sidebar):

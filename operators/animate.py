@@ -190,7 +190,7 @@ class MAGPLUS_OT_animate(ExplainedOperator):
         try:
             start_timed(context, KIND, animate(make_order(context)))
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -199,7 +199,7 @@ class MAGPLUS_OT_animate(ExplainedOperator):
         try:
             order = make_order(context)
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
         return report_outcome(self, manager.run(KIND, animate(order)))
 

@@ -29,6 +29,7 @@ from .animation.scene_time import apex_kept, exact
 from .blender.data import shape_keys_of, wearers
 from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty, with_properties
+from .blender.wording import translated
 from .rig.avatar import on_one_armature
 
 CUT_SHORT = 0.2  # of the expression's height; what shows more of it at an end was cut off
@@ -288,11 +289,11 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
                 markers=self.markers,
             )
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
         for sentence in report.sentences():
-            self.report({"WARNING"}, sentence)
-        self.report({"INFO"}, report.sentence)
+            self.report({"WARNING"}, translated(sentence))
+        self.report({"INFO"}, translated(report.sentence))
         return {"FINISHED"}
 
 

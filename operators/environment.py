@@ -167,7 +167,7 @@ class MAGPLUS_OT_check_environment(ExplainedOperator):
             python = worker_python(context) if own is None else own.python
             return start_or_run(self, KIND, check(own, python))
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
 
 

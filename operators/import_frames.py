@@ -16,6 +16,7 @@ from .animation.destination import BACKGROUND, FRONT, PLANE, SHOW_AS, STRIP, Des
 from .animation.scene_time import Placement, SourceTime
 from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
+from .blender.wording import translated
 from .frames.camera_picture import add_camera_picture
 from .frames.clip import Clip, at_scene_rate, job_frames, shot_clip
 from .frames.image import colour_space, load
@@ -215,11 +216,11 @@ class MAGPLUS_OT_import_frames(bpy.types.Operator):
                 Destination(start_frame=self.start_frame, show_as=self.where, keep_apex=self.keep_apex),
             )
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
         for sentence in report.sentences():
-            self.report({"WARNING"}, sentence)
-        self.report({"INFO"}, f"Imported {report.count} frames from frame {report.first_frame}.")
+            self.report({"WARNING"}, translated(sentence))
+        self.report({"INFO"}, translated(f"Imported {report.count} frames from frame {report.first_frame}."))
         return {"FINISHED"}
 
 

@@ -19,6 +19,7 @@ from .animation.scene_time import SourceTime
 from .bake import bake_performance, check_bake, recorded
 from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, StringProperty, with_properties
+from .blender.wording import translated
 from .frames.windows import frame_timelines, look_through_camera, select_alone
 from .import_frames import import_frames
 from .report_lines import doubts, measured
@@ -130,7 +131,7 @@ class MAGPLUS_OT_import_result(bpy.types.Operator):
             manager.outcomes.pop("animate", None)  # of a run before it
             return report_outcome(self, outcome)
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
 
 

@@ -11,6 +11,7 @@ import bpy
 from ...backend_bridge.files.errors import InputError, MagPlusError
 from ...backend_bridge.job.report import Report
 from ..blender.operator import ExplainedOperator, OperatorResult
+from ..blender.wording import translated
 from .scene_time import EVENTS, Placement, SourceTime
 
 _LABELS = {event: f"MagPlus {event}" for event in EVENTS}
@@ -108,12 +109,12 @@ class MAGPLUS_OT_trim_from_markers(ExplainedOperator):
         try:
             trim = trim_from_markers(context.scene)
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
         settings.use_trim = True
         settings.trim_start, settings.trim_end = round(trim.start, 4), round(trim.end, 4)
         settings.start_frame = trim.start_frame
-        self.report({"INFO"}, f"The video is used from {trim.start:.3f} s to {trim.end:.3f} s.")
+        self.report({"INFO"}, translated(f"The video is used from {trim.start:.3f} s to {trim.end:.3f} s."))
         return {"FINISHED"}
 
 

@@ -2,7 +2,7 @@
 """A new animator's first minutes, from the fresh extension to a visible expression, with a picture of every step.
 
 Played by `play.py`. What can be set there: language=de_DE, theme=light, scale=1.5, narrow=220 (the sidebar's width in
-px), stop=sample (end before the run).
+px), shading=SOLID (quick where a processor draws), stop=asks or sample (end there).
 """
 
 from __future__ import annotations
@@ -60,8 +60,13 @@ def first_minutes() -> Scenario:
     call(bpy.ops.magplus.make_sample)
     yield 1.0
     picture("2-sample-asks")
-    yield from key("RET")
+    if setting("stop") == "asks":
+        return
+    yield from key("ESC")
+    bpy.ops.magplus.make_sample("EXEC_DEFAULT")
     yield from until(lambda: not manager().busy and bpy.context.scene.magplus.avatar is not None, 300.0)
+    if shading := setting("shading"):
+        view().spaces.active.shading.type = shading
     yield 4.0
     picture("3-sample")
     if setting("stop") == "sample":

@@ -13,6 +13,7 @@ from typing import Any
 import bpy
 from bl_ext.user_default.magplus.backend_bridge.rig.action_units import UNIT_NAMES
 from bl_ext.user_default.magplus.backend_bridge.rig.anchors import FACE_ANCHORS
+from bl_ext.user_default.magplus.backend_bridge.rig.regions import REGIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 MODULE = "bl_ext.user_default.magplus"
@@ -41,8 +42,11 @@ NO_TEXT = {
     "Transmission Weight", "XYZ Euler", "{0} to {1}", "Python {0}", "{0} (MB)", "sudo apt install", "sudo dnf install",
     "sudo zypper install", "do not match the hashes", "Warning: {0}", "import sys; print(sys.executable)",
     "the worker already has a job", "keys need an action to be in", "a file of anchors", "an avatar has faces",
-    "face landmark {0}", "How much of the magnification reaches the {0}. 0 keeps them still, 1 is the full factor",
+    "face landmark {0}", "MagPlus Comparison", "MagPlus Curves",
+    "How much of the magnification reaches the {0}. 0 keeps them still, 1 is the full factor",
 }  # fmt: skip
+
+WORDS = ("good", "check", "failed", "left", "right", "automatic", "given")  # values in sentences
 
 _LETTERS = re.compile(r"[^\W\d_]{2}")
 _CODE = re.compile(r"[|\\]|\.\+|magplus-")
@@ -59,7 +63,7 @@ def from_source() -> dict[str, str]:
         if not name.startswith(LEFT_OUT):
             for node, message in _messages(ast.parse(path.read_text("utf-8"))):
                 found.setdefault(message, f"{name}:{node.lineno}")
-    for name in (*FACE_ANCHORS, *UNIT_NAMES.values()):
+    for name in (*FACE_ANCHORS, *UNIT_NAMES.values(), *REGIONS, *WORDS):
         found.setdefault(name, "backend_bridge/rig")
     return {message: place for message, place in found.items() if message not in NAMES}
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 import re
 from types import ModuleType
 
+import bpy
 import pytest
 from bl_ext.user_default.magplus.magplus_addon.translations import LANGUAGES, locale_of, messages_of
-from bl_ext.user_default.magplus.operators.blender.wording import Catalogue, catalogue
+from bl_ext.user_default.magplus.operators.blender.wording import CONTEXT, Catalogue, catalogue
 
 from tests.blender.wording.interface_text import from_blender, from_source
 
@@ -36,6 +37,15 @@ def test_a_translation_has_the_values_of_its_message_and_ends_like_it(language: 
         assert translation.strip(), message
         assert sorted(PLACE.findall(translation)) == sorted(PLACE.findall(message)), message
         assert translation[-1] in ENDS.get(message.rstrip()[-1], translation[-1]) or message.endswith(" "), message
+
+
+def test_our_words_are_looked_up_apart_from_blenders_own() -> None:
+    """Where "Face" is a polygon and "Expression" a formula."""
+    settings = bpy.types.Scene.bl_rna.properties["magplus"].fixed_type
+    assert {prop.translation_context for prop in settings.properties if prop.identifier in ("avatar", "frames_to")} == {
+        CONTEXT
+    }
+    assert bpy.types.MAGPLUS_PT_driver.bl_translation_context == CONTEXT
 
 
 def test_the_languages_that_blender_users_read() -> None:
