@@ -9,8 +9,9 @@ a patch p of the face, the head's taken out, and e_k(p) the rms motion that cont
     |x_k| <= c · max_p U(p) / max_v |d_k(v)|,  v over all vertices, in sight or not.                   (extent)
 
 The first says that a control is as large at most as what is seen over a share q of what it moves; where nothing moves
-that is 0. Places that are out of sight in all of the clip don't count. The second says that a control of which little is in sight moves nothing farther out of sight than the
-farthest that was seen to move. c leaves room for controls that take each other's motion back in part.
+that is 0. Places that are out of sight in all of the clip don't count. The second says that a control of which little
+is in sight moves nothing farther out of sight than the farthest that was seen to move. c leaves room for controls that
+undo each other in part.
 """
 
 from __future__ import annotations
