@@ -37,12 +37,13 @@ _PROPORTIONAL = 1.0  # error per explained motion that is no outlier: of a rig t
 class BestFit:
     """The least squares that the rig can do, without a prior on which controls move.
 
-    values: [N, P]. variance: [N], s² of the misfit, px². rounds: of fitting that were run. change: by which share s of
+    values: [N, P]. variance: [N], s² of the misfit, px². trust: [N, S], weights of the places. rounds: of fitting that were run. change: by which share s of
     the frame with the largest misfit changed in the last of them.
     """
 
     values: Array
     variance: Array
+    trust: Array
     rounds: int
     change: float
 
@@ -99,7 +100,7 @@ def best_fit(equations: NormalEquations, seen: Measurement, low: Array, high: Ar
         for _ in range(_STEPS):
             variance = misfit_variance(seen.less(explained), variance, trust)
         change = abs(float(np.sqrt(variance.max(initial=0.0) / max(before, 1e-30))) - 1)
-    return BestFit(values, variance, _ROUNDS, change)
+    return BestFit(values, variance, trust, _ROUNDS, change)
 
 
 def beyond(error: Measurement, variance: Array) -> Array:

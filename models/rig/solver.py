@@ -38,7 +38,7 @@ from .constraints import Constraints
 from .head_motion import head_columns, robust_head, turning_error
 from .measurement import Array, Measurement, NormalEquations, Patches, motion_of, trust_at_first, trust_in
 from .misfit import STILL, BestFit, best_fit, beyond, softened
-from .selection import Choice, Hypotheses, choose
+from .selection import NO_MISFIT, Choice, Hypotheses, choose
 from .sites import Sites
 from .support import HEADROOM, HEADROOM_OF_MISFIT, most_amounts, moving_places
 
@@ -383,6 +383,11 @@ class _Evidence:
         """[N, P]."""
         return self._equations.target(self.local, self.trust)
 
+    def weigh_by(self, trust: Array) -> None:
+        """Weigh the places by `trust` [N, S] from now on."""
+        self.trust = trust
+        self._gram = None
+
     def freedoms(self, head: Array) -> Array:
         """Return [N], how many independent measurements there are of a motion without the `head`'s [N, 2, S] px.
 
@@ -454,18 +459,20 @@ def _chosen(
 ) -> Choice:
     """Choose the controls in play from the equations in which the head's motion is solved along with each choice."""
     count = model.controls
+    # What misses in still frames is noise.
+    missing = 2.0 * (fit.variance - np.quantile(fit.variance, STILL)).clip(0)
+    shown = equations.motion(np.pad(fit.values[:, :count], ((0, 0), (0, len(model.columns) - count))))
+    misfit = missing / np.maximum(missing + (shown**2).sum(1).mean(1), 1e-30)
+    # The variance is hardly known where the texture is weak; what is explained already is no misfit.
+    misfit = np.minimum(misfit, first.left)
+    # An error as large as the motion is no outlier where shapes differ, or a raised lid would be taken for a hand.
+    evidence.weigh_by(np.where(misfit[:, None] < NO_MISFIT, evidence.trust, fit.trust))
     gram = evidence.gram[:, :count, :count]
     target = evidence.target[:, :count] - np.einsum("nij,nj->ni", evidence.gram[:, :count, count:], model.head)
     ridge = 1e-6 * np.diagonal(gram, axis1=1, axis2=2).max(1, initial=0.0)[:, None, None]
     low, high = (bound[:, :count] for bound in model.bounds(HEADROOM_OF_MISFIT))
     best = solve_boxed(gram + (ridge + 1e-12) * np.eye(count), target, low, high)
     energy = (best * (2 * target - np.einsum("nij,nj->ni", gram, best))).sum(1).clip(0)
-    shown = equations.motion(np.pad(best, ((0, 0), (0, len(model.columns) - count))))
-    # What misses in still frames is noise.
-    missing = 2.0 * (fit.variance - np.quantile(fit.variance, STILL)).clip(0)
-    misfit = missing / np.maximum(missing + (shown**2).sum(1).mean(1), 1e-30)
-    # The variance is hardly known where the texture is weak; what is explained already is no misfit.
-    misfit = np.minimum(misfit, first.left)
     size = np.abs(first.values[:, :count])
     active = size > _AWAKE * size.max(initial=0.0)
     freedoms = evidence.freedoms(equations.motion(np.pad(model.head, ((0, 0), (count, 0)))))
