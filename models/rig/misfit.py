@@ -37,8 +37,8 @@ _PROPORTIONAL = 1.0  # error per explained motion that is no outlier: of a rig t
 class BestFit:
     """The least squares that the rig can do, without a prior on which controls move.
 
-    values: [N, P]. variance: [N], s² of the misfit, px². trust: [N, S], weights of the places. rounds: of fitting that were run. change: by which share s of
-    the frame with the largest misfit changed in the last of them.
+    values: [N, P]. variance: [N], s² of the misfit, px². trust: [N, S], weights of the places. rounds: of fitting that
+    were run. change: by which share s of the frame with the largest misfit changed in the last of them.
     """
 
     values: Array
