@@ -48,7 +48,7 @@ OWN = "own"  # the rig whose keys are the driver's
 _AFTER_READING = frozenset(
     (
         *("box_least_squares", "expression", "head_motion", "matching", "measurement", "misfit", "selection"),
-        *("smoothing", "solver"),
+        *("smoothing", "solver", "support"),
     )
 )
 
@@ -316,7 +316,9 @@ class _Light(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, RigBasis):
-            return _without_surface, (obj.image_size, obj.controls)
+            size = np.linalg.norm(obj.displacement, axis=2)
+            extent = np.stack([size.max(1, initial=0.0), size[:, obj.visible].max(1, initial=0.0)], 1)
+            return _with_extent, (obj.image_size, obj.controls, extent)
         if isinstance(obj, DrivingClip):
             return SimpleNamespace, (), {"closures": obj.closures}
         if isinstance(obj, Tensor):
@@ -324,13 +326,14 @@ class _Light(pickle.Pickler):
         return NotImplemented
 
 
-def _without_surface(image_size: tuple[int, int], controls: tuple[Control, ...]) -> RigBasis:
+def _with_extent(image_size: tuple[int, int], controls: tuple[Control, ...], extent: NDArray[np.floating]) -> RigBasis:
+    """Return a basis of two vertices, moved as far as any is and as any in sight is: `extent` [K, 2] px per unit."""
     return RigBasis(
         image_size,
         controls,
-        positions=np.zeros((0, 2), np.float32),
-        depth=np.zeros(0, np.float32),
-        visible=np.zeros(0, bool),
-        displacement=np.zeros((len(controls), 0, 2), np.float32),
+        positions=np.zeros((2, 2), np.float32),
+        depth=np.zeros(2, np.float32),
+        visible=np.array([False, True]),
+        displacement=np.stack([extent, np.zeros_like(extent)], 2).astype(np.float32),
         triangles=np.zeros((0, 3), np.int32),
     )

@@ -89,7 +89,7 @@ def _strength_set(bake: MagPlusBake, _context: bpy.types.Context) -> None:
 
 @with_properties
 class MagPlusPlaced(bpy.types.PropertyGroup):
-    """Where the last result lies in the scene's time, and in the video's. A rate of 0: there is none."""
+    """Where a result lies in the scene's time, and in the video's. A rate of 0: there is none."""
 
     first_frame: float = FloatProperty(name="First Frame", description="Frame of the scene at the clip's first frame")
     last_frame: float = FloatProperty(name="Last Frame", description="Frame of the scene at the clip's last frame")
@@ -402,6 +402,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     bakes: bpy.types.bpy_prop_collection_idprop[MagPlusBake] = CollectionProperty(type=MagPlusBake)
     placed: MagPlusPlaced = PointerProperty(type=MagPlusPlaced)
     result: MagPlusResult = PointerProperty(type=MagPlusResult)
+    windows: bpy.types.bpy_prop_collection[MagPlusPlaced] = CollectionProperty(type=MagPlusPlaced)
     last_job: str = StringProperty(name="Last Job", description="Folder of the last finished job", options={"HIDDEN"})
     job_folder: str = StringProperty(
         name="Job Folder",

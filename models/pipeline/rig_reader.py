@@ -149,7 +149,7 @@ class RigReader(ABC):
             solution.motion,
             self._regions,
             pairs=self._constraints.pairs,
-            most=np.maximum(np.abs(low), np.abs(high)),
+            most=np.minimum(np.maximum(np.abs(low), np.abs(high)), solution.most),
             adjusted=self._matching == "motion",
             least=_LEAST_ASKED * self._unit,
         )
