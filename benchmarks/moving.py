@@ -40,7 +40,7 @@ from magplus.backend_bridge.rig.surface import Surface
 from magplus.models.face import FaceLandmarker, Window
 from magplus.models.pipeline.carrying import carrier
 from magplus.models.pipeline.outputs.moving_shot import moment_of, motion_at, shift_of
-from magplus.models.video.exr import Exr
+from magplus.models.video.exr_passes import Exr
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPRESSIONS = ("AU4", "AU1+2", "AU12", "AU15", "AU9")

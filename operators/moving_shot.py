@@ -73,7 +73,7 @@ def capture_shot(
     seen = np.array([False])
     with folder.lock():
         with bare_scene(context, request.frame), switched_off(neutral.unmeasured):
-            surface = _surface(context, neutral, neutral.face.projection, neutral.face.points)
+            surface = yield from _surface(context, neutral, neutral.face.projection, neutral.face.points)
         folder.write(artefacts.AVATAR_SURFACE, surface.encode())
         for done, number in enumerate(shot.numbers, 1):
             surface = yield from _capture_frame(context, request, neutral, number, shot, folder, blocking)
