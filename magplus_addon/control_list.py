@@ -8,6 +8,7 @@ from typing import Any
 import bpy
 
 from ..operators.blender.properties import BoolProperty, with_properties
+from ..operators.blender.wording import translated
 from ..operators.measure_controls import KIND, MAGPLUS_OT_choose_controls, MAGPLUS_OT_measure_controls
 from ..operators.rig.kinds import KINDS
 from ..operators.running.job_manager import Status, manager
@@ -86,7 +87,7 @@ class MAGPLUS_PT_controls(Sidebar):
         if settings.controls:
             solved = sum(entry.solve and not entry.lock for entry in settings.controls)
             row = layout.row()
-            row.label(text=f"{solved} of {len(settings.controls)} are solved")
+            row.label(text=translated(f"{solved} of {len(settings.controls)} are solved"))
             row.operator_menu_enum(MAGPLUS_OT_choose_controls.bl_idname, "which", text="Choose")
             layout.template_list(
                 MAGPLUS_UL_controls.__name__, "", settings, "controls", settings, "active_control", rows=8

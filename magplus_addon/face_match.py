@@ -12,6 +12,7 @@ import gpu
 from bpy_extras.view3d_utils import location_3d_to_region_2d
 from gpu_extras.batch import batch_for_shader
 
+from ..operators.blender.wording import translated
 from ..operators.match_face import (
     KIND,
     MAGPLUS_OT_export_anchors,
@@ -84,7 +85,7 @@ class MAGPLUS_PT_match(Sidebar):
             moved = was_moved(anchor)
             landmark = landmark_of(anchor)
             icon = "PINNED" if moved else "DOT"
-            name = name_of(anchor).capitalize()
+            name = translated(name_of(anchor)).capitalize()
             pick = row.operator(
                 MAGPLUS_OT_pick_anchor.bl_idname, text=name, icon=icon, emboss=is_selected(anchor, context.view_layer)
             )
@@ -118,7 +119,7 @@ def _draw_overlay() -> None:
         if selected:
             blf.color(0, *(_MOVED_COLOUR if moved else _FOUND_COLOUR))
             blf.position(0, place.x + _POINT * scale, place.y + _POINT * scale, 0)
-            blf.draw(0, name.capitalize())
+            blf.draw(0, translated(name).capitalize())
 
 
 def _draw_lines(ends: list) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
 from ..backend_bridge.backends import find_backend
@@ -11,10 +13,11 @@ from ..operators import animate
 from ..operators.animation.strength import bakes_on_curves
 from ..operators.backends import KIND as BACKENDS_KIND
 from ..operators.backends import MAGPLUS_OT_check_backend, backend_problem, option_property
-from ..operators.blender.wording import translated
+from ..operators.blender.wording import CONTEXT, translated
 from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
 from ..operators.import_result import MAGPLUS_OT_import_result
 from ..operators.live_link import MAGPLUS_OT_import_live_link
+from ..operators.make_sample import MAGPLUS_OT_make_sample
 from ..operators.order import disabled_reason, is_image_sequence
 from ..operators.running.job_manager import Outcome, Status, manager
 from .footage_box import draw_footage
@@ -64,6 +67,7 @@ class Sidebar(bpy.types.Panel):
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "MagPlus"
+    bl_translation_context = CONTEXT
 
 
 class MAGPLUS_PT_main(Sidebar):
@@ -80,6 +84,8 @@ class MAGPLUS_PT_main(Sidebar):
 
         column = layout.column()
         draw_field(context, column, settings, "avatar")
+        if settings.avatar is None and not manager.busy:
+            layout.operator(MAGPLUS_OT_make_sample.bl_idname, icon="USER")
         if settings.avatar is not None:
             column.prop_search(settings, "vertex_group", settings.avatar, "vertex_groups", text="Face")
         draw_field(context, column, settings, "look_through")
@@ -192,6 +198,19 @@ class MAGPLUS_PT_regions(Sidebar):
             column.prop(context.scene.magplus.regions, region, slider=True)
 
 
+def draw_moving_shot(layout: bpy.types.UILayout, settings: Any) -> None:
+    """Draw what there is to say of a moving shot."""
+    interval = layout.column(align=True)
+    interval.prop(settings, "shot_first")
+    interval.prop(settings, "shot_last")
+    layout.prop(settings, "plates")
+    column = layout.column(heading="Motion")
+    column.prop(settings, "st_map")
+    column.prop(settings, "vectors")
+    if settings.st_map:
+        column.operator("magplus.st_map_nodes", icon="NODE_COMPOSITING")
+
+
 class MAGPLUS_PT_output(Sidebar):
     """What is made, and where it goes."""
 
@@ -208,6 +227,10 @@ class MAGPLUS_PT_output(Sidebar):
         column.prop(settings, "frames")
         if settings.frames:
             draw_field(context, column, settings, "frames_to")
+            column.prop(settings, "moving")
+        if settings.frames and settings.moving:
+            draw_moving_shot(layout, settings)
+            column = layout.column()
         column.prop(settings, "shape_keys")
         if settings.shape_keys:
             draw_field(context, column, settings, "animation")

@@ -14,6 +14,7 @@ from ..operators.backends import (
     MAGPLUS_OT_verify_checkpoints,
 )
 from ..operators.blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
+from ..operators.blender.wording import translated
 from ..operators.environment import (
     KIND,
     ROOT,
@@ -142,7 +143,9 @@ def _draw_backends(context: bpy.types.Context, layout: bpy.types.UILayout) -> No
     for entry in BACKENDS:
         row = layout.row(align=True)
         row.label(text=entry.title, icon="CHECKMARK" if entry.ready else "DOT")
-        row.label(text=f"Weights: {entry.weights_licence}", icon="NONE" if entry.commercial_use else "ERROR")
+        row.label(
+            text=translated(f"Weights: {entry.weights_licence}"), icon="NONE" if entry.commercial_use else "ERROR"
+        )
         if entry.pages:
             row.operator("wm.url_open", text="", icon="URL").url = entry.pages[0]
         if entry.parts and entry.ready:

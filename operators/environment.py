@@ -17,6 +17,7 @@ from ..backend_bridge.environment.venv import Environment, State
 from ..backend_bridge.files.errors import MachineError, MagPlusError
 from ..backend_bridge.worker_client.messages import Progress
 from .blender.operator import ExplainedOperator, OperatorResult
+from .blender.wording import translated
 from .running.background import in_thread
 from .running.job_manager import Outcome, Steps, TaskContext
 from .running.task_operator import busy_reason, start_or_run
@@ -106,7 +107,7 @@ def create(
 
 
 def check(environment: Environment | None, python: Path) -> Callable[[TaskContext], Steps]:
-    """Return the task that starts a Python and tells what it can do; `environment` is MagPlus's own, if it is that."""
+    """Return the task that starts a Python and reports what it can do. `environment`: MagPlus's own, if it is."""
 
     def steps(task: TaskContext) -> Steps:
         found = yield from _probe(python, task, environment)
@@ -150,7 +151,7 @@ class MAGPLUS_OT_create_environment(ExplainedOperator):
         column.label(text="On the disk that is 1.6 GB, more for a graphics card.")
         column.label(text="It takes some minutes, and can be cancelled at any time.")
         column.separator()
-        column.label(text=f"Into {own_environment(context).folder}")
+        column.label(text=translated(f"Into {own_environment(context).folder}"))
         column.label(text="Your system's and Blender's own Python stay as they are.")
 
     def execute(self, context: bpy.types.Context) -> OperatorResult:
@@ -178,7 +179,7 @@ class MAGPLUS_OT_check_environment(ExplainedOperator):
             python = worker_python(context) if own is None else own.python
             return start_or_run(self, KIND, check(own, python))
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
 
 

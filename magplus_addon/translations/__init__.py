@@ -12,12 +12,12 @@ from types import ModuleType
 
 import bpy
 
-from ...operators.blender.wording import catalogue
+from ...operators.blender.wording import CONTEXT, catalogue
 from . import de_DE, es, fr_FR, ja_JP, zh_HANS
 
 LANGUAGES: tuple[ModuleType, ...] = (de_DE, es, fr_FR, ja_JP, zh_HANS)
-# Blender looks up the labels of operators apart from all others.
-CONTEXTS = (bpy.app.translations.contexts.default, bpy.app.translations.contexts.operator_default)
+# Blender looks up the labels of operators apart from all others, and what a layout is given without a context.
+CONTEXTS = (CONTEXT, bpy.app.translations.contexts.operator_default, bpy.app.translations.contexts.default)
 
 
 def messages_of(language: ModuleType) -> dict[str, str]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 
 import bpy
 
+CONTEXT = "MagPlus"  # apart from Blender's own words: its "Face" is a polygon, its "Expression" a formula
 _ENGLISH = ("", "en_US", "en_GB")  # the first where Blender was built without translations, as the bpy packages are
 _PLACE = re.compile(r"\{(\d+)\}")
 
@@ -42,7 +43,7 @@ class Catalogue:
         message, values = self.message_of(text)
         if message is None:
             return text
-        found = str(bpy.app.translations.pgettext_iface(message))
+        found = str(bpy.app.translations.pgettext_iface(message, CONTEXT))
         return found.format(*map(self.translated, values)) if values else found
 
     def message_of(self, text: str) -> tuple[str | None, tuple[str, ...]]:

@@ -11,13 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+from bl_ext.user_default.magplus.backend_bridge.rig.action_units import UNIT_NAMES
+from bl_ext.user_default.magplus.backend_bridge.rig.anchors import FACE_ANCHORS
+from bl_ext.user_default.magplus.backend_bridge.rig.regions import REGIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 MODULE = "bl_ext.user_default.magplus"
-# The command line speaks English, as logs and reports do: programs read them.
-SOURCES = ("operators", "magplus_addon", "backend_bridge/environment", "backend_bridge/worker_client")
-SINGLE_FILES = ("backend_bridge/job/stages.py", "backend_bridge/files/locks.py")
-LEFT_OUT = ("magplus_addon/commands/", "magplus_addon/translations/", "backend_bridge/environment/__main__.py")
+# What Blender's side says, and how a run is judged. The command line and logs are English, for programs read them, and
+# so are the worker's own sentences on files that it can't use.
+SOURCES = (
+    "operators", "magplus_addon", "backend_bridge/environment", "backend_bridge/worker_client",
+    "backend_bridge/files/locks.py", "backend_bridge/job/judgement.py", "backend_bridge/job/stages.py",
+    "backend_bridge/rig/anchors.py", "backend_bridge/rig/footage.py",
+)  # fmt: skip
+LEFT_OUT = (
+    "magplus_addon/commands/", "magplus_addon/translations/", "backend_bridge/environment/__main__.py",
+    "operators/sample/character.py", "operators/rig/features.py",
+)  # fmt: skip
 SHOWN_AS = {"text", "heading", "bl_label", "title", "label", "confirm_text"}
 # Names of things, the same in every language.
 NAMES = {
@@ -28,11 +38,15 @@ NAMES = {
 # What is written like text and is none: names of data, settings of nodes, words of other programs, programming faults.
 NO_TEXT = {
     "AgX Base sRGB", "Filmic sRGB", "MagPlus Anchors", "MagPlus Result", "MagPlus capture", "MagPlus rest",
-    "MagPlus view", "MagPlus {0}", "MagPlus [{0}]", "Transmission Weight", "XYZ Euler", "{0} to {1}", "Python {0}",
-    "sudo apt install", "sudo dnf install", "sudo zypper install", "do not match the hashes", "Warning: {0}",
-    "import sys; print(sys.executable)", "the worker already has a job", "keys need an action to be in",
-    "an avatar has faces", "face landmark {0}",
+    "MagPlus view", "MagPlus {0}", "MagPlus [{0}]", "MagPlus Sample", "MagPlus Sample {0}", "AU{0} {1}{2}",
+    "Transmission Weight", "XYZ Euler", "{0} to {1}", "Python {0}", "{0} (MB)", "sudo apt install", "sudo dnf install",
+    "sudo zypper install", "do not match the hashes", "Warning: {0}", "import sys; print(sys.executable)",
+    "the worker already has a job", "keys need an action to be in", "a file of anchors", "an avatar has faces",
+    "face landmark {0}", "MagPlus Comparison", "MagPlus Curves",
+    "How much of the magnification reaches the {0}. 0 keeps them still, 1 is the full factor",
 }  # fmt: skip
+
+WORDS = ("good", "check", "failed", "left", "right", "automatic", "given")  # values in sentences
 
 _LETTERS = re.compile(r"[^\W\d_]{2}")
 _CODE = re.compile(r"[|\\]|\.\+|magplus-")
@@ -41,14 +55,16 @@ _PROSE = re.compile(r"(?:[A-Z{'\"][^\s]*) +\S.*|[a-z']+( [a-z'{]\S*)+", re.DOTAL
 
 def from_source() -> dict[str, str]:
     """Return each message that the source holds, with where it is; values in it are {0}, {1} ..."""
-    files = [path for folder in SOURCES for path in sorted((ROOT / folder).rglob("*.py"))]
-    files += [ROOT / name for name in SINGLE_FILES]
+    places = [ROOT / name for name in SOURCES]
+    files = [path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
     found: dict[str, str] = {}
     for path in files:
         name = path.relative_to(ROOT).as_posix()
         if not name.startswith(LEFT_OUT):
             for node, message in _messages(ast.parse(path.read_text("utf-8"))):
                 found.setdefault(message, f"{name}:{node.lineno}")
+    for name in (*FACE_ANCHORS, *UNIT_NAMES.values(), *REGIONS, *WORDS):
+        found.setdefault(name, "backend_bridge/rig")
     return {message: place for message, place in found.items() if message not in NAMES}
 
 
@@ -65,6 +81,9 @@ def _messages(tree: ast.Module) -> Iterator[tuple[ast.expr, str]]:
             for value in getattr(node, "values", ()):
                 if isinstance(value, ast.FormattedValue):
                     yield from look(value.value, False)
+            return
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Reason":
+            yield from look(node.args[1], False)  # before it stands what programs know the reason by
             return
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.keyword):
@@ -146,7 +165,7 @@ def _classes() -> Iterator[Any]:
     for name, module in sorted(sys.modules.items()):
         if name.startswith(MODULE):
             for cls in vars(module).values():
-                if inspect.isclass(cls) and getattr(cls, "is_registered", False) and cls.__module__.startswith(MODULE):
-                    if cls not in seen:
-                        seen.add(cls)
-                        yield cls
+                ours = inspect.isclass(cls) and cls.__module__.startswith(MODULE)
+                if ours and getattr(cls, "is_registered", False) and cls not in seen:
+                    seen.add(cls)
+                    yield cls
