@@ -43,6 +43,8 @@ def prepare() -> None:
     if language := setting("language"):
         chosen.view.language = language
         chosen.view.use_translate_interface = chosen.view.use_translate_tooltips = True
+    if shading := setting("shading"):
+        sys.modules[f"{MODULE}.operators.sample.opening"].SHADING = shading
     preferences().environment_source = "EXISTING"
     preferences().python = setting("worker")
 
@@ -65,8 +67,6 @@ def first_minutes() -> Scenario:
     yield from key("ESC")
     bpy.ops.magplus.make_sample("EXEC_DEFAULT")
     yield from until(lambda: not manager().busy and bpy.context.scene.magplus.avatar is not None, 300.0)
-    if shading := setting("shading"):
-        view().spaces.active.shading.type = shading
     yield 4.0
     picture("3-sample")
     if setting("stop") == "sample":
