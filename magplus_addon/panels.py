@@ -8,33 +8,36 @@ import bpy
 from ..backend_bridge.backends import find_backend
 from ..backend_bridge.rig.regions import REGIONS
 from ..operators import animate
-from ..operators.animation.event_markers import MAGPLUS_OT_trim_from_markers
 from ..operators.animation.strength import bakes_on_curves
 from ..operators.backends import KIND as BACKENDS_KIND
 from ..operators.backends import MAGPLUS_OT_check_backend, backend_problem, option_property
-from ..operators.blender.wording import CONTEXT
+from ..operators.blender.wording import CONTEXT, translated
 from ..operators.environment import MAGPLUS_OT_show_preferences, environment_problem
 from ..operators.import_result import MAGPLUS_OT_import_result
 from ..operators.live_link import MAGPLUS_OT_import_live_link
 from ..operators.make_sample import MAGPLUS_OT_make_sample
 from ..operators.order import disabled_reason, is_image_sequence
 from ..operators.running.job_manager import Outcome, Status, manager
-from .text import BOX_MARGINS, draw_text, line_width
+from .footage_box import draw_footage
+from .text import BOX_MARGINS, clock, draw_field, draw_text, line_width
 
 STATUS_ICONS = {Status.FINISHED: "CHECKMARK", Status.CANCELLED: "CANCEL", Status.FAILED: "ERROR"}
 
 
+def progress_text() -> str:
+    """Return what the running task does and how long it still takes."""
+    progress, left = manager.progress, manager.seconds_left
+    stage = translated("Cancelling" if manager.cancelling else progress.stage if progress else "Starting")
+    if manager.cancelling or progress is None:
+        return f"{stage}…"
+    text = f"{stage} {progress.done}/{progress.total}" if progress.total else f"{stage}…"
+    return text if left is None else f"{text} · {translated(f'{clock(left)} left')}"
+
+
 def draw_progress(layout: bpy.types.UILayout) -> None:
     """Draw what the running task does, how long it still takes, and the button that stops it."""
-    progress, left = manager.progress, manager.seconds_left
-    stage = "Cancelling" if manager.cancelling else progress.stage if progress else "Starting"
     row = layout.row(align=True)
-    if progress is not None and progress.total and not manager.cancelling:
-        text = f"{stage} {progress.done}/{progress.total}"
-        factor = min(progress.done / progress.total, 1.0)
-        row.progress(factor=factor, text=text if left is None else f"{text} · {clock(left)} left")
-    else:
-        row.progress(factor=0.0, text=f"{stage}…")
+    row.progress(factor=0.0 if manager.cancelling else manager.share, text=progress_text())
     row.operator(animate.MAGPLUS_OT_cancel.bl_idname, text="", icon="X")
 
 
@@ -54,13 +57,6 @@ def draw_outcome(layout: bpy.types.UILayout, outcome: Outcome, width: float) -> 
     for text, icon, path in (("Job Folder", "FILE_FOLDER", outcome.folder), ("Log", "TEXT", outcome.log)):
         if path is not None and path.exists():
             row.operator("wm.path_open", text=text, icon=icon).filepath = str(path)
-
-
-def clock(seconds: float) -> str:
-    """Return a duration as people read it: 0:05, 1:02:03."""
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class Sidebar(bpy.types.Panel):
@@ -85,15 +81,16 @@ class MAGPLUS_PT_main(Sidebar):
         width = line_width(context)
 
         column = layout.column()
-        column.prop(settings, "avatar")
+        draw_field(context, column, settings, "avatar")
         if settings.avatar is None and not manager.busy:
             layout.operator(MAGPLUS_OT_make_sample.bl_idname, icon="USER")
         if settings.avatar is not None:
             column.prop_search(settings, "vertex_group", settings.avatar, "vertex_groups", text="Face")
-        column.prop(settings, "look_through")
-        column.prop(settings, "driving")
+        draw_field(context, column, settings, "look_through")
+        draw_field(context, column, settings, "driving")
         if is_image_sequence(settings.driving):
-            column.prop(settings, "sequence_rate")
+            draw_field(context, column, settings, "sequence_rate")
+        draw_footage(layout, context)
 
         if manager.busy:
             draw_progress(layout)
@@ -135,36 +132,6 @@ class MAGPLUS_PT_bakes(Sidebar):
             column.label(text="Nothing that was baked plays.")
 
 
-class MAGPLUS_PT_driver(Sidebar):
-    """Which part of the video, and which face in it."""
-
-    bl_label = "Driver"
-    bl_parent_id = "MAGPLUS_PT_main"
-    bl_order = 2
-    bl_options = {"DEFAULT_CLOSED"}
-
-    def draw(self, context: bpy.types.Context) -> None:
-        """Draw the panel; reads only."""
-        layout, settings = self.layout, context.scene.magplus
-        layout.use_property_split = True
-        layout.use_property_decorate = False
-        column = layout.column()
-        column.prop(settings, "reference_mode")
-        if settings.reference_mode == "GIVEN":
-            column.prop(settings, "reference", text="At")
-        column = layout.column()
-        column.prop(settings, "face_mode")
-        if settings.face_mode == "INDEX":
-            column.prop(settings, "face_index", text="Number")
-        column = layout.column(align=True, heading="Trim")
-        column.prop(settings, "use_trim", text="")
-        times = column.column(align=True)
-        times.active = settings.use_trim
-        times.prop(settings, "trim_start")
-        times.prop(settings, "trim_end")
-        column.operator(MAGPLUS_OT_trim_from_markers.bl_idname, icon="MARKER_HLT")
-
-
 class MAGPLUS_PT_magnification(Sidebar):
     """By which method, how much is magnified, and how strong the result is."""
 
@@ -178,13 +145,13 @@ class MAGPLUS_PT_magnification(Sidebar):
         layout.use_property_split = True
         layout.use_property_decorate = False
         column = layout.column()
-        column.prop(settings, "intensity", slider=True)
-        column.prop(settings, "backend")
+        draw_field(context, column, settings, "intensity", slider=True)
+        draw_field(context, column, settings, "backend")
         if caution := find_backend(settings.backend).caution:
             draw_text(column, caution, line_width(context), "ERROR")
-        column.prop(settings, "alpha_mode")
+        draw_field(context, column, settings, "alpha_mode")
         if settings.alpha_mode == "GIVEN":
-            column.prop(settings, "alpha")
+            draw_field(context, column, settings, "alpha")
 
 
 class MAGPLUS_PT_backend(Sidebar):
@@ -244,29 +211,29 @@ class MAGPLUS_PT_output(Sidebar):
         column = layout.column(heading="Make")
         column.prop(settings, "frames")
         if settings.frames:
-            column.prop(settings, "frames_to")
+            draw_field(context, column, settings, "frames_to")
         column.prop(settings, "shape_keys")
         if settings.shape_keys:
-            column.prop(settings, "animation")
+            draw_field(context, column, settings, "animation")
         column.prop(settings, "compare")
         column = layout.column()
-        column.prop(settings, "start_frame")
-        column.prop(settings, "stretch")
+        draw_field(context, column, settings, "start_frame")
+        draw_field(context, column, settings, "stretch")
         column.prop(settings, "keep_apex")
         if settings.shape_keys:
             column.prop(settings, "hold")
             release = column.column()
             release.active = not settings.hold
-            release.prop(settings, "release")
+            draw_field(context, release, settings, "release")
         row = layout.row(heading="Capture At")
         row.prop(settings, "use_capture_frame", text="")
         frame = row.row()
         frame.active = settings.use_capture_frame
         frame.prop(settings, "capture_frame", text="")
         column = layout.column(align=True)
-        column.prop(settings, "capture_size")
-        column.prop(settings, "capture_samples")
-        layout.prop(settings, "job_folder")
+        draw_field(context, column, settings, "capture_size")
+        draw_field(context, column, settings, "capture_samples")
+        draw_field(context, layout, settings, "job_folder")
         column = layout.column(align=True)
         column.operator(MAGPLUS_OT_import_result.bl_idname, text="Import Finished Job…", icon="IMPORT")
         column.operator(MAGPLUS_OT_import_live_link.bl_idname, text="Import Live Link Face…", icon="IMPORT")
@@ -275,7 +242,6 @@ class MAGPLUS_PT_output(Sidebar):
 CLASSES = (
     MAGPLUS_PT_main,
     MAGPLUS_PT_bakes,
-    MAGPLUS_PT_driver,
     MAGPLUS_PT_magnification,
     MAGPLUS_PT_backend,
     MAGPLUS_PT_regions,

@@ -107,6 +107,7 @@ def _forget_outcomes(*_: object) -> None:
     """Another file: what became of runs in the one before is no business of it. A result is in its own file."""
     for kind in OF_A_FILE:
         manager.outcomes.pop(kind, None)
+    manager.notice = None
 
 
 CLASSES = (MAGPLUS_PT_result,)

@@ -212,6 +212,22 @@ class MagPlusSettings(bpy.types.PropertyGroup):
         max=10000.0,
         precision=3,
     )
+    scrub: float = FloatProperty(
+        name="Moment",
+        description="Moment of the video, from its first frame (0) to its last (1), that the picture above shows",
+        default=0.0,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    trims: bpy.types.Scene | None = PointerProperty(
+        name="Trims",
+        description="In a scene that plays a driving video: the scene that it is for",
+        type=bpy.types.Scene,
+    )
+    trims_clip: bpy.types.MovieClip | None = PointerProperty(
+        name="Trims Clip", description="The driving video that the scene plays", type=bpy.types.MovieClip
+    )
     use_trim: bool = BoolProperty(name="Trim", description="Use only a part of the video")
     trim_start: float = FloatProperty(
         name="From", description="Start in the video", min=0.0, unit="TIME_ABSOLUTE", precision=3

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import blf
 import bpy
 
@@ -63,10 +65,30 @@ def draw_text(layout: bpy.types.UILayout, text: str, width: float, icon: str = "
         column.label(text=line, icon=icon if number == 0 or icon == "NONE" else "BLANK1", translate=False)
 
 
-def fits_split(context: bpy.types.Context, names: list[str]) -> bool:
-    """Whether all these names of properties have room beside their values."""
+def fits_beside(context: bpy.types.Context, name: str) -> bool:
+    """Whether the name of a property has room beside its value."""
     width = context.region.width / context.preferences.system.ui_scale * LABEL_SHARE - LABEL_MARGIN
-    return all(text_width(translated(name)) <= width for name in names)
+    return text_width(translated(name)) <= width
+
+
+def draw_field(
+    context: bpy.types.Context, layout: bpy.types.UILayout, data: Any, prop: str, text: str = "", slider: bool = False
+) -> None:
+    """Draw a property with its name beside it or, where that would be cut off, above it."""
+    name = text or data.bl_rna.properties[prop].name
+    if fits_beside(context, name):
+        layout.prop(data, prop, text=name, slider=slider)
+        return
+    above = layout.column(align=True)
+    above.label(text=name)
+    above.prop(data, prop, text="", slider=slider)
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as people read it: 0:05, 1:02:03."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _fitting(start: str, word: str, width: float) -> int:

@@ -21,11 +21,13 @@ from .animation.obstacles import animation_problem
 from .animation.scene_time import exact, remapped_problem
 from .backends import backend_problem, chosen_options
 from .environment import environment_problem, preferences, worker_python
+from .footage import footage_problem, frame_rate
 from .measure_controls import choice_of
 from .reasons import instance_problem, linked_problem, no_controls, unkeyable
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, face_has_shape_keys
 from .rig.face_controls import ControlChoice, chosen_controls
 from .rig.projection import camera_problem
+from .rig.surface import rendered_objects
 from .running.task_operator import busy_reason
 
 KEYS_FACE, KEYS_SAMPLES = 384, 16  # px and samples of a picture in which the face has only to be found
@@ -97,6 +99,8 @@ def settings_problem(context: bpy.types.Context) -> str:
         return problem
     if settings.shape_keys and not settings.controls and (problem := linked_problem(avatar)):
         return problem
+    if avatar.name_full not in set(rendered_objects(context.view_layer.layer_collection)):
+        return f"{avatar.name!r} is in a collection that renders leave out; switch its camera icon on."
     if settings.look_through == "CAMERA" and (problem := camera_problem(scene.camera)):
         return problem
     if problem := driving_problem(settings):
@@ -105,6 +109,8 @@ def settings_problem(context: bpy.types.Context) -> str:
         return problem
     if settings.use_trim and settings.trim_end <= settings.trim_start:
         return "The trim range ends before it starts."
+    if problem := footage_problem(settings):
+        return problem
     if not (settings.frames or settings.shape_keys):
         return "Choose what to make: an image sequence, rig controls or both."
     if settings.shape_keys and settings.controls and not any(entry.solve for entry in settings.controls):
@@ -237,14 +243,6 @@ def is_image_sequence(path: str) -> bool:
 def decimal(value: float) -> float:
     """Return the number a person typed, as JSON is to have it."""
     return float(exact(value))
-
-
-def frame_rate(value: float) -> str:
-    """Return a typed frame rate as an exact fraction: 23.976, 29.97 and their like stand for n * 1000 / 1001."""
-    for nominal in (24, 30, 48, 60, 120, 240):
-        if abs(value - nominal * 1000 / 1001) < 0.005:
-            return f"{nominal * 1000}/1001"
-    return str(exact(value))
 
 
 def _new_folder(place: Path, avatar: str, video: str) -> Path:

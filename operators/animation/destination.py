@@ -39,8 +39,8 @@ class Destination:
     animation: `NEW_ACTION` leaves existing actions alone and puts new ones in their place; `LAYER` adds to the existing
         animation in an NLA track on top of it; `REPLACE` writes into the existing action, over the keys between the
         clip's first and last frame.
-    show_as: `FRONT`, over what the camera sees, in the viewport alone; `PLANE`, a plane that fills the camera's view and
-        is seen by the camera alone; `BACKGROUND`, the camera's background image; `STRIP`, a strip in the video
+    show_as: `FRONT`, over what the camera sees, in the viewport alone; `PLANE`, a plane that fills the camera's view
+        and is seen by the camera alone; `BACKGROUND`, the camera's background image; `STRIP`, a strip in the video
         sequencer; `IMAGE`, the image alone.
     keep_apex: shift keys by at most half a frame so that the apex falls on a whole frame; where pictures have to be
         left out, choose them so that the apex is shown.

@@ -59,8 +59,8 @@ def at_scene_rate(folder: JobFolder, units: Sequence[str], rate: Fraction, kind:
     """Make a sequence with one file a scene frame beside the job's frames and return its files.
 
     It is made anew each time: links to frames of an earlier run would go on showing them. `units` are the frames that
-    the scene's frames show, of a `kind`; `rate` is in scene frames per second of the clip. Raises `MachineError` when the disk is
-    full and `ReadOnlyError` when nothing can be written there.
+    the scene's frames show, of a `kind`; `rate` is in scene frames per second of the clip. Raises `MachineError` when
+    the disk is full and `ReadOnlyError` when nothing can be written there.
     """
     try:
         return folder.repeat(units, at_rate(rate, kind))
