@@ -12,6 +12,7 @@ from ..operators.blender.wording import translated
 
 FONT_SIZE = 11.0  # points at scale 1, of Blender's widgets
 ICON_WIDTH = 34.0  # px at scale 1 that the icon and the margins of a label take
+TABS_WIDTH = 46.0  # px at scale 1 that a sidebar's tabs and its panels' margins take
 BOX_MARGINS = 20.0  # px at scale 1 that a box takes
 LEAST_WIDTH = 90.0  # px at scale 1; a line is never narrower
 LABEL_SHARE = 0.4  # of the width, for the names of properties where they are split from the values
@@ -21,7 +22,8 @@ LABEL_MARGIN = 12.0  # px at scale 1 around such a name
 def line_width(context: bpy.types.Context, share: float = 1.0) -> float:
     """Return how wide a line of text may be in a share of the region's width, in px at scale 1."""
     width = context.region.width * share / context.preferences.system.ui_scale
-    return max(width - ICON_WIDTH, LEAST_WIDTH)
+    tabs = TABS_WIDTH if context.region.type == "UI" else 0.0
+    return max(width - tabs - ICON_WIDTH, LEAST_WIDTH)
 
 
 def text_width(text: str) -> float:
