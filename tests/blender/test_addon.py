@@ -280,7 +280,7 @@ def draw(cls: type, owner: Any = None) -> list[str]:
         scene=bpy.context.scene,
         view_layer=bpy.context.view_layer,
         preferences=SimpleNamespace(addons=bpy.context.preferences.addons, system=SimpleNamespace(ui_scale=1.0)),
-        region=SimpleNamespace(width=2000),
+        region=SimpleNamespace(width=2000, type="UI"),
     )
     drawn = SimpleNamespace(layout=layout)
     if owner is not None:  # its properties, and the methods that `draw` calls
@@ -446,7 +446,7 @@ WIDTHS = (180, 220, 300)  # px of a sidebar: narrow, Blender's own, wide
 def test_no_line_of_a_sentence_is_wider_than_the_sidebar(module: Callable[[str], ModuleType], width: int) -> None:
     text = module("magplus_addon.text")
     context = SimpleNamespace(
-        region=SimpleNamespace(width=2 * width),
+        region=SimpleNamespace(width=2 * width, type="UI"),
         preferences=SimpleNamespace(system=SimpleNamespace(ui_scale=2.0)),
     )
     room = text.line_width(context)
@@ -467,9 +467,11 @@ def test_names_of_settings_stand_above_their_values_where_there_is_no_room_besid
 ) -> None:
     text, settings = module("magplus_addon.text"), bpy.context.scene.magplus
     system = SimpleNamespace(ui_scale=1.5)
-    context = SimpleNamespace(region=SimpleNamespace(width=1.5 * width), preferences=SimpleNamespace(system=system))
+    context = SimpleNamespace(
+        region=SimpleNamespace(width=1.5 * width, type="UI"), preferences=SimpleNamespace(system=system)
+    )
     for prop in settings.bl_rna.properties:
         name, title, layout = prop.identifier, prop.name, Layout()
         text.draw_field(context, layout, settings, name)
-        fits = text.text_width(title) <= text.LABEL_SHARE * width - text.LABEL_MARGIN
+        fits = text.text_width(title) <= text.LABEL_SHARE * (width - text.TABS_WIDTH) - text.LABEL_MARGIN
         assert layout.drawn == ([name] if fits else [title, name])
