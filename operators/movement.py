@@ -22,7 +22,8 @@ def movement(
 ) -> Generator[Progress, None, str]:
     """Return what to say of an avatar that moves between two frames of the scene, by itself or with the camera.
 
-    A frame is looked at in each step. `frame` is the one at which it is captured, None for the present one. An empty string: it stays where it is.
+    A frame is looked at in each step. `frame` is the one at which it is captured, None for the present one. An empty
+    string: it stays where it is.
     """
     if frame is None:
         frame = context.scene.frame_current
