@@ -169,7 +169,7 @@ def _find(
     if vertex_group:
         yield LOOKING
         members = yield from in_vertex_group(context, objects[0], vertex_group)
-        turn.begin()
+        turn = Turn()
         if len(members) != first.sum():
             raise InputError(CHANGED)
         keep[first] &= members
