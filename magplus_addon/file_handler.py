@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import os
+
 import bpy
 
 from ..operators.blender.operator import OperatorResult
 from ..operators.blender.properties import StringProperty, with_properties
+from .kept_paths import relative
 
 
 @with_properties
@@ -20,11 +23,11 @@ class MAGPLUS_OT_choose_driving(bpy.types.Operator):
     filepath: str = StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> OperatorResult:
-        """Write the path into the scene's settings."""
+        """Write the path into the scene's settings, relative where the file is saved."""
         if not self.filepath:
             self.report({"ERROR"}, "No video was given.")
             return {"CANCELLED"}
-        context.scene.magplus.driving = self.filepath
+        context.scene.magplus.driving = relative(self.filepath, os.path.dirname(bpy.data.filepath))
         return {"FINISHED"}
 
 

@@ -14,6 +14,7 @@ from ..operators.backends import (
     MAGPLUS_OT_verify_checkpoints,
 )
 from ..operators.blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
+from ..operators.blender.wording import translated
 from ..operators.environment import (
     KIND,
     ROOT,
@@ -24,7 +25,8 @@ from ..operators.environment import (
     own_environment,
 )
 from ..operators.running.job_manager import manager
-from .panels import characters_across, draw_outcome, draw_progress, draw_text
+from .panels import draw_outcome, draw_progress
+from .text import draw_text, line_width
 
 
 @with_properties
@@ -103,30 +105,32 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
 
     def _draw_environment(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         """Draw the state of the worker's Python and what can be done about it."""
-        characters = characters_across(context, 0.75)
+        width = line_width(context, 0.75)
         if manager.kind == KIND:
             draw_progress(layout)
             return
         if problem := environment_problem(context):
-            draw_text(layout, problem, characters, "INFO")
+            draw_text(layout, problem, width, "INFO")
         if self.environment_source == "OWN" and (reason := offline_reason()):
-            draw_text(layout, reason, characters, "INTERNET_OFFLINE")
+            draw_text(layout, reason, width, "INTERNET_OFFLINE")
         row = layout.row()
         if self.environment_source == "OWN":
             row.operator(MAGPLUS_OT_create_environment.bl_idname, icon="IMPORT")
         row.operator(MAGPLUS_OT_check_environment.bl_idname, icon="FILE_REFRESH")
         if outcome := manager.outcomes.get(KIND):
-            draw_outcome(layout, outcome, characters)
+            draw_outcome(layout, outcome, width)
 
 
 def _draw_backends(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
     """Draw which backends have their checkpoints, under which terms, and what can be done about it."""
     layout.label(text="Backends")
-    characters = characters_across(context, 0.75)
+    width = line_width(context, 0.75)
     for entry in BACKENDS:
         row = layout.row()
         row.label(text=entry.title, icon="CHECKMARK" if entry.ready else "DOT")
-        row.label(text=f"Weights: {entry.weights_licence}", icon="NONE" if entry.commercial_use else "ERROR")
+        row.label(
+            text=translated(f"Weights: {entry.weights_licence}"), icon="NONE" if entry.commercial_use else "ERROR"
+        )
         if entry.parts and entry.ready:
             row.operator(MAGPLUS_OT_remove_checkpoint.bl_idname, text="", icon="TRASH").backend = entry.folder
         else:
@@ -137,7 +141,7 @@ def _draw_backends(context: bpy.types.Context, layout: bpy.types.UILayout) -> No
     if manager.kind == BACKENDS_KIND:
         draw_progress(layout)
     elif outcome := manager.outcomes.get(BACKENDS_KIND):
-        draw_outcome(layout, outcome, characters)
+        draw_outcome(layout, outcome, width)
 
 
 CLASSES = (MagPlusPreferences,)

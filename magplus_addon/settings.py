@@ -8,7 +8,7 @@ import bpy
 from ..backend_bridge.backends import BACKENDS, BackendOption
 from ..backend_bridge.job.spec import MAX_ALPHA, MAX_REGION_GAIN, MAX_SMOOTHING
 from ..backend_bridge.rig.regions import REGIONS
-from ..operators.animation.destination import ANIMATION, BACKGROUND, LAST_FRAME, SHOW_AS
+from ..operators.animation.destination import ANIMATION, FRONT, LAST_FRAME, SHOW_AS
 from ..operators.animation.ends import RELEASE
 from ..operators.animation.strength import set_strength
 from ..operators.backends import option_property
@@ -18,6 +18,7 @@ from ..operators.blender.properties import (
     EnumProperty,
     FloatProperty,
     IntProperty,
+    IntVectorProperty,
     PointerProperty,
     StringProperty,
     with_properties,
@@ -88,7 +89,7 @@ def _strength_set(bake: MagPlusBake, _context: bpy.types.Context) -> None:
 
 @with_properties
 class MagPlusPlaced(bpy.types.PropertyGroup):
-    """Where the last result lies in the scene's time, and in the video's. A rate of 0: there is none."""
+    """Where a result lies in the scene's time, and in the video's. A rate of 0: there is none."""
 
     first_frame: float = FloatProperty(name="First Frame", description="Frame of the scene at the clip's first frame")
     last_frame: float = FloatProperty(name="Last Frame", description="Frame of the scene at the clip's last frame")
@@ -109,6 +110,39 @@ class MagPlusBake(bpy.types.PropertyGroup):
         max=100.0,
         update=_strength_set,
     )
+
+
+@with_properties
+class MagPlusLine(bpy.types.PropertyGroup):
+    """A line of what is said of a result; its text is its name."""
+
+    kind: str = EnumProperty(name="Kind", items=(("DETAIL", "Detail", ""), ("WARNING", "Warning", "")))
+
+
+@with_properties
+class MagPlusResult(bpy.types.PropertyGroup):
+    """The scene's last result, and the view before it was presented; written by `operators.result_record`."""
+
+    sentence: str = StringProperty(name="Result", description="What was done. Empty: there is no result")
+    lines: bpy.types.bpy_prop_collection_idprop[MagPlusLine] = CollectionProperty(type=MagPlusLine)
+    first_frame: int = IntProperty(name="First Frame", description="First frame of the scene that the result fills")
+    last_frame: int = IntProperty(name="Last Frame", description="Last frame of the scene that the result fills")
+    has_apex: bool = BoolProperty(name="Has Apex", description="Something moves")
+    apex_frame: int = IntProperty(name="Apex", description="Frame of the scene at which the expression is strongest")
+    has_onset: bool = BoolProperty(name="Has Onset", description="The expression begins within the clip")
+    has_offset: bool = BoolProperty(name="Has Offset", description="The expression ends within the clip")
+    start_frame: int = IntProperty(name="Start Frame", description="Frame of the scene where the clip starts")
+    keep_apex: bool = BoolProperty(name="Keep the Apex", description="The clip was shifted to show its apex")
+    stretch: float = FloatProperty(name="Time Stretch", description="How many times longer the clip plays", default=1.0)
+    view_kept: bool = BoolProperty(name="View Kept", description="The preview range before the result is kept")
+    before: tuple[int, int, int] = IntVectorProperty(
+        name="Preview Range Before", description="Whether it was used (0, 1), its first frame, its last", size=3
+    )
+    preview: tuple[int, int, int] = IntVectorProperty(
+        name="Preview Range", description="As it was set for the result", size=3
+    )
+    frame_before: int = IntProperty(name="Frame Before", description="The present frame before the result")
+    loop_before: str = StringProperty(name="Playback Before", description="How playback looped before the result")
 
 
 def _mirror_set(control: MagPlusControl, context: bpy.types.Context) -> None:
@@ -178,6 +212,22 @@ class MagPlusSettings(bpy.types.PropertyGroup):
         max=10000.0,
         precision=3,
     )
+    scrub: float = FloatProperty(
+        name="Moment",
+        description="Moment of the video, from its first frame (0) to its last (1), that the picture above shows",
+        default=0.0,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+    )
+    trims: bpy.types.Scene | None = PointerProperty(
+        name="Trims",
+        description="In a scene that plays a driving video: the scene that it is for",
+        type=bpy.types.Scene,
+    )
+    trims_clip: bpy.types.MovieClip | None = PointerProperty(
+        name="Trims Clip", description="The driving video that the scene plays", type=bpy.types.MovieClip
+    )
     use_trim: bool = BoolProperty(name="Trim", description="Use only a part of the video")
     trim_start: float = FloatProperty(
         name="From", description="Start in the video", min=0.0, unit="TIME_ABSOLUTE", precision=3
@@ -231,10 +281,33 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     regions: MagPlusRegions = PointerProperty(type=MagPlusRegions)
     frames: bool = BoolProperty(name="Image Sequence", description="Make the avatar's moving picture", default=True)
     frames_to: str = EnumProperty(
-        name="Show As", description="Where the image sequence goes", items=SHOW_AS, default=BACKGROUND
+        name="Show As", description="Where the image sequence goes", items=SHOW_AS, default=FRONT
     )
+    moving: bool = BoolProperty(
+        name="Moving Shot",
+        description="Follow the avatar through frames in which it or the camera moves; otherwise it is a still",
+    )
+    shot_first: int = IntProperty(name="First", description="The shot's first frame", default=1, min=1, max=LAST_FRAME)
+    shot_last: int = IntProperty(name="Last", description="The shot's last frame", default=48, min=1, max=LAST_FRAME)
+    plates: str = StringProperty(
+        name="Plates",
+        description="Your own rendered sequence of the shot, as in shot.####.exr (PNG or EXR); by default it is "
+        "rendered here",
+        subtype="FILE_PATH",
+        options=RELATIVE_PATH,
+    )
+    st_map: bool = BoolProperty(
+        name="ST-Map", description="Leave the motion itself, too: an EXR for each frame, for the compositor"
+    )
+    vectors: bool = BoolProperty(name="Vectors", description="Leave the motion as vectors in pixels, too")
     shape_keys: bool = BoolProperty(
         name="Rig Controls", description="Key the avatar's shape keys, or what is chosen under Controls"
+    )
+    compare: bool = BoolProperty(
+        name="Comparison",
+        description="Also make small pictures of driver, magnified driver, result and result at four times the "
+        "strength, side by side. The command line leaves them out; Compare makes them where they are missing",
+        default=True,
     )
     animation: str = EnumProperty(
         name="Animation",
@@ -328,6 +401,8 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     active_control: int = IntProperty(name="Control", options={"HIDDEN"})
     bakes: bpy.types.bpy_prop_collection_idprop[MagPlusBake] = CollectionProperty(type=MagPlusBake)
     placed: MagPlusPlaced = PointerProperty(type=MagPlusPlaced)
+    result: MagPlusResult = PointerProperty(type=MagPlusResult)
+    windows: bpy.types.bpy_prop_collection[MagPlusPlaced] = CollectionProperty(type=MagPlusPlaced)
     last_job: str = StringProperty(name="Last Job", description="Folder of the last finished job", options={"HIDDEN"})
     job_folder: str = StringProperty(
         name="Job Folder",
@@ -343,6 +418,8 @@ CLASSES = (
     MagPlusBackendOptions,
     MagPlusControl,
     MagPlusPlaced,
+    MagPlusLine,
+    MagPlusResult,
     MagPlusBake,
     MagPlusSettings,
 )

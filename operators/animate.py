@@ -18,11 +18,18 @@ from ..backend_bridge.worker_client.look import length_of
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .blender.operator import ExplainedOperator, OperatorResult
+from .blender.properties import BoolProperty, EnumProperty, FloatProperty, with_properties
+from .blender.wording import translated
 from .capture import CaptureRequest, capture
 from .capture_cache import CaptureCache
-from .import_result import import_result, measured
+from .driver_scene import slider_time
+from .expected_time import start_timed
+from .footage import LONG, asks_for_part, looks
+from .import_result import import_result
 from .movement import movement
+from .moving_shot import capture_shot
 from .order import Order, disabled_reason, make_order
+from .report_lines import measured
 from .rig.anchors import moved_anchors, scaled
 from .rig.avatar import face_companions, find_object
 from .rig.face_controls import chosen_controls
@@ -93,7 +100,8 @@ def _capture(
     picture, weights, size = order.picture, order.spec.outputs.weights, picture_size(context.scene)
     with bare_scene(context, picture.frame), camera_to_use(context.scene, view) as camera:
         anchors = moved_anchors(target, present_projection(context, camera))
-    if order.spec.outputs.frames and length is not None and view is None:
+    shot = order.spec.shot
+    if order.spec.outputs.frames and length is not None and view is None and shot is None:
         frames = order.destination.frames_of(length, context.scene)
         if moved := (yield from movement(context, target, picture.frame, frames)):
             task.warn(moved)
@@ -116,6 +124,9 @@ def _capture(
         avatar = yield from capture(context, request, folder, blocking=task.blocking)
         if captures is not None:
             captures.keep(context, request, folder)
+    if shot is not None:
+        taken = size_of(folder.path / avatar.image)
+        yield from capture_shot(context, request, shot, taken, folder, blocking=task.blocking)
     return replace(avatar, anchors=scaled(anchors, size, size_of(folder.path / avatar.image)))
 
 
@@ -143,15 +154,25 @@ def _bring_in(order: Order, folder: JobFolder, task: TaskContext) -> Outcome:
         return Outcome("Finished, but not imported.", details=measured(folder.read_report()))
     with bpy.context.temp_override(scene=scene):
         return import_result(
-            bpy.context, folder, order.destination, order.spec.outputs, objects={order.avatar_name: avatar}
+            bpy.context,
+            folder,
+            order.destination,
+            order.spec.outputs,
+            objects={order.avatar_name: avatar},
+            warned=task.warnings,
         )
 
 
+@with_properties
 class MAGPLUS_OT_animate(ExplainedOperator):
     """Put the driver's expression on the avatar"""
 
     bl_idname = "magplus.animate"
     bl_label = "Animate"
+
+    part_chosen: bool = BoolProperty(
+        name="Part Chosen", description="Don't ask which part of a long video to use", options={"SKIP_SAVE", "HIDDEN"}
+    )
 
     @classmethod
     def problem(cls, context: bpy.types.Context) -> str:
@@ -159,11 +180,17 @@ class MAGPLUS_OT_animate(ExplainedOperator):
         return disabled_reason(context)
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
-        """Start the run and give Blender back at once; the sidebar shows how it goes."""
+        """Start the run and give Blender back at once; the sidebar shows how it goes.
+
+        A long video of which no part was chosen is asked about first.
+        """
+        if not self.part_chosen and asks_for_part(context.scene.magplus):
+            bpy.ops.magplus.choose_part("INVOKE_DEFAULT")
+            return {"FINISHED"}
         try:
-            manager.start(KIND, animate(make_order(context)))
+            start_timed(context, KIND, animate(make_order(context)))
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -172,9 +199,69 @@ class MAGPLUS_OT_animate(ExplainedOperator):
         try:
             order = make_order(context)
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
         return report_outcome(self, manager.run(KIND, animate(order)))
+
+
+@with_properties
+class MAGPLUS_OT_choose_part(bpy.types.Operator):
+    """Choose the part of a long video that is used, and run"""
+
+    bl_idname = "magplus.choose_part"
+    bl_label = "Which Part of the Video?"
+    bl_options = {"REGISTER", "INTERNAL"}
+
+    use: str = EnumProperty(
+        name="Use",
+        description="What of the video is used",
+        items=(
+            ("PART", "This Part", "The part that is given here, in seconds of the video"),
+            ("ALL", "All of It", "The whole video"),
+        ),
+    )
+    start: float = FloatProperty(
+        name="From", description="Start in the video, in seconds", min=0.0, unit="TIME_ABSOLUTE", precision=3
+    )
+    end: float = FloatProperty(
+        name="To", description="End in the video, in seconds", min=0.0, unit="TIME_ABSOLUTE", precision=3
+    )
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
+        """Ask."""
+        settings = context.scene.magplus
+        self.start = slider_time(settings) or 0.0
+        self.end = self.start + LONG
+        return context.window_manager.invoke_props_dialog(self, width=360, confirm_text="Animate")
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Say how long the video is, and ask for the part."""
+        column = self.layout.column()
+        look = looks.known(context.scene.magplus)
+        if look is not None and look.footage is not None:
+            seconds = float(look.footage.seconds or 0)
+            column.label(
+                text=translated(f"The video lasts {seconds:.1f} s, a micro-expression at most 0.5 s."), translate=False
+            )
+        column.row().prop(self, "use", expand=True)
+        times = column.row(align=True)
+        times.active = self.use == "PART"
+        times.prop(self, "start")
+        times.prop(self, "end")
+
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
+        """Write the part into the settings and start."""
+        settings = context.scene.magplus
+        if self.use == "PART":
+            if self.end <= self.start:
+                self.report({"ERROR"}, "The part ends before it starts; give a later end.")
+                return {"CANCELLED"}
+            settings.use_trim, settings.trim_start, settings.trim_end = True, self.start, self.end
+        if not MAGPLUS_OT_animate.poll(context):
+            self.report({"ERROR"}, translated(disabled_reason(context)))
+            return {"CANCELLED"}
+        bpy.ops.magplus.animate("INVOKE_DEFAULT", part_chosen=True)
+        return {"FINISHED"}
 
 
 class MAGPLUS_OT_cancel(bpy.types.Operator):
@@ -194,4 +281,4 @@ class MAGPLUS_OT_cancel(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (MAGPLUS_OT_animate, MAGPLUS_OT_cancel)
+CLASSES = (MAGPLUS_OT_animate, MAGPLUS_OT_choose_part, MAGPLUS_OT_cancel)

@@ -19,6 +19,7 @@ from ..backend_bridge.worker_client.client import WORKER_SCRIPT
 from ..backend_bridge.worker_client.process import python_command
 from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import CollectionProperty, StringProperty, with_properties
+from .blender.wording import translated
 from .environment import environment_problem, worker_python
 from .running.background import in_thread
 from .running.job_manager import Outcome, Status, Steps, TaskContext
@@ -111,7 +112,7 @@ class _Verb(ExplainedOperator):
         try:
             python = worker_python(context)
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
         return start_or_run(self, KIND, ask_worker(python, *arguments))
 

@@ -29,6 +29,7 @@ from .animation.scene_time import apex_kept, exact
 from .blender.data import shape_keys_of, wearers
 from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty, with_properties
+from .blender.wording import translated
 from .rig.avatar import on_one_armature
 
 CUT_SHORT = 0.2  # of the expression's height; what shows more of it at an end was cut off
@@ -202,6 +203,11 @@ def _told(written: Sequence[Written], stuck: Sequence[str]) -> list[str]:
         )
     for name in dict.fromkeys(name for each in written for name in each.overruled):
         lines.append(f"To play the muted track {name!r} again, move it above {REST!r} in the NLA editor.")
+    for name in dict.fromkeys(name for each in written for name in each.adding):
+        lines.append(
+            f"The muted track {name!r} holds an earlier bake of these controls, which would add to this one if it "
+            "played again; remove the track in the NLA editor, or leave it muted."
+        )
     return lines
 
 
@@ -288,11 +294,11 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
                 markers=self.markers,
             )
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
         for sentence in report.sentences():
-            self.report({"WARNING"}, sentence)
-        self.report({"INFO"}, report.sentence)
+            self.report({"WARNING"}, translated(sentence))
+        self.report({"INFO"}, translated(report.sentence))
         return {"FINISHED"}
 
 

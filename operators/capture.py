@@ -19,6 +19,7 @@ from .bare_scene import bare_scene
 from .blender.data import shape_keys_of
 from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import EnumProperty, IntVectorProperty, StringProperty, with_properties
+from .blender.wording import translated
 from .reasons import no_controls
 from .rig.avatar import capture_problem, face_companions
 from .rig.basis import Survey, survey_steps
@@ -226,7 +227,7 @@ class MAGPLUS_OT_capture(ExplainedOperator):
             run_to_end(self._steps(context, blocking=True))
         except MagPlusError as error:
             return self._failed(error)
-        self.report({"INFO"}, f"Captured the avatar into {self.folder}.")
+        self.report({"INFO"}, translated(f"Captured the avatar into {self.folder}."))
         return {"FINISHED"}
 
     def _steps(self, context: bpy.types.Context, blocking: bool) -> Generator[Progress, None, Avatar]:
@@ -248,7 +249,7 @@ class MAGPLUS_OT_capture(ExplainedOperator):
         return capture(context, request, JobFolder.create(Path(bpy.path.abspath(self.folder))), blocking=blocking)
 
     def _failed(self, error: MagPlusError) -> OperatorResult:
-        self.report({"ERROR"}, str(error))
+        self.report({"ERROR"}, translated(str(error)))
         return {"CANCELLED"}
 
 

@@ -15,6 +15,7 @@ from ..backend_bridge.environment.venv import Environment, State
 from ..backend_bridge.files.errors import MachineError, MagPlusError
 from ..backend_bridge.worker_client.messages import Progress
 from .blender.operator import ExplainedOperator, OperatorResult
+from .blender.wording import translated
 from .running.background import in_thread
 from .running.job_manager import Outcome, Steps, TaskContext
 from .running.task_operator import busy_reason, start_or_run
@@ -138,7 +139,7 @@ class MAGPLUS_OT_create_environment(ExplainedOperator):
         column.label(text="from the Python Package Index and from PyTorch's own index: 0.5 GB,")
         column.label(text="or about 3 GB for a graphics card. Nothing is sent anywhere.")
         column.separator()
-        column.label(text=f"Into {own_environment(context).folder}")
+        column.label(text=translated(f"Into {own_environment(context).folder}"))
         column.label(text="Your system's and Blender's own Python stay as they are.")
 
     def execute(self, context: bpy.types.Context) -> OperatorResult:
@@ -166,7 +167,7 @@ class MAGPLUS_OT_check_environment(ExplainedOperator):
             python = worker_python(context) if own is None else own.python
             return start_or_run(self, KIND, check(own, python))
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
 
 

@@ -3,28 +3,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import bpy
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.job.report import Report
 from ..backend_bridge.job.spec import Outputs
-from ..backend_bridge.rig.events import UnitEvent
-from .animation.destination import Destination
+from . import result_record
+from .animation.destination import BACKGROUND, FRONT, PLANE, Destination
 from .animation.event_markers import set_event_markers, video_start
 from .animation.performance import Performance
 from .animation.scene_time import SourceTime
 from .bake import bake_performance, check_bake, recorded
 from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, StringProperty, with_properties
+from .blender.wording import translated
+from .frames.windows import frame_timelines, look_through_camera, select_alone
 from .import_frames import import_frames
-from .running.job_manager import Outcome
+from .report_lines import doubts, measured
+from .result_record import Span
+from .running.job_manager import Outcome, manager
 from .running.task_operator import report_outcome
 
-ONE_SIDED = 0.5  # asymmetry at which one side shows three times as much as the other
+CAMERA_VIEW = (FRONT, PLANE, BACKGROUND)  # seen through the camera
 
 
 def import_result(
@@ -33,14 +36,16 @@ def import_result(
     destination: Destination,
     outputs: Outputs,
     objects: Mapping[str, bpy.types.Object] | None = None,
+    warned: Sequence[str] = (),
 ) -> Outcome:
-    """Import frames and shape keys into the context's scene, as one step of the undo history.
+    """Import frames and shape keys into the context's scene, and present them, as one step of the undo history.
 
-    `objects` says which object stands for which name in the rig basis, where it was renamed since. Raises a
-    `MagPlusError` when a part can't be imported, and then nothing is.
+    `objects` says which object stands for which name in the rig basis, where it was renamed since; `warned` is what was
+    said in the run, to be kept with the result. Raises a `MagPlusError` when a part can't be imported, and then nothing
+    is.
     """
     with folder.reading():
-        return _import_result(context, folder, destination, outputs, objects)
+        return _import_result(context, folder, destination, outputs, objects, warned)
 
 
 def _import_result(
@@ -49,71 +54,55 @@ def _import_result(
     destination: Destination,
     outputs: Outputs,
     objects: Mapping[str, bpy.types.Object] | None,
+    warned: Sequence[str],
 ) -> Outcome:
     report = folder.read_report()
     if report.status != "finished":
         raise InputError(f"The job in {folder.path.name} is not finished; run it again, and it goes on where it was.")
+    scene, source = context.scene, SourceTime.from_report(report)
     done: list[str] = []
     details = list(measured(report))
     warnings: list[str] = []
+    ends: list[float] = []
     performance = Performance.of_job(folder) if outputs.weights else None
     if performance is not None:
         check_bake(context, performance, destination, objects)
     frames = import_frames(context, folder, destination) if outputs.frames else None
+    placement = destination.place(source, scene) if performance is not None or frames is None else frames.placement
+    first = placement.start_frame if performance is not None or frames is None else frames.first_frame
     try:
         if frames is not None:
             done.append(f"{frames.count} frames")
             warnings += frames.sentences()
+            ends.append(frames.first_frame + frames.count - 1)
             if performance is None:
-                source = SourceTime.from_report(report)
-                set_event_markers(context.scene, source, frames.placement, video_start(report))
+                set_event_markers(scene, source, placement, video_start(report))
         if performance is not None:
             keys = recorded(folder, bake_performance(context, performance, destination, objects=objects))
             done.append(f"{len(keys.record.keyed)} controls")
             if keys.record.keyed:
                 details.append(f"Apex kept on whole frames: {keys.record.apex_kept:.0%}")
             warnings += keys.sentences()
-        warnings += doubts(report)
-        context.scene.magplus.last_job = str(folder.path)
+            ends.append(destination.window(source, placement).end)
+        outcome = Outcome(
+            f"Imported {' and '.join(done)} from frame {first}.",
+            details=tuple(details),
+            warnings=tuple(dict.fromkeys((*warned, *warnings, *doubts(report)))),
+            folder=folder.path,
+            in_scene=True,
+        )
+        span = Span.of(placement, source, tuple(ends) or (float(placement.frame(source.end)),))
+        result_record.keep(scene, folder, destination, span, outcome)
+        result_record.present(scene)
+        if performance is not None and scene.magplus.avatar is not None:
+            select_alone(context, scene.magplus.avatar)
     finally:
         # A timer is no operator, so Blender would not know that there is something to undo.
         bpy.ops.ed.undo_push(message="MagPlus")
-    sentence = f"Imported {' and '.join(done)} from frame {destination.start_frame}."
-    return Outcome(sentence, details=tuple(details), warnings=tuple(warnings), folder=folder.path)
-
-
-def measured(report: Report) -> tuple[str, ...]:
-    """Return what a run has measured, a line each."""
-    lines = []
-    if report.quality is not None:
-        lines.append(f"Quality: {report.quality.verdict}")
-    if (magnification := report.magnification) is not None:
-        lines.append(f"Magnification {magnification.alpha:.3g} ({magnification.chosen})")
-    if (frames := report.frames) is not None and frames.resumed:
-        lines.append(f"{frames.resumed} of {frames.count} frames were kept from an earlier run")
-    if report.events is not None:
-        lines.append(f"Apex at {report.events.apex:.2f} s of the clip")
-    if (weights := report.weights) is not None:
-        if weights.action_units:
-            lines.append("Action units: " + ", ".join(_described(unit) for unit in weights.action_units[:4]))
-        if weights.regions:
-            told = (f"{name} {each.shown / each.asked:.0%}" for name, each in weights.regions.items() if each.asked > 0)
-            lines.append("Shown of the driver's motion: " + ", ".join(told))
-        if weights.residual is not None:
-            lines.append(f"{weights.residual:.0%} of the motion is beyond the rig's controls")
-    return tuple(lines)
-
-
-def doubts(report: Report) -> list[str]:
-    """Return why the result is to be checked, a sentence each."""
-    return [reason.sentence for reason in report.quality.reasons] if report.quality is not None else []
-
-
-def _described(unit: UnitEvent) -> str:
-    """Return "AU4 brow lowerer", and the side where one shows it much more than the other."""
-    asymmetry = unit.asymmetry or 0.0
-    side = " (left)" if asymmetry > ONE_SIDED else " (right)" if asymmetry < -ONE_SIDED else ""
-    return f"AU{unit.unit} {unit.name}{side}"
+    if frames is not None and destination.show_as in CAMERA_VIEW:
+        look_through_camera(context, scene)
+    frame_timelines(context, scene)
+    return outcome
 
 
 @with_properties
@@ -138,9 +127,11 @@ class MAGPLUS_OT_import_result(bpy.types.Operator):
         try:
             folder = JobFolder.open(Path(bpy.path.abspath(self.directory)))
             destination = Destination.from_settings(context.scene.magplus)
-            return report_outcome(self, import_result(context, folder, destination, folder.read_spec().outputs))
+            outcome = import_result(context, folder, destination, folder.read_spec().outputs)
+            manager.outcomes.pop("animate", None)  # of a run before it
+            return report_outcome(self, outcome)
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
 
 

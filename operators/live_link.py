@@ -21,6 +21,7 @@ from .bake import bake_performance
 from .bare_scene import bare_scene
 from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import FloatProperty, StringProperty, with_properties
+from .blender.wording import translated
 from .measure_controls import choice_of
 from .reasons import no_controls
 from .rig.avatar import NO_AVATAR, chosen_avatar, face_companions
@@ -151,11 +152,11 @@ class MAGPLUS_OT_import_live_link(ExplainedOperator):
                 exact(self.timecode_rate) or None,
             )
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
         for sentence in report.sentences():
-            self.report({"WARNING"}, sentence)
-        self.report({"INFO"}, report.bake.sentence)
+            self.report({"WARNING"}, translated(sentence))
+        self.report({"INFO"}, translated(report.bake.sentence))
         return {"FINISHED"}
 
 

@@ -16,6 +16,7 @@ from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .blender.operator import OperatorResult
 from .blender.properties import IntProperty, StringProperty, with_properties
+from .blender.wording import translated
 from .rig.anchors import (
     anchors_of,
     first_guess,
@@ -208,9 +209,9 @@ class MAGPLUS_OT_export_anchors(_OnAnchors):
         try:
             count = export_anchors(context, chosen_avatar(context), Path(bpy.path.abspath(self.filepath)))
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
-        self.report({"INFO"}, f"Exported {count} anchors.")
+        self.report({"INFO"}, translated(f"Exported {count} anchors."))
         return {"FINISHED"}
 
 
@@ -240,7 +241,7 @@ class MAGPLUS_OT_import_anchors(bpy.types.Operator):
         try:
             pin_anchors(context, chosen_avatar(context), read_anchors(Path(bpy.path.abspath(self.filepath))))
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, translated(str(error)))
             return {"CANCELLED"}
         return {"FINISHED"}
 

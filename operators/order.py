@@ -14,18 +14,21 @@ import bpy
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.files.image_formats import SEQUENCE_SUFFIXES, unreadable_pictures
 from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.job.shot import Shot, check_interval, check_plates
 from ..backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs, Rig
 from ..backend_bridge.rig.regions import REGIONS
 from .animation.destination import Destination
 from .animation.obstacles import animation_problem
-from .animation.scene_time import exact, remapped_problem
+from .animation.scene_time import exact, remapped_problem, scene_rate
 from .backends import backend_problem, chosen_options
 from .environment import environment_problem, preferences, worker_python
+from .footage import footage_problem, frame_rate
 from .measure_controls import choice_of
 from .reasons import instance_problem, linked_problem, no_controls, unkeyable
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, face_has_shape_keys
 from .rig.face_controls import ControlChoice, chosen_controls
 from .rig.projection import camera_problem
+from .rig.surface import rendered_objects
 from .running.task_operator import busy_reason
 
 KEYS_FACE, KEYS_SAMPLES = 384, 16  # px and samples of a picture in which the face has only to be found
@@ -97,6 +100,10 @@ def settings_problem(context: bpy.types.Context) -> str:
         return problem
     if settings.shape_keys and not settings.controls and (problem := linked_problem(avatar)):
         return problem
+    if not settings.avatar.hide_render and avatar.name_full not in set(
+        rendered_objects(context.view_layer.layer_collection)
+    ):
+        return f"{avatar.name!r} is in a collection that renders leave out; switch its camera icon on."
     if settings.look_through == "CAMERA" and (problem := camera_problem(scene.camera)):
         return problem
     if problem := driving_problem(settings):
@@ -105,6 +112,8 @@ def settings_problem(context: bpy.types.Context) -> str:
         return problem
     if settings.use_trim and settings.trim_end <= settings.trim_start:
         return "The trim range ends before it starts."
+    if problem := footage_problem(settings):
+        return problem
     if not (settings.frames or settings.shape_keys):
         return "Choose what to make: an image sequence, rig controls or both."
     if settings.shape_keys and settings.controls and not any(entry.solve for entry in settings.controls):
@@ -164,6 +173,7 @@ def make_order(
     avatar, controls = chosen_avatar(context), choice_of(settings)
     if settings.shape_keys and (problem := _keys_problem(context, avatar, controls)):
         raise InputError(problem)
+    shot = _shot(settings, scene)
     spec = JobSpec(
         driving=Driving(
             path=str(driving),
@@ -186,10 +196,17 @@ def make_order(
             match="shape" if settings.match == "SHAPE" else "motion",
         ),
         intensity=decimal(settings.intensity),
-        outputs=Outputs(frames=settings.frames, weights=settings.shape_keys),
+        outputs=Outputs(
+            frames=settings.frames,
+            weights=settings.shape_keys,
+            st_map=shot is not None and settings.st_map,
+            vectors=shot is not None and settings.vectors,
+            compare=settings.compare and not bpy.app.background,
+        ),
         device=device or chosen.device,
         allow_cpu=chosen.allow_cpu if allow_cpu is None else allow_cpu,
         created_by={"blender": bpy.app.version_string, "file": bpy.data.filepath, "avatar": avatar.name},
+        shot=shot,
     )
     return Order(
         scene_uid=scene.session_uid,
@@ -205,6 +222,26 @@ def make_order(
         idle_minutes=chosen.idle_minutes,
         picture=Picture.from_settings(settings),
     )
+
+
+def _shot(settings: Any, scene: bpy.types.Scene) -> Shot | None:
+    """Return the moving shot that the image sequence is to follow; raises `InputError` for one that can't be."""
+    if not (settings.frames and settings.moving):
+        return None
+    check_interval(settings.shot_first, settings.shot_last)
+    destination = Destination.from_settings(settings)
+    shot = Shot(
+        frames=(settings.shot_first, settings.shot_last),
+        start_frame=destination.start_frame,
+        rate=scene_rate(scene),
+        stretch=destination.stretch,
+        keep_apex=destination.keep_apex,
+        release=destination.release,
+        plates=str(Path(bpy.path.abspath(settings.plates)).absolute()) if settings.plates else "",
+    )
+    if shot.plates:
+        check_plates(shot.plates, shot.numbers)
+    return shot
 
 
 def _keys_problem(context: bpy.types.Context, avatar: bpy.types.Object, choice: ControlChoice) -> str:
@@ -233,14 +270,6 @@ def is_image_sequence(path: str) -> bool:
 def decimal(value: float) -> float:
     """Return the number a person typed, as JSON is to have it."""
     return float(exact(value))
-
-
-def frame_rate(value: float) -> str:
-    """Return a typed frame rate as an exact fraction: 23.976, 29.97 and their like stand for n * 1000 / 1001."""
-    for nominal in (24, 30, 48, 60, 120, 240):
-        if abs(value - nominal * 1000 / 1001) < 0.005:
-            return f"{nominal * 1000}/1001"
-    return str(exact(value))
 
 
 def _new_folder(place: Path, avatar: str, video: str) -> Path:

@@ -86,7 +86,7 @@ class Pip:
     def __init__(self, python: Path, listener: Listener) -> None:
         self._listener = listener
         self._settings = read_settings(python)
-        self._command = [*python_command(python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+        self._pip = [*python_command(python), "-m", "pip"]
         self._progress_bar = "off"
 
     def renew(self, path: Path) -> None:
@@ -104,13 +104,25 @@ class Pip:
         extra = ["--extra-index-url", extra_index, "--retries", "1", "--timeout", "15"] if extra_index else []
         self._install(self._settings, [*extra, "--no-deps", "--require-hashes", "--requirement", str(path)])
 
+    def download_list(self, path: Path, folder: Path) -> None:
+        """Fetch the wheels that a list pins into a folder, every file checked against its SHA-256; install nothing.
+
+        Raises as `install_list` does.
+        """
+        self._install(
+            self._settings,
+            ["--no-deps", "--require-hashes", "--requirement", str(path), "--dest", str(folder)],
+            "download",
+        )
+
     def install_from(self, index: str, requirement: str) -> None:
         """Install a package and what it needs from one registry alone, which vouches for its files."""
         self._install(without_sources(self._settings), ["--index-url", index, requirement])
 
-    def _install(self, settings: Mapping[str, str], arguments: Sequence[str]) -> None:
-        options = ["--no-warn-script-location", "--only-binary", ":all:", "--progress-bar", self._progress_bar]
-        command = [*self._command, *options, *arguments]
+    def _install(self, settings: Mapping[str, str], arguments: Sequence[str], verb: str = "install") -> None:
+        options = ["--no-input", "--disable-pip-version-check", "--only-binary", ":all:"]
+        quiet = ["--no-warn-script-location"] if verb == "install" else []
+        command = [*self._pip, verb, *options, *quiet, "--progress-bar", self._progress_bar, *arguments]
         status, said = run_program(command, _PipProgress(self._listener), surroundings(settings))
         if status:
             error = explain_installation(status, said, "pip")

@@ -18,9 +18,11 @@ from pathlib import Path
 LOCKED = Path(__file__).parents[1] / "worker" / "locked"
 INSTALLER = LOCKED / "installer.txt"  # the pip that installs the rest
 PACKAGES = LOCKED / "packages.txt"
+SAMPLE = LOCKED / "sample.txt"  # the wheels that the sample character is made of; written by hand
 SIGNING = LOCKED / "signing.txt"  # what signing pictures with C2PA takes, installed when it is asked for
 
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?:\s*;\s*(?P<marker>.*?))?\s*\\?")
+_HASHED = re.compile(r"(\S+==\S+) \\\n\s+--hash=sha256:(\w+)")
 _SERIES = re.compile(r"python_version == ['\"]([0-9.]+)['\"]")
 
 
@@ -43,6 +45,11 @@ def read_list(path: Path) -> tuple[Pin, ...]:
     lines = path.read_text("utf-8").splitlines()
     found = (_PIN.fullmatch(line) for line in lines if line and not line.startswith((" ", "#", "-")))
     return tuple(Pin(each["name"], each["version"], each["marker"] or "") for each in found if each)
+
+
+def only_hashes(path: Path) -> dict[str, str]:
+    """Return the SHA-256 of each requirement of a list that pins one file for each: {"anny==0.6.2": "bad7..."}."""
+    return dict(_HASHED.findall(path.read_text("utf-8")))
 
 
 def torch_list(tag: str) -> Path:

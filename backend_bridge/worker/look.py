@@ -1,30 +1,80 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a driving video can be read, and how long it is, found out by reading its first frame; one line of JSON."""
+"""What a driving video is, found out by reading its first frame, and small pictures of it; one line of JSON."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 import traceback
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from ..files.errors import ExitCode
 from ..job.spec import Driving
 from .failures import explain
 
+THUMBNAILS = 24  # evenly over the clip
+SIDE = 160  # px of a thumbnail's longer side
+PATIENCE = 20.0  # seconds for all of them; a long video on a slow disk has fewer
 
-def main(driving: Driving) -> ExitCode:
-    """Print "seconds" as a fraction, null where the file doesn't say; or "error", a sentence, with its exit code."""
+
+def main(driving: Driving, thumbnails: Path | None = None) -> ExitCode:
+    """Print the fields of `worker_client.look.Footage`; or "error", a sentence, with its exit code."""
     try:
         from ...models.video import VideoReader
 
         reader = VideoReader(driving.path, driving.trim, driving.sequence_rate)
         next(iter(reader))
-        count, rate = reader.info.frame_count, reader.info.average_rate
-        print(json.dumps({"seconds": str(count / rate) if count and rate else None}), flush=True)
+        info = reader.info
+        count, rate = info.frame_count, info.average_rate
+        seconds = count / rate if count and rate else None
+        told: dict[str, Any] = {
+            "width": info.width,
+            "height": info.height,
+            "rate": str(rate) if rate else None,
+            "variable_rate": info.variable_rate,
+            "frames": count,
+            "seconds": None if seconds is None else str(seconds),
+            "thumbnails": [],
+        }
+        if thumbnails is not None:
+            told["thumbnails"] = _thumbnails(driving, info.start, seconds, rate, thumbnails)
+        print(json.dumps(told), flush=True)
         return ExitCode.OK
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
         failure = explain(error, Path(driving.path).parent)
         print(json.dumps({"error": str(failure), "exit_code": int(failure.exit_code)}), flush=True)
         return failure.exit_code
+
+
+def _thumbnails(
+    driving: Driving, start: Fraction, seconds: Fraction | None, rate: Fraction, folder: Path
+) -> list[dict[str, Any]]:
+    """Write small pictures; return their times in seconds of the video's own timeline, and their files."""
+    import cv2
+
+    from ...models.video import VideoReader, encode_png
+
+    count = 1 if seconds is None else max(min(THUMBNAILS, round(seconds * rate)), 1)
+    found = []
+    until = time.monotonic() + PATIENCE
+    for number in range(count):
+        at = start + (seconds or 0) * number / count
+        at = Fraction(int(at * rate), 1) / rate if rate else at  # when a frame begins
+        trim = None if seconds is None else (float(at), float(start + seconds + 1))
+        reader = VideoReader(driving.path, trim, driving.sequence_rate)
+        frame = next(iter(reader), None)
+        if frame is None or time.monotonic() > until:
+            break
+        height, width = frame.image.shape[:2]
+        scale = min(SIDE / max(height, width), 1.0)
+        small = cv2.resize(
+            frame.image, (max(round(width * scale), 1), max(round(height * scale), 1)), interpolation=cv2.INTER_AREA
+        )
+        path = folder / f"{number + 1:03}.png"
+        path.write_bytes(encode_png(small))
+        found.append({"seconds": float(reader.info.start + frame.seconds), "file": str(path)})
+    return found

@@ -14,7 +14,7 @@ from typing import Any
 from ..environment.requirements import read_requirements
 from ..files.errors import ExitCode, MagPlusError
 
-_MODULES = {"opencv-contrib-python": "cv2"}  # where a package's module has another name
+_MODULES = {"opencv-contrib-python": "cv2", "openexr": "OpenEXR"}  # where a package's module has another name
 
 
 def main() -> ExitCode:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from ..files.errors import MachineError, error_of
 from ..files.typed_json import to_data
@@ -17,20 +19,50 @@ from .process import popen_options, python_command
 TIMEOUT = 120.0  # seconds; a slow disk, and a virus scanner at the first import
 
 
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture of a video, and its time in seconds of the video's own timeline."""
+
+    seconds: float
+    file: Path
+
+
+@dataclass(frozen=True)
+class Footage:
+    """What a driving video is: px, exact frames per second (on average where it varies), frames, seconds.
+
+    What the file does not tell is None.
+    """
+
+    width: int
+    height: int
+    rate: Fraction | None
+    variable_rate: bool
+    frames: int | None
+    seconds: Fraction | None
+    thumbnails: tuple[Thumbnail, ...] = ()
+
+
 def length_of(python: Path, driving: Driving) -> Fraction | None:
-    """Return the seconds of a driving video's clip, None where its file doesn't say.
+    """Return the seconds of a driving video's clip, None where its file doesn't say; raises as `look_at` does."""
+    return look_at(python, driving).seconds
+
+
+def look_at(python: Path, driving: Driving, thumbnails: Path | None = None) -> Footage:
+    """Return what a driving video's clip is; `thumbnails` is an empty folder that receives small pictures of it.
 
     Raises the error that a run would end with when the video can't be read, and `MachineError` when this Python gives
     no answer.
     """
-    command = python_command(python, WORKER_SCRIPT, "look", json.dumps(to_data(driving)))
+    more = [] if thumbnails is None else ["--thumbnails", str(thumbnails)]
+    command = python_command(python, WORKER_SCRIPT, "look", json.dumps(to_data(driving)), *more)
     try:
         answer = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False, **popen_options()
         )
         said = json.loads(answer.stdout.splitlines()[-1])
         if "error" not in said:
-            return None if said["seconds"] is None else Fraction(said["seconds"])
+            return _footage(said)
     except subprocess.TimeoutExpired as error:
         raise MachineError(f"{driving.path} could not be looked at within {TIMEOUT:.0f} s; try again.") from error
     except OSError as error:
@@ -44,3 +76,15 @@ def length_of(python: Path, driving: Driving) -> Fraction | None:
             f"The worker's Python failed to look at the video ({lines[-1][:200]}); check the environment."
         ) from error
     raise error_of(said["exit_code"])(said["error"])
+
+
+def _footage(said: dict[str, Any]) -> Footage:
+    return Footage(
+        width=int(said["width"]),
+        height=int(said["height"]),
+        rate=None if said["rate"] is None else Fraction(said["rate"]),
+        variable_rate=bool(said["variable_rate"]),
+        frames=said["frames"],
+        seconds=None if said["seconds"] is None else Fraction(said["seconds"]),
+        thumbnails=tuple(Thumbnail(float(each["seconds"]), Path(each["file"])) for each in said["thumbnails"]),
+    )

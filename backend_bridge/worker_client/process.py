@@ -82,9 +82,10 @@ def describe_end(code: int, *, started: bool, log: Path) -> tuple[ExitCode, str]
         except ValueError:
             name = f"signal {-code}"
     if name is not None:
-        crash = f"The worker crashed in native code ({name}), often a graphics driver's fault; update the driver or "
         return ExitCode.MACHINE, _SENTENCES.get(
-            name, crash + "choose the CPU, then run again: finished frames are kept."
+            name,
+            f"The worker crashed in native code ({name}), often a graphics driver's fault; update the driver or choose "
+            "the CPU, then run again: finished frames are kept.",
         )
     last = _last_line(log)
     detail = f"exit status {code}" + (f": {last}" if last else "")

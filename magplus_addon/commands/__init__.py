@@ -15,11 +15,25 @@ import bpy
 
 from ...backend_bridge.files.errors import ExitCode, MagPlusError
 from ...operators.running.job_manager import Outcome, Status
-from . import anchors, animate, backends, batch, capture, controls, environment, import_jobs, live_link, run_jobs
+from . import (
+    anchors,
+    animate,
+    backends,
+    batch,
+    capture,
+    controls,
+    environment,
+    import_jobs,
+    live_link,
+    run_jobs,
+    sample,
+)
 from .parser import Parser
 from .tasks import tell
 
-_COMMANDS = (animate, batch, capture, run_jobs, import_jobs, controls, anchors, live_link, environment, backends)
+_COMMANDS = (
+    *(animate, batch, capture, run_jobs, import_jobs, controls, anchors, live_link, sample, environment, backends),
+)
 
 _registered: list[object] = []
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from ...backend_bridge.job.bake_record import BakeRecord
 from .scene_time import Placement
+
+APEX_SHOWN = 0.95  # a loss of less than a twentieth of a micro-expression is not seen
 
 
 @dataclass(frozen=True)
@@ -57,18 +59,25 @@ class BakeReport:
                 f"Blender does not save the wider range of {_listed(self.not_saved)} in a library override; widen it "
                 "in the character's own file, too."
             )
-        for opening, reasons in (("Not keyed: ", self.record.not_keyed), ("Keyed, but ", self.cut_off)):
-            for reason in sorted(set(reasons.values())):
-                names = [name for name, why in reasons.items() if why == reason]
-                lines.append(f"{opening}{_listed(names)} {reason}.")
+        lines += [f"Not keyed: {names} {reason}." for names, reason in _by_reason(self.record.not_keyed)]
+        lines += [f"Keyed, but {names} {reason}." for names, reason in _by_reason(self.cut_off)]
         lines += self.cautions
-        if kept < 0.995:
-            lines.append(f"Whole frames show {kept:.0%} of the apex: the scene's frame rate is low for this movement.")
+        if kept < APEX_SHOWN:
+            lines.append(
+                f"Whole frames show {kept:.0%} of the apex; switch Keep the Apex on, or give the scene a higher frame "
+                "rate."
+            )
         if not self.checked:
             lines.append("The job's journal does not list its curves, so nobody can tell whether they are whole.")
         if self.unrecorded:
             lines.append(f"The keys are set, but not recorded in the job folder: {self.unrecorded}")
         return lines
+
+
+def _by_reason(reasons: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Return the names that have a reason in common, as they are listed, with the reason."""
+    for reason in sorted(set(reasons.values())):
+        yield _listed([name for name, why in reasons.items() if why == reason]), reason
 
 
 def _listed(names: Collection[str]) -> str:

@@ -15,7 +15,7 @@ from .scene_time import Placement, SourceTime, exact, place, remapped_problem, s
 
 LAST_FRAME = 1_048_574
 NEW_ACTION, LAYER, REPLACE = "NEW_ACTION", "LAYER", "REPLACE"
-PLANE, BACKGROUND, STRIP, IMAGE = "PLANE", "BACKGROUND", "STRIP", "IMAGE"
+FRONT, PLANE, BACKGROUND, STRIP, IMAGE = "FRONT", "PLANE", "BACKGROUND", "STRIP", "IMAGE"
 # As enum properties want them: identifier, name, description.
 ANIMATION = (
     (NEW_ACTION, "New Action", "A new action; the present one stays in the file, unused"),
@@ -23,8 +23,9 @@ ANIMATION = (
     (REPLACE, "Into the Action", "Replace the keys in the clip's interval of the present action"),
 )
 SHOW_AS = (
-    (PLANE, "Image Plane", "A plane that fills the camera's view"),
-    (BACKGROUND, "Camera Background", "The background of the scene's camera"),
+    (FRONT, "Over the Camera View", "In front of everything that the scene's camera sees. Renders don't show it"),
+    (PLANE, "Image Plane", "A plane that fills the camera's view. Renders show it"),
+    (BACKGROUND, "Camera Background", "Behind what the scene's camera sees, for an avatar that is hidden"),
     (STRIP, "Sequencer Strip", "A strip in the video sequencer"),
     (IMAGE, "Image Only", "An image for you to use as you like"),
 )
@@ -38,8 +39,9 @@ class Destination:
     animation: `NEW_ACTION` leaves existing actions alone and puts new ones in their place; `LAYER` adds to the existing
         animation in an NLA track on top of it; `REPLACE` writes into the existing action, over the keys between the
         clip's first and last frame.
-    show_as: `PLANE`, a plane that fills the camera's view and is seen by the camera alone; `BACKGROUND`, the camera's
-        background image; `STRIP`, a strip in the video sequencer; `IMAGE`, the image alone.
+    show_as: `FRONT`, over what the camera sees, in the viewport alone; `PLANE`, a plane that fills the camera's view
+        and is seen by the camera alone; `BACKGROUND`, the camera's background image; `STRIP`, a strip in the video
+        sequencer; `IMAGE`, the image alone.
     keep_apex: shift keys by at most half a frame so that the apex falls on a whole frame; where pictures have to be
         left out, choose them so that the apex is shown.
     stretch: how many times longer than it was the clip plays.
@@ -49,7 +51,7 @@ class Destination:
 
     start_frame: int = 1
     animation: str = NEW_ACTION
-    show_as: str = BACKGROUND
+    show_as: str = FRONT
     keep_apex: bool = True
     stretch: Fraction = Fraction(1)
     release: float | None = RELEASE

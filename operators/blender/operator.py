@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 
 import bpy
 
+from .wording import translated
+
 OperatorResult: TypeAlias = set[Literal["RUNNING_MODAL", "CANCELLED", "FINISHED", "PASS_THROUGH", "INTERFACE"]]
 
 
@@ -23,5 +25,5 @@ class ExplainedOperator(bpy.types.Operator):
         """Possible, or the reason why not as the tooltip."""
         reason = cls.problem(context)
         if reason:
-            cls.poll_message_set(reason)
+            cls.poll_message_set(translated(reason))
         return not reason

@@ -4,21 +4,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import bpy
 
+from .wording import CONTEXT
+
 Declaring = TypeVar("Declaring", bound=type)
 
 # What a declaration stands for is what reading the property gives, not the definition that these return.
-BoolProperty = cast(Callable[..., bool], bpy.props.BoolProperty)
-CollectionProperty = cast(Callable[..., Any], bpy.props.CollectionProperty)
-EnumProperty = cast(Callable[..., str], bpy.props.EnumProperty)
-FloatProperty = cast(Callable[..., float], bpy.props.FloatProperty)
-IntProperty = cast(Callable[..., int], bpy.props.IntProperty)
-IntVectorProperty = cast(Callable[..., Any], bpy.props.IntVectorProperty)
-PointerProperty = cast(Callable[..., Any], bpy.props.PointerProperty)
-StringProperty = cast(Callable[..., str], bpy.props.StringProperty)
+BoolProperty = cast(Callable[..., bool], partial(bpy.props.BoolProperty, translation_context=CONTEXT))
+CollectionProperty = cast(Callable[..., Any], partial(bpy.props.CollectionProperty, translation_context=CONTEXT))
+EnumProperty = cast(Callable[..., str], partial(bpy.props.EnumProperty, translation_context=CONTEXT))
+FloatProperty = cast(Callable[..., float], partial(bpy.props.FloatProperty, translation_context=CONTEXT))
+IntProperty = cast(Callable[..., int], partial(bpy.props.IntProperty, translation_context=CONTEXT))
+IntVectorProperty = cast(Callable[..., Any], partial(bpy.props.IntVectorProperty, translation_context=CONTEXT))
+PointerProperty = cast(Callable[..., Any], partial(bpy.props.PointerProperty, translation_context=CONTEXT))
+StringProperty = cast(Callable[..., str], partial(bpy.props.StringProperty, translation_context=CONTEXT))
 
 
 def with_properties(declaring: Declaring) -> Declaring:

@@ -11,18 +11,22 @@ from pathlib import Path
 
 from ...backend_bridge.files.disk import ReadOnlyError
 from ...backend_bridge.files.errors import InputError, MachineError
-from ...backend_bridge.job.artefacts import FRAMES, at_rate
+from ...backend_bridge.job.artefacts import FRAMES, SHOT_EXR, SHOT_PNG, FrameKind, at_rate
 from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.job.report import Report
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Image files of (width, height) px, one a scene frame, to be shown from the scene frame `start` on."""
+    """Image files of (width, height) px, one a scene frame, to be shown from the scene frame `start` on.
+
+    job: the name of the job that they are of.
+    """
 
     files: Sequence[Path]
     size: tuple[int, int]
     start: int
+    job: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,28 @@ def job_frames(folder: JobFolder, report: Report) -> JobFrames:
     return JobFrames(units, report.frames.size, folder.check_whole(units))
 
 
-def at_scene_rate(folder: JobFolder, units: Sequence[str], rate: Fraction) -> list[Path]:
+def shot_clip(folder: JobFolder, report: Report) -> tuple[Clip, bool]:
+    """Return a moving shot as a clip, and whether the journal lists its frames. They belong to the scene's frames.
+
+    Raises `InputError` when they are not what the run has written.
+    """
+    assert report.shot is not None
+    shot = report.shot
+    kind = SHOT_EXR if shot.pattern == SHOT_EXR.pattern else SHOT_PNG
+    units = [kind.unit(number - 1) for number in range(shot.first, shot.first + shot.count)]
+    checked = folder.check_whole(units)
+    return Clip([folder.path / unit for unit in units], shot.size, shot.first, folder.path.name), checked
+
+
+def at_scene_rate(folder: JobFolder, units: Sequence[str], rate: Fraction, kind: FrameKind = FRAMES) -> list[Path]:
     """Make a sequence with one file a scene frame beside the job's frames and return its files.
 
     It is made anew each time: links to frames of an earlier run would go on showing them. `units` are the frames that
-    the scene's frames show, `rate` is in scene frames per second of the clip. Raises `MachineError` when the disk is
-    full and `ReadOnlyError` when nothing can be written there.
+    the scene's frames show, of a `kind`; `rate` is in scene frames per second of the clip. Raises `MachineError` when
+    the disk is full and `ReadOnlyError` when nothing can be written there.
     """
     try:
-        return folder.repeat(units, at_rate(rate))
+        return folder.repeat(units, at_rate(rate, kind))
     except (MachineError, ReadOnlyError) as error:
         more = "Or set the scene to the video's frame rate, which needs no further files."
         raise type(error)(f"{error} {more}") from error

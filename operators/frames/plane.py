@@ -10,18 +10,19 @@ from mathutils import Matrix, Vector
 
 from ..blender.data import camera_of
 from .clip import Clip
-from .image import NAME, hold
-
-_MARK = "magplus_result"
+from .image import MARK, NAME, hold
 
 
 def is_result_plane(obj: bpy.types.Object) -> bool:
     """Whether an object is a plane that `add_plane` has made."""
-    return obj.get(_MARK) is not None
+    return obj.type == "MESH" and obj.get(MARK) is not None
 
 
 def add_plane(context: bpy.types.Context, camera: bpy.types.Object, image: bpy.types.Image, clip: Clip) -> str:
-    """Hang a plane before the camera that fills its view. It gives off its colours and nothing else sees it."""
+    """Hang a plane before the camera that fills its view. It gives off its colours and nothing else sees it.
+
+    Solid shading knows no pictures and would show a grey wall, so it is transparent there.
+    """
     scene = context.scene
     lens = camera_of(camera)
     distance = _plane_distance(lens)
@@ -41,7 +42,8 @@ def add_plane(context: bpy.types.Context, camera: bpy.types.Object, image: bpy.t
     mesh.uv_layers.new(name="UVMap").uv.foreach_set("vector", [0, 0, 1, 0, 1, 1, 0, 1])
     mesh.materials.append(_picture_material(image, clip))
     plane = bpy.data.objects.new(NAME, mesh)
-    plane[_MARK] = True
+    plane[MARK] = clip.job
+    plane.color = (1.0, 1.0, 1.0, 0.0)
     plane.parent = camera
     # A camera's scale does not change what it sees, so it must not change the plane.
     plane.matrix_parent_inverse = Matrix.Diagonal(camera.matrix_world.to_scale()).to_4x4().inverted_safe()
@@ -64,6 +66,7 @@ def _picture_material(image: bpy.types.Image, clip: Clip) -> bpy.types.Material:
     material = bpy.data.materials.new(NAME)
     if material.node_tree is None:
         material.use_nodes = True  # always on from 5.0, where the setter is deprecated
+    material.diffuse_color = (1.0, 1.0, 1.0, 0.0)
     material.surface_render_method = "BLENDED"  # EEVEE's other method dithers alpha
     tree = material.node_tree
     tree.nodes.clear()

@@ -8,14 +8,14 @@ from typing import Any, cast
 import bpy
 
 from .clip import Clip
-from .image import NAME
+from .image import MARK, NAME
 
 
 def add_strip(scene: bpy.types.Scene, clip: Clip, colour_space: str) -> str:
-    """Put a clip on a free channel of the sequencer; returns the strip's name."""
+    """Put a clip on a free channel of the sequencer; an empty colour space leaves the files' own. Return its name."""
     strips = strips_of(scene)
     last = clip.start + len(clip.files)
-    extents = [(strip.channel, *_extent(strip)) for strip in strips]
+    extents = [(strip.channel, *extent(strip)) for strip in strips]
     used = {channel for channel, first, end in extents if first < last and end > clip.start}
     channel = next(number for number in range(1, len(used) + 2) if number not in used)
     made = strips.new_image(
@@ -24,12 +24,15 @@ def add_strip(scene: bpy.types.Scene, clip: Clip, colour_space: str) -> str:
     strip = cast("bpy.types.ImageStrip", made)  # the class has another name before 4.4
     for path in clip.files[1:]:
         strip.elements.append(path.name)
-    strip.colorspace_settings.name = cast(Any, colour_space)  # which there are is known at run time
-    strip.alpha_mode, strip.blend_type = "STRAIGHT", "ALPHA_OVER"
+    strip.blend_type = "ALPHA_OVER"
+    strip[MARK] = clip.job
+    if colour_space:
+        strip.colorspace_settings.name = cast(Any, colour_space)  # which there are is known at run time
+        strip.alpha_mode = "STRAIGHT"
     return str(strip.name)
 
 
-def _extent(strip: bpy.types.Strip) -> tuple[float, float]:
+def extent(strip: bpy.types.Strip) -> tuple[float, float]:
     """Return the first frame of a strip and the one after its last."""
     if hasattr(strip, "left_handle"):  # from 5.2, where the old names are deprecated
         return strip.left_handle, strip.right_handle

@@ -182,11 +182,12 @@ def _unique_rows(rows: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]
 
 
 def visible_points(
-    context: bpy.types.Context, points: Points, projection: Projection
+    context: bpy.types.Context, points: Points, projection: Projection, clearance: float | None = None
 ) -> Generator[Progress, None, NDArray[np.bool_]]:
     """Return which world points [V, 3] the camera sees: inside its picture, with nothing rendered in front of them.
 
-    A few hundred view rays at a time are followed from the points to the camera.
+    A few hundred view rays at a time are followed from the points to the camera. What is nearer to a point than
+    `clearance`, in scene units, doesn't hide it: lashes, a beard.
     """
     turn = Turn()
     positions, depth = projection.project(points)
@@ -195,8 +196,10 @@ def visible_points(
         return visible
     eyes = projection.eye(points)
     toward = (eyes - points) / np.linalg.norm(eyes - points, axis=1, keepdims=True)
-    # Off the surface that the point lies on, by less than an eyelid is thick: a 2000th of the face.
-    starts = points + toward * (np.ptp(points[visible], axis=0).max() * 5e-4)
+    if clearance is None:
+        # Off the surface that the point lies on, by less than an eyelid is thick: a 2000th of the face.
+        clearance = float(np.ptp(points[visible], axis=0).max()) * 5e-4
+    starts = points + toward * clearance
     corners = positions[visible]
     rectangle = corners.min(axis=0), corners.max(axis=0)
     depsgraph = context.evaluated_depsgraph_get()

@@ -21,6 +21,7 @@ import bpy
 from ...backend_bridge.files.errors import CancelledError, ExitCode, MagPlusError
 from ...backend_bridge.worker_client.client import WorkerClient
 from ...backend_bridge.worker_client.messages import Progress
+from .pace import Forecast
 
 PUMP_INTERVAL = 0.1  # seconds between two steps that only look for news: smooth for a person, nothing for Blender
 BUSY_INTERVAL = 0.01  # seconds after a step that worked: enough for the interface to have its turn
@@ -42,7 +43,7 @@ class Outcome:
     """How a task ended, as a person reads it.
 
     `sentence` says what happened; `details` and `warnings` are further lines; `folder` and `log` are there to be
-    opened; `exit_code` is what the command line returns.
+    opened; `exit_code` is what the command line returns. `in_scene`: the scene keeps it, so that nobody else has to.
     """
 
     sentence: str
@@ -52,6 +53,7 @@ class Outcome:
     folder: Path | None = None
     log: Path | None = None
     exit_code: ExitCode = ExitCode.OK
+    in_scene: bool = False
 
 
 Steps = Generator[Progress, None, Outcome]
@@ -100,6 +102,9 @@ class JobManager:
         self.outcomes: dict[str, Outcome] = {}
         self.kind: str | None = None
         self.window = 0  # address of the window in which the task was started; only ever compared
+        self.forecast: Forecast | None = None  # of the running task, over all its stages
+        self.notice: Outcome | None = None  # of the last task that a person may have turned away from
+        self.on_end: list[Callable[[Outcome], None]] = []  # told of tasks that the timer advanced
         self.steps_taken = 0  # of all tasks; as long as it stays the same, Blender is in the middle of a step
         self._on_progress: Callable[[Progress], None] | None = None
         self._steps: Steps | None = None
@@ -127,14 +132,26 @@ class JobManager:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated time until the present stage is over, or None."""
+        """Estimated time until the task is over, or the present stage of one without a forecast; or None."""
+        if self.forecast is not None:
+            return self.forecast.seconds_left
         if self.progress is None or self._pace is None:
             return None
         return self._pace.seconds_left(self.progress, time.monotonic())
 
-    def start(self, kind: str, body: Callable[[TaskContext], Steps]) -> None:
+    @property
+    def share(self) -> float:
+        """How much of the task is done, 0 to 1, or of the present stage of one without a forecast."""
+        if self.forecast is not None:
+            return self.forecast.share
+        if self.progress is None or not self.progress.total:
+            return 0.0
+        return min(max(self.progress.done / self.progress.total, 0.0), 1.0)
+
+    def start(self, kind: str, body: Callable[[TaskContext], Steps], forecast: Forecast | None = None) -> None:
         """Start a task that the timer advances. `kind` names the outcome it leaves in `outcomes`."""
         self._begin(kind, body, blocking=False)
+        self.forecast, self.notice = forecast, None
         self.window = bpy.context.window.as_pointer() if bpy.context.window is not None else 0
         if not bpy.app.timers.is_registered(pump):
             bpy.app.timers.register(pump, first_interval=0.0, persistent=True)
@@ -186,6 +203,8 @@ class JobManager:
             if self._pace is None or self._pace.stage != progress.stage:
                 self._pace = Pace(progress.stage, time.monotonic(), progress.done)
             self.progress = progress
+            if self.forecast is not None:
+                self.forecast.update(progress, time.monotonic())
         except StopIteration as stop:
             self._end(stop.value)
         except MagPlusError as error:
@@ -223,7 +242,7 @@ class JobManager:
             raise RuntimeError("A MagPlus task is already running.")
         self._context, self._on_progress = TaskContext(blocking), None
         self._steps = body(self._context)
-        self.kind, self.progress, self._pace = kind, None, None
+        self.kind, self.progress, self._pace, self.forecast = kind, None, None, None
         self._cancelling = self._cancel_thrown = False
         self.outcomes.pop(kind, None)
 
@@ -235,7 +254,12 @@ class JobManager:
             folder=outcome.folder or self._context.folder,
             log=outcome.log or self._context.log,
         )
-        self._steps = self.kind = self.progress = self._pace = None
+        ended = self.outcomes[self.kind]
+        self._steps = self.kind = self.progress = self._pace = self.forecast = None
+        if not self._context.blocking and ended.status is not Status.CANCELLED:
+            self.notice = ended
+            for listener in self.on_end:
+                listener(ended)
 
 
 manager = JobManager()
@@ -257,12 +281,15 @@ def pump() -> float | None:
 
 def _visible() -> tuple[object, ...]:
     left = manager.seconds_left
-    return manager.busy, manager.progress, manager.warnings, None if left is None else round(left)
+    share = round(manager.share, 2)
+    return manager.busy, manager.progress, manager.warnings, share, None if left is None else round(left)
 
 
 def redraw() -> None:
-    """Redraw the sidebars of the 3D views and the preferences, nothing else."""
+    """Redraw the sidebars of the 3D views, the preferences and the status bar, nothing else."""
     for window in bpy.context.window_manager.windows:
+        if not window.modal_operators:  # they write into the status bar, and this empties it
+            window.workspace.status_text_set(None)  # there is no other way to have it drawn again
         for area in window.screen.areas:
             if area.type == "PREFERENCES":
                 area.tag_redraw()

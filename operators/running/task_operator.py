@@ -8,6 +8,7 @@ from collections.abc import Callable
 import bpy
 
 from ..blender.operator import ExplainedOperator, OperatorResult
+from ..blender.wording import translated, translated_each
 from .job_manager import Outcome, Status, Steps, TaskContext, manager
 
 
@@ -27,11 +28,11 @@ def start_or_run(operator: bpy.types.Operator, kind: str, body: Callable[[TaskCo
 def report_outcome(operator: bpy.types.Operator, outcome: Outcome) -> OperatorResult:
     """Report how a task ended as an operator does, and return what its `execute` returns."""
     for warning in outcome.warnings:
-        operator.report({"WARNING"}, warning)
+        operator.report({"WARNING"}, translated(warning))
     if outcome.status is Status.FINISHED:
-        operator.report({"INFO"}, " ".join((outcome.sentence, *outcome.details)))
+        operator.report({"INFO"}, " ".join(translated_each((outcome.sentence, *outcome.details))))
         return {"FINISHED"}
-    operator.report({"ERROR"}, outcome.sentence)
+    operator.report({"ERROR"}, translated(outcome.sentence))
     return {"CANCELLED"}
 
 

@@ -89,8 +89,8 @@ def picture(settings: Any, suffix: str) -> str:
 
 def test_only_pictures_that_the_worker_reads_make_a_sequence(module: Callable[[str], ModuleType]) -> None:
     is_image_sequence = module("operators.order").is_image_sequence
-    assert is_image_sequence("a0001.PNG") and is_image_sequence("a.webp")
-    assert not is_image_sequence("a0001.exr") and not is_image_sequence("a.mp4") and not is_image_sequence("")
+    assert is_image_sequence("a0001.PNG") and is_image_sequence("a.webp") and is_image_sequence("a_0001.exr")
+    assert not is_image_sequence("a0001.dpx") and not is_image_sequence("a.mp4") and not is_image_sequence("")
 
 
 def test_every_picture_to_blender_is_one_that_is_read_or_is_told_that_it_is_not(
@@ -108,8 +108,8 @@ def test_every_picture_to_blender_is_one_that_is_read_or_is_told_that_it_is_not(
         (lambda s, p: setattr(s, "driving", ""), "Choose the driving video"),
         (lambda s, p: setattr(s, "driving", "/nowhere/clip.mp4"), "no driving video at"),
         (lambda s, p: setattr(s, "driving", str(Path(s.driving).parent)), "frame rate of the image sequence"),
-        (lambda s, p: setattr(s, "driving", picture(s, ".EXR")), "can't read .exr pictures; save"),
-        (lambda s, p: setattr(s, "driving", str(Path(picture(s, ".exr")).parent)), "can't read .exr pictures; save"),
+        (lambda s, p: setattr(s, "driving", picture(s, ".HDR")), "can't read .hdr pictures; save"),
+        (lambda s, p: setattr(s, "driving", str(Path(picture(s, ".dpx")).parent)), "can't read .dpx pictures; save"),
         (lambda s, p: (setattr(s, "use_trim", True), setattr(s, "trim_end", 0.0)), "ends before it starts"),
         (lambda s, p: setattr(s, "vertex_group", "Face"), "no vertex group 'Face'"),
         (lambda s, p: (setattr(s, "frames", False), setattr(s, "shape_keys", False)), "Choose what to make"),
@@ -221,7 +221,10 @@ class Layout:
     def _nested(self, **_options: Any) -> Layout:
         return Layout(self.drawn)
 
-    row = column = box = _nested
+    row = column = box = split = _nested
+
+    def template_icon(self, icon_value: int, scale: float = 1.0) -> None:
+        self.drawn.append("picture")
 
     def separator(self) -> None:
         self.drawn.append("")
@@ -234,7 +237,7 @@ class Layout:
         self.prop(data, name)
         assert where in search.bl_rna.properties
 
-    def label(self, text: str = "", icon: str = "NONE") -> None:
+    def label(self, text: str = "", icon: str = "NONE", translate: bool = True) -> None:
         self._check(icon)
         self.drawn.append(text)
 
@@ -295,6 +298,7 @@ def test_every_panel_draws_in_every_state(
     ready.bakes.add().name = "Head-clip-001"
     for panel in (
         *panels.CLASSES,
+        module("magplus_addon.driver_panel").MAGPLUS_PT_driver,
         module("magplus_addon.control_list").MAGPLUS_PT_controls,
         module("magplus_addon.face_match").MAGPLUS_PT_match,
     ):
@@ -331,7 +335,7 @@ def test_every_panel_draws_in_every_state(
 
 def test_sentences_are_broken_into_lines(module: Callable[[str], ModuleType]) -> None:
     layout = Layout()
-    module("magplus_addon.panels").draw_text(layout, "one two three four five six", 10, "INFO")
+    module("magplus_addon.text").draw_text(layout, "one two three four five six", 60, "INFO")
     assert layout.drawn == ["one two", "three four", "five six"]
 
 

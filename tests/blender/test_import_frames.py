@@ -16,7 +16,16 @@ from bl_ext.user_default.magplus.backend_bridge.job import folder as job_folder
 from bl_ext.user_default.magplus.backend_bridge.job.artefacts import FRAMES
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.backend_bridge.job.spec import Outputs
-from bl_ext.user_default.magplus.operators.animation.destination import BACKGROUND, IMAGE, PLANE, STRIP, Destination
+from bl_ext.user_default.magplus.operators.animation.destination import (
+    BACKGROUND,
+    FRONT,
+    IMAGE,
+    PLANE,
+    STRIP,
+    Destination,
+)
+from bl_ext.user_default.magplus.operators.frames.plane import is_result_plane
+from bl_ext.user_default.magplus.operators.frames.strip import strips_of
 from bl_ext.user_default.magplus.operators.import_frames import import_frames
 from bl_ext.user_default.magplus.operators.import_result import import_result
 
@@ -175,18 +184,80 @@ def test_a_strip_reproduces_the_picture(tmp_path: Path) -> None:
     assert not render(10, tmp_path).any()
 
 
-def test_strips_do_not_push_each_other_away(tmp_path: Path) -> None:
+def test_a_strip_leaves_others_where_they_are_and_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
     scene = shot()
     folder = finished(tmp_path, 4)
+    strips = strips_of(scene)
+    strips.new_image(
+        name="Mine", filepath=str(folder.frames_dir / "000001.png"), channel=1, frame_start=1, fit_method="FIT"
+    )
     for _ in range(2):
         import_frames(bpy.context, folder, Destination(1, show_as=STRIP))
-    editor = scene.sequence_editor
-    strips = list(editor.strips if hasattr(editor, "strips") else editor.sequences)
-    assert {strip.channel for strip in strips} == {1, 2}
+    assert {(strip.name, strip.channel) for strip in strips} == {("Mine", 1), ("MagPlus Result", 2)}
     import_frames(bpy.context, folder, Destination(5, show_as=STRIP))  # after both: there is room in the first channel
-    strips = list(editor.strips if hasattr(editor, "strips") else editor.sequences)
-    assert sorted(strip.channel for strip in strips) == [1, 1, 2]
-    assert all(len(strip.elements) == 4 for strip in strips)
+    assert sorted((strip.name, strip.channel) for strip in strips) == [
+        ("MagPlus Result", 2),
+        ("MagPlus Result.001", 1),
+        ("Mine", 1),
+    ]
+
+
+def shown_now() -> dict[str, int]:
+    """How often the scene shows frames of MagPlus, by the way it does, and what is in the file for it."""
+    scene = bpy.context.scene
+    return {
+        "planes": sum(is_result_plane(each) for each in scene.objects),
+        "pictures": len(scene.camera.data.background_images),
+        "strips": 0 if scene.sequence_editor is None else len(strips_of(scene)),
+        "images": len(bpy.data.images),
+        "materials": len(bpy.data.materials),
+        "meshes": len(bpy.data.meshes),
+    }
+
+
+def test_switching_how_frames_are_shown_leaves_nothing_of_the_way_before(tmp_path: Path) -> None:
+    shot()
+    folder = finished(tmp_path, 3)
+    nothing = shown_now()
+    expected = {
+        FRONT: nothing | {"pictures": 1, "images": 1},
+        PLANE: nothing | {"planes": 1, "pictures": 1, "images": 2, "materials": 1, "meshes": 1},
+        BACKGROUND: nothing | {"pictures": 1, "images": 1},
+        STRIP: nothing | {"strips": 1},
+        IMAGE: nothing | {"images": 1},
+    }
+    for where in (*expected, *reversed(expected)):
+        import_frames(bpy.context, folder, Destination(1, show_as=where))
+        assert shown_now() == expected[where], where
+
+
+def test_results_at_other_frames_and_a_persons_own_pictures_stay(tmp_path: Path) -> None:
+    scene = shot()
+    folder = finished(tmp_path, 3)
+    own = scene.camera.data.background_images.new()
+    own.image = bpy.data.images.new("Mine", 4, 4)
+    import_frames(bpy.context, folder, Destination(1, show_as=FRONT))
+    import_frames(bpy.context, folder, Destination(20, show_as=FRONT))
+    pictures = [each.image.name for each in scene.camera.data.background_images]
+    assert pictures == ["Mine", "MagPlus Result", "MagPlus Result.001"]
+
+
+def test_over_the_camera_view_is_in_front_of_the_avatar_and_no_render_shows_it(tmp_path: Path) -> None:
+    scene = shot()
+    folder = finished(tmp_path, 3)
+    import_frames(bpy.context, folder, Destination(1, show_as=FRONT))
+    (picture,) = scene.camera.data.background_images
+    assert picture.display_depth == "FRONT" and picture.show_background_image and picture.alpha == 1.0
+    assert not render(1, tmp_path).any()
+
+
+def test_a_plane_is_no_grey_wall_in_solid_shading(tmp_path: Path) -> None:
+    scene = shot()
+    report = import_frames(bpy.context, finished(tmp_path, 3), Destination(1, show_as=PLANE))
+    plane = bpy.data.objects[report.placed]
+    assert plane.active_material.diffuse_color[3] == plane.color[3] == 0.0
+    (picture,) = scene.camera.data.background_images
+    assert picture.display_depth == "FRONT" and picture.image.colorspace_settings.name == "sRGB"
 
 
 def test_a_camera_background_shows_the_right_file(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = ("backend_bridge", "models", "operators", "magplus_addon")
 OURS = {"magplus", "demo", "benchmarks", "tests", *FLOORS}
-BLENDERS = {"addon_utils", "bl_ext", "blf", "bmesh", "bpy", "bpy_extras", "gpu", "gpu_extras", "mathutils"}
+BLENDERS = {"_cycles", "addon_utils", "bl_ext", "blf", "bmesh", "bpy", "bpy_extras", "gpu", "gpu_extras", "mathutils"}
 # The rooms of a floor from the ground up: each imports only from those before it.
 ROOMS = {
     "backend_bridge": ("files", "backends", "rig", "job", "worker_client", "environment", "worker"),
     "models": ("video", "device", "warp", "magnification", "face", "backends", "rig", "pipeline", "training"),
-    "operators": ("blender", "running", "rig", "animation", "frames"),
+    "operators": ("blender", "running", "rig", "animation", "frames", "sample"),
 }
 STANDS_ON = ("face", "magnification", "rig", "video", "backends")  # what the pipeline stands on
 # The worker's script makes its folder the package `magplus`; until then there is nothing to be relative to.

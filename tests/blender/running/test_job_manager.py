@@ -280,3 +280,30 @@ def test_the_time_left_comes_from_the_work_of_this_run(jobs: ModuleType) -> None
     assert resumed_at_60.seconds_left(jobs.Progress("Animating", 80, 100), now=110.0) == pytest.approx(10.0)
     assert resumed_at_60.seconds_left(jobs.Progress("Animating", 61, 100), now=100.2) is None, "too early to tell"
     assert resumed_at_60.seconds_left(jobs.Progress("Animating", 100, 100), now=110.0) is None
+
+
+def test_a_notice_of_the_end_waits_in_the_status_bar_until_it_is_dismissed(extension: str) -> None:
+    jobs = importlib.import_module(f"{extension}.operators.running.job_manager")
+    status_bar = importlib.import_module(f"{extension}.magplus_addon.status_bar")
+    assert status_bar.announce in jobs.manager.on_end
+
+    def quick(_task: object) -> Any:
+        yield jobs.Progress("Animating", 1, 2)
+        return jobs.Outcome("Imported 5 frames.")
+
+    drawn = importlib.import_module("tests.blender.test_addon").Layout()
+    jobs.manager.start("quick", quick)
+    jobs._pump()
+    status_bar.draw_status(SimpleNamespace(layout=drawn), bpy.context)
+    assert "Animating 1/2" in drawn.drawn and "magplus.cancel" in drawn.drawn
+    jobs._pump()
+    status_bar.draw_status(SimpleNamespace(layout=drawn), bpy.context)
+    assert "MagPlus: Imported 5 frames." in drawn.drawn and "magplus.dismiss" in drawn.drawn
+    assert bpy.ops.magplus.dismiss() == {"FINISHED"} and jobs.manager.notice is None
+    jobs.manager.start("quick", quick)
+    jobs._pump()
+    jobs.manager.cancel()
+    jobs._pump()
+    assert jobs.manager.notice is None, "who cancels knows"
+    assert jobs.manager.run("quick", quick).sentence and jobs.manager.notice is None, "nor who waits for it"
+    jobs.manager.outcomes.clear()

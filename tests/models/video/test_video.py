@@ -377,12 +377,12 @@ class TestImages:
 
     def test_pictures_of_a_kind_that_is_not_read_are_named(self, tmp_path):
         for number in range(3):
-            (tmp_path / f"take_{number:04}.EXR").write_bytes(b"v/1\x01")
-        sentence = r"can't read \.exr pictures; save those in .* as PNG or TIFF\."
+            (tmp_path / f"take_{number:04}.DPX").write_bytes(b"SDPX")
+        sentence = r"can't read \.dpx pictures; save those in .* as PNG or TIFF\."
         with pytest.raises(InputError, match=sentence):
             VideoReader(tmp_path, sequence_rate="24")
-        with pytest.raises(InputError, match=r"can't read \.exr pictures; save take_0000\.EXR as PNG or TIFF\."):
-            VideoReader(tmp_path / "take_0000.EXR")
+        with pytest.raises(InputError, match=r"can't read \.dpx pictures; save take_0000\.DPX as PNG or TIFF\."):
+            VideoReader(tmp_path / "take_0000.DPX")
         cv2.imwrite(str(tmp_path / "a1.png"), numbered_frames(1)[0])
         assert VideoReader(tmp_path, sequence_rate="24").info.frame_count == 1, "they may lie beside others"
 

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The part of the driving video that is used, and its reference: typed, or chosen by eye."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..operators.animation.event_markers import MAGPLUS_OT_trim_from_markers
+from ..operators.driver_scene import (
+    WHICH,
+    MAGPLUS_OT_close_driver,
+    MAGPLUS_OT_mark_driver,
+    MAGPLUS_OT_open_driver,
+    MAGPLUS_OT_set_time,
+    MAGPLUS_OT_use_markers,
+    driver_of,
+    slider_time,
+)
+from ..operators.footage import looks
+from ..operators.order import driving_problem
+from .footage_box import thumbnails
+from .panels import Sidebar
+from .text import draw_text, line_width
+
+SLIDER_SCALE = 6.0  # of the thumbnail, in units of Blender's interface
+_MARKER_ICONS = {"START": "TRIA_LEFT_BAR", "END": "TRIA_RIGHT_BAR", "REFERENCE": "PINNED"}
+
+
+class MAGPLUS_PT_driver(Sidebar):
+    """Which part of the video, and which face in it."""
+
+    bl_label = "Driver"
+    bl_parent_id = "MAGPLUS_PT_main"
+    bl_order = 2
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the panel; reads only."""
+        layout, settings = self.layout, context.scene.magplus
+        if not driving_problem(settings):
+            draw_slider(layout, context)
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        column.prop(settings, "reference_mode")
+        if settings.reference_mode == "GIVEN":
+            column.prop(settings, "reference", text="At")
+        column = layout.column()
+        column.prop(settings, "face_mode")
+        if settings.face_mode == "INDEX":
+            column.prop(settings, "face_index", text="Number")
+        column = layout.column(align=True, heading="Trim")
+        column.prop(settings, "use_trim", text="")
+        times = column.column(align=True)
+        times.active = settings.use_trim
+        times.prop(settings, "trim_start")
+        times.prop(settings, "trim_end")
+        column.operator(MAGPLUS_OT_trim_from_markers.bl_idname, icon="MARKER_HLT")
+
+
+def draw_slider(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Draw the video as a strip to scrub through, with what its moments can be used for."""
+    settings = context.scene.magplus
+    look, at = looks.ask(context), slider_time(settings)
+    if at is not None and look is not None and look.footage is not None and look.footage.thumbnails:
+        nearest = min(look.footage.thumbnails, key=lambda each: abs(each.seconds - at))
+        layout.template_icon(thumbnails.icon(nearest.file), scale=SLIDER_SCALE)
+        column = layout.column(align=True)
+        column.prop(settings, "scrub", slider=True)
+        draw_text(column, f"{at:.3f} s of the video", line_width(context))
+        row = column.row(align=True)
+        for which, name, _ in WHICH:
+            text = name.removesuffix(" Here")
+            row.operator(MAGPLUS_OT_set_time.bl_idname, text=text, icon=_MARKER_ICONS[which]).which = which
+    if driver_of(context.scene) is None:
+        layout.operator(MAGPLUS_OT_open_driver.bl_idname, icon="TRACKER")
+    else:
+        _draw_use(layout)
+
+
+def _draw_use(layout: bpy.types.UILayout) -> None:
+    row = layout.row(align=True)
+    row.operator(MAGPLUS_OT_use_markers.bl_idname, icon="CHECKMARK")
+    row.operator(MAGPLUS_OT_close_driver.bl_idname, text="", icon="X")
+
+
+class MAGPLUS_PT_trim(bpy.types.Panel):
+    """The handles, beside the driving video."""
+
+    bl_label = "MagPlus Driver"
+    bl_space_type = "CLIP_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "MagPlus"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only where a driving video plays."""
+        return context.scene.magplus.trims is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the panel; reads only."""
+        layout = self.layout
+        draw_text(layout, "Play or scrub, and mark the part, or move the markers below.", line_width(context), "INFO")
+        column = layout.column(align=True)
+        for which, name, _ in WHICH:
+            column.operator(MAGPLUS_OT_mark_driver.bl_idname, text=name, icon=_MARKER_ICONS[which]).which = which
+        _draw_use(layout)
+
+
+CLASSES = (MAGPLUS_PT_driver, MAGPLUS_PT_trim)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The scene's last result in the sidebar: how it came out, ways to look at it, and what to do about its ends."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..operators.animate import KIND as ANIMATE
+from ..operators.capture import KIND as CAPTURE
+from ..operators.frames.shown import camera_pictures
+from ..operators.match_face import KIND as ANCHORS
+from ..operators.measure_controls import KIND as CONTROLS
+from ..operators.result_record import kept_folder
+from ..operators.running.job_manager import Status, manager
+from ..operators.show_result import (
+    GONE,
+    MAGPLUS_OT_add_markers,
+    MAGPLUS_OT_compare,
+    MAGPLUS_OT_fit_range,
+    MAGPLUS_OT_restore_view,
+    MAGPLUS_OT_show_as,
+    MAGPLUS_OT_show_curves,
+    MAGPLUS_OT_widen_trim,
+)
+from ..operators.show_result import KIND as COMPARE
+from .panels import Sidebar, draw_outcome
+from .text import BOX_MARGINS, draw_text, line_width
+
+OF_A_FILE = (ANIMATE, CAPTURE, ANCHORS, CONTROLS, COMPARE)  # kinds of outcomes that mean nothing in another file
+
+
+class MAGPLUS_PT_result(Sidebar):
+    """What came out of the last run."""
+
+    bl_label = "Result"
+    bl_parent_id = "MAGPLUS_PT_main"
+    bl_order = 0
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only where there is a result."""
+        return bool(context.scene.magplus.result.sentence)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the panel; reads only."""
+        layout, record, width = self.layout, context.scene.magplus.result, line_width(context)
+        draw_text(layout, record.sentence, width, "CHECKMARK")
+        _draw_ends(layout, context, width)
+        column = layout.column(align=True)
+        row = column.row(align=True)
+        row.operator(MAGPLUS_OT_compare.bl_idname, icon="IMAGE_RGB")
+        row.operator(MAGPLUS_OT_show_curves.bl_idname, icon="FCURVE")
+        if record.view_kept:
+            column.operator(MAGPLUS_OT_restore_view.bl_idname, icon="LOOP_BACK")
+        column.operator_menu_enum(MAGPLUS_OT_show_as.bl_idname, "where", text="Show Frames As")
+        for _, picture in camera_pictures(context.scene):
+            column.prop(picture, "show_background_image", text="Frames over the View")
+        if (outcome := manager.outcomes.get(COMPARE)) and outcome.status is not Status.FINISHED:
+            draw_outcome(layout, outcome, width)
+        _draw_lines(layout, context, width)
+
+
+def _draw_ends(layout: bpy.types.UILayout, context: bpy.types.Context, width: float) -> None:
+    """Draw what is odd about where the result lies, each with the button that mends it."""
+    scene, record = context.scene, context.scene.magplus.result
+    if record.has_apex and not scene.frame_start <= record.apex_frame <= scene.frame_end:
+        text = f"The apex is at frame {record.apex_frame}, outside the scene's frame range."
+    elif record.last_frame > scene.frame_end:
+        text = f"The result goes on to frame {record.last_frame}, after the scene's end."
+    else:
+        text = ""
+    if text:
+        box = layout.box()
+        draw_text(box, text, width - BOX_MARGINS, "ERROR")
+        box.operator(MAGPLUS_OT_fit_range.bl_idname, icon="PREVIEW_RANGE")
+    for event, end, missing in (
+        ("onset", "START", "The expression has begun before the clip does."),
+        ("offset", "END", "The expression goes on after the clip's end."),
+    ):
+        if record.has_apex and not getattr(record, f"has_{event}"):
+            box = layout.box()
+            draw_text(box, missing, width - BOX_MARGINS, "ERROR")
+            if scene.magplus.use_trim:
+                box.operator(MAGPLUS_OT_widen_trim.bl_idname, icon="ARROW_LEFTRIGHT").end = end
+            box.operator(MAGPLUS_OT_add_markers.bl_idname, icon="MARKER_HLT")
+
+
+def _draw_lines(layout: bpy.types.UILayout, context: bpy.types.Context, width: float) -> None:
+    """Draw what was measured and warned of, and the way to the files."""
+    record, folder = context.scene.magplus.result, kept_folder(context.scene)
+    box = layout.box()
+    details = box.column(align=True)
+    for line in record.lines:
+        if line.kind == "DETAIL":
+            draw_text(details, line.name, width - BOX_MARGINS)
+    for line in record.lines:
+        if line.kind == "WARNING":
+            draw_text(box, line.name, width - BOX_MARGINS, "ERROR")
+    if folder is None:
+        draw_text(box, GONE, width - BOX_MARGINS, "INFO")
+    else:
+        box.operator("wm.path_open", text="Job Folder", icon="FILE_FOLDER").filepath = str(folder)
+
+
+@bpy.app.handlers.persistent
+def _forget_outcomes(*_: object) -> None:
+    """Another file: what became of runs in the one before is no business of it. A result is in its own file."""
+    for kind in OF_A_FILE:
+        manager.outcomes.pop(kind, None)
+    manager.notice = None
+
+
+CLASSES = (MAGPLUS_PT_result,)
+
+
+def register() -> None:
+    """Forget what was in another file whenever one is opened."""
+    bpy.app.handlers.load_post.append(_forget_outcomes)
+
+
+def unregister() -> None:
+    """Stop that."""
+    bpy.app.handlers.load_post.remove(_forget_outcomes)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Text in panels: sentences over as many lines as they need, and labels where there is room for them."""
+
+from __future__ import annotations
+
+import blf
+import bpy
+
+from ..operators.blender.wording import translated
+
+FONT_SIZE = 11.0  # points at scale 1, of Blender's widgets
+ICON_WIDTH = 34.0  # px at scale 1 that the icon and the margins of a label take
+BOX_MARGINS = 20.0  # px at scale 1 that a box takes
+LEAST_WIDTH = 90.0  # px at scale 1; a line is never narrower
+LABEL_SHARE = 0.4  # of the width, for the names of properties where they are split from the values
+LABEL_MARGIN = 12.0  # px at scale 1 around such a name
+
+
+def line_width(context: bpy.types.Context, share: float = 1.0) -> float:
+    """Return how wide a line of text may be in a share of the region's width, in px at scale 1."""
+    width = context.region.width * share / context.preferences.system.ui_scale
+    return max(width - ICON_WIDTH, LEAST_WIDTH)
+
+
+def text_width(text: str) -> float:
+    """Return how wide a text is in Blender's interface font, in px at scale 1."""
+    blf.size(0, FONT_SIZE)
+    return float(blf.dimensions(0, text)[0])
+
+
+def wrapped(text: str, width: float) -> list[str]:
+    """Return a text as lines of at most `width` px; what has no spaces, as paths and Japanese, is cut where it must."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        while word:
+            longer = f"{line} {word}" if line else word
+            if text_width(longer) <= width:
+                line, word = longer, ""
+            elif line and text_width(word) <= width:
+                lines.append(line)
+                line = ""
+            else:  # a word that no line holds
+                start = f"{line} " if line else ""
+                count = _fitting(start, word, width)
+                if count == 0 and line:
+                    lines.append(line)
+                    line = ""
+                    continue
+                count = max(count, 1)
+                lines.append(start + word[:count])
+                line, word = "", word[count:]
+    return [*lines, line] if line else lines
+
+
+def draw_text(layout: bpy.types.UILayout, text: str, width: float, icon: str = "NONE") -> None:
+    """Draw a sentence over as many lines as it needs, in the interface's language: labels don't wrap."""
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for number, line in enumerate(wrapped(translated(text), width)):
+        column.label(text=line, icon=icon if number == 0 or icon == "NONE" else "BLANK1", translate=False)
+
+
+def fits_split(context: bpy.types.Context, names: list[str]) -> bool:
+    """Whether all these names of properties have room beside their values."""
+    width = context.region.width / context.preferences.system.ui_scale * LABEL_SHARE - LABEL_MARGIN
+    return all(text_width(translated(name)) <= width for name in names)
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as people read it: 0:05, 1:02:03."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _fitting(start: str, word: str, width: float) -> int:
+    """Return how many characters of a word fit into a line after its start."""
+    low, high = 0, len(word)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if text_width(start + word[:middle]) <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return low

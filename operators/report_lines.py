@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A finished run's report in words, a line each, as the sidebar and the command line show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..backend_bridge.job.report import Report, WeightsReport
+from ..backend_bridge.rig.events import MotionEvent, UnitEvent
+
+ONE_SIDED = 0.5  # asymmetry at which one side shows three times as much as the other
+MOST_UNITS = 6  # action units that are listed, the strongest first as the report has them
+
+
+def measured(report: Report) -> tuple[str, ...]:
+    """Return what a run has measured: when, how strong against the driver, which action units, what is left out."""
+    return tuple(_lines(report))
+
+
+def doubts(report: Report) -> tuple[str, ...]:
+    """Return why the result is to be checked and what was warned of in the run, a sentence each, none twice."""
+    reasons = () if report.quality is None else tuple(reason.sentence for reason in report.quality.reasons)
+    return tuple(dict.fromkeys((*reasons, *report.warnings)))
+
+
+def _lines(report: Report) -> Iterator[str]:
+    if report.quality is not None:
+        yield f"Quality: {report.quality.verdict}"
+    if report.events is not None:
+        yield from _times(report.events)
+    if (magnification := report.magnification) is not None:
+        yield f"The driver's face moves by {magnification.peak_share_of_face_width:.2%} of its width"
+        yield f"Magnification {magnification.alpha:.3g} ({magnification.chosen})"
+    if (restoration := report.restoration) is not None and restoration.intensity_measured is not None:
+        yield (
+            f"The frames show {restoration.intensity_measured:.0%} of the driver's motion, "
+            f"{restoration.intensity_asked:.0%} was asked for"
+        )
+    if report.weights is not None:
+        yield from _rig(report.weights)
+    if (frames := report.frames) is not None and frames.resumed:
+        yield f"{frames.resumed} of {frames.count} frames were kept from an earlier run"
+
+
+def _times(event: MotionEvent) -> Iterator[str]:
+    yield f"Onset at {event.onset:.2f} s of the clip" if event.onset is not None else "Onset before the clip begins"
+    yield f"Apex at {event.apex:.2f} s of the clip"
+    yield f"Offset at {event.offset:.2f} s of the clip" if event.offset is not None else "Offset after the clip ends"
+
+
+def _rig(weights: WeightsReport) -> Iterator[str]:
+    """Yield the action units, and how much of the driver's motion the rig shows and can't show."""
+    units = weights.action_units
+    for unit in units[:MOST_UNITS]:
+        yield f"AU{unit.unit} {unit.name}, {_side(unit)}: {unit.peak:.0%} at {unit.apex:.2f} s"
+    if len(units) > MOST_UNITS:
+        yield f"{len(units) - MOST_UNITS} more action units are in report.json"
+    for name, each in weights.regions.items():
+        if each.asked > 0:
+            yield f"The rig's {name} show {each.shown / each.asked:.0%} of the motion asked for"
+    if weights.residual is not None:
+        yield f"{weights.residual:.0%} of the motion is beyond the rig's controls"
+
+
+def _side(unit: UnitEvent) -> str:
+    """Return on which side of the person's face a unit shows; one side counts where it shows it much more."""
+    if unit.asymmetry is None:
+        return "sides not told apart"
+    if abs(unit.asymmetry) <= ONE_SIDED:
+        return "both sides"
+    return "left" if unit.asymmetry > 0 else "right"

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a scene keeps of its last result: how it came out in words, where it lies, and the view before it.
+
+It is in the scene and not in the job manager, so that it is there again when the file is opened, gone in another file,
+and right after an undo.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..backend_bridge.job.folder import JobFolder
+from .animation.destination import Destination
+from .animation.scene_time import Placement, SourceTime, exact
+from .running.job_manager import Outcome
+
+LOOP = "INFINITE"  # of `Scene.playback_loop_mode`, from 5.3; before it playback always loops
+
+
+@dataclass(frozen=True)
+class Span:
+    """The whole frames of the scene that a result fills, and that of its apex, None where nothing moves.
+
+    onset, offset: whether the expression begins and ends within the clip.
+    """
+
+    first: int
+    last: int
+    apex: int | None
+    onset: bool = True
+    offset: bool = True
+
+    @classmethod
+    def of(cls, placement: Placement, source: SourceTime, ends: tuple[float, ...]) -> Span:
+        """Return where a clip lies; `ends` are the last frames of what was made of it."""
+        apex = None if source.apex is None else round(placement.frame(source.seconds[source.apex]))
+        first = min(placement.start_frame, math.floor(placement.frame(source.seconds[0])))
+        last = max(math.ceil(max(ends)), first + 1)
+        return cls(first, last, apex, "onset" in source.events, "offset" in source.events)
+
+
+def keep(scene: bpy.types.Scene, folder: JobFolder, destination: Destination, span: Span, outcome: Outcome) -> None:
+    """Keep a result in the scene, in place of the one before."""
+    scene.magplus.last_job = str(folder.path)
+    record = scene.magplus.result
+    record.sentence = outcome.sentence
+    record.lines.clear()
+    for kind, texts in (("DETAIL", outcome.details), ("WARNING", outcome.warnings)):
+        for text in texts:
+            line = record.lines.add()
+            line.name, line.kind = text, kind
+    record.first_frame, record.last_frame = span.first, span.last
+    record.has_apex, record.apex_frame = span.apex is not None, span.apex or 0
+    record.has_onset, record.has_offset = span.onset, span.offset
+    record.start_frame, record.keep_apex = destination.start_frame, destination.keep_apex
+    record.stretch = float(destination.stretch)
+
+
+def kept_folder(scene: bpy.types.Scene) -> Path | None:
+    """Return the job folder of the scene's last result, None where there is none or it is gone."""
+    if not scene.magplus.last_job:
+        return None
+    path = Path(bpy.path.abspath(scene.magplus.last_job))
+    return path if path.is_dir() else None
+
+
+def present(scene: bpy.types.Scene) -> None:
+    """Go to the apex, and let playback loop over the result; the view before is kept, to be put back."""
+    record = scene.magplus.result
+    if not (record.view_kept and _range_of(scene) == tuple(record.preview)):
+        record.view_kept = True
+        record.before = _range_of(scene)
+        record.frame_before = scene.frame_current
+        record.loop_before = getattr(scene, "playback_loop_mode", "")
+    scene.use_preview_range = True
+    scene.frame_preview_start, scene.frame_preview_end = record.first_frame, record.last_frame
+    record.preview = _range_of(scene)
+    if record.loop_before:
+        scene.playback_loop_mode = LOOP
+    scene.frame_set(record.apex_frame if record.has_apex else record.first_frame)
+
+
+def put_view_back(scene: bpy.types.Scene) -> None:
+    """Restore the preview range and the frame that were there before the result was presented."""
+    record = scene.magplus.result
+    used, first, last = record.before
+    scene.use_preview_range = bool(used)
+    scene.frame_preview_start, scene.frame_preview_end = first, last
+    if record.loop_before:
+        scene.playback_loop_mode = record.loop_before
+    scene.frame_set(record.frame_before)
+    record.view_kept = False
+
+
+def _range_of(scene: bpy.types.Scene) -> tuple[int, int, int]:
+    return int(scene.use_preview_range), scene.frame_preview_start, scene.frame_preview_end
+
+
+def destination_of(record: Any, show_as: str) -> Destination:
+    """Return where a kept result was put, to be shown as something else there."""
+    return Destination(
+        start_frame=record.start_frame,
+        show_as=show_as,
+        keep_apex=record.keep_apex,
+        stretch=exact(record.stretch),
+    )

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long a run takes, by its stages: what earlier runs on this machine took, and one bar for all of them.
+
+Times are in seconds. A stage is known by the words in which it is told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...backend_bridge.job.stages import Stage, in_words
+from ...backend_bridge.worker_client.messages import Progress
+
+# Stages that take longer the more frames there are, with the seconds a frame that the README names for two cores
+# without a graphics card (about a second in all, most of it animating); the others take what they take.
+PER_FRAME = {in_words(Stage.FACE): 0.12, in_words(Stage.STEADY): 0.03, in_words(Stage.ANIMATE): 0.85}
+ONCE = {
+    "Looking at the video": 2.0,
+    "Measuring the rig": 4.0,
+    "Rendering the avatar": 15.0,
+    "Starting the worker": 4.0,
+    in_words(Stage.START): 3.0,
+    in_words(Stage.MEASURE): 8.0,
+    in_words(Stage.SOLVE): 2.0,
+    "Bringing the result into the file": 1.0,
+}
+ORDER = (
+    *("Looking at the video", "Measuring the rig", "Rendering the avatar", "Starting the worker"),
+    *map(in_words, (Stage.START, Stage.FACE, Stage.STEADY, Stage.MEASURE, Stage.ANIMATE, Stage.SOLVE)),
+    "Bringing the result into the file",
+)
+SURPRISE = 1.5  # by which an estimate must be off before it is raised; until then it stands still
+NEARLY = 0.95  # of a stage that tells no steps, when it has taken as long as was expected
+
+
+@dataclass(frozen=True)
+class Paces:
+    """What stages took in earlier runs: seconds of a frame for those of `PER_FRAME`, seconds in all for the others."""
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def expected(self, frames: int) -> dict[str, float]:
+        """Return the seconds that each stage of a run on so many frames will take, in their order."""
+        return {
+            stage: self.seconds.get(stage, PER_FRAME[stage]) * frames
+            if stage in PER_FRAME
+            else self.seconds.get(stage, ONCE[stage])
+            for stage in ORDER
+        }
+
+    def learned(self, taken: Mapping[str, float], frames: int) -> Paces:
+        """Return these paces with what a run on so many frames took."""
+        new = {stage: took / frames if stage in PER_FRAME else took for stage, took in taken.items() if stage in ORDER}
+        return Paces({**self.seconds, **new})
+
+
+def read_paces(path: Path, kind: str) -> Paces:
+    """Return the paces of a kind of run from a file; none where it can't be read."""
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        found = json.loads(path.read_text("utf-8")).get(kind, {})
+        return Paces({str(stage): float(took) for stage, took in found.items() if 0 <= float(took) < 86_400})
+    return Paces()
+
+
+def write_paces(path: Path, kind: str, paces: Paces) -> None:
+    """Keep the paces of a kind of run; that it can't be done costs the next estimate, no more."""
+    with suppress(OSError, ValueError, TypeError):
+        known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        known[kind] = dict(paces.seconds)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(known, indent=1), "utf-8")
+
+
+class Forecast:
+    """How far a run is and how long it still takes, over all its stages; neither ever goes back without a cause."""
+
+    def __init__(self, expected: Mapping[str, float]) -> None:
+        self._expected = dict(expected)
+        self._stages = list(expected)
+        self._stage = ""
+        self._began = self._at = 0.0
+        self._first_done = 0
+        self._started: float | None = None
+        self._share = 0.0
+        self._left: float | None = None
+        self.taken: dict[str, float] = {}
+        self.resumed = False  # whether steps were finished before a stage began: its time tells no pace
+
+    def update(self, progress: Progress, now: float) -> None:
+        """Take what is told at a time, in seconds of any clock."""
+        if self._started is None:
+            self._started = now
+        if progress.stage != self._stage:
+            self._close(now)
+            self._stage, self._began, self._first_done = progress.stage, now, progress.done
+            self.resumed |= progress.stage in PER_FRAME and progress.done > 1 and progress.total > 0
+        self._at = now
+        ahead = self._ahead(progress, now)
+        behind = now - self._started
+        if behind + ahead > 0:
+            self._share = max(self._share, min(behind / (behind + ahead), 1.0))
+        if self._left is None or ahead < self._left or ahead > SURPRISE * self._left + 1.0:
+            self._left = ahead
+
+    @property
+    def share(self) -> float:
+        """How much of the run is done, 0 to 1; never falls."""
+        return self._share
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated seconds until the end; None before anything was told."""
+        return self._left
+
+    def finish(self, now: float) -> None:
+        """The run is over."""
+        self._close(now)
+        self._share, self._left = 1.0, 0.0
+
+    def _close(self, now: float) -> None:
+        if self._stage:
+            self.taken[self._stage] = self.taken.get(self._stage, 0.0) + now - self._began
+
+    def _ahead(self, progress: Progress, now: float) -> float:
+        """Return the seconds still needed: of this stage by its pace so far, of those after it by what is expected."""
+        here = self._here(progress, now - self._began)
+        if progress.stage not in self._expected:
+            return here + sum(took for stage, took in self._expected.items() if stage not in self.taken)
+        later = self._stages[self._stages.index(progress.stage) + 1 :]
+        return here + sum(self._expected[stage] for stage in later)
+
+    def _here(self, progress: Progress, elapsed: float) -> float:
+        """Return the seconds that the present stage still needs; of its steps only those that are ahead count."""
+        ahead, total = max(progress.total - progress.done, 0), max(progress.total, 1)
+        expected = self._expected.get(progress.stage, 0.0)
+        if progress.total:
+            expected *= ahead / total
+        gained = progress.done - self._first_done
+        if progress.total and gained > 0:
+            trust = gained / (gained + max(ahead, 1))  # the further it is, the more its own pace counts
+            return trust * elapsed / gained * ahead + (1 - trust) * expected
+        return max(expected - elapsed, expected * (1 - NEARLY))

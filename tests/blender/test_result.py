@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The last result is seen, said, kept in its file and taken back, in whatever order one presses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+from bl_ext.user_default.magplus.backend_bridge.job.artefacts import COMPARE, FRAMES
+from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
+from bl_ext.user_default.magplus.backend_bridge.job.quality import Quality, Reason
+from bl_ext.user_default.magplus.backend_bridge.job.report import MagnificationReport, RestorationReport
+from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
+from bl_ext.user_default.magplus.backend_bridge.rig.events import UnitEvent
+from bl_ext.user_default.magplus.magplus_addon.result_panel import MAGPLUS_PT_result
+from bl_ext.user_default.magplus.operators import show_result
+from bl_ext.user_default.magplus.operators.report_lines import _side, measured
+from bl_ext.user_default.magplus.operators.running.job_manager import Outcome, Status, manager
+
+from tests.blender.head import add_camera, quick_render, write_png
+from tests.blender.jobs import finished_report
+from tests.blender.test_addon import draw
+from tests.blender.test_import_frames import picture
+
+SIZE = (32, 24)
+
+
+def job(place: Path, name: str = "one", **events: int | None) -> JobFolder:
+    """A finished job of 12 frames at 24 frames a second, with its comparison."""
+    folder = JobFolder.create(place / f"{name}.magplus")
+    folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar.png")))
+    for number in range(12):
+        write_png(place / "frame.png", picture(number, SIZE))
+        for kind in (FRAMES, COMPARE):
+            folder.commit(kind.unit(number), (place / "frame.png").read_bytes())
+    around = {"onset": 2, "apex": 5, "offset": 9} | events
+    report = finished_report(12, Fraction(24), frame_size=SIZE, **around)
+    folder.write_report(replace(report, warnings=("The head turns; trim it.",)))
+    return folder
+
+
+@pytest.fixture
+def scene() -> Any:
+    """A shot that plays frames 1 to 100."""
+    add_camera()
+    scene = quick_render(*SIZE)
+    scene.render.fps, scene.frame_start, scene.frame_end = 24, 1, 100
+    scene.frame_set(40)
+    return scene
+
+
+def bring_in(folder: JobFolder) -> None:
+    assert bpy.ops.magplus.import_result(directory=str(folder.path)) == {"FINISHED"}
+
+
+def view() -> tuple[int, bool, int, int]:
+    scene = bpy.context.scene
+    return scene.frame_current, scene.use_preview_range, scene.frame_preview_start, scene.frame_preview_end
+
+
+def pictures() -> list[Any]:
+    return list(bpy.context.scene.camera.data.background_images)
+
+
+def test_a_result_is_seen_at_its_apex_and_loops(scene: Any, tmp_path: Path) -> None:
+    scene.magplus.start_frame = 11
+    bring_in(job(tmp_path))
+    assert view() == (16, True, 11, 22)
+    assert getattr(scene, "playback_loop_mode", "INFINITE") == "INFINITE"
+    assert pictures()[0].display_depth == "FRONT"
+    drawn = draw(MAGPLUS_PT_result)
+    assert "Apex at 0.21 s of the clip" in drawn and "Onset at 0.08 s of the clip" in drawn
+    assert "The head turns; trim it." in drawn, "what the worker warned of is said for an import, too"
+
+
+def test_the_preview_range_of_before_is_put_back_after_any_number_of_runs(scene: Any, tmp_path: Path) -> None:
+    scene.use_preview_range, scene.frame_preview_start, scene.frame_preview_end = True, 30, 60
+    before = view()
+    bring_in(job(tmp_path, "one"))
+    scene.magplus.start_frame = 50
+    bring_in(job(tmp_path, "two"))
+    assert view() == (55, True, 50, 61)
+    assert bpy.ops.magplus.restore_view() == {"FINISHED"}
+    assert view() == before
+    assert not bpy.ops.magplus.restore_view.poll()
+
+
+def test_a_preview_range_that_was_set_by_hand_in_between_is_the_one_to_put_back(scene: Any, tmp_path: Path) -> None:
+    bring_in(job(tmp_path, "one"))
+    scene.frame_preview_end = 33
+    mine = view()
+    bring_in(job(tmp_path, "two"))
+    bpy.ops.magplus.restore_view()
+    assert view() == mine
+
+
+def test_undo_takes_back_the_result_its_view_and_its_words_and_redo_brings_them(scene: Any, tmp_path: Path) -> None:
+    bpy.ops.ed.undo_push(message="before")
+    before = view()
+    bring_in(job(tmp_path))
+    after = view()
+    bpy.ops.ed.undo()
+    assert view() == before and not pictures() and not MAGPLUS_PT_result.poll(bpy.context)
+    bpy.ops.ed.redo()
+    assert view() == after and pictures() and MAGPLUS_PT_result.poll(bpy.context)
+
+
+def test_a_result_is_there_again_after_reopening_and_gone_in_another_file(scene: Any, tmp_path: Path) -> None:
+    bring_in(job(tmp_path))
+    said = draw(MAGPLUS_PT_result)
+    manager.outcomes["animate"] = Outcome("Cancelled.", Status.CANCELLED)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    assert not MAGPLUS_PT_result.poll(bpy.context) and "animate" not in manager.outcomes
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
+    assert MAGPLUS_PT_result.poll(bpy.context) and draw(MAGPLUS_PT_result) == said
+    assert bpy.ops.magplus.restore_view() == {"FINISHED"}
+
+
+def test_frames_shown_another_way_lie_where_they_lay(scene: Any, tmp_path: Path) -> None:
+    scene.magplus.start_frame = 11
+    bring_in(job(tmp_path))
+    scene.magplus.start_frame = 70  # for the next run
+    for where in ("PLANE", "STRIP", "FRONT", "PLANE", "FRONT"):
+        assert bpy.ops.magplus.show_as(where=where) == {"FINISHED"}
+        assert scene.magplus.frames_to == where
+    (shown,) = pictures()
+    assert shown.image_user.frame_start == 11 and len(bpy.data.objects) == 1 and len(bpy.data.images) == 1
+
+
+def test_a_second_run_at_the_same_place_shows_the_second(scene: Any, tmp_path: Path) -> None:
+    bring_in(job(tmp_path, "one"))
+    bring_in(job(tmp_path, "two"))
+    (shown,) = pictures()
+    assert "two.magplus" in shown.image.filepath and len(bpy.data.images) == 1
+
+
+def test_a_job_folder_that_is_gone_is_said_and_leaves_the_words(scene: Any, tmp_path: Path) -> None:
+    folder = job(tmp_path)
+    bring_in(folder)
+    folder.path.rename(tmp_path / "elsewhere")
+    assert show_result.GONE in draw(MAGPLUS_PT_result)
+    assert not bpy.ops.magplus.show_as.poll() and not bpy.ops.magplus.compare.poll()
+
+
+@pytest.mark.parametrize(("end", "said"), [(3, "outside the scene's frame range"), (8, "after the scene's end")])
+def test_an_end_of_the_scene_before_the_results_is_said_with_a_button(
+    scene: Any, tmp_path: Path, end: int, said: str
+) -> None:
+    scene.frame_end = end
+    bring_in(job(tmp_path))
+    assert any(said in text for text in draw(MAGPLUS_PT_result))
+    assert "magplus.fit_range" in draw(MAGPLUS_PT_result)
+    bpy.ops.magplus.fit_range()
+    assert (scene.frame_start, scene.frame_end) == (1, 12)
+    assert "magplus.fit_range" not in draw(MAGPLUS_PT_result)
+
+
+def test_an_apex_before_the_scenes_start_is_said_too(scene: Any, tmp_path: Path) -> None:
+    scene.frame_start = 60
+    bring_in(job(tmp_path))
+    assert any("outside the scene's frame range" in text for text in draw(MAGPLUS_PT_result))
+    bpy.ops.magplus.fit_range()
+    assert (scene.frame_start, scene.frame_end) == (1, 100)
+
+
+def test_no_offset_is_said_with_a_way_on(scene: Any, tmp_path: Path) -> None:
+    scene.magplus.use_trim, scene.magplus.trim_start, scene.magplus.trim_end = True, 0.2, 0.7
+    bring_in(job(tmp_path, offset=None))
+    drawn = draw(MAGPLUS_PT_result)
+    assert "magplus.widen_trim" in drawn and "magplus.add_markers" in drawn
+    bpy.ops.magplus.widen_trim(end="END")
+    bpy.ops.magplus.widen_trim(end="START")
+    assert (scene.magplus.trim_start, round(scene.magplus.trim_end, 3)) == (0.0, 1.2)
+    bpy.ops.magplus.add_markers()
+    assert {marker.name: marker.frame for marker in scene.timeline_markers} == {
+        "MagPlus onset": 3,
+        "MagPlus apex": 6,
+        "MagPlus offset": 12,
+    }
+    assert bpy.ops.magplus.trim_from_markers() == {"FINISHED"}
+
+
+def test_compare_shows_the_comparison_at_the_scenes_rate(scene: Any, tmp_path: Path) -> None:
+    scene.render.fps = 48
+    folder = job(tmp_path)
+    bring_in(folder)
+    for _ in range(2):
+        assert bpy.ops.magplus.compare() == {"FINISHED"}
+    (shown,) = [image for image in bpy.data.images if image.name.startswith(show_result.COMPARE_NAME)]
+    assert shown.source == "SEQUENCE" and "compare_48fps" in shown.filepath
+    assert len(list((folder.path / "compare_48fps").iterdir())) == 24
+    bpy.ops.magplus.show_as(where="STRIP")
+    assert show_result.COMPARE_NAME in bpy.data.images
+
+
+def test_curves_need_a_rig(scene: Any, tmp_path: Path) -> None:
+    folder = job(tmp_path)
+    bring_in(folder)
+    assert not bpy.ops.magplus.show_curves.poll()
+    write_png(tmp_path / "frame.png", picture(0, SIZE))
+    folder.commit("curves.png", (tmp_path / "frame.png").read_bytes())
+    assert bpy.ops.magplus.show_curves() == {"FINISHED"}
+    assert tuple(bpy.data.images[show_result.CURVES_NAME].size) == SIZE
+
+
+def test_the_report_says_how_strong_against_the_driver_and_what_is_odd(tmp_path: Path) -> None:
+    report = replace(
+        finished_report(12, apex=5),
+        magnification=MagnificationReport(8.2, "automatic", {}, 0.0123, True),
+        restoration=RestorationReport(0.9, 0.1, 1.0, 0.94),
+        quality=Quality("check", (Reason("no offset", "It goes on; let the trim end later."),)),
+    )
+    lines = measured(report)
+    assert "The frames show 94% of the driver's motion, 100% was asked for" in lines
+    assert "The driver's face moves by 1.23% of its width" in lines
+    assert "Onset before the clip begins" in lines and "Offset after the clip ends" in lines
+
+
+@pytest.mark.parametrize(
+    ("asymmetry", "side"), [(None, "sides not told apart"), (0.1, "both sides"), (0.9, "left"), (-1.0, "right")]
+)
+def test_units_are_said_with_their_side(asymmetry: float | None, side: str) -> None:
+    assert _side(UnitEvent(4, "brow lowerer", (), 0.1, 0.2, 0.3, 0.12, None, None, asymmetry, False)) == side

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The interface in other languages: all of it, nothing else, and with the same values."""
+
+from __future__ import annotations
+
+import re
+from types import ModuleType
+
+import bpy
+import pytest
+from bl_ext.user_default.magplus.magplus_addon.translations import LANGUAGES, locale_of, messages_of
+from bl_ext.user_default.magplus.operators.blender.wording import CONTEXT, Catalogue, catalogue
+
+from tests.blender.wording.interface_text import from_blender, from_source
+
+PLACE = re.compile(r"\{(\d+)\}")
+ENDS = {".": ".。", "…": "…", ":": ":：", ",": ",，、"}
+each_language = pytest.mark.parametrize("language", LANGUAGES, ids=locale_of)
+
+
+@pytest.fixture(scope="module")
+def shown() -> dict[str, str]:
+    """Every English message, with where it comes from."""
+    return from_source() | from_blender()
+
+
+@each_language
+def test_a_language_has_every_message_and_no_other(language: ModuleType, shown: dict[str, str]) -> None:
+    messages = messages_of(language)
+    assert {message: place for message, place in shown.items() if message not in messages} == {}, "missing"
+    assert messages.keys() - shown.keys() == set(), "left over"
+
+
+@each_language
+def test_a_translation_has_the_values_of_its_message_and_ends_like_it(language: ModuleType) -> None:
+    for message, translation in messages_of(language).items():
+        assert translation.strip(), message
+        assert sorted(PLACE.findall(translation)) == sorted(PLACE.findall(message)), message
+        assert translation[-1] in ENDS.get(message.rstrip()[-1], translation[-1]) or message.endswith(" "), message
+
+
+def test_our_words_are_looked_up_apart_from_blenders_own() -> None:
+    """Where "Face" is a polygon and "Expression" a formula."""
+    settings = bpy.types.Scene.bl_rna.properties["magplus"].fixed_type
+    assert {prop.translation_context for prop in settings.properties if prop.identifier in ("avatar", "frames_to")} == {
+        CONTEXT
+    }
+    assert bpy.types.MAGPLUS_PT_driver.bl_translation_context == CONTEXT
+
+
+def test_the_languages_that_blender_users_read() -> None:
+    assert {locale_of(language) for language in LANGUAGES} >= {"de_DE", "es", "fr_FR", "ja_JP", "zh_HANS"}
+
+
+def test_a_sentence_with_values_is_traced_to_its_message() -> None:
+    for message in messages_of(LANGUAGES[0]):
+        values = tuple(f"'x{number}y'" for number in range(len(set(PLACE.findall(message)))))
+        if values:
+            assert catalogue.message_of(message.format(*values))[0] == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "values"),
+    [
+        ("Exported 15 anchors.", "Exported {0} anchors.", ("15",)),
+        ("'Head {0}' has no mesh.", "{0} has no mesh.", ("'Head {0}'",)),
+        ("'a.b' is (not) here.", "{0} is (not) here.", ("'a.b'",)),
+        ("'A' is muted, which hides 'B'.", "{0} is muted, which hides {1}.", ("'A'", "'B'")),
+        ("Nothing of ours.", None, ()),
+    ],
+)
+def test_which_message_a_text_is_made_from(text: str, message: str | None, values: tuple[str, ...]) -> None:
+    messages = Catalogue()
+    messages.use(["Exported {0} anchors.", "{0} has no mesh.", "{0} is (not) here.", "{0} is muted, which hides {1}."])
+    assert messages.message_of(text) == (message, values)
