@@ -293,17 +293,17 @@ def test_a_notice_of_the_end_waits_in_the_status_bar_until_it_is_dismissed(exten
 
     drawn = importlib.import_module("tests.blender.test_addon").Layout()
     jobs.manager.start("quick", quick)
-    jobs._pump()
+    jobs.pump()
     status_bar.draw_status(SimpleNamespace(layout=drawn), bpy.context)
     assert "Animating 1/2" in drawn.drawn and "magplus.cancel" in drawn.drawn
-    jobs._pump()
+    jobs.pump()
     status_bar.draw_status(SimpleNamespace(layout=drawn), bpy.context)
     assert "MagPlus: Imported 5 frames." in drawn.drawn and "magplus.dismiss" in drawn.drawn
     assert bpy.ops.magplus.dismiss() == {"FINISHED"} and jobs.manager.notice is None
     jobs.manager.start("quick", quick)
-    jobs._pump()
+    jobs.pump()
     jobs.manager.cancel()
-    jobs._pump()
+    jobs.pump()
     assert jobs.manager.notice is None, "who cancels knows"
     assert jobs.manager.run("quick", quick).sentence and jobs.manager.notice is None, "nor who waits for it"
     jobs.manager.outcomes.clear()
