@@ -16,6 +16,7 @@ from ..operators import (
     live_link,
     match_face,
     measure_controls,
+    st_map,
 )
 from ..operators.animation import bake_list, event_markers
 from ..operators.running import job_manager
@@ -37,6 +38,7 @@ _MODULES = (
     environment,
     backends,
     animate,
+    st_map,
     preferences,
     panels,
     control_list,
