@@ -114,22 +114,31 @@ def on_a_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, maps: Clip) -> bp
     for path in maps.files[1:]:
         picture.elements.append(path.name)
     picture.colorspace_settings.name = cast(Any, NON_COLOUR)
-    picture.mute = True
     effect = cast(Any, strips).new_effect(
         name=NAME, type="COMPOSITOR", channel=channel + 1, frame_start=first, input1=strip, input2=picture
     )
-    effect.node_group = node_group(maps.size)
+    effect.node_group = _strip_group(maps.size)
     return cast("bpy.types.Strip", effect)
+
+
+def _strip_group(size: tuple[int, int]) -> bpy.types.NodeTree:
+    """Return the group in one that has nothing but the two pictures: a strip passes no numbers on (5.3.0)."""
+    tree = bpy.data.node_groups.new(f"{NAME} Strip", "CompositorNodeTree")
+    for name, flow in (("Image", "INPUT"), ("ST-Map", "INPUT"), ("Image", "OUTPUT")):
+        cast(Any, tree.interface).new_socket(name, in_out=flow, socket_type="NodeSocketColor")
+    given, group, result = (_node(tree, kind) for kind in ("NodeGroupInput", "CompositorNodeGroup", "NodeGroupOutput"))
+    group.node_tree = node_group(size)
+    group.location, result.location = (220, 0), (440, 0)
+    tree.links.new(given.outputs["Image"], group.inputs["Image"])
+    tree.links.new(given.outputs["ST-Map"], group.inputs["ST-Map"])
+    tree.links.new(group.outputs["Image"], result.inputs[0])
+    return tree
 
 
 def _compositor(scene: bpy.types.Scene) -> tuple[bpy.types.NodeTree, bpy.types.Node]:
     """Return a scene's compositor and its output, which are made if there are none."""
     if _NEW:
-        tree = cast(Any, scene).compositing_node_group
-        if tree is None:
-            tree = cast(Any, scene).compositing_node_group = bpy.data.node_groups.new(
-                "Compositor", "CompositorNodeTree"
-            )
+        tree = _scenes_group(scene)
         if not any(item.in_out == "OUTPUT" for item in tree.interface.items_tree if item.item_type == "SOCKET"):
             tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
         kind = "NodeGroupOutput"
@@ -141,6 +150,19 @@ def _compositor(scene: bpy.types.Scene) -> tuple[bpy.types.NodeTree, bpy.types.N
             _node(tree, "CompositorNodeRLayers")
     found = next((node for node in tree.nodes if node.bl_idname == kind), None)
     return tree, found or _node(tree, kind)
+
+
+def _scenes_group(scene: Any) -> Any:
+    """Return the node group of a scene's compositor, a new one if there is none. From 5.3 on there may be several."""
+    if not hasattr(scene, "compositor_effects"):
+        if scene.compositing_node_group is None:
+            scene.compositing_node_group = bpy.data.node_groups.new("Compositor", "CompositorNodeTree")
+        return scene.compositing_node_group
+    effect = next((each for each in scene.compositor_effects if each.is_active), None)
+    effect = effect or scene.compositor_effects.new(NAME)
+    if effect.node_group is None:
+        effect.node_group = bpy.data.node_groups.new("Compositor", "CompositorNodeTree")
+    return effect.node_group
 
 
 def _identity(
