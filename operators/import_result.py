@@ -9,6 +9,7 @@ from pathlib import Path
 import bpy
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
+from ..backend_bridge.files.plain import hash_plain
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.report import Report
 from ..backend_bridge.job.spec import Outputs
@@ -20,10 +21,13 @@ from .animation.scene_time import SourceTime
 from .bake import bake_performance, check_bake, recorded
 from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, StringProperty, with_properties
+from .frames.clip import check_in_steps
 from .import_frames import import_frames
-from .running.job_manager import Outcome
+from .running.job_manager import Outcome, Steps, TaskContext, manager
 from .running.task_operator import report_outcome
 
+KIND = "animate"  # the sidebar shows how it went where it shows that of a run
+BRINGING = "Bringing the result into the file"
 ONE_SIDED = 0.5  # asymmetry at which one side shows three times as much as the other
 
 
@@ -33,14 +37,16 @@ def import_result(
     destination: Destination,
     outputs: Outputs,
     objects: Mapping[str, bpy.types.Object] | None = None,
+    checked: bool | None = None,
 ) -> Outcome:
     """Import frames and shape keys into the context's scene, as one step of the undo history.
 
-    `objects` says which object stands for which name in the rig basis, where it was renamed since. Raises a
-    `MagPlusError` when a part can't be imported, and then nothing is.
+    `objects` says which object stands for which name in the rig basis, where it was renamed since. `checked` is what
+    `frames.clip.check_in_steps` has returned, None for a check now. Raises a `MagPlusError` when a part can't be
+    imported, and then nothing is.
     """
     with folder.reading():
-        return _import_result(context, folder, destination, outputs, objects)
+        return _import_result(context, folder, destination, outputs, objects, checked)
 
 
 def _import_result(
@@ -49,17 +55,23 @@ def _import_result(
     destination: Destination,
     outputs: Outputs,
     objects: Mapping[str, bpy.types.Object] | None,
+    checked: bool | None,
 ) -> Outcome:
     report = folder.read_report()
     if report.status != "finished":
         raise InputError(f"The job in {folder.path.name} is not finished; run it again, and it goes on where it was.")
+    if report.job_sha256 and report.job_sha256 != hash_plain(folder.spec_path):
+        raise InputError(
+            f"The job in {folder.path.name} was captured again or changed after it was run, so its result is another "
+            "job's; run it again."
+        )
     done: list[str] = []
     details = list(measured(report))
     warnings: list[str] = []
     performance = Performance.of_job(folder) if outputs.weights else None
     if performance is not None:
         check_bake(context, performance, destination, objects)
-    frames = import_frames(context, folder, destination) if outputs.frames else None
+    frames = import_frames(context, folder, destination, checked=checked) if outputs.frames else None
     try:
         if frames is not None:
             done.append(f"{frames.count} frames")
@@ -81,6 +93,16 @@ def _import_result(
     first = destination.start_frame if report.shot is None or performance is not None else report.shot.first
     sentence = f"Imported {' and '.join(done)} from frame {first}."
     return Outcome(sentence, details=tuple(details), warnings=tuple(warnings), folder=folder.path)
+
+
+def import_in_steps(folder: JobFolder, destination: Destination, outputs: Outputs, task: TaskContext) -> Steps:
+    """Return the task that imports a finished job into the present scene, reading its frames a few at a time."""
+    scene = bpy.context.scene.session_uid
+    checked = (yield from check_in_steps(folder, BRINGING)) if outputs.frames else None
+    if bpy.context.scene.session_uid != scene:
+        raise InputError("Another scene was chosen while the frames were checked; import them again.")
+    task.folder = folder.path
+    return import_result(bpy.context, folder, destination, outputs, checked=checked)
 
 
 def measured(report: Report) -> tuple[str, ...]:
@@ -126,9 +148,11 @@ class MAGPLUS_OT_import_result(bpy.types.Operator):
 
     directory: str = StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})
     filter_folder: bool = BoolProperty(default=True, options={"HIDDEN"})
+    in_steps: bool = BoolProperty(options={"HIDDEN", "SKIP_SAVE"}, description="Give Blender back while files are read")
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Let the user pick the job folder, unless it is given."""
+        self.in_steps = not bpy.app.background
         if self.directory:
             return self.execute(context)
         context.window_manager.fileselect_add(self)
@@ -139,7 +163,11 @@ class MAGPLUS_OT_import_result(bpy.types.Operator):
         try:
             folder = JobFolder.open(Path(bpy.path.abspath(self.directory)))
             destination = Destination.from_settings(context.scene.magplus)
-            return report_outcome(self, import_result(context, folder, destination, folder.read_spec().outputs))
+            outputs = folder.read_spec().outputs
+            if self.in_steps:
+                manager.start(KIND, lambda task: import_in_steps(folder, destination, outputs, task))
+                return {"FINISHED"}
+            return report_outcome(self, import_result(context, folder, destination, outputs))
         except MagPlusError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

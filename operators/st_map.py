@@ -145,7 +145,7 @@ def _compositor(scene: bpy.types.Scene) -> tuple[bpy.types.NodeTree, bpy.types.N
     else:
         fresh = not scene.use_nodes
         scene.use_nodes = True
-        tree, kind = scene.node_tree, "CompositorNodeComposite"
+        tree, kind = cast(Any, scene).node_tree, "CompositorNodeComposite"
         if fresh and tree is not None and len(tree.nodes) == 0:
             _node(tree, "CompositorNodeRLayers")
     found = next((node for node in tree.nodes if node.bl_idname == kind), None)

@@ -125,9 +125,9 @@ def _checked(path: Path) -> bytes:
         total = 0
         for part in parts:
             low, high = part.header["dataWindow"]
-            sides = [int(high[axis]) - int(low[axis]) + 1 for axis in (0, 1)]
-            check_size(*sides, path.name)
-            total += sides[0] * sides[1] * 4 * len(part.header["channels"])
+            width, height = (int(high[axis]) - int(low[axis]) + 1 for axis in (0, 1))
+            check_size(width, height, path.name)
+            total += width * height * 4 * len(part.header["channels"])
     except (RuntimeError, ValueError, TypeError, KeyError, IndexError) as error:
         raise InputError(f"{path.name} can't be read as an EXR picture; it may be incomplete.") from error
     if total > MOST_BYTES:
