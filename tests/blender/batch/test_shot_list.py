@@ -175,7 +175,7 @@ def test_shots_are_chosen_by_name_and_by_number(
 
 
 def test_a_moving_shot_says_its_frames_and_where_its_plates_are(
-    read: Callable[..., list[Any]], tmp_path: Path
+    read: Callable[..., list[Any]],
 ) -> None:
     (moving,) = read('[[shot]]\nfile="hero.blend"\ndriving="one.mp4"\nframes=[1001, 1048]\nplates="p/s.####.exr"\n')
     assert moving.options.frames == [1001, 1048]
