@@ -20,7 +20,7 @@ from ..operators.footage import looks
 from ..operators.order import driving_problem
 from .footage_box import thumbnails
 from .panels import Sidebar
-from .text import draw_text, line_width
+from .text import draw_field, draw_text, line_width
 
 SLIDER_SCALE = 6.0  # of the thumbnail, in units of Blender's interface
 _MARKER_ICONS = {"START": "TRIA_LEFT_BAR", "END": "TRIA_RIGHT_BAR", "REFERENCE": "PINNED"}
@@ -42,19 +42,19 @@ class MAGPLUS_PT_driver(Sidebar):
         layout.use_property_split = True
         layout.use_property_decorate = False
         column = layout.column()
-        column.prop(settings, "reference_mode")
+        draw_field(context, column, settings, "reference_mode")
         if settings.reference_mode == "GIVEN":
-            column.prop(settings, "reference", text="At")
+            draw_field(context, column, settings, "reference", text="At")
         column = layout.column()
-        column.prop(settings, "face_mode")
+        draw_field(context, column, settings, "face_mode")
         if settings.face_mode == "INDEX":
-            column.prop(settings, "face_index", text="Number")
+            draw_field(context, column, settings, "face_index", text="Number")
         column = layout.column(align=True, heading="Trim")
         column.prop(settings, "use_trim", text="")
         times = column.column(align=True)
         times.active = settings.use_trim
-        times.prop(settings, "trim_start")
-        times.prop(settings, "trim_end")
+        draw_field(context, times, settings, "trim_start")
+        draw_field(context, times, settings, "trim_end")
         column.operator(MAGPLUS_OT_trim_from_markers.bl_idname, icon="MARKER_HLT")
 
 
@@ -90,7 +90,8 @@ class MAGPLUS_PT_trim(bpy.types.Panel):
     bl_label = "MagPlus Driver"
     bl_space_type = "CLIP_EDITOR"
     bl_region_type = "UI"
-    bl_category = "MagPlus"
+    bl_category = "Footage"  # the tab that is open in a new window
+    bl_order = -1
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import os
-
 import bpy
 
 from ..operators.blender.operator import OperatorResult
 from ..operators.blender.properties import StringProperty, with_properties
-from .kept_paths import relative
+from .kept_paths import folder_of, relative
 
 
 @with_properties
@@ -27,7 +25,7 @@ class MAGPLUS_OT_choose_driving(bpy.types.Operator):
         if not self.filepath:
             self.report({"ERROR"}, "No video was given.")
             return {"CANCELLED"}
-        context.scene.magplus.driving = relative(self.filepath, os.path.dirname(bpy.data.filepath))
+        context.scene.magplus.driving = relative(self.filepath, folder_of(bpy.data.filepath))
         return {"FINISHED"}
 
 

@@ -12,6 +12,11 @@ import bpy
 KEPT = ("driving", "last_job")  # settings of a scene that name one file or folder
 
 
+def folder_of(file: str) -> str:
+    """Return the folder of a file, nothing for a file that was never saved."""
+    return str(Path(file).absolute().parent) if file else ""
+
+
 def relative(path: str, start: str) -> str:
     """Return a path relative to a folder as Blender writes it; as it is, where a person wants it so, or it can't be."""
     if not path or not start or not bpy.context.preferences.filepaths.use_relative_paths:
@@ -32,7 +37,7 @@ def _point_from(folder: str) -> None:
     """Let all kept paths, which are relative to the present file so far, start from a folder."""
     for scene, name in _kept():
         path = bpy.path.abspath(getattr(scene.magplus, name))
-        if os.path.isabs(path) and (new := relative(path, folder)) != getattr(scene.magplus, name):
+        if Path(path).is_absolute() and (new := relative(path, folder)) != getattr(scene.magplus, name):
             setattr(scene.magplus, name, new)
 
 
@@ -48,15 +53,15 @@ class _Saving:
             (scene.session_uid, name, bpy.path.abspath(getattr(scene.magplus, name))) for scene, name in _kept()
         ]
         if path:
-            _point_from(os.path.dirname(os.path.abspath(path)))
+            _point_from(folder_of(path))
 
     def after(self) -> None:
         """Write them as the present file has to have them: another one than was saved, where that was a copy."""
-        folder = os.path.dirname(bpy.data.filepath)
+        folder = folder_of(bpy.data.filepath)
         meant, self._meant = self._meant, []
         for scene in bpy.data.scenes:
             for uid, name, path in meant:
-                if scene.session_uid == uid and os.path.isabs(path):
+                if scene.session_uid == uid and Path(path).is_absolute():
                     setattr(scene.magplus, name, relative(path, folder) if folder else path)
 
 

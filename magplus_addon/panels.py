@@ -21,7 +21,7 @@ from ..operators.make_sample import MAGPLUS_OT_make_sample
 from ..operators.order import disabled_reason, is_image_sequence
 from ..operators.running.job_manager import Outcome, Status, manager
 from .footage_box import draw_footage
-from .text import BOX_MARGINS, clock, draw_text, line_width
+from .text import BOX_MARGINS, clock, draw_field, draw_text, line_width
 
 STATUS_ICONS = {Status.FINISHED: "CHECKMARK", Status.CANCELLED: "CANCEL", Status.FAILED: "ERROR"}
 
@@ -83,15 +83,15 @@ class MAGPLUS_PT_main(Sidebar):
         width = line_width(context)
 
         column = layout.column()
-        column.prop(settings, "avatar")
+        draw_field(context, column, settings, "avatar")
         if settings.avatar is None and not manager.busy:
             layout.operator(MAGPLUS_OT_make_sample.bl_idname, icon="USER")
         if settings.avatar is not None:
             column.prop_search(settings, "vertex_group", settings.avatar, "vertex_groups", text="Face")
-        column.prop(settings, "look_through")
-        column.prop(settings, "driving")
+        draw_field(context, column, settings, "look_through")
+        draw_field(context, column, settings, "driving")
         if is_image_sequence(settings.driving):
-            column.prop(settings, "sequence_rate")
+            draw_field(context, column, settings, "sequence_rate")
         draw_footage(layout, context)
 
         if manager.busy:
@@ -147,13 +147,13 @@ class MAGPLUS_PT_magnification(Sidebar):
         layout.use_property_split = True
         layout.use_property_decorate = False
         column = layout.column()
-        column.prop(settings, "intensity", slider=True)
-        column.prop(settings, "backend")
+        draw_field(context, column, settings, "intensity", slider=True)
+        draw_field(context, column, settings, "backend")
         if caution := find_backend(settings.backend).caution:
             draw_text(column, caution, line_width(context), "ERROR")
-        column.prop(settings, "alpha_mode")
+        draw_field(context, column, settings, "alpha_mode")
         if settings.alpha_mode == "GIVEN":
-            column.prop(settings, "alpha")
+            draw_field(context, column, settings, "alpha")
 
 
 class MAGPLUS_PT_backend(Sidebar):
@@ -226,33 +226,33 @@ class MAGPLUS_PT_output(Sidebar):
         column = layout.column(heading="Make")
         column.prop(settings, "frames")
         if settings.frames:
-            column.prop(settings, "frames_to")
+            draw_field(context, column, settings, "frames_to")
             column.prop(settings, "moving")
         if settings.frames and settings.moving:
             draw_moving_shot(layout, settings)
             column = layout.column()
         column.prop(settings, "shape_keys")
         if settings.shape_keys:
-            column.prop(settings, "animation")
+            draw_field(context, column, settings, "animation")
         column.prop(settings, "compare")
         column = layout.column()
-        column.prop(settings, "start_frame")
-        column.prop(settings, "stretch")
+        draw_field(context, column, settings, "start_frame")
+        draw_field(context, column, settings, "stretch")
         column.prop(settings, "keep_apex")
         if settings.shape_keys:
             column.prop(settings, "hold")
             release = column.column()
             release.active = not settings.hold
-            release.prop(settings, "release")
+            draw_field(context, release, settings, "release")
         row = layout.row(heading="Capture At")
         row.prop(settings, "use_capture_frame", text="")
         frame = row.row()
         frame.active = settings.use_capture_frame
         frame.prop(settings, "capture_frame", text="")
         column = layout.column(align=True)
-        column.prop(settings, "capture_size")
-        column.prop(settings, "capture_samples")
-        layout.prop(settings, "job_folder")
+        draw_field(context, column, settings, "capture_size")
+        draw_field(context, column, settings, "capture_samples")
+        draw_field(context, layout, settings, "job_folder")
         column = layout.column(align=True)
         column.operator(MAGPLUS_OT_import_result.bl_idname, text="Import Finished Job…", icon="IMPORT")
         column.operator(MAGPLUS_OT_import_live_link.bl_idname, text="Import Live Link Face…", icon="IMPORT")

@@ -23,10 +23,19 @@ from ..operators.environment import (
     environment_problem,
     offline_reason,
     own_environment,
+    website,
 )
 from ..operators.running.job_manager import manager
+from .menu import keymap
 from .panels import draw_outcome, draw_progress
 from .text import draw_text, line_width
+
+STEPS = (
+    "1. Allow online access in System > Network.",
+    "2. Create Environment downloads PyTorch, OpenCV and MediaPipe: 0.5 GB, or about 3 GB for a graphics card. It "
+    "takes some minutes, and 1.6 GB on the disk, more for a graphics card.",
+    "3. In the 3D view's sidebar (N), under MagPlus, choose the avatar and the video and press Animate.",
+)
 
 
 @with_properties
@@ -102,6 +111,9 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
         row.prop(self, "allow_cpu")
         column.prop(self, "idle_minutes")
         _draw_backends(context, layout.column())
+        _draw_keys(layout.column())
+        if address := website():
+            layout.operator("wm.url_open", text="Manual", icon="HELP").url = address
 
     def _draw_environment(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         """Draw the state of the worker's Python and what can be done about it."""
@@ -111,6 +123,9 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
             return
         if problem := environment_problem(context):
             draw_text(layout, problem, width, "INFO")
+            if self.environment_source == "OWN":
+                for step in STEPS:
+                    draw_text(layout, step, width)
         if self.environment_source == "OWN" and (reason := offline_reason()):
             draw_text(layout, reason, width, "INTERNET_OFFLINE")
         row = layout.row()
@@ -126,11 +141,13 @@ def _draw_backends(context: bpy.types.Context, layout: bpy.types.UILayout) -> No
     layout.label(text="Backends")
     width = line_width(context, 0.75)
     for entry in BACKENDS:
-        row = layout.row()
+        row = layout.row(align=True)
         row.label(text=entry.title, icon="CHECKMARK" if entry.ready else "DOT")
         row.label(
             text=translated(f"Weights: {entry.weights_licence}"), icon="NONE" if entry.commercial_use else "ERROR"
         )
+        if entry.pages:
+            row.operator("wm.url_open", text="", icon="URL").url = entry.pages[0]
         if entry.parts and entry.ready:
             row.operator(MAGPLUS_OT_remove_checkpoint.bl_idname, text="", icon="TRASH").backend = entry.folder
         else:
@@ -142,6 +159,15 @@ def _draw_backends(context: bpy.types.Context, layout: bpy.types.UILayout) -> No
         draw_progress(layout)
     elif outcome := manager.outcomes.get(BACKENDS_KIND):
         draw_outcome(layout, outcome, width)
+
+
+def _draw_keys(layout: bpy.types.UILayout) -> None:
+    """Draw the keys, which are off until somebody ticks them."""
+    for _, item in keymap.items:
+        row = layout.row()
+        row.prop(item, "active", text="")
+        row.label(text=item.name)
+        row.label(text=item.to_string(), translate=False)
 
 
 CLASSES = (MagPlusPreferences,)

@@ -58,7 +58,7 @@ def announce(outcome: Outcome) -> None:
     if bpy.app.background or not windows or windows[0].modal_operators:
         return
 
-    def draw(popup: bpy.types.UIPopupMenu, _context: bpy.types.Context) -> None:
+    def draw(popup: Any, _context: bpy.types.Context) -> None:
         draw_text(popup.layout, outcome.sentence, POPUP_WIDTH, STATUS_ICONS[outcome.status])
 
     bpy.context.window_manager.popup_menu(draw, title="MagPlus")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import blf
 import bpy
 
@@ -10,6 +12,7 @@ from ..operators.blender.wording import translated
 
 FONT_SIZE = 11.0  # points at scale 1, of Blender's widgets
 ICON_WIDTH = 34.0  # px at scale 1 that the icon and the margins of a label take
+TABS_WIDTH = 46.0  # px at scale 1 that a sidebar's tabs and its panels' margins take
 BOX_MARGINS = 20.0  # px at scale 1 that a box takes
 LEAST_WIDTH = 90.0  # px at scale 1; a line is never narrower
 LABEL_SHARE = 0.4  # of the width, for the names of properties where they are split from the values
@@ -18,8 +21,7 @@ LABEL_MARGIN = 12.0  # px at scale 1 around such a name
 
 def line_width(context: bpy.types.Context, share: float = 1.0) -> float:
     """Return how wide a line of text may be in a share of the region's width, in px at scale 1."""
-    width = context.region.width * share / context.preferences.system.ui_scale
-    return max(width - ICON_WIDTH, LEAST_WIDTH)
+    return max(_panel_width(context) * share - ICON_WIDTH, LEAST_WIDTH)
 
 
 def text_width(text: str) -> float:
@@ -61,10 +63,22 @@ def draw_text(layout: bpy.types.UILayout, text: str, width: float, icon: str = "
         column.label(text=line, icon=icon if number == 0 or icon == "NONE" else "BLANK1", translate=False)
 
 
-def fits_split(context: bpy.types.Context, names: list[str]) -> bool:
-    """Whether all these names of properties have room beside their values."""
-    width = context.region.width / context.preferences.system.ui_scale * LABEL_SHARE - LABEL_MARGIN
-    return all(text_width(translated(name)) <= width for name in names)
+def fits_beside(context: bpy.types.Context, name: str) -> bool:
+    """Whether the name of a property has room beside its value."""
+    return text_width(translated(name)) <= _panel_width(context) * LABEL_SHARE - LABEL_MARGIN
+
+
+def draw_field(
+    context: bpy.types.Context, layout: bpy.types.UILayout, data: Any, prop: str, text: str = "", slider: bool = False
+) -> None:
+    """Draw a property with its name beside it or, where that would be cut off, above it."""
+    name = text or data.bl_rna.properties[prop].name
+    if fits_beside(context, name):
+        layout.prop(data, prop, text=name, slider=slider)
+        return
+    above = layout.column(align=True)
+    above.label(text=name)
+    above.prop(data, prop, text="", slider=slider)
 
 
 def clock(seconds: float) -> str:
@@ -72,6 +86,12 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _panel_width(context: bpy.types.Context) -> float:
+    """Return how wide panels are in the region, in px at scale 1."""
+    tabs = TABS_WIDTH if context.region.type == "UI" else 0.0
+    return context.region.width / context.preferences.system.ui_scale - tabs
 
 
 def _fitting(start: str, word: str, width: float) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import bpy
 
@@ -27,7 +27,6 @@ from .expected_time import start_timed
 from .footage import LONG, asks_for_part, looks
 from .frames.clip import check_in_steps
 from .import_result import BRINGING, import_result
-from .report_lines import measured
 from .movement import movement
 from .moving_shot import capture_shot
 from .order import Order, disabled_reason, make_order
@@ -192,7 +191,7 @@ class MAGPLUS_OT_animate(ExplainedOperator):
         A long video of which no part was chosen is asked about first.
         """
         if not self.part_chosen and asks_for_part(context.scene.magplus):
-            bpy.ops.magplus.choose_part("INVOKE_DEFAULT")
+            cast(Any, bpy.ops).magplus.choose_part("INVOKE_DEFAULT")
             return {"FINISHED"}
         try:
             start_timed(context, KIND, animate(make_order(context)))
@@ -267,7 +266,7 @@ class MAGPLUS_OT_choose_part(bpy.types.Operator):
         if not MAGPLUS_OT_animate.poll(context):
             self.report({"ERROR"}, translated(disabled_reason(context)))
             return {"CANCELLED"}
-        bpy.ops.magplus.animate("INVOKE_DEFAULT", part_chosen=True)
+        cast(Any, bpy.ops).magplus.animate("INVOKE_DEFAULT", part_chosen=True)
         return {"FINISHED"}
 
 

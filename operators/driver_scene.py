@@ -77,12 +77,12 @@ def close_driver(scene: bpy.types.Scene) -> None:
     driver = driver_of(scene)
     if driver is None:
         return
-    for window in bpy.context.window_manager.windows:
-        if window.scene == driver:
-            window.scene = scene
-            if window != bpy.context.window_manager.windows[0] and not bpy.app.background:
-                with suppress(RuntimeError), bpy.context.temp_override(window=window):
-                    bpy.ops.wm.window_close()
+    windows = bpy.context.window_manager.windows
+    for window in [each for each in windows if each.scene == driver]:
+        window.scene = scene
+        if len(windows) > 1 and not bpy.app.background:
+            with suppress(RuntimeError), bpy.context.temp_override(window=window):
+                bpy.ops.wm.window_close()
     clip = driver.magplus.trims_clip
     bpy.data.scenes.remove(driver)
     if clip is not None and clip.users == 0:
@@ -91,7 +91,7 @@ def close_driver(scene: bpy.types.Scene) -> None:
 
 def use_markers(driver: bpy.types.Scene) -> None:
     """Write what the markers say into the settings of the scene that they are for. Raises `InputError`."""
-    settings, rate = driver.magplus.trims.magplus, scene_rate(driver)
+    settings, rate = _target(driver).magplus, scene_rate(driver)
     frames = {marker.name: marker.frame for marker in driver.timeline_markers}
     start, end = frames.get(START, driver.frame_start), frames.get(END, driver.frame_end)
     start, end = max(start, driver.frame_start), min(end, driver.frame_end)
@@ -105,6 +105,13 @@ def use_markers(driver: bpy.types.Scene) -> None:
     settings.reference_mode = "AUTO" if reference is None else "GIVEN"
     if reference is not None:
         settings.reference = _seconds(reference, rate)
+
+
+def _target(driver: bpy.types.Scene) -> bpy.types.Scene:
+    """Return the scene that a driving video's scene is for."""
+    target = driver.magplus.trims
+    assert target is not None, "a scene without one plays no driving video"
+    return target
 
 
 def mark(driver: bpy.types.Scene, which: str) -> None:
@@ -148,21 +155,22 @@ class MAGPLUS_OT_open_driver(ExplainedOperator):
 
 
 def _open_window(context: bpy.types.Context, driver: bpy.types.Scene) -> None:
-    """Open a window with the clip above and a timeline below."""
-    bpy.ops.wm.window_new()
+    """Open a window of its own with the clip in place of its largest editor, and a timeline."""
+    bpy.ops.wm.window_new_main()  # another kind of window would have the scene in common with this one
     window = context.window_manager.windows[-1]
     window.scene = driver
-    area = max(window.screen.areas, key=lambda each: each.width * each.height)
-    with suppress(RuntimeError), context.temp_override(window=window, area=area):
-        bpy.ops.screen.area_split(direction="HORIZONTAL", factor=0.25)
-    by_height = sorted(window.screen.areas, key=lambda each: each.height)
-    above = by_height[-1]
+    areas = sorted(window.screen.areas, key=lambda each: -each.width * each.height)
+    above = areas[0]
     above.type = "CLIP_EDITOR"
     space = cast(bpy.types.SpaceClipEditor, above.spaces.active)
     space.clip = driver.magplus.trims_clip
-    space.show_region_ui = True
-    if len(by_height) > 1:
-        cast(Any, by_height[0]).ui_type = "TIMELINE"
+    space.show_region_ui, space.show_region_toolbar = True, False
+    if not any(area.type == "DOPESHEET_EDITOR" for area in areas):
+        with suppress(RuntimeError), context.temp_override(window=window, area=above):
+            bpy.ops.screen.area_split(direction="HORIZONTAL", factor=0.25)
+        below = min((area for area in window.screen.areas if area not in areas), key=lambda each: each.y, default=None)
+        if below is not None:
+            cast(Any, below).ui_type = "TIMELINE"
 
 
 class _InDriver(ExplainedOperator):
@@ -189,7 +197,7 @@ class MAGPLUS_OT_use_markers(_InDriver):
         """Read them."""
         driver = _driver(context)
         assert driver is not None
-        target = driver.magplus.trims
+        target = _target(driver)
         try:
             use_markers(driver)
         except MagPlusError as error:
@@ -209,7 +217,7 @@ class MAGPLUS_OT_close_driver(_InDriver):
         """Close it."""
         driver = _driver(context)
         assert driver is not None
-        close_driver(driver.magplus.trims)
+        close_driver(_target(driver))
         return {"FINISHED"}
 
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,14 @@ def environment_problem(context: bpy.types.Context) -> str:
         return "Choose the worker's Python in the preferences."
     if not Path(bpy.path.abspath(chosen.python)).is_file():
         return f"There is no Python at {chosen.python}; choose another in the preferences."
+    return ""
+
+
+def website() -> str:
+    """Return the address of MagPlus's pages as the manifest has it, or an empty string."""
+    with suppress(OSError, ValueError):
+        manifest = tomllib.loads((Path(__file__).resolve().parents[1] / "blender_manifest.toml").read_text("utf-8"))
+        return str(manifest.get("website", ""))
     return ""
 
 
@@ -138,6 +148,8 @@ class MAGPLUS_OT_create_environment(ExplainedOperator):
         column.label(text="PyTorch, OpenCV, MediaPipe and what they need will be downloaded")
         column.label(text="from the Python Package Index and from PyTorch's own index: 0.5 GB,")
         column.label(text="or about 3 GB for a graphics card. Nothing is sent anywhere.")
+        column.label(text="On the disk that is 1.6 GB, more for a graphics card.")
+        column.label(text="It takes some minutes, and can be cancelled at any time.")
         column.separator()
         column.label(text=translated(f"Into {own_environment(context).folder}"))
         column.label(text="Your system's and Blender's own Python stay as they are.")

@@ -26,7 +26,7 @@ from .frames.windows import frame_timelines, look_through_camera, select_alone
 from .import_frames import import_frames
 from .report_lines import doubts, measured
 from .result_record import Span
-from .running.job_manager import Outcome, Steps, TaskContext, manager
+from .running.job_manager import Outcome, Steps, TaskContext, manager, redraw
 from .running.task_operator import report_outcome
 
 KIND = "animate"  # the sidebar shows how it went where it shows that of a run
@@ -113,6 +113,7 @@ def _import_result(
     if frames is not None and destination.show_as in CAMERA_VIEW:
         look_through_camera(context, scene)
     frame_timelines(context, scene)
+    redraw()
     return outcome
 
 

@@ -110,6 +110,9 @@ def _time(seconds: tuple[Fraction, ...], away: NDArray[np.floating]) -> SourceTi
     return SourceTime(seconds, rate, {"apex": seconds[apex]}, apex)
 
 
+RECORDINGS = "*.csv"
+
+
 @with_properties
 class MAGPLUS_OT_import_live_link(ExplainedOperator):
     """Key a Live Link Face recording (CSV) onto the avatar, as the settings above say"""
@@ -119,7 +122,7 @@ class MAGPLUS_OT_import_live_link(ExplainedOperator):
     bl_options = {"REGISTER", "UNDO"}
 
     filepath: str = StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
-    filter_glob: str = StringProperty(default="*.csv", options={"HIDDEN"})
+    filter_glob: str = StringProperty(default=RECORDINGS, maxlen=255, options={"HIDDEN", "SKIP_SAVE"})
     timecode_rate: float = FloatProperty(
         name="Timecode Rate",
         description="Frames per second in the recording's timecode; 0 lets the recording tell",
@@ -136,6 +139,7 @@ class MAGPLUS_OT_import_live_link(ExplainedOperator):
         """Let the user pick the file, unless it is given."""
         if self.filepath:
             return self.execute(context)
+        self.filter_glob = RECORDINGS  # not what the last import was left with
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 

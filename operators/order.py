@@ -100,9 +100,7 @@ def settings_problem(context: bpy.types.Context) -> str:
         return problem
     if settings.shape_keys and not settings.controls and (problem := linked_problem(avatar)):
         return problem
-    if not settings.avatar.hide_render and avatar.name_full not in set(
-        rendered_objects(context.view_layer.layer_collection)
-    ):
+    if avatar.name_full not in set(rendered_objects(context.view_layer.layer_collection)):
         return f"{avatar.name!r} is in a collection that renders leave out; switch its camera icon on."
     if settings.look_through == "CAMERA" and (problem := camera_problem(scene.camera)):
         return problem

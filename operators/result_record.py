@@ -19,7 +19,7 @@ from .animation.destination import Destination
 from .animation.scene_time import Placement, SourceTime, exact
 from .running.job_manager import Outcome
 
-LOOP = "INFINITE"  # of `Scene.playback_loop_mode`, from 5.3; before it playback always loops
+PLAYBACK, LOOP = "playback_loop_mode", "INFINITE"  # of a scene, from 5.3; before it playback always loops
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Span:
     def of(cls, placement: Placement, source: SourceTime, ends: tuple[float, ...]) -> Span:
         """Return where a clip lies; `ends` are the last frames of what was made of it."""
         apex = None if source.apex is None else round(placement.frame(source.seconds[source.apex]))
-        first = min(placement.start_frame, math.floor(placement.frame(source.seconds[0])))
+        first = placement.start_frame  # before it there are no pictures
         last = max(math.ceil(max(ends)), first + 1)
         return cls(first, last, apex, "onset" in source.events, "offset" in source.events)
 
@@ -76,12 +76,12 @@ def present(scene: bpy.types.Scene) -> None:
         record.view_kept = True
         record.before = _range_of(scene)
         record.frame_before = scene.frame_current
-        record.loop_before = getattr(scene, "playback_loop_mode", "")
+        record.loop_before = getattr(scene, PLAYBACK, "")
     scene.use_preview_range = True
     scene.frame_preview_start, scene.frame_preview_end = record.first_frame, record.last_frame
     record.preview = _range_of(scene)
     if record.loop_before:
-        scene.playback_loop_mode = LOOP
+        setattr(scene, PLAYBACK, LOOP)
     scene.frame_set(record.apex_frame if record.has_apex else record.first_frame)
 
 
@@ -92,7 +92,7 @@ def put_view_back(scene: bpy.types.Scene) -> None:
     scene.use_preview_range = bool(used)
     scene.frame_preview_start, scene.frame_preview_end = first, last
     if record.loop_before:
-        scene.playback_loop_mode = record.loop_before
+        setattr(scene, PLAYBACK, record.loop_before)
     scene.frame_set(record.frame_before)
     record.view_kept = False
 

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_PAGE = re.compile(r"(?:github\.com|huggingface\.co)/[\w.-]+/[\w.-]*\w")
 FOLDER_VARIABLE = "MAGPLUS_CHECKPOINTS"  # names a store that several machines share
 
 
@@ -43,6 +45,12 @@ class CheckpointFile:
     size: int | None = None
     sha256: str | None = None
     md5: str | None = None
+
+    @property
+    def page(self) -> str:
+        """The address of the page where it is published, as a browser takes it, or an empty string."""
+        found = _PAGE.search(self.published_at)
+        return f"https://{found[0]}" if found is not None else ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,11 @@ class BackendInfo:
     def optional_parts(self) -> tuple[str, ...]:
         """The networks that it can do without."""
         return tuple(sorted({part for file in self.checkpoints for part in file.parts if file.optional}))
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        """The addresses of the pages where its files are published, each once."""
+        return tuple(dict.fromkeys(file.page for file in self.checkpoints if file.page))
 
     @property
     def ready(self) -> bool:

@@ -801,7 +801,6 @@ MESSAGES: dict[str, str] = {
     "{0} shows the collection {1} as an instance, which can't be keyed; select it, choose {2}, then choose the mesh with the face.": "{0} zeigt die Sammlung {1} als Instanz, die keine Schlüsselbilder bekommen kann; wählen Sie sie aus, dann {2}, dann die Masche mit dem Gesicht.",
     "{0} was moved since it was keyed, and a render shows the keyed pose; key the new pose, or go to another frame and back.": "{0} wurde seit dem Setzen der Schlüsselbilder bewegt, und ein Render zeigt die Haltung der Schlüsselbilder; setzen Sie welche auf die neue Haltung, oder gehen Sie zu einem anderen Bild und zurück.",
     "{0} {1}, so what it does is left out.": "{0} {1}, darum bleibt weg, was er tut.",
-    "{0} · {1} left": "{0} · noch {1}",
     "{0}, process {1}": "{0}, Prozess {1}",
     "{0}; install it with `{1} {2}`.": "{0}; installieren Sie es mit `{1} {2}`.",
     "{0}; install the Microsoft Visual C++ Redistributable (x64).": "{0}; installieren Sie das Microsoft Visual C++ Redistributable (x64).",

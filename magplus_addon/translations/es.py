@@ -801,7 +801,6 @@ MESSAGES: dict[str, str] = {
     "{0} shows the collection {1} as an instance, which can't be keyed; select it, choose {2}, then choose the mesh with the face.": "{0} muestra la colección {1} como instancia, que no se puede animar; selecciónela, elija {2} y después la malla con la cara.",
     "{0} was moved since it was keyed, and a render shows the keyed pose; key the new pose, or go to another frame and back.": "{0} se movió después de animarlo, y un procesado muestra la pose de las claves; inserte claves en la nueva pose, o vaya a otro fotograma y vuelva.",
     "{0} {1}, so what it does is left out.": "{0} {1}, así que lo que hace se omite.",
-    "{0} · {1} left": "{0} · quedan {1}",
     "{0}, process {1}": "{0}, proceso {1}",
     "{0}; install it with `{1} {2}`.": "{0}; instálelo con `{1} {2}`.",
     "{0}; install the Microsoft Visual C++ Redistributable (x64).": "{0}; instale Microsoft Visual C++ Redistributable (x64).",

@@ -801,7 +801,6 @@ MESSAGES: dict[str, str] = {
     "{0} shows the collection {1} as an instance, which can't be keyed; select it, choose {2}, then choose the mesh with the face.": "{0} montre la collection {1} comme instance, qui ne peut pas être animée ; sélectionnez-la, choisissez {2}, puis le maillage du visage.",
     "{0} was moved since it was keyed, and a render shows the keyed pose; key the new pose, or go to another frame and back.": "{0} a été bougé depuis ses clés, et un rendu montre la pose des clés ; posez des clés sur la nouvelle pose, ou allez à une autre image et revenez.",
     "{0} {1}, so what it does is left out.": "{0} {1}, ce qu'il fait est donc omis.",
-    "{0} · {1} left": "{0} · reste {1}",
     "{0}, process {1}": "{0}, processus {1}",
     "{0}; install it with `{1} {2}`.": "{0} ; installez-le avec `{1} {2}`.",
     "{0}; install the Microsoft Visual C++ Redistributable (x64).": "{0} ; installez Microsoft Visual C++ Redistributable (x64).",

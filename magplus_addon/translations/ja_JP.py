@@ -801,7 +801,6 @@ MESSAGES: dict[str, str] = {
     "{0} shows the collection {1} as an instance, which can't be keyed; select it, choose {2}, then choose the mesh with the face.": "{0} はコレクション {1} をインスタンスとして表示しており、キーを打てません。選択して {2} を実行し、顔のあるメッシュを選んでください。",
     "{0} was moved since it was keyed, and a render shows the keyed pose; key the new pose, or go to another frame and back.": "{0} はキーを打った後に動かされましたが、レンダーにはキーのポーズが写ります。新しいポーズにキーを打つか、別のフレームに移って戻ってください。",
     "{0} {1}, so what it does is left out.": "{0} {1}、その動きは省かれます。",
-    "{0} · {1} left": "{0} · 残り {1}",
     "{0}, process {1}": "{0}、プロセス {1}",
     "{0}; install it with `{1} {2}`.": "{0}。`{1} {2}` でインストールしてください。",
     "{0}; install the Microsoft Visual C++ Redistributable (x64).": "{0}。Microsoft Visual C++ 再頒布可能パッケージ(x64)をインストールしてください。",

@@ -801,7 +801,6 @@ MESSAGES: dict[str, str] = {
     "{0} shows the collection {1} as an instance, which can't be keyed; select it, choose {2}, then choose the mesh with the face.": "{0} 以实例形式显示集合 {1}，无法插入关键帧；请选中它，选择“{2}”，然后选择带有面部的网格。",
     "{0} was moved since it was keyed, and a render shows the keyed pose; key the new pose, or go to another frame and back.": "{0} 在插入关键帧后被移动，而渲染显示的是关键帧姿态；请为新姿态插入关键帧，或切换到其他帧再返回。",
     "{0} {1}, so what it does is left out.": "{0} {1}，因此其作用被忽略。",
-    "{0} · {1} left": "{0} · 剩余 {1}",
     "{0}, process {1}": "{0}，进程 {1}",
     "{0}; install it with `{1} {2}`.": "{0}；请用 `{1} {2}` 安装。",
     "{0}; install the Microsoft Visual C++ Redistributable (x64).": "{0}；请安装 Microsoft Visual C++ 可再发行组件（x64）。",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import bpy
 
@@ -13,7 +13,7 @@ from .image import MARK, NAME
 from .plane import is_result_plane
 from .strip import extent, strips_of
 
-Picture = bpy.types.CameraBackgroundImage
+Picture: TypeAlias = bpy.types.CameraBackgroundImage
 
 
 def camera_pictures(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Camera, Picture]]:

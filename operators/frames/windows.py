@@ -52,12 +52,20 @@ def select_alone(context: bpy.types.Context, obj: bpy.types.Object) -> None:
     layer.objects.active = obj
 
 
+def fit_images(context: bpy.types.Context, scene: bpy.types.Scene) -> None:
+    """Let image editors show all of their images."""
+    for window, area in areas(context, "IMAGE_EDITOR", scene):
+        region = next((each for each in area.regions if each.type == "WINDOW"), None)
+        with suppress(RuntimeError), context.temp_override(window=window, area=area, region=region):
+            bpy.ops.image.view_all(fit_view=True)
+
+
 def image_editor(context: bpy.types.Context, scene: bpy.types.Scene) -> bpy.types.SpaceImageEditor | None:
     """Return an image editor to show an image in: one that is open, else that of a new window; None without windows."""
     if bpy.app.background:
         return None
     area = next((area for _, area in areas(context, "IMAGE_EDITOR", scene)), None)
-    if area is None:
+    if area is None:  # a window that has the scene, and so the playback, in common with this one
         bpy.ops.wm.window_new()
         window = context.window_manager.windows[-1]
         area = max(window.screen.areas, key=lambda each: each.width * each.height)

@@ -23,7 +23,7 @@ from .steady import Place, switched_off
 from .surface import read_points
 
 RENDERING = "Rendering the avatar"
-_SAMPLES = re.compile(r"Sample (\d+)/(\d+)")
+_SAMPLES = re.compile(r"(?:Sample|Rendering) (\d+) ?/ ?(\d+)")  # as Cycles tells it, and EEVEE
 POSE_TOLERANCE = 0.5  # px; simulations may differ by less between two evaluations
 
 

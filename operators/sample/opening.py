@@ -12,6 +12,7 @@ import bpy
 from .character import build
 
 TAB = "MagPlus"
+SHADING = "MATERIAL"
 TRIM = (0.0, 0.5)  # seconds of the clip: the inner brows rise and are drawn together, before it grows into a frown
 LAST_FRAME = 24  # a second: the half second of the clip, the face's way back, and a moment of rest before it repeats
 
@@ -29,7 +30,7 @@ def lay_out(context: bpy.types.Context, person: Path, clip: Path) -> None:
     context.view_layer.objects.active = head
     for view in _views():
         view.show_region_ui = True
-        view.shading.type = "MATERIAL"
+        view.shading.type = SHADING
         view.lock_camera = False
         overlay = view.overlay  # the face alone, without lamps, cursor and outline in front of it
         overlay.show_floor = overlay.show_axis_x = overlay.show_axis_y = False

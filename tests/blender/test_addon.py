@@ -226,6 +226,10 @@ class Layout:
     def template_icon(self, icon_value: int, scale: float = 1.0) -> None:
         self.drawn.append("picture")
 
+    def menu(self, name: str) -> None:
+        assert hasattr(bpy.types, name)
+        self.drawn.append(name)
+
     def separator(self) -> None:
         self.drawn.append("")
 
@@ -276,7 +280,7 @@ def draw(cls: type, owner: Any = None) -> list[str]:
         scene=bpy.context.scene,
         view_layer=bpy.context.view_layer,
         preferences=SimpleNamespace(addons=bpy.context.preferences.addons, system=SimpleNamespace(ui_scale=1.0)),
-        region=SimpleNamespace(width=2000),
+        region=SimpleNamespace(width=2000, type="UI"),
     )
     drawn = SimpleNamespace(layout=layout)
     if owner is not None:  # its properties, and the methods that `draw` calls
@@ -412,3 +416,62 @@ def test_weights_that_may_not_earn_money_are_marked_where_they_are_chosen(
         assert f"Weights: {entry.weights_licence}" in draw(
             module("magplus_addon.preferences").MagPlusPreferences, preferences
         )
+
+
+def test_every_verb_is_in_the_menu_and_is_found_by_the_name(module: Callable[[str], ModuleType]) -> None:
+    menu = module("magplus_addon.menu")
+    assert menu.MAGPLUS_MT_verbs.bl_label == "MagPlus"
+    drawn = draw(menu.MAGPLUS_MT_verbs)
+    named = {verb.bl_idname for group in menu.VERBS for verb in group}
+    assert named <= set(drawn) and {"magplus.animate", "magplus.compare", "magplus.import_live_link"} <= named
+    assert "VIEW3D_MT_object_animation" in {place.__name__ for place in menu._places()}
+    assert menu.keymap.items and not any(item.active for _, item in menu.keymap.items), "off until somebody wants them"
+
+
+def test_each_backends_published_files_are_one_press_away(module: Callable[[str], ModuleType]) -> None:
+    for entry in module("backend_bridge.backends").BACKENDS:
+        assert bool(entry.pages) == bool(entry.checkpoints), entry.name
+        assert all(page.startswith("https://") and " " not in page and not page.endswith(".") for page in entry.pages)
+
+
+def test_live_links_browser_shows_recordings() -> None:
+    properties = bpy.ops.magplus.import_live_link.get_rna_type().properties
+    assert properties["filter_glob"].default == "*.csv" and properties["filter_glob"].is_skip_save
+
+
+WIDTHS = (180, 220, 300)  # px of a sidebar: narrow, Blender's own, wide
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_line_of_a_sentence_is_wider_than_the_sidebar(module: Callable[[str], ModuleType], width: int) -> None:
+    text = module("magplus_addon.text")
+    context = SimpleNamespace(
+        region=SimpleNamespace(width=2 * width, type="UI"),
+        preferences=SimpleNamespace(system=SimpleNamespace(ui_scale=2.0)),
+    )
+    room = text.line_width(context)
+    assert text.ICON_WIDTH + room <= max(width, text.ICON_WIDTH + text.LEAST_WIDTH)
+    for sentence in (
+        "The apex is at frame 37, outside the scene's frame range.",
+        "/a/path/without/any/space/" + "x" * 80 + "/clip.mp4",
+        "表情の頂点はフレーム三十七にあり、シーンの範囲の外です。" * 2,
+    ):
+        lines = text.wrapped(sentence, room)
+        assert all(text.text_width(line) <= room for line in lines)
+        assert "".join(lines).replace(" ", "") == sentence.replace(" ", ""), "nothing is lost"
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_names_of_settings_stand_above_their_values_where_there_is_no_room_beside_them(
+    module: Callable[[str], ModuleType], width: int
+) -> None:
+    text, settings = module("magplus_addon.text"), bpy.context.scene.magplus
+    system = SimpleNamespace(ui_scale=1.5)
+    context = SimpleNamespace(
+        region=SimpleNamespace(width=1.5 * width, type="UI"), preferences=SimpleNamespace(system=system)
+    )
+    for prop in settings.bl_rna.properties:
+        name, title, layout = prop.identifier, prop.name, Layout()
+        text.draw_field(context, layout, settings, name)
+        fits = text.text_width(title) <= text.LABEL_SHARE * (width - text.TABS_WIDTH) - text.LABEL_MARGIN
+        assert layout.drawn == ([name] if fits else [title, name])

@@ -2,7 +2,7 @@
 """A new animator's first minutes, from the fresh extension to a visible expression, with a picture of every step.
 
 Played by `play.py`. What can be set there: language=de_DE, theme=light, scale=1.5, narrow=220 (the sidebar's width in
-px), shading=SOLID (quick where a processor draws), stop=asks or sample (end there).
+px), shading=SOLID (quick where a processor draws), then=SOLID (after the picture of the sample), stop=asks or sample (end there).
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def prepare() -> None:
     if language := setting("language"):
         chosen.view.language = language
         chosen.view.use_translate_interface = chosen.view.use_translate_tooltips = True
+    if shading := setting("shading"):
+        sys.modules[f"{MODULE}.operators.sample.opening"].SHADING = shading
     preferences().environment_source = "EXISTING"
     preferences().python = setting("worker")
 
@@ -65,10 +67,10 @@ def first_minutes() -> Scenario:
     yield from key("ESC")
     bpy.ops.magplus.make_sample("EXEC_DEFAULT")
     yield from until(lambda: not manager().busy and bpy.context.scene.magplus.avatar is not None, 300.0)
-    if shading := setting("shading"):
-        view().spaces.active.shading.type = shading
     yield 4.0
     picture("3-sample")
+    if shading := setting("then"):
+        view().spaces.active.shading.type = shading
     if setting("stop") == "sample":
         return
 

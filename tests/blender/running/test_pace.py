@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_the_bar_never_goes_back_and_the_estimate_falls(slower: float) -> None:
         shares.append(forecast.share)
         left.append(forecast.seconds_left)
     assert shares == sorted(shares) and shares[0] >= 0 and shares[-1] <= 1.0
-    rises = sum(later > sooner for sooner, later in zip(left, left[1:], strict=False))
+    rises = sum(later > sooner for sooner, later in pairwise(left))
     assert rises <= (0 if slower <= 1 else 8), "it is raised only when it was far off"
     assert left[-1] < 0.1 * left[0] + 1.0
     forecast.finish(now)

@@ -23,6 +23,7 @@ from magplus.models.face import FaceLandmarker
 from magplus.models.magnification.magnifier import WEIGHTS
 from magplus.models.pipeline import factors
 from magplus.models.pipeline.driving_clip import DrivingClip
+from magplus.models.pipeline.outputs.comparison import CAPTION, SIDE
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
 from magplus.models.video import Mp4Writer, VideoReader
@@ -364,8 +365,21 @@ def test_another_network_makes_its_frames_again_and_the_report_names_both(finish
     assert report.frames.resumed == resumed and report.magnification.weights[role] == "another network's"
 
 
+def test_a_comparison_shows_driver_magnified_driver_result_and_stronger_result(
+    tmp_path, clip, avatar, landmarks, session
+):
+    folder = make_job(tmp_path / "compared.magplus", clip, avatar, landmarks, outputs=Outputs(compare=True))
+    count = run_job(folder, session, Quiet()).frames.count
+    strips = [cv2.imread(str(folder.file_of(artefacts.COMPARE, index))).astype(float) for index in range(count)]
+    assert {strip.shape for strip in strips} == {(SIDE + CAPTION, 4 * SIDE, 3)}
+    faces = [strip[:SIDE].reshape(SIDE, 4, SIDE, 3) for strip in strips]
+    change = np.max([np.abs(face - faces[0]).mean((0, 2, 3)) for face in faces], 0)
+    assert change[1] > change[0], "the driver moves more when magnified"
+    assert change[3] > change[2] > 0, "and so does the result at four times the strength"
+
+
 def test_what_an_earlier_longer_run_left_is_gone_of_every_kind(tmp_path, clip, avatar, landmarks, session):
-    everything = Outputs(frames=True, weights=True, magnified=True)
+    everything = Outputs(frames=True, weights=True, magnified=True, compare=True)
     folder = make_job(tmp_path / "shorter.magplus", clip, avatar, landmarks, outputs=everything)
     run_job(folder, session, Quiet())
     (folder.frames_dir / "notes.txt").write_text("the user's own")
