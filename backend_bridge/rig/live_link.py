@@ -70,8 +70,8 @@ def to_live_link(curves: ControlCurves, rest: NDArray[np.floating] | None = None
     return text.getvalue()
 
 
-def speaks_for_shapes(name: str) -> bool:
-    """Whether a control's name says which of the columns it stands for."""
+def stands_for_arkit(name: str) -> bool:
+    """Whether a control's name is that of an ARKit shape, so that it has a column."""
     return bool(_columns_of(name))
 
 
@@ -245,7 +245,7 @@ def unmatched(curves: ControlCurves, names: Sequence[str], least: float = 0.0) -
 
 
 def _columns_of(name: str) -> list[int]:
-    """Return the columns that a control of the rig speaks for."""
+    """Return the columns that a control of the rig stands for."""
     meaning = recognise(name)
     if meaning is None or not meaning.shape:
         return []
