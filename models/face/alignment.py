@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..magnification.filters import gaussian
 from .similarity import Similarity
 
 _BLURS = (3.0, 1.5)  # px of the pictures, coarse to fine
@@ -75,12 +76,7 @@ def _evened(images: Tensor, blur: float) -> Tensor:
 
 
 def _blurred(images: Tensor, sigma: float) -> Tensor:
-    radius = int(3 * sigma) + 1
-    taps = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
-    kernel = torch.exp(-0.5 * (taps / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    padded = F.pad(images, (radius, radius, radius, radius), mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel[None, None, None]), kernel[None, None, :, None])
+    return gaussian(images, sigma, int(3 * sigma) + 1)
 
 
 def _robust(residual: Tensor) -> Tensor:
