@@ -15,7 +15,7 @@ from ..operators.order import driving_problem
 from .text import clock, draw_text, line_width
 
 PICTURE_SCALE = 4.0  # of a thumbnail, in units of Blender's interface
-PICTURE_SHARE, TEXT_SHARE = 0.35, 0.6  # of the sidebar's width
+PICTURE_SHARE, TEXT_SHARE = 0.35, 0.7  # of the sidebar's width
 
 
 class Thumbnails:
