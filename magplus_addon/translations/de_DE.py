@@ -265,6 +265,7 @@ MESSAGES: dict[str, str] = {
     "Looking at the video…": "Video wird angesehen…",
     "Looking for a Python": "Ein Python wird gesucht",
     "Looking for packages": "Pakete werden gesucht",
+    "MagPlus Driver": "MagPlus-Darsteller",
     "MagPlus Driving Video": "MagPlus: Steuervideo",
     "MagPlus is busy; wait or cancel.": "MagPlus ist beschäftigt; warten Sie, oder brechen Sie ab.",
     "MagPlus met a fault of its own ({0}: {1}); the system console has more.": "In MagPlus selbst trat ein Fehler auf ({0}: {1}); die Systemkonsole sagt mehr.",

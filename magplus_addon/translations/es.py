@@ -265,6 +265,7 @@ MESSAGES: dict[str, str] = {
     "Looking at the video…": "Examinando el vídeo…",
     "Looking for a Python": "Buscando un Python",
     "Looking for packages": "Buscando paquetes",
+    "MagPlus Driver": "Actor de MagPlus",
     "MagPlus Driving Video": "Vídeo guía para MagPlus",
     "MagPlus is busy; wait or cancel.": "MagPlus está ocupado; espere o cancele.",
     "MagPlus met a fault of its own ({0}: {1}); the system console has more.": "MagPlus tuvo un fallo propio ({0}: {1}); la consola del sistema dice más.",

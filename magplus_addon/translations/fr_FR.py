@@ -265,6 +265,7 @@ MESSAGES: dict[str, str] = {
     "Looking at the video…": "Examen de la vidéo…",
     "Looking for a Python": "Recherche d'un Python",
     "Looking for packages": "Recherche des paquets",
+    "MagPlus Driver": "Acteur MagPlus",
     "MagPlus Driving Video": "Vidéo pilote pour MagPlus",
     "MagPlus is busy; wait or cancel.": "MagPlus est occupé ; attendez ou annulez.",
     "MagPlus met a fault of its own ({0}: {1}); the system console has more.": "MagPlus a rencontré une erreur interne ({0} : {1}) ; la console système en dit plus.",

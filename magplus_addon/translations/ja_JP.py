@@ -265,6 +265,7 @@ MESSAGES: dict[str, str] = {
     "Looking at the video…": "動画を確認中…",
     "Looking for a Python": "Python を検索中",
     "Looking for packages": "パッケージを検索中",
+    "MagPlus Driver": "MagPlus の演者",
     "MagPlus Driving Video": "MagPlus の駆動動画",
     "MagPlus is busy; wait or cancel.": "MagPlus は処理中です。待つかキャンセルしてください。",
     "MagPlus met a fault of its own ({0}: {1}); the system console has more.": "MagPlus 内部でエラーが発生しました({0}: {1})。詳しくはシステムコンソールを見てください。",

@@ -265,6 +265,7 @@ MESSAGES: dict[str, str] = {
     "Looking at the video…": "正在查看视频…",
     "Looking for a Python": "正在查找 Python",
     "Looking for packages": "正在查找软件包",
+    "MagPlus Driver": "MagPlus 演员",
     "MagPlus Driving Video": "MagPlus 驱动视频",
     "MagPlus is busy; wait or cancel.": "MagPlus 正忙；请等待或取消。",
     "MagPlus met a fault of its own ({0}: {1}); the system console has more.": "MagPlus 自身出现错误（{0}：{1}）；详情见系统控制台。",

@@ -42,7 +42,7 @@ NO_TEXT = {
     "Transmission Weight", "XYZ Euler", "{0} to {1}", "Python {0}", "{0} (MB)", "sudo apt install", "sudo dnf install",
     "sudo zypper install", "do not match the hashes", "Warning: {0}", "import sys; print(sys.executable)",
     "the worker already has a job", "keys need an action to be in", "a file of anchors", "an avatar has faces",
-    "face landmark {0}", "MagPlus Comparison", "MagPlus Curves", "MagPlus Driver",
+    "face landmark {0}", "MagPlus Comparison", "MagPlus Curves",
     "{0} x {1} px",
     "How much of the magnification reaches the {0}. 0 keeps them still, 1 is the full factor",
 }  # fmt: skip
