@@ -44,8 +44,8 @@ DEVELOPMENT_PACKAGES = ("moderngl==5.13.0",)
 UV = ("uv==0.13.9",)
 SERIES = {version.rpartition(".")[0]: version for version in BLENDER_PYTHONS}
 SKIP_NOTHING = {"MAGPLUS_SKIP_NOTHING": "1"}  # a test that lacks what we fetch fails, see tests/assets.py
-WHOLE_JOB_BENCHMARKS = ("pipeline",)  # those that take both sides
-BLENDER_BENCHMARKS = ("keying",)  # those that measure Blender's side; the others run in the worker's Python
+WHOLE_JOB_BENCHMARKS = ("moving", "pipeline")  # those that take both sides
+BLENDER_BENCHMARKS = ("blender",)  # those that measure Blender's side; the others run in the worker's Python
 
 # What can happen to MagPlus at work: kill, links, two_writers ...
 DRILLS = {path.stem.removeprefix("test_"): path for path in sorted((ROOT / "tests").glob("*/drills/test_*.py"))}
@@ -344,13 +344,12 @@ def run_drill(name: str, times: int, seed: int) -> int:
 
 def run_benchmark(name: str, rest: Sequence[str]) -> int:
     """Run `benchmarks/<name>.py` with the Python of the side that it measures."""
+    python, wheels = worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES), assets()
     if name in BLENDER_BENCHMARKS:
+        rest = ["--worker-python", str(python), "--assets", str(wheels), *rest]
         python = blender_environment("5.0.1")
-    else:
-        python = worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
-        wheels = assets()
-        if name in WHOLE_JOB_BENCHMARKS:
-            rest = ["--blender-python", str(blender_environment("5.0.1")), "--assets", str(wheels), *rest]
+    elif name in WHOLE_JOB_BENCHMARKS:
+        rest = ["--blender-python", str(blender_environment("5.0.1")), "--assets", str(wheels), *rest]
     command: Command = [python, "-m", f"magplus.benchmarks.{name}", *rest]
     return subprocess.run(command, check=False, env={**os.environ, **ON_PATH}).returncode
 

@@ -137,7 +137,7 @@ TRIALS = {
 def published_backends() -> dict[str, type[PublishedBackend]]:
     """Return the backends with published checkpoints, by name; of those with the same networks, one."""
     published = {name: backend for name, backend in registry.items() if issubclass(backend, PublishedBackend)}
-    return {name: backend for name, backend in published.items() if not backend.info.told_by}
+    return {name: backend for name, backend in published.items() if not backend.info.path_words}
 
 
 def fill(store: CheckpointStore, name: str) -> None:
@@ -268,6 +268,7 @@ def peak_resident_size() -> int:
 def measure_on_gpu(folder: Path, name: str, repetitions: int = 10) -> list[Row]:
     """Return frames per second in float32 and float16, and how far their pictures are from the CPU's."""
     rows: list[Row] = []
+    choose_device("cuda")  # as the worker does: float32 is float32, and not TF32
     expected = Mode(folder, name, "best")()
     for precision in ("float32", "float16") if published_backends()[name].painting else ("float32",):
         picture = Mode(folder, name, precision, "cuda", len(expected))().float().cpu()

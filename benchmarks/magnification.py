@@ -3,7 +3,7 @@
 
 Faces of people who were never trained on are rendered with micro-expressions whose motion is known for every pixel, and
 rendered again with alpha times that motion. Every method gets the same noisy 8-bit frames. A method is judged by what
-one sees, not by the motion it believes in: two optical flow methods measure how far its picture lies off the true one.
+one sees, not by its motion field: two optical flow methods measure how far its picture lies off the true one.
 Both pictures show the same face in nearly the same pose, so that light and shade, which stay in place while the skin
 moves under them, don't mislead the instruments as they do between a reference and a magnified frame. What they read of
 known answers is printed first: the true picture as a camera films it (the floor), and the face rendered with a tenth of
@@ -101,7 +101,7 @@ class Method:
     synthesis: Synthesis
 
     def motion(self, reference: Tensor, frame: Tensor) -> Tensor:
-        """Return the motion it believes in."""
+        """Return its motion field."""
         return torch.zeros_like(frame[:, :2]) if self.estimate is None else self.estimate(reference, frame)
 
     def __call__(self, reference: Tensor, frame: Tensor, alpha: float) -> Tensor:
@@ -171,7 +171,7 @@ class Goal:
 
     @property
     def moving(self) -> Tensor:
-        """Tell where something moves: by more than a twentieth of the largest motion."""
+        """Return where something moves: by more than a twentieth of the largest motion."""
         size = self.wanted.norm(dim=1, keepdim=True)
         return self.known & (size > 0.05 * size[self.known].max())
 
@@ -415,8 +415,8 @@ def track_round_trip(
 def track_still(family: Family, methods: dict[str, Method], options: argparse.Namespace) -> list[Result]:
     """Magnify a face that does not move.
 
-    The instruments take noise for motion, as the row of the frame itself shows; "field" is 8 times the mean motion that
-    a method believes in, which none of them has to guess.
+    The instruments take noise for motion, as the row of the frame itself shows; "field" is 8 times the mean of a
+    method's motion field, which is measured exactly.
     """
     collected: dict[str, list[Row]] = defaultdict(list)
     for trial in trials(family, options.people, 0.5, 1.0):
@@ -474,7 +474,7 @@ def track_speed(runs: dict[str, Callable[[Tensor, Tensor], Tensor]], options: ar
 def table(title: str, collected: dict[str, list[Row]]) -> list[Result]:
     """Print one track's means and return them with their standard errors.
 
-    Where there is a row of the solver alone, the motion field's error is told as a multiple of its error too: of the
+    Where there is a row of the solver alone, the motion field's error is given as a multiple of its error too: of the
     mean, and in the trial where that is largest.
     """
     collected = {name: _beside_the_solver(rows, collected.get(SOLVER_ROW, rows)) for name, rows in collected.items()}

@@ -29,10 +29,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from magplus.backend_bridge.files.errors import MachineError
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.spec import Outputs
 from magplus.backend_bridge.worker_client.client import WorkerClient
 from magplus.backend_bridge.worker_client.messages import Cancelled, Error, Hello, Progress, Result
+from magplus.models.device import choose_device
 from magplus.models.face import FaceLandmarker
 from magplus.models.video import VideoReader
 from magplus.models.video.writer import encode_png
@@ -82,6 +84,8 @@ FEW = [  # one axis at a time from the default
     replace(DEFAULT, frames=240),
     replace(DEFAULT, size="1080p"),
     replace(DEFAULT, size="4K"),
+    replace(DEFAULT, size="1080p", frames=12),
+    replace(DEFAULT, size="4K", frames=12),
     replace(DEFAULT, made="keys", controls=150),
 ]
 
@@ -91,13 +95,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--blender-python", type=Path, required=True, help="a Python with bpy; dev.py says which")
     parser.add_argument("--assets", type=Path, required=True, help="folder with the wheels; dev.py says which")
-    parser.add_argument("--device", default="cpu", help="where the worker computes (cpu)")
+    parser.add_argument("--device", default="cpu", help="where the worker computes: cpu, cuda or mps (cpu)")
     parser.add_argument("--full", action="store_true", help="every combination instead of one axis at a time (hours)")
-    parser.add_argument("--only", metavar="TEXT", help="only cases whose name contains this")
+    parser.add_argument("--only", metavar="TEXT", action="append", help="only cases whose name contains this, or this")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to leave the figures")
     options = parser.parse_args()
+    try:
+        choose_device(options.device)
+    except MachineError as error:
+        parser.exit(2, f"{error}\n")
     every = [Case(*each) for each in itertools.product(MADE, FRAMES, SIZES, CONTROLS)]
-    cases = [case for case in (every if options.full else FEW) if (options.only or "") in str(case)]
+    cases = [
+        case for case in (every if options.full else FEW) if any(text in str(case) for text in options.only or [""])
+    ]
     with tempfile.TemporaryDirectory(prefix="magplus-bench-") as folder:
         studio = Studio(Path(folder), options.blender_python, options.assets)
         figures = _measured(studio, cases, options.device)

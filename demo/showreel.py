@@ -43,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Clip:
-    """What the report tells: times in seconds from the clip's first frame, and where the face is.
+    """What the report says: times in seconds from the clip's first frame, and where the face is.
 
     face: left, top and side, in px of the avatar's picture, of the square that the driver's crop was laid over.
     """

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
 from ..backend_bridge.backends import find_backend
@@ -196,6 +198,19 @@ class MAGPLUS_PT_regions(Sidebar):
             column.prop(context.scene.magplus.regions, region, slider=True)
 
 
+def draw_moving_shot(layout: bpy.types.UILayout, settings: Any) -> None:
+    """Draw what there is to say of a moving shot."""
+    interval = layout.column(align=True)
+    interval.prop(settings, "shot_first")
+    interval.prop(settings, "shot_last")
+    layout.prop(settings, "plates")
+    column = layout.column(heading="Motion")
+    column.prop(settings, "st_map")
+    column.prop(settings, "vectors")
+    if settings.st_map:
+        column.operator("magplus.st_map_nodes", icon="NODE_COMPOSITING")
+
+
 class MAGPLUS_PT_output(Sidebar):
     """What is made, and where it goes."""
 
@@ -212,6 +227,10 @@ class MAGPLUS_PT_output(Sidebar):
         column.prop(settings, "frames")
         if settings.frames:
             draw_field(context, column, settings, "frames_to")
+            column.prop(settings, "moving")
+        if settings.frames and settings.moving:
+            draw_moving_shot(layout, settings)
+            column = layout.column()
         column.prop(settings, "shape_keys")
         if settings.shape_keys:
             draw_field(context, column, settings, "animation")

@@ -143,8 +143,9 @@ def _draw_backends(context: bpy.types.Context, layout: bpy.types.UILayout) -> No
     for entry in BACKENDS:
         row = layout.row(align=True)
         row.label(text=entry.title, icon="CHECKMARK" if entry.ready else "DOT")
-        licence = translated(f"Weights: {entry.weights_licence}")
-        row.label(text=licence, icon="NONE" if entry.commercial_use else "ERROR")
+        row.label(
+            text=translated(f"Weights: {entry.weights_licence}"), icon="NONE" if entry.commercial_use else "ERROR"
+        )
         if entry.pages:
             row.operator("wm.url_open", text="", icon="URL").url = entry.pages[0]
         if entry.parts and entry.ready:

@@ -25,7 +25,7 @@ from ..operators.blender.properties import (
 )
 from ..operators.rig.avatar import face_has_shape_keys
 
-# '//' in a path property: 4.5 and later want to be told that it is meant, 4.2 refuses to be told.
+# '//' in a path property: 4.5 and later need to have it declared, 4.2 refuses the declaration.
 RELATIVE_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
 
 
@@ -89,7 +89,7 @@ def _strength_set(bake: MagPlusBake, _context: bpy.types.Context) -> None:
 
 @with_properties
 class MagPlusPlaced(bpy.types.PropertyGroup):
-    """Where the last result lies in the scene's time, and in the video's. A rate of 0: there is none."""
+    """Where a result lies in the scene's time, and in the video's. A rate of 0: there is none."""
 
     first_frame: float = FloatProperty(name="First Frame", description="Frame of the scene at the clip's first frame")
     last_frame: float = FloatProperty(name="Last Frame", description="Frame of the scene at the clip's last frame")
@@ -283,6 +283,23 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     frames_to: str = EnumProperty(
         name="Show As", description="Where the image sequence goes", items=SHOW_AS, default=FRONT
     )
+    moving: bool = BoolProperty(
+        name="Moving Shot",
+        description="Follow the avatar through frames in which it or the camera moves; otherwise it is a still",
+    )
+    shot_first: int = IntProperty(name="First", description="The shot's first frame", default=1, min=1, max=LAST_FRAME)
+    shot_last: int = IntProperty(name="Last", description="The shot's last frame", default=48, min=1, max=LAST_FRAME)
+    plates: str = StringProperty(
+        name="Plates",
+        description="Your own rendered sequence of the shot, as in shot.####.exr (PNG or EXR); by default it is "
+        "rendered here",
+        subtype="FILE_PATH",
+        options=RELATIVE_PATH,
+    )
+    st_map: bool = BoolProperty(
+        name="ST-Map", description="Leave the motion itself, too: an EXR for each frame, for the compositor"
+    )
+    vectors: bool = BoolProperty(name="Vectors", description="Leave the motion as vectors in pixels, too")
     shape_keys: bool = BoolProperty(
         name="Rig Controls", description="Key the avatar's shape keys, or what is chosen under Controls"
     )
@@ -385,6 +402,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     bakes: bpy.types.bpy_prop_collection_idprop[MagPlusBake] = CollectionProperty(type=MagPlusBake)
     placed: MagPlusPlaced = PointerProperty(type=MagPlusPlaced)
     result: MagPlusResult = PointerProperty(type=MagPlusResult)
+    windows: bpy.types.bpy_prop_collection[MagPlusPlaced] = CollectionProperty(type=MagPlusPlaced)
     last_job: str = StringProperty(name="Last Job", description="Folder of the last finished job", options={"HIDDEN"})
     job_folder: str = StringProperty(
         name="Job Folder",

@@ -21,9 +21,7 @@ LABEL_MARGIN = 12.0  # px at scale 1 around such a name
 
 def line_width(context: bpy.types.Context, share: float = 1.0) -> float:
     """Return how wide a line of text may be in a share of the region's width, in px at scale 1."""
-    width = context.region.width * share / context.preferences.system.ui_scale
-    tabs = TABS_WIDTH if context.region.type == "UI" else 0.0
-    return max(width - tabs - ICON_WIDTH, LEAST_WIDTH)
+    return max(_panel_width(context) * share - ICON_WIDTH, LEAST_WIDTH)
 
 
 def text_width(text: str) -> float:
@@ -67,8 +65,7 @@ def draw_text(layout: bpy.types.UILayout, text: str, width: float, icon: str = "
 
 def fits_beside(context: bpy.types.Context, name: str) -> bool:
     """Whether the name of a property has room beside its value."""
-    width = context.region.width / context.preferences.system.ui_scale * LABEL_SHARE - LABEL_MARGIN
-    return text_width(translated(name)) <= width
+    return text_width(translated(name)) <= _panel_width(context) * LABEL_SHARE - LABEL_MARGIN
 
 
 def draw_field(
@@ -89,6 +86,12 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _panel_width(context: bpy.types.Context) -> float:
+    """Return how wide panels are in the region, in px at scale 1."""
+    tabs = TABS_WIDTH if context.region.type == "UI" else 0.0
+    return context.region.width / context.preferences.system.ui_scale - tabs
 
 
 def _fitting(start: str, word: str, width: float) -> int:

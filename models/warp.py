@@ -59,22 +59,43 @@ class SplineImage:
 
         The sixteen taps are gathered as four bilinear ones (Sigg & Hadwiger, GPU Gems 2, chapter 20).
         """
-        limit = positions.new_tensor(self._limit).view(1, 2, 1, 1)
-        positions = torch.minimum(positions.clamp_min(0), limit)
-        whole = positions.floor()
-        f = positions - whole
-        left, right = (1 - f) ** 3 / 6, f**3 / 6
-        centre_left = 2 / 3 - f**2 + 0.5 * f**3
-        low_weight = left + centre_left
-        high_weight = 1 - low_weight
-        low = whole + _SPLINE_BORDER - 1 + centre_left / low_weight
-        high = whole + _SPLINE_BORDER + 1 + right / high_weight
-        result: Tensor | float = 0.0
-        for x, x_weight in ((low[:, :1], low_weight[:, :1]), (high[:, :1], high_weight[:, :1])):
-            for y, y_weight in ((low[:, 1:], low_weight[:, 1:]), (high[:, 1:], high_weight[:, 1:])):
-                result = result + x_weight * y_weight * sample(self._coefficients, torch.cat([x, y], 1))
-        assert isinstance(result, Tensor)
-        return result
+        if positions.device.type != "cpu" or positions.requires_grad or self._coefficients.requires_grad:
+            return self._at(positions)
+        # A few rows at a time, what is known of their positions stays in the processor's cache.
+        rows = max(1, _CACHED // (positions.shape[0] * positions.shape[-1]))
+        return torch.cat([self._at(part) for part in positions.split(rows, dim=2)], 2)
+
+    def _at(self, positions: Tensor) -> Tensor:
+        f = torch.stack([positions[:, axis].clamp(0, limit) for axis, limit in enumerate(self._limit)], 1)
+        whole = f.floor()
+        f = f - whole
+        # Shares of the two taps on either side, and where between them a bilinear look-up has both in that share.
+        square = f * f
+        right = square * f / 6
+        centre_left = (3 * right - square).add_(2 / 3)
+        share = centre_left + (0.5 * (square - f) - right).add_(1 / 6)  # of the left pair
+        centre_left /= share
+        share = 1 - share
+        right /= share
+        # Planes in the order x, x, y, y of the left, right, upper and lower pair: any two of them are a view.
+        scale = [2 / max(side - 1, 1) for side in (self._coefficients.shape[-1], self._coefficients.shape[-2])]
+        pairs = centre_left.add_(whole).add_(_SPLINE_BORDER - 1), right.add_(whole).add_(_SPLINE_BORDER + 1)
+        places = torch.stack(pairs, 2) * whole.new_tensor(scale).view(1, 2, 1, 1, 1) - 1
+        places = places.flatten(1, 2)
+        rows = []
+        for y in (2, 3):
+            before, after = (self._looked_up(places[:, x : y + 1 : y - x]) for x in (0, 1))
+            rows.append(torch.lerp(before, after, share[:, :1]))
+        return torch.lerp(rows[0], rows[1], share[:, 1:])
+
+    def _looked_up(self, places: Tensor) -> Tensor:
+        """Return the coefficients at places [N or 1, 2, h, w] in [-1, 1], bilinearly."""
+        image = self._coefficients
+        count = max(image.shape[0], places.shape[0])
+        grid = places.permute(0, 2, 3, 1).expand(count, -1, -1, -1)
+        return F.grid_sample(
+            image.expand(count, -1, -1, -1), grid, mode="bilinear", padding_mode="border", align_corners=True
+        )
 
 
 def sample_spline(image: Tensor, positions: Tensor) -> Tensor:
@@ -85,6 +106,7 @@ def sample_spline(image: Tensor, positions: Tensor) -> Tensor:
 _SPLINE_POLE = math.sqrt(3) - 2
 _SPLINE_REACH = 12  # the pole to this power is below float32's resolution of a picture
 _SPLINE_BORDER = 2
+_CACHED = 32768  # positions, of which some ten planes of float32 are 1 MB
 
 
 def _spline_coefficients(image: Tensor) -> Tensor:
@@ -128,13 +150,17 @@ def _spline_filter(image: Tensor, dim: int) -> Tensor:
 def backward_displacement(flow: Tensor, iterations: int = 6) -> Tensor:
     """Return e with e(y) = flow(y - e(y)): how far each pixel of the *moved* picture has come. [N, 2, H, W] px.
 
+    iterations: at most; fewer where another one would change nothing by more than `STILL`.
+
     A flow says where the pixels of the reference go; a picture is made by asking every pixel of the result where it
     comes from. The fixed point converges where the flow's slope stays below 1, which holds for faces.
     """
     grid = pixel_grid(flow.shape[-2], flow.shape[-1], flow.device)
     displacement = flow
     for _ in range(iterations):
-        displacement = sample(flow, grid - displacement)
+        before, displacement = displacement, sample(flow, grid - displacement)
+        if bool((displacement - before).abs().amax() < STILL):
+            break
     return displacement
 
 

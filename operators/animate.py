@@ -27,6 +27,7 @@ from .expected_time import start_timed
 from .footage import LONG, asks_for_part, looks
 from .import_result import import_result
 from .movement import movement
+from .moving_shot import capture_shot
 from .order import Order, disabled_reason, make_order
 from .report_lines import measured
 from .rig.anchors import moved_anchors, scaled
@@ -99,9 +100,10 @@ def _capture(
     picture, weights, size = order.picture, order.spec.outputs.weights, picture_size(context.scene)
     with bare_scene(context, picture.frame), camera_to_use(context.scene, view) as camera:
         anchors = moved_anchors(target, present_projection(context, camera))
-    if order.spec.outputs.frames and length is not None and view is None:
+    shot = order.spec.shot
+    if order.spec.outputs.frames and length is not None and view is None and shot is None:
         frames = order.destination.frames_of(length, context.scene)
-        if moved := movement(context, target, picture.frame, frames):
+        if moved := (yield from movement(context, target, picture.frame, frames)):
             task.warn(moved)
     further = tuple(face_companions(context, target))
     chosen = tuple(chosen_controls((target, *further), order.controls)[0]) if weights and order.controls.used else None
@@ -122,6 +124,9 @@ def _capture(
         avatar = yield from capture(context, request, folder, blocking=task.blocking)
         if captures is not None:
             captures.keep(context, request, folder)
+    if shot is not None:
+        taken = size_of(folder.path / avatar.image)
+        yield from capture_shot(context, request, shot, taken, folder, blocking=task.blocking)
     return replace(avatar, anchors=scaled(anchors, size, size_of(folder.path / avatar.image)))
 
 

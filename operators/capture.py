@@ -24,13 +24,14 @@ from .reasons import no_controls
 from .rig.avatar import capture_problem, face_companions
 from .rig.basis import Survey, survey_steps
 from .rig.controls import RigControl
-from .rig.face import Face, find_face, grown
+from .rig.face import Face, face_steps, grown
 from .rig.face_controls import default_controls
 from .rig.features import expected_anchors, find_features
 from .rig.projection import camera_problem, picture_size, present_projection
 from .rig.steady import steadily
 from .rig.studio import Style, camera_to_use, photograph
 from .rig.surface import rendered_objects
+from .running.background import computed_beside
 from .running.job_manager import Outcome, Steps, TaskContext, manager
 from .running.steps import run_to_end
 from .running.task_operator import busy_reason
@@ -107,19 +108,19 @@ def _capture(
         controls, excluded = _controls(request)
 
         def measure() -> Generator[Progress, None, tuple[Face, Survey, tuple[Expected, ...], tuple[int, int] | None]]:
-            size = request.size or _size(context, camera, request, controls)
-            face = find_face(
-                context, objects, present_projection(context, camera, size), controls, request.vertex_group
-            )
+            size = request.size or (yield from _size(context, camera, request, controls))
+            projection = present_projection(context, camera, size)
+            face = yield from face_steps(context, objects, projection, controls, request.vertex_group)
             survey = yield from survey_steps(context, face, controls, excluded)
-            return face, survey, expected_anchors(find_features(context, survey)), size
+            return face, survey, expected_anchors((yield from find_features(context, survey))), size
 
         (face, survey, expected, size), unsteady = yield from steadily(measure)
         style = Style(size, request.transparent, request.samples, request.face_px is not None)
         picture = yield from photograph(context, camera, face, style, blocking, unsteady)
     # All of it at the end: a capture that fails or is cancelled leaves the one before it whole.
     if request.rig:
-        folder.write(artefacts.AVATAR_BASIS, survey.basis.encode())
+        encoded = yield from computed_beside(survey.basis.encode, Progress("Writing the capture", 0, 0))
+        folder.write(artefacts.AVATAR_BASIS, encoded)
     folder.write(artefacts.AVATAR_IMAGE, picture)
     rig_basis = artefacts.AVATAR_BASIS if request.rig else None
     avatar = Avatar(
@@ -134,14 +135,15 @@ def _capture(
 
 def _size(
     context: bpy.types.Context, camera: bpy.types.Object, request: CaptureRequest, controls: Sequence[RigControl]
-) -> tuple[int, int] | None:
+) -> Generator[Progress, None, tuple[int, int] | None]:
     """Return the size in px at which the longer side, or the face, is as long as asked for; None for the scene's."""
     width, height = picture_size(context.scene)
     if request.longer_side is not None:
         share = request.longer_side / max(width, height)
     elif request.face_px is not None:
         projection = present_projection(context, camera)
-        face = find_face(context, (request.target, *request.further), projection, controls, request.vertex_group)
+        objects = (request.target, *request.further)
+        face = yield from face_steps(context, objects, projection, controls, request.vertex_group)
         share = min(request.face_px / max(face.box()[2:]), 1.0)
     else:
         return None

@@ -107,7 +107,7 @@ def create(
 
 
 def check(environment: Environment | None, python: Path) -> Callable[[TaskContext], Steps]:
-    """Return the task that starts a Python and tells what it can do; `environment` is MagPlus's own, if it is that."""
+    """Return the task that starts a Python and reports what it can do. `environment`: MagPlus's own, if it is."""
 
     def steps(task: TaskContext) -> Steps:
         found = yield from _probe(python, task, environment)

@@ -9,14 +9,16 @@ from pathlib import Path
 import bpy
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
+from ..backend_bridge.job.artefacts import SHOT_EXR
 from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.job.report import Report
 from .animation.destination import BACKGROUND, FRONT, PLANE, SHOW_AS, STRIP, Destination
 from .animation.scene_time import Placement, SourceTime
 from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .frames.camera_picture import add_camera_picture
-from .frames.clip import Clip, at_scene_rate, job_frames
+from .frames.clip import Clip, at_scene_rate, job_frames, shot_clip
 from .frames.image import colour_space, load
 from .frames.plane import add_plane
 from .frames.shown import forget_image, take_away
@@ -97,6 +99,8 @@ def _import_frames(
     if where in {FRONT, PLANE, BACKGROUND}:
         usable_camera(camera)
     report = folder.read_report()
+    if report.shot is not None:
+        return _import_shot(context, folder, report, destination, camera)
     frames = job_frames(folder, report)
     source = SourceTime.from_report(report)
     placement = destination.place(source, scene)
@@ -109,25 +113,8 @@ def _import_frames(
     files = [folder.path / unit for unit in frames.units]
     if shown != list(range(len(files))):
         files = at_scene_rate(folder, [frames.units[index] for index in shown], placement.rate)
-    # What the viewport draws for a camera, and what is only loaded, goes through no view transform.
-    colours, warnings = colour_space(scene) if where in {PLANE, STRIP} else ("sRGB", ())
     clip = Clip(files, frames.size, destination.start_frame, folder.path.name)
-    take_away(scene, clip.start, clip.start + len(files) - 1)
-    forget_image(clip.job)
-
-    image, placed = None, None
-    if where == STRIP:
-        placed = add_strip(scene, clip, colours)
-        if not scene.render.use_sequencer or len(strips_of(scene)) == 1:
-            warnings += ("Renders now show the sequencer; switch it off in Output > Post Processing to see the scene.",)
-    else:
-        image = load(clip, colours)
-        if where == PLANE:
-            placed = add_plane(context, usable_camera(camera), image, clip)
-            # What Solid shading doesn't show of the plane; the viewport draws it without a view transform.
-            add_camera_picture(usable_camera(camera), load(clip, "sRGB"), clip, front=True)
-        elif where in {FRONT, BACKGROUND}:
-            placed = add_camera_picture(usable_camera(camera), image, clip, front=where == FRONT)
+    image, placed, warnings = _show(context, clip, where, camera)
     return ImportReport(
         image=image.name if image is not None else "",
         placed=placed,
@@ -141,6 +128,62 @@ def _import_frames(
         warnings=warnings,
         checked=frames.checked,
     )
+
+
+def _import_shot(
+    context: bpy.types.Context,
+    folder: JobFolder,
+    report: Report,
+    destination: Destination,
+    camera: bpy.types.Object | None,
+) -> ImportReport:
+    """Show a moving shot on the frames that it was captured at, whatever the destination says of time."""
+    assert report.shot is not None
+    clip, checked = shot_clip(folder, report)
+    image, placed, warnings = _show(context, clip, destination.show_as, camera)
+    shot = report.shot
+    return ImportReport(
+        image=image.name if image is not None else "",
+        placed=placed,
+        first_frame=clip.start,
+        count=len(clip.files),
+        dropped=0,
+        duplicated=0,
+        apex_kept=None,
+        shift=float(shot.shift),
+        placement=Placement(shot.start_frame, shot.rate, shot.shift, shot.stretch),
+        warnings=warnings,
+        checked=checked,
+    )
+
+
+def _show(
+    context: bpy.types.Context, clip: Clip, where: str, camera: bpy.types.Object | None
+) -> tuple[bpy.types.Image | None, str | None, tuple[str, ...]]:
+    """Show a clip in place of earlier ones; return its image, what it was placed on, and what a person should know."""
+    scene = context.scene
+    # What the viewport draws for a camera, and what is only loaded, goes through no view transform.
+    colours, warnings = colour_space(scene) if where in {PLANE, STRIP} else ("sRGB", ())
+    drawn = "sRGB"
+    if clip.files[0].suffix == SHOT_EXR.suffix:  # light, which goes through the view transform like a render
+        colours, warnings, drawn = "", (), ""
+    take_away(scene, clip.start, clip.start + len(clip.files) - 1)
+    forget_image(clip.job)
+    image: bpy.types.Image | None = None
+    placed: str | None = None
+    if where == STRIP:
+        placed = add_strip(scene, clip, colours)
+        if not scene.render.use_sequencer or len(strips_of(scene)) == 1:
+            warnings += ("Renders now show the sequencer; switch it off in Output > Post Processing to see the scene.",)
+    else:
+        image = load(clip, colours)
+        if where == PLANE:
+            placed = add_plane(context, usable_camera(camera), image, clip)
+            # What Solid shading doesn't show of the plane.
+            add_camera_picture(usable_camera(camera), load(clip, drawn), clip, front=True)
+        elif where in {FRONT, BACKGROUND}:
+            placed = add_camera_picture(usable_camera(camera), image, clip, front=where == FRONT)
+    return image, placed, warnings
 
 
 @with_properties

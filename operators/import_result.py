@@ -60,7 +60,6 @@ def _import_result(
     if report.status != "finished":
         raise InputError(f"The job in {folder.path.name} is not finished; run it again, and it goes on where it was.")
     scene, source = context.scene, SourceTime.from_report(report)
-    placement = destination.place(source, scene)
     done: list[str] = []
     details = list(measured(report))
     warnings: list[str] = []
@@ -69,6 +68,8 @@ def _import_result(
     if performance is not None:
         check_bake(context, performance, destination, objects)
     frames = import_frames(context, folder, destination) if outputs.frames else None
+    placement = destination.place(source, scene) if performance is not None or frames is None else frames.placement
+    first = placement.start_frame if performance is not None or frames is None else frames.first_frame
     try:
         if frames is not None:
             done.append(f"{frames.count} frames")
@@ -84,7 +85,7 @@ def _import_result(
             warnings += keys.sentences()
             ends.append(destination.window(source, placement).end)
         outcome = Outcome(
-            f"Imported {' and '.join(done)} from frame {destination.start_frame}.",
+            f"Imported {' and '.join(done)} from frame {first}.",
             details=tuple(details),
             warnings=tuple(dict.fromkeys((*warned, *warnings, *doubts(report)))),
             folder=folder.path,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
-from ..backend_bridge.rig.live_link import onto_controls, read_live_link, speaks_for_shapes, unmatched
+from ..backend_bridge.rig.live_link import names_shapes, onto_controls, read_live_link, unmatched
 from .animation.bake_report import BakeReport
 from .animation.destination import Destination
 from .animation.performance import STILL, Performance, excursion
@@ -71,7 +71,7 @@ def import_live_link(
         avatar: the mesh with the face; other meshes of the same face are keyed with it.
         destination: where in time, and onto which animation.
         choice: which controls are used, every shape key by default; the locked ones among them are left alone.
-        timecode_rate: frames per second in the recording's timecode; told from the recording where it is None.
+        timecode_rate: frames per second in the recording's timecode; None takes it from the recording.
 
     Raises:
         InputError: no such file, no such format, or nothing on the rig that has a known name can be keyed.
@@ -82,11 +82,11 @@ def import_live_link(
         raise InputError(f"{path} can't be read as a Live Link Face CSV ({error}); choose another file.") from error
     recording = read_live_link(text, timecode_rate, STILL)
     choice = choice or ControlChoice()
-    with bare_scene(context, destination.start_frame):  # what is at rest is told without earlier bakes
+    with bare_scene(context, destination.start_frame):  # what is at rest is judged without earlier bakes
         found, excluded = chosen_controls((avatar, *face_companions(context, avatar)), choice)
     controls = [each.control for each in found if each.control.name not in choice.locked]
-    known = {name: reason for name, reason in excluded.items() if speaks_for_shapes(name)}
-    if known and not any(speaks_for_shapes(control.name) for control in controls):
+    known = {name: reason for name, reason in excluded.items() if names_shapes(name)}
+    if known and not any(names_shapes(control.name) for control in controls):
         raise InputError(no_controls(avatar, known))
     curves = onto_controls(recording.curves, controls)
     named = {control.name: control for control in controls}

@@ -29,13 +29,15 @@ from .rig.anchors import (
 )
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
 from .rig.basis import Survey, survey_steps
-from .rig.face import find_face
+from .rig.face import face_steps
 from .rig.face_controls import default_controls
 from .rig.features import expected_anchors, find_features
 from .rig.projection import present_projection
 from .rig.steady import steadily
 from .rig.studio import camera_to_use
+from .rig.surface import LOOKING
 from .running.job_manager import Outcome, Steps, TaskContext
+from .running.steps import run_to_end
 from .running.task_operator import TaskOperator, busy_reason
 
 Task = Callable[[TaskContext], Steps]
@@ -58,14 +60,16 @@ def show_anchors(context: bpy.types.Context, avatar: bpy.types.Object, last_job:
                 controls, excluded = default_controls(objects)
 
                 def measure() -> Generator[Progress, None, tuple[Survey, tuple[Expected, ...]]]:
-                    face = find_face(context, objects, projection, controls)
+                    face = yield from face_steps(context, objects, projection, controls)
                     survey = yield from survey_steps(context, face, controls, excluded, responses=False)
-                    return survey, expected_anchors(find_features(context, survey))
+                    return survey, expected_anchors((yield from find_features(context, survey)))
 
                 (survey, expected), _ = yield from steadily(measure)
-                told = {anchor.landmark: anchor.position for anchor in expected}
-                places = first_guess(survey.basis, told)
-            put_anchors(context, avatar, projection, places)
+                expected_places = {anchor.landmark: anchor.position for anchor in expected}
+                places = first_guess(survey.basis, expected_places)
+            yield LOOKING
+            yield from put_anchors(context, avatar, projection, places)
+        yield LOOKING
         bpy.ops.ed.undo_push(message="Show Face Match")  # a timer is no operator
         if known:
             return Outcome("The anchors are where the driver's face was laid. Move those that are off, and run again.")
@@ -80,7 +84,7 @@ def pin_anchors(context: bpy.types.Context, avatar: bpy.types.Object, given: Anc
         raise InputError(problem)
     with camera_to_use(context.scene, None) as camera:
         projection = present_projection(context, camera)
-        put_anchors(context, avatar, projection, given.places(projection.size), pinned=True)
+        run_to_end(put_anchors(context, avatar, projection, given.places(projection.size), pinned=True))
 
 
 def export_anchors(context: bpy.types.Context, avatar: bpy.types.Object, path: Path) -> int:
@@ -101,7 +105,7 @@ def _last_match(last_job: Path | None, size: tuple[int, int]) -> dict[int, tuple
         return None
     try:
         return matched_places(JobFolder.open(last_job).read_report(), size)
-    except MagPlusError:  # moved, deleted, or of an avatar's first run that failed: then the rig has to tell
+    except MagPlusError:  # moved, deleted, or of an avatar's first run that failed: then the rig alone is asked
         return None
 
 

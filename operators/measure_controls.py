@@ -17,7 +17,7 @@ from .blender.operator import OperatorResult
 from .blender.properties import EnumProperty, with_properties
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
 from .rig.basis import Survey, survey_steps
-from .rig.face import find_face
+from .rig.face import face_steps
 from .rig.face_controls import (
     ControlChoice,
     is_left,
@@ -29,6 +29,7 @@ from .rig.judgement import appraise
 from .rig.projection import present_projection
 from .rig.steady import steadily
 from .rig.studio import camera_to_use
+from .rig.surface import LOOKING
 from .running.job_manager import Outcome, Steps, TaskContext
 from .running.task_operator import TaskOperator, busy_reason
 
@@ -52,11 +53,11 @@ def measure_controls(
                 raise InputError(f"Nothing on {target.name!r} or its rig can be keyed; add shape keys or bones to it.")
 
             def measure() -> Generator[Progress, None, Survey]:
-                face = find_face(context, objects, projection, controls, vertex_group)
+                face = yield from face_steps(context, objects, projection, controls, vertex_group)
                 return (yield from survey_steps(context, face, controls, excluded, responses=False))
 
             survey, _ = yield from steadily(measure)
-        fill_list(scene.magplus, survey)
+        yield from _fill_list(scene.magplus, survey)
         chosen = sum(entry.solve for entry in scene.magplus.controls)
         scene.magplus.shape_keys = chosen > 0  # whoever looks for controls wants them, also on a rig without shape keys
         bpy.ops.ed.undo_push(message="Measure Controls")  # a timer is no operator
@@ -65,18 +66,21 @@ def measure_controls(
     return steps
 
 
-def fill_list(settings: Any, survey: Survey) -> None:
+def _fill_list(settings: Any, survey: Survey) -> Generator[Progress, None, None]:
     """Write what was found into the scene's list, most visible first; what a person chose before stays chosen."""
-    before = {entry.name: (entry.solve, entry.lock, entry.mirror) for entry in settings.controls}
+    yield LOOKING
     appraisals = appraise(survey)
+    yield LOOKING
+    meanings = dict(zip((control.name for control in survey.basis.controls), readings(survey.basis), strict=True))
+    yield LOOKING
+    before = {entry.name: (entry.solve, entry.lock, entry.mirror) for entry in settings.controls}
     listed = [control for control in survey.basis.controls if control.name in appraisals]
     default, other_sides = solved_by_default(listed, appraisals), partners(listed)
-    told = dict(zip((control.name for control in survey.basis.controls), readings(survey.basis), strict=True))
     settings.controls.clear()
     for control in sorted(listed, key=lambda control: -appraisals[control.name].pixels):
         name, appraisal = control.name, appraisals[control.name]
         entry = settings.controls.add()
-        entry.name, entry.kind, entry.units = name, control.kind, in_words(told[name])
+        entry.name, entry.kind, entry.units = name, control.kind, in_words(meanings[name])
         entry.left, entry.partner = is_left(control), other_sides.get(name, "")
         entry.pixels, entry.visibility, entry.note = appraisal.pixels, appraisal.visibility, appraisal.note
         entry.usual = name in default

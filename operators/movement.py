@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import bpy
 import numpy as np
 
+from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .rig.projection import Points, present_projection, usable_camera
-from .rig.surface import read_points
+from .rig.surface import LOOKING, read_points
 
 SEEN = 0.5  # px; less shows nowhere
 LOOKS = 5  # frames that are looked at
@@ -16,16 +19,18 @@ LOOKS = 5  # frames that are looked at
 
 def movement(
     context: bpy.types.Context, target: bpy.types.Object, frame: int | None, frames: tuple[float, float]
-) -> str:
-    """Return what to tell of an avatar that moves between two frames of the scene, by itself or with the camera.
+) -> Generator[Progress, None, str]:
+    """Return what to say of an avatar that moves between two frames of the scene, by itself or with the camera.
 
-    `frame` is the one at which it is captured, None for the present one. An empty string: it stays where it is.
+    A frame is looked at in each step. `frame` is the one at which it is captured, None for the present one. An empty
+    string: it stays where it is.
     """
     if frame is None:
         frame = context.scene.frame_current
     still, topology = _places(context, target, frame)
     furthest = 0.0
     for other in sorted({round(each) for each in np.linspace(*frames, LOOKS)} - {frame}):
+        yield LOOKING
         places, now = _places(context, target, other)
         if now == topology:
             furthest = max(furthest, float(np.abs(places - still).max(initial=0.0)))

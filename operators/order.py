@@ -14,11 +14,12 @@ import bpy
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.files.image_formats import SEQUENCE_SUFFIXES, unreadable_pictures
 from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.job.shot import Shot, check_interval, check_plates
 from ..backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs, Rig
 from ..backend_bridge.rig.regions import REGIONS
 from .animation.destination import Destination
 from .animation.obstacles import animation_problem
-from .animation.scene_time import exact, remapped_problem
+from .animation.scene_time import exact, remapped_problem, scene_rate
 from .backends import backend_problem, chosen_options
 from .environment import environment_problem, preferences, worker_python
 from .footage import footage_problem, frame_rate
@@ -44,7 +45,7 @@ class Picture:
 
     @classmethod
     def from_settings(cls, settings: Any) -> Picture:
-        """Read the scene's settings: for keys alone a small and quick one, unless it is told."""
+        """Read the scene's settings: for keys alone a small and quick one, unless a size is set."""
         keys_alone = not settings.frames
         return cls(
             frame=settings.capture_frame if settings.use_capture_frame else settings.start_frame,
@@ -170,6 +171,7 @@ def make_order(
     avatar, controls = chosen_avatar(context), choice_of(settings)
     if settings.shape_keys and (problem := _keys_problem(context, avatar, controls)):
         raise InputError(problem)
+    shot = _shot(settings, scene)
     spec = JobSpec(
         driving=Driving(
             path=str(driving),
@@ -195,11 +197,14 @@ def make_order(
         outputs=Outputs(
             frames=settings.frames,
             weights=settings.shape_keys,
+            st_map=shot is not None and settings.st_map,
+            vectors=shot is not None and settings.vectors,
             compare=settings.compare and not bpy.app.background,
         ),
         device=device or chosen.device,
         allow_cpu=chosen.allow_cpu if allow_cpu is None else allow_cpu,
         created_by={"blender": bpy.app.version_string, "file": bpy.data.filepath, "avatar": avatar.name},
+        shot=shot,
     )
     return Order(
         scene_uid=scene.session_uid,
@@ -215,6 +220,26 @@ def make_order(
         idle_minutes=chosen.idle_minutes,
         picture=Picture.from_settings(settings),
     )
+
+
+def _shot(settings: Any, scene: bpy.types.Scene) -> Shot | None:
+    """Return the moving shot that the image sequence is to follow; raises `InputError` for one that can't be."""
+    if not (settings.frames and settings.moving):
+        return None
+    check_interval(settings.shot_first, settings.shot_last)
+    destination = Destination.from_settings(settings)
+    shot = Shot(
+        frames=(settings.shot_first, settings.shot_last),
+        start_frame=destination.start_frame,
+        rate=scene_rate(scene),
+        stretch=destination.stretch,
+        keep_apex=destination.keep_apex,
+        release=destination.release,
+        plates=str(Path(bpy.path.abspath(settings.plates)).absolute()) if settings.plates else "",
+    )
+    if shot.plates:
+        check_plates(shot.plates, shot.numbers)
+    return shot
 
 
 def _keys_problem(context: bpy.types.Context, avatar: bpy.types.Object, choice: ControlChoice) -> str:
@@ -236,7 +261,7 @@ def _viewport(context: bpy.types.Context) -> int:
 
 
 def is_image_sequence(path: str) -> bool:
-    """Whether a driving path is a folder or a picture, which doesn't tell its frame rate."""
+    """Whether a driving path is a folder or a picture, which has no frame rate of its own."""
     return bool(path) and (Path(path).suffix.lower() in SEQUENCE_SUFFIXES or Path(bpy.path.abspath(path)).is_dir())
 
 

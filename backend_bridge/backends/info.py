@@ -17,7 +17,7 @@ FOLDER_VARIABLE = "MAGPLUS_CHECKPOINTS"  # names a store that several machines s
 class BackendOption:
     """Something that can be set of a backend in the sidebar; the command line and `job.json` can set more.
 
-    `choices` are (value, title, description). Without them, `default` tells what it is: a switch, a number, a file
+    `choices` are (value, title, description). Without them, `default` says what it is: a switch, a number, a file
     (None) or any number of files (an empty tuple). low, high: a number's limits.
     """
 
@@ -61,9 +61,9 @@ class BackendInfo:
     px, at which it works; None means that it takes any size. checkpoints: the published files; none for a backend that
     needs no checkpoint. shares_files_of: the backend in whose folder its files are kept, where that is another one.
     clip_length: how many successive frames it looks at together; it is given them together, from the first on.
-    options: what the sidebar offers; the command line and `job.json` can set more. told_by: words in a file's path that
-    tell it is this backend's where another has networks of the same names and shapes. needs_files: what it needs of the
-    person besides checkpoints to be what its authors published; without it the result is approximate at best.
+    options: what the sidebar offers; the command line and `job.json` can set more. path_words: words in a file's path
+    by which it is this backend's where another has networks of the same names and shapes. needs_files: what it needs of
+    the person besides checkpoints to be what its authors published; without it the result is approximate at best.
     """
 
     name: str
@@ -77,7 +77,7 @@ class BackendInfo:
     shares_files_of: str | None = None
     clip_length: int = 1
     options: tuple[BackendOption, ...] = ()
-    told_by: tuple[str, ...] = ()
+    path_words: tuple[str, ...] = ()
     needs_files: str = ""
 
     @property

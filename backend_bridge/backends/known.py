@@ -10,7 +10,8 @@ from .info import BackendInfo, BackendOption, CheckpointFile
 PRECISION = BackendOption(
     "precision",
     "Precision",
-    "Of the networks that paint. Half precision is faster where the machine has it, and not quite the same",
+    "How exactly the networks compute that make the picture. Half precision is faster where the machine has it; the "
+    "result differs slightly",
     "float32",
     (
         ("float32", "Single", "As published"),
@@ -331,7 +332,7 @@ BACKENDS = (
         commercial_use=True,
         checkpoints=LIVEPORTRAIT_ANIMAL_FILES,
         options=LIVEPORTRAIT_OPTIONS,
-        told_by=("animal",),
+        path_words=("animal",),
     ),
 )
 

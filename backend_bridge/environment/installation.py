@@ -22,7 +22,7 @@ class Listener(Protocol):
     """Who follows the making of an environment. Called in the thread that makes it."""
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Tell how far a stage is; `total` is 0 while it is not known. Downloads count in megabytes."""
+        """Report how far a stage is; `total` is 0 while it is not known. Downloads count in megabytes."""
 
     def output(self, line: str) -> None:
         """Take a line of pip's output, for the log."""

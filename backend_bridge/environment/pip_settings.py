@@ -48,11 +48,11 @@ def read_settings(python: Path) -> dict[str, str]:
             python_command(python, "-m", "pip", "config", "list"),
             stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=False, **{**options, "env": asking},
         )  # fmt: skip
-        told = parse_settings(answer.stdout.decode("utf-8", "replace"))
+        found = parse_settings(answer.stdout.decode("utf-8", "replace"))
     except (OSError, subprocess.SubprocessError):
-        told = {}
-    told |= {name.upper().removeprefix("PIP_").lower().replace("_", "-"): value for name, value in named.items()}
-    return {name: value for name, value in told.items() if name in _SOURCES | _CONNECTION and value}
+        found = {}
+    found |= {name.upper().removeprefix("PIP_").lower().replace("_", "-"): value for name, value in named.items()}
+    return {name: value for name, value in found.items() if name in _SOURCES | _CONNECTION and value}
 
 
 def parse_settings(said: str) -> dict[str, str]:

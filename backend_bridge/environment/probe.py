@@ -20,7 +20,7 @@ PROBE_TIMEOUT = 180.0  # seconds; the first import of everything takes long on a
 class Probe:
     """What a worker's Python can do.
 
-    `device` is "cuda", "mps" or "cpu", `memory` the device's memory in bytes (0 when it can't be told). `problems` and
+    `device` is "cuda", "mps" or "cpu", `memory` the device's memory in bytes (0 when that is unknown). `problems` and
     `remarks` are sentences; the worker can run when there are no problems.
     """
 

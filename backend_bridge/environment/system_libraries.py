@@ -87,7 +87,7 @@ def missing_libraries(python: Path, needed: Iterable[SystemLibrary] | None = Non
         )  # fmt: skip
         return tuple(libraries[name] for name in json.loads(answer.stdout.splitlines()[-1]))
     except (OSError, subprocess.SubprocessError, ValueError, IndexError, KeyError, TypeError):
-        return ()  # that Python has other troubles, which whoever uses it next tells
+        return ()  # that Python has other faults, which its next user meets
 
 
 def how_to_install(missing: Iterable[SystemLibrary], family: str | None = None) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Arrays from `.npz` files that somebody else may have made or damaged: sizes are checked before anything is unpacked.
 
-numpy believes what an archive says of itself: a few kilobytes can ask for gigabytes, and damage ends in whatever the
+numpy relies on what an archive says of itself: a few kilobytes can ask for gigabytes, and damage ends in whatever the
 library below raises.
 """
 

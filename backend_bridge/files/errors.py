@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Errors that a person reads, and the exit codes that tell a farm whose fault a failure is."""
+"""Errors that a person reads, and the exit codes that say whose fault a failure is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
 
     @property
     def meaning(self) -> str:
-        """What a farm is told by it, in one line."""
+        """What it means to a farm, in one line."""
         return _MEANINGS[self]
 
 

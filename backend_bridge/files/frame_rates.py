@@ -16,6 +16,9 @@ def parse_frame_rate(text: str) -> Fraction:
     """Return frames a second from "25", "23.976" or "24000/1001". Raises `InputError` for what is no frame rate.
 
     No exponents: "1e999999999" is a number that takes longer than anyone waits.
+
+    >>> parse_frame_rate("24000/1001"), parse_frame_rate("12.5")
+    (Fraction(24000, 1001), Fraction(25, 2))
     """
     rate = Fraction(0)
     if _RATE.fullmatch(text):

@@ -36,6 +36,11 @@ def fingerprint_of(*parts: Any) -> str:
     """Return one hash of everything a unit is made from: hashes of input files, options, versions.
 
     The parts are anything that a document can hold, dicts in any order; `None` differs from a missing part.
+
+    >>> fingerprint_of({"a": 1, "b": 2}) == fingerprint_of({"b": 2, "a": 1})
+    True
+    >>> fingerprint_of("a") == fingerprint_of("a", None)
+    False
     """
     canonical = json.dumps(to_data(list(parts)), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SEQUENCE_SUFFIXES: frozenset[str] = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
+SEQUENCE_SUFFIXES: frozenset[str] = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".exr"})
 # Pictures to Blender and to people, and not to us.
 OTHER_PICTURES: frozenset[str] = frozenset(
     {
-        *(".avif", ".cin", ".dds", ".dpx", ".exr", ".hdr", ".j2c", ".jp2", ".pdd", ".psb", ".psd", ".rgb", ".rgba"),
-        *(".sgi", ".tga", ".tx"),
+        *(".avif", ".cin", ".dds", ".dpx", ".hdr", ".j2c", ".jp2", ".pdd", ".psb", ".psd", ".rgb", ".rgba"),
+        *(".sgi", ".tga", ".tx", ".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw"),
     }
 )
 

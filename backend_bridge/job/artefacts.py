@@ -13,6 +13,7 @@ AVATAR_IMAGE, AVATAR_BASIS, AVATAR_RECORD = "avatar/avatar.png", "avatar/rig_bas
 FACTORS = "factors.json"
 WEIGHTS, WEIGHTS_CSV, CURVES, LIVE_LINK = "weights.npz", "weights.csv", "curves.png", "live_link_face.csv"
 BAKE = "bake.json"
+AVATAR_SURFACE = "avatar/surface.npz"  # the face's surface in the neutral picture
 DRIVER_APEX = "driver_apex.png"  # the driver's face at its apex, small
 
 
@@ -48,9 +49,18 @@ MAGNIFIED = FrameKind("magnified", ".png")  # ... and magnified, as the backend 
 OBSERVED = FrameKind("observed", ".json")  # the local motion of the driver's face, as a share of its width
 EQUATIONS = FrameKind("equations", ".npy")  # what the frame says about the rig: motion equations at its sites
 COMPARE = FrameKind("compare", ".png")  # driver, magnified driver, result and stronger result side by side, to look at
-FRAME_KINDS = (FRAMES, DRIVER, MAGNIFIED, OBSERVED, EQUATIONS, COMPARE)
+# Of a moving shot. A file's number is that of the scene's frame, but for the motion, which the clip's frames have.
+MOTION = FrameKind("motion", ".npy")  # the restored motion on the neutral picture
+FRAME_KINDS = (FRAMES, DRIVER, MAGNIFIED, OBSERVED, EQUATIONS, COMPARE, MOTION)
+SURFACES = FrameKind("surfaces", ".npz")  # where the face's surface is in the shot's picture
+PLATES = FrameKind("plates", ".png")  # the shot without the expression, where Blender renders it
+SHOT_PNG, SHOT_EXR = FrameKind("shot", ".png"), FrameKind("shot", ".exr")  # the shot with the expression
+ST_MAPS = FrameKind("st_map", ".exr")  # where each of its pixels comes from, as a share of the picture ...
+VECTORS = FrameKind("vectors", ".exr")  # ... and how far away that is, in px
+SHOT_KINDS = (SHOT_PNG, SHOT_EXR, ST_MAPS, VECTORS)  # what the worker leaves for each frame of the scene
+SCENE_KINDS = (SURFACES, PLATES, *SHOT_KINDS)  # all that each frame of the scene may have
 
-FOLDERS = (AVATAR, *(kind.folder for kind in FRAME_KINDS))
+FOLDERS = (AVATAR, *dict.fromkeys(kind.folder for kind in (*FRAME_KINDS, *SCENE_KINDS)))
 
 _AT_RATE = re.compile(r"(frames|compare)_[0-9]+(-[0-9]+)?fps")
 

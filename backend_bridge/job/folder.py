@@ -32,7 +32,7 @@ from .report import REPORT, Failure, Report, Status
 from .spec import SPEC, JobSpec
 
 MOST_BYTES = 32 << 20  # of a document or of numbers; a job with an hour of film has a tenth of it
-PATIENCE = 0.5  # seconds that a run which has just told its end may take to let go of the folder
+PATIENCE = 0.5  # seconds that a run which has just reported its end may take to let go of the folder
 _UNLISTED = {artefacts.LOCK, artefacts.JOURNAL, artefacts.LOG}  # ours by their names
 _DROPPINGS = {"desktop.ini", "thumbs.db"}  # what systems leave in every folder, besides hidden files
 
@@ -150,12 +150,15 @@ class JobFolder:
             raise InputError(f"{self.path.name} has no report yet; run the job first.")
         return REPORT.decode(self.read(artefacts.REPORT)).validated()
 
-    def write_report(self, report: Report) -> Report:
-        """Write `report.json`, with the hash of the job.json that it belongs to; return it as it was written."""
+    def write_report(self, report: Report, fingerprint: str = "") -> Report:
+        """Write `report.json`, with the hash of the job.json that it belongs to; return it as it was written.
+
+        fingerprint: of everything that a finished result is made from.
+        """
         with explained(self.spec_path, reading=True):
             job = hash_plain(self.spec_path) if check_plain(self.spec_path) is not None else ""
         written = replace(report, job_sha256=job)
-        self.write(artefacts.REPORT, REPORT.encode(written))
+        self.write(artefacts.REPORT, REPORT.encode(written), fingerprint)
         return written
 
     def write_unfinished(
@@ -230,13 +233,13 @@ class JobFolder:
         """Return of how many frames the journal lists a file of a kind."""
         return sum(kind.index_of(unit) is not None for unit in self._journal.entries())
 
-    def keep_only(self, kind: FrameKind, count: int) -> None:
-        """Delete what the journal lists of a kind from frame `count` on: an earlier, longer run left it there.
+    def keep_only(self, kind: FrameKind, count: int, first: int = 0) -> None:
+        """Delete what the journal lists of a kind but for `count` frames from `first` on: an earlier run left it there.
 
         A file that was changed since stays.
         """
         indices = (kind.index_of(unit) for unit in self._journal.entries())
-        beyond = [index for index in indices if index is not None and index >= count]
+        beyond = [index for index in indices if index is not None and not first <= index < first + count]
         for path in [self.file_of(kind, index) for index in beyond]:
             with self.lock(), explained(path):
                 if self._own.are_bytes_of(path):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judges a finished run by its report: what a person would find by looking, told by what was measured."""
+"""Judges a finished run by its report: what a person would find by looking, from what was measured."""
 
 from __future__ import annotations
 

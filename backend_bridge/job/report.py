@@ -64,13 +64,16 @@ class Timing:
 class ReferenceReport:
     """The frame that motion was measured against, from 0; `chosen`: "given", "automatic" or "best frame".
 
-    not_neutral: where it shows an expression, a sentence that says so, and which frame is nearer to rest.
+    not_neutral: where it shows an expression, a sentence that says so, and which frame is nearer to rest. better: that
+    frame's time in seconds of the video, to be given as reference; it may lie outside the trim. index: -1 for a
+    reference outside the trim.
     """
 
     index: int
     seconds: float
     chosen: str
     not_neutral: str = ""
+    better: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ class FaceReport:
     """The driver's face: its width in the video and the side of its crop, in px.
 
     missing_seconds: when the frames are that hold the one before them; untrusted: the same in runs, and why. unseen:
-    regions that are at rest in frames that don't show them. blinks: when the lids close or open by so much that the
-    mesh tells better. head_turn: degrees, the largest angle to the camera or to the reference.
+    regions that are at rest in frames that don't show them. blinks: when the lids close or open by so much that
+    their motion is taken from the mesh. head_turn: degrees, the largest angle to the camera or to the reference.
     """
 
     missing_seconds: tuple[float, ...]
@@ -177,7 +180,7 @@ class RestorationReport:
     """The backend's gain, the factor that brought its motion back, and the driver's intensity as asked and as measured.
 
     `intensity_measured` is None without frames and where the driver hardly moves. `own`: what the backend added; None
-    for one that tells its motion.
+    for one that gives its motion itself.
     """
 
     backend_gain: float
@@ -199,6 +202,31 @@ class FramesReport:
     count: int
     size: tuple[int, int]
     resumed: int = 0
+
+
+@dataclass(frozen=True)
+class ShotReport:
+    """A moving shot. Its files have the numbers of the scene's frames.
+
+    pattern: of the pictures, takes a frame's number. size: (width, height) px. resumed: how many an earlier run had
+    finished. st_map, vectors: whether these are there, too. start_frame, rate, stretch, shift: where the clip lies in
+    the scene, as `scene_time.Placement` has it. apex_frame: of the scene. hidden: frames in which less than a tenth of
+    the moving face is seen.
+    """
+
+    pattern: str
+    first: int
+    count: int
+    size: tuple[int, int]
+    resumed: int
+    st_map: bool
+    vectors: bool
+    start_frame: int
+    rate: Fraction
+    stretch: Fraction
+    shift: Fraction
+    apex_frame: int | None = None
+    hidden: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -287,6 +315,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     job_sha256: str = ""
     quality: Quality | None = None
+    shot: ShotReport | None = None
 
     def validated(self) -> Report:
         """Return self, or raise `InputError` naming the first number that no run can have measured.
@@ -317,6 +346,14 @@ def _impossible(report: Report) -> Iterator[tuple[str, Any]]:
         if not 0 <= frames.count <= MOST_FRAMES:
             yield "frames.count", frames.count
         yield from (("frames.size", side) for side in frames.size if not 1 <= side <= MOST_PIXELS)
+    if (shot := report.shot) is not None:
+        if shot.pattern not in {artefacts.SHOT_PNG.pattern, artefacts.SHOT_EXR.pattern}:
+            yield "shot.pattern", repr(shot.pattern)
+        if not 1 <= shot.first <= MOST_FRAMES + 48_574 or not 1 <= shot.count <= MOST_FRAMES:
+            yield "shot.first", shot.first
+        if not SLOWEST <= shot.rate <= FASTEST or shot.stretch <= 0:
+            yield "shot.rate", shot.rate
+        yield from (("shot.size", side) for side in shot.size if not 1 <= side <= MOST_PIXELS)
     if report.driving is not None and not 0 <= report.driving.start <= MOST_SECONDS:
         yield "driving.start", report.driving.start
     if report.avatar is not None:

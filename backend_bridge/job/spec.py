@@ -21,6 +21,7 @@ from ..files.typed_json import Data, Format
 from ..rig.anchors import MESH_POINTS
 from ..rig.regions import REGIONS
 from . import artefacts
+from .shot import Shot
 
 MIN_ALPHA, MAX_ALPHA = 0.01, 64.0
 MAX_INTENSITY = 100.0
@@ -67,7 +68,7 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Expected(Anchor):
-    """An anchor as the rig itself tells it: roughly where a control of that name acts, or where a mesh of it is.
+    """An anchor as the rig itself has it: roughly where a control of that name acts, or where a mesh of it is.
 
     `sure` for a mesh or material that is called after the part: it is the part.
     """
@@ -133,12 +134,15 @@ class Outputs:
 
     `frames`: restored frames; `weights`: solved rig controls; `magnified`: the magnified driver's face crop, which
     is what the backend was shown (for looking at, and for the demo's side-by-side video); `compare`: small pictures of
-    the driver, the magnified driver, the result and the result at four times the intensity, side by side.
+    the driver, the magnified driver, the result and the result at four times the intensity, side by side. `st_map` and
+    `vectors`: the motion of a moving shot itself, see `models.pipeline.outputs.moving_shot`.
     """
 
     frames: bool = True
     weights: bool = False
     magnified: bool = False
+    st_map: bool = False
+    vectors: bool = False
     compare: bool = False
 
 
@@ -146,6 +150,7 @@ class Outputs:
 class JobSpec:
     """One run of the pipeline. `intensity` scales the restored motion: 1 is the driver's own intensity.
 
+    `shot` is the interval of the scene that the image sequence follows; without it, it is of the still avatar.
     `allow_cpu` lets a job whose GPU runs out of memory go on on the CPU, slower, instead of stopping.
     """
 
@@ -160,6 +165,7 @@ class JobSpec:
     device: str = "auto"
     allow_cpu: bool = False
     created_by: dict[str, str] = field(default_factory=dict)
+    shot: Shot | None = None
 
     def validated(self) -> JobSpec:
         """Return self, or raise `InputError` naming the first field that makes no sense."""
@@ -190,6 +196,10 @@ class JobSpec:
         self._check_rig()
         if self.outputs.weights and self.avatar.rig_basis is None:
             raise InputError("Shape keys were asked for, but the job has no rig basis; capture the avatar again.")
+        if self.shot is not None:
+            self.shot.check()
+        if (self.outputs.st_map or self.outputs.vectors) and (self.shot is None or not self.outputs.frames):
+            raise InputError("An ST-map is of a moving shot; give the shot's first and last frame, too.")
         if not (self.outputs.frames or self.outputs.weights):
             raise InputError("The job asks for no output; choose frames, shape keys or both.")
         return self

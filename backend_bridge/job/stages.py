@@ -15,6 +15,7 @@ class Stage(StrEnum):
     MEASURE = "measure"
     ANIMATE = "animate"
     SOLVE = "solve"
+    SHOT = "shot"
 
 
 _IN_WORDS: dict[str, str] = {
@@ -24,9 +25,14 @@ _IN_WORDS: dict[str, str] = {
     Stage.MEASURE: "Measuring the motion",
     Stage.ANIMATE: "Animating",
     Stage.SOLVE: "Solving the rig",
+    Stage.SHOT: "Moving the shot",
 }
 
 
 def in_words(stage: str) -> str:
-    """Return a stage that was reported in words; one that is not known is shown as it came."""
+    """Return a stage that was reported in words; one that is not known is shown as it came.
+
+    >>> in_words("solve"), in_words("polish")
+    ('Solving the rig', 'polish')
+    """
     return _IN_WORDS.get(stage, stage)

@@ -318,6 +318,12 @@ def recognise(name: str) -> Meaning | None:
 
     Case, separators, a rig's prefix and the spelling of the side don't matter ("!ex-browInnerUp", "Mouth_Smile_L",
     "facs_bs_EyeBlinkLeft", "CTRL_L_mouth_cornerPull location Y", "AU12_R", "head|jawOpen", "ウィンク右").
+
+    >>> smile = recognise("Mouth_Smile_L")
+    >>> smile.shape, smile.side.value, [unit.number for unit in smile.units]
+    ('mouthSmile', 'left', [12])
+    >>> recognise("Key 7") is None
+    True
     """
     bare = _CHANNEL.sub("", re.split(r"[|:/]", name.strip())[-1].strip())
     if (morph := _morph(bare)) is not None:
@@ -337,6 +343,9 @@ def parse_units(text: str) -> tuple[tuple[int, Side], ...]:
     """Read action units as coders write them: "4+L10" is AU4 on both sides and AU10 on the left.
 
     Raises `InputError` for text that is no list of action units.
+
+    >>> [(number, side.value) for number, side in parse_units("4+L10")]
+    [(4, 'both'), (10, 'left')]
     """
     found = []
     for part in re.split(r"[+,;\s]+", text.strip()):

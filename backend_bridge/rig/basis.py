@@ -36,7 +36,7 @@ class Channel:
 class Control:
     """One animatable number of the rig.
 
-    `kind` is one of those in `operators.rig.kinds`. `part`, `motion` and `axis` are what it is, told apart: the bone
+    `kind` is one of those in `operators.rig.kinds`. `part`, `motion` and `axis` are what it is, one by one: the bone
     "lip.L", its "location", along "X"; a shape key is a part that can move in one way only, so that the others are
     empty. `owner` is the name of the ID that is animated (for a shape key the object that carries it), `data_path` the
     animated property seen from that ID's animation data, `rest` its value when the basis was measured, `low` and
@@ -85,6 +85,11 @@ class Control:
         """Return how far from rest the control must go to show these amounts of its basis.
 
         One that bends goes to the end of its range for more than it can show there.
+
+        >>> bent = ((0.0, 0.0), (0.5, 0.1), (1.0, 1.0))
+        >>> lid = Control("Lid", "property", "Rig", "lid", rest=0.0, low=0.0, high=1.0, response=bent)
+        >>> lid.excursion_of(np.array([0.1, 0.55, 2.0])).tolist()
+        [0.5, 0.75, 1.0]
         """
         if not self.response:
             return amount

@@ -109,6 +109,11 @@ def part_of(name: str) -> FacePart | None:
 
     What is part of the face goes before what isn't ("Head_MouthOpen"), and what is around the eye before the eye itself
     ("eye_brow", "Eye_Blink"); what hangs on the eye and is no part of the face isn't one ("eye lashes").
+
+    >>> [part_of(name).name for name in ("Head_MouthOpen", "eye_brow", "DEF-lip.T.L.001", "eye lashes")]
+    ['MOUTH', 'BROW', 'MOUTH', 'OTHER']
+    >>> part_of("Cube.003") is None
+    True
     """
     bare = _PREFIXES.sub("", name)
     text = unicodedata.normalize("NFKC", bare).lower()
@@ -132,10 +137,14 @@ def is_of_the_face(name: str) -> bool:
 
 
 def side_of(name: str) -> Side:
-    """Return the side that a name tells anywhere in it ("brow.T.L.001", "CTRL_R_mouth", "左眉"), else `BOTH`."""
-    told = {_SIDES[word] for word in _words(name) if word in _SIDES}
-    told |= {side for sign, side in _SIDE_SIGNS.items() if sign in name}
-    return told.pop() if len(told) == 1 else Side.BOTH
+    """Return the side that a name says anywhere in it, else `BOTH`.
+
+    >>> [side_of(name).value for name in ("brow.T.L.001", "CTRL_R_mouth", "左眉", "jaw")]
+    ['left', 'right', 'left', 'both']
+    """
+    sides = {_SIDES[word] for word in _words(name) if word in _SIDES}
+    sides |= {side for sign, side in _SIDE_SIGNS.items() if sign in name}
+    return sides.pop() if len(sides) == 1 else Side.BOTH
 
 
 def _words(name: str) -> list[str]:

@@ -49,8 +49,8 @@ _BEFORE = re.compile(r"\ufeff?(?:[ \t]*(?:sep=.)?\r?\n)*", re.IGNORECASE)  # wha
 def to_live_link(curves: ControlCurves, rest: NDArray[np.floating] | None = None, start: Fraction = Fraction(0)) -> str:
     """Return solved curves as a Live Link Face CSV: 61 columns behind timecode and count.
 
-    Controls are told by name; what stands for no ARKit shape is left out, and head and eyes don't turn. Where a rig
-    splits what ARKit doesn't (browInnerUp by side), the larger side is written; where it has one control for both
+    Controls are recognised by name; what stands for no ARKit shape is left out, and head and eyes don't turn. Where a
+    rig splits what ARKit doesn't (browInnerUp by side), the larger side is written; where it has one control for both
     sides, both columns get it. `rest` [K] is taken off the values. The timecode begins at `start`, in seconds
     from midnight.
     """
@@ -70,7 +70,7 @@ def to_live_link(curves: ControlCurves, rest: NDArray[np.floating] | None = None
     return text.getvalue()
 
 
-def speaks_for_shapes(name: str) -> bool:
+def names_shapes(name: str) -> bool:
     """Whether a control's name says which of the columns it stands for."""
     return bool(_columns_of(name))
 
@@ -99,7 +99,7 @@ def read_live_link(text: str, timecode_rate: Fraction | None = None, least: floa
 
     Times count from the first row; rows that repeat a time are left out: recorders repeat it where they dropped a
     frame. Columns may be in any order, shapes may be missing; cells may be separated by semicolons, with decimal
-    commas. `timecode_rate` in frames a second is told from the rows where it is not given; a rotation of more than
+    commas. `timecode_rate` in frames a second is found from the rows where it is not given; a rotation of more than
     `least` radians is one. Raises `InputError` for text that is no such file, names the line of a broken one.
     """
     table = _Table.read(text)
@@ -245,7 +245,7 @@ def unmatched(curves: ControlCurves, names: Sequence[str], least: float = 0.0) -
 
 
 def _columns_of(name: str) -> list[int]:
-    """Return the columns that a control of the rig speaks for."""
+    """Return the columns that a control of the rig stands for."""
     meaning = recognise(name)
     if meaning is None or not meaning.shape:
         return []

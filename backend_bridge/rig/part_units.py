@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which action units a control shows that is called after a part of the face, told by where it moves that part.
+"""Which action units a control shows that is called after a part of the face, by where it moves that part.
 
 Bones are called after places ("brow.T.L.001", "lips.R", "jaw"), not after what they do, and do one thing upwards and
-another downwards. So their units are told by their effect in the picture, and are always approximate.
+another downwards. So their units are found by their effect in the picture, and are always approximate.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ def readings(basis: RigBasis) -> list[Reading]:
 
 def in_words(reading: Reading) -> str:
     """Return a reading for people: "AU5 (about) upper lid raiser or AU43 (about) eyes closed, left"."""
-    told = [meaning for meaning in reading if meaning is not None and meaning.units]
+    meanings = [meaning for meaning in reading if meaning is not None and meaning.units]
     ways = [
         " + ".join(f"AU{unit.number}{' (about)' if unit.approximate else ''} {unit.name}" for unit in meaning.units)
-        for meaning in told
+        for meaning in meanings
     ]
-    side = "" if not told or told[0].side is Side.BOTH else f", {told[0].side.value}"
+    side = "" if not meanings or meanings[0].side is Side.BOTH else f", {meanings[0].side.value}"
     return " or ".join(ways) + side
 
 

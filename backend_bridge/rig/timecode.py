@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SMPTE timecode: how many frames a second it counts, told from a recording's own rows, and what time it stands for."""
+"""SMPTE timecode: how many frames a second it counts, by a recording's own rows, and what time it stands for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..files.errors import InputError
 _KNOWN = (24, 25, 30, 48, 50, 60, 100, 120)  # frames a second that timecodes count
 _DROPS = {30: 2, 60: 4}  # frame numbers that drop-frame leaves out each minute but every tenth
 _CODE = re.compile(r"\s*(\d+):(\d+):(\d+)([:;])(\d+(?:[.,]\d+)?)\s*")
-# Rates of cameras, to tell times that were rounded to thousandths of a frame.
+# Rates of cameras, to recognise times that were rounded to thousandths of a frame.
 _CAMERAS = tuple(
     Fraction(rate) * factor
     for factor in (Fraction(1), Fraction(1000, 1001))
@@ -35,7 +35,11 @@ class Timecode:
 
     @classmethod
     def parse(cls, text: str) -> Timecode:
-        """Read one. Raises `ValueError` for what is none."""
+        """Read one. Raises `ValueError` for what is none.
+
+        >>> Timecode.parse("01:02:03;04.500")
+        Timecode(minutes=62, second=3, frame=Fraction(9, 2), drop=True)
+        """
         match = _CODE.fullmatch(text)
         if match is None or int(match[2]) > 59 or int(match[3]) > 59:
             raise ValueError(f"{text!r} is no timecode")
@@ -73,23 +77,26 @@ class Count:
 def count_of(codes: Sequence[Timecode], given: Fraction | None = None) -> Count:
     """Return how the timecodes of consecutive rows count; `given` is the rate in frames a second, if it is known.
 
-    Raises `InputError` where the rows don't tell and nothing is given, or where they contradict what is given.
+    Raises `InputError` where the rows leave it open and nothing is given, or where they contradict what is given.
+
+    >>> count_of([Timecode(0, 0, Fraction(frame)) for frame in range(24)] + [Timecode(0, 1, Fraction(0))])
+    Count(nominal=24, rate=Fraction(24, 1), drop=False)
     """
-    told, drop = _told(codes)
+    counted, drop = _counted(codes)
     if given is None:
-        if told is None:
+        if counted is None:
             raise InputError(
                 "The recording is too short to tell how many frames a second its timecode counts; give the timecode "
                 "rate (60 in the Live Link Face app unless it was changed there)."
             )
-        return Count(told, Fraction(told) * (Fraction(1000, 1001) if drop else 1), drop)
+        return Count(counted, Fraction(counted) * (Fraction(1000, 1001) if drop else 1), drop)
     rate = exact_rate(given)
     nominal = -(-rate.numerator // rate.denominator)
-    if (told is not None and told != nominal) or any(code.frame >= nominal for code in codes):
-        counts = told or int(max(code.frame for code in codes)) + 1
+    if (counted is not None and counted != nominal) or any(code.frame >= nominal for code in codes):
+        counts = counted or int(max(code.frame for code in codes)) + 1
         raise InputError(
-            f"The recording's timecode counts {'' if told else 'at least '}{counts} frames a second, which does not go "
-            f"with a timecode rate of {_shown(rate)}; leave the rate out or correct it."
+            f"The recording's timecode counts {'' if counted else 'at least '}{counts} frames a second, which does not "
+            f"go with a timecode rate of {_shown(rate)}; leave the rate out or correct it."
         )
     if drop and rate == nominal:
         raise InputError(
@@ -132,8 +139,8 @@ def regular(seconds: Sequence[Fraction], nominal: int) -> tuple[Fraction, ...]:
     return tuple(seconds)
 
 
-def _told(codes: Sequence[Timecode]) -> tuple[int | None, bool]:
-    """Return how many frames a second the codes count, None where they don't tell, and whether they are drop-frame."""
+def _counted(codes: Sequence[Timecode]) -> tuple[int | None, bool]:
+    """Return how many frames a second the codes count, None where that is open, and whether they are drop-frame."""
     within = [
         float(two.frame - one.frame)
         for one, two in pairwise(codes)

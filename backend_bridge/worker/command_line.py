@@ -20,7 +20,7 @@ from ..files.typed_json import from_data
 from ..job.folder import JobFolder
 from ..job.spec import Driving
 from ..worker_client import messages
-from ..worker_client.messages import Cancel, Cancelled, Error, Hello, Message, Progress, Result, Start, Warning
+from ..worker_client.messages import Cancel, Cancelled, Error, Hello, JobWarning, Message, Progress, Result, Start
 from .cancellation import STOPPED, Cancellation, on_termination
 from .parent import wait_for_parents_end
 from .runner import JobRunner
@@ -103,7 +103,7 @@ def run(folder: Path, runner: JobRunner) -> ExitCode:
 
 
 def strictly(folder: Path) -> ExitCode:
-    """Return the status of a finished job when only a good result will do, and tell why it isn't one."""
+    """Return the status of a finished job when only a good result will do, and print why it isn't one."""
     quality = JobFolder.open(folder).read_report().quality
     if quality is not None and quality.verdict == "good":
         return ExitCode.OK
@@ -164,14 +164,14 @@ class Console:
         self._descriptor = os.dup(2)
         self._stage = ""
         self._started = self._shown = 0.0
-        self._first = 0  # how far the stage was when it was first heard of
+        self._first = 0  # how far the stage was when it began
 
     def show(self, message: Message) -> None:
         """Print one message. That nobody reads them any more is no reason to stop the job."""
         with suppress(OSError):
             if isinstance(message, Progress):
                 self._progress(message)
-            elif isinstance(message, Warning):
+            elif isinstance(message, JobWarning):
                 self._print(f"Warning: {message.text}")
             elif isinstance(message, Error):
                 self._print(f"Error: {message.text if message.log else message.sentence}")

@@ -14,7 +14,7 @@ from typing import Any
 from ..environment.requirements import read_requirements
 from ..files.errors import ExitCode, MagPlusError
 
-_MODULES = {"opencv-contrib-python": "cv2"}  # where a package's module has another name
+_MODULES = {"opencv-contrib-python": "cv2", "openexr": "OpenEXR"}  # where a package's module has another name
 
 
 def main() -> ExitCode:
@@ -83,7 +83,7 @@ def _device() -> dict[str, Any]:
 
 
 def _machine_memory() -> int:
-    """Return the machine's memory in bytes, 0 where the standard library can't tell (Windows)."""
+    """Return the machine's memory in bytes, 0 where the standard library doesn't know it (Windows)."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

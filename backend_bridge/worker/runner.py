@@ -20,7 +20,7 @@ from ..files.plain import hash_plain
 from ..job.folder import JobFolder
 from ..job.report import Report
 from ..job.stages import Stage
-from ..worker_client.messages import Cancelled, Error, Message, Progress, Result, Warning
+from ..worker_client.messages import Cancelled, Error, JobWarning, Message, Progress, Result
 from .cancellation import STOPPED, Cancellation
 from .failures import explain
 from .streams import leave, log_to
@@ -44,7 +44,7 @@ def import_pipeline() -> Pipeline:
 
 
 class JobEvents:
-    """What the pipeline tells while it runs."""
+    """What the pipeline reports while it runs."""
 
     def __init__(self, send: Send, cancellation: Cancellation) -> None:
         self.warnings: list[str] = []
@@ -52,14 +52,14 @@ class JobEvents:
         self._cancellation = cancellation
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Tell how far a stage is; `total` is 0 while it is not known."""
+        """Report how far a stage is; `total` is 0 while it is not known."""
         self._send(Progress(stage, int(done), int(total)))
 
     def warning(self, text: str) -> None:
-        """Tell something that a person should know although the job goes on. The same text is told once."""
+        """Warn of something although the job goes on. The same text is sent once."""
         if text not in self.warnings:
             self.warnings.append(text)
-            self._send(Warning(text))
+            self._send(JobWarning(text))
 
     def check_cancelled(self) -> None:
         """Raise `CancelledError` when somebody asked to stop."""
@@ -77,7 +77,7 @@ class JobRunner:
         self._session: Any = None
 
     def run(self, path: Path, send: Send, cancellation: Cancellation, order: str = "") -> ExitCode:
-        """Run the job folder at `path`. Everything that can be told is told through `send`; nothing is raised.
+        """Run the job folder at `path`. All that happens is sent through `send`; nothing is raised.
 
         order: as in `Start`.
         """

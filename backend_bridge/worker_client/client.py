@@ -73,6 +73,11 @@ class WorkerClient:
         """Whether there is a worker process, busy or waiting for the next job."""
         return self._process is not None and self._process.alive
 
+    @property
+    def pid(self) -> int | None:
+        """The worker's process, None where there is none."""
+        return self._process.pid if self._process is not None else None
+
     def start_job(self, folder: Path) -> None:
         """Give a job folder to the worker, starting it if need be. Only one job at a time."""
         if self.busy:
@@ -192,6 +197,10 @@ class _WorkerProcess:
     @property
     def alive(self) -> bool:
         return self._popen.poll() is None
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
 
     def send(self, message: Message) -> None:
         """Write a message. A worker that is gone gets none; its end arrives through the queue."""

@@ -44,7 +44,7 @@ class Footage:
 
 
 def length_of(python: Path, driving: Driving) -> Fraction | None:
-    """Return the seconds of a driving video's clip, None where its file does not tell; raises as `look_at` does."""
+    """Return the seconds of a driving video's clip, None where its file doesn't say; raises as `look_at` does."""
     return look_at(python, driving).seconds
 
 

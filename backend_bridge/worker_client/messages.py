@@ -51,7 +51,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Warning:
+class JobWarning:
     """From the worker: something a person should know although the job goes on; it is in the report, too."""
 
     text: str
@@ -90,15 +90,28 @@ class Exit:
     code: int
 
 
-Message = Start | Cancel | Hello | Progress | Warning | Result | Cancelled | Error | Exit
-_TYPES = {
-    kind.__name__.lower(): kind for kind in (Start, Cancel, Hello, Progress, Warning, Result, Cancelled, Error, Exit)
+Message = Start | Cancel | Hello | Progress | JobWarning | Result | Cancelled | Error | Exit
+_KINDS: dict[str, type[Message]] = {  # by what they are called on the pipe
+    "start": Start,
+    "cancel": Cancel,
+    "hello": Hello,
+    "progress": Progress,
+    "warning": JobWarning,
+    "result": Result,
+    "cancelled": Cancelled,
+    "error": Error,
+    "exit": Exit,
 }
+_NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
 def encode(message: Message) -> bytes:
-    """Return the message as one line, newline included."""
-    body = {"type": type(message).__name__.lower(), **to_data(message)}
+    r"""Return the message as one line, newline included.
+
+    >>> encode(JobWarning("The face is missing at 0.12 s."))
+    b'{"type": "warning", "text": "The face is missing at 0.12 s."}\n'
+    """
+    body = {"type": _NAMES[type(message)], **to_data(message)}
     return json.dumps(body).encode("ascii") + b"\n"
 
 
@@ -106,7 +119,7 @@ def decode(line: bytes) -> Message:
     """Return the message of one line. Raises `ValueError` for anything that `encode` did not write."""
     try:
         body = json.loads(line)
-        kind = _TYPES[body.pop("type")]
+        kind = _KINDS[body.pop("type")]
         message: Message = from_data(kind, body)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"not a message ({error}): {line[:200]!r}") from error

@@ -109,7 +109,20 @@ def add_options(verb: argparse.ArgumentParser) -> None:
     rig.add_argument("--smoothing", type=float, metavar="SECONDS", help="smooth the curves; it lowers the apex")
     rig.add_argument("--match", choices=["motion", "shape"], help="move as far as the driver, or be nearest in shape")
     results = verb.add_argument_group("results", "With neither --frames nor --shape-keys the file's settings hold.")
-    results.add_argument("--frames", action="store_true", help="make the image sequence")
+    results.add_argument(
+        "--frames",
+        type=int,
+        nargs="*",
+        metavar="START END",
+        help="make the image sequence; with two frames of the scene, of the moving shot between them",
+    )
+    results.add_argument(
+        "--plates",
+        metavar="FILE",
+        help="the moving shot as you have rendered it, as in 'shot.####.exr' (PNG or EXR); by default it is rendered",
+    )
+    results.add_argument("--st-map", action="store_true", help="leave the shot's motion as an ST-map (EXR), too")
+    results.add_argument("--vectors", action="store_true", help="leave the shot's motion as vectors (EXR), too")
     results.add_argument(
         "--shape-keys",
         action="store_true",
@@ -128,8 +141,8 @@ def run(options: argparse.Namespace) -> ExitCode:
         if options.save is not None:
             save_copy(options.save)
         print(outcome.folder)
-    told = tasks.tell(outcome)
-    return ExitCode.NOT_GOOD if options.strict and told is ExitCode.OK and not _is_good(outcome) else told
+    code = tasks.tell(outcome)
+    return ExitCode.NOT_GOOD if options.strict and code is ExitCode.OK and not _is_good(outcome) else code
 
 
 def _is_good(outcome: Outcome) -> bool:
@@ -182,8 +195,9 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     if options.face_index is not None:
         settings.face_mode = "INDEX"
         set_property(settings, "face_index", options.face_index, "--face-index")
-    if options.frames or options.shape_keys:
-        settings.frames, settings.shape_keys = options.frames, options.shape_keys
+    if options.frames is not None or options.shape_keys:
+        settings.frames, settings.shape_keys = options.frames is not None, options.shape_keys
+    _apply_shot(options, settings)
     if options.match is not None:
         settings.match = options.match.upper()
     if options.frame is not None:
@@ -193,6 +207,26 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
         set_property(settings, "capture_size", _longer_side(options.capture_size, context.scene), "--capture-size")
     apply_placing(options, settings)
     set_given(options, settings, "backend", "intensity", "smoothing", "capture_samples")
+
+
+def _apply_shot(options: argparse.Namespace, settings: MagPlusSettings) -> None:
+    """Write what is said of a moving shot into the settings. Without `--frames` what the file says holds."""
+    frames = options.frames
+    if frames is not None:
+        if len(frames) not in (0, 2):
+            raise InputError("--frames takes the first and the last frame of a moving shot, or nothing for a still.")
+        settings.moving = bool(frames)
+        for name, value in zip(("shot_first", "shot_last"), frames, strict=False):
+            set_property(settings, name, value, "--frames")
+        settings.st_map = settings.vectors = False
+        settings.plates = ""
+    given = [name for name in ("plates", "st_map", "vectors") if getattr(options, name)]
+    if given and not (settings.frames and settings.moving):
+        raise InputError(f"--{given[0].replace('_', '-')} is of a moving shot; give --frames START END, too.")
+    if options.plates is not None:
+        settings.plates = str(Path(options.plates).absolute())
+    settings.st_map = settings.st_map or options.st_map
+    settings.vectors = settings.vectors or options.vectors
 
 
 def _longer_side(size: list[int], scene: bpy.types.Scene) -> int:

@@ -27,7 +27,7 @@ def add(verbs: Verbs) -> None:
     create.add_argument("--python", type=Path, metavar="FILE", help="the Python to make it from; default: one is found")
     create.add_argument("--again", action="store_true", help="make it anew even if it is ready")
     create.add_argument("--signing", action="store_true", help="with the packages that sign pictures (C2PA)")
-    check = steps.add_parser("check", help="start the worker's Python and tell what it finds")
+    check = steps.add_parser("check", help="start the worker's Python and print what it finds")
     check.set_defaults(run=_check)
     check.add_argument("--python", type=Path, metavar="FILE", help="this Python instead of the preferences'")
     for step in (create, check):

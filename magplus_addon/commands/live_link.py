@@ -31,14 +31,14 @@ def add(verbs: Verbs) -> None:
     verb.add_argument("recording", type=Path, metavar="FILE.csv")
     add_avatar(verb)
     verb.add_argument(
-        "--timecode-rate", type=Fraction, metavar="FPS", help="as 30 or 29.97; the recording tells it where it can"
+        "--timecode-rate", type=Fraction, metavar="FPS", help="as 30 or 29.97; by default the recording's own"
     )
     add_placing(verb)
     add_save(verb)
 
 
 def run(options: argparse.Namespace) -> ExitCode:
-    """Key it and tell."""
+    """Key it and print how that went."""
     context = bpy.context
     settings = context.scene.magplus
     avatar = choose_avatar(context, options.avatar)

@@ -41,7 +41,7 @@ def add_save(group: argparse._ActionsContainer) -> None:
 
 
 def add_progress(group: argparse._ActionsContainer) -> None:
-    """Add the option that says for whom progress is told."""
+    """Add the option that says for whom progress is printed."""
     group.add_argument(
         "--progress",
         choices=PROGRESS,
@@ -86,7 +86,7 @@ def worst_of(codes: Iterable[ExitCode]) -> ExitCode:
 
 
 def blend_file(text: str) -> Path:
-    """Return the path of a .blend; asked before the work, as what it is told after that is too late."""
+    """Return the path of a .blend; checked before the work, as an error after it would come too late."""
     if not text.lower().endswith(".blend"):
         raise argparse.ArgumentTypeError(f"{text!r} must end in .blend")
     return Path(text)

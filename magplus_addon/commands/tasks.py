@@ -28,9 +28,9 @@ TELL_EVERY = 5.0  # seconds between two progress lines of one stage, where they 
 
 
 def run(kind: str, task: Callable[[TaskContext], Steps], progress: str = TEXT) -> Outcome:
-    """Run a task to its end and return how it ended; nothing is told of that yet.
+    """Run a task to its end and return how it ended; nothing is printed of that yet.
 
-    progress: for whom it is told how far it is, one of `parser.PROGRESS`.
+    progress: for whom its progress is printed, one of `parser.PROGRESS`.
     """
     line = OpenJobDescriptionLine(sys.stdout) if progress == OPENJD else ProgressLine(sys.stderr)
     with _cancelled_by_signals():
@@ -38,7 +38,7 @@ def run(kind: str, task: Callable[[TaskContext], Steps], progress: str = TEXT) -
 
 
 def tell(outcome: Outcome) -> ExitCode:
-    """Tell on stderr how it ended; return the exit code."""
+    """Print on stderr how it ended; return the exit code."""
     for warning in outcome.warnings:
         print(f"magplus: warning: {warning}", file=sys.stderr)
     if outcome.status is Status.FAILED:
@@ -54,7 +54,7 @@ def tell(outcome: Outcome) -> ExitCode:
 
 
 class ProgressLine:
-    """Tells progress line by line, seldom enough for a log."""
+    """Prints progress line by line, seldom enough for a log."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -62,7 +62,7 @@ class ProgressLine:
         self._told = 0.0
 
     def __call__(self, progress: Progress) -> None:
-        """Tell, unless the last line is too fresh."""
+        """Print, unless the last line is too fresh."""
         now = time.monotonic()
         if progress.stage == self._stage and now - self._told < TELL_EVERY:
             return
@@ -76,7 +76,7 @@ class ProgressLine:
 
 
 class OpenJobDescriptionLine:
-    """Tells progress in the lines that an Open Job Description runtime reads from standard output.
+    """Prints progress in the lines that an Open Job Description runtime reads from standard output.
 
     `openjd_status` is a text, `openjd_progress` a percentage of the stage under way; it only ever rises, as a bar does.
     """
@@ -87,7 +87,7 @@ class OpenJobDescriptionLine:
         self._percent = -1.0
 
     def __call__(self, progress: Progress) -> None:
-        """Tell what is new."""
+        """Print what is new."""
         if progress.stage != self._told:
             self._told = progress.stage
             print(f"openjd_status: {progress.stage}", file=self._stream, flush=True)

@@ -266,7 +266,7 @@ def _terms_and_missing(store: CheckpointStore, added: Added) -> list[str]:
 def _in_their_slots(matches: list[Match], path: Path, hashes: Mapping[str, str], backend: str | None) -> list[Match]:
     """Return the matches without those of backends that other networks of the same names and shapes belong to.
 
-    The file's hash tells, then the person, then words in its path; else it is taken for the backend that no word
+    The person decides, then the file's hash, then words in its path; else it is taken for the backend that no word
     stands for.
     """
     kept: list[Match] = []
@@ -282,15 +282,15 @@ def _in_their_slots(matches: list[Match], path: Path, hashes: Mapping[str, str],
 def _owner(rivals: list[Match], path: Path, hashes: Mapping[str, str], backend: str | None) -> type[PublishedBackend]:
     candidates = [match.backend for match in rivals]
     words = " ".join(part.lower() for part in path.parts[-3:])
-    for tells in (
+    for fits in (
         lambda each: each.info.name == backend,
         lambda each: _known_hash(each.info, hashes),
-        lambda each: any(word in words for word in each.info.told_by),
-        lambda each: not each.info.told_by,
+        lambda each: any(word in words for word in each.info.path_words),
+        lambda each: not each.info.path_words,
     ):
-        told = [each for each in candidates if tells(each)]
-        if told:
-            return told[0]
+        fitting = [each for each in candidates if fits(each)]
+        if fitting:
+            return fitting[0]
     return candidates[0]
 
 

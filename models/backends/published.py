@@ -26,7 +26,7 @@ from .store import CheckpointStore, StateDict
 
 @dataclass(frozen=True)
 class PublishedOptions:
-    """`precision`: of the networks that paint. Half precision is faster where the machine has it, and not the same."""
+    """`precision`: of the networks that make the picture. Half is faster where the machine has it, and not the same."""
 
     precision: Precision = field(default="float32", kw_only=True)
 

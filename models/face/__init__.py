@@ -3,15 +3,16 @@
 
 from .crop import SteadyCrop
 from .depth import face_depth
+from .footage import comparable
 from .gaze import eyes_part
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
 from .lids import LidModel, blinks, closures
-from .pose import head_turn
+from .pose import head_turn, turned_by
 from .regions import face_mask, face_width, magnified_part, regions, rigid_mask
 from .rigid import split_rigid
 from .similarity import Similarity
 from .square import Square, roll
-from .timing import Reference, choose_reference, expressiveness, find_event, nearer_to_rest
+from .timing import Reference, calmest, choose_reference, expressiveness, find_event, nearer_to_rest
 from .track import FaceTrack, follow_face
 from .visibility import Visibility
 from .window import Window
@@ -28,8 +29,10 @@ __all__ = [
     "Visibility",
     "Window",
     "blinks",
+    "calmest",
     "choose_reference",
     "closures",
+    "comparable",
     "expressiveness",
     "eyes_part",
     "face_depth",
@@ -45,4 +48,5 @@ __all__ = [
     "roll",
     "select_face",
     "split_rigid",
+    "turned_by",
 ]

@@ -16,7 +16,7 @@ _BLURS = (3.0, 1.5)  # px of the pictures, coarse to fine
 _ROUNDS = 8  # Gauss-Newton steps at each blur
 _CONTRAST_WINDOW = 6.0  # blurs over which brightness and contrast are evened out
 _FAINT = 0.02  # contrast below which a surface counts as plain
-_OUTLIER = 1.5  # median residuals at which a pixel has lost three quarters of its say
+_OUTLIER = 1.5  # median residuals at which a pixel's weight is a quarter
 _LEAST_WEIGHT = 0.05
 
 
@@ -26,7 +26,7 @@ def align(reference: Tensor, frames: Tensor, weights: Tensor) -> list[Similarity
     reference: [1, C, H, W], frames: [N, C, H, W] in [0, 1], grey or RGB, already aligned to a few px. weights:
     [1, 1, H, W], how far each pixel can be expected to move with the skull. Inverse-compositional Gauss-Newton (Baker
     and Matthews, "Lucas-Kanade 20 Years On", 2004) on pictures evened out in brightness and contrast, under a
-    Geman-McClure kernel, so that neither a change of light nor a moving brow has a say.
+    Geman-McClure kernel, so that neither a change of light nor a moving brow counts.
     """
     height, width = reference.shape[-2:]
     y, x = torch.nonzero(weights[0, 0] > _LEAST_WEIGHT, as_tuple=True)
@@ -44,18 +44,18 @@ def align(reference: Tensor, frames: Tensor, weights: Tensor) -> list[Similarity
         jacobian = torch.stack(
             [slope_x * across + slope_y * down, slope_y * across - slope_x * down, slope_x, slope_y], dim=-1
         )  # [P, 4]: zoom and turn in px at the radius, shift
+        products = (jacobian[:, :, None] * jacobian[:, None]).flatten(1)
         for _ in range(_ROUNDS):
             there = unit * points + shift + centre
             grid = torch.stack([(2 * there.real + 1) / width - 1, (2 * there.imag + 1) / height - 1], dim=-1)
             seen = F.grid_sample(pictures, grid[:, None].to(frames), mode="bilinear", align_corners=False)[:, 0, 0]
             residual = seen - template[y, x]  # [N, P]
             weight = prior * (grid.abs() < 1).all(-1) * _robust(residual)
-            weighted = jacobian * weight[..., None]
-            normal = weighted.transpose(1, 2) @ jacobian
+            normal = (weight @ products).unflatten(1, (4, 4))
             damping = 1e-6 * normal.diagonal(dim1=1, dim2=2).sum(1) + 1e-9
             normal = normal + damping[:, None, None] * torch.eye(4).to(normal)
-            gradient = weighted.transpose(1, 2) @ residual[..., None]
-            zoom, turn, shift_x, shift_y = torch.linalg.solve(normal, gradient)[..., 0].double().unbind(1)
+            gradient = (weight * residual) @ jacobian
+            zoom, turn, shift_x, shift_y = torch.linalg.solve(normal, gradient).double().unbind(1)
             step_unit = 1 + torch.complex(zoom, turn)[:, None] / radius
             unit, shift = unit / step_unit, shift - unit / step_unit * torch.complex(shift_x, shift_y)[:, None]
 

@@ -12,10 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..magnification.filters import mean_pool
 from ..video import VideoFrame
 from ..warp import sample_spline
 from .alignment import align
@@ -31,7 +31,7 @@ _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no be
 _ALIGNMENT_BATCH = 8
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
 _ALIASING_FREE = 0.25  # how far above 1 the reduction may be without averaging; a camera's finest detail is faint
-_BORDER = 16  # px; farther away a picture has no say in an interpolated value
+_BORDER = 16  # px; farther away a pixel has no weight in an interpolated value
 _SMOOTHING = 0.1  # s, standard deviation in time
 
 
@@ -142,26 +142,34 @@ class SteadyCrop:
         left, top = (max(0, int(low) - _BORDER) for low in corners.min(0))
         right, bottom = (int(high) + _BORDER for high in corners.max(0))
         seen = np.ascontiguousarray(image[top : max(bottom, top + 1), left : max(right, left + 1)].transpose(2, 0, 1))
-        across, down = axis[None, :], axis[:, None]
-        positions = np.empty((1, 2, len(axis), len(axis)), np.float32)
-        positions[0, 0] = (to_frame.a * across + (to_frame.tx - left)) - to_frame.b * down
-        positions[0, 1] = to_frame.b * across + (to_frame.a * down + (to_frame.ty - top))
-        there = torch.from_numpy(positions)
+        across, down = torch.from_numpy(axis)[None, :], torch.from_numpy(axis)[:, None]
+        there = torch.stack(
+            [
+                (to_frame.a * across + (to_frame.tx - left) - to_frame.b * down).float(),
+                (to_frame.b * across + (to_frame.a * down + (to_frame.ty - top))).float(),
+            ]
+        )[None]
         sampled = sample_spline(torch.from_numpy(seen)[None], there)
         if self.beyond == "black":
             low = there.new_tensor([-left, -top]).view(1, 2, 1, 1) - 0.5
             high = low + there.new_tensor(image.shape[1::-1]).view(1, 2, 1, 1)
             sampled = sampled * ((there >= low) & (there <= high)).all(1, keepdim=True)
-        return F.avg_pool2d(sampled, fine).clamp(0, 1)
+        return mean_pool(sampled, fine).clamp(0, 1)
 
     def inside(self, picture: tuple[int, int], size: int, frame: int = 0) -> Tensor:
         """Return [1, 1, size, size], 1 where the crop of a frame lies inside its picture of (height, width) px."""
         to_frame = self.frame_to_crop(size, frame).inverse()
-        grid = np.stack(np.meshgrid(np.arange(size, dtype=np.float64), np.arange(size, dtype=np.float64)), -1)
-        x, y = to_frame(grid).transpose(2, 0, 1)
         height, width = picture
-        within = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
-        return torch.from_numpy(within.astype(np.float32))[None, None]
+        across, down = np.arange(size, dtype=np.float64)[None, :], np.arange(size, dtype=np.float64)[:, None]
+
+        def within(across: NDArray[np.float64], down: NDArray[np.float64]) -> NDArray[np.bool_]:
+            x = (to_frame.a * across + to_frame.tx) - to_frame.b * down
+            y = to_frame.b * across + (to_frame.a * down + to_frame.ty)
+            return np.asarray((x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1))
+
+        if within(across[:, [0, -1]], down[[0, -1]]).all():  # its corners
+            return torch.ones(1, 1, size, size)
+        return torch.from_numpy(within(across, down).astype(np.float32))[None, None]
 
     def landmarks(self, points: NDArray[np.floating[Any]], size: int) -> NDArray[np.float32]:
         """Return [T, 478, 2 or 3] landmarks of all frames in px of their `size` x `size` crops, depth scaled alike."""

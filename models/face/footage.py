@@ -43,6 +43,11 @@ _SPEED = 1.0  # face widths a second that a face may move while it isn't seen
 _CHANGE = 0.025  # of white: the face's typical change in a cut at least
 # Of the face's width: how far the face moves in a cut at least, and a resumed shot's at most.
 _JUMP, _SAME_PLACE = 0.03, 0.1
+_DISSOLVE = 1.0  # s that one shot takes at most to blend over to another
+# Of the change from end to end: what a blend of the two ends leaves of the pictures between them. Of motion by more
+# than a feature's size it leaves 0.4 and more, as a picture halfway shows the feature once and the blend twice.
+_BLENDED = 0.2
+_BLENDS_ON = 0.02  # of the whole blend: from a frame to the next at least
 _COMPARED = 24  # frames of a shot that another shot is compared with, at most
 
 
@@ -119,6 +124,20 @@ def judge(
     return faults
 
 
+def comparable(
+    image: NDArray[np.float32], points: Points, other_image: NDArray[np.float32], other_points: Points
+) -> bool:
+    """Return whether two pictures [H, W, 3] show the same person in the same light, by their faces' landmarks [478, 3].
+
+    They may be of other shots, so that the face may lie elsewhere.
+    """
+    witness = Witness()
+    one, other = witness.glance(image, points), witness.glance(other_image, other_points)
+    dark, bright = sorted((one.brightness, other.brightness))
+    lit_alike = bright < _FLASH * max(dark, _BLACK) and abs(one.clipped - other.clipped) < _CLIPPED_MORE
+    return lit_alike and _likeness(one, other) > _SAME_PERSON
+
+
 def runs_of(faults: Sequence[Fault | None], seconds: Sequence[float]) -> tuple[Untrusted, ...]:
     """Return the runs of untrusted frames, each of one fault."""
     runs: list[Untrusted] = []
@@ -176,7 +195,12 @@ def _judge_shots(
         for index, glance in enumerate(glances)
         if glance and faults[index] is None
     ]
-    shots = _shots(usable, frame_width)
+    ends = _dissolves(usable, frame_width)
+    for before, after in ends:
+        for frame in usable[before + 1 : after]:
+            faults[frame.index] = Fault.CUT
+    whole = [frame for frame in usable if faults[frame.index] is None]
+    shots = _shots(whole, frame_width, {usable[after].index for _, after in ends})
     if len(shots) < 2:
         return
     main = _main(shots, first)
@@ -203,8 +227,42 @@ class _Frame:
 _Shot: TypeAlias = list[_Frame]
 
 
-def _shots(frames: _Shot, frame_width: int) -> list[_Shot]:
-    """Return the frames in runs without a cut."""
+def _dissolves(frames: _Shot, frame_width: int) -> list[tuple[int, int]]:
+    """Return where one shot blends over to another: the places of the last frame before and the first one after it."""
+    found: list[tuple[float, int, int]] = []
+    for before, first in enumerate(frames):
+        for after in range(before + 2, len(frames)):
+            last = frames[after]
+            if last.seconds - first.seconds > _DISSOLVE:
+                break
+            change = _change(first.glance, last.glance, frame_width)
+            if change > _CHANGE and _blended(frames[before : after + 1], frame_width) and _unlike(first, last):
+                found.append((change, before, after))
+    chosen: list[tuple[int, int]] = []
+    for _, before, after in sorted(found, key=lambda each: (-each[0], each[2] - each[1])):
+        if all(after <= start or before >= end for start, end in chosen):
+            chosen.append((before, after))
+    return chosen
+
+
+def _blended(frames: _Shot, frame_width: int) -> bool:
+    """Return whether all frames but the ends are sums of the ends' pictures, ever more of the last one."""
+    region = frames[0].glance.region(frame_width)
+    pictures = np.stack([frame.glance.picture[region].ravel() for frame in frames]).astype(np.float64)
+    ends = pictures[[0, -1]].T
+    shares, *_ = np.linalg.lstsq(ends, pictures[1:-1].T, rcond=None)
+    left = np.sqrt(((pictures[1:-1].T - ends @ shares) ** 2).mean(0))
+    whole = float(np.sqrt(((ends[:, 1] - ends[:, 0]) ** 2).mean()))
+    rising = np.diff(np.r_[0.0, shares[1], 1.0]) > _BLENDS_ON
+    return bool(rising.all() and (left < _BLENDED * whole).all())
+
+
+def _unlike(one: _Frame, other: _Frame) -> bool:
+    return _likeness(one.glance, other.glance) < _SAME_SHOT or _moved(one.glance, other.glance) > _JUMP
+
+
+def _shots(frames: _Shot, frame_width: int, begin: set[int]) -> list[_Shot]:
+    """Return the frames in runs without a cut. begin: numbers of frames with which a shot is known to begin."""
     if not frames:
         return []
     pairs = list(itertools.pairwise(frames))
@@ -218,7 +276,7 @@ def _shots(frames: _Shot, frame_width: int) -> list[_Shot]:
         else:
             spike = change[place] > max(_CHANGE, _SPIKE * _usual(change, step, place))
             cut = spike and (moved > _JUMP or likeness < _SAME_SHOT)
-        if cut:
+        if cut or after.index in begin:
             shots.append([])
         shots[-1].append(after)
     return shots

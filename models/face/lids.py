@@ -78,6 +78,7 @@ class LidModel:
 
     def __init__(self, landmarks: Landmarks, size: int) -> None:
         self._reference = landmarks
+        self._size = size
         y, x = np.mgrid[:size, :size].astype(np.float32)
         self._eyes = [_Eye(landmarks, eye, x, y) for eye in _EYES]
 
@@ -90,22 +91,19 @@ class LidModel:
         closed = closures(landmarks, self._reference)
         told = told_by_mesh(closed)
         amount = np.clip(np.nan_to_num(closed), 0, _MOST)
-        flow, weight, skin = (
-            sum(
-                (share[:, None, None, None] * field for share, field in zip(shares.T, fields, strict=True)),
-                np.zeros((len(landmarks), 1, 1, 1), np.float32),
-            )
-            for shares, fields in (
-                (amount, [eye.flow[None] for eye in self._eyes]),
-                (told, [eye.around[None, None] for eye in self._eyes]),
-                (told * (closed > 0), [eye.lid[None, None] for eye in self._eyes]),
-            )
-        )
-        return tuple(torch.from_numpy(np.asarray(field, np.float32)) for field in (flow, weight, skin))  # type: ignore[return-value]
+        count, side = len(landmarks), self._size
+        flow, weight, skin = (torch.zeros(count, channels, side, side) for channels in (2, 1, 1))
+        for eye, share, certain, shut in zip(self._eyes, amount.T, told.T, (told * (closed > 0)).T, strict=True):
+            for field, shares, where in ((flow, share, eye.flow), (weight, certain, eye.around), (skin, shut, eye.lid)):
+                field[eye.place] += torch.from_numpy(shares.astype(np.float32)).view(-1, 1, 1, 1) * where
+        return flow, weight, skin
 
 
 class _Eye:
-    """What the upper lid of one eye does when it shuts: `flow` [2, S, S] px, where it is `lid` and `around` [S, S]."""
+    """What the upper lid of one eye does when it shuts, at the `place` of a field [N, C, S, S] that it takes up.
+
+    flow: [2, h, w] px; lid and around: [h, w] in [0, 1], where the lid's skin is, and where `flow` holds.
+    """
 
     def __init__(self, landmarks: Landmarks, eye: tuple[int, int, tuple[int, ...], tuple[int, ...]], x: Any, y: Any):
         outer, inner, upper, lower = eye
@@ -127,9 +125,16 @@ class _Eye:
         above = np.clip(1 - (top - below) / (_FOLD * width), 0, 1)
         falloff = np.where(below < top, above * above * (3 - 2 * above), between)
         size = opening * falloff
-        self.flow = np.stack([size * down[0], size * down[1]]).astype(np.float32)
+        flow = np.stack([size * down[0], size * down[1]])
         within = ((across > 0) & (across < width)).astype(np.float32)
         soft = max(0.5, 0.04 * width)
-        self.lid = cv2.GaussianBlur(within * ((below < top) & (above > 0.3)), (0, 0), soft)
+        lid = cv2.GaussianBlur(within * ((below < top) & (above > 0.3)), (0, 0), soft)
         reach = (below > top - _FOLD * width) & (below < bottom + 0.15 * width)
-        self.around = cv2.GaussianBlur(within * reach, (0, 0), soft)
+        around = cv2.GaussianBlur(within * reach, (0, 0), soft)
+        used = (flow != 0).any(0) | (lid > 0) | (around > 0)
+        rows, columns = (np.flatnonzero(used.any(axis)) for axis in (1, 0))
+        y, x = (slice(each[0], each[-1] + 1) if len(each) else slice(0, 0) for each in (rows, columns))
+        self.place = (slice(None), slice(None), y, x)
+        self.flow, self.lid, self.around = (
+            torch.from_numpy(np.ascontiguousarray(field[..., y, x], np.float32)) for field in (flow, lid, around)
+        )

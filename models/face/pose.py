@@ -20,12 +20,12 @@ def head_turn(landmarks: Landmarks, reference: Landmarks) -> float:
     """
     eyes = landmarks[:, LEFT_EYE_OUTER].astype(np.float64) - landmarks[:, RIGHT_EYE_OUTER]
     aside = np.degrees(np.arctan2(np.abs(eyes[:, 2]), np.linalg.norm(eyes[:, :2], axis=1)))
-    away = [_angle(frame, reference) for frame in landmarks]
+    away = [turned_by(frame, reference) for frame in landmarks]
     return float(max(aside.max(), max(away)))
 
 
-def _angle(points: Landmarks, reference: Landmarks) -> float:
-    """Return degrees between the orientations of two heads (Kabsch's rotation of their rigid landmarks)."""
+def turned_by(points: Landmarks, reference: Landmarks) -> float:
+    """Return degrees between the orientations of two heads, [478, 3] each (Kabsch's rotation of rigid landmarks)."""
     rigid = list(RIGID_LANDMARKS)
     here, there = (each[rigid].astype(np.float64) - each[rigid].mean(0) for each in (points, reference))
     u, _, vt = np.linalg.svd(here.T @ there)

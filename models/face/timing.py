@@ -79,13 +79,28 @@ def expressiveness(track: FaceTrack) -> NDArray[np.float64]:
 def nearer_to_rest(track: FaceTrack, index: int) -> int | None:
     """Return the frame that is nearest to rest, if it is clearly nearer than frame `index`, else None."""
     shown = np.flatnonzero(track.present)
-    expression = expressiveness(track)
-    noise = float(np.median(np.abs(np.diff(expression[shown])))) if len(shown) > 1 else 0.0
-    near = np.convolve(expression[shown], np.ones(3) / 3, "valid") if len(shown) > 2 else expression[shown]
-    best = int(shown[int(near.argmin()) + (1 if len(shown) > 2 else 0)])
-    calmer = expression[index] - float(near.min()) > max(_CALMER, 6 * noise)
-    lost = (track.blendshapes[index] - track.blendshapes[best])[_counted(track)]
-    return best if calmer and float(lost.max(initial=0.0)) > _ONE_CALMER else None
+    best = calmest(track, index, track.blendshapes[shown])
+    return None if best is None else int(shown[best])
+
+
+def calmest(track: FaceTrack, index: int, scores: NDArray[np.floating[Any]]) -> int | None:
+    """Return which of some pictures is nearest to rest, if it is clearly nearer than frame `index`, else None.
+
+    scores: [M, 52], of pictures in the order of their times, of this clip or of what lies before or after it; named as
+    the track's.
+    """
+    counted = _counted(track)
+    own = expressiveness(track)
+    steps = np.abs(np.diff(own[track.present]))
+    noise = float(np.median(steps)) if len(steps) else 0.0
+    expression = scores.astype(np.float64) @ counted
+    threes = len(expression) > 2
+    near = np.convolve(expression, np.ones(3) / 3, "valid") if threes else expression
+    if not len(near) or own[index] - float(near.min()) <= max(_CALMER, 6 * noise):
+        return None
+    best = int(near.argmin()) + threes
+    lost = (track.blendshapes[index] - scores[best])[counted]
+    return best if float(lost.max(initial=0.0)) > _ONE_CALMER else None
 
 
 def _counted(track: FaceTrack) -> NDArray[np.bool_]:

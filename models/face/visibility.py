@@ -52,6 +52,8 @@ class Visibility:
         self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         self._small = _small(reference[0])
+        self._grey = _grey(self._small)
+        self._near = self._extremes(self._small)
         self._seen = _small_mask(inside) & ~_grown(_clipped(self._small), 1)
 
     def __call__(self, frames: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,20 +90,17 @@ class Visibility:
                 seen &= mask < 0.5
         soft = self._full(seen.astype(np.float32)).clamp(0, 1)
         soft = torch.where(soft > 0.99, 1.0, soft)
+        everything_seen = bool(seen.all())
         if np.abs(np.log(gain[self._face])).max(initial=0.0) > np.log1p(_SAME_LIGHT):
             frame = (frame * self._full(gain[..., 0])).clamp(0, 1)
-        return frame * soft + self._reference[0] * (1 - soft), soft
+        if everything_seen:
+            return frame, soft
+        return torch.lerp(self._reference[0], frame, soft), soft
 
     def _covered(self, lit: Image, seen: Mask, own: Mask, tolerance: float) -> Mask:
         """Return where something is before the face: what can't have come from near by on the reference."""
-        reach = max(1, round(_REACH * self._width))
-        window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-
-        def beyond(values: Image, other: Image) -> Image:
-            low, high = cv2.erode(other, window), cv2.dilate(other, window)
-            return np.maximum(low - values, values - high).max(2)
-
-        different = (beyond(lit, self._small) > tolerance) | (beyond(self._small, lit) > tolerance)
+        away = np.maximum(_beyond(lit, self._near), _beyond(self._small, self._extremes(lit)))
+        different = (away[..., 0] > tolerance) | (away[..., 1] > tolerance) | (away[..., 2] > tolerance)
         different &= seen
         joined = cv2.morphologyEx(np.uint8(different), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
         count, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
@@ -113,6 +112,12 @@ class Visibility:
             if stats[label, cv2.CC_STAT_AREA] >= least and (not on_face.any() or own[on_face].mean() < _OWN):
                 covered |= part
         return _grown(covered, max(1, round(_GROWN * self._width)))
+
+    def _extremes(self, image: Image) -> tuple[Image, Image]:
+        """Return the least and the greatest values [128, 128, 3] from as far as the face's own motion carries."""
+        reach = max(1, round(_REACH * self._width))
+        window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+        return cv2.erode(image, window), cv2.dilate(image, window)
 
     def _own(self, points: NDArray[np.floating[Any]]) -> Mask:
         """Return where the eyes and the lips change of themselves: in the reference or in the frame."""
@@ -128,7 +133,7 @@ class Visibility:
         weight = np.float32(trusted & self._face)
         if weight.sum() < 0.02 * self._face.sum():
             return np.ones((_SIDE, _SIDE, 1), np.float32)
-        here, there = small.mean(2), self._small.mean(2)
+        here, there = _grey(small), self._grey
         inside = weight > 0
         whole = float(np.median(there[inside] + 0.02) / np.median(here[inside] + 0.02))
         sigma = _SPREAD * self._width
@@ -146,17 +151,30 @@ class Visibility:
 
 
 def _small(image: Tensor) -> Image:
-    pixels = image.permute(1, 2, 0).cpu().numpy().astype(np.float32)
-    shrinks = pixels.shape[0] > _SIDE
-    return cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    planes = image.cpu().numpy().astype(np.float32, copy=False)
+    method = cv2.INTER_AREA if planes.shape[1] > _SIDE else cv2.INTER_LINEAR
+    return np.dstack([cv2.resize(plane, (_SIDE, _SIDE), interpolation=method) for plane in planes])
+
+
+def _grey(image: Image) -> Image:
+    return cv2.transform(image, np.full((1, 3), 1 / 3, np.float32))
+
+
+def _beyond(values: Image, extremes: tuple[Image, Image]) -> Image:
+    """Return by how much values [128, 128, 3] lie outside of the extremes."""
+    low, high = extremes
+    return np.maximum(low - values, values - high)
 
 
 def _small_mask(mask: Tensor) -> Mask:
+    if bool((mask == 1).all()):
+        return np.ones((_SIDE, _SIDE), np.bool_)
     return F.interpolate(mask.float(), (_SIDE, _SIDE), mode="area")[0, 0].cpu().numpy() > 0.99
 
 
 def _clipped(image: Image) -> Mask:
-    return (image >= CLIPPED).sum(2) >= 2
+    red, green, blue = (image[..., channel] >= CLIPPED for channel in range(3))
+    return (red & green) | (red & blue) | (green & blue)
 
 
 def _grown(mask: Mask, by: int) -> Mask:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from .arbitration import WHITE, arbitrate
 from .camera_state import STATES
-from .filters import binomial, box, resize
+from .filters import binomial, box, mean_pool, resize
 from .solver import ROUGHNESS, Observation, smooth_solve
 
 INPUTS = 15
@@ -136,7 +136,7 @@ class Refinement(nn.Module):
             noisier = inflation.detach()
             inputs = _with_state(inputs, state)
         known, whole = self.context(inputs.contiguous(memory_format=torch.channels_last))
-        fields = self.fields(known).float()
+        fields = self.fields(known.contiguous()).float()
         rarity, few = self.rarity(whole).float().clamp(max=RAREST).exp().chunk(2, 1)
         trust, share = self.trust(known).float().split(1, 1)
         trust, share = (8 * torch.tanh(trust / 8)).exp(), torch.tanh(share).exp()
@@ -352,7 +352,7 @@ def _coarser(observed: Observation, step: int) -> Observation:
     """Return the observation on a grid of `step` times the spacing; what its points know adds up."""
 
     def mean(values: Tensor) -> Tensor:
-        return F.avg_pool2d(values, step, ceil_mode=True)
+        return mean_pool(values, step)
 
     return Observation(
         step**2 * mean(observed.equations), mean(observed.motion), mean(observed.stiffness), mean(observed.noise)
@@ -378,4 +378,4 @@ def _anything_seen(observed: Observation, extent: Tensor) -> Tensor:
 
 
 def _surroundings(field: Tensor) -> Tensor:
-    return resize(F.avg_pool2d(field, 8, ceil_mode=True), (field.shape[2], field.shape[3]))
+    return resize(mean_pool(field, 8), (field.shape[2], field.shape[3]))

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..warp import pixel_grid, sample
-from .filters import binomial, box, gradient, resize
+from .filters import binomial, box, gradient, mean_pool, resize
 from .motion import Motion
 
 QUANTISATION = (0.3 / 255) ** 2  # variance of 8-bit rounding, the least noise any frame has
@@ -79,9 +79,7 @@ def smooth_solve(equations: Tensor, stiffness: Tensor, relaxations: int = 4, coa
         finer, finer_stiffness = scales[-1]
         # Information of four points adds up; at twice the spacing second differences are 4 times as large, squared 16,
         # on a quarter of the points, so that the same plate needs a quarter of the weight on each.
-        scales.append(
-            (4 * F.avg_pool2d(finer, 2, ceil_mode=True), 0.25 * F.avg_pool2d(finer_stiffness, 2, ceil_mode=True))
-        )
+        scales.append((4 * mean_pool(finer, 2), 0.25 * mean_pool(finer_stiffness, 2)))
     coarse, coarse_stiffness = scales[-1]
     # Nothing but this says that a picture without any texture stands still.
     ridge = coarse.new_tensor([RIDGE, 0, RIDGE, 0, 0]).view(1, 5, 1, 1)
@@ -114,7 +112,7 @@ def estimate(reference: Tensor, frames: Tensor, settings: SolverSettings | None 
     pyramid = [(base, moved)]
     for _ in range(levels - 1):
         pyramid.append(
-            (F.avg_pool2d(binomial(pyramid[-1][0]), 2), F.avg_pool2d(binomial(pyramid[-1][1]), 2)),
+            (mean_pool(binomial(pyramid[-1][0]), 2), mean_pool(binomial(pyramid[-1][1]), 2)),
         )
     # Light and shade vary slowly and stay in place while the skin moves under them: detail has the last word.
     pyramid[0] = (_detail(base), _detail(moved))
@@ -181,8 +179,8 @@ def _iterate(
     warped = sample(moved, pixel_grid(base.shape[2], base.shape[3], base.device) + full)
     difference = warped - base
     gx, gy = gradient(0.5 * (warped + base))
-    products = torch.cat([gx * gx, gx * gy, gy * gy, -gx * difference, -gy * difference, difference * difference], 1)
-    products = F.avg_pool2d(products, 2)
+    pairs = ((gx, gx), (gx, gy), (gy, gy), (gx, -difference), (gy, -difference), (difference, difference))
+    products = torch.cat([mean_pool(one * other, 2) for one, other in pairs], 1)
     tensor, right, squared = products[:, :3], products[:, 3:5], products[:, 5:]
     typical = squared.flatten(1).median(1).values.view(-1, 1, 1, 1)
     noise = (typical / NORMAL_QUARTILE_SQUARED + QUANTISATION).expand_as(squared)
@@ -217,7 +215,7 @@ def _stiffness(motion: Tensor, unexplained: Tensor, least: float, roughness: flo
 
     What everything there does together (the head's own motion) bends nothing and doesn't count.
     """
-    coarse = F.avg_pool2d(motion, 4, ceil_mode=True)
+    coarse = mean_pool(motion, 4)
     variance = (box(coarse * coarse, 9) - box(coarse, 9) ** 2).clamp(min=0).sum(1, keepdim=True)
     return 1 / (roughness * resize(variance + unexplained + least**2, (motion.shape[2], motion.shape[3])))
 
@@ -232,5 +230,5 @@ def _exposure(base: Tensor, moved: Tensor) -> Tensor:
 
     A change of exposure stays a factor under any gamma curve; the median ignores what moves.
     """
-    ratio = (F.avg_pool2d(moved, 4) + 0.02) / (F.avg_pool2d(base, 4) + 0.02)
+    ratio = (mean_pool(moved, 4) + 0.02) / (mean_pool(base, 4) + 0.02)
     return ratio.flatten(1).median(1).values.view(-1, 1, 1, 1)

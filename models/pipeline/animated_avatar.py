@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -71,12 +71,21 @@ class AnimatedAvatar:
         for warning in self.backend.warnings:
             self.notes.warning(warning)
 
-    def restore(self, generated: Generated, factor: float) -> list[Tensor]:
-        """Return the pictures that show the face's motion at `factor` of its size, confined to the face."""
+    def restore(self, generated: Generated, factor: float) -> Iterator[Tensor]:
+        """Yield the `restored_region` with the face's motion at `factor` of its size: N pictures [4, h, w]."""
         appearance = None
         if not generated.told:
             appearance = unexplained_appearance(generated.frames, self.neutral, generated.total, factor)
         return self._restoration.frames(self._restoration.restored(generated.motion, factor), appearance)
+
+    def restored(self, generated: Generated, factor: float) -> Motion:
+        """Return the face's motion at `factor` of its size, confined to the face, in px of the crop."""
+        return self._restoration.restored(generated.motion, factor)
+
+    @property
+    def restored_region(self) -> tuple[int, int, int, int]:
+        """The part of the avatar's picture that the face's motion can change: left, top, right, bottom px."""
+        return self._restoration.region
 
     def change_at_rest(self, generated: Generated) -> Tensor:
         """Return [N], by how much of white the face differs from the neutral frame in what motion does not explain."""

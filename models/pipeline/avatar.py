@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...backend_bridge.files.errors import InputError
-from ..video import encode_png
 from ..video.limits import decode_picture, read_file
+from ..video.writer import encode_codes, png_codes
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,21 @@ class AvatarPicture:
         """Return [1, 3, H, W] RGB on an even background, as detectors and backends want to see it."""
         return self.premultiplied[:, :3] + grey * (1 - self.premultiplied[:, 3:])
 
-    def encode(self, premultiplied: Tensor) -> bytes:
-        """Return a picture like this one, [4, H, W] premultiplied, as a PNG of the same bit depth."""
+    def encode_with(self, part: Tensor, left: int, top: int) -> bytes:
+        """Return this picture as a PNG of its own bit depth, with a part that is another from (left, top) px on.
+
+        part: [4, h, w] premultiplied.
+        """
+        codes = self._codes.copy()
+        codes[top : top + part.shape[1], left : left + part.shape[2]] = self._codes_of(part)
+        return encode_codes(codes)
+
+    @cached_property
+    def _codes(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        return self._codes_of(self.premultiplied[0])
+
+    def _codes_of(self, premultiplied: Tensor) -> NDArray[np.uint8] | NDArray[np.uint16]:
         colour, alpha = premultiplied[:3], premultiplied[3:].clamp(0, 1)
         straight = torch.where(alpha > 0, colour / alpha.clamp_min(1e-6), colour)
         channels = torch.cat([straight, alpha]) if self.has_alpha else straight
-        return encode_png(channels.permute(1, 2, 0).cpu().numpy(), 8 if self.maximum == 255 else 16)
+        return png_codes(channels.permute(1, 2, 0).cpu().numpy(), 8 if self.maximum == 255 else 16)

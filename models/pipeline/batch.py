@@ -17,7 +17,7 @@ from .generated import Generated
 
 
 class Batch:
-    """N frames, and everything that is known of them, each thing computed when somebody asks for it.
+    """N frames, and everything that is known of them, each thing computed when it is first asked for.
 
     seen: the driver's steady crops. alpha: the magnification. kept: [N], the frames that have been generated already,
     None for the others; nothing at all stands for none of them.

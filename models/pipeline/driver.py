@@ -55,8 +55,10 @@ class Driver:
         motion = Motion(motion.flow, motion.confidence * seen.trust)
         rigid, local = self.clip.split_head_motion(motion)
         closing, told, skin = (field.to(local) for field in self._lids(seen.landmarks))
-        told, skin = told * seen.trust, skin * seen.trust
-        local = (local * (1 - told) + closing * told) * self.mask * seen.trust
+        if bool(told.any()):
+            told, skin = told * seen.trust, skin * seen.trust
+            local = local * (1 - told) + closing * told
+        local = local * (self.mask * seen.trust)
         return Observation(Motion(local, motion.confidence), rigid, told, skin)
 
     def magnified(self, frames: Tensor, observed: Observation, alpha: float) -> DrivingBatch:

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from ...backend_bridge.rig.footage import listed
 from ..backends import FaceImage, Framing
 from ..face import (
     FaceLandmarker,
+    FaceLandmarks,
     FaceTrack,
     Reference,
     SteadyCrop,
@@ -44,6 +46,7 @@ from ..face import (
 from ..magnification import Motion
 from ..video import VideoFrame, VideoReader
 from .notes import Notes
+from .outside import Outside, calmer_outside, outside_frame
 
 LARGEST_CROP = 512
 SMALLEST_CROP = 128
@@ -67,12 +70,19 @@ class Seen:
         return Seen(self.frames.to(device), self.trust.to(device), self.landmarks)
 
 
+def reader_of(folder: Path, driving: Driving) -> VideoReader:
+    """Return what reads the driving video of a job in `folder`. Raises `InputError` for one that can't be used."""
+    return VideoReader(resolve(folder, driving.path), driving.trim, driving.sequence_rate)
+
+
 @dataclass(frozen=True)
 class DrivingClip:
     """One face through a trimmed clip, in N frames.
 
     `reference` is the neutral frame's crop, [1, 3, S, S], with its landmarks in crop px; `frame_size` is S where the
-    backend dictates it.
+    backend dictates it. `outside`: the reference's frame where it lies outside the trim; `chosen.index` is N then, so
+    that crops and landmarks of it come after the clip's own. `resting`: when, outside the trim, the face is clearly
+    nearer to rest than in the reference, in seconds of the video.
     """
 
     reader: VideoReader
@@ -84,6 +94,8 @@ class DrivingClip:
     reference: FaceImage
     frame_size: int | None
     framing: Framing
+    outside: Outside | None = None
+    resting: Fraction | None = None
 
     @classmethod
     def open(
@@ -100,17 +112,25 @@ class DrivingClip:
         `frame_size` is the crop's side where the backend dictates it; otherwise the crop has as many px as the video
         has there. Raises `InputError` for a video that can't be used or shows no face.
         """
-        path = resolve(folder, driving.path)
-        reader = VideoReader(path, driving.trim, driving.sequence_rate)
-        track = follow_face(_Told(reader, notes), landmarker, driving.face_index)
+        path, reader = resolve(folder, driving.path), reader_of(folder, driving)
+        track = follow_face(_WithProgress(reader, notes), landmarker, driving.face_index)
         for warning in reader.warnings:
             notes.warning(warning)
         if track.untrusted:
             notes.warning(f"Frames that can't be trusted hold the one before them: {listed(track.untrusted)}.")
         asked = None if driving.reference is None else driving.reference - float(reader.info.start)
+        outside = outside_frame(path, driving, reader, _face_at(track, asked), landmarker)
+        if outside is not None:
+            chosen = Reference(len(track), outside.seconds - reader.info.start, "given")
+            return cls._with_reference(reader, path, track, chosen, frame_size, framing, notes, outside)
         if asked is not None:
             _check_reference(asked, track, reader)
-        return cls._with_reference(reader, path, track, choose_reference(track, asked), frame_size, framing, notes)
+        chosen = choose_reference(track, asked)
+        clip = cls._with_reference(reader, path, track, chosen, frame_size, framing, notes)
+        if nearer_to_rest(track, chosen.index) is not None:
+            return clip
+        image = next(frame for frame in reader if frame.index == chosen.index)
+        return replace(clip, resting=calmer_outside(path, driving, track, chosen.index, image, landmarker))
 
     def with_reference(self, index: int, chosen: str, notes: Notes) -> DrivingClip:
         """Return the clip with frame `index` as its reference; `chosen` says for the report how it was found."""
@@ -127,22 +147,24 @@ class DrivingClip:
         frame_size: int | None,
         framing: Framing,
         notes: Notes,
+        outside: Outside | None = None,
     ) -> DrivingClip:
-        steady = _Told(reader, notes, Stage.STEADY)
-        crop = SteadyCrop.follow(track, chosen.index).refined(steady, track, chosen.index)
-        width = float(np.ptp(track.points[chosen.index, :, 0]))
+        steady = _WithProgress(reader, notes, Stage.STEADY, outside)
+        followed = _followed(track, chosen, outside)
+        crop = SteadyCrop.follow(followed, chosen.index).refined(steady, followed, chosen.index)
+        width = float(np.ptp(followed.points[chosen.index, :, 0]))
         if width < SMALLEST_FACE:
             raise InputError(
                 f"The face in the driving video is only {width:.0f} px wide; choose a video in which it is larger "
                 f"(at least {SMALLEST_FACE} px, better 200)."
             )
-        image = next(frame.image for frame in reader if frame.index == chosen.index)
-        square = framing.driver(crop.steady(track.points), chosen.index, (image.shape[1], image.shape[0]))
+        image = outside.frame.image if outside else next(f.image for f in reader if f.index == chosen.index)
+        square = framing.driver(crop.steady(followed.points), chosen.index, (image.shape[1], image.shape[0]))
         crop = crop.framed(square, framing.beyond)
         size = frame_size or int(min(max(2 * round(crop.native_size / 2), SMALLEST_CROP), LARGEST_CROP))
-        landmarks = crop.landmarks(track.points, size)[chosen.index]
+        landmarks = crop.landmarks(followed.points, size)[chosen.index]
         reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
-        return cls(reader, path, track, chosen, crop, size, reference, frame_size, framing)
+        return cls(reader, path, track, chosen, crop, size, reference, frame_size, framing, outside)
 
     @property
     def count(self) -> int:
@@ -167,9 +189,7 @@ class DrivingClip:
     @cached_property
     def sha256(self) -> str:
         """Hash of the video file, or of the hashes of an image sequence's files."""
-        if len(self.reader.files) == 1:
-            return hash_file(self.reader.files[0])
-        return fingerprint_of([hash_file(file) for file in self.reader.files])
+        return content_hash(self.reader)
 
     def region_map(self, gains: dict[str, float]) -> Tensor:
         """Return what multiplies the magnification in space, [1, 1, S, S]; 1 where no region is named."""
@@ -198,7 +218,7 @@ class DrivingClip:
         remaining = set(wanted)
         indices: list[int] = []
         crops: list[Tensor] = []
-        for frame in self.reader:
+        for frame in self._frames:
             if frame.index in remaining:
                 remaining.discard(frame.index)
                 indices.append(frame.index)
@@ -212,7 +232,8 @@ class DrivingClip:
     def _seen(self, indices: list[int], crops: Tensor) -> Seen:
         """Return crops [n, 3, S, S] of frames with what isn't seen of the face filled in."""
         inside = torch.cat([self._inside(index) for index in indices])
-        return Seen(*self.visibility(crops, self.landmarks[indices], inside), self.landmarks[indices])
+        landmarks = self._all_landmarks[indices]
+        return Seen(*self.visibility(crops, landmarks, inside), landmarks)
 
     def _inside(self, index: int) -> Tensor:
         info = self.reader.info
@@ -223,10 +244,24 @@ class DrivingClip:
         """What tells how much of the face a frame shows."""
         return Visibility(self.reference.image, self.reference.landmarks, self._inside(self.chosen.index))
 
-    @cached_property
+    @property
     def landmarks(self) -> NDArray[np.float32]:
         """The landmarks of every frame in px of its crop, [N, 478, 3]."""
-        return self.crop.landmarks(self.track.points, self.size)
+        return self._all_landmarks[: self.count]
+
+    @cached_property
+    def _all_landmarks(self) -> NDArray[np.float32]:
+        """The same, followed by those of a reference outside the trim."""
+        return self.crop.landmarks(self._followed.points, self.size)
+
+    @cached_property
+    def _followed(self) -> FaceTrack:
+        return _followed(self.track, self.chosen, self.outside)
+
+    @property
+    def _frames(self) -> Iterator[VideoFrame]:
+        after = [] if self.outside is None else [replace(self.outside.frame, index=self.count)]
+        return itertools.chain(self.reader, after)
 
     def liveliest(self, count: int) -> list[int]:
         """Return the frames whose landmarks lie farthest from the reference's, at most `count`, in order.
@@ -251,7 +286,7 @@ class DrivingClip:
     def _away(self) -> NDArray[np.floating[Any]]:
         """How far each frame's landmarks lie from the reference's, [T] px of the crop."""
         steady = self.landmarks[..., :2]
-        distance = np.linalg.norm(steady - steady[self.chosen.index], axis=2).mean(1)
+        distance = np.linalg.norm(steady - self.reference.landmarks[:, :2], axis=2).mean(1)
         return np.asarray(distance)
 
     @property
@@ -280,17 +315,19 @@ class DrivingClip:
     def reference_report(self) -> ReferenceReport:
         """Return what the report says about the reference frame."""
         chosen = self.chosen
-        return ReferenceReport(chosen.index, float(chosen.seconds), chosen.chosen, self.not_neutral)
+        index = -1 if self.outside else chosen.index
+        better = None if self._better is None else float(self._better)
+        return ReferenceReport(index, float(chosen.seconds), chosen.chosen, self.not_neutral, better)
 
     def face_report(self) -> FaceReport:
         """Return what the report says about the driver's face."""
         return FaceReport(
             missing_seconds=tuple(float(seconds) for seconds in self.track.missing_seconds),
             untrusted=self.track.untrusted,
-            width_px=float(np.ptp(self.track.points[self.chosen.index, :, 0])),
+            width_px=float(np.ptp(self._followed.points[self.chosen.index, :, 0])),
             crop_size=self.size,
             blinks=blinks(self.closures, [float(second) for second in self.track.seconds]),
-            head_turn=head_turn(self.track.points[self.present], self.track.points[self.chosen.index]),
+            head_turn=head_turn(self.track.points[self.present], self._followed.points[self.chosen.index]),
         )
 
     @cached_property
@@ -303,17 +340,30 @@ class DrivingClip:
         """Whether the eyes clearly don't look together (`face.eyes_part`)."""
         return eyes_part(self.landmarks[self.present], self.reference.landmarks)
 
-    @cached_property
+    @property
     def not_neutral(self) -> str:
-        """A sentence that says which frame is clearly nearer to rest than the reference, or nothing."""
-        better = nearer_to_rest(self.track, self.chosen.index)
-        if better is None:
+        """A sentence that says when the face is clearly nearer to rest than in the reference, or nothing."""
+        if self._better is None:
             return ""
-        here, there = (float(self.times[index]) for index in (self.chosen.index, better))
+        here, there = float(self.reader.info.start + self.chosen.seconds), float(self._better)
+        where = ", outside the trim," if self._better == self.resting else ""
         return (
             f"The reference frame at {here:.3f} s shows an expression, so that its fading looks like the opposite; "
-            f"at {there:.3f} s the face is nearer to rest: choose that as reference."
+            f"at {there:.3f} s{where} the face is nearer to rest: choose that as reference."
         )
+
+    @cached_property
+    def _better(self) -> Fraction | None:
+        """When the face is clearly nearer to rest than in the reference, in seconds of the video."""
+        within = nearer_to_rest(self._followed, self.chosen.index)
+        return self.resting if within is None else self.times[within]
+
+
+def content_hash(reader: VideoReader) -> str:
+    """Return the hash of a video file, or of the hashes of an image sequence's files."""
+    if len(reader.files) == 1:
+        return hash_file(reader.files[0])
+    return fingerprint_of([hash_file(file) for file in reader.files])
 
 
 def _check_reference(asked: float, track: FaceTrack, reader: VideoReader) -> None:
@@ -327,16 +377,46 @@ def _check_reference(asked: float, track: FaceTrack, reader: VideoReader) -> Non
         )
 
 
-class _Told:
-    """The clip's frames, any number of times, telling how far the reading is."""
+def _face_at(track: FaceTrack, seconds: float | None) -> FaceLandmarks:
+    """Return the face in the frame with a face that is nearest to a time of the clip, which may lie outside of it."""
+    shown = np.flatnonzero(track.present)
+    index = int(shown[0] if seconds is None or seconds < 0 else shown[-1])
+    scores = track.blendshapes[index].tolist()
+    return FaceLandmarks(track.points[index], dict(zip(track.blendshape_names, scores, strict=True)))
 
-    def __init__(self, reader: VideoReader, notes: Notes, stage: Stage = Stage.FACE) -> None:
+
+def _followed(track: FaceTrack, chosen: Reference, outside: Outside | None) -> FaceTrack:
+    """Return the track with a reference outside the trim as one frame more, after the clip's own."""
+    if outside is None:
+        return track
+    return replace(
+        track,
+        seconds=(*track.seconds, chosen.seconds),
+        points=np.concatenate([track.points, outside.face.points[None]]),
+        blendshapes=np.concatenate(
+            [track.blendshapes, np.array([list(outside.face.blendshapes.values())], track.blendshapes.dtype)]
+        ),
+        present=np.append(track.present, True),
+    )
+
+
+class _WithProgress:
+    """Iterates over the clip's frames, any number of times, and reports progress; then a reference outside the trim."""
+
+    def __init__(
+        self, reader: VideoReader, notes: Notes, stage: Stage = Stage.FACE, outside: Outside | None = None
+    ) -> None:
         self._reader = reader
         self._notes = notes
         self._stage = stage
+        self._outside = outside
 
     def __iter__(self) -> Iterator[VideoFrame]:
         total = self._reader.info.frame_count or 0
+        index = -1
         for frame in self._reader:
-            self._notes.progress(self._stage, frame.index, total)
+            index = frame.index
+            self._notes.progress(self._stage, index, total)
             yield frame
+        if self._outside is not None:
+            yield replace(self._outside.frame, index=index + 1)

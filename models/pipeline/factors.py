@@ -83,7 +83,7 @@ def automatic_alpha(peak: float, face_width: float) -> float:
 def measured_gain(generated_peaks: Tensor, shown_peaks: Tensor) -> float:
     """Return the backend's gain from face-relative peaks of the probe frames, both [P].
 
-    The ratio of sums weights frames by their motion, so that still frames, where both are noise, have no say.
+    The ratio of sums weights frames by their motion, so that still frames, where both are noise, don't count.
     """
     shown = float(shown_peaks.sum())
     return float(generated_peaks.sum()) / shown if shown > 0 else 1.0

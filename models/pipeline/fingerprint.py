@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...backend_bridge.files.hashing import fingerprint_of, hash_file
+from ...backend_bridge.files.plain import hash_plain
 from ...backend_bridge.files.version import magplus_version
 from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.job.spec import JobSpec, resolve
@@ -45,7 +46,7 @@ def fingerprint(
             "clip": clip.sha256,
             "untrusted": clip.track.untrusted,
             "frames": clip.times,
-            "reference": clip.chosen.index,
+            "reference": clip.chosen.seconds,
             "face": spec.driving.face_index,
             "avatar": [hash_file(resolve(folder.path, path)) for path in (avatar.image, avatar.rig_basis) if path],
             "placing": [avatar.face_box, avatar.anchors, avatar.expected],
@@ -54,5 +55,36 @@ def fingerprint(
             "backend": spec.backend,
             "options": content_of(options),
             "checkpoint": {part: origin.tensors_sha256 for part, origin in origins.items()},
+        }
+    )
+
+
+def order_fingerprint(
+    folder: JobFolder,
+    spec: JobSpec,
+    networks: dict[str, str],
+    options: Any,
+    origins: dict[str, Origin],
+    signed_by: str,
+    versions: dict[str, str],
+    clip_sha256: str,
+) -> str:
+    """Return one hash of everything that a whole result is made from, all of it known before anything is computed.
+
+    It is of the order as it stands in `job.json`, and of the machine's versions: where it is the same, so is the
+    result. Any other difference has the job run, which keeps what frames it can (`fingerprint`). The arguments are
+    those of `fingerprint`; networks: all that are loaded.
+    """
+    avatar = spec.avatar
+    return fingerprint_of(
+        {
+            "job": hash_plain(folder.spec_path),
+            "marks": [_MARKS, signed_by],
+            "networks": networks,
+            "clip": clip_sha256,
+            "avatar": [hash_file(resolve(folder.path, path)) for path in (avatar.image, avatar.rig_basis) if path],
+            "options": content_of(options),
+            "checkpoint": {part: origin.tensors_sha256 for part, origin in origins.items()},
+            "versions": versions,
         }
     )

@@ -1,32 +1,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stopping in the middle of a network: every operation of torch is a chance to."""
+"""Stopping in the middle of a network: every module of it is a chance to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
 
-class Interruptible(TorchFunctionMode):
-    """Within it, `check` is called before each operation of torch; what it raises ends the computation there.
+@contextmanager
+def interruptible(check: Callable[[], None]) -> Iterator[None]:
+    """Call `check` before each module of a network is computed; what it raises ends the computation there.
 
-    A network takes seconds on a CPU and its operations take milliseconds, so whoever asks to stop is heard while the
-    models are still worth keeping. The cost is some microseconds an operation.
+    A network takes seconds on a CPU and its layers take milliseconds, so a request to stop is met while the models are
+    still worth keeping. (Before every operation of torch, which a function mode offers, it would take a sixth of a
+    job's time.) It holds for the whole process, which computes one job at a time.
     """
 
-    def __init__(self, check: Callable[[], None]) -> None:
-        super().__init__()
-        self._check = check
+    def before(module: nn.Module, arguments: Any) -> None:
+        check()
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Check, then compute."""
-        self._check()
-        return func(*args, **(kwargs or {}))
+    hook = nn.modules.module.register_module_forward_pre_hook(before)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -8,6 +8,8 @@ backend works at.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -23,11 +25,14 @@ class Restoration:
     """Carries generated motion, brought back to micro intensity, to one clean avatar."""
 
     def __init__(self, avatar: AvatarPicture, window: Window, face: Tensor, device: torch.device) -> None:
-        """`face` [1, 1, S, S] in [0, 1] says where the crop may move."""
-        self._avatar = avatar.premultiplied[0]
+        """`face` [1, 1, S, S] in [0, 1] says where the crop may move.
+
+        `region` (left, top, right, bottom) px is the part of the avatar's picture that this can change.
+        """
         self._face = face.to(device)
+        self._moving = _around(face)
         self._window = window
-        self._region = left, top, right, bottom = window.box(face, avatar.size)
+        self.region = left, top, right, bottom = window.box(face, avatar.size)
         # What moves into the region comes from around it.
         border = int(REACH * face.shape[-1] * window.scale) + 1
         x, y = max(0, left - border), max(0, top - border)
@@ -42,16 +47,15 @@ class Restoration:
         """Return the generated motion [N, 2, S, S] at `factor` of its size, confined to the face."""
         return Motion(motion.flow * (factor * self._face), motion.confidence)
 
-    def frames(self, motion: Motion, appearance: Tensor | None = None) -> list[Tensor]:
-        """Return the avatar moved by restored motion (crop px): N pictures [4, H, W], premultiplied.
+    def frames(self, motion: Motion, appearance: Tensor | None = None) -> Iterator[Tensor]:
+        """Yield the `region` of the avatar moved by restored motion (crop px): N pictures [4, h, w], premultiplied.
 
         `appearance` [N, 3, S, S] is what the motion can't explain (a wrinkle, teeth), seen at the reference's place
         and already at its restored share. Pixels that nothing moves or changes are the avatar's, bit by bit.
         """
-        left, top, right, bottom = self._region
         # The motion is smooth, so it is inverted at the crop's resolution and only then brought to the picture's.
-        displacement = backward_displacement(motion.flow)
-        pictures = []
+        displacement = torch.zeros_like(motion.flow)
+        displacement[self._moving] = backward_displacement(motion.flow[self._moving])
         for index in range(motion.flow.shape[0]):
             shift = sample(displacement[index : index + 1], self._in_crop)
             changed = shift.abs().amax(1, keepdim=True) > STILL
@@ -62,10 +66,14 @@ class Restoration:
                 moved = torch.cat([moved[:, :3] + change * moved[:, 3:], moved[:, 3:]], 1)
             alpha = moved[:, 3:].clamp(0, 1)
             moved = torch.cat([torch.minimum(moved[:, :3].clamp_min(0), alpha), alpha], 1)
-            picture = self._avatar.clone()
-            picture[:, top:bottom, left:right] = torch.where(changed, moved, self._still)[0].cpu()
-            pictures.append(picture)
-        return pictures
+            yield torch.where(changed, moved, self._still)[0]
+
+
+def _around(mask: Tensor) -> tuple[slice, slice, slice, slice]:
+    """Return the part of a field like a mask [1, 1, S, S] that holds all of it, with an edge where it is zero."""
+    inside = (mask[0, 0].amax(axis).nonzero().flatten().tolist() or [0] for axis in (1, 0))
+    rows, columns = (slice(max(0, each[0] - 1), each[-1] + 2) for each in inside)
+    return slice(None), slice(None), rows, columns
 
 
 def _column(like: Tensor, point: tuple[float, float]) -> Tensor:

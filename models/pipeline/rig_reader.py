@@ -31,7 +31,7 @@ from .driving_clip import DrivingClip
 from .factors import Factors
 
 _LEAST_ASKED = 0.0005  # of the face's width; what the noise of a still face's picture looks like is half of it
-_LEAST_SITES = 3  # a region with fewer shows nothing to speak of
+_LEAST_SITES = 3  # sites; a region with fewer is not reported
 _LEAST_SHOWN = 0.5  # of what a control moves; with less in sight, its motion is a guess
 BLINK_UNIT, WIDE_UNIT = 45, 5
 GAZE_UNITS = (61, 62, 63, 64)
@@ -62,7 +62,7 @@ class RigReader(ABC):
     """Reads motion equations at the rig's sites, frame by frame, and solves the controls from all of them.
 
     What is read of a frame is [S, 9]: the equations, how far each site is seen, in [0, 1], and the head's own motion
-    there, px, as the whole of the face tells it.
+    there, px, estimated from the whole face.
 
     basis: the rig as it was measured. observer: the rig laid over a picture. regions: [S] membership of the sites in
     each region of the face. gains: [K], what the solved excursions from rest are multiplied by. unit: px of the picture
@@ -149,7 +149,7 @@ class RigReader(ABC):
             solution.motion,
             self._regions,
             pairs=self._constraints.pairs,
-            most=np.maximum(np.abs(low), np.abs(high)),
+            most=np.minimum(np.maximum(np.abs(low), np.abs(high)), solution.most),
             adjusted=self._matching == "motion",
             least=_LEAST_ASKED * self._unit,
         )
@@ -194,7 +194,7 @@ class DriverReader(RigReader):
 class GeneratedReader(RigReader):
     """Reads the generated frames.
 
-    What a backend of its own mind makes of the driver shows there, magnified.
+    For backends that generate motion of their own: it is seen there, magnified.
     """
 
     read_from = "the generated frames"

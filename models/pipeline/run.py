@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The pipeline: driving video -> face -> MagPlus -> backend -> DeMagPlus -> frames and rig controls.
 
-The clip is read three times, a few frames in memory at a time: once for the face's landmarks, once for a few probe
-frames that decide the magnification and the backend's gain, and once to make the result.
+The clip is read a few times, a few frames in memory at a time: for the face's landmarks, for the steady crop, for some
+probe frames that decide the magnification and the backend's gain, and to make the result.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,17 +38,19 @@ from ..magnification.magnifier import ROLES
 from .animated_avatar import AnimatedAvatar
 from .avatar import AvatarPicture
 from .driver import Driver
-from .driving_clip import LARGEST_CROP, DrivingClip
+from .driving_clip import LARGEST_CROP, DrivingClip, content_hash, reader_of
 from .factors import Factors, factors_of
-from .fingerprint import fingerprint
+from .fingerprint import fingerprint, order_fingerprint
+from .finished import finished_report
 from .frame_maker import FrameMaker
-from .interruption import Interruptible
+from .interruption import interruptible
 from .notes import Events, Notes
 from .outputs import Output
 from .outputs.comparison import Comparison
 from .outputs.curves import Curves
 from .outputs.driver_picture import DriverPicture
 from .outputs.frames import Frames, Magnified
+from .outputs.moving_shot import MovingShot
 from .outputs.observed import Observed
 from .outputs.plot import Plot
 from .placement import AvatarFace, anchors_on, find_avatar_face
@@ -68,7 +72,7 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
     notes = Notes(events)
     device = choose_device(spec.device)
     try:
-        with Interruptible(notes.check_cancelled):
+        with interruptible(notes.check_cancelled):
             return _run_on(device, folder, spec, session, notes)
     except Exception as error:
         if not ran_out(device, error):
@@ -83,7 +87,7 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
         f"The memory of {device} was too small for this job; it went on on the CPU, as it was allowed to, and took "
         "longer."
     )
-    with Interruptible(notes.check_cancelled):
+    with interruptible(notes.check_cancelled):
         return _run_on(torch.device("cpu"), folder, spec, session, notes)
 
 
@@ -96,6 +100,13 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     options = parse_options(kind.Options, spec.backend_options, title=info.title)
     options = with_files_in(options, folder.path, title=info.title)
     origins = session.origins(spec.backend)
+    magnifiers = {role: session.magnifier(role, device) for role in ROLES}
+    networks: dict[str, str] = {role: each.weights_sha256 for role, each in magnifiers.items() if each.trained}
+    signed_by = "" if signer is None else signer.certificate_sha256
+
+    order = partial(order_fingerprint, folder, spec, networks, options, origins, signed_by, versions(device))
+    if (earlier := _kept(folder, spec, order, notes)) is not None:
+        return earlier
     backend = session.backend(spec.backend, origins, device, options)
     if not info.commercial_use:
         notes.warning(f"{info.title} is not for commercial use: {info.weights_licence}.")
@@ -129,7 +140,6 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
             f"{invented:.0%} of what {info.title} is shown of the avatar lies beyond its picture; capture it with more "
             "room around the head."
         )
-    magnifiers = {role: session.magnifier(role, device) for role in ROLES}
     driver = Driver(clip, magnifiers["magplus"], spec.magnification.regions, device)
     more = [
         _further_source(Path(path), session.landmarker(), clip, framing, info.frame_size)
@@ -137,9 +147,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     ]
     avatar = AnimatedAvatar(picture, face, window, backend, magnifiers["demagplus"], driver, device, notes, more)
 
-    networks: dict[str, str] = {role: each.weights_sha256 for role, each in magnifiers.items() if each.trained}
     painting = {role: weights for role, weights in networks.items() if role == "magplus" or not avatar.tells_motion}
-    signed_by = "" if signer is None else signer.certificate_sha256
     made_from = fingerprint(folder, spec, clip, painting, options, origins, signed_by)
     provenance = Provenance(made_from, signer)
     factors, kept = factors_of(folder, spec, driver, avatar, notes, made_from)
@@ -194,7 +202,20 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         notes.warning(f"Parts of the driver's face aren't seen and are at rest there: {parts}.")
     report = dataclasses.replace(report, warnings=tuple(notes.warnings))
     report = dataclasses.replace(report, quality=quality_of(report))
-    return folder.write_report(report)
+    return folder.write_report(report, order(clip.sha256))
+
+
+def _kept(folder: JobFolder, spec: JobSpec, order: Callable[[str], str], notes: Notes) -> Report | None:
+    """Return the report of an earlier run that has made exactly this; `order` tells it by the hash of the clip."""
+    if not folder.has_report:
+        return None
+    made_from = order(content_hash(reader_of(folder.path, spec.driving)))
+    report = finished_report(folder, spec, made_from)
+    if report is None:
+        return None
+    for sentence in report.warnings:
+        notes.warning(sentence)
+    return folder.write_report(report, made_from)
 
 
 def _outputs(
@@ -214,7 +235,9 @@ def _outputs(
         outputs.append(Magnified(notes, provenance))
     if spec.outputs.compare:
         outputs.append(Comparison(avatar, factors, notes, provenance))
-    if spec.outputs.frames:
+    if spec.outputs.frames and spec.shot is not None:
+        outputs.append(MovingShot(folder, spec.shot, spec.outputs, avatar, factors, notes, provenance))
+    elif spec.outputs.frames:
         outputs.append(Frames(folder, avatar, factors, observed, notes, provenance))
     if spec.outputs.weights and basis is not None:
         reader = rig_reader(basis, driver, avatar, factors, spec)

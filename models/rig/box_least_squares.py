@@ -27,8 +27,8 @@ def solve_boxed(
     Args:
         gram: [N, K, K] symmetric positive definite.
         target: [N, K].
-        low: [K] lower bounds, -inf allowed.
-        high: [K] upper bounds, not below `low`; +inf allowed.
+        low: [K] or [N, K] lower bounds, -inf allowed.
+        high: [K] or [N, K] upper bounds, not below `low`; +inf allowed.
         guess: [N, K] solution of similar problems; what lies on a bound there is tried on that bound first.
         max_exchanges: a bound on the work; what is left then is clipped to the box.
 
@@ -39,6 +39,7 @@ def solve_boxed(
     solution = np.empty_like(target)
     if not unknowns:
         return solution
+    low, high = np.broadcast_to(low, target.shape), np.broadcast_to(high, target.shape)
     fixed = high <= low
     start = np.zeros(target.shape, int) if guess is None else (guess >= high).astype(int) - (guess <= low)
     side = np.where(fixed, -1, start)  # −1 at the lower bound, 0 free, +1 at the upper bound
@@ -50,8 +51,9 @@ def solve_boxed(
 
     for _ in range(max_exchanges):
         here, a, b = side[open_], gram[open_], target[open_]
+        least, most = low[open_], high[open_]
         free = here == 0
-        pinned = np.where(here < 0, finite_low, finite_high) * ~free
+        pinned = np.where(here < 0, finite_low[open_], finite_high[open_]) * ~free
         system = np.where(free[:, :, None] & free[:, None, :], a, identity)
         right = np.where(free, b - np.einsum("nij,nj->ni", a, pinned), pinned)
         x = np.linalg.solve(system, right[:, :, None])[:, :, 0]
@@ -59,11 +61,11 @@ def solve_boxed(
 
         scale = _TOLERANCE * (1.0 + np.abs(x).max(1, keepdims=True))
         slope = _TOLERANCE * (1.0 + np.abs(b).max(1, keepdims=True))
-        below, above = free & (x < low - scale), free & (x > high + scale)
-        release = ~fixed & ((here < 0) & (gradient < -slope) | (here > 0) & (gradient > slope))
+        below, above = free & (x < least - scale), free & (x > most + scale)
+        release = ~fixed[open_] & ((here < 0) & (gradient < -slope) | (here > 0) & (gradient > slope))
         wrong = below | above | release
         misfits = wrong.sum(1)
-        solution[open_] = np.clip(x, low, high)
+        solution[open_] = np.clip(x, least, most)
 
         going = misfits > 0
         if not going.any():

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..magnification.filters import binomial, box, gradient
+from ..magnification.filters import binomial, box, gradient, max_pool_2x2, mean_pool
 from ..warp import pixel_grid, sample_spline
 
 _NORMAL_QUARTILE_SQUARED = 0.455  # median of the square of a standard normal variable
@@ -64,12 +64,13 @@ def motion_equations(
     difference = warped - base
     gx, gy = gradient(0.5 * (warped + base))
     along = gx * flow[:, :1] + gy * flow[:, 1:] - difference
-    products = F.avg_pool2d(torch.cat([gx * gx, gx * gy, gy * gy, gx * along, gy * along, difference**2], 1), 2)
+    pairs = ((gx, gx), (gx, gy), (gy, gy), (gx, along), (gy, along), (difference, difference))
+    products = torch.cat([mean_pool(one * other, 2) for one, other in pairs], 1)
     squared = products[:, 5:]
     typical = squared.flatten(1).median(1).values.view(-1, 1, 1, 1) / _NORMAL_QUARTILE_SQUARED
     # Highlights, occlusions and whatever else the motion can't explain count less.
     noise = torch.maximum(typical + _QUANTISATION, box(squared, 5))
-    changed = F.max_pool2d((frames - reference).abs().amax(1, keepdim=True), 2) > settings.least_change
+    changed = max_pool_2x2((frames - reference).abs().amax(1, keepdim=True)) > settings.least_change
     weight = torch.where(changed, 1.0, settings.unchanged)
     return torch.cat([products[:, :5] * weight / noise, changed.to(products)], 1)
 

@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from .measurement import Array, Measurement
+from .measurement import Array, Measurement, NormalEquations
+from .misfit import softened
 
 HEAD_MOTIONS = (
     *("right", "down", "roll", "nearer", "yaw", "pitch"),
     *("perspective yaw", "perspective pitch", "nearer by depth", "yaw by depth", "pitch by depth"),
 )
+_PLACE_DEVIATION = 0.1  # px; what a place of strong texture says of the head, a face that moves by half a pixel aside
+_HEAD_ITERATIONS = 12
+_STILL_SHARE = 0.3  # of the places, on which an expression is taken to do nothing: their error is the scale
+_OUTLIER = 2.4  # scales
 _TURNS = tuple(HEAD_MOTIONS.index(name) for name in ("roll", "yaw", "pitch"))
 
 
@@ -28,6 +35,32 @@ def head_columns(position: Array, depth: Array) -> Array:
     columns = np.stack([np.stack(column) for column in (*weak, *perspective)])
     rms = np.sqrt((columns**2).sum(1).mean(1))
     return columns / np.where(rms > 1e-9, rms, np.inf)[:, None, None]
+
+
+def robust_head(seen: Measurement, columns: Array) -> Array:
+    """Return [N, 11], the head's motion as most of the face has it: what a part of it does besides is an outlier.
+
+    Iteratively reweighted least squares of `columns` [11, 2, S] with Geman-McClure weights. All places count about
+    alike, the measurement being taken to be no better than `_PLACE_DEVIATION`; one that has not changed kept still.
+    """
+    equations = NormalEquations(columns)
+    count = len(seen.pull)
+    unchanged = (seen.precision[:, 0] + seen.precision[:, 2] > 0) & ~seen.measured
+    still = np.float32(_PLACE_DEVIATION**-2) * unchanged
+    soft = softened(seen, np.full(count, _PLACE_DEVIATION**2))
+    precision = soft.precision * seen.measured[:, None] + still[:, None] * np.array([1, 0, 1], np.float32)[:, None]
+    soft = replace(soft, precision=precision, pull=soft.pull * seen.measured[:, None], changed=None)
+    trust: Array = np.ones((count, seen.pull.shape[2]), np.float32)
+    values: Array = np.zeros((count, len(columns)))
+    for _ in range(_HEAD_ITERATIONS):
+        gram = equations.gram(soft, trust)
+        ridge = 1e-6 * np.trace(gram, axis1=1, axis2=2)[:, None, None] + 1e-12
+        values = np.linalg.solve(gram + ridge * np.eye(len(columns)), equations.target(soft, trust)[..., None])[..., 0]
+        explained = equations.motion(values)
+        size = np.sqrt(soft.less(explained).energy())
+        scale = np.quantile(size, _STILL_SHARE, axis=1)[:, None] + 1e-6
+        trust = (1.0 / (1.0 + (size / (_OUTLIER * scale)) ** 2) ** 2).astype(np.float32)
+    return values
 
 
 def turning_error(error: Measurement, trust: Array, head: Array, noise: Array, prior: float) -> Array:

@@ -127,7 +127,13 @@ class Patches:
     def sums(self, values: Array) -> Array:
         """Return the sums of [N, C, S] over Q patches, [N, C, Q]."""
         count, channels, places = values.shape
-        return np.asarray(values.reshape(-1, places) @ self._members).reshape(count, channels, -1)
+        return np.asarray(values.reshape(count * channels, places) @ self._members).reshape(
+            count, channels, self._members.shape[1]
+        )
+
+    def spread(self, values: Array) -> Array:
+        """Return patches' values [N, Q] at their places, [N, S]."""
+        return np.asarray(values @ self._members.T)
 
     def errors(self, error: Measurement, trust: Array) -> PatchErrors:
         """Return the errors of whole patches: the sum of their places' equations, weighted by `trust` [N, S]."""

@@ -24,7 +24,7 @@ from .box_least_squares import solve_boxed
 from .measurement import Array, Measurement, NormalEquations, trust_in
 
 STILL = 0.1  # share of a clip's frames in which a face is taken to be still
-_WINDOW = 0.2  # of the face's size, over which skin moves much alike: plain places need neighbours with texture
+_WINDOW = 0.1  # of the face's size, over which skin moves much alike: plain places need neighbours with texture
 _MOVING = 0.03  # misfit gathers where the motion is: s², the mean over all of a face, is about so little of it there
 _FIRST_GUESS = 0.02  # px², before the first fit; a clear micro-expression moves a face of 200 px by 0.5 px
 _ROUNDS = 6  # of a fit and its misfit; s changes by less than a tenth in the last
@@ -37,12 +37,13 @@ _PROPORTIONAL = 1.0  # error per explained motion that is no outlier: of a rig t
 class BestFit:
     """The least squares that the rig can do, without a prior on which controls move.
 
-    values: [N, P]. variance: [N], s² of the misfit, px². rounds: of fitting that were run. change: by which share s of
-    the frame with the largest misfit changed in the last of them.
+    values: [N, P]. variance: [N], s² of the misfit, px². trust: [N, S], weights of the places. rounds: of fitting that
+    were run. change: by which share s of the frame with the largest misfit changed in the last of them.
     """
 
     values: Array
     variance: Array
+    trust: Array
     rounds: int
     change: float
 
@@ -77,11 +78,11 @@ def misfit_variance(error: Measurement, variance: Array, trust: Array) -> Array:
 
 
 def best_fit(equations: NormalEquations, seen: Measurement, low: Array, high: Array) -> BestFit:
-    """Fit all columns within their bounds [P], and estimate the misfit on the way.
+    """Fit all columns within their bounds [N, P], and estimate the misfit on the way.
 
     `equations` are those of the columns at the places of `seen`.
     """
-    count, parameters = len(seen.pull), len(low)
+    count, parameters = len(seen.pull), low.shape[-1]
     variance: Array = np.full(count, _FIRST_GUESS)
     trust: Array = np.ones((count, seen.pull.shape[2]), np.float32)
     values: Array = np.zeros((count, parameters))
@@ -99,7 +100,7 @@ def best_fit(equations: NormalEquations, seen: Measurement, low: Array, high: Ar
         for _ in range(_STEPS):
             variance = misfit_variance(seen.less(explained), variance, trust)
         change = abs(float(np.sqrt(variance.max(initial=0.0) / max(before, 1e-30))) - 1)
-    return BestFit(values, variance, _ROUNDS, change)
+    return BestFit(values, variance, trust, _ROUNDS, change)
 
 
 def beyond(error: Measurement, variance: Array) -> Array:

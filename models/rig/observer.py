@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ...backend_bridge.rig.basis import RigBasis
 from ..face.correspondence import Correspondence
+from ..magnification.filters import mean_pool
 from ..warp import sample
 from .equations import motion_equations
 from .sites import Sites
@@ -51,7 +51,7 @@ class RigObserver:
         """
         equations = motion_equations(self._reference, frames, flow)
         if trust is not None:
-            equations = equations * F.avg_pool2d(trust, 2)
+            equations = equations * mean_pool(trust, 2)
         return self.sites.gather(equations.cpu().numpy()).astype(np.float32)
 
 

@@ -5,7 +5,7 @@ The picture motion of site s in frame n is modelled as
 
     observed[n, s] = Σ_k effect[k, s] · w[n, k]  +  head motion  +  error,
 
-with the rig's own basis, six small head motions (weak perspective) as nuisance, and an error whose size is measured
+with the rig's own basis, the head's small motions (`HEAD_MOTIONS`) as nuisance, and an error whose size is measured
 per frame. The weights are the most probable ones under a prior that is learned from the clip itself:
 
 * **A control is either in play during a stretch of half a second, or it rests.** Every control has its own prior
@@ -35,11 +35,12 @@ from ...backend_bridge.rig.basis import RigBasis
 from ...backend_bridge.rig.curves import ControlCurves
 from .box_least_squares import solve_boxed
 from .constraints import Constraints
-from .head_motion import head_columns, turning_error
+from .head_motion import head_columns, robust_head, turning_error
 from .measurement import Array, Measurement, NormalEquations, Patches, motion_of, trust_at_first, trust_in
 from .misfit import STILL, BestFit, best_fit, beyond, softened
-from .selection import Choice, choose, prices
+from .selection import NO_MISFIT, Choice, Hypotheses, choose
 from .sites import Sites
+from .support import HEADROOM, HEADROOM_OF_MISFIT, most_amounts, moving_places
 
 _TRUST_ROUNDS = 3
 _NEARLY_NOTHING = 1e-6  # px per unit of a control
@@ -103,7 +104,8 @@ class RigSolution:
     positions: [S, 2] px. head_motion: [N, 11] in the order of `HEAD_MOTIONS`, as rms px on the visible face.
     moved: [N, S] and unexplained: [N, S], energy of the motion without the head's, and of what no control explains of
     it, both in units of the measurement's noise. motion: [N, 2, S] px, the face's own: what the controls explain, and
-    what the picture says beyond that (`misfit.beyond`).
+    what the picture says beyond that (`misfit.beyond`). most: [K], the largest amount of each control that is supported
+    by what was seen (`support`).
     """
 
     curves: ControlCurves
@@ -113,6 +115,7 @@ class RigSolution:
     unexplained: NDArray[np.float32]
     state: SolverState
     motion: NDArray[np.float32]
+    most: NDArray[np.float64]
 
     def residual_in(self, region: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return [N], the unexplained share of the motion energy in a region of soft membership [S], in [0, 1]."""
@@ -173,21 +176,21 @@ def solve(
     seen_effect = np.sqrt((information * effect**2).sum((1, 2))) * (high - low)
     solvable = (reach > settings.least_effect * seen.size) & (seen_effect > 0)
 
-    spread = (constraints or Constraints()).spread(len(rest))
-    spread = spread[(spread * solvable).any(1)]
-    columns = motion_of(spread * solvable, effect)
-    # Both of a pair keep within their ranges, and the one that can't be seen follows the other.
-    least = np.where(spread > 0, low, -np.inf).max(1)
-    most = np.where(spread > 0, high, np.inf).min(1)
+    unknowns = _unknowns(basis, effect, (constraints or Constraints()).spread(len(rest)), solvable)
+    spread, columns = unknowns.spread, unknowns.columns
     head = head_columns(seen.position, seen.depth).astype(np.float32) * np.float32(settings.head_motion)
-    free = np.full(len(head), np.inf)
+    head_by_face = robust_head(seen, head) if settings.head_motion else np.zeros((len(when), len(head)))
+    local = seen.less(motion_of(head_by_face, head))
+    sight = np.abs(when[:, None] - when[None]) <= settings.play_seconds
+    support = most_amounts(local, columns, unknowns.extent, sight)
     model = _Model(
         columns=np.concatenate([columns, head]),
-        low=np.concatenate([least, -free]),
-        high=np.concatenate([most, free]),
-        excursion=np.concatenate([0.25 * (most - least), np.full(len(head), 0.02 * seen.size)]),
-        controls=len(spread),
-        price=prices([control.name for control in basis.controls], spread),
+        least=unknowns.least,
+        most=unknowns.most,
+        support=support,
+        excursion=np.concatenate([unknowns.excursion, np.full(len(head), 0.02 * seen.size)]),
+        hypotheses=Hypotheses.named([control.name for control in basis.controls], spread),
+        head=head_by_face,
     )
     found = _most_probable(model, seen, _in_play(when, settings.play_seconds), settings)
     solved, local = found.values, seen.less(found.turned)
@@ -212,24 +215,96 @@ def solve(
         moved_energy.astype(np.float32),
         left_energy.astype(np.float32),
         found.state,
-        (shown + beyond(unexplained, found.state.misfit**2)).astype(np.float32),
+        np.where(moving_places(local)[:, None], shown + beyond(unexplained, found.state.misfit**2), 0.0).astype(
+            np.float32
+        ),
+        (HEADROOM * support).max(0, initial=0.0) @ spread,
     )
 
 
 @dataclass(frozen=True)
-class _Model:
-    """Linear columns [P, 2, S], their bounds [P] and the excursion [P] assumed before the clip is seen.
+class _Unknowns:
+    """What is solved for in place of K controls: Q amounts, of a control, of a pair, or of several that look alike.
 
-    The first `controls` of them are rig controls or mirrored pairs of them, at the relative `price` [controls] of
-    `selection`; the rest is head motion.
+    spread: [Q, K], what each moves. columns: [Q, 2, S] px. least, most: [Q] bounds. excursion: [Q], the standard
+    deviation assumed before the clip is seen. extent: [Q] px per unit, the farthest that it moves anything.
+    """
+
+    spread: Array
+    columns: Array
+    least: Array
+    most: Array
+    excursion: Array
+    extent: Array
+
+
+def _unknowns(basis: RigBasis, effect: Array, spread: Array, solvable: NDArray[np.bool_]) -> _Unknowns:
+    """Return what is to be solved, of controls and pairs `spread` [Q, K] and their effect [K, 2, S] px.
+
+    Columns that are the same to the last bit, with the same bounds, are one unknown, which its controls share equally:
+    the evidence can't tell them apart, and the prior has them alike.
+    """
+    low, high = np.array([control.amounts for control in basis.controls]).T
+    spread = spread[(spread * solvable).any(1)]
+    columns = motion_of(spread * solvable, effect)
+    # Both of a pair keep within their ranges, and the one that can't be seen follows the other.
+    least = np.where(spread > 0, low, -np.inf).max(1)
+    most = np.where(spread > 0, high, np.inf).min(1)
+    groups: dict[bytes, list[int]] = {}
+    for index, column in enumerate(columns):
+        groups.setdefault(column.tobytes() + np.array([least[index], most[index]]).tobytes(), []).append(index)
+    first = [members[0] for members in groups.values()]
+    count = np.array([len(members) for members in groups.values()], float)
+    return _Unknowns(
+        spread=np.array([spread[members].mean(0) for members in groups.values()]).reshape(-1, spread.shape[1]),
+        columns=columns[first],
+        least=least[first] * count,
+        most=most[first] * count,
+        excursion=0.25 * (most - least)[first],
+        extent=(spread * _extents(basis, effect)).max(1, initial=0.0)[first],
+    )
+
+
+def _extents(basis: RigBasis, effect: Array) -> Array:
+    """Return [K] px per unit of the picture of `effect` [K, 2, S], the farthest that each control moves any vertex.
+
+    The basis is in px of the avatar's picture; the two scales are compared by what is in sight.
+    """
+    size = np.linalg.norm(basis.displacement, axis=2)
+    here, there = size[:, basis.visible].max(1, initial=0.0), np.sqrt((effect**2).sum(1).max(1, initial=0.0))
+    both = (here > 0) & (there > 0)
+    scale = float(np.median(there[both] / here[both])) if both.any() else 1.0
+    return np.asarray(scale * size.max(1, initial=0.0))
+
+
+@dataclass(frozen=True)
+class _Model:
+    """Linear columns [P, 2, S] and the standard deviation [P] of their amounts assumed before the clip is seen.
+
+    The first Q of them are the rig's, with ranges `least` and `most` [Q], amounts `support` [N, Q] that what was seen
+    supports and the `hypotheses` that they stand for; the rest is head motion, `head` [N, P - Q] being what most of the
+    face says of it.
     """
 
     columns: Array
-    low: Array
-    high: Array
+    least: Array
+    most: Array
+    support: Array
     excursion: Array
-    controls: int
-    price: Array
+    hypotheses: Hypotheses
+    head: Array
+
+    @property
+    def controls(self) -> int:
+        """Q."""
+        return len(self.least)
+
+    def bounds(self, headroom: Array | float) -> tuple[Array, Array]:
+        """Return the lower and upper bounds [N, P], with `headroom` [N, 1] for controls that undo one another."""
+        free = np.full(self.head.shape, np.inf)
+        limit = headroom * self.support
+        low, high = np.maximum(self.least, -limit), np.minimum(self.most, limit)
+        return np.concatenate([low, -free], 1), np.concatenate([high, free], 1)
 
 
 @dataclass(frozen=True)
@@ -244,16 +319,19 @@ class _Found:
 def _most_probable(model: _Model, seen: Measurement, in_play: Array, settings: SolverSettings) -> _Found:
     """Solve in three passes: the misfit, the evidence of every control, and the values of those that are in play."""
     equations = NormalEquations(model.columns)
-    fit = best_fit(equations, seen, model.low, model.high)
+    bounds = model.bounds(HEADROOM)
+    fit = best_fit(equations, seen, *bounds)
     evidence = _Evidence(model, equations, softened(seen, fit.variance), in_play, settings)
     every = np.ones((len(seen.pull), len(model.columns)), bool)
-    first = evidence.weigh(every, settings.rounds, settings.caution)
+    first = evidence.weigh(every, bounds, settings.rounds, settings.caution)
     choice = _chosen(model, equations, evidence, first, fit, in_play)
     last = first
     if not choice.fits.all():
         every[:, : model.controls] = choice.in_play
+        every[:, model.controls :] = choice.fits[:, None]
         # The choice was cautious enough: what is in play now is to be as large as it was.
-        last = evidence.weigh(every, settings.final_rounds, caution=0.0)
+        bounds = model.bounds(np.where(choice.fits, HEADROOM, HEADROOM_OF_MISFIT)[:, None])
+        last = evidence.weigh(every, bounds, settings.final_rounds, caution=0.0)
     state = SolverState(
         rounds=settings.rounds + settings.final_rounds * (last is not first),
         change=last.change,
@@ -305,8 +383,25 @@ class _Evidence:
         """[N, P]."""
         return self._equations.target(self.local, self.trust)
 
-    def weigh(self, allowed: NDArray[np.bool_], rounds: int, caution: float) -> _Weighed:
-        """Return the most probable values of the columns that are `allowed` [N, P]; the others are 0."""
+    def weigh_by(self, trust: Array) -> None:
+        """Weigh the places by `trust` [N, S] from now on."""
+        self.trust = trust
+        self._gram = None
+
+    def freedoms(self, head: Array) -> Array:
+        """Return [N], how many independent measurements there are of a motion without the `head`'s [N, 2, S] px.
+
+        Two for each patch that moves, counted by the participation ratio (sum e)² / sum e² of the patches' energies e.
+        """
+        local = self.local.less(head)
+        energy = self._patches.sums((local.energy() * self.trust)[:, None])[:, 0].astype(np.float64)
+        return np.asarray(2 * energy.sum(1) ** 2 / np.maximum((energy**2).sum(1), 1e-30))
+
+    def weigh(self, allowed: NDArray[np.bool_], bounds: tuple[Array, Array], rounds: int, caution: float) -> _Weighed:
+        """Return the most probable values of the columns that are `allowed` [N, P].
+
+        Of the others controls are 0, and the head moves as most of the face says.
+        """
         model, count = self._model, len(self._seen.pull)
         parameters = len(model.columns)
         at_most = self._at_most
@@ -316,17 +411,21 @@ class _Evidence:
         values: Array = np.zeros((count, parameters))
         change = 0.0
         mask = (allowed[:, :, None] & allowed[:, None]).astype(np.float64)
+        known: Array = np.zeros_like(values)
+        known[:, model.controls :] = model.head
+        known = np.where(allowed, 0.0, known)
         for round_ in range(rounds):
             precision = 1.0 / variance
             system = self.gram * mask / noise[:, None, None] + precision[:, :, None] * np.eye(parameters)
-            target = self.target * allowed / noise[:, None]
+            target = (self.target - np.einsum("nij,nj->ni", self.gram, known)) * allowed / noise[:, None]
             before = values
-            values = solve_boxed(system, target, model.low, model.high, guess=values) * allowed
+            values = solve_boxed(system, target, *bounds, guess=values) * allowed
             change = float(np.abs(values - before).max(initial=0.0) / max(np.abs(values).max(initial=0.0), 1e-12))
 
             posterior = np.diagonal(np.linalg.inv(system), axis1=1, axis2=2)
             determined = np.clip(1.0 - posterior * precision, 1e-9, 1.0)
             variance = np.maximum(self._in_play @ values**2 / (self._in_play @ determined), floor)
+            values = values + known
             explained = self._equations.motion(values)
             errors = self._patches.errors(self.local.less(explained), self.trust)
             own = errors.noise((determined * allowed).sum(1))
@@ -360,30 +459,24 @@ def _chosen(
 ) -> Choice:
     """Choose the controls in play from the equations in which the head's motion is solved along with each choice."""
     count = model.controls
-    gram, target = _without(evidence.gram, evidence.target, count)
-    ridge = 1e-6 * np.diagonal(gram, axis1=1, axis2=2).max(1, initial=0.0)[:, None, None]
-    best = solve_boxed(gram + (ridge + 1e-12) * np.eye(count), target, model.low[:count], model.high[:count])
-    energy = (best * (2 * target - np.einsum("nij,nj->ni", gram, best))).sum(1).clip(0)
-    shown = equations.motion(np.pad(best, ((0, 0), (0, len(model.columns) - count))))
     # What misses in still frames is noise.
     missing = 2.0 * (fit.variance - np.quantile(fit.variance, STILL)).clip(0)
+    shown = equations.motion(np.pad(fit.values[:, :count], ((0, 0), (0, len(model.columns) - count))))
     misfit = missing / np.maximum(missing + (shown**2).sum(1).mean(1), 1e-30)
     # The variance is hardly known where the texture is weak; what is explained already is no misfit.
     misfit = np.minimum(misfit, first.left)
-    low, high = model.low[:count], model.high[:count]
+    # An error as large as the motion is no outlier where shapes differ, or a raised lid would be taken for a hand.
+    evidence.weigh_by(np.where(misfit[:, None] < NO_MISFIT, evidence.trust, fit.trust))
+    gram = evidence.gram[:, :count, :count]
+    target = evidence.target[:, :count] - np.einsum("nij,nj->ni", evidence.gram[:, :count, count:], model.head)
+    ridge = 1e-6 * np.diagonal(gram, axis1=1, axis2=2).max(1, initial=0.0)[:, None, None]
+    low, high = (bound[:, :count] for bound in model.bounds(HEADROOM_OF_MISFIT))
+    best = solve_boxed(gram + (ridge + 1e-12) * np.eye(count), target, low, high)
+    energy = (best * (2 * target - np.einsum("nij,nj->ni", gram, best))).sum(1).clip(0)
     size = np.abs(first.values[:, :count])
     active = size > _AWAKE * size.max(initial=0.0)
-    return choose(gram, target, low, high, first.noise, misfit, model.price, energy, in_play, active)
-
-
-def _without(gram: Array, target: Array, count: int) -> tuple[Array, Array]:
-    """Return the normal equations of the first `count` unknowns, the others being solved along (Schur complement)."""
-    inner = gram[:, count:, count:]
-    inner = inner + 1e-9 * (np.trace(inner, axis1=1, axis2=2)[:, None, None] + 1e-12) * np.eye(inner.shape[1])
-    across = np.linalg.solve(inner, np.concatenate([gram[:, count:, :count], target[:, count:, None]], 2))
-    gram_of, target_of = gram[:, :count, :count], target[:, :count]
-    reduced = gram_of - gram[:, :count, count:] @ across[:, :, :count]
-    return reduced, target_of - (gram[:, :count, count:] @ across[:, :, count:])[:, :, 0]
+    freedoms = evidence.freedoms(equations.motion(np.pad(model.head, ((0, 0), (count, 0)))))
+    return choose(gram, target, low, high, first.noise, misfit, model.hypotheses, energy, freedoms, in_play, active)
 
 
 def _in_play(seconds: NDArray[np.float64], width: float) -> NDArray[np.float64]:

@@ -30,6 +30,7 @@ LARGEST = 512
 RATE = 30
 NOISE = 2 / 255
 CRF = 20
+_KEPT_PICTURES = 64  # of one actor, so that a film is rendered once for what is done to it: compression, noise
 # At rest, onset in 4 frames, apex of 2, offset in 6, at rest again.
 CURVE = np.concatenate(
     [np.zeros(8), [0.1, 0.35, 0.65, 0.9], [1.0, 1.0], [0.92, 0.75, 0.52, 0.3, 0.14, 0.05], np.zeros(8)]
@@ -54,7 +55,8 @@ class Actor:
 
     def __init__(self, stage: Stage, seed: int, size: int) -> None:
         rng = np.random.default_rng(seed)
-        self.stage, self.size = stage, size
+        self.stage, self.seed, self.size = stage, seed, size
+        self._shown: dict[bytes, Tensor] = {}
         self.shot: Shot = random_shot(rng)
         self.turn = rotation(np.deg2rad(rng.uniform([-4, -6, -3], [4, 6, 3])))
         self.vertices = stage.model.identity(seed)
@@ -77,6 +79,23 @@ class Actor:
         image = self.stage.rasteriser.render(vertices, vertices, self.shot).image
         whole = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
         return torch.nn.functional.avg_pool2d(whole, LARGEST // self.size)
+
+    def pictures(self, values: NDArray[np.floating], head: NDArray[np.floating] | None = None) -> Tensor:
+        """Return the pictures [N, 3, S, S] of a film, values [N, K] and head motion [N, 6].
+
+        Poses that recur, in this film or the one before it, are rendered once.
+        """
+        poses = [None] * len(values) if head is None or not head.any() else list(head)
+        keys = [
+            value.tobytes() + (b"" if pose is None else pose.tobytes())
+            for value, pose in zip(values, poses, strict=True)
+        ]
+        if len(self._shown) > _KEPT_PICTURES:
+            self._shown.clear()
+        for key, value, pose in zip(keys, values, poses, strict=True):
+            if key not in self._shown:
+                self._shown[key] = self.picture(value, pose)
+        return torch.cat([self._shown[key] for key in keys])
 
     def projected(self, vertices: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return where points [V, 3] are in the picture, px [V, 2]."""
@@ -167,7 +186,7 @@ def film(
     phase = rng.uniform(0, 2 * np.pi, 6)
     wave = 0.5 * (np.sin(2 * np.pi * seconds[:, None] / rng.uniform(0.8, 1.6, 6) + phase) - np.sin(phase))
     head = wave * np.r_[np.deg2rad([0.5, 0.5, 0.5]), [0.0005] * 3] * float(sway)
-    frames = torch.cat([actor.picture(v, h) for v, h in zip(values, head, strict=True)])
+    frames = actor.pictures(values, head)
     if noise:
         frames = frames + NOISE * torch.from_numpy(rng.standard_normal(frames.shape).astype(np.float32))
     return Film((frames.clamp(0, 1) * 255).round() / 255, values)

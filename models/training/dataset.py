@@ -228,7 +228,7 @@ class Role:
     looks_again: float = 0.0
 
     def shows(self, scene: Scene) -> bool:
-        """Tell whether a motion of that size is among what it is shown."""
+        """Return whether a motion of that size is among what it is shown."""
         return self.peaks[0] <= float(scene.flow.norm(dim=1).max()) <= self.peaks[1]
 
     def some_peak(self, rng: np.random.Generator) -> float:

@@ -39,7 +39,7 @@ class Layer:
 
     @property
     def clear(self) -> Tensor:
-        """Tell where nothing is hidden, [1, 1, S, S] 1 or 0."""
+        """Return where nothing is hidden, [1, 1, S, S] 1 or 0."""
         return (F.max_pool2d(self.cover, 5, 1, 2) < BORDER).float()
 
 

@@ -35,7 +35,7 @@ from .camera import recorded, toned
 from .dataset import ROLES, scenes_of, varied
 
 WIDTHS = (16, 32, 64, 84, 96)
-WAVES = 8  # planes that tell alpha
+WAVES = 8  # planes that encode alpha
 BRUSH = 0.05  # what it paints is small; so are the steps in which it learns to
 CONTRAST = 10.0  # of the frame's difference to the reference, which is small
 ALPHAS = (1.0, 16.0)

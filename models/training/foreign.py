@@ -22,7 +22,7 @@ from .heads import HeadModel, Part
 
 Floats = NDArray[np.float64]
 
-_WAVES = 16  # cosines in a random field; more change nothing that can be told by eye
+_WAVES = 16  # cosines in a random field; more change nothing that can be seen
 _FIELD_SIZE = 0.04  # m, over which bends of a unit vary: about an eye's width
 _BUMP = 0.016  # m, standard deviation of a cartoon's key
 

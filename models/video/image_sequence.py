@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Numbered images and single stills, read by OpenCV."""
+"""Numbered images and single stills, read by OpenCV; OpenEXR has a reader of its own."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.files.image_formats import SEQUENCE_SUFFIXES
 from .clip import Trim, VideoFrame, VideoInfo, within
+from .exr import Layer, frame_rate, read_exr
 from .limits import decode_picture, read_file
 from .unchanged import Unchanged
 
 # "take_0001", and as Windows renames and compositors write them: "take (1)", "take_0001_rgb".
 _NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>\d+)(?P<tail>\)|[ ._-][A-Za-z]+)?$")
 _SIDE_FILE = "._"  # how names of the files begin in which macOS keeps what another file system can't hold
+_EXR = ".exr"
+_CLIPPED = 0.01  # of the px brighter than white: more than highlights in eyes and on skin
 DEFAULT_RATE = Fraction(24)  # Blender's own
 NO_RATE = "The {kind} {name} has no frame rate of its own; {rate} frames a second are assumed."
 
@@ -36,11 +39,14 @@ class ImageSequence:
         self.warnings: list[str] = []
         numbered = images_from(path)
         self._name = path.name
+        self._layer: Layer | None = None
+        first = min(numbered)
+        if rate is None and numbered[first].suffix.lower() == _EXR:
+            rate = frame_rate(_encoded(numbered[first]), numbered[first].name)
         if rate is None:
             rate = DEFAULT_RATE
             if len(numbered) > 1:
                 self.warnings.append(NO_RATE.format(kind="image sequence", name=self._name, rate=rate))
-        first = min(numbered)
         timed = {Fraction(number - first) / rate: file for number, file in sorted(numbered.items())}
         self._files = {seconds: file for seconds, file in timed.items() if within(seconds, trim)}
         if not self._files:
@@ -53,14 +59,14 @@ class ImageSequence:
                 f"{missing} images are missing in the image sequence {self._name}; their time is kept."
             )
         self._unchanged = Unchanged(self.files)
-        image = _read(self._files[start])
+        image, bit_depth = self._read(self._files[start])
         self.info = VideoInfo(
             width=image.shape[1],
             height=image.shape[0],
             average_rate=(len(self._files) - 1) / (end - start) if missing else rate,
             variable_rate=missing > 0,
             rotation=0,
-            bit_depth=8 * image.dtype.itemsize,
+            bit_depth=bit_depth,
             frame_count=len(self._files),
             start=start,
         )
@@ -69,13 +75,39 @@ class ImageSequence:
         size = (self.info.width, self.info.height)
         for index, (seconds, file) in enumerate(self._files.items()):
             self._unchanged.check(file)
-            image = _read(file)
+            image, _ = self._read(file)
             if image.shape[1::-1] != size:
                 raise InputError(
                     f"{file.name} is {image.shape[1]} x {image.shape[0]} px, but the sequence began with "
                     f"{size[0]} x {size[1]}; give every image the same size."
                 )
-            yield VideoFrame(index, seconds - self.info.start, to_float_rgb(image))
+            yield VideoFrame(index, seconds - self.info.start, image)
+
+    def _read(self, file: Path) -> tuple[NDArray[np.float32], int]:
+        """Return [H, W, 3] RGB in [0, 1], upright, and the bits of a stored sample."""
+        encoded = _encoded(file)
+        if file.suffix.lower() != _EXR:
+            codes = _decoded(encoded, file)
+            return to_float_rgb(codes), 8 * codes.dtype.itemsize
+        picture = read_exr(encoded, file.name, self._layer)
+        self._layer = picture.layer
+        if picture.others:
+            self._warn(
+                f"{self._name} holds several layers; '{picture.layer.name or 'RGB'}' is read, not "
+                f"{', '.join(picture.others)}."
+            )
+        if picture.clipped > _CLIPPED:
+            self._warn(
+                f"{self._name} holds light brighter than white, which the sRGB view clips; lower its exposure if that "
+                "is the face."
+            )
+        if picture.undefined:
+            self._warn(f"{self._name} holds pixels that are no finite numbers; they are read as black.")
+        return picture.image, picture.bit_depth
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
 
 
 def is_image(path: Path) -> bool:
@@ -126,13 +158,16 @@ def _name_of(match: re.Match[str]) -> tuple[str, str]:
     return match["stem"], match["tail"] or ""
 
 
-def _read(file: Path) -> NDArray[np.generic]:
-    """Return [H, W, 3] BGR codes, turned upright by the camera's EXIF tag."""
+def _encoded(file: Path) -> bytes:
     # Decoded from memory: OpenCV can't open every path on Windows.
     try:
-        encoded = read_file(file)
+        return read_file(file)
     except OSError as error:
         raise InputError(f"{file.name} can't be read ({error.strerror}).") from error
+
+
+def _decoded(encoded: bytes, file: Path) -> NDArray[np.generic]:
+    """Return [H, W, 3] BGR codes, turned upright by the camera's EXIF tag."""
     image = decode_picture(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, file.name)
     if image is None:
         raise InputError(f"{file.name} can't be read as an image; it may be incomplete or of another kind.")

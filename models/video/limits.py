@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How large a picture may be, told from its file's header: nothing larger is decoded.
+"""How large a picture may be, by its file's header: nothing larger is decoded.
 
 A few hundred bytes can announce a picture of gigabytes. The headers are those of the formats' specifications: PNG
 (ISO/IEC 15948), JPEG (ITU-T T.81), TIFF 6.0 and BigTIFF, BMP, WebP (RFC 9649), OpenEXR, Radiance HDR and Netpbm.
@@ -78,7 +78,7 @@ def check_animation(sizes: Sequence[Size], name: str) -> None:
 def still_png(encoded: bytes) -> bytes | None:
     """Return a PNG without what makes it move, None for one that is cut short.
 
-    OpenCV believes an animation's frames to lie within the picture, and writes beyond its memory where they don't.
+    OpenCV takes an animation's frames to lie within the picture, and writes beyond its memory where they don't.
     """
     kept, at = [encoded[:8]], 8
     for _ in range(_MOST_PARTS):

@@ -26,7 +26,7 @@ class VideoReader:
     "24000/1001"; ignored for a video file, which has its own.
 
     Raises `InputError` if nothing usable is there, `MachineError` if this installation lacks the decoder. What is
-    usable but not as it should be is told in `warnings`, complete after one iteration to the end.
+    usable but not as it should be is in `warnings`, complete after one iteration to the end.
 
         reader = VideoReader("take 3.mov", trim=(1.5, 2.0))
         for frame in reader:

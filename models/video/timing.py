@@ -15,6 +15,11 @@ def constant_rate(ticks: Sequence[int], time_base: Fraction, candidates: Iterabl
     ticks: presentation timestamps in ascending order, in units of `time_base` seconds. A timestamp is explained if it
     is less than about one tick from its place, because containers round to their clock: 29.97 frames a second in
     Matroska's milliseconds stand at 0, 33, 67, 100 ... ms.
+
+    >>> constant_rate([0, 33, 67, 100], Fraction(1, 1000), [Fraction(25), Fraction(30000, 1001)])
+    Fraction(30000, 1001)
+    >>> constant_rate([0, 33, 90, 100], Fraction(1, 1000), [Fraction(30)]) is None
+    True
     """
     if len(ticks) < 2:
         return next((rate for rate in candidates if rate), None)
@@ -27,5 +32,9 @@ def constant_rate(ticks: Sequence[int], time_base: Fraction, candidates: Iterabl
 
 
 def average_rate(ticks: Sequence[int], time_base: Fraction) -> Fraction:
-    """Return frames over time, for two timestamps or more (see `constant_rate`)."""
+    """Return frames over time, for two timestamps or more (see `constant_rate`).
+
+    >>> average_rate([0, 40, 80], Fraction(1, 1000))
+    Fraction(25, 1)
+    """
     return (len(ticks) - 1) / ((ticks[-1] - ticks[0]) * time_base)

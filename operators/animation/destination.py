@@ -23,7 +23,7 @@ ANIMATION = (
     (REPLACE, "Into the Action", "Replace the keys in the clip's interval of the present action"),
 )
 SHOW_AS = (
-    (FRONT, "Over the Camera View", "In front of everything that the scene's camera sees. Renders don't show it"),
+    (FRONT, "Over the View", "In front of everything that the scene's camera sees. Renders don't show it"),
     (PLANE, "Image Plane", "A plane that fills the camera's view. Renders show it"),
     (BACKGROUND, "Camera Background", "Behind what the scene's camera sees, for an avatar that is hidden"),
     (STRIP, "Sequencer Strip", "A strip in the video sequencer"),

@@ -39,10 +39,14 @@ def set_event_markers(
     Remembers in the scene where the clip lies, whose first frame is at `start` in the video. Returns the frames by
     event.
     """
-    markers, placed = scene.timeline_markers, scene.magplus.placed
+    markers, windows = scene.timeline_markers, scene.magplus.windows
     first, last = placement.frame(source.seconds[0]), placement.frame(source.seconds[-1])
-    placed.first_frame, placed.last_frame = float(first), float(last)
-    placed.frames_per_second, placed.video_start = float(placement.rate), float(start)
+    for index in reversed(range(len(windows))):
+        if windows[index].first_frame <= last and first <= windows[index].last_frame:
+            windows.remove(index)
+    for placed in (scene.magplus.placed, windows.add()):
+        placed.first_frame, placed.last_frame = float(first), float(last)
+        placed.frames_per_second, placed.video_start = float(placement.rate), float(start)
     for marker in [marker for marker in markers if marker.name in _LABELS.values()]:
         if round(first) <= marker.frame <= round(last):
             markers.remove(marker)
@@ -62,11 +66,14 @@ def set_missing_markers(scene: bpy.types.Scene) -> None:
 
 
 def trim_from_markers(scene: bpy.types.Scene) -> Trim:
-    """Return what lies between the onset and the offset marker of the scene's last result.
+    """Return what lies between the onset and the offset marker of a result: the one at the playhead, else the last.
 
     Raises `InputError` when there is none, a marker is gone, or they are in the wrong order.
     """
-    placed = scene.magplus.placed
+    at_playhead = [
+        each for each in scene.magplus.windows if each.first_frame - 0.5 <= scene.frame_current <= each.last_frame + 0.5
+    ]
+    placed = at_playhead[0] if at_playhead else scene.magplus.placed
     if not placed.frames_per_second:
         raise InputError("There is no result in this scene yet; run MagPlus once, then move its markers.")
     frames = {}
@@ -74,7 +81,7 @@ def trim_from_markers(scene: bpy.types.Scene) -> Trim:
         there = [marker.frame for marker in scene.timeline_markers if marker.name == _LABELS[event]]
         if not there:
             raise InputError(f"There is no marker {_LABELS[event]!r}; add one to the timeline with this name.")
-        # Of several results' markers, those of the last one lie nearest to it.
+        # Of several results' markers, its own lie nearest to it.
         frames[event] = min(there, key=lambda frame: max(placed.first_frame - frame, frame - placed.last_frame, 0.0))
     if frames["onset"] >= frames["offset"]:
         raise InputError("The offset marker does not come after the onset marker; move one of them.")
@@ -88,7 +95,7 @@ def trim_from_markers(scene: bpy.types.Scene) -> Trim:
 
 
 class MAGPLUS_OT_trim_from_markers(ExplainedOperator):
-    """Use the part of the video between the onset and the offset marker, and start where the onset marker is"""
+    """Use the part of the video between onset and offset marker of the result at the playhead, or else of the last"""
 
     bl_idname = "magplus.trim_from_markers"
     bl_label = "Trim from Markers"

@@ -16,7 +16,7 @@ from .ends import Window
 from .keyframes import Keys, assign_new_action, bare, curves_of, cut_after, find_curve, write_keys
 from .nla import Address, add_layer, animated, hold, muted_takes, push_down, whole_quaternions
 from .performance import STILL, ControlKeys
-from .strength import add_strength, covers, drop_idle, make_room, rest_of
+from .strength import add_strength, covers, drop_idle, make_room, muted_layers, rest_of
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,13 @@ class Written:
     """What was written, by name.
 
     action: that has the keys. replaced: the one in whose place it is. overruled: muted tracks below a layer that it
-    would overrule, were they to play again.
+    would overrule, were they to play again. adding: muted layers of earlier bakes that would add up with the keys.
     """
 
     action: str
     replaced: str | None = None
     overruled: tuple[str, ...] = ()
+    adding: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Keying:
 
     def key(self, id_block: bpy.types.ID, entries: Sequence[ControlKeys]) -> Written:
         """Write the keys of one ID."""
+        addresses = whole_quaternions(_address(entry.keys.channel) for entry in entries)
+        adding = muted_layers(id_block, addresses, self.window.first, self.window.end)
+        return replace(self._key(id_block, entries), adding=tuple(adding))
+
+    def _key(self, id_block: bpy.types.ID, entries: Sequence[ControlKeys]) -> Written:
         name = f"MagPlus {entries[0].kind.owner_name(entries[0].keys.channel)}"
         if self.animation == LAYER:
             return self._layer(id_block, entries, name)

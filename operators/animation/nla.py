@@ -100,13 +100,17 @@ def whole_quaternions(addresses: Iterable[Address]) -> set[Address]:
     return found
 
 
+def takes_of(track: bpy.types.NlaTrack) -> list[Playing]:
+    """Return the actions of a track's strips, muted or not."""
+    return [Playing(s.action, getattr(s, "action_slot", None), s) for s in track.strips if s.action is not None]
+
+
 def muted_takes(id_block: bpy.types.ID, addresses: set[Address]) -> list[str]:
     """Return the names of the muted tracks that have one of the addresses."""
     animation = id_block.animation_data
     found = []
     for track in animation.nla_tracks if animation is not None else ():
-        takes = [Playing(s.action, getattr(s, "action_slot", None)) for s in track.strips if s.action is not None]
-        curves = [curve for take in takes for curve in take.curves]
+        curves = [curve for take in takes_of(track) for curve in take.curves]
         if track.mute and any((curve.data_path, curve.array_index) in addresses for curve in curves):
             found.append(track.name)
     return found

@@ -18,7 +18,7 @@ import bpy
 from ..rig.kinds import KINDS, ControlKind
 from .ends import LAST_FRAME, Window
 from .keyframes import all_curves, animated_channel, bare
-from .nla import playing
+from .nla import Address, playing, takes_of
 
 STILL = 1e-4  # nothing, for what a curve says
 LONGEST_NAME = 48  # bytes of a bake's name; with what is put around it, it is a modifier's name
@@ -91,6 +91,22 @@ def drop_idle(curve: bpy.types.FCurve) -> None:
         said += [bare(curve, frame) for frame in limits if abs(frame) < LAST_FRAME]
         if all(abs(value - modifier.reference_value) < STILL for value in said):
             curve.modifiers.remove(modifier)
+
+
+def muted_layers(id_block: bpy.types.ID, addresses: set[Address], first: float, last: float) -> list[str]:
+    """Return the names of the muted tracks in which an earlier bake adds to an address between two frames."""
+    animation = id_block.animation_data
+    return [
+        track.name
+        for track in (animation.nla_tracks if animation is not None else ())
+        for take in takes_of(track)
+        if take.strip is not None
+        and (track.mute or take.strip.mute)
+        and take.strip.blend_type == "ADD"
+        and take.strip.frame_start <= last
+        and first <= take.strip.frame_end
+        and any((curve.data_path, curve.array_index) in addresses and _ours(curve) for curve in take.curves)
+    ]
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...backend_bridge.files.disk import ReadOnlyError
 from ...backend_bridge.files.errors import InputError, MachineError
-from ...backend_bridge.job.artefacts import FRAMES, FrameKind, at_rate
+from ...backend_bridge.job.artefacts import FRAMES, SHOT_EXR, SHOT_PNG, FrameKind, at_rate
 from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.job.report import Report
 
@@ -53,6 +53,19 @@ def job_frames(folder: JobFolder, report: Report) -> JobFrames:
         name = missing[0].rpartition("/")[2]
         raise InputError(f"{len(missing)} frames of the job are missing, {name} first; run the job again.")
     return JobFrames(units, report.frames.size, folder.check_whole(units))
+
+
+def shot_clip(folder: JobFolder, report: Report) -> tuple[Clip, bool]:
+    """Return a moving shot as a clip, and whether the journal lists its frames. They belong to the scene's frames.
+
+    Raises `InputError` when they are not what the run has written.
+    """
+    assert report.shot is not None
+    shot = report.shot
+    kind = SHOT_EXR if shot.pattern == SHOT_EXR.pattern else SHOT_PNG
+    units = [kind.unit(number - 1) for number in range(shot.first, shot.first + shot.count)]
+    checked = folder.check_whole(units)
+    return Clip([folder.path / unit for unit in units], shot.size, shot.first, folder.path.name), checked
 
 
 def at_scene_rate(folder: JobFolder, units: Sequence[str], rate: Fraction, kind: FrameKind = FRAMES) -> list[Path]:

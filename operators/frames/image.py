@@ -33,14 +33,18 @@ def colour_space(scene: bpy.types.Scene) -> tuple[str, tuple[str, ...]]:
 
 
 def load(clip: Clip, colour_space: str) -> bpy.types.Image:
-    """Load a clip as an image sequence, or as a single image, with the mark of its job."""
+    """Load a clip as an image sequence, or as a single image, with the mark of its job.
+
+    An empty colour space leaves the file's own.
+    """
     image = bpy.data.images.load(str(clip.files[0]), check_existing=False)
     image.name = NAME
     image[MARK] = clip.job
     if len(clip.files) > 1:
         image.source = "SEQUENCE"
-    image.colorspace_settings.name = cast(Any, colour_space)  # which there are is known at run time
-    image.alpha_mode = "STRAIGHT"
+    if colour_space:
+        image.colorspace_settings.name = cast(Any, colour_space)  # which there are is known at run time
+        image.alpha_mode = "STRAIGHT"
     _make_relative(image)
     return image
 
@@ -57,10 +61,11 @@ def _make_relative(image: bpy.types.Image) -> None:
 def hold(user: bpy.types.ImageUser, clip: Clip) -> None:
     """Let an image user show file 1 at the clip's start, and before it; and the last file after the end.
 
-    Blender counts one frame back before its start, to a file 0 that does not exist, so its start and offset are one on.
+    Blender counts one frame back before its start, to a file that does not exist, so its start and offset are one on:
+    the offset is the first file's number.
     """
     user.frame_duration = len(clip.files) - 1
     user.frame_start = clip.start + 1
-    user.frame_offset = 1
+    user.frame_offset = int(clip.files[0].stem)
     user.use_cyclic = False
     user.use_auto_refresh = True

@@ -12,7 +12,7 @@ from .image import MARK, NAME
 
 
 def add_strip(scene: bpy.types.Scene, clip: Clip, colour_space: str) -> str:
-    """Put a clip on a free channel of the sequencer; returns the strip's name."""
+    """Put a clip on a free channel of the sequencer; an empty colour space leaves the files' own. Return its name."""
     strips = strips_of(scene)
     last = clip.start + len(clip.files)
     extents = [(strip.channel, *extent(strip)) for strip in strips]
@@ -24,9 +24,11 @@ def add_strip(scene: bpy.types.Scene, clip: Clip, colour_space: str) -> str:
     strip = cast("bpy.types.ImageStrip", made)  # the class has another name before 4.4
     for path in clip.files[1:]:
         strip.elements.append(path.name)
-    strip.colorspace_settings.name = cast(Any, colour_space)  # which there are is known at run time
+    strip.blend_type = "ALPHA_OVER"
     strip[MARK] = clip.job
-    strip.alpha_mode, strip.blend_type = "STRAIGHT", "ALPHA_OVER"
+    if colour_space:
+        strip.colorspace_settings.name = cast(Any, colour_space)  # which there are is known at run time
+        strip.alpha_mode = "STRAIGHT"
     return str(strip.name)
 
 

@@ -8,7 +8,7 @@ Blender's vertex parenting does it, so that it stays there when the character is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -24,9 +24,10 @@ from ...backend_bridge.job.spec import Anchor
 from ...backend_bridge.rig.anchors import FACE_ANCHORS
 from ...backend_bridge.rig.basis import RigBasis
 from ...backend_bridge.rig.face_parts import FacePart, part_of
+from ...backend_bridge.worker_client.messages import Progress
 from ..blender.data import mesh_of
 from .projection import Points, Projection
-from .surface import read_points, read_triangles
+from .surface import LOOKING, Triangles, read_points, triangles_of
 
 COLLECTION = "MagPlus Anchors"
 _LANDMARK, _FOUND, _PINNED = "magplus_landmark", "magplus_found", "magplus_pinned"
@@ -180,12 +181,13 @@ def put_anchors(
     projection: Projection,
     places: Mapping[int, tuple[float, float]],
     pinned: bool = False,
-) -> None:
+) -> Generator[Progress, None, None]:
     """Put anchors on the avatar's surface where the picture shows them; those moved by hand stay where they are.
 
     `pinned` ones are put as by hand, and go into the job as they are.
     """
-    skin = _Skin(context, avatar)
+    skin = yield from _Skin.of(context, avatar)
+    yield LOOKING
     hits = {landmark: skin.under(*projection.ray(position)) for landmark, position in places.items()}
     size = _extent([tuple(hit) for hit in hits.values()])
     there = {anchor[_LANDMARK]: anchor for anchor in anchors_of(avatar)}
@@ -206,25 +208,37 @@ def put_anchors(
 class _Skin:
     """The surface of an avatar as it is posed at present, for anchors to lie on."""
 
-    def __init__(self, context: bpy.types.Context, avatar: bpy.types.Object) -> None:
-        self._context, self._avatar = context, avatar
-        depsgraph = context.evaluated_depsgraph_get()
-        points = read_points((avatar,), depsgraph)[0].tolist()
-        self._surface = BVHTree.FromPolygons(points, read_triangles((avatar,), depsgraph).tolist())
+    def __init__(
+        self, context: bpy.types.Context, avatar: bpy.types.Object, surface: BVHTree, points: Points, cage: Triangles
+    ) -> None:
+        """`surface` is in the avatar's space, `points` [V, 3] are in the world, `cage` [T, 3] are indices into them."""
+        self._context, self._avatar, self._surface = context, avatar, surface
+        self._triangles: list[list[int]] = cage.tolist()
+        self._cage = BVHTree.FromPolygons(points.tolist(), self._triangles, all_triangles=True)
+
+    @classmethod
+    def of(cls, context: bpy.types.Context, avatar: bpy.types.Object) -> Generator[Progress, None, _Skin]:
+        """Take the surface of an avatar, step by step."""
+        surface = BVHTree.FromObject(avatar, context.evaluated_depsgraph_get())
+        yield LOOKING
+        points, _ = read_points((avatar,), context.evaluated_depsgraph_get())
+        yield LOOKING
         # Blender parents to vertices of the mesh before its modifiers, which leave them in front of those they add.
-        mesh = mesh_of(avatar)
-        mesh.calc_loop_triangles()
-        triangles = [tuple(triangle.vertices) for triangle in mesh.loop_triangles]
-        self._triangles = [corners for corners in triangles if max(corners) < len(points)]
-        self._cage = BVHTree.FromPolygons(points, self._triangles)
+        cage = triangles_of(mesh_of(avatar))
+        cage = cage[(cage < len(points)).all(axis=1)]
+        return cls(context, avatar, surface, points[: int(cage.max(initial=-1)) + 1], cage)
 
     def under(self, origin: Points, direction: Points) -> Vector:
         """Return where a ray in the world meets the skin; beside it, as far away as the nearest of it."""
         start, ahead = Vector(origin.tolist()), Vector(direction.tolist()).normalized()
-        hit = self._surface.ray_cast(start, ahead)[0]
-        if hit is None:
-            hit = start + ahead * max((_nearest(self._surface, start)[0] - start).dot(ahead), 0.0)
-        return hit
+        to_world = self._avatar.evaluated_get(self._context.evaluated_depsgraph_get()).matrix_world
+        to_local = to_world.inverted_safe()
+        own_start = to_local @ start
+        hit = self._surface.ray_cast(own_start, to_local @ (start + ahead) - own_start)[0]
+        if hit is not None:
+            return to_world @ hit
+        nearest = to_world @ _nearest(self._surface, own_start)[0]
+        return start + ahead * max((nearest - start).dot(ahead), 0.0)
 
     def hang(self, places: Mapping[bpy.types.Object, tuple[Vector, Vector]]) -> None:
         """Hang anchors on the triangles nearest to them: each at the first place, having been found at the second."""

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias, TypeVar
 
 import bpy
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.rig.basis import Control, RigBasis
 from ...backend_bridge.worker_client.messages import Progress
-from ..running.steps import run_to_end
+from ..running.steps import Turn, run_to_end
 from .controls import RigControl, restored
 from .eyes import within_sockets
 from .face import LEAST_MOTION, MAX_VERTICES, Face, find_face, points_of
@@ -22,13 +22,13 @@ from .face_controls import default_controls
 from .kinds import KINDS
 from .projection import Points, present_projection
 
-TURN = 0.25  # seconds of measuring after which Blender's interface gets a turn
-LONGEST_TURN = 1.0  # where a redraw takes longer than that, half of the time goes to measuring, up to this
 BENT = 0.05  # where half a step shows that much more or less than half of the motion, a control's response is measured
 RESPONSE = 8  # at so many places of its range on either side of rest
 FURTHEST = 0.15  # of the extent of what is seen, that a range which no rigger has set moves it; a jaw opens by less
 # Modifiers that leave the motion of what moves vertices in proportion to it.
 _LINEAR = {"SUBSURF", "MULTIRES", "ARMATURE", "MIRROR", "TRIANGULATE", "WEIGHTED_NORMAL", "EDGE_SPLIT", "SOLIDIFY"}
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def measure_rig_basis(
         excluded: why other controls are not among `controls`, by name; recorded in the basis.
         vertex_group: restricts the vertices of the first object to the face.
         max_vertices: a denser mesh is thinned evenly to this many.
-        on_progress: told how many controls are done.
+        on_progress: called with how many controls are done.
 
     Raises:
         InputError: no usable camera, the face is not in the picture, or a modifier makes another mesh of every pose.
@@ -103,7 +103,7 @@ def survey_steps(
     excluded: Mapping[str, str],
     responses: bool = True,
 ) -> Generator[Progress, None, Survey]:
-    """Move each control alone and record where the face's vertices go, a turn of `TURN` to `LONGEST_TURN` s at a time.
+    """Move each control alone and record where the face's vertices go, a `Turn` at a time.
 
     Ranges that no rigger has set end where an eye would leave its socket. Without `responses` every control is taken to
     act in proportion, which is good enough to look at it. Between two turns the rig is as it was. Raises `InputError`
@@ -122,51 +122,102 @@ def _measure(
     excluded: Mapping[str, str],
     responses: bool,
 ) -> Generator[Progress, None, Survey]:
-    displacement = np.zeros((len(controls), len(face.vertices), 2), np.float32)
-    travel = np.zeros((len(controls), len(face.vertices), 3), np.float32)
-    pulled = np.zeros(len(controls), bool)
-    found: list[Control] = []
-    bends = _bends(face.objects) if responses else lambda _control: False
-    done, away = 0, 0.0
-    while done < len(controls):
-        turn_ends = time.monotonic() + min(max(TURN, away), LONGEST_TURN)
-        with restored(controls[done:], context.view_layer):
-            for control in controls[done:]:
-                moved = _moved_by(context, face, control)
-                step = control.excursion
-                points = moved(step)
-                travel[done] = (points - face.points) / step
-                displacement[done] = (face.projection.project(points)[0] - face.positions) / step
-                if KINDS[control.control.kind].guesses_range:
-                    control, pulled[done] = within_sockets(control, face.points, travel[done], face.eyes)
-                    control = within_reach(control, travel[done][face.visible], face.points[face.visible])
-                found.append(
-                    _with_response(control, displacement[done], face, moved) if bends(control) else control.control
-                )
+    measured: list[_Measured] = []
+    questions = _questions(face, controls, responses, measured)
+    question = next(questions, None)
+    turn = Turn()
+    while question is not None:
+        with restored(controls[len(measured) :]):
+            over = False
+            while question is not None and not over:
+                control, excursion = question
+                control.write(control.control.rest + excursion)
+                points = points_of(context, face.objects, face.topology, control.control.name)[face.vertices]
                 control.write(control.control.rest)
-                done += 1
-                if time.monotonic() > turn_ends:
-                    break
-        left = time.monotonic()
-        yield Progress("Measuring the rig", done, len(controls))
-        away = time.monotonic() - left
+                question = _answered(questions, points)
+                over = turn.is_over()
+        yield Progress("Measuring the rig", len(measured), len(controls))
+        turn.begin()
     points = points_of(context, face.objects, face.topology, "the avatar")[face.vertices]
     if np.abs(face.projection.project(points)[0] - face.positions).max() > LEAST_MOTION:
         raise InputError("The avatar was moved while its rig was measured; start again and let it be for a moment.")
     basis = RigBasis(
         image_size=face.projection.size,
-        controls=tuple(found),
+        controls=tuple(each.control for each in measured),
         positions=face.positions.astype(np.float32),
         depth=face.depth.astype(np.float32),
         visible=face.visible,
-        displacement=displacement,
+        displacement=_stacked([each.displacement for each in measured], (len(face.vertices), 2)),
         triangles=face.triangles,
         excluded=dict(excluded),
     )
-    return Survey(face, tuple(controls), basis, travel, pulled)
+    travel = _stacked([each.travel for each in measured], (len(face.vertices), 3))
+    return Survey(face, tuple(controls), basis, travel, np.array([each.pulled for each in measured], bool))
 
 
-def within_reach(control: RigControl, travel: Points, points: Points) -> RigControl:
+@dataclass(frozen=True)
+class _Measured:
+    """What was found of one control: its entry in the basis, its rows there, and whether it would pull an eye out."""
+
+    control: Control
+    displacement: NDArray[np.float32]
+    travel: NDArray[np.float32]
+    pulled: bool
+
+
+# An inquiry yields how far a control is to be moved from rest, and is sent where the vertices are then, [V, 3].
+Inquiry: TypeAlias = Generator[float, Points, Found]
+
+
+def _questions(
+    face: Face, controls: Sequence[RigControl], responses: bool, measured: list[_Measured]
+) -> Generator[tuple[RigControl, float], Points, None]:
+    """Ask for each pose that is needed, a control and its excursion, and add what was found of each to `measured`."""
+    bends = _bends(face.objects) if responses else lambda _control: False
+    for control in controls:
+        inquiry = _inquire(face, control, bends)
+        excursion = next(inquiry)
+        while True:
+            points = yield control, excursion
+            try:
+                excursion = inquiry.send(points)
+            except StopIteration as end:
+                measured.append(end.value)
+                break
+
+
+def _answered(
+    questions: Generator[tuple[RigControl, float], Points, None], points: Points
+) -> tuple[RigControl, float] | None:
+    """Send the answer to the present question; return the next one, None when all are answered."""
+    try:
+        return questions.send(points)
+    except StopIteration:
+        return None
+
+
+def _inquire(face: Face, control: RigControl, bends: Callable[[RigControl], bool]) -> Inquiry[_Measured]:
+    """Find out what one control does."""
+    step = control.excursion
+    points = yield step
+    travel = ((points - face.points) / step).astype(np.float32)
+    displacement = ((face.projection.project(points)[0] - face.positions) / step).astype(np.float32)
+    pulled = False
+    if KINDS[control.control.kind].guesses_range:
+        control, pulled = within_sockets(control, face.points, travel, face.eyes)
+        control = within_reach(control, travel[face.visible], face.points[face.visible])
+    found = control.control
+    if bends(control):
+        found = replace(found, response=(yield from _response(control, displacement[face.visible], face)))
+    return _Measured(found, displacement, travel, pulled)
+
+
+def _stacked(rows: Sequence[NDArray[np.float32]], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the rows of all controls as one array [K, V, D], also of none."""
+    return np.array(rows, np.float32).reshape(len(rows), *shape)
+
+
+def within_reach(control: RigControl, travel: NDArray[np.floating], points: Points) -> RigControl:
     """Return a control with its range narrowed so that nothing seen goes further than a face's parts do.
 
     A bone turns what is far from its joint as surely as what is near: 45 degrees may be a wrinkle or the whole chin.
@@ -180,27 +231,6 @@ def within_reach(control: RigControl, travel: Points, points: Points) -> RigCont
     return replace(
         control, control=replace(own, low=max(own.low, own.rest - reach), high=min(own.high, own.rest + reach))
     )
-
-
-def _moved_by(context: bpy.types.Context, face: Face, control: RigControl) -> Callable[[float], Points]:
-    """Return a function that moves a control so far from rest, and gives where the vertices are then, [V, 3]."""
-
-    def moved(excursion: float) -> Points:
-        control.write(control.control.rest + excursion)
-        return points_of(context, face.objects, face.topology, control.control.name)[face.vertices]
-
-    return moved
-
-
-def _with_response(
-    control: RigControl, column: NDArray[np.floating], face: Face, moved: Callable[[float], Points]
-) -> Control:
-    """Return a control that knows how its effect bends, if it does."""
-
-    def motion(excursion: float) -> Points:
-        return face.projection.project(moved(excursion))[0] - face.positions
-
-    return replace(control.control, response=_response(control, column[face.visible], face.visible, motion))
 
 
 def _bends(objects: Sequence[bpy.types.Object]) -> Callable[[RigControl], bool]:
@@ -223,16 +253,20 @@ def _bends(objects: Sequence[bpy.types.Object]) -> Callable[[RigControl], bool]:
 
 
 def _response(
-    control: RigControl, column: NDArray[np.floating], visible: NDArray[np.bool_], motion: Callable[[float], Points]
-) -> tuple[tuple[float, float], ...]:
+    control: RigControl, column: NDArray[np.floating], face: Face
+) -> Inquiry[tuple[tuple[float, float], ...]]:
     """Return how much of its `column` [V, 2] a control shows at other excursions, nothing if that is in proportion.
 
     A control is followed from rest as far as it goes on moving the same way.
     """
+
+    def motion(points: Points) -> Points:
+        return (face.projection.project(points)[0] - face.positions)[face.visible]
+
     step, most = control.excursion, float(np.abs(column).max(initial=0.0))
     if most * abs(step) < LEAST_MOTION:
         return ()
-    half = motion(step / 2)[visible] / (step / 2)
+    half = motion((yield step / 2)) / (step / 2)
     if np.abs(half - column).max() <= BENT * most:
         return ()
     energy = float((column.astype(np.float64) ** 2).sum())
@@ -240,7 +274,7 @@ def _response(
     for end in (control.control.low - control.control.rest, control.control.high - control.control.rest):
         amount = 0.0
         for excursion in np.linspace(0.0, end, RESPONSE + 1)[1:]:
-            shown = float((motion(float(excursion))[visible] * column).sum()) / energy
+            shown = float((motion((yield float(excursion))) * column).sum()) / energy
             if (shown - amount) * end > 0:  # a dead zone is passed over, a way back is not gone
                 found.append((float(excursion), shown))
                 amount = shown

@@ -138,12 +138,15 @@ class RigControl:
 
 
 @contextmanager
-def restored(controls: Iterable[RigControl], view_layer: bpy.types.ViewLayer) -> Iterator[None]:
-    """Put every number back to exactly what it was, whatever happens inside, and let the depsgraph know."""
+def restored(controls: Iterable[RigControl]) -> Iterator[None]:
+    """Put every number back to exactly what it was, whatever happens inside.
+
+    The depsgraph is tagged by that, and evaluated when somebody next asks for it: here it would be for nothing.
+    """
     before = [(channel, channel.read()) for control in controls for channel in control.channels]
     try:
         yield
     finally:
         for channel, value in before:
-            channel.write(value)
-        view_layer.update()
+            if channel.read() != value:
+                channel.write(value)

@@ -60,7 +60,9 @@ def find_eyes(
     return tuple(named or _paired(balls))
 
 
-def within_sockets(control: RigControl, points: Points, travel: Points, eyes: Sequence[Eye]) -> tuple[RigControl, bool]:
+def within_sockets(
+    control: RigControl, points: Points, travel: NDArray[np.floating], eyes: Sequence[Eye]
+) -> tuple[RigControl, bool]:
     """Return a control with its range narrowed so that the eyes stay in their sockets, and whether it pulled them out.
 
     `travel` [V, 3] is what it does to the points of the face per unit. An eye that goes with the rest of the face is in

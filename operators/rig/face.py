@@ -3,27 +3,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.worker_client.messages import Progress
+from ..running.steps import Turn, run_to_end
 from .controls import RigControl, restored
 from .eyes import Eye, find_eyes
 from .kinds import is_facial
 from .projection import Points, Projection
 from .surface import (
+    LOOKING,
     in_vertex_group,
     loose_pieces,
     meshes_in_picture,
     read_points,
     read_triangles,
     thinned,
-    vertex_counts,
     visible_points,
 )
 
@@ -91,34 +95,94 @@ def find_face(
     vertex_group: str = "",
     max_vertices: int = MAX_VERTICES,
 ) -> Face:
+    """Do all of `face_steps` in one go."""
+    return run_to_end(face_steps(context, objects, projection, controls, vertex_group, max_vertices))
+
+
+def face_steps(
+    context: bpy.types.Context,
+    objects: Sequence[bpy.types.Object],
+    projection: Projection,
+    controls: Sequence[RigControl] = (),
+    vertex_group: str = "",
+    max_vertices: int = MAX_VERTICES,
+) -> Generator[Progress, None, Face]:
     """Choose the vertices to measure: those in the picture, thinned evenly where there are more than `max_vertices`.
 
     Beside the `objects` that is every mesh that some control moves, however it hangs on the rig: an eyeball that a bone
     turns, teeth that are parented to the jaw, lashes whose shape keys are driven by the head's.
     Of a mesh that is too dense, what no control moves goes first. `vertex_group` restricts the first object to a part.
-    Raises `InputError` when the camera sees nothing of the first object.
+    Between two steps the rig is as it was. Raises `InputError` when the camera sees nothing of the first object, or
+    when somebody takes it away meanwhile.
     """
-    company = _company(context, objects, projection, controls)
+    try:
+        return (yield from _find(context, objects, projection, controls, vertex_group, max_vertices))
+    except ReferenceError as error:  # a part of it was deleted, or another file loaded
+        raise InputError("The avatar is no longer there; start again.") from error
+
+
+def _find(
+    context: bpy.types.Context,
+    objects: Sequence[bpy.types.Object],
+    projection: Projection,
+    controls: Sequence[RigControl],
+    vertex_group: str,
+    max_vertices: int,
+) -> Generator[Progress, None, Face]:
+    # 1. Where the vertices of all meshes are: as the rig stands, and with the controls moved.
+    yield LOOKING
+    turn = Turn()
+    others: list[bpy.types.Object] = []
+    if controls:
+        in_picture = meshes_in_picture(projection, context.evaluated_depsgraph_get())
+        others = [obj for obj in in_picture if obj not in objects]
+    at_rest = yield from _shapes(context, (*objects, *others), (), turn)
+    facial = [control for control in controls if is_facial(control.control)] or controls
+    moved_by_facial: _Shapes = {}
+    if controls:
+        moved_by_facial = yield from _shapes(context, at_rest, facial, turn)
+    moved = moved_by_facial
+    if facial is not controls:
+        moved = yield from _shapes(context, at_rest, controls, turn)
+
+    # 2. Which of the meshes are part of the face.
+    company = _company(objects, projection, at_rest, moved_by_facial, moved)
     objects = (*objects, *company.further)
-    depsgraph = context.evaluated_depsgraph_get()
-    points, topology = read_points(objects, depsgraph)
-    triangles = read_triangles(objects, depsgraph)
-    owner = np.repeat(np.arange(len(objects)), vertex_counts(topology))
+    for obj in objects if controls else ():
+        check_topology(obj, at_rest[obj].topology, moved[obj].topology, "the expression")
+    shapes = [at_rest[obj] for obj in objects]
+    points = np.concatenate([shape.points for shape in shapes])
+    owner = np.repeat(np.arange(len(objects)), [len(shape.points) for shape in shapes])
     first = owner == 0
     own = first | np.isin(owner, [index for index, obj in enumerate(objects) if obj in company.skins])
+
+    # 3. Which of their vertices are measured.
     positions, depth = projection.project(points)
     keep = projection.sees(positions, depth)
+    acting = np.zeros(len(points), bool)
+    if controls:
+        now, _ = projection.project(np.concatenate([moved[obj].points for obj in objects]))
+        with np.errstate(invalid="ignore"):
+            acting = np.abs(now - positions).max(axis=1) > LEAST_MOTION
+    yield from turn.pause(LOOKING)
     if vertex_group:
-        keep[first] &= in_vertex_group(objects[0], vertex_group, depsgraph)
-    moved = _moved(context, objects, projection, controls, positions, topology)
-    if keep.sum() > max_vertices and (keep & moved).any():
-        keep &= moved
+        keep[first] &= in_vertex_group(objects[0], vertex_group, context.evaluated_depsgraph_get())
+        yield from turn.pause(LOOKING)
+    if keep.sum() > max_vertices and (keep & acting).any():
+        keep &= acting
+    triangles = read_triangles(objects, context.evaluated_depsgraph_get())
+    yield from turn.pause(LOOKING)
     pieces = loose_pieces(points, triangles)
+    yield from turn.pause(LOOKING)
     vertices, triangles = thinned(points, keep, triangles, max_vertices)
-    visible = visible_points(points[vertices], projection, depsgraph)
+
+    # 4. Which of these the camera sees.
+    yield LOOKING
+    visible = yield from visible_points(context, points[vertices], projection)
     if not (visible & own[vertices]).any():
         part = f"the vertex group {vertex_group!r} of " if vertex_group else ""
         raise InputError(f"The camera sees nothing of {part}{objects[0].name!r}; point it at the avatar's face.")
+    yield LOOKING
     return Face(
         objects=tuple(objects),
         projection=projection,
@@ -129,26 +193,59 @@ def find_face(
         depth=depth[vertices],
         visible=visible,
         own=own[vertices],
-        moved=moved[vertices],
+        moved=acting[vertices],
         owner=owner[vertices],
         eyes=find_eyes(objects, owner[vertices], pieces[vertices], points[vertices]),
-        topology=topology,
+        topology=tuple(shape.topology for shape in shapes),
     )
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """The evaluated vertices of an object in the world, [V, 3], and a fingerprint of its topology."""
+
+    points: Points
+    topology: bytes
+
+
+_Shapes: TypeAlias = Mapping[bpy.types.Object, _Shape]
+
+
+def _shapes(
+    context: bpy.types.Context, objects: Iterable[bpy.types.Object], controls: Sequence[RigControl], turn: Turn
+) -> Generator[Progress, None, _Shapes]:
+    """Return the shape of each object with all of the controls moved at once, with none: as the rig stands."""
+    waiting = deque(objects)
+    found: dict[bpy.types.Object, _Shape] = {}
+    while waiting:
+        with _all_moved(context, controls):
+            depsgraph = context.evaluated_depsgraph_get()
+            over = False
+            while waiting and not over:
+                obj = waiting.popleft()
+                points, (topology,) = read_points((obj,), depsgraph)
+                found[obj] = _Shape(points, topology)
+                over = turn.is_over()
+        if over:
+            yield LOOKING
+            turn.begin()
+    return found
 
 
 @dataclass(frozen=True)
 class _Company:
     """The meshes beside the given ones that are part of the face; `skins` of all are those that the face is made on."""
 
-    further: tuple[bpy.types.Object, ...]
-    skins: frozenset[bpy.types.Object]
+    further: tuple[bpy.types.Object, ...] = ()
+    skins: frozenset[bpy.types.Object] = frozenset()
 
 
 def _company(
-    context: bpy.types.Context,
     objects: Sequence[bpy.types.Object],
     projection: Projection,
-    controls: Sequence[RigControl],
+    at_rest: _Shapes,
+    moved_by_facial: _Shapes,
+    moved_by_all: _Shapes,
 ) -> _Company:
     """Find the meshes beside `objects` that lie on the face, and of which some control moves something visibly.
 
@@ -156,67 +253,42 @@ def _company(
     about as far and wide: a person may have chosen the eyes, or the mouth. On it is what lies there for the most part:
     clothes follow a shoulder, too.
     """
-    if not controls:
-        return _Company((), frozenset())
-    depsgraph = context.evaluated_depsgraph_get()
-    others = [obj for obj in meshes_in_picture(projection, depsgraph) if obj not in objects]
-    before = {obj: read_points((obj,), depsgraph) for obj in (*objects, *others)}
-    facial = [control for control in controls if is_facial(control.control)] or controls
-    places = _boxes_moved(context, before, projection, facial)
+    places = _boxes_moved(at_rest, moved_by_facial, projection)
     size = {obj: float(np.prod(box[1] - box[0])) for obj, (box, _) in places.items()}
     skins = [obj for obj in places if size[obj] >= SKIN * max(size.values())]
     if not skins:
-        return _Company((), frozenset())
+        return _Company()
     face = [places[obj][0] for obj in places if obj in objects or obj in skins]
     low, high = np.min([box[0] for box in face], axis=0), np.max([box[1] for box in face], axis=0)
-    moved = places if facial is controls else _boxes_moved(context, before, projection, controls)
+    moved = places if moved_by_all is moved_by_facial else _boxes_moved(at_rest, moved_by_all, projection)
     inside = [obj for obj, (_, shown) in moved.items() if ((shown >= low) & (shown <= high)).all(axis=1).mean() > 0.5]
-    return _Company(tuple(obj for obj in others if obj in inside or obj in skins), frozenset(skins))
+    further = [obj for obj in at_rest if obj not in objects and (obj in inside or obj in skins)]
+    return _Company(tuple(further), frozenset(skins))
 
 
 def _boxes_moved(
-    context: bpy.types.Context,
-    before: Mapping[bpy.types.Object, tuple[Points, tuple[bytes, ...]]],
-    projection: Projection,
-    controls: Sequence[RigControl],
+    before: _Shapes, after: _Shapes, projection: Projection
 ) -> dict[bpy.types.Object, tuple[Points, Points]]:
-    """Return, for each mesh that the controls move visibly, the corners of where they do, and all of its points, px."""
+    """Return, for each mesh that was moved visibly, the corners of where it was, and all of its points, px."""
     found: dict[bpy.types.Object, tuple[Points, Points]] = {}
-    with _all_moved(context, controls):
-        depsgraph = context.evaluated_depsgraph_get()
-        for obj, (points, topology) in before.items():
-            now, topology_now = read_points((obj,), depsgraph)
-            if topology_now != topology:  # another mesh of every pose shows nothing that could be followed
-                continue
-            positions, depth = projection.project(points)
-            shown = projection.sees(positions, depth)
-            moved = shown & (np.abs(projection.project(now)[0] - positions).max(axis=1) > LEAST_MOTION)
-            if moved.any():
-                found[obj] = np.array([positions[moved].min(axis=0), positions[moved].max(axis=0)]), positions[shown]
+    for obj, shape in after.items():
+        if shape.topology != before[obj].topology:  # another mesh of every pose shows nothing that could be followed
+            continue
+        positions, depth = projection.project(before[obj].points)
+        shown = projection.sees(positions, depth)
+        moved = shown & (np.abs(projection.project(shape.points)[0] - positions).max(axis=1) > LEAST_MOTION)
+        if moved.any():
+            found[obj] = np.array([positions[moved].min(axis=0), positions[moved].max(axis=0)]), positions[shown]
     return found
-
-
-def _moved(
-    context: bpy.types.Context,
-    objects: Sequence[bpy.types.Object],
-    projection: Projection,
-    controls: Sequence[RigControl],
-    positions: Points,
-    topology: tuple[bytes, ...],
-) -> NDArray[np.bool_]:
-    """Return which vertices some control moves visibly, by moving all at once."""
-    if not controls:
-        return np.zeros(len(positions), bool)
-    with _all_moved(context, controls):
-        moved, _ = projection.project(points_of(context, objects, topology, "the expression"))
-    with np.errstate(invalid="ignore"):
-        return np.abs(moved - positions).max(axis=1) > LEAST_MOTION
 
 
 @contextmanager
 def _all_moved(context: bpy.types.Context, controls: Sequence[RigControl]) -> Iterator[None]:
     """Move all controls at once, and put them back."""
-    with restored(controls, context.view_layer):
+    if not controls:
+        yield
+        return
+    with restored(controls):
         for index, control in enumerate(controls):
             # Unlike shares, or opposites (jaw left, jaw right) would cancel out.
             control.write(control.control.rest + control.excursion * (0.5 + 0.5 * (index * 0.618034 % 1.0)))
@@ -234,14 +306,19 @@ def points_of(
     context.view_layer.update()
     points, now = read_points(objects, context.evaluated_depsgraph_get())
     for obj, before, after in zip(objects, topology, now, strict=True):
-        if before != after:
-            culprit = next((m.name for m in obj.modifiers if m.show_viewport and m.type in _REMESHING), None)
-            remedy = f"turn its modifier {culprit!r} off" if culprit else "turn off the modifier that does it"
-            raise UnsteadyMeshError(
-                obj,
-                f"The mesh of {obj.name!r} gets other vertices when {moving!r} moves; {remedy} and capture again.",
-            )
+        check_topology(obj, before, after, moving)
     return points
+
+
+def check_topology(obj: bpy.types.Object, before: bytes, after: bytes, moving: str) -> None:
+    """Raise `UnsteadyMeshError` where `moving` something has given an object other vertices: another fingerprint."""
+    if before != after:
+        culprit = next((m.name for m in obj.modifiers if m.show_viewport and m.type in _REMESHING), None)
+        remedy = f"turn its modifier {culprit!r} off" if culprit else "turn off the modifier that does it"
+        raise UnsteadyMeshError(
+            obj,
+            f"The mesh of {obj.name!r} gets other vertices when {moving!r} moves; {remedy} and capture again.",
+        )
 
 
 def grown(

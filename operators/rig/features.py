@@ -7,7 +7,7 @@ are called after what they are, and its controls after what they move.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -19,12 +19,14 @@ from ...backend_bridge.job.spec import Expected
 from ...backend_bridge.rig.action_units import Side
 from ...backend_bridge.rig.anchors import FACE_ANCHORS
 from ...backend_bridge.rig.face_parts import FacePart, is_of_the_face, part_of, side_of
+from ...backend_bridge.worker_client.messages import Progress
+from .appraisal import Appraisal
 from .basis import Survey
 from .face import Face
 from .judgement import appraise
 from .kinds import is_facial
 from .projection import Points
-from .surface import evaluated_mesh, meshes_in_picture, read_points, visible_points
+from .surface import LOOKING, corners_of, evaluated_mesh, meshes_in_picture, read_points, visible_points
 
 Key: TypeAlias = tuple[FacePart, Side]
 # Places in the picture [M, 2], px, and how much each tells of a part, [M].
@@ -48,8 +50,8 @@ class Feature:
 Features: TypeAlias = Mapping[Key, Feature]
 
 
-def find_features(context: bpy.types.Context, survey: Survey) -> Features:
-    """Return the parts of the face that the rig tells, by part and side.
+def find_features(context: bpy.types.Context, survey: Survey) -> Generator[Progress, None, Features]:
+    """Return the parts of the face that the rig names or moves, by part and side; step by step.
 
     Meshes and materials go before controls: they are the part, while a control moves its surroundings, too. Sides are
     the picture's: of a face that looks at the camera the character's left is on the right.
@@ -57,7 +59,12 @@ def find_features(context: bpy.types.Context, survey: Survey) -> Features:
     face = survey.face
     if not face.visible.any():
         return {}
-    by_name, by_motion = _named(context, face), _moved(survey)
+    yield LOOKING
+    by_name = yield from _named(context, face)
+    yield LOOKING
+    appraisals = appraise(survey)
+    yield LOOKING
+    by_motion = _moved(survey, appraisals)
     if not any(part in (FacePart.EYE, FacePart.LID) for part, _ in (*by_name, *by_motion)):
         by_name |= _eyeballs(face)
     middle = _middle((by_name, by_motion), face.positions)
@@ -127,7 +134,7 @@ def _makes_a_face(places: Mapping[str, Points]) -> bool:
     return all(right[0] < left[0] and max(right[1], left[1]) < mouth[1] for right, left in pairs)
 
 
-def _named(context: bpy.types.Context, face: Face) -> dict[Key, Told]:
+def _named(context: bpy.types.Context, face: Face) -> Generator[Progress, None, dict[Key, Told]]:
     """Return what is seen of the meshes and materials that are called after a part."""
     names = _names_of_vertices(context, face)
     extent = np.ptp(face.positions[face.visible], axis=0)
@@ -135,11 +142,11 @@ def _named(context: bpy.types.Context, face: Face) -> dict[Key, Told]:
     for name in dict.fromkeys(names[face.visible].tolist()):
         if is_of_the_face(name):
             _add(found, name, face.positions[face.visible & (names == name)], extent)
-    depsgraph = context.evaluated_depsgraph_get()
-    for obj in meshes_in_picture(face.projection, depsgraph):  # eyes that nothing moves are eyes
-        if obj not in face.objects and is_of_the_face(obj.name):
-            points, _ = read_points((obj,), depsgraph)
-            seen = visible_points(points, face.projection, depsgraph)
+    for obj in meshes_in_picture(face.projection, context.evaluated_depsgraph_get()):
+        if obj not in face.objects and is_of_the_face(obj.name):  # eyes that nothing moves are eyes
+            yield LOOKING
+            points, _ = read_points((obj,), context.evaluated_depsgraph_get())
+            seen = yield from visible_points(context, points, face.projection)
             _add(found, obj.name, face.projection.project(points)[0][seen], extent)
     return found
 
@@ -172,30 +179,37 @@ def _eyeballs(face: Face) -> dict[Key, Told]:
 def _names_of_vertices(context: bpy.types.Context, face: Face) -> NDArray[np.str_]:
     """Return what each vertex is called after, [V]: its material where a mesh has several, else its object."""
     depsgraph = context.evaluated_depsgraph_get()
-    names: list[str] = []
+    names: list[NDArray[np.object_]] = []
     for obj in face.objects:
         with evaluated_mesh(obj, depsgraph) as mesh:
-            own = [obj.name] * len(mesh.vertices)
+            own = np.full(len(mesh.vertices), obj.name, object)
             slots = [slot.material.name if slot.material is not None else obj.name for slot in obj.material_slots]
             if len(slots) > 1 and any(is_of_the_face(name) for name in slots):
-                for polygon in mesh.polygons:
-                    name = slots[min(polygon.material_index, len(slots) - 1)]
-                    for vertex in polygon.vertices:
-                        own[vertex] = name
-            names += own
-    return np.array(names)[face.vertices]
+                own[corners_of(mesh)] = np.array(slots, object)[_slot_at_corner(mesh, len(slots))]
+            names.append(own)
+    return np.concatenate(names)[face.vertices].astype(str)
 
 
-def _moved(survey: Survey) -> dict[Key, Told]:
-    """Return where the controls act that are called after a part; each of them counts alike."""
+def _slot_at_corner(mesh: bpy.types.Mesh, slots: int) -> NDArray[np.intp]:
+    """Return which of so many material slots each corner of each polygon has, [C]; beyond the last one is the last."""
+    slot, corners = np.empty(len(mesh.polygons), np.int32), np.empty(len(mesh.polygons), np.int32)
+    mesh.polygons.foreach_get("material_index", slot)
+    mesh.polygons.foreach_get("loop_total", corners)
+    return np.repeat(np.minimum(slot, slots - 1), corners)
+
+
+def _moved(survey: Survey, appraisals: Mapping[str, Appraisal]) -> dict[Key, Told]:
+    """Return where the controls act that are called after a part, by what they move there; each counts alike."""
     seen = survey.face.visible
+    positions = survey.face.positions[seen]
     energy = (survey.basis.displacement[:, seen].astype(np.float64) ** 2).sum(axis=2)
     found: dict[Key, Told] = {}
-    appraisals = appraise(survey)
     for control, weights in zip(survey.basis.controls, energy, strict=True):
         told, part = appraisals.get(control.name), part_of(control.part)
         if part is not None and is_facial(control) and told is not None and not told.note and weights.sum() > 0:
-            _join(found, (part, side_of(control.part)), (survey.face.positions[seen], weights / weights.sum()))
+            key = part, side_of(control.part)
+            before = found[key][1] if key in found else 0.0
+            found[key] = positions, before + weights / weights.sum()
     return found
 
 

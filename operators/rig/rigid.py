@@ -25,8 +25,15 @@ class RigidMotion:
     explained: float
 
     @classmethod
-    def of(cls, points: Points, travel: Points, weights: NDArray[np.float64]) -> RigidMotion:
-        """Fit to points [V, 3] that moved by `travel` [V, 3]; `weights` [V] say how much each counts."""
+    def of(cls, points: Points, travel: NDArray[np.floating], weights: NDArray[np.float64]) -> RigidMotion:
+        """Fit to points [V, 3] that moved by `travel` [V, 3]; `weights` [V] say how much each counts.
+
+        >>> corners = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+        >>> quarter = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+        >>> turn = RigidMotion.of(corners, corners @ quarter.T - corners, np.ones(4))
+        >>> round(float(np.degrees(turn.angle))), round(turn.explained, 3)
+        (90, 1.0)
+        """
         total = float(weights.sum())
         if not total > 0:
             return cls(np.eye(3), np.zeros(3), np.zeros(3), 0.0)

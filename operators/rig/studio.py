@@ -23,7 +23,7 @@ from .steady import Place, switched_off
 from .surface import read_points
 
 RENDERING = "Rendering the avatar"
-_SAMPLES = re.compile(r"Sample (\d+)/(\d+)")
+_SAMPLES = re.compile(r"(?:Sample|Rendering) (\d+) ?/ ?(\d+)")  # as Cycles tells it, and EEVEE
 POSE_TOLERANCE = 0.5  # px; simulations may differ by less between two evaluations
 
 
@@ -204,16 +204,16 @@ def _render(context: bpy.types.Context, studio: bpy.types.Scene, blocking: bool)
         samples = _SAMPLES.search(said) if isinstance(said, str) else None
         now[0] = Progress(RENDERING, *map(int, samples.groups())) if samples is not None else now[0]
         if blocking:  # otherwise this is another thread
-            manager.tell(now[0])
+            manager.show(now[0])
 
     bpy.app.handlers.render_stats.append(listen)
     try:
-        yield from _render_told(context, studio, blocking, now)
+        yield from _rendering(context, studio, blocking, now)
     finally:
         bpy.app.handlers.render_stats.remove(listen)
 
 
-def _render_told(
+def _rendering(
     context: bpy.types.Context, studio: bpy.types.Scene, blocking: bool, now: Sequence[Progress]
 ) -> Generator[Progress, None, None]:
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from ...backend_bridge.environment.installation import Listener
@@ -74,3 +75,15 @@ def in_thread(
     if thread.error is not None:
         raise thread.error
     return thread.found
+
+
+def computed_beside(work: Callable[[], Found], progress: Progress) -> Generator[Progress, None, Found]:
+    """Compute something in a thread beside Blender, a second at most; nothing in `work` may touch Blender's data.
+
+    A cancel waits for its end. Raises what `work` raises.
+    """
+    with ThreadPoolExecutor(1, "magplus-computing") as pool:
+        future = pool.submit(work)
+        while not future.done():
+            yield progress
+        return future.result()

@@ -25,9 +25,9 @@ from .pace import Forecast
 
 PUMP_INTERVAL = 0.1  # seconds between two steps that only look for news: smooth for a person, nothing for Blender
 BUSY_INTERVAL = 0.01  # seconds after a step that worked: enough for the interface to have its turn
-WORKED = 0.02  # seconds from which on a step has worked
-LOOP_INTERVAL = 0.02  # seconds between two steps in background mode
-SETTLED_AFTER = 1.0  # seconds of a stage before its pace is worth telling
+WORKED = 0.005  # seconds from which on a step has worked; looking for news takes a tenth of that
+LOOP_INTERVAL = 0.02  # seconds between two steps in background mode that only look for news
+SETTLED_AFTER = 1.0  # seconds of a stage before its pace is a good estimate
 
 
 class Status(Enum):
@@ -40,7 +40,7 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a person is told when a task is over.
+    """How a task ended, as a person reads it.
 
     `sentence` says what happened; `details` and `warnings` are further lines; `folder` and `log` are there to be
     opened; `exit_code` is what the command line returns. `in_scene`: the scene keeps it, so that nobody else has to.
@@ -87,7 +87,7 @@ class Pace:
     done: int
 
     def seconds_left(self, progress: Progress, now: float) -> float | None:
-        """The time the stage still needs at its pace so far, or None as long as nobody can tell."""
+        """The time the stage still needs at its pace so far, or None as long as that is unknown."""
         gained, elapsed, ahead = progress.done - self.done, now - self.began, progress.total - progress.done
         if gained <= 0 or ahead <= 0 or elapsed < SETTLED_AFTER:
             return None
@@ -110,7 +110,7 @@ class JobManager:
         self._steps: Steps | None = None
         self._context = TaskContext()
         self._cancelling = False
-        self._told_to_cancel = False
+        self._cancel_thrown = False
         self._pace: Pace | None = None
         self._worker: WorkerClient | None = None
         self._worker_key: tuple[Path, float] | None = None
@@ -153,8 +153,8 @@ class JobManager:
         self._begin(kind, body, blocking=False)
         self.forecast, self.notice = forecast, None
         self.window = bpy.context.window.as_pointer() if bpy.context.window is not None else 0
-        if not bpy.app.timers.is_registered(_pump):
-            bpy.app.timers.register(_pump, first_interval=0.0, persistent=True)
+        if not bpy.app.timers.is_registered(pump):
+            bpy.app.timers.register(pump, first_interval=0.0, persistent=True)
 
     def run(
         self, kind: str, body: Callable[[TaskContext], Steps], on_progress: Callable[[Progress], None] | None = None
@@ -162,21 +162,23 @@ class JobManager:
         """Run a task to its end, for background mode. A `KeyboardInterrupt` cancels it."""
         self._begin(kind, body, blocking=True)
         self._on_progress = on_progress
-        told: Progress | None = None
+        shown: Progress | None = None
         while self.busy:
             try:
+                began = time.monotonic()
                 self.advance()
-                if on_progress is not None and self.progress not in (None, told):
-                    told = self.progress
-                    on_progress(told)
-                if self.busy:
+                worked = time.monotonic() - began > WORKED
+                if on_progress is not None and self.progress not in (None, shown):
+                    shown = self.progress
+                    on_progress(shown)
+                if self.busy and not worked:
                     time.sleep(LOOP_INTERVAL)
             except KeyboardInterrupt:
                 self.cancel()
         return self.outcomes[kind]
 
-    def tell(self, progress: Progress) -> None:
-        """Tell how far the running task is, from within a step that takes long."""
+    def show(self, progress: Progress) -> None:
+        """Show how far the running task is, from within a step that takes long."""
         if not self.busy:
             return
         self.progress = progress
@@ -192,8 +194,8 @@ class JobManager:
         if self._steps is None:
             return
         try:
-            if self._cancelling and not self._told_to_cancel:
-                self._told_to_cancel = True
+            if self._cancelling and not self._cancel_thrown:
+                self._cancel_thrown = True
                 progress = self._steps.throw(CancelledError("Cancelled."))
             else:
                 progress = next(self._steps)
@@ -226,8 +228,8 @@ class JobManager:
 
     def close(self) -> None:
         """Stop the task and the worker: Blender is quitting or the add-on is being switched off."""
-        if bpy.app.timers.is_registered(_pump):
-            bpy.app.timers.unregister(_pump)
+        if bpy.app.timers.is_registered(pump):
+            bpy.app.timers.unregister(pump)
         if self._steps is not None:
             self._steps.close()
             self._end(Outcome("Stopped, because MagPlus was closed.", Status.CANCELLED, exit_code=ExitCode.CANCELLED))
@@ -241,7 +243,7 @@ class JobManager:
         self._context, self._on_progress = TaskContext(blocking), None
         self._steps = body(self._context)
         self.kind, self.progress, self._pace, self.forecast = kind, None, None, None
-        self._cancelling = self._told_to_cancel = False
+        self._cancelling = self._cancel_thrown = False
         self.outcomes.pop(kind, None)
 
     def _end(self, outcome: Outcome) -> None:
@@ -263,7 +265,8 @@ class JobManager:
 manager = JobManager()
 
 
-def _pump() -> float | None:
+def pump() -> float | None:
+    """Take one step of the running task, as Blender's timer does; return after how many seconds the next one is due."""
     windows = bpy.context.window_manager.windows
     window = next((candidate for candidate in windows if candidate.as_pointer() == manager.window), windows[0])
     before, began = _visible(), time.monotonic()

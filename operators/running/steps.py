@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from typing import TypeVar
+
+TURN = 0.05  # seconds that a step may hold Blender's main thread: three frames of a display at 60 Hz
 
 Step = TypeVar("Step")
 Result = TypeVar("Result")
 
 
 def run_to_end(steps: Generator[Step, None, Result], on_step: Callable[[Step], object] | None = None) -> Result:
-    """Run a generator to its end and return what it returns; `on_step` is told what it yields."""
+    """Run a generator to its end and return what it returns; `on_step` is called with what it yields."""
     while True:
         try:
             step = next(steps)
@@ -20,3 +23,38 @@ def run_to_end(steps: Generator[Step, None, Result], on_step: Callable[[Step], o
             return result
         if on_step is not None:
             on_step(step)
+
+
+class Turn:
+    """A stretch of work that leaves Blender its turn in time, as far as the pieces that the work consists of allow.
+
+    >>> Turn().is_over()
+    False
+    """
+
+    length = TURN  # seconds
+
+    def __init__(self) -> None:
+        """Begin the first turn."""
+        self._longest = 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a turn: now, after Blender had its own."""
+        self._began = self._piece_began = time.monotonic()
+
+    def is_over(self) -> bool:
+        """Whether one more piece would make the turn too long; to be asked after each piece.
+
+        The next piece is expected to take as long as the longest so far.
+        """
+        now = time.monotonic()
+        self._longest = max(self._longest, now - self._piece_began)
+        self._piece_began = now
+        return now - self._began + self._longest > self.length
+
+    def pause(self, step: Step) -> Generator[Step, None, None]:
+        """Yield `step` if the turn is over, and begin the next one."""
+        if self.is_over():
+            yield step
+            self.begin()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What operators that run a task have in common: when they may, how they start it, how they tell its end."""
+"""What operators that run a task have in common: when they may, how they start it, how they report its end."""
 
 from __future__ import annotations
 

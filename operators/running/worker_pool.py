@@ -12,7 +12,7 @@ from pathlib import Path
 from ...backend_bridge.files.errors import CancelledError, MagPlusError, error_of
 from ...backend_bridge.job.stages import in_words
 from ...backend_bridge.worker_client.client import WorkerClient
-from ...backend_bridge.worker_client.messages import Cancelled, Error, Message, Progress, Result, Warning
+from ...backend_bridge.worker_client.messages import Cancelled, Error, JobWarning, Message, Progress, Result
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ def run_jobs(
 ) -> Generator[Progress, None, None]:
     """Run job folders in their order, as many at a time as there are workers.
 
-    `warned` is told each warning as it comes. `ended` is told of each job as it ends, and returns whether to go on with
-    those not begun; what runs is finished in any case. A cancel (`CancelledError` thrown in) is passed on to the
-    workers, and raised when all have stopped.
+    `warned` is called with each warning as it comes. `ended` is called with each job as it ends, and returns whether to
+    go on with those not begun; what runs is finished in any case. A cancel (`CancelledError` thrown in) is passed on to
+    the workers, and raised when all have stopped.
     """
     waiting, idle = deque(folders), list(workers)
     running: list[_Running] = []
@@ -75,7 +75,7 @@ def run_jobs(
         if not running:
             continue
         try:
-            yield _told(running, done, len(folders))
+            yield _progress_of(running, done, len(folders))
         except CancelledError:
             cancelled = True
             waiting.clear()
@@ -107,7 +107,7 @@ def _follow(job: _Running, message: Message, warned: Callable[[str], object] | N
     match message:
         case Progress(stage, done, total):
             job.progress = Progress(in_words(stage), done, total)
-        case Warning(text):
+        case JobWarning(text):
             job.warnings.append(text)
             if warned is not None:
                 warned(text)
@@ -120,7 +120,7 @@ def _follow(job: _Running, message: Message, warned: Callable[[str], object] | N
     return None
 
 
-def _told(running: Sequence[_Running], done: int, total: int) -> Progress:
+def _progress_of(running: Sequence[_Running], done: int, total: int) -> Progress:
     """Return how far all is: the stage of the only job, or how many are done where several run side by side."""
     if total == 1:
         return running[0].progress

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from inspect import isfunction
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -61,7 +62,7 @@ def traces(extension: str) -> list[str]:
 
 def test_switching_off_leaves_no_trace_and_on_again_works(extension: str) -> None:
     assert traces(extension)
-    pump = importlib.import_module(f"{extension}.operators.running.job_manager")._pump
+    pump = importlib.import_module(f"{extension}.operators.running.job_manager").pump
     addon_utils.disable(extension, default_set=True)
     try:
         assert traces(extension) == []
@@ -88,8 +89,8 @@ def picture(settings: Any, suffix: str) -> str:
 
 def test_only_pictures_that_the_worker_reads_make_a_sequence(module: Callable[[str], ModuleType]) -> None:
     is_image_sequence = module("operators.order").is_image_sequence
-    assert is_image_sequence("a0001.PNG") and is_image_sequence("a.webp")
-    assert not is_image_sequence("a0001.exr") and not is_image_sequence("a.mp4") and not is_image_sequence("")
+    assert is_image_sequence("a0001.PNG") and is_image_sequence("a.webp") and is_image_sequence("a_0001.exr")
+    assert not is_image_sequence("a0001.dpx") and not is_image_sequence("a.mp4") and not is_image_sequence("")
 
 
 def test_every_picture_to_blender_is_one_that_is_read_or_is_told_that_it_is_not(
@@ -107,8 +108,8 @@ def test_every_picture_to_blender_is_one_that_is_read_or_is_told_that_it_is_not(
         (lambda s, p: setattr(s, "driving", ""), "Choose the driving video"),
         (lambda s, p: setattr(s, "driving", "/nowhere/clip.mp4"), "no driving video at"),
         (lambda s, p: setattr(s, "driving", str(Path(s.driving).parent)), "frame rate of the image sequence"),
-        (lambda s, p: setattr(s, "driving", picture(s, ".EXR")), "can't read .exr pictures; save"),
-        (lambda s, p: setattr(s, "driving", str(Path(picture(s, ".exr")).parent)), "can't read .exr pictures; save"),
+        (lambda s, p: setattr(s, "driving", picture(s, ".HDR")), "can't read .hdr pictures; save"),
+        (lambda s, p: setattr(s, "driving", str(Path(picture(s, ".dpx")).parent)), "can't read .dpx pictures; save"),
         (lambda s, p: (setattr(s, "use_trim", True), setattr(s, "trim_end", 0.0)), "ends before it starts"),
         (lambda s, p: setattr(s, "vertex_group", "Face"), "no vertex group 'Face'"),
         (lambda s, p: (setattr(s, "frames", False), setattr(s, "shape_keys", False)), "Choose what to make"),
@@ -279,25 +280,15 @@ def draw(cls: type, owner: Any = None) -> list[str]:
         scene=bpy.context.scene,
         view_layer=bpy.context.view_layer,
         preferences=SimpleNamespace(addons=bpy.context.preferences.addons, system=SimpleNamespace(ui_scale=1.0)),
-        region=SimpleNamespace(width=2000),
+        region=SimpleNamespace(width=2000, type="UI"),
     )
-    fake = SimpleNamespace(layout=layout)
-    if owner is not None:
-        fake = _with_layout(cls, owner, layout)
-    cls.draw(fake, context)
+    drawn = SimpleNamespace(layout=layout)
+    if owner is not None:  # its properties, and the methods that `draw` calls
+        names = [each.identifier for each in owner.bl_rna.properties]
+        vars(drawn).update({name: getattr(owner, name) for name in names}, bl_rna=owner.bl_rna)
+        vars(drawn).update({name: each.__get__(drawn) for name, each in vars(cls).items() if isfunction(each)})
+    cls.draw(drawn, context)
     return layout.drawn
-
-
-def _with_layout(cls: type, owner: Any, layout: Layout) -> Any:
-    class Drawn:
-        def __getattr__(self, name: str) -> Any:
-            own = getattr(cls, name, None)
-            return own.__get__(self) if callable(own) else getattr(owner, name)
-
-    drawn = Drawn()
-    drawn.layout = layout
-    drawn.bl_rna = owner.bl_rna
-    return drawn
 
 
 def test_every_panel_draws_in_every_state(
@@ -328,7 +319,7 @@ def test_every_panel_draws_in_every_state(
         yield progress
 
     jobs.manager.start("animate", running)
-    jobs._pump()
+    jobs.pump()
     drawn = draw(main)
     assert "Animating 12/60" in drawn and "magplus.cancel" in drawn and "magplus.animate" not in drawn
     assert any("face is missing" in text for text in drawn)
@@ -455,7 +446,7 @@ WIDTHS = (180, 220, 300)  # px of a sidebar: narrow, Blender's own, wide
 def test_no_line_of_a_sentence_is_wider_than_the_sidebar(module: Callable[[str], ModuleType], width: int) -> None:
     text = module("magplus_addon.text")
     context = SimpleNamespace(
-        region=SimpleNamespace(width=2 * width),
+        region=SimpleNamespace(width=2 * width, type="UI"),
         preferences=SimpleNamespace(system=SimpleNamespace(ui_scale=2.0)),
     )
     room = text.line_width(context)
@@ -476,9 +467,11 @@ def test_names_of_settings_stand_above_their_values_where_there_is_no_room_besid
 ) -> None:
     text, settings = module("magplus_addon.text"), bpy.context.scene.magplus
     system = SimpleNamespace(ui_scale=1.5)
-    context = SimpleNamespace(region=SimpleNamespace(width=1.5 * width), preferences=SimpleNamespace(system=system))
-    for name in settings.bl_rna.properties.keys():
-        title, layout = settings.bl_rna.properties[name].name, Layout()
+    context = SimpleNamespace(
+        region=SimpleNamespace(width=1.5 * width, type="UI"), preferences=SimpleNamespace(system=system)
+    )
+    for prop in settings.bl_rna.properties:
+        name, title, layout = prop.identifier, prop.name, Layout()
         text.draw_field(context, layout, settings, name)
-        fits = text.text_width(title) <= text.LABEL_SHARE * width - text.LABEL_MARGIN
+        fits = text.text_width(title) <= text.LABEL_SHARE * (width - text.TABS_WIDTH) - text.LABEL_MARGIN
         assert layout.drawn == ([name] if fits else [title, name])

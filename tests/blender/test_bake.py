@@ -313,6 +313,32 @@ def test_markers_that_were_moved_are_the_trim_of_the_next_run(tmp_path: Path, he
         bpy.ops.magplus.trim_from_markers()
 
 
+def test_the_trim_is_that_of_the_result_at_the_playhead(tmp_path: Path, head) -> None:
+    scene, control = bpy.context.scene, shape_key_controls((head,))[0]
+    for name, start, frame in (("one", 2.0, 11), ("two", 7.0, 111)):
+        (tmp_path / name).mkdir()
+        folder = solved(tmp_path / name, control, {"Smile": pulse(20, 8, 0.2)}, apex=8, video_start=start)
+        bake(folder, start_frame=frame)
+    found = {}
+    for frame in (11, 115, 60):
+        scene.frame_set(frame)
+        bpy.ops.magplus.trim_from_markers()
+        found[frame] = scene.magplus.trim_start, scene.magplus.start_frame
+    assert found[11] == (pytest.approx(2 + 5 / 25), 16)
+    assert found[115] == found[60] == (pytest.approx(7 + 5 / 25), 116)
+
+
+def test_a_muted_layer_of_an_earlier_bake_is_told_of_where_it_would_add_up(tmp_path: Path, head) -> None:
+    folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.2)}, apex=8)
+    bake(folder, start_frame=11, animation=LAYER)
+    track = head.data.shape_keys.animation_data.nla_tracks[-1]
+    track.mute = True
+    for animation in (LAYER, NEW_ACTION):
+        beside, elsewhere = (bake(folder, start_frame=frame, animation=animation).sentences() for frame in (15, 211))
+        assert any(f"{track.name!r} holds an earlier" in line for line in beside)
+        assert not any("holds an earlier" in line for line in elsewhere)
+
+
 @pytest.mark.parametrize("rate, fps", [(200, 24), (24, 60)])
 def test_slow_motion_is_an_exact_multiple_of_real_time(tmp_path: Path, head, keys, rate: int, fps: int) -> None:
     bpy.context.scene.render.fps = fps

@@ -173,17 +173,17 @@ def test_the_picture_for_keys_is_as_large_as_the_face_needs(tmp_path: Path, head
 
 
 def test_an_avatar_or_a_camera_that_moves_is_told(head) -> None:
-    assert movement(bpy.context, head, 1, (1.0, 20.0)) == ""
+    assert run_to_end(movement(bpy.context, head, 1, (1.0, 20.0))) == ""
     camera = bpy.context.scene.camera
     camera.keyframe_insert("location", frame=1)
     camera.location.x += 1
     camera.keyframe_insert("location", frame=30)
     bpy.context.scene.frame_set(5)
     camera.location.z = 0.25  # not keyed
-    said = movement(bpy.context, head, 1, (1.0, 20.0))
+    said = run_to_end(movement(bpy.context, head, 1, (1.0, 20.0)))
     assert "'Head' moves by up to" in said and "between frames 1 and 20" in said
     assert (bpy.context.scene.frame_current, camera.location.z) == (5, 0.25)
-    assert movement(bpy.context, head, 40, (40.0, 60.0)) == ""
+    assert run_to_end(movement(bpy.context, head, 40, (40.0, 60.0))) == ""
 
 
 @pytest.mark.parametrize("kind", ["MIRROR", "NODES", "DECIMATE", "ARRAY"])

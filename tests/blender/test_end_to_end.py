@@ -114,7 +114,7 @@ def test_by_button_and_a_file_load_in_between(
         jobs.manager.start(animate.KIND, animate.animate(order))
         told = False
         while jobs.manager.busy:
-            jobs._pump()
+            jobs.pump()
             if not told and jobs.manager.progress is not None and jobs.manager.progress.stage == "Loading the models":
                 told = True
                 during()

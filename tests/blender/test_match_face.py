@@ -23,6 +23,7 @@ from bl_ext.user_default.magplus.operators.rig.anchors import (
     was_moved,
 )
 from bl_ext.user_default.magplus.operators.rig.projection import Projection, present_projection
+from bl_ext.user_default.magplus.operators.running.steps import run_to_end
 from mathutils import Vector
 
 from tests.blender.head import add_armature, add_camera, add_key, bind, make_head, quick_render
@@ -172,7 +173,7 @@ def test_anchors_that_a_person_takes_out_of_the_view_layer_are_still_known(head)
 
 def test_a_place_beside_the_face_gets_an_anchor_too(head) -> None:
     projection = look()
-    put_anchors(bpy.context, head, projection, {NOSE: (5.0, 5.0), 152: (160.0, 120.0)})
+    run_to_end(put_anchors(bpy.context, head, projection, {NOSE: (5.0, 5.0), 152: (160.0, 120.0)}))
     position, depth = projection.project(np.array([by_name(head)["nose, tip"].matrix_world.translation], np.float64))
     assert tuple(position[0]) == pytest.approx((5.0, 5.0), abs=0.1)
     assert 4 < depth[0] < 7

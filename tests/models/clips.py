@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,39 +25,60 @@ def number_of(image: NDArray[np.float32]) -> int:
     return round((float(image.mean()) * 255 - 20) / 4)
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """How frames become a stream, and the stream a file."""
+
+    codec: str = "libx264"
+    pix_fmt: str = "yuv420p"
+    options: Mapping[str, str] = field(default_factory=dict)
+    container: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a file says of how its frames are to be shown."""
+
+    rotation: float | None = None  # degrees
+    mirrored: bool = False
+    pixel_aspect: Fraction | None = None
+
+
+@dataclass(frozen=True)
+class Times:
+    """When frames are shown: presentation times in a unit of seconds, by default of one frame."""
+
+    ticks: Sequence[int]
+    unit: Fraction | None = None
+
+
 def write_clip(
     path: Path,
     frames: Iterable[NDArray[np.uint8]],
     rate: Fraction = Fraction(25),
-    ticks: Sequence[int] | None = None,
-    codec: str = "libx264",
-    pix_fmt: str = "yuv420p",
-    time_base: Fraction | None = None,
-    rotation: float | None = None,
-    hflip: bool = False,
-    aspect: Fraction | None = None,
-    options: dict[str, str] | None = None,
-    container_options: dict[str, str] | None = None,
+    *,
+    times: Times | None = None,
+    encoding: Encoding | None = None,
+    shown: Shown | None = None,
 ) -> Path:
-    """Encode RGB frames (uint16 ones in `pix_fmt` as they are).
-
-    `ticks` are presentation times in `time_base` (default: 0, 1, 2 ... of 1 / rate).
-    """
-    with av.open(str(path), "w", options=container_options or {}) as container:
-        stream = container.add_stream(codec, rate=rate, options=options or {})
-        stream.pix_fmt = pix_fmt
+    """Encode RGB frames, uint16 ones in the encoding's `pix_fmt` as they are; without `times` at a constant rate."""
+    encoding, shown = encoding or Encoding(), shown or Shown()
+    unit = times.unit if times is not None else None
+    with av.open(str(path), "w", options=dict(encoding.container)) as container:
+        stream = container.add_stream(encoding.codec, rate=rate, options=dict(encoding.options))
+        stream.pix_fmt = encoding.pix_fmt
         for number, image in enumerate(frames):
             if number == 0:
                 stream.height, stream.width = image.shape[:2]
-                if aspect is not None:
-                    stream.codec_context.sample_aspect_ratio = aspect
-                if rotation is not None:
-                    stream.set_display_rotation(rotation, hflip=hflip)
-                if time_base is not None:
-                    stream.codec_context.time_base = time_base
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24" if image.dtype == np.uint8 else pix_fmt)
-            frame.pts = number if ticks is None else ticks[number]
-            frame.time_base = time_base or 1 / rate
+                if shown.pixel_aspect is not None:
+                    stream.codec_context.sample_aspect_ratio = shown.pixel_aspect
+                if shown.rotation is not None:
+                    stream.set_display_rotation(shown.rotation, hflip=shown.mirrored)
+                if unit is not None:
+                    stream.codec_context.time_base = unit
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24" if image.dtype == np.uint8 else encoding.pix_fmt)
+            frame.pts = number if times is None else times.ticks[number]
+            frame.time_base = unit or 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path

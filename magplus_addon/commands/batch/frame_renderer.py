@@ -4,7 +4,7 @@
 python frame_renderer.py -- FILE SCENE FOLDER NAME FRAME ...   (or `blender -b FILE --python frame_renderer.py -- ...`)
 
 It knows nothing of MagPlus, so that it runs wherever Blender does. All files of a frame go into FOLDER/FRAME; the frame
-is told on standard output, as a JSON line, once they are written.
+is printed on standard output, as a JSON line, once they are written.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def main(arguments: list[str]) -> None:
         bpy.ops.wm.open_mainfile(filepath=file)
     scene = bpy.data.scenes.get(scene_name)
     if scene is None:
-        tell({"problem": f"The file has no scene {scene_name!r}."})
+        print_line({"problem": f"The file has no scene {scene_name!r}."})
         return
     if scene.render.is_movie_format:
-        tell({"problem": f"Scene {scene_name!r} renders a movie; choose an image format, which can be resumed."})
+        print_line({"problem": f"Scene {scene_name!r} renders a movie; choose an image format, which can be resumed."})
         return
     for number in map(int, frames):
         scene.frame_set(number)
@@ -34,10 +34,10 @@ def main(arguments: list[str]) -> None:
         scene.render.use_file_extension = True
         scene.render.use_overwrite = True
         bpy.ops.render.render(scene=scene_name, write_still=True)
-        tell({"frame": number})
+        print_line({"frame": number})
 
 
-def tell(line: dict[str, object]) -> None:
+def print_line(line: dict[str, object]) -> None:
     """Write a line that the caller reads."""
     print("magplus " + json.dumps(line), flush=True)
 

@@ -157,7 +157,7 @@ class _Render:
         return {}
 
     def said(self) -> str:
-        """Return the last line that tells of an error, or the last one."""
+        """Return the last line with an error in it, or the last one."""
         telling = [line for line in self._last if "error" in line.lower()] or self._last or ["it said nothing."]
         return telling[-1][:200]
 

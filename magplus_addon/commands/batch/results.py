@@ -27,6 +27,7 @@ from ....backend_bridge.job.folder import JobFolder
 from ....backend_bridge.job.journal import Journal, JournalEntry
 from ....backend_bridge.job.own_files import OwnFiles
 from ....backend_bridge.job.report import Report
+from ....backend_bridge.job.shot import plate_of
 from ....operators.animation.scene_time import SourceTime
 from .shots import Shot
 
@@ -132,6 +133,8 @@ class Place:
         apex = None if report is None or report.timing is None else SourceTime.from_report(report).apex
         if apex is not None and report is not None and report.frames is not None:
             found.append(("result at the apex", self.job.file_of(artefacts.FRAMES, apex)))
+        if report is not None and (shot := report.shot) is not None and shot.apex_frame is not None:
+            found.append(("result at the apex", self.job.file_of(artefacts.SHOT_PNG, shot.apex_frame - 1)))
         if record.apex_frame is not None and self.render.is_dir():
             rendered = sorted(self.render.glob(f"*_{record.apex_frame:04d}.*"))
             found += [("rendered", each) for each in rendered if each.suffix.lower() in SHOWN_BY_BROWSERS]
@@ -182,7 +185,7 @@ class FileHashes:
 
 
 def set_aside(saved: Path, places: Sequence[Place]) -> list[str]:
-    """Rename a saved file that somebody has changed since, or that never was a batch's; return what to tell of it.
+    """Rename a saved file that somebody has changed since, or that never was a batch's; return what to say of it.
 
     places: the shots that are saved there. Raises `InputError` where a link is in the way.
     """
@@ -209,7 +212,11 @@ def capture_inputs(shot: Shot, hashes: FileHashes, version: str) -> Inputs:
     inputs = {"MagPlus": version, "the file": hashes.of(shot.file), "the clip": hashes.of(Path(shot.options.driving))}
     if shot.scene is not None:
         inputs["scene"] = shot.scene
-    return inputs | _as_text({key: value for key, value in shot.said.items() if key not in PLACING})
+    interval = shot.options.frames  # of a moving shot, whose job says where the clip lies
+    if interval and shot.options.plates:
+        plates = range(interval[0], interval[-1] + 1)
+        inputs["the plates"] = fingerprint_of([hashes.of(plate_of(shot.options.plates, number)) for number in plates])
+    return inputs | _as_text({key: value for key, value in shot.said.items() if interval or key not in PLACING})
 
 
 def import_inputs(place: Place, hashes: FileHashes) -> Inputs:

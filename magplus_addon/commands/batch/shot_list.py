@@ -89,7 +89,7 @@ def _toml_rows(path: Path, text: str) -> list[Row]:
 def _lines_of(text: str, count: int) -> tuple[dict[str, int], list[tuple[int, dict[str, int]]]]:
     """Return the lines of the defaults' keys, and for each of `count` shots its line and those of its keys.
 
-    The standard library's TOML reader tells no positions, so the lines are looked up by what begins them. A list that
+    The standard library's TOML reader gives no positions, so the lines are looked up by what begins them. A list that
     is written in some other way (inline tables) gets line 1, never a wrong reading.
     """
     defaults: dict[str, int] = {}

@@ -170,6 +170,8 @@ def _parse(row: Row, parser: Parser, key: str, value: Any, options: argparse.Nam
 def _words(row: Row, key: str, value: Any, action: argparse.Action) -> list[list[str]]:
     """Return what a person would have typed for an entry, once for each time that the option is given."""
     option = action.option_strings[0]
+    if action.nargs == "*" and _is_switch(value):  # `frames` alone is a switch, with numbers it is an interval
+        return [[option]] if _switch(row, key, value) else []
     if action.nargs == 0:
         if _switch(row, key, value):
             return [[option]]
@@ -182,8 +184,8 @@ def _words(row: Row, key: str, value: Any, action: argparse.Action) -> list[list
             row.refuse(f"`{key}` must be a table of names and values.", key)
         return [[f"{option}={name}={_option_value(row, name, each)}"] for name, each in value.items()]
     several = action.nargs is not None
-    texts = _texts(row, key, value, numbers=action.nargs == 2) if several else [_text(row, key, value) or ""]
-    if action.type is Path or key == "driving":
+    texts = _texts(row, key, value, numbers=action.nargs in (2, "*")) if several else [_text(row, key, value) or ""]
+    if action.type is Path or key in ("driving", "plates"):
         texts = [str(_path(row, key, text)) for text in texts]
     return [[option, *texts]] if several else [[f"{option}={texts[0]}"]]
 
@@ -222,6 +224,10 @@ def _switch(row: Row, key: str, value: Any) -> bool:
     if isinstance(value, str) and value.lower() in _ON | _OFF:
         return value.lower() in _ON
     row.refuse(f"`{key}` must be true or false, not {value!r}.", key)
+
+
+def _is_switch(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, str) and value.lower() in (_ON | _OFF) - {"0", "1"})
 
 
 def _path(row: Row, key: str, value: Any) -> Path | None:

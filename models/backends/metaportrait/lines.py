@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How MetaPortrait is told the motion: dense landmarks, joined by lines of fixed colours.
+"""How MetaPortrait is given the motion: dense landmarks, joined by lines of fixed colours.
 
 The authors' 669-point tracker was never released. Two kinds of landmarks are drawn here: theirs, joined as the
 `dense_669_connectivity.tsv` of their repository says (the user adds that file with the checkpoint), and, as an
-approximation, the face contours of the 478-point mesh. The colours, the way of drawing and what else the model is told
+approximation, the face contours of the 478-point mesh. The colours, the way of drawing and what else the model is given
 are the same for both; but the released weights have only ever seen the former.
 """
 
@@ -74,7 +74,7 @@ def published_layout(connectivity: Connectivity) -> Layout:
 
 
 def mesh_layout(landmarks: NDArray[np.floating]) -> Layout:
-    """The contours of the 478-point mesh; `landmarks` [478, 2+] of a neutral face tell which way each iris is up."""
+    """The contours of the 478-point mesh; `landmarks` [478, 2+] of a neutral face say which way each iris is up."""
     pairs = [pair for loop in LOOPS for pair in pairwise((*loop, loop[0]))]
     pairs += [pair for chain in CHAINS for pair in pairwise(chain)]
     gaze = [point for iris in (RIGHT_IRIS, LEFT_IRIS) for point in _extremes(landmarks, iris)]
@@ -120,7 +120,7 @@ def picture_tensor(picture: NDArray[np.uint8]) -> Tensor:
 
 
 def describe(frames: NDArray[np.floating], layout: Layout, device: torch.device | str = "cpu") -> Driving:
-    """What the model is told of N frames' landmarks [N, P, 2] in [0, 1]."""
+    """What the model is given of N frames' landmarks [N, P, 2] in [0, 1]."""
     lines, mouths = [], []
     for points in frames:
         lines.append(picture_tensor(draw(points, layout.pairs)))

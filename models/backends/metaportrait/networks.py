@@ -2,7 +2,7 @@
 """MetaPortrait's base model: Identity-Preserving Talking Head Generation with Fast Personalized Adaptation
 (Zhang et al., CVPR 2023), written from the paper.
 
-The motion is told by dense landmarks, drawn as coloured lines. A warping network looks at the source picture and the
+The motion is given by dense landmarks, drawn as coloured lines. A warping network looks at the source picture and the
 line drawings of source and driving frame, and says where each place of the driving frame lies in the source, and what
 the source hides. A refinement network then paints the picture: from the identity vector alone upwards, modulated at
 every size by the warped source features (attributes) and by the identity, with a learnt mask between the two.
@@ -384,7 +384,7 @@ class EncodedSource(NamedTuple):
 
 
 class Driving(NamedTuple):
-    """What the model is told of N driving frames; it never sees the frames themselves.
+    """What the model is given of N driving frames; it never sees the frames themselves.
 
     line: line drawings [N, 3, 256, 256] in [0, 1]; mouth_line: the same inside the mouth's box and 0 outside;
     gaze: four landmarks around each iris, [N, 8, 2] in [-1, 1].
@@ -426,7 +426,7 @@ class Generator(nn.Module):
         return self.dense_motion_network(x, self.ladder_network(x))
 
     def conditions(self, source: EncodedSource, driving: Driving, warping: Warping) -> list[Tensor]:
-        """Warped source features with what else the refinement is told, at 32, 64, 128 and 256.
+        """Warped source features with what else the refinement is given, at 32, 64, 128 and 256.
 
         The line drawings go through all sizes one after another, 256 -> 32 -> 64 -> 128 -> 256, each made from the one
         before and not from the original: the networks were trained so.

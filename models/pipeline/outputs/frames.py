@@ -51,7 +51,8 @@ class Frames:
         pictures = self._avatar.restore(batch.generated, self._factors.restoring)
 
         def encode(picture: Tensor) -> bytes:
-            return self._provenance.stamped(self._avatar.picture.encode(picture), SourceType.COMPOSITE)
+            left, top, _, _ = self._avatar.restored_region
+            return self._provenance.stamped(self._avatar.picture.encode_with(picture, left, top), SourceType.COMPOSITE)
 
         return [_encoded(pictures, encode, self._notes)]
 

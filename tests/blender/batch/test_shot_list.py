@@ -68,7 +68,7 @@ def test_a_table_says_the_same(read: Callable[..., list[Any]], delimiter: str, e
         ["b", "villain.blend", "two.mp4", "no", "", "auto", "", ""],
     ]
     first, second = read("\r\n".join(delimiter.join(row) for row in rows), ".csv", encoding)
-    assert (first.name, first.options.frames, first.options.trim, first.options.alpha) == ("é 1", True, [0.5, 2], 4)
+    assert (first.name, first.options.frames, first.options.trim, first.options.alpha) == ("é 1", [], [0.5, 2], 4)
     assert first.options.only == ["Brow Up", "jaw*"] and first.render
     assert (second.file.name, second.options.frames, second.options.alpha) == ("villain.blend", False, "auto")
 
@@ -172,3 +172,13 @@ def test_shots_are_chosen_by_name_and_by_number(
             shots.numbered(listed, wrong)
     with pytest.raises(input_error, match="no shot is named 'x'"):
         shots.chosen(listed, ["x"])
+
+
+def test_a_moving_shot_says_its_frames_and_where_its_plates_are(
+    read: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    (moving,) = read('[[shot]]\nfile="hero.blend"\ndriving="one.mp4"\nframes=[1001, 1048]\nplates="p/s.####.exr"\n')
+    assert moving.options.frames == [1001, 1048]
+    assert Path(moving.options.plates).name == "s.####.exr" and Path(moving.options.plates).is_absolute()
+    (still,) = read('[[shot]]\nfile="hero.blend"\ndriving="one.mp4"\nframes=true\n')
+    assert still.options.frames == []

@@ -104,7 +104,7 @@ def test_a_kind_keeps_its_contract(rig: SimpleNamespace, name: str) -> None:
         assert control.low <= control.rest <= control.high and control.low < control.high and each.step > 0
         assert kind.find_channel(bpy.data.objects[control.owner], control.data_path) == channel
         assert kind.key_problem(channel) == "" and np.isfinite(kind.neutral(channel)) and kind.owner_name(channel)
-        with restored([each], bpy.context.view_layer):
+        with restored([each]):
             each.write(control.high)
             assert channel.read() == pytest.approx(control.high)
         assert channel.read() == control.rest

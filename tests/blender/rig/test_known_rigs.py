@@ -57,7 +57,7 @@ def eye_shifts(survey: Survey, control: Control, value: float) -> list[float]:
         return [co[rest[:, 0] * side > 0].mean(0) for side in (1, -1)]
 
     before = middles()
-    with restored([live], bpy.context.view_layer):
+    with restored([live]):
         live.write(value)
         after = middles()
     return [float(np.linalg.norm(b - a)) / survey.face.eyes[0].radius for a, b in zip(before, after, strict=True)]

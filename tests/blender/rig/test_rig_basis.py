@@ -14,14 +14,14 @@ import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import Channel, Control, RigBasis
 from bl_ext.user_default.magplus.backend_bridge.worker_client.messages import Progress
-from bl_ext.user_default.magplus.operators.rig import basis as rig_basis
 from bl_ext.user_default.magplus.operators.rig import face as rig_face
 from bl_ext.user_default.magplus.operators.rig.basis import measure_rig_basis
-from bl_ext.user_default.magplus.operators.rig.face import find_face
+from bl_ext.user_default.magplus.operators.rig.face import face_steps, find_face
 from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 from bl_ext.user_default.magplus.operators.rig.projection import Projection
+from bl_ext.user_default.magplus.operators.running.steps import Turn
 
 from tests.blender.head import add_armature, add_camera, bind, dump, make_head
 
@@ -191,9 +191,9 @@ def test_objects_that_share_a_mesh_share_its_controls() -> None:
     assert [len(c.channels) for c in controls] == [1, 1, 1]
 
 
-def test_drivers_between_meshes_are_followed() -> None:
-    add_camera()
-    head, lashes = make_head(), make_head("Lashes")
+def with_lashes(head: bpy.types.Object) -> bpy.types.Object:
+    """Put lashes before a head that smile when it does: a driver lets them."""
+    lashes = make_head("Lashes")
     lashes.scale, lashes.location.y = (0.5, 0.5, 0.5), -1.5
     driver = lashes.data.shape_keys.key_blocks["Smile"].driver_add("value").driver
     driver.type = "AVERAGE"
@@ -201,6 +201,13 @@ def test_drivers_between_meshes_are_followed() -> None:
     variable.targets[0].id_type = "KEY"
     variable.targets[0].id = head.data.shape_keys
     variable.targets[0].data_path = 'key_blocks["Smile"].value'
+    return lashes
+
+
+def test_drivers_between_meshes_are_followed() -> None:
+    add_camera()
+    head = make_head()
+    lashes = with_lashes(head)
     basis = measure(head, lashes)
     assert basis.excluded == {"Lashes: Smile": "is driven"}
     assert np.abs(named(basis, "Smile")[len(head.data.vertices) :]).max() > 5
@@ -221,8 +228,7 @@ def test_measuring_leaves_no_trace() -> None:
 
 
 def test_an_error_half_way_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rig_basis, "TURN", 0.0)
-    monkeypatch.setattr(rig_basis, "LONGEST_TURN", 0.0)
+    monkeypatch.setattr(Turn, "length", 0.0)
     add_camera()
     head = make_head()
     head.data.shape_keys.key_blocks["Smile"].value = 0.3
@@ -300,8 +306,7 @@ def with_armature(head: bpy.types.Object, bone: str) -> bpy.types.Object:
 
 
 def test_between_two_turns_the_rig_is_as_it_was_and_must_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rig_basis, "TURN", 0.0)
-    monkeypatch.setattr(rig_basis, "LONGEST_TURN", 0.0)
+    monkeypatch.setattr(Turn, "length", 0.0)
     add_camera()
     head = make_head()
     before, turns = dump(), []
@@ -321,6 +326,54 @@ def test_between_two_turns_the_rig_is_as_it_was_and_must_stay_so(monkeypatch: py
 
     with pytest.raises(InputError, match="moved while its rig was measured"):
         measure(head, on_progress=interfere)
+
+
+def test_the_face_is_found_one_mesh_at_a_time_and_the_rig_is_as_it_was_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add_camera()
+    head = make_head()
+    with_lashes(head)
+    controls, _ = shape_key_controls((head,))
+    look = Projection.of_camera(bpy.context.scene.camera, bpy.context.evaluated_depsgraph_get(), SIZE)
+    whole, before = find_face(bpy.context, (head,), look, controls), dump()
+    monkeypatch.setattr(Turn, "length", 0.0)
+    real, read = rig_face.read_points, []
+    monkeypatch.setattr(rig_face, "read_points", lambda *arguments: read.append(arguments) or real(*arguments))
+    steps = face_steps(bpy.context, (head,), look, controls)
+    found, done = None, 0
+    while found is None:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found = end.value
+        assert dump() == before
+        assert len(read) - done <= 1
+        done = len(read)
+    assert done == 6, "the head and its lashes: at rest, with the face's own controls moved, with all of them"
+    assert np.array_equal(found.points, whole.points) and np.array_equal(found.visible, whole.visible)
+
+
+def test_finding_the_face_can_be_stopped_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_camera()
+    head = make_head()
+    head.data.shape_keys.key_blocks["Smile"].value = 0.3
+    controls, _ = shape_key_controls((head,))
+    look = Projection.of_camera(bpy.context.scene.camera, bpy.context.evaluated_depsgraph_get(), SIZE)
+    before = dump()
+    monkeypatch.setattr(Turn, "length", 0.0)
+    for number in range(5):
+        steps = face_steps(bpy.context, (head,), look, controls)
+        for _ in range(number):
+            next(steps)
+        steps.close()
+        assert dump() == before
+    steps = face_steps(bpy.context, (head,), look, controls)
+    next(steps), next(steps)
+    bpy.data.objects.remove(head)
+    with pytest.raises(InputError, match="no longer there"):
+        for _ in steps:
+            pass
 
 
 def test_a_mesh_that_changes_with_the_pose_is_refused() -> None:

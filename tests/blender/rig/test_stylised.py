@@ -58,7 +58,8 @@ def told_by(avatar: bpy.types.Object) -> dict[str, tuple[float, float]]:
     controls, excluded = default_controls(objects)
     face = find_face(bpy.context, objects, projection, controls)
     survey = run_to_end(survey_steps(bpy.context, face, controls, excluded, responses=False))
-    return {NAMES[each.landmark]: each.position for each in expected_anchors(find_features(bpy.context, survey))}
+    features = run_to_end(find_features(bpy.context, survey))
+    return {NAMES[each.landmark]: each.position for each in expected_anchors(features)}
 
 
 def off(told: dict[str, tuple[float, float]], places: dict[str, tuple[float, float, float]]) -> float:

@@ -17,6 +17,9 @@ from typing import Any
 import bpy
 import pytest
 
+from magplus.tests.bridge.worker import misbehaviour
+from magplus.tests.bridge.worker.misbehaviour import Misbehaviour
+
 SCRIPTED_WORKER = Path(__file__).resolve().parents[2] / "bridge" / "worker" / "scripted_worker.py"
 
 
@@ -44,12 +47,12 @@ def animate(extension: str) -> ModuleType:
 
 @pytest.fixture
 def job(tmp_path: Path, bridge: Callable[[str], ModuleType]) -> Callable[[str], Any]:
-    """Makes a job folder whose job does what it is told, after three of its five frames."""
+    """Makes a job folder whose job misbehaves after three of its five frames."""
 
-    def make(do: str = "") -> Any:
+    def make(do: Misbehaviour = misbehaviour.nothing) -> Any:
         folder = bridge("job.folder").JobFolder.create(tmp_path / "shot.magplus")
         spec = bridge("job.spec")
-        options = {"do": do}
+        options = {"do": do.__name__}
         folder.write_spec(spec.JobSpec(spec.Driving("clip.mp4"), spec.Avatar("avatar.png"), backend_options=options))
         return folder
 
@@ -63,7 +66,7 @@ def task(jobs: ModuleType, animate: ModuleType) -> Callable[[Any], Callable[[Any
     def make(folder: Any) -> Callable[[Any], Any]:
         def steps(context: Any) -> Any:
             context.folder, context.log = folder.path, folder.log_path
-            yield from animate.run_worker(jobs.manager.worker(Path(sys.executable), 1.0), folder, context)
+            yield from animate.run_worker(worker_of(jobs), folder, context)
             return jobs.Outcome("Done.")
 
         return steps
@@ -71,12 +74,17 @@ def task(jobs: ModuleType, animate: ModuleType) -> Callable[[Any], Callable[[Any
     return make
 
 
+def worker_of(jobs: ModuleType) -> Any:
+    """The client of the worker that `task` runs its jobs in."""
+    return jobs.manager.worker(Path(sys.executable), 1.0)
+
+
 def pump(jobs: ModuleType, until: Callable[[], bool], limit: float = 20.0) -> float:
     """Do what Blender's timer does, until something is true; returns the seconds it took."""
     began = time.monotonic()
     while not until():
         assert time.monotonic() - began < limit, f"still {jobs.manager.progress} after {limit} s"
-        jobs._pump()
+        jobs.pump()
         time.sleep(0.01)
     return time.monotonic() - began
 
@@ -105,17 +113,17 @@ def test_another_python_is_another_worker(jobs: ModuleType, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("do", "exit_code", "said"),
     [
-        ("bad input", 2, "No face was found in clip.mp4; choose another video."),
-        ("memory", 3, "ran out of memory"),
-        ("full disk", 3, "is full"),
-        ("import", 3, "can't load a package"),
-        ("bug", 1, "ZeroDivisionError"),
-        ("segfault", 3, "crashed"),
-        ("die", 3, "killed"),
+        (misbehaviour.find_no_face, 2, "No face was found in clip.mp4; choose another video."),
+        (misbehaviour.run_out_of_memory, 3, "ran out of memory"),
+        (misbehaviour.fill_the_disk, 3, "is full"),
+        (misbehaviour.import_what_is_missing, 3, "can't load a package"),
+        (misbehaviour.divide_by_zero, 1, "ZeroDivisionError"),
+        (misbehaviour.segfault, 3, "crashed"),
+        (misbehaviour.die, 3, "killed"),
     ],
 )
 def test_a_job_that_fails_leaves_a_sentence_and_a_log(
-    jobs: ModuleType, job: Any, task: Any, do: str, exit_code: int, said: str
+    jobs: ModuleType, job: Any, task: Any, do: Misbehaviour, exit_code: int, said: str
 ) -> None:
     folder = job(do)
     outcome = jobs.manager.run("test", task(folder))
@@ -127,21 +135,21 @@ def test_a_job_that_fails_leaves_a_sentence_and_a_log(
 
 
 def test_a_worker_that_is_killed_harms_neither_blender_nor_the_next_run(jobs: ModuleType, job: Any, task: Any) -> None:
-    folder = job("wait politely")
+    folder = job(misbehaviour.wait_politely)
     jobs.manager.start("test", task(folder))
     pump(jobs, lambda: jobs.manager.progress is not None and jobs.manager.progress.done == 3)
-    os.kill(jobs.manager._worker._process._popen.pid, signal.SIGKILL)
+    os.kill(worker_of(jobs).pid, signal.SIGKILL)
     pump(jobs, lambda: not jobs.manager.busy)
     outcome = jobs.manager.outcomes["test"]
     assert outcome.status is jobs.Status.FAILED and "killed" in outcome.sentence
-    job("")
+    job()
     assert jobs.manager.run("test", task(folder)).status is jobs.Status.FINISHED
     assert folder.read_report().versions["made"] == "2", "the three frames of the killed run are not made again"
 
 
-@pytest.mark.parametrize("do", ["wait politely", "sleep", "hold the interpreter"])
+@pytest.mark.parametrize("do", [misbehaviour.wait_politely, misbehaviour.sleep, misbehaviour.hold_the_interpreter])
 def test_cancel_takes_effect_within_a_second_whatever_the_worker_does(
-    jobs: ModuleType, job: Any, task: Any, do: str
+    jobs: ModuleType, job: Any, task: Any, do: Misbehaviour
 ) -> None:
     folder = job(do)
     jobs.manager.start("test", task(folder))
@@ -151,7 +159,7 @@ def test_cancel_takes_effect_within_a_second_whatever_the_worker_does(
     assert pump(jobs, lambda: not jobs.manager.busy) < 1.5
     assert jobs.manager.outcomes["test"].status is jobs.Status.CANCELLED
     assert jobs.manager.outcomes["test"].exit_code == 4
-    job("")
+    job()
     jobs.manager.run("test", task(folder))
     assert folder.read_report().versions["made"] == "2"
 
@@ -176,7 +184,7 @@ def test_a_cancel_at_the_very_end_says_that_the_result_is_there(
 
 
 def test_warnings_are_kept_once(jobs: ModuleType, job: Any, task: Any) -> None:
-    assert jobs.manager.run("test", task(job("warn"))).warnings == ("The face is missing at 0.12 s.",)
+    assert jobs.manager.run("test", task(job(misbehaviour.warn_twice))).warnings == ("The face is missing at 0.12 s.",)
 
 
 def test_a_job_goes_on_while_another_file_is_loaded(jobs: ModuleType, job: Any, task: Any) -> None:
@@ -184,42 +192,60 @@ def test_a_job_goes_on_while_another_file_is_loaded(jobs: ModuleType, job: Any, 
     pump(jobs, lambda: jobs.manager.progress is not None)
     assert jobs.manager.busy
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
-    assert bpy.app.timers.is_registered(jobs._pump)
+    assert bpy.app.timers.is_registered(jobs.pump)
     pump(jobs, lambda: not jobs.manager.busy)
     assert jobs.manager.outcomes["test"].status is jobs.Status.FINISHED
 
 
 def test_only_one_task_runs_at_a_time(jobs: ModuleType, job: Any, task: Any) -> None:
-    jobs.manager.start("test", task(job("wait politely")))
+    jobs.manager.start("test", task(job(misbehaviour.wait_politely)))
     with pytest.raises(RuntimeError, match="already running"):
         jobs.manager.start("test", task(job()))
 
 
 def test_closing_ends_the_worker_with_its_job(jobs: ModuleType, job: Any, task: Any) -> None:
-    jobs.manager.start("test", task(job("wait politely")))
+    jobs.manager.start("test", task(job(misbehaviour.wait_politely)))
     pump(jobs, lambda: jobs.manager.progress is not None and jobs.manager.progress.done == 3)
-    process = jobs.manager._worker._process._popen
+    process = worker_of(jobs).pid
     jobs.manager.close()
-    assert process.poll() is not None
-    assert not bpy.app.timers.is_registered(jobs._pump)
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    assert not bpy.app.timers.is_registered(jobs.pump)
     assert jobs.manager.outcomes["test"].status is jobs.Status.CANCELLED
 
 
 def test_a_task_knows_whether_blender_waits_for_it(jobs: ModuleType) -> None:
-    told = []
+    blocking = []
 
     def body(task: Any) -> Any:
-        told.append(task.blocking)
+        blocking.append(task.blocking)
         yield jobs.Progress("looking", 0, 0)
         return jobs.Outcome("Done.")
 
     manager = jobs.JobManager()
     manager.run("waited for", body)
     manager.start("beside", body)
-    bpy.app.timers.unregister(jobs._pump)
+    bpy.app.timers.unregister(jobs.pump)
     while manager.busy:
         manager.advance()
-    assert told == [True, False]
+    assert blocking == [True, False]
+
+
+def test_a_turn_is_over_before_the_next_piece_would_make_it_too_long(
+    extension: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = importlib.import_module(f"{extension}.operators.running.steps")
+    clock = [0.0]
+    monkeypatch.setattr(steps.time, "monotonic", lambda: clock[0])
+    turn = steps.Turn()
+    over = []
+    for piece in (0.01, 0.01, 0.02, 0.001):
+        clock[0] += piece
+        over.append(turn.is_over())
+    assert over == [False, False, True, True], "40 ms are gone, and another 20 might come"
+    turn.begin()
+    clock[0] += 0.01
+    assert not turn.is_over()
 
 
 def test_a_fault_of_our_own_becomes_a_sentence(jobs: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:

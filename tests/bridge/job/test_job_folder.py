@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from magplus.backend_bridge.files.errors import InputError, InUseError, MachineError
 from magplus.backend_bridge.files.hashing import fingerprint_of
 from magplus.backend_bridge.job import artefacts
-from magplus.backend_bridge.job.artefacts import FRAME_KINDS, FRAMES, MAGNIFIED, FrameKind
+from magplus.backend_bridge.job.artefacts import FRAME_KINDS, FRAMES, MAGNIFIED, SCENE_KINDS, SHOT_EXR, FrameKind
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.report import FramesReport, Report, RestorationReport, Timing
 from magplus.backend_bridge.job.spec import JobSpec
@@ -163,10 +163,12 @@ def test_a_longer_run_before_leaves_no_frames_behind(folder: JobFolder) -> None:
     (folder.frames_dir / "000005.png").write_bytes(b"the user's own")
     folder.keep_only(FRAMES, 2)
     assert sorted(entry.name for entry in folder.frames_dir.iterdir()) == ["000001.png", "000002.png", "000005.png"]
+    folder.keep_only(FRAMES, 1, first=1)
+    assert sorted(entry.name for entry in folder.frames_dir.iterdir()) == ["000002.png", "000005.png"]
     folder.keep_only(MAGNIFIED, 0)  # a subfolder that was never made is no error
 
 
-@pytest.mark.parametrize("kind", FRAME_KINDS)
+@pytest.mark.parametrize("kind", (*FRAME_KINDS, *SCENE_KINDS))
 @given(index=st.integers(0, 10**7))
 def test_the_files_of_a_kind_are_told_by_their_names(kind: FrameKind, index: int) -> None:
     assert kind.index_of(kind.unit(index)) == index
@@ -176,7 +178,8 @@ def test_the_files_of_a_kind_are_told_by_their_names(kind: FrameKind, index: int
 
 def test_every_kind_of_frame_file_is_in_the_table_that_clearing_up_goes_by() -> None:
     kinds = {value for value in vars(artefacts).values() if isinstance(value, FrameKind)}
-    assert kinds == set(FRAME_KINDS) and len({kind.folder for kind in kinds}) == len(kinds)
+    assert kinds == {*FRAME_KINDS, *SCENE_KINDS} and not {*FRAME_KINDS} & {*SCENE_KINDS}
+    assert len({kind.folder for kind in kinds - {SHOT_EXR}}) == len(kinds) - 1  # the shot is PNG or EXR
 
 
 def test_reports_take_what_the_pipeline_measures(folder: JobFolder) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -24,6 +25,8 @@ from magplus.backend_bridge.worker.runner import JobRunner
 from magplus.backend_bridge.worker_client import messages
 from magplus.backend_bridge.worker_client.client import WORKER_SCRIPT, WorkerClient
 from magplus.backend_bridge.worker_client.messages import Cancelled, Error, Exit, Hello, Message, Progress, Result
+from magplus.tests.bridge.worker import misbehaviour
+from magplus.tests.bridge.worker.misbehaviour import Misbehaviour
 
 SCRIPT = Path(__file__).parent / "scripted_worker.py"
 ENDINGS = (Result, Error, Cancelled)
@@ -31,16 +34,19 @@ CHECKOUT = Path(__file__).parents[3] / "checkout"
 SLACK = 0.5  # seconds that a busy machine may take to tell us of an end that came within its second
 posix = pytest.mark.skipif(sys.platform == "win32", reason="uses POSIX signals")
 
-MakeJob = Callable[[str], JobFolder]
+
+class MakeJob(Protocol):
+    def __call__(self, what: Misbehaviour = misbehaviour.nothing) -> JobFolder: ...
 
 
 @pytest.fixture
 def make_job(tmp_path: Path) -> MakeJob:
     """Make a job folder in whose third frame the pipeline does what is asked."""
 
-    def make(what: str) -> JobFolder:
-        folder = JobFolder.create(tmp_path / f"{what or 'plain'}.magplus")
-        folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar/avatar.png"), backend_options={"do": what}))
+    def make(what: Misbehaviour = misbehaviour.nothing) -> JobFolder:
+        folder = JobFolder.create(tmp_path / f"{what.__name__}.magplus")
+        options = {"do": what.__name__}
+        folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar/avatar.png"), backend_options=options))
         return folder
 
     return make
@@ -78,7 +84,7 @@ def ending(seen: list[Message]) -> Message:
 
 
 def test_a_job_runs_and_says_how_far_it_is(client: WorkerClient, make_job: MakeJob) -> None:
-    folder = make_job("")
+    folder = make_job()
     seen = run(client, folder)
     hello, start, *progress, result = seen
     assert isinstance(hello, Hello)
@@ -91,17 +97,17 @@ def test_a_job_runs_and_says_how_far_it_is(client: WorkerClient, make_job: MakeJ
 
 
 def test_models_stay_loaded_between_jobs(client: WorkerClient, make_job: MakeJob) -> None:
-    first, second = make_job(""), make_job("warn")
+    first, second = make_job(), make_job(misbehaviour.warn_twice)
     run(client, first)
     seen = run(client, second)
     assert second.read_report().versions["jobs"] == "2", "the same session"
     assert not any(isinstance(message, Hello) for message in seen), "the same process"
-    assert seen.count(messages.Warning("The face is missing at 0.12 s.")) == 1
+    assert seen.count(messages.JobWarning("The face is missing at 0.12 s.")) == 1
 
 
 def test_poll_never_waits_unless_asked(client: WorkerClient, make_job: MakeJob) -> None:
     started = time.perf_counter()
-    client.start_job(make_job("wait politely").path)
+    client.start_job(make_job(misbehaviour.wait_politely).path)
     for _ in range(100):
         client.poll()
     client.cancel()
@@ -110,24 +116,24 @@ def test_poll_never_waits_unless_asked(client: WorkerClient, make_job: MakeJob) 
 
 
 def test_only_one_job_at_a_time(client: WorkerClient, make_job: MakeJob) -> None:
-    client.start_job(make_job("").path)
+    client.start_job(make_job().path)
     with pytest.raises(RuntimeError, match="already has a job"):
-        client.start_job(make_job("print").path)
+        client.start_job(make_job(misbehaviour.print_a_lot).path)
 
 
 def test_prints_of_libraries_go_to_the_jobs_log_and_never_into_the_protocol(
     client: WorkerClient, make_job: MakeJob
 ) -> None:
-    folder = make_job("print")
+    folder = make_job(misbehaviour.print_a_lot)
     assert ending(run(client, folder)) == Result(str(folder.report_path))
     log = folder.log_path.read_text("utf-8")
     for said in ("a library says hello", "C code says hello", "表情", '"code": 7'):
         assert said in log
 
 
-@pytest.mark.parametrize("what", ["wait politely", "sleep", "hold the interpreter"])
+@pytest.mark.parametrize("what", [misbehaviour.wait_politely, misbehaviour.sleep, misbehaviour.hold_the_interpreter])
 def test_cancel_takes_effect_within_a_second_whatever_the_job_is_doing(
-    client: WorkerClient, make_job: MakeJob, what: str
+    client: WorkerClient, make_job: MakeJob, what: Misbehaviour
 ) -> None:
     folder = make_job(what)
     client.start_job(folder.path)
@@ -144,31 +150,31 @@ def test_cancel_takes_effect_within_a_second_whatever_the_job_is_doing(
     assert ending(run(client, folder)) == Result(str(folder.report_path)), "the folder's lock is free again"
     report = folder.read_report()
     assert report.versions["made"] == "2", "only the two frames that were missing"
-    heeded = what == "wait politely"
+    heeded = what is misbehaviour.wait_politely
     assert report.versions["jobs"] == ("2" if heeded else "1"), "a job that stops by itself leaves the models loaded"
 
 
 def test_a_cancel_that_comes_too_late_does_not_touch_the_next_job(client: WorkerClient, make_job: MakeJob) -> None:
-    run(client, make_job(""))
+    run(client, make_job())
     client.cancel()
-    assert isinstance(ending(run(client, make_job("print"))), Result)
+    assert isinstance(ending(run(client, make_job(misbehaviour.print_a_lot))), Result)
 
 
 @pytest.mark.parametrize(
     ("what", "exit_code", "sentence"),
     [
-        ("bad input", ExitCode.BAD_INPUT, "No face was found"),
-        ("memory", ExitCode.MACHINE, "The machine ran out of memory"),
-        ("gpu memory", ExitCode.MACHINE, "The graphics card ran out of memory"),
-        ("old driver", ExitCode.MACHINE, "driver is too old"),
-        ("full disk", ExitCode.MACHINE, "is full"),
-        ("import", ExitCode.MACHINE, "a_package_that_is_not_installed"),
-        ("bug", ExitCode.INTERNAL, "ZeroDivisionError"),
-        ("exit", ExitCode.INTERNAL, "SystemExit"),
+        (misbehaviour.find_no_face, ExitCode.BAD_INPUT, "No face was found"),
+        (misbehaviour.run_out_of_memory, ExitCode.MACHINE, "The machine ran out of memory"),
+        (misbehaviour.run_out_of_gpu_memory, ExitCode.MACHINE, "The graphics card ran out of memory"),
+        (misbehaviour.meet_an_old_driver, ExitCode.MACHINE, "driver is too old"),
+        (misbehaviour.fill_the_disk, ExitCode.MACHINE, "is full"),
+        (misbehaviour.import_what_is_missing, ExitCode.MACHINE, "a_package_that_is_not_installed"),
+        (misbehaviour.divide_by_zero, ExitCode.INTERNAL, "ZeroDivisionError"),
+        (misbehaviour.exit_the_process, ExitCode.INTERNAL, "SystemExit"),
     ],
 )
 def test_a_failed_job_is_a_sentence_a_report_and_a_log_and_the_worker_lives_on(
-    client: WorkerClient, make_job: MakeJob, what: str, exit_code: ExitCode, sentence: str
+    client: WorkerClient, make_job: MakeJob, what: Misbehaviour, exit_code: ExitCode, sentence: str
 ) -> None:
     folder = make_job(what)
     error = ending(run(client, folder))
@@ -179,13 +185,16 @@ def test_a_failed_job_is_a_sentence_a_report_and_a_log_and_the_worker_lives_on(
     assert "Traceback" in folder.log_path.read_text("utf-8")
     report = folder.read_report()
     assert (report.status, report.error) == ("failed", Failure(exit_code, error.sentence))
-    assert isinstance(ending(run(client, make_job(""))), Result)
+    assert isinstance(ending(run(client, make_job())), Result)
 
 
 @posix
-@pytest.mark.parametrize(("what", "words"), [("die", "memory ran out"), ("segfault", "crashed in native code")])
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [(misbehaviour.die, "memory ran out"), (misbehaviour.segfault, "crashed in native code")],
+)
 def test_a_dead_worker_is_a_sentence_and_the_next_run_resumes(
-    client: WorkerClient, make_job: MakeJob, what: str, words: str
+    client: WorkerClient, make_job: MakeJob, what: Misbehaviour, words: str
 ) -> None:
     folder = make_job(what)
     client.start_job(folder.path)
@@ -199,31 +208,31 @@ def test_a_dead_worker_is_a_sentence_and_the_next_run_resumes(
     folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar/avatar.png")))
     assert isinstance(ending(run(client, folder)), Result)
     assert folder.read_report().versions["made"] == "2"
-    if what == "segfault":
-        assert "misbehave" in folder.log_path.read_text("utf-8"), "the Python stack of the crash"
+    if what is misbehaviour.segfault:
+        assert "segfault" in folder.log_path.read_text("utf-8"), "the Python stack of the crash"
 
 
 def test_an_idle_worker_leaves_and_the_next_job_gets_a_new_one(tmp_path: Path, make_job: MakeJob) -> None:
     client = WorkerClient(Path(sys.executable), tmp_path / "worker.log", idle_minutes=0.2 / 60, script=SCRIPT)
-    run(client, make_job(""))
+    run(client, make_job())
     assert follow(client, lambda message: isinstance(message, Exit))[-1] == Exit(0)
     assert not client.running
-    assert isinstance(ending(run(client, make_job("warn"))), Result)
+    assert isinstance(ending(run(client, make_job(misbehaviour.warn_twice))), Result)
     client.close()
 
 
 def test_a_job_that_crosses_with_the_idle_exit_is_not_lost(tmp_path: Path, make_job: MakeJob) -> None:
     client = WorkerClient(Path(sys.executable), tmp_path / "worker.log", idle_minutes=0.2 / 60, script=SCRIPT)
-    run(client, make_job(""))
+    run(client, make_job())
     while client.running:  # it has left, but nobody has polled since
         time.sleep(0.01)
-    assert isinstance(ending(run(client, make_job("warn"))), Result)
+    assert isinstance(ending(run(client, make_job(misbehaviour.warn_twice))), Result)
     client.close()
 
 
 def test_a_python_that_is_not_there_is_a_sentence(tmp_path: Path, make_job: MakeJob) -> None:
     client = WorkerClient(tmp_path / "nowhere" / "python", tmp_path / "worker.log")
-    error = ending(run(client, make_job("")))
+    error = ending(run(client, make_job()))
     assert isinstance(error, Error)
     assert "can't be started" in error.sentence and error.exit_code == ExitCode.MACHINE
     client.close()
@@ -233,7 +242,7 @@ def test_a_worker_that_fails_to_start_is_a_sentence_with_the_reason(tmp_path: Pa
     broken = tmp_path / "broken_worker.py"
     broken.write_text("import a_package_that_is_not_installed")
     client = WorkerClient(Path(sys.executable), tmp_path / "worker.log", script=broken)
-    error = ending(run(client, make_job("")))
+    error = ending(run(client, make_job()))
     assert isinstance(error, Error)
     assert "could not start" in error.sentence and "No module named 'a_package" in error.sentence
     assert "Traceback" in Path(error.log).read_text("utf-8")
@@ -249,7 +258,7 @@ def test_a_folder_that_is_no_job_is_a_sentence(client: WorkerClient, tmp_path: P
 
 
 def test_a_damaged_job_leaves_a_report(client: WorkerClient, make_job: MakeJob) -> None:
-    folder = make_job("")
+    folder = make_job()
     folder.spec_path.write_text('{"schema": 2}')
     error = ending(run(client, folder))
     assert isinstance(error, Error) and error.exit_code == ExitCode.BAD_INPUT
@@ -257,7 +266,7 @@ def test_a_damaged_job_leaves_a_report(client: WorkerClient, make_job: MakeJob) 
 
 
 def test_a_folder_in_use_is_left_alone(client: WorkerClient, make_job: MakeJob) -> None:
-    folder = make_job("")
+    folder = make_job()
     with folder.lock():
         error = ending(run(client, folder))
     assert isinstance(error, Error) and "in use" in error.sentence and error.exit_code == ExitCode.IN_USE
@@ -267,7 +276,7 @@ def test_a_folder_in_use_is_left_alone(client: WorkerClient, make_job: MakeJob) 
 def test_a_folder_that_got_another_job_while_the_worker_started_is_left_alone(
     client: WorkerClient, make_job: MakeJob
 ) -> None:
-    folder = make_job("")
+    folder = make_job()
     with folder.lock():
         client.start_job(folder.path)
         folder.write_spec(JobSpec(Driving("another.mp4"), Avatar("avatar/avatar.png")))
@@ -278,7 +287,7 @@ def test_a_folder_that_got_another_job_while_the_worker_started_is_left_alone(
 
 def test_close_ends_the_worker_in_the_middle_of_a_job(tmp_path: Path, make_job: MakeJob) -> None:
     client = WorkerClient(Path(sys.executable), tmp_path / "worker.log", script=SCRIPT)
-    folder = make_job("sleep")
+    folder = make_job(misbehaviour.sleep)
     client.start_job(folder.path)
     follow(client, at_frame(3))
     started = time.perf_counter()
@@ -311,7 +320,7 @@ while True:
 @posix
 @pytest.mark.parametrize("how", ["kill", "fork"])
 def test_the_worker_ends_with_its_parent(tmp_path: Path, make_job: MakeJob, how: str) -> None:
-    folder = make_job("wait politely")
+    folder = make_job(misbehaviour.wait_politely)
     command = [
         sys.executable,
         "-c",
@@ -353,16 +362,20 @@ def run_by_hand(folder: Path | str, script: Path = SCRIPT) -> subprocess.Complet
 @pytest.mark.parametrize(
     ("what", "exit_code", "said"),
     [
-        ("", ExitCode.OK, "Finished: "),
-        ("print", ExitCode.OK, "animate 5/5"),
-        ("warn", ExitCode.OK, "Warning: The face is missing at 0.12 s."),
-        ("bug", ExitCode.INTERNAL, "Error: MagPlus failed unexpectedly"),
-        ("bad input", ExitCode.BAD_INPUT, "Error: No face was found in clip.mp4; choose another video. The log is "),
-        ("memory", ExitCode.MACHINE, "Error: The machine ran out of memory"),
-        ("own cancel", ExitCode.CANCELLED, "Cancelled."),
+        (misbehaviour.nothing, ExitCode.OK, "Finished: "),
+        (misbehaviour.print_a_lot, ExitCode.OK, "animate 5/5"),
+        (misbehaviour.warn_twice, ExitCode.OK, "Warning: The face is missing at 0.12 s."),
+        (misbehaviour.divide_by_zero, ExitCode.INTERNAL, "Error: MagPlus failed unexpectedly"),
+        (
+            misbehaviour.find_no_face,
+            ExitCode.BAD_INPUT,
+            "Error: No face was found in clip.mp4; choose another video. The log is ",
+        ),
+        (misbehaviour.run_out_of_memory, ExitCode.MACHINE, "Error: The machine ran out of memory"),
+        (misbehaviour.cancel_itself, ExitCode.CANCELLED, "Cancelled."),
     ],
 )
-def test_run_by_hand_without_blender(make_job: MakeJob, what: str, exit_code: ExitCode, said: str) -> None:
+def test_run_by_hand_without_blender(make_job: MakeJob, what: Misbehaviour, exit_code: ExitCode, said: str) -> None:
     done = run_by_hand(make_job(what).path)
     assert done.returncode == exit_code
     assert said in done.stderr
@@ -373,7 +386,7 @@ def test_run_by_hand_without_blender(make_job: MakeJob, what: str, exit_code: Ex
 def test_a_read_only_folder_is_a_sentence(
     make_job: MakeJob, as_ordinary_user: Callable[[Path], AbstractContextManager[None]]
 ) -> None:
-    folder = make_job("")
+    folder = make_job()
     told: list[Message] = []
     folder.path.chmod(0o555)
     with as_ordinary_user(folder.path):
@@ -393,7 +406,7 @@ dd if=/dev/zero of="$1/filler" bs=1k count=1000 2>/dev/null
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a tiny disk needs root on Linux")
 def test_run_by_hand_on_a_disk_that_is_full(make_job: MakeJob, tmp_path: Path) -> None:
-    folder = make_job("")
+    folder = make_job()
     disk = tmp_path / "disk"
     disk.mkdir()
     done = subprocess.run(
@@ -416,8 +429,8 @@ def test_run_by_hand_tells_what_is_wrong_with_the_call(tmp_path: Path) -> None:
 
 @posix
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("what", ["wait politely", "sleep"])
-def test_signals_cancel_a_run_by_hand(make_job: MakeJob, what: str, signal_number: int) -> None:
+@pytest.mark.parametrize("what", [misbehaviour.wait_politely, misbehaviour.sleep])
+def test_signals_cancel_a_run_by_hand(make_job: MakeJob, what: Misbehaviour, signal_number: int) -> None:
     folder = make_job(what)
     with subprocess.Popen(
         [sys.executable, "-I", str(SCRIPT), "run", str(folder.path)], stderr=subprocess.PIPE, text=True
@@ -436,7 +449,7 @@ def test_signals_cancel_a_run_by_hand(make_job: MakeJob, what: str, signal_numbe
 
 @posix
 def test_a_run_by_hand_goes_on_when_nobody_reads_what_it_says(make_job: MakeJob) -> None:
-    folder = make_job("print")
+    folder = make_job(misbehaviour.print_a_lot)
     with subprocess.Popen(
         [sys.executable, "-I", str(SCRIPT), "run", str(folder.path)], stderr=subprocess.PIPE
     ) as process:
@@ -448,7 +461,7 @@ def test_a_run_by_hand_goes_on_when_nobody_reads_what_it_says(make_job: MakeJob)
 
 @posix
 def test_a_run_by_hand_that_is_killed_is_resumed(make_job: MakeJob) -> None:
-    folder = make_job("die")
+    folder = make_job(misbehaviour.die)
     assert run_by_hand(folder.path).returncode == -signal.SIGKILL
     assert folder.read_report().status == "running", "nobody was left to write another, and an older one is gone"
     folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar/avatar.png")))
@@ -457,7 +470,7 @@ def test_a_run_by_hand_that_is_killed_is_resumed(make_job: MakeJob) -> None:
 
 
 def test_a_stranger_on_the_pipe_does_not_confuse_the_worker(make_job: MakeJob) -> None:
-    folder = make_job("")
+    folder = make_job()
     orders = b"hello?\n" + messages.encode(messages.Start(str(folder.path)))
     with subprocess.Popen(
         [sys.executable, "-I", str(SCRIPT), "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -481,7 +494,7 @@ def test_the_real_worker_answers_for_help_without_any_package() -> None:
 
 def test_without_its_packages_the_real_worker_says_so(make_job: MakeJob) -> None:
     """This test's Python has no torch."""
-    folder = make_job("")
+    folder = make_job()
     done = run_by_hand(folder.path, WORKER_SCRIPT)
     assert done.returncode == ExitCode.MACHINE
     assert "can't load a package (No module named 'torch')" in done.stderr
@@ -492,9 +505,9 @@ def test_a_job_that_crosses_with_the_end_of_a_cancelled_worker_is_not_lost(
     client: WorkerClient, make_job: MakeJob
 ) -> None:
     """A job that doesn't heed takes its worker with it, which is still there for an instant after its last word."""
-    plain = make_job("")
+    plain = make_job()
     for _ in range(5):
-        client.start_job(make_job("sleep").path)
+        client.start_job(make_job(misbehaviour.sleep).path)
         follow(client, at_frame(3))
         client.cancel()
         follow(client, lambda message: isinstance(message, Cancelled))
@@ -505,6 +518,6 @@ def test_a_worker_that_leaves_without_a_word_is_not_started_for_ever(tmp_path: P
     silent = tmp_path / "silent_worker.py"
     silent.write_text("")
     client = WorkerClient(Path(sys.executable), tmp_path / "worker.log", script=silent)
-    error = ending(run(client, make_job("")))
+    error = ending(run(client, make_job()))
     assert isinstance(error, Error) and "could not start (exit status 0)" in error.sentence
     client.close()

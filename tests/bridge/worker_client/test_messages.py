@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from magplus.backend_bridge.worker_client import messages
 from magplus.backend_bridge.worker_client.messages import Error, Hello, Message, Progress, Start, decode, encode
 
-kinds = [messages.Start, messages.Cancel, messages.Hello, messages.Progress, messages.Warning]
+kinds = [messages.Start, messages.Cancel, messages.Hello, messages.Progress, messages.JobWarning]
 kinds += [messages.Result, messages.Cancelled, messages.Error, messages.Exit]
 any_message = st.one_of(st.from_type(kind) for kind in kinds)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A network that is asked to stop does so between two of its operations, and is as good as before."""
+"""A network that is asked to stop does so between two of its layers, and is as good as before."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from magplus.backend_bridge.files.errors import CancelledError
-from magplus.models.pipeline.interruption import Interruptible
+from magplus.models.pipeline.interruption import interruptible
 
 
-def test_a_network_stops_between_two_operations_and_works_afterwards() -> None:
+def test_a_network_stops_between_two_layers_and_works_afterwards() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(8)))
     picture = torch.rand(1, 4, 16, 16)
@@ -25,8 +25,8 @@ def test_a_network_stops_between_two_operations_and_works_afterwards() -> None:
 
     with torch.inference_mode():
         expected = network(picture)
-        with pytest.raises(CancelledError), Interruptible(check):
+        with pytest.raises(CancelledError), interruptible(check):
             network(picture)
         assert asked == 5
-        with Interruptible(lambda: None):
+        with interruptible(lambda: None):
             torch.testing.assert_close(network(picture), expected, rtol=0, atol=0)

@@ -21,6 +21,8 @@ from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.models.backends import Animated, FlowTransfer, registry
 from magplus.models.face import FaceLandmarker
 from magplus.models.magnification.magnifier import WEIGHTS
+from magplus.models.pipeline.driving_clip import DrivingClip
+from magplus.models.pipeline.outputs.comparison import CAPTION, SIDE
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
 from magplus.models.video import Mp4Writer, VideoReader
@@ -308,6 +310,28 @@ def test_a_job_that_was_moved_keeps_its_frames_whatever_device_goes_on_with_it(f
     assert report.frames.resumed == report.frames.count == 8
 
 
+def test_a_finished_job_is_looked_over_and_not_computed_again(finished, tmp_path, monkeypatch):
+    folder = JobFolder.open(shutil.copytree(finished[0].path, tmp_path / "again.magplus"))
+    before = {path: path.stat().st_mtime_ns for path in folder.path.rglob("*") if path.suffix in (".png", ".npz")}
+    monkeypatch.setattr(DrivingClip, "open", None)  # nothing is looked for in the clip
+    quiet = Quiet()
+    report = run_job(folder, Session(), quiet)
+    assert report.frames.resumed == report.frames.count == 8
+    again = dataclasses.replace(report, frames=dataclasses.replace(report.frames, resumed=0))
+    assert again == finished[1] and list(report.warnings) == quiet.warnings
+    assert folder.read_report() == report
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+@pytest.mark.parametrize("part", [artefacts.WEIGHTS, artefacts.DRIVER_APEX, artefacts.EQUATIONS.unit(3)])
+def test_a_finished_job_of_which_something_is_gone_is_run(finished, tmp_path, session, part):
+    folder = JobFolder.open(shutil.copytree(finished[0].path, tmp_path / "again.magplus"))
+    whole = (folder.path / part).read_bytes()
+    (folder.path / part).unlink()
+    run_job(folder, session, Quiet())
+    assert (folder.path / part).read_bytes() == whole
+
+
 @pytest.mark.parametrize(
     ("role", "resumed"),
     [("magplus", 0), pytest.param("demagplus", 8, id="demagplus, which flow transfer has no use for")],
@@ -326,15 +350,28 @@ def test_another_network_makes_its_frames_again_and_the_report_names_both(finish
     assert report.frames.resumed == resumed and report.magnification.weights[role] == "another network's"
 
 
+def test_a_comparison_shows_driver_magnified_driver_result_and_stronger_result(
+    tmp_path, clip, avatar, landmarks, session
+):
+    folder = make_job(tmp_path / "compared.magplus", clip, avatar, landmarks, outputs=Outputs(compare=True))
+    count = run_job(folder, session, Quiet()).frames.count
+    strips = [cv2.imread(str(folder.file_of(artefacts.COMPARE, index))).astype(float) for index in range(count)]
+    assert {strip.shape for strip in strips} == {(SIDE + CAPTION, 4 * SIDE, 3)}
+    faces = [strip[:SIDE].reshape(SIDE, 4, SIDE, 3) for strip in strips]
+    change = np.max([np.abs(face - faces[0]).mean((0, 2, 3)) for face in faces], 0)
+    assert change[1] > change[0], "the driver moves more when magnified"
+    assert change[3] > change[2] > 0, "and so does the result at four times the strength"
+
+
 def test_what_an_earlier_longer_run_left_is_gone_of_every_kind(tmp_path, clip, avatar, landmarks, session):
-    everything = Outputs(frames=True, weights=True, magnified=True)
+    everything = Outputs(frames=True, weights=True, magnified=True, compare=True)
     folder = make_job(tmp_path / "shorter.magplus", clip, avatar, landmarks, outputs=everything)
     run_job(folder, session, Quiet())
     (folder.frames_dir / "notes.txt").write_text("the user's own")
     short = Driving(str(clip), trim=(0.0, 0.2))
     folder.write_spec(dataclasses.replace(folder.read_spec(), driving=short))
     count = run_job(folder, session, Quiet()).frames.count
-    for kind in artefacts.FRAME_KINDS:
+    for kind in set(artefacts.FRAME_KINDS) - {artefacts.MOTION}:
         names = {kind.unit(index).split("/")[1] for index in range(count)}
         own = {"notes.txt"} if kind is artefacts.FRAMES else set()
         assert {entry.name for entry in (folder.path / kind.folder).iterdir()} == names | own

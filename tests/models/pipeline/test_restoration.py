@@ -40,7 +40,8 @@ def test_no_motion_gives_back_every_byte_of_a_full_hd_picture(tmp_path, dtype):
     window = Window.around((960, 540), 700, 512)
     restoration = Restoration(avatar, window, face_of(512), torch.device("cpu"))
     (picture,) = restoration.frames(restoration.restored(still(512), 0.125))
-    (tmp_path / "result.png").write_bytes(avatar.encode(picture))
+    left, top, _, _ = restoration.region
+    (tmp_path / "result.png").write_bytes(avatar.encode_with(picture, left, top))
     before, after = (cv2.imread(str(p), cv2.IMREAD_UNCHANGED) for p in (path, tmp_path / "result.png"))
     assert after.shape == (1080, 1920, 4)
     assert after.dtype == before.dtype
@@ -56,19 +57,40 @@ def test_a_known_motion_arrives_at_full_resolution(tmp_path):
     generated = Motion(torch.full((1, 2, 256, 256), 2.0), torch.ones(1, 1, 256, 256))
     (picture,) = restoration.frames(restoration.restored(generated, 0.125))
     expected = move(avatar.premultiplied, torch.full((1, 2, 1080, 1920), 2.0 * 0.125 * 600 / 256))
-    inner = (slice(None), slice(400, 680), slice(820, 1100))
-    assert (picture[inner] - expected[0][inner]).abs().max() < 2e-3
+    left, top, _, _ = restoration.region
+    there = expected[0, :, 400:680, 820:1100]
+    assert (picture[:, 400 - top : 680 - top, 820 - left : 1100 - left] - there).abs().max() < 2e-3
 
 
 def test_pixels_outside_the_window_are_not_touched(tmp_path):
-    avatar = AvatarPicture.read(write_avatar(tmp_path / "avatar.png", (320, 240)))
+    path = write_avatar(tmp_path / "avatar.png", (320, 240))
+    avatar = AvatarPicture.read(path)
     window = Window.around((160, 120), 100, 128)
     restoration = Restoration(avatar, window, torch.ones(1, 1, 128, 128), torch.device("cpu"))
     motion = Motion(torch.full((1, 2, 128, 128), 5.0), torch.ones(1, 1, 128, 128))
     (picture,) = restoration.frames(restoration.restored(motion, 1.0))
-    assert torch.equal(picture[:, :60], avatar.premultiplied[0][:, :60])
-    assert torch.equal(picture[:, :, :100], avatar.premultiplied[0][:, :, :100])
-    assert not torch.equal(picture, avatar.premultiplied[0])
+    left, top, right, bottom = restoration.region
+    assert left >= 100 and top >= 60 and right <= 220 and bottom <= 180
+    (tmp_path / "result.png").write_bytes(avatar.encode_with(picture, left, top))
+    before, after = (cv2.imread(str(p), cv2.IMREAD_UNCHANGED) for p in (path, tmp_path / "result.png"))
+    visible = before[..., 3] > 0
+    visible[top:bottom, left:right] = False
+    assert (after[visible] == before[visible]).all()
+    assert (after != before).any()
+
+
+def test_where_a_face_ends_does_not_change_how_its_motion_is_undone(tmp_path):
+    avatar = AvatarPicture.read(write_avatar(tmp_path / "avatar.png", (320, 240)))
+    window = Window.around((160, 120), 200, 128)
+    face = face_of(128)
+    motion = Motion(torch.full((1, 2, 128, 128), 3.0), torch.ones(1, 1, 128, 128))
+    restoration = Restoration(avatar, window, face, torch.device("cpu"))
+    everywhere = Restoration(avatar, window, torch.ones_like(face), torch.device("cpu"))
+    left, top, right, bottom = restoration.region
+    dx, dy = left - everywhere.region[0], top - everywhere.region[1]
+    confined = restoration.restored(motion, 1.0)
+    (inner,), (whole,) = restoration.frames(confined), everywhere.frames(confined)
+    assert torch.allclose(inner, whole[:, dy : dy + bottom - top, dx : dx + right - left], atol=5e-4)
 
 
 def test_a_window_cuts_and_maps_points_consistently(tmp_path):

@@ -61,17 +61,17 @@ def acted(key: NDArray[np.float64], amount: float = 0.2) -> NDArray[np.float64]:
 BROWS = push(30, 24, (0, -1)) + push(66, 24, (0, -1))
 
 
-@given(angle=st.floats(-45, 45), narrower=st.floats(0.8, 1.3))
+@given(angle=st.floats(-50, 50), narrower=st.floats(0.7, 1.4))
 @settings(max_examples=12, deadline=None)
 def test_a_key_that_fits_half_way_is_the_nearest_that_the_rig_can_do(angle: float, narrower: float) -> None:
-    """As plain least squares have it: where shapes differ, the evidence for a key is not starved."""
+    """As plain least squares have it: no share of it is starved."""
     way = (float(np.sin(np.deg2rad(angle))), -float(np.cos(np.deg2rad(angle))))
     key = push(30, 26, way, 12 * narrower) + push(66, 26, way, 12 * narrower)
-    basis = rig(browInnerUp=key, jawOpen=push(48, 80, (0, 1)))
+    basis = rig(browInnerUp=key, jawOpen=push(48, 80, (0, 1)), mouthLeft=push(48, 68, (1, 0)))
     found = solved(basis, acted(BROWS)).curves.values
     nearest = 0.2 * (key * BROWS).sum() / (key**2).sum()
-    assert 0.7 * nearest < found[6, 0] < 1.4 * nearest
-    assert found[:, 1].max() < 0.02
+    assert found[6, 0] == pytest.approx(nearest, rel=0.25)
+    assert found[:, 1:].max() < 0.02
 
 
 def test_the_unit_that_explains_a_region_is_preferred_to_a_coalition_of_strangers() -> None:
@@ -80,7 +80,7 @@ def test_the_unit_that_explains_a_region_is_preferred_to_a_coalition_of_stranger
     strangers = {f"viseme_{n}": 0.5 * smile + push(30 + 5 * n, 66, (n, 1 - n), 14) for n in (-1, 0, 1)}
     found = solved(rig(mouthSmileRight=bent, **strangers), acted(smile)).curves.values[6]
     shown = found * [np.linalg.norm(bent), *(np.linalg.norm(each) for each in strangers.values())]
-    assert shown[0] > 0.6 * shown.sum()
+    assert shown[0] > 0.8 * shown.sum()
 
 
 def test_keys_that_were_merged_show_what_they_showed_apart() -> None:

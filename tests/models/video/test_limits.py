@@ -14,7 +14,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from clips import numbered_frames, write_clip
+from clips import Encoding, Shown, numbered_frames, write_clip
 
 from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.rig.basis import RigBasis
@@ -104,7 +104,7 @@ def test_a_video_of_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: pyte
     path = write_clip(tmp_path / "huge.mkv", numbered_frames(2), RATE)
     with pytest.raises(InputError, match=r"huge.mkv is 64 x 48 px large"):
         VideoReader(path)
-    wide = write_clip(tmp_path / "wide.mkv", numbered_frames(2, 48, 32), RATE, aspect=Fraction(4))
+    wide = write_clip(tmp_path / "wide.mkv", numbered_frames(2, 48, 32), RATE, shown=Shown(pixel_aspect=Fraction(4)))
     with pytest.raises(InputError, match=r"wide.mkv is 192 x 32 px large"):
         VideoReader(wide)
 
@@ -130,11 +130,10 @@ def test_of_several_videos_the_largest_is_read_and_it_is_said(tmp_path: Path) ->
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("frames", [2, 5])
 def test_a_few_frames_that_are_cut_off_are_missed(tmp_path: Path, suffix: str, frames: int) -> None:
-    options = {"movflags": "+faststart"} if suffix == ".mp4" else None
+    container = {"movflags": "+faststart"} if suffix == ".mp4" else {}
     noise = [np.random.default_rng(n).integers(0, 255, (48, 64, 3), np.uint8) for n in range(15)]
-    whole = write_clip(
-        tmp_path / f"whole{suffix}", noise, options={"x264-params": "keyint=1"}, container_options=options
-    )
+    encoding = Encoding(options={"x264-params": "keyint=1"}, container=container)
+    whole = write_clip(tmp_path / f"whole{suffix}", noise, encoding=encoding)
     assert VideoReader(whole).warnings == []
     with av.open(str(whole)) as container:
         places = [packet.pos for packet in container.demux(video=0) if packet.size]

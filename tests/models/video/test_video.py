@@ -9,7 +9,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from clips import HEIGHT, WIDTH, number_of, numbered_frames, write_clip
+from clips import HEIGHT, WIDTH, Encoding, Shown, Times, number_of, numbered_frames, write_clip
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,8 +19,8 @@ from magplus.models.video.timing import constant_rate
 
 NTSC = Fraction(30000, 1001)
 FILM = Fraction(24000, 1001)
-B_FRAMES = {"x264-params": "bframes=3:b-adapt=0:keyint=12"}
-OPEN_GOP = {"x264-params": "bframes=3:b-adapt=0:keyint=8:open-gop=1"}
+B_FRAMES = Encoding(options={"x264-params": "bframes=3:b-adapt=0:keyint=12"})
+OPEN_GOP = Encoding(options={"x264-params": "bframes=3:b-adapt=0:keyint=8:open-gop=1"})
 
 
 def read(path: Path, **options) -> tuple[list[Fraction], list[int]]:
@@ -33,7 +33,7 @@ class TestTimes:
     @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts", ".avi", ".flv"])
     @pytest.mark.parametrize("rate", [NTSC, FILM, Fraction(25)])
     def test_constant_rates_are_exact_whatever_the_container_rounds_to(self, tmp_path, suffix, rate):
-        path = write_clip(tmp_path / f"clip{suffix}", numbered_frames(40), rate, options=B_FRAMES)
+        path = write_clip(tmp_path / f"clip{suffix}", numbered_frames(40), rate, encoding=B_FRAMES)
         seconds, numbers = read(path)
         assert numbers == list(range(40))
         assert seconds == [number / rate for number in range(40)]
@@ -42,7 +42,7 @@ class TestTimes:
 
     def test_variable_rate_keeps_every_timestamp(self, tmp_path):
         ticks = [0, 40, 80, 85, 90, 95, 200, 201, 400]
-        path = write_clip(tmp_path / "phone.mp4", numbered_frames(9), ticks=ticks, time_base=Fraction(1, 1000))
+        path = write_clip(tmp_path / "phone.mp4", numbered_frames(9), times=Times(ticks, Fraction(1, 1000)))
         seconds, numbers = read(path)
         assert numbers == list(range(9))
         assert seconds == [Fraction(tick, 1000) for tick in ticks]
@@ -52,14 +52,14 @@ class TestTimes:
 
     def test_one_dropped_frame_makes_the_rate_variable(self, tmp_path):
         ticks = [tick for tick in range(20) if tick != 7]
-        path = write_clip(tmp_path / "dropped.mp4", numbered_frames(19), NTSC, ticks=ticks)
+        path = write_clip(tmp_path / "dropped.mp4", numbered_frames(19), NTSC, times=Times(ticks))
         assert read(path)[0] == [tick / NTSC for tick in ticks]
         assert VideoReader(path).info.variable_rate
 
     @pytest.mark.parametrize("start", [7, 250])
     def test_zero_is_the_first_frame_even_if_the_container_starts_later(self, tmp_path, start):
         ticks = range(start, start + 10)
-        path = write_clip(tmp_path / "late.mp4", numbered_frames(10), NTSC, ticks=ticks)
+        path = write_clip(tmp_path / "late.mp4", numbered_frames(10), NTSC, times=Times(ticks))
         seconds, numbers = read(path, trim=(0.1, 10))
         assert numbers == list(range(3, 10))
         assert VideoReader(path, trim=(0.1, 10)).info.start == 3 / NTSC
@@ -68,7 +68,10 @@ class TestTimes:
     def test_edit_list_hides_frames_before_its_start(self, tmp_path):
         # Negative times become an edit list: a player doesn't show those frames, so they are no part of the video.
         path = write_clip(
-            tmp_path / "cut.mp4", numbered_frames(30), ticks=range(-5, 25), options={"x264-params": "keyint=100"}
+            tmp_path / "cut.mp4",
+            numbered_frames(30),
+            times=Times(range(-5, 25)),
+            encoding=Encoding(options={"x264-params": "keyint=100"}),
         )
         seconds, numbers = read(path)
         assert numbers == list(range(5, 30))
@@ -99,10 +102,10 @@ class TestTimes:
 
 
 class TestTrim:
-    @pytest.mark.parametrize("options", [B_FRAMES, OPEN_GOP])
+    @pytest.mark.parametrize("encoding", [B_FRAMES, OPEN_GOP])
     @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi"])
-    def test_trimmed_frames_are_the_frames_of_the_whole(self, tmp_path, suffix, options):
-        path = write_clip(tmp_path / f"clip{suffix}", numbered_frames(50), NTSC, options=options)
+    def test_trimmed_frames_are_the_frames_of_the_whole(self, tmp_path, suffix, encoding):
+        path = write_clip(tmp_path / f"clip{suffix}", numbered_frames(50), NTSC, encoding=encoding)
         for first, last in [(0, 4), (1, 2), (7, 19), (8, 9), (23, 24), (30, 50)]:
             seconds, numbers = read(path, trim=(float(first / NTSC), float(last / NTSC)))
             assert numbers == list(range(first, last))
@@ -136,7 +139,7 @@ class TestTrim:
 
 @pytest.fixture(scope="module")
 def shared_clip(tmp_path_factory) -> Path:
-    return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", numbered_frames(50), NTSC, options=B_FRAMES)
+    return write_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", numbered_frames(50), NTSC, encoding=B_FRAMES)
 
 
 def corner_picture(width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
@@ -176,7 +179,7 @@ class TestPicture:
         ],
     )
     def test_display_matrix(self, tmp_path, rotation, hflip, shown):
-        path = write_clip(tmp_path / "phone.mp4", [corner_picture()] * 3, rotation=rotation, hflip=hflip)
+        path = write_clip(tmp_path / "phone.mp4", [corner_picture()] * 3, shown=Shown(rotation, mirrored=hflip))
         reader = VideoReader(path)
         image = next(iter(reader)).image
         assert corners(image) == shown
@@ -186,14 +189,16 @@ class TestPicture:
             assert reader.info.rotation == rotation % 360
 
     def test_an_odd_angle_is_told(self, tmp_path):
-        reader = VideoReader(write_clip(tmp_path / "tilted.mp4", [corner_picture()] * 2, rotation=30))
+        reader = VideoReader(write_clip(tmp_path / "tilted.mp4", [corner_picture()] * 2, shown=Shown(rotation=30)))
         assert corners(next(iter(reader)).image) == "RGBW"
         assert "odd angle" in reader.warnings[0]
 
     @pytest.mark.parametrize(("aspect", "size"), [(Fraction(4, 3), (85, 48)), (Fraction(2, 3), (64, 72))])
     @pytest.mark.parametrize("rotation", [0, 90])
     def test_pixels_become_square(self, tmp_path, aspect, size, rotation):
-        path = write_clip(tmp_path / "anamorphic.mp4", [corner_picture()] * 2, aspect=aspect, rotation=rotation)
+        path = write_clip(
+            tmp_path / "anamorphic.mp4", [corner_picture()] * 2, shown=Shown(rotation, pixel_aspect=aspect)
+        )
         reader = VideoReader(path)
         image = next(iter(reader)).image
         assert image.shape[1::-1] == (reader.info.width, reader.info.height)
@@ -206,14 +211,15 @@ class TestPicture:
             codec, suffix = "ffv1", ".mkv"  # H.264's encoder wants even sizes for 4:2:0
         else:
             codec, suffix = "libx264", ".mp4"
-        path = write_clip(tmp_path / f"odd{suffix}", numbered_frames(3, *size), codec=codec, pix_fmt=pix_fmt)
+        path = write_clip(tmp_path / f"odd{suffix}", numbered_frames(3, *size), encoding=Encoding(codec, pix_fmt))
         reader = VideoReader(path)
         assert (reader.info.width, reader.info.height) == size
         assert [frame.image.shape for frame in reader] == [(size[1], size[0], 3)] * 3
         assert read(path)[1] == [0, 1, 2]
 
-    def test_interlaced_is_told(self, tmp_path):
-        path = write_clip(tmp_path / "tv.mkv", numbered_frames(4), codec="mpeg2video", options={"flags": "+ildct+ilme"})
+    def test_interlaced_frames_are_a_warning(self, tmp_path):
+        encoding = Encoding("mpeg2video", options={"flags": "+ildct+ilme"})
+        path = write_clip(tmp_path / "tv.mkv", numbered_frames(4), encoding=encoding)
         with av.open(str(path)) as container:
             interlaced = next(container.decode(video=0)).interlaced_frame
         reader = VideoReader(path)
@@ -294,7 +300,7 @@ class TestColour:
     @pytest.mark.parametrize(("pix_fmt", "bits"), [("bgr0", 8), ("gbrp10le", 10), ("gbrp12le", 12), ("gbrp16le", 16)])
     def test_rgb_video_is_exact(self, tmp_path, pix_fmt, bits):
         image = np.random.default_rng(0).integers(0, 2**bits, (48, 64, 3)).astype(np.uint8 if bits == 8 else np.uint16)
-        path = write_clip(tmp_path / "rgb.mkv", [image], codec="ffv1", pix_fmt=pix_fmt)
+        path = write_clip(tmp_path / "rgb.mkv", [image], encoding=Encoding("ffv1", pix_fmt))
         reader = VideoReader(path)
         assert reader.info.bit_depth == bits
         np.testing.assert_allclose(next(iter(reader)).image, image / (2**bits - 1), atol=1e-6)
@@ -371,12 +377,12 @@ class TestImages:
 
     def test_pictures_of_a_kind_that_is_not_read_are_named(self, tmp_path):
         for number in range(3):
-            (tmp_path / f"take_{number:04}.EXR").write_bytes(b"v/1\x01")
-        sentence = r"can't read \.exr pictures; save those in .* as PNG or TIFF\."
+            (tmp_path / f"take_{number:04}.DPX").write_bytes(b"SDPX")
+        sentence = r"can't read \.dpx pictures; save those in .* as PNG or TIFF\."
         with pytest.raises(InputError, match=sentence):
             VideoReader(tmp_path, sequence_rate="24")
-        with pytest.raises(InputError, match=r"can't read \.exr pictures; save take_0000\.EXR as PNG or TIFF\."):
-            VideoReader(tmp_path / "take_0000.EXR")
+        with pytest.raises(InputError, match=r"can't read \.dpx pictures; save take_0000\.DPX as PNG or TIFF\."):
+            VideoReader(tmp_path / "take_0000.DPX")
         cv2.imwrite(str(tmp_path / "a1.png"), numbered_frames(1)[0])
         assert VideoReader(tmp_path, sequence_rate="24").info.frame_count == 1, "they may lie beside others"
 
@@ -453,13 +459,11 @@ class TestBadInputs:
     def test_truncated_video_is_used_as_far_as_it_goes(self, tmp_path, suffix):
         noise = np.random.default_rng(0).integers(0, 12, (55, HEIGHT, WIDTH, 3), np.uint8)
         frames = [image + grain for image, grain in zip(numbered_frames(55), noise, strict=True)]
-        whole = write_clip(
-            tmp_path / f"whole{suffix}",
-            frames,
-            Fraction(25),
+        encoding = Encoding(
             options={"x264-params": "keyint=5:bframes=0", "crf": "12"},
-            container_options={"movflags": "+faststart"} if suffix == ".mp4" else None,
+            container={"movflags": "+faststart"} if suffix == ".mp4" else {},
         )
+        whole = write_clip(tmp_path / f"whole{suffix}", frames, encoding=encoding)
         path = tmp_path / f"cut{suffix}"
         path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
         reader = VideoReader(path)
@@ -473,7 +477,8 @@ class TestBadInputs:
     def test_damage_in_the_middle_keeps_the_times(self, tmp_path):
         noise = np.random.default_rng(0).integers(0, 12, (30, HEIGHT, WIDTH, 3), np.uint8)
         frames = [image + grain for image, grain in zip(numbered_frames(30), noise, strict=True)]
-        path = write_clip(tmp_path / "scratched.mp4", frames, options={"x264-params": "keyint=1", "crf": "12"})
+        encoding = Encoding(options={"x264-params": "keyint=1", "crf": "12"})
+        path = write_clip(tmp_path / "scratched.mp4", frames, encoding=encoding)
         data = bytearray(path.read_bytes())
         with av.open(str(path)) as container:
             entry = container.streams.video[0].index_entries[10]
@@ -491,7 +496,7 @@ class TestBadInputs:
     def test_whatever_is_damaged_there_is_a_sentence_or_a_clip(self, tmp_path, suffix, data):
         whole = tmp_path / f"whole{suffix}"
         if not whole.exists():
-            write_clip(whole, numbered_frames(20), NTSC, options=B_FRAMES)
+            write_clip(whole, numbered_frames(20), NTSC, encoding=B_FRAMES)
         content = bytearray(whole.read_bytes())
         places = data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=40))
         for place in places:

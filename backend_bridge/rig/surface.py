@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The face's surface in one picture, as projected vertices: what carries motion from one picture to another."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..files.arrays import checked, read_arrays
+from ..files.errors import InputError
+
+FORMAT = 1
+MOST_PIXELS = 65536  # of a picture's side
+MOST_VERTICES = 100_000
+_FARTHEST = 1e9  # px and scene units
+
+
+@dataclass(frozen=True)
+class Surface:
+    """V vertices of the face in a picture; those of one avatar are the same, in the same order, in all its pictures.
+
+    image_size: (width, height) px. positions: [V, 2] float32 px, x right, y down, pixel centres at integers. depth:
+        [V] float32, distance from the camera plane in scene units. visible: [V] bool, in the picture with nothing in
+        front. facing: [V] float32 in [0, 1], cosine of the angle between the surface's normal and the direction to the
+        camera, whichever side the normal is on. triangles: [T, 3] int32 into the vertices.
+    """
+
+    image_size: tuple[int, int]
+    positions: NDArray[np.float32]
+    depth: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    facing: NDArray[np.float32]
+    triangles: NDArray[np.int32]
+
+    def encode(self) -> bytes:
+        """Return the surface as a compressed .npz (no pickles)."""
+        data = io.BytesIO()
+        np.savez_compressed(
+            data,
+            format=np.int32(FORMAT),
+            image_size=np.asarray(self.image_size, np.int32),
+            positions=self.positions.astype(np.float32),
+            depth=self.depth.astype(np.float32),
+            visible=self.visible.astype(bool),
+            facing=self.facing.astype(np.float16),
+            triangles=self.triangles.astype(np.int32),
+        )
+        return data.getvalue()
+
+    @classmethod
+    def load(cls, path: Path) -> Surface:
+        """Read what `encode` returned. Raises `InputError` for a missing, damaged or newer file."""
+        try:
+            arrays = read_arrays(path)
+            if int(checked(arrays, "format", "iu", ())) != FORMAT:
+                raise InputError(f"{path.name} was written by another MagPlus version; capture the avatar again.")
+            width, height = (int(side) for side in checked(arrays, "image_size", "iu", (2,), MOST_PIXELS))
+            positions = checked(arrays, "positions", "f", (None, 2), _FARTHEST)
+            count = len(positions)
+            surface = cls(
+                image_size=(width, height),
+                positions=positions.astype(np.float32),
+                depth=checked(arrays, "depth", "f", (count,), _FARTHEST).astype(np.float32),
+                visible=checked(arrays, "visible", "b", (count,)),
+                facing=checked(arrays, "facing", "f", (count,), 1.001).astype(np.float32),
+                triangles=checked(arrays, "triangles", "iu", (None, 3)).astype(np.int32),
+            )
+            if min(surface.image_size) < 1 or not 0 < count <= MOST_VERTICES:
+                raise ValueError(f"its picture is {width} x {height} px large and has {count} vertices")
+            corners = surface.triangles
+            if corners.size and not 0 <= corners.min() <= corners.max() < count:
+                raise ValueError("triangles join vertices that are not there")
+            return surface
+        except (ValueError, OverflowError, TypeError) as error:
+            raise InputError(
+                f"{path.name} can't be read as the surface of a face ({error}); capture the avatar again."
+            ) from error

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Motion carried over a face's surface, from the neutral picture to one in which it is turned or elsewhere.
+
+Both pictures show the same vertices. What the neutral picture shows at a vertex belongs to the skin there; the local
+map between the two projections (a Jacobian, from the vertex's neighbours) says what becomes of its motion. Between the
+vertices both are interpolated over the mesh's triangles, so that each pixel knows which place of the neutral picture it
+shows. Motion out of the surface is not seen in the neutral picture and is none in the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...backend_bridge.rig.surface import Surface
+from ..face import Window
+from ..warp import sample
+from .triangles import Grid, rasterise
+
+LONGEST_GRID = 512  # px of the longer side on which motion is computed; it is smooth
+MARGIN = 0.15  # of the face's box, around it
+GRAZING, FACING = 0.08, 0.25  # cosine of the view angle: below the first nothing is carried, from the second on all
+SOFT = 0.02  # of the face's box: how far from an edge motion rises to its full size
+SLIVER = 0.01  # of the face's box: what is covered more thinly is an error of the mesh, no occluder
+LEAST_HIDDEN = 0.02  # share of a triangle's corners, interpolated: a pixel of it from which on it may be hidden
+BEHIND = 0.005  # of the face's depth: from there on a vertex lies behind another part of the face
+LEAST_TRUST = 0.1  # of a vertex, from which on its motion is taken
+SMOOTH = 0.006  # of the face's box: spread of the Gaussian that motion is smoothed with, as a mesh has corners
+STRETCH = 1.6  # largest singular value of a Jacobian, beside the pictures' scale
+RIDGE = 1e-3  # of a vertex's neighbourhood; for those that the neutral picture shows from the side
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """What one picture of the shot shows of the neutral one, on a grid over the face.
+
+    place: [2, h, w] px of the neutral picture, at each node of the grid. jacobian: [4, h, w] (xx, xy, yx, yy), px of
+    this picture per px of the neutral one. weight: [h, w] in [0, 1], how much of the motion is shown; 0 where the face
+    isn't seen. known: [h, w], where both pictures show the surface. free: [h, w] in
+    [0, 1], 0 where an occluder is, which nothing moves over. face: its longer side,
+    in nodes. grid: where the nodes lie.
+    """
+
+    place: Array
+    jacobian: Array
+    weight: Array
+    known: NDArray[np.bool_]
+    free: Array
+    face: float
+    grid: Grid
+
+    def carry(self, flow: Tensor, window: Window) -> Tensor:
+        """Return the motion in px of this picture, [1, 2, h, w] on the grid.
+
+        flow: [1, 2, S, S] px of the neutral crop, whose place is `window`.
+        """
+        crop = window.to_crop(torch.from_numpy(self.place)[None])
+        shift = window.turned_back(sample(flow, crop))[0].numpy()
+        xx, xy, yx, yy = self.jacobian
+        carried = np.stack([xx * shift[0] + xy * shift[1], yx * shift[0] + yy * shift[1]])
+        carried = _smooth(_filled(carried * self.known, self.known), SMOOTH * self.face) * self.weight
+        return torch.from_numpy(carried.astype(np.float32))[None]
+
+    @property
+    def shown(self) -> float:
+        """The share of the surface on the grid that shows motion."""
+        return float(self.weight[self.known].mean()) if self.known.any() else 0.0
+
+
+def carrier(neutral: Surface, frame: Surface) -> Carrier | None:
+    """Return what a picture shows of the neutral one, None where it shows nothing of the face."""
+    seen = frame.visible & (frame.facing > GRAZING) & neutral.visible
+    if not seen.any():
+        return None
+    grid = _grid(frame, seen)
+    if grid is None:
+        return None
+    trust = _fade(frame.facing) * _fade(neutral.facing) * neutral.visible
+    shape = frame.positions, frame.depth, frame.triangles
+    values, depth = rasterise(
+        *shape, np.column_stack([neutral.positions, jacobians(neutral, frame).reshape(-1, 4), trust]), grid
+    )
+    # What hides a vertex is in front of the face, unless it is the face itself, which is drawn in the right order.
+    hidden = ~frame.visible & ~_behind(frame, depth, grid)
+    covered = np.isfinite(depth)
+    blocked = rasterise(*shape, hidden[:, None].astype(np.float32), grid)[0][0] > LEAST_HIDDEN
+    face = SOFT * max(grid.width, grid.height) / (1 + 2 * MARGIN)
+    blocked = _without_slivers(blocked, max(1, round(face * SLIVER / SOFT)))
+    # What the neutral picture doesn't show (the inside of the lips) moves with what is around it.
+    known = covered & ~blocked & (values[6] > LEAST_TRUST)
+    trust = _smooth(_filled(values[6:7] * known, known), SMOOTH / SOFT * face)[0]
+    outside, occluded = _around_the_face(covered, blocked)
+    weight = trust * _rising(outside | occluded, face)
+    return Carrier(values[:2], values[2:6], weight, known, _rising(occluded, face), face / SOFT, grid)
+
+
+def _behind(frame: Surface, depth: NDArray[np.float64], grid: Grid) -> NDArray[np.bool_]:
+    """Return which vertices lie behind what is drawn where they are, [V]."""
+    nodes = np.rint((frame.positions - (grid.left, grid.top)) / grid.step).astype(np.int64)
+    inside = ((nodes >= 0) & (nodes < (grid.width, grid.height))).all(axis=1)
+    # The deepest of the nodes around it: what lies on a slope is not behind it.
+    front = cv2.dilate(np.where(np.isfinite(depth), depth, -1e9).astype(np.float32), np.ones((3, 3), np.uint8))
+    extent = float(np.ptp(frame.depth[frame.visible]))
+    x, y = np.where(inside[:, None], nodes, 0).T
+    return inside & (front[y, x] < frame.depth - BEHIND * extent)
+
+
+def jacobians(neutral: Surface, frame: Surface) -> NDArray[np.float64]:
+    """Return the local map at each vertex, [V, 2, 2]: px of the frame's picture per px of the neutral one.
+
+    Least squares over the edges to a vertex's neighbours, with a small ridge: an edge that the neutral picture shows
+    along the line of sight tells nothing.
+    """
+    edges = np.concatenate([frame.triangles[:, pair] for pair in ((0, 1), (1, 2), (2, 0))])
+    edges = np.unique(np.sort(edges, axis=1), axis=0)
+    before, after = (
+        (each.positions[edges[:, 1]] - each.positions[edges[:, 0]]).astype(np.float64) for each in (neutral, frame)
+    )
+    whole = len(frame.positions)
+    normal, mixed = np.zeros((whole, 2, 2)), np.zeros((whole, 2, 2))
+    for end in (0, 1):
+        np.add.at(normal, edges[:, end], before[:, :, None] * before[:, None, :])
+        np.add.at(mixed, edges[:, end], after[:, :, None] * before[:, None, :])
+    ridge = RIDGE * np.trace(normal, axis1=1, axis2=2) + 1e-9
+    normal += ridge[:, None, None] * np.eye(2)
+    maps = mixed @ np.linalg.inv(normal)
+    scale = np.sqrt(np.median(np.abs(np.linalg.det(maps)))) or 1.0
+    largest = np.linalg.norm(maps, ord=2, axis=(1, 2))
+    return np.asarray(maps * np.minimum(1.0, STRETCH * scale / np.maximum(largest, 1e-9))[:, None, None])
+
+
+def _grid(frame: Surface, seen: NDArray[np.bool_]) -> Grid | None:
+    """Return the grid over what is seen of the face, within the picture."""
+    low, high = frame.positions[seen].min(axis=0), frame.positions[seen].max(axis=0)
+    margin = MARGIN * float((high - low).max()) + 2
+    left, top = (max(int(value - margin), 0) for value in low)
+    right, bottom = (min(int(value + margin) + 1, side) for value, side in zip(high, frame.image_size, strict=True))
+    if right - left < 2 or bottom - top < 2:
+        return None
+    return Grid(left, top, right, bottom, max(1.0, max(right - left, bottom - top) / LONGEST_GRID))
+
+
+def _fade(cosine: Array) -> Array:
+    share = np.clip((cosine - GRAZING) / (FACING - GRAZING), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+def _without_slivers(blocked: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """Return what is covered without the pieces that are nowhere wider than about twice `width` nodes."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
+    core = cv2.erode(blocked.astype(np.uint8), disc, borderType=cv2.BORDER_REPLICATE) > 0
+    _, label = cv2.connectedComponents(blocked.astype(np.uint8))
+    return blocked & np.isin(label, label[core])
+
+
+def _around_the_face(
+    covered: NDArray[np.bool_], blocked: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return what lies outside the face, and what occluders cover, [h, w] each.
+
+    Holes of the mesh (sockets, the mouth) are neither, where no occluder goes on over them: what shows there moves with
+    what is around it.
+    """
+    _, label = cv2.connectedComponents((~covered).astype(np.uint8), connectivity=4)
+    border = np.unique(np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]]))
+    outside = ~covered & np.isin(label, border)
+    over = _filled(blocked[None].astype(np.float32), covered)[0] > 0
+    return outside, over & ~outside
+
+
+def _rising(edge: NDArray[np.bool_], reach: float) -> Array:
+    """Return [h, w], 0 in a region and rising to 1 within `reach` nodes around it.
+
+    The border of the picture is no edge: a close-up's cheek moves where the picture ends.
+    """
+    if not edge.any():
+        return np.ones(edge.shape, np.float32)
+    away = cv2.distanceTransform(1 - edge.astype(np.uint8), cv2.DIST_L2, 5)
+    share = np.clip(away / max(reach, 1.0), 0, 1)
+    return np.asarray(share * share * (3 - 2 * share), np.float32)
+
+
+def _smooth(values: Array, spread: float) -> Array:
+    """Return values [C, h, w] smoothed by a Gaussian."""
+    return np.stack(
+        [cv2.GaussianBlur(np.ascontiguousarray(each, np.float32), (0, 0), max(spread, 0.3)) for each in values]
+    )
+
+
+def _filled(values: Array, known: NDArray[np.bool_]) -> Array:
+    """Return values [C, h, w] with what isn't known filled in from the nearest that is."""
+    if known.all() or not known.any():
+        return values
+    _, label = cv2.distanceTransformWithLabels(
+        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    index = np.zeros(label.max() + 1, np.intp)
+    index[label[known]] = np.flatnonzero(known)
+    return np.asarray(values.reshape(len(values), -1)[:, index[label]])

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A reference outside the trim: most trims begin inside an expression, and the face was at rest before or after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.job.spec import Driving
+from ..face import FaceLandmarker, FaceLandmarks, FaceTrack, calmest, comparable, turned_by
+from ..video import VideoFrame, VideoReader
+
+_REACH = Fraction(2)  # s before and after the trim: a face that rested longer ago is lit and held otherwise
+_SAMPLES = 9  # frames looked at on either side
+_TURNED = 8.0  # degrees that the head may have turned; beyond, another side of it is seen
+_LEAST = Fraction(1, 2)  # frames by which a time must lie outside the trim to be outside
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A frame outside the trim. seconds: of the video's own timeline, as the trim is."""
+
+    seconds: Fraction
+    frame: VideoFrame
+    face: FaceLandmarks
+
+
+def outside_frame(
+    path: Path, driving: Driving, reader: VideoReader, near: FaceLandmarks, landmarker: FaceLandmarker
+) -> Outside | None:
+    """Return the reference that was asked for if it lies outside the trim, else None.
+
+    near: the face, in the frame of the trim that is nearest in time. Raises `InputError` where the video has no frame
+    or no face at that time.
+    """
+    if driving.reference is None or driving.trim is None:
+        return None
+    asked, rate = Fraction(driving.reference), reader.info.average_rate
+    if Fraction(driving.trim[0]) - _LEAST / rate <= asked <= Fraction(driving.trim[1]) + _LEAST / rate:
+        return None
+    around = (max(Fraction(0), asked - 1 / rate), asked + 1 / rate)
+    try:
+        other = VideoReader(path, (float(around[0]), float(around[1])), driving.sequence_rate)
+        timed = [(other.info.start + frame.seconds, frame) for frame in other]
+    except InputError as error:
+        raise InputError(
+            f"The video has no frame for the reference at {float(asked):.3f} s; choose a time within it, or leave the "
+            "choice to MagPlus."
+        ) from error
+    seconds, frame = min(timed, key=lambda each: abs(each[0] - asked))
+    face = _nearest(landmarker.detect(frame.image, near=near), near)
+    if face is None:
+        raise InputError(
+            f"No face was found in the reference frame at {float(seconds):.3f} s; choose a time at which it is seen."
+        )
+    return Outside(seconds, frame, face)
+
+
+def calmer_outside(
+    path: Path, driving: Driving, track: FaceTrack, index: int, image: VideoFrame, landmarker: FaceLandmarker
+) -> Fraction | None:
+    """Return when, outside the trim, the face is clearly nearer to rest than in frame `index` of it, else None.
+
+    image: that frame. The time is of the video's own timeline. Only a few frames within two seconds of the trim are
+    looked at; of those, only the same person, in the same light, with the head turned alike.
+    """
+    if driving.trim is None:
+        return None
+    start, end = (Fraction(bound) for bound in driving.trim)
+    sides = ((max(Fraction(0), start - _REACH), start), (end, end + _REACH))
+    points = track.points[index]
+    here = FaceLandmarks(points, dict(zip(track.blendshape_names, track.blendshapes[index].tolist(), strict=True)))
+    for side in sides:
+        found: list[tuple[Fraction, FaceLandmarks]] = []
+        for seconds, frame in _sampled(path, driving, side):
+            face = _nearest(landmarker.detect(frame.image, near=here), here)
+            if (
+                face is not None
+                and turned_by(face.points, points) < _TURNED
+                and comparable(image.image, points, frame.image, face.points)
+            ):
+                found.append((seconds, face))
+        scores = np.array([list(face.blendshapes.values()) for _, face in found], np.float32)
+        best = calmest(track, index, scores) if found else None
+        if best is not None:
+            return found[best][0]
+    return None
+
+
+def _sampled(path: Path, driving: Driving, side: tuple[Fraction, Fraction]) -> Iterator[tuple[Fraction, VideoFrame]]:
+    """Yield a few frames of a part of the video, evenly spread, with their times; none where the video has none."""
+    if side[0] >= side[1]:
+        return
+    try:
+        reader = VideoReader(path, (float(side[0]), float(side[1])), driving.sequence_rate)
+        step = (side[1] - side[0]) / _SAMPLES
+        due = reader.info.start
+        for frame in reader:
+            seconds = reader.info.start + frame.seconds
+            if seconds >= due:
+                yield seconds, frame
+                due = seconds + step
+    except InputError:
+        return
+
+
+def _nearest(faces: list[FaceLandmarks], near: FaceLandmarks) -> FaceLandmarks | None:
+    """Return the face that can be `near` some time apart: within its own size, and of about it."""
+    candidates = [
+        face
+        for face in faces
+        if np.linalg.norm(face.centre - near.centre) < near.size and 0.67 < face.size / near.size < 1.5
+    ]
+    return min(candidates, key=lambda face: float(np.linalg.norm(face.centre - near.centre)), default=None)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hard bounds: no control shows motion where none was seen, and none moves farther than anything that was seen.
+
+Least squares weigh evidence; they may move a mouth that kept still in order to fit a brow a little better. What was
+seen gives an upper limit to every control, whatever else it would explain. With U(p) the size of the measured motion in
+a patch p of the face, the head's taken out, and e_k(p) the rms motion that control k makes there per unit,
+
+    |x_k| <= c · sup{ r : patches with U(p) >= r e_k(p) hold a share q of the energy of e_k },        (support)
+    |x_k| <= c · max_p U(p) / max_v |d_k(v)|,  v over all vertices, in sight or not.                   (extent)
+
+The first says that a control is as large at most as what is seen over a share q of what it moves; where nothing moves
+that is 0. Places that are out of sight in all of the clip don't count. The second says that a control of which little
+is in sight moves nothing farther out of sight than the farthest that was seen to move. c leaves room for controls that
+undo each other in part.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .measurement import Array, Measurement, Patches
+
+SUPPORTED = 0.4  # q; below a half, so that both brows in one key can show one brow
+HEADROOM = 2.0  # c; of 40 random mixtures of six controls the most opposed one is supported in half of its amount
+HEADROOM_OF_MISFIT = 1.5  # where shapes differ; of true controls on the tuning pairs 0.67 of the amount is supported
+_PATCH = 0.15  # of the face's size: half of what a control moves, so that its edges are told from its middle
+
+
+def seen_motion(local: Measurement, patches: Patches) -> Array:
+    """Return [N, Q] px, the rms size of the motion measured in each patch; 0 where nothing has changed.
+
+    `local` is the measurement without the head's motion. û = (sum J)⁻¹ sum h over the places of a patch that changed.
+    """
+    changed = local.measured.astype(np.float32)
+    xx, xy, yy = patches.sums(local.precision * changed[:, None]).astype(np.float64).swapaxes(0, 1)
+    hx, hy = patches.sums(local.pull * changed[:, None]).astype(np.float64).swapaxes(0, 1)
+    ridge = 1e-3 * (xx + yy) + 1e-12
+    xx, yy = xx + ridge, yy + ridge
+    determinant = xx * yy - xy * xy
+    return np.asarray(np.hypot(yy * hx - xy * hy, xx * hy - xy * hx) / determinant)
+
+
+def moving_places(local: Measurement) -> NDArray[np.bool_]:
+    """Return [N, S], the places in whose patch something has changed: elsewhere no motion was seen."""
+    patches = Patches(local.position, _PATCH * local.size)
+    return np.asarray(patches.spread(patches.sums(local.measured[:, None].astype(np.float32))[:, 0]) > 0)
+
+
+def supported(seen: Array, effect: Array, energy: Array) -> Array:
+    """Return [N, K], the largest amount of each control that a share `SUPPORTED` of its energy supports.
+
+    seen: [N, Q] px. effect: [K, Q] px, rms motion per unit. energy: [K, Q], of each control in each patch.
+
+    >>> supported(np.array([[0.5, 0.0]]), np.array([[5.0, 5.0], [0.0, 5.0]]), np.array([[1.0, 1.0], [0.0, 1.0]]))
+    array([[0.1, 0. ]])
+    """
+    most = np.empty((len(seen), len(effect)))
+    for control, (size, share) in enumerate(zip(effect, energy, strict=True)):
+        acts = np.flatnonzero(share > 0)
+        if not len(acts):
+            most[:, control] = 0.0
+            continue
+        ratio = seen[:, acts] / size[acts]
+        order = np.argsort(-ratio, axis=1)
+        held = np.cumsum(share[acts][order], axis=1) >= SUPPORTED * share.sum() * (1 - 1e-9)
+        most[:, control] = np.take_along_axis(ratio, order, 1)[np.arange(len(seen)), held.argmax(1)]
+    return most
+
+
+def most_amounts(local: Measurement, columns: Array, extent: Array, together: Array) -> Array:
+    """Return [N, K], the largest amount of each control, of either sign, for c = 1.
+
+    local: the measurement without the head's motion. columns: [K, 2, S] px per unit. extent: [K] px per unit, the
+    farthest that a control moves anything, in sight or not. together: [N, N] bool, the frames that share a bound: a
+    control that is in play in one of them may be in the others.
+    """
+    patches = Patches(local.position, _PATCH * local.size)
+    in_sight = (local.precision[:, 0] + local.precision[:, 2] > 0).any(0).astype(columns.dtype)
+    energy = patches.sums(((columns**2).sum(1) * in_sight)[:, None])[:, 0].astype(np.float64)
+    members = np.maximum(patches.sums(in_sight[None, None])[0, 0], 1)
+    seen = seen_motion(local, patches)
+    seen = np.stack([seen[frames].max(0) for frames in together])
+    by_support = supported(seen, np.sqrt(energy / members), energy)
+    by_extent = seen.max(1, initial=0.0)[:, None] / np.maximum(extent, 1e-12)
+    return np.minimum(by_support, by_extent)

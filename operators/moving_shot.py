@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Capturing a shot in which the avatar or the camera moves: each frame's picture, and where the face's surface is."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backend_bridge.files.errors import InputError
+from ..backend_bridge.job import artefacts
+from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.job.shot import Shot, check_plates
+from ..backend_bridge.rig.surface import Surface
+from ..backend_bridge.worker_client.messages import Progress
+from .bare_scene import bare_scene
+from .capture import CaptureRequest
+from .rig.face import Face, face_steps, points_of
+from .rig.face_controls import default_controls
+from .rig.projection import Points, Projection, present_projection
+from .rig.steady import Place, steadily, switched_off
+from .rig.studio import Style, camera_to_use, photograph
+from .rig.surface import visible_points
+
+CAPTURING = "Capturing the shot"
+ON_THE_SKIN = 0.03  # of the face: lashes, brows and a beard are nearer, glasses and hands farther away
+
+
+@dataclass(frozen=True)
+class _Neutral:
+    """The face in the neutral picture, and the modifiers without which it is measured."""
+
+    face: Face
+    unmeasured: list[Place]
+
+    @property
+    def clearance(self) -> float:
+        """What lies nearer to the skin than that, in scene units, moves with it."""
+        face = self.face
+        expressive = face.visible & face.own & face.moved
+        points = face.points[expressive if expressive.any() else face.visible & face.own]
+        return float(np.ptp(points, axis=0).max()) * ON_THE_SKIN
+
+
+def capture_shot(
+    context: bpy.types.Context,
+    request: CaptureRequest,
+    shot: Shot,
+    size: tuple[int, int],
+    folder: JobFolder,
+    *,
+    blocking: bool,
+) -> Generator[Progress, None, None]:
+    """Write the evidence of every frame of a moving shot into a job folder, and its pictures where there are no plates.
+
+    Args:
+        context: its scene and view layer are captured.
+        request: how the neutral picture was captured; the shot's pictures are taken likewise, in the scene's size.
+        shot: the frames. size: (width, height) px of the neutral picture. folder, blocking: as `capture` has them.
+
+    Raises:
+        InputError: plates are missing, or the mesh gets other vertices within the shot. MachineError: a render failed.
+    """
+    if request.view is not None:
+        raise InputError("A moving shot is seen through the scene's camera; look through that instead of the viewport.")
+    if shot.plates:
+        check_plates(shot.plates, shot.numbers)
+    yield Progress(CAPTURING, 0, len(shot.numbers))
+    neutral = yield from _find_neutral(context, request, size)
+    seen = np.array([False])
+    with folder.lock():
+        with bare_scene(context, request.frame), switched_off(neutral.unmeasured):
+            surface = yield from _surface(context, neutral, neutral.face.projection, neutral.face.points)
+        folder.write(artefacts.AVATAR_SURFACE, surface.encode())
+        for done, number in enumerate(shot.numbers, 1):
+            surface = yield from _capture_frame(context, request, neutral, number, shot, folder, blocking)
+            seen = seen | surface.visible
+            yield Progress(CAPTURING, done, len(shot.numbers))
+        for kind in (artefacts.SURFACES, artefacts.PLATES):
+            kept = 0 if shot.plates and kind is artefacts.PLATES else len(shot.numbers)
+            folder.keep_only(kind, kept, shot.frames[0] - 1)
+    if not seen.any():
+        raise InputError(
+            f"The camera sees nothing of {request.target.name!r} from frame {shot.frames[0]} to {shot.frames[1]}; "
+            "choose frames that show its face."
+        )
+
+
+def _find_neutral(
+    context: bpy.types.Context, request: CaptureRequest, size: tuple[int, int]
+) -> Generator[Progress, None, _Neutral]:
+    """Choose the vertices to follow, as they are seen in the neutral picture of (width, height) px."""
+    with bare_scene(context, request.frame), camera_to_use(context.scene, None) as camera:
+
+        def measure() -> Generator[Progress, None, Face]:
+            yield Progress(CAPTURING, 0, 0)
+            objects = (request.target, *request.further)
+            controls = default_controls(objects)[0] if request.controls is None else request.controls
+            projection = present_projection(context, camera, size)
+            return (yield from face_steps(context, objects, projection, controls, request.vertex_group))
+
+        face, unmeasured = yield from steadily(measure)
+    return _Neutral(face, unmeasured)
+
+
+def _capture_frame(
+    context: bpy.types.Context,
+    request: CaptureRequest,
+    neutral: _Neutral,
+    number: int,
+    shot: Shot,
+    folder: JobFolder,
+    blocking: bool,
+) -> Generator[Progress, None, Surface]:
+    face = neutral.face
+    with bare_scene(context, number), camera_to_use(context.scene, None) as camera:
+        projection = present_projection(context, camera)
+        with switched_off(neutral.unmeasured):
+            points = points_of(context, face.objects, face.topology, f"frame {number}")[face.vertices]
+            surface = yield from _surface(context, neutral, projection, points)
+        if not shot.plates:
+            positions, depth = projection.project(points)
+            moved = replace(
+                face, projection=projection, points=points, positions=positions, depth=depth, visible=surface.visible
+            )
+            style = Style(None, request.transparent, request.samples)
+            picture = yield from photograph(context, camera, moved, style, blocking, neutral.unmeasured)
+            folder.write(artefacts.PLATES.unit(number - 1), picture)
+    folder.write(artefacts.SURFACES.unit(number - 1), surface.encode())
+    return surface
+
+
+def _surface(
+    context: bpy.types.Context, neutral: _Neutral, projection: Projection, points: Points
+) -> Generator[Progress, None, Surface]:
+    """Return where world points of the face [V, 3] are in a picture, and how they are seen there."""
+    positions, depth = projection.project(points)
+    ahead = depth > projection.clip[0]
+    positions = np.where(ahead[:, None] & np.isfinite(positions).all(axis=1, keepdims=True), positions, -1e6)
+    return Surface(
+        image_size=projection.size,
+        positions=np.clip(positions, -1e6, 1e6).astype(np.float32),
+        depth=depth.astype(np.float32),
+        visible=(yield from visible_points(context, points, projection, neutral.clearance)),
+        facing=_facing(points, projection.eye(points), neutral.face.triangles),
+        triangles=neutral.face.triangles,
+    )
+
+
+def _facing(points: Points, eyes: Points, triangles: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return the cosine of the angle between each vertex's normal and its view ray, [V] in [0, 1]."""
+    a, b, c = (points[triangles[:, corner]] for corner in range(3))
+    across = np.cross(b - a, c - a)  # twice as long as the triangle is large
+    normals = np.zeros_like(points)
+    for corner in range(3):
+        np.add.at(normals, triangles[:, corner], across)
+    toward = eyes - points
+    length = np.linalg.norm(normals, axis=1) * np.linalg.norm(toward, axis=1)
+    cosine = np.abs((normals * toward).sum(axis=1)) / np.maximum(length, 1e-30)
+    return np.clip(cosine, 0.0, 1.0).astype(np.float32)

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pooling filters, against PyTorch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from magplus.models.magnification.filters import max_pool_2x2, mean_pool
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 8])
+@pytest.mark.parametrize("sides", [(16, 24), (17, 24), (6, 10), (15, 7)])
+def test_means_over_squares_are_those_of_average_pooling_cut_off_at_the_far_edges(size, sides):
+    field = torch.rand(2, 3, *sides)
+    expected = F.avg_pool2d(field, size, ceil_mode=True)
+    torch.testing.assert_close(mean_pool(field, size), expected, rtol=0, atol=1e-6)
+
+
+def test_pooling_leaves_its_input_alone():
+    field = torch.rand(1, 1, 8, 8)
+    before = field.clone()
+    mean_pool(field, 4)
+    assert torch.equal(field, before)
+
+
+def test_maxima_over_squares():
+    field = torch.rand(2, 1, 12, 20)
+    assert torch.equal(max_pool_2x2(field), F.max_pool2d(field, 2))
