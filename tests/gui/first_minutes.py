@@ -68,6 +68,8 @@ def first_minutes() -> Scenario:
     yield from key("ESC")
     bpy.ops.magplus.make_sample("EXEC_DEFAULT")
     yield from until(lambda: not manager().busy and bpy.context.scene.magplus.avatar is not None, 300.0)
+    if setting("shading") == "SOLID":
+        view().spaces.active.shading.color_type = "TEXTURE"
     yield 4.0
     picture("3-sample")
     if shading := setting("then"):
