@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from backend_bridge.environment import locked
@@ -94,6 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     pictures = commands.add_parser("pictures", help="take the manual's pictures in a graphical Blender")
     pictures.add_argument("--blender", default="blender", help="a graphical Blender, 4.2 or newer")
+    pictures.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="shading=SOLID without a graphics card ..."
+    )
     commands.add_parser("lock", help="renew the hash-locked lists of the worker's packages")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, see backend_bridge/worker/__main__.py
@@ -112,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "lock":
             return run_lock()
         if options.command == "pictures":
-            return take_pictures(options.blender)
+            return take_pictures(options.blender, dict(each.split("=", 1) for each in options.set))
         built = build_extension(CACHE / "dist")
         if options.sample:
             print(build_sample(built, CACHE / "dist"))
@@ -306,13 +309,16 @@ def build_sample(extension: Path, folder: Path) -> Path:
         return Path(shutil.make_archive(str(target), "zip", scratch, made.name))
 
 
-def take_pictures(blender: str) -> int:
-    """Play a new animator's first minutes in a graphical Blender and keep the pictures for the manual."""
+def take_pictures(blender: str, settings: Mapping[str, str]) -> int:
+    """Play a new animator's first minutes in a graphical Blender and keep the pictures for the manual.
+
+    settings: for the scenario, see `tests/gui/first_minutes.py`.
+    """
     theatre = Theatre(blender, build_extension(CACHE / "dist"), worker_environment(), assets())
     scenario, out = ROOT / "tests" / "gui" / "first_minutes.py", CACHE / "pictures"
     shutil.rmtree(out, ignore_errors=True)
     try:
-        status = theatre.play(scenario, out, (1400, 900), {}, limit=3600.0)
+        status = theatre.play(scenario, out, (1400, 900), settings, limit=3600.0)
     except NoScreenError as error:
         raise SetupError(str(error)) from error
     PICTURES.mkdir(parents=True, exist_ok=True)
