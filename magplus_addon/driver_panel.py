@@ -90,7 +90,8 @@ class MAGPLUS_PT_trim(bpy.types.Panel):
     bl_label = "MagPlus Driver"
     bl_space_type = "CLIP_EDITOR"
     bl_region_type = "UI"
-    bl_category = "MagPlus"
+    bl_category = "Footage"  # the tab that is open in a new window
+    bl_order = -1
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

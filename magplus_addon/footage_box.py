@@ -10,12 +10,12 @@ import bpy.utils.previews
 
 from ..backend_bridge.worker_client.look import Footage
 from ..operators.expected_time import expected_seconds
-from ..operators.footage import exact_rate, frames_of, looks
+from ..operators.footage import frames_of, looks, rate_text
 from ..operators.order import driving_problem
 from .text import clock, draw_text, line_width
 
 PICTURE_SCALE = 4.0  # of a thumbnail, in units of Blender's interface
-PICTURE_SHARE, TEXT_SHARE = 0.35, 0.6  # of the sidebar's width
+PICTURE_SHARE, TEXT_SHARE = 0.35, 0.7  # of the sidebar's width
 
 
 class Thumbnails:
@@ -81,8 +81,11 @@ def lines_of(footage: Footage) -> list[str]:
     if footage.seconds is not None:
         lines.append(f"{float(footage.seconds):.3f} s")
     if footage.rate is not None:
-        varies = ", varying" if footage.variable_rate else ""
-        lines.append(f"{exact_rate(footage.rate)} frames/s{varies}")
+        lines.append(f"{rate_text(footage.rate)} frames/s")
+        if footage.rate.denominator > 1:
+            lines.append(f"exactly {footage.rate}")
+        if footage.variable_rate:
+            lines.append("on average: it varies")
     lines.append(f"{footage.width} x {footage.height} px")
     if footage.frames is not None:
         lines.append(f"{footage.frames} frames")

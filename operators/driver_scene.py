@@ -19,6 +19,7 @@ from .animation.scene_time import scene_rate
 from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import EnumProperty, with_properties
 from .footage import frame_rate, looks, with_blender
+from .frames.windows import close_later
 from .order import driving_problem
 
 NAME = "MagPlus Driver"
@@ -77,12 +78,11 @@ def close_driver(scene: bpy.types.Scene) -> None:
     driver = driver_of(scene)
     if driver is None:
         return
-    for window in bpy.context.window_manager.windows:
-        if window.scene == driver:
-            window.scene = scene
-            if window != bpy.context.window_manager.windows[0] and not bpy.app.background:
-                with suppress(RuntimeError), bpy.context.temp_override(window=window):
-                    bpy.ops.wm.window_close()
+    windows = bpy.context.window_manager.windows
+    for window in [each for each in windows if each.scene == driver]:
+        window.scene = scene
+        if len(windows) > 1 and not bpy.app.background:
+            close_later(window)
     clip = driver.magplus.trims_clip
     bpy.data.scenes.remove(driver)
     if clip is not None and clip.users == 0:
@@ -155,21 +155,22 @@ class MAGPLUS_OT_open_driver(ExplainedOperator):
 
 
 def _open_window(context: bpy.types.Context, driver: bpy.types.Scene) -> None:
-    """Open a window with the clip above and a timeline below."""
-    bpy.ops.wm.window_new()
+    """Open a window of its own with the clip in place of its largest editor, and a timeline."""
+    bpy.ops.wm.window_new_main()  # another kind of window would have the scene in common with this one
     window = context.window_manager.windows[-1]
     window.scene = driver
-    area = max(window.screen.areas, key=lambda each: each.width * each.height)
-    with suppress(RuntimeError), context.temp_override(window=window, area=area):
-        bpy.ops.screen.area_split(direction="HORIZONTAL", factor=0.25)
-    by_height = sorted(window.screen.areas, key=lambda each: each.height)
-    above = by_height[-1]
+    areas = sorted(window.screen.areas, key=lambda each: -each.width * each.height)
+    above = areas[0]
     above.type = "CLIP_EDITOR"
     space = cast(bpy.types.SpaceClipEditor, above.spaces.active)
     space.clip = driver.magplus.trims_clip
-    space.show_region_ui = True
-    if len(by_height) > 1:
-        cast(Any, by_height[0]).ui_type = "TIMELINE"
+    space.show_region_ui, space.show_region_toolbar = True, False
+    if not any(area.type == "DOPESHEET_EDITOR" for area in areas):
+        with suppress(RuntimeError), context.temp_override(window=window, area=above):
+            bpy.ops.screen.area_split(direction="HORIZONTAL", factor=0.25)
+        below = min((area for area in window.screen.areas if area not in areas), key=lambda each: each.y, default=None)
+        if below is not None:
+            cast(Any, below).ui_type = "TIMELINE"
 
 
 class _InDriver(ExplainedOperator):

@@ -151,12 +151,9 @@ def asks_for_part(settings: Any) -> bool:
     return footage is not None and not settings.use_trim and float(footage.seconds or 0) > LONG
 
 
-def exact_rate(rate: Fraction) -> str:
-    """Return a frame rate as people write it, and exactly: "25", "29.97 (30000/1001)"."""
-    if rate.denominator == 1:
-        return str(rate.numerator)
-    short = f"{float(rate):.3f}".rstrip("0").rstrip(".")
-    return short if Fraction(short) == rate else f"{short} ({rate})"
+def rate_text(rate: Fraction) -> str:
+    """Return a frame rate as people write it: "25", "29.97"."""
+    return f"{float(rate):.3f}".rstrip("0").rstrip(".")
 
 
 def with_blender(path: Path) -> Footage:

@@ -24,7 +24,7 @@ from .frames.windows import frame_timelines, look_through_camera, select_alone
 from .import_frames import import_frames
 from .report_lines import doubts, measured
 from .result_record import Span
-from .running.job_manager import Outcome, manager
+from .running.job_manager import Outcome, manager, redraw
 from .running.task_operator import report_outcome
 
 CAMERA_VIEW = (FRONT, PLANE, BACKGROUND)  # seen through the camera
@@ -102,6 +102,7 @@ def _import_result(
     if frames is not None and destination.show_as in CAMERA_VIEW:
         look_through_camera(context, scene)
     frame_timelines(context, scene)
+    redraw()
     return outcome
 
 

@@ -39,7 +39,7 @@ class Span:
     def of(cls, placement: Placement, source: SourceTime, ends: tuple[float, ...]) -> Span:
         """Return where a clip lies; `ends` are the last frames of what was made of it."""
         apex = None if source.apex is None else round(placement.frame(source.seconds[source.apex]))
-        first = min(placement.start_frame, math.floor(placement.frame(source.seconds[0])))
+        first = placement.start_frame  # before it there are no pictures
         last = max(math.ceil(max(ends)), first + 1)
         return cls(first, last, apex, "onset" in source.events, "offset" in source.events)
 

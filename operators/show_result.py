@@ -25,7 +25,7 @@ from .blender.wording import translated
 from .environment import environment_problem, preferences, worker_python
 from .frames.clip import Clip, at_scene_rate
 from .frames.image import MARK, load
-from .frames.windows import image_editor, look_through_camera
+from .frames.windows import fit_images_later, image_editor, look_through_camera
 from .import_frames import import_frames
 from .running.job_manager import Outcome, Steps, TaskContext, manager
 from .running.task_operator import TaskOperator, busy_reason
@@ -276,6 +276,7 @@ def show(context: bpy.types.Context, name: str, clip: Clip) -> bpy.types.Image:
         user: Any = editor.image_user
         user.frame_duration, user.frame_start, user.frame_offset = len(clip.files), clip.start, 0
         user.use_cyclic, user.use_auto_refresh = True, True
+        fit_images_later(name)
     return image
 
 

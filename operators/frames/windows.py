@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
 import bpy
+
+SOON = 0.2  # seconds after which Blender has drawn a new window, or is done with an operator
 
 
 def areas(
@@ -52,12 +54,42 @@ def select_alone(context: bpy.types.Context, obj: bpy.types.Object) -> None:
     layer.objects.active = obj
 
 
+def fit_images_later(image: str) -> None:
+    """Let editors that show an image show all of it, as soon as a new window has its size."""
+
+    def fit() -> None:
+        for window in bpy.context.window_manager.windows:
+            for area in window.screen.areas:
+                shown = cast(Any, area.spaces.active).image if area.type == "IMAGE_EDITOR" else None
+                if shown is not None and shown.name == image:
+                    region = next((each for each in area.regions if each.type == "WINDOW"), None)
+                    with suppress(RuntimeError), bpy.context.temp_override(window=window, area=area, region=region):
+                        bpy.ops.image.view_all(fit_view=True)
+
+    if not bpy.app.background:
+        bpy.app.timers.register(fit, first_interval=SOON)
+
+
+def close_later(window: bpy.types.Window) -> None:
+    """Close a window once the operator that may have been pressed in it is over: before, Blender would crash."""
+    address = window.as_pointer()
+
+    def close() -> None:
+        for each in bpy.context.window_manager.windows[1:]:
+            if each.as_pointer() == address:
+                with suppress(RuntimeError), bpy.context.temp_override(window=each):
+                    bpy.ops.wm.window_close()
+                return
+
+    bpy.app.timers.register(close, first_interval=SOON)
+
+
 def image_editor(context: bpy.types.Context, scene: bpy.types.Scene) -> bpy.types.SpaceImageEditor | None:
     """Return an image editor to show an image in: one that is open, else that of a new window; None without windows."""
     if bpy.app.background:
         return None
     area = next((area for _, area in areas(context, "IMAGE_EDITOR", scene)), None)
-    if area is None:
+    if area is None:  # a window that has the scene, and so the playback, in common with this one
         bpy.ops.wm.window_new()
         window = context.window_manager.windows[-1]
         area = max(window.screen.areas, key=lambda each: each.width * each.height)
