@@ -70,7 +70,9 @@ def first_minutes() -> Scenario:
     yield from until(lambda: not manager().busy and bpy.context.scene.magplus.avatar is not None, 300.0)
     if setting("shading") == "SOLID":
         view().spaces.active.shading.color_type = "TEXTURE"
-    yield 4.0
+    yield 3.0
+    yield from key("ESC")  # the notice at the cursor
+    yield 1.0
     picture("3-sample")
     if shading := setting("then"):
         view().spaces.active.shading.type = shading
