@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything a contributor runs: `dev.py demo`, `test`, `drill NAME`, `bench NAME`, `train NETWORK`, `build`, `lock`.
+"""Everything a contributor runs: `dev.py demo`, `test`, `drill NAME`, `bench NAME`, `train NETWORK`, `build` ...
 
 Needs Python and git only. Each command makes the environments it wants under `.magplus/` and keeps them for the
 next time: one Python with bpy and without torch for each Blender series, one with torch and without bpy for the
@@ -16,15 +16,18 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from backend_bridge.environment import locked
 from tests.bpy_stubs import corrected_stubs
+from tests.gui.play import NoScreenError, Theatre
 
 ROOT = Path(__file__).resolve().parent
+PICTURES = ROOT / "docs" / "images" / "first-minutes"
 CHECKOUT = ROOT / "checkout"  # on the path, it makes this checkout the package `magplus`
 CACHE = ROOT / ".magplus"
 ON_PATH = {"PYTHONPATH": str(CHECKOUT)}
@@ -83,7 +86,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train = commands.add_parser("train", help="train one of our networks, in the worker's Python")
     train.add_argument("network", choices=("magplus", "demagplus", "flowmag"), help="flowmag: the benchmark's U-Net")
     train.add_argument("rest", nargs=argparse.REMAINDER, help="passed on to models/training; --help lists it")
-    commands.add_parser("build", help="build the extension's zip and a repository of static files to publish it with")
+    build = commands.add_parser(
+        "build", help="build the extension's zip and a repository of static files to publish it with"
+    )
+    build.add_argument(
+        "--sample", action="store_true", help="also the sample: a character and a clip, to be downloaded on their own"
+    )
+    pictures = commands.add_parser("pictures", help="take the manual's pictures in a graphical Blender")
+    pictures.add_argument("--blender", default="blender", help="a graphical Blender, 4.2 or newer")
+    pictures.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="shading=SOLID without a graphics card ..."
+    )
     commands.add_parser("lock", help="renew the hash-locked lists of the worker's packages")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, see backend_bridge/worker/__main__.py
@@ -101,7 +114,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_training(options.network, options.rest)
         if options.command == "lock":
             return run_lock()
+        if options.command == "pictures":
+            return take_pictures(options.blender, dict(each.split("=", 1) for each in options.set))
         built = build_extension(CACHE / "dist")
+        if options.sample:
+            print(build_sample(built, CACHE / "dist"))
         print(built)
         print(publish_extension(built, CACHE / "dist" / "repository"))
         return 0
@@ -275,6 +292,39 @@ def publish_extension(zip_path: Path, folder: Path) -> Path:
     listing: Command = [*extension_builder(), "server-generate", "--repo-dir", folder, "--html"]
     subprocess.run(listing, check=True, stdout=subprocess.DEVNULL)
     return folder / "index.html"
+
+
+def build_sample(extension: Path, folder: Path) -> Path:
+    """Make the sample with the extension, saved by the oldest Blender so that all open it, and return it as a zip."""
+    oldest = min(BLENDER_PYTHONS, key=lambda version: tuple(map(int, version.split("."))))
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / "MagPlus Sample"
+        command: Command = [
+            blender_environment(oldest), ROOT / "demo" / "command.py", "--resources", Path(scratch) / "blender",
+            "--extension", extension, "sample", "--save", made / "sample.blend", "--wheels", assets(),
+            "--python", worker_environment(),
+        ]  # fmt: skip
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        target = folder / f"{extension.stem}-sample"
+        return Path(shutil.make_archive(str(target), "zip", scratch, made.name))
+
+
+def take_pictures(blender: str, settings: Mapping[str, str]) -> int:
+    """Play a new animator's first minutes in a graphical Blender and keep the pictures for the manual.
+
+    settings: for the scenario, see `tests/gui/first_minutes.py`.
+    """
+    theatre = Theatre(blender, build_extension(CACHE / "dist"), worker_environment(), assets())
+    scenario, out = ROOT / "tests" / "gui" / "first_minutes.py", CACHE / "pictures"
+    shutil.rmtree(out, ignore_errors=True)
+    try:
+        status = theatre.play(scenario, out, (1400, 900), settings, limit=3600.0)
+    except NoScreenError as error:
+        raise SetupError(str(error)) from error
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for picture in sorted(out.glob("*.jpg")):
+        print(shutil.copy2(picture, PICTURES))
+    return status
 
 
 def run_demo(out: Path, strips: bool = False) -> int:

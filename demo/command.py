@@ -22,14 +22,15 @@ def main() -> int:
     parser.add_argument("--resources", type=Path, required=True, help="stands in for the user's Blender settings")
     parser.add_argument("--extension", type=Path, help="the extension's zip")
     parser.add_argument("--source", type=Path, help="a checkout, instead of a zip")
-    parser.add_argument("--file", type=Path, required=True, help="the .blend to open")
+    parser.add_argument("--file", type=Path, help="the .blend to open")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="MagPlus's own arguments")
     options = parser.parse_args()
 
     with own_blender(options.resources, extension=options.extension, source=options.source):
         import bpy
 
-        bpy.ops.wm.open_mainfile(filepath=str(options.file.resolve()))
+        if options.file is not None:
+            bpy.ops.wm.open_mainfile(filepath=str(options.file.resolve()))
         return int(importlib.import_module(f"{MODULE}.magplus_addon.commands").main(options.command))
 
 

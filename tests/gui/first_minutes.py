@@ -2,7 +2,8 @@
 """A new animator's first minutes, from the fresh extension to a visible expression, with a picture of every step.
 
 Played by `play.py`. What can be set there: language=de_DE, theme=light, scale=1.5, narrow=220 (the sidebar's width in
-px), shading=SOLID (quick where a processor draws), then=SOLID (after the picture of the sample), stop=asks or sample (end there).
+px), shading=SOLID (quick where a processor draws), then=SOLID (the same, after the picture of the sample), stop=asks or
+stop=sample (end there).
 """
 
 from __future__ import annotations
@@ -67,7 +68,11 @@ def first_minutes() -> Scenario:
     yield from key("ESC")
     bpy.ops.magplus.make_sample("EXEC_DEFAULT")
     yield from until(lambda: not manager().busy and bpy.context.scene.magplus.avatar is not None, 300.0)
-    yield 4.0
+    if setting("shading") == "SOLID":
+        view().spaces.active.shading.color_type = "TEXTURE"
+    yield 3.0
+    yield from key("ESC")  # the notice at the cursor
+    yield 1.0
     picture("3-sample")
     if shading := setting("then"):
         view().spaces.active.shading.type = shading

