@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,11 @@ class Provenance:
 
     def mark(self, source: SourceType) -> Mark:
         """Return what a picture or a video of the job is to say."""
-        return Mark(source, self.identity, f"MagPlus {magplus_version()}")
+        return Mark(source, self.identity, self._program)
+
+    @cached_property
+    def _program(self) -> str:
+        return f"MagPlus {magplus_version()}"
 
     @property
     def identity(self) -> str:

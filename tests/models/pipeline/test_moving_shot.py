@@ -15,7 +15,7 @@ from magplus.models.face import Window
 from magplus.models.pipeline.carrying import carrier
 from magplus.models.pipeline.outputs.moving_shot import moment_of, shift_of, st_map, vectors
 from magplus.models.pipeline.plates import Shift, read_plate
-from magplus.models.video.exr import Exr, is_colour
+from magplus.models.video.exr_passes import Exr, is_colour
 
 SIZE = (160, 120)
 WINDOW = Window.around((60.0, 60.0), 80.0, 80)  # a px of the crop is a px of the picture
