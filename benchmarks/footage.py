@@ -242,7 +242,7 @@ def of_light(driver: Actor, other: Actor) -> Iterator[Fault]:
     for amount in (0.06, 0.12):
         gains = {index: 1 + amount * float(np.sin(2.1 * index)) for index in range(count)}
         yield Fault("harmless: flicker", f"{amount:.0%}", lit(gains))
-    for gain in (0.75, 1.4):
+    for gain in (0.75, 0.6):
         yield Fault("harmless: step of light", f"x{gain:g}", lit(dict.fromkeys(range(10, count), gain)))
     for gain in (0.6, 0.35):
         yield Fault("harmless: low light", f"x{gain:g}", dimmed(gain, 3 / 255))
@@ -254,7 +254,8 @@ def of_light(driver: Actor, other: Actor) -> Iterator[Fault]:
     for frames in (3, 7):
         gains = {count - 1 - index: index / frames for index in range(frames)}
         yield Fault("fade-out", f"{frames} frames", lit(gains), tuple(range(count - frames, count)), LIGHT)
-    yield Fault("clipped step", "x1.8", lit(dict.fromkeys(range(10, count), 1.8)), (), "")
+    for gain in (1.4, 1.8):
+        yield Fault("clipped step", f"x{gain:g}", lit(dict.fromkeys(range(10, count), gain)), (), "")
 
 
 def of_cuts(driver: Actor, other: Actor) -> Iterator[Fault]:

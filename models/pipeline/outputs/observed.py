@@ -26,6 +26,7 @@ from . import Made
 
 LEAST_EVENT = 5e-4  # of the face's width
 CONTRAST = 1.7  # of the apex to rest; what an encoder adds and takes away is less
+SPIKE = (1e-3, 0.2)  # of the face's width: noise in a frame by itself; share of it that an expression has beside it
 HELD = 5e-3  # of the face's width: motion that is an expression even where no frame shows rest; noise is below 1.5e-3
 LEAST_HIDDEN = 0.5  # of a region, from which on it isn't seen
 
@@ -90,6 +91,13 @@ class Observed:
         if self._clip.outside is not None and peaks.min() > HELD:
             return MotionEvent(None, float(self._clip.track.seconds[int(peaks.argmax())]), None)
         rest = float(np.median(np.sort(peaks)[: max(1, len(peaks) // 2)]))
-        if peaks.max() < max(LEAST_EVENT, CONTRAST * rest):
+        if peaks.max() < max(LEAST_EVENT, CONTRAST * rest) or _is_spike(peaks, rest):
             return None
         return find_event(self._clip.track.seconds, peaks)
+
+
+def _is_spike(peaks: NDArray[np.float64], rest: float) -> bool:
+    """Return whether the largest motion is a weak one in a frame alone: a dark sensor's noise, and no expression."""
+    apex, (least, share) = int(peaks.argmax()), SPIKE
+    beside = np.r_[peaks[max(0, apex - 1) : apex], peaks[apex + 1 : apex + 2]]
+    return bool(peaks[apex] < least and beside.max(initial=0.0) < rest + share * (peaks[apex] - rest))
