@@ -101,7 +101,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         notes.warning(f"{info.title} is not for commercial use: {info.weights_licence}.")
 
     framing = getattr(backend, "framing", Framing())
-    clip = DrivingClip.open(folder.path, spec.driving, session.landmarker(), notes, info.frame_size, framing)
+    clip = session.clips.open(folder.path, spec.driving, session.landmarker(), notes, info.frame_size, framing)
     face = find_avatar_face(
         picture,
         spec.avatar.face_box,
