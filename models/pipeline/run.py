@@ -130,7 +130,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
             "room around the head."
         )
     magnifiers = {role: session.magnifier(role, device) for role in ROLES}
-    driver = Driver(clip, magnifiers["magplus"], spec.magnification.regions, device)
+    driver = Driver(clip, magnifiers["magplus"], spec.magnification.regions, device, session.motions)
     more = [
         _further_source(Path(path), session.landmarker(), clip, framing, info.frame_size)
         for path in getattr(options, "more_sources", ())

@@ -17,6 +17,8 @@ from ..face import FaceLandmarker
 from ..magnification import Magnifier
 from ..magnification.magnifier import Role
 from .clip_cache import ClipCache
+from .driver import Observation
+from .motion_store import MotionStore
 
 
 class Session:
@@ -25,6 +27,7 @@ class Session:
     def __init__(self, checkpoints: Path | None = None) -> None:
         self.checkpoints = checkpoints or checkpoint_folder()
         self.clips = ClipCache()
+        self.motions = MotionStore[Observation]()
         self._landmarker: FaceLandmarker | None = None
         self._magnifiers: dict[tuple[str, str], Magnifier] = {}
         self._backend: tuple[Any, Backend] | None = None
