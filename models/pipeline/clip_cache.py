@@ -68,4 +68,5 @@ def _key(path: Path, driving: Driving, frame_size: int | None, framing: Framing)
     except OSError as error:
         raise InputError(f"{path} can't be read; check the driving video.") from error
     asked = [driving.trim, driving.sequence_rate, driving.reference, driving.face_index]
-    return fingerprint_of(files, asked, frame_size, repr(framing))
+    shape = [type(framing).__module__, type(framing).__qualname__, repr(sorted(vars(framing).items()))]
+    return fingerprint_of(files, asked, frame_size, shape)

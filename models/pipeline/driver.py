@@ -67,7 +67,8 @@ class Driver:
         return self._store.get(
             (
                 *(seen.frames, seen.trust, seen.landmarks),
-                *(self.reference.image, self.reference.landmarks, self.magnifier.weights_sha256),
+                *(self.reference.image, self.reference.landmarks),
+                *(self.magnifier.weights_sha256, str(self.magnifier.precision)),
             ),
             lambda: self._observe(seen),
         )
