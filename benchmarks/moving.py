@@ -56,14 +56,19 @@ def main() -> int:
     parser.add_argument("--assets", type=Path, required=True, help="folder with the wheels; dev.py says which")
     parser.add_argument("--character", type=Path, help="the demo's character.blend; by default it is made")
     parser.add_argument("--full", action="store_true", help="five expressions instead of two")
+    parser.add_argument("--only", choices=EXPRESSIONS, help="one expression")
+    parser.add_argument("--frames", default="13", help="frames of the shot (13)")
+    parser.add_argument("--size", default="360", help="side of its pictures, px (360)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to leave the figures")
     options = parser.parse_args()
     table: dict[str, dict[str, Row]] = {}
     with tempfile.TemporaryDirectory(prefix="magplus-bench-") as scratch:
         character = options.character or make_character(Path(scratch), options.blender_python, options.assets)
-        for expression in EXPRESSIONS if options.full else EXPRESSIONS[:2]:
+        chosen = (options.only,) if options.only else EXPRESSIONS if options.full else ("AU4", "AU12")
+        for expression in chosen:
             place = Path(scratch) / expression
-            make_shot(options.blender_python, character, place, "--expression", expression, "--occluder")
+            asked = ("--expression", expression, "--frames", options.frames, "--size", options.size)
+            make_shot(options.blender_python, character, place, *asked, "--occluder")
             job = run_shot(options.blender_python, place)
             table[expression] = judged(place, job)
     show(table)

@@ -13,6 +13,7 @@ from ..face import LidModel, face_width, magnified_part
 from ..magnification import Magnifier
 from ..magnification.motion import Motion
 from .driving_clip import DrivingClip, Seen
+from .motion_store import MotionStore
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,26 @@ class Observation:
         """The face's motion with the head's, [N, 2, S, S] px."""
         return self.local.flow + self.rigid
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it takes."""
+        return sum(each.nbytes for each in (*vars(self.local).values(), self.rigid, self.told, self.skin))
+
 
 class Driver:
     """The driving face: its local motion, head motion taken out, and MagPlus."""
 
     def __init__(
-        self, clip: DrivingClip, magnifier: Magnifier, regions: dict[str, float], device: torch.device
+        self,
+        clip: DrivingClip,
+        magnifier: Magnifier,
+        regions: dict[str, float],
+        device: torch.device,
+        store: MotionStore[Observation] | None = None,
     ) -> None:
+        """`store` keeps what was measured for other jobs."""
         self.clip = clip
+        self._store = store if store is not None else MotionStore[Observation]()
         self.magnifier = magnifier
         self.reference = FaceImage(clip.reference.image.to(device), clip.reference.landmarks)
         self.mask = clip.mask.to(device)
@@ -51,6 +64,16 @@ class Driver:
 
     def observe(self, seen: Seen) -> Observation:
         """Return the motion of N frames."""
+        return self._store.get(
+            (
+                *(seen.frames, seen.trust, seen.landmarks),
+                *(self.reference.image, self.reference.landmarks),
+                *(self.magnifier.weights_sha256, str(self.magnifier.precision)),
+            ),
+            lambda: self._observe(seen),
+        )
+
+    def _observe(self, seen: Seen) -> Observation:
         motion = self.magnifier.motion(self.reference.image, seen.frames)
         motion = Motion(motion.flow, motion.confidence * seen.trust)
         rigid, local = self.clip.split_head_motion(motion)

@@ -112,7 +112,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         notes.warning(f"{info.title} is not for commercial use: {info.weights_licence}.")
 
     framing = getattr(backend, "framing", Framing())
-    clip = DrivingClip.open(folder.path, spec.driving, session.landmarker(), notes, info.frame_size, framing)
+    clip = session.clips.open(folder.path, spec.driving, session.landmarker(), notes, info.frame_size, framing)
     face = find_avatar_face(
         picture,
         spec.avatar.face_box,
@@ -140,7 +140,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
             f"{invented:.0%} of what {info.title} is shown of the avatar lies beyond its picture; capture it with more "
             "room around the head."
         )
-    driver = Driver(clip, magnifiers["magplus"], spec.magnification.regions, device)
+    driver = Driver(clip, magnifiers["magplus"], spec.magnification.regions, device, session.motions)
     more = [
         _further_source(Path(path), session.landmarker(), clip, framing, info.frame_size)
         for path in getattr(options, "more_sources", ())

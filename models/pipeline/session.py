@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Loaded models, kept between the jobs of one worker."""
+"""Loaded models and measured clips, kept between the jobs of one worker."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from ..device import free_memory
 from ..face import FaceLandmarker
 from ..magnification import Magnifier
 from ..magnification.magnifier import Role
+from .clip_cache import ClipCache
+from .driver import Observation
+from .motion_store import MotionStore
 
 
 class Session:
@@ -23,6 +26,8 @@ class Session:
 
     def __init__(self, checkpoints: Path | None = None) -> None:
         self.checkpoints = checkpoints or checkpoint_folder()
+        self.clips = ClipCache()
+        self.motions = MotionStore[Observation]()
         self._landmarker: FaceLandmarker | None = None
         self._magnifiers: dict[tuple[str, str], Magnifier] = {}
         self._backend: tuple[Any, Backend] | None = None

@@ -278,3 +278,29 @@ def test_importing_what_is_no_finished_job(module: Callable[[str], ModuleType], 
     folder.write_report(module("backend_bridge.job.report").Report("cancelled"))
     with pytest.raises(RuntimeError, match="is not finished"):
         bpy.ops.magplus.import_result(directory=str(folder.path))
+
+
+def test_a_moving_shot_and_a_camera_are_taken_from_the_options(
+    shot: Path, commands: ModuleType, orders: list[Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = bpy.data.objects.new("Close", bpy.data.cameras.new("Close"))
+    bpy.context.scene.collection.objects.link(other)
+    call = ["animate", "--driving", str(shot), "--output", str(tmp_path / "a.magplus"), "--python", sys.executable]
+    assert (
+        commands.main([*call, "--frames", "101", "148", "--st-map", "--camera", "Close", "--start-frame", "104"]) == 0
+    )
+    spec = orders[-1].spec
+    assert spec.shot.frames == (101, 148) and spec.shot.start_frame == 104 and spec.outputs.st_map
+    assert bpy.context.scene.camera == other
+    assert commands.main([*call, "--frames"]) == 0
+    assert orders[-1].spec.shot is None and not orders[-1].spec.outputs.st_map
+    capfd.readouterr()
+    for wrong, said in (
+        (["--frames", "5"], "first and the last frame"),
+        (["--frames", "9", "5"], "not before it"),
+        (["--frames", "--st-map"], "moving shot"),
+        (["--frames", "1", "3", "--plates", "p.####.exr"], "3 of 3 plates are missing"),
+        (["--frames", "--camera", "Nobody"], "no camera 'Nobody'"),
+    ):
+        assert commands.main([*call, *wrong]) == 2
+        assert said in complaint(capfd.readouterr().err)

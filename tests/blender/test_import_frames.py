@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError, MachineError
 from bl_ext.user_default.magplus.backend_bridge.job import folder as job_folder
-from bl_ext.user_default.magplus.backend_bridge.job.artefacts import FRAMES
+from bl_ext.user_default.magplus.backend_bridge.job.artefacts import FRAMES, SHOT_PNG
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
-from bl_ext.user_default.magplus.backend_bridge.job.spec import Outputs
+from bl_ext.user_default.magplus.backend_bridge.job.report import ShotReport
+from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
 from bl_ext.user_default.magplus.operators.animation.destination import (
     BACKGROUND,
     FRONT,
@@ -24,6 +25,7 @@ from bl_ext.user_default.magplus.operators.animation.destination import (
     STRIP,
     Destination,
 )
+from bl_ext.user_default.magplus.operators.frames.clip import check_in_steps
 from bl_ext.user_default.magplus.operators.frames.plane import is_result_plane
 from bl_ext.user_default.magplus.operators.frames.strip import strips_of
 from bl_ext.user_default.magplus.operators.import_frames import import_frames
@@ -422,3 +424,43 @@ def test_the_operator_tells_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="There is no job folder"):
         bpy.ops.magplus.import_frames(folder=str(tmp_path / "nowhere"), where=IMAGE)
     assert math.isfinite(bpy.context.scene.frame_current)
+
+
+def test_a_job_that_was_changed_since_it_was_run_has_no_result(tmp_path: Path) -> None:
+    shot(fps=24)
+    folder = finished(tmp_path, 3, rate=Fraction(24), apex=1)
+    folder.write_spec(JobSpec(Driving("a.mp4"), Avatar("avatar/avatar.png")))
+    folder.write_report(folder.read_report())
+    import_result(bpy.context, folder, Destination(1, show_as=IMAGE), Outputs(frames=True))
+    folder.write_spec(JobSpec(Driving("b.mp4"), Avatar("avatar/avatar.png")))
+    with pytest.raises(InputError, match="captured again or changed"):
+        import_result(bpy.context, folder, Destination(1, show_as=IMAGE), Outputs(frames=True))
+
+
+def test_frames_are_checked_a_few_at_a_time(tmp_path: Path) -> None:
+    folder = finished(tmp_path, 20, rate=Fraction(24), apex=1)
+    steps = check_in_steps(folder, "Checking")
+    told = []
+    try:
+        while True:
+            told.append(next(steps).done)
+    except StopIteration as end:
+        assert end.value is True
+    assert told == [0, 8, 16]
+    folder.file_of(FRAMES, 18).write_bytes(b"x")
+    with pytest.raises(InputError, match="not what the run wrote"):
+        list(check_in_steps(folder, "Checking"))
+
+
+def test_a_moving_shot_is_shown_on_the_frames_that_it_was_captured_at(tmp_path: Path) -> None:
+    scene = shot(fps=24)
+    folder = finished(tmp_path, 3, rate=Fraction(24), apex=1)
+    for number in range(101, 105):
+        write_png(tmp_path / "shot.png", picture(number - 100))
+        folder.write(SHOT_PNG.unit(number - 1), (tmp_path / "shot.png").read_bytes())
+    told = ShotReport(SHOT_PNG.pattern, 101, 4, SIZE, 0, False, False, 101, Fraction(24), Fraction(1), Fraction(0), 103)
+    folder.write_report(replace(folder.read_report(), frames=None, shot=told))
+    report = import_frames(bpy.context, folder, Destination(7, show_as=PLANE))
+    assert (report.first_frame, report.count) == (101, 4)
+    scene.frame_set(103)
+    assert_shown(render(103, tmp_path), picture(3))

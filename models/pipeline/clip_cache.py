@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was measured of a driving clip, kept between the jobs of one worker: shots of one clip measure its face once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.files.hashing import fingerprint_of, hash_file
+from ...backend_bridge.job.spec import Driving, resolve
+from ..backends import Framing
+from ..face import FaceLandmarker
+from ..video import VideoReader
+from .driving_clip import DrivingClip
+from .notes import Notes
+
+MOST_CLIPS = 8  # a minute of film has 8 MB of landmarks
+_HELD = {".webp", ".tif", ".tiff"}  # all frames of these are in memory as long as their reader is
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A clip, and what a person was told of it."""
+
+    clip: DrivingClip
+    warnings: tuple[str, ...]
+
+
+class ClipCache:
+    """The last few clips, by the content of their files and what was asked of them; it is gone with its process."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+
+    def open(
+        self,
+        folder: Path,
+        driving: Driving,
+        landmarker: FaceLandmarker,
+        notes: Notes,
+        frame_size: int | None,
+        framing: Framing,
+    ) -> DrivingClip:
+        """Return what `DrivingClip.open` does, and tell what that told, without measuring again what is known."""
+        path = resolve(folder, driving.path)
+        key = _key(path, driving, frame_size, framing)
+        if key not in self._known:
+            told = len(notes.warnings)
+            clip = DrivingClip.open(folder, driving, landmarker, notes, frame_size, framing)
+            if path.suffix.lower() in _HELD or key != _key(path, driving, frame_size, framing):
+                return clip  # the second: somebody has changed it meanwhile
+            self._known[key] = _Known(clip, tuple(notes.warnings[told:]))
+        self._known.move_to_end(key)
+        while len(self._known) > MOST_CLIPS:
+            self._known.popitem(last=False)
+        known = self._known[key]
+        for warning in known.warnings:
+            notes.warning(warning)
+        return known.clip
+
+
+def _key(path: Path, driving: Driving, frame_size: int | None, framing: Framing) -> str:
+    reader = VideoReader(path, driving.trim, driving.sequence_rate)
+    try:
+        files = [(str(file), hash_file(file)) for file in reader.files]
+    except OSError as error:
+        raise InputError(f"{path} can't be read; check the driving video.") from error
+    asked = [driving.trim, driving.sequence_rate, driving.reference, driving.face_index]
+    shape = [type(framing).__module__, type(framing).__qualname__, repr(sorted(vars(framing).items()))]
+    return fingerprint_of(files, asked, frame_size, shape)

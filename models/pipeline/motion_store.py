@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The driver's motion, kept between the jobs of one worker by the pixels that it was measured in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+MOST_BYTES = 512 << 20  # of all motion that is kept; a second of film has about 60 MB
+
+
+class Sized(Protocol):
+    """What can be kept."""
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it takes."""
+        ...
+
+
+Measured = TypeVar("Measured", bound=Sized)
+
+
+class MotionStore(Generic[Measured]):
+    """Measurements by the content that they were made from; those that were not used for longest go first.
+
+    Only of tensors on the CPU: a graphics card's memory is the models'.
+    """
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._known: OrderedDict[str, Measured] = OrderedDict()
+
+    def get(self, made_from: Iterable[Tensor | NDArray[np.float32] | str], measure: Callable[[], Measured]) -> Measured:
+        """Return what `measure` returned for the same content before, else what it returns now."""
+        key = _key(made_from)
+        if key is None:
+            return measure()
+        if key not in self._known:
+            found = measure()
+            if found.nbytes > self._most_bytes:
+                return found
+            self._known[key] = found
+            self._bytes += found.nbytes
+            while self._bytes > self._most_bytes:
+                self._bytes -= self._known.popitem(last=False)[1].nbytes
+        self._known.move_to_end(key)
+        return self._known[key]
+
+
+def _key(made_from: Iterable[Tensor | NDArray[np.float32] | str]) -> str | None:
+    """Return a hash of contents, None where a part of it is not on the CPU."""
+    digest = hashlib.blake2b(digest_size=20)
+    for part in made_from:
+        if isinstance(part, Tensor):
+            if part.device.type != "cpu":
+                return None
+            part = part.numpy()
+        if isinstance(part, str):
+            digest.update(b"text" + part.encode())
+        else:
+            digest.update(f"{part.shape}{part.dtype}".encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
