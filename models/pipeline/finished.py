@@ -16,9 +16,10 @@ def finished_report(folder: JobFolder, spec: JobSpec, order: str) -> Report | No
     """Return the report of an earlier run of the same order (`fingerprint.order_fingerprint`) whose files are whole.
 
     Its frames are counted as resumed. None where there is no such run, or where a file of its result is missing or was
-    changed: then the job has to be run.
+    changed: then the job has to be run. A moving shot always is: it is made from many files more, its plates and where
+    the face is in them, which its output compares one by one.
     """
-    if not folder.finished(artefacts.REPORT, order):
+    if spec.shot is not None or not folder.finished(artefacts.REPORT, order):
         return None
     report = folder.read_report()
     if report.status != "finished" or report.timing is None or report.face is None:
@@ -39,6 +40,7 @@ def _units(report: Report, spec: JobSpec) -> list[str]:
     kinds = [artefacts.OBSERVED]
     kinds += [artefacts.FRAMES] if report.frames else []
     kinds += [artefacts.DRIVER, artefacts.MAGNIFIED] if spec.outputs.magnified else []
+    kinds += [artefacts.COMPARE] if spec.outputs.compare else []
     kinds += [artefacts.EQUATIONS] if report.weights else []
     units = [artefacts.FACTORS, artefacts.DRIVER_APEX]
     units += [kind.unit(index) for kind in kinds for index in range(len(report.timing.seconds))]
