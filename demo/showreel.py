@@ -167,17 +167,17 @@ def _timeline(canvas: Picture, clip: Clip, index: int, text: str) -> None:
 
 def write_contact_sheet(path: Path, rows: list[Row], clip: Clip, columns: int = 6) -> None:
     """Write the pictures around the event, and how far driver and result are from their reference frame."""
-    chosen = _moments(clip, columns)
+    chosen = moments(clip, columns)
     shown = [
         *rows,
-        Row(f"Driver: change since the reference, x{HEAT:g}", _heat(rows[0].pictures, clip.reference)),
-        Row(f"Image sequence: change, x{HEAT:g}", _heat(rows[2].pictures, clip.reference)),
-        Row(f"Shape keys: change, x{HEAT:g}", _heat(rows[3].pictures, clip.reference)),
+        Row(f"Driver: change since the reference, x{HEAT:g}", heat(rows[0].pictures, clip.reference)),
+        Row(f"Image sequence: change, x{HEAT:g}", heat(rows[2].pictures, clip.reference)),
+        Row(f"Shape keys: change, x{HEAT:g}", heat(rows[3].pictures, clip.reference)),
     ]
     height = MARGIN + (CELL + MARGIN) * len(shown)
     sheet = np.full((height, CELL * len(chosen), 3), PAPER, np.uint8)
     for column, index in enumerate(chosen):
-        write_text(sheet, _caption(clip, index), column * CELL + 10, MARGIN - 11, FAINT)
+        write_text(sheet, caption(clip, index), column * CELL + 10, MARGIN - 11, FAINT)
     for number, row in enumerate(shown):
         top = MARGIN + number * (CELL + MARGIN)
         write_text(sheet, row.title, 10, top + MARGIN - 11)
@@ -187,7 +187,7 @@ def write_contact_sheet(path: Path, rows: list[Row], clip: Clip, columns: int = 
     cv2.imwrite(str(path), sheet[..., ::-1])
 
 
-def _moments(clip: Clip, columns: int) -> list[int]:
+def moments(clip: Clip, columns: int) -> list[int]:
     """Return the frames to show: the reference, the apex, the rest spread evenly."""
     fixed = {clip.reference}
     if (apex := clip.events["apex"]) is not None:
@@ -201,13 +201,14 @@ def _moments(clip: Clip, columns: int) -> list[int]:
     return sorted(fixed)
 
 
-def _caption(clip: Clip, index: int) -> str:
+def caption(clip: Clip, index: int) -> str:
+    """Return when a frame is, and which of the clip's moments it shows."""
     names = ["reference"] if index == clip.reference else []
     names += [name for name, second in clip.events.items() if second is not None and clip.nearest(second) == index]
     return f"{float(clip.seconds[index]):.3f} s  {', '.join(names)}"
 
 
-def _heat(pictures: list[Picture], reference: int) -> list[Picture]:
+def heat(pictures: list[Picture], reference: int) -> list[Picture]:
     """Return how far each picture is from the reference one, black where nothing changed."""
     still = pictures[reference].astype(np.float32)
     maps = []

@@ -20,6 +20,7 @@ from ..operators import (
     match_face,
     measure_controls,
     show_result,
+    st_map,
 )
 from ..operators.animation import bake_list, event_markers
 from ..operators.running import job_manager
@@ -62,6 +63,7 @@ _MODULES = (
     driver_scene,
     animate,
     show_result,
+    st_map,
     preferences,
     footage_box,
     panels,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import bpy
 
@@ -81,7 +81,7 @@ class Keymap:
             return
         keymap = ours.keymaps.new(name="3D View", space_type="VIEW_3D")
         for verb, key in KEYS:
-            item = keymap.keymap_items.new(verb.bl_idname, key, "PRESS", ctrl=True, shift=True, alt=True)
+            item = keymap.keymap_items.new(verb.bl_idname, cast(Any, key), "PRESS", ctrl=True, shift=True, alt=True)
             item.active = False
             self.items.append((keymap, item))
 

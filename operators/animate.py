@@ -25,7 +25,8 @@ from .capture_cache import CaptureCache
 from .driver_scene import slider_time
 from .expected_time import start_timed
 from .footage import LONG, asks_for_part, looks
-from .import_result import import_result
+from .frames.clip import check_in_steps
+from .import_result import BRINGING, import_result
 from .movement import movement
 from .moving_shot import capture_shot
 from .order import Order, disabled_reason, make_order
@@ -53,10 +54,11 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
         worker = manager.worker(order.python, order.idle_minutes)
         yield from run_worker(worker, folder, task)
         try:
-            yield Progress("Bringing the result into the file", 0, 0)
+            yield Progress(BRINGING, 0, 0)
+            checked = (yield from check_in_steps(folder, BRINGING)) if order.spec.outputs.frames else None
         except CancelledError as cancelled:
             raise CancelledError("Cancelled. The result is there: Import Finished Job brings it in.") from cancelled
-        return _bring_in(order, folder, task)
+        return _bring_in(order, folder, task, checked)
 
     return steps
 
@@ -69,7 +71,7 @@ def make_job(
     A capture that `captures` has already is taken from there. Raises as `capture` does.
     """
     folder = JobFolder.create(order.folder)
-    task.folder, task.log = folder.path, folder.log_path
+    task.folder = folder.path
     with folder.lock():  # from the first file of the order to the last
         avatar = yield from _capture(order, folder, task, captures)
         folder.write_spec(replace(order.spec, avatar=avatar))
@@ -137,13 +139,16 @@ def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Ge
     the worker, and raised when the worker has stopped.
     """
     outcome = yield from run_job(folder.path, worker, task.warn)
+    task.log = folder.log_path if outcome.error is None else outcome.log  # a refused run has none: it is another's
     if outcome.error is not None:
-        task.log = outcome.log
         raise outcome.error
 
 
-def _bring_in(order: Order, folder: JobFolder, task: TaskContext) -> Outcome:
-    """Put the result into the file, if it is still the file of the order; the job folder has it in any case."""
+def _bring_in(order: Order, folder: JobFolder, task: TaskContext, checked: bool | None) -> Outcome:
+    """Put the result into the file, if it is still the file of the order; the job folder has it in any case.
+
+    `checked` is as `import_result` takes it.
+    """
     scene = next((candidate for candidate in bpy.data.scenes if candidate.session_uid == order.scene_uid), None)
     avatar = find_object(order.avatar_uid)
     if scene is None or avatar is None:
@@ -160,6 +165,7 @@ def _bring_in(order: Order, folder: JobFolder, task: TaskContext) -> Outcome:
             order.spec.outputs,
             objects={order.avatar_name: avatar},
             warned=task.warnings,
+            checked=checked,
         )
 
 

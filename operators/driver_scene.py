@@ -19,7 +19,7 @@ from .animation.scene_time import scene_rate
 from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import EnumProperty, with_properties
 from .footage import frame_rate, looks, with_blender
-from .frames.windows import close_later
+from .frames.windows import close_later, frame_timelines
 from .order import driving_problem
 
 NAME = "MagPlus Driver"
@@ -171,6 +171,7 @@ def _open_window(context: bpy.types.Context, driver: bpy.types.Scene) -> None:
         below = min((area for area in window.screen.areas if area not in areas), key=lambda each: each.y, default=None)
         if below is not None:
             cast(Any, below).ui_type = "TIMELINE"
+    frame_timelines(context, driver)
 
 
 class _InDriver(ExplainedOperator):

@@ -70,6 +70,7 @@ def import_frames(
     folder: JobFolder,
     destination: Destination,
     camera: bpy.types.Object | None = None,
+    checked: bool | None = None,
 ) -> ImportReport:
     """Show a finished job's frames.
 
@@ -83,16 +84,21 @@ def import_frames(
         folder: the job.
         destination: where in time, and where they are shown.
         camera: for a plane or a background; the scene's by default.
+        checked: what `frames.clip.check_in_steps` has returned, None for a check now.
 
     Raises:
         InputError: the job has no frames, or there is no camera to show them to. MachineError: the disk is full.
     """
     with folder.reading():
-        return _import_frames(context, folder, destination, camera)
+        return _import_frames(context, folder, destination, camera, checked)
 
 
 def _import_frames(
-    context: bpy.types.Context, folder: JobFolder, destination: Destination, camera: bpy.types.Object | None
+    context: bpy.types.Context,
+    folder: JobFolder,
+    destination: Destination,
+    camera: bpy.types.Object | None,
+    checked: bool | None,
 ) -> ImportReport:
     scene, where = context.scene, destination.show_as
     camera = camera or scene.camera
@@ -100,8 +106,8 @@ def _import_frames(
         usable_camera(camera)
     report = folder.read_report()
     if report.shot is not None:
-        return _import_shot(context, folder, report, destination, camera)
-    frames = job_frames(folder, report)
+        return _import_shot(context, folder, report, destination, camera, checked)
+    frames = job_frames(folder, report, checked)
     source = SourceTime.from_report(report)
     placement = destination.place(source, scene)
     if placement.frame(source.end) - placement.start_frame > MOST_REPEATS * len(frames.units) + LEAST_ROOM:
@@ -136,10 +142,11 @@ def _import_shot(
     report: Report,
     destination: Destination,
     camera: bpy.types.Object | None,
+    checked: bool | None,
 ) -> ImportReport:
     """Show a moving shot on the frames that it was captured at, whatever the destination says of time."""
     assert report.shot is not None
-    clip, checked = shot_clip(folder, report)
+    clip, checked = shot_clip(folder, report, checked)
     image, placed, warnings = _show(context, clip, destination.show_as, camera)
     shot = report.shot
     return ImportReport(

@@ -9,6 +9,7 @@ from pathlib import Path
 import bpy
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
+from ..backend_bridge.files.plain import hash_plain
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import Outputs
 from . import result_record
@@ -20,13 +21,16 @@ from .bake import bake_performance, check_bake, recorded
 from .blender.operator import OperatorResult
 from .blender.properties import BoolProperty, StringProperty, with_properties
 from .blender.wording import translated
+from .frames.clip import check_in_steps
 from .frames.windows import frame_timelines, look_through_camera, select_alone
 from .import_frames import import_frames
 from .report_lines import doubts, measured
 from .result_record import Span
-from .running.job_manager import Outcome, manager, redraw
+from .running.job_manager import Outcome, Steps, TaskContext, manager, redraw
 from .running.task_operator import report_outcome
 
+KIND = "animate"  # the sidebar shows how it went where it shows that of a run
+BRINGING = "Bringing the result into the file"
 CAMERA_VIEW = (FRONT, PLANE, BACKGROUND)  # seen through the camera
 
 
@@ -37,15 +41,16 @@ def import_result(
     outputs: Outputs,
     objects: Mapping[str, bpy.types.Object] | None = None,
     warned: Sequence[str] = (),
+    checked: bool | None = None,
 ) -> Outcome:
     """Import frames and shape keys into the context's scene, and present them, as one step of the undo history.
 
     `objects` says which object stands for which name in the rig basis, where it was renamed since; `warned` is what was
-    said in the run, to be kept with the result. Raises a `MagPlusError` when a part can't be imported, and then nothing
-    is.
+    said in the run, to be kept with the result; `checked` is what `frames.clip.check_in_steps` has returned, None for a
+    check now. Raises a `MagPlusError` when a part can't be imported, and then nothing is.
     """
     with folder.reading():
-        return _import_result(context, folder, destination, outputs, objects, warned)
+        return _import_result(context, folder, destination, outputs, objects, warned, checked)
 
 
 def _import_result(
@@ -55,10 +60,16 @@ def _import_result(
     outputs: Outputs,
     objects: Mapping[str, bpy.types.Object] | None,
     warned: Sequence[str],
+    checked: bool | None,
 ) -> Outcome:
     report = folder.read_report()
     if report.status != "finished":
         raise InputError(f"The job in {folder.path.name} is not finished; run it again, and it goes on where it was.")
+    if report.job_sha256 and report.job_sha256 != hash_plain(folder.spec_path):
+        raise InputError(
+            f"The job in {folder.path.name} was captured again or changed after it was run, so its result is another "
+            "job's; run it again."
+        )
     scene, source = context.scene, SourceTime.from_report(report)
     done: list[str] = []
     details = list(measured(report))
@@ -67,7 +78,7 @@ def _import_result(
     performance = Performance.of_job(folder) if outputs.weights else None
     if performance is not None:
         check_bake(context, performance, destination, objects)
-    frames = import_frames(context, folder, destination) if outputs.frames else None
+    frames = import_frames(context, folder, destination, checked=checked) if outputs.frames else None
     placement = destination.place(source, scene) if performance is not None or frames is None else frames.placement
     first = placement.start_frame if performance is not None or frames is None else frames.first_frame
     try:
@@ -106,6 +117,16 @@ def _import_result(
     return outcome
 
 
+def import_in_steps(folder: JobFolder, destination: Destination, outputs: Outputs, task: TaskContext) -> Steps:
+    """Return the task that imports a finished job into the present scene, reading its frames a few at a time."""
+    scene = bpy.context.scene.session_uid
+    checked = (yield from check_in_steps(folder, BRINGING)) if outputs.frames else None
+    if bpy.context.scene.session_uid != scene:
+        raise InputError("Another scene was chosen while the frames were checked; import them again.")
+    task.folder = folder.path
+    return import_result(bpy.context, folder, destination, outputs, warned=task.warnings, checked=checked)
+
+
 @with_properties
 class MAGPLUS_OT_import_result(bpy.types.Operator):
     """Bring a finished job's frames and keys into this file, as the settings above say"""
@@ -115,9 +136,11 @@ class MAGPLUS_OT_import_result(bpy.types.Operator):
 
     directory: str = StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})
     filter_folder: bool = BoolProperty(default=True, options={"HIDDEN"})
+    in_steps: bool = BoolProperty(options={"HIDDEN", "SKIP_SAVE"}, description="Give Blender back while files are read")
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Let the user pick the job folder, unless it is given."""
+        self.in_steps = not bpy.app.background
         if self.directory:
             return self.execute(context)
         context.window_manager.fileselect_add(self)
@@ -128,8 +151,12 @@ class MAGPLUS_OT_import_result(bpy.types.Operator):
         try:
             folder = JobFolder.open(Path(bpy.path.abspath(self.directory)))
             destination = Destination.from_settings(context.scene.magplus)
-            outcome = import_result(context, folder, destination, folder.read_spec().outputs)
-            manager.outcomes.pop("animate", None)  # of a run before it
+            outputs = folder.read_spec().outputs
+            if self.in_steps:
+                manager.start(KIND, lambda task: import_in_steps(folder, destination, outputs, task))
+                return {"FINISHED"}
+            outcome = import_result(context, folder, destination, outputs)
+            manager.outcomes.pop(KIND, None)  # of a run before it
             return report_outcome(self, outcome)
         except MagPlusError as error:
             self.report({"ERROR"}, translated(str(error)))

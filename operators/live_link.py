@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
-from ..backend_bridge.rig.live_link import names_shapes, onto_controls, read_live_link, unmatched
+from ..backend_bridge.rig.live_link import onto_controls, read_live_link, stands_for_arkit, unmatched
 from .animation.bake_report import BakeReport
 from .animation.destination import Destination
 from .animation.performance import STILL, Performance, excursion
@@ -85,8 +85,8 @@ def import_live_link(
     with bare_scene(context, destination.start_frame):  # what is at rest is judged without earlier bakes
         found, excluded = chosen_controls((avatar, *face_companions(context, avatar)), choice)
     controls = [each.control for each in found if each.control.name not in choice.locked]
-    known = {name: reason for name, reason in excluded.items() if names_shapes(name)}
-    if known and not any(names_shapes(control.name) for control in controls):
+    known = {name: reason for name, reason in excluded.items() if stands_for_arkit(name)}
+    if known and not any(stands_for_arkit(control.name) for control in controls):
         raise InputError(no_controls(avatar, known))
     curves = onto_controls(recording.curves, controls)
     named = {control.name: control for control in controls}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -76,3 +77,17 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     said = str(error).lower()
     return isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
+
+
+def worst_of(codes: Iterable[ExitCode]) -> ExitCode:
+    """Return the exit code of several attempts: what another try may mend counts before what a person has to mend."""
+    found = set(codes)
+    order = (
+        ExitCode.CANCELLED,
+        ExitCode.IN_USE,
+        ExitCode.MACHINE,
+        ExitCode.INTERNAL,
+        ExitCode.BAD_INPUT,
+        ExitCode.NOT_GOOD,
+    )
+    return next((code for code in order if code in found), ExitCode.OK)

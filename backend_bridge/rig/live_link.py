@@ -70,8 +70,8 @@ def to_live_link(curves: ControlCurves, rest: NDArray[np.floating] | None = None
     return text.getvalue()
 
 
-def names_shapes(name: str) -> bool:
-    """Whether a control's name says which of the columns it stands for."""
+def stands_for_arkit(name: str) -> bool:
+    """Whether a control's name is that of an ARKit shape, so that it has a column."""
     return bool(_columns_of(name))
 
 

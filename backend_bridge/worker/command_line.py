@@ -11,14 +11,16 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from ..backends import FOLDER_VARIABLE
-from ..files.errors import ExitCode
+from ..files.errors import ExitCode, worst_of
 from ..files.typed_json import from_data
 from ..job.folder import JobFolder
 from ..job.spec import Driving
+from ..job.stages import Stage, in_words
 from ..worker_client import messages
 from ..worker_client.messages import Cancel, Cancelled, Error, Hello, JobWarning, Message, Progress, Result, Start
 from .cancellation import STOPPED, Cancellation, on_termination
@@ -26,6 +28,8 @@ from .parent import wait_for_parents_end
 from .runner import JobRunner
 from .streams import claim_stdout, leave
 
+PROGRESS = ("text", "openjd")
+MOST_WORK = (Stage.ANIMATE, Stage.SHOT)  # the stages that take most of a job
 _EPILOG = "exit status:\n" + "\n".join(f"  {code.value}  {code.meaning}" for code in ExitCode)
 
 
@@ -40,11 +44,18 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser(
         "run",
-        help="run one job folder, with progress on standard error",
+        help="run job folders one after another, with progress on standard error",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.add_argument("folder", type=Path, help="a job folder (NAME.magplus) with a job.json")
+    verb.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="a job folder (NAME.magplus)")
+    verb.add_argument("--keep-going", action="store_true", help="go on with the others when one fails")
+    verb.add_argument(
+        "--progress",
+        choices=PROGRESS,
+        default=PROGRESS[0],
+        help="lines for people, or for an Open Job Description farm",
+    )
     verb.add_argument(
         "--checkpoints", type=Path, help=f"where the backends' files are kept; or the variable {FOLDER_VARIABLE}"
     )
@@ -91,15 +102,47 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
         os.environ[FOLDER_VARIABLE] = str(options.checkpoints.absolute())
     if options.verb == "serve":
         leave(serve(runner, options.parent, options.idle_minutes))
-    status = run(options.folder, runner)
-    leave(strictly(options.folder) if options.strict and status is ExitCode.OK else status)
+    leave(run(options.folders, runner, options.progress, options.keep_going, options.strict))
 
 
-def run(folder: Path, runner: JobRunner) -> ExitCode:
-    """Run one job folder, telling people on standard error. Ctrl-C and a termination signal cancel the job."""
-    cancellation = Cancellation()
-    on_termination(cancellation.request)
-    return runner.run(folder, Console().show, cancellation)
+def run(
+    folders: Sequence[Path],
+    runner: JobRunner,
+    progress: str = PROGRESS[0],
+    keep_going: bool = False,
+    strict: bool = False,
+) -> ExitCode:
+    """Run job folders one after another, models loaded once; return how it ended, see `worst_of`.
+
+    People are told on standard error, a farm on standard output (`progress`). Ctrl-C and a termination signal cancel
+    the job under way, and none is begun after it. `strict`: a result that isn't good is a failure, too.
+    """
+    cancelled = threading.Event()
+    under_way = [Cancellation()]
+
+    def stop() -> None:
+        cancelled.set()
+        under_way[0].request()
+
+    on_termination(stop)
+    console = Console()
+    farm = FarmLines(len(folders)) if progress == "openjd" else None
+    statuses: list[ExitCode] = []
+    for number, folder in enumerate(folders):
+        under_way[0] = Cancellation()
+        if cancelled.is_set():
+            break
+
+        def show(message: Message, number: int = number) -> None:
+            console.show(message)
+            if farm is not None:
+                farm.show(number, message)
+
+        status = runner.run(folder, show, under_way[0])
+        statuses.append(strictly(folder) if strict and status is ExitCode.OK else status)
+        if statuses[-1] is not ExitCode.OK and not keep_going:
+            break
+    return ExitCode.CANCELLED if cancelled.is_set() and ExitCode.CANCELLED in statuses else worst_of(statuses)
 
 
 def strictly(folder: Path) -> ExitCode:
@@ -197,3 +240,41 @@ class Console:
                 pace = (now - self._started) / (progress.done - self._first)  # what was resumed took no time
                 text += f", {pace * (progress.total - progress.done):.0f} s left"
         self._print(text)
+
+
+class FarmLines:
+    """Tells an Open Job Description runtime, on standard output, what is done and how many percent of all jobs are.
+
+    The percentage only ever rises, as a bar does.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._descriptor = os.dup(1)  # the job's log takes over descriptor 1
+        self._count = count
+        self._told = ""
+        self._percent = -1
+
+    def show(self, number: int, message: Message) -> None:
+        """Tell what is new of job `number`, from 0."""
+        with suppress(OSError):
+            if isinstance(message, Progress):
+                self._status(f"Job {number + 1} of {self._count}: {in_words(message.stage)}")
+                if message.stage in MOST_WORK and message.total:
+                    self._progress((number + message.done / message.total) / self._count)
+            elif isinstance(message, Result):
+                self._progress((number + 1) / self._count)
+            elif isinstance(message, Error):
+                self._print("openjd_fail", " ".join((message.sentence or message.text).split()))
+
+    def _status(self, text: str) -> None:
+        if text != self._told:
+            self._told = text
+            self._print("openjd_status", text)
+
+    def _progress(self, share: float) -> None:
+        if (percent := int(100 * share)) > self._percent:
+            self._percent = percent
+            self._print("openjd_progress", str(percent))
+
+    def _print(self, kind: str, text: str) -> None:
+        os.write(self._descriptor, f"{kind}: {text}\n".encode("utf-8", "backslashreplace"))

@@ -35,7 +35,7 @@ from .parser import (
     number_or_auto,
     use_checkpoints,
 )
-from .scene_settings import apply_placing, choose_avatar, save_copy, set_given, set_property
+from .scene_settings import apply_placing, choose_avatar, choose_camera, save_copy, set_given, set_property
 
 
 def add(verbs: Verbs) -> None:
@@ -71,6 +71,7 @@ def add_options(verb: argparse.ArgumentParser) -> None:
     source.add_argument("--sequence-rate", type=float, metavar="FPS", help="frame rate of an image sequence")
     add_anchors(source)
     capture = verb.add_argument_group("the avatar's picture", "For keys alone it is small and quick by itself.")
+    capture.add_argument("--camera", metavar="NAME", help="the camera to look through; it becomes the scene's")
     capture.add_argument("--frame", type=int, metavar="N", help="frame of the scene it is taken at; the start frame")
     capture.add_argument(
         "--capture-size",
@@ -169,6 +170,8 @@ def order_of(
 def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     """Write the options into the scene's settings, as a person would do in the sidebar."""
     settings = context.scene.magplus
+    if options.camera is not None:
+        choose_camera(context.scene, options.camera)
     avatar = choose_avatar(context, options.avatar)
     if options.driving is not None:
         settings.driving = str(Path(options.driving).absolute())

@@ -6,12 +6,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ...backend_bridge.backends import FOLDER_VARIABLE
-from ...backend_bridge.files.errors import ExitCode, InputError
+from ...backend_bridge.files.errors import InputError
 from ...operators.animation.destination import LAYER, NEW_ACTION, REPLACE, SHOW_AS
 
 Verbs = argparse._SubParsersAction  # what argparse calls its own return value; it has no public name
@@ -76,13 +75,6 @@ def add_placing(group: argparse._ActionsContainer) -> None:
         choices=list(ANIMATION),
         help="a new action, a layer on top of the present animation, or into the present action",
     )
-
-
-def worst_of(codes: Iterable[ExitCode]) -> ExitCode:
-    """Return the exit code of several attempts: what another try may mend counts before what a person has to mend."""
-    found = set(codes)
-    order = (ExitCode.CANCELLED, ExitCode.IN_USE, ExitCode.MACHINE, ExitCode.INTERNAL, ExitCode.BAD_INPUT)
-    return next((code for code in order if code in found), ExitCode.OK)
 
 
 def blend_file(text: str) -> Path:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import bpy
 
-from ...backend_bridge.files.errors import ExitCode, InputError, MagPlusError
+from ...backend_bridge.files.errors import ExitCode, InputError, MagPlusError, worst_of
 from ...backend_bridge.job.folder import JobFolder
 from ...operators.environment import worker_python
 from ...operators.running.job_manager import Outcome, Steps, TaskContext
 from ...operators.running.worker_pool import Ended, run_jobs, worker_group
 from . import tasks
-from .parser import Verbs, add_progress, worst_of
+from .parser import Verbs, add_progress
 
 KIND = "run"
 

@@ -26,6 +26,19 @@ def choose_avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Obj
     return avatar
 
 
+def choose_camera(scene: bpy.types.Scene, name: str) -> None:
+    """Make a camera the scene's, and look through it. Raises `InputError` where there is none, or markers choose."""
+    cameras = [candidate for candidate in scene.objects if candidate.type == "CAMERA"]
+    chosen = next((camera for camera in cameras if camera.name == name), None)
+    if chosen is None:
+        there = ", ".join(repr(camera.name) for camera in cameras) or "none"
+        raise InputError(f"There is no camera {name!r} in scene {scene.name!r}; its cameras: {there}.")
+    if any(marker.camera is not None for marker in scene.timeline_markers):
+        raise InputError("Markers of the timeline choose the scene's camera; leave --camera out, or unbind them.")
+    scene.camera = chosen
+    scene.magplus.look_through = "CAMERA"
+
+
 def apply_placing(options: argparse.Namespace, settings: MagPlusSettings) -> None:
     """Write what `add_placing` has added, and `add_show_as` where it has."""
     if getattr(options, "show_as", None) is not None:

@@ -122,6 +122,16 @@ class Workspace:
     def __init__(self) -> None:
         self._buffers: dict[str, Tensor] = {}
 
+    @property
+    def size(self) -> int:
+        """How many numbers its buffers hold.
+
+        >>> workspace = Workspace()
+        >>> workspace.take("padded input", 2, 3).shape, workspace.size
+        (torch.Size([2, 3]), 6)
+        """
+        return sum(buffer.numel() for buffer in self._buffers.values())
+
     def clear(self) -> None:
         """Give the buffers' memory back."""
         self._buffers.clear()

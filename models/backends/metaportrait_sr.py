@@ -209,13 +209,13 @@ class TemporalSuperResolution(nn.Module):
         x = frame_by_frame(lambda frame: leaky(self.conv_body_first(rescale(frame, 2.0) * 2 - 1)), clip)
         skips = []
         for block, window in zip(self.conv_body_down, self.window_down, strict=True):
-            x = _at_one_size(block, window, x)  # [T, 64, 256, 256] ... [T, 256, 4, 4]
+            x = at_one_size(block, window, x)  # [T, 64, 256, 256] ... [T, 256, 4, 4]
             skips.append(x)
         x = leaky(self.final_conv(x))
         style_codes = self.final_linear(x.flatten(1))
         levels = []
         for block, window in zip(self.conv_body_up, self.recurrent_forward, strict=True):
-            x = _at_one_size(block, window, x + skips.pop())  # [T, 256, 8, 8] ... [T, 32, 512, 512]
+            x = at_one_size(block, window, x + skips.pop())  # [T, 256, 8, 8] ... [T, 32, 512, 512]
             levels.append(x)
         return Restored((self._paint(style_codes, levels) + 1) / 2, style_codes)
 
@@ -236,7 +236,7 @@ class TemporalSuperResolution(nn.Module):
         return [(scale(level), shift(level)) for scale, shift, level in found]
 
 
-def _at_one_size(block: nn.Module, window: nn.Module, clip: Tensor) -> Tensor:
+def at_one_size(block: nn.Module, window: nn.Module, clip: Tensor) -> Tensor:
     """A size of the U-Net, for the whole clip. What its layers prepared is given back, as no other size uses it."""
     clip = window(frame_by_frame(block, clip))
     let_go(block)

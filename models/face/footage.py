@@ -43,10 +43,10 @@ _SPEED = 1.0  # face widths a second that a face may move while it isn't seen
 _CHANGE = 0.025  # of white: the face's typical change in a cut at least
 # Of the face's width: how far the face moves in a cut at least, and a resumed shot's at most.
 _JUMP, _SAME_PLACE = 0.03, 0.1
-_DISSOLVE = 1.0  # s that one shot takes at most to blend over to another
-# Of the change from end to end: what a blend of the two ends leaves of the pictures between them. Of motion by more
-# than a feature's size it leaves 0.4 and more, as a picture halfway shows the feature once and the blend twice.
-_BLENDED = 0.2
+_DISSOLVE = 1.0  # s over which pictures are compared; a longer blend is followed through overlapping stretches
+# Of the change from end to end: what sums of the two ends leave of the pictures between them. A face that moves by 3 %
+# of its width leaves 0.16 and more, as the picture halfway shows it once and the sum twice; blends leave up to 0.05.
+_BLENDED = 0.1
 _BLENDS_ON = 0.02  # of the whole blend: from a frame to the next at least
 _COMPARED = 24  # frames of a shot that another shot is compared with, at most
 
@@ -229,20 +229,27 @@ _Shot: TypeAlias = list[_Frame]
 
 def _dissolves(frames: _Shot, frame_width: int) -> list[tuple[int, int]]:
     """Return where one shot blends over to another: the places of the last frame before and the first one after it."""
-    found: list[tuple[float, int, int]] = []
+    stretches: list[tuple[int, int]] = []
     for before, first in enumerate(frames):
         for after in range(before + 2, len(frames)):
             last = frames[after]
             if last.seconds - first.seconds > _DISSOLVE:
                 break
-            change = _change(first.glance, last.glance, frame_width)
-            if change > _CHANGE and _blended(frames[before : after + 1], frame_width) and _unlike(first, last):
-                found.append((change, before, after))
-    chosen: list[tuple[int, int]] = []
-    for _, before, after in sorted(found, key=lambda each: (-each[0], each[2] - each[1])):
-        if all(after <= start or before >= end for start, end in chosen):
-            chosen.append((before, after))
-    return chosen
+            changed = _change(first.glance, last.glance, frame_width) > _CHANGE
+            if changed and _blended(frames[before : after + 1], frame_width):
+                stretches.append((before, after))
+    joined: list[tuple[int, int]] = []
+    for before, after in stretches:
+        if joined and before < joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(after, joined[-1][1]))
+        else:
+            joined.append((before, after))
+    grown = []
+    for before, after in joined:
+        if _unlike(frames[before], frames[after]):
+            faint = (after - before - 1) // 4  # of a slow blend's ends, which the faces' own motion hides
+            grown.append((max(0, before - faint), min(len(frames) - 1, after + faint)))
+    return grown
 
 
 def _blended(frames: _Shot, frame_width: int) -> bool:
@@ -252,7 +259,9 @@ def _blended(frames: _Shot, frame_width: int) -> bool:
     ends = pictures[[0, -1]].T
     shares, *_ = np.linalg.lstsq(ends, pictures[1:-1].T, rcond=None)
     left = np.sqrt(((pictures[1:-1].T - ends @ shares) ** 2).mean(0))
-    whole = float(np.sqrt(((ends[:, 1] - ends[:, 0]) ** 2).mean()))
+    # Of the ends in one light: another exposure is a blend, and no other picture.
+    gain = float(np.median(ends[:, 0]) / max(float(np.median(ends[:, 1])), 1e-3))
+    whole = float(np.sqrt(((gain * ends[:, 1] - ends[:, 0]) ** 2).mean()))
     rising = np.diff(np.r_[0.0, shares[1], 1.0]) > _BLENDS_ON
     return bool(rising.all() and (left < _BLENDED * whole).all())
 

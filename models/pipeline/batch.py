@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from torch import Tensor
@@ -19,8 +18,7 @@ from .generated import Generated
 class Batch:
     """N frames, and everything that is known of them, each thing computed when it is first asked for.
 
-    seen: the driver's steady crops. alpha: the magnification. kept: [N], the frames that have been generated already,
-    None for the others; nothing at all stands for none of them.
+    seen: the driver's steady crops. alpha: the magnification. observed, generated: what is known of them already.
     """
 
     def __init__(
@@ -29,13 +27,15 @@ class Batch:
         driver: Driver,
         avatar: AnimatedAvatar,
         alpha: float,
-        kept: Sequence[Generated | None] = (),
+        observed: Observation | None = None,
+        generated: Generated | None = None,
     ) -> None:
         self.seen = seen
         self.driver = driver
         self.avatar = avatar
         self._alpha = alpha
-        self._kept = list(kept) or [None] * len(seen.frames)
+        self._observed = observed
+        self._generated = generated
 
     @property
     def frames(self) -> Tensor:
@@ -45,7 +45,7 @@ class Batch:
     @cached_property
     def observed(self) -> Observation:
         """The driver's motion."""
-        return self.driver.observe(self.seen)
+        return self.driver.observe(self.seen) if self._observed is None else self._observed
 
     @property
     def local(self) -> Motion:
@@ -60,13 +60,4 @@ class Batch:
     @cached_property
     def generated(self) -> Generated:
         """What the backend made of it."""
-        wanted = [index for index, kept in enumerate(self._kept) if kept is None]
-        if len(wanted) == len(self._kept):
-            return self.avatar.animate(self.driving)
-        motion = self.driving.motion
-        made: Iterator[Generated] = iter(())
-        if wanted:
-            some = DrivingBatch(self.driving.frames[wanted], Motion(motion.flow[wanted], motion.confidence[wanted]))
-            new = self.avatar.animate(some)
-            made = iter([new.one(index) for index in range(len(wanted))])
-        return Generated.joined([next(made) if kept is None else kept for kept in self._kept])
+        return self.avatar.animate(self.driving) if self._generated is None else self._generated

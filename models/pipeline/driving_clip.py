@@ -349,7 +349,7 @@ class DrivingClip:
         where = ", outside the trim," if self._better == self.resting else ""
         return (
             f"The reference frame at {here:.3f} s shows an expression, so that its fading looks like the opposite; "
-            f"at {there:.3f} s{where} the face is nearer to rest: choose that as reference."
+            f"at {there:.3f} s{where} the face is nearer to rest: choose that as reference (--reference {there:.3f})."
         )
 
     @cached_property

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from ...backend_bridge.job.stages import Stage
 from ..device import frames_at_a_time
 from .animated_avatar import AnimatedAvatar
 from .driver import Driver, Observation
+from .driving_clip import DrivingClip, Seen
 from .generated import Generated
 from .notes import Notes
 
@@ -94,59 +95,74 @@ def restoring_factor(alpha: float, gain: float, intensity: float) -> float:
     return intensity / (alpha * gain)
 
 
+@dataclass(frozen=True)
+class Probed:
+    """Probe frames, by number, that were computed together, and what is known of them.
+
+    generated: None for a backend that tells the motion that it applies, of which nothing has to be measured.
+    """
+
+    indices: list[int]
+    seen: Seen
+    observed: Observation
+    generated: Generated | None = None
+
+
+def probes_of(clip: DrivingClip, avatar: AnimatedAvatar) -> list[int]:
+    """Return the frames that decide the factors: those in which the face moves most, and some in which it rests."""
+    return sorted({*clip.liveliest(PROBES), *clip.quietest(0 if avatar.tells_motion else RESTING)})
+
+
 def factors_of(
     folder: JobFolder, spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes: Notes, fingerprint: str
-) -> tuple[Factors, dict[int, Generated]]:
+) -> tuple[Factors, list[Probed]]:
     """Return the factors of an earlier run with the same inputs, so that its frames fit ours, or choose them.
 
-    With them come the frames that were generated to choose them, by number, as far as they are what the result wants.
+    With them comes what was computed to choose them, as far as it is what the result is made from.
     """
-    kept: dict[int, Generated] = {}
+    probed: list[Probed] = []
     if folder.finished(artefacts.FACTORS, fingerprint):
         factors = FACTORS.decode(folder.read(artefacts.FACTORS))
     else:
-        factors, kept = choose_factors(spec, driver, avatar, notes)
+        factors, probed = choose_factors(spec, driver, avatar, notes)
         folder.commit(artefacts.FACTORS, FACTORS.encode(factors), fingerprint)
     if not avatar.tells_motion:
         for sentence in doubts(factors, spec.intensity, avatar.backend.info.title):
             notes.warning(sentence)
-    return factors, kept
+    alone = avatar.backend.info.clip_length == 1  # else a frame depends on those it is generated with
+    return factors, probed if alone else []
 
 
-def choose_factors(
-    spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes: Notes
-) -> tuple[Factors, dict[int, Generated]]:
+def choose_factors(spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes: Notes) -> tuple[Factors, list[Probed]]:
     """Measure the frames in which the face moves most, and some in which it rests; a clip is mostly still ones."""
-    probes = sorted({*driver.clip.liveliest(PROBES), *driver.clip.quietest(0 if avatar.tells_motion else RESTING)})
-    batches: list[tuple[list[int], Tensor, Observation]] = []
+    probes = probes_of(driver.clip, avatar)
+    probed: list[Probed] = []
     done = 0
     for indices, seen in driver.clip.batches(frames_at_a_time(avatar.device), probes):
         seen = seen.to(avatar.device)
-        batches.append((indices, seen.frames, driver.observe(seen)))
+        probed.append(Probed(indices, seen, driver.observe(seen)))
         done += len(indices)
         notes.progress(Stage.MEASURE, done, len(probes))
-    peaks = torch.cat([skin_motion(driver, observed) for _, _, observed in batches])
+    peaks = torch.cat([skin_motion(driver, each.observed) for each in probed])
     peak = float(peaks.max())
     alpha = spec.magnification.alpha or automatic_alpha(peak, driver.face_width)
     share = peak / driver.face_width
     if avatar.tells_motion:  # it applies what it is shown: nothing to measure
-        return Factors(alpha, 1.0, restoring_factor(alpha, 1.0, spec.intensity), share), {}
+        return Factors(alpha, 1.0, restoring_factor(alpha, 1.0, spec.intensity), share), probed
 
     shown: list[Tensor] = []
-    made: dict[int, Generated] = {}
-    for indices, frames, observed in batches:
+    made: list[Generated] = []
+    for each in probed:
         notes.check_cancelled()
-        driving = driver.magnified(frames, observed, alpha)
-        generated = avatar.animate(driving)
-        made.update({index: generated.one(place) for place, index in enumerate(indices)})
+        driving = driver.magnified(each.seen.frames, each.observed, alpha)
+        made.append(avatar.animate(driving))
         shown.append(peak_motion(driving.motion.flow, driver.mask) / driver.face_width)
     asked = torch.cat(shown)
-    moved = torch.cat([peak_motion(each.motion.flow, avatar.mask) for each in made.values()]) / avatar.face_width
+    moved = torch.cat([peak_motion(each.motion.flow, avatar.mask) for each in made]) / avatar.face_width
     gain = max(measured_gain(moved, asked), LEAST_GAIN)
-    own = own_changes(list(made.values()), asked, moved, gain, avatar)
+    own = own_changes([each.one(n) for each in made for n in range(len(each.light))], asked, moved, gain, avatar)
     factors = Factors(alpha, gain, restoring_factor(alpha, gain, spec.intensity), share, own)
-    alone = avatar.backend.info.clip_length == 1  # else a frame depends on those it is generated with
-    return factors, made if alone else {}
+    return factors, [replace(each, generated=new) for each, new in zip(probed, made, strict=True)]
 
 
 def own_changes(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from ...backend_bridge.job.artefacts import FRAME_KINDS, FrameKind
 from ...backend_bridge.job.folder import JobFolder
@@ -12,8 +12,7 @@ from ..device import frames_at_a_time
 from .animated_avatar import AnimatedAvatar
 from .batch import Batch
 from .driver import Driver
-from .driving_clip import Seen
-from .generated import Generated
+from .factors import Probed, probes_of
 from .notes import Notes
 from .outputs import Made, Output
 
@@ -21,8 +20,8 @@ from .outputs import Made, Output
 class FrameMaker:
     """Makes each frame's files for a list of outputs, and leaves them finished in the folder.
 
-    alpha: the magnification. kept: frames that were generated to choose the factors, by number; each is let go when it
-    is made. fingerprint: of everything a frame is made from.
+    alpha: the magnification. probed: what is known of the frames that it was chosen by; each is let go when it is made.
+    fingerprint: of everything a frame is made from.
     """
 
     def __init__(
@@ -32,7 +31,7 @@ class FrameMaker:
         driver: Driver,
         avatar: AnimatedAvatar,
         alpha: float,
-        kept: dict[int, Generated],
+        probed: list[Probed],
         notes: Notes,
         fingerprint: str,
     ) -> None:
@@ -41,7 +40,7 @@ class FrameMaker:
         self._driver = driver
         self._avatar = avatar
         self._alpha = alpha
-        self._kept = kept
+        self._probed = probed
         self._notes = notes
         self._fingerprint = fingerprint
 
@@ -51,21 +50,47 @@ class FrameMaker:
         Frames are computed in the same groups in every run, with those that are finished already: the last bit of a
         result depends on what is computed together.
         """
-        clip, together = self._driver.clip, self._avatar.backend.info.clip_length
-        size = frames_at_a_time(self._avatar.device) if together == 1 else together
-        groups = [clip.present[first : first + size] for first in range(0, len(clip.present), size)]
+        clip = self._driver.clip
         lacking = {index for index in clip.present if not self._finished(index)}
-        wanted = [index for group in groups if lacking.intersection(group) for index in group]
-        done = len(clip.present) - len(wanted)
-        for indices, seen in clip.batches(size, wanted):
-            self._make(indices, seen.to(self._avatar.device), lacking)
-            done += len(indices)
-            self._notes.progress(Stage.ANIMATE, done, len(clip.present))
+        done = len(clip.present)
+        wanted = []
+        for size, frames in self._series():
+            groups = [frames[first : first + size] for first in range(0, len(frames), size)]
+            wanted.append((size, [index for group in groups if lacking.intersection(group) for index in group]))
+            done -= len(wanted[-1][1])
+        for size, frames in wanted:
+            for indices, batch in self._batches(size, frames):
+                self._make(indices, batch, lacking)
+                done += len(indices)
+                self._notes.progress(Stage.ANIMATE, done, len(clip.present))
         for index in clip.missing:
             self._hold(index)
         for kind in FRAME_KINDS:
             self._folder.keep_only(kind, clip.count)
         return Made(clip.count, len(clip.present) - len(lacking))
+
+    def _series(self) -> list[tuple[int, list[int]]]:
+        """Return the frames in the order in which they are made, and how many of them are computed together.
+
+        The probe frames come first, in the groups in which they were measured, unless the backend takes clips.
+        """
+        clip, together = self._driver.clip, self._avatar.backend.info.clip_length
+        if together > 1:
+            return [(together, clip.present)]
+        size, probes = frames_at_a_time(self._avatar.device), probes_of(clip, self._avatar)
+        return [(size, probes), (size, [index for index in clip.present if index not in set(probes)])]
+
+    def _batches(self, size: int, frames: list[int]) -> Iterator[tuple[list[int], Batch]]:
+        """Yield the frames in groups, those that were probed first."""
+        known: set[int] = set()
+        while self._probed:
+            probed = self._probed.pop(0)
+            known.update(probed.indices)
+            batch = Batch(probed.seen, self._driver, self._avatar, self._alpha, probed.observed, probed.generated)
+            if set(frames).issuperset(probed.indices):
+                yield probed.indices, batch
+        for indices, seen in self._driver.clip.batches(size, [index for index in frames if index not in known]):
+            yield indices, Batch(seen.to(self._avatar.device), self._driver, self._avatar, self._alpha)
 
     @property
     def _kinds(self) -> list[FrameKind]:
@@ -75,10 +100,8 @@ class FrameMaker:
     def _finished(self, index: int) -> bool:
         return all(self._folder.finished(kind.unit(index), self._fingerprint) for kind in self._kinds)
 
-    def _make(self, indices: list[int], seen: Seen, lacking: Collection[int]) -> None:
-        """Make the files of those frames of the driver that lack them."""
-        kept = [self._kept.pop(index, None) for index in indices]
-        batch = Batch(seen, self._driver, self._avatar, self._alpha, kept)
+    def _make(self, indices: list[int], batch: Batch, lacking: Collection[int]) -> None:
+        """Make the files of those frames of a batch that lack them."""
         for output in self._outputs:
             for kind, files in zip(output.kinds, output.make(batch), strict=True):
                 for index, data in zip(indices, files, strict=True):

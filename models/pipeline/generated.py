@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -45,17 +43,6 @@ class Generated(Pictures):
         at = slice(index, index + 1)
         motion = Motion(self.motion.flow[at], self.motion.confidence[at])
         return Generated(self.frames[at], motion, self.rigid[at], self.light[at], self.told)
-
-    @classmethod
-    def joined(cls, parts: Sequence[Generated]) -> Generated:
-        """Return the frames of all parts, in their order."""
-        motion = Motion(
-            torch.cat([part.motion.flow for part in parts]), torch.cat([part.motion.confidence for part in parts])
-        )
-        frames, rigid, light = (
-            torch.cat([getattr(part, name) for part in parts]) for name in ("frames", "rigid", "light")
-        )
-        return cls(frames, motion, rigid, light, parts[0].told)
 
 
 class Observer:

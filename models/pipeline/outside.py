@@ -75,8 +75,8 @@ def calmer_outside(
     sides = ((max(Fraction(0), start - _REACH), start), (end, end + _REACH))
     points = track.points[index]
     here = FaceLandmarks(points, dict(zip(track.blendshape_names, track.blendshapes[index].tolist(), strict=True)))
+    found: list[tuple[Fraction, FaceLandmarks]] = []
     for side in sides:
-        found: list[tuple[Fraction, FaceLandmarks]] = []
         for seconds, frame in _sampled(path, driving, side):
             face = _nearest(landmarker.detect(frame.image, near=here), here)
             if (
@@ -85,11 +85,10 @@ def calmer_outside(
                 and comparable(image.image, points, frame.image, face.points)
             ):
                 found.append((seconds, face))
-        scores = np.array([list(face.blendshapes.values()) for _, face in found], np.float32)
-        best = calmest(track, index, scores) if found else None
-        if best is not None:
-            return found[best][0]
-    return None
+    if not found:
+        return None
+    best = calmest(track, index, np.array([list(face.blendshapes.values()) for _, face in found], np.float32))
+    return None if best is None else found[best][0]
 
 
 def _sampled(path: Path, driving: Driving, side: tuple[Fraction, Fraction]) -> Iterator[tuple[Fraction, VideoFrame]]:

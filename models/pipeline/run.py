@@ -150,9 +150,9 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     painting = {role: weights for role, weights in networks.items() if role == "magplus" or not avatar.tells_motion}
     made_from = fingerprint(folder, spec, clip, painting, options, origins, signed_by)
     provenance = Provenance(made_from, signer)
-    factors, kept = factors_of(folder, spec, driver, avatar, notes, made_from)
+    factors, probed = factors_of(folder, spec, driver, avatar, notes, made_from)
     outputs = _outputs(folder, spec, basis, driver, avatar, factors, notes, provenance)
-    made = FrameMaker(folder, outputs, driver, avatar, factors.alpha, kept, notes, made_from).run()
+    made = FrameMaker(folder, outputs, driver, avatar, factors.alpha, probed, notes, made_from).run()
 
     report = Report(
         "finished",

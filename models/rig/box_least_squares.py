@@ -22,7 +22,8 @@ def solve_boxed(
 
     Block principal pivoting (Júdice & Pires 1994; Kim & Park 2011) with both bounds: guess which unknowns are free,
     solve for those, and exchange every unknown that contradicts the guess. When that stops making progress, Murty's
-    rule (exchange the last one only) takes over, which is finite. The result is the exact minimum, not an iterate.
+    rule (exchange the last one only) takes over, which is finite. The result is the exact minimum, but for a problem
+    that `max_exchanges` cut off.
 
     Args:
         gram: [N, K, K] symmetric positive definite.

@@ -15,9 +15,12 @@ HEAD_MOTIONS = (
     *("perspective yaw", "perspective pitch", "nearer by depth", "yaw by depth", "pitch by depth"),
 )
 _PLACE_DEVIATION = 0.1  # px; what a place of strong texture says of the head, a face that moves by half a pixel aside
-_HEAD_ITERATIONS = 12
+_WEAK_PERSPECTIVE = 6  # columns; the others are a tenth of them, the face's depth over its distance
+_PERSPECTIVE_RIDGE = 1e-2
+_HEAD_ITERATIONS = 14
 _STILL_SHARE = 0.3  # of the places, on which an expression is taken to do nothing: their error is the scale
 _OUTLIER = 2.4  # scales
+_WIDEST, _NARROWING = 8.0, 0.7  # graduated non-convexity: at first nearly least squares, with no local minimum
 _TURNS = tuple(HEAD_MOTIONS.index(name) for name in ("roll", "yaw", "pitch"))
 
 
@@ -52,14 +55,16 @@ def robust_head(seen: Measurement, columns: Array) -> Array:
     soft = replace(soft, precision=precision, pull=soft.pull * seen.measured[:, None], changed=None)
     trust: Array = np.ones((count, seen.pull.shape[2]), np.float32)
     values: Array = np.zeros((count, len(columns)))
-    for _ in range(_HEAD_ITERATIONS):
+    prior = np.where(np.arange(len(columns)) < _WEAK_PERSPECTIVE, 1e-6, _PERSPECTIVE_RIDGE)
+    for iteration in range(_HEAD_ITERATIONS):
         gram = equations.gram(soft, trust)
-        ridge = 1e-6 * np.trace(gram, axis1=1, axis2=2)[:, None, None] + 1e-12
+        ridge = prior * np.trace(gram, axis1=1, axis2=2)[:, None, None] + 1e-12
         values = np.linalg.solve(gram + ridge * np.eye(len(columns)), equations.target(soft, trust)[..., None])[..., 0]
         explained = equations.motion(values)
         size = np.sqrt(soft.less(explained).energy())
         scale = np.quantile(size, _STILL_SHARE, axis=1)[:, None] + 1e-6
-        trust = (1.0 / (1.0 + (size / (_OUTLIER * scale)) ** 2) ** 2).astype(np.float32)
+        width = _OUTLIER * max(1.0, _WIDEST * _NARROWING**iteration)
+        trust = (1.0 / (1.0 + (size / (width * scale)) ** 2) ** 2).astype(np.float32)
     return values
 
 

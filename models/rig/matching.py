@@ -23,7 +23,7 @@ _MOVES = 0.25  # share of the liveliest region's peak, below which a region is t
 _HAS_CONTROL = 0.25  # share of the asked motion, below which what is shown by chance is not blown up
 _MOST_GAIN, _LEAST_GAIN = 3.0, 0.5  # of a region
 _AGREES = 0.4  # cosine, below which what is shown is another motion than the one asked for
-_ROUNDS = 12  # controls reach over several regions; the rest is below 2 % by then
+_ITERATIONS = 12  # controls reach over several regions; the rest is below 2 % by then
 _STEP = 0.7  # of the logarithm of the gain that is missing, taken in each round
 
 
@@ -42,11 +42,11 @@ class RegionMotion:
 
 @dataclass(frozen=True)
 class Matched:
-    """gains: [K] of the controls' excursions. regions: those that move. rounds, change: of the fixed point."""
+    """gains: [K] of the controls' excursions. regions: those that move. iterations, change: of the fixed point."""
 
     gains: Array
     regions: dict[str, RegionMotion]
-    rounds: int
+    iterations: int
     change: float
 
 
@@ -89,8 +89,8 @@ def match(
     by_region: Array = np.zeros(len(matched))  # logarithms
     highest = np.log([_most_gain(shown_at_first, asked, apex[name], places[name]) for name in matched])
     limit = _room(excursions, most)
-    rounds, change = _ROUNDS * bool(matched), 0.0
-    for _ in range(rounds):
+    iterations, change = _ITERATIONS * bool(matched), 0.0
+    for _ in range(iterations):
         shown = [_shown(excursions * gains, columns, apex[name], places[name]) for name in matched]
         missing = np.log([wanted[name] / max(peak, 1e-9) for name, peak in zip(matched, shown, strict=True)])
         before = by_region
@@ -108,7 +108,7 @@ def match(
         )
         for name in moving
     }
-    return Matched(gains, found, rounds, change)
+    return Matched(gains, found, iterations, change)
 
 
 def _most_gain(shown: Array, asked: Array, frames: NDArray[np.intp], place: NDArray[np.intp]) -> float:

@@ -142,26 +142,26 @@ class Patches:
         precision, pull = (self.sums(v * trust[:, None]).astype(np.float64) for v in (error.precision, error.pull))
         amount = error.precision[:, 0] + error.precision[:, 2]
         whole = self.sums((amount * error.measured)[:, None])[:, 0]
-        say = (precision[:, 0] + precision[:, 2]) / np.where(whole > 0, whole, np.inf)
-        return PatchErrors(precision, pull, say)
+        weight = (precision[:, 0] + precision[:, 2]) / np.where(whole > 0, whole, np.inf)
+        return PatchErrors(precision, pull, weight)
 
 
 @dataclass(frozen=True)
 class PatchErrors:
     """What is left to explain in Q patches: precision [N, 3, Q] and pull [N, 2, Q], as in `Measurement`.
 
-    Controls move patches of the face, so it is errors over patches that pass for them. say: [N, Q], the share of its
+    Controls move patches of the face, so it is errors over patches that pass for them. weight: [N, Q], the share of its
     precision that a patch keeps after weighting, 0 where nothing was measured: a hand before the face has none, and is
     not to be taken for the noise of the rest.
     """
 
     precision: Array
     pull: Array
-    say: Array
+    weight: Array
 
     def energy(self) -> Array:
         """Return [N], the errors' energy over all patches."""
-        return np.asarray((self.say * _energy(self.precision, self.pull)).sum(1))
+        return np.asarray((self.weight * _energy(self.precision, self.pull)).sum(1))
 
     def noise(self, used: Array) -> Array:
         """Return [N], how much larger the errors are than the measurement's own noise makes them.
@@ -170,7 +170,7 @@ class PatchErrors:
         wrong correspondence push a whole patch one way. `used` [N] is how many of the patches' freedoms the model has
         used up.
         """
-        freedom = 2.0 * self.say.sum(1)
+        freedom = 2.0 * self.weight.sum(1)
         return self.energy() / np.maximum(freedom - used, 0.25 * freedom + 1e-12)
 
     def persistence(self) -> float:
@@ -183,12 +183,12 @@ class PatchErrors:
         # Errors that have nothing in common have half the energy of one frame when they are averaged; the same, all.
         alone = 0.5 * (energy[1:] + energy[:-1])
         averaged = _energy(self.precision[1:] + self.precision[:-1], self.pull[1:] + self.pull[:-1])
-        seen_twice = (self.say[1:] > 0) & (self.say[:-1] > 0)
+        seen_twice = (self.weight[1:] > 0) & (self.weight[:-1] > 0)
         shared = averaged.sum(where=seen_twice) / max(alone.sum(where=seen_twice), 1e-30) - 1.0
         return float(np.clip(shared, 0.0, 0.999))
 
 
-def trust_in(error: Measurement, explained: Array, proportional: float) -> Array:
+def cauchy_weights(error: Measurement, explained: Array, proportional: float) -> Array:
     """Return [N, S] Cauchy weights of the places' errors.
 
     The scale is the frame's median error plus a share of the motion [N, 2, S] that the controls explain there: an error
@@ -199,12 +199,12 @@ def trust_in(error: Measurement, explained: Array, proportional: float) -> Array
     return 1.0 / (1.0 + (size / (_CAUCHY * scale)) ** 2)
 
 
-def trust_at_first(seen: Measurement) -> Array:
+def initial_weights(seen: Measurement) -> Array:
     """Return [N, S] Cauchy weights of the motion itself, before anything is explained.
 
     Starting from plain least squares, the controls would first bend to a hand before the face, and then find it well
-    explained. Starting from distrust of whatever moves much more than the rest, motion that fits a control earns its
-    say back, and a hand doesn't.
+    explained. With small weights at first where much more moves than elsewhere, the weight of motion that fits a
+    control grows again, and a hand's doesn't.
     """
     energy, measured = seen.energy(), seen.measured
     amount = 0.5 * (seen.precision[:, 0] + seen.precision[:, 2])

@@ -3,8 +3,9 @@
 
 A rig of another family moves the skin in somewhat other directions, over somewhat other areas. What is left over then
 is no error of the measurement: it is there in the clearest film, where the texture is strongest it is measured best,
-and an estimate that trusts the measurement alone fits the few places with strong texture (the edge of a brow) and lets
-the rest go. The misfit δ is modelled as a random effect of variance s² per frame, in px² along each axis,
+and an estimate weighted by the measurement's precision alone fits the few places with strong texture (the edge of a
+brow) and lets the rest go. The misfit δ is modelled as a random effect of variance s² per frame, in px² along each
+axis,
 
     J (u + δ) = h + noise,    δ ~ N(0, s² I),
 
@@ -21,13 +22,13 @@ from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 from .box_least_squares import solve_boxed
-from .measurement import Array, Measurement, NormalEquations, trust_in
+from .measurement import Array, Measurement, NormalEquations, cauchy_weights
 
 STILL = 0.1  # share of a clip's frames in which a face is taken to be still
 _WINDOW = 0.1  # of the face's size, over which skin moves much alike: plain places need neighbours with texture
 _MOVING = 0.03  # misfit gathers where the motion is: s², the mean over all of a face, is about so little of it there
 _FIRST_GUESS = 0.02  # px², before the first fit; a clear micro-expression moves a face of 200 px by 0.5 px
-_ROUNDS = 6  # of a fit and its misfit; s changes by less than a tenth in the last
+_ITERATIONS = 6  # of a fit and its misfit; s changes by less than a tenth in the last
 _STEPS = 4  # of expectation maximisation for s² between fits, which cost far more
 _RIDGE = 1e-3  # of the median control's own information: settles what the equations leave open, shrinks nothing else
 _PROPORTIONAL = 1.0  # error per explained motion that is no outlier: of a rig that fits half-way it is as large as that
@@ -37,14 +38,14 @@ _PROPORTIONAL = 1.0  # error per explained motion that is no outlier: of a rig t
 class BestFit:
     """The least squares that the rig can do, without a prior on which controls move.
 
-    values: [N, P]. variance: [N], s² of the misfit, px². trust: [N, S], weights of the places. rounds: of fitting that
-    were run. change: by which share s of the frame with the largest misfit changed in the last of them.
+    values: [N, P]. variance: [N], s² of the misfit, px². trust: [N, S], weights of the places. iterations: of a fit and
+    of its variance. change: by which share s of the frame with the largest misfit changed in the last of them.
     """
 
     values: Array
     variance: Array
     trust: Array
-    rounds: int
+    iterations: int
     change: float
 
 
@@ -87,7 +88,7 @@ def best_fit(equations: NormalEquations, seen: Measurement, low: Array, high: Ar
     trust: Array = np.ones((count, seen.pull.shape[2]), np.float32)
     values: Array = np.zeros((count, parameters))
     change = 0.0
-    for _ in range(_ROUNDS):
+    for _ in range(_ITERATIONS):
         soft = softened(seen, variance)
         gram = equations.gram(soft, trust)
         ridge = _RIDGE * np.median(np.diagonal(gram.mean(0)))
@@ -95,12 +96,12 @@ def best_fit(equations: NormalEquations, seen: Measurement, low: Array, high: Ar
             gram + max(ridge, 1e-12) * np.eye(parameters), equations.target(soft, trust), low, high, guess=values
         )
         explained = equations.motion(values)
-        trust = trust_in(soft.less(explained), explained, _PROPORTIONAL)
+        trust = cauchy_weights(soft.less(explained), explained, _PROPORTIONAL)
         before = variance.max(initial=0.0)
         for _ in range(_STEPS):
             variance = misfit_variance(seen.less(explained), variance, trust)
         change = abs(float(np.sqrt(variance.max(initial=0.0) / max(before, 1e-30))) - 1)
-    return BestFit(values, variance, trust, _ROUNDS, change)
+    return BestFit(values, variance, trust, _ITERATIONS, change)
 
 
 def beyond(error: Measurement, variance: Array) -> Array:

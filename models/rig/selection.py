@@ -35,6 +35,7 @@ _PARTS_LIPS = np.log(0.97 / 0.03)  # against AU10: 75 of 2,521 of those coded
 _RARE = np.log(0.99 / 0.01)  # against any other: not among those that the sets list, so one in a hundred at most
 _CONTROL = np.log(2)  # against each control of a unit that is there: one side or both
 _EXPECTED_MISFIT = 0.1  # m: a unit of two families agrees to a cosine of 0.95 at best (on the tuning families)
+_MOST_MISFIT = 0.99  # share of the motion; what explains less than a hundredth of it is told apart by its price alone
 _QUIET = 0.1  # share of the strongest frame's explained energy, below which frames part one event from the next
 _FRAMES = 16  # of an event that are looked at: more of them cost time and change nothing
 _FAINT = 0.03  # share of an event's most explained energy, below which its frames are not looked at
@@ -147,7 +148,7 @@ def choose(
         fits[event] = False
         # Mean and 2.5 standard deviations of what errors alone make of one freedom (chi-squared).
         by_noise = float(noise[clear].sum()) * (1 + 2.5 * np.sqrt(2 / len(clear))) * ~awake
-        total = float((best[clear] / (1 - misfit[clear])).sum())
+        total = float((best[clear] / (1 - misfit[clear].clip(max=_MOST_MISFIT))).sum())
         measurements = max(float(freedoms[clear] @ best[clear]) / whole, 2.0)
         search = _Search(gram[clear], target[clear], low[clear], high[clear], by_noise, total, measurements, hypotheses)
         found = search.run()

@@ -19,7 +19,7 @@ per frame. The weights are the most probable ones under a prior that is learned 
 * **Time is not smoothed.** Frames share the question whether a control is in play, never its value, so an apex of one
   frame stays.
 
-A site whose motion fits no control (a hand before the face, hair, a shadow) loses its say by robust re-weighting.
+A site whose motion fits no control (a hand before the face, hair, a shadow) gets a small weight (IRLS, Cauchy).
 All of it happens in K x K normal equations; the sites are touched once a round, by one matrix product.
 """
 
@@ -36,17 +36,17 @@ from ...backend_bridge.rig.curves import ControlCurves
 from .box_least_squares import solve_boxed
 from .constraints import Constraints
 from .head_motion import head_columns, robust_head, turning_error
-from .measurement import Array, Measurement, NormalEquations, Patches, motion_of, trust_at_first, trust_in
+from .measurement import Array, Measurement, NormalEquations, Patches, cauchy_weights, initial_weights, motion_of
 from .misfit import STILL, BestFit, best_fit, beyond, softened
 from .selection import NO_MISFIT, Choice, Hypotheses, choose
 from .sites import Sites
 from .support import HEADROOM, HEADROOM_OF_MISFIT, most_amounts, moving_places
 
-_TRUST_ROUNDS = 3
+_IRLS_ITERATIONS = 3  # the weights change by less than a hundredth after them
 _NEARLY_NOTHING = 1e-6  # px per unit of a control
 _AWAKE = 0.01  # of the largest value of any control; less is what the prior's floor leaves
 _CONVERGED = 0.05  # of the largest value; a key that changes by less is not told apart by eye
-_TURNING_DOUBT = 0.001  # share of all motion, below which the ridge regression doesn't believe any measurement
+_LEAST_TURNING_NOISE = 0.001  # share of all motion's energy, the least noise that the ridge regression assumes
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class SolverSettings:
     least_effect: a control that moves nothing visible by more than this over its range can't be solved.
     head_motion: solve the head's motion as nuisance; switch off when a control of the rig turns the head itself.
     turning_error: expected error of the measured motion, px per px that the head turns; 0 doesn't look for it.
-    caution: standard deviations by which a control's share of the motion has to exceed what errors alone would make of
-        it, before it is taken to be in play.
-    rounds: evidence rounds over all controls; the first three also weigh the places anew. final_rounds: over those that
-        are in play then.
+    activation_threshold: standard deviations by which a control's share of the motion has to exceed what errors alone
+        would make of it, before it is taken to be in play.
+    iterations: of the evidence over all controls; the first three also update the IRLS weights. final_iterations: over
+        those that are in play then.
     """
 
     play_seconds: float = 0.5
@@ -72,28 +72,28 @@ class SolverSettings:
     least_effect: float = 0.004
     head_motion: bool = True
     turning_error: float = 0.3
-    caution: float = 2.5
-    rounds: int = 14
-    final_rounds: int = 10
+    activation_threshold: float = 2.5
+    iterations: int = 14
+    final_iterations: int = 10
 
 
 @dataclass(frozen=True)
 class SolverState:
     """How an answer was come by.
 
-    rounds: of evidence. change: of the values in the last one, as a share of the largest. misfit: [N], standard
+    iterations: of the evidence. change: of the values in the last one, as a share of the largest. misfit: [N], standard
     deviation of the motion that no values of the controls show, px along each axis (`misfit`). explained: share of the
     energy that all controls could explain together that the chosen ones do.
     """
 
-    rounds: int
+    iterations: int
     change: float
     misfit: NDArray[np.float32]
     explained: float
 
     @property
     def converged(self) -> bool:
-        """The last round changed nothing that could be seen."""
+        """The last iteration changed nothing that could be seen."""
         return self.change < _CONVERGED
 
 
@@ -282,8 +282,8 @@ class _Model:
     """Linear columns [P, 2, S] and the standard deviation [P] of their amounts assumed before the clip is seen.
 
     The first Q of them are the rig's, with ranges `least` and `most` [Q], amounts `support` [N, Q] that what was seen
-    supports and the `hypotheses` that they stand for; the rest is head motion, `head` [N, P - Q] being what most of the
-    face says of it.
+    supports and the `hypotheses` that they stand for; the rest is head motion, `head` [N, P - Q] being that of most
+    of the face.
     """
 
     columns: Array
@@ -323,17 +323,17 @@ def _most_probable(model: _Model, seen: Measurement, in_play: Array, settings: S
     fit = best_fit(equations, seen, *bounds)
     evidence = _Evidence(model, equations, softened(seen, fit.variance), in_play, settings)
     every = np.ones((len(seen.pull), len(model.columns)), bool)
-    first = evidence.weigh(every, bounds, settings.rounds, settings.caution)
+    first = evidence.weigh(every, bounds, settings.iterations, settings.activation_threshold)
     choice = _chosen(model, equations, evidence, first, fit, in_play)
     last = first
     if not choice.fits.all():
         every[:, : model.controls] = choice.in_play
         every[:, model.controls :] = choice.fits[:, None]
-        # The choice was cautious enough: what is in play now is to be as large as it was.
+        # The choice has dealt with noise already; a threshold would only shrink what is in play.
         bounds = model.bounds(np.where(choice.fits, HEADROOM, HEADROOM_OF_MISFIT)[:, None])
-        last = evidence.weigh(every, bounds, settings.final_rounds, caution=0.0)
+        last = evidence.weigh(every, bounds, settings.final_iterations, threshold=0.0)
     state = SolverState(
-        rounds=settings.rounds + settings.final_rounds * (last is not first),
+        iterations=settings.iterations + settings.final_iterations * (last is not first),
         change=last.change,
         misfit=np.sqrt(fit.variance).astype(np.float32),
         explained=choice.explained,
@@ -343,10 +343,10 @@ def _most_probable(model: _Model, seen: Measurement, in_play: Array, settings: S
 
 @dataclass(frozen=True)
 class _Weighed:
-    """What a pass of evidence has found.
+    """What a run of evidence maximisation has found.
 
-    values: [N, P]. noise: [N], error inflation without caution. left: [N], share of the motion of whole patches that
-    stays unexplained. change: of the values in the last round.
+    values: [N, P]. noise: [N], noise inflation without a threshold. left: [N], share of the motion of whole patches
+    that stays unexplained. change: of the values in the last iteration.
     """
 
     values: Array
@@ -356,7 +356,7 @@ class _Weighed:
 
 
 class _Evidence:
-    """Rounds of evidence around a bounded solve; the first rounds also weigh the places anew."""
+    """Evidence maximisation (ARD) around a bounded solve; the first iterations also update the IRLS weights."""
 
     def __init__(
         self, model: _Model, equations: NormalEquations, seen: Measurement, in_play: Array, settings: SolverSettings
@@ -364,11 +364,11 @@ class _Evidence:
         self._model, self._equations, self._settings, self._in_play = model, equations, settings, in_play
         self._seen = seen
         self._patches = Patches(seen.position, settings.patch_size * seen.size)
-        self._voters = 1.0 / (in_play**2).sum(1)
-        self._at_most = self._patches.errors(seen, trust_at_first(seen)).noise(np.zeros(len(seen.pull)))
+        self._frames = 1.0 / (in_play**2).sum(1)
+        self._at_most = self._patches.errors(seen, initial_weights(seen)).noise(np.zeros(len(seen.pull)))
         self.local, self.turned = seen, np.zeros_like(seen.pull)
-        self.trust = trust_at_first(seen)
-        self._weighs_places = True
+        self.trust = initial_weights(seen)
+        self._updates_weights = True
         self._gram: Array | None = None
 
     @property
@@ -397,10 +397,12 @@ class _Evidence:
         energy = self._patches.sums((local.energy() * self.trust)[:, None])[:, 0].astype(np.float64)
         return np.asarray(2 * energy.sum(1) ** 2 / np.maximum((energy**2).sum(1), 1e-30))
 
-    def weigh(self, allowed: NDArray[np.bool_], bounds: tuple[Array, Array], rounds: int, caution: float) -> _Weighed:
+    def weigh(
+        self, allowed: NDArray[np.bool_], bounds: tuple[Array, Array], iterations: int, threshold: float
+    ) -> _Weighed:
         """Return the most probable values of the columns that are `allowed` [N, P].
 
-        Of the others controls are 0, and the head moves as most of the face says.
+        Of the others controls are 0, and the head moves as most of the face does.
         """
         model, count = self._model, len(self._seen.pull)
         parameters = len(model.columns)
@@ -414,7 +416,7 @@ class _Evidence:
         known: Array = np.zeros_like(values)
         known[:, model.controls :] = model.head
         known = np.where(allowed, 0.0, known)
-        for round_ in range(rounds):
+        for iteration in range(iterations):
             precision = 1.0 / variance
             system = self.gram * mask / noise[:, None, None] + precision[:, :, None] * np.eye(parameters)
             target = (self.target - np.einsum("nij,nj->ni", self.gram, known)) * allowed / noise[:, None]
@@ -429,28 +431,28 @@ class _Evidence:
             explained = self._equations.motion(values)
             errors = self._patches.errors(self.local.less(explained), self.trust)
             own = errors.noise((determined * allowed).sum(1))
-            wary = own * _cautious(self._voters, errors.persistence(), caution)
-            noise = np.maximum(np.maximum(wary, np.median(wary)), 1e-14 + 1e-6 * at_most)
-            if self._weighs_places:
-                self._weigh_places(round_, values, explained, noise)
-        self._weighs_places = False
+            inflated = own * _threshold_factor(self._frames, errors.persistence(), threshold)
+            noise = np.maximum(np.maximum(inflated, np.median(inflated)), 1e-14 + 1e-6 * at_most)
+            if self._updates_weights:
+                self._update_weights(iteration, values, explained, noise)
+        self._updates_weights = False
         head = self._equations.motion(values * (np.arange(parameters) >= model.controls))
         whole = self._patches.errors(self.local.less(head), self.trust).energy()
         left = (errors.energy() / np.maximum(whole, 1e-30)).clip(0, 1)
         return _Weighed(values, np.maximum(own, np.median(own)), left, change)
 
-    def _weigh_places(self, round_: int, values: Array, explained: Array, noise: Array) -> None:
-        """Solve the errors that follow the head's turning, and in the first rounds distrust the places that fit not."""
+    def _update_weights(self, iteration: int, values: Array, explained: Array, noise: Array) -> None:
+        """Solve the errors that follow the head's turning, and update the IRLS weights at first."""
         settings, controls = self._settings, self._model.controls
         if settings.head_motion and settings.turning_error > 0:
             head = values * (np.arange(values.shape[1]) >= controls)
             # The controls are left out once, or they would keep what they took for an expression.
-            error = self._seen.less(self._equations.motion(head) if round_ == 0 else explained)
-            unsure = np.maximum(noise, _TURNING_DOUBT * self._at_most)
+            error = self._seen.less(self._equations.motion(head) if iteration == 0 else explained)
+            unsure = np.maximum(noise, _LEAST_TURNING_NOISE * self._at_most)
             self.turned = turning_error(error, self.trust, head[:, controls:], unsure, settings.turning_error)
             self.local = self._seen.less(self.turned)
-        if round_ < _TRUST_ROUNDS:
-            self.trust = trust_in(self.local.less(explained), explained, settings.proportional_error)
+        if iteration < _IRLS_ITERATIONS:
+            self.trust = cauchy_weights(self.local.less(explained), explained, settings.proportional_error)
             self._gram = None
 
 
@@ -480,14 +482,14 @@ def _chosen(
 
 
 def _in_play(seconds: NDArray[np.float64], width: float) -> NDArray[np.float64]:
-    """Return [N, N], how much frame m says on whether a control is in play at frame n; rows sum to 1."""
+    """Return [N, N], the weight of frame m in a control's prior variance at frame n; rows sum to 1."""
     apart = (seconds[:, None] - seconds[None]) / (0.5 * width)
     near = np.exp(-0.5 * apart**2)
     return near / near.sum(1, keepdims=True)
 
 
-def _cautious(frames: Array, persistence: float, deviations: float) -> Array:
-    """Return [N], how many times as large as it is an error is taken to be, lest it wake a control.
+def _threshold_factor(frames: Array, persistence: float, deviations: float) -> Array:
+    """Return [N], the noise inflation factor that puts a control's activation `deviations` above noise alone.
 
     What decides is the mean square of a control's values over the frames around, `frames` [N] of them. Of errors alone
     it would be 1 in units of theirs, with a standard deviation of sqrt(2 / M) for M frames with errors of their own

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +14,9 @@ from ...backend_bridge.files.errors import InputError, MachineError
 from ...backend_bridge.job.artefacts import FRAMES, SHOT_EXR, SHOT_PNG, FrameKind, at_rate
 from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.job.report import Report
+from ...backend_bridge.worker_client.messages import Progress
+
+AT_ONCE = 8  # frames that are hashed between two signs of life
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,29 @@ class JobFrames:
     checked: bool
 
 
-def job_frames(folder: JobFolder, report: Report) -> JobFrames:
-    """Return the job's frames, all of them.
+def check_in_steps(folder: JobFolder, stage: str) -> Generator[Progress, None, bool]:
+    """Check that a finished job's frames are what the run wrote, some at a time; return as `JobFolder.check_whole`.
+
+    Raises what that raises.
+    """
+    units = _units(folder.read_report())
+    found = set()
+    for done in range(0, len(units), AT_ONCE):
+        yield Progress(stage, done, len(units))
+        found.add(folder.check_whole(units[done : done + AT_ONCE]))
+    return folder.check_whole(units) if len(found) > 1 else found != {False}
+
+
+def _units(report: Report) -> list[str]:
+    """Return the paths of a job's frames in its folder."""
+    if (shot := report.shot) is not None:
+        kind = SHOT_EXR if shot.pattern == SHOT_EXR.pattern else SHOT_PNG
+        return [kind.unit(number - 1) for number in range(shot.first, shot.first + shot.count)]
+    return [FRAMES.unit(index) for index in range(report.frames.count if report.frames is not None else 0)]
+
+
+def job_frames(folder: JobFolder, report: Report, checked: bool | None = None) -> JobFrames:
+    """Return the job's frames, all of them. `checked` is what `check_in_steps` has returned, None for a check now.
 
     Raises `InputError` when there are none, not all, or some are not what the run has written.
     """
@@ -47,24 +71,25 @@ def job_frames(folder: JobFolder, report: Report) -> JobFrames:
         raise InputError("This job has no frames; run it with the image sequence among its outputs.")
     if report.timing is None or len(report.timing.seconds) != report.frames.count:
         raise InputError("The frames and the report are of different runs; run the job again.")
-    units = [FRAMES.unit(index) for index in range(report.frames.count)]
+    units = _units(report)
     missing = [unit for unit in units if not os.path.lexists(folder.path / unit)]
     if missing:
         name = missing[0].rpartition("/")[2]
         raise InputError(f"{len(missing)} frames of the job are missing, {name} first; run the job again.")
-    return JobFrames(units, report.frames.size, folder.check_whole(units))
+    return JobFrames(units, report.frames.size, folder.check_whole(units) if checked is None else checked)
 
 
-def shot_clip(folder: JobFolder, report: Report) -> tuple[Clip, bool]:
+def shot_clip(folder: JobFolder, report: Report, checked: bool | None = None) -> tuple[Clip, bool]:
     """Return a moving shot as a clip, and whether the journal lists its frames. They belong to the scene's frames.
+
+    `checked` is as `job_frames` takes it.
 
     Raises `InputError` when they are not what the run has written.
     """
     assert report.shot is not None
     shot = report.shot
-    kind = SHOT_EXR if shot.pattern == SHOT_EXR.pattern else SHOT_PNG
-    units = [kind.unit(number - 1) for number in range(shot.first, shot.first + shot.count)]
-    checked = folder.check_whole(units)
+    units = _units(report)
+    checked = folder.check_whole(units) if checked is None else checked
     return Clip([folder.path / unit for unit in units], shot.size, shot.first, folder.path.name), checked
 
 

@@ -35,6 +35,7 @@ MAX_VERTICES = 10_000
 BODY_TO_FACE = 4.0  # a mesh that many times as high as what its controls move is a body, not a face
 SKIN = 0.5  # of the largest rectangle that controls of the face move of one mesh
 LEAST_MOTION = 0.02  # px; below this a vertex does not take part in an expression
+CHANGED = "The avatar was changed while it was measured; start again and let it be for a moment."
 # Modifiers that may make another mesh of every pose, to name the likely culprit.
 _REMESHING = {"REMESH", "DECIMATE", "WELD", "BOOLEAN", "MASK", "NODES", "BUILD", "EXPLODE", "SKIN"}
 
@@ -166,11 +167,17 @@ def _find(
             acting = np.abs(now - positions).max(axis=1) > LEAST_MOTION
     yield from turn.pause(LOOKING)
     if vertex_group:
-        keep[first] &= in_vertex_group(objects[0], vertex_group, context.evaluated_depsgraph_get())
-        yield from turn.pause(LOOKING)
+        yield LOOKING
+        members = yield from in_vertex_group(context, objects[0], vertex_group)
+        turn = Turn()
+        if len(members) != first.sum():
+            raise InputError(CHANGED)
+        keep[first] &= members
     if keep.sum() > max_vertices and (keep & acting).any():
         keep &= acting
     triangles = read_triangles(objects, context.evaluated_depsgraph_get())
+    if triangles.max(initial=-1) >= len(points):
+        raise InputError(CHANGED)
     yield from turn.pause(LOOKING)
     pieces = loose_pieces(points, triangles)
     yield from turn.pause(LOOKING)

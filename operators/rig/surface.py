@@ -22,6 +22,7 @@ from .projection import Points, Projection
 Triangles: TypeAlias = NDArray[np.int32]
 LOOKING = Progress("Measuring the rig", 0, 0)  # where the face lies, and what of it is seen
 RAYS = 512  # followed in one piece, which takes a few milliseconds
+VERTICES = 4096  # asked for their vertex groups in one piece, one by one, as Blender has no quicker way
 MOST_LAYERS = 64  # see-through faces that a ray passes: lashes have a dozen
 
 _SURFACES = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
@@ -109,12 +110,27 @@ def loose_pieces(points: Points, triangles: NDArray[np.int32]) -> NDArray[np.int
             return np.asarray(first[label[place]])
 
 
-def in_vertex_group(obj: bpy.types.Object, group: str, depsgraph: bpy.types.Depsgraph) -> NDArray[np.bool_]:
+def in_vertex_group(
+    context: bpy.types.Context, obj: bpy.types.Object, group: str
+) -> Generator[Progress, None, NDArray[np.bool_]]:
     """Return which evaluated vertices belong to a vertex group with at least half the weight, [V]."""
     index = obj.vertex_groups[group].index
-    with evaluated_mesh(obj, depsgraph) as mesh:
-        members = (any(e.group == index and e.weight >= 0.5 for e in vertex.groups) for vertex in mesh.vertices)
-        return np.fromiter(members, bool, len(mesh.vertices))
+    turn = Turn()
+    found: list[NDArray[np.bool_]] = []
+    begin, end = 0, 1
+    while begin < end:
+        with evaluated_mesh(obj, context.evaluated_depsgraph_get()) as mesh:
+            end = len(mesh.vertices)
+            while begin < end:
+                some = mesh.vertices[begin : begin + VERTICES]
+                members = (any(e.group == index and e.weight >= 0.5 for e in vertex.groups) for vertex in some)
+                found.append(np.fromiter(members, bool, len(some)))
+                begin += VERTICES
+                if turn.is_over():
+                    break
+        yield LOOKING
+        turn.begin()
+    return np.concatenate([np.zeros(0, bool), *found])
 
 
 def thinned(

@@ -8,6 +8,8 @@ from collections.abc import Callable, Generator
 from typing import TypeVar
 
 TURN = 0.05  # seconds that a step may hold Blender's main thread: three frames of a display at 60 Hz
+LONGEST_TURN = 1.0  # seconds, the same where Blender needs that long itself between two steps, to draw a heavy scene
+USUAL_PAUSE = 0.15  # seconds that Blender may take between two steps; longer, and it is drawing a heavy scene
 
 Step = TypeVar("Step")
 Result = TypeVar("Result")
@@ -28,6 +30,9 @@ def run_to_end(steps: Generator[Step, None, Result], on_step: Callable[[Step], o
 class Turn:
     """A stretch of work that leaves Blender its turn in time, as far as the pieces that the work consists of allow.
 
+    It lasts for `TURN`. Where Blender takes longer than `USUAL_PAUSE` for its own, so does the next one, up to
+    `LONGEST_TURN`: else drawing the scene between all the pieces would take many times as long as the work.
+
     >>> Turn().is_over()
     False
     """
@@ -37,11 +42,15 @@ class Turn:
     def __init__(self) -> None:
         """Begin the first turn."""
         self._longest = 0.0
+        self._piece_began = time.monotonic()
         self.begin()
 
     def begin(self) -> None:
         """Begin a turn: now, after Blender had its own."""
-        self._began = self._piece_began = time.monotonic()
+        now = time.monotonic()
+        pause = now - self._piece_began
+        self._limit = max(self.length, min(pause, LONGEST_TURN)) if pause > USUAL_PAUSE else self.length
+        self._began = self._piece_began = now
 
     def is_over(self) -> bool:
         """Whether one more piece would make the turn too long; to be asked after each piece.
@@ -51,7 +60,7 @@ class Turn:
         now = time.monotonic()
         self._longest = max(self._longest, now - self._piece_began)
         self._piece_began = now
-        return now - self._began + self._longest > self.length
+        return now - self._began + self._longest > self._limit
 
     def pause(self, step: Step) -> Generator[Step, None, None]:
         """Yield `step` if the turn is over, and begin the next one."""

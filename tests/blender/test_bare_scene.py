@@ -229,7 +229,7 @@ def test_another_file_may_be_loaded_meanwhile(tmp_path: Path, head) -> None:
     bake_controls(bpy.context, job, Destination())
     plane(tmp_path)
     place = (head.session_uid, head.modifiers.new("Last", "MIRROR").name)
+    before = [list(handlers) for handlers in (bpy.app.handlers.save_pre, bpy.app.handlers.save_post)]
     with bare_scene(bpy.context, 30), switched_off([place]):
         bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
-    for handlers in (bpy.app.handlers.save_pre, bpy.app.handlers.save_post):
-        assert not [each for each in handlers if "magplus" in each.__module__]
+    assert [list(handlers) for handlers in (bpy.app.handlers.save_pre, bpy.app.handlers.save_post)] == before

@@ -72,10 +72,10 @@ def test_the_video_runs_at_the_clips_own_rate_and_shows_every_frame(
 
 
 def test_the_contact_sheet_shows_reference_and_apex(job: Path, clip: showreel.Clip, tmp_path: Path) -> None:
-    chosen = showreel._moments(clip, 6)
+    chosen = showreel.moments(clip, 6)
     assert {1, 4} <= set(chosen) and len(chosen) == 6
-    assert "reference" in showreel._caption(clip, 1)
-    assert "apex" in showreel._caption(clip, 4)
+    assert "reference" in showreel.caption(clip, 1)
+    assert "apex" in showreel.caption(clip, 4)
     rows = showreel.read_rows(job, job / "keys", clip)
     showreel.write_contact_sheet(tmp_path / "sheet.png", rows, clip)
     assert cv2.imread(str(tmp_path / "sheet.png")).shape[1] == 6 * 300
@@ -83,7 +83,7 @@ def test_the_contact_sheet_shows_reference_and_apex(job: Path, clip: showreel.Cl
 
 def test_a_change_below_sight_is_made_visible(job: Path, clip: showreel.Clip) -> None:
     rows = showreel.read_rows(job, job / "keys", clip)
-    heat = showreel._heat(rows[2].pictures, clip.reference)
+    heat = showreel.heat(rows[2].pictures, clip.reference)
     assert heat[clip.reference].max() < 10
     assert heat[4].mean() > 30 + heat[0].mean()
 

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import bpy
 
-from ....backend_bridge.files.errors import CancelledError, ExitCode, InputError, MagPlusError, error_of
+from ....backend_bridge.files.errors import CancelledError, ExitCode, InputError, MagPlusError, error_of, worst_of
 from ....backend_bridge.files.version import magplus_version
 from ....operators.capture_cache import CaptureCache
 from ....operators.environment import worker_python
 from ....operators.running.job_manager import Outcome, Status
 from ....operators.running.worker_pool import Ended
 from .. import tasks
-from ..parser import worst_of
 from . import steps
 from .plan import ShotPlan, plan
 from .results import Failed, FileHashes, Place, Step

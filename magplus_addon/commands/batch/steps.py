@@ -19,7 +19,7 @@ from ....operators.import_result import import_result
 from ....operators.running.job_manager import Outcome, Steps, TaskContext
 from ....operators.running.worker_pool import Ended, run_jobs, worker_group
 from .. import animate
-from ..scene_settings import apply_placing, find_avatar, save_copy, settings_kept
+from ..scene_settings import apply_placing, choose_camera, find_avatar, save_copy, settings_kept
 from .rendering import RenderFolder, render_frames
 from .results import FileHashes, Place, Record, capture_inputs, import_inputs, note_saved, set_aside
 
@@ -105,6 +105,8 @@ def _bring_in(place: Place) -> tuple[Record, tuple[str, ...]]:
     with settings_kept(settings):
         apply_placing(options, settings)
         destination = Destination.from_settings(settings)
+    if options.camera is not None:
+        choose_camera(context.scene, options.camera)
     outcome = import_result(context, folder, destination, folder.read_spec().outputs, objects={avatar.name: avatar})
     source = SourceTime.from_report(folder.read_report())
     placement = destination.place(source, context.scene)

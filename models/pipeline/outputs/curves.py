@@ -21,7 +21,7 @@ from ....backend_bridge.rig.action_units import recognise
 from ....backend_bridge.rig.basis import Control
 from ....backend_bridge.rig.curves import ControlCurves
 from ....backend_bridge.rig.face_parts import FacePart, part_of
-from ....backend_bridge.rig.live_link import names_shapes, to_live_link
+from ....backend_bridge.rig.live_link import stands_for_arkit, to_live_link
 from ....backend_bridge.rig.part_units import readings
 from ...rig.expression import CERTAIN, action_units, excursions
 from ...rig.selection import MICRO_UNITS
@@ -87,7 +87,7 @@ class Curves:
         curves, shares, folder = found.curves, found.shares, self._folder
         folder.commit(artefacts.WEIGHTS, curves.encode())
         folder.commit(artefacts.WEIGHTS_CSV, curves.to_csv().encode())
-        exchanged = [control.name for control in self._reader.basis.controls if names_shapes(control.name)]
+        exchanged = [control.name for control in self._reader.basis.controls if stands_for_arkit(control.name)]
         if exchanged:
             as_shares = replace(curves, values=np.clip(shares, 0, 1).astype(np.float32))
             began = start_timecode(self._clip.path)
@@ -138,7 +138,7 @@ def shortfalls(solved: Solved) -> list[str]:
     if not solved.state.converged:
         found.append(
             f"The values of the controls still changed by {solved.state.change:.0%} of the largest in the last of "
-            f"{solved.state.rounds} rounds; look the curves over."
+            f"{solved.state.iterations} iterations; look the curves over."
         )
     return found
 

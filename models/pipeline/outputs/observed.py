@@ -26,6 +26,7 @@ from . import Made
 
 LEAST_EVENT = 5e-4  # of the face's width
 CONTRAST = 1.7  # of the apex to rest; what an encoder adds and takes away is less
+HELD = 5e-3  # of the face's width: motion that is an expression even where no frame shows rest; noise is below 1.5e-3
 LEAST_HIDDEN = 0.5  # of a region, from which on it isn't seen
 
 
@@ -81,8 +82,13 @@ class Observed:
 
     @cached_property
     def event(self) -> MotionEvent | None:
-        """Onset, apex and offset, or None when nothing stands out from the noise."""
+        """Onset, apex and offset, or None when nothing stands out from the noise.
+
+        Against a reference outside the trim, an expression may be held through all of the clip: it has an apex alone.
+        """
         peaks = self.peaks
+        if self._clip.outside is not None and peaks.min() > HELD:
+            return MotionEvent(None, float(self._clip.track.seconds[int(peaks.argmax())]), None)
         rest = float(np.median(np.sort(peaks)[: max(1, len(peaks) // 2)]))
         if peaks.max() < max(LEAST_EVENT, CONTRAST * rest):
             return None

@@ -70,7 +70,7 @@ def test_a_table_says_the_same(read: Callable[..., list[Any]], delimiter: str, e
     first, second = read("\r\n".join(delimiter.join(row) for row in rows), ".csv", encoding)
     assert (first.name, first.options.frames, first.options.trim, first.options.alpha) == ("é 1", [], [0.5, 2], 4)
     assert first.options.only == ["Brow Up", "jaw*"] and first.render
-    assert (second.file.name, second.options.frames, second.options.alpha) == ("villain.blend", False, "auto")
+    assert (second.file.name, second.options.frames, second.options.alpha) == ("villain.blend", None, "auto")
 
 
 def test_a_spreadsheet_of_the_decimal_comma_says_the_same(read: Callable[..., list[Any]]) -> None:
@@ -175,7 +175,7 @@ def test_shots_are_chosen_by_name_and_by_number(
 
 
 def test_a_moving_shot_says_its_frames_and_where_its_plates_are(
-    read: Callable[..., list[Any]], tmp_path: Path
+    read: Callable[..., list[Any]],
 ) -> None:
     (moving,) = read('[[shot]]\nfile="hero.blend"\ndriving="one.mp4"\nframes=[1001, 1048]\nplates="p/s.####.exr"\n')
     assert moving.options.frames == [1001, 1048]

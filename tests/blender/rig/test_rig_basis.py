@@ -108,6 +108,35 @@ def test_what_is_behind_another_object_is_not_visible_and_glass_hides_nothing() 
     assert measure(head).visible[x > 0.1].any()
 
 
+def test_of_a_mesh_that_is_glass_in_part_only_the_rest_hides() -> None:
+    add_camera()
+    head = make_head()
+    low, high = -3.0, 3.0
+    panes = [  # from the camera on: a pentagon, two panes of glass over all of the head, a board over its x > 0
+        [(low, -2.6, low), (0, -2.6, low), (high, -2.6, low), (high, -2.6, high), (low, -2.6, high)],
+        [(low, -2.4, low), (high, -2.4, low), (high, -2.4, high), (low, -2.4, high)],
+        [(0, -2.0, low), (high, -2.0, low), (high, -2.0, high), (0, -2.0, high)],
+    ]
+    corners = [corner for pane in panes for corner in pane]
+    numbers = iter(range(len(corners)))
+    mesh = bpy.data.meshes.new("Window")
+    mesh.from_pydata(corners, [], [[next(numbers) for _ in pane] for pane in panes])
+    glass, board = bpy.data.materials.new("Glass"), bpy.data.materials.new("Board")
+    if glass.node_tree is None:
+        glass.use_nodes = True
+    glass.node_tree.nodes["Principled BSDF"].inputs["Alpha"].default_value = 0.1
+    for material in (glass, board):
+        mesh.materials.append(material)
+    mesh.polygons.foreach_set("material_index", [0, 0, 1])
+    bpy.context.scene.collection.objects.link(bpy.data.objects.new("Window", mesh))
+    x = np.array([vertex.co.x for vertex in head.data.vertices])
+    visible = measure(head).visible
+    assert not visible[x > 0.1].any() and visible[x < -0.1].any()
+    mesh.polygons.foreach_set("material_index", [0, 0, 0])
+    mesh.update_tag()
+    assert measure(head).visible[x > 0.1].any()
+
+
 def test_an_eye_behind_its_lid_is_hidden() -> None:
     add_camera()
     lid = make_head("Lid")

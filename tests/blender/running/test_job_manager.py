@@ -248,6 +248,21 @@ def test_a_turn_is_over_before_the_next_piece_would_make_it_too_long(
     assert not turn.is_over()
 
 
+def test_a_turn_is_as_long_as_blenders_own_where_that_is_long(extension: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = importlib.import_module(f"{extension}.operators.running.steps")
+    clock = [0.0]
+    monkeypatch.setattr(steps.time, "monotonic", lambda: clock[0])
+    for pause, pieces in ((0.0, 4), (0.1, 4), (0.3, 29), (9.0, 99)):
+        turn = steps.Turn()
+        clock[0] += pause
+        turn.begin()
+        taken = 0
+        while not turn.is_over():
+            clock[0] += 0.01
+            taken += 1
+        assert taken == pytest.approx(pieces, abs=1), f"of 10 ms, after a pause of {pause} s"
+
+
 def test_a_fault_of_our_own_becomes_a_sentence(jobs: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     def faulty(_context: Any) -> Any:
         yield jobs.Progress("Starting", 0, 0)
@@ -278,17 +293,17 @@ def test_a_notice_of_the_end_waits_in_the_status_bar_until_it_is_dismissed(exten
 
     drawn = importlib.import_module("tests.blender.test_addon").Layout()
     jobs.manager.start("quick", quick)
-    jobs._pump()
+    jobs.pump()
     status_bar.draw_status(SimpleNamespace(layout=drawn), bpy.context)
     assert "Animating 1/2" in drawn.drawn and "magplus.cancel" in drawn.drawn
-    jobs._pump()
+    jobs.pump()
     status_bar.draw_status(SimpleNamespace(layout=drawn), bpy.context)
     assert "MagPlus: Imported 5 frames." in drawn.drawn and "magplus.dismiss" in drawn.drawn
     assert bpy.ops.magplus.dismiss() == {"FINISHED"} and jobs.manager.notice is None
     jobs.manager.start("quick", quick)
-    jobs._pump()
+    jobs.pump()
     jobs.manager.cancel()
-    jobs._pump()
+    jobs.pump()
     assert jobs.manager.notice is None, "who cancels knows"
     assert jobs.manager.run("quick", quick).sentence and jobs.manager.notice is None, "nor who waits for it"
     jobs.manager.outcomes.clear()

@@ -521,3 +521,32 @@ def test_a_worker_that_leaves_without_a_word_is_not_started_for_ever(tmp_path: P
     error = ending(run(client, make_job()))
     assert isinstance(error, Error) and "could not start (exit status 0)" in error.sentence
     client.close()
+
+
+def run_folders(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    script = Path(__file__).parent / "scripted_worker.py"
+    command = [sys.executable, "-I", str(script), "run", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+
+
+def test_several_folders_are_run_by_one_worker(make_job: Callable[..., JobFolder]) -> None:
+    jobs = [make_job(each) for each in ("", "warn", "print")]
+    done = run_folders(*(job.path for job in jobs), "--progress", "openjd")
+    assert done.returncode == 0
+    assert [job.read_report().status for job in jobs] == ["finished"] * 3
+    told = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("openjd_progress:")]
+    assert told == sorted(set(told)) and told[-1] == 100
+    assert "openjd_status: Job 3 of 3: " in done.stdout and "openjd" not in done.stderr
+    assert all(line.startswith("openjd_") for line in done.stdout.splitlines())
+
+
+def test_a_failure_ends_a_run_of_several_unless_it_is_to_keep_going(make_job: Callable[..., JobFolder]) -> None:
+    def jobs() -> list[JobFolder]:
+        return [make_job("bad input"), make_job("")]
+
+    first = jobs()
+    assert run_folders(*(job.path for job in first)).returncode != 0 and not first[1].has_report
+    second = jobs()
+    done = run_folders("--keep-going", "--progress", "openjd", *(job.path for job in second))
+    assert done.returncode != 0 and second[1].read_report().status == "finished"
+    assert "openjd_fail: " in done.stdout

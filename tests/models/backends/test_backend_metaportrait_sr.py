@@ -45,12 +45,12 @@ def test_a_size_of_the_network_gives_back_what_it_prepared(monkeypatch):
     monkeypatch.setattr(Faster, "__call__", lambda layer, x: (compute(layer, x), made.append(layer.made))[0])
     stage = torch.nn.ModuleList([ResBlock(128, 128, 0.5), TemporalWindow(128)])
     clip = torch.randn(2, 128, 64, 64, generator=torch.Generator().manual_seed(1))
-    plain = metaportrait_sr._at_one_size(*stage, clip)
+    plain = metaportrait_sr.at_one_size(*stage, clip)
     prepare(stage)
-    torch.testing.assert_close(metaportrait_sr._at_one_size(*stage, clip), plain, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(metaportrait_sr.at_one_size(*stage, clip), plain, atol=1e-4, rtol=1e-4)
     layers = [module.forward for module in stage.modules() if isinstance(module.forward, Faster)]
     assert len(layers) == 4 and len(made) == 8 and all(tensor is not None for tensor in made)
-    assert all(layer.made is None and not layer.workspace._buffers for layer in layers)
+    assert all(layer.made is None and layer.workspace.size == 0 for layer in layers)
 
 
 def test_scaling_input_and_output_is_modulating_the_weight():

@@ -101,6 +101,37 @@ class TestFrames:
         assert [index for index, fault in enumerate(faults) if fault] == list(range(12, 12 + count))
         assert set(faults[12 : 12 + count]) <= {Fault.STRANGER, Fault.FLASH, Fault.DARK}
 
+    @pytest.mark.parametrize(("count", "at"), [(2, 8), (5, 8), (12, 8), (2, 14), (5, 14)])
+    def test_a_dissolve_to_another_person_is_a_cut(self, clips, count, at):
+        hers, his = clips
+        size = hers[0][0].shape[1::-1]
+        mixed = []
+        for index, (image, points) in enumerate(hers):
+            share = min(max((index - at + 1) / count, 0.0), 1.0)
+            other, there = his[index]
+            other = cv2.resize(other, size)
+            scale = np.array([size[0] / his[index][0].shape[1], size[1] / his[index][0].shape[0], 1], np.float32)
+            mixed.append(((1 - share) * image + share * other, points if share < 0.5 else there * scale))
+        faults = faults_of(mixed)
+        last = at + count - 1  # from here on the other one alone is seen
+        trusted = [index for index, fault in enumerate(faults) if not fault]
+        assert set(trusted) <= set(range(at)) or set(trusted) <= set(range(last, FRAMES)), "one shot, nothing blended"
+        assert len(trusted) >= max(at, FRAMES - last) - 1 - count // 4, "and nearly all of it"
+
+    @pytest.mark.parametrize(
+        ("speed", "course"), [(0.005, "steady"), (0.02, "steady"), (0.02, "there and back"), (0.05, "there and back")]
+    )
+    def test_a_head_that_moves_is_no_dissolve(self, clips, speed, course):
+        moved = []
+        for index, (image, points) in enumerate(clips[0]):
+            way = index if course == "steady" else 6 * np.sin(index / 6)
+            shift = speed * np.ptp(points[:, 0]) * way * np.array([0.8, 0.6])
+            matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
+            there = points.copy()
+            there[:, :2] += shift.astype(np.float32)
+            moved.append((cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT), there))
+        assert not any(faults_of(moved))
+
     def test_the_longer_shot_is_the_clips(self, clips):
         hers, his = clips
         assert [bool(fault) for fault in faults_of([*hers[:6], *his[:20]])] == [True] * 6 + [False] * 20

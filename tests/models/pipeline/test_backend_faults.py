@@ -29,6 +29,24 @@ from tests.models.pipeline.test_pipeline import (  # noqa: F401 - fixtures
 pytestmark = pytest.mark.slow
 
 
+class BackendAlone(Session):
+    """Loads a backend anew, and shares all other models with another session."""
+
+    def __init__(self, models):
+        super().__init__()
+        self.models, self.loaded = models, None
+
+    def landmarker(self):
+        return self.models.landmarker()
+
+    def magnifier(self, role, device):
+        return self.models.magnifier(role, device)
+
+    def backend(self, *arguments):
+        self.loaded = super().backend(*arguments)
+        return self.loaded
+
+
 @pytest.fixture
 def job(tmp_path, clip, avatar, landmarks, session, monkeypatch):  # noqa: F811
     """Run a job of pictures with a kind of backend; returns report, frames and how many frames it generated."""
@@ -46,11 +64,10 @@ def job(tmp_path, clip, avatar, landmarks, session, monkeypatch):  # noqa: F811
         )
         spec = folder.read_spec()
         folder.write_spec(dataclasses.replace(spec, avatar=dataclasses.replace(spec.avatar, rig_basis=None)))
-        fresh = Session()
-        fresh._landmarker, fresh._magnifiers = session.landmarker(), session._magnifiers
+        fresh = BackendAlone(session)
         report = run_job(folder, fresh, Quiet())
         frames = [read(path).astype(float) for path in sorted(folder.frames_dir.iterdir())]
-        return report, frames, getattr(fresh._backend[1], "generated", 0)
+        return report, frames, getattr(fresh.loaded, "generated", 0)
 
     return run
 

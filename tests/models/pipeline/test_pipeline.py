@@ -21,6 +21,7 @@ from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.models.backends import Animated, FlowTransfer, registry
 from magplus.models.face import FaceLandmarker
 from magplus.models.magnification.magnifier import WEIGHTS
+from magplus.models.pipeline import factors
 from magplus.models.pipeline.driving_clip import DrivingClip
 from magplus.models.pipeline.outputs.comparison import CAPTION, SIDE
 from magplus.models.pipeline.run import run_job
@@ -290,6 +291,20 @@ def test_a_cancelled_run_resumes_after_its_finished_frames(finished, tmp_path, c
         assert resumed == whole, "to the last bit"
     assert (folder.path / artefacts.SET_ASIDE / "frames_000002.png").read_bytes() == b"damaged by a crash"
     assert "was not what MagPlus had written" in report.warnings[-1]
+
+
+def test_a_resumed_run_computes_the_same_frames_together(tmp_path, clip, avatar, landmarks, session, monkeypatch):
+    """Probe frames are made from what was measured of them, in groups of their own, the others without them."""
+    monkeypatch.setattr(factors, "PROBES", 3)
+    whole, resumed = (make_job(tmp_path / f"{name}.magplus", clip, avatar, landmarks) for name in ("whole", "resumed"))
+    run_job(whole, session, Quiet())
+    with pytest.raises(CancelledError):
+        run_job(resumed, session, Quiet(limit=5))
+    resumed.file_of(artefacts.EQUATIONS, APEX).unlink()
+    run_job(resumed, session, Quiet())
+    for kind in (artefacts.FRAMES, artefacts.EQUATIONS, artefacts.OBSERVED):
+        one, other = ([each.file_of(kind, index).read_bytes() for index in range(8)] for each in (whole, resumed))
+        assert one == other, "to the last bit"
 
 
 def test_a_job_that_was_moved_keeps_its_frames_whatever_device_goes_on_with_it(finished, tmp_path, clip, session):

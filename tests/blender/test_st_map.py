@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An ST-map moves a picture in Blender's compositor, and from 5.3 in its sequencer, by as much as it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from bl_ext.user_default.magplus.operators import st_map
+from bl_ext.user_default.magplus.operators.frames.clip import Clip
+from numpy.typing import NDArray
+
+from tests.blender.head import add_camera, quick_render
+
+WIDTH, HEIGHT = 64, 48
+Y, X = np.mgrid[0:HEIGHT, 0:WIDTH].astype(float)
+RIGHT = 1.5 * np.exp(-((X - 30) ** 2 + (Y - 20) ** 2) / 80)  # how far a pixel's content has come, px, and down ...
+DOWN = -0.6 * RIGHT
+TOLERANCE = 0.02 if bpy.app.version < (5, 0, 0) else 0.006  # Blender 4 interpolates more softly
+
+
+def pattern(strength: float) -> NDArray[np.float64]:
+    """A wave that is moved by exactly that much, [H, W, 2]."""
+    return np.stack(
+        [0.5 + 0.4 * np.sin((X - strength * RIGHT) / 5), 0.5 + 0.4 * np.sin((Y - strength * DOWN) / 4)], axis=-1
+    )
+
+
+def write_exr(path: Path, red_green: NDArray[np.float64]) -> Path:
+    pixels = np.ones((HEIGHT, WIDTH, 4), np.float32)
+    pixels[..., :2] = red_green
+    image = bpy.data.images.new("x", WIDTH, HEIGHT, alpha=True, float_buffer=True)
+    image.colorspace_settings.name = "Non-Color"
+    image.pixels.foreach_set(pixels[::-1].ravel())
+    image.filepath_raw, image.file_format = str(path), "OPEN_EXR"
+    image.save()
+    bpy.data.images.remove(image)
+    return path
+
+
+@pytest.fixture
+def maps(tmp_path: Path) -> Clip:
+    """ST-maps of frames 7 and 8; nothing moves in the second."""
+    moved = np.stack([(X - RIGHT + 0.5) / WIDTH, 1 - (Y - DOWN + 0.5) / HEIGHT], axis=-1)
+    still = np.stack([(X + 0.5) / WIDTH, 1 - (Y + 0.5) / HEIGHT], axis=-1)
+    files = [write_exr(tmp_path / f"{7 + n:06d}.exr", field) for n, field in enumerate((moved, still))]
+    return Clip(files, (WIDTH, HEIGHT), 7)
+
+
+@pytest.fixture
+def rendered(tmp_path: Path) -> Callable[[int], NDArray[np.float32]]:
+    """Render a frame without a view transform and return its red and green."""
+    scene = quick_render(WIDTH, HEIGHT)
+    scene.view_settings.view_transform = "Raw"
+    scene.camera = scene.camera or add_camera()
+    output = scene.render.image_settings
+    output.file_format, output.color_depth = "OPEN_EXR", "32"
+
+    def render(frame: int) -> NDArray[np.float32]:
+        scene.frame_set(frame)
+        scene.render.filepath = str(tmp_path / f"out_{frame}.exr")
+        bpy.ops.render.render(write_still=True)
+        image = bpy.data.images.load(scene.render.filepath, check_existing=False)
+        pixels = np.empty(WIDTH * HEIGHT * 4, np.float32)
+        image.pixels.foreach_get(pixels)
+        bpy.data.images.remove(image)
+        return pixels.reshape(HEIGHT, WIDTH, 4)[::-1, :, :2]
+
+    return render
+
+
+def off(found: NDArray[np.float32], strength: float) -> float:
+    inner = slice(4, -4)
+    return float(np.abs(found - pattern(strength))[inner, inner].max())
+
+
+def test_strength_says_how_far_the_compositor_moves_a_picture(
+    maps: Clip, rendered: Callable[[int], NDArray[np.float32]], tmp_path: Path
+) -> None:
+    scene = bpy.context.scene
+    group = st_map.in_the_compositor(scene, maps)
+    tree = group.id_data
+    plate = tree.nodes.new("CompositorNodeImage")
+    plate.image = bpy.data.images.load(str(write_exr(tmp_path / "plate.exr", pattern(0.0))))
+    plate.image.colorspace_settings.name = "Non-Color"
+    tree.links.new(plate.outputs["Image"], group.inputs["Image"])
+    assert off(pattern(0.0), 1.0) > 0.08, "the test sees when nothing moves"
+    for strength in (1.0, 0.5, 0.0):
+        group.inputs["Strength"].default_value = strength
+        assert off(rendered(7), strength) < TOLERANCE
+    group.inputs["Strength"].default_value = 1.0
+    assert off(rendered(8), 0.0) < TOLERANCE, "each frame has its own map"
+
+
+def test_what_the_compositor_did_before_goes_through_the_group(maps: Clip) -> None:
+    scene = bpy.context.scene
+    group = st_map.in_the_compositor(scene, maps)
+    again = st_map.in_the_compositor(scene, maps)
+    assert again.inputs["Image"].links[0].from_node == group
+    assert group.inputs["Image"].links[0].from_node.bl_idname == "CompositorNodeRLayers"
+
+
+@pytest.mark.skipif(not st_map.HAS_STRIPS, reason="strips take node groups from 5.3 on")
+def test_a_strip_is_moved_by_the_same_group(
+    maps: Clip, rendered: Callable[[int], NDArray[np.float32]], tmp_path: Path
+) -> None:
+    scene = bpy.context.scene
+    editor = scene.sequence_editor_create()
+    plates = [write_exr(tmp_path / f"plate_{n}.exr", pattern(0.0)) for n in (1, 2)]
+    strip = editor.strips.new_image("plate", str(plates[0]), channel=1, frame_start=7, fit_method="ORIGINAL")
+    strip.elements.append(plates[1].name)
+    strip.colorspace_settings.name = "Non-Color"
+    st_map.on_a_strip(scene, strip, maps)
+    assert off(rendered(7), 1.0) < TOLERANCE
+    assert off(rendered(8), 0.0) < TOLERANCE

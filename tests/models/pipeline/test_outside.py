@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""References that lie outside the trim."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from magplus.backend_bridge.files.errors import InputError
+from magplus.backend_bridge.job.spec import Driving
+from magplus.models.face import FaceLandmarker, FaceLandmarks, FaceTrack, follow_face
+from magplus.models.pipeline.outside import calmer_outside, outside_frame
+from magplus.models.video import VideoReader
+
+TRIM = (8.6, 8.85)  # of the real clip: at rest, as seldom in it
+
+
+@pytest.fixture(scope="module")
+def landmarker():
+    with FaceLandmarker() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def track(real_clip: Path, landmarker: FaceLandmarker) -> FaceTrack:
+    return follow_face(VideoReader(real_clip, TRIM), landmarker)
+
+
+def first_face(track: FaceTrack) -> FaceLandmarks:
+    return FaceLandmarks(track.points[0], dict(zip(track.blendshape_names, track.blendshapes[0].tolist(), strict=True)))
+
+
+def smiling(track: FaceTrack, amount: float) -> FaceTrack:
+    """The track of a face whose mesh scores as if it smiled all the time."""
+    smile = np.array([amount * name.startswith("mouthSmile") for name in track.blendshape_names], np.float32)
+    return replace(track, blendshapes=track.blendshapes + smile)
+
+
+@pytest.mark.parametrize("asked", [8.0, 9.5])
+def test_a_reference_before_or_after_the_trim_is_read(real_clip, landmarker, track, asked):
+    driving = Driving(str(real_clip), trim=TRIM, reference=asked)
+    found = outside_frame(real_clip, driving, VideoReader(real_clip, TRIM), first_face(track), landmarker)
+    assert found is not None and abs(found.seconds - Fraction(asked)) <= Fraction(1, 24)
+
+
+@pytest.mark.parametrize(("trim", "asked"), [(TRIM, 8.7), (TRIM, None), (None, 0.5)])
+def test_what_lies_within_the_clip_is_not_outside(real_clip, landmarker, track, trim, asked):
+    driving = Driving(str(real_clip), trim=trim, reference=asked)
+    reader = VideoReader(real_clip, TRIM)
+    assert outside_frame(real_clip, driving, reader, first_face(track), landmarker) is None
+
+
+def test_a_reference_beyond_the_video_is_one_sentence(real_clip, landmarker, track):
+    driving = Driving(str(real_clip), trim=TRIM, reference=600.0)
+    with pytest.raises(InputError, match=r"no frame for the reference at 600\.000 s; choose a time within it"):
+        outside_frame(real_clip, driving, VideoReader(real_clip, TRIM), first_face(track), landmarker)
+
+
+def test_rest_is_found_before_the_trim_and_only_if_the_face_is_not_at_rest_in_it(real_clip, landmarker, track):
+    driving = Driving(str(real_clip), trim=TRIM)
+    image = next(iter(VideoReader(real_clip, TRIM)))
+    assert calmer_outside(real_clip, driving, track, 0, image, landmarker) is None
+    found = calmer_outside(real_clip, driving, smiling(track, 0.6), 0, image, landmarker)
+    assert found is not None and not TRIM[0] <= found < TRIM[1]
+
+
+def test_a_trim_within_a_real_smile_has_its_rest_outside(real_clip, landmarker):
+    trim = (1.0, 1.2)
+    reader = VideoReader(real_clip, trim)
+    followed = follow_face(reader, landmarker)
+    found = calmer_outside(real_clip, Driving(str(real_clip), trim=trim), followed, 0, next(iter(reader)), landmarker)
+    assert found is not None and (found < 0.5 or found > 2.4), "where he smiles least, by the mesh's scores"
+
+
+def test_another_light_is_no_reference(real_clip, landmarker, track):
+    driving = Driving(str(real_clip), trim=TRIM)
+    image = next(iter(VideoReader(real_clip, TRIM)))
+    dark = replace(image, image=0.4 * image.image)
+    assert calmer_outside(real_clip, driving, smiling(track, 0.6), 0, dark, landmarker) is None
