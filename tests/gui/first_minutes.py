@@ -2,8 +2,8 @@
 """A new animator's first minutes, from the fresh extension to a visible expression, with a picture of every step.
 
 Played by `play.py`. What can be set there: language=de_DE, theme=light, scale=1.5, narrow=220 (the sidebar's width in
-px), shading=SOLID (quick where a processor draws), then=SOLID (the same, after the picture of the sample), stop=asks or
-stop=sample (end there).
+px), shading=SOLID and quick=yes (a coarse render) where a processor draws, then=SOLID (from after the picture of the
+sample on), stop=asks or stop=sample (end there).
 """
 
 from __future__ import annotations
@@ -79,6 +79,9 @@ def first_minutes() -> Scenario:
     if setting("stop") == "sample":
         return
 
+    if setting("quick"):  # a machine without a graphics card, with others on it
+        bpy.context.scene.render.resolution_percentage = 60
+        bpy.context.scene.magplus.capture_samples = 4
     call(bpy.ops.magplus.animate)
     yield from until(lambda: manager().progress is not None and manager().progress.done > 0, 300.0)
     yield 1.0

@@ -40,6 +40,7 @@ NAMES = {
 NO_TEXT = {
     "AgX Base sRGB", "Filmic sRGB", "MagPlus Anchors", "MagPlus Result", "MagPlus capture", "MagPlus rest",
     "MagPlus view", "MagPlus {0}", "MagPlus [{0}]", "MagPlus Sample", "MagPlus Sample {0}", "AU{0} {1}{2}",
+    "MagPlus Identity", "MagPlus ST-Map", "MagPlus ST-map", "Extension X", "Extension Y", "{0} Strip",
     "Transmission Weight", "XYZ Euler", "{0} to {1}", "Python {0}", "{0} (MB)", "sudo apt install", "sudo dnf install",
     "sudo zypper install", "do not match the hashes", "Warning: {0}", "import sys; print(sys.executable)",
     "the worker already has a job", "keys need an action to be in", "a file of anchors", "an avatar has faces",
