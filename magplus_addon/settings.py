@@ -328,7 +328,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     active_control: int = IntProperty(name="Control", options={"HIDDEN"})
     bakes: bpy.types.bpy_prop_collection_idprop[MagPlusBake] = CollectionProperty(type=MagPlusBake)
     placed: MagPlusPlaced = PointerProperty(type=MagPlusPlaced)
-    windows: bpy.types.bpy_prop_collection[MagPlusPlaced] = CollectionProperty(type=MagPlusPlaced)
+    windows: bpy.types.bpy_prop_collection_idprop[MagPlusPlaced] = CollectionProperty(type=MagPlusPlaced)
     last_job: str = StringProperty(name="Last Job", description="Folder of the last finished job", options={"HIDDEN"})
     job_folder: str = StringProperty(
         name="Job Folder",
