@@ -76,7 +76,8 @@ def most_amounts(local: Measurement, columns: Array, extent: Array, together: ND
     control that is in play in one of them may be in the others.
     """
     patches = Patches(local.position, _PATCH * local.size)
-    in_sight = (local.precision[:, 0] + local.precision[:, 2] > 0).any(0).astype(columns.dtype)
+    ever: NDArray[np.bool_] = np.asarray((local.precision[:, 0] + local.precision[:, 2] > 0).any(0))
+    in_sight: Array = ever.astype(columns.dtype)
     squared: Array = np.einsum("kcs,kcs,s->ks", columns, columns, in_sight)
     energy = patches.sums(squared[:, None])[:, 0].astype(np.float64)
     members = np.maximum(patches.sums(in_sight[None, None])[0, 0], 1)
