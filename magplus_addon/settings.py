@@ -403,7 +403,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     bakes: bpy.types.bpy_prop_collection_idprop[MagPlusBake] = CollectionProperty(type=MagPlusBake)
     placed: MagPlusPlaced = PointerProperty(type=MagPlusPlaced)
     result: MagPlusResult = PointerProperty(type=MagPlusResult)
-    windows: bpy.types.bpy_prop_collection[MagPlusPlaced] = CollectionProperty(type=MagPlusPlaced)
+    windows: bpy.types.bpy_prop_collection_idprop[MagPlusPlaced] = CollectionProperty(type=MagPlusPlaced)
     last_job: str = StringProperty(name="Last Job", description="Folder of the last finished job", options={"HIDDEN"})
     job_folder: str = StringProperty(
         name="Job Folder",

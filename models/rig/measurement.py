@@ -53,6 +53,12 @@ class Measurement:
         """Return what is left when a known motion [N, 2, S] px is taken out."""
         return replace(self, pull=self.pull - self.pull_of(motion))
 
+    def at(self, places: slice) -> Measurement:
+        """Return the measurement of some of the places."""
+        changed = None if self.changed is None else self.changed[:, places]
+        parts = (self.precision[:, :, places], self.pull[:, :, places])
+        return Measurement(self.position[places], self.depth[places], *parts, changed)
+
     def size_of(self, motion: Array) -> Array:
         """Return [N, S], the size of a motion [N, 2, S] px in units of the measurement's noise."""
         return np.sqrt((motion * self.pull_of(motion)).sum(1).clip(0))

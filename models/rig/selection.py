@@ -35,6 +35,7 @@ _PARTS_LIPS = np.log(0.97 / 0.03)  # against AU10: 75 of 2,521 of those coded
 _RARE = np.log(0.99 / 0.01)  # against any other: not among those that the sets list, so one in a hundred at most
 _CONTROL = np.log(2)  # against each control of a unit that is there: one side or both
 _EXPECTED_MISFIT = 0.1  # m: a unit of two families agrees to a cosine of 0.95 at best (on the tuning families)
+_SOMETHING = 0.1  # share of the motion's energy; what explains less may be an error of the head's motion
 _MOST_MISFIT = 0.99  # share of the motion; what explains less than a hundredth of it is told apart by its price alone
 _QUIET = 0.1  # share of the strongest frame's explained energy, below which frames part one event from the next
 _FRAMES = 16  # of an event that are looked at: more of them cost time and change nothing
@@ -188,8 +189,9 @@ class _Search:
     def _grown(self, found: list[int]) -> list[int]:
         while len(found) < MOST_CONTROLS:
             better = self._best_of([*found, *each] for each in self._additions(found))
-            # Something moves, or there were no event: that nothing is in play is no hypothesis.
-            if better is None or (found and self._score(better) <= self._score(found)):
+            # Where a good part of the motion can be explained, that nothing is in play is no hypothesis.
+            needed = not found and better is not None and self.explained(better) > _SOMETHING * self._total
+            if better is None or (not needed and self._score(better) <= self._score(found)):
                 break
             found = better
         return found

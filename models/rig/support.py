@@ -68,7 +68,7 @@ def supported(seen: Array, effect: Array, energy: Array) -> Array:
     return most
 
 
-def most_amounts(local: Measurement, columns: Array, extent: Array, together: Array) -> Array:
+def most_amounts(local: Measurement, columns: Array, extent: Array, together: NDArray[np.bool_]) -> Array:
     """Return [N, K], the largest amount of each control, of either sign, for c = 1.
 
     local: the measurement without the head's motion. columns: [K, 2, S] px per unit. extent: [K] px per unit, the
@@ -76,8 +76,10 @@ def most_amounts(local: Measurement, columns: Array, extent: Array, together: Ar
     control that is in play in one of them may be in the others.
     """
     patches = Patches(local.position, _PATCH * local.size)
-    in_sight = (local.precision[:, 0] + local.precision[:, 2] > 0).any(0).astype(columns.dtype)
-    energy = patches.sums(((columns**2).sum(1) * in_sight)[:, None])[:, 0].astype(np.float64)
+    ever: NDArray[np.bool_] = np.asarray((local.precision[:, 0] + local.precision[:, 2] > 0).any(0))
+    in_sight: Array = ever.astype(columns.dtype)
+    squared: Array = np.einsum("kcs,kcs,s->ks", columns, columns, in_sight)
+    energy = patches.sums(squared[:, None])[:, 0].astype(np.float64)
     members = np.maximum(patches.sums(in_sight[None, None])[0, 0], 1)
     seen = seen_motion(local, patches)
     seen = np.stack([seen[frames].max(0) for frames in together])

@@ -95,7 +95,7 @@ def test_what_is_true_is_supported(seed: int) -> None:
     effects = [bump(random, 14, 80) for _ in range(10)]
     true, amount = int(random.integers(10)), random.uniform(0.05, 0.3)
     found = solved(rig(effects), CURVE[:, None, None] * amount * effects[true])
-    assert found.most[true] > 0.8 * support.HEADROOM * amount
+    assert found.most[true] > 1.2 * amount
 
 
 def test_a_key_that_moves_both_brows_may_show_one() -> None:
