@@ -31,10 +31,10 @@ def camera_state(reference: Tensor, frames: Tensor) -> Tensor:
     difference; how much smooth difference there is to it; how much grain of colour; the share of exact repeats; how
     much less the quietest and how much more the liveliest places differ than most; fine detail of the reference, and of
     its colour; how much of the reference's fine colour the difference has where there is one, which motion carries
-    along and compression leaves out; how much oftener exact repeats end on a grid of blocks than elsewhere; and how much
-    the reference's colour differs from row to row, which 4:2:0 does not keep, to how much its brightness does. All but
-    the repeats are logarithms of ratios of variances or of frequencies; the first eight are medians over the picture, so
-    that what moves counts little.
+    along and compression leaves out; how much oftener exact repeats end on a grid of blocks than elsewhere; and how
+    much the reference's colour differs from row to row, which 4:2:0 does not keep, to how much its brightness does. All
+    but the repeats are logarithms of ratios of variances or of frequencies. The levels of grain and detail are medians
+    over the picture, so that what moves counts little.
     """
     change = frames - reference
     bright, colour = change.mean(1, keepdim=True), change[:, :1] - change[:, 2:]
@@ -98,7 +98,8 @@ def _colour_between_rows(image: Tensor) -> Tensor:
     bright, colour = image.mean(1, keepdim=True), image[:, :1] - image[:, 2:]
 
     def variance(values: Tensor) -> Tensor:
-        return _log((values[..., ::2, :][..., : values.shape[2] // 2, :] - values[..., 1::2, :]).square().mean((1, 2, 3)))
+        height = values.shape[2] // 2 * 2
+        return _log((values[..., 1:height:2, :] - values[..., :height:2, :]).square().mean((1, 2, 3)))
 
     return variance(colour) - variance(bright)
 
