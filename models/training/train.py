@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -38,6 +37,8 @@ from .scenes import FaceScenes
 MOST_SURPRISE = 300.0  # chi-squared of one patch, at most
 LEAST_SURPRISE = 0.05  # of a film, at least
 LEVEL, CLEAN_LEVEL = 0, -1.2  # of the camera's state, the level of the grain; below this there is hardly any
+BLOCKS, VIDEO_BLOCKS = 9, 0.35  # of the camera's state, ends of repeats on a grid; above this a film is from a video
+CORRELATED = 2.0  # by how much chi-squared over `PATCH` points understates a video's errors, which reach farther
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class Config:
     cannot be known where they are bent. worse_weight: how much it counts in addition by what an answer is worse than
     the solver's. most_weight: films count as a share of the error that the solver leaves in them, but no more than
     this often. compressed_weight: how much a compressed film counts, so that films in which the equations mislead don't
-    drown the rest. inflation_weight: how much the estimate of the equations' noise counts; noise_steps, noise_rate: of
-    its fit to all films in the end. keep: of the weights begun
+    drown the rest. inflation_weight: how much the estimate of the equations' noise counts; noise_steps, noise_rate,
+    noise_decay: of its fit to all films in the end. keep: of the weights begun
     from, the share in the result, so that it doesn't forget what it could do (Wortsman et al. 2022, "Robust fine-tuning
     of zero-shot models"). until: the step after which to stop for now, 0 for all of them.
     """
@@ -73,8 +74,9 @@ class Config:
     most_weight: float = 3.0
     compressed_weight: float = 0.6
     inflation_weight: float = 0.05
-    noise_steps: int = 3000
+    noise_steps: int = 1500
     noise_rate: float = 3e-3
+    noise_decay: float = 0.03
     keep: float = 0.0
     until: int = 0
     seed: int = 0
@@ -237,7 +239,8 @@ def fit_noise(network: Refinement, films: Films, config: Config) -> None:
 
     The estimate depends on the camera's state alone, so that this takes seconds once chi-squared is known. Its
     likelihood is that of an exponential distribution, whose optimum is the mean. Clean films, which are few, count as
-    much as compressed ones.
+    much as compressed ones. What video compression makes is correlated over more points than chi-squared is taken
+    over, and counts `CORRELATED` times.
     """
     assert network.camera is not None
     rows = [
@@ -247,7 +250,10 @@ def fit_noise(network: Refinement, films: Films, config: Config) -> None:
     state, surprise, compressed = (torch.cat(parts) for parts in zip(*rows, strict=True))
     clean = (compressed == 0) & (state[:, LEVEL] < CLEAN_LEVEL)
     weight = torch.where(clean, compressed.sum() / clean.sum().clamp(min=1), 1.0)
-    optimiser = torch.optim.Adam(network.camera.noise.parameters(), config.noise_rate)
+    video = (compressed > 0) & (state[:, BLOCKS] > VIDEO_BLOCKS)
+    surprise = torch.where(video, CORRELATED * surprise, surprise)
+    parameters = network.camera.noise.parameters()
+    optimiser = torch.optim.AdamW(parameters, config.noise_rate, weight_decay=config.noise_decay)
     for _ in range(config.noise_steps):
         inflation = network.camera.inflation(state).flatten()
         loss = (weight * (inflation.log() + surprise / inflation)).mean()
@@ -269,14 +275,17 @@ def surprise_of(seen: Observation, truth: Tensor, certain: Tensor) -> Tensor:
 def begun_from(weights: Path) -> Refinement:
     """Return a network that begins with the weights of a file, also of one that doesn't know the camera.
 
-    There what follows from the camera's state starts anew, and the equations are switched on again.
+    There what follows from the camera's state starts anew, and the equations are switched on again. What is measured
+    of the camera beyond what the file knows counts nothing at first.
     """
     network, tensors = Refinement(), load_file(weights)
     ours = network.state_dict()
     knows = any(name.startswith("camera.") for name in tensors)
     for name, value in tensors.items():
-        if value.shape != ours[name].shape:  # the first layer, which has no channels for the state
-            value = F.pad(value, (0, 0, 0, 0, 0, ours[name].shape[1] - value.shape[1]))
+        if value.shape != ours[name].shape:  # a first layer, which has fewer channels for the state
+            unused = torch.zeros_like(ours[name])
+            unused[:, : value.shape[1]] = value
+            value = unused
         if knows or not name.startswith("weights."):
             ours[name] = value.float()
     network.load_state_dict(ours)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from magplus.models.magnification import arbitration, refinement
 from magplus.models.magnification.camera_state import camera_state
 from magplus.models.magnification.filters import binomial, box, resize
-from magplus.models.magnification.refinement import UNITS, Refinement, features, fuse, motion_extent, sparse_amounts
+from magplus.models.magnification.refinement import (
+    IRLS_ITERATIONS,
+    UNITS,
+    Refinement,
+    features,
+    fuse,
+    motion_extent,
+    sparse_amounts,
+)
 from magplus.models.magnification.solver import Observation, estimate, smooth_solve
 from magplus.models.training.camera import film, h264
 from magplus.models.training.dataset import ROLES, Films, Scene, observe
@@ -113,9 +123,25 @@ def test_of_fields_that_look_alike_the_one_that_is_there_gets_all() -> None:
     seen = fields[1] + torch.tensor([0.03, -0.02, 0.02, 0.03])
     normal, right = 100 * (fields @ fields.T)[None], 100 * (fields @ seen)[None, :, None]
     rarity, few = torch.full((1, 3), 0.01), torch.full((1, 3), 0.01)
-    plain, sparse = (sparse_amounts(normal, right, rarity, share * few)[0, :, 0] for share in (0.0, 1.0))
+    plain, sparse = (sparse_amounts(normal, right, rarity, share * few).amounts[0, :, 0] for share in (0.0, 1.0))
     assert (sparse - torch.tensor([0.0, 1.0, 0.0])).abs().max() < 0.5 * (plain - torch.tensor([0.0, 1, 0])).abs().max()
     assert float(sparse[1]) == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_amounts_settle_within_the_iterations_that_are_made() -> None:
+    fields = torch.randn(12, 40, generator=torch.Generator().manual_seed(0))
+    normal, right = (fields @ fields.T)[None], (fields @ fields[3])[None, :, None]
+    rarity, few = torch.full((1, 12), 0.01), torch.full((1, 12), 0.01)
+    found = sparse_amounts(normal, right, rarity, few)
+    assert found.iterations == IRLS_ITERATIONS and float(found.change) < 1e-3
+    once = sparse_amounts(normal, right, rarity, few, iterations=1)
+    assert once.iterations == 1 and float(once.change) == 0
+    assert float((once.amounts - found.amounts).norm()) > float(found.change * found.amounts.norm())
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    for module in (refinement, arbitration):
+        assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.parametrize(("precision", "followed"), [(1e4, "equations"), (1e-4, "fields")])
