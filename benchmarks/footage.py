@@ -456,8 +456,8 @@ class Bench:
 def unguarded() -> Iterator[None]:
     """Trust every frame with a face, and take all of the picture for the face."""
 
-    def trusting(glances: list[object], *_: object, **__: object) -> list[Footage | None]:
-        return [None if glance else Footage.MISSING for glance in glances]
+    def trusting(summaries: list[object], *_: object, **__: object) -> list[Footage | None]:
+        return [None if summary else Footage.MISSING for summary in summaries]
 
     def everything(_: Visibility, frames: Tensor, *__: object) -> tuple[Tensor, Tensor]:
         return frames, torch.ones_like(frames[:, :1])

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 
 import bpy
 
-KEPT = ("driving", "last_job")  # settings of a scene that name one file or folder
+KEPT = ("driving", "last_job", "result.folder")  # of a scene's settings: what names one file or folder
 
 
 def folder_of(file: str) -> str:
@@ -27,18 +28,27 @@ def relative(path: str, start: str) -> str:
         return path
 
 
+def _read(scene: bpy.types.Scene, name: str) -> str:
+    return str(attrgetter(name)(scene.magplus))
+
+
+def _write(scene: bpy.types.Scene, name: str, path: str) -> None:
+    owner, _, prop = name.rpartition(".")
+    setattr(attrgetter(owner)(scene.magplus) if owner else scene.magplus, prop, path)
+
+
 def _kept() -> Iterator[tuple[bpy.types.Scene, str]]:
     for scene in bpy.data.scenes:
         if scene.is_editable:
-            yield from ((scene, name) for name in KEPT if getattr(scene.magplus, name))
+            yield from ((scene, name) for name in KEPT if _read(scene, name))
 
 
 def _point_from(folder: str) -> None:
     """Let all kept paths, which are relative to the present file so far, start from a folder."""
     for scene, name in _kept():
-        path = bpy.path.abspath(getattr(scene.magplus, name))
-        if Path(path).is_absolute() and (new := relative(path, folder)) != getattr(scene.magplus, name):
-            setattr(scene.magplus, name, new)
+        path = bpy.path.abspath(_read(scene, name))
+        if Path(path).is_absolute() and (new := relative(path, folder)) != _read(scene, name):
+            _write(scene, name, new)
 
 
 class _Saving:
@@ -49,9 +59,7 @@ class _Saving:
 
     def before(self, path: str) -> None:
         """Write the paths as the file that is about to be saved has to have them."""
-        self._meant = [
-            (scene.session_uid, name, bpy.path.abspath(getattr(scene.magplus, name))) for scene, name in _kept()
-        ]
+        self._meant = [(scene.session_uid, name, bpy.path.abspath(_read(scene, name))) for scene, name in _kept()]
         if path:
             _point_from(folder_of(path))
 
@@ -62,7 +70,7 @@ class _Saving:
         for scene in bpy.data.scenes:
             for uid, name, path in meant:
                 if scene.session_uid == uid and Path(path).is_absolute():
-                    setattr(scene.magplus, name, relative(path, folder) if folder else path)
+                    _write(scene, name, relative(path, folder) if folder else path)
 
 
 _saving = _Saving()

@@ -123,6 +123,7 @@ class MagPlusLine(bpy.types.PropertyGroup):
 class MagPlusResult(bpy.types.PropertyGroup):
     """The scene's last result, and the view before it was presented; written by `operators.result_record`."""
 
+    folder: str = StringProperty(name="Folder", description="The job folder that it is of")
     sentence: str = StringProperty(name="Result", description="What was done. Empty: there is no result")
     lines: bpy.types.bpy_prop_collection_idprop[MagPlusLine] = CollectionProperty(type=MagPlusLine)
     first_frame: int = IntProperty(name="First Frame", description="First frame of the scene that the result fills")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +24,7 @@ from .animation.scene_time import exact
 from .environment import environment_problem, worker_python
 from .running.job_manager import redraw
 
+RETRY = 30.0  # seconds after which a look that the machine made fail is tried again
 POLL = 0.2  # seconds between two questions whether a look is over
 EDGE = 0.001  # seconds; times are typed with three decimals
 LONG = 2.0  # seconds; a micro-expression lasts half a second at most, and more needs a part to be chosen
@@ -30,10 +32,14 @@ LONG = 2.0  # seconds; a micro-expression lasts half a second at most, and more 
 
 @dataclass(frozen=True)
 class Look:
-    """What is known of a video: `footage`, or `error`, a sentence; neither while it is being looked at."""
+    """What is known of a video: `footage`, or `error`, a sentence; neither while it is being looked at.
+
+    until: on `time.monotonic`'s clock, when to look again, as it was not the video's fault; None: it is known for good.
+    """
 
     footage: Footage | None = None
     error: str = ""
+    until: float | None = None
 
 
 class Looks:
@@ -56,7 +62,8 @@ class Looks:
         key = _key(settings)
         if not key:
             return None
-        if key not in self._looks:
+        known = self._looks.get(key)
+        if known is None or (known.until is not None and known.until < time.monotonic()):
             if environment_problem(context):
                 return None
             self._looks[key] = Look()
@@ -83,8 +90,10 @@ class Looks:
         try:
             folder = Path(tempfile.mkdtemp(prefix="magplus-look-", dir=bpy.app.tempdir or None))
             self._looks[key] = Look(look_at(python, driving, folder))
-        except (MagPlusError, OSError) as error:
+        except InputError as error:
             self._looks[key] = Look(error=str(error))
+        except (MagPlusError, OSError) as error:
+            self._looks[key] = Look(error=str(error), until=time.monotonic() + RETRY)
 
     def _poll(self) -> float | None:
         if any(thread.is_alive() for thread in self._threads):
@@ -129,7 +138,7 @@ def footage_problem(settings: Any) -> str:
     """Return why a run on this video can't start, as far as the look at it tells; an empty string where it doesn't."""
     look = looks.known(settings)
     if look is None or look.footage is None:
-        return "" if look is None else look.error
+        return look.error if look is not None and look.until is None else ""
     seconds = look.footage.seconds
     if seconds is None:
         return ""

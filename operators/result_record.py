@@ -46,8 +46,8 @@ class Span:
 
 def keep(scene: bpy.types.Scene, folder: JobFolder, destination: Destination, span: Span, outcome: Outcome) -> None:
     """Keep a result in the scene, in place of the one before."""
-    scene.magplus.last_job = str(folder.path)
     record = scene.magplus.result
+    scene.magplus.last_job = record.folder = str(folder.path)
     record.sentence = outcome.sentence
     record.lines.clear()
     for kind, texts in (("DETAIL", outcome.details), ("WARNING", outcome.warnings)):
@@ -63,9 +63,9 @@ def keep(scene: bpy.types.Scene, folder: JobFolder, destination: Destination, sp
 
 def kept_folder(scene: bpy.types.Scene) -> Path | None:
     """Return the job folder of the scene's last result, None where there is none or it is gone."""
-    if not scene.magplus.last_job:
+    if not scene.magplus.result.folder:
         return None
-    path = Path(bpy.path.abspath(scene.magplus.last_job))
+    path = Path(bpy.path.abspath(scene.magplus.result.folder))
     return path if path.is_dir() else None
 
 

@@ -39,7 +39,7 @@ WIDER = 0.5  # seconds by which the trim is widened; a micro-expression lasts no
 
 def result_problem(context: bpy.types.Context) -> str:
     """Return why the scene's last result can't be looked at, or an empty string."""
-    if not context.scene.magplus.last_job:
+    if not context.scene.magplus.result.sentence:
         return NO_RESULT
     return "" if result_record.kept_folder(context.scene) is not None else GONE
 

@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..magnification.filters import gaussian
 from .similarity import Similarity
 
 _BLURS = (3.0, 1.5)  # px of the pictures, coarse to fine
 _ROUNDS = 8  # Gauss-Newton steps at each blur
 _CONTRAST_WINDOW = 6.0  # blurs over which brightness and contrast are evened out
 _FAINT = 0.02  # contrast below which a surface counts as plain
-_OUTLIER = 1.5  # median residuals at which a pixel's weight is a quarter
+_OUTLIER = 1.5  # median residuals at which a pixel has lost three quarters of its weight
 _LEAST_WEIGHT = 0.05
 
 
@@ -26,7 +27,7 @@ def align(reference: Tensor, frames: Tensor, weights: Tensor) -> list[Similarity
     reference: [1, C, H, W], frames: [N, C, H, W] in [0, 1], grey or RGB, already aligned to a few px. weights:
     [1, 1, H, W], how far each pixel can be expected to move with the skull. Inverse-compositional Gauss-Newton (Baker
     and Matthews, "Lucas-Kanade 20 Years On", 2004) on pictures evened out in brightness and contrast, under a
-    Geman-McClure kernel, so that neither a change of light nor a moving brow counts.
+    Geman-McClure kernel, so that neither a change of light nor a moving brow biases the fit.
     """
     height, width = reference.shape[-2:]
     y, x = torch.nonzero(weights[0, 0] > _LEAST_WEIGHT, as_tuple=True)
@@ -75,12 +76,7 @@ def _evened(images: Tensor, blur: float) -> Tensor:
 
 
 def _blurred(images: Tensor, sigma: float) -> Tensor:
-    radius = int(3 * sigma) + 1
-    taps = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
-    kernel = torch.exp(-0.5 * (taps / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    padded = F.pad(images, (radius, radius, radius, radius), mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel[None, None, None]), kernel[None, None, :, None])
+    return gaussian(images, sigma, int(3 * sigma) + 1)
 
 
 def _robust(residual: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ def _trusted(jacobian: Tensor, whole: Tensor) -> Tensor:
     """Return the local derivative [1, 2, 2, H, W], drawn towards that of the whole face [2, 2] where it is near it.
 
     A muscle moves the skin about as far in a broad nose as in a narrow one, and an error of a few pixels in the places
-    of neighbouring landmarks changes their distance by a tenth: small local differences say nothing about motion.
+    of neighbouring landmarks changes their distance by a tenth: small local differences are no evidence of motion.
     """
     same = torch.eye(2).view(1, 2, 2, 1, 1)
     apart = torch.einsum("ij,njkhw->nikhw", torch.linalg.inv(whole), jacobian) - same

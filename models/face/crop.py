@@ -31,7 +31,7 @@ _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no be
 _ALIGNMENT_BATCH = 8
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
 _ALIASING_FREE = 0.25  # how far above 1 the reduction may be without averaging; a camera's finest detail is faint
-_BORDER = 16  # px; farther away a pixel has no weight in an interpolated value
+_BORDER = 16  # px; farther away a pixel's weight in an interpolated value is negligible
 _SMOOTHING = 0.1  # s, standard deviation in time
 
 

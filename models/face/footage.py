@@ -43,6 +43,7 @@ _SPEED = 1.0  # face widths a second that a face may move while it isn't seen
 _CHANGE = 0.025  # of white: the face's typical change in a cut at least
 # Of the face's width: how far the face moves in a cut at least, and a resumed shot's at most.
 _JUMP, _SAME_PLACE = 0.03, 0.1
+_LENGTHS = (2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64)  # frames from end to end of what is compared
 _DISSOLVE = 1.0  # s over which pictures are compared; a longer blend is followed through overlapping stretches
 # Of the change from end to end: what sums of the two ends leave of the pictures between them. A face that moves by 3 %
 # of its width leaves 0.16 and more, as the picture halfway shows it once and the sum twice; blends leave up to 0.05.
@@ -52,7 +53,7 @@ _COMPARED = 24  # frames of a shot that another shot is compared with, at most
 
 
 @dataclass(frozen=True)
-class Glance:
+class FrameSummary:
     """What is kept of a frame that shows a face.
 
     points: [478, 3] px. face: [48, 48] grey, in the place of the clip's first face. picture: the whole frame, grey and
@@ -78,14 +79,14 @@ class Glance:
         return slice(low[1], max(high[1], low[1] + 1)), slice(low[0], max(high[0], low[0] + 1))
 
 
-class Witness:
-    """Takes a glance at every frame of one clip."""
+class Summariser:
+    """Summarises the frames of one clip, their faces brought to one place."""
 
     def __init__(self) -> None:
         self._place: Points | None = None
         self.frame_width = 1
 
-    def glance(self, image: NDArray[np.float32], points: Points) -> Glance:
+    def summarise(self, image: NDArray[np.float32], points: Points) -> FrameSummary:
         """Return what is kept of a frame [H, W, 3] whose face has these landmarks."""
         rigid = points[list(RIGID_LANDMARKS), :2].astype(np.float64)
         if self._place is None:
@@ -99,7 +100,7 @@ class Witness:
         within = _within()
         shrink = min(1.0, _PICTURE_SIDE / max(height, self.frame_width))
         size = (max(1, round(self.frame_width * shrink)), max(1, round(height * shrink)))
-        return Glance(
+        return FrameSummary(
             points,
             face.mean(2).astype(np.float32),
             cv2.resize(image, size, interpolation=cv2.INTER_AREA).mean(2).astype(np.float32),
@@ -109,18 +110,18 @@ class Witness:
 
 
 def judge(
-    glances: Sequence[Glance | None], seconds: Sequence[float], frame_width: int, first: bool = False
+    summaries: Sequence[FrameSummary | None], seconds: Sequence[float], frame_width: int, first: bool = False
 ) -> list[Fault | None]:
     """Return what is wrong with each frame, None for one to be trusted.
 
-    glances: None where no face was found. first: the shot with the first face is the clip's, however short it is; else
-    it is the longest one. At least one frame with a face is trusted.
+    summaries: None where no face was found. first: the shot with the first face is the clip's, however short it is;
+    else it is the longest one. At least one frame with a face is trusted.
     """
-    faults: list[Fault | None] = [None if glance else Fault.MISSING for glance in glances]
-    _judge_light(glances, np.asarray(seconds, np.float64), faults)
+    faults: list[Fault | None] = [None if summary else Fault.MISSING for summary in summaries]
+    _judge_light(summaries, np.asarray(seconds, np.float64), faults)
     if all(faults):  # none is usual, so none is unusual
-        faults = [None if glance else Fault.MISSING for glance in glances]
-    _judge_shots(glances, np.asarray(seconds, np.float64), frame_width, first, faults)
+        faults = [None if summary else Fault.MISSING for summary in summaries]
+    _judge_shots(summaries, np.asarray(seconds, np.float64), frame_width, first, faults)
     return faults
 
 
@@ -131,8 +132,8 @@ def comparable(
 
     They may be of other shots, so that the face may lie elsewhere.
     """
-    witness = Witness()
-    one, other = witness.glance(image, points), witness.glance(other_image, other_points)
+    summariser = Summariser()
+    one, other = summariser.summarise(image, points), summariser.summarise(other_image, other_points)
     dark, bright = sorted((one.brightness, other.brightness))
     lit_alike = bright < _FLASH * max(dark, _BLACK) and abs(one.clipped - other.clipped) < _CLIPPED_MORE
     return lit_alike and _likeness(one, other) > _SAME_PERSON
@@ -150,10 +151,10 @@ def runs_of(faults: Sequence[Fault | None], seconds: Sequence[float]) -> tuple[U
     return tuple(runs)
 
 
-def _judge_light(glances: Sequence[Glance | None], seconds: Points, faults: list[Fault | None]) -> None:
-    shown = [index for index, glance in enumerate(glances) if glance]
-    level = np.array([glance.brightness for glance in glances if glance])
-    clipped = np.array([glance.clipped for glance in glances if glance])
+def _judge_light(summaries: Sequence[FrameSummary | None], seconds: Points, faults: list[Fault | None]) -> None:
+    shown = [index for index, summary in enumerate(summaries) if summary]
+    level = np.array([summary.brightness for summary in summaries if summary])
+    clipped = np.array([summary.clipped for summary in summaries if summary])
     when = seconds[shown]
     usual, usually_clipped = float(np.median(level)), float(np.median(clipped))
     for place, index in enumerate(shown):
@@ -177,23 +178,23 @@ def _judge_light(glances: Sequence[Glance | None], seconds: Points, faults: list
         if passing:
             # A flash is of the one who is seen before and after it.
             sides_of = [np.abs(away - side * 2 * _NEAR_SECONDS).argmin() for side in (-1, 1)]
-            beside = [glances[shown[int(other)]] for other in sides_of if int(other) != place]
-            here = glances[index]
+            beside = [summaries[shown[int(other)]] for other in sides_of if int(other) != place]
+            here = summaries[index]
             same = all(_likeness(here, there) > _SAME_PERSON for there in beside if here and there)
             faults[index] = Fault.STRANGER if not same else Fault.DARK if ratios[0] < 0 else Fault.FLASH
 
 
 def _judge_shots(
-    glances: Sequence[Glance | None],
+    summaries: Sequence[FrameSummary | None],
     seconds: Points,
     frame_width: int,
     first: bool,
     faults: list[Fault | None],
 ) -> None:
     usable = [
-        _Frame(index, float(seconds[index]), glance)
-        for index, glance in enumerate(glances)
-        if glance and faults[index] is None
+        _Frame(index, float(seconds[index]), summary)
+        for index, summary in enumerate(summaries)
+        if summary and faults[index] is None
     ]
     ends = _dissolves(usable, frame_width)
     for before, after in ends:
@@ -204,13 +205,13 @@ def _judge_shots(
     if len(shots) < 2:
         return
     main = _main(shots, first)
-    ours = [frame.glance for shot in main for frame in shot]
+    ours = [frame.summary for shot in main for frame in shot]
     compared = ours[:: max(1, len(ours) // _COMPARED)]
     for shot in shots:
         if shot in main:
             continue
-        sampled = [frame.glance for frame in shot[:: max(1, len(shot) // 5)]]
-        likeness = max(_likeness(glance, other) for glance in sampled for other in compared)
+        sampled = [frame.summary for frame in shot[:: max(1, len(shot) // 5)]]
+        likeness = max(_likeness(summary, other) for summary in sampled for other in compared)
         for frame in shot:
             faults[frame.index] = Fault.CUT if likeness > _SAME_PERSON else Fault.STRANGER
 
@@ -221,7 +222,7 @@ class _Frame:
 
     index: int
     seconds: float
-    glance: Glance
+    summary: FrameSummary
 
 
 _Shot: TypeAlias = list[_Frame]
@@ -231,11 +232,11 @@ def _dissolves(frames: _Shot, frame_width: int) -> list[tuple[int, int]]:
     """Return where one shot blends over to another: the places of the last frame before and the first one after it."""
     stretches: list[tuple[int, int]] = []
     for before, first in enumerate(frames):
-        for after in range(before + 2, len(frames)):
-            last = frames[after]
-            if last.seconds - first.seconds > _DISSOLVE:
+        for length in _LENGTHS:
+            after = before + length
+            if after >= len(frames) or (last := frames[after]).seconds - first.seconds > _DISSOLVE:
                 break
-            changed = _change(first.glance, last.glance, frame_width) > _CHANGE
+            changed = _change(first.summary, last.summary, frame_width) > _CHANGE
             if changed and _blended(frames[before : after + 1], frame_width):
                 stretches.append((before, after))
     joined: list[tuple[int, int]] = []
@@ -254,8 +255,8 @@ def _dissolves(frames: _Shot, frame_width: int) -> list[tuple[int, int]]:
 
 def _blended(frames: _Shot, frame_width: int) -> bool:
     """Return whether all frames but the ends are sums of the ends' pictures, ever more of the last one."""
-    region = frames[0].glance.region(frame_width)
-    pictures = np.stack([frame.glance.picture[region].ravel() for frame in frames]).astype(np.float64)
+    region = frames[0].summary.region(frame_width)
+    pictures = np.stack([frame.summary.picture[region].ravel() for frame in frames]).astype(np.float64)
     ends = pictures[[0, -1]].T
     shares, *_ = np.linalg.lstsq(ends, pictures[1:-1].T, rcond=None)
     left = np.sqrt(((pictures[1:-1].T - ends @ shares) ** 2).mean(0))
@@ -267,7 +268,7 @@ def _blended(frames: _Shot, frame_width: int) -> bool:
 
 
 def _unlike(one: _Frame, other: _Frame) -> bool:
-    return _likeness(one.glance, other.glance) < _SAME_SHOT or _moved(one.glance, other.glance) > _JUMP
+    return _likeness(one.summary, other.summary) < _SAME_SHOT or _moved(one.summary, other.summary) > _JUMP
 
 
 def _shots(frames: _Shot, frame_width: int, begin: set[int]) -> list[_Shot]:
@@ -275,11 +276,11 @@ def _shots(frames: _Shot, frame_width: int, begin: set[int]) -> list[_Shot]:
     if not frames:
         return []
     pairs = list(itertools.pairwise(frames))
-    change = np.array([_change(before.glance, after.glance, frame_width) for before, after in pairs])
+    change = np.array([_change(before.summary, after.summary, frame_width) for before, after in pairs])
     step = np.diff([frame.seconds for frame in frames])
     shots: list[_Shot] = [[frames[0]]]
     for place, (before, after) in enumerate(pairs):
-        likeness, moved = _likeness(before.glance, after.glance), _moved(before.glance, after.glance)
+        likeness, moved = _likeness(before.summary, after.summary), _moved(before.summary, after.summary)
         if after.index - before.index > 1:  # something came between, in which a face may move
             cut = likeness < _AFTER_GAP or moved > _SAME_PLACE + _SPEED * step[place]
         else:
@@ -316,17 +317,17 @@ def _main(shots: list[_Shot], first: bool) -> list[_Shot]:
 
 
 def _resumes(group: list[_Shot], shot: _Shot) -> bool:
-    candidates = [frame.glance for each in group for frame in (each[0], each[len(each) // 2], each[-1])]
-    start = shot[0].glance
+    candidates = [frame.summary for each in group for frame in (each[0], each[len(each) // 2], each[-1])]
+    start = shot[0].summary
     return any(_likeness(other, start) > _RESUMED and _moved(other, start) < _SAME_PLACE for other in candidates)
 
 
-def _moved(before: Glance, after: Glance) -> float:
+def _moved(before: FrameSummary, after: FrameSummary) -> float:
     """Return how far the face is from where it was, in its widths."""
     return float(np.linalg.norm(after.points[:, :2] - before.points[:, :2], axis=1).mean()) / max(before.width, 1.0)
 
 
-def _change(before: Glance, after: Glance, frame_width: int) -> float:
+def _change(before: FrameSummary, after: FrameSummary, frame_width: int) -> float:
     """Return the typical change of the picture where the face was, another exposure taken out."""
     region = before.region(frame_width)
     then, now = before.picture[region], after.picture[region]
@@ -334,7 +335,7 @@ def _change(before: Glance, after: Glance, frame_width: int) -> float:
     return float(np.median(np.abs(now * gain - then)))
 
 
-def _likeness(one: Glance, other: Glance) -> float:
+def _likeness(one: FrameSummary, other: FrameSummary) -> float:
     """Return how much two faces look alike, the median over the better half of their blocks: 1 for the same picture."""
     first, second = _detail(one.face), _detail(other.face)
     step = _FACE_SIDE // _BLOCKS

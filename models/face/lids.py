@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Lids that close: large motion of which a picture shows little, as what it uncovers was never seen.
 
-A blink takes a lid farther than its own width in a frame or two. The face mesh tells how far the eyes are open, and
-that tells where the upper lids are.
+A blink takes a lid farther than its own width in a frame or two. The face mesh has how far the eyes are open, and
+from that follows where the upper lids are.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _EYES = (
 )
 _SHUT = 0.035  # of the eye's width: what the mesh leaves open of an eye that is shut
 _LEAST_OPEN = 0.12  # of the eye's width: an eye that is less open is closed, and can't show how it closes
-_BLINK = (0.2, 0.4)  # closure from which on the mesh begins to tell, and from which on it alone does
+_BLINK = (0.2, 0.4)  # closure at which the mesh's weight rises from 0, and at which it is 1
 _ONE_EYE = 0.4  # difference of the eyes' closures that is a wink and not the mesh's error
 _FOLD = 0.45  # of the eye's width: how far above its edge the skin of the lid moves with it
 _MOST = 0.95  # of the opening, that the upper lid goes down by
@@ -56,17 +56,17 @@ def closures(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:
     return np.where(np.abs(closed[:, :1] - closed[:, 1:]) > _ONE_EYE, closed, together)
 
 
-def told_by_mesh(closed: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how far closures [...] are the mesh's to tell and no longer the picture's, in [0, 1]."""
+def mesh_weight(closed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weight in [0, 1] of the mesh against the picture, for closures [...]."""
     low, high = _BLINK
     share = np.clip((np.nan_to_num(np.abs(closed), nan=0.0) - low) / (high - low), 0, 1)
     return np.asarray(share * share * (3 - 2 * share))
 
 
 def blinks(closed: NDArray[np.float64], seconds: Sequence[float]) -> tuple[Span, ...]:
-    """Return when the mesh tells where the lids are, from closures [T, 2]."""
-    told = told_by_mesh(closed).max(1) > 0.5
-    edges = np.flatnonzero(np.diff(np.r_[0, told.astype(int), 0]))
+    """Return when the lids follow the mesh rather than the picture, from closures [T, 2]."""
+    closing = mesh_weight(closed).max(1) > 0.5
+    edges = np.flatnonzero(np.diff(np.r_[0, closing.astype(int), 0]))
     return tuple(Span(seconds[start], seconds[end - 1]) for start, end in zip(edges[::2], edges[1::2], strict=True))
 
 
@@ -89,12 +89,14 @@ class LidModel:
         moves so. Eyes that open wider than the reference shows them are held: what they uncover was never seen.
         """
         closed = closures(landmarks, self._reference)
-        told = told_by_mesh(closed)
+        weight_of_mesh = mesh_weight(closed)
         amount = np.clip(np.nan_to_num(closed), 0, _MOST)
         count, side = len(landmarks), self._size
         flow, weight, skin = (torch.zeros(count, channels, side, side) for channels in (2, 1, 1))
-        for eye, share, certain, shut in zip(self._eyes, amount.T, told.T, (told * (closed > 0)).T, strict=True):
-            for field, shares, where in ((flow, share, eye.flow), (weight, certain, eye.around), (skin, shut, eye.lid)):
+        shut = weight_of_mesh * (closed > 0)
+        for eye, share, certain, covered in zip(self._eyes, amount.T, weight_of_mesh.T, shut.T, strict=True):
+            fields = (flow, share, eye.flow), (weight, certain, eye.around), (skin, covered, eye.lid)
+            for field, shares, where in fields:
                 field[eye.place] += torch.from_numpy(shares.astype(np.float32)).view(-1, 1, 1, 1) * where
         return flow, weight, skin
 

@@ -16,7 +16,7 @@ Landmarks = NDArray[np.floating[Any]]
 def head_turn(landmarks: Landmarks, reference: Landmarks) -> float:
     """Return degrees, the largest turn of heads [N, 478, 3] aside from the camera or away from the reference [478, 3].
 
-    Nodding is told against the reference alone, as a face at rest looks up or down by an angle of its own.
+    Nodding is measured against the reference alone, as a face at rest looks up or down by an angle of its own.
     """
     eyes = landmarks[:, LEFT_EYE_OUTER].astype(np.float64) - landmarks[:, RIGHT_EYE_OUTER]
     aside = np.degrees(np.arctan2(np.abs(eyes[:, 2]), np.linalg.norm(eyes[:, :2], axis=1)))

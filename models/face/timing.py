@@ -42,7 +42,7 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
     is cut to begin before it; the middle may be its apex, which is quiet too when it is held. Quiet means that the
     expression changes little since the frame before and until the frame after (mean landmark speed after the head's own
     motion is taken out, over the eyes' distance): as little as in the clip's quietest quarter, as far as landmarks can
-    tell. Where the mesh's scores say that it shows an expression that the clip goes on to lose (a smile that fades), it
+    tell. Where by the mesh's scores it shows an expression that the clip goes on to lose (a smile that fades), it
     is the first quiet frame without it. Frames without the face, or next to one without it, are no candidates unless
     there are no others.
     """

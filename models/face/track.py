@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.rig.footage import Fault, Untrusted
 from ..video import VideoFrame
-from .footage import Glance, Witness, judge, runs_of
+from .footage import FrameSummary, Summariser, judge, runs_of
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
 from .upright import is_upside_down
 
@@ -53,21 +53,21 @@ def follow_face(frames: Iterable[VideoFrame], landmarker: FaceLandmarker, index:
     all, or it is upside down.
     """
     for thorough in (False, True):
-        witness = Witness()
-        seconds, found, glances = _search(frames, landmarker, index, thorough, witness)
+        summariser = Summariser()
+        seconds, found, summaries = _search(frames, landmarker, index, thorough, summariser)
         if any(found):
             times = [float(second) for second in seconds]
-            faults = judge(glances, times, witness.frame_width, first=index is not None)
+            faults = judge(summaries, times, summariser.frame_width, first=index is not None)
             return _held(seconds, found, faults, times)
     raise InputError("No face was found in the driving video; choose a clip in which a face is seen from the front.")
 
 
 def _search(
-    frames: Iterable[VideoFrame], landmarker: FaceLandmarker, index: int | None, thorough: bool, witness: Witness
-) -> tuple[list[Fraction], list[FaceLandmarks | None], list[Glance | None]]:
+    frames: Iterable[VideoFrame], landmarker: FaceLandmarker, index: int | None, thorough: bool, summariser: Summariser
+) -> tuple[list[Fraction], list[FaceLandmarks | None], list[FrameSummary | None]]:
     seconds: list[Fraction] = []
     found: list[FaceLandmarks | None] = []
-    glances: list[Glance | None] = []
+    summaries: list[FrameSummary | None] = []
     last: FaceLandmarks | None = None
     absent = 0
     for frame in frames:
@@ -79,8 +79,8 @@ def _search(
         last = face or last
         seconds.append(frame.seconds)
         found.append(face)
-        glances.append(witness.glance(frame.image, face.points) if face else None)
-    return seconds, found, glances
+        summaries.append(summariser.summarise(frame.image, face.points) if face else None)
+    return seconds, found, summaries
 
 
 def _held(

@@ -9,10 +9,10 @@ from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..magnification.filters import gaussian
 from ..warp import pixel_grid, sample_spline
 from .similarity import Similarity
 from .square import Beyond, Square
@@ -63,7 +63,7 @@ class Window:
         right, bottom = max(int(high_x) + border, left + 1), max(int(high_y) + border, top + 1)
         seen = picture[..., top:bottom, left:right]
         if spread:
-            seen = _blur(seen, spread)
+            seen = gaussian(seen, spread, max(1, int(3 * spread + 0.5)))
         there = positions - positions.new_tensor([left, top]).view(1, 2, 1, 1)
         crop = sample_spline(seen, there).clamp(0, 1)
         if self.beyond == "black":
@@ -112,13 +112,3 @@ def _mapped(similarity: Similarity, points: Tensor) -> Tensor:
     x, y = points[:, :1], points[:, 1:]
     s = similarity
     return torch.cat([s.a * x - s.b * y + s.tx, s.b * x + s.a * y + s.ty], 1)
-
-
-def _blur(image: Tensor, sigma: float) -> Tensor:
-    radius = max(1, int(3 * sigma + 0.5))
-    offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).view(1, 1, 1, -1).expand(image.shape[1], 1, 1, -1)
-    padded = F.pad(image, (radius, radius, radius, radius), mode="replicate")
-    rows = F.conv2d(padded, kernel, groups=image.shape[1])
-    return F.conv2d(rows, kernel.transpose(2, 3), groups=image.shape[1])

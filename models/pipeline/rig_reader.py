@@ -19,7 +19,7 @@ from ...backend_bridge.rig.basis import Control, RigBasis
 from ...backend_bridge.rig.curves import ControlCurves
 from ..face import face_width, regions
 from ..face.correspondence import Correspondence
-from ..face.lids import told_by_mesh
+from ..face.lids import mesh_weight
 from ..rig.constraints import Constraints
 from ..rig.matching import Matched, RegionMotion, match
 from ..rig.observer import RigObserver, on_crop, on_driver, read_field
@@ -278,7 +278,7 @@ def with_lids(
         if meaning is None or index in locked or not _is(meaning, *_LID_UNITS):
             continue
         eye = {Side.RIGHT: closed[:, 0], Side.LEFT: closed[:, 1]}.get(meaning.side, closed.mean(1))
-        told = told_by_mesh(eye)
+        told = mesh_weight(eye)
         amount = np.clip(eye * gains[index], 0, 1) * (control.amounts[1] if _is(meaning, BLINK_UNIT) else 0.0)
         result[:, index] = (1 - told) * values[:, index] + told * (control.rest + amount)
     return result

@@ -5,13 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..magnification.filters import binomial, box, gradient, max_pool_2x2, mean_pool
+from ..magnification.filters import binomial, box, gaussian, gradient, max_pool_2x2, mean_pool
 from ..warp import pixel_grid, sample_spline
 
 _NORMAL_QUARTILE_SQUARED = 0.455  # median of the square of a standard normal variable
@@ -61,7 +58,8 @@ def motion_equations(
     base, moved = (_texture_ready(images, settings.smoothings) for images in (reference, frames))
     grid = pixel_grid(frames.shape[2], frames.shape[3], frames.device)
     warped = sample_spline(moved, grid + flow)
-    base, warped = (image - _blur(image, settings.texture_size) for image in (base, warped))
+    sigma, reach = settings.texture_size, max(1, round(3 * settings.texture_size))
+    base, warped = (image - gaussian(image, sigma, reach) for image in (base, warped))
     difference = warped - base
     gx, gy = gradient(0.5 * (warped + base))
     along = gx * flow[:, :1] + gy * flow[:, 1:] - difference
@@ -83,20 +81,3 @@ def _texture_ready(images: Tensor, smoothings: int) -> Tensor:
     for _ in range(smoothings):
         brightness = binomial(brightness)
     return brightness
-
-
-def _blur(image: Tensor, sigma: float) -> Tensor:
-    """Return [N, 1, H, W] blurred by a Gaussian of `sigma` px, the border repeated."""
-    reach = max(1, round(3 * sigma))
-    x = torch.arange(-reach, reach + 1, dtype=image.dtype, device=image.device)
-    kernel = torch.exp(-0.5 * (x / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    if image.device.type == "cpu":  # OpenCV's takes a tenth of the time there
-        weights = kernel.numpy()
-        planes = [
-            cv2.sepFilter2D(plane, -1, weights, weights, borderType=cv2.BORDER_REPLICATE)
-            for plane in image[:, 0].numpy()
-        ]
-        return torch.from_numpy(np.stack(planes))[:, None]
-    padded = F.pad(image, (reach, reach, reach, reach), mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))

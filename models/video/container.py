@@ -171,11 +171,11 @@ class ContainerClip:
             rate = next((rate for rate in nominal if rate), None)
             if rate is None:
                 rate = _FALLBACK_RATE
-                self._warn(f"{self._path.name} doesn't tell its frame rate; {rate} frames a second are assumed.")
+                self._warn(f"{self._path.name} has no frame rate of its own; {rate} frames a second are assumed.")
             return _Timeline(time_base, None, rate, False, None, None)
 
         if untold:
-            self._warn(f"{self._path.name} doesn't tell its frame rate; {_FALLBACK_RATE} frames a second are assumed.")
+            self._warn(f"{self._path.name} has no frame rate of its own; {_FALLBACK_RATE} frames a second are assumed.")
         origin = min(pts for pts in shown if pts is not None)
         seek = self._seek_point(origin, time_base)
         ticks = self._ticks(origin, time_base, seek)

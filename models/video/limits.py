@@ -78,7 +78,8 @@ def check_animation(sizes: Sequence[Size], name: str) -> None:
 def still_png(encoded: bytes) -> bytes | None:
     """Return a PNG without what makes it move, None for one that is cut short.
 
-    OpenCV takes an animation's frames to lie within the picture, and writes beyond its memory where they don't.
+    OpenCV doesn't check that an animation's frames lie within the picture, and writes beyond its memory where they
+    don't.
     """
     kept, at = [encoded[:8]], 8
     for _ in range(_MOST_PARTS):

@@ -172,6 +172,14 @@ def test_what_the_video_rules_out_is_said_before_the_press(
     assert "switch its camera icon on" in disabled_reason(bpy.context)
 
 
+def test_a_look_that_the_machine_made_fail_rules_nothing_out_and_is_tried_again(settings: Any) -> None:
+    key = footage._key(settings)
+    looks._looks[key] = Look(error="The worker's Python gave no answer; try again.", until=0.0)
+    assert footage_problem(settings) == ""
+    looks._looks[key] = Look(error="It is no video; choose another.")
+    assert footage_problem(settings) == "It is no video; choose another."
+
+
 def test_a_look_belongs_to_the_video_as_it_is_on_the_disk(settings: Any) -> None:
     seen(settings)
     before = settings.driving

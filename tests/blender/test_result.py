@@ -21,7 +21,7 @@ from bl_ext.user_default.magplus.operators import show_result
 from bl_ext.user_default.magplus.operators.report_lines import _side, measured
 from bl_ext.user_default.magplus.operators.running.job_manager import Outcome, Status, manager
 
-from tests.blender.head import add_camera, quick_render, write_png
+from tests.blender.head import add_camera, make_head, quick_render, write_png
 from tests.blender.jobs import finished_report
 from tests.blender.test_addon import draw
 from tests.blender.test_import_frames import picture
@@ -137,6 +137,21 @@ def test_a_second_run_at_the_same_place_shows_the_second(scene: Any, tmp_path: P
     bring_in(job(tmp_path, "two"))
     (shown,) = pictures()
     assert "two.magplus" in shown.image.filepath and len(bpy.data.images) == 1
+
+
+def test_a_result_stays_one_when_another_avatar_is_chosen_and_its_folder_moves_with_the_file(
+    scene: Any, tmp_path: Path
+) -> None:
+    shots = tmp_path / "shots"
+    shots.mkdir()
+    bring_in(job(shots))
+    scene.magplus.avatar = make_head()
+    assert bpy.ops.magplus.show_as(where="FRONT") == {"FINISHED"}
+    bpy.ops.wm.save_as_mainfile(filepath=str(shots / "shot.blend"))
+    assert scene.magplus.result.folder == "//one.magplus"
+    shots.rename(tmp_path / "moved")
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "moved" / "shot.blend"))
+    assert bpy.ops.magplus.compare.poll() and show_result.GONE not in draw(MAGPLUS_PT_result)
 
 
 def test_a_job_folder_that_is_gone_is_said_and_leaves_the_words(scene: Any, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ LISTS = sorted(locked.LOCKED.glob("*.txt"))
 
 @pytest.mark.parametrize("path", LISTS, ids=lambda path: path.name)
 def test_every_package_is_at_one_version_and_every_file_has_a_hash(path: Path) -> None:
-    entries = path.read_text("utf-8").replace("\\\n", " ").splitlines()[1:]
+    lines = path.read_text("utf-8").replace("\\\n", " ").splitlines()
+    entries = [line for line in lines if not line.startswith("#")]
     assert entries and all("==" in entry and "--hash=sha256:" in entry for entry in entries)
     assert len(locked.read_list(path)) == len(entries), "a line that we don't read and pip does"
     assert not any(option in path.read_text("utf-8") for option in ("--index", "--find-links", "://", "git+"))

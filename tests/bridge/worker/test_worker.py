@@ -530,7 +530,7 @@ def run_folders(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_several_folders_are_run_by_one_worker(make_job: Callable[..., JobFolder]) -> None:
-    jobs = [make_job(each) for each in ("", "warn", "print")]
+    jobs = [make_job(each) for each in (misbehaviour.nothing, misbehaviour.warn_twice, misbehaviour.print_a_lot)]
     done = run_folders(*(job.path for job in jobs), "--progress", "openjd")
     assert done.returncode == 0
     assert [job.read_report().status for job in jobs] == ["finished"] * 3
@@ -542,7 +542,7 @@ def test_several_folders_are_run_by_one_worker(make_job: Callable[..., JobFolder
 
 def test_a_failure_ends_a_run_of_several_unless_it_is_to_keep_going(make_job: Callable[..., JobFolder]) -> None:
     def jobs() -> list[JobFolder]:
-        return [make_job("bad input"), make_job("")]
+        return [make_job(misbehaviour.find_no_face), make_job(misbehaviour.nothing)]
 
     first = jobs()
     assert run_folders(*(job.path for job in first)).returncode != 0 and not first[1].has_report

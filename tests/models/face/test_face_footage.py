@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from magplus.backend_bridge.rig.footage import Fault
 from magplus.models.face import FaceLandmarker, FaceTrack, Visibility, choose_reference, eyes_part, nearer_to_rest
-from magplus.models.face.footage import Witness, judge, runs_of
+from magplus.models.face.footage import Summariser, judge, runs_of
 from magplus.models.face.lids import LidModel, blinks, closures
 from magplus.models.video import VideoReader
 
@@ -55,9 +55,9 @@ def mesh(other_person):
 
 
 def faults_of(frames):
-    witness = Witness()
-    glances = [None if points is None else witness.glance(image, points) for image, points in frames]
-    return judge(glances, SECONDS[: len(frames)], witness.frame_width)
+    summariser = Summariser()
+    summaries = [None if points is None else summariser.summarise(image, points) for image, points in frames]
+    return judge(summaries, SECONDS[: len(frames)], summariser.frame_width)
 
 
 def relit(frames, gains, offset=0.0):

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from magplus.models.magnification.filters import max_pool_2x2, mean_pool
+from magplus.models.magnification.filters import gaussian, max_pool_2x2, mean_pool
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 8])
@@ -28,3 +28,11 @@ def test_pooling_leaves_its_input_alone():
 def test_maxima_over_squares():
     field = torch.rand(2, 1, 12, 20)
     assert torch.equal(max_pool_2x2(field), F.max_pool2d(field, 2))
+
+
+def test_a_blur_is_the_same_with_and_without_a_gradient():
+    """OpenCV's on a CPU, PyTorch's where it has to be differentiated or the device is another."""
+    field = torch.rand(2, 3, 20, 30)
+    blurred = gaussian(field, 2.5, 8)
+    torch.testing.assert_close(gaussian(field.requires_grad_(), 2.5, 8), blurred, rtol=0, atol=1e-6)
+    assert torch.allclose(gaussian(torch.ones(1, 1, 9, 9), 2.5, 8), torch.ones(1))
