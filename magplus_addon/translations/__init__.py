@@ -9,6 +9,7 @@ translates, it translates first. `tests/blender/wording` lists what is missing, 
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import bpy
 
@@ -32,7 +33,7 @@ def locale_of(language: ModuleType) -> str:
 
 def register() -> None:
     """Hand all languages to Blender."""
-    spoken = {
+    spoken: Any = {
         locale_of(language): {
             (context, message): text for message, text in messages_of(language).items() for context in CONTEXTS
         }

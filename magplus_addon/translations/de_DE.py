@@ -559,6 +559,7 @@ MESSAGES: dict[str, str] = {
     "The head turns as the driver's does": "Der Kopf dreht sich wie der des Darstellers",
     "The installation was killed, most likely because memory ran out; close other programs.": "Die Installation wurde abgebrochen, wahrscheinlich weil der Speicher ausging; schließen Sie andere Programme.",
     "The job folder of this result is gone; import it from where it is now, or run again.": "Der Auftragsordner dieses Ergebnisses ist weg; importieren Sie ihn von dort, wo er jetzt ist, oder starten Sie den Lauf erneut.",
+    "The job folder that it is of": "Der Auftragsordner, zu dem er gehört",
     "The job in {0} is not finished; run it again, and it goes on where it was.": "Der Auftrag in {0} ist nicht fertig; führen Sie ihn erneut aus, dann macht er dort weiter, wo er war.",
     "The job in {0} was captured again or changed after it was run, so its result is another job's; run it again.": "Der Auftrag in {0} wurde nach dem Lauf erneut aufgenommen oder geändert, sein Ergebnis gehört also zu einem anderen; führen Sie ihn erneut aus.",
     "The job's journal does not list its curves, so nobody can tell whether they are whole.": "Das Journal des Auftrags führt seine Kurven nicht auf, darum kann niemand sagen, ob sie vollständig sind.",

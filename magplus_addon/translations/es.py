@@ -559,6 +559,7 @@ MESSAGES: dict[str, str] = {
     "The head turns as the driver's does": "La cabeza gira como la del actor",
     "The installation was killed, most likely because memory ran out; close other programs.": "La instalación fue interrumpida, seguramente por falta de memoria; cierre otros programas.",
     "The job folder of this result is gone; import it from where it is now, or run again.": "La carpeta del trabajo de este resultado ya no está; impórtela desde donde esté ahora, o ejecute de nuevo.",
+    "The job folder that it is of": "La carpeta del trabajo a la que pertenece",
     "The job in {0} is not finished; run it again, and it goes on where it was.": "El trabajo en {0} no está terminado; ejecútelo de nuevo y continuará donde estaba.",
     "The job in {0} was captured again or changed after it was run, so its result is another job's; run it again.": "El trabajo en {0} se captó de nuevo o se cambió después de ejecutarlo, así que su resultado es de otro; ejecútelo de nuevo.",
     "The job's journal does not list its curves, so nobody can tell whether they are whole.": "El diario del trabajo no enumera sus curvas, así que nadie puede decir si están completas.",

@@ -559,6 +559,7 @@ MESSAGES: dict[str, str] = {
     "The head turns as the driver's does": "La tête tourne comme celle de l'acteur",
     "The installation was killed, most likely because memory ran out; close other programs.": "L'installation a été tuée, sans doute faute de mémoire ; fermez d'autres programmes.",
     "The job folder of this result is gone; import it from where it is now, or run again.": "Le dossier de la tâche de ce résultat n'est plus là ; importez-le d'où il est maintenant, ou relancez.",
+    "The job folder that it is of": "Le dossier de la tâche auquel il appartient",
     "The job in {0} is not finished; run it again, and it goes on where it was.": "La tâche dans {0} n'est pas terminée ; relancez-la, elle reprendra où elle en était.",
     "The job in {0} was captured again or changed after it was run, so its result is another job's; run it again.": "La tâche dans {0} a été recapturée ou modifiée après son exécution, son résultat est donc celui d'une autre ; relancez-la.",
     "The job's journal does not list its curves, so nobody can tell whether they are whole.": "Le journal de la tâche ne liste pas ses courbes, personne ne peut donc dire si elles sont entières.",

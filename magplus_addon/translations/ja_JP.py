@@ -559,6 +559,7 @@ MESSAGES: dict[str, str] = {
     "The head turns as the driver's does": "頭は演者と同じように回ります",
     "The installation was killed, most likely because memory ran out; close other programs.": "インストールが強制終了されました。おそらくメモリ不足です。他のプログラムを閉じてください。",
     "The job folder of this result is gone; import it from where it is now, or run again.": "この結果のジョブフォルダーがありません。現在の場所からインポートするか、もう一度実行してください。",
+    "The job folder that it is of": "それが属するジョブフォルダー",
     "The job in {0} is not finished; run it again, and it goes on where it was.": "{0} のジョブは完了していません。もう一度実行すると、続きから再開します。",
     "The job in {0} was captured again or changed after it was run, so its result is another job's; run it again.": "{0} のジョブは実行後にキャプチャし直されたか変更されたため、結果が別のジョブのものです。もう一度実行してください。",
     "The job's journal does not list its curves, so nobody can tell whether they are whole.": "ジョブの記録にカーブが載っていないため、完全かどうか分かりません。",

@@ -559,6 +559,7 @@ MESSAGES: dict[str, str] = {
     "The head turns as the driver's does": "头部随演员转动",
     "The installation was killed, most likely because memory ran out; close other programs.": "安装被终止，很可能是内存不足；请关闭其他程序。",
     "The job folder of this result is gone; import it from where it is now, or run again.": "此结果的任务文件夹已不在；请从其当前位置导入，或重新运行。",
+    "The job folder that it is of": "其所属的任务文件夹",
     "The job in {0} is not finished; run it again, and it goes on where it was.": "{0} 中的任务尚未完成；请重新运行，它会从中断处继续。",
     "The job in {0} was captured again or changed after it was run, so its result is another job's; run it again.": "{0} 中的任务在运行后被重新捕捉或更改，其结果属于另一个任务；请重新运行。",
     "The job's journal does not list its curves, so nobody can tell whether they are whole.": "任务日志中没有列出曲线，因此无法判断它们是否完整。",

@@ -10,7 +10,8 @@ command line stay English, and a sentence that the worker wrote is translated al
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 import bpy
 
@@ -43,7 +44,7 @@ class Catalogue:
         message, values = self.message_of(text)
         if message is None:
             return text
-        found = str(bpy.app.translations.pgettext_iface(message, CONTEXT))
+        found = _look_up(message, CONTEXT)
         return found.format(*map(self.translated, values)) if values else found
 
     def message_of(self, text: str) -> tuple[str | None, tuple[str, ...]]:
@@ -61,6 +62,9 @@ class Catalogue:
     def translated_each(self, texts: Iterable[str]) -> Iterator[str]:
         """Return several texts, each as `translated` does."""
         return (self.translated(text) for text in texts)
+
+
+_look_up = cast(Callable[[str, str], str], bpy.app.translations.pgettext_iface)
 
 
 def _fixed_length(message: str) -> int:

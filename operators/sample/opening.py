@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, Literal, cast
 
 import bpy
 
 from .character import build
 
 TAB = "MagPlus"
-SHADING = "MATERIAL"
+SHADING: Literal["MATERIAL", "SOLID"] = "MATERIAL"
 TRIM = (0.0, 0.5)  # seconds of the clip: the inner brows rise and are drawn together, before it grows into a frown
 LAST_FRAME = 24  # a second: the half second of the clip, the face's way back, and a moment of rest before it repeats
 
@@ -46,7 +46,7 @@ def show_tab() -> bool:
         for region in area.regions:
             if region.type == "UI":
                 try:
-                    region.active_panel_category = TAB
+                    cast(Any, region).active_panel_category = TAB
                     shown.append(True)
                 except (AttributeError, TypeError):  # not drawn yet: there are no tabs
                     shown.append(False)

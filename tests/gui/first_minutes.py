@@ -88,6 +88,7 @@ def first_minutes() -> Scenario:
     picture("4-running")
     yield from until(lambda: not manager().busy, 1500.0, 2.0)
     yield 3.0
+    yield from key("ESC")  # the notice at the cursor
     view().tag_redraw()
     yield 2.0
     picture("5-result")
