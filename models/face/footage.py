@@ -48,6 +48,7 @@ _DISSOLVE = 1.0  # s over which pictures are compared; a longer blend is followe
 # Of the change from end to end: what sums of the two ends leave of the pictures between them. A face that moves by 3 %
 # of its width leaves 0.16 and more, as the picture halfway shows it once and the sum twice; blends leave up to 0.05.
 _BLENDED = 0.1
+_RESOLVED = 1.0  # px of the small picture; by less, a moving edge is a sum of where it was and where it will be
 _BLENDS_ON = 0.02  # of the whole blend: from a frame to the next at least
 _COMPARED = 24  # frames of a shot that another shot is compared with, at most
 
@@ -247,7 +248,7 @@ def _dissolves(frames: _Shot, frame_width: int) -> list[tuple[int, int]]:
             joined.append((before, after))
     grown = []
     for before, after in joined:
-        if _unlike(frames[before], frames[after]):
+        if _unlike(frames[before].summary, frames[after].summary, frame_width):
             faint = (after - before - 1) // 4  # of a slow blend's ends, which the faces' own motion hides
             grown.append((max(0, before - faint), min(len(frames) - 1, after + faint)))
     return grown
@@ -267,8 +268,11 @@ def _blended(frames: _Shot, frame_width: int) -> bool:
     return bool(rising.all() and (left < _BLENDED * whole).all())
 
 
-def _unlike(one: _Frame, other: _Frame) -> bool:
-    return _likeness(one.summary, other.summary) < _SAME_SHOT or _moved(one.summary, other.summary) > _JUMP
+def _unlike(one: FrameSummary, other: FrameSummary, frame_width: int) -> bool:
+    """Return whether two frames are of other shots, in pictures that would show a motion between them as motion."""
+    moved = _moved(one, other)
+    moved_px = moved * one.width * one.picture.shape[1] / frame_width
+    return _likeness(one, other) < _SAME_SHOT or (moved > _JUMP and moved_px > _RESOLVED)
 
 
 def _shots(frames: _Shot, frame_width: int, begin: set[int]) -> list[_Shot]:
