@@ -10,7 +10,8 @@ from pathlib import Path
 
 import bpy
 
-KEPT = ("driving", "last_job", "result.folder")  # of a scene's settings: what names one file or folder
+# Of a scene's settings: what names one file or folder.
+KEPT = ("driving", "last_job", "result.folder", "result.driving")
 
 
 def folder_of(file: str) -> str:

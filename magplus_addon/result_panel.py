@@ -10,7 +10,7 @@ from ..operators.capture import KIND as CAPTURE
 from ..operators.frames.shown import camera_pictures
 from ..operators.match_face import KIND as ANCHORS
 from ..operators.measure_controls import KIND as CONTROLS
-from ..operators.result_record import kept_folder
+from ..operators.result_record import better_reference, kept_folder
 from ..operators.running.job_manager import Status, manager
 from ..operators.show_result import (
     GONE,
@@ -20,6 +20,7 @@ from ..operators.show_result import (
     MAGPLUS_OT_restore_view,
     MAGPLUS_OT_show_as,
     MAGPLUS_OT_show_curves,
+    MAGPLUS_OT_use_better_reference,
     MAGPLUS_OT_widen_trim,
 )
 from ..operators.show_result import KIND as COMPARE
@@ -46,6 +47,7 @@ class MAGPLUS_PT_result(Sidebar):
         layout, record, width = self.layout, context.scene.magplus.result, line_width(context)
         draw_text(layout, record.sentence, width, "CHECKMARK")
         _draw_ends(layout, context, width)
+        _draw_reference(layout, context, width)
         column = layout.column(align=True)
         row = column.row(align=True)
         row.operator(MAGPLUS_OT_compare.bl_idname, icon="IMAGE_RGB")
@@ -83,6 +85,14 @@ def _draw_ends(layout: bpy.types.UILayout, context: bpy.types.Context, width: fl
             if scene.magplus.use_trim:
                 box.operator(MAGPLUS_OT_widen_trim.bl_idname, icon="ARROW_LEFTRIGHT").end = end
             box.operator(MAGPLUS_OT_add_markers.bl_idname, icon="MARKER_HLT")
+
+
+def _draw_reference(layout: bpy.types.UILayout, context: bpy.types.Context, width: float) -> None:
+    """Draw that a better reference is known, with the button that chooses it."""
+    if (better := better_reference(context.scene)) is not None:
+        box = layout.box()
+        draw_text(box, f"At {better:.3f} s of the video the face is nearer to rest.", width - BOX_MARGINS, "ERROR")
+        box.operator(MAGPLUS_OT_use_better_reference.bl_idname, icon="TIME")
 
 
 def _draw_lines(layout: bpy.types.UILayout, context: bpy.types.Context, width: float) -> None:

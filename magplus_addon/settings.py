@@ -132,6 +132,11 @@ class MagPlusResult(bpy.types.PropertyGroup):
     apex_frame: int = IntProperty(name="Apex", description="Frame of the scene at which the expression is strongest")
     has_onset: bool = BoolProperty(name="Has Onset", description="The expression begins within the clip")
     has_offset: bool = BoolProperty(name="Has Offset", description="The expression ends within the clip")
+    driving: str = StringProperty(name="Driving Video", description="The video that it is of")
+    has_better: bool = BoolProperty(name="Has Better", description="A better reference is known")
+    better: float = FloatProperty(
+        name="Better Reference", description="Time in the video at which the face is nearer to rest"
+    )
     start_frame: int = IntProperty(name="Start Frame", description="Frame of the scene where the clip starts")
     keep_apex: bool = BoolProperty(name="Keep the Apex", description="The clip was shifted to show its apex")
     stretch: float = FloatProperty(name="Time Stretch", description="How many times longer the clip plays", default=1.0)

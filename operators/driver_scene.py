@@ -98,8 +98,8 @@ def use_markers(driver: bpy.types.Scene) -> None:
     if start > end:
         raise InputError(f"The marker {END!r} comes before {START!r}; move one of them.")
     reference = frames.get(REFERENCE)
-    if reference is not None and not start <= reference <= end:
-        raise InputError(f"The marker {REFERENCE!r} lies outside the part; move it between the other two.")
+    if reference is not None and not driver.frame_start <= reference <= driver.frame_end:
+        raise InputError(f"The marker {REFERENCE!r} lies outside the video; move it to one of its frames.")
     settings.use_trim = (start, end) != (driver.frame_start, driver.frame_end)
     settings.trim_start, settings.trim_end = _seconds(start, rate), _seconds(end + 1, rate)
     settings.reference_mode = "AUTO" if reference is None else "GIVEN"

@@ -144,12 +144,8 @@ def footage_problem(settings: Any) -> str:
         return ""
     if settings.use_trim and settings.trim_start >= float(seconds):
         return f"The trim starts at {settings.trim_start:.3f} s, but the video lasts {float(seconds):.3f} s."
-    start, end = part_of(look.footage, settings)
-    if settings.reference_mode == "GIVEN" and not start <= settings.reference < end + EDGE:
-        return (
-            f"The reference at {settings.reference:.3f} s is outside the part that is used, {start:.3f} s to "
-            f"{end:.3f} s."
-        )
+    if settings.reference_mode == "GIVEN" and settings.reference >= float(seconds) + EDGE:
+        return f"The reference is at {settings.reference:.3f} s, but the video lasts {float(seconds):.3f} s."
     return ""
 
 

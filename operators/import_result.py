@@ -103,7 +103,7 @@ def _import_result(
             in_scene=True,
         )
         span = Span.of(placement, source, tuple(ends) or (float(placement.frame(source.end)),))
-        result_record.keep(scene, folder, destination, span, outcome)
+        result_record.keep(scene, folder, report, destination, span, outcome)
         result_record.present(scene)
         if performance is not None and scene.magplus.avatar is not None:
             select_alone(context, scene.magplus.avatar)

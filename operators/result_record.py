@@ -8,6 +8,7 @@ and right after an undo.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from typing import Any
 import bpy
 
 from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.job.report import Report
 from .animation.destination import Destination
 from .animation.scene_time import Placement, SourceTime, exact
+from .footage import EDGE
 from .running.job_manager import Outcome
 
 PLAYBACK, LOOP = "playback_loop_mode", "INFINITE"  # of a scene, from 5.3; before it playback always loops
@@ -44,7 +47,9 @@ class Span:
         return cls(first, last, apex, "onset" in source.events, "offset" in source.events)
 
 
-def keep(scene: bpy.types.Scene, folder: JobFolder, destination: Destination, span: Span, outcome: Outcome) -> None:
+def keep(
+    scene: bpy.types.Scene, folder: JobFolder, report: Report, destination: Destination, span: Span, outcome: Outcome
+) -> None:
     """Keep a result in the scene, in place of the one before."""
     record = scene.magplus.result
     scene.magplus.last_job = record.folder = str(folder.path)
@@ -57,6 +62,9 @@ def keep(scene: bpy.types.Scene, folder: JobFolder, destination: Destination, sp
     record.first_frame, record.last_frame = span.first, span.last
     record.has_apex, record.apex_frame = span.apex is not None, span.apex or 0
     record.has_onset, record.has_offset = span.onset, span.offset
+    better = None if report.reference is None else report.reference.better
+    record.driving = "" if report.driving is None else report.driving.path
+    record.has_better, record.better = better is not None, better or 0.0
     record.start_frame, record.keep_apex = destination.start_frame, destination.keep_apex
     record.stretch = float(destination.stretch)
 
@@ -67,6 +75,22 @@ def kept_folder(scene: bpy.types.Scene) -> Path | None:
         return None
     path = Path(bpy.path.abspath(scene.magplus.result.folder))
     return path if path.is_dir() else None
+
+
+def better_reference(scene: bpy.types.Scene) -> float | None:
+    """Return the reference that the last result found to be better than its own, in seconds of the scene's video.
+
+    None where it found none, where it is chosen already, and where the scene's driving video is another one by now.
+    """
+    settings, record = scene.magplus, scene.magplus.result
+    if not (record.has_better and settings.driving and _place(settings.driving) == _place(record.driving)):
+        return None
+    chosen = settings.reference_mode == "GIVEN" and abs(settings.reference - record.better) < EDGE
+    return None if chosen else record.better
+
+
+def _place(path: str) -> str:
+    return os.path.normcase(os.path.normpath(Path(bpy.path.abspath(path)).absolute()))
 
 
 def present(scene: bpy.types.Scene) -> None:

@@ -22,6 +22,7 @@ from .animation.scene_time import SourceTime
 from .blender.operator import ExplainedOperator, OperatorResult
 from .blender.properties import EnumProperty, with_properties
 from .blender.wording import translated
+from .driver_scene import DIGITS
 from .environment import environment_problem, preferences, worker_python
 from .frames.clip import Clip, at_scene_rate
 from .frames.image import MARK, load
@@ -34,6 +35,7 @@ KIND = "compare"
 CURVES_NAME, COMPARE_NAME = "MagPlus Curves", "MagPlus Comparison"
 NO_RESULT = "There is no result in this scene yet; press Animate first."
 GONE = "The job folder of this result is gone; import it from where it is now, or run again."
+NO_BETTER = "The last result names no better reference for this video."
 WIDER = 0.5  # seconds by which the trim is widened; a micro-expression lasts no longer
 
 
@@ -158,6 +160,29 @@ class MAGPLUS_OT_widen_trim(ExplainedOperator):
             settings.trim_start = max(settings.trim_start - WIDER, 0.0)
         else:
             settings.trim_end += WIDER
+        return {"FINISHED"}
+
+
+class MAGPLUS_OT_use_better_reference(ExplainedOperator):
+    """Measure the next run against the moment at which the driver's face is nearer to rest"""
+
+    bl_idname = "magplus.use_better_reference"
+    bl_label = "Use the Better Reference"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def problem(cls, context: bpy.types.Context) -> str:
+        """Return why it can't be used now, or an empty string."""
+        return "" if result_record.better_reference(context.scene) is not None else NO_BETTER
+
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
+        """Choose it."""
+        better = result_record.better_reference(context.scene)
+        if better is None:
+            self.report({"ERROR"}, translated(NO_BETTER))
+            return {"CANCELLED"}
+        settings = context.scene.magplus
+        settings.reference_mode, settings.reference = "GIVEN", round(better, DIGITS)
         return {"FINISHED"}
 
 
@@ -290,6 +315,7 @@ CLASSES = (
     MAGPLUS_OT_restore_view,
     MAGPLUS_OT_fit_range,
     MAGPLUS_OT_widen_trim,
+    MAGPLUS_OT_use_better_reference,
     MAGPLUS_OT_add_markers,
     MAGPLUS_OT_show_curves,
     MAGPLUS_OT_compare,

@@ -10,7 +10,10 @@ SEQUENCE_SUFFIXES: frozenset[str] = frozenset({".png", ".jpg", ".jpeg", ".tif", 
 OTHER_PICTURES: frozenset[str] = frozenset(
     {
         *(".avif", ".cin", ".dds", ".dpx", ".hdr", ".j2c", ".jp2", ".pdd", ".psb", ".psd", ".rgb", ".rgba"),
-        *(".sgi", ".tga", ".tx", ".heic", ".heif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw"),
+        *(".sgi", ".tga", ".tx", ".heic", ".heif", ".hif", ".jxl"),
+        # Cameras' own; several are TIFF files whose first picture is a thumbnail.
+        *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".gpr", ".iiq", ".kdc", ".mef", ".mos"),
+        *(".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".srw", ".x3f"),
     }
 )
 

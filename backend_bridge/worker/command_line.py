@@ -217,7 +217,7 @@ class Console:
             elif isinstance(message, JobWarning):
                 self._print(f"Warning: {message.text}")
             elif isinstance(message, Error):
-                self._print(f"Error: {message.text if message.log else message.sentence}")
+                self._print(f"Error: {message.text}")
             elif isinstance(message, Cancelled):
                 self._print(STOPPED)
             elif isinstance(message, Result):

@@ -7,7 +7,6 @@ else happens in the caller's thread, in `poll`, so the client needs no locks.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import os
 import queue
@@ -146,8 +145,6 @@ class WorkerClient:
                 return [*ended]
             return [message]
         self._answered = True
-        if isinstance(message, Error) and not message.log:
-            message = dataclasses.replace(message, log=str(self._log_path))
         if isinstance(message, (Result, Error, Cancelled)):
             self._job = None
         return [message]

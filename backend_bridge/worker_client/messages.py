@@ -71,7 +71,7 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class Error:
-    """The job failed. `sentence` is for the user, `log` is the file that has the details."""
+    """The job failed. `sentence` is for the user, `log` the file that has the details; "" where a job was refused."""
 
     exit_code: int
     sentence: str
@@ -79,8 +79,8 @@ class Error:
 
     @property
     def text(self) -> str:
-        """The sentence and where to read more."""
-        return f"{self.sentence} The log is {self.log}."
+        """The sentence, and where to read more, if there is more."""
+        return f"{self.sentence} The log is {self.log}." if self.log else self.sentence
 
 
 @dataclass(frozen=True)

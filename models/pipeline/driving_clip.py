@@ -25,7 +25,6 @@ from ...backend_bridge.rig.footage import listed
 from ..backends import FaceImage, Framing
 from ..face import (
     FaceLandmarker,
-    FaceLandmarks,
     FaceTrack,
     Reference,
     SteadyCrop,
@@ -119,7 +118,7 @@ class DrivingClip:
         if track.untrusted:
             notes.warning(f"Frames that can't be trusted hold the one before them: {listed(track.untrusted)}.")
         asked = None if driving.reference is None else driving.reference - float(reader.info.start)
-        outside = outside_frame(path, driving, reader, _face_at(track, asked), landmarker)
+        outside = outside_frame(path, driving, reader, track, landmarker)
         if outside is not None:
             chosen = Reference(len(track), outside.seconds - reader.info.start, "given")
             return cls._with_reference(reader, path, track, chosen, frame_size, framing, notes, outside)
@@ -375,14 +374,6 @@ def _check_reference(asked: float, track: FaceTrack, reader: VideoReader) -> Non
             f"The reference frame at {start + asked:.3f} s lies outside the clip, which goes from {start:.3f} to "
             f"{start + last:.3f} s of the video; choose a time within it, or leave the choice to MagPlus."
         )
-
-
-def _face_at(track: FaceTrack, seconds: float | None) -> FaceLandmarks:
-    """Return the face in the frame with a face that is nearest to a time of the clip, which may lie outside of it."""
-    shown = np.flatnonzero(track.present)
-    index = int(shown[0] if seconds is None or seconds < 0 else shown[-1])
-    scores = track.blendshapes[index].tolist()
-    return FaceLandmarks(track.points[index], dict(zip(track.blendshape_names, scores, strict=True)))
 
 
 def _followed(track: FaceTrack, chosen: Reference, outside: Outside | None) -> FaceTrack:

@@ -18,7 +18,7 @@ from ..video import VideoFrame, VideoReader
 _REACH = Fraction(2)  # s before and after the trim: a face that rested longer ago is lit and held otherwise
 _SAMPLES = 9  # frames looked at on either side
 _TURNED = 8.0  # degrees that the head may have turned; beyond, another side of it is seen
-_LEAST = Fraction(1, 2)  # frames by which a time must lie outside the trim to be outside
+_LEAST = Fraction(1, 2)  # frames before the trim's first, or after its last, that a time must lie to be another frame's
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,21 @@ class Outside:
 
 
 def outside_frame(
-    path: Path, driving: Driving, reader: VideoReader, near: FaceLandmarks, landmarker: FaceLandmarker
+    path: Path, driving: Driving, reader: VideoReader, track: FaceTrack, landmarker: FaceLandmarker
 ) -> Outside | None:
     """Return the reference that was asked for if it lies outside the trim, else None.
 
-    near: the face, in the frame of the trim that is nearest in time. Raises `InputError` where the video has no frame
-    or no face at that time.
+    track: the face in the frames that `reader` reads. Raises `InputError` where the video has no frame or no face at
+    that time.
     """
     if driving.reference is None or driving.trim is None:
         return None
     asked, rate = Fraction(driving.reference), reader.info.average_rate
-    if Fraction(driving.trim[0]) - _LEAST / rate <= asked <= Fraction(driving.trim[1]) + _LEAST / rate:
+    first, last = reader.info.start, reader.info.start + track.seconds[-1]
+    within = first - _LEAST / rate, last + _LEAST / rate
+    if within[0] <= asked <= within[1]:
         return None
+    near = _face_at(track, asked < first)
     around = (max(Fraction(0), asked - 1 / rate), asked + 1 / rate)
     try:
         other = VideoReader(path, (float(around[0]), float(around[1])), driving.sequence_rate)
@@ -53,6 +56,8 @@ def outside_frame(
             "choice to MagPlus."
         ) from error
     seconds, frame = min(timed, key=lambda each: abs(each[0] - asked))
+    if within[0] <= seconds <= within[1]:
+        return None  # beyond the video's own end, where the trim reaches farther than that
     face = _nearest(landmarker.detect(frame.image, near=near), near)
     if face is None:
         raise InputError(
@@ -74,7 +79,7 @@ def calmer_outside(
     start, end = (Fraction(bound) for bound in driving.trim)
     sides = ((max(Fraction(0), start - _REACH), start), (end, end + _REACH))
     points = track.points[index]
-    here = FaceLandmarks(points, dict(zip(track.blendshape_names, track.blendshapes[index].tolist(), strict=True)))
+    here = _face_of(track, index)
     found: list[tuple[Fraction, FaceLandmarks]] = []
     for side in sides:
         for seconds, frame in _sampled(path, driving, side):
@@ -106,6 +111,17 @@ def _sampled(path: Path, driving: Driving, side: tuple[Fraction, Fraction]) -> I
                 due = seconds + step
     except InputError:
         return
+
+
+def _face_at(track: FaceTrack, before: bool) -> FaceLandmarks:
+    """Return the face in the trim's frame with a face that is nearest to a time before it, or after it."""
+    shown = np.flatnonzero(track.present)
+    return _face_of(track, int(shown[0] if before else shown[-1]))
+
+
+def _face_of(track: FaceTrack, index: int) -> FaceLandmarks:
+    scores = track.blendshapes[index].tolist()
+    return FaceLandmarks(track.points[index], dict(zip(track.blendshape_names, scores, strict=True)))
 
 
 def _nearest(faces: list[FaceLandmarks], near: FaceLandmarks) -> FaceLandmarks | None:

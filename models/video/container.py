@@ -31,7 +31,8 @@ _OPEN_OPTIONS = {
     "asf,ogg,mxf,mxf_d10,gxf,nut,dv,gif,apng,rm,yuv4mpegpipe,"
     "mjpeg",
 }
-_CAMERA_RAW = frozenset({".braw", ".r3d", ".crm", ".ari", ".arx", ".rmf"})  # only their makers' programs decode them
+# Only their makers' programs decode them, even where the container is a common one.
+_CAMERA_RAW = frozenset({".braw", ".r3d", ".crm", ".ari", ".arx", ".nev", ".rmf"})
 _FALLBACK_RATE = Fraction(25)  # what FFmpeg itself assumes for a stream without any clock
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273 TransferCharacteristics
 _LEAST_MISSING = Fraction(1, 50)  # seconds; headers round to milliseconds
@@ -60,6 +61,8 @@ class ContainerClip:
     """A video file. Satisfies `models.video.clip.Clip`."""
 
     def __init__(self, path: Path, trim: Trim | None) -> None:
+        if path.suffix.lower() in _CAMERA_RAW:
+            raise InputError(f"{path.name} is camera raw, which MagPlus can't read; export it as ProRes or H.264.")
         self.warnings: list[str] = []
         self.files: tuple[Path, ...] = (path,)
         self._path = path
@@ -114,10 +117,6 @@ class ContainerClip:
         try:
             container = av.open(f"file:{self._path}", options=_OPEN_OPTIONS, metadata_errors="replace")
         except av.error.FFmpegError as error:
-            if self._path.suffix.lower() in _CAMERA_RAW:
-                raise InputError(
-                    f"{self._path.name} is camera raw, which MagPlus can't read; export it as ProRes or H.264."
-                ) from error
             raise InputError(
                 f"{self._path.name} can't be read as a video ({error.strerror}); it may be incomplete or not a video."
             ) from error

@@ -269,6 +269,22 @@ def test_a_job_folder_that_can_not_be_is_refused_before_anything_is_rendered(
     assert said in complaint(capfd.readouterr().err)
 
 
+def test_a_job_folder_that_another_run_has_is_named_without_that_runs_log(
+    commands: ModuleType,
+    module: Callable[[str], ModuleType],
+    shot: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    other = module("backend_bridge.job.folder").JobFolder.create(tmp_path / "shot.magplus")
+    arguments = ["animate", "--driving", str(shot), "--python", sys.executable, "--output", str(other.path)]
+    with other.lock():
+        other.log_path.write_text("What the other run says.")
+        assert commands.main(arguments) == 5
+    said = complaint(capfd.readouterr().err)
+    assert "is in use by another run" in said and said.endswith("; wait for it or cancel it.")
+
+
 def test_importing_what_is_no_finished_job(module: Callable[[str], ModuleType], shot: Path, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="is not a MagPlus job folder"):
         bpy.ops.magplus.import_result(directory=str(tmp_path))

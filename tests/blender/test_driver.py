@@ -113,12 +113,13 @@ def test_markers_in_the_wrong_order_are_said_and_nothing_is_lost(settings: Any) 
     with pytest.raises(RuntimeError, match="'Trim End' comes before 'Trim Start'"):
         bpy.ops.magplus.use_markers()
     driver.timeline_markers["Trim End"].frame = 30
-    driver.frame_set(50)
-    with bpy.context.temp_override(scene=driver):
-        bpy.ops.magplus.mark_driver(which="REFERENCE")
-    with pytest.raises(RuntimeError, match="lies outside the part"):
+    driver.timeline_markers.new("Reference", frame=91)
+    with pytest.raises(RuntimeError, match="'Reference' lies outside the video"):
         bpy.ops.magplus.use_markers()
     assert driver_of(bpy.context.scene) == driver and not settings.use_trim
+    driver.timeline_markers["Reference"].frame = 50  # after the part
+    assert bpy.ops.magplus.use_markers() == {"FINISHED"}
+    assert settings.use_trim and settings.reference == pytest.approx(49 / float(RATE), abs=1e-4)
 
 
 def test_the_slider_sets_start_end_and_reference(settings: Any) -> None:
@@ -159,10 +160,11 @@ def test_what_the_video_rules_out_is_said_before_the_press(
     settings.use_trim, settings.trim_start, settings.trim_end = True, 4.0, 5.0
     assert "the video lasts 3.003 s" in disabled_reason(bpy.context)
     settings.trim_start, settings.trim_end = 1.0, 2.0
-    settings.reference_mode, settings.reference = "GIVEN", 2.5
-    assert "outside the part that is used" in footage_problem(settings)
-    settings.reference = 1.5
-    assert disabled_reason(bpy.context) == ""
+    settings.reference_mode, settings.reference = "GIVEN", 3.5
+    assert footage_problem(settings) == "The reference is at 3.500 s, but the video lasts 3.003 s."
+    for within in (0.5, 1.5, 2.5):  # before the trim, in it and after it
+        settings.reference = within
+        assert disabled_reason(bpy.context) == ""
     hidden = bpy.data.collections.new("Not Rendered")
     bpy.context.scene.collection.children.link(hidden)
     for collection in settings.avatar.users_collection:

@@ -13,17 +13,22 @@ import pytest
 from bl_ext.user_default.magplus.backend_bridge.job.artefacts import COMPARE, FRAMES
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.backend_bridge.job.quality import Quality, Reason
-from bl_ext.user_default.magplus.backend_bridge.job.report import MagnificationReport, RestorationReport
+from bl_ext.user_default.magplus.backend_bridge.job.report import (
+    MagnificationReport,
+    ReferenceReport,
+    RestorationReport,
+)
 from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from bl_ext.user_default.magplus.backend_bridge.rig.events import UnitEvent
 from bl_ext.user_default.magplus.magplus_addon.result_panel import MAGPLUS_PT_result
 from bl_ext.user_default.magplus.operators import show_result
+from bl_ext.user_default.magplus.operators.order import make_order
 from bl_ext.user_default.magplus.operators.report_lines import _side, measured
 from bl_ext.user_default.magplus.operators.running.job_manager import Outcome, Status, manager
 
 from tests.blender.head import add_camera, make_head, quick_render, write_png
 from tests.blender.jobs import finished_report
-from tests.blender.test_addon import draw
+from tests.blender.test_addon import draw, preferences  # noqa: F401 - a fixture
 from tests.blender.test_import_frames import picture
 
 SIZE = (32, 24)
@@ -198,6 +203,51 @@ def test_no_offset_is_said_with_a_way_on(scene: Any, tmp_path: Path) -> None:
         "MagPlus offset": 12,
     }
     assert bpy.ops.magplus.trim_from_markers() == {"FINISHED"}
+
+
+def better_reference(place: Path, driving: Path) -> JobFolder:
+    """A finished job of a video, by which the face is nearer to rest at 2.46 s than in the reference."""
+    folder = job(place)
+    report = folder.read_report()
+    of_the_video = replace(report.driving, path=str(driving))
+    smiling = ReferenceReport(0, 0.0, "automatic", "It smiles.", 2.4567)
+    folder.write_report(replace(report, driving=of_the_video, reference=smiling))
+    return folder
+
+
+def test_a_better_reference_is_offered_and_the_next_run_uses_it(
+    scene: Any,
+    preferences: Any,  # noqa: F811 - the fixture
+    tmp_path: Path,
+) -> None:
+    driving = tmp_path / "clip.mp4"
+    driving.write_bytes(b"passes for a video as long as nobody reads it")
+    settings = scene.magplus
+    settings.avatar, settings.job_folder, settings.driving = make_head(), str(tmp_path), str(driving)
+    settings.use_trim, settings.trim_start, settings.trim_end = True, 1.0, 1.5
+    bring_in(better_reference(tmp_path, driving))
+    assert "At 2.457 s of the video the face is nearer to rest." in draw(MAGPLUS_PT_result)
+    assert bpy.ops.magplus.use_better_reference() == {"FINISHED"}
+    spec = make_order(bpy.context, folder=tmp_path / "next.magplus", needs_worker=False).spec
+    assert spec.driving.reference == pytest.approx(2.4567) and spec.driving.trim == (1.0, 1.5)
+    assert "magplus.use_better_reference" not in draw(MAGPLUS_PT_result), "once chosen, it is gone"
+    assert not bpy.ops.magplus.use_better_reference.poll()
+    settings.reference_mode = "AUTO"
+    assert "magplus.use_better_reference" in draw(MAGPLUS_PT_result)
+
+
+def test_a_better_reference_is_one_of_its_own_video_wherever_the_file_goes(scene: Any, tmp_path: Path) -> None:
+    shots = tmp_path / "shots"
+    shots.mkdir()
+    scene.magplus.driving = str(shots / "clip.mp4")
+    bring_in(better_reference(shots, shots / "clip.mp4"))
+    bpy.ops.wm.save_as_mainfile(filepath=str(shots / "shot.blend"))
+    shots.rename(tmp_path / "moved")
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "moved" / "shot.blend"))
+    assert bpy.ops.magplus.use_better_reference.poll()
+    bpy.context.scene.magplus.driving = "//another/clip.mp4"
+    assert not bpy.ops.magplus.use_better_reference.poll()
+    assert "magplus.use_better_reference" not in draw(MAGPLUS_PT_result)
 
 
 def test_compare_shows_the_comparison_at_the_scenes_rate(scene: Any, tmp_path: Path) -> None:

@@ -134,6 +134,16 @@ def test_a_job_that_fails_leaves_a_sentence_and_a_log(
     assert outcome.folder == folder.path
 
 
+def test_a_job_that_another_run_has_fails_without_that_runs_log(jobs: ModuleType, job: Any, task: Any) -> None:
+    folder = job()
+    with folder.lock():
+        folder.log_path.write_text("What the other run says.")
+        outcome = jobs.manager.run("test", task(folder))
+    assert outcome.exit_code == 5 and "is in use by another run" in outcome.sentence
+    assert outcome.log is None
+    assert jobs.manager.run("test", task(folder)).status is jobs.Status.FINISHED
+
+
 def test_a_worker_that_is_killed_harms_neither_blender_nor_the_next_run(jobs: ModuleType, job: Any, task: Any) -> None:
     folder = job(misbehaviour.wait_politely)
     jobs.manager.start("test", task(folder))

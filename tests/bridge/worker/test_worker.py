@@ -254,7 +254,7 @@ def test_a_folder_that_is_no_job_is_a_sentence(client: WorkerClient, tmp_path: P
     error = ending(follow(client, lambda message: isinstance(message, Error)))
     assert isinstance(error, Error)
     assert error.exit_code == ExitCode.BAD_INPUT and "no job folder" in error.sentence
-    assert Path(error.log).is_file()
+    assert not error.log, "a job that was refused has none"
 
 
 def test_a_damaged_job_leaves_a_report(client: WorkerClient, make_job: MakeJob) -> None:

@@ -480,6 +480,22 @@ def test_a_reference_outside_the_clip_and_a_box_outside_the_picture_are_refused(
         run_job(outside, session, Quiet())
 
 
+def test_a_trim_that_begins_raised_is_measured_against_a_reference_before_it(
+    finished, tmp_path, clip, avatar, landmarks, session
+):
+    """Frames and curves are the trim's, and the same as those of the whole clip."""
+    within = Driving(str(clip), trim=(0.07, 0.35), reference=0.0)  # without the first two frames, which are at rest
+    folder = make_job(tmp_path / "trim.magplus", clip, avatar, landmarks, driving=within)
+    report = run_job(folder, session, Quiet())
+    assert (report.reference.index, report.reference.chosen) == (-1, "given")
+    assert report.reference.seconds == pytest.approx(-2 * 1001 / 24000)
+    assert report.frames.count == 6 and report.timing.seconds[0] == 0
+    whole, values = (ControlCurves.load(each.weights_npz).values for each in (finished[0], folder))
+    assert np.abs(values - whole[2:]).max() < 0.02
+    assert values[:, 0].argmax() == APEX - 2
+    assert report.restoration.intensity_measured == pytest.approx(1, abs=0.2)
+
+
 def test_the_report_is_the_returned_one(finished):
     folder, report = finished
     assert folder.read_report() == report

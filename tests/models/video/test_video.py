@@ -419,6 +419,39 @@ class TestBadInputs:
         (tmp_path / name).write_bytes(text)
         assert name in self.refusal(tmp_path / name)
 
+    @pytest.mark.parametrize(
+        ("name", "magic"),
+        [
+            ("IMG_0001.HEIC", b"\0\0\0\x18ftypheic"),
+            ("portrait.hif", b"\0\0\0\x18ftypheix"),
+            ("still.jxl", b"\xff\x0a"),
+            ("boxed.jxl", b"\0\0\0\x0cJXL \r\n\x87\n"),
+            ("cinema_0001.dng", b"II*\0\x08\0\0\0"),
+            ("canon.cr3", b"\0\0\0\x18ftypcrx "),
+            ("fuji.raf", b"FUJIFILMCCD-RAW"),
+            ("olympus.orf", b"IIRO\x08\0\0\0"),
+        ],
+    )
+    def test_pictures_as_phones_and_cameras_keep_them(self, tmp_path, name, magic):
+        (tmp_path / name).write_bytes(magic + bytes(64))
+        suffix = Path(name).suffix.lower()
+        assert self.refusal(tmp_path / name) == f"MagPlus can't read {suffix} pictures; save {name} as PNG or TIFF."
+        those = f"save those in {tmp_path.name} as PNG or TIFF."
+        assert self.refusal(tmp_path, sequence_rate="24") == f"MagPlus can't read {suffix} pictures; {those}"
+
+    @pytest.mark.parametrize("renamed", ["a.png", "a.jpg", "a.tif", "a.mp4", "a.mov"])
+    @pytest.mark.parametrize("magic", [b"\0\0\0\x18ftypheic", b"\xff\x0a", b"II*\0\x08\0\0\0"])
+    def test_such_pictures_under_another_name(self, tmp_path, renamed, magic):
+        (tmp_path / renamed).write_bytes(magic + bytes(64))
+        assert f"{renamed} can't be read as" in self.refusal(tmp_path / renamed)
+
+    @pytest.mark.parametrize("name", ["take.BRAW", "A001.R3D", "canon.crm", "alexa.ari", "nikon.nev", "sony.rmf"])
+    def test_camera_raw_is_named_whatever_is_in_it(self, tmp_path, shared_clip, name):
+        sentence = f"{name} is camera raw, which MagPlus can't read; export it as ProRes or H.264."
+        for content in (b"\0\0\0\x08wide", shared_clip.read_bytes()):  # many are MP4s of a codec of their own
+            (tmp_path / name).write_bytes(content)
+            assert self.refusal(tmp_path / name) == sentence
+
     def test_playlists_open_nothing_else(self, tmp_path, shared_clip):
         # Were the list followed, it would play.
         (tmp_path / "list.mp4").write_text(f"#EXTM3U\n#EXTINF:2,\n{shared_clip}\n#EXT-X-ENDLIST\n")
