@@ -100,15 +100,17 @@ def _capture(
             raise InputError("The 3D viewport to look from is gone; start again.")
         view = cast(bpy.types.SpaceView3D, space)
     picture, weights, size = order.picture, order.spec.outputs.weights, picture_size(context.scene)
+    further = tuple(face_companions(context, target))
     with bare_scene(context, picture.frame), camera_to_use(context.scene, view) as camera:
         anchors = moved_anchors(target, present_projection(context, camera))
+        # A control is solved from the value that it has here, not from what an earlier bake plays.
+        chooses = weights and order.controls.used
+        chosen = tuple(chosen_controls((target, *further), order.controls)[0]) if chooses else None
     shot = order.spec.shot
     if order.spec.outputs.frames and length is not None and view is None and shot is None:
         frames = order.destination.frames_of(length, context.scene)
         if moved := (yield from movement(context, target, picture.frame, frames)):
             task.warn(moved)
-    further = tuple(face_companions(context, target))
-    chosen = tuple(chosen_controls((target, *further), order.controls)[0]) if weights and order.controls.used else None
     request = CaptureRequest(
         target,
         further,

@@ -24,6 +24,7 @@ from .rig.projection import Points, Projection, present_projection
 from .rig.steady import Place, steadily, switched_off
 from .rig.studio import Style, camera_to_use, photograph
 from .rig.surface import visible_points
+from .running.steps import told_as
 
 CAPTURING = "Capturing the shot"
 ON_THE_SKIN = 0.03  # of the face: lashes, brows and a beard are nearer, glasses and hands farther away
@@ -68,17 +69,21 @@ def capture_shot(
         raise InputError("A moving shot is seen through the scene's camera; look through that instead of the viewport.")
     if shot.plates:
         check_plates(shot.plates, shot.numbers)
-    yield Progress(CAPTURING, 0, len(shot.numbers))
-    neutral = yield from _find_neutral(context, request, size)
+    here = Progress(CAPTURING, 0, len(shot.numbers))
+    yield here
+    neutral = yield from told_as(here, _find_neutral(context, request, size))
     seen = np.array([False])
     with folder.lock():
         with bare_scene(context, request.frame), switched_off(neutral.unmeasured):
-            surface = yield from _surface(context, neutral, neutral.face.projection, neutral.face.points)
+            steps = _surface(context, neutral, neutral.face.projection, neutral.face.points)
+            surface = yield from told_as(here, steps)
         folder.write(artefacts.AVATAR_SURFACE, surface.encode())
         for done, number in enumerate(shot.numbers, 1):
-            surface = yield from _capture_frame(context, request, neutral, number, shot, folder, blocking)
+            frame = _capture_frame(context, request, neutral, number, shot, folder, blocking)
+            surface = yield from told_as(here, frame)
             seen = seen | surface.visible
-            yield Progress(CAPTURING, done, len(shot.numbers))
+            here = Progress(CAPTURING, done, len(shot.numbers))
+            yield here
         for kind in (artefacts.SURFACES, artefacts.PLATES):
             kept = 0 if shot.plates and kind is artefacts.PLATES else len(shot.numbers)
             folder.keep_only(kind, kept, shot.frames[0] - 1)
@@ -96,7 +101,6 @@ def _find_neutral(
     with bare_scene(context, request.frame), camera_to_use(context.scene, None) as camera:
 
         def measure() -> Generator[Progress, None, Face]:
-            yield Progress(CAPTURING, 0, 0)
             objects = (request.target, *request.further)
             controls = default_controls(objects)[0] if request.controls is None else request.controls
             projection = present_projection(context, camera, size)

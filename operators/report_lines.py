@@ -38,7 +38,7 @@ def _lines(report: Report) -> Iterator[str]:
         )
     if report.weights is not None:
         yield from _rig(report.weights)
-    if (frames := report.frames) is not None and frames.resumed:
+    if (frames := report.shot or report.frames) is not None and frames.resumed:
         yield f"{frames.resumed} of {frames.count} frames were kept from an earlier run"
 
 

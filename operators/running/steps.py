@@ -27,6 +27,25 @@ def run_to_end(steps: Generator[Step, None, Result], on_step: Callable[[Step], o
             on_step(step)
 
 
+def told_as(step: Step, steps: Generator[Step, None, Result]) -> Generator[Step, None, Result]:
+    """Run a generator as a part of larger work: yield `step` in place of what it yields, return what it returns.
+
+    What is thrown in, as a cancel is, reaches it.
+    """
+    try:
+        next(steps)
+        while True:
+            try:
+                yield step
+            except BaseException as error:
+                steps.throw(error)
+            else:
+                next(steps)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
 class Turn:
     """A stretch of work that leaves Blender its turn in time, as far as the pieces that the work consists of allow.
 

@@ -80,6 +80,23 @@ def test_an_earlier_result_is_no_part_of_the_avatar(tmp_path: Path, head, mode: 
     assert dump() == before
 
 
+def test_controls_that_were_chosen_rest_where_they_are_without_the_earlier_result(
+    tmp_path: Path, head, module: Callable[[str], ModuleType]
+) -> None:
+    smile, clip = head.data.shape_keys.key_blocks["Smile"], tmp_path / "clip.mp4"
+    clip.touch()
+    smile.value = 0.2
+    job = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": 0.2 + pulse(20, 8, 0.6)}, apex=8)
+    bake_controls(bpy.context, job, Destination())
+    bpy.context.scene.frame_set(9)  # the apex, where a run leaves the scene
+    assert smile.value > 0.7
+    options = ["--driving", str(clip), "--avatar", "Head", "--shape-keys", "--only", "Smile"]
+    path = tmp_path / "again.magplus"
+    assert module("magplus_addon.commands").main(["capture", *options, "--output", str(path)]) == 0
+    assert rests(RigBasis.load(path / "avatar/rig_basis.npz")) == pytest.approx([0.2], abs=1e-5)
+    assert smile.value > 0.7
+
+
 def test_it_is_captured_at_the_frame_asked_for_and_nothing_is_lost(tmp_path: Path, head) -> None:
     keys = head.data.shape_keys.key_blocks
     for frame, value in ((1, 0.1), (50, 0.9)):

@@ -10,13 +10,15 @@ from typing import Any
 
 import bpy
 import pytest
-from bl_ext.user_default.magplus.backend_bridge.job.artefacts import COMPARE, FRAMES
+from bl_ext.user_default.magplus.backend_bridge.job.artefacts import COMPARE, FRAMES, SHOT_PNG
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.backend_bridge.job.quality import Quality, Reason
 from bl_ext.user_default.magplus.backend_bridge.job.report import (
+    FramesReport,
     MagnificationReport,
     ReferenceReport,
     RestorationReport,
+    ShotReport,
 )
 from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from bl_ext.user_default.magplus.backend_bridge.rig.events import UnitEvent
@@ -284,6 +286,13 @@ def test_the_report_says_how_strong_against_the_driver_and_what_is_odd(tmp_path:
     assert "The frames show 94% of the driver's motion, 100% was asked for" in lines
     assert "The driver's face moves by 1.23% of its width" in lines
     assert "Onset before the clip begins" in lines and "Offset after the clip ends" in lines
+
+
+def test_what_an_earlier_run_had_finished_is_said_of_stills_and_of_moving_shots() -> None:
+    frames = FramesReport(FRAMES.pattern, 1, 12, SIZE, resumed=5)
+    shot = ShotReport(SHOT_PNG.pattern, 101, 4, SIZE, 3, False, False, 101, Fraction(24), Fraction(1), Fraction(0))
+    assert "5 of 12 frames were kept from an earlier run" in measured(replace(finished_report(12), frames=frames))
+    assert "3 of 4 frames were kept from an earlier run" in measured(replace(finished_report(12), shot=shot))
 
 
 @pytest.mark.parametrize(

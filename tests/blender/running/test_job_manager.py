@@ -241,6 +241,29 @@ def test_a_task_knows_whether_blender_waits_for_it(jobs: ModuleType) -> None:
     assert blocking == [True, False]
 
 
+def test_a_part_of_larger_work_yields_its_own_step_and_gets_the_cancel(extension: str) -> None:
+    steps = importlib.import_module(f"{extension}.operators.running.steps")
+    raised = []
+
+    def part() -> Iterator[str]:
+        try:
+            yield "a detail"
+            yield "another"
+        except ValueError as error:
+            raised.append(str(error))
+            raise
+        return "done"
+
+    told: list[str] = []
+    assert steps.run_to_end(steps.told_as("frame 1 of 8", part()), told.append) == "done"
+    assert told == ["frame 1 of 8"] * 2
+    work = steps.told_as("frame 1 of 8", part())
+    next(work)
+    with pytest.raises(ValueError, match="stop"):
+        work.throw(ValueError("stop"))
+    assert raised == ["stop"]
+
+
 def test_a_turn_is_over_before_the_next_piece_would_make_it_too_long(
     extension: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
