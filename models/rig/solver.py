@@ -81,9 +81,9 @@ class SolverSettings:
 class SolverState:
     """How an answer was come by.
 
-    iterations: of the evidence. change: of the values in the last one, as a share of the largest. misfit: [N], standard
-    deviation of the motion that no values of the controls show, px along each axis (`misfit`). explained: share of the
-    energy that all controls could explain together that the chosen ones do.
+    iterations: of the evidence. change: of the controls' values in the last one, as a share of the largest. misfit:
+    [N], standard deviation of the motion that no values of the controls show, px along each axis (`misfit`). explained:
+    share of the energy that all controls could explain together that the chosen ones do.
     """
 
     iterations: int
@@ -350,7 +350,7 @@ class _Weighed:
     """What a run of evidence maximisation has found.
 
     values: [N, P]. noise: [N], noise inflation without a threshold. left: [N], share of the motion of whole patches
-    that stays unexplained. change: of the values in the last iteration.
+    that stays unexplained. change: of the controls' values in the last iteration, as a share of the largest.
     """
 
     values: Array
@@ -424,9 +424,10 @@ class _Evidence:
             precision = 1.0 / variance
             system = self.gram * mask / noise[:, None, None] + precision[:, :, None] * np.eye(parameters)
             target = (self.target - np.einsum("nij,nj->ni", self.gram, known)) * allowed / noise[:, None]
-            before = values
-            values = solve_boxed(system, target, *bounds, guess=values) * allowed
-            change = float(np.abs(values - before).max(initial=0.0) / max(np.abs(values).max(initial=0.0), 1e-12))
+            before = values[:, : model.controls]
+            values = solve_boxed(system, target, *bounds, guess=values * allowed) * allowed
+            found = values[:, : model.controls]
+            change = float(np.abs(found - before).max(initial=0.0) / max(np.abs(found).max(initial=0.0), 1e-12))
 
             posterior = np.diagonal(np.linalg.inv(system), axis1=1, axis2=2)
             determined = np.clip(1.0 - posterior * precision, 1e-9, 1.0)
