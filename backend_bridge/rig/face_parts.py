@@ -147,9 +147,24 @@ def side_of(name: str) -> Side:
     return sides.pop() if len(sides) == 1 else Side.BOTH
 
 
+def without_side(name: str) -> str:
+    """Return a name in lower case and without its side, the same for the left and the right of a pair.
+
+    >>> [without_side(name) for name in ("Brow.L: Up", "brow.R: up", "CTRL_R_mouth", "左眉", "jaw")]
+    ['brow up', 'brow up', 'ctrl mouth', '眉', 'jaw']
+    """
+    words = re.split(r"[\W_]+", _spaced(re.sub("|".join(_SIDE_SIGNS), " ", name)).lower())
+    return " ".join(word for word in words if word and word not in _SIDES)
+
+
+def _spaced(name: str) -> str:
+    """Return a name with a space where its letters' case, or letters and digits, change."""
+    return re.sub(r"(?<=[a-zа-я])(?=[A-ZА-Я])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=\d)(?=\D)|(?<=[^\W\d])(?=\d)", " ", name)
+
+
 def _words(name: str) -> list[str]:
     """Return the words of a name in lower case, without accents: "L_BrowInner.001" -> ["l", "brow", "inner"]."""
-    spaced = re.sub(r"(?<=[a-zа-я])(?=[A-ZА-Я])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=\d)(?=\D)|(?<=[^\W\d])(?=\d)", " ", name)
+    spaced = _spaced(name)
     plain = "".join(each for each in unicodedata.normalize("NFKD", spaced) if not unicodedata.combining(each))
     # A breve or a dieresis is part of a Cyrillic letter.
     cyrillic = re.findall(r"[а-яё]+", unicodedata.normalize("NFC", spaced).lower())

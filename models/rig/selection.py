@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.rig.action_units import recognise
+from ...backend_bridge.rig.face_parts import without_side
 from .box_least_squares import solve_boxed
 from .measurement import Array
 
@@ -71,7 +72,8 @@ class Choice:
 class Hypotheses:
     """What Q controls, or pairs of them, stand for.
 
-    group: [Q], the number of the action unit's hypothesis; those that stand for no unit have one of their own.
+    group: [Q], the number of the action unit's hypothesis; those that stand for no unit that is known have one for
+    each name, both sides of which are the same.
     family: [Q], that of the `COMPANIONS` it belongs to, of whose hypotheses the first alone is a surprise. surprise:
     [Q], the log odds against that, nats.
     """
@@ -89,20 +91,21 @@ class Hypotheses:
     def named(cls, names: Sequence[str], spread: Array) -> Hypotheses:
         """Return those of the controls `spread` [Q, K] moves, K of these names.
 
-        On a rig of which no name is known all are equally likely.
+        A name that nothing is known of stands for one of the `MICRO_UNITS` as likely as the other names have left them
+        over: on a rig of which no name is known all controls are equally likely.
         """
         units = [_units(name) for name in names]
-        known = any(units)
+        left_over = 1 - len(MICRO_UNITS & frozenset().union(*units)) / len(MICRO_UNITS)
         groups: dict[object, int] = {}
         families: dict[object, int] = {}
         group, family, surprise = [], [], []
         for row in spread > 0:
             members = [units[index] for index in np.flatnonzero(row)]
             meant = frozenset().union(*members)
-            own = meant or object()
+            own = meant or frozenset(without_side(names[index]) for index in np.flatnonzero(row))
             group.append(groups.setdefault(own, len(groups)))
             family.append(families.setdefault(next((each for each in COMPANIONS if each & meant), own), len(families)))
-            surprise.append(min((_surprise(each, known) for each in members), default=_RARE))
+            surprise.append(min((_surprise(each, left_over) for each in members), default=_RARE))
         return cls(np.array(group, np.intp), np.array(family, np.intp), np.array(surprise))
 
 
@@ -291,10 +294,10 @@ def _units(name: str) -> frozenset[int]:
     return frozenset(unit.number for unit in meaning.units) if meaning else frozenset()
 
 
-def _surprise(units: frozenset[int], known: bool) -> float:
-    """Return the log odds against a control of these units; `known`, whether any name of the rig is."""
-    if not known:
-        return float(_OCCURS)
+def _surprise(units: frozenset[int], left_over: float) -> float:
+    """Return the log odds against a control of these units; `left_over`, share of the `MICRO_UNITS` without a name."""
+    if not units:
+        return float(left_over * _OCCURS + (1 - left_over) * _RARE)
     if not units & MICRO_UNITS:
         return float(_RARE)
     return float(_PARTS_LIPS if units & PARTING_UNITS else _OCCURS)

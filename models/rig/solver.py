@@ -25,7 +25,7 @@ All of it happens in K x K normal equations; the sites are touched once a round,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,7 +40,7 @@ from .measurement import Array, Measurement, NormalEquations, Patches, cauchy_we
 from .misfit import STILL, BestFit, best_fit, beyond, softened
 from .selection import NO_MISFIT, Choice, Hypotheses, choose
 from .sites import Sites
-from .support import HEADROOM, HEADROOM_OF_MISFIT, most_amounts, moving_places
+from .support import HEADROOM, HEADROOM_OF_MISFIT, acted_on, most_amounts, moving_places
 
 _IRLS_ITERATIONS = 3  # the weights change by less than a hundredth after them
 _NEARLY_NOTHING = 1e-6  # px per unit of a control
@@ -81,9 +81,9 @@ class SolverSettings:
 class SolverState:
     """How an answer was come by.
 
-    iterations: of the evidence. change: of the values in the last one, as a share of the largest. misfit: [N], standard
-    deviation of the motion that no values of the controls show, px along each axis (`misfit`). explained: share of the
-    energy that all controls could explain together that the chosen ones do.
+    iterations: of the evidence. change: of the controls' values in the last one, as a share of the largest. misfit:
+    [N], standard deviation of the motion that no values of the controls show, px along each axis (`misfit`). explained:
+    share of the energy that all controls could explain together that the chosen ones do.
     """
 
     iterations: int
@@ -192,7 +192,8 @@ def solve(
         hypotheses=Hypotheses.named([control.name for control in basis.controls], spread),
         head=head_by_face,
     )
-    found = _most_probable(model, seen, _in_play(when, settings.play_seconds), settings)
+    sampled = replace(seen, changed=seen.measured & acted_on(columns))
+    found = _most_probable(model, sampled, _in_play(when, settings.play_seconds), settings)
     solved, local = found.values, seen.less(found.turned)
     face, nuisance = solved[:, : model.controls], solved[:, model.controls :]
     moved = local.less(motion_of(nuisance, head))
@@ -317,7 +318,10 @@ class _Found:
 
 
 def _most_probable(model: _Model, seen: Measurement, in_play: Array, settings: SolverSettings) -> _Found:
-    """Solve in three passes: the misfit, the evidence of every control, and the values of those that are in play."""
+    """Solve in three passes: the misfit, the evidence of every control, and the values of those that are in play.
+
+    Errors, the misfit and the energy that a choice is judged by are those of the places that `seen` has as measured.
+    """
     equations = NormalEquations(model.columns)
     bounds = model.bounds(HEADROOM)
     fit = best_fit(equations, seen, *bounds)
@@ -346,7 +350,7 @@ class _Weighed:
     """What a run of evidence maximisation has found.
 
     values: [N, P]. noise: [N], noise inflation without a threshold. left: [N], share of the motion of whole patches
-    that stays unexplained. change: of the values in the last iteration.
+    that stays unexplained. change: of the controls' values in the last iteration, as a share of the largest.
     """
 
     values: Array
@@ -394,7 +398,7 @@ class _Evidence:
         Two for each patch that moves, counted by the participation ratio (sum e)² / sum e² of the patches' energies e.
         """
         local = self.local.less(head)
-        energy = self._patches.sums((local.energy() * self.trust)[:, None])[:, 0].astype(np.float64)
+        energy = self._patches.sums((local.energy() * self.trust * local.measured)[:, None])[:, 0].astype(np.float64)
         return np.asarray(2 * energy.sum(1) ** 2 / np.maximum((energy**2).sum(1), 1e-30))
 
     def weigh(
@@ -420,9 +424,10 @@ class _Evidence:
             precision = 1.0 / variance
             system = self.gram * mask / noise[:, None, None] + precision[:, :, None] * np.eye(parameters)
             target = (self.target - np.einsum("nij,nj->ni", self.gram, known)) * allowed / noise[:, None]
-            before = values
-            values = solve_boxed(system, target, *bounds, guess=values) * allowed
-            change = float(np.abs(values - before).max(initial=0.0) / max(np.abs(values).max(initial=0.0), 1e-12))
+            before = values[:, : model.controls]
+            values = solve_boxed(system, target, *bounds, guess=values * allowed) * allowed
+            found = values[:, : model.controls]
+            change = float(np.abs(found - before).max(initial=0.0) / max(np.abs(found).max(initial=0.0), 1e-12))
 
             posterior = np.diagonal(np.linalg.inv(system), axis1=1, axis2=2)
             determined = np.clip(1.0 - posterior * precision, 1e-9, 1.0)
@@ -464,7 +469,9 @@ def _chosen(
     # What misses in still frames is noise.
     missing = 2.0 * (fit.variance - np.quantile(fit.variance, STILL)).clip(0)
     shown = equations.motion(np.pad(fit.values[:, :count], ((0, 0), (0, len(model.columns) - count))))
-    misfit = missing / np.maximum(missing + (shown**2).sum(1).mean(1), 1e-30)
+    sampled = evidence.local.measured
+    shown_there = ((shown**2).sum(1) * sampled).sum(1) / np.maximum(sampled.sum(1), 1)
+    misfit = missing / np.maximum(missing + shown_there, 1e-30)
     # The variance is hardly known where the texture is weak; what is explained already is no misfit.
     misfit = np.minimum(misfit, first.left)
     # An error as large as the motion is no outlier where shapes differ, or a raised lid would be taken for a hand.
