@@ -14,7 +14,7 @@ FONT_SIZE = 11.0  # points at scale 1, of Blender's widgets
 ICON_WIDTH = 34.0  # px at scale 1 that the icon and the margins of a label take
 TABS_WIDTH = 46.0  # px at scale 1 that a sidebar's tabs and its panels' margins take
 BOX_MARGINS = 20.0  # px at scale 1 that a box takes
-LEAST_WIDTH = 90.0  # px at scale 1; a line is never narrower
+LEAST_WIDTH = 40.0  # px at scale 1; a line is never narrower
 LABEL_SHARE = 0.4  # of the width, for the names of properties where they are split from the values
 LABEL_MARGIN = 12.0  # px at scale 1 around such a name
 
