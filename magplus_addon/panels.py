@@ -21,7 +21,7 @@ from ..operators.make_sample import MAGPLUS_OT_make_sample
 from ..operators.order import disabled_reason, is_image_sequence
 from ..operators.running.job_manager import Outcome, Status, manager
 from .footage_box import draw_footage
-from .text import BOX_MARGINS, clock, draw_field, draw_text, line_width
+from .text import BOX_MARGINS, clock, draw_field, draw_text, line_width, text_width
 
 STATUS_ICONS = {Status.FINISHED: "CHECKMARK", Status.CANCELLED: "CANCEL", Status.FAILED: "ERROR"}
 
@@ -85,7 +85,11 @@ class MAGPLUS_PT_main(Sidebar):
         column = layout.column()
         draw_field(context, column, settings, "avatar")
         if settings.avatar is None and not manager.busy:
-            layout.operator(MAGPLUS_OT_make_sample.bl_idname, icon="USER")
+            label = MAGPLUS_OT_make_sample.bl_label
+            short = text_width(translated(label)) > width
+            layout.operator(
+                MAGPLUS_OT_make_sample.bl_idname, text="Sample Character" if short else label, icon="USER"
+            )
         if settings.avatar is not None:
             column.prop_search(settings, "vertex_group", settings.avatar, "vertex_groups", text="Face")
         draw_field(context, column, settings, "look_through")
