@@ -16,7 +16,7 @@ from ..operators.backends import (
     MAGPLUS_OT_verify_checkpoints,
 )
 from ..operators.blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
-from ..operators.blender.wording import translated
+from ..operators.blender.wording import CONTEXT, translated
 from ..operators.environment import (
     KIND,
     ROOT,
@@ -116,7 +116,7 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
         _draw_backends(context, layout.column())
         _draw_keys(layout.column())
         if address := website():
-            layout.operator("wm.url_open", text="Manual", icon="HELP").url = address
+            layout.operator("wm.url_open", text="Manual", text_ctxt=CONTEXT, icon="HELP").url = address
 
     def _draw_environment(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         """Draw the state of the worker's Python and what can be done about it."""
