@@ -8,7 +8,7 @@ from typing import Any
 import bpy
 
 from ..operators.blender.properties import BoolProperty, with_properties
-from ..operators.blender.wording import translated
+from ..operators.blender.wording import CONTEXT, translated
 from ..operators.measure_controls import KIND, MAGPLUS_OT_choose_controls, MAGPLUS_OT_measure_controls
 from ..operators.rig.kinds import KINDS
 from ..operators.running.job_manager import Status, manager
@@ -41,7 +41,8 @@ class MAGPLUS_UL_controls(bpy.types.UIList):
         row.prop(item, "solve", text="")
         split = row.split(factor=0.76, align=True)
         split.active = item.solve and not item.lock
-        split.label(text=item.name, icon=KINDS[item.kind].icon if item.kind in KINDS else "NONE")
+        icon = KINDS[item.kind].icon if item.kind in KINDS else "NONE"
+        split.label(text=item.name, icon=icon, translate=False)
         reach = split.row(align=True)
         reach.alignment = "RIGHT"
         reach.label(text=f"{item.pixels:.1f}" if item.pixels < 100 else f"{item.pixels:.0f}")
@@ -88,7 +89,7 @@ class MAGPLUS_PT_controls(Sidebar):
             solved = sum(entry.solve and not entry.lock for entry in settings.controls)
             row = layout.row()
             row.label(text=translated(f"{solved} of {len(settings.controls)} are solved"))
-            row.operator_menu_enum(MAGPLUS_OT_choose_controls.bl_idname, "which", text="Choose")
+            row.operator_menu_enum(MAGPLUS_OT_choose_controls.bl_idname, "which", text="Choose", text_ctxt=CONTEXT)
             layout.template_list(
                 MAGPLUS_UL_controls.__name__, "", settings, "controls", settings, "active_control", rows=8
             )

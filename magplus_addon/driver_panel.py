@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ..operators.animation.event_markers import MAGPLUS_OT_trim_from_markers
+from ..operators.blender.wording import CONTEXT
 from ..operators.driver_scene import (
     WHICH,
     MAGPLUS_OT_close_driver,
@@ -49,7 +50,7 @@ class MAGPLUS_PT_driver(Sidebar):
         draw_field(context, column, settings, "face_mode")
         if settings.face_mode == "INDEX":
             draw_field(context, column, settings, "face_index", text="Number")
-        column = layout.column(align=True, heading="Trim")
+        column = layout.column(align=True, heading="Trim", heading_ctxt=CONTEXT)
         column.prop(settings, "use_trim", text="")
         times = column.column(align=True)
         times.active = settings.use_trim
@@ -71,7 +72,8 @@ def draw_slider(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         row = column.row(align=True)
         for which, name, _ in WHICH:
             text = name.removesuffix(" Here")
-            row.operator(MAGPLUS_OT_set_time.bl_idname, text=text, icon=_MARKER_ICONS[which]).which = which
+            icon = _MARKER_ICONS[which]
+            row.operator(MAGPLUS_OT_set_time.bl_idname, text=text, text_ctxt=CONTEXT, icon=icon).which = which
     if driver_of(context.scene) is None:
         layout.operator(MAGPLUS_OT_open_driver.bl_idname, icon="TRACKER")
     else:

@@ -15,6 +15,7 @@ from ..operators.order import driving_problem
 from .text import clock, draw_text, line_width
 
 PICTURE_SCALE = 4.0  # of a thumbnail, in units of Blender's interface
+BESIDE_WIDTH = 75.0  # px at scale 1 that a line beside the thumbnail must have, else it is below
 PICTURE_SHARE, TEXT_SHARE = 0.35, 0.7  # of the sidebar's width
 
 
@@ -50,14 +51,17 @@ def draw_footage(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
     look = looks.ask(context)
     path = Path(bpy.path.abspath(settings.driving))
     box = layout.box()
-    split = box.split(factor=PICTURE_SHARE)
+    width = line_width(context, TEXT_SHARE)
+    beside = width >= BESIDE_WIDTH
+    split = box.split(factor=PICTURE_SHARE) if beside else box.column()
     footage = look.footage if look is not None else None
     if footage is not None and footage.thumbnails:
         split.template_icon(thumbnails.icon(footage.thumbnails[0].file), scale=PICTURE_SCALE)
     elif path.is_file() and not bpy.app.background:
         split.template_icon(thumbnails.icon(path, "MOVIE"), scale=PICTURE_SCALE)
     column = split.column(align=True)
-    width = line_width(context, TEXT_SHARE)
+    if not beside:
+        width = line_width(context)
     draw_text(column, path.name, width)
     if footage is not None:
         for line in lines_of(footage):

@@ -21,7 +21,7 @@ from ..operators.make_sample import MAGPLUS_OT_make_sample
 from ..operators.order import disabled_reason, is_image_sequence
 from ..operators.running.job_manager import Outcome, Status, manager
 from .footage_box import draw_footage
-from .text import BOX_MARGINS, clock, draw_field, draw_text, line_width
+from .text import BOX_MARGINS, clock, draw_field, draw_text, line_width, text_width, ticks_fit_indented
 
 STATUS_ICONS = {Status.FINISHED: "CHECKMARK", Status.CANCELLED: "CANCEL", Status.FAILED: "ERROR"}
 
@@ -58,7 +58,7 @@ def draw_outcome(layout: bpy.types.UILayout, outcome: Outcome, width: float) -> 
     row = box.row(align=True)
     for text, icon, path in (("Job Folder", "FILE_FOLDER", outcome.folder), ("Log", "TEXT", outcome.log)):
         if path is not None and path.exists():
-            row.operator("wm.path_open", text=text, icon=icon).filepath = str(path)
+            row.operator("wm.path_open", text=text, text_ctxt=CONTEXT, icon=icon).filepath = str(path)
 
 
 class Sidebar(bpy.types.Panel):
@@ -85,9 +85,13 @@ class MAGPLUS_PT_main(Sidebar):
         column = layout.column()
         draw_field(context, column, settings, "avatar")
         if settings.avatar is None and not manager.busy:
-            layout.operator(MAGPLUS_OT_make_sample.bl_idname, icon="USER")
+            label = MAGPLUS_OT_make_sample.bl_label
+            short = text_width(translated(label)) > width
+            layout.operator(MAGPLUS_OT_make_sample.bl_idname, text="Sample Character" if short else label, icon="USER")
         if settings.avatar is not None:
-            column.prop_search(settings, "vertex_group", settings.avatar, "vertex_groups", text="Face")
+            column.prop_search(
+                settings, "vertex_group", settings.avatar, "vertex_groups", text="Face", text_ctxt=CONTEXT
+            )
         draw_field(context, column, settings, "look_through")
         draw_field(context, column, settings, "driving")
         if is_image_sequence(settings.driving):
@@ -129,7 +133,7 @@ class MAGPLUS_PT_bakes(Sidebar):
         column, alive = self.layout.column(align=True), bakes_on_curves()
         bakes = [bake for bake in reversed(context.scene.magplus.bakes) if bake.name in alive]
         for bake in bakes:
-            column.prop(bake, "strength", text=bake.name, slider=True)
+            column.prop(bake, "strength", text=bake.name, translate=False, slider=True)
         if not bakes:
             column.label(text="Nothing that was baked plays.")
 
@@ -204,7 +208,7 @@ def draw_moving_shot(layout: bpy.types.UILayout, settings: Any) -> None:
     interval.prop(settings, "shot_first")
     interval.prop(settings, "shot_last")
     layout.prop(settings, "plates")
-    column = layout.column(heading="Motion")
+    column = layout.column(heading="Motion", heading_ctxt=CONTEXT)
     column.prop(settings, "st_map")
     column.prop(settings, "vectors")
     if settings.st_map:
@@ -221,9 +225,10 @@ class MAGPLUS_PT_output(Sidebar):
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the panel; reads only."""
         layout, settings = self.layout, context.scene.magplus
-        layout.use_property_split = True
+        ticks = ("frames", "moving", "shape_keys", "compare", "keep_apex", "hold")
+        layout.use_property_split = ticks_fit_indented(context, settings, ticks)
         layout.use_property_decorate = False
-        column = layout.column(heading="Make")
+        column = layout.column(heading="Make", heading_ctxt=CONTEXT)
         column.prop(settings, "frames")
         if settings.frames:
             draw_field(context, column, settings, "frames_to")
@@ -244,7 +249,7 @@ class MAGPLUS_PT_output(Sidebar):
             release = column.column()
             release.active = not settings.hold
             draw_field(context, release, settings, "release")
-        row = layout.row(heading="Capture At")
+        row = layout.row(heading="Capture At", heading_ctxt=CONTEXT)
         row.prop(settings, "use_capture_frame", text="")
         frame = row.row()
         frame.active = settings.use_capture_frame

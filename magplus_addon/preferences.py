@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import bpy
 
 from ..backend_bridge.backends import BACKENDS
@@ -14,7 +16,7 @@ from ..operators.backends import (
     MAGPLUS_OT_verify_checkpoints,
 )
 from ..operators.blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
-from ..operators.blender.wording import translated
+from ..operators.blender.wording import CONTEXT, translated
 from ..operators.environment import (
     KIND,
     ROOT,
@@ -28,8 +30,9 @@ from ..operators.environment import (
 from ..operators.running.job_manager import manager
 from .menu import keymap
 from .panels import draw_outcome, draw_progress
-from .text import draw_text, line_width
+from .text import draw_text, line_width, text_width
 
+TERMS_SHARE = 0.32  # of the width, for what is said of a checkpoint beside the name of its backend
 STEPS = (
     "1. Allow online access in System > Network.",
     "2. Create Environment downloads PyTorch, OpenCV and MediaPipe: 0.5 GB, or about 3 GB for a graphics card. It "
@@ -113,7 +116,7 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
         _draw_backends(context, layout.column())
         _draw_keys(layout.column())
         if address := website():
-            layout.operator("wm.url_open", text="Manual", icon="HELP").url = address
+            layout.operator("wm.url_open", text="Manual", text_ctxt=CONTEXT, icon="HELP").url = address
 
     def _draw_environment(self, context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
         """Draw the state of the worker's Python and what can be done about it."""
@@ -139,13 +142,17 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
 def _draw_backends(context: bpy.types.Context, layout: bpy.types.UILayout) -> None:
     """Draw which backends have their checkpoints, under which terms, and what can be done about it."""
     layout.label(text="Backends")
-    width = line_width(context, 0.75)
+    width, beside = line_width(context, 0.75), line_width(context, TERMS_SHARE)
     for entry in BACKENDS:
-        row = layout.row(align=True)
+        column = layout.column(align=True)
+        row = column.row(align=True)
         row.label(text=entry.title, icon="CHECKMARK" if entry.ready else "DOT")
-        row.label(
-            text=translated(f"Weights: {entry.weights_licence}"), icon="NONE" if entry.commercial_use else "ERROR"
-        )
+        terms = translated(f"Weights: {entry.weights_licence}")
+        icon: Literal["BLANK1", "ERROR"] = "BLANK1" if entry.commercial_use else "ERROR"
+        if text_width(terms) <= beside:
+            row.label(text=terms, icon=icon, translate=False)
+        else:
+            draw_text(column, terms, width, icon)
         if entry.pages:
             row.operator("wm.url_open", text="", icon="URL").url = entry.pages[0]
         if entry.parts and entry.ready:

@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import blf
 import bpy
 
-from ..operators.blender.wording import translated
+from ..operators.blender.wording import CONTEXT, translated
 
 FONT_SIZE = 11.0  # points at scale 1, of Blender's widgets
 ICON_WIDTH = 34.0  # px at scale 1 that the icon and the margins of a label take
 TABS_WIDTH = 46.0  # px at scale 1 that a sidebar's tabs and its panels' margins take
 BOX_MARGINS = 20.0  # px at scale 1 that a box takes
-LEAST_WIDTH = 90.0  # px at scale 1; a line is never narrower
+LEAST_WIDTH = 40.0  # px at scale 1; a line is never narrower
 LABEL_SHARE = 0.4  # of the width, for the names of properties where they are split from the values
 LABEL_MARGIN = 12.0  # px at scale 1 around such a name
 
@@ -68,16 +69,22 @@ def fits_beside(context: bpy.types.Context, name: str) -> bool:
     return text_width(translated(name)) <= _panel_width(context) * LABEL_SHARE - LABEL_MARGIN
 
 
+def ticks_fit_indented(context: bpy.types.Context, data: Any, props: Iterable[str]) -> bool:
+    """Whether the names of check boxes have room where those of other properties take a share of the width."""
+    names = (translated(data.bl_rna.properties[prop].name) for prop in props)
+    return max(map(text_width, names)) <= _panel_width(context) * (1 - LABEL_SHARE) - ICON_WIDTH
+
+
 def draw_field(
     context: bpy.types.Context, layout: bpy.types.UILayout, data: Any, prop: str, text: str = "", slider: bool = False
 ) -> None:
     """Draw a property with its name beside it or, where that would be cut off, above it."""
     name = text or data.bl_rna.properties[prop].name
     if fits_beside(context, name):
-        layout.prop(data, prop, text=name, slider=slider)
+        layout.prop(data, prop, text=name, text_ctxt=CONTEXT, slider=slider)
         return
     above = layout.column(align=True)
-    above.label(text=name)
+    above.label(text=name, text_ctxt=CONTEXT)
     above.prop(data, prop, text="", slider=slider)
 
 

@@ -39,13 +39,19 @@ def run_program(
 ) -> tuple[int, list[str]]:
     """Run a program and pass its lines on; return its exit status and all lines. A cancel ends it and is raised.
 
-    options: what it is started with, by default `popen_options()`.
+    options: what it is started with, by default `popen_options()`. Raises `MachineError` where it can't be started.
     """
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        **(popen_options() if options is None else options),
-    )  # fmt: skip
+    try:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            **(popen_options() if options is None else options),
+        )  # fmt: skip
+    except OSError as error:
+        raise MachineError(
+            f"The worker's Python can't be started ({error.strerror or error}: {command[0]}); set up the environment "
+            "in the preferences."
+        ) from error
     assert process.stdout is not None
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     reader = threading.Thread(target=_read, args=(process.stdout, lines), name="magplus-pip", daemon=True)

@@ -91,7 +91,14 @@ def _nodes(name: str) -> tuple[bpy.types.Material, Any, Any]:
     material = bpy.data.materials.new(name)
     if material.node_tree is None:  # new materials have nodes from Blender 5.0 on, where the switch is deprecated
         material.use_nodes = True
-    return material, material.node_tree.nodes["Principled BSDF"], material.node_tree
+    tree = material.node_tree
+    return material, _only(tree, "ShaderNodeBsdfPrincipled"), tree
+
+
+def _only(tree: Any, kind: str) -> Any:
+    """Return a tree's only node of a kind; its name depends on the interface's language."""
+    [node] = [node for node in tree.nodes if node.bl_idname == kind]
+    return node
 
 
 def _image_node(tree: Any, image: bpy.types.Image) -> Any:
@@ -153,7 +160,7 @@ def _hair_material(name: str, colour: NDArray[np.floating]) -> bpy.types.Materia
     strand.inputs["Roughness"].default_value = 0.35
     strand.inputs["Radial Roughness"].default_value = 0.5
     strand.inputs["Random Roughness"].default_value = 0.3
-    tree.links.new(strand.outputs["BSDF"], tree.nodes["Material Output"].inputs["Surface"])
+    tree.links.new(strand.outputs["BSDF"], _only(tree, "ShaderNodeOutputMaterial").inputs["Surface"])
     tree.nodes.remove(principled)
     return material
 
@@ -305,7 +312,7 @@ def _backdrop(transparent: bool) -> None:
     bpy.context.scene.world = world
     if world.node_tree is None:
         world.use_nodes = True
-    sky = world.node_tree.nodes["Background"]
+    sky = _only(world.node_tree, "ShaderNodeBackground")
     sky.inputs["Color"].default_value = (0.030, 0.034, 0.042, 1.0)
     if transparent:
         return

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+from bl_ext.user_default.magplus.backend_bridge.backends import BACKENDS
 from bl_ext.user_default.magplus.backend_bridge.job.stages import Stage, in_words
 from bl_ext.user_default.magplus.backend_bridge.rig.action_units import UNIT_NAMES
 from bl_ext.user_default.magplus.backend_bridge.rig.anchors import FACE_ANCHORS
@@ -33,7 +34,7 @@ SHOWN_AS = {"text", "heading", "bl_label", "title", "label", "confirm_text"}
 # Names of things, the same in every language.
 NAMES = {
     "MagPlus", "FOMM", "FSRT", "MetaPortrait", "MetaPortrait SR", "EMOPortraits", "LivePortrait", "PyTorch", "Python",
-    "LivePortrait (Animals)",
+    "LivePortrait (Animals)", "MIT", "CC BY-NC-SA 4.0",
 }  # fmt: skip
 
 # What is written like text and is none: names of data, settings of nodes, words of other programs, programming faults.
@@ -68,6 +69,8 @@ def from_source() -> dict[str, str]:
                 found.setdefault(message, f"{name}:{node.lineno}")
     for name in (*FACE_ANCHORS, *UNIT_NAMES.values(), *REGIONS, *WORDS, *map(in_words, Stage)):
         found.setdefault(name, "backend_bridge/rig")
+    for entry in BACKENDS:
+        found.setdefault(entry.weights_licence, "backend_bridge/backends")
     return {message: place for message, place in found.items() if message not in NAMES}
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from types import ModuleType
 
 import bpy
@@ -13,6 +14,7 @@ from bl_ext.user_default.magplus.operators.blender.wording import CONTEXT, Catal
 
 from tests.blender.wording.interface_text import from_blender, from_source
 
+ROOT = Path(__file__).resolve().parents[3]
 PLACE = re.compile(r"\{(\d+)\}")
 ENDS = {".": ".。", "…": "…", ":": ":：", ",": ",，、"}
 each_language = pytest.mark.parametrize("language", LANGUAGES, ids=locale_of)
@@ -73,3 +75,10 @@ def test_which_message_a_text_is_made_from(text: str, message: str | None, value
     messages = Catalogue()
     messages.use(["Exported {0} anchors.", "{0} has no mesh.", "{0} is (not) here.", "{0} is muted, which hides {1}."])
     assert messages.message_of(text) == (message, values)
+
+
+def test_nothing_is_found_by_a_name_that_blender_gives_in_the_interfaces_language() -> None:
+    """In a German Blender a new material's nodes are called "Materialausgabe"; bpy alone has no other language."""
+    by_name = re.compile(r"""\bnodes(\[|\.get\()f?["']""")
+    found = [path for folder in ("operators", "magplus_addon") for path in (ROOT / folder).rglob("*.py")]
+    assert found and not [path for path in found if by_name.search(path.read_text("utf-8"))]

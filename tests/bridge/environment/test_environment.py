@@ -392,6 +392,12 @@ def test_a_programs_lines_are_passed_on() -> None:
     assert follower.lines == said
 
 
+def test_a_python_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    gone = tmp_path / "gone" / "python"
+    with pytest.raises(MachineError, match=r"The worker's Python can't be started \(No such file.*gone.*\); set up"):
+        run_program([gone, "-c", ""], Follower())
+
+
 def test_a_cancel_ends_a_silent_program_at_once() -> None:
     follower = Follower(cancel_at="started")
     started = time.monotonic()
