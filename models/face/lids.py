@@ -48,12 +48,18 @@ def apertures(landmarks: Landmarks) -> NDArray[np.float64]:
 def closures(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:
     """Return [N, 2], how far each eye has closed since the reference: 1 for shut, 0 as it was, negative for wider.
 
-    Both eyes have the same unless they differ by more than the mesh can be wrong. NaN where the reference's are shut.
+    landmarks: [N, 478, 2+] of consecutive frames. Both eyes have the same unless, from a closing to the next opening,
+    they once differ by more than the mesh can be wrong: a lid on its way differs by less than the shut one. NaN where
+    the reference's are shut.
     """
     open_ = apertures(reference[None])[0]
     closed = 1 - apertures(landmarks) / np.where(open_ > _LEAST_OPEN, open_, np.nan)
-    together = closed.mean(1, keepdims=True)
-    return np.where(np.abs(closed[:, :1] - closed[:, 1:]) > _ONE_EYE, closed, together)
+    apart = np.abs(closed[:, 0] - closed[:, 1]) > _ONE_EYE
+    moved = np.nan_to_num(np.abs(closed)).max(1) > _BLINK[0]
+    wink = np.zeros_like(apart)
+    for start, end in _runs(moved | apart):
+        wink[start:end] = apart[start:end].any()
+    return np.where(wink[:, None], closed, closed.mean(1, keepdims=True))
 
 
 def mesh_weight(closed: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -66,8 +72,13 @@ def mesh_weight(closed: NDArray[np.float64]) -> NDArray[np.float64]:
 def blinks(closed: NDArray[np.float64], seconds: Sequence[float]) -> tuple[Span, ...]:
     """Return when the lids follow the mesh rather than the picture, from closures [T, 2]."""
     closing = mesh_weight(closed).max(1) > 0.5
-    edges = np.flatnonzero(np.diff(np.r_[0, closing.astype(int), 0]))
-    return tuple(Span(seconds[start], seconds[end - 1]) for start, end in zip(edges[::2], edges[1::2], strict=True))
+    return tuple(Span(seconds[start], seconds[end - 1]) for start, end in _runs(closing))
+
+
+def _runs(where: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return the first frame and the one after the last of each run of true values [N]."""
+    edges = np.flatnonzero(np.diff(np.r_[0, where.astype(int), 0])).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 class LidModel:
@@ -77,21 +88,19 @@ class LidModel:
     """
 
     def __init__(self, landmarks: Landmarks, size: int) -> None:
-        self._reference = landmarks
         self._size = size
         y, x = np.mgrid[:size, :size].astype(np.float32)
         self._eyes = [_Eye(landmarks, eye, x, y) for eye in _EYES]
 
-    def __call__(self, landmarks: Landmarks) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the lids' motion [N, 2, S, S] px in frames of landmarks [N, 478, 2+], and two weights [N, 1, S, S].
+    def __call__(self, closed: NDArray[np.float64]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the lids' motion [N, 2, S, S] px for closures [N, 2], and two weights [N, 1, S, S].
 
         The first says how far that motion holds rather than what the picture shows, the second, where it is skin that
         moves so. Eyes that open wider than the reference shows them are held: what they uncover was never seen.
         """
-        closed = closures(landmarks, self._reference)
         weight_of_mesh = mesh_weight(closed)
         amount = np.clip(np.nan_to_num(closed), 0, _MOST)
-        count, side = len(landmarks), self._size
+        count, side = len(closed), self._size
         flow, weight, skin = (torch.zeros(count, channels, side, side) for channels in (2, 1, 1))
         shut = weight_of_mesh * (closed > 0)
         for eye, share, certain, covered in zip(self._eyes, amount.T, weight_of_mesh.T, shut.T, strict=True):

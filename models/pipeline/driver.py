@@ -66,7 +66,7 @@ class Driver:
         """Return the motion of N frames."""
         return self._store.get(
             (
-                *(seen.frames, seen.trust, seen.landmarks),
+                *(seen.frames, seen.trust, seen.closures),
                 *(self.reference.image, self.reference.landmarks),
                 *(self.magnifier.weights_sha256, str(self.magnifier.precision)),
             ),
@@ -77,7 +77,7 @@ class Driver:
         motion = self.magnifier.motion(self.reference.image, seen.frames)
         motion = Motion(motion.flow, motion.confidence * seen.trust)
         rigid, local = self.clip.split_head_motion(motion)
-        closing, told, skin = (field.to(local) for field in self._lids(seen.landmarks))
+        closing, told, skin = (field.to(local) for field in self._lids(seen.closures))
         if bool(told.any()):
             told, skin = told * seen.trust, skin * seen.trust
             local = local * (1 - told) + closing * told

@@ -56,17 +56,17 @@ SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less 
 class Seen:
     """N frames of the driver in the reference's light, and how far each pixel shows the face.
 
-    frames: [N, 3, S, S], the reference's pixels where the face isn't seen. trust: [N, 1, S, S] in [0, 1]. landmarks:
-    [N, 478, 3] px.
+    frames: [N, 3, S, S], the reference's pixels where the face isn't seen. trust: [N, 1, S, S] in [0, 1]. closures:
+    [N, 2], how far each eye has closed (`face.closures`).
     """
 
     frames: Tensor
     trust: Tensor
-    landmarks: NDArray[np.float32]
+    closures: NDArray[np.float64]
 
     def to(self, device: torch.device) -> Seen:
         """Return the same on a device."""
-        return Seen(self.frames.to(device), self.trust.to(device), self.landmarks)
+        return Seen(self.frames.to(device), self.trust.to(device), self.closures)
 
 
 def reader_of(folder: Path, driving: Driving) -> VideoReader:
@@ -232,7 +232,7 @@ class DrivingClip:
         """Return crops [n, 3, S, S] of frames with what isn't seen of the face filled in."""
         inside = torch.cat([self._inside(index) for index in indices])
         landmarks = self._all_landmarks[indices]
-        return Seen(*self.visibility(crops, landmarks, inside), landmarks)
+        return Seen(*self.visibility(crops, landmarks, inside), self._all_closures[indices])
 
     def _inside(self, index: int) -> Tensor:
         info = self.reader.info
@@ -329,10 +329,15 @@ class DrivingClip:
             head_turn=head_turn(self.track.points[self.present], self._followed.points[self.chosen.index]),
         )
 
-    @cached_property
+    @property
     def closures(self) -> NDArray[np.float64]:
         """How far each eye has closed since the reference, [N, 2] (`face.closures`)."""
-        return closures(self.landmarks, self.reference.landmarks)
+        return self._all_closures[: self.count]
+
+    @cached_property
+    def _all_closures(self) -> NDArray[np.float64]:
+        """The same, followed by those of a reference outside the trim."""
+        return closures(self._all_landmarks, self.reference.landmarks)
 
     @cached_property
     def eyes_part(self) -> bool:

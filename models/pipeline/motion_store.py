@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ class Sized(Protocol):
 
 
 Measured = TypeVar("Measured", bound=Sized)
+Content: TypeAlias = Tensor | NDArray[np.floating] | str
 
 
 class MotionStore(Generic[Measured]):
@@ -38,7 +39,7 @@ class MotionStore(Generic[Measured]):
         self._bytes = 0
         self._known: OrderedDict[str, Measured] = OrderedDict()
 
-    def get(self, made_from: Iterable[Tensor | NDArray[np.float32] | str], measure: Callable[[], Measured]) -> Measured:
+    def get(self, made_from: Iterable[Content], measure: Callable[[], Measured]) -> Measured:
         """Return what `measure` returned for the same content before, else what it returns now."""
         key = _key(made_from)
         if key is None:
@@ -55,7 +56,7 @@ class MotionStore(Generic[Measured]):
         return self._known[key]
 
 
-def _key(made_from: Iterable[Tensor | NDArray[np.float32] | str]) -> str | None:
+def _key(made_from: Iterable[Content]) -> str | None:
     """Return a hash of contents, None where a part of it is not on the CPU."""
     digest = hashlib.blake2b(digest_size=20)
     for part in made_from:

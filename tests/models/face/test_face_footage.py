@@ -203,6 +203,18 @@ class TestEyes:
         right, left = closures(self.shut(mesh, 1, 0)[None], mesh)[0]
         assert right > 0.9 and left < 0.1
 
+    def test_a_wink_is_one_eyes_from_its_beginning_to_its_end(self, mesh):
+        """On their way, the eyes differ by no more than the mesh can be wrong."""
+        course = np.stack([self.shut(mesh, share, 0.1 * share) for share in (0, 0.35, 1, 0.9, 0.35, 0)])
+        right, left = closures(course, mesh).T
+        assert right[1] == pytest.approx(0.4, abs=0.1) and right[4] == pytest.approx(0.4, abs=0.1)
+        assert (left < 0.15).all()
+
+    def test_a_blink_after_a_wink_is_both_eyes(self, mesh):
+        shares = [(0, 0), (1, 0), (0, 0), (0.9, 0.7), (0, 0)]
+        right, left = closures(np.stack([self.shut(mesh, *each) for each in shares]), mesh).T
+        assert left[1] < 0.1 and left[3] == right[3]
+
     def test_a_blink_is_told_with_its_times(self, mesh):
         course = np.stack([self.shut(mesh, share, share) for share in (0, 0, 0.1, 0.9, 1, 0.2, 0)])
         (blink,) = blinks(closures(course, mesh), SECONDS[:7])
@@ -212,7 +224,8 @@ class TestEyes:
         size = 400
         place = mesh.copy()
         place[:, :2] -= mesh[:, :2].min(0) - 60
-        flow, told, skin = LidModel(place, size)(np.stack([place, self.shut(place, 1, 1)]))
+        course = np.stack([place, self.shut(place, 1, 1)])
+        flow, told, skin = LidModel(place, size)(closures(course, place))
         assert float(flow[0].abs().max()) < 1e-3 and float(told[0].max()) == 0
         x, y = (round(float(value)) for value in place[159, :2])
         opening = float(np.linalg.norm(place[145, :2] - place[159, :2]))
