@@ -67,7 +67,7 @@ def complaint(said: str) -> str:
         ([], "arguments are required: COMMAND"),
         (["bogus"], "invalid choice: 'bogus'"),
         (["environment"], "arguments are required: COMMAND"),
-        (["animate", "--bogus"], "nrecognized arguments: --bogus"),
+        (["animate", "--bogus"], "nrecognized arguments: --bogus; `magplus animate --help` lists the options."),
         (["animate"], "Choose the driving video."),
         (["animate", "--driving", "/nowhere/clip.mp4"], "There is no driving video at /nowhere/clip.mp4."),
         (["animate", "--avatar", "Nobody"], "no mesh object 'Nobody' in scene 'Scene'; its meshes: 'Head'."),
