@@ -8,7 +8,7 @@ from pathlib import Path
 
 import bpy
 
-from ...backend_bridge.files.errors import ExitCode
+from ...backend_bridge.files.errors import ExitCode, MagPlusError, error_of
 from ...backend_bridge.job.folder import JobFolder
 from ...operators.animation.destination import Destination
 from ...operators.import_result import import_result
@@ -41,12 +41,22 @@ def run(options: argparse.Namespace) -> ExitCode:
     avatar = choose_avatar(context, options.avatar) if options.avatar is not None else None
     outcomes: list[Outcome] = []
     for path in options.folders:
-        folder = JobFolder.open(path)
-        spec = folder.read_spec()
-        objects = {} if avatar is None else {spec.created_by.get("avatar", avatar.name): avatar}
-        outcomes.append(import_result(context, folder, destination, spec.outputs, objects=objects))
+        try:
+            outcomes.append(_import(context, path, destination, avatar))
+        except MagPlusError as error:
+            raise error_of(error.exit_code)(f"{path.absolute().name}: {error}") from error
     if options.save is not None:
         save_copy(options.save)
     for outcome in outcomes:
         tell(outcome)
     return ExitCode.OK
+
+
+def _import(
+    context: bpy.types.Context, path: Path, destination: Destination, avatar: bpy.types.Object | None
+) -> Outcome:
+    """Import a job; `avatar` takes the keys in place of the mesh that the job names."""
+    folder = JobFolder.open(path)
+    spec = folder.read_spec()
+    objects = {} if avatar is None else {spec.created_by.get("avatar", avatar.name): avatar}
+    return import_result(context, folder, destination, spec.outputs, objects=objects)

@@ -24,6 +24,13 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
 
+    def parse_known_args(self, *given: Any, **named: Any) -> Any:
+        """Raise `InputError` for what the command does not know, where argparse lets the outermost parser complain."""
+        options, unknown = super().parse_known_args(*given, **named)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options, unknown
+
     def error(self, message: str) -> NoReturn:
         """Raise `InputError`, which `main` turns into a line and an exit code."""
         raise InputError(f"{message[:1].upper()}{message[1:]}; `{self.prog} --help` lists the options.")

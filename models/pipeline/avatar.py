@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -62,6 +62,12 @@ class AvatarPicture:
     def over(self, grey: float = 0.5) -> Tensor:
         """Return [1, 3, H, W] RGB on an even background, as detectors and backends want to see it."""
         return self.premultiplied[:, :3] + grey * (1 - self.premultiplied[:, 3:])
+
+    def over_with(self, part: Tensor, left: int, top: int, grey: float = 0.5) -> Tensor:
+        """Return what `over` does of this picture with a part [4, h, w] that is another from (left, top) px on."""
+        whole = self.premultiplied.clone()
+        whole[0, :, top : top + part.shape[1], left : left + part.shape[2]] = part
+        return replace(self, premultiplied=whole).over(grey)
 
     def encode_with(self, part: Tensor, left: int, top: int) -> bytes:
         """Return this picture as a PNG of its own bit depth, with a part that is another from (left, top) px on.

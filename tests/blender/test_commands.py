@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -14,8 +15,10 @@ from typing import Any
 
 import bpy
 import pytest
+from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 
 from tests.blender.head import add_camera, make_head, quick_render
+from tests.blender.jobs import pulse, solved
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def complaint(said: str) -> str:
         ([], "arguments are required: COMMAND"),
         (["bogus"], "invalid choice: 'bogus'"),
         (["environment"], "arguments are required: COMMAND"),
-        (["animate", "--bogus"], "nrecognized arguments: --bogus"),
+        (["animate", "--bogus"], "nrecognized arguments: --bogus; `magplus animate --help` lists the options."),
         (["animate"], "Choose the driving video."),
         (["animate", "--driving", "/nowhere/clip.mp4"], "There is no driving video at /nowhere/clip.mp4."),
         (["animate", "--avatar", "Nobody"], "no mesh object 'Nobody' in scene 'Scene'; its meshes: 'Head'."),
@@ -198,6 +201,19 @@ def test_the_file_is_saved_where_asked(
     capfd.readouterr()
     assert commands.main([*arguments, "--save", str(shot / "inside a file.blend")]) == 2
     assert "can't be saved as" in complaint(capfd.readouterr().err)
+
+
+def test_of_several_jobs_the_one_that_can_not_be_imported_is_named(
+    commands: ModuleType, shot: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    head = bpy.data.objects["Head"]
+    whole = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.6)}, apex=8).path
+    broken = shutil.copytree(whole, tmp_path / "broken.magplus")
+    (broken / "job.json").write_text("{")
+    target = tmp_path / "saved.blend"
+    assert commands.main(["import", str(whole), str(broken), "--save", str(target)]) == 2
+    assert complaint(capfd.readouterr().err).startswith("broken.magplus: job.json is damaged")
+    assert not target.exists()
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

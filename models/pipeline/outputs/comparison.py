@@ -58,9 +58,11 @@ class Comparison:
         """Return the report as it is."""
         return report
 
-    def _faces(self, pictures: Iterable[Tensor]) -> list[Tensor]:
-        """Return the avatar's face in finished pictures [4, H, W], premultiplied, as [1, 3, S, S] on grey."""
-        return [self._avatar.window.cut(each[None, :3] + 0.5 * (1 - each[None, 3:])) for each in pictures]
+    def _faces(self, parts: Iterable[Tensor]) -> list[Tensor]:
+        """Return the avatar's face with restored regions [4, h, w] in it, as [1, 3, S, S] on grey."""
+        avatar = self._avatar
+        left, top, _, _ = avatar.restored_region
+        return [avatar.window.cut(avatar.picture.over_with(each, left, top)) for each in parts]
 
 
 def _small(images: Iterable[Tensor]) -> list[NDArray[np.float32]]:

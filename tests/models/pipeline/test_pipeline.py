@@ -376,6 +376,14 @@ def test_a_comparison_shows_driver_magnified_driver_result_and_stronger_result(
     change = np.max([np.abs(face - faces[0]).mean((0, 2, 3)) for face in faces], 0)
     assert change[1] > change[0], "the driver moves more when magnified"
     assert change[3] > change[2] > 0, "and so does the result at four times the strength"
+    window = folder.read_report().avatar.window
+    step = window.scale * window.crop_size / SIDE
+    places = np.array([[step, 0, window.origin[0]], [0, step, window.origin[1]]])
+    frame = cv2.imread(str(folder.file_of(artefacts.FRAMES, 0)))
+    there = cv2.warpAffine(frame, places, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    middle = slice(SIDE // 4, -SIDE // 4)
+    away = np.abs(faces[0][:, 2] - there)[middle, middle].mean()
+    assert away < 5, "the result is seen where the face is in the finished frame"
 
 
 def test_what_an_earlier_longer_run_left_is_gone_of_every_kind(tmp_path, clip, avatar, landmarks, session):
