@@ -302,10 +302,16 @@ _MORPHS: dict[str, str] = {
 }
 # A lid and what it does, as words anywhere in a name whose rig has no vocabulary: "Lid.L: Shut", "Augen zu".
 _LIDS = frozenset(
-    "eye eyes eyelid eyelids lid lids auge augen augenlid oeil yeux paupiere ojo ojos occhio occhi olho olhos".split()
+    {
+        *("eye", "eyes", "eyelid", "eyelids", "lid", "lids", "auge", "augen", "augenlid", "oeil", "yeux", "paupiere"),
+        *("ojo", "ojos", "occhio", "occhi", "olho", "olhos"),
+    }
 )
 _SHUT = frozenset(
-    "shut close closed zu geschlossen ferme fermes cerrado cerrados chiuso chiusi fechado fechados blink".split()
+    {
+        *("shut", "close", "closed", "blink", "zu", "geschlossen", "ferme", "fermes", "cerrado", "cerrados"),
+        *("chiuso", "chiusi", "fechado", "fechados"),
+    }
 )
 _KEYS = {shape.lower(): shape for shape in _SHAPE_UNITS} | _ALIASES
 
