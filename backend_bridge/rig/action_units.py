@@ -300,6 +300,19 @@ _MORPHS: dict[str, str] = {
     "お": "mouthFunnel",
     "ぺろっ": "tongueOut",
 }
+# A lid and what it does, as words anywhere in a name whose rig has no vocabulary: "Lid.L: Shut", "Augen zu".
+_LIDS = frozenset(
+    {
+        *("eye", "eyes", "eyelid", "eyelids", "lid", "lids", "auge", "augen", "augenlid", "oeil", "yeux", "paupiere"),
+        *("ojo", "ojos", "occhio", "occhi", "olho", "olhos"),
+    }
+)
+_SHUT = frozenset(
+    {
+        *("shut", "close", "closed", "blink", "zu", "geschlossen", "ferme", "fermes", "cerrado", "cerrados"),
+        *("chiuso", "chiusi", "fechado", "fechados"),
+    }
+)
 _KEYS = {shape.lower(): shape for shape in _SHAPE_UNITS} | _ALIASES
 
 _PREFIX = re.compile(
@@ -336,7 +349,7 @@ def recognise(name: str) -> Meaning | None:
     stem, side = _split_side(bare)
     if (shape := _KEYS.get(_key(stem))) is not None:
         return _meaning(shape, side)
-    return _by_unit(bare)
+    return _by_unit(bare) or _shut_lids(name)
 
 
 def parse_units(text: str) -> tuple[tuple[int, Side], ...]:
@@ -379,6 +392,14 @@ def _split_side(name: str) -> tuple[str, Side]:
         return name, Side.BOTH
     letter = next(group for group in match.groups() if group)[0].lower()
     return name[: match.start()] + name[match.end() :], Side.LEFT if letter == "l" else Side.RIGHT
+
+
+def _shut_lids(name: str) -> Meaning | None:
+    words = set(re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()))
+    if not (words & _LIDS and words & _SHUT):
+        return None
+    left, right = bool(words & {"l", "left"}), bool(words & {"r", "right"})
+    return _meaning("eyeBlink", Side.BOTH if left is right else Side.LEFT if left else Side.RIGHT)
 
 
 def _meaning(shape: str, side: Side) -> Meaning:

@@ -50,6 +50,9 @@ from magplus.backend_bridge.rig.action_units import Side, parse_units, recognise
         ("Mouth_Chin_Up", "mouthShrugLower", 17),
         ("mouthOpen", "jawOpen", 26),
         ("eyesClosed", "eyeBlink", 45),
+        ("Lid.R: Shut", "eyeBlinkRight", 45),
+        ("left_eyelid_close", "eyeBlinkLeft", 45),
+        ("Augen zu", "eyeBlink", 45),
         ("eCTRLMouthSmile_L", "mouthSmileLeft", 12),
     ],
 )
@@ -91,7 +94,9 @@ def test_a_shape_that_mixes_two_units_says_so() -> None:
     assert press.units[0].approximate
 
 
-@pytest.mark.parametrize("name", ["", "Key 1", "Basis", "表情", "12", "spine.003", "vrc.v_aa", "AU99", "L", "_R"])
+@pytest.mark.parametrize(
+    "name", ["", "Key 1", "Basis", "表情", "12", "spine.003", "vrc.v_aa", "AU99", "L", "_R", "Mouth: Shut", "lid up"]
+)
 def test_other_names_mean_nothing(name: str) -> None:
     assert recognise(name) is None
 

@@ -77,7 +77,7 @@ def test_a_key_that_fits_half_way_is_the_nearest_that_the_rig_can_do(angle: floa
 @given(louder=st.floats(1, 5), angle=st.floats(-35, 35))
 @settings(max_examples=10, deadline=None)
 def test_what_moves_where_the_rig_has_no_control_hides_no_expression(louder: float, angle: float) -> None:
-    """A drawn face has brows, eyes and a mouth; the driver's cheeks and chin move several times as much as its smile."""
+    """A drawn face has brows, eyes and a mouth; the driver's cheeks and chin move farther than its lips."""
     way = (float(np.sin(np.deg2rad(angle))), -float(np.cos(np.deg2rad(angle))))
     left, right = push(34, 76, way, 4), push(62, 76, way, 4)
     basis = rig(
