@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ..operators.animate import KIND as ANIMATE
+from ..operators.blender.wording import translated
 from ..operators.capture import KIND as CAPTURE
 from ..operators.frames.shown import camera_pictures
 from ..operators.match_face import KIND as ANCHORS
@@ -24,7 +25,7 @@ from ..operators.show_result import (
 )
 from ..operators.show_result import KIND as COMPARE
 from .panels import Sidebar, draw_outcome
-from .text import BOX_MARGINS, draw_text, line_width
+from .text import BOX_MARGINS, draw_text, line_width, text_width
 
 OF_A_FILE = (ANIMATE, CAPTURE, ANCHORS, CONTROLS, COMPARE)  # kinds of outcomes that mean nothing in another file
 
@@ -54,7 +55,9 @@ class MAGPLUS_PT_result(Sidebar):
             column.operator(MAGPLUS_OT_restore_view.bl_idname, icon="LOOP_BACK")
         column.operator_menu_enum(MAGPLUS_OT_show_as.bl_idname, "where", text="Show Frames As")
         for _, picture in camera_pictures(context.scene):
-            column.prop(picture, "show_background_image", text="Frames over the View")
+            long, short = "Frames over the View", "Over the View"
+            text = translated(long if text_width(translated(long)) <= width else short)
+            column.prop(picture, "show_background_image", text=text, translate=False)
         if (outcome := manager.outcomes.get(COMPARE)) and outcome.status is not Status.FINISHED:
             draw_outcome(layout, outcome, width)
         _draw_lines(layout, context, width)

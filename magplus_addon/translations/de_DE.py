@@ -867,6 +867,7 @@ MESSAGES: dict[str, str] = {
     "{0} does not hold the wheel of {1} as it was published; put it there.": "{0} enthält das Wheel von {1} nicht so, wie es veröffentlicht wurde; legen Sie es dorthin.",
     "{0} failed while its packages were loaded ({1}); repair it.": "{0} ist beim Laden seiner Pakete gescheitert ({1}); reparieren Sie es.",
     "{0} frames": "{0} Bilder",
+    "{0} frames and {1} controls": "{0} Bilder und {1} Regler",
     "{0} frames fall between the frames of this scene and are not shown.{1}": "{0} Bilder fallen zwischen die Bilder dieser Szene und werden nicht gezeigt.{1}",
     "{0} frames of the job are missing, {1} first; run the job again.": "{0} Bilder des Auftrags fehlen, zuerst {1}; führen Sie den Auftrag erneut aus.",
     "{0} frames of this scene repeat the one before: it has more of them than the video.": "{0} Bilder dieser Szene wiederholen das vorige: Sie hat mehr davon als das Video.",

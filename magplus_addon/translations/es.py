@@ -867,6 +867,7 @@ MESSAGES: dict[str, str] = {
     "{0} does not hold the wheel of {1} as it was published; put it there.": "{0} no contiene el wheel de {1} tal como se publicó; póngalo ahí.",
     "{0} failed while its packages were loaded ({1}); repair it.": "{0} falló al cargar sus paquetes ({1}); repárelo.",
     "{0} frames": "{0} fotogramas",
+    "{0} frames and {1} controls": "{0} fotogramas y {1} controles",
     "{0} frames fall between the frames of this scene and are not shown.{1}": "{0} fotogramas caen entre los de esta escena y no se muestran.{1}",
     "{0} frames of the job are missing, {1} first; run the job again.": "Faltan {0} fotogramas del trabajo, el primero es {1}; ejecute el trabajo de nuevo.",
     "{0} frames of this scene repeat the one before: it has more of them than the video.": "{0} fotogramas de esta escena repiten el anterior: tiene más que el vídeo.",

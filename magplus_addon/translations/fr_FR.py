@@ -867,6 +867,7 @@ MESSAGES: dict[str, str] = {
     "{0} does not hold the wheel of {1} as it was published; put it there.": "{0} ne contient pas le wheel de {1} tel qu'il a été publié ; mettez-le là.",
     "{0} failed while its packages were loaded ({1}); repair it.": "{0} a échoué au chargement de ses paquets ({1}) ; réparez-le.",
     "{0} frames": "{0} images",
+    "{0} frames and {1} controls": "{0} images et {1} contrôles",
     "{0} frames fall between the frames of this scene and are not shown.{1}": "{0} images tombent entre celles de cette scène et ne sont pas montrées.{1}",
     "{0} frames of the job are missing, {1} first; run the job again.": "{0} images de la tâche manquent, {1} en premier ; relancez la tâche.",
     "{0} frames of this scene repeat the one before: it has more of them than the video.": "{0} images de cette scène répètent la précédente : elle en a plus que la vidéo.",

@@ -867,6 +867,7 @@ MESSAGES: dict[str, str] = {
     "{0} does not hold the wheel of {1} as it was published; put it there.": "{0} に、公開されたままの {1} の wheel がありません。そこに置いてください。",
     "{0} failed while its packages were loaded ({1}); repair it.": "{0} はパッケージの読み込みに失敗しました({1})。修復してください。",
     "{0} frames": "{0} フレーム",
+    "{0} frames and {1} controls": "{0} フレームと {1} コントロール",
     "{0} frames fall between the frames of this scene and are not shown.{1}": "{0} フレームがこのシーンのフレームの間に落ち、表示されません。{1}",
     "{0} frames of the job are missing, {1} first; run the job again.": "ジョブのフレームが {0} 個足りません(最初は {1})。ジョブをもう一度実行してください。",
     "{0} frames of this scene repeat the one before: it has more of them than the video.": "このシーンの {0} フレームは直前のものの繰り返しです。シーンのほうが動画よりフレームが多いためです。",

@@ -867,6 +867,7 @@ MESSAGES: dict[str, str] = {
     "{0} does not hold the wheel of {1} as it was published; put it there.": "{0} 中没有 {1} 发布时的 wheel 文件；请将其放入。",
     "{0} failed while its packages were loaded ({1}); repair it.": "{0} 在加载软件包时失败（{1}）；请修复它。",
     "{0} frames": "{0} 帧",
+    "{0} frames and {1} controls": "{0} 帧和 {1} 个控制器",
     "{0} frames fall between the frames of this scene and are not shown.{1}": "{0} 帧落在此场景的帧之间，不会显示。{1}",
     "{0} frames of the job are missing, {1} first; run the job again.": "任务缺少 {0} 帧，首个为 {1}；请重新运行任务。",
     "{0} frames of this scene repeat the one before: it has more of them than the video.": "此场景的 {0} 帧重复前一帧：场景的帧数比视频多。",
