@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -58,9 +58,13 @@ class Comparison:
         """Return the report as it is."""
         return report
 
-    def _faces(self, pictures: Iterable[Tensor]) -> list[Tensor]:
-        """Return the avatar's face in finished pictures [4, H, W], premultiplied, as [1, 3, S, S] on grey."""
-        return [self._avatar.window.cut(each[None, :3] + 0.5 * (1 - each[None, 3:])) for each in pictures]
+    def _faces(self, regions: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Yield the avatar's face in finished pictures, given as their `restored_region`, as [1, 3, S, S] on grey."""
+        left, top, right, bottom = self._avatar.restored_region
+        whole = self._avatar.picture.premultiplied.to(self._avatar.device, copy=True)
+        for region in regions:
+            whole[0, :, top:bottom, left:right] = region
+            yield self._avatar.window.cut(whole[:, :3] + 0.5 * (1 - whole[:, 3:]))
 
 
 def _small(images: Iterable[Tensor]) -> list[NDArray[np.float32]]:
