@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ..operators.animate import KIND as ANIMATE
-from ..operators.blender.wording import translated
+from ..operators.blender.wording import CONTEXT, translated
 from ..operators.capture import KIND as CAPTURE
 from ..operators.frames.shown import camera_pictures
 from ..operators.match_face import KIND as ANCHORS
@@ -89,13 +89,12 @@ def _draw_ends(layout: bpy.types.UILayout, context: bpy.types.Context, width: fl
 
 
 def _draw_lines(layout: bpy.types.UILayout, context: bpy.types.Context, width: float) -> None:
-    """Draw what was measured and warned of, and the way to the files."""
+    """Draw how good it is, what was warned of and, to be opened, what was measured; and the way to the files."""
     record, folder = context.scene.magplus.result, kept_folder(context.scene)
+    details = [line.name for line in record.lines if line.kind == "DETAIL"]
     box = layout.box()
-    details = box.column(align=True)
-    for line in record.lines:
-        if line.kind == "DETAIL":
-            draw_text(details, line.name, width - BOX_MARGINS)
+    for text in details[:1]:
+        draw_text(box, text, width - BOX_MARGINS)
     for line in record.lines:
         if line.kind == "WARNING":
             draw_text(box, line.name, width - BOX_MARGINS, "ERROR")
@@ -103,6 +102,12 @@ def _draw_lines(layout: bpy.types.UILayout, context: bpy.types.Context, width: f
         draw_text(box, GONE, width - BOX_MARGINS, "INFO")
     else:
         box.operator("wm.path_open", text="Job Folder", icon="FILE_FOLDER").filepath = str(folder)
+    header, body = layout.panel("MAGPLUS_result_details", default_closed=True)
+    header.label(text="Details", text_ctxt=CONTEXT)
+    if body is not None:
+        column = body.column(align=True)
+        for text in details[1:]:
+            draw_text(column, text, width)
 
 
 @bpy.app.handlers.persistent

@@ -120,6 +120,7 @@ MESSAGES: dict[str, str] = {
     "Curves": "Kurven",
     "Delete what was taken in for this backend; the file that it came from is left alone": "Löscht, was für dieses Backend aufgenommen wurde; die ursprüngliche Datei bleibt unberührt",
     "Detail": "Einzelheit",
+    "Details": "Einzelheiten",
     "Device": "Gerät",
     "Dismiss": "Verwerfen",
     "Don't ask which part of a long video to use": "Nicht fragen, welcher Teil eines langen Videos benutzt wird",

@@ -120,6 +120,7 @@ MESSAGES: dict[str, str] = {
     "Curves": "Curvas",
     "Delete what was taken in for this backend; the file that it came from is left alone": "Borra lo que se incorporó para este método; el archivo de origen no se toca",
     "Detail": "Detalle",
+    "Details": "Detalles",
     "Device": "Dispositivo",
     "Dismiss": "Descartar",
     "Don't ask which part of a long video to use": "No pregunta qué parte de un vídeo largo usar",

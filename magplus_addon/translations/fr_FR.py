@@ -120,6 +120,7 @@ MESSAGES: dict[str, str] = {
     "Curves": "Courbes",
     "Delete what was taken in for this backend; the file that it came from is left alone": "Supprime ce qui a été intégré pour ce moteur ; le fichier d'origine n'est pas touché",
     "Detail": "Détail",
+    "Details": "Détails",
     "Device": "Périphérique",
     "Dismiss": "Ignorer",
     "Don't ask which part of a long video to use": "Ne demande pas quelle partie d'une longue vidéo utiliser",

@@ -120,6 +120,7 @@ MESSAGES: dict[str, str] = {
     "Curves": "カーブ",
     "Delete what was taken in for this backend; the file that it came from is left alone": "このバックエンド用に取り込んだものを削除します。元のファイルはそのままです",
     "Detail": "詳細",
+    "Details": "詳細",
     "Device": "デバイス",
     "Dismiss": "閉じる",
     "Don't ask which part of a long video to use": "長い動画のどの部分を使うかを尋ねません",

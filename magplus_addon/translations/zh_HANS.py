@@ -120,6 +120,7 @@ MESSAGES: dict[str, str] = {
     "Curves": "曲线",
     "Delete what was taken in for this backend; the file that it came from is left alone": "删除为此后端导入的内容；来源文件不受影响",
     "Detail": "详情",
+    "Details": "详细信息",
     "Device": "设备",
     "Dismiss": "忽略",
     "Don't ask which part of a long video to use": "不询问使用长视频的哪一部分",
