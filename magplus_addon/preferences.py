@@ -34,10 +34,10 @@ from .text import draw_text, line_width, text_width
 
 TERMS_SHARE = 0.32  # of the width, for what is said of a checkpoint beside the name of its backend
 STEPS = (
-    "1. Allow online access in System > Network.",
-    "2. Create Environment downloads PyTorch, OpenCV and MediaPipe: 0.5 GB, or about 3 GB for a graphics card. It "
+    "Allow online access in System > Network.",
+    "Create Environment downloads PyTorch, OpenCV and MediaPipe: 0.5 GB, or about 3 GB for a graphics card. It "
     "takes some minutes, and 1.6 GB on the disk, more for a graphics card.",
-    "3. In the 3D view's sidebar (N), under MagPlus, choose the avatar and the video and press Animate.",
+    "In the 3D view's sidebar (N), under MagPlus, choose the avatar and the video and press Animate.",
 )
 
 
@@ -127,8 +127,8 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
         if problem := environment_problem(context):
             draw_text(layout, problem, width, "INFO")
             if self.environment_source == "OWN":
-                for step in STEPS:
-                    draw_text(layout, step, width)
+                for number, step in enumerate(STEPS, 1):
+                    draw_text(layout, f"{number}. {translated(step)}", width)
         if self.environment_source == "OWN" and (reason := offline_reason()):
             draw_text(layout, reason, width, "INTERNET_OFFLINE")
         row = layout.row()

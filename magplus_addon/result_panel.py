@@ -6,6 +6,7 @@ from __future__ import annotations
 import bpy
 
 from ..operators.animate import KIND as ANIMATE
+from ..operators.blender.wording import CONTEXT, translated
 from ..operators.capture import KIND as CAPTURE
 from ..operators.frames.shown import camera_pictures
 from ..operators.match_face import KIND as ANCHORS
@@ -25,7 +26,7 @@ from ..operators.show_result import (
 )
 from ..operators.show_result import KIND as COMPARE
 from .panels import Sidebar, draw_outcome
-from .text import BOX_MARGINS, draw_text, line_width
+from .text import BOX_MARGINS, draw_text, line_width, text_width
 
 OF_A_FILE = (ANIMATE, CAPTURE, ANCHORS, CONTROLS, COMPARE)  # kinds of outcomes that mean nothing in another file
 
@@ -56,7 +57,9 @@ class MAGPLUS_PT_result(Sidebar):
             column.operator(MAGPLUS_OT_restore_view.bl_idname, icon="LOOP_BACK")
         column.operator_menu_enum(MAGPLUS_OT_show_as.bl_idname, "where", text="Show Frames As")
         for _, picture in camera_pictures(context.scene):
-            column.prop(picture, "show_background_image", text="Frames over the View")
+            long, short = "Frames over the View", "Over the View"
+            text = translated(long if text_width(translated(long)) <= width else short)
+            column.prop(picture, "show_background_image", text=text, translate=False)
         if (outcome := manager.outcomes.get(COMPARE)) and outcome.status is not Status.FINISHED:
             draw_outcome(layout, outcome, width)
         _draw_lines(layout, context, width)
@@ -96,13 +99,12 @@ def _draw_reference(layout: bpy.types.UILayout, context: bpy.types.Context, widt
 
 
 def _draw_lines(layout: bpy.types.UILayout, context: bpy.types.Context, width: float) -> None:
-    """Draw what was measured and warned of, and the way to the files."""
+    """Draw how good it is, what was warned of and, to be opened, what was measured; and the way to the files."""
     record, folder = context.scene.magplus.result, kept_folder(context.scene)
+    details = [line.name for line in record.lines if line.kind == "DETAIL"]
     box = layout.box()
-    details = box.column(align=True)
-    for line in record.lines:
-        if line.kind == "DETAIL":
-            draw_text(details, line.name, width - BOX_MARGINS)
+    for text in details[:1]:
+        draw_text(box, text, width - BOX_MARGINS)
     for line in record.lines:
         if line.kind == "WARNING":
             draw_text(box, line.name, width - BOX_MARGINS, "ERROR")
@@ -110,6 +112,12 @@ def _draw_lines(layout: bpy.types.UILayout, context: bpy.types.Context, width: f
         draw_text(box, GONE, width - BOX_MARGINS, "INFO")
     else:
         box.operator("wm.path_open", text="Job Folder", icon="FILE_FOLDER").filepath = str(folder)
+    header, body = layout.panel("MAGPLUS_result_details", default_closed=True)
+    header.label(text="Details", text_ctxt=CONTEXT)
+    if body is not None:
+        column = body.column(align=True)
+        for text in details[1:]:
+            draw_text(column, text, width)
 
 
 @bpy.app.handlers.persistent

@@ -13,6 +13,7 @@ from ..operators.blender.wording import CONTEXT, translated
 
 FONT_SIZE = 11.0  # points at scale 1, of Blender's widgets
 ICON_WIDTH = 34.0  # px at scale 1 that the icon and the margins of a label take
+ICON = 16.0  # px at scale 1, of those: the icon alone
 TABS_WIDTH = 46.0  # px at scale 1 that a sidebar's tabs and its panels' margins take
 BOX_MARGINS = 20.0  # px at scale 1 that a box takes
 LEAST_WIDTH = 40.0  # px at scale 1; a line is never narrower
@@ -60,6 +61,8 @@ def draw_text(layout: bpy.types.UILayout, text: str, width: float, icon: str = "
     """Draw a sentence over as many lines as it needs, in the interface's language: labels don't wrap."""
     column = layout.column(align=True)
     column.scale_y = 0.8
+    if icon == "NONE":
+        width += ICON
     for number, line in enumerate(wrapped(translated(text), width)):
         column.label(text=line, icon=icon if number == 0 or icon == "NONE" else "BLANK1", translate=False)
 

@@ -71,7 +71,7 @@ def _import_result(
             "job's; run it again."
         )
     scene, source = context.scene, SourceTime.from_report(report)
-    done: list[str] = []
+    done = ""
     details = list(measured(report))
     warnings: list[str] = []
     ends: list[float] = []
@@ -83,20 +83,21 @@ def _import_result(
     first = placement.start_frame if performance is not None or frames is None else frames.first_frame
     try:
         if frames is not None:
-            done.append(f"{frames.count} frames")
+            done = f"{frames.count} frames"
             warnings += frames.sentences()
             ends.append(frames.first_frame + frames.count - 1)
             if performance is None:
                 set_event_markers(scene, source, placement, video_start(report))
         if performance is not None:
             keys = recorded(folder, bake_performance(context, performance, destination, objects=objects))
-            done.append(f"{len(keys.record.keyed)} controls")
+            keyed = len(keys.record.keyed)
+            done = f"{keyed} controls" if frames is None else f"{frames.count} frames and {keyed} controls"
             if keys.record.keyed:
                 details.append(f"Apex kept on whole frames: {keys.record.apex_kept:.0%}")
             warnings += keys.sentences()
             ends.append(destination.window(source, placement).end)
         outcome = Outcome(
-            f"Imported {' and '.join(done)} from frame {first}.",
+            f"Imported {done} from frame {first}.",
             details=tuple(details),
             warnings=tuple(dict.fromkeys((*warned, *warnings, *doubts(report)))),
             folder=folder.path,

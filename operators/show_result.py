@@ -283,7 +283,9 @@ def show_comparison(context: bpy.types.Context, folder: JobFolder) -> bpy.types.
     files = [folder.path / unit for unit in units]
     if shown != list(range(len(files))):
         files = at_scene_rate(folder, [units[index] for index in shown], placement.rate, COMPARE)
-    return show(context, COMPARE_NAME, Clip(files, (0, 0), destination.start_frame, folder.path.name))
+    image = show(context, COMPARE_NAME, Clip(files, (0, 0), destination.start_frame, folder.path.name))
+    bpy.ops.ed.undo_push(message="MagPlus")  # taking back what comes after it leaves it there
+    return image
 
 
 def show(context: bpy.types.Context, name: str, clip: Clip) -> bpy.types.Image:

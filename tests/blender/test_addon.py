@@ -227,6 +227,9 @@ class Layout:
 
     row = column = box = split = _nested
 
+    def panel(self, name: str, default_closed: bool = False) -> tuple[Layout, Layout]:
+        return self._nested(), self._nested()
+
     def template_icon(self, icon_value: int, scale: float = 1.0) -> None:
         self.drawn.append("picture")
 

@@ -263,6 +263,8 @@ def test_compare_shows_the_comparison_at_the_scenes_rate(scene: Any, tmp_path: P
     assert len(list((folder.path / "compare_48fps").iterdir())) == 24
     bpy.ops.magplus.show_as(where="STRIP")
     assert show_result.COMPARE_NAME in bpy.data.images
+    bpy.ops.ed.undo()
+    assert show_result.COMPARE_NAME in bpy.data.images, "it was there before what was taken back"
 
 
 def test_curves_need_a_rig(scene: Any, tmp_path: Path) -> None:

@@ -61,6 +61,12 @@ def test_a_sentence_with_values_is_traced_to_its_message() -> None:
             assert catalogue.message_of(message.format(*values))[0] == message
 
 
+def test_no_value_of_an_imports_sentence_hides_words() -> None:
+    message, (what, frame) = catalogue.message_of("Imported 23 frames and 4 controls from frame 1.")
+    assert (message, frame) == ("Imported {0} from frame {1}.", "1")
+    assert catalogue.message_of(what) == ("{0} frames and {1} controls", ("23", "4"))
+
+
 @pytest.mark.parametrize(
     ("text", "message", "values"),
     [

@@ -368,8 +368,10 @@ def test_another_network_makes_its_frames_again_and_the_report_names_both(finish
 def test_a_comparison_shows_driver_magnified_driver_result_and_stronger_result(
     tmp_path, clip, avatar, landmarks, session
 ):
-    folder = make_job(tmp_path / "compared.magplus", clip, avatar, landmarks, outputs=Outputs(compare=True))
-    count = run_job(folder, session, Quiet()).frames.count
+    outputs = Outputs(frames=True, compare=True)
+    folder = make_job(tmp_path / "compared.magplus", clip, avatar, landmarks, outputs=outputs)
+    report = run_job(folder, session, Quiet())
+    count = report.frames.count
     strips = [cv2.imread(str(folder.file_of(artefacts.COMPARE, index))).astype(float) for index in range(count)]
     assert {strip.shape for strip in strips} == {(SIDE + CAPTION, 4 * SIDE, 3)}
     faces = [strip[:SIDE].reshape(SIDE, 4, SIDE, 3) for strip in strips]
@@ -384,6 +386,15 @@ def test_a_comparison_shows_driver_magnified_driver_result_and_stronger_result(
     middle = slice(SIDE // 4, -SIDE // 4)
     away = np.abs(faces[0][:, 2] - there)[middle, middle].mean()
     assert away < 5, "the result is seen where the face is in the finished frame"
+
+    window = report.avatar.window
+    step = window.scale * window.crop_size / SIDE
+    cos, sin = step * np.cos(window.angle), step * np.sin(window.angle)
+    place = np.array([[cos, -sin, window.origin[0]], [sin, cos, window.origin[1]]])
+    frame = cv2.imread(str(folder.file_of(artefacts.FRAMES, 0))).astype(float)
+    face = cv2.warpAffine(frame, place, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    difference = np.abs(face - faces[0][:, 2])[SIDE // 4 : -SIDE // 4, SIDE // 4 : -SIDE // 4].mean()
+    assert difference < 8.0, "the result is the face of the finished frame"
 
 
 def test_what_an_earlier_longer_run_left_is_gone_of_every_kind(tmp_path, clip, avatar, landmarks, session):
