@@ -380,7 +380,8 @@ def test_a_comparison_shows_driver_magnified_driver_result_and_stronger_result(
     assert change[3] > change[2] > 0, "and so does the result at four times the strength"
     window = folder.read_report().avatar.window
     step = window.scale * window.crop_size / SIDE
-    places = np.array([[step, 0, window.origin[0]], [0, step, window.origin[1]]])
+    across, down = step * np.cos(window.angle), step * np.sin(window.angle)
+    places = np.array([[across, -down, window.origin[0]], [down, across, window.origin[1]]])
     frame = cv2.imread(str(folder.file_of(artefacts.FRAMES, 0)))
     there = cv2.warpAffine(frame, places, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     middle = slice(SIDE // 4, -SIDE // 4)
