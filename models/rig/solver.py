@@ -191,8 +191,9 @@ def solve(
         excursion=np.concatenate([unknowns.excursion, np.full(len(head), 0.02 * seen.size)]),
         hypotheses=Hypotheses.named([control.name for control in basis.controls], spread),
         head=head_by_face,
+        acted=acted_on(columns),
     )
-    sampled = replace(seen, changed=seen.measured & acted_on(columns))
+    sampled = replace(seen, changed=seen.measured & model.acted)
     found = _most_probable(model, sampled, _in_play(when, settings.play_seconds), settings)
     solved, local = found.values, seen.less(found.turned)
     face, nuisance = solved[:, : model.controls], solved[:, model.controls :]
@@ -284,7 +285,7 @@ class _Model:
 
     The first Q of them are the rig's, with ranges `least` and `most` [Q], amounts `support` [N, Q] that what was seen
     supports and the `hypotheses` that they stand for; the rest is head motion, `head` [N, P - Q] being that of most
-    of the face.
+    of the face. acted: [S], places that some control moves (`acted_on`).
     """
 
     columns: Array
@@ -294,6 +295,7 @@ class _Model:
     excursion: Array
     hypotheses: Hypotheses
     head: Array
+    acted: NDArray[np.bool_]
 
     @property
     def controls(self) -> int:
@@ -320,7 +322,8 @@ class _Found:
 def _most_probable(model: _Model, seen: Measurement, in_play: Array, settings: SolverSettings) -> _Found:
     """Solve in three passes: the misfit, the evidence of every control, and the values of those that are in play.
 
-    Errors, the misfit and the energy that a choice is judged by are those of the places that `seen` has as measured.
+    Errors, the misfit and the energy that a choice is judged by are those of places that some control moves, which
+    are all that `seen` has as measured.
     """
     equations = NormalEquations(model.columns)
     bounds = model.bounds(HEADROOM)
@@ -398,7 +401,7 @@ class _Evidence:
         Two for each patch that moves, counted by the participation ratio (sum e)² / sum e² of the patches' energies e.
         """
         local = self.local.less(head)
-        energy = self._patches.sums((local.energy() * self.trust * local.measured)[:, None])[:, 0].astype(np.float64)
+        energy = self._patches.sums((local.energy() * self.trust * self._model.acted)[:, None])[:, 0].astype(np.float64)
         return np.asarray(2 * energy.sum(1) ** 2 / np.maximum((energy**2).sum(1), 1e-30))
 
     def weigh(
@@ -469,9 +472,7 @@ def _chosen(
     # What misses in still frames is noise.
     missing = 2.0 * (fit.variance - np.quantile(fit.variance, STILL)).clip(0)
     shown = equations.motion(np.pad(fit.values[:, :count], ((0, 0), (0, len(model.columns) - count))))
-    sampled = evidence.local.measured
-    shown_there = ((shown**2).sum(1) * sampled).sum(1) / np.maximum(sampled.sum(1), 1)
-    misfit = missing / np.maximum(missing + shown_there, 1e-30)
+    misfit = missing / np.maximum(missing + (shown[:, :, model.acted] ** 2).sum(1).mean(1), 1e-30)
     # The variance is hardly known where the texture is weak; what is explained already is no misfit.
     misfit = np.minimum(misfit, first.left)
     # An error as large as the motion is no outlier where shapes differ, or a raised lid would be taken for a hand.
