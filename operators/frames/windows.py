@@ -11,8 +11,6 @@ import bpy
 
 SOON = 0.2  # seconds after which Blender has drawn a new window, or is done with an operator
 
-FITTINGS = 5  # times that an image is fitted: a slow machine takes about a second to open a window
-
 
 def areas(
     context: bpy.types.Context, kind: str, scene: bpy.types.Scene
@@ -57,12 +55,9 @@ def select_alone(context: bpy.types.Context, obj: bpy.types.Object) -> None:
 
 
 def fit_images_later(image: str) -> None:
-    """Let editors that show an image show all of it, as soon as a new window has its size and while it gets it."""
-    left = FITTINGS
+    """Let editors that show an image show all of it, as soon as a new window has its size."""
 
-    def fit() -> float | None:
-        nonlocal left
-        left -= 1
+    def fit() -> None:
         for window in bpy.context.window_manager.windows:
             for area in window.screen.areas:
                 shown = cast(Any, area.spaces.active).image if area.type == "IMAGE_EDITOR" else None
@@ -70,7 +65,6 @@ def fit_images_later(image: str) -> None:
                     region = next((each for each in area.regions if each.type == "WINDOW"), None)
                     with suppress(RuntimeError), bpy.context.temp_override(window=window, area=area, region=region):
                         bpy.ops.image.view_all(fit_view=True)
-        return SOON if left else None
 
     if not bpy.app.background:
         bpy.app.timers.register(fit, first_interval=SOON)
