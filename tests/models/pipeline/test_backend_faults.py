@@ -51,7 +51,6 @@ class BackendAlone(Session):
 @pytest.fixture
 def job(tmp_path, clip, avatar, landmarks, session, monkeypatch):  # noqa: F811
     """Run a job of pictures with a kind of backend; returns report, frames and how many frames it generated."""
-
     numbers = itertools.count()
 
     def run(kind, alpha=4.0, picture=None):
