@@ -126,8 +126,9 @@ def shortfalls(solved: Solved) -> list[str]:
     if little:
         told = " and ".join(f"{each.shown / each.asked:.0%} at the {name}" for name, each in little.items())
         found.append(
-            f"The rig shows only {told} of how far the driver's face moves there: no control moves these parts that "
-            "way. Capture more of the rig's controls, or add shapes for them."
+            f"The rig shows only {told} of how far the driver's face moves there: none of its controls moves these "
+            "parts enough like that to be keyed. Compare it with the driver; capture more of the rig's controls, add "
+            "shapes for them, or key those parts by hand."
         )
     far = [name for name in solved.regions if solved.region_residual.get(name, 0.0) > _OTHERWISE and name not in little]
     if far:
