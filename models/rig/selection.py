@@ -91,11 +91,10 @@ class Hypotheses:
     def named(cls, names: Sequence[str], spread: Array) -> Hypotheses:
         """Return those of the controls `spread` [Q, K] moves, K of these names.
 
-        A name that nothing is known of stands for one of the `MICRO_UNITS` as likely as the other names have left them
-        over: on a rig of which no name is known all controls are equally likely.
+        On a rig of which no name is known all are equally likely.
         """
         units = [_units(name) for name in names]
-        left_over = 1 - len(MICRO_UNITS & frozenset().union(*units)) / len(MICRO_UNITS)
+        known = any(units)
         groups: dict[object, int] = {}
         families: dict[object, int] = {}
         group, family, surprise = [], [], []
@@ -105,7 +104,7 @@ class Hypotheses:
             own = meant or frozenset(without_side(names[index]) for index in np.flatnonzero(row))
             group.append(groups.setdefault(own, len(groups)))
             family.append(families.setdefault(next((each for each in COMPANIONS if each & meant), own), len(families)))
-            surprise.append(min((_surprise(each, left_over) for each in members), default=_RARE))
+            surprise.append(min((_surprise(each, known) for each in members), default=_RARE))
         return cls(np.array(group, np.intp), np.array(family, np.intp), np.array(surprise))
 
 
@@ -294,10 +293,10 @@ def _units(name: str) -> frozenset[int]:
     return frozenset(unit.number for unit in meaning.units) if meaning else frozenset()
 
 
-def _surprise(units: frozenset[int], left_over: float) -> float:
-    """Return the log odds against a control of these units; `left_over`, share of the `MICRO_UNITS` without a name."""
-    if not units:
-        return float(left_over * _OCCURS + (1 - left_over) * _RARE)
+def _surprise(units: frozenset[int], known: bool) -> float:
+    """Return the log odds against a control of these units; `known`, whether any name of the rig is."""
+    if not known:
+        return float(_OCCURS)
     if not units & MICRO_UNITS:
         return float(_RARE)
     return float(_PARTS_LIPS if units & PARTING_UNITS else _OCCURS)

@@ -25,7 +25,7 @@ All of it happens in K x K normal equations; the sites are touched once a round,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,7 +40,7 @@ from .measurement import Array, Measurement, NormalEquations, Patches, cauchy_we
 from .misfit import STILL, BestFit, best_fit, beyond, softened
 from .selection import NO_MISFIT, Choice, Hypotheses, choose
 from .sites import Sites
-from .support import HEADROOM, HEADROOM_OF_MISFIT, acted_on, most_amounts, moving_places
+from .support import HEADROOM, HEADROOM_OF_MISFIT, most_amounts, moving_places
 
 _IRLS_ITERATIONS = 3  # the weights change by less than a hundredth after them
 _NEARLY_NOTHING = 1e-6  # px per unit of a control
@@ -191,10 +191,8 @@ def solve(
         excursion=np.concatenate([unknowns.excursion, np.full(len(head), 0.02 * seen.size)]),
         hypotheses=Hypotheses.named([control.name for control in basis.controls], spread),
         head=head_by_face,
-        acted=acted_on(columns),
     )
-    sampled = replace(seen, changed=seen.measured & model.acted)
-    found = _most_probable(model, sampled, _in_play(when, settings.play_seconds), settings)
+    found = _most_probable(model, seen, _in_play(when, settings.play_seconds), settings)
     solved, local = found.values, seen.less(found.turned)
     face, nuisance = solved[:, : model.controls], solved[:, model.controls :]
     moved = local.less(motion_of(nuisance, head))
@@ -285,7 +283,7 @@ class _Model:
 
     The first Q of them are the rig's, with ranges `least` and `most` [Q], amounts `support` [N, Q] that what was seen
     supports and the `hypotheses` that they stand for; the rest is head motion, `head` [N, P - Q] being that of most
-    of the face. acted: [S], places that some control moves (`acted_on`).
+    of the face.
     """
 
     columns: Array
@@ -295,7 +293,6 @@ class _Model:
     excursion: Array
     hypotheses: Hypotheses
     head: Array
-    acted: NDArray[np.bool_]
 
     @property
     def controls(self) -> int:
@@ -320,11 +317,7 @@ class _Found:
 
 
 def _most_probable(model: _Model, seen: Measurement, in_play: Array, settings: SolverSettings) -> _Found:
-    """Solve in three passes: the misfit, the evidence of every control, and the values of those that are in play.
-
-    Errors, the misfit and the energy that a choice is judged by are those of places that some control moves, which
-    are all that `seen` has as measured.
-    """
+    """Solve in three passes: the misfit, the evidence of every control, and the values of those that are in play."""
     equations = NormalEquations(model.columns)
     bounds = model.bounds(HEADROOM)
     fit = best_fit(equations, seen, *bounds)
@@ -401,7 +394,7 @@ class _Evidence:
         Two for each patch that moves, counted by the participation ratio (sum e)² / sum e² of the patches' energies e.
         """
         local = self.local.less(head)
-        energy = self._patches.sums((local.energy() * self.trust * self._model.acted)[:, None])[:, 0].astype(np.float64)
+        energy = self._patches.sums((local.energy() * self.trust)[:, None])[:, 0].astype(np.float64)
         return np.asarray(2 * energy.sum(1) ** 2 / np.maximum((energy**2).sum(1), 1e-30))
 
     def weigh(
@@ -472,7 +465,7 @@ def _chosen(
     # What misses in still frames is noise.
     missing = 2.0 * (fit.variance - np.quantile(fit.variance, STILL)).clip(0)
     shown = equations.motion(np.pad(fit.values[:, :count], ((0, 0), (0, len(model.columns) - count))))
-    misfit = missing / np.maximum(missing + (shown[:, :, model.acted] ** 2).sum(1).mean(1), 1e-30)
+    misfit = missing / np.maximum(missing + (shown**2).sum(1).mean(1), 1e-30)
     # The variance is hardly known where the texture is weak; what is explained already is no misfit.
     misfit = np.minimum(misfit, first.left)
     # An error as large as the motion is no outlier where shapes differ, or a raised lid would be taken for a hand.
