@@ -12,8 +12,7 @@ from ...backend_bridge.files.hashing import fingerprint_of, hash_file
 from ...backend_bridge.job.spec import Driving, resolve
 from ..backends import Framing
 from ..face import FaceLandmarker
-from ..video import VideoReader
-from .driving_clip import DrivingClip
+from .driving_clip import DrivingClip, reader_of
 from .notes import Notes
 
 MOST_CLIPS = 8  # a minute of film has 8 MB of landmarks
@@ -45,11 +44,11 @@ class ClipCache:
     ) -> DrivingClip:
         """Return what `DrivingClip.open` does, and tell what that told, without measuring again what is known."""
         path = resolve(folder, driving.path)
-        key = _key(path, driving, frame_size, framing)
+        key = _key(folder, driving, frame_size, framing)
         if key not in self._known:
             told = len(notes.warnings)
             clip = DrivingClip.open(folder, driving, landmarker, notes, frame_size, framing)
-            if path.suffix.lower() in _HELD or key != _key(path, driving, frame_size, framing):
+            if path.suffix.lower() in _HELD or key != _key(folder, driving, frame_size, framing):
                 return clip  # the second: somebody has changed it meanwhile
             self._known[key] = _Known(clip, tuple(notes.warnings[told:]))
         self._known.move_to_end(key)
@@ -61,12 +60,12 @@ class ClipCache:
         return known.clip
 
 
-def _key(path: Path, driving: Driving, frame_size: int | None, framing: Framing) -> str:
-    reader = VideoReader(path, driving.trim, driving.sequence_rate)
+def _key(folder: Path, driving: Driving, frame_size: int | None, framing: Framing) -> str:
+    reader = reader_of(folder, driving)
     try:
         files = [(str(file), hash_file(file)) for file in reader.files]
     except OSError as error:
-        raise InputError(f"{path} can't be read; check the driving video.") from error
+        raise InputError(f"{reader.path} can't be read; check the driving video.") from error
     asked = [driving.trim, driving.sequence_rate, driving.reference, driving.face_index]
     shape = [type(framing).__module__, type(framing).__qualname__, repr(sorted(vars(framing).items()))]
     return fingerprint_of(files, asked, frame_size, shape)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""OpenEXR pictures with all their layers and passes, in and out; OpenEXR is loaded when the first one is met."""
+"""OpenEXR pictures with all their layers and passes, in and out."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import OpenEXR
 from numpy.typing import NDArray
 
-from ...backend_bridge.files.errors import InputError, MachineError
+from ...backend_bridge.files.errors import InputError
 from .limits import LONGEST_SIDE, check_size, picture_size, read_file
 
 MOST_BYTES = 4 << 30  # of all channels of a picture, unpacked
@@ -51,11 +52,10 @@ class Exr:
 
     @classmethod
     def read(cls, path: Path) -> Exr:
-        """Read all of a file. Raises `InputError` for what is no flat EXR or too large, `MachineError` without it."""
-        exr = _library()
+        """Read all of a file. Raises `InputError` for what is no flat EXR or too large."""
         encoded = _checked(path)
         try:
-            parts: list[Any] = exr.File(io.BytesIO(encoded), separate_channels=True).parts
+            parts: list[Any] = OpenEXR.File(io.BytesIO(encoded), separate_channels=True).parts
             found = tuple(_part(part, path.name) for part in parts)
             low, high = parts[0].header["displayWindow"]
         except (RuntimeError, ValueError, TypeError, KeyError, IndexError, MemoryError) as error:
@@ -64,14 +64,13 @@ class Exr:
 
     def encode(self) -> bytes:
         """Return the picture as a file; each channel with the type and each part with the compression it has."""
-        exr = _library()
         parts = []
         for part in self.parts:
             header = {key: value for key, value in part.header.items() if key not in _OWN_ENTRIES}
             channels = {name: np.ascontiguousarray(pixels) for name, pixels in part.channels.items()}
-            parts.append(exr.Part(header, channels, part.name))
+            parts.append(OpenEXR.Part(header, channels, part.name))
         data = io.BytesIO()
-        exr.File(parts).write(data)
+        OpenEXR.File(parts).write(data)
         return data.getvalue()
 
     def with_text(self, **entries: str) -> Exr:
@@ -82,10 +81,9 @@ class Exr:
 
 def encode_floats(channels: Mapping[str, NDArray[np.floating]], **entries: str) -> bytes:
     """Return [H, W] channels as an EXR of 32-bit floats, with text in its header."""
-    exr = _library()
     data = io.BytesIO()
-    header = {"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage, **entries}
-    exr.File(header, {name: np.ascontiguousarray(each, np.float32) for name, each in channels.items()}).write(data)
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **entries}
+    OpenEXR.File(header, {name: np.ascontiguousarray(each, np.float32) for name, each in channels.items()}).write(data)
     return data.getvalue()
 
 
@@ -118,10 +116,9 @@ def _checked(path: Path) -> bytes:
     if size is None:
         raise InputError(f"{path.name} is no EXR picture; check the plates.")
     check_size(*size, path.name)
-    exr = _library()
-    exr.setMaxImageSize(LONGEST_SIDE, LONGEST_SIDE)
+    OpenEXR.setMaxImageSize(LONGEST_SIDE, LONGEST_SIDE)
     try:
-        parts = exr.File(io.BytesIO(encoded), separate_channels=True, header_only=True).parts
+        parts = OpenEXR.File(io.BytesIO(encoded), separate_channels=True, header_only=True).parts
         total = 0
         for part in parts:
             low, high = part.header["dataWindow"]
@@ -133,14 +130,3 @@ def _checked(path: Path) -> bytes:
     if total > MOST_BYTES:
         raise InputError(f"{path.name} unpacks to {total >> 30} GB; leave passes out that the shot doesn't need.")
     return encoded
-
-
-def _library() -> Any:
-    try:
-        import OpenEXR
-    except ImportError as error:
-        raise MachineError(
-            "The worker's environment lacks OpenEXR, which EXR plates and ST-maps need; create it again with Create "
-            "Environment in the preferences, or `magplus environment create`."
-        ) from error
-    return OpenEXR
