@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from ...backend_bridge.files.hashing import fingerprint_of, hash_file
 from ...backend_bridge.job.spec import Driving, resolve
 from ..backends import Framing
 from ..face import FaceLandmarker
+from ..video import VideoReader
 from .driving_clip import DrivingClip, reader_of
 from .notes import Notes
 
@@ -43,12 +46,12 @@ class ClipCache:
         framing: Framing,
     ) -> DrivingClip:
         """Return what `DrivingClip.open` does, and tell what that told, without measuring again what is known."""
-        path = resolve(folder, driving.path)
-        key = _key(folder, driving, frame_size, framing)
+        path, reader = resolve(folder, driving.path), reader_of(folder, driving)
+        key = _key(reader, driving, frame_size, framing)
         if key not in self._known:
             told = len(notes.warnings)
-            clip = DrivingClip.open(folder, driving, landmarker, notes, frame_size, framing)
-            if path.suffix.lower() in _HELD or key != _key(folder, driving, frame_size, framing):
+            clip = DrivingClip.open(folder, driving, landmarker, notes, frame_size, framing, reader)
+            if path.suffix.lower() in _HELD or key != _key(reader, driving, frame_size, framing):
                 return clip  # the second: somebody has changed it meanwhile
             self._known[key] = _Known(clip, tuple(notes.warnings[told:]))
         self._known.move_to_end(key)
@@ -59,9 +62,17 @@ class ClipCache:
             notes.warning(warning)
         return known.clip
 
+    @contextmanager
+    def job(self) -> Iterator[None]:
+        """Let go of decoded frames when a job has ended."""
+        try:
+            yield
+        finally:
+            for known in self._known.values():
+                known.clip.reader.forget()
 
-def _key(folder: Path, driving: Driving, frame_size: int | None, framing: Framing) -> str:
-    reader = reader_of(folder, driving)
+
+def _key(reader: VideoReader, driving: Driving, frame_size: int | None, framing: Framing) -> str:
     try:
         files = [(str(file), hash_file(file)) for file in reader.files]
     except OSError as error:

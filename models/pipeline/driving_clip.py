@@ -105,13 +105,16 @@ class DrivingClip:
         notes: Notes,
         frame_size: int | None,
         framing: Framing,
+        reader: VideoReader | None = None,
     ) -> DrivingClip:
         """Read the clip once: find the face in every frame and choose the reference frame.
 
         `frame_size` is the crop's side where the backend dictates it; otherwise the crop has as many px as the video
-        has there. Raises `InputError` for a video that can't be used or shows no face.
+        has there. `reader`: what reads the video, where there is one already. Raises `InputError` for a video that
+        can't be used or shows no face.
         """
-        path, reader = resolve(folder, driving.path), reader_of(folder, driving)
+        path = resolve(folder, driving.path)
+        reader = reader or reader_of(folder, driving)
         track = follow_face(_WithProgress(reader, notes), landmarker, driving.face_index)
         for warning in reader.warnings:
             notes.warning(warning)
