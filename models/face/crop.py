@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..ahead import ahead
 from ..magnification.filters import mean_pool
 from ..video import VideoFrame
 from ..warp import sample_spline
@@ -87,7 +88,7 @@ class SteadyCrop:
         corners = to_crop(np.asarray(track.points[reference, FACE_OVAL, :2], np.float64))
         to_reference = list(self.to_reference)
         wanted = (frame for frame in frames if track.present[frame.index] and frame.index != reference)
-        small = ((frame.index, self._small(frame)) for frame in wanted)
+        small = ahead(((frame.index, self._small(frame)) for frame in wanted), _ALIGNMENT_BATCH)
         while batch := list(itertools.islice(small, _ALIGNMENT_BATCH)):
             indices, crops = zip(*batch, strict=True)
             for index, found in zip(indices, align(template, torch.cat(crops), weights), strict=True):

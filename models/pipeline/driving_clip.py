@@ -22,6 +22,7 @@ from ...backend_bridge.job.report import DrivingReport, FaceReport, ReferenceRep
 from ...backend_bridge.job.spec import Driving, resolve
 from ...backend_bridge.job.stages import Stage
 from ...backend_bridge.rig.footage import listed
+from ..ahead import ahead
 from ..backends import FaceImage, Framing
 from ..face import (
     FaceLandmarker,
@@ -216,7 +217,10 @@ class DrivingClip:
         return rigid_mask(self.reference.landmarks, (self.size, self.size))
 
     def batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Seen]]:
-        """Yield up to `size` of the wanted frames at a time, with their numbers."""
+        """Yield up to `size` of the wanted frames at a time, with their numbers; the next ones are made meanwhile."""
+        return ahead(self._batches(size, wanted))
+
+    def _batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Seen]]:
         remaining = set(wanted)
         indices: list[int] = []
         crops: list[Tensor] = []

@@ -67,7 +67,7 @@ def _filtered(codes: Codes) -> bytes:
 
 
 def _strategy(band: Codes) -> int:
-    """Return the strategy for a band: Huffman codes alone, the fastest, are the smallest for grain, not for flat colour."""
+    """Return the strategy for a band: Huffman codes alone, the fastest, are the smallest for grain."""
     rows = _filtered(band[:: max(1, len(band) // _SAMPLED)])
     alone, runs = (len(_deflated(rows, each, zlib.Z_FULL_FLUSH)) for each in (zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE))
     return zlib.Z_HUFFMAN_ONLY if alone <= runs else zlib.Z_RLE
