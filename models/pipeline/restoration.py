@@ -37,7 +37,8 @@ class Restoration:
         border = int(REACH * face.shape[-1] * window.scale) + 1
         x, y = max(0, left - border), max(0, top - border)
         around = avatar.premultiplied[:, :, y : bottom + border, x : right + border].to(device)
-        self._picture = SplineImage(around)
+        self._opaque = bool((around[:, 3:] == 1).all())
+        self._picture = SplineImage(around[:, :3] if self._opaque else around)
         self._still = around[:, :, top - y : bottom - y, left - x : right - x]
         grid = pixel_grid(bottom - top, right - left, device)
         self._here = grid + _column(grid, (left - x, top - y))
@@ -60,6 +61,8 @@ class Restoration:
             shift = sample(displacement[index : index + 1], self._in_crop)
             changed = shift.abs().amax(1, keepdim=True) > STILL
             moved = self._picture.at(self._here - self._window.turned_back(shift))
+            if self._opaque:
+                moved = torch.cat([moved, torch.ones_like(moved[:, :1])], 1)
             if appearance is not None:
                 change = sample(appearance[index : index + 1] * self._face, self._in_crop - shift)
                 changed = changed | (change.abs().amax(1, keepdim=True) > 0)
