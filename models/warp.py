@@ -150,10 +150,10 @@ def _spline_filter(image: Tensor, dim: int) -> Tensor:
     return result
 
 
-def backward_displacement(flow: Tensor, iterations: int = 6) -> Tensor:
+def backward_displacement(flow: Tensor, iterations: int = 6, settled: float = STILL) -> Tensor:
     """Return e with e(y) = flow(y - e(y)): how far each pixel of the *moved* picture has come. [N, 2, H, W] px.
 
-    iterations: at most; fewer where another one would change nothing by more than `STILL`.
+    iterations: at most; fewer where the last one has changed nothing by more than `settled` px.
 
     A flow says where the pixels of the reference go; a picture is made by asking every pixel of the result where it
     comes from. The fixed point converges where the flow's slope stays below 1, which holds for faces.
@@ -162,7 +162,7 @@ def backward_displacement(flow: Tensor, iterations: int = 6) -> Tensor:
     displacement = flow
     for _ in range(iterations):
         before, displacement = displacement, sample(flow, grid - displacement)
-        if bool((displacement - before).abs().amax() < STILL):
+        if bool((displacement - before).abs().amax() < settled):
             break
     return displacement
 
