@@ -30,7 +30,7 @@ from .import_result import BRINGING, import_result
 from .movement import movement
 from .moving_shot import capture_shot
 from .order import Order, disabled_reason, make_order
-from .report_lines import measured
+from .report_lines import measured_lines
 from .rig.anchors import moved_anchors, scaled
 from .rig.avatar import face_companions, find_object
 from .rig.face_controls import chosen_controls
@@ -158,7 +158,7 @@ def _bring_in(order: Order, folder: JobFolder, task: TaskContext, checked: bool 
             f"The avatar {order.avatar_name!r} of this run is no longer in the file, so nothing was imported; the "
             "result is in the job folder, and Import Finished Job brings it into any file."
         )
-        return Outcome("Finished, but not imported.", details=measured(folder.read_report()))
+        return Outcome("Finished, but not imported.", details=measured_lines(folder.read_report()))
     with bpy.context.temp_override(scene=scene):
         return import_result(
             bpy.context,

@@ -24,7 +24,7 @@ from .blender.wording import translated
 from .frames.clip import check_in_steps
 from .frames.windows import frame_timelines, look_through_camera, select_alone
 from .import_frames import import_frames
-from .report_lines import doubts, measured
+from .report_lines import doubts, measured_lines
 from .result_record import Span
 from .running.job_manager import Outcome, Steps, TaskContext, manager, redraw
 from .running.task_operator import report_outcome
@@ -72,7 +72,7 @@ def _import_result(
         )
     scene, source = context.scene, SourceTime.from_report(report)
     done = ""
-    details = list(measured(report))
+    details = list(measured_lines(report))
     warnings: list[str] = []
     ends: list[float] = []
     performance = Performance.of_job(folder) if outputs.weights else None

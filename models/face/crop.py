@@ -89,7 +89,7 @@ class SteadyCrop:
         wanted = (frame for frame in frames if track.present[frame.index] and frame.index != reference)
         while batch := list(itertools.islice(wanted, _ALIGNMENT_BATCH)):
             crops = torch.cat([self._small(frame) for frame in batch])
-            for frame, found in zip(batch, align(template, crops, weights), strict=True):
+            for frame, found in zip(batch, align(template, crops, weights).similarities, strict=True):
                 if np.abs(found(corners) - corners).max() < _ALIGNMENT_REACH * _ALIGNMENT_SIZE:
                     correction = to_crop.inverse() @ found.inverse() @ to_crop
                     to_reference[frame.index] = correction @ self.to_reference[frame.index]

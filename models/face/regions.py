@@ -17,7 +17,7 @@ from .mesh import CHIN_TIP, FACE_OVAL, LEFT_EYE, LOWER_LIP, REGION_GROUPS, RIGHT
 _FEATHER = 0.02  # standard deviation of the soft edge, in face widths
 _RIM = 0.14  # how far from its edge a face is magnified in full, in face widths
 _PAINT_ORDER = ("cheeks", "chin", "nose", "brows", "mouth", "lids")  # where two regions meet, the later one has it
-_RESTLESS = {"brows": 0.5, "mouth": 0.5, "lids": 0.3}  # how far these parts keep still; the rest counts as 1
+_RIGIDITY = {"brows": 0.5, "mouth": 0.5, "lids": 0.3}  # weight in a rigid fit; the rest of the face has 1
 _SUBPIXEL_BITS = 4  # fixed-point coordinates of OpenCV's polygon filling
 
 Size: TypeAlias = tuple[int, int]
@@ -77,9 +77,9 @@ def rigid_mask(landmarks: Landmarks, size: Size) -> Tensor:
     """
     mask = np.zeros(size, np.float32)
     _fill(mask, landmarks[list(FACE_OVAL), :2], 1)
-    for name, steadiness in _RESTLESS.items():
+    for name, rigidity in _RIGIDITY.items():
         for group in REGION_GROUPS[name]:
-            _fill(mask, _hull(landmarks[list(group), :2]), steadiness)
+            _fill(mask, _hull(landmarks[list(group), :2]), rigidity)
     return _feathered(mask, landmarks)
 
 

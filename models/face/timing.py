@@ -23,7 +23,7 @@ _CROSSING = 0.2  # onset and offset: where the motion is this share of the way f
 _CLEAR = 5.0  # an apex stands out by this many standard deviations of the noise, or there is no event
 _CALMER = 0.35  # sum of scores: a quarter of a smile has 0.9, a micro-expression 0.1, and they jitter by 0.05
 _ONE_CALMER = 0.3  # of one score: a quarter of a smile has 0.4; scores that drift together have less each
-_RESTLESS_SCORES = ("_", "eyeLook", "eyeBlink", "eyeWide", "cheekPuff")
+_IGNORED_SCORES = ("_", "eyeLook", "eyeBlink", "eyeWide", "cheekPuff")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def calmest(track: FaceTrack, index: int, scores: NDArray[np.floating[Any]]) -> 
 
 
 def _counted(track: FaceTrack) -> NDArray[np.bool_]:
-    return np.array([not name.startswith(_RESTLESS_SCORES) for name in track.blendshape_names])
+    return np.array([not name.startswith(_IGNORED_SCORES) for name in track.blendshape_names])
 
 
 def find_event(seconds: Sequence[Fraction | float], magnitude: NDArray[np.floating[Any]]) -> MotionEvent | None:

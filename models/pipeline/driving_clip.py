@@ -201,7 +201,8 @@ class DrivingClip:
     def split_head_motion(self, motion: Motion) -> tuple[Tensor, Tensor]:
         """Return the head's motion and the face's own, [N, 2, S, S] px each."""
         device = motion.flow.device
-        return split_rigid(motion, self.depth.to(device), self._skull.to(device))
+        split = split_rigid(motion, self.depth.to(device), self._skull.to(device))
+        return split.rigid, split.local
 
     @cached_property
     def depth(self) -> Tensor:

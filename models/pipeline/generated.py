@@ -61,8 +61,8 @@ class Observer:
         """Look at frames [N, 3, S, S]."""
         frames, light = evened(frames, self._neutral, self._mask)
         motion = self._magnifier.motion(self._neutral, frames)
-        rigid, local = split_rigid(motion, self._depth, self._skull)
-        return Generated(frames, Motion(local, motion.confidence), rigid, light, told=False)
+        split = split_rigid(motion, self._depth, self._skull)
+        return Generated(frames, Motion(split.local, motion.confidence), split.rigid, light, told=False)
 
 
 def evened(frames: Tensor, neutral: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

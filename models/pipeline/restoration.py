@@ -55,7 +55,7 @@ class Restoration:
         """
         # The motion is smooth, so it is inverted at the crop's resolution and only then brought to the picture's.
         displacement = torch.zeros_like(motion.flow)
-        displacement[self._moving] = backward_displacement(motion.flow[self._moving])
+        displacement[self._moving] = backward_displacement(motion.flow[self._moving]).displacement
         for index in range(motion.flow.shape[0]):
             shift = sample(displacement[index : index + 1], self._in_crop)
             changed = shift.abs().amax(1, keepdim=True) > STILL

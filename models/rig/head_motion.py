@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,35 +41,61 @@ def head_columns(position: Array, depth: Array) -> Array:
     return columns / np.where(rms > 1e-9, rms, np.inf)[:, None, None]
 
 
-def robust_head(seen: Measurement, columns: Array) -> Array:
-    """Return [N, 11], the head's motion as most of the face has it: what a part of it does besides is an outlier.
+@dataclass(frozen=True)
+class HeadFit:
+    """The state of iteratively reweighted least squares when it ended.
 
-    Iteratively reweighted least squares of `columns` [11, 2, S] with Geman-McClure weights. All places count about
-    alike, the measurement being taken to be no better than `_PLACE_DEVIATION`; one that has not changed kept still.
+    values: [N, 11] in the order of `HEAD_MOTIONS`, px rms over the places. iterations: weighted systems solved.
+    residual: px, the largest change of a value in the last iteration.
+    """
+
+    values: Array
+    iterations: int
+    residual: float
+
+    @property
+    def converged(self) -> bool:
+        """Whether the last iteration changed less than the places' own error."""
+        return self.residual < _PLACE_DEVIATION
+
+
+def robust_head(seen: Measurement, columns: Array) -> HeadFit:
+    """Fit the head's motion `columns` [11, 2, S] to most of the face: parts that move besides are outliers.
+
+    Iteratively reweighted least squares with Geman-McClure weights under graduated non-convexity (the kernel narrows
+    from one iteration to the next), `_HEAD_ITERATIONS` of
+
+        ridge solve     (sum_s w c^T J c + prior) a = sum_s w c^T h, for all frames
+        reweighting     w = (1 + (residual / (width scale))^2)^-2, scale the residual's `_STILL_SHARE` quantile
+
+    Every place has a precision of at most 1 / `_PLACE_DEVIATION`^2, so that all count about alike; an unchanged one has
+    a motion of 0 with that precision.
     """
     step = max(1, columns.shape[2] // _HEAD_PLACES)
     columns = np.ascontiguousarray(columns[:, :, ::step])
     seen = seen.at(slice(None, None, step))
     equations = NormalEquations(columns)
     count = len(seen.pull)
-    unchanged = (seen.precision[:, 0] + seen.precision[:, 2] > 0) & ~seen.measured
+    unchanged = (seen.precision[:, 0] + seen.precision[:, 2] > 0) & ~seen.valid
     still = np.float32(_PLACE_DEVIATION**-2) * unchanged
     soft = softened(seen, np.full(count, _PLACE_DEVIATION**2))
-    precision = soft.precision * seen.measured[:, None] + still[:, None] * np.array([1, 0, 1], np.float32)[:, None]
-    soft = replace(soft, precision=precision, pull=soft.pull * seen.measured[:, None], changed=None)
+    precision = soft.precision * seen.valid[:, None] + still[:, None] * np.array([1, 0, 1], np.float32)[:, None]
+    soft = replace(soft, precision=precision, pull=soft.pull * seen.valid[:, None], changed=None)
     trust: Array = np.ones((count, seen.pull.shape[2]), np.float32)
     values: Array = np.zeros((count, len(columns)))
+    before = values
     prior = np.where(np.arange(len(columns)) < _WEAK_PERSPECTIVE, 1e-6, _PERSPECTIVE_RIDGE)
     for iteration in range(_HEAD_ITERATIONS):
         gram = equations.gram(soft, trust)
         ridge = prior * np.trace(gram, axis1=1, axis2=2)[:, None, None] + 1e-12
+        before = values
         values = np.linalg.solve(gram + ridge * np.eye(len(columns)), equations.target(soft, trust)[..., None])[..., 0]
         explained = equations.motion(values)
         size = np.sqrt(soft.less(explained).energy())
         scale = np.quantile(size, _STILL_SHARE, axis=1)[:, None] + 1e-6
         width = _OUTLIER * max(1.0, _WIDEST * _NARROWING**iteration)
         trust = (1.0 / (1.0 + (size / (width * scale)) ** 2) ** 2).astype(np.float32)
-    return values
+    return HeadFit(values, _HEAD_ITERATIONS, float(np.abs(values - before).max(initial=0.0)))
 
 
 def turning_error(error: Measurement, trust: Array, head: Array, noise: Array, prior: float) -> Array:

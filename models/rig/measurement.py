@@ -40,8 +40,8 @@ class Measurement:
         return float(np.sqrt(((self.position - self.position.mean(0)) ** 2).sum(1).mean()))
 
     @property
-    def measured(self) -> NDArray[np.bool_]:
-        """[N, S], where a change was seen, from which errors can be told."""
+    def valid(self) -> NDArray[np.bool_]:
+        """[N, S], places with equations whose picture has changed: those whose errors are a sample of the noise."""
         seen: NDArray[np.bool_] = self.precision[:, 0] + self.precision[:, 2] > 0
         return seen if self.changed is None else seen & self.changed
 
@@ -147,7 +147,7 @@ class Patches:
             trust = trust * error.changed
         precision, pull = (self.sums(v * trust[:, None]).astype(np.float64) for v in (error.precision, error.pull))
         amount = error.precision[:, 0] + error.precision[:, 2]
-        whole = self.sums((amount * error.measured)[:, None])[:, 0]
+        whole = self.sums((amount * error.valid)[:, None])[:, 0]
         weight = (precision[:, 0] + precision[:, 2]) / np.where(whole > 0, whole, np.inf)
         return PatchErrors(precision, pull, weight)
 
@@ -201,7 +201,7 @@ def cauchy_weights(error: Measurement, explained: Array, proportional: float) ->
     in proportion to a real motion is expected, the same error where nothing should move is not.
     """
     size = np.sqrt(error.energy())
-    scale = _median(size, error.measured)[:, None] + proportional * error.size_of(explained) + 1e-9
+    scale = _median(size, error.valid)[:, None] + proportional * error.size_of(explained) + 1e-9
     return 1.0 / (1.0 + (size / (_CAUCHY * scale)) ** 2)
 
 
@@ -212,11 +212,11 @@ def initial_weights(seen: Measurement) -> Array:
     explained. With small weights at first where much more moves than elsewhere, the weight of motion that fits a
     control grows again, and a hand's doesn't.
     """
-    energy, measured = seen.energy(), seen.measured
+    energy, valid = seen.energy(), seen.valid
     amount = 0.5 * (seen.precision[:, 0] + seen.precision[:, 2])
-    size = np.sqrt(energy / np.where(measured, amount, np.inf))
-    typical = np.sqrt(energy.sum(1) / np.maximum((amount * measured).sum(1), 1e-30))
-    scale = np.maximum(_median(size, measured), 0.3 * typical) + 1e-9
+    size = np.sqrt(energy / np.where(valid, amount, np.inf))
+    typical = np.sqrt(energy.sum(1) / np.maximum((amount * valid).sum(1), 1e-30))
+    scale = np.maximum(_median(size, valid), 0.3 * typical) + 1e-9
     return 1.0 / (1.0 + (size / (_CAUCHY * scale[:, None])) ** 2)
 
 

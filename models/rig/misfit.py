@@ -73,7 +73,7 @@ def misfit_variance(error: Measurement, variance: Array, trust: Array) -> Array:
     soft = softened(error, variance)
     s2 = variance[:, None]
     squared = ((s2[:, None] * soft.pull) ** 2).sum(1) + 2 * s2 - s2**2 * (soft.precision[:, 0] + soft.precision[:, 2])
-    weight = (error.measured * trust).astype(np.float64)
+    weight = (error.valid * trust).astype(np.float64)
     total: Array = (squared * weight).sum(1)
     return total / np.maximum(2 * weight.sum(1), 1e-12)
 
@@ -94,7 +94,7 @@ def best_fit(equations: NormalEquations, seen: Measurement, low: Array, high: Ar
         ridge = _RIDGE * np.median(np.diagonal(gram.mean(0)))
         values = solve_boxed(
             gram + max(ridge, 1e-12) * np.eye(parameters), equations.target(soft, trust), low, high, guess=values
-        )
+        ).values
         explained = equations.motion(values)
         trust = cauchy_weights(soft.less(explained), explained, _PROPORTIONAL)
         before = variance.max(initial=0.0)

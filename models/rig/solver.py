@@ -179,7 +179,7 @@ def solve(
     unknowns = _unknowns(basis, effect, (constraints or Constraints()).spread(len(rest)), solvable)
     spread, columns = unknowns.spread, unknowns.columns
     head = head_columns(seen.position, seen.depth).astype(np.float32) * np.float32(settings.head_motion)
-    head_by_face = robust_head(seen, head) if settings.head_motion else np.zeros((len(when), len(head)))
+    head_by_face = robust_head(seen, head).values if settings.head_motion else np.zeros((len(when), len(head)))
     local = seen.less(motion_of(head_by_face, head))
     sight = np.abs(when[:, None] - when[None]) <= settings.play_seconds
     support = most_amounts(local, columns, unknowns.extent, sight)
@@ -421,7 +421,7 @@ class _Evidence:
             system = self.gram * mask / noise[:, None, None] + precision[:, :, None] * np.eye(parameters)
             target = (self.target - np.einsum("nij,nj->ni", self.gram, known)) * allowed / noise[:, None]
             before = values[:, : model.controls]
-            values = solve_boxed(system, target, *bounds, guess=values * allowed) * allowed
+            values = solve_boxed(system, target, *bounds, guess=values * allowed).values * allowed
             found = values[:, : model.controls]
             change = float(np.abs(found - before).max(initial=0.0) / max(np.abs(found).max(initial=0.0), 1e-12))
 
@@ -474,7 +474,7 @@ def _chosen(
     target = evidence.target[:, :count] - np.einsum("nij,nj->ni", evidence.gram[:, :count, count:], model.head)
     ridge = 1e-6 * np.diagonal(gram, axis1=1, axis2=2).max(1, initial=0.0)[:, None, None]
     low, high = (bound[:, :count] for bound in model.bounds(HEADROOM_OF_MISFIT))
-    best = solve_boxed(gram + (ridge + 1e-12) * np.eye(count), target, low, high)
+    best = solve_boxed(gram + (ridge + 1e-12) * np.eye(count), target, low, high).values
     energy = (best * (2 * target - np.einsum("nij,nj->ni", gram, best))).sum(1).clip(0)
     size = np.abs(first.values[:, :count])
     active = size > _AWAKE * size.max(initial=0.0)

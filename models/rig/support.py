@@ -32,7 +32,7 @@ def seen_motion(local: Measurement, patches: Patches) -> Array:
 
     `local` is the measurement without the head's motion. û = (sum J)⁻¹ sum h over the places of a patch that changed.
     """
-    changed = local.measured.astype(np.float32)
+    changed = local.valid.astype(np.float32)
     xx, xy, yy = patches.sums(local.precision * changed[:, None]).astype(np.float64).swapaxes(0, 1)
     hx, hy = patches.sums(local.pull * changed[:, None]).astype(np.float64).swapaxes(0, 1)
     ridge = 1e-3 * (xx + yy) + 1e-12
@@ -44,7 +44,7 @@ def seen_motion(local: Measurement, patches: Patches) -> Array:
 def moving_places(local: Measurement) -> NDArray[np.bool_]:
     """Return [N, S], the places in whose patch something has changed: elsewhere no motion was seen."""
     patches = Patches(local.position, _PATCH * local.size)
-    return np.asarray(patches.spread(patches.sums(local.measured[:, None].astype(np.float32))[:, 0]) > 0)
+    return np.asarray(patches.spread(patches.sums(local.valid[:, None].astype(np.float32))[:, 0]) > 0)
 
 
 def supported(seen: Array, effect: Array, energy: Array) -> Array:
