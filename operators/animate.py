@@ -17,7 +17,7 @@ from ..backend_bridge.worker_client.client import WorkerClient
 from ..backend_bridge.worker_client.look import length_of
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
-from .blender.operator import ExplainedOperator, OperatorResult
+from .blender.operator import ExplainedOperator, OperatorResult, refused
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, with_properties
 from .blender.wording import translated
 from .capture import CaptureRequest, capture
@@ -198,8 +198,7 @@ class MAGPLUS_OT_animate(ExplainedOperator):
         try:
             start_timed(context, KIND, animate(make_order(context)))
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         return {"FINISHED"}
 
     def execute(self, context: bpy.types.Context) -> OperatorResult:
@@ -207,8 +206,7 @@ class MAGPLUS_OT_animate(ExplainedOperator):
         try:
             order = make_order(context)
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         return report_outcome(self, manager.run(KIND, animate(order)))
 
 

@@ -18,9 +18,8 @@ from .animation.event_markers import set_event_markers, video_start
 from .animation.performance import Performance
 from .animation.scene_time import SourceTime
 from .bake import bake_performance, check_bake, recorded
-from .blender.operator import OperatorResult
+from .blender.operator import OperatorResult, refused
 from .blender.properties import BoolProperty, StringProperty, with_properties
-from .blender.wording import translated
 from .frames.clip import check_in_steps
 from .frames.windows import frame_timelines, look_through_camera, select_alone
 from .import_frames import import_frames
@@ -160,8 +159,7 @@ class MAGPLUS_OT_import_result(bpy.types.Operator):
             manager.outcomes.pop(KIND, None)  # of a run before it
             return report_outcome(self, outcome)
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
 
 
 CLASSES = (MAGPLUS_OT_import_result,)

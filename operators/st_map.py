@@ -13,7 +13,7 @@ import numpy as np
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job.artefacts import ST_MAPS
 from ..backend_bridge.job.folder import JobFolder
-from .blender.operator import ExplainedOperator, OperatorResult
+from .blender.operator import ExplainedOperator, OperatorResult, refused
 from .blender.properties import EnumProperty, StringProperty, with_properties
 from .frames.clip import Clip
 from .frames.image import hold
@@ -243,8 +243,7 @@ class MAGPLUS_OT_st_map_nodes(ExplainedOperator):
                 raise InputError("There is no moving shot in this scene yet; run one with an ST-map, or name its job.")
             said = place(st_maps_of(JobFolder.open(Path(bpy.path.abspath(chosen)))))
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         self.report({"INFO"}, said)
         return {"FINISHED"}
 
