@@ -10,7 +10,7 @@ from torch import Tensor
 from ..backends import DrivingBatch
 from ..magnification.motion import Motion
 from .animated_avatar import AnimatedAvatar
-from .driver import Driver, Observation
+from .driver import Driver, DriverMotion
 from .driving_clip import Seen
 from .generated import Generated
 
@@ -27,7 +27,7 @@ class Batch:
         driver: Driver,
         avatar: AnimatedAvatar,
         alpha: float,
-        observed: Observation | None = None,
+        observed: DriverMotion | None = None,
         generated: Generated | None = None,
     ) -> None:
         self.seen = seen
@@ -43,7 +43,7 @@ class Batch:
         return self.seen.frames
 
     @cached_property
-    def observed(self) -> Observation:
+    def observed(self) -> DriverMotion:
         """The driver's motion."""
         return self.driver.observe(self.seen) if self._observed is None else self._observed
 

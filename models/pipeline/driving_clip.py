@@ -56,17 +56,17 @@ SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less 
 class Seen:
     """N frames of the driver in the reference's light, and how far each pixel shows the face.
 
-    frames: [N, 3, S, S], the reference's pixels where the face isn't seen. trust: [N, 1, S, S] in [0, 1]. closures:
+    frames: [N, 3, S, S], the reference's pixels where the face isn't seen. weight: [N, 1, S, S] in [0, 1]. closures:
     [N, 2], how far each eye has closed (`face.closures`).
     """
 
     frames: Tensor
-    trust: Tensor
+    weight: Tensor
     closures: NDArray[np.float64]
 
     def to(self, device: torch.device) -> Seen:
         """Return the same on a device."""
-        return Seen(self.frames.to(device), self.trust.to(device), self.closures)
+        return Seen(self.frames.to(device), self.weight.to(device), self.closures)
 
 
 def reader_of(folder: Path, driving: Driving) -> VideoReader:

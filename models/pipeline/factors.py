@@ -17,7 +17,7 @@ from ...backend_bridge.job.spec import JobSpec
 from ...backend_bridge.job.stages import Stage
 from ..device import frames_at_a_time
 from .animated_avatar import AnimatedAvatar
-from .driver import Driver, Observation
+from .driver import Driver, DriverMotion
 from .driving_clip import DrivingClip, Seen
 from .generated import Generated
 from .notes import Notes
@@ -52,9 +52,9 @@ def peak_motion(flow: Tensor, region: Tensor) -> Tensor:
     return squared.kthvalue(pixels - count // 2, dim=1).values.sqrt()
 
 
-def skin_motion(driver: Driver, observed: Observation) -> Tensor:
+def skin_motion(driver: Driver, observed: DriverMotion) -> Tensor:
     """Return the peak motion of the driver's face, [N] px, without lids that blink: they would drown the rest."""
-    return peak_motion(observed.local.flow * (1 - observed.told), driver.mask)
+    return peak_motion(observed.local.flow * (1 - observed.from_mesh), driver.mask)
 
 
 @dataclass(frozen=True)
@@ -99,18 +99,18 @@ def restoring_factor(alpha: float, gain: float, intensity: float) -> float:
 class Probed:
     """Probe frames, by number, that were computed together, and what is known of them.
 
-    generated: None for a backend that tells the motion that it applies, of which nothing has to be measured.
+    generated: None for a backend that gives the motion that it applies, which need not be measured.
     """
 
     indices: list[int]
     seen: Seen
-    observed: Observation
+    observed: DriverMotion
     generated: Generated | None = None
 
 
 def probes_of(clip: DrivingClip, avatar: AnimatedAvatar) -> list[int]:
     """Return the frames that decide the factors: those in which the face moves most, and some in which it rests."""
-    return sorted({*clip.liveliest(PROBES), *clip.quietest(0 if avatar.tells_motion else RESTING)})
+    return sorted({*clip.liveliest(PROBES), *clip.quietest(0 if avatar.gives_motion else RESTING)})
 
 
 def factors_of(
@@ -126,7 +126,7 @@ def factors_of(
     else:
         factors, probed = choose_factors(spec, driver, avatar, notes)
         folder.commit(artefacts.FACTORS, FACTORS.encode(factors), fingerprint)
-    if not avatar.tells_motion:
+    if not avatar.gives_motion:
         for sentence in doubts(factors, spec.intensity, avatar.backend.info.title):
             notes.warning(sentence)
     alone = avatar.backend.info.clip_length == 1  # else a frame depends on those it is generated with
@@ -147,7 +147,7 @@ def choose_factors(spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes:
     peak = float(peaks.max())
     alpha = spec.magnification.alpha or automatic_alpha(peak, driver.face_width)
     share = peak / driver.face_width
-    if avatar.tells_motion:  # it applies what it is shown: nothing to measure
+    if avatar.gives_motion:  # it applies what it is shown: nothing to measure
         return Factors(alpha, 1.0, restoring_factor(alpha, 1.0, spec.intensity), share), probed
 
     shown: list[Tensor] = []

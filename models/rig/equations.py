@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Motion equations J u = h of a picture: brightness constancy with the precision of every direction, without a prior."""
+"""Motion equations J u = h of a picture: brightness constancy with the precision of each direction, without a prior."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _BLACK = 0.1  # of full scale, added to brightness so that the logarithm doesn't
 class EquationSettings:
     """How pictures are turned into equations.
 
-    texture_size: px, standard deviation of the high-pass filter. A turning head and a raised cheek change their shading,
-        which varies more slowly; unfiltered, that change would be estimated as motion.
+    texture_size: px, standard deviation of the high-pass filter. A turning head and a raised cheek change their
+        shading, which varies more slowly; unfiltered, that change would be estimated as motion.
     smoothings: 3 x 3 binomial filters before the gradient, which sensor noise would bias.
     least_change: of a colour, below which a place counts as unchanged. An encoder drops small changes (skipped blocks,
         the quantiser's dead zone), and 8 bit those of less than half a code. Four fifths of a face under H.264 are
@@ -89,7 +89,7 @@ def motion_equations(
 
 
 def _texture_ready(images: Tensor, smoothings: int) -> Tensor:
-    """Return smoothed log brightness, [N, 1, H, W]: shading is a factor of the light, and so a term of its logarithm."""
+    """Return smoothed log brightness, [N, 1, H, W]: shading, a factor of the light, is a term of its logarithm."""
     brightness = torch.log(images.mean(1, keepdim=True) + _BLACK)
     for _ in range(smoothings):
         brightness = binomial(brightness)

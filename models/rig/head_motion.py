@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The head's motion as nuisance parameters: its picture motion, a robust fit, and the errors that follow its turning."""
+"""The head's motion as nuisance parameters: its picture motion, a robust fit, and errors that follow its turning."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ def smoothed(curves: ControlCurves, width: float) -> ControlCurves:
 
     Near the clip's ends the mean is over the frames that are there. A width of 0 returns the curves as they are.
 
-    >>> spike = ControlCurves(("brow",), np.arange(5) / 25, np.float32([[0], [0], [1], [0], [0]]), np.zeros(5), np.ones(1))
+    >>> values = np.float32([[0], [0], [1], [0], [0]])
+    >>> spike = ControlCurves(("brow",), np.arange(5) / 25, values, np.zeros(5), np.ones(1))
     >>> smoothed(spike, 0.08).values.ravel().round(2)
     array([0.04, 0.24, 0.47, 0.24, 0.04], dtype=float32)
     """

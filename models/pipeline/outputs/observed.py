@@ -43,7 +43,7 @@ class Observed:
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
         """Return each frame's motion and the share of each region that isn't seen, as JSON."""
         peaks = skin_motion(batch.driver, batch.observed) / batch.driver.face_width
-        unseen = self._clip.visibility.unseen_regions(batch.seen.trust)
+        unseen = self._clip.visibility.unseen_regions(batch.seen.weight)
         return [
             [
                 json.dumps(
