@@ -20,7 +20,11 @@ STILL = 1e-5  # px; finer than float32 tells positions apart in a picture of ful
 
 
 def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
-    """Return the position of every pixel, [1, 2, H, W] float32 (x, y), pixel centres at integers."""
+    """Return the position of every pixel, [1, 2, H, W] float32 (x, y), pixel centres at integers.
+
+    >>> pixel_grid(2, 3)[0, :, 1, 2]
+    tensor([2., 1.])
+    """
     y, x = torch.meshgrid(
         torch.arange(height, dtype=torch.float32, device=device),
         torch.arange(width, dtype=torch.float32, device=device),
@@ -33,6 +37,10 @@ def sample(image: Tensor, positions: Tensor) -> Tensor:
     """Return `image` [N or 1, C, H, W] at `positions` [N or 1, 2, h, w] px, bilinearly; for fields, which are smooth.
 
     Outside, the border is repeated.
+
+    >>> ramp = torch.arange(4.0).expand(1, 1, 3, 4)
+    >>> sample(ramp, torch.tensor([1.25, 1.0]).view(1, 2, 1, 1)).item()
+    1.25
     """
     height, width = image.shape[-2:]
     count = max(image.shape[0], positions.shape[0])
@@ -100,7 +108,13 @@ class SplineImage:
 
 
 def sample_spline(image: Tensor, positions: Tensor) -> Tensor:
-    """Return `image` [N or 1, C, H, W] at `positions` [N or 1, 2, h, w] px, see `SplineImage`."""
+    """Return `image` [N or 1, C, H, W] at `positions` [N or 1, 2, h, w] px, see `SplineImage`.
+
+    >>> wave = torch.sin(torch.arange(64.0) / 4).expand(1, 1, 64, 64)
+    >>> between = sample_spline(wave, torch.tensor([20.3, 31.0]).view(1, 2, 1, 1)).item()
+    >>> abs(between - math.sin(20.3 / 4)) < 1e-4
+    True
+    """
     return SplineImage(image).at(positions)
 
 
@@ -189,6 +203,11 @@ def move(image: Tensor, flow: Tensor) -> Tensor:
     """Return `image` [1 or N, C, H, W] with its content moved along `flow` [N, 2, H, W] px.
 
     Pixels that nothing has moved to or from are returned bit by bit.
+
+    >>> wave = torch.sin(torch.arange(64.0) / 4).expand(1, 1, 64, 64)
+    >>> flow = torch.tensor([0.5, 0.0]).view(1, 2, 1, 1).expand(1, 2, 64, 64)
+    >>> abs(move(wave, flow)[0, 0, 31, 31].item() - math.sin(30.5 / 4)) < 1e-4
+    True
     """
     grid = pixel_grid(flow.shape[-2], flow.shape[-1], flow.device)
     displacement = backward_displacement(flow).displacement
@@ -200,6 +219,9 @@ def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
     """Return `flow` [N, 2, H, W] on a grid of another size, in px of that size.
 
     Pixel centres are at integers and the picture's outer edges coincide, as in every image resize.
+
+    >>> resize_flow(torch.ones(1, 2, 2, 2), 4, 8)[0, :, 0, 0]
+    tensor([4., 2.])
     """
     scale = flow.new_tensor([width / flow.shape[-1], height / flow.shape[-2]]).view(1, 2, 1, 1)
     return F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False) * scale

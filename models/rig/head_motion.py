@@ -29,7 +29,12 @@ def head_columns(position: Array, depth: Array) -> Array:
     """Return [11, 2, S], the picture motion of small head motions in the order of `HEAD_MOTIONS`, each with rms 1 px.
 
     The first six are those of weak perspective; the rest is what a camera at arm's length adds, first order in the
-    face's extent over its distance. Their shares are solved, not computed, as the driver's camera is unknown.
+    face's extent over its distance. Their shares are solved for, as the driver's camera is unknown.
+
+    >>> position, depth = np.random.default_rng(0).uniform(0, 100, (50, 2)), np.linspace(0, 40, 50)
+    >>> columns = head_columns(position, depth)
+    >>> columns.shape, bool(np.allclose(columns[HEAD_MOTIONS.index("right"), 0], 1))
+    ((11, 2, 50), True)
     """
     x, y = (position - position.mean(0)).T
     z = depth - depth.mean()

@@ -77,6 +77,14 @@ def match(
         most: [K], no excursion is brought beyond it; one that is larger is left as it is.
         adjusted: off, the gains are 1, and what is asked and shown is only measured.
         least: px; regions whose peak is below are still.
+
+    >>> columns = np.zeros((1, 2, 20))
+    >>> columns[0, 1] = -24.0  # one control, which raises 20 places of the brow by 24 px per unit
+    >>> asked = np.zeros((3, 2, 20))
+    >>> asked[1, 1] = -0.48  # the driver's brow rises by 0.48 px in the second frame
+    >>> found = match(np.array([[0.0], [0.016], [0.0]]), columns, asked, {"brows": np.ones(20)})
+    >>> found.gains.round(3), found.regions["brows"].shown.__round__(3)
+    (array([1.25]), 0.48)
     """
     places = {name: np.flatnonzero(member > 0.5) for name, member in regions.items()}
     places = {name: place for name, place in places.items() if len(place) >= 3}

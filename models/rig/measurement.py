@@ -116,7 +116,12 @@ class NormalEquations:
 
 
 def motion_of(values: Array, columns: Array) -> Array:
-    """Return the motion [N, 2, S] px of parameter values [N, P] with columns [P, 2, S]."""
+    """Return the motion [N, 2, S] px of parameter values [N, P] with columns [P, 2, S].
+
+    >>> brow_up = np.array([[[0.0, 0.0], [-24.0, -12.0]]])  # at two places, px per unit, y down
+    >>> motion_of(np.array([[0.02]]), brow_up)[0, 1]
+    array([-0.48, -0.24])
+    """
     flat = columns.reshape(len(columns), 2 * columns.shape[2])
     return (values.astype(columns.dtype) @ flat).reshape(len(values), 2, columns.shape[2])
 
