@@ -90,8 +90,8 @@ class AnimatedAvatar:
     def change_at_rest(self, generated: Generated) -> Tensor:
         """Return [N], by how much of white the face differs from the neutral frame in what motion does not explain."""
         flow = generated.total.flow
-        trusted = Motion(flow, torch.ones_like(flow[:, :1]))  # where a face has become another, no motion is certain
-        change = unexplained_appearance(generated.frames, self.neutral, trusted, 1.0)
+        motion = Motion(flow, torch.ones_like(flow[:, :1]))  # a face that became another one has no confidence anywhere
+        change = unexplained_appearance(generated.frames, self.neutral, motion, 1.0)
         inside = self.mask / self.mask.sum().clamp_min(1e-6)
         return (change.abs().mean(1, keepdim=True) * inside).sum((1, 2, 3))
 

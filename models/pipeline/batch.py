@@ -16,9 +16,9 @@ from .generated import Generated
 
 
 class Batch:
-    """N frames, and everything that is known of them, each thing computed when it is first asked for.
+    """N frames and all that is computed from them, each part when it is first read.
 
-    seen: the driver's steady crops. alpha: the magnification. observed, generated: what is known of them already.
+    seen: the driver's steady crops. alpha: the magnification. observed, generated: parts that have been computed already.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class Restoration:
     """Carries generated motion, brought back to micro intensity, to one clean avatar."""
 
     def __init__(self, avatar: AvatarPicture, window: Window, face: Tensor, device: torch.device) -> None:
-        """`face` [1, 1, S, S] in [0, 1] says where the crop may move.
+        """`face`: [1, 1, S, S] in [0, 1], where the crop may move.
 
         `region` (left, top, right, bottom) px is the part of the avatar's picture that this can change.
         """
@@ -84,7 +84,7 @@ def unexplained_appearance(generated: Tensor, neutral: Tensor, motion: Motion, f
     """Return `factor` times what changed in the generated frames besides motion, at the neutral frame's place.
 
     generated: [N, 3, S, S]; neutral: [1, 3, S, S], what the backend makes of the driver's reference: its own error of
-    reconstruction is in both and cancels. Only where the motion is trusted does the difference mean appearance.
+    reconstruction is in both and cancels. Where the motion has no confidence, the difference may be motion, and counts as no appearance.
     """
     grid = pixel_grid(generated.shape[-2], generated.shape[-1], generated.device)
     pulled_back = sample_spline(generated, grid + motion.flow)

@@ -30,16 +30,16 @@ from .driver import Driver
 from .driving_clip import DrivingClip
 from .factors import Factors
 
-_LEAST_ASKED = 0.0005  # of the face's width; what the noise of a still face's picture looks like is half of it
+_LEAST_ASKED = 0.0005  # of the face's width; twice the apparent motion of a still face's noise
 _LEAST_SITES = 3  # sites; a region with fewer is not reported
-_LEAST_SHOWN = 0.5  # of what a control moves; with less in sight, its motion is a guess
+_LEAST_SHOWN = 0.5  # of what a control moves; with less in sight, its value is hardly determined
 BLINK_UNIT, WIDE_UNIT = 45, 5
 GAZE_UNITS = (61, 62, 63, 64)
 _LID_UNITS = (BLINK_UNIT, WIDE_UNIT)
-_WELL_SEEN = 0.75  # quantile of the sites' precision: that of what the mesh tells of the lids
+_WELL_SEEN = 0.75  # quantile of the sites' precision that the mesh's equations of the lids get
 _LIMIT = 0.98  # of a control's range: its end
 _NEVER = 0.8  # of the frames: a control that is hidden in more is not solved at all
-_LITTLE_SHOWN = 0.5  # unexplained share of the motion, from which a rig doesn't tell the head's motion from the face's
+_LITTLE_SHOWN = 0.5  # unexplained share of the motion, from which on head and face are not separable by the rig
 
 
 @dataclass(frozen=True)
