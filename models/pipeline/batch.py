@@ -18,7 +18,7 @@ from .generated import Generated
 class Batch:
     """N frames and all that is computed from them, each part when it is first read.
 
-    seen: the driver's steady crops. alpha: the magnification. observed, generated: parts that have been computed already.
+    seen: the driver's steady crops. alpha: the magnification. observed, generated: where computed already.
     """
 
     def __init__(

@@ -84,7 +84,7 @@ def unexplained_appearance(generated: Tensor, neutral: Tensor, motion: Motion, f
     """Return `factor` times what changed in the generated frames besides motion, at the neutral frame's place.
 
     generated: [N, 3, S, S]; neutral: [1, 3, S, S], what the backend makes of the driver's reference: its own error of
-    reconstruction is in both and cancels. Where the motion has no confidence, the difference may be motion, and counts as no appearance.
+    reconstruction is in both and cancels. The difference is weighted by the motion's confidence.
     """
     grid = pixel_grid(generated.shape[-2], generated.shape[-1], generated.device)
     pulled_back = sample_spline(generated, grid + motion.flow)

@@ -138,7 +138,7 @@ class ResBlock(nn.Module):
 def convolve_doubled(x: Tensor, conv: NormalisedConv) -> Tensor:
     """Every pixel becomes a 2×2 square, then a 3×3 convolution: [N, C, H, W] -> [N, C', 2H, 2W].
 
-    A pixel of the doubled picture depends on only 2×2 pixels of the small one, each with the sum of the weights that fall on
+    A pixel of the doubled picture depends on 2×2 pixels of the small one, each with the sum of the weights that fall on
     it; which ones depends on whether its row and column are even. That makes four kernels of 2×2 instead of one of 3×3.
     """
     rows = _sums_of_neighbours(conv.normalised_weight(), axis=2)  # [2, C', C, 2, 3]

@@ -169,7 +169,7 @@ class DenseMotionNetwork(nn.Module):
 
 
 class WarpingModule(nn.Module):
-    """W of the paper: warps the feature volume, projects it to the front view, and masks what the source doesn't show."""
+    """W of the paper: warps the feature volume, projects it to the front view, masks what the source doesn't show."""
 
     def __init__(self) -> None:
         super().__init__()

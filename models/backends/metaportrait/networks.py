@@ -4,8 +4,9 @@
 
 The motion is given by dense landmarks, drawn as coloured lines. A warping network takes the source picture and the
 line drawings of source and driving frame, and predicts for each place of the driving frame its position in the source
-and its occlusion there. A refinement network then paints the picture: from the identity vector alone upwards, modulated at
-every size by the warped source features (attributes) and by the identity, with a learnt mask between the two.
+and its occlusion there. A refinement network then paints the picture: from the identity vector alone upwards,
+modulated at every size by the warped source features (attributes) and by the identity, with a learnt mask between
+the two.
 
 Tensor names and shapes are those of `generator` in the published ckpt_base.pth.tar. Spectral norm stays as it was
 trained: the stored singular vectors give each weight's norm, and no power iteration is done.

@@ -54,7 +54,7 @@ class Observed:
         ]
 
     def finish(self, report: Report, made: Made) -> Report:
-        """Return the report with the clip's onset, apex and offset, and the regions of the face that weren't visible."""
+        """Return the report with the clip's onset, apex and offset, and the regions that weren't visible."""
         assert report.face is not None
         return replace(report, events=self.event, face=replace(report.face, unseen=self.unseen))
 
