@@ -8,6 +8,7 @@ everything that moves pixels goes through `torch.nn.functional.grid_sample`.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,7 +20,11 @@ STILL = 1e-5  # px; finer than float32 tells positions apart in a picture of ful
 
 
 def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
-    """Return the position of every pixel, [1, 2, H, W] float32 (x, y), pixel centres at integers."""
+    """Return the position of every pixel, [1, 2, H, W] float32 (x, y), pixel centres at integers.
+
+    >>> pixel_grid(2, 3)[0, :, 1, 2]
+    tensor([2., 1.])
+    """
     y, x = torch.meshgrid(
         torch.arange(height, dtype=torch.float32, device=device),
         torch.arange(width, dtype=torch.float32, device=device),
@@ -32,6 +37,10 @@ def sample(image: Tensor, positions: Tensor) -> Tensor:
     """Return `image` [N or 1, C, H, W] at `positions` [N or 1, 2, h, w] px, bilinearly; for fields, which are smooth.
 
     Outside, the border is repeated.
+
+    >>> ramp = torch.arange(4.0).expand(1, 1, 3, 4)
+    >>> sample(ramp, torch.tensor([1.25, 1.0]).view(1, 2, 1, 1)).item()
+    1.25
     """
     height, width = image.shape[-2:]
     count = max(image.shape[0], positions.shape[0])
@@ -102,7 +111,13 @@ class SplineImage:
 
 
 def sample_spline(image: Tensor, positions: Tensor) -> Tensor:
-    """Return `image` [N or 1, C, H, W] at `positions` [N or 1, 2, h, w] px, see `SplineImage`."""
+    """Return `image` [N or 1, C, H, W] at `positions` [N or 1, 2, h, w] px, see `SplineImage`.
+
+    >>> wave = torch.sin(torch.arange(64.0) / 4).expand(1, 1, 64, 64)
+    >>> between = sample_spline(wave, torch.tensor([20.3, 31.0]).view(1, 2, 1, 1)).item()
+    >>> abs(between - math.sin(20.3 / 4)) < 1e-4
+    True
+    """
     return SplineImage(image).at(positions)
 
 
@@ -150,30 +165,68 @@ def _spline_filter(image: Tensor, dim: int) -> Tensor:
     return result
 
 
+<<<<<<< HEAD
 def backward_displacement(flow: Tensor, iterations: int = 6, settled: float = STILL) -> Tensor:
     """Return e with e(y) = flow(y - e(y)): how far each pixel of the *moved* picture has come. [N, 2, H, W] px.
 
     iterations: at most; fewer where the last one has changed nothing by more than `settled` px.
+=======
+@dataclass(frozen=True)
+class BackwardDisplacement:
+    """The state of the fixed-point iteration when it ended.
 
-    A flow says where the pixels of the reference go; a picture is made by asking every pixel of the result where it
-    comes from. The fixed point converges where the flow's slope stays below 1, which holds for faces.
+    displacement: [N, 2, H, W] px. iterations: look-ups of the flow. residual: px, the largest change in the last one.
+    """
+>>>>>>> 018f90edc6d96ffb81ad2a15611804c018783bb3
+
+    displacement: Tensor
+    iterations: int
+    residual: float
+
+    @property
+    def converged(self) -> bool:
+        """Whether the last iteration moved no pixel by `STILL`."""
+        return self.residual < STILL
+
+
+def backward_displacement(flow: Tensor, iterations: int = 6) -> BackwardDisplacement:
+    """Return e with e(y) = flow(y - e(y)), the displacement of each pixel y of the *moved* picture from its origin.
+
+    flow: [N, 2, H, W] px, forward from the reference's pixels. iterations: at most; fewer where all pixels have
+    converged. The fixed point is a contraction where the flow's gradient is below 1, which holds for faces.
+
+    >>> x = torch.arange(64.0).expand(1, 1, 8, 64)
+    >>> flow = torch.cat([0.1 * x, 0 * x], 1)  # a stretch by 1.1 about x = 0: what is at 33 comes from 30
+    >>> found = backward_displacement(flow, iterations=12)
+    >>> round(float(found.displacement[0, 0, 4, 33]), 3), found.converged
+    (3.0, True)
     """
     grid = pixel_grid(flow.shape[-2], flow.shape[-1], flow.device)
-    displacement = flow
-    for _ in range(iterations):
+    displacement, residual, count = flow, math.inf, 0
+    while count < iterations and not residual < STILL:
         before, displacement = displacement, sample(flow, grid - displacement)
+<<<<<<< HEAD
         if bool((displacement - before).abs().amax() < settled):
             break
     return displacement
+=======
+        count, residual = count + 1, float((displacement - before).abs().amax())
+    return BackwardDisplacement(displacement, count, residual)
+>>>>>>> 018f90edc6d96ffb81ad2a15611804c018783bb3
 
 
 def move(image: Tensor, flow: Tensor) -> Tensor:
     """Return `image` [1 or N, C, H, W] with its content moved along `flow` [N, 2, H, W] px.
 
     Pixels that nothing has moved to or from are returned bit by bit.
+
+    >>> wave = torch.sin(torch.arange(64.0) / 4).expand(1, 1, 64, 64)
+    >>> flow = torch.tensor([0.5, 0.0]).view(1, 2, 1, 1).expand(1, 2, 64, 64)
+    >>> abs(move(wave, flow)[0, 0, 31, 31].item() - math.sin(30.5 / 4)) < 1e-4
+    True
     """
     grid = pixel_grid(flow.shape[-2], flow.shape[-1], flow.device)
-    displacement = backward_displacement(flow)
+    displacement = backward_displacement(flow).displacement
     still = displacement.abs().amax(1, keepdim=True) < STILL
     return torch.where(still, image, sample_spline(image, grid - displacement))
 
@@ -182,6 +235,9 @@ def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
     """Return `flow` [N, 2, H, W] on a grid of another size, in px of that size.
 
     Pixel centres are at integers and the picture's outer edges coincide, as in every image resize.
+
+    >>> resize_flow(torch.ones(1, 2, 2, 2), 4, 8)[0, :, 0, 0]
+    tensor([4., 2.])
     """
     scale = flow.new_tensor([width / flow.shape[-1], height / flow.shape[-2]]).view(1, 2, 1, 1)
     return F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False) * scale

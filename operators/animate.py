@@ -17,7 +17,7 @@ from ..backend_bridge.worker_client.client import WorkerClient
 from ..backend_bridge.worker_client.look import length_of
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
-from .blender.operator import ExplainedOperator, OperatorResult
+from .blender.operator import ExplainedOperator, OperatorResult, refused
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, with_properties
 from .blender.wording import translated
 from .capture import CaptureRequest, capture
@@ -30,7 +30,7 @@ from .import_result import BRINGING, Read, import_result, read_result
 from .movement import movement
 from .moving_shot import capture_shot
 from .order import Order, disabled_reason, make_order
-from .report_lines import measured
+from .report_lines import measured_lines
 from .rig.anchors import moved_anchors, scaled
 from .rig.avatar import face_companions, find_object
 from .rig.face_controls import chosen_controls
@@ -160,7 +160,7 @@ def _bring_in(order: Order, folder: JobFolder, task: TaskContext, checked: bool 
             f"The avatar {order.avatar_name!r} of this run is no longer in the file, so nothing was imported; the "
             "result is in the job folder, and Import Finished Job brings it into any file."
         )
-        return Outcome("Finished, but not imported.", details=measured(folder.read_report()))
+        return Outcome("Finished, but not imported.", details=measured_lines(folder.read_report()))
     with bpy.context.temp_override(scene=scene):
         return import_result(
             bpy.context,
@@ -201,8 +201,7 @@ class MAGPLUS_OT_animate(ExplainedOperator):
         try:
             start_timed(context, KIND, animate(make_order(context)))
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         return {"FINISHED"}
 
     def execute(self, context: bpy.types.Context) -> OperatorResult:
@@ -210,8 +209,7 @@ class MAGPLUS_OT_animate(ExplainedOperator):
         try:
             order = make_order(context)
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         return report_outcome(self, manager.run(KIND, animate(order)))
 
 

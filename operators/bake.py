@@ -27,7 +27,7 @@ from .animation.obstacles import animation_problem
 from .animation.performance import ControlKeys, Performance, channels_here, excursion, keys_here
 from .animation.scene_time import apex_kept, exact
 from .blender.data import shape_keys_of, wearers
-from .blender.operator import OperatorResult
+from .blender.operator import OperatorResult, refused
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .rig.avatar import on_one_armature
@@ -296,8 +296,7 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
                 markers=self.markers,
             )
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         for sentence in report.sentences():
             self.report({"WARNING"}, translated(sentence))
         self.report({"INFO"}, translated(report.sentence))

@@ -16,7 +16,7 @@ from ..backend_bridge.environment.probe import Probe, probe
 from ..backend_bridge.environment.venv import Environment, State
 from ..backend_bridge.files.errors import MachineError, MagPlusError
 from ..backend_bridge.worker_client.messages import Progress
-from .blender.operator import ExplainedOperator, OperatorResult
+from .blender.operator import ExplainedOperator, OperatorResult, refused
 from .blender.wording import translated
 from .running.background import in_thread
 from .running.job_manager import Outcome, Steps, TaskContext
@@ -179,8 +179,7 @@ class MAGPLUS_OT_check_environment(ExplainedOperator):
             python = worker_python(context) if own is None else own.python
             return start_or_run(self, KIND, check(own, python))
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
 
 
 class MAGPLUS_OT_show_preferences(bpy.types.Operator):

@@ -21,13 +21,12 @@ from .animation.event_markers import set_event_markers, video_start
 from .animation.performance import Performance
 from .animation.scene_time import SourceTime
 from .bake import bake_performance, plan_bake, recorded
-from .blender.operator import OperatorResult
+from .blender.operator import OperatorResult, refused
 from .blender.properties import BoolProperty, StringProperty, with_properties
-from .blender.wording import translated
 from .frames.clip import check_in_steps
 from .frames.windows import frame_timelines, look_through_camera, select_alone
 from .import_frames import import_frames
-from .report_lines import doubts, measured
+from .report_lines import doubts, measured_lines
 from .result_record import Span
 from .running.job_manager import Outcome, Steps, TaskContext, manager, redraw
 from .running.task_operator import report_outcome
@@ -104,7 +103,7 @@ def _import_result(
     report, performance = read.report, read.performance
     scene, source = context.scene, SourceTime.from_report(report)
     done = ""
-    details = list(measured(report))
+    details = list(measured_lines(report))
     warnings: list[str] = []
     ends: list[float] = []
     planned = None if performance is None else plan_bake(context, performance, destination, objects=objects)
@@ -193,8 +192,7 @@ class MAGPLUS_OT_import_result(bpy.types.Operator):
             manager.outcomes.pop(KIND, None)  # of a run before it
             return report_outcome(self, outcome)
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
 
 
 CLASSES = (MAGPLUS_OT_import_result,)

@@ -12,7 +12,7 @@ ONE_SIDED = 0.5  # asymmetry at which one side shows three times as much as the 
 MOST_UNITS = 6  # action units that are listed, the strongest first as the report has them
 
 
-def measured(report: Report) -> tuple[str, ...]:
+def measured_lines(report: Report) -> tuple[str, ...]:
     """Return what a run has measured: when, how strong against the driver, which action units, what is left out."""
     return tuple(_lines(report))
 

@@ -57,17 +57,17 @@ SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less 
 class Seen:
     """N frames of the driver in the reference's light, and how far each pixel shows the face.
 
-    frames: [N, 3, S, S], the reference's pixels where the face isn't seen. trust: [N, 1, S, S] in [0, 1]. closures:
+    frames: [N, 3, S, S], the reference's pixels where the face isn't seen. weight: [N, 1, S, S] in [0, 1]. closures:
     [N, 2], how far each eye has closed (`face.closures`).
     """
 
     frames: Tensor
-    trust: Tensor
+    weight: Tensor
     closures: NDArray[np.float64]
 
     def to(self, device: torch.device) -> Seen:
         """Return the same on a device."""
-        return Seen(self.frames.to(device), self.trust.to(device), self.closures)
+        return Seen(self.frames.to(device), self.weight.to(device), self.closures)
 
 
 def reader_of(folder: Path, driving: Driving) -> VideoReader:
@@ -205,7 +205,8 @@ class DrivingClip:
     def split_head_motion(self, motion: Motion) -> tuple[Tensor, Tensor]:
         """Return the head's motion and the face's own, [N, 2, S, S] px each."""
         device = motion.flow.device
-        return split_rigid(motion, self.depth.to(device), self._skull.to(device))
+        split = split_rigid(motion, self.depth.to(device), self._skull.to(device))
+        return split.rigid, split.local
 
     @cached_property
     def depth(self) -> Tensor:

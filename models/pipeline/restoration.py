@@ -26,7 +26,7 @@ class Restoration:
     """Carries generated motion, brought back to micro intensity, to one clean avatar."""
 
     def __init__(self, avatar: AvatarPicture, window: Window, face: Tensor, device: torch.device) -> None:
-        """`face` [1, 1, S, S] in [0, 1] says where the crop may move.
+        """`face`: [1, 1, S, S] in [0, 1], where the crop may move.
 
         `region` (left, top, right, bottom) px is the part of the avatar's picture that this can change.
         """
@@ -57,8 +57,12 @@ class Restoration:
         """
         # The motion is smooth, so it is inverted at the crop's resolution and only then brought to the picture's.
         displacement = torch.zeros_like(motion.flow)
+<<<<<<< HEAD
         settled = _SETTLED / max(1.0, self._window.scale)
         displacement[self._moving] = backward_displacement(motion.flow[self._moving], settled=settled)
+=======
+        displacement[self._moving] = backward_displacement(motion.flow[self._moving]).displacement
+>>>>>>> 018f90edc6d96ffb81ad2a15611804c018783bb3
         for index in range(motion.flow.shape[0]):
             shift = sample(displacement[index : index + 1], self._in_crop)
             changed = shift.abs().amax(1, keepdim=True) > STILL
@@ -89,7 +93,7 @@ def unexplained_appearance(generated: Tensor, neutral: Tensor, motion: Motion, f
     """Return `factor` times what changed in the generated frames besides motion, at the neutral frame's place.
 
     generated: [N, 3, S, S]; neutral: [1, 3, S, S], what the backend makes of the driver's reference: its own error of
-    reconstruction is in both and cancels. Only where the motion is trusted does the difference mean appearance.
+    reconstruction is in both and cancels. The difference is weighted by the motion's confidence.
     """
     grid = pixel_grid(generated.shape[-2], generated.shape[-1], generated.device)
     pulled_back = sample_spline(generated, grid + motion.flow)

@@ -17,7 +17,7 @@ from ..face import FaceLandmarker
 from ..magnification import Magnifier
 from ..magnification.magnifier import Role
 from .clip_cache import ClipCache
-from .driver import Observation
+from .driver import DriverMotion
 from .motion_store import MotionStore
 
 
@@ -27,7 +27,7 @@ class Session:
     def __init__(self, checkpoints: Path | None = None) -> None:
         self.checkpoints = checkpoints or checkpoint_folder()
         self.clips = ClipCache()
-        self.motions = MotionStore[Observation]()
+        self.motions = MotionStore[DriverMotion]()
         self._landmarker: FaceLandmarker | None = None
         self._magnifiers: dict[tuple[str, str], Magnifier] = {}
         self._backend: tuple[Any, Backend] | None = None

@@ -27,7 +27,7 @@ from bl_ext.user_default.magplus.operators import show_result
 from bl_ext.user_default.magplus.operators.animation.destination import Destination
 from bl_ext.user_default.magplus.operators.import_result import import_result, read_result
 from bl_ext.user_default.magplus.operators.order import make_order
-from bl_ext.user_default.magplus.operators.report_lines import _side, measured
+from bl_ext.user_default.magplus.operators.report_lines import _side, measured_lines
 from bl_ext.user_default.magplus.operators.running.job_manager import Outcome, Status, manager
 
 from tests.blender.head import add_camera, make_head, quick_render, write_png
@@ -294,7 +294,7 @@ def test_the_report_says_how_strong_against_the_driver_and_what_is_odd(tmp_path:
         restoration=RestorationReport(0.9, 0.1, 1.0, 0.94),
         quality=Quality("check", (Reason("no offset", "It goes on; let the trim end later."),)),
     )
-    lines = measured(report)
+    lines = measured_lines(report)
     assert "The frames show 94% of the driver's motion, 100% was asked for" in lines
     assert "The driver's face moves by 1.23% of its width" in lines
     assert "Onset before the clip begins" in lines and "Offset after the clip ends" in lines
@@ -303,8 +303,8 @@ def test_the_report_says_how_strong_against_the_driver_and_what_is_odd(tmp_path:
 def test_what_an_earlier_run_had_finished_is_said_of_stills_and_of_moving_shots() -> None:
     frames = FramesReport(FRAMES.pattern, 1, 12, SIZE, resumed=5)
     shot = ShotReport(SHOT_PNG.pattern, 101, 4, SIZE, 3, False, False, 101, Fraction(24), Fraction(1), Fraction(0))
-    assert "5 of 12 frames were kept from an earlier run" in measured(replace(finished_report(12), frames=frames))
-    assert "3 of 4 frames were kept from an earlier run" in measured(replace(finished_report(12), shot=shot))
+    assert "5 of 12 frames were kept from an earlier run" in measured_lines(replace(finished_report(12), frames=frames))
+    assert "3 of 4 frames were kept from an earlier run" in measured_lines(replace(finished_report(12), shot=shot))
 
 
 @pytest.mark.parametrize(
