@@ -88,16 +88,10 @@ class SteadyCrop:
         corners = to_crop(np.asarray(track.points[reference, FACE_OVAL, :2], np.float64))
         to_reference = list(self.to_reference)
         wanted = (frame for frame in frames if track.present[frame.index] and frame.index != reference)
-<<<<<<< HEAD
         small = ahead(((frame.index, self._small(frame)) for frame in wanted), _ALIGNMENT_BATCH)
         while batch := list(itertools.islice(small, _ALIGNMENT_BATCH)):
             indices, crops = zip(*batch, strict=True)
-            for index, found in zip(indices, align(template, torch.cat(crops), weights), strict=True):
-=======
-        while batch := list(itertools.islice(wanted, _ALIGNMENT_BATCH)):
-            crops = torch.cat([self._small(frame) for frame in batch])
-            for frame, found in zip(batch, align(template, crops, weights).similarities, strict=True):
->>>>>>> 018f90edc6d96ffb81ad2a15611804c018783bb3
+            for index, found in zip(indices, align(template, torch.cat(crops), weights).similarities, strict=True):
                 if np.abs(found(corners) - corners).max() < _ALIGNMENT_REACH * _ALIGNMENT_SIZE:
                     correction = to_crop.inverse() @ found.inverse() @ to_crop
                     to_reference[index] = correction @ self.to_reference[index]
