@@ -119,7 +119,7 @@ def main() -> int:
 
 
 def _measured(studio: Studio, cases: Sequence[Case], device: str) -> dict[str, object]:
-    rows = []
+    rows: list[dict[str, object]] = []
     floors: dict[int, dict[str, float]] = {}
     print(f"{'job':44} {'ms a frame':>10} {'CPU-s':>7} {'wall':>6} {'MiB':>6}  CPU-s by stage")
     for case in cases:
