@@ -44,6 +44,7 @@ from ..face import (
 )
 from ..magnification import Motion
 from ..video import VideoFrame, VideoReader
+from .kept_clip import KeptClip
 from .notes import Notes
 from .outside import Outside, calmer_outside, outside_frame
 
@@ -164,6 +165,37 @@ class DrivingClip:
         landmarks = crop.landmarks(followed.points, size)[chosen.index]
         reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
         return cls(reader, path, track, chosen, crop, size, reference, frame_size, framing, outside)
+
+    @classmethod
+    def measured_before(
+        cls,
+        kept: KeptClip,
+        folder: Path,
+        driving: Driving,
+        landmarker: FaceLandmarker,
+        frame_size: int | None,
+        framing: Framing,
+    ) -> DrivingClip:
+        """Return what `open` returned, from what it had measured; of the video only the reference frame is read.
+
+        Raises `InputError` as `open` does, `ValueError` where the measurements are of another clip.
+        """
+        path, reader = resolve(folder, driving.path), reader_of(folder, driving)
+        track, chosen, crop, size = kept.track, kept.chosen, kept.crop, kept.size
+        outside = outside_frame(path, driving, reader, track, landmarker)
+        followed = _followed(track, chosen, outside)
+        if len(crop.to_reference) != len(followed) or chosen.index >= len(followed):
+            raise ValueError("it was measured with another reference")
+        image = outside.frame.image if outside else next((f.image for f in reader if f.index == chosen.index), None)
+        if image is None:
+            raise ValueError("the clip has no such reference frame")
+        landmarks = crop.landmarks(followed.points, size)[chosen.index]
+        reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
+        return cls(reader, path, track, chosen, crop, size, reference, frame_size, framing, outside, kept.resting)
+
+    def to_keep(self, warnings: tuple[str, ...]) -> KeptClip:
+        """Return what `measured_before` makes the clip of, with what was said of it when it was opened."""
+        return KeptClip(warnings, self.track, self.chosen, self.crop, self.size, self.resting)
 
     @property
     def count(self) -> int:
