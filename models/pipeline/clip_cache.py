@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from ...backend_bridge.files.hashing import fingerprint_of, hash_file
 from ...backend_bridge.job.spec import Driving, resolve
 from ..backends import Framing
 from ..face import FaceLandmarker
+from ..video import VideoReader
 from .driving_clip import DrivingClip, reader_of
 from .kept_clip import KeptClip
 from .notes import Notes
@@ -47,39 +50,51 @@ class ClipCache:
         framing: Framing,
     ) -> DrivingClip:
         """Return what `DrivingClip.open` does, and tell what that told, without measuring again what is known."""
-        path = resolve(folder, driving.path)
-        key = _key(folder, driving, frame_size, framing)
+        path, reader = resolve(folder, driving.path), reader_of(folder, driving)
+        key = _key(reader, driving, frame_size, framing)
+        place = f"{path} {key}"
 
         def measure() -> _Known:
             told = len(notes.warnings)
-            clip = DrivingClip.open(folder, driving, landmarker, notes, frame_size, framing)
+            clip = DrivingClip.open(folder, driving, landmarker, notes, frame_size, framing, reader)
             return _Known(clip, tuple(notes.warnings[told:]))
 
+        def unchanged() -> bool:
+            """Return whether the file is still the one that `key` was made of."""
+            return key == _key(reader, driving, frame_size, framing)
+
         def encode(known: _Known) -> Arrays | None:
-            unchanged = key == _key(folder, driving, frame_size, framing)
-            return known.clip.to_keep(known.warnings).encode() if unchanged else None
+            return known.clip.to_keep(known.warnings).encode() if unchanged() else None
 
         def decode(arrays: Arrays) -> _Known:
             kept = KeptClip.decode(arrays)
-            clip = DrivingClip.measured_before(kept, folder, driving, landmarker, frame_size, framing)
+            clip = DrivingClip.measured_before(kept, path, driving, landmarker, frame_size, framing, reader)
             return _Known(clip, kept.warnings)
 
-        if (known := self._known.get(f"{path} {key}")) is not None:
-            self._known.move_to_end(f"{path} {key}")
+        if place in self._known:
+            self._known.move_to_end(place)
+            known = self._known[place]
         else:
             known = self._shared.get("clip", key, measure, Codec(encode, decode)) if self._shared else measure()
-            # Not one that was changed while it was measured.
-            if path.suffix.lower() not in _HELD and key == _key(folder, driving, frame_size, framing):
-                self._known[f"{path} {key}"] = known
+            if path.suffix.lower() not in _HELD and unchanged():
+                self._known[place] = known
                 while len(self._known) > MOST_CLIPS:
                     self._known.popitem(last=False)
         for warning in known.warnings:
             notes.warning(warning)
         return known.clip
 
+    @contextmanager
+    def job(self) -> Iterator[None]:
+        """Let go of decoded frames when a job has ended."""
+        try:
+            yield
+        finally:
+            for known in self._known.values():
+                known.clip.reader.forget()
 
-def _key(folder: Path, driving: Driving, frame_size: int | None, framing: Framing) -> str:
-    reader = reader_of(folder, driving)
+
+def _key(reader: VideoReader, driving: Driving, frame_size: int | None, framing: Framing) -> str:
     try:
         files = [(file.name, hash_file(file)) for file in reader.files]
     except OSError as error:
