@@ -45,7 +45,7 @@ DEVELOPMENT_PACKAGES = ("moderngl==5.13.0",)
 UV = ("uv==0.13.9",)
 SERIES = {version.rpartition(".")[0]: version for version in BLENDER_PYTHONS}
 SKIP_NOTHING = {"MAGPLUS_SKIP_NOTHING": "1"}  # a test that lacks what we fetch fails, see tests/assets.py
-WHOLE_JOB_BENCHMARKS = ("moving", "pipeline")  # those that take both sides
+WHOLE_JOB_BENCHMARKS = ("batch", "moving", "pipeline")  # those that take both sides
 BLENDER_BENCHMARKS = ("blender",)  # those that measure Blender's side; the others run in the worker's Python
 
 # What can happen to MagPlus at work: kill, links, two_writers ...

@@ -26,7 +26,7 @@ def main(driving: Driving, thumbnails: Path | None = None) -> ExitCode:
         from ...models.video import VideoReader
 
         reader = VideoReader(driving.path, driving.trim, driving.sequence_rate)
-        next(iter(reader))
+        _ = next(iter(reader)).image  # a format that can't be read is told here
         info = reader.info
         count, rate = info.frame_count, info.average_rate
         seconds = count / rate if count and rate else None
