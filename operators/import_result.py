@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
@@ -11,13 +12,15 @@ import bpy
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.files.plain import hash_plain
 from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.job.report import Report
 from ..backend_bridge.job.spec import Outputs
+from ..backend_bridge.worker_client.messages import Progress
 from . import result_record
 from .animation.destination import BACKGROUND, FRONT, PLANE, Destination
 from .animation.event_markers import set_event_markers, video_start
 from .animation.performance import Performance
 from .animation.scene_time import SourceTime
-from .bake import bake_performance, check_bake, recorded
+from .bake import bake_performance, plan_bake, recorded
 from .blender.operator import OperatorResult, refused
 from .blender.properties import BoolProperty, StringProperty, with_properties
 from .frames.clip import check_in_steps
@@ -41,15 +44,50 @@ def import_result(
     objects: Mapping[str, bpy.types.Object] | None = None,
     warned: Sequence[str] = (),
     checked: bool | None = None,
+    read: Read | None = None,
 ) -> Outcome:
     """Import frames and shape keys into the context's scene, and present them, as one step of the undo history.
 
     `objects` says which object stands for which name in the rig basis, where it was renamed since; `warned` is what was
     said in the run, to be kept with the result; `checked` is what `frames.clip.check_in_steps` has returned, None for a
-    check now. Raises a `MagPlusError` when a part can't be imported, and then nothing is.
+    check now; `read` is what `read_result` has returned: nothing is read again unless there is another report. Raises a
+    `MagPlusError` when a part can't be imported, and then nothing is.
     """
     with folder.reading():
-        return _import_result(context, folder, destination, outputs, objects, warned, checked)
+        if read is None or read.report_sha256 != _report_sha256(folder):
+            read = read_result(folder, outputs)
+        return _import_result(context, folder, destination, outputs, objects, warned, checked, read)
+
+
+@dataclass(frozen=True)
+class Read:
+    """What there is to know of a finished job before its result is imported; performance: where it has curves."""
+
+    report_sha256: str
+    report: Report
+    performance: Performance | None
+
+
+def read_result(folder: JobFolder, outputs: Outputs) -> Read:
+    """Read a job folder. Raises `InputError` for a job that is not finished, and for one that was changed since."""
+    with folder.reading():
+        return _read_result(folder, outputs)
+
+
+def _report_sha256(folder: JobFolder) -> str:
+    return hash_plain(folder.report_path) if folder.has_report else ""
+
+
+def _read_result(folder: JobFolder, outputs: Outputs) -> Read:
+    report = folder.read_report()
+    if report.status != "finished":
+        raise InputError(f"The job in {folder.path.name} is not finished; run it again, and it goes on where it was.")
+    if report.job_sha256 and report.job_sha256 != hash_plain(folder.spec_path):
+        raise InputError(
+            f"The job in {folder.path.name} was captured again or changed after it was run, so its result is another "
+            "job's; run it again."
+        )
+    return Read(_report_sha256(folder), report, Performance.of_job(folder) if outputs.weights else None)
 
 
 def _import_result(
@@ -60,23 +98,15 @@ def _import_result(
     objects: Mapping[str, bpy.types.Object] | None,
     warned: Sequence[str],
     checked: bool | None,
+    read: Read,
 ) -> Outcome:
-    report = folder.read_report()
-    if report.status != "finished":
-        raise InputError(f"The job in {folder.path.name} is not finished; run it again, and it goes on where it was.")
-    if report.job_sha256 and report.job_sha256 != hash_plain(folder.spec_path):
-        raise InputError(
-            f"The job in {folder.path.name} was captured again or changed after it was run, so its result is another "
-            "job's; run it again."
-        )
+    report, performance = read.report, read.performance
     scene, source = context.scene, SourceTime.from_report(report)
     done = ""
     details = list(measured_lines(report))
     warnings: list[str] = []
     ends: list[float] = []
-    performance = Performance.of_job(folder) if outputs.weights else None
-    if performance is not None:
-        check_bake(context, performance, destination, objects)
+    planned = None if performance is None else plan_bake(context, performance, destination, objects=objects)
     frames = import_frames(context, folder, destination, checked=checked) if outputs.frames else None
     placement = destination.place(source, scene) if performance is not None or frames is None else frames.placement
     first = placement.start_frame if performance is not None or frames is None else frames.first_frame
@@ -88,7 +118,8 @@ def _import_result(
             if performance is None:
                 set_event_markers(scene, source, placement, video_start(report))
         if performance is not None:
-            keys = recorded(folder, bake_performance(context, performance, destination, objects=objects))
+            baked = bake_performance(context, performance, destination, objects=objects, planned=planned)
+            keys = recorded(folder, baked)
             keyed = len(keys.record.keyed)
             done = f"{keyed} controls" if frames is None else f"{frames.count} frames and {keyed} controls"
             if keys.record.keyed:
@@ -121,10 +152,12 @@ def import_in_steps(folder: JobFolder, destination: Destination, outputs: Output
     """Return the task that imports a finished job into the present scene, reading its frames a few at a time."""
     scene = bpy.context.scene.session_uid
     checked = (yield from check_in_steps(folder, BRINGING)) if outputs.frames else None
+    read = read_result(folder, outputs)
+    yield Progress(BRINGING, 0, 0)  # the file is changed in one step, which is one of the undo history
     if bpy.context.scene.session_uid != scene:
         raise InputError("Another scene was chosen while the frames were checked; import them again.")
     task.folder = folder.path
-    return import_result(bpy.context, folder, destination, outputs, warned=task.warnings, checked=checked)
+    return import_result(bpy.context, folder, destination, outputs, None, task.warnings, checked, read)
 
 
 @with_properties

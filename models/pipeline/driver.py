@@ -53,7 +53,7 @@ class DriverMotion:
         return {name: part.numpy() for name, part in zip(_CHANNELS, parts, strict=True)}
 
     @classmethod
-    def of(cls, arrays: dict[str, NDArray[Any]]) -> Observation:
+    def of(cls, arrays: dict[str, NDArray[Any]]) -> DriverMotion:
         """Return the observation that has left arrays. Raises `ValueError` for arrays that none has left."""
         count, _, height, width = checked(arrays, "flow", "f", (None, 2, None, None), MOST_MOTION).shape
         flow, confidence, rigid, told, skin = (

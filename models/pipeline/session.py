@@ -74,14 +74,14 @@ class Session:
 def _motions_in(shared: SharedMeasurements) -> Beyond[DriverMotion]:
     """Return what asks for motion in a folder that workers share."""
 
-    def ask(key: str, measure: Callable[[], Observation], fits: Callable[[DriverMotion], bool]) -> Observation:
-        def decode(arrays: Arrays) -> Observation:
-            found = Observation.of(arrays)
+    def ask(key: str, measure: Callable[[], DriverMotion], fits: Callable[[DriverMotion], bool]) -> DriverMotion:
+        def decode(arrays: Arrays) -> DriverMotion:
+            found = DriverMotion.of(arrays)
             if not fits(found):
                 raise ValueError("it is of another size")
             return found
 
-        return shared.get("motion", key, measure, Codec(Observation.arrays, decode))
+        return shared.get("motion", key, measure, Codec(DriverMotion.arrays, decode))
 
     return ask
 

@@ -24,6 +24,8 @@ from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar, Driving,
 from bl_ext.user_default.magplus.backend_bridge.rig.events import UnitEvent
 from bl_ext.user_default.magplus.magplus_addon.result_panel import MAGPLUS_PT_result
 from bl_ext.user_default.magplus.operators import show_result
+from bl_ext.user_default.magplus.operators.animation.destination import Destination
+from bl_ext.user_default.magplus.operators.import_result import import_result, read_result
 from bl_ext.user_default.magplus.operators.order import make_order
 from bl_ext.user_default.magplus.operators.report_lines import _side, measured_lines
 from bl_ext.user_default.magplus.operators.running.job_manager import Outcome, Status, manager
@@ -144,6 +146,14 @@ def test_a_second_run_at_the_same_place_shows_the_second(scene: Any, tmp_path: P
     bring_in(job(tmp_path, "two"))
     (shown,) = pictures()
     assert "two.magplus" in shown.image.filepath and len(bpy.data.images) == 1
+
+
+def test_a_result_that_another_run_has_replaced_since_it_was_read_is_read_again(scene: Any, tmp_path: Path) -> None:
+    folder, destination = job(tmp_path, "smile"), Destination.from_settings(scene.magplus)
+    read = read_result(folder, folder.read_spec().outputs)
+    folder.write_report(replace(folder.read_report(), warnings=("The driver blinks.",)))
+    outcome = import_result(bpy.context, folder, destination, folder.read_spec().outputs, read=read)
+    assert "The driver blinks." in outcome.warnings and "The head turns; trim it." not in outcome.warnings
 
 
 def test_a_result_stays_one_when_another_avatar_is_chosen_and_its_folder_moves_with_the_file(
