@@ -35,6 +35,8 @@ ORDER = (
 )
 SURPRISE = 1.5  # by which an estimate must be off before it is raised; until then it stands still
 NEARLY = 0.95  # of a stage that tells no steps, when it has taken as long as was expected
+SETTLED = 2.0  # s of a download before its rate is a good estimate
+UNPACKING = 30.0  # s after the last download, on a usual disk: unpacking it, and a first start
 
 
 @dataclass(frozen=True)
@@ -144,3 +146,28 @@ class Forecast:
             trust = gained / (gained + max(ahead, 1))  # the further it is, the more its own pace counts
             return trust * elapsed / gained * ahead + (1 - trust) * expected
         return max(expected - elapsed, expected * (1 - NEARLY))
+
+
+class DownloadForecast(Forecast):
+    """How far an installation is that tells how many megabytes of all its downloads have come."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self._first: tuple[float, int] | None = None  # when the first megabytes were told, and how many
+
+    def update(self, progress: Progress, now: float) -> None:
+        """Take what is told at a time; what is unpacked between two downloads counts to their rate."""
+        if self._started is None:
+            self._started = self._at = now
+        if self._left is not None:
+            self._left = max(self._left - (now - self._at), 1.0)
+        self._at = now
+        if not progress.total:
+            return
+        since, had = self._first = self._first or (now, progress.done)
+        if progress.done > had and now - since > SETTLED:
+            ahead = (now - since) / (progress.done - had) * (progress.total - progress.done) + UNPACKING
+            if self._left is None or ahead < self._left or ahead > SURPRISE * self._left:
+                self._left = ahead
+            behind = now - self._started
+            self._share = max(self._share, behind / (behind + ahead))

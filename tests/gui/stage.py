@@ -10,7 +10,8 @@ import os
 import struct
 import sys
 import traceback
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 
 OUT = Path(os.environ["MAGPLUS_GUI_OUT"])
 MODULE = "bl_ext.user_default.magplus"
+QUALITY = 80  # of a JPEG, %
 Scenario = Generator[float, None, None]
 
 
@@ -81,7 +83,7 @@ def picture(name: str, box: tuple[int, int, int, int] | None = None) -> None:
     image.pixels.foreach_set(pixels.ravel())
     image.file_format = kind
     path = OUT / f"{name}.{'jpg' if kind == 'JPEG' else 'png'}"
-    image.save(filepath=str(path), quality=86)
+    image.save(filepath=str(path), quality=QUALITY)
     bpy.data.images.remove(image)
     print("picture", path.name, flush=True)
 
@@ -164,6 +166,35 @@ def key(name: str) -> Scenario:
         yield 0.2
 
 
+def scroll(area: bpy.types.Area, part: bpy.types.Region, steps: int) -> Scenario:
+    """Turn the wheel over a region, down for a positive number of steps."""
+    x, y = part.x + part.width // 2, part.y + part.height // 2
+    window().event_simulate("MOUSEMOVE", "NOTHING", x=x, y=y)
+    yield 0.2
+    for _ in range(abs(steps)):
+        window().event_simulate("WHEELDOWNMOUSE" if steps > 0 else "WHEELUPMOUSE", "PRESS", x=x, y=y)
+        yield 0.03
+    area.tag_redraw()
+    yield 0.7
+
+
+def type_text(text: str) -> Scenario:
+    """Type small letters."""
+    for letter in text:
+        for value in ("PRESS", "RELEASE"):
+            window().event_simulate(letter.upper(), value, unicode=letter if value == "PRESS" else None, x=600, y=400)
+            yield 0.05
+    yield 1.0
+
+
+def close_other_windows() -> Scenario:
+    """Close all windows but the first."""
+    while len(bpy.context.window_manager.windows) > 1:
+        with bpy.context.temp_override(window=bpy.context.window_manager.windows[-1]):
+            bpy.ops.wm.window_close()
+        yield 1.0
+
+
 def call(operator: Any, **options: Any) -> set[str]:
     """Call an operator as its button in the 3D view does."""
     area = view()
@@ -179,6 +210,21 @@ def until(done: Callable[[], bool], limit: float, every: float = 0.5) -> Scenari
             raise TimeoutError(f"not so after {limit:.0f} s")
         yield every
         waited += every
+
+
+@contextmanager
+def only_panels(*names: str) -> Iterator[None]:
+    """Draw of the sidebar's panels under the main one only these meanwhile."""
+    there = [getattr(bpy.types, name) for name in dir(bpy.types) if name.startswith("MAGPLUS_PT_")]
+    others = [each for each in there if getattr(each, "bl_parent_id", "") and each.__name__ not in names]
+    others.sort(key=lambda each: each.bl_parent_id != "MAGPLUS_PT_main")  # those that others are in come first
+    for each in reversed(others):
+        bpy.utils.unregister_class(each)
+    try:
+        yield
+    finally:
+        for each in others:
+            bpy.utils.register_class(each)
 
 
 def open_panels(names: Iterable[str]) -> None:
