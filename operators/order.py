@@ -133,7 +133,7 @@ def _linked_problem(context: bpy.types.Context, avatar: bpy.types.Object) -> str
     try:
         return _keys_problem(context, avatar, choice_of(settings))
     except InputError as error:
-        return str(error)
+        return problem or str(error)
 
 
 def driving_problem(settings: Any) -> str:

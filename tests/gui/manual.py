@@ -92,6 +92,7 @@ def installed() -> Scenario:
 
 
 def _preferences() -> Scenario:
+    bpy.context.preferences.system.use_online_access = True
     area = view()
     area.type = "PREFERENCES"
     bpy.context.preferences.active_section = "ADDONS"
@@ -104,6 +105,7 @@ def _preferences() -> Scenario:
     yield from scroll(area, region(area, "WINDOW"), 6)
     picture("preferences", box_of(area))
     area.type = "VIEW_3D"
+    bpy.context.preferences.system.use_online_access = False
     yield 1.0
 
 

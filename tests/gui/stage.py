@@ -20,7 +20,8 @@ import numpy as np
 
 OUT = Path(os.environ["MAGPLUS_GUI_OUT"])
 MODULE = "bl_ext.user_default.magplus"
-QUALITY = 80  # of a JPEG, %
+LARGEST = 120_000  # bytes of a picture
+QUALITIES = (85, 75, 65, 55)  # of a JPEG, %: the first that makes a file small enough
 Scenario = Generator[float, None, None]
 
 
@@ -83,7 +84,10 @@ def picture(name: str, box: tuple[int, int, int, int] | None = None) -> None:
     image.pixels.foreach_set(pixels.ravel())
     image.file_format = kind
     path = OUT / f"{name}.{'jpg' if kind == 'JPEG' else 'png'}"
-    image.save(filepath=str(path), quality=QUALITY)
+    for quality in QUALITIES:
+        image.save(filepath=str(path), quality=quality)
+        if path.stat().st_size < LARGEST:
+            break
     bpy.data.images.remove(image)
     print("picture", path.name, flush=True)
 

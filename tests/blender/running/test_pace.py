@@ -100,4 +100,4 @@ def test_an_installation_has_one_bar_and_a_time_over_all_its_downloads() -> None
     assert left[15] is None and shares == sorted(shares) and shares[-1] < 1.0
     known = [each for each in left if each is not None]
     assert known[0] == pytest.approx(125 + 30, rel=0.1), "4 MB a second, then it is unpacked"
-    assert sum(later > sooner for sooner, later in pairwise(known)) == 0 and known[-1] < 60
+    assert sum(later > sooner for sooner, later in pairwise(known)) <= 1 and known[-1] < 60
