@@ -2,7 +2,8 @@
 """The manual's pictures: from the fresh extension to a visible expression, and the ways to look at it and to go on.
 
 Played by `play.py`. What can be set there: language=de_DE, theme=light, scale=1.5, narrow=220 (the sidebar's width in
-px), quick=yes (a coarse render), stop=asks, stop=sample or stop=result (end there).
+px), quick=yes (a coarse render), shading=SOLID (drawn quickly by a processor), start=FILE (go on from a sample that is
+saved there), stop=asks, stop=sample or stop=result (end there).
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from stage import (
     MODULE,
     Scenario,
+    another_window,
     box_of,
     call,
     close_other_windows,
+    drawn,
     key,
     only_panels,
-    open_panels,
     picture,
     play,
     region,
@@ -73,10 +75,9 @@ def prepare() -> None:
 
 def settled() -> Scenario:
     """Take the notice at the cursor away, and let the view be drawn."""
-    yield 2.0
+    yield from drawn(4)
     yield from key("ESC")
-    view().tag_redraw()
-    yield 3.0
+    yield from drawn()
 
 
 def installed() -> Scenario:
@@ -135,13 +136,13 @@ def sample() -> Scenario:
 def choosing() -> Scenario:
     """What is set before a run: the part of the video, the controls, the output."""
     scene = bpy.context.scene
-    open_panels(["MAGPLUS_PT_driver", "MAGPLUS_PT_controls", "MAGPLUS_PT_match"])
+    view().spaces.active.shading.type = "SOLID"  # drawn quickly without a graphics card
     with only_panels("MAGPLUS_PT_driver"):
         yield from _sidebar("driver")
     with only_panels("MAGPLUS_PT_output", "MAGPLUS_PT_magnification"):
         yield from _sidebar("output")
     call(bpy.ops.magplus.open_driver)
-    yield 4.0
+    yield from another_window()
     picture("choose-by-eye")
     yield from close_other_windows()
     call(bpy.ops.magplus.measure_controls)
@@ -155,6 +156,7 @@ def choosing() -> Scenario:
 def _sidebar(name: str) -> Scenario:
     """Take a picture of the sidebar's end."""
     side = region(view(), "UI")
+    yield from drawn(3)
     yield from scroll(view(), side, 30)
     picture(name, box_of(side))
     yield from scroll(view(), side, -40)
@@ -167,6 +169,7 @@ def run() -> Scenario:
         settings.capture_samples = 4
     elif not bpy.context.scene.cycles.use_denoising:
         settings.capture_samples = NOISY
+    view().spaces.active.shading.type = setting("shading", "MATERIAL")
     call(bpy.ops.magplus.animate)
     yield from until(lambda: manager().progress is not None and manager().progress.stage == "Animating", 900.0)
     yield from until(lambda: not manager().busy or manager().share > 0.6, 300.0)
@@ -183,19 +186,18 @@ def looking() -> Scenario:
     """The result's panel, and what it opens."""
     with only_panels("MAGPLUS_PT_result", "MAGPLUS_PT_bakes"):
         yield from _sidebar("result-panel")
-    open_panels(["MAGPLUS_PT_details"])
     with only_panels("MAGPLUS_PT_result", "MAGPLUS_PT_details"):
         yield from _sidebar("details")
     bpy.context.scene.magplus.result.frames_shown = True
-    yield 3.0
+    yield from drawn()
     picture("frames")
     bpy.context.scene.magplus.result.frames_shown = False
     call(bpy.ops.magplus.show_curves)
-    yield 4.0
+    yield from another_window()
     picture("curves")
     yield from close_other_windows()
     call(bpy.ops.magplus.compare)
-    yield 4.0
+    yield from another_window()
     picture("compare")
     yield from close_other_windows()
     call(bpy.ops.magplus.show_anchors)
@@ -204,10 +206,23 @@ def looking() -> Scenario:
     picture("face-match", box_of(view()))
 
 
+def reopened(file: str) -> Scenario:
+    """Open a sample, in shading that is drawn quickly."""
+    bpy.ops.wm.open_mainfile(filepath=file)
+    view().spaces.active.shading.type = "SOLID"
+    preferences().environment_source = "EXISTING"
+    preferences().python = setting("worker")
+    yield from show_sidebar()
+    yield from widen_sidebar(int(setting("narrow", "300")))
+
+
 def manual() -> Scenario:
     prepare()
-    yield from installed()
-    yield from sample()
+    if start := setting("start"):
+        yield from reopened(start)
+    else:
+        yield from installed()
+        yield from sample()
     if setting("stop") in ("asks", "sample"):
         return
     yield from choosing()
