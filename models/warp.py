@@ -165,19 +165,12 @@ def _spline_filter(image: Tensor, dim: int) -> Tensor:
     return result
 
 
-<<<<<<< HEAD
-def backward_displacement(flow: Tensor, iterations: int = 6, settled: float = STILL) -> Tensor:
-    """Return e with e(y) = flow(y - e(y)): how far each pixel of the *moved* picture has come. [N, 2, H, W] px.
-
-    iterations: at most; fewer where the last one has changed nothing by more than `settled` px.
-=======
 @dataclass(frozen=True)
 class BackwardDisplacement:
     """The state of the fixed-point iteration when it ended.
 
     displacement: [N, 2, H, W] px. iterations: look-ups of the flow. residual: px, the largest change in the last one.
     """
->>>>>>> 018f90edc6d96ffb81ad2a15611804c018783bb3
 
     displacement: Tensor
     iterations: int
@@ -189,11 +182,11 @@ class BackwardDisplacement:
         return self.residual < STILL
 
 
-def backward_displacement(flow: Tensor, iterations: int = 6) -> BackwardDisplacement:
+def backward_displacement(flow: Tensor, iterations: int = 6, tolerance: float = STILL) -> BackwardDisplacement:
     """Return e with e(y) = flow(y - e(y)), the displacement of each pixel y of the *moved* picture from its origin.
 
-    flow: [N, 2, H, W] px, forward from the reference's pixels. iterations: at most; fewer where all pixels have
-    converged. The fixed point is a contraction where the flow's gradient is below 1, which holds for faces.
+    flow: [N, 2, H, W] px, forward from the reference's pixels. iterations: at most; fewer where the last one has moved
+    no pixel by `tolerance` px. The fixed point is a contraction where the flow's gradient is below 1, which holds for faces.
 
     >>> x = torch.arange(64.0).expand(1, 1, 8, 64)
     >>> flow = torch.cat([0.1 * x, 0 * x], 1)  # a stretch by 1.1 about x = 0: what is at 33 comes from 30
@@ -203,16 +196,10 @@ def backward_displacement(flow: Tensor, iterations: int = 6) -> BackwardDisplace
     """
     grid = pixel_grid(flow.shape[-2], flow.shape[-1], flow.device)
     displacement, residual, count = flow, math.inf, 0
-    while count < iterations and not residual < STILL:
+    while count < iterations and not residual < tolerance:
         before, displacement = displacement, sample(flow, grid - displacement)
-<<<<<<< HEAD
-        if bool((displacement - before).abs().amax() < settled):
-            break
-    return displacement
-=======
         count, residual = count + 1, float((displacement - before).abs().amax())
     return BackwardDisplacement(displacement, count, residual)
->>>>>>> 018f90edc6d96ffb81ad2a15611804c018783bb3
 
 
 def move(image: Tensor, flow: Tensor) -> Tensor:

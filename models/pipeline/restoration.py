@@ -19,7 +19,7 @@ from ..warp import STILL, SplineImage, backward_displacement, pixel_grid, sample
 from .avatar import AvatarPicture
 
 REACH = 0.1  # of the crop; nothing in a face moves farther
-_SETTLED = 1e-3  # px of the picture, that an edge between black and white turns into a quarter of a code
+_TOLERANCE = 1e-3  # px of the picture, that an edge between black and white turns into a quarter of a code
 
 
 class Restoration:
@@ -57,12 +57,8 @@ class Restoration:
         """
         # The motion is smooth, so it is inverted at the crop's resolution and only then brought to the picture's.
         displacement = torch.zeros_like(motion.flow)
-<<<<<<< HEAD
-        settled = _SETTLED / max(1.0, self._window.scale)
-        displacement[self._moving] = backward_displacement(motion.flow[self._moving], settled=settled)
-=======
-        displacement[self._moving] = backward_displacement(motion.flow[self._moving]).displacement
->>>>>>> 018f90edc6d96ffb81ad2a15611804c018783bb3
+        tolerance = _TOLERANCE / max(1.0, self._window.scale)
+        displacement[self._moving] = backward_displacement(motion.flow[self._moving], tolerance=tolerance).displacement
         for index in range(motion.flow.shape[0]):
             shift = sample(displacement[index : index + 1], self._in_crop)
             changed = shift.abs().amax(1, keepdim=True) > STILL
