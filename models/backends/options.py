@@ -107,5 +107,5 @@ def _named(kind: Any) -> str:
         return "a list of file names"
     if origin is UnionType:
         return " or ".join(_named(each) for each in arguments)
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null"}
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "null"}
     return names.get(kind, kind.__name__)
