@@ -194,7 +194,7 @@ def how_to_get(info: BackendInfo, missing: Sequence[str]) -> str:
         parts_of.setdefault(tuple(file for file in info.checkpoints if part in file.parts), []).append(part)
     from_there: dict[str, list[str]] = {}
     for files, parts in parts_of.items():
-        named = f"{' or '.join(file.name for file in files)} (its {', '.join(parts)})"
+        named = f"{' / '.join(file.name for file in files)} (its {', '.join(parts)})"
         from_there.setdefault(files[0].published_at, []).append(named)
     where = "; ".join(
         f"{', '.join(names)}, which its authors publish at {place}" for place, names in from_there.items()
