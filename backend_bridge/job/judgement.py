@@ -107,11 +107,13 @@ def _result(report: Report) -> Iterator[Reason]:
         return
     parts = [name for name, share in weights.residual_by_region.items() if share is not None and share > RESIDUAL]
     if weights.residual is not None and weights.residual > RESIDUAL:
-        where = f" (most at {', '.join(parts)})" if parts else ""
         yield Reason(
             "unexplained motion",
-            f"{weights.residual:.0%} of the motion is beyond the rig's controls{where}; let more controls be solved, "
-            "or use the frames.",
+            f"{weights.residual:.0%} of the motion is beyond the rig's controls, most of it here: {', '.join(parts)}; "
+            "let more controls be solved, or use the frames."
+            if parts
+            else f"{weights.residual:.0%} of the motion is beyond the rig's controls; let more controls be solved, or "
+            "use the frames.",
         )
     if weights.at_limit:
         more = " …" if len(weights.at_limit) > _NAMED else ""

@@ -390,10 +390,15 @@ class DrivingClip:
         if self._better is None:
             return ""
         here, there = float(self.reader.info.start + self.chosen.seconds), float(self._better)
-        where = ", outside the trim," if self._better == self.resting else ""
+        if self._better == self.resting:
+            return (
+                f"The reference frame at {here:.3f} s shows an expression, so that its fading looks like the opposite; "
+                f"at {there:.3f} s, outside the trim, the face is nearer to rest: choose that as reference "
+                f"(--reference {there:.3f})."
+            )
         return (
             f"The reference frame at {here:.3f} s shows an expression, so that its fading looks like the opposite; "
-            f"at {there:.3f} s{where} the face is nearer to rest: choose that as reference (--reference {there:.3f})."
+            f"at {there:.3f} s the face is nearer to rest: choose that as reference (--reference {there:.3f})."
         )
 
     @cached_property
