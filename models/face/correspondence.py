@@ -61,7 +61,7 @@ class Correspondence:
         """Return the driver's motion [N, 2, h, w] (px of the driver's crop) as motion of the avatar's crop."""
         device = motion.flow.device
         positions, inverse = self.positions.to(device), self.inverse_jacobian.to(device)
-        flow = sample(motion.flow, positions)
+        flow, confidence = sample(torch.cat([motion.flow, motion.confidence], 1), positions).split([2, 1], 1)
         carried = torch.stack(
             [
                 inverse[:, 0, 0] * flow[:, 0] + inverse[:, 0, 1] * flow[:, 1],
@@ -69,7 +69,7 @@ class Correspondence:
             ],
             1,
         )
-        return Motion(carried, sample(motion.confidence, positions))
+        return Motion(carried, confidence)
 
 
 def _jacobian(positions: Tensor) -> Tensor:

@@ -94,10 +94,7 @@ class Summariser:
             self._place = _placed(points)
         height, self.frame_width = image.shape[:2]
         to_face = Similarity.fit(rigid, self._place)
-        # A mean over the px that one px of the small picture stands for, or nearly so: what is finer is noise here.
-        blurred = cv2.GaussianBlur(image, (0, 0), 0.5 / to_face.scale) if to_face.scale < 1 else image
-        matrix = np.array([[to_face.a, -to_face.b, to_face.tx], [to_face.b, to_face.a, to_face.ty]])
-        face = cv2.warpAffine(blurred, matrix, (_FACE_SIDE, _FACE_SIDE), borderMode=cv2.BORDER_REPLICATE)
+        face = _small_face(image, to_face)
         within = _within()
         shrink = min(1.0, _PICTURE_SIDE / max(height, self.frame_width))
         size = (max(1, round(self.frame_width * shrink)), max(1, round(height * shrink)))
@@ -108,6 +105,23 @@ class Summariser:
             float(face[within].mean()),
             float(((face[within] >= CLIPPED).sum(1) >= 2).mean()),
         )
+
+
+def _small_face(image: NDArray[np.float32], to_face: Similarity) -> NDArray[np.float32]:
+    """Return the part [48, 48, 3] of a frame [H, W, 3] that lies on the small face, without what it can't show."""
+    # A mean over the px that one px of the small picture stands for, or nearly so: what is finer is noise here.
+    spread = 0.5 / to_face.scale if to_face.scale < 1 else 0.0
+    border = int(5 * spread) + 2  # OpenCV's kernel reaches 4 standard deviations
+    corners = to_face.inverse()(np.array([(x, y) for x in (0.0, _FACE_SIDE) for y in (0.0, _FACE_SIDE)]))
+    limit = np.array(image.shape[1::-1])
+    left, top = (corners.min(0) - border).astype(int).clip(0, limit - 1)
+    right, bottom = (corners.max(0) + border).astype(int).clip(0, limit - 1) + 1
+    seen = image[top:bottom, left:right]
+    if spread:
+        seen = cv2.GaussianBlur(seen, (0, 0), spread)
+    shift = to_face(np.array([left, top], np.float64))
+    matrix = np.array([[to_face.a, -to_face.b, shift[0]], [to_face.b, to_face.a, shift[1]]])
+    return np.asarray(cv2.warpAffine(seen, matrix, (_FACE_SIDE, _FACE_SIDE), borderMode=cv2.BORDER_REPLICATE))
 
 
 def judge(

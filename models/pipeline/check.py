@@ -157,11 +157,14 @@ def judgement(findings: Findings, factors: Factors, title: str) -> list[str]:
     else:
         said = [f"{title}: this does not look like working weights."]
     if not findings.paints:
-        lacks = "shows no face where the avatar's is" if not findings.face_found else "is not the avatar's picture"
         said.append(
-            f"With the driver at rest, what it generates {lacks} (likeness {findings.likeness:.2f}, working weights "
-            f"have {ALIKE:.2f} and more): random numbers look so, and files of another network or release. Add its "
-            "authors' files again, all from one release."
+            f"With the driver at rest, what it generates is not the avatar's picture (likeness "
+            f"{findings.likeness:.2f}, working weights have {ALIKE:.2f} and more): random numbers look so, and files "
+            "of another network or release. Add its authors' files again, all from one release."
+            if findings.face_found
+            else "With the driver at rest, what it generates shows no face where the avatar's is (likeness "
+            f"{findings.likeness:.2f}, working weights have {ALIKE:.2f} and more): random numbers look so, and files "
+            "of another network or release. Add its authors' files again, all from one release."
         )
     elif not findings.follows:
         said.append(

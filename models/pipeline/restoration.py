@@ -19,6 +19,7 @@ from ..warp import STILL, SplineImage, backward_displacement, pixel_grid, sample
 from .avatar import AvatarPicture
 
 REACH = 0.1  # of the crop; nothing in a face moves farther
+_TOLERANCE = 1e-3  # px of the picture, that an edge between black and white turns into a quarter of a code
 
 
 class Restoration:
@@ -37,7 +38,8 @@ class Restoration:
         border = int(REACH * face.shape[-1] * window.scale) + 1
         x, y = max(0, left - border), max(0, top - border)
         around = avatar.premultiplied[:, :, y : bottom + border, x : right + border].to(device)
-        self._picture = SplineImage(around)
+        self._opaque = bool((around[:, 3:] == 1).all())
+        self._picture = SplineImage(around[:, :3] if self._opaque else around)
         self._still = around[:, :, top - y : bottom - y, left - x : right - x]
         grid = pixel_grid(bottom - top, right - left, device)
         self._here = grid + _column(grid, (left - x, top - y))
@@ -55,11 +57,14 @@ class Restoration:
         """
         # The motion is smooth, so it is inverted at the crop's resolution and only then brought to the picture's.
         displacement = torch.zeros_like(motion.flow)
-        displacement[self._moving] = backward_displacement(motion.flow[self._moving]).displacement
+        tolerance = _TOLERANCE / max(1.0, self._window.scale)
+        displacement[self._moving] = backward_displacement(motion.flow[self._moving], tolerance=tolerance).displacement
         for index in range(motion.flow.shape[0]):
             shift = sample(displacement[index : index + 1], self._in_crop)
             changed = shift.abs().amax(1, keepdim=True) > STILL
             moved = self._picture.at(self._here - self._window.turned_back(shift))
+            if self._opaque:
+                moved = torch.cat([moved, torch.ones_like(moved[:, :1])], 1)
             if appearance is not None:
                 change = sample(appearance[index : index + 1] * self._face, self._in_crop - shift)
                 changed = changed | (change.abs().amax(1, keepdim=True) > 0)

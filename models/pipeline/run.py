@@ -72,7 +72,7 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
     notes = Notes(events)
     device = choose_device(spec.device)
     try:
-        with interruptible(notes.check_cancelled):
+        with interruptible(notes.check_cancelled), session.clips.job():
             return _run_on(device, folder, spec, session, notes)
     except Exception as error:
         if not ran_out(device, error):
@@ -87,7 +87,7 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
         f"The memory of {device} was too small for this job; it went on on the CPU, as it was allowed to, and took "
         "longer."
     )
-    with interruptible(notes.check_cancelled):
+    with interruptible(notes.check_cancelled), session.clips.job():
         return _run_on(torch.device("cpu"), folder, spec, session, notes)
 
 
