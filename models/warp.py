@@ -186,7 +186,8 @@ def backward_displacement(flow: Tensor, iterations: int = 6, tolerance: float = 
     """Return e with e(y) = flow(y - e(y)), the displacement of each pixel y of the *moved* picture from its origin.
 
     flow: [N, 2, H, W] px, forward from the reference's pixels. iterations: at most; fewer where the last one has moved
-    no pixel by `tolerance` px. The fixed point is a contraction where the flow's gradient is below 1, which holds for faces.
+    no pixel by `tolerance` px. The fixed point is a contraction where the flow's gradient is below 1, which holds for
+    faces.
 
     >>> x = torch.arange(64.0).expand(1, 1, 8, 64)
     >>> flow = torch.cat([0.1 * x, 0 * x], 1)  # a stretch by 1.1 about x = 0: what is at 33 comes from 30
