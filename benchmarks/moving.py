@@ -272,12 +272,15 @@ def _carried(job: JobFolder, neutral: Surface | None, frame: Surface | None, num
     return field
 
 
-def _window(told: WindowReport) -> Window:
-    """Return the window that a report tells of."""
-    middle, (x, y) = told.scale * (told.crop_size - 1) / 2, told.origin
-    cos, sin = math.cos(told.angle), math.sin(told.angle)
+def _window(report: WindowReport) -> Window:
+    """Return the window of a report."""
+    middle, (x, y) = report.scale * (report.crop_size - 1) / 2, report.origin
+    cos, sin = math.cos(report.angle), math.sin(report.angle)
     return Window.around(
-        (x + middle * (cos - sin), y + middle * (sin + cos)), told.scale * told.crop_size, told.crop_size, told.angle
+        (x + middle * (cos - sin), y + middle * (sin + cos)),
+        report.scale * report.crop_size,
+        report.crop_size,
+        report.angle,
     )
 
 

@@ -42,7 +42,7 @@ class SteadyCrop:
 
     Every frame is first brought to the reference frame's head position by a similarity (`to_reference`, frame px ->
     reference px, known exactly); then one fixed square, level with the eyes, is cut out (`to_unit`, reference px -> the
-    unit square [0, 1] x [0, 1]). What the similarity leaves, dense motion sees.
+    unit square [0, 1] x [0, 1]). What the similarity leaves is estimated as dense motion.
 
     Pixels of a crop of any size have their centres at integers, as everywhere.
     """
