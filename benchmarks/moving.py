@@ -272,15 +272,15 @@ def _carried(job: JobFolder, neutral: Surface | None, frame: Surface | None, num
     return field
 
 
-def _window(report: WindowReport) -> Window:
-    """Return the window of a report."""
-    middle, (x, y) = report.scale * (report.crop_size - 1) / 2, report.origin
-    cos, sin = math.cos(report.angle), math.sin(report.angle)
+def _window(at: WindowReport) -> Window:
+    """Return the window of a at."""
+    middle, (x, y) = at.scale * (at.crop_size - 1) / 2, at.origin
+    cos, sin = math.cos(at.angle), math.sin(at.angle)
     return Window.around(
         (x + middle * (cos - sin), y + middle * (sin + cos)),
-        report.scale * report.crop_size,
-        report.crop_size,
-        report.angle,
+        at.scale * at.crop_size,
+        at.crop_size,
+        at.angle,
     )
 
 

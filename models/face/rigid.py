@@ -61,6 +61,14 @@ def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> RigidSplit:
 
     depth: [1, 1, H, W] px. weights: [1 or N, 1, H, W], expected rigidity of each pixel (`rigid_mask`), multiplied with
     the motion's confidence. A frame without any weight has no head motion.
+
+    >>> flow = torch.zeros(1, 2, 48, 48)
+    >>> flow[:, 0] = 2.0  # the head is shifted by 2 px,
+    >>> flow[:, 1, :12] = -0.5  # and the brows, a quarter of the face, rise by half a pixel
+    >>> depth = torch.ones(1, 1, 48, 48)
+    >>> split = split_rigid(Motion(flow, depth), depth, depth)
+    >>> [round(float(value), 2) for value in split.local.abs().amax((2, 3)).flatten()]
+    [0.0, 0.5]
     """
     height, width = motion.flow.shape[-2:]
     surface = _surface(depth, motion.flow)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`backends check`: do the weights that were added work? Judged on a picture and a clip, with a sheet to look at.
 
-Names and shapes are right for random numbers too, and for files of two releases side by side. Weights that
-work are recognised by what they do: at rest they give the avatar back, face and all; when the driver's face moves, the avatar's moves the same way.
+Names and shapes are right for random numbers too, and for files of two releases side by side. Weights that work are
+recognised by what they do: at rest they give the avatar back, face and all; when the driver's face moves, the avatar's
+moves the same way.
 """
 
 from __future__ import annotations

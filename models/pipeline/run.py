@@ -206,7 +206,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
 
 
 def _kept(folder: JobFolder, spec: JobSpec, order: Callable[[str], str], notes: Notes) -> Report | None:
-    """Return the report of an earlier run that has made exactly this; `order` makes its fingerprint from the hash of the clip."""
+    """Return the report of an earlier run of this very order; `order` is its fingerprint, given the clip's hash."""
     if not folder.has_report:
         return None
     made_from = order(content_hash(reader_of(folder.path, spec.driving)))
