@@ -270,9 +270,10 @@ def fuse(seen: Observation, prior_mean: Tensor, weights: Tensor, extent: Tensor,
 
     With e = u - p, r = h - J p the residual of the equations and sums over the points, u minimises
 
-        sum a / inflation (e - J^-1 r)^T J (e - J^-1 r)  +  b |e|^2 / variance  +  c / 4 stiffness |laplace e|^2.
+        sum a / inflation (e - J^-1 r)^T J (e - J^-1 r)  +  b |e|^2 / variance  +  c / 4 stiffness |e - B e|^2,
 
-    The prior's variance has two parts, both of means over `NEIGHBOURHOOD` x `NEIGHBOURHOOD` points:
+    where B is the binomial filter; the quarter is for the doubled spacing of the grid. The prior's variance has two
+    parts, both of means over `NEIGHBOURHOOD` x `NEIGHBOURHOOD` points:
 
         variance = RELATIVE_STD^2 (|p|^2 + least^2)  +  max(|mean r|^2 - E|mean r|^2, 0) / (mean tr J / 2 + ridge)^2,
 
