@@ -13,7 +13,7 @@ from ..magnification.motion import Motion
 
 _SIDE = 48  # cells along a side of the grid that the pose is fitted on
 _TOLERANCE = 0.0005  # of the picture's longer side, standard deviation of the skull's motion; 0.13 px at 256
-_L1_ROUNDS, _NARROWING_ROUNDS, _LAST_ROUNDS = 6, 12, 4  # Gauss-Newton steps; after them less than a tenth changes
+_L1_ROUNDS, _NARROWING_ROUNDS, _LAST_ROUNDS = 6, 12, 4  # Gauss-Newton steps of each stage
 _NARROWING = 0.6  # the kernel's width from one step to the next, over that before
 _FOLLOWING = 1 / 3  # of the face, that follows the skull closely in any expression
 _SATURATION = 10.0  # tolerances: head motion at which the prior's cost has reached half of its maximum

@@ -21,7 +21,7 @@ from .avatar import AvatarPicture
 
 Box = tuple[float, float, float, float]
 
-DETECTION_MARGIN = 0.5
+DETECTION_MARGIN = 0.5  # of the face's box, on every side: the detector needs the head around the face
 BROWS = (63, 105, 66, 293, 334, 296)  # mesh points along the brows, from where their outer thirds act
 CHIN = 200  # mesh point between lower lip and chin, around which a jaw's opening acts
 LEAST_SPREAD = 0.3  # of the moved part's height
