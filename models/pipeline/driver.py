@@ -20,7 +20,7 @@ from .driving_clip import DrivingClip, Seen
 from .motion_store import MotionStore
 
 MOST_MOTION = 1e5  # px; no picture has as many
-_CHANNELS = {"flow": 2, "confidence": 1, "rigid": 2, "from_mesh": 1, "skin": 1}  # of a `DriverMotion` as arrays
+_CHANNELS = {"flow": 2, "confidence": 1, "rigid": 2, "from_mesh": 1, "skin": 1}  # of the arrays that are kept
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class DriverMotion:
 
     @classmethod
     def of(cls, arrays: dict[str, NDArray[Any]]) -> DriverMotion:
-        """Return the motion of `arrays`. Raises `ValueError` for others."""
+        """Return the motion that was left as arrays. Raises `ValueError` for arrays that none has left."""
         count, _, height, width = checked(arrays, "flow", "f", (None, 2, None, None), MOST_MOTION).shape
         flow, confidence, rigid, from_mesh, skin = (
             torch.from_numpy(checked(arrays, name, "f", (count, channels, height, width), MOST_MOTION)).float()
