@@ -98,11 +98,13 @@ def _looks() -> Iterator[str]:
         tree = block if isinstance(block, bpy.types.NodeTree) else block.node_tree
         for node in tree.nodes if tree is not None else ():
             values = [getattr(socket, "default_value", None) for socket in (*node.inputs, *node.outputs)]
-            texts = [
-                tuple(value) if hasattr(value, "__len__") and not isinstance(value, str) else value for value in values
-            ]
-            plain = [text for text in texts if isinstance(text, (tuple, str, float, int))]
+            plain = [each if isinstance(each, (str, float, int)) else tuple(each) for each in values if _is_plain(each)]
             yield f"{block.name_full} {node.name} {node.mute} {plain}"
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a socket's value is a text, a number, or several (a colour); others name an object or an image."""
+    return isinstance(value, (str, float, int)) or hasattr(value, "__len__")
 
 
 def _files() -> Iterator[Path]:
