@@ -128,12 +128,12 @@ def _caches() -> Iterator[str]:
 
 
 def _listings() -> Iterator[tuple[str, int, int]]:
-    """Give name, size and time of every file beside one that stands for many: an image of a sequence, for one."""
+    """Give name, size and time of the files beside one that stands for many: an image of a sequence, for one."""
     many = [image for image in bpy.data.images if image.source in _NUMBERED]
     many += [*bpy.data.volumes, *bpy.data.cache_files, *(clip for clip in bpy.data.movieclips)]
-    paths = {bpy.path.abspath(each.filepath, library=each.library) for each in many if each.filepath}
-    for folder in {Path(path).parent for path in paths}:
-        for file in folder.iterdir() if folder.is_dir() else ():
+    named = [Path(bpy.path.abspath(each.filepath, library=each.library)) for each in many if each.filepath]
+    for folder, suffix in {(path.parent, path.suffix) for path in named}:
+        for file in folder.glob(f"*{suffix}") if folder.is_dir() else ():
             if file.is_file():
                 stat = file.stat()
                 yield str(file), stat.st_size, stat.st_mtime_ns
