@@ -91,7 +91,7 @@ class SteadyCrop:
         small = ahead(((frame.index, self._small(frame)) for frame in wanted), _ALIGNMENT_BATCH)
         while batch := list(itertools.islice(small, _ALIGNMENT_BATCH)):
             indices, crops = zip(*batch, strict=True)
-            for index, found in zip(indices, align(template, torch.cat(crops), weights), strict=True):
+            for index, found in zip(indices, align(template, torch.cat(crops), weights).similarities, strict=True):
                 if np.abs(found(corners) - corners).max() < _ALIGNMENT_REACH * _ALIGNMENT_SIZE:
                     correction = to_crop.inverse() @ found.inverse() @ to_crop
                     to_reference[index] = correction @ self.to_reference[index]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which frames of a clip can be trusted: in the clip's light, of the clip's shot, of the same person.
+"""Which frames of a clip are comparable with each other: in the clip's light, of the clip's shot, of the same person.
 
-Motion is measured against one frame, so a frame is worth something only where the two differ by the face's motion. A
-flash, a fade and a cut differ by much else, and all of it passes for motion.
+Brightness constancy holds between two frames that differ by the face's motion alone. A flash, a fade and a cut differ
+by more, which would be estimated as motion.
 """
 
 from __future__ import annotations
@@ -167,6 +167,11 @@ def runs_of(faults: Sequence[Fault | None], seconds: Sequence[float]) -> tuple[U
 
 
 def _judge_light(summaries: Sequence[FrameSummary | None], seconds: Points, faults: list[Fault | None]) -> None:
+    """Enter frames whose face is far darker, more clipped, or for less than a second brighter or darker than usual.
+
+    A flash or a passing shadow is by `_FLASH` brighter or darker than the medians of both sides, from `_NEAR_SECONDS`
+    to `_FLASH_SECONDS` away; at the clip's ends, where there is one side, it is a fade, by `_FADE`.
+    """
     shown = [index for index, summary in enumerate(summaries) if summary]
     level = np.array([summary.brightness for summary in summaries if summary])
     clipped = np.array([summary.clipped for summary in summaries if summary])

@@ -58,17 +58,17 @@ SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less 
 class Seen:
     """N frames of the driver in the reference's light, and how far each pixel shows the face.
 
-    frames: [N, 3, S, S], the reference's pixels where the face isn't seen. trust: [N, 1, S, S] in [0, 1]. closures:
+    frames: [N, 3, S, S], the reference's pixels where the face isn't seen. weight: [N, 1, S, S] in [0, 1]. closures:
     [N, 2], how far each eye has closed (`face.closures`).
     """
 
     frames: Tensor
-    trust: Tensor
+    weight: Tensor
     closures: NDArray[np.float64]
 
     def to(self, device: torch.device) -> Seen:
         """Return the same on a device."""
-        return Seen(self.frames.to(device), self.trust.to(device), self.closures)
+        return Seen(self.frames.to(device), self.weight.to(device), self.closures)
 
 
 def reader_of(folder: Path, driving: Driving) -> VideoReader:
@@ -237,7 +237,8 @@ class DrivingClip:
     def split_head_motion(self, motion: Motion) -> tuple[Tensor, Tensor]:
         """Return the head's motion and the face's own, [N, 2, S, S] px each."""
         device = motion.flow.device
-        return split_rigid(motion, self.depth.to(device), self._skull.to(device))
+        split = split_rigid(motion, self.depth.to(device), self._skull.to(device))
+        return split.rigid, split.local
 
     @cached_property
     def depth(self) -> Tensor:
@@ -389,10 +390,15 @@ class DrivingClip:
         if self._better is None:
             return ""
         here, there = float(self.reader.info.start + self.chosen.seconds), float(self._better)
-        where = ", outside the trim," if self._better == self.resting else ""
+        if self._better == self.resting:
+            return (
+                f"The reference frame at {here:.3f} s shows an expression, so that its fading looks like the opposite; "
+                f"at {there:.3f} s, outside the trim, the face is nearer to rest: choose that as reference "
+                f"(--reference {there:.3f})."
+            )
         return (
             f"The reference frame at {here:.3f} s shows an expression, so that its fading looks like the opposite; "
-            f"at {there:.3f} s{where} the face is nearer to rest: choose that as reference (--reference {there:.3f})."
+            f"at {there:.3f} s the face is nearer to rest: choose that as reference (--reference {there:.3f})."
         )
 
     @cached_property

@@ -18,7 +18,7 @@ from ..face import FaceLandmarker
 from ..magnification import Magnifier
 from ..magnification.magnifier import Role
 from .clip_cache import ClipCache
-from .driver import Observation
+from .driver import DriverMotion
 from .motion_store import Beyond, MotionStore
 from .shared_measurements import Arrays, Codec, SharedMeasurements
 
@@ -30,7 +30,7 @@ class Session:
         self.checkpoints = checkpoints or checkpoint_folder()
         shared = SharedMeasurements.from_environment()
         self.clips = ClipCache(shared)
-        self.motions = MotionStore[Observation](beyond=None if shared is None else _motions_in(shared))
+        self.motions = MotionStore[DriverMotion](beyond=None if shared is None else _motions_in(shared))
         self._landmarker: FaceLandmarker | None = None
         self._magnifiers: dict[tuple[str, str], Magnifier] = {}
         self._backend: tuple[Any, Backend] | None = None
@@ -71,17 +71,17 @@ class Session:
         free_memory(device)
 
 
-def _motions_in(shared: SharedMeasurements) -> Beyond[Observation]:
+def _motions_in(shared: SharedMeasurements) -> Beyond[DriverMotion]:
     """Return what asks for motion in a folder that workers share."""
 
-    def ask(key: str, measure: Callable[[], Observation], fits: Callable[[Observation], bool]) -> Observation:
-        def decode(arrays: Arrays) -> Observation:
-            found = Observation.of(arrays)
+    def ask(key: str, measure: Callable[[], DriverMotion], fits: Callable[[DriverMotion], bool]) -> DriverMotion:
+        def decode(arrays: Arrays) -> DriverMotion:
+            found = DriverMotion.of(arrays)
             if not fits(found):
                 raise ValueError("it is of another size")
             return found
 
-        return shared.get("motion", key, measure, Codec(Observation.arrays, decode))
+        return shared.get("motion", key, measure, Codec(DriverMotion.arrays, decode))
 
     return ask
 
