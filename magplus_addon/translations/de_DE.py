@@ -241,7 +241,7 @@ MESSAGES: dict[str, str] = {
     "In front of everything that the scene's camera sees. Renders don't show it": "Vor allem, was die Kamera der Szene sieht. Renders zeigen es nicht",
     "In the 3D view's sidebar (N), under MagPlus, choose the avatar and the video and press Animate.": "Wählen Sie in der Seitenleiste (N) der 3D-Ansicht unter MagPlus den Avatar und das Video und drücken Sie Animieren.",
     "In this scene, each frame of the job would be repeated more than {0} times; lower the time stretch or, if it is 1, run the job again: the times in its report can't be right.": "In dieser Szene würde jedes Bild des Auftrags mehr als {0}-mal wiederholt; verringern Sie die Zeitdehnung oder führen Sie, wenn sie 1 ist, den Auftrag erneut aus: Die Zeiten in seinem Bericht können nicht stimmen.",
-    "Installing {0}": "{0:words} wird installiert",
+    "Installing {0}": "Installation: {0:words}",
     "Intensity": "Intensität",
     "Into the Action": "In die Aktion",
     "Into {0}": "Nach {0}",

@@ -10,9 +10,9 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[3]
 ROOMS = ("operators", "magplus_addon", "backend_bridge", "models")
@@ -63,27 +63,70 @@ _CODE = re.compile(r"[|\\]|\.\+|magplus-")
 _PROSE = re.compile(r"[ ,;:(]*(?:(?:[A-Z{'\"][^\s]*) +\S.*|[a-z']+( [a-zA-Z'{(]\S*)+) *", re.DOTALL)
 
 
-class Message(NamedTuple):
-    """A text with its values as {0}, {1} ...; the expressions that give them; and where it is."""
+@cache
+def messages() -> dict[str, str]:
+    """Return each message that the source holds, its values as {0}, {1} ..., with where it is."""
+    trees = _trees()
+    quoted = {name.rpartition("/")[0] for name, tree in trees.items() if any(map(_quotes_faults, ast.walk(tree)))}
+    found: dict[str, str] = {}
+    for name, tree in trees.items():
+        for node in _Texts(name.rpartition("/")[0] in quoted).of(tree, False):
+            found.setdefault(template(node)[0], f"{name}:{node.lineno}")
+    return found
 
-    text: str
-    values: tuple[ast.expr, ...]
-    place: str
+
+def words_in_messages(known: Collection[str]) -> Iterator[tuple[str, int, str]]:
+    """Yield the messages, of those that are known, that hold others at a place for a value; the place; and where.
+
+    What a value is made of is followed as far as the function that it is in, and those that this calls.
+    """
+    functions = [
+        (name, node) for name, tree in _trees().items() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
+    ]
+    saying = {
+        function.name
+        for _, function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.Return | ast.Yield) and node.value is not None and _says(node.value, known)
+    }
+    for name, function in functions:
+        said = {each.id for target, value in _assigned(function) if _says(value, known, saying) for each in target}
+        for node in ast.walk(function):
+            if isinstance(node, ast.JoinedStr) and (made := template(node))[0] in known:
+                for place, value in enumerate(made[1]):
+                    if _says(value, known, saying, said):
+                        yield made[0], place, f"{name}:{node.lineno}"
 
 
-def messages() -> Iterator[Message]:
-    """Yield each message that the source holds."""
-    trees = {
+def _says(node: ast.expr, known: Collection[str], saying: Collection[str] = (), said: Collection[str] = ()) -> bool:
+    """Whether an expression holds a message, a call of a function that returns one, or a name that stands for one."""
+    for each in ast.walk(node):
+        match each:
+            case ast.Constant() | ast.JoinedStr() if template(each)[0] in known:
+                return True
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in saying:
+                return True
+            case ast.Name(id=name) if name in said:
+                return True
+    return False
+
+
+def _assigned(function: ast.FunctionDef) -> Iterator[tuple[list[ast.Name], ast.expr]]:
+    for node in ast.walk(function):
+        targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value is not None:
+            yield [name for name in targets if isinstance(name, ast.Name)], node.value
+
+
+@cache
+def _trees() -> dict[str, ast.Module]:
+    """Return the modules whose texts may be seen, by their paths."""
+    return {
         name: ast.parse(path.read_text("utf-8"))
         for room in ROOMS
         for path in sorted((ROOT / room).rglob("*.py"))
         if not ELSEWHERE.search(name := path.relative_to(ROOT).as_posix())
     }
-    quoted = {name.rpartition("/")[0] for name, tree in trees.items() if any(map(_quotes_faults, ast.walk(tree)))}
-    for name, tree in trees.items():
-        for node in _Texts(name.rpartition("/")[0] in quoted).of(tree, False):
-            text, values = template(node)
-            yield Message(text, values, f"{name}:{node.lineno}")
 
 
 def _quotes_faults(node: ast.AST) -> bool:

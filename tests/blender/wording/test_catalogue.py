@@ -66,7 +66,7 @@ NAMES = st.one_of(
 @given(st.sampled_from(WITH_VALUES), st.lists(NAMES, min_size=8, max_size=8))
 def test_values_arrive_as_they_are(message: str, names: list[str]) -> None:
     """Whatever the values look like, they are in the translation, unless they make another message of the text."""
-    values = [f"'{name}'" for name in names[: len(set(PLACE.findall(message)))]]
+    values = names[: len(set(PLACE.findall(message)))]
     text = message.format(*values)
     words = {place for place, marked in PLACE.findall(SPOKEN["de_DE"][message]) if marked}
     found, taken = GERMAN.message_of(text)
@@ -123,18 +123,24 @@ def test_a_sentence_in_a_sentence() -> None:
     with pytest.raises(InputError) as refused:
         SPEC.decode(b'{"schema": 2, "intensty": 1}')
     assert GERMAN.translated(str(refused.value)) == (
-        "job.json hat einen falschen Eintrag ('intensty' ist unbekannt); berichtigen Sie ihn, oder nehmen Sie den "
-        "Avatar erneut auf."
+        "job.json hat einen falschen Eintrag ('intensty' ist unbekannt); berichtigen Sie die Datei, oder nehmen "
+        "Sie den Avatar erneut auf."
     )
 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("Not keyed: 'a', 'b' is muted.", "Nicht gesetzt: 'a', 'b' ist stummgeschaltet."),
+        ("Not keyed: 'left', 'Eyes' is muted.", "Nicht gesetzt: 'left', 'Eyes' ist stummgeschaltet."),
         (
             "Not keyed: 'a', 'b', 'c', 'd' and 2 more is not in the rig basis.",
             "Nicht gesetzt: 'a', 'b', 'c', 'd' und 2 weitere ist nicht in der Rig-Basis.",
+        ),
+        (
+            "The worker's environment is incomplete. a can't be loaded (E: x). b can't be loaded (E: y). Then check "
+            "the environment.",
+            "Die Umgebung des Workers ist unvollständig. a lässt sich nicht laden (E: x). b lässt sich nicht laden (E: "
+            "y). Prüfen Sie dann die Umgebung.",
         ),
         ("The moon is not made of cheese; wait.", "The moon is not made of cheese; wait."),
     ],
