@@ -527,7 +527,7 @@ MESSAGES: dict[str, str] = {
     "The build of pip's own index, for where PyTorch's index is blocked": "Der Build aus pips eigenem Index, falls der von PyTorch gesperrt ist",
     "The build that fits this machine's graphics card and driver": "Der Build, der zu Grafikkarte und Treiber dieses Rechners passt",
     "The camera sees nothing of {0} from frame {1} to {2}; choose frames that show its face.": "Die Kamera sieht von Bild {1} bis {2} nichts von {0}; wählen Sie Bilder, die das Gesicht zeigen.",
-    "The camera sees nothing of the vertex group {0} of {1}; point it at the avatar's face.": "Die Kamera sieht nichts von der Vertexgruppe {0} von {1}; richten Sie sie auf das Gesicht des Avatars.",
+    "The camera sees nothing of the vertex group {0} of {1}; point it at the avatar's face.": "Die Kamera sieht nichts von der Punktgruppe {0} von {1}; richten Sie sie auf das Gesicht des Avatars.",
     "The camera sees nothing of {0}; point it at the avatar's face.": "Die Kamera sieht nichts von {0}; richten Sie sie auf das Gesicht des Avatars.",
     "The camera {0} is not perspective or orthographic; change its lens type.": "Die Kamera {0} ist weder perspektivisch noch orthografisch; ändern Sie ihren Linsentyp.",
     "The clip begins when {0} of the expression shows already; let it begin earlier.": "Der Clip beginnt, wenn schon {0} des Ausdrucks zu sehen sind; lassen Sie ihn früher beginnen.",

@@ -282,7 +282,7 @@ MESSAGES: dict[str, str] = {
     "{0} is empty; download it again.": "{0} 是空的；请重新下载。",
     "{0} is gone: it was moved or deleted, or its disk was taken away; put it back, run again.": "{0} 不见了：它被移动或删除，或其磁盘被移除；请放回原处后重新运行。",
     "{0} is incomplete: the last {1} s of its {2} s are missing.": "{0} 不完整：{2} 秒中缺少最后 {1} 秒。",
-    "{0} is interlaced; deinterlace it first, small motion suffers from the combing.": "{0} 是隔行扫描；请先去隔行，梳状条纹会损害细微运动。",
+    "{0} is interlaced; deinterlace it first, small motion suffers from the combing.": "{0} 是隔行扫描；请先做反交错处理，梳状条纹会损害细微运动。",
     "{0} is larger than {1} GB, which no picture is; choose another.": "{0} 大于 {1} GB，图像不会这么大；请选择其他图像。",
     "{0} is larger than {1} MiB, which is none that MagPlus wrote; replace it.": "{0} 大于 {1} MiB，不是 MagPlus 写入的；请替换。",
     "{0} is missing": "缺少 {0}",
