@@ -114,7 +114,7 @@ class Method:
 
 def warped(reference: Tensor, frame: Tensor, alpha: float, flow: Tensor) -> Tensor:
     """Look the frame up along a motion field."""
-    origin = pixel_grid(*flow.shape[2:]) - backward_displacement(alpha * flow)
+    origin = pixel_grid(*flow.shape[2:]) - backward_displacement(alpha * flow).displacement
     return sample_spline(frame, origin + sample(flow, origin)).clamp(0, 1)
 
 

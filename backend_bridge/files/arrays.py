@@ -18,7 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import InputError
+
 LARGEST = 2**30  # bytes of all arrays of a file together; a rig of 500 controls and 100 000 vertices has 0.4 GB
+MOST_PIXELS = 65_536  # of a picture's side
 _PLAIN_KINDS = "biufU"  # truth values, numbers and text; nothing that has to be unpickled
 
 # What damaged archives end in, in zipfile, zlib, numpy and below.
@@ -86,3 +89,25 @@ def checked(
         if max(abs(float(array.max())), abs(float(array.min()))) > largest:
             raise ValueError(f"{name} holds numbers beyond {largest:g}")
     return array
+
+
+def read_captured(path: Path, version: int) -> tuple[dict[str, NDArray[Any]], tuple[int, int]]:
+    """Return the arrays of a file that a capture wrote, and the (width, height) px of its picture.
+
+    Raises `InputError` for another `version` of the format, `ValueError` for any damage.
+    """
+    arrays = read_arrays(path)
+    if int(checked(arrays, "format", "iu", ())) != version:
+        raise InputError(f"{path.name} was written by another MagPlus version; capture the avatar again.")
+    width, height = (int(side) for side in checked(arrays, "image_size", "iu", (2,), MOST_PIXELS))
+    if min(width, height) < 1:
+        raise ValueError(f"its picture is {width} x {height} px large")
+    return arrays, (width, height)
+
+
+def checked_triangles(arrays: dict[str, NDArray[Any]], vertices: int) -> NDArray[np.int32]:
+    """Return the array `triangles`, [T, 3] int32 into so many `vertices`. Raises `ValueError` for others."""
+    triangles = checked(arrays, "triangles", "iu", (None, 3))
+    if triangles.size and not 0 <= triangles.min() <= triangles.max() < vertices:
+        raise ValueError("triangles join vertices that are not there")
+    return triangles.astype(np.int32)

@@ -15,6 +15,8 @@ LONGEST = 2.0  # s; a micro-expression lasts at most half a second
 LARGEST = 0.05  # of the face's width
 INTENSITY = (0.6, 1.6)  # shown per asked
 MOST_UNTRUSTED = 0.5  # of the frames
+NO_ONSET = "The expression has begun before the clip does; let the trim start earlier."
+NO_OFFSET = "The expression goes on after the clip's end; let the trim end later."
 _NAMED = 4  # controls that a sentence names
 
 
@@ -78,9 +80,9 @@ def _expression(report: Report) -> Iterator[Reason]:
         )
         return
     if event.onset is None:
-        yield Reason("no onset", "The expression has begun before the clip does; let the trim start earlier.")
+        yield Reason("no onset", NO_ONSET)
     if event.offset is None:
-        yield Reason("no offset", "The expression goes on after the clip's end; let the trim end later.")
+        yield Reason("no offset", NO_OFFSET)
     if (magnification := report.magnification) is not None:
         peak = magnification.peak_share_of_face_width
         if peak > LARGEST:

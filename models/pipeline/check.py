@@ -33,7 +33,7 @@ from .avatar import AvatarPicture
 from .check_sheet import Sheet, check_place, draw_sheet, write_sheet
 from .driver import Driver
 from .driving_clip import LARGEST_CROP, DrivingClip
-from .factors import Factors, choose_factors, doubts, peak_motion
+from .factors import Factors, backend_warnings, choose_factors, peak_motion
 from .notes import Notes
 from .placement import find_avatar_face
 from .session import Session, find_backend
@@ -179,7 +179,7 @@ def judgement(findings: Findings, factors: Factors, title: str) -> list[str]:
             f"{findings.x1:.2%} of the face's width as filmed, {findings.magnified:.2%} magnified {findings.alpha:.1f} "
             "times)."
         )
-        said += doubts(factors, 1.0, title)
+        said += backend_warnings(factors, 1.0, title)
     return said
 
 

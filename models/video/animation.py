@@ -7,6 +7,7 @@ import itertools
 import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -67,7 +68,10 @@ class Animation:
 
     def __iter__(self) -> Iterator[VideoFrame]:
         for index, (second, image) in enumerate(self._frames):
-            yield VideoFrame(index, second - self.info.start, to_float_rgb(image))
+            yield VideoFrame(index, second - self.info.start, partial(to_float_rgb, image))
+
+    def forget(self) -> None:
+        """Keep the frames, which can't be read one by one."""
 
 
 def is_animation(path: Path) -> bool:

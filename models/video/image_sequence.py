@@ -84,6 +84,9 @@ class ImageSequence:
                 )
             yield VideoFrame(index, seconds - self.info.start, image)
 
+    def forget(self) -> None:
+        """Do nothing: no frames are kept."""
+
     def _read(self, file: Path) -> tuple[NDArray[np.float32], int]:
         """Return [H, W, 3] RGB in [0, 1], upright, and the bits of a stored sample."""
         encoded = _encoded(file)

@@ -124,9 +124,9 @@ def shortfalls(solved: Solved) -> list[str]:
     found = []
     little = {name: each for name, each in solved.regions.items() if each.shown < _LITTLE * each.asked}
     if little:
-        told = ", ".join(f"{name} ({each.shown / each.asked:.0%})" for name, each in little.items())
+        shares = ", ".join(f"{name} ({each.shown / each.asked:.0%})" for name, each in little.items())
         found.append(
-            f"The rig shows only a part of how far the driver's face moves: {told}. None of its controls moves these "
+            f"The rig shows only a part of how far the driver's face moves: {shares}. None of its controls moves these "
             "parts enough like that to be keyed. Compare it with the driver; capture more of the rig's controls, add "
             "shapes for them, or key those parts by hand."
         )

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from magplus.models.magnification.arbitration import arbitrate, contradiction
+from magplus.models.magnification.arbitration import arbitrate, chi_squared_test
 from magplus.models.magnification.camera_state import STATES, camera_state
 from magplus.models.magnification.refinement import Refinement
 from magplus.models.magnification.solver import Observation, estimate
@@ -117,8 +117,8 @@ def test_the_answer_does_not_depend_on_the_unit_of_length() -> None:
 
 def test_the_truth_is_not_contradicted_by_white_noise_and_a_wrong_motion_is() -> None:
     observed, truth = shot(2)
-    assert float(contradiction(observed, truth)[1].mean()) < 1.5
-    assert float(contradiction(observed, -truth)[1].mean()) > 10
+    assert float(chi_squared_test(observed, truth)[1].mean()) < 1.5
+    assert float(chi_squared_test(observed, -truth)[1].mean()) > 10
 
 
 def states(kind: str) -> Tensor:

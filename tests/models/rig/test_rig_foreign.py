@@ -215,5 +215,5 @@ def test_the_misfit_s_variance_is_found() -> None:
 def test_places_that_did_not_change_are_no_sample_of_the_errors() -> None:
     seen = Measurement(GRID, np.zeros(len(GRID)), np.ones((1, 3, len(GRID))), np.zeros((1, 2, len(GRID))))
     changed = np.zeros((1, len(GRID)), bool)
-    assert seen.measured.all()
-    assert not dataclasses.replace(seen, changed=changed).measured.any()
+    assert seen.valid.all()
+    assert not dataclasses.replace(seen, changed=changed).valid.any()

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from magplus.backend_bridge.files.errors import InputError, MachineError
-from magplus.models.video import Mp4Writer, VideoReader, encode_png
+from magplus.models.video import Mp4Writer, VideoReader, container, encode_png
 from magplus.models.video.timing import constant_rate
 
 NTSC = Fraction(30000, 1001)
@@ -110,6 +110,27 @@ class TestTrim:
             seconds, numbers = read(path, trim=(float(first / NTSC), float(last / NTSC)))
             assert numbers == list(range(first, last))
             assert seconds == [number / NTSC for number in range(last - first)]
+
+    def test_a_short_clip_is_decoded_once(self, shared_clip, monkeypatch):
+        reader = VideoReader(shared_clip, trim=(0.2, 0.6))
+        first = [frame.image for frame in reader]
+        monkeypatch.setattr(av, "open", lambda *_, **__: pytest.fail("it was opened again"))
+        assert all(np.array_equal(a, b.image) for a, b in zip(first, reader, strict=True))
+        monkeypatch.undo()
+        reader.forget()
+        assert all(np.array_equal(a, b.image) for a, b in zip(first, reader, strict=True))
+
+    @pytest.mark.parametrize("change", ["kept", "too long to be kept"])
+    def test_a_clip_that_changes_between_two_passes_is_told(self, tmp_path, shared_clip, monkeypatch, change):
+        if change != "kept":
+            monkeypatch.setattr(container, "MOST_KEPT", 0)
+        path = tmp_path / "clip.mp4"
+        path.write_bytes(shared_clip.read_bytes())
+        reader = VideoReader(path)
+        list(reader)
+        path.write_bytes(shared_clip.read_bytes()[:-1])
+        with pytest.raises(InputError, match="was changed while it was read"):
+            next(iter(reader))
 
     @settings(max_examples=60, deadline=None)
     @given(start=st.floats(0, 1.5), length=st.floats(0.002, 2))
