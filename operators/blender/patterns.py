@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 PLACE = re.compile(r"\{(\d+)(:words)?\}")
-_BETWEEN = re.compile(r"[()]|, |; |(?<=\.) ")
+_BETWEEN = re.compile(r"[()]|, |; | \+ | / |(?<=\.) ")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def items_of(text: str) -> list[tuple[str, str]]:
     [('mouth (0.1-0.3 s)', ', '), ('nose', ' …')]
     """
     more = " …" if text.endswith(" …") else ""
-    *items, (last, _) = _split(text.removesuffix(more), {", ", "; "})
+    *items, (last, _) = _split(text.removesuffix(more), {", ", "; ", " + ", " / "})
     return [*items, (last, more)]
 
 

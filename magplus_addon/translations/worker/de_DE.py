@@ -7,6 +7,8 @@ MESSAGES: dict[str, str] = {
     "A moving shot has at most {0} frames, not {1}; cut it.": "Eine bewegte Einstellung hat höchstens {0} Bilder, nicht {1}; kürzen Sie sie.",
     "A part of {0} is a file, not a folder; choose another folder.": "Ein Teil von {0} ist eine Datei, kein Ordner; wählen Sie einen anderen Ordner.",
     "A reference frame is given, so the backend's search for the best frame was left out.": "Eine Referenz ist angegeben, darum entfiel die Suche des Backends nach dem besten Bild.",
+    "AU{0} (about) {1}": "AU{0} (etwa) {1:words}",
+    "AU{0} {1}": "AU{0} {1:words}",
     "All anchors lie on one line; move one of them off it, or add one elsewhere on the face.": "Alle Anker liegen auf einer Linie; verschieben Sie einen davon, oder setzen Sie einen weiteren an einer anderen Stelle des Gesichts.",
     "An ST-map is of a moving shot; give the shot's first and last frame, too.": "Eine ST-Map gehört zu einer bewegten Einstellung; geben Sie auch deren erstes und letztes Bild an.",
     "Apple GPU": "Apple-GPU",

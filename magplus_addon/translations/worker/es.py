@@ -7,6 +7,8 @@ MESSAGES: dict[str, str] = {
     "A moving shot has at most {0} frames, not {1}; cut it.": "Un plano en movimiento tiene como máximo {0} fotogramas, no {1}; acórtelo.",
     "A part of {0} is a file, not a folder; choose another folder.": "Una parte de {0} es un archivo, no una carpeta; elija otra carpeta.",
     "A reference frame is given, so the backend's search for the best frame was left out.": "Se indicó una referencia, así que se omitió la búsqueda del mejor fotograma por el método.",
+    "AU{0} (about) {1}": "AU{0} (aproximada) {1:words}",
+    "AU{0} {1}": "AU{0} {1:words}",
     "All anchors lie on one line; move one of them off it, or add one elsewhere on the face.": "Todas las anclas están en una línea; aparte una, o añada otra en otro lugar de la cara.",
     "An ST-map is of a moving shot; give the shot's first and last frame, too.": "Un mapa ST corresponde a un plano en movimiento; indique también el primer y el último fotograma del plano.",
     "Apple GPU": "GPU de Apple",

@@ -7,6 +7,8 @@ MESSAGES: dict[str, str] = {
     "A moving shot has at most {0} frames, not {1}; cut it.": "Un plan en mouvement a au plus {0} images, et non {1} ; raccourcissez-le.",
     "A part of {0} is a file, not a folder; choose another folder.": "Une partie de {0} est un fichier et non un dossier ; choisissez un autre dossier.",
     "A reference frame is given, so the backend's search for the best frame was left out.": "Une référence est donnée, la recherche de la meilleure image par le moteur a donc été omise.",
+    "AU{0} (about) {1}": "AU{0} (environ) {1:words}",
+    "AU{0} {1}": "AU{0} {1:words}",
     "All anchors lie on one line; move one of them off it, or add one elsewhere on the face.": "Toutes les ancres sont sur une même ligne ; écartez-en une, ou ajoutez-en une ailleurs sur le visage.",
     "An ST-map is of a moving shot; give the shot's first and last frame, too.": "Une ST-Map va avec un plan en mouvement ; donnez aussi la première et la dernière image du plan.",
     "Apple GPU": "GPU Apple",

@@ -7,6 +7,8 @@ MESSAGES: dict[str, str] = {
     "A moving shot has at most {0} frames, not {1}; cut it.": "動きのあるショットは最大 {0} フレームで、{1} は多すぎます。短くしてください。",
     "A part of {0} is a file, not a folder; choose another folder.": "{0} の途中にフォルダーではなくファイルがあります。別のフォルダーを選んでください。",
     "A reference frame is given, so the backend's search for the best frame was left out.": "基準フレームが指定されているため、バックエンドによる最適なフレームの検索は省きました。",
+    "AU{0} (about) {1}": "AU{0} (近似) {1:words}",
+    "AU{0} {1}": "AU{0} {1:words}",
     "All anchors lie on one line; move one of them off it, or add one elsewhere on the face.": "すべてのアンカーが一直線上にあります。1つを直線から動かすか、顔の別の場所に追加してください。",
     "An ST-map is of a moving shot; give the shot's first and last frame, too.": "STマップは動きのあるショットのものです。ショットの最初と最後のフレームも指定してください。",
     "Apple GPU": "Apple GPU",

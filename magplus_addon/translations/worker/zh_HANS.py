@@ -7,6 +7,8 @@ MESSAGES: dict[str, str] = {
     "A moving shot has at most {0} frames, not {1}; cut it.": "运动镜头最多 {0} 帧，而不是 {1}；请缩短。",
     "A part of {0} is a file, not a folder; choose another folder.": "{0} 路径中有一部分是文件而不是文件夹；请选择其他文件夹。",
     "A reference frame is given, so the backend's search for the best frame was left out.": "已指定参考帧，因此省去了后端对最佳帧的搜索。",
+    "AU{0} (about) {1}": "AU{0}（近似）{1:words}",
+    "AU{0} {1}": "AU{0} {1:words}",
     "All anchors lie on one line; move one of them off it, or add one elsewhere on the face.": "所有锚点都在一条直线上；请将其中一个移开，或在面部其他位置再添加一个。",
     "An ST-map is of a moving shot; give the shot's first and last frame, too.": "ST 贴图属于运动镜头；请同时给出镜头的首帧和末帧。",
     "Apple GPU": "Apple GPU",

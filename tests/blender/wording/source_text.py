@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -31,7 +31,7 @@ NO_TEXT = {
     "Subsurface Scale", "Radial Roughness", "Random Roughness", "Sheen Weight", "Backdrop light",
     "{0} {1}, outer {2}", "{0} {1}, inner {2}", "XYZ Euler", "{0} to {1}", "Python {0}", "{0} (MB)",
     "face landmark {0}", "sudo apt install", "sudo dnf install", "sudo zypper install", "do not match the hashes",
-    "import sys; print(sys.executable)", "{0} x {1} px", "AU{0}{1} {2}", "perspective yaw", "perspective pitch",
+    "import sys; print(sys.executable)", "{0} x {1} px", "perspective yaw", "perspective pitch",
     "nearer by depth", "yaw by depth", "pitch by depth",
     "l left links linke linkes gauche izquierda izquierdo sinistra sinistro sx esquerda esquerdo",
     "r right rechts rechte rechtes droite droit derecha derecho destra destro dx direita direito",
@@ -65,22 +65,26 @@ _PROSE = re.compile(r"[ ,;:(]*(?:(?:[A-Z{'\"][^\s]*) +\S.*|[a-z']+( [a-zA-Z'{(]\
 @cache
 def messages() -> dict[str, str]:
     """Return each message that the source holds, its values as {0}, {1} ..., with where it is."""
-    trees = _trees()
-    quoted = {module for name, tree in trees.items() for module in _faults_shown(name, tree)}
     found: dict[str, str] = {}
-    for name, tree in trees.items():
-        for node in _Texts(name in quoted, _is_program(tree)).of(tree, False):
-            found.setdefault(template(node)[0], f"{name}:{node.lineno}")
+    for name, node in texts_in(modules()):
+        found.setdefault(template(node)[0], f"{name}:{node.lineno}")
     return found
 
 
-def words_in_messages(known: Collection[str]) -> Iterator[tuple[str, int, str]]:
+def texts_in(trees: Mapping[str, ast.Module]) -> Iterator[tuple[str, ast.Constant | ast.JoinedStr]]:
+    """Yield the strings in modules that are shown, each with the module's name."""
+    quoted = {module for name, tree in trees.items() for module in _faults_shown(name, tree)}
+    for name, tree in trees.items():
+        yield from ((name, node) for node in _Texts(name in quoted, _is_program(tree)).of(tree, False))
+
+
+def words_in(trees: Mapping[str, ast.Module], known: Collection[str]) -> Iterator[tuple[str, int, str]]:
     """Yield the messages, of those that are known, that hold others at a place for a value; the place; and where.
 
     What a value is made of is followed as far as the function that it is in, and those that this calls.
     """
     functions = [
-        (name, node) for name, tree in _trees().items() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
+        (name, node) for name, tree in trees.items() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
     ]
     saying = {
         function.name
@@ -118,7 +122,7 @@ def _assigned(function: ast.FunctionDef) -> Iterator[tuple[list[ast.Name], ast.e
 
 
 @cache
-def _trees() -> dict[str, ast.Module]:
+def modules() -> dict[str, ast.Module]:
     """Return the modules whose texts may be seen, by their paths."""
     return {
         name: ast.parse(path.read_text("utf-8"))

@@ -131,6 +131,10 @@ def test_a_sentence_in_a_sentence() -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
+        (
+            "Action units: AU5 (about) upper lid raiser / AU43 (about) eyes closed, left",
+            "Action Units: AU5 (etwa) Oberlidheber / AU43 (etwa) Augen geschlossen, links",
+        ),
         ("Not keyed: 'left', 'Eyes' is muted.", "Nicht gesetzt: 'left', 'Eyes' ist stummgeschaltet."),
         (
             "Not keyed: 'a', 'b', 'c', 'd' and 2 more is not in the rig basis.",
