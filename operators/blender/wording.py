@@ -23,7 +23,7 @@ from .patterns import PLACE, Pattern, items_of, sentences_of
 
 CONTEXT = "MagPlus"  # apart from Blender's own words: its "Face" is a polygon, its "Expression" a formula
 _ENGLISH = ("", "en_US", "en_GB")  # the first where Blender was built without translations, as the bpy packages are
-_PECULIAR = 20  # characters; a message with as many has them from nowhere else, with fewer its words must be ours
+_PECULIAR = 20  # characters of a message that begins with a value; one with fewer is told by the words of ours in it
 _MOST_SPLITS = 50  # ways to tell the values in a text apart that are compared
 _MOST_KEPT = 4096  # texts whose translations are kept: panels are drawn anew with every move of the mouse
 
@@ -75,7 +75,8 @@ class Catalogue:
     def _values(self, pattern: Pattern, text: str) -> tuple[str, ...] | None:
         if not pattern.words:
             return next(pattern.splits(text), None)
-        best, most = None, 0 if pattern.length < _PECULIAR else -1
+        peculiar = bool(pattern.fixed[0]) or pattern.length >= _PECULIAR
+        best, most = None, -1 if peculiar else 0
         for values in islice(pattern.splits(text), _MOST_SPLITS):
             ours = sum(self._words(values[place]) is not None for place in pattern.words)
             if ours > most:

@@ -213,7 +213,7 @@ MESSAGES: dict[str, str] = {
     "{0} can't be the path of a file; choose the file again.": "{0} kann nicht der Pfad einer Datei sein; wählen Sie die Datei erneut.",
     "{0} can't be used: {1}; check the disk or the network.": "{0} kann nicht benutzt werden: {1}; prüfen Sie den Datenträger oder das Netz.",
     "{0} can't be written to (it is read-only or protected); choose another folder.": "In {0} kann nicht geschrieben werden (schreibgeschützt); wählen Sie einen anderen Ordner.",
-    "{0} can't be {1}": "{0} kann nicht {1:words} sein",
+    "{0} can't be {1}": "{0} darf nicht {1} sein",
     "{0} can't use float16 on the CPU; choose bfloat16, or a GPU.": "{0} kann float16 nicht auf der CPU benutzen; wählen Sie bfloat16 oder eine GPU.",
     "{0} changed the brightness by up to {1} of white; that was taken out.": "{0} hat die Helligkeit um bis zu {1} von Weiß verändert; das wurde herausgerechnet.",
     "{0} changes its size on the way; its frames are brought to the first one's.": "{0} ändert unterwegs seine Größe; die Bilder werden auf die des ersten gebracht.",

@@ -213,7 +213,7 @@ MESSAGES: dict[str, str] = {
     "{0} can't be the path of a file; choose the file again.": "{0} no puede ser la ruta de un archivo; elija el archivo de nuevo.",
     "{0} can't be used: {1}; check the disk or the network.": "No se puede usar {0}: {1}; revise el disco o la red.",
     "{0} can't be written to (it is read-only or protected); choose another folder.": "No se puede escribir en {0} (es de solo lectura o está protegido); elija otra carpeta.",
-    "{0} can't be {1}": "{0} no puede ser {1:words}",
+    "{0} can't be {1}": "{0} no puede ser {1}",
     "{0} can't use float16 on the CPU; choose bfloat16, or a GPU.": "{0} no puede usar float16 en la CPU; elija bfloat16, o una GPU.",
     "{0} changed the brightness by up to {1} of white; that was taken out.": "{0} cambió el brillo hasta {1} del blanco; eso se quitó.",
     "{0} changes its size on the way; its frames are brought to the first one's.": "{0} cambia de tamaño a mitad; sus fotogramas se llevan al del primero.",

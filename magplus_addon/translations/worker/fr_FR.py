@@ -213,7 +213,7 @@ MESSAGES: dict[str, str] = {
     "{0} can't be the path of a file; choose the file again.": "{0} ne peut pas être le chemin d'un fichier ; choisissez de nouveau le fichier.",
     "{0} can't be used: {1}; check the disk or the network.": "{0} n'est pas utilisable : {1} ; vérifiez le disque ou le réseau.",
     "{0} can't be written to (it is read-only or protected); choose another folder.": "{0} n'est pas accessible en écriture (lecture seule ou protégé) ; choisissez un autre dossier.",
-    "{0} can't be {1}": "{0} ne peut pas être {1:words}",
+    "{0} can't be {1}": "{0} ne peut pas être {1}",
     "{0} can't use float16 on the CPU; choose bfloat16, or a GPU.": "{0} ne peut pas utiliser float16 sur le CPU ; choisissez bfloat16, ou un GPU.",
     "{0} changed the brightness by up to {1} of white; that was taken out.": "{0} a changé la luminosité jusqu'à {1} du blanc ; cela a été retiré.",
     "{0} changes its size on the way; its frames are brought to the first one's.": "{0} change de taille en cours de route ; ses images sont ramenées à celle de la première.",

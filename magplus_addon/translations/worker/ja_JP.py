@@ -213,7 +213,7 @@ MESSAGES: dict[str, str] = {
     "{0} can't be the path of a file; choose the file again.": "{0} はファイルのパスになりません。ファイルを選び直してください。",
     "{0} can't be used: {1}; check the disk or the network.": "{0} を使えません: {1}。ディスクかネットワークを確認してください。",
     "{0} can't be written to (it is read-only or protected); choose another folder.": "{0} に書き込めません(読み取り専用か、保護されています)。別のフォルダーを選んでください。",
-    "{0} can't be {1}": "{0} を {1:words} にすることはできません",
+    "{0} can't be {1}": "{0} を {1} にすることはできません",
     "{0} can't use float16 on the CPU; choose bfloat16, or a GPU.": "{0} は CPU で float16 を使えません。bfloat16 か GPU を選んでください。",
     "{0} changed the brightness by up to {1} of white; that was taken out.": "{0} が明るさを白の最大 {1} 変えました。これは取り除きました。",
     "{0} changes its size on the way; its frames are brought to the first one's.": "{0} は途中で大きさが変わります。最初のフレームの大きさに合わせます。",

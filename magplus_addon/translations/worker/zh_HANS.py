@@ -213,7 +213,7 @@ MESSAGES: dict[str, str] = {
     "{0} can't be the path of a file; choose the file again.": "{0} 不能作为文件路径；请重新选择文件。",
     "{0} can't be used: {1}; check the disk or the network.": "无法使用 {0}：{1}；请检查磁盘或网络。",
     "{0} can't be written to (it is read-only or protected); choose another folder.": "无法写入 {0}（只读或受保护）；请选择其他文件夹。",
-    "{0} can't be {1}": "{0} 不能是 {1:words}",
+    "{0} can't be {1}": "{0} 不能是 {1}",
     "{0} can't use float16 on the CPU; choose bfloat16, or a GPU.": "{0} 无法在 CPU 上使用 float16；请选择 bfloat16 或 GPU。",
     "{0} changed the brightness by up to {1} of white; that was taken out.": "{0} 使亮度最多改变了白色的 {1}；已将其去除。",
     "{0} changes its size on the way; its frames are brought to the first one's.": "{0} 中途改变了尺寸；其帧已统一为首帧的尺寸。",
