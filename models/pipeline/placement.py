@@ -128,7 +128,7 @@ def _check(anchors: Sequence[Anchor], size: tuple[int, int]) -> None:
         if not (-0.5 <= x <= size[0] - 0.5 and -0.5 <= y <= size[1] - 0.5):
             named = (name for name, landmark in FACE_ANCHORS.items() if landmark == anchor.landmark)
             name = next(named, f"face landmark {anchor.landmark}")
-            raise InputError(f"The anchor of {name!r} lies outside the avatar's picture; move it onto the face.")
+            raise InputError(f"The anchor of '{name}' lies outside the avatar's picture; move it onto the face.")
     places = np.array([anchor.position for anchor in anchors]).reshape(-1, 2)
     apart = np.linalg.norm(places[:, None] - places[None], axis=2) + np.eye(len(places)) * LEAST_APART
     if (apart < LEAST_APART).any():
