@@ -28,7 +28,7 @@ from tests.bpy_stubs import corrected_stubs
 from tests.gui.play import NoScreenError, Theatre
 
 ROOT = Path(__file__).resolve().parent
-PICTURES = ROOT / "docs" / "images" / "first-minutes"
+PICTURES = ROOT / "docs" / "images" / "manual"
 CHECKOUT = ROOT / "checkout"  # on the path, it makes this checkout the package `magplus`
 CACHE = ROOT / ".magplus"
 ON_PATH = {"PYTHONPATH": str(CHECKOUT)}
@@ -45,7 +45,7 @@ DEVELOPMENT_PACKAGES = ("moderngl==5.13.0",)
 UV = ("uv==0.13.9",)
 SERIES = {version.rpartition(".")[0]: version for version in BLENDER_PYTHONS}
 SKIP_NOTHING = {"MAGPLUS_SKIP_NOTHING": "1"}  # a test that lacks what we fetch fails, see tests/assets.py
-WHOLE_JOB_BENCHMARKS = ("moving", "pipeline")  # those that take both sides
+WHOLE_JOB_BENCHMARKS = ("batch", "moving", "pipeline")  # those that take both sides
 BLENDER_BENCHMARKS = ("blender",)  # those that measure Blender's side; the others run in the worker's Python
 
 # What can happen to MagPlus at work: kill, links, two_writers ...
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pictures = commands.add_parser("pictures", help="take the manual's pictures in a graphical Blender")
     pictures.add_argument("--blender", default="blender", help="a graphical Blender, 4.2 or newer")
     pictures.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="shading=SOLID without a graphics card ..."
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="quick=yes without a graphics card ..."
     )
     commands.add_parser("lock", help="renew the hash-locked lists of the worker's packages")
     options = parser.parse_args(arguments)
@@ -314,15 +314,15 @@ def build_sample(extension: Path, folder: Path) -> Path:
 
 
 def take_pictures(blender: str, settings: Mapping[str, str]) -> int:
-    """Play a new animator's first minutes in a graphical Blender and keep the pictures for the manual.
+    """Play what the manual shows in a graphical Blender and keep its pictures.
 
-    settings: for the scenario, see `tests/gui/first_minutes.py`.
+    settings: for the scenario, see `tests/gui/manual.py`.
     """
     theatre = Theatre(blender, build_extension(CACHE / "dist"), worker_environment(), assets())
-    scenario, out = ROOT / "tests" / "gui" / "first_minutes.py", CACHE / "pictures"
+    scenario, out = ROOT / "tests" / "gui" / "manual.py", CACHE / "pictures"
     shutil.rmtree(out, ignore_errors=True)
     try:
-        status = theatre.play(scenario, out, (1400, 900), settings, limit=3600.0)
+        status = theatre.play(scenario, out, (1280, 800), settings, limit=3600.0)
     except NoScreenError as error:
         raise SetupError(str(error)) from error
     PICTURES.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ from .bake import bake_performance, plan_bake, recorded
 from .blender.operator import OperatorResult, refused
 from .blender.properties import BoolProperty, StringProperty, with_properties
 from .frames.clip import check_in_steps
+from .frames.shown import show_frames
 from .frames.windows import frame_timelines, look_through_camera, select_alone
 from .import_frames import import_frames
 from .report_lines import doubts, measured_lines
@@ -34,6 +35,7 @@ from .running.task_operator import report_outcome
 KIND = "animate"  # the sidebar shows how it went where it shows that of a run
 BRINGING = "Bringing the result into the file"
 CAMERA_VIEW = (FRONT, PLANE, BACKGROUND)  # seen through the camera
+BEFORE_AVATAR = (FRONT, PLANE)  # of those, where the avatar itself is hidden
 
 
 def import_result(
@@ -125,6 +127,8 @@ def _import_result(
             if keys.record.keyed:
                 details.append(f"Apex kept on whole frames: {keys.record.apex_kept:.0%}")
             warnings += keys.sentences()
+            if frames is not None and keys.record.keyed and destination.show_as in BEFORE_AVATAR:
+                show_frames(scene, False)  # else the keys would play unseen, and Strength seem to do nothing
             ends.append(destination.window(source, placement).end)
         outcome = Outcome(
             f"Imported {done} from frame {first}.",

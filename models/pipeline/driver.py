@@ -4,16 +4,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ...backend_bridge.files.arrays import checked
 from ..backends import DrivingBatch, FaceImage
 from ..face import LidModel, face_width, magnified_part
 from ..magnification import Magnifier
 from ..magnification.motion import Motion
 from .driving_clip import DrivingClip, Seen
 from .motion_store import MotionStore
+
+MOST_MOTION = 1e5  # px; no picture has as many
+_CHANNELS = {"flow": 2, "confidence": 1, "rigid": 2, "from_mesh": 1, "skin": 1}  # of the arrays that are kept
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,21 @@ class DriverMotion:
     def nbytes(self) -> int:
         """How many bytes it takes."""
         return sum(each.nbytes for each in (*vars(self.local).values(), self.rigid, self.from_mesh, self.skin))
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Return it as arrays, for another worker."""
+        parts = (self.local.flow, self.local.confidence, self.rigid, self.from_mesh, self.skin)
+        return {name: part.numpy() for name, part in zip(_CHANNELS, parts, strict=True)}
+
+    @classmethod
+    def of(cls, arrays: dict[str, NDArray[Any]]) -> DriverMotion:
+        """Return the motion that was left as arrays. Raises `ValueError` for arrays that none has left."""
+        count, _, height, width = checked(arrays, "flow", "f", (None, 2, None, None), MOST_MOTION).shape
+        flow, confidence, rigid, from_mesh, skin = (
+            torch.from_numpy(checked(arrays, name, "f", (count, channels, height, width), MOST_MOTION)).float()
+            for name, channels in _CHANNELS.items()
+        )
+        return cls(Motion(flow, confidence), rigid, from_mesh, skin)
 
 
 class Driver:
@@ -72,6 +94,7 @@ class Driver:
                 *(self.magnifier.weights_sha256, str(self.magnifier.precision)),
             ),
             lambda: self._observe(seen),
+            lambda found: found.rigid.shape == (len(seen.frames), 2, *seen.frames.shape[2:]),
         )
 
     def _observe(self, seen: Seen) -> DriverMotion:

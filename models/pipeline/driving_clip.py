@@ -45,11 +45,12 @@ from ..face import (
 )
 from ..magnification import Motion
 from ..video import VideoFrame, VideoReader
+from .kept_clip import KeptClip
 from .notes import Notes
 from .outside import Outside, calmer_outside, outside_frame
 
-LARGEST_CROP = 512
-SMALLEST_CROP = 128
+LARGEST_CROP = 512  # px a side; a larger face is reduced to it
+SMALLEST_CROP = 128  # px a side; a smaller face is enlarged to it
 SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less than a hundredth of a pixel
 
 
@@ -168,6 +169,37 @@ class DrivingClip:
         landmarks = crop.landmarks(followed.points, size)[chosen.index]
         reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
         return cls(reader, path, track, chosen, crop, size, reference, frame_size, framing, outside)
+
+    @classmethod
+    def measured_before(
+        cls,
+        kept: KeptClip,
+        path: Path,
+        driving: Driving,
+        landmarker: FaceLandmarker,
+        frame_size: int | None,
+        framing: Framing,
+        reader: VideoReader,
+    ) -> DrivingClip:
+        """Return what `open` returned, from what it had measured; of the video only the reference frame is read.
+
+        Raises `InputError` as `open` does, `ValueError` where the measurements are of another clip.
+        """
+        track, chosen, crop, size = kept.track, kept.chosen, kept.crop, kept.size
+        outside = outside_frame(path, driving, reader, track, landmarker)
+        followed = _followed(track, chosen, outside)
+        if len(crop.to_reference) != len(followed) or chosen.index >= len(followed):
+            raise ValueError("it was measured with another reference")
+        image = outside.frame.image if outside else next((f.image for f in reader if f.index == chosen.index), None)
+        if image is None:
+            raise ValueError("the clip has no such reference frame")
+        landmarks = crop.landmarks(followed.points, size)[chosen.index]
+        reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
+        return cls(reader, path, track, chosen, crop, size, reference, frame_size, framing, outside, kept.resting)
+
+    def to_keep(self, warnings: tuple[str, ...]) -> KeptClip:
+        """Return what `measured_before` makes the clip of, with what was said of it when it was opened."""
+        return KeptClip(warnings, self.track, self.chosen, self.crop, self.size, self.resting)
 
     @property
     def count(self) -> int:
@@ -358,10 +390,15 @@ class DrivingClip:
         if self._better is None:
             return ""
         here, there = float(self.reader.info.start + self.chosen.seconds), float(self._better)
-        where = ", outside the trim," if self._better == self.resting else ""
+        if self._better == self.resting:
+            return (
+                f"The reference frame at {here:.3f} s shows an expression, so that its fading looks like the opposite; "
+                f"at {there:.3f} s, outside the trim, the face is nearer to rest: choose that as reference "
+                f"(--reference {there:.3f})."
+            )
         return (
             f"The reference frame at {here:.3f} s shows an expression, so that its fading looks like the opposite; "
-            f"at {there:.3f} s{where} the face is nearer to rest: choose that as reference (--reference {there:.3f})."
+            f"at {there:.3f} s the face is nearer to rest: choose that as reference (--reference {there:.3f})."
         )
 
     @cached_property
