@@ -19,6 +19,7 @@ from torch import Tensor
 from .footage import CLIPPED
 from .lighting import Light, light_between
 from .mesh import LEFT_LIDS, LIPS, RIGHT_LIDS
+from .mouth_cover import mouth_cover
 from .regions import face_mask, face_width, regions
 
 Image = NDArray[np.float32]
@@ -53,7 +54,9 @@ class Visibility:
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         self._small = _small(reference[0])
         self._near = self._extremes(self._small)
-        self._seen = _small_mask(inside) & ~_grown(_clipped(self._small), 1)
+        # What covers the mouth moves, as far as the face's own motion at least.
+        covered = _grown(mouth_cover(self._small, small, self._face), max(1, round((_REACH + _GROWN) * self._width)))
+        self._seen = _small_mask(inside) & ~_grown(_clipped(self._small), 1) & ~covered
 
     def __call__(self, frames: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> tuple[Tensor, Tensor]:
         """Return frames [N, 3, S, S] in the reference's light, filled in where the face isn't seen; and where it is.
