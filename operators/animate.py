@@ -17,7 +17,7 @@ from ..backend_bridge.worker_client.client import WorkerClient
 from ..backend_bridge.worker_client.look import length_of
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
-from .blender.operator import ExplainedOperator, OperatorResult
+from .blender.operator import ExplainedOperator, OperatorResult, refused
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, with_properties
 from .blender.wording import translated
 from .capture import CaptureRequest, capture
@@ -26,11 +26,11 @@ from .driver_scene import slider_time
 from .expected_time import start_timed
 from .footage import LONG, asks_for_part, looks
 from .frames.clip import check_in_steps
-from .import_result import BRINGING, import_result
+from .import_result import BRINGING, Read, import_result, read_result
 from .movement import movement
 from .moving_shot import capture_shot
 from .order import Order, disabled_reason, make_order
-from .report_lines import measured
+from .report_lines import measured_lines
 from .rig.anchors import moved_anchors, scaled
 from .rig.avatar import face_companions, find_object
 from .rig.face_controls import chosen_controls
@@ -56,9 +56,11 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
         try:
             yield Progress(BRINGING, 0, 0)
             checked = (yield from check_in_steps(folder, BRINGING)) if order.spec.outputs.frames else None
+            read = read_result(folder, order.spec.outputs)
+            yield Progress(BRINGING, 0, 0)
         except CancelledError as cancelled:
             raise CancelledError("Cancelled. The result is there: Import Finished Job brings it in.") from cancelled
-        return _bring_in(order, folder, task, checked)
+        return _bring_in(order, folder, task, checked, read)
 
     return steps
 
@@ -130,7 +132,7 @@ def _capture(
             captures.keep(context, request, folder)
     if shot is not None:
         taken = size_of(folder.path / avatar.image)
-        yield from capture_shot(context, request, shot, taken, folder, blocking=task.blocking)
+        yield from capture_shot(context, request, shot, taken, folder, blocking=task.blocking, captures=captures)
     return replace(avatar, anchors=scaled(anchors, size, size_of(folder.path / avatar.image)))
 
 
@@ -146,10 +148,10 @@ def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Ge
         raise outcome.error
 
 
-def _bring_in(order: Order, folder: JobFolder, task: TaskContext, checked: bool | None) -> Outcome:
+def _bring_in(order: Order, folder: JobFolder, task: TaskContext, checked: bool | None, read: Read) -> Outcome:
     """Put the result into the file, if it is still the file of the order; the job folder has it in any case.
 
-    `checked` is as `import_result` takes it.
+    `checked` and `read` are as `import_result` takes them.
     """
     scene = next((candidate for candidate in bpy.data.scenes if candidate.session_uid == order.scene_uid), None)
     avatar = find_object(order.avatar_uid)
@@ -158,7 +160,7 @@ def _bring_in(order: Order, folder: JobFolder, task: TaskContext, checked: bool 
             f"The avatar {order.avatar_name!r} of this run is no longer in the file, so nothing was imported; the "
             "result is in the job folder, and Import Finished Job brings it into any file."
         )
-        return Outcome("Finished, but not imported.", details=measured(folder.read_report()))
+        return Outcome("Finished, but not imported.", details=measured_lines(folder.read_report()))
     with bpy.context.temp_override(scene=scene):
         return import_result(
             bpy.context,
@@ -168,6 +170,7 @@ def _bring_in(order: Order, folder: JobFolder, task: TaskContext, checked: bool 
             objects={order.avatar_name: avatar},
             warned=task.warnings,
             checked=checked,
+            read=read,
         )
 
 
@@ -198,8 +201,7 @@ class MAGPLUS_OT_animate(ExplainedOperator):
         try:
             start_timed(context, KIND, animate(make_order(context)))
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         return {"FINISHED"}
 
     def execute(self, context: bpy.types.Context) -> OperatorResult:
@@ -207,8 +209,7 @@ class MAGPLUS_OT_animate(ExplainedOperator):
         try:
             order = make_order(context)
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         return report_outcome(self, manager.run(KIND, animate(order)))
 
 

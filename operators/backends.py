@@ -17,9 +17,8 @@ from ..backend_bridge.environment.installation import run_program
 from ..backend_bridge.files.errors import MagPlusError, error_of
 from ..backend_bridge.worker_client.client import WORKER_SCRIPT
 from ..backend_bridge.worker_client.process import python_command
-from .blender.operator import ExplainedOperator, OperatorResult
+from .blender.operator import ExplainedOperator, OperatorResult, refused
 from .blender.properties import CollectionProperty, StringProperty, with_properties
-from .blender.wording import translated
 from .environment import environment_problem, worker_python
 from .running.background import in_thread
 from .running.job_manager import Outcome, Status, Steps, TaskContext
@@ -112,8 +111,7 @@ class _Verb(ExplainedOperator):
         try:
             python = worker_python(context)
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         return start_or_run(self, KIND, ask_worker(python, *arguments))
 
 

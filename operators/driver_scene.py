@@ -16,7 +16,7 @@ import bpy
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from .animation.scene_time import scene_rate
-from .blender.operator import ExplainedOperator, OperatorResult
+from .blender.operator import ExplainedOperator, OperatorResult, refused
 from .blender.properties import EnumProperty, with_properties
 from .footage import frame_rate, looks, with_blender
 from .frames.windows import close_later, frame_timelines
@@ -202,8 +202,7 @@ class MAGPLUS_OT_use_markers(_InDriver):
         try:
             use_markers(driver)
         except MagPlusError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         close_driver(target)
         return {"FINISHED"}
 

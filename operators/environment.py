@@ -16,10 +16,11 @@ from ..backend_bridge.environment.probe import Probe, probe
 from ..backend_bridge.environment.venv import Environment, State
 from ..backend_bridge.files.errors import MachineError, MagPlusError
 from ..backend_bridge.worker_client.messages import Progress
-from .blender.operator import ExplainedOperator, OperatorResult
+from .blender.operator import ExplainedOperator, OperatorResult, refused
 from .blender.wording import translated
 from .running.background import in_thread
 from .running.job_manager import Outcome, Steps, TaskContext
+from .running.pace import DownloadForecast
 from .running.task_operator import busy_reason, start_or_run
 
 ROOT = __package__.rpartition(".")[0]
@@ -156,9 +157,8 @@ class MAGPLUS_OT_create_environment(ExplainedOperator):
 
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Make it."""
-        return start_or_run(
-            self, KIND, create(own_environment(context), preferences(context).torch_variant, again=True)
-        )
+        task = create(own_environment(context), preferences(context).torch_variant, again=True)
+        return start_or_run(self, KIND, task, DownloadForecast())
 
 
 class MAGPLUS_OT_check_environment(ExplainedOperator):
@@ -179,8 +179,7 @@ class MAGPLUS_OT_check_environment(ExplainedOperator):
             python = worker_python(context) if own is None else own.python
             return start_or_run(self, KIND, check(own, python))
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
 
 
 class MAGPLUS_OT_show_preferences(bpy.types.Operator):

@@ -14,7 +14,7 @@ from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.report import Report
 from .animation.destination import BACKGROUND, FRONT, PLANE, SHOW_AS, STRIP, Destination
 from .animation.scene_time import Placement, SourceTime
-from .blender.operator import OperatorResult
+from .blender.operator import OperatorResult, refused
 from .blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .frames.camera_picture import add_camera_picture
@@ -223,8 +223,7 @@ class MAGPLUS_OT_import_frames(bpy.types.Operator):
                 Destination(start_frame=self.start_frame, show_as=self.where, keep_apex=self.keep_apex),
             )
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         for sentence in report.sentences():
             self.report({"WARNING"}, translated(sentence))
         self.report({"INFO"}, translated(f"Imported {report.count} frames from frame {report.first_frame}."))

@@ -19,7 +19,7 @@ from .animation.performance import STILL, Performance, excursion
 from .animation.scene_time import SourceTime, exact
 from .bake import bake_performance
 from .bare_scene import bare_scene
-from .blender.operator import ExplainedOperator, OperatorResult
+from .blender.operator import ExplainedOperator, OperatorResult, refused
 from .blender.properties import FloatProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .measure_controls import choice_of
@@ -156,8 +156,7 @@ class MAGPLUS_OT_import_live_link(ExplainedOperator):
                 exact(self.timecode_rate) or None,
             )
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         for sentence in report.sentences():
             self.report({"WARNING"}, translated(sentence))
         self.report({"INFO"}, translated(report.bake.sentence))

@@ -14,7 +14,7 @@ from ..backend_bridge.job.spec import Expected
 from ..backend_bridge.rig.anchors import AnchorFile, read_anchors, write_anchors
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
-from .blender.operator import OperatorResult
+from .blender.operator import OperatorResult, refused
 from .blender.properties import IntProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .rig.anchors import (
@@ -209,8 +209,7 @@ class MAGPLUS_OT_export_anchors(_OnAnchors):
         try:
             count = export_anchors(context, chosen_avatar(context), Path(bpy.path.abspath(self.filepath)))
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         self.report({"INFO"}, translated(f"Exported {count} anchors."))
         return {"FINISHED"}
 
@@ -241,8 +240,7 @@ class MAGPLUS_OT_import_anchors(bpy.types.Operator):
         try:
             pin_anchors(context, chosen_avatar(context), read_anchors(Path(bpy.path.abspath(self.filepath))))
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         return {"FINISHED"}
 
 

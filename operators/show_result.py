@@ -19,7 +19,7 @@ from .animate import run_worker
 from .animation.destination import FRONT, SHOW_AS
 from .animation.event_markers import set_missing_markers
 from .animation.scene_time import SourceTime
-from .blender.operator import ExplainedOperator, OperatorResult
+from .blender.operator import ExplainedOperator, OperatorResult, refused
 from .blender.properties import EnumProperty, with_properties
 from .blender.wording import translated
 from .driver_scene import DIGITS
@@ -69,8 +69,7 @@ class _OnResult(ExplainedOperator):
         try:
             self.act(context)
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         return {"FINISHED"}
 
     def act(self, context: bpy.types.Context) -> None:
@@ -243,8 +242,7 @@ class MAGPLUS_OT_compare(TaskOperator):
         try:
             show_comparison(context, last_job(context.scene))
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         return {"FINISHED"}
 
     def task(self, context: bpy.types.Context) -> Callable[[TaskContext], Steps]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Arrays from `.npz` files that somebody else may have made or damaged: sizes are checked before anything is unpacked.
 
-numpy relies on what an archive says of itself: a few kilobytes can ask for gigabytes, and damage ends in whatever the
+numpy relies on an archive's own header: a few kilobytes can ask for gigabytes, and damage ends in whatever the
 library below raises.
 """
 
@@ -18,7 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import InputError
+
 LARGEST = 2**30  # bytes of all arrays of a file together; a rig of 500 controls and 100 000 vertices has 0.4 GB
+MOST_PIXELS = 65_536  # of a picture's side
 _PLAIN_KINDS = "biufU"  # truth values, numbers and text; nothing that has to be unpickled
 
 # What damaged archives end in, in zipfile, zlib, numpy and below.
@@ -41,8 +44,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 raise ValueError(f"it unpacks to {size / 1e9:.1f} GB")
             return {member.filename.removesuffix(".npy"): _read(archive, member) for member in members}
     except _DAMAGE as error:
-        said = (str(error).splitlines() or [""])[0][:120]
-        raise ValueError(said or type(error).__name__) from error
+        reason = (str(error).splitlines() or [""])[0][:120]
+        raise ValueError(reason or type(error).__name__) from error
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
@@ -86,3 +89,25 @@ def checked(
         if max(abs(float(array.max())), abs(float(array.min()))) > largest:
             raise ValueError(f"{name} holds numbers beyond {largest:g}")
     return array
+
+
+def read_captured(path: Path, version: int) -> tuple[dict[str, NDArray[Any]], tuple[int, int]]:
+    """Return the arrays of a file that a capture wrote, and the (width, height) px of its picture.
+
+    Raises `InputError` for another `version` of the format, `ValueError` for any damage.
+    """
+    arrays = read_arrays(path)
+    if int(checked(arrays, "format", "iu", ())) != version:
+        raise InputError(f"{path.name} was written by another MagPlus version; capture the avatar again.")
+    width, height = (int(side) for side in checked(arrays, "image_size", "iu", (2,), MOST_PIXELS))
+    if min(width, height) < 1:
+        raise ValueError(f"its picture is {width} x {height} px large")
+    return arrays, (width, height)
+
+
+def checked_triangles(arrays: dict[str, NDArray[Any]], vertices: int) -> NDArray[np.int32]:
+    """Return the array `triangles`, [T, 3] int32 into so many `vertices`. Raises `ValueError` for others."""
+    triangles = checked(arrays, "triangles", "iu", (None, 3))
+    if triangles.size and not 0 <= triangles.min() <= triangles.max() < vertices:
+        raise ValueError("triangles join vertices that are not there")
+    return triangles.astype(np.int32)

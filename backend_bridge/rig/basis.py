@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files.arrays import checked, read_arrays
+from ..files.arrays import checked, checked_triangles, read_captured
 from ..files.errors import InputError
 from ..files.typed_json import from_data
 
 FORMAT = 1
-MOST_PIXELS = 65536  # of a picture's side
 _FARTHEST = 1e9  # px, px per unit of a control, and values of controls; squares of it are still finite
 _LONGEST_NAME = 1024  # Blender's own end at 63 bytes; a property's has an object and a path in it
 
@@ -159,21 +158,18 @@ class RigBasis:
     def load(cls, path: Path) -> RigBasis:
         """Read what `save` wrote. Raises `InputError` for a missing, damaged or newer file, or one that is no rig's."""
         try:
-            arrays = read_arrays(path)
-            if int(checked(arrays, "format", "iu", ())) != FORMAT:
-                raise InputError(f"{path.name} was written by another MagPlus version; capture the avatar again.")
-            width, height = (int(side) for side in checked(arrays, "image_size", "iu", (2,), MOST_PIXELS))
+            arrays, image_size = read_captured(path, FORMAT)
             controls = from_data(tuple[Control, ...], _unpacked(arrays, "controls"), "controls.")
             positions = checked(arrays, "positions", "f", (None, 2), _FARTHEST)
             vertices = len(positions)
             basis = cls(
-                image_size=(width, height),
+                image_size=image_size,
                 controls=controls,
                 positions=positions,
                 depth=checked(arrays, "depth", "f", (vertices,)),
                 visible=checked(arrays, "visible", "b", (vertices,)),
                 displacement=checked(arrays, "displacement", "f", (len(controls), vertices, 2), _FARTHEST),
-                triangles=checked(arrays, "triangles", "iu", (None, 3)),
+                triangles=checked_triangles(arrays, vertices),
                 excluded=from_data(dict[str, str], _unpacked(arrays, "excluded"), "excluded."),
             )
             basis._check()
@@ -185,13 +181,9 @@ class RigBasis:
 
     def _check(self) -> None:
         """Raise `ValueError` for numbers that contradict each other."""
-        if min(self.image_size) < 1:
-            raise ValueError(f"its picture is {self.image_size[0]} x {self.image_size[1]} px large")
         seen = self.positions[self.visible]
         if ((seen < -np.array(self.image_size)) | (seen > 2 * np.array(self.image_size))).any():
             raise ValueError("vertices that are seen lie outside the picture")
-        if self.triangles.size and not 0 <= self.triangles.min() <= self.triangles.max() < len(self.positions):
-            raise ValueError("triangles join vertices that are not there")
         names = Counter(control.name for control in self.controls)
         for name, times in names.items():
             if times > 1 or not 0 < len(name) <= _LONGEST_NAME or not _is_text(name):

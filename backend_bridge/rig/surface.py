@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files.arrays import checked, read_arrays
+from ..files.arrays import checked, checked_triangles, read_captured
 from ..files.errors import InputError
 
 FORMAT = 1
-MOST_PIXELS = 65536  # of a picture's side
 MOST_VERTICES = 100_000
 _FARTHEST = 1e9  # px and scene units
 
@@ -55,26 +54,19 @@ class Surface:
     def load(cls, path: Path) -> Surface:
         """Read what `encode` returned. Raises `InputError` for a missing, damaged or newer file."""
         try:
-            arrays = read_arrays(path)
-            if int(checked(arrays, "format", "iu", ())) != FORMAT:
-                raise InputError(f"{path.name} was written by another MagPlus version; capture the avatar again.")
-            width, height = (int(side) for side in checked(arrays, "image_size", "iu", (2,), MOST_PIXELS))
+            arrays, image_size = read_captured(path, FORMAT)
             positions = checked(arrays, "positions", "f", (None, 2), _FARTHEST)
             count = len(positions)
-            surface = cls(
-                image_size=(width, height),
+            if not 0 < count <= MOST_VERTICES:
+                raise ValueError(f"it has {count} vertices")
+            return cls(
+                image_size=image_size,
                 positions=positions.astype(np.float32),
                 depth=checked(arrays, "depth", "f", (count,), _FARTHEST).astype(np.float32),
                 visible=checked(arrays, "visible", "b", (count,)),
                 facing=checked(arrays, "facing", "f", (count,), 1.001).astype(np.float32),
-                triangles=checked(arrays, "triangles", "iu", (None, 3)).astype(np.int32),
+                triangles=checked_triangles(arrays, count),
             )
-            if min(surface.image_size) < 1 or not 0 < count <= MOST_VERTICES:
-                raise ValueError(f"its picture is {width} x {height} px large and has {count} vertices")
-            corners = surface.triangles
-            if corners.size and not 0 <= corners.min() <= corners.max() < count:
-                raise ValueError("triangles join vertices that are not there")
-            return surface
         except (ValueError, OverflowError, TypeError) as error:
             raise InputError(
                 f"{path.name} can't be read as the surface of a face ({error}); capture the avatar again."

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..ahead import ahead
 from ..magnification.filters import mean_pool
 from ..video import VideoFrame
 from ..warp import sample_spline
@@ -26,10 +27,10 @@ from .similarity import Similarity
 from .square import Beyond, Square, roll
 from .track import FaceTrack
 
-_ROBUST_ROUNDS = 8
-_MARGIN = 0.35
+_ROBUST_ROUNDS = 8  # iterations of IRLS
+_MARGIN = 0.35  # of the landmarks' extent, on every side: room for hair and chin
 _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no better
-_ALIGNMENT_BATCH = 8
+_ALIGNMENT_BATCH = 8  # frames, bounds the memory
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
 _ALIASING_FREE = 0.25  # how far above 1 the reduction may be without averaging; a camera's finest detail is faint
 _BORDER = 16  # px; farther away a pixel's weight in an interpolated value is negligible
@@ -42,7 +43,7 @@ class SteadyCrop:
 
     Every frame is first brought to the reference frame's head position by a similarity (`to_reference`, frame px ->
     reference px, known exactly); then one fixed square, level with the eyes, is cut out (`to_unit`, reference px -> the
-    unit square [0, 1] x [0, 1]). What the similarity leaves, dense motion sees.
+    unit square [0, 1] x [0, 1]). What the similarity leaves is estimated as dense motion.
 
     Pixels of a crop of any size have their centres at integers, as everywhere.
     """
@@ -89,12 +90,16 @@ class SteadyCrop:
         corners = to_crop(np.asarray(track.points[reference, FACE_OVAL, :2], np.float64))
         to_reference = list(self.to_reference)
         wanted = (frame for frame in frames if track.present[frame.index] and frame.index != reference)
-        while batch := list(itertools.islice(wanted, _ALIGNMENT_BATCH)):
-            crops = torch.cat([_evenly_lit(self._small(frame), template, face, width) for frame in batch])
-            for frame, found in zip(batch, align(template, crops, weights), strict=True):
+        small = ahead(
+            ((frame.index, _evenly_lit(self._small(frame), template, face, width)) for frame in wanted),
+            _ALIGNMENT_BATCH,
+        )
+        while batch := list(itertools.islice(small, _ALIGNMENT_BATCH)):
+            indices, crops = zip(*batch, strict=True)
+            for index, found in zip(indices, align(template, torch.cat(crops), weights).similarities, strict=True):
                 if np.abs(found(corners) - corners).max() < _ALIGNMENT_REACH * _ALIGNMENT_SIZE:
                     correction = to_crop.inverse() @ found.inverse() @ to_crop
-                    to_reference[frame.index] = correction @ self.to_reference[frame.index]
+                    to_reference[index] = correction @ self.to_reference[index]
         return replace(self, to_reference=tuple(to_reference))
 
     def _small(self, frame: VideoFrame) -> Tensor:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether two eyes look the same way, from the irises of the face mesh."""
+"""Whether the gaze of two eyes is parallel, from the irises of the face mesh."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .mesh import LEFT_EYE_INNER, LEFT_EYE_OUTER, LEFT_IRIS, RIGHT_EYE_INNER, RI
 Landmarks = NDArray[np.floating[Any]]
 
 _CLEAR = 0.12  # of the eye's width: the mesh's irises jitter by a fifth of it
-_LEAST_FRAMES = 3
+_LEAST_FRAMES = 3  # so that a single frame's jitter is not enough
 
 
 def eyes_part(landmarks: Landmarks, reference: Landmarks) -> bool:
     """Return whether both eyes are clearly seen to turn apart or towards each other in frames [N, 478, 2+].
 
-    Eyes look together but for squints and what is very near; behind glasses the reflections of one of them move.
+    Gaze is parallel but for squints and very near targets; behind glasses, reflections can move one iris of the mesh.
     """
     right = _along(landmarks, RIGHT_EYE_OUTER, RIGHT_EYE_INNER, RIGHT_IRIS, reference)
     left = -_along(landmarks, LEFT_EYE_OUTER, LEFT_EYE_INNER, LEFT_IRIS, reference)

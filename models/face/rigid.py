@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Splits dense motion into the head's own and the face's."""
+"""Splits dense motion into the head's rigid motion and the face's own."""
 
 from __future__ import annotations
 
@@ -11,32 +11,64 @@ from torch import Tensor
 
 from ..magnification.motion import Motion
 
-_SIDE = 48  # the fit looks at cells of this many a side
-_TOLERANCE = 0.0005  # of the picture's longer side: how well the skull's motion is known; 0.13 px at 256
-_L1_ROUNDS, _NARROWING_ROUNDS, _LAST_ROUNDS = 6, 12, 4
-_NARROWING = 0.6  # the kernel's width from one round to the next
+_SIDE = 48  # cells along a side of the grid that the pose is fitted on
+_TOLERANCE = 0.0005  # of the picture's longer side, standard deviation of the skull's motion; 0.13 px at 256
+_L1_ROUNDS, _NARROWING_ROUNDS, _LAST_ROUNDS = 6, 12, 4  # Gauss-Newton steps of each stage
+_NARROWING = 0.6  # the kernel's width from one step to the next, over that before
 _FOLLOWING = 1 / 3  # of the face, that follows the skull closely in any expression
-_RESTLESS = 10.0  # tolerances: motion of the head from which on it is no likelier in the steady crop than still more
-_STAYING = 0.2  # cost of such a motion over none, as a share of the face
+_SATURATION = 10.0  # tolerances: head motion at which the prior's cost has reached half of its maximum
+_MOTION_COST = 0.2  # maximum of the prior's cost, as a share of the face that the motion must explain in return
 _LEAST = 1e-12  # keeps sums of weights from being zero
 
 
-def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (rigid, local) motion, [N, 2, H, W] float32 px each, whose sum is the motion's flow.
+@dataclass(frozen=True)
+class RigidSplit:
+    """A motion in two parts, and the state of the Gauss-Newton iteration when it ended.
+
+    rigid, local: [N, 2, H, W] float32 px, whose sum is the motion's flow. iterations: Gauss-Newton steps from the last
+    robust start. residual: [N] px, rms over the face that the last step changed the rigid motion by. tolerance: px.
+    """
+
+    rigid: Tensor
+    local: Tensor
+    iterations: int
+    residual: Tensor
+    tolerance: float
+
+    @property
+    def converged(self) -> Tensor:
+        """[N], frames whose last step was below the tolerance of the fit."""
+        return self.residual < self.tolerance
+
+
+def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> RigidSplit:
+    """Split a motion into the head's as a rigid body and the face's own.
 
     The rigid part is that of a solid head under scaled orthographic projection: shift, zoom and a turn about any axis,
     six degrees of freedom a frame, of the surface `depth` ([1, 1, H, W] px; an error in its scale only changes the
     angles that are found, to first order).
 
-    An expression moves large parts of a face as smoothly as a nod does, so least squares, and even a median, would take
-    it for one. What is looked for is the solid motion that the largest part of the face follows closely: Gauss-Newton
-    steps under a Geman-McClure kernel that narrows down to the tolerance or, on a livelier face, to what a third
-    of it keeps to. They begin at several starts (no motion, robust fits to the whole and to each half of the face),
-    and each frame keeps what explains most. The steady crop has followed the head already, so a larger motion has to
-    explain more than a smaller one.
+    An expression moves large parts of a face as smoothly as a nod does, so that least squares, and even an L1 fit,
+    would attribute it to the head. The estimate is the mode instead, the rigid motion that the largest part of the face
+    follows closely, in four steps:
 
-    weights: [1 or N, 1, H, W], how far each pixel can be expected to move with the skull (`rigid_mask`); they are
-    multiplied with the motion's confidence. A frame without any weight is taken to have no head motion.
+        1. Starts        no motion, and L1 fits (IRLS) to the whole and to each half of the face     `_starts`
+        2. Narrowing     Gauss-Newton steps under a Geman-McClure kernel (graduated non-convexity), which narrows to
+                         the tolerance or to the residual that `_FOLLOWING` of the face stays within `_narrowed`
+        3. Refinement    Gauss-Newton steps under the narrowest kernel of the frame's starts         `_reweighted_step`
+        4. Selection     the start with the least cost: the share of the face outside of the kernel  `_outside`
+                         plus a prior on the motion's size, as the steady crop followed the head     `_prior`
+
+    depth: [1, 1, H, W] px. weights: [1 or N, 1, H, W], expected rigidity of each pixel (`rigid_mask`), multiplied with
+    the motion's confidence. A frame without any weight has no head motion.
+
+    >>> flow = torch.zeros(1, 2, 48, 48)
+    >>> flow[:, 0] = 2.0  # the head is shifted by 2 px,
+    >>> flow[:, 1, :12] = -0.5  # and the brows, a quarter of the face, rise by half a pixel
+    >>> depth = torch.ones(1, 1, 48, 48)
+    >>> split = split_rigid(Motion(flow, depth), depth, depth)
+    >>> [round(float(value), 2) for value in split.local.abs().amax((2, 3)).flatten()]
+    [0.0, 0.5]
     """
     height, width = motion.flow.shape[-2:]
     surface = _surface(depth, motion.flow)
@@ -45,12 +77,16 @@ def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> tuple[Tensor,
 
     pose, scale = _narrowed(*_starts(samples, tolerance), samples, tolerance)
     scale = scale.amin(1, keepdim=True)
+    before = pose
     for _ in range(_LAST_ROUNDS):
-        pose = _drawn(pose, samples, pose.squared_residual(samples), scale)
-    cost = _unexplained(pose, samples, scale) + _unlikely(pose, samples, tolerance)
-    best = pose.displacement(samples.radius)[torch.arange(len(cost), device=cost.device), cost.argmin(1)]
+        before, pose = pose, _reweighted_step(pose, samples, pose.squared_residual(samples), scale)
+    cost = _outside(pose, samples, scale) + _prior(pose, samples, tolerance)
+    displacement, last = (each.displacement(samples.radius) for each in (pose, before))
+    chosen = torch.arange(len(cost), device=cost.device), cost.argmin(1)
+    best, residual = displacement[chosen], _mean_square(displacement - last, samples)[chosen].sqrt()
     rigid = (best.to(surface) @ samples.surface_terms(surface)).unflatten(2, (height, width)).to(motion.flow)
-    return rigid, motion.flow - rigid
+    iterations = _NARROWING_ROUNDS + _LAST_ROUNDS
+    return RigidSplit(rigid, motion.flow - rigid, iterations, residual, tolerance)
 
 
 @dataclass(frozen=True)
@@ -167,7 +203,7 @@ def _surface(depth: Tensor, like: Tensor) -> Tensor:
 
 
 def _starts(samples: _Samples, tolerance: float) -> tuple[_Pose, Tensor]:
-    """Return poses to start from, each with the kernel width [N, S] px that its residuals call for."""
+    """Return S poses to start from, with kernel widths [N, S] px of twice their median residuals."""
     x, y = samples.terms[:, 1], samples.terms[:, 2]
     everywhere = torch.ones_like(x)
     parts = torch.stack([everywhere, everywhere, y < 0, y > 0, x < 0, x > 0], 1)
@@ -185,34 +221,38 @@ def _starts(samples: _Samples, tolerance: float) -> tuple[_Pose, Tensor]:
 
 
 def _narrowed(pose: _Pose, width: Tensor, samples: _Samples, tolerance: float) -> tuple[_Pose, Tensor]:
-    """Return the pose that the best-following part of the face agrees on, and how closely it does, px [N, S]."""
+    """Return poses under a narrowing kernel, with their residual's `_FOLLOWING` quantile, px [N, S]."""
     for _ in range(_NARROWING_ROUNDS):
         squared = pose.squared_residual(samples)
         weight = samples.weight[:, None].expand_as(squared)
         scale = _weighted_quantile(squared, weight, _FOLLOWING).sqrt().clamp(min=tolerance)
-        pose = _drawn(pose, samples, squared, torch.maximum(width, scale))
+        pose = _reweighted_step(pose, samples, squared, torch.maximum(width, scale))
         width = _NARROWING * width
     return pose, scale
 
 
-def _drawn(pose: _Pose, samples: _Samples, squared: Tensor, width: Tensor) -> _Pose:
-    """Return the pose after one step towards what follows it to within the kernel's width, px [N, S or 1]."""
+def _reweighted_step(pose: _Pose, samples: _Samples, squared: Tensor, width: Tensor) -> _Pose:
+    """Return the pose after a Gauss-Newton step, reweighted by a kernel of width px [N, S or 1]."""
     return pose.refined(samples, samples.weight[:, None] * _geman_mcclure(squared, width))
 
 
-def _unexplained(pose: _Pose, samples: _Samples, scale: Tensor) -> Tensor:
-    """Return the share of the face [N, S] that doesn't follow the pose: the kernel's cost."""
+def _outside(pose: _Pose, samples: _Samples, scale: Tensor) -> Tensor:
+    """Return the kernel's mean cost, about the share of the face that doesn't follow the pose: [N, S]."""
     cost = 1 - _geman_mcclure(pose.squared_residual(samples), scale).sqrt()
     return (cost @ samples.weight[..., None])[..., 0] / samples.weight.sum(1, keepdim=True).clamp(min=_LEAST)
 
 
-def _unlikely(pose: _Pose, samples: _Samples, tolerance: float) -> Tensor:
-    """Return how much less likely than none the pose's motion is, as a share of the face [N, S]."""
+def _prior(pose: _Pose, samples: _Samples, tolerance: float) -> Tensor:
+    """Return the prior's cost of the pose's mean squared motion, which saturates, as a share of the face: [N, S]."""
+    moved = _mean_square(pose.displacement(samples.radius), samples)
+    return _MOTION_COST * moved / (moved + (_SATURATION * tolerance) ** 2)
+
+
+def _mean_square(displacement: Tensor, samples: _Samples) -> Tensor:
+    """Return the mean square over the samples, px^2 [N, S], of the motion of a `_Pose.displacement` [N, S, 2, 4]."""
     moments = samples.moments(samples.weight[:, None])
-    displacement = pose.displacement(samples.radius)
-    moved = ((displacement @ moments[..., :4, :4]) * displacement).sum((-2, -1))
-    moved = moved / moments[..., 0, 0].clamp(min=_LEAST)
-    return _STAYING * moved / (moved + (_RESTLESS * tolerance) ** 2)
+    squared = ((displacement @ moments[..., :4, :4]) * displacement).sum((-2, -1))
+    return squared / moments[..., 0, 0].clamp(min=_LEAST)
 
 
 def _geman_mcclure(squared: Tensor, width: Tensor) -> Tensor:

@@ -18,12 +18,12 @@ from .track import FaceTrack
 
 _NEAR_START = Fraction(1, 3)  # the reference is looked for in this first share of the clip ...
 _AT_LEAST = 5  # ... but in no fewer frames than this
-_AS_QUIET = 2.5  # within this factor of the quietest quarter, frames are as quiet as landmarks, which jitter, can tell
+_AS_QUIET = 2.5  # within this factor of the quietest quarter, frames are as quiet, within the landmarks' jitter
 _CROSSING = 0.2  # onset and offset: where the motion is this share of the way from rest to apex
 _CLEAR = 5.0  # an apex stands out by this many standard deviations of the noise, or there is no event
 _CALMER = 0.35  # sum of scores: a quarter of a smile has 0.9, a micro-expression 0.1, and they jitter by 0.05
 _ONE_CALMER = 0.3  # of one score: a quarter of a smile has 0.4; scores that drift together have less each
-_RESTLESS_SCORES = ("_", "eyeLook", "eyeBlink", "eyeWide", "cheekPuff")
+_IGNORED_SCORES = ("_", "eyeLook", "eyeBlink", "eyeWide", "cheekPuff")
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
     The automatic choice is the first quiet frame near the start. Near the start, because a clip of a micro-expression
     is cut to begin before it; the middle may be its apex, which is quiet too when it is held. Quiet means that the
     expression changes little since the frame before and until the frame after (mean landmark speed after the head's own
-    motion is taken out, over the eyes' distance): as little as in the clip's quietest quarter, as far as landmarks can
-    tell. Where by the mesh's scores it shows an expression that the clip goes on to lose (a smile that fades), it
+    motion is taken out, over the eyes' distance): as little as in the clip's quietest quarter, within the landmarks'
+    jitter. Where by the mesh's scores it shows an expression that the clip goes on to lose (a smile that fades), it
     is the first quiet frame without it. Frames without the face, or next to one without it, are no candidates unless
     there are no others.
     """
@@ -104,7 +104,7 @@ def calmest(track: FaceTrack, index: int, scores: NDArray[np.floating[Any]]) -> 
 
 
 def _counted(track: FaceTrack) -> NDArray[np.bool_]:
-    return np.array([not name.startswith(_RESTLESS_SCORES) for name in track.blendshape_names])
+    return np.array([not name.startswith(_IGNORED_SCORES) for name in track.blendshape_names])
 
 
 def find_event(seconds: Sequence[Fraction | float], magnitude: NDArray[np.floating[Any]]) -> MotionEvent | None:
@@ -113,8 +113,12 @@ def find_event(seconds: Sequence[Fraction | float], magnitude: NDArray[np.floati
     magnitude: [T], in any unit, 0 at the reference. The apex is the curve's highest frame itself: nothing is smoothed,
     because smoothing shaves and shifts an apex that lasts a few frames. The onset is where the curve last rises through
     a fifth of the way from rest to apex, the offset where it first falls through it again, both interpolated between
-    frames. Rest is the median of the curve's lower half; the noise is judged by the second differences away from the
-    apex, where an expression hardly has any.
+    frames. Rest is the median of the curve's lower half; the noise is the median absolute second difference away from
+    the apex, where a smooth curve has none.
+
+    >>> event = find_event([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6], np.array([0, 0, 0, 0.5, 1.0, 0.5, 0]))
+    >>> event.apex, round(event.onset, 2), round(event.offset, 2)
+    (0.4, 0.24, 0.56)
     """
     times = np.array([float(time) for time in seconds])
     curve = np.asarray(magnitude, np.float64)

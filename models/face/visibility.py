@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where a frame shows the face as the reference frame does: inside the picture, not clipped, nothing before it.
 
-What is not seen is no evidence of motion: it is weighted by nothing, and the picture is filled in from the reference,
-so that whatever looks at it finds no motion there.
+Elsewhere there are no equations of motion: the weight is 0, and the pixels are replaced by the reference's, so that any
+estimator has zero motion there.
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ class Visibility:
                 cv2.fillConvexPoly(mask, np.rint(hull).astype(np.int32), 1)
         return _grown(mask > 0, 1)
 
-    def _light(self, small: Image, trusted: Mask) -> Light:
-        return light_between(small, self._small, trusted, self._face, self._width)
+    def _light(self, small: Image, valid: Mask) -> Light:
+        return light_between(small, self._small, valid, self._face, self._width)
 
     def _full(self, picture: Image) -> Tensor:
         """Return a small picture [128, 128] or [128, 128, C] at the size of the crop, [C, S, S]."""

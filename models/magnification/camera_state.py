@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What kind of noise two pictures have, measured on the pictures alone.
+"""Camera state: statistics of two pictures that distinguish a sensor's noise from compression.
 
-A sensor's noise is white: independent from pixel to pixel. Then the equations of motion are unbiased, however noisy,
-and their mean can be relied on. Video compression drops what it takes for invisible, micro-motion first, and copies
-what it takes for unchanged: its errors are correlated in space and biased towards rest. What tells one from the other
-is the spectrum of the difference of the two pictures: fine grain or smooth patches, all colours or brightness alone
-(4:2:0 halves the resolution of colour), everywhere or in places, and how much of it is exactly zero.
+Sensor noise is white: the motion equations are unbiased, however noisy, and averaging helps. Video compression discards
+what is below its visibility threshold, micro-motion first, and copies blocks that it takes for unchanged: its errors
+are correlated in space and biased towards zero motion. They differ in the spectrum of the difference of two pictures
+(fine grain or smooth patches), in colour (4:2:0 subsampling halves its resolution), in how evenly the difference is
+spread, and in its exact zeros. The noise inflation factor is a function of these statistics (`refinement.Camera`).
 """
 
 from __future__ import annotations
@@ -16,25 +16,39 @@ from torch import Tensor
 
 from .filters import binomial
 
-STATES = 11
-FLOOR = (0.05 / 255) ** 2  # variance below which there is nothing
-SAME = 0.4 / 255  # pixels that differ by less are exact repeats
-EVERY = 3  # pixels of which one is looked at, in either direction
-BLOCK = 8  # px, side of the blocks in which H.264 decides whether to copy
-RARE = 1e-3  # share of the pixels below which the ends of exact repeats are not counted
+STATES = 11  # statistics, the inputs of `refinement.Camera`
+FLOOR = (0.05 / 255) ** 2  # variance added to all others, far below 8-bit rounding, (0.29 / 255)^2
+SAME = 0.4 / 255  # of full scale; pixels that differ by less are exact repeats: 8-bit codes differ by 1 / 255
+STRIDE = 3  # px between the samples of medians, in either direction
+BLOCK = 8  # px, side of the transform blocks that H.264 copies or codes
+RARE = 1e-3  # frequency added to both, so that the ratio of rare ends of repeats is about 1
 
 
 def camera_state(reference: Tensor, frames: Tensor) -> Tensor:
-    """Return what kind of noise N frames have against a reference: [N, STATES], of the order of one.
+    """Return the camera state of N frames against a reference: [N, STATES], of the order of one.
 
-    reference: [1 or N, 3, H, W], frames: [N, 3, H, W], in [0, 1]. In turn: the level of the fine grain of the
-    difference; how much smooth difference there is to it; how much grain of colour; the share of exact repeats; how
-    much less the quietest and how much more the liveliest places differ than most; fine detail of the reference, and of
-    its colour; how much of the reference's fine colour the difference has where there is one, which motion carries
-    along and compression leaves out; how much oftener exact repeats end on a grid of blocks than elsewhere; and how
-    much the reference's colour differs from row to row, which 4:2:0 does not keep, to how much its brightness does. All
-    but the repeats are logarithms of ratios of variances or of frequencies. The levels of grain and detail are medians
-    over the picture, so that what moves counts little.
+    reference: [1 or N, 3, H, W], frames: [N, 3, H, W], in [0, 1]. With d the difference of the two, in turn:
+
+        0   level of the fine grain of d
+        1   smooth part of d (4 to 16 px), against 0
+        2   fine grain of d's colour (red - blue), against 0
+        3   share of exact repeats
+        4   quietest tenth of the 8 x 8 blocks against the median block
+        5   liveliest tenth against the median block
+        6   fine detail of the reference
+        7   fine detail of its colour, against 6
+        8   fine colour in d, against that of the reference: motion carries colour along, compression leaves it out
+        9   ends of exact repeats on a grid of 8 px, against elsewhere
+        10  colour from row to row in the reference, against brightness: 4:2:0 doesn't keep it
+
+    All but 3 are logarithms of variances or of frequencies, or differences of such. Levels are medians over the
+    picture, so that moving parts hardly count.
+
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> still = torch.full((1, 3, 64, 64), 0.5)
+    >>> quiet, noisy = (still + level / 255 * torch.randn(1, 3, 64, 64, generator=generator) for level in (1, 4))
+    >>> bool(camera_state(still, noisy)[0, 0] > camera_state(still, quiet)[0, 0]), camera_state(still, noisy).shape
+    (True, torch.Size([1, 11]))
     """
     change = frames - reference
     bright, colour = change.mean(1, keepdim=True), change[:, :1] - change[:, 2:]
@@ -62,9 +76,9 @@ def camera_state(reference: Tensor, frames: Tensor) -> Tensor:
 
 
 def _colour_carried(change: Tensor, reference: Tensor) -> Tensor:
-    """Return how much fine colour there is to the fine brightness of a change, against the same of the reference: [N].
+    """Return the log ratio of fine colour to fine brightness in a change, less that of the reference: [N].
 
-    Only what changes counts.
+    Both are taken near pixels that have changed.
     """
     moved = (change.abs().amax(1, keepdim=True) >= SAME).float()
     near = (F.avg_pool2d(moved, 5, 1, 2) > 0.2).float()
@@ -79,9 +93,9 @@ def _colour_carried(change: Tensor, reference: Tensor) -> Tensor:
 
 
 def _blocks(repeats: Tensor) -> Tensor:
-    """Return the logarithm of how much oftener regions of exact repeats [N, H, W] end on a grid than elsewhere: [N].
+    """Return the log ratio of the ends of exact repeats [N, H, W] on a grid of `BLOCK` px to those elsewhere: [N].
 
-    Where the grid begins is not known, because a picture may be cut out of a video: it is looked for.
+    The grid's phase is unknown, as a picture may be cut out of a video: the most frequent one is taken.
     """
     found = []
     for values in (repeats, repeats.mT):
@@ -94,7 +108,7 @@ def _blocks(repeats: Tensor) -> Tensor:
 
 
 def _colour_between_rows(image: Tensor) -> Tensor:
-    """Return the logarithm of the variance of colour to that of brightness, from one row to the next: [N]."""
+    """Return the log ratio of the variances of colour and of brightness between pairs of rows: [N]."""
     bright, colour = image.mean(1, keepdim=True), image[:, :1] - image[:, 2:]
 
     def variance(values: Tensor) -> Tensor:
@@ -105,18 +119,19 @@ def _colour_between_rows(image: Tensor) -> Tensor:
 
 
 def _fine(image: Tensor) -> Tensor:
+    """Return the high-pass image, below some 4 px."""
     return image - binomial(image)
 
 
 def _smooth(image: Tensor) -> Tensor:
-    """Return what is between some 4 and 16 px, at a resolution of a quarter."""
+    """Return the band of some 4 to 16 px, at a quarter of the resolution."""
     coarse = F.avg_pool2d(image, 4)
     return coarse - binomial(binomial(coarse))
 
 
 def _typical(image: Tensor) -> Tensor:
     """Return the logarithm of the median square, [N]."""
-    step = EVERY if image.shape[2] > 100 else 1
+    step = STRIDE if image.shape[2] > 100 else 1
     return _log(image[..., ::step, ::step].square().flatten(1).median(1).values)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The small linear filters that the solver is made of."""
+"""Linear and order filters on [N, C, H, W] fields: binomial, box, Gaussian, pooling, central differences."""
 
 from __future__ import annotations
 
@@ -11,12 +11,22 @@ from torch import Tensor
 
 
 def resize(field: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return [N, C, H, W] resampled bilinearly to `size` (height, width). Values are left as they are."""
+    """Return [N, C, H, W] resampled bilinearly to `size` (height, width), outer edges aligned.
+
+    Displacements keep their unit; see `warp.resize_flow` for those in px of the picture.
+
+    >>> resize(torch.tensor([[[[0.0, 1.0]]]]), (1, 4))
+    tensor([[[[0.0000, 0.2500, 0.7500, 1.0000]]]])
+    """
     return F.interpolate(field, size=size, mode="bilinear", align_corners=False)
 
 
 def binomial(field: Tensor) -> Tensor:
-    """Smooth [N, C, H, W] with the 3 x 3 binomial kernel (1 2 1) / 4, the border repeated."""
+    """Return [N, C, H, W] smoothed with the separable binomial kernel (1 2 1) / 4, the border repeated.
+
+    >>> binomial(torch.tensor([[[[0.0, 4.0, 0.0]]]]))
+    tensor([[[[1., 2., 1.]]]])
+    """
     field = F.pad(field, (1, 1, 1, 1), mode="replicate")
     for _ in range(2):  # (1 1) twice is (1 2 1)
         field = field[..., 1:] + field[..., :-1]
@@ -25,7 +35,11 @@ def binomial(field: Tensor) -> Tensor:
 
 
 def box(field: Tensor, size: int) -> Tensor:
-    """Return the mean of [N, C, H, W] over `size` x `size` px (odd), the border repeated."""
+    """Return the mean of [N, C, H, W] over `size` x `size` px (odd), the border repeated.
+
+    >>> box(torch.tensor([[[[0.0, 3.0, 0.0, 0.0]]]]), 3)
+    tensor([[[[1., 1., 1., 0.]]]])
+    """
     half = size // 2
     padded = F.pad(field, (half, half, half, half), mode="replicate")
     return _running_sum(_running_sum(padded, size, 3), size, 2) / size**2
@@ -50,7 +64,14 @@ def _running_sum(field: Tensor, size: int, dim: int) -> Tensor:
 
 
 def gaussian(field: Tensor, sigma: float, reach: int) -> Tensor:
-    """Return [N, C, H, W] blurred by a Gaussian of `sigma` px that is cut off `reach` px away, the border repeated."""
+    """Return [N, C, H, W] blurred by a Gaussian of `sigma` px, truncated at `reach` px, the border repeated.
+
+    >>> impulse = torch.zeros(1, 1, 9, 9)
+    >>> impulse[..., 4, 4] = 1
+    >>> blurred = gaussian(impulse, sigma=1.0, reach=3)
+    >>> round(float(blurred.sum()), 3), round(float(blurred.max()), 3)  # the largest is 1 / (2 pi sigma^2)
+    (1.0, 0.159)
+    """
     x = torch.arange(-reach, reach + 1, dtype=field.dtype, device=field.device)
     kernel = torch.exp(-0.5 * (x / sigma) ** 2)
     kernel = kernel / kernel.sum()
@@ -64,7 +85,10 @@ def gaussian(field: Tensor, sigma: float, reach: int) -> Tensor:
 
 
 def mean_pool(field: Tensor, size: int) -> Tensor:
-    """Return the means of [N, C, H, W] over squares of `size` x `size` px; at the far edges, over what is left of one.
+    """Return the means of [N, C, H, W] over squares of `size` x `size` px; partial ones at the far edges.
+
+    >>> mean_pool(torch.tensor([[[[1.0, 3.0, 5.0], [1.0, 3.0, 5.0]]]]), 2)
+    tensor([[[[2., 5.]]]])
 
     By halves as far as that goes: sums of slices take a fifth of the time of `avg_pool2d` on a CPU.
     """
@@ -76,13 +100,22 @@ def mean_pool(field: Tensor, size: int) -> Tensor:
 
 
 def max_pool_2x2(field: Tensor) -> Tensor:
-    """Return the maxima of [N, C, H, W] over squares of 2 x 2 px; H and W are even."""
+    """Return the maxima of [N, C, H, W] over squares of 2 x 2 px; H and W are even.
+
+    >>> max_pool_2x2(torch.tensor([[[[1.0, 3.0], [2.0, 0.0]]]]))
+    tensor([[[[3.]]]])
+    """
     rows = torch.maximum(field[..., ::2, :], field[..., 1::2, :])
     return torch.maximum(rows[..., ::2], rows[..., 1::2])
 
 
 def gradient(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the central differences of [N, C, H, W] along x and along y, per px."""
+    """Return the central differences of [N, C, H, W] along x and along y, per px; half of them at the border.
+
+    >>> x, y = gradient(torch.tensor([[[[0.0, 1.0, 4.0]]]]))
+    >>> x
+    tensor([[[[0.5000, 2.0000, 1.5000]]]])
+    """
     padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
     return (
         0.5 * (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]),

@@ -1,5 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MagPlus and DeMagPlus: one class, two roles."""
+"""MagPlus and DeMagPlus: one class, two roles.
+
+`Magnifier.motion` estimates motion in passes, `Magnifier.apply` changes it:
+
+    1. estimate         pyramidal Gauss-Newton                                          `solver`
+    2. refine           learned fields, MAP motion, correction                          `refinement`
+    3. repeat           Gauss-Newton at the corrected motion, refine (`PASSES`)
+    4. arbitrate        between solver and network, in the last pass                    `arbitration`
+    5. magnify          alpha x motion, and the picture that has it                     `synthesis`
+"""
 
 from __future__ import annotations
 
@@ -17,31 +26,36 @@ from .camera_state import camera_state
 from .filters import resize
 from .motion import Motion
 from .refinement import Refinement
-from .solver import SolverSettings, estimate, estimate_near, levels_for, to_motion
+from .solver import FlowSettings, estimate, estimate_near, levels_for, to_motion
 from .synthesis import compressed, magnify
 
 Role = Literal["magplus", "demagplus"]
 ROLES: tuple[Role, ...] = get_args(Role)
-SMALLEST_SIDE = 64
-LEARNED_SIDE = 256  # px, pictures the network was trained on
-LARGEST_SIDE = 320  # px along the shorter side, the largest picture it is shown as it is
-PASSES: dict[Role, int] = {"magplus": 1, "demagplus": 5}
+SMALLEST_SIDE = 64  # px, the least picture: three levels of the pyramid
+LEARNED_SIDE = 256  # px, pictures of the training; larger ones are reduced to it
+LARGEST_SIDE = 320  # px along the shorter side, the largest picture that is not reduced
+PASSES: dict[Role, int] = {"magplus": 1, "demagplus": 5}  # chosen on people 8000 to 8015, see docs/model-card.md
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 
 class Magnifier:
     """Measures motion against a reference frame and makes it `alpha` times as large.
 
-    `trained` tells whether learned weights are in use; without them the classical solver does the work.
-    `weights_sha256` is their file's, empty without one. precision: of the network's convolutions, float32 or bfloat16;
-    everything else is float32. passes: how often the solver and the network take turns; large motion is worth a second
-    look from where the first one led.
+    settings: of the solver. refinement: the network; None is the solver alone. precision: of the network's
+    convolutions, float32 or bfloat16; everything else is float32. passes: linearisations with a refinement each; large
+    motion needs more than one. weights_sha256: of the weights' file, empty without one.
+
+    >>> solver = Magnifier(torch.device("cpu"))
+    >>> picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    >>> moved = picture.roll(1, 3)
+    >>> bool((solver.apply(picture, moved, 1.0) == moved).all()), solver.motion(picture, moved).flow.shape
+    (True, torch.Size([1, 2, 64, 64]))
     """
 
     def __init__(
         self,
         device: torch.device,
-        settings: SolverSettings | None = None,
+        settings: FlowSettings | None = None,
         refinement: Refinement | None = None,
         precision: torch.dtype = torch.float32,
         passes: int = 1,
@@ -53,12 +67,12 @@ class Magnifier:
         self.precision = precision
         self.passes = passes
         self.weights_sha256 = weights_sha256
-        self.settings = settings or SolverSettings()
+        self.settings = settings or FlowSettings()
         self.refinement = None if refinement is None else refinement.to(device).eval()
 
     @property
     def trained(self) -> bool:
-        """Tell whether learned weights are in use."""
+        """Whether learned weights are in use."""
         return self.refinement is not None
 
     @classmethod
@@ -67,8 +81,11 @@ class Magnifier:
     ) -> Magnifier:
         """Return the magnifier for a role on "cpu", "cuda", "mps" or the best device there is ("auto").
 
-        Where `folder` holds no `<role>.safetensors`, that is the classical solver alone (`trained` is False). Raises
-        `MachineError` for a device that this machine has not.
+        Without `<role>.safetensors` in `folder` it is the solver alone (`trained` is False).
+
+        Raises:
+            ValueError: no such role.
+            MachineError: this machine doesn't have the device.
         """
         if role not in ("magplus", "demagplus"):
             raise ValueError(f"role must be 'magplus' or 'demagplus', not {role!r}")
@@ -87,15 +104,15 @@ class Magnifier:
     def motion(self, reference: Tensor, frames: Tensor) -> Motion:
         """Return how N frames moved against the reference.
 
-        reference: [1, 3, H, W] float32 RGB in [0, 1]; frames: [N, 3, H, W]; H, W >= 64. Raises `ValueError` for
-        other shapes.
+        reference: [1, 3, H, W] float32 RGB in [0, 1]; frames: [N, 3, H, W]; H, W >= 64. Raises `ValueError` for other
+        shapes. With a network, a picture of more than `LARGEST_SIDE` px is reduced to `LEARNED_SIDE`, the size of its
+        training, which averages noise as well; the motion is in px of the picture given.
         """
         reference, frames = self._checked(reference, frames)
         height, width = frames.shape[2:]
         shorter = min(height, width)
         if self.refinement is None or shorter <= LARGEST_SIDE:
             return self._motion(reference, frames)
-        # The network knows faces in one size. In a larger picture, what it sees is less noisy instead.
         size = (round(height * LEARNED_SIDE / shorter), round(width * LEARNED_SIDE / shorter))
         reference, frames = (
             F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
@@ -105,6 +122,7 @@ class Magnifier:
         return Motion(resize_flow(motion.flow, height, width), resize(motion.confidence, (height, width)))
 
     def _motion(self, reference: Tensor, frames: Tensor) -> Motion:
+        """Return the motion at the picture's own size; pictures are padded to whole cells of the coarsest level."""
         height, width = frames.shape[2:]
         step = 2 ** levels_for(height, width, len(self.settings.iterations))
         padding = (0, -width % step, 0, -height % step)
@@ -141,10 +159,10 @@ class Magnifier:
 
         alpha > 0: above 1 magnifies, 1 returns the frames themselves, towards 0 the result becomes the reference.
         region: [1 or N, 1, H, W] > 0 multiplies alpha in space, given on the reference's pixels.
-        motion: what `motion` returned for these frames, when it is known already.
+        motion: what `motion` returned for these frames, where it has been estimated already.
         rigid: [1 or N, 2, H, W] px, motion of the head as a whole; it is removed, so that the result stays in the
             reference's head pose.
-        limit: px, the magnified motion from which on alpha is lowered (blinks and speech among micro-motion).
+        limit: px, largest magnified motion; alpha is lowered beyond (`compressed`: blinks, speech).
         """
         reference, frames = self._checked(reference, frames)
         if not alpha > 0:
@@ -163,7 +181,7 @@ class Magnifier:
         return magnify(reference, frames, motion, factor, rigid)
 
     def _checked(self, reference: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Move both to the device as float32, or say what is wrong with their shapes."""
+        """Return both on the device as float32. Raises `ValueError` for shapes that don't fit."""
         if frames.ndim != 4 or frames.shape[1] != 3 or reference.shape != (1, *frames.shape[1:]):
             raise ValueError(
                 f"expected reference [1, 3, H, W] and frames [N, 3, H, W], not {list(reference.shape)} and "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Dense motion, as everything behind the estimator speaks of it."""
+"""Dense motion: the estimator's output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ class Motion:
     """Motion of N frames against one reference.
 
     flow: [N, 2, H, W] float32 px, x right, y down: what was at p in the reference is at p + flow(p) in the frame.
-    confidence: [N, 1, H, W] float32 in [0, 1], 0 where the picture says nothing about the motion.
+    confidence: [N, 1, H, W] float32 in [0, 1], 0 where the equations leave the motion undetermined (`to_motion`).
+
+    >>> import torch
+    >>> motion = Motion(torch.ones(1, 2, 4, 4), torch.ones(1, 1, 4, 4))
+    >>> float(motion.scaled(8).flow.max()), float(motion.scaled(8).confidence.max())
+    (8.0, 1.0)
     """
 
     flow: Tensor

@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The learned part: what faces do, as a prior of the solver's equations.
+"""The learned prior: fields of facial motion over this picture, and the maximum a posteriori motion under them.
 
-A face moves in few ways: a brow rises as a whole, a smile pulls cheek and lid along. The motion of a single pixel is
-lost in noise, but from all of a face's pixels together it follows which of those ways it took and how far. So a U-Net
-looks at the reference and at the solver's result, and predicts over this very picture
+A face has few degrees of freedom: a brow rises as a whole, a smile pulls cheek and lid along. Noise hides the motion of
+a single pixel, but all of a face's pixels together determine how far each action unit moved. `Refinement.estimate`
+computes, on the solver's grid (h, w) with J, h the solver's equations and s its solution:
 
-* fields of motion F_k: one for each action unit, a few free ones for the rest, and six affine ones for the head;
-* a weight for each pixel's equations, and a prior precision for each field.
+    1. Features     reference, J, h, s in units of noise and motion           [N, 15, h, w]        `features`
+    2. Network      a U-Net: fields F_k, weights w, gain g, prior precisions  [N, K, 2, h/2, w/2]  `Context`
+    3. Amounts      a = argmin sum_p w (F a - g J^-1 h)^T J (F a - g J^-1 h)
+                               + a^T P(a) a, sparse, by IRLS                  [N, K, 1]            `sparse_amounts`
+    4. Prior mean   p = sum_k a_k F_k                                         [N, 2, h/2, w/2]
+    5. MAP motion   m = argmin data term + prior around p + thin plate        [N, 2, h/2, w/2]     `fuse`
+    6. Correction   u = s + c (m - s) + d, c and d from a second network      [N, 2, h, w]         `polish`, `last`
 
-The amounts a_k follow from the solver's equations by weighted, sparse least squares (`sparse_amounts`), the motion
-sum_k a_k F_k is the mean of a prior, and the maximum a posteriori motion combines it with the equations (`fuse`). A
-second, small network interpolates point by point between that motion and the solver's, and adds a correction.
+and `forward` the combination of s and u that the equations support (`arbitrate`). The fields are those of 51 action
+units, a few free ones for the rest, and six affine ones for the head.
 
 All inputs are in units in which neither the noise nor the size of the motion matters, and all outputs are shares of the
-motion, so that half the motion gives half the answer. The last layer starts at zero: before training it is the solver.
+motion, so that the estimate is equivariant to the motion's scale. The last layer starts at zero: before training u = s.
 """
 
 from __future__ import annotations
@@ -28,21 +32,23 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .arbitration import WHITE, arbitrate
+from .arbitration import WHITE_NOISE, arbitrate, equation_residual
 from .camera_state import STATES
 from .filters import binomial, box, mean_pool, resize
 from .solver import ROUGHNESS, Observation, smooth_solve
 
-INPUTS = 15
-UNITS = 51  # action units whose fields the network is taught
-FREE = 8  # fields of motion that it finds by itself
-SMALLEST_GRID = 96  # points along the shorter side; on less than a face in 192 px the network was not trained
+INPUTS = 15  # channels of `features`
+UNITS = 51  # action units whose fields are supervised in training
+FREE = 8  # fields of motion without supervision
+SMALLEST_GRID = 96  # points along the shorter side, a face in 192 px: the smallest in training
 RIDGE = 3e-5  # of the normal matrix scaled to a unit diagonal, above float32's rounding of sums over 8,000 points
 IRLS_ITERATIONS = 8  # chosen on people 8000 to 8015
 SPARSITY = 0.01  # before training, prior precision of an absent field, as a share of the data's precision
 IRLS_EPSILON = 0.1  # amount, as a share of the largest, at which half of the sparsity prior applies
+CONVERGED = 0.01  # relative change of the amounts in the last iteration; 1 % of the motion is below its own error
 SMALLEST_AMOUNT = 1e-4  # squared amount, in units of the motion's extent, below which all fields count as equal
-MOST_RARITY = 30.0  # logarithm of the largest prior precision of a field; float32's exponential overflows at 88
+MOST_PRECISION = 30.0  # logarithm of the largest prior precision of a field; float32's exponential overflows at 88
+MOST_WEIGHT = 8.0  # logarithm of the largest weight of a point, reached asymptotically
 LEAST_SIGNAL = 1e-4  # squared signal-to-noise ratio below which a picture has no texture to correct by
 LEAST_PRECISION = 1e-6  # 1 / px^2, added to J so that its Cholesky factor exists
 RELATIVE_STD = 0.3  # relative standard deviation of the field prediction before training
@@ -50,32 +56,37 @@ NEIGHBOURHOOD = 7  # points along a side over which residual and size of the pre
 NOISE_OF_MEAN = 0.03  # squared norm of the mean residual under noise, as a share of the data's mean precision
 RESIDUAL_RIDGE = 0.003  # lower bound of the data precision in the residual's step, in units of 1 / extent^2
 LEAST_STD = 0.1  # lower bound of the prediction's size, as a share of the motion's extent
-WIDTHS = (32, 48, 64, 72, 80)
+PLATE_SWEEPS = 3  # sweeps of `smooth_solve` on each scale, as in the solver
+LARGEST_FEATURE = 4.0  # standard deviations at which features are clipped
+CORRECTION_SCALE = 0.3  # of the local motion, the correction of an output of one
+WIDTHS = (32, 48, 64, 72, 80)  # channels of the U-Net, finest level first
 HIDDEN = 128  # channels from which the fields are made
 MOST_INFLATION = 5.0  # logarithm of the largest noise inflation factor
 
 
 @dataclass(frozen=True)
-class Explanation:
-    """What the network makes of an observation.
+class NetworkEstimate:
+    """The network's intermediate and final estimates for an observation.
 
-    refined: the observation with its motion corrected. explained: [N, 2, h, w] px, the motion that the fields alone
-    make up. fused: [N, 2, h, w] px, that motion combined with the equations (`fuse`). units: [N, K, 2, h', w'], the
-    action units' fields on a grid of half the size, the largest motion about 1. inflation: [N, 1, 1, 1], the noise
-    inflation factor.
+    refined: the observation with its motion corrected. prior_mean: [N, 2, h, w] px, the prior mean sum_k a_k F_k.
+    fused: [N, 2, h, w] px, the MAP motion (`fuse`). units: [N, K, 2, h / 2, w / 2], the action units' fields, the
+    largest motion about 1. inflation: [N, 1, 1, 1], the noise inflation factor.
     """
 
     refined: Observation
-    explained: Tensor
+    prior_mean: Tensor
     fused: Tensor
     units: Tensor
     inflation: Tensor
 
 
 class Refinement(nn.Module):
-    """Corrects a solution on the solver's grid.
+    """Corrects a solution on the solver's grid; the steps are those of the module's docstring.
 
-    widths: channels at a half of the grid's resolution, at a quarter and so on.
+    camera: whether the noise inflation factor is estimated (MagPlus) or 1 (DeMagPlus). units, free: numbers of fields.
+    widths: channels at a half of the grid's resolution, at a quarter and so on. The layers' attribute names are the
+    keys of the weights' files: `trust` makes w and g, `rarity` the fields' prior precisions, `weights` the factors of
+    `fuse`, `polish` and `last` the correction.
     """
 
     def __init__(
@@ -113,91 +124,93 @@ class Refinement(nn.Module):
         return network
 
     def forward(self, observed: Observation, brightness: Tensor, state: Tensor, final: bool = True) -> Observation:
-        """Return the observation with its motion corrected; finally, as far as its equations don't contradict that.
+        """Return the observation with its motion corrected, and in the `final` pass arbitrated (`arbitrate`).
 
-        brightness: [1 or N, 1, h, w] in [0, 1], the reference on the solver's grid (h, w even); state: [N, STATES], the
-        camera's. On a grid of fewer than `SMALLEST_GRID` points along a side, the observation is returned as it is.
+        brightness: [1 or N, 1, h, w] in [0, 1], the reference on the solver's grid (h, w even); state: [N, STATES] of
+        `camera_state`. With fewer than `SMALLEST_GRID` points along a side the observation is returned unchanged.
         """
         if min(observed.motion.shape[2:]) < SMALLEST_GRID:
             return observed
-        explained = self.explain(observed, brightness, state)
-        if not final:
-            return explained.refined
-        return arbitrate(observed, explained.refined.motion, explained.inflation)
+        found = self.estimate(observed, brightness, state)
+        return arbitrate(observed, found.refined.motion, found.inflation) if final else found.refined
 
-    def explain(self, observed: Observation, brightness: Tensor, state: Tensor) -> Explanation:
-        """Return what the network makes of an observation, whatever the equations say to that."""
+    def estimate(self, observed: Observation, brightness: Tensor, state: Tensor) -> NetworkEstimate:
+        """Return the network's estimates for an observation, without arbitration."""
         brightness = brightness.expand(observed.motion.shape[0], -1, -1, -1)
         size = (observed.motion.shape[2], observed.motion.shape[3])
+        # 1. Features, 2 x 2 points folded into channels: [N, 4 INPUTS (+ STATES), h / 2, w / 2].
         extent = motion_extent(observed)
         inputs = F.pixel_unshuffle(features(observed, brightness, extent), 2)
-        inflation = noisier = torch.ones_like(extent)
+        inflation = constant_inflation = torch.ones_like(extent)
         if self.camera is not None:
             inflation = self.camera.inflation(state)
-            noisier = inflation.detach()
+            constant_inflation = inflation.detach()
             inputs = _with_state(inputs, state)
-        known, whole = self.context(inputs.contiguous(memory_format=torch.channels_last))
-        fields = self.fields(known.contiguous()).float()
-        rarity, few = self.rarity(whole).float().clamp(max=MOST_RARITY).exp().chunk(2, 1)
-        trust, share = self.trust(known).float().split(1, 1)
-        trust, share = (8 * torch.tanh(trust / 8)).exp(), torch.tanh(share).exp()
-        weights = (8 * torch.tanh(self.weights(known).float() / 8)).exp()
+        # 2. Network: fields [N, 2 K, h / 2, w / 2], prior precisions [N, K + 6], weights of the points.
+        context, pooled = self.context(inputs.contiguous(memory_format=torch.channels_last))
+        fields = self.fields(context.contiguous()).float()
+        precision, sparsity = self.rarity(pooled).float().clamp(max=MOST_PRECISION).exp().chunk(2, 1)
+        point_weight, gain = self.trust(context).float().split(1, 1)
+        point_weight, gain = _positive(point_weight), torch.tanh(gain).exp()
+        weights = _positive(self.weights(context).float())
         with torch.autocast(observed.motion.device.type, enabled=False):
             coarse = _coarser(observed, 2)
-            explained = self._explained(coarse, fields, rarity, few, trust, share, extent)
-            fused = resize(fuse(coarse, explained, weights, extent, noisier), size)
-        explained = resize(explained, size)
-        clues = torch.cat(
+            # 3. and 4. Amounts and prior mean; 5. MAP motion.
+            prior_mean = self._prior_mean(coarse, fields, precision, sparsity, point_weight, gain, extent)
+            fused = resize(fuse(coarse, prior_mean, weights, extent, constant_inflation), size)
+        prior_mean = resize(prior_mean, size)
+        # 6. Correction, from context and the MAP motion in the units of the features.
+        map_features = torch.cat(
             [
                 (fused - observed.motion) / extent,
                 fused / extent,
-                (_pull(observed, fused) / observed.stiffness.rsqrt()).clamp(-4, 4),
+                _clipped(_damped_step(observed, fused) / observed.stiffness.rsqrt()),
                 0.3 * torch.log1p(_trace(observed.equations) * extent**2),
             ],
             1,
         )
-        polished = self.last(self.polish(torch.cat([known, F.pixel_unshuffle(clues, 2)], 1)))
-        answer = F.pixel_shuffle(polished, 2).float()
-        local = 0.3 * (observed.stiffness * ROUGHNESS).rsqrt()
-        correction = answer[:, :1] * (fused - observed.motion) + local * answer[:, 1:]
-        correction = correction * _anything_seen(observed, extent)
+        polished = self.last(self.polish(torch.cat([context, F.pixel_unshuffle(map_features, 2)], 1)))
+        outputs = F.pixel_shuffle(polished, 2).float()
+        local = CORRECTION_SCALE * (observed.stiffness * ROUGHNESS).rsqrt()
+        correction = outputs[:, :1] * (fused - observed.motion) + local * outputs[:, 1:]
+        correction = correction * _textured(observed, extent)
         refined = replace(observed, motion=observed.motion + correction)
         units = fields[:, : 2 * self._units].unflatten(1, (-1, 2))
-        return Explanation(refined, explained, fused, units, inflation)
+        return NetworkEstimate(refined, prior_mean, fused, units, inflation)
 
-    def _explained(
+    def _prior_mean(
         self,
         seen: Observation,
         fields: Tensor,
-        rarity: Tensor,
-        few: Tensor,
-        trust: Tensor,
-        share: Tensor,
+        precision: Tensor,
+        sparsity: Tensor,
+        point_weight: Tensor,
+        gain: Tensor,
         extent: Tensor,
     ) -> Tensor:
-        """Return the mixture of fields that agrees best with the equations: [N, 2, h, w] px.
+        """Return the combination of fields that fits the equations best: [N, 2, h, w] px.
 
-        fields: [N, 2 K, h, w]; rarity, few: [N, K + 6], prior precisions, see `sparse_amounts`; trust: [N, 1, h, w],
-        weight of a point's equations; share: [N, 1, h, w], gain that makes up for motion lost to noise.
+        fields: [N, 2 K, h, w]; precision, sparsity: [N, K + 6], see `sparse_amounts`; point_weight: [N, 1, h, w],
+        weight of a point's equations; gain: [N, 1, h, w], factor of h that compensates motion lost to noise.
         """
         count, _, height, width = fields.shape
         affine = affine_fields(height, width, fields).flatten(1, 2).expand(count, -1, -1, -1)
         fields = torch.cat([fields, affine], 1).view(count, -1, 2 * height * width)
-        weight = (trust.sqrt() * extent).flatten(2)
+        weight = (point_weight.sqrt() * extent).flatten(2)
         jxx, jxy, jyy, hx, hy = seen.equations.flatten(2).split(1, 1)
-        # With J = L L^T, the normal equations are the fields seen through L, multiplied with themselves.
+        # Cholesky factors J = L L^T of all points make the normal matrix (L^T F)^T (L^T F): [N, K + 6, K + 6].
         first = (jxx + LEAST_PRECISION).sqrt()
         mixed = jxy / first
         second = (jyy - mixed * mixed).clamp(min=0).add(LEAST_PRECISION).sqrt()
         x, y = fields.split(height * width, 2)
-        through = torch.cat([(first * weight) * x + (mixed * weight) * y, (second * weight) * y], 2)
-        right = fields @ (torch.cat([hx, hy], 2) * (share.flatten(2) * weight * weight).repeat(1, 1, 2)).mT
-        amounts = sparse_amounts(through @ through.mT, right / extent[:, 0], rarity, few).amounts
+        design = torch.cat([(first * weight) * x + (mixed * weight) * y, (second * weight) * y], 2)
+        right = fields @ (torch.cat([hx, hy], 2) * (gain.flatten(2) * weight * weight).repeat(1, 1, 2)).mT
+        amounts = sparse_amounts(design @ design.mT, right / extent[:, 0], precision, sparsity).amounts
         return extent * (amounts.mT @ fields).view(count, 2, height, width)
 
 
 class Camera(nn.Module):
-    """The noise inflation factor: the variance of the equations' error over its estimate, from the camera's state."""
+    """Estimates the noise inflation factor, true over estimated variance of the equations' error, from camera state."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,7 +218,7 @@ class Camera(nn.Module):
         last = self.noise[-1]
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
-        nn.init.constant_(last.bias, math.log(WHITE))
+        nn.init.constant_(last.bias, math.log(WHITE_NOISE))
 
     def inflation(self, state: Tensor) -> Tensor:
         """Return the factor, [N, 1, 1, 1]."""
@@ -213,7 +226,7 @@ class Camera(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions, the second one on top of the first."""
+    """A 3 x 3 convolution followed by a residual one, with leaky ReLUs."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -227,7 +240,7 @@ class Block(nn.Module):
 
 
 class Context(nn.Module):
-    """A U-Net that sees the whole face from each of its points."""
+    """A U-Net whose receptive field is the whole face."""
 
     def __init__(self, inputs: int, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -235,88 +248,117 @@ class Context(nn.Module):
         self.up = nn.ModuleList(Block(a + b, a) for a, b in pairwise(widths))
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is known at each point, [N, widths[0], h, w], and of the whole picture, [N, widths[-1]]."""
-        passed: list[Tensor] = []
+        """Return features of each point, [N, widths[0], h, w], and the coarsest level's mean, [N, widths[-1]]."""
+        skipped: list[Tensor] = []
         for level, block in enumerate(self.down):
             values = block(values if level == 0 else F.avg_pool2d(values, 2, ceil_mode=True))
-            passed.append(values)
-        whole = values.mean((2, 3))
+            skipped.append(values)
+        pooled = values.mean((2, 3))
         for level in reversed(range(len(self.up))):
-            there = passed[level]
-            values = self.up[level](torch.cat([resize(values, (there.shape[2], there.shape[3])), there], 1))
-        return values, whole
+            skip = skipped[level]
+            values = self.up[level](torch.cat([resize(values, (skip.shape[2], skip.shape[3])), skip], 1))
+        return values, pooled
 
 
 def motion_extent(observed: Observation) -> Tensor:
-    """Return how large the local motion is in all of the picture, px: [N, 1, 1, 1]."""
+    """Return the rms size of the local motion over the picture, by the prior's stiffness, px: [N, 1, 1, 1]."""
     return (1 / (ROUGHNESS * observed.stiffness)).mean((1, 2, 3), keepdim=True).sqrt()
 
 
-def fuse(seen: Observation, explained: Tensor, weights: Tensor, extent: Tensor, inflation: Tensor | float) -> Tensor:
-    """Return the maximum a posteriori motion u, [N, 2, h, w] px, where the prior's mean is p = `explained`.
+def fuse(seen: Observation, prior_mean: Tensor, weights: Tensor, extent: Tensor, inflation: Tensor | float) -> Tensor:
+    """Return the maximum a posteriori motion u, [N, 2, h, w] px, under a prior with mean p = `prior_mean`.
 
-    u minimises, with e = u - p and sums over the points,
+    With e = u - p, r = h - J p the residual of the equations and sums over the points, u minimises
 
-        sum a / inflation (e - J^-1 r)^T J (e - J^-1 r) + |e|^2 b / variance + c / 4 stiffness |laplace e|^2
+        sum a / inflation (e - J^-1 r)^T J (e - J^-1 r)  +  b |e|^2 / variance  +  c / 4 stiffness |e - B e|^2,
 
-    where r = h - J p is the data's residual. The prior's variance has two parts: the prediction's relative standard
-    deviation, and the squared step that the mean residual around a point asks for beyond what noise makes of it. Where
-    the data's precision is high, u follows the data; where it is low, p. weights: [N, 3, h, w] > 0, the factors a, b
-    and c; inflation: the noise inflation factor; extent: [N, 1, 1, 1] px. `smooth_solve` is one coarse-to-fine sweep,
-    so that the minimum is approximate.
+    where B is the binomial filter; the quarter is for the doubled spacing of the grid. The prior's variance has two
+    parts, both of means over `NEIGHBOURHOOD` x `NEIGHBOURHOOD` points:
+
+        variance = RELATIVE_STD^2 (|p|^2 + least^2)  +  max(|mean r|^2 - E|mean r|^2, 0) / (mean tr J / 2 + ridge)^2,
+
+    the relative error of the prediction, and the squared step from p that the residual asks for, less its expectation
+    under noise. Where J is large against 1 / variance, u follows the data; where it is small, p. The minimum is
+    approximate (`smooth_solve`).
+
+    weights: [N, 3, h, w] > 0, the factors a, b and c; extent: [N, 1, 1, 1] px, `motion_extent`; inflation: the noise
+    inflation factor, [N, 1, 1, 1] or one number.
+
+    >>> one = torch.ones(1, 1, 16, 16)
+    >>> def fused(precision: float) -> float:  # the data say 0.5 px, the prior 0.4 px
+    ...     equations = precision * torch.cat([one, 0 * one, one, 0.5 * one, 0 * one], 1)
+    ...     seen = Observation(equations, torch.cat([0.5 * one, 0 * one], 1), one, one)
+    ...     prior = torch.cat([0.4 * one, 0 * one], 1)
+    ...     return float(fuse(seen, prior, torch.ones(1, 3, 16, 16), torch.ones(1, 1, 1, 1), 1.0)[0, 0].mean())
+    >>> [round(fused(precision), 2) for precision in (1e4, 60.0, 1e-2)]
+    [0.5, 0.46, 0.4]
     """
     data_weight, prior_weight, plate_weight = weights.split(1, 1)
-    jxx, jxy, jyy, hx, hy = seen.equations.split(1, 1)
-    x, y = explained.split(1, 1)
-    residual = torch.cat([hx - jxx * x - jxy * y, hy - jxy * x - jyy * y], 1)
-    # How far the data contradict the prediction: the mean residual's squared step, less its expectation under noise.
+    jxx, jxy, jyy = seen.equations[:, :3].split(1, 1)
+    residual = equation_residual(seen, prior_mean)
+    # Prior variance.
     mean = box(torch.cat([residual, jxx + jyy], 1), NEIGHBOURHOOD)
     expected = NOISE_OF_MEAN * inflation * mean[:, 2:]
     excess = (mean[:, :2].square().sum(1, keepdim=True) - expected).clamp(min=0)
     contradiction = excess / (0.5 * mean[:, 2:] + RESIDUAL_RIDGE * extent**-2) ** 2
-    size = box(explained.square().sum(1, keepdim=True), NEIGHBOURHOOD) + (LEAST_STD * extent) ** 2
+    size = box(prior_mean.square().sum(1, keepdim=True), NEIGHBOURHOOD) + (LEAST_STD * extent) ** 2
     prior = prior_weight / (RELATIVE_STD**2 * size + contradiction)
-    # Normal equations of e: data plus prior, the plate is `smooth_solve`'s.
+    # Normal equations of e, [N, 5, h, w]: data plus prior; the plate's are added by `smooth_solve`.
     data = data_weight / inflation * torch.cat([jxx, jxy, jyy, residual], 1)
     data = data + torch.cat([prior, 0 * prior, prior, 0 * residual], 1)
-    return explained + smooth_solve(data, 0.25 * plate_weight * seen.stiffness, 3)
+    return prior_mean + smooth_solve(data, 0.25 * plate_weight * seen.stiffness, PLATE_SWEEPS).motion
 
 
 @dataclass(frozen=True)
 class SparseAmounts:
     """The state of iteratively reweighted least squares when it ended.
 
-    amounts: [N, K, 1]; iterations: the systems solved; change: [N], norm of the last iteration's change relative to the
-    amounts.
+    amounts: [N, K, 1]; iterations: the systems solved; residual: [N], norm of the last iteration's change as a share of
+    the amounts' norm.
     """
 
     amounts: Tensor
     iterations: int
-    change: Tensor
+    residual: Tensor
+
+    @property
+    def converged(self) -> bool:
+        """Whether the last iteration changed the amounts by less than `CONVERGED`; False after a single one."""
+        return self.iterations > 1 and bool((self.residual < CONVERGED).all())
 
 
 def sparse_amounts(
-    normal: Tensor, right: Tensor, rarity: Tensor, few: Tensor, iterations: int = IRLS_ITERATIONS
+    normal: Tensor, right: Tensor, precision: Tensor, sparsity: Tensor, iterations: int = IRLS_ITERATIONS
 ) -> SparseAmounts:
-    """Return how much of each field there is, by iteratively reweighted least squares.
+    """Solve normal equations for few non-zero amounts, by iteratively reweighted least squares (IRLS).
 
-    An expression is made of few action units. Least squares alone give some of it to every field that resembles those
-    that are there; so each amount a_k has a Gaussian prior of precision
+    An expression has few action units, but plain least squares share it out among all fields that resemble theirs. So
+    each amount a_k has a Gaussian prior with the precision
 
-        rarity_k + few_k evidence / (a_k^2 / max a^2 + epsilon^2)
+        precision_k + sparsity_k evidence / (a_k^2 / max a^2 + epsilon^2)
 
-    with the amounts of the iteration before (Daubechies et al. 2010): fields that are small become smaller. evidence is
-    the geometric mean of `normal`'s diagonal. normal: [N, K, K], right: [N, K, 1]; rarity, few: [N, K]. The number of
-    iterations is fixed, since the network is trained through them; the first has no sparsity prior.
+    at the amounts of the iteration before (Daubechies et al. 2010), which shrinks small amounts towards zero. evidence
+    is the geometric mean of `normal`'s diagonal, epsilon is `IRLS_EPSILON`. Each iteration is
 
-    >>> alike = torch.tensor([[[1.0, 0.9], [0.9, 1.0]]])
+        reweighting     P = diag of the precisions above; the first has no sparsity
+        ridge solve     (normal + P) a = right
+
+    Args:
+        normal: [N, K, K] symmetric positive semidefinite.
+        right: [N, K, 1].
+        precision: [N, K] > 0, prior precision of each amount.
+        sparsity: [N, K] >= 0, prior precision of an absent field as a share of the data's.
+        iterations: fixed, since the network is trained through them.
+
+    >>> alike = torch.tensor([[[1.0, 0.9], [0.9, 1.0]]])  # two fields that resemble one another; only the first moves
     >>> right = alike @ torch.tensor([[[1.0], [0.0]]]) + torch.tensor([[[0.0], [0.01]]])
     >>> weak, strong = torch.full((1, 2), 1e-3), torch.full((1, 2), 0.01)
-    >>> [round(float(amount), 2) for amount in sparse_amounts(alike, right, weak, strong).amounts.flatten()]
-    [0.97, 0.02]
+    >>> found = sparse_amounts(alike, right, weak, strong)
+    >>> [round(float(amount), 2) for amount in found.amounts.flatten()], found.converged
+    ([0.97, 0.02], True)
     """
     evidence = normal.diagonal(dim1=1, dim2=2)
-    typical = few * (evidence + LEAST_PRECISION).log().mean(1, keepdim=True).exp()
+    typical = sparsity * (evidence + LEAST_PRECISION).log().mean(1, keepdim=True).exp()
     identity = torch.eye(normal.shape[1], device=normal.device)
 
     def ridge_solution(prior: Tensor) -> Tensor:
@@ -325,18 +367,26 @@ def sparse_amounts(
         balanced = balance * (normal + torch.diag_embed(prior)) * balance.mT + RIDGE * identity
         return balance * torch.linalg.solve(balanced, balance * right)
 
-    amounts = before = ridge_solution(rarity)
+    amounts = before = ridge_solution(precision)
     for _ in range(iterations - 1):
         before = amounts
         size = amounts[..., 0].detach().square()
         relative = size / (size.amax(1, keepdim=True) + SMALLEST_AMOUNT)
-        amounts = ridge_solution(rarity + typical / (relative + IRLS_EPSILON**2))
+        amounts = ridge_solution(precision + typical / (relative + IRLS_EPSILON**2))
     change = (amounts - before).detach().flatten(1).norm(dim=1) / (amounts.detach().flatten(1).norm(dim=1) + 1e-12)
     return SparseAmounts(amounts, iterations, change)
 
 
 def affine_fields(height: int, width: int, like: Tensor) -> Tensor:
-    """Return the motions of a flat picture as a whole: [1, 6, 2, h, w], of the order of one."""
+    """Return the six affine motion fields of the picture plane, each at most 1: [1, 6, 2, h, w].
+
+    >>> affine_fields(2, 3, torch.zeros(1))[0, 1]  # x stretched: (x, 0)
+    tensor([[[-1.,  0.,  1.],
+             [-1.,  0.,  1.]],
+    <BLANKLINE>
+            [[ 0.,  0.,  0.],
+             [ 0.,  0.,  0.]]])
+    """
     y, x = torch.meshgrid(
         torch.linspace(-1, 1, height, device=like.device, dtype=like.dtype),
         torch.linspace(-1, 1, width, device=like.device, dtype=like.dtype),
@@ -348,10 +398,11 @@ def affine_fields(height: int, width: int, like: Tensor) -> Tensor:
 
 
 def features(observed: Observation, brightness: Tensor, extent: Tensor) -> Tensor:
-    """Return what the network looks at: [N, INPUTS, h, w], all of the order of one.
+    """Return the network's inputs, [N, INPUTS, h, w], all of the order of one.
 
-    How well each direction is measured, how far a free measurement would pull the solution, the solution itself and
-    how it bends, how well it explains the picture, the size of the motion here and in all, and the reference.
+    In turn: log precision of the data against the prior along x and along y; coherence of the two; the equations' step
+    from the solution; the solution against its surroundings; its second difference; log noise; the reference's detail
+    and brightness; the solution in units of `extent`; log size of the motion here against the whole picture's.
     """
     scale = observed.stiffness.rsqrt()
     jxx, jxy, jyy = observed.equations[:, :3].split(1, 1)
@@ -363,10 +414,10 @@ def features(observed: Observation, brightness: Tensor, extent: Tensor) -> Tenso
             0.3 * torch.log1p(jxx / observed.stiffness),
             0.3 * torch.log1p(jyy / observed.stiffness),
             coherence,
-            (_pull(observed, observed.motion) / scale).clamp(-4, 4),
+            _clipped(_damped_step(observed, observed.motion) / scale),
             0.1 * (observed.motion - _surroundings(observed.motion)) / scale,
-            (bend / scale).clamp(-4, 4),
-            torch.log(observed.noise / typical).clamp(-4, 4),
+            _clipped(bend / scale),
+            _clipped(torch.log(observed.noise / typical)),
             4 * (brightness - _surroundings(brightness)),
             brightness - brightness.mean((2, 3), keepdim=True),
             (observed.motion - observed.motion.mean((2, 3), keepdim=True)) / extent,
@@ -377,7 +428,7 @@ def features(observed: Observation, brightness: Tensor, extent: Tensor) -> Tenso
 
 
 def _with_state(values: Tensor, state: Tensor) -> Tensor:
-    """Return [N, C + STATES, h, w], the camera's state beside what is known of each point."""
+    """Return [N, C + STATES, h, w], the camera's state appended to each point's features."""
     return torch.cat([values, state[:, :, None, None].expand(-1, -1, *values.shape[2:])], 1)
 
 
@@ -392,22 +443,29 @@ def _coarser(observed: Observation, step: int) -> Observation:
     )
 
 
-def _pull(observed: Observation, motion: Tensor) -> Tensor:
-    """Return the equations' step from a motion, px, damped where their precision is low: [N, 2, h, w]."""
-    jxx, jxy, jyy, hx, hy = observed.equations.split(1, 1)
-    x, y = motion.split(1, 1)
-    force = torch.cat([hx - jxx * x - jxy * y, hy - jxy * x - jyy * y], 1)
-    return force / (jxx + jyy + observed.stiffness)
+def _damped_step(observed: Observation, motion: Tensor) -> Tensor:
+    """Return the step (h - J u) / (tr J + stiffness) of the equations from a motion u, px: [N, 2, h, w]."""
+    jxx, _, jyy = observed.equations[:, :3].split(1, 1)
+    return equation_residual(observed, motion) / (jxx + jyy + observed.stiffness)
+
+
+def _positive(values: Tensor) -> Tensor:
+    """Return weights in (exp(-`MOST_WEIGHT`), exp(`MOST_WEIGHT`)); 0 gives 1."""
+    return (MOST_WEIGHT * torch.tanh(values / MOST_WEIGHT)).exp()
+
+
+def _clipped(values: Tensor) -> Tensor:
+    return values.clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
 
 
 def _trace(equations: Tensor) -> Tensor:
     return equations[:, 0:1] + equations[:, 2:3]
 
 
-def _anything_seen(observed: Observation, extent: Tensor) -> Tensor:
-    """Return about 1, or 0 for a picture without any texture, in which there is nothing to correct: [N, 1, 1, 1]."""
-    measured = _trace(observed.equations) * extent**2
-    return (measured / (measured + LEAST_SIGNAL)).amax((2, 3), keepdim=True)
+def _textured(observed: Observation, extent: Tensor) -> Tensor:
+    """Return about 1, or 0 for a picture without any texture, whose motion is left at zero: [N, 1, 1, 1]."""
+    signal = _trace(observed.equations) * extent**2  # squared signal-to-noise ratio of the motion
+    return (signal / (signal + LEAST_SIGNAL)).amax((2, 3), keepdim=True)
 
 
 def _surroundings(field: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`backends check`: do the weights that were added work? Judged on a picture and a clip, with a sheet to look at.
 
-Names and shapes are right for random numbers too, and for files of two releases side by side. What tells weights that
-work: at rest they give the avatar back, face and all; when the driver's face moves, the avatar's moves the same way.
+Names and shapes are right for random numbers too, and for files of two releases side by side. Weights that work are
+recognised by what they do: at rest they give the avatar back, face and all; when the driver's face moves, the avatar's
+moves the same way.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from .avatar import AvatarPicture
 from .check_sheet import Sheet, check_place, draw_sheet, write_sheet
 from .driver import Driver
 from .driving_clip import LARGEST_CROP, DrivingClip
-from .factors import Factors, choose_factors, doubts, peak_motion
+from .factors import Factors, backend_warnings, choose_factors, peak_motion
 from .notes import Notes
 from .placement import find_avatar_face
 from .session import Session, find_backend
@@ -157,11 +158,14 @@ def judgement(findings: Findings, factors: Factors, title: str) -> list[str]:
     else:
         said = [f"{title}: this does not look like working weights."]
     if not findings.paints:
-        lacks = "shows no face where the avatar's is" if not findings.face_found else "is not the avatar's picture"
         said.append(
-            f"With the driver at rest, what it generates {lacks} (likeness {findings.likeness:.2f}, working weights "
-            f"have {ALIKE:.2f} and more): random numbers look so, and files of another network or release. Add its "
-            "authors' files again, all from one release."
+            f"With the driver at rest, what it generates is not the avatar's picture (likeness "
+            f"{findings.likeness:.2f}, working weights have {ALIKE:.2f} and more): random numbers look so, and files "
+            "of another network or release. Add its authors' files again, all from one release."
+            if findings.face_found
+            else "With the driver at rest, what it generates shows no face where the avatar's is (likeness "
+            f"{findings.likeness:.2f}, working weights have {ALIKE:.2f} and more): random numbers look so, and files "
+            "of another network or release. Add its authors' files again, all from one release."
         )
     elif not findings.follows:
         said.append(
@@ -176,7 +180,7 @@ def judgement(findings: Findings, factors: Factors, title: str) -> list[str]:
             f"{findings.x1:.2%} of the face's width as filmed, {findings.magnified:.2%} magnified {findings.alpha:.1f} "
             "times)."
         )
-        said += doubts(factors, 1.0, title)
+        said += backend_warnings(factors, 1.0, title)
     return said
 
 
@@ -223,7 +227,7 @@ def _cosine(shown: Tensor, generated: Tensor, mask: Tensor) -> float:
 
 
 def _figures(findings: Findings) -> str:
-    told = [
+    figures = [
         f"likeness {findings.likeness:.2f}",
         f"agreement {findings.following:.2f}",
         f"gain {findings.gain:.2f}",
@@ -231,10 +235,10 @@ def _figures(findings: Findings) -> str:
         f"flicker {findings.flicker:.2%} of white",
     ]
     if findings.motion_at_rest is not None:
-        told.append(f"own motion at rest {findings.motion_at_rest:.2%} of the face's width")
+        figures.append(f"own motion at rest {findings.motion_at_rest:.2%} of the face's width")
     if findings.change_at_rest is not None:
-        told.append(f"change at rest {findings.change_at_rest:.2%} of white")
-    return ", ".join(told)
+        figures.append(f"change at rest {findings.change_at_rest:.2%} of white")
+    return ", ".join(figures)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -265,7 +269,7 @@ def main(arguments: Sequence[str]) -> int:
     elif findings.works:
         print(*said, f"The sheet is {sheet}.", sep="\n")
     else:
-        # Who only sees the last line sees the verdict.
+        # The verdict is last, for a terminal that shows the last line alone.
         print(*said[1:], f"The sheet is {sheet}.", said[0], sep="\n")
     return int(ExitCode.OK if findings.works else ExitCode.BAD_INPUT)
 

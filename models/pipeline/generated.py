@@ -15,7 +15,7 @@ from ..magnification import Magnifier
 from ..magnification.motion import Motion
 
 _CELLS = 32  # a side; brightness is compared as means over them
-_LIGHT_ROUNDS = 6
+_LIGHT_ROUNDS = 6  # of IRLS
 _LEAST_OFF = 0.004  # of white; differences below it all count in full
 
 
@@ -25,13 +25,13 @@ class Generated(Pictures):
 
     motion: the face's own against the neutral frame. rigid: the head's motion, [N, 2, S, S] px, which the backend
     added, as the driver's head is still. light: [N], how far each frame's brightness was off, as a share of white.
-    told: whether the backend told the motion; then nothing was taken out.
+    given: whether the backend gave the motion; then nothing was taken out.
     """
 
     motion: Motion
     rigid: Tensor
     light: Tensor
-    told: bool
+    given: bool
 
     @property
     def total(self) -> Motion:
@@ -42,7 +42,7 @@ class Generated(Pictures):
         """Return frame number `index` alone."""
         at = slice(index, index + 1)
         motion = Motion(self.motion.flow[at], self.motion.confidence[at])
-        return Generated(self.frames[at], motion, self.rigid[at], self.light[at], self.told)
+        return Generated(self.frames[at], motion, self.rigid[at], self.light[at], self.given)
 
 
 class Observer:
@@ -61,8 +61,8 @@ class Observer:
         """Look at frames [N, 3, S, S]."""
         frames, light = evened(frames, self._neutral, self._mask)
         motion = self._magnifier.motion(self._neutral, frames)
-        rigid, local = split_rigid(motion, self._depth, self._skull)
-        return Generated(frames, Motion(local, motion.confidence), rigid, light, told=False)
+        split = split_rigid(motion, self._depth, self._skull)
+        return Generated(frames, Motion(split.local, motion.confidence), split.rigid, light, given=False)
 
 
 def evened(frames: Tensor, neutral: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

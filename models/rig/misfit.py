@@ -53,6 +53,11 @@ def softened(seen: Measurement, variance: Array) -> Measurement:
     """Return a measurement whose places may be wrong by a motion of `variance` [N] px² each.
 
     J' = (J⁻¹ + s² I)⁻¹ = (I + s² J)⁻¹ J and h' = (I + s² J)⁻¹ h, for J [N, 3, S] and h [N, 2, S].
+
+    >>> precision, pull = np.float32([[[100.0], [0.0], [100.0]]]), np.float32([[[50.0], [0.0]]])  # 0.5 px +- 0.1 px
+    >>> soft = softened(Measurement(np.zeros((1, 2)), np.zeros(1), precision, pull), np.array([0.01]))
+    >>> soft.precision.ravel(), soft.pull.ravel()  # the same motion +- 0.14 px
+    (array([50.,  0., 50.], dtype=float32), array([25.,  0.], dtype=float32))
     """
     s2 = variance[:, None].astype(np.float32)
     xx, xy, yy = seen.precision.swapaxes(0, 1)
@@ -73,7 +78,7 @@ def misfit_variance(error: Measurement, variance: Array, trust: Array) -> Array:
     soft = softened(error, variance)
     s2 = variance[:, None]
     squared = ((s2[:, None] * soft.pull) ** 2).sum(1) + 2 * s2 - s2**2 * (soft.precision[:, 0] + soft.precision[:, 2])
-    weight = (error.measured * trust).astype(np.float64)
+    weight = (error.valid * trust).astype(np.float64)
     total: Array = (squared * weight).sum(1)
     return total / np.maximum(2 * weight.sum(1), 1e-12)
 
@@ -94,7 +99,7 @@ def best_fit(equations: NormalEquations, seen: Measurement, low: Array, high: Ar
         ridge = _RIDGE * np.median(np.diagonal(gram.mean(0)))
         values = solve_boxed(
             gram + max(ridge, 1e-12) * np.eye(parameters), equations.target(soft, trust), low, high, guess=values
-        )
+        ).values
         explained = equations.motion(values)
         trust = cauchy_weights(soft.less(explained), explained, _PROPORTIONAL)
         before = variance.max(initial=0.0)

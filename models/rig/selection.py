@@ -271,7 +271,7 @@ class _Search:
             self._target[:, index],
             self._low[:, index],
             self._high[:, index],
-        )
+        ).values
         return values
 
     def _fitted(self, chosen: Sequence[int]) -> Array:

@@ -5,8 +5,8 @@
 
 The first call renders people (`data/pairs`, 3 s each on one core) and films them for the role (`data/<role>`, 2 s
 each); both are kept and continued, and the pairs serve both roles. A run that was stopped goes on where its last
-checkpoint was. The result is `<role>.safetensors` in the output folder; copy it to `models/weights/` when the benchmark
-says that it is better than what ships.
+checkpoint was. The result is `<role>.safetensors` in the output folder; copy it to `models/weights/` when it is better
+than what ships in the benchmark.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..magnification.arbitration import PATCH, contradiction
+from ..magnification.arbitration import PATCH, chi_squared_test
 from ..magnification.filters import box
 from ..magnification.refinement import Refinement, affine_fields
 from ..magnification.solver import Observation
@@ -34,8 +34,8 @@ from .dataset import ROLES, Films, observe, render_pairs
 from .heads import HeadModel
 from .scenes import FaceScenes
 
-MOST_SURPRISE = 300.0  # chi-squared of one patch, at most
-LEAST_SURPRISE = 0.05  # of a film, at least
+MOST_CHI_SQUARED = 300.0  # chi-squared of one patch, at most
+LEAST_CHI_SQUARED = 0.05  # of a film, at least
 LEVEL, CLEAN_LEVEL = 0, -1.2  # of the camera's state, the level of the grain; below this there is hardly any
 BLOCKS, VIDEO_BLOCKS = 9, 0.35  # of the camera's state, ends of repeats on a grid; above this a film is from a video
 CORRELATED = 2.0  # by how much chi-squared over `PATCH` points understates a video's errors, which reach farther
@@ -133,7 +133,7 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
         crop = int(rng.choice(np.arange(config.crops[0], config.crops[1] + 1, 8)))
         batch = films.batch(config.batch, crop, rng)
         with torch.autocast(device.type, torch.bfloat16):
-            answer = network.explain(batch.observed, batch.brightness, batch.state)
+            answer = network.estimate(batch.observed, batch.brightness, batch.state)
         with torch.no_grad():
             solver = loss_of(batch.observed.motion, batch.truth, batch.certain)
             weight = (1 / solver).clamp(max=config.most_weight)
@@ -142,11 +142,11 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
         motions = [
             refined + config.worse_weight * (refined - solver).clamp(min=0),
             config.fused_weight * loss_of(answer.fused, batch.truth, batch.certain),
-            config.fields_weight * loss_of(answer.explained, batch.truth, batch.certain),
+            config.fields_weight * loss_of(answer.prior_mean, batch.truth, batch.certain),
         ]
         units = loss_of_units(answer.units, batch.units, batch.taught)
-        surprise = surprise_of(batch.observed, batch.truth, batch.certain)
-        inflation = answer.inflation.flatten().log() + surprise / answer.inflation.flatten()
+        chi_squared = chi_squared_of(batch.observed, batch.truth, batch.certain)
+        inflation = answer.inflation.flatten().log() + chi_squared / answer.inflation.flatten()
         optimiser.zero_grad()
         (
             (weight * torch.stack(motions).sum(0)).mean()
@@ -244,19 +244,19 @@ def fit_noise(network: Refinement, films: Films, config: Config) -> None:
     """
     assert network.camera is not None
     rows = [
-        (state, surprise_of(seen, truth, certain), compressed)
+        (state, chi_squared_of(seen, truth, certain), compressed)
         for seen, truth, certain, state, compressed in films.seen()
     ]
-    state, surprise, compressed = (torch.cat(parts) for parts in zip(*rows, strict=True))
+    state, chi_squared, compressed = (torch.cat(parts) for parts in zip(*rows, strict=True))
     clean = (compressed == 0) & (state[:, LEVEL] < CLEAN_LEVEL)
     weight = torch.where(clean, compressed.sum() / clean.sum().clamp(min=1), 1.0)
     video = (compressed > 0) & (state[:, BLOCKS] > VIDEO_BLOCKS)
-    surprise = torch.where(video, CORRELATED * surprise, surprise)
+    chi_squared = torch.where(video, CORRELATED * chi_squared, chi_squared)
     parameters = network.camera.noise.parameters()
     optimiser = torch.optim.AdamW(parameters, config.noise_rate, weight_decay=config.noise_decay)
     for _ in range(config.noise_steps):
         inflation = network.camera.inflation(state).flatten()
-        loss = (weight * (inflation.log() + surprise / inflation)).mean()
+        loss = (weight * (inflation.log() + chi_squared / inflation)).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -264,29 +264,28 @@ def fit_noise(network: Refinement, films: Films, config: Config) -> None:
 
 
 @torch.no_grad()
-def surprise_of(seen: Observation, truth: Tensor, certain: Tensor) -> Tensor:
+def chi_squared_of(seen: Observation, truth: Tensor, certain: Tensor) -> Tensor:
     """Return the truth's mean chi-squared in each film, [N]; certain: [N, 1, h, w], 1 where the truth is known."""
-    _, surprise = contradiction(seen, truth)
+    _, chi_squared = chi_squared_test(seen, truth)
     whole = (box(certain, PATCH) > 0.999).float()
-    found = (surprise.clamp(max=MOST_SURPRISE) * whole).sum((1, 2, 3))
-    return found / (whole.sum((1, 2, 3)) + 1) + LEAST_SURPRISE
+    found = (chi_squared.clamp(max=MOST_CHI_SQUARED) * whole).sum((1, 2, 3))
+    return found / (whole.sum((1, 2, 3)) + 1) + LEAST_CHI_SQUARED
 
 
 def begun_from(weights: Path) -> Refinement:
-    """Return a network that begins with the weights of a file, also of one that doesn't know the camera.
+    """Return a network that begins with the weights of a file, also of one without the camera state.
 
-    There what follows from the camera's state starts anew, and the equations are switched on again. What is measured
-    of the camera beyond what the file knows counts nothing at first.
+    Of such a file the fusion's weights start anew. Weights of camera statistics that the file lacks are zero.
     """
     network, tensors = Refinement(), load_file(weights)
     ours = network.state_dict()
-    knows = any(name.startswith("camera.") for name in tensors)
+    has_camera = any(name.startswith("camera.") for name in tensors)
     for name, value in tensors.items():
         if value.shape != ours[name].shape:  # a first layer, which has fewer channels for the state
             unused = torch.zeros_like(ours[name])
             unused[:, : value.shape[1]] = value
             value = unused
-        if knows or not name.startswith("weights."):
+        if has_camera or not name.startswith("weights."):
             ours[name] = value.float()
     network.load_state_dict(ours)
     return network

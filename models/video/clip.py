@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Picture: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,18 @@ class VideoInfo:
 class VideoFrame:
     """One frame of the trimmed clip.
 
-    index: counts from 0. seconds: from the clip's first frame. image: [H, W, 3] float32 RGB in [0, 1], encoded as the
-    video is (no change of transfer function).
+    index: counts from 0. seconds: from the clip's first frame. picture: `image`, or what makes it of a decoded frame,
+    which takes longer than decoding; many a pass through a clip is for one frame.
     """
 
     index: int
     seconds: Fraction
-    image: NDArray[np.float32]
+    picture: Picture | Callable[[], Picture] = field(repr=False)
+
+    @cached_property
+    def image(self) -> Picture:
+        """[H, W, 3] float32 RGB in [0, 1], encoded as the video is (no change of transfer function)."""
+        return self.picture() if callable(self.picture) else self.picture
 
 
 class Clip(Protocol):
@@ -59,6 +67,10 @@ class Clip(Protocol):
 
     def __iter__(self) -> Iterator[VideoFrame]: ...
 
+    def forget(self) -> None:
+        """Let go of decoded frames that are kept for the next pass."""
+        ...
+
 
 Trim = tuple[Fraction, Fraction]
 
@@ -67,5 +79,9 @@ TYPED_PRECISION = Fraction(6, 10000)
 
 
 def within(seconds: Fraction, trim: Trim | None) -> bool:
-    """Return whether a time lies in the half-open range [start, end), up to the precision a person types."""
+    """Return whether a time lies in the half-open range [start, end), up to the precision a person types.
+
+    >>> [within(Fraction(n, 25), (0.04, 0.12)) for n in range(4)]
+    [False, True, True, False]
+    """
     return trim is None or trim[0] - TYPED_PRECISION <= seconds < trim[1] - TYPED_PRECISION

@@ -10,7 +10,7 @@ import bpy
 
 from ...backend_bridge.files.errors import InputError, MagPlusError
 from ...backend_bridge.job.report import Report
-from ..blender.operator import ExplainedOperator, OperatorResult
+from ..blender.operator import ExplainedOperator, OperatorResult, refused
 from ..blender.wording import translated
 from .scene_time import EVENTS, Placement, SourceTime
 
@@ -116,8 +116,7 @@ class MAGPLUS_OT_trim_from_markers(ExplainedOperator):
         try:
             trim = trim_from_markers(context.scene)
         except MagPlusError as error:
-            self.report({"ERROR"}, translated(str(error)))
-            return {"CANCELLED"}
+            return refused(self, str(error))
         settings.use_trim = True
         settings.trim_start, settings.trim_end = round(trim.start, 4), round(trim.end, 4)
         settings.start_frame = trim.start_frame

@@ -27,3 +27,9 @@ class ExplainedOperator(bpy.types.Operator):
         if reason:
             cls.poll_message_set(translated(reason))
         return not reason
+
+
+def refused(operator: bpy.types.Operator, reason: str) -> OperatorResult:
+    """Report why an operator can't do it, as one sentence in the interface's language; returns what it then returns."""
+    operator.report({"ERROR"}, translated(reason))
+    return {"CANCELLED"}

@@ -11,6 +11,7 @@ from pathlib import Path
 import bpy
 
 from ....backend_bridge.files.errors import InputError
+from ....backend_bridge.job import measurements
 from ....operators.animate import make_job
 from ....operators.animation.destination import Destination
 from ....operators.animation.scene_time import SourceTime
@@ -65,36 +66,39 @@ def capture(place: Place, captures: CaptureCache, hashes: FileHashes, version: s
 
 
 def run(folders: Sequence[Path], python: Path, count: int, logs: Path, ended: Callable[[Ended], bool]) -> Task:
-    """Return the task that runs job folders on `count` workers, models loaded once a worker; see `run_jobs`."""
+    """Return the task that runs job folders on `count` workers, models loaded once a worker; see `run_jobs`.
+
+    logs: a folder for what workers print, and for what they have measured of clips.
+    """
 
     def steps(_task: TaskContext) -> Steps:
-        with worker_group(python, count, logs) as workers:
+        with worker_group(python, count, logs, logs / measurements.FOLDER) as workers:
             yield from run_jobs(folders, workers, ended)
         return Outcome(f"Ran {len(folders)} jobs.")
 
     return steps
 
 
-def bring_in(places: Sequence[Place], hashes: FileHashes) -> tuple[str, ...]:
-    """Bring the results of shots that are saved together into their file and save it; return the warnings.
+def bring_in(places: Sequence[Place], hashes: FileHashes) -> list[tuple[Place, str]]:
+    """Bring the results of shots that are saved together into their file and save it; return each shot's warnings.
 
     All of them or none. Raises `MagPlusError`, and then nothing is saved.
     """
     open_file(places[0])
-    warnings: list[str] = []
+    warnings: list[tuple[Place, str]] = []
     done = []
     for place in places:
         choose_scene(place)
         record, said = _bring_in(place)
-        warnings += said
+        warnings += [(place, warning) for warning in said]
         done.append((place, replace(record, imported=import_inputs(place, hashes))))
     saved = places[0].saved
-    warnings += set_aside(saved, places)
+    warnings += [(places[0], warning) for warning in set_aside(saved, places)]
     save_copy(saved)
     note_saved(saved, places)
     for place, record in done:
         place.note(record)
-    return tuple(warnings)
+    return warnings
 
 
 def _bring_in(place: Place) -> tuple[Record, tuple[str, ...]]:

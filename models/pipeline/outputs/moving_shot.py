@@ -240,7 +240,7 @@ class MovingShot:
             )
         elif source.apex is not None and not numbers[0] <= placement.frame(source.seconds[source.apex]) <= numbers[-1]:
             self._notes.warning("The apex of the expression lies outside the shot; change the start frame.")
-        if not self._avatar.tells_motion:
+        if not self._avatar.gives_motion:
             self._notes.warning(
                 "Of what the backend generated, the moving shot has the motion alone; wrinkles and teeth that it added "
                 "are left out."
@@ -266,7 +266,7 @@ def shift_of(carried: Carrier, flow: Tensor) -> Shift:
     """Return how far the pixels of the moved picture have come, from motion on the carrier's grid."""
     grid = carried.grid
     # Inverted on the grid and only then brought to the picture's resolution: it is smooth.
-    come = backward_displacement(flow / grid.step) * grid.step * torch.from_numpy(carried.free)
+    come = backward_displacement(flow / grid.step).displacement * grid.step * torch.from_numpy(carried.free)
     width, height = grid.right - grid.left, grid.bottom - grid.top
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     return Shift(grid.left, grid.top, sample(come, torch.stack([x, y])[None].float() / grid.step))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much the driver's face moves in each frame: what tells the apex, and what every run leaves."""
+"""How much the driver's face moves in each frame, of which the apex is the largest; every run leaves it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Observed:
         peaks = skin_motion(driver, batch.observed) / driver.face_width
         on_face = torch.linalg.vector_norm(rigid, dim=1, keepdim=True) * driver.mask
         parallax = on_face.sum((1, 2, 3)) / driver.mask.sum() / driver.face_width
-        unseen = self._clip.visibility.unseen_regions(batch.seen.trust)
+        unseen = self._clip.visibility.unseen_regions(batch.seen.weight)
         return [
             [
                 json.dumps(
@@ -66,7 +66,7 @@ class Observed:
         ]
 
     def finish(self, report: Report, made: Made) -> Report:
-        """Tell the clip's onset, apex and offset, and what of the face wasn't seen."""
+        """Return the report with the clip's onset, apex and offset, and the regions that weren't visible."""
         assert report.face is not None and report.reference is not None
         reference, rested = report.reference, self.rested
         if not reference.not_neutral and rested is not None:

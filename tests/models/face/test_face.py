@@ -424,7 +424,9 @@ class TestAlignment:
         crops = torch.cat([crop.crop(frame, 128) for frame in frames])
         to_crop = crop.frame_to_crop(128)
         face = to_crop(mesh[:, :2].astype(np.float64))
-        for found, move in zip(align(crop.crop(portrait, 128), crops, weights), self.about_face(mesh), strict=True):
+        aligned = align(crop.crop(portrait, 128), crops, weights)
+        assert aligned.converged.all()
+        for found, move in zip(aligned.similarities, self.about_face(mesh), strict=True):
             truth = to_crop @ move @ to_crop.inverse()
             assert np.linalg.norm(found(face) - truth(face), axis=1).max() < (0.1 if light else 0.06)
 

@@ -20,7 +20,8 @@ def test_agrees_with_scipy_on_each_problem(seed: int, unknowns: int, count: int)
     gram = matrices.transpose(0, 2, 1) @ matrices
     solved = solve_boxed(gram, np.einsum("nij,ni->nj", matrices, sides), low, high)
 
-    for matrix, side, own in zip(matrices, sides, solved, strict=True):
+    assert solved.converged.all() and solved.iterations <= 4 * unknowns + 4
+    for matrix, side, own in zip(matrices, sides, solved.values, strict=True):
         expected = lsq_linear(matrix, side, (low, high), method="bvls", tol=1e-14).x
         np.testing.assert_allclose(own, expected, atol=1e-6)
 
@@ -30,12 +31,12 @@ def test_an_unbounded_problem_is_plain_least_squares() -> None:
     target = np.array([[1.0, -3.0]])
     open_ended = np.full(2, np.inf)
     np.testing.assert_allclose(
-        solve_boxed(gram, target, -open_ended, open_ended)[0], np.linalg.solve(gram[0], target[0])
+        solve_boxed(gram, target, -open_ended, open_ended).values[0], np.linalg.solve(gram[0], target[0])
     )
 
 
 def test_a_range_without_width_fixes_the_unknown() -> None:
-    solved = solve_boxed(np.eye(2)[None], np.array([[5.0, 5.0]]), np.array([0.3, 0.0]), np.array([0.3, 9.0]))
+    solved = solve_boxed(np.eye(2)[None], np.array([[5.0, 5.0]]), np.array([0.3, 0.0]), np.array([0.3, 9.0])).values
     np.testing.assert_allclose(solved, [[0.3, 5.0]])
 
 
@@ -45,7 +46,19 @@ def test_a_good_or_bad_first_guess_changes_nothing(offset: float) -> None:
     matrix = random.normal(size=(4, 20, 8))
     gram, target = matrix.transpose(0, 2, 1) @ matrix, random.normal(size=(4, 8)) * 9
     low, high = np.zeros(8), np.full(8, 0.4)
-    plain = solve_boxed(gram, target, low, high)
+    plain = solve_boxed(gram, target, low, high).values
     np.testing.assert_allclose(
-        solve_boxed(gram, target, low, high, np.clip(plain + offset, low, high)), plain, atol=1e-9
+        solve_boxed(gram, target, low, high, np.clip(plain + offset, low, high)).values, plain, atol=1e-9
     )
+
+
+def test_a_problem_that_is_cut_off_is_in_its_box_and_marked() -> None:
+    random = np.random.default_rng(1)
+    matrix = random.normal(size=(8, 20, 10))
+    gram, target = matrix.transpose(0, 2, 1) @ matrix, random.normal(size=(8, 10)) * 9
+    low, high = np.zeros(10), np.full(10, 0.4)
+    cut, whole = solve_boxed(gram, target, low, high, max_exchanges=1), solve_boxed(gram, target, low, high)
+    assert cut.iterations == 1 and whole.iterations > 1 and whole.converged.all()
+    assert ((cut.values >= low) & (cut.values <= high)).all()
+    far = np.abs(cut.values - whole.values).max(1) > 1e-6
+    assert far.any() and (~cut.converged)[far].all()

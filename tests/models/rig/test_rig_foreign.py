@@ -121,7 +121,7 @@ def test_a_mouth_that_keeps_still_can_not_be_woken_by_what_its_key_spills_onto_t
     assert found.curves.values[6, 1] > 0.1
 
 
-def test_the_solver_tells_how_it_came_by_its_answer() -> None:
+def test_the_solver_returns_its_state() -> None:
     state = solved(rig(browInnerUp=BROWS, jawOpen=push(48, 80, (0, 1))), acted(BROWS)).state
     assert state.converged
     assert state.iterations > 0
@@ -215,5 +215,5 @@ def test_the_misfit_s_variance_is_found() -> None:
 def test_places_that_did_not_change_are_no_sample_of_the_errors() -> None:
     seen = Measurement(GRID, np.zeros(len(GRID)), np.ones((1, 3, len(GRID))), np.zeros((1, 2, len(GRID))))
     changed = np.zeros((1, len(GRID)), bool)
-    assert seen.measured.all()
-    assert not dataclasses.replace(seen, changed=changed).measured.any()
+    assert seen.valid.all()
+    assert not dataclasses.replace(seen, changed=changed).valid.any()
