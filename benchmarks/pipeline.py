@@ -3,7 +3,7 @@
 
 Each job is captured by Blender's command line and run by the product's own client in the product's own worker; nothing
 is called by hand. CPU is the processor time of the worker's process and all its threads, read when a stage begins;
-wall is by the clock, which says little on a busy machine. "warm": the worker has run a job before. "again": the same
+wall is by the clock, which varies on a busy machine. "warm": the worker has run a job before. "again": the same
 finished job once more. Memory is the process's peak during the job.
 
 Beside it, in the same run and on the same frames: the floor (decoding, landmarks, one PNG a frame), MediaPipe's scores

@@ -255,7 +255,7 @@ def run_foreign(
                         return pair.foreign(clip, rigs[family], basis, reading)  # noqa: B023
 
                     figures[value, condition, family].append(kept.value("foreign", made_from, row))
-            told(f"pair {number + 1} of {pairs}, {expression}, {value:g} px, {condition}")
+            progress(f"pair {number + 1} of {pairs}, {expression}, {value:g} px, {condition}")
     sessions.close()
     rows = []
     for (value, condition, family), found in sorted(figures.items(), key=lambda item: families.index(item[0][2])):
@@ -270,8 +270,8 @@ def run_foreign(
     return rows
 
 
-def told(where: str) -> None:
-    """Say on the terminal how far the run is."""
+def progress(where: str) -> None:
+    """Print on the terminal how far the run is."""
     print(f"\r{where:78}", end="", file=sys.stderr, flush=True)
 
 
@@ -362,7 +362,7 @@ def run(
                     if (rows := collected.get((peak, condition, name))) is not None:
                         made_from = (code, clip.made_from, avatar.seed, name)
                         rows.append(kept.value("row", made_from, lambda method=method: measured(method, clip)))  # type: ignore[misc]  # noqa: B023
-                        told(f"pair {number + 1} of {pairs}, {expression}, {peak:g} px, {condition}, {name}")
+                        progress(f"pair {number + 1} of {pairs}, {expression}, {peak:g} px, {condition}, {name}")
     sessions.close()
     print(file=sys.stderr)
     return collected

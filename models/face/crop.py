@@ -26,10 +26,10 @@ from .similarity import Similarity
 from .square import Beyond, Square, roll
 from .track import FaceTrack
 
-_ROBUST_ROUNDS = 8
-_MARGIN = 0.35
+_ROBUST_ROUNDS = 8  # iterations of IRLS
+_MARGIN = 0.35  # of the landmarks' extent, on every side: room for hair and chin
 _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no better
-_ALIGNMENT_BATCH = 8
+_ALIGNMENT_BATCH = 8  # frames, bounds the memory
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
 _ALIASING_FREE = 0.25  # how far above 1 the reduction may be without averaging; a camera's finest detail is faint
 _BORDER = 16  # px; farther away a pixel's weight in an interpolated value is negligible
@@ -42,7 +42,7 @@ class SteadyCrop:
 
     Every frame is first brought to the reference frame's head position by a similarity (`to_reference`, frame px ->
     reference px, known exactly); then one fixed square, level with the eyes, is cut out (`to_unit`, reference px -> the
-    unit square [0, 1] x [0, 1]). What the similarity leaves, dense motion sees.
+    unit square [0, 1] x [0, 1]). What the similarity leaves is estimated as dense motion.
 
     Pixels of a crop of any size have their centres at integers, as everywhere.
     """

@@ -18,7 +18,7 @@ from .track import FaceTrack
 
 _NEAR_START = Fraction(1, 3)  # the reference is looked for in this first share of the clip ...
 _AT_LEAST = 5  # ... but in no fewer frames than this
-_AS_QUIET = 2.5  # within this factor of the quietest quarter, frames are as quiet as landmarks, which jitter, can tell
+_AS_QUIET = 2.5  # within this factor of the quietest quarter, frames are as quiet, within the landmarks' jitter
 _CROSSING = 0.2  # onset and offset: where the motion is this share of the way from rest to apex
 _CLEAR = 5.0  # an apex stands out by this many standard deviations of the noise, or there is no event
 _CALMER = 0.35  # sum of scores: a quarter of a smile has 0.9, a micro-expression 0.1, and they jitter by 0.05

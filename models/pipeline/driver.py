@@ -20,7 +20,7 @@ from .driving_clip import DrivingClip, Seen
 from .motion_store import MotionStore
 
 MOST_MOTION = 1e5  # px; no picture has as many
-_CHANNELS = {"flow": 2, "confidence": 1, "rigid": 2, "told": 1, "skin": 1}  # of an observation, as it is kept
+_CHANNELS = {"flow": 2, "confidence": 1, "rigid": 2, "from_mesh": 1, "skin": 1}  # of the arrays that are kept
 
 
 @dataclass(frozen=True)

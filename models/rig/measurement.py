@@ -203,6 +203,13 @@ def cauchy_weights(error: Measurement, explained: Array, proportional: float) ->
 
     1 / (1 + (error / (2.4 scale))^2). The scale is the frame's median error plus the share `proportional` of the motion
     `explained` [N, 2, S] px there, as the basis' own error grows with the motion.
+
+    >>> precision = np.tile(np.float32([[[100.0], [0.0], [100.0]]]), (1, 1, 5))
+    >>> error = np.zeros((1, 2, 5))
+    >>> error[0, 0] = 0.1, -0.1, 0.1, -0.1, 1.0  # px; the last place is an outlier
+    >>> left = Measurement(np.zeros((5, 2)), np.zeros(5), precision, 100 * error)
+    >>> cauchy_weights(left, np.zeros((1, 2, 5)), proportional=0.25).round(2)
+    array([[0.85, 0.85, 0.85, 0.85, 0.05]])
     """
     size = np.sqrt(error.energy())
     scale = _median(size, error.valid)[:, None] + proportional * error.size_of(explained) + 1e-9

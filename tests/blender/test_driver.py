@@ -54,11 +54,11 @@ def settings(tmp_path: Path) -> Any:
         (Fraction(24000, 1001), "23.976"),
     ],
 )
-def test_a_frame_rate_is_told_as_people_write_it(rate: Fraction, said: str) -> None:
+def test_a_frame_rate_is_reported_as_people_write_it(rate: Fraction, said: str) -> None:
     assert rate_text(rate) == said
 
 
-def test_what_a_video_is_is_told() -> None:
+def test_what_a_video_is_is_reported() -> None:
     assert lines_of(Footage(640, 480, RATE, True, 90, 90 / RATE)) == [
         "3.003 s",
         "29.97 frames/s",
@@ -105,7 +105,7 @@ def test_all_of_the_video_is_no_trim_and_opening_twice_leaves_one_scene(settings
     assert driver_of(scene) is None and not bpy.ops.magplus.use_markers.poll()
 
 
-def test_markers_in_the_wrong_order_are_said_and_nothing_is_lost(settings: Any) -> None:
+def test_markers_in_the_wrong_order_are_reported_and_nothing_is_lost(settings: Any) -> None:
     seen(settings)
     bpy.ops.magplus.open_driver()
     driver = driver_of(bpy.context.scene)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rig's controls over time, solved from what the frames say about the rig."""
+"""The rig's controls over time, solved from the frames' motion equations."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Curves:
         self.solution: Solution | None = None
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
-        """Return what each frame says at the rig's sites, [S, 9] (`rig_reader.RigReader.read`)."""
+        """Return each frame's equations at the rig's sites, [S, 9] (`rig_reader.RigReader.read`)."""
         return [[_npy(each) for each in self._reader.read(batch)]]
 
     def finish(self, report: Report, made: Made) -> Report:

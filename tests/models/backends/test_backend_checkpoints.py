@@ -322,7 +322,7 @@ def test_a_file_is_known_by_its_tensors_however_it_was_saved(tmp_path, store, ke
 
 
 @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
-def test_half_precision_is_taken_and_told(tmp_path, store, keypoints, precision):
+def test_half_precision_is_taken_and_reported(tmp_path, store, keypoints, precision):
     half = {name: tensor.to(precision) if tensor.is_floating_point() else tensor for name, tensor in keypoints.items()}
     safetensors.torch.save_file(half, tmp_path / "kp.safetensors")
     said = add(store, tmp_path / "kp.safetensors")
@@ -351,7 +351,7 @@ def test_the_smaller_networks_of_liveportrait_in_one_flat_file(tmp_path, store):
     assert "added stitching" in add(store, path)[0]
 
 
-def test_animals_have_a_slot_of_their_own_and_a_replacement_is_told(tmp_path, store):
+def test_animals_have_a_slot_of_their_own_and_a_replacement_is_reported(tmp_path, store):
     tensors = LivePortrait.build_parts()["appearance_feature_extractor"].state_dict()
     human = tmp_path / "liveportrait" / "base_models" / "appearance_feature_extractor.pth"
     animal = tmp_path / "liveportrait_animals" / "base_models" / "appearance_feature_extractor.pth"

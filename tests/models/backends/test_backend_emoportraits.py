@@ -149,7 +149,7 @@ def test_a_driving_frame_is_drawn_as_the_authors_networks_do(case, backend, run)
 
 @pytest.mark.slow
 @torch.inference_mode()
-def test_frames_of_a_batch_do_not_know_of_each_other(backend, run):
+def test_frames_of_a_batch_are_independent(backend, run):
     expressions = torch.cat([run.expression, run.mixed_expression, run.encoded.expression])
     poses = torch.cat([run.driving_pose, run.mixed_pose, run.source_pose])
     together = backend.model.posed(run.encoded, expressions, poses)

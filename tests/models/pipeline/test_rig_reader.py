@@ -26,7 +26,7 @@ class Reader(RigReader):
     """Solves what it is given."""
 
     read_from = "a test"
-    knows_head = True
+    has_head = True
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
         raise NotImplementedError

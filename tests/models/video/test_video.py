@@ -209,7 +209,7 @@ class TestPicture:
         if not hflip:
             assert reader.info.rotation == rotation % 360
 
-    def test_an_odd_angle_is_told(self, tmp_path):
+    def test_an_odd_angle_is_reported(self, tmp_path):
         reader = VideoReader(write_clip(tmp_path / "tilted.mp4", [corner_picture()] * 2, shown=Shown(rotation=30)))
         assert corners(next(iter(reader)).image) == "RGBW"
         assert "odd angle" in reader.warnings[0]
@@ -326,7 +326,7 @@ class TestColour:
         assert reader.info.bit_depth == bits
         np.testing.assert_allclose(next(iter(reader)).image, image / (2**bits - 1), atol=1e-6)
 
-    def test_hdr_is_told(self, tmp_path):
+    def test_hdr_is_reported(self, tmp_path):
         path = tmp_path / "hdr.mp4"
         with av.open(str(path), "w") as container:
             stream = container.add_stream("libx264", rate=25)
@@ -351,7 +351,7 @@ class TestImages:
         files = VideoReader(tmp_path, sequence_rate="12", trim=(0.25, 0.5)).files
         assert [file.name for file in files] == ["shot_1004.png", "shot_1005.png", "shot_1006.png"]
 
-    def test_sequence_without_a_rate_is_told(self, tmp_path):
+    def test_sequence_without_a_rate_is_reported(self, tmp_path):
         for number, image in enumerate(numbered_frames(3)):
             cv2.imwrite(str(tmp_path / f"{number}.png"), image)
         reader = VideoReader(tmp_path)
