@@ -210,6 +210,7 @@ def reopened(file: str) -> Scenario:
     """Open a sample, in shading that is drawn quickly."""
     bpy.ops.wm.open_mainfile(filepath=file)
     view().spaces.active.shading.type = "SOLID"
+    yield from drawn(2)
     preferences().environment_source = "EXISTING"
     preferences().python = setting("worker")
     yield from show_sidebar()
