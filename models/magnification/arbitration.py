@@ -41,7 +41,7 @@ GLOBAL_WEIGHT = 0.2  # weight of the whole picture's mean in a patch's
 MARGIN = 3.0  # standard deviations by which the equations must contradict the network; chosen on photographs
 WHITE_NOISE = 0.5  # noise inflation factor of white noise: chi-squared of the true motion on noisy training films
 FREEDOM_SHARE = 0.1  # of the solver's degrees of freedom, fits noise alone; chosen on photographs and own family
-NOISELESS = 0.055 / 255**2  # variance of the equations' error in pictures without noise, see `_noiseless`
+NOISELESS = 0.055 / 255**2  # variance of the equations' error in pictures without noise, see `noiseless_share`
 NOISELESS_SHARE = 0.4  # largest g on such pictures; chosen on photographs, own and bent family
 LEAST_ENERGY = 1e-9  # sum d . J d, below which s and n are the same motion
 
@@ -85,7 +85,7 @@ def arbitrate(observed: Observation, proposed: Tensor, inflation: Tensor | float
     >>> float(arbitrate(at_rest, at_rest.motion + 1.0).motion.abs().max()) < 0.1  # 1 px is rejected
     True
     """
-    noiseless = _noiseless(observed, inflation)
+    noiseless = noiseless_share(observed, inflation)
     # 1. Sums, [N, 1, h, w].
     change = proposed - observed.motion
     jxx, jxy, jyy = observed.equations[:, :3].split(1, 1)
@@ -103,7 +103,7 @@ def arbitrate(observed: Observation, proposed: Tensor, inflation: Tensor | float
     return replace(observed, motion=observed.motion + share * change)
 
 
-def _noiseless(observed: Observation, inflation: Tensor | float) -> Tensor:
+def noiseless_share(observed: Observation, inflation: Tensor | float) -> Tensor:
     """Return the squared share of the error of noiseless pictures in the equations' variance, in [0, 1]: [N, 1, 1, 1].
 
     1 is a picture without noise; noise of 2/255 gives 0.04.

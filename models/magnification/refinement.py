@@ -123,13 +123,18 @@ class Refinement(nn.Module):
         network.load_state_dict(tensors)
         return network
 
+    @staticmethod
+    def knows(observed: Observation) -> bool:
+        """Whether a picture is as large as those of the training."""
+        return min(observed.motion.shape[2:]) >= SMALLEST_GRID
+
     def forward(self, observed: Observation, brightness: Tensor, state: Tensor, final: bool = True) -> Observation:
         """Return the observation with its motion corrected, and in the `final` pass arbitrated (`arbitrate`).
 
         brightness: [1 or N, 1, h, w] in [0, 1], the reference on the solver's grid (h, w even); state: [N, STATES] of
         `camera_state`. With fewer than `SMALLEST_GRID` points along a side the observation is returned unchanged.
         """
-        if min(observed.motion.shape[2:]) < SMALLEST_GRID:
+        if not self.knows(observed):
             return observed
         found = self.estimate(observed, brightness, state)
         return arbitrate(observed, found.refined.motion, found.inflation) if final else found.refined

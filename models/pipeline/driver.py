@@ -74,7 +74,7 @@ class Driver:
         )
 
     def _observe(self, seen: Seen) -> Observation:
-        motion = self.magnifier.motion(self.reference.image, seen.frames)
+        motion = self.magnifier.motion(self.reference.image, seen.frames, clip=True)
         motion = Motion(motion.flow, motion.confidence * seen.trust)
         rigid, local = self.clip.split_head_motion(motion)
         closing, told, skin = (field.to(local) for field in self._lids(seen.closures))
