@@ -20,6 +20,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from backend_bridge.environment import locked
@@ -27,7 +28,7 @@ from tests.bpy_stubs import corrected_stubs
 from tests.gui.play import NoScreenError, Theatre
 
 ROOT = Path(__file__).resolve().parent
-PICTURES = ROOT / "docs" / "images" / "first-minutes"
+PICTURES = ROOT / "docs" / "images" / "manual"
 CHECKOUT = ROOT / "checkout"  # on the path, it makes this checkout the package `magplus`
 CACHE = ROOT / ".magplus"
 ON_PATH = {"PYTHONPATH": str(CHECKOUT)}
@@ -44,7 +45,7 @@ DEVELOPMENT_PACKAGES = ("moderngl==5.13.0",)
 UV = ("uv==0.13.9",)
 SERIES = {version.rpartition(".")[0]: version for version in BLENDER_PYTHONS}
 SKIP_NOTHING = {"MAGPLUS_SKIP_NOTHING": "1"}  # a test that lacks what we fetch fails, see tests/assets.py
-WHOLE_JOB_BENCHMARKS = ("moving", "pipeline")  # those that take both sides
+WHOLE_JOB_BENCHMARKS = ("batch", "moving", "pipeline")  # those that take both sides
 BLENDER_BENCHMARKS = ("blender",)  # those that measure Blender's side; the others run in the worker's Python
 
 # What can happen to MagPlus at work: kill, links, two_writers ...
@@ -74,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     test.add_argument("--fast", action="store_true", help="leave out the slow tests and the older Blender series")
     test.add_argument("--only", choices=[*STAGES], action="append", help="run these stages only")
     test.add_argument("--series", choices=[*SERIES], action="append", help="test in these Blender series only")
+    test.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="N steps at a time (as many as processors)"
+    )
     drill = commands.add_parser(
         "drill", help="disturb MagPlus at work, harder than the tests do, and see that it holds"
     )
@@ -95,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pictures = commands.add_parser("pictures", help="take the manual's pictures in a graphical Blender")
     pictures.add_argument("--blender", default="blender", help="a graphical Blender, 4.2 or newer")
     pictures.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="shading=SOLID without a graphics card ..."
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="quick=yes without a graphics card ..."
     )
     commands.add_parser("lock", help="renew the hash-locked lists of the worker's packages")
     options = parser.parse_args(arguments)
@@ -105,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return run_demo(options.out.resolve(), options.strips)
         if options.command == "test":
             versions = [SERIES[series] for series in options.series or (["5.0"] if options.fast else SERIES)]
-            return run_tests(options.only or list(STAGES), versions, options.fast)
+            return run_tests(options.only or list(STAGES), versions, options.fast, options.jobs)
         if options.command == "drill":
             return run_drill(options.name, options.times, options.seed)
         if options.command == "bench":
@@ -310,15 +314,15 @@ def build_sample(extension: Path, folder: Path) -> Path:
 
 
 def take_pictures(blender: str, settings: Mapping[str, str]) -> int:
-    """Play a new animator's first minutes in a graphical Blender and keep the pictures for the manual.
+    """Play what the manual shows in a graphical Blender and keep its pictures.
 
-    settings: for the scenario, see `tests/gui/first_minutes.py`.
+    settings: for the scenario, see `tests/gui/manual.py`.
     """
     theatre = Theatre(blender, build_extension(CACHE / "dist"), worker_environment(), assets())
-    scenario, out = ROOT / "tests" / "gui" / "first_minutes.py", CACHE / "pictures"
+    scenario, out = ROOT / "tests" / "gui" / "manual.py", CACHE / "pictures"
     shutil.rmtree(out, ignore_errors=True)
     try:
-        status = theatre.play(scenario, out, (1400, 900), settings, limit=3600.0)
+        status = theatre.play(scenario, out, (1280, 800), settings, limit=3600.0)
     except NoScreenError as error:
         raise SetupError(str(error)) from error
     PICTURES.mkdir(parents=True, exist_ok=True)
@@ -378,22 +382,47 @@ def run_lock() -> int:
     return subprocess.run([uv, "-m", "dev_lock"], check=False, cwd=ROOT).returncode
 
 
-def run_tests(stages: Sequence[str], versions: Sequence[str], fast: bool) -> int:
-    """Run the stages in order, all of them even when one fails, and print one line for each."""
+def run_tests(stages: Sequence[str], versions: Sequence[str], fast: bool, jobs: int) -> int:
+    """Run the stages' steps, `jobs` of them at a time and all of them even when one fails; print one line for each.
+
+    Environments are made by the stages themselves, one after another. Of steps that run side by side each prints what
+    it has to say in one piece, when it has ended.
+    """
     outcomes: dict[str, tuple[bool, float]] = {}
-    for stage in stages:
-        for label, command, extra in STAGES[stage](versions, fast):
-            print(f"\n=== {label}", flush=True)
-            started = time.monotonic()
-            surroundings = {**os.environ, **SKIP_NOTHING, **extra}
-            succeeded = subprocess.run(command, cwd=ROOT, check=False, env=surroundings).returncode == 0
-            outcomes[label] = (succeeded, time.monotonic() - started)
+    with ThreadPoolExecutor(jobs) as pool:
+        running: list[Future[tuple[str, bool, float]]] = []
+        try:
+            for stage in sorted(stages, key=list(STAGES).index):
+                running += [pool.submit(_run_step, step, jobs > 1) for step in STAGES[stage](versions, fast)]
+            for done in as_completed(running):
+                label, succeeded, seconds = done.result()
+                outcomes[label] = (succeeded, seconds)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     print()
     for label, (succeeded, seconds) in outcomes.items():
         print(f"{'passed' if succeeded else 'FAILED'}  {label}  ({seconds:.0f} s)")
     failed = sum(not succeeded for succeeded, _ in outcomes.values())
     print(f"{len(outcomes) - failed} passed, {failed} failed")
     return 1 if failed else 0
+
+
+def _run_step(step: Step, beside_others: bool) -> tuple[str, bool, float]:
+    label, command, extra = step
+    print(f"\n=== {label}", flush=True)
+    started = time.monotonic()
+    surroundings = {**os.environ, **SKIP_NOTHING, **extra}
+    if beside_others:
+        ended = subprocess.run(
+            command, cwd=ROOT, check=False, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        heading = f"\n=== {label}, status {ended.returncode}\n"
+        print(heading + ended.stdout.decode(errors="replace"), flush=True)
+        status = ended.returncode
+    else:
+        status = subprocess.run(command, cwd=ROOT, check=False, env=surroundings).returncode
+    return label, status == 0, time.monotonic() - started
 
 
 def tools() -> Path:
@@ -454,7 +483,8 @@ def _blender(versions: Sequence[str], fast: bool) -> Iterator[Step]:
         yield f"blender {version}", _pytest(blender_environment(version), "blender", fast, *strict), {}
 
 
-STAGES = {"lint": _lint, "bridge": _bridge, "models": _models, "blender": _blender}
+# The longest steps begin first, so that none of them is left to run alone at the end.
+STAGES = {"lint": _lint, "models": _models, "blender": _blender, "bridge": _bridge}
 
 
 def _spelled(command: object) -> str:

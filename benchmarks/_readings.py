@@ -245,7 +245,7 @@ class Readings:
         seconds = (time.process_time() - start) / len(bases)
         return {
             name: Reading(reader, equations, found.times, seconds)
-            for name, reader, equations in zip(bases, found.readers, found.equations(), strict=True)
+            for name, reader, equations in zip(bases, found.readers, found.equations, strict=True)
         }
 
 
@@ -256,26 +256,23 @@ class _AllIsRead(Exception):  # noqa: N818 - it is no error
 class _Recording:
     """Stands in for a job's reader: reads for several rigs at once, and ends the job where it would solve."""
 
-    def __init__(self, readers: Sequence[RigReader], present: Sequence[int], count: int) -> None:
+    def __init__(self, readers: Sequence[RigReader]) -> None:
         self.readers = readers
         self.basis, self.read_from = readers[0].basis, readers[0].read_from
         self.times: tuple[float, ...] = ()
-        self._present, self._count = present, count
-        self._read: list[list[NDArray[np.float32]]] = [[] for _ in readers]
+        self.equations: list[NDArray[np.float32]] = []
+        self._sites: list[int] = []
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        for reader, frames in zip(self.readers, self._read, strict=True):
-            frames.extend(reader.read(batch))
-        return np.stack(self._read[0][-len(batch.frames) :])
+        """Return what all rigs' sites say, one rig's after the other's, [N, S, 9]: the job orders the frames."""
+        read = [reader.read(batch) for reader in self.readers]
+        self._sites = [each.shape[1] for each in read]
+        return np.concatenate(read, axis=1)
 
     def solve(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> None:
         self.times = tuple(seconds)
+        self.equations = np.split(equations, np.cumsum(self._sites)[:-1], axis=1)
         raise _AllIsRead
-
-    def equations(self) -> list[NDArray[np.float32]]:
-        """Return what was read of the whole clip; frames without a face hold the one before them, as in a job."""
-        held = np.searchsorted(self._present, np.arange(self._count), side="right").clip(1) - 1
-        return [np.stack(frames)[held] for frames in self._read]
 
 
 @contextmanager
@@ -285,7 +282,7 @@ def recorded(bases: Sequence[RigBasis]) -> Iterator[list[_Recording]]:
 
     def rig_reader(basis: RigBasis, driver: Any, avatar: Any, factors: Any, spec: JobSpec) -> Any:
         readers = [usual(each, driver, avatar, factors, spec) for each in bases]
-        made.append(_Recording(readers, driver.clip.present, driver.clip.count))
+        made.append(_Recording(readers))
         return made[0]
 
     job.rig_reader = rig_reader

@@ -130,7 +130,7 @@ def _tasks(context: bpy.types.Context, head: bpy.types.Object, folder: Path) -> 
 def _importing(
     context: bpy.types.Context, head: bpy.types.Object, folder: Path
 ) -> Callable[[Any], Generator[Any, None, Any]]:
-    """Return the task that keys all of the head's controls from a finished job, which is one step."""
+    """Return the task that keys all of the head's controls from a finished job: it is read, then keyed in one step."""
     import numpy as np
 
     jobs = importlib.import_module("magplus.tests.blender.jobs")
@@ -142,8 +142,10 @@ def _importing(
     job = jobs.solved(folder, controls, values, apex=FRAMES // 2)
 
     def steps(_task: Any) -> Generator[Any, None, Any]:
+        made = outputs(frames=False, weights=True)
+        read = result.read_result(job, made)
         yield messages.Progress("Bringing the result into the file", 0, 0)
-        return result.import_result(context, job, destination.Destination(), outputs(frames=False, weights=True))
+        return result.import_result(context, job, destination.Destination(), made, read=read)
 
     return steps
 

@@ -11,9 +11,11 @@ of the rendered surface. "still": the sequence of the still avatar, laid over th
 "apex": the motion on the neutral picture at its apex, against the truth there: what no way of carrying it mends.
 
 Columns, over the frames that show a third of the peak or more. error: mean |m - t| / mean |t| of the shown motion m and
-the true one t, at visible vertices that move by a tenth of the peak or more. leak: mean |m| at visible vertices that
-move by less than a hundredth, px. worst: the largest |m - t| of 99 of 100 visible vertices, px. bar: largest motion
-on the bar, px. PSNR: of the face's pixels against the truth's render, dB; "plain" is the shot without any expression.
+the true one t, where the face moves by a tenth of the peak or more. leak: mean |m| where it moves by less than a
+hundredth, px. Both are means over the picture, as those of the still are: a visible vertex weighs as much as the pixels
+that lie nearest to it. vertices: the same error with each vertex weighing alike; of this head's vertices that a frown
+moves, five in six are the lashes'. worst: the largest |m - t| of 99 of 100 visible vertices, px. bar: largest motion on
+the bar, px. PSNR: of the face's pixels against the truth's render, dB; "plain" is the shot without any expression.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import Delaunay
+from scipy.spatial import Delaunay, cKDTree
 
 from magplus.backend_bridge.job import artefacts
 from magplus.backend_bridge.job.folder import JobFolder
@@ -45,6 +47,7 @@ from magplus.models.video.exr_passes import Exr
 ROOT = Path(__file__).resolve().parents[1]
 EXPRESSIONS = ("AU4", "AU1+2", "AU12", "AU15", "AU9")
 GOALS = {"error": 0.25, "leak": 0.2}
+REACH = 1 / 60  # of the picture's side: pixels farther from every vertex show no face
 Row = dict[str, float]
 Field = NDArray[np.floating]
 
@@ -157,20 +160,25 @@ class Truth:
 
         `at` are other frames than those of the shot, counted from 0.
         """
-        off, wanted, still, worst = [], [], [], []
+        off, wanted, still, worst, weights, resting = [], [], [], [], [], []
         frames = list(at) or self.frames
         for n, field in zip(frames, come, strict=True):
             seen, true = self.seen[n], self.motion[n]
             shown = looked_up(field, self.moved[n][:, :2])
             size, error = np.linalg.norm(true, axis=1), np.linalg.norm(shown - true, axis=1)
             moves, rests = seen & (size > self.peak / 10), seen & (size < self.peak / 100)
+            area = self.areas(n)
             off.append(error[moves])
             wanted.append(size[moves])
+            weights.append(area[moves])
             still.append(np.linalg.norm(shown, axis=1)[rests])
+            resting.append(area[rests])
             worst.append(np.percentile(error[seen], 99))
+        errors, sizes, moving = (np.concatenate(each) for each in (off, wanted, weights))
         row = {
-            "error": float(np.concatenate(off).sum() / np.concatenate(wanted).sum()),
-            "leak": float(np.concatenate(still).mean()),
+            "error": float((moving * errors).sum() / (moving * sizes).sum()),
+            "leak": float(np.average(np.concatenate(still), weights=np.concatenate(resting))),
+            "vertices": float(errors.sum() / sizes.sum()),
             "worst": float(max(worst)),
         }
         if not at:
@@ -178,6 +186,17 @@ class Truth:
         if pictures is not None:
             row["PSNR"] = self.psnr(pictures)
         return row
+
+    def areas(self, n: int) -> Field:
+        """Return how many pixels of frame n lie nearest to each vertex, [V]; none for a vertex that isn't seen."""
+        places = self.moved[n][self.seen[n]][:, :2]
+        y, x = np.mgrid[: self.size, : self.size]
+        away, nearest = cKDTree(places).query(
+            np.column_stack([x.ravel(), y.ravel()]), distance_upper_bound=REACH * self.size
+        )
+        area = np.zeros(len(self.seen[n]))
+        area[self.seen[n]] = np.bincount(nearest[np.isfinite(away)], minlength=len(places))
+        return area
 
     def on_the_bar(self, n: int, field: Field) -> float:
         """Return the largest motion on the bar, which is even and grey where nothing else is."""
@@ -282,7 +301,7 @@ def picture(path: Path) -> Field:
 
 def show(table: dict[str, dict[str, Row]]) -> None:
     """Print the table, and whether the goals are met."""
-    columns = ("error", "leak", "worst", "bar", "PSNR")
+    columns = ("error", "leak", "vertices", "worst", "bar", "PSNR")
     print(f"{'':22}" + "".join(f"{name:>9}" for name in columns))
     for expression, rows in table.items():
         for name, row in rows.items():

@@ -17,7 +17,7 @@ from ..operators.driver_scene import (
     driver_of,
     slider_time,
 )
-from ..operators.footage import looks
+from ..operators.footage import face_warning, looks
 from ..operators.order import driving_problem
 from .footage_box import thumbnails
 from .panels import Sidebar
@@ -50,6 +50,8 @@ class MAGPLUS_PT_driver(Sidebar):
         draw_field(context, column, settings, "face_mode")
         if settings.face_mode == "INDEX":
             draw_field(context, column, settings, "face_index", text="Number")
+            if warning := face_warning(settings):
+                draw_text(column, warning, line_width(context), "ERROR")
         column = layout.column(align=True, heading="Trim", heading_ctxt=CONTEXT)
         column.prop(settings, "use_trim", text="")
         times = column.column(align=True)

@@ -67,9 +67,9 @@ def draw_footage(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
         for line in lines_of(footage):
             draw_text(column, line, width)
         frames = frames_of(footage, settings)
-        if frames:
-            seconds, known = expected_seconds(context, frames)
-            about = f"A run takes about {clock(seconds)}"
+        if frames and (expected := expected_seconds(context, frames)) is not None:
+            seconds, known = expected
+            about = f"A run takes about {clock(rounded(seconds))}"
             draw_text(
                 box, about if known else f"{about} on two cores without a graphics card", line_width(context), "TIME"
             )
@@ -77,6 +77,12 @@ def draw_footage(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
         draw_text(box, look.error, line_width(context), "ERROR")
     elif look is not None:
         draw_text(column, "Looking at the video…", width)
+
+
+def rounded(seconds: float) -> float:
+    """Return a duration no more exactly than it can be known: to 5 s, above a minute to 30 s, above ten to minutes."""
+    step = 5 if seconds < 60 else 30 if seconds < 600 else 60
+    return max(round(seconds / step), 1) * step
 
 
 def lines_of(footage: Footage) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import bpy
 
+from ..backend_bridge.job.judgement import NO_OFFSET, NO_ONSET
 from ..operators.animate import KIND as ANIMATE
-from ..operators.blender.wording import CONTEXT, translated
 from ..operators.capture import KIND as CAPTURE
-from ..operators.frames.shown import camera_pictures
+from ..operators.frames.shown import frames_shown
 from ..operators.match_face import KIND as ANCHORS
 from ..operators.measure_controls import KIND as CONTROLS
 from ..operators.result_record import better_reference, kept_folder
@@ -26,7 +26,7 @@ from ..operators.show_result import (
 )
 from ..operators.show_result import KIND as COMPARE
 from .panels import Sidebar, draw_outcome
-from .text import BOX_MARGINS, draw_text, line_width, text_width
+from .text import BOX_MARGINS, draw_text, line_width
 
 OF_A_FILE = (ANIMATE, CAPTURE, ANCHORS, CONTROLS, COMPARE)  # kinds of outcomes that mean nothing in another file
 
@@ -47,6 +47,8 @@ class MAGPLUS_PT_result(Sidebar):
         """Draw the panel; reads only."""
         layout, record, width = self.layout, context.scene.magplus.result, line_width(context)
         draw_text(layout, record.sentence, width, "CHECKMARK")
+        if (shown := frames_shown(context.scene)) is not None:
+            layout.prop(record, "frames_shown", toggle=True, icon="HIDE_OFF" if shown else "HIDE_ON")
         _draw_ends(layout, context, width)
         _draw_reference(layout, context, width)
         column = layout.column(align=True)
@@ -56,10 +58,6 @@ class MAGPLUS_PT_result(Sidebar):
         if record.view_kept:
             column.operator(MAGPLUS_OT_restore_view.bl_idname, icon="LOOP_BACK")
         column.operator_menu_enum(MAGPLUS_OT_show_as.bl_idname, "where", text="Show Frames As")
-        for _, picture in camera_pictures(context.scene):
-            long, short = "Frames over the View", "Over the View"
-            text = translated(long if text_width(translated(long)) <= width else short)
-            column.prop(picture, "show_background_image", text=text, translate=False)
         if (outcome := manager.outcomes.get(COMPARE)) and outcome.status is not Status.FINISHED:
             draw_outcome(layout, outcome, width)
         _draw_lines(layout, context, width)
@@ -78,10 +76,7 @@ def _draw_ends(layout: bpy.types.UILayout, context: bpy.types.Context, width: fl
         box = layout.box()
         draw_text(box, text, width - BOX_MARGINS, "ERROR")
         box.operator(MAGPLUS_OT_fit_range.bl_idname, icon="PREVIEW_RANGE")
-    for event, end, missing in (
-        ("onset", "START", "The expression has begun before the clip does."),
-        ("offset", "END", "The expression goes on after the clip's end."),
-    ):
+    for event, end, missing in (("onset", "START", NO_ONSET), ("offset", "END", NO_OFFSET)):
         if record.has_apex and not getattr(record, f"has_{event}"):
             box = layout.box()
             draw_text(box, missing, width - BOX_MARGINS, "ERROR")
@@ -99,25 +94,37 @@ def _draw_reference(layout: bpy.types.UILayout, context: bpy.types.Context, widt
 
 
 def _draw_lines(layout: bpy.types.UILayout, context: bpy.types.Context, width: float) -> None:
-    """Draw how good it is, what was warned of and, to be opened, what was measured; and the way to the files."""
+    """Draw how good it is, what was warned of, and the way to the files."""
     record, folder = context.scene.magplus.result, kept_folder(context.scene)
-    details = [line.name for line in record.lines if line.kind == "DETAIL"]
     box = layout.box()
-    for text in details[:1]:
+    for text in _details(context)[:1]:
         draw_text(box, text, width - BOX_MARGINS)
     for line in record.lines:
-        if line.kind == "WARNING":
+        if line.kind == "WARNING" and line.name not in (NO_ONSET, NO_OFFSET):  # those have a box of their own
             draw_text(box, line.name, width - BOX_MARGINS, "ERROR")
     if folder is None:
         draw_text(box, GONE, width - BOX_MARGINS, "INFO")
     else:
         box.operator("wm.path_open", text="Job Folder", icon="FILE_FOLDER").filepath = str(folder)
-    header, body = layout.panel("MAGPLUS_result_details", default_closed=True)
-    header.label(text="Details", text_ctxt=CONTEXT)
-    if body is not None:
-        column = body.column(align=True)
-        for text in details[1:]:
+
+
+class MAGPLUS_PT_details(Sidebar):
+    """What was measured."""
+
+    bl_label = "Details"
+    bl_parent_id = "MAGPLUS_PT_result"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the panel; reads only."""
+        column, width = self.layout.column(align=True), line_width(context)
+        for text in _details(context)[1:]:
             draw_text(column, text, width)
+
+
+def _details(context: bpy.types.Context) -> list[str]:
+    """Return what was measured, a line each; the first says how good it is."""
+    return [line.name for line in context.scene.magplus.result.lines if line.kind == "DETAIL"]
 
 
 @bpy.app.handlers.persistent
@@ -128,7 +135,7 @@ def _forget_outcomes(*_: object) -> None:
     manager.notice = None
 
 
-CLASSES = (MAGPLUS_PT_result,)
+CLASSES = (MAGPLUS_PT_result, MAGPLUS_PT_details)
 
 
 def register() -> None:

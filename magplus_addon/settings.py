@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import bpy
 
 from ..backend_bridge.backends import BACKENDS, BackendOption
@@ -23,6 +25,7 @@ from ..operators.blender.properties import (
     StringProperty,
     with_properties,
 )
+from ..operators.frames.shown import frames_shown, show_frames
 from ..operators.rig.avatar import face_has_shape_keys
 
 # '//' in a path property: 4.5 and later need to have it declared, 4.2 refuses the declaration.
@@ -119,6 +122,14 @@ class MagPlusLine(bpy.types.PropertyGroup):
     kind: str = EnumProperty(name="Kind", items=(("DETAIL", "Detail", ""), ("WARNING", "Warning", "")))
 
 
+def _frames_shown(result: MagPlusResult) -> bool:
+    return bool(frames_shown(cast(bpy.types.Scene, result.id_data)))
+
+
+def _frames_shown_set(result: MagPlusResult, on: bool) -> None:
+    show_frames(cast(bpy.types.Scene, result.id_data), on)
+
+
 @with_properties
 class MagPlusResult(bpy.types.PropertyGroup):
     """The scene's last result, and the view before it was presented; written by `operators.result_record`."""
@@ -132,6 +143,13 @@ class MagPlusResult(bpy.types.PropertyGroup):
     apex_frame: int = IntProperty(name="Apex", description="Frame of the scene at which the expression is strongest")
     has_onset: bool = BoolProperty(name="Has Onset", description="The expression begins within the clip")
     has_offset: bool = BoolProperty(name="Has Offset", description="The expression ends within the clip")
+    frames_shown: bool = BoolProperty(
+        name="Show Frames",
+        description="Show the frames over what the camera sees. Without them the avatar itself is seen, with its keys. "
+        "Renders stay as they are",
+        get=_frames_shown,
+        set=_frames_shown_set,
+    )
     driving: str = StringProperty(name="Driving Video", description="The video that it is of")
     has_better: bool = BoolProperty(name="Has Better", description="A better reference is known")
     better: float = FloatProperty(

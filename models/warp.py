@@ -20,7 +20,11 @@ STILL = 1e-5  # px; finer than float32 tells positions apart in a picture of ful
 
 
 def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
-    """Return the position of every pixel, [1, 2, H, W] float32 (x, y), pixel centres at integers."""
+    """Return the position of every pixel, [1, 2, H, W] float32 (x, y), pixel centres at integers.
+
+    >>> pixel_grid(2, 3)[0, :, 1, 2]
+    tensor([2., 1.])
+    """
     y, x = torch.meshgrid(
         torch.arange(height, dtype=torch.float32, device=device),
         torch.arange(width, dtype=torch.float32, device=device),
@@ -33,6 +37,10 @@ def sample(image: Tensor, positions: Tensor) -> Tensor:
     """Return `image` [N or 1, C, H, W] at `positions` [N or 1, 2, h, w] px, bilinearly; for fields, which are smooth.
 
     Outside, the border is repeated.
+
+    >>> ramp = torch.arange(4.0).expand(1, 1, 3, 4)
+    >>> sample(ramp, torch.tensor([1.25, 1.0]).view(1, 2, 1, 1)).item()
+    1.25
     """
     height, width = image.shape[-2:]
     count = max(image.shape[0], positions.shape[0])
@@ -67,27 +75,30 @@ class SplineImage:
         return torch.cat([self._at(part) for part in positions.split(rows, dim=2)], 2)
 
     def _at(self, positions: Tensor) -> Tensor:
-        f = torch.stack([positions[:, axis].clamp(0, limit) for axis, limit in enumerate(self._limit)], 1)
-        whole = f.floor()
-        f = f - whole
-        # Shares of the two taps on either side, and where between them a bilinear look-up has both in that share.
-        square = f * f
-        right = square * f / 6
-        centre_left = (3 * right - square).add_(2 / 3)
-        share = centre_left + (0.5 * (square - f) - right).add_(1 / 6)  # of the left pair
-        centre_left /= share
-        share = 1 - share
-        right /= share
-        # Planes in the order x, x, y, y of the left, right, upper and lower pair: any two of them are a view.
-        scale = [2 / max(side - 1, 1) for side in (self._coefficients.shape[-1], self._coefficients.shape[-2])]
-        pairs = centre_left.add_(whole).add_(_SPLINE_BORDER - 1), right.add_(whole).add_(_SPLINE_BORDER + 1)
-        places = torch.stack(pairs, 2) * whole.new_tensor(scale).view(1, 2, 1, 1, 1) - 1
-        places = places.flatten(1, 2)
+        count, _, height, width = positions.shape
+        # Planes in the order x, x, y, y of the left, right, upper and lower pair of taps: any two of them are a view.
+        places = positions.new_empty(count, 4, height, width)
+        shares = positions.new_empty(count, 2, 1, height, width)  # of the right and of the lower pair
+        for axis, limit in enumerate(self._limit):
+            # Where between the two taps of a pair a bilinear look-up, from -1 to 1, has both in their share. A pass
+            # over the positions takes as long as what it computes, so there are as few as can be.
+            scale = 2 / max(self._coefficients.shape[-1 - axis] - 1, 1)
+            f = positions[:, axis].clamp(0, limit)
+            whole = f.floor()
+            f = f - whole
+            square = f * f
+            cube = square * f
+            share = (f + square).add_(cube, alpha=-2 / 3).mul_(0.5).add_(1 / 6)
+            place = whole.mul_(scale).add_((_SPLINE_BORDER - 1) * scale - 1)
+            centre = torch.sub(cube, square, alpha=2).add_(4 / 3)  # twice the weight of the tap before
+            places[:, 2 * axis] = torch.addcdiv(place, centre, 1 - share, value=0.5 * scale)
+            places[:, 2 * axis + 1] = torch.addcdiv(place + 2 * scale, cube, share, value=scale / 6)
+            shares[:, axis, 0] = share
         rows = []
         for y in (2, 3):
             before, after = (self._looked_up(places[:, x : y + 1 : y - x]) for x in (0, 1))
-            rows.append(torch.lerp(before, after, share[:, :1]))
-        return torch.lerp(rows[0], rows[1], share[:, 1:])
+            rows.append(torch.lerp(before, after, shares[:, 0]))
+        return torch.lerp(rows[0], rows[1], shares[:, 1])
 
     def _looked_up(self, places: Tensor) -> Tensor:
         """Return the coefficients at places [N or 1, 2, h, w] in [-1, 1], bilinearly."""
@@ -100,14 +111,20 @@ class SplineImage:
 
 
 def sample_spline(image: Tensor, positions: Tensor) -> Tensor:
-    """Return `image` [N or 1, C, H, W] at `positions` [N or 1, 2, h, w] px, see `SplineImage`."""
+    """Return `image` [N or 1, C, H, W] at `positions` [N or 1, 2, h, w] px, see `SplineImage`.
+
+    >>> wave = torch.sin(torch.arange(64.0) / 4).expand(1, 1, 64, 64)
+    >>> between = sample_spline(wave, torch.tensor([20.3, 31.0]).view(1, 2, 1, 1)).item()
+    >>> abs(between - math.sin(20.3 / 4)) < 1e-4
+    True
+    """
     return SplineImage(image).at(positions)
 
 
 _SPLINE_POLE = math.sqrt(3) - 2
 _SPLINE_REACH = 12  # the pole to this power is below float32's resolution of a picture
 _SPLINE_BORDER = 2
-_CACHED = 32768  # positions, of which some ten planes of float32 are 1 MB
+_CACHED = 16384  # positions, of which some fifteen planes of float32 are 1 MB
 
 
 def _spline_coefficients(image: Tensor) -> Tensor:
@@ -165,11 +182,11 @@ class BackwardDisplacement:
         return self.residual < STILL
 
 
-def backward_displacement(flow: Tensor, iterations: int = 6) -> BackwardDisplacement:
+def backward_displacement(flow: Tensor, iterations: int = 6, tolerance: float = STILL) -> BackwardDisplacement:
     """Return e with e(y) = flow(y - e(y)), the displacement of each pixel y of the *moved* picture from its origin.
 
-    flow: [N, 2, H, W] px, forward from the reference's pixels. iterations: at most; fewer where all pixels have
-    converged. The fixed point is a contraction where the flow's gradient is below 1, which holds for faces.
+    flow: [N, 2, H, W] px, forward from the reference's pixels. iterations: at most; fewer where the last one has moved
+    no pixel by `tolerance` px. The fixed point is a contraction where the flow's gradient is below 1, which holds for faces.
 
     >>> x = torch.arange(64.0).expand(1, 1, 8, 64)
     >>> flow = torch.cat([0.1 * x, 0 * x], 1)  # a stretch by 1.1 about x = 0: what is at 33 comes from 30
@@ -179,7 +196,7 @@ def backward_displacement(flow: Tensor, iterations: int = 6) -> BackwardDisplace
     """
     grid = pixel_grid(flow.shape[-2], flow.shape[-1], flow.device)
     displacement, residual, count = flow, math.inf, 0
-    while count < iterations and not residual < STILL:
+    while count < iterations and not residual < tolerance:
         before, displacement = displacement, sample(flow, grid - displacement)
         count, residual = count + 1, float((displacement - before).abs().amax())
     return BackwardDisplacement(displacement, count, residual)
@@ -189,6 +206,11 @@ def move(image: Tensor, flow: Tensor) -> Tensor:
     """Return `image` [1 or N, C, H, W] with its content moved along `flow` [N, 2, H, W] px.
 
     Pixels that nothing has moved to or from are returned bit by bit.
+
+    >>> wave = torch.sin(torch.arange(64.0) / 4).expand(1, 1, 64, 64)
+    >>> flow = torch.tensor([0.5, 0.0]).view(1, 2, 1, 1).expand(1, 2, 64, 64)
+    >>> abs(move(wave, flow)[0, 0, 31, 31].item() - math.sin(30.5 / 4)) < 1e-4
+    True
     """
     grid = pixel_grid(flow.shape[-2], flow.shape[-1], flow.device)
     displacement = backward_displacement(flow).displacement
@@ -200,6 +222,9 @@ def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
     """Return `flow` [N, 2, H, W] on a grid of another size, in px of that size.
 
     Pixel centres are at integers and the picture's outer edges coincide, as in every image resize.
+
+    >>> resize_flow(torch.ones(1, 2, 2, 2), 4, 8)[0, :, 0, 0]
+    tensor([4., 2.])
     """
     scale = flow.new_tensor([width / flow.shape[-1], height / flow.shape[-2]]).view(1, 2, 1, 1)
     return F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False) * scale

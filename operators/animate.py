@@ -26,7 +26,7 @@ from .driver_scene import slider_time
 from .expected_time import start_timed
 from .footage import LONG, asks_for_part, looks
 from .frames.clip import check_in_steps
-from .import_result import BRINGING, import_result
+from .import_result import BRINGING, Read, import_result, read_result
 from .movement import movement
 from .moving_shot import capture_shot
 from .order import Order, disabled_reason, make_order
@@ -56,9 +56,11 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
         try:
             yield Progress(BRINGING, 0, 0)
             checked = (yield from check_in_steps(folder, BRINGING)) if order.spec.outputs.frames else None
+            read = read_result(folder, order.spec.outputs)
+            yield Progress(BRINGING, 0, 0)
         except CancelledError as cancelled:
             raise CancelledError("Cancelled. The result is there: Import Finished Job brings it in.") from cancelled
-        return _bring_in(order, folder, task, checked)
+        return _bring_in(order, folder, task, checked, read)
 
     return steps
 
@@ -146,10 +148,10 @@ def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Ge
         raise outcome.error
 
 
-def _bring_in(order: Order, folder: JobFolder, task: TaskContext, checked: bool | None) -> Outcome:
+def _bring_in(order: Order, folder: JobFolder, task: TaskContext, checked: bool | None, read: Read) -> Outcome:
     """Put the result into the file, if it is still the file of the order; the job folder has it in any case.
 
-    `checked` is as `import_result` takes it.
+    `checked` and `read` are as `import_result` takes them.
     """
     scene = next((candidate for candidate in bpy.data.scenes if candidate.session_uid == order.scene_uid), None)
     avatar = find_object(order.avatar_uid)
@@ -168,6 +170,7 @@ def _bring_in(order: Order, folder: JobFolder, task: TaskContext, checked: bool 
             objects={order.avatar_name: avatar},
             warned=task.warnings,
             checked=checked,
+            read=read,
         )
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import bpy
@@ -75,29 +75,28 @@ def recorded(folder: JobFolder, report: BakeReport) -> BakeReport:
     return report
 
 
-def check_bake(
+@dataclass(frozen=True)
+class PlannedKeys:
+    """The keys that a bake writes, all of which can be written, and why other controls have none, by their names."""
+
+    entries: list[ControlKeys]
+    not_keyed: dict[str, str]
+
+
+def plan_bake(
     context: bpy.types.Context,
     performance: Performance,
     destination: Destination,
+    *,
+    skip_still: bool = True,
     objects: Mapping[str, bpy.types.Object] | None = None,
-) -> None:
-    """Raise the `InputError` that `bake_performance` would, before anything is written."""
-    _entries(context.scene, performance, destination, True, objects)
-
-
-def _entries(
-    scene: bpy.types.Scene,
-    performance: Performance,
-    destination: Destination,
-    skip_still: bool,
-    objects: Mapping[str, bpy.types.Object] | None,
-) -> tuple[list[ControlKeys], dict[str, str]]:
-    """Return the keys to write, all of which can be written, and why others have none, by the control's name."""
-    placement = destination.place(performance.source, scene)
+) -> PlannedKeys:
+    """Return what `bake_performance` is to write, and change nothing; see `bake_controls`."""
+    placement = destination.place(performance.source, context.scene)
     entries, not_keyed = keys_here(performance, placement, skip_still, objects)
     if problem := animation_problem([entry.keys.channel for entry in entries], destination.animation):
         raise InputError(problem)
-    return entries, not_keyed
+    return PlannedKeys(entries, not_keyed)
 
 
 def bake_performance(
@@ -108,13 +107,16 @@ def bake_performance(
     skip_still: bool = True,
     markers: bool = True,
     objects: Mapping[str, bpy.types.Object] | None = None,
+    planned: PlannedKeys | None = None,
 ) -> BakeReport:
-    """Key a performance; see `bake_controls`."""
+    """Key a performance; see `bake_controls`. planned: what `plan_bake` has returned just now, where it was asked."""
     scene, source = context.scene, performance.source
     placement = destination.place(source, scene)
     frames = [float(placement.frame(seconds)) for seconds in source.seconds]
     window = destination.window(source, placement)
-    entries, not_keyed = _entries(scene, performance, destination, skip_still, objects)
+    if planned is None:
+        planned = plan_bake(context, performance, destination, skip_still=skip_still, objects=objects)
+    entries = planned.entries
 
     bake = free_name(performance.name)
     raised, not_saved, cut_off = _raise_ranges(entries)
@@ -132,7 +134,7 @@ def bake_performance(
         apex_kept=apex_kept(np.array(frames), away),
         markers=set_event_markers(scene, source, placement, performance.video_start) if markers else {},
         keyed=tuple(dict.fromkeys(entry.control.name for entry in entries)),
-        not_keyed=not_keyed,
+        not_keyed=planned.not_keyed,
         actions=tuple(each.action for each in written),
     )
     kept = tuple(each.replaced for each in written if each.replaced is not None)

@@ -20,6 +20,7 @@ from .blender.operator import ExplainedOperator, OperatorResult, refused
 from .blender.wording import translated
 from .running.background import in_thread
 from .running.job_manager import Outcome, Steps, TaskContext
+from .running.pace import DownloadForecast
 from .running.task_operator import busy_reason, start_or_run
 
 ROOT = __package__.rpartition(".")[0]
@@ -156,9 +157,8 @@ class MAGPLUS_OT_create_environment(ExplainedOperator):
 
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Make it."""
-        return start_or_run(
-            self, KIND, create(own_environment(context), preferences(context).torch_variant, again=True)
-        )
+        task = create(own_environment(context), preferences(context).torch_variant, again=True)
+        return start_or_run(self, KIND, task, DownloadForecast())
 
 
 class MAGPLUS_OT_check_environment(ExplainedOperator):

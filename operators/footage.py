@@ -107,9 +107,10 @@ looks = Looks()
 
 
 def driving_of(settings: Any) -> Driving:
-    """Return the scene's driving video, all of it."""
+    """Return the scene's driving video, all of it; with a number where its faces are to be counted."""
     rate = frame_rate(settings.sequence_rate) if settings.sequence_rate else None
-    return Driving(path=str(Path(bpy.path.abspath(settings.driving)).absolute()), sequence_rate=rate)
+    path = str(Path(bpy.path.abspath(settings.driving)).absolute())
+    return Driving(path=path, sequence_rate=rate, face_index=0 if settings.face_mode == "INDEX" else None)
 
 
 def frame_rate(value: float) -> str:
@@ -149,6 +150,22 @@ def footage_problem(settings: Any) -> str:
     return ""
 
 
+def face_warning(settings: Any) -> str:
+    """Return that no picture of the video shows a face with the chosen number; an empty string where one does.
+
+    Not all frames were looked at, so it is no reason not to run.
+    """
+    look = looks.known(settings)
+    if settings.face_mode != "INDEX" or look is None or look.footage is None:
+        return ""
+    most = max((each.faces or 0 for each in look.footage.thumbnails), default=0)
+    if not most or settings.face_index < most:
+        return ""
+    if most == 1:
+        return "The video shows a single face, which has the number 0."
+    return f"The video shows {most} faces at most; they are counted from 0 to {most - 1}."
+
+
 def asks_for_part(settings: Any) -> bool:
     """Whether the driving video is long and untrimmed, so that a person had better choose a part."""
     look = looks.known(settings)
@@ -185,7 +202,7 @@ def _key(settings: Any) -> tuple[object, ...]:
         there = path.stat()
     except OSError:
         return ()
-    return str(path), there.st_mtime_ns, there.st_size, settings.sequence_rate
+    return str(path), there.st_mtime_ns, there.st_size, settings.sequence_rate, settings.face_mode == "INDEX"
 
 
 def unregister() -> None:

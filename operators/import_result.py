@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
@@ -11,16 +12,19 @@ import bpy
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.files.plain import hash_plain
 from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.job.report import Report
 from ..backend_bridge.job.spec import Outputs
+from ..backend_bridge.worker_client.messages import Progress
 from . import result_record
 from .animation.destination import BACKGROUND, FRONT, PLANE, Destination
 from .animation.event_markers import set_event_markers, video_start
 from .animation.performance import Performance
 from .animation.scene_time import SourceTime
-from .bake import bake_performance, check_bake, recorded
+from .bake import bake_performance, plan_bake, recorded
 from .blender.operator import OperatorResult, refused
 from .blender.properties import BoolProperty, StringProperty, with_properties
 from .frames.clip import check_in_steps
+from .frames.shown import show_frames
 from .frames.windows import frame_timelines, look_through_camera, select_alone
 from .import_frames import import_frames
 from .report_lines import doubts, measured_lines
@@ -31,6 +35,7 @@ from .running.task_operator import report_outcome
 KIND = "animate"  # the sidebar shows how it went where it shows that of a run
 BRINGING = "Bringing the result into the file"
 CAMERA_VIEW = (FRONT, PLANE, BACKGROUND)  # seen through the camera
+BEFORE_AVATAR = (FRONT, PLANE)  # of those, where the avatar itself is hidden
 
 
 def import_result(
@@ -41,15 +46,50 @@ def import_result(
     objects: Mapping[str, bpy.types.Object] | None = None,
     warned: Sequence[str] = (),
     checked: bool | None = None,
+    read: Read | None = None,
 ) -> Outcome:
     """Import frames and shape keys into the context's scene, and present them, as one step of the undo history.
 
     `objects` says which object stands for which name in the rig basis, where it was renamed since; `warned` is what was
     said in the run, to be kept with the result; `checked` is what `frames.clip.check_in_steps` has returned, None for a
-    check now. Raises a `MagPlusError` when a part can't be imported, and then nothing is.
+    check now; `read` is what `read_result` has returned: nothing is read again unless there is another report. Raises a
+    `MagPlusError` when a part can't be imported, and then nothing is.
     """
     with folder.reading():
-        return _import_result(context, folder, destination, outputs, objects, warned, checked)
+        if read is None or read.report_sha256 != _report_sha256(folder):
+            read = read_result(folder, outputs)
+        return _import_result(context, folder, destination, outputs, objects, warned, checked, read)
+
+
+@dataclass(frozen=True)
+class Read:
+    """What there is to know of a finished job before its result is imported; performance: where it has curves."""
+
+    report_sha256: str
+    report: Report
+    performance: Performance | None
+
+
+def read_result(folder: JobFolder, outputs: Outputs) -> Read:
+    """Read a job folder. Raises `InputError` for a job that is not finished, and for one that was changed since."""
+    with folder.reading():
+        return _read_result(folder, outputs)
+
+
+def _report_sha256(folder: JobFolder) -> str:
+    return hash_plain(folder.report_path) if folder.has_report else ""
+
+
+def _read_result(folder: JobFolder, outputs: Outputs) -> Read:
+    report = folder.read_report()
+    if report.status != "finished":
+        raise InputError(f"The job in {folder.path.name} is not finished; run it again, and it goes on where it was.")
+    if report.job_sha256 and report.job_sha256 != hash_plain(folder.spec_path):
+        raise InputError(
+            f"The job in {folder.path.name} was captured again or changed after it was run, so its result is another "
+            "job's; run it again."
+        )
+    return Read(_report_sha256(folder), report, Performance.of_job(folder) if outputs.weights else None)
 
 
 def _import_result(
@@ -60,23 +100,15 @@ def _import_result(
     objects: Mapping[str, bpy.types.Object] | None,
     warned: Sequence[str],
     checked: bool | None,
+    read: Read,
 ) -> Outcome:
-    report = folder.read_report()
-    if report.status != "finished":
-        raise InputError(f"The job in {folder.path.name} is not finished; run it again, and it goes on where it was.")
-    if report.job_sha256 and report.job_sha256 != hash_plain(folder.spec_path):
-        raise InputError(
-            f"The job in {folder.path.name} was captured again or changed after it was run, so its result is another "
-            "job's; run it again."
-        )
+    report, performance = read.report, read.performance
     scene, source = context.scene, SourceTime.from_report(report)
     done = ""
     details = list(measured_lines(report))
     warnings: list[str] = []
     ends: list[float] = []
-    performance = Performance.of_job(folder) if outputs.weights else None
-    if performance is not None:
-        check_bake(context, performance, destination, objects)
+    planned = None if performance is None else plan_bake(context, performance, destination, objects=objects)
     frames = import_frames(context, folder, destination, checked=checked) if outputs.frames else None
     placement = destination.place(source, scene) if performance is not None or frames is None else frames.placement
     first = placement.start_frame if performance is not None or frames is None else frames.first_frame
@@ -88,12 +120,15 @@ def _import_result(
             if performance is None:
                 set_event_markers(scene, source, placement, video_start(report))
         if performance is not None:
-            keys = recorded(folder, bake_performance(context, performance, destination, objects=objects))
+            baked = bake_performance(context, performance, destination, objects=objects, planned=planned)
+            keys = recorded(folder, baked)
             keyed = len(keys.record.keyed)
             done = f"{keyed} controls" if frames is None else f"{frames.count} frames and {keyed} controls"
             if keys.record.keyed:
                 details.append(f"Apex kept on whole frames: {keys.record.apex_kept:.0%}")
             warnings += keys.sentences()
+            if frames is not None and keys.record.keyed and destination.show_as in BEFORE_AVATAR:
+                show_frames(scene, False)  # else the keys would play unseen, and Strength seem to do nothing
             ends.append(destination.window(source, placement).end)
         outcome = Outcome(
             f"Imported {done} from frame {first}.",
@@ -121,10 +156,12 @@ def import_in_steps(folder: JobFolder, destination: Destination, outputs: Output
     """Return the task that imports a finished job into the present scene, reading its frames a few at a time."""
     scene = bpy.context.scene.session_uid
     checked = (yield from check_in_steps(folder, BRINGING)) if outputs.frames else None
+    read = read_result(folder, outputs)
+    yield Progress(BRINGING, 0, 0)  # the file is changed in one step, which is one of the undo history
     if bpy.context.scene.session_uid != scene:
         raise InputError("Another scene was chosen while the frames were checked; import them again.")
     task.folder = folder.path
-    return import_result(bpy.context, folder, destination, outputs, warned=task.warnings, checked=checked)
+    return import_result(bpy.context, folder, destination, outputs, None, task.warnings, checked, read)
 
 
 @with_properties

@@ -98,7 +98,7 @@ def settings_problem(context: bpy.types.Context) -> str:
     problem = capture_problem(context, avatar, settings.vertex_group)
     if problem or avatar is None:
         return problem
-    if settings.shape_keys and not settings.controls and (problem := linked_problem(avatar)):
+    if settings.shape_keys and (problem := _linked_problem(context, avatar)):
         return problem
     if avatar.name_full not in set(rendered_objects(context.view_layer.layer_collection)):
         return f"{avatar.name!r} is in a collection that renders leave out; switch its camera icon on."
@@ -122,6 +122,18 @@ def settings_problem(context: bpy.types.Context) -> str:
             "sequence only."
         )
     return ""
+
+
+def _linked_problem(context: bpy.types.Context, avatar: bpy.types.Object) -> str:
+    """Return why a character that is linked from another file can't be keyed; its rig is searched only if it is."""
+    problem, settings = linked_problem(avatar), context.scene.magplus
+    rig = avatar.find_armature()
+    if not settings.controls or not (problem or (rig is not None and rig.library is not None)):
+        return problem if not settings.controls else ""
+    try:
+        return _keys_problem(context, avatar, choice_of(settings))
+    except InputError as error:
+        return problem or str(error)
 
 
 def driving_problem(settings: Any) -> str:

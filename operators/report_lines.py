@@ -20,7 +20,13 @@ def measured_lines(report: Report) -> tuple[str, ...]:
 def doubts(report: Report) -> tuple[str, ...]:
     """Return why the result is to be checked and what was warned of in the run, a sentence each, none twice."""
     reasons = () if report.quality is None else tuple(reason.sentence for reason in report.quality.reasons)
-    return tuple(dict.fromkeys((*reasons, *report.warnings)))
+    new = (each for each in reasons if not any(line.startswith(_matter(each)) for line in report.warnings))
+    return tuple(dict.fromkeys((*new, *report.warnings)))
+
+
+def _matter(sentence: str) -> str:
+    """Return what a sentence says before it says what to do."""
+    return sentence.partition(";")[0]
 
 
 def _lines(report: Report) -> Iterator[str]:

@@ -168,7 +168,7 @@ def _scenes_group(scene: Any) -> Any:
 def _identity(
     tree: bpy.types.NodeTree, image: bpy.types.NodeSocket, size: tuple[int, int]
 ) -> tuple[bpy.types.NodeSocket, bpy.types.NodeSocket]:
-    """Return sockets that tell u and v of each pixel itself."""
+    """Return sockets with each pixel's own u and v."""
     if hasattr(bpy.types, "CompositorNodeImageCoordinates"):
         places = _node(tree, "CompositorNodeImageCoordinates")
         tree.links.new(image, places.inputs[0])
@@ -183,7 +183,7 @@ def _identity(
 
 
 def _identity_image(size: tuple[int, int]) -> bpy.types.Image:
-    """Return a picture whose red and green tell u and v, packed into the file: Blender 4 has no node for it."""
+    """Return a picture whose red and green are u and v, packed into the file: Blender 4 has no node for it."""
     name = f"{IDENTITY} {size[0]}x{size[1]}"
     if (there := bpy.data.images.get(name)) is not None:
         return there
@@ -241,10 +241,10 @@ class MAGPLUS_OT_st_map_nodes(ExplainedOperator):
             chosen = self.folder or context.scene.magplus.last_job
             if not chosen:
                 raise InputError("There is no moving shot in this scene yet; run one with an ST-map, or name its job.")
-            said = place(st_maps_of(JobFolder.open(Path(bpy.path.abspath(chosen)))))
+            sentence = place(st_maps_of(JobFolder.open(Path(bpy.path.abspath(chosen)))))
         except MagPlusError as error:
             return refused(self, str(error))
-        self.report({"INFO"}, said)
+        self.report({"INFO"}, sentence)
         return {"FINISHED"}
 
     def _compositor(self, maps: Clip) -> str:

@@ -66,6 +66,11 @@ class Build:
         return "" if self.tag == _published() else _PYTORCH + self.tag
 
     @property
+    def megabytes(self) -> int:
+        """Megabytes that are downloaded for the whole environment, roughly."""
+        return 500 if self.tag in {"cpu", "mps"} else 3000
+
+    @property
     def disk(self) -> int:
         """Bytes that the whole environment takes, with room to unpack."""
         return (12 if self.variant in {"cuda", "rocm", "pip"} else 4) * 10**9

@@ -170,7 +170,7 @@ class Environment:
                 )
             lock = self.folder.with_name(f".{self.folder.name}.lock")
             with hold(lock, str(self.folder)), self.log_path.open("w", encoding="utf-8") as log:
-                logging = _Logging(listener, log)
+                logging = _Logging(listener, log, build.megabytes)
                 with self._replaced():
                     self._install(base, build, signing, logging)
         if problem := self.problem():
@@ -309,13 +309,22 @@ def _of_an_earlier_version(encoded: bytes) -> Stamp | None:
 
 
 class _Logging:
-    """Passes everything on and writes pip's lines to the log."""
+    """Writes pip's lines to the log and passes everything on, with downloads counted over all files."""
 
-    def __init__(self, listener: Listener, log: Any) -> None:
+    def __init__(self, listener: Listener, log: Any, megabytes: int) -> None:
         self._listener = listener
         self._log = log
-        self.progress = listener.progress
+        self._expected = megabytes  # of all downloads
+        self._before = self._here = 0  # megabytes of the files before the present one, and of that one
+        self._stage = ""
         self.check_cancelled = listener.check_cancelled
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        if stage != self._stage:
+            self._before, self._here, self._stage = self._before + self._here, 0, stage
+        self._here = max(self._here, done)
+        come = self._before + self._here
+        self._listener.progress(stage, come if total else 0, max(self._expected, come) if total else 0)
 
     def output(self, line: str) -> None:
         print(line, file=self._log, flush=True)

@@ -28,5 +28,6 @@ def unreadable_pictures(path: Path) -> str:
     others = sorted(suffixes & OTHER_PICTURES)
     if not others or suffixes & SEQUENCE_SUFFIXES:
         return ""
-    those = f"those in {path.name}" if path.is_dir() else path.name
-    return f"MagPlus can't read {others[0]} pictures; save {those} as PNG or TIFF."
+    if path.is_dir():
+        return f"MagPlus can't read {others[0]} pictures; save those in {path.name} as PNG or TIFF."
+    return f"MagPlus can't read {others[0]} pictures; save {path.name} as PNG or TIFF."

@@ -133,7 +133,7 @@ def _dataclass(kind: Any, data: Data, name: str) -> Any:
     for key in sorted(set(data) - {each.name for each in fields}):
         raise ValueError(f"{name + key!r} is unknown")
     for key in sorted(required - set(data)):
-        raise ValueError(f"{name}{key} is missing")
+        raise ValueError(f"{name + key} is missing")
     return kind(**{key: from_data(kinds[key], item, f"{name}{key}.") for key, item in data.items()})
 
 

@@ -15,6 +15,8 @@ LONGEST = 2.0  # s; a micro-expression lasts at most half a second
 LARGEST = 0.05  # of the face's width
 INTENSITY = (0.6, 1.6)  # shown per asked
 MOST_UNTRUSTED = 0.5  # of the frames
+NO_ONSET = "The expression has begun before the clip does; let the trim start earlier."
+NO_OFFSET = "The expression goes on after the clip's end; let the trim end later."
 _NAMED = 4  # controls that a sentence names
 
 
@@ -78,9 +80,9 @@ def _expression(report: Report) -> Iterator[Reason]:
         )
         return
     if event.onset is None:
-        yield Reason("no onset", "The expression has begun before the clip does; let the trim start earlier.")
+        yield Reason("no onset", NO_ONSET)
     if event.offset is None:
-        yield Reason("no offset", "The expression goes on after the clip's end; let the trim end later.")
+        yield Reason("no offset", NO_OFFSET)
     if (magnification := report.magnification) is not None:
         peak = magnification.peak_share_of_face_width
         if peak > LARGEST:
@@ -105,11 +107,13 @@ def _result(report: Report) -> Iterator[Reason]:
         return
     parts = [name for name, share in weights.residual_by_region.items() if share is not None and share > RESIDUAL]
     if weights.residual is not None and weights.residual > RESIDUAL:
-        where = f" (most at {', '.join(parts)})" if parts else ""
         yield Reason(
             "unexplained motion",
-            f"{weights.residual:.0%} of the motion is beyond the rig's controls{where}; let more controls be solved, "
-            "or use the frames.",
+            f"{weights.residual:.0%} of the motion is beyond the rig's controls, most of it here: {', '.join(parts)}; "
+            "let more controls be solved, or use the frames."
+            if parts
+            else f"{weights.residual:.0%} of the motion is beyond the rig's controls; let more controls be solved, or "
+            "use the frames.",
         )
     if weights.at_limit:
         more = " …" if len(weights.at_limit) > _NAMED else ""

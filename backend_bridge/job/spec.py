@@ -219,9 +219,10 @@ class JobSpec:
         if (box := self.avatar.face_box) is None:
             return
         if not (all(abs(number) <= MAX_PIXELS for number in box) and all(side >= LEAST_BOX for side in box[2:])):
+            given = ", ".join(f"{number:g}" for number in box)
             raise InputError(
                 f"The avatar's face box must be x, y, width and height in px, at least {LEAST_BOX:g} px wide and high, "
-                "not ({}); capture the avatar again.".format(", ".join(f"{number:g}" for number in box))
+                f"not ({given}); capture the avatar again."
             )
 
     def _check_anchors(self) -> None:

@@ -95,8 +95,11 @@ def count_of(codes: Sequence[Timecode], given: Fraction | None = None) -> Count:
     if (counted is not None and counted != nominal) or any(code.frame >= nominal for code in codes):
         counts = counted or int(max(code.frame for code in codes)) + 1
         raise InputError(
-            f"The recording's timecode counts {'' if counted else 'at least '}{counts} frames a second, which does not "
-            f"go with a timecode rate of {_shown(rate)}; leave the rate out or correct it."
+            f"The recording's timecode counts {counts} frames a second, which does not go with a timecode rate of "
+            f"{_shown(rate)}; leave the rate out or correct it."
+            if counted
+            else f"The recording's timecode counts at least {counts} frames a second, which does not go with a "
+            f"timecode rate of {_shown(rate)}; leave the rate out or correct it."
         )
     if drop and rate == nominal:
         raise InputError(

@@ -19,6 +19,7 @@ from ..backends import FOLDER_VARIABLE
 from ..files.errors import ExitCode, worst_of
 from ..files.typed_json import from_data
 from ..job.folder import JobFolder
+from ..job.measurements import FOLDER_VARIABLE as MEASUREMENTS_VARIABLE
 from ..job.spec import Driving
 from ..job.stages import Stage, in_words
 from ..worker_client import messages
@@ -62,9 +63,11 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     verb.add_argument(
         "--strict", action="store_true", help=f"exit status {ExitCode.NOT_GOOD} unless the report's quality is good"
     )
+    _add_measurements(verb)
     verb = verbs.add_parser("serve", help="take jobs as JSON lines on standard input (this is what Blender calls)")
     verb.add_argument("--parent", type=int, help="end when this process has ended")
     verb.add_argument("--idle-minutes", type=float, default=15.0, help="end after that long without a job (15)")
+    _add_measurements(verb)
     verbs.add_parser("probe", help="print what this Python can do, as JSON")
     verb = verbs.add_parser("look", help="print what a driving video is, as JSON")
     verb.add_argument("driving", help="the job spec's `driving`, as JSON")
@@ -100,9 +103,21 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     runner = runner or JobRunner()
     if getattr(options, "checkpoints", None) is not None:
         os.environ[FOLDER_VARIABLE] = str(options.checkpoints.absolute())
+    if options.measurements is not None:
+        os.environ[MEASUREMENTS_VARIABLE] = str(options.measurements.absolute())
     if options.verb == "serve":
         leave(serve(runner, options.parent, options.idle_minutes))
     leave(run(options.folders, runner, options.progress, options.keep_going, options.strict))
+
+
+def _add_measurements(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--measurements",
+        type=Path,
+        metavar="FOLDER",
+        help="share what is measured of clips with other workers, in this folder, which is safe to delete; or the "
+        f"variable {MEASUREMENTS_VARIABLE}",
+    )
 
 
 def run(

@@ -11,6 +11,15 @@ from .cancellation import STOPPED
 
 _OURS = "magplus"
 
+_NO_MEMORY = (
+    "The machine ran out of memory; close other programs or use a shorter clip, then run again: finished frames are "
+    "kept."
+)
+_NO_GPU_MEMORY = (
+    "The graphics card ran out of memory; close other programs or use a shorter clip, then run again: finished frames "
+    "are kept."
+)
+
 # Parts of what the devices' runtimes say; torch passes their texts on as RuntimeError.
 _DRIVER_TROUBLE = {
     "driver version is insufficient": "The graphics driver is too old for the installed PyTorch; update the driver, or "
@@ -36,11 +45,7 @@ def explain(error: BaseException, folder: Path) -> MagPlusError:
     if isinstance(error, MagPlusError):
         return error
     if is_out_of_memory(error):
-        device = "graphics card" if _is_gpu_memory(error) else "machine"
-        return MachineError(
-            f"The {device} ran out of memory; close other programs or use a shorter clip, then run again: finished "
-            "frames are kept."
-        )
+        return MachineError(_NO_GPU_MEMORY if _is_gpu_memory(error) else _NO_MEMORY)
     if isinstance(error, ImportError) and (error.name or "").split(".")[0] != _OURS:
         return MachineError(f"The worker's Python can't load a package ({_first_line(error)}); repair the environment.")
     if isinstance(error, OSError):

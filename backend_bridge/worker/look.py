@@ -7,6 +7,7 @@ import json
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def main(driving: Driving, thumbnails: Path | None = None) -> ExitCode:
         from ...models.video import VideoReader
 
         reader = VideoReader(driving.path, driving.trim, driving.sequence_rate)
-        next(iter(reader))
+        _ = next(iter(reader)).image  # a format that can't be read is told here
         info = reader.info
         count, rate = info.frame_count, info.average_rate
         seconds = count / rate if count and rate else None
@@ -53,11 +54,15 @@ def main(driving: Driving, thumbnails: Path | None = None) -> ExitCode:
 def _thumbnails(
     driving: Driving, start: Fraction, seconds: Fraction | None, rate: Fraction, folder: Path
 ) -> list[dict[str, Any]]:
-    """Write small pictures; return their times in seconds of the video's own timeline, and their files."""
+    """Write small pictures; return their times in seconds of the video's own timeline, and their files.
+
+    Where a face is chosen by its number, the faces in them are counted, too.
+    """
     import cv2
 
     from ...models.video import VideoReader, encode_png
 
+    count_faces = _face_counter() if driving.face_index is not None else None
     count = 1 if seconds is None else max(min(THUMBNAILS, round(seconds * rate)), 1)
     found = []
     until = time.monotonic() + PATIENCE
@@ -76,5 +81,13 @@ def _thumbnails(
         )
         path = folder / f"{number + 1:03}.png"
         path.write_bytes(encode_png(small))
-        found.append({"seconds": float(reader.info.start + frame.seconds), "file": str(path)})
+        faces = count_faces(frame.image) if count_faces is not None else None
+        found.append({"seconds": float(reader.info.start + frame.seconds), "file": str(path), "faces": faces})
     return found
+
+
+def _face_counter() -> Callable[[Any], int]:
+    from ...models.face import FaceLandmarker
+
+    landmarker = FaceLandmarker()
+    return lambda picture: len(landmarker.detect(picture))

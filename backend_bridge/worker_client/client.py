@@ -42,18 +42,27 @@ class WorkerClient:
     """
 
     def __init__(
-        self, python: Path, log_path: Path, *, idle_minutes: float = 15.0, script: Path = WORKER_SCRIPT
+        self,
+        python: Path,
+        log_path: Path,
+        *,
+        idle_minutes: float = 15.0,
+        measurements: Path | None = None,
+        script: Path = WORKER_SCRIPT,
     ) -> None:
         """Prepare; no process is started yet.
 
         python: interpreter of the worker's environment.
         log_path: takes what the worker prints outside of jobs; a job has its own log in its folder.
         idle_minutes: the worker ends by itself after that time without a job.
+        measurements: a folder in which workers share what they have measured of clips.
         script: what to run; another than MagPlus's own worker only in tests.
         """
         self._command = python_command(
             python, script, "serve", "--parent", str(os.getpid()), "--idle-minutes", f"{idle_minutes:g}"
         )
+        if measurements is not None:
+            self._command += ["--measurements", str(measurements)]
         self._log_path = log_path
         self._process: _WorkerProcess | None = None
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()

@@ -21,10 +21,14 @@ TIMEOUT = 120.0  # seconds; a slow disk, and a virus scanner at the first import
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small picture of a video, and its time in seconds of the video's own timeline."""
+    """A small picture of a video, and its time in seconds of the video's own timeline.
+
+    faces: how many it shows, None where nobody asked: they are counted where the driver's face is chosen by number.
+    """
 
     seconds: float
     file: Path
+    faces: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,5 +90,7 @@ def _footage(said: dict[str, Any]) -> Footage:
         variable_rate=bool(said["variable_rate"]),
         frames=said["frames"],
         seconds=None if said["seconds"] is None else Fraction(said["seconds"]),
-        thumbnails=tuple(Thumbnail(float(each["seconds"]), Path(each["file"])) for each in said["thumbnails"]),
+        thumbnails=tuple(
+            Thumbnail(float(each["seconds"]), Path(each["file"]), each["faces"]) for each in said["thumbnails"]
+        ),
     )

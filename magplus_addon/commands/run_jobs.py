@@ -10,6 +10,7 @@ from pathlib import Path
 import bpy
 
 from ...backend_bridge.files.errors import ExitCode, InputError, MagPlusError, worst_of
+from ...backend_bridge.job import measurements
 from ...backend_bridge.job.folder import JobFolder
 from ...operators.environment import worker_python
 from ...operators.running.job_manager import Outcome, Steps, TaskContext
@@ -28,6 +29,12 @@ def add(verbs: Verbs) -> None:
     verb.add_argument("--jobs", type=int, default=1, metavar="N", help="so many side by side (1)")
     verb.add_argument("--keep-going", action="store_true", help="go on with the others when one fails")
     verb.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
+    verb.add_argument(
+        "--measurements",
+        type=Path,
+        metavar="FOLDER",
+        help="keep what is measured of clips here, for later runs of them; by default it goes with the command",
+    )
     add_progress(verb)
 
 
@@ -48,7 +55,9 @@ def run(options: argparse.Namespace) -> ExitCode:
         return bool(options.keep_going)
 
     def steps(task: TaskContext) -> Steps:
-        with worker_group(python, min(options.jobs, len(folders)), Path(bpy.app.tempdir)) as workers:
+        scratch = Path(bpy.app.tempdir)
+        shared = (options.measurements or scratch / measurements.FOLDER).absolute()
+        with worker_group(python, min(options.jobs, len(folders)), scratch, shared) as workers:
             yield from run_jobs(folders, workers, ended, task.warn)
         return Outcome(f"Ran {len(folders) - len(errors)} of {len(folders)} jobs.")
 

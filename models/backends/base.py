@@ -25,7 +25,7 @@ class FaceImage:
     """A steady face crop.
 
     image: [1, 3, H, W] RGB in [0, 1]. landmarks: [478, 3] float32 px of this image (z towards the viewer negative, as
-    MediaPipe's); where no detector accepted the face, the pipeline has placed a mesh by the rig and said so.
+    MediaPipe's); where no detector accepted the face, the pipeline has placed a mesh by the rig, with a warning.
     """
 
     image: Tensor
@@ -36,7 +36,7 @@ class FaceImage:
 class Pictures:
     """N frames, [N, 3, H, W] RGB in [0, 1], or the function that makes them: called when `frames` is first read.
 
-    Who only wants the motion that comes with them need not pay for the frames.
+    Where only the motion beside them is used, they are never computed.
     """
 
     source: Tensor | Callable[[], Tensor]
@@ -49,7 +49,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class DrivingBatch(Pictures):
-    """Magnified frames of the driver's crop, and the magnified motion that MagPlus saw in them.
+    """Magnified frames of the driver's crop, and the magnified motion that MagPlus estimated.
 
     motion: against the reference, in px of the driver's crop, head motion taken out and already magnified.
     """
@@ -61,7 +61,7 @@ class DrivingBatch(Pictures):
 class Animated(Pictures):
     """Generated frames of the avatar's crop.
 
-    `motion` is set by a backend that knows the motion it applied (in px of the avatar's crop, against the neutral
+    `motion` is set by a backend that applies a motion field (in px of the avatar's crop, against the neutral
     frame it generates); otherwise DeMagPlus estimates it from the frames. `correspondence` is set as well where that
     motion is the driver's own, carried: a rig is then solved from the driver's picture, which shows it more clearly.
     """
@@ -71,7 +71,7 @@ class Animated(Pictures):
 
 
 class Backend(Protocol):
-    """A backend. `State` is its own; nobody else looks inside."""
+    """A backend. `State` is private to it."""
 
     info: ClassVar[BackendInfo]
     Options: ClassVar[type[Any]]  # a frozen dataclass of what a job may set, see `models.backends.options`

@@ -117,8 +117,8 @@ def _match(
 
 
 def _nearest(loaded: Any) -> str:
-    """Say which network a foreign file resembles most, for the message that refuses it."""
-    best, sentence = 0.0, ""
+    """Return which network a foreign file resembles most, for the message that refuses it; nothing where none is."""
+    best, nearest = 0.0, ""
     for _, tensors in state_dicts_in(loaded):
         for backend in _published():
             for part, expected in expected_tensors(backend).items():
@@ -129,8 +129,8 @@ def _nearest(loaded: Any) -> str:
                 )
                 if fitting / len(expected) > max(best, 0.2):
                     best = fitting / len(expected)
-                    sentence = f" (nearest: {fitting} of {len(expected)} tensors of {backend.info.title}'s {part})"
-    return sentence
+                    nearest = f"{fitting} of {len(expected)} tensors of {backend.info.title}'s {part}"
+    return nearest
 
 
 @dataclass
@@ -222,7 +222,9 @@ def add(store: CheckpointStore, path: Path, backend: str | None = None, added: A
     if not matches:
         known = ", ".join(each.info.title for each in _published())
         raise UnknownModelError(
-            f"{path.name} is a checkpoint of another model{_nearest(loaded)}; MagPlus knows {known}."
+            f"{path.name} is a checkpoint of another model (nearest: {nearest}); MagPlus knows {known}."
+            if (nearest := _nearest(loaded))
+            else f"{path.name} is a checkpoint of another model; MagPlus knows {known}."
         )
     hashes = _hashes(path)
     matches = _in_their_slots(matches, path, hashes, backend)
@@ -236,12 +238,12 @@ def add(store: CheckpointStore, path: Path, backend: str | None = None, added: A
         replaced = _replaced(store, match)
         published = _known_hash(info, hashes)
         store.write(info.folder, match.part, match.tensors, path.name, hashes["sha256"], published)
-        text = f"{info.title}: added {match.part}, {len(match.tensors)} tensors from {path.name}"
+        said.append(f"{info.title}: added {match.part}, {len(match.tensors)} tensors from {path.name}.")
         if match.halved:
-            text += f", stored in {match.halved}, so with fewer digits than published"
+            said.append(f"{info.title}: {match.part} is stored in {match.halved}, with fewer digits than published.")
         if match.dropped:
-            text += f"; {match.dropped} tensors of networks that only training uses were left out"
-        said.append(f"{text}{replaced}.")
+            said.append(f"{info.title}: {match.dropped} tensors of networks that only training uses were left out.")
+        said += replaced
     for info in {match.backend.info.name: match.backend.info for match in matches}.values():
         if info.checkpoints and not _known_hash(info, hashes):
             said.append(f"{info.title}: the hash of {path.name} is not one we know; names and shapes fit exactly.")
@@ -294,17 +296,18 @@ def _owner(rivals: list[Match], path: Path, hashes: Mapping[str, str], backend: 
     return candidates[0]
 
 
-def _replaced(store: CheckpointStore, match: Match) -> str:
-    """Return the end of the sentence that says what a part takes the place of; empty where there is nothing to say."""
-    folder = match.backend.info.folder
+def _replaced(store: CheckpointStore, match: Match) -> list[str]:
+    """Return the sentence that says what a part takes the place of; none where there is nothing to say."""
+    folder, title = match.backend.info.folder, match.backend.info.title
     if not store.has(folder, match.part):
-        return ""
+        return []
     try:
         before = store.origin(folder, match.part)
     except InputError:
-        return "; it replaces a damaged one"
-    same = before.tensors_sha256 == digest(match.tensors)
-    return "; the same values were there already" if same else f"; it replaces the one from {before.file}"
+        return [f"{title}: {match.part} replaces a damaged one."]
+    if before.tensors_sha256 == digest(match.tensors):
+        return [f"{title}: the values of {match.part} were there already."]
+    return [f"{title}: {match.part} replaces the one from {before.file}."]
 
 
 def _hashes(path: Path) -> dict[str, str]:
@@ -458,7 +461,7 @@ def _state(row: Mapping[str, Any]) -> str:
 
 def _verified(row: Mapping[str, Any]) -> str:
     if not row["ok"]:
-        return f"{row['backend']} {row['part']}: {row['problem']}"
+        return f"{row['backend']} {row['part']} fails the check: {row['problem']}"
     known = "the published file" if row["published"] else "a file of unknown hash"
     return (
         f"{row['backend']} {row['part']}: {row['tensors']} tensors, names and shapes as published; "

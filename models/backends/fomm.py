@@ -2,9 +2,9 @@
 """FOMM: First Order Motion Model for Image Animation (Siarohin et al., NeurIPS 2019), written from the paper.
 
 An unsupervised detector finds K keypoints and, at each, the 2×2 jacobian of the motion from an abstract reference
-frame R. Source S and driving frame D each know their motion from R, so around every keypoint the backward motion
-T_{S<-D} is known to first order (equation 4). A dense motion network picks, at every pixel, one of these K local
-motions or the still background, and says what the source does not show; the generator warps the source's features
+frame R. The motions of source S and driving frame D from R are estimated, so that around every keypoint the backward
+motion T_{S<-D} follows to first order (equation 4). A dense motion network picks, at every pixel, one of these K local
+motions or the still background, and predicts what the source does not show; the generator warps the source's features
 accordingly and paints in the rest.
 
 Tensor names and shapes are those of the published vox-cpk and vox-adv-cpk checkpoints.
@@ -46,7 +46,7 @@ class Keypoints(NamedTuple):
 
 
 class DenseMotion(NamedTuple):
-    """What the dense motion network says about N driving frames, on its grid of H×W (a quarter of the picture's).
+    """The dense motion network's output for N driving frames, on its grid of H×W (a quarter of the picture's).
 
     deformation: [N, H, W, 2], where in the source (as keypoints measure) each place of the frame comes from.
     occlusion_map: [N, 1, H, W] in (0, 1), 0 where the source does not show it.
@@ -327,7 +327,7 @@ class OcclusionAwareGenerator(nn.Module):
         return EncodedSource(image, self.dense_motion_network.down(image), features)
 
     def forward(self, encoded: EncodedSource, source: Keypoints, driving: Keypoints) -> Generated:
-        """Draw the encoded source as N driving keypoints say."""
+        """Return the encoded source animated by N sets of driving keypoints."""
         motion = self.dense_motion_network(encoded.small, source, driving)
         x = warp(encoded.features, motion.deformation) * motion.occlusion_map  # [N, 256, 64, 64]
         x = self.bottleneck(like_weights(x, self.bottleneck))

@@ -20,7 +20,7 @@ DRIVER_SCALE = 1.7
 class Framing:
     """The squares around a face, level with the eyes. This is the pipeline's own way, for backends without another.
 
-    `beyond` says what stands where a square reaches beyond the picture.
+    beyond: the pixels where a square reaches beyond the picture.
     """
 
     beyond: ClassVar[Beyond] = "repeated"

@@ -84,7 +84,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Every token asks all tokens."""
+    """Multi-head self-attention over all tokens."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Every query asks the source's tokens, whose keys and values are made once a source."""
+    """Multi-head attention of queries to the source's tokens, whose keys and values are computed once a source."""
 
     def __init__(self, dim: int, token_dim: int) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class Transformer(nn.Module):
 
 
 class ExpressionEncoder(nn.Module):
-    """From the keypoint detector's features around each keypoint to one vector that says the expression."""
+    """From the keypoint detector's features around each keypoint to one vector of the expression."""
 
     def __init__(self, in_channels: int = 35, per_keypoint: int = 32) -> None:
         super().__init__()
@@ -363,7 +363,7 @@ class Fsrt(PublishedBackend):
         return torch.cat([self.render(state.memory, Pose(*row)) for row in rows])
 
     def render(self, memory: Memory, pose: Pose) -> Tensor:
-        """One picture [1, 3, 256, 256] for one driving pose; a draft asks for some of its pixels only."""
+        """One picture [1, 3, 256, 256] for one driving pose; a draft has some of its pixels only."""
         step = self.options.draft
         some = pixel_coordinates(SIZE, pose.keypoints)[step // 2 :: step, step // 2 :: step]
         colours = self.ask(memory, pose, some.flatten(0, 1)).clamp(0, 1)

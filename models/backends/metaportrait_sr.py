@@ -3,7 +3,7 @@
 
 A face restorer after GFPGAN: a U-Net finds what the degraded face shows, as features at every size and as style codes,
 and a pretrained StyleGAN2 paints the face, half of its channels scaled and shifted by these features. Against flicker,
-at every size of the U-Net the features of the previous, the current and the next frame are looked at together.
+at every size of the U-Net the features of the previous, the current and the next frame are convolved together.
 
 Tensor names and shapes are those of the published temporal_gfpgan.pth. The noise that StyleGAN2 adds is zero here, as
 the authors set it for video; its stored noise and its mapping network are in the file but not used.
@@ -27,7 +27,7 @@ UP = (256, 256, 256, 256, 256, 128, 64, 32)  # at 4, 8, ... 512
 STYLE = 512
 STYLEGAN = (512, 512, 512, 512, 512, 256, 128, 64)  # at 4, 8, ... 512
 STYLE_CODES = 2 * len(STYLEGAN)
-CLIP = 16  # frames that the published test looks at together
+CLIP = 16  # frames of one pass of the published test
 
 
 def leaky(x: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class ResBlock(nn.Module):
 
 
 class TemporalWindow(nn.Module):
-    """Adds what a frame's neighbours say; the first and the last frame are their own neighbours."""
+    """Adds a convolution over a frame and its neighbours; the first and the last frame are their own neighbours."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -101,11 +101,10 @@ def _fits(value: Any, kind: Any) -> bool:
 def _named(kind: Any) -> str:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
-        *others, last = map(str, arguments)
-        return f"{', '.join(others)} or {last}"
+        return f"one of {', '.join(map(str, arguments))}"
     if origin is tuple:
         return "a list of file names"
     if origin is UnionType:
-        return " or ".join(_named(each) for each in arguments)
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null"}
+        return f"{_named(arguments[0])} or null"  # the only union in use
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     return names.get(kind, kind.__name__)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Half precision for the networks that bear it: those that paint, never those that say where things are.
+"""Half precision for the networks that bear it: those that paint, never those that estimate positions.
 
 Eight bits of bfloat16's mantissa are half a pixel of a 256 px picture, as much as a micro-expression moves. So a
 backend names the networks behind its motion; what they are given is rounded, and what they paint comes back as float32.

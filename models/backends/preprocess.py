@@ -45,7 +45,7 @@ def best_frame(source: NDArray[Any], driving: Sequence[NDArray[Any]]) -> int:
 
     Landmarks are [L, 2 or more] px, in the same order for all; they are compared after centring and dividing by the
     square root of their convex hull's area. FOMM and FSRT start a clip driven by relative motion at this frame; theirs
-    then runs backward and forward from it, which makes no difference to methods that look at each frame alone.
+    then runs backward and forward from it, which makes no difference to methods without a state between frames.
     """
     target = _normalised(source)
     return int(np.argmin([np.square(_normalised(landmarks) - target).sum() for landmarks in driving]))

@@ -196,8 +196,11 @@ def _refuse_lookalikes(path: Path, head: bytes) -> None:
         if not any(name.endswith("data.pkl") for name in names):
             raise InputError(f"{path.name} is an archive of other files; add the checkpoints in it.")
     elif path.suffix != ".tsv" and not head.startswith(PICKLE) and not is_safetensors(path, head):
-        kind = "a text file" if _is_text(head) else "no PyTorch checkpoint"
-        raise InputError(f"{path.name} is {kind}; download the checkpoint that its authors publish.")
+        raise InputError(
+            f"{path.name} is a text file; download the checkpoint that its authors publish."
+            if _is_text(head)
+            else f"{path.name} is no PyTorch checkpoint; download the one that its authors publish."
+        )
 
 
 def archived_names(path: Path) -> list[str]:

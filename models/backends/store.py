@@ -194,17 +194,18 @@ def how_to_get(info: BackendInfo, missing: Sequence[str]) -> str:
         parts_of.setdefault(tuple(file for file in info.checkpoints if part in file.parts), []).append(part)
     from_there: dict[str, list[str]] = {}
     for files, parts in parts_of.items():
-        named = f"{' or '.join(file.name for file in files)} (its {', '.join(parts)})"
+        named = f"{' / '.join(file.name for file in files)} (its {', '.join(parts)})"
         from_there.setdefault(files[0].published_at, []).append(named)
-    where = "; and ".join(f"{_and(names)}, which its authors publish at {place}" for place, names in from_there.items())
-    needs = "can use" if all(file.optional for files in parts_of for file in files) else "needs"
+    where = "; ".join(
+        f"{', '.join(names)}, which its authors publish at {place}" for place, names in from_there.items()
+    )
     terms = info.weights_licence if info.commercial_use else f"{info.weights_licence}; not for commercial use"
+    if all(file.optional for files in parts_of for file in files):
+        return (
+            f"{info.title} can use {where} (licence: {terms}); add it under Preferences > Add-ons > MagPlus > "
+            "Backends, or with `blender --command magplus backends add FILE ...`."
+        )
     return (
-        f"{info.title} {needs} {where} (licence: {terms}); fetch and add what is missing under Preferences > Add-ons > "
+        f"{info.title} needs {where} (licence: {terms}); fetch and add what is missing under Preferences > Add-ons > "
         "MagPlus > Backends, or with `blender --command magplus backends add FILE ...`."
     )
-
-
-def _and(names: Sequence[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last

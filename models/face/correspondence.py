@@ -19,12 +19,12 @@ HUMAN = 0.3  # how far the proportions of two people's faces differ in places, a
 
 
 class Correspondence:
-    """Where each pixel of the avatar's face lies on the driver's face, and how a motion there looks here.
+    """The map from the avatar's face to the driver's, and its derivative, by which motion is carried back.
 
-    The map is a thin-plate spline near the 468 landmarks of the two stills. Motion is carried as the whole face is
-    turned and stretched, so that a rolled head moves along its own axes and a larger face moves farther. The map's own
-    derivative is followed only where it departs from that by more than people differ (`_trusted`), so that a cartoon's
-    eye, twice as large, blinks twice as far.
+    The map is a smoothing thin-plate spline through the 468 landmarks of the two stills. Motion is carried by the
+    affine map of the whole face, so that a rolled head moves along its own axes and a larger face moves farther. The
+    spline's local derivative enters where it departs from that by more than people differ (`_shrunk`), so that a
+    cartoon's eye, twice as large, blinks twice as far.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Correspondence:
         there = driver_landmarks[:MESH_POINTS, :2].astype(np.float64)
         self.positions = self._spline(here, there, width, height, smoothing)
         whole, *_ = np.linalg.lstsq(np.c_[here, np.ones(len(here))], there, rcond=None)
-        self.inverse_jacobian = _inverse(_trusted(_jacobian(self.positions), torch.from_numpy(whole[:2].T).float()))
+        self.inverse_jacobian = _inverse(_shrunk(_jacobian(self.positions), torch.from_numpy(whole[:2].T).float()))
 
     @staticmethod
     def _spline(
@@ -61,7 +61,7 @@ class Correspondence:
         """Return the driver's motion [N, 2, h, w] (px of the driver's crop) as motion of the avatar's crop."""
         device = motion.flow.device
         positions, inverse = self.positions.to(device), self.inverse_jacobian.to(device)
-        flow = sample(motion.flow, positions)
+        flow, confidence = sample(torch.cat([motion.flow, motion.confidence], 1), positions).split([2, 1], 1)
         carried = torch.stack(
             [
                 inverse[:, 0, 0] * flow[:, 0] + inverse[:, 0, 1] * flow[:, 1],
@@ -69,7 +69,7 @@ class Correspondence:
             ],
             1,
         )
-        return Motion(carried, sample(motion.confidence, positions))
+        return Motion(carried, confidence)
 
 
 def _jacobian(positions: Tensor) -> Tensor:
@@ -78,8 +78,10 @@ def _jacobian(positions: Tensor) -> Tensor:
     return torch.stack([along_x, along_y], 2)
 
 
-def _trusted(jacobian: Tensor, whole: Tensor) -> Tensor:
-    """Return the local derivative [1, 2, 2, H, W], drawn towards that of the whole face [2, 2] where it is near it.
+def _shrunk(jacobian: Tensor, whole: Tensor) -> Tensor:
+    """Return the local derivative [1, 2, 2, H, W], shrunk towards that of the whole face [2, 2] where it is near it.
+
+    With D the relative departure, W (I + D |D|^2 / (|D|^2 + HUMAN^2)).
 
     A muscle moves the skin about as far in a broad nose as in a narrow one, and an error of a few pixels in the places
     of neighbouring landmarks changes their distance by a tenth: small local differences are no evidence of motion.

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..ahead import ahead
 from ..magnification.filters import mean_pool
 from ..video import VideoFrame
 from ..warp import sample_spline
@@ -87,12 +88,13 @@ class SteadyCrop:
         corners = to_crop(np.asarray(track.points[reference, FACE_OVAL, :2], np.float64))
         to_reference = list(self.to_reference)
         wanted = (frame for frame in frames if track.present[frame.index] and frame.index != reference)
-        while batch := list(itertools.islice(wanted, _ALIGNMENT_BATCH)):
-            crops = torch.cat([self._small(frame) for frame in batch])
-            for frame, found in zip(batch, align(template, crops, weights).similarities, strict=True):
+        small = ahead(((frame.index, self._small(frame)) for frame in wanted), _ALIGNMENT_BATCH)
+        while batch := list(itertools.islice(small, _ALIGNMENT_BATCH)):
+            indices, crops = zip(*batch, strict=True)
+            for index, found in zip(indices, align(template, torch.cat(crops), weights).similarities, strict=True):
                 if np.abs(found(corners) - corners).max() < _ALIGNMENT_REACH * _ALIGNMENT_SIZE:
                     correction = to_crop.inverse() @ found.inverse() @ to_crop
-                    to_reference[frame.index] = correction @ self.to_reference[frame.index]
+                    to_reference[index] = correction @ self.to_reference[index]
         return replace(self, to_reference=tuple(to_reference))
 
     def _small(self, frame: VideoFrame) -> Tensor:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which frames of a clip can be trusted: in the clip's light, of the clip's shot, of the same person.
+"""Which frames of a clip are comparable with each other: in the clip's light, of the clip's shot, of the same person.
 
-Motion is measured against one frame, so a frame is worth something only where the two differ by the face's motion. A
-flash, a fade and a cut differ by much else, and all of it passes for motion.
+Brightness constancy holds between two frames that differ by the face's motion alone. A flash, a fade and a cut differ
+by more, which would be estimated as motion.
 """
 
 from __future__ import annotations
@@ -94,10 +94,7 @@ class Summariser:
             self._place = _placed(points)
         height, self.frame_width = image.shape[:2]
         to_face = Similarity.fit(rigid, self._place)
-        # A mean over the px that one px of the small picture stands for, or nearly so: what is finer is noise here.
-        blurred = cv2.GaussianBlur(image, (0, 0), 0.5 / to_face.scale) if to_face.scale < 1 else image
-        matrix = np.array([[to_face.a, -to_face.b, to_face.tx], [to_face.b, to_face.a, to_face.ty]])
-        face = cv2.warpAffine(blurred, matrix, (_FACE_SIDE, _FACE_SIDE), borderMode=cv2.BORDER_REPLICATE)
+        face = _small_face(image, to_face)
         within = _within()
         shrink = min(1.0, _PICTURE_SIDE / max(height, self.frame_width))
         size = (max(1, round(self.frame_width * shrink)), max(1, round(height * shrink)))
@@ -108,6 +105,23 @@ class Summariser:
             float(face[within].mean()),
             float(((face[within] >= CLIPPED).sum(1) >= 2).mean()),
         )
+
+
+def _small_face(image: NDArray[np.float32], to_face: Similarity) -> NDArray[np.float32]:
+    """Return the part [48, 48, 3] of a frame [H, W, 3] that lies on the small face, without what it can't show."""
+    # A mean over the px that one px of the small picture stands for, or nearly so: what is finer is noise here.
+    spread = 0.5 / to_face.scale if to_face.scale < 1 else 0.0
+    border = int(5 * spread) + 2  # OpenCV's kernel reaches 4 standard deviations
+    corners = to_face.inverse()(np.array([(x, y) for x in (0.0, _FACE_SIDE) for y in (0.0, _FACE_SIDE)]))
+    limit = np.array(image.shape[1::-1])
+    left, top = (corners.min(0) - border).astype(int).clip(0, limit - 1)
+    right, bottom = (corners.max(0) + border).astype(int).clip(0, limit - 1) + 1
+    seen = image[top:bottom, left:right]
+    if spread:
+        seen = cv2.GaussianBlur(seen, (0, 0), spread)
+    shift = to_face(np.array([left, top], np.float64))
+    matrix = np.array([[to_face.a, -to_face.b, shift[0]], [to_face.b, to_face.a, shift[1]]])
+    return np.asarray(cv2.warpAffine(seen, matrix, (_FACE_SIDE, _FACE_SIDE), borderMode=cv2.BORDER_REPLICATE))
 
 
 def judge(
@@ -153,6 +167,11 @@ def runs_of(faults: Sequence[Fault | None], seconds: Sequence[float]) -> tuple[U
 
 
 def _judge_light(summaries: Sequence[FrameSummary | None], seconds: Points, faults: list[Fault | None]) -> None:
+    """Enter frames whose face is far darker, more clipped, or for less than a second brighter or darker than usual.
+
+    A flash or a passing shadow is by `_FLASH` brighter or darker than the medians of both sides, from `_NEAR_SECONDS`
+    to `_FLASH_SECONDS` away; at the clip's ends, where there is one side, it is a fade, by `_FADE`.
+    """
     shown = [index for index, summary in enumerate(summaries) if summary]
     level = np.array([summary.brightness for summary in summaries if summary])
     clipped = np.array([summary.clipped for summary in summaries if summary])

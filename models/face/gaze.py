@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether two eyes look the same way, from the irises of the face mesh."""
+"""Whether the gaze of two eyes is parallel, from the irises of the face mesh."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEAST_FRAMES = 3
 def eyes_part(landmarks: Landmarks, reference: Landmarks) -> bool:
     """Return whether both eyes are clearly seen to turn apart or towards each other in frames [N, 478, 2+].
 
-    Eyes look together but for squints and what is very near; behind glasses the reflections of one of them move.
+    Gaze is parallel but for squints and very near targets; behind glasses, reflections can move one iris of the mesh.
     """
     right = _along(landmarks, RIGHT_EYE_OUTER, RIGHT_EYE_INNER, RIGHT_IRIS, reference)
     left = -_along(landmarks, LEFT_EYE_OUTER, LEFT_EYE_INNER, LEFT_IRIS, reference)

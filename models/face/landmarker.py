@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -107,7 +108,7 @@ class FaceLandmarker:
         shows none, search ever smaller windows, which finds faces down to 40 px. It is slow, and clouds and letters
         look like small faces now and then: ask for it only where a face must be.
         """
-        codes = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+        codes = np.asarray(cv2.convertScaleAbs(image, alpha=255), np.uint8)  # rounded, and no more than 255
         height, width = codes.shape[:2]
         if near is not None and (faces := self._detect_in(codes, _window_around(near, width, height))):
             return faces

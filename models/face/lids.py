@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lids that close: large motion of which a picture shows little, as what it uncovers was never seen.
+"""Lids that close: large motion without brightness constancy, as it uncovers skin that the reference doesn't show.
 
 A blink takes a lid farther than its own width in a frame or two. The face mesh has how far the eyes are open, and
 from that follows where the upper lids are.
@@ -63,7 +63,11 @@ def closures(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:
 
 
 def mesh_weight(closed: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the weight in [0, 1] of the mesh against the picture, for closures [...]."""
+    """Return the weight in [0, 1] of the mesh against the picture, for closures [...]: a smooth step over `_BLINK`.
+
+    >>> mesh_weight(np.array([0.1, 0.3, 0.5]))
+    array([0. , 0.5, 1. ])
+    """
     low, high = _BLINK
     share = np.clip((np.nan_to_num(np.abs(closed), nan=0.0) - low) / (high - low), 0, 1)
     return np.asarray(share * share * (3 - 2 * share))
@@ -95,8 +99,8 @@ class LidModel:
     def __call__(self, closed: NDArray[np.float64]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the lids' motion [N, 2, S, S] px for closures [N, 2], and two weights [N, 1, S, S].
 
-        The first says how far that motion holds rather than what the picture shows, the second, where it is skin that
-        moves so. Eyes that open wider than the reference shows them are held: what they uncover was never seen.
+        The first is the share of that motion against the picture's, the second the same on the lids' skin alone. Eyes
+        that open wider than in the reference are held: the reference has no picture of what they uncover.
         """
         weight_of_mesh = mesh_weight(closed)
         amount = np.clip(np.nan_to_num(closed), 0, _MOST)

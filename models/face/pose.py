@@ -16,7 +16,7 @@ Landmarks = NDArray[np.floating[Any]]
 def head_turn(landmarks: Landmarks, reference: Landmarks) -> float:
     """Return degrees, the largest turn of heads [N, 478, 3] aside from the camera or away from the reference [478, 3].
 
-    Nodding is measured against the reference alone, as a face at rest looks up or down by an angle of its own.
+    Pitch is measured against the reference alone, as a face at rest has a pitch of its own.
     """
     eyes = landmarks[:, LEFT_EYE_OUTER].astype(np.float64) - landmarks[:, RIGHT_EYE_OUTER]
     aside = np.degrees(np.arctan2(np.abs(eyes[:, 2]), np.linalg.norm(eyes[:, :2], axis=1)))
@@ -25,7 +25,13 @@ def head_turn(landmarks: Landmarks, reference: Landmarks) -> float:
 
 
 def turned_by(points: Landmarks, reference: Landmarks) -> float:
-    """Return degrees between the orientations of two heads, [478, 3] each (Kabsch's rotation of rigid landmarks)."""
+    """Return degrees between the orientations of two heads, [478, 3] each (Kabsch's rotation of rigid landmarks).
+
+    >>> head = np.random.default_rng(0).normal(size=(478, 3))
+    >>> cosine, sine = np.cos(0.5), np.sin(0.5)
+    >>> round(turned_by(head @ np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]]), head), 3)  # 0.5 rad of yaw
+    28.648
+    """
     rigid = list(RIGID_LANDMARKS)
     here, there = (each[rigid].astype(np.float64) - each[rigid].mean(0) for each in (points, reference))
     u, _, vt = np.linalg.svd(here.T @ there)

@@ -70,10 +70,10 @@ def _smooth_step(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
 
 
 def rigid_mask(landmarks: Landmarks, size: Size) -> Tensor:
-    """Return a soft mask [1, 1, H, W] of how far each part of the face can be expected to move with the skull.
+    """Return a soft mask [1, 1, H, W] in [0, 1] of the expected rigidity of each part of the face: weights of a fit.
 
-    It covers the whole face, because every part of it keeps still in most expressions, and a fit that only looked at
-    the forehead would take raised brows for a nod; brows, mouth and lids, which keep still least often, count less.
+    It covers the whole face, because every part of it is at rest in most expressions, and a fit to the forehead alone
+    would estimate raised brows as a nod; brows, mouth and lids, which are at rest least often, count less.
     """
     mask = np.zeros(size, np.float32)
     _fill(mask, landmarks[list(FACE_OVAL), :2], 1)

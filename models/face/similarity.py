@@ -29,7 +29,13 @@ class Similarity:
     def fit(cls, source: Points, target: Points, weights: Points | None = None) -> Similarity:
         """Return the least-squares map of `source` onto `target` ([K, 2] each), K >= 2 points that don't coincide.
 
-        Least squares in the four linear parameters is exact and, unlike a fit of angle and scale, has no iteration.
+        The problem is linear in the four parameters, so that its solution has a closed form.
+
+        >>> points = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> turned = Similarity(0.0, 2.0, 5.0, 0.0)  # by 90 degrees, twice as large, shifted
+        >>> fit = Similarity.fit(points, turned(points))
+        >>> [round(value, 9) + 0.0 for value in (fit.a, fit.b, fit.tx, fit.ty)]
+        [0.0, 2.0, 5.0, 0.0]
         """
         weights = np.ones(len(source)) if weights is None else weights
         weights = weights / weights.sum()

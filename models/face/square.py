@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A square of a picture, upright for the face in it: what a network is shown of a picture."""
+"""A square of a picture, upright for the face in it: the crop that a network gets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .mesh import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 from .similarity import Similarity
 
 Beyond = Literal["repeated", "black"]  # what stands where the picture ends: its last pixels, or nothing
-_COUNTED = 256  # places a side at which a square is asked whether it lies in the picture
+_COUNTED = 256  # samples along a side, by which the share of a square beyond the picture is estimated
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,9 @@ class Square:
         """Return the square around the box of points [P, 2 or 3] px, its sides along the axes turned by `angle`.
 
         scale: its side over the box's longer one. lowered: how far its centre lies below the box's, in sides.
+
+        >>> Square.covering(np.array([[10, 20], [30, 60]]), scale=1.5, lowered=0.1)
+        Square(centre=(20.0, 46.0), side=60.0, angle=0.0)
         """
         level = Similarity(math.cos(angle), -math.sin(angle))
         along = level(np.asarray(points, np.float64)[:, :2])

@@ -41,8 +41,8 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
     The automatic choice is the first quiet frame near the start. Near the start, because a clip of a micro-expression
     is cut to begin before it; the middle may be its apex, which is quiet too when it is held. Quiet means that the
     expression changes little since the frame before and until the frame after (mean landmark speed after the head's own
-    motion is taken out, over the eyes' distance): as little as in the clip's quietest quarter, as far as landmarks can
-    tell. Where by the mesh's scores it shows an expression that the clip goes on to lose (a smile that fades), it
+    motion is taken out, over the eyes' distance): as little as in the clip's quietest quarter, within the landmarks'
+    jitter. Where by the mesh's scores it shows an expression that the clip goes on to lose (a smile that fades), it
     is the first quiet frame without it. Frames without the face, or next to one without it, are no candidates unless
     there are no others.
     """
@@ -113,8 +113,12 @@ def find_event(seconds: Sequence[Fraction | float], magnitude: NDArray[np.floati
     magnitude: [T], in any unit, 0 at the reference. The apex is the curve's highest frame itself: nothing is smoothed,
     because smoothing shaves and shifts an apex that lasts a few frames. The onset is where the curve last rises through
     a fifth of the way from rest to apex, the offset where it first falls through it again, both interpolated between
-    frames. Rest is the median of the curve's lower half; the noise is judged by the second differences away from the
-    apex, where an expression hardly has any.
+    frames. Rest is the median of the curve's lower half; the noise is the median absolute second difference away from
+    the apex, where a smooth curve has none.
+
+    >>> event = find_event([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6], np.array([0, 0, 0, 0.5, 1.0, 0.5, 0]))
+    >>> event.apex, round(event.onset, 2), round(event.offset, 2)
+    (0.4, 0.24, 0.56)
     """
     times = np.array([float(time) for time in seconds])
     curve = np.asarray(magnitude, np.float64)

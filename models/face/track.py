@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.rig.footage import Fault, Untrusted
+from ..ahead import ahead
 from ..video import VideoFrame
 from .footage import FrameSummary, Summariser, judge, runs_of
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
@@ -70,7 +71,7 @@ def _search(
     summaries: list[FrameSummary | None] = []
     last: FaceLandmarks | None = None
     absent = 0
-    for frame in frames:
+    for frame in ahead(_converted(frames)):
         faces = landmarker.detect(frame.image, near=last, thorough=thorough and last is None)
         face = _same_face(last, absent, faces) if last else _first_face(faces, index)
         if face and last is None and is_upside_down(frame.image, face, landmarker):
@@ -81,6 +82,13 @@ def _search(
         found.append(face)
         summaries.append(summariser.summarise(frame.image, face.points) if face else None)
     return seconds, found, summaries
+
+
+def _converted(frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
+    """Yield frames whose pictures have been made."""
+    for frame in frames:
+        _ = frame.image
+        yield frame
 
 
 def _held(

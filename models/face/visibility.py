@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where a frame shows the face as the reference frame does: inside the picture, not clipped, nothing before it.
 
-What is not seen is no evidence of motion: it is weighted by nothing, and the picture is filled in from the reference,
-so that whatever looks at it finds no motion there.
+Elsewhere there are no equations of motion: the weight is 0, and the pixels are replaced by the reference's, so that any
+estimator has zero motion there.
 """
 
 from __future__ import annotations
@@ -128,9 +128,9 @@ class Visibility:
                 cv2.fillConvexPoly(mask, np.rint(hull).astype(np.int32), 1)
         return _grown(mask > 0, 1)
 
-    def _gain(self, small: Image, trusted: Mask) -> Image:
+    def _gain(self, small: Image, valid: Mask) -> Image:
         """Return what the frame's brightness has to be multiplied by to be the reference's, [128, 128, 1], smooth."""
-        weight = np.float32(trusted & self._face)
+        weight = np.float32(valid & self._face)
         if weight.sum() < 0.02 * self._face.sum():
             return np.ones((_SIDE, _SIDE, 1), np.float32)
         here, there = _grey(small), self._grey

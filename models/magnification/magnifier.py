@@ -153,7 +153,7 @@ class Magnifier:
         if network.camera is not None:
             inflation = network.camera.inflation(state)
             seen = observed = discounted(observed, repeated_share(reference, frames), inflation)
-            members = with_sensor_noise(observed, inflation)
+            members = with_sensor_noise(state, inflation)
             if clip and len(members) > 1:
                 modes = TemporalModes.of(observed, fine_change(reference, frames), members, self.settings)
                 seen, state = modes.observation, modes.mean(state)

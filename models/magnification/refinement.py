@@ -33,7 +33,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .arbitration import WHITE_NOISE, arbitrate, equation_residual
-from .camera_state import STATES
+from .camera_state import STATES, rounding_only
 from .filters import binomial, box, mean_pool, resize
 from .solver import ROUGHNESS, Observation, smooth_solve
 
@@ -137,7 +137,9 @@ class Refinement(nn.Module):
         if not self.knows(observed):
             return observed
         found = self.estimate(observed, brightness, state)
-        return arbitrate(observed, found.refined.motion, found.inflation) if final else found.refined
+        if not final:
+            return found.refined
+        return arbitrate(observed, found.refined.motion, found.inflation, rounding_only(state))
 
     def estimate(self, observed: Observation, brightness: Tensor, state: Tensor) -> NetworkEstimate:
         """Return the network's estimates for an observation, without arbitration."""

@@ -27,22 +27,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .arbitration import equation_residual, noiseless_share
+from .arbitration import equation_residual
+from .camera_state import rounding_only
 from .filters import binomial, box, mean_pool
 from .solver import FlowSettings, Observation, high_pass, local_variance, smooth_solve
 
 LOCAL = 9  # points along a side over which motion is summed up to weigh the points of the Gram matrix
 WHITE_INFLATION = 1.0  # noise inflation factor; white noise has some 0.6, frames of crf 20 have 5 to 17
-LEAST_NOISE = 0.5  # `noiseless_share` of pictures in which rounding and linearisation matter as much as noise
 MOST_STEP = 2.0  # px by which the solution of a mode may differ from the mixture of the frames', as in the solver
 
 
-def with_sensor_noise(observed: Observation, inflation: Tensor) -> Tensor:
+def with_sensor_noise(state: Tensor, inflation: Tensor) -> Tensor:
     """Return the numbers of the frames with white noise: neither a codec's errors, nor rounding alone, nor none.
 
-    inflation: [N, 1, 1, 1], the noise inflation factor.
+    state: [N, STATES] of `camera_state`; inflation: [N, 1, 1, 1], the noise inflation factor.
     """
-    white = (inflation < WHITE_INFLATION) & (noiseless_share(observed, inflation) < LEAST_NOISE)
+    white = (inflation < WHITE_INFLATION) & (rounding_only(state) == 0)
     return white.flatten().nonzero().flatten()
 
 
@@ -67,7 +67,9 @@ class TemporalModes:
     @classmethod
     def of(cls, frames: Observation, changes: Tensor, members: Tensor, settings: FlowSettings) -> TemporalModes:
         """Return the modes of some of the frames; changes: [N, 1, h, w], see `fine_change`."""
-        chosen = Observation(frames.equations[members], frames.motion[members], frames.stiffness[members], frames.noise[members])
+        chosen = Observation(
+            frames.equations[members], frames.motion[members], frames.stiffness[members], frames.noise[members]
+        )
         whiten, colour = (matrix.to(frames.motion) for matrix in _whitening(len(members)))
         rotation = _eigenmodes(changes[members], whiten)
         backwards = (rotation @ colour).sum(1, keepdim=True) < 0  # a mode goes the way that most of the frames go

@@ -54,18 +54,18 @@ class AnimatedAvatar:
         still = backend.animate(self._state, driver.still())
         self.neutral = still.frames
         self.correspondence = still.correspondence
-        self.tells_motion = still.motion is not None  # then nothing is measured in its frames
+        self.gives_motion = still.motion is not None  # then nothing is measured in its frames
         self._observe = Observer(self.neutral, landmarks, self.mask, magnifier)
         self._pass_warnings_on()
 
     def animate(self, driving: DrivingBatch) -> Generated:
-        """Generate frames, with their motion as the backend tells it or as it is measured in them."""
+        """Generate frames, with their motion as the backend gives it or as it is measured in them."""
         animated = self.backend.animate(self._state, driving)
         self._pass_warnings_on()
         if animated.motion is None:
             return self._observe(animated.frames)
         still = torch.zeros_like(animated.motion.flow)
-        return Generated(lambda: animated.frames, animated.motion, still, still.new_zeros(len(still)), told=True)
+        return Generated(lambda: animated.frames, animated.motion, still, still.new_zeros(len(still)), given=True)
 
     def _pass_warnings_on(self) -> None:
         for warning in self.backend.warnings:
@@ -74,7 +74,7 @@ class AnimatedAvatar:
     def restore(self, generated: Generated, factor: float) -> Iterator[Tensor]:
         """Yield the `restored_region` with the face's motion at `factor` of its size: N pictures [4, h, w]."""
         appearance = None
-        if not generated.told:
+        if not generated.given:
             appearance = unexplained_appearance(generated.frames, self.neutral, generated.total, factor)
         return self._restoration.frames(self._restoration.restored(generated.motion, factor), appearance)
 
@@ -90,8 +90,8 @@ class AnimatedAvatar:
     def change_at_rest(self, generated: Generated) -> Tensor:
         """Return [N], by how much of white the face differs from the neutral frame in what motion does not explain."""
         flow = generated.total.flow
-        trusted = Motion(flow, torch.ones_like(flow[:, :1]))  # where a face has become another, no motion is certain
-        change = unexplained_appearance(generated.frames, self.neutral, trusted, 1.0)
+        motion = Motion(flow, torch.ones_like(flow[:, :1]))  # a face that became another one has no confidence anywhere
+        change = unexplained_appearance(generated.frames, self.neutral, motion, 1.0)
         inside = self.mask / self.mask.sum().clamp_min(1e-6)
         return (change.abs().mean(1, keepdim=True) * inside).sum((1, 2, 3))
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ...backend_bridge.files.errors import InputError
+from ..video.banded_png import BandedPng, Codes
 from ..video.limits import decode_picture, read_file
-from ..video.writer import encode_codes, png_codes
+from ..video.writer import png_codes
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,24 @@ class AvatarPicture:
 
         part: [4, h, w] premultiplied.
         """
-        codes = self._codes.copy()
-        codes[top : top + part.shape[1], left : left + part.shape[2]] = self._codes_of(part)
-        return encode_codes(codes)
+        band = top, top + part.shape[1]
+        if band not in self._bands:
+            codes = self._codes_of(self.premultiplied[0])
+            self._bands[band] = BandedPng(codes, *band), codes[slice(*band)].copy()
+        png, clean = self._bands[band]
+        rows = clean.copy()
+        rows[:, left : left + part.shape[2]] = self._codes_of(part)
+        return png.encode(rows)
 
     @cached_property
-    def _codes(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        return self._codes_of(self.premultiplied[0])
+    def _bands(self) -> dict[tuple[int, int], tuple[BandedPng, Codes]]:
+        """What files with other rows from one number to before another are made with: a job has one such region."""
+        return {}
 
-    def _codes_of(self, premultiplied: Tensor) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    def _codes_of(self, premultiplied: Tensor) -> Codes:
         colour, alpha = premultiplied[:3], premultiplied[3:].clamp(0, 1)
-        straight = torch.where(alpha > 0, colour / alpha.clamp_min(1e-6), colour)
+        straight = colour
+        if bool((alpha < 1).any()):
+            straight = torch.where(alpha > 0, colour / alpha.clamp_min(1e-6), colour)
         channels = torch.cat([straight, alpha]) if self.has_alpha else straight
         return png_codes(channels.permute(1, 2, 0).cpu().numpy(), 8 if self.maximum == 255 else 16)

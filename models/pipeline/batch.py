@@ -10,15 +10,15 @@ from torch import Tensor
 from ..backends import DrivingBatch
 from ..magnification.motion import Motion
 from .animated_avatar import AnimatedAvatar
-from .driver import Driver, Observation
+from .driver import Driver, DriverMotion
 from .driving_clip import Seen
 from .generated import Generated
 
 
 class Batch:
-    """N frames, and everything that is known of them, each thing computed when it is first asked for.
+    """N frames and all that is computed from them, each part when it is first read.
 
-    seen: the driver's steady crops. alpha: the magnification. observed, generated: what is known of them already.
+    seen: the driver's steady crops. alpha: the magnification. observed, generated: where computed already.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Batch:
         driver: Driver,
         avatar: AnimatedAvatar,
         alpha: float,
-        observed: Observation | None = None,
+        observed: DriverMotion | None = None,
         generated: Generated | None = None,
     ) -> None:
         self.seen = seen
@@ -43,7 +43,7 @@ class Batch:
         return self.seen.frames
 
     @cached_property
-    def observed(self) -> Observation:
+    def observed(self) -> DriverMotion:
         """The driver's motion."""
         return self.driver.observe(self.seen) if self._observed is None else self._observed
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Motion carried over a face's surface, from the neutral picture to one in which it is turned or elsewhere.
 
-Both pictures show the same vertices. What the neutral picture shows at a vertex belongs to the skin there; the local
-map between the two projections (a Jacobian, from the vertex's neighbours) says what becomes of its motion. Between the
-vertices both are interpolated over the mesh's triangles, so that each pixel knows which place of the neutral picture it
-shows. Motion out of the surface is not seen in the neutral picture and is none in the other.
+Both pictures show the same vertices. The motion at a vertex in the neutral picture is that of the skin there; the local
+map between the two projections (a Jacobian, from the vertex's neighbours) takes it to the other picture. Between the
+vertices both are interpolated over the mesh's triangles, so that each pixel has its place in the neutral picture.
+Motion along the neutral picture's line of sight is not measured, and is 0 in the other.
 """
 
 from __future__ import annotations
@@ -115,8 +115,16 @@ def _behind(frame: Surface, depth: NDArray[np.float64], grid: Grid) -> NDArray[n
 def jacobians(neutral: Surface, frame: Surface) -> NDArray[np.float64]:
     """Return the local map at each vertex, [V, 2, 2]: px of the frame's picture per px of the neutral one.
 
-    Least squares over the edges to a vertex's neighbours, with a small ridge: an edge that the neutral picture shows
-    along the line of sight tells nothing.
+    Least squares over the edges to a vertex's neighbours, with a small ridge for directions without an edge: those
+    that the neutral picture shows along the line of sight.
+
+    >>> square = np.float32([[0, 0], [10, 0], [10, 10], [0, 10]])
+    >>> ones, triangles = np.ones(4, np.float32), np.int32([[0, 1, 2], [0, 2, 3]])
+    >>> def surface(positions):
+    ...     return Surface((20, 20), positions, ones, ones > 0, ones, triangles)
+    >>> jacobians(surface(square), surface(square * np.float32([2, 1])))[0].round(1) + 0.0  # stretched along x
+    array([[2., 0.],
+           [0., 1.]])
     """
     edges = np.concatenate([frame.triangles[:, pair] for pair in ((0, 1), (1, 2), (2, 0))])
     edges = np.unique(np.sort(edges, axis=1), axis=0)

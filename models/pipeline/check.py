@@ -33,7 +33,7 @@ from .avatar import AvatarPicture
 from .check_sheet import Sheet, check_place, draw_sheet, write_sheet
 from .driver import Driver
 from .driving_clip import LARGEST_CROP, DrivingClip
-from .factors import Factors, choose_factors, doubts, peak_motion
+from .factors import Factors, backend_warnings, choose_factors, peak_motion
 from .notes import Notes
 from .placement import find_avatar_face
 from .session import Session, find_backend
@@ -157,11 +157,14 @@ def judgement(findings: Findings, factors: Factors, title: str) -> list[str]:
     else:
         said = [f"{title}: this does not look like working weights."]
     if not findings.paints:
-        lacks = "shows no face where the avatar's is" if not findings.face_found else "is not the avatar's picture"
         said.append(
-            f"With the driver at rest, what it generates {lacks} (likeness {findings.likeness:.2f}, working weights "
-            f"have {ALIKE:.2f} and more): random numbers look so, and files of another network or release. Add its "
-            "authors' files again, all from one release."
+            f"With the driver at rest, what it generates is not the avatar's picture (likeness "
+            f"{findings.likeness:.2f}, working weights have {ALIKE:.2f} and more): random numbers look so, and files "
+            "of another network or release. Add its authors' files again, all from one release."
+            if findings.face_found
+            else "With the driver at rest, what it generates shows no face where the avatar's is (likeness "
+            f"{findings.likeness:.2f}, working weights have {ALIKE:.2f} and more): random numbers look so, and files "
+            "of another network or release. Add its authors' files again, all from one release."
         )
     elif not findings.follows:
         said.append(
@@ -176,7 +179,7 @@ def judgement(findings: Findings, factors: Factors, title: str) -> list[str]:
             f"{findings.x1:.2%} of the face's width as filmed, {findings.magnified:.2%} magnified {findings.alpha:.1f} "
             "times)."
         )
-        said += doubts(factors, 1.0, title)
+        said += backend_warnings(factors, 1.0, title)
     return said
 
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was measured of a driving clip, kept between the jobs of one worker: shots of one clip measure its face once."""
+"""What was measured of a driving clip, kept between jobs: shots of one clip measure its face once."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +14,11 @@ from ...backend_bridge.files.hashing import fingerprint_of, hash_file
 from ...backend_bridge.job.spec import Driving, resolve
 from ..backends import Framing
 from ..face import FaceLandmarker
+from ..video import VideoReader
 from .driving_clip import DrivingClip, reader_of
+from .kept_clip import KeptClip
 from .notes import Notes
+from .shared_measurements import Arrays, Codec, SharedMeasurements
 
 MOST_CLIPS = 8  # a minute of film has 8 MB of landmarks
 _HELD = {".webp", ".tif", ".tiff"}  # all frames of these are in memory as long as their reader is
@@ -30,8 +35,10 @@ class _Known:
 class ClipCache:
     """The last few clips, by the content of their files and what was asked of them; it is gone with its process."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: SharedMeasurements | None = None) -> None:
+        """`shared` has what other workers have measured, and gets what this one measures."""
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._shared = shared
 
     def open(
         self,
@@ -43,27 +50,53 @@ class ClipCache:
         framing: Framing,
     ) -> DrivingClip:
         """Return what `DrivingClip.open` does, and tell what that told, without measuring again what is known."""
-        path = resolve(folder, driving.path)
-        key = _key(folder, driving, frame_size, framing)
-        if key not in self._known:
+        path, reader = resolve(folder, driving.path), reader_of(folder, driving)
+        key = _key(reader, driving, frame_size, framing)
+        place = f"{path} {key}"
+
+        def measure() -> _Known:
             told = len(notes.warnings)
-            clip = DrivingClip.open(folder, driving, landmarker, notes, frame_size, framing)
-            if path.suffix.lower() in _HELD or key != _key(folder, driving, frame_size, framing):
-                return clip  # the second: somebody has changed it meanwhile
-            self._known[key] = _Known(clip, tuple(notes.warnings[told:]))
-        self._known.move_to_end(key)
-        while len(self._known) > MOST_CLIPS:
-            self._known.popitem(last=False)
-        known = self._known[key]
+            clip = DrivingClip.open(folder, driving, landmarker, notes, frame_size, framing, reader)
+            return _Known(clip, tuple(notes.warnings[told:]))
+
+        def unchanged() -> bool:
+            """Return whether the file is still the one that `key` was made of."""
+            return key == _key(reader, driving, frame_size, framing)
+
+        def encode(known: _Known) -> Arrays | None:
+            return known.clip.to_keep(known.warnings).encode() if unchanged() else None
+
+        def decode(arrays: Arrays) -> _Known:
+            kept = KeptClip.decode(arrays)
+            clip = DrivingClip.measured_before(kept, path, driving, landmarker, frame_size, framing, reader)
+            return _Known(clip, kept.warnings)
+
+        if place in self._known:
+            self._known.move_to_end(place)
+            known = self._known[place]
+        else:
+            known = self._shared.get("clip", key, measure, Codec(encode, decode)) if self._shared else measure()
+            if path.suffix.lower() not in _HELD and unchanged():
+                self._known[place] = known
+                while len(self._known) > MOST_CLIPS:
+                    self._known.popitem(last=False)
         for warning in known.warnings:
             notes.warning(warning)
         return known.clip
 
+    @contextmanager
+    def job(self) -> Iterator[None]:
+        """Let go of decoded frames when a job has ended."""
+        try:
+            yield
+        finally:
+            for known in self._known.values():
+                known.clip.reader.forget()
 
-def _key(folder: Path, driving: Driving, frame_size: int | None, framing: Framing) -> str:
-    reader = reader_of(folder, driving)
+
+def _key(reader: VideoReader, driving: Driving, frame_size: int | None, framing: Framing) -> str:
     try:
-        files = [(str(file), hash_file(file)) for file in reader.files]
+        files = [(file.name, hash_file(file)) for file in reader.files]
     except OSError as error:
         raise InputError(f"{reader.path} can't be read; check the driving video.") from error
     asked = [driving.trim, driving.sequence_rate, driving.reference, driving.face_index]

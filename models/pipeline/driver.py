@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ...backend_bridge.files.arrays import checked
 from ..backends import DrivingBatch, FaceImage
 from ..face import LidModel, face_width, magnified_part
 from ..magnification import Magnifier
@@ -15,18 +19,22 @@ from ..magnification.motion import Motion
 from .driving_clip import DrivingClip, Seen
 from .motion_store import MotionStore
 
+MOST_MOTION = 1e5  # px; no picture has as many
+_CHANNELS = {"flow": 2, "confidence": 1, "rigid": 2, "told": 1, "skin": 1}  # of an observation, as it is kept
+
 
 @dataclass(frozen=True)
-class Observation:
+class DriverMotion:
     """The motion of N frames of the driver.
 
-    local: the face's own, none where it isn't seen. rigid: the head's, [N, 2, S, S] px. told: [N, 1, S, S] in [0, 1],
-    where the mesh tells how far lids have closed, and not the picture; skin: where it is the lids' skin.
+    local: the face's own, 0 where it is out of sight. rigid: the head's, [N, 2, S, S] px. from_mesh: [N, 1, S, S] in
+    [0, 1], share of the lids' motion that is taken from the mesh's closure instead of the picture; skin: the same of
+    the lids' skin alone.
     """
 
     local: Motion
     rigid: Tensor
-    told: Tensor
+    from_mesh: Tensor
     skin: Tensor
 
     @property
@@ -37,7 +45,22 @@ class Observation:
     @property
     def nbytes(self) -> int:
         """How many bytes it takes."""
-        return sum(each.nbytes for each in (*vars(self.local).values(), self.rigid, self.told, self.skin))
+        return sum(each.nbytes for each in (*vars(self.local).values(), self.rigid, self.from_mesh, self.skin))
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Return it as arrays, for another worker."""
+        parts = (self.local.flow, self.local.confidence, self.rigid, self.told, self.skin)
+        return {name: part.numpy() for name, part in zip(_CHANNELS, parts, strict=True)}
+
+    @classmethod
+    def of(cls, arrays: dict[str, NDArray[Any]]) -> DriverMotion:
+        """Return the observation that has left arrays. Raises `ValueError` for arrays that none has left."""
+        count, _, height, width = checked(arrays, "flow", "f", (None, 2, None, None), MOST_MOTION).shape
+        flow, confidence, rigid, told, skin = (
+            torch.from_numpy(checked(arrays, name, "f", (count, channels, height, width), MOST_MOTION)).float()
+            for name, channels in _CHANNELS.items()
+        )
+        return cls(Motion(flow, confidence), rigid, told, skin)
 
 
 class Driver:
@@ -49,11 +72,11 @@ class Driver:
         magnifier: Magnifier,
         regions: dict[str, float],
         device: torch.device,
-        store: MotionStore[Observation] | None = None,
+        store: MotionStore[DriverMotion] | None = None,
     ) -> None:
         """`store` keeps what was measured for other jobs."""
         self.clip = clip
-        self._store = store if store is not None else MotionStore[Observation]()
+        self._store = store if store is not None else MotionStore[DriverMotion]()
         self.magnifier = magnifier
         self.reference = FaceImage(clip.reference.image.to(device), clip.reference.landmarks)
         self.mask = clip.mask.to(device)
@@ -62,29 +85,30 @@ class Driver:
         self.face_width = face_width(clip.reference.landmarks)
         self._lids = LidModel(clip.reference.landmarks, clip.size)
 
-    def observe(self, seen: Seen) -> Observation:
+    def observe(self, seen: Seen) -> DriverMotion:
         """Return the motion of N frames."""
         return self._store.get(
             (
-                *(seen.frames, seen.trust, seen.closures),
+                *(seen.frames, seen.weight, seen.closures),
                 *(self.reference.image, self.reference.landmarks),
                 *(self.magnifier.weights_sha256, str(self.magnifier.precision)),
             ),
             lambda: self._observe(seen),
+            lambda found: found.rigid.shape == (len(seen.frames), 2, *seen.frames.shape[2:]),
         )
 
-    def _observe(self, seen: Seen) -> Observation:
+    def _observe(self, seen: Seen) -> DriverMotion:
         motion = self.magnifier.motion(self.reference.image, seen.frames, clip=True)
-        motion = Motion(motion.flow, motion.confidence * seen.trust)
+        motion = Motion(motion.flow, motion.confidence * seen.weight)
         rigid, local = self.clip.split_head_motion(motion)
-        closing, told, skin = (field.to(local) for field in self._lids(seen.closures))
-        if bool(told.any()):
-            told, skin = told * seen.trust, skin * seen.trust
-            local = local * (1 - told) + closing * told
-        local = local * (self.mask * seen.trust)
-        return Observation(Motion(local, motion.confidence), rigid, told, skin)
+        closing, from_mesh, skin = (field.to(local) for field in self._lids(seen.closures))
+        if bool(from_mesh.any()):
+            from_mesh, skin = from_mesh * seen.weight, skin * seen.weight
+            local = local * (1 - from_mesh) + closing * from_mesh
+        local = local * (self.mask * seen.weight)
+        return DriverMotion(Motion(local, motion.confidence), rigid, from_mesh, skin)
 
-    def magnified(self, frames: Tensor, observed: Observation, alpha: float) -> DrivingBatch:
+    def magnified(self, frames: Tensor, observed: DriverMotion, alpha: float) -> DrivingBatch:
         """Return what the backend is shown: the face in the reference's head pose, its motion magnified."""
         local, rigid = observed.local, observed.rigid
 

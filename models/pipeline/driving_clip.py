@@ -22,6 +22,7 @@ from ...backend_bridge.job.report import DrivingReport, FaceReport, ReferenceRep
 from ...backend_bridge.job.spec import Driving, resolve
 from ...backend_bridge.job.stages import Stage
 from ...backend_bridge.rig.footage import listed
+from ..ahead import ahead
 from ..backends import FaceImage, Framing
 from ..face import (
     FaceLandmarker,
@@ -44,6 +45,7 @@ from ..face import (
 )
 from ..magnification import Motion
 from ..video import VideoFrame, VideoReader
+from .kept_clip import KeptClip
 from .notes import Notes
 from .outside import Outside, calmer_outside, outside_frame
 
@@ -56,17 +58,17 @@ SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less 
 class Seen:
     """N frames of the driver in the reference's light, and how far each pixel shows the face.
 
-    frames: [N, 3, S, S], the reference's pixels where the face isn't seen. trust: [N, 1, S, S] in [0, 1]. closures:
+    frames: [N, 3, S, S], the reference's pixels where the face isn't seen. weight: [N, 1, S, S] in [0, 1]. closures:
     [N, 2], how far each eye has closed (`face.closures`).
     """
 
     frames: Tensor
-    trust: Tensor
+    weight: Tensor
     closures: NDArray[np.float64]
 
     def to(self, device: torch.device) -> Seen:
         """Return the same on a device."""
-        return Seen(self.frames.to(device), self.trust.to(device), self.closures)
+        return Seen(self.frames.to(device), self.weight.to(device), self.closures)
 
 
 def reader_of(folder: Path, driving: Driving) -> VideoReader:
@@ -105,13 +107,16 @@ class DrivingClip:
         notes: Notes,
         frame_size: int | None,
         framing: Framing,
+        reader: VideoReader | None = None,
     ) -> DrivingClip:
         """Read the clip once: find the face in every frame and choose the reference frame.
 
         `frame_size` is the crop's side where the backend dictates it; otherwise the crop has as many px as the video
-        has there. Raises `InputError` for a video that can't be used or shows no face.
+        has there. `reader`: what reads the video, where there is one already. Raises `InputError` for a video that
+        can't be used or shows no face.
         """
-        path, reader = resolve(folder, driving.path), reader_of(folder, driving)
+        path = resolve(folder, driving.path)
+        reader = reader or reader_of(folder, driving)
         track = follow_face(_WithProgress(reader, notes), landmarker, driving.face_index)
         for warning in reader.warnings:
             notes.warning(warning)
@@ -165,6 +170,37 @@ class DrivingClip:
         reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
         return cls(reader, path, track, chosen, crop, size, reference, frame_size, framing, outside)
 
+    @classmethod
+    def measured_before(
+        cls,
+        kept: KeptClip,
+        path: Path,
+        driving: Driving,
+        landmarker: FaceLandmarker,
+        frame_size: int | None,
+        framing: Framing,
+        reader: VideoReader,
+    ) -> DrivingClip:
+        """Return what `open` returned, from what it had measured; of the video only the reference frame is read.
+
+        Raises `InputError` as `open` does, `ValueError` where the measurements are of another clip.
+        """
+        track, chosen, crop, size = kept.track, kept.chosen, kept.crop, kept.size
+        outside = outside_frame(path, driving, reader, track, landmarker)
+        followed = _followed(track, chosen, outside)
+        if len(crop.to_reference) != len(followed) or chosen.index >= len(followed):
+            raise ValueError("it was measured with another reference")
+        image = outside.frame.image if outside else next((f.image for f in reader if f.index == chosen.index), None)
+        if image is None:
+            raise ValueError("the clip has no such reference frame")
+        landmarks = crop.landmarks(followed.points, size)[chosen.index]
+        reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
+        return cls(reader, path, track, chosen, crop, size, reference, frame_size, framing, outside, kept.resting)
+
+    def to_keep(self, warnings: tuple[str, ...]) -> KeptClip:
+        """Return what `measured_before` makes the clip of, with what was said of it when it was opened."""
+        return KeptClip(warnings, self.track, self.chosen, self.crop, self.size, self.resting)
+
     @property
     def count(self) -> int:
         """Number of frames."""
@@ -214,7 +250,10 @@ class DrivingClip:
         return rigid_mask(self.reference.landmarks, (self.size, self.size))
 
     def batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Seen]]:
-        """Yield up to `size` of the wanted frames at a time, with their numbers."""
+        """Yield up to `size` of the wanted frames at a time, with their numbers; the next ones are made meanwhile."""
+        return ahead(self._batches(size, wanted))
+
+    def _batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Seen]]:
         remaining = set(wanted)
         indices: list[int] = []
         crops: list[Tensor] = []
@@ -351,10 +390,15 @@ class DrivingClip:
         if self._better is None:
             return ""
         here, there = float(self.reader.info.start + self.chosen.seconds), float(self._better)
-        where = ", outside the trim," if self._better == self.resting else ""
+        if self._better == self.resting:
+            return (
+                f"The reference frame at {here:.3f} s shows an expression, so that its fading looks like the opposite; "
+                f"at {there:.3f} s, outside the trim, the face is nearer to rest: choose that as reference "
+                f"(--reference {there:.3f})."
+            )
         return (
             f"The reference frame at {here:.3f} s shows an expression, so that its fading looks like the opposite; "
-            f"at {there:.3f} s{where} the face is nearer to rest: choose that as reference (--reference {there:.3f})."
+            f"at {there:.3f} s the face is nearer to rest: choose that as reference (--reference {there:.3f})."
         )
 
     @cached_property

@@ -17,19 +17,19 @@ from ...backend_bridge.job.spec import JobSpec
 from ...backend_bridge.job.stages import Stage
 from ..device import frames_at_a_time
 from .animated_avatar import AnimatedAvatar
-from .driver import Driver, Observation
+from .driver import Driver, DriverMotion
 from .driving_clip import DrivingClip, Seen
 from .generated import Generated
 from .notes import Notes
 
-PROBES = 12
+PROBES = 12  # frames that set the factors: those that move most
 RESTING = 3  # probes besides, in which the face moves least
 AT_REST = 0.25  # of the liveliest probe's motion: what a frame shows at most in which the driver is at rest
 LEAST_GAIN = 0.1  # below it a backend does not answer
-WEAK_GAIN = 0.3  # below it, it answers too weakly to be trusted
-SEEN_SHAKE = 2e-3  # of the face's width: a head's motion that is worth telling of
+WEAK_GAIN = 0.3  # below it the restored motion is mostly the backend's error
+SEEN_SHAKE = 2e-3  # of the face's width: head motion from which on there is a warning
 SEEN_FLICKER = 0.01  # of white
-OWN_SHARE = 0.3  # of the expression: motion of the backend's own from which on a result is in doubt
+OWN_SHARE = 0.3  # of the expression: motion of the backend's own from which on there is a warning
 OWN_CHANGE = 0.004  # of white: a change of the finished face, one grey level of 255, from which on it is
 AUTO_ALPHA_RANGE = (1.0, 16.0)
 WORKING_RANGE = 0.0225  # of the face's width: the peak motion that backends were trained on
@@ -40,7 +40,12 @@ def peak_motion(flow: Tensor, region: Tensor) -> Tensor:
     """Return the 95th percentile of |flow| in a soft region, [N], in the flow's px.
 
     flow: [N, 2, H, W]; region: [1, 1, H, W] in [0, 1], membership counts from one half on. The percentile is of the
-    pixels that move: of a brow alone most of the face would drown it, so it is taken over the most moving tenth.
+    most moving tenth of the pixels, as a brow alone is a small part of the face.
+
+    >>> flow = torch.zeros(1, 2, 20, 20)
+    >>> flow[:, 0, :4, :10] = 2.0  # a tenth of the pixels moves by 2 px
+    >>> peak_motion(flow, torch.ones(1, 1, 20, 20)).item()
+    2.0
     """
     inside = region[0, 0] > 0.5
     if not bool(inside.any()):
@@ -52,9 +57,9 @@ def peak_motion(flow: Tensor, region: Tensor) -> Tensor:
     return squared.kthvalue(pixels - count // 2, dim=1).values.sqrt()
 
 
-def skin_motion(driver: Driver, observed: Observation) -> Tensor:
-    """Return the peak motion of the driver's face, [N] px, without lids that blink: they would drown the rest."""
-    return peak_motion(observed.local.flow * (1 - observed.told), driver.mask)
+def skin_motion(driver: Driver, observed: DriverMotion) -> Tensor:
+    """Return the peak motion of the driver's face, [N] px, without blinking lids, whose motion is the largest."""
+    return peak_motion(observed.local.flow * (1 - observed.from_mesh), driver.mask)
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,11 @@ FACTORS = Format(Factors, artefacts.FACTORS, "a record of a run's factors", "run
 
 
 def automatic_alpha(peak: float, face_width: float) -> float:
-    """Return the factor that brings the clip's `peak` motion (px) to the backends' working range, within [1, 16]."""
+    """Return the factor that brings the clip's `peak` motion (px) to the backends' working range, within [1, 16].
+
+    >>> automatic_alpha(peak=0.5, face_width=180.0), automatic_alpha(peak=20.0, face_width=180.0)
+    (8.1, 1.0)
+    """
     share = max(peak / face_width, LEAST_MOTION)
     low, high = AUTO_ALPHA_RANGE
     return min(max(WORKING_RANGE / share, low), high)
@@ -85,13 +94,20 @@ def measured_gain(generated_peaks: Tensor, shown_peaks: Tensor) -> float:
     """Return the backend's gain from face-relative peaks of the probe frames, both [P].
 
     The ratio of sums weights frames by their motion, so that still frames, where both are noise, don't count.
+
+    >>> round(measured_gain(torch.tensor([0.010, 0.001]), torch.tensor([0.020, 0.000])), 2)
+    0.55
     """
     shown = float(shown_peaks.sum())
     return float(generated_peaks.sum()) / shown if shown > 0 else 1.0
 
 
 def restoring_factor(alpha: float, gain: float, intensity: float) -> float:
-    """Return what the generated motion is multiplied by, so that the result moves `intensity` times as the driver."""
+    """Return what the generated motion is multiplied by, so that the result moves `intensity` times as the driver.
+
+    >>> restoring_factor(alpha=8.0, gain=0.5, intensity=1.0)
+    0.25
+    """
     return intensity / (alpha * gain)
 
 
@@ -99,18 +115,18 @@ def restoring_factor(alpha: float, gain: float, intensity: float) -> float:
 class Probed:
     """Probe frames, by number, that were computed together, and what is known of them.
 
-    generated: None for a backend that tells the motion that it applies, of which nothing has to be measured.
+    generated: None for a backend that gives the motion that it applies, which need not be measured.
     """
 
     indices: list[int]
     seen: Seen
-    observed: Observation
+    observed: DriverMotion
     generated: Generated | None = None
 
 
 def probes_of(clip: DrivingClip, avatar: AnimatedAvatar) -> list[int]:
     """Return the frames that decide the factors: those in which the face moves most, and some in which it rests."""
-    return sorted({*clip.liveliest(PROBES), *clip.quietest(0 if avatar.tells_motion else RESTING)})
+    return sorted({*clip.liveliest(PROBES), *clip.quietest(0 if avatar.gives_motion else RESTING)})
 
 
 def factors_of(
@@ -126,8 +142,8 @@ def factors_of(
     else:
         factors, probed = choose_factors(spec, driver, avatar, notes)
         folder.commit(artefacts.FACTORS, FACTORS.encode(factors), fingerprint)
-    if not avatar.tells_motion:
-        for sentence in doubts(factors, spec.intensity, avatar.backend.info.title):
+    if not avatar.gives_motion:
+        for sentence in backend_warnings(factors, spec.intensity, avatar.backend.info.title):
             notes.warning(sentence)
     alone = avatar.backend.info.clip_length == 1  # else a frame depends on those it is generated with
     return factors, probed if alone else []
@@ -147,7 +163,7 @@ def choose_factors(spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes:
     peak = float(peaks.max())
     alpha = spec.magnification.alpha or automatic_alpha(peak, driver.face_width)
     share = peak / driver.face_width
-    if avatar.tells_motion:  # it applies what it is shown: nothing to measure
+    if avatar.gives_motion:  # it applies what it is shown: nothing to measure
         return Factors(alpha, 1.0, restoring_factor(alpha, 1.0, spec.intensity), share), probed
 
     shown: list[Tensor] = []
@@ -184,38 +200,38 @@ def own_changes(
     return OwnChanges(float(heads.max()) / avatar.face_width, float(flicker.max()), motion, change)
 
 
-def doubts(factors: Factors, intensity: float, title: str) -> list[str]:
-    """Return a sentence for everything in the way a backend answered that a person should know."""
-    said = []
+def backend_warnings(factors: Factors, intensity: float, title: str) -> list[str]:
+    """Return a warning, one sentence, for each way in which a backend's motion departs from what it was given."""
+    found = []
     errors = factors.restoring / intensity if intensity else 0.0
     if factors.gain <= LEAST_GAIN:
-        said.append(
+        found.append(
             f"{title} hardly answered the magnified motion (gain {factors.gain:.3f} or less), so the result shows "
             "mostly noise; try a higher magnification or another backend."
         )
     elif factors.gain < WEAK_GAIN or errors > 1:
-        said.append(
+        found.append(
             f"{title} answered the magnified motion weakly (gain {factors.gain:.3f}), so bringing it back multiplies "
             f"what it generated, its errors too, by {factors.restoring:.1f}; try a higher magnification or another "
             "backend."
         )
     own = factors.own
     if own.shake > SEEN_SHAKE:
-        said.append(
+        found.append(
             f"{title} moved the avatar's head by up to {own.shake:.1%} of the face's width although the driver's was "
             "still; that was taken out."
         )
     if own.flicker > SEEN_FLICKER:
-        said.append(f"{title} changed the brightness by up to {own.flicker:.1%} of white; that was taken out.")
+        found.append(f"{title} changed the brightness by up to {own.flicker:.1%} of white; that was taken out.")
     if own.motion is not None and own.motion > OWN_SHARE * factors.alpha * factors.gain * factors.peak_share:
         share = own.motion / max(factors.alpha * factors.gain * factors.peak_share, 1e-9)
-        said.append(
+        found.append(
             f"{title} moves the avatar's face while the driver's is at rest, by {share:.0%} of the expression; that is "
             "in the result. Try a higher magnification or another backend."
         )
     if own.change is not None and own.change * factors.restoring > OWN_CHANGE:
-        said.append(
+        found.append(
             f"{title} changes the avatar's face while the driver's is at rest (by {own.change:.1%} of white where "
             f"magnified, {own.change * factors.restoring:.1%} in the result), so it may not stay the same person."
         )
-    return said
+    return found

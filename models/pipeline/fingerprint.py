@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a frame is made from, by content: so that a later run knows which finished frames are still good.
+"""A hash of all that a frame is made from: a later run keeps the finished frames whose hash is its own.
 
 Hashes of the clip, the avatar, its rig, the networks and the backend's checkpoint go in, and what was asked of them.
 Paths, the device and what only decides what is made of finished frames stay out: a job that was moved, or that another
@@ -19,7 +19,7 @@ from ..backends.options import content_of
 from ..backends.store import Origin
 from .driving_clip import DrivingClip
 
-_MARKS = 1  # what a picture says of itself; a new number when that changes
+_MARKS = 1  # version of the marks in pictures (`provenance`)
 
 
 def fingerprint(

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from ...backend_bridge.job.artefacts import FRAME_KINDS, FrameKind
 from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.job.stages import Stage
+from ..ahead import ahead
 from ..device import frames_at_a_time
 from .animated_avatar import AnimatedAvatar
 from .batch import Batch
@@ -59,7 +60,7 @@ class FrameMaker:
             wanted.append((size, [index for group in groups if lacking.intersection(group) for index in group]))
             done -= len(wanted[-1][1])
         for size, frames in wanted:
-            for indices, batch in self._batches(size, frames):
+            for indices, batch in ahead(self._batches(size, frames)):
                 self._make(indices, batch, lacking)
                 done += len(indices)
                 self._notes.progress(Stage.ANIMATE, done, len(clip.present))
@@ -81,7 +82,7 @@ class FrameMaker:
         return [(size, probes), (size, [index for index in clip.present if index not in set(probes)])]
 
     def _batches(self, size: int, frames: list[int]) -> Iterator[tuple[list[int], Batch]]:
-        """Yield the frames in groups, those that were probed first."""
+        """Yield the frames in groups with their motion, those that were probed first."""
         known: set[int] = set()
         while self._probed:
             probed = self._probed.pop(0)
@@ -90,7 +91,8 @@ class FrameMaker:
             if set(frames).issuperset(probed.indices):
                 yield probed.indices, batch
         for indices, seen in self._driver.clip.batches(size, [index for index in frames if index not in known]):
-            yield indices, Batch(seen.to(self._avatar.device), self._driver, self._avatar, self._alpha)
+            seen = seen.to(self._avatar.device)
+            yield indices, Batch(seen, self._driver, self._avatar, self._alpha, self._driver.observe(seen))
 
     @property
     def _kinds(self) -> list[FrameKind]:

@@ -25,13 +25,13 @@ class Generated(Pictures):
 
     motion: the face's own against the neutral frame. rigid: the head's motion, [N, 2, S, S] px, which the backend
     added, as the driver's head is still. light: [N], how far each frame's brightness was off, as a share of white.
-    told: whether the backend told the motion; then nothing was taken out.
+    given: whether the backend gave the motion; then nothing was taken out.
     """
 
     motion: Motion
     rigid: Tensor
     light: Tensor
-    told: bool
+    given: bool
 
     @property
     def total(self) -> Motion:
@@ -42,7 +42,7 @@ class Generated(Pictures):
         """Return frame number `index` alone."""
         at = slice(index, index + 1)
         motion = Motion(self.motion.flow[at], self.motion.confidence[at])
-        return Generated(self.frames[at], motion, self.rigid[at], self.light[at], self.told)
+        return Generated(self.frames[at], motion, self.rigid[at], self.light[at], self.given)
 
 
 class Observer:
@@ -62,7 +62,7 @@ class Observer:
         frames, light = evened(frames, self._neutral, self._mask)
         motion = self._magnifier.motion(self._neutral, frames)
         split = split_rigid(motion, self._depth, self._skull)
-        return Generated(frames, Motion(split.local, motion.confidence), split.rigid, light, told=False)
+        return Generated(frames, Motion(split.local, motion.confidence), split.rigid, light, given=False)
 
 
 def evened(frames: Tensor, neutral: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

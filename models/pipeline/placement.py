@@ -170,14 +170,14 @@ def _found(
 
 def _agrees(landmarks: NDArray[np.float32], expected: Sequence[Expected]) -> bool:
     """Whether a detected face has its eyes, brows and mouth where the rig has them."""
-    told = {anchor.landmark: anchor for anchor in expected}
-    pairs = [pair for pair in _FEATURES if set(pair) <= told.keys()]
+    places = {anchor.landmark: anchor for anchor in expected}
+    pairs = [pair for pair in _FEATURES if set(pair) <= places.keys()]
     if len(pairs) < ENOUGH_ANCHORS:
         return True
-    there = np.array([np.mean([told[index].position for index in pair], axis=0) for pair in pairs])
+    there = np.array([np.mean([places[index].position for index in pair], axis=0) for pair in pairs])
     here = landmarks[np.array(pairs), :2].mean(axis=1)
     apart = np.linalg.norm(here - there, axis=1) / max(min(np.ptp(here[:, 1]), np.ptp(there[:, 1])), 1e-6)
-    allowed = [SURE if all(told[index].sure for index in pair) else ROUGH for pair in pairs]
+    allowed = [SURE if all(places[index].sure for index in pair) else ROUGH for pair in pairs]
     return bool((apart <= allowed).all())
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a job's pictures say that they were made: always a mark, and with the user's own key a signature (C2PA)."""
+"""How a job's pictures are marked as generated: always a mark, and with the user's own key a signature (C2PA)."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _read_pem(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the pictures of one job say. made_from: the fingerprint of everything that a frame is made from."""
+    """The marks of one job's pictures. made_from: the fingerprint of everything that a frame is made from."""
 
     made_from: str
     signer: Signer | None = None
@@ -115,7 +115,7 @@ class Provenance:
         return marked if self.signer is None else self.signer.sign(marked, source)
 
     def mark(self, source: SourceType) -> Mark:
-        """Return what a picture or a video of the job is to say."""
+        """Return the mark of a picture or a video of the job."""
         return Mark(source, self.identity, self._program)
 
     @cached_property

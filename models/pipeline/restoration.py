@@ -19,13 +19,14 @@ from ..warp import STILL, SplineImage, backward_displacement, pixel_grid, sample
 from .avatar import AvatarPicture
 
 REACH = 0.1  # of the crop; nothing in a face moves farther
+_TOLERANCE = 1e-3  # px of the picture, that an edge between black and white turns into a quarter of a code
 
 
 class Restoration:
     """Carries generated motion, brought back to micro intensity, to one clean avatar."""
 
     def __init__(self, avatar: AvatarPicture, window: Window, face: Tensor, device: torch.device) -> None:
-        """`face` [1, 1, S, S] in [0, 1] says where the crop may move.
+        """`face`: [1, 1, S, S] in [0, 1], where the crop may move.
 
         `region` (left, top, right, bottom) px is the part of the avatar's picture that this can change.
         """
@@ -37,7 +38,8 @@ class Restoration:
         border = int(REACH * face.shape[-1] * window.scale) + 1
         x, y = max(0, left - border), max(0, top - border)
         around = avatar.premultiplied[:, :, y : bottom + border, x : right + border].to(device)
-        self._picture = SplineImage(around)
+        self._opaque = bool((around[:, 3:] == 1).all())
+        self._picture = SplineImage(around[:, :3] if self._opaque else around)
         self._still = around[:, :, top - y : bottom - y, left - x : right - x]
         grid = pixel_grid(bottom - top, right - left, device)
         self._here = grid + _column(grid, (left - x, top - y))
@@ -55,11 +57,14 @@ class Restoration:
         """
         # The motion is smooth, so it is inverted at the crop's resolution and only then brought to the picture's.
         displacement = torch.zeros_like(motion.flow)
-        displacement[self._moving] = backward_displacement(motion.flow[self._moving]).displacement
+        tolerance = _TOLERANCE / max(1.0, self._window.scale)
+        displacement[self._moving] = backward_displacement(motion.flow[self._moving], tolerance=tolerance).displacement
         for index in range(motion.flow.shape[0]):
             shift = sample(displacement[index : index + 1], self._in_crop)
             changed = shift.abs().amax(1, keepdim=True) > STILL
             moved = self._picture.at(self._here - self._window.turned_back(shift))
+            if self._opaque:
+                moved = torch.cat([moved, torch.ones_like(moved[:, :1])], 1)
             if appearance is not None:
                 change = sample(appearance[index : index + 1] * self._face, self._in_crop - shift)
                 changed = changed | (change.abs().amax(1, keepdim=True) > 0)
@@ -84,7 +89,7 @@ def unexplained_appearance(generated: Tensor, neutral: Tensor, motion: Motion, f
     """Return `factor` times what changed in the generated frames besides motion, at the neutral frame's place.
 
     generated: [N, 3, S, S]; neutral: [1, 3, S, S], what the backend makes of the driver's reference: its own error of
-    reconstruction is in both and cancels. Only where the motion is trusted does the difference mean appearance.
+    reconstruction is in both and cancels. The difference is weighted by the motion's confidence.
     """
     grid = pixel_grid(generated.shape[-2], generated.shape[-1], generated.device)
     pulled_back = sample_spline(generated, grid + motion.flow)

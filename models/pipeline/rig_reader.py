@@ -30,16 +30,16 @@ from .driver import Driver
 from .driving_clip import DrivingClip
 from .factors import Factors
 
-_LEAST_ASKED = 0.0005  # of the face's width; what the noise of a still face's picture looks like is half of it
+_LEAST_ASKED = 0.0005  # of the face's width; twice the apparent motion of a still face's noise
 _LEAST_SITES = 3  # sites; a region with fewer is not reported
-_LEAST_SHOWN = 0.5  # of what a control moves; with less in sight, its motion is a guess
+_LEAST_SHOWN = 0.5  # of what a control moves; with less in sight, its value is hardly determined
 BLINK_UNIT, WIDE_UNIT = 45, 5
 GAZE_UNITS = (61, 62, 63, 64)
 _LID_UNITS = (BLINK_UNIT, WIDE_UNIT)
-_WELL_SEEN = 0.75  # quantile of the sites' precision: that of what the mesh tells of the lids
+_WELL_SEEN = 0.75  # quantile of the sites' precision that the mesh's equations of the lids get
 _LIMIT = 0.98  # of a control's range: its end
 _NEVER = 0.8  # of the frames: a control that is hidden in more is not solved at all
-_LITTLE_SHOWN = 0.5  # unexplained share of the motion, from which a rig doesn't tell the head's motion from the face's
+_LITTLE_SHOWN = 0.5  # unexplained share of the motion, from which on head and face are not separable by the rig
 
 
 @dataclass(frozen=True)
@@ -179,15 +179,15 @@ class DriverReader(RigReader):
         return cls(basis, observer, shown_in, constraints, gains, driver.face_width, spec.rig.match, clip)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return what the driver's frames say, [N, S, 9]."""
-        trust, observed = batch.seen.trust, batch.observed
-        # Of lids that blink only the skin says anything, and that by the mesh.
-        equations = self._observer.observe(batch.frames, observed.total, trust * (1 - observed.told))
-        told, skin, flow, seen, head = (
+        """Return equations of the driver's frames, their visibility and the head's motion at the sites: [N, S, 9]."""
+        weight, observed = batch.seen.weight, batch.observed
+        # A closing lid has no brightness constancy: its equations are those of the mesh's motion, on its skin.
+        equations = self._observer.observe(batch.frames, observed.total, weight * (1 - observed.from_mesh))
+        from_mesh, skin, flow, seen, head = (
             np.stack([self._observer.read(each[None]) for each in field])
-            for field in (observed.told, observed.skin, observed.total, trust, observed.rigid)
+            for field in (observed.from_mesh, observed.skin, observed.total, weight, observed.rigid)
         )
-        equations += _of_lids(equations, np.minimum(told, skin), flow)
+        equations += _of_lids(equations, np.minimum(from_mesh, skin), flow)
         return np.concatenate([equations, seen, head], -1).astype(np.float32)
 
 
@@ -217,7 +217,7 @@ class GeneratedReader(RigReader):
         return cls(basis, observer, shown_in, constraints, gains, unit, spec.rig.match, driver.clip)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return what the generated frames say, [N, S, 9]: all of an avatar is seen; of its head nothing is known."""
+        """Return the same of the generated frames, in which all is visible and the head's motion is unknown (0)."""
         equations = self._observer.observe(batch.generated.frames, batch.generated.total.flow)
         return np.concatenate([equations, np.ones_like(equations[..., :1]), np.zeros_like(equations[..., :2])], -1)
 
@@ -266,7 +266,7 @@ def with_lids(
     closed: NDArray[np.float64],
     locked: Collection[int],
 ) -> NDArray[np.float64]:
-    """Return control values [N, K] with lids that blink where the mesh tells that they are.
+    """Return control values [N, K] with lids that close as the mesh has them where its weight is high (`mesh_weight`).
 
     A control that is known for a blink closes the eye over its range; one that opens it wide is at rest meanwhile.
     gains: [K], see `RigReader`. closed: [N, 2], of the right and the left eye (`face.closures`).
@@ -278,9 +278,9 @@ def with_lids(
         if meaning is None or index in locked or not _is(meaning, *_LID_UNITS):
             continue
         eye = {Side.RIGHT: closed[:, 0], Side.LEFT: closed[:, 1]}.get(meaning.side, closed.mean(1))
-        told = mesh_weight(eye)
+        weight = mesh_weight(eye)
         amount = np.clip(eye * gains[index], 0, 1) * (control.amounts[1] if _is(meaning, BLINK_UNIT) else 0.0)
-        result[:, index] = (1 - told) * values[:, index] + told * (control.rest + amount)
+        result[:, index] = (1 - weight) * values[:, index] + weight * (control.rest + amount)
     return result
 
 

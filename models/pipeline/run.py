@@ -72,7 +72,7 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
     notes = Notes(events)
     device = choose_device(spec.device)
     try:
-        with interruptible(notes.check_cancelled):
+        with interruptible(notes.check_cancelled), session.clips.job():
             return _run_on(device, folder, spec, session, notes)
     except Exception as error:
         if not ran_out(device, error):
@@ -87,7 +87,7 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
         f"The memory of {device} was too small for this job; it went on on the CPU, as it was allowed to, and took "
         "longer."
     )
-    with interruptible(notes.check_cancelled):
+    with interruptible(notes.check_cancelled), session.clips.job():
         return _run_on(torch.device("cpu"), folder, spec, session, notes)
 
 
@@ -147,7 +147,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     ]
     avatar = AnimatedAvatar(picture, face, window, backend, magnifiers["demagplus"], driver, device, notes, more)
 
-    painting = {role: weights for role, weights in networks.items() if role == "magplus" or not avatar.tells_motion}
+    painting = {role: weights for role, weights in networks.items() if role == "magplus" or not avatar.gives_motion}
     made_from = fingerprint(folder, spec, clip, painting, options, origins, signed_by)
     provenance = Provenance(made_from, signer)
     factors, probed = factors_of(folder, spec, driver, avatar, notes, made_from)
@@ -186,7 +186,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
             checkpoint={part: CheckpointReport(each.file, each.file_sha256) for part, each in origins.items()},
         ),
         restoration=RestorationReport(
-            factors.gain, factors.restoring, spec.intensity, None, own=None if avatar.tells_motion else factors.own
+            factors.gain, factors.restoring, spec.intensity, None, own=None if avatar.gives_motion else factors.own
         ),
         provenance=provenance.report(),
         versions=versions(device),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from ..face import FaceLandmarker
 from ..magnification import Magnifier
 from ..magnification.magnifier import Role
 from .clip_cache import ClipCache
-from .driver import Observation
-from .motion_store import MotionStore
+from .driver import DriverMotion
+from .motion_store import Beyond, MotionStore
+from .shared_measurements import Arrays, Codec, SharedMeasurements
 
 
 class Session:
@@ -26,8 +28,9 @@ class Session:
 
     def __init__(self, checkpoints: Path | None = None) -> None:
         self.checkpoints = checkpoints or checkpoint_folder()
-        self.clips = ClipCache()
-        self.motions = MotionStore[Observation]()
+        shared = SharedMeasurements.from_environment()
+        self.clips = ClipCache(shared)
+        self.motions = MotionStore[DriverMotion](beyond=None if shared is None else _motions_in(shared))
         self._landmarker: FaceLandmarker | None = None
         self._magnifiers: dict[tuple[str, str], Magnifier] = {}
         self._backend: tuple[Any, Backend] | None = None
@@ -66,6 +69,21 @@ class Session:
         self._magnifiers.clear()
         self._backend = None
         free_memory(device)
+
+
+def _motions_in(shared: SharedMeasurements) -> Beyond[DriverMotion]:
+    """Return what asks for motion in a folder that workers share."""
+
+    def ask(key: str, measure: Callable[[], DriverMotion], fits: Callable[[DriverMotion], bool]) -> DriverMotion:
+        def decode(arrays: Arrays) -> DriverMotion:
+            found = DriverMotion.of(arrays)
+            if not fits(found):
+                raise ValueError("it is of another size")
+            return found
+
+        return shared.get("motion", key, measure, Codec(DriverMotion.arrays, decode))
+
+    return ask
 
 
 def find_backend(name: str) -> type[Backend]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-AT_ONCE = 1_000_000  # nodes that are looked at together
+AT_ONCE = 1_000_000  # nodes of one vectorised pass, 100 MB
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,12 @@ def rasterise(
     Args:
         positions: [V, 2] px. depth: [V]; what isn't before the camera has none above 0. triangles: [T, 3]. attributes:
             [V, C]. They are interpolated in the picture, not in space: triangles are small.
+
+    >>> corners, depth = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]]), np.ones(3)
+    >>> x, row = corners[:, :1], Grid(0, 0, 5, 1, 1)
+    >>> values, _ = rasterise(corners, depth, np.array([[0, 1, 2]]), x, row)
+    >>> values[0, 0]
+    array([0., 1., 2., 3., 4.], dtype=float32)
     """
     width, height = grid.width, grid.height
     count = width * height

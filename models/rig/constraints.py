@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person decides about controls before they are solved: some keep still, some move in pairs."""
+"""Constraints that a person sets on controls: some are locked at rest, some move in pairs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,12 @@ class Constraints:
         return cls(frozenset(index[name] for name in locked), tuple((index[a], index[b]) for a, b in mirrored))
 
     def spread(self, controls: int) -> NDArray[np.float64]:
-        """Return [Q, K], what each of Q free numbers moves: one control, or both of a pair."""
+        """Return [Q, K], what each of Q free numbers moves: one control, or both of a pair.
+
+        >>> Constraints(frozenset({1}), ((0, 2),)).spread(4)
+        array([[1., 0., 1., 0.],
+               [0., 0., 0., 1.]])
+        """
         partner = dict(self.pairs)
         second = set(partner.values())
         rows = []

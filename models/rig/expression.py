@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What solved controls say in the language of faces: which action units appeared, when, how strongly, on which side."""
+"""Action units from solved controls: which appeared, when, how strongly, on which side."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ LEAST_SHARE = 0.1  # of the strongest unit's peak; below it a unit is as likely 
 
 
 def excursions(curves: ControlCurves, controls: Sequence[Control]) -> Array:
-    """Return [N, K], how far each control is from rest as a share of its range on that side; negative below rest."""
+    """Return [N, K], each control's distance from rest as a share of its range on that side; negative below rest.
+
+    >>> jaw = Control("jaw", "property", "Rig", "", rest=0.5, low=0.0, high=1.5)
+    >>> curves = ControlCurves(("jaw",), np.arange(3.0), np.float32([[0.5], [1.0], [0.25]]), np.zeros(3), np.ones(1))
+    >>> excursions(curves, [jaw]).ravel()
+    array([ 0. ,  0.5, -0.5])
+    """
     rest, low, high = ranges(controls)
     away = curves.values.astype(np.float64) - rest
     room = np.where(away >= 0, high - rest, rest - low)
@@ -41,14 +47,14 @@ def action_units(
 ) -> list[UnitEvent]:
     """Return the action units that appear with a peak of `least` at least, and never below `LEAST_PEAK`.
 
-    The strongest comes first. `readings` say what each control means above and below rest
-    (`backend_bridge.rig.part_units`); without them it is told by its name alone. Those that stand for no unit are left
-    out, and so are units whose curve has no event that stands out from its noise.
+    The strongest comes first. readings: what each control means above and below rest (`backend_bridge.rig.part_units`);
+    by default it is recognised by its name alone. Controls that stand for no unit are left out, and so are units whose
+    curve has no event above its noise.
     """
     shares = excursions(curves, controls)
     found: dict[int, _Unit] = {}
-    told = readings if readings is not None else [(recognise(control.name), None) for control in controls]
-    for control, reading, curve in zip(controls, told, shares.T, strict=True):
+    meanings = readings if readings is not None else [(recognise(control.name), None) for control in controls]
+    for control, reading, curve in zip(controls, meanings, shares.T, strict=True):
         for meaning, way in zip(reading, (1, -1), strict=True):
             if meaning is None:
                 continue

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The head's own motion as nuisance: what it does to the picture, and what the picture makes of it."""
+"""The head's motion as nuisance parameters: its picture motion, a robust fit, and errors that follow its turning."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ HEAD_MOTIONS = (
     *("right", "down", "roll", "nearer", "yaw", "pitch"),
     *("perspective yaw", "perspective pitch", "nearer by depth", "yaw by depth", "pitch by depth"),
 )
-_PLACE_DEVIATION = 0.1  # px; what a place of strong texture says of the head, a face that moves by half a pixel aside
+_PLACE_DEVIATION = 0.1  # px, standard deviation of a place's motion around the head's, at the least
 _WEAK_PERSPECTIVE = 6  # columns; the others are a tenth of them, the face's depth over its distance
-_PERSPECTIVE_RIDGE = 1e-2
-_HEAD_ITERATIONS = 14
-_HEAD_PLACES = 500  # eleven numbers need no more
-_STILL_SHARE = 0.3  # of the places, on which an expression is taken to do nothing: their error is the scale
-_OUTLIER = 2.4  # scales
+_PERSPECTIVE_RIDGE = 1e-2  # of the Gram matrix' trace, prior precision of these others: (1 / 10)^2
+_HEAD_ITERATIONS = 14  # the kernel's width falls from 8 scales to one in six; the rest converges
+_HEAD_PLACES = 500  # enough for eleven numbers
+_STILL_SHARE = 0.3  # quantile of the places' errors that is the scale: an expression leaves at least these at rest
+_OUTLIER = 2.4  # scales, width of the kernel
 _WIDEST, _NARROWING = 8.0, 0.7  # graduated non-convexity: at first nearly least squares, with no local minimum
 _TURNS = tuple(HEAD_MOTIONS.index(name) for name in ("roll", "yaw", "pitch"))
 
@@ -29,7 +29,12 @@ def head_columns(position: Array, depth: Array) -> Array:
     """Return [11, 2, S], the picture motion of small head motions in the order of `HEAD_MOTIONS`, each with rms 1 px.
 
     The first six are those of weak perspective; the rest is what a camera at arm's length adds, first order in the
-    face's extent over its distance. Their shares are solved, not computed, as the driver's camera is unknown.
+    face's extent over its distance. Their shares are solved for, as the driver's camera is unknown.
+
+    >>> position, depth = np.random.default_rng(0).uniform(0, 100, (50, 2)), np.linspace(0, 40, 50)
+    >>> columns = head_columns(position, depth)
+    >>> columns.shape, bool(np.allclose(columns[HEAD_MOTIONS.index("right"), 0], 1))
+    ((11, 2, 50), True)
     """
     x, y = (position - position.mean(0)).T
     z = depth - depth.mean()
@@ -99,18 +104,18 @@ def robust_head(seen: Measurement, columns: Array) -> HeadFit:
 
 
 def turning_error(error: Measurement, trust: Array, head: Array, noise: Array, prior: float) -> Array:
-    """Return [N, 2, S] px, how each place seems to move in proportion to the head's turning.
+    """Return [N, 2, S] px, the apparent motion of each place that is proportional to the head's turning.
 
-    When a head turns, its shading and highlights change, and parts that stand out more than was thought move more.
-    Both pass for expressions, and both follow the turning θ (roll, yaw, pitch): e = R θ, with the same R at a place for
-    the whole clip. R is found by ridge regression over the frames.
+    When a head turns, its shading and highlights change, and an error of the depth becomes an error of the motion. Both
+    could be mistaken for expressions, and both follow the turning θ (roll, yaw, pitch): e = R θ, with the same R [2, 3]
+    at a place for the whole clip. R is found by ridge regression over the frames.
 
     Args:
         error: what neither controls nor head motion explain.
         trust: [N, S] weights.
         head: [N, 11] values of `HEAD_MOTIONS`, px.
-        noise: [N], what the error's energy is to be measured in.
-        prior: expected size of R, px of error per px of turning.
+        noise: [N], variance of the error in units of the measurement's.
+        prior: standard deviation of R, px of error per px of turning.
     """
     turn = head[:, _TURNS]
     weight = (trust / noise[:, None]).astype(trust.dtype)

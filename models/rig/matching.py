@@ -2,9 +2,11 @@
 """As much motion as the driver shows: the intensity of solved values, matched region by region.
 
 Least squares give the nearest *shape*: where the rig's motion has another direction or extent than the driver's, what
-is shown is a projection, shorter than what was asked by the cosine between the two. An expression is read by how far
-it moves, so that the peak of the motion that the rig shows is brought to the driver's, in every region of the face
-that moves and that the rig has controls for, as far as the directions agree.
+is shown is a projection, shorter than what was asked by the cosine between the two. An expression is judged by how far
+it moves, so the peak of the rig's motion is brought to the driver's in every region of the face that moves and that the
+rig has controls for, as far as the directions agree: a damped fixed-point iteration on the regions' log gains,
+
+    log gain_r += step · log(asked peak_r / shown peak_r),    gain of a control = prod_r gain_r ^ (its share in r).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from .measurement import Array, motion_of
 _PEAK_SHARE = 0.05  # of a region's places, those that move farthest: their mean is the region's peak
 _AT_PEAK = 0.9  # share of the region's peak from which frames count as its apex
 _MOVES = 0.25  # share of the liveliest region's peak, below which a region is taken to be carried along or still
-_HAS_CONTROL = 0.25  # share of the asked motion, below which what is shown by chance is not blown up
+_HAS_CONTROL = 0.25  # share of the asked motion, below which the rig has no control for it and shows it by chance
 _MOST_GAIN, _LEAST_GAIN = 3.0, 0.5  # of a region
 _AGREES = 0.4  # cosine, below which what is shown is another motion than the one asked for
 _ITERATIONS = 12  # controls reach over several regions; the rest is below 2 % by then
@@ -42,7 +44,11 @@ class RegionMotion:
 
 @dataclass(frozen=True)
 class Matched:
-    """gains: [K] of the controls' excursions. regions: those that move. iterations, change: of the fixed point."""
+    """The state of the fixed-point iteration when it ended.
+
+    gains: [K], factors of the controls' excursions. regions: those that move. iterations: none where no region is
+    matched. change: of the log gains in the last of them, the largest.
+    """
 
     gains: Array
     regions: dict[str, RegionMotion]
@@ -71,6 +77,14 @@ def match(
         most: [K], no excursion is brought beyond it; one that is larger is left as it is.
         adjusted: off, the gains are 1, and what is asked and shown is only measured.
         least: px; regions whose peak is below are still.
+
+    >>> columns = np.zeros((1, 2, 20))
+    >>> columns[0, 1] = -24.0  # one control, which raises 20 places of the brow by 24 px per unit
+    >>> asked = np.zeros((3, 2, 20))
+    >>> asked[1, 1] = -0.48  # the driver's brow rises by 0.48 px in the second frame
+    >>> found = match(np.array([[0.0], [0.016], [0.0]]), columns, asked, {"brows": np.ones(20)})
+    >>> found.gains.round(3), found.regions["brows"].shown.__round__(3)
+    (array([1.25]), 0.48)
     """
     places = {name: np.flatnonzero(member > 0.5) for name, member in regions.items()}
     places = {name: place for name, place in places.items() if len(place) >= 3}
@@ -114,8 +128,8 @@ def match(
 def _most_gain(shown: Array, asked: Array, frames: NDArray[np.intp], place: NDArray[np.intp]) -> float:
     """Return the largest gain of a region, by the cosine c of the angle between what is shown and what is asked.
 
-    A projection loses 1 / c. Whatever more is missing was held back by the solver, and is the asked motion as far as
-    the directions agree; where they hardly do, what is shown is another motion, and is not blown up.
+    A projection is short by c, which 1 / c undoes. What is missing beyond that was shrunk by the solver's prior, and up
+    to `_MOST_GAIN` c^2 of it is restored. Below a cosine of `_AGREES` the motion shown is another one, and has gain 1.
     """
     here, there = (motion[frames][:, :, place].ravel() for motion in (shown, asked))
     lengths = float(np.linalg.norm(here) * np.linalg.norm(there))

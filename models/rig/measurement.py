@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Motion as it was measured at places of a face: in which direction how surely, and what to make of outliers."""
+"""Motion equations at places of a face as weighted least squares: Gram matrices, patch errors, robust weights."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Measurement:
 
     position: [S, 2] px. depth: [S], any unit. precision: [N, 3, S] Jxx, Jxy, Jyy (1 / px^2), the inverse covariance of
     the measured motion. pull: [N, 2, S] h (1 / px). changed: [N, S], whether the picture changed there, None where it
-    did everywhere: places that did not say that nothing large happened, but their errors are no sample of the others'.
+    did everywhere: unchanged places bound the motion, but their errors are no sample of the noise.
 
-    The places come last, as nearly all the work runs over them, in float32, as that work is bound by memory; what is
-    summed over the places is solved in float64.
+    The places are the last axis, over which nearly all the work runs, in float32, as it is bound by memory; the sums
+    over the places are solved in float64.
     """
 
     position: Array
@@ -81,15 +81,15 @@ class NormalEquations:
     _BLOCK = 4_000_000
 
     def __init__(self, columns: Array) -> None:
-        # Two controls that look the same are told apart by the prior alone, which in a clear film is 1e-9 of what the
-        # equations say: float32 would leave it to rounding.
+        # Two controls that look the same differ by the prior alone, which in a clear film is 1e-9 of the data's
+        # precision: below float32's rounding.
         self._columns = columns.astype(np.float64)
         self._pairs = np.triu_indices(len(columns))
         small = 3 * len(self._pairs[0]) * columns.shape[2] <= self._KEEP
         self._kept = list(self._products()) if small else None
 
     def gram(self, seen: Measurement, trust: Array) -> Array:
-        """Return [N, P, P] with every place's equations weighted by `trust` [N, S]."""
+        """Return [N, P, P], sum_s trust C^T J C of the columns C [2, P] at each place; `trust` [N, S] are weights."""
         count, parameters = len(trust), len(self._columns)
         weight = (seen.precision * trust[:, None]).reshape(count, -1)
         packed = np.concatenate([weight @ block.T for block in self._kept or self._products()], axis=1)
@@ -99,7 +99,7 @@ class NormalEquations:
         return gram
 
     def target(self, seen: Measurement, trust: Array) -> Array:
-        """Return the right-hand sides [N, P]."""
+        """Return the right-hand sides [N, P], sum_s trust C^T h."""
         pull = (seen.pull * trust[:, None]).reshape(len(trust), -1)
         return pull @ self._columns.reshape(len(self._columns), -1).T
 
@@ -116,7 +116,12 @@ class NormalEquations:
 
 
 def motion_of(values: Array, columns: Array) -> Array:
-    """Return the motion [N, 2, S] px of parameter values [N, P] with columns [P, 2, S]."""
+    """Return the motion [N, 2, S] px of parameter values [N, P] with columns [P, 2, S].
+
+    >>> brow_up = np.array([[[0.0, 0.0], [-24.0, -12.0]]])  # at two places, px per unit, y down
+    >>> motion_of(np.array([[0.02]]), brow_up)[0, 1]
+    array([-0.48, -0.24])
+    """
     flat = columns.reshape(len(columns), 2 * columns.shape[2])
     return (values.astype(columns.dtype) @ flat).reshape(len(values), 2, columns.shape[2])
 
@@ -156,9 +161,9 @@ class Patches:
 class PatchErrors:
     """What is left to explain in Q patches: precision [N, 3, Q] and pull [N, 2, Q], as in `Measurement`.
 
-    Controls move patches of the face, so it is errors over patches that pass for them. weight: [N, Q], the share of its
-    precision that a patch keeps after weighting, 0 where nothing was measured: a hand before the face has none, and is
-    not to be taken for the noise of the rest.
+    Controls move patches of the face, so that errors over whole patches are the noise of their estimates. weight:
+    [N, Q], the share of its precision that a patch keeps after weighting, 0 where nothing was measured: a hand before
+    the face has none, so that it doesn't enter the noise of the rest.
     """
 
     precision: Array
@@ -170,20 +175,19 @@ class PatchErrors:
         return np.asarray((self.weight * _energy(self.precision, self.pull)).sum(1))
 
     def noise(self, used: Array) -> Array:
-        """Return [N], how much larger the errors are than the measurement's own noise makes them.
+        """Return [N], the noise inflation factor: chi-squared of the patches' errors per degree of freedom.
 
-        Noise of the sensor averages out within a patch and is as large as the precision says; shading, highlights and
-        wrong correspondence push a whole patch one way. `used` [N] is how many of the patches' freedoms the model has
-        used up.
+        Sensor noise averages out within a patch and gives 1; shading, highlights and wrong correspondence are
+        correlated over a patch and give more. used: [N], effective degrees of freedom of the model.
         """
         freedom = 2.0 * self.weight.sum(1)
         return self.energy() / np.maximum(freedom - used, 0.25 * freedom + 1e-12)
 
     def persistence(self) -> float:
-        """Return how much a frame's errors are those of the frame before it: their correlation, in [0, 1).
+        """Return the correlation of errors between neighbouring frames, in [0, 1).
 
-        The reference frame's noise is in every frame (0.5 for noise alone), and so is a wrong correspondence; what an
-        encoder doesn't renew stays as it is.
+        All frames share the reference frame's noise (0.5 for noise alone) and errors of correspondence; blocks that an
+        encoder copies keep theirs.
         """
         energy = _energy(self.precision, self.pull)
         # Errors that have nothing in common have half the energy of one frame when they are averaged; the same, all.
@@ -197,8 +201,8 @@ class PatchErrors:
 def cauchy_weights(error: Measurement, explained: Array, proportional: float) -> Array:
     """Return [N, S] Cauchy weights of the places' errors.
 
-    The scale is the frame's median error plus a share of the motion [N, 2, S] that the controls explain there: an error
-    in proportion to a real motion is expected, the same error where nothing should move is not.
+    1 / (1 + (error / (2.4 scale))^2). The scale is the frame's median error plus the share `proportional` of the motion
+    `explained` [N, 2, S] px there, as the basis' own error grows with the motion.
     """
     size = np.sqrt(error.energy())
     scale = _median(size, error.valid)[:, None] + proportional * error.size_of(explained) + 1e-9
@@ -208,9 +212,9 @@ def cauchy_weights(error: Measurement, explained: Array, proportional: float) ->
 def initial_weights(seen: Measurement) -> Array:
     """Return [N, S] Cauchy weights of the motion itself, before anything is explained.
 
-    Starting from plain least squares, the controls would first bend to a hand before the face, and then find it well
-    explained. With small weights at first where much more moves than elsewhere, the weight of motion that fits a
-    control grows again, and a hand's doesn't.
+    IRLS from plain least squares would fit the controls to a hand before the face, whose residual is then small. With
+    small weights at first where much more moves than elsewhere, the weight of motion that fits a control grows from
+    iteration to iteration, and a hand's doesn't.
     """
     energy, valid = seen.energy(), seen.valid
     amount = 0.5 * (seen.precision[:, 0] + seen.precision[:, 2])

@@ -53,6 +53,11 @@ def softened(seen: Measurement, variance: Array) -> Measurement:
     """Return a measurement whose places may be wrong by a motion of `variance` [N] px² each.
 
     J' = (J⁻¹ + s² I)⁻¹ = (I + s² J)⁻¹ J and h' = (I + s² J)⁻¹ h, for J [N, 3, S] and h [N, 2, S].
+
+    >>> precision, pull = np.float32([[[100.0], [0.0], [100.0]]]), np.float32([[[50.0], [0.0]]])  # 0.5 px +- 0.1 px
+    >>> soft = softened(Measurement(np.zeros((1, 2)), np.zeros(1), precision, pull), np.array([0.01]))
+    >>> soft.precision.ravel(), soft.pull.ravel()  # the same motion +- 0.14 px
+    (array([50.,  0., 50.], dtype=float32), array([25.,  0.], dtype=float32))
     """
     s2 = variance[:, None].astype(np.float32)
     xx, xy, yy = seen.precision.swapaxes(0, 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rig laid over the picture in which motion is measured, and the motion read off there."""
+"""The rig basis on the picture in which motion is measured, and the motion equations at its sites."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .sites import Sites
 
 
 class RigObserver:
-    """Reads what a picture says about the rig's motion, frame by frame, so that no frame need be kept.
+    """Gathers motion equations at the rig's sites frame by frame, so that no frame need be kept.
 
-    `sites` says where; what `observe` returns for all frames together is what `solve` wants.
+    What `observe` returns for all frames together, with `sites`, is the input of `solve`.
     """
 
     def __init__(self, basis: RigBasis, reference: Tensor, depth: Tensor | None = None) -> None:
@@ -44,14 +44,14 @@ class RigObserver:
         return read_field(field, self.sites.position)
 
     @torch.inference_mode()
-    def observe(self, frames: Tensor, flow: Tensor, trust: Tensor | None = None) -> NDArray[np.float32]:
+    def observe(self, frames: Tensor, flow: Tensor, weight: Tensor | None = None) -> NDArray[np.float32]:
         """Return equations [N, S, 6] of frames [N, 3, H, W] whose motion is roughly `flow` [N, 2, H, W] px.
 
-        The motion is the whole one, the head's included. trust: [N, 1, H, W] in [0, 1] multiplies their precision.
+        The motion is the whole one, the head's included. weight: [N, 1, H, W] in [0, 1], of the equations.
         """
         equations = motion_equations(self._reference, frames, flow)
-        if trust is not None:
-            equations = equations * mean_pool(trust, 2)
+        if weight is not None:
+            equations = equations * mean_pool(weight, 2)
         return self.sites.gather(equations.cpu().numpy()).astype(np.float32)
 
 

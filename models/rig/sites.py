@@ -21,7 +21,7 @@ _ACTS = 0.25  # of a control's largest squared motion, from which a vertex is of
 
 @dataclass(frozen=True)
 class Sites:
-    """S small squares of the picture that show the rig, each with what the controls do there.
+    """S small squares of the picture that show the rig, each with the controls' effect there.
 
     position: [S, 2] px of the picture. depth: [S], scene units. columns: [K, S, 2] px per unit of each control.
     cells: [S, h * w] sparse, which points of the motion grid belong to a site.
@@ -111,8 +111,8 @@ def _within_surface(triangle: NDArray[np.intp], basis: RigBasis) -> NDArray[np.i
     """Return the grid points that are not next to an edge of what is visible, or to a step in depth.
 
     There the picture shows two surfaces that move differently (a jaw before the neck, a cheek before the wall), or one
-    that turns away, and what appears and disappears passes for motion. What is all edge stays as it is: the brows and
-    the mouth of a drawn face are a few px thin, and without them nothing would say what they do.
+    that turns away, and brightness constancy doesn't hold. Parts that are all edge are kept: the brows and the mouth of
+    a drawn face are a few px thin, and without them their controls would have no equations.
     """
     covered = triangle >= 0
     depth = np.where(covered, basis.depth[basis.triangles[triangle]].mean(-1), 0.0)

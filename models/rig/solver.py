@@ -1,12 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rig controls from motion: which control values explain what was seen where the rig is.
+"""Rig controls from motion: the most probable control values, by evidence maximisation on motion equations.
 
-The picture motion of site s in frame n is modelled as
+The motion u of site s in frame n, given as equations J u = h, is modelled as
 
-    observed[n, s] = Σ_k effect[k, s] · w[n, k]  +  head motion  +  error,
+    u[n, s] = Σ_k effect[k, s] · w[n, k]  +  head[n, s]  +  error,
 
-with the rig's own basis, the head's small motions (`HEAD_MOTIONS`) as nuisance, and an error whose size is measured
-per frame. The weights are the most probable ones under a prior that is learned from the clip itself:
+with the rig's own basis, the head's small motions (`HEAD_MOTIONS`) as nuisance parameters, and an error whose variance
+is estimated per frame. `solve` goes in these steps:
+
+    1. Bounds       the controls' ranges, and what the motion supports of each         `support.most_amounts`
+    2. Head         a first estimate of the head's motion (IRLS)                       `head_motion.robust_head`
+    3. Misfit       least squares without a prior, and the variance of the motion that
+                    no control shows (EM)                                              `misfit.best_fit`
+    4. Evidence     automatic relevance determination: prior variances, noise, IRLS
+                    weights and values in turn                                         `_Evidence.weigh`
+    5. Selection    where shapes differ, the action units with the highest posterior   `selection.choose`
+    6. Evidence     again, of the controls that were selected
+
+The prior is learned from the clip itself:
 
 * **A control is either in play during a stretch of half a second, or it rests.** Every control has its own prior
   variance, shared by the frames around (automatic relevance determination; Wipf & Rao 2007 for many observations).
@@ -20,7 +31,7 @@ per frame. The weights are the most probable ones under a prior that is learned 
   frame stays.
 
 A site whose motion fits no control (a hand before the face, hair, a shadow) gets a small weight (IRLS, Cauchy).
-All of it happens in K x K normal equations; the sites are touched once a round, by one matrix product.
+All unknowns are in K x K normal equations; the sites enter once an iteration, by one matrix product.
 """
 
 from __future__ import annotations
@@ -43,23 +54,23 @@ from .sites import Sites
 from .support import HEADROOM, HEADROOM_OF_MISFIT, most_amounts, moving_places
 
 _IRLS_ITERATIONS = 3  # the weights change by less than a hundredth after them
-_NEARLY_NOTHING = 1e-6  # px per unit of a control
+_NEARLY_NOTHING = 1e-6  # px per unit of a control, below which an effect is rounding
 _AWAKE = 0.01  # of the largest value of any control; less is what the prior's floor leaves
-_CONVERGED = 0.05  # of the largest value; a key that changes by less is not told apart by eye
+_CONVERGED = 0.05  # of the largest value; a smaller change of a key is invisible
 _LEAST_TURNING_NOISE = 0.001  # share of all motion's energy, the least noise that the ridge regression assumes
 
 
 @dataclass(frozen=True)
 class SolverSettings:
-    """What the prior assumes. Lengths are shares of the face's size, which is the rms extent of the sites.
+    """Parameters of the prior and of the noise. Lengths are shares of the face's size, the rms extent of the sites.
 
     play_seconds: how long a control stays in play; a micro-expression lasts at most half a second.
-    patch_size: a control moves patches of about this size, and errors that do so are the ones that pass for it.
+    patch_size: size of what a control moves; errors of such an extent can be mistaken for a control.
     proportional_error: tolerated error per motion, before a site counts as an outlier; correspondence between two
         faces is never exact, and its error grows with the motion.
     least_effect: a control that moves nothing visible by more than this over its range can't be solved.
     head_motion: solve the head's motion as nuisance; switch off when a control of the rig turns the head itself.
-    turning_error: expected error of the measured motion, px per px that the head turns; 0 doesn't look for it.
+    turning_error: standard deviation of the motion's error, px per px that the head turns; 0: it isn't estimated.
     activation_threshold: standard deviations by which a control's share of the motion has to exceed what errors alone
         would make of it, before it is taken to be in play.
     iterations: of the evidence over all controls; the first three also update the IRLS weights. final_iterations: over
@@ -79,7 +90,7 @@ class SolverSettings:
 
 @dataclass(frozen=True)
 class SolverState:
-    """How an answer was come by.
+    """The state of evidence maximisation when it ended.
 
     iterations: of the evidence. change: of the controls' values in the last one, as a share of the largest. misfit:
     [N], standard deviation of the motion that no values of the controls show, px along each axis (`misfit`). explained:
@@ -93,7 +104,7 @@ class SolverState:
 
     @property
     def converged(self) -> bool:
-        """The last iteration changed nothing that could be seen."""
+        """Whether the last iteration changed no value by `_CONVERGED` of the largest."""
         return self.change < _CONVERGED
 
 
@@ -103,9 +114,9 @@ class RigSolution:
 
     positions: [S, 2] px. head_motion: [N, 11] in the order of `HEAD_MOTIONS`, as rms px on the visible face.
     moved: [N, S] and unexplained: [N, S], energy of the motion without the head's, and of what no control explains of
-    it, both in units of the measurement's noise. motion: [N, 2, S] px, the face's own: what the controls explain, and
-    what the picture says beyond that (`misfit.beyond`). most: [K], the largest amount of each control that is supported
-    by what was seen (`support`).
+    it, both in units of the measurement's noise. motion: [N, 2, S] px, the face's own: what the controls explain, plus
+    a smooth estimate of what they leave (`misfit.beyond`). most: [K], the largest amount of each control that the
+    motion supports (`support`).
     """
 
     curves: ControlCurves
@@ -134,18 +145,18 @@ def solve(
     settings: SolverSettings | None = None,
     constraints: Constraints | None = None,
 ) -> RigSolution:
-    """Find the control values that explain motion equations, with nothing smoothed or guessed beforehand.
+    """Estimate control values from motion equations.
 
-    A motion field is smooth because its estimator had to guess where the picture says nothing; the guess shrinks small
-    motions and spreads them. The rig knows better what a face can do: given the equations J u = h of every site, with
-    the precision J in each direction, it needs no guess.
+    The equations J u = h of every site, with the precision J in each direction, are used instead of a motion field: the
+    smoothness prior of a field's estimator shrinks small motions and spreads them, and the rig's basis is the better
+    prior.
 
     Args:
         basis: measured on the rig (`backend_bridge.rig.basis`).
         sites: the basis on the grid of the equations.
         equations: [N, S, 6] Jxx, Jxy, Jyy (1 / px^2) and hx, hy (1 / px) of each site (`Sites.gather`), motion since
-            the neutral frame, and above 0 where the picture has changed. All are 0 where nothing was seen; non-finite
-            ones count as not seen. Without the last, all places have changed: [N, S, 5].
+            the neutral frame, and above 0 where the picture has changed. All are 0 where nothing was measured, and
+            non-finite ones count as 0. Without the last, all places have changed: [N, S, 5].
         seconds: [N] increasing, time of each frame from the first frame of the trimmed clip.
         settings: the prior; the defaults hold for faces.
         constraints: controls that are held or move in pairs; none by default.
@@ -242,7 +253,7 @@ def _unknowns(basis: RigBasis, effect: Array, spread: Array, solvable: NDArray[n
     """Return what is to be solved, of controls and pairs `spread` [Q, K] and their effect [K, 2, S] px.
 
     Columns that are the same to the last bit, with the same bounds, are one unknown, which its controls share equally:
-    the evidence can't tell them apart, and the prior has them alike.
+    they are not identifiable one by one, and the prior is the same for them.
     """
     low, high = np.array([control.amounts for control in basis.controls]).T
     spread = spread[(spread * solvable).any(1)]
@@ -317,7 +328,7 @@ class _Found:
 
 
 def _most_probable(model: _Model, seen: Measurement, in_play: Array, settings: SolverSettings) -> _Found:
-    """Solve in three passes: the misfit, the evidence of every control, and the values of those that are in play."""
+    """Return the most probable values: steps 3 to 6 of the module's docstring."""
     equations = NormalEquations(model.columns)
     bounds = model.bounds(HEADROOM)
     fit = best_fit(equations, seen, *bounds)
@@ -400,9 +411,16 @@ class _Evidence:
     def weigh(
         self, allowed: NDArray[np.bool_], bounds: tuple[Array, Array], iterations: int, threshold: float
     ) -> _Weighed:
-        """Return the most probable values of the columns that are `allowed` [N, P].
+        """Return the most probable values of the columns that are `allowed` [N, P], by `iterations` of
 
-        Of the others controls are 0, and the head moves as most of the face does.
+            1. E-step       posterior mean under prior variances v and noise s, within bounds (`solve_boxed`): the
+                            minimum of w' (G / s + diag 1/v) w - 2 w' t / s; its covariance without bounds
+            2. M-step       v_k = sum_m weight w_mk^2 / sum_m weight g_mk over the frames m around, g the share of w_mk
+                            that the data determine (MacKay's fixed point)
+            3. Noise        s from the energy of the patches' errors, raised by the activation `threshold`
+            4. Reweighting  head's turning error and IRLS weights, in the first run only
+
+        Controls that are not allowed are 0; then the head moves as `robust_head` has found.
         """
         model, count = self._model, len(self._seen.pull)
         parameters = len(model.columns)
@@ -417,6 +435,7 @@ class _Evidence:
         known[:, model.controls :] = model.head
         known = np.where(allowed, 0.0, known)
         for iteration in range(iterations):
+            # 1. E-step
             precision = 1.0 / variance
             system = self.gram * mask / noise[:, None, None] + precision[:, :, None] * np.eye(parameters)
             target = (self.target - np.einsum("nij,nj->ni", self.gram, known)) * allowed / noise[:, None]
@@ -424,16 +443,18 @@ class _Evidence:
             values = solve_boxed(system, target, *bounds, guess=values * allowed).values * allowed
             found = values[:, : model.controls]
             change = float(np.abs(found - before).max(initial=0.0) / max(np.abs(found).max(initial=0.0), 1e-12))
-
             posterior = np.diagonal(np.linalg.inv(system), axis1=1, axis2=2)
+            # 2. M-step
             determined = np.clip(1.0 - posterior * precision, 1e-9, 1.0)
             variance = np.maximum(self._in_play @ values**2 / (self._in_play @ determined), floor)
+            # 3. Noise
             values = values + known
             explained = self._equations.motion(values)
             errors = self._patches.errors(self.local.less(explained), self.trust)
             own = errors.noise((determined * allowed).sum(1))
             inflated = own * _threshold_factor(self._frames, errors.persistence(), threshold)
             noise = np.maximum(np.maximum(inflated, np.median(inflated)), 1e-14 + 1e-6 * at_most)
+            # 4. Reweighting
             if self._updates_weights:
                 self._update_weights(iteration, values, explained, noise)
         self._updates_weights = False
@@ -447,7 +468,7 @@ class _Evidence:
         settings, controls = self._settings, self._model.controls
         if settings.head_motion and settings.turning_error > 0:
             head = values * (np.arange(values.shape[1]) >= controls)
-            # The controls are left out once, or they would keep what they took for an expression.
+            # Without the controls once, as otherwise their first values would keep the turning error in themselves.
             error = self._seen.less(self._equations.motion(head) if iteration == 0 else explained)
             unsure = np.maximum(noise, _LEAST_TURNING_NOISE * self._at_most)
             self.turned = turning_error(error, self.trust, head[:, controls:], unsure, settings.turning_error)

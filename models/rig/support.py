@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Hard bounds: no control shows motion where none was seen, and none moves farther than anything that was seen.
 
-Least squares weigh evidence; they may move a mouth that kept still in order to fit a brow a little better. What was
-seen gives an upper limit to every control, whatever else it would explain. With U(p) the size of the measured motion in
+Least squares may move a mouth that kept still in order to fit a brow a little better. So the measured motion bounds
+every control, whatever else it would explain. With U(p) the size of the measured motion in
 a patch p of the face, the head's taken out, and e_k(p) the rms motion that control k makes there per unit,
 
     |x_k| <= c · sup{ r : patches with U(p) >= r e_k(p) hold a share q of the energy of e_k },        (support)
     |x_k| <= c · max_p U(p) / max_v |d_k(v)|,  v over all vertices, in sight or not.                   (extent)
 
-The first says that a control is as large at most as what is seen over a share q of what it moves; where nothing moves
-that is 0. Places that are out of sight in all of the clip don't count. The second says that a control of which little
-is in sight moves nothing farther out of sight than the farthest that was seen to move. c leaves room for controls that
-undo each other in part.
+By the first a control moves no more than was measured over a share q of what it moves; where nothing moves that is 0.
+Places that are out of sight in all of the clip don't count. By the second a control of which little is in sight moves
+nothing out of sight farther than the farthest motion that was measured. The factor c allows for controls that cancel
+each other in part.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .measurement import Array, Measurement, Patches
 SUPPORTED = 0.4  # q; below a half, so that both brows in one key can show one brow
 HEADROOM = 2.0  # c; in 200 random mixtures of six controls 1 % are supported in less than half (the least in 0.28)
 HEADROOM_OF_MISFIT = 1.5  # where shapes differ; of true controls on the tuning pairs 0.67 of the amount is supported
-_PATCH = 0.15  # of the face's size: half of what a control moves, so that its edges are told from its middle
+_PATCH = 0.15  # of the face's size: half of what a control moves, so that its edges are resolved
 
 
 def seen_motion(local: Measurement, patches: Patches) -> Array:

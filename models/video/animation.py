@@ -7,6 +7,7 @@ import itertools
 import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
 from .clip import Trim, VideoFrame, VideoInfo, within
-from .image_sequence import DEFAULT_RATE, NO_RATE, to_float_rgb
+from .image_sequence import DEFAULT_RATE, to_float_rgb
 from .limits import check_animation, read_file, tiff_sizes, webp_sizes
 
 _WEBP, _TIFF = ".webp", (".tif", ".tiff")
@@ -38,7 +39,9 @@ class Animation:
                 frames = _pages(path)
                 if rate is None:
                     rate = DEFAULT_RATE
-                    self.warnings.append(NO_RATE.format(kind="TIFF", name=path.name, rate=rate))
+                    self.warnings.append(
+                        f"The TIFF {path.name} has no frame rate of its own; {rate} frames a second are assumed."
+                    )
                 durations = [1 / rate] * len(frames)
             else:
                 frames, shown = _moving(path)
@@ -65,7 +68,10 @@ class Animation:
 
     def __iter__(self) -> Iterator[VideoFrame]:
         for index, (second, image) in enumerate(self._frames):
-            yield VideoFrame(index, second - self.info.start, to_float_rgb(image))
+            yield VideoFrame(index, second - self.info.start, partial(to_float_rgb, image))
+
+    def forget(self) -> None:
+        """Keep the frames, which can't be read one by one."""
 
 
 def is_animation(path: Path) -> bool:

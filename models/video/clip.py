@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Picture: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,18 @@ class VideoInfo:
 class VideoFrame:
     """One frame of the trimmed clip.
 
-    index: counts from 0. seconds: from the clip's first frame. image: [H, W, 3] float32 RGB in [0, 1], encoded as the
-    video is (no change of transfer function).
+    index: counts from 0. seconds: from the clip's first frame. picture: `image`, or what makes it of a decoded frame,
+    which takes longer than decoding; many a pass through a clip is for one frame.
     """
 
     index: int
     seconds: Fraction
-    image: NDArray[np.float32]
+    picture: Picture | Callable[[], Picture] = field(repr=False)
+
+    @cached_property
+    def image(self) -> Picture:
+        """[H, W, 3] float32 RGB in [0, 1], encoded as the video is (no change of transfer function)."""
+        return self.picture() if callable(self.picture) else self.picture
 
 
 class Clip(Protocol):
@@ -58,6 +66,10 @@ class Clip(Protocol):
     warnings: list[str]
 
     def __iter__(self) -> Iterator[VideoFrame]: ...
+
+    def forget(self) -> None:
+        """Let go of decoded frames that are kept for the next pass."""
+        ...
 
 
 Trim = tuple[Fraction, Fraction]

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import av
 import cv2
@@ -16,7 +18,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from ...backend_bridge.files.errors import InputError, MachineError
-from .clip import Trim, VideoFrame, VideoInfo, within
+from .clip import Picture, Trim, VideoFrame, VideoInfo, within
 from .colour import RgbConverter, bit_depth
 from .limits import MOST_PIXELS, check_size
 from .presentation import Presentation
@@ -36,6 +38,7 @@ _CAMERA_RAW = frozenset({".braw", ".r3d", ".crm", ".ari", ".arx", ".nev", ".rmf"
 _FALLBACK_RATE = Fraction(25)  # what FFmpeg itself assumes for a stream without any clock
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273 TransferCharacteristics
 _LEAST_MISSING = Fraction(1, 50)  # seconds; headers round to milliseconds
+MOST_KEPT = 96 << 20  # bytes of decoded frames: 12 s of 640 x 360 px, 1 s of 1920 x 1080 px
 _PROBE_WINDOW = 128  # packets; more than any reordering delay, so the earliest timestamp is among them
 
 
@@ -57,6 +60,9 @@ class _Timeline:
     seek: int | None
 
 
+_Decoded: TypeAlias = tuple[Fraction, av.VideoFrame, Presentation]  # seconds from the clip's first frame
+
+
 class ContainerClip:
     """A video file. Satisfies `models.video.clip.Clip`."""
 
@@ -68,15 +74,38 @@ class ContainerClip:
         self._path = path
         self._unchanged = Unchanged([path])
         self._trim = trim
+        self._kept: list[_Decoded] | None = None
         self._timeline = self._probe()
         self.info = self._describe()
 
     def __iter__(self) -> Iterator[VideoFrame]:
+        self._unchanged.check(self._path)
         convert = RgbConverter()
+        frames = self._kept if self._kept is not None else self._read()
+        for index, (seconds, frame, presentation) in enumerate(frames):
+            yield VideoFrame(index, seconds, partial(self._image, convert, frame, presentation))
+        self._unchanged.check(self._path)
+
+    def forget(self) -> None:
+        """Let go of decoded frames that are kept for the next pass."""
+        self._kept = None
+
+    def _image(self, convert: RgbConverter, frame: av.VideoFrame, presentation: Presentation) -> Picture:
+        with self._damage_told():
+            image = presentation(convert(frame))
+        size = (self.info.width, self.info.height)
+        if image.shape[1::-1] != size:
+            image = np.clip(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), 0, 1)
+        return image
+
+    def _read(self) -> Iterator[_Decoded]:
+        """Yield the frames in their order; those of a clip that is short enough are kept when all have been read."""
         size = (self.info.width, self.info.height)
         name = self._path.name
         index = damaged = repeated = 0
         previous: Fraction | None = None
+        kept: list[_Decoded] = []
+        room = MOST_KEPT
         with self._open() as (container, stream):
             for shown, frame in self._timed(container, stream):
                 seconds = self._from_start(shown)
@@ -84,14 +113,18 @@ class ContainerClip:
                     repeated += 1
                     continue
                 previous = seconds
-                image = Presentation.of(frame, stream.sample_aspect_ratio)(convert(frame))
-                if image.shape[1::-1] != size:
+                presentation = Presentation.of(frame, stream.sample_aspect_ratio)
+                if presentation.size(frame.width, frame.height) != size:
                     self._warn(f"{name} changes its size on the way; its frames are brought to the first one's.")
-                    image = np.clip(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), 0, 1)
                 damaged += frame.is_corrupt
-                yield VideoFrame(index, seconds, image)
+                room -= sum(plane.buffer_size for plane in frame.planes)
+                if room >= 0:
+                    kept.append((seconds, frame, presentation))
+                else:
+                    kept.clear()
+                yield seconds, frame, presentation
                 index += 1
-        self._unchanged.check(self._path)
+        self._kept = kept if room >= 0 else None
         announced = self._timeline.count
         if announced is not None and index + repeated < announced:
             missing = announced - index - repeated
@@ -138,13 +171,18 @@ class ContainerClip:
                 )
             # Not by frames: that delays errors to the end, where they cost the good frames behind them.
             stream.thread_type = "SLICE"
-            try:
+            with self._damage_told():
                 yield container, stream
-            except av.error.FFmpegError as error:  # of the file: the decoders are the same on every machine
-                raise InputError(
-                    f"{self._path.name} can't be decoded ({error.strerror}): it is damaged, or of a kind that isn't "
-                    "supported; convert it to H.264."
-                ) from error
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        try:
+            yield
+        except av.error.FFmpegError as error:  # of the file: the decoders are the same on every machine
+            raise InputError(
+                f"{self._path.name} can't be decoded ({error.strerror}): it is damaged, or of a kind that isn't "
+                "supported; convert it to H.264."
+            ) from error
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
         """Yield the stream's packets in decoding order, as far as the file can be read."""

@@ -25,7 +25,6 @@ _SIDE_FILE = "._"  # how names of the files begin in which macOS keeps what anot
 _EXR = ".exr"
 _CLIPPED = 0.01  # of the px brighter than white: more than highlights in eyes and on skin
 DEFAULT_RATE = Fraction(24)  # Blender's own
-NO_RATE = "The {kind} {name} has no frame rate of its own; {rate} frames a second are assumed."
 
 
 class ImageSequence:
@@ -46,7 +45,9 @@ class ImageSequence:
         if rate is None:
             rate = DEFAULT_RATE
             if len(numbered) > 1:
-                self.warnings.append(NO_RATE.format(kind="image sequence", name=self._name, rate=rate))
+                self.warnings.append(
+                    f"The image sequence {self._name} has no frame rate of its own; {rate} frames a second are assumed."
+                )
         timed = {Fraction(number - first) / rate: file for number, file in sorted(numbered.items())}
         self._files = {seconds: file for seconds, file in timed.items() if within(seconds, trim)}
         if not self._files:
@@ -82,6 +83,9 @@ class ImageSequence:
                     f"{size[0]} x {size[1]}; give every image the same size."
                 )
             yield VideoFrame(index, seconds - self.info.start, image)
+
+    def forget(self) -> None:
+        """Do nothing: no frames are kept."""
 
     def _read(self, file: Path) -> tuple[NDArray[np.float32], int]:
         """Return [H, W, 3] RGB in [0, 1], upright, and the bits of a stored sample."""

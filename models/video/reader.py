@@ -19,7 +19,8 @@ from .image_sequence import ImageSequence, images_from, is_image
 class VideoReader:
     """Reads a video file, an animated picture, an image sequence (its folder or first file) or a still, frame by frame.
 
-    Can be iterated any number of times; memory does not grow with the length of the video.
+    Can be iterated any number of times; memory does not grow with the length of the video. Decoded frames of a short
+    one are kept for the next pass (`forget`).
 
     path: an existing file or folder. trim: (start, end) in seconds of the video's own timeline, whose zero is its first
     frame; frames at start <= t < end are read. sequence_rate: frames a second of an image sequence, for example
@@ -72,6 +73,10 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[VideoFrame]:
         return iter(self._clip)
+
+    def forget(self) -> None:
+        """Let go of decoded frames that are kept for the next pass; it decodes them again."""
+        self._clip.forget()
 
 
 def _rate(text: str | Fraction | None) -> Fraction | None:

@@ -82,4 +82,5 @@ def _by_reason(reasons: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def _listed(names: Collection[str]) -> str:
     quoted = [repr(name) for name in names]
-    return ", ".join(quoted[:4]) + (f" and {len(quoted) - 4} more" if len(quoted) > 4 else "")
+    named = ", ".join(quoted[:4])
+    return f"{named} and {len(quoted) - 4} more" if len(quoted) > 4 else named

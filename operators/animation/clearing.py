@@ -51,8 +51,8 @@ def _clear_curve(curve: bpy.types.FCurve, window: Window) -> bool:
     assert rest is not None
     inside = np.array([window.first, *range(int(np.ceil(window.first)), int(window.end) + 1), window.end])
     keys = [point.co[1] for point in curve.keyframe_points if window.first <= point.co[0] <= window.end]
-    said = [*(bare(curve, float(frame)) for frame in inside), *keys]
-    if max(abs(value - rest) for value in said) < STILL:
+    held = [*(bare(curve, float(frame)) for frame in inside), *keys]
+    if max(abs(value - rest) for value in held) < STILL:
         return False
     frames, values = np.array([window.first, window.last]), np.array([rest, rest])
     if window.first == window.last:

@@ -150,7 +150,7 @@ def _freeze_outside(curve: bpy.types.FCurve, first: float, last: float) -> None:
 
 
 def bare(curve: bpy.types.FCurve, frame: float) -> float:
-    """Return what the keys of a curve say at a frame, without its modifiers, which will act on new keys, too."""
+    """Return the value of a curve's keys at a frame, without its modifiers, which will act on new keys, too."""
     acting = [modifier for modifier in curve.modifiers if not modifier.mute]
     for modifier in acting:
         modifier.mute = True

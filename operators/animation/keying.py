@@ -156,7 +156,7 @@ class Keying:
         return _channel(id_block, address).read() if known is None else known
 
     def _left_by(self, id_block: bpy.types.ID) -> dict[Address, float]:
-        """Return what the active action says where the window begins: the pose that stays when it plays no more."""
+        """Return the active action's values where the window begins: the pose that stays when it plays no more."""
         data = id_block.animation_data
         if data is None or data.action is None:
             return {}

@@ -152,7 +152,7 @@ def add_layer(
 ) -> tuple[bpy.types.Action, list[bpy.types.FCurve]]:
     """Add keys to all that plays on an ID, in a track on top; returns their action, and curves in the keys' order.
 
-    The track's strip adds to what is below it. After its last key it adds nothing or, with `hold`, what it says there.
+    The track's strip adds to what is below it. After its last key it adds nothing or, with `hold`, its value there.
     """
     animation = animation_of(id_block)
     action = bpy.data.actions.new(name)
@@ -169,8 +169,8 @@ def add_layer(
 def fit(strip: bpy.types.NlaStrip, action: bpy.types.Action) -> None:
     """Play an action in its strip at the very frames its keys have, fractions included.
 
-    Beside them the strip holds what its ends say. A curve that goes on by itself there (it repeats, or rises on) gets a
-    strip that reaches beyond its keys and beyond all scenes.
+    Beside them the strip holds the values of its ends. A curve that goes on by itself there (it repeats, or rises on)
+    gets a strip that reaches beyond its keys and beyond all scenes.
     """
     first, last = action.curve_frame_range  # an action's range that was set by hand is no limit to what it plays
     if any(_goes_on(curve) for curve in curves_of(action, getattr(strip, "action_slot", None), ensure=False)):

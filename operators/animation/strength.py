@@ -20,7 +20,7 @@ from .ends import LAST_FRAME, Window
 from .keyframes import all_curves, animated_channel, bare
 from .nla import Address, playing, takes_of
 
-STILL = 1e-4  # nothing, for what a curve says
+STILL = 1e-4  # in units of a control: a curve that departs less from rest is still
 LONGEST_NAME = 48  # bytes of a bake's name; with what is put around it, it is a modifier's name
 _OURS = re.compile(r"MagPlus \[(?P<bake>.*)\](?:\.\d{3,})?", re.DOTALL)  # Blender numbers a name's second on a curve
 _LEAST = 1e-6  # nothing, for a modifier that divides by the strength
@@ -52,7 +52,7 @@ def set_strength(bake: str, strength: float) -> None:
 
 
 def rest_of(curve: bpy.types.FCurve) -> float | None:
-    """Return what a curve of ours says at rest, None for one that no bake has keyed."""
+    """Return the value at rest of a curve of ours, None for one that no bake has keyed."""
     ours = _ours(curve)
     return ours[0].reference_value if ours else None
 
@@ -87,9 +87,9 @@ def drop_idle(curve: bpy.types.FCurve) -> None:
         limits = (
             (modifier.frame_start, modifier.frame_end) if modifier.use_restricted_range else (-LAST_FRAME, LAST_FRAME)
         )
-        said = [value for frame, value in keys if limits[0] <= frame <= limits[1]]
-        said += [bare(curve, frame) for frame in limits if abs(frame) < LAST_FRAME]
-        if all(abs(value - modifier.reference_value) < STILL for value in said):
+        values = [value for frame, value in keys if limits[0] <= frame <= limits[1]]
+        values += [bare(curve, frame) for frame in limits if abs(frame) < LAST_FRAME]
+        if all(abs(value - modifier.reference_value) < STILL for value in values):
             curve.modifiers.remove(modifier)
 
 

@@ -25,6 +25,21 @@ def camera_pictures(scene: bpy.types.Scene) -> Iterator[tuple[bpy.types.Camera, 
                     yield camera_of(obj), picture
 
 
+def frames_shown(scene: bpy.types.Scene) -> bool | None:
+    """Return whether frames of MagPlus are seen in a scene's view; None where there are none to be seen there."""
+    seen = [picture.show_background_image for _, picture in camera_pictures(scene)]
+    seen += [not plane.hide_viewport for plane in _planes(scene)]
+    return any(seen) if seen else None
+
+
+def show_frames(scene: bpy.types.Scene, on: bool) -> None:
+    """Show frames of MagPlus in a scene's view, or hide them so that the avatar itself is seen; renders stay."""
+    for _, picture in camera_pictures(scene):
+        picture.show_background_image = on
+    for plane in _planes(scene):
+        plane.hide_viewport = not on
+
+
 def is_result(block: Any) -> bool:
     """Whether an image or a strip shows frames of MagPlus; earlier versions left no mark but the name."""
     return block.get(MARK) is not None or block.name.startswith(NAME)
@@ -36,7 +51,7 @@ def take_away(scene: bpy.types.Scene, first: float, last: float) -> None:
     A plane fills the view at every frame, so that there is room for one. What else uses the images keeps them.
     """
     freed: list[bpy.types.ID | None] = []
-    for plane in [each for each in scene.objects if is_result_plane(each) and each.is_editable]:
+    for plane in _planes(scene):
         freed += [plane.data, *(material for slot in plane.material_slots if (material := slot.material))]
         freed += [image for material in list(freed) for image in _images(material)]
         bpy.data.objects.remove(plane)
@@ -53,6 +68,10 @@ def take_away(scene: bpy.types.Scene, first: float, last: float) -> None:
             if _meet(start, end - 1, first, last):
                 strips.remove(strip)
     _remove_unused(freed)
+
+
+def _planes(scene: bpy.types.Scene) -> list[bpy.types.Object]:
+    return [each for each in scene.objects if is_result_plane(each) and each.is_editable]
 
 
 def forget_image(job: str) -> None:

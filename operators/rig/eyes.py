@@ -39,8 +39,8 @@ def find_eyes(
 ) -> tuple[Eye, ...]:
     """Return the eyeballs among the pieces that the meshes are made of.
 
-    They are told by what their object or their only material is called, or by being two balls of a size. `owner` and
-    `piece` [V] say to which object and to which piece of it each of the points [V, 3] belongs.
+    They are recognised by the name of their object or their only material, or by being two balls of a size. owner,
+    piece: [V], the object and the piece of it that each of the points [V, 3] belongs to.
     """
     largest = LARGEST * float(np.ptp(points, axis=0).max(initial=0.0))
     named: list[Eye] = []

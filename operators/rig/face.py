@@ -187,8 +187,12 @@ def _find(
     yield LOOKING
     visible = yield from visible_points(context, points[vertices], projection)
     if not (visible & own[vertices]).any():
-        part = f"the vertex group {vertex_group!r} of " if vertex_group else ""
-        raise InputError(f"The camera sees nothing of {part}{objects[0].name!r}; point it at the avatar's face.")
+        name = objects[0].name
+        raise InputError(
+            f"The camera sees nothing of the vertex group {vertex_group!r} of {name!r}; point it at the avatar's face."
+            if vertex_group
+            else f"The camera sees nothing of {name!r}; point it at the avatar's face."
+        )
     yield LOOKING
     return Face(
         objects=tuple(objects),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where brows, eyes, nose, mouth and chin are in the picture, as the rig itself tells.
+"""Where brows, eyes, nose, mouth and chin are in the picture, by the rig's names and motions.
 
-A cartoon, a stick figure or a wolf has a face that no detector knows, or knows wrongly. But its meshes and materials
+A cartoon, a stick figure or a wolf has a face that no detector finds, or finds wrongly. But its meshes and materials
 are called after what they are, and its controls after what they move.
 """
 
@@ -29,8 +29,8 @@ from .projection import Points
 from .surface import LOOKING, corners_of, evaluated_mesh, meshes_in_picture, read_points, visible_points
 
 Key: TypeAlias = tuple[FacePart, Side]
-# Places in the picture [M, 2], px, and how much each tells of a part, [M].
-Told: TypeAlias = tuple[Points, NDArray[np.float64]]
+# Places in the picture [M, 2], px, and their weights as evidence of a part, [M].
+Evidence: TypeAlias = tuple[Points, NDArray[np.float64]]
 
 PAIRED = (FacePart.BROW, FacePart.EYE, FacePart.LID, FacePart.CHEEK)
 TAIL = 0.1  # of what a control moves, on either end: skin goes along far beyond a brow or a lip
@@ -70,11 +70,11 @@ def find_features(context: bpy.types.Context, survey: Survey) -> Generator[Progr
     middle = _middle((by_name, by_motion), face.positions)
     found: dict[Key, Feature] = {}
     for part in FacePart:
-        told, tail = (by_name, 0.0) if any(each is part for each, _ in by_name) else (by_motion, TAIL)
-        sides = {side: places for (each, side), places in told.items() if each is part}
+        evidence, tail = (by_name, 0.0) if any(each is part for each, _ in by_name) else (by_motion, TAIL)
+        sides = {side: places for (each, side), places in evidence.items() if each is part}
         if sides and part is not FacePart.OTHER:
             sided = _sided(part, sides, middle)
-            found |= {(part, side): _feature(each, tail, told is by_name) for side, each in sided.items()}
+            found |= {(part, side): _feature(each, tail, evidence is by_name) for side, each in sided.items()}
     return _left_is_right(found)
 
 
@@ -100,8 +100,8 @@ def expected_anchors(features: Features) -> tuple[Expected, ...]:
     if not _makes_a_face({name: place for name, (place, _) in places.items()}):
         return ()
     return tuple(
-        Expected(FACE_ANCHORS[name], (float(place[0]), float(place[1])), told.sure)
-        for name, (place, told) in places.items()
+        Expected(FACE_ANCHORS[name], (float(place[0]), float(place[1])), feature.sure)
+        for name, (place, feature) in places.items()
     )
 
 
@@ -122,7 +122,7 @@ def _ends(feature: Feature, outwards: int) -> tuple[Points, Points]:
 
 
 def _makes_a_face(places: Mapping[str, Points]) -> bool:
-    """Whether there is a pair above a mouth, on either side of it: names alone may say anything."""
+    """Whether there is a pair above a mouth, on either side of it: names alone may be wrong."""
     pairs = []
     for what, end in (("eye", "corner"), ("brow", "end")):
         ends = [(f"{side} {what}, outer {end}", f"{side} {what}, inner {end}") for side in ("right", "left")]
@@ -134,11 +134,11 @@ def _makes_a_face(places: Mapping[str, Points]) -> bool:
     return all(right[0] < left[0] and max(right[1], left[1]) < mouth[1] for right, left in pairs)
 
 
-def _named(context: bpy.types.Context, face: Face) -> Generator[Progress, None, dict[Key, Told]]:
+def _named(context: bpy.types.Context, face: Face) -> Generator[Progress, None, dict[Key, Evidence]]:
     """Return what is seen of the meshes and materials that are called after a part."""
     names = _names_of_vertices(context, face)
     extent = np.ptp(face.positions[face.visible], axis=0)
-    found: dict[Key, Told] = {}
+    found: dict[Key, Evidence] = {}
     for name in dict.fromkeys(names[face.visible].tolist()):
         if is_of_the_face(name):
             _add(found, name, face.positions[face.visible & (names == name)], extent)
@@ -151,7 +151,7 @@ def _named(context: bpy.types.Context, face: Face) -> Generator[Progress, None, 
     return found
 
 
-def _add(found: dict[Key, Told], name: str, places: Points, extent: Points) -> None:
+def _add(found: dict[Key, Evidence], name: str, places: Points, extent: Points) -> None:
     """Add what is called after a part, unless it is as large as a head."""
     part = part_of(name)
     if part is None or not len(places) or (np.ptp(places, axis=0) > WHOLE * extent).all():
@@ -159,17 +159,17 @@ def _add(found: dict[Key, Told], name: str, places: Points, extent: Points) -> N
     _join(found, (part, side_of(name)), (places, np.ones(len(places))))
 
 
-def _join(found: dict[Key, Told], key: Key, told: Told) -> None:
+def _join(found: dict[Key, Evidence], key: Key, evidence: Evidence) -> None:
     before = found.get(key)
-    found[key] = told if before is None else _together([before, told])
+    found[key] = evidence if before is None else _together([before, evidence])
 
 
-def _together(told: Iterable[Told]) -> Told:
-    places, weights = zip(*told, strict=True)
+def _together(evidence: Iterable[Evidence]) -> Evidence:
+    places, weights = zip(*evidence, strict=True)
     return np.concatenate(places), np.concatenate(weights)
 
 
-def _eyeballs(face: Face) -> dict[Key, Told]:
+def _eyeballs(face: Face) -> dict[Key, Evidence]:
     """Return what is seen of the eyeballs."""
     members = np.concatenate([np.zeros(0, np.intp), *(eye.members for eye in face.eyes)])
     places = face.positions[members[face.visible[members]]]
@@ -198,22 +198,23 @@ def _slot_at_corner(mesh: bpy.types.Mesh, slots: int) -> NDArray[np.intp]:
     return np.repeat(np.minimum(slot, slots - 1), corners)
 
 
-def _moved(survey: Survey, appraisals: Mapping[str, Appraisal]) -> dict[Key, Told]:
+def _moved(survey: Survey, appraisals: Mapping[str, Appraisal]) -> dict[Key, Evidence]:
     """Return where the controls act that are called after a part, by what they move there; each counts alike."""
     seen = survey.face.visible
     positions = survey.face.positions[seen]
     energy = (survey.basis.displacement[:, seen].astype(np.float64) ** 2).sum(axis=2)
-    found: dict[Key, Told] = {}
+    found: dict[Key, Evidence] = {}
     for control, weights in zip(survey.basis.controls, energy, strict=True):
-        told, part = appraisals.get(control.name), part_of(control.part)
-        if part is not None and is_facial(control) and told is not None and not told.note and weights.sum() > 0:
+        appraisal, part = appraisals.get(control.name), part_of(control.part)
+        useful = appraisal is not None and not appraisal.note and weights.sum() > 0
+        if part is not None and is_facial(control) and useful:
             key = part, side_of(control.part)
             before = found[key][1] if key in found else 0.0
             found[key] = positions, before + weights / weights.sum()
     return found
 
 
-def _sided(part: FacePart, sides: Mapping[Side, Told], middle: float) -> dict[Side, Told]:
+def _sided(part: FacePart, sides: Mapping[Side, Evidence], middle: float) -> dict[Side, Evidence]:
     """Return a part by the sides of the picture; what is called after no side is on both, or in the middle."""
     if part in PAIRED and Side.LEFT in sides and Side.RIGHT in sides:
         return {side: sides[side] for side in (Side.LEFT, Side.RIGHT)}
@@ -226,9 +227,9 @@ def _sided(part: FacePart, sides: Mapping[Side, Told], middle: float) -> dict[Si
     return {side: (places[half], weights[half]) for side, half in halves.items() if weights[half].sum() > enough}
 
 
-def _feature(told: Told, tail: float, sure: bool) -> Feature:
+def _feature(evidence: Evidence, tail: float, sure: bool) -> Feature:
     """Return the rectangle around a part, without so much of its weight on either end."""
-    places, weights = told
+    places, weights = evidence
     ends = []
     for axis in (0, 1):
         order = np.argsort(places[:, axis])
@@ -239,9 +240,9 @@ def _feature(told: Told, tail: float, sure: bool) -> Feature:
     return Feature(low, high, (low + high) / 2, sure)
 
 
-def _middle(told: Iterable[Mapping[Key, Told]], positions: Points) -> float:
-    """Return x of the middle of the face, each part that is told counting alike."""
-    parts = [(places[:, 0] * weights).sum() / weights.sum() for each in told for places, weights in each.values()]
+def _middle(evidence: Iterable[Mapping[Key, Evidence]], positions: Points) -> float:
+    """Return x of the middle of the face, each part with evidence counting alike."""
+    parts = [(places[:, 0] * weights).sum() / weights.sum() for each in evidence for places, weights in each.values()]
     return float(np.mean(parts)) if parts else float(np.median(positions[:, 0]))
 
 

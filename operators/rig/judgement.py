@@ -2,7 +2,7 @@
 """Which controls are about the face: judged by what each does in space, and by what it is called.
 
 In the picture alone a nod, a turn and a step towards the camera look like parts of an expression: they move some places
-much and others little. In space each is one rigid motion of the whole face, and so tells itself from all expressions.
+much and others little. In space each is one rigid motion of the whole face, which no expression is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .basis import Survey
 from .kinds import KINDS, is_facial
 from .rigid import RigidMotion
 
-UNSEEN = 0.05  # px over its whole range; a control that moves nothing further can't be told from noise
+UNSEEN = 0.05  # px over its whole range; a control that moves nothing further is within noise
 STILL = 0.15  # of a control's largest motion; what moves less is not what it is about
 WHOLE, RIGID = 0.75, 0.9  # what moves that share of the face, and for that share as one body, poses the head
 SWING = 0.6  # of its spread, that what turns lies off the joint; a handle lies in the middle of what it moves

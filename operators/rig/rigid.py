@@ -26,7 +26,7 @@ class RigidMotion:
 
     @classmethod
     def of(cls, points: Points, travel: NDArray[np.floating], weights: NDArray[np.float64]) -> RigidMotion:
-        """Fit to points [V, 3] that moved by `travel` [V, 3]; `weights` [V] say how much each counts.
+        """Fit to points [V, 3] that moved by `travel` [V, 3]; weights: [V].
 
         >>> corners = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
         >>> quarter = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])

@@ -15,47 +15,60 @@ from pathlib import Path
 from ...backend_bridge.job.stages import Stage, in_words
 from ...backend_bridge.worker_client.messages import Progress
 
-# Stages that take longer the more frames there are, with the seconds a frame that the README names for two cores
-# without a graphics card (about a second in all, most of it animating); the others take what they take.
-PER_FRAME = {in_words(Stage.FACE): 0.12, in_words(Stage.STEADY): 0.03, in_words(Stage.ANIMATE): 0.85}
+# Stages that take longer the more frames there are, with the seconds a frame of docs/speed.md (flow transfer, two cores
+# without a graphics card, a picture of `USUAL_PIXELS`); the others take what they take.
+RENDER, ANIMATE = "Rendering the avatar", in_words(Stage.ANIMATE)
+PER_FRAME = {in_words(Stage.FACE): 0.06, in_words(Stage.STEADY): 0.03, ANIMATE: 0.2}
 ONCE = {
     "Looking at the video": 2.0,
     "Measuring the rig": 4.0,
-    "Rendering the avatar": 15.0,
+    RENDER: 15.0,
     "Starting the worker": 4.0,
     in_words(Stage.START): 3.0,
-    in_words(Stage.MEASURE): 8.0,
+    in_words(Stage.MEASURE): 3.0,
     in_words(Stage.SOLVE): 2.0,
     "Bringing the result into the file": 1.0,
 }
 ORDER = (
-    *("Looking at the video", "Measuring the rig", "Rendering the avatar", "Starting the worker"),
+    *("Looking at the video", "Measuring the rig", RENDER, "Starting the worker"),
     *map(in_words, (Stage.START, Stage.FACE, Stage.STEADY, Stage.MEASURE, Stage.ANIMATE, Stage.SOLVE)),
     "Bringing the result into the file",
 )
+USUAL_PIXELS = 640 * 640
+PER_PIXEL = {RENDER: 1.0, ANIMATE: 0.4}  # how much of a stage's time at `USUAL_PIXELS` grows with the picture
 SURPRISE = 1.5  # by which an estimate must be off before it is raised; until then it stands still
 NEARLY = 0.95  # of a stage that tells no steps, when it has taken as long as was expected
+SETTLED = 2.0  # s of a download before its rate is a good estimate
+UNPACKING = 30.0  # s after the last download, on a usual disk: unpacking it, and a first start
 
 
 @dataclass(frozen=True)
 class Paces:
-    """What stages took in earlier runs: seconds of a frame for those of `PER_FRAME`, seconds in all for the others."""
+    """What stages took in earlier runs: seconds of a frame for those of `PER_FRAME`, seconds in all for the others.
+
+    All for a picture of `USUAL_PIXELS`.
+    """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
 
-    def expected(self, frames: int) -> dict[str, float]:
-        """Return the seconds that each stage of a run on so many frames will take, in their order."""
-        return {
-            stage: self.seconds.get(stage, PER_FRAME[stage]) * frames
-            if stage in PER_FRAME
-            else self.seconds.get(stage, ONCE[stage])
-            for stage in ORDER
-        }
+    def expected(self, frames: int, pixels: int = USUAL_PIXELS) -> dict[str, float]:
+        """Return the seconds that each stage will take, in their order.
 
-    def learned(self, taken: Mapping[str, float], frames: int) -> Paces:
-        """Return these paces with what a run on so many frames took."""
-        new = {stage: took / frames if stage in PER_FRAME else took for stage, took in taken.items() if stage in ORDER}
+        frames: of the clip. pixels: of the avatar's picture.
+        """
+        usual = {**ONCE, **PER_FRAME, **self.seconds}
+        return {stage: usual[stage] * _size_of(stage, frames, pixels) for stage in ORDER}
+
+    def learned(self, taken: Mapping[str, float], frames: int, pixels: int = USUAL_PIXELS) -> Paces:
+        """Return these paces with what a run took; `frames` and `pixels` as `expected` takes them."""
+        new = {stage: took / _size_of(stage, frames, pixels) for stage, took in taken.items() if stage in ORDER}
         return Paces({**self.seconds, **new})
+
+
+def _size_of(stage: str, frames: int, pixels: int) -> float:
+    """Return how many times as long a stage takes as for one frame, or once, at `USUAL_PIXELS`."""
+    grows = PER_PIXEL.get(stage, 0.0)
+    return (frames if stage in PER_FRAME else 1) * (1 - grows + grows * pixels / USUAL_PIXELS)
 
 
 def read_paces(path: Path, kind: str) -> Paces:
@@ -144,3 +157,28 @@ class Forecast:
             trust = gained / (gained + max(ahead, 1))  # the further it is, the more its own pace counts
             return trust * elapsed / gained * ahead + (1 - trust) * expected
         return max(expected - elapsed, expected * (1 - NEARLY))
+
+
+class DownloadForecast(Forecast):
+    """How far an installation is that tells how many megabytes of all its downloads have come."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self._first: tuple[float, int] | None = None  # when the first megabytes were told, and how many
+
+    def update(self, progress: Progress, now: float) -> None:
+        """Take what is told at a time; what is unpacked between two downloads counts to their rate."""
+        if self._started is None:
+            self._started = self._at = now
+        if self._left is not None:
+            self._left = max(self._left - (now - self._at), 1.0)
+        self._at = now
+        if not progress.total:
+            return
+        since, had = self._first = self._first or (now, progress.done)
+        if progress.done > had and now - since > SETTLED:
+            ahead = (now - since) / (progress.done - had) * (progress.total - progress.done) + UNPACKING
+            if self._left is None or ahead < self._left or ahead > SURPRISE * self._left:
+                self._left = ahead
+            behind = now - self._started
+            self._share = max(self._share, behind / (behind + ahead))

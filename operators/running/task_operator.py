@@ -10,6 +10,7 @@ import bpy
 from ..blender.operator import ExplainedOperator, OperatorResult
 from ..blender.wording import translated, translated_each
 from .job_manager import Outcome, Status, Steps, TaskContext, manager
+from .pace import Forecast
 
 
 def busy_reason() -> str:
@@ -17,10 +18,18 @@ def busy_reason() -> str:
     return "MagPlus is busy; wait or cancel." if manager.busy else ""
 
 
-def start_or_run(operator: bpy.types.Operator, kind: str, body: Callable[[TaskContext], Steps]) -> OperatorResult:
-    """Start a task for an operator or, in background mode, run it to its end; returns what `execute` returns."""
+def start_or_run(
+    operator: bpy.types.Operator,
+    kind: str,
+    body: Callable[[TaskContext], Steps],
+    forecast: Forecast | None = None,
+) -> OperatorResult:
+    """Start a task for an operator or, in background mode, run it to its end; returns what `execute` returns.
+
+    forecast: what is shown of a task that is started, over all its stages.
+    """
     if not bpy.app.background:
-        manager.start(kind, body)
+        manager.start(kind, body, forecast)
         return {"FINISHED"}
     return report_outcome(operator, manager.run(kind, body))
 

@@ -34,9 +34,16 @@ class _Running:
 
 
 @contextmanager
-def worker_group(python: Path, count: int, logs: Path) -> Iterator[list[WorkerClient]]:
-    """Give workers in one Python that end with the block; what they print outside of jobs goes to files in `logs`."""
-    workers = [WorkerClient(python, logs / f"worker-{number + 1}.log") for number in range(count)]
+def worker_group(
+    python: Path, count: int, logs: Path, measurements: Path | None = None
+) -> Iterator[list[WorkerClient]]:
+    """Give workers in one Python that end with the block; what they print outside of jobs goes to files in `logs`.
+
+    measurements: a folder in which they share what they measure of clips; it outlives them.
+    """
+    workers = [
+        WorkerClient(python, logs / f"worker-{number + 1}.log", measurements=measurements) for number in range(count)
+    ]
     try:
         yield workers
     finally:

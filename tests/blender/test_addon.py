@@ -93,7 +93,7 @@ def test_only_pictures_that_the_worker_reads_make_a_sequence(module: Callable[[s
     assert not is_image_sequence("a0001.dpx") and not is_image_sequence("a.mp4") and not is_image_sequence("")
 
 
-def test_every_picture_to_blender_is_one_that_is_read_or_is_told_that_it_is_not(
+def test_every_picture_to_blender_is_one_that_is_read_or_is_reported_as_not_read(
     module: Callable[[str], ModuleType],
 ) -> None:
     formats = module("backend_bridge.files.image_formats")

@@ -206,7 +206,7 @@ def test_a_layer_adds_to_a_performance_and_its_strength_can_be_set(tmp_path: Pat
     assert at(21, keys["Smile"]) == pytest.approx(0.2 + 0.4 * 20 / 40 + 0.125, abs=1e-4)
 
 
-def test_what_cannot_be_keyed_any_more_is_told(tmp_path: Path, head, keys) -> None:
+def test_what_cannot_be_keyed_any_more_is_reported(tmp_path: Path, head, keys) -> None:
     controls, _ = shape_key_controls((head,))
     values = {name: pulse(20, 8, 0.2) for name in ("Smile", "Nod", "Brow Up", "Ärger 怒り")}
     folder = solved(tmp_path, controls, values, apex=8)
@@ -328,7 +328,7 @@ def test_the_trim_is_that_of_the_result_at_the_playhead(tmp_path: Path, head) ->
     assert found[115] == found[60] == (pytest.approx(7 + 5 / 25), 116)
 
 
-def test_a_muted_layer_of_an_earlier_bake_is_told_of_where_it_would_add_up(tmp_path: Path, head) -> None:
+def test_a_muted_layer_of_an_earlier_bake_is_reported_where_it_would_add_up(tmp_path: Path, head) -> None:
     folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.2)}, apex=8)
     bake(folder, start_frame=11, animation=LAYER)
     track = head.data.shape_keys.animation_data.nla_tracks[-1]

@@ -189,7 +189,7 @@ def test_the_picture_for_keys_is_as_large_as_the_face_needs(tmp_path: Path, head
     assert larger.displacement.max() / basis.displacement.max() == pytest.approx(300 / basis.image_size[0], rel=0.02)
 
 
-def test_an_avatar_or_a_camera_that_moves_is_told(head) -> None:
+def test_an_avatar_or_a_camera_that_moves_is_reported(head) -> None:
     assert run_to_end(movement(bpy.context, head, 1, (1.0, 20.0))) == ""
     camera = bpy.context.scene.camera
     camera.keyframe_insert("location", frame=1)

@@ -292,7 +292,7 @@ def test_the_operator_captures_what_is_active(tmp_path: Path) -> None:
     assert '"face_box"' in (path / "avatar/avatar.json").read_text()
 
 
-def test_the_operator_tells_what_is_wrong(tmp_path: Path) -> None:
+def test_the_operator_reports_what_is_wrong(tmp_path: Path) -> None:
     head = shot()
     with pytest.raises(RuntimeError, match="Choose a job folder"):
         bpy.ops.magplus.capture()

@@ -81,14 +81,14 @@ def test_without_a_chosen_file_nothing_is_asked_of_the_worker(worker: Any, tmp_p
     assert not (tmp_path / "script.json").exists()
 
 
-def test_a_refused_file_is_told_in_the_workers_last_line(worker: Any, outcome: Any, tmp_path: Path) -> None:
+def test_a_refused_file_is_reported_in_the_workers_last_line(worker: Any, outcome: Any, tmp_path: Path) -> None:
     worker("a library's warning\npage.pth is a saved web page; download the file itself.\n", 2)
     with pytest.raises(RuntimeError, match="is a saved web page"):
         add(tmp_path, "page.pth")
     assert outcome().status.value == "failed" and outcome().exit_code == 2
 
 
-def test_a_worker_that_says_nothing_is_told_by_its_status(worker: Any, outcome: Any) -> None:
+def test_a_worker_that_says_nothing_is_reported_by_its_status(worker: Any, outcome: Any) -> None:
     worker("", 3)
     with pytest.raises(RuntimeError, match="ended with status 3"):
         bpy.ops.magplus.verify_checkpoints()
@@ -154,7 +154,7 @@ def test_weights_are_tried_on_a_picture_and_the_driving_video(
     assert outcome().sentence == "FOMM: this looks like working weights."
 
 
-def test_weights_that_do_not_work_are_told_with_all_that_was_found(
+def test_weights_that_do_not_work_are_reported_with_all_that_was_found(
     worker: Any, outcome: Any, fomm_added: Any, tmp_path: Path
 ) -> None:
     worker("With the driver at rest ...\nThe sheet is here.\nThis does not look like working weights.\n", 2)

@@ -117,7 +117,7 @@ def test_downloads_need_blenders_online_access(
     assert not folder.exists()
 
 
-def test_a_python_without_the_packages_is_told_so(commands: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_python_without_the_packages_is_reported(commands: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
     assert commands.main(["environment", "check", "--python", sys.executable]) in {2, 3}
     assert "torch" in capfd.readouterr().err.lower()
 

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import bpy
 import pytest
-from bl_ext.user_default.magplus.backend_bridge.worker_client.look import Footage
+from bl_ext.user_default.magplus.backend_bridge.worker_client.look import Footage, Thumbnail
 from bl_ext.user_default.magplus.magplus_addon.footage_box import lines_of
 from bl_ext.user_default.magplus.operators import footage
 from bl_ext.user_default.magplus.operators.driver_scene import driver_of
@@ -53,11 +54,11 @@ def settings(tmp_path: Path) -> Any:
         (Fraction(24000, 1001), "23.976"),
     ],
 )
-def test_a_frame_rate_is_told_as_people_write_it(rate: Fraction, said: str) -> None:
+def test_a_frame_rate_is_reported_as_people_write_it(rate: Fraction, said: str) -> None:
     assert rate_text(rate) == said
 
 
-def test_what_a_video_is_is_told() -> None:
+def test_what_a_video_is_is_reported() -> None:
     assert lines_of(Footage(640, 480, RATE, True, 90, 90 / RATE)) == [
         "3.003 s",
         "29.97 frames/s",
@@ -104,7 +105,7 @@ def test_all_of_the_video_is_no_trim_and_opening_twice_leaves_one_scene(settings
     assert driver_of(scene) is None and not bpy.ops.magplus.use_markers.poll()
 
 
-def test_markers_in_the_wrong_order_are_said_and_nothing_is_lost(settings: Any) -> None:
+def test_markers_in_the_wrong_order_are_reported_and_nothing_is_lost(settings: Any) -> None:
     seen(settings)
     bpy.ops.magplus.open_driver()
     driver = driver_of(bpy.context.scene)
@@ -180,6 +181,27 @@ def test_a_look_that_the_machine_made_fail_rules_nothing_out_and_is_tried_again(
     assert footage_problem(settings) == ""
     looks._looks[key] = Look(error="It is no video; choose another.")
     assert footage_problem(settings) == "It is no video; choose another."
+
+
+@pytest.mark.parametrize(
+    ("most", "number", "said"),
+    [
+        (0, 3, ""),
+        (1, 0, ""),
+        (1, 1, "a single face"),
+        (3, 2, ""),
+        (3, 3, "3 faces at most; they are counted from 0 to 2"),
+    ],
+)
+def test_a_face_that_no_picture_shows_is_said_before_the_run(settings: Any, most: int, number: int, said: str) -> None:
+    settings.face_mode, settings.face_index = "INDEX", number
+    known = seen(settings)
+    pictures = tuple(Thumbnail(0.1 * at, Path("none.png"), max(most - at, 0)) for at in range(3))
+    looks._looks[footage._key(settings)] = Look(replace(known, thumbnails=pictures))
+    warning = footage.face_warning(settings)
+    assert said in warning and bool(warning) == bool(said)
+    settings.face_mode = "LARGEST"
+    assert footage.face_warning(settings) == "" and looks.known(settings) is None, "faces are counted when it matters"
 
 
 def test_a_look_belongs_to_the_video_as_it_is_on_the_disk(settings: Any) -> None:

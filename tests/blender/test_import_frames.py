@@ -149,7 +149,7 @@ def test_a_render_comes_out_as_it_is_through_the_same_view_transform(tmp_path: P
     assert np.quantile(steps, 0.99) < (7 if view == "AgX" else 1.5)
 
 
-def test_a_view_that_cannot_be_undone_is_told(tmp_path: Path) -> None:
+def test_a_view_that_cannot_be_undone_is_reported(tmp_path: Path) -> None:
     scene = shot()
     scene.view_settings.exposure = 1.0
     report = import_frames(bpy.context, finished(tmp_path, 1), Destination(1, show_as=PLANE))
@@ -308,7 +308,7 @@ def test_at_the_scenes_rate_the_frames_are_used_as_they_are(tmp_path: Path) -> N
     assert {path.name for path in folder.path.iterdir() if path.is_dir()} == {"frames", "avatar"}
 
 
-def test_a_fast_clip_keeps_its_apex_and_tells_what_it_drops(tmp_path: Path) -> None:
+def test_a_fast_clip_keeps_its_apex_and_reports_what_it_drops(tmp_path: Path) -> None:
     shot(fps=24)
     folder = finished(tmp_path, 50, rate=Fraction(200), apex=23)
     report = import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
@@ -344,7 +344,7 @@ def test_slow_motion_repeats_frames_evenly_and_a_result_of_frames_alone_has_mark
     assert settings.trim_end == pytest.approx(3 + 21 / 144, abs=1e-4)
 
 
-def test_a_slow_clip_repeats_frames_and_tells_how_many(tmp_path: Path) -> None:
+def test_a_slow_clip_repeats_frames_and_reports_how_many(tmp_path: Path) -> None:
     shot(fps=60)
     folder = finished(tmp_path, 12, rate=Fraction(24), apex=4)
     report = import_frames(bpy.context, folder, Destination(1, show_as=BACKGROUND))
@@ -420,7 +420,7 @@ def test_the_operator_imports_and_undo_takes_it_back(tmp_path: Path) -> None:
     assert not bpy.data.images and not bpy.data.materials
 
 
-def test_the_operator_tells_what_is_wrong(tmp_path: Path) -> None:
+def test_the_operator_reports_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="There is no job folder"):
         bpy.ops.magplus.import_frames(folder=str(tmp_path / "nowhere"), where=IMAGE)
     assert math.isfinite(bpy.context.scene.frame_current)

@@ -62,7 +62,7 @@ def test_a_signal_ends_a_command_while_blender_renders(endless: Path, tmp_path: 
     assert not Path(tempdir).exists()
 
 
-def test_a_video_that_can_not_be_read_is_told_before_anything_is_rendered(endless: Path, tmp_path: Path) -> None:
+def test_a_video_that_can_not_be_read_is_reported_before_anything_is_rendered(endless: Path, tmp_path: Path) -> None:
     fake = tmp_path / "clip.mp4"
     fake.write_text("this is text")
     command = ["animate", "--driving", str(fake), "--python", str(worker_python()), "--frames"]

@@ -75,7 +75,7 @@ def test_the_first_guess_is_a_face_between_the_topmost_and_the_lowest_control(he
     assert places["mouth, left corner"].x > places["mouth, right corner"].x
 
 
-def test_only_what_was_moved_is_told_to_the_job(head) -> None:
+def test_only_what_was_moved_goes_to_the_job(head) -> None:
     bpy.ops.magplus.show_anchors()
     assert moved_anchors(head, look()) == ()
     anchor = by_name(head)["nose, tip"]

@@ -115,6 +115,10 @@ def test_a_linked_character_is_taken_step_by_step(tmp_path: Path, library: Path)
     said = chosen(linked, tmp_path)
     assert said.endswith("is linked from hero.blend, so it can't be keyed; select it and choose Object > Library "
                          "Override > Make.")  # fmt: skip
+    entry = bpy.context.scene.magplus.controls.add()
+    entry.name, entry.solve = linked.data.shape_keys.key_blocks[1].name, True
+    assert settings_problem(bpy.context) == said, "of what was chosen among its controls, too"
+    bpy.context.scene.magplus.controls.clear()
     hero = linked.override_hierarchy_create(bpy.context.scene, bpy.context.view_layer)
     bpy.context.view_layer.update()
     said = chosen(hero, tmp_path)

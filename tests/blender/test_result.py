@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.job.artefacts import COMPARE, FRAMES, SHOT_PNG
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
@@ -20,16 +21,19 @@ from bl_ext.user_default.magplus.backend_bridge.job.report import (
     RestorationReport,
     ShotReport,
 )
-from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
+from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
 from bl_ext.user_default.magplus.backend_bridge.rig.events import UnitEvent
-from bl_ext.user_default.magplus.magplus_addon.result_panel import MAGPLUS_PT_result
+from bl_ext.user_default.magplus.magplus_addon.result_panel import MAGPLUS_PT_details, MAGPLUS_PT_result
 from bl_ext.user_default.magplus.operators import show_result
+from bl_ext.user_default.magplus.operators.animation.destination import Destination
+from bl_ext.user_default.magplus.operators.import_result import import_result, read_result
 from bl_ext.user_default.magplus.operators.order import make_order
 from bl_ext.user_default.magplus.operators.report_lines import _side, measured_lines
+from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 from bl_ext.user_default.magplus.operators.running.job_manager import Outcome, Status, manager
 
-from tests.blender.head import add_camera, make_head, quick_render, write_png
-from tests.blender.jobs import finished_report
+from tests.blender.head import add_camera, add_key, make_head, quick_render, write_png
+from tests.blender.jobs import finished_report, pulse, solved
 from tests.blender.test_addon import draw, preferences  # noqa: F401 - a fixture
 from tests.blender.test_import_frames import picture
 
@@ -80,7 +84,7 @@ def test_a_result_is_seen_at_its_apex_and_loops(scene: Any, tmp_path: Path) -> N
     assert getattr(scene, "playback_loop_mode", "INFINITE") == "INFINITE"
     assert pictures()[0].display_depth == "FRONT"
     drawn = draw(MAGPLUS_PT_result)
-    assert "Apex at 0.21 s of the clip" in drawn and "Onset at 0.08 s of the clip" in drawn
+    assert "Onset at 0.08 s of the clip" in drawn and "Apex at 0.21 s of the clip" in draw(MAGPLUS_PT_details)
     assert "The head turns; trim it." in drawn, "what the worker warned of is said for an import, too"
 
 
@@ -128,6 +132,37 @@ def test_a_result_is_there_again_after_reopening_and_gone_in_another_file(scene:
     assert bpy.ops.magplus.restore_view() == {"FINISHED"}
 
 
+def test_keys_are_seen_first_and_frames_by_one_switch_in_any_place_before_the_avatar(
+    scene: Any, tmp_path: Path
+) -> None:
+    head = make_head()
+    co = np.array([vertex.co[:] for vertex in head.data.vertices], np.float32)
+    add_key(head, "Smile", co, np.full_like(co, 0.01))
+    folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(12, 5, 0.3)}, Fraction(24), apex=5)
+    frames = FramesReport(FRAMES.pattern, 1, 12, SIZE)
+    for number in range(12):
+        write_png(tmp_path / "frame.png", picture(number, SIZE))
+        folder.commit(FRAMES.unit(number), (tmp_path / "frame.png").read_bytes())
+    folder.write_spec(replace(folder.read_spec(), outputs=Outputs(frames=True, weights=True)))
+    folder.write_report(replace(folder.read_report(), frames=frames))
+    result, planes = scene.magplus.result, lambda: [each for each in scene.objects if each.name.startswith("MagPlus")]
+    for where in ("FRONT", "PLANE"):
+        scene.magplus.frames_to = where
+        bring_in(folder)
+        seen = [each.show_background_image for each in pictures()] + [not each.hide_viewport for each in planes()]
+        assert seen and not any(seen) and not result.frames_shown, "they would hide what is keyed"
+        assert not any(each.hide_render for each in planes())
+        result.frames_shown = True
+        assert all(each.show_background_image for each in pictures())
+        assert not any(each.hide_viewport for each in planes())
+    assert "frames_shown" in draw(MAGPLUS_PT_result)
+    scene.magplus.frames_to = "BACKGROUND"
+    bring_in(folder)
+    assert result.frames_shown, "behind the avatar they hide nothing"
+    bpy.ops.magplus.show_as(where="STRIP")
+    assert not pictures() and "frames_shown" not in draw(MAGPLUS_PT_result)
+
+
 def test_frames_shown_another_way_lie_where_they_lay(scene: Any, tmp_path: Path) -> None:
     scene.magplus.start_frame = 11
     bring_in(job(tmp_path))
@@ -144,6 +179,14 @@ def test_a_second_run_at_the_same_place_shows_the_second(scene: Any, tmp_path: P
     bring_in(job(tmp_path, "two"))
     (shown,) = pictures()
     assert "two.magplus" in shown.image.filepath and len(bpy.data.images) == 1
+
+
+def test_a_result_that_another_run_has_replaced_since_it_was_read_is_read_again(scene: Any, tmp_path: Path) -> None:
+    folder, destination = job(tmp_path, "smile"), Destination.from_settings(scene.magplus)
+    read = read_result(folder, folder.read_spec().outputs)
+    folder.write_report(replace(folder.read_report(), warnings=("The driver blinks.",)))
+    outcome = import_result(bpy.context, folder, destination, folder.read_spec().outputs, read=read)
+    assert "The driver blinks." in outcome.warnings and "The head turns; trim it." not in outcome.warnings
 
 
 def test_a_result_stays_one_when_another_avatar_is_chosen_and_its_folder_moves_with_the_file(
@@ -195,6 +238,7 @@ def test_no_offset_is_said_with_a_way_on(scene: Any, tmp_path: Path) -> None:
     bring_in(job(tmp_path, offset=None))
     drawn = draw(MAGPLUS_PT_result)
     assert "magplus.widen_trim" in drawn and "magplus.add_markers" in drawn
+    assert sum("goes on after the clip's end" in text for text in drawn) == 1
     bpy.ops.magplus.widen_trim(end="END")
     bpy.ops.magplus.widen_trim(end="START")
     assert (scene.magplus.trim_start, round(scene.magplus.trim_end, 3)) == (0.0, 1.2)

@@ -43,9 +43,17 @@ def test_the_sample_opens_on_the_face_ready_to_animate(tmp_path: Path, capsys: p
     assert "CC0" in licences and "Pexels" in licences
 
     (path.parent / "driving.mp4").write_bytes(b"somebody's own")  # the parts are kept: no wheels are needed any more
-    assert magplus("sample", "--save", path) == 2
+    assert magplus("sample", "--save", path, "--replace") == 2
     assert "is another file than the sample's" in capsys.readouterr().err
     assert (path.parent / "driving.mp4").read_bytes() == b"somebody's own"
+
+
+def test_a_file_that_is_there_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "hero.blend"
+    path.write_bytes(b"a day's work")
+    assert magplus("sample", "--save", path) == 2
+    assert "hero.blend is there already; give another name, or --replace" in capsys.readouterr().err
+    assert path.read_bytes() == b"a day's work"
 
 
 def test_wheels_that_are_others_are_not_taken(tmp_path: Path) -> None:

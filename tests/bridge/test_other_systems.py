@@ -103,7 +103,7 @@ def test_metal_is_in_the_build_that_pip_finds(system: System) -> None:
 
 
 @pytest.mark.parametrize("name", ["linux", "win32"])
-def test_cuda_without_a_driver_is_told(system: System, name: str) -> None:
+def test_cuda_without_a_driver_is_reported(system: System, name: str) -> None:
     system(name)
     build = choose_build("cuda", None)
     assert build.variant == "cuda" and "No NVIDIA driver was found" in build.warning
@@ -262,7 +262,7 @@ def test_a_lock_on_windows(system: System, tmp_path: Path, monkeypatch: pytest.M
         pass
 
 
-def test_a_disk_on_windows_that_can_not_lock_is_told(
+def test_a_disk_on_windows_that_can_not_lock_is_reported(
     system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system("win32")

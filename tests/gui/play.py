@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Install the extension in a graphical Blender of its own settings and play a scenario in it, by hand.
 
-python3 tests/gui/play.py tests/gui/first_minutes.py --blender blender --extension magplus.zip --out FOLDER
+python3 tests/gui/play.py tests/gui/manual.py --blender blender --extension magplus.zip --out FOLDER
     --worker-python PYTHON --wheels FOLDER
 
 Where there is no screen, Xvfb is used. The extension's zip comes from `python3 dev.py build`.
@@ -67,7 +67,7 @@ class Theatre:
         if shutil.which(self.blender) is None:
             raise NoScreenError(f"There is no {self.blender!r} here; give --blender a graphical Blender's program.")
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="magplus-gui-", dir=out) as name, a_screen(size, Path(name)) as screen:
+        with tempfile.TemporaryDirectory(prefix="magplus-") as name, a_screen(size, Path(name)) as screen:
             scratch = Path(name)
             (scratch / "home").mkdir()
             surroundings = {

@@ -10,7 +10,8 @@ import os
 import struct
 import sys
 import traceback
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import numpy as np
 
 OUT = Path(os.environ["MAGPLUS_GUI_OUT"])
 MODULE = "bl_ext.user_default.magplus"
+LARGEST = 120_000  # bytes of a picture
+QUALITIES = (85, 75, 65, 55)  # of a JPEG, %: the first that makes a file small enough
 Scenario = Generator[float, None, None]
 
 
@@ -81,7 +84,10 @@ def picture(name: str, box: tuple[int, int, int, int] | None = None) -> None:
     image.pixels.foreach_set(pixels.ravel())
     image.file_format = kind
     path = OUT / f"{name}.{'jpg' if kind == 'JPEG' else 'png'}"
-    image.save(filepath=str(path), quality=86)
+    for quality in QUALITIES:
+        image.save(filepath=str(path), quality=quality)
+        if path.stat().st_size < LARGEST:
+            break
     bpy.data.images.remove(image)
     print("picture", path.name, flush=True)
 
@@ -113,11 +119,26 @@ def box_of(part: Any, margin: int = 0) -> tuple[int, int, int, int]:
     )  # fmt: skip
 
 
+def drawn(times: int = 6) -> Scenario:
+    """Wait until all windows have been drawn so many times, however long this machine takes for one."""
+    for _ in range(times):
+        for each in bpy.context.window_manager.windows:
+            for area in each.screen.areas:
+                area.tag_redraw()
+        yield 0.5
+
+
+def another_window() -> Scenario:
+    """Wait until a second window is open and drawn."""
+    yield from until(lambda: len(bpy.context.window_manager.windows) > 1, 60.0)
+    yield from drawn()
+
+
 def show_sidebar() -> Scenario:
     """Open the sidebar on the MagPlus tab."""
     area = view()
     area.spaces.active.show_region_ui = True
-    yield 0.6
+    yield from drawn(3)  # the tabs are known, and Blender doesn't crash, once they were drawn
     region(area, "UI").active_panel_category = "MagPlus"
     area.tag_redraw()
     yield 0.8
@@ -164,6 +185,35 @@ def key(name: str) -> Scenario:
         yield 0.2
 
 
+def scroll(area: bpy.types.Area, part: bpy.types.Region, steps: int) -> Scenario:
+    """Turn the wheel over a region, down for a positive number of steps."""
+    x, y = part.x + part.width // 2, part.y + part.height // 2
+    window().event_simulate("MOUSEMOVE", "NOTHING", x=x, y=y)
+    yield 0.2
+    for _ in range(abs(steps)):
+        window().event_simulate("WHEELDOWNMOUSE" if steps > 0 else "WHEELUPMOUSE", "PRESS", x=x, y=y)
+        yield 0.03
+    area.tag_redraw()
+    yield 0.7
+
+
+def type_text(text: str) -> Scenario:
+    """Type small letters."""
+    for letter in text:
+        for value in ("PRESS", "RELEASE"):
+            window().event_simulate(letter.upper(), value, unicode=letter if value == "PRESS" else None, x=600, y=400)
+            yield 0.05
+    yield 1.0
+
+
+def close_other_windows() -> Scenario:
+    """Close all windows but the first."""
+    while len(bpy.context.window_manager.windows) > 1:
+        with bpy.context.temp_override(window=bpy.context.window_manager.windows[-1]):
+            bpy.ops.wm.window_close()
+        yield from drawn(3)
+
+
 def call(operator: Any, **options: Any) -> set[str]:
     """Call an operator as its button in the 3D view does."""
     area = view()
@@ -181,11 +231,32 @@ def until(done: Callable[[], bool], limit: float, every: float = 0.5) -> Scenari
         waited += every
 
 
-def open_panels(names: Iterable[str]) -> None:
-    """Let panels be drawn open that are closed by default; takes effect when the add-on's panels are drawn anew."""
-    for name in names:
-        cls = getattr(bpy.types, name, None)
-        if cls is not None and "DEFAULT_CLOSED" in getattr(cls, "bl_options", ()):
-            bpy.utils.unregister_class(cls)
-            cls.bl_options = set(cls.bl_options) - {"DEFAULT_CLOSED"}
-            bpy.utils.register_class(cls)
+@contextmanager
+def only_panels(*names: str) -> Iterator[None]:
+    """Draw of the sidebar's panels under the main one only these meanwhile, open.
+
+    Blender remembers which panels are closed by their names, so that these have other ones.
+    """
+    there = [getattr(bpy.types, name) for name in dir(bpy.types) if name.startswith("MAGPLUS_PT_")]
+    own = [each for each in there if getattr(each, "bl_parent_id", "")]
+    own.sort(key=lambda each: each.bl_parent_id != "MAGPLUS_PT_main")  # those that others are in come first
+    opened = [_opened(each, names) for each in own if each.__name__ in names]
+    for each in reversed(own):
+        bpy.utils.unregister_class(each)
+    for each in opened:
+        bpy.utils.register_class(each)
+    try:
+        yield
+    finally:
+        for each in reversed(opened):
+            bpy.utils.unregister_class(each)
+        for each in own:
+            bpy.utils.register_class(each)
+
+
+def _opened(panel: type, others: tuple[str, ...]) -> type:
+    """Return a copy of a panel that was never closed."""
+    parent = panel.bl_parent_id
+    body = {name: value for name, value in vars(panel).items() if name not in ("bl_rna", "__dict__", "__weakref__")}
+    body |= {"bl_options": set(), "bl_parent_id": f"{parent}_opened" if parent in others else parent}
+    return type(f"{panel.__name__}_opened", panel.__bases__, body)

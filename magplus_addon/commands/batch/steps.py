@@ -11,6 +11,7 @@ from pathlib import Path
 import bpy
 
 from ....backend_bridge.files.errors import InputError
+from ....backend_bridge.job import measurements
 from ....operators.animate import make_job
 from ....operators.animation.destination import Destination
 from ....operators.animation.scene_time import SourceTime
@@ -65,10 +66,13 @@ def capture(place: Place, captures: CaptureCache, hashes: FileHashes, version: s
 
 
 def run(folders: Sequence[Path], python: Path, count: int, logs: Path, ended: Callable[[Ended], bool]) -> Task:
-    """Return the task that runs job folders on `count` workers, models loaded once a worker; see `run_jobs`."""
+    """Return the task that runs job folders on `count` workers, models loaded once a worker; see `run_jobs`.
+
+    logs: a folder for what workers print, and for what they have measured of clips.
+    """
 
     def steps(_task: TaskContext) -> Steps:
-        with worker_group(python, count, logs) as workers:
+        with worker_group(python, count, logs, logs / measurements.FOLDER) as workers:
             yield from run_jobs(folders, workers, ended)
         return Outcome(f"Ran {len(folders)} jobs.")
 

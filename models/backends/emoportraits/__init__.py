@@ -5,7 +5,7 @@ Where it departs from the authors' inference, and why:
 
 * The source's mask is published as a face parser's (head, hair and neck on black). Where its checkpoint has not been
   added, the mask is drawn from the face landmarks, grown to where ears and hair are. Matting of the driver (MODNet) is
-  left out altogether: the published code computes it, but nothing looks at it.
+  left out altogether: the published code computes it, but doesn't use it.
 * The face detector's box is worked out from the landmarks, and both faces are level (see `framing`).
 * By default the expression is driven by its change since the reference, added to the avatar's own expression vector,
   and the head stays in the avatar's pose, because the pipeline has taken the driver's head motion out. The driver's

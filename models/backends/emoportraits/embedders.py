@@ -60,7 +60,7 @@ class ExpressionNet(ColourStatistics):
 
 
 class ExpressionEmbedder(nn.Module):
-    """Brings a face to the canonical place, size and roll, and looks at its expression."""
+    """Aligns a face to the canonical place, size and roll, and embeds its expression."""
 
     def __init__(self) -> None:
         super().__init__()

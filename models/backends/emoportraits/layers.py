@@ -5,7 +5,7 @@ residual blocks, in two and three dimensions.
 Two kinds of normalised weight occur, as they were trained. Spectral norm divides by the weight's largest singular
 value, which the stored singular vectors give (no power iteration is done). Weight standardisation takes the place of
 spectral norm in some convolutions that follow a group norm: each output channel's kernel gets mean 0 and variance 1.
-"""  # noqa: D205 - it takes more than a line to say what these are
+"""  # noqa: D205 - the list is longer than a line
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class ResBlock(nn.Module):
 def convolve_doubled(x: Tensor, conv: NormalisedConv) -> Tensor:
     """Every pixel becomes a 2×2 square, then a 3×3 convolution: [N, C, H, W] -> [N, C', 2H, 2W].
 
-    A pixel of the doubled picture sees only 2×2 pixels of the small one, each with the sum of the weights that fall on
+    A pixel of the doubled picture depends on 2×2 pixels of the small one, each with the sum of the weights that fall on
     it; which ones depends on whether its row and column are even. That makes four kernels of 2×2 instead of one of 3×3.
     """
     rows = _sums_of_neighbours(conv.normalised_weight(), axis=2)  # [2, C', C, 2, 3]
@@ -154,7 +154,7 @@ def convolve_doubled(x: Tensor, conv: NormalisedConv) -> Tensor:
 
 
 def _sums_of_neighbours(weight: Tensor, axis: int) -> Tensor:
-    """Three weights along an axis -> the two sums that an even pixel sees, and those that an odd one does."""
+    """Three weights along an axis -> the two sums of an even pixel, and those of an odd one."""
     first, second, third = weight.unbind(axis)
     even, odd = torch.stack([first, second + third], axis), torch.stack([first + second, third], axis)
     return torch.stack([even, odd])

@@ -99,7 +99,7 @@ class SourceVolume(nn.Module):
 
 
 class VolumeUNet(nn.Module):
-    """3-D U-Net on the canonical volume; the way up starts from a learnt tensor and adds what the way down saw."""
+    """3-D U-Net on the canonical volume; the way up starts from a learnt tensor and adds those of the way down."""
 
     def __init__(self) -> None:
         super().__init__()

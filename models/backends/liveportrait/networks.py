@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """LivePortrait: Efficient Portrait Animation with Stitching and Retargeting Control (Guo et al., 2024), from the paper.
 
-The source becomes a volume of appearance features (F). Where its implicit keypoints and the driven ones are says how
+The source becomes a volume of appearance features (F). Its implicit keypoints and the driven ones determine how
 the volume is warped (W): a first-order model without its jacobians, in three dimensions. A SPADE decoder (G) paints
 the picture at twice the source's size. Small networks adjust keypoints: stitching (S), so that shoulders stay where
 they are, and retargeting (R) of eyes and lips.
@@ -169,7 +169,7 @@ class DenseMotionNetwork(nn.Module):
 
 
 class WarpingModule(nn.Module):
-    """W of the paper: warps the feature volume, looks at it from the front, and hides what the source can't show."""
+    """W of the paper: warps the feature volume, projects it to the front view, masks what the source doesn't show."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -115,7 +115,7 @@ class MetaPortrait(PublishedBackend):
 class MetaPortraitSR(MetaPortrait):
     """The same with super-resolution to 512 px behind it; part `params` besides.
 
-    Frames are restored in clips of 16 that know nothing of each other, as in the authors' test.
+    Frames are restored in clips of 16, independent of each other, as in the authors' test.
     """
 
     info = find_backend("metaportrait_sr")

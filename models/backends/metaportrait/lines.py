@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How MetaPortrait is given the motion: dense landmarks, joined by lines of fixed colours.
 
-The authors' 669-point tracker was never released. Two kinds of landmarks are drawn here: theirs, joined as the
-`dense_669_connectivity.tsv` of their repository says (the user adds that file with the checkpoint), and, as an
-approximation, the face contours of the 478-point mesh. The colours, the way of drawing and what else the model is given
-are the same for both; but the released weights have only ever seen the former.
+The authors' 669-point tracker was never released. Two kinds of landmarks are drawn here: theirs, joined as in the
+`dense_669_connectivity.tsv` of their repository (the user adds that file with the checkpoint), and, as an
+approximation, the face contours of the 478-point mesh. The colours, the way of drawing and the model's other inputs
+are the same for both; but the released weights were trained on the former alone.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def published_layout(connectivity: Connectivity) -> Layout:
 
 
 def mesh_layout(landmarks: NDArray[np.floating]) -> Layout:
-    """The contours of the 478-point mesh; `landmarks` [478, 2+] of a neutral face say which way each iris is up."""
+    """The contours of the 478-point mesh; `landmarks`: [478, 2+], a neutral face's, by which each iris is upright."""
     pairs = [pair for loop in LOOPS for pair in pairwise((*loop, loop[0]))]
     pairs += [pair for chain in CHAINS for pair in pairwise(chain)]
     gaze = [point for iris in (RIGHT_IRIS, LEFT_IRIS) for point in _extremes(landmarks, iris)]

@@ -2,10 +2,11 @@
 """MetaPortrait's base model: Identity-Preserving Talking Head Generation with Fast Personalized Adaptation
 (Zhang et al., CVPR 2023), written from the paper.
 
-The motion is given by dense landmarks, drawn as coloured lines. A warping network looks at the source picture and the
-line drawings of source and driving frame, and says where each place of the driving frame lies in the source, and what
-the source hides. A refinement network then paints the picture: from the identity vector alone upwards, modulated at
-every size by the warped source features (attributes) and by the identity, with a learnt mask between the two.
+The motion is given by dense landmarks, drawn as coloured lines. A warping network takes the source picture and the
+line drawings of source and driving frame, and predicts for each place of the driving frame its position in the source
+and its occlusion there. A refinement network then paints the picture: from the identity vector alone upwards,
+modulated at every size by the warped source features (attributes) and by the identity, with a learnt mask between
+the two.
 
 Tensor names and shapes are those of `generator` in the published ckpt_base.pth.tar. Spectral norm stays as it was
 trained: the stored singular vectors give each weight's norm, and no power iteration is done.
@@ -37,7 +38,7 @@ CONDITIONS = 1 + 8 + 6 + 3  # occlusion, gaze heat maps, both line drawings, the
 
 
 class Warping(NamedTuple):
-    """What the warping network says of N driving frames.
+    """The warping network's output for N driving frames.
 
     deformation: [N, 64, 64, 2], where in the source (-1 to 1, x right, y down) each place of the frame lies.
     occlusion_map: [N, 1, 256, 256] in (0, 1), 0 where the source does not show it.
@@ -384,7 +385,7 @@ class EncodedSource(NamedTuple):
 
 
 class Driving(NamedTuple):
-    """What the model is given of N driving frames; it never sees the frames themselves.
+    """The model's input for N driving frames, which are no part of it themselves.
 
     line: line drawings [N, 3, 256, 256] in [0, 1]; mouth_line: the same inside the mouth's box and 0 outside;
     gaze: four landmarks around each iris, [N, 8, 2] in [-1, 1].
@@ -441,7 +442,7 @@ class Generator(nn.Module):
         return pyramid
 
     def forward(self, source: EncodedSource, driving: Driving) -> Generated:
-        """Draw the encoded source as N driving frames say."""
+        """Return the encoded source animated by N driving frames."""
         warping = self.warping(source, driving.line)
         pyramid = self.conditions(source, driving, warping)
         return Generated(self.SPDAE_G(pyramid, source.identity), pyramid, warping)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a run leaves in the job folder, one module an output.
 
-An output says which files a frame leaves for it, makes them from a batch, and sees to the rest when all frames are
-there. The frame maker knows no more of it than that.
+An output declares which files a frame leaves for it, makes them from a batch, and finishes when all frames are there:
+the `Output` protocol, which is all that the frame maker depends on.
 """
 
 from __future__ import annotations
@@ -37,5 +37,5 @@ class Output(Protocol):
         ...
 
     def finish(self, report: Report, made: Made) -> Report:
-        """Do what takes all frames, once they are in the folder; return the report with what there is to say of it."""
+        """Do what takes all frames, once they are in the folder; return the report with its section."""
         ...

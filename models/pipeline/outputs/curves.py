@@ -124,16 +124,16 @@ def shortfalls(solved: Solved) -> list[str]:
     found = []
     little = {name: each for name, each in solved.regions.items() if each.shown < _LITTLE * each.asked}
     if little:
-        told = " and ".join(f"{each.shown / each.asked:.0%} at the {name}" for name, each in little.items())
+        shares = ", ".join(f"{name} ({each.shown / each.asked:.0%})" for name, each in little.items())
         found.append(
-            f"The rig shows only {told} of how far the driver's face moves there: none of its controls moves these "
+            f"The rig shows only a part of how far the driver's face moves: {shares}. None of its controls moves these "
             "parts enough like that to be keyed. Compare it with the driver; capture more of the rig's controls, add "
             "shapes for them, or key those parts by hand."
         )
     far = [name for name in solved.regions if solved.region_residual.get(name, 0.0) > _OTHERWISE and name not in little]
     if far:
         found.append(
-            f"At the {' and '.join(far)} the rig's shapes move otherwise than the driver's face; what is keyed is the "
+            f"The rig's shapes move otherwise here than the driver's face: {', '.join(far)}. What is keyed is the "
             "nearest that the rig can do. Compare it with the driver, or choose other controls."
         )
     if not solved.state.converged:
@@ -150,10 +150,10 @@ def out_of_sight(curves: ControlCurves, controls: Sequence[Control]) -> list[str
     hidden = [control.name for control in controls if seen.get(control.name) == 0 and _expresses(control)]
     if not hidden:
         return []
-    more = f" and {len(hidden) - _NAMED} more" if len(hidden) > _NAMED else ""
+    named = ", ".join(hidden[:_NAMED]) + (" …" if len(hidden) > _NAMED else "")
     return [
-        f"What these controls move isn't seen where the motion was read, and they stay at rest: "
-        f"{', '.join(hidden[:_NAMED])}{more}. Turn the character to the camera, or mirror them from the other side."
+        f"What these controls move isn't seen where the motion was read, and they stay at rest: {named}. Turn the "
+        "character to the camera, or mirror them from the other side."
     ]
 
 

@@ -240,7 +240,7 @@ class MovingShot:
             )
         elif source.apex is not None and not numbers[0] <= placement.frame(source.seconds[source.apex]) <= numbers[-1]:
             self._notes.warning("The apex of the expression lies outside the shot; change the start frame.")
-        if not self._avatar.tells_motion:
+        if not self._avatar.gives_motion:
             self._notes.warning(
                 "Of what the backend generated, the moving shot has the motion alone; wrinkles and teeth that it added "
                 "are left out."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How much the driver's face moves in each frame: what tells the apex, and what every run leaves."""
+"""How much the driver's face moves in each frame, of which the apex is the largest; every run leaves it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Observed:
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
         """Return each frame's motion and the share of each region that isn't seen, as JSON."""
         peaks = skin_motion(batch.driver, batch.observed) / batch.driver.face_width
-        unseen = self._clip.visibility.unseen_regions(batch.seen.trust)
+        unseen = self._clip.visibility.unseen_regions(batch.seen.weight)
         return [
             [
                 json.dumps(
@@ -54,7 +54,7 @@ class Observed:
         ]
 
     def finish(self, report: Report, made: Made) -> Report:
-        """Tell the clip's onset, apex and offset, and what of the face wasn't seen."""
+        """Return the report with the clip's onset, apex and offset, and the regions that weren't visible."""
         assert report.face is not None
         return replace(report, events=self.event, face=replace(report.face, unseen=self.unseen))
 

@@ -80,7 +80,7 @@ def plot_curves(curves: ControlCurves, shares: NDArray[np.floating], events: Map
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams["text.parse_math"] = False  # a control may be called "Smile_$L$"
-        figure = Figure(figsize=(9.6, 5.4), dpi=150, layout="constrained")
+        figure = Figure(figsize=(9.6, 5.4), dpi=150)
         FigureCanvasAgg(figure)
         _draw(figure, curves, shares, events)
         data = io.BytesIO()
@@ -107,8 +107,9 @@ def _draw(
                 name, (second, 1), xycoords=("data", "axes fraction"), xytext=(3, -3), textcoords="offset points",
                 va="top", fontsize=8, color=_INK,
             )  # fmt: skip
+    legend = None
     if shown:
-        above.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8.5, labelcolor=_INK)
+        legend = above.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8.5, labelcolor=_INK)
     else:
         above.text(0.5, 0.5, "no control moved", transform=above.transAxes, ha="center", color=_INK)
     above.set_ylabel("of the control's range, %", color=_INK, fontsize=9)
@@ -120,6 +121,9 @@ def _draw(
     below.set_ylabel("unexplained, %", color=_INK, fontsize=9)
     below.set_xlabel("seconds of the clip", color=_INK, fontsize=9)
     figure.align_ylabels()
+    # By hand: a layout that matplotlib finds itself takes as long as all the drawing.
+    width = legend.get_window_extent().width / figure.bbox.width if legend is not None else 0.0
+    figure.subplots_adjust(left=0.07, right=max(0.98 - width, 0.4), bottom=0.085, top=0.98, hspace=0.08)
 
 
 def _strongest(shares: NDArray[np.floating]) -> list[int]:

@@ -91,7 +91,7 @@ STATES = {
     [(spoil, mode, said) for spoil, modes, said in STATES.values() for mode in modes],
     ids=[f"{name}-{mode}" for name, (_, modes, _) in STATES.items() for mode in modes],
 )
-def test_it_is_told_before_the_run_and_before_a_bake(
+def test_it_is_reported_before_the_run_and_before_a_bake(
     tmp_path: Path, head, extension: str, spoil: Callable[..., None], mode: str, said: str
 ) -> None:
     folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 1.5)}, apex=8)
@@ -131,7 +131,7 @@ def test_a_new_action_plays_with_the_nla_switched_off(tmp_path: Path, head) -> N
     assert head.data.shape_keys.key_blocks["Smile"].value == pytest.approx(0.4, abs=1e-5)
 
 
-def test_keys_that_show_nothing_any_more_are_told(tmp_path: Path, head) -> None:
+def test_keys_that_show_nothing_any_more_are_reported(tmp_path: Path, head) -> None:
     folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.4)}, apex=8)
     before = len(bpy.data.actions)
     head.show_only_shape_key = True
@@ -145,7 +145,7 @@ def test_keys_that_show_nothing_any_more_are_told(tmp_path: Path, head) -> None:
 
 
 @pytest.mark.parametrize(("was", "now", "back"), [("QUATERNION", "ZYX", "Quaternion"), ("XYZ", "AXIS_ANGLE", "XYZ")])
-def test_a_bone_in_another_rotation_mode_is_told(tmp_path: Path, was: str, now: str, back: str) -> None:
+def test_a_bone_in_another_rotation_mode_is_reported(tmp_path: Path, was: str, now: str, back: str) -> None:
     jaw = add_armature({"jaw": (0, 0, 0)}).pose.bones["jaw"]
     jaw.rotation_mode = was
     controls, _ = bone_controls(jaw.id_data, ("jaw",))
@@ -157,7 +157,7 @@ def test_a_bone_in_another_rotation_mode_is_told(tmp_path: Path, was: str, now: 
     assert told.keyed == ("jaw location Z",) and f"set it back to {back}" in told.not_keyed["jaw rotation X"]
 
 
-def test_what_is_keyed_beyond_the_limit_and_what_does_not_move_are_told_as_that(tmp_path: Path, head) -> None:
+def test_what_is_keyed_beyond_the_limit_and_what_does_not_move_are_reported_as_that(tmp_path: Path, head) -> None:
     controls, _ = shape_key_controls((head,))
     told = bake_controls(bpy.context, solved(tmp_path, controls, {"Smile": pulse(20, 8, 12.0)}), Destination())
     assert told.record.keyed == ("Smile",) and not told.record.not_keyed

@@ -271,7 +271,7 @@ def test_a_clip_that_ends_in_the_middle_is_eased_back(tmp_path: Path, head, keys
     assert "so it stays" in " ".join(held.sentences()) and slow.record.frames == held.record.frames
 
 
-def test_strengths_are_told_apart_by_their_whole_names(tmp_path: Path, head, keys) -> None:
+def test_strengths_are_distinguished_by_their_whole_names(tmp_path: Path, head, keys) -> None:
     controls, _ = shape_key_controls((head,))
     first = job(tmp_path, controls, Smile=pulse(20, 8, 0.2))
     for start in (20, 60, 100):

@@ -314,7 +314,7 @@ def test_a_list_is_never_written_over_by_its_results(main: Callable[..., int], l
 
 @pytest.mark.parametrize("path", ["~nobody-of-this-name/x", "x" * 5000])
 @pytest.mark.parametrize("key", ["file", "save", "driving", "anchors", "python"])
-def test_a_path_that_nothing_can_have_is_told_by_its_line(
+def test_a_path_that_nothing_can_have_is_reported_by_its_line(
     main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str], key: str, path: str
 ) -> None:
     given = {"file": "heads.blend", "driving": CLIP, key: path}

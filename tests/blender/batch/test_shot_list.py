@@ -80,7 +80,7 @@ def test_a_spreadsheet_of_the_decimal_comma_says_the_same(read: Callable[..., li
     assert (said.trim, said.intensity, said.avatar) == ([5.7, 7.2], 0.8, "Ann, the first")
 
 
-def test_what_is_no_list_is_told_by_its_name(read: Callable[..., list[Any]], input_error: type[Exception]) -> None:
+def test_what_is_no_list_is_reported_by_its_name(read: Callable[..., list[Any]], input_error: type[Exception]) -> None:
     with pytest.raises(input_error, match=r"its name must end in \.toml or \.csv"):
         read("\0", ".blend")
 

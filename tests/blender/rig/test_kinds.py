@@ -149,14 +149,14 @@ def test_another_kind_is_keyed_and_its_strength_can_be_set(
         assert pull.influence == pytest.approx(0.0, abs=1e-5)
 
 
-def test_what_blender_cuts_off_is_told(rig: SimpleNamespace, tmp_path: Path) -> None:
+def test_what_blender_cuts_off_is_reported(rig: SimpleNamespace, tmp_path: Path) -> None:
     controls, _ = KINDS[ConstraintInfluence.name].find(FaceRig.around((rig.head,)))
     folder = solved(tmp_path, controls, {"corner.R Pull": pulse(20, 8, 1.3)}, apex=8)
     report = bake_controls(bpy.context, folder, Destination(start_frame=1))
     assert "'corner.R Pull' goes beyond Blender's limit of 1 and is cut off there" in " ".join(report.sentences())
 
 
-def test_a_kind_that_is_not_known_here_is_told(
+def test_a_kind_that_is_not_known_here_is_reported(
     rig: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bpy.ops.magplus.measure_controls()

@@ -96,7 +96,7 @@ def test_a_pattern_takes_what_a_face_uses_and_a_full_name_what_it_says() -> None
     assert matching(settings, ["neck01*"], usual=True) == matching(settings, ["neck01*"]), "nothing of it is usual"
 
 
-def test_a_name_is_not_needed_to_tell_a_head_from_a_brow() -> None:
+def test_a_name_is_not_needed_to_separate_a_head_from_a_brow() -> None:
     """The same rig, and all that its names say is a number."""
 
     def nameless() -> Built:

@@ -105,7 +105,7 @@ def test_anchors_lie_on_a_wolfs_face_and_not_on_its_ears() -> None:
     assert projection.project(places)[0][:, 1].min() > ears[:, 1].max(), [name_of(each) for each in anchors_of(head)]
 
 
-def test_names_that_make_no_face_tell_nothing() -> None:
+def test_names_that_make_no_face_give_no_anchors() -> None:
     quick_render(320, 320)
     head = cartoon_ball()
     bpy.data.objects["Mouth"].location.z = 1.2  # above the eyes

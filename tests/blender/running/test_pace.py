@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.worker_client.messages import Progress
-from bl_ext.user_default.magplus.operators.running.pace import ORDER, Forecast, Paces, read_paces, write_paces
+from bl_ext.user_default.magplus.operators.running.pace import (
+    ORDER,
+    DownloadForecast,
+    Forecast,
+    Paces,
+    read_paces,
+    write_paces,
+)
 
 FRAMES = 40
 
@@ -78,3 +85,19 @@ def test_a_stage_that_nobody_expected_and_frames_that_were_kept_do_no_harm() -> 
     forecast.update(Progress("Animating", 36, FRAMES), 2.0)
     assert forecast.seconds_left is not None and forecast.seconds_left < 20
     assert set(Paces().expected(1)) == set(ORDER)
+
+
+def test_an_installation_has_one_bar_and_a_time_over_all_its_downloads() -> None:
+    forecast, now = DownloadForecast(), 0.0
+    shares, left = [], []
+    for stage, megabytes in (("Looking for a Python", range(0)), ("Downloading torch (MB)", range(0, 200, 4)),
+                             ("Installing torch", range(0)), ("Downloading av (MB)", range(200, 500, 4))):  # fmt: skip
+        for come in megabytes or [0] * 20:
+            now += 1.0
+            forecast.update(Progress(stage, come, 500 if megabytes else 0), now)
+            shares.append(forecast.share)
+            left.append(forecast.seconds_left)
+    assert left[15] is None and shares == sorted(shares) and shares[-1] < 1.0
+    known = [each for each in left if each is not None]
+    assert known[0] == pytest.approx(125 + 30, rel=0.1), "4 MB a second, then it is unpacked"
+    assert sum(later > sooner for sooner, later in pairwise(known)) <= 1 and known[-1] < 60

@@ -9,13 +9,15 @@ from types import ModuleType
 
 import bpy
 import pytest
-from bl_ext.user_default.magplus.magplus_addon.translations import LANGUAGES, locale_of, messages_of
-from bl_ext.user_default.magplus.operators.blender.wording import CONTEXT, Catalogue, catalogue
+from bl_ext.user_default.magplus.magplus_addon.translations import LANGUAGES, locale_of, messages_of, worker
+from bl_ext.user_default.magplus.operators.blender.wording import CONTEXT
 
 from tests.blender.wording.interface_text import from_blender, from_source
+from tests.blender.wording.source_text import NO_TEXT, messages
 
 ROOT = Path(__file__).resolve().parents[3]
-PLACE = re.compile(r"\{(\d+)\}")
+PLACE = re.compile(r"\{(\d+)(?::words)?\}")
+MARKED = re.compile(r"\{(\d+):words\}")
 ENDS = {".": ".。", "…": "…", ":": ":：", ",": ",，、"}
 each_language = pytest.mark.parametrize("language", LANGUAGES, ids=locale_of)
 
@@ -41,6 +43,22 @@ def test_a_translation_has_the_values_of_its_message_and_ends_like_it(language: 
         assert translation[-1] in ENDS.get(message.rstrip()[-1], translation[-1]) or message.endswith(" "), message
 
 
+def test_the_same_values_are_words_of_ours_in_every_language() -> None:
+    first, *others = map(messages_of, LANGUAGES)
+    for message, translation in first.items():
+        marked = sorted(MARKED.findall(translation))
+        assert [sorted(MARKED.findall(other[message])) for other in others] == [marked] * len(others), message
+
+
+def test_what_is_left_out_as_no_text_is_there() -> None:
+    assert NO_TEXT - {message.text for message in messages()} == set()
+
+
+@each_language
+def test_a_message_is_in_one_of_a_languages_modules(language: ModuleType) -> None:
+    assert language.MESSAGES.keys() & worker.MESSAGES[locale_of(language)].keys() == set()
+
+
 def test_our_words_are_looked_up_apart_from_blenders_own() -> None:
     """Where "Face" is a polygon and "Expression" a formula."""
     settings = bpy.types.Scene.bl_rna.properties["magplus"].fixed_type
@@ -52,35 +70,6 @@ def test_our_words_are_looked_up_apart_from_blenders_own() -> None:
 
 def test_the_languages_that_blender_users_read() -> None:
     assert {locale_of(language) for language in LANGUAGES} >= {"de_DE", "es", "fr_FR", "ja_JP", "zh_HANS"}
-
-
-def test_a_sentence_with_values_is_traced_to_its_message() -> None:
-    for message in messages_of(LANGUAGES[0]):
-        values = tuple(f"'x{number}y'" for number in range(len(set(PLACE.findall(message)))))
-        if values:
-            assert catalogue.message_of(message.format(*values))[0] == message
-
-
-def test_no_value_of_an_imports_sentence_hides_words() -> None:
-    message, (what, frame) = catalogue.message_of("Imported 23 frames and 4 controls from frame 1.")
-    assert (message, frame) == ("Imported {0} from frame {1}.", "1")
-    assert catalogue.message_of(what) == ("{0} frames and {1} controls", ("23", "4"))
-
-
-@pytest.mark.parametrize(
-    ("text", "message", "values"),
-    [
-        ("Exported 15 anchors.", "Exported {0} anchors.", ("15",)),
-        ("'Head {0}' has no mesh.", "{0} has no mesh.", ("'Head {0}'",)),
-        ("'a.b' is (not) here.", "{0} is (not) here.", ("'a.b'",)),
-        ("'A' is muted, which hides 'B'.", "{0} is muted, which hides {1}.", ("'A'", "'B'")),
-        ("Nothing of ours.", None, ()),
-    ],
-)
-def test_which_message_a_text_is_made_from(text: str, message: str | None, values: tuple[str, ...]) -> None:
-    messages = Catalogue()
-    messages.use(["Exported {0} anchors.", "{0} has no mesh.", "{0} is (not) here.", "{0} is muted, which hides {1}."])
-    assert messages.message_of(text) == (message, values)
 
 
 def test_nothing_is_found_by_a_name_that_blender_gives_in_the_interfaces_language() -> None:

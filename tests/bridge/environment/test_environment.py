@@ -126,7 +126,7 @@ LACKING = SystemLibrary("libmagplus-none.so.9", "MediaPipe", {name: f"none-{name
 
 
 @linux
-def test_what_the_system_lacks_is_told_before_anything_is_downloaded(
+def test_what_the_system_lacks_is_reported_before_anything_is_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(system_libraries, "NEEDED", (*system_libraries.NEEDED, LACKING))
@@ -166,7 +166,7 @@ def test_removing(stand_in: Environment) -> None:
     stand_in.remove()  # nothing there: nothing to do
 
 
-def test_too_little_space_is_told_before_anything_is_downloaded(
+def test_too_little_space_is_reported_before_anything_is_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=10**9)
@@ -316,7 +316,7 @@ def test_what_is_no_python_is_refused(tmp_path: Path, answer: str) -> None:
 
 
 @posix
-def test_a_machine_without_any_python_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_any_python_gets_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("PYENV_ROOT", raising=False)
@@ -357,7 +357,7 @@ def test_the_build_fits_the_card_and_its_driver(card: NvidiaCard | None, variant
 
 
 @linux
-def test_a_driver_that_is_too_old_is_told_not_hidden() -> None:
+def test_a_driver_that_is_too_old_is_reported_not_hidden() -> None:
     old = NvidiaCard(driver=470, capability=8.6)
     build = choose_build("auto", old)
     assert build.variant == "cpu" and "too old" in build.warning

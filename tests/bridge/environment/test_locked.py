@@ -126,5 +126,5 @@ def test_a_missing_library_is_named_with_the_package_that_has_it(family: str, wo
     assert words in said and said.endswith(".")
 
 
-def test_windows_is_told_of_the_runtime_that_pytorch_needs() -> None:
+def test_windows_without_the_runtime_that_pytorch_needs_gets_a_message() -> None:
     assert "Visual C++ Redistributable" in how_to_install(WINDOWS)

@@ -170,7 +170,7 @@ def test_a_longer_run_before_leaves_no_frames_behind(folder: JobFolder) -> None:
 
 @pytest.mark.parametrize("kind", (*FRAME_KINDS, *SCENE_KINDS))
 @given(index=st.integers(0, 10**7))
-def test_the_files_of_a_kind_are_told_by_their_names(kind: FrameKind, index: int) -> None:
+def test_the_files_of_a_kind_are_recognised_by_their_names(kind: FrameKind, index: int) -> None:
     assert kind.index_of(kind.unit(index)) == index
     others = (f"../{kind.unit(index)}", f"{kind.folder}/x{index}", f"{kind.folder}/{index}", f"{kind.unit(index)}.png")
     assert [kind.index_of(other) for other in others] == [None] * 4

@@ -79,7 +79,7 @@ def changed(section, **entries):
         (changed("weights", at_limit=("jawOpen",)), "control at its limit", "check"),
     ],
 )
-def test_each_reason_is_told_in_a_sentence_with_what_to_do(report, concern, verdict):
+def test_each_reason_is_reported_in_a_sentence_with_what_to_do(report, concern, verdict):
     quality = quality_of(report)
     (reason,) = quality.reasons
     assert (reason.concern, quality.verdict) == (concern, verdict)

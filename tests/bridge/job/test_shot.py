@@ -25,7 +25,7 @@ def test_plates_are_named_by_the_number_of_the_scenes_frame(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("plates", ["shot.exr", "##/shot.##.exr", "a#b#.png", "shot.####.tif", "#"])
-def test_what_names_no_plates_is_told_how_to_name_them(plates: str) -> None:
+def test_plates_that_are_named_wrongly_are_reported_with_how_to_name_them(plates: str) -> None:
     with pytest.raises(InputError, match="write # for each digit"):
         check_plates(plates, range(1, 2))
 

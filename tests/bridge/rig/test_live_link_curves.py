@@ -174,7 +174,7 @@ def test_a_rate_that_the_rows_contradict_is_refused() -> None:
         read_live_link(csv_of(codes(4000, 30, 100, drop=True)), Fraction(30))
 
 
-def test_phones_with_fractions_and_dropped_frames_tell_it_too() -> None:
+def test_phones_with_fractions_and_dropped_frames_are_reported_too() -> None:
     times = [index / 60 + 0.0004 * (index % 3) for index in range(200) if index % 17]
     rows = [f"10:00:{int(time):02}:{time % 1 * 30:06.3f}" for time in times]
     read = read_live_link(csv_of(rows))

@@ -421,7 +421,7 @@ def test_run_by_hand_on_a_disk_that_is_full(make_job: MakeJob, tmp_path: Path) -
     assert "is full; free some space" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_run_by_hand_tells_what_is_wrong_with_the_call(tmp_path: Path) -> None:
+def test_run_by_hand_reports_what_is_wrong_with_the_call(tmp_path: Path) -> None:
     done = run_by_hand(tmp_path / "missing.magplus")
     assert done.returncode == ExitCode.BAD_INPUT
     assert done.stderr.startswith("Error: There is no job folder at")

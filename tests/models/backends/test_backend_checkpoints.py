@@ -162,7 +162,7 @@ def test_files_that_a_backend_could_use_are_listed_too(store):
     assert sentence.startswith("EMOPortraits can use 79999_iter.pth (in repos.zip) (its face_parsing)")
     (sentence,) = row["missing"]
     assert sentence.startswith("EMOPortraits needs head_pose_regressor.pth")
-    assert "and NNN_model.pth (in logs.zip" in sentence
+    assert ", NNN_model.pth (in logs.zip" in sentence
 
 
 def test_the_commands(published, store, capsys):
@@ -322,11 +322,11 @@ def test_a_file_is_known_by_its_tensors_however_it_was_saved(tmp_path, store, ke
 
 
 @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
-def test_half_precision_is_taken_and_told(tmp_path, store, keypoints, precision):
+def test_half_precision_is_taken_and_reported(tmp_path, store, keypoints, precision):
     half = {name: tensor.to(precision) if tensor.is_floating_point() else tensor for name, tensor in keypoints.items()}
     safetensors.torch.save_file(half, tmp_path / "kp.safetensors")
     said = add(store, tmp_path / "kp.safetensors")
-    assert f"stored in {str(precision).removeprefix('torch.')}, so with fewer digits than published" in said[0]
+    assert f"stored in {str(precision).removeprefix('torch.')}, with fewer digits than published" in said[1]
     assert all(row["ok"] for row in verify(store))
 
 
@@ -351,7 +351,7 @@ def test_the_smaller_networks_of_liveportrait_in_one_flat_file(tmp_path, store):
     assert "added stitching" in add(store, path)[0]
 
 
-def test_animals_have_a_slot_of_their_own_and_a_replacement_is_told(tmp_path, store):
+def test_animals_have_a_slot_of_their_own_and_a_replacement_is_reported(tmp_path, store):
     tensors = LivePortrait.build_parts()["appearance_feature_extractor"].state_dict()
     human = tmp_path / "liveportrait" / "base_models" / "appearance_feature_extractor.pth"
     animal = tmp_path / "liveportrait_animals" / "base_models" / "appearance_feature_extractor.pth"
@@ -364,8 +364,8 @@ def test_animals_have_a_slot_of_their_own_and_a_replacement_is_told(tmp_path, st
     assert not any("replaces" in sentence for sentence in said)
     plain = tmp_path / "mine.pth"
     torch.save({name: tensor + 2 for name, tensor in tensors.items()}, plain)
-    assert "it replaces the one from appearance_feature_extractor.pth" in add(store, plain)[0]
-    assert "the same values were there already" in add(store, plain)[0]
+    assert any("replaces the one from appearance_feature_extractor.pth" in each for each in add(store, plain))
+    assert any("were there already" in each for each in add(store, plain))
     assert add_all(store, [plain], "liveportrait_animals").said[0].startswith("LivePortrait, animals: added")
 
 

@@ -24,7 +24,7 @@ def test_what_is_known_of_a_backend_stands_in_one_place() -> None:
         assert backend.info is find_backend(name)
 
 
-def test_the_size_that_is_told_is_the_networks_own() -> None:
+def test_the_size_that_is_reported_is_the_networks_own() -> None:
     told = {name: find_backend(name).frame_size for name in registry}
     assert told == {
         "flow_transfer": None,

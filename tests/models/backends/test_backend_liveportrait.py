@@ -217,7 +217,7 @@ def test_the_brows_alone(keypoints):
 
 
 def test_options_are_checked():
-    with pytest.raises(InputError, match="option region must be all, exp, pose, lip, eyes or brows"):
+    with pytest.raises(InputError, match="option region must be one of all, exp, pose, lip, eyes, brows"):
         LivePortrait.from_state_dicts({}, options={"region": "nose"})
 
 

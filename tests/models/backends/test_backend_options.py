@@ -41,9 +41,9 @@ def test_options_come_from_plain_data():
         ("fsrt", {"chunk": True}, "must be a whole number, not true"),
         ("fsrt", {"chunk": json.loads("[" * 900 + "]" * 900)}, "must be a whole number, not "),
         ("fsrt", {"x" * 100_000: 1}, "has no option 'xxx"),
-        ("fsrt", {"draft": 3}, "draft must be 1, 2, 4, 8 or 16, not 3"),
-        ("fsrt", {"precision": "half"}, 'precision must be float32, bfloat16 or float16, not "half"'),
-        ("metaportrait", {"landmarks": 5}, "must be text or null, not 5"),
+        ("fsrt", {"draft": 3}, "draft must be one of 1, 2, 4, 8, 16, not 3"),
+        ("fsrt", {"precision": "half"}, 'precision must be one of float32, bfloat16, float16, not "half"'),
+        ("metaportrait", {"landmarks": 5}, "must be a text or null, not 5"),
     ],
 )
 def test_wrong_options_are_one_sentence(backend, given, sentence):

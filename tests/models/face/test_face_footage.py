@@ -69,7 +69,7 @@ def relit(frames, gains, offset=0.0):
 
 
 class TestFrames:
-    def test_ordinary_clips_are_trusted(self, clips):
+    def test_ordinary_clips_are_used_whole(self, clips):
         for clip in clips:
             assert not any(faults_of(clip))
             assert not any(faults_of(clip[::3]))
@@ -85,7 +85,7 @@ class TestFrames:
 
     @pytest.mark.parametrize("at", [0, 1, 14, FRAMES - 1])
     @pytest.mark.parametrize(("gain", "offset"), [(3.0, 0.1), (0.0, 1.0), (0.0, 0.0)])
-    def test_a_flash_and_a_black_frame_are_told_wherever_they_are(self, clips, at, gain, offset):
+    def test_a_flash_and_a_black_frame_are_reported_wherever_they_are(self, clips, at, gain, offset):
         faults = faults_of(relit(clips[0], {at: gain}, offset))
         assert [index for index, fault in enumerate(faults) if fault] == [at]
 
@@ -95,7 +95,7 @@ class TestFrames:
         assert not any(faults[6:])
 
     @pytest.mark.parametrize("count", [1, 5])
-    def test_another_person_between_is_told_and_the_first_one_is_known_again(self, clips, count):
+    def test_another_person_between_is_reported_and_the_first_one_is_known_again(self, clips, count):
         hers, his = clips
         faults = faults_of([*hers[:12], *his[:count], *hers[12 : FRAMES - count]])
         assert [index for index, fault in enumerate(faults) if fault] == list(range(12, 12 + count))
@@ -215,7 +215,7 @@ class TestEyes:
         right, left = closures(np.stack([self.shut(mesh, *each) for each in shares]), mesh).T
         assert left[1] < 0.1 and left[3] == right[3]
 
-    def test_a_blink_is_told_with_its_times(self, mesh):
+    def test_a_blink_is_reported_with_its_times(self, mesh):
         course = np.stack([self.shut(mesh, share, share) for share in (0, 0, 0.1, 0.9, 1, 0.2, 0)])
         (blink,) = blinks(closures(course, mesh), SECONDS[:7])
         assert (blink.start, blink.end) == (SECONDS[3], SECONDS[4])
@@ -232,7 +232,7 @@ class TestEyes:
         assert float(flow[1, 1, y, x]) == pytest.approx(opening, rel=0.25)
         assert float(told[1, 0, y, x]) > 0.8 and float(skin[1].max()) > 0.5
 
-    def test_eyes_look_together_unless_both_are_seen_not_to(self, mesh):
+    def test_eyes_look_together_unless_both_clearly_do_not(self, mesh):
         width = np.linalg.norm(mesh[33, :2] - mesh[133, :2])
 
         def looking(right, left):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Between solver and network the equations decide: what they clearly contradict is not overruled."""
+"""Arbitration takes the network's motion within the noise of the equations, and the solver's beyond."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def shot(seed: int, noise: float = 2 / 255) -> tuple[Observation, Tensor]:
     return observed, F.avg_pool2d(clean.flow, 2)
 
 
-def lies(truth: Tensor, seed: int) -> dict[str, Tensor]:
-    """Return motions that a network could believe in, all of them wrong."""
+def wrong_motions(truth: Tensor, seed: int) -> dict[str, Tensor]:
+    """Return wrong motions that a network could propose."""
     other = F.avg_pool2d(random_pulls(SIDE, 0.8, np.random.default_rng(100 + seed)), 2)
     return {
         "at rest": torch.zeros_like(truth),
@@ -51,49 +51,49 @@ def error(motion: Tensor, truth: Tensor) -> float:
     return float((motion - truth).norm() / truth.norm())
 
 
-@pytest.mark.parametrize("lie", list(lies(torch.zeros(1, 2, 80, 80), 0)))
-def test_a_network_that_is_wrong_does_no_harm(lie: str) -> None:
+@pytest.mark.parametrize("kind", list(wrong_motions(torch.zeros(1, 2, 80, 80), 0)))
+def test_a_network_that_is_wrong_does_no_harm(kind: str) -> None:
     solver, ours = [], []
     for seed in SEEDS:
         observed, truth = shot(seed)
         solver.append(error(observed.motion, truth))
-        ours.append(error(arbitrate(observed, lies(truth, seed)[lie]).motion, truth))
+        ours.append(error(arbitrate(observed, wrong_motions(truth, seed)[kind]).motion, truth))
     assert np.mean(ours) <= 1.05 * np.mean(solver)
     assert max(mine / its for mine, its in zip(ours, solver, strict=True)) <= 1.15
 
 
 @pytest.mark.parametrize(("noise", "most"), [(1 / 255, 0.95), (2 / 255, 0.85), (4 / 255, 0.85)])
-def test_a_network_that_is_right_is_believed(noise: float, most: float) -> None:
+def test_a_network_that_is_right_is_followed(noise: float, most: float) -> None:
     for seed in SEEDS:
         observed, truth = shot(seed, noise)
         assert error(arbitrate(observed, truth).motion, truth) < most * error(observed.motion, truth)
 
 
-@pytest.mark.parametrize("lie", ["at rest", "beside it", "something else as well"])
-def test_without_noise_the_equations_are_hardly_overruled(lie: str) -> None:
+@pytest.mark.parametrize("kind", ["at rest", "beside it", "something else as well"])
+def test_without_noise_the_equations_are_hardly_overruled(kind: str) -> None:
     solver, ours = [], []
     for seed in SEEDS:
         observed, truth = shot(seed, 0.0)
         solver.append(error(observed.motion, truth))
-        ours.append(error(arbitrate(observed, lies(truth, seed)[lie]).motion, truth))
+        ours.append(error(arbitrate(observed, wrong_motions(truth, seed)[kind]).motion, truth))
         assert error(arbitrate(observed, truth).motion, truth) <= 1.01 * error(observed.motion, truth)
     assert np.mean(ours) <= 1.02 * np.mean(solver)
     assert max(mine / its for mine, its in zip(ours, solver, strict=True)) <= 1.05
 
 
-def test_a_network_that_is_right_in_one_place_and_wrong_in_another_is_believed_there() -> None:
+def test_a_network_that_is_right_in_one_place_and_wrong_in_another_is_followed_there() -> None:
     gains = []
     for seed in SEEDS:
         observed, truth = shot(seed)
         right = (torch.arange(truth.shape[3]) < truth.shape[3] // 2).float()
-        proposed = right * truth + (1 - right) * lies(truth, seed)["something else"]
+        proposed = right * truth + (1 - right) * wrong_motions(truth, seed)["something else"]
         ours = arbitrate(observed, proposed).motion
         assert error(ours, truth) <= 1.15 * error(observed.motion, truth)
         gains.append(error(right * ours, right * truth) / error(right * observed.motion, right * truth))
     assert np.mean(gains) < 0.9
 
 
-def test_where_the_equations_are_known_to_mislead_the_network_is_believed() -> None:
+def test_a_large_noise_inflation_leaves_the_network_as_it_is() -> None:
     observed, truth = shot(0)
     nothing_moves = observed.equations * torch.tensor([1.0, 1, 1, 0, 0]).view(1, 5, 1, 1)
     misled = replace(observed, equations=nothing_moves, motion=0 * truth)
@@ -101,7 +101,7 @@ def test_where_the_equations_are_known_to_mislead_the_network_is_believed() -> N
     assert shares == sorted(shares, reverse=True) and shares[0] > 0.5 and shares[-1] < 0.01
 
 
-def test_where_nothing_is_seen_nothing_is_made_up() -> None:
+def test_without_texture_the_motion_is_the_solvers() -> None:
     observed, truth = shot(0)
     blind = replace(observed, equations=torch.zeros_like(observed.equations))
     assert torch.equal(arbitrate(blind, truth).motion, blind.motion)
@@ -111,7 +111,7 @@ def test_the_answer_does_not_depend_on_the_unit_of_length() -> None:
     observed, truth = shot(1)
     precision = torch.tensor([0.25, 0.25, 0.25, 0.5, 0.5]).view(1, 5, 1, 1)
     twice = Observation(precision * observed.equations, 2 * observed.motion, 0.25 * observed.stiffness, observed.noise)
-    wrong = lies(truth, 1)["beside it"]
+    wrong = wrong_motions(truth, 1)["beside it"]
     assert torch.allclose(2 * arbitrate(observed, wrong).motion, arbitrate(twice, 2 * wrong).motion, atol=1e-4)
 
 
@@ -135,7 +135,7 @@ def states(kind: str) -> Tensor:
     return torch.cat(found)
 
 
-def test_noise_compression_and_clean_pictures_are_told_apart_by_the_pictures_alone() -> None:
+def test_noise_compression_and_clean_pictures_are_distinguished_by_the_pictures_alone() -> None:
     noisy, compressed, clean = (states(kind) for kind in ("noise", "H.264", "clean"))
     colour = 2  # grain of colour, which 4:2:0 takes away
     assert float(noisy[:, colour].min()) > float(compressed[:, colour].max())
@@ -146,7 +146,7 @@ def test_noise_compression_and_clean_pictures_are_told_apart_by_the_pictures_alo
 
 
 @pytest.mark.parametrize("start", [0, 3, 5])
-def test_video_is_told_by_its_blocks_wherever_it_was_cut_out(start: int) -> None:
+def test_video_is_recognised_by_its_blocks_wherever_it_was_cut_out(start: int) -> None:
     blocks = 9  # ends of exact repeats on a grid
     clean = warped_pair(128, 0.5, 1.0, np.random.default_rng(1))
     generator = torch.Generator().manual_seed(1)
@@ -178,7 +178,7 @@ def test_a_network_that_contradicts_the_picture_is_overruled_by_it() -> None:
     torch.nn.init.normal_(network.last.weight, std=4.0)
     with torch.no_grad():
         state = camera_state(reference, frame)
-        wild = network.explain(observed, brightness, state).refined.motion
+        wild = network.estimate(observed, brightness, state).refined.motion
         ours = network(observed, brightness, state).motion
     assert error(wild, truth) > 2.5 * error(observed.motion, truth)
     assert error(ours, truth) <= 1.3 * error(observed.motion, truth)

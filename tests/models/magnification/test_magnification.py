@@ -227,7 +227,7 @@ def test_confidence_falls_where_there_is_nothing_to_see(magnifier: Magnifier) ->
     assert confidence[..., 8:48].mean() < 0.2 < 0.4 < confidence[..., 80:120].mean()
 
 
-def test_wrong_shapes_are_told(magnifier: Magnifier) -> None:
+def test_wrong_shapes_are_reported(magnifier: Magnifier) -> None:
     with pytest.raises(ValueError, match="expected reference"):
         magnifier.motion(torch.zeros(3, 80, 80), torch.zeros(1, 3, 80, 80))
     with pytest.raises(ValueError, match="at least 64 px"):

@@ -106,7 +106,7 @@ def test_a_smooth_solve_that_has_not_converged_says_so() -> None:
     assert float(once.residual) > 10 * float(often.residual)
 
 
-def test_of_proposed_fields_there_is_as_much_as_the_equations_say(pair: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_of_proposed_fields_there_is_as_much_as_fits_the_equations(pair: tuple[Tensor, Tensor, Tensor]) -> None:
     # A picture that moves as a whole is one of the affine fields, which the network has before any training.
     torch.manual_seed(0)
     seen = estimate(pair[0], pair[0])

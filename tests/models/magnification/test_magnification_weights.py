@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The weights that ship are those the model card speaks of."""
+"""The weights that ship are those of the model card."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_without_a_fault_nothing_is_said_and_no_frame_is_generated_twice(job):
     assert generated == len(frames) + 1  # and the neutral frame
 
 
-def test_a_shaking_head_is_taken_out_and_told(job, avatar):  # noqa: F811
+def test_a_shaking_head_is_taken_out_and_reported(job, avatar):  # noqa: F811
     report, frames, _ = job(substitute(shake(1.0)))
     assert report.restoration.backend_gain == pytest.approx(1, abs=0.2)
     assert report.restoration.intensity_measured == pytest.approx(1, abs=0.3)
@@ -95,7 +95,7 @@ def test_a_shaking_head_is_taken_out_and_told(job, avatar):  # noqa: F811
     assert rest.mean() < 0.3
 
 
-def test_flicker_is_taken_out_and_told(job, avatar):  # noqa: F811
+def test_flicker_is_taken_out_and_reported(job, avatar):  # noqa: F811
     report, frames, _ = job(substitute(flicker(0.1)))
     assert report.restoration.backend_gain == pytest.approx(1, abs=0.2)
     assert told(report, "changed the brightness", "taken out")
@@ -103,17 +103,17 @@ def test_flicker_is_taken_out_and_told(job, avatar):  # noqa: F811
     assert np.ptp(levels) < 0.3
 
 
-def test_a_face_that_becomes_another_is_told(job):
+def test_a_face_that_becomes_another_is_reported(job):
     report, _, _ = job(substitute(drift(0.05)))
     assert told(report, "may not stay the same person")
 
 
-def test_motion_of_its_own_is_told(job):
+def test_motion_of_its_own_is_reported(job):
     report, _, _ = job(substitute(wobble(1.0)))
     assert told(report, "moves the avatar's face while the driver's is at rest")
 
 
-def test_a_weak_answer_is_told_with_what_bringing_it_back_multiplies(job):
+def test_a_weak_answer_is_reported_with_what_bringing_it_back_multiplies(job):
     report, _, _ = job(substitute(gain=0.127), alpha=1.2)
     assert report.restoration.backend_gain == pytest.approx(0.127, abs=0.06)
     assert told(report, "weakly", "multiplies") or told(report, "hardly answered")

@@ -76,5 +76,5 @@ def test_a_trim_within_a_real_smile_has_its_rest_outside(real_clip, landmarker):
 def test_another_light_is_no_reference(real_clip, landmarker, track):
     driving = Driving(str(real_clip), trim=TRIM)
     image = next(iter(VideoReader(real_clip, TRIM)))
-    dark = replace(image, image=0.4 * image.image)
+    dark = replace(image, picture=0.4 * image.image)
     assert calmer_outside(real_clip, driving, smiling(track, 0.6), 0, dark, landmarker) is None

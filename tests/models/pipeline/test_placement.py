@@ -45,8 +45,8 @@ def test_moving_one_anchor_moves_its_surroundings_and_nothing_else(real_clip, fa
     for index in set(FACE_ANCHORS.values()) - {corner}:
         np.testing.assert_allclose(moved[index, :2], found[index, :2], atol=1e-2)
     assert np.abs(moved - found)[10].max() < 2  # the forehead hardly notices
-    told = {anchor.landmark: anchor.position for anchor in anchors_on(moved)}
-    assert told[corner] == pytest.approx((x, y), abs=1e-2)
+    places = {anchor.landmark: anchor.position for anchor in anchors_on(moved)}
+    assert places[corner] == pytest.approx((x, y), abs=1e-2)
 
 
 def test_three_anchors_place_a_face_where_nothing_else_can(face, drawing):
@@ -84,7 +84,7 @@ def expected_on(face, sure, **shifts):
 
 
 @pytest.mark.parametrize(
-    ("sure", "shifts", "believed"),
+    ("sure", "shifts", "followed"),
     [
         (True, {}, True),
         (False, {"mouth": (0.0, 8.0)}, True),  # a smile moves cheeks as well
@@ -92,14 +92,14 @@ def expected_on(face, sure, **shifts):
         (True, {"brow": (0.0, -20.0)}, False),  # a mesh called brow is the brow
     ],
 )
-def test_a_detection_is_believed_where_the_rig_agrees(real_clip, face, tmp_path, sure, shifts, believed):
+def test_a_detection_is_followed_where_the_rig_agrees(real_clip, face, tmp_path, sure, shifts, followed):
     path = tmp_path / "person.png"
     path.write_bytes(encode_png(next(iter(VideoReader(real_clip))).image))
     expected = expected_on(face, sure, **shifts)
     with FaceLandmarker() as landmarker:
         found = find_avatar_face(AvatarPicture.read(path), None, None, landmarker, face, expected=expected)
-    assert found.detected is believed and found.doubted is not believed
-    if not believed:
+    assert found.detected is followed and found.doubted is not followed
+    if not followed:
         for anchor in expected:
             np.testing.assert_allclose(found.landmarks[anchor.landmark, :2], anchor.position, atol=8)
 

@@ -134,7 +134,7 @@ def test_a_signed_picture_holds_its_mark_and_a_valid_manifest_without_thumbnails
         ({KEY: __file__}, "names no private key that can sign"),
     ],
 )
-def test_a_key_that_can_not_sign_is_told_before_the_work(
+def test_a_key_that_can_not_sign_is_reported_before_the_work(
     changes: dict[str, str], words: str, key_files: dict[str, str]
 ) -> None:
     with pytest.raises(InputError, match=words):

@@ -1,17 +1,32 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What jobs of one worker share: measured once for the same content, within bounds."""
 
+import errno
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 
+from magplus.backend_bridge.files.arrays import checked
+from magplus.backend_bridge.files.errors import InputError
+from magplus.backend_bridge.files.plain import NotPlainError
+from magplus.backend_bridge.files.whole import TEMPORARY
 from magplus.backend_bridge.job.spec import Driving
+from magplus.backend_bridge.rig.footage import Untrusted
 from magplus.models.backends import Framing
+from magplus.models.face import FaceTrack, Reference, SteadyCrop
+from magplus.models.face.similarity import Similarity
 from magplus.models.pipeline import clip_cache
 from magplus.models.pipeline.clip_cache import ClipCache
+from magplus.models.pipeline.kept_clip import KeptClip
 from magplus.models.pipeline.motion_store import MotionStore
+from magplus.models.pipeline.shared_measurements import Codec, SharedMeasurements
 from tests.models.clips import numbered_frames, write_clip
 
 
@@ -82,3 +97,153 @@ def test_only_the_last_few_clips_are_kept(tmp_path, opened):
     for index in [*range(clip_cache.MOST_CLIPS + 1), 0]:
         cache.open(tmp_path, Driving(str(path), face_index=index), None, Silent(), None, Framing())
     assert len(opened) == clip_cache.MOST_CLIPS + 2
+
+
+def numbers(value=1.0, size=10):
+    return {"a": np.full(size, value)}
+
+
+PLAIN = Codec(encode=lambda arrays: arrays, decode=lambda arrays: {"a": checked(arrays, "a", "f", (10,))})
+
+
+def shared_in(folder, **changes):
+    """Give what a worker has that shares measurements, and how often it has measured."""
+    shared, times = SharedMeasurements(folder, **({"made_by": "this code"} | changes)), []
+
+    def get(key, value=1.0, wait=0.0):
+        def measure():
+            times.append(key)
+            time.sleep(wait)
+            return numbers(value)
+
+        return float(shared.get("motion", key, measure, PLAIN)["a"][0])
+
+    return get, times
+
+
+def test_what_one_worker_has_measured_another_one_reads(tmp_path):
+    one, of_one = shared_in(tmp_path / "kept")
+    other, of_other = shared_in(tmp_path / "kept")
+    newer, of_newer = shared_in(tmp_path / "kept", made_by="other code")
+    assert [one("x", 0.1 + 0.2), other("x", 9.0)] == [0.1 + 0.2] * 2 and (of_one, of_other) == (["x"], [])
+    assert newer("x", 5.0) == 5.0 and of_newer == ["x"], "other code may measure otherwise"
+    shutil.rmtree(tmp_path / "kept")
+    assert other("x", 9.0) == 9.0 and of_other == ["x"], "safe to delete"
+
+
+def test_two_workers_at_once_measure_once(tmp_path):
+    one, of_one = shared_in(tmp_path)
+    other, of_other = shared_in(tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda get: get("x", wait=0.3), (one, other)))
+    assert found == [1.0, 1.0] and len(of_one + of_other) == 1
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(file.read_bytes()[:-20]),
+        lambda file: file.write_bytes(file.read_bytes().replace(np.float64(1).tobytes(), np.float64(2).tobytes())),
+        lambda file: np.savez(file, a=np.array([{"pickled": 1}], object)),
+        lambda file: np.savez(file, a=np.full(10, np.nan)),
+        lambda file: np.savez(file, a=np.zeros(11)),
+    ],
+    ids=["empty", "cut short", "changed", "pickled", "no numbers", "another shape"],
+)
+def test_what_is_damaged_or_somebody_elses_is_measured_anew(tmp_path, spoil):
+    one, _ = shared_in(tmp_path)
+    one("x")
+    [file] = tmp_path.glob("*.npz")
+    spoil(file)
+    other, of_other = shared_in(tmp_path)
+    assert other("x") == 1.0 and of_other == ["x"]
+    again, of_again = shared_in(tmp_path)
+    assert again("x") == 1.0 and of_again == [], "and it is whole again"
+
+
+def test_no_link_is_followed_and_a_full_disk_is_no_reason_to_stop(tmp_path, monkeypatch, capfd):
+    one, _ = shared_in(tmp_path / "kept")
+    one("x")
+    [file] = (tmp_path / "kept").glob("*.npz")
+    file.rename(tmp_path / "elsewhere.npz")
+    file.symlink_to(tmp_path / "elsewhere.npz")
+    with pytest.raises(NotPlainError, match="is a link"):
+        one("x")
+    (tmp_path / "linked").symlink_to(tmp_path / "kept", target_is_directory=True)
+    with pytest.raises(NotPlainError, match="is a link"):
+        shared_in(tmp_path / "linked")[0]("y")
+    (tmp_path / "file").write_bytes(b"not a folder")
+    with pytest.raises(InputError):
+        shared_in(tmp_path / "file")[0]("y")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    get, times = shared_in(tmp_path / "full")
+    assert [get("y", 3.0), get("y", 4.0)] == [3.0, 4.0] and times == ["y", "y"]
+    assert "No space left" in capfd.readouterr().err and not list((tmp_path / "full").glob("*.npz"))
+
+
+def test_the_folder_is_bounded_and_the_longest_unused_go_first(tmp_path):
+    shared_in(tmp_path / "one")[0]("x")
+    [one] = (tmp_path / "one").glob("*.npz")
+    get, times = shared_in(tmp_path, most_bytes=round(3.1 * one.stat().st_size))
+    for number, key in enumerate("abc"):
+        get(key)
+        for file in tmp_path.glob("*.npz"):
+            if file.stat().st_mtime > 1000:
+                os.utime(file, (number, number))
+    get("a")
+    get("d")
+    assert times == [*"abcd"]
+    get("a")
+    assert times == [*"abcd"], "it was used lately"
+    get("b")
+    assert times == [*"abcdb"]
+
+
+def test_what_a_killed_worker_has_left_goes(tmp_path):
+    left, fresh = (tmp_path / f"{TEMPORARY}{name}" for name in ("1-00000000", "2-00000000"))
+    left.write_bytes(b"half")
+    fresh.write_bytes(b"half")
+    os.utime(left, (1, 1))
+    shared_in(tmp_path)[0]("x")
+    assert fresh.exists() and not left.exists()
+
+
+def a_clip(count=4):
+    rng = np.random.default_rng(0)
+    seconds = tuple(Fraction(1001 * index, 24000) for index in range(count))
+    track = FaceTrack(
+        seconds,
+        rng.uniform(0, 500, (count, 478, 3)).astype(np.float32),
+        rng.uniform(0, 1, (count, 52)).astype(np.float32),
+        tuple(f"score {number}" for number in range(52)),
+        np.arange(count) != 2,
+        (Untrusted(0.08, 0.08, "a flash"),),
+    )
+    maps = [Similarity(1 + rng.normal() / 99, rng.normal() / 99, *rng.normal(size=2)) for _ in range(count + 1)]
+    crop = SteadyCrop(tuple(maps[:-1]), maps[-1], "black")
+    return KeptClip(("Something to know.",), track, Reference(1, seconds[1], "automatic"), crop, 384, Fraction(7, 3))
+
+
+def test_a_kept_clip_is_the_same_to_the_last_bit():
+    clip = a_clip()
+    found = KeptClip.decode(clip.encode())
+    for name in ("points", "blendshapes", "present"):
+        assert np.array_equal(getattr(found.track, name), getattr(clip.track, name))
+    assert (found.track.seconds, found.track.untrusted) == (clip.track.seconds, clip.track.untrusted)
+    assert (found.crop, found.chosen, found.size, found.resting) == (clip.crop, clip.chosen, clip.size, clip.resting)
+    assert found.warnings == clip.warnings
+
+
+@pytest.mark.parametrize("name", ["record", "points", "scores", "present", "maps"])
+def test_arrays_that_no_clip_has_left_are_refused(name):
+    arrays = a_clip().encode()
+    for spoilt in (arrays[name][: len(arrays[name]) // 2], arrays[name].astype("U8"), np.zeros_like(arrays[name])):
+        with pytest.raises(ValueError):
+            found = KeptClip.decode(arrays | {name: spoilt})
+            assert name in ("points", "scores"), "zeros are numbers like others there"
+            raise ValueError(found.size)

@@ -43,13 +43,13 @@ def test_an_action_unit_has_its_onset_apex_offset_and_peak():
     assert smile.asymmetry == 0
 
 
-def test_a_lopsided_smile_is_told_by_its_side():
+def test_a_lopsided_smile_is_reported_by_its_side():
     (smile,) = action_units(*solved(mouthSmileLeft=0.3, mouthSmileRight=0.1))
     assert (smile.left, smile.right) == pytest.approx((0.3, 0.1))
     assert smile.asymmetry == pytest.approx(0.5)
 
 
-def test_a_rig_that_does_not_tell_the_sides_apart_has_no_asymmetry():
+def test_a_rig_that_has_no_sides_has_no_asymmetry():
     (jaw,) = action_units(*solved(jawOpen=0.3))
     assert (jaw.left, jaw.right, jaw.asymmetry) == (None, None, None)
 

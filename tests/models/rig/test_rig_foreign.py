@@ -121,7 +121,7 @@ def test_a_mouth_that_keeps_still_can_not_be_woken_by_what_its_key_spills_onto_t
     assert found.curves.values[6, 1] > 0.1
 
 
-def test_the_solver_tells_how_it_came_by_its_answer() -> None:
+def test_the_solver_returns_its_state() -> None:
     state = solved(rig(browInnerUp=BROWS, jawOpen=push(48, 80, (0, 1))), acted(BROWS)).state
     assert state.converged
     assert state.iterations > 0

@@ -179,7 +179,7 @@ def test_one_sided_expressions_stay_on_their_side() -> None:
     assert found[:, 2].max() / found[:, 22].max() == pytest.approx(3.0, rel=0.15)
 
 
-def test_head_motion_is_told_from_the_face(smile: tuple[RigBasis, NDArray[np.float64]]) -> None:
+def test_head_motion_is_separated_from_the_face(smile: tuple[RigBasis, NDArray[np.float64]]) -> None:
     basis, values = smile
     centred = basis.positions - basis.positions.mean(0)
     depth = (basis.depth - basis.depth.mean())[:, None] * [1.0, 0.0]

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from magplus.backend_bridge.files.errors import InputError, MachineError
-from magplus.models.video import Mp4Writer, VideoReader, encode_png
+from magplus.models.video import Mp4Writer, VideoReader, container, encode_png
 from magplus.models.video.timing import constant_rate
 
 NTSC = Fraction(30000, 1001)
@@ -111,6 +111,27 @@ class TestTrim:
             assert numbers == list(range(first, last))
             assert seconds == [number / NTSC for number in range(last - first)]
 
+    def test_a_short_clip_is_decoded_once(self, shared_clip, monkeypatch):
+        reader = VideoReader(shared_clip, trim=(0.2, 0.6))
+        first = [frame.image for frame in reader]
+        monkeypatch.setattr(av, "open", lambda *_, **__: pytest.fail("it was opened again"))
+        assert all(np.array_equal(a, b.image) for a, b in zip(first, reader, strict=True))
+        monkeypatch.undo()
+        reader.forget()
+        assert all(np.array_equal(a, b.image) for a, b in zip(first, reader, strict=True))
+
+    @pytest.mark.parametrize("change", ["kept", "too long to be kept"])
+    def test_a_clip_that_changes_between_two_passes_is_told(self, tmp_path, shared_clip, monkeypatch, change):
+        if change != "kept":
+            monkeypatch.setattr(container, "MOST_KEPT", 0)
+        path = tmp_path / "clip.mp4"
+        path.write_bytes(shared_clip.read_bytes())
+        reader = VideoReader(path)
+        list(reader)
+        path.write_bytes(shared_clip.read_bytes()[:-1])
+        with pytest.raises(InputError, match="was changed while it was read"):
+            next(iter(reader))
+
     @settings(max_examples=60, deadline=None)
     @given(start=st.floats(0, 1.5), length=st.floats(0.002, 2))
     def test_a_split_clip_has_every_frame_once(self, shared_clip, start, length):
@@ -188,7 +209,7 @@ class TestPicture:
         if not hflip:
             assert reader.info.rotation == rotation % 360
 
-    def test_an_odd_angle_is_told(self, tmp_path):
+    def test_an_odd_angle_is_reported(self, tmp_path):
         reader = VideoReader(write_clip(tmp_path / "tilted.mp4", [corner_picture()] * 2, shown=Shown(rotation=30)))
         assert corners(next(iter(reader)).image) == "RGBW"
         assert "odd angle" in reader.warnings[0]
@@ -305,7 +326,7 @@ class TestColour:
         assert reader.info.bit_depth == bits
         np.testing.assert_allclose(next(iter(reader)).image, image / (2**bits - 1), atol=1e-6)
 
-    def test_hdr_is_told(self, tmp_path):
+    def test_hdr_is_reported(self, tmp_path):
         path = tmp_path / "hdr.mp4"
         with av.open(str(path), "w") as container:
             stream = container.add_stream("libx264", rate=25)
@@ -330,7 +351,7 @@ class TestImages:
         files = VideoReader(tmp_path, sequence_rate="12", trim=(0.25, 0.5)).files
         assert [file.name for file in files] == ["shot_1004.png", "shot_1005.png", "shot_1006.png"]
 
-    def test_sequence_without_a_rate_is_told(self, tmp_path):
+    def test_sequence_without_a_rate_is_reported(self, tmp_path):
         for number, image in enumerate(numbered_frames(3)):
             cv2.imwrite(str(tmp_path / f"{number}.png"), image)
         reader = VideoReader(tmp_path)

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be wrong with footage, laid over films whose truth is known; one module for each of its reasons."""
+
+from .covers import before_the_face
+from .cuts import of_cuts
+from .driver import of_the_driver
+from .fault import APEX, HIDDEN, LIGHT, PEAK, SIZE, Fault, Values
+from .framing import of_framing
+from .light import of_light
+from .timing import of_time
+
+# The pairs of people take turns, by the order of these: `footage` relies on it for figures that can be repeated.
+GROUPS = (of_light, of_cuts, before_the_face, of_framing, of_time, of_the_driver)
+
+__all__ = ["APEX", "GROUPS", "HIDDEN", "LIGHT", "PEAK", "SIZE", "Fault", "Values"]

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Making things in a thread of their own while those before them are worked on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from queue import SimpleQueue
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def ahead(items: Iterable[T], count: int = 1) -> Iterator[T]:
+    """Yield `items` in their order, while up to `count` further ones are made in another thread.
+
+    No more than that are made before they are asked for, so memory stays bounded. What making one raises is raised
+    where it would be asked for. When the iteration ends, in whatever way, so has the thread: it makes the item that it
+    is at, and no other. PyTorch, OpenCV and FFmpeg let other threads run meanwhile.
+    """
+    made: SimpleQueue[tuple[T] | BaseException | None] = SimpleQueue()
+    room = threading.Semaphore(count)
+    abandoned = threading.Event()
+
+    def make() -> None:
+        iterator = iter(items)
+        try:
+            while True:
+                room.acquire()
+                if abandoned.is_set():
+                    break
+                made.put((next(iterator),))
+        except StopIteration:
+            made.put(None)
+        except BaseException as error:
+            made.put(error)
+        finally:
+            if close := getattr(iterator, "close", None):
+                close()
+
+    thread = threading.Thread(target=make, name="magplus-ahead", daemon=True)
+    thread.start()
+    try:
+        while (item := made.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            room.release()
+            yield item[0]
+    finally:
+        abandoned.set()
+        room.release()
+        thread.join()

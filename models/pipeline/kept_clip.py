@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was measured of a driving clip, as arrays that another worker can go on with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...backend_bridge.files.arrays import checked
+from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.files.typed_json import Format
+from ...backend_bridge.rig.footage import Untrusted
+from ..face import FaceTrack, Reference, SteadyCrop
+from ..face.landmarker import LANDMARKS
+from ..face.similarity import Similarity
+
+MOST = 1e7  # px, and for a map's coefficients; no picture is as large
+SCORES = 52
+LARGEST_SIDE = 4096  # px of a crop; the largest that a backend asks for has 512
+
+
+@dataclass(frozen=True)
+class _Record:
+    """All but the arrays; see `FaceTrack`, `Reference`, `DrivingClip`. warnings: what was said of the clip."""
+
+    warnings: tuple[str, ...]
+    seconds: tuple[Fraction, ...]
+    names: tuple[str, ...]
+    untrusted: tuple[Untrusted, ...]
+    reference: int
+    reference_seconds: Fraction
+    chosen: Literal["given", "automatic", "best frame"]
+    size: int
+    beyond: Literal["repeated", "black"]
+    resting: Fraction | None
+
+
+_RECORD = Format(_Record, "a kept clip", "a measured clip", "delete the folder of measurements")
+
+
+@dataclass(frozen=True)
+class KeptClip:
+    """What was measured of a clip: enough to make a `DrivingClip` without looking for the face again."""
+
+    warnings: tuple[str, ...]
+    track: FaceTrack
+    chosen: Reference
+    crop: SteadyCrop
+    size: int
+    resting: Fraction | None
+
+    def encode(self) -> dict[str, NDArray[Any]]:
+        """Return it as arrays."""
+        track, chosen, crop = self.track, self.chosen, self.crop
+        record = _Record(
+            warnings=self.warnings,
+            seconds=track.seconds,
+            names=track.blendshape_names,
+            untrusted=track.untrusted,
+            reference=chosen.index,
+            reference_seconds=chosen.seconds,
+            chosen=chosen.chosen,  # type: ignore[arg-type]
+            size=self.size,
+            beyond=crop.beyond,
+            resting=self.resting,
+        )
+        return {
+            "record": np.frombuffer(_RECORD.encode(record), np.uint8),
+            "points": track.points,
+            "scores": track.blendshapes,
+            "present": track.present,
+            "maps": np.array([_coefficients(each) for each in (*crop.to_reference, crop.to_unit)]),
+        }
+
+    @classmethod
+    def decode(cls, arrays: Mapping[str, NDArray[Any]]) -> KeptClip:
+        """Return it from arrays. Raises `ValueError` for those that no clip has left."""
+        arrays = dict(arrays)
+        try:
+            record = _RECORD.decode(checked(arrays, "record", "u", (None,)).astype(np.uint8).tobytes())
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        count = len(record.seconds)
+        frames = max(count, record.reference + 1)  # one more where the reference lies outside the trim
+        if not (count > 0 and 0 <= record.reference <= count and 0 < record.size <= LARGEST_SIDE):
+            raise ValueError("the numbers of its record fit no clip")
+        if len(record.names) != SCORES or any(b <= a for a, b in zip(record.seconds, record.seconds[1:], strict=False)):
+            raise ValueError("its record is of no clip")
+        points = checked(arrays, "points", "f", (count, LANDMARKS, 3), MOST).astype(np.float32, copy=False)
+        scores = checked(arrays, "scores", "f", (count, SCORES), MOST).astype(np.float32, copy=False)
+        present = checked(arrays, "present", "b", (count,)).astype(np.bool_, copy=False)
+        maps = checked(arrays, "maps", "f", (frames + 1, 4), MOST).astype(np.float64, copy=False)
+        if not present.any() or (np.hypot(maps[:, 0], maps[:, 1]) < 1 / MOST).any():
+            raise ValueError("its arrays are of no clip")
+        *to_reference, to_unit = (Similarity(*each) for each in maps.tolist())
+        return cls(
+            warnings=record.warnings,
+            track=FaceTrack(record.seconds, points, scores, record.names, present, record.untrusted),
+            chosen=Reference(record.reference, record.reference_seconds, record.chosen),
+            crop=SteadyCrop(tuple(to_reference), to_unit, record.beyond),
+            size=record.size,
+            resting=record.resting,
+        )
+
+
+def _coefficients(similarity: Similarity) -> tuple[float, float, float, float]:
+    return similarity.a, similarity.b, similarity.tx, similarity.ty

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Making things in another thread while those before them are worked on."""
+
+import threading
+import time
+
+import pytest
+
+from magplus.models.ahead import ahead
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "magplus-ahead"]
+
+
+@pytest.mark.parametrize("count", [1, 3, 100])
+def test_everything_comes_in_its_order(count):
+    assert list(ahead(ahead(range(50), count), count)) == list(range(50))
+    assert not threads()
+
+
+def test_no_more_is_made_than_was_said():
+    made = []
+    items = ahead((made.append(number) for number in range(20)), 2)
+    for taken, _ in enumerate(items, start=1):
+        time.sleep(0.005)
+        assert len(made) <= taken + 2
+
+
+def test_an_error_comes_where_the_item_would():
+    def items():
+        yield 1
+        raise ValueError("the second can't be made")
+
+    found = ahead(items())
+    assert next(found) == 1
+    with pytest.raises(ValueError, match="the second"):
+        next(found)
+    assert not threads()
+
+
+def test_whoever_stops_asking_ends_the_thread_and_what_it_has_open():
+    closed = []
+
+    def items():
+        try:
+            yield from range(100)
+        finally:
+            closed.append(threading.current_thread().name)
+
+    for number in ahead(items()):
+        if number == 3:
+            break
+    assert closed == ["magplus-ahead"] and not threads()
