@@ -83,8 +83,8 @@ def arbitrate(
 ) -> Observation:
     """Return the observation with its motion moved towards a proposed one as far as its equations support that.
 
-    proposed: [N, 2, h, w] px; inflation: the noise inflation factor, [N, 1, 1, 1] or one number. rounded: in [0, 1], how
-    clearly the pictures have no noise but rounding (`rounding_only`), [N, 1, 1, 1] or one number.
+    proposed: [N, 2, h, w] px; inflation: the noise inflation factor, [N, 1, 1, 1] or one number. rounded: in [0, 1],
+    how clearly the pictures have no noise but rounding (`rounding_only`), [N, 1, 1, 1] or one number.
 
     >>> one = torch.ones(1, 1, 40, 40)
     >>> seen = Observation(torch.cat([1e4 * one, 0 * one, 1e4 * one, 0 * one, 0 * one], 1), 0 * one, one, one)

@@ -109,10 +109,11 @@ class Magnifier:
     def motion(self, reference: Tensor, frames: Tensor, clip: bool = False) -> Motion:
         """Return how N frames moved against the reference.
 
-        clip: the frames are of one clip, in any order, and MagPlus may average their noise (`temporal_modes`); else,
-        and where the noise isn't a sensor's, each is measured as if it were alone. reference: [1, 3, H, W] float32 RGB in [0, 1]; frames: [N, 3, H, W]; H, W >= 64. Raises `ValueError` for other
-        shapes. With a network, a picture of more than `LARGEST_SIDE` px is reduced to `LEARNED_SIDE`, the size of its
-        training, which averages noise as well; the motion is in px of the picture given.
+        reference: [1, 3, H, W] float32 RGB in [0, 1]; frames: [N, 3, H, W]; H, W >= 64. clip: the frames are of one
+        clip, in any order, and MagPlus averages a sensor's noise over them (`temporal_modes`); otherwise each is
+        measured as if it were alone, as a single frame always is. Raises `ValueError` for other shapes. With a network,
+        a picture of more than `LARGEST_SIDE` px is reduced to `LEARNED_SIDE`, the size of its training, which averages
+        noise as well; the motion is in px of the picture given.
         """
         reference, frames = self._checked(reference, frames)
         height, width = frames.shape[2:]

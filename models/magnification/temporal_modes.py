@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The frames of a clip seen together: their motion as a few fields times curves in time.
 
-A micro-expression rises, stays and fades: over the N frames of a group its motion u_t is one field, or a few, times a
-curve, while a sensor's noise is new in every frame. Rotated to its principal components in time, the signal is in the
-first components, with up to sqrt(N) times the size that it has in one frame; the others are a face at rest. Each mode
-then goes through prior and network like a frame, and the modes are rotated back.
+A micro-expression rises, stays and fades: over N frames its motion u_t is one field, or a few, times a curve, while a
+sensor's noise is new in every frame. Rotated to its principal components in time, the signal is in the first
+components, with up to sqrt(N) times the size that it has in one frame; the others are a face at rest. Each mode then
+goes through prior and network like a frame, and the modes are rotated back.
 
 The reference's noise is in all differences alike, so that their noise covariance over time is C = I + 1 1^T (in units
 of one picture's). In y = C^(-1/2) u it is white, and a rotation V leaves it so:
 
-    1. whiten     y_t = sum_s C^(-1/2)_ts u_s                                                    `_whitening`
-    2. rotate     V: eigenvectors of G_ts = sum_p y_t^T J y_s, J-weighted where most moves       `_eigenmodes`
-    3. solve      modes m_k = sum_t A_kt u_t with A = V C^(-1/2), equations of their mean J,
-                  residuals sum_t A_kt (h_t - J_t u_t), stiffness of the modes' own motion       `TemporalModes.of`
-    4. back       u_t = sum_k B_tk m_k with B = C^(1/2) V^T                                      `TemporalModes.in_frames`
+    1. whiten   y_t = sum_s C^(-1/2)_ts u_s                                               `_whitening`
+    2. rotate   V: eigenvectors over time of the pictures' change, also whitened          `_eigenmodes`
+    3. solve    modes m_k = sum_t A_kt u_t, A = V C^(-1/2), from the frames' mean J and
+                residuals sum_t A_kt (h_t - J_t u_t), stiffness of the modes' own motion  `_solved`
+    4. back     u_t = sum_k B_tk m_k, B = C^(1/2) V^T                                     `in_frames`
 
 Nothing is smoothed over time, and the frames' order doesn't matter: an event of one frame is a mode of its own, as is a
 jump; a frame that has nothing in common with the others stays as it is. The equations' precision is left that of one
-difference, 1 / 2 of what C would allow, which was better on the own family than the whole and equal on photographs.
+difference, half of what C would allow, which was better on the own family than all of it and the same on photographs.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def _whitening(count: int) -> tuple[Tensor, Tensor]:
 def _eigenmodes(changes: Tensor, whiten: Tensor) -> Tensor:
     """Return orthonormal curves in time as rows, [M, M], those of the most change first.
 
-    changes: [M, 1, h, w], differences of the frames to the reference. Below a pixel they are linear in the motion, which
-    the solver's shrunken solution is not. Noise is everywhere and an expression in places, so that points count by how
+    changes: [M, 1, h, w], differences of the frames to the reference. Below a pixel they are linear in the motion,
+    unlike the solver's shrunken solution. Noise is everywhere and an expression in places, so that points count by how
     much more than most changes around them.
     """
     whitened = _mixed(whiten, changes)
