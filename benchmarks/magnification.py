@@ -341,15 +341,16 @@ def track_motion(family: Family, methods: dict[str, Method], options: argparse.N
 
 
 def track_clip(family: Family, magplus: Magnifier, options: argparse.Namespace) -> list[Result]:
-    """Measure a whole film, rest, onset, apex and offset: frame by frame, and as a job does, in groups of a clip."""
+    """Measure whole films, from rest to the apex and back: frame by frame, and in groups as a job does."""
     rows = []
-    for condition in (NOISY, SOFTLY, CODED):
-        for peak in PEAKS:
+    measured = {SOLVER_ROW: (SOLVER_ALONE, False), f"{OURS}, by frame": (magplus, False), CLIP_ROW: (magplus, True)}
+    for peak in PEAKS:
+        shown = [[scene(share * peak, 1.0) for share in CURVE] for _, scene in family(options.people)]
+        for condition in (SOFTLY, NOISY, CODED):
             collected: dict[str, list[Row]] = defaultdict(list)
-            for number, (_, scene) in enumerate(family(options.people)):
-                film = film_of(scene, peak, condition, number)
-                for name in (SOLVER_ROW, f"{OURS}, frame by frame", f"{OURS}, as a clip"):
-                    magnifier, clip = (SOLVER_ALONE if name == SOLVER_ROW else magplus), name.endswith("clip")
+            for seed, pairs in enumerate(shown):
+                film = Film.of(pairs, condition, seed)
+                for name, (magnifier, clip) in measured.items():
                     groups = film.frames.split(GROUP)
                     flow = torch.cat([magnifier.motion(film.reference, group, clip=clip).flow for group in groups])
                     collected[name].append(film.measure(flow))
@@ -365,6 +366,20 @@ class Film:
     frames: Tensor
     goals: list[Goal]
 
+    @classmethod
+    def of(cls, pairs: list[Pair], condition: str, seed: int) -> Film:
+        """Record the pictures of pairs after some of their reference at rest."""
+        reference, known = pairs[0].reference, pairs[0].known
+        generator = torch.Generator().manual_seed(seed)
+        noise = 1 / 255 if condition == SOFTLY else NOISE
+        pictures = [reference] * (STILL + 1) + [pair.frame for pair in pairs]
+        shots = [filmed(picture, noise, generator) for picture in pictures]
+        if condition == CODED:
+            shots = h264(shots, RATE_FACTOR)
+        rest = Goal(reference, reference, torch.zeros_like(pairs[0].flow), known)
+        goals = [rest] * STILL + [Goal(reference, pair.frame, pair.flow, known) for pair in pairs]
+        return cls(shots[0], torch.cat(shots[1:]), goals)
+
     def measure(self, flow: Tensor) -> Row:
         """Return the errors of a motion [N, 2, H, W]: of all frames in which something moves, and of the apex."""
         errors = {index: self.goals[index].error(flow[index, None]) for index in MOVING}
@@ -375,21 +390,6 @@ class Film:
             "gain there": self.goals[APEX].gain(flow[APEX, None]),
             "at rest, px": float(np.mean(still)),
         }
-
-
-def film_of(scene: Clean, peak: float, condition: str, seed: int) -> Film:
-    """Return the film of a trial in which every frame is rendered."""
-    pairs = [scene(share * peak, 1.0) for share in CURVE]
-    reference = pairs[0].reference
-    pictures = [reference] * (STILL + 1) + [pair.frame for pair in pairs]
-    generator = torch.Generator().manual_seed(seed)
-    noise = 1 / 255 if condition == SOFTLY else NOISE
-    shots = [filmed(picture, noise, generator) for picture in pictures]
-    if condition == CODED:
-        shots = h264(shots, RATE_FACTOR)
-    nothing = Goal(reference, reference, torch.zeros_like(pairs[0].flow), pairs[0].known)
-    goals = [nothing] * STILL + [Goal(reference, pair.frame, pair.flow, pair.known) for pair in pairs]
-    return Film(shots[0], torch.cat(shots[1:]), goals)
 
 
 def conditioned(trial: Trial, condition: str, seed: int) -> tuple[Tensor, Tensor]:
@@ -678,6 +678,7 @@ def save_pictures(path: Path, cases: list[tuple[str, tuple[Tensor, ...]]]) -> No
 
 
 OURS = "ours"
+CLIP_ROW = "ours, as a clip"
 SOLVER_ROW = "solver, untrained"
 TO_SOLVER, WORST = "to solver", "worst to it"
 PAINTER = "FlowMag-style U-Net"

@@ -22,7 +22,7 @@ SAME = 0.4 / 255  # of full scale; pixels that differ by less are exact repeats:
 STRIDE = 3  # px between the samples of medians, in either direction
 BLOCK = 8  # px, side of the transform blocks that H.264 copies or codes
 GRAIN, GRID = 0, 9  # statistics that tell pictures without noise from those with it, and from copied blocks
-CLEAN_GRAIN = (-1.2, -0.8)  # of statistic 0: without noise, and with; 8-bit pictures have -1.4, noise of 1/255 -0.5
+CLEAN_GRAIN = (-1.2, -0.2)  # of statistic 0: no noise, and enough; 8 bit only -1.4, noise of 1/255 -0.5, 2/255 -0.2
 CODED_GRID = (0.2, 0.3)  # of statistic 9: not from a video, and from one; H.264 has 0.33 and more
 RARE = 1e-3  # frequency added to both, so that the ratio of rare ends of repeats is about 1
 
@@ -79,7 +79,7 @@ def camera_state(reference: Tensor, frames: Tensor) -> Tensor:
 
 
 def rounding_only(state: Tensor) -> Tensor:
-    """Return how clearly pictures have no noise but their rounding to 8 bit, in [0, 1]: [N, 1, 1, 1].
+    """Return how far pictures have no noise but their rounding to 8 bit, in [0, 1]: [N, 1, 1, 1].
 
     state: [N, STATES]. A sensor's noise is all over the picture, so that there is none where the median pixel has no
     grain; blocks that a codec copied have none either, and end on a grid. The limits are from photographs, own and bent
@@ -89,7 +89,7 @@ def rounding_only(state: Tensor) -> Tensor:
     >>> moved = reference.clone()
     >>> moved[..., 20:40, 20:40] = reference[..., 21:41, 20:40]
     >>> noisy = moved + 2 / 255 * torch.randn(moved.shape, generator=torch.Generator().manual_seed(1))
-    >>> [float(rounding_only(camera_state(reference, frame))) for frame in (moved, noisy)]
+    >>> [round(float(rounding_only(camera_state(reference, frame))), 1) for frame in (moved, noisy)]
     [1.0, 0.0]
     """
     (clean, grainy), (plain, coded) = CLEAN_GRAIN, CODED_GRID

@@ -34,6 +34,7 @@ from .solver import FlowSettings, Observation, high_pass, local_variance, smooth
 
 LOCAL = 9  # points along a side over which motion is summed up to weigh the points of the Gram matrix
 WHITE_INFLATION = 1.0  # noise inflation factor; white noise has some 0.6, frames of crf 20 have 5 to 17
+MOST_ROUNDED = 0.5  # `rounding_only` of pictures that have enough noise to average; noise of 1/255 has 0.3
 MOST_STEP = 2.0  # px by which the solution of a mode may differ from the mixture of the frames', as in the solver
 
 
@@ -42,7 +43,7 @@ def with_sensor_noise(state: Tensor, inflation: Tensor) -> Tensor:
 
     state: [N, STATES] of `camera_state`; inflation: [N, 1, 1, 1], the noise inflation factor.
     """
-    white = (inflation < WHITE_INFLATION) & (rounding_only(state) == 0)
+    white = (inflation < WHITE_INFLATION) & (rounding_only(state) < MOST_ROUNDED)
     return white.flatten().nonzero().flatten()
 
 
