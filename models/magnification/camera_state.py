@@ -86,10 +86,10 @@ def rounding_only(state: Tensor) -> Tensor:
     family.
 
     >>> reference = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    >>> moved = reference.clone()
-    >>> moved[..., 20:40, 20:40] = reference[..., 21:41, 20:40]
-    >>> noisy = moved + 2 / 255 * torch.randn(moved.shape, generator=torch.Generator().manual_seed(1))
-    >>> [round(float(rounding_only(camera_state(reference, frame))), 1) for frame in (moved, noisy)]
+    >>> changed = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(1)) < 0.05
+    >>> noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    >>> clean, noisy = reference + changed / 255, reference + 2 / 255 * noise
+    >>> [round(float(rounding_only(camera_state(reference, frame))), 1) for frame in (clean, noisy)]
     [1.0, 0.0]
     """
     (clean, grainy), (plain, coded) = CLEAN_GRAIN, CODED_GRID

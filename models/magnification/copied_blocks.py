@@ -51,10 +51,10 @@ def discounted(observed: Observation, repeated: Tensor, inflation: Tensor) -> Ob
     >>> one = torch.ones(1, 1, 32, 32)
     >>> rest, moves = (torch.cat([one, 0 * one, one, size * one, 0 * one], 1) for size in (0.0, 0.5))
     >>> copied = (torch.arange(32) % 8 > 0).float().expand_as(one)
-    >>> seen = Observation(copied * rest + (1 - copied) * moves, torch.zeros(1, 2, 32, 32), one, one)
+    >>> seen = Observation(copied * rest + (1 - copied) * moves, torch.zeros(1, 2, 32, 32), 100 * one, one)
     >>> [round(float(discounted(seen, copied, torch.full((1, 1, 1, 1), each)).motion[:, 0].mean()), 2)
     ...  for each in (0.6, 10.0, 100.0)]
-    [0.0, 0.21, 0.44]
+    [0.0, 0.19, 0.43]
     """
     variance = (COPIED_SHARE * inflation).clamp(min=1)
     lost = repeated * (1 - 1 / variance)
