@@ -127,6 +127,7 @@ def sample() -> Scenario:
     yield from key("ESC")
     bpy.ops.magplus.make_sample("EXEC_DEFAULT")
     yield from until(lambda: not manager().busy and bpy.context.scene.magplus.avatar is not None, 300.0)
+    bpy.context.scene.eevee.taa_samples = 4  # of the view, where a processor draws it
     looks, settings = ours("operators.footage").looks, bpy.context.scene.magplus
     yield from until(lambda: (look := looks.known(settings)) is not None and look.footage is not None, 60.0)
     yield from settled()
@@ -210,6 +211,7 @@ def reopened(file: str) -> Scenario:
     """Open a sample, in shading that is drawn quickly."""
     bpy.ops.wm.open_mainfile(filepath=file)
     view().spaces.active.shading.type = "SOLID"
+    yield from drawn(2)
     preferences().environment_source = "EXISTING"
     preferences().python = setting("worker")
     yield from show_sidebar()

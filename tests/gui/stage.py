@@ -138,7 +138,7 @@ def show_sidebar() -> Scenario:
     """Open the sidebar on the MagPlus tab."""
     area = view()
     area.spaces.active.show_region_ui = True
-    yield from drawn(3)  # the tabs are known, and Blender doesn't crash, once they were drawn
+    yield from drawn(3)  # then the tabs are known
     region(area, "UI").active_panel_category = "MagPlus"
     area.tag_redraw()
     yield 0.8
