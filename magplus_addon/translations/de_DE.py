@@ -56,7 +56,7 @@ MESSAGES: dict[str, str] = {
     "As published": "Wie veröffentlicht",
     "As published. The driver's head motion has been taken out, so little is added": "Wie veröffentlicht. Die Kopfbewegung des Darstellers wurde herausgerechnet, es kommt also wenig hinzu",
     "Asking the worker": "Der Worker wird gefragt",
-    "At the {0} the rig shows {1} of the motion asked for": "Rig, {0}: {1} der verlangten Bewegung",
+    "At the {0} the rig shows {1} of the motion asked for": "Rig, {0:words}: {1} der verlangten Bewegung",
     "At": "Bei",
     "At {0} s of the video the face is nearer to rest.": "Bei {0} s des Videos ist das Gesicht der Ruhe näher.",
     "Automatic": "Automatisch",

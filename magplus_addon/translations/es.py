@@ -56,7 +56,7 @@ MESSAGES: dict[str, str] = {
     "As published": "Como se publicó",
     "As published. The driver's head motion has been taken out, so little is added": "Como se publicó. El movimiento de cabeza del actor se ha eliminado, así que añade poco",
     "Asking the worker": "Preguntando al worker",
-    "At the {0} the rig shows {1} of the motion asked for": "Rig, {0}: {1} del movimiento pedido",
+    "At the {0} the rig shows {1} of the motion asked for": "Rig, {0:words}: {1} del movimiento pedido",
     "At": "En",
     "At {0} s of the video the face is nearer to rest.": "En {0} s del vídeo, la cara está más cerca del reposo.",
     "Automatic": "Automático",

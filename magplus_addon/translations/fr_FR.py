@@ -56,7 +56,7 @@ MESSAGES: dict[str, str] = {
     "As published": "Comme publié",
     "As published. The driver's head motion has been taken out, so little is added": "Comme publié. Le mouvement de tête de l'acteur a été retiré, peu de chose s'ajoute donc",
     "Asking the worker": "Demande au worker",
-    "At the {0} the rig shows {1} of the motion asked for": "Rig, {0} : {1} du mouvement demandé",
+    "At the {0} the rig shows {1} of the motion asked for": "Rig, {0:words} : {1} du mouvement demandé",
     "At": "À",
     "At {0} s of the video the face is nearer to rest.": "À {0} s de la vidéo, le visage est plus proche du repos.",
     "Automatic": "Automatique",

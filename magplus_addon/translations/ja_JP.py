@@ -56,7 +56,7 @@ MESSAGES: dict[str, str] = {
     "As published": "公開どおり",
     "As published. The driver's head motion has been taken out, so little is added": "公開どおり。演者の頭の動きは取り除かれているため、加わる動きはわずかです",
     "Asking the worker": "ワーカーに問い合わせ中",
-    "At the {0} the rig shows {1} of the motion asked for": "リグの{0}は指定した動きの {1} を示しています",
+    "At the {0} the rig shows {1} of the motion asked for": "リグの{0:words}は指定した動きの {1} を示しています",
     "At": "位置",
     "At {0} s of the video the face is nearer to rest.": "動画の {0} 秒では、顔がより静止に近くなっています。",
     "Automatic": "自動",

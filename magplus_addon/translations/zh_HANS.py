@@ -56,7 +56,7 @@ MESSAGES: dict[str, str] = {
     "As published": "与发布版一致",
     "As published. The driver's head motion has been taken out, so little is added": "与发布版一致。演员的头部运动已被去除，因此增加的运动很少",
     "Asking the worker": "正在询问工作进程",
-    "At the {0} the rig shows {1} of the motion asked for": "绑定的{0}表现了所要求运动的 {1}",
+    "At the {0} the rig shows {1} of the motion asked for": "绑定的{0:words}表现了所要求运动的 {1}",
     "At": "于",
     "At {0} s of the video the face is nearer to rest.": "视频 {0} 秒处，面部更接近静止。",
     "Automatic": "自动",
