@@ -72,6 +72,7 @@ MESSAGES: dict[str, str] = {
     "The control {0} is mirrored with more than one other; keep one of the pairs.": "Der Regler {0} ist mit mehr als einem anderen gespiegelt; behalten Sie eines der Paare.",
     "The disk that holds {0} is full; free some space and run the job again: finished frames are kept.": "Der Datenträger mit {0} ist voll; schaffen Sie Platz, und führen Sie den Auftrag erneut aus: Fertige Bilder bleiben erhalten.",
     "The disk that holds {0} reports an error ({1}); check it.": "Der Datenträger mit {0} meldet einen Fehler ({1}); prüfen Sie ihn.",
+    "The face goes from where it is in the reference frame at {0} s to another state and stays so; if it is at rest there, choose that as reference (--reference {1}).": "Das Gesicht geht von seinem Zustand im Referenzbild bei {0} s in einen anderen über und bleibt so; wenn es dort in Ruhe ist, wählen Sie das als Referenz (--reference {1}).",
     "The face in the driving video is only {0} px wide; choose a video in which it is larger (at least {1} px, better 200).": "Das Gesicht im Steuervideo ist nur {0} px breit; wählen Sie ein Video, in dem es größer ist (mindestens {1} px, besser 200).",
     "The face in the driving video is upside down; turn the video by 180 degrees.": "Das Gesicht im Steuervideo steht auf dem Kopf; drehen Sie das Video um 180 Grad.",
     "The face landmark model ({0} of the package {1}) is missing; repair the worker's environment.": "Das Landmarkenmodell des Gesichts ({0} aus dem Paket {1}) fehlt; reparieren Sie die Umgebung des Workers.",

@@ -72,6 +72,7 @@ MESSAGES: dict[str, str] = {
     "The control {0} is mirrored with more than one other; keep one of the pairs.": "El control {0} está reflejado con más de otro; conserve uno de los pares.",
     "The disk that holds {0} is full; free some space and run the job again: finished frames are kept.": "El disco que contiene {0} está lleno; libere espacio y ejecute de nuevo el trabajo: los fotogramas terminados se conservan.",
     "The disk that holds {0} reports an error ({1}); check it.": "El disco que contiene {0} comunica un error ({1}); revíselo.",
+    "The face goes from where it is in the reference frame at {0} s to another state and stays so; if it is at rest there, choose that as reference (--reference {1}).": "La cara pasa del estado que tiene en el fotograma de referencia en {0} s a otro y se queda así; si allí está en reposo, elija eso como referencia (--reference {1}).",
     "The face in the driving video is only {0} px wide; choose a video in which it is larger (at least {1} px, better 200).": "La cara del vídeo guía tiene solo {0} px de ancho; elija un vídeo en el que sea más grande (al menos {1} px, mejor 200).",
     "The face in the driving video is upside down; turn the video by 180 degrees.": "La cara del vídeo guía está cabeza abajo; gire el vídeo 180 grados.",
     "The face landmark model ({0} of the package {1}) is missing; repair the worker's environment.": "Falta el modelo de puntos de referencia de la cara ({0} del paquete {1}); repare el entorno del worker.",

@@ -72,6 +72,7 @@ MESSAGES: dict[str, str] = {
     "The control {0} is mirrored with more than one other; keep one of the pairs.": "Le contrôle {0} est en miroir de plus d'un autre ; gardez une seule paire.",
     "The disk that holds {0} is full; free some space and run the job again: finished frames are kept.": "Le disque qui contient {0} est plein ; libérez de la place et relancez la tâche : les images terminées sont conservées.",
     "The disk that holds {0} reports an error ({1}); check it.": "Le disque qui contient {0} signale une erreur ({1}) ; vérifiez-le.",
+    "The face goes from where it is in the reference frame at {0} s to another state and stays so; if it is at rest there, choose that as reference (--reference {1}).": "Le visage passe de son état dans l'image de référence à {0} s à un autre et y reste ; s'il y est au repos, choisissez cela comme référence (--reference {1}).",
     "The face in the driving video is only {0} px wide; choose a video in which it is larger (at least {1} px, better 200).": "Le visage de la vidéo pilote n'a que {0} px de large ; choisissez une vidéo où il est plus grand (au moins {1} px, mieux 200).",
     "The face in the driving video is upside down; turn the video by 180 degrees.": "Le visage de la vidéo pilote est à l'envers ; tournez la vidéo de 180 degrés.",
     "The face landmark model ({0} of the package {1}) is missing; repair the worker's environment.": "Le modèle de points de repère du visage ({0} du paquet {1}) manque ; réparez l'environnement du worker.",

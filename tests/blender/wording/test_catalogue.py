@@ -73,7 +73,7 @@ NAMES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=3000, deadline=None)
 @given(st.sampled_from(WITH_VALUES), st.lists(NAMES, min_size=8, max_size=8))
 def test_values_arrive_as_they_are(message: str, names: list[str]) -> None:
     """Whatever the values look like, they are in the translation, unless they make another message of the text."""
@@ -86,7 +86,8 @@ def test_values_arrive_as_they_are(message: str, names: list[str]) -> None:
         return
     assert found.format(*taken) == text
     if (found, taken) != (message, tuple(values)):  # as when a file is called "3 of 5 frames of x"
-        assert _fixed(found) > _fixed(message) or any(_has_fixed_parts(message, value) for value in values)
+        as_peculiar = found != message and _fixed(found) >= _fixed(message)
+        assert as_peculiar or any(_has_fixed_parts(message, value) for value in values)
         return
     for locale in SPOKEN:
         shown = speaking_once(locale).translated(text)
