@@ -167,7 +167,7 @@ MESSAGES: dict[str, str] = {
     "github.com/graphemecluster/first-order-model-demo, release checkpoints, which the authors' notebook uses": "github.com/graphemecluster/first-order-model-demo, Release checkpoints, das das Notebook der Autoren benutzt",
     "huggingface.co/KwaiVGI/LivePortrait, linked from github.com/KwaiVGI/LivePortrait": "huggingface.co/KwaiVGI/LivePortrait, verlinkt von github.com/KwaiVGI/LivePortrait",
     "huggingface.co/KwaiVGI/LivePortrait, linked from github.com/KwaiVGI/LivePortrait, in liveportrait_animals": "huggingface.co/KwaiVGI/LivePortrait, verlinkt von github.com/KwaiVGI/LivePortrait, in liveportrait_animals",
-    "it has {0} vertices": "es hat {0} Vertices",
+    "it has {0} vertices": "sie hat {0} Vertices",
     "it unpacks to {0} GB": "entpackt hat es {0} GB",
     "its picture is {0} x {1} px large": "das Bild darin ist {0} x {1} px groß",
     "its times or its names repeat themselves": "Zeiten oder Namen darin wiederholen sich",

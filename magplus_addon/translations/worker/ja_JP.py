@@ -167,7 +167,7 @@ MESSAGES: dict[str, str] = {
     "github.com/graphemecluster/first-order-model-demo, release checkpoints, which the authors' notebook uses": "github.com/graphemecluster/first-order-model-demo のリリース checkpoints (作者のノートブックが使うもの)",
     "huggingface.co/KwaiVGI/LivePortrait, linked from github.com/KwaiVGI/LivePortrait": "huggingface.co/KwaiVGI/LivePortrait (github.com/KwaiVGI/LivePortrait からリンク)",
     "huggingface.co/KwaiVGI/LivePortrait, linked from github.com/KwaiVGI/LivePortrait, in liveportrait_animals": "huggingface.co/KwaiVGI/LivePortrait の liveportrait_animals (github.com/KwaiVGI/LivePortrait からリンク)",
-    "it has {0} vertices": "頂点が {0} 個です",
+    "it has {0} vertices": "頂点が {0} 個あります",
     "it unpacks to {0} GB": "展開すると {0} GB になります",
     "its picture is {0} x {1} px large": "その画像の大きさが {0} x {1} px です",
     "its times or its names repeat themselves": "時刻または名前が重複しています",

@@ -167,7 +167,7 @@ MESSAGES: dict[str, str] = {
     "github.com/graphemecluster/first-order-model-demo, release checkpoints, which the authors' notebook uses": "github.com/graphemecluster/first-order-model-demo，版本 checkpoints，作者的笔记本所用",
     "huggingface.co/KwaiVGI/LivePortrait, linked from github.com/KwaiVGI/LivePortrait": "huggingface.co/KwaiVGI/LivePortrait，由 github.com/KwaiVGI/LivePortrait 链接",
     "huggingface.co/KwaiVGI/LivePortrait, linked from github.com/KwaiVGI/LivePortrait, in liveportrait_animals": "huggingface.co/KwaiVGI/LivePortrait，由 github.com/KwaiVGI/LivePortrait 链接，位于 liveportrait_animals",
-    "it has {0} vertices": "它有 {0} 个顶点",
+    "it has {0} vertices": "有 {0} 个顶点",
     "it unpacks to {0} GB": "解压后为 {0} GB",
     "its picture is {0} x {1} px large": "其图像大小为 {0} x {1} px",
     "its times or its names repeat themselves": "其时间或名称有重复",
