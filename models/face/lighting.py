@@ -53,12 +53,12 @@ class Light:
         return bool(self.offset.any() or np.abs(np.log(self.gain[where])).max(initial=0.0) > np.log1p(by))
 
 
-def light_between(frame: Image, reference: Image, trusted: Mask, face: Mask, width: float) -> Light:
+def light_between(frame: Image, reference: Image, valid: Mask, face: Mask, width: float) -> Light:
     """Return what brings a frame to the light of the reference, both [H, W, 3].
 
-    trusted: [H, W], where both show the same skin; of it only what is on the `face` [H, W], `width` px wide, counts.
+    valid: [H, W], where both show the same skin; of it only what is on the `face` [H, W], `width` px wide, counts.
     """
-    inside = trusted & face
+    inside = valid & face
     if inside.sum() < _LEAST * face.sum():
         return Light(np.ones_like(frame), np.zeros(3))
     offset = _offset(frame[inside], reference[inside])

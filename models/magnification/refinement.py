@@ -124,8 +124,8 @@ class Refinement(nn.Module):
         return network
 
     @staticmethod
-    def knows(observed: Observation) -> bool:
-        """Whether a picture is as large as those of the training."""
+    def covers(observed: Observation) -> bool:
+        """Whether a picture is as large as those of the training, at least."""
         return min(observed.motion.shape[2:]) >= SMALLEST_GRID
 
     def forward(self, observed: Observation, brightness: Tensor, state: Tensor, final: bool = True) -> Observation:
@@ -134,7 +134,7 @@ class Refinement(nn.Module):
         brightness: [1 or N, 1, h, w] in [0, 1], the reference on the solver's grid (h, w even); state: [N, STATES] of
         `camera_state`. With fewer than `SMALLEST_GRID` points along a side the observation is returned unchanged.
         """
-        if not self.knows(observed):
+        if not self.covers(observed):
             return observed
         found = self.estimate(observed, brightness, state)
         if not final:

@@ -32,7 +32,6 @@ from stage import (
     region,
     scroll,
     show_sidebar,
-    type_text,
     until,
     view,
     widen_sidebar,
@@ -89,7 +88,6 @@ def installed() -> Scenario:
     yield from show_sidebar()
     yield from widen_sidebar(int(setting("narrow", "300")))
     picture("installed")
-    yield from _search()
 
 
 def _preferences() -> Scenario:
@@ -108,14 +106,6 @@ def _preferences() -> Scenario:
     area.type = "VIEW_3D"
     bpy.context.preferences.system.use_online_access = False
     yield 1.0
-
-
-def _search() -> Scenario:
-    yield from key("F3")
-    yield from type_text("magplus")
-    picture("search", box_of(view()))
-    yield from key("ESC")
-    yield from key("ESC")
 
 
 def sample() -> Scenario:

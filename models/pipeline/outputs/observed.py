@@ -19,7 +19,7 @@ from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.events import MotionEvent
 from ....backend_bridge.rig.footage import Unseen
 from ....backend_bridge.rig.regions import REGIONS
-from ...face import find_event
+from ...face import find_event, settled
 from ..batch import Batch
 from ..driver import Driver
 from ..factors import skin_motion
@@ -33,7 +33,6 @@ LEAST_HIDDEN = 0.5  # of a region, from which on it isn't seen
 # Of the face's width: up to so much parallax of a head that turns, it is exactly distinguished from the face's own
 # motion; and how many times what is beyond may be left in that (1.5 at 10 degrees).
 PARALLAX = (2e-3, 1.5)
-SETTLED = (0.25, 0.4)  # of the motion, within which it stays from then on; share of the clip that it stays
 
 
 class Observed:
@@ -98,13 +97,11 @@ class Observed:
         event, times = self.event, self._clip.times
         if event is None or event.offset is not None or self._clip.outside is not None:
             return None
-        within, least = SETTLED
-        end = float(np.median(self._certain[-3:]))
-        away = np.flatnonzero(np.abs(self._certain - end) > within * end)
-        first = int(away[-1]) + 1 if len(away) else 0
+        first = settled(self._certain)
+        if first is None:
+            return None
         middle = (first + len(times) - 1) // 2
-        lasts = len(times) - first >= least * len(times)
-        return float(times[middle]) if lasts and self._clip.track.present[middle] else None
+        return float(times[middle]) if self._clip.track.present[middle] else None
 
     @cached_property
     def unseen(self) -> tuple[Unseen, ...]:
