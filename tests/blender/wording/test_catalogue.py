@@ -73,7 +73,7 @@ NAMES = st.one_of(
 )
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.sampled_from(WITH_VALUES), st.lists(NAMES, min_size=8, max_size=8))
 def test_values_arrive_as_they_are(message: str, names: list[str]) -> None:
     """Whatever the values look like, they are in the translation, unless they make another message of the text."""
