@@ -66,6 +66,12 @@ FAMILIES = ("own", "bent", "photographs", "strangers")
 RATE_FACTOR = 20  # of H.264, what cameras and editors write by default
 LARGEST = 8.0  # px; beyond it a rendered face leaves what its units were made for
 
+STILL = 2  # frames at rest in a film, besides the reference
+CURVE = (0.25, 0.6, 0.9, 1.0, 0.95, 0.75, 0.45, 0.2, 0.05)  # shares of the largest motion in the frames after them
+MOVING = range(STILL, STILL + 8)  # frames of a film in which more than a twentieth is to be seen
+APEX = STILL + CURVE.index(1.0)
+GROUP = 8  # frames that a job measures together on a CPU
+
 Estimator = Callable[[Tensor, Tensor], Tensor]
 Synthesis = Callable[[Tensor, Tensor, float, Tensor], Tensor]
 Row = dict[str, float]
@@ -332,6 +338,58 @@ def track_motion(family: Family, methods: dict[str, Method], options: argparse.N
             ratio, name = max(worst)
             print(f"  worst as a multiple of the solver's error: {name}, {ratio:.2f}")
     return rows
+
+
+def track_clip(family: Family, magplus: Magnifier, options: argparse.Namespace) -> list[Result]:
+    """Measure whole films, from rest to the apex and back: frame by frame, and in groups as a job does."""
+    rows = []
+    measured = {SOLVER_ROW: (SOLVER_ALONE, False), f"{OURS}, by frame": (magplus, False), CLIP_ROW: (magplus, True)}
+    for peak in PEAKS:
+        shown = [[scene(share * peak, 1.0) for share in CURVE] for _, scene in family(options.people)]
+        for condition in (SOFTLY, NOISY, CODED):
+            collected: dict[str, list[Row]] = defaultdict(list)
+            for seed, pairs in enumerate(shown):
+                film = Film.of(pairs, condition, seed)
+                for name, (magnifier, clip) in measured.items():
+                    groups = film.frames.split(GROUP)
+                    flow = torch.cat([magnifier.motion(film.reference, group, clip=clip).flow for group in groups])
+                    collected[name].append(film.measure(flow))
+            rows += table(f"clip, {condition}, peak {peak:g} px", collected)
+    return rows
+
+
+@dataclass(frozen=True)
+class Film:
+    """A reference [1, 3, H, W] and the frames [N, 3, H, W] of a film as recorded, and how each should move."""
+
+    reference: Tensor
+    frames: Tensor
+    goals: list[Goal]
+
+    @classmethod
+    def of(cls, pairs: list[Pair], condition: str, seed: int) -> Film:
+        """Record the pictures of pairs after some of their reference at rest."""
+        reference, known = pairs[0].reference, pairs[0].known
+        generator = torch.Generator().manual_seed(seed)
+        noise = 1 / 255 if condition == SOFTLY else NOISE
+        pictures = [reference] * (STILL + 1) + [pair.frame for pair in pairs]
+        shots = [filmed(picture, noise, generator) for picture in pictures]
+        if condition == CODED:
+            shots = h264(shots, RATE_FACTOR)
+        rest = Goal(reference, reference, torch.zeros_like(pairs[0].flow), known)
+        goals = [rest] * STILL + [Goal(reference, pair.frame, pair.flow, known) for pair in pairs]
+        return cls(shots[0], torch.cat(shots[1:]), goals)
+
+    def measure(self, flow: Tensor) -> Row:
+        """Return the errors of a motion [N, 2, H, W]: of all frames in which something moves, and of the apex."""
+        errors = {index: self.goals[index].error(flow[index, None]) for index in MOVING}
+        still = [float(flow[index].norm(dim=0)[self.goals[APEX].known[0, 0]].mean()) for index in range(STILL)]
+        return {
+            "error": float(np.mean(list(errors.values()))),
+            "at the apex": errors[APEX],
+            "gain there": self.goals[APEX].gain(flow[APEX, None]),
+            "at rest, px": float(np.mean(still)),
+        }
 
 
 def conditioned(trial: Trial, condition: str, seed: int) -> tuple[Tensor, Tensor]:
@@ -620,6 +678,7 @@ def save_pictures(path: Path, cases: list[tuple[str, tuple[Tensor, ...]]]) -> No
 
 
 OURS = "ours"
+CLIP_ROW = "ours, as a clip"
 SOLVER_ROW = "solver, untrained"
 TO_SOLVER, WORST = "to solver", "worst to it"
 PAINTER = "FlowMag-style U-Net"
@@ -656,7 +715,9 @@ def main() -> None:
     parser.add_argument("--alphas", type=float, nargs="*", default=list(ALPHAS), help="of the magnify track")
     parser.add_argument("--people", type=int, default=4, help="held-out identities, two expressions each")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the weights to judge")
-    parser.add_argument("--tracks", nargs="*", default=["motion", "magnify", "restore", "round trip", "still", "speed"])
+    parser.add_argument(
+        "--tracks", nargs="*", default=["motion", "clip", "magnify", "restore", "round trip", "still", "speed"]
+    )
     parser.add_argument("--frames", type=int, default=100, help="frames of the speed track")
     parser.add_argument("--threads", type=int, default=2, help="threads of the speed track")
     parser.add_argument("--device", default="cpu", help="device of the speed track")
@@ -683,6 +744,8 @@ def main() -> None:
     rows: list[Result] = []
     if "motion" in options.tracks:
         rows += track_motion(family, methods, options)
+    if "clip" in options.tracks:
+        rows += track_clip(family, ours[0], options)
     if "magnify" in options.tracks:
         rows += track_magnify(family, methods, options)
     if "restore" in options.tracks:

@@ -92,12 +92,13 @@ def _settings(scene: bpy.types.Scene) -> Iterator[tuple[str, Any]]:
 
 def _looks() -> Iterator[str]:
     """Give the strength and colour of each light, and what is set at the nodes of materials, lights and worlds."""
-    for light in bpy.data.lights:
+    lights: Any = bpy.data.lights
+    for light in lights:
         yield f"{light.name_full} {light.energy} {tuple(light.color)}"
     for block in (*bpy.data.materials, *bpy.data.lights, *bpy.data.worlds, *bpy.data.node_groups):
         tree = block if isinstance(block, bpy.types.NodeTree) else block.node_tree
         for node in tree.nodes if tree is not None else ():
-            values = [getattr(socket, "default_value", None) for socket in (*node.inputs, *node.outputs)]
+            values: list[Any] = [getattr(each, "default_value", None) for each in (*node.inputs, *node.outputs)]
             plain = [each if isinstance(each, (str, float, int)) else tuple(each) for each in values if _is_plain(each)]
             yield f"{block.name_full} {node.name} {node.mute} {plain}"
 
@@ -109,7 +110,7 @@ def _is_plain(value: Any) -> bool:
 
 def _files() -> Iterator[Path]:
     """Give the open file and all files that it reads from outside."""
-    outside = [
+    outside: list[Any] = [
         *(bpy.data.libraries, bpy.data.images, bpy.data.movieclips, bpy.data.cache_files, bpy.data.fonts),
         bpy.data.volumes,
     ]
@@ -129,7 +130,7 @@ def _caches() -> Iterator[str]:
 
 def _listings() -> Iterator[tuple[str, int, int]]:
     """Give name, size and time of the files beside one that stands for many: an image of a sequence, for one."""
-    many = [image for image in bpy.data.images if image.source in _NUMBERED]
+    many: list[Any] = [image for image in bpy.data.images if image.source in _NUMBERED]
     many += [*bpy.data.volumes, *bpy.data.cache_files, *(clip for clip in bpy.data.movieclips)]
     named = [Path(bpy.path.abspath(each.filepath, library=each.library)) for each in many if each.filepath]
     for folder, suffix in {(path.parent, path.suffix) for path in named}:

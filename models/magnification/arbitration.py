@@ -14,14 +14,16 @@ within the noise and rejected where the equations contradict it significantly. T
 
     1. Sums         d^T J d, d . (h - J s) and the degrees of freedom over `WINDOW` x `WINDOW` points plus a share of
                     the whole picture's, which decides in patches without texture
-    2. Allowance    inflation x freedom + MARGIN (inflation x sum d . J d)^1/2
+    2. Allowance    inflation x freedom + MARGIN (inflation x sum d . J d)^1/2; without noise, less one standard
+                    deviation of rounding
     3. Share        g, clipped to [0, 1]: 1 is the network's motion, 0 the solver's
 
 The noise variance is the solver's estimate times `inflation`, the noise inflation factor of the camera's state: errors
 of video compression are far larger than the picture's grain, correlated, and biased towards zero motion.
 
 In pictures without noise the error of the equations is rounding, interpolation and linearisation, which the sums share
-with s: Stein's estimate doesn't hold, no allowance is made for noise, and g is scaled down.
+with s: Stein's estimate doesn't hold. There the network has to show significantly that it is better, and g is scaled
+down.
 """
 
 from __future__ import annotations
@@ -41,8 +43,7 @@ GLOBAL_WEIGHT = 0.2  # weight of the whole picture's mean in a patch's
 MARGIN = 3.0  # standard deviations by which the equations must contradict the network; chosen on photographs
 WHITE_NOISE = 0.5  # noise inflation factor of white noise: chi-squared of the true motion on noisy training films
 FREEDOM_SHARE = 0.1  # of the solver's degrees of freedom, fits noise alone; chosen on photographs and own family
-NOISELESS = 0.055 / 255**2  # variance of the equations' error in pictures without noise, see `_noiseless`
-NOISELESS_SHARE = 0.4  # largest g on such pictures; chosen on photographs, own and bent family
+ROUNDED_SHARE = 0.6  # largest g on pictures without noise; chosen on photographs, own and bent family
 LEAST_ENERGY = 1e-9  # sum d . J d, below which s and n are the same motion
 
 
@@ -74,10 +75,16 @@ def chi_squared_test(seen: Observation, motion: Tensor, inflation: Tensor | floa
     return step, chi_squared
 
 
-def arbitrate(observed: Observation, proposed: Tensor, inflation: Tensor | float = WHITE_NOISE) -> Observation:
+def arbitrate(
+    observed: Observation,
+    proposed: Tensor,
+    inflation: Tensor | float = WHITE_NOISE,
+    rounded: Tensor | float = 0.0,
+) -> Observation:
     """Return the observation with its motion moved towards a proposed one as far as its equations support that.
 
-    proposed: [N, 2, h, w] px; inflation: the noise inflation factor, [N, 1, 1, 1] or one number.
+    proposed: [N, 2, h, w] px; inflation: the noise inflation factor, [N, 1, 1, 1] or one number. rounded: in [0, 1],
+    how clearly the pictures have no noise but rounding (`rounding_only`), [N, 1, 1, 1] or one number.
 
     >>> one = torch.ones(1, 1, 40, 40)
     >>> seen = Observation(torch.cat([1e4 * one, 0 * one, 1e4 * one, 0 * one, 0 * one], 1), 0 * one, one, one)
@@ -85,7 +92,6 @@ def arbitrate(observed: Observation, proposed: Tensor, inflation: Tensor | float
     >>> float(arbitrate(at_rest, at_rest.motion + 1.0).motion.abs().max()) < 0.1  # 1 px is rejected
     True
     """
-    noiseless = _noiseless(observed, inflation)
     # 1. Sums, [N, 1, h, w].
     change = proposed - observed.motion
     jxx, jxy, jyy = observed.equations[:, :3].split(1, 1)
@@ -97,19 +103,11 @@ def arbitrate(observed: Observation, proposed: Tensor, inflation: Tensor | float
     energy, support, freedom = sums.clamp(min=0)[:, :1], sums[:, 1:2], sums[:, 2:]
     # 2. Allowance for the noise that s has fitted.
     allowance = FREEDOM_SHARE * inflation * freedom + MARGIN * (inflation * energy).sqrt()
+    allowance = (1 - rounded) * allowance - rounded * (WHITE_NOISE * energy).sqrt()
     # 3. Share of the network.
-    share = ((support + (1 - noiseless) * allowance) / (energy + LEAST_ENERGY)).clamp(0, 1)
-    share = share * (1 - (1 - NOISELESS_SHARE) * noiseless)
+    share = ((support + allowance) / (energy + LEAST_ENERGY)).clamp(0, 1)
+    share = share * (1 - (1 - ROUNDED_SHARE) * rounded)
     return replace(observed, motion=observed.motion + share * change)
-
-
-def _noiseless(observed: Observation, inflation: Tensor | float) -> Tensor:
-    """Return the squared share of the error of noiseless pictures in the equations' variance, in [0, 1]: [N, 1, 1, 1].
-
-    1 is a picture without noise; noise of 2/255 gives 0.04.
-    """
-    typical = observed.noise.flatten(1).median(1).values.view(-1, 1, 1, 1)
-    return (NOISELESS / (inflation * typical)).clamp(max=1).square()
 
 
 def _freedom(observed: Observation) -> Tensor:

@@ -4,14 +4,17 @@
 `Magnifier.motion` estimates motion in passes, `Magnifier.apply` changes it:
 
     1. estimate         pyramidal Gauss-Newton                                          `solver`
-    2. refine           learned fields, MAP motion, correction                          `refinement`
-    3. repeat           Gauss-Newton at the corrected motion, refine (`PASSES`)
-    4. arbitrate        between solver and network, in the last pass                    `arbitration`
-    5. magnify          alpha x motion, and the picture that has it                     `synthesis`
+    2. discount         what a video codec copied (MagPlus)                             `copied_blocks`
+    3. pool             frames of a clip, as modes in time (MagPlus)                    `temporal_modes`
+    4. refine           learned fields, MAP motion, correction                          `refinement`
+    5. repeat           Gauss-Newton at the corrected motion, refine (`PASSES`)
+    6. arbitrate        between solver and network, in the last pass                    `arbitration`
+    7. magnify          alpha x motion, and the picture that has it                     `synthesis`
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -23,11 +26,13 @@ from ...backend_bridge.files.hashing import hash_file
 from ..device import choose_device
 from ..warp import resize_flow
 from .camera_state import camera_state
+from .copied_blocks import discounted, repeated_share
 from .filters import resize
 from .motion import Motion
 from .refinement import Refinement
-from .solver import FlowSettings, estimate, estimate_near, levels_for, to_motion
+from .solver import FlowSettings, Observation, estimate, estimate_near, levels_for, to_motion
 from .synthesis import compressed, magnify
+from .temporal_modes import TemporalModes, fine_change, with_sensor_noise
 
 Role = Literal["magplus", "demagplus"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -101,27 +106,29 @@ class Magnifier:
         )
 
     @torch.inference_mode()
-    def motion(self, reference: Tensor, frames: Tensor) -> Motion:
+    def motion(self, reference: Tensor, frames: Tensor, clip: bool = False) -> Motion:
         """Return how N frames moved against the reference.
 
-        reference: [1, 3, H, W] float32 RGB in [0, 1]; frames: [N, 3, H, W]; H, W >= 64. Raises `ValueError` for other
-        shapes. With a network, a picture of more than `LARGEST_SIDE` px is reduced to `LEARNED_SIDE`, the size of its
-        training, which averages noise as well; the motion is in px of the picture given.
+        reference: [1, 3, H, W] float32 RGB in [0, 1]; frames: [N, 3, H, W]; H, W >= 64. clip: the frames are of one
+        clip, in any order, and MagPlus averages a sensor's noise over them (`temporal_modes`); otherwise each is
+        measured as if it were alone, as a single frame always is. Raises `ValueError` for other shapes. With a network,
+        a picture of more than `LARGEST_SIDE` px is reduced to `LEARNED_SIDE`, the size of its training, which averages
+        noise as well; the motion is in px of the picture given.
         """
         reference, frames = self._checked(reference, frames)
         height, width = frames.shape[2:]
         shorter = min(height, width)
         if self.refinement is None or shorter <= LARGEST_SIDE:
-            return self._motion(reference, frames)
+            return self._motion(reference, frames, clip)
         size = (round(height * LEARNED_SIDE / shorter), round(width * LEARNED_SIDE / shorter))
         reference, frames = (
             F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
             for images in (reference, frames)
         )
-        motion = self._motion(reference, frames)
+        motion = self._motion(reference, frames, clip)
         return Motion(resize_flow(motion.flow, height, width), resize(motion.confidence, (height, width)))
 
-    def _motion(self, reference: Tensor, frames: Tensor) -> Motion:
+    def _motion(self, reference: Tensor, frames: Tensor, clip: bool) -> Motion:
         """Return the motion at the picture's own size; pictures are padded to whole cells of the coarsest level."""
         height, width = frames.shape[2:]
         step = 2 ** levels_for(height, width, len(self.settings.iterations))
@@ -129,20 +136,34 @@ class Magnifier:
         reference = F.pad(reference, padding, mode="replicate")
         frames = F.pad(frames, padding, mode="replicate")
         observed = estimate(reference, frames, self.settings)
-        if self.refinement is not None:
-            grid = (observed.motion.shape[2], observed.motion.shape[3])
-            brightness = resize(reference.mean(1, keepdim=True), grid)
-            state = camera_state(reference, frames)
-            for number in range(self.passes):
-                if number:
-                    observed = estimate_near(reference, frames, observed.motion, self.settings)
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
-                    observed = self.refinement(observed, brightness, state, final=number + 1 == self.passes)
+        if self.refinement is not None and self.refinement.covers(observed):
+            observed = self._refined(self.refinement, observed, reference, frames, clip)
         padded = (height + padding[3], width + padding[1])
         motion = to_motion(observed, padded, self.settings.tolerance)
         return Motion(
             motion.flow[..., :height, :width].contiguous(), motion.confidence[..., :height, :width].contiguous()
         )
+
+    def _refined(
+        self, network: Refinement, observed: Observation, reference: Tensor, frames: Tensor, clip: bool
+    ) -> Observation:
+        """Return the solver's observation with the network's motion."""
+        brightness = resize(reference.mean(1, keepdim=True), (observed.motion.shape[2], observed.motion.shape[3]))
+        state = camera_state(reference, frames)
+        seen, modes = observed, None
+        if network.camera is not None:
+            inflation = network.camera.inflation(state)
+            seen = observed = discounted(observed, repeated_share(reference, frames), inflation)
+            members = with_sensor_noise(state, inflation)
+            if clip and len(members) > 1:
+                modes = TemporalModes.of(observed, fine_change(reference, frames), members, self.settings)
+                seen, state = modes.observation, modes.mean(state)
+        for number in range(self.passes):
+            if number:
+                seen = estimate_near(reference, frames, seen.motion, self.settings)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
+                seen = network(seen, brightness, state, final=number + 1 == self.passes)
+        return seen if modes is None else replace(observed, motion=modes.in_frames(seen.motion))
 
     @torch.inference_mode()
     def apply(

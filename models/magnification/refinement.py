@@ -33,7 +33,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .arbitration import WHITE_NOISE, arbitrate, equation_residual
-from .camera_state import STATES
+from .camera_state import STATES, rounding_only
 from .filters import binomial, box, mean_pool, resize
 from .solver import ROUGHNESS, Observation, smooth_solve
 
@@ -123,16 +123,23 @@ class Refinement(nn.Module):
         network.load_state_dict(tensors)
         return network
 
+    @staticmethod
+    def covers(observed: Observation) -> bool:
+        """Whether a picture is as large as those of the training, at least."""
+        return min(observed.motion.shape[2:]) >= SMALLEST_GRID
+
     def forward(self, observed: Observation, brightness: Tensor, state: Tensor, final: bool = True) -> Observation:
         """Return the observation with its motion corrected, and in the `final` pass arbitrated (`arbitrate`).
 
         brightness: [1 or N, 1, h, w] in [0, 1], the reference on the solver's grid (h, w even); state: [N, STATES] of
         `camera_state`. With fewer than `SMALLEST_GRID` points along a side the observation is returned unchanged.
         """
-        if min(observed.motion.shape[2:]) < SMALLEST_GRID:
+        if not self.covers(observed):
             return observed
         found = self.estimate(observed, brightness, state)
-        return arbitrate(observed, found.refined.motion, found.inflation) if final else found.refined
+        if not final:
+            return found.refined
+        return arbitrate(observed, found.refined.motion, found.inflation, rounding_only(state))
 
     def estimate(self, observed: Observation, brightness: Tensor, state: Tensor) -> NetworkEstimate:
         """Return the network's estimates for an observation, without arbitration."""

@@ -177,7 +177,7 @@ def estimate(reference: Tensor, frames: Tensor, settings: FlowSettings | None = 
             (mean_pool(binomial(pyramid[-1][0]), 2), mean_pool(binomial(pyramid[-1][1]), 2)),
         )
     # Shading varies slowly and stays in place while the skin moves under it: the finest level uses high-pass images.
-    pyramid[0] = (_high_pass(base), _high_pass(moved))
+    pyramid[0] = (high_pass(base), high_pass(moved))
     motion = base.new_zeros(base.shape[0], 2, *(side >> levels for side in base.shape[2:]))
     observed: Observation | None = None
     for level in reversed(range(levels)):
@@ -197,7 +197,7 @@ def estimate_near(
     """Return one more Gauss-Newton step on the finest level, from a `motion` [N, 2, H / 2, W / 2] px nearly right."""
     base, moved = _equally_exposed(reference, frames)
     settings = settings or FlowSettings()
-    return _gauss_newton_step(_high_pass(base), _high_pass(moved), motion, settings, first=False, last=True)
+    return _gauss_newton_step(high_pass(base), high_pass(moved), motion, settings, first=False, last=True)
 
 
 def levels_for(height: int, width: int, most: int = 4) -> int:
@@ -292,12 +292,22 @@ def _stiffness(motion: Tensor, unexplained: Tensor, least: float, roughness: flo
     The variance is over some 36 x 36 grid points, so that motion common to all of them (the head's own), which bends
     nothing, doesn't count.
     """
+    size = _coarse_variance(motion) + unexplained + least**2
+    return 1 / (roughness * resize(size, (motion.shape[2], motion.shape[3])))
+
+
+def local_variance(motion: Tensor) -> Tensor:
+    """Return the variance (px^2) of a motion [N, 2, h, w] over some 36 x 36 points around each: [N, 1, h, w]."""
+    return resize(_coarse_variance(motion), (motion.shape[2], motion.shape[3]))
+
+
+def _coarse_variance(motion: Tensor) -> Tensor:
+    """Return the same on a grid of a quarter, [N, 1, h / 4, w / 4]."""
     coarse = mean_pool(motion, 4)
-    variance = (box(coarse * coarse, 9) - box(coarse, 9) ** 2).clamp(min=0).sum(1, keepdim=True)
-    return 1 / (roughness * resize(variance + unexplained + least**2, (motion.shape[2], motion.shape[3])))
+    return (box(coarse * coarse, 9) - box(coarse, 9) ** 2).clamp(min=0).sum(1, keepdim=True)
 
 
-def _high_pass(image: Tensor) -> Tensor:
+def high_pass(image: Tensor) -> Tensor:
     """Return what is finer than some 9 px."""
     return image - box(box(image, 5), 5)
 

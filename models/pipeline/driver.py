@@ -98,7 +98,7 @@ class Driver:
         )
 
     def _observe(self, seen: Seen) -> DriverMotion:
-        motion = self.magnifier.motion(self.reference.image, seen.frames)
+        motion = self.magnifier.motion(self.reference.image, seen.frames, clip=True)
         motion = Motion(motion.flow, motion.confidence * seen.weight)
         rigid, local = self.clip.split_head_motion(motion)
         closing, from_mesh, skin = (field.to(local) for field in self._lids(seen.closures))

@@ -108,7 +108,8 @@ class RigReader(ABC):
         constraints = dataclasses.replace(self._constraints, locked=self._constraints.locked | never)
         everywhere = np.ones(len(sites.position))
         solution = solve(self.basis, sites, equations[..., :6], seconds, constraints=constraints)
-        if solution.residual_of_clip(everywhere) > _LITTLE_SHOWN and self.has_head:
+        little_shown = solution.residual_of_clip(everywhere) > _LITTLE_SHOWN and not solution.state.noisy
+        if little_shown and self.has_head:
             # What such a rig has no control for would pass for the head's motion, and be missing from the rest.
             still = without_motion(equations[..., :6], equations[..., 7:])
             other = solve(self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints)

@@ -53,6 +53,11 @@ class Measurement:
         """Return what is left when a known motion [N, 2, S] px is taken out."""
         return replace(self, pull=self.pull - self.pull_of(motion))
 
+    def scaled(self, factor: Array) -> Measurement:
+        """Return the same motion, measured with `factor` [N, S] times the precision."""
+        wide = factor[:, None].astype(np.float32)
+        return replace(self, precision=self.precision * wide, pull=self.pull * wide)
+
     def at(self, places: slice) -> Measurement:
         """Return the measurement of some of the places."""
         changed = None if self.changed is None else self.changed[:, places]
@@ -172,7 +177,11 @@ class PatchErrors:
 
     def energy(self) -> Array:
         """Return [N], the errors' energy over all patches."""
-        return np.asarray((self.weight * _energy(self.precision, self.pull)).sum(1))
+        return np.asarray(self.energies().sum(1))
+
+    def energies(self) -> Array:
+        """Return [N, Q], the errors' energy in each patch."""
+        return np.asarray(self.weight * _energy(self.precision, self.pull))
 
     def noise(self, used: Array) -> Array:
         """Return [N], the noise inflation factor: chi-squared of the patches' errors per degree of freedom.

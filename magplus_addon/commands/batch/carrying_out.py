@@ -116,6 +116,8 @@ class Batch:
             last = now
             if job.error is not None:
                 self._failed(Step.RUN, place, job.error)
+            elif place.record().failed is not None:
+                place.note(replace(place.record(), failed=None))
             return job.error is None or self.options.keep_going
 
         count = min(self.options.parallel, len(places))

@@ -93,12 +93,14 @@ def words_in(trees: Mapping[str, ast.Module], known: Collection[str]) -> Iterato
         if isinstance(node, ast.Return | ast.Yield) and node.value is not None and _says(node.value, known)
     }
     for name, function in functions:
+        made = [(node, template(node)) for node in ast.walk(function) if isinstance(node, ast.JoinedStr)]
+        if not (made := [(node, found) for node, found in made if found[0] in known]):
+            continue
         said = {each.id for target, value in _assigned(function) if _says(value, known, saying) for each in target}
-        for node in ast.walk(function):
-            if isinstance(node, ast.JoinedStr) and (made := template(node))[0] in known:
-                for place, value in enumerate(made[1]):
-                    if _says(value, known, saying, said):
-                        yield made[0], place, f"{name}:{node.lineno}"
+        for node, (message, values) in made:
+            for place, value in enumerate(values):
+                if _says(value, known, saying, said):
+                    yield message, place, f"{name}:{node.lineno}"
 
 
 def _says(node: ast.expr, known: Collection[str], saying: Collection[str] = (), said: Collection[str] = ()) -> bool:
@@ -139,18 +141,19 @@ def _is_program(tree: ast.Module) -> bool:
 
 def _faults_shown(name: str, tree: ast.Module) -> Iterator[str]:
     """Yield the modules whose ValueErrors this one puts into sentences: itself, and those that it calls there."""
+    quoting = [node for node in ast.walk(tree) if isinstance(node, ast.Try) and any(map(_quotes_faults, node.handlers))]
+    if not quoting:
+        return
+    yield name
     imports = {
         alias.asname or alias.name: name.split("/")[: -node.level] + (node.module or "").split(".")
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.level
         for alias in node.names
     }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Try) and any(map(_quotes_faults, node.handlers)):
-            yield name
-            for each in (each for statement in node.body for each in ast.walk(statement)):
-                if isinstance(each, ast.Name) and each.id in imports:
-                    yield "/".join(imports[each.id]) + ".py"
+    for each in (each for node in quoting for statement in node.body for each in ast.walk(statement)):
+        if isinstance(each, ast.Name) and each.id in imports:
+            yield "/".join(imports[each.id]) + ".py"
 
 
 def _quotes_faults(handler: ast.ExceptHandler) -> bool:

@@ -82,6 +82,11 @@ def test_the_languages_that_blender_users_read() -> None:
     assert {locale_of(language) for language in LANGUAGES} >= {"de_DE", "es", "fr_FR", "ja_JP", "zh_HANS"}
 
 
+def test_the_command_line_is_english() -> None:
+    files = list((ROOT / "magplus_addon" / "commands").rglob("*.py"))
+    assert files and not [path for path in files if "wording" in path.read_text("utf-8")]
+
+
 def test_nothing_is_found_by_a_name_that_blender_gives_in_the_interfaces_language() -> None:
     """In a German Blender a new material's nodes are called "Materialausgabe"; bpy alone has no other language."""
     by_name = re.compile(r"""\bnodes(\[|\.get\()f?["']""")

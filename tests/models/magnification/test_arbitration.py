@@ -62,7 +62,7 @@ def test_a_network_that_is_wrong_does_no_harm(kind: str) -> None:
     assert max(mine / its for mine, its in zip(ours, solver, strict=True)) <= 1.15
 
 
-@pytest.mark.parametrize(("noise", "most"), [(1 / 255, 0.95), (2 / 255, 0.85), (4 / 255, 0.85)])
+@pytest.mark.parametrize(("noise", "most"), [(1 / 255, 0.85), (2 / 255, 0.85), (4 / 255, 0.85)])
 def test_a_network_that_is_right_is_followed(noise: float, most: float) -> None:
     for seed in SEEDS:
         observed, truth = shot(seed, noise)
@@ -75,9 +75,9 @@ def test_without_noise_the_equations_are_hardly_overruled(kind: str) -> None:
     for seed in SEEDS:
         observed, truth = shot(seed, 0.0)
         solver.append(error(observed.motion, truth))
-        ours.append(error(arbitrate(observed, wrong_motions(truth, seed)[kind]).motion, truth))
-        assert error(arbitrate(observed, truth).motion, truth) <= 1.01 * error(observed.motion, truth)
-    assert np.mean(ours) <= 1.02 * np.mean(solver)
+        ours.append(error(arbitrate(observed, wrong_motions(truth, seed)[kind], rounded=1.0).motion, truth))
+        assert error(arbitrate(observed, truth, rounded=1.0).motion, truth) <= error(observed.motion, truth)
+    assert np.mean(ours) <= 1.01 * np.mean(solver)
     assert max(mine / its for mine, its in zip(ours, solver, strict=True)) <= 1.05
 
 

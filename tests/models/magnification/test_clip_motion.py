@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Frames of one clip: noise is averaged over them, nothing else is; blocks that a codec copied are missing data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from magplus.models.magnification import Magnifier
+from magplus.models.magnification.camera_state import camera_state
+from magplus.models.magnification.copied_blocks import discounted, repeated_share
+from magplus.models.magnification.solver import Observation, estimate
+from magplus.models.magnification.temporal_modes import TemporalModes, fine_change
+from magplus.models.training.camera import h264
+from magplus.models.training.scenes import filmed, random_pulls, random_texture
+from magplus.models.warp import move
+
+SIDE = 192  # px, the smallest picture of the training
+CURVE = (0.0, 0.2, 0.6, 1.0, 0.9, 0.5, 0.2, 0.0)  # rest, onset, apex, offset
+FLASH = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)  # an event of one frame
+
+
+def texture(seed: int) -> Tensor:
+    return random_texture(SIDE, np.random.default_rng(seed))
+
+
+def pulls(seed: int, peak: float = 0.6) -> Tensor:
+    return random_pulls(SIDE, peak, np.random.default_rng(100 + seed))
+
+
+def film(seed: int, motions: list[Tensor], noise: float = 2 / 255) -> tuple[Tensor, Tensor]:
+    """Return a reference [1, 3, S, S] and frames [N, 3, S, S] as a sensor sees them."""
+    picture, generator = texture(seed), torch.Generator().manual_seed(seed)
+    frames = torch.cat([move(picture, motion).clamp(0, 1) for motion in motions])
+    return filmed(picture, noise, generator), filmed(frames, noise, generator)
+
+
+def error(motion: Tensor, truth: Tensor) -> float:
+    return float((motion - truth).norm() / truth.norm())
+
+
+@pytest.fixture(scope="module")
+def magplus() -> Magnifier:
+    return Magnifier.load("magplus", "cpu")
+
+
+@pytest.fixture(scope="module")
+def rising(magplus: Magnifier) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Motion that rises and fades: the truth, frame by frame, and as a clip, for a few seeds."""
+    found = []
+    for seed in range(3):
+        truth = torch.cat([share * pulls(seed) for share in CURVE])
+        reference, frames = film(seed, list(truth.split(1)))
+        alone, clip = (magplus.motion(reference, frames, clip=clip).flow for clip in (False, True))
+        found.append((truth, alone, clip))
+    return found
+
+
+def test_a_clip_is_measured_better_than_its_frames(rising: list[tuple[Tensor, Tensor, Tensor]]) -> None:
+    alone, clip = (np.mean([error(row[column], row[0]) for row in rising]) for column in (1, 2))
+    assert clip < 0.9 * alone
+    assert all(error(clip, truth) < 1.02 * error(alone, truth) for truth, alone, clip in rising)
+
+
+def test_a_clip_keeps_the_size_of_motion_and_stays_at_rest_where_it_was(
+    rising: list[tuple[Tensor, Tensor, Tensor]],
+) -> None:
+    for truth, alone, clip in rising:
+        gains = [float((flow * truth).sum() / truth.square().sum()) for flow in (alone, clip)]
+        assert abs(gains[1] - 1) < abs(gains[0] - 1) + 0.03
+        assert float(clip[[0, 7]].norm(dim=1).mean()) < float(alone[[0, 7]].norm(dim=1).mean()) + 0.005
+
+
+def test_an_event_of_one_frame_and_a_jump_keep_what_they_are(magplus: Magnifier) -> None:
+    for motions in ([share * pulls(5) for share in FLASH], [pulls(5)] * 4 + [pulls(6)] * 4):
+        truth = torch.cat(motions)
+        reference, frames = film(5, motions)
+        alone, clip = (magplus.motion(reference, frames, clip=each).flow for each in (False, True))
+        assert error(clip[3:4], truth[3:4]) < 1.05 * error(alone[3:4], truth[3:4])
+        assert error(clip, truth) < 1.02 * error(alone, truth)
+
+
+def test_one_frame_is_measured_as_without_a_clip_and_so_is_what_has_no_noise_of_a_sensor(magplus: Magnifier) -> None:
+    motions = [share * pulls(7) for share in CURVE[2:5]]
+    noisy, clean = film(7, motions), film(7, motions, noise=0.0)
+    for reference, frames in ((noisy[0], noisy[1][:1]), clean):
+        assert torch.equal(magplus.motion(reference, frames).flow, magplus.motion(reference, frames, clip=True).flow)
+
+
+@pytest.mark.parametrize("role", ["demagplus", "solver"])
+def test_only_magplus_sees_frames_together(role: str) -> None:
+    magnifier = Magnifier(torch.device("cpu")) if role == "solver" else Magnifier.load("demagplus", "cpu")
+    reference, frames = film(8, [share * pulls(8) for share in CURVE[2:4]])
+    assert torch.equal(magnifier.motion(reference, frames).flow, magnifier.motion(reference, frames, clip=True).flow)
+
+
+def test_the_order_of_the_frames_does_not_matter(magplus: Magnifier) -> None:
+    reference, frames = film(9, [share * pulls(9) for share in CURVE])
+    order = torch.tensor([3, 0, 7, 1, 5, 2, 6, 4])
+    there, here = (magplus.motion(reference, each, clip=True).flow for each in (frames[order], frames))
+    assert float((there - here[order]).norm(dim=1).mean()) < 1e-3
+
+
+def observation(count: int, seed: int) -> tuple[Observation, Tensor]:
+    reference, frames = film(seed, [share * pulls(seed) for share in CURVE[:count]])
+    return estimate(reference, frames), fine_change(reference, frames)
+
+
+@settings(max_examples=8, deadline=None)
+@given(count=st.integers(2, 6), seed=st.integers(0, 50), others=st.integers(0, 2))
+def test_modes_hold_all_of_the_frames_motion_and_leave_other_frames_alone(count: int, seed: int, others: int) -> None:
+    magnifier = Magnifier(torch.device("cpu"))
+    seen, change = observation(count + others, seed) if count + others <= 8 else observation(8, seed)
+    members = torch.arange(count)
+    modes = TemporalModes.of(seen, change, members, magnifier.settings)
+    identity = torch.eye(count)
+    assert torch.allclose(modes.to_frames @ modes.to_modes, identity, atol=1e-5)
+    covariance = modes.to_modes @ (identity + 1) @ modes.to_modes.mT  # of the noise that the reference shares
+    assert torch.allclose(covariance, identity, atol=1e-5)
+    mixed = seen.motion.index_copy(
+        0, members, (modes.to_modes @ seen.motion[members].flatten(1)).view_as(seen.motion[members])
+    )
+    assert torch.allclose(modes.in_frames(mixed), seen.motion, atol=1e-5)
+    assert torch.equal(modes.observation.motion[count:], seen.motion[count:])
+
+
+def inflation_of(magnifier: Magnifier, reference: Tensor, frames: Tensor) -> Tensor:
+    assert magnifier.refinement is not None and magnifier.refinement.camera is not None
+    return magnifier.refinement.camera.inflation(camera_state(reference, frames)).detach()
+
+
+def test_copied_blocks_are_no_measurement_of_rest(magplus: Magnifier) -> None:
+    before, after = [], []
+    for seed in range(3):
+        truth, generator = pulls(seed, 0.8), torch.Generator().manual_seed(seed)
+        pictures = [filmed(each, 2 / 255, generator) for each in (texture(seed), move(texture(seed), truth))]
+        reference, frame = h264(pictures, 24)
+        observed, share = estimate(reference, frame), repeated_share(reference, frame)
+        found = discounted(observed, share, inflation_of(magplus, reference, frame))
+        assert float(share.mean()) > 0.3
+        assert bool((found.equations[:, [0, 2]] <= observed.equations[:, [0, 2]]).all())
+        small = torch.nn.functional.avg_pool2d(truth, 2)
+        before.append(error(observed.motion, small))
+        after.append(error(found.motion, small))
+    assert np.mean(after) < 0.95 * np.mean(before)
+
+
+@pytest.mark.parametrize("noise", [0.0, 2 / 255])
+def test_without_a_codec_equal_pixels_are_a_measurement(magplus: Magnifier, noise: float) -> None:
+    reference, frames = film(3, [share * pulls(3) for share in CURVE[2:4]], noise)
+    observed = estimate(reference, frames)
+    inflation = inflation_of(magplus, reference, frames).clamp(max=2)
+    same = discounted(observed, repeated_share(reference, frames), inflation)
+    assert torch.equal(same.motion, observed.motion) and torch.equal(same.equations, observed.equations)
