@@ -65,6 +65,7 @@ class FrameMaker:
         for size, frames in wanted:
             batches = self._beside(self._batches(size, frames))
             for count, files in self._beside(self._made(batches, lacking)):
+                self._notes.check_cancelled()
                 self._folder.commit_all(files, self._fingerprint)
                 done += count
                 self._notes.progress(Stage.ANIMATE, done, len(clip.present))
