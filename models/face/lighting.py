@@ -74,8 +74,8 @@ def without_bands(frame: Image, reference: Image, face: Mask, width: float) -> I
 
 def _offset(here: Image, there: Image) -> NDArray[np.float64]:
     """Return what is added to a frame's values [N, 3], before the gain, to be the reference's; 0 unless it is clear."""
-    low, middle, high = np.quantile(here, _QUANTILES, axis=0)
-    low_there, middle_there, high_there = np.quantile(there, _QUANTILES, axis=0)
+    low, middle, high = _quantiles(here)
+    low_there, middle_there, high_there = _quantiles(there)
     gain = (middle_there + _DARKEST) / (middle + _DARKEST)
     slope = np.maximum(high_there - low_there, 1e-3) / np.maximum(high - low, 1e-3)
     offset = middle_there / slope - middle
@@ -84,6 +84,11 @@ def _offset(here: Image, there: Image) -> NDArray[np.float64]:
     within = (slope > _GAINS[0]).all() and (slope < _GAINS[1]).all()
     clear = bool(within) and shifted < _CLEARLY * plain
     return np.asarray(offset if clear else np.zeros(3), np.float64)
+
+
+def _quantiles(values: Image) -> tuple[NDArray[np.float64], ...]:
+    """Return the darks, the middle and the lights [3] of values [N, 3]."""
+    return tuple(np.asarray(np.quantile(values, share, axis=0), np.float64) for share in _QUANTILES)
 
 
 def _smooth_gain(frame: Image, reference: Image, inside: Mask, sigma: float) -> Image:
