@@ -93,10 +93,11 @@ def _quantiles(values: Image) -> tuple[NDArray[np.float64], ...]:
 
 def _smooth_gain(frame: Image, reference: Image, inside: Mask, sigma: float) -> Image:
     """Return the gain [H, W, 3] of each channel, smooth over `sigma` px."""
-    weight = np.float32(inside)[..., None]
-    here, there = frame[inside], reference[inside]
+    weight = inside.astype(np.float32)[..., None]
+    here: Image = frame[inside]
+    there: Image = reference[inside]
     whole = np.median(there + _DARKEST, 0) / np.maximum(np.median(here + _DARKEST, 0), 1e-4)
-    level = np.abs(here.mean(0))
+    level: NDArray[np.float32] = np.abs(here.mean(axis=0))
     wanted = cv2.GaussianBlur(weight * reference, (0, 0), sigma) + _PRIOR * whole * level
     found = cv2.GaussianBlur(weight * frame, (0, 0), sigma) + _PRIOR * level
     return np.asarray(wanted / np.maximum(found, 1e-4), np.float32).clip(*_GAINS)
@@ -129,7 +130,7 @@ def _profile(frame: Image, reference: Image, inside: Mask, axis: int) -> Image:
 
 def _deviation(frame: Image, reference: Image, inside: Mask) -> NDArray[np.floating]:
     """Return how far a frame's light is from the reference's [H, W], as a logarithm; without the pixels' noise."""
-    weight = np.float32(inside)
+    weight = inside.astype(np.float32)
     logs = cv2.GaussianBlur(weight * _logs(frame, reference).clip(-_BANDS, _BANDS), (0, 0), _NOISE_SIGMA)
     return np.asarray(np.abs(logs) / np.maximum(cv2.GaussianBlur(weight, (0, 0), _NOISE_SIGMA), 1e-3))
 
