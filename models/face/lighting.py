@@ -74,8 +74,8 @@ def without_bands(frame: Image, reference: Image, face: Mask, width: float) -> I
 
 def _offset(here: Image, there: Image) -> NDArray[np.float64]:
     """Return what is added to a frame's values [N, 3], before the gain, to be the reference's; 0 unless it is clear."""
-    low, middle, high = np.quantile(here, _QUANTILES, axis=0)
-    low_there, middle_there, high_there = np.quantile(there, _QUANTILES, axis=0)
+    low, middle, high = _quantiles(here)
+    low_there, middle_there, high_there = _quantiles(there)
     gain = (middle_there + _DARKEST) / (middle + _DARKEST)
     slope = np.maximum(high_there - low_there, 1e-3) / np.maximum(high - low, 1e-3)
     offset = middle_there / slope - middle
@@ -86,12 +86,18 @@ def _offset(here: Image, there: Image) -> NDArray[np.float64]:
     return np.asarray(offset if clear else np.zeros(3), np.float64)
 
 
+def _quantiles(values: Image) -> tuple[NDArray[np.float64], ...]:
+    """Return the darks, the middle and the lights [3] of values [N, 3]."""
+    return tuple(np.asarray(np.quantile(values, share, axis=0), np.float64) for share in _QUANTILES)
+
+
 def _smooth_gain(frame: Image, reference: Image, inside: Mask, sigma: float) -> Image:
     """Return the gain [H, W, 3] of each channel, smooth over `sigma` px."""
-    weight = np.float32(inside)[..., None]
-    here, there = frame[inside], reference[inside]
+    weight = inside.astype(np.float32)[..., None]
+    here: Image = frame[inside]
+    there: Image = reference[inside]
     whole = np.median(there + _DARKEST, 0) / np.maximum(np.median(here + _DARKEST, 0), 1e-4)
-    level = np.abs(here.mean(0))
+    level: NDArray[np.float32] = np.abs(here.mean(axis=0))
     wanted = cv2.GaussianBlur(weight * reference, (0, 0), sigma) + _PRIOR * whole * level
     found = cv2.GaussianBlur(weight * frame, (0, 0), sigma) + _PRIOR * level
     return np.asarray(wanted / np.maximum(found, 1e-4), np.float32).clip(*_GAINS)
@@ -124,7 +130,7 @@ def _profile(frame: Image, reference: Image, inside: Mask, axis: int) -> Image:
 
 def _deviation(frame: Image, reference: Image, inside: Mask) -> NDArray[np.floating]:
     """Return how far a frame's light is from the reference's [H, W], as a logarithm; without the pixels' noise."""
-    weight = np.float32(inside)
+    weight = inside.astype(np.float32)
     logs = cv2.GaussianBlur(weight * _logs(frame, reference).clip(-_BANDS, _BANDS), (0, 0), _NOISE_SIGMA)
     return np.asarray(np.abs(logs) / np.maximum(cv2.GaussianBlur(weight, (0, 0), _NOISE_SIGMA), 1e-3))
 
