@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...backend_bridge.files.errors import InputError
-from ...backend_bridge.files.hashing import fingerprint_of, hash_file
 from ...backend_bridge.job.report import DrivingReport, FaceReport, ReferenceReport, Timing
 from ...backend_bridge.job.spec import Driving, resolve
 from ...backend_bridge.job.stages import Stage
@@ -221,10 +220,10 @@ class DrivingClip:
         """Where the driver's face is, [1, 1, S, S] in [0, 1]."""
         return face_mask(self.reference.landmarks, (self.size, self.size))
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """Hash of the video file, or of the hashes of an image sequence's files."""
-        return content_hash(self.reader)
+        return self.reader.sha256
 
     def region_map(self, gains: dict[str, float]) -> Tensor:
         """Return what multiplies the magnification in space, [1, 1, S, S]; 1 where no region is named."""
@@ -406,13 +405,6 @@ class DrivingClip:
         """When the face is clearly nearer to rest than in the reference, in seconds of the video."""
         within = nearer_to_rest(self._followed, self.chosen.index)
         return self.resting if within is None else self.times[within]
-
-
-def content_hash(reader: VideoReader) -> str:
-    """Return the hash of a video file, or of the hashes of an image sequence's files."""
-    if len(reader.files) == 1:
-        return hash_file(reader.files[0])
-    return fingerprint_of([hash_file(file) for file in reader.files])
 
 
 def _check_reference(asked: float, track: FaceTrack, reader: VideoReader) -> None:

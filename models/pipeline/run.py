@@ -35,10 +35,11 @@ from ..backends.preprocess import best_frame
 from ..device import OutOfMemoryError, choose_device, ran_out
 from ..face import FaceLandmarker
 from ..magnification.magnifier import ROLES
+from ..video import VideoReader
 from .animated_avatar import AnimatedAvatar
 from .avatar import AvatarPicture
 from .driver import Driver
-from .driving_clip import LARGEST_CROP, DrivingClip, content_hash, reader_of
+from .driving_clip import LARGEST_CROP, DrivingClip, reader_of
 from .factors import Factors, factors_of
 from .fingerprint import fingerprint, order_fingerprint
 from .finished import finished_report
@@ -104,15 +105,16 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     networks: dict[str, str] = {role: each.weights_sha256 for role, each in magnifiers.items() if each.trained}
     signed_by = "" if signer is None else signer.certificate_sha256
 
+    reader = reader_of(folder.path, spec.driving)
     order = partial(order_fingerprint, folder, spec, networks, options, origins, signed_by, versions(device))
-    if (earlier := _kept(folder, spec, order, notes)) is not None:
+    if (earlier := _kept(folder, spec, reader, order, notes)) is not None:
         return earlier
     backend = session.backend(spec.backend, origins, device, options)
     if not info.commercial_use:
         notes.warning(f"{info.title} is not for commercial use: {info.weights_licence}.")
 
     framing = getattr(backend, "framing", Framing())
-    clip = session.clips.open(folder.path, spec.driving, session.landmarker(), notes, info.frame_size, framing)
+    clip = session.clips.open(folder.path, spec.driving, session.landmarker(), notes, info.frame_size, framing, reader)
     face = find_avatar_face(
         picture,
         spec.avatar.face_box,
@@ -205,11 +207,13 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     return folder.write_report(report, order(clip.sha256))
 
 
-def _kept(folder: JobFolder, spec: JobSpec, order: Callable[[str], str], notes: Notes) -> Report | None:
+def _kept(
+    folder: JobFolder, spec: JobSpec, reader: VideoReader, order: Callable[[str], str], notes: Notes
+) -> Report | None:
     """Return the report of an earlier run of this very order; `order` is its fingerprint, given the clip's hash."""
     if not folder.has_report:
         return None
-    made_from = order(content_hash(reader_of(folder.path, spec.driving)))
+    made_from = order(reader.sha256)
     report = finished_report(folder, spec, made_from)
     if report is None:
         return None
