@@ -9,8 +9,9 @@ sum (u - t)^T J (u - t) is least at
 
 The second sum is unknown, but its expectation under white noise is the noise variance times the degrees of freedom that
 the solver spends on it: Stein's unbiased risk estimate (Stein 1981, "Estimation of the mean of a multivariate normal
-distribution"). Its standard deviation is (variance x sum d . J d)^1/2; `MARGIN` of them are added to the numerator, so that
-g is 1 where n is within the noise of the equations, and 0 where they contradict it significantly. The steps of `arbitrate`:
+distribution"). Its standard deviation is (variance x sum d . J d)^1/2; `MARGIN` of them are added to the numerator, so
+that g is 1 where n is within the noise of the equations, and 0 where they contradict it significantly. The steps of
+`arbitrate`:
 
     1. Sums         d^T J d, d . (h - J s) and the degrees of freedom over `WINDOW` x `WINDOW` points plus a share of
                     the whole picture's, which decides in patches without texture
