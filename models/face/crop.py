@@ -143,7 +143,7 @@ class SteadyCrop:
         fine = max(1, math.ceil(self.native_size / size - _ALIASING_FREE))
         # Centres of fine x fine samples within every crop pixel.
         axis = (np.arange(size * fine) + 0.5) / fine - 0.5
-        # Only the part of the picture that the crop sees is prepared for looking up.
+        # Only the part of the picture that the crop covers is prepared for looking up.
         corners = to_frame(np.array([(x, y) for x in axis[[0, -1]] for y in axis[[0, -1]]]))
         left, top = (max(0, int(low) - _BORDER) for low in corners.min(0))
         right, bottom = (int(high) + _BORDER for high in corners.max(0))

@@ -279,7 +279,7 @@ class DrivingClip:
 
     @cached_property
     def visibility(self) -> Visibility:
-        """What tells how much of the face a frame shows."""
+        """The estimator of how much of the face a frame shows."""
         return Visibility(self.reference.image, self.reference.landmarks, self._inside(self.chosen.index))
 
     @property

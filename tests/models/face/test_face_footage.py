@@ -276,12 +276,12 @@ class TestEyes:
         place = mesh.copy()
         place[:, :2] -= mesh[:, :2].min(0) - 60
         course = np.stack([place, self.shut(place, 1, 1)])
-        flow, told, skin = LidModel(place, size)(closures(course, place))
-        assert float(flow[0].abs().max()) < 1e-3 and float(told[0].max()) == 0
+        flow, from_mesh, skin = LidModel(place, size)(closures(course, place))
+        assert float(flow[0].abs().max()) < 1e-3 and float(from_mesh[0].max()) == 0
         x, y = (round(float(value)) for value in place[159, :2])
         opening = float(np.linalg.norm(place[145, :2] - place[159, :2]))
         assert float(flow[1, 1, y, x]) == pytest.approx(opening, rel=0.25)
-        assert float(told[1, 0, y, x]) > 0.8 and float(skin[1].max()) > 0.5
+        assert float(from_mesh[1, 0, y, x]) > 0.8 and float(skin[1].max()) > 0.5
 
     def test_eyes_look_together_unless_both_clearly_do_not(self, mesh):
         width = np.linalg.norm(mesh[33, :2] - mesh[133, :2])
