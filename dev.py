@@ -325,10 +325,13 @@ def take_pictures(blender: str, settings: Mapping[str, str]) -> int:
         status = theatre.play(scenario, out, (1280, 800), settings, limit=3600.0)
     except NoScreenError as error:
         raise SetupError(str(error)) from error
-    PICTURES.mkdir(parents=True, exist_ok=True)
+    if status:
+        raise SetupError(f"The scenario broke off, so the pictures stay as they were; {out / 'blender.log'} says why.")
+    shutil.rmtree(PICTURES, ignore_errors=True)
+    PICTURES.mkdir(parents=True)
     for picture in sorted(out.glob("*.jpg")):
         print(shutil.copy2(picture, PICTURES))
-    return status
+    return 0
 
 
 def run_demo(out: Path, strips: bool = False) -> int:

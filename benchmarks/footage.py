@@ -155,7 +155,7 @@ class Bench:
             false,
             px,
             float(amount[top] / wanted[top]) if active.any() else None,
-            _apex(report, truth, numbers, bool(active.any())),
+            _apex(report, truth[:, ~_lids(pair.driver)], numbers, bool(active.any())),
             _named(report, fault),
         )
         if not fault.strongest or not fault.concern or (clip == "expression" and fault.truth is None):
@@ -207,6 +207,11 @@ def _false(values: Values, active: NDArray[np.bool_], avatar: Actor) -> tuple[fl
     false = np.where(active, 0.0, np.abs(values))
     shown = np.tensordot(false, avatar.basis.displacement, 1) * SIZE / AVATAR_SIZE
     return float(false.max()), float(np.linalg.norm(shown[:, avatar.basis.visible], axis=2).max())
+
+
+def _lids(actor: Actor) -> NDArray[np.bool_]:
+    """Return which controls close the lids: a blink is no expression."""
+    return np.array([name.startswith("eyeBlink") for name in actor.stage.controls])
 
 
 def _apex(report: Report, truth: Values, numbers: tuple[int, ...], moves: bool) -> str:

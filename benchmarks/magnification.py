@@ -7,7 +7,7 @@ one sees, not by its motion field: two optical flow methods measure how far its 
 Both pictures show the same face in nearly the same pose, so that light and shade, which stay in place while the skin
 moves under them, don't mislead the instruments as they do between a reference and a magnified frame. What they read of
 known answers is printed first: the true picture as a camera films it (the floor), and the face rendered with a tenth of
-the motion missing, which has to read 0.1. "direct" is what the first instrument sees from the reference to the result.
+the motion missing, which has to read 0.1. "direct" is the first instrument's flow from the reference to the result.
 
 Columns: error: sum |F - alpha u| / sum |alpha u| where something moves; field: the same of the method's motion field
 itself, which needs no instrument; gain: slope of F against alpha u (1 is right); leak: mean |F| where nothing moves,
@@ -205,7 +205,7 @@ class Goal:
         return float(motion.norm(dim=1, keepdim=True)[self.known & ~self.moving].mean())
 
     def measure(self, result: Tensor) -> Row:
-        """Return what the instruments say of a result [1, 3, H, W]."""
+        """Return the instruments' figures of a result [1, 3, H, W]."""
         seen = {name: self.seen(result, instrument) for name, instrument in INSTRUMENTS.items()}
         first = next(iter(INSTRUMENTS))
         return {
@@ -525,7 +525,7 @@ def track_still(family: Family, methods: dict[str, Method], options: argparse.Na
 def track_speed(runs: dict[str, Callable[[Tensor, Tensor], Tensor]], options: argparse.Namespace) -> list[Result]:
     """Time and memory for motion and apply at 256 x 256, one by one, in eights and, on a GPU, in batches of 64.
 
-    On a machine that does other work besides, CPU time on one thread says more than the clock.
+    On a machine that does other work besides, CPU time on one thread is more reliable than the clock.
     """
     torch.set_num_threads(options.threads)
     frames = options.frames

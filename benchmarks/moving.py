@@ -272,12 +272,15 @@ def _carried(job: JobFolder, neutral: Surface | None, frame: Surface | None, num
     return field
 
 
-def _window(told: WindowReport) -> Window:
-    """Return the window that a report tells of."""
-    middle, (x, y) = told.scale * (told.crop_size - 1) / 2, told.origin
-    cos, sin = math.cos(told.angle), math.sin(told.angle)
+def _window(at: WindowReport) -> Window:
+    """Return the window of a at."""
+    middle, (x, y) = at.scale * (at.crop_size - 1) / 2, at.origin
+    cos, sin = math.cos(at.angle), math.sin(at.angle)
     return Window.around(
-        (x + middle * (cos - sin), y + middle * (sin + cos)), told.scale * told.crop_size, told.crop_size, told.angle
+        (x + middle * (cos - sin), y + middle * (sin + cos)),
+        at.scale * at.crop_size,
+        at.crop_size,
+        at.angle,
     )
 
 

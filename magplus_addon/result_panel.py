@@ -7,6 +7,7 @@ import bpy
 
 from ..backend_bridge.job.judgement import NO_OFFSET, NO_ONSET
 from ..operators.animate import KIND as ANIMATE
+from ..operators.blender.wording import translated
 from ..operators.capture import KIND as CAPTURE
 from ..operators.frames.shown import frames_shown
 from ..operators.match_face import KIND as ANCHORS
@@ -26,7 +27,7 @@ from ..operators.show_result import (
 )
 from ..operators.show_result import KIND as COMPARE
 from .panels import Sidebar, draw_outcome
-from .text import BOX_MARGINS, draw_text, line_width
+from .text import BOX_MARGINS, ICON, draw_text, line_width, text_width
 
 OF_A_FILE = (ANIMATE, CAPTURE, ANCHORS, CONTROLS, COMPARE)  # kinds of outcomes that mean nothing in another file
 
@@ -52,7 +53,9 @@ class MAGPLUS_PT_result(Sidebar):
         _draw_ends(layout, context, width)
         _draw_reference(layout, context, width)
         column = layout.column(align=True)
-        row = column.row(align=True)
+        labels = map(translated, (MAGPLUS_OT_compare.bl_label, MAGPLUS_OT_show_curves.bl_label))
+        beside = max(map(text_width, labels)) <= width / 2 - ICON
+        row = column.row(align=True) if beside else column
         row.operator(MAGPLUS_OT_compare.bl_idname, icon="IMAGE_RGB")
         row.operator(MAGPLUS_OT_show_curves.bl_idname, icon="FCURVE")
         if record.view_kept:

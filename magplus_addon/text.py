@@ -16,7 +16,10 @@ ICON_WIDTH = 34.0  # px at scale 1 that the icon and the margins of a label take
 ICON = 16.0  # px at scale 1, of those: the icon alone
 TABS_WIDTH = 46.0  # px at scale 1 that a sidebar's tabs and its panels' margins take
 BOX_MARGINS = 20.0  # px at scale 1 that a box takes
+LEAST_SYLLABLE = 3  # letters before a hyphen
+FIRST_UNSPACED = "\u2e80"  # writing without spaces between words comes from here on in Unicode
 LEAST_WIDTH = 40.0  # px at scale 1; a line is never narrower
+NARROW = 60.0  # px at scale 1; in such a line an icon stands above its text
 LABEL_SHARE = 0.4  # of the width, for the names of properties where they are split from the values
 LABEL_MARGIN = 12.0  # px at scale 1 around such a name
 
@@ -33,7 +36,10 @@ def text_width(text: str) -> float:
 
 
 def wrapped(text: str, width: float) -> list[str]:
-    """Return a text as lines of at most `width` px; what has no spaces, as paths and Japanese, is cut where it must."""
+    """Return a text as lines of at most `width` px; what has no spaces, as paths and Japanese, is cut where it must.
+
+    A long word, as German has them, gets a hyphen there.
+    """
     lines: list[str] = []
     line = ""
     for word in text.split():
@@ -41,7 +47,7 @@ def wrapped(text: str, width: float) -> list[str]:
             longer = f"{line} {word}" if line else word
             if text_width(longer) <= width:
                 line, word = longer, ""
-            elif line and text_width(word) <= width:
+            elif line and (_hyphenable(word) or text_width(word) <= width):
                 lines.append(line)
                 line = ""
             else:  # a word that no line holds
@@ -51,16 +57,30 @@ def wrapped(text: str, width: float) -> list[str]:
                     lines.append(line)
                     line = ""
                     continue
-                count = max(count, 1)
-                lines.append(start + word[:count])
-                line, word = "", word[count:]
+                part, word = _cut(word, max(count, 1))
+                lines.append(start + part)
+                line = ""
     return [*lines, line] if line else lines
+
+
+def _cut(word: str, count: int) -> tuple[str, str]:
+    """Return the start of a word, of `count` characters at most, and the rest; a Latin word is hyphenated."""
+    if count > LEAST_SYLLABLE and _hyphenable(word):
+        return f"{word[: count - 1]}-", word[count - 1 :]
+    return word[:count], word[count:]
+
+
+def _hyphenable(word: str) -> bool:
+    return word.rstrip(".,;:!?)").isalpha() and word[0] < FIRST_UNSPACED
 
 
 def draw_text(layout: bpy.types.UILayout, text: str, width: float, icon: str = "NONE") -> None:
     """Draw a sentence over as many lines as it needs, in the interface's language: labels don't wrap."""
     column = layout.column(align=True)
     column.scale_y = 0.8
+    if icon != "NONE" and width < NARROW:
+        column.label(text="", icon=icon)
+        icon = "NONE"
     if icon == "NONE":
         width += ICON
     for number, line in enumerate(wrapped(translated(text), width)):

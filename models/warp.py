@@ -170,23 +170,25 @@ class BackwardDisplacement:
     """The state of the fixed-point iteration when it ended.
 
     displacement: [N, 2, H, W] px. iterations: look-ups of the flow. residual: px, the largest change in the last one.
+    tolerance: px, the residual at which it ends.
     """
 
     displacement: Tensor
     iterations: int
     residual: float
+    tolerance: float
 
     @property
     def converged(self) -> bool:
-        """Whether the last iteration moved no pixel by `STILL`."""
-        return self.residual < STILL
+        """Whether it ended for its tolerance, not for the number of its iterations."""
+        return self.residual < self.tolerance
 
 
 def backward_displacement(flow: Tensor, iterations: int = 6, tolerance: float = STILL) -> BackwardDisplacement:
     """Return e with e(y) = flow(y - e(y)), the displacement of each pixel y of the *moved* picture from its origin.
 
     flow: [N, 2, H, W] px, forward from the reference's pixels. iterations: at most; fewer where the last one has moved
-    no pixel by `tolerance` px. The fixed point is a contraction where the flow's gradient is below 1, which holds for faces.
+    no pixel by `tolerance` px. The map is a contraction where the flow's gradient is below 1, which holds for faces.
 
     >>> x = torch.arange(64.0).expand(1, 1, 8, 64)
     >>> flow = torch.cat([0.1 * x, 0 * x], 1)  # a stretch by 1.1 about x = 0: what is at 33 comes from 30
@@ -199,7 +201,7 @@ def backward_displacement(flow: Tensor, iterations: int = 6, tolerance: float = 
     while count < iterations and not residual < tolerance:
         before, displacement = displacement, sample(flow, grid - displacement)
         count, residual = count + 1, float((displacement - before).abs().amax())
-    return BackwardDisplacement(displacement, count, residual)
+    return BackwardDisplacement(displacement, count, residual, tolerance)
 
 
 def move(image: Tensor, flow: Tensor) -> Tensor:

@@ -132,7 +132,7 @@ def _capture(
             captures.keep(context, request, folder)
     if shot is not None:
         taken = size_of(folder.path / avatar.image)
-        yield from capture_shot(context, request, shot, taken, folder, blocking=task.blocking)
+        yield from capture_shot(context, request, shot, taken, folder, blocking=task.blocking, captures=captures)
     return replace(avatar, anchors=scaled(anchors, size, size_of(folder.path / avatar.image)))
 
 

@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import bpy
 
@@ -22,9 +20,11 @@ from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import AVATAR, Avatar
 from .capture import CaptureRequest
-from .rig.controls import RigControl
+from .capture_key import changes_with_time, key_of
 
 MOST_BYTES = 1 << 30  # of a file of a capture; a rig of 500 controls and 100 000 vertices has 0.4 GB
+SHOTS = "shots"  # the folder of moving shots' frames
+_DIGEST = 32  # bytes of a SHA-256, with which a kept file begins
 FILES = (artefacts.AVATAR_IMAGE, artefacts.AVATAR_BASIS, artefacts.AVATAR_RECORD)
 
 
@@ -35,11 +35,6 @@ class Kept:
     files: dict[str, str]
 
 
-# Modifiers whose result depends on the frame, or may.
-_SIMULATED = frozenset(
-    {"BUILD", "CLOTH", "DYNAMIC_PAINT", "EXPLODE", "FLUID", "MESH_CACHE", "MESH_SEQUENCE_CACHE", "NODES", "OCEAN"}
-    | {"PARTICLE_SYSTEM", "SOFT_BODY", "WAVE"}
-)
 KEPT = Format(Kept, "kept.json", "a kept capture", "delete the folder of captures")
 
 
@@ -89,54 +84,27 @@ class CaptureCache:
         for folder in (self._folder, place):
             check_plain(folder)
 
+    def frame(self, made_from: str, name: str) -> bytes | None:
+        """Return a kept file of a frame of a moving shot; None where there is none, or one that was damaged since."""
+        with suppress(OSError, MagPlusError):
+            self._check_no_links(place := self._folder / SHOTS)
+            data = read_plain(place / f"{made_from}-{name}", MOST_BYTES)
+            digest, content = data[:_DIGEST], data[_DIGEST:]
+            if hashlib.sha256(content).digest() == digest:
+                return content
+        return None
+
+    def keep_frame(self, made_from: str, name: str, data: bytes) -> None:
+        """Keep a file of a frame of a moving shot."""
+        self._check_no_links(place := self._folder / SHOTS)
+        with explained(place):
+            place.mkdir(parents=True, exist_ok=True)
+            write_whole(place / f"{made_from}-{name}", hashlib.sha256(data).digest() + data)
+
+    def key(self, context: bpy.types.Context, request: CaptureRequest) -> str:
+        """Return a hash of what captures of the open file are made from, but for the frame."""
+        return key_of(context, request, self._version, self._hashes)
+
     def _place(self, context: bpy.types.Context, request: CaptureRequest) -> Path:
-        scene, camera = context.scene, context.scene.camera
-        asked = {each.name: _described(getattr(request, each.name)) for each in fields(request)}
-        key = fingerprint_of(
-            self._version,
-            bpy.app.version_string,
-            self._files(),
-            scene.name_full,
-            context.view_layer.name,
-            camera.name_full if camera is not None else None,
-            {name: value for name, value in asked.items() if name != "frame"},
-            str(scene.frame_current_final if request.frame is None else request.frame)
-            if _changes_with_time()
-            else None,
-        )
-        return self._folder / key
-
-    def _files(self) -> list[tuple[str, str]]:
-        """Return the hashes of the open file and of all that it reads from outside."""
-        outside = [*bpy.data.libraries, *bpy.data.images, *bpy.data.movieclips, *bpy.data.cache_files, *bpy.data.fonts]
-        paths = {bpy.data.filepath}
-        for block in outside:
-            library = block.library
-            paths.add(bpy.path.abspath(block.filepath, library=library) if block.filepath else "")
-        return sorted((path, self._hashes.of(Path(path))) for path in paths if path and Path(path).is_file())
-
-
-def _changes_with_time() -> bool:
-    """Whether anything in the file may look different at another frame; when in doubt, it may."""
-    blocks = list(bpy.data.user_map())
-    return (
-        bool(bpy.data.actions or bpy.data.cache_files or bpy.data.movieclips)
-        or any("frame" in driver.driver.expression for block in blocks for driver in _drivers(block))
-        or any(modifier.type in _SIMULATED for obj in bpy.data.objects for modifier in obj.modifiers)
-        or any(image.source in {"MOVIE", "SEQUENCE"} for image in bpy.data.images)
-        or any(scene.rigidbody_world is not None or scene.timeline_markers for scene in bpy.data.scenes)
-    )
-
-
-def _drivers(block: bpy.types.ID) -> Iterable[bpy.types.FCurve]:
-    data = getattr(block, "animation_data", None)
-    return data.drivers if data is not None else ()
-
-
-def _described(value: Any) -> Any:
-    """Return a part of a request as plain data."""
-    if isinstance(value, tuple):
-        return [_described(each) for each in value]
-    if isinstance(value, RigControl):
-        return [value.control, value.step]
-    return value.name_full if isinstance(value, bpy.types.ID) else value
+        frame = context.scene.frame_current_final if request.frame is None else request.frame
+        return self._folder / fingerprint_of(self.key(context, request), str(frame) if changes_with_time() else None)

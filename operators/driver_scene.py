@@ -30,6 +30,7 @@ WHICH = (
     ("REFERENCE", "Reference Here", "The driver's face is at rest in the present frame"),
 )
 _MARKERS = {"START": START, "END": END, "REFERENCE": REFERENCE}
+TIMELINE_HEIGHT = 120  # px at scale 1, with room for markers
 DIGITS = 4  # decimals of seconds; half a frame at 1000 frames a second is more
 
 
@@ -154,6 +155,14 @@ class MAGPLUS_OT_open_driver(ExplainedOperator):
         return {"FINISHED"}
 
 
+def _raise_edge(context: bpy.types.Context, window: bpy.types.Window, area: bpy.types.Area) -> None:
+    """Make an area that is lower than `TIMELINE_HEIGHT` that high: a lower timeline shows no markers."""
+    lacking = round(TIMELINE_HEIGHT * context.preferences.system.ui_scale) - area.height
+    if lacking > 0:
+        with suppress(RuntimeError), context.temp_override(window=window, screen=window.screen):
+            bpy.ops.screen.area_move(x=area.x + area.width // 2, y=area.y + area.height, delta=lacking)
+
+
 def _open_window(context: bpy.types.Context, driver: bpy.types.Scene) -> None:
     """Open a window of its own with the clip in place of its largest editor, and a timeline."""
     bpy.ops.wm.window_new_main()  # another kind of window would have the scene in common with this one
@@ -165,7 +174,10 @@ def _open_window(context: bpy.types.Context, driver: bpy.types.Scene) -> None:
     space = cast(bpy.types.SpaceClipEditor, above.spaces.active)
     space.clip = driver.magplus.trims_clip
     space.show_region_ui, space.show_region_toolbar = True, False
-    if not any(area.type == "DOPESHEET_EDITOR" for area in areas):
+    below = next((area for area in areas if area.type == "DOPESHEET_EDITOR"), None)
+    if below is not None:
+        _raise_edge(context, window, below)
+    else:
         with suppress(RuntimeError), context.temp_override(window=window, area=above):
             bpy.ops.screen.area_split(direction="HORIZONTAL", factor=0.25)
         below = min((area for area in window.screen.areas if area not in areas), key=lambda each: each.y, default=None)

@@ -54,6 +54,7 @@ def make_sample(
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             clip = _put_beside(target, parts.clip)
+            _put_beside(target, parts.video)
             _put_beside(target, parts.licences)
         except OSError as error:
             raise InputError(f"{target.parent} can't be written ({error.strerror}); choose another folder.") from error

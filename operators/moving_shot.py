@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backend_bridge.files.disk import explained
 from ..backend_bridge.files.errors import InputError
+from ..backend_bridge.files.hashing import KnownHashes, fingerprint_of
+from ..backend_bridge.files.version import magplus_version
 from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.shot import Shot, check_plates
@@ -18,6 +22,8 @@ from ..backend_bridge.rig.surface import Surface
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .capture import CaptureRequest
+from .capture_cache import CaptureCache
+from .capture_key import is_as_saved, key_of, state_of
 from .rig.face import Face, face_steps, points_of
 from .rig.face_controls import default_controls
 from .rig.projection import Points, Projection, present_projection
@@ -46,6 +52,59 @@ class _Neutral:
         return float(np.ptp(points, axis=0).max()) * ON_THE_SKIN
 
 
+class KnownFrames:
+    """The files of a shot's frames that were captured before, by what they are made from.
+
+    They are in the job folder, where an earlier attempt has left them, or in a batch's captures.
+    """
+
+    def __init__(self, folder: JobFolder, key: str, captures: CaptureCache | None = None) -> None:
+        """`key` is of what all frames are made from; an empty one makes every frame anew."""
+        self._folder = folder
+        self._key = key
+        self._captures = captures
+
+    @classmethod
+    def of(
+        cls, context: bpy.types.Context, request: CaptureRequest, folder: JobFolder, captures: CaptureCache | None
+    ) -> KnownFrames:
+        """Return those of the open file; none of one that isn't as it is saved."""
+        if captures is not None:
+            return cls(folder, captures.key(context, request), captures)
+        if not is_as_saved():
+            return cls(folder, "")
+        with explained(Path(bpy.data.filepath), reading=True):
+            return cls(folder, key_of(context, request, magplus_version(), KnownHashes()))
+
+    def made_from(self, context: bpy.types.Context, neutral: int | None, number: int) -> str:
+        """Return what the present frame, the scene's `number`, is made from; an empty text where it can't be known."""
+        return fingerprint_of(self._key, neutral, number, state_of(context)) if self._key else ""
+
+    def has(self, names: Sequence[str], made_from: str) -> bool:
+        """Whether these files are in the job folder, made from that; those in a batch's captures are put there."""
+        if not made_from:
+            return False
+        if all(self._folder.finished(name, made_from) for name in names):
+            return True
+        found = [self._captures.frame(made_from, _flat(name)) for name in names] if self._captures is not None else []
+        whole = [data for data in found if data is not None]
+        if not whole or len(whole) < len(names):
+            return False
+        for name, data in zip(names, whole, strict=True):
+            self._folder.write(name, data, made_from)
+        return True
+
+    def keep(self, name: str, data: bytes, made_from: str) -> None:
+        """Put a file into the job folder, and into a batch's captures."""
+        self._folder.write(name, data, made_from)
+        if self._captures is not None and made_from:
+            self._captures.keep_frame(made_from, _flat(name), data)
+
+
+def _flat(name: str) -> str:
+    return name.replace("/", "-")
+
+
 def capture_shot(
     context: bpy.types.Context,
     request: CaptureRequest,
@@ -54,13 +113,17 @@ def capture_shot(
     folder: JobFolder,
     *,
     blocking: bool,
+    captures: CaptureCache | None = None,
 ) -> Generator[Progress, None, None]:
     """Write the evidence of every frame of a moving shot into a job folder, and its pictures where there are no plates.
+
+    Frames that an earlier attempt has left there, made from the same file and the same pose, are kept.
 
     Args:
         context: its scene and view layer are captured.
         request: how the neutral picture was captured; the shot's pictures are taken likewise, in the scene's size.
         shot: the frames. size: (width, height) px of the neutral picture. folder, blocking: as `capture` has them.
+        captures: of a batch, whose other shots may have the same frames.
 
     Raises:
         InputError: plates are missing, or the mesh gets other vertices within the shot. MachineError: a render failed.
@@ -73,13 +136,14 @@ def capture_shot(
     yield here
     neutral = yield from told_as(here, _find_neutral(context, request, size))
     seen = np.array([False])
+    known = KnownFrames.of(context, request, folder, captures)
     with folder.lock():
         with bare_scene(context, request.frame), switched_off(neutral.unmeasured):
             steps = _surface(context, neutral, neutral.face.projection, neutral.face.points)
             surface = yield from told_as(here, steps)
         folder.write(artefacts.AVATAR_SURFACE, surface.encode())
         for done, number in enumerate(shot.numbers, 1):
-            frame = _capture_frame(context, request, neutral, number, shot, folder, blocking)
+            frame = _capture_frame(context, request, neutral, number, shot, folder, known, blocking)
             surface = yield from told_as(here, frame)
             seen = seen | surface.visible
             here = Progress(CAPTURING, done, len(shot.numbers))
@@ -117,13 +181,18 @@ def _capture_frame(
     number: int,
     shot: Shot,
     folder: JobFolder,
+    known: KnownFrames,
     blocking: bool,
 ) -> Generator[Progress, None, Surface]:
     face = neutral.face
+    evidence, plate = artefacts.SURFACES.unit(number - 1), artefacts.PLATES.unit(number - 1)
     with bare_scene(context, number), camera_to_use(context.scene, None) as camera:
         projection = present_projection(context, camera)
         with switched_off(neutral.unmeasured):
             points = points_of(context, face.objects, face.topology, f"frame {number}")[face.vertices]
+            made_from = known.made_from(context, request.frame, number)
+            if known.has([evidence] if shot.plates else [evidence, plate], made_from):
+                return Surface.load(folder.path / evidence)
             surface = yield from _surface(context, neutral, projection, points)
         if not shot.plates:
             positions, depth = projection.project(points)
@@ -132,8 +201,8 @@ def _capture_frame(
             )
             style = Style(None, request.transparent, request.samples)
             picture = yield from photograph(context, camera, moved, style, blocking, neutral.unmeasured)
-            folder.write(artefacts.PLATES.unit(number - 1), picture)
-    folder.write(artefacts.SURFACES.unit(number - 1), surface.encode())
+            known.keep(plate, picture, made_from)
+    known.keep(evidence, surface.encode(), made_from)
     return surface
 
 

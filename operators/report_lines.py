@@ -63,7 +63,7 @@ def _rig(weights: WeightsReport) -> Iterator[str]:
         yield f"{len(units) - MOST_UNITS} more action units are in report.json"
     for name, each in weights.regions.items():
         if each.asked > 0:
-            yield f"The rig's {name} show {each.shown / each.asked:.0%} of the motion asked for"
+            yield f"At the {name} the rig shows {each.shown / each.asked:.0%} of the motion asked for"
     if weights.residual is not None:
         yield f"{weights.residual:.0%} of the motion is beyond the rig's controls"
 

@@ -56,7 +56,7 @@ def run_program(
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     reader = threading.Thread(target=_read, args=(process.stdout, lines), name="magplus-pip", daemon=True)
     reader.start()
-    said: list[str] = []
+    printed: list[str] = []
     try:
         while True:
             listener.check_cancelled()
@@ -65,8 +65,8 @@ def run_program(
             except queue.Empty:
                 continue
             if line is None:
-                return process.wait(), said
-            said.append(line)
+                return process.wait(), printed
+            printed.append(line)
             listener.output(line)
     except BaseException:
         stop(process, patience=1.0)
@@ -129,10 +129,10 @@ class Pip:
         options = ["--no-input", "--disable-pip-version-check", "--only-binary", ":all:"]
         quiet = ["--no-warn-script-location"] if verb == "install" else []
         command = [*self._pip, verb, *options, *quiet, "--progress-bar", self._progress_bar, *arguments]
-        status, said = run_program(command, _PipProgress(self._listener), surroundings(settings))
+        status, lines = run_program(command, _PipProgress(self._listener), surroundings(settings))
         if status:
-            error = explain_installation(status, said, "pip")
-            raise MissingPackageError(str(error)) if _NO_WHEEL.search("\n".join(said)) else error
+            error = explain_installation(status, lines, "pip")
+            raise MissingPackageError(str(error)) if _NO_WHEEL.search("\n".join(lines)) else error
 
 
 class _PipProgress:
@@ -227,9 +227,9 @@ _NO_WHEEL = re.compile(r"no matching distribution found for (\S+)", re.IGNORECAS
 _EMPTY_INDEX = re.compile(r"\(from versions: none\)", re.IGNORECASE)
 
 
-def explain_installation(status: int, said: Sequence[str], program: str) -> MagPlusError:
-    """Return what to tell the user about a program that failed with `status` after printing the lines `said`."""
-    text = "\n".join(said)
+def explain_installation(status: int, lines: Sequence[str], program: str) -> MagPlusError:
+    """Return what to tell the user about a program that failed with `status` after printing `lines`."""
+    text = "\n".join(lines)
     no_wheel = _NO_WHEEL.search(text)
     # pip complains about every index that it can't reach, also about one that it could do without.
     network_matters = no_wheel is None or _EMPTY_INDEX.search(text) is not None
@@ -248,6 +248,6 @@ def explain_installation(status: int, said: Sequence[str], program: str) -> MagP
         )
     if status in {-9, 137}:
         return MachineError("The installation was killed, most likely because memory ran out; close other programs.")
-    complaints = [line for line in said if line.startswith("ERROR: ")] or [line for line in said if line.strip()]
+    complaints = [line for line in lines if line.startswith("ERROR: ")] or [line for line in lines if line.strip()]
     last = complaints[-1].removeprefix("ERROR: ").strip()[:200] if complaints else f"exit status {status}"
     return MachineError(f"Making the environment failed: {program} says {last!r}; the log has more.")

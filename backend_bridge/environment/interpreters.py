@@ -74,9 +74,9 @@ def ask(path: Path) -> Interpreter:
             [str(path), "-I", "-c", _QUESTIONS],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=True, **popen_options(),
         )  # fmt: skip
-        said = json.loads(answer.stdout.splitlines()[-1])
-        first, second, third = said["version"]
-        return Interpreter(path, (first, second, third), said["bits"], tuple(said["missing"]), said["threads"])
+        found = json.loads(answer.stdout.splitlines()[-1])
+        first, second, third = found["version"]
+        return Interpreter(path, (first, second, third), found["bits"], tuple(found["missing"]), found["threads"])
     except subprocess.TimeoutExpired as error:
         raise InputError(f"{path} does not answer; choose another Python.") from error
     except (OSError, subprocess.CalledProcessError, ValueError, IndexError, KeyError, TypeError) as error:

@@ -55,10 +55,10 @@ def read_settings(python: Path) -> dict[str, str]:
     return {name: value for name, value in found.items() if name in _SOURCES | _CONNECTION and value}
 
 
-def parse_settings(said: str) -> dict[str, str]:
+def parse_settings(printed: str) -> dict[str, str]:
     """Return the settings in what `pip config list` prints; those of `pip install` go before the global ones."""
     found: dict[str, str] = {}
-    for line in sorted(said.splitlines(), key=lambda line: line.startswith("install.")):
+    for line in sorted(printed.splitlines(), key=lambda line: line.startswith("install.")):
         if match := _LINE.fullmatch(line.strip()):
             try:
                 found[match[1].lower()] = str(ast.literal_eval(match[2]))

@@ -57,17 +57,17 @@ def probe(python: Path, timeout: float = PROBE_TIMEOUT) -> Probe:
     except subprocess.TimeoutExpired as error:
         raise MachineError(f"{python} did not answer within {timeout:.0f} s; try again.") from error
     try:
-        said = json.loads(answer.stdout.splitlines()[-1])
-        device = said["device"]
+        found = json.loads(answer.stdout.splitlines()[-1])
+        device = found["device"]
         return Probe(
-            said["python"],
-            said["torch"],
+            found["python"],
+            found["torch"],
             device["kind"],
             device["name"],
             device["memory"],
-            said["packages"],
-            tuple(said["problems"]),
-            tuple(said["remarks"]),
+            found["packages"],
+            tuple(found["problems"]),
+            tuple(found["remarks"]),
         )
     except (ValueError, IndexError, KeyError, TypeError) as error:
         lines = answer.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {answer.returncode}"]

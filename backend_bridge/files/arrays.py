@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Arrays from `.npz` files that somebody else may have made or damaged: sizes are checked before anything is unpacked.
 
-numpy relies on what an archive says of itself: a few kilobytes can ask for gigabytes, and damage ends in whatever the
+numpy relies on an archive's own header: a few kilobytes can ask for gigabytes, and damage ends in whatever the
 library below raises.
 """
 
@@ -44,8 +44,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 raise ValueError(f"it unpacks to {size / 1e9:.1f} GB")
             return {member.filename.removesuffix(".npy"): _read(archive, member) for member in members}
     except _DAMAGE as error:
-        said = (str(error).splitlines() or [""])[0][:120]
-        raise ValueError(said or type(error).__name__) from error
+        reason = (str(error).splitlines() or [""])[0][:120]
+        raise ValueError(reason or type(error).__name__) from error
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:

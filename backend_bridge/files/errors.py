@@ -72,11 +72,11 @@ def error_of(exit_code: int) -> type[MagPlusError]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that the machine's or the graphics card's memory ran out."""
+    """Whether an exception is of the machine's or the graphics card's memory having run out."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    said = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
 
 
 def worst_of(codes: Iterable[ExitCode]) -> ExitCode:

@@ -18,9 +18,9 @@ from .errors import InUseError, MachineError
 from .plain import NotPlainError, open_plain
 
 _PAUSE = 0.02  # seconds between two attempts
-_LONGEST = 400  # bytes of what a holder says of itself
+_LONGEST = 400  # bytes of a holder's description
 _HOLDER = re.compile(rb"[^\n]*, process [0-9]+\s*")
-_HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}  # what a system says when somebody else holds it
+_HELD = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}  # a system's errors when somebody else holds it
 # Windows forbids reading locked bytes, so the lock lies far behind the text that others may read.
 _LOCKED_BYTE = 1 << 30
 
@@ -46,8 +46,8 @@ def hold(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
             holder = file.read(_LONGEST).decode("utf-8", "replace").strip() or "an unknown process"
             raise InUseError(f"{what} is in use by another run ({holder}); wait for it or cancel it.") from error
         try:
-            said = file.read(_LONGEST)
-            if said and not _HOLDER.fullmatch(said):
+            present = file.read(_LONGEST)
+            if present and not _HOLDER.fullmatch(present):
                 raise NotPlainError(f"{path} is not MagPlus's own lock file; move it away.")
             file.seek(0)
             file.truncate()

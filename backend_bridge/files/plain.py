@@ -88,7 +88,7 @@ def read_plain(path: Path, most: int) -> bytes:
     with os.fdopen(open_plain(path), "rb") as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise InputError(f"{path.name} is larger than {most >> 20} MiB, which is none that MagPlus wrote; replace it.")
+        raise InputError(f"{path.name} is larger than {most >> 20} MiB, so MagPlus did not write it; replace it.")
     return data
 
 

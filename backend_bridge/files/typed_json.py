@@ -148,7 +148,7 @@ def quoted(data: Any, longest: int) -> str:
     try:
         return json.dumps(data)[:longest]
     except RecursionError:  # deeper than it could be read from here
-        return "what is nested so deeply"
+        return "[…]"
 
 
 def _shortened(text: str) -> str:

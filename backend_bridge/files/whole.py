@@ -9,7 +9,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -31,6 +31,25 @@ def staged(target: Path, data: bytes) -> Iterator[None]:
     with prepared(target) as temporary:
         write_all(open_plain(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL), data)
         yield
+
+
+@contextmanager
+def all_staged(files: Mapping[Path, bytes]) -> Iterator[None]:
+    """Do what `staged` does for several files, each of which is whole or not there, and flush their folders once."""
+    waiting: dict[Path, Path] = {}
+    try:
+        for target, data in files.items():
+            waiting[target] = temporary_name(target.parent)
+            write_all(open_plain(waiting[target], os.O_WRONLY | os.O_CREAT | os.O_EXCL), data)
+        yield
+        for target, temporary in waiting.items():
+            replace(temporary, target)
+    finally:
+        for temporary in waiting.values():
+            with suppress(OSError):
+                temporary.unlink()
+    for folder in dict.fromkeys(target.parent for target in files):
+        flush_directory(folder)
 
 
 @contextmanager

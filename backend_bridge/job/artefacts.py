@@ -47,7 +47,7 @@ FRAMES = FrameKind("frames", ".png")  # the restored result
 DRIVER = FrameKind("driver", ".png")  # the driver's steady crop ...
 MAGNIFIED = FrameKind("magnified", ".png")  # ... and magnified, as the backend was shown it
 OBSERVED = FrameKind("observed", ".json")  # the local motion of the driver's face, as a share of its width
-EQUATIONS = FrameKind("equations", ".npy")  # what the frame says about the rig: motion equations at its sites
+EQUATIONS = FrameKind("equations", ".npy")  # the frame's motion equations at the rig's sites
 COMPARE = FrameKind("compare", ".png")  # driver, magnified driver, result and stronger result side by side, to look at
 # Of a moving shot. A file's number is that of the scene's frame, but for the motion, which the clip's frames have.
 MOTION = FrameKind("motion", ".npy")  # the restored motion on the neutral picture

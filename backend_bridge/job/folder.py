@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -23,7 +23,7 @@ from ..files.disk import ReadOnlyError, explained
 from ..files.errors import ExitCode, InputError, InUseError, MagPlusError
 from ..files.locks import hold
 from ..files.plain import check_plain, hash_plain, plain_path, read_plain
-from ..files.whole import absolute, check_writable, make_folder, prepared, remove_leftovers, staged
+from ..files.whole import absolute, all_staged, check_writable, make_folder, prepared, remove_leftovers
 from . import artefacts
 from .artefacts import FrameKind
 from .journal import Journal, JournalEntry
@@ -187,23 +187,41 @@ class JobFolder:
         What stands there and is not MagPlus's is set aside. Raises `MachineError` when the disk is full, `InputError`
         when the place can't be written, and `InUseError` while another run has the folder.
         """
-        target = self._inside(relative)
-        with self.lock(), explained(target):
-            self._own.make_room(target)
-            with staged(target, data):
-                self._journal.append(JournalEntry(relative, len(data), hashlib.sha256(data).hexdigest(), fingerprint))
+        self._write_all({relative: data}, fingerprint)
+
+    def _write_all(self, files: Mapping[str, bytes], fingerprint: str) -> None:
+        """Write several files, each whole or not at all; they are flushed together where that loses nothing."""
+        targets = {self._inside(relative): data for relative, data in files.items()}
+        with self.lock():
+            for target in targets:
+                with explained(target):
+                    self._own.make_room(target)
+            with explained(next(iter(targets))), all_staged(targets):
+                self._journal.append(
+                    *(
+                        JournalEntry(relative, len(data), hashlib.sha256(data).hexdigest(), fingerprint)
+                        for relative, data in files.items()
+                    )
+                )
 
     def commit(self, relative: str, data: bytes, fingerprint: str = "") -> None:
-        """Write a part of a run's result; see `fingerprint_of` for the last argument.
+        """Write a part of a run's result; see `commit_all`."""
+        self.commit_all({relative: data}, fingerprint)
 
-        From the first one on, an earlier run's report is not this folder's any more.
+    def commit_all(self, files: Mapping[str, bytes], fingerprint: str = "") -> None:
+        """Write parts of a run's result, by their names; see `fingerprint_of` for the last argument.
+
+        From the first one on, an earlier run's report is not this folder's any more. Flushing takes a disk longest, so
+        what is made together is better written together.
         """
+        if not files:
+            return
         with self.lock():
             if not self._result_changed:
                 if self._has_finished_result():
                     self.write_report(Report("running"))
                 self._result_changed = True
-            self.write(relative, data, fingerprint)
+            self._write_all(files, fingerprint)
 
     def finished(self, relative: str, fingerprint: str) -> bool:
         """Whether an earlier run finished this unit from the same inputs and its bytes are still the same."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The journal of a job: a line for every file that MagPlus wrote, so that a later run knows what it may trust.
+"""The journal of a job: a line for every file that MagPlus wrote, so that a later run can verify what it keeps.
 
 A file's line is written before the file takes its name. So whatever has been written is listed, whenever a run ends,
 and what is not listed is somebody else's. A line without its file means nothing, as a file counts by its bytes.
@@ -52,7 +52,7 @@ class Journal:
         return self._entries
 
     def made_from(self, unit: str, fingerprint: str) -> JournalEntry | None:
-        """Return the last line that says that a unit was made from this."""
+        """Return the last line of a unit that was made from this."""
         self._catch_up()
         return self._made.get((unit, fingerprint))
 

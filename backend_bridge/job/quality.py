@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a result can be trusted, and why not, as the report has it; `judgement` finds it."""
+"""The verdict on a result, and its reasons, as the report has it; `judgement` finds it."""
 
 from __future__ import annotations
 

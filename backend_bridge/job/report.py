@@ -277,7 +277,7 @@ class WeightsReport:
 
 @dataclass(frozen=True)
 class ProvenanceReport:
-    """What the pictures say of themselves.
+    """The marks in the pictures.
 
     identity: of the job that they are of. digital_source_type: IPTC's, of the frames. signed_by: SHA-256 of the
     certificates that they are signed with (C2PA), empty where they are not.

@@ -59,7 +59,7 @@ def check_interval(first: int, last: int) -> None:
     """Raise `InputError` for an interval of frames that can't be a moving shot."""
     if not FIRST <= first <= last <= LAST:
         raise InputError(
-            f"A moving shot goes from a frame from {FIRST} on to one that is not before it, not from {first} to {last}."
+            f"A moving shot starts at frame {FIRST} or later and ends not before it starts; {first} to {last} does not."
         )
     if last - first >= MOST_FRAMES:
         raise InputError(f"A moving shot has at most {MOST_FRAMES} frames, not {last - first + 1}; cut it.")

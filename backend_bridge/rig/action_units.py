@@ -34,7 +34,7 @@ class ActionUnit:
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a control's name says.
+    """The meaning of a control's name.
 
     shape: the ARKit shape without its side ("mouthSmile"), or "" for a control that is named by its unit alone.
     """
@@ -93,7 +93,7 @@ UNIT_NAMES = MappingProxyType(
     }
 )
 
-# ARKit shape -> units; a minus marks an approximate one. ARKit has one shape where FACS tells several units apart (lip
+# ARKit shape -> units; a minus marks an approximate one. ARKit has one shape where FACS has several units (lip
 # tightener and pressor, squint and lid tightener); the commoner one is named. mouthUpperUp is AU10 (some tables give it
 # to AU11 and AU10 to mouthShrugUpper, which mixes AU10 and AU17 and so stands for neither).
 _SHAPE_UNITS: dict[str, tuple[int, ...]] = {
@@ -327,7 +327,7 @@ _SIDE_FIRST = re.compile(r"^(left|right|l|r)[\s_.\-]+", re.I)
 
 
 def recognise(name: str) -> Meaning | None:
-    """Return what a control's name says, or None for a name of no known vocabulary.
+    """Return the meaning of a control's name, or None for a name of no known vocabulary.
 
     Case, separators, a rig's prefix and the spelling of the side don't matter ("!ex-browInnerUp", "Mouth_Smile_L",
     "facs_bs_EyeBlinkLeft", "CTRL_L_mouth_cornerPull location Y", "AU12_R", "head|jawOpen", "ウィンク右").

@@ -187,7 +187,7 @@ class RigBasis:
         names = Counter(control.name for control in self.controls)
         for name, times in names.items():
             if times > 1 or not 0 < len(name) <= _LONGEST_NAME or not _is_text(name):
-                raise ValueError(f"a control is called {name[:40]!r}, as another is or as none can be")
+                raise ValueError(f"the control name {name[:40]!r} is there twice, or is no name")
         for control in self.controls:
             control.check()
 

@@ -132,12 +132,12 @@ def part_of(name: str) -> FacePart | None:
 
 
 def is_of_the_face(name: str) -> bool:
-    """Whether a name says that it is about a part of the face."""
+    """Whether a name contains a part of the face."""
     return part_of(name) not in (None, FacePart.OTHER)
 
 
 def side_of(name: str) -> Side:
-    """Return the side that a name says anywhere in it, else `BOTH`.
+    """Return the side that is anywhere in a name, else `BOTH`.
 
     >>> [side_of(name).value for name in ("brow.T.L.001", "CTRL_R_mouth", "左眉", "jaw")]
     ['left', 'right', 'left', 'both']

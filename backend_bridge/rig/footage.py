@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be wrong with frames of a driving video, for the worker, which finds it, and Blender, which says it."""
+"""What can be wrong with frames of a driving video: found by the worker, shown by Blender."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FaultName: TypeAlias = Literal["no face", "too dark", "over-exposed", "a flash",
 
 @dataclass(frozen=True)
 class Untrusted:
-    """A run of frames that show what the trusted frame before them shows (at the clip's start: the one after them).
+    """A run of frames that hold the last good frame before them (at the clip's start: the first one after them).
 
     start, end: seconds from the clip's first frame, of the first and the last of them.
     """

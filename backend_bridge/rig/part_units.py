@@ -57,14 +57,15 @@ def readings(basis: RigBasis) -> list[Reading]:
 
 
 def in_words(reading: Reading) -> str:
-    """Return a reading for people: "AU5 (about) upper lid raiser or AU43 (about) eyes closed, left"."""
+    """Return a reading for people: "AU5 (about) upper lid raiser / AU43 (about) eyes closed, left"."""
     meanings = [meaning for meaning in reading if meaning is not None and meaning.units]
-    ways = [
-        " + ".join(f"AU{unit.number}{' (about)' if unit.approximate else ''} {unit.name}" for unit in meaning.units)
-        for meaning in meanings
-    ]
+    ways = [" + ".join(map(_named, meaning.units)) for meaning in meanings]
     side = "" if not meanings or meanings[0].side is Side.BOTH else f", {meanings[0].side.value}"
-    return " or ".join(ways) + side
+    return " / ".join(ways) + side
+
+
+def _named(unit: ActionUnit) -> str:
+    return f"AU{unit.number} (about) {unit.name}" if unit.approximate else f"AU{unit.number} {unit.name}"
 
 
 def _effect(basis: RigBasis, index: int) -> _Effect | None:

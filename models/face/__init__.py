@@ -12,7 +12,7 @@ from .regions import face_mask, face_width, magnified_part, regions, rigid_mask
 from .rigid import split_rigid
 from .similarity import Similarity
 from .square import Square, roll
-from .timing import Reference, calmest, choose_reference, expressiveness, find_event, nearer_to_rest
+from .timing import Reference, calmest, choose_reference, expressiveness, find_event, nearer_to_rest, settled
 from .track import FaceTrack, follow_face
 from .visibility import Visibility
 from .window import Window
@@ -47,6 +47,7 @@ __all__ = [
     "rigid_mask",
     "roll",
     "select_face",
+    "settled",
     "split_rigid",
     "turned_by",
 ]

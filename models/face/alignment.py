@@ -49,6 +49,15 @@ def align(reference: Tensor, frames: Tensor, weights: Tensor) -> Alignment:
     [1, 1, H, W] in [0, 1], expected rigidity of each pixel (`rigid_mask`). Inverse-compositional Gauss-Newton (Baker
     and Matthews, "Lucas-Kanade 20 Years On", 2004) on pictures normalised in brightness and contrast, under a
     Geman-McClure kernel (IRLS), so that neither a change of light nor a moving brow biases the fit.
+
+    >>> import numpy as np
+    >>> x = torch.arange(96.0).expand(1, 1, 96, 96)
+    >>> def picture(shift: float) -> Tensor:
+    ...     return 0.5 + 0.2 * torch.sin((x - shift) / 6) * torch.cos((x.mT + 0.5 * x) / 9 - shift / 18)
+    >>> inner = F.pad(torch.ones(1, 1, 56, 56), (20, 20, 20, 20))
+    >>> [found] = align(picture(0), 0.8 * picture(1.5), inner).similarities
+    >>> (found(np.array([48.0, 48.0])) - 48).round(1) + 0.0
+    array([1.5, 0. ])
     """
     height, width = reference.shape[-2:]
     y, x = torch.nonzero(weights[0, 0] > _LEAST_WEIGHT, as_tuple=True)

@@ -13,8 +13,8 @@ from ...backend_bridge.rig.anchors import MESH_POINTS
 from ..magnification.motion import Motion
 from ..warp import pixel_grid, sample, sample_spline
 
-LATTICE = 48
-LATTICE_MARGIN = 8
+LATTICE = 48  # intervals along the longer side of the lattice that the spline is evaluated on
+LATTICE_MARGIN = 8  # intervals beyond the picture: the spline's border has decayed to 0.27^8 within
 HUMAN = 0.3  # how far the proportions of two people's faces differ in places, as a share
 
 

@@ -20,16 +20,17 @@ from ..magnification.filters import mean_pool
 from ..video import VideoFrame
 from ..warp import sample_spline
 from .alignment import align
+from .lighting import without_bands
 from .mesh import FACE_OVAL, RIGID_LANDMARKS
-from .regions import rigid_mask
+from .regions import face_mask, face_width, rigid_mask
 from .similarity import Similarity
 from .square import Beyond, Square, roll
 from .track import FaceTrack
 
-_ROBUST_ROUNDS = 8
-_MARGIN = 0.35
+_ROBUST_ROUNDS = 8  # iterations of IRLS
+_MARGIN = 0.35  # of the landmarks' extent, on every side: room for hair and chin
 _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no better
-_ALIGNMENT_BATCH = 8
+_ALIGNMENT_BATCH = 8  # frames, bounds the memory
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
 _ALIASING_FREE = 0.25  # how far above 1 the reduction may be without averaging; a camera's finest detail is faint
 _BORDER = 16  # px; farther away a pixel's weight in an interpolated value is negligible
@@ -42,7 +43,7 @@ class SteadyCrop:
 
     Every frame is first brought to the reference frame's head position by a similarity (`to_reference`, frame px ->
     reference px, known exactly); then one fixed square, level with the eyes, is cut out (`to_unit`, reference px -> the
-    unit square [0, 1] x [0, 1]). What the similarity leaves, dense motion sees.
+    unit square [0, 1] x [0, 1]). What the similarity leaves is estimated as dense motion.
 
     Pixels of a crop of any size have their centres at integers, as everywhere.
     """
@@ -81,14 +82,18 @@ class SteadyCrop:
         memory at a time. Frames without the face stay where they are, and so do frames that would have to move farther
         than landmarks are ever wrong.
         """
-        landmarks = self.landmarks(track.points, _ALIGNMENT_SIZE)[reference]
-        weights = rigid_mask(landmarks, (_ALIGNMENT_SIZE, _ALIGNMENT_SIZE))
+        landmarks, shape = self.landmarks(track.points, _ALIGNMENT_SIZE)[reference], (_ALIGNMENT_SIZE,) * 2
+        weights = rigid_mask(landmarks, shape)
+        face, width = face_mask(landmarks, shape)[0, 0].numpy() > 0.5, face_width(landmarks)
         template = next(self._small(frame) for frame in frames if frame.index == reference)
         to_crop = Similarity(_ALIGNMENT_SIZE, 0, -0.5, -0.5) @ self.to_unit
         corners = to_crop(np.asarray(track.points[reference, FACE_OVAL, :2], np.float64))
         to_reference = list(self.to_reference)
         wanted = (frame for frame in frames if track.present[frame.index] and frame.index != reference)
-        small = ahead(((frame.index, self._small(frame)) for frame in wanted), _ALIGNMENT_BATCH)
+        small = ahead(
+            ((frame.index, _evenly_lit(self._small(frame), template, face, width)) for frame in wanted),
+            _ALIGNMENT_BATCH,
+        )
         while batch := list(itertools.islice(small, _ALIGNMENT_BATCH)):
             indices, crops = zip(*batch, strict=True)
             for index, found in zip(indices, align(template, torch.cat(crops), weights).similarities, strict=True):
@@ -177,6 +182,12 @@ class SteadyCrop:
         """Return [T, 478, 2 or 3] landmarks of all frames in px of their `size` x `size` crops, depth scaled alike."""
         mapped = [self.frame_to_crop(size, frame)(np.asarray(mesh, np.float64)) for frame, mesh in enumerate(points)]
         return np.stack(mapped).astype(np.float32)
+
+
+def _evenly_lit(crop: Tensor, template: Tensor, face: NDArray[np.bool_], width: float) -> Tensor:
+    """Return a crop [1, 1, s, s] without bands of light, which would be aligned as if they were the face's features."""
+    picture, reference = (each[0].permute(1, 2, 0).numpy() for each in (crop, template))
+    return torch.from_numpy(without_bands(picture, reference, face, width)).permute(2, 0, 1)[None]
 
 
 def _robust_fit(source: NDArray[np.float64], target: NDArray[np.float64]) -> Similarity:

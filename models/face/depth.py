@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 _GRID = 48  # samples a side; the surface is smooth, and thin plates are costly
-_SMOOTHING = 1e-4
+_SMOOTHING = 1e-4  # of the thin plate, at coordinates in units of the mesh's size
 _HIDDEN_WITHIN, _HIDDEN_BEHIND = 0.05, 0.15  # of the mesh's size: a landmark is hidden if others are that much in front
 
 

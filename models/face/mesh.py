@@ -10,6 +10,7 @@ RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
 RIGHT_EYE_INNER, LEFT_EYE_INNER = 133, 362
 RIGHT_IRIS, LEFT_IRIS = 468, 473  # their middles
 LOWER_LIP, CHIN_TIP = 14, 152
+UPPER_LIP, NOSE_BASE = 0, 2  # the middle of the lip's upper edge, and where the nose meets it
 
 # fmt: off
 FACE_OVAL = (
@@ -25,6 +26,7 @@ JAW = (
 )
 
 LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
+INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 
 # Each region is the union of the convex hulls of these groups.
 RIGHT_BROW = (46, 53, 52, 65, 55, 70, 63, 105, 66, 107, 68, 104, 69, 108, 156, 9, 8)

@@ -13,7 +13,7 @@ from ..magnification.motion import Motion
 
 _SIDE = 48  # cells along a side of the grid that the pose is fitted on
 _TOLERANCE = 0.0005  # of the picture's longer side, standard deviation of the skull's motion; 0.13 px at 256
-_L1_ROUNDS, _NARROWING_ROUNDS, _LAST_ROUNDS = 6, 12, 4  # Gauss-Newton steps; after them less than a tenth changes
+_L1_ROUNDS, _NARROWING_ROUNDS, _LAST_ROUNDS = 6, 12, 4  # Gauss-Newton steps of each stage
 _NARROWING = 0.6  # the kernel's width from one step to the next, over that before
 _FOLLOWING = 1 / 3  # of the face, that follows the skull closely in any expression
 _SATURATION = 10.0  # tolerances: head motion at which the prior's cost has reached half of its maximum
@@ -61,6 +61,14 @@ def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> RigidSplit:
 
     depth: [1, 1, H, W] px. weights: [1 or N, 1, H, W], expected rigidity of each pixel (`rigid_mask`), multiplied with
     the motion's confidence. A frame without any weight has no head motion.
+
+    >>> flow = torch.zeros(1, 2, 48, 48)
+    >>> flow[:, 0] = 2.0  # the head is shifted by 2 px,
+    >>> flow[:, 1, :12] = -0.5  # and the brows, a quarter of the face, rise by half a pixel
+    >>> depth = torch.ones(1, 1, 48, 48)
+    >>> split = split_rigid(Motion(flow, depth), depth, depth)
+    >>> [round(float(value), 2) for value in split.local.abs().amax((2, 3)).flatten()]
+    [0.0, 0.5]
     """
     height, width = motion.flow.shape[-2:]
     surface = _surface(depth, motion.flow)

@@ -60,6 +60,12 @@ class Square:
 
 
 def roll(landmarks: NDArray[np.floating[Any]]) -> float:
-    """Return the angle of the line from the right eye to the left, rad: 0 for a face, [478, 2 or 3] px, held level."""
+    """Return the angle of the line from the right eye to the left, rad: 0 for a face, [478, 2 or 3] px, held level.
+
+    >>> face = np.zeros((478, 2))
+    >>> face[LEFT_EYE_OUTER] = 40, 40
+    >>> round(math.degrees(roll(face)))
+    45
+    """
     x, y = (landmarks[LEFT_EYE_OUTER] - landmarks[RIGHT_EYE_OUTER])[:2]
     return math.atan2(float(y), float(x))

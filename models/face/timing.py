@@ -18,12 +18,15 @@ from .track import FaceTrack
 
 _NEAR_START = Fraction(1, 3)  # the reference is looked for in this first share of the clip ...
 _AT_LEAST = 5  # ... but in no fewer frames than this
-_AS_QUIET = 2.5  # within this factor of the quietest quarter, frames are as quiet as landmarks, which jitter, can tell
+_AS_QUIET = 2.5  # within this factor of the quietest quarter, frames are as quiet, within the landmarks' jitter
 _CROSSING = 0.2  # onset and offset: where the motion is this share of the way from rest to apex
 _CLEAR = 5.0  # an apex stands out by this many standard deviations of the noise, or there is no event
 _CALMER = 0.35  # sum of scores: a quarter of a smile has 0.9, a micro-expression 0.1, and they jitter by 0.05
 _ONE_CALMER = 0.3  # of one score: a quarter of a smile has 0.4; scores that drift together have less each
 _IGNORED_SCORES = ("_", "eyeLook", "eyeBlink", "eyeWide", "cheekPuff")
+_SETTLED = 0.25  # of the motion at the clip's end, within which a face that has settled stays
+_STAYS = 0.4  # share of the clip that it stays so at least
+_LAST = 3  # frames, whose median is the motion at the end
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,23 @@ def find_event(seconds: Sequence[Fraction | float], magnitude: NDArray[np.floati
         apex=float(times[apex]),
         offset=crossing(after[0] - 1, after[0]) if len(after) else None,
     )
+
+
+def settled(magnitude: NDArray[np.floating[Any]]) -> int | None:
+    """Return the frame from which on the face stays as it is at the clip's end, None if it does so only shortly.
+
+    magnitude: [T], of the motion against the reference, in any unit.
+
+    >>> settled(np.array([0, 1, 2, 3, 4, 4, 4, 4, 4, 4]))
+    3
+    >>> settled(np.array([0, 0, 0, 0, 0, 1, 2, 3, 4, 4])) is None
+    True
+    """
+    curve = np.asarray(magnitude, np.float64)
+    end = float(np.median(curve[-_LAST:]))
+    away = np.flatnonzero(np.abs(curve - end) > _SETTLED * end)
+    first = int(away[-1]) + 1 if len(away) else 0
+    return first if len(curve) - first >= _STAYS * len(curve) else None
 
 
 def _noise(curve: NDArray[np.float64], apex: int) -> float:

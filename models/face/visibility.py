@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .footage import CLIPPED
+from .lighting import Light, light_between
 from .mesh import LEFT_LIDS, LIPS, RIGHT_LIDS
+from .mouth_cover import mouth_cover
 from .regions import face_mask, face_width, regions
 
 Image = NDArray[np.float32]
@@ -29,8 +31,7 @@ _DIFFERENT = (0.14, 0.07)  # of white, before and after the light was evened out
 _SPECK = 0.004  # of the face: less is a highlight or a hair
 _GROWN = 0.03  # of the face's width: the soft edge of what is before the face, and its shadow
 _OWN = 0.7  # share of a difference within eyes or lips that is theirs: a lid that closes, teeth that show
-_SPREAD = 0.12  # of the face's width, over which the light is evened out
-_SAME_LIGHT = 0.06  # a change of light by less than this is left to the solver
+_SAME_LIGHT = 0.02  # a change of light by less than this is left to the solver
 _LEAST_SEEN = 0.6  # of a region; one that is seen less is not seen
 
 
@@ -52,9 +53,10 @@ class Visibility:
         self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         self._small = _small(reference[0])
-        self._grey = _grey(self._small)
         self._near = self._extremes(self._small)
-        self._seen = _small_mask(inside) & ~_grown(_clipped(self._small), 1)
+        # What covers the mouth moves, as far as the face's own motion at least.
+        covered = _grown(mouth_cover(self._small, small, self._face), max(1, round((_REACH + _GROWN) * self._width)))
+        self._seen = _small_mask(inside) & ~_grown(_clipped(self._small), 1) & ~covered
 
     def __call__(self, frames: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> tuple[Tensor, Tensor]:
         """Return frames [N, 3, S, S] in the reference's light, filled in where the face isn't seen; and where it is.
@@ -79,10 +81,10 @@ class Visibility:
         seen = self._seen & _small_mask(inside[None]) & ~_grown(_clipped(small), 1)
         points = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
         own = self._own(points)
-        gain = self._gain(small, seen)
+        light = self._light(small, seen)
         for tolerance in _DIFFERENT:
-            covered = self._covered(small * gain, seen, own, tolerance)
-            gain = self._gain(small, seen & ~covered)
+            covered = self._covered(light.on(small), seen, own, tolerance)
+            light = self._light(small, seen & ~covered)
         seen &= ~covered
         for mask in self._regions.values():
             inner = (mask > 0.5) & self._face
@@ -91,8 +93,9 @@ class Visibility:
         soft = self._full(seen.astype(np.float32)).clamp(0, 1)
         soft = torch.where(soft > 0.99, 1.0, soft)
         everything_seen = bool(seen.all())
-        if np.abs(np.log(gain[self._face])).max(initial=0.0) > np.log1p(_SAME_LIGHT):
-            frame = (frame * self._full(gain[..., 0])).clamp(0, 1)
+        if light.differs(self._face, _SAME_LIGHT):
+            gain, added = (self._full(each) for each in (light.gain, light.added))
+            frame = (frame * gain + added).clamp(0, 1)
         if everything_seen:
             return frame, soft
         return torch.lerp(self._reference[0], frame, soft), soft
@@ -128,24 +131,12 @@ class Visibility:
                 cv2.fillConvexPoly(mask, np.rint(hull).astype(np.int32), 1)
         return _grown(mask > 0, 1)
 
-    def _gain(self, small: Image, valid: Mask) -> Image:
-        """Return what the frame's brightness has to be multiplied by to be the reference's, [128, 128, 1], smooth."""
-        weight = np.float32(valid & self._face)
-        if weight.sum() < 0.02 * self._face.sum():
-            return np.ones((_SIDE, _SIDE, 1), np.float32)
-        here, there = _grey(small), self._grey
-        inside = weight > 0
-        whole = float(np.median(there[inside] + 0.02) / np.median(here[inside] + 0.02))
-        sigma = _SPREAD * self._width
-        # The whole face's gain is the prior where little is seen.
-        prior = 0.1
-        wanted = cv2.GaussianBlur(weight * there, (0, 0), sigma) + prior * whole * float(here[inside].mean())
-        found = cv2.GaussianBlur(weight * here, (0, 0), sigma) + prior * float(here[inside].mean())
-        return np.asarray(wanted / np.maximum(found, 1e-4), np.float32)[..., None].clip(0.2, 5.0)
+    def _light(self, small: Image, valid: Mask) -> Light:
+        return light_between(small, self._small, valid, self._face, self._width)
 
-    def _full(self, mask: Image) -> Tensor:
-        """Return a small picture [128, 128] at the size of the crop, [1, S, S]."""
-        whole = torch.from_numpy(np.ascontiguousarray(mask))[None, None]
+    def _full(self, picture: Image) -> Tensor:
+        """Return a small picture [128, 128] or [128, 128, C] at the size of the crop, [C, S, S]."""
+        whole = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(picture))).permute(2, 0, 1)[None]
         sized = F.interpolate(whole, (self._size, self._size), mode="bilinear", align_corners=False)[0]
         return sized.to(self._reference)
 
@@ -154,10 +145,6 @@ def _small(image: Tensor) -> Image:
     planes = image.cpu().numpy().astype(np.float32, copy=False)
     method = cv2.INTER_AREA if planes.shape[1] > _SIDE else cv2.INTER_LINEAR
     return np.dstack([cv2.resize(plane, (_SIDE, _SIDE), interpolation=method) for plane in planes])
-
-
-def _grey(image: Image) -> Image:
-    return cv2.transform(image, np.full((1, 3), 1 / 3, np.float32))
 
 
 def _beyond(values: Image, extremes: tuple[Image, Image]) -> Image:

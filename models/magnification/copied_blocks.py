@@ -2,10 +2,11 @@
 """What a video codec copied is missing data, not a measurement of rest.
 
 H.264 codes a block only where it changes visibly, and otherwise copies it: there the two decoded pictures are exactly
-equal, whatever the face did below the codec's dead zone. The solver takes the difference's variance for the noise,
-which is zero there, and would believe in rest more firmly than in any motion. An exact repeat alone proves nothing, as
-8-bit pictures without noise are equal where nothing moves; the noise inflation factor of `refinement.Camera` tells the
-two apart. So the equations' variance in copied blocks is multiplied by `COPIED_SHARE` of the inflation, at least by 1.
+equal, whatever the face did below the codec's dead zone. The solver estimates the noise by the difference's variance,
+which is zero there, so that zero motion would have the highest precision of all. An exact repeat alone proves nothing,
+as 8-bit pictures without noise are equal where nothing moves; the noise inflation factor of `refinement.Camera`
+distinguishes the two. So the equations' variance in copied blocks is multiplied by `COPIED_SHARE` of the inflation, at
+least by 1.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class Magnifier:
         reference = F.pad(reference, padding, mode="replicate")
         frames = F.pad(frames, padding, mode="replicate")
         observed = estimate(reference, frames, self.settings)
-        if self.refinement is not None and self.refinement.knows(observed):
+        if self.refinement is not None and self.refinement.covers(observed):
             observed = self._refined(self.refinement, observed, reference, frames, clip)
         padded = (height + padding[3], width + padding[1])
         motion = to_motion(observed, padded, self.settings.tolerance)

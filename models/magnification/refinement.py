@@ -37,7 +37,7 @@ from .camera_state import STATES, rounding_only
 from .filters import binomial, box, mean_pool, resize
 from .solver import ROUGHNESS, Observation, smooth_solve
 
-INPUTS = 15
+INPUTS = 15  # channels of `features`
 UNITS = 51  # action units whose fields are supervised in training
 FREE = 8  # fields of motion without supervision
 SMALLEST_GRID = 96  # points along the shorter side, a face in 192 px: the smallest in training
@@ -59,7 +59,7 @@ LEAST_STD = 0.1  # lower bound of the prediction's size, as a share of the motio
 PLATE_SWEEPS = 3  # sweeps of `smooth_solve` on each scale, as in the solver
 LARGEST_FEATURE = 4.0  # standard deviations at which features are clipped
 CORRECTION_SCALE = 0.3  # of the local motion, the correction of an output of one
-WIDTHS = (32, 48, 64, 72, 80)
+WIDTHS = (32, 48, 64, 72, 80)  # channels of the U-Net, finest level first
 HIDDEN = 128  # channels from which the fields are made
 MOST_INFLATION = 5.0  # logarithm of the largest noise inflation factor
 
@@ -124,8 +124,8 @@ class Refinement(nn.Module):
         return network
 
     @staticmethod
-    def knows(observed: Observation) -> bool:
-        """Whether a picture is as large as those of the training."""
+    def covers(observed: Observation) -> bool:
+        """Whether a picture is as large as those of the training, at least."""
         return min(observed.motion.shape[2:]) >= SMALLEST_GRID
 
     def forward(self, observed: Observation, brightness: Tensor, state: Tensor, final: bool = True) -> Observation:
@@ -134,7 +134,7 @@ class Refinement(nn.Module):
         brightness: [1 or N, 1, h, w] in [0, 1], the reference on the solver's grid (h, w even); state: [N, STATES] of
         `camera_state`. With fewer than `SMALLEST_GRID` points along a side the observation is returned unchanged.
         """
-        if not self.knows(observed):
+        if not self.covers(observed):
             return observed
         found = self.estimate(observed, brightness, state)
         if not final:
@@ -277,9 +277,10 @@ def fuse(seen: Observation, prior_mean: Tensor, weights: Tensor, extent: Tensor,
 
     With e = u - p, r = h - J p the residual of the equations and sums over the points, u minimises
 
-        sum a / inflation (e - J^-1 r)^T J (e - J^-1 r)  +  b |e|^2 / variance  +  c / 4 stiffness |laplace e|^2.
+        sum a / inflation (e - J^-1 r)^T J (e - J^-1 r)  +  b |e|^2 / variance  +  c / 4 stiffness |e - B e|^2,
 
-    The prior's variance has two parts, both of means over `NEIGHBOURHOOD` x `NEIGHBOURHOOD` points:
+    where B is the binomial filter; the quarter is for the doubled spacing of the grid. The prior's variance has two
+    parts, both of means over `NEIGHBOURHOOD` x `NEIGHBOURHOOD` points:
 
         variance = RELATIVE_STD^2 (|p|^2 + least^2)  +  max(|mean r|^2 - E|mean r|^2, 0) / (mean tr J / 2 + ridge)^2,
 

@@ -7,10 +7,11 @@ On each level of the pyramid, coarsest first, `estimate` repeats
     2. linearise        brightness constancy (Lucas & Kanade 1981) with the gradient g of the mean of both pictures:
                         J = sum g g^T / noise, h = sum g (g . u - difference) / noise over the points around
     3. weigh            the noise is the picture's median squared difference; in the last step also the local one
-    4. solve            u minimises E(u) = sum_p u^T J_p u - 2 h_p^T u + stiffness_p |laplace u|^2
+    4. solve            u minimises E(u) = sum_p u^T J_p u - 2 h_p^T u + stiffness_p |u - B u|_p^2
 
-E is the combined local-global energy of Bruhn, Weickert & Schnoerr (2005) with a thin plate, of which `smooth_solve`
-finds an approximate minimum in one coarse-to-fine sweep. The prior's precision is adaptive, stiffness = 1 / (roughness
+where B is the binomial filter, so that u - B u is about -1/4 of the Laplacian. E is the combined local-global energy of
+Bruhn, Weickert & Schnoerr (2005) with a thin plate, of which `smooth_solve` finds an approximate minimum in one
+coarse-to-fine sweep. The prior's precision is adaptive, stiffness = 1 / (roughness
 x mean squared motion nearby): regions at rest are smoothed most, moving ones may bend, and scaling the true motion
 scales the estimate. Where texture is too weak for the noise, the prior alone determines the motion, so that magnified
 noise doesn't appear in flat skin.
@@ -47,7 +48,7 @@ class FlowSettings:
     """What the untrained solver assumes.
 
     iterations: Gauss-Newton steps on each pyramid level, finest first; their number is the number of levels.
-    roughness: variance of the motion's second difference between grid points as a share of the mean squared motion
+    roughness: variance of u - B u, the motion's bending between grid points, as a share of the mean squared motion
         nearby.
     least_motion: px of a level, lower bound of the motion's size in the prior.
     first_motion: px of the coarsest level, the same in the first step, before the size of the motion is known.
@@ -70,7 +71,7 @@ class Observation:
     equations: [N, 5, h, w], Jxx, Jxy, Jyy (1 / px^2) and hx, hy (1 / px): J u = h divided by the noise variance, so
         that J is the precision (inverse covariance) of the least-squares motion J^-1 h.
     motion: [N, 2, h, w] px of the image that the equations were taken from: the solution.
-    stiffness: [N, 1, h, w], precision (1 / px^2) of the prior on the motion's second difference.
+    stiffness: [N, 1, h, w], precision (1 / px^2) of the prior on u - B u.
     noise: [N, 1, h, w], variance of the warped frame's difference to the reference.
     """
 
@@ -110,7 +111,8 @@ def smooth_solve(equations: Tensor, stiffness: Tensor, relaxations: int = 4, coa
 
         (J_p + stiffness_p I) u_p = h_p + stiffness_p (2 B u - B^2 u)_p,
 
-    where B is the binomial filter and (I - B)^2 the plate's operator. A scale starts from the one below it.
+    where B is the binomial filter and (I - B)^2 the plate's operator; its gradient with varying stiffness is
+    approximated so. A scale starts from the solution of the next coarser one.
 
     Args:
         equations: [N, 5, h, w] as in `Observation`.

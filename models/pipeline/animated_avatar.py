@@ -47,8 +47,8 @@ class AnimatedAvatar:
         self.mask = face_mask(landmarks[:, :2], size).to(device)
         self.face_width = face_width(landmarks)
         self._restoration = Restoration(avatar, window, self.mask, device)
-        source = FaceImage(window.cut(avatar.over()).to(device), landmarks)
-        self._state = backend.encode_source(source, driver.reference, *more)
+        self._clean = window.cut(avatar.over()).to(device)
+        self._state = backend.encode_source(FaceImage(self._clean, landmarks), driver.reference, *more)
         # The backend's own picture of the neutral face: its error of reconstruction is in every generated frame, too,
         # so that measuring against it cancels the error.
         still = backend.animate(self._state, driver.still())
@@ -97,5 +97,4 @@ class AnimatedAvatar:
 
     def motion_of(self, picture: AvatarPicture) -> Motion:
         """Return the motion that a finished picture shows against the clean avatar, in crop px."""
-        clean, moved = (self.window.cut(each.over()).to(self.device) for each in (self.picture, picture))
-        return self.magnifier.motion(clean, moved)
+        return self.magnifier.motion(self._clean, self.window.cut(picture.over()).to(self.device))

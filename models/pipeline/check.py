@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`backends check`: do the weights that were added work? Judged on a picture and a clip, with a sheet to look at.
 
-Names and shapes are right for random numbers too, and for files of two releases side by side. What tells weights that
-work: at rest they give the avatar back, face and all; when the driver's face moves, the avatar's moves the same way.
+Names and shapes are right for random numbers too, and for files of two releases side by side. Weights that work are
+recognised by what they do: at rest they give the avatar back, face and all; when the driver's face moves, the avatar's
+moves the same way.
 """
 
 from __future__ import annotations
@@ -226,7 +227,7 @@ def _cosine(shown: Tensor, generated: Tensor, mask: Tensor) -> float:
 
 
 def _figures(findings: Findings) -> str:
-    told = [
+    figures = [
         f"likeness {findings.likeness:.2f}",
         f"agreement {findings.following:.2f}",
         f"gain {findings.gain:.2f}",
@@ -234,10 +235,10 @@ def _figures(findings: Findings) -> str:
         f"flicker {findings.flicker:.2%} of white",
     ]
     if findings.motion_at_rest is not None:
-        told.append(f"own motion at rest {findings.motion_at_rest:.2%} of the face's width")
+        figures.append(f"own motion at rest {findings.motion_at_rest:.2%} of the face's width")
     if findings.change_at_rest is not None:
-        told.append(f"change at rest {findings.change_at_rest:.2%} of white")
-    return ", ".join(told)
+        figures.append(f"change at rest {findings.change_at_rest:.2%} of white")
+    return ", ".join(figures)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -268,7 +269,7 @@ def main(arguments: Sequence[str]) -> int:
     elif findings.works:
         print(*said, f"The sheet is {sheet}.", sep="\n")
     else:
-        # Who only sees the last line sees the verdict.
+        # The verdict is last, for a terminal that shows the last line alone.
         print(*said[1:], f"The sheet is {sheet}.", said[0], sep="\n")
     return int(ExitCode.OK if findings.works else ExitCode.BAD_INPUT)
 

@@ -20,7 +20,7 @@ from .driving_clip import DrivingClip, Seen
 from .motion_store import MotionStore
 
 MOST_MOTION = 1e5  # px; no picture has as many
-_CHANNELS = {"flow": 2, "confidence": 1, "rigid": 2, "told": 1, "skin": 1}  # of an observation, as it is kept
+_CHANNELS = {"flow": 2, "confidence": 1, "rigid": 2, "from_mesh": 1, "skin": 1}  # of the arrays that are kept
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,18 @@ class DriverMotion:
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return it as arrays, for another worker."""
-        parts = (self.local.flow, self.local.confidence, self.rigid, self.told, self.skin)
+        parts = (self.local.flow, self.local.confidence, self.rigid, self.from_mesh, self.skin)
         return {name: part.numpy() for name, part in zip(_CHANNELS, parts, strict=True)}
 
     @classmethod
     def of(cls, arrays: dict[str, NDArray[Any]]) -> DriverMotion:
-        """Return the observation that has left arrays. Raises `ValueError` for arrays that none has left."""
+        """Return the motion that was left as arrays. Raises `ValueError` for arrays that none has left."""
         count, _, height, width = checked(arrays, "flow", "f", (None, 2, None, None), MOST_MOTION).shape
-        flow, confidence, rigid, told, skin = (
+        flow, confidence, rigid, from_mesh, skin = (
             torch.from_numpy(checked(arrays, name, "f", (count, channels, height, width), MOST_MOTION)).float()
             for name, channels in _CHANNELS.items()
         )
-        return cls(Motion(flow, confidence), rigid, told, skin)
+        return cls(Motion(flow, confidence), rigid, from_mesh, skin)
 
 
 class Driver:

@@ -49,8 +49,8 @@ from .kept_clip import KeptClip
 from .notes import Notes
 from .outside import Outside, calmer_outside, outside_frame
 
-LARGEST_CROP = 512
-SMALLEST_CROP = 128
+LARGEST_CROP = 512  # px a side; a larger face is reduced to it
+SMALLEST_CROP = 128  # px a side; a smaller face is enlarged to it
 SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less than a hundredth of a pixel
 
 

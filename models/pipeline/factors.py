@@ -31,7 +31,7 @@ SEEN_SHAKE = 2e-3  # of the face's width: head motion from which on there is a w
 SEEN_FLICKER = 0.01  # of white
 OWN_SHARE = 0.3  # of the expression: motion of the backend's own from which on there is a warning
 OWN_CHANGE = 0.004  # of white: a change of the finished face, one grey level of 255, from which on it is
-AUTO_ALPHA_RANGE = (1.0, 16.0)
+AUTO_ALPHA_RANGE = (1.0, 16.0)  # never reduces motion; the upper end bounds the magnified noise
 WORKING_RANGE = 0.0225  # of the face's width: the peak motion that backends were trained on
 LEAST_MOTION = 1e-3  # of the face's width; below it a clip shows nothing but noise
 

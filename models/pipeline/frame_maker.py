@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Making the result frame by frame, each one finished in the job folder before the next is begun."""
+"""Making the result a few frames at a time, each finished in the job folder while the next ones are made."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from ...backend_bridge.job.artefacts import FRAME_KINDS, FrameKind
 from ...backend_bridge.job.folder import JobFolder
@@ -16,6 +17,8 @@ from .driver import Driver
 from .factors import Probed, probes_of
 from .notes import Notes
 from .outputs import Made, Output
+
+T = TypeVar("T")
 
 
 class FrameMaker:
@@ -60,15 +63,21 @@ class FrameMaker:
             wanted.append((size, [index for group in groups if lacking.intersection(group) for index in group]))
             done -= len(wanted[-1][1])
         for size, frames in wanted:
-            for indices, batch in ahead(self._batches(size, frames)):
-                self._make(indices, batch, lacking)
-                done += len(indices)
+            batches = self._beside(self._batches(size, frames))
+            for count, files in self._beside(self._made(batches, lacking)):
+                self._notes.check_cancelled()
+                self._folder.commit_all(files, self._fingerprint)
+                done += count
                 self._notes.progress(Stage.ANIMATE, done, len(clip.present))
         for index in clip.missing:
             self._hold(index)
         for kind in FRAME_KINDS:
             self._folder.keep_only(kind, clip.count)
         return Made(clip.count, len(clip.present) - len(lacking))
+
+    def _beside(self, items: Iterator[T]) -> Iterator[T]:
+        """Yield items that are made in another thread; but on Metal, whose commands one thread at a time encodes."""
+        return items if self._avatar.device.type == "mps" else ahead(items)
 
     def _series(self) -> list[tuple[int, list[int]]]:
         """Return the frames in the order in which they are made, and how many of them are computed together.
@@ -102,21 +111,24 @@ class FrameMaker:
     def _finished(self, index: int) -> bool:
         return all(self._folder.finished(kind.unit(index), self._fingerprint) for kind in self._kinds)
 
-    def _make(self, indices: list[int], batch: Batch, lacking: Collection[int]) -> None:
-        """Make the files of those frames of a batch that lack them."""
-        for output in self._outputs:
-            for kind, files in zip(output.kinds, output.make(batch), strict=True):
-                for index, data in zip(indices, files, strict=True):
-                    if index in lacking:
-                        self._commit(kind, index, data)
+    def _made(
+        self, batches: Iterable[tuple[list[int], Batch]], lacking: Collection[int]
+    ) -> Iterator[tuple[int, dict[str, bytes]]]:
+        """Yield of each batch how many frames it has, and the files of those of them that lack theirs, by name."""
+        for indices, batch in batches:
+            files = {
+                kind.unit(index): data
+                for output in self._outputs
+                for kind, made in zip(output.kinds, output.make(batch), strict=True)
+                for index, data in zip(indices, made, strict=True)
+                if index in lacking
+            }
+            yield len(indices), files
 
     def _hold(self, index: int) -> None:
         """Give a frame without a face what the frame before it has: it holds, it never shifts."""
         present = self._driver.clip.present
         before = [each for each in present if each < index]
         source = before[-1] if before else next(each for each in present if each > index)
-        for kind in self._kinds:
-            self._commit(kind, index, self._folder.file_of(kind, source).read_bytes())
-
-    def _commit(self, kind: FrameKind, index: int, data: bytes) -> None:
-        self._folder.commit(kind.unit(index), data, self._fingerprint)
+        files = {kind.unit(index): self._folder.file_of(kind, source).read_bytes() for kind in self._kinds}
+        self._folder.commit_all(files, self._fingerprint)

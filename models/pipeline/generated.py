@@ -15,7 +15,7 @@ from ..magnification import Magnifier
 from ..magnification.motion import Motion
 
 _CELLS = 32  # a side; brightness is compared as means over them
-_LIGHT_ROUNDS = 6
+_LIGHT_ROUNDS = 6  # of IRLS
 _LEAST_OFF = 0.004  # of white; differences below it all count in full
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run tells while it goes on: progress, and warnings, which are in its report, too."""
+"""What a run reports while it goes on: progress, and warnings, which are in its report, too."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from .avatar import AvatarPicture
 
 Box = tuple[float, float, float, float]
 
-DETECTION_MARGIN = 0.5
+DETECTION_MARGIN = 0.5  # of the face's box, on every side: the detector needs the head around the face
 BROWS = (63, 105, 66, 293, 334, 296)  # mesh points along the brows, from where their outer thirds act
 CHIN = 200  # mesh point between lower lip and chin, around which a jaw's opening acts
 LEAST_SPREAD = 0.3  # of the moved part's height
@@ -29,7 +29,7 @@ ENOUGH_ANCHORS = 3  # to place a face without anything else
 LEAST_APART = 0.5  # px between anchors
 
 
-# What the eyes, brows and mouth are told apart by, each the middle of two anchors.
+# The eyes, brows and mouth of a face, each the middle of two anchors.
 _FEATURES = tuple(
     (FACE_ANCHORS[one], FACE_ANCHORS[other])
     for one, other in (
@@ -50,12 +50,12 @@ PLATE = 1e-3  # smoothing of the plate through what the rig expects, which is ro
 class AvatarFace:
     """landmarks: [478, 3] px of the picture; `detected` is False where the driver's mesh was laid over it.
 
-    `doubted`: a face was detected, and not believed, as the rig has its eyes, brows or mouth elsewhere.
+    `rejected`: a face was detected, but not where the rig has its eyes, brows or mouth.
     """
 
     landmarks: NDArray[np.float32]
     detected: bool
-    doubted: bool = False
+    rejected: bool = False
 
     def window(self, framing: Framing, picture: tuple[int, int], largest: int, frame_size: int | None) -> Window:
         """Return the square that a backend is shown: at its own `frame_size`, or as the picture is, up to `largest`.
@@ -128,7 +128,7 @@ def _check(anchors: Sequence[Anchor], size: tuple[int, int]) -> None:
         if not (-0.5 <= x <= size[0] - 0.5 and -0.5 <= y <= size[1] - 0.5):
             named = (name for name, landmark in FACE_ANCHORS.items() if landmark == anchor.landmark)
             name = next(named, f"face landmark {anchor.landmark}")
-            raise InputError(f"The anchor of {name!r} lies outside the avatar's picture; move it onto the face.")
+            raise InputError(f"The anchor of '{name}' lies outside the avatar's picture; move it onto the face.")
     places = np.array([anchor.position for anchor in anchors]).reshape(-1, 2)
     apart = np.linalg.norm(places[:, None] - places[None], axis=2) + np.eye(len(places)) * LEAST_APART
     if (apart < LEAST_APART).any():
@@ -161,7 +161,7 @@ def _found(
         if _agrees(seen, expected):
             return AvatarFace(seen, True)
     if len(expected) >= ENOUGH_ANCHORS:
-        return AvatarFace(pinned(driver_landmarks, expected, PLATE), False, doubted=bool(faces))
+        return AvatarFace(pinned(driver_landmarks, expected, PLATE), False, rejected=bool(faces))
     placed = _laid_onto(driver_landmarks, basis) if basis is not None else None
     if placed is None and face_box is not None:
         placed = _laid_into(driver_landmarks, face_box)
@@ -194,7 +194,7 @@ def _grown(box: Box | None, margin: float, size: tuple[int, int]) -> tuple[int, 
 def _laid_onto(landmarks: NDArray[np.float32], basis: RigBasis) -> NDArray[np.float32] | None:
     """Return the mesh, moved and scaled so that its brows and chin lie where the rig's topmost and lowest controls act.
 
-    None where the controls don't spread over a face: a rig of a few mouth shapes doesn't tell where the brows are.
+    None where the controls don't spread over a face: a rig of a few mouth shapes has no control at the brows.
     """
     of_the_face = np.array([part_of(control.part) is not FacePart.OTHER for control in basis.controls], bool)
     energy = (basis.displacement[of_the_face] ** 2).sum(2) * basis.visible  # ears lie above the brows
@@ -210,7 +210,7 @@ def _laid_onto(landmarks: NDArray[np.float32], basis: RigBasis) -> NDArray[np.fl
     top, bottom = brows[:, 1].mean(), chin[1]
     scale_y = (high[1] - low[1]) / max(float(bottom - top), 1e-6)
     across = float(np.ptp(brows[:, 0]))
-    # Controls that move both sides at once act in the middle: then the height has to say how wide the face is.
+    # Controls that move both sides at once act in the middle: then the width follows from the height.
     scale_x = (high[0] - low[0]) / across if high[0] - low[0] > 0.5 * scale_y * across else scale_y
     placed = landmarks.copy()
     placed[:, 0] = (landmarks[:, 0] - brows[:, 0].mean()) * scale_x + 0.5 * (low[0] + high[0])

@@ -71,7 +71,7 @@ class RigReader(ABC):
     """
 
     read_from: ClassVar[str]
-    knows_head: ClassVar[bool]
+    has_head: ClassVar[bool]
 
     def __init__(
         self,
@@ -108,7 +108,8 @@ class RigReader(ABC):
         constraints = dataclasses.replace(self._constraints, locked=self._constraints.locked | never)
         everywhere = np.ones(len(sites.position))
         solution = solve(self.basis, sites, equations[..., :6], seconds, constraints=constraints)
-        if solution.residual_of_clip(everywhere) > _LITTLE_SHOWN and self.knows_head:
+        little_shown = solution.residual_of_clip(everywhere) > _LITTLE_SHOWN and not solution.state.noisy
+        if little_shown and self.has_head:
             # What such a rig has no control for would pass for the head's motion, and be missing from the rest.
             still = without_motion(equations[..., :6], equations[..., 7:])
             other = solve(self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints)
@@ -162,7 +163,7 @@ class DriverReader(RigReader):
     """
 
     read_from = "the driver's picture"
-    knows_head = True
+    has_head = True
 
     @classmethod
     def laid(
@@ -198,7 +199,7 @@ class GeneratedReader(RigReader):
     """
 
     read_from = "the generated frames"
-    knows_head = False
+    has_head = False
 
     @classmethod
     def laid(

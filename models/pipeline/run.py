@@ -122,7 +122,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         spec.avatar.anchors,
         spec.avatar.expected,
     )
-    if face.doubted and not spec.avatar.anchors:
+    if face.rejected and not spec.avatar.anchors:
         notes.warning(
             "A face was recognised in the avatar's picture, but not where the rig has its eyes, brows and mouth; the "
             "driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off."
@@ -206,7 +206,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
 
 
 def _kept(folder: JobFolder, spec: JobSpec, order: Callable[[str], str], notes: Notes) -> Report | None:
-    """Return the report of an earlier run that has made exactly this; `order` tells it by the hash of the clip."""
+    """Return the report of an earlier run of this very order; `order` is its fingerprint, given the clip's hash."""
     if not folder.has_report:
         return None
     made_from = order(content_hash(reader_of(folder.path, spec.driving)))

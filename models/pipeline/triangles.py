@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-AT_ONCE = 1_000_000  # nodes of one vectorised pass, 100 MB
+AT_ONCE = 1_000_000  # nodes of one vectorised pass, bounds the memory
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ..face import find_event
 Array: TypeAlias = NDArray[np.float64]
 
 LEAST_PEAK = 0.01  # of a control's range; what is less is a solver's rounding, or noise
-BLINK = 45
+BLINK = 45  # the action unit
 CERTAIN = 0.1  # the same where the face as a whole shows no event: a blink may be all there is
 LEAST_SHARE = 0.1  # of the strongest unit's peak; below it a unit is as likely cross-talk as a movement
 

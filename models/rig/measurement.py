@@ -53,6 +53,11 @@ class Measurement:
         """Return what is left when a known motion [N, 2, S] px is taken out."""
         return replace(self, pull=self.pull - self.pull_of(motion))
 
+    def scaled(self, factor: Array) -> Measurement:
+        """Return the same motion, measured with `factor` [N, S] times the precision."""
+        wide = factor[:, None].astype(np.float32)
+        return replace(self, precision=self.precision * wide, pull=self.pull * wide)
+
     def at(self, places: slice) -> Measurement:
         """Return the measurement of some of the places."""
         changed = None if self.changed is None else self.changed[:, places]
@@ -172,7 +177,11 @@ class PatchErrors:
 
     def energy(self) -> Array:
         """Return [N], the errors' energy over all patches."""
-        return np.asarray((self.weight * _energy(self.precision, self.pull)).sum(1))
+        return np.asarray(self.energies().sum(1))
+
+    def energies(self) -> Array:
+        """Return [N, Q], the errors' energy in each patch."""
+        return np.asarray(self.weight * _energy(self.precision, self.pull))
 
     def noise(self, used: Array) -> Array:
         """Return [N], the noise inflation factor: chi-squared of the patches' errors per degree of freedom.
@@ -203,6 +212,13 @@ def cauchy_weights(error: Measurement, explained: Array, proportional: float) ->
 
     1 / (1 + (error / (2.4 scale))^2). The scale is the frame's median error plus the share `proportional` of the motion
     `explained` [N, 2, S] px there, as the basis' own error grows with the motion.
+
+    >>> precision = np.tile(np.float32([[[100.0], [0.0], [100.0]]]), (1, 1, 5))
+    >>> error = np.zeros((1, 2, 5))
+    >>> error[0, 0] = 0.1, -0.1, 0.1, -0.1, 1.0  # px; the last place is an outlier
+    >>> left = Measurement(np.zeros((5, 2)), np.zeros(5), precision, 100 * error)
+    >>> cauchy_weights(left, np.zeros((1, 2, 5)), proportional=0.25).round(2)
+    array([[0.85, 0.85, 0.85, 0.85, 0.05]])
     """
     size = np.sqrt(error.energy())
     scale = _median(size, error.valid)[:, None] + proportional * error.size_of(explained) + 1e-9

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.optimize import nnls
 from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
@@ -29,6 +30,8 @@ _WINDOW = 0.1  # of the face's size, over which skin moves much alike: plain pla
 _MOVING = 0.03  # misfit gathers where the motion is: s², the mean over all of a face, is about so little of it there
 _FIRST_GUESS = 0.02  # px², before the first fit; a clear micro-expression moves a face of 200 px by 0.5 px
 _ITERATIONS = 6  # of a fit and its misfit; s changes by less than a tenth in the last
+_FRAMES_OF_A_FIT = 4  # fewer don't tell noise from misfit
+_NOISELESS = 0.1  # errors over what the precision states, below which there is no noise to speak of
 _STEPS = 4  # of expectation maximisation for s² between fits, which cost far more
 _RIDGE = 1e-3  # of the median control's own information: settles what the equations leave open, shrinks nothing else
 _PROPORTIONAL = 1.0  # error per explained motion that is no outlier: of a rig that fits half-way it is as large as that
@@ -81,6 +84,30 @@ def misfit_variance(error: Measurement, variance: Array, trust: Array) -> Array:
     weight = (error.valid * trust).astype(np.float64)
     total: Array = (squared * weight).sum(1)
     return total / np.maximum(2 * weight.sum(1), 1e-12)
+
+
+def hidden_by_noise(variance: Array, shown: Array, head: Array, inflation: Array) -> bool:
+    """Return whether noise is larger than the misfit is anywhere, so that what is left over says nothing of shapes.
+
+    A misfit grows with the motion that the controls show; the sensor's noise is the same in every frame, and errors of
+    a moving head grow with its motion:
+
+        s² = a + b |head|² + m |shown|² / 2,    a, b, m >= 0,
+
+    by non-negative least squares over the frames. Where errors are far smaller than the precision states, as in a
+    rendered picture, nothing is hidden.
+
+    Args:
+        variance: [N], s², px².
+        shown, head: [N], mean squared motions, px².
+        inflation: [N], the errors over what the measurement's precision makes of them.
+    """
+    if len(variance) < _FRAMES_OF_A_FIT:
+        return False
+    columns = np.stack([np.ones_like(shown), head, shown / 2], 1)
+    scale = np.maximum(np.linalg.norm(columns, axis=0), 1e-30)
+    noise, _, misfit = nnls(columns / scale, variance)[0] / scale
+    return bool(misfit * shown.max() / 2 < noise and np.median(inflation) > _NOISELESS)
 
 
 def best_fit(equations: NormalEquations, seen: Measurement, low: Array, high: Array) -> BestFit:

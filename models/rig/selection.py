@@ -67,6 +67,11 @@ class Choice:
     steps: int
     explained: float
 
+    @classmethod
+    def free(cls, frames: int, controls: int) -> Choice:
+        """Return that nothing has to be chosen: the evidence alone decides."""
+        return cls(np.ones((frames, controls), bool), np.ones(frames, bool), steps=0, explained=1.0)
+
 
 @dataclass(frozen=True)
 class Hypotheses:
@@ -115,6 +120,7 @@ def choose(
     high: Array,
     noise: Array,
     misfit: Array,
+    left: Array,
     hypotheses: Hypotheses,
     best: Array,
     freedoms: Array,
@@ -129,8 +135,9 @@ def choose(
     Args:
         gram: [N, K, K] and target: [N, K], normal equations without what is solved along with the controls.
         low, high: [N, K] bounds.
-        noise: [N], how much one freedom explains of errors alone.
+        noise: [N, K], how much each control explains of errors alone.
         misfit: [N], the share of the motion that no values of the controls explain, in [0, 1).
+        left: [N], the same of the energy that the equations are in.
         hypotheses: what the controls stand for.
         best: [N], the energy that all controls together explain.
         freedoms: [N], n, the number of independent measurements of a frame's motion.
@@ -150,8 +157,8 @@ def choose(
             continue
         fits[event] = False
         # Mean and 2.5 standard deviations of what errors alone make of one freedom (chi-squared).
-        by_noise = float(noise[clear].sum()) * (1 + 2.5 * np.sqrt(2 / len(clear))) * ~awake
-        total = float((best[clear] / (1 - misfit[clear].clip(max=_MOST_MISFIT))).sum())
+        by_noise = noise[clear].sum(0) * (1 + 2.5 * np.sqrt(2 / len(clear))) * ~awake
+        total = float((best[clear] / (1 - left[clear].clip(max=_MOST_MISFIT))).sum())
         measurements = max(float(freedoms[clear] @ best[clear]) / whole, 2.0)
         search = _Search(gram[clear], target[clear], low[clear], high[clear], by_noise, total, measurements, hypotheses)
         found = search.run()
@@ -213,7 +220,10 @@ class _Search:
         index = list(chosen)
         left = 1.0 - (self.explained(chosen) - float(self._noise[index].sum())) / self._total
         fit = -0.5 * self._measurements * np.log(max(left, 0.0) + _EXPECTED_MISFIT)
-        families = {int(self._hypotheses.family[each]): float(self._hypotheses.surprise[each]) for each in index}
+        # The likeliest unit of a family brings its companions along.
+        families: dict[int, float] = {}
+        for family, surprise in zip(self._hypotheses.family[index], self._hypotheses.surprise[index], strict=True):
+            families[int(family)] = min(float(surprise), families.get(int(family), np.inf))
         return float(fit - sum(families.values()) - len(index) * _CONTROL)
 
     def _exchanged(self, chosen: list[int]) -> list[int]:

@@ -36,6 +36,7 @@ All unknowns are in K x K normal equations; the sites enter once an iteration, b
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,15 +49,16 @@ from .box_least_squares import solve_boxed
 from .constraints import Constraints
 from .head_motion import head_columns, robust_head, turning_error
 from .measurement import Array, Measurement, NormalEquations, Patches, cauchy_weights, initial_weights, motion_of
-from .misfit import STILL, BestFit, best_fit, beyond, softened
+from .misfit import STILL, BestFit, best_fit, beyond, hidden_by_noise, softened
 from .selection import NO_MISFIT, Choice, Hypotheses, choose
 from .sites import Sites
-from .support import HEADROOM, HEADROOM_OF_MISFIT, most_amounts, moving_places
+from .support import HEADROOM, HEADROOM_OF_MISFIT, acted_on, most_amounts, moving_places
 
 _IRLS_ITERATIONS = 3  # the weights change by less than a hundredth after them
 _NEARLY_NOTHING = 1e-6  # px per unit of a control, below which an effect is rounding
 _AWAKE = 0.01  # of the largest value of any control; less is what the prior's floor leaves
 _CONVERGED = 0.05  # of the largest value; a smaller change of a key is invisible
+_FLOOR = 0.15  # of the liveliest patch's energy, the least error that any patch may have where shapes differ
 _LEAST_TURNING_NOISE = 0.001  # share of all motion's energy, the least noise that the ridge regression assumes
 
 
@@ -94,13 +96,15 @@ class SolverState:
 
     iterations: of the evidence. change: of the controls' values in the last one, as a share of the largest. misfit:
     [N], standard deviation of the motion that no values of the controls show, px along each axis (`misfit`). explained:
-    share of the energy that all controls could explain together that the chosen ones do.
+    share of the energy that all controls could explain together that the chosen ones do. noisy: the measurement's noise
+    is larger than the misfit, so that what is left unexplained is no fault of the rig.
     """
 
     iterations: int
     change: float
     misfit: NDArray[np.float32]
     explained: float
+    noisy: bool = False
 
     @property
     def converged(self) -> bool:
@@ -335,7 +339,10 @@ def _most_probable(model: _Model, seen: Measurement, in_play: Array, settings: S
     evidence = _Evidence(model, equations, softened(seen, fit.variance), in_play, settings)
     every = np.ones((len(seen.pull), len(model.columns)), bool)
     first = evidence.weigh(every, bounds, settings.iterations, settings.activation_threshold)
-    choice = _chosen(model, equations, evidence, first, fit, in_play)
+    shown, head = (_mean_square(motion) for motion in _parts(model, equations, fit.values))
+    noisy = hidden_by_noise(fit.variance, shown, head, first.noise)
+    free = Choice.free(len(every), model.controls)
+    choice = free if noisy else _chosen(model, equations, evidence, first, fit, in_play)
     last = first
     if not choice.fits.all():
         every[:, : model.controls] = choice.in_play
@@ -348,6 +355,7 @@ def _most_probable(model: _Model, seen: Measurement, in_play: Array, settings: S
         change=last.change,
         misfit=np.sqrt(fit.variance).astype(np.float32),
         explained=choice.explained,
+        noisy=noisy,
     )
     return _Found(np.where(choice.fits[:, None], first.values, last.values), evidence.turned, state)
 
@@ -356,13 +364,12 @@ def _most_probable(model: _Model, seen: Measurement, in_play: Array, settings: S
 class _Weighed:
     """What a run of evidence maximisation has found.
 
-    values: [N, P]. noise: [N], noise inflation without a threshold. left: [N], share of the motion of whole patches
-    that stays unexplained. change: of the controls' values in the last iteration, as a share of the largest.
+    values: [N, P]. noise: [N], noise inflation without a threshold. change: of the controls' values in the last
+    iteration, as a share of the largest.
     """
 
     values: Array
     noise: Array
-    left: Array
     change: float
 
 
@@ -398,6 +405,44 @@ class _Evidence:
         """Weigh the places by `trust` [N, S] from now on."""
         self.trust = trust
         self._gram = None
+
+    def scaled(self, factor: Array) -> _Evidence:
+        """Return the same with `factor` [N, S] times the precision of the places."""
+        other = copy(self)
+        other._seen, other.local, other._gram = self._seen.scaled(factor), self.local.scaled(factor), None
+        return other
+
+    def balance(self, head: Array) -> Array:
+        """Return [N, S], factors of the precision by which patches that move count alike, and still ones most.
+
+        A misfit is in proportion to the motion: a brow that the rig shows to nine tenths is off by more than a mouth
+        moves at all. With one variance for all of the face, that would pass for an error of the mouth's, and what
+        controls show where the face was still would be cheap. So the error's energy in a patch is taken to be that of
+        its motion without the `head`'s [N, 2, S] px, and `_FLOOR` of the liveliest patch's besides.
+        """
+        energy = self._in_play @ self._patches.errors(self.local.less(head), self.trust).energies()
+        share = energy / np.maximum(energy.max(1, keepdims=True), 1e-30)
+        return self._patches.spread(1 / (share + _FLOOR))
+
+    def information(self, controls: int) -> Array:
+        """Return [N, K], the diagonal of the Gram matrix for the first K columns."""
+        return np.array(np.diagonal(self.gram, axis1=1, axis2=2)[:, :controls])
+
+    def misfit(self, variance: Array, shown: Array) -> Array:
+        """Return [N], the share of the energy of what is `shown` [N, 2, S] px and of a misfit that is the latter's."""
+        amount = (self._seen.precision[:, 0] + self._seen.precision[:, 2]) * self.trust
+        missing = variance * amount.sum(1)
+        there = ((shown * self._seen.pull_of(shown)).sum(1) * self.trust).sum(1)
+        return np.asarray(missing / np.maximum(missing + there, 1e-30))
+
+    def left(self, values: Array) -> Array:
+        """Return [N], the share of the motion of whole patches that values [N, P] leave, beside the head's of them."""
+        head = values * (np.arange(values.shape[1]) >= self._model.controls)
+        whole, rest = (
+            self._patches.errors(self.local.less(self._equations.motion(each)), self.trust).energy()
+            for each in (head, values)
+        )
+        return np.asarray((rest / np.maximum(whole, 1e-30)).clip(0, 1))
 
     def freedoms(self, head: Array) -> Array:
         """Return [N], how many independent measurements there are of a motion without the `head`'s [N, 2, S] px.
@@ -458,10 +503,7 @@ class _Evidence:
             if self._updates_weights:
                 self._update_weights(iteration, values, explained, noise)
         self._updates_weights = False
-        head = self._equations.motion(values * (np.arange(parameters) >= model.controls))
-        whole = self._patches.errors(self.local.less(head), self.trust).energy()
-        left = (errors.energy() / np.maximum(whole, 1e-30)).clip(0, 1)
-        return _Weighed(values, np.maximum(own, np.median(own)), left, change)
+        return _Weighed(values, np.maximum(own, np.median(own)), change)
 
     def _update_weights(self, iteration: int, values: Array, explained: Array, noise: Array) -> None:
         """Solve the errors that follow the head's turning, and update the IRLS weights at first."""
@@ -483,24 +525,51 @@ def _chosen(
 ) -> Choice:
     """Choose the controls in play from the equations in which the head's motion is solved along with each choice."""
     count = model.controls
+    shown, head = _parts(model, equations, fit.values)
     # What misses in still frames is noise.
-    missing = 2.0 * (fit.variance - np.quantile(fit.variance, STILL)).clip(0)
-    shown = equations.motion(np.pad(fit.values[:, :count], ((0, 0), (0, len(model.columns) - count))))
-    misfit = missing / np.maximum(missing + (shown**2).sum(1).mean(1), 1e-30)
+    variance = (fit.variance - np.quantile(fit.variance, STILL)).clip(0)
+    misfit = 2.0 * variance / np.maximum(2.0 * variance + _mean_square(shown), 1e-30)
     # The variance is hardly known where the texture is weak; what is explained already is no misfit.
-    misfit = np.minimum(misfit, first.left)
+    misfit = np.minimum(misfit, evidence.left(first.values))
     # An error as large as the motion is no outlier where shapes differ, or a raised lid would be taken for a hand.
     evidence.weigh_by(np.where(misfit[:, None] < NO_MISFIT, evidence.trust, fit.trust))
-    gram = evidence.gram[:, :count, :count]
-    target = evidence.target[:, :count] - np.einsum("nij,nj->ni", evidence.gram[:, :count, count:], model.head)
+    # What the driver does where no control acts is the same whatever is chosen.
+    balanced = evidence.scaled(evidence.balance(head) * acted_on(model.columns[:count]))
+    gram = balanced.gram[:, :count, :count]
+    target = balanced.target[:, :count] - np.einsum("nij,nj->ni", balanced.gram[:, :count, count:], model.head)
     ridge = 1e-6 * np.diagonal(gram, axis1=1, axis2=2).max(1, initial=0.0)[:, None, None]
     low, high = (bound[:, :count] for bound in model.bounds(HEADROOM_OF_MISFIT))
     best = solve_boxed(gram + (ridge + 1e-12) * np.eye(count), target, low, high).values
     energy = (best * (2 * target - np.einsum("nij,nj->ni", gram, best))).sum(1).clip(0)
     size = np.abs(first.values[:, :count])
-    active = size > _AWAKE * size.max(initial=0.0)
-    freedoms = evidence.freedoms(equations.motion(np.pad(model.head, ((0, 0), (count, 0)))))
-    return choose(gram, target, low, high, first.noise, misfit, model.hypotheses, energy, freedoms, in_play, active)
+    return choose(
+        gram,
+        target,
+        low,
+        high,
+        noise=first.noise[:, None] * balanced.information(count) / np.maximum(evidence.information(count), 1e-30),
+        misfit=misfit,
+        left=np.minimum(balanced.misfit(variance, shown), balanced.left(first.values)),
+        hypotheses=model.hypotheses,
+        best=energy,
+        # Of the patches that move at all neighbours miss together; those that hold most of the motion are too few.
+        freedoms=np.sqrt(balanced.freedoms(head) * evidence.freedoms(head)),
+        in_play=in_play,
+        active=size > _AWAKE * size.max(initial=0.0),
+    )
+
+
+def _parts(model: _Model, equations: NormalEquations, values: Array) -> tuple[Array, Array]:
+    """Return the motions [N, 2, S] px that the controls show at these values [N, P], and that most of the face has."""
+    face, head = np.zeros_like(values), np.zeros_like(values)
+    face[:, : model.controls] = values[:, : model.controls]
+    head[:, model.controls :] = model.head
+    return equations.motion(face), equations.motion(head)
+
+
+def _mean_square(motion: Array) -> Array:
+    """Return [N], the mean over the places of a motion [N, 2, S] squared, px²."""
+    return np.asarray((motion**2).sum(1).mean(1))
 
 
 def _in_play(seconds: NDArray[np.float64], width: float) -> NDArray[np.float64]:

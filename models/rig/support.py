@@ -24,6 +24,7 @@ from .measurement import Array, Measurement, Patches
 SUPPORTED = 0.4  # q; below a half, so that both brows in one key can show one brow
 HEADROOM = 2.0  # c; in 200 random mixtures of six controls 1 % are supported in less than half (the least in 0.28)
 HEADROOM_OF_MISFIT = 1.5  # where shapes differ; of true controls on the tuning pairs 0.67 of the amount is supported
+_ACTS = 0.1  # of the farthest that a control moves anything: the edge of what it moves; a hundredth of its energy
 _PATCH = 0.15  # of the face's size: half of what a control moves, so that its edges are resolved
 
 
@@ -45,6 +46,13 @@ def moving_places(local: Measurement) -> NDArray[np.bool_]:
     """Return [N, S], the places in whose patch something has changed: elsewhere no motion was seen."""
     patches = Patches(local.position, _PATCH * local.size)
     return np.asarray(patches.spread(patches.sums(local.valid[:, None].astype(np.float32))[:, 0]) > 0)
+
+
+def acted_on(columns: Array) -> NDArray[np.bool_]:
+    """Return [S], the places that some control of `columns` [K, 2, S] moves; all where none moves any."""
+    size = np.sqrt((columns**2).sum(1))
+    acted: NDArray[np.bool_] = (size > _ACTS * np.maximum(size.max(1, keepdims=True, initial=0.0), 1e-12)).any(0)
+    return acted if acted.any() else np.ones_like(acted)
 
 
 def supported(seen: Array, effect: Array, energy: Array) -> Array:

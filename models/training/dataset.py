@@ -219,13 +219,13 @@ class Role:
     """What a magnifier's role is trained on.
 
     peaks: px at 256 px, the pairs it is shown; generated: the frames are what a generator makes of a face (soft, with a
-    grain of its own) rather than what a camera films; looks_again: the share of the films that the solver sees as it
-    does in a later look, from a motion that is nearer to the truth than its own.
+    grain of its own) rather than what a camera films; later_pass: the share of the films in which the solver starts as
+    in a later pass, from a motion that is nearer to the truth than its own.
     """
 
     peaks: tuple[float, float]
     generated: bool
-    looks_again: float = 0.0
+    later_pass: float = 0.0
 
     def shows(self, scene: Scene) -> bool:
         """Return whether a motion of that size is among what it is shown."""
@@ -236,7 +236,7 @@ class Role:
         return float(np.exp(rng.uniform(*np.log(self.peaks))))
 
 
-ROLES = {"magplus": Role((0.1, 3.0), False), "demagplus": Role((0.5, 10.0), True, looks_again=0.5)}
+ROLES = {"magplus": Role((0.1, 3.0), False), "demagplus": Role((0.5, 10.0), True, later_pass=0.5)}
 
 CHANNELS = 13
 NO_PAIR = -1
@@ -265,9 +265,9 @@ def varied(scene: Scene, role: Role, rng: np.random.Generator) -> Scene:
 
 
 def observe(pairs: Path, films: Path, role: Role, people: Sequence[int], takes: int, seed: int) -> None:
-    """Film every pair of `people` `takes` times, let the solver look, and keep what it saw: a file a person.
+    """Film every pair of `people` `takes` times, run the solver, and keep its result: a file a person.
 
-    The solver has nothing to learn, so what it says of a film is computed once, not in every step of the training. A
+    The solver has nothing to learn, so its result for a film is computed once, not in every step of the training. A
     file holds [T, CHANNELS, h, w] float16, as `Films` reads it, `<person>-shown.npy` which of the pairs each film
     shows, and `<person>-states.npy` the state of its camera. In `PULLED` of the films the skin is pulled as no unit
     does, in half of those instead of the expression: what the units don't explain is to be left to the solver. Next to
@@ -312,7 +312,7 @@ def _observed(scene: Scene, role: Role, rng: np.random.Generator) -> tuple[Tenso
     grid = (seen.motion.shape[2], seen.motion.shape[3])
     certain = (F.avg_pool2d(scene.known, 2) > 0.999).float()
     truth = F.avg_pool2d(scene.flow, 2)
-    if rng.random() < role.looks_again:
+    if rng.random() < role.later_pass:
         closer = certain * rng.uniform()  # a first look takes most of the solver's error away, or hardly any
         seen = estimate_near(reference, frame, seen.motion + closer * (truth - seen.motion))
     brightness = resize(reference.mean(1, keepdim=True), grid)

@@ -4,7 +4,7 @@
 No motion field, no solver, no warp: reference, frame and alpha go in, the magnified frame comes out. It is FlowMag's
 layout (a U-Net of double convolutions with batch normalisation, alpha as planes of sine waves, exponents of alpha drawn
 evenly between 1 and 16) at about the cost of our network. What makes it easier than in the original, for a short
-training: the truth is exact here, so that it learns from the true picture rather than from what a flow network sees;
+training: the truth is exact here, so that it learns from the true picture rather than from a flow network's estimate;
 what it paints is added to the frame, so that it begins by doing nothing; the small
 difference of the frames is shown enlarged, and the waves are slow. It learns from the pairs that
 `models.training.train` rendered:

@@ -5,8 +5,8 @@
 
 The first call renders people (`data/pairs`, 3 s each on one core) and films them for the role (`data/<role>`, 2 s
 each); both are kept and continued, and the pairs serve both roles. A run that was stopped goes on where its last
-checkpoint was. The result is `<role>.safetensors` in the output folder; copy it to `models/weights/` when the benchmark
-says that it is better than what ships.
+checkpoint was. The result is `<role>.safetensors` in the output folder; copy it to `models/weights/` when it is better
+than what ships in the benchmark.
 """
 
 from __future__ import annotations
@@ -273,20 +273,19 @@ def chi_squared_of(seen: Observation, truth: Tensor, certain: Tensor) -> Tensor:
 
 
 def begun_from(weights: Path) -> Refinement:
-    """Return a network that begins with the weights of a file, also of one that doesn't know the camera.
+    """Return a network that begins with the weights of a file, also of one without the camera state.
 
-    There what follows from the camera's state starts anew, and the equations are switched on again. What is measured
-    of the camera beyond what the file knows counts nothing at first.
+    Of such a file the fusion's weights start anew. Weights of camera statistics that the file lacks are zero.
     """
     network, tensors = Refinement(), load_file(weights)
     ours = network.state_dict()
-    knows = any(name.startswith("camera.") for name in tensors)
+    has_camera = any(name.startswith("camera.") for name in tensors)
     for name, value in tensors.items():
         if value.shape != ours[name].shape:  # a first layer, which has fewer channels for the state
             unused = torch.zeros_like(ours[name])
             unused[:, : value.shape[1]] = value
             value = unused
-        if knows or not name.startswith("weights."):
+        if has_camera or not name.startswith("weights."):
             ours[name] = value.float()
     network.load_state_dict(ours)
     return network

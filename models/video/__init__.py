@@ -3,6 +3,7 @@
 
 from .clip import VideoFrame, VideoInfo
 from .reader import VideoReader
+from .there_and_back import there_and_back
 from .writer import Mp4Writer, encode_png
 
-__all__ = ["Mp4Writer", "VideoFrame", "VideoInfo", "VideoReader", "encode_png"]
+__all__ = ["Mp4Writer", "VideoFrame", "VideoInfo", "VideoReader", "encode_png", "there_and_back"]

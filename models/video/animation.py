@@ -21,7 +21,7 @@ from .limits import check_animation, read_file, tiff_sizes, webp_sizes
 
 _WEBP, _TIFF = ".webp", (".tif", ".tiff")
 _WEBP_MOVES = 0x02  # flag of the extended header, "WebP Container Specification"
-_SHORTEST = 10  # ms; what a file says to show for less, programs show for a tenth of a second
+_SHORTEST = 10  # ms; frames of a shorter duration are shown for a tenth of a second by programs
 _UNTIMED = 100  # ms
 
 

@@ -79,5 +79,9 @@ TYPED_PRECISION = Fraction(6, 10000)
 
 
 def within(seconds: Fraction, trim: Trim | None) -> bool:
-    """Return whether a time lies in the half-open range [start, end), up to the precision a person types."""
+    """Return whether a time lies in the half-open range [start, end), up to the precision a person types.
+
+    >>> [within(Fraction(n, 25), (0.04, 0.12)) for n in range(4)]
+    [False, True, True, False]
+    """
     return trim is None or trim[0] - TYPED_PRECISION <= seconds < trim[1] - TYPED_PRECISION

@@ -85,7 +85,11 @@ def is_full_range(frame: av.VideoFrame) -> bool:
 
 
 def bit_depth(pixel_format: av.VideoFormat) -> int:
-    """Return the bits of one sample; a palette holds 8."""
+    """Return the bits of one sample; a palette holds 8.
+
+    >>> bit_depth(av.VideoFormat("yuv420p10le")), bit_depth(av.VideoFormat("rgb24"))
+    (10, 8)
+    """
     return 8 if pixel_format.has_palette else max(component.bits for component in pixel_format.components)
 
 

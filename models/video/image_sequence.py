@@ -179,7 +179,11 @@ def _decoded(encoded: bytes, file: Path) -> NDArray[np.generic]:
 
 
 def to_float_rgb(image: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return BGR codes [H, W, 3] as RGB in [0, 1]."""
+    """Return BGR codes [H, W, 3] as RGB in [0, 1].
+
+    >>> to_float_rgb(np.array([[[0, 51, 255]]], np.uint8))
+    array([[[1. , 0.2, 0. ]]], dtype=float32)
+    """
     rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     if np.issubdtype(rgb.dtype, np.integer):
         return rgb.astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)

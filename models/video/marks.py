@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Marks in pictures and videos that say how they came to be, as people, platforms and the law ask for.
+"""Marks in pictures and videos of how they came to be, as people, platforms and the law require.
 
 The mark is an XMP packet (ISO 16684-1) with IPTC's digital source type, in a PNG as an `iTXt` chunk and in an MP4 as a
-`uuid` box, which is where XMP's specification (part 3) puts it. It depends on nothing but what it says.
+`uuid` box, which is where XMP's specification (part 3) puts it. It depends on its content alone.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ class Presentation:
     """One of the eight ways to lay a picture, after its pixels were made square.
 
     aspect: width of a coded pixel over its height. swap: x and y change places, before flip_x and flip_y mirror.
-    exact: False if the display matrix asks for an angle between the right ones (the nearest was taken).
+    exact: False if the display matrix has an angle between the right ones (the nearest was taken).
     """
 
     aspect: Fraction = Fraction(1)
@@ -29,7 +29,7 @@ class Presentation:
 
     @classmethod
     def of(cls, frame: av.VideoFrame, sample_aspect_ratio: Fraction | None) -> Presentation:
-        """Read a decoded frame's display matrix, whose rows say where the coded x and y axes point."""
+        """Read a decoded frame's display matrix, whose rows are the directions of the coded x and y axes."""
         aspect = sample_aspect_ratio or Fraction(1)
         side_data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
         if side_data is None:

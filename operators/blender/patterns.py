@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 PLACE = re.compile(r"\{(\d+)(:words)?\}")
-_BETWEEN = re.compile(r"[()]|, |; |(?<=\.) ")  # what separates items of a list and sentences, outside of parentheses
+_BETWEEN = re.compile(r"[()]|, |; | \+ | / |(?<=\.) ")
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,29 @@ def _splits(text: str, between: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         at = text.find(part, at + 1)
 
 
+def sentences_of(text: str) -> list[tuple[str, str]]:
+    """Return the sentences of a text, each with what stands behind it."""
+    return _split(text, {" "})
+
+
 def items_of(text: str) -> list[tuple[str, str]]:
-    """Return the items of a list, or the sentences of a text, each with what stands behind it.
+    """Return the items of a list, each with what stands behind it.
 
     >>> items_of("mouth (0.1-0.3 s), nose …")
     [('mouth (0.1-0.3 s)', ', '), ('nose', ' …')]
     """
     more = " …" if text.endswith(" …") else ""
-    listed = text.removesuffix(more)
+    *items, (last, _) = _split(text.removesuffix(more), {", ", "; ", " + ", " / "})
+    return [*items, (last, more)]
+
+
+def _split(text: str, separators: set[str]) -> list[tuple[str, str]]:
+    """Return the parts of a text between separators that are not in parentheses."""
     at, depth, found = 0, 0, []
-    for between in _BETWEEN.finditer(listed):
+    for between in _BETWEEN.finditer(text):
         if between[0] in "()":
             depth = max(depth + (1 if between[0] == "(" else -1), 0)
-        elif not depth:
-            found.append((listed[at : between.start()], between[0]))
+        elif not depth and between[0] in separators:
+            found.append((text[at : between.start()], between[0]))
             at = between.end()
-    return [*found, (listed[at:], more)]
+    return [*found, (text[at:], "")]

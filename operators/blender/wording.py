@@ -19,14 +19,13 @@ from typing import cast
 
 import bpy
 
-from .patterns import PLACE, Pattern, items_of
+from .patterns import PLACE, Pattern, items_of, sentences_of
 
 CONTEXT = "MagPlus"  # apart from Blender's own words: its "Face" is a polygon, its "Expression" a formula
 _ENGLISH = ("", "en_US", "en_GB")  # the first where Blender was built without translations, as the bpy packages are
-_PECULIAR = 20  # characters; a message with as many has them from nowhere else, with fewer its words must be ours
+_PECULIAR = 20  # characters of a message that begins with a value; one with fewer is told by the words of ours in it
 _MOST_SPLITS = 50  # ways to tell the values in a text apart that are compared
 _MOST_KEPT = 4096  # texts whose translations are kept: panels are drawn anew with every move of the mouse
-_QUOTED = re.compile(r"(['\"`])(.*)\1", re.DOTALL)
 
 
 class Catalogue:
@@ -76,7 +75,8 @@ class Catalogue:
     def _values(self, pattern: Pattern, text: str) -> tuple[str, ...] | None:
         if not pattern.words:
             return next(pattern.splits(text), None)
-        best, most = None, 0 if pattern.length < _PECULIAR else -1
+        peculiar = bool(pattern.fixed[0]) or pattern.length >= _PECULIAR
+        best, most = None, -1 if peculiar else 0
         for values in islice(pattern.splits(text), _MOST_SPLITS):
             ours = sum(self._words(values[place]) is not None for place in pattern.words)
             if ours > most:
@@ -108,23 +108,25 @@ class Catalogue:
     def _words(self, value: str) -> str | None:
         """Return the translation of words of ours, None where nothing of it is ours.
 
-        They are a message, or a list of messages, each perhaps in quotation marks, or with more behind it in
+        They are a message, a list of messages, or several sentences; each item of a list perhaps with more behind it in
         parentheses: "mouth (0.3-0.9 s), nose (a flash) …".
         """
-        items = items_of(value)
-        found = [self._item(item) for item, _ in items]
-        if len(items) > 1 and (value.endswith(".") or None in found) and (whole := self._item(value)) is not None:
+        sentences = sentences_of(value)
+        if len(sentences) > 1:
+            parts, found = sentences, [self._words(sentence) for sentence, _ in sentences]
+        else:
+            parts = items_of(value)
+            found = [self._item(item) for item, _ in parts]
+        all_ours = None not in found and (len(sentences) > 1 or not value.endswith("."))
+        if len(parts) > 1 and not all_ours and (whole := self._item(value)) is not None:
             return whole
         if not any(found):
             return None
-        return "".join(f"{ours or item}{behind}" for ours, (item, behind) in zip(found, items, strict=True))
+        return "".join(f"{ours or part}{behind}" for ours, (part, behind) in zip(found, parts, strict=True))
 
     def _item(self, text: str) -> str | None:
         if (message := self._message(text)) is not None:
             return message
-        if quoted := _QUOTED.fullmatch(text):
-            inner = self._words(quoted[2])
-            return None if inner is None else f"{quoted[1]}{inner}{quoted[1]}"
         head, bracket, tail = text.partition("(")
         if bracket and tail.endswith(")"):
             before, within = self._words(head.rstrip()), self._words(tail[:-1])

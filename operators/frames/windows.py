@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, cast
@@ -10,6 +11,10 @@ from typing import Any, cast
 import bpy
 
 SOON = 0.2  # seconds after which Blender has drawn a new window, or is done with an operator
+FITTINGS = (
+    50  # times that an image is fitted at most: a new editor forgets its zoom when it is drawn for the first time
+)
+MARGIN = 5  # px that Blender leaves around an image that it fits
 
 
 def areas(
@@ -55,19 +60,34 @@ def select_alone(context: bpy.types.Context, obj: bpy.types.Object) -> None:
 
 
 def fit_images_later(image: str) -> None:
-    """Let editors that show an image show all of it, as soon as a new window has its size."""
+    """Let editors that show an image show all of it, as soon as a new window was drawn and keeps that."""
+    left = FITTINGS
 
-    def fit() -> None:
+    def fit() -> float | None:
+        nonlocal left
+        left -= 1
+        fitted = True
         for window in bpy.context.window_manager.windows:
             for area in window.screen.areas:
                 shown = cast(Any, area.spaces.active).image if area.type == "IMAGE_EDITOR" else None
                 if shown is not None and shown.name == image:
-                    region = next((each for each in area.regions if each.type == "WINDOW"), None)
+                    region = next(each for each in area.regions if each.type == "WINDOW")
+                    fitted &= _fits(cast(bpy.types.SpaceImageEditor, area.spaces.active), region)
                     with suppress(RuntimeError), bpy.context.temp_override(window=window, area=area, region=region):
                         bpy.ops.image.view_all(fit_view=True)
+        return None if fitted or not left else SOON
 
     if not bpy.app.background:
         bpy.app.timers.register(fit, first_interval=SOON)
+
+
+def _fits(editor: bpy.types.SpaceImageEditor, region: bpy.types.Region) -> bool:
+    """Whether an editor shows its image as large as fits, or has none with pixels."""
+    width, height = editor.image.size if editor.image is not None else (0, 0)
+    if not (width and height):
+        return True
+    largest = min(region.width / (width + 2 * MARGIN), region.height / (height + 2 * MARGIN))
+    return math.isclose(editor.zoom[0], largest, rel_tol=0.02)
 
 
 def close_later(window: bpy.types.Window) -> None:

@@ -289,7 +289,8 @@ def redraw() -> None:
     """Redraw the sidebars of the 3D views, the preferences and the status bar, nothing else."""
     for window in bpy.context.window_manager.windows:
         if not window.modal_operators:  # they write into the status bar, and this empties it
-            window.workspace.status_text_set(None)  # there is no other way to have it drawn again
+            with bpy.context.temp_override(window=window):  # a timer has none, and then nothing is drawn
+                window.workspace.status_text_set(None)  # there is no other way to have it drawn again
         for area in window.screen.areas:
             if area.type == "PREFERENCES":
                 area.tag_redraw()

@@ -37,6 +37,7 @@ ORDER = (
 USUAL_PIXELS = 640 * 640
 PER_PIXEL = {RENDER: 1.0, ANIMATE: 0.4}  # how much of a stage's time at `USUAL_PIXELS` grows with the picture
 SURPRISE = 1.5  # by which an estimate must be off before it is raised; until then it stands still
+KEPT = 0.5  # of a stage's steps, done when it is told for the first time: they are an earlier run's, no first batch
 NEARLY = 0.95  # of a stage that tells no steps, when it has taken as long as was expected
 SETTLED = 2.0  # s of a download before its rate is a good estimate
 UNPACKING = 30.0  # s after the last download, on a usual disk: unpacking it, and a first start
@@ -97,6 +98,7 @@ class Forecast:
         self._stage = ""
         self._began = self._at = 0.0
         self._first_done = 0
+        self._last = Progress("", 0, 0)
         self._started: float | None = None
         self._share = 0.0
         self._left: float | None = None
@@ -110,8 +112,8 @@ class Forecast:
         if progress.stage != self._stage:
             self._close(now)
             self._stage, self._began, self._first_done = progress.stage, now, progress.done
-            self.resumed |= progress.stage in PER_FRAME and progress.done > 1 and progress.total > 0
-        self._at = now
+            self.resumed |= progress.stage in PER_FRAME and progress.done > KEPT * progress.total > 0
+        self._at, self._last = now, progress
         ahead = self._ahead(progress, now)
         behind = now - self._started
         if behind + ahead > 0:
@@ -135,8 +137,12 @@ class Forecast:
         self._share, self._left = 1.0, 0.0
 
     def _close(self, now: float) -> None:
-        if self._stage:
-            self.taken[self._stage] = self.taken.get(self._stage, 0.0) + now - self._began
+        if not self._stage:
+            return
+        took, total, gained = now - self._began, self._last.total, self._last.done - self._first_done
+        if self._stage in PER_FRAME and gained > 0:
+            took *= total / gained  # it is told for the first time when its first batch is done
+        self.taken[self._stage] = self.taken.get(self._stage, 0.0) + took
 
     def _ahead(self, progress: Progress, now: float) -> float:
         """Return the seconds still needed: of this stage by its pace so far, of those after it by what is expected."""

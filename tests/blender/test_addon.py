@@ -475,6 +475,9 @@ def test_no_line_of_a_sentence_is_wider_than_the_sidebar(module: Callable[[str],
         lines = text.wrapped(sentence, room)
         assert all(text.text_width(line) <= room for line in lines)
         assert "".join(lines).replace(" ", "") == sentence.replace(" ", ""), "nothing is lost"
+    german = text.wrapped("Die Gesichtsausdrucksverstärkungsumgebung fehlt.", 60.0)
+    assert german[0] == "Die" and all(line.endswith("-") for line in german[1:-2]) and len(german) > 4
+    assert "".join(german).replace("-", "").replace(" ", "") == "DieGesichtsausdrucksverstärkungsumgebungfehlt."
 
 
 @pytest.mark.parametrize("width", WIDTHS)

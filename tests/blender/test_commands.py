@@ -329,7 +329,7 @@ def test_a_moving_shot_and_a_camera_are_taken_from_the_options(
     capfd.readouterr()
     for wrong, said in (
         (["--frames", "5"], "first and the last frame"),
-        (["--frames", "9", "5"], "not before it"),
+        (["--frames", "9", "5"], "ends not before it starts"),
         (["--frames", "--st-map"], "moving shot"),
         (["--frames", "1", "3", "--plates", "p.####.exr"], "3 of 3 plates are missing"),
         (["--frames", "--camera", "Nobody"], "no camera 'Nobody'"),

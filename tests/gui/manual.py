@@ -32,7 +32,6 @@ from stage import (
     region,
     scroll,
     show_sidebar,
-    type_text,
     until,
     view,
     widen_sidebar,
@@ -89,7 +88,6 @@ def installed() -> Scenario:
     yield from show_sidebar()
     yield from widen_sidebar(int(setting("narrow", "300")))
     picture("installed")
-    yield from _search()
 
 
 def _preferences() -> Scenario:
@@ -110,14 +108,6 @@ def _preferences() -> Scenario:
     yield 1.0
 
 
-def _search() -> Scenario:
-    yield from key("F3")
-    yield from type_text("magplus")
-    picture("search", box_of(view()))
-    yield from key("ESC")
-    yield from key("ESC")
-
-
 def sample() -> Scenario:
     call(bpy.ops.magplus.make_sample)
     yield 1.0
@@ -127,6 +117,7 @@ def sample() -> Scenario:
     yield from key("ESC")
     bpy.ops.magplus.make_sample("EXEC_DEFAULT")
     yield from until(lambda: not manager().busy and bpy.context.scene.magplus.avatar is not None, 300.0)
+    bpy.context.scene.eevee.taa_samples = 4  # of the view, where a processor draws it
     looks, settings = ours("operators.footage").looks, bpy.context.scene.magplus
     yield from until(lambda: (look := looks.known(settings)) is not None and look.footage is not None, 60.0)
     yield from settled()
@@ -210,6 +201,7 @@ def reopened(file: str) -> Scenario:
     """Open a sample, in shading that is drawn quickly."""
     bpy.ops.wm.open_mainfile(filepath=file)
     view().spaces.active.shading.type = "SOLID"
+    yield from drawn(2)
     preferences().environment_source = "EXISTING"
     preferences().python = setting("worker")
     yield from show_sidebar()

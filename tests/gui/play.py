@@ -79,7 +79,7 @@ class Theatre:
             for command in self._preparing(scratch):
                 subprocess.run(command, env=surroundings, check=True, stdout=subprocess.DEVNULL)
             start = [
-                self.blender, "--enable-event-simulate", "--no-window-focus", "--window-geometry", "0", "0",
+                self.blender, "--enable-event-simulate", "--window-geometry", "0", "0",
                 *map(str, size), "--python-exit-code", "1", "--python", str(scenario.resolve()),
             ]  # fmt: skip
             with (out / "blender.log").open("wb") as log:

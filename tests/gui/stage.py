@@ -20,7 +20,7 @@ import numpy as np
 
 OUT = Path(os.environ["MAGPLUS_GUI_OUT"])
 MODULE = "bl_ext.user_default.magplus"
-LARGEST = 120_000  # bytes of a picture
+LARGEST = 100_000  # bytes of a picture
 QUALITIES = (85, 75, 65, 55)  # of a JPEG, %: the first that makes a file small enough
 Scenario = Generator[float, None, None]
 
@@ -138,7 +138,7 @@ def show_sidebar() -> Scenario:
     """Open the sidebar on the MagPlus tab."""
     area = view()
     area.spaces.active.show_region_ui = True
-    yield from drawn(3)  # the tabs are known, and Blender doesn't crash, once they were drawn
+    yield from drawn(3)  # then the tabs are known
     region(area, "UI").active_panel_category = "MagPlus"
     area.tag_redraw()
     yield 0.8
@@ -195,15 +195,6 @@ def scroll(area: bpy.types.Area, part: bpy.types.Region, steps: int) -> Scenario
         yield 0.03
     area.tag_redraw()
     yield 0.7
-
-
-def type_text(text: str) -> Scenario:
-    """Type small letters."""
-    for letter in text:
-        for value in ("PRESS", "RELEASE"):
-            window().event_simulate(letter.upper(), value, unicode=letter if value == "PRESS" else None, x=600, y=400)
-            yield 0.05
-    yield 1.0
 
 
 def close_other_windows() -> Scenario:

@@ -33,7 +33,9 @@ def test_where_a_pixel_came_from_is_where_it_was_sent_to(dx, dy, spread):
     grid = pixel_grid(64, 64)
     bump = torch.exp(-((grid - 32) ** 2).sum(1, keepdim=True) / (2 * (4 * spread) ** 2))
     flow = bump * torch.tensor([dx, dy]).view(1, 2, 1, 1) * 0.5
-    back = backward_displacement(flow, iterations=12).displacement
+    found = backward_displacement(flow, iterations=12)
+    assert found.converged == (found.residual < found.tolerance) and found.iterations <= 12
+    back = found.displacement
     source = grid - back
     assert (source + sample(flow, source) - grid).abs().max() < 2e-3
 

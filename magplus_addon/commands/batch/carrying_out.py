@@ -74,7 +74,7 @@ class Batch:
         for place in self._with(plans, Step.RENDER):
             if self._goes_on(place):
                 with self._attempt(Step.RENDER, place):
-                    self._task(steps.render(place, self.hashes))
+                    self._task(steps.render(place, self.hashes), place)
 
     def exit_code(self) -> ExitCode:
         """Return how the batch ended."""
@@ -86,7 +86,7 @@ class Batch:
             if self._goes_on(place):
                 with self._attempt(Step.CAPTURE, place):
                     steps.open_file(place)
-                    self._task(steps.capture(place, captures, self.hashes, self.version))
+                    self._task(steps.capture(place, captures, self.hashes, self.version), place)
 
     def _run(self, places: Sequence[Place]) -> None:
         """Run the jobs, those of one Python together: its workers keep their models from one to the next."""
@@ -116,6 +116,8 @@ class Batch:
             last = now
             if job.error is not None:
                 self._failed(Step.RUN, place, job.error)
+            elif place.record().failed is not None:
+                place.note(replace(place.record(), failed=None))
             return job.error is None or self.options.keep_going
 
         count = min(self.options.parallel, len(places))
@@ -132,14 +134,14 @@ class Batch:
             if not all(self._goes_on(place) and self._is_captured(Step.IMPORT, place) for place in its):
                 continue
             with self._attempt(Step.IMPORT, *its):
-                for warning in steps.bring_in(its, self.hashes):
-                    print(f"magplus: warning: {warning}", file=sys.stderr)
+                for place, warning in steps.bring_in(its, self.hashes):
+                    _warn(place, warning)
 
-    def _task(self, task: steps.Task) -> Outcome:
-        """Run a task to its end; raise what it failed with."""
+    def _task(self, task: steps.Task, place: Place | None = None) -> Outcome:
+        """Run a task to its end, a shot's own or one of several; raise what it failed with."""
         outcome = tasks.run(KIND, task, self.options.progress)
         for warning in outcome.warnings:
-            print(f"magplus: warning: {warning}", file=sys.stderr)
+            _warn(place, warning)
         if outcome.status is not Status.FINISHED:
             raise error_of(outcome.exit_code)(outcome.sentence)
         return outcome
@@ -179,3 +181,8 @@ class Batch:
         if not isinstance(error, CancelledError):
             with suppress(MagPlusError):  # that is why it failed, for one
                 place.note(replace(place.record(), failed=Failed(step.value, int(error.exit_code), str(error))))
+
+
+def _warn(place: Place | None, warning: str) -> None:
+    """Print a warning, with the shot that it is of."""
+    print(f"magplus: warning: {f'{place.shot.name}: ' if place is not None else ''}{warning}", file=sys.stderr)

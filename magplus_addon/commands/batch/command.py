@@ -17,7 +17,7 @@ from .farm import FarmJob, flamenco, job_parameters, open_job_description
 from .plan import ShotPlan
 from .results import Place, Step
 from .shots import chosen, numbered, read_shots
-from .summary import NAMES, write_summary
+from .summary import NAMES, SHEET, write_summary
 from .template import template
 
 
@@ -83,8 +83,10 @@ def run(options: argparse.Namespace) -> ExitCode:
     try:
         batch.carry_out(plans)
     finally:
-        for remark in write_summary(results, [*batch.state(places)])[1]:
+        summary, remarks = write_summary(results, [*batch.state(places)])
+        for remark in remarks:
             print(f"magplus: warning: {remark}", file=sys.stderr)
+        print(f"magplus: {summary.sentence} {results / SHEET} shows them.", file=sys.stderr)
     return batch.exit_code()
 
 

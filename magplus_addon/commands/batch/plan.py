@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ....backend_bridge.files.errors import MagPlusError
 from ....backend_bridge.files.hashing import hash_file
-from ....backend_bridge.job.artefacts import OBSERVED
+from ....backend_bridge.job.artefacts import OBSERVED, SURFACES
 from .results import FileHashes, Place, Record, Step, capture_inputs, changed, import_inputs
 
 
@@ -57,7 +57,10 @@ def _plan_of(place: Place, hashes: FileHashes, version: str, again: bool) -> Sho
 
 def _capture_reason(place: Place, record: Record, hashes: FileHashes, version: str) -> str:
     if record.captured is None or not place.job.spec_path.is_file():
-        return f"failed before: {record.failed.sentence}" if record.failed is not None else "new"
+        if record.failed is not None:
+            return f"failed before: {record.failed.sentence}"
+        captured = place.job.made(SURFACES)
+        return f"unfinished: {captured} of the shot's frames were captured" if captured else "new"
     return changed(record.captured, capture_inputs(place.shot, hashes, version))
 
 

@@ -2,6 +2,7 @@
 """Where a batch keeps what it makes, and the record of what each step of a shot was made from.
 
 - `captures/`: renders and measurements, kept for shots that need the same ones; safe to delete
+- `measurements/`: what workers have measured of clips, shared by them; safe to delete
 - `NAME/job.magplus/`: the shot's job folder
 - `NAME/NAME.blend`: the file with the result, where the list names no other place
 - `NAME/render/`: the rendered frames

@@ -79,26 +79,26 @@ def run(folders: Sequence[Path], python: Path, count: int, logs: Path, ended: Ca
     return steps
 
 
-def bring_in(places: Sequence[Place], hashes: FileHashes) -> tuple[str, ...]:
-    """Bring the results of shots that are saved together into their file and save it; return the warnings.
+def bring_in(places: Sequence[Place], hashes: FileHashes) -> list[tuple[Place, str]]:
+    """Bring the results of shots that are saved together into their file and save it; return each shot's warnings.
 
     All of them or none. Raises `MagPlusError`, and then nothing is saved.
     """
     open_file(places[0])
-    warnings: list[str] = []
+    warnings: list[tuple[Place, str]] = []
     done = []
     for place in places:
         choose_scene(place)
         record, said = _bring_in(place)
-        warnings += said
+        warnings += [(place, warning) for warning in said]
         done.append((place, replace(record, imported=import_inputs(place, hashes))))
     saved = places[0].saved
-    warnings += set_aside(saved, places)
+    warnings += [(places[0], warning) for warning in set_aside(saved, places)]
     save_copy(saved)
     note_saved(saved, places)
     for place, record in done:
         place.note(record)
-    return tuple(warnings)
+    return warnings
 
 
 def _bring_in(place: Place) -> tuple[Record, tuple[str, ...]]:

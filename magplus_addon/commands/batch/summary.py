@@ -55,6 +55,13 @@ class BatchSummary:
 
     shots: tuple[ShotSummary, ...]
 
+    @property
+    def sentence(self) -> str:
+        """How many are finished, and which have failed."""
+        finished = sum(shot.status == "finished" for shot in self.shots)
+        failed = ", ".join(shot.name for shot in self.shots if shot.status == "failed")
+        return f"{finished} of {len(self.shots)} shots are finished" + (f"; failed: {failed}." if failed else ".")
+
 
 BATCH = Format(BatchSummary, "batch.json", "a summary of a batch", "run the batch again")
 TABLE, SHEET = "batch.csv", "contact_sheet.html"

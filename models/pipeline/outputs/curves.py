@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rig's controls over time, solved from what the frames say about the rig."""
+"""The rig's controls over time, solved from the frames' motion equations."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Curves:
         self.solution: Solution | None = None
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
-        """Return what each frame says at the rig's sites, [S, 9] (`rig_reader.RigReader.read`)."""
+        """Return each frame's equations at the rig's sites, [S, 9] (`rig_reader.RigReader.read`)."""
         return [[_npy(each) for each in self._reader.read(batch)]]
 
     def finish(self, report: Report, made: Made) -> Report:
@@ -127,13 +127,13 @@ def shortfalls(solved: Solved) -> list[str]:
         shares = ", ".join(f"{name} ({each.shown / each.asked:.0%})" for name, each in little.items())
         found.append(
             f"The rig shows only a part of how far the driver's face moves: {shares}. None of its controls moves these "
-            "parts enough like that to be keyed. Compare it with the driver; capture more of the rig's controls, add "
-            "shapes for them, or key those parts by hand."
+            "parts in that way strongly enough to be keyed. Compare it with the driver; capture more of the rig's "
+            "controls, add shapes for them, or key those parts by hand."
         )
     far = [name for name in solved.regions if solved.region_residual.get(name, 0.0) > _OTHERWISE and name not in little]
     if far:
         found.append(
-            f"The rig's shapes move otherwise here than the driver's face: {', '.join(far)}. What is keyed is the "
+            f"The rig's shapes move in other ways here than the driver's face: {', '.join(far)}. What is keyed is the "
             "nearest that the rig can do. Compare it with the driver, or choose other controls."
         )
     if not solved.state.converged:

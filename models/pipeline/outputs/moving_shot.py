@@ -229,8 +229,8 @@ class MovingShot:
             self._notes.warning("The shot hardly shows the part of the face that the neutral picture shows.")
         elif hidden:
             self._notes.warning(
-                f"In {len(hidden)} of {len(numbers)} frames of the shot, {hidden[0]} first, hardly anything of the "
-                "face is seen that the neutral picture shows; they are as they were rendered there."
+                f"{len(hidden)} of {len(numbers)} frames of the shot, {hidden[0]} first, hardly show the part of the "
+                "face that the neutral picture shows; they stay as they were rendered."
             )
         first, last = placement.frame(source.seconds[0]), placement.frame(source.seconds[-1])
         if last < numbers[0] or first > numbers[-1]:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ....backend_bridge.job.artefacts import OBSERVED
@@ -18,7 +19,7 @@ from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.events import MotionEvent
 from ....backend_bridge.rig.footage import Unseen
 from ....backend_bridge.rig.regions import REGIONS
-from ...face import find_event
+from ...face import find_event, settled
 from ..batch import Batch
 from ..driver import Driver
 from ..factors import skin_motion
@@ -29,6 +30,9 @@ CONTRAST = 1.7  # of the apex to rest; what an encoder adds and takes away is le
 SPIKE = (1e-3, 0.2)  # of the face's width: noise in a frame by itself; share of it that an expression has beside it
 HELD = 5e-3  # of the face's width: motion that is an expression even where no frame shows rest; noise is below 1.5e-3
 LEAST_HIDDEN = 0.5  # of a region, from which on it isn't seen
+# Of the face's width: up to so much parallax of a head that turns, it is exactly distinguished from the face's own
+# motion; and how many times what is beyond may be left in that (1.5 at 10 degrees).
+PARALLAX = (2e-3, 1.5)
 
 
 class Observed:
@@ -41,13 +45,20 @@ class Observed:
         self._clip = driver.clip
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
-        """Return each frame's motion and the share of each region that isn't seen, as JSON."""
-        peaks = skin_motion(batch.driver, batch.observed) / batch.driver.face_width
+        """Return each frame's motion, the head's parallax and the share of each region that isn't seen, as JSON."""
+        driver, rigid = batch.driver, batch.observed.rigid
+        peaks = skin_motion(driver, batch.observed) / driver.face_width
+        on_face = torch.linalg.vector_norm(rigid, dim=1, keepdim=True) * driver.mask
+        parallax = on_face.sum((1, 2, 3)) / driver.mask.sum() / driver.face_width
         unseen = self._clip.visibility.unseen_regions(batch.seen.weight)
         return [
             [
                 json.dumps(
-                    {"peak": float(peak), "unseen": {name: float(share[n]) for name, share in unseen.items()}}
+                    {
+                        "peak": float(peak),
+                        "parallax": float(parallax[n]),
+                        "unseen": {name: float(share[n]) for name, share in unseen.items()},
+                    }
                 ).encode()
                 for n, peak in enumerate(peaks)
             ]
@@ -55,8 +66,12 @@ class Observed:
 
     def finish(self, report: Report, made: Made) -> Report:
         """Return the report with the clip's onset, apex and offset, and the regions that weren't visible."""
-        assert report.face is not None
-        return replace(report, events=self.event, face=replace(report.face, unseen=self.unseen))
+        assert report.face is not None and report.reference is not None
+        reference, rested = report.reference, self.rested
+        if not reference.not_neutral and rested is not None:
+            began = float(self._clip.times[self._clip.chosen.index])
+            reference = replace(reference, not_neutral=_settles(began, rested), better=rested)
+        return replace(report, events=self.event, face=replace(report.face, unseen=self.unseen), reference=reference)
 
     @cached_property
     def _records(self) -> list[dict[str, Any]]:
@@ -68,6 +83,25 @@ class Observed:
     def peaks(self) -> NDArray[np.float64]:
         """The motion of every frame, [T]."""
         return np.array([float(record["peak"]) for record in self._records])
+
+    @cached_property
+    def _certain(self) -> NDArray[np.float64]:
+        """The motion of every frame, [T], that the head's turning doesn't explain."""
+        parallax = np.array([float(record["parallax"]) for record in self._records])
+        free, times = PARALLAX
+        return np.maximum(self.peaks - times * np.maximum(parallax - free, 0.0), 0.0)
+
+    @cached_property
+    def rested(self) -> float | None:
+        """A time, in seconds of the video, in a state that the face goes to from the reference's and stays in."""
+        event, times = self.event, self._clip.times
+        if event is None or event.offset is not None or self._clip.outside is not None:
+            return None
+        first = settled(self._certain)
+        if first is None:
+            return None
+        middle = (first + len(times) - 1) // 2
+        return float(times[middle]) if self._clip.track.present[middle] else None
 
     @cached_property
     def unseen(self) -> tuple[Unseen, ...]:
@@ -87,7 +121,7 @@ class Observed:
 
         Against a reference outside the trim, an expression may be held through all of the clip: it has an apex alone.
         """
-        peaks = self.peaks
+        peaks = self._certain
         if self._clip.outside is not None and peaks.min() > HELD:
             return MotionEvent(None, float(self._clip.track.seconds[int(peaks.argmax())]), None)
         rest = float(np.median(np.sort(peaks)[: max(1, len(peaks) // 2)]))
@@ -101,3 +135,10 @@ def _is_spike(peaks: NDArray[np.float64], rest: float) -> bool:
     apex, (least, share) = int(peaks.argmax()), SPIKE
     beside = np.r_[peaks[max(0, apex - 1) : apex], peaks[apex + 1 : apex + 2]]
     return bool(peaks[apex] < least and beside.max(initial=0.0) < rest + share * (peaks[apex] - rest))
+
+
+def _settles(reference: float, rested: float) -> str:
+    return (
+        f"The face goes from where it is in the reference frame at {reference:.3f} s to another state and stays so; "
+        f"if it is at rest there, choose that as reference (--reference {rested:.3f})."
+    )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # loaded when it is drawn: what a user's files and variables 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_CURVES = 10  # more can't be told apart
+MOST_CURVES = 10  # as many colours are distinguishable
 LEAST_PEAK = 0.05  # of the strongest control's; what is weaker is a line at the bottom
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#8c8c8c")  # Okabe and Ito's
 _INK, _FAINT = "#333333", "#d9d9d9"

@@ -201,6 +201,7 @@ def test_a_failed_shot_stops_the_others_unless_told_otherwise(
     assert main(listed, "--step", "capture") == 2
     assert not (results_of(listed, "two") / "job.magplus").exists()
     assert main(listed, "--step", "capture", "--keep-going") == 2
+    assert "0 of 3 shots are finished; failed: one. " in capfd.readouterr().err
     assert (results_of(listed, "two") / "job.magplus" / "job.json").is_file()
     assert "no mesh object 'Nobody'" in planned(main, capfd, listed)["one"]
     summary = json.loads((listed.with_name("list_results") / "batch.json").read_bytes())
@@ -251,6 +252,7 @@ def test_what_somebody_has_changed_in_the_results_is_set_aside(
     assert main(listed, "--step", "import", "--step", "render", "--only", "one") == 0
     said = capfd.readouterr().err
     assert listed.with_name("both_kept_1.blend").read_bytes() == edited and "kept as both_kept_1.blend" in said
+    assert "magplus: warning: one: both.blend was not what" in said
     assert (render / "set_aside" / "one_0006.png").read_bytes() == b"retouched" and "set_aside/one_0006.png" in said
     assert {path.name for path in render.iterdir() if path.name.startswith(".")} == {".lock"}
 

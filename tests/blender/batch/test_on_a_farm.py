@@ -17,7 +17,7 @@ import bpy
 import pytest
 
 from tests.assets import tool, worker_python
-from tests.blender.test_end_to_end import character, clip, shot  # noqa: F401 - fixtures
+from tests.blender.test_end_to_end import clip, shot  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).resolve().parents[3]
 # A Blender with MagPlus in it, as a farm's machines have it: what follows --command is handed to the extension.

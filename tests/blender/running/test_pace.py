@@ -87,6 +87,14 @@ def test_a_stage_that_nobody_expected_and_frames_that_were_kept_do_no_harm() -> 
     assert set(Paces().expected(1)) == set(ORDER)
 
 
+def test_a_run_that_tells_its_first_batch_when_it_is_done_teaches_its_pace_all_the_same() -> None:
+    forecast = Forecast(Paces().expected(FRAMES))
+    for done in range(4, FRAMES + 1, 4):
+        forecast.update(Progress("Animating", done, FRAMES), 0.5 * done)
+    forecast.finish(0.5 * FRAMES)
+    assert not forecast.resumed and forecast.taken["Animating"] == pytest.approx(0.5 * FRAMES)
+
+
 def test_an_installation_has_one_bar_and_a_time_over_all_its_downloads() -> None:
     forecast, now = DownloadForecast(), 0.0
     shares, left = [], []

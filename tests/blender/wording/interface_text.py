@@ -31,10 +31,7 @@ _LETTERS = re.compile(r"[^\W\d_]{2}")
 
 def from_source() -> dict[str, str]:
     """Return each message that the source holds, with where it is; values in it are {0}, {1} ..."""
-    found: dict[str, str] = {}
-    for message in messages():
-        if message.text not in NO_TEXT:
-            found.setdefault(message.text, message.place)
+    found = {text: place for text, place in messages().items() if text not in NO_TEXT}
     for name in (*FACE_ANCHORS, *UNIT_NAMES.values(), *REGIONS, *WORDS, *Fault, *map(in_words, Stage)):
         found.setdefault(str(name), "backend_bridge/rig")
     for entry in BACKENDS:

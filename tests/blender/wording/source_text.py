@@ -10,9 +10,9 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[3]
 ROOMS = ("operators", "magplus_addon", "backend_bridge", "models")
@@ -31,8 +31,7 @@ NO_TEXT = {
     "Subsurface Scale", "Radial Roughness", "Random Roughness", "Sheen Weight", "Backdrop light",
     "{0} {1}, outer {2}", "{0} {1}, inner {2}", "XYZ Euler", "{0} to {1}", "Python {0}", "{0} (MB)",
     "face landmark {0}", "sudo apt install", "sudo dnf install", "sudo zypper install", "do not match the hashes",
-    "Warning: {0}",
-    "import sys; print(sys.executable)", "{0} x {1} px", "AU{0}{1} {2}", "perspective yaw", "perspective pitch",
+    "import sys; print(sys.executable)", "{0} x {1} px", "perspective yaw", "perspective pitch",
     "nearer by depth", "yaw by depth", "pitch by depth",
     "l left links linke linkes gauche izquierda izquierdo sinistra sinistro sx esquerda esquerdo",
     "r right rechts rechte rechtes droite droit derecha derecho destra destro dx direita direito",
@@ -51,8 +50,8 @@ NO_TEXT = {
     # of the command line, of the log
     "a fault of MagPlus", "the input can't be used: whoever asked has to mend it",
     "this machine can't do it (environment, memory, disk, driver): another may",
-    "the job folder is in use by another run: try again later", "not a message ({0}): {1}",
-    "The job did not stop by itself, so the worker ends with it.",
+    "the job folder is in use by another run: try again later", "a kept clip", "a measured clip",
+    "delete the folder of measurements",
     "checkpoint missing", "{0} code {1}, weights {2}{3}", ", NOT FOR COMMERCIAL USE",
     "GPL-3.0-or-later here; the authors' own code has no licence",
     "GPL-3.0-or-later here; the authors' own code is CC BY-NC-SA 4.0", "{0} is not NAME=VALUE.",
@@ -63,42 +62,120 @@ _CODE = re.compile(r"[|\\]|\.\+|magplus-")
 _PROSE = re.compile(r"[ ,;:(]*(?:(?:[A-Z{'\"][^\s]*) +\S.*|[a-z']+( [a-zA-Z'{(]\S*)+) *", re.DOTALL)
 
 
-class Message(NamedTuple):
-    """A text with its values as {0}, {1} ...; the expressions that give them; and where it is."""
+@cache
+def messages() -> dict[str, str]:
+    """Return each message that the source holds, its values as {0}, {1} ..., with where it is."""
+    found: dict[str, str] = {}
+    for name, node in texts_in(modules()):
+        found.setdefault(template(node)[0], f"{name}:{node.lineno}")
+    return found
 
-    text: str
-    values: tuple[ast.expr, ...]
-    place: str
+
+def texts_in(trees: Mapping[str, ast.Module]) -> Iterator[tuple[str, ast.Constant | ast.JoinedStr]]:
+    """Yield the strings in modules that are shown, each with the module's name."""
+    quoted = {module for name, tree in trees.items() for module in _faults_shown(name, tree)}
+    for name, tree in trees.items():
+        yield from ((name, node) for node in _Texts(name in quoted, _is_program(tree)).of(tree, False))
 
 
-def messages() -> Iterator[Message]:
-    """Yield each message that the source holds."""
-    trees = {
+def words_in(trees: Mapping[str, ast.Module], known: Collection[str]) -> Iterator[tuple[str, int, str]]:
+    """Yield the messages, of those that are known, that hold others at a place for a value; the place; and where.
+
+    What a value is made of is followed as far as the function that it is in, and those that this calls.
+    """
+    functions = [
+        (name, node) for name, tree in trees.items() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
+    ]
+    saying = {
+        function.name
+        for _, function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.Return | ast.Yield) and node.value is not None and _says(node.value, known)
+    }
+    for name, function in functions:
+        made = [(node, template(node)) for node in ast.walk(function) if isinstance(node, ast.JoinedStr)]
+        if not (made := [(node, found) for node, found in made if found[0] in known]):
+            continue
+        said = {each.id for target, value in _assigned(function) if _says(value, known, saying) for each in target}
+        for node, (message, values) in made:
+            for place, value in enumerate(values):
+                if _says(value, known, saying, said):
+                    yield message, place, f"{name}:{node.lineno}"
+
+
+def _says(node: ast.expr, known: Collection[str], saying: Collection[str] = (), said: Collection[str] = ()) -> bool:
+    """Whether an expression holds a message, a call of a function that returns one, or a name that stands for one."""
+    for each in ast.walk(node):
+        match each:
+            case ast.Constant() | ast.JoinedStr() if template(each)[0] in known:
+                return True
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in saying:
+                return True
+            case ast.Name(id=name) if name in said:
+                return True
+    return False
+
+
+def _assigned(function: ast.FunctionDef) -> Iterator[tuple[list[ast.Name], ast.expr]]:
+    for node in ast.walk(function):
+        targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr) and node.value is not None:
+            yield [name for name in targets if isinstance(name, ast.Name)], node.value
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Return the modules whose texts may be seen, by their paths."""
+    return {
         name: ast.parse(path.read_text("utf-8"))
         for room in ROOMS
         for path in sorted((ROOT / room).rglob("*.py"))
         if not ELSEWHERE.search(name := path.relative_to(ROOT).as_posix())
     }
-    quoted = {name.rpartition("/")[0] for name, tree in trees.items() if any(map(_quotes_faults, ast.walk(tree)))}
-    for name, tree in trees.items():
-        for node in _Texts(name.rpartition("/")[0] in quoted).of(tree, False):
-            text, values = template(node)
-            yield Message(text, values, f"{name}:{node.lineno}")
 
 
-def _quotes_faults(node: ast.AST) -> bool:
-    """Whether it catches a ValueError and puts what that says into a sentence of its own."""
-    if not isinstance(node, ast.ExceptHandler) or node.type is None or "ValueError" not in ast.unparse(node.type):
+def _is_program(tree: ast.Module) -> bool:
+    """Whether a module is run for what it prints, which Blender's side reads; what others print is for the log."""
+    return any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
+
+
+def _faults_shown(name: str, tree: ast.Module) -> Iterator[str]:
+    """Yield the modules whose ValueErrors this one puts into sentences: itself, and those that it calls there."""
+    quoting = [node for node in ast.walk(tree) if isinstance(node, ast.Try) and any(map(_quotes_faults, node.handlers))]
+    if not quoting:
+        return
+    yield name
+    imports = {
+        alias.asname or alias.name: name.split("/")[: -node.level] + (node.module or "").split(".")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
+    }
+    for each in (each for node in quoting for statement in node.body for each in ast.walk(statement)):
+        if isinstance(each, ast.Name) and each.id in imports:
+            yield "/".join(imports[each.id]) + ".py"
+
+
+def _quotes_faults(handler: ast.ExceptHandler) -> bool:
+    """Whether it catches a ValueError and raises an error that says what that says."""
+    if handler.type is None or "ValueError" not in ast.unparse(handler.type):
         return False
-    said = [each for each in ast.walk(node) if isinstance(each, ast.FormattedValue)]
-    return any(isinstance(name, ast.Name) and name.id == node.name for each in said for name in ast.walk(each))
+    raised = [node for statement in handler.body for node in ast.walk(statement) if isinstance(node, ast.Raise)]
+    ours = [node for node in raised if node.exc is not None and not _is_builtin(node.exc)]
+    said = [value for node in ours for value in ast.walk(node) if isinstance(value, ast.FormattedValue)]
+    return any(isinstance(each, ast.Name) and each.id == handler.name for value in said for each in ast.walk(value))
+
+
+def _is_builtin(error: ast.expr) -> bool:
+    """Whether what is raised is one of Python's own exceptions, which say what is wrong with a program."""
+    return isinstance(error, ast.Call) and hasattr(builtins, getattr(error.func, "id", ""))
 
 
 class _Texts:
-    """Finds what is text in a module. faults: whether what a ValueError says is shown by its room."""
+    """Finds what is text in a module. faults, prints: whether what a ValueError says and what is printed is shown."""
 
-    def __init__(self, faults: bool) -> None:
-        self._faults = faults
+    def __init__(self, faults: bool, prints: bool) -> None:
+        self._faults, self._prints = faults, prints
 
     def of(self, node: ast.AST, shown: bool) -> Iterator[ast.Constant | ast.JoinedStr]:
         """Yield the strings in a node that are shown; `shown`: given to something that shows it."""
@@ -127,12 +204,12 @@ class _Texts:
                 return False
             case ast.FunctionDef():
                 return child is not node.returns
-            case ast.Raise(exc=ast.Call(func=ast.Name(id=name))) if hasattr(builtins, name):
+            case ast.Raise(exc=ast.Call(func=ast.Name(id=name)) as error) if _is_builtin(error):
                 return name == "ValueError" and self._faults
             case ast.Call(func=ast.Name(id="Reason")):
                 return child is not node.args[0]  # what programs know it by
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-                return name not in HELP
+                return name not in HELP and (name != "print" or self._prints)
         return True
 
 

@@ -13,7 +13,7 @@ from bl_ext.user_default.magplus.magplus_addon.translations import LANGUAGES, lo
 from bl_ext.user_default.magplus.operators.blender.wording import CONTEXT
 
 from tests.blender.wording.interface_text import from_blender, from_source
-from tests.blender.wording.source_text import NO_TEXT, messages
+from tests.blender.wording.source_text import NO_TEXT, messages, modules, words_in
 
 ROOT = Path(__file__).resolve().parents[3]
 PLACE = re.compile(r"\{(\d+)(?::words)?\}")
@@ -51,7 +51,17 @@ def test_the_same_values_are_words_of_ours_in_every_language() -> None:
 
 
 def test_what_is_left_out_as_no_text_is_there() -> None:
-    assert NO_TEXT - {message.text for message in messages()} == set()
+    assert NO_TEXT - messages().keys() == set()
+
+
+def test_values_that_are_words_of_ours_are_marked() -> None:
+    known = messages_of(LANGUAGES[0])
+    unmarked = [
+        (message, place, where)
+        for message, place, where in words_in(modules(), known)
+        if str(place) not in MARKED.findall(known[message])
+    ]
+    assert unmarked == []
 
 
 @each_language
@@ -70,6 +80,11 @@ def test_our_words_are_looked_up_apart_from_blenders_own() -> None:
 
 def test_the_languages_that_blender_users_read() -> None:
     assert {locale_of(language) for language in LANGUAGES} >= {"de_DE", "es", "fr_FR", "ja_JP", "zh_HANS"}
+
+
+def test_the_command_line_is_english() -> None:
+    files = list((ROOT / "magplus_addon" / "commands").rglob("*.py"))
+    assert files and not [path for path in files if "wording" in path.read_text("utf-8")]
 
 
 def test_nothing_is_found_by_a_name_that_blender_gives_in_the_interfaces_language() -> None:

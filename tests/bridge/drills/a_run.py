@@ -46,10 +46,9 @@ class Pipeline:
     def run_job(folder: JobFolder, _session: Any, events: JobEvents) -> Report:
         folder.read_spec()
         for index in range(COUNT):
-            for kind in (OBSERVED, FRAMES, EQUATIONS):
-                unit = kind.unit(index)
-                if not folder.finished(unit, FINGERPRINT):
-                    folder.commit(unit, content(unit), FINGERPRINT)
+            units = [kind.unit(index) for kind in (OBSERVED, FRAMES, EQUATIONS)]
+            lacking = {unit: content(unit) for unit in units if not folder.finished(unit, FINGERPRINT)}
+            folder.commit_all(lacking, FINGERPRINT)
             events.check_cancelled()
         for kind in FRAME_KINDS:
             folder.keep_only(kind, COUNT)

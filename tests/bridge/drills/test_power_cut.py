@@ -12,7 +12,7 @@ import os
 import random
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -194,18 +194,17 @@ def test_after_a_power_cut_at_any_moment_the_next_run_ends_with_the_same(tmp_pat
 
     finished: set[int] = set()
 
-    def commit(folder: JobFolder, unit: str, data: bytes, fingerprint: str = "") -> None:
-        real_commit(folder, unit, data, fingerprint)
-        if (index := FRAMES.index_of(unit)) is not None:
-            finished.add(index)
+    def commit_all(folder: JobFolder, files: Mapping[str, bytes], fingerprint: str = "") -> None:
+        real_commit(folder, files, fingerprint)
+        finished.update(index for unit in files if (index := FRAMES.index_of(unit)) is not None)
 
-    real_commit = JobFolder.commit
-    JobFolder.commit = commit  # type: ignore[method-assign]
+    real_commit = JobFolder.commit_all
+    JobFolder.commit_all = commit_all  # type: ignore[method-assign]
     try:
         with patched(**Disk(job, cut).functions()):
             assert run_here(job)[0] == ExitCode.OK
     finally:
-        JobFolder.commit = real_commit  # type: ignore[method-assign]
+        JobFolder.commit_all = real_commit  # type: ignore[method-assign]
     assert moment > 100
 
     for place in sorted((tmp_path / "cuts").iterdir()):

@@ -112,9 +112,9 @@ def test_numbers_that_no_rig_has_are_named(changes: dict[str, Any], words: str, 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"name": "c1"}, "is called 'c1'"),
-        ({"name": ""}, "is called ''"),
-        ({"name": "half of a character \ud800"}, r"is called 'half of a character \\ud800'"),
+        ({"name": "c1"}, "the control name 'c1'"),
+        ({"name": ""}, "the control name ''"),
+        ({"name": "half of a character \ud800"}, r"the control name 'half of a character \\ud800'"),
         ({"low": 5.0, "high": -5.0}, "ends before it begins"),
         ({"low": -1e300, "high": 1e300}, "values beyond"),
         ({"response": ((1.0, 0.5), (-1.0, 2.0))}, "ends before it begins"),

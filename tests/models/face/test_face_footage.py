@@ -12,9 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from magplus.backend_bridge.rig.footage import Fault
-from magplus.models.face import FaceLandmarker, FaceTrack, Visibility, choose_reference, eyes_part, nearer_to_rest
+from magplus.models.face import (
+    FaceLandmarker,
+    FaceTrack,
+    Visibility,
+    choose_reference,
+    eyes_part,
+    face_mask,
+    nearer_to_rest,
+)
 from magplus.models.face.footage import Summariser, judge, runs_of
 from magplus.models.face.lids import LidModel, blinks, closures
+from magplus.models.face.mesh import NOSE_BASE
+from magplus.models.face.mouth_cover import mouth_cover
 from magplus.models.video import VideoReader
 
 FRAMES = 30
@@ -22,7 +32,7 @@ SECONDS = [index / 24 for index in range(FRAMES)]
 
 
 @pytest.fixture(scope="module")
-def clips(real_clip, other_person):
+def whole(real_clip, other_person):
     """The first frames of two people's clips, with their landmarks."""
     with FaceLandmarker() as landmarker:
         return [
@@ -32,9 +42,19 @@ def clips(real_clip, other_person):
 
 
 @pytest.fixture(scope="module")
-def seen(clips):
+def clips(whole):
+    """The same at half their size, which is enough to judge whole frames by."""
+    return [[halved(*frame) for frame in clip] for clip in whole]
+
+
+def halved(image, points):
+    return cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), points / 2
+
+
+@pytest.fixture(scope="module")
+def seen(whole):
     """A crop of the real clip's face with its landmarks, and what compares others with it."""
-    image, points = clips[0][0]
+    image, points = whole[0][0]
     low, high = points[:, :2].min(0) - 40, points[:, :2].max(0) + 40
     side = float((high - low).max())
     matrix = np.array([[256 / side, 0, -low[0] * 256 / side], [0, 256 / side, -low[1] * 256 / side]])
@@ -48,10 +68,8 @@ def seen(clips):
 
 
 @pytest.fixture(scope="module")
-def mesh(other_person):
-    image = next(iter(VideoReader(other_person))).image
-    with FaceLandmarker() as landmarker:
-        return landmarker.detect(image)[0].points
+def mesh(whole):
+    return whole[1][0][1]
 
 
 def faults_of(frames):
@@ -158,6 +176,39 @@ class TestPixels:
         frames, trust = visibility(noisy, points[None], everywhere)
         assert max(float(share[0]) for share in visibility.unseen_regions(trust).values()) < 0.2
         assert float((frames - picture).abs().median()) < 0.02
+
+    @pytest.mark.parametrize("light", ["white balance", "veil", "mains bands", "bands of a turned picture"])
+    def test_another_light_is_taken_out_and_hides_nothing(self, seen, light):
+        picture, points, everywhere, visibility = seen
+        bands = 1 + 0.15 * torch.sin(torch.arange(256) / 20)
+        lit = {
+            "white balance": picture * torch.tensor([1.15, 1.0, 0.85]).view(1, 3, 1, 1),
+            "veil": 0.86 * picture + 0.08,
+            "mains bands": picture * bands.view(1, 1, -1, 1),
+            "bands of a turned picture": picture * bands,
+        }[light]
+        frames, weight = visibility(lit.clamp(0, 1), points[None], everywhere)
+        assert max(float(share[0]) for share in visibility.unseen_regions(weight).values()) < 0.2
+        on_face = face_mask(points, (256, 256)) > 0.5
+        left, before = ((each - picture).abs().mean(1, keepdim=True)[on_face].mean() for each in (frames, lit))
+        assert float(left) < 0.3 * float(before)
+
+    def test_a_mouth_behind_a_mask_is_not_seen_though_the_reference_shows_the_mask_too(self, seen):
+        picture, points, everywhere, _ = seen
+        masked = picture.clone()
+        top = int(points[NOSE_BASE, 1])
+        masked[..., top:, :] = torch.tensor([0.45, 0.6, 0.75]).view(1, 3, 1, 1)
+        visibility = Visibility(masked, points, everywhere)
+        _, weight = visibility(masked, points[None], everywhere)
+        unseen = {name: float(share[0]) for name, share in visibility.unseen_regions(weight).items()}
+        assert unseen["mouth"] > 0.8 and unseen["brows"] < 0.2
+
+    def test_lips_are_seen_on_bare_faces(self, clips):
+        for clip in clips:
+            for image, points in clip[::10]:
+                face = face_mask(points, image.shape[:2])[0, 0].numpy() > 0.5
+                assert not mouth_cover(image, points, face).any()
+                assert not mouth_cover(np.repeat(image.mean(2, keepdims=True), 3, 2), points, face).any(), "in grey"
 
     def test_a_caption_hides_the_mouth_and_nothing_else(self, seen):
         picture, points, everywhere, visibility = seen

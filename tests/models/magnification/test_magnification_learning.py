@@ -293,7 +293,7 @@ def test_a_later_look_is_nearer_to_the_truth(tmp_path: Path) -> None:
     write_pairs(tmp_path / "pairs", (7, 9))
     looks = {}
     for share in (0.0, 1.0):
-        role = replace(ROLES["demagplus"], looks_again=share)
+        role = replace(ROLES["demagplus"], later_pass=share)
         observe(tmp_path / "pairs", tmp_path / f"{share}", role, range(2), takes=2, seed=0)
         # Of the two persons' first films, which are the same ones: motion, brightness, truth.
         first = torch.stack([torch.from_numpy(np.load(path)[0]).float() for path in films_in(tmp_path / f"{share}")])

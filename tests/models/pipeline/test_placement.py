@@ -98,7 +98,7 @@ def test_a_detection_is_followed_where_the_rig_agrees(real_clip, face, tmp_path,
     expected = expected_on(face, sure, **shifts)
     with FaceLandmarker() as landmarker:
         found = find_avatar_face(AvatarPicture.read(path), None, None, landmarker, face, expected=expected)
-    assert found.detected is followed and found.doubted is not followed
+    assert found.detected is followed and found.rejected is not followed
     if not followed:
         for anchor in expected:
             np.testing.assert_allclose(found.landmarks[anchor.landmark, :2], anchor.position, atol=8)
@@ -108,5 +108,5 @@ def test_a_face_that_no_detector_knows_lies_where_the_rig_has_it(face, drawing):
     wanted = face * [0.5, 0.6, 0.5] + [200, 40, 0]
     with FaceLandmarker() as landmarker:
         found = find_avatar_face(drawing, None, None, landmarker, face, expected=expected_on(wanted, True))
-    assert not found.detected and not found.doubted
+    assert not found.detected and not found.rejected
     np.testing.assert_allclose(found.landmarks[:, :2], wanted[:, :2], atol=3)

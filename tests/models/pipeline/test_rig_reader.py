@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 
 from magplus.backend_bridge.rig.basis import Control, RigBasis
 from magplus.backend_bridge.rig.curves import ControlCurves
+from magplus.benchmarks._readings import _AllIsRead, _Recording
 from magplus.models.pipeline.batch import Batch
 from magplus.models.pipeline.outputs.curves import out_of_sight
 from magplus.models.pipeline.rig_reader import RigReader
@@ -26,7 +27,7 @@ class Reader(RigReader):
     """Solves what it is given."""
 
     read_from = "a test"
-    knows_head = True
+    has_head = True
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
         raise NotImplementedError
@@ -86,3 +87,23 @@ def test_a_brow_that_the_camera_does_not_see_is_named_and_a_tongue_is_not() -> N
     (said,) = out_of_sight(curves, controls)
     assert ": brow_raise_R. Turn the character" in said
     assert out_of_sight(curves, [controls[0], *controls[2:]]) == []
+
+
+def test_what_a_benchmark_reads_of_several_rigs_is_in_the_order_of_the_clip_not_of_the_work() -> None:
+    """A job makes its probe frames first."""
+
+    def reads(sites: int, rig: float) -> SimpleNamespace:
+        def read(batch: SimpleNamespace) -> NDArray[np.float64]:
+            return np.stack([np.full((sites, 9), frame + rig) for frame in batch.frames])
+
+        return SimpleNamespace(basis=None, read_from="", read=read)
+
+    recording = _Recording([reads(2, 0.0), reads(3, 0.5)])
+    files = {}
+    for frames in ([2, 0], [1, 3]):
+        files |= dict(zip(frames, recording.read(SimpleNamespace(frames=frames)), strict=True))
+    with pytest.raises(_AllIsRead):
+        recording.solve(np.stack([files[frame] for frame in range(4)]), range(4))
+    assert [each.shape for each in recording.equations] == [(4, 2, 9), (4, 3, 9)]
+    assert recording.equations[0][:, 0, 0].tolist() == [0, 1, 2, 3]
+    assert recording.equations[1][:, 0, 0].tolist() == [0.5, 1.5, 2.5, 3.5]

@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 from magplus.backend_bridge.rig.basis import Control, RigBasis
 from magplus.models.rig.matching import match
 from magplus.models.rig.measurement import Measurement
-from magplus.models.rig.misfit import misfit_variance, softened
+from magplus.models.rig.misfit import hidden_by_noise, misfit_variance, softened
 from magplus.models.rig.sites import Sites
 from magplus.models.rig.solver import RigSolution, solve
 
@@ -217,3 +217,30 @@ def test_places_that_did_not_change_are_no_sample_of_the_errors() -> None:
     changed = np.zeros((1, len(GRID)), bool)
     assert seen.valid.all()
     assert not dataclasses.replace(seen, changed=changed).valid.any()
+
+
+@pytest.mark.parametrize(("aside", "smiling"), [(0.4, 0.08), (0.7, 0.12)])
+def test_a_faint_smile_is_keyed_beside_a_strong_frown_of_other_shape(aside: float, smiling: float) -> None:
+    """What the brows miss is about as large as all that the mouth moves, but it isn't the mouth's."""
+    frown = push(30, 24, (aside, 1)) + push(66, 24, (-aside, 1))
+    smile = push(30, 66, (-1, -1)) + push(66, 66, (1, -1))
+    keys = {
+        "browDownLeft": push(67, 25, (0, 1), 14),
+        "browDownRight": push(29, 25, (0, 1), 14),
+        "mouthSmileLeft": push(65, 66, (0.6, -1), 13),
+        "mouthSmileRight": push(31, 66, (-0.6, -1), 13),
+        "jawOpen": push(48, 80, (0, 1)),
+    }
+    found = solved(rig(**keys), acted(frown, 0.5) + acted(smile, smiling)).curves.values[6]
+    assert found[:2].min() > 0.25
+    assert found[2:4].min() > 0.4 * smiling
+    assert found[4] < 0.01
+
+
+@pytest.mark.parametrize(("misfit", "noise", "expected"), [(0.2, 0.01, False), (0.05, 0.01, True), (0.0, 0.01, True)])
+def test_a_misfit_is_told_from_noise_by_growing_with_the_motion(misfit: float, noise: float, expected: bool) -> None:
+    """The misfit is that much of the shown energy, which is 0.1 px² at most; noise is in every frame."""
+    shown, sway = 0.1 * CURVE**2, 0.3 * np.linspace(0, 1, len(CURVE))
+    variance = noise + 0.02 * sway + misfit * shown
+    assert hidden_by_noise(variance, shown, sway, np.ones(len(CURVE))) == expected
+    assert not hidden_by_noise(variance, shown, sway, np.full(len(CURVE), 0.01)), "a rendered picture has no noise"

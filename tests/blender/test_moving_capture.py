@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A moving shot is captured frame by frame, and what an earlier attempt has captured is kept as long as it is true."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import bpy
+import pytest
+
+from tests.blender.head import add_camera, make_head, quick_render
+
+MODULE = "bl_ext.user_default.magplus"
+FRAMES = (3, 7)
+
+
+@pytest.fixture
+def module(extension: str) -> Callable[[str], ModuleType]:
+    return lambda name: importlib.import_module(f"{extension}.{name}")
+
+
+@pytest.fixture
+def turning(tmp_path: Path) -> Path:
+    """A saved file in which a head turns before a camera that comes nearer."""
+    head, camera = make_head("Ann", 16, 12), add_camera()
+    quick_render(40, 32)
+    for frame, turn in ((1, -0.3), (9, 0.3)):
+        head.rotation_euler.z = turn
+        head.keyframe_insert("rotation_euler", frame=frame)
+        camera.location.y = -6 + turn
+        camera.keyframe_insert("location", frame=frame)
+    path = tmp_path / "turning head.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    (tmp_path / "clip.mp4").write_bytes(b"only its bytes matter here")
+    return path
+
+
+@pytest.fixture
+def rendered(module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The scene frames whose plates are rendered."""
+    shots, frames = module("operators.moving_shot"), []
+    real = shots.photograph
+
+    def photograph(context: bpy.types.Context, *rest: Any) -> Any:
+        frames.append(context.scene.frame_current)
+        return (yield from real(context, *rest))
+
+    monkeypatch.setattr(shots, "photograph", photograph)
+    return frames
+
+
+@pytest.fixture
+def capture(module: Callable[[str], ModuleType], turning: Path) -> Callable[[], int]:
+    main = module("magplus_addon.commands").main
+    words = ["capture", "--driving", turning.with_name("clip.mp4"), "--avatar", "Ann", "--frame", "5"]
+    words += ["--frames", *FRAMES, "--output", turning.with_name("shot.magplus")]
+    return lambda: main([str(word) for word in words])
+
+
+def files(job: Path) -> dict[str, bytes]:
+    paths = [*(job / "plates").iterdir(), *(job / "surfaces").iterdir()]
+    return {path.relative_to(job).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_an_attempt_that_was_cut_off_is_gone_on_with(
+    module: Callable[[str], ModuleType],
+    capture: Callable[[], int],
+    rendered: list[int],
+    turning: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job, shots = turning.with_name("shot.magplus"), module("operators.moving_shot")
+    real = shots._capture_frame
+
+    def cut_off(*arguments: Any) -> Any:
+        if 6 in arguments:
+            raise module("backend_bridge.files.errors").MachineError("The graphics card is gone.")
+        return (yield from real(*arguments))
+
+    monkeypatch.setattr(shots, "_capture_frame", cut_off)
+    assert capture() == 3 and rendered == [3, 4, 5]
+    monkeypatch.setattr(shots, "_capture_frame", real)
+    assert capture() == 0 and rendered == [3, 4, 5, 6, 7]
+    whole = files(job)
+    assert capture() == 0 and len(rendered) == 5 and files(job) == whole, "a repeated one renders nothing"
+
+    (job / "plates" / "000004.png").write_bytes(b"damaged")
+    (job / "surfaces" / "000006.npz").unlink()
+    assert capture() == 0 and rendered[5:] == [4, 6] and files(job) == whole
+
+
+def test_what_has_changed_is_captured_anew(capture: Callable[[], int], rendered: list[int], turning: Path) -> None:
+    """By a script, that is: Blender doesn't know then that the file is no longer the saved one."""
+
+    def again() -> list[int]:
+        rendered.clear()
+        assert capture() == 0
+        return rendered
+
+    assert again() == [3, 4, 5, 6, 7] and again() == []
+    smile = bpy.data.objects["Ann"].data.shape_keys.key_blocks["Smile"]
+    for frame, value in ((5, 0.0), (6, 0.7), (7, 0.0)):
+        smile.value = value
+        smile.keyframe_insert("value", frame=frame)
+    assert again() == [6], "a pose that was changed for one frame alone"
+    camera = bpy.context.scene.camera.data
+    camera.keyframe_insert("lens", frame=6)
+    camera.lens = 60
+    camera.keyframe_insert("lens", frame=7)
+    assert again() == [7], "a camera that was"
+    material = bpy.data.materials.new("Skin")
+    bpy.data.objects["Ann"].data.materials.append(material)
+    assert again() == [3, 4, 5, 6, 7]
+    bpy.context.scene.render.film_transparent = True
+    assert again() == [3, 4, 5, 6, 7]
+    bpy.data.texts.new("Another file")
+    bpy.ops.wm.save_mainfile()
+    assert again() == [3, 4, 5, 6, 7]
+
+
+def test_shots_of_one_list_share_frames(
+    module: Callable[[str], ModuleType], rendered: list[int], turning: Path
+) -> None:
+    main = module("magplus_addon.commands").main
+    listed = turning.with_name("list.toml")
+    listed.write_text(
+        '[defaults]\nfile = "turning head.blend"\navatar = "Ann"\nframe = 5\n'
+        '[[shot]]\nname = "one"\ndriving = "clip.mp4"\nframes = [3, 5]\n'
+        '[[shot]]\nname = "two"\ndriving = "clip.mp4"\nalpha = 4\nframes = [4, 7]\n'
+    )
+    assert main(["batch", str(listed), "--step", "capture"]) == 0
+    assert rendered == [3, 4, 5, 6, 7]
+    results = listed.with_name("list_results")
+    one, two = (files(results / name / "job.magplus") for name in ("one", "two"))
+    assert len(one) == 6 and len(two) == 8 and one["plates/000004.png"] == two["plates/000004.png"]
+
+    for kept in (results / "captures" / "shots").iterdir():
+        kept.write_bytes(kept.read_bytes()[:-1])
+    (results / "two" / "job.magplus" / "plates" / "000005.png").unlink()
+    assert main(["batch", str(listed), "--step", "capture", "--again"]) == 0
+    assert rendered[5:] == [5], "a kept frame that is damaged is none"
+    assert files(results / "two" / "job.magplus") == two
