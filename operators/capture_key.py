@@ -95,12 +95,19 @@ def _looks() -> Iterator[str]:
     lights: Any = bpy.data.lights
     for light in lights:
         yield f"{light.name_full} {light.energy} {tuple(light.color)}"
-    for block in (*bpy.data.materials, *bpy.data.lights, *bpy.data.worlds, *bpy.data.node_groups):
-        tree = block if isinstance(block, bpy.types.NodeTree) else block.node_tree
-        for node in tree.nodes if tree is not None else ():
+    for block, tree in _trees():
+        for node in tree.nodes:
             values: list[Any] = [getattr(each, "default_value", None) for each in (*node.inputs, *node.outputs)]
             plain = [each if isinstance(each, (str, float, int)) else tuple(each) for each in values if _is_plain(each)]
             yield f"{block.name_full} {node.name} {node.mute} {plain}"
+
+
+def _trees() -> Iterator[tuple[Any, Any]]:
+    """Give what has nodes, with its tree: materials, lights, worlds, and groups of nodes, which are their own."""
+    for block in (*bpy.data.materials, *bpy.data.lights, *bpy.data.worlds, *bpy.data.node_groups):
+        tree = block if isinstance(block, bpy.types.NodeTree) else block.node_tree
+        if tree is not None:
+            yield block, tree
 
 
 def _is_plain(value: Any) -> bool:
@@ -121,7 +128,11 @@ def _files() -> Iterator[Path]:
 
 
 def _caches() -> Iterator[str]:
-    """Give the files that modifiers read their points from."""
+    """Give the files that modifiers read their points from, and nodes a lamp's distribution (IES) or a script (OSL)."""
+    for block, tree in _trees():
+        for node in tree.nodes:
+            if path := getattr(node, "filepath", ""):
+                yield bpy.path.abspath(path, library=block.library)
     for obj in bpy.data.objects:
         for modifier in obj.modifiers:
             if path := getattr(modifier, "filepath", ""):

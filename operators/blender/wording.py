@@ -23,9 +23,7 @@ from .patterns import PLACE, Pattern, items_of, sentences_of
 
 CONTEXT = "MagPlus"  # apart from Blender's own words: its "Face" is a polygon, its "Expression" a formula
 _ENGLISH = ("", "en_US", "en_GB")  # the first where Blender was built without translations, as the bpy packages are
-_PECULIAR = (
-    20  # characters of a message that begins with a value; one with fewer is recognised by the words of ours in it
-)
+_PECULIAR = 20  # characters of a message that begins with a value; one with fewer needs words of ours as a value
 _MOST_SPLITS = 50  # ways to split a text into its values that are compared
 _MOST_KEPT = 4096  # texts whose translations are kept: panels are drawn anew with every move of the mouse
 
