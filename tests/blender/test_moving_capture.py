@@ -144,3 +144,22 @@ def test_shots_of_one_list_share_frames(
     assert main(["batch", str(listed), "--step", "capture", "--again"]) == 0
     assert rendered[5:] == [5], "a kept frame that is damaged is none"
     assert files(results / "two" / "job.magplus") == two
+
+
+def test_a_lamps_distribution_is_part_of_what_a_capture_is_made_from(
+    module: Callable[[str], ModuleType], turning: Path
+) -> None:
+    profile = turning.with_name("lamp.ies")
+    profile.write_text("IESNA:LM-63-2002")
+    node = bpy.data.node_groups.new("Lamp", "ShaderNodeTree").nodes.new("ShaderNodeTexIES")
+    node.mode, node.filepath = "EXTERNAL", str(profile)
+    request = module("operators.capture").CaptureRequest(bpy.data.objects["Ann"])
+    hashing = module("backend_bridge.files.hashing")
+
+    def key() -> str:
+        return str(module("operators.capture_key").key_of(bpy.context, request, "1.0", hashing.KnownHashes()))
+
+    before = key()
+    assert key() == before
+    profile.write_text("IESNA:LM-63-2002, another lamp")
+    assert key() != before
