@@ -73,9 +73,7 @@ def test_the_networks_for_inference_are_taken_out_and_load(published, store):
 
 
 def test_missing_checkpoint_says_where_to_get_it(store):
-    with pytest.raises(
-        InputError, match=r"vox-adv-cpk\.pth\.tar / vox-cpk\.pth\.tar .*github\.com.*backends add FILE"
-    ):
+    with pytest.raises(InputError, match=r"vox-adv-cpk\.pth\.tar / vox-cpk\.pth\.tar .*github\.com.*backends add FILE"):
         registry["fomm"].load(torch.device("cpu"), store.folder)
 
 
