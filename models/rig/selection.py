@@ -2,17 +2,17 @@
 """Which controls are in play where the rig's shapes fit half-way: the set of action units with the most evidence.
 
 Where shapes differ from the driver's, several controls that have nothing to do with an expression explain together a
-little more of it than the one that is meant for it. Sets A of controls are compared by their posterior, the
-profile likelihood of errors of unknown variance times a prior over action units,
+little more of it than the one that is meant for it. Sets A of controls are compared by their posterior, the profile
+likelihood of errors of unknown variance times a prior over action units,
 
-    log p(A | motion) = -n/2 log(1 - E(A) / T + m) - sum_{units in A} log((1 - p) / p) - |A| log 2,
+    log p(A | motion) = -n/2 log(1 - (E(A) - E_0(A)) / T + m) - sum_{units in A} log((1 - p) / p) - |A| log 2,
 
-with T the energy of the motion, E(A) what A explains of it within bounds, m the misfit that is expected between two
-families' shapes of one unit, p the prior probability of an action unit, and n the number of independent measurements of
-the motion. The misfit is smooth: a patch of the face as large as what a
-control moves is one measurement of it, in two directions, however many pixels it has. Controls of one unit, left and
-right, inner and outer, are one hypothesis with one prior. So a control that explains a large part of the remaining
-energy is selected whatever its name, and one that explains little of it only if its action unit is frequent.
+with T the energy of the motion, E(A) what A explains of it within bounds, E_0(A) what A explains of noise alone, m the
+misfit that is expected between two families' shapes of one unit, p the prior probability of an action unit, and n the
+number of independent measurements of the motion. The misfit is smooth: a patch of the face as large as what a control
+moves is one measurement of it, in two directions, however many pixels it has. Controls of one unit, left and right,
+inner and outer, are one hypothesis with one prior. So a control that explains a large part of the remaining energy is
+selected whatever its name, and one that explains little of it only if its action unit is frequent.
 """
 
 from __future__ import annotations
@@ -187,8 +187,8 @@ class _Search:
         self._gram, self._target = data.gram[frames], data.target[frames]
         self._low, self._high = data.low[frames], data.high[frames]
         self._hypotheses = data.hypotheses
-        # E_0 [K], the energy that a control has to explain beyond what it explains of errors: their mean and 2.5
-        # standard deviations for one degree of freedom (chi-squared); none of a control that is active already.
+        # E_0 [K], the energy that a control explains of noise alone: its mean and `_NOISE_DEVIATIONS` standard
+        # deviations for one degree of freedom (chi-squared); 0 for a control that is active already.
         above = 1 + _NOISE_DEVIATIONS * np.sqrt(2 / len(frames))
         self._noise = data.noise[frames].sum(0) * above * ~data.active[event].any(0)
         # T, the energy of the motion, and n.
