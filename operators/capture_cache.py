@@ -20,7 +20,7 @@ from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import AVATAR, Avatar
 from .capture import CaptureRequest
-from .capture_key import changes_with_time, key_of
+from .capture_key import key_of, moment_of
 
 MOST_BYTES = 1 << 30  # of a file of a capture; a rig of 500 controls and 100 000 vertices has 0.4 GB
 SHOTS = "shots"  # the folder of moving shots' frames
@@ -106,5 +106,4 @@ class CaptureCache:
         return key_of(context, request, self._version, self._hashes)
 
     def _place(self, context: bpy.types.Context, request: CaptureRequest) -> Path:
-        frame = context.scene.frame_current_final if request.frame is None else request.frame
-        return self._folder / fingerprint_of(self.key(context, request), str(frame) if changes_with_time() else None)
+        return self._folder / fingerprint_of(self.key(context, request), moment_of(context, request.frame))
