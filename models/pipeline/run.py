@@ -206,8 +206,8 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
 
 def _kept(folder: JobFolder, spec: JobSpec, order: Callable[[str], str], notes: Notes) -> Report | None:
     """Return the report of an earlier run of this very order; `order` is its fingerprint, given the clip's hash."""
-    if not folder.has_report:
-        return None
+    if spec.shot is not None or not (folder.has_report and folder.has_finished_result()):
+        return None  # before the video is opened
     made_from = order(content_hash(reader_of(folder.path, spec.driving)))
     report = finished_report(folder, spec, made_from)
     if report is None:
