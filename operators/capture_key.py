@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -174,12 +174,17 @@ def _changes_by_itself() -> bool:
     """Whether anything in the file may look different at another frame without being keyed; when in doubt, it may."""
     return (
         bool(bpy.data.cache_files or bpy.data.movieclips)
-        or any(_reads_frame(curve.driver) for block in animated_blocks() for curve in block.animation_data.drivers)
+        or any(_reads_frame(curve.driver) for block in animated_blocks() for curve in _drivers(block))
         or any(modifier.type in _SIMULATED for obj in bpy.data.objects for modifier in obj.modifiers)
         or any(image.source in {"MOVIE", "SEQUENCE"} for image in bpy.data.images)
         or any(obj.type in _DRAWN for obj in bpy.data.objects)
         or any(scene.rigidbody_world is not None for scene in bpy.data.scenes)
     )
+
+
+def _drivers(block: bpy.types.ID) -> Iterable[bpy.types.FCurve]:
+    data = getattr(block, "animation_data", None)
+    return data.drivers if data is not None else ()
 
 
 def _reads_frame(driver: bpy.types.Driver) -> bool:
