@@ -126,8 +126,8 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     )
     if face.rejected and not spec.avatar.anchors:
         notes.warning(
-            "A face was recognised in the avatar's picture, but not where the rig has its eyes, brows and mouth; the "
-            "driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off."
+            "No face was recognised in the avatar's picture where the rig has its eyes, brows and mouth; the driver's "
+            "face was laid over those. Check the result with Show Face Match, and place anchors if it is off."
         )
     elif not face.detected and not spec.avatar.anchors:
         notes.warning(
@@ -197,13 +197,12 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         report = output.finish(report, made)
     for remark in folder.remarks:
         notes.warning(remark)
-    if report.events is None:
-        notes.warning("Nothing moves: no motion of the driver's face stands out from the noise.")
-    if report.face is not None and report.face.unseen:
-        parts = ", ".join(map(str, report.face.unseen))
-        notes.warning(f"Parts of the driver's face aren't seen and are at rest there: {parts}.")
+    report = dataclasses.replace(report, quality=(quality := quality_of(report)))
+    for reason in quality.reasons:
+        # The others were warned of where they were found.
+        if reason.concern == "nothing moves" or reason.concern == "unseen regions":
+            notes.warning(reason.sentence)
     report = dataclasses.replace(report, warnings=tuple(notes.warnings))
-    report = dataclasses.replace(report, quality=quality_of(report))
     return folder.write_report(report, order(clip.sha256))
 
 
@@ -211,7 +210,7 @@ def _kept(
     folder: JobFolder, spec: JobSpec, reader: VideoReader, order: Callable[[str], str], notes: Notes
 ) -> Report | None:
     """Return the report of an earlier run of this very order; `order` is its fingerprint, given the clip's hash."""
-    if not folder.has_report:
+    if spec.shot is not None or not (folder.has_report and folder.has_finished_result()):
         return None
     made_from = order(reader.sha256)
     report = finished_report(folder, spec, made_from)

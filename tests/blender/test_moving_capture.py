@@ -141,9 +141,12 @@ def test_shots_of_one_list_share_frames(
     for kept in (results / "captures" / "shots").iterdir():
         kept.write_bytes(kept.read_bytes()[:-1])
     (results / "two" / "job.magplus" / "plates" / "000005.png").unlink()
-    assert main(["batch", str(listed), "--step", "capture", "--again"]) == 0
+    listed.write_text(listed.read_text().replace("alpha = 4", "alpha = 5"))
+    assert main(["batch", str(listed), "--step", "capture"]) == 0
     assert rendered[5:] == [5], "a kept frame that is damaged is none"
     assert files(results / "two" / "job.magplus") == two
+    assert main(["batch", str(listed), "--step", "capture", "--again"]) == 0
+    assert rendered[6:] == [3, 4, 5, 6, 7], "anew, and once for both"
 
 
 def test_a_lamps_distribution_is_part_of_what_a_capture_is_made_from(

@@ -28,7 +28,7 @@ from bl_ext.user_default.magplus.operators import show_result
 from bl_ext.user_default.magplus.operators.animation.destination import Destination
 from bl_ext.user_default.magplus.operators.import_result import import_result, read_result
 from bl_ext.user_default.magplus.operators.order import make_order
-from bl_ext.user_default.magplus.operators.report_lines import _side, measured_lines
+from bl_ext.user_default.magplus.operators.report_lines import _side, doubts, measured_lines
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 from bl_ext.user_default.magplus.operators.running.job_manager import Outcome, Status, manager
 
@@ -346,3 +346,21 @@ def test_what_an_earlier_run_had_finished_is_said_of_stills_and_of_moving_shots(
 )
 def test_units_are_said_with_their_side(asymmetry: float | None, side: str) -> None:
     assert _side(UnitEvent(4, "brow lowerer", (), 0.1, 0.2, 0.3, 0.12, None, None, asymmetry, False)) == side
+
+
+def test_each_doubt_is_printed_once_in_its_fullest_wording() -> None:
+    said = "Frames that can't be trusted hold the one before them: 0.1-0.2 s."
+    reason = f"{said[:-1]}; choose a part of the video without them."
+    face = "No face was recognised in the avatar's picture; the driver's face was laid over the rig. Check the result."
+    report = replace(
+        finished_report(9),
+        warnings=(face, said),
+        quality=Quality(
+            "check",
+            (
+                Reason("untrusted frames", reason),
+                Reason("no face recognised", "No face was recognised in the avatar's picture; place anchors."),
+            ),
+        ),
+    )
+    assert doubts(report, said, "The range was widened of Smile.") == ("The range was widened of Smile.", reason, face)

@@ -2,7 +2,6 @@
 """German."""
 
 MESSAGES: dict[str, str] = {
-    "A face was recognised in the avatar's picture, but not where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "Im Bild des Avatars wurde ein Gesicht erkannt, aber nicht dort, wo das Rig Augen, Brauen und Mund hat; das Gesicht des Darstellers wurde über diese gelegt. Prüfen Sie das Ergebnis mit „Gesichtsabgleich zeigen“, und setzen Sie Anker, wenn es nicht passt.",
     "A moving shot has at most {0} frames, not {1}; cut it.": "Eine bewegte Einstellung hat höchstens {0} Bilder, nicht {1}; kürzen Sie sie.",
     "A moving shot starts at frame {0} or later and ends not before it starts; {1} to {2} does not.": "Eine bewegte Einstellung beginnt bei Bild {0} oder später und endet nicht vor ihrem Anfang; {1} bis {2} tut das nicht.",
     "A part of {0} is a file, not a folder; choose another folder.": "Ein Teil von {0} ist eine Datei, kein Ordner; wählen Sie einen anderen Ordner.",
@@ -43,6 +42,7 @@ MESSAGES: dict[str, str] = {
     "No face was found in the reference frame at {0} s; choose a time at which it is seen.": "Im Referenzbild bei {0} s wurde kein Gesicht gefunden; wählen Sie einen Zeitpunkt, bei dem es zu sehen ist.",
     "No face was found in {0}, a further picture of the avatar; leave it out.": "In {0}, einem weiteren Bild des Avatars, wurde kein Gesicht gefunden; lassen Sie es weg.",
     "No face was found; choose a picture in which a face is seen from the front.": "Es wurde kein Gesicht gefunden; wählen Sie ein Bild, in dem ein Gesicht von vorn zu sehen ist.",
+    "No face was recognised in the avatar's picture where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "Im Bild des Avatars wurde ein Gesicht erkannt, aber nicht dort, wo das Rig Augen, Brauen und Mund hat; das Gesicht des Darstellers wurde über diese gelegt. Prüfen Sie das Ergebnis mit „Gesichtsabgleich zeigen“, und setzen Sie Anker, wenn es nicht passt.",
     "No face was recognised in the avatar's picture, so the best frame could not be searched for.": "Im Bild des Avatars wurde kein Gesicht erkannt, darum konnte das beste Bild nicht gesucht werden.",
     "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's expressions move. Check the result, place anchors, or choose a vertex group that holds just the face.": "Im Bild des Avatars wurde kein Gesicht erkannt; das Gesicht des Darstellers wurde über den Teil gelegt, den der Ausdruck des Rigs bewegt. Prüfen Sie das Ergebnis, setzen Sie Anker, oder wählen Sie eine Punktgruppe, die nur das Gesicht enthält.",
     "No frame of {0} can be decoded; the file may be damaged.": "Kein Bild von {0} kann dekodiert werden; die Datei ist vielleicht beschädigt.",
@@ -50,10 +50,8 @@ MESSAGES: dict[str, str] = {
     "None of the rig's controls has a name that is known to stand for an ARKit shape.": "Kein Regler des Rigs hat einen Namen, der bekanntermaßen für eine ARKit-Form steht.",
     "Not for commercial use (weights: {0}).": "Nicht für kommerzielle Nutzung (Gewichte: {0:words}).",
     "Nothing added.": "Nichts hinzugefügt.",
-    "Nothing moves: no motion of the driver's face stands out from the noise.": "Nichts bewegt sich: Keine Bewegung im Gesicht des Darstellers hebt sich vom Rauschen ab.",
     "Nothing of {0} had been added.": "Von {0} war nichts hinzugefügt.",
     "Of what the backend generated, the moving shot has the motion alone; wrinkles and teeth that it added are left out.": "Von dem, was das Backend erzeugt hat, übernimmt die bewegte Einstellung nur die Bewegung; hinzugefügte Falten und Zähne fehlen.",
-    "Parts of the driver's face aren't seen and are at rest there: {0}.": "Teile des Gesichts des Darstellers sind nicht zu sehen und bleiben dort in Ruhe: {0:words}.",
     "Pictures are signed with {0} and {1} together; set both, or neither.": "Bilder werden mit {0} und {1} zusammen signiert; setzen Sie beide oder keine.",
     "Pictures are to be signed ({0} is set), but the worker's environment can't; create it again with --signing, or unset that variable.": "Bilder sollen signiert werden ({0} ist gesetzt), aber die Umgebung des Workers kann es nicht; legen Sie sie mit --signing neu an, oder löschen Sie diese Variable.",
     "Shape keys were asked for, but the job has no rig basis; capture the avatar again.": "Formschlüssel wurden verlangt, aber der Auftrag hat keine Rig-Basis; nehmen Sie den Avatar erneut auf.",

@@ -2,7 +2,6 @@
 """French."""
 
 MESSAGES: dict[str, str] = {
-    "A face was recognised in the avatar's picture, but not where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "Un visage a été reconnu dans l'image de l'avatar, mais pas là où le rig a les yeux, les sourcils et la bouche ; le visage de l'acteur a été posé sur ceux-ci. Vérifiez le résultat avec « Montrer l'appariement du visage », et placez des ancres s'il est décalé.",
     "A moving shot has at most {0} frames, not {1}; cut it.": "Un plan en mouvement a au plus {0} images, et non {1} ; raccourcissez-le.",
     "A moving shot starts at frame {0} or later and ends not before it starts; {1} to {2} does not.": "Un plan en mouvement commence à l'image {0} ou plus tard et ne finit pas avant de commencer ; ce n'est pas le cas de {1} à {2}.",
     "A part of {0} is a file, not a folder; choose another folder.": "Une partie de {0} est un fichier et non un dossier ; choisissez un autre dossier.",
@@ -43,6 +42,7 @@ MESSAGES: dict[str, str] = {
     "No face was found in the reference frame at {0} s; choose a time at which it is seen.": "Aucun visage n'a été trouvé dans l'image de référence à {0} s ; choisissez un moment où il se voit.",
     "No face was found in {0}, a further picture of the avatar; leave it out.": "Aucun visage n'a été trouvé dans {0}, une autre image de l'avatar ; retirez-la.",
     "No face was found; choose a picture in which a face is seen from the front.": "Aucun visage n'a été trouvé ; choisissez une image où un visage se voit de face.",
+    "No face was recognised in the avatar's picture where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "Un visage a été reconnu dans l'image de l'avatar, mais pas là où le rig a les yeux, les sourcils et la bouche ; le visage de l'acteur a été posé sur ceux-ci. Vérifiez le résultat avec « Montrer l'appariement du visage », et placez des ancres s'il est décalé.",
     "No face was recognised in the avatar's picture, so the best frame could not be searched for.": "Aucun visage n'a été reconnu dans l'image de l'avatar, la meilleure image n'a donc pas pu être cherchée.",
     "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's expressions move. Check the result, place anchors, or choose a vertex group that holds just the face.": "Aucun visage n'a été reconnu dans l'image de l'avatar ; le visage de l'acteur a été posé sur la partie que bougent les expressions du rig. Vérifiez le résultat, placez des ancres, ou choisissez un groupe de sommets qui ne contient que le visage.",
     "No frame of {0} can be decoded; the file may be damaged.": "Aucune image de {0} ne peut être décodée ; le fichier est peut-être endommagé.",
@@ -50,10 +50,8 @@ MESSAGES: dict[str, str] = {
     "None of the rig's controls has a name that is known to stand for an ARKit shape.": "Aucun contrôle du rig n'a un nom connu pour une forme ARKit.",
     "Not for commercial use (weights: {0}).": "Pas d'usage commercial (poids : {0:words}).",
     "Nothing added.": "Rien n'a été ajouté.",
-    "Nothing moves: no motion of the driver's face stands out from the noise.": "Rien ne bouge : aucun mouvement du visage de l'acteur ne se détache du bruit.",
     "Nothing of {0} had been added.": "Rien de {0} n'avait été ajouté.",
     "Of what the backend generated, the moving shot has the motion alone; wrinkles and teeth that it added are left out.": "De ce que le moteur a généré, le plan en mouvement ne garde que le mouvement ; les rides et les dents ajoutées sont laissées de côté.",
-    "Parts of the driver's face aren't seen and are at rest there: {0}.": "Des parties du visage de l'acteur ne se voient pas et y restent au repos : {0:words}.",
     "Pictures are signed with {0} and {1} together; set both, or neither.": "Les images se signent avec {0} et {1} ensemble ; définissez les deux, ou aucune.",
     "Pictures are to be signed ({0} is set), but the worker's environment can't; create it again with --signing, or unset that variable.": "Les images doivent être signées ({0} est définie), mais l'environnement du worker ne le peut pas ; recréez-le avec --signing, ou supprimez cette variable.",
     "Shape keys were asked for, but the job has no rig basis; capture the avatar again.": "Des clés de forme ont été demandées, mais la tâche n'a pas de base de rig ; recapturez l'avatar.",

@@ -2,7 +2,6 @@
 """Japanese."""
 
 MESSAGES: dict[str, str] = {
-    "A face was recognised in the avatar's picture, but not where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "アバターの画像に顔が認識されましたが、リグの目、眉、口の位置とは違います。演者の顔はリグの位置に合わせました。「顔の対応を表示」で結果を確認し、ずれていればアンカーを置いてください。",
     "A moving shot has at most {0} frames, not {1}; cut it.": "動きのあるショットは最大 {0} フレームで、{1} は多すぎます。短くしてください。",
     "A moving shot starts at frame {0} or later and ends not before it starts; {1} to {2} does not.": "動きのあるショットはフレーム {0} 以降に始まり、開始より前には終わりません。{1} から {2} はこれに合いません。",
     "A part of {0} is a file, not a folder; choose another folder.": "{0} の途中にフォルダーではなくファイルがあります。別のフォルダーを選んでください。",
@@ -43,6 +42,7 @@ MESSAGES: dict[str, str] = {
     "No face was found in the reference frame at {0} s; choose a time at which it is seen.": "{0} 秒の基準フレームに顔が見つかりません。顔が写っている時刻を選んでください。",
     "No face was found in {0}, a further picture of the avatar; leave it out.": "アバターの追加画像 {0} に顔が見つかりません。外してください。",
     "No face was found; choose a picture in which a face is seen from the front.": "顔が見つかりません。正面から顔が写った画像を選んでください。",
+    "No face was recognised in the avatar's picture where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "アバターの画像に顔が認識されましたが、リグの目、眉、口の位置とは違います。演者の顔はリグの位置に合わせました。「顔の対応を表示」で結果を確認し、ずれていればアンカーを置いてください。",
     "No face was recognised in the avatar's picture, so the best frame could not be searched for.": "アバターの画像に顔が認識されなかったため、最適なフレームを検索できませんでした。",
     "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's expressions move. Check the result, place anchors, or choose a vertex group that holds just the face.": "アバターの画像に顔が認識されませんでした。演者の顔は、リグの表情が動かす部分に合わせました。結果を確認し、アンカーを置くか、顔だけの頂点グループを選んでください。",
     "No frame of {0} can be decoded; the file may be damaged.": "{0} のフレームを1つもデコードできません。ファイルが壊れている可能性があります。",
@@ -50,10 +50,8 @@ MESSAGES: dict[str, str] = {
     "None of the rig's controls has a name that is known to stand for an ARKit shape.": "ARKit のシェイプに対応すると分かる名前のコントロールがリグにありません。",
     "Not for commercial use (weights: {0}).": "商用利用不可(重み: {0:words})。",
     "Nothing added.": "追加したものはありません。",
-    "Nothing moves: no motion of the driver's face stands out from the noise.": "何も動いていません: 演者の顔にノイズを超える動きがありません。",
     "Nothing of {0} had been added.": "{0} は何も追加されていませんでした。",
     "Of what the backend generated, the moving shot has the motion alone; wrinkles and teeth that it added are left out.": "動きのあるショットは、バックエンドが生成したもののうち動きだけを使います。加えられたしわや歯は入りません。",
-    "Parts of the driver's face aren't seen and are at rest there: {0}.": "演者の顔の見えない部分は、そこで静止します: {0:words}。",
     "Pictures are signed with {0} and {1} together; set both, or neither.": "画像の署名には {0} と {1} の両方が必要です。両方設定するか、どちらも設定しないでください。",
     "Pictures are to be signed ({0} is set), but the worker's environment can't; create it again with --signing, or unset that variable.": "画像に署名する設定です({0} が設定されています)が、ワーカーの環境ではできません。--signing 付きで作り直すか、その変数を外してください。",
     "Shape keys were asked for, but the job has no rig basis; capture the avatar again.": "シェイプキーが指定されましたが、ジョブにリグの基底がありません。アバターをキャプチャし直してください。",

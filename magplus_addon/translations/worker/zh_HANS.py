@@ -2,7 +2,6 @@
 """Simplified Chinese."""
 
 MESSAGES: dict[str, str] = {
-    "A face was recognised in the avatar's picture, but not where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "虚拟角色的图像中识别到了面部，但不在绑定的眼睛、眉毛和嘴所在的位置；演员的面部已对应到后者。请用“显示面部匹配”检查结果，若有偏差请放置锚点。",
     "A moving shot has at most {0} frames, not {1}; cut it.": "运动镜头最多 {0} 帧，而不是 {1}；请缩短。",
     "A moving shot starts at frame {0} or later and ends not before it starts; {1} to {2} does not.": "运动镜头从第 {0} 帧或之后开始，且不早于开始处结束；{1} 到 {2} 不符合。",
     "A part of {0} is a file, not a folder; choose another folder.": "{0} 路径中有一部分是文件而不是文件夹；请选择其他文件夹。",
@@ -43,6 +42,7 @@ MESSAGES: dict[str, str] = {
     "No face was found in the reference frame at {0} s; choose a time at which it is seen.": "{0} 秒处的参考帧中未找到面部；请选择能看到面部的时间。",
     "No face was found in {0}, a further picture of the avatar; leave it out.": "虚拟角色的另一张图像 {0} 中未找到面部；请去掉它。",
     "No face was found; choose a picture in which a face is seen from the front.": "未找到面部；请选择能看到正面面部的图像。",
+    "No face was recognised in the avatar's picture where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "虚拟角色的图像中识别到了面部，但不在绑定的眼睛、眉毛和嘴所在的位置；演员的面部已对应到后者。请用“显示面部匹配”检查结果，若有偏差请放置锚点。",
     "No face was recognised in the avatar's picture, so the best frame could not be searched for.": "虚拟角色的图像中未识别到面部，因此无法搜索最佳帧。",
     "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's expressions move. Check the result, place anchors, or choose a vertex group that holds just the face.": "虚拟角色的图像中未识别到面部；演员的面部已对应到绑定表情所移动的部分。请检查结果，放置锚点，或选择仅包含面部的顶点组。",
     "No frame of {0} can be decoded; the file may be damaged.": "{0} 的帧均无法解码；文件可能已损坏。",
@@ -50,10 +50,8 @@ MESSAGES: dict[str, str] = {
     "None of the rig's controls has a name that is known to stand for an ARKit shape.": "绑定的控制器中没有已知对应 ARKit 形态的名称。",
     "Not for commercial use (weights: {0}).": "不可商用（权重：{0:words}）。",
     "Nothing added.": "没有添加任何内容。",
-    "Nothing moves: no motion of the driver's face stands out from the noise.": "没有运动：演员面部没有高于噪声的运动。",
     "Nothing of {0} had been added.": "此前没有添加过 {0} 的内容。",
     "Of what the backend generated, the moving shot has the motion alone; wrinkles and teeth that it added are left out.": "运动镜头只采用后端所生成内容中的运动；它添加的皱纹和牙齿不会包含在内。",
-    "Parts of the driver's face aren't seen and are at rest there: {0}.": "演员面部有部分不可见，在那里保持静止：{0:words}。",
     "Pictures are signed with {0} and {1} together; set both, or neither.": "图像签名需要同时使用 {0} 和 {1}；请两者都设置，或都不设置。",
     "Pictures are to be signed ({0} is set), but the worker's environment can't; create it again with --signing, or unset that variable.": "需要为图像签名（已设置 {0}），但工作进程的环境无法做到；请用 --signing 重新创建环境，或取消该变量。",
     "Shape keys were asked for, but the job has no rig basis; capture the avatar again.": "要求了形态键，但任务没有绑定基；请重新捕捉虚拟角色。",

@@ -154,6 +154,8 @@ def test_a_kept_capture_that_was_damaged_is_made_again(
     assert main(listed, "--step", "capture", "--only", "two") == 0
     assert "avatar.png" in "".join(capfd.readouterr())
     assert (results_of(listed, "two") / "job.magplus" / "avatar" / "avatar.png").read_bytes()[:4] == b"\x89PNG"
+    assert main(listed, "--step", "capture", "--only", "one", "two", "--again") == 0
+    assert "".join(capfd.readouterr()).count("avatar.png") == 1, "anew, and once for both"
 
 
 def test_shots_of_one_file_are_saved_together_and_rendered(

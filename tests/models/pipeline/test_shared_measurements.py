@@ -22,7 +22,7 @@ from magplus.backend_bridge.rig.footage import Untrusted
 from magplus.models.backends import Framing
 from magplus.models.face import FaceTrack, Reference, SteadyCrop
 from magplus.models.face.similarity import Similarity
-from magplus.models.pipeline import clip_cache
+from magplus.models.pipeline import clip_cache, shared_measurements
 from magplus.models.pipeline.clip_cache import ClipCache
 from magplus.models.pipeline.kept_clip import KeptClip
 from magplus.models.pipeline.motion_store import MotionStore
@@ -211,6 +211,18 @@ def test_no_link_is_followed_and_a_full_disk_is_no_reason_to_stop(tmp_path, monk
     get, times = shared_in(tmp_path / "full")
     assert [get("y", 3.0), get("y", 4.0)] == [3.0, 4.0] and times == ["y", "y"]
     assert "No space left" in capfd.readouterr().err and not list((tmp_path / "full").glob("*.npz"))
+
+
+def test_of_a_read_only_folder_what_is_there_is_used(tmp_path, monkeypatch, capfd):
+    shared_in(tmp_path)[0]("x", 1.0)
+
+    def protected(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(shared_measurements, "hold", protected)
+    get, times = shared_in(tmp_path)
+    assert [get("x", 2.0), get("y", 3.0)] == [1.0, 3.0] and times == ["y"]
+    assert "can't be written to" in capfd.readouterr().err
 
 
 def test_the_folder_is_bounded_and_the_longest_unused_go_first(tmp_path):
