@@ -32,9 +32,11 @@ from ..driving_clip import DrivingClip
 from ..notes import Notes
 from ..rig_reader import RigReader, Solved
 from . import Made
+from .observed import Observed
 
 _EXPRESSIVE = (FacePart.BROW, FacePart.LID, FacePart.CHEEK, FacePart.NOSE, FacePart.MOUTH)
 _NAMED = 6  # controls in one sentence
+_WHOLE_FACE = 20  # controls in sight, by which a rig can follow any part of a face; those of FACS or ARKit have more
 _LITTLE = 0.5  # of the asked peak motion; less reads as a weaker expression
 _OTHERWISE = 0.6  # residual of a region: its motion and the rig's then differ by 50 degrees or more
 
@@ -54,10 +56,18 @@ class Curves:
     kinds = (EQUATIONS,)
 
     def __init__(
-        self, folder: JobFolder, clip: DrivingClip, reader: RigReader, rig: Rig, intensity: float, notes: Notes
+        self,
+        folder: JobFolder,
+        clip: DrivingClip,
+        reader: RigReader,
+        rig: Rig,
+        intensity: float,
+        observed: Observed,
+        notes: Notes,
     ) -> None:
         self._folder = folder
         self._clip = clip
+        self._observed = observed
         self._reader = reader
         self._rig = rig
         self._intensity = intensity
@@ -80,6 +90,8 @@ class Curves:
         for sentence in (*shortfalls(solved), *out_of_sight(curves, self._reader.basis.controls)):
             self._notes.warning(sentence)
         self._notes.progress(Stage.SOLVE, 1, 1)
+        if sum(curves.visibility > 0) >= _WHOLE_FACE:
+            report = replace(report, events=self._observed.explained_event(solved.region_residual))
         return replace(report, weights=self._report(found, exchanged, report.events is not None))
 
     def _write(self, found: Solution) -> list[str]:
