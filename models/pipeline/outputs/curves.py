@@ -37,6 +37,7 @@ from .observed import Observed
 _EXPRESSIVE = (FacePart.BROW, FacePart.LID, FacePart.CHEEK, FacePart.NOSE, FacePart.MOUTH)
 _NAMED = 6  # controls in one sentence
 _WHOLE_FACE = 20  # controls in sight, by which a rig can follow any part of a face; those of FACS or ARKit have more
+_CLEARLY = 0.6  # of the residual: a state that is an expression of another one leaves 0.35 of what the reverse leaves
 _LITTLE = 0.5  # of the asked peak motion; less reads as a weaker expression
 _OTHERWISE = 0.6  # residual of a region: its motion and the rig's then differ by 50 degrees or more
 
@@ -91,8 +92,28 @@ class Curves:
             self._notes.warning(sentence)
         self._notes.progress(Stage.SOLVE, 1, 1)
         if sum(curves.visibility > 0) >= _WHOLE_FACE:
-            report = replace(report, events=self._observed.explained_event(solved.region_residual))
+            report = self._explained(report, equations, solved)
         return replace(report, weights=self._report(found, exchanged, report.events is not None))
+
+    def _explained(self, report: Report, equations: NDArray[np.floating], solved: Solved) -> Report:
+        """Return the report without what the controls of a whole face show not to be one's expression.
+
+        That is an event of what no control follows, and a doubt about the reference where the state in which the face
+        settles is an expression of the reference's face, and hardly the other way round.
+        """
+        event = self._observed.explained_event(solved.region_residual)
+        if event != report.events:
+            self._notes.warning(
+                "What moves most in the driver's picture is followed by no control, so that it isn't taken for an "
+                "expression: cloth or hair before the face, or a rig that lies elsewhere on it. Check the face match."
+            )
+        reference, first = report.reference, self._observed.settled
+        if reference is not None and first is not None and reference.better == self._observed.rested:
+            seconds = [float(second) for second in self._clip.track.seconds]
+            forward, backward = self._reader.both_ways(equations[first:], seconds[first:])
+            if forward < _CLEARLY * backward:
+                reference = replace(reference, not_neutral="", better=None)
+        return replace(report, events=event, reference=reference)
 
     def _write(self, found: Solution) -> list[str]:
         """Write the files; return the names of the controls that are in the Live Link Face CSV."""

@@ -110,14 +110,19 @@ class Observed:
     @cached_property
     def rested(self) -> float | None:
         """A time, in seconds of the video, in a state that the face goes to from the reference's and stays in."""
-        event, times = self.event, self._clip.times
-        if event is None or event.offset is not None or self._clip.outside is not None:
-            return None
-        first = settled(self._certain)
-        if first is None:
+        times = self._clip.times
+        if (first := self.settled) is None:
             return None
         middle = (first + len(times) - 1) // 2
         return float(times[middle]) if self._clip.track.present[middle] else None
+
+    @cached_property
+    def settled(self) -> int | None:
+        """The frame from which on the face is in a state that it goes to from the reference's and stays in."""
+        event = self.event
+        if event is None or event.offset is not None or self._clip.outside is not None:
+            return None
+        return settled(self._certain)
 
     @cached_property
     def unseen(self) -> tuple[Unseen, ...]:
