@@ -28,7 +28,7 @@ from ...rig.selection import MICRO_UNITS
 from ...rig.smoothing import apex_kept, smoothed
 from ...video.timecode import start_timecode
 from ..batch import Batch
-from ..driving_clip import DrivingClip
+from ..driving_clip import DrivingClip, shows_expression
 from ..notes import Notes
 from ..rig_reader import RigReader, Solved
 from . import Made
@@ -99,7 +99,8 @@ class Curves:
         """Return the report without what the controls of a whole face show not to be one's expression.
 
         That is an event of what no control follows, and a doubt about the reference where the state in which the face
-        settles is an expression of the reference's face, and hardly the other way round.
+        settles is an expression of the reference's face, and hardly the other way round; where it is the other way
+        round, the reference shows an expression.
         """
         event = self._observed.explained_event(solved.region_residual)
         if event != report.events:
@@ -113,6 +114,9 @@ class Curves:
             forward, backward = self._reader.both_ways(equations[first:], seconds[first:])
             if forward < _CLEARLY * backward:
                 reference = replace(reference, not_neutral="", better=None)
+            elif backward < _CLEARLY * forward and reference.better is not None:
+                here = float(self._clip.times[self._clip.chosen.index])
+                reference = replace(reference, not_neutral=shows_expression(here, reference.better))
         return replace(report, events=event, reference=reference)
 
     def _write(self, found: Solution) -> list[str]:
