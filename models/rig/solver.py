@@ -58,6 +58,7 @@ _IRLS_ITERATIONS = 3  # the weights change by less than a hundredth after them
 _NEARLY_NOTHING = 1e-6  # px per unit of a control, below which an effect is rounding
 _AWAKE = 0.01  # of the largest value of any control; less is what the prior's floor leaves
 _CONVERGED = 0.05  # of the largest value; a smaller change of a key is invisible
+_STILL = 0.02  # of the same; patches with less are taken to be still
 _FLOOR = 0.15  # of the liveliest patch's energy, the least error that any patch may have where shapes differ
 _LEAST_TURNING_NOISE = 0.001  # share of all motion's energy, the least noise that the ridge regression assumes
 
@@ -413,16 +414,16 @@ class _Evidence:
         return other
 
     def balance(self, head: Array) -> Array:
-        """Return [N, S], factors of the precision by which patches that move count alike, and still ones most.
+        """Return [N, S], factors of the precision by which patches that move count alike; still ones keep theirs.
 
         A misfit is in proportion to the motion: a brow that the rig shows to nine tenths is off by more than a mouth
-        moves at all. With one variance for all of the face, that would pass for an error of the mouth's, and what
-        controls show where the face was still would be cheap. So the error's energy in a patch is taken to be that of
-        its motion without the `head`'s [N, 2, S] px, and `_FLOOR` of the liveliest patch's besides.
+        moves at all. With one variance for all of the face, that would pass for an error of the mouth's. So the error's
+        energy in a patch is taken to be that of its motion without the `head`'s [N, 2, S] px, and `_FLOOR` of the
+        liveliest patch's besides.
         """
         energy = self._in_play @ self._patches.errors(self.local.less(head), self.trust).energies()
         share = energy / np.maximum(energy.max(1, keepdims=True), 1e-30)
-        return self._patches.spread(1 / (share + _FLOOR))
+        return self._patches.spread(1 + (1 / (share + _FLOOR) - 1) * share / (share + _STILL))
 
     def information(self, controls: int) -> Array:
         """Return [N, K], the diagonal of the Gram matrix for the first K columns."""
