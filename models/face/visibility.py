@@ -187,4 +187,4 @@ def _grown(mask: Mask, by: int) -> Mask:
 
 
 def _disc(radius: int) -> NDArray[np.uint8]:
-    return np.uint8(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), np.uint8)
