@@ -395,16 +395,21 @@ class DrivingClip:
                 f"at {there:.3f} s, outside the trim, the face is nearer to rest: choose that as reference "
                 f"(--reference {there:.3f})."
             )
-        return (
-            f"The reference frame at {here:.3f} s shows an expression, so that its fading looks like the opposite; "
-            f"at {there:.3f} s the face is nearer to rest: choose that as reference (--reference {there:.3f})."
-        )
+        return shows_expression(here, there)
 
     @cached_property
     def _better(self) -> Fraction | None:
         """When the face is clearly nearer to rest than in the reference, in seconds of the video."""
         within = nearer_to_rest(self._followed, self.chosen.index)
         return self.resting if within is None else self.times[within]
+
+
+def shows_expression(reference: float, better: float) -> str:
+    """Return a sentence that says so of the reference, and names a better one; both in seconds of the video."""
+    return (
+        f"The reference frame at {reference:.3f} s shows an expression, so that its fading looks like the opposite; "
+        f"at {better:.3f} s the face is nearer to rest: choose that as reference (--reference {better:.3f})."
+    )
 
 
 def _check_reference(asked: float, track: FaceTrack, reader: VideoReader) -> None:

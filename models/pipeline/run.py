@@ -233,7 +233,7 @@ def _outputs(
 ) -> list[Output]:
     """Return what the job asks for; each may build on those before it."""
     observed = Observed(folder, driver)
-    outputs: list[Output] = [observed, DriverPicture(folder, driver, provenance)]
+    outputs: list[Output] = [observed]
     if spec.outputs.magnified:
         outputs.append(Magnified(notes, provenance))
     if spec.outputs.compare:
@@ -244,8 +244,9 @@ def _outputs(
         outputs.append(Frames(folder, avatar, factors, observed, notes, provenance))
     if spec.outputs.weights and basis is not None:
         reader = rig_reader(basis, driver, avatar, factors, spec)
-        curves = Curves(folder, driver.clip, reader, spec.rig, spec.intensity, notes)
+        curves = Curves(folder, driver.clip, reader, spec.rig, spec.intensity, observed, notes)
         outputs += [curves, Plot(folder, curves, notes, provenance)]
+    outputs.append(DriverPicture(folder, driver, provenance))  # of the apex, which the curves may have moved
     return outputs
 
 
