@@ -12,7 +12,7 @@ from ..operators.capture import KIND as CAPTURE
 from ..operators.frames.shown import frames_shown
 from ..operators.match_face import KIND as ANCHORS
 from ..operators.measure_controls import KIND as CONTROLS
-from ..operators.result_record import better_reference, kept_folder
+from ..operators.result_record import better_reference, kept_folder, other_driving
 from ..operators.running.job_manager import Status, manager
 from ..operators.show_result import (
     GONE,
@@ -48,6 +48,8 @@ class MAGPLUS_PT_result(Sidebar):
         """Draw the panel; reads only."""
         layout, record, width = self.layout, context.scene.magplus.result, line_width(context)
         draw_text(layout, record.sentence, width, "CHECKMARK")
+        if other := other_driving(context.scene):
+            draw_text(layout, f"Of {other}, not of the video chosen above.", width, "INFO")
         if (shown := frames_shown(context.scene)) is not None:
             name, icon = record.bl_rna.properties["frames_shown"].name, "HIDE_OFF" if shown else "HIDE_ON"
             place, text, icon = button_place(layout, name, width, icon)

@@ -86,6 +86,9 @@ def test_a_result_is_seen_at_its_apex_and_loops(scene: Any, tmp_path: Path) -> N
     drawn = draw(MAGPLUS_PT_result)
     assert "Onset at 0.08 s of the clip" in drawn and "Apex at 0.21 s of the clip" in draw(MAGPLUS_PT_details)
     assert "The head turns; trim it." in drawn, "what the worker warned of is said for an import, too"
+    said = [text for text in drawn if "not of the video" in text]
+    scene.magplus.driving = "//another.mp4"
+    assert not said and any("not of the video chosen above" in text for text in draw(MAGPLUS_PT_result))
 
 
 def test_the_preview_range_of_before_is_put_back_after_any_number_of_runs(scene: Any, tmp_path: Path) -> None:
