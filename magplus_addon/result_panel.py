@@ -9,6 +9,7 @@ from ..backend_bridge.job.judgement import NO_OFFSET, NO_ONSET
 from ..operators.animate import KIND as ANIMATE
 from ..operators.blender.wording import translated
 from ..operators.capture import KIND as CAPTURE
+from ..operators.frames.clip import NO_FRAMES
 from ..operators.frames.shown import frames_shown
 from ..operators.match_face import KIND as ANCHORS
 from ..operators.measure_controls import KIND as CONTROLS
@@ -65,8 +66,9 @@ class MAGPLUS_PT_result(Sidebar):
         draw_button(row, MAGPLUS_OT_show_curves, share, "FCURVE")
         if record.view_kept:
             draw_button(column, MAGPLUS_OT_restore_view, width, "LOOP_BACK")
-        place, text, _ = button_place(column, "Show Frames As", width - ICON)  # an arrow stands beside it
-        place.operator_menu_enum(MAGPLUS_OT_show_as.bl_idname, "where", text=text)
+        if MAGPLUS_OT_show_as.problem(context) != NO_FRAMES:
+            place, text, _ = button_place(column, "Show Frames As", width - ICON)  # an arrow stands beside it
+            place.operator_menu_enum(MAGPLUS_OT_show_as.bl_idname, "where", text=text)
         if (outcome := manager.outcomes.get(COMPARE)) and outcome.status is not Status.FINISHED:
             draw_outcome(layout, outcome, width)
         _draw_lines(layout, context, width)

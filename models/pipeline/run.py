@@ -17,7 +17,7 @@ import torch
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.files.hashing import hash_file
 from ...backend_bridge.job.folder import JobFolder
-from ...backend_bridge.job.judgement import quality_of
+from ...backend_bridge.job.judgement import NOTHING_MOVES, quality_of, unseen_regions
 from ...backend_bridge.job.report import (
     AvatarReport,
     BackendReport,
@@ -196,10 +196,9 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     for remark in folder.remarks:
         notes.warning(remark)
     if report.events is None:
-        notes.warning("Nothing moves: no motion of the driver's face stands out from the noise.")
+        notes.warning(NOTHING_MOVES)
     if report.face is not None and report.face.unseen:
-        parts = ", ".join(map(str, report.face.unseen))
-        notes.warning(f"Parts of the driver's face aren't seen and are at rest there: {parts}.")
+        notes.warning(unseen_regions(report.face.unseen))
     report = dataclasses.replace(report, warnings=tuple(notes.warnings))
     report = dataclasses.replace(report, quality=quality_of(report))
     return folder.write_report(report, order(clip.sha256))

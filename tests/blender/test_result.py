@@ -28,7 +28,7 @@ from bl_ext.user_default.magplus.operators import show_result
 from bl_ext.user_default.magplus.operators.animation.destination import Destination
 from bl_ext.user_default.magplus.operators.import_result import import_result, read_result
 from bl_ext.user_default.magplus.operators.order import make_order
-from bl_ext.user_default.magplus.operators.report_lines import _side, measured_lines
+from bl_ext.user_default.magplus.operators.report_lines import _side, doubts, measured_lines
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 from bl_ext.user_default.magplus.operators.running.job_manager import Outcome, Status, manager
 
@@ -86,6 +86,7 @@ def test_a_result_is_seen_at_its_apex_and_loops(scene: Any, tmp_path: Path) -> N
     drawn = draw(MAGPLUS_PT_result)
     assert "Onset at 0.08 s of the clip" in drawn and "Apex at 0.21 s of the clip" in draw(MAGPLUS_PT_details)
     assert "The head turns; trim it." in drawn, "what the worker warned of is said for an import, too"
+    assert "Show Frames As" in drawn and bpy.ops.magplus.show_as.poll()
     said = [text for text in drawn if "not of the video" in text]
     scene.magplus.driving = "//another.mp4"
     assert not said and any("not of the video chosen above" in text for text in draw(MAGPLUS_PT_result))
@@ -142,6 +143,8 @@ def test_keys_are_seen_first_and_frames_by_one_switch_in_any_place_before_the_av
     co = np.array([vertex.co[:] for vertex in head.data.vertices], np.float32)
     add_key(head, "Smile", co, np.full_like(co, 0.01))
     folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(12, 5, 0.3)}, Fraction(24), apex=5)
+    bring_in(folder)
+    assert "Show Frames As" not in draw(MAGPLUS_PT_result) and not bpy.ops.magplus.show_as.poll(), "it has none"
     frames = FramesReport(FRAMES.pattern, 1, 12, SIZE)
     for number in range(12):
         write_png(tmp_path / "frame.png", picture(number, SIZE))
@@ -349,3 +352,9 @@ def test_what_an_earlier_run_had_finished_is_said_of_stills_and_of_moving_shots(
 )
 def test_units_are_said_with_their_side(asymmetry: float | None, side: str) -> None:
     assert _side(UnitEvent(4, "brow lowerer", (), 0.1, 0.2, 0.3, 0.12, None, None, asymmetry, False)) == side
+
+
+def test_what_the_run_has_warned_of_and_the_report_judges_is_said_once() -> None:
+    report = replace(finished_report(12, Fraction(24)), events=None, warnings=(NOTHING_MOVES,))
+    assert doubts(replace(report, quality=quality_of(report))).count(NOTHING_MOVES) == 1
+    assert sum(text.startswith("Nothing moves") for text in doubts(replace(report, quality=quality_of(report)))) == 1
