@@ -13,7 +13,7 @@ from ..operators.measure_controls import KIND, MAGPLUS_OT_choose_controls, MAGPL
 from ..operators.rig.kinds import KINDS
 from ..operators.running.job_manager import Status, manager
 from .panels import Sidebar, draw_outcome
-from .text import draw_text, line_width
+from .text import draw_button, draw_text, line_width
 
 
 @with_properties
@@ -84,7 +84,7 @@ class MAGPLUS_PT_controls(Sidebar):
         """Draw the panel; reads only."""
         layout, settings = self.layout, context.scene.magplus
         width = line_width(context)
-        layout.operator(MAGPLUS_OT_measure_controls.bl_idname, icon="FILE_REFRESH")
+        draw_button(layout, MAGPLUS_OT_measure_controls, width, "FILE_REFRESH")
         if settings.controls:
             solved = sum(entry.solve and not entry.lock for entry in settings.controls)
             row = layout.row()

@@ -21,7 +21,7 @@ from ..operators.footage import face_warning, looks
 from ..operators.order import driving_problem
 from .footage_box import thumbnails
 from .panels import Sidebar
-from .text import draw_field, draw_text, line_width
+from .text import draw_button, draw_field, draw_text, line_width
 
 SLIDER_SCALE = 6.0  # of the thumbnail, in units of Blender's interface
 _MARKER_ICONS = {"START": "TRIA_LEFT_BAR", "END": "TRIA_RIGHT_BAR", "REFERENCE": "PINNED"}
@@ -58,7 +58,7 @@ class MAGPLUS_PT_driver(Sidebar):
         times.active = settings.use_trim
         draw_field(context, times, settings, "trim_start")
         draw_field(context, times, settings, "trim_end")
-        column.operator(MAGPLUS_OT_trim_from_markers.bl_idname, icon="MARKER_HLT")
+        draw_button(column, MAGPLUS_OT_trim_from_markers, line_width(context), "MARKER_HLT")
 
 
 def draw_slider(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -77,7 +77,7 @@ def draw_slider(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
             icon = _MARKER_ICONS[which]
             row.operator(MAGPLUS_OT_set_time.bl_idname, text=text, text_ctxt=CONTEXT, icon=icon).which = which
     if driver_of(context.scene) is None:
-        layout.operator(MAGPLUS_OT_open_driver.bl_idname, icon="TRACKER")
+        draw_button(layout, MAGPLUS_OT_open_driver, line_width(context), "TRACKER")
     else:
         _draw_use(layout)
 

@@ -21,7 +21,7 @@ from ..operators.make_sample import MAGPLUS_OT_make_sample
 from ..operators.order import disabled_reason, is_image_sequence
 from ..operators.running.job_manager import Outcome, Status, manager
 from .footage_box import draw_footage
-from .text import BOX_MARGINS, clock, draw_field, draw_text, line_width, text_width, ticks_fit_indented
+from .text import BOX_MARGINS, clock, draw_button, draw_field, draw_text, line_width, text_width, ticks_fit_indented
 
 STATUS_ICONS = {Status.FINISHED: "CHECKMARK", Status.CANCELLED: "CANCEL", Status.FAILED: "ERROR"}
 
@@ -87,7 +87,7 @@ class MAGPLUS_PT_main(Sidebar):
         if settings.avatar is None and not manager.busy:
             label = MAGPLUS_OT_make_sample.bl_label
             short = text_width(translated(label)) > width
-            layout.operator(MAGPLUS_OT_make_sample.bl_idname, text="Sample Character" if short else label, icon="USER")
+            draw_button(layout, MAGPLUS_OT_make_sample, width, "USER", "Sample Character" if short else label)
         if settings.avatar is not None:
             column.prop_search(
                 settings, "vertex_group", settings.avatar, "vertex_groups", text="Face", text_ctxt=CONTEXT
@@ -110,7 +110,7 @@ class MAGPLUS_PT_main(Sidebar):
         if reason:
             draw_text(layout, reason, width, "INFO")
         if environment_problem(context) or backend_problem(settings.backend):
-            layout.operator(MAGPLUS_OT_show_preferences.bl_idname, icon="PREFERENCES")
+            draw_button(layout, MAGPLUS_OT_show_preferences, width, "PREFERENCES")
         outcome = manager.outcomes.get(animate.KIND)
         if outcome is not None and not outcome.in_scene:
             draw_outcome(layout, outcome, width)
@@ -181,7 +181,7 @@ class MAGPLUS_PT_backend(Sidebar):
             column.prop(settings.backend_options, option_property(settings.backend, option.name))
         if find_backend(settings.backend).parts:
             column.separator()
-            column.operator(MAGPLUS_OT_check_backend.bl_idname, icon="VIEWZOOM")
+            draw_button(column, MAGPLUS_OT_check_backend, line_width(context), "VIEWZOOM")
             if outcome := manager.outcomes.get(BACKENDS_KIND):
                 draw_outcome(column, outcome, line_width(context))
 
@@ -259,8 +259,9 @@ class MAGPLUS_PT_output(Sidebar):
         draw_field(context, column, settings, "capture_samples")
         draw_field(context, layout, settings, "job_folder")
         column = layout.column(align=True)
-        column.operator(MAGPLUS_OT_import_result.bl_idname, text="Import Finished Job…", icon="IMPORT")
-        column.operator(MAGPLUS_OT_import_live_link.bl_idname, text="Import Live Link Face…", icon="IMPORT")
+        width = line_width(context)
+        draw_button(column, MAGPLUS_OT_import_result, width, "IMPORT", "Import Finished Job…")
+        draw_button(column, MAGPLUS_OT_import_live_link, width, "IMPORT", "Import Live Link Face…")
 
 
 CLASSES = (

@@ -9,10 +9,11 @@ from ..backend_bridge.job.judgement import NO_OFFSET, NO_ONSET
 from ..operators.animate import KIND as ANIMATE
 from ..operators.blender.wording import translated
 from ..operators.capture import KIND as CAPTURE
+from ..operators.frames.clip import NO_FRAMES
 from ..operators.frames.shown import frames_shown
 from ..operators.match_face import KIND as ANCHORS
 from ..operators.measure_controls import KIND as CONTROLS
-from ..operators.result_record import better_reference, kept_folder
+from ..operators.result_record import better_reference, kept_folder, other_driving
 from ..operators.running.job_manager import Status, manager
 from ..operators.show_result import (
     GONE,
@@ -27,7 +28,7 @@ from ..operators.show_result import (
 )
 from ..operators.show_result import KIND as COMPARE
 from .panels import Sidebar, draw_outcome
-from .text import BOX_MARGINS, ICON, draw_text, line_width, text_width
+from .text import BOX_MARGINS, ICON, button_place, draw_button, draw_text, line_width, text_width
 
 OF_A_FILE = (ANIMATE, CAPTURE, ANCHORS, CONTROLS, COMPARE)  # kinds of outcomes that mean nothing in another file
 
@@ -48,19 +49,26 @@ class MAGPLUS_PT_result(Sidebar):
         """Draw the panel; reads only."""
         layout, record, width = self.layout, context.scene.magplus.result, line_width(context)
         draw_text(layout, record.sentence, width, "CHECKMARK")
+        if other := other_driving(context.scene):
+            draw_text(layout, f"Of {other}, not of the video chosen above.", width, "INFO")
         if (shown := frames_shown(context.scene)) is not None:
-            layout.prop(record, "frames_shown", toggle=True, icon="HIDE_OFF" if shown else "HIDE_ON")
+            name, icon = record.bl_rna.properties["frames_shown"].name, "HIDE_OFF" if shown else "HIDE_ON"
+            place, text, icon = button_place(layout, name, width, icon)
+            place.prop(record, "frames_shown", text=text, icon=icon, toggle=True)
         _draw_ends(layout, context, width)
         _draw_reference(layout, context, width)
         column = layout.column(align=True)
         labels = map(translated, (MAGPLUS_OT_compare.bl_label, MAGPLUS_OT_show_curves.bl_label))
         beside = max(map(text_width, labels)) <= width / 2 - ICON
         row = column.row(align=True) if beside else column
-        row.operator(MAGPLUS_OT_compare.bl_idname, icon="IMAGE_RGB")
-        row.operator(MAGPLUS_OT_show_curves.bl_idname, icon="FCURVE")
+        share = width / 2 - ICON if beside else width
+        draw_button(row, MAGPLUS_OT_compare, share, "IMAGE_RGB")
+        draw_button(row, MAGPLUS_OT_show_curves, share, "FCURVE")
         if record.view_kept:
-            column.operator(MAGPLUS_OT_restore_view.bl_idname, icon="LOOP_BACK")
-        column.operator_menu_enum(MAGPLUS_OT_show_as.bl_idname, "where", text="Show Frames As")
+            draw_button(column, MAGPLUS_OT_restore_view, width, "LOOP_BACK")
+        if MAGPLUS_OT_show_as.problem(context) != NO_FRAMES:
+            place, text, _ = button_place(column, "Show Frames As", width - ICON)  # an arrow stands beside it
+            place.operator_menu_enum(MAGPLUS_OT_show_as.bl_idname, "where", text=text)
         if (outcome := manager.outcomes.get(COMPARE)) and outcome.status is not Status.FINISHED:
             draw_outcome(layout, outcome, width)
         _draw_lines(layout, context, width)
@@ -78,14 +86,14 @@ def _draw_ends(layout: bpy.types.UILayout, context: bpy.types.Context, width: fl
     if text:
         box = layout.box()
         draw_text(box, text, width - BOX_MARGINS, "ERROR")
-        box.operator(MAGPLUS_OT_fit_range.bl_idname, icon="PREVIEW_RANGE")
+        draw_button(box, MAGPLUS_OT_fit_range, width - BOX_MARGINS, "PREVIEW_RANGE")
     for event, end, missing in (("onset", "START", NO_ONSET), ("offset", "END", NO_OFFSET)):
         if record.has_apex and not getattr(record, f"has_{event}"):
             box = layout.box()
             draw_text(box, missing, width - BOX_MARGINS, "ERROR")
             if scene.magplus.use_trim:
-                box.operator(MAGPLUS_OT_widen_trim.bl_idname, icon="ARROW_LEFTRIGHT").end = end
-            box.operator(MAGPLUS_OT_add_markers.bl_idname, icon="MARKER_HLT")
+                draw_button(box, MAGPLUS_OT_widen_trim, width - BOX_MARGINS, "ARROW_LEFTRIGHT").end = end
+            draw_button(box, MAGPLUS_OT_add_markers, width - BOX_MARGINS, "MARKER_HLT")
 
 
 def _draw_reference(layout: bpy.types.UILayout, context: bpy.types.Context, width: float) -> None:
@@ -93,7 +101,7 @@ def _draw_reference(layout: bpy.types.UILayout, context: bpy.types.Context, widt
     if (better := better_reference(context.scene)) is not None:
         box = layout.box()
         draw_text(box, f"At {better:.3f} s of the video the face is nearer to rest.", width - BOX_MARGINS, "ERROR")
-        box.operator(MAGPLUS_OT_use_better_reference.bl_idname, icon="TIME")
+        draw_button(box, MAGPLUS_OT_use_better_reference, width - BOX_MARGINS, "TIME")
 
 
 def _draw_lines(layout: bpy.types.UILayout, context: bpy.types.Context, width: float) -> None:
@@ -108,7 +116,8 @@ def _draw_lines(layout: bpy.types.UILayout, context: bpy.types.Context, width: f
     if folder is None:
         draw_text(box, GONE, width - BOX_MARGINS, "INFO")
     else:
-        box.operator("wm.path_open", text="Job Folder", icon="FILE_FOLDER").filepath = str(folder)
+        place, text, icon = button_place(box, "Job Folder", width - BOX_MARGINS, "FILE_FOLDER")
+        place.operator("wm.path_open", text=text, icon=icon).filepath = str(folder)
 
 
 class MAGPLUS_PT_details(Sidebar):

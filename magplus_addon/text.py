@@ -111,6 +111,32 @@ def draw_field(
     above.prop(data, prop, text="", slider=slider)
 
 
+def button_place(
+    layout: bpy.types.UILayout, name: str, width: float, icon: str = "NONE"
+) -> tuple[bpy.types.UILayout, str, str]:
+    """Return where to draw a button, with which text and icon, so that its name is never cut off.
+
+    Where there is too little room its icon is left out, and where that is not enough its name stands above it.
+    width: of a line beside an icon, in px at scale 1, as `line_width` returns it.
+    """
+    needed = text_width(translated(name))
+    if needed <= width:
+        return layout, name, icon
+    if needed <= width + ICON:
+        return layout, name, "NONE"
+    above = layout.column(align=True)
+    draw_text(above, name, width)
+    return above, "", icon
+
+
+def draw_button(
+    layout: bpy.types.UILayout, operator: type[bpy.types.Operator], width: float, icon: str, text: str = ""
+) -> Any:
+    """Draw an operator's button as `button_place` says; return its properties."""
+    place, text, icon = button_place(layout, text or operator.bl_label, width, icon)
+    return place.operator(operator.bl_idname, text=text, icon=icon)
+
+
 def clock(seconds: float) -> str:
     """Return a duration as people read it: 0:05, 1:02:03."""
     minutes, rest = divmod(int(seconds + 0.5), 60)

@@ -89,6 +89,12 @@ def better_reference(scene: bpy.types.Scene) -> float | None:
     return None if chosen else record.better
 
 
+def other_driving(scene: bpy.types.Scene) -> str:
+    """Return the name of the video that the last result is of, empty where one of that name is the driving video."""
+    name, chosen = (Path(path).name for path in (scene.magplus.result.driving, scene.magplus.driving))
+    return name if chosen and name != chosen else ""
+
+
 def _place(path: str) -> str:
     return os.path.normcase(os.path.normpath(Path(bpy.path.abspath(path)).absolute()))
 

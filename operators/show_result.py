@@ -24,7 +24,7 @@ from .blender.properties import EnumProperty, with_properties
 from .blender.wording import translated
 from .driver_scene import DIGITS
 from .environment import environment_problem, preferences, worker_python
-from .frames.clip import Clip, at_scene_rate
+from .frames.clip import NO_FRAMES, Clip, at_scene_rate, has_frames
 from .frames.image import MARK, load
 from .frames.windows import fit_images_later, image_editor, look_through_camera
 from .import_frames import import_frames
@@ -83,6 +83,12 @@ class MAGPLUS_OT_show_as(_OnResult):
 
     bl_idname = "magplus.show_as"
     bl_label = "Show Frames As"
+
+    @classmethod
+    def problem(cls, context: bpy.types.Context) -> str:
+        """Return why it can't be used now, or an empty string."""
+        path = result_record.kept_folder(context.scene)
+        return result_problem(context) or ("" if path is not None and has_frames(path) else NO_FRAMES)
 
     where: str = EnumProperty(name="Show As", description="Where the image sequence goes", items=SHOW_AS, default=FRONT)
 

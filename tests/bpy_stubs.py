@@ -60,6 +60,7 @@ WRONG = (
     ),
     ("bpy/ops/render", "render", r"\) -> None", ") -> set[str]"),
     ("bpy/utils", "", r"(def register_cli_command\([^\n]*\)) -> None", r"\1 -> object"),
+    ("bpy/msgbus", "", r"tuple\[bpy\.types\.Struct, str\]", "tuple[type[bpy.types.bpy_struct], str]"),
     ("mathutils/bvhtree", "BVHTree", r"_bpy_types\.Object", "bpy.types.Object"),
     ("mathutils/bvhtree", "BVHTree", r"(def From[^)]*\)) -> None", r"\1 -> BVHTree"),
 )

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from ..rig.footage import listed
+from ..rig.footage import Unseen, listed
 from .quality import Quality, Reason
 from .report import Report
 
@@ -15,6 +15,9 @@ LONGEST = 2.0  # s; a micro-expression lasts at most half a second
 LARGEST = 0.05  # of the face's width
 INTENSITY = (0.6, 1.6)  # shown per asked
 MOST_UNTRUSTED = 0.5  # of the frames
+NOTHING_MOVES = (
+    "Nothing moves: the driver's face shows no motion above the noise; choose a part of the video with an expression."
+)
 NO_ONSET = "The expression has begun before the clip does; let the trim start earlier."
 NO_OFFSET = "The expression goes on after the clip's end; let the trim end later."
 _NAMED = 4  # controls that a sentence names
@@ -25,6 +28,12 @@ def quality_of(report: Report) -> Quality:
     reasons = (*_footage(report), *_expression(report), *_result(report))
     worst = {reason.verdict for reason in reasons}
     return Quality("failed" if "failed" in worst else "check" if worst else "good", reasons)
+
+
+def unseen_regions(unseen: Iterable[Unseen]) -> str:
+    """Return the sentence on regions of the driver's face that aren't seen."""
+    listing = ", ".join(map(str, unseen))
+    return f"Parts of the face aren't seen and are at rest: {listing}; choose a video that shows all of the face."
 
 
 def _footage(report: Report) -> Iterator[Reason]:
@@ -44,11 +53,7 @@ def _footage(report: Report) -> Iterator[Reason]:
                 "failed" if most else "check",
             )
         if face.unseen:
-            yield Reason(
-                "unseen regions",
-                f"Parts of the face aren't seen and are at rest: {', '.join(map(str, face.unseen))}; choose a video "
-                "that shows all of the face.",
-            )
+            yield Reason("unseen regions", unseen_regions(face.unseen))
         if face.blinks:
             yield Reason(
                 "blinks",
@@ -72,12 +77,7 @@ def _footage(report: Report) -> Iterator[Reason]:
 def _expression(report: Report) -> Iterator[Reason]:
     """Yield what is odd about the expression that was found."""
     if (event := report.events) is None:
-        yield Reason(
-            "nothing moves",
-            "Nothing moves: the driver's face shows no motion above the noise; choose a part of the video with an "
-            "expression.",
-            "failed",
-        )
+        yield Reason("nothing moves", NOTHING_MOVES, "failed")
         return
     if event.onset is None:
         yield Reason("no onset", NO_ONSET)

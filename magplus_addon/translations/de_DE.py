@@ -370,6 +370,7 @@ MESSAGES: dict[str, str] = {
     "Object > Apply > Make Instances Real": "Objekt > Anwenden > Instanzen real machen",
     "Object > Library Override > Make": "Objekt > Bibliothek überschreiben > Erstellen",
     "Of {0} only the track {1} plays, as its star in the NLA editor is on; switch the star off and start again.": "Von {0} spielt nur die Spur {1}, da ihr Stern im NLA-Editor an ist; schalten Sie den Stern aus und starten Sie erneut.",
+    "Of {0}, not of the video chosen above.": "Von {0}, nicht vom oben gewählten Video.",
     "Off": "Aus",
     "Offset after the clip ends": "Offset nach dem Ende des Clips",
     "Offset at {0} s of the clip": "Offset bei {0} s des Clips",

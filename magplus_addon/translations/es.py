@@ -370,6 +370,7 @@ MESSAGES: dict[str, str] = {
     "Object > Apply > Make Instances Real": "Objeto > Aplicar > Convertir instancias en reales",
     "Object > Library Override > Make": "Objeto > Redefinición de biblioteca > Crear",
     "Of {0} only the track {1} plays, as its star in the NLA editor is on; switch the star off and start again.": "De {0} solo se reproduce la pista {1}, porque su estrella está activada en el editor de ANL; desactívela y empiece de nuevo.",
+    "Of {0}, not of the video chosen above.": "De {0}, no del vídeo elegido arriba.",
     "Off": "Desactivado",
     "Offset after the clip ends": "Final después de que termina el clip",
     "Offset at {0} s of the clip": "Final en {0} s del clip",

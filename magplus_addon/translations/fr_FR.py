@@ -370,6 +370,7 @@ MESSAGES: dict[str, str] = {
     "Object > Apply > Make Instances Real": "Objet > Appliquer > Rendre les instances réelles",
     "Object > Library Override > Make": "Objet > Redéfinition de bibliothèque > Créer",
     "Of {0} only the track {1} plays, as its star in the NLA editor is on; switch the star off and start again.": "De {0}, seule la piste {1} est jouée, car son étoile est allumée dans l'éditeur NLA ; éteignez-la et recommencez.",
+    "Of {0}, not of the video chosen above.": "De {0}, pas de la vidéo choisie ci-dessus.",
     "Off": "Désactivé",
     "Offset after the clip ends": "Fin après la fin du clip",
     "Offset at {0} s of the clip": "Fin à {0} s du clip",

@@ -370,6 +370,7 @@ MESSAGES: dict[str, str] = {
     "Object > Apply > Make Instances Real": "オブジェクト > 適用 > インスタンスを実体化",
     "Object > Library Override > Make": "オブジェクト > ライブラリオーバーライド > 作成",
     "Of {0} only the track {1} plays, as its star in the NLA editor is on; switch the star off and start again.": "NLAエディターで星がオンのため、{0} ではトラック {1} だけが再生されます。星をオフにして、もう一度始めてください。",
+    "Of {0}, not of the video chosen above.": "{0} の結果です。上で選んだ動画のものではありません。",
     "Off": "オフ",
     "Offset after the clip ends": "オフセットはクリップの終了後",
     "Offset at {0} s of the clip": "オフセット: クリップの {0} 秒",

@@ -370,6 +370,7 @@ MESSAGES: dict[str, str] = {
     "Object > Apply > Make Instances Real": "物体 > 应用 > 实现实例",
     "Object > Library Override > Make": "物体 > 库重写 > 创建",
     "Of {0} only the track {1} plays, as its star in the NLA editor is on; switch the star off and start again.": "{0} 只播放轨道 {1}，因为它在 NLA 编辑器中的星标已启用；请关闭星标后重新开始。",
+    "Of {0}, not of the video chosen above.": "这是 {0} 的结果，不是上面所选视频的。",
     "Off": "关闭",
     "Offset after the clip ends": "结束点在片段结束之后",
     "Offset at {0} s of the clip": "结束点位于片段的 {0} 秒",

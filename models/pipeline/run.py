@@ -17,7 +17,7 @@ import torch
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.files.hashing import hash_file
 from ...backend_bridge.job.folder import JobFolder
-from ...backend_bridge.job.judgement import quality_of
+from ...backend_bridge.job.judgement import NOTHING_MOVES, quality_of, unseen_regions
 from ...backend_bridge.job.report import (
     AvatarReport,
     BackendReport,
@@ -197,12 +197,12 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         report = output.finish(report, made)
     for remark in folder.remarks:
         notes.warning(remark)
-    report = dataclasses.replace(report, quality=(quality := quality_of(report)))
-    for reason in quality.reasons:
-        # The others were warned of where they were found.
-        if reason.concern == "nothing moves" or reason.concern == "unseen regions":
-            notes.warning(reason.sentence)
+    if report.events is None:
+        notes.warning(NOTHING_MOVES)
+    if report.face is not None and report.face.unseen:
+        notes.warning(unseen_regions(report.face.unseen))
     report = dataclasses.replace(report, warnings=tuple(notes.warnings))
+    report = dataclasses.replace(report, quality=quality_of(report))
     return folder.write_report(report, order(clip.sha256))
 
 

@@ -16,6 +16,7 @@ from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.job.report import Report
 from ...backend_bridge.worker_client.messages import Progress
 
+NO_FRAMES = "This job has no frames; run it with the image sequence among its outputs."
 AT_ONCE = 8  # frames that are hashed between two signs of life
 
 
@@ -54,6 +55,11 @@ def check_in_steps(folder: JobFolder, stage: str) -> Generator[Progress, None, b
     return folder.check_whole(units) if len(found) > 1 else found != {False}
 
 
+def has_frames(folder: Path) -> bool:
+    """Whether there are frames in a job's folder, as far as a look at it tells; reads nothing."""
+    return any((folder / kind.folder).is_dir() for kind in (FRAMES, SHOT_PNG, SHOT_EXR))
+
+
 def _units(report: Report) -> list[str]:
     """Return the paths of a job's frames in its folder."""
     if (shot := report.shot) is not None:
@@ -68,7 +74,7 @@ def job_frames(folder: JobFolder, report: Report, checked: bool | None = None) -
     Raises `InputError` when there are none, not all, or some are not what the run has written.
     """
     if report.frames is None or report.frames.count < 1:
-        raise InputError("This job has no frames; run it with the image sequence among its outputs.")
+        raise InputError(NO_FRAMES)
     if report.timing is None or len(report.timing.seconds) != report.frames.count:
         raise InputError("The frames and the report are of different runs; run the job again.")
     units = _units(report)

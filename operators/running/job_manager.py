@@ -28,6 +28,9 @@ BUSY_INTERVAL = 0.01  # seconds after a step that worked: enough for the interfa
 WORKED = 0.005  # seconds from which on a step has worked; looking for news takes a tenth of that
 LOOP_INTERVAL = 0.02  # seconds between two steps in background mode that only look for news
 SETTLED_AFTER = 1.0  # seconds of a stage before its pace is a good estimate
+# A status bar is no area of a screen and can't be tagged. It draws itself again when a view layer is renamed, as no 3D
+# view does; emptying its text would do so too, but takes away what a modal operator wrote.
+STATUS_BAR_KEY = (bpy.types.ViewLayer, "name")
 
 
 class Status(Enum):
@@ -287,10 +290,8 @@ def _visible() -> tuple[object, ...]:
 
 def redraw() -> None:
     """Redraw the sidebars of the 3D views, the preferences and the status bar, nothing else."""
+    bpy.msgbus.publish_rna(key=STATUS_BAR_KEY)
     for window in bpy.context.window_manager.windows:
-        if not window.modal_operators:  # they write into the status bar, and this empties it
-            with bpy.context.temp_override(window=window):  # a timer has none, and then nothing is drawn
-                window.workspace.status_text_set(None)  # there is no other way to have it drawn again
         for area in window.screen.areas:
             if area.type == "PREFERENCES":
                 area.tag_redraw()

@@ -277,7 +277,7 @@ class Layout:
         self._check(icon)
         group, verb = name.split(".")
         assert getattr(getattr(bpy.ops, group), verb).get_rna_type()
-        self.drawn.append(text or name)
+        self.drawn += [text, name] if text else [name]
         return SimpleNamespace()
 
     @staticmethod
@@ -494,3 +494,24 @@ def test_names_of_settings_stand_above_their_values_where_there_is_no_room_besid
         text.draw_field(context, layout, settings, name)
         fits = text.text_width(title) <= text.LABEL_SHARE * (width - text.TABS_WIDTH) - text.LABEL_MARGIN
         assert layout.drawn == ([name] if fits else [title, name])
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("locale", ["en_US", "de_DE", "fr_FR", "es", "ja_JP", "zh_HANS"])
+def test_no_name_of_a_button_is_cut_off(
+    module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, width: int, locale: str
+) -> None:
+    text, translations = module("magplus_addon.text"), module("magplus_addon.translations")
+    language = next((each for each in translations.LANGUAGES if translations.locale_of(each) == locale), None)
+    messages = {} if language is None else language.MESSAGES
+    monkeypatch.setattr(text, "translated", lambda name: messages.get(name, name))
+    room = width - text.TABS_WIDTH - text.ICON_WIDTH
+    for name in ("Compare", "Show Frames", "Show Frames As", "Put Preview Range Back", "Extend the Scene's Range"):
+        layout, shown = Layout(), messages.get(name, name)
+        place, on_it, icon = text.button_place(layout, name, room, "TIME")
+        assert on_it in ("", name) and (icon == "TIME" or on_it), "there is always something on it"
+        if on_it:
+            assert not layout.drawn and text.text_width(shown) <= room + (text.ICON if icon == "NONE" else 0.0)
+        else:
+            assert place is not layout and all(text.text_width(line) <= room + text.ICON for line in layout.drawn)
+            assert "".join(layout.drawn).replace("-", "").replace(" ", "") == shown.replace(" ", "").replace("-", "")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.job.artefacts import COMPARE, FRAMES, SHOT_PNG
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
+from bl_ext.user_default.magplus.backend_bridge.job.judgement import NOTHING_MOVES, quality_of
 from bl_ext.user_default.magplus.backend_bridge.job.quality import Quality, Reason
 from bl_ext.user_default.magplus.backend_bridge.job.report import (
     FramesReport,
@@ -86,6 +87,10 @@ def test_a_result_is_seen_at_its_apex_and_loops(scene: Any, tmp_path: Path) -> N
     drawn = draw(MAGPLUS_PT_result)
     assert "Onset at 0.08 s of the clip" in drawn and "Apex at 0.21 s of the clip" in draw(MAGPLUS_PT_details)
     assert "The head turns; trim it." in drawn, "what the worker warned of is said for an import, too"
+    assert "Show Frames As" in drawn and bpy.ops.magplus.show_as.poll()
+    said = [text for text in drawn if "not of the video" in text]
+    scene.magplus.driving = "//another.mp4"
+    assert not said and any("not of the video chosen above" in text for text in draw(MAGPLUS_PT_result))
 
 
 def test_the_preview_range_of_before_is_put_back_after_any_number_of_runs(scene: Any, tmp_path: Path) -> None:
@@ -139,6 +144,8 @@ def test_keys_are_seen_first_and_frames_by_one_switch_in_any_place_before_the_av
     co = np.array([vertex.co[:] for vertex in head.data.vertices], np.float32)
     add_key(head, "Smile", co, np.full_like(co, 0.01))
     folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(12, 5, 0.3)}, Fraction(24), apex=5)
+    bring_in(folder)
+    assert "Show Frames As" not in draw(MAGPLUS_PT_result) and not bpy.ops.magplus.show_as.poll(), "it has none"
     frames = FramesReport(FRAMES.pattern, 1, 12, SIZE)
     for number in range(12):
         write_png(tmp_path / "frame.png", picture(number, SIZE))
@@ -364,3 +371,9 @@ def test_each_doubt_is_printed_once_in_its_fullest_wording() -> None:
         ),
     )
     assert doubts(report, said, "The range was widened of Smile.") == ("The range was widened of Smile.", reason, face)
+
+
+def test_what_the_run_has_warned_of_and_the_report_judges_is_said_once() -> None:
+    report = replace(finished_report(12, Fraction(24)), events=None, warnings=(NOTHING_MOVES,))
+    said = doubts(replace(report, quality=quality_of(report)))
+    assert [text for text in said if text.startswith("Nothing moves")] == [NOTHING_MOVES]
