@@ -24,12 +24,12 @@ of video compression are far larger than the picture's grain, correlated, and bi
 
 In pictures without noise the error of the equations is rounding, interpolation and linearisation, which the sums share
 with s: Stein's estimate doesn't hold. There g is above 0 only if the equations favour the network significantly, and it
-is scaled down by `ROUNDED_SHARE`.
+is scaled down (`Rounding`).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -44,8 +44,23 @@ GLOBAL_WEIGHT = 0.2  # weight of the whole picture's mean in a patch's
 MARGIN = 3.0  # standard deviations by which the equations must contradict the network; chosen on photographs
 WHITE_NOISE = 0.5  # noise inflation factor of white noise: chi-squared of the true motion on noisy training films
 FREEDOM_SHARE = 0.1  # of the solver's degrees of freedom, fits noise alone; chosen on photographs and own family
-ROUNDED_SHARE = 0.6  # largest g on pictures without noise; chosen on photographs, own and bent family
+ROUNDED_VARIANCE = 0.055 / 255**2  # of the equations' error in pictures without noise, measured on own and bent family
 LEAST_ENERGY = 1e-9  # sum d . J d, below which s and n are the same motion
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How pictures without noise are arbitrated; chosen on photographs, own and bent family.
+
+    margin: standard deviations of rounding by which the equations have to favour the network. share: the largest g.
+    """
+
+    margin: float
+    share: float
+
+
+FILMED = Rounding(margin=1.0, share=0.6)  # MagPlus, whose frames a camera made
+GENERATED = Rounding(margin=0.0, share=0.4)  # DeMagPlus, whose frames a backend made
 
 
 def equation_residual(seen: Observation, motion: Tensor) -> Tensor:
@@ -81,6 +96,7 @@ def arbitrate(
     proposed: Tensor,
     inflation: Tensor | float = WHITE_NOISE,
     rounded: Tensor | float = 0.0,
+    rounding: Rounding = FILMED,
 ) -> Observation:
     """Return the observation with its motion moved towards a proposed one as far as its equations support that.
 
@@ -104,11 +120,20 @@ def arbitrate(
     energy, support, freedom = sums.clamp(min=0)[:, :1], sums[:, 1:2], sums[:, 2:]
     # 2. Allowance for the noise that s has fitted.
     allowance = FREEDOM_SHARE * inflation * freedom + MARGIN * (inflation * energy).sqrt()
-    allowance = (1 - rounded) * allowance - rounded * (WHITE_NOISE * energy).sqrt()
+    allowance = (1 - rounded) * allowance - rounded * rounding.margin * (WHITE_NOISE * energy).sqrt()
     # 3. Share of the network.
     share = ((support + allowance) / (energy + LEAST_ENERGY)).clamp(0, 1)
-    share = share * (1 - (1 - ROUNDED_SHARE) * rounded)
+    share = share * (1 - (1 - rounding.share) * rounded)
     return replace(observed, motion=observed.motion + share * change)
+
+
+def rounded_share(observed: Observation, inflation: Tensor | float) -> Tensor:
+    """Return how far frames that no camera made have no noise but rounding, in [0, 1]: [N, 1, 1, 1].
+
+    The square of the share that `ROUNDED_VARIANCE` has in the median noise variance of the equations, times `inflation`.
+    """
+    typical = observed.noise.flatten(1).median(1).values.view(-1, 1, 1, 1)
+    return (ROUNDED_VARIANCE / (inflation * typical)).clamp(max=1).square()
 
 
 def _freedom(observed: Observation) -> Tensor:
