@@ -165,7 +165,7 @@ class Studio:
             "Head",
         ]
         words += ["--shape-keys", "--device", "cpu", "--python", sys.executable]
-        words += ["--output", self.folder / "hand.magplus", "--save", self.folder / "hand.blend"]
+        words += ["--output", self.folder / "hand.magplus", "--save", self.folder / "hand.blend", "--replace"]
         return self._command("animate", *words, file=self.folder / "Head.blend")
 
     def _command(self, *words: str | Path, file: Path | None = None) -> Cost:

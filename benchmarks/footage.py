@@ -226,10 +226,10 @@ def _apex(report: Report, truth: Values, numbers: tuple[int, ...], moves: bool) 
 
 
 def _named(report: Report, fault: Fault) -> str:
-    said = {reason.concern for reason in report.quality.reasons} if report.quality is not None else set()
+    concerns = {reason.concern for reason in report.quality.reasons} if report.quality is not None else set()
     if fault.concern is None:
-        return "" if not said & {LIGHT, HIDDEN, "blinks"} else "FLAGGED"
-    return "" if fault.concern == "" else "yes" if fault.concern in said else "NO"
+        return "" if not concerns & {LIGHT, HIDDEN, "blinks"} else "FLAGGED"
+    return "" if fault.concern == "" else "yes" if fault.concern in concerns else "NO"
 
 
 def main() -> None:

@@ -1,29 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Making things in a thread of their own while those before them are worked on."""
+"""A bounded producer thread: the next items are made while those before them are worked on."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from queue import SimpleQueue
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def ahead(items: Iterable[T], count: int = 1) -> Iterator[T]:
+def ahead(items: Iterable[T], count: int = 1) -> Generator[T, None, None]:
     """Yield `items` in their order, while up to `count` further ones are made in another thread.
 
     No more than that are made before they are asked for, so memory stays bounded. What making one raises is raised
-    where it would be asked for. When the iteration ends, in whatever way, so has the thread: it makes the item that it
-    is at, and no other. PyTorch, OpenCV and FFmpeg let other threads run meanwhile.
+    where it would be asked for. When the iteration ends or is closed, so has the thread: it makes the item that it is
+    at, and no other. An iteration that may be left early is closed by whoever leaves it (`contextlib.closing`), as a
+    traceback would keep it. PyTorch, OpenCV and FFmpeg let other threads run meanwhile.
     """
+    iterator = iter(items)
     made: SimpleQueue[tuple[T] | BaseException | None] = SimpleQueue()
     room = threading.Semaphore(count)
     abandoned = threading.Event()
 
     def make() -> None:
-        iterator = iter(items)
         try:
             while True:
                 room.acquire()
@@ -43,7 +44,10 @@ def ahead(items: Iterable[T], count: int = 1) -> Iterator[T]:
     try:
         while (item := made.get()) is not None:
             if isinstance(item, BaseException):
-                raise item
+                try:
+                    raise item
+                finally:
+                    del item  # or its traceback would hold it, and what the makers held, until a garbage collection
             room.release()
             yield item[0]
     finally:

@@ -37,7 +37,7 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def frames_at_a_time(device: torch.device) -> int:
-    """Return how many frames to compute together: a GPU wants many, and MagPlus averages noise over a group."""
+    """Return how many frames to compute together: a GPU is slow with few, and MagPlus averages noise over a group."""
     return 8 if device.type == "cpu" else 16
 
 

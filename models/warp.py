@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STILL = 1e-5  # px; finer than float32 tells positions apart in a picture of full-HD size
+STILL = 1e-5  # px; finer than float32 resolves positions in a picture of full-HD size
 
 
 def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:

@@ -88,13 +88,17 @@ def ask_worker(python: Path, *arguments: str) -> Callable[[TaskContext], Steps]:
         verb = next((argument for argument in arguments if argument in DOING), "")
         stage = DOING.get(verb, "Asking the worker")
         status, lines = yield from in_thread(lambda listener: run_program(command, listener), task, stage)
-        said = [line for line in lines if line.strip()]
+        printed = [line for line in lines if line.strip()]
         if status:
-            if len(said) < 2:
-                raise error_of(status)(said[0] if said else f"The worker ended with status {status} and said nothing.")
+            if len(printed) < 2:
+                raise error_of(status)(
+                    printed[0] if printed else f"The worker ended with status {status} and said nothing."
+                )
             # What was done all the same comes with it: one bad file among several is no reason to lose the others.
-            return Outcome(said[-1], Status.FAILED, details=tuple(said[:-1]), exit_code=error_of(status).exit_code)
-        return Outcome(said[0] if said else "Done.", details=tuple(said[1:]))
+            return Outcome(
+                printed[-1], Status.FAILED, details=tuple(printed[:-1]), exit_code=error_of(status).exit_code
+            )
+        return Outcome(printed[0] if printed else "Done.", details=tuple(printed[1:]))
 
     return steps
 

@@ -71,7 +71,7 @@ def _hide(planes: list[int], hidden: bool) -> None:
 def _animated_numbers() -> list[tuple[LiveChannel, float]]:
     """Return what is animated in the file, with the values that stand there now."""
     found: dict[tuple[bpy.types.ID, str, int], LiveChannel] = {}
-    for block in _animated_blocks():
+    for block in (each for each in animated_blocks() if each.is_editable):
         for curve in (curve for each in playing(block) for curve in each.curves):
             channel = animated_channel(block, curve)
             if channel is not None and not channel.driven:
@@ -79,13 +79,13 @@ def _animated_numbers() -> list[tuple[LiveChannel, float]]:
     return [(channel, channel.raw) for channel in found.values()]
 
 
-def _animated_blocks() -> Iterator[bpy.types.ID]:
+def animated_blocks() -> Iterator[bpy.types.ID]:
     """Give what has animation: objects, their data and keys, materials with their nodes, worlds, the scene itself."""
     for kind in bpy.data.bl_rna.properties:
         if kind.type == "COLLECTION":
             for block in getattr(bpy.data, kind.identifier):
                 for each in (block, _own_nodes(block)):
-                    if each is not None and each.is_editable and getattr(each, "animation_data", None) is not None:
+                    if each is not None and getattr(each, "animation_data", None) is not None:
                         yield each
 
 

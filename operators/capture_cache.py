@@ -20,7 +20,7 @@ from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import AVATAR, Avatar
 from .capture import CaptureRequest
-from .capture_key import changes_with_time, key_of
+from .capture_key import key_of, moment_of
 
 MOST_BYTES = 1 << 30  # of a file of a capture; a rig of 500 controls and 100 000 vertices has 0.4 GB
 SHOTS = "shots"  # the folder of moving shots' frames
@@ -44,8 +44,13 @@ class CaptureCache:
     Only for files that are as they were opened: what was changed since is not in the hash.
     """
 
-    def __init__(self, folder: Path, version: str, hashes: KnownHashes) -> None:
-        """`version` is MagPlus's own: another one may capture differently. `hashes` are those known already."""
+    def __init__(self, folder: Path, version: str, hashes: KnownHashes, *, anew: bool = False) -> None:
+        """`version` is MagPlus's own: another one may capture differently. `hashes` are those known already.
+
+        anew: give back only what was kept since.
+        """
+        self.anew = anew
+        self._since: set[str] = set()
         self._folder = folder
         self._version = version
         self._hashes = hashes
@@ -53,6 +58,8 @@ class CaptureCache:
     def restore(self, context: bpy.types.Context, request: CaptureRequest, job: JobFolder) -> Avatar | None:
         """Put a kept capture into a job folder; None where there is none, or one that was damaged since."""
         place = self._place(context, request)
+        if self.anew and place.name not in self._since:
+            return None
         with suppress(OSError, MagPlusError):
             self._check_no_links(place)
             kept = KEPT.decode(read_plain(place / KEPT.name, MOST_BYTES)).files
@@ -78,6 +85,7 @@ class CaptureCache:
                     write_whole(place / Path(name).name, data)
                     kept[name] = hashlib.sha256(data).hexdigest()
             write_whole(place / KEPT.name, KEPT.encode(Kept(kept)))
+        self._since.add(place.name)
 
     def _check_no_links(self, place: Path) -> None:
         """Raise `InputError` where a capture would be read from, or written to, somewhere else."""
@@ -86,6 +94,8 @@ class CaptureCache:
 
     def frame(self, made_from: str, name: str) -> bytes | None:
         """Return a kept file of a frame of a moving shot; None where there is none, or one that was damaged since."""
+        if self.anew and made_from not in self._since:
+            return None
         with suppress(OSError, MagPlusError):
             self._check_no_links(place := self._folder / SHOTS)
             data = read_plain(place / f"{made_from}-{name}", MOST_BYTES)
@@ -100,11 +110,11 @@ class CaptureCache:
         with explained(place):
             place.mkdir(parents=True, exist_ok=True)
             write_whole(place / f"{made_from}-{name}", hashlib.sha256(data).digest() + data)
+        self._since.add(made_from)
 
     def key(self, context: bpy.types.Context, request: CaptureRequest) -> str:
         """Return a hash of what captures of the open file are made from, but for the frame."""
         return key_of(context, request, self._version, self._hashes)
 
     def _place(self, context: bpy.types.Context, request: CaptureRequest) -> Path:
-        frame = context.scene.frame_current_final if request.frame is None else request.frame
-        return self._folder / fingerprint_of(self.key(context, request), str(frame) if changes_with_time() else None)
+        return self._folder / fingerprint_of(self.key(context, request), moment_of(context, request.frame))

@@ -13,6 +13,9 @@ import bpy
 import numpy as np
 
 from ..backend_bridge.files.hashing import KnownHashes, fingerprint_of
+from .animation.keyframes import animated_channel
+from .animation.nla import playing
+from .bare_scene import animated_blocks, bare_scene
 from .capture import CaptureRequest
 from .rig.controls import RigControl
 
@@ -21,6 +24,7 @@ _SIMULATED = frozenset(
     {"BUILD", "CLOTH", "DYNAMIC_PAINT", "EXPLODE", "FLUID", "MESH_CACHE", "MESH_SEQUENCE_CACHE", "NODES", "OCEAN"}
     | {"PARTICLE_SYSTEM", "SOFT_BODY", "WAVE"}
 )
+_DRAWN = {"GPENCIL", "GREASEPENCIL"}  # each frame is a drawing of its own
 _NUMBERED = {"SEQUENCE", "TILED"}  # images of many files, of which the file names one
 
 
@@ -95,12 +99,19 @@ def _looks() -> Iterator[str]:
     lights: Any = bpy.data.lights
     for light in lights:
         yield f"{light.name_full} {light.energy} {tuple(light.color)}"
-    for block in (*bpy.data.materials, *bpy.data.lights, *bpy.data.worlds, *bpy.data.node_groups):
-        tree = block if isinstance(block, bpy.types.NodeTree) else block.node_tree
-        for node in tree.nodes if tree is not None else ():
+    for block, tree in _trees():
+        for node in tree.nodes:
             values: list[Any] = [getattr(each, "default_value", None) for each in (*node.inputs, *node.outputs)]
             plain = [each if isinstance(each, (str, float, int)) else tuple(each) for each in values if _is_plain(each)]
             yield f"{block.name_full} {node.name} {node.mute} {plain}"
+
+
+def _trees() -> Iterator[tuple[Any, Any]]:
+    """Give what has nodes, with its tree: materials, lights, worlds, and groups of nodes, which are their own."""
+    for block in (*bpy.data.materials, *bpy.data.lights, *bpy.data.worlds, *bpy.data.node_groups):
+        tree = block if isinstance(block, bpy.types.NodeTree) else block.node_tree
+        if tree is not None:
+            yield block, tree
 
 
 def _is_plain(value: Any) -> bool:
@@ -121,7 +132,11 @@ def _files() -> Iterator[Path]:
 
 
 def _caches() -> Iterator[str]:
-    """Give the files that modifiers read their points from."""
+    """Give the files that modifiers read their points from, and nodes a lamp's distribution (IES) or a script (OSL)."""
+    for block, tree in _trees():
+        for node in tree.nodes:
+            if path := getattr(node, "filepath", ""):
+                yield bpy.path.abspath(path, library=block.library)
     for obj in bpy.data.objects:
         for modifier in obj.modifiers:
             if path := getattr(modifier, "filepath", ""):
@@ -140,21 +155,53 @@ def _listings() -> Iterator[tuple[str, int, int]]:
                 yield str(file), stat.st_size, stat.st_mtime_ns
 
 
-def changes_with_time() -> bool:
-    """Whether anything in the file may look different at another frame; when in doubt, it may."""
-    blocks = list(bpy.data.user_map())
+def moment_of(context: bpy.types.Context, frame: int | None) -> str:
+    """Return a hash of what a capture shows at a frame of the scene, None for the present one.
+
+    Two frames have the same one where all that is animated has the same values and the scene looks alike, unless
+    something may change with the frame alone. The scene is put back as it was.
+    """
+    with bare_scene(context, frame):
+        scene = context.scene
+        camera = scene.camera.name_full if scene.camera is not None else None
+        number = str(scene.frame_current_final) if _changes_by_itself() else None
+        return fingerprint_of(number, camera, sorted(_animated_values(scene)), state_of(context))
+
+
+def _animated_values(scene: bpy.types.Scene) -> Iterator[tuple[str, str, int, str]]:
+    """Give what is animated in the file, linked data too, with the values that stand there at the present frame."""
+    now = scene.frame_current_final
+    for block in animated_blocks():
+        name = f"{type(block).__name__} {block.name_full}"
+        for plays, curve in ((each, curve) for each in playing(block) for curve in each.curves):
+            # The curve as well, as what viewports hide has no value of this frame, and a choice of names is no number.
+            value = curve.evaluate(plays.own_frame(now)) if plays.plain() else now
+            yield name, curve.data_path, curve.array_index, repr(value)
+            channel = animated_channel(block, curve)
+            yield name, curve.data_path, curve.array_index, repr(None if channel is None else channel.raw)
+
+
+def _changes_by_itself() -> bool:
+    """Whether anything in the file may look different at another frame without being keyed; when in doubt, it may."""
     return (
-        bool(bpy.data.actions or bpy.data.cache_files or bpy.data.movieclips)
-        or any("frame" in driver.driver.expression for block in blocks for driver in _drivers(block))
+        bool(bpy.data.cache_files or bpy.data.movieclips)
+        or any(_reads_frame(curve.driver) for block in animated_blocks() for curve in _drivers(block))
         or any(modifier.type in _SIMULATED for obj in bpy.data.objects for modifier in obj.modifiers)
         or any(image.source in {"MOVIE", "SEQUENCE"} for image in bpy.data.images)
-        or any(scene.rigidbody_world is not None or scene.timeline_markers for scene in bpy.data.scenes)
+        or any(obj.type in _DRAWN for obj in bpy.data.objects)
+        or any(scene.rigidbody_world is not None for scene in bpy.data.scenes)
     )
 
 
 def _drivers(block: bpy.types.ID) -> Iterable[bpy.types.FCurve]:
     data = getattr(block, "animation_data", None)
     return data.drivers if data is not None else ()
+
+
+def _reads_frame(driver: bpy.types.Driver) -> bool:
+    """Whether a driver's expression, or a property that it reads, is of the scene's time."""
+    paths = [target.data_path for variable in driver.variables for target in variable.targets]
+    return any("frame" in text for text in (driver.expression, *paths))
 
 
 def _described(value: Any) -> Any:

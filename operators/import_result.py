@@ -133,7 +133,7 @@ def _import_result(
         outcome = Outcome(
             f"Imported {done} from frame {first}.",
             details=tuple(details),
-            warnings=tuple(dict.fromkeys((*warned, *warnings, *doubts(report)))),
+            warnings=doubts(report, *warned, *warnings),
             folder=folder.path,
             in_scene=True,
         )

@@ -84,7 +84,8 @@ class KnownFrames:
         """Whether these files are in the job folder, made from that; those in a batch's captures are put there."""
         if not made_from:
             return False
-        if all(self._folder.finished(name, made_from) for name in names):
+        anew = self._captures is not None and self._captures.anew
+        if not anew and all(self._folder.finished(name, made_from) for name in names):
             return True
         found = [self._captures.frame(made_from, _flat(name)) for name in names] if self._captures is not None else []
         whole = [data for data in found if data is not None]

@@ -14,6 +14,7 @@ import bpy
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.files.image_formats import SEQUENCE_SUFFIXES, unreadable_pictures
 from ..backend_bridge.job.folder import JobFolder
+from ..backend_bridge.job.plate_size import check_sizes
 from ..backend_bridge.job.shot import Shot, check_interval, check_plates
 from ..backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs, Rig
 from ..backend_bridge.rig.regions import REGIONS
@@ -27,7 +28,7 @@ from .measure_controls import choice_of
 from .reasons import instance_problem, linked_problem, no_controls, unkeyable
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, face_has_shape_keys
 from .rig.face_controls import ControlChoice, chosen_controls
-from .rig.projection import camera_problem
+from .rig.projection import camera_problem, picture_size
 from .rig.surface import rendered_objects
 from .running.task_operator import busy_reason
 
@@ -251,6 +252,7 @@ def _shot(settings: Any, scene: bpy.types.Scene) -> Shot | None:
     )
     if shot.plates:
         check_plates(shot.plates, shot.numbers)
+        check_sizes(shot.plates, shot.numbers, picture_size(scene))
     return shot
 
 

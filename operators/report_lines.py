@@ -17,16 +17,21 @@ def measured_lines(report: Report) -> tuple[str, ...]:
     return tuple(_lines(report))
 
 
-def doubts(report: Report) -> tuple[str, ...]:
-    """Return why the result is to be checked and what was warned of in the run, a sentence each, none twice."""
+def doubts(report: Report, *said: str) -> tuple[str, ...]:
+    """Return what was said already, why the result is to be checked and what the run warned of, a sentence each.
+
+    None twice: of two sentences on one matter it is the longer one, which says what to do.
+    """
     reasons = () if report.quality is None else tuple(reason.sentence for reason in report.quality.reasons)
-    new = (each for each in reasons if not any(line.startswith(_matter(each)) for line in report.warnings))
-    return tuple(dict.fromkeys((*new, *report.warnings)))
+    lines = tuple(dict.fromkeys((*said, *reasons, *report.warnings)))
+    return tuple(
+        line for line in lines if not any(len(other) > len(line) and other.startswith(_matter(line)) for other in lines)
+    )
 
 
 def _matter(sentence: str) -> str:
     """Return what a sentence says before it says what to do."""
-    return sentence.partition(";")[0]
+    return sentence.partition(";")[0].rstrip(".")
 
 
 def _lines(report: Report) -> Iterator[str]:

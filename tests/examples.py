@@ -22,10 +22,10 @@ def modules_with_examples(*folders: str) -> list[str]:
 
 def run_examples(module: str) -> None:
     """Run the examples of a module, which is named as Python imports it. Fails with what came out otherwise."""
-    said: list[str] = []
+    output: list[str] = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     for example in doctest.DocTestFinder().find(importlib.import_module(module)):
-        runner.run(example, out=said.append)
+        runner.run(example, out=output.append)
     results = runner.summarize(verbose=False)
-    assert not results.failed, "".join(said)
+    assert not results.failed, "".join(output)
     assert results.attempted, f"{module} has a '>>>' outside of its docstrings"

@@ -187,9 +187,9 @@ class Environment:
         stamp = Stamp("incomplete", build.variant, ".".join(map(str, base.version)), made_from(signing), signing)
         self._write_stamp(stamp)
         listener.progress(f"Making a Python {base.series} environment", 0, 0)
-        status, said = run_program([base.path, "-I", "-m", "venv", self.folder], listener)
+        status, printed = run_program([base.path, "-I", "-m", "venv", self.folder], listener)
         if status:
-            raise explain_installation(status, said, "venv")
+            raise explain_installation(status, printed, "venv")
         pip = Pip(self.python, listener)
         pip.renew(locked.INSTALLER)
         self._install_torch(pip, build, base.series, listener)

@@ -170,10 +170,11 @@ class JobFolder:
         """
         error = Failure(int(exit_code), sentence) if status != "running" else None
         with suppress(MagPlusError):  # a full disk, for one: the sentence is on its way to the user anyhow
-            if self._result_changed or not self._has_finished_result():
+            if self._result_changed or not self.has_finished_result():
                 self.write_report(Report(status, error, warnings=tuple(warnings)))
 
-    def _has_finished_result(self) -> bool:
+    def has_finished_result(self) -> bool:
+        """Whether the report that is there, whole, is of a finished run."""
         try:
             return self.read_report().status == "finished"
         except MagPlusError:
@@ -218,7 +219,7 @@ class JobFolder:
             return
         with self.lock():
             if not self._result_changed:
-                if self._has_finished_result():
+                if self.has_finished_result():
                     self.write_report(Report("running"))
                 self._result_changed = True
             self._write_all(files, fingerprint)

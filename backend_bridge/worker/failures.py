@@ -53,9 +53,9 @@ def explain(error: BaseException, folder: Path) -> MagPlusError:
             return disk_trouble
         if isinstance(error, PermissionError) and error.filename:
             return InputError(f"{error.filename} can't be opened: permission denied; check its permissions.")
-    said = str(error).lower()
+    text = str(error).lower()
     for part, sentence in _DRIVER_TROUBLE.items():
-        if isinstance(error, RuntimeError) and part in said:
+        if isinstance(error, RuntimeError) and part in text:
             return MachineError(sentence)
     return MagPlusError(
         f"MagPlus failed unexpectedly ({type(error).__name__}: {_first_line(error)}); please report it with the log."
@@ -63,8 +63,8 @@ def explain(error: BaseException, folder: Path) -> MagPlusError:
 
 
 def _is_gpu_memory(error: BaseException) -> bool:
-    said = str(error).lower()
-    return any(device in said for device in ("cuda", "hip", "mps", "gpu"))
+    text = str(error).lower()
+    return any(device in text for device in ("cuda", "hip", "mps", "gpu"))
 
 
 def _first_line(error: BaseException) -> str:

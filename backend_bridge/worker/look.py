@@ -31,7 +31,7 @@ def main(driving: Driving, thumbnails: Path | None = None) -> ExitCode:
         info = reader.info
         count, rate = info.frame_count, info.average_rate
         seconds = count / rate if count and rate else None
-        told: dict[str, Any] = {
+        facts: dict[str, Any] = {
             "width": info.width,
             "height": info.height,
             "rate": str(rate) if rate else None,
@@ -41,8 +41,8 @@ def main(driving: Driving, thumbnails: Path | None = None) -> ExitCode:
             "thumbnails": [],
         }
         if thumbnails is not None:
-            told["thumbnails"] = _thumbnails(driving, info.start, seconds, rate, thumbnails)
-        print(json.dumps(told), flush=True)
+            facts["thumbnails"] = _thumbnails(driving, info.start, seconds, rate, thumbnails)
+        print(json.dumps(facts), flush=True)
         return ExitCode.OK
     except Exception as error:
         traceback.print_exc(file=sys.stderr)

@@ -64,9 +64,9 @@ def look_at(python: Path, driving: Driving, thumbnails: Path | None = None) -> F
         answer = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False, **popen_options()
         )
-        said = json.loads(answer.stdout.splitlines()[-1])
-        if "error" not in said:
-            return _footage(said)
+        facts = json.loads(answer.stdout.splitlines()[-1])
+        if "error" not in facts:
+            return _footage(facts)
     except subprocess.TimeoutExpired as error:
         raise MachineError(f"{driving.path} could not be looked at within {TIMEOUT:.0f} s; try again.") from error
     except OSError as error:
@@ -79,18 +79,18 @@ def look_at(python: Path, driving: Driving, thumbnails: Path | None = None) -> F
         raise MachineError(
             f"The worker's Python failed to look at the video ({lines[-1][:200]}); check the environment."
         ) from error
-    raise error_of(said["exit_code"])(said["error"])
+    raise error_of(facts["exit_code"])(facts["error"])
 
 
-def _footage(said: dict[str, Any]) -> Footage:
+def _footage(facts: dict[str, Any]) -> Footage:
     return Footage(
-        width=int(said["width"]),
-        height=int(said["height"]),
-        rate=None if said["rate"] is None else Fraction(said["rate"]),
-        variable_rate=bool(said["variable_rate"]),
-        frames=said["frames"],
-        seconds=None if said["seconds"] is None else Fraction(said["seconds"]),
+        width=int(facts["width"]),
+        height=int(facts["height"]),
+        rate=None if facts["rate"] is None else Fraction(facts["rate"]),
+        variable_rate=bool(facts["variable_rate"]),
+        frames=facts["frames"],
+        seconds=None if facts["seconds"] is None else Fraction(facts["seconds"]),
         thumbnails=tuple(
-            Thumbnail(float(each["seconds"]), Path(each["file"]), each["faces"]) for each in said["thumbnails"]
+            Thumbnail(float(each["seconds"]), Path(each["file"]), each["faces"]) for each in facts["thumbnails"]
         ),
     )

@@ -25,6 +25,10 @@ def of_the_driver(driver: Actor, other: Actor) -> Iterator[Fault]:
             opening = np.interp(np.arange(COUNT), np.arange(4), [1, 0.7, 0.3, 0])
             begun = CURVE[:, None] * mixture + opening[:, None] * lids
             yield Fault("blink that has begun", "shut at first", _shows(driver, begun, 5), (), "", begun)
+    for name, wanted, amount in (("squint that is held", "eyeSquint", 0.6), ("one eye shut", "eyeBlinkLeft", 1.0)):
+        held = amount * np.array([float(control.startswith(wanted)) for control in driver.stage.controls])
+        values = CURVE[:, None] * mixture
+        yield Fault(f"harmless: {name}", "all the time", _shows(driver, values + held, 5), truth=values)
     smile = np.array([float(name.startswith("mouthSmile")) for name in driver.stage.controls])
     for amount in (0.15, 0.3):
         fading = np.clip(1 - np.arange(COUNT) / 12, 0, 1)[:, None] * amount * smile

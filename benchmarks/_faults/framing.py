@@ -21,6 +21,11 @@ def cropped(rows: slice) -> Spoil:
     return lambda frames: frames[:, :, rows]
 
 
+def across(columns: slice) -> Spoil:
+    """Keep some columns of the picture."""
+    return lambda frames: frames[..., columns]
+
+
 def zoomed(amount: float) -> Spoil:
     """Zoom in over the clip, as smoothly as a lens does."""
 
@@ -73,6 +78,11 @@ def of_framing(driver: Actor, other: Actor) -> Iterator[Fault]:
         row = round(brows + share * (mouth - brows))
         cut = Fault("brows out of the picture", f"above row {row}", cropped(np.s_[row:]), (), HIDDEN)
         yield replace(cut, expression="AU15")
+    corner = max(place(driver, "mouthSmileLeft")[0], place(driver, "mouthSmileRight")[0])
+    for beyond, concern in ((14, ""), (-2, HIDDEN)):
+        column = round(corner) + beyond - (round(corner) + beyond) % 2
+        cut = Fault("smile at the edge", f"up to column {column}", across(np.s_[:column]), (), concern)
+        yield replace(cut, expression="AU6+12")
     bars = (0, 0, 40, 40)
     yield Fault("harmless: letterbox", "40 px", lambda frames: torch.nn.functional.pad(frames, bars))
     yield Fault("on its side", "90 degrees", lambda frames: frames.rot90(1, (2, 3)), (), "")

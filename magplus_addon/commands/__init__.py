@@ -28,7 +28,7 @@ from . import (
     run_jobs,
     sample,
 )
-from .parser import Parser
+from .parser import Parser, check_replaced
 from .tasks import tell
 
 _COMMANDS = (
@@ -42,6 +42,7 @@ def main(argv: list[str]) -> int:
     """Run one command and return its exit code. Never raises and never exits the process."""
     try:
         options = build_parser().parse_args(argv)
+        check_replaced(options, bpy.data.filepath)
         run: Callable[[argparse.Namespace], ExitCode] = options.run
         return run(options)
     except SystemExit as leave:  # --help

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ...backend_bridge.backends import FOLDER_VARIABLE
+from ...backend_bridge.files.disk import explained
 from ...backend_bridge.files.errors import InputError
 from ...operators.animation.destination import LAYER, NEW_ACTION, REPLACE, SHOW_AS
 
@@ -44,6 +45,25 @@ def add_avatar(group: argparse._ActionsContainer) -> None:
 def add_save(group: argparse._ActionsContainer) -> None:
     """Add the option that keeps the file with the result."""
     group.add_argument("--save", type=blend_file, metavar="FILE.blend", help="save the file with the result in it")
+    add_replace(group)
+
+
+def add_replace(group: argparse._ActionsContainer) -> None:
+    """Add the option that allows to write over a file; see `check_replaced`."""
+    group.add_argument("--replace", action="store_true", help="write over another file that is there already")
+
+
+def check_replaced(options: argparse.Namespace, opened: str) -> None:
+    """Raise `InputError` where a command would write over a file without being allowed to.
+
+    opened: path of the open .blend, which may be saved over; an empty text for none.
+    """
+    for path in (getattr(options, name, None) for name in ("save", "export")):
+        if path is None or options.replace:
+            continue
+        with explained(path, reading=True):
+            if path.exists() and not (opened and Path(opened).exists() and path.samefile(opened)):
+                raise InputError(f"{path} is there already; give another name, or --replace to write over it.")
 
 
 def add_progress(group: argparse._ActionsContainer) -> None:

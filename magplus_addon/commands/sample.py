@@ -8,9 +8,9 @@ from pathlib import Path
 
 import bpy
 
-from ...backend_bridge.files.errors import ExitCode, InputError
+from ...backend_bridge.files.errors import ExitCode
 from ...operators.make_sample import KIND, make_sample
-from .parser import Verbs, blend_file
+from .parser import Verbs, add_replace, blend_file
 from .tasks import run, tell
 
 
@@ -21,7 +21,7 @@ def add(verbs: Verbs) -> None:
     verb.add_argument(
         "--save", type=blend_file, required=True, metavar="FILE.blend", help="the file; its clip is put beside it"
     )
-    verb.add_argument("--replace", action="store_true", help="write over a file that is there already")
+    add_replace(verb)
     verb.add_argument(
         "--wheels",
         type=Path,
@@ -32,6 +32,4 @@ def add(verbs: Verbs) -> None:
 
 
 def _make(options: argparse.Namespace) -> ExitCode:
-    if options.save.exists() and not options.replace:
-        raise InputError(f"{options.save} is there already; give another name, or --replace to write over it.")
     return tell(run(KIND, make_sample(bpy.context, options.save.absolute(), options.python, options.wheels)))

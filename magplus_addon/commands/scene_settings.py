@@ -104,8 +104,13 @@ def find_avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Objec
         for candidate in meshes:
             if candidate.name == name:
                 return candidate
-        if problem := instance_problem(each for each in scene.objects if each.name == name):
+        if problem := instance_problem(each for each in scene.objects if _shows(each, name)):
             raise InputError(problem)
+        if (lost := scene.objects.get(name)) is not None and lost.is_missing:
+            place = lost.library.filepath if lost.library is not None else "a file"
+            raise InputError(
+                f"{name!r} is linked from {place}, which isn't there or has no such object; put it back, or relink it."
+            )
         there = ", ".join(repr(mesh.name) for mesh in meshes) or "none"
         raise InputError(f"There is no mesh object {name!r} in scene {scene.name!r}; its meshes: {there}.")
     if scene.magplus.avatar is not None:
@@ -117,3 +122,9 @@ def find_avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Objec
         return max(faces, key=lambda mesh: len(mesh_of(mesh).vertices))  # of one face any of its meshes will do
     there = ", ".join(repr(mesh.name) for mesh in faces) or "there is no mesh in the scene"
     raise InputError(f"Name the avatar with --avatar: {there}.")
+
+
+def _shows(obj: bpy.types.Object, name: str) -> bool:
+    """Whether an object has a name, or is an instance of a collection in which another object has it."""
+    collection = obj.instance_collection if obj.instance_type == "COLLECTION" else None
+    return obj.name == name or (collection is not None and any(each.name == name for each in collection.all_objects))

@@ -137,7 +137,7 @@ def _nearest(loaded: Any) -> str:
 class Added:
     """What became of files that were to be added: sentences; those that failed; those that were none of ours."""
 
-    said: list[str] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     left_alone: list[str] = field(default_factory=list)
     backends: dict[str, BackendInfo] = field(default_factory=dict)
@@ -155,16 +155,16 @@ def add_all(store: CheckpointStore, paths: Sequence[Path], backend: str | None =
     """
     added = Added()
     for path in paths:
-        before = len(added.said)
+        before = len(added.sentences)
         if path.is_dir():
             inside = [each for each in sorted(path.rglob("*")) if _worth_trying(each)]
             for each in inside:
                 _add_one(store, each, str(each.relative_to(path)), backend, added, asked_for=False)
-            if len(added.said) == before:
+            if len(added.sentences) == before:
                 added.failed.append(f"There is no checkpoint that MagPlus knows in the folder {path}.")
         else:
             _add_one(store, path, path.name, backend, added, asked_for=True)
-    added.said += _terms_and_missing(store, added)
+    added.sentences += _terms_and_missing(store, added)
     return added
 
 
@@ -179,7 +179,7 @@ def _add_one(
         if path.is_file() and is_archive(path):
             _add_archive(store, path, backend, added)
         else:
-            added.said += add(store, path, backend, added)
+            added.sentences += add(store, path, backend, added)
     except UnknownModelError as error:
         if asked_for:
             added.failed.append(str(error))
@@ -190,13 +190,13 @@ def _add_one(
 
 
 def _add_archive(store: CheckpointStore, path: Path, backend: str | None, added: Added) -> None:
-    before = len(added.said)
+    before = len(added.sentences)
     with zipfile.ZipFile(path) as archive:
         members = [each for each in archive.infolist() if Path(each.filename).suffix in (*SUFFIXES, ".zip")]
         for member in members:
             with _unpacked(archive, member) as file:
                 _add_one(store, file, member.filename, backend, added, asked_for=False)
-    if len(added.said) == before:
+    if len(added.sentences) == before:
         raise InputError(f"There is no checkpoint that MagPlus knows in the archive {path.name}.")
 
 
@@ -232,37 +232,41 @@ def add(store: CheckpointStore, path: Path, backend: str | None = None, added: A
         for name, tensor in match.tensors.items():
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise InputError(f"{path.name} is damaged: {match.part} {name} holds values that are not finite.")
-    said = []
+    sentences = []
     for match in matches:
         info = match.backend.info
         replaced = _replaced(store, match)
         published = _known_hash(info, hashes)
         store.write(info.folder, match.part, match.tensors, path.name, hashes["sha256"], published)
-        said.append(f"{info.title}: added {match.part}, {len(match.tensors)} tensors from {path.name}.")
+        sentences.append(f"{info.title}: added {match.part}, {len(match.tensors)} tensors from {path.name}.")
         if match.halved:
-            said.append(f"{info.title}: {match.part} is stored in {match.halved}, with fewer digits than published.")
+            sentences.append(
+                f"{info.title}: {match.part} is stored in {match.halved}, with fewer digits than published."
+            )
         if match.dropped:
-            said.append(f"{info.title}: {match.dropped} tensors of networks that only training uses were left out.")
-        said += replaced
+            sentences.append(
+                f"{info.title}: {match.dropped} tensors of networks that only training uses were left out."
+            )
+        sentences += replaced
     for info in {match.backend.info.name: match.backend.info for match in matches}.values():
         if info.checkpoints and not _known_hash(info, hashes):
-            said.append(f"{info.title}: the hash of {path.name} is not one we know; names and shapes fit exactly.")
+            sentences.append(f"{info.title}: the hash of {path.name} is not one we know; names and shapes fit exactly.")
         if added is not None:
             added.backends[info.name] = info
-    return said
+    return sentences
 
 
 def _terms_and_missing(store: CheckpointStore, added: Added) -> list[str]:
     """Return once, for all files, under which terms they are and what is missing still."""
-    said = []
+    sentences = []
     for info in added.backends.values():
         if not info.commercial_use:
-            said.append(f"{info.title}: these weights may not be used commercially ({info.weights_licence}).")
+            sentences.append(f"{info.title}: these weights may not be used commercially ({info.weights_licence}).")
         if missing := store.missing(info):
-            said.append(how_to_get(info, missing))
+            sentences.append(how_to_get(info, missing))
     if added.left_alone:
-        said.append(f"Left alone, as checkpoints of other models: {', '.join(added.left_alone)}.")
-    return said
+        sentences.append(f"Left alone, as checkpoints of other models: {', '.join(added.left_alone)}.")
+    return sentences
 
 
 def _in_their_slots(matches: list[Match], path: Path, hashes: Mapping[str, str], backend: str | None) -> list[Match]:
@@ -433,7 +437,7 @@ def _run(options: argparse.Namespace, store: CheckpointStore) -> ExitCode:
 
 def _told(added: Added) -> ExitCode:
     """Print what was done, and last what was not, which is the sentence of a failure."""
-    print(*added.said, sep="\n", end="\n" if added.said else "")
+    print(*added.sentences, sep="\n", end="\n" if added.sentences else "")
     if not added.failed:
         return ExitCode.OK
     sys.stdout.flush()

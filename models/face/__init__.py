@@ -14,7 +14,7 @@ from .similarity import Similarity
 from .square import Square, roll
 from .timing import Reference, calmest, choose_reference, expressiveness, find_event, nearer_to_rest, settled
 from .track import FaceTrack, follow_face
-from .visibility import Visibility
+from .visibility import Visibility, undisturbed
 from .window import Window
 
 __all__ = [
@@ -50,4 +50,5 @@ __all__ = [
     "settled",
     "split_rigid",
     "turned_by",
+    "undisturbed",
 ]

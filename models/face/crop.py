@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,16 +91,14 @@ class SteadyCrop:
         corners = to_crop(np.asarray(track.points[reference, FACE_OVAL, :2], np.float64))
         to_reference = list(self.to_reference)
         wanted = (frame for frame in frames if track.present[frame.index] and frame.index != reference)
-        small = ahead(
-            ((frame.index, _evenly_lit(self._small(frame), template, face, width)) for frame in wanted),
-            _ALIGNMENT_BATCH,
-        )
-        while batch := list(itertools.islice(small, _ALIGNMENT_BATCH)):
-            indices, crops = zip(*batch, strict=True)
-            for index, found in zip(indices, align(template, torch.cat(crops), weights).similarities, strict=True):
-                if np.abs(found(corners) - corners).max() < _ALIGNMENT_REACH * _ALIGNMENT_SIZE:
-                    correction = to_crop.inverse() @ found.inverse() @ to_crop
-                    to_reference[index] = correction @ self.to_reference[index]
+        small = ((frame.index, _evenly_lit(self._small(frame), template, face, width)) for frame in wanted)
+        with closing(ahead(small, _ALIGNMENT_BATCH)) as lit:
+            while batch := list(itertools.islice(lit, _ALIGNMENT_BATCH)):
+                indices, crops = zip(*batch, strict=True)
+                for index, found in zip(indices, align(template, torch.cat(crops), weights).similarities, strict=True):
+                    if np.abs(found(corners) - corners).max() < _ALIGNMENT_REACH * _ALIGNMENT_SIZE:
+                        correction = to_crop.inverse() @ found.inverse() @ to_crop
+                        to_reference[index] = correction @ self.to_reference[index]
         return replace(self, to_reference=tuple(to_reference))
 
     def _small(self, frame: VideoFrame) -> Tensor:
@@ -144,7 +143,7 @@ class SteadyCrop:
         fine = max(1, math.ceil(self.native_size / size - _ALIASING_FREE))
         # Centres of fine x fine samples within every crop pixel.
         axis = (np.arange(size * fine) + 0.5) / fine - 0.5
-        # Only the part of the picture that the crop sees is prepared for looking up.
+        # Only the part of the picture that the crop covers is prepared for looking up.
         corners = to_frame(np.array([(x, y) for x in axis[[0, -1]] for y in axis[[0, -1]]]))
         left, top = (max(0, int(low) - _BORDER) for low in corners.min(0))
         right, bottom = (int(high) + _BORDER for high in corners.max(0))

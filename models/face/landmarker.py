@@ -28,7 +28,7 @@ MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff
 
 LANDMARKS = 478  # of MediaPipe's mesh, irises included
 _MAX_FACES = 8  # in one window
-# The detector sees the whole picture at 192 px and misses faces below some 8 % of its longer side; windows of this
+# The detector gets the whole picture at 192 px and misses faces below some 8 % of its longer side; windows of this
 # side find faces down to 40 px.
 _SMALLEST_WINDOW = 480  # px
 _FOLLOW_WINDOW = 3.0  # side of the window in which a known face is looked for, in face sizes

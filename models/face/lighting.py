@@ -20,8 +20,8 @@ Mask = NDArray[np.bool_]
 
 _SPREAD = 0.12  # of the face's width, over which the gain is smooth
 _PRIOR = 0.1  # weight of the whole face's gain, where little is seen
-_LEAST = 0.02  # of the face: from less of it nothing is known of the light
-_GAINS = (0.2, 5.0)
+_LEAST = 0.02  # of the face; where less of it is seen, the light is taken to be the reference's
+_GAINS = (0.2, 5.0)  # of a channel, least and most
 _DARKEST = 0.02  # of white, which keeps ratios of black from meaning anything
 _QUANTILES = (0.1, 0.5, 0.9)  # of the face's values: its darks, its middle, its lights
 _CLEARLY = 0.75  # of the deviation, that what an offset or bands leave of it is to stay below
@@ -59,7 +59,7 @@ def light_between(frame: Image, reference: Image, valid: Mask, face: Mask, width
     valid: [H, W], where both show the same skin; of it only what is on the `face` [H, W], `width` px wide, counts.
     """
     inside = valid & face
-    if inside.sum() < _LEAST * face.sum():
+    if not inside.any() or inside.sum() < _LEAST * face.sum():
         return Light(np.ones_like(frame), np.zeros(3))
     offset = _offset(frame[inside], reference[inside])
     lit, sigma = frame + offset.astype(np.float32), _SPREAD * width

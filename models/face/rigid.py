@@ -12,12 +12,12 @@ from torch import Tensor
 from ..magnification.motion import Motion
 
 _SIDE = 48  # cells along a side of the grid that the pose is fitted on
-_TOLERANCE = 0.0005  # of the picture's longer side, standard deviation of the skull's motion; 0.13 px at 256
-_L1_ROUNDS, _NARROWING_ROUNDS, _LAST_ROUNDS = 6, 12, 4  # Gauss-Newton steps of each stage
+_TOLERANCE = 0.0005  # of the picture's longer side, assumed standard deviation of the skull's flow; 0.13 px at 256
+_L1_STEPS, _NARROWING_STEPS, _LAST_STEPS = 6, 12, 4  # Gauss-Newton steps of steps 1 to 3 of `split_rigid`
 _NARROWING = 0.6  # the kernel's width from one step to the next, over that before
-_FOLLOWING = 1 / 3  # of the face, that follows the skull closely in any expression
+_FOLLOWING = 1 / 3  # of the face, follows the skull in any expression; chosen on the demonstration clip
 _SATURATION = 10.0  # tolerances: head motion at which the prior's cost has reached half of its maximum
-_MOTION_COST = 0.2  # maximum of the prior's cost, as a share of the face that the motion must explain in return
+_MOTION_COST = 0.2  # maximum of the prior's cost, as a share of the face; chosen on the same clip
 _LEAST = 1e-12  # keeps sums of weights from being zero
 
 
@@ -53,8 +53,8 @@ def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> RigidSplit:
     follows closely, in four steps:
 
         1. Starts        no motion, and L1 fits (IRLS) to the whole and to each half of the face     `_starts`
-        2. Narrowing     Gauss-Newton steps under a Geman-McClure kernel (graduated non-convexity), which narrows to
-                         the tolerance or to the residual that `_FOLLOWING` of the face stays within `_narrowed`
+        2. Narrowing     Gauss-Newton steps under a Geman-McClure kernel (graduated non-convexity), which narrows to the
+                         tolerance or, where it is larger, the `_FOLLOWING` quantile of residuals    `_narrowed`
         3. Refinement    Gauss-Newton steps under the narrowest kernel of the frame's starts         `_reweighted_step`
         4. Selection     the start with the least cost: the share of the face outside of the kernel  `_outside`
                          plus a prior on the motion's size, as the steady crop followed the head     `_prior`
@@ -78,14 +78,14 @@ def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> RigidSplit:
     pose, scale = _narrowed(*_starts(samples, tolerance), samples, tolerance)
     scale = scale.amin(1, keepdim=True)
     before = pose
-    for _ in range(_LAST_ROUNDS):
+    for _ in range(_LAST_STEPS):
         before, pose = pose, _reweighted_step(pose, samples, pose.squared_residual(samples), scale)
     cost = _outside(pose, samples, scale) + _prior(pose, samples, tolerance)
     displacement, last = (each.displacement(samples.radius) for each in (pose, before))
     chosen = torch.arange(len(cost), device=cost.device), cost.argmin(1)
     best, residual = displacement[chosen], _mean_square(displacement - last, samples)[chosen].sqrt()
     rigid = (best.to(surface) @ samples.surface_terms(surface)).unflatten(2, (height, width)).to(motion.flow)
-    iterations = _NARROWING_ROUNDS + _LAST_ROUNDS
+    iterations = _NARROWING_STEPS + _LAST_STEPS
     return RigidSplit(rigid, motion.flow - rigid, iterations, residual, tolerance)
 
 
@@ -209,7 +209,7 @@ def _starts(samples: _Samples, tolerance: float) -> tuple[_Pose, Tensor]:
     parts = torch.stack([everywhere, everywhere, y < 0, y > 0, x < 0, x > 0], 1)
     weight = samples.weight[:, None] * parts
     still = pose = _Pose.identity(weight)
-    for _ in range(_L1_ROUNDS):
+    for _ in range(_L1_STEPS):
         pose = pose.refined(samples, weight / (pose.squared_residual(samples).sqrt() + 0.1 * tolerance))
     width = (2 * _weighted_quantile(pose.squared_residual(samples), weight, 0.5).sqrt()).clamp(min=tolerance)
     width[:, 0] = 4 * tolerance
@@ -222,7 +222,7 @@ def _starts(samples: _Samples, tolerance: float) -> tuple[_Pose, Tensor]:
 
 def _narrowed(pose: _Pose, width: Tensor, samples: _Samples, tolerance: float) -> tuple[_Pose, Tensor]:
     """Return poses under a narrowing kernel, with their residual's `_FOLLOWING` quantile, px [N, S]."""
-    for _ in range(_NARROWING_ROUNDS):
+    for _ in range(_NARROWING_STEPS):
         squared = pose.squared_residual(samples)
         weight = samples.weight[:, None].expand_as(squared)
         scale = _weighted_quantile(squared, weight, _FOLLOWING).sqrt().clamp(min=tolerance)

@@ -23,7 +23,8 @@ _CROSSING = 0.2  # onset and offset: where the motion is this share of the way f
 _CLEAR = 5.0  # an apex stands out by this many standard deviations of the noise, or there is no event
 _CALMER = 0.35  # sum of scores: a quarter of a smile has 0.9, a micro-expression 0.1, and they jitter by 0.05
 _ONE_CALMER = 0.3  # of one score: a quarter of a smile has 0.4; scores that drift together have less each
-_IGNORED_SCORES = ("_", "eyeLook", "eyeBlink", "eyeWide", "cheekPuff")
+# A resting mouth may have a score of puckering, which a smile lowers; lids and gaze never rest.
+_IGNORED_SCORES = ("_", "eyeLook", "eyeBlink", "eyeWide", "cheekPuff", "mouthPucker")
 _SETTLED = 0.25  # of the motion at the clip's end, within which a face that has settled stays
 _STAYS = 0.4  # share of the clip that it stays so at least
 _LAST = 3  # frames, whose median is the motion at the end

@@ -33,6 +33,9 @@ _GROWN = 0.03  # of the face's width: the soft edge of what is before the face, 
 _OWN = 0.7  # share of a difference within eyes or lips that is theirs: a lid that closes, teeth that show
 _SAME_LIGHT = 0.02  # a change of light by less than this is left to the solver
 _LEAST_SEEN = 0.6  # of a region; one that is seen less is not seen
+# Of the face's width: half the width of what hides the face at least, as a highlight does not; and how far beside it
+# its own motion may still pass for the face's, for edges and gaps of a hand look like skin.
+_LARGE, _BESIDE = 0.04, 0.1
 
 
 class Visibility:
@@ -141,6 +144,21 @@ class Visibility:
         return sized.to(self._reference)
 
 
+def undisturbed(seen: Tensor, width: float) -> Tensor:
+    """Return where the face is seen and nothing large hides it near by, [N, 1, S, S] in [0, 1].
+
+    seen: [N, 1, S, S] in [0, 1]. width: of the face, px.
+    """
+    if bool((seen == 1).all()):
+        return seen
+    size = seen.shape[-1]
+    small = F.interpolate(seen, (_SIDE, _SIDE), mode="area")[:, 0].cpu().numpy()
+    large, beside = (max(1, round(share * width * _SIDE / size)) for share in (_LARGE, _BESIDE))
+    near = np.stack([_grown(cv2.erode(np.uint8(frame < 0.5), _disc(large)) > 0, large + beside) for frame in small])
+    clear = F.interpolate(torch.from_numpy(~near[:, None]).float(), (size, size), mode="bilinear", align_corners=False)
+    return seen * clear.to(seen)
+
+
 def _small(image: Tensor) -> Image:
     planes = image.cpu().numpy().astype(np.float32, copy=False)
     method = cv2.INTER_AREA if planes.shape[1] > _SIDE else cv2.INTER_LINEAR
@@ -165,4 +183,8 @@ def _clipped(image: Image) -> Mask:
 
 
 def _grown(mask: Mask, by: int) -> Mask:
-    return cv2.dilate(np.uint8(mask), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * by + 1, 2 * by + 1))) > 0
+    return cv2.dilate(np.uint8(mask), _disc(by)) > 0
+
+
+def _disc(radius: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), np.uint8)

@@ -57,7 +57,7 @@ class Window:
         # the crop can hold.
         spread = 0.5 * self.scale if self.scale > 1 else 0.0
         border = _BORDER + math.ceil(3 * spread)
-        # Only the part of the picture that the crop sees is blurred and prepared for looking up.
+        # Only the part of the picture that the crop covers is blurred and prepared for looking up.
         (low_x, low_y), (high_x, high_y) = positions.amin((0, 2, 3)).tolist(), positions.amax((0, 2, 3)).tolist()
         left, top = (max(0, min(int(low) - border, last)) for low, last in ((low_x, width - 1), (low_y, height - 1)))
         right, bottom = max(int(high_x) + border, left + 1), max(int(high_y) + border, top + 1)

@@ -9,21 +9,22 @@ sum (u - t)^T J (u - t) is least at
 
 The second sum is unknown, but its expectation under white noise is the noise variance times the degrees of freedom that
 the solver spends on it: Stein's unbiased risk estimate (Stein 1981, "Estimation of the mean of a multivariate normal
-distribution"). Its standard deviation is (variance x sum d . J d)^1/2; `MARGIN` of them are added, so that n is kept
-within the noise and rejected where the equations contradict it significantly. The steps of `arbitrate`:
+distribution"). Its standard deviation is (variance x sum d . J d)^1/2; `MARGIN` of them are added to the numerator, so
+that g is 1 where n is within the noise of the equations, and 0 where they contradict it significantly. The steps of
+`arbitrate`:
 
     1. Sums         d^T J d, d . (h - J s) and the degrees of freedom over `WINDOW` x `WINDOW` points plus a share of
                     the whole picture's, which decides in patches without texture
-    2. Allowance    inflation x freedom + MARGIN (inflation x sum d . J d)^1/2; without noise, less one standard
-                    deviation of rounding
+    2. Allowance    FREEDOM_SHARE x inflation x freedom + MARGIN (inflation x sum d . J d)^1/2; without noise, minus one
+                    standard deviation of rounding, (WHITE_NOISE x sum d . J d)^1/2
     3. Share        g, clipped to [0, 1]: 1 is the network's motion, 0 the solver's
 
 The noise variance is the solver's estimate times `inflation`, the noise inflation factor of the camera's state: errors
 of video compression are far larger than the picture's grain, correlated, and biased towards zero motion.
 
 In pictures without noise the error of the equations is rounding, interpolation and linearisation, which the sums share
-with s: Stein's estimate doesn't hold. There the network has to show significantly that it is better, and g is scaled
-down.
+with s: Stein's estimate doesn't hold. There g is above 0 only if the equations favour the network significantly, and it
+is scaled down by `ROUNDED_SHARE`.
 """
 
 from __future__ import annotations

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from ...backend_bridge.files.errors import InputError
-from ..video.banded_png import BandedPng, Codes
 from ..video.limits import decode_picture, read_file
-from ..video.writer import png_codes
+from ..video.writer import Codes, encode_codes, png_codes
 
 
 @dataclass(frozen=True)
@@ -74,19 +73,13 @@ class AvatarPicture:
 
         part: [4, h, w] premultiplied.
         """
-        band = top, top + part.shape[1]
-        if band not in self._bands:
-            codes = self._codes_of(self.premultiplied[0])
-            self._bands[band] = BandedPng(codes, *band), codes[slice(*band)].copy()
-        png, clean = self._bands[band]
-        rows = clean.copy()
-        rows[:, left : left + part.shape[2]] = self._codes_of(part)
-        return png.encode(rows)
+        codes = self._codes.copy()
+        codes[top : top + part.shape[1], left : left + part.shape[2]] = self._codes_of(part)
+        return encode_codes(codes)
 
     @cached_property
-    def _bands(self) -> dict[tuple[int, int], tuple[BandedPng, Codes]]:
-        """What files with other rows from one number to before another are made with: a job has one such region."""
-        return {}
+    def _codes(self) -> Codes:
+        return self._codes_of(self.premultiplied[0])
 
     def _codes_of(self, premultiplied: Tensor) -> Codes:
         colour, alpha = premultiplied[:3], premultiplied[3:].clamp(0, 1)

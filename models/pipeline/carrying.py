@@ -82,10 +82,10 @@ def carrier(neutral: Surface, frame: Surface) -> Carrier | None:
     grid = _grid(frame, seen)
     if grid is None:
         return None
-    trust = _fade(frame.facing) * _fade(neutral.facing) * neutral.visible
+    validity = _fade(frame.facing) * _fade(neutral.facing) * neutral.visible
     shape = frame.positions, frame.depth, frame.triangles
     values, depth = rasterise(
-        *shape, np.column_stack([neutral.positions, jacobians(neutral, frame).reshape(-1, 4), trust]), grid
+        *shape, np.column_stack([neutral.positions, jacobians(neutral, frame).reshape(-1, 4), validity]), grid
     )
     # What hides a vertex is in front of the face, unless it is the face itself, which is drawn in the right order.
     hidden = ~frame.visible & ~_behind(frame, depth, grid)
@@ -95,9 +95,9 @@ def carrier(neutral: Surface, frame: Surface) -> Carrier | None:
     blocked = _without_slivers(blocked, max(1, round(face * SLIVER / SOFT)))
     # What the neutral picture doesn't show (the inside of the lips) moves with what is around it.
     known = covered & ~blocked & (values[6] > LEAST_TRUST)
-    trust = _smooth(_filled(values[6:7] * known, known), SMOOTH / SOFT * face)[0]
+    validity = _smooth(_filled(values[6:7] * known, known), SMOOTH / SOFT * face)[0]
     outside, occluded = _around_the_face(covered, blocked)
-    weight = trust * _rising(outside | occluded, face)
+    weight = validity * _rising(outside | occluded, face)
     return Carrier(values[:2], values[2:6], weight, known, _rising(occluded, face), face / SOFT, grid)
 
 

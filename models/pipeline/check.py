@@ -142,23 +142,23 @@ def check(
         motion_at_rest=factors.own.motion,
         change_at_rest=factors.own.change,
     )
-    said = [*judgement(findings, factors, kind.info.title), *notes.warnings]
+    sentences = [*judgement(findings, factors, kind.info.title), *notes.warnings]
     pictures = Sheet(
         source, driver.reference.image, shown.frames, avatar.neutral, plain.frames, magnified.frames, carried,
         magnified.motion.flow,
     )  # fmt: skip
     write_sheet(sheet, draw_sheet(pictures, kind.info.title, _figures(findings)))
-    return findings, said
+    return findings, sentences
 
 
 def judgement(findings: Findings, factors: Factors, title: str) -> list[str]:
     """Return the verdict in sentences, the most important one first."""
     if findings.works:
-        said = [f"{title}: this looks like working weights."]
+        sentences = [f"{title}: this looks like working weights."]
     else:
-        said = [f"{title}: this does not look like working weights."]
+        sentences = [f"{title}: this does not look like working weights."]
     if not findings.paints:
-        said.append(
+        sentences.append(
             f"With the driver at rest, what it generates is not the avatar's picture (likeness "
             f"{findings.likeness:.2f}, working weights have {ALIKE:.2f} and more): random numbers look so, and files "
             "of another network or release. Add its authors' files again, all from one release."
@@ -168,20 +168,20 @@ def judgement(findings: Findings, factors: Factors, title: str) -> list[str]:
             "of another network or release. Add its authors' files again, all from one release."
         )
     elif not findings.follows:
-        said.append(
+        sentences.append(
             f"It gives the avatar back, but the avatar's face does not move as the driver's does (agreement "
             f"{findings.following:.2f} of 1, gain {findings.gain:.2f}): the networks that find the motion are random "
             "or belong to another release than those that paint. Add its authors' files again, all from one release."
         )
     else:
-        said.append(
+        sentences.append(
             f"At rest it gives the avatar back (likeness {findings.likeness:.2f}), and the avatar's face moves the way "
             f"that the driver's does (agreement {findings.following:.2f} of 1, gain {findings.gain:.2f}: "
             f"{findings.x1:.2%} of the face's width as filmed, {findings.magnified:.2%} magnified {findings.alpha:.1f} "
             "times)."
         )
-        said += backend_warnings(factors, 1.0, title)
-    return said
+        sentences += backend_warnings(factors, 1.0, title)
+    return sentences
 
 
 def _apex(driver: Driver, avatar: AnimatedAvatar) -> int:
@@ -260,17 +260,19 @@ def main(arguments: Sequence[str]) -> int:
     try:
         session = Session(given.folder)
         options = dict(map(_option, given.option))
-        findings, said = check(session, given.backend, given.picture, driving, sheet, options, given.device)
+        findings, sentences = check(session, given.backend, given.picture, driving, sheet, options, given.device)
     except MagPlusError as error:
         print(error, file=sys.stderr)
         return int(error.exit_code)
     if given.json:
-        print(json.dumps({**asdict(findings), "works": findings.works, "said": said, "sheet": str(sheet)}, indent=2))
+        print(
+            json.dumps({**asdict(findings), "works": findings.works, "said": sentences, "sheet": str(sheet)}, indent=2)
+        )
     elif findings.works:
-        print(*said, f"The sheet is {sheet}.", sep="\n")
+        print(*sentences, f"The sheet is {sheet}.", sep="\n")
     else:
         # The verdict is last, for a terminal that shows the last line alone.
-        print(*said[1:], f"The sheet is {sheet}.", said[0], sep="\n")
+        print(*sentences[1:], f"The sheet is {sheet}.", sentences[0], sep="\n")
     return int(ExitCode.OK if findings.works else ExitCode.BAD_INPUT)
 
 

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...backend_bridge.files.errors import InputError
-from ...backend_bridge.files.hashing import fingerprint_of, hash_file
+from ...backend_bridge.files.hashing import fingerprint_of
 from ...backend_bridge.job.spec import Driving, resolve
 from ..backends import Framing
 from ..face import FaceLandmarker
@@ -26,7 +25,7 @@ _HELD = {".webp", ".tif", ".tiff"}  # all frames of these are in memory as long 
 
 @dataclass(frozen=True)
 class _Known:
-    """A clip, and what a person was told of it."""
+    """A clip, and the warnings that were given when it was opened."""
 
     clip: DrivingClip
     warnings: tuple[str, ...]
@@ -48,23 +47,20 @@ class ClipCache:
         notes: Notes,
         frame_size: int | None,
         framing: Framing,
+        reader: VideoReader | None = None,
     ) -> DrivingClip:
-        """Return what `DrivingClip.open` does, and tell what that told, without measuring again what is known."""
-        path, reader = resolve(folder, driving.path), reader_of(folder, driving)
+        """Return what `DrivingClip.open` does, with its warnings, without measuring again what is known."""
+        path, reader = resolve(folder, driving.path), reader or reader_of(folder, driving)
         key = _key(reader, driving, frame_size, framing)
         place = f"{path} {key}"
 
         def measure() -> _Known:
-            told = len(notes.warnings)
+            before = len(notes.warnings)
             clip = DrivingClip.open(folder, driving, landmarker, notes, frame_size, framing, reader)
-            return _Known(clip, tuple(notes.warnings[told:]))
-
-        def unchanged() -> bool:
-            """Return whether the file is still the one that `key` was made of."""
-            return key == _key(reader, driving, frame_size, framing)
+            return _Known(clip, tuple(notes.warnings[before:]))
 
         def encode(known: _Known) -> Arrays | None:
-            return known.clip.to_keep(known.warnings).encode() if unchanged() else None
+            return known.clip.to_keep(known.warnings).encode() if reader.unchanged else None
 
         def decode(arrays: Arrays) -> _Known:
             kept = KeptClip.decode(arrays)
@@ -76,7 +72,7 @@ class ClipCache:
             known = self._known[place]
         else:
             known = self._shared.get("clip", key, measure, Codec(encode, decode)) if self._shared else measure()
-            if path.suffix.lower() not in _HELD and unchanged():
+            if path.suffix.lower() not in _HELD and reader.unchanged:
                 self._known[place] = known
                 while len(self._known) > MOST_CLIPS:
                     self._known.popitem(last=False)
@@ -95,10 +91,7 @@ class ClipCache:
 
 
 def _key(reader: VideoReader, driving: Driving, frame_size: int | None, framing: Framing) -> str:
-    try:
-        files = [(file.name, hash_file(file)) for file in reader.files]
-    except OSError as error:
-        raise InputError(f"{reader.path} can't be read; check the driving video.") from error
+    names = [file.name for file in reader.files]  # whose numbers are the times of an image sequence
     asked = [driving.trim, driving.sequence_rate, driving.reference, driving.face_index]
     shape = [type(framing).__module__, type(framing).__qualname__, repr(sorted(vars(framing).items()))]
-    return fingerprint_of(files, asked, frame_size, shape)
+    return fingerprint_of(reader.sha256, names, asked, frame_size, shape)

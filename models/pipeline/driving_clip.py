@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...backend_bridge.files.errors import InputError
-from ...backend_bridge.files.hashing import fingerprint_of, hash_file
 from ...backend_bridge.job.report import DrivingReport, FaceReport, ReferenceReport, Timing
 from ...backend_bridge.job.spec import Driving, resolve
 from ...backend_bridge.job.stages import Stage
@@ -221,10 +220,10 @@ class DrivingClip:
         """Where the driver's face is, [1, 1, S, S] in [0, 1]."""
         return face_mask(self.reference.landmarks, (self.size, self.size))
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """Hash of the video file, or of the hashes of an image sequence's files."""
-        return content_hash(self.reader)
+        return self.reader.sha256
 
     def region_map(self, gains: dict[str, float]) -> Tensor:
         """Return what multiplies the magnification in space, [1, 1, S, S]; 1 where no region is named."""
@@ -280,7 +279,7 @@ class DrivingClip:
 
     @cached_property
     def visibility(self) -> Visibility:
-        """What tells how much of the face a frame shows."""
+        """The estimator of how much of the face a frame shows."""
         return Visibility(self.reference.image, self.reference.landmarks, self._inside(self.chosen.index))
 
     @property
@@ -396,10 +395,7 @@ class DrivingClip:
                 f"at {there:.3f} s, outside the trim, the face is nearer to rest: choose that as reference "
                 f"(--reference {there:.3f})."
             )
-        return (
-            f"The reference frame at {here:.3f} s shows an expression, so that its fading looks like the opposite; "
-            f"at {there:.3f} s the face is nearer to rest: choose that as reference (--reference {there:.3f})."
-        )
+        return shows_expression(here, there)
 
     @cached_property
     def _better(self) -> Fraction | None:
@@ -408,11 +404,12 @@ class DrivingClip:
         return self.resting if within is None else self.times[within]
 
 
-def content_hash(reader: VideoReader) -> str:
-    """Return the hash of a video file, or of the hashes of an image sequence's files."""
-    if len(reader.files) == 1:
-        return hash_file(reader.files[0])
-    return fingerprint_of([hash_file(file) for file in reader.files])
+def shows_expression(reference: float, better: float) -> str:
+    """Return a sentence that says so of the reference, and names a better one; both in seconds of the video."""
+    return (
+        f"The reference frame at {reference:.3f} s shows an expression, so that its fading looks like the opposite; "
+        f"at {better:.3f} s the face is nearer to rest: choose that as reference (--reference {better:.3f})."
+    )
 
 
 def _check_reference(asked: float, track: FaceTrack, reader: VideoReader) -> None:

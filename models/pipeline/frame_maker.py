@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
+from contextlib import closing
 from typing import TypeVar
 
 from ...backend_bridge.job.artefacts import FRAME_KINDS, FrameKind
@@ -63,19 +64,22 @@ class FrameMaker:
             wanted.append((size, [index for group in groups if lacking.intersection(group) for index in group]))
             done -= len(wanted[-1][1])
         for size, frames in wanted:
-            batches = self._beside(self._batches(size, frames))
-            for count, files in self._beside(self._made(batches, lacking)):
-                self._notes.check_cancelled()
-                self._folder.commit_all(files, self._fingerprint)
-                done += count
-                self._notes.progress(Stage.ANIMATE, done, len(clip.present))
+            with (
+                closing(self._beside(self._batches(size, frames))) as batches,
+                closing(self._beside(self._made(batches, lacking))) as made,
+            ):
+                for count, files in made:
+                    self._notes.check_cancelled()
+                    self._folder.commit_all(files, self._fingerprint)
+                    done += count
+                    self._notes.progress(Stage.ANIMATE, done, len(clip.present))
         for index in clip.missing:
             self._hold(index)
         for kind in FRAME_KINDS:
             self._folder.keep_only(kind, clip.count)
         return Made(clip.count, len(clip.present) - len(lacking))
 
-    def _beside(self, items: Iterator[T]) -> Iterator[T]:
+    def _beside(self, items: Generator[T, None, None]) -> Generator[T, None, None]:
         """Yield items that are made in another thread; but on Metal, whose commands one thread at a time encodes."""
         return items if self._avatar.device.type == "mps" else ahead(items)
 
@@ -90,7 +94,7 @@ class FrameMaker:
         size, probes = frames_at_a_time(self._avatar.device), probes_of(clip, self._avatar)
         return [(size, probes), (size, [index for index in clip.present if index not in set(probes)])]
 
-    def _batches(self, size: int, frames: list[int]) -> Iterator[tuple[list[int], Batch]]:
+    def _batches(self, size: int, frames: list[int]) -> Generator[tuple[list[int], Batch], None, None]:
         """Yield the frames in groups with their motion, those that were probed first."""
         known: set[int] = set()
         while self._probed:
@@ -113,7 +117,7 @@ class FrameMaker:
 
     def _made(
         self, batches: Iterable[tuple[list[int], Batch]], lacking: Collection[int]
-    ) -> Iterator[tuple[int, dict[str, bytes]]]:
+    ) -> Generator[tuple[int, dict[str, bytes]], None, None]:
         """Yield of each batch how many frames it has, and the files of those of them that lack theirs, by name."""
         for indices, batch in batches:
             files = {

@@ -29,7 +29,7 @@ Content: TypeAlias = Tensor | NDArray[np.floating] | str
 
 
 class Beyond(Protocol[Measured]):
-    """What knows of measurements that were made elsewhere."""
+    """A source of measurements that were made elsewhere."""
 
     def __call__(self, key: str, measure: Callable[[], Measured], fits: Callable[[Measured], bool]) -> Measured:
         """Return what is known under `key` and `fits`, else what `measure` returns."""

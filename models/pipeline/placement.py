@@ -78,7 +78,7 @@ def find_avatar_face(
 ) -> AvatarFace:
     """Detect the avatar's face; failing that, lay the driver's neutral mesh where the rig says the face is.
 
-    A detection is not believed where it lies elsewhere than what the rig `expected`.
+    A detection is rejected where it lies elsewhere than what the rig `expected`.
     Whatever was found is then bent to pass through the `anchors`; the named ones that are not among them hold where
     they were found, so that moving one moves its surroundings. Raises `InputError` when there is neither a detected
     face, nor a rig or three anchors that show its place, and for anchors that can't be.
@@ -152,7 +152,7 @@ def _found(
     driver_landmarks: NDArray[np.float32],
     expected: Sequence[Expected],
 ) -> AvatarFace | None:
-    """Return the face that the detector sees, or else the driver's mesh where the rig or the box says the face is."""
+    """Return the face that the detector finds, or else the driver's mesh where the rig or the box says the face is."""
     picture = avatar.over()[0].permute(1, 2, 0).numpy()
     left, top, right, bottom = _grown(face_box, DETECTION_MARGIN, avatar.size)
     faces = landmarker.detect(np.ascontiguousarray(picture[top:bottom, left:right]), thorough=True)

@@ -86,8 +86,8 @@ class Signer:
             ):
                 builder.sign(signer, "image/png", io.BytesIO(png), signed)
         except c2pa.C2paError as error:
-            said = (str(error).splitlines() or [""])[0][:160]
-            raise InputError(f"The pictures can't be signed with this key ({said}); check {CERTIFICATE}.") from error
+            reason = (str(error).splitlines() or [""])[0][:160]
+            raise InputError(f"The pictures can't be signed with this key ({reason}); check {CERTIFICATE}.") from error
         return signed.getvalue()
 
 

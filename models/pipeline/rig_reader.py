@@ -141,6 +141,21 @@ class RigReader(ABC):
             at_limit=at_limit,
         )
 
+    def both_ways(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> tuple[float, float]:
+        """Return what no control explains of the motion in some frames [N, S, 9], and of the opposite motion.
+
+        Controls go one way from rest. Against an expression as reference, rest is the opposite of it, which they
+        explain badly.
+        """
+        sites, everywhere = self._observer.sites, np.ones(equations.shape[1])
+        reverse = equations[..., :6].copy()
+        reverse[..., 3:5] *= -1
+        forward, backward = (
+            solve(self.basis, sites, each, seconds, constraints=self._constraints).residual_of_clip(everywhere)
+            for each in (equations[..., :6], reverse)
+        )
+        return forward, backward
+
     def _matched(self, solution: RigSolution, excursions: NDArray[np.floating]) -> Matched:
         """Return the gains that bring the shown motion to the driver's, or those of 1 that leave the shape as it is."""
         low, high = np.array([control.amounts for control in self.basis.controls]).reshape(-1, 2).T

@@ -35,10 +35,11 @@ from ..backends.preprocess import best_frame
 from ..device import OutOfMemoryError, choose_device, ran_out
 from ..face import FaceLandmarker
 from ..magnification.magnifier import ROLES
+from ..video import VideoReader
 from .animated_avatar import AnimatedAvatar
 from .avatar import AvatarPicture
 from .driver import Driver
-from .driving_clip import LARGEST_CROP, DrivingClip, content_hash, reader_of
+from .driving_clip import LARGEST_CROP, DrivingClip, reader_of
 from .factors import Factors, factors_of
 from .fingerprint import fingerprint, order_fingerprint
 from .finished import finished_report
@@ -104,15 +105,16 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     networks: dict[str, str] = {role: each.weights_sha256 for role, each in magnifiers.items() if each.trained}
     signed_by = "" if signer is None else signer.certificate_sha256
 
+    reader = reader_of(folder.path, spec.driving)
     order = partial(order_fingerprint, folder, spec, networks, options, origins, signed_by, versions(device))
-    if (earlier := _kept(folder, spec, order, notes)) is not None:
+    if (earlier := _kept(folder, spec, reader, order, notes)) is not None:
         return earlier
     backend = session.backend(spec.backend, origins, device, options)
     if not info.commercial_use:
         notes.warning(f"{info.title} is not for commercial use: {info.weights_licence}.")
 
     framing = getattr(backend, "framing", Framing())
-    clip = session.clips.open(folder.path, spec.driving, session.landmarker(), notes, info.frame_size, framing)
+    clip = session.clips.open(folder.path, spec.driving, session.landmarker(), notes, info.frame_size, framing, reader)
     face = find_avatar_face(
         picture,
         spec.avatar.face_box,
@@ -124,8 +126,8 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     )
     if face.rejected and not spec.avatar.anchors:
         notes.warning(
-            "A face was recognised in the avatar's picture, but not where the rig has its eyes, brows and mouth; the "
-            "driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off."
+            "No face was recognised in the avatar's picture where the rig has its eyes, brows and mouth; the driver's "
+            "face was laid over those. Check the result with Show Face Match, and place anchors if it is off."
         )
     elif not face.detected and not spec.avatar.anchors:
         notes.warning(
@@ -204,11 +206,13 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     return folder.write_report(report, order(clip.sha256))
 
 
-def _kept(folder: JobFolder, spec: JobSpec, order: Callable[[str], str], notes: Notes) -> Report | None:
+def _kept(
+    folder: JobFolder, spec: JobSpec, reader: VideoReader, order: Callable[[str], str], notes: Notes
+) -> Report | None:
     """Return the report of an earlier run of this very order; `order` is its fingerprint, given the clip's hash."""
-    if not folder.has_report:
+    if spec.shot is not None or not (folder.has_report and folder.has_finished_result()):
         return None
-    made_from = order(content_hash(reader_of(folder.path, spec.driving)))
+    made_from = order(reader.sha256)
     report = finished_report(folder, spec, made_from)
     if report is None:
         return None
@@ -229,7 +233,7 @@ def _outputs(
 ) -> list[Output]:
     """Return what the job asks for; each may build on those before it."""
     observed = Observed(folder, driver)
-    outputs: list[Output] = [observed, DriverPicture(folder, driver, provenance)]
+    outputs: list[Output] = [observed]
     if spec.outputs.magnified:
         outputs.append(Magnified(notes, provenance))
     if spec.outputs.compare:
@@ -240,8 +244,9 @@ def _outputs(
         outputs.append(Frames(folder, avatar, factors, observed, notes, provenance))
     if spec.outputs.weights and basis is not None:
         reader = rig_reader(basis, driver, avatar, factors, spec)
-        curves = Curves(folder, driver.clip, reader, spec.rig, spec.intensity, notes)
+        curves = Curves(folder, driver.clip, reader, spec.rig, spec.intensity, observed, notes)
         outputs += [curves, Plot(folder, curves, notes, provenance)]
+    outputs.append(DriverPicture(folder, driver, provenance))  # of the apex, which the curves may have moved
     return outputs
 
 

@@ -51,7 +51,7 @@ class Session:
     def backend(self, name: str, origins: dict[str, Origin], device: torch.device, options: Any) -> Backend:
         """Return a backend; the one before it is let go first, as two may not fit into a GPU's memory.
 
-        `origins` tell whether its checkpoint is still the one that was loaded; `options` are of the backend's own kind.
+        `origins` identify its checkpoint; where it is another one, it is loaded. `options` are those of this backend.
         Raises `InputError` for a missing checkpoint.
         """
         key = (name, str(device), options, tuple(origins.items()))
@@ -61,7 +61,7 @@ class Session:
         return self._backend[1]
 
     def origins(self, name: str) -> dict[str, Origin]:
-        """Return where each part of a backend's checkpoint came from; they tell one checkpoint from another."""
+        """Return where each part of a backend's checkpoint came from; they identify it."""
         return CheckpointStore(self.checkpoints).origins(registry[name].info)
 
     def release(self, device: torch.device) -> None:

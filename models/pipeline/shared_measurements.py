@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...backend_bridge.files.arrays import LARGEST, read_arrays
-from ...backend_bridge.files.disk import explained
+from ...backend_bridge.files.disk import ReadOnlyError, explained
 from ...backend_bridge.files.errors import InUseError, MachineError
 from ...backend_bridge.files.hashing import fingerprint_of, hash_file
 from ...backend_bridge.files.locks import hold
@@ -73,7 +73,7 @@ class SharedMeasurements:
 
         kind: one word in small letters, for whoever looks into the folder. Of two workers that need the same at once
         one measures and the other one waits. Raises `InputError` where the folder can't be used or a link is in the
-        way; a disk that is full or can't be locked is no reason to stop, and stands in the log.
+        way; a disk that is full, read-only or can't be locked is no reason to stop, and stands in the log.
         """
         digest = hashlib.blake2b(f"{self._made_by} {key}".encode(), digest_size=20).hexdigest()
         place = self._folder / f"{kind}-{digest}.npz"
@@ -86,7 +86,7 @@ class SharedMeasurements:
                     self._folder.mkdir(parents=True, exist_ok=True)
                     lock = self._folder / f".lock-{int(digest[:4], 16) % LOCKS}"
                     stack.enter_context(hold(lock, str(self._folder), PATIENCE))
-            except (InUseError, MachineError) as error:
+            except (InUseError, MachineError, ReadOnlyError) as error:
                 print(f"Measured without {self._folder}: {error}", file=sys.stderr)
                 return measure()
             if (found := self._read(place, codec)) is not None:  # by the worker that was waited for
@@ -100,8 +100,9 @@ class SharedMeasurements:
             return measured
 
     def _read(self, place: Path, codec: Codec[Measured]) -> Measured | None:
-        if check_plain(place) is None:
-            return None
+        with explained(place, reading=True):
+            if check_plain(place) is None:
+                return None
         try:
             found = codec.decode(read_arrays(place))
         except ValueError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .measurement import Array, Measurement, NormalEquations
-from .misfit import softened
+from .misfit import marginalised
 
 HEAD_MOTIONS = (
     *("right", "down", "roll", "nearer", "yaw", "pitch"),
@@ -83,27 +83,29 @@ def robust_head(seen: Measurement, columns: Array) -> HeadFit:
     count = len(seen.pull)
     unchanged = (seen.precision[:, 0] + seen.precision[:, 2] > 0) & ~seen.valid
     still = np.float32(_PLACE_DEVIATION**-2) * unchanged
-    soft = softened(seen, np.full(count, _PLACE_DEVIATION**2))
-    precision = soft.precision * seen.valid[:, None] + still[:, None] * np.array([1, 0, 1], np.float32)[:, None]
-    soft = replace(soft, precision=precision, pull=soft.pull * seen.valid[:, None], changed=None)
-    trust: Array = np.ones((count, seen.pull.shape[2]), np.float32)
+    marginal = marginalised(seen, np.full(count, _PLACE_DEVIATION**2))
+    precision = marginal.precision * seen.valid[:, None] + still[:, None] * np.array([1, 0, 1], np.float32)[:, None]
+    marginal = replace(marginal, precision=precision, pull=marginal.pull * seen.valid[:, None], changed=None)
+    weights: Array = np.ones((count, seen.pull.shape[2]), np.float32)
     values: Array = np.zeros((count, len(columns)))
     before = values
     prior = np.where(np.arange(len(columns)) < _WEAK_PERSPECTIVE, 1e-6, _PERSPECTIVE_RIDGE)
     for iteration in range(_HEAD_ITERATIONS):
-        gram = equations.gram(soft, trust)
+        gram = equations.gram(marginal, weights)
         ridge = prior * np.trace(gram, axis1=1, axis2=2)[:, None, None] + 1e-12
         before = values
-        values = np.linalg.solve(gram + ridge * np.eye(len(columns)), equations.target(soft, trust)[..., None])[..., 0]
+        values = np.linalg.solve(gram + ridge * np.eye(len(columns)), equations.target(marginal, weights)[..., None])[
+            ..., 0
+        ]
         explained = equations.motion(values)
-        size = np.sqrt(soft.less(explained).energy())
+        size = np.sqrt(marginal.less(explained).energy())
         scale = np.quantile(size, _STILL_SHARE, axis=1)[:, None] + 1e-6
         width = _OUTLIER * max(1.0, _WIDEST * _NARROWING**iteration)
-        trust = (1.0 / (1.0 + (size / (width * scale)) ** 2) ** 2).astype(np.float32)
+        weights = (1.0 / (1.0 + (size / (width * scale)) ** 2) ** 2).astype(np.float32)
     return HeadFit(values, _HEAD_ITERATIONS, float(np.abs(values - before).max(initial=0.0)))
 
 
-def turning_error(error: Measurement, trust: Array, head: Array, noise: Array, prior: float) -> Array:
+def turning_error(error: Measurement, weights: Array, head: Array, noise: Array, prior: float) -> Array:
     """Return [N, 2, S] px, the apparent motion of each place that is proportional to the head's turning.
 
     When a head turns, its shading and highlights change, and an error of the depth becomes an error of the motion. Both
@@ -112,22 +114,22 @@ def turning_error(error: Measurement, trust: Array, head: Array, noise: Array, p
 
     Args:
         error: what neither controls nor head motion explain.
-        trust: [N, S] weights.
+        weights: [N, S] weights.
         head: [N, 11] values of `HEAD_MOTIONS`, px.
         noise: [N], variance of the error in units of the measurement's.
         prior: standard deviation of R, px of error per px of turning.
     """
     turn = head[:, _TURNS]
-    weight = (trust / noise[:, None]).astype(trust.dtype)
-    turn = turn.astype(trust.dtype)
-    count, places = trust.shape
+    scaled = (weights / noise[:, None]).astype(weights.dtype)
+    turn = turn.astype(weights.dtype)
+    count, places = weights.shape
     turns = len(_TURNS)
     products = (turn[:, :, None] * turn[:, None, :]).reshape(count, -1)
-    xx, xy, yy = (error.precision * weight[:, None]).swapaxes(0, 1)
+    xx, xy, yy = (error.precision * scaled[:, None]).swapaxes(0, 1)
     system = np.empty((places, 2, turns, 2, turns))
     for row, column, entry in ((0, 0, xx), (0, 1, xy), (1, 0, xy), (1, 1, yy)):
         system[:, row, :, column] = (entry.T @ products).reshape(places, turns, turns)
     ridged: Array = system.reshape(places, 2 * turns, 2 * turns) + np.eye(2 * turns) / prior**2
-    pull = np.stack([(error.pull[:, axis] * weight).T @ turn for axis in (0, 1)], 1).reshape(places, 2 * turns)
+    pull = np.stack([(error.pull[:, axis] * scaled).T @ turn for axis in (0, 1)], 1).reshape(places, 2 * turns)
     response = np.linalg.solve(ridged, pull[..., None]).reshape(places, 2, turns)
-    return np.einsum("sjt,nt->njs", response.astype(trust.dtype), turn, optimize=True)
+    return np.einsum("sjt,nt->njs", response.astype(weights.dtype), turn, optimize=True)

@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 
-_CAUCHY = 2.4  # at this many scales an error keeps half its weight; 95 % efficient for Gaussian errors
+_CAUCHY = 2.4  # scales at which the weight is 1/2; 95 % efficient for Gaussian errors (Holland and Welsch 1977: 2.385)
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class Measurement:
     """Motion u at S places in N frames, as equations J u = h.
 
     position: [S, 2] px. depth: [S], any unit. precision: [N, 3, S] Jxx, Jxy, Jyy (1 / px^2), the inverse covariance of
-    the measured motion. pull: [N, 2, S] h (1 / px). changed: [N, S], whether the picture changed there, None where it
-    did everywhere: unchanged places bound the motion, but their errors are no sample of the noise.
+    the measured motion. pull: [N, 2, S], the information vector h = J u (1 / px). changed: [N, S], whether the picture
+    changed there, None where it did everywhere: unchanged places bound the motion, but their errors are no sample of
+    the noise.
 
     The places are the last axis, over which nearly all the work runs, in float32, as it is bound by memory; the sums
     over the places are solved in float64.
@@ -93,19 +94,19 @@ class NormalEquations:
         small = 3 * len(self._pairs[0]) * columns.shape[2] <= self._KEEP
         self._kept = list(self._products()) if small else None
 
-    def gram(self, seen: Measurement, trust: Array) -> Array:
-        """Return [N, P, P], sum_s trust C^T J C of the columns C [2, P] at each place; `trust` [N, S] are weights."""
-        count, parameters = len(trust), len(self._columns)
-        weight = (seen.precision * trust[:, None]).reshape(count, -1)
-        packed = np.concatenate([weight @ block.T for block in self._kept or self._products()], axis=1)
+    def gram(self, seen: Measurement, weights: Array) -> Array:
+        """Return [N, P, P], sum_s weights C^T J C of the columns C [2, P] at each place; `weights` are [N, S]."""
+        count, parameters = len(weights), len(self._columns)
+        weighted = (seen.precision * weights[:, None]).reshape(count, -1)
+        packed = np.concatenate([weighted @ block.T for block in self._kept or self._products()], axis=1)
         gram = np.empty((count, parameters, parameters))
         gram[:, self._pairs[0], self._pairs[1]] = packed
         gram[:, self._pairs[1], self._pairs[0]] = packed
         return gram
 
-    def target(self, seen: Measurement, trust: Array) -> Array:
-        """Return the right-hand sides [N, P], sum_s trust C^T h."""
-        pull = (seen.pull * trust[:, None]).reshape(len(trust), -1)
+    def target(self, seen: Measurement, weights: Array) -> Array:
+        """Return the right-hand sides [N, P], sum_s weights C^T h."""
+        pull = (seen.pull * weights[:, None]).reshape(len(weights), -1)
         return pull @ self._columns.reshape(len(self._columns), -1).T
 
     def motion(self, values: Array) -> Array:
@@ -151,11 +152,11 @@ class Patches:
         """Return patches' values [N, Q] at their places, [N, S]."""
         return np.asarray(values @ self._members.T)
 
-    def errors(self, error: Measurement, trust: Array) -> PatchErrors:
-        """Return the errors of whole patches: the sum of their places' equations, weighted by `trust` [N, S]."""
+    def errors(self, error: Measurement, weights: Array) -> PatchErrors:
+        """Return the errors of whole patches: the sum of their places' equations, weighted by `weights` [N, S]."""
         if error.changed is not None:
-            trust = trust * error.changed
-        precision, pull = (self.sums(v * trust[:, None]).astype(np.float64) for v in (error.precision, error.pull))
+            weights = weights * error.changed
+        precision, pull = (self.sums(v * weights[:, None]).astype(np.float64) for v in (error.precision, error.pull))
         amount = error.precision[:, 0] + error.precision[:, 2]
         whole = self.sums((amount * error.valid)[:, None])[:, 0]
         weight = (precision[:, 0] + precision[:, 2]) / np.where(whole > 0, whole, np.inf)

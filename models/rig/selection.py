@@ -2,17 +2,17 @@
 """Which controls are in play where the rig's shapes fit half-way: the set of action units with the most evidence.
 
 Where shapes differ from the driver's, several controls that have nothing to do with an expression explain together a
-little more of it than the one that is meant for it. Sets A of controls are compared by their posterior, the
-profile likelihood of errors of unknown variance times a prior over action units,
+little more of it than the one that is meant for it. Sets A of controls are compared by their posterior, the profile
+likelihood of errors of unknown variance times a prior over action units,
 
-    log p(A | motion) = -n/2 log(1 - E(A) / T + m) - sum_{units in A} log((1 - p) / p) - |A| log 2,
+    log p(A | motion) = -n/2 log(1 - (E(A) - E_0(A)) / T + m) - sum_{units in A} log((1 - p) / p) - |A| log 2,
 
-with T the energy of the motion, E(A) what A explains of it within bounds, m the misfit that is expected between two
-families' shapes of one unit, p the prior probability of an action unit, and n the number of independent measurements of
-the motion. The misfit is smooth: a patch of the face as large as what a
-control moves is one measurement of it, in two directions, however many pixels it has. Controls of one unit, left and
-right, inner and outer, are one hypothesis with one prior. A control that explains a good part of what is left is taken
-whatever it is called; one that mends a corner of it has to be what faces do.
+with T the energy of the motion, E(A) what A explains of it within bounds, E_0(A) what A explains of noise alone, m the
+misfit that is expected between two families' shapes of one unit, p the prior probability of an action unit, and n the
+number of independent measurements of the motion. The misfit is smooth: a patch of the face as large as what a control
+moves is one measurement of it, in two directions, however many pixels it has. Controls of one unit, left and right,
+inner and outer, are one hypothesis with one prior. So a control that explains a large part of the remaining energy is
+selected whatever its name, and one that explains little of it only if its action unit is frequent.
 """
 
 from __future__ import annotations
@@ -29,28 +29,30 @@ from ...backend_bridge.rig.face_parts import without_side
 from .box_least_squares import solve_boxed
 from .measurement import Array
 
-NO_MISFIT = 0.015  # share of the motion, below which shapes are the driver's and the evidence alone decides
+NO_MISFIT = 0.015  # share of the motion, below which shapes are the driver's and no set is chosen
 MOST_CONTROLS = 16  # in play at once; spontaneous micro-expressions have 1.3 to 1.7 action units, on two sides
-_OCCURS = np.log(0.875 / 0.125)  # log odds against one of the twelve `MICRO_UNITS`: 1.5 of them in a micro-expression
-_PARTS_LIPS = np.log(0.97 / 0.03)  # against AU10: 75 of 2,521 of those coded
-_RARE = np.log(0.99 / 0.01)  # against any other: not among those that the sets list, so one in a hundred at most
-_CONTROL = np.log(2)  # against each control of a unit that is there: one side or both
+# Log odds against a hypothesis, nats.
+_UNIT_ODDS = np.log(0.875 / 0.125)  # one of the twelve `MICRO_UNITS`, of which a micro-expression has 1.5
+_LIPS_PART_ODDS = np.log(0.97 / 0.03)  # AU10: 75 of 2,521 of those coded
+_RARE_ODDS = np.log(0.99 / 0.01)  # any other: not among those that the sets list, so one in a hundred at most
+_CONTROL_ODDS = np.log(2)  # each control of a unit that is there: one side or both
 _EXPECTED_MISFIT = 0.1  # m: a unit of two families agrees to a cosine of 0.95 at best (on the tuning families)
-_SOMETHING = 0.1  # share of the motion's energy; what explains less may be an error of the head's motion
-_MOST_MISFIT = 0.99  # share of the motion; what explains less than a hundredth of it is told apart by its price alone
-_QUIET = 0.1  # share of the strongest frame's explained energy, below which frames part one event from the next
-_FRAMES = 16  # of an event that are looked at: more of them cost time and change nothing
-_FAINT = 0.03  # share of an event's most explained energy, below which its frames are not looked at
-_EXCHANGES = 6  # after the greedy search, at most
-_RIVALS = 3  # candidates that are solved for exactly at each step
+_NOISE_DEVIATIONS = 2.5  # standard deviations of the noise's energy, as for `SolverSettings.activation_threshold`
+_LEAST_EXPLAINED = 0.1  # share of the motion's energy; what explains less may be an error of the head's motion
+_MOST_UNEXPLAINED = 0.99  # share of the energy, at most, which keeps 1 / (1 - share) bounded
+_BETWEEN_EVENTS = 0.1  # share of the largest explainable energy, below which a frame lies between two events
+_LEAST_ENERGY = 0.03  # share of an event's largest explainable energy, below which its frames are left out
+_FRAMES = 16  # of an event; more of them cost time and change nothing
+_MOST_EXCHANGES = 6  # after the greedy search
+_CANDIDATES = 3  # controls, and as many units, that are solved for exactly at each step
 
 # The action units that coders found in 2,521 spontaneous micro-expressions of six sets (the distribution that the
 # `meb` benchmark lists for CASME, CASME II, CAS(ME)3, 4DME, MMEW and SAMM), with those that they come along with.
 MICRO_UNITS = frozenset({1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17})
 # Units that come together, so that where one is the other is as likely as not: the classes of Davison et al. (2018).
 COMPANIONS = tuple(map(frozenset, ((1, 2), (4, 7), (6, 12), (9, 10), (15, 17))))
-# Units that part the lips. Motion equations see the lips' outer edges, not whether there are teeth between them, and
-# of two explanations that are as good the one that shows none is the safer.
+# Units that part the lips. Motion equations hold the lips' outer edges, not whether there are teeth between them, and
+# of two explanations with the same likelihood the one that shows none is the safer.
 PARTING_UNITS = frozenset({10, 16, 22, 25, 26, 27})
 
 
@@ -59,7 +61,7 @@ class Choice:
     """Which controls are in play, [N, K].
 
     fits: [N], frames in which the shapes are the driver's and nothing rare is in play, so that nothing had to
-    be chosen. steps: sets that were solved. explained: share of what can be explained at best.
+    be chosen. steps: sets that were solved. explained: share of the explainable energy that the chosen sets explain.
     """
 
     in_play: NDArray[np.bool_]
@@ -69,7 +71,7 @@ class Choice:
 
     @classmethod
     def free(cls, frames: int, controls: int) -> Choice:
-        """Return that nothing has to be chosen: the evidence alone decides."""
+        """Return the choice of all controls: those in play are left to automatic relevance determination."""
         return cls(np.ones((frames, controls), bool), np.ones(frames, bool), steps=0, explained=1.0)
 
 
@@ -79,18 +81,18 @@ class Hypotheses:
 
     group: [Q], the number of the action unit's hypothesis; those that stand for no unit that is known have one for
     each name, both sides of which are the same.
-    family: [Q], that of the `COMPANIONS` it belongs to, of whose hypotheses the first alone is a surprise. surprise:
-    [Q], the log odds against that, nats.
+    family: [Q], the number of the set of `COMPANIONS` it belongs to; only the likeliest of a family has a prior cost.
+    odds: [Q], the log odds against it, nats.
     """
 
     group: NDArray[np.intp]
     family: NDArray[np.intp]
-    surprise: Array
+    odds: Array
 
     @property
     def rare(self) -> NDArray[np.bool_]:
         """[Q], those of a known rig that stand for nothing that micro-expressions are made of."""
-        return self.surprise >= _RARE
+        return self.odds >= _RARE_ODDS
 
     @classmethod
     def named(cls, names: Sequence[str], spread: Array) -> Hypotheses:
@@ -102,92 +104,102 @@ class Hypotheses:
         known = any(units)
         groups: dict[object, int] = {}
         families: dict[object, int] = {}
-        group, family, surprise = [], [], []
+        group, family, odds = [], [], []
         for row in spread > 0:
             members = [units[index] for index in np.flatnonzero(row)]
             meant = frozenset().union(*members)
             own = meant or frozenset(without_side(names[index]) for index in np.flatnonzero(row))
             group.append(groups.setdefault(own, len(groups)))
             family.append(families.setdefault(next((each for each in COMPANIONS if each & meant), own), len(families)))
-            surprise.append(min((_surprise(each, known) for each in members), default=_RARE))
-        return cls(np.array(group, np.intp), np.array(family, np.intp), np.array(surprise))
+            odds.append(min((_odds_against(each, known) for each in members), default=_RARE_ODDS))
+        return cls(np.array(group, np.intp), np.array(family, np.intp), np.array(odds))
 
 
-def choose(
-    gram: Array,
-    target: Array,
-    low: Array,
-    high: Array,
-    noise: Array,
-    misfit: Array,
-    left: Array,
-    hypotheses: Hypotheses,
-    best: Array,
-    freedoms: Array,
-    in_play: Array,
-    active: NDArray[np.bool_],
-) -> Choice:
-    """Choose the controls that are in play, event by event.
+@dataclass(frozen=True)
+class SelectionData:
+    """What the choice is made from: K controls in N frames.
 
-    The posterior of a set is maximised greedily: the control or the unit that gains most is added, controls that have
-    become dispensable are taken away, and each is replaced where another does better. That is a local maximum.
-
-    Args:
-        gram: [N, K, K] and target: [N, K], normal equations without what is solved along with the controls.
-        low, high: [N, K] bounds.
-        noise: [N, K], how much each control explains of errors alone.
-        misfit: [N], the share of the motion that no values of the controls explain, in [0, 1).
-        left: [N], the same of the energy that the equations are in.
-        hypotheses: what the controls stand for.
-        best: [N], the energy that all controls together explain.
-        freedoms: [N], n, the number of independent measurements of a frame's motion.
-        in_play: [N, N], how much the frames around count in what a frame's controls are.
-        active: [N, K], controls that the evidence has found in play; these have stood up to the noise already.
+    gram: [N, K, K] and target: [N, K], normal equations of the controls, the head's motion subtracted.
+    low, high: [N, K], bounds.
+    noise: [N, K], the energy that each control explains of errors alone.
+    misfit: [N], the share of the motion, in px², that no values of the controls explain, in [0, 1).
+    unexplained: [N], the same share of the energy, in which each place has the precision of its equations.
+    explainable: [N], the energy that all controls together explain within their bounds.
+    measurements: [N], n, the number of independent measurements of a frame's motion.
+    active: [N, K], controls that automatic relevance determination has put in play: they are above the noise already.
+    window: [N, N], the weight of frame m in frame n; rows sum to 1.
+    hypotheses: what the controls stand for.
     """
-    count, controls = target.shape
+
+    gram: Array
+    target: Array
+    low: Array
+    high: Array
+    noise: Array
+    misfit: Array
+    unexplained: Array
+    explainable: Array
+    measurements: Array
+    active: NDArray[np.bool_]
+    window: Array
+    hypotheses: Hypotheses
+
+
+def choose(data: SelectionData) -> Choice:
+    """Choose the controls that are in play, event by event:
+
+        1. Frames    of the event, those with the clearest motion                             `_clearest`
+        2. Test      whether anything has to be chosen: a misfit of `NO_MISFIT`, or an active control that is rare
+        3. Search    the set with the largest posterior: the control or the unit that gains most is added, then
+                     controls are removed and replaced as long as the posterior grows         `_Search.run`
+
+    The search is greedy, so the maximum is a local one.
+    """
+    count, controls = data.target.shape
     chosen, fits = np.zeros((count, controls), bool), np.ones(count, bool)
     steps, reached, possible = 0, 0.0, 0.0
-    for event in _events(in_play @ best):
-        moving = event[best[event] > _FAINT * best[event].max()]
-        clear = moving[np.linspace(0, len(moving) - 1, min(len(moving), _FRAMES)).round().astype(int)]
-        awake = active[event].any(0)
-        whole = max(float(best[clear].sum()), 1e-30)
-        share = float(misfit[clear] @ best[clear]) / whole
-        if share < NO_MISFIT and not hypotheses.rare[awake].any():
+    for event in _events(data.window @ data.explainable):
+        frames = _clearest(event, data.explainable)
+        explainable = max(float(data.explainable[frames].sum()), 1e-30)
+        misfit = float(data.misfit[frames] @ data.explainable[frames]) / explainable
+        if misfit < NO_MISFIT and not data.hypotheses.rare[data.active[event].any(0)].any():
             continue
         fits[event] = False
-        # Mean and 2.5 standard deviations of what errors alone make of one freedom (chi-squared).
-        by_noise = noise[clear].sum(0) * (1 + 2.5 * np.sqrt(2 / len(clear))) * ~awake
-        total = float((best[clear] / (1 - left[clear].clip(max=_MOST_MISFIT))).sum())
-        measurements = max(float(freedoms[clear] @ best[clear]) / whole, 2.0)
-        search = _Search(gram[clear], target[clear], low[clear], high[clear], by_noise, total, measurements, hypotheses)
+        search = _Search(data, event, frames)
         found = search.run()
         steps += search.steps
         reached += search.explained(found)
-        possible += whole
+        possible += explainable
         chosen[np.ix_(event, np.array(found, np.intp))] = True
     return Choice(chosen, fits, steps, min(reached / possible, 1.0) if possible > 0 else 1.0)
 
 
-class _Search:
-    """Greedy search with exchanges; `noise` [K] is the energy that a control has to explain beyond the errors'."""
+def _clearest(event: NDArray[np.intp], explainable: Array) -> NDArray[np.intp]:
+    """Return at most `_FRAMES` frames of an event, spread over those in which enough of the motion is explainable."""
+    moving = event[explainable[event] > _LEAST_ENERGY * explainable[event].max()]
+    return moving[np.linspace(0, len(moving) - 1, min(len(moving), _FRAMES)).round().astype(int)]
 
-    def __init__(
-        self,
-        gram: Array,
-        target: Array,
-        low: Array,
-        high: Array,
-        noise: Array,
-        total: float,
-        measurements: float,
-        hypotheses: Hypotheses,
-    ) -> None:
-        self._gram, self._target, self._low, self._high, self._noise = gram, target, low, high, noise
-        self._total, self._measurements, self._hypotheses = total, measurements, hypotheses
-        self._diagonal = np.diagonal(gram, axis1=1, axis2=2)
-        self._groups = [np.flatnonzero(hypotheses.group == each).tolist() for each in np.unique(hypotheses.group)]
-        self._known: dict[frozenset[int], float] = {}
+
+class _Search:
+    """Greedy search with exchanges over sets of controls, in some `frames` of an `event`."""
+
+    def __init__(self, data: SelectionData, event: NDArray[np.intp], frames: NDArray[np.intp]) -> None:
+        self._gram, self._target = data.gram[frames], data.target[frames]
+        self._low, self._high = data.low[frames], data.high[frames]
+        self._hypotheses = data.hypotheses
+        # E_0 [K], the energy that a control explains of noise alone: its mean and `_NOISE_DEVIATIONS` standard
+        # deviations for one degree of freedom (chi-squared); 0 for a control that is active already.
+        above = 1 + _NOISE_DEVIATIONS * np.sqrt(2 / len(frames))
+        self._noise = data.noise[frames].sum(0) * above * ~data.active[event].any(0)
+        # T, the energy of the motion, and n.
+        explainable = data.explainable[frames]
+        self._total = float((explainable / (1 - data.unexplained[frames].clip(max=_MOST_UNEXPLAINED))).sum())
+        whole = max(float(explainable.sum()), 1e-30)
+        self._measurements = max(float(data.measurements[frames] @ explainable) / whole, 2.0)
+        self._diagonal = np.diagonal(self._gram, axis1=1, axis2=2)
+        group = data.hypotheses.group
+        self._groups = [np.flatnonzero(group == each).tolist() for each in np.unique(group)]
+        self._explained: dict[frozenset[int], float] = {}
         self.steps = 0
 
     def run(self) -> list[int]:
@@ -198,8 +210,8 @@ class _Search:
     def _grown(self, found: list[int]) -> list[int]:
         while len(found) < MOST_CONTROLS:
             better = self._best_of([*found, *each] for each in self._additions(found))
-            # Where a good part of the motion can be explained, that nothing is in play is no hypothesis.
-            needed = not found and better is not None and self.explained(better) > _SOMETHING * self._total
+            # The empty set is no hypothesis where a control explains more than an error of the head's motion would.
+            needed = not found and better is not None and self.explained(better) > _LEAST_EXPLAINED * self._total
             if better is None or (not needed and self._score(better) <= self._score(found)):
                 break
             found = better
@@ -210,26 +222,26 @@ class _Search:
         if not chosen:
             return 0.0
         key = frozenset(chosen)
-        if key not in self._known:
+        if key not in self._explained:
             self.steps += 1
-            self._known[key] = float((self._values(chosen) * (2 * self._target - self._fitted(chosen))).sum())
-        return self._known[key]
+            self._explained[key] = float((self._values(chosen) * (2 * self._target - self._fitted(chosen))).sum())
+        return self._explained[key]
 
     def _score(self, chosen: Sequence[int]) -> float:
         """Return the logarithm of the posterior, nats, but for a constant."""
         index = list(chosen)
-        left = 1.0 - (self.explained(chosen) - float(self._noise[index].sum())) / self._total
-        fit = -0.5 * self._measurements * np.log(max(left, 0.0) + _EXPECTED_MISFIT)
-        # The likeliest unit of a family brings its companions along.
+        remaining = 1.0 - (self.explained(chosen) - float(self._noise[index].sum())) / self._total
+        fit = -0.5 * self._measurements * np.log(max(remaining, 0.0) + _EXPECTED_MISFIT)
+        # Of a family only the likeliest unit has a cost: its companions are as likely as not where it is.
         families: dict[int, float] = {}
-        for family, surprise in zip(self._hypotheses.family[index], self._hypotheses.surprise[index], strict=True):
-            families[int(family)] = min(float(surprise), families.get(int(family), np.inf))
-        return float(fit - sum(families.values()) - len(index) * _CONTROL)
+        for family, odds in zip(self._hypotheses.family[index], self._hypotheses.odds[index], strict=True):
+            families[int(family)] = min(float(odds), families.get(int(family), np.inf))
+        return float(fit - sum(families.values()) - len(index) * _CONTROL_ODDS)
 
     def _exchanged(self, chosen: list[int]) -> list[int]:
         """Drop and replace controls as long as that is an improvement."""
         score = self._score(chosen)
-        for _ in range(_EXCHANGES):
+        for _ in range(_MOST_EXCHANGES):
             fewer = [[other for other in chosen if other != each] for each in chosen]
             whole = [[o for o in chosen if self._hypotheses.group[o] != group] for group in self._groups_of(chosen)]
             swapped = [
@@ -253,23 +265,23 @@ class _Search:
 
     def _additions(self, chosen: Sequence[int]) -> list[list[int]]:
         """Return the controls, and the units with all their controls, that would gain most."""
-        left = self._target - (self._fitted(chosen) if chosen else 0.0)
-        upwards = np.where(self._high > 0, np.maximum(left, 0), 0.0)
-        downwards = np.where(self._low < 0, np.maximum(-left, 0), 0.0)
+        gradient = self._target - (self._fitted(chosen) if chosen else 0.0)
+        upwards = np.where(self._high > 0, np.maximum(gradient, 0), 0.0)
+        downwards = np.where(self._low < 0, np.maximum(-gradient, 0), 0.0)
         alone = (np.maximum(upwards, downwards) ** 2 / np.maximum(self._diagonal, 1e-30)).sum(0) - self._noise
         alone[list(chosen)] = 0.0
         remaining = max(self._total - self.explained(chosen), _EXPECTED_MISFIT * self._total)
         present = np.isin(self._hypotheses.family, self._hypotheses.family[list(chosen)])
-        odds = np.where(present, 0.0, self._hypotheses.surprise)
+        odds = np.where(present, 0.0, self._hypotheses.odds)
 
-        def worth(members: list[int]) -> float:
+        def gain(members: list[int]) -> float:
             share = min(float(alone[members].clip(0).sum()) / remaining, 0.99)
             return -0.5 * self._measurements * np.log(1 - share) - odds[members].max()
 
         singles = [[int(each)] for each in np.flatnonzero(alone > 0)]
         whole = [[each for each in group if alone[each] > 0] for group in self._groups]
         several = [group for group in whole if len(group) > 1]
-        return [*sorted(singles, key=worth)[-_RIVALS:], *sorted(several, key=worth)[-_RIVALS:]]
+        return [*sorted(singles, key=gain)[-_CANDIDATES:], *sorted(several, key=gain)[-_CANDIDATES:]]
 
     def _values(self, chosen: Sequence[int]) -> Array:
         index = list(chosen)
@@ -290,9 +302,9 @@ class _Search:
 
 def _events(energy: Array) -> Iterator[NDArray[np.intp]]:
     """Yield the frames of each stretch in which something moves, by the energy explained [N]."""
-    moving = np.flatnonzero(energy > _QUIET * energy.max(initial=0.0))
+    moving = np.flatnonzero(energy > _BETWEEN_EVENTS * energy.max(initial=0.0))
     if len(moving):
-        # What lies between two events is the nearer one's, so that onset and offset are solved too.
+        # Frames between two events belong to the nearer one, so that onset and offset are solved too.
         groups = np.split(moving, np.flatnonzero(np.diff(moving) > 1) + 1)
         middles = [(a[-1] + b[0] + 1) // 2 for a, b in pairwise(groups)]
         yield from np.split(np.arange(len(energy)), middles)
@@ -303,10 +315,10 @@ def _units(name: str) -> frozenset[int]:
     return frozenset(unit.number for unit in meaning.units) if meaning else frozenset()
 
 
-def _surprise(units: frozenset[int], known: bool) -> float:
+def _odds_against(units: frozenset[int], known: bool) -> float:
     """Return the log odds against a control of these units; `known`, whether any name of the rig is."""
     if not known:
-        return float(_OCCURS)
+        return float(_UNIT_ODDS)
     if not units & MICRO_UNITS:
-        return float(_RARE)
-    return float(_PARTS_LIPS if units & PARTING_UNITS else _OCCURS)
+        return float(_RARE_ODDS)
+    return float(_LIPS_PART_ODDS if units & PARTING_UNITS else _UNIT_ODDS)

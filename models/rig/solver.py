@@ -13,7 +13,7 @@ is estimated per frame. `solve` goes in these steps:
     3. Misfit       least squares without a prior, and the variance of the motion that
                     no control shows (EM)                                              `misfit.best_fit`
     4. Evidence     automatic relevance determination: prior variances, noise, IRLS
-                    weights and values in turn                                         `_Evidence.weigh`
+                    weights and values in turn                                         `_Evidence.maximise`
     5. Selection    where shapes differ, the action units with the highest posterior   `selection.choose`
     6. Evidence     again, of the controls that were selected
 
@@ -49,17 +49,17 @@ from .box_least_squares import solve_boxed
 from .constraints import Constraints
 from .head_motion import head_columns, robust_head, turning_error
 from .measurement import Array, Measurement, NormalEquations, Patches, cauchy_weights, initial_weights, motion_of
-from .misfit import STILL, BestFit, best_fit, beyond, hidden_by_noise, softened
-from .selection import NO_MISFIT, Choice, Hypotheses, choose
+from .misfit import STILL, BestFit, best_fit, beyond, hidden_by_noise, marginalised
+from .selection import NO_MISFIT, Choice, Hypotheses, SelectionData, choose
 from .sites import Sites
 from .support import HEADROOM, HEADROOM_OF_MISFIT, acted_on, most_amounts, moving_places
 
 _IRLS_ITERATIONS = 3  # the weights change by less than a hundredth after them
 _NEARLY_NOTHING = 1e-6  # px per unit of a control, below which an effect is rounding
-_AWAKE = 0.01  # of the largest value of any control; less is what the prior's floor leaves
+_ACTIVE = 0.01  # of the largest value of any control; less is what the prior's floor leaves
 _CONVERGED = 0.05  # of the largest value; a smaller change of a key is invisible
-_STILL = 0.02  # of the same; patches with less are taken to be still
-_FLOOR = 0.15  # of the liveliest patch's energy, the least error that any patch may have where shapes differ
+_STILL = 0.02  # of the liveliest patch's energy; patches with less are taken to be still
+_FLOOR = 0.15  # of the liveliest patch's energy, the least error that a patch is assumed to have where shapes differ
 _LEAST_TURNING_NOISE = 0.001  # share of all motion's energy, the least noise that the ridge regression assumes
 
 
@@ -208,7 +208,7 @@ def solve(
         hypotheses=Hypotheses.named([control.name for control in basis.controls], spread),
         head=head_by_face,
     )
-    found = _most_probable(model, seen, _in_play(when, settings.play_seconds), settings)
+    found = _most_probable(model, seen, _temporal_window(when, settings.play_seconds), settings)
     solved, local = found.values, seen.less(found.turned)
     face, nuisance = solved[:, : model.controls], solved[:, model.controls :]
     moved = local.less(motion_of(nuisance, head))
@@ -325,32 +325,32 @@ class _Model:
 
 @dataclass(frozen=True)
 class _Found:
-    """Values [N, P], the errors that follow the head's turning [N, 2, S] px, and how all that was come by."""
+    """Values [N, P], `turned`, the errors in proportion to the head's turning [N, 2, S] px, and the solver's state."""
 
     values: Array
     turned: Array
     state: SolverState
 
 
-def _most_probable(model: _Model, seen: Measurement, in_play: Array, settings: SolverSettings) -> _Found:
+def _most_probable(model: _Model, seen: Measurement, window: Array, settings: SolverSettings) -> _Found:
     """Return the most probable values: steps 3 to 6 of the module's docstring."""
     equations = NormalEquations(model.columns)
     bounds = model.bounds(HEADROOM)
     fit = best_fit(equations, seen, *bounds)
-    evidence = _Evidence(model, equations, softened(seen, fit.variance), in_play, settings)
+    evidence = _Evidence(model, equations, marginalised(seen, fit.variance), window, settings)
     every = np.ones((len(seen.pull), len(model.columns)), bool)
-    first = evidence.weigh(every, bounds, settings.iterations, settings.activation_threshold)
+    first = evidence.maximise(every, bounds, settings.iterations, settings.activation_threshold)
     shown, head = (_mean_square(motion) for motion in _parts(model, equations, fit.values))
     noisy = hidden_by_noise(fit.variance, shown, head, first.noise)
     free = Choice.free(len(every), model.controls)
-    choice = free if noisy else _chosen(model, equations, evidence, first, fit, in_play)
+    choice = free if noisy else _chosen(model, equations, evidence, first, fit, window)
     last = first
     if not choice.fits.all():
         every[:, : model.controls] = choice.in_play
         every[:, model.controls :] = choice.fits[:, None]
-        # The choice has dealt with noise already; a threshold would only shrink what is in play.
+        # The selection has a noise term already; a threshold would only shrink the controls in play.
         bounds = model.bounds(np.where(choice.fits, HEADROOM, HEADROOM_OF_MISFIT)[:, None])
-        last = evidence.weigh(every, bounds, settings.final_iterations, threshold=0.0)
+        last = evidence.maximise(every, bounds, settings.final_iterations, threshold=0.0)
     state = SolverState(
         iterations=settings.iterations + settings.final_iterations * (last is not first),
         change=last.change,
@@ -362,8 +362,8 @@ def _most_probable(model: _Model, seen: Measurement, in_play: Array, settings: S
 
 
 @dataclass(frozen=True)
-class _Weighed:
-    """What a run of evidence maximisation has found.
+class _EvidenceMaximum:
+    """Where a run of evidence maximisation ended.
 
     values: [N, P]. noise: [N], noise inflation without a threshold. change: of the controls' values in the last
     iteration, as a share of the largest.
@@ -375,36 +375,36 @@ class _Weighed:
 
 
 class _Evidence:
-    """Evidence maximisation (ARD) around a bounded solve; the first iterations also update the IRLS weights."""
+    """Evidence maximisation (automatic relevance determination) by EM; its first iterations update the IRLS weights."""
 
     def __init__(
-        self, model: _Model, equations: NormalEquations, seen: Measurement, in_play: Array, settings: SolverSettings
+        self, model: _Model, equations: NormalEquations, seen: Measurement, window: Array, settings: SolverSettings
     ) -> None:
-        self._model, self._equations, self._settings, self._in_play = model, equations, settings, in_play
+        self._model, self._equations, self._settings, self._window = model, equations, settings, window
         self._seen = seen
         self._patches = Patches(seen.position, settings.patch_size * seen.size)
-        self._frames = 1.0 / (in_play**2).sum(1)
+        self._frames = 1.0 / (window**2).sum(1)
         self._at_most = self._patches.errors(seen, initial_weights(seen)).noise(np.zeros(len(seen.pull)))
         self.local, self.turned = seen, np.zeros_like(seen.pull)
-        self.trust = initial_weights(seen)
+        self.weights = initial_weights(seen)
         self._updates_weights = True
         self._gram: Array | None = None
 
     @property
     def gram(self) -> Array:
-        """[N, P, P] of the places as they are weighed."""
+        """[N, P, P], the Gram matrices under the present weights."""
         if self._gram is None:
-            self._gram = self._equations.gram(self._seen, self.trust)
+            self._gram = self._equations.gram(self._seen, self.weights)
         return self._gram
 
     @property
     def target(self) -> Array:
         """[N, P]."""
-        return self._equations.target(self.local, self.trust)
+        return self._equations.target(self.local, self.weights)
 
-    def weigh_by(self, trust: Array) -> None:
-        """Weigh the places by `trust` [N, S] from now on."""
-        self.trust = trust
+    def reweight(self, weights: Array) -> None:
+        """Replace the weights of the places by `weights` [N, S]."""
+        self.weights = weights
         self._gram = None
 
     def scaled(self, factor: Array) -> _Evidence:
@@ -421,7 +421,7 @@ class _Evidence:
         energy in a patch is taken to be that of its motion without the `head`'s [N, 2, S] px, and `_FLOOR` of the
         liveliest patch's besides.
         """
-        energy = self._in_play @ self._patches.errors(self.local.less(head), self.trust).energies()
+        energy = self._window @ self._patches.errors(self.local.less(head), self.weights).energies()
         share = energy / np.maximum(energy.max(1, keepdims=True), 1e-30)
         return self._patches.spread(1 + (1 / (share + _FLOOR) - 1) * share / (share + _STILL))
 
@@ -430,33 +430,33 @@ class _Evidence:
         return np.array(np.diagonal(self.gram, axis1=1, axis2=2)[:, :controls])
 
     def misfit(self, variance: Array, shown: Array) -> Array:
-        """Return [N], the share of the energy of what is `shown` [N, 2, S] px and of a misfit that is the latter's."""
-        amount = (self._seen.precision[:, 0] + self._seen.precision[:, 2]) * self.trust
+        """Return [N], the expected energy of a misfit of `variance` [N] px² over that and the energy of `shown` px."""
+        amount = (self._seen.precision[:, 0] + self._seen.precision[:, 2]) * self.weights
         missing = variance * amount.sum(1)
-        there = ((shown * self._seen.pull_of(shown)).sum(1) * self.trust).sum(1)
+        there = ((shown * self._seen.pull_of(shown)).sum(1) * self.weights).sum(1)
         return np.asarray(missing / np.maximum(missing + there, 1e-30))
 
-    def left(self, values: Array) -> Array:
-        """Return [N], the share of the motion of whole patches that values [N, P] leave, beside the head's of them."""
+    def unexplained(self, values: Array) -> Array:
+        """Return [N], the share of the patches' energy, without the head's motion, that values [N, P] don't explain."""
         head = values * (np.arange(values.shape[1]) >= self._model.controls)
         whole, rest = (
-            self._patches.errors(self.local.less(self._equations.motion(each)), self.trust).energy()
+            self._patches.errors(self.local.less(self._equations.motion(each)), self.weights).energy()
             for each in (head, values)
         )
         return np.asarray((rest / np.maximum(whole, 1e-30)).clip(0, 1))
 
-    def freedoms(self, head: Array) -> Array:
+    def measurements(self, head: Array) -> Array:
         """Return [N], how many independent measurements there are of a motion without the `head`'s [N, 2, S] px.
 
         Two for each patch that moves, counted by the participation ratio (sum e)² / sum e² of the patches' energies e.
         """
         local = self.local.less(head)
-        energy = self._patches.sums((local.energy() * self.trust)[:, None])[:, 0].astype(np.float64)
+        energy = self._patches.sums((local.energy() * self.weights)[:, None])[:, 0].astype(np.float64)
         return np.asarray(2 * energy.sum(1) ** 2 / np.maximum((energy**2).sum(1), 1e-30))
 
-    def weigh(
+    def maximise(
         self, allowed: NDArray[np.bool_], bounds: tuple[Array, Array], iterations: int, threshold: float
-    ) -> _Weighed:
+    ) -> _EvidenceMaximum:
         """Return the most probable values of the columns that are `allowed` [N, P], by `iterations` of
 
             1. E-step       posterior mean under prior variances v and noise s, within bounds (`solve_boxed`): the
@@ -492,11 +492,11 @@ class _Evidence:
             posterior = np.diagonal(np.linalg.inv(system), axis1=1, axis2=2)
             # 2. M-step
             determined = np.clip(1.0 - posterior * precision, 1e-9, 1.0)
-            variance = np.maximum(self._in_play @ values**2 / (self._in_play @ determined), floor)
+            variance = np.maximum(self._window @ values**2 / (self._window @ determined), floor)
             # 3. Noise
             values = values + known
             explained = self._equations.motion(values)
-            errors = self._patches.errors(self.local.less(explained), self.trust)
+            errors = self._patches.errors(self.local.less(explained), self.weights)
             own = errors.noise((determined * allowed).sum(1))
             inflated = own * _threshold_factor(self._frames, errors.persistence(), threshold)
             noise = np.maximum(np.maximum(inflated, np.median(inflated)), 1e-14 + 1e-6 * at_most)
@@ -504,7 +504,7 @@ class _Evidence:
             if self._updates_weights:
                 self._update_weights(iteration, values, explained, noise)
         self._updates_weights = False
-        return _Weighed(values, np.maximum(own, np.median(own)), change)
+        return _EvidenceMaximum(values, np.maximum(own, np.median(own)), change)
 
     def _update_weights(self, iteration: int, values: Array, explained: Array, noise: Array) -> None:
         """Solve the errors that follow the head's turning, and update the IRLS weights at first."""
@@ -514,27 +514,27 @@ class _Evidence:
             # Without the controls once, as otherwise their first values would keep the turning error in themselves.
             error = self._seen.less(self._equations.motion(head) if iteration == 0 else explained)
             unsure = np.maximum(noise, _LEAST_TURNING_NOISE * self._at_most)
-            self.turned = turning_error(error, self.trust, head[:, controls:], unsure, settings.turning_error)
+            self.turned = turning_error(error, self.weights, head[:, controls:], unsure, settings.turning_error)
             self.local = self._seen.less(self.turned)
         if iteration < _IRLS_ITERATIONS:
-            self.trust = cauchy_weights(self.local.less(explained), explained, settings.proportional_error)
+            self.weights = cauchy_weights(self.local.less(explained), explained, settings.proportional_error)
             self._gram = None
 
 
 def _chosen(
-    model: _Model, equations: NormalEquations, evidence: _Evidence, first: _Weighed, fit: BestFit, in_play: Array
+    model: _Model, equations: NormalEquations, evidence: _Evidence, first: _EvidenceMaximum, fit: BestFit, window: Array
 ) -> Choice:
-    """Choose the controls in play from the equations in which the head's motion is solved along with each choice."""
+    """Choose the controls in play by the normal equations of the controls, with the head's motion at `model.head`."""
     count = model.controls
     shown, head = _parts(model, equations, fit.values)
-    # What misses in still frames is noise.
+    # The misfit of still frames is noise.
     variance = (fit.variance - np.quantile(fit.variance, STILL)).clip(0)
     misfit = 2.0 * variance / np.maximum(2.0 * variance + _mean_square(shown), 1e-30)
-    # The variance is hardly known where the texture is weak; what is explained already is no misfit.
-    misfit = np.minimum(misfit, evidence.left(first.values))
+    # Where the texture is weak the variance is hardly determined; the residual of the first run bounds the misfit.
+    misfit = np.minimum(misfit, evidence.unexplained(first.values))
     # An error as large as the motion is no outlier where shapes differ, or a raised lid would be taken for a hand.
-    evidence.weigh_by(np.where(misfit[:, None] < NO_MISFIT, evidence.trust, fit.trust))
-    # What the driver does where no control acts is the same whatever is chosen.
+    evidence.reweight(np.where(misfit[:, None] < NO_MISFIT, evidence.weights, fit.weights))
+    # Motion where no control acts is unexplained by every set alike, so it is left out.
     balanced = evidence.scaled(evidence.balance(head) * acted_on(model.columns[:count]))
     gram = balanced.gram[:, :count, :count]
     target = balanced.target[:, :count] - np.einsum("nij,nj->ni", balanced.gram[:, :count, count:], model.head)
@@ -543,21 +543,23 @@ def _chosen(
     best = solve_boxed(gram + (ridge + 1e-12) * np.eye(count), target, low, high).values
     energy = (best * (2 * target - np.einsum("nij,nj->ni", gram, best))).sum(1).clip(0)
     size = np.abs(first.values[:, :count])
-    return choose(
+    data = SelectionData(
         gram,
         target,
         low,
         high,
         noise=first.noise[:, None] * balanced.information(count) / np.maximum(evidence.information(count), 1e-30),
         misfit=misfit,
-        left=np.minimum(balanced.misfit(variance, shown), balanced.left(first.values)),
+        unexplained=np.minimum(balanced.misfit(variance, shown), balanced.unexplained(first.values)),
+        explainable=energy,
+        # Misfits of neighbouring patches are correlated, so those that move at all are too many; those that hold most
+        # of the motion are too few. n is their geometric mean.
+        measurements=np.sqrt(balanced.measurements(head) * evidence.measurements(head)),
+        active=size > _ACTIVE * size.max(initial=0.0),
+        window=window,
         hypotheses=model.hypotheses,
-        best=energy,
-        # Of the patches that move at all neighbours miss together; those that hold most of the motion are too few.
-        freedoms=np.sqrt(balanced.freedoms(head) * evidence.freedoms(head)),
-        in_play=in_play,
-        active=size > _AWAKE * size.max(initial=0.0),
     )
+    return choose(data)
 
 
 def _parts(model: _Model, equations: NormalEquations, values: Array) -> tuple[Array, Array]:
@@ -573,7 +575,7 @@ def _mean_square(motion: Array) -> Array:
     return np.asarray((motion**2).sum(1).mean(1))
 
 
-def _in_play(seconds: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+def _temporal_window(seconds: NDArray[np.float64], width: float) -> NDArray[np.float64]:
     """Return [N, N], the weight of frame m in a control's prior variance at frame n; rows sum to 1."""
     apart = (seconds[:, None] - seconds[None]) / (0.5 * width)
     near = np.exp(-0.5 * apart**2)

@@ -26,7 +26,7 @@ def make_person(wheel: Path, folder: Path, seed: int = 7, tone: float = 0.45, si
     skin = SkinPainter(model, size).paint(seed, tone, HAIR)
     relief = np.clip(skin.relief * 32767 + 32768, 0, 65535).astype(np.uint16)
     for name, picture in (("skin.png", skin.albedo[..., ::-1]), ("relief.png", relief)):
-        (folder / name).write_bytes(cv2.imencode(".png", picture)[1].tobytes())  # imwrite knows ASCII paths only
+        (folder / name).write_bytes(cv2.imencode(".png", picture)[1].tobytes())  # imwrite takes ASCII paths only
     np.savez_compressed(
         folder / "head.npz",
         vertices=vertices,

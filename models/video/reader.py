@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.files.frame_rates import parse_frame_rate
+from ...backend_bridge.files.hashing import fingerprint_of, hash_file
 from ...backend_bridge.files.image_formats import unreadable_pictures
 from .animation import Animation, is_animated_png, is_animation
 from .clip import Clip, VideoFrame, VideoInfo
@@ -65,6 +67,31 @@ class VideoReader:
     def files(self) -> tuple[Path, ...]:
         """The file, or every image of the sequence that is read."""
         return self._clip.files
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the video file, or of the hashes of an image sequence's files; the files are read once.
+
+        Raises `InputError` where one can't be read.
+        """
+        self._hashed = self._stats()
+        try:
+            hashes = [hash_file(file) for file in self.files]
+        except OSError as error:
+            raise InputError(f"{self.path} can't be read; check the driving video.") from error
+        return hashes[0] if len(hashes) == 1 else fingerprint_of(hashes)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the files have the size and the time that they had when `sha256` was computed."""
+        return bool(self.sha256) and self._hashed == self._stats()
+
+    def _stats(self) -> list[tuple[int, int, int]]:
+        try:
+            found = [file.stat() for file in self.files]
+        except OSError as error:
+            raise InputError(f"{self.path} can't be read; check the driving video.") from error
+        return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found]
 
     @property
     def warnings(self) -> list[str]:

@@ -14,6 +14,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
+Codes = NDArray[np.uint8] | NDArray[np.uint16]
+
 
 def encode_png(image: NDArray[np.floating], bit_depth: int = 8) -> bytes:
     """Return a PNG file's bytes.
@@ -21,13 +23,19 @@ def encode_png(image: NDArray[np.floating], bit_depth: int = 8) -> bytes:
     image: [H, W, 3 or 4] RGB(A) in [0, 1], alpha straight as PNG has it; values outside are clipped. bit_depth: 8 or
     16.
     """
-    codes = png_codes(image, bit_depth)
-    order = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
-    # OpenCV's own choice of filter and strategy is fast for renders, and within 15 % of the smallest.
+    return encode_codes(png_codes(image, bit_depth))
+
+
+def encode_codes(codes: Codes) -> bytes:
+    """Return a PNG file's bytes from the codes [H, W, 3 or 4] of RGB(A).
+
+    With OpenCV's own choice of filter and strategy, which is fast for renders, and within 15 % of the smallest.
+    """
+    order = cv2.COLOR_RGBA2BGRA if codes.shape[2] == 4 else cv2.COLOR_RGB2BGR
     return cv2.imencode(".png", cv2.cvtColor(codes, order))[1].tobytes()
 
 
-def png_codes(image: NDArray[np.floating], bit_depth: int = 8) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def png_codes(image: NDArray[np.floating], bit_depth: int = 8) -> Codes:
     """Return an image's codes, its channels in their order; see `encode_png`."""
     if bit_depth not in (8, 16):
         raise ValueError(f"PNG has 8 or 16 bits a sample, not {bit_depth}")

@@ -23,8 +23,8 @@ from .patterns import PLACE, Pattern, items_of, sentences_of
 
 CONTEXT = "MagPlus"  # apart from Blender's own words: its "Face" is a polygon, its "Expression" a formula
 _ENGLISH = ("", "en_US", "en_GB")  # the first where Blender was built without translations, as the bpy packages are
-_PECULIAR = 20  # characters of a message that begins with a value; one with fewer is told by the words of ours in it
-_MOST_SPLITS = 50  # ways to tell the values in a text apart that are compared
+_PECULIAR = 20  # characters of a message that begins with a value; one with fewer needs words of ours as a value
+_MOST_SPLITS = 50  # ways to split a text into its values that are compared
 _MOST_KEPT = 4096  # texts whose translations are kept: panels are drawn anew with every move of the mouse
 
 
@@ -62,7 +62,7 @@ class Catalogue:
     def message_of(self, text: str) -> tuple[str | None, tuple[str, ...]]:
         """Return the message that a text was made from, and the values in it; None where there is no such message.
 
-        Of several that fit, that with the most fixed characters is taken; of several ways to tell the values apart, the
+        Of several that fit, that with the most fixed characters is taken; of several ways to split the values, the
         one with the most words of ours where they may stand.
         """
         if text in self._plain:

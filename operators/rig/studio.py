@@ -200,8 +200,8 @@ def _render(context: bpy.types.Context, studio: bpy.types.Scene, blocking: bool)
     yield Progress(RENDERING, 0, 0)
     now = [Progress(RENDERING, 0, 0)]
 
-    def listen(said: object, *_: object) -> None:
-        samples = _SAMPLES.search(said) if isinstance(said, str) else None
+    def listen(text: object, *_: object) -> None:
+        samples = _SAMPLES.search(text) if isinstance(text, str) else None
         now[0] = Progress(RENDERING, *map(int, samples.groups())) if samples is not None else now[0]
         if blocking:  # otherwise this is another thread
             manager.show(now[0])

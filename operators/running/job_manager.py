@@ -107,7 +107,7 @@ class JobManager:
         self.window = 0  # address of the window in which the task was started; only ever compared
         self.forecast: Forecast | None = None  # of the running task, over all its stages
         self.notice: Outcome | None = None  # of the last task that a person may have turned away from
-        self.on_end: list[Callable[[Outcome], None]] = []  # told of tasks that the timer advanced
+        self.on_end: list[Callable[[Outcome], None]] = []  # called at the end of tasks that the timer advanced
         self.steps_taken = 0  # of all tasks; as long as it stays the same, Blender is in the middle of a step
         self._on_progress: Callable[[Progress], None] | None = None
         self._steps: Steps | None = None

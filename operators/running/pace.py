@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long a run takes, by its stages: what earlier runs on this machine took, and one bar for all of them.
 
-Times are in seconds. A stage is known by the words in which it is told.
+Times are in seconds. A stage is identified by the words in which it is reported.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ ORDER = (
 USUAL_PIXELS = 640 * 640
 PER_PIXEL = {RENDER: 1.0, ANIMATE: 0.4}  # how much of a stage's time at `USUAL_PIXELS` grows with the picture
 SURPRISE = 1.5  # by which an estimate must be off before it is raised; until then it stands still
-KEPT = 0.5  # of a stage's steps, done when it is told for the first time: they are an earlier run's, no first batch
-NEARLY = 0.95  # of a stage that tells no steps, when it has taken as long as was expected
+KEPT = 0.5  # of a stage's steps, done when it is first reported: they are an earlier run's, no first batch
+NEARLY = 0.95  # of a stage that reports no steps, when it has taken as long as was expected
 SETTLED = 2.0  # s of a download before its rate is a good estimate
 UNPACKING = 30.0  # s after the last download, on a usual disk: unpacking it, and a first start
 
@@ -106,7 +106,7 @@ class Forecast:
         self.resumed = False  # whether steps were finished before a stage began: its time tells no pace
 
     def update(self, progress: Progress, now: float) -> None:
-        """Take what is told at a time, in seconds of any clock."""
+        """Take what is reported at a time, in seconds of any clock."""
         if self._started is None:
             self._started = now
         if progress.stage != self._stage:
@@ -128,7 +128,7 @@ class Forecast:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated seconds until the end; None before anything was told."""
+        """Estimated seconds until the end; None before anything was reported."""
         return self._left
 
     def finish(self, now: float) -> None:
@@ -141,7 +141,7 @@ class Forecast:
             return
         took, total, gained = now - self._began, self._last.total, self._last.done - self._first_done
         if self._stage in PER_FRAME and gained > 0:
-            took *= total / gained  # it is told for the first time when its first batch is done
+            took *= total / gained  # it is first reported when its first batch is done
         self.taken[self._stage] = self.taken.get(self._stage, 0.0) + took
 
     def _ahead(self, progress: Progress, now: float) -> float:
@@ -160,20 +160,20 @@ class Forecast:
             expected *= ahead / total
         gained = progress.done - self._first_done
         if progress.total and gained > 0:
-            trust = gained / (gained + max(ahead, 1))  # the further it is, the more its own pace counts
-            return trust * elapsed / gained * ahead + (1 - trust) * expected
+            weight = gained / (gained + max(ahead, 1))  # the further it is, the more its own pace counts
+            return weight * elapsed / gained * ahead + (1 - weight) * expected
         return max(expected - elapsed, expected * (1 - NEARLY))
 
 
 class DownloadForecast(Forecast):
-    """How far an installation is that tells how many megabytes of all its downloads have come."""
+    """How far an installation is that reports how many megabytes of its downloads have come."""
 
     def __init__(self) -> None:
         super().__init__({})
-        self._first: tuple[float, int] | None = None  # when the first megabytes were told, and how many
+        self._first: tuple[float, int] | None = None  # when the first megabytes were reported, and how many
 
     def update(self, progress: Progress, now: float) -> None:
-        """Take what is told at a time; what is unpacked between two downloads counts to their rate."""
+        """Take what is reported at a time; what is unpacked between two downloads counts to their rate."""
         if self._started is None:
             self._started = self._at = now
         if self._left is not None:

@@ -68,10 +68,10 @@ class SampleParts:
                 ("person", found["anny"], fresh),
                 ("there-and-back", video, str(EXPRESSION), fresh / self.clip.name),
             ):
-                status, said = run_program(python_command(python, WORKER_SCRIPT, *verb), listener)
+                status, printed = run_program(python_command(python, WORKER_SCRIPT, *verb), listener)
                 if status:
                     raise MachineError(
-                        f"The sample character could not be made ({said[-1] if said else status}); check the "
+                        f"The sample character could not be made ({printed[-1] if printed else status}); check the "
                         "environment."
                     )
             (fresh / self.licences.name).write_text(LICENCES, encoding="utf-8")

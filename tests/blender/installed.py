@@ -41,9 +41,9 @@ def main(zip_path: str, *command: str) -> dict[str, object]:
         bpy.ops.wm.open_mainfile(filepath=command[1])
         command = command[2:]
     if command:
-        with contextlib.redirect_stderr(io.StringIO()) as said:
+        with contextlib.redirect_stderr(io.StringIO()) as printed:
             found["exit_code"] = int(commands.main(list(command)))
-        found["said"] = said.getvalue()
+        found["printed"] = printed.getvalue()
         found["actions"] = [action.name for action in bpy.data.actions]
     data = Path(bpy.utils.extension_path_user(MODULE, create=True))
     (data / "something.txt").write_text("kept by the user")

@@ -102,7 +102,7 @@ def test_every_picture_to_blender_is_one_that_is_read_or_is_reported_as_not_read
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "reason"),
     [
         (lambda s, p: setattr(s, "avatar", None), "Choose the avatar"),
         (lambda s, p: setattr(s, "driving", ""), "Choose the driving video"),
@@ -123,13 +123,13 @@ def test_every_picture_to_blender_is_one_that_is_read_or_is_reported_as_not_read
     ],
 )
 def test_a_disabled_button_says_why(
-    ready: Any, preferences: Any, module: Callable[[str], ModuleType], change: Callable[[Any, Any], Any], said: str
+    ready: Any, preferences: Any, module: Callable[[str], ModuleType], change: Callable[[Any, Any], Any], reason: str
 ) -> None:
     order = module("operators.order")
     assert order.disabled_reason(bpy.context) == ""
     assert bpy.ops.magplus.animate.poll()
     change(ready, preferences)
-    assert said in order.disabled_reason(bpy.context)
+    assert reason in order.disabled_reason(bpy.context)
     assert order.disabled_reason(bpy.context).endswith((".", ";")) and not bpy.ops.magplus.animate.poll()
 
 

@@ -197,8 +197,8 @@ def test_an_avatar_or_a_camera_that_moves_is_reported(head) -> None:
     camera.keyframe_insert("location", frame=30)
     bpy.context.scene.frame_set(5)
     camera.location.z = 0.25  # not keyed
-    said = run_to_end(movement(bpy.context, head, 1, (1.0, 20.0)))
-    assert "'Head' moves by up to" in said and "between frames 1 and 20" in said
+    warning = run_to_end(movement(bpy.context, head, 1, (1.0, 20.0)))
+    assert "'Head' moves by up to" in warning and "between frames 1 and 20" in warning
     assert (bpy.context.scene.frame_current, camera.location.z) == (5, 0.25)
     assert run_to_end(movement(bpy.context, head, 40, (40.0, 60.0))) == ""
 

@@ -203,6 +203,38 @@ def test_the_file_is_saved_where_asked(
     assert "can't be saved as" in complaint(capfd.readouterr().err)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["animate", "--driving", "clip.mp4", "--save"],
+        ["import", "job.magplus", "--save"],
+        ["controls", "--save"],
+        ["live-link", "recording.csv", "--save"],
+        ["anchors", "--export"],
+    ],
+)
+def test_another_file_is_written_over_only_where_it_is_allowed(
+    commands: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    other = tmp_path / ("face.json" if arguments[-1] == "--export" else "hero.blend")
+    other.write_bytes(b"a day's work")
+    assert commands.main([*arguments, str(other)]) == 2
+    assert "is there already; give another name, or --replace to write over it." in complaint(capfd.readouterr().err)
+    assert other.read_bytes() == b"a day's work"
+
+
+def test_the_opened_file_may_be_saved_over(commands: ModuleType, shot: Path, orders: list[Any], tmp_path: Path) -> None:
+    hero, other = tmp_path / "hero.blend", tmp_path / "other.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(hero))
+    other.write_bytes(b"an earlier result")
+    arguments = ["animate", "--driving", str(shot), "--output", str(tmp_path / "job"), "--python", sys.executable]
+    for save in ([str(hero)], [str(other), "--replace"]):
+        Path(save[0]).touch()
+        before = Path(save[0]).stat().st_mtime_ns
+        assert commands.main([*arguments, "--save", *save]) == 0
+        assert Path(save[0]).stat().st_mtime_ns > before and Path(save[0]).stat().st_size > 100_000
+
+
 def test_of_several_jobs_the_one_that_can_not_be_imported_is_named(
     commands: ModuleType, shot: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -45,7 +45,7 @@ def settings(tmp_path: Path) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("rate", "said"),
+    ("rate", "text"),
     [
         (Fraction(25), "25"),
         (RATE, "29.97"),
@@ -54,8 +54,8 @@ def settings(tmp_path: Path) -> Any:
         (Fraction(24000, 1001), "23.976"),
     ],
 )
-def test_a_frame_rate_is_reported_as_people_write_it(rate: Fraction, said: str) -> None:
-    assert rate_text(rate) == said
+def test_a_frame_rate_is_reported_as_people_write_it(rate: Fraction, text: str) -> None:
+    assert rate_text(rate) == text
 
 
 def test_what_a_video_is_is_reported() -> None:
@@ -184,7 +184,7 @@ def test_a_look_that_the_machine_made_fail_rules_nothing_out_and_is_tried_again(
 
 
 @pytest.mark.parametrize(
-    ("most", "number", "said"),
+    ("most", "number", "text"),
     [
         (0, 3, ""),
         (1, 0, ""),
@@ -193,13 +193,13 @@ def test_a_look_that_the_machine_made_fail_rules_nothing_out_and_is_tried_again(
         (3, 3, "3 faces at most; they are counted from 0 to 2"),
     ],
 )
-def test_a_face_that_no_picture_shows_is_said_before_the_run(settings: Any, most: int, number: int, said: str) -> None:
+def test_a_face_that_no_picture_shows_is_said_before_the_run(settings: Any, most: int, number: int, text: str) -> None:
     settings.face_mode, settings.face_index = "INDEX", number
     known = seen(settings)
     pictures = tuple(Thumbnail(0.1 * at, Path("none.png"), max(most - at, 0)) for at in range(3))
     looks._looks[footage._key(settings)] = Look(replace(known, thumbnails=pictures))
     warning = footage.face_warning(settings)
-    assert said in warning and bool(warning) == bool(said)
+    assert text in warning and bool(warning) == bool(text)
     settings.face_mode = "LARGEST"
     assert footage.face_warning(settings) == "" and looks.known(settings) is None, "faces are counted when it matters"
 

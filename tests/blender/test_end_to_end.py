@@ -61,8 +61,8 @@ def test_by_command_then_again(
     arguments += ["--exclude", "tongue*", "--lock", "jawOpen", "--mirror", "noseSneerLeft"]
 
     assert main([*arguments, "--save", str(saved)]) == 0
-    said = capfd.readouterr()
-    assert str(job) in said.out and "Imported 5 frames" in said.err and "Animating" in said.err
+    printed = capfd.readouterr()
+    assert str(job) in printed.out and "Imported 5 frames" in printed.err and "Animating" in printed.err
     report = json.loads((job / "report.json").read_text())
     assert report["status"] == "finished" and report["frames"]["resumed"] == 0
     assert len(list((job / "frames").iterdir())) == report["frames"]["count"] == 5
@@ -96,11 +96,15 @@ def test_by_button_and_a_file_load_in_between(
 
     def run(during: Callable[[], None]) -> Any:
         jobs.manager.start(animate.KIND, animate.animate(order))
-        told = False
+        reported = False
         while jobs.manager.busy:
             jobs.pump()
-            if not told and jobs.manager.progress is not None and jobs.manager.progress.stage == "Loading the models":
-                told = True
+            if (
+                not reported
+                and jobs.manager.progress is not None
+                and jobs.manager.progress.stage == "Loading the models"
+            ):
+                reported = True
                 during()
             time.sleep(0.02)
         return jobs.manager.outcomes[animate.KIND]
@@ -133,9 +137,9 @@ def test_a_file_that_is_no_video(
     fake = tmp_path / "clip.mp4"
     fake.write_text("this is text")
     assert module("magplus_addon.commands").main(animate_arguments(fake, "--frames")) == 2
-    said = capfd.readouterr().err
-    assert "clip.mp4" in said.splitlines()[-1] and "error" in said.splitlines()[-1]
-    assert "Traceback" not in said
+    printed = capfd.readouterr().err
+    assert "clip.mp4" in printed.splitlines()[-1] and "error" in printed.splitlines()[-1]
+    assert "Traceback" not in printed
 
 
 def test_from_the_installed_zip(shot: Path, clip: Path, zip_path: Path, tmp_path: Path) -> None:  # noqa: F811
@@ -143,7 +147,7 @@ def test_from_the_installed_zip(shot: Path, clip: Path, zip_path: Path, tmp_path
     found = in_a_fresh_blender(
         zip_path, "--file", str(shot), *animate_arguments(clip, "--shape-keys", "--output", str(job))
     )
-    assert found["exit_code"] == 0, found["said"]
+    assert found["exit_code"] == 0, found["printed"]
     assert found["actions"] == ["MagPlus Head"]
     assert (job / "weights.csv").is_file()
 

@@ -440,13 +440,13 @@ def test_a_job_that_was_changed_since_it_was_run_has_no_result(tmp_path: Path) -
 def test_frames_are_checked_a_few_at_a_time(tmp_path: Path) -> None:
     folder = finished(tmp_path, 20, rate=Fraction(24), apex=1)
     steps = check_in_steps(folder, "Checking")
-    told = []
+    done = []
     try:
         while True:
-            told.append(next(steps).done)
+            done.append(next(steps).done)
     except StopIteration as end:
         assert end.value is True
-    assert told == [0, 8, 16]
+    assert done == [0, 8, 16]
     folder.file_of(FRAMES, 18).write_bytes(b"x")
     with pytest.raises(InputError, match="not what the run wrote"):
         list(check_in_steps(folder, "Checking"))
@@ -458,8 +458,10 @@ def test_a_moving_shot_is_shown_on_the_frames_that_it_was_captured_at(tmp_path: 
     for number in range(101, 105):
         write_png(tmp_path / "shot.png", picture(number - 100))
         folder.write(SHOT_PNG.unit(number - 1), (tmp_path / "shot.png").read_bytes())
-    told = ShotReport(SHOT_PNG.pattern, 101, 4, SIZE, 0, False, False, 101, Fraction(24), Fraction(1), Fraction(0), 103)
-    folder.write_report(replace(folder.read_report(), frames=None, shot=told))
+    reported = ShotReport(
+        SHOT_PNG.pattern, 101, 4, SIZE, 0, False, False, 101, Fraction(24), Fraction(1), Fraction(0), 103
+    )
+    folder.write_report(replace(folder.read_report(), frames=None, shot=reported))
     report = import_frames(bpy.context, folder, Destination(7, show_as=PLANE))
     assert (report.first_frame, report.count) == (101, 4)
     scene.frame_set(103)

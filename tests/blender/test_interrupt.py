@@ -45,19 +45,19 @@ def test_a_signal_ends_a_command_while_blender_renders(endless: Path, tmp_path: 
         stderr=subprocess.PIPE,
         text=True,
     )
-    said: list[str] = []
-    reader = threading.Thread(target=lambda: said.extend(process.stderr), daemon=True)
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(process.stderr), daemon=True)
     reader.start()
     until = time.monotonic() + 120
-    while not any("Rendering the avatar" in line and "/1000000" in line for line in said):
-        assert process.poll() is None and time.monotonic() < until, said
+    while not any("Rendering the avatar" in line and "/1000000" in line for line in lines):
+        assert process.poll() is None and time.monotonic() < until, lines
         time.sleep(0.1)
     began = time.monotonic()
     os.kill(process.pid, signal.SIGTERM)
     assert process.wait(60) == 4
     assert time.monotonic() - began < 20
     reader.join(5)
-    assert "Cancelled." in said[-1] and "Traceback" not in "".join(said)
+    assert "Cancelled." in lines[-1] and "Traceback" not in "".join(lines)
     tempdir = process.stdout.read().split("tempdir ")[1].splitlines()[0]
     assert not Path(tempdir).exists()
 

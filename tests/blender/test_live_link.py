@@ -112,8 +112,8 @@ def test_by_command(head, recording: Path, tmp_path: Path, capsys: pytest.Captur
     options = ["--start-frame", "101", "--stretch", "2", "--animation", "layer", "--save", str(saved)]
     assert commands.main(["live-link", str(recording), *options]) == 0
     assert saved.is_file()
-    said = capsys.readouterr().err
-    assert "Keyed 2 controls from frame 10" in said and "warning: No control of this rig" in said
+    printed = capsys.readouterr().err
+    assert "Keyed 2 controls from frame 10" in printed and "warning: No control of this rig" in printed
     assert bpy.context.scene.magplus.animation == LAYER
     assert commands.main(["live-link", str(tmp_path / "nowhere.csv")]) == 2
     assert "can't be read as a Live Link Face CSV" in capsys.readouterr().err

@@ -81,10 +81,10 @@ def test_only_what_was_moved_goes_to_the_job(head) -> None:
     anchor = by_name(head)["nose, tip"]
     anchor.location.x += 0.1
     bpy.context.view_layer.update()
-    [told] = moved_anchors(head, look())
+    [moved] = moved_anchors(head, look())
     expected, _ = look().project(np.array([anchor.matrix_world.translation], np.float64))
-    assert told.landmark == NOSE
-    assert told.position == pytest.approx(tuple(expected[0]), abs=1e-4)
+    assert moved.landmark == NOSE
+    assert moved.position == pytest.approx(tuple(expected[0]), abs=1e-4)
 
 
 def test_moved_anchors_stay_when_the_match_is_shown_again_and_can_be_reset(head) -> None:

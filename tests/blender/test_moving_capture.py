@@ -141,6 +141,28 @@ def test_shots_of_one_list_share_frames(
     for kept in (results / "captures" / "shots").iterdir():
         kept.write_bytes(kept.read_bytes()[:-1])
     (results / "two" / "job.magplus" / "plates" / "000005.png").unlink()
-    assert main(["batch", str(listed), "--step", "capture", "--again"]) == 0
+    listed.write_text(listed.read_text().replace("alpha = 4", "alpha = 5"))
+    assert main(["batch", str(listed), "--step", "capture"]) == 0
     assert rendered[5:] == [5], "a kept frame that is damaged is none"
     assert files(results / "two" / "job.magplus") == two
+    assert main(["batch", str(listed), "--step", "capture", "--again"]) == 0
+    assert rendered[6:] == [3, 4, 5, 6, 7], "anew, and once for both"
+
+
+def test_a_lamps_distribution_is_part_of_what_a_capture_is_made_from(
+    module: Callable[[str], ModuleType], turning: Path
+) -> None:
+    profile = turning.with_name("lamp.ies")
+    profile.write_text("IESNA:LM-63-2002")
+    node = bpy.data.node_groups.new("Lamp", "ShaderNodeTree").nodes.new("ShaderNodeTexIES")
+    node.mode, node.filepath = "EXTERNAL", str(profile)
+    request = module("operators.capture").CaptureRequest(bpy.data.objects["Ann"])
+    hashing = module("backend_bridge.files.hashing")
+
+    def key() -> str:
+        return str(module("operators.capture_key").key_of(bpy.context, request, "1.0", hashing.KnownHashes()))
+
+    before = key()
+    assert key() == before
+    profile.write_text("IESNA:LM-63-2002, another lamp")
+    assert key() != before

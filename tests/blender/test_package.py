@@ -67,7 +67,7 @@ def test_what_the_extension_weighs(zip_path: Path) -> None:
 def test_installed_used_and_removed_without_a_trace(zip_path: Path) -> None:
     found = in_a_fresh_blender(zip_path, "environment", "check", "--python", str(ROOT / "no python"))
     assert found["enabled"] and found["from"] == "extensions/user_default/magplus"
-    assert found["exit_code"] == 2 and "is not a Python that can be started" in found["said"]
+    assert found["exit_code"] == 2 and "is not a Python that can be started" in found["printed"]
     for kind in ("types", "properties", "handlers", "foreign_modules", "files", "modules"):
         assert found[kind] == [], kind
     assert not found["in_preferences"]

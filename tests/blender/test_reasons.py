@@ -53,10 +53,10 @@ UNUSABLE = {
 }
 
 
-@pytest.mark.parametrize(("spoil", "said"), UNUSABLE.values(), ids=UNUSABLE.keys())
-def test_live_link_says_why_no_control_can_be_keyed(recording: Path, head, spoil, said: str) -> None:
+@pytest.mark.parametrize(("spoil", "reason"), UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_live_link_says_why_no_control_can_be_keyed(recording: Path, head, spoil, reason: str) -> None:
     spoil(head)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=reason):
         import_live_link(bpy.context, recording, head, Destination())
     assert not bpy.data.actions
 
@@ -112,18 +112,18 @@ def test_a_linked_character_is_taken_step_by_step(tmp_path: Path, library: Path)
     bpy.context.scene.collection.children.link(collection)
     bpy.context.view_layer.update()
     linked = collection.objects[0]
-    said = chosen(linked, tmp_path)
-    assert said.endswith("is linked from hero.blend, so it can't be keyed; select it and choose Object > Library "
+    reason = chosen(linked, tmp_path)
+    assert reason.endswith("is linked from hero.blend, so it can't be keyed; select it and choose Object > Library "
                          "Override > Make.")  # fmt: skip
     entry = bpy.context.scene.magplus.controls.add()
     entry.name, entry.solve = linked.data.shape_keys.key_blocks[1].name, True
-    assert settings_problem(bpy.context) == said, "of what was chosen among its controls, too"
+    assert settings_problem(bpy.context) == reason, "of what was chosen among its controls, too"
     bpy.context.scene.magplus.controls.clear()
     hero = linked.override_hierarchy_create(bpy.context.scene, bpy.context.view_layer)
     bpy.context.view_layer.update()
-    said = chosen(hero, tmp_path)
-    assert "The mesh of 'Head' is still linked from hero.blend" in said and "link icon" in said
-    assert said.count("library override") == 1
+    reason = chosen(hero, tmp_path)
+    assert "The mesh of 'Head' is still linked from hero.blend" in reason and "link icon" in reason
+    assert reason.count("library override") == 1
     hero.data.override_create(remap_local_usages=True)
     assert chosen(hero, tmp_path) == ""
 

@@ -355,6 +355,24 @@ def test_units_are_said_with_their_side(asymmetry: float | None, side: str) -> N
     assert _side(UnitEvent(4, "brow lowerer", (), 0.1, 0.2, 0.3, 0.12, None, None, asymmetry, False)) == side
 
 
+def test_each_doubt_is_printed_once_in_its_fullest_wording() -> None:
+    said = "Frames that can't be trusted hold the one before them: 0.1-0.2 s."
+    reason = f"{said[:-1]}; choose a part of the video without them."
+    face = "No face was recognised in the avatar's picture; the driver's face was laid over the rig. Check the result."
+    report = replace(
+        finished_report(9),
+        warnings=(face, said),
+        quality=Quality(
+            "check",
+            (
+                Reason("untrusted frames", reason),
+                Reason("no face recognised", "No face was recognised in the avatar's picture; place anchors."),
+            ),
+        ),
+    )
+    assert doubts(report, said, "The range was widened of Smile.") == ("The range was widened of Smile.", reason, face)
+
+
 def test_what_the_run_has_warned_of_and_the_report_judges_is_said_once() -> None:
     report = replace(finished_report(12, Fraction(24)), events=None, warnings=(NOTHING_MOVES,))
     said = doubts(replace(report, quality=quality_of(report)))

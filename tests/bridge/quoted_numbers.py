@@ -26,7 +26,7 @@ _WORDS: dict[str, float] = {
 }
 _NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?: ?%|/\d+)?"
 _QUOTE = re.compile(
-    rf"(?P<said>{_NUMBER}|{'|'.join(sorted(_WORDS, key=len, reverse=True))})(?P<unit>[^\s<]*)"
+    rf"(?P<quoted>{_NUMBER}|{'|'.join(sorted(_WORDS, key=len, reverse=True))})(?P<unit>[^\s<]*)"
     r"<!-- (?:(?P<of>len)\()?(?P<module>[a-z_.]+)\.(?P<name>[A-Z_]\w*(?:\.\w+)?)(?:\[(?P<key>\w+)\])?\)? -->"
 )
 _MARK = re.compile(r"<!-- (?:len\()?[a-z_]+\.[a-z_.]+\.")
@@ -37,13 +37,13 @@ class Quote:
     """A number that a page quotes, where, and what the code has."""
 
     where: str
-    said: float
+    quoted: float
     meant: float
 
     @property
     def right(self) -> bool:
         """Whether both are the same."""
-        return math.isclose(self.said, self.meant, rel_tol=1e-6)
+        return math.isclose(self.quoted, self.meant, rel_tol=1e-6)
 
 
 def quotes(page: Path) -> Iterator[Quote]:
@@ -55,14 +55,14 @@ def quotes(page: Path) -> Iterator[Quote]:
     for match in found:
         value = _value(match["module"], match["name"], match["key"])
         meant = len(value) if match["of"] else value
-        yield Quote(f"{page.name}: {match[0]}", _number(match["said"]), float(meant))
+        yield Quote(f"{page.name}: {match[0]}", _number(match["quoted"]), float(meant))
 
 
-def _number(said: str) -> float:
-    if said in _WORDS:
-        return _WORDS[said]
-    plain = said.replace(",", "").rstrip("% ")
-    return float(Fraction(plain) if "/" in plain else plain) / (100 if said.endswith("%") else 1)
+def _number(quoted: str) -> float:
+    if quoted in _WORDS:
+        return _WORDS[quoted]
+    plain = quoted.replace(",", "").rstrip("% ")
+    return float(Fraction(plain) if "/" in plain else plain) / (100 if quoted.endswith("%") else 1)
 
 
 def _value(module: str, name: str, key: str | None) -> object:

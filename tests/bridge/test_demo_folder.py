@@ -29,5 +29,5 @@ def test_a_place_that_can_not_be_written_is_one_sentence(tmp_path: Path, capsys:
     tools = [f"--{each}={tmp_path}" for each in ("blender-python", "worker-python", "assets", "extension")]
     for name in ("a file/below", "x" * 300):
         assert main([f"--out={tmp_path / name}", *tools]) == 1
-        said = capsys.readouterr().err
-        assert said.count("\n") == 1 and "can't be written" in said
+        printed = capsys.readouterr().err
+        assert printed.count("\n") == 1 and "can't be written" in printed

@@ -22,7 +22,7 @@ def test_numbers_that_are_quoted_from_the_code_are_its_own(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "right"),
+    ("text", "right"),
     [
         ("four<!-- models.face.crop._ROBUST_ROUNDS --> rounds", False),
         ("eight<!-- models.face.crop._ROBUST_ROUNDS --> rounds", True),
@@ -32,20 +32,20 @@ def test_numbers_that_are_quoted_from_the_code_are_its_own(page: Path) -> None:
         ("30<!-- operators.rig.eyes.FURTHEST_TURN --> degrees", True),
     ],
 )
-def test_a_wrong_number_is_found(tmp_path: Path, said: str, right: bool) -> None:
+def test_a_wrong_number_is_found(tmp_path: Path, text: str, right: bool) -> None:
     page = tmp_path / "page.md"
-    page.write_text(said, "utf-8")
+    page.write_text(text, "utf-8")
     [quote] = quotes(page)
     assert quote.right == right
 
 
 def test_a_quotation_of_what_is_not_there_is_an_error(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    for said, why in (
+    for text, why in (
         ("8<!-- models.face.crop._NO_SUCH -->", "has no _NO_SUCH"),
         ("some<!-- models.face.crop._ROBUST_ROUNDS -->", "can't be read"),
     ):
-        page.write_text(said, "utf-8")
+        page.write_text(text, "utf-8")
         with pytest.raises(ValueError, match=why):
             list(quotes(page))
 

@@ -216,9 +216,9 @@ def test_on_windows_the_parents_end_is_waited_for(
     system("win32")
     kernel = Kernel(handle)
     monkeypatch.setattr(ctypes, "WinDLL", lambda name: kernel, raising=False)
-    told: list[list[tuple[int, int]]] = []
-    wait_for_parents_end(4711, lambda: told.append(list(kernel.waited)))
-    assert told == [waited], "called once, after the wait"
+    calls: list[list[tuple[int, int]]] = []
+    wait_for_parents_end(4711, lambda: calls.append(list(kernel.waited)))
+    assert calls == [waited], "called once, after the wait"
 
 
 # --- files -------------------------------------------------------------------------------------------------------

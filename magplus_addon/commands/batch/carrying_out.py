@@ -81,7 +81,8 @@ class Batch:
         return worst_of(error.exit_code for error in self.failures.values())
 
     def _capture(self, places: Sequence[Place]) -> None:
-        captures = CaptureCache(self.results / "captures", self.version, self.hashes.files)
+        folder, again = self.results / "captures", self.options.again
+        captures = CaptureCache(folder, self.version, self.hashes.files, anew=again)
         for place in sorted(places, key=lambda each: str(each.shot.file)):
             if self._goes_on(place):
                 with self._attempt(Step.CAPTURE, place):

@@ -39,7 +39,7 @@ def add(verbs: Verbs) -> None:
     )
     verb.add_argument("--parallel", type=int, default=1, metavar="N", help="workers side by side (1)")
     verb.add_argument("--keep-going", action="store_true", help="go on with the other shots when one fails")
-    verb.add_argument("--again", action="store_true", help="make everything anew")
+    verb.add_argument("--again", action="store_true", help="capture, import and render anew what is finished, too")
     add_progress(verb)
     verb.add_argument("--dry-run", action="store_true", help="say what would be done for each shot, and why")
     farm = verb.add_argument_group("for a farm", "These write a file into FOLDER and do nothing else.")

@@ -112,13 +112,13 @@ def _step(name: str, step: Step, numbers: str | list[int], after: str | None = N
     return found if after is None else found | {"dependencies": [{"dependsOn": after}]}
 
 
-def _path(name: str, kind: str, flow: str, said: str) -> Mapping[str, str]:
+def _path(name: str, kind: str, flow: str, description: str) -> Mapping[str, str]:
     return {
         "name": name,
         "type": "PATH",
         "objectType": kind,
         "dataFlow": flow,
-        "description": said,
+        "description": description,
     }
 
 

@@ -121,7 +121,7 @@ def render_frames(
         finally:
             process.stop()
     if done < len(missing):
-        raise MachineError(f"The render of {name} ended at frame {missing[done]}: {process.said()}")
+        raise MachineError(f"The render of {name} ended at frame {missing[done]}: {process.last_error()}")
     return done
 
 
@@ -156,7 +156,7 @@ class _Render:
             self._last = [*self._last, line.strip()][-SHOWN:]
         return {}
 
-    def said(self) -> str:
+    def last_error(self) -> str:
         """Return the last line with an error in it, or the last one."""
         telling = [line for line in self._last if "error" in line.lower()] or self._last or ["it said nothing."]
         return telling[-1][:200]

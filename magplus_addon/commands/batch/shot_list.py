@@ -134,7 +134,7 @@ def _csv_rows(path: Path, text: str) -> list[Row]:
                 raise InputError(f"{path.name}, line {line}: {len(cells)} cells under {len(header)} headings.")
             cells = [cell.strip() if delimiter == "," else _with_points(cell.strip()) for cell in cells]
             values = {key: cell for key, cell in zip(header, cells, strict=False) if cell}
-            if values.get("name") == DEFAULTS:
+            if any(_key(key) == "name" and cell == DEFAULTS for key, cell in values.items()):
                 defaults, default_line = values, line
                 continue
             written = dict.fromkeys(defaults, default_line) | dict.fromkeys(values, line)
@@ -148,7 +148,7 @@ def _check_header(path: Path, header: list[str]) -> None:
     for name in header:
         if not name:
             raise InputError(f"{path.name}: a column has no heading; the first line names each column.")
-        if header.count(name) > 1:
+        if [_key(each) for each in header].count(_key(name)) > 1:
             raise InputError(f"{path.name}: two columns are named {name!r}; remove one of them.")
 
 
@@ -165,5 +165,9 @@ def _with_points(cell: str) -> str:
 
 
 def _spelled(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return entries by key, with `start-frame` and `start_frame` as one and the same."""
-    return {key.replace("-", "_"): value for key, value in entries.items()}
+    """Return entries by key, with `start-frame`, `start_frame` and `Start Frame` as one and the same."""
+    return {_key(name): value for name, value in entries.items()}
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[-\s]+", "_", name.strip().lower())

@@ -30,7 +30,9 @@ OWN_KEYS: Mapping[str, str] = {
 _NOT_HERE = {"output": "every shot has a folder of its own in the results", "help": "a list of shots has no such entry"}
 _NAME = re.compile(r"[^\W_][\w .()+@#=-]{0,119}")
 _RANGE = re.compile(r"(?P<first>[0-9]{1,9})(-(?P<last>[0-9]{1,9}))?")
-_ON, _OFF = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
+# With what spreadsheets write in German, French and Spanish.
+_ON = {"true", "yes", "on", "1", "wahr", "vrai", "verdadero"}
+_OFF = {"false", "no", "off", "0", "falsch", "faux", "falso"}
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,8 @@ def bring_in(places: Sequence[Place], hashes: FileHashes) -> list[tuple[Place, s
     done = []
     for place in places:
         choose_scene(place)
-        record, said = _bring_in(place)
-        warnings += [(place, warning) for warning in said]
+        record, new_warnings = _bring_in(place)
+        warnings += [(place, warning) for warning in new_warnings]
         done.append((place, replace(record, imported=import_inputs(place, hashes))))
     saved = places[0].saved
     warnings += [(places[0], warning) for warning in set_aside(saved, places)]

@@ -19,6 +19,7 @@ from ....backend_bridge.job.journal import Journal
 from ....backend_bridge.job.own_files import OwnFiles
 from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.events import UnitEvent
+from ....operators.report_lines import doubts
 from .plan import ShotPlan
 from .results import WRITTEN, Place
 
@@ -100,7 +101,7 @@ def _summary_of(plan: ShotPlan) -> ShotSummary:
         offset=events.offset if events is not None else None,
         residual=weights.residual if weights is not None else None,
         action_units=tuple(_named(unit) for unit in weights.action_units) if weights is not None else (),
-        warnings=report.warnings,
+        warnings=doubts(report),
         problem=failed.sentence if failed is not None else "",
         job=str(place.job.path),
         saved=record.saved or "",

@@ -34,17 +34,17 @@ def template() -> str:
     parser = Parser(prog="shot", add_help=False)
     animate.add_options(parser)
     lines = [_HEAD.rstrip()]
-    for key, said in OWN_KEYS.items():
-        lines.append(f"#   {key:<16} {said}")
+    for key, description in OWN_KEYS.items():
+        lines.append(f"#   {key:<16} {description}")
     for action in parser._actions:  # argparse has no public way to list them
         lines.append(f"#   {action.dest:<16} {_explained(action)}")
     return "\n".join(lines) + "\n"
 
 
 def _explained(action: argparse.Action) -> str:
-    said = action.help or ""
+    description = action.help or ""
     if action.choices is not None:
-        return ": ".join(filter(None, (said, " | ".join(map(str, action.choices)))))
+        return ": ".join(filter(None, (description, " | ".join(map(str, action.choices)))))
     if action.nargs == 0:
-        return f"{said}: true | false"
-    return said
+        return f"{description}: true | false"
+    return description

@@ -2,7 +2,6 @@
 """German."""
 
 MESSAGES: dict[str, str] = {
-    "A face was recognised in the avatar's picture, but not where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "Im Bild des Avatars wurde ein Gesicht erkannt, aber nicht dort, wo das Rig Augen, Brauen und Mund hat; das Gesicht des Darstellers wurde über diese gelegt. Prüfen Sie das Ergebnis mit „Gesichtsabgleich zeigen“, und setzen Sie Anker, wenn es nicht passt.",
     "A moving shot has at most {0} frames, not {1}; cut it.": "Eine bewegte Einstellung hat höchstens {0} Bilder, nicht {1}; kürzen Sie sie.",
     "A moving shot starts at frame {0} or later and ends not before it starts; {1} to {2} does not.": "Eine bewegte Einstellung beginnt bei Bild {0} oder später und endet nicht vor ihrem Anfang; {1} bis {2} tut das nicht.",
     "A part of {0} is a file, not a folder; choose another folder.": "Ein Teil von {0} ist eine Datei, kein Ordner; wählen Sie einen anderen Ordner.",
@@ -43,6 +42,7 @@ MESSAGES: dict[str, str] = {
     "No face was found in the reference frame at {0} s; choose a time at which it is seen.": "Im Referenzbild bei {0} s wurde kein Gesicht gefunden; wählen Sie einen Zeitpunkt, bei dem es zu sehen ist.",
     "No face was found in {0}, a further picture of the avatar; leave it out.": "In {0}, einem weiteren Bild des Avatars, wurde kein Gesicht gefunden; lassen Sie es weg.",
     "No face was found; choose a picture in which a face is seen from the front.": "Es wurde kein Gesicht gefunden; wählen Sie ein Bild, in dem ein Gesicht von vorn zu sehen ist.",
+    "No face was recognised in the avatar's picture where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "Im Bild des Avatars wurde ein Gesicht erkannt, aber nicht dort, wo das Rig Augen, Brauen und Mund hat; das Gesicht des Darstellers wurde über diese gelegt. Prüfen Sie das Ergebnis mit „Gesichtsabgleich zeigen“, und setzen Sie Anker, wenn es nicht passt.",
     "No face was recognised in the avatar's picture, so the best frame could not be searched for.": "Im Bild des Avatars wurde kein Gesicht erkannt, darum konnte das beste Bild nicht gesucht werden.",
     "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's expressions move. Check the result, place anchors, or choose a vertex group that holds just the face.": "Im Bild des Avatars wurde kein Gesicht erkannt; das Gesicht des Darstellers wurde über den Teil gelegt, den der Ausdruck des Rigs bewegt. Prüfen Sie das Ergebnis, setzen Sie Anker, oder wählen Sie eine Punktgruppe, die nur das Gesicht enthält.",
     "No frame of {0} can be decoded; the file may be damaged.": "Kein Bild von {0} kann dekodiert werden; die Datei ist vielleicht beschädigt.",

@@ -2,7 +2,6 @@
 """Spanish."""
 
 MESSAGES: dict[str, str] = {
-    "A face was recognised in the avatar's picture, but not where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "Se reconoció una cara en la imagen del avatar, pero no donde el rig tiene los ojos, las cejas y la boca; la cara del actor se colocó sobre estos. Revise el resultado con «Mostrar emparejamiento facial», y ponga anclas si no coincide.",
     "A moving shot has at most {0} frames, not {1}; cut it.": "Un plano en movimiento tiene como máximo {0} fotogramas, no {1}; acórtelo.",
     "A moving shot starts at frame {0} or later and ends not before it starts; {1} to {2} does not.": "Un plano en movimiento empieza en el fotograma {0} o después y no termina antes de empezar; de {1} a {2} no es así.",
     "A part of {0} is a file, not a folder; choose another folder.": "Una parte de {0} es un archivo, no una carpeta; elija otra carpeta.",
@@ -43,6 +42,7 @@ MESSAGES: dict[str, str] = {
     "No face was found in the reference frame at {0} s; choose a time at which it is seen.": "No se encontró ninguna cara en el fotograma de referencia en {0} s; elija un momento en que se vea.",
     "No face was found in {0}, a further picture of the avatar; leave it out.": "No se encontró ninguna cara en {0}, otra imagen del avatar; quítela.",
     "No face was found; choose a picture in which a face is seen from the front.": "No se encontró ninguna cara; elija una imagen en la que se vea una cara de frente.",
+    "No face was recognised in the avatar's picture where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "Se reconoció una cara en la imagen del avatar, pero no donde el rig tiene los ojos, las cejas y la boca; la cara del actor se colocó sobre estos. Revise el resultado con «Mostrar emparejamiento facial», y ponga anclas si no coincide.",
     "No face was recognised in the avatar's picture, so the best frame could not be searched for.": "No se reconoció ninguna cara en la imagen del avatar, así que no se pudo buscar el mejor fotograma.",
     "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's expressions move. Check the result, place anchors, or choose a vertex group that holds just the face.": "No se reconoció ninguna cara en la imagen del avatar; la cara del actor se colocó sobre la parte que mueven las expresiones del rig. Revise el resultado, ponga anclas, o elija un grupo de vértices que contenga solo la cara.",
     "No frame of {0} can be decoded; the file may be damaged.": "No se puede decodificar ningún fotograma de {0}; el archivo puede estar dañado.",

@@ -2,7 +2,6 @@
 """French."""
 
 MESSAGES: dict[str, str] = {
-    "A face was recognised in the avatar's picture, but not where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "Un visage a été reconnu dans l'image de l'avatar, mais pas là où le rig a les yeux, les sourcils et la bouche ; le visage de l'acteur a été posé sur ceux-ci. Vérifiez le résultat avec « Montrer l'appariement du visage », et placez des ancres s'il est décalé.",
     "A moving shot has at most {0} frames, not {1}; cut it.": "Un plan en mouvement a au plus {0} images, et non {1} ; raccourcissez-le.",
     "A moving shot starts at frame {0} or later and ends not before it starts; {1} to {2} does not.": "Un plan en mouvement commence à l'image {0} ou plus tard et ne finit pas avant de commencer ; ce n'est pas le cas de {1} à {2}.",
     "A part of {0} is a file, not a folder; choose another folder.": "Une partie de {0} est un fichier et non un dossier ; choisissez un autre dossier.",
@@ -43,6 +42,7 @@ MESSAGES: dict[str, str] = {
     "No face was found in the reference frame at {0} s; choose a time at which it is seen.": "Aucun visage n'a été trouvé dans l'image de référence à {0} s ; choisissez un moment où il se voit.",
     "No face was found in {0}, a further picture of the avatar; leave it out.": "Aucun visage n'a été trouvé dans {0}, une autre image de l'avatar ; retirez-la.",
     "No face was found; choose a picture in which a face is seen from the front.": "Aucun visage n'a été trouvé ; choisissez une image où un visage se voit de face.",
+    "No face was recognised in the avatar's picture where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "Un visage a été reconnu dans l'image de l'avatar, mais pas là où le rig a les yeux, les sourcils et la bouche ; le visage de l'acteur a été posé sur ceux-ci. Vérifiez le résultat avec « Montrer l'appariement du visage », et placez des ancres s'il est décalé.",
     "No face was recognised in the avatar's picture, so the best frame could not be searched for.": "Aucun visage n'a été reconnu dans l'image de l'avatar, la meilleure image n'a donc pas pu être cherchée.",
     "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's expressions move. Check the result, place anchors, or choose a vertex group that holds just the face.": "Aucun visage n'a été reconnu dans l'image de l'avatar ; le visage de l'acteur a été posé sur la partie que bougent les expressions du rig. Vérifiez le résultat, placez des ancres, ou choisissez un groupe de sommets qui ne contient que le visage.",
     "No frame of {0} can be decoded; the file may be damaged.": "Aucune image de {0} ne peut être décodée ; le fichier est peut-être endommagé.",

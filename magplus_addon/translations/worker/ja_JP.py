@@ -2,7 +2,6 @@
 """Japanese."""
 
 MESSAGES: dict[str, str] = {
-    "A face was recognised in the avatar's picture, but not where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "アバターの画像に顔が認識されましたが、リグの目、眉、口の位置とは違います。演者の顔はリグの位置に合わせました。「顔の対応を表示」で結果を確認し、ずれていればアンカーを置いてください。",
     "A moving shot has at most {0} frames, not {1}; cut it.": "動きのあるショットは最大 {0} フレームで、{1} は多すぎます。短くしてください。",
     "A moving shot starts at frame {0} or later and ends not before it starts; {1} to {2} does not.": "動きのあるショットはフレーム {0} 以降に始まり、開始より前には終わりません。{1} から {2} はこれに合いません。",
     "A part of {0} is a file, not a folder; choose another folder.": "{0} の途中にフォルダーではなくファイルがあります。別のフォルダーを選んでください。",
@@ -43,6 +42,7 @@ MESSAGES: dict[str, str] = {
     "No face was found in the reference frame at {0} s; choose a time at which it is seen.": "{0} 秒の基準フレームに顔が見つかりません。顔が写っている時刻を選んでください。",
     "No face was found in {0}, a further picture of the avatar; leave it out.": "アバターの追加画像 {0} に顔が見つかりません。外してください。",
     "No face was found; choose a picture in which a face is seen from the front.": "顔が見つかりません。正面から顔が写った画像を選んでください。",
+    "No face was recognised in the avatar's picture where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "アバターの画像に顔が認識されましたが、リグの目、眉、口の位置とは違います。演者の顔はリグの位置に合わせました。「顔の対応を表示」で結果を確認し、ずれていればアンカーを置いてください。",
     "No face was recognised in the avatar's picture, so the best frame could not be searched for.": "アバターの画像に顔が認識されなかったため、最適なフレームを検索できませんでした。",
     "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's expressions move. Check the result, place anchors, or choose a vertex group that holds just the face.": "アバターの画像に顔が認識されませんでした。演者の顔は、リグの表情が動かす部分に合わせました。結果を確認し、アンカーを置くか、顔だけの頂点グループを選んでください。",
     "No frame of {0} can be decoded; the file may be damaged.": "{0} のフレームを1つもデコードできません。ファイルが壊れている可能性があります。",

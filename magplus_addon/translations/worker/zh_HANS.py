@@ -2,7 +2,6 @@
 """Simplified Chinese."""
 
 MESSAGES: dict[str, str] = {
-    "A face was recognised in the avatar's picture, but not where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "虚拟角色的图像中识别到了面部，但不在绑定的眼睛、眉毛和嘴所在的位置；演员的面部已对应到后者。请用“显示面部匹配”检查结果，若有偏差请放置锚点。",
     "A moving shot has at most {0} frames, not {1}; cut it.": "运动镜头最多 {0} 帧，而不是 {1}；请缩短。",
     "A moving shot starts at frame {0} or later and ends not before it starts; {1} to {2} does not.": "运动镜头从第 {0} 帧或之后开始，且不早于开始处结束；{1} 到 {2} 不符合。",
     "A part of {0} is a file, not a folder; choose another folder.": "{0} 路径中有一部分是文件而不是文件夹；请选择其他文件夹。",
@@ -43,6 +42,7 @@ MESSAGES: dict[str, str] = {
     "No face was found in the reference frame at {0} s; choose a time at which it is seen.": "{0} 秒处的参考帧中未找到面部；请选择能看到面部的时间。",
     "No face was found in {0}, a further picture of the avatar; leave it out.": "虚拟角色的另一张图像 {0} 中未找到面部；请去掉它。",
     "No face was found; choose a picture in which a face is seen from the front.": "未找到面部；请选择能看到正面面部的图像。",
+    "No face was recognised in the avatar's picture where the rig has its eyes, brows and mouth; the driver's face was laid over those. Check the result with Show Face Match, and place anchors if it is off.": "虚拟角色的图像中识别到了面部，但不在绑定的眼睛、眉毛和嘴所在的位置；演员的面部已对应到后者。请用“显示面部匹配”检查结果，若有偏差请放置锚点。",
     "No face was recognised in the avatar's picture, so the best frame could not be searched for.": "虚拟角色的图像中未识别到面部，因此无法搜索最佳帧。",
     "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's expressions move. Check the result, place anchors, or choose a vertex group that holds just the face.": "虚拟角色的图像中未识别到面部；演员的面部已对应到绑定表情所移动的部分。请检查结果，放置锚点，或选择仅包含面部的顶点组。",
     "No frame of {0} can be decoded; the file may be damaged.": "{0} 的帧均无法解码；文件可能已损坏。",

@@ -28,13 +28,16 @@ from ...rig.selection import MICRO_UNITS
 from ...rig.smoothing import apex_kept, smoothed
 from ...video.timecode import start_timecode
 from ..batch import Batch
-from ..driving_clip import DrivingClip
+from ..driving_clip import DrivingClip, shows_expression
 from ..notes import Notes
 from ..rig_reader import RigReader, Solved
 from . import Made
+from .observed import Observed
 
 _EXPRESSIVE = (FacePart.BROW, FacePart.LID, FacePart.CHEEK, FacePart.NOSE, FacePart.MOUTH)
 _NAMED = 6  # controls in one sentence
+_WHOLE_FACE = 20  # controls in sight, by which a rig can follow any part of a face; those of FACS or ARKit have more
+_CLEARLY = 0.6  # of the residual: a state that is an expression of another one leaves 0.35 of what the reverse leaves
 _LITTLE = 0.5  # of the asked peak motion; less reads as a weaker expression
 _OTHERWISE = 0.6  # residual of a region: its motion and the rig's then differ by 50 degrees or more
 
@@ -54,10 +57,18 @@ class Curves:
     kinds = (EQUATIONS,)
 
     def __init__(
-        self, folder: JobFolder, clip: DrivingClip, reader: RigReader, rig: Rig, intensity: float, notes: Notes
+        self,
+        folder: JobFolder,
+        clip: DrivingClip,
+        reader: RigReader,
+        rig: Rig,
+        intensity: float,
+        observed: Observed,
+        notes: Notes,
     ) -> None:
         self._folder = folder
         self._clip = clip
+        self._observed = observed
         self._reader = reader
         self._rig = rig
         self._intensity = intensity
@@ -80,7 +91,33 @@ class Curves:
         for sentence in (*shortfalls(solved), *out_of_sight(curves, self._reader.basis.controls)):
             self._notes.warning(sentence)
         self._notes.progress(Stage.SOLVE, 1, 1)
+        if sum(curves.visibility > 0) >= _WHOLE_FACE:
+            report = self._explained(report, equations, solved)
         return replace(report, weights=self._report(found, exchanged, report.events is not None))
+
+    def _explained(self, report: Report, equations: NDArray[np.floating], solved: Solved) -> Report:
+        """Return the report without what the controls of a whole face show not to be one's expression.
+
+        That is an event of what no control follows, and a doubt about the reference where the state in which the face
+        settles is an expression of the reference's face, and hardly the other way round; where it is the other way
+        round, the reference shows an expression.
+        """
+        event = self._observed.explained_event(solved.region_residual)
+        if event != report.events:
+            self._notes.warning(
+                "What moves most in the driver's picture is followed by no control, so that it isn't taken for an "
+                "expression: cloth or hair before the face, or a rig that lies elsewhere on it. Check the face match."
+            )
+        reference, first = report.reference, self._observed.settled
+        if reference is not None and first is not None and reference.better == self._observed.rested:
+            seconds = [float(second) for second in self._clip.track.seconds]
+            forward, backward = self._reader.both_ways(equations[first:], seconds[first:])
+            if forward < _CLEARLY * backward:
+                reference = replace(reference, not_neutral="", better=None)
+            elif backward < _CLEARLY * forward and reference.better is not None:
+                here = float(self._clip.times[self._clip.chosen.index])
+                reference = replace(reference, not_neutral=shows_expression(here, reference.better))
+        return replace(report, events=event, reference=reference)
 
     def _write(self, found: Solution) -> list[str]:
         """Write the files; return the names of the controls that are in the Live Link Face CSV."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -19,10 +19,10 @@ from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.events import MotionEvent
 from ....backend_bridge.rig.footage import Unseen
 from ....backend_bridge.rig.regions import REGIONS
-from ...face import find_event, settled
+from ...face import find_event, regions, settled, undisturbed
 from ..batch import Batch
 from ..driver import Driver
-from ..factors import skin_motion
+from ..factors import peak_motion, skin_motion
 from . import Made
 
 LEAST_EVENT = 5e-4  # of the face's width
@@ -33,6 +33,7 @@ LEAST_HIDDEN = 0.5  # of a region, from which on it isn't seen
 # Of the face's width: up to so much parallax of a head that turns, it is exactly distinguished from the face's own
 # motion; and how many times what is beyond may be left in that (1.5 at 10 degrees).
 PARALLAX = (2e-3, 1.5)
+UNEXPLAINED = 0.95  # of a region's motion: from here on no control of a whole face's follows it, and it isn't a face's
 
 
 class Observed:
@@ -43,11 +44,20 @@ class Observed:
     def __init__(self, folder: JobFolder, driver: Driver) -> None:
         self._folder = folder
         self._clip = driver.clip
+        reference = driver.reference
+        self._regions = regions(reference.landmarks, (driver.clip.size, driver.clip.size))
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
-        """Return each frame's motion, the head's parallax and the share of each region that isn't seen, as JSON."""
+        """Return each frame's motion, the head's parallax and the share of each region that isn't seen, as JSON.
+
+        certain: the motion that isn't beside what hides the face; regions: the same within each of them.
+        """
         driver, rigid = batch.driver, batch.observed.rigid
         peaks = skin_motion(driver, batch.observed) / driver.face_width
+        skin = batch.observed.local.flow * (1 - batch.observed.from_mesh)
+        skin = skin * undisturbed(batch.seen.weight, driver.face_width)
+        certain = peak_motion(skin, driver.mask) / driver.face_width
+        within = {name: peak_motion(skin, mask.to(skin)) / driver.face_width for name, mask in self._regions.items()}
         on_face = torch.linalg.vector_norm(rigid, dim=1, keepdim=True) * driver.mask
         parallax = on_face.sum((1, 2, 3)) / driver.mask.sum() / driver.face_width
         unseen = self._clip.visibility.unseen_regions(batch.seen.weight)
@@ -56,6 +66,8 @@ class Observed:
                 json.dumps(
                     {
                         "peak": float(peak),
+                        "certain": float(certain[n]),
+                        "regions": {name: float(values[n]) for name, values in within.items()},
                         "parallax": float(parallax[n]),
                         "unseen": {name: float(share[n]) for name, share in unseen.items()},
                     }
@@ -86,22 +98,31 @@ class Observed:
 
     @cached_property
     def _certain(self) -> NDArray[np.float64]:
-        """The motion of every frame, [T], that the head's turning doesn't explain."""
+        """The motion of every frame, [T], that is the face's own: not beside what hides it, nor the head's turning."""
+        return self._without_parallax(np.array([float(record["certain"]) for record in self._records]))
+
+    def _without_parallax(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return motion of every frame, [T], without what the head's turning leaves in it."""
         parallax = np.array([float(record["parallax"]) for record in self._records])
         free, times = PARALLAX
-        return np.maximum(self.peaks - times * np.maximum(parallax - free, 0.0), 0.0)
+        return np.maximum(peaks - times * np.maximum(parallax - free, 0.0), 0.0)
 
     @cached_property
     def rested(self) -> float | None:
         """A time, in seconds of the video, in a state that the face goes to from the reference's and stays in."""
-        event, times = self.event, self._clip.times
-        if event is None or event.offset is not None or self._clip.outside is not None:
-            return None
-        first = settled(self._certain)
-        if first is None:
+        times = self._clip.times
+        if (first := self.settled) is None:
             return None
         middle = (first + len(times) - 1) // 2
         return float(times[middle]) if self._clip.track.present[middle] else None
+
+    @cached_property
+    def settled(self) -> int | None:
+        """The frame from which on the face is in a state that it goes to from the reference's and stays in."""
+        event = self.event
+        if event is None or event.offset is not None or self._clip.outside is not None:
+            return None
+        return settled(self._certain)
 
     @cached_property
     def unseen(self) -> tuple[Unseen, ...]:
@@ -121,7 +142,28 @@ class Observed:
 
         Against a reference outside the trim, an expression may be held through all of the clip: it has an apex alone.
         """
-        peaks = self._certain
+        return self._event_of(self._certain)
+
+    def explained_event(self, residual: Mapping[str, float]) -> MotionEvent | None:
+        """Return the event among motion that a rig's controls explain, for a rig that has controls for a whole face.
+
+        residual: share of each region's motion that no control explains. Where the motion at the apex is a region's in
+        which they explain nothing, it is cloth that moves before the face, or hair, and the face's own event is looked
+        for in the other regions.
+        """
+        if (event := self.event) is None:
+            return None
+        motion = {
+            name: self._without_parallax(np.array([float(record["regions"][name]) for record in self._records]))
+            for name in REGIONS
+        }
+        apex = int(np.argmin([abs(float(second) - event.apex) for second in self._clip.track.seconds]))
+        if residual.get(max(motion, key=lambda name: float(motion[name][apex])), 0.0) < UNEXPLAINED:
+            return event
+        explained = [motion[name] for name, share in residual.items() if share < UNEXPLAINED]
+        return self._event_of(np.max(explained, axis=0)) if explained else None
+
+    def _event_of(self, peaks: NDArray[np.float64]) -> MotionEvent | None:
         if self._clip.outside is not None and peaks.min() > HELD:
             return MotionEvent(None, float(self._clip.track.seconds[int(peaks.argmax())]), None)
         rest = float(np.median(np.sort(peaks)[: max(1, len(peaks) // 2)]))

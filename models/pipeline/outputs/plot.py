@@ -59,8 +59,8 @@ class Plot:
             picture = plot_curves(found.curves, found.shares, events)
         except Exception as error:  # fonts, a user's matplotlibrc, a name that can't be set
             traceback.print_exc()
-            said = (str(error).splitlines() or [""])[0][:120]
-            self._notes.warning(f"The plot of the curves could not be drawn ({type(error).__name__}: {said}).")
+            reason = (str(error).splitlines() or [""])[0][:120]
+            self._notes.warning(f"The plot of the curves could not be drawn ({type(error).__name__}: {reason}).")
             return report
         self._folder.commit(artefacts.CURVES, self._provenance.stamped(picture, SourceType.DIAGRAM))
         return report

@@ -87,17 +87,17 @@ STATES = {
 
 
 @pytest.mark.parametrize(
-    ("spoil", "mode", "said"),
-    [(spoil, mode, said) for spoil, modes, said in STATES.values() for mode in modes],
+    ("spoil", "mode", "message"),
+    [(spoil, mode, message) for spoil, modes, message in STATES.values() for mode in modes],
     ids=[f"{name}-{mode}" for name, (_, modes, _) in STATES.items() for mode in modes],
 )
 def test_it_is_reported_before_the_run_and_before_a_bake(
-    tmp_path: Path, head, extension: str, spoil: Callable[..., None], mode: str, said: str
+    tmp_path: Path, head, extension: str, spoil: Callable[..., None], mode: str, message: str
 ) -> None:
     folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 1.5)}, apex=8)
     spoil(head.data.shape_keys.animation_data)
     before = dump()
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         bake_controls(bpy.context, folder, Destination(animation=mode))
     assert str(caught.value).count(". ") == 0
     assert dump() == before
@@ -108,7 +108,7 @@ def test_it_is_reported_before_the_run_and_before_a_bake(
     clip = tmp_path / "clip.mp4"
     clip.touch()
     settings.driving = str(clip)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         order.make_order(bpy.context, folder=tmp_path / "job.magplus", python=Path("python"))
 
 
@@ -153,18 +153,18 @@ def test_a_bone_in_another_rotation_mode_is_reported(tmp_path: Path, was: str, n
     jaw.rotation_mode = "YXZ" if was == "XYZ" else was
     assert not bake_controls(bpy.context, turned, Destination()).record.not_keyed
     jaw.rotation_mode = now
-    told = bake_controls(bpy.context, turned, Destination()).record
-    assert told.keyed == ("jaw location Z",) and f"set it back to {back}" in told.not_keyed["jaw rotation X"]
+    bake = bake_controls(bpy.context, turned, Destination()).record
+    assert bake.keyed == ("jaw location Z",) and f"set it back to {back}" in bake.not_keyed["jaw rotation X"]
 
 
 def test_what_is_keyed_beyond_the_limit_and_what_does_not_move_are_reported_as_that(tmp_path: Path, head) -> None:
     controls, _ = shape_key_controls((head,))
-    told = bake_controls(bpy.context, solved(tmp_path, controls, {"Smile": pulse(20, 8, 12.0)}), Destination())
-    assert told.record.keyed == ("Smile",) and not told.record.not_keyed
-    said = " ".join(told.sentences())
-    assert "Keyed, but 'Smile' goes beyond Blender's limit of 10" in said and "Not keyed" not in said
-    told = bake_controls(bpy.context, solved(tmp_path, controls, {"Smile": pulse(20, 8, 0.0)}), Destination())
-    assert "No control moves, so nothing was keyed" in told.sentences()[0]
+    bake = bake_controls(bpy.context, solved(tmp_path, controls, {"Smile": pulse(20, 8, 12.0)}), Destination())
+    assert bake.record.keyed == ("Smile",) and not bake.record.not_keyed
+    sentences = " ".join(bake.sentences())
+    assert "Keyed, but 'Smile' goes beyond Blender's limit of 10" in sentences and "Not keyed" not in sentences
+    bake = bake_controls(bpy.context, solved(tmp_path, controls, {"Smile": pulse(20, 8, 0.0)}), Destination())
+    assert "No control moves, so nothing was keyed" in bake.sentences()[0]
 
 
 def test_controls_of_an_earlier_run_are_not_baked(tmp_path: Path, head) -> None:

@@ -147,8 +147,8 @@ def test_a_muted_take_can_come_back_under_a_layer(tmp_path: Path, head, keys) ->
     own_take(keys["Brow Up"], muted=True)
     keys["Brow Up"].value = 0.35
     other = job(tmp_path / "b", shape_key_controls((head,))[0], Brow_Up=pulse(20, 8, 0.25))
-    told = " ".join(bake(other, animation=LAYER).sentences())
-    assert "To play the muted track" in told and "'MagPlus rest'" in told
+    sentences = " ".join(bake(other, animation=LAYER).sentences())
+    assert "To play the muted track" in sentences and "'MagPlus rest'" in sentences
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -79,8 +79,10 @@ def test_each_shot_is_captured_once_and_says_why(
         "three": "capture, run, import (new)",
     }
     assert main(listed, "--step", "capture") == 0
-    said = capfd.readouterr()
-    assert (said.out + said.err).count("avatar.png") == 2  # one render for each head, although there are three shots
+    printed = capfd.readouterr()
+    assert (printed.out + printed.err).count(
+        "avatar.png"
+    ) == 2  # one render for each head, although there are three shots
     jobs = [results_of(listed, shot) / "job.magplus" for shot in ("one", "two", "three")]
     bases = [(job / "avatar" / "rig_basis.npz").read_bytes() for job in jobs]
     assert bases[0] == bases[1] != bases[2]
@@ -99,8 +101,8 @@ def test_chosen_controls_are_measured_first(
     text = listed.read_text()
     listed.write_text(text.replace("alpha = 4", 'only = ["Sm*", "Nod"]\nlock = ["Nod"]'))
     assert main(listed, "--step", "capture", "--only", "one", "two") == 0
-    said = "".join(capfd.readouterr())
-    assert "Measuring the rig" in said and "Traceback" not in said
+    printed = "".join(capfd.readouterr())
+    assert "Measuring the rig" in printed and "Traceback" not in printed
     job = json.loads((results_of(listed, "two") / "job.magplus" / "job.json").read_bytes())
     assert job["rig"]["locked"] == ["Nod"]
     bases = [
@@ -152,6 +154,8 @@ def test_a_kept_capture_that_was_damaged_is_made_again(
     assert main(listed, "--step", "capture", "--only", "two") == 0
     assert "avatar.png" in "".join(capfd.readouterr())
     assert (results_of(listed, "two") / "job.magplus" / "avatar" / "avatar.png").read_bytes()[:4] == b"\x89PNG"
+    assert main(listed, "--step", "capture", "--only", "one", "two", "--again") == 0
+    assert "".join(capfd.readouterr()).count("avatar.png") == 1, "anew, and once for both"
 
 
 def test_shots_of_one_file_are_saved_together_and_rendered(
@@ -250,10 +254,10 @@ def test_what_somebody_has_changed_in_the_results_is_set_aside(
     listed.write_text(listed.read_text().replace("start_frame = 5", "start_frame = 6"))
     capfd.readouterr()
     assert main(listed, "--step", "import", "--step", "render", "--only", "one") == 0
-    said = capfd.readouterr().err
-    assert listed.with_name("both_kept_1.blend").read_bytes() == edited and "kept as both_kept_1.blend" in said
-    assert "magplus: warning: one: both.blend was not what" in said
-    assert (render / "set_aside" / "one_0006.png").read_bytes() == b"retouched" and "set_aside/one_0006.png" in said
+    printed = capfd.readouterr().err
+    assert listed.with_name("both_kept_1.blend").read_bytes() == edited and "kept as both_kept_1.blend" in printed
+    assert "magplus: warning: one: both.blend was not what" in printed
+    assert (render / "set_aside" / "one_0006.png").read_bytes() == b"retouched" and "set_aside/one_0006.png" in printed
     assert {path.name for path in render.iterdir() if path.name.startswith(".")} == {".lock"}
 
 

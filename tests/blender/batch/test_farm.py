@@ -105,5 +105,5 @@ def test_open_job_description_accepts_the_template(farm: ModuleType, tmp_path: P
     template = tmp_path / "list.openjd.json"
     job = farm.FarmJob("a list", 3, saved=(1, 3), rendered=rendered)
     template.write_text(farm.open_job_description(job), "utf-8")
-    said = subprocess.run([tool("openjd"), "check", template], capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stdout + said.stderr
+    checked = subprocess.run([tool("openjd"), "check", template], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -74,10 +74,10 @@ def test_a_table_says_the_same(read: Callable[..., list[Any]], delimiter: str, e
 
 
 def test_a_spreadsheet_of_the_decimal_comma_says_the_same(read: Callable[..., list[Any]]) -> None:
-    table = "file;driving;frames;trim;intensity;avatar\nhero.blend;clip.mp4;yes;5,7 7,2;0,8;Ann, the first\n"
+    table = "file;Driving;Shape Keys;trim;intensity;avatar\nhero.blend;clip.mp4;WAHR;5,7 7,2;0,8;Ann, the first\n"
     (shot,) = read(table, ".csv")
     said = shot.options
-    assert (said.trim, said.intensity, said.avatar) == ([5.7, 7.2], 0.8, "Ann, the first")
+    assert (said.trim, said.intensity, said.avatar) == ([5.7, 7.2], 0.8, "Ann, the first") and said.shape_keys
 
 
 def test_what_is_no_list_is_reported_by_its_name(read: Callable[..., list[Any]], input_error: type[Exception]) -> None:
@@ -142,6 +142,7 @@ def test_what_is_wrong_is_said_with_its_line(
     [
         ("name,file\na,b,c\n", "line 2: 3 cells under 2 headings"),
         ("name,name\n", "two columns are named 'name'"),
+        ("start frame,Start-Frame\n", "two columns are named 'start frame'"),
         ("name,,file\n", "a column has no heading"),
         ('name,file\n"a,b\n', "no valid CSV"),
         ("name,file\n", "holds no shot"),

@@ -179,16 +179,16 @@ def _by_nearness(head: MakeHumanHead, rig: bpy.types.Object) -> dict[str, list[t
     return weights
 
 
-def _end(told: Mapping[str, Any]) -> Vector:
+def _end(described: Mapping[str, Any]) -> Vector:
     """Where the base mesh says that an end of a bone lies: in the middle of some of its vertices."""
     vertices, faces = _base()
-    match told["strategy"]:
+    match described["strategy"]:
         case "CUBE":
-            numbers = np.unique(faces[told["cube_name"]]).tolist()
+            numbers = np.unique(faces[described["cube_name"]]).tolist()
         case "VERTEX":
-            numbers = [told["vertex_index"]]
+            numbers = [described["vertex_index"]]
         case _:
-            numbers = told["vertex_indices"]
+            numbers = described["vertex_indices"]
     return Vector(vertices[numbers].mean(0))
 
 
@@ -198,27 +198,27 @@ def _armature(name: str, bones: Mapping[str, Any]) -> bpy.types.Object:
     bpy.context.scene.collection.objects.link(armature)
     bpy.context.view_layer.objects.active = armature
     bpy.ops.object.mode_set(mode="EDIT")
-    for bone_name, told in bones.items():
+    for bone_name, described in bones.items():
         bone = armature.data.edit_bones.new(bone_name)
         for end in ("head", "tail"):
-            setattr(bone, end, _end(told[end]))
+            setattr(bone, end, _end(described[end]))
         if bone.length < SHORTEST:  # Blender 4.2 removes a bone without a length
             bone.tail = bone.head + Vector((0.0, 0.0, SHORTEST))
-        bone.roll = told.get("roll", 0.0)
-        if told.get("roll_strategy") == "ALIGN_Z_WORLD_Z":
+        bone.roll = described.get("roll", 0.0)
+        if described.get("roll_strategy") == "ALIGN_Z_WORLD_Z":
             bone.align_roll((0, 0, 1))
-    for bone_name, told in bones.items():
+    for bone_name, described in bones.items():
         bone = armature.data.edit_bones[bone_name]
-        bone.parent = armature.data.edit_bones.get(told["parent"])
-        bone.use_connect = told["use_connect"] and bone.parent is not None
+        bone.parent = armature.data.edit_bones.get(described["parent"])
+        bone.use_connect = described["use_connect"] and bone.parent is not None
     bpy.ops.object.mode_set(mode="OBJECT")
-    for bone_name, told in bones.items():
+    for bone_name, described in bones.items():
         bone = armature.pose.bones[bone_name]
-        for collection in told.get("collections", ()):
+        for collection in described.get("collections", ()):
             shown = armature.data.collections.get(collection) or armature.data.collections.new(collection)
             shown.assign(bone.bone)
-        bone.rotation_mode = told.get("rotation_mode", "XYZ")
-        if rigify := told.get("rigify"):
+        bone.rotation_mode = described.get("rotation_mode", "XYZ")
+        if rigify := described.get("rigify"):
             bone.rigify_type = rigify.get("rigify_type", "")
             for key, value in rigify.get("rigify_parameters", {}).items():
                 if not key.endswith("_refs"):  # of collections to put tweak bones into

@@ -62,11 +62,11 @@ def told_by(avatar: bpy.types.Object) -> dict[str, tuple[float, float]]:
     return {NAMES[each.landmark]: each.position for each in expected_anchors(features)}
 
 
-def off(told: dict[str, tuple[float, float]], places: dict[str, tuple[float, float, float]]) -> float:
+def off(found: dict[str, tuple[float, float]], places: dict[str, tuple[float, float, float]]) -> float:
     """How far the farthest of some anchors is from where it should be, px."""
     projection = present_projection(bpy.context, bpy.context.scene.camera)
     wanted, _ = projection.project(np.array(list(places.values())))
-    return float(max(np.linalg.norm(np.array([told[name] for name in places]) - wanted, axis=1)))
+    return float(max(np.linalg.norm(np.array([found[name] for name in places]) - wanted, axis=1)))
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ def test_the_rig_tells_where_its_face_is(
     build: Callable[[], bpy.types.Object], places: dict[str, tuple[float, float, float]], within: float
 ) -> None:
     quick_render(320, 320)
-    told = told_by(build())
-    assert off(told, places) < within
-    assert told["left eye, outer corner"][0] > told["right eye, outer corner"][0]
+    found = told_by(build())
+    assert off(found, places) < within
+    assert found["left eye, outer corner"][0] > found["right eye, outer corner"][0]
 
 
 @pytest.mark.parametrize("chosen", ["Ball", "Brow.L", "Mouth", "Lid.R"])
@@ -128,19 +128,21 @@ def test_anchors_go_into_a_file_and_come_from_one(tmp_path: Path, capfd: pytest.
         json.dumps({"schema": 1, "size": [320, 320], "anchors": {"nose, tip": nose, "152": [150.0, 250.0]}})
     )
     assert bpy.ops.magplus.import_anchors(filepath=str(file)) == {"FINISHED"}
-    told = {each.landmark: each.position for each in moved_anchors(head, present_projection(bpy.context, scene.camera))}
-    assert told[FACE_ANCHORS["nose, tip"]] == pytest.approx([2 * place + 0.5 for place in nose], abs=0.01)
-    assert set(told) == {FACE_ANCHORS["nose, tip"], 152}, "they are held, as if they had been moved by hand"
+    found = {
+        each.landmark: each.position for each in moved_anchors(head, present_projection(bpy.context, scene.camera))
+    }
+    assert found[FACE_ANCHORS["nose, tip"]] == pytest.approx([2 * place + 0.5 for place in nose], abs=0.01)
+    assert set(found) == {FACE_ANCHORS["nose, tip"], 152}, "they are held, as if they had been moved by hand"
 
     capfd.readouterr()
-    for text, said in (
+    for text, message in (
         ('{"schema": 1, "size": [320, 320], "anchors": {"tail": [1, 2]}}', "There is no anchor 'tail'"),
         ('{"schema": 1, "size": [320, 320], "anchors": {}}', "has no anchors"),
         ("not JSON", "is damaged"),
     ):
         file.write_text(text)
         assert main(["anchors", "--anchors", str(file), "--export", str(tmp_path / "again.json")]) == 2
-        assert said in capfd.readouterr().err
+        assert message in capfd.readouterr().err
     assert main(["anchors", "--anchors", str(tmp_path / "none.json"), "--export", str(file)]) == 2
 
 

@@ -111,7 +111,7 @@ def test_another_python_is_another_worker(jobs: ModuleType, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("do", "exit_code", "said"),
+    ("do", "exit_code", "message"),
     [
         (misbehaviour.find_no_face, 2, "No face was found in clip.mp4; choose another video."),
         (misbehaviour.run_out_of_memory, 3, "ran out of memory"),
@@ -123,13 +123,13 @@ def test_another_python_is_another_worker(jobs: ModuleType, tmp_path: Path) -> N
     ],
 )
 def test_a_job_that_fails_leaves_a_sentence_and_a_log(
-    jobs: ModuleType, job: Any, task: Any, do: Misbehaviour, exit_code: int, said: str
+    jobs: ModuleType, job: Any, task: Any, do: Misbehaviour, exit_code: int, message: str
 ) -> None:
     folder = job(do)
     outcome = jobs.manager.run("test", task(folder))
     assert outcome.status is jobs.Status.FAILED
     assert outcome.exit_code == exit_code
-    assert said in outcome.sentence and outcome.sentence.count("\n") == 0
+    assert message in outcome.sentence and outcome.sentence.count("\n") == 0
     assert outcome.log is not None and outcome.log.exists()
     assert outcome.folder == folder.path
 
@@ -254,9 +254,9 @@ def test_a_part_of_larger_work_yields_its_own_step_and_gets_the_cancel(extension
             raise
         return "done"
 
-    told: list[str] = []
-    assert steps.run_to_end(steps.told_as("frame 1 of 8", part()), told.append) == "done"
-    assert told == ["frame 1 of 8"] * 2
+    labels: list[str] = []
+    assert steps.run_to_end(steps.told_as("frame 1 of 8", part()), labels.append) == "done"
+    assert labels == ["frame 1 of 8"] * 2
     work = steps.told_as("frame 1 of 8", part())
     next(work)
     with pytest.raises(ValueError, match="stop"):

@@ -21,7 +21,7 @@ from bl_ext.user_default.magplus.operators.running.pace import (
 FRAMES = 40
 
 
-def told(slower: float = 1.0) -> Iterator[tuple[float, Progress]]:
+def reports(slower: float = 1.0) -> Iterator[tuple[float, Progress]]:
     """What a run tells, by its clock, when each stage takes `slower` times what is expected of it."""
     now = 0.0
     for stage, seconds in Paces().expected(FRAMES).items():
@@ -35,7 +35,7 @@ def told(slower: float = 1.0) -> Iterator[tuple[float, Progress]]:
 def test_the_bar_never_goes_back_and_the_estimate_falls(slower: float) -> None:
     forecast = Forecast(Paces().expected(FRAMES))
     shares, left = [], []
-    for now, progress in told(slower):
+    for now, progress in reports(slower):
         forecast.update(progress, now)
         shares.append(forecast.share)
         left.append(forecast.seconds_left)
@@ -50,7 +50,7 @@ def test_the_bar_never_goes_back_and_the_estimate_falls(slower: float) -> None:
 def test_at_the_expected_pace_the_estimate_is_right_all_along() -> None:
     total = sum(Paces().expected(FRAMES).values())
     forecast = Forecast(Paces().expected(FRAMES))
-    for now, progress in told():
+    for now, progress in reports():
         forecast.update(progress, now)
         assert forecast.seconds_left == pytest.approx(total - now, abs=0.05 * total + 0.5)
         assert forecast.share == pytest.approx(now / total, abs=0.06)
@@ -58,7 +58,7 @@ def test_at_the_expected_pace_the_estimate_is_right_all_along() -> None:
 
 def test_the_next_run_is_expected_to_take_what_the_last_one_took(tmp_path: Path) -> None:
     forecast = Forecast(Paces().expected(FRAMES))
-    for now, progress in told(2.0):
+    for now, progress in reports(2.0):
         forecast.update(progress, now)
     forecast.finish(2.0 * sum(Paces().expected(FRAMES).values()))
     path = tmp_path / "new" / "paces.json"

@@ -96,14 +96,16 @@ def words_in(trees: Mapping[str, ast.Module], known: Collection[str]) -> Iterato
         made = [(node, template(node)) for node in ast.walk(function) if isinstance(node, ast.JoinedStr)]
         if not (made := [(node, found) for node, found in made if found[0] in known]):
             continue
-        said = {each.id for target, value in _assigned(function) if _says(value, known, saying) for each in target}
+        variables = {each.id for target, value in _assigned(function) if _says(value, known, saying) for each in target}
         for node, (message, values) in made:
             for place, value in enumerate(values):
-                if _says(value, known, saying, said):
+                if _says(value, known, saying, variables):
                     yield message, place, f"{name}:{node.lineno}"
 
 
-def _says(node: ast.expr, known: Collection[str], saying: Collection[str] = (), said: Collection[str] = ()) -> bool:
+def _says(
+    node: ast.expr, known: Collection[str], saying: Collection[str] = (), variables: Collection[str] = ()
+) -> bool:
     """Whether an expression holds a message, a call of a function that returns one, or a name that stands for one."""
     for each in ast.walk(node):
         match each:
@@ -111,7 +113,7 @@ def _says(node: ast.expr, known: Collection[str], saying: Collection[str] = (), 
                 return True
             case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in saying:
                 return True
-            case ast.Name(id=name) if name in said:
+            case ast.Name(id=name) if name in variables:
                 return True
     return False
 
@@ -162,8 +164,8 @@ def _quotes_faults(handler: ast.ExceptHandler) -> bool:
         return False
     raised = [node for statement in handler.body for node in ast.walk(statement) if isinstance(node, ast.Raise)]
     ours = [node for node in raised if node.exc is not None and not _is_builtin(node.exc)]
-    said = [value for node in ours for value in ast.walk(node) if isinstance(value, ast.FormattedValue)]
-    return any(isinstance(each, ast.Name) and each.id == handler.name for value in said for each in ast.walk(value))
+    quoted = [value for node in ours for value in ast.walk(node) if isinstance(value, ast.FormattedValue)]
+    return any(isinstance(each, ast.Name) and each.id == handler.name for value in quoted for each in ast.walk(value))
 
 
 def _is_builtin(error: ast.expr) -> bool:

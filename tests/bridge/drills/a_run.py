@@ -75,8 +75,8 @@ def make_job(path: Path) -> JobFolder:
 
 
 def run_here(path: Path) -> tuple[int, list[Message]]:
-    told: list[Message] = []
-    return int(JobRunner(lambda: Pipeline).run(path, told.append, Cancellation())), told
+    messages: list[Message] = []
+    return int(JobRunner(lambda: Pipeline).run(path, messages.append, Cancellation())), messages
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Ended:
 
     status: int
     hung: bool
-    said: str
+    output: str
 
 
 def in_process(work: Callable[[], int], record: Path) -> Ended:
@@ -117,12 +117,12 @@ def in_process(work: Callable[[], int], record: Path) -> Ended:
 
 
 def run(path: Path, record: Path, before: Callable[[], None] = lambda: None) -> Ended:
-    """Run a job in a process of its own and have what it tells the user as `said`; `before` sets the trap."""
+    """Run a job in a process of its own and have what it tells the user as `output`; `before` sets the trap."""
 
     def work() -> int:
         before()
-        status, told = run_here(path)
-        os.write(1, "\n".join(each.sentence for each in told if isinstance(each, Error)).encode())
+        status, messages = run_here(path)
+        os.write(1, "\n".join(each.sentence for each in messages if isinstance(each, Error)).encode())
         return status
 
     return in_process(work, record)

@@ -183,4 +183,4 @@ def test_a_run_on_a_damaged_job_ends_in_a_sentence_or_well(
         put(name, damaged(whole, draw) if name != artefacts.JOURNAL else bytes(reversed(whole)))
         ended = run(job, tmp_path / "record")
         assert ended.status in (ExitCode.OK, ExitCode.BAD_INPUT) and not ended.hung, ended
-        assert "Traceback" not in ended.said
+        assert "Traceback" not in ended.output

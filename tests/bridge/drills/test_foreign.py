@@ -90,7 +90,7 @@ def test_whatever_a_person_keeps_in_a_job_folder_is_still_there_after_it(tmp_pat
         place.write_bytes(data)
     for _ in range(2):
         ended = run(job, tmp_path / "record")
-        assert ended.status in (ExitCode.OK, ExitCode.BAD_INPUT) and "Traceback" not in ended.said, ended
+        assert ended.status in (ExitCode.OK, ExitCode.BAD_INPUT) and "Traceback" not in ended.output, ended
         try:
             folder = JobFolder.create(job)
             folder.write(artefacts.AVATAR_IMAGE, os.urandom(8))

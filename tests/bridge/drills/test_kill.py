@@ -79,7 +79,7 @@ def test_a_run_that_is_killed_at_any_step_is_finished_by_the_next(
         assert finished(victim) >= done, f"a frame that was finished before step {step} is no longer"
         done = finished(victim)
         again = run(victim, tmp_path / "record")
-        assert (again.status, again.hung) == (ExitCode.OK, False), again.said
+        assert (again.status, again.hung) == (ExitCode.OK, False), again.output
         assert results(victim) == undisturbed, f"killed before step {step}"
         shutil.rmtree(victim)
         step += EVERY
@@ -101,13 +101,13 @@ def test_a_disk_that_refuses_at_any_step_is_a_sentence_and_costs_nothing(
         victim = shutil.copytree(job, tmp_path / f"refused at {step}.magplus")
         ended = run(victim, tmp_path / "record", lambda step=step: before_step(step, refuse))
         assert ended.status in (ExitCode.OK, ExitCode.MACHINE), (step, ended)
-        assert "Traceback" not in ended.said and not ended.hung
+        assert "Traceback" not in ended.output and not ended.hung
         if ended.status == ExitCode.MACHINE:
-            assert words in ended.said, (step, ended)
+            assert words in ended.output, (step, ended)
         assert half_written(victim) == []
         assert {name: data for name, data in contents(victim).items() if name in MINE} == MINE
         again = run(victim, tmp_path / "record")
-        assert again.status == ExitCode.OK, again.said
+        assert again.status == ExitCode.OK, again.output
         assert results(victim) == undisturbed, f"refused at step {step}"
         shutil.rmtree(victim)
         step += EVERY if TIMES > 1 else 5 * EVERY
@@ -125,8 +125,8 @@ def test_what_a_person_changed_in_the_result_is_kept_beside_it(tmp_path: Path, j
     assert kept == [b"retouched by hand"] * 4
     assert (job / FRAMES.unit(1)).read_bytes() == content(FRAMES.unit(1))
     assert (job / "frames_30fps/000009.png").read_bytes() == b"mine"
-    [*_, said] = JobFolder(job).read_report().warnings
-    assert "was not what MagPlus had written; it was kept as set_aside/" in said
+    [*_, output] = JobFolder(job).read_report().warnings
+    assert "was not what MagPlus had written; it was kept as set_aside/" in output
 
 
 def test_a_finished_result_outlives_a_run_that_fails_before_it_changed_anything(tmp_path: Path, job: Path) -> None:

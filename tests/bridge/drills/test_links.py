@@ -80,9 +80,9 @@ def assert_harmless(job: Path, outside: Path, tmp_path: Path) -> None:
     for _ in range(2):
         ended = run(job, tmp_path / "record")
         assert contents(outside) == before
-        assert not ended.hung and "Traceback" not in ended.said, ended
+        assert not ended.hung and "Traceback" not in ended.output, ended
         assert ended.status in (ExitCode.OK, ExitCode.BAD_INPUT), ended
-        assert SECRET.decode() not in ended.said
+        assert SECRET.decode() not in ended.output
     for write in (capture, importing):
         try:
             write(job)

@@ -188,9 +188,9 @@ def test_after_a_power_cut_at_any_moment_the_next_run_ends_with_the_same(tmp_pat
         moment += 1
         if moment % EVERY:
             return
-        told = "".join(str(index) for index in range(COUNT) if index in finished)
+        reported = "".join(str(index) for index in range(COUNT) if index in finished)
         for number, random_or_not in enumerate((None, draw)):
-            after_the_cut(disk.top, tmp_path / "cuts" / f"{moment}-{number}-told {told}", random_or_not)
+            after_the_cut(disk.top, tmp_path / "cuts" / f"{moment}-{number}-told {reported}", random_or_not)
 
     finished: set[int] = set()
 

@@ -55,7 +55,7 @@ def test_every_writer_is_kept_out_while_a_run_has_the_folder(tmp_path: Path) -> 
             write()
             pytest.fail(f"{what} was let in")
     ended = run(job, tmp_path / "record")
-    assert ended.status == ExitCode.IN_USE and "in use by another run" in ended.said
+    assert ended.status == ExitCode.IN_USE and "in use by another run" in ended.output
     assert folder.in_use
     assert contents(job) == before
     until.touch()

@@ -284,8 +284,8 @@ def test_an_interpreter_says_what_it_is() -> None:
 
 def answering(folder: Path, answer: dict[str, object] | str) -> Path:
     program = folder / "python"
-    said = answer if isinstance(answer, str) else json.dumps(answer)
-    program.write_text(f"#!/bin/sh\ncat <<'END'\n{said}\nEND\n")
+    answer_text = answer if isinstance(answer, str) else json.dumps(answer)
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{answer_text}\nEND\n")
     program.chmod(0o755)
     return program
 
@@ -387,9 +387,9 @@ def test_the_nvidia_drivers_answer() -> None:
 def test_a_programs_lines_are_passed_on() -> None:
     follower = Follower()
     script = "import sys; print('one'); print('zwei: ü', file=sys.stderr); sys.exit(3)"
-    status, said = run_program([sys.executable, "-X", "utf8", "-u", "-c", script], follower)
-    assert (status, said) == (3, ["one", "zwei: ü"])
-    assert follower.lines == said
+    status, lines = run_program([sys.executable, "-X", "utf8", "-u", "-c", script], follower)
+    assert (status, lines) == (3, ["one", "zwei: ü"])
+    assert follower.lines == lines
 
 
 def test_a_python_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
@@ -407,7 +407,7 @@ def test_a_cancel_ends_a_silent_program_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "kind", "words"),
+    ("output", "kind", "words"),
     [
         ("ERROR: Could not install packages: [Errno 28] No space left on device", MachineError, "full"),
         ("The virtual environment was not created because ensurepip is not available.", MachineError, "venv"),
@@ -431,8 +431,8 @@ def test_a_cancel_ends_a_silent_program_at_once() -> None:
         ("", MachineError, "exit status 1"),
     ],
 )  # fmt: skip
-def test_what_pip_says_becomes_a_sentence(said: str, kind: type[Exception], words: str) -> None:
-    error = explain_installation(1, said.splitlines(), "pip")
+def test_what_pip_says_becomes_a_sentence(output: str, kind: type[Exception], words: str) -> None:
+    error = explain_installation(1, output.splitlines(), "pip")
     assert type(error) is kind
     assert words in str(error) and "\n" not in str(error)
 

@@ -104,8 +104,8 @@ def test_registries_proxies_and_certificates_are_kept_and_nothing_else(
 
 
 def test_what_pip_says_of_its_settings() -> None:
-    said = "install.timeout='5'\nglobal.timeout='60'\n:env:.cert='/a=b'\nglobal.odd=not python\nnonsense\n"
-    assert parse_settings(said) == {"timeout": "5", "cert": "/a=b"}
+    text = "install.timeout='5'\nglobal.timeout='60'\n:env:.cert='/a=b'\nglobal.odd=not python\nnonsense\n"
+    assert parse_settings(text) == {"timeout": "5", "cert": "/a=b"}
 
 
 # --- libraries of the system ---------------------------------------------------------------------------------------
@@ -121,9 +121,9 @@ def test_what_pip_says_of_its_settings() -> None:
     ],
 )
 def test_a_missing_library_is_named_with_the_package_that_has_it(family: str, words: str) -> None:
-    said = how_to_install(LINUX[:2], family)
-    assert said.startswith("This machine lacks libGLESv2.so.2 and libEGL.so.1, which MediaPipe needs; ")
-    assert words in said and said.endswith(".")
+    text = how_to_install(LINUX[:2], family)
+    assert text.startswith("This machine lacks libGLESv2.so.2 and libEGL.so.1, which MediaPipe needs; ")
+    assert words in text and text.endswith(".")
 
 
 def test_windows_without_the_runtime_that_pytorch_needs_gets_a_message() -> None:

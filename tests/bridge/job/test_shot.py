@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from magplus.backend_bridge.files.errors import InputError
+from magplus.backend_bridge.job.plate_size import check_sizes, plate_size
 from magplus.backend_bridge.job.scene_time import SourceTime, place_in_shot
 from magplus.backend_bridge.job.shot import Shot, check_interval, check_plates, plate_of
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
@@ -48,3 +50,15 @@ def test_the_apex_falls_on_a_whole_frame() -> None:
     source = SourceTime(tuple(Fraction(n, 30) for n in range(20)), Fraction(30), {"apex": Fraction(11, 30)}, 11)
     placed = place_in_shot(source, Shot((1, 20), 1, Fraction(24)))
     assert placed.frame(Fraction(11, 30)).denominator == 1
+
+
+def test_plates_of_another_size_are_named_before_anything_is_captured(tmp_path: Path) -> None:
+    window = struct.pack("<4i", -10, 0, 1909, 1079)
+    named = b"comments\0string\0" + struct.pack("<i", 3) + b"a\0b" + b"displayWindow\0box2i\0" + struct.pack("<i", 16)
+    (tmp_path / "p1.exr").write_bytes(b"\x76\x2f\x31\x01\2\0\0\0" + named + window + b"\0")
+    (tmp_path / "p1.png").write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 960, 540))
+    (tmp_path / "p2.png").write_bytes(b"damaged")
+    assert plate_size(tmp_path / "p1.exr") == (1920, 1080)
+    check_sizes(str(tmp_path / "p#.png"), range(1, 3), (960, 540))
+    with pytest.raises(InputError, match=r"p1\.png is 960 x 540 px large, but the scene renders 480 x 270 px"):
+        check_sizes(str(tmp_path / "p#.png"), range(1, 3), (480, 270))

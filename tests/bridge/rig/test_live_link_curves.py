@@ -146,8 +146,8 @@ def test_drop_frame_timecode_has_no_holes(separator: str, given: Fraction | None
 def test_timecode_at_29_97_that_drops_nothing_does_not_drift() -> None:
     text = csv_of(codes(36_000, 30))
     assert read_live_link(text, Fraction("29.97")).seconds[-1] == 35_999 * Fraction(1001, 30000)
-    told = read_live_link(text)
-    assert told.seconds[-1] == Fraction(35_999, 30) and "if it runs at 29.97" in told.remark
+    found = read_live_link(text)
+    assert found.seconds[-1] == Fraction(35_999, 30) and "if it runs at 29.97" in found.remark
     assert read_live_link(csv_of(codes(90, 30))).remark == ""
 
 
@@ -224,7 +224,7 @@ def test_semicolons_and_decimal_commas() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("00:00:00:01,61,inf,0", "Line 3 .*'inf' is no number"),
         ("00:00:00:01,61,nan,0", "Line 3 .*'nan' is no number"),
@@ -237,6 +237,6 @@ def test_semicolons_and_decimal_commas() -> None:
         ("00:00:00:01,61,25,0", "Line 3 .*percent"),
     ],
 )
-def test_a_broken_line_is_named(line: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_broken_line_is_named(line: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         read_live_link(csv_of(["00:00:00:00"]) + line + "\n", Fraction(60))

@@ -63,10 +63,10 @@ def test_a_bone_means_what_it_does_to_its_part(bone: str, above: list[int], belo
 
 
 def test_a_bone_is_described_for_people_both_ways() -> None:
-    told = dict(zip(BONES, readings(bones_with_one_channel()), strict=True))
-    assert in_words(told["lips.L"]) == ("AU15 (about) lip corner depressor / AU12 (about) lip corner puller, left")
-    assert in_words(told["ear.L"]) == ""
-    assert told["brow.T.L.001"][0] is not None and told["brow.T.L.001"][0].side is Side.LEFT
+    found = dict(zip(BONES, readings(bones_with_one_channel()), strict=True))
+    assert in_words(found["lips.L"]) == ("AU15 (about) lip corner depressor / AU12 (about) lip corner puller, left")
+    assert in_words(found["ear.L"]) == ""
+    assert found["brow.T.L.001"][0] is not None and found["brow.T.L.001"][0].side is Side.LEFT
 
 
 def test_a_name_that_is_known_goes_before_what_is_seen() -> None:

@@ -127,8 +127,8 @@ def test_prints_of_libraries_go_to_the_jobs_log_and_never_into_the_protocol(
     folder = make_job(misbehaviour.print_a_lot)
     assert ending(run(client, folder)) == Result(str(folder.report_path))
     log = folder.log_path.read_text("utf-8")
-    for said in ("a library says hello", "C code says hello", "表情", '"code": 7'):
-        assert said in log
+    for line in ("a library says hello", "C code says hello", "表情", '"code": 7'):
+        assert line in log
 
 
 @pytest.mark.parametrize("what", [misbehaviour.wait_politely, misbehaviour.sleep, misbehaviour.hold_the_interpreter])
@@ -360,7 +360,7 @@ def run_by_hand(folder: Path | str, script: Path = SCRIPT) -> subprocess.Complet
 
 
 @pytest.mark.parametrize(
-    ("what", "exit_code", "said"),
+    ("what", "exit_code", "message"),
     [
         (misbehaviour.nothing, ExitCode.OK, "Finished: "),
         (misbehaviour.print_a_lot, ExitCode.OK, "animate 5/5"),
@@ -375,10 +375,10 @@ def run_by_hand(folder: Path | str, script: Path = SCRIPT) -> subprocess.Complet
         (misbehaviour.cancel_itself, ExitCode.CANCELLED, "Cancelled."),
     ],
 )
-def test_run_by_hand_without_blender(make_job: MakeJob, what: Misbehaviour, exit_code: ExitCode, said: str) -> None:
+def test_run_by_hand_without_blender(make_job: MakeJob, what: Misbehaviour, exit_code: ExitCode, message: str) -> None:
     done = run_by_hand(make_job(what).path)
     assert done.returncode == exit_code
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr and "hello" not in done.stderr, "that is for the log"
     assert done.stdout == ""
 
@@ -387,12 +387,12 @@ def test_a_read_only_folder_is_a_sentence(
     make_job: MakeJob, as_ordinary_user: Callable[[Path], AbstractContextManager[None]]
 ) -> None:
     folder = make_job()
-    told: list[Message] = []
+    messages: list[Message] = []
     folder.path.chmod(0o555)
     with as_ordinary_user(folder.path):
-        assert JobRunner().run(folder.path, told.append, Cancellation()) == ExitCode.BAD_INPUT
+        assert JobRunner().run(folder.path, messages.append, Cancellation()) == ExitCode.BAD_INPUT
     folder.path.chmod(0o755)
-    [error] = told
+    [error] = messages
     assert isinstance(error, Error) and "can't be written to" in error.sentence
 
 
@@ -534,8 +534,8 @@ def test_several_folders_are_run_by_one_worker(make_job: Callable[..., JobFolder
     done = run_folders(*(job.path for job in jobs), "--progress", "openjd")
     assert done.returncode == 0
     assert [job.read_report().status for job in jobs] == ["finished"] * 3
-    told = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("openjd_progress:")]
-    assert told == sorted(set(told)) and told[-1] == 100
+    percentages = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("openjd_progress:")]
+    assert percentages == sorted(set(percentages)) and percentages[-1] == 100
     assert "openjd_status: Job 3 of 3: " in done.stdout and "openjd" not in done.stderr
     assert all(line.startswith("openjd_") for line in done.stdout.splitlines())
 

@@ -57,12 +57,12 @@ def refusal(path: Path) -> str:
 
 
 def test_the_networks_for_inference_are_taken_out_and_load(published, store):
-    said = add(store, published)
-    assert said[:2] == [
+    sentences = add(store, published)
+    assert sentences[:2] == [
         "FOMM: added generator, 196 tensors from vox.pth.tar.",
         "FOMM: added kp_detector, 75 tensors from vox.pth.tar.",
     ]
-    assert any("hash of vox.pth.tar is not one we know" in sentence for sentence in said)
+    assert any("hash of vox.pth.tar is not one we know" in sentence for sentence in sentences)
     assert sorted(path.name for path in store.folder.rglob("*.*")) == [
         "generator.safetensors",
         "kp_detector.safetensors",
@@ -73,9 +73,7 @@ def test_the_networks_for_inference_are_taken_out_and_load(published, store):
 
 
 def test_missing_checkpoint_says_where_to_get_it(store):
-    with pytest.raises(
-        InputError, match=r"vox-adv-cpk\.pth\.tar or vox-cpk\.pth\.tar .*github\.com.*backends add FILE"
-    ):
+    with pytest.raises(InputError, match=r"vox-adv-cpk\.pth\.tar / vox-cpk\.pth\.tar .*github\.com.*backends add FILE"):
         registry["fomm"].load(torch.device("cpu"), store.folder)
 
 
@@ -172,16 +170,16 @@ def test_the_commands(published, store, capsys):
 
     status, _ = run("add", str(published))
     assert status == 0
-    status, said = run("--json", "verify")
-    assert status == 0 and [row["part"] for row in json.loads(said.out)] == ["generator", "kp_detector"]
-    status, said = run("verify")
-    assert "196 tensors, names and shapes as published" in said.out
-    status, said = run("list")
-    assert "FOMM: ready" in said.out
-    status, said = run("add", "no/such/file")
-    assert status == 2 and said.err.startswith("There is no file")
-    status, said = run("remove", "fomm")
-    assert said.out == "fomm was removed.\n"
+    status, printed = run("--json", "verify")
+    assert status == 0 and [row["part"] for row in json.loads(printed.out)] == ["generator", "kp_detector"]
+    status, printed = run("verify")
+    assert "196 tensors, names and shapes as published" in printed.out
+    status, printed = run("list")
+    assert "FOMM: ready" in printed.out
+    status, printed = run("add", "no/such/file")
+    assert status == 2 and printed.err.startswith("There is no file")
+    status, printed = run("remove", "fomm")
+    assert printed.out == "fomm was removed.\n"
 
 
 def test_saved_web_page(tmp_path):
@@ -325,8 +323,8 @@ def test_a_file_is_known_by_its_tensors_however_it_was_saved(tmp_path, store, ke
 def test_half_precision_is_taken_and_reported(tmp_path, store, keypoints, precision):
     half = {name: tensor.to(precision) if tensor.is_floating_point() else tensor for name, tensor in keypoints.items()}
     safetensors.torch.save_file(half, tmp_path / "kp.safetensors")
-    said = add(store, tmp_path / "kp.safetensors")
-    assert f"stored in {str(precision).removeprefix('torch.')}, with fewer digits than published" in said[1]
+    sentences = add(store, tmp_path / "kp.safetensors")
+    assert f"stored in {str(precision).removeprefix('torch.')}, with fewer digits than published" in sentences[1]
     assert all(row["ok"] for row in verify(store))
 
 
@@ -358,15 +356,17 @@ def test_animals_have_a_slot_of_their_own_and_a_replacement_is_reported(tmp_path
     for path, change in ((human, 0.0), (animal, 1.0)):
         path.parent.mkdir(parents=True)
         torch.save({name: tensor + change for name, tensor in tensors.items()}, path)
-    said = add_all(store, [tmp_path]).said
-    assert any(sentence.startswith("LivePortrait: added appearance_feature_extractor") for sentence in said)
-    assert any(sentence.startswith("LivePortrait, animals: added appearance_feature_extractor") for sentence in said)
-    assert not any("replaces" in sentence for sentence in said)
+    sentences = add_all(store, [tmp_path]).sentences
+    assert any(sentence.startswith("LivePortrait: added appearance_feature_extractor") for sentence in sentences)
+    assert any(
+        sentence.startswith("LivePortrait, animals: added appearance_feature_extractor") for sentence in sentences
+    )
+    assert not any("replaces" in sentence for sentence in sentences)
     plain = tmp_path / "mine.pth"
     torch.save({name: tensor + 2 for name, tensor in tensors.items()}, plain)
     assert any("replaces the one from appearance_feature_extractor.pth" in each for each in add(store, plain))
     assert any("were there already" in each for each in add(store, plain))
-    assert add_all(store, [plain], "liveportrait_animals").said[0].startswith("LivePortrait, animals: added")
+    assert add_all(store, [plain], "liveportrait_animals").sentences[0].startswith("LivePortrait, animals: added")
 
 
 def test_a_file_known_by_its_md5_alone(tmp_path, store, keypoints, monkeypatch):
@@ -385,12 +385,12 @@ def test_a_folder_and_an_archive_are_gone_through(tmp_path, store, keypoints):
     (folder / "README.md").write_text("...")
     torch.save(keypoints, folder / "deep" / "kp.pt")
     added = add_all(store, [folder])
-    assert added.failed == [] and "added kp_detector" in added.said[0]
-    assert any("Left alone, as checkpoints of other models: insight.pth." in sentence for sentence in added.said)
+    assert added.failed == [] and "added kp_detector" in added.sentences[0]
+    assert any("Left alone, as checkpoints of other models: insight.pth." in sentence for sentence in added.sentences)
     store.remove("fomm")
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         archive.write(folder / "deep" / "kp.pt", "somewhere/kp.pt")
-    assert "added kp_detector" in add_all(store, [tmp_path / "all.zip"]).said[0]
+    assert "added kp_detector" in add_all(store, [tmp_path / "all.zip"]).sentences[0]
 
 
 def test_a_bad_file_does_not_keep_the_others_out(tmp_path, keypoints, capsys):
@@ -398,10 +398,10 @@ def test_a_bad_file_does_not_keep_the_others_out(tmp_path, keypoints, capsys):
     torch.save(keypoints, tmp_path / "kp.pt")
     files = [str(tmp_path / name) for name in ("page.pth", "kp.pt", "gone.pth")]
     assert checkpoints.main(["--folder", str(tmp_path / "store"), "add", *files]) == 2
-    said = capsys.readouterr()
-    assert "FOMM: added kp_detector" in said.out
-    assert said.out.count("FOMM needs") == 1  # what is missing is told once
-    assert "page.pth is a saved web page" in said.err and "There is no file" in said.err
+    printed = capsys.readouterr()
+    assert "FOMM: added kp_detector" in printed.out
+    assert printed.out.count("FOMM needs") == 1  # what is missing is told once
+    assert "page.pth is a saved web page" in printed.err and "There is no file" in printed.err
 
 
 def test_a_folder_or_an_archive_without_checkpoints(tmp_path, store):

@@ -414,17 +414,17 @@ def added(tmp_path_factory, published):
     """A store to which both files have been added, and what was said then."""
     store = CheckpointStore(tmp_path_factory.mktemp("store") / "checkpoints")
     files = ("328_model.pth", "head_pose_regressor.pth")
-    return store, [checkpoints.add_all(store, [published / name]).said for name in files]
+    return store, [checkpoints.add_all(store, [published / name]).sentences for name in files]
 
 
 @pytest.mark.slow
 def test_what_only_training_needs_is_left_out_of_the_files(added):
-    store, (said, _) = added
-    assert said[:2] == [
+    store, (sentences, _) = added
+    assert sentences[:2] == [
         "EMOPortraits: added model, 806 tensors from 328_model.pth.",
         "EMOPortraits: 1 tensors of networks that only training uses were left out.",
     ]
-    assert any("may not be used commercially (CC BY-NC-SA 4.0)" in sentence for sentence in said)
+    assert any("may not be used commercially (CC BY-NC-SA 4.0)" in sentence for sentence in sentences)
     assert [row["ok"] for row in checkpoints.verify(store)] == [True, True]
 
 

@@ -25,8 +25,8 @@ def test_what_is_known_of_a_backend_stands_in_one_place() -> None:
 
 
 def test_the_size_that_is_reported_is_the_networks_own() -> None:
-    told = {name: find_backend(name).frame_size for name in registry}
-    assert told == {
+    sizes = {name: find_backend(name).frame_size for name in registry}
+    assert sizes == {
         "flow_transfer": None,
         "fomm": 256,
         "fsrt": fsrt.SIZE,

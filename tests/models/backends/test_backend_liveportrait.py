@@ -41,13 +41,13 @@ def backend(case):
 @pytest.fixture(scope="module")
 def raw(case, backend):
     """What the motion extractor's heads say of each frame, and the keypoints made of it."""
-    said, keypoints = {}, {}
+    outputs, keypoints = {}, {}
     with torch.inference_mode():
         for name in FRAMES:
             with Recorder(backend.motion_extractor, *(f"detector.fc_{head}" for head in HEADS)) as seen:
                 keypoints[name] = backend.motion_extractor(case.image(name))
-            said[name] = {head: seen[f"detector.fc_{head}"][0] for head in HEADS}
-    return said, keypoints
+            outputs[name] = {head: seen[f"detector.fc_{head}"][0] for head in HEADS}
+    return outputs, keypoints
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,9 @@ def keypoints(raw):
 
 @pytest.mark.parametrize("name", FRAMES)
 def test_motion_extractor(case, raw, name):
-    said, keypoints = raw
+    outputs, keypoints = raw
     for head in HEADS:
-        case.check(f"motion_raw/{name}/{head}", said[name][head], **KEYPOINTS)
+        case.check(f"motion_raw/{name}/{head}", outputs[name][head], **KEYPOINTS)
     case.check(f"kp_transformed/{name}", keypoints[name].composed(), **KEYPOINTS)
 
 
@@ -229,8 +229,8 @@ def test_five_files(tmp_path, backend):
     names = {"retarget_shoulder": "stitching", "retarget_mouth": "lip", "retarget_eye": "eye"}
     small = {name: {f"module.{key}": tensor for key, tensor in states[part].items()} for name, part in names.items()}
     torch.save(small, tmp_path / "small.pth")
-    said = checkpoints.add(store, tmp_path / "small.pth")
-    assert [sentence for sentence in said if "added" in sentence] == [
+    sentences = checkpoints.add(store, tmp_path / "small.pth")
+    assert [sentence for sentence in sentences if "added" in sentence] == [
         f"LivePortrait: added {part}, {count} tensors from small.pth."
         for part, count in (("eye", 12), ("lip", 8), ("stitching", 8))
     ]

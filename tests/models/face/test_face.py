@@ -430,9 +430,14 @@ class TestAlignment:
             truth = to_crop @ move @ to_crop.inverse()
             assert np.linalg.norm(found(face) - truth(face), axis=1).max() < (0.1 if light else 0.06)
 
-    def test_a_refined_crop_stands_still(self, landmarker, portrait, mesh):
+    @pytest.mark.parametrize("bands", [0.0, 0.15])
+    def test_a_refined_crop_stands_still(self, landmarker, portrait, mesh, bands):
+        """Bands that wander over the picture are not taken for the face's features; taken so, they double the error."""
         moves = (Similarity(), *self.about_face(mesh))
-        frames = clip_of([self.moved(portrait, move) for move in moves])
+        rows = np.arange(len(portrait))[:, None, None] / len(portrait)
+        light = [1 + bands * np.sin(2 * np.pi * (2 * rows + 0.3 * number)) for number in range(len(moves))]
+        pictures = [self.moved(portrait, move) * gain for move, gain in zip(moves, light, strict=True)]
+        frames = clip_of([np.clip(picture, 0, 1).astype(np.float32) for picture in pictures])
         track = follow_face(frames, landmarker)
         follow = SteadyCrop.follow(track, 0)
         refined = follow.refined(frames, track, 0)
@@ -442,8 +447,8 @@ class TestAlignment:
             pairs = zip(crop.to_reference, moves, strict=True)
             return max(np.linalg.norm((back @ move)(face) - face, axis=1).max() for back, move in pairs)
 
-        assert error(refined) < 0.15
-        assert error(refined) < error(follow) / 4
+        assert error(refined) < (0.6 if bands else 0.15)
+        assert error(refined) < error(follow) / (3 if bands else 4)
         assert refined.to_unit == follow.to_unit
 
     def test_frames_without_the_face_stay_where_they_are(self, landmarker, portrait):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which frames, and which pixels of them, are worth something."""
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 
@@ -20,6 +21,7 @@ from magplus.models.face import (
     eyes_part,
     face_mask,
     nearer_to_rest,
+    undisturbed,
 )
 from magplus.models.face.footage import Summariser, judge, runs_of
 from magplus.models.face.lids import LidModel, blinks, closures
@@ -232,6 +234,17 @@ class TestPixels:
         _, trust = visibility(picture, points[None], inside)
         assert float(visibility.unseen_regions(trust)["chin"][0]) > 0.95
 
+    def test_what_moves_beside_a_hand_is_not_surely_the_faces_and_beside_a_highlight_it_is(self):
+        seen = torch.ones(2, 1, 256, 256)
+        seen[0, :, 150:200, 60:100] = 0
+        seen[0, :, 150:200, 124:160] = 0  # a gap between fingers
+        seen[1, :, 100:104, 100:106] = 0
+        clear = undisturbed(seen, 160.0)
+        assert float(clear[0, 0, 175, 112]) == 0 and float(clear[0, 0, 142, 80]) == 0
+        assert float(clear[0, 0, 100, 80]) == 1
+        assert torch.equal(clear[1], seen[1])
+        assert torch.equal(undisturbed(torch.ones_like(seen), 160.0), torch.ones_like(seen))
+
 
 class TestEyes:
     @staticmethod
@@ -276,12 +289,12 @@ class TestEyes:
         place = mesh.copy()
         place[:, :2] -= mesh[:, :2].min(0) - 60
         course = np.stack([place, self.shut(place, 1, 1)])
-        flow, told, skin = LidModel(place, size)(closures(course, place))
-        assert float(flow[0].abs().max()) < 1e-3 and float(told[0].max()) == 0
+        flow, from_mesh, skin = LidModel(place, size)(closures(course, place))
+        assert float(flow[0].abs().max()) < 1e-3 and float(from_mesh[0].max()) == 0
         x, y = (round(float(value)) for value in place[159, :2])
         opening = float(np.linalg.norm(place[145, :2] - place[159, :2]))
         assert float(flow[1, 1, y, x]) == pytest.approx(opening, rel=0.25)
-        assert float(told[1, 0, y, x]) > 0.8 and float(skin[1].max()) > 0.5
+        assert float(from_mesh[1, 0, y, x]) > 0.8 and float(skin[1].max()) > 0.5
 
     def test_eyes_look_together_unless_both_clearly_do_not(self, mesh):
         width = np.linalg.norm(mesh[33, :2] - mesh[133, :2])
@@ -318,3 +331,14 @@ class TestRest:
         track = self.track(np.r_[np.zeros(8), np.full(4, 0.1), np.zeros(12)])
         assert nearer_to_rest(track, 0) is None
         assert choose_reference(track).index < 5
+
+    @pytest.mark.parametrize("back", [False, True])
+    def test_a_full_mouth_that_smiles_leaves_the_reference_where_it_was(self, back):
+        """The score of puckering falls by half in a smile, which is no way to rest."""
+        smile = np.r_[np.zeros(8), np.linspace(0, 1, 8), np.ones(8), np.linspace(1, 0, 8) if back else np.ones(8)]
+        track = self.track(0.02 * smile)
+        pucker = 0.6 - 0.5 * smile[:, None]
+        scores = np.concatenate([track.blendshapes, pucker.astype(np.float32)], 1)
+        track = replace(track, blendshapes=scores, blendshape_names=(*track.blendshape_names, "mouthPucker"))
+        assert choose_reference(track).index < 8
+        assert nearer_to_rest(track, 0) is None

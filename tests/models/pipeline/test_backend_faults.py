@@ -74,7 +74,7 @@ def job(tmp_path, clip, avatar, landmarks, session, monkeypatch):  # noqa: F811
     return run
 
 
-def told(report, *words):
+def warned(report, *words):
     return any(all(word in warning for word in words) for warning in report.warnings)
 
 
@@ -82,7 +82,7 @@ def test_without_a_fault_nothing_is_said_and_no_frame_is_generated_twice(job):
     report, frames, generated = job(substitute())
     assert report.restoration.backend_gain == pytest.approx(1, abs=0.15)
     assert report.restoration.intensity_measured == pytest.approx(1, abs=0.25)
-    assert not told(report, "Substitute")
+    assert not warned(report, "Substitute")
     assert generated == len(frames) + 1  # and the neutral frame
 
 
@@ -90,7 +90,7 @@ def test_a_shaking_head_is_taken_out_and_reported(job, avatar):  # noqa: F811
     report, frames, _ = job(substitute(shake(1.0)))
     assert report.restoration.backend_gain == pytest.approx(1, abs=0.2)
     assert report.restoration.intensity_measured == pytest.approx(1, abs=0.3)
-    assert told(report, "moved the avatar's head", "taken out")
+    assert warned(report, "moved the avatar's head", "taken out")
     rest = np.abs(frames[0][..., :3] - avatar[..., :3])[avatar[..., 3] > 0]
     assert rest.mean() < 0.3
 
@@ -98,25 +98,25 @@ def test_a_shaking_head_is_taken_out_and_reported(job, avatar):  # noqa: F811
 def test_flicker_is_taken_out_and_reported(job, avatar):  # noqa: F811
     report, frames, _ = job(substitute(flicker(0.1)))
     assert report.restoration.backend_gain == pytest.approx(1, abs=0.2)
-    assert told(report, "changed the brightness", "taken out")
+    assert warned(report, "changed the brightness", "taken out")
     levels = [frame[..., :3][avatar[..., 3] > 0].mean() for frame in frames]
     assert np.ptp(levels) < 0.3
 
 
 def test_a_face_that_becomes_another_is_reported(job):
     report, _, _ = job(substitute(drift(0.05)))
-    assert told(report, "may not stay the same person")
+    assert warned(report, "may not stay the same person")
 
 
 def test_motion_of_its_own_is_reported(job):
     report, _, _ = job(substitute(wobble(1.0)))
-    assert told(report, "moves the avatar's face while the driver's is at rest")
+    assert warned(report, "moves the avatar's face while the driver's is at rest")
 
 
 def test_a_weak_answer_is_reported_with_what_bringing_it_back_multiplies(job):
     report, _, _ = job(substitute(gain=0.127), alpha=1.2)
     assert report.restoration.backend_gain == pytest.approx(0.127, abs=0.06)
-    assert told(report, "weakly", "multiplies") or told(report, "hardly answered")
+    assert warned(report, "weakly", "multiplies") or warned(report, "hardly answered")
 
 
 class AlongTheCropsAxes(Substitute):

@@ -35,16 +35,16 @@ def judged(tmp_path, picture, real_clip, monkeypatch):
             monkeypatch.setitem(registry, "substitute", kind)
         clip = Driving(str(real_clip), trim=(0.0, 0.3))
         sheet = tmp_path / "sheets" / "sheet.png"
-        found, said = check.check(Session(folder or tmp_path), name, picture, clip, sheet, {}, "cpu")
+        found, sentences = check.check(Session(folder or tmp_path), name, picture, clip, sheet, {}, "cpu")
         assert cv2.imread(str(sheet)).shape[0] > 400
-        return found, " ".join(said)
+        return found, " ".join(sentences)
 
     return run
 
 
 def test_weights_that_work(judged):
-    found, said = judged(substitute())
-    assert found.works and "looks like working weights" in said
+    found, sentences = judged(substitute())
+    assert found.works and "looks like working weights" in sentences
     assert found.likeness > 0.99 and found.following > 0.6
 
 
@@ -52,15 +52,17 @@ def test_random_numbers_in_the_right_shapes(judged, tmp_path):
     store, case = CheckpointStore(tmp_path / "store"), ReferenceCase("fomm")
     for part, network in registry["fomm"].build_parts().items():
         store.write("fomm", part, case.filling.state_dict(part, network), "vox.pth", "00")
-    found, said = judged(name="fomm", folder=store.folder)
-    assert not found.works and "does not look like working weights" in said and "random numbers look so" in said
+    found, sentences = judged(name="fomm", folder=store.folder)
+    assert (
+        not found.works and "does not look like working weights" in sentences and "random numbers look so" in sentences
+    )
 
 
 def test_networks_that_do_not_belong_together(judged):
     """The one that paints is right; the motion it is told has nothing to do with the driver's."""
-    found, said = judged(substitute(wobble(2.0), gain=0.0))
+    found, sentences = judged(substitute(wobble(2.0), gain=0.0))
     assert found.paints and not found.works
-    assert "does not move as the driver's does" in said
+    assert "does not move as the driver's does" in sentences
 
 
 def test_a_picture_of_somebody_else(judged):
@@ -69,5 +71,5 @@ def test_a_picture_of_somebody_else(judged):
             frames = super().animate(state, driving).frames
             return Animated(torch.roll(frames, (60, 90), (2, 3)))
 
-    found, said = judged(Stranger)
-    assert not found.paints and "does not look like working weights" in said
+    found, sentences = judged(Stranger)
+    assert not found.paints and "does not look like working weights" in sentences

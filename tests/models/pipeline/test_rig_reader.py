@@ -84,8 +84,8 @@ def test_a_brow_that_the_camera_does_not_see_is_named_and_a_tongue_is_not() -> N
         residual=np.zeros(1, np.float32),
         visibility=np.array([1, 0, 0, 0], np.float32),
     )
-    (said,) = out_of_sight(curves, controls)
-    assert ": brow_raise_R. Turn the character" in said
+    (warning,) = out_of_sight(curves, controls)
+    assert ": brow_raise_R. Turn the character" in warning
     assert out_of_sight(curves, [controls[0], *controls[2:]]) == []
 
 

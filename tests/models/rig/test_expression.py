@@ -118,12 +118,13 @@ def test_a_plot_that_can_not_be_drawn_is_a_warning(monkeypatch):
     def fails(*_):
         raise RuntimeError("no fonts here")
 
-    told = []
+    warnings = []
     monkeypatch.setattr(plot, "plot_curves", fails)
     curves, controls = solved(jawOpen=0.2)
     of_job = SimpleNamespace(solution=SimpleNamespace(curves=curves, shares=excursions(curves, controls)))
     report = Report("finished")
     assert (
-        plot.Plot(None, of_job, SimpleNamespace(warning=told.append), Provenance("abc")).finish(report, None) is report
+        plot.Plot(None, of_job, SimpleNamespace(warning=warnings.append), Provenance("abc")).finish(report, None)
+        is report
     )
-    assert told == ["The plot of the curves could not be drawn (RuntimeError: no fonts here)."]
+    assert warnings == ["The plot of the curves could not be drawn (RuntimeError: no fonts here)."]

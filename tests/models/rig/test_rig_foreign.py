@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 from magplus.backend_bridge.rig.basis import Control, RigBasis
 from magplus.models.rig.matching import match
 from magplus.models.rig.measurement import Measurement
-from magplus.models.rig.misfit import hidden_by_noise, misfit_variance, softened
+from magplus.models.rig.misfit import hidden_by_noise, marginalised, misfit_variance
 from magplus.models.rig.sites import Sites
 from magplus.models.rig.solver import RigSolution, solve
 
@@ -193,7 +193,7 @@ def test_a_misfit_makes_no_place_surer_and_leaves_its_motion(variance: float, se
     h = np.einsum("sij,sj->si", j, motion)
     precision = np.stack([j[:, 0, 0], j[:, 0, 1], j[:, 1, 1]])[None]
     seen = Measurement(random.uniform(0, 9, (5, 2)), np.zeros(5), precision, h.T[None])
-    soft = softened(seen, np.array([variance]))
+    soft = marginalised(seen, np.array([variance]))
     expected = np.linalg.inv(np.linalg.inv(j) + variance * np.eye(2))
     np.testing.assert_allclose(soft.precision[0].T, expected[:, [0, 0, 1], [0, 1, 1]], rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(soft.pull[0].T, np.einsum("sij,sj->si", expected, motion), rtol=1e-3, atol=1e-4)

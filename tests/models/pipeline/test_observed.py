@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which of the motion that was observed is an event."""
+
+import json
+from fractions import Fraction
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from magplus.backend_bridge.job.artefacts import OBSERVED
+from magplus.backend_bridge.rig.regions import REGIONS
+from magplus.models.pipeline.outputs.observed import PARALLAX, Observed
+
+COUNT, APEX = 28, 12
+EXPRESSION = 4e-3 * np.exp(-(((np.arange(COUNT) - APEX) / 3) ** 2))
+CLOTH = 1.5e-2 * np.abs(np.sin(np.arange(COUNT) / 4))
+
+
+def observed(tmp_path, parallax=0.0, **motion):
+    """What was left of a clip: motion [T] by region, as shares of the face's width, the head's parallax [T]."""
+    parallax = np.broadcast_to(parallax, COUNT)
+    for index in range(COUNT):
+        regions = {name: float(motion.get(name, np.zeros(COUNT))[index]) for name in REGIONS}
+        peak = max(regions.values())
+        (tmp_path / str(index)).write_text(
+            json.dumps({"peak": peak, "certain": peak, "regions": regions, "parallax": float(parallax[index])})
+        )
+    seconds = tuple(Fraction(index, 30) for index in range(COUNT))
+    clip = SimpleNamespace(
+        count=COUNT, outside=None, size=8, times=seconds, track=SimpleNamespace(seconds=seconds, present=[True] * COUNT)
+    )
+    folder = SimpleNamespace(file_of=lambda kind, index: tmp_path / str(index) if kind is OBSERVED else None)
+    reference = SimpleNamespace(landmarks=np.random.default_rng(0).uniform(0, 8, (478, 3)).astype(np.float32))
+    return Observed(folder, SimpleNamespace(clip=clip, reference=reference, mask=torch.ones(1, 1, 8, 8)))
+
+
+def unexplained(**of):
+    return {**dict.fromkeys(REGIONS, 1.0), **of}
+
+
+def test_a_scarf_that_moves_is_no_event_and_the_brows_are(tmp_path):
+    seen = observed(tmp_path, brows=EXPRESSION, chin=CLOTH)
+    assert seen.event.apex != pytest.approx(APEX / 30, abs=0.02)
+    assert seen.explained_event(unexplained(brows=0.1)).apex == pytest.approx(APEX / 30)
+
+
+def test_a_scarf_that_moves_before_a_still_face_is_no_event(tmp_path):
+    assert observed(tmp_path, chin=CLOTH).explained_event(unexplained()) is None
+
+
+def test_an_expression_that_controls_follow_is_the_event_as_it_was_found(tmp_path):
+    seen = observed(tmp_path, mouth=EXPRESSION, brows=EXPRESSION / 4)
+    assert seen.explained_event(unexplained(mouth=0.6)) == seen.event
+
+
+def test_what_a_turning_head_leaves_is_no_event_and_an_expression_beside_it_is(tmp_path):
+    """The estimate of a head's motion leaves up to as much of its parallax as `PARALLAX` allows."""
+    turn = 0.02 * np.exp(-(((np.arange(COUNT) - 22) / 2) ** 2))
+    left = PARALLAX[1] * np.maximum(turn - PARALLAX[0], 0)
+    assert observed(tmp_path, turn, nose=left).event is None
+    assert observed(tmp_path, turn, nose=left, brows=EXPRESSION).event.apex == pytest.approx(APEX / 30)
