@@ -141,6 +141,7 @@ MESSAGES: dict[str, str] = {
     "This is no {0} checkpoint: {1} {2} has shape {3}, not {4}.": "这不是 {0} 检查点：{1} {2} 的形状是 {3}，而不是 {4}。",
     "This machine has no usable device {0}; choose 'auto' or 'cpu'.": "此计算机没有可用的设备 {0}；请选择 'auto' 或 'cpu'。",
     "Two anchors lie on the same place; move one of them onto its own point of the face.": "两个锚点在同一位置；请将其中一个移到面部上它自己的点。",
+    "What moves most in the driver's picture is followed by no control, so that it isn't taken for an expression: cloth or hair before the face, or a rig that lies elsewhere on it. Check the face match.": "演员画面中运动最大的部分没有控制器跟随，因此不视为表情：面部前的布料或头发，或位于面部其他位置的绑定。请检查面部匹配。",
     "What these controls move isn't seen where the motion was read, and they stay at rest: {0}. Turn the character to the camera, or mirror them from the other side.": "这些控制器所移动的部分在读取运动之处不可见，因此保持静止：{0}。请将角色转向摄像机，或从另一侧镜像。",
     "With the driver at rest, what it generates is not the avatar's picture (likeness {0}, working weights have {1} and more): random numbers look so, and files of another network or release. Add its authors' files again, all from one release.": "演员静止时，它生成的不是虚拟角色的图像（相似度 {0}，有效权重为 {1} 及以上）：随机数，或其他网络、其他版本的文件，看起来就是这样。请重新添加作者的文件，且全部来自同一版本。",
     "With the driver at rest, what it generates shows no face where the avatar's is (likeness {0}, working weights have {1} and more): random numbers look so, and files of another network or release. Add its authors' files again, all from one release.": "演员静止时，它生成的图像在虚拟角色面部的位置没有面部（相似度 {0}，有效权重为 {1} 及以上）：随机数，或其他网络、其他版本的文件，看起来就是这样。请重新添加作者的文件，且全部来自同一版本。",
