@@ -106,7 +106,7 @@ class MAGPLUS_PT_main(Sidebar):
         reason = disabled_reason(context)
         row = layout.row()
         row.scale_y = 1.4
-        row.operator(animate.MAGPLUS_OT_animate.bl_idname, icon="PLAY")
+        draw_button(row, animate.MAGPLUS_OT_animate, width, "PLAY")
         if reason:
             draw_text(layout, reason, width, "INFO")
         if environment_problem(context) or backend_problem(settings.backend):

@@ -7,7 +7,7 @@ import bpy
 
 from ..backend_bridge.job.judgement import NO_OFFSET, NO_ONSET
 from ..operators.animate import KIND as ANIMATE
-from ..operators.blender.wording import translated
+from ..operators.blender.wording import CONTEXT, translated
 from ..operators.capture import KIND as CAPTURE
 from ..operators.frames.clip import NO_FRAMES
 from ..operators.frames.shown import frames_shown
@@ -54,7 +54,7 @@ class MAGPLUS_PT_result(Sidebar):
         if (shown := frames_shown(context.scene)) is not None:
             name, icon = record.bl_rna.properties["frames_shown"].name, "HIDE_OFF" if shown else "HIDE_ON"
             place, text, icon = button_place(layout, name, width, icon)
-            place.prop(record, "frames_shown", text=text, icon=icon, toggle=True)
+            place.prop(record, "frames_shown", text=text, text_ctxt=CONTEXT, icon=icon, toggle=True)
         _draw_ends(layout, context, width)
         _draw_reference(layout, context, width)
         column = layout.column(align=True)
@@ -68,7 +68,7 @@ class MAGPLUS_PT_result(Sidebar):
             draw_button(column, MAGPLUS_OT_restore_view, width, "LOOP_BACK")
         if MAGPLUS_OT_show_as.problem(context) != NO_FRAMES:
             place, text, _ = button_place(column, "Show Frames As", width - ICON)  # an arrow stands beside it
-            place.operator_menu_enum(MAGPLUS_OT_show_as.bl_idname, "where", text=text)
+            place.operator_menu_enum(MAGPLUS_OT_show_as.bl_idname, "where", text=text, text_ctxt=CONTEXT)
         if (outcome := manager.outcomes.get(COMPARE)) and outcome.status is not Status.FINISHED:
             draw_outcome(layout, outcome, width)
         _draw_lines(layout, context, width)
@@ -117,7 +117,7 @@ def _draw_lines(layout: bpy.types.UILayout, context: bpy.types.Context, width: f
         draw_text(box, GONE, width - BOX_MARGINS, "INFO")
     else:
         place, text, icon = button_place(box, "Job Folder", width - BOX_MARGINS, "FILE_FOLDER")
-        place.operator("wm.path_open", text=text, icon=icon).filepath = str(folder)
+        place.operator("wm.path_open", text=text, text_ctxt=CONTEXT, icon=icon).filepath = str(folder)
 
 
 class MAGPLUS_PT_details(Sidebar):

@@ -134,7 +134,7 @@ def draw_button(
 ) -> Any:
     """Draw an operator's button as `button_place` says; return its properties."""
     place, text, icon = button_place(layout, text or operator.bl_label, width, icon)
-    return place.operator(operator.bl_idname, text=text, icon=icon)
+    return place.operator(operator.bl_idname, text=text, text_ctxt=CONTEXT, icon=icon)
 
 
 def clock(seconds: float) -> str:

@@ -130,7 +130,7 @@ def arbitrate(
 def rounded_share(observed: Observation, inflation: Tensor | float) -> Tensor:
     """Return how far frames that no camera made have no noise but rounding, in [0, 1]: [N, 1, 1, 1].
 
-    The square of the share that `ROUNDED_VARIANCE` has in the median noise variance of the equations, times `inflation`.
+    The square of the share that `ROUNDED_VARIANCE` has in the equations' median noise variance times `inflation`.
     """
     typical = observed.noise.flatten(1).median(1).values.view(-1, 1, 1, 1)
     return (ROUNDED_VARIANCE / (inflation * typical)).clamp(max=1).square()
