@@ -45,6 +45,7 @@ MARGIN = 3.0  # standard deviations by which the equations must contradict the n
 WHITE_NOISE = 0.5  # noise inflation factor of white noise: chi-squared of the true motion on noisy training films
 FREEDOM_SHARE = 0.1  # of the solver's degrees of freedom, fits noise alone; chosen on photographs and own family
 ROUNDED_VARIANCE = 0.055 / 255**2  # of the equations' error in pictures without noise, measured on own and bent family
+FILMED_SHARE, GENERATED_SHARE = 0.6, 0.4  # largest g on pictures without noise, see `Rounding`
 LEAST_ENERGY = 1e-9  # sum d . J d, below which s and n are the same motion
 
 
@@ -59,8 +60,8 @@ class Rounding:
     share: float
 
 
-FILMED = Rounding(margin=1.0, share=0.6)  # MagPlus, whose frames a camera made
-GENERATED = Rounding(margin=0.0, share=0.4)  # DeMagPlus, whose frames a backend made
+FILMED = Rounding(margin=1.0, share=FILMED_SHARE)  # MagPlus, whose frames a camera made
+GENERATED = Rounding(margin=0.0, share=GENERATED_SHARE)  # DeMagPlus, whose frames a backend made
 
 
 def equation_residual(seen: Observation, motion: Tensor) -> Tensor:
