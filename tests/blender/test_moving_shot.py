@@ -26,7 +26,7 @@ def test_an_expression_follows_a_turning_talking_head_behind_a_bar(character: Pa
     subprocess.run(command, check=True, capture_output=True)
     rows = json.loads(figures.read_text())["AU12"]
     shown, floor = rows["surface"], rows["apex"]["vertices"]
-    assert shown["vertices"] < max(0.25, floor + 0.08) and shown["leak"] < 0.2
+    assert shown["vertices"] < max(0.25, floor + 0.15) and shown["leak"] < 0.2
     assert shown["bar"] < 0.1, "what is in front of the face stays"
     assert shown["PSNR"] > rows["plain"]["PSNR"] + 2
     assert shown["vertices"] < 0.7 * rows["still"]["vertices"]
