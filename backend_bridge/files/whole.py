@@ -28,14 +28,13 @@ def staged(target: Path, data: bytes) -> Iterator[None]:
 
     Raises `OSError`, and then what was there before is still there.
     """
-    with prepared(target) as temporary:
-        write_all(open_plain(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL), data)
+    with all_staged({target: data}):
         yield
 
 
 @contextmanager
 def all_staged(files: Mapping[Path, bytes]) -> Iterator[None]:
-    """Do what `staged` does for several files, each of which is whole or not there, and flush their folders once."""
+    """Do what `staged` does for several files, each of which is whole or not there; their folders are flushed once."""
     waiting: dict[Path, Path] = {}
     try:
         for target, data in files.items():
