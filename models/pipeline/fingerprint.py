@@ -20,6 +20,7 @@ from ..backends.store import Origin
 from .driving_clip import DrivingClip
 
 _MARKS = 1  # version of the marks in pictures (`provenance`)
+_RECORDS = 2  # version of what a frame leaves besides pictures (`outputs`); those of others can't be read with its own
 
 
 def fingerprint(
@@ -42,6 +43,7 @@ def fingerprint(
         {
             "magplus": magplus_version(),
             "marks": [_MARKS, signed_by],
+            "records": _RECORDS,
             "networks": networks,
             "clip": clip.sha256,
             "untrusted": clip.track.untrusted,
