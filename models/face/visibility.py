@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .footage import CLIPPED
-from .lighting import Light, light_between
+from .lighting import ReferenceLight
 from .mesh import LEFT_LIDS, LIPS, RIGHT_LIDS
 from .mouth_cover import mouth_cover
 from .regions import face_mask, face_width, regions
@@ -57,6 +57,7 @@ class Visibility:
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         self._small = _small(reference[0])
         self._near = self._extremes(self._small)
+        self._light = ReferenceLight(self._small, self._face, self._width)
         # What covers the mouth moves, as far as the face's own motion at least.
         covered = _grown(mouth_cover(self._small, small, self._face), max(1, round((_REACH + _GROWN) * self._width)))
         self._seen = _small_mask(inside) & ~_grown(_clipped(self._small), 1) & ~covered
@@ -84,11 +85,12 @@ class Visibility:
         seen = self._seen & _small_mask(inside[None]) & ~_grown(_clipped(small), 1)
         points = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
         own = self._own(points)
-        light = self._light(small, seen)
+        skin, light = seen, self._light.between(small, seen)
         for tolerance in _DIFFERENT:
-            covered = self._covered(light.on(small), seen, own, tolerance)
-            light = self._light(small, seen & ~covered)
-        seen &= ~covered
+            uncovered = seen & ~self._covered(light.on(small), seen, own, tolerance)
+            if not np.array_equal(uncovered, skin):
+                skin, light = uncovered, self._light.between(small, uncovered)
+        seen = skin.copy()
         for mask in self._regions.values():
             inner = (mask > 0.5) & self._face
             if inner.any() and seen[inner].mean() < _LEAST_SEEN:
@@ -133,9 +135,6 @@ class Visibility:
                 hull = cv2.convexHull(landmarks[list(group)].astype(np.float32))
                 cv2.fillConvexPoly(mask, np.rint(hull).astype(np.int32), 1)
         return _grown(mask > 0, 1)
-
-    def _light(self, small: Image, valid: Mask) -> Light:
-        return light_between(small, self._small, valid, self._face, self._width)
 
     def _full(self, picture: Image) -> Tensor:
         """Return a small picture [128, 128] or [128, 128, C] at the size of the crop, [C, S, S]."""
