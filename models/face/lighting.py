@@ -74,7 +74,7 @@ class ReferenceLight:
         if not inside.any() or inside.sum() < self._least:
             return Light(np.ones_like(frame), np.zeros(3))
         comparison = self._comparison(inside)
-        offset = _offset(comparison.values(frame), comparison.there)
+        offset = comparison.offset(frame)
         bands, gain = comparison.bands_and_gain(frame + offset.astype(np.float32), comparison.smooth_gain)
         return Light(bands * gain, offset)
 
@@ -98,7 +98,7 @@ class ReferenceLight:
 class _Comparison:
     """Compares frames with a reference [H, W, C] `inside` [H, W], with a gain that is smooth over `sigma` px.
 
-    there: [N, C], the reference's values inside.
+    A lamp's bands are looked for in rows, then in columns.
     """
 
     def __init__(self, reference: Image, inside: Mask, sigma: float) -> None:
@@ -109,12 +109,27 @@ class _Comparison:
         self._weight = inside.astype(np.float32)
         self._soft = np.maximum(cv2.GaussianBlur(self._weight, (0, 0), _NOISE_SIGMA), 1e-3)
         self._grey = _grey(reference)
-        self.there = self.values(reference)
-        self._middle = _median(self.there + _DARKEST)
+        self._there = self._values(reference)
+        self._ordered = np.sort(self._there)
+        self._middle = _quantile(self._ordered, 0.5)
 
-    def values(self, image: Image) -> Image:
-        """Return an image's values [N, C] inside."""
-        return image.reshape(-1, image.shape[2])[self._places]
+    def _values(self, image: Image) -> Image:
+        """Return an image's values [C, N] inside: sorting planes takes a fraction of sorting along channels."""
+        return np.ascontiguousarray(image.reshape(-1, image.shape[2])[self._places].T)
+
+    def offset(self, frame: Image) -> NDArray[np.float64]:
+        """Return what is added to a frame's values, before the gain, to be the reference's [3]; 0 unless it is clear."""
+        here, there = self._values(frame), self._there
+        low, middle, high = _darks_to_lights(np.sort(here))
+        low_there, middle_there, high_there = _darks_to_lights(self._ordered)
+        gain = (middle_there + _DARKEST) / (middle + _DARKEST)
+        slope = np.maximum(high_there - low_there, 1e-3) / np.maximum(high - low, 1e-3)
+        offset = middle_there / slope - middle
+        plain = np.abs(here * _column(gain) - there).mean()
+        shifted = np.abs((here + _column(offset)) * _column(slope) - there).mean()
+        within = (slope > _GAINS[0]).all() and (slope < _GAINS[1]).all()
+        clear = bool(within) and shifted < _CLEARLY * plain
+        return np.asarray(offset if clear else np.zeros(3), np.float64)
 
     def bands_and_gain(self, frame: Image, gain_of: Callable[[Image], Image]) -> tuple[Image, Image]:
         """Return the gain of rows [H, 1, 1] or of columns [1, W, 1], and the other one that is left, by `gain_of`.
@@ -134,14 +149,20 @@ class _Comparison:
 
     def smooth_gain(self, frame: Image) -> Image:
         """Return the gain [H, W, C] of each channel, smooth over `sigma` px."""
-        level: NDArray[np.float32] = np.abs(self.values(frame).mean(axis=0))
-        wanted = self._blurred + _PRIOR * self.whole_gain(frame) * level
+        here = self._values(frame)
+        level: NDArray[np.float32] = np.abs(here.mean(axis=1))
+        wanted = self._blurred + _PRIOR * self._gain(here) * level
         found = self._smooth(frame) + _PRIOR * level
         return np.asarray(wanted / np.maximum(found, 1e-4), np.float32).clip(*_GAINS)
 
     def whole_gain(self, frame: Image) -> Image:
         """Return the gain [C] of each channel, one for the whole face."""
-        return np.asarray(self._middle / np.maximum(_median(self.values(frame) + _DARKEST), 1e-4), np.float32)
+        return self._gain(self._values(frame))
+
+    def _gain(self, here: Image) -> Image:
+        """Return the gain [C] of values [C, N] inside, that of their medians."""
+        middle = _quantile(np.sort(here), 0.5)
+        return np.asarray((self._middle + _DARKEST) / np.maximum(middle + _DARKEST, 1e-4), np.float32)
 
     @cached_property
     def _blurred(self) -> Image:
@@ -172,29 +193,21 @@ class _Comparison:
         return np.asarray(np.log((self._grey + _DARKEST) / np.maximum(_grey(frame) + _DARKEST, 1e-4)), np.float32)
 
 
-def _offset(here: Image, there: Image) -> NDArray[np.float64]:
-    """Return what is added to a frame's values [N, 3], before the gain, to be the reference's; 0 unless it is clear."""
-    low, middle, high = _quantiles(here)
-    low_there, middle_there, high_there = _quantiles(there)
-    gain = (middle_there + _DARKEST) / (middle + _DARKEST)
-    slope = np.maximum(high_there - low_there, 1e-3) / np.maximum(high - low, 1e-3)
-    offset = middle_there / slope - middle
-    plain = np.abs(here * gain - there).mean()
-    shifted = np.abs((here + offset) * slope - there).mean()
-    within = (slope > _GAINS[0]).all() and (slope < _GAINS[1]).all()
-    clear = bool(within) and shifted < _CLEARLY * plain
-    return np.asarray(offset if clear else np.zeros(3), np.float64)
+def _darks_to_lights(ordered: Image) -> tuple[NDArray[np.float64], ...]:
+    """Return the darks, the middle and the lights [C] of values [C, N] in their order."""
+    return tuple(_quantile(ordered, share).astype(np.float64) for share in _QUANTILES)
 
 
-def _quantiles(values: Image) -> tuple[NDArray[np.float64], ...]:
-    """Return the darks, the middle and the lights [3] of values [N, 3]."""
-    planes = np.ascontiguousarray(values.T)
-    return tuple(np.asarray(np.quantile(planes, share, axis=1), np.float64) for share in _QUANTILES)
+def _quantile(ordered: Image, share: float) -> Image:
+    """Return a quantile [C] of values [C, N] in their order, between them linearly."""
+    place = share * (ordered.shape[1] - 1)
+    below = int(place)
+    low, high = ordered[:, below], ordered[:, min(below + 1, ordered.shape[1] - 1)]
+    return np.asarray(low + (high - low) * np.float32(place - below))
 
 
-def _median(values: Image) -> Image:
-    """Return the median [C] of values [N, C]; along contiguous planes it takes a quarter of the time."""
-    return np.asarray(np.median(np.ascontiguousarray(values.T), axis=1))
+def _column(values: NDArray[np.float64]) -> Image:
+    return values.astype(np.float32)[:, None]
 
 
 def _clearly_less(after: NDArray[np.floating], before: NDArray[np.floating], inside: Mask) -> bool:
