@@ -118,7 +118,7 @@ class _Comparison:
         return np.ascontiguousarray(image.reshape(-1, image.shape[2])[self._places].T)
 
     def offset(self, frame: Image) -> NDArray[np.float64]:
-        """Return what is added to a frame's values, before the gain, to be the reference's [3]; 0 unless it is clear."""
+        """Return what is added to a frame's values, before the gain, to be the reference's [3]; 0 unless clear."""
         here, there = self._values(frame), self._there
         low, middle, high = _darks_to_lights(np.sort(here))
         low_there, middle_there, high_there = _darks_to_lights(self._ordered)
