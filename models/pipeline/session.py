@@ -30,7 +30,9 @@ class Session:
         self.checkpoints = checkpoints or checkpoint_folder()
         shared = SharedMeasurements.from_environment()
         self.clips = ClipCache(shared)
-        self.motions = MotionStore[DriverMotion](beyond=None if shared is None else _motions_in(shared))
+        self.motions = MotionStore[DriverMotion](
+            DriverMotion.packed, beyond=None if shared is None else _motions_in(shared)
+        )
         self._landmarker: FaceLandmarker | None = None
         self._magnifiers: dict[tuple[str, str], Magnifier] = {}
         self._backend: tuple[Any, Backend] | None = None

@@ -36,9 +36,12 @@ class Found:
     number: int
     nbytes: int = 40
 
+    def unpacked(self):
+        return self
+
 
 def test_the_same_content_is_measured_once_and_the_oldest_goes_first():
-    store, asked = MotionStore(100), []
+    store, asked = MotionStore(lambda found: found, 100), []
 
     def get(value, label="a"):
         def measure():
