@@ -69,8 +69,8 @@ class Band:
 
 
 # Shading varies slowly and stays in place while the skin moves under it, so that the finest level has no more than
-# detail below some 17 px, in bands of which each has a noise of its own: shading is in the coarser one. Autocorrelations
-# of white noise in the two, squared and summed, are as 4 to 1; 8 was as good on clean pictures and better under noise.
+# detail below some 17 px, in bands of which each has a noise of its own: shading is in the coarser one. Squared and
+# summed, autocorrelations of white noise in the two are as 4 to 1; 8 was as good without noise and better under it.
 BANDS = (Band(1, 3, correlation=1.0), Band(3, 9, correlation=8.0))
 
 
