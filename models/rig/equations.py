@@ -11,6 +11,7 @@ from torch import Tensor
 from ..magnification.filters import binomial, box, gaussian, gradient, max_pool_2x2, mean_pool
 from ..magnification.solver import CHI_SQUARED_MEDIAN, QUANTISATION
 from ..warp import pixel_grid, sample_spline
+from .measurement import UNCHANGED
 
 _BLACK = 0.1  # of full scale, added to brightness so that the logarithm doesn't magnify the noise of shadows
 
@@ -35,7 +36,7 @@ class EquationSettings:
     texture_size: float = 12.0
     smoothings: int = 1
     least_change: float = 0.5 / 255
-    unchanged: float = 1 / 1024
+    unchanged: float = UNCHANGED
 
 
 def motion_equations(
