@@ -132,7 +132,7 @@ def bake_performance(
         shift=placement.shift,
         frames=(frames[0], frames[-1]),
         apex_kept=apex_kept(np.array(frames), away),
-        markers=set_event_markers(scene, source, placement, performance.video_start) if markers else {},
+        markers=set_event_markers(scene, source, placement, performance.part) if markers else {},
         keyed=tuple(dict.fromkeys(entry.control.name for entry in entries)),
         not_keyed=planned.not_keyed,
         actions=tuple(each.action for each in written),

@@ -666,6 +666,7 @@ MESSAGES: dict[str, str] = {
     "There is no driving video at {0}.": "Unter {0} gibt es kein Video.",
     "There is no driving video on show; press Choose by Eye first.": "Es wird kein Steuervideo gezeigt; drücken Sie zuerst Nach Augenmaß wählen.",
     "There is no marker {0}; add one to the timeline with this name.": "Es gibt keine Markierung {0}; fügen Sie der Zeitleiste eine dieses Namens hinzu.",
+    "These markers are of a result of {0}, but the driving video is {1}; choose {2}.": "Diese Markierungen gehören zu einem Ergebnis von {0}, das Steuervideo ist aber {1}; wählen Sie {2}.",
     "There is no moving shot in this scene yet; run one with an ST-map, or name its job.": "In dieser Szene gibt es noch keine bewegte Einstellung; lassen Sie eine mit ST-Map laufen, oder nennen Sie ihren Auftrag.",
     "There is no result in this scene yet; press Animate first.": "In dieser Szene gibt es noch kein Ergebnis; drücken Sie zuerst Animieren.",
     "There is no result in this scene yet; run MagPlus once, then move its markers.": "In dieser Szene gibt es noch kein Ergebnis; lassen Sie MagPlus einmal laufen und verschieben Sie dann seine Markierungen.",

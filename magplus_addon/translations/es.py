@@ -666,6 +666,7 @@ MESSAGES: dict[str, str] = {
     "There is no driving video at {0}.": "No hay ningún vídeo en {0}.",
     "There is no driving video on show; press Choose by Eye first.": "No se muestra ningún vídeo guía; pulse antes Elegir a ojo.",
     "There is no marker {0}; add one to the timeline with this name.": "No hay ningún marcador {0}; añada uno con ese nombre a la línea de tiempo.",
+    "These markers are of a result of {0}, but the driving video is {1}; choose {2}.": "Estos marcadores son de un resultado de {0}, pero el vídeo guía es {1}; elija {2}.",
     "There is no moving shot in this scene yet; run one with an ST-map, or name its job.": "En esta escena aún no hay ningún plano en movimiento; ejecute uno con un mapa ST, o indique su trabajo.",
     "There is no result in this scene yet; press Animate first.": "En esta escena aún no hay resultado; pulse antes Animar.",
     "There is no result in this scene yet; run MagPlus once, then move its markers.": "En esta escena aún no hay resultado; ejecute MagPlus una vez y mueva después sus marcadores.",

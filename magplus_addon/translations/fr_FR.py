@@ -666,6 +666,7 @@ MESSAGES: dict[str, str] = {
     "There is no driving video at {0}.": "Il n'y a pas de vidéo à {0}.",
     "There is no driving video on show; press Choose by Eye first.": "Aucune vidéo pilote n'est affichée ; appuyez d'abord sur Choisir à l'œil.",
     "There is no marker {0}; add one to the timeline with this name.": "Il n'y a pas de marqueur {0} ; ajoutez-en un de ce nom à la timeline.",
+    "These markers are of a result of {0}, but the driving video is {1}; choose {2}.": "Ces marqueurs sont ceux d'un résultat de {0}, mais la vidéo pilote est {1} ; choisissez {2}.",
     "There is no moving shot in this scene yet; run one with an ST-map, or name its job.": "Il n'y a pas encore de plan en mouvement dans cette scène ; lancez-en un avec une ST-map, ou nommez sa tâche.",
     "There is no result in this scene yet; press Animate first.": "Il n'y a pas encore de résultat dans cette scène ; appuyez d'abord sur Animer.",
     "There is no result in this scene yet; run MagPlus once, then move its markers.": "Il n'y a pas encore de résultat dans cette scène ; lancez MagPlus une fois, puis déplacez ses marqueurs.",

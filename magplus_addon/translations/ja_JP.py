@@ -666,6 +666,7 @@ MESSAGES: dict[str, str] = {
     "There is no driving video at {0}.": "{0} に駆動動画がありません。",
     "There is no driving video on show; press Choose by Eye first.": "駆動動画が表示されていません。先に「見て選ぶ」を押してください。",
     "There is no marker {0}; add one to the timeline with this name.": "マーカー {0} がありません。この名前のマーカーをタイムラインに追加してください。",
+    "These markers are of a result of {0}, but the driving video is {1}; choose {2}.": "これらのマーカーは {0} の結果のものですが、駆動動画は {1} です。{2} を選んでください。",
     "There is no moving shot in this scene yet; run one with an ST-map, or name its job.": "このシーンにはまだ動きのあるショットがありません。STマップ付きで実行するか、ジョブを指定してください。",
     "There is no result in this scene yet; press Animate first.": "このシーンにはまだ結果がありません。先に「アニメート」を押してください。",
     "There is no result in this scene yet; run MagPlus once, then move its markers.": "このシーンにはまだ結果がありません。MagPlus を一度実行してから、そのマーカーを動かしてください。",

@@ -666,6 +666,7 @@ MESSAGES: dict[str, str] = {
     "There is no driving video at {0}.": "{0} 处没有驱动视频。",
     "There is no driving video on show; press Choose by Eye first.": "没有显示驱动视频；请先按“目视选择”。",
     "There is no marker {0}; add one to the timeline with this name.": "没有标记 {0}；请在时间线上添加此名称的标记。",
+    "These markers are of a result of {0}, but the driving video is {1}; choose {2}.": "这些标记属于 {0} 的结果，但驱动视频是 {1}；请选择 {2}。",
     "There is no moving shot in this scene yet; run one with an ST-map, or name its job.": "此场景中尚无运动镜头；请运行一个带 ST 贴图的镜头，或指定其任务。",
     "There is no result in this scene yet; press Animate first.": "此场景中尚无结果；请先按“生成动画”。",
     "There is no result in this scene yet; run MagPlus once, then move its markers.": "此场景中尚无结果；请先运行一次 MagPlus，然后移动其标记。",

@@ -328,6 +328,16 @@ def test_the_trim_is_that_of_the_result_at_the_playhead(tmp_path: Path, head) ->
     assert found[115] == found[60] == (pytest.approx(7 + 5 / 25), 116)
 
 
+def test_markers_of_another_video_are_no_trim_of_this_one(tmp_path: Path, head) -> None:
+    scene = bpy.context.scene
+    bake(solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.2)}, apex=8), start_frame=11)
+    scene.magplus.driving = str(tmp_path / "frown.mp4")
+    with pytest.raises(RuntimeError, match=r"of clip\.mp4, but the driving video is frown\.mp4; choose clip\.mp4"):
+        bpy.ops.magplus.trim_from_markers()
+    scene.magplus.driving = str(tmp_path / "elsewhere" / "clip.mp4")
+    assert bpy.ops.magplus.trim_from_markers() == {"FINISHED"}
+
+
 def test_a_muted_layer_of_an_earlier_bake_is_reported_where_it_would_add_up(tmp_path: Path, head) -> None:
     folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.2)}, apex=8)
     bake(folder, start_frame=11, animation=LAYER)
