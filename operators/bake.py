@@ -205,6 +205,8 @@ def _told(written: Sequence[Written], stuck: Sequence[str]) -> list[str]:
         )
     for name in dict.fromkeys(name for each in written for name in each.overruled):
         lines.append(f"To play the muted track {name!r} again, move it above {REST!r} in the NLA editor.")
+    for name in dict.fromkeys(name for each in written for name in each.hidden):
+        lines.append(f"The keys hide the track {name!r}; to play both, choose Layer on Top instead.")
     for name in dict.fromkeys(name for each in written for name in each.adding):
         lines.append(
             f"The muted track {name!r} holds an earlier bake of these controls, which would add to this one if it "

@@ -582,6 +582,7 @@ MESSAGES: dict[str, str] = {
     "The job's journal does not list its frames, so nobody can tell whether they are whole.": "Das Journal des Auftrags führt seine Bilder nicht auf, darum kann niemand sagen, ob sie vollständig sind.",
     "The job's report does not say how the faces were matched; run the job again.": "Der Bericht des Auftrags sagt nicht, wie die Gesichter abgeglichen wurden; führen Sie den Auftrag erneut aus.",
     "The keys are set, but not recorded in the job folder: {0}": "Die Schlüsselbilder sind gesetzt, aber im Auftragsordner nicht verzeichnet: {0:words}",
+    "The keys hide the track {0}; to play both, choose Layer on Top instead.": "Die Schlüsselbilder verdecken die Spur {0}; damit beides spielt, wählen Sie „Als Ebene darüber“.",
     "The largest face": "Das größte Gesicht",
     "The last result names no better reference for this video.": "Das letzte Ergebnis nennt keine bessere Referenz für dieses Video.",
     "The length of the video is not known yet.": "Die Länge des Videos ist noch nicht bekannt.",

@@ -582,6 +582,7 @@ MESSAGES: dict[str, str] = {
     "The job's journal does not list its frames, so nobody can tell whether they are whole.": "El diario del trabajo no enumera sus fotogramas, así que nadie puede decir si están completos.",
     "The job's report does not say how the faces were matched; run the job again.": "El informe del trabajo no dice cómo se emparejaron las caras; ejecute el trabajo de nuevo.",
     "The keys are set, but not recorded in the job folder: {0}": "Las claves están puestas, pero no registradas en la carpeta del trabajo: {0:words}",
+    "The keys hide the track {0}; to play both, choose Layer on Top instead.": "Las claves ocultan la pista {0}; para reproducir ambas, elija «Capa encima».",
     "The largest face": "La cara mayor",
     "The last result names no better reference for this video.": "El último resultado no indica una mejor referencia para este vídeo.",
     "The length of the video is not known yet.": "Aún no se conoce la duración del vídeo.",

@@ -582,6 +582,7 @@ MESSAGES: dict[str, str] = {
     "The job's journal does not list its frames, so nobody can tell whether they are whole.": "Le journal de la tâche ne liste pas ses images, personne ne peut donc dire si elles sont entières.",
     "The job's report does not say how the faces were matched; run the job again.": "Le rapport de la tâche ne dit pas comment les visages ont été appariés ; relancez la tâche.",
     "The keys are set, but not recorded in the job folder: {0}": "Les clés sont posées, mais pas consignées dans le dossier de la tâche : {0:words}",
+    "The keys hide the track {0}; to play both, choose Layer on Top instead.": "Les clés masquent la piste {0} ; pour jouer les deux, choisissez « Calque par-dessus ».",
     "The largest face": "Le plus grand visage",
     "The last result names no better reference for this video.": "Le dernier résultat n'indique pas de meilleure référence pour cette vidéo.",
     "The length of the video is not known yet.": "La durée de la vidéo n'est pas encore connue.",

@@ -582,6 +582,7 @@ MESSAGES: dict[str, str] = {
     "The job's journal does not list its frames, so nobody can tell whether they are whole.": "ジョブの記録にフレームが載っていないため、完全かどうか分かりません。",
     "The job's report does not say how the faces were matched; run the job again.": "ジョブのレポートに顔の対応が記されていません。ジョブをもう一度実行してください。",
     "The keys are set, but not recorded in the job folder: {0}": "キーは打ちましたが、ジョブフォルダーに記録されていません: {0:words}",
+    "The keys hide the track {0}; to play both, choose Layer on Top instead.": "キーがトラック {0} を隠しています。両方を再生するには「上に重ねる」を選んでください。",
     "The largest face": "最も大きい顔",
     "The last result names no better reference for this video.": "前回の結果には、この動画のより良い基準はありません。",
     "The length of the video is not known yet.": "動画の長さはまだ分かりません。",

@@ -582,6 +582,7 @@ MESSAGES: dict[str, str] = {
     "The job's journal does not list its frames, so nobody can tell whether they are whole.": "任务日志中没有列出帧，因此无法判断它们是否完整。",
     "The job's report does not say how the faces were matched; run the job again.": "任务报告未说明面部如何匹配；请重新运行任务。",
     "The keys are set, but not recorded in the job folder: {0}": "关键帧已插入，但未记录在任务文件夹中：{0:words}",
+    "The keys hide the track {0}; to play both, choose Layer on Top instead.": "关键帧遮盖了轨道 {0}；要两者都播放，请改选“叠加层”。",
     "The largest face": "最大的面部",
     "The last result names no better reference for this video.": "上次的结果没有给出此视频的更好参考。",
     "The length of the video is not known yet.": "视频长度尚未知晓。",

@@ -349,6 +349,24 @@ def test_a_muted_layer_of_an_earlier_bake_is_reported_where_it_would_add_up(tmp_
         assert not any("holds an earlier" in line for line in elsewhere)
 
 
+@pytest.mark.parametrize("animation, hides", [(NEW_ACTION, True), (REPLACE, True), (LAYER, False)])
+def test_a_track_that_the_keys_hide_is_named(tmp_path: Path, head, keys, animation: str, hides: bool) -> None:
+    for frame in (1, 60):
+        keys["Smile"].value = 0.2
+        keys["Smile"].keyframe_insert("value", frame=frame)
+    data = head.data.shape_keys.animation_data
+    track = data.nla_tracks.new()
+    track.strips.new("take", 1, data.action)
+    data.action = None
+    folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.3)}, apex=8)
+    line = f"The keys hide the track {track.name!r}; to play both, choose Layer on Top instead."
+    assert (line in bake(folder, start_frame=11, animation=animation).sentences()) is hides
+    again = bake(folder, start_frame=41, animation=animation).sentences()
+    assert line not in again, "it is hidden already"
+    track.mute = True
+    assert line not in bake(folder, start_frame=41, animation=animation).sentences()
+
+
 @pytest.mark.parametrize("rate, fps", [(200, 24), (24, 60)])
 def test_slow_motion_is_an_exact_multiple_of_real_time(tmp_path: Path, head, keys, rate: int, fps: int) -> None:
     bpy.context.scene.render.fps = fps
