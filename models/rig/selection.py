@@ -132,7 +132,8 @@ class Hypotheses:
 class SelectionData:
     """What the choice is made from: K controls in N frames.
 
-    gram: [N, K, K] and target: [N, K], normal equations of the controls, the head's motion subtracted.
+    gram: [N, K, K] and target: [N, K], normal equations of the controls, the head's motion subtracted. Places count in
+    them that are known to be still (`support.still_precision`), but in none of the energies below.
     low, high: [N, K], bounds.
     noise: [N, K], the energy that each control explains of errors alone.
     misfit: [N], the share of the motion, in px², that no values of the controls explain, in [0, 1).
