@@ -9,7 +9,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -26,8 +26,12 @@ _LOCKED_BYTE = 1 << 30
 
 
 @contextmanager
-def hold(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
+def hold(
+    path: Path, what: str, patience: float = 0.0, waiting: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Hold the lock file at `path`, which stands for `what`; wait for it for at most `patience` seconds.
+
+    `waiting` is called again and again while it waits, and may raise to end that: where a person cancels, for one.
 
     The file stays behind; its content, host and process of the holder, only serves the sentence. Raises `InUseError`
     when somebody else holds it (another thread included), `MachineError` when this disk can't lock files,
@@ -35,7 +39,7 @@ def hold(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
     """
     with os.fdopen(open_plain(path, os.O_RDWR | os.O_CREAT, single=True), "r+b") as file:
         try:
-            _lock_within(file, patience)
+            _lock_within(file, patience, waiting)
         except OSError as error:
             if error.errno not in _HELD:
                 raise MachineError(
@@ -63,7 +67,7 @@ def hold(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
             _unlock(file)
 
 
-def _lock_within(file: IO[bytes], patience: float) -> None:
+def _lock_within(file: IO[bytes], patience: float, waiting: Callable[[], None]) -> None:
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -71,6 +75,7 @@ def _lock_within(file: IO[bytes], patience: float) -> None:
         except OSError as error:
             if error.errno not in _HELD or time.monotonic() >= deadline:
                 raise
+        waiting()
         time.sleep(_PAUSE)
 
 
