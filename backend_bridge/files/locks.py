@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -28,11 +28,10 @@ _LOCKED_BYTE = 1 << 30
 @contextmanager
 def hold(
     path: Path, what: str, patience: float = 0.0, waiting: Callable[[], None] = lambda: None
-) -> Iterator[None]:
+) -> Iterator[IO[bytes]]:
     """Hold the lock file at `path`, which stands for `what`; wait for it for at most `patience` seconds.
 
     `waiting` is called again and again while it waits, and may raise to end that: where a person cancels, for one.
-
     The file stays behind; its content, host and process of the holder, only serves the sentence. Raises `InUseError`
     when somebody else holds it (another thread included), `MachineError` when this disk can't lock files,
     `NotPlainError` when the file is a link or somebody else's, and `OSError` when it can't be written.
@@ -58,13 +57,36 @@ def hold(
             file.write(f"{socket.gethostname()}, process {os.getpid()}".encode())
             file.flush()
             try:
-                yield
+                yield file
             finally:
                 file.seek(0)
                 with suppress(OSError):
                     file.truncate()
         finally:
             _unlock(file)
+
+
+@contextmanager
+def hold_beside(target: Path) -> Iterator[None]:
+    """Hold a lock that stands for the file at `target`, which may be written anew meanwhile, or not be there yet.
+
+    It lies beside the file as long as it is held, and goes with that where the system lets it. Raises what `hold` does.
+    """
+    path = target.with_name(f".{target.name}.lock")
+    with ExitStack() as stack:
+        while not _is_at(path, stack.enter_context(hold(path, str(target)))):
+            stack.close()  # whoever had it has deleted it since it was opened here: nobody else will look for this one
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    return False
 
 
 def _lock_within(file: IO[bytes], patience: float, waiting: Callable[[], None]) -> None:

@@ -82,8 +82,9 @@ class SharedMeasurements:
         """Return what any worker has measured under `key`, else what `measure` returns now, which is kept.
 
         kind: one word in small letters, for whoever looks into the folder. Of two workers that need the same at once
-        one measures and the other one waits, until that one is done, dies or has taken `PATIENCE`. Raises `InputError` where the folder can't be used or a link is in the
-        way; a disk that is full, read-only or can't be locked is no reason to stop, and stands in the log.
+        one measures and the other one waits, until that one is done, dies or has taken `PATIENCE`. Raises `InputError`
+        where the folder can't be used or a link is in the way; a disk that is full, read-only or can't be locked is no
+        reason to stop, and stands in the log.
         """
         digest = hashlib.blake2b(f"{self._made_by} {key}".encode(), digest_size=20).hexdigest()
         place = self._folder / f"{kind}-{digest}.npz"

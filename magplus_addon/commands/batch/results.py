@@ -67,13 +67,15 @@ class Failed:
 class Record:
     """What the steps of a shot were made from, each as names and values (hashes, options, versions).
 
-    A step is finished when what it would be made from now is what it was made from. saved: where the file with the
+    A step is finished when what it would be made from now is what it was made from. outside: of the capture, the files
+    that the .blend reads; see `outside_files`. saved: where the file with the
     result is. scene: in which of its scenes. frames: the scene frames, first and last, that the clip fills there.
     apex_frame: the one nearest to the apex. failed: how the last attempt ended, None after a success. seconds: how
     long each step took by the clock.
     """
 
     captured: Inputs | None = None
+    outside: Inputs = field(default_factory=dict)
     imported: Inputs | None = None
     rendered: Inputs | None = None
     saved: str | None = None
@@ -126,6 +128,11 @@ class Place:
     def saved(self) -> Path:
         """The file with the result."""
         return self.shot.save or self.path.parent / self.shot.group / f"{self.shot.group}.blend"
+
+    def is_in_file(self) -> bool:
+        """Whether an import has put the shot into the file with the result, which is still there."""
+        record = self.record()
+        return record.imported is not None and record.saved == str(self.saved) and self.saved.is_file()
 
     def pictures(self) -> list[tuple[str, Path]]:
         """Return what there is to look at, with a caption: the driver and the result at the apex, and the curves."""
@@ -213,6 +220,10 @@ def capture_inputs(shot: Shot, hashes: FileHashes, version: str) -> Inputs:
     inputs = {"MagPlus": version, "the file": hashes.of(shot.file), "the clip": hashes.of(Path(shot.options.driving))}
     if shot.scene is not None:
         inputs["scene"] = shot.scene
+    if shot.options.anchors is not None:
+        inputs["the anchors"] = hashes.of(shot.options.anchors)
+    if files := shot.backend_files:
+        inputs["the backend's files"] = fingerprint_of([(name, hashes.of(file)) for name, file in files])
     interval = shot.options.frames  # of a moving shot, whose job says where the clip lies
     if interval and shot.options.plates:
         plates = range(interval[0], interval[-1] + 1)
