@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ....backend_bridge.files.errors import InputError, MagPlusError
@@ -11,6 +11,8 @@ from ....backend_bridge.files.hashing import hash_file
 from ....backend_bridge.job.artefacts import OBSERVED, SURFACES
 from ....operators.outside_files import changed_since
 from .results import FileHashes, Place, Record, Step, capture_inputs, changed, import_inputs
+
+_Check = Callable[[Place, Record, FileHashes, str], str]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def _with_its_neighbours(each: ShotPlan) -> ShotPlan:
 def _plan_of(place: Place, hashes: FileHashes, version: str, again: bool) -> ShotPlan:
     every = tuple(step for step in Step if step is not Step.RENDER or place.shot.render)
     record = place.record()
-    checks = (_capture_reason, _run_reason, _import_reason, _render_reason)
+    checks: tuple[_Check, ...] = (_capture_reason, _run_reason, _import_reason, _render_reason)
     if again:
         return ShotPlan(place, every, "asked for again")
     for step, check in zip(Step, checks, strict=True):
