@@ -39,7 +39,20 @@ _OF_THE_INTERFACE = frozenset(
 )
 # Of blocks: geometry, which is taken as it is evaluated, and what is derived, or of the interface.
 _OF_BLOCKS = frozenset(
-    {"vertices", "edges", "polygons", "loops", "points", "splines", "curves", "attributes", "frames", "layers", "grids"}
+    {
+        "animation_data",
+        "vertices",
+        "edges",
+        "polygons",
+        "loops",
+        "points",
+        "splines",
+        "curves",
+        "attributes",
+        "frames",
+        "layers",
+        "grids",
+    }
     | {"uv_layers", "vertex_colors", "color_attributes", "shape_keys", "vertex_groups", "root_nodes", "pixels"}
     | {"pose", "motion_path", "children", "mode", "matrix_world", "matrix_local", "bound_box", "dimensions"}
     | {"active_shape_key", "active_shape_key_index", "active_material_index", "depsgraph", "render_slots"}
