@@ -25,38 +25,18 @@ _BUILT_IN = {"CYCLES", "BLENDER_EEVEE", "BLENDER_EEVEE_NEXT", "BLENDER_WORKBENCH
 # Where a render goes to, what it is baked and printed with: a capture sets these itself.
 _OF_THE_OUTPUT = frozenset({"filepath", "image_settings", "ffmpeg", "bake", "views", "stereo_views"})
 _OF_THE_INTERFACE = frozenset(
-    {
-        "rna_type",
-        "is_active",
-        "is_expanded",
-        "show_expanded",
-        "show_in_editmode",
-        "show_on_cage",
-        "select",
-        "active_index",
-    }
-    | {"use_pin_to_last", "execution_time", "node_warnings", "wireframe_color_type", "selected_studio_light"}
+    {"rna_type", "is_active", "is_expanded", "show_expanded", "show_in_editmode", "show_on_cage", "select"}
+    | {"active_index", "use_pin_to_last", "execution_time", "node_warnings", "wireframe_color_type"}
+    | {"selected_studio_light"}
 )
 # Of blocks: geometry, which is taken as it is evaluated, and what is derived, or of the interface.
 _OF_BLOCKS = frozenset(
-    {
-        "animation_data",
-        "vertices",
-        "edges",
-        "polygons",
-        "loops",
-        "points",
-        "splines",
-        "curves",
-        "attributes",
-        "frames",
-        "layers",
-        "grids",
-    }
-    | {"uv_layers", "vertex_colors", "color_attributes", "shape_keys", "vertex_groups", "root_nodes", "pixels"}
-    | {"pose", "motion_path", "children", "mode", "matrix_world", "matrix_local", "bound_box", "dimensions"}
-    | {"active_shape_key", "active_shape_key_index", "active_material_index", "depsgraph", "render_slots"}
-    | {"packed_file", "packed_files", "bones", "uv_sculpt", "node_tree", "magplus"}
+    {"animation_data", "vertices", "edges", "polygons", "loops", "points", "splines", "curves", "attributes"}
+    | {"frames", "layers", "grids", "uv_layers", "vertex_colors", "color_attributes", "shape_keys"}
+    | {"vertex_groups", "root_nodes", "pixels", "pose", "motion_path", "children", "mode", "matrix_world"}
+    | {"matrix_local", "bound_box", "dimensions", "active_shape_key", "active_shape_key_index"}
+    | {"active_material_index", "depsgraph", "render_slots", "packed_file", "packed_files", "bones"}
+    | {"uv_sculpt", "node_tree", "magplus"}
 )
 _MOST = 5000  # of what has more elements, those are geometry
 _DEEPEST = 5  # structures within structures; a colour ramp's stops are three below their node
