@@ -120,6 +120,7 @@ class Batch:
             nonlocal last
             place, now = of_folder[job.folder], time.monotonic()
             place.note_seconds(Step.RUN, now - last)
+            print(f"magplus: {place.shot.name}: {Step.RUN.value}, {now - last:.0f} s", file=sys.stderr)
             last = now
             if job.error is not None:
                 self._failed(Step.RUN, place, job.error)
@@ -196,6 +197,7 @@ class Batch:
     def _attempt(self, step: Step, *places: Place) -> Iterator[None]:
         """Run the block for shots that can still be done, and keep what it fails with as theirs."""
         began = time.monotonic()
+        print(f"magplus: {', '.join(place.shot.name for place in places)}: {step.value}", file=sys.stderr, flush=True)
         try:
             yield
         except MagPlusError as error:

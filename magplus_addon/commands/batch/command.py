@@ -16,6 +16,7 @@ from .carrying_out import Batch
 from .farm import FarmJob, flamenco, job_parameters, open_job_description
 from .plan import ShotPlan, without_inputs
 from .results import Place, Step
+from .shot_list import has_decimal_commas
 from .shots import chosen, numbered, read_shots
 from .summary import NAMES, SHEET, write_summary
 from .template import template
@@ -88,7 +89,8 @@ def run(options: argparse.Namespace) -> ExitCode:
     try:
         batch.carry_out(plans)
     finally:
-        summary, remarks = write_summary(results, [*batch.state(places)])
+        plans_now = [*batch.state(places)]
+        summary, remarks = write_summary(results, plans_now, decimal_commas=has_decimal_commas(listed))
         for remark in remarks:
             print(f"magplus: warning: {remark}", file=sys.stderr)
         print(f"magplus: {summary.sentence} {results / SHEET} shows them.", file=sys.stderr)

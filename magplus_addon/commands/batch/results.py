@@ -40,6 +40,7 @@ MOST_BYTES = 16 << 20  # of a record; it has some thousand
 LAST_FRAME = 1_048_574  # of a scene, either way
 MOST_FRAMES = 1_000_000
 
+PREVIEW = "preview"  # a folder in the rendered frames, as `frame_renderer` has it
 SHOWN_BY_BROWSERS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
 Inputs = dict[str, str]
@@ -144,7 +145,8 @@ class Place:
         if report is not None and (shot := report.shot) is not None and shot.apex_frame is not None:
             found.append(("result at the apex", self.job.file_of(artefacts.SHOT_PNG, shot.apex_frame - 1)))
         if record.apex_frame is not None and self.render.is_dir():
-            rendered = sorted(self.render.glob(f"*_{record.apex_frame:04d}.*"))
+            name = f"*_{record.apex_frame:04d}.*"
+            rendered = sorted(self.render.glob(name)) + sorted(self.render.glob(f"{PREVIEW}/{name}"))
             found += [("rendered", each) for each in rendered if each.suffix.lower() in SHOWN_BY_BROWSERS]
         return [*found, ("curves", self.job.path / artefacts.CURVES)]
 

@@ -147,6 +147,7 @@ def render(place: Place, hashes: FileHashes) -> Task:
             record.scene,
             place.shot.name,
             list(range(first, last + 1)),
+            record.apex_frame,
             folder,
             made_from,
         )

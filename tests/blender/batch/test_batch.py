@@ -294,6 +294,30 @@ def test_shots_of_one_file_are_saved_together_and_rendered(
     assert planned(main, capfd, listed)["two"] == "import (not in the file yet)"
 
 
+def test_a_sheet_shows_what_no_browser_would(
+    main: Callable[..., int], module: Callable[[str], ModuleType], listed: Path
+) -> None:
+    """A frame of an EXR render at the apex, as a person would see it; and the table as a spreadsheet of a list's kind."""
+    bpy.ops.wm.open_mainfile(filepath=str(listed.with_name("heads.blend")))
+    settings = bpy.context.scene.render.image_settings
+    if hasattr(settings, "media_type"):
+        settings.media_type = "MULTI_LAYER_IMAGE"
+    settings.file_format = "OPEN_EXR_MULTILAYER"
+    bpy.ops.wm.save_mainfile()
+    table = listed.with_suffix(".csv")
+    row = f"Schuß 1;heads.blend;{CLIP};WAHR;Ann;5;WAHR"
+    table.write_text(f"Name;File;Driving;Shape Keys;Avatar;Start Frame;Render\n{row}\n", "utf-8-sig")
+    assert main(table, "--step", "capture") == 0
+    run_by_hand(listed, "Schuß 1")
+    assert main(table, "--step", "import", "--step", "render") == 0
+    render = results_of(listed, "Schuß 1") / "render"
+    assert len([*render.glob("*.exr")]) == 9
+    assert [path.name for path in render.glob("preview/*")] == ["Schuß 1_0009.png"]
+    results = listed.with_name("list_results")
+    assert "preview/Schu%C3%9F%201_0009.png" in (results / "contact_sheet.html").read_text("utf-8")
+    assert (results / "batch.csv").read_bytes().startswith("\ufeffname;status;exit_code".encode())
+
+
 def test_another_start_frame_only_imports_again(
     main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
