@@ -297,7 +297,7 @@ def test_shots_of_one_file_are_saved_together_and_rendered(
 def test_a_sheet_shows_what_no_browser_would(
     main: Callable[..., int], module: Callable[[str], ModuleType], listed: Path
 ) -> None:
-    """A frame of an EXR render at the apex, as a person would see it; and the table as the list's own program has it."""
+    """A frame of an EXR render at the apex, as a person would see it; the table as the list's own program has it."""
     bpy.ops.wm.open_mainfile(filepath=str(listed.with_name("heads.blend")))
     settings = bpy.context.scene.render.image_settings
     if hasattr(settings, "media_type"):
