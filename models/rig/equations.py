@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ..magnification.filters import binomial, box, gaussian, gradient, max_pool_2x2, mean_pool
-from ..magnification.solver import CHI_SQUARED_MEDIAN, QUANTISATION
+from ..magnification.solver import CHI_SQUARED_MEDIAN
 from ..warp import pixel_grid, sample_spline
 
+_LEAST_NOISE = (0.3 / 255) ** 2  # variance of log brightness; 8-bit rounding of a channel has 1 / (12 x 255^2)
 _BLACK = 0.1  # of full scale, added to brightness so that the logarithm doesn't magnify the noise of shadows
 
 
@@ -82,7 +83,7 @@ def motion_equations(
     squared = products[:, 5:]
     typical = squared.flatten(1).median(1).values.view(-1, 1, 1, 1) / CHI_SQUARED_MEDIAN
     # Outliers (highlights, occlusions) have a local variance above the picture's.
-    noise = torch.maximum(typical + QUANTISATION, box(squared, 5))
+    noise = torch.maximum(typical + _LEAST_NOISE, box(squared, 5))
     changed = max_pool_2x2((frames - reference).abs().amax(1, keepdim=True)) > settings.least_change
     weight = torch.where(changed, 1.0, settings.unchanged)
     return torch.cat([products[:, :5] * weight / noise, changed.to(products)], 1)
