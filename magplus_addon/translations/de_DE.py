@@ -573,6 +573,7 @@ MESSAGES: dict[str, str] = {
     "The head alone": "Nur den Kopf",
     "The head keeps still": "Der Kopf bleibt ruhig",
     "The head turns as the driver's does": "Der Kopf dreht sich wie der des Darstellers",
+    "The image {0} was changed and is not saved; nothing that was captured before is used.": "Das Bild {0} wurde geändert und ist nicht gespeichert; nichts zuvor Aufgenommenes wird verwendet.",
     "The installation was killed, most likely because memory ran out; close other programs.": "Die Installation wurde abgebrochen, wahrscheinlich weil der Speicher ausging; schließen Sie andere Programme.",
     "The job folder of this result is gone; import it from where it is now, or run again.": "Der Auftragsordner dieses Ergebnisses ist weg; importieren Sie ihn von dort, wo er jetzt ist, oder starten Sie den Lauf erneut.",
     "The job folder that it is of": "Der Auftragsordner, zu dem er gehört",

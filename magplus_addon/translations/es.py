@@ -573,6 +573,7 @@ MESSAGES: dict[str, str] = {
     "The head alone": "Solo la cabeza",
     "The head keeps still": "La cabeza permanece quieta",
     "The head turns as the driver's does": "La cabeza gira como la del actor",
+    "The image {0} was changed and is not saved; nothing that was captured before is used.": "La imagen {0} se ha cambiado y no está guardada; no se usa nada de lo captado antes.",
     "The installation was killed, most likely because memory ran out; close other programs.": "La instalación fue interrumpida, seguramente por falta de memoria; cierre otros programas.",
     "The job folder of this result is gone; import it from where it is now, or run again.": "La carpeta del trabajo de este resultado ya no está; impórtela desde donde esté ahora, o ejecute de nuevo.",
     "The job folder that it is of": "La carpeta del trabajo a la que pertenece",

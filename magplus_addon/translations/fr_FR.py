@@ -573,6 +573,7 @@ MESSAGES: dict[str, str] = {
     "The head alone": "La tête seule",
     "The head keeps still": "La tête reste immobile",
     "The head turns as the driver's does": "La tête tourne comme celle de l'acteur",
+    "The image {0} was changed and is not saved; nothing that was captured before is used.": "L'image {0} a été modifiée et n'est pas enregistrée ; rien de ce qui avait été capturé n'est utilisé.",
     "The installation was killed, most likely because memory ran out; close other programs.": "L'installation a été tuée, sans doute faute de mémoire ; fermez d'autres programmes.",
     "The job folder of this result is gone; import it from where it is now, or run again.": "Le dossier de la tâche de ce résultat n'est plus là ; importez-le d'où il est maintenant, ou relancez.",
     "The job folder that it is of": "Le dossier de la tâche auquel il appartient",

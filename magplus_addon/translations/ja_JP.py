@@ -573,6 +573,7 @@ MESSAGES: dict[str, str] = {
     "The head alone": "頭のみ",
     "The head keeps still": "頭は動きません",
     "The head turns as the driver's does": "頭は演者と同じように回ります",
+    "The image {0} was changed and is not saved; nothing that was captured before is used.": "画像 {0} が変更され、保存されていません。以前のキャプチャは使用しません。",
     "The installation was killed, most likely because memory ran out; close other programs.": "インストールが強制終了されました。おそらくメモリ不足です。他のプログラムを閉じてください。",
     "The job folder of this result is gone; import it from where it is now, or run again.": "この結果のジョブフォルダーがありません。現在の場所からインポートするか、もう一度実行してください。",
     "The job folder that it is of": "それが属するジョブフォルダー",

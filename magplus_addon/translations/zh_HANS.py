@@ -573,6 +573,7 @@ MESSAGES: dict[str, str] = {
     "The head alone": "仅头部",
     "The head keeps still": "头部保持不动",
     "The head turns as the driver's does": "头部随演员转动",
+    "The image {0} was changed and is not saved; nothing that was captured before is used.": "图像 {0} 已更改但未保存；不会使用先前捕捉的任何内容。",
     "The installation was killed, most likely because memory ran out; close other programs.": "安装被终止，很可能是内存不足；请关闭其他程序。",
     "The job folder of this result is gone; import it from where it is now, or run again.": "此结果的任务文件夹已不在；请从其当前位置导入，或重新运行。",
     "The job folder that it is of": "其所属的任务文件夹",
