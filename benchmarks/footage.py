@@ -228,7 +228,7 @@ def _apex(report: Report, truth: Values, numbers: tuple[int, ...], moves: bool) 
 def _named(report: Report, fault: Fault) -> str:
     concerns = {reason.concern for reason in report.quality.reasons} if report.quality is not None else set()
     if fault.concern is None:
-        return "" if not concerns & {LIGHT, HIDDEN, "blinks"} else "FLAGGED"
+        return "" if not concerns & {LIGHT, HIDDEN, "blinks", "reference not neutral"} else "FLAGGED"
     return "" if fault.concern == "" else "yes" if fault.concern in concerns else "NO"
 
 

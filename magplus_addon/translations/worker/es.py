@@ -64,6 +64,7 @@ MESSAGES: dict[str, str] = {
     "The avatar's face box must be x, y, width and height in px, at least {0} px wide and high, not ({1}); capture the avatar again.": "El recuadro de la cara del avatar debe ser x, y, ancho y alto en px, al menos {0} px de ancho y de alto, no ({1}); capte el avatar de nuevo.",
     "The avatar's picture {0} can't be read; capture the avatar again.": "No se puede leer la imagen {0} del avatar; capte el avatar de nuevo.",
     "The captured rig has no surface on which a face could lie; capture the avatar again.": "El rig captado no tiene una superficie donde pueda estar una cara; capte el avatar de nuevo.",
+    "The clip begins in an expression, so motion is measured against the frame at {0} s, where the face is nearer to rest; give another reference if that isn't its rest.": "El clip empieza en una expresión, así que el movimiento se mide respecto al fotograma en {0} s, donde la cara está más cerca del reposo; indique otra referencia si ese no es su reposo.",
     "The clip has a single frame with a face, in which nothing moves; choose a longer one.": "El clip tiene un solo fotograma con una cara, en el que nada se mueve; elija uno más largo.",
     "The clip plays from frame {0} to {1}, outside the shot; change the start frame.": "El clip va del fotograma {0} al {1}, fuera del plano; cambie el fotograma inicial.",
     "The control {0} is both locked and mirrored; choose one of the two.": "El control {0} está bloqueado y reflejado a la vez; elija una de las dos cosas.",

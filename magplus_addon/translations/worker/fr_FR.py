@@ -64,6 +64,7 @@ MESSAGES: dict[str, str] = {
     "The avatar's face box must be x, y, width and height in px, at least {0} px wide and high, not ({1}); capture the avatar again.": "Le cadre du visage de l'avatar doit être x, y, largeur et hauteur en px, au moins {0} px de large et de haut, et non ({1}) ; recapturez l'avatar.",
     "The avatar's picture {0} can't be read; capture the avatar again.": "L'image {0} de l'avatar ne peut pas être lue ; recapturez l'avatar.",
     "The captured rig has no surface on which a face could lie; capture the avatar again.": "Le rig capturé n'a pas de surface où un visage pourrait se trouver ; recapturez l'avatar.",
+    "The clip begins in an expression, so motion is measured against the frame at {0} s, where the face is nearer to rest; give another reference if that isn't its rest.": "Le clip commence dans une expression ; le mouvement est donc mesuré par rapport à l'image à {0} s, où le visage est plus proche du repos ; donnez une autre référence si ce n'est pas son repos.",
     "The clip has a single frame with a face, in which nothing moves; choose a longer one.": "Le clip n'a qu'une image avec un visage, où rien ne bouge ; choisissez-en un plus long.",
     "The clip plays from frame {0} to {1}, outside the shot; change the start frame.": "Le clip joue de l'image {0} à {1}, hors du plan ; changez l'image de début.",
     "The control {0} is both locked and mirrored; choose one of the two.": "Le contrôle {0} est à la fois verrouillé et en miroir ; choisissez l'un des deux.",

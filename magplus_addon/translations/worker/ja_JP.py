@@ -64,6 +64,7 @@ MESSAGES: dict[str, str] = {
     "The avatar's face box must be x, y, width and height in px, at least {0} px wide and high, not ({1}); capture the avatar again.": "アバターの顔の枠は px 単位の x、y、幅、高さで、幅と高さは {0} px 以上にしてください。({1}) ではありません。アバターをキャプチャし直してください。",
     "The avatar's picture {0} can't be read; capture the avatar again.": "アバターの画像 {0} を読めません。アバターをキャプチャし直してください。",
     "The captured rig has no surface on which a face could lie; capture the avatar again.": "キャプチャしたリグに、顔を置ける面がありません。アバターをキャプチャし直してください。",
+    "The clip begins in an expression, so motion is measured against the frame at {0} s, where the face is nearer to rest; give another reference if that isn't its rest.": "クリップは表情の途中から始まるため、顔がより静止に近い {0} 秒のフレームを基準に動きを測定します。それが静止した顔でない場合は、別の基準を指定してください。",
     "The clip has a single frame with a face, in which nothing moves; choose a longer one.": "顔が写っているフレームが1つだけのクリップでは、何も動きません。もっと長いものを選んでください。",
     "The clip plays from frame {0} to {1}, outside the shot; change the start frame.": "クリップはフレーム {0} から {1} で再生され、ショットの外にあります。開始フレームを変更してください。",
     "The control {0} is both locked and mirrored; choose one of the two.": "コントロール {0} はロックとミラーの両方になっています。どちらか一方にしてください。",

@@ -64,6 +64,7 @@ MESSAGES: dict[str, str] = {
     "The avatar's face box must be x, y, width and height in px, at least {0} px wide and high, not ({1}); capture the avatar again.": "虚拟角色的面部框必须是以像素为单位的 x、y、宽和高，宽和高至少 {0} px，而不是（{1}）；请重新捕捉虚拟角色。",
     "The avatar's picture {0} can't be read; capture the avatar again.": "无法读取虚拟角色的图像 {0}；请重新捕捉虚拟角色。",
     "The captured rig has no surface on which a face could lie; capture the avatar again.": "捕捉的绑定没有可放置面部的表面；请重新捕捉虚拟角色。",
+    "The clip begins in an expression, so motion is measured against the frame at {0} s, where the face is nearer to rest; give another reference if that isn't its rest.": "片段开始时就带有表情，因此以 {0} 秒处的帧为参考来测量运动，那里面部更接近静止；如果那不是它的静止状态，请另行指定参考。",
     "The clip has a single frame with a face, in which nothing moves; choose a longer one.": "片段中只有一帧有面部，其中没有运动；请选择更长的片段。",
     "The clip plays from frame {0} to {1}, outside the shot; change the start frame.": "片段从第 {0} 帧播放到第 {1} 帧，在镜头之外；请更改起始帧。",
     "The control {0} is both locked and mirrored; choose one of the two.": "控制器 {0} 同时被锁定和镜像；请选择其中之一。",
