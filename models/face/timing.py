@@ -34,7 +34,7 @@ _LAST = 3  # frames, whose median is the motion at the end
 class Reference:
     """The neutral frame that motion is measured against.
 
-    chosen: "given", "automatic" (near the start of the clip), "at rest" (elsewhere, as the face shows an expression
+    chosen: "given", "automatic" (near the start of the clip), "rest" (elsewhere, as the face shows an expression
     there) or "best frame".
     """
 
@@ -51,7 +51,7 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
     expression changes little since the frame before and until the frame after (mean landmark speed after the head's own
     motion is taken out, over the eyes' distance): as little as in the clip's quietest quarter, within the landmarks'
     jitter. Where by the mesh's scores it shows an expression that the clip goes on to lose (a smile that fades), it
-    is the first quiet frame without it ("at rest"). Frames without the face, or next to one without it, are no
+    is the first quiet frame without it ("rest"). Frames without the face, or next to one without it, are no
     candidates unless there are no others.
     """
     shown = np.flatnonzero(track.present)
@@ -71,7 +71,7 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
         if calmer is not None:
             expression = expressiveness(track)
             as_calm = shown[quiet[shown] & (expression[shown] <= expression[calmer] + _CALMER / 3)]
-            index, chosen = int(as_calm[0]) if len(as_calm) else calmer, "at rest"
+            index, chosen = int(as_calm[0]) if len(as_calm) else calmer, "rest"
     return Reference(index, track.seconds[index], chosen)
 
 

@@ -136,7 +136,7 @@ class DrivingClip:
             if asked is None and resting is not None:
                 outside = outside_frame(path, driving, resting, reader, track, landmarker)
         if outside is not None:
-            chosen = Reference(len(track), outside.seconds - reader.info.start, "at rest")
+            chosen = Reference(len(track), outside.seconds - reader.info.start, "rest")
             return cls._with_reference(reader, path, track, chosen, frame_size, framing, notes, outside)
         clip = cls._with_reference(reader, path, track, chosen, frame_size, framing, notes)
         return replace(clip, resting=resting)

@@ -158,9 +158,9 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     if basis is not None and clip.chosen.chosen == "automatic":
         rested = frame_at_rest(basis, driver, avatar, spec)
         if rested is not None:
-            clip = clip.with_reference(rested, "at rest", notes)
+            clip = clip.with_reference(rested, "rest", notes)
             driver, avatar = measured_against(clip)
-    if clip.chosen.chosen == "at rest":
+    if clip.chosen.chosen == "rest":
         notes.warning(begins_in_expression(clip))
 
     painting = {role: weights for role, weights in networks.items() if role == "magplus" or not avatar.gives_motion}
