@@ -129,6 +129,16 @@ def button_place(
     return above, "", icon
 
 
+def side_by_side(layout: bpy.types.UILayout, names: Iterable[str], width: float) -> bpy.types.UILayout:
+    """Return a row for buttons of these names, or a column where one of them would be cut off in it.
+
+    An empty name is that of a button with an icon alone. width: as `button_place` takes it.
+    """
+    needed = sum(text_width(translated(name)) + ICON_WIDTH for name in names)  # Blender shares a row out by that
+    fits = needed <= width + ICON_WIDTH
+    return layout.row(align=True) if fits else layout.column(align=True)
+
+
 def draw_button(
     layout: bpy.types.UILayout, operator: type[bpy.types.Operator], width: float, icon: str, text: str = ""
 ) -> Any:

@@ -87,8 +87,10 @@ class MAGPLUS_OT_show_as(_OnResult):
     @classmethod
     def problem(cls, context: bpy.types.Context) -> str:
         """Return why it can't be used now, or an empty string."""
-        path = result_record.kept_folder(context.scene)
-        return result_problem(context) or ("" if path is not None and has_frames(path) else NO_FRAMES)
+        if problem := result_problem(context):
+            return problem
+        path, made = result_record.kept_folder(context.scene), context.scene.magplus.result.has_frames
+        return "" if made and path is not None and has_frames(path) else NO_FRAMES
 
     where: str = EnumProperty(name="Show As", description="Where the image sequence goes", items=SHOW_AS, default=FRONT)
 

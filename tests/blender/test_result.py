@@ -25,7 +25,7 @@ from bl_ext.user_default.magplus.backend_bridge.job.report import (
 from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
 from bl_ext.user_default.magplus.backend_bridge.rig.events import UnitEvent
 from bl_ext.user_default.magplus.magplus_addon.result_panel import MAGPLUS_PT_details, MAGPLUS_PT_result
-from bl_ext.user_default.magplus.operators import show_result
+from bl_ext.user_default.magplus.operators import result_record, show_result
 from bl_ext.user_default.magplus.operators.animation.destination import Destination
 from bl_ext.user_default.magplus.operators.import_result import import_result, read_result
 from bl_ext.user_default.magplus.operators.order import make_order
@@ -168,6 +168,32 @@ def test_keys_are_seen_first_and_frames_by_one_switch_in_any_place_before_the_av
     assert result.frames_shown, "behind the avatar they hide nothing"
     bpy.ops.magplus.show_as(where="STRIP")
     assert not pictures() and "frames_shown" not in draw(MAGPLUS_PT_result)
+
+
+def test_frames_of_an_earlier_result_neither_hide_the_keys_of_the_next_nor_pass_for_its_own(
+    scene: Any, tmp_path: Path
+) -> None:
+    bring_in(job(tmp_path, "one"))
+    assert "frames_shown" in draw(MAGPLUS_PT_result) and result_record.frames_in_view(scene)
+    head = make_head()
+    co = np.array([vertex.co[:] for vertex in head.data.vertices], np.float32)
+    add_key(head, "Smile", co, np.full_like(co, 0.01))
+    bring_in(solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(12, 5, 0.3)}, Fraction(24), apex=5))
+    (earlier,) = pictures()
+    assert not earlier.show_background_image, "the keys would play behind it"
+    assert not result_record.frames_in_view(scene) and "frames_shown" in draw(MAGPLUS_PT_result)
+    assert not bpy.ops.magplus.show_as.poll()
+    scene.magplus.result.frames_shown = True
+    assert earlier.show_background_image
+
+
+def test_a_failed_result_does_not_read_like_a_success(scene: Any, tmp_path: Path) -> None:
+    folder = job(tmp_path)
+    report = folder.read_report()
+    folder.write_report(replace(report, quality=Quality("failed", (Reason("nothing moves", NOTHING_MOVES, "failed"),))))
+    bring_in(folder)
+    assert scene.magplus.result.verdict == "failed"
+    assert "Imported 12 frames from frame 1, but the result failed; the warnings say why." in draw(MAGPLUS_PT_result)
 
 
 def test_frames_shown_another_way_lie_where_they_lay(scene: Any, tmp_path: Path) -> None:
