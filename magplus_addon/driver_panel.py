@@ -105,7 +105,7 @@ class MAGPLUS_PT_trim(bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the panel; reads only."""
         layout, width = self.layout, line_width(context)
-        layout.label(text=self.bl_label, text_ctxt=CONTEXT)
+        layout.label(text="MagPlus Driver", text_ctxt=CONTEXT)
         draw_text(layout, "Play or scrub, and mark the part, or move the markers below.", width, "INFO")
         column = layout.column(align=True)
         for which, name, _ in WHICH:

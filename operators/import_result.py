@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bpy
 
-from ..backend_bridge.files.errors import InputError, MagPlusError
+from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.files.plain import hash_plain
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.report import Report
@@ -21,7 +21,7 @@ from .animation.event_markers import set_event_markers, video_start
 from .animation.performance import Performance
 from .animation.scene_time import SourceTime
 from .bake import bake_performance, plan_bake, recorded
-from .blender.operator import OperatorResult, refused
+from .blender.operator import OperatorResult, refusing
 from .blender.properties import BoolProperty, StringProperty, with_properties
 from .frames.clip import check_in_steps
 from .frames.shown import uncover_avatar
@@ -186,20 +186,18 @@ class MAGPLUS_OT_import_result(bpy.types.Operator):
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
+    @refusing
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Import."""
-        try:
-            folder = JobFolder.open(Path(bpy.path.abspath(self.directory)))
-            destination = Destination.from_settings(context.scene.magplus)
-            outputs = folder.read_spec().outputs
-            if self.in_steps:
-                manager.start(KIND, lambda task: import_in_steps(folder, destination, outputs, task))
-                return {"FINISHED"}
-            outcome = import_result(context, folder, destination, outputs)
-            manager.outcomes.pop(KIND, None)  # of a run before it
-            return report_outcome(self, outcome)
-        except MagPlusError as error:
-            return refused(self, str(error))
+        folder = JobFolder.open(Path(bpy.path.abspath(self.directory)))
+        destination = Destination.from_settings(context.scene.magplus)
+        outputs = folder.read_spec().outputs
+        if self.in_steps:
+            manager.start(KIND, lambda task: import_in_steps(folder, destination, outputs, task))
+            return {"FINISHED"}
+        outcome = import_result(context, folder, destination, outputs)
+        manager.outcomes.pop(KIND, None)  # of a run before it
+        return report_outcome(self, outcome)
 
 
 CLASSES = (MAGPLUS_OT_import_result,)

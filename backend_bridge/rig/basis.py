@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files.arrays import checked, checked_triangles, read_captured
+from ..files.arrays import FARTHEST, checked, read_captured
 from ..files.errors import InputError
 from ..files.typed_json import from_data
 
 FORMAT = 1
-_FARTHEST = 1e9  # px, px per unit of a control, and values of controls; squares of it are still finite
 _LONGEST_NAME = 1024  # Blender's own end at 63 bytes; a property's has an object and a path in it
 
 
@@ -67,8 +66,8 @@ class Control:
     def check(self) -> None:
         """Raise `ValueError` for a range or a response that no control has."""
         numbers = [self.rest, self.low, self.high, *(number for pair in self.response for number in pair)]
-        if not all(abs(number) <= _FARTHEST for number in numbers):
-            raise ValueError(f"the control {self.name!r} has values beyond {_FARTHEST:g}")
+        if not all(abs(number) <= FARTHEST for number in numbers):
+            raise ValueError(f"the control {self.name!r} has values beyond {FARTHEST:g}")
         excursions = [excursion for excursion, _ in self.response]
         if self.low > self.high or excursions != sorted(excursions):
             raise ValueError(f"the range of the control {self.name!r} ends before it begins")
@@ -158,18 +157,18 @@ class RigBasis:
     def load(cls, path: Path) -> RigBasis:
         """Read what `save` wrote. Raises `InputError` for a missing, damaged or newer file, or one that is no rig's."""
         try:
-            arrays, image_size = read_captured(path, FORMAT)
+            arrays, mesh = read_captured(path, FORMAT)
             controls = from_data(tuple[Control, ...], _unpacked(arrays, "controls"), "controls.")
-            positions = checked(arrays, "positions", "f", (None, 2), _FARTHEST)
-            vertices = len(positions)
             basis = cls(
-                image_size=image_size,
+                image_size=mesh.image_size,
                 controls=controls,
-                positions=positions,
-                depth=checked(arrays, "depth", "f", (vertices,)),
-                visible=checked(arrays, "visible", "b", (vertices,)),
-                displacement=checked(arrays, "displacement", "f", (len(controls), vertices, 2), _FARTHEST),
-                triangles=checked_triangles(arrays, vertices),
+                positions=mesh.positions,
+                depth=mesh.depth,
+                visible=mesh.visible,
+                displacement=checked(
+                    arrays, "displacement", "f", (len(controls), len(mesh.positions), 2), FARTHEST
+                ).astype(np.float32, copy=False),
+                triangles=mesh.triangles,
                 excluded=from_data(dict[str, str], _unpacked(arrays, "excluded"), "excluded."),
             )
             basis._check()
