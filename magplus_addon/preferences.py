@@ -33,7 +33,7 @@ from .menu import keymap
 from .panels import draw_outcome, draw_progress
 from .text import draw_button, draw_text, line_width, side_by_side, text_width
 
-TERMS_SHARE = 0.32  # of the width, for what is said of a checkpoint beside the name of its backend
+TERMS_SHARE = 0.32  # of the width, for the terms of a checkpoint beside the name of its backend
 STEPS = (
     "Allow online access in System > Network.",
     "Create Environment downloads PyTorch, OpenCV and MediaPipe: 0.5 GB, or about 3 GB for a graphics card. It "

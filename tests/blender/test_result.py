@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The last result is seen, said, kept in its file and taken back, in whatever order one presses."""
+"""The last result is seen, described, kept in its file and taken back, in whatever order one presses."""
 
 from __future__ import annotations
 
@@ -88,9 +88,9 @@ def test_a_result_is_seen_at_its_apex_and_loops(scene: Any, tmp_path: Path) -> N
     assert "Onset at 0.08 s of the clip" in drawn and "Apex at 0.21 s of the clip" in draw(MAGPLUS_PT_details)
     assert "The head turns; trim it." in drawn, "what the worker warned of is said for an import, too"
     assert "Show Frames As" in drawn and bpy.ops.magplus.show_as.poll()
-    said = [text for text in drawn if "not of the video" in text]
+    shown = [text for text in drawn if "not of the video" in text]
     scene.magplus.driving = "//another.mp4"
-    assert not said and any("not of the video chosen above" in text for text in draw(MAGPLUS_PT_result))
+    assert not shown and any("not of the video chosen above" in text for text in draw(MAGPLUS_PT_result))
 
 
 def test_the_preview_range_of_before_is_put_back_after_any_number_of_runs(scene: Any, tmp_path: Path) -> None:
@@ -127,13 +127,13 @@ def test_undo_takes_back_the_result_its_view_and_its_words_and_redo_brings_them(
 
 def test_a_result_is_there_again_after_reopening_and_gone_in_another_file(scene: Any, tmp_path: Path) -> None:
     bring_in(job(tmp_path))
-    said = draw(MAGPLUS_PT_result)
+    shown = draw(MAGPLUS_PT_result)
     manager.outcomes["animate"] = Outcome("Cancelled.", Status.CANCELLED)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     assert not MAGPLUS_PT_result.poll(bpy.context) and "animate" not in manager.outcomes
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
-    assert MAGPLUS_PT_result.poll(bpy.context) and draw(MAGPLUS_PT_result) == said
+    assert MAGPLUS_PT_result.poll(bpy.context) and draw(MAGPLUS_PT_result) == shown
     assert bpy.ops.magplus.restore_view() == {"FINISHED"}
 
 
@@ -245,13 +245,13 @@ def test_a_job_folder_that_is_gone_is_said_and_leaves_the_words(scene: Any, tmp_
     assert not bpy.ops.magplus.show_as.poll() and not bpy.ops.magplus.compare.poll()
 
 
-@pytest.mark.parametrize(("end", "said"), [(3, "outside the scene's frame range"), (8, "after the scene's end")])
+@pytest.mark.parametrize(("end", "shown"), [(3, "outside the scene's frame range"), (8, "after the scene's end")])
 def test_an_end_of_the_scene_before_the_results_is_said_with_a_button(
-    scene: Any, tmp_path: Path, end: int, said: str
+    scene: Any, tmp_path: Path, end: int, shown: str
 ) -> None:
     scene.frame_end = end
     bring_in(job(tmp_path))
-    assert any(said in text for text in draw(MAGPLUS_PT_result))
+    assert any(shown in text for text in draw(MAGPLUS_PT_result))
     assert "magplus.fit_range" in draw(MAGPLUS_PT_result)
     bpy.ops.magplus.fit_range()
     assert (scene.frame_start, scene.frame_end) == (1, 12)
@@ -382,12 +382,12 @@ def test_units_are_said_with_their_side(asymmetry: float | None, side: str) -> N
 
 
 def test_each_doubt_is_printed_once_in_its_fullest_wording() -> None:
-    said = "Frames that can't be trusted hold the one before them: 0.1-0.2 s."
-    reason = f"{said[:-1]}; choose a part of the video without them."
+    warning = "Frames that can't be trusted hold the one before them: 0.1-0.2 s."
+    reason = f"{warning[:-1]}; choose a part of the video without them."
     face = "No face was recognised in the avatar's picture; the driver's face was laid over the rig. Check the result."
     report = replace(
         finished_report(9),
-        warnings=(face, said),
+        warnings=(face, warning),
         quality=Quality(
             "check",
             (
@@ -396,10 +396,14 @@ def test_each_doubt_is_printed_once_in_its_fullest_wording() -> None:
             ),
         ),
     )
-    assert doubts(report, said, "The range was widened of Smile.") == ("The range was widened of Smile.", reason, face)
+    assert doubts(report, warning, "The range was widened of Smile.") == (
+        "The range was widened of Smile.",
+        reason,
+        face,
+    )
 
 
 def test_what_the_run_has_warned_of_and_the_report_judges_is_said_once() -> None:
     report = replace(finished_report(12, Fraction(24)), events=None, warnings=(NOTHING_MOVES,))
-    said = doubts(replace(report, quality=quality_of(report)))
-    assert [text for text in said if text.startswith("Nothing moves")] == [NOTHING_MOVES]
+    shown = doubts(replace(report, quality=quality_of(report)))
+    assert [text for text in shown if text.startswith("Nothing moves")] == [NOTHING_MOVES]
