@@ -129,17 +129,7 @@ def _import_result(
             if keys.record.keyed:
                 uncover_avatar(scene)  # else the keys would play unseen, and Strength seem to do nothing
             ends.append(destination.window(source, placement).end)
-        verdict = "" if report.quality is None else report.quality.verdict
-        outcome = Outcome(
-            f"Imported {done} from frame {first}, but the result failed; the warnings say why."
-            if verdict == "failed"
-            else f"Imported {done} from frame {first}.",
-            details=tuple(details),
-            warnings=doubts(report, *warned, *warnings),
-            folder=folder.path,
-            in_scene=True,
-            verdict=verdict,
-        )
+        outcome = _outcome(folder, report, done, first, details, (*warned, *warnings))
         span = Span.of(placement, source, tuple(ends) or (float(placement.frame(source.end)),))
         result_record.keep(scene, folder, report, destination, span, outcome, with_frames=frames is not None)
         result_record.present(scene)
@@ -153,6 +143,23 @@ def _import_result(
     frame_timelines(context, scene)
     redraw()
     return outcome
+
+
+def _outcome(
+    folder: JobFolder, report: Report, done: str, first: int, details: Sequence[str], warnings: Sequence[str]
+) -> Outcome:
+    """Return how an import ended. done: what was imported, in words. first: from which frame of the scene on."""
+    verdict = "" if report.quality is None else report.quality.verdict
+    return Outcome(
+        f"Imported {done} from frame {first}, but the result failed; the warnings say why."
+        if verdict == "failed"
+        else f"Imported {done} from frame {first}.",
+        details=tuple(details),
+        warnings=doubts(report, *warnings),
+        folder=folder.path,
+        in_scene=True,
+        verdict=verdict,
+    )
 
 
 def import_in_steps(folder: JobFolder, destination: Destination, outputs: Outputs, task: TaskContext) -> Steps:
