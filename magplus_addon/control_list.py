@@ -8,12 +8,12 @@ from typing import Any
 import bpy
 
 from ..operators.blender.properties import BoolProperty, with_properties
-from ..operators.blender.wording import CONTEXT
+from ..operators.blender.wording import CONTEXT, translated
 from ..operators.measure_controls import KIND, MAGPLUS_OT_choose_controls, MAGPLUS_OT_measure_controls
 from ..operators.rig.kinds import KINDS
 from ..operators.running.job_manager import Status, manager
 from .panels import Sidebar, draw_outcome
-from .text import draw_button, draw_field, draw_text, line_width, side_by_side
+from .text import draw_button, draw_field, draw_text, line_width, side_by_side, text_width
 
 
 @with_properties
@@ -89,7 +89,10 @@ class MAGPLUS_PT_controls(Sidebar):
             solved = sum(entry.solve and not entry.lock for entry in settings.controls)
             counted = f"{solved} of {len(settings.controls)} are solved"
             place = side_by_side(layout, (counted, "Choose"), width)
-            draw_text(place, counted, width)
+            if text_width(translated(counted)) <= width:
+                place.label(text=translated(counted), translate=False)
+            else:
+                draw_text(place, counted, width)
             place.operator_menu_enum(MAGPLUS_OT_choose_controls.bl_idname, "which", text="Choose", text_ctxt=CONTEXT)
             layout.template_list(
                 MAGPLUS_UL_controls.__name__, "", settings, "controls", settings, "active_control", rows=8
