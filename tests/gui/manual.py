@@ -183,9 +183,9 @@ def looking() -> Scenario:
     bpy.context.scene.magplus.result.frames_shown = True
     yield from drawn()
     picture("frames")
-    bpy.context.scene.magplus.result.frames_shown = False
     if setting("ways"):
         yield from ways()
+    bpy.context.scene.magplus.result.frames_shown = False
     call(bpy.ops.magplus.show_curves)
     yield from another_window()
     picture("curves")
