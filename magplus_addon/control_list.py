@@ -88,7 +88,7 @@ class MAGPLUS_PT_controls(Sidebar):
         if settings.controls:
             solved = sum(entry.solve and not entry.lock for entry in settings.controls)
             counted = f"{solved} of {len(settings.controls)} are solved"
-            place = side_by_side(layout, (counted, "Choose"), width)
+            place, _ = side_by_side(layout, (counted, "Choose"), width)
             if text_width(translated(counted)) <= width:
                 place.label(text=translated(counted), translate=False)
             else:

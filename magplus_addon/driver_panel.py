@@ -72,9 +72,9 @@ def draw_slider(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         column.prop(settings, "scrub", slider=True)
         draw_text(column, f"{at:.3f} s of the video", line_width(context))
         names = {which: name.removesuffix(" Here") for which, name, _ in WHICH}
-        place = side_by_side(column, names.values(), line_width(context))
+        place, each = side_by_side(column, names.values(), line_width(context))
         for which, name in names.items():
-            draw_button(place, MAGPLUS_OT_set_time, line_width(context), _MARKER_ICONS[which], name).which = which
+            draw_button(place, MAGPLUS_OT_set_time, each, _MARKER_ICONS[which], name).which = which
     if driver_of(context.scene) is None:
         draw_button(layout, MAGPLUS_OT_open_driver, line_width(context), "TRACKER")
     else:
@@ -82,8 +82,8 @@ def draw_slider(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 
 def _draw_use(layout: bpy.types.UILayout, width: float) -> None:
-    place = side_by_side(layout, (MAGPLUS_OT_use_markers.bl_label, ""), width)
-    draw_button(place, MAGPLUS_OT_use_markers, width, "CHECKMARK")
+    place, each = side_by_side(layout, (MAGPLUS_OT_use_markers.bl_label, ""), width)
+    draw_button(place, MAGPLUS_OT_use_markers, each, "CHECKMARK")
     place.operator(MAGPLUS_OT_close_driver.bl_idname, text="", icon="X")
 
 

@@ -66,8 +66,8 @@ class MAGPLUS_PT_match(Sidebar):
         width = line_width(context)
         anchors = anchors_of(avatar)
         icons = 3 if anchors else 1
-        place = side_by_side(layout, (MAGPLUS_OT_show_anchors.bl_label, *[""] * icons), width)
-        draw_button(place, MAGPLUS_OT_show_anchors, width, "EMPTY_AXIS")
+        place, each = side_by_side(layout, (MAGPLUS_OT_show_anchors.bl_label, *[""] * icons), width)
+        draw_button(place, MAGPLUS_OT_show_anchors, each, "EMPTY_AXIS")
         row = place.row(align=True)
         row.operator(MAGPLUS_OT_import_anchors.bl_idname, text="", icon="IMPORT")
         if anchors:

@@ -85,9 +85,9 @@ def draw_outcome(layout: bpy.types.UILayout, outcome: Outcome, width: float) -> 
         draw_text(box, line, width, "ERROR")
     places = (("Job Folder", "FILE_FOLDER", outcome.folder), ("Log", "TEXT", outcome.log))
     there = [(text, icon, path) for text, icon, path in places if path is not None and path.exists()]
-    row = side_by_side(box, (text for text, _, _ in there), width)
+    row, each = side_by_side(box, (text for text, _, _ in there), width)
     for name, image, path in there:
-        place, text, icon = button_place(row, name, width, image)
+        place, text, icon = button_place(row, name, each, image)
         place.operator("wm.path_open", text=text, text_ctxt=CONTEXT, icon=icon).filepath = str(path)
 
 

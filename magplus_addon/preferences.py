@@ -172,9 +172,9 @@ def _draw_backends(context: bpy.types.Context, layout: bpy.types.UILayout) -> No
 def _draw_buttons(
     layout: bpy.types.UILayout, buttons: Sequence[tuple[type[bpy.types.Operator], str]], width: float
 ) -> None:
-    place = side_by_side(layout, [operator.bl_label for operator, _ in buttons], width)
+    place, each = side_by_side(layout, [operator.bl_label for operator, _ in buttons], width)
     for operator, icon in buttons:
-        draw_button(place, operator, width, icon)
+        draw_button(place, operator, each, icon)
 
 
 def _draw_keys(layout: bpy.types.UILayout) -> None:

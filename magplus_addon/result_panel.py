@@ -60,9 +60,9 @@ class MAGPLUS_PT_result(Sidebar):
         _draw_ends(layout, context, width)
         _draw_reference(layout, context, width)
         column = layout.column(align=True)
-        place = side_by_side(column, (MAGPLUS_OT_compare.bl_label, MAGPLUS_OT_show_curves.bl_label), width)
-        draw_button(place, MAGPLUS_OT_compare, width, "IMAGE_RGB")
-        draw_button(place, MAGPLUS_OT_show_curves, width, "FCURVE")
+        place, each = side_by_side(column, (MAGPLUS_OT_compare.bl_label, MAGPLUS_OT_show_curves.bl_label), width)
+        draw_button(place, MAGPLUS_OT_compare, each, "IMAGE_RGB")
+        draw_button(place, MAGPLUS_OT_show_curves, each, "FCURVE")
         if record.view_kept:
             draw_button(column, MAGPLUS_OT_restore_view, width, "LOOP_BACK")
         if MAGPLUS_OT_show_as.problem(context) != NO_FRAMES:
