@@ -68,9 +68,9 @@ class Band:
         return _smoothed(image, self.fine) - _smoothed(image, self.coarse)
 
 
-# Shading varies slowly and stays in place while the skin moves under it, so that the finest level has no more than detail
-# below some 17 px, in bands of which each has a noise of its own: shading is in the coarser one. Autocorrelations of
-# white noise in the two, squared and summed, are as 4 to 1; 8 was as good on clean pictures and better under noise.
+# Shading varies slowly and stays in place while the skin moves under it, so that the finest level has no more than
+# detail below some 17 px, in bands of which each has a noise of its own: shading is in the coarser one. Autocorrelations
+# of white noise in the two, squared and summed, are as 4 to 1; 8 was as good on clean pictures and better under noise.
 BANDS = (Band(1, 3, correlation=1.0), Band(3, 9, correlation=8.0))
 
 
@@ -301,8 +301,11 @@ def _gauss_newton_step(
 
 @dataclass(frozen=True)
 class _Linearised:
-    """Equations of one band, [N, 5, h, w] as in `Observation` but of single points, its noise variance [N, 1, h, w],
-    and `_unexplained_motion`."""
+    """The equations of one band.
+
+    equations: [N, 5, h, w] as in `Observation`, but of single points. noise: [N, 1, h, w], the variance of the
+    difference. unexplained: see `_unexplained_motion`.
+    """
 
     equations: Tensor
     noise: Tensor
