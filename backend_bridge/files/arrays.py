@@ -7,6 +7,7 @@ library below raises.
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import tokenize
@@ -106,6 +107,22 @@ class CapturedMesh:
     depth: NDArray[np.float32]
     visible: NDArray[np.bool_]
     triangles: NDArray[np.int32]
+
+
+def encode_captured(version: int, mesh: CapturedMesh, **more: NDArray[Any]) -> bytes:
+    """Return what `read_captured` reads, as a compressed .npz (no pickles): the mesh and further arrays."""
+    data = io.BytesIO()
+    np.savez_compressed(
+        data,
+        format=np.int32(version),
+        image_size=np.asarray(mesh.image_size, np.int32),
+        positions=mesh.positions.astype(np.float32),
+        depth=mesh.depth.astype(np.float32),
+        visible=mesh.visible.astype(bool),
+        triangles=mesh.triangles.astype(np.int32),
+        **more,  # type: ignore[arg-type]  # the stubs take them for `allow_pickle`
+    )
+    return data.getvalue()
 
 
 def read_captured(path: Path, version: int) -> tuple[dict[str, NDArray[Any]], CapturedMesh]:

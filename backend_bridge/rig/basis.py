@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files.arrays import FARTHEST, checked, read_captured
+from ..files.arrays import FARTHEST, CapturedMesh, checked, encode_captured, read_captured
 from ..files.errors import InputError
 from ..files.typed_json import from_data
 
@@ -133,21 +132,14 @@ class RigBasis:
         return np.stack(columns, axis=1) if columns else values
 
     def encode(self) -> bytes:
-        """Return the basis as a compressed .npz (no pickles)."""
-        data = io.BytesIO()
-        np.savez_compressed(
-            data,
-            format=np.int32(FORMAT),
-            image_size=np.asarray(self.image_size, np.int32),
+        """Return the basis as a file, see `encode_captured`."""
+        return encode_captured(
+            FORMAT,
+            CapturedMesh(self.image_size, self.positions, self.depth, self.visible, self.triangles),
             controls=_packed([asdict(control) for control in self.controls]),
             excluded=_packed(self.excluded),
-            positions=self.positions.astype(np.float32),
-            depth=self.depth.astype(np.float32),
-            visible=self.visible.astype(bool),
             displacement=self.displacement.astype(np.float32),
-            triangles=self.triangles.astype(np.int32),
         )
-        return data.getvalue()
 
     def save(self, path: Path) -> None:
         """Write what `encode` returns."""

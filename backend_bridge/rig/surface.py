@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files.arrays import checked, read_captured
+from ..files.arrays import CapturedMesh, checked, encode_captured, read_captured
 from ..files.errors import InputError
 
 FORMAT = 1
@@ -35,19 +34,9 @@ class Surface:
     triangles: NDArray[np.int32]
 
     def encode(self) -> bytes:
-        """Return the surface as a compressed .npz (no pickles)."""
-        data = io.BytesIO()
-        np.savez_compressed(
-            data,
-            format=np.int32(FORMAT),
-            image_size=np.asarray(self.image_size, np.int32),
-            positions=self.positions.astype(np.float32),
-            depth=self.depth.astype(np.float32),
-            visible=self.visible.astype(bool),
-            facing=self.facing.astype(np.float16),
-            triangles=self.triangles.astype(np.int32),
-        )
-        return data.getvalue()
+        """Return the surface as a file, see `encode_captured`."""
+        mesh = CapturedMesh(self.image_size, self.positions, self.depth, self.visible, self.triangles)
+        return encode_captured(FORMAT, mesh, facing=self.facing.astype(np.float16))
 
     @classmethod
     def load(cls, path: Path) -> Surface:
