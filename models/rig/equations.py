@@ -12,6 +12,7 @@ from ..device import fits_loops
 from ..magnification.filters import binomial, box, gaussian, gradient, max_pool_2x2, mean_pool
 from ..magnification.solver import CHI_SQUARED_MEDIAN
 from ..warp import pixel_grid, sample_spline
+from .measurement import UNCHANGED
 
 _LEAST_NOISE = (0.3 / 255) ** 2  # variance of log brightness; 8-bit rounding of a channel has 1 / (12 x 255^2)
 _BLACK = 0.1  # of full scale, added to brightness so that the logarithm doesn't magnify the noise of shadows
@@ -37,7 +38,7 @@ class EquationSettings:
     texture_size: float = 12.0
     smoothings: int = 1
     least_change: float = 0.5 / 255
-    unchanged: float = 1 / 1024
+    unchanged: float = UNCHANGED
 
 
 def motion_equations(

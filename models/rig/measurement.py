@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 
+UNCHANGED = 1 / 1024  # of its precision, which a place keeps whose picture hasn't changed (`equations`)
 _CAUCHY = 2.4  # scales at which the weight is 1/2; 95 % efficient for Gaussian errors (Holland and Welsch 1977: 2.385)
 
 
