@@ -230,14 +230,14 @@ def capture_inputs(shot: Shot, hashes: FileHashes, version: str) -> Inputs:
     if interval and shot.options.plates:
         plates = range(interval[0], interval[-1] + 1)
         inputs["the plates"] = fingerprint_of([hashes.of(plate_of(shot.options.plates, number)) for number in plates])
-    return inputs | _as_text({key: value for key, value in shot.said.items() if interval or key not in PLACING})
+    return inputs | _as_text({key: value for key, value in shot.given.items() if interval or key not in PLACING})
 
 
 def import_inputs(place: Place, hashes: FileHashes) -> Inputs:
     """Return what a shot's result in the file is made from, beside the file itself: the job's result and its place."""
     report = place.job.report_path
     inputs = {"the file": hashes.of(place.shot.file), "the job's result": hashes.of(report) if report.is_file() else ""}
-    return inputs | _as_text({key: value for key, value in place.shot.said.items() if key in PLACING})
+    return inputs | _as_text({key: value for key, value in place.shot.given.items() if key in PLACING})
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -173,10 +173,10 @@ def _card(results: Path, place: Place, shot: ShotSummary) -> str:
         "File": shot.saved,
     }
     lines = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items() if v)
-    said = f'<p class="problem">{html.escape(shot.problem)}</p>' if shot.problem else ""
-    said += "".join(f'<p class="warning">{html.escape(warning)}</p>' for warning in shot.warnings)
+    remarks = f'<p class="problem">{html.escape(shot.problem)}</p>' if shot.problem else ""
+    remarks += "".join(f'<p class="warning">{html.escape(warning)}</p>' for warning in shot.warnings)
     head = f"<h2>{html.escape(shot.name)}</h2>{_pictures(results, place)}"
-    return f'<article class="{kind}">{head}<dl>{lines}</dl>{said}</article>'
+    return f'<article class="{kind}">{head}<dl>{lines}</dl>{remarks}</article>'
 
 
 def _moments(shot: ShotSummary) -> str:
