@@ -34,7 +34,7 @@ class _Record:
     untrusted: tuple[Untrusted, ...]
     reference: int
     reference_seconds: Fraction
-    chosen: Literal["given", "automatic", "best frame"]
+    chosen: Literal["given", "automatic", "rest", "best frame"]
     size: int
     beyond: Literal["repeated", "black"]
     resting: Fraction | None

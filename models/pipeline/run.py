@@ -43,11 +43,12 @@ from ..video import VideoReader
 from .animated_avatar import AnimatedAvatar
 from .avatar import AvatarPicture
 from .driver import Driver
-from .driving_clip import LARGEST_CROP, DrivingClip, reader_of
+from .driving_clip import LARGEST_CROP, DrivingClip, begins_in_expression, reader_of
 from .factors import Factors, factors_of
 from .fingerprint import fingerprint, order_fingerprint
 from .finished import finished_report
 from .frame_maker import FrameMaker
+from .neutral_reference import frame_at_rest
 from .notes import Events, Notes
 from .outputs import Output
 from .outputs.comparison import Comparison
@@ -137,12 +138,25 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
             f"{invented:.0%} of what {info.title} is shown of the avatar lies beyond its picture; capture it with more "
             "room around the head."
         )
-    driver = Driver(clip, magnifiers["magplus"], spec.magnification.regions, device, session.motions)
     more = [
         _further_source(Path(path), session.landmarker(), clip, framing, info.frame_size)
         for path in getattr(options, "more_sources", ())
     ]
-    avatar = AnimatedAvatar(picture, face, window, backend, magnifiers["demagplus"], driver, device, notes, more)
+
+    def measured_against(clip: DrivingClip) -> tuple[Driver, AnimatedAvatar]:
+        driver = Driver(clip, magnifiers["magplus"], spec.magnification.regions, device, session.motions)
+        return driver, AnimatedAvatar(
+            picture, face, window, backend, magnifiers["demagplus"], driver, device, notes, more
+        )
+
+    driver, avatar = measured_against(clip)
+    if basis is not None and clip.chosen.chosen == "automatic":
+        rested = frame_at_rest(basis, driver, avatar, spec)
+        if rested is not None:
+            clip = clip.with_reference(rested, "rest", notes)
+            driver, avatar = measured_against(clip)
+    if clip.chosen.chosen == "rest":
+        notes.warning(begins_in_expression(clip))
 
     painting = {role: weights for role, weights in networks.items() if role == "magplus" or not avatar.gives_motion}
     made_from = fingerprint(folder, spec, clip, painting, options, origins, signed_by)

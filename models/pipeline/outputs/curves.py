@@ -29,6 +29,7 @@ from ...rig.smoothing import apex_kept, smoothed
 from ...video.timecode import start_timecode
 from ..batch import Batch
 from ..driving_clip import DrivingClip, shows_expression
+from ..neutral_reference import CLEARLY, WHOLE_FACE
 from ..notes import Notes
 from ..rig_reader import RigReader, Solved
 from . import Made
@@ -36,8 +37,6 @@ from .observed import Observed
 
 _EXPRESSIVE = (FacePart.BROW, FacePart.LID, FacePart.CHEEK, FacePart.NOSE, FacePart.MOUTH)
 _NAMED = 6  # controls in one sentence
-_WHOLE_FACE = 20  # controls in sight, by which a rig can follow any part of a face; those of FACS or ARKit have more
-_CLEARLY = 0.6  # of the residual: a state that is an expression of another one leaves 0.35 of what the reverse leaves
 _LITTLE = 0.5  # of the asked peak motion; less reads as a weaker expression
 _OTHERWISE = 0.6  # residual of a region: its motion and the rig's then differ by 50 degrees or more
 
@@ -91,7 +90,7 @@ class Curves:
         for sentence in (*shortfalls(solved), *out_of_sight(curves, self._reader.basis.controls)):
             self._notes.warning(sentence)
         self._notes.progress(Stage.SOLVE, 1, 1)
-        if sum(curves.visibility > 0) >= _WHOLE_FACE:
+        if sum(curves.visibility > 0) >= WHOLE_FACE:
             report = self._explained(report, equations, solved)
         return replace(report, weights=self._report(found, exchanged, report.events is not None))
 
@@ -111,10 +110,13 @@ class Curves:
         reference, first = report.reference, self._observed.settled
         if reference is not None and first is not None and reference.better == self._observed.rested:
             seconds = [float(second) for second in self._clip.track.seconds]
-            forward, backward = self._reader.both_ways(equations[first:], seconds[first:])
-            if forward < _CLEARLY * backward:
+            everywhere = np.ones(equations.shape[1])
+            forward, backward = (
+                each.residual_of_clip(everywhere) for each in self._reader.both_ways(equations[first:], seconds[first:])
+            )
+            if forward < CLEARLY * backward:
                 reference = replace(reference, not_neutral="", better=None)
-            elif backward < _CLEARLY * forward and reference.better is not None:
+            elif backward < CLEARLY * forward and reference.better is not None:
                 here = float(self._clip.times[self._clip.chosen.index])
                 reference = replace(reference, not_neutral=shows_expression(here, reference.better))
         return replace(report, events=event, reference=reference)

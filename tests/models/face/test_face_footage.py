@@ -195,11 +195,20 @@ class TestPixels:
         left, before = ((each - picture).abs().mean(1, keepdim=True)[on_face].mean() for each in (frames, lit))
         assert float(left) < 0.3 * float(before)
 
-    def test_a_mouth_behind_a_mask_is_not_seen_though_the_reference_shows_the_mask_too(self, seen):
+    @pytest.mark.parametrize(
+        "colour",
+        [(0.45, 0.6, 0.75), (0.9, 0.92, 0.93), (0.05, 0.05, 0.06), (0.62, 0.1, 0.12), (0.42, 0.27, 0.18), "hand"],
+    )
+    def test_a_mouth_that_is_covered_in_the_reference_too_is_not_seen(self, seen, colour):
+        """By masks, by cloth that is redder or as red as lips, and by a hand."""
         picture, points, everywhere, _ = seen
         masked = picture.clone()
         top = int(points[NOSE_BASE, 1])
-        masked[..., top:, :] = torch.tensor([0.45, 0.6, 0.75]).view(1, 3, 1, 1)
+        if colour == "hand":  # another part of the skin, of another brightness
+            cheek = points[50, :2].astype(int)
+            colour = 0.9 * picture[0, :, cheek[1], cheek[0]]
+        folds = 1 + 0.05 * torch.sin(torch.arange(256 - top) / 5).view(1, 1, -1, 1)
+        masked[..., top:, :] = torch.as_tensor(colour).view(1, 3, 1, 1) * folds
         visibility = Visibility(masked, points, everywhere)
         _, weight = visibility(masked, points[None], everywhere)
         unseen = {name: float(share[0]) for name, share in visibility.unseen_regions(weight).items()}
