@@ -16,9 +16,11 @@ has lost, no method finds. The last two are run at half a pixel only, on plain c
 Foreign rigs, with --foreign: the avatar's keys are those of another family (`models.training.foreign`), so there is
 no true answer but the driver's motion itself, carried to the avatar exactly. shown: peak motion of the keyed rig over
 the driver's in the regions that move, median, and least and most of them. phantom: largest motion of what keeps still
-in the driver, over the driver's peak. cosine: of the two motions, and the best that non-negative least squares of the
-exact motion reach. named: share of the shown motion by controls of the true action units. Constants were chosen on the
-families that are marked; the others only ever measure.
+in the driver, over the driver's peak; of strangers, that by controls of other action units alone; by shape, that of the
+true units alone, fitted to the exact motion and brought to its peak: their shapes differ there from the driver's.
+cosine: of the two motions, and the best that non-negative least squares of the exact motion reach. named: share of the
+shown motion by controls of the true action units. Constants were chosen on the families that are marked; the others
+only ever measure.
 
 Columns, means over the clips. top-1: share of clips in which the control that is moved most at the apex is one of the
 true ones. r: Pearson correlation of the true controls' curves. intensity: their solved amount over the true one at the
@@ -128,19 +130,31 @@ class Pair(Readings):
         best = nnls(keyed.reshape(len(keyed), -1).T, driver.ravel())[0]
         size, x, y = np.linalg.norm(driver, axis=1), *basis.positions[places].round().astype(int).T
         masks = regions(self.avatar_face.points, (self.avatar.size, self.avatar.size))
-        inside = [np.flatnonzero(mask[0, 0].numpy()[y, x] > 0.5) for mask in masks.values()]
-        peaks = [(peak(shown[place]), peak(driver[place])) for place in inside if len(place)]
+        inside = [place for mask in masks.values() if len(place := np.flatnonzero(mask[0, 0].numpy()[y, x] > 0.5))]
+        peaks = [(peak(shown[place]), peak(driver[place])) for place in inside]
         top = max(wanted for _, wanted in peaks)
         ratios = [got / wanted for got, wanted in peaks if wanted > MOVES * top]
         moved = np.abs(found) * np.linalg.norm(keyed, axis=(1, 2))
         true = units_of(clip.expression)
-        named = [bool(true & units_in(name)) for name in keys.names]
-        still = np.linalg.norm(shown[size < STILL * size.max()], axis=1)
+        named = np.array([bool(true & units_in(name)) for name in keys.names])
+        still = size < STILL * size.max()
+
+        def phantom(values: Values) -> float:
+            return float(np.linalg.norm(np.tensordot(values, keyed[:, still], 1), axis=1).max(initial=0.0) / top)
+
+        of_units = np.zeros(len(keyed))
+        if named.any():
+            of_units[named] = nnls(keyed[named].reshape(sum(named), -1).T, driver.ravel())[0]
+        by_units = np.tensordot(of_units, keyed, 1)
+        asked = [(peak(by_units[place]), wanted) for place, (_, wanted) in zip(inside, peaks, strict=True)]
+        short = float(np.median([got / wanted for got, wanted in asked if wanted > MOVES * top]))
         return {
             "shown": float(np.median(ratios)),
             "least": min(ratios),
             "most": max(ratios),
-            "phantom": float(still.max(initial=0.0) / top),
+            "phantom": phantom(found),
+            "of strangers": phantom(np.where(named, 0.0, found)),
+            "by shape": phantom(of_units) / max(short, MOVES),
             "cosine": cosine(shown, driver),
             "best": cosine(np.tensordot(best, keyed, 1), driver),
             "named": float(moved[named].sum() / max(moved.sum(), 1e-12)),

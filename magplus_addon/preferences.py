@@ -36,7 +36,7 @@ TERMS_SHARE = 0.32  # of the width, for what is said of a checkpoint beside the 
 STEPS = (
     "Allow online access in System > Network.",
     "Create Environment downloads PyTorch, OpenCV and MediaPipe: 0.5 GB, or about 3 GB for a graphics card. It "
-    "takes some minutes, and 1.6 GB on the disk, more for a graphics card.",
+    "takes some minutes, and 1.8 GB on the disk, more for a graphics card.",
     "In the 3D view's sidebar (N), under MagPlus, choose the avatar and the video and press Animate.",
 )
 

@@ -98,6 +98,7 @@ class MagPlusPlaced(bpy.types.PropertyGroup):
     last_frame: float = FloatProperty(name="Last Frame", description="Frame of the scene at the clip's last frame")
     frames_per_second: float = FloatProperty(name="Rate", description="Frames of the scene per second of the clip")
     video_start: float = FloatProperty(name="Video Start", description="Time of the video at the clip's first frame")
+    video: str = StringProperty(name="Driving Video", description="The video that it is of")
 
 
 @with_properties

@@ -30,6 +30,7 @@ from .import_result import BRINGING, Read, import_result, read_result
 from .movement import movement
 from .moving_shot import capture_shot
 from .order import Order, disabled_reason, make_order
+from .picture_state import unknown_in
 from .report_lines import measured_lines
 from .rig.anchors import moved_anchors, scaled
 from .rig.avatar import face_companions, find_object
@@ -125,11 +126,15 @@ def _capture(
         longer_side=picture.longer_side,
         face_px=picture.face_px,
     )
-    avatar = captures.restore(context, request, folder) if captures is not None else None
+    if (captures is not None or shot is not None) and (reason := unknown_in(context)):
+        task.warn(reason)
+        captures = None
+    place = captures.place(context, request) if captures is not None else None
+    avatar = captures.restore(place, folder) if captures is not None and place is not None else None
     if avatar is None:
         avatar = yield from capture(context, request, folder, blocking=task.blocking)
-        if captures is not None:
-            captures.keep(context, request, folder)
+        if captures is not None and place is not None:
+            captures.keep(place, folder)
     if shot is not None:
         taken = size_of(folder.path / avatar.image)
         yield from capture_shot(context, request, shot, taken, folder, blocking=task.blocking, captures=captures)

@@ -132,7 +132,7 @@ def bake_performance(
         shift=placement.shift,
         frames=(frames[0], frames[-1]),
         apex_kept=apex_kept(np.array(frames), away),
-        markers=set_event_markers(scene, source, placement, performance.video_start) if markers else {},
+        markers=set_event_markers(scene, source, placement, performance.part) if markers else {},
         keyed=tuple(dict.fromkeys(entry.control.name for entry in entries)),
         not_keyed=planned.not_keyed,
         actions=tuple(each.action for each in written),
@@ -205,6 +205,8 @@ def _told(written: Sequence[Written], stuck: Sequence[str]) -> list[str]:
         )
     for name in dict.fromkeys(name for each in written for name in each.overruled):
         lines.append(f"To play the muted track {name!r} again, move it above {REST!r} in the NLA editor.")
+    for name in dict.fromkeys(name for each in written for name in each.hidden):
+        lines.append(f"The keys hide the track {name!r}; to play both, choose Layer on Top instead.")
     for name in dict.fromkeys(name for each in written for name in each.adding):
         lines.append(
             f"The muted track {name!r} holds an earlier bake of these controls, which would add to this one if it "

@@ -149,7 +149,7 @@ class MAGPLUS_OT_create_environment(ExplainedOperator):
         column.label(text="PyTorch, OpenCV, MediaPipe and what they need will be downloaded")
         column.label(text="from the Python Package Index and from PyTorch's own index: 0.5 GB,")
         column.label(text="or about 3 GB for a graphics card. Nothing is sent anywhere.")
-        column.label(text="On the disk that is 1.6 GB, more for a graphics card.")
+        column.label(text="On the disk that is 1.8 GB, more for a graphics card.")
         column.label(text="It takes some minutes, and can be cancelled at any time.")
         column.separator()
         column.label(text=translated(f"Into {own_environment(context).folder}"))

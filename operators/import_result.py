@@ -17,7 +17,7 @@ from ..backend_bridge.job.spec import Outputs
 from ..backend_bridge.worker_client.messages import Progress
 from . import result_record
 from .animation.destination import BACKGROUND, FRONT, PLANE, Destination
-from .animation.event_markers import set_event_markers, video_start
+from .animation.event_markers import VideoPart, set_event_markers
 from .animation.performance import Performance
 from .animation.scene_time import SourceTime
 from .bake import bake_performance, plan_bake, recorded
@@ -118,7 +118,7 @@ def _import_result(
             warnings += frames.sentences()
             ends.append(frames.first_frame + frames.count - 1)
             if performance is None:
-                set_event_markers(scene, source, placement, video_start(report))
+                set_event_markers(scene, source, placement, VideoPart.of(report))
         if performance is not None:
             baked = bake_performance(context, performance, destination, objects=objects, planned=planned)
             keys = recorded(folder, baked)

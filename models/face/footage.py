@@ -372,8 +372,15 @@ def _change(before: FrameSummary, after: FrameSummary, frame_width: int) -> floa
     """Return the typical change of the picture where the face was, another exposure taken out."""
     region = before.region(frame_width)
     then, now = before.picture[region], after.picture[region]
-    gain = float(np.median(then) / max(float(np.median(now)), 1e-3))
-    return float(np.median(np.abs(now * gain - then)))
+    gain = float(_median(then) / max(float(_median(now)), 1e-3))
+    return float(_median(np.abs(now * gain - then)))
+
+
+def _median(values: Grey) -> np.floating[Any]:
+    """Return the median of a few hundred values, by sorting them all: NumPy's own takes several times as long."""
+    ordered = np.sort(values, axis=None)
+    middle = len(ordered) // 2
+    return np.float32(ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2)
 
 
 def _likeness(one: FrameSummary, other: FrameSummary) -> float:

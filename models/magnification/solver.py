@@ -5,8 +5,9 @@ On each level of the pyramid, coarsest first, `estimate` repeats
 
     1. warp             the frame is resampled at p + u(p)
     2. linearise        brightness constancy (Lucas & Kanade 1981) with the gradient g of the mean of both pictures:
-                        J = sum g g^T / noise, h = sum g (g . u - difference) / noise over the points around
-    3. weigh            the noise is the picture's median squared difference; in the last step also the local one
+                        J = sum g g^T / noise, h = sum g (g . u - difference) / noise over the points around; on the
+                        finest level over two bands of detail as well (`BANDS`)
+    3. weigh            the noise is a band's median squared difference; in the last step also the local one
     4. solve            u minimises E(u) = sum_p u^T J_p u - 2 h_p^T u + stiffness_p |u - B u|_p^2
 
 where B is the binomial filter, so that u - B u is about -1/4 of the Laplacian. E is the combined local-global energy of
@@ -28,11 +29,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..warp import pixel_grid, sample
+from ..device import fits_loops
+from ..warp import pixel_grid, sample_spline
 from .filters import binomial, box, gradient, mean_pool, resize
 from .motion import Motion
 
-QUANTISATION = (0.3 / 255) ** 2  # variance of 8-bit rounding, a uniform error of 1/255: 1 / (12 x 255^2); least noise
+# Least noise: 8-bit rounding, of variance 1 / (12 x 255^2), in the difference of two pictures, in the mean of three
+# channels, smoothed by the binomial filter, which leaves (3/8)^2 of white noise's variance.
+QUANTISATION = 2 / 3 * (3 / 8) ** 2 / (12 * 255**2)
 RIDGE = 0.01  # 1 / px^2, prior precision of the motion on the coarsest grid: a standard deviation of 10 px
 ROUGHNESS = 0.02  # see `FlowSettings`
 CHI_SQUARED_MEDIAN = 0.455  # of one degree of freedom: the median square of a standard normal variable
@@ -41,6 +45,34 @@ _MOST_STEP = 2.0  # px of the level, trust region: brightness is not linear over
 _NOISE_FACTOR = 1.5  # squared differences below this multiple of the noise count as noise
 _BLACK = 0.02  # of full scale, added to brightness so that the ratio of dark pixels stays finite
 _COARSEST_SIDE = 8  # px, least side of the coarsest level of the pyramid
+
+
+@dataclass(frozen=True)
+class Band:
+    """Detail that a coarse box filter removes and a fine one keeps, both applied twice.
+
+    fine, coarse: px along a side of the filters, odd; 1 is none. correlation: factor of the noise variance. Noise of a
+    coarser band is correlated over more points, so that the sum of its equations is less precise than that of
+    independent ones.
+    """
+
+    fine: int
+    coarse: int
+    correlation: float
+
+    def of(self, image: Tensor) -> Tensor:
+        """Return the band of an image [N, 1, H, W].
+
+        >>> float(Band(1, 3, 1.0).of(torch.full((1, 1, 8, 8), 0.5)).abs().max())
+        0.0
+        """
+        return _smoothed(image, self.fine) - _smoothed(image, self.coarse)
+
+
+# Shading varies slowly and stays in place while the skin moves under it, so that the finest level has no more than
+# detail below some 17 px, in bands of which each has a noise of its own: shading is in the coarser one. Squared and
+# summed, autocorrelations of white noise in the two are as 4 to 1; 8 was as good without noise and better under it.
+BANDS = (Band(1, 3, correlation=1.0), Band(3, 9, correlation=8.0))
 
 
 @dataclass(frozen=True)
@@ -72,7 +104,7 @@ class Observation:
         that J is the precision (inverse covariance) of the least-squares motion J^-1 h.
     motion: [N, 2, h, w] px of the image that the equations were taken from: the solution.
     stiffness: [N, 1, h, w], precision (1 / px^2) of the prior on u - B u.
-    noise: [N, 1, h, w], variance of the warped frame's difference to the reference.
+    noise: [N, 1, h, w], variance of the warped frame's difference to the reference, in the finest band.
     """
 
     equations: Tensor
@@ -142,16 +174,36 @@ def smooth_solve(equations: Tensor, stiffness: Tensor, relaxations: int = 4, coa
     for level, (data, rigidity) in reversed(list(enumerate(scales))):
         if motion.shape[2:] != data.shape[2:]:
             motion = resize(motion, (data.shape[2], data.shape[3]))
-        a, b, c = data[:, 0:1] + rigidity, data[:, 1:2], data[:, 2:3] + rigidity
-        inverse = torch.cat([c, -b, -b, a], 1).unflatten(1, (2, 2)) / (a * c - b * b).unsqueeze(1)
-        from_data = (inverse * data[:, None, 3:]).sum(2)
-        inverse = inverse * rigidity.unsqueeze(1)
-        for _ in range(relaxations if level + 1 < len(scales) else 3 * relaxations):
-            previous, sweeps = motion, sweeps + 1
-            smooth = binomial(motion)
-            from_neighbours = smooth + (smooth - binomial(smooth))
-            motion = from_data + (inverse * from_neighbours[:, None]).sum(2)
+        count = relaxations if level + 1 < len(scales) else 3 * relaxations
+        relax = _compiled_relaxation if fits_loops(data, rigidity, motion) else _relaxation
+        motion, previous = relax(data, rigidity, motion, count)
+        sweeps += count
     return PlateSolution(motion, previous, sweeps)
+
+
+def _relaxation(data: Tensor, rigidity: Tensor, motion: Tensor, sweeps: int) -> tuple[Tensor, Tensor]:
+    """Return the motion after sweeps of block Jacobi on one scale, and what it was before the last one."""
+    a, b, c = data[:, 0:1] + rigidity, data[:, 1:2], data[:, 2:3] + rigidity
+    inverse = torch.cat([c, -b, -b, a], 1).unflatten(1, (2, 2)) / (a * c - b * b).unsqueeze(1)
+    from_data = (inverse * data[:, None, 3:]).sum(2)
+    inverse = inverse * rigidity.unsqueeze(1)
+    previous = motion
+    for _ in range(sweeps):
+        previous = motion
+        smooth = binomial(motion)
+        from_neighbours = smooth + (smooth - binomial(smooth))
+        motion = from_data + (inverse * from_neighbours[:, None]).sum(2)
+    return motion, previous
+
+
+def _compiled_relaxation(data: Tensor, rigidity: Tensor, motion: Tensor, sweeps: int) -> tuple[Tensor, Tensor]:
+    """Return the same on a CPU, in a tenth of the time."""
+    from ..loops import relax
+
+    found = motion.clone(memory_format=torch.contiguous_format)
+    previous = found.clone()
+    relax(data.contiguous().numpy(), rigidity.contiguous().numpy(), found.numpy(), previous.numpy(), sweeps)
+    return found, previous
 
 
 def estimate(reference: Tensor, frames: Tensor, settings: FlowSettings | None = None) -> Observation:
@@ -176,14 +228,13 @@ def estimate(reference: Tensor, frames: Tensor, settings: FlowSettings | None = 
         pyramid.append(
             (mean_pool(binomial(pyramid[-1][0]), 2), mean_pool(binomial(pyramid[-1][1]), 2)),
         )
-    # Shading varies slowly and stays in place while the skin moves under it: the finest level uses high-pass images.
-    pyramid[0] = (high_pass(base), high_pass(moved))
-    motion = base.new_zeros(base.shape[0], 2, *(side >> levels for side in base.shape[2:]))
+    motion = moved.new_zeros(moved.shape[0], 2, *(side >> levels for side in moved.shape[2:]))
     observed: Observation | None = None
     for level in reversed(range(levels)):
         for step in reversed(range(settings.iterations[level])):
             last = level < 2 and step == 0
-            observed = _gauss_newton_step(*pyramid[level], motion, settings, first=observed is None, last=last)
+            bands = BANDS if level == 0 else ()
+            observed = _gauss_newton_step(*pyramid[level], motion, settings, bands, first=observed is None, last=last)
             motion = observed.motion
         if level:
             motion = 2 * resize(motion, (2 * motion.shape[2], 2 * motion.shape[3]))
@@ -197,7 +248,7 @@ def estimate_near(
     """Return one more Gauss-Newton step on the finest level, from a `motion` [N, 2, H / 2, W / 2] px nearly right."""
     base, moved = _equally_exposed(reference, frames)
     settings = settings or FlowSettings()
-    return _gauss_newton_step(high_pass(base), high_pass(moved), motion, settings, first=False, last=True)
+    return _gauss_newton_step(base, moved, motion, settings, BANDS, first=False, last=True)
 
 
 def levels_for(height: int, width: int, most: int = 4) -> int:
@@ -227,9 +278,8 @@ def to_motion(observed: Observation, size: tuple[int, int], tolerance: float) ->
 
 
 def _equally_exposed(reference: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the smoothed brightness of both, the frames' exposure made the reference's: [N, 1, H, W] each."""
+    """Return the smoothed brightness of both, the frames' exposure made the reference's: [1 or N, 1, H, W] each."""
     base, moved = (binomial(images.mean(1, keepdim=True)) for images in (reference, frames))
-    base = base.expand(moved.shape[0], -1, -1, -1)
     return base, moved / _exposure_ratio(base, moved)
 
 
@@ -238,33 +288,28 @@ def _gauss_newton_step(
     moved: Tensor,
     motion: Tensor,
     settings: FlowSettings,
+    bands: tuple[Band, ...],
     *,
     first: bool,
     last: bool,
 ) -> Observation:
     """Return one Gauss-Newton step on one level.
 
-    base, moved: [N, 1, H, W], brightness of reference and frame; motion: [N, 2, H / 2, W / 2] px of the level. `first`
-    step of all: the motion's size is not known yet. `last` on its level: noise is local.
+    base: [1 or N, 1, H, W], moved: [N, 1, H, W], brightness of reference and frame; motion: [N, 2, H / 2, W / 2] px of
+    the level. bands: of which the equations are summed, finest first; none is the whole picture. `first` step of all:
+    the motion's size is not known yet. `last` on its level: noise is local.
     """
-    # 1. Warp the frame by the motion so far.
-    full = resize(motion, (base.shape[2], base.shape[3]))
-    warped = sample(moved, pixel_grid(base.shape[2], base.shape[3], base.device) + full)
-    # 2. Linearise around it: J = mean g g^T, h = J u - mean g d over 2 x 2 px, d the difference.
-    difference = warped - base
-    gx, gy = gradient(0.5 * (warped + base))
-    pairs = ((gx, gx), (gx, gy), (gy, gy), (gx, -difference), (gy, -difference), (difference, difference))
-    products = torch.cat([mean_pool(one * other, 2) for one, other in pairs], 1)
-    tensor, right, squared = products[:, :3], products[:, 3:5], products[:, 5:]
-    # 3. Weigh by the noise: a robust variance of the whole picture, and outliers (occlusions, highlights) by their own.
-    typical = squared.flatten(1).median(1).values.view(-1, 1, 1, 1)
-    noise = (typical / CHI_SQUARED_MEDIAN + QUANTISATION).expand_as(squared)
-    unexplained = _unexplained_motion(squared, tensor, noise)
-    if last:
-        noise = torch.maximum(noise, box(squared, 5))
-    x, y = motion[:, :1], motion[:, 1:]
-    right = right + torch.cat([tensor[:, 0:1] * x + tensor[:, 1:2] * y, tensor[:, 1:2] * x + tensor[:, 2:3] * y], 1)
-    equations = box(torch.cat([tensor, right], 1) / noise, 3)
+    # 1. Warp the frame by the motion so far. A bilinear look-up would soften it, which edges show as a difference.
+    full = resize(motion, (moved.shape[2], moved.shape[3]))
+    warped = sample_spline(moved, pixel_grid(moved.shape[2], moved.shape[3], moved.device) + full)
+    # 2. and 3. Linearise around it and weigh, band by band.
+    parts = [(band.of(base), band.of(warped), band.correlation) for band in bands] or [(base, warped, 1.0)]
+    linearised = [_linearised(*part, motion, local=last) for part in parts]
+    equations = linearised[0].equations
+    for more in linearised[1:]:
+        equations = equations + more.equations
+    equations = box(equations, 3)
+    noise, unexplained = linearised[0].noise, linearised[0].unexplained
     # 4. Solve with the prior; the first solution sets the scale of the motion for a second one.
     least = settings.first_motion if first else settings.least_motion
     stiffness = _stiffness(motion, unexplained, least, settings.roughness)
@@ -273,6 +318,41 @@ def _gauss_newton_step(
         stiffness = _stiffness(solution, unexplained, settings.least_motion, settings.roughness)
         solution = smooth_solve(equations, stiffness, settings.relaxations).motion
     return Observation(equations, motion + (solution - motion).clamp(-_MOST_STEP, _MOST_STEP), stiffness, noise)
+
+
+@dataclass(frozen=True)
+class _Linearised:
+    """The equations of one band.
+
+    equations: [N, 5, h, w] as in `Observation`, but of single points. noise: [N, 1, h, w], the variance of the
+    difference. unexplained: see `_unexplained_motion`.
+    """
+
+    equations: Tensor
+    noise: Tensor
+    unexplained: Tensor
+
+
+def _linearised(base: Tensor, warped: Tensor, correlation: float, motion: Tensor, *, local: bool) -> _Linearised:
+    """Return brightness constancy linearised around a motion [N, 2, H / 2, W / 2] px.
+
+    base: [1 or N, 1, H, W] and warped: [N, 1, H, W], reference and warped frame. `local`: outliers (occlusions,
+    highlights) are weighted by their own difference, not only by the robust variance of the whole picture.
+    """
+    # J = mean g g^T, h = J u - mean g d over 2 x 2 px, d the difference.
+    difference = warped - base
+    gx, gy = gradient(0.5 * (warped + base))
+    pairs = ((gx, gx), (gx, gy), (gy, gy), (gx, -difference), (gy, -difference), (difference, difference))
+    products = torch.cat([mean_pool(one * other, 2) for one, other in pairs], 1)
+    tensor, right, squared = products[:, :3], products[:, 3:5], products[:, 5:]
+    typical = squared.flatten(1).median(1).values.view(-1, 1, 1, 1)
+    noise = (typical / CHI_SQUARED_MEDIAN + QUANTISATION).expand_as(squared)
+    unexplained = _unexplained_motion(squared, tensor, noise)
+    if local:
+        noise = torch.maximum(noise, box(squared, 5))
+    x, y = motion[:, :1], motion[:, 1:]
+    right = right + torch.cat([tensor[:, 0:1] * x + tensor[:, 1:2] * y, tensor[:, 1:2] * x + tensor[:, 2:3] * y], 1)
+    return _Linearised(torch.cat([tensor, right], 1) / (correlation * noise), noise, unexplained)
 
 
 def _unexplained_motion(squared: Tensor, tensor: Tensor, noise: Tensor) -> Tensor:
@@ -309,7 +389,12 @@ def _coarse_variance(motion: Tensor) -> Tensor:
 
 def high_pass(image: Tensor) -> Tensor:
     """Return what is finer than some 9 px."""
-    return image - box(box(image, 5), 5)
+    return image - _smoothed(image, 5)
+
+
+def _smoothed(image: Tensor, size: int) -> Tensor:
+    """Return the image after two box filters of `size` x `size` px; itself for 1."""
+    return image if size == 1 else box(box(image, size), size)
 
 
 def _exposure_ratio(base: Tensor, moved: Tensor) -> Tensor:

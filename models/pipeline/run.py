@@ -44,7 +44,6 @@ from .factors import Factors, factors_of
 from .fingerprint import fingerprint, order_fingerprint
 from .finished import finished_report
 from .frame_maker import FrameMaker
-from .interruption import interruptible
 from .neutral_reference import frame_at_rest
 from .notes import Events, Notes
 from .outputs import Output
@@ -74,7 +73,7 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
     notes = Notes(events)
     device = choose_device(spec.device)
     try:
-        with interruptible(notes.check_cancelled), session.clips.job():
+        with session.job(notes.check_cancelled):
             return _run_on(device, folder, spec, session, notes)
     except Exception as error:
         if not ran_out(device, error):
@@ -89,7 +88,7 @@ def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
         f"The memory of {device} was too small for this job; it went on on the CPU, as it was allowed to, and took "
         "longer."
     )
-    with interruptible(notes.check_cancelled), session.clips.job():
+    with session.job(notes.check_cancelled):
         return _run_on(torch.device("cpu"), folder, spec, session, notes)
 
 

@@ -4,9 +4,12 @@
 Least squares give the nearest *shape*: where the rig's motion has another direction or extent than the driver's, what
 is shown is a projection, shorter than what was asked by the cosine between the two. An expression is judged by how far
 it moves, so the peak of the rig's motion is brought to the driver's in every region of the face that moves and that the
-rig has controls for, as far as the directions agree: a damped fixed-point iteration on the regions' log gains,
+rig has controls for, as far as the directions agree: a damped fixed-point iteration on the controls' log gains,
 
-    log gain_r += step · log(asked peak_r / shown peak_r),    gain of a control = prod_r gain_r ^ (its share in r).
+    log gain_k += step · sum_r share_kr log(asked peak_r / shown peak_r),
+
+with the share of a control's motion energy that lies in region r. A control that moves two regions, one too far and the
+other not far enough, ends between: where sum_r share_kr log(asked / shown) is 0.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ _PEAK_SHARE = 0.05  # of a region's places, those that move farthest: their mean
 _AT_PEAK = 0.9  # share of the region's peak from which frames count as its apex
 _MOVES = 0.25  # share of the liveliest region's peak, below which a region is taken to be carried along or still
 _HAS_CONTROL = 0.25  # share of the asked motion, below which the rig has no control for it and shows it by chance
-_MOST_GAIN, _LEAST_GAIN = 3.0, 0.5  # of a region
+_MOST_GAIN, _LEAST_GAIN = 3.0, 0.5  # of a control
 _AGREES = 0.4  # cosine, below which what is shown is another motion than the one asked for
 _ITERATIONS = 12  # controls reach over several regions; the rest is below 2 % by then
 _STEP = 0.7  # of the logarithm of the gain that is missing, taken in each round
@@ -31,7 +34,10 @@ _STEP = 0.7  # of the logarithm of the gain that is missing, taken in each round
 
 @dataclass(frozen=True)
 class RegionMotion:
-    """The peak motion of a region that was asked for and that is shown, in the same unit; gain that was applied."""
+    """The peak motion of a region that was asked for and that is shown, in the same unit.
+
+    gain: by which matching multiplied what is shown.
+    """
 
     asked: float
     shown: float
@@ -100,28 +106,23 @@ def match(
     ]
     gains: Array = np.ones(len(columns))
     share = _shares(columns, [places[name] for name in matched])
-    by_region: Array = np.zeros(len(matched))  # logarithms
-    highest = np.log([_most_gain(shown_at_first, asked, apex[name], places[name]) for name in matched])
+    log_gains: Array = np.zeros(len(columns))
+    highest = share @ np.log([_most_gain(shown_at_first, asked, apex[name], places[name]) for name in matched])
     limit = _room(excursions, most)
     iterations, change = _ITERATIONS * bool(matched), 0.0
     for _ in range(iterations):
-        shown = [_shown(excursions * gains, columns, apex[name], places[name]) for name in matched]
-        missing = np.log([wanted[name] / max(peak, 1e-9) for name, peak in zip(matched, shown, strict=True)])
-        before = by_region
-        by_region = np.clip(by_region + _STEP * missing, np.log(_LEAST_GAIN), highest)
-        change = float(np.abs(by_region - before).max())
-        gains = np.minimum(np.exp(share @ by_region), limit)
+        peaks = [_shown(excursions * gains, columns, apex[name], places[name]) for name in matched]
+        missing = np.log([wanted[name] / max(peak, 1e-9) for name, peak in zip(matched, peaks, strict=True)])
+        before = log_gains
+        log_gains = np.clip(log_gains + _STEP * (share @ missing), np.log(_LEAST_GAIN), highest)
+        change = float(np.abs(log_gains - before).max(initial=0.0))
+        gains = np.minimum(np.exp(log_gains), limit)
         for pair in pairs:
             gains[list(pair)] = gains[list(pair)].mean()
-    applied = dict(zip(matched, np.exp(by_region), strict=True))
-    found = {
-        name: RegionMotion(
-            wanted[name],
-            _shown(excursions * gains, columns, apex[name], places[name]),
-            float(applied.get(name, 1.0)),
-        )
-        for name in moving
-    }
+    found: dict[str, RegionMotion] = {}
+    for name in moving:
+        at_first, at_last = (_shown(excursions * each, columns, apex[name], places[name]) for each in (1.0, gains))
+        found[name] = RegionMotion(wanted[name], at_last, at_last / max(at_first, 1e-9) if name in matched else 1.0)
     return Matched(gains, found, iterations, change)
 
 

@@ -51,6 +51,8 @@ _CANDIDATES = 3  # controls, and as many units, that are solved for exactly at e
 MICRO_UNITS = frozenset({1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17})
 # Units that come together, so that where one is the other is as likely as not: the classes of Davison et al. (2018).
 COMPANIONS = tuple(map(frozenset, ((1, 2), (4, 7), (6, 12), (9, 10), (15, 17))))
+# Shapes that go opposite ways along one axis. Both at once is no expression, and "left" is no side of a pair in them.
+_AXES = (frozenset({"mouthLeft", "mouthRight"}), frozenset({"jawLeft", "jawRight"}))
 # Units that part the lips. Motion equations hold the lips' outer edges, not whether there are teeth between them, and
 # of two explanations with the same likelihood the one that shows none is the safer.
 PARTING_UNITS = frozenset({10, 16, 22, 25, 26, 27})
@@ -83,11 +85,18 @@ class Hypotheses:
     each name, both sides of which are the same.
     family: [Q], the number of the set of `COMPANIONS` it belongs to; only the likeliest of a family has a prior cost.
     odds: [Q], the log odds against it, nats.
+    axis: [Q], the number of the axis of `_AXES` along which it goes, of which only one way is possible; -1 for others.
     """
 
     group: NDArray[np.intp]
     family: NDArray[np.intp]
     odds: Array
+    axis: NDArray[np.intp]
+
+    def possible(self, chosen: Sequence[int]) -> bool:
+        """Return whether no two of these controls go opposite ways along one axis."""
+        ways = [self.axis[each] for each in chosen if self.axis[each] >= 0]
+        return len(ways) == len(set(ways))
 
     @property
     def rare(self) -> NDArray[np.bool_]:
@@ -104,22 +113,27 @@ class Hypotheses:
         known = any(units)
         groups: dict[object, int] = {}
         families: dict[object, int] = {}
-        group, family, odds = [], [], []
+        group, family, odds, axis = [], [], [], []
         for row in spread > 0:
             members = [units[index] for index in np.flatnonzero(row)]
             meant = frozenset().union(*members)
-            own = meant or frozenset(without_side(names[index]) for index in np.flatnonzero(row))
+            shapes = frozenset(_shape(names[index]) for index in np.flatnonzero(row))
+            along = next((number for number, each in enumerate(_AXES) if shapes <= each), -1)
+            bare = frozenset(without_side(names[index]) for index in np.flatnonzero(row))
+            own = shapes if along >= 0 else meant or bare
+            axis.append(along)
             group.append(groups.setdefault(own, len(groups)))
             family.append(families.setdefault(next((each for each in COMPANIONS if each & meant), own), len(families)))
             odds.append(min((_odds_against(each, known) for each in members), default=_RARE_ODDS))
-        return cls(np.array(group, np.intp), np.array(family, np.intp), np.array(odds))
+        return cls(np.array(group, np.intp), np.array(family, np.intp), np.array(odds), np.array(axis, np.intp))
 
 
 @dataclass(frozen=True)
 class SelectionData:
     """What the choice is made from: K controls in N frames.
 
-    gram: [N, K, K] and target: [N, K], normal equations of the controls, the head's motion subtracted.
+    gram: [N, K, K] and target: [N, K], normal equations of the controls, the head's motion subtracted. Places count in
+    them that are known to be still (`support.still_precision`), but in none of the energies below.
     low, high: [N, K], bounds.
     noise: [N, K], the energy that each control explains of errors alone.
     misfit: [N], the share of the motion, in px², that no values of the controls explain, in [0, 1).
@@ -260,7 +274,7 @@ class _Search:
         return sorted({int(self._hypotheses.group[each]) for each in chosen})
 
     def _best_of(self, sets: Iterable[Sequence[int]]) -> list[int] | None:
-        scored = [(self._score(each), list(each)) for each in sets]
+        scored = [(self._score(each), list(each)) for each in sets if self._hypotheses.possible(each)]
         return max(scored)[1] if scored else None
 
     def _additions(self, chosen: Sequence[int]) -> list[list[int]]:
@@ -308,6 +322,11 @@ def _events(energy: Array) -> Iterator[NDArray[np.intp]]:
         groups = np.split(moving, np.flatnonzero(np.diff(moving) > 1) + 1)
         middles = [(a[-1] + b[0] + 1) // 2 for a, b in pairwise(groups)]
         yield from np.split(np.arange(len(energy)), middles)
+
+
+def _shape(name: str) -> str:
+    meaning = recognise(name)
+    return meaning.shape or "" if meaning else ""
 
 
 def _units(name: str) -> frozenset[int]:

@@ -52,13 +52,13 @@ from .measurement import Array, Measurement, NormalEquations, Patches, cauchy_we
 from .misfit import STILL, BestFit, best_fit, beyond, hidden_by_noise, marginalised
 from .selection import NO_MISFIT, Choice, Hypotheses, SelectionData, choose
 from .sites import Sites
-from .support import HEADROOM, HEADROOM_OF_MISFIT, acted_on, most_amounts, moving_places
+from .support import HEADROOM, HEADROOM_OF_MISFIT, acted_on, most_amounts, moving_places, still_precision
 
 _IRLS_ITERATIONS = 3  # the weights change by less than a hundredth after them
 _NEARLY_NOTHING = 1e-6  # px per unit of a control, below which an effect is rounding
 _ACTIVE = 0.01  # of the largest value of any control; less is what the prior's floor leaves
 _CONVERGED = 0.05  # of the largest value; a smaller change of a key is invisible
-_STILL = 0.02  # of the liveliest patch's energy; patches with less are taken to be still
+_FAINTEST = 0.1  # of the liveliest patch's motion; one that moves less is taken to be still (0.1 to 0.2 choose alike)
 _FLOOR = 0.15  # of the liveliest patch's energy, the least error that a patch is assumed to have where shapes differ
 _LEAST_TURNING_NOISE = 0.001  # share of all motion's energy, the least noise that the ridge regression assumes
 
@@ -343,7 +343,7 @@ def _most_probable(model: _Model, seen: Measurement, window: Array, settings: So
     shown, head = (_mean_square(motion) for motion in _parts(model, equations, fit.values))
     noisy = hidden_by_noise(fit.variance, shown, head, first.noise)
     free = Choice.free(len(every), model.controls)
-    choice = free if noisy else _chosen(model, equations, evidence, first, fit, window)
+    choice = free if noisy else _chosen(model, equations, evidence, first, fit, window, seen)
     last = first
     if not choice.fits.all():
         every[:, : model.controls] = choice.in_play
@@ -407,6 +407,12 @@ class _Evidence:
         self.weights = weights
         self._gram = None
 
+    def of(self, seen: Measurement) -> _Evidence:
+        """Return the same of another measurement of the motion, with the head's turning error taken out of it."""
+        other = copy(self)
+        other._seen, other.local, other._gram = seen, seen.less(self.turned), None
+        return other
+
     def scaled(self, factor: Array) -> _Evidence:
         """Return the same with `factor` [N, S] times the precision of the places."""
         other = copy(self)
@@ -423,7 +429,14 @@ class _Evidence:
         """
         energy = self._window @ self._patches.errors(self.local.less(head), self.weights).energies()
         share = energy / np.maximum(energy.max(1, keepdims=True), 1e-30)
-        return self._patches.spread(1 + (1 / (share + _FLOOR) - 1) * share / (share + _STILL))
+        return self._patches.spread(1 + (1 / (share + _FLOOR) - 1) * share / (share + _FAINTEST**2))
+
+    def of_controls(self, model: _Model) -> tuple[Array, Array]:
+        """Return the normal equations [N, K, K] and [N, K] of the controls, with the head's motion at `model.head`."""
+        count, gram = model.controls, self.gram
+        return gram[:, :count, :count], self.target[:, :count] - np.einsum(
+            "nij,nj->ni", gram[:, :count, count:], model.head
+        )
 
     def information(self, controls: int) -> Array:
         """Return [N, K], the diagonal of the Gram matrix for the first K columns."""
@@ -522,7 +535,13 @@ class _Evidence:
 
 
 def _chosen(
-    model: _Model, equations: NormalEquations, evidence: _Evidence, first: _EvidenceMaximum, fit: BestFit, window: Array
+    model: _Model,
+    equations: NormalEquations,
+    evidence: _Evidence,
+    first: _EvidenceMaximum,
+    fit: BestFit,
+    window: Array,
+    seen: Measurement,
 ) -> Choice:
     """Choose the controls in play by the normal equations of the controls, with the head's motion at `model.head`."""
     count = model.controls
@@ -535,25 +554,28 @@ def _chosen(
     # An error as large as the motion is no outlier where shapes differ, or a raised lid would be taken for a hand.
     evidence.reweight(np.where(misfit[:, None] < NO_MISFIT, evidence.weights, fit.weights))
     # Motion where no control acts is unexplained by every set alike, so it is left out.
-    balanced = evidence.scaled(evidence.balance(head) * acted_on(model.columns[:count]))
-    gram = balanced.gram[:, :count, :count]
-    target = balanced.target[:, :count] - np.einsum("nij,nj->ni", balanced.gram[:, :count, count:], model.head)
+    factor = evidence.balance(head) * acted_on(model.columns[:count])
+    balanced = evidence.scaled(factor)
+    gram, target = balanced.of_controls(model)
     ridge = 1e-6 * np.diagonal(gram, axis1=1, axis2=2).max(1, initial=0.0)[:, None, None]
     low, high = (bound[:, :count] for bound in model.bounds(HEADROOM_OF_MISFIT))
     best = solve_boxed(gram + (ridge + 1e-12) * np.eye(count), target, low, high).values
     energy = (best * (2 * target - np.einsum("nij,nj->ni", gram, best))).sum(1).clip(0)
+    # The more precisely a place is known to have kept still, the more a control that moves it has against it.
+    still = seen.scaled(still_precision(seen.less(head)))
+    against = evidence.of(marginalised(still, fit.variance)).scaled(factor)
     size = np.abs(first.values[:, :count])
     data = SelectionData(
-        gram,
-        target,
+        *against.of_controls(model),
         low,
         high,
         noise=first.noise[:, None] * balanced.information(count) / np.maximum(evidence.information(count), 1e-30),
         misfit=misfit,
         unexplained=np.minimum(balanced.misfit(variance, shown), balanced.unexplained(first.values)),
         explainable=energy,
-        # Misfits of neighbouring patches are correlated, so those that move at all are too many; those that hold most
-        # of the motion are too few. n is their geometric mean.
+        # Misfits of neighbouring patches are correlated, so those that move at all are too many, an upper bound of n;
+        # those that hold most of the motion are too few, a lower one. Of two bounds the geometric mean is the minimax
+        # estimate of what lies between: it is wrong by the same factor at most, whichever of them is right.
         measurements=np.sqrt(balanced.measurements(head) * evidence.measurements(head)),
         active=size > _ACTIVE * size.max(initial=0.0),
         window=window,

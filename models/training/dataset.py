@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..magnification.camera_state import camera_state
+from ..magnification.copied_blocks import repeated_share
 from ..magnification.filters import resize
 from ..magnification.solver import QUANTISATION, Observation, estimate, estimate_near
 from ..warp import move, pixel_grid, sample
@@ -238,7 +239,7 @@ class Role:
 
 ROLES = {"magplus": Role((0.1, 3.0), False), "demagplus": Role((0.5, 10.0), True, later_pass=0.5)}
 
-CHANNELS = 13
+CHANNELS = 14
 NO_PAIR = -1
 UNIT = 64.0  # of the kept equations, so that float16 holds them
 
@@ -317,7 +318,8 @@ def _observed(scene: Scene, role: Role, rng: np.random.Generator) -> tuple[Tenso
         seen = estimate_near(reference, frame, seen.motion + closer * (truth - seen.motion))
     brightness = resize(reference.mean(1, keepdim=True), grid)
     values = (seen.equations / UNIT, seen.motion, seen.stiffness, seen.noise / QUANTISATION, brightness)
-    return torch.cat([*values, truth, certain], 1).clamp(-65000, 65000).half(), state
+    repeated = repeated_share(reference, frame)
+    return torch.cat([*values, truth, certain, repeated], 1).clamp(-65000, 65000).half(), state
 
 
 @dataclass(frozen=True)
@@ -326,7 +328,8 @@ class Batch:
 
     observed: what the solver saw; brightness: [N, 1, h, w]; truth: [N, 2, h, w] px; certain: [N, 1, h, w], 1 where the
     truth is known; units: [N, K, 2, h / 2, w / 2], how the action units would move the picture, largest motion 1;
-    taught: [N], 1 where units are known; state: [N, STATES], of the camera; compressed: [N], 1 where the film was.
+    taught: [N], 1 where units are known; state: [N, STATES], of the camera; compressed: [N], 1 where the film was;
+    repeated: [N, 1, h, w], see `repeated_share`.
     """
 
     observed: Observation
@@ -337,6 +340,7 @@ class Batch:
     taught: Tensor
     state: Tensor
     compressed: Tensor
+    repeated: Tensor
 
 
 class Films:
@@ -376,6 +380,7 @@ class Films:
             taught,
             state[:, :-1],
             state[:, -1],
+            values[:, 13:14],
         )
 
     def seen(self) -> Iterator[tuple[Observation, Tensor, Tensor, Tensor, Tensor]]:
@@ -417,4 +422,4 @@ def _other_side(unit: str) -> str:
 
 
 # What a mirror does to the channels: products and motions along x change their sign.
-MIRRORED = torch.tensor([1.0, -1, 1, -1, 1, -1, 1, 1, 1, 1, -1, 1, 1]).view(-1, 1, 1)
+MIRRORED = torch.tensor([1.0, -1, 1, -1, 1, -1, 1, 1, 1, 1, -1, 1, 1, 1]).view(-1, 1, 1)

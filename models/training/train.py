@@ -27,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..magnification.arbitration import PATCH, chi_squared_test
+from ..magnification.copied_blocks import discounted
 from ..magnification.filters import box
 from ..magnification.refinement import Refinement, affine_fields
 from ..magnification.solver import Observation
@@ -132,10 +133,14 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
             group["lr"] = learning_rate(step, config)
         crop = int(rng.choice(np.arange(config.crops[0], config.crops[1] + 1, 8)))
         batch = films.batch(config.batch, crop, rng)
+        observed = batch.observed
+        if network.camera is not None:
+            with torch.no_grad():
+                observed = discounted(observed, batch.repeated, network.camera.inflation(batch.state))
         with torch.autocast(device.type, torch.bfloat16):
-            answer = network.estimate(batch.observed, batch.brightness, batch.state)
+            answer = network.estimate(observed, batch.brightness, batch.state)
         with torch.no_grad():
-            solver = loss_of(batch.observed.motion, batch.truth, batch.certain)
+            solver = loss_of(observed.motion, batch.truth, batch.certain)
             weight = (1 / solver).clamp(max=config.most_weight)
             weight = weight * torch.where(batch.compressed > 0, config.compressed_weight, 1.0)
         refined = loss_of(answer.refined.motion, batch.truth, batch.certain)

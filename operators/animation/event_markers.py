@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import bpy
 
@@ -26,18 +27,27 @@ class Trim:
     start_frame: int
 
 
-def video_start(report: Report) -> Fraction:
-    """Return the time of the driving video, in seconds, at the first frame of a job's clip."""
-    return Fraction(report.driving.start if report.driving is not None else 0).limit_denominator(1_000_000)
+@dataclass(frozen=True)
+class VideoPart:
+    """Where a clip comes from: the driving video, empty where none is known, and its time at the clip's first frame."""
+
+    path: str = ""
+    start: Fraction = Fraction(0)
+
+    @classmethod
+    def of(cls, report: Report) -> VideoPart:
+        """Return the part of the driving video that a job's clip is, in seconds of the video's own timeline."""
+        if report.driving is None:
+            return cls()
+        return cls(report.driving.path, Fraction(report.driving.start).limit_denominator(1_000_000))
 
 
 def set_event_markers(
-    scene: bpy.types.Scene, source: SourceTime, placement: Placement, start: Fraction
+    scene: bpy.types.Scene, source: SourceTime, placement: Placement, part: VideoPart
 ) -> dict[str, int]:
     """Mark onset, apex and offset on the nearest whole frames, in place of those that lie within the clip already.
 
-    Remembers in the scene where the clip lies, whose first frame is at `start` in the video. Returns the frames by
-    event.
+    Remembers in the scene where the clip lies, and which `part` of which video it is. Returns the frames by event.
     """
     markers, windows = scene.timeline_markers, scene.magplus.windows
     first, last = placement.frame(source.seconds[0]), placement.frame(source.seconds[-1])
@@ -46,7 +56,8 @@ def set_event_markers(
             windows.remove(index)
     for placed in (scene.magplus.placed, windows.add()):
         placed.first_frame, placed.last_frame = float(first), float(last)
-        placed.frames_per_second, placed.video_start = float(placement.rate), float(start)
+        placed.frames_per_second, placed.video_start = float(placement.rate), float(part.start)
+        placed.video = part.path
     for marker in [marker for marker in markers if marker.name in _LABELS.values()]:
         if round(first) <= marker.frame <= round(last):
             markers.remove(marker)
@@ -68,7 +79,8 @@ def set_missing_markers(scene: bpy.types.Scene) -> None:
 def trim_from_markers(scene: bpy.types.Scene) -> Trim:
     """Return what lies between the onset and the offset marker of a result: the one at the playhead, else the last.
 
-    Raises `InputError` when there is none, a marker is gone, or they are in the wrong order.
+    Raises `InputError` when there is none, it is of another video than the scene's driving video, a marker is gone, or
+    they are in the wrong order.
     """
     at_playhead = [
         each for each in scene.magplus.windows if each.first_frame - 0.5 <= scene.frame_current <= each.last_frame + 0.5
@@ -76,6 +88,11 @@ def trim_from_markers(scene: bpy.types.Scene) -> Trim:
     placed = at_playhead[0] if at_playhead else scene.magplus.placed
     if not placed.frames_per_second:
         raise InputError("There is no result in this scene yet; run MagPlus once, then move its markers.")
+    video, chosen = (Path(path).name for path in (placed.video, scene.magplus.driving))
+    if video and chosen and video != chosen:
+        raise InputError(
+            f"These markers are of a result of {video}, but the driving video is {chosen}; choose {video}."
+        )
     frames = {}
     for event in ("onset", "offset"):
         there = [marker.frame for marker in scene.timeline_markers if marker.name == _LABELS[event]]

@@ -16,7 +16,7 @@ from .ends import Window
 from .keyframes import Keys, assign_new_action, bare, curves_of, cut_after, find_curve, write_keys
 from .nla import Address, add_layer, animated, hold, muted_takes, push_down, whole_quaternions
 from .performance import STILL, ControlKeys
-from .strength import add_strength, covers, drop_idle, make_room, muted_layers, rest_of
+from .strength import add_strength, covers, drop_idle, make_room, muted_layers, rest_of, tracks_below
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,14 @@ class Written:
 
     action: that has the keys. replaced: the one in whose place it is. overruled: muted tracks below a layer that it
     would overrule, were they to play again. adding: muted layers of earlier bakes that would add up with the keys.
+    hidden: tracks that played what is keyed, and that the keys overrule on all frames.
     """
 
     action: str
     replaced: str | None = None
     overruled: tuple[str, ...] = ()
     adding: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Keying:
         """Write the keys of one ID."""
         addresses = whole_quaternions(_address(entry.keys.channel) for entry in entries)
         adding = muted_layers(id_block, addresses, self.window.first, self.window.end)
-        return replace(self._key(id_block, entries), adding=tuple(adding))
+        hidden = [] if self.animation == LAYER else tracks_below(id_block, addresses - _in_active(id_block))
+        return replace(self._key(id_block, entries), adding=tuple(adding), hidden=tuple(hidden))
 
     def _key(self, id_block: bpy.types.ID, entries: Sequence[ControlKeys]) -> Written:
         name = f"MagPlus {entries[0].kind.owner_name(entries[0].keys.channel)}"
@@ -165,6 +168,15 @@ class Keying:
             rest = rest_of(curve)
             found[curve.data_path, curve.array_index] = curve.evaluate(self.window.first) if rest is None else rest
         return found | {address: rest for address, rest in self.rests.items() if address in found}
+
+
+def _in_active(id_block: bpy.types.ID) -> set[Address]:
+    """Return what the active action of an ID has curves for: it overrules the tracks there already."""
+    data = id_block.animation_data
+    if data is None or data.action is None or data.action_blend_type != "REPLACE":
+        return set()
+    curves = curves_of(data.action, getattr(data, "action_slot", None), ensure=False)
+    return {(curve.data_path, curve.array_index) for curve in curves}
 
 
 def _missing(entries: Sequence[ControlKeys]) -> list[Address]:

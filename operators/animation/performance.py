@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, field
 
 import bpy
 import numpy as np
@@ -20,7 +19,7 @@ from ...backend_bridge.rig.basis import Channel, Control, RigBasis
 from ...backend_bridge.rig.curves import ControlCurves
 from ..rig.controls import LiveChannel
 from ..rig.kinds import KINDS, ControlKind
-from .event_markers import video_start
+from .event_markers import VideoPart
 from .keyframes import Keys
 from .scene_time import Placement, SourceTime
 
@@ -31,7 +30,7 @@ STILL = 1e-4  # a control that stays this close to rest is still; the smallest e
 class Performance:
     """What is to be keyed: curves of a rig's controls, and when they were seen.
 
-    name: for the bake. controls: by name. video_start: seconds of the driving video at the first sample. checked:
+    name: for the bake. controls: by name. part: of which video it is. checked:
     whether a job's journal says that the curves are what its run has written. identity: of the job that it is of, as
     its report and its pictures have it, empty where an older report has none; None for what is of no job.
     """
@@ -40,7 +39,7 @@ class Performance:
     controls: Mapping[str, Control]
     curves: ControlCurves
     source: SourceTime
-    video_start: Fraction = Fraction(0)
+    part: VideoPart = field(default_factory=VideoPart)
     checked: bool = True
     identity: str | None = None
 
@@ -68,7 +67,7 @@ class Performance:
             raise InputError("The solved controls and the report are of different runs; run the job again.")
         controls = {control.name: control for control in basis.controls}
         identity = "" if report.provenance is None else report.provenance.identity
-        return cls(folder.path.stem, controls, curves, source, video_start(report), checked, identity)
+        return cls(folder.path.stem, controls, curves, source, VideoPart.of(report), checked, identity)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import bpy
 from ..rig.kinds import KINDS, ControlKind
 from .ends import LAST_FRAME, Window
 from .keyframes import all_curves, animated_channel, bare
-from .nla import Address, playing, takes_of
+from .nla import REST, Address, is_muted, playing, takes_of
 
 STILL = 1e-4  # in units of a control: a curve that departs less from rest is still
 LONGEST_NAME = 48  # bytes of a bake's name; with what is put around it, it is a modifier's name
@@ -106,6 +106,22 @@ def muted_layers(id_block: bpy.types.ID, addresses: set[Address], first: float, 
         and take.strip.frame_start <= last
         and first <= take.strip.frame_end
         and any((curve.data_path, curve.array_index) in addresses and _ours(curve) for curve in take.curves)
+    ]
+
+
+def tracks_below(id_block: bpy.types.ID, addresses: set[Address]) -> list[str]:
+    """Return the names of the tracks in which somebody's own animation of an address plays: none of our bakes."""
+    animation = id_block.animation_data
+    playing_now = {take.strip.as_pointer() for take in playing(id_block) if take.strip is not None}
+    return [
+        track.name
+        for track in (animation.nla_tracks if animation is not None else ())
+        if any(
+            (curve.data_path, curve.array_index) in addresses and not _ours(curve) and not is_muted(curve)
+            for take in takes_of(track)
+            if take.strip is not None and take.strip.as_pointer() in playing_now and take.action.name != REST
+            for curve in take.curves
+        )
     ]
 
 

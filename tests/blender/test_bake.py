@@ -328,6 +328,16 @@ def test_the_trim_is_that_of_the_result_at_the_playhead(tmp_path: Path, head) ->
     assert found[115] == found[60] == (pytest.approx(7 + 5 / 25), 116)
 
 
+def test_markers_of_another_video_are_no_trim_of_this_one(tmp_path: Path, head) -> None:
+    scene = bpy.context.scene
+    bake(solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.2)}, apex=8), start_frame=11)
+    scene.magplus.driving = str(tmp_path / "frown.mp4")
+    with pytest.raises(RuntimeError, match=r"of clip\.mp4, but the driving video is frown\.mp4; choose clip\.mp4"):
+        bpy.ops.magplus.trim_from_markers()
+    scene.magplus.driving = str(tmp_path / "elsewhere" / "clip.mp4")
+    assert bpy.ops.magplus.trim_from_markers() == {"FINISHED"}
+
+
 def test_a_muted_layer_of_an_earlier_bake_is_reported_where_it_would_add_up(tmp_path: Path, head) -> None:
     folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.2)}, apex=8)
     bake(folder, start_frame=11, animation=LAYER)
@@ -337,6 +347,24 @@ def test_a_muted_layer_of_an_earlier_bake_is_reported_where_it_would_add_up(tmp_
         beside, elsewhere = (bake(folder, start_frame=frame, animation=animation).sentences() for frame in (15, 211))
         assert any(f"{track.name!r} holds an earlier" in line for line in beside)
         assert not any("holds an earlier" in line for line in elsewhere)
+
+
+@pytest.mark.parametrize("animation, hides", [(NEW_ACTION, True), (REPLACE, True), (LAYER, False)])
+def test_a_track_that_the_keys_hide_is_named(tmp_path: Path, head, keys, animation: str, hides: bool) -> None:
+    for frame in (1, 60):
+        keys["Smile"].value = 0.2
+        keys["Smile"].keyframe_insert("value", frame=frame)
+    data = head.data.shape_keys.animation_data
+    track = data.nla_tracks.new()
+    track.strips.new("take", 1, data.action)
+    data.action = None
+    folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.3)}, apex=8)
+    line = f"The keys hide the track {track.name!r}; to play both, choose Layer on Top instead."
+    assert (line in bake(folder, start_frame=11, animation=animation).sentences()) is hides
+    again = bake(folder, start_frame=41, animation=animation).sentences()
+    assert line not in again, "it is hidden already"
+    track.mute = True
+    assert line not in bake(folder, start_frame=41, animation=animation).sentences()
 
 
 @pytest.mark.parametrize("rate, fps", [(200, 24), (24, 60)])

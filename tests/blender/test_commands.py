@@ -229,10 +229,38 @@ def test_the_opened_file_may_be_saved_over(commands: ModuleType, shot: Path, ord
     other.write_bytes(b"an earlier result")
     arguments = ["animate", "--driving", str(shot), "--output", str(tmp_path / "job"), "--python", sys.executable]
     for save in ([str(hero)], [str(other), "--replace"]):
-        Path(save[0]).touch()
         before = Path(save[0]).stat().st_mtime_ns
         assert commands.main([*arguments, "--save", *save]) == 0
         assert Path(save[0]).stat().st_mtime_ns > before and Path(save[0]).stat().st_size > 100_000
+
+
+def test_what_somebody_else_has_saved_meanwhile_is_left_as_it_is(
+    commands: ModuleType, shot: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two commands bring a job each into the file that both have opened: the second one would lose the first one's."""
+    head = bpy.data.objects["Head"]
+    job = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.6)}, apex=8).path
+    hero, fresh = tmp_path / "hero.blend", tmp_path / "fresh.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(hero))
+    bpy.ops.wm.open_mainfile(filepath=str(hero))
+    hero.write_bytes(theirs := hero.read_bytes() + b"what another command has saved")
+    words = ["import", str(job), "--save"]
+    assert commands.main([*words, str(hero)]) == 5
+    assert "hero.blend was saved by somebody else since" in complaint(capfd.readouterr().err)
+    assert hero.read_bytes() == theirs
+
+    bpy.ops.wm.open_mainfile(filepath=str(hero))
+    importing = commands.import_jobs.import_result
+
+    def import_while_another_saves(*arguments: Any, **named: Any) -> Any:
+        fresh.write_bytes(theirs)
+        return importing(*arguments, **named)
+
+    monkeypatch.setattr(commands.import_jobs, "import_result", import_while_another_saves)
+    assert commands.main([*words, str(fresh)]) == 5 and fresh.read_bytes() == theirs
+    for _ in range(2):  # its own save is not somebody else's
+        assert commands.main([*words, str(hero)]) == 0
+    assert not [*tmp_path.glob(".*.lock")]
 
 
 def test_of_several_jobs_the_one_that_can_not_be_imported_is_named(

@@ -69,9 +69,12 @@ TABLE, SHEET = "batch.csv", "contact_sheet.html"
 NAMES = (BATCH.name, TABLE, SHEET)
 
 
-def write_summary(results: Path, plans: Sequence[ShotPlan]) -> tuple[BatchSummary, list[str]]:
+def write_summary(
+    results: Path, plans: Sequence[ShotPlan], *, decimal_commas: bool = False
+) -> tuple[BatchSummary, list[str]]:
     """Write the three files; `plans` say what is still to be done. Return what is in them, and what was set aside.
 
+    decimal_commas: write the table as a program of the decimal comma expects it, with semicolons between the cells.
     Raises `MagPlusError` where that can't be done.
     """
     summary = BatchSummary(tuple(_summary_of(plan) for plan in plans))
@@ -80,7 +83,8 @@ def write_summary(results: Path, plans: Sequence[ShotPlan]) -> tuple[BatchSummar
         results.mkdir(parents=True, exist_ok=True)
     own = OwnFiles(results, Journal(results / WRITTEN))
     own.write(BATCH.name, BATCH.encode(summary))
-    own.write(TABLE, _table(summary).encode(errors="replace"))  # half an emoji has no UTF-8
+    encoding = "utf-8-sig" if decimal_commas else "utf-8"  # such programs know UTF-8 by its mark alone
+    own.write(TABLE, _table(summary, decimal_commas).encode(encoding, "replace"))  # half an emoji has no UTF-8
     own.write(SHEET, sheet.encode(errors="replace"))
     return summary, own.remarks
 
@@ -113,16 +117,19 @@ def _named(unit: UnitEvent) -> str:
     return f"AU{unit.unit} {unit.name}"
 
 
-def _table(summary: BatchSummary) -> str:
+def _table(summary: BatchSummary, decimal_commas: bool) -> str:
     text = io.StringIO()
-    writer = csv.writer(text)
+    writer = csv.writer(text, delimiter=";" if decimal_commas else ",")
     writer.writerow([each.name for each in fields(ShotSummary)])
     for shot in summary.shots:
-        writer.writerow([_cell(getattr(shot, each.name)) for each in fields(ShotSummary)])
+        writer.writerow([_cell(getattr(shot, each.name), decimal_commas) for each in fields(ShotSummary)])
     return text.getvalue()
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, decimal_commas: bool) -> str:
+    if isinstance(value, float):
+        text = f"{value:.6g}"
+        return text.replace(".", ",") if decimal_commas else text
     return "; ".join(value) if isinstance(value, tuple) else "" if value is None else str(to_data(value))
 
 

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ....backend_bridge.job.artefacts import OBSERVED
@@ -58,7 +57,8 @@ class Observed:
         skin = skin * undisturbed(batch.seen.weight, driver.face_width)
         certain = peak_motion(skin, driver.mask) / driver.face_width
         within = {name: peak_motion(skin, mask.to(skin)) / driver.face_width for name, mask in self._regions.items()}
-        on_face = torch.linalg.vector_norm(rigid, dim=1, keepdim=True) * driver.mask
+        x, y = rigid.split(1, 1)
+        on_face = (x * x + y * y).sqrt() * driver.mask  # `vector_norm` over two channels takes ten times as long
         parallax = on_face.sum((1, 2, 3)) / driver.mask.sum() / driver.face_width
         unseen = self._clip.visibility.unseen_regions(batch.seen.weight)
         return [

@@ -96,6 +96,10 @@ def test_several_avatars_are_several_shots_of_one_file(read: Callable[..., list[
 def test_a_backends_files_are_looked_for_beside_the_list(read: Callable[..., list[Any]], tmp_path: Path) -> None:
     (shot,) = read(f'[[shot]]\n{HEADER}backend = "fomm"\nbackend_option = {{ relative = false, note = "x" }}\n')
     assert shot.options.backend_option == [("relative", False), ("note", "x")]
+    pictures = [str(tmp_path / "a.png"), str(tmp_path / "b c.png")]
+    for written in ('["a.png", "b c.png"]', '"a.png; b c.png"'):
+        (shot,) = read(f'[[shot]]\n{HEADER}backend_option = {{ more_sources = {written}, landmarks = "l.npy" }}\n')
+        assert shot.options.backend_option == [("more_sources", pictures), ("landmarks", str(tmp_path / "l.npy"))]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,6 @@ def test_a_backends_files_are_looked_for_beside_the_list(read: Callable[..., lis
         (f"[[shot]]\n{HEADER}save = 'hero.blend'\n", "line 5: hero.blend is a file that shots are made from"),
         (f"[[shot]]\n{HEADER}save = 'x.mp4'\n", "line 5: `save` must name a .blend file"),
         ("[[shot]]\ndriving = 'c.mp4'\nframes = true\n", "line 1: the shot names no `file`"),
-        ("[[shot]]\nfile = 'no.blend'\ndriving = 'c.mp4'\nframes = true\n", "line 2: there is no file at"),
         ("[[shot]]\nfile = 'hero.blend'\nframes = true\n", "line 1: the shot names no `driving` video"),
         ("[[shot]]\nfile = 'hero.blend'\ndriving = 'c.mp4'\n", "line 1: say what to make"),
         (f"[[shot]]\n{HEADER}[[shot]]\n{HEADER}", "line 5: 'clip' is the name of line 1's shot, too"),

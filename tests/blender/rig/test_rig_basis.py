@@ -21,7 +21,7 @@ from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 from bl_ext.user_default.magplus.operators.rig.projection import Projection
-from bl_ext.user_default.magplus.operators.running.steps import Turn
+from bl_ext.user_default.magplus.operators.running import steps as running
 
 from tests.blender.head import add_armature, add_camera, bind, dump, make_head
 
@@ -30,6 +30,12 @@ SIZE = (640, 480)
 
 def measure(*objects: bpy.types.Object, **options) -> RigBasis:
     return measure_rig_basis(bpy.context, objects, bpy.context.scene.camera, SIZE, **options)
+
+
+def one_piece_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a turn end after each piece, however long a busy machine waits between two of them."""
+    monkeypatch.setattr(running.Turn, "length", 0.0)
+    monkeypatch.setattr(running, "LONGEST_TURN", 0.0)
 
 
 def named(basis: RigBasis, name: str) -> np.ndarray:
@@ -257,7 +263,7 @@ def test_measuring_leaves_no_trace() -> None:
 
 
 def test_an_error_half_way_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Turn, "length", 0.0)
+    one_piece_a_turn(monkeypatch)
     add_camera()
     head = make_head()
     head.data.shape_keys.key_blocks["Smile"].value = 0.3
@@ -335,7 +341,7 @@ def with_armature(head: bpy.types.Object, bone: str) -> bpy.types.Object:
 
 
 def test_between_two_turns_the_rig_is_as_it_was_and_must_stay_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Turn, "length", 0.0)
+    one_piece_a_turn(monkeypatch)
     add_camera()
     head = make_head()
     before, turns = dump(), []
@@ -366,7 +372,7 @@ def test_the_face_is_found_one_mesh_at_a_time_and_the_rig_is_as_it_was_in_betwee
     controls, _ = shape_key_controls((head,))
     look = Projection.of_camera(bpy.context.scene.camera, bpy.context.evaluated_depsgraph_get(), SIZE)
     whole, before = find_face(bpy.context, (head,), look, controls), dump()
-    monkeypatch.setattr(Turn, "length", 0.0)
+    one_piece_a_turn(monkeypatch)
     real, read = rig_face.read_points, []
     monkeypatch.setattr(rig_face, "read_points", lambda *arguments: read.append(arguments) or real(*arguments))
     steps = face_steps(bpy.context, (head,), look, controls)
@@ -390,7 +396,7 @@ def test_finding_the_face_can_be_stopped_anywhere(monkeypatch: pytest.MonkeyPatc
     controls, _ = shape_key_controls((head,))
     look = Projection.of_camera(bpy.context.scene.camera, bpy.context.evaluated_depsgraph_get(), SIZE)
     before = dump()
-    monkeypatch.setattr(Turn, "length", 0.0)
+    one_piece_a_turn(monkeypatch)
     for number in range(5):
         steps = face_steps(bpy.context, (head,), look, controls)
         for _ in range(number):

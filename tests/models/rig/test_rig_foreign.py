@@ -94,6 +94,15 @@ def test_the_unit_that_explains_a_region_is_preferred_to_a_coalition_of_stranger
     assert shown[0] > 0.8 * shown.sum()
 
 
+@pytest.mark.parametrize("names", [("mouthLeft", "mouthRight"), ("Jaw_L", "Jaw_R")])
+def test_opposite_ways_of_one_axis_are_no_pair(names: tuple[str, str]) -> None:
+    left, right = push(48, 64, (-1, 0.5), width=14), push(48, 64, (1, 0.5), width=14)
+    basis = rig(**{"jawOpen": push(48, 84, (0, 1), width=6)}, **dict(zip(names, (left, right), strict=True)))
+    down = push(48, 64, (0, 1), width=14) + push(30, 30, (1, -1))
+    found = solved(basis, acted(down)).curves.values[6, 1:]
+    assert np.count_nonzero(found > 0.01) <= 1
+
+
 def test_keys_that_were_merged_show_what_they_showed_apart() -> None:
     left, right = push(30, 24, (0, -1)), push(66, 24, (0, -1))
     apart = solved(rig(left=left, right=right), acted(left + right)).curves.values
@@ -173,6 +182,17 @@ def test_a_still_face_is_not_matched() -> None:
     found = match(1e-4 * CURVE[:, None], columns, acted(BROWS, 3e-4).swapaxes(1, 2), regions, least=0.05)
     assert found.gains.tolist() == [1]
     assert not found.regions
+
+
+@given(more=st.floats(1.0, 2.0), less=st.floats(0.5, 1.0))
+@settings(max_examples=10, deadline=None)
+def test_a_control_that_two_regions_ask_different_amounts_of_ends_between(more: float, less: float) -> None:
+    chin = push(48, 72, (0, -1), width=9)
+    columns = np.stack([push(48, 24, (0, -1), width=9) + chin]).swapaxes(1, 2)
+    regions = {"brows": (GRID[:, 1] < 48).astype(float), "chin": (GRID[:, 1] >= 48).astype(float)}
+    wanted = np.where(GRID[:, 1:] < 48, more, less) * columns[0].T
+    found = match(0.2 * CURVE[:, None], columns, acted(wanted).swapaxes(1, 2), regions)
+    assert found.gains[0] == pytest.approx(math.sqrt(more * less), rel=0.03), "half of its energy lies in each"
 
 
 def test_a_region_that_the_rig_has_no_control_for_is_not_blown_up() -> None:

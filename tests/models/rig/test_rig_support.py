@@ -17,9 +17,10 @@ from scipy.sparse import csr_matrix
 from magplus.backend_bridge.rig.basis import Control, RigBasis
 from magplus.models.rig import support
 from magplus.models.rig.head_motion import head_columns, robust_head
-from magplus.models.rig.measurement import Measurement, motion_of
+from magplus.models.rig.measurement import UNCHANGED, Measurement, motion_of
 from magplus.models.rig.sites import Sites
 from magplus.models.rig.solver import RigSolution, solve
+from magplus.models.rig.support import still_precision
 
 SIDE, RATE = 24, 30
 GRID = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), -1).reshape(-1, 2) * 4.0
@@ -142,6 +143,25 @@ def test_controls_that_look_alike_but_have_other_ranges_keep_within_them() -> No
     values = solved(basis, CURVE[:, None, None] * 0.2 * one).curves.values[6]
     assert values[0] <= 0.05 + 1e-6
     assert values.sum() == pytest.approx(0.2, rel=0.05)
+
+
+def test_what_is_still_by_rounding_is_still_and_what_an_encoder_left_out_is_not() -> None:
+    position = np.stack(np.meshgrid(np.arange(40.0), np.arange(40.0)), -1).reshape(-1, 2)
+    moves = position[:, 0] < 20
+
+    def factors(codes: NDArray[np.float64], changed: NDArray[np.bool_]) -> NDArray[np.floating]:
+        precision = (codes / 0.3) ** 2 * np.where(changed, 1.0, UNCHANGED)
+        one = np.stack([precision, 0 * precision, precision])[None].astype(np.float32)
+        pull = np.stack([precision * np.where(moves & changed, 0.5, 0.0), 0 * precision])[None].astype(np.float32)
+        return still_precision(Measurement(position, np.zeros(len(moves)), one, pull, changed[None]))[0]
+
+    codes = np.where(position[:, 1] % 2, 8.0, 0.5)  # per px: half a pixel changes the first by 4, the others by 1/4
+    rounded = factors(codes, moves & (codes > 1))
+    left_out = factors(np.full(len(moves), 8.0), moves & (position[:, 1] % 2 > 0))
+    still = ~moves
+    assert rounded[still].min() > 0.5 / UNCHANGED
+    assert left_out[still].max() < 0.02 / UNCHANGED
+    assert (rounded[moves & (codes > 1)] == 1).all()
 
 
 def test_the_examples_in_the_text_are_true() -> None:
