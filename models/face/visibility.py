@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .footage import CLIPPED
-from .lighting import ReferenceLight
+from .lighting import Light, ReferenceLight
 from .mesh import LEFT_LIDS, LIPS, RIGHT_LIDS
 from .mouth_cover import mouth_cover
 from .regions import face_mask, face_width, regions
