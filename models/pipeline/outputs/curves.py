@@ -87,11 +87,12 @@ class Curves:
         curves = smoothed(solved.curves, self._rig.smoothing)
         self.solution = found = Solution(solved, curves, excursions(curves, self._reader.basis.controls))
         exchanged = self._write(found)
-        for sentence in (*shortfalls(solved), *out_of_sight(curves, self._reader.basis.controls)):
-            self._notes.warning(sentence)
         self._notes.progress(Stage.SOLVE, 1, 1)
         if sum(curves.visibility > 0) >= WHOLE_FACE:
             report = self._explained(report, equations, solved)
+        short = shortfalls(solved) if report.events is not None else []  # noise is no motion that a rig could show
+        for sentence in (*short, *out_of_sight(curves, self._reader.basis.controls)):
+            self._notes.warning(sentence)
         return replace(report, weights=self._report(found, exchanged, report.events is not None))
 
     def _explained(self, report: Report, equations: NDArray[np.floating], solved: Solved) -> Report:
