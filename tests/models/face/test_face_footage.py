@@ -112,7 +112,14 @@ class TestFrames:
     def test_a_fade_from_black_is_too_dark_at_first(self, clips):
         faults = faults_of(relit(clips[0], {index: index / 9 for index in range(9)}))
         assert faults[:3] == [Fault.DARK] * 3
-        assert not any(faults[6:])
+        assert not any(faults[8:])
+
+    def test_the_last_frames_of_a_fade_are_left_out_too(self, clips):
+        """Encoders leave them coarse: their motion against what follows was larger than a micro-expression's."""
+        for ends in (1, -1):
+            gains = {index if ends > 0 else FRAMES - 1 - index: index / 4 for index in range(4)}
+            faults = faults_of(relit(clips[0], gains))[::ends]
+            assert all(faults[:4]) and not any(faults[4:])
 
     @pytest.mark.parametrize("count", [1, 5])
     def test_another_person_between_is_reported_and_the_first_one_is_known_again(self, clips, count):
