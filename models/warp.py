@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -140,11 +139,11 @@ def _spline_coefficients(image: Tensor) -> Tensor:
     # `reflect` reaches one picture's width at most; a smaller picture is continued by repetition, which differs from
     # the mirror image only beyond its edge.
     mode = "reflect" if border < min(image.shape[2:]) else "replicate"
-    padded = F.pad(image, (border, border, border, border), mode=mode)
+    padded = F.pad(image, (border, border, border, border), mode=mode).contiguous()
     if fits_loops(padded):
         from .loops import filter_recursively
 
-        filter_recursively(padded.numpy(), np.float32(_SPLINE_POLE))
+        filter_recursively(padded.numpy(), _SPLINE_POLE)
         kept = slice(_SPLINE_REACH, -_SPLINE_REACH)
         return padded[:, :, kept, kept].contiguous()
     return _spline_filter(_spline_filter(padded, 2), 3)
