@@ -42,12 +42,12 @@ from magplus.backend_bridge.rig.footage import Fault as Footage
 from magplus.models.face import Visibility, track
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
-from magplus.models.training.actors import RATE, Actor, Film, Stage, film
+from magplus.models.training.actors import Actor, Film, Stage, film
 from magplus.models.training.heads import HeadModel
 from magplus.models.training.scenes import HELD_OUT
 from magplus.models.video import encode_png
 
-from ._faults import APEX, GROUPS, HIDDEN, LIGHT, PEAK, SIZE, Fault, Values
+from ._faults import APEX, COUNT, GROUPS, HIDDEN, LIGHT, PEAK, SIZE, Fault, Values
 
 ROOT = Path(__file__).resolve().parent.parent
 AVATAR_SIZE = 512
@@ -138,7 +138,7 @@ class Bench:
         numbers = fault.numbers or tuple(range(len(truth)))
         active = truth.max(0) > 1e-4
         try:
-            report, values = self._run(frames, numbers, pair)
+            report, values = self._run(frames, numbers, pair, fault.rate)
         except MagPlusError as error:
             fits = "refused" if fault.concern in ("refused", "") else "NO"
             print(f"  {error}")
@@ -155,19 +155,19 @@ class Bench:
             false,
             px,
             float(amount[top] / wanted[top]) if active.any() else None,
-            _apex(report, truth[:, ~_lids(pair.driver)], numbers, bool(active.any())),
+            _apex(report, truth[:, ~_lids(pair.driver)], numbers, bool(active.any()), fault.rate),
             _named(report, fault),
         )
         if not fault.strongest or not fault.concern or (clip == "expression" and fault.truth is None):
             return row
         with unguarded():
             try:
-                open_false, open_px = _false(self._run(frames, numbers, pair)[1], active, pair.avatar)
+                open_false, open_px = _false(self._run(frames, numbers, pair, fault.rate)[1], active, pair.avatar)
             except MagPlusError:
                 return row
         return replace(row, open_false=open_false, open_px=open_px)
 
-    def _run(self, frames: Tensor, numbers: tuple[int, ...], pair: Pair) -> tuple[Report, Values]:
+    def _run(self, frames: Tensor, numbers: tuple[int, ...], pair: Pair, rate: int) -> tuple[Report, Values]:
         with tempfile.TemporaryDirectory(suffix=".magplus") as name, tempfile.TemporaryDirectory() as clips:
             driving = Film(frames, np.zeros((len(frames), 1))).write(Path(clips) / "driver", self.compressed)
             if driving.is_dir():
@@ -178,7 +178,7 @@ class Bench:
             pair.avatar.basis.save(folder.path / artefacts.AVATAR_BASIS)
             folder.write_spec(
                 JobSpec(
-                    Driving(str(driving), sequence_rate=str(RATE)),
+                    Driving(str(driving), sequence_rate=str(rate)),
                     Avatar(artefacts.AVATAR_IMAGE, rig_basis=artefacts.AVATAR_BASIS),
                     outputs=Outputs(frames=False, weights=True),
                     device="cpu",
@@ -214,21 +214,22 @@ def _lids(actor: Actor) -> NDArray[np.bool_]:
     return np.array([name.startswith("eyeBlink") for name in actor.stage.controls])
 
 
-def _apex(report: Report, truth: Values, numbers: tuple[int, ...], moves: bool) -> str:
+def _apex(report: Report, truth: Values, numbers: tuple[int, ...], moves: bool, rate: int) -> str:
     if report.events is None:
         return "lost" if moves else "-"
     if not moves:
         return "false"
     curve = truth.max(1)
-    tops = np.asarray(numbers)[curve >= 0.9 * curve[: APEX[-1] + 1].max()]
-    apart = int(np.abs(tops - round(report.events.apex * RATE)).min())
+    first = APEX[-1] + 1 if len(curve) <= COUNT else len(curve)
+    tops = np.asarray(numbers)[curve >= 0.9 * curve[:first].max()]
+    apart = int(np.abs(tops - round(report.events.apex * rate)).min())
     return str(apart) if apart <= 3 else "false"
 
 
 def _named(report: Report, fault: Fault) -> str:
     concerns = {reason.concern for reason in report.quality.reasons} if report.quality is not None else set()
     if fault.concern is None:
-        return "" if not concerns & {LIGHT, HIDDEN, "blinks"} else "FLAGGED"
+        return "" if not concerns & {LIGHT, HIDDEN, "blinks", "reference not neutral"} else "FLAGGED"
     return "" if fault.concern == "" else "yes" if fault.concern in concerns else "NO"
 
 

@@ -20,7 +20,7 @@ def ahead(items: Iterable[T], count: int = 1) -> Generator[T, None, None]:
     traceback would keep it. PyTorch, OpenCV and FFmpeg let other threads run meanwhile.
     """
     iterator = iter(items)
-    made: SimpleQueue[tuple[T] | BaseException | None] = SimpleQueue()
+    made: SimpleQueue[list[T] | BaseException | None] = SimpleQueue()
     room = threading.Semaphore(count)
     abandoned = threading.Event()
 
@@ -30,7 +30,7 @@ def ahead(items: Iterable[T], count: int = 1) -> Generator[T, None, None]:
                 room.acquire()
                 if abandoned.is_set():
                     break
-                made.put((next(iterator),))
+                made.put([next(iterator)])
         except StopIteration:
             made.put(None)
         except BaseException as error:
@@ -49,7 +49,7 @@ def ahead(items: Iterable[T], count: int = 1) -> Generator[T, None, None]:
                 finally:
                     del item  # or its traceback would hold it, and what the makers held, until a garbage collection
             room.release()
-            yield item[0]
+            yield item.pop()  # kept by whoever asked for it, and not here until there is another
     finally:
         abandoned.set()
         room.release()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 
 import torch
+from torch import Tensor
 
 from ..backend_bridge.files.errors import MachineError, is_out_of_memory
 
@@ -53,3 +54,8 @@ def free_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def fits_loops(*tensors: Tensor) -> bool:
+    """Whether tensors are float32 on the CPU, and no gradient is asked for, so that `loops` can compute on them."""
+    return all(each.device.type == "cpu" and each.dtype == torch.float32 and not each.requires_grad for each in tensors)

@@ -55,9 +55,12 @@ class CaptureCache:
         self._version = version
         self._hashes = hashes
 
-    def restore(self, context: bpy.types.Context, request: CaptureRequest, job: JobFolder) -> Avatar | None:
+    def place(self, context: bpy.types.Context, request: CaptureRequest) -> Path:
+        """Return where a capture is kept, whether it is there or not."""
+        return self._folder / fingerprint_of(self.key(context, request), moment_of(context, request.frame))
+
+    def restore(self, place: Path, job: JobFolder) -> Avatar | None:
         """Put a kept capture into a job folder; None where there is none, or one that was damaged since."""
-        place = self._place(context, request)
         if self.anew and place.name not in self._since:
             return None
         with suppress(OSError, MagPlusError):
@@ -72,9 +75,8 @@ class CaptureCache:
                 return AVATAR.decode(files[artefacts.AVATAR_RECORD])
         return None
 
-    def keep(self, context: bpy.types.Context, request: CaptureRequest, job: JobFolder) -> None:
+    def keep(self, place: Path, job: JobFolder) -> None:
         """Keep what a job folder's capture has made."""
-        place = self._place(context, request)
         self._check_no_links(place)
         with explained(place):
             place.mkdir(parents=True, exist_ok=True)
@@ -115,6 +117,3 @@ class CaptureCache:
     def key(self, context: bpy.types.Context, request: CaptureRequest) -> str:
         """Return a hash of what captures of the open file are made from, but for the frame."""
         return key_of(context, request, self._version, self._hashes)
-
-    def _place(self, context: bpy.types.Context, request: CaptureRequest) -> Path:
-        return self._folder / fingerprint_of(self.key(context, request), moment_of(context, request.frame))

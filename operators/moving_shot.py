@@ -23,13 +23,15 @@ from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .capture import CaptureRequest
 from .capture_cache import CaptureCache
-from .capture_key import is_as_saved, key_of, state_of
+from .capture_key import is_as_saved, key_of
+from .picture_state import state_of, unknown_in
 from .rig.face import Face, face_steps, points_of
 from .rig.face_controls import default_controls
 from .rig.projection import Points, Projection, present_projection
 from .rig.steady import Place, steadily, switched_off
 from .rig.studio import Style, camera_to_use, photograph
 from .rig.surface import visible_points
+from .rig_state import rig_of
 from .running.steps import told_as
 
 CAPTURING = "Capturing the shot"
@@ -68,17 +70,17 @@ class KnownFrames:
     def of(
         cls, context: bpy.types.Context, request: CaptureRequest, folder: JobFolder, captures: CaptureCache | None
     ) -> KnownFrames:
-        """Return those of the open file; none of one that isn't as it is saved."""
-        if captures is not None:
-            return cls(folder, captures.key(context, request), captures)
-        if not is_as_saved():
-            return cls(folder, "")
+        """Return those of the open file; none of one that isn't as it is saved, or that can't be told from another."""
+        if (captures is None and not is_as_saved()) or unknown_in(context):
+            return cls(folder, "", captures)
         with explained(Path(bpy.data.filepath), reading=True):
-            return cls(folder, key_of(context, request, magplus_version(), KnownHashes()))
+            key = captures.key(context, request) if captures is not None else _own_key(context, request)
+        with bare_scene(context, request.frame):
+            return cls(folder, fingerprint_of(key, request.frame, state_of(context)), captures)
 
-    def made_from(self, context: bpy.types.Context, neutral: int | None, number: int) -> str:
+    def made_from(self, context: bpy.types.Context, number: int) -> str:
         """Return what the present frame, the scene's `number`, is made from; an empty text where it can't be known."""
-        return fingerprint_of(self._key, neutral, number, state_of(context)) if self._key else ""
+        return fingerprint_of(self._key, number, state_of(context)) if self._key else ""
 
     def has(self, names: Sequence[str], made_from: str) -> bool:
         """Whether these files are in the job folder, made from that; those in a batch's captures are put there."""
@@ -100,6 +102,11 @@ class KnownFrames:
         self._folder.write(name, data, made_from)
         if self._captures is not None and made_from:
             self._captures.keep_frame(made_from, _flat(name), data)
+
+
+def _own_key(context: bpy.types.Context, request: CaptureRequest) -> str:
+    """Return what frames are made from where a script may have changed the rig since the file was opened."""
+    return key_of(context, request, magplus_version(), KnownHashes()) + rig_of((request.target, *request.further))
 
 
 def _flat(name: str) -> str:
@@ -191,7 +198,7 @@ def _capture_frame(
         projection = present_projection(context, camera)
         with switched_off(neutral.unmeasured):
             points = points_of(context, face.objects, face.topology, f"frame {number}")[face.vertices]
-            made_from = known.made_from(context, request.frame, number)
+            made_from = known.made_from(context, number)
             if known.has([evidence] if shot.plates else [evidence, plate], made_from):
                 return Surface.load(folder.path / evidence)
             surface = yield from _surface(context, neutral, projection, points)

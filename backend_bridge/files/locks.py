@@ -9,8 +9,8 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -26,16 +26,19 @@ _LOCKED_BYTE = 1 << 30
 
 
 @contextmanager
-def hold(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
+def hold(
+    path: Path, what: str, patience: float = 0.0, waiting: Callable[[], None] = lambda: None
+) -> Iterator[IO[bytes]]:
     """Hold the lock file at `path`, which stands for `what`; wait for it for at most `patience` seconds.
 
+    `waiting` is called again and again while it waits, and may raise to end that: where a person cancels, for one.
     The file stays behind; its content, host and process of the holder, only serves the sentence. Raises `InUseError`
     when somebody else holds it (another thread included), `MachineError` when this disk can't lock files,
     `NotPlainError` when the file is a link or somebody else's, and `OSError` when it can't be written.
     """
     with os.fdopen(open_plain(path, os.O_RDWR | os.O_CREAT, single=True), "r+b") as file:
         try:
-            _lock_within(file, patience)
+            _lock_within(file, patience, waiting)
         except OSError as error:
             if error.errno not in _HELD:
                 raise MachineError(
@@ -54,7 +57,7 @@ def hold(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
             file.write(f"{socket.gethostname()}, process {os.getpid()}".encode())
             file.flush()
             try:
-                yield
+                yield file
             finally:
                 file.seek(0)
                 with suppress(OSError):
@@ -63,7 +66,30 @@ def hold(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
             _unlock(file)
 
 
-def _lock_within(file: IO[bytes], patience: float) -> None:
+@contextmanager
+def hold_beside(target: Path) -> Iterator[None]:
+    """Hold a lock that stands for the file at `target`, which may be written anew meanwhile, or not be there yet.
+
+    It lies beside the file as long as it is held, and goes with that where the system lets it. Raises what `hold` does.
+    """
+    path = target.with_name(f".{target.name}.lock")
+    with ExitStack() as stack:
+        while not _is_at(path, stack.enter_context(hold(path, str(target)))):
+            stack.close()  # whoever had it has deleted it since it was opened here: nobody else will look for this one
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    return False
+
+
+def _lock_within(file: IO[bytes], patience: float, waiting: Callable[[], None]) -> None:
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -71,6 +97,7 @@ def _lock_within(file: IO[bytes], patience: float) -> None:
         except OSError as error:
             if error.errno not in _HELD or time.monotonic() >= deadline:
                 raise
+        waiting()
         time.sleep(_PAUSE)
 
 

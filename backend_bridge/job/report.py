@@ -62,11 +62,12 @@ class Timing:
 
 @dataclass(frozen=True)
 class ReferenceReport:
-    """The frame that motion was measured against, from 0; `chosen`: "given", "automatic" or "best frame".
+    """The frame that motion was measured against, from 0.
 
-    not_neutral: where it shows an expression, a sentence that says so, and which frame is nearer to rest. better: that
-    frame's time in seconds of the video, to be given as reference; it may lie outside the trim. index: -1 for a
-    reference outside the trim.
+    chosen: "given", "automatic" (near the clip's start), "rest" (automatically too, but elsewhere, as the face shows an
+    expression near the start) or "best frame". not_neutral: where it shows an expression, a sentence that says so, and
+    which frame is nearer to rest. better: that frame's time in seconds of the video, to be given as reference; it may
+    lie outside the trim. index: -1 for a reference outside the trim.
     """
 
     index: int

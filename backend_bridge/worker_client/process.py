@@ -18,7 +18,7 @@ _ISOLATED = ("-I", "-u", "-X", "utf8", "-X", "faulthandler")
 _FOREIGN = (
     *("PYTHON", "MPL", "MATPLOTLIB", "TEXINPUTS", "TF_", "GLOG_", "ABSL_", "ORT_", "MALLOC_", "OPENBLAS_VERBOSE"),
     *("OPENCV_", "AV_LOG_", "NPY_", "NUMPY_", "SCIPY_", "SOURCE_DATE_EPOCH", "PROTOCOL_BUFFERS_", "PYTORCH_JIT"),
-    *("TORCH_", "TORCHINDUCTOR_"),
+    *("TORCH_", "TORCHINDUCTOR_", "NUMBA_"),
 )
 
 # What Windows reports instead of a signal (NTSTATUS values).

@@ -4,7 +4,7 @@
 from .covers import before_the_face
 from .cuts import of_cuts
 from .driver import of_the_driver
-from .fault import APEX, HIDDEN, LIGHT, PEAK, SIZE, Fault, Values
+from .fault import APEX, COUNT, HIDDEN, LIGHT, PEAK, SIZE, Fault, Values
 from .framing import of_framing
 from .light import of_light
 from .timing import of_time
@@ -12,4 +12,4 @@ from .timing import of_time
 # The pairs of people take turns, by the order of these: `footage` relies on it for figures that can be repeated.
 GROUPS = (of_light, of_cuts, before_the_face, of_framing, of_time, of_the_driver)
 
-__all__ = ["APEX", "GROUPS", "HIDDEN", "LIGHT", "PEAK", "SIZE", "Fault", "Values"]
+__all__ = ["APEX", "COUNT", "GROUPS", "HIDDEN", "LIGHT", "PEAK", "SIZE", "Fault", "Values"]

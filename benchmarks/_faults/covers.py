@@ -28,16 +28,16 @@ def caption(height: float, start: int, stop: int, size: float, lines: int = 1) -
     return drawn(written, start, stop)
 
 
-def hand(radius: float, middle: tuple[float, float], start: int, stop: int) -> Spoil:
-    """Move something round, textured and of the skin's colour before the mouth at `middle` px."""
+def hand(radius: float, middle: tuple[float, float], start: int, stop: int, travel: float = 1.0) -> Spoil:
+    """Move something round, textured and of the skin's colour before the mouth at `middle` px; travel: 1 is across."""
     rng = np.random.default_rng(1)
     texture = 0.12 * cv2.GaussianBlur(rng.standard_normal((SIZE, SIZE)).astype(np.float32), (0, 0), 2)
     y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
 
     def covered(picture: Picture, index: int) -> Picture:
         share = (index - start) / max(stop - start - 1, 1)
-        across = middle[0] + 50 * np.cos(share * np.pi)
-        down = middle[1] + 5 + 30 * np.cos(2 * np.pi * share)
+        across = middle[0] + travel * 50 * np.cos(share * np.pi)
+        down = middle[1] + 5 + travel * 30 * np.cos(2 * np.pi * share)
         away = np.hypot((x - across) / 1.4, y - down) / radius
         cover = np.clip((1 - away) * 8, 0, 1)[..., None]
         skin = picture[140, 128] * (0.75 + 0.25 * np.clip(1 - away, 0, 1) + texture)[..., None]
@@ -102,7 +102,9 @@ def microphone(middle: tuple[float, float]) -> Spoil:
     return drawn(held)
 
 
-def cloth(top: float, middle: float, moves: float, start: int) -> Spoil:
+def cloth(
+    top: float, middle: float, moves: float, start: int, colour: tuple[float, float, float] = (0.45, 0.6, 0.75)
+) -> Spoil:
     """Hang patterned cloth over all below `top` px, which moves up and down by so many px."""
     rng = np.random.default_rng(2)
     weave = 0.06 * cv2.GaussianBlur(rng.standard_normal((SIZE, SIZE)).astype(np.float32), (0, 0), 1.5)
@@ -114,10 +116,30 @@ def cloth(top: float, middle: float, moves: float, start: int) -> Spoil:
         cover = (np.clip(y - edge, 0, 1) * (np.abs(x - middle) < 75))[..., None]
         folds = 0.05 * np.sin((y - edge) / 5)
         woven = cv2.warpAffine(weave, np.array([[1, 0, 0], [0, 1, shift]]), (SIZE, SIZE))
-        colour = np.array([0.45, 0.6, 0.75], np.float32) + (folds + woven)[..., None]
-        return np.asarray(picture * (1 - cover) + cover * colour, np.float32)
+        shaded = np.array(colour, np.float32) * (1 + (folds + woven) / 0.6)[..., None]
+        return np.asarray(picture * (1 - cover) + cover * shaded, np.float32)
 
     return drawn(hung, start)
+
+
+def surgical_mask(middle: tuple[float, float], top: float, colour: tuple[float, float, float]) -> Spoil:
+    """Put a pleated mask over nose tip, mouth and chin, which breath and jaw move by a px."""
+    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+
+    def worn(picture: Picture, index: int) -> Picture:
+        down = 1.0 * float(np.sin(index / 5))
+        across, depth = (x - middle[0]) / 52, (y - top - down) / 62
+        inside = np.clip(6 * (1.05 - np.abs(across) - 0.25 * np.maximum(depth - 0.6, 0)), 0, 1)
+        cover = (inside * np.clip(y - top - down - 4 * across**2, 0, 1) * np.clip(20 * (1.1 - depth), 0, 1))[..., None]
+        pleats = 0.07 * np.sign(np.sin(2 * np.pi * depth * 3.5)) * (np.abs(across) < 0.9)
+        light = (1 - 0.25 * across**2 + cv2.GaussianBlur(pleats, (0, 0), 1.0))[..., None]
+        for side in (-1, 1):
+            edge = (round(16 * (middle[0] + 50 * side)), round(16 * (top + 8 + down)))
+            ear = (round(16 * (middle[0] + 75 * side)), round(16 * (top - 12)))
+            cv2.line(picture, edge, ear, (0.85,) * 3, 1, cv2.LINE_AA, 4)
+        return np.asarray(picture * (1 - cover) + cover * light * np.array(colour, np.float32), np.float32)
+
+    return drawn(worn)
 
 
 def sunglasses(eyes: tuple[tuple[float, float], ...]) -> Spoil:
@@ -159,6 +181,8 @@ def before_the_face(driver: Actor, other: Actor) -> Iterator[Fault]:
     yield Fault("subtitle", "two lines", caption(mouth[1], 4, LATE, 0.7, 2), (), HIDDEN)
     for radius in (26.0, 38.0):
         yield Fault("hand", f"{radius:g} px", hand(radius, mouth, 2, COUNT - 2), (), HIDDEN)
+    for name, travel in (("held", 0.06), ("moves across", 1.0)):
+        yield Fault("hand from the start", name, hand(38.0, mouth, 0, COUNT, travel), (), HIDDEN)
     eyes = (place(driver, "eyeBlinkLeft"), place(driver, "eyeBlinkRight"))
     yield Fault("harmless: glasses", "rims", glasses(eyes, glint=False))
     yield Fault("glasses", "a glint", glasses(eyes, glint=True), (), "")
@@ -170,6 +194,10 @@ def before_the_face(driver: Actor, other: Actor) -> Iterator[Fault]:
     yield Fault("microphone", "", microphone(mouth), (), "")
     yield Fault("face mask", "moves by 1 px", cloth(mouth[1] - 26, mouth[0], 1.0, 0), (), "")
     yield Fault("scarf", "moves by 3 px", cloth(mouth[1] + 14, mouth[0], 3.0, 0), (), "")
+    for name, colour in (("white", (0.9, 0.92, 0.93)), ("blue", (0.55, 0.72, 0.82))):
+        yield Fault("medical mask", name, surgical_mask(mouth, mouth[1] - 30, colour), (), HIDDEN)
+    for name, colour in (("brown", (0.42, 0.27, 0.18)), ("red", (0.62, 0.1, 0.12))):
+        yield Fault("coloured cloth", name, cloth(mouth[1] - 26, mouth[0], 1.5, 0, colour), (), HIDDEN)
     yield Fault("face mask", "put on", cloth(mouth[1] - 26, mouth[0], 0.5, LATE), (), HIDDEN)
     yield replace(Fault("sunglasses", "", sunglasses(eyes), (), ""), expression="AU15")
     yield replace(Fault("hair over a brow", "", hair(brow, 10), (), ""), expression="AU15")

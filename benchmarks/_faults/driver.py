@@ -29,11 +29,14 @@ def of_the_driver(driver: Actor, other: Actor) -> Iterator[Fault]:
         held = amount * np.array([float(control.startswith(wanted)) for control in driver.stage.controls])
         values = CURVE[:, None] * mixture
         yield Fault(f"harmless: {name}", "all the time", _shows(driver, values + held, 5), truth=values)
-    smile = np.array([float(name.startswith("mouthSmile")) for name in driver.stage.controls])
-    for amount in (0.15, 0.3):
-        fading = np.clip(1 - np.arange(COUNT) / 12, 0, 1)[:, None] * amount * smile
-        shown = _shows(driver, fading, 6)
-        yield Fault("reference not neutral", f"smile of {amount:g}", shown, (), "reference not neutral", fading)
+    for name, wanted, amounts in (("smile", "mouthSmile", (0.15, 0.3)), ("frown", "browDown", (0.3,))):
+        controls = np.array([float(control.startswith(wanted)) for control in driver.stage.controls])
+        for amount in amounts:
+            fading = np.clip(1 - np.arange(COUNT) / 12, 0, 1)[:, None] * amount * controls
+            shown = _shows(driver, fading, 6)
+            yield Fault("begins in an expression", f"{name} of {amount:g}", shown, (), "", fading)
+    stays = np.maximum.accumulate(CURVE)[:, None] * mixture
+    yield Fault("harmless: frown that stays", "until the end", _shows(driver, stays, 6), truth=stays)
 
 
 def _shows(driver: Actor, values: Values, seed: int) -> Spoil:

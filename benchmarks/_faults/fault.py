@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from magplus.models.training.actors import CURVE, NOISE, Actor
+from magplus.models.training.actors import CURVE, NOISE, RATE, Actor
 
 SIZE = 256  # px a side of the driver's picture
 PEAK = 0.7  # px, the expression's largest motion
@@ -32,7 +32,8 @@ class Fault:
 
     concern: what the report's quality must say, None for a harmless one, "" for what may be said or not, "refused" for
     a clip that must be refused. truth: of the clip in the end, None where it is the film's. expression: of
-    `MICRO_EXPRESSIONS`. numbers: the frames' places in time, None for one after the other. strongest: of its kind.
+    `MICRO_EXPRESSIONS`. numbers: the frames' places in time, None for one after the other. rate: frames a second.
+    strongest: of its kind.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Fault:
     truth: Values | None = None
     expression: str = "AU4"
     numbers: tuple[int, ...] | None = None
+    rate: int = RATE
     strongest: bool = False
 
 

@@ -37,6 +37,11 @@ def of_time(driver: Actor, other: Actor) -> Iterator[Fault]:
     mixture = film(driver, "AU4", PEAK, 1, curve=np.ones(1)).values[0]
     values = slow[:, None] * mixture
     yield Fault("harmless: slow motion", "3 times", lambda _: filmed(driver, list(values), 7), truth=values)
+    # As a camera sees the curve that takes eight pictures for one, in steps of a sixteenth.
+    often = np.round(np.interp(np.arange(6, 22, 1 / 8), np.arange(COUNT), CURVE) * 16)[:, None] / 16 * mixture
+    yield Fault(
+        "harmless: 240 frames a second", "0.5 s", lambda _: filmed(driver, list(often), 7), truth=often, rate=240
+    )
     still = filmed(driver, [at_rest(driver)], 9)
     nothing = np.zeros((COUNT, len(mixture)))
     yield Fault("a photograph", "", lambda _: still.expand(COUNT, -1, -1, -1), (), "", nothing)

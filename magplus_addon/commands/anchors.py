@@ -14,7 +14,8 @@ from ...operators import match_face
 from ...operators.running.job_manager import Outcome
 from . import tasks
 from .parser import Verbs, add_avatar, add_save
-from .scene_settings import choose_avatar, save_copy
+from .saving import SavedFile
+from .scene_settings import choose_avatar
 
 
 def add(verbs: Verbs) -> None:
@@ -44,7 +45,7 @@ def add_anchors(group: argparse._ActionsContainer) -> None:
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Place, show, write."""
-    context = bpy.context
+    context, saved = bpy.context, SavedFile.of(options.save)
     if options.export is None and options.save is None:
         raise InputError("Give --export FILE.json, or --save FILE.blend to keep the anchors in the file.")
     avatar = choose_avatar(context, options.avatar)
@@ -58,6 +59,6 @@ def run(options: argparse.Namespace) -> ExitCode:
     count = len(match_face.anchors_of(avatar))
     if options.export is not None:
         match_face.export_anchors(context, avatar, options.export)
-    if options.save is not None:
-        save_copy(options.save)
+    if saved is not None:
+        saved.save()
     return tasks.tell(Outcome(f"{count} anchors.", details=(outcome.sentence,)))

@@ -35,7 +35,8 @@ from .parser import (
     number_or_auto,
     use_checkpoints,
 )
-from .scene_settings import apply_placing, choose_avatar, choose_camera, save_copy, set_given, set_property
+from .saving import SavedFile
+from .scene_settings import apply_placing, choose_avatar, choose_camera, set_given, set_property
 
 
 def add(verbs: Verbs) -> None:
@@ -135,13 +136,14 @@ def add_options(verb: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Make the order, carry it out, print the job folder."""
+    saved = SavedFile.of(options.save)
     use_checkpoints(options)
     order = order_of(options, bpy.context, options.output)
     outcome = tasks.run(animate.KIND, animate.animate(order), options.progress)
     if outcome.status is Status.FINISHED:
-        if options.save is not None:
-            save_copy(options.save)
         print(outcome.folder)
+        if saved is not None:
+            saved.save()
     code = tasks.tell(outcome)
     return ExitCode.NOT_GOOD if options.strict and code is ExitCode.OK and not _is_good(outcome) else code
 

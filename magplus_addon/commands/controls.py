@@ -14,7 +14,8 @@ from ...operators.rig.avatar import capture_problem, chosen_avatar
 from ...operators.running.job_manager import Status
 from . import tasks
 from .parser import Verbs, add_avatar, add_save
-from .scene_settings import choose_avatar, save_copy
+from .saving import SavedFile
+from .scene_settings import choose_avatar
 
 
 def add(verbs: Verbs) -> None:
@@ -29,14 +30,14 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Measure, and print a table or JSON."""
-    context = bpy.context
+    context, saved = bpy.context, SavedFile.of(options.save)
     settings = context.scene.magplus
     choose_avatar(context, options.avatar)
     if options.vertex_group is not None:
         settings.vertex_group = options.vertex_group
     measure(context)
-    if options.save is not None:
-        save_copy(options.save)
+    if saved is not None:
+        saved.save()
     if options.json:
         keys = ("name", "kind", "units", "pixels", "visibility", "partner", "note", "solve", "lock", "mirror")
         print(json.dumps([{key: getattr(entry, key) for key in keys} for entry in settings.controls], indent=2))

@@ -14,7 +14,8 @@ from ...operators.animation.destination import Destination
 from ...operators.import_result import import_result
 from ...operators.running.job_manager import Outcome
 from .parser import Verbs, add_avatar, add_placing, add_save, add_show_as
-from .scene_settings import apply_placing, choose_avatar, save_copy
+from .saving import SavedFile
+from .scene_settings import apply_placing, choose_avatar
 from .tasks import tell
 
 
@@ -35,7 +36,7 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Import one after the other; nothing is saved unless all are in the file."""
-    context = bpy.context
+    context, saved = bpy.context, SavedFile.of(options.save)
     apply_placing(options, context.scene.magplus)
     destination = Destination.from_settings(context.scene.magplus)
     avatar = choose_avatar(context, options.avatar) if options.avatar is not None else None
@@ -45,8 +46,8 @@ def run(options: argparse.Namespace) -> ExitCode:
             outcomes.append(_import(context, path, destination, avatar))
         except MagPlusError as error:
             raise error_of(error.exit_code)(f"{path.absolute().name}: {error}") from error
-    if options.save is not None:
-        save_copy(options.save)
+    if saved is not None:
+        saved.save()
     for outcome in outcomes:
         tell(outcome)
     return ExitCode.OK

@@ -15,7 +15,8 @@ from ...operators.live_link import import_live_link
 from ...operators.measure_controls import choice_of
 from ...operators.running.job_manager import Outcome
 from .parser import Verbs, add_avatar, add_placing, add_save
-from .scene_settings import apply_placing, choose_avatar, save_copy
+from .saving import SavedFile
+from .scene_settings import apply_placing, choose_avatar
 from .tasks import tell
 
 
@@ -39,7 +40,7 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> ExitCode:
     """Key it and print how that went."""
-    context = bpy.context
+    context, saved = bpy.context, SavedFile.of(options.save)
     settings = context.scene.magplus
     avatar = choose_avatar(context, options.avatar)
     apply_placing(options, settings)
@@ -49,6 +50,6 @@ def run(options: argparse.Namespace) -> ExitCode:
     report = import_live_link(
         context, options.recording, avatar, destination, choice_of(settings), options.timecode_rate
     )
-    if options.save is not None:
-        save_copy(options.save)
+    if saved is not None:
+        saved.save()
     return tell(Outcome(report.bake.sentence, warnings=tuple(report.sentences())))

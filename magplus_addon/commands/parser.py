@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -133,6 +135,20 @@ def use_checkpoints(options: argparse.Namespace) -> None:
     """Let this process, and the worker that it starts, look for checkpoints where the options say."""
     if options.checkpoints is not None:
         os.environ[FOLDER_VARIABLE] = str(options.checkpoints.absolute())
+
+
+@contextmanager
+def checkpoints_from(folder: Path | None) -> Iterator[None]:
+    """Let workers that are started in the block look for checkpoints in a folder; None for where they look anyway."""
+    before = os.environ.get(FOLDER_VARIABLE)
+    if folder is not None:
+        os.environ[FOLDER_VARIABLE] = str(folder.absolute())
+    try:
+        yield
+    finally:
+        if folder is not None:
+            os.environ.pop(FOLDER_VARIABLE)
+            os.environ.update({} if before is None else {FOLDER_VARIABLE: before})
 
 
 def number_or_auto(text: str) -> float | str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import bpy
 
@@ -68,16 +67,6 @@ def set_property(settings: MagPlusSettings, name: str, value: float | str, optio
     if isinstance(value, int | float) and not rna.hard_min <= value <= rna.hard_max:
         raise InputError(f"{option} must be between {rna.hard_min:.8g} and {rna.hard_max:.8g}, not {value:.8g}.")
     setattr(settings, name, value)
-
-
-def save_copy(path: Path) -> None:
-    """Save the file as a copy, so that its relative paths hold from there."""
-    path = path.absolute()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"The file can't be saved as {path} ({str(error).strip()}); the result is kept.") from error
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from ..magnification.filters import mean_pool
 from ..video import VideoFrame
 from ..warp import sample_spline
 from .alignment import align
-from .lighting import without_bands
+from .lighting import ReferenceLight
 from .mesh import FACE_OVAL, RIGID_LANDMARKS
 from .regions import face_mask, face_width, rigid_mask
 from .similarity import Similarity
@@ -85,13 +85,14 @@ class SteadyCrop:
         """
         landmarks, shape = self.landmarks(track.points, _ALIGNMENT_SIZE)[reference], (_ALIGNMENT_SIZE,) * 2
         weights = rigid_mask(landmarks, shape)
-        face, width = face_mask(landmarks, shape)[0, 0].numpy() > 0.5, face_width(landmarks)
+        face = face_mask(landmarks, shape)[0, 0].numpy() > 0.5
         template = next(self._small(frame) for frame in frames if frame.index == reference)
+        light = ReferenceLight(_picture(template), face, face_width(landmarks))
         to_crop = Similarity(_ALIGNMENT_SIZE, 0, -0.5, -0.5) @ self.to_unit
         corners = to_crop(np.asarray(track.points[reference, FACE_OVAL, :2], np.float64))
         to_reference = list(self.to_reference)
         wanted = (frame for frame in frames if track.present[frame.index] and frame.index != reference)
-        small = ((frame.index, _evenly_lit(self._small(frame), template, face, width)) for frame in wanted)
+        small = ((frame.index, _evenly_lit(self._small(frame), light)) for frame in wanted)
         with closing(ahead(small, _ALIGNMENT_BATCH)) as lit:
             while batch := list(itertools.islice(lit, _ALIGNMENT_BATCH)):
                 indices, crops = zip(*batch, strict=True)
@@ -183,10 +184,14 @@ class SteadyCrop:
         return np.stack(mapped).astype(np.float32)
 
 
-def _evenly_lit(crop: Tensor, template: Tensor, face: NDArray[np.bool_], width: float) -> Tensor:
+def _evenly_lit(crop: Tensor, light: ReferenceLight) -> Tensor:
     """Return a crop [1, 1, s, s] without bands of light, which would be aligned as if they were the face's features."""
-    picture, reference = (each[0].permute(1, 2, 0).numpy() for each in (crop, template))
-    return torch.from_numpy(without_bands(picture, reference, face, width)).permute(2, 0, 1)[None]
+    return torch.from_numpy(light.without_bands(_picture(crop))).permute(2, 0, 1)[None]
+
+
+def _picture(crop: Tensor) -> NDArray[np.float32]:
+    """Return a crop [1, C, s, s] as a picture [s, s, C]."""
+    return np.asarray(crop[0].permute(1, 2, 0).numpy())
 
 
 def _robust_fit(source: NDArray[np.float64], target: NDArray[np.float64]) -> Similarity:

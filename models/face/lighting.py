@@ -9,7 +9,9 @@ unequally; a gain of rows (of columns, where the picture was turned) is there on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -53,86 +55,159 @@ class Light:
         return bool(self.offset.any() or np.abs(np.log(self.gain[where])).max(initial=0.0) > np.log1p(by))
 
 
-def light_between(frame: Image, reference: Image, valid: Mask, face: Mask, width: float) -> Light:
-    """Return what brings a frame to the light of the reference, both [H, W, 3].
+class ReferenceLight:
+    """The light of a reference [H, W, C], with which that of other frames is compared.
 
-    valid: [H, W], where both show the same skin; of it only what is on the `face` [H, W], `width` px wide, counts.
+    face: [H, W], of it only this counts; it is `width` px wide.
     """
-    inside = valid & face
-    if not inside.any() or inside.sum() < _LEAST * face.sum():
-        return Light(np.ones_like(frame), np.zeros(3))
-    offset = _offset(frame[inside], reference[inside])
-    lit, sigma = frame + offset.astype(np.float32), _SPREAD * width
-    bands = _bands(lit, reference, inside, sigma)
-    return Light(bands * _smooth_gain(lit * bands, reference, inside, sigma), offset)
+
+    def __init__(self, reference: Image, face: Mask, width: float) -> None:
+        self._reference = reference
+        self._face = face
+        self._least = _LEAST * face.sum()
+        self._sigma = _SPREAD * width
+        self._last: _Comparison | None = None
+
+    def between(self, frame: Image, valid: Mask) -> Light:
+        """Return what brings a frame to the light of the reference; valid: [H, W], where both show the same skin."""
+        inside = valid & self._face
+        if not inside.any() or inside.sum() < self._least:
+            return Light(np.ones_like(frame), np.zeros(3))
+        comparison = self._comparison(inside)
+        offset = comparison.offset(frame)
+        bands, gain = comparison.bands_and_gain(frame + offset.astype(np.float32), comparison.smooth_gain)
+        return Light(bands * gain, offset)
+
+    def without_bands(self, frame: Image) -> Image:
+        """Return a frame [H, W, C] with the bands taken out that it has and the reference has not.
+
+        Shading is left in it, so that bands are there as far as one gain of the whole face leaves them.
+        """
+        comparison = self._comparison(self._face)
+        bands, _ = comparison.bands_and_gain(frame, comparison.whole_gain)
+        return np.asarray(frame * bands, np.float32)
+
+    def _comparison(self, inside: Mask) -> _Comparison:
+        """Return the comparison within a mask, which is that of the frame before for as long as nothing is hidden."""
+        last = self._last
+        if last is None or not np.array_equal(last.inside, inside):
+            last = self._last = _Comparison(self._reference, inside, self._sigma)
+        return last
 
 
-def without_bands(frame: Image, reference: Image, face: Mask, width: float) -> Image:
-    """Return a frame [H, W, C] with the bands taken out that it has and the reference has not."""
-    return np.asarray(frame * _bands(frame, reference, face, _SPREAD * width), np.float32)
+class _Comparison:
+    """Compares frames with a reference [H, W, C] `inside` [H, W], with a gain that is smooth over `sigma` px.
+
+    A lamp's bands are looked for in rows, then in columns.
+    """
+
+    def __init__(self, reference: Image, inside: Mask, sigma: float) -> None:
+        self._reference = reference
+        self.inside = inside
+        self._sigma = sigma
+        self._places = np.flatnonzero(inside)
+        self._weight = inside.astype(np.float32)
+        self._soft = np.maximum(cv2.GaussianBlur(self._weight, (0, 0), _NOISE_SIGMA), 1e-3)
+        self._grey = _grey(reference)
+        self._there = self._values(reference)
+        self._ordered = np.sort(self._there)
+        self._middle = _quantile(self._ordered, 0.5)
+
+    def _values(self, image: Image) -> Image:
+        """Return an image's values [C, N] inside: sorting planes takes a fraction of sorting along channels."""
+        return np.ascontiguousarray(image.reshape(-1, image.shape[2])[self._places].T)
+
+    def offset(self, frame: Image) -> NDArray[np.float64]:
+        """Return what is added to a frame's values, before the gain, to be the reference's [3]; 0 unless clear."""
+        here, there = self._values(frame), self._there
+        low, middle, high = _darks_to_lights(np.sort(here))
+        low_there, middle_there, high_there = _darks_to_lights(self._ordered)
+        gain = (middle_there + _DARKEST) / (middle + _DARKEST)
+        slope = np.maximum(high_there - low_there, 1e-3) / np.maximum(high - low, 1e-3)
+        offset = middle_there / slope - middle
+        plain = np.abs(here * _column(gain) - there).mean()
+        shifted = np.abs((here + _column(offset)) * _column(slope) - there).mean()
+        within = (slope > _GAINS[0]).all() and (slope < _GAINS[1]).all()
+        clear = bool(within) and shifted < _CLEARLY * plain
+        return np.asarray(offset if clear else np.zeros(3), np.float64)
+
+    def bands_and_gain(self, frame: Image, gain_of: Callable[[Image], Image]) -> tuple[Image, Image]:
+        """Return the gain of rows [H, 1, 1] or of columns [1, W, 1], and the other one that is left, by `gain_of`.
+
+        The first is 1 where the other one alone explains the light as well.
+        """
+        plain = gain_of(frame)
+        left = self._deviation(frame * plain)
+        if left[self.inside].mean() > _VISIBLE_BANDS:
+            for axis in (1, 0):
+                bands = self._profile(frame, axis)
+                lit = frame * bands
+                gain = gain_of(lit)
+                if _clearly_less(self._deviation(lit * gain), left, self.inside):
+                    return bands, gain
+        return np.ones((1, 1, 1), np.float32), plain
+
+    def smooth_gain(self, frame: Image) -> Image:
+        """Return the gain [H, W, C] of each channel, smooth over `sigma` px."""
+        here = self._values(frame)
+        level: NDArray[np.float32] = np.abs(here.mean(axis=1))
+        wanted = self._blurred + _PRIOR * self._gain(here) * level
+        found = self._smooth(frame) + _PRIOR * level
+        return np.asarray(wanted / np.maximum(found, 1e-4), np.float32).clip(*_GAINS)
+
+    def whole_gain(self, frame: Image) -> Image:
+        """Return the gain [C] of each channel, one for the whole face."""
+        return self._gain(self._values(frame))
+
+    def _gain(self, here: Image) -> Image:
+        """Return the gain [C] of values [C, N] inside, that of their medians."""
+        middle = _quantile(np.sort(here), 0.5)
+        return np.asarray((self._middle + _DARKEST) / np.maximum(middle + _DARKEST, 1e-4), np.float32)
+
+    @cached_property
+    def _blurred(self) -> Image:
+        return self._smooth(self._reference)
+
+    def _smooth(self, image: Image) -> Image:
+        blurred = cv2.GaussianBlur(self._weight[..., None] * image, (0, 0), self._sigma)
+        return np.asarray(blurred, np.float32).reshape(image.shape)  # OpenCV drops a single channel
+
+    def _profile(self, frame: Image, axis: int) -> Image:
+        """Return the gain of rows [H, 1, 1] (axis 1) or of columns [1, W, 1] (axis 0), against the face's median."""
+        logs = self._logs(frame)
+        away = np.where(self.inside, (logs - np.median(logs[self.inside])).clip(-_BANDS, _BANDS), 0.0)
+        count = self.inside.sum(axis)
+        known = np.flatnonzero(count >= _LEAST_ROW)
+        if not len(known):
+            return np.ones((1, 1, 1), np.float32)
+        profile = np.interp(np.arange(len(count)), known, away.sum(axis)[known] / count[known])
+        return np.asarray(np.exp(np.expand_dims(profile, axis))[..., None], np.float32)
+
+    def _deviation(self, frame: Image) -> NDArray[np.floating]:
+        """Return how far a frame's light is from the reference's [H, W], a logarithm; without the pixels' noise."""
+        logs = cv2.GaussianBlur(self._weight * self._logs(frame).clip(-_BANDS, _BANDS), (0, 0), _NOISE_SIGMA)
+        return np.asarray(np.abs(logs) / self._soft)
+
+    def _logs(self, frame: Image) -> Image:
+        """Return the logarithm of the reference's brightness over a frame's, [H, W]."""
+        return np.asarray(np.log((self._grey + _DARKEST) / np.maximum(_grey(frame) + _DARKEST, 1e-4)), np.float32)
 
 
-def _offset(here: Image, there: Image) -> NDArray[np.float64]:
-    """Return what is added to a frame's values [N, 3], before the gain, to be the reference's; 0 unless it is clear."""
-    low, middle, high = _quantiles(here)
-    low_there, middle_there, high_there = _quantiles(there)
-    gain = (middle_there + _DARKEST) / (middle + _DARKEST)
-    slope = np.maximum(high_there - low_there, 1e-3) / np.maximum(high - low, 1e-3)
-    offset = middle_there / slope - middle
-    plain = np.abs(here * gain - there).mean()
-    shifted = np.abs((here + offset) * slope - there).mean()
-    within = (slope > _GAINS[0]).all() and (slope < _GAINS[1]).all()
-    clear = bool(within) and shifted < _CLEARLY * plain
-    return np.asarray(offset if clear else np.zeros(3), np.float64)
+def _darks_to_lights(ordered: Image) -> tuple[NDArray[np.float64], ...]:
+    """Return the darks, the middle and the lights [C] of values [C, N] in their order."""
+    return tuple(_quantile(ordered, share).astype(np.float64) for share in _QUANTILES)
 
 
-def _quantiles(values: Image) -> tuple[NDArray[np.float64], ...]:
-    """Return the darks, the middle and the lights [3] of values [N, 3]."""
-    return tuple(np.asarray(np.quantile(values, share, axis=0), np.float64) for share in _QUANTILES)
+def _quantile(ordered: Image, share: float) -> Image:
+    """Return a quantile [C] of values [C, N] in their order, between them linearly."""
+    place = share * (ordered.shape[1] - 1)
+    below = int(place)
+    low, high = ordered[:, below], ordered[:, min(below + 1, ordered.shape[1] - 1)]
+    return np.asarray(low + (high - low) * np.float32(place - below))
 
 
-def _smooth_gain(frame: Image, reference: Image, inside: Mask, sigma: float) -> Image:
-    """Return the gain [H, W, 3] of each channel, smooth over `sigma` px."""
-    weight = inside.astype(np.float32)[..., None]
-    here: Image = frame[inside]
-    there: Image = reference[inside]
-    whole = np.median(there + _DARKEST, 0) / np.maximum(np.median(here + _DARKEST, 0), 1e-4)
-    level: NDArray[np.float32] = np.abs(here.mean(axis=0))
-    wanted = cv2.GaussianBlur(weight * reference, (0, 0), sigma) + _PRIOR * whole * level
-    found = cv2.GaussianBlur(weight * frame, (0, 0), sigma) + _PRIOR * level
-    return np.asarray(wanted / np.maximum(found, 1e-4), np.float32).clip(*_GAINS)
-
-
-def _bands(frame: Image, reference: Image, inside: Mask, sigma: float) -> Image:
-    """Return the gain of rows [H, 1, 1] or of columns [1, W, 1], 1 where a smooth gain explains the light as well."""
-    left = _deviation(frame * _smooth_gain(frame, reference, inside, sigma), reference, inside)
-    if left[inside].mean() > _VISIBLE_BANDS:
-        for axis in (1, 0):
-            bands = _profile(frame, reference, inside, axis)
-            lit = frame * bands
-            lit = lit * _smooth_gain(lit, reference, inside, sigma)
-            if _clearly_less(_deviation(lit, reference, inside), left, inside):
-                return bands
-    return np.ones((1, 1, 1), np.float32)
-
-
-def _profile(frame: Image, reference: Image, inside: Mask, axis: int) -> Image:
-    """Return the gain of rows [H, 1, 1] (axis 1) or of columns [1, W, 1] (axis 0), against the face's median."""
-    logs = _logs(frame, reference)
-    away = np.where(inside, (logs - np.median(logs[inside])).clip(-_BANDS, _BANDS), 0.0)
-    count = inside.sum(axis)
-    known = np.flatnonzero(count >= _LEAST_ROW)
-    if not len(known):
-        return np.ones((1, 1, 1), np.float32)
-    profile = np.interp(np.arange(len(count)), known, away.sum(axis)[known] / count[known])
-    return np.asarray(np.exp(np.expand_dims(profile, axis))[..., None], np.float32)
-
-
-def _deviation(frame: Image, reference: Image, inside: Mask) -> NDArray[np.floating]:
-    """Return how far a frame's light is from the reference's [H, W], as a logarithm; without the pixels' noise."""
-    weight = inside.astype(np.float32)
-    logs = cv2.GaussianBlur(weight * _logs(frame, reference).clip(-_BANDS, _BANDS), (0, 0), _NOISE_SIGMA)
-    return np.asarray(np.abs(logs) / np.maximum(cv2.GaussianBlur(weight, (0, 0), _NOISE_SIGMA), 1e-3))
+def _column(values: NDArray[np.float64]) -> Image:
+    return values.astype(np.float32)[:, None]
 
 
 def _clearly_less(after: NDArray[np.floating], before: NDArray[np.floating], inside: Mask) -> bool:
@@ -142,9 +217,9 @@ def _clearly_less(after: NDArray[np.floating], before: NDArray[np.floating], ins
     return all(less < _CLEARLY * more for less, more in zip(*means, strict=True))
 
 
-def _logs(frame: Image, reference: Image) -> Image:
-    return np.asarray(np.log((_grey(reference) + _DARKEST) / np.maximum(_grey(frame) + _DARKEST, 1e-4)), np.float32)
-
-
 def _grey(image: Image) -> Image:
-    return np.asarray(image.mean(2), np.float32)
+    """Return the mean of the channels, [H, W]: their sum in order, which takes a tenth of `mean` over so few."""
+    total = image[..., 0]
+    for channel in range(1, image.shape[2]):
+        total = total + image[..., channel]
+    return np.asarray(total / image.shape[2], np.float32)

@@ -32,7 +32,11 @@ _LAST = 3  # frames, whose median is the motion at the end
 
 @dataclass(frozen=True)
 class Reference:
-    """The neutral frame that motion is measured against. chosen: "given", "automatic" or "best frame"."""
+    """The neutral frame that motion is measured against.
+
+    chosen: "given", "automatic" (near the start of the clip), "rest" (elsewhere, as the face shows an expression
+    there) or "best frame".
+    """
 
     index: int
     seconds: Fraction
@@ -47,8 +51,8 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
     expression changes little since the frame before and until the frame after (mean landmark speed after the head's own
     motion is taken out, over the eyes' distance): as little as in the clip's quietest quarter, within the landmarks'
     jitter. Where by the mesh's scores it shows an expression that the clip goes on to lose (a smile that fades), it
-    is the first quiet frame without it. Frames without the face, or next to one without it, are no candidates unless
-    there are no others.
+    is the first quiet frame without it ("rest"). Frames without the face, or next to one without it, are no
+    candidates unless there are no others.
     """
     shown = np.flatnonzero(track.present)
     if seconds is not None:
@@ -59,7 +63,7 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
     near_start = shown[: max(_AT_LEAST, int(len(shown) * _NEAR_START))]
     speeds = _expression_speed(track)
     speed = speeds[near_start]
-    index = int(near_start[0])
+    index, chosen = int(near_start[0]), "automatic"
     if np.isfinite(speed).any():
         quiet = speeds <= max(_AS_QUIET * np.nanquantile(speeds, 0.25), np.nanmin(speed))
         index = int(near_start[np.flatnonzero(quiet[near_start])[0]])
@@ -67,8 +71,8 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
         if calmer is not None:
             expression = expressiveness(track)
             as_calm = shown[quiet[shown] & (expression[shown] <= expression[calmer] + _CALMER / 3)]
-            index = int(as_calm[0]) if len(as_calm) else calmer
-    return Reference(index, track.seconds[index], "automatic")
+            index, chosen = int(as_calm[0]) if len(as_calm) else calmer, "rest"
+    return Reference(index, track.seconds[index], chosen)
 
 
 def expressiveness(track: FaceTrack) -> NDArray[np.float64]:

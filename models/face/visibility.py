@@ -7,6 +7,9 @@ estimator has zero motion there.
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -17,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .footage import CLIPPED
-from .lighting import Light, light_between
+from .lighting import Light, ReferenceLight
 from .mesh import LEFT_LIDS, LIPS, RIGHT_LIDS
 from .mouth_cover import mouth_cover
 from .regions import face_mask, face_width, regions
@@ -32,14 +35,27 @@ _SPECK = 0.004  # of the face: less is a highlight or a hair
 _GROWN = 0.03  # of the face's width: the soft edge of what is before the face, and its shadow
 _OWN = 0.7  # share of a difference within eyes or lips that is theirs: a lid that closes, teeth that show
 _SAME_LIGHT = 0.02  # a change of light by less than this is left to the solver
+_MOST_BYTES = 32 << 20  # of what is known of frames, for each clip: two thousand frames, or 160 in another light
 _LEAST_SEEN = 0.6  # of a region; one that is seen less is not seen
 # Of the face's width: half the width of what hides the face at least, as a highlight does not; and how far beside it
 # its own motion may still pass for the face's, for edges and gaps of a hand look like skin.
 _LARGE, _BESIDE = 0.04, 0.1
 
 
+@dataclass(frozen=True)
+class _Comparison:
+    """What was found in a frame at `_SIDE` px: where the face is seen, and the light where it isn't the reference's."""
+
+    seen: Mask
+    light: Light | None
+
+    @property
+    def nbytes(self) -> int:
+        return self.seen.nbytes + (self.light.gain.nbytes if self.light is not None else 0)
+
+
 class Visibility:
-    """Compares frames with one reference frame.
+    """Compares frames with one reference frame; those of the last shots are not compared again.
 
     reference: [1, 3, S, S] RGB in [0, 1], the steady crop. landmarks: [478, 3], its px. inside: [1, 1, S, S] in [0, 1],
     where the crop lies inside the picture.
@@ -48,6 +64,8 @@ class Visibility:
     def __init__(self, reference: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> None:
         self._size = size = reference.shape[-1]
         self._reference = reference
+        self._known: OrderedDict[bytes, _Comparison] = OrderedDict()
+        self._bytes = 0
         self._scale = _SIDE / size
         small = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
         shape = (_SIDE, _SIDE)
@@ -57,6 +75,7 @@ class Visibility:
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         self._small = _small(reference[0])
         self._near = self._extremes(self._small)
+        self._light = ReferenceLight(self._small, self._face, self._width)
         # What covers the mouth moves, as far as the face's own motion at least.
         covered = _grown(mouth_cover(self._small, small, self._face), max(1, round((_REACH + _GROWN) * self._width)))
         self._seen = _small_mask(inside) & ~_grown(_clipped(self._small), 1) & ~covered
@@ -80,28 +99,46 @@ class Visibility:
         }
 
     def _one(self, frame: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> tuple[Tensor, Tensor]:
-        small = _small(frame)
-        seen = self._seen & _small_mask(inside[None]) & ~_grown(_clipped(small), 1)
+        small, within = _small(frame), _small_mask(inside[None])
+        found = self._compared(small, within, landmarks)
+        soft = self._full(found.seen.astype(np.float32)).clamp(0, 1)
+        soft = torch.where(soft > 0.99, 1.0, soft)
+        if found.light is not None:
+            gain, added = (self._full(each) for each in (found.light.gain, found.light.added))
+            frame = (frame * gain + added).clamp(0, 1)
+        if bool(found.seen.all()):
+            return frame, soft
+        return torch.lerp(self._reference[0], frame, soft), soft
+
+    def _compared(self, small: Image, within: Mask, landmarks: NDArray[np.floating[Any]]) -> _Comparison:
+        """Return what `_compare` does, which takes nine tenths of the time, once for each frame."""
+        digest = hashlib.sha256()
+        for part in (small, within, landmarks):
+            digest.update(np.ascontiguousarray(part).data)
+        key = digest.digest()
+        if key not in self._known:
+            self._known[key] = found = self._compare(small, within, landmarks)
+            self._bytes += found.nbytes
+            while self._bytes > _MOST_BYTES and len(self._known) > 1:
+                self._bytes -= self._known.popitem(last=False)[1].nbytes
+        self._known.move_to_end(key)
+        return self._known[key]
+
+    def _compare(self, small: Image, within: Mask, landmarks: NDArray[np.floating[Any]]) -> _Comparison:
+        seen = self._seen & within & ~_grown(_clipped(small), 1)
         points = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
         own = self._own(points)
-        light = self._light(small, seen)
+        skin, light = seen, self._light.between(small, seen)
         for tolerance in _DIFFERENT:
-            covered = self._covered(light.on(small), seen, own, tolerance)
-            light = self._light(small, seen & ~covered)
-        seen &= ~covered
+            uncovered = seen & ~self._covered(light.on(small), seen, own, tolerance)
+            if not np.array_equal(uncovered, skin):
+                skin, light = uncovered, self._light.between(small, uncovered)
+        seen = skin.copy()
         for mask in self._regions.values():
             inner = (mask > 0.5) & self._face
             if inner.any() and seen[inner].mean() < _LEAST_SEEN:
                 seen &= mask < 0.5
-        soft = self._full(seen.astype(np.float32)).clamp(0, 1)
-        soft = torch.where(soft > 0.99, 1.0, soft)
-        everything_seen = bool(seen.all())
-        if light.differs(self._face, _SAME_LIGHT):
-            gain, added = (self._full(each) for each in (light.gain, light.added))
-            frame = (frame * gain + added).clamp(0, 1)
-        if everything_seen:
-            return frame, soft
-        return torch.lerp(self._reference[0], frame, soft), soft
+        return _Comparison(seen, light if light.differs(self._face, _SAME_LIGHT) else None)
 
     def _covered(self, lit: Image, seen: Mask, own: Mask, tolerance: float) -> Mask:
         """Return where something is before the face: what can't have come from near by on the reference."""
@@ -133,9 +170,6 @@ class Visibility:
                 hull = cv2.convexHull(landmarks[list(group)].astype(np.float32))
                 cv2.fillConvexPoly(mask, np.rint(hull).astype(np.int32), 1)
         return _grown(mask > 0, 1)
-
-    def _light(self, small: Image, valid: Mask) -> Light:
-        return light_between(small, self._small, valid, self._face, self._width)
 
     def _full(self, picture: Image) -> Tensor:
         """Return a small picture [128, 128] or [128, 128, C] at the size of the crop, [C, S, S]."""

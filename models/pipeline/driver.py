@@ -18,6 +18,7 @@ from ..magnification import Magnifier
 from ..magnification.motion import Motion
 from .driving_clip import DrivingClip, Seen
 from .motion_store import MotionStore
+from .packed_field import PackedField
 
 MOST_MOTION = 1e5  # px; no picture has as many
 _CHANNELS = {"flow": 2, "confidence": 1, "rigid": 2, "from_mesh": 1, "skin": 1}  # of the arrays that are kept
@@ -42,10 +43,10 @@ class DriverMotion:
         """The face's motion with the head's, [N, 2, S, S] px."""
         return self.local.flow + self.rigid
 
-    @property
-    def nbytes(self) -> int:
-        """How many bytes it takes."""
-        return sum(each.nbytes for each in (*vars(self.local).values(), self.rigid, self.from_mesh, self.skin))
+    def packed(self) -> PackedMotion:
+        """Return it as it is kept for other jobs."""
+        fields = (self.local.flow, self.local.confidence, self.rigid, self.from_mesh, self.skin)
+        return PackedMotion(tuple(PackedField.of(each) for each in fields))
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return it as arrays, for another worker."""
@@ -63,6 +64,23 @@ class DriverMotion:
         return cls(Motion(flow, confidence), rigid, from_mesh, skin)
 
 
+@dataclass(frozen=True)
+class PackedMotion:
+    """A `DriverMotion` without its zeros."""
+
+    fields: tuple[PackedField, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it takes."""
+        return sum(each.nbytes for each in self.fields)
+
+    def unpacked(self) -> DriverMotion:
+        """Return the motion."""
+        flow, confidence, rigid, from_mesh, skin = (each.whole() for each in self.fields)
+        return DriverMotion(Motion(flow, confidence), rigid, from_mesh, skin)
+
+
 class Driver:
     """The driving face: its local motion, head motion taken out, and MagPlus."""
 
@@ -76,7 +94,7 @@ class Driver:
     ) -> None:
         """`store` keeps what was measured for other jobs."""
         self.clip = clip
-        self._store = store if store is not None else MotionStore[DriverMotion]()
+        self._store = store if store is not None else MotionStore[DriverMotion](DriverMotion.packed)
         self.magnifier = magnifier
         self.reference = FaceImage(clip.reference.image.to(device), clip.reference.landmarks)
         self.mask = clip.mask.to(device)

@@ -122,18 +122,24 @@ class DrivingClip:
         if track.untrusted:
             notes.warning(f"Frames that can't be trusted hold the one before them: {listed(track.untrusted)}.")
         asked = None if driving.reference is None else driving.reference - float(reader.info.start)
-        outside = outside_frame(path, driving, reader, track, landmarker)
+        outside = outside_frame(path, driving, driving.reference, reader, track, landmarker)
         if outside is not None:
             chosen = Reference(len(track), outside.seconds - reader.info.start, "given")
             return cls._with_reference(reader, path, track, chosen, frame_size, framing, notes, outside)
         if asked is not None:
             _check_reference(asked, track, reader)
         chosen = choose_reference(track, asked)
+        resting = None
+        if nearer_to_rest(track, chosen.index) is None:
+            image = next(frame for frame in reader if frame.index == chosen.index)
+            resting = calmer_outside(path, driving, track, chosen.index, image, landmarker)
+            if asked is None and resting is not None:
+                outside = outside_frame(path, driving, resting, reader, track, landmarker)
+        if outside is not None:
+            chosen = Reference(len(track), outside.seconds - reader.info.start, "rest")
+            return cls._with_reference(reader, path, track, chosen, frame_size, framing, notes, outside)
         clip = cls._with_reference(reader, path, track, chosen, frame_size, framing, notes)
-        if nearer_to_rest(track, chosen.index) is not None:
-            return clip
-        image = next(frame for frame in reader if frame.index == chosen.index)
-        return replace(clip, resting=calmer_outside(path, driving, track, chosen.index, image, landmarker))
+        return replace(clip, resting=resting)
 
     def with_reference(self, index: int, chosen: str, notes: Notes) -> DrivingClip:
         """Return the clip with frame `index` as its reference; `chosen` says for the report how it was found."""
@@ -185,7 +191,10 @@ class DrivingClip:
         Raises `InputError` as `open` does, `ValueError` where the measurements are of another clip.
         """
         track, chosen, crop, size = kept.track, kept.chosen, kept.crop, kept.size
-        outside = outside_frame(path, driving, reader, track, landmarker)
+        asked: float | Fraction | None = driving.reference
+        if asked is None and chosen.index == len(track):
+            asked = reader.info.start + chosen.seconds
+        outside = outside_frame(path, driving, asked, reader, track, landmarker)
         followed = _followed(track, chosen, outside)
         if len(crop.to_reference) != len(followed) or chosen.index >= len(followed):
             raise ValueError("it was measured with another reference")
@@ -197,7 +206,7 @@ class DrivingClip:
         return cls(reader, path, track, chosen, crop, size, reference, frame_size, framing, outside, kept.resting)
 
     def to_keep(self, warnings: tuple[str, ...]) -> KeptClip:
-        """Return what `measured_before` makes the clip of, with what was said of it when it was opened."""
+        """Return what `measured_before` makes the clip of, with the warnings from when it was opened."""
         return KeptClip(warnings, self.track, self.chosen, self.crop, self.size, self.resting)
 
     @property
@@ -409,6 +418,15 @@ def shows_expression(reference: float, better: float) -> str:
     return (
         f"The reference frame at {reference:.3f} s shows an expression, so that its fading looks like the opposite; "
         f"at {better:.3f} s the face is nearer to rest: choose that as reference (--reference {better:.3f})."
+    )
+
+
+def begins_in_expression(clip: DrivingClip) -> str:
+    """Return a sentence that says so of a clip whose reference was taken from where the face is at rest."""
+    where = float(clip.reader.info.start + clip.chosen.seconds)
+    return (
+        f"The clip begins in an expression, so motion is measured against the frame at {where:.3f} s, where the face "
+        "is nearer to rest; give another reference if that isn't its rest."
     )
 
 

@@ -127,6 +127,7 @@ class FrameMaker:
                 for index, data in zip(indices, made, strict=True)
                 if index in lacking
             }
+            del batch  # tens of megabytes, which would be kept until there is another
             yield len(indices), files
 
     def _hold(self, index: int) -> None:

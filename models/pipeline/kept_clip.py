@@ -26,7 +26,7 @@ LARGEST_SIDE = 4096  # px of a crop; the largest that a backend asks for has 512
 
 @dataclass(frozen=True)
 class _Record:
-    """All but the arrays; see `FaceTrack`, `Reference`, `DrivingClip`. warnings: what was said of the clip."""
+    """All but the arrays; see `FaceTrack`, `Reference`, `DrivingClip`. warnings: of the clip."""
 
     warnings: tuple[str, ...]
     seconds: tuple[Fraction, ...]
@@ -34,7 +34,7 @@ class _Record:
     untrusted: tuple[Untrusted, ...]
     reference: int
     reference_seconds: Fraction
-    chosen: Literal["given", "automatic", "best frame"]
+    chosen: Literal["given", "automatic", "rest", "best frame"]
     size: int
     beyond: Literal["repeated", "black"]
     resting: Fraction | None

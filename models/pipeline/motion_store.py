@@ -12,19 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-MOST_BYTES = 512 << 20  # of all motion that is kept; a second of film has about 60 MB
+MOST_BYTES = 256 << 20  # of all motion that is kept; a second of film has about 70 MB
+
+Measured = TypeVar("Measured")
+Kept_co = TypeVar("Kept_co", covariant=True)
 
 
-class Sized(Protocol):
-    """What can be kept."""
+class Packed(Protocol[Kept_co]):
+    """A measurement as it is kept."""
 
     @property
     def nbytes(self) -> int:
         """How many bytes it takes."""
         ...
 
+    def unpacked(self) -> Kept_co:
+        """Return the measurement as it was."""
+        ...
 
-Measured = TypeVar("Measured", bound=Sized)
+
 Content: TypeAlias = Tensor | NDArray[np.floating] | str
 
 
@@ -42,12 +48,18 @@ class MotionStore(Generic[Measured]):
     Only of tensors on the CPU: a graphics card's memory is the models'.
     """
 
-    def __init__(self, most_bytes: int = MOST_BYTES, beyond: Beyond[Measured] | None = None) -> None:
+    def __init__(
+        self,
+        pack: Callable[[Measured], Packed[Measured]],
+        most_bytes: int = MOST_BYTES,
+        beyond: Beyond[Measured] | None = None,
+    ) -> None:
         """`beyond` is asked for what isn't known here: it returns what other workers know, or measures."""
+        self._pack = pack
         self._most_bytes = most_bytes
         self._beyond = beyond
         self._bytes = 0
-        self._known: OrderedDict[str, Measured] = OrderedDict()
+        self._known: OrderedDict[str, Packed[Measured]] = OrderedDict()
 
     def get(
         self,
@@ -62,16 +74,17 @@ class MotionStore(Generic[Measured]):
         key = _key(made_from)
         if key is None:
             return measure()
-        if key not in self._known:
-            found = measure() if self._beyond is None else self._beyond(key, measure, fits)
-            if found.nbytes > self._most_bytes:
-                return found
-            self._known[key] = found
-            self._bytes += found.nbytes
+        if key in self._known:
+            self._known.move_to_end(key)
+            return self._known[key].unpacked()
+        found = measure() if self._beyond is None else self._beyond(key, measure, fits)
+        packed = self._pack(found)
+        if packed.nbytes <= self._most_bytes:
+            self._known[key] = packed
+            self._bytes += packed.nbytes
             while self._bytes > self._most_bytes:
                 self._bytes -= self._known.popitem(last=False)[1].nbytes
-        self._known.move_to_end(key)
-        return self._known[key]
+        return found
 
 
 def _key(made_from: Iterable[Content]) -> str | None:

@@ -31,16 +31,21 @@ class Outside:
 
 
 def outside_frame(
-    path: Path, driving: Driving, reader: VideoReader, track: FaceTrack, landmarker: FaceLandmarker
+    path: Path,
+    driving: Driving,
+    asked: float | Fraction | None,
+    reader: VideoReader,
+    track: FaceTrack,
+    landmarker: FaceLandmarker,
 ) -> Outside | None:
-    """Return the reference that was asked for if it lies outside the trim, else None.
+    """Return the reference at `asked`, in seconds of the video, if it lies outside the trim, else None.
 
     track: the face in the frames that `reader` reads. Raises `InputError` where the video has no frame or no face at
     that time.
     """
-    if driving.reference is None or driving.trim is None:
+    if asked is None or driving.trim is None:
         return None
-    asked, rate = Fraction(driving.reference), reader.info.average_rate
+    asked, rate = Fraction(asked), reader.info.average_rate
     first, last = reader.info.start, reader.info.start + track.seconds[-1]
     within = first - _LEAST / rate, last + _LEAST / rate
     if within[0] <= asked <= within[1]:

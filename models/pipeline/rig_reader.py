@@ -141,17 +141,21 @@ class RigReader(ABC):
             at_limit=at_limit,
         )
 
-    def both_ways(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> tuple[float, float]:
-        """Return what no control explains of the motion in some frames [N, S, 9], and of the opposite motion.
+    @property
+    def columns(self) -> NDArray[np.floating]:
+        """What each control moves at the sites of the equations, [K, S, 2] px per unit."""
+        return self._observer.sites.columns
+
+    def both_ways(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> tuple[RigSolution, RigSolution]:
+        """Return how the controls explain the motion in some frames [N, S, 9], and the opposite motion.
 
         Controls go one way from rest. Against an expression as reference, rest is the opposite of it, which they
         explain badly.
         """
-        sites, everywhere = self._observer.sites, np.ones(equations.shape[1])
         reverse = equations[..., :6].copy()
         reverse[..., 3:5] *= -1
         forward, backward = (
-            solve(self.basis, sites, each, seconds, constraints=self._constraints).residual_of_clip(everywhere)
+            solve(self.basis, self._observer.sites, each, seconds, constraints=self._constraints)
             for each in (equations[..., :6], reverse)
         )
         return forward, backward

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..magnification import Magnifier
 from ..magnification.magnifier import Role
 from .clip_cache import ClipCache
 from .driver import DriverMotion
+from .interruption import interruptible
 from .motion_store import Beyond, MotionStore
 from .shared_measurements import Arrays, Codec, SharedMeasurements
 
@@ -28,12 +30,21 @@ class Session:
 
     def __init__(self, checkpoints: Path | None = None) -> None:
         self.checkpoints = checkpoints or checkpoint_folder()
-        shared = SharedMeasurements.from_environment()
-        self.clips = ClipCache(shared)
-        self.motions = MotionStore[DriverMotion](beyond=None if shared is None else _motions_in(shared))
+        self._shared = SharedMeasurements.from_environment()
+        self.clips = ClipCache(self._shared)
+        self.motions = MotionStore[DriverMotion](
+            DriverMotion.packed, beyond=None if self._shared is None else _motions_in(self._shared)
+        )
         self._landmarker: FaceLandmarker | None = None
         self._magnifiers: dict[tuple[str, str], Magnifier] = {}
         self._backend: tuple[Any, Backend] | None = None
+
+    @contextmanager
+    def job(self, check: Callable[[], None]) -> Iterator[None]:
+        """Run a job in the block: what `check` raises ends its networks and its waits; decoded frames go at the end."""
+        waits = nullcontext() if self._shared is None else self._shared.interruptible(check)
+        with interruptible(check), waits, self.clips.job():
+            yield
 
     def landmarker(self) -> FaceLandmarker:
         """Return the face landmarker."""

@@ -2,7 +2,7 @@
 """Measurements of driving clips in a folder that workers share, each a file of arrays named by what it was made from.
 
 The folder may be deleted at any time. What is damaged or was not written by MagPlus is measured anew; a link in it is
-refused. Measurements of a person's face are personal data, so they lie where somebody has said, nowhere by default.
+refused. Measurements of a person's face are personal data, so they lie where somebody has chosen, nowhere by default.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -61,6 +61,16 @@ class SharedMeasurements:
         self._folder = folder
         self._made_by = made_by
         self._most_bytes = most_bytes
+        self._waiting: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def interruptible(self, check: Callable[[], None]) -> Iterator[None]:
+        """Call `check` while another worker is waited for; what it raises ends the wait, and nothing is measured."""
+        before, self._waiting = self._waiting, check
+        try:
+            yield
+        finally:
+            self._waiting = before
 
     @classmethod
     def from_environment(cls) -> SharedMeasurements | None:
@@ -72,8 +82,9 @@ class SharedMeasurements:
         """Return what any worker has measured under `key`, else what `measure` returns now, which is kept.
 
         kind: one word in small letters, for whoever looks into the folder. Of two workers that need the same at once
-        one measures and the other one waits. Raises `InputError` where the folder can't be used or a link is in the
-        way; a disk that is full, read-only or can't be locked is no reason to stop, and stands in the log.
+        one measures and the other one waits, until that one is done, dies or has taken `PATIENCE`. Raises `InputError`
+        where the folder can't be used or a link is in the way; a disk that is full, read-only or can't be locked is no
+        reason to stop, and stands in the log.
         """
         digest = hashlib.blake2b(f"{self._made_by} {key}".encode(), digest_size=20).hexdigest()
         place = self._folder / f"{kind}-{digest}.npz"
@@ -85,7 +96,7 @@ class SharedMeasurements:
                     check_plain(self._folder)
                     self._folder.mkdir(parents=True, exist_ok=True)
                     lock = self._folder / f".lock-{int(digest[:4], 16) % LOCKS}"
-                    stack.enter_context(hold(lock, str(self._folder), PATIENCE))
+                    stack.enter_context(hold(lock, str(self._folder), PATIENCE, self._waiting))
             except (InUseError, MachineError, ReadOnlyError) as error:
                 print(f"Measured without {self._folder}: {error}", file=sys.stderr)
                 return measure()

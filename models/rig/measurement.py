@@ -91,6 +91,7 @@ class NormalEquations:
         # Two controls that look the same differ by the prior alone, which in a clear film is 1e-9 of the data's
         # precision: below float32's rounding.
         self._columns = columns.astype(np.float64)
+        self._shown = columns.astype(np.float32)  # what is measured has no more digits
         self._pairs = np.triu_indices(len(columns))
         small = 3 * len(self._pairs[0]) * columns.shape[2] <= self._KEEP
         self._kept = list(self._products()) if small else None
@@ -112,7 +113,7 @@ class NormalEquations:
 
     def motion(self, values: Array) -> Array:
         """Return the motion [N, 2, S] px of parameter values [N, P]."""
-        return motion_of(values, self._columns)
+        return motion_of(values, self._shown)
 
     def _products(self) -> Iterator[Array]:
         step = max(1, self._BLOCK // (3 * self._columns.shape[2]))

@@ -19,7 +19,7 @@ from .clip import Trim, VideoFrame, VideoInfo, within
 from .image_sequence import DEFAULT_RATE, to_float_rgb
 from .limits import check_animation, read_file, tiff_sizes, webp_sizes
 
-_WEBP, _TIFF = ".webp", (".tif", ".tiff")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # and BigTIFF
 _WEBP_MOVES = 0x02  # flag of the extended header, "WebP Container Specification"
 _SHORTEST = 10  # ms; frames of a shorter duration are shown for a tenth of a second by programs
 _UNTIMED = 100  # ms
@@ -35,7 +35,9 @@ class Animation:
         self.warnings: list[str] = []
         self.files: tuple[Path, ...] = (path,)
         try:
-            if path.suffix.lower() in _TIFF:
+            with path.open("rb") as file:
+                paged = file.read(4).startswith(_TIFF)
+            if paged:
                 frames = _pages(path)
                 if rate is None:
                     rate = DEFAULT_RATE
@@ -75,24 +77,25 @@ class Animation:
 
 
 def is_animation(path: Path) -> bool:
-    """Return whether a file is a picture with several frames that this module reads.
+    """Return whether a file is a picture with several frames that this module reads, whatever its name ends with.
 
     The pages of a TIFF are frames if all have one size; else they are a picture and its smaller versions.
     """
-    suffix = path.suffix.lower()
-    if not path.is_file() or suffix not in (_WEBP, *_TIFF):
+    if not path.is_file():
         return False
-    if suffix == _WEBP:
-        with path.open("rb") as file:
-            head = file.read(21)
-        return head[8:16] == b"WEBPVP8X" and bool(head[20] & _WEBP_MOVES)
+    with path.open("rb") as file:
+        head = file.read(21)
+    if head[8:16] == b"WEBPVP8X" and len(head) == 21:
+        return bool(head[20] & _WEBP_MOVES)
+    if not head.startswith(_TIFF):
+        return False
     pages = tiff_sizes(read_file(path))
     return len(pages) > 1 and len(set(pages)) == 1
 
 
 def is_animated_png(path: Path) -> bool:
     """Return whether a file is a PNG with several frames: one with an animation control chunk before its data."""
-    if path.suffix.lower() != ".png" or not path.is_file():
+    if not path.is_file():
         return False
     with path.open("rb") as file:
         head = file.read(1 << 16)

@@ -39,6 +39,8 @@ _FALLBACK_RATE = Fraction(25)  # what FFmpeg itself assumes for a stream without
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273 TransferCharacteristics
 _LEAST_MISSING = Fraction(1, 50)  # seconds; headers round to milliseconds
 MOST_KEPT = 96 << 20  # bytes of decoded frames: 12 s of 640 x 360 px, 1 s of 1920 x 1080 px
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # Matroska's elements
+_HEADERS = 4096  # bytes in which both begin
 _PROBE_WINDOW = 128  # packets; more than any reordering delay, so the earliest timestamp is among them
 
 
@@ -262,6 +264,9 @@ class ContainerClip:
         return sorted(set(ticks))
 
     def _check_end(self, stream: VideoStream, container: InputContainer, end: Fraction, seen: int) -> None:
+        if "matroska" in container.format.name and cut_short(self._path):
+            self._warn(f"{self._path.name} is incomplete: its header announces more than the file holds.")
+            return
         announced = _announced_duration(stream, container)
         # Containers leave out how long the last frame lasts, or round it; a frame and a half can't be explained so.
         frame = max(end / max(seen, 1), _LEAST_MISSING) if seen > 1 else _LEAST_MISSING
@@ -334,6 +339,22 @@ class ContainerClip:
 def _pixels(stream: VideoStream) -> int:
     context = stream.codec_context
     return 0 if context is None else context.width * context.height
+
+
+def cut_short(path: Path) -> bool:
+    """Return whether a Matroska file is shorter than its segment, which holds all but the header (RFC 8794, 9559)."""
+    with path.open("rb") as file:
+        head = file.read(_HEADERS)
+    place = 0
+    for expected in (_EBML, _SEGMENT):
+        if not head.startswith(expected, place) or place + 5 > len(head) or head[place + 4] == 0:
+            return False
+        place += 4
+        length = 9 - head[place].bit_length()  # of the size, which has as many leading zero bits as bytes follow
+        size = int.from_bytes(head[place : place + length], "big") - (1 << 7 * length)
+        unknown = size == (1 << 7 * length) - 1
+        place += length + (size if expected is _EBML else 0)
+    return not unknown and place + size > path.stat().st_size
 
 
 def _announced_duration(stream: VideoStream, container: InputContainer) -> Fraction | None:

@@ -19,8 +19,7 @@ from .exr import Layer, frame_rate, read_exr
 from .limits import decode_picture, read_file
 from .unchanged import Unchanged
 
-# "take_0001", and as Windows renames and compositors write them: "take (1)", "take_0001_rgb".
-_NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>\d+)(?P<tail>\)|[ ._-][A-Za-z]+)?$")
+_NUMBERS = re.compile(r"(\d+)")
 _SIDE_FILE = "._"  # how names of the files begin in which macOS keeps what another file system can't hold
 _EXR = ".exr"
 _CLIPPED = 0.01  # of the px brighter than white: more than highlights in eyes and on skin
@@ -120,46 +119,52 @@ def is_image(path: Path) -> bool:
 
 
 def images_from(path: Path) -> dict[int, Path]:
-    """Return the images of a folder, or those that begin with a file, by number."""
+    """Return the images of a folder, or those that begin with a file, by number.
+
+    Of the numbers in their names the frame's is the one that differs from file to file ("take_0001_1080p", "take (1)");
+    where several do, the one that takes the most values, of equals the last ("shot_1_0001", "shot_2_0001").
+    """
     if path.is_dir():
-        sequences: dict[tuple[str, str, str], dict[int, Path]] = {}
-        for file in _beside(path):
-            if file.suffix.lower() in SEQUENCE_SUFFIXES and (match := _NUMBERED.match(file.stem)):
-                sequences.setdefault((*_name_of(match), file.suffix), {})[int(match["number"])] = file
+        files = [file for file in _beside(path) if file.suffix.lower() in SEQUENCE_SUFFIXES]
+        sequences = _sequences(files)
         if not sequences:
             raise InputError(f"The folder {path.name} holds no numbered images; choose a video or an image sequence.")
         if len(sequences) > 1:
             raise InputError(
                 f"The folder {path.name} holds {len(sequences)} image sequences; choose the first file of one."
             )
-        return sequences.popitem()[1]
+        return sequences[0]
     if path.name.startswith(_SIDE_FILE):
         raise InputError(
             f"{path.name} is no picture but what macOS keeps beside one; choose {path.name.removeprefix(_SIDE_FILE)}."
         )
-    match = _NUMBERED.match(path.stem)
-    if match is None:
-        return {0: path}
-    first = int(match["number"])
-    siblings = {
-        int(other["number"]): file
-        for file in _beside(path.parent)
-        if file.suffix == path.suffix
-        and (other := _NUMBERED.match(file.stem))
-        and _name_of(other) == _name_of(match)
-        and int(other["number"]) >= first
-    }
-    return siblings if first + 1 in siblings else {first: path}
+    for sequence in _sequences([file for file in _beside(path.parent) if file.suffix == path.suffix]):
+        first = next((number for number, file in sequence.items() if file == path), None)
+        if first is not None and first + 1 in sequence:
+            return {number: file for number, file in sequence.items() if number >= first}
+    return {0: path}
+
+
+def _sequences(files: list[Path]) -> list[dict[int, Path]]:
+    """Return the sequences that files are of, by number; those without a number in their names are of none."""
+    alike: dict[tuple[str, ...], list[tuple[list[str], Path]]] = {}
+    for file in files:
+        texts = _NUMBERS.split(file.stem)
+        if len(texts) > 1:
+            alike.setdefault((*texts[::2], file.suffix), []).append((texts[1::2], file))
+    found: dict[tuple[object, ...], dict[int, Path]] = {}
+    for name, numbered in alike.items():
+        values = [len(set(column)) for column in zip(*(numbers for numbers, _ in numbered), strict=True)]
+        frame = max(range(len(values)), key=lambda place: (values[place], place))
+        for numbers, file in numbered:
+            others = (*numbers[:frame], *numbers[frame + 1 :])
+            found.setdefault((name, others), {})[int(numbers[frame])] = file
+    return list(found.values())
 
 
 def _beside(folder: Path) -> list[Path]:
     """Return the folder's files without macOS's side files."""
     return [file for file in folder.iterdir() if not file.name.startswith(_SIDE_FILE)]
-
-
-def _name_of(match: re.Match[str]) -> tuple[str, str]:
-    """Return what the names of one sequence have in common, before and after the number."""
-    return match["stem"], match["tail"] or ""
 
 
 def _encoded(file: Path) -> bytes:

@@ -47,6 +47,8 @@ class VideoReader:
             raise InputError(f"There is no file {self.path}.")
         if not (self.path.is_file() or self.path.is_dir()):  # a pipe would be waited for
             raise InputError(f"{self.path} is a device or a pipe; choose a video or pictures.")
+        if self.path.is_file() and self.path.stat().st_size == 0:
+            raise InputError(f"{self.path.name} is empty; copy or export it again.")
         if problem := unreadable_pictures(self.path):
             raise InputError(problem)
         exact_trim = None if trim is None else (Fraction(trim[0]), Fraction(trim[1]))

@@ -1,12 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What must not get into a file that is saved in the middle of it."""
+"""The file that is open: what must not get into it when it is saved, and whether somebody else has saved it since."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import bpy
+
+Stamp = tuple[int, int, int]  # which file it is, its size in bytes and its time: another one after each save
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Return what changes whenever a file is saved; None where there is no file that could be looked at."""
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+    return None
 
 
 @contextmanager

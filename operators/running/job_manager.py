@@ -21,6 +21,7 @@ import bpy
 from ...backend_bridge.files.errors import CancelledError, ExitCode, MagPlusError
 from ...backend_bridge.worker_client.client import WorkerClient
 from ...backend_bridge.worker_client.messages import Progress
+from ..blender.saving import Stamp, stamp_of
 from .pace import Forecast
 
 PUMP_INTERVAL = 0.1  # seconds between two steps that only look for news: smooth for a person, nothing for Blender
@@ -47,6 +48,7 @@ class Outcome:
 
     `sentence` says what happened; `details` and `warnings` are further lines; `folder` and `log` are there to be
     opened; `exit_code` is what the command line returns. `in_scene`: the scene keeps it, so that nobody else has to.
+    `verdict`: how good the result is, good, check or failed; empty where there is none, or nobody has judged it.
     """
 
     sentence: str
@@ -57,6 +59,7 @@ class Outcome:
     log: Path | None = None
     exit_code: ExitCode = ExitCode.OK
     in_scene: bool = False
+    verdict: str = ""
 
 
 Steps = Generator[Progress, None, Outcome]
@@ -108,6 +111,7 @@ class JobManager:
         self.forecast: Forecast | None = None  # of the running task, over all its stages
         self.notice: Outcome | None = None  # of the last task that a person may have turned away from
         self.on_end: list[Callable[[Outcome], None]] = []  # called at the end of tasks that the timer advanced
+        self.opened: tuple[str, Stamp | None] = "", None  # the file that is open, as it was when it was read or saved
         self.steps_taken = 0  # of all tasks; as long as it stays the same, Blender is in the middle of a step
         self._on_progress: Callable[[Progress], None] | None = None
         self._steps: Steps | None = None
@@ -306,8 +310,22 @@ def _close_at_exit(*_: object) -> None:
     manager.close()
 
 
+@bpy.app.handlers.persistent
+def _note_opened(path: str, *_: object) -> None:
+    """Note what is about to be read, or was just saved, and is the open file then; a copy is not."""
+    manager.opened = path, stamp_of(Path(path))
+
+
+@bpy.app.handlers.persistent
+def _note_saved(path: str, *_: object) -> None:
+    if path == bpy.data.filepath or path == manager.opened[0]:
+        _note_opened(path)
+
+
 def register() -> None:
-    """Make sure that the worker goes when Blender goes."""
+    """Make sure that the worker goes when Blender goes, and know which file is open."""
+    bpy.app.handlers.load_pre.append(_note_opened)
+    bpy.app.handlers.save_post.append(_note_saved)
     atexit.register(_close_at_exit)
     if hasattr(bpy.app.handlers, "exit_pre"):
         bpy.app.handlers.exit_pre.append(_close_at_exit)
@@ -316,6 +334,8 @@ def register() -> None:
 def unregister() -> None:
     """Stop everything, in the mirrored order."""
     manager.close()
+    bpy.app.handlers.load_pre.remove(_note_opened)
+    bpy.app.handlers.save_post.remove(_note_saved)
     if hasattr(bpy.app.handlers, "exit_pre"):
         bpy.app.handlers.exit_pre.remove(_close_at_exit)
     atexit.unregister(_close_at_exit)

@@ -54,15 +54,15 @@ def orders(module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch)
     return placed
 
 
-def complaint(said: str) -> str:
+def complaint(message: str) -> str:
     """Return the one sentence on stderr."""
-    lines = said.strip().splitlines()
-    assert len(lines) == 1, said
+    lines = message.strip().splitlines()
+    assert len(lines) == 1, message
     return lines[0].removeprefix("magplus: error: ")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "arguments are required: COMMAND"),
         (["bogus"], "invalid choice: 'bogus'"),
@@ -91,11 +91,11 @@ def test_bad_calls_get_one_sentence(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     arguments: list[str],
-    said: str,
+    message: str,
 ) -> None:
     places = {"CLIP": str(shot), "FOLDER": str(tmp_path), "JOB": str(tmp_path / "job.magplus")}
     assert commands.main([places.get(argument, argument) for argument in arguments]) == 2
-    assert said in complaint(capfd.readouterr().err)
+    assert message in complaint(capfd.readouterr().err)
 
 
 def test_a_machine_without_an_environment_is_no_bad_input(
@@ -229,10 +229,38 @@ def test_the_opened_file_may_be_saved_over(commands: ModuleType, shot: Path, ord
     other.write_bytes(b"an earlier result")
     arguments = ["animate", "--driving", str(shot), "--output", str(tmp_path / "job"), "--python", sys.executable]
     for save in ([str(hero)], [str(other), "--replace"]):
-        Path(save[0]).touch()
         before = Path(save[0]).stat().st_mtime_ns
         assert commands.main([*arguments, "--save", *save]) == 0
         assert Path(save[0]).stat().st_mtime_ns > before and Path(save[0]).stat().st_size > 100_000
+
+
+def test_what_somebody_else_has_saved_meanwhile_is_left_as_it_is(
+    commands: ModuleType, shot: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two commands bring a job each into the file that both have opened: the second one would lose the first one's."""
+    head = bpy.data.objects["Head"]
+    job = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.6)}, apex=8).path
+    hero, fresh = tmp_path / "hero.blend", tmp_path / "fresh.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(hero))
+    bpy.ops.wm.open_mainfile(filepath=str(hero))
+    hero.write_bytes(theirs := hero.read_bytes() + b"what another command has saved")
+    words = ["import", str(job), "--save"]
+    assert commands.main([*words, str(hero)]) == 5
+    assert "hero.blend was saved by somebody else since" in complaint(capfd.readouterr().err)
+    assert hero.read_bytes() == theirs
+
+    bpy.ops.wm.open_mainfile(filepath=str(hero))
+    importing = commands.import_jobs.import_result
+
+    def import_while_another_saves(*arguments: Any, **named: Any) -> Any:
+        fresh.write_bytes(theirs)
+        return importing(*arguments, **named)
+
+    monkeypatch.setattr(commands.import_jobs, "import_result", import_while_another_saves)
+    assert commands.main([*words, str(fresh)]) == 5 and fresh.read_bytes() == theirs
+    for _ in range(2):  # its own save is not somebody else's
+        assert commands.main([*words, str(hero)]) == 0
+    assert not [*tmp_path.glob(".*.lock")]
 
 
 def test_of_several_jobs_the_one_that_can_not_be_imported_is_named(
@@ -293,7 +321,7 @@ def test_options_of_a_backend(commands: ModuleType, shot: Path, orders: list[Any
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda place: place.write_text("a file"), "is a file"),
         (lambda place: (place.mkdir(), (place / "thesis.doc").touch()), "holds other files than a MagPlus job"),
@@ -306,15 +334,15 @@ def test_a_job_folder_that_can_not_be_is_refused_before_anything_is_rendered(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     make: Callable[[Path], Any],
-    said: str,
+    message: str,
 ) -> None:
     place = tmp_path / "shot.magplus"
     make(place)
-    if said == "is a file" and not place.exists():
+    if message == "is a file" and not place.exists():
         place = tmp_path / "a" / "shot.magplus"
     arguments = ["animate", "--driving", str(shot), "--python", sys.executable, "--output", str(place)]
     assert commands.main(arguments) == 2
-    assert said in complaint(capfd.readouterr().err)
+    assert message in complaint(capfd.readouterr().err)
 
 
 def test_a_job_folder_that_another_run_has_is_named_without_that_runs_log(
@@ -329,8 +357,8 @@ def test_a_job_folder_that_another_run_has_is_named_without_that_runs_log(
     with other.lock():
         other.log_path.write_text("What the other run says.")
         assert commands.main(arguments) == 5
-    said = complaint(capfd.readouterr().err)
-    assert "is in use by another run" in said and said.endswith("; wait for it or cancel it.")
+    message = complaint(capfd.readouterr().err)
+    assert "is in use by another run" in message and message.endswith("; wait for it or cancel it.")
 
 
 def test_importing_what_is_no_finished_job(module: Callable[[str], ModuleType], shot: Path, tmp_path: Path) -> None:
@@ -359,7 +387,7 @@ def test_a_moving_shot_and_a_camera_are_taken_from_the_options(
     assert commands.main([*call, "--frames"]) == 0
     assert orders[-1].spec.shot is None and not orders[-1].spec.outputs.st_map
     capfd.readouterr()
-    for wrong, said in (
+    for wrong, message in (
         (["--frames", "5"], "first and the last frame"),
         (["--frames", "9", "5"], "ends not before it starts"),
         (["--frames", "--st-map"], "moving shot"),
@@ -367,4 +395,4 @@ def test_a_moving_shot_and_a_camera_are_taken_from_the_options(
         (["--frames", "--camera", "Nobody"], "no camera 'Nobody'"),
     ):
         assert commands.main([*call, *wrong]) == 2
-        assert said in complaint(capfd.readouterr().err)
+        assert message in complaint(capfd.readouterr().err)

@@ -20,8 +20,10 @@ from ....operators.environment import worker_python
 from ....operators.running.job_manager import Outcome, Status
 from ....operators.running.worker_pool import Ended
 from .. import tasks
+from ..parser import checkpoints_from
+from ..saving import held
 from . import steps
-from .plan import ShotPlan, plan
+from .plan import ShotPlan, is_made, plan, without_inputs
 from .results import Failed, FileHashes, Place, Step
 
 KIND = "batch"
@@ -54,20 +56,23 @@ class Batch:
         """Return what has to be done, as far as it was asked for.
 
         A file with the results of several shots is saved anew with all of them, also where only one is asked for.
+        What other shots are made from is not looked at.
         """
         asked = {Step(name) for name in self.options.step or [step.value for step in Step]}
-        plans = plan(self.places, self.hashes, self.version, again=self.options.again)
-        wanted = [each for each in plans if each.place.shot.name in self.wanted]
+        its = [place for place in self.places if place.shot.name in self.wanted]
+        wanted = plan(its, self.hashes, self.version, again=self.options.again)
         saved = {each.place.saved for each in wanted if Step.IMPORT in each.steps}
         wanted += [
-            replace(each, steps=(Step.IMPORT,), reason="saved together with one that is asked for")
-            for each in plans
-            if each.place.shot.name not in self.wanted and each.place.saved in saved and Step.RUN not in each.steps
+            ShotPlan(place, (Step.IMPORT,), "saved together with one that is asked for")
+            for place in self.places
+            if place.shot.name not in self.wanted and place.saved in saved and is_made(place)
         ]
         return [replace(each, steps=tuple(step for step in each.steps if step in asked)) for each in wanted]
 
     def carry_out(self, plans: Sequence[ShotPlan]) -> None:
         """Do it, step by step through all shots, so that models and files are loaded once."""
+        for place, error in without_inputs(self._with(plans, Step.CAPTURE)):
+            self._failed(Step.CAPTURE, place, error)
         self._capture(self._with(plans, Step.CAPTURE))
         self._run(self._with(plans, Step.RUN))
         self._import(self._with(plans, Step.IMPORT))
@@ -91,7 +96,7 @@ class Batch:
 
     def _run(self, places: Sequence[Place]) -> None:
         """Run the jobs, those of one Python together: its workers keep their models from one to the next."""
-        by_python: dict[Path, list[Place]] = {}
+        by_python: dict[tuple[Path, Path | None], list[Place]] = {}
         for place in places:
             if not self._goes_on(place) or not self._is_captured(Step.RUN, place):
                 continue
@@ -100,11 +105,12 @@ class Batch:
             except MagPlusError as error:
                 self._failed(Step.RUN, place, error)
             else:
-                by_python.setdefault(python, []).append(place)
-        for python, its in by_python.items():
+                by_python.setdefault((python, place.shot.options.checkpoints), []).append(place)
+        for (python, checkpoints), its in by_python.items():
             waiting = [place for place in its if self._goes_on(place)]
             if waiting:
-                self._run_with(python, waiting)
+                with checkpoints_from(checkpoints):
+                    self._run_with(python, waiting)
 
     def _run_with(self, python: Path, places: Sequence[Place]) -> None:
         of_folder = {place.job.path: place for place in places}
@@ -114,6 +120,7 @@ class Batch:
             nonlocal last
             place, now = of_folder[job.folder], time.monotonic()
             place.note_seconds(Step.RUN, now - last)
+            print(f"magplus: {place.shot.name}: {Step.RUN.value}, {now - last:.0f} s", file=sys.stderr)
             last = now
             if job.error is not None:
                 self._failed(Step.RUN, place, job.error)
@@ -131,12 +138,26 @@ class Batch:
         groups: dict[Path, list[Place]] = {}
         for place in places:
             groups.setdefault(place.saved, []).append(place)
-        for its in groups.values():
-            if not all(self._goes_on(place) and self._is_captured(Step.IMPORT, place) for place in its):
-                continue
-            with self._attempt(Step.IMPORT, *its):
-                for place, warning in steps.bring_in(its, self.hashes):
-                    _warn(place, warning)
+        for saved, asked in groups.items():
+            its = [place for place in asked if self._goes_on(place) and self._is_made(place)]
+            if its and self._goes_on(its[0]):  # none of them has just stopped the batch
+                with self._attempt(Step.IMPORT, *its), held(saved):
+                    for place, warning in steps.bring_in(self._saved_with(its), self.hashes):
+                        _warn(place, warning)
+
+    def _saved_with(self, places: Sequence[Place]) -> list[Place]:
+        """Return shots of one saved file with the others whose results belong there, in the order of the list.
+
+        Asked while nobody else saves that file: another batch may have finished one of them since this one began.
+        Raises `InputError` where a shot that is in the file now would not be any more.
+        """
+        saved = places[0].saved
+        its = [place for place in self.places if place.saved == saved]
+        found = [place for place in its if place in places or is_made(place)]
+        lost = ", ".join(place.shot.name for place in its if place not in found and place.is_in_file())
+        if lost:
+            raise InputError(f"{saved.name} holds {lost}, too, which is to be made again first; it was left as it is.")
+        return found
 
     def _task(self, task: steps.Task, place: Place | None = None) -> Outcome:
         """Run a task to its end, a shot's own or one of several; raise what it failed with."""
@@ -163,10 +184,20 @@ class Batch:
         self._failed(step, place, InputError("The shot is not captured yet; do the step `capture` first."))
         return False
 
+    def _is_made(self, place: Place) -> bool:
+        """Whether a shot has a result to bring in; it has failed otherwise."""
+        if not self._is_captured(Step.IMPORT, place):
+            return False
+        if not is_made(place):
+            self._failed(Step.IMPORT, place, InputError("The shot's job is not finished; do the step `run` first."))
+            return False
+        return True
+
     @contextmanager
     def _attempt(self, step: Step, *places: Place) -> Iterator[None]:
         """Run the block for shots that can still be done, and keep what it fails with as theirs."""
         began = time.monotonic()
+        print(f"magplus: {', '.join(place.shot.name for place in places)}: {step.value}", file=sys.stderr, flush=True)
         try:
             yield
         except MagPlusError as error:

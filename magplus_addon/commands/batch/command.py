@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ....backend_bridge.files.disk import explained
-from ....backend_bridge.files.errors import ExitCode, InputError
+from ....backend_bridge.files.errors import ExitCode, InputError, worst_of
 from ....backend_bridge.files.whole import write_whole
 from ..parser import Verbs, add_progress
 from .carrying_out import Batch
 from .farm import FarmJob, flamenco, job_parameters, open_job_description
-from .plan import ShotPlan
+from .plan import ShotPlan, without_inputs
 from .results import Place, Step
+from .shot_list import has_decimal_commas
 from .shots import chosen, numbered, read_shots
 from .summary import NAMES, SHEET, write_summary
 from .template import template
@@ -68,6 +69,10 @@ def run(options: argparse.Namespace) -> ExitCode:
     if options.openjd is not None or options.flamenco is not None:
         if options.only or options.numbers or options.step:
             raise InputError("A farm's job is for the whole list; leave --only, --numbers and --step out of the call.")
+        for _, error in without_inputs(places):
+            if not options.keep_going:
+                raise error
+            print(f"magplus: warning: {error}", file=sys.stderr)
         return _write_farm_jobs(options, listed, results, places)
     shots = [place.shot for place in places]
     by_number = {shot.name for shot in numbered(shots, options.numbers)}
@@ -77,13 +82,15 @@ def run(options: argparse.Namespace) -> ExitCode:
     if options.dry_run:
         for each in plans:
             print(f"{each.place.shot.name}: {_in_words(each)}")
-        return ExitCode.OK
+        to_capture = (each.place for each in plans if Step.CAPTURE in each.steps)
+        return worst_of(error.exit_code for _, error in without_inputs(to_capture))
     for each in plans:
         print(f"magplus: {each.place.shot.name}: {_in_words(each)}", file=sys.stderr)
     try:
         batch.carry_out(plans)
     finally:
-        summary, remarks = write_summary(results, [*batch.state(places)])
+        plans_now = [*batch.state(places)]
+        summary, remarks = write_summary(results, plans_now, decimal_commas=has_decimal_commas(listed))
         for remark in remarks:
             print(f"magplus: warning: {remark}", file=sys.stderr)
         print(f"magplus: {summary.sentence} {results / SHEET} shows them.", file=sys.stderr)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run by a Blender of its own: render some frames of a file with the file's own settings, one after another.
 
-python frame_renderer.py -- FILE SCENE FOLDER NAME FRAME ...   (or `blender -b FILE --python frame_renderer.py -- ...`)
+python frame_renderer.py -- FILE SCENE FOLDER NAME APEX FRAME ...
+(or `blender -b FILE --python frame_renderer.py -- ...`)
 
-It knows nothing of MagPlus, so that it runs wherever Blender does. All files of a frame go into FOLDER/FRAME; the frame
-is printed on standard output, as a JSON line, once they are written.
+It knows nothing of MagPlus, so that it runs wherever Blender does. All files of a frame go into FOLDER/FRAME, that at
+the apex (- for none) with a PNG of it for the contact sheet where the file renders another format; the frame is printed
+on standard output, as a JSON line, once they are written.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import bpy
 
 def main(arguments: list[str]) -> None:
     """Render; a line {"frame": N} after each frame, {"problem": TEXT} instead of all when it can't be done."""
-    file, scene_name, folder, name, *frames = arguments
+    file, scene_name, folder, name, apex, *frames = arguments
     if Path(bpy.data.filepath) != Path(file):
         bpy.ops.wm.open_mainfile(filepath=file)
     scene = bpy.data.scenes.get(scene_name)
@@ -34,7 +36,26 @@ def main(arguments: list[str]) -> None:
         scene.render.use_file_extension = True
         scene.render.use_overwrite = True
         bpy.ops.render.render(scene=scene_name, write_still=True)
+        if str(number) == apex and scene.render.image_settings.file_format not in {"PNG", "JPEG", "WEBP", "BMP"}:
+            save_preview(scene, Path(folder) / apex / "preview" / f"{name}_{number:04d}.png")
         print_line({"frame": number})
+
+
+def save_preview(scene: bpy.types.Scene, path: Path) -> None:
+    """Save the picture that was rendered last as a person would see it. Without one the render is as good."""
+    settings = scene.render.image_settings
+    names = [name for name in ("media_type", "file_format", "color_mode", "color_depth") if hasattr(settings, name)]
+    before = {name: getattr(settings, name) for name in names}
+    try:
+        if "media_type" in before:  # from Blender 5 on
+            settings.media_type = "IMAGE"
+        settings.file_format, settings.color_mode, settings.color_depth = "PNG", "RGB", "8"
+        bpy.data.images["Render Result"].save_render(str(path), scene=scene)
+    except (RuntimeError, KeyError) as error:
+        print(f"No preview: {error}", flush=True)
+    finally:
+        for name, value in before.items():
+            setattr(settings, name, value)
 
 
 def print_line(line: dict[str, object]) -> None:

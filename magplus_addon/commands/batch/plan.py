@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ....backend_bridge.files.errors import MagPlusError
+from ....backend_bridge.files.errors import InputError, MagPlusError
 from ....backend_bridge.files.hashing import hash_file
 from ....backend_bridge.job.artefacts import OBSERVED, SURFACES
+from ....operators.outside_files import changed_since
 from .results import FileHashes, Place, Record, Step, capture_inputs, changed, import_inputs
+
+_Check = Callable[[Place, Record, FileHashes, str], str]
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,22 @@ class ShotPlan:
     place: Place
     steps: tuple[Step, ...]
     reason: str
+
+
+def without_inputs(places: Iterable[Place]) -> list[tuple[Place, InputError]]:
+    """Return the shots whose .blend or video isn't there, each with what to say of it."""
+    found = []
+    for place in places:
+        try:
+            place.shot.check_inputs()
+        except InputError as error:
+            found.append((place, error))
+    return found
+
+
+def is_made(place: Place) -> bool:
+    """Whether a shot's job is finished, so that its result can be brought into a file."""
+    return place.job.spec_path.is_file() and not _run_reason(place)
 
 
 def plan(places: Sequence[Place], hashes: FileHashes, version: str, *, again: bool = False) -> list[ShotPlan]:
@@ -42,7 +61,7 @@ def _with_its_neighbours(each: ShotPlan) -> ShotPlan:
 def _plan_of(place: Place, hashes: FileHashes, version: str, again: bool) -> ShotPlan:
     every = tuple(step for step in Step if step is not Step.RENDER or place.shot.render)
     record = place.record()
-    checks = (_capture_reason, _run_reason, _import_reason, _render_reason)
+    checks: tuple[_Check, ...] = (_capture_reason, _run_reason, _import_reason, _render_reason)
     if again:
         return ShotPlan(place, every, "asked for again")
     for step, check in zip(Step, checks, strict=True):
@@ -56,15 +75,20 @@ def _plan_of(place: Place, hashes: FileHashes, version: str, again: bool) -> Sho
 
 
 def _capture_reason(place: Place, record: Record, hashes: FileHashes, version: str) -> str:
+    place.shot.check_inputs()
     if record.captured is None or not place.job.spec_path.is_file():
         if record.failed is not None:
             return f"failed before: {record.failed.sentence}"
         captured = place.job.made(SURFACES)
         return f"unfinished: {captured} of the shot's frames were captured" if captured else "new"
-    return changed(record.captured, capture_inputs(place.shot, hashes, version))
+    if reason := changed(record.captured, capture_inputs(place.shot, hashes, version)):
+        return reason
+    others = changed_since(record.outside, hashes.files)
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    return f"{others[0]}{more}, which the file reads, has changed" if others else ""
 
 
-def _run_reason(place: Place, _record: Record, _hashes: FileHashes, _version: str) -> str:
+def _run_reason(place: Place, *_: object) -> str:
     report = place.report()
     if report is not None and report.job_sha256 != hash_file(place.job.spec_path):
         report = None  # of an earlier job in this folder

@@ -32,7 +32,7 @@ from ....backend_bridge.worker_client.process import stop
 RENDERER = Path(__file__).with_name("frame_renderer.py")
 PATIENCE = 1.0  # seconds that a render is given to stop before it is killed
 _NUMBER = re.compile(r"-?[0-9]{1,7}")
-SHOWN = 10  # lines of what Blender said last that a failure quotes from
+SHOWN = 10  # of Blender's last lines of output, which a failure quotes from
 
 
 class RenderFolder:
@@ -97,18 +97,21 @@ class RenderFolder:
 
 
 def render_frames(
-    file: Path, scene: str, name: str, frames: list[int], folder: RenderFolder, made_from: str
+    file: Path, scene: str, name: str, frames: list[int], apex: int | None, folder: RenderFolder, made_from: str
 ) -> Generator[Progress, None, int]:
     """Render the frames of a file that are missing; return how many were rendered.
 
-    `made_from` identifies the file's content. Raises `InputError` for a file that renders no pictures,
-    `MachineError` when the render fails, `CancelledError` when somebody stops it; whole frames are kept.
+    `made_from` identifies the file's content; `apex` is the frame that the contact sheet shows, None for none. Raises
+    `InputError` for a file that renders no pictures, `MachineError` when the render fails, `CancelledError` when
+    somebody stops it; whole frames are kept.
     """
     missing = folder.missing(frames, made_from)
     if not missing:
         return 0
     with folder.held() as scratch:
-        process = _Render([str(file), scene, str(scratch), name, *map(str, missing)])
+        process = _Render(
+            [str(file), scene, str(scratch), name, "-" if apex is None else str(apex), *map(str, missing)]
+        )
         done = 0
         try:
             while (line := process.next_line()) is not None:

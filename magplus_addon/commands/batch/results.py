@@ -40,9 +40,11 @@ MOST_BYTES = 16 << 20  # of a record; it has some thousand
 LAST_FRAME = 1_048_574  # of a scene, either way
 MOST_FRAMES = 1_000_000
 
+PREVIEW = "preview"  # a folder in the rendered frames, as `frame_renderer` has it
 SHOWN_BY_BROWSERS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
 Inputs = dict[str, str]
+Captioned = tuple[str, Path]  # a picture, with a word of what it shows
 
 
 class Step(Enum):
@@ -67,13 +69,15 @@ class Failed:
 class Record:
     """What the steps of a shot were made from, each as names and values (hashes, options, versions).
 
-    A step is finished when what it would be made from now is what it was made from. saved: where the file with the
+    A step is finished when what it would be made from now is what it was made from. outside: of the capture, the files
+    that the .blend reads; see `outside_files`. saved: where the file with the
     result is. scene: in which of its scenes. frames: the scene frames, first and last, that the clip fills there.
     apex_frame: the one nearest to the apex. failed: how the last attempt ended, None after a success. seconds: how
     long each step took by the clock.
     """
 
     captured: Inputs | None = None
+    outside: Inputs = field(default_factory=dict)
     imported: Inputs | None = None
     rendered: Inputs | None = None
     saved: str | None = None
@@ -127,17 +131,26 @@ class Place:
         """The file with the result."""
         return self.shot.save or self.path.parent / self.shot.group / f"{self.shot.group}.blend"
 
-    def pictures(self) -> list[tuple[str, Path]]:
-        """Return what there is to look at, with a caption: the driver and the result at the apex, and the curves."""
+    def is_in_file(self) -> bool:
+        """Whether an import has put the shot into the file with the result, which is still there."""
+        record = self.record()
+        return record.imported is not None and record.saved == str(self.saved) and self.saved.is_file()
+
+    def pictures(self, report: Report | None) -> list[Captioned]:
+        """Return what there is to look at, with a caption: the driver and the result at the apex, and the curves.
+
+        report: of the job, None for none.
+        """
         found = [("driver at the apex", self.job.path / artefacts.DRIVER_APEX)]
-        report, record = self.report(), self.record()
+        record = self.record()
         apex = None if report is None or report.timing is None else SourceTime.from_report(report).apex
         if apex is not None and report is not None and report.frames is not None:
             found.append(("result at the apex", self.job.file_of(artefacts.FRAMES, apex)))
         if report is not None and (shot := report.shot) is not None and shot.apex_frame is not None:
             found.append(("result at the apex", self.job.file_of(artefacts.SHOT_PNG, shot.apex_frame - 1)))
         if record.apex_frame is not None and self.render.is_dir():
-            rendered = sorted(self.render.glob(f"*_{record.apex_frame:04d}.*"))
+            name = f"*_{record.apex_frame:04d}.*"
+            rendered = sorted(self.render.glob(name)) + sorted(self.render.glob(f"{PREVIEW}/{name}"))
             found += [("rendered", each) for each in rendered if each.suffix.lower() in SHOWN_BY_BROWSERS]
         return [*found, ("curves", self.job.path / artefacts.CURVES)]
 
@@ -213,18 +226,22 @@ def capture_inputs(shot: Shot, hashes: FileHashes, version: str) -> Inputs:
     inputs = {"MagPlus": version, "the file": hashes.of(shot.file), "the clip": hashes.of(Path(shot.options.driving))}
     if shot.scene is not None:
         inputs["scene"] = shot.scene
+    if shot.options.anchors is not None:
+        inputs["the anchors"] = hashes.of(shot.options.anchors)
+    if files := shot.backend_files:
+        inputs["the backend's files"] = fingerprint_of([(name, hashes.of(file)) for name, file in files])
     interval = shot.options.frames  # of a moving shot, whose job says where the clip lies
     if interval and shot.options.plates:
         plates = range(interval[0], interval[-1] + 1)
         inputs["the plates"] = fingerprint_of([hashes.of(plate_of(shot.options.plates, number)) for number in plates])
-    return inputs | _as_text({key: value for key, value in shot.said.items() if interval or key not in PLACING})
+    return inputs | _as_text({key: value for key, value in shot.given.items() if interval or key not in PLACING})
 
 
 def import_inputs(place: Place, hashes: FileHashes) -> Inputs:
     """Return what a shot's result in the file is made from, beside the file itself: the job's result and its place."""
     report = place.job.report_path
     inputs = {"the file": hashes.of(place.shot.file), "the job's result": hashes.of(report) if report.is_file() else ""}
-    return inputs | _as_text({key: value for key, value in place.shot.said.items() if key in PLACING})
+    return inputs | _as_text({key: value for key, value in place.shot.given.items() if key in PLACING})
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:

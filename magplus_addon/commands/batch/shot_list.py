@@ -8,6 +8,7 @@ import io
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -64,6 +65,13 @@ def read_rows(path: Path) -> list[Row]:
     if not rows:
         raise InputError(f"{path.name} holds no shot; `magplus batch --template` shows how one is written.")
     return rows
+
+
+def has_decimal_commas(path: Path) -> bool:
+    """Whether a list is a table of a program that writes decimal commas, so that its results are read there, too."""
+    with suppress(OSError, UnicodeDecodeError):
+        return path.suffix.lower() == ".csv" and _delimiter(path.read_text("utf-8-sig")) == ";"
+    return False
 
 
 def _toml_rows(path: Path, text: str) -> list[Row]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -30,6 +30,9 @@ OWN_KEYS: Mapping[str, str] = {
 _NOT_HERE = {"output": "every shot has a folder of its own in the results", "help": "a list of shots has no such entry"}
 _NAME = re.compile(r"[^\W_][\w .()+@#=-]{0,119}")
 _RANGE = re.compile(r"(?P<first>[0-9]{1,9})(-(?P<last>[0-9]{1,9}))?")
+_OPTIONS = [each for info in BACKENDS for each in info.options if not each.choices]
+_FILE_OPTIONS = {each.name for each in _OPTIONS if each.default is None}
+_FILES_OPTIONS = {each.name for each in _OPTIONS if each.default == ()}  # of any number of files
 # With what spreadsheets write in German, French and Spanish.
 _ON = {"true", "yes", "on", "1", "wahr", "vrai", "verdadero"}
 _OFF = {"false", "no", "off", "0", "falsch", "faux", "falso"}
@@ -55,16 +58,35 @@ class Shot:
     row: Row
 
     @property
-    def said(self) -> dict[str, Any]:
+    def given(self) -> dict[str, Any]:
         """The options that were given, in an order of their own; what is not here is taken from the file."""
         return {key: value for key, value in sorted(vars(self.options).items()) if value not in (None, False)}
+
+    @property
+    def backend_files(self) -> list[tuple[str, Path]]:
+        """The files that options of the backend name."""
+        named = _FILE_OPTIONS | _FILES_OPTIONS
+        given = [(name, value) for name, value in self.options.backend_option or () if name in named]
+        several = [(name, value if isinstance(value, list) else [value]) for name, value in given]
+        return [(name, Path(file)) for name, files in several for file in files if isinstance(file, str)]
+
+    def check_file(self) -> None:
+        """Raise `InputError`, with the list's line, where the .blend isn't there."""
+        if not _is_there(self.file, Path.is_file):
+            self.row.refuse(f"there is no file at {str(self.file)[:200]}.", "file")
+
+    def check_inputs(self) -> None:
+        """Raise `InputError`, with the list's line, where the .blend or the video isn't there."""
+        self.check_file()
+        if not _is_there(Path(self.options.driving), Path.exists):
+            self.row.refuse(f"there is no driving video at {self.options.driving[:200]}.", "driving")
 
 
 def read_shots(path: Path) -> list[Shot]:
     """Return the shots of a list; a row with several avatars is a shot for each of them.
 
-    Raises `InputError` that names the list's line for whatever can't be meant. Files are only looked for: whether a
-    scene, an avatar or a face is there shows when the shot is captured.
+    Raises `InputError` that names the list's line for whatever can't be meant. No file is looked for here; see
+    `Shot.check_inputs`. Whether a scene, an avatar or a face is there shows when the shot is captured.
     """
     parser = Parser(prog="shot", add_help=False)
     animate.add_options(parser)
@@ -111,6 +133,13 @@ def numbered(shots: Sequence[Shot], ranges: str | None) -> list[Shot]:
     return [shot for number, shot in enumerate(shots, 1) if number in wanted]
 
 
+def _is_there(path: Path, is_there: Callable[[Path], bool]) -> bool:
+    try:
+        return is_there(path)
+    except OSError:  # no file can have such a name
+        return False
+
+
 def _shots_of(row: Row, parser: Parser) -> list[Shot]:
     values = dict(row.values)
     own = {key: values.pop(key, None) for key in OWN_KEYS}
@@ -118,12 +147,6 @@ def _shots_of(row: Row, parser: Parser) -> list[Shot]:
     file = _path(row, "file", own["file"])
     if file is None:
         row.refuse("the shot names no `file`, the .blend with its avatar.")
-    try:
-        found = file.is_file()
-    except OSError:  # no file can have such a name
-        found = False
-    if not found:
-        row.refuse(f"there is no file at {str(file)[:200]}.", "file")
     if values.get("driving") is None:
         row.refuse("the shot names no `driving` video.")
     if not any(key in values for key in ("frames", "shape_keys")):
@@ -165,8 +188,8 @@ def _parse(row: Row, parser: Parser, key: str, value: Any, options: argparse.Nam
         try:
             parser.parse_args(words, options)
         except InputError as error:
-            said = str(error).partition("; `shot --help`")[0].removesuffix(".")
-            row.refuse(f"{said}.", key)
+            reason = str(error).partition("; `shot --help`")[0].removesuffix(".")
+            row.refuse(f"{reason}.", key)
 
 
 def _words(row: Row, key: str, value: Any, action: argparse.Action) -> list[list[str]]:
@@ -194,9 +217,10 @@ def _words(row: Row, key: str, value: Any, action: argparse.Action) -> list[list
 
 def _option_value(row: Row, name: str, value: Any) -> str:
     """Return a backend's option as it is typed; a file of it is looked for beside the list."""
-    files = {each.name for info in BACKENDS for each in info.options if each.default is None and not each.choices}
-    if name in files and isinstance(value, str):
+    if name in _FILE_OPTIONS and isinstance(value, str):
         return str(_path(row, name, value))
+    if name in _FILES_OPTIONS:
+        value = [str(_path(row, name, each)) for each in _texts(row, name, value)]
     return value if isinstance(value, str) else json.dumps(value)
 
 

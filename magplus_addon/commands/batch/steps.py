@@ -10,6 +10,7 @@ from pathlib import Path
 
 import bpy
 
+from ....backend_bridge.files.disk import explained
 from ....backend_bridge.files.errors import InputError
 from ....backend_bridge.job import measurements
 from ....operators.animate import make_job
@@ -17,10 +18,12 @@ from ....operators.animation.destination import Destination
 from ....operators.animation.scene_time import SourceTime
 from ....operators.capture_cache import CaptureCache
 from ....operators.import_result import import_result
+from ....operators.outside_files import outside_files
 from ....operators.running.job_manager import Outcome, Steps, TaskContext
 from ....operators.running.worker_pool import Ended, run_jobs, worker_group
 from .. import animate
-from ..scene_settings import apply_placing, choose_camera, find_avatar, save_copy, settings_kept
+from ..saving import save_copy
+from ..scene_settings import apply_placing, choose_camera, find_avatar, settings_kept
 from .rendering import RenderFolder, render_frames
 from .results import FileHashes, Place, Record, capture_inputs, import_inputs, note_saved, set_aside
 
@@ -30,6 +33,7 @@ Task = Callable[[TaskContext], Steps]
 def open_file(place: Place) -> None:
     """Open a shot's file as it was saved, with the shot's scene. Raises `InputError` when that can't be done."""
     shot = place.shot
+    shot.check_file()
     try:
         bpy.ops.wm.open_mainfile(filepath=str(shot.file), load_ui=False)
     except RuntimeError as error:
@@ -55,11 +59,15 @@ def capture(place: Place, captures: CaptureCache, hashes: FileHashes, version: s
     Raises the `MagPlusError` that the order ends with; it may have to measure the rig, which is a task of its own.
     """
     order = animate.order_of(place.shot.options, bpy.context, place.job.path, needs_worker=False)
+    if not order.spec.outputs.frames:  # only frames are warned of by the video's length, and looking at it takes 0.4 s
+        order = replace(order, python=None)
     inputs = capture_inputs(place.shot, hashes, version)
+    with explained(place.shot.file, reading=True):
+        outside = outside_files(hashes.files)
 
     def steps(task: TaskContext) -> Steps:
         folder = yield from make_job(order, task, captures)
-        place.note(replace(place.record(), captured=inputs, failed=None))
+        place.note(replace(place.record(), captured=inputs, outside=outside, failed=None))
         return Outcome("Captured.", folder=folder.path)
 
     return steps
@@ -82,7 +90,7 @@ def run(folders: Sequence[Path], python: Path, count: int, logs: Path, ended: Ca
 def bring_in(places: Sequence[Place], hashes: FileHashes) -> list[tuple[Place, str]]:
     """Bring the results of shots that are saved together into their file and save it; return each shot's warnings.
 
-    All of them or none. Raises `MagPlusError`, and then nothing is saved.
+    All of them or none. Raises `MagPlusError`, and then nothing is saved. Whoever calls it keeps others from saving.
     """
     open_file(places[0])
     warnings: list[tuple[Place, str]] = []
@@ -141,6 +149,7 @@ def render(place: Place, hashes: FileHashes) -> Task:
             record.scene,
             place.shot.name,
             list(range(first, last + 1)),
+            record.apex_frame,
             folder,
             made_from,
         )

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ....backend_bridge.job.artefacts import OBSERVED
@@ -58,7 +57,8 @@ class Observed:
         skin = skin * undisturbed(batch.seen.weight, driver.face_width)
         certain = peak_motion(skin, driver.mask) / driver.face_width
         within = {name: peak_motion(skin, mask.to(skin)) / driver.face_width for name, mask in self._regions.items()}
-        on_face = torch.linalg.vector_norm(rigid, dim=1, keepdim=True) * driver.mask
+        x, y = rigid.split(1, 1)
+        on_face = (x * x + y * y).sqrt() * driver.mask  # `vector_norm` over two channels takes ten times as long
         parallax = on_face.sum((1, 2, 3)) / driver.mask.sum() / driver.face_width
         unseen = self._clip.visibility.unseen_regions(batch.seen.weight)
         return [
@@ -164,12 +164,16 @@ class Observed:
         return self._event_of(np.max(explained, axis=0)) if explained else None
 
     def _event_of(self, peaks: NDArray[np.float64]) -> MotionEvent | None:
+        """Return the event in motion of every frame, [T]: in the frames that can be trusted, not in what they hold."""
+        trusted = np.flatnonzero(self._clip.track.present)
+        seconds, peaks = [self._clip.track.seconds[index] for index in trusted], peaks[trusted]
         if self._clip.outside is not None and peaks.min() > HELD:
-            return MotionEvent(None, float(self._clip.track.seconds[int(peaks.argmax())]), None)
+            return MotionEvent(None, float(seconds[int(peaks.argmax())]), None)
         rest = float(np.median(np.sort(peaks)[: max(1, len(peaks) // 2)]))
-        if peaks.max() < max(LEAST_EVENT, CONTRAST * rest) or _is_spike(peaks, rest):
+        # A clip that is all expression has no frames at rest to compare with.
+        if peaks.max() < max(LEAST_EVENT, min(CONTRAST * rest, HELD)) or _is_spike(peaks, rest):
             return None
-        return find_event(self._clip.track.seconds, peaks)
+        return find_event(seconds, peaks)
 
 
 def _is_spike(peaks: NDArray[np.float64], rest: float) -> bool:

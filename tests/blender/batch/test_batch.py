@@ -56,10 +56,10 @@ def results_of(listed: Path, shot: str) -> Path:
     return listed.with_name("list_results") / shot
 
 
-def planned(main: Callable[..., int], capfd: pytest.CaptureFixture[str], listed: Path) -> dict[str, str]:
+def planned(main: Callable[..., int], capfd: pytest.CaptureFixture[str], listed: Path, code: int = 0) -> dict[str, str]:
     """Return what a dry run says of each shot."""
     capfd.readouterr()
-    assert main(listed, "--dry-run") == 0
+    assert main(listed, "--dry-run") == code
     lines = capfd.readouterr().out.strip().splitlines()
     return dict(line.split(": ", 1) for line in lines)
 
@@ -122,10 +122,123 @@ def test_a_clip_that_is_gone_is_the_matter_of_its_shot_alone(
     listed.write_text(listed.read_text().replace("alpha = 4", 'driving = "another.mp4"'))
     assert main(listed, "--step", "capture") == 0
     another.unlink()
-    plans = planned(main, capfd, listed)
+    plans = planned(main, capfd, listed, code=2)
     assert plans["one"].endswith("(captured, not run yet)") and "another.mp4" in plans["two"]
     assert main(listed, "--step", "capture", "--keep-going") == 2
-    assert "two: There is no driving video at" in capfd.readouterr().err
+    assert "two: list.toml, line 14: there is no driving video at" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("gone", ['file = "gone.blend"', 'driving = "gone.mp4"', 'driving = "no/such/frames"'])
+def test_only_the_chosen_shots_are_asked_for_their_inputs(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str], gone: str
+) -> None:
+    name = gone.split('"')[1]
+    listed.write_text(listed.read_text().replace("alpha = 4", gone))
+    assert main(listed, "--only", "t[!w]*", "--step", "capture") == main(listed, "--numbers", "1", "--dry-run") == 0
+    assert main(listed, "--dry-run") == 2
+    assert main(listed, "--step", "capture") == 2, "before anything is rendered"
+    assert not (results_of(listed, "one") / "job.magplus").exists()
+    assert f"error: two: list.toml, line 14: there is no {'file' if '.blend' in name else 'driving video'} at" in (
+        capfd.readouterr().err
+    )
+    assert main(listed, "--step", "capture", "--keep-going") == 2
+    assert (results_of(listed, "one") / "job.magplus" / "job.json").is_file()
+    assert main(listed, "--openjd", listed.parent / "farm") == 2 and not (listed.parent / "farm").exists()
+    assert main(listed, "--openjd", listed.parent / "farm", "--keep-going") == 0
+    assert name in capfd.readouterr().err and (listed.parent / "farm" / "list.openjd.json").is_file()
+
+
+def test_what_the_file_reads_is_a_part_of_it(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, assets = listed.parent, [listed.with_name(name) for name in ("hut ä.blend", "skin.png")]
+    bpy.ops.wm.open_mainfile(filepath=str(folder / "heads.blend"))
+    for asset in assets:
+        asset.write_bytes(b"")
+    bpy.data.libraries.write(str(assets[0]), {bpy.data.objects.new("Hat", bpy.data.meshes["Ann"].copy())})
+    with bpy.data.libraries.load(str(assets[0]), link=True, relative=True) as (_, linked):
+        linked.objects = ["Hat"]
+    bpy.context.collection.objects.link(bpy.data.objects["Hat", "//hut ä.blend"])
+    bpy.data.images.new("Skin", 8, 8).save(filepath=str(assets[1]))
+    bpy.data.images.load(str(assets[1])).filepath = "//skin.png"
+    bpy.data.images["skin.png"].use_fake_user = True
+    bpy.ops.wm.save_mainfile()
+    assert main(listed, "--step", "capture", "--only", "one") == 0
+    for asset in assets:
+        assert planned(main, capfd, listed)["one"] == "run, import, render (captured, not run yet)"
+        content, changed = asset.read_bytes(), (1, 1)
+        asset.write_bytes(content + b" ")
+        assert asset.name in planned(main, capfd, listed)["one"]
+        asset.write_bytes(content)
+        os.utime(asset, changed)  # it was only written again
+
+
+def test_files_that_options_name_are_a_part_of_the_shot(
+    module: Callable[[str], ModuleType], listed: Path, extension: str
+) -> None:
+    results, anchors = module("magplus_addon.commands.batch.results"), listed.with_name("anchors.json")
+    further = listed.with_name("other.png")
+    option = 'backend_option = { more_sources = ["other.png"] }'
+    listed.write_text(listed.read_text().replace("alpha = 4", f'anchors = "anchors.json"\n{option}'))
+    _, two, _ = module("magplus_addon.commands.batch.shots").read_shots(listed)
+
+    def made_from() -> str:
+        return str(results.capture_inputs(two, results.FileHashes(), "1"))
+
+    anchors.write_bytes(b"here")
+    further.write_bytes(b"left")
+    before = made_from()
+    further.write_bytes(b"right")
+    other = made_from()
+    anchors.write_bytes(b"there")
+    assert len({before, other, made_from()}) == 3
+
+
+def smiles(saved: Path) -> dict[str, float]:
+    """Return how far each head of a saved file smiles at the apex of a clip that starts at its own frame."""
+    bpy.ops.wm.open_mainfile(filepath=str(saved))
+    found = {}
+    for name, start in (("Ann", 5), ("Bob", 1)):
+        bpy.context.scene.frame_set(start + 4)
+        found[name] = round(bpy.data.objects[name].data.shape_keys.key_blocks["Smile"].value, 3)
+    return found
+
+
+def test_two_batches_that_save_one_file_lose_nothing_of_each_other(
+    main: Callable[..., int], module: Callable[[str], ModuleType], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    saved = listed.with_name("both.blend")
+    assert main(listed, "--step", "capture") == 0
+    run_by_hand(listed, "one")
+    with module("backend_bridge.files.locks").hold_beside(saved):
+        assert main(listed, "--step", "import", "--only", "one") == 5 and not saved.exists()
+    assert "both.blend is in use by another run" in capfd.readouterr().err
+    words = ["batch", str(listed), "--step", "import"]
+    options = module("magplus_addon.commands").build_parser().parse_args(words)
+    parts = module("magplus_addon.commands.batch.results")
+    places = [
+        parts.Place(listed.with_name("list_results") / shot.name, shot)
+        for shot in module("magplus_addon.commands.batch.shots").read_shots(listed)
+    ]
+    batch = module("magplus_addon.commands.batch.carrying_out").Batch(results_of(listed, ""), places, {"one"}, options)
+    plans = batch.plan()
+    run_by_hand(listed, "three")  # the other batch is faster
+    assert main(listed, "--step", "import", "--only", "three") == 0
+    batch.carry_out(plans)
+    assert batch.exit_code() == 0 and smiles(saved) == {"Ann": 0.5, "Bob": 0.5}
+
+    (results_of(listed, "three") / "job.magplus" / "report.json").unlink()  # it is to be made again
+    assert main(listed, "--step", "import", "--only", "one", "--again") == 2
+    assert "both.blend holds three, too" in capfd.readouterr().err and smiles(saved) == {"Ann": 0.5, "Bob": 0.5}
+    assert not [*listed.parent.glob(".*.lock")]
+
+
+def test_a_failed_shot_leaves_the_others_of_its_file(main: Callable[..., int], listed: Path) -> None:
+    assert main(listed, "--step", "capture") == 0
+    run_by_hand(listed, "three")
+    assert main(listed, "--step", "import") == 2, "one is not run yet, and stops the others"
+    assert main(listed, "--step", "import", "--keep-going") == 2
+    assert smiles(listed.with_name("both.blend")) == {"Ann": 0, "Bob": 0.5}
 
 
 def test_a_farms_job_is_for_the_whole_list(
@@ -164,11 +277,7 @@ def test_shots_of_one_file_are_saved_together_and_rendered(
     assert main(listed, "--step", "capture") == 0
     run_by_hand(listed, "one", "two", "three")
     assert main(listed, "--step", "import", "--step", "render", "--only", "one") == 0
-    bpy.ops.wm.open_mainfile(filepath=str(listed.with_name("both.blend")))
-    for name, start in (("Ann", 5), ("Bob", 1)):
-        smile = bpy.data.objects[name].data.shape_keys.key_blocks["Smile"]
-        bpy.context.scene.frame_set(start + 4)
-        assert smile.value == pytest.approx(0.5, abs=1e-4)
+    assert smiles(listed.with_name("both.blend")) == {"Ann": 0.5, "Bob": 0.5}
     render = results_of(listed, "one") / "render"
     frames = sorted(path.name for path in render.glob("*.png"))
     assert frames == [f"one_{number:04}.png" for number in range(5, 14)]
@@ -183,6 +292,30 @@ def test_shots_of_one_file_are_saved_together_and_rendered(
     assert planned(main, capfd, listed)["one"] == "finished"
     assert planned(main, capfd, listed)["three"] == "finished"
     assert planned(main, capfd, listed)["two"] == "import (not in the file yet)"
+
+
+def test_a_sheet_shows_what_no_browser_would(
+    main: Callable[..., int], module: Callable[[str], ModuleType], listed: Path
+) -> None:
+    """A frame of an EXR render at the apex, as a person would see it; the table as the list's own program has it."""
+    bpy.ops.wm.open_mainfile(filepath=str(listed.with_name("heads.blend")))
+    settings = bpy.context.scene.render.image_settings
+    if hasattr(settings, "media_type"):
+        settings.media_type = "MULTI_LAYER_IMAGE"
+    settings.file_format = "OPEN_EXR_MULTILAYER"
+    bpy.ops.wm.save_mainfile()
+    table = listed.with_suffix(".csv")
+    row = f"Schuß 1;heads.blend;{CLIP};WAHR;Ann;5;WAHR"
+    table.write_text(f"Name;File;Driving;Shape Keys;Avatar;Start Frame;Render\n{row}\n", "utf-8-sig")
+    assert main(table, "--step", "capture") == 0
+    run_by_hand(listed, "Schuß 1")
+    assert main(table, "--step", "import", "--step", "render") == 0
+    render = results_of(listed, "Schuß 1") / "render"
+    assert len([*render.glob("*.exr")]) == 9
+    assert [path.name for path in render.glob("preview/*")] == ["Schuß 1_0009.png"]
+    results = listed.with_name("list_results")
+    assert "preview/Schu%C3%9F%201_0009.png" in (results / "contact_sheet.html").read_text("utf-8")
+    assert (results / "batch.csv").read_bytes().startswith("\ufeffname;status;exit_code".encode())
 
 
 def test_another_start_frame_only_imports_again(

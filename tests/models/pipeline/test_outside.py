@@ -39,7 +39,7 @@ def smiling(track: FaceTrack, amount: float) -> FaceTrack:
 @pytest.mark.parametrize("asked", [8.0, 8.87, 9.5])  # 8.87: the frame after the trim's last, at 8.884 s
 def test_a_reference_before_or_after_the_trim_is_read(real_clip, landmarker, track, asked):
     driving = Driving(str(real_clip), trim=TRIM, reference=asked)
-    found = outside_frame(real_clip, driving, VideoReader(real_clip, TRIM), track, landmarker)
+    found = outside_frame(real_clip, driving, driving.reference, VideoReader(real_clip, TRIM), track, landmarker)
     assert found is not None and abs(found.seconds - Fraction(asked)) <= Fraction(1, 48)
     assert not TRIM[0] <= found.seconds < TRIM[1]
 
@@ -48,13 +48,13 @@ def test_a_reference_before_or_after_the_trim_is_read(real_clip, landmarker, tra
 def test_what_lies_within_the_clip_is_not_outside(real_clip, landmarker, track, trim, asked):
     driving = Driving(str(real_clip), trim=trim, reference=asked)
     reader = VideoReader(real_clip, TRIM)
-    assert outside_frame(real_clip, driving, reader, track, landmarker) is None
+    assert outside_frame(real_clip, driving, asked, reader, track, landmarker) is None
 
 
 def test_a_reference_beyond_the_video_is_one_sentence(real_clip, landmarker, track):
     driving = Driving(str(real_clip), trim=TRIM, reference=600.0)
     with pytest.raises(InputError, match=r"no frame for the reference at 600\.000 s; choose a time within it"):
-        outside_frame(real_clip, driving, VideoReader(real_clip, TRIM), track, landmarker)
+        outside_frame(real_clip, driving, driving.reference, VideoReader(real_clip, TRIM), track, landmarker)
 
 
 def test_rest_is_found_before_the_trim_and_only_if_the_face_is_not_at_rest_in_it(real_clip, landmarker, track):

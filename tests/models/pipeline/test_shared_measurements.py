@@ -4,17 +4,21 @@
 import errno
 import os
 import shutil
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from magplus.backend_bridge.files.arrays import checked
-from magplus.backend_bridge.files.errors import InputError
+from magplus.backend_bridge.files.errors import CancelledError, InputError
 from magplus.backend_bridge.files.plain import NotPlainError
 from magplus.backend_bridge.files.whole import TEMPORARY
 from magplus.backend_bridge.job.spec import Driving
@@ -30,15 +34,20 @@ from magplus.models.pipeline.shared_measurements import Codec, SharedMeasurement
 from magplus.models.video import reader
 from tests.models.clips import numbered_frames, write_clip
 
+ROOT = Path(__file__).resolve().parents[3]
+
 
 @dataclass
 class Found:
     number: int
     nbytes: int = 40
 
+    def unpacked(self):
+        return self
+
 
 def test_the_same_content_is_measured_once_and_the_oldest_goes_first():
-    store, asked = MotionStore(100), []
+    store, asked = MotionStore(lambda found: found, 100), []
 
     def get(value, label="a"):
         def measure():
@@ -164,6 +173,60 @@ def test_two_workers_at_once_measure_once(tmp_path):
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda get: get("x", wait=0.3), (one, other)))
     assert found == [1.0, 1.0] and len(of_one + of_other) == 1
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from magplus.backend_bridge.files.locks import hold
+with hold(Path(sys.argv[2]), "measurements"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_worker_measures(folder):
+    """A process that has the locks which stand for each of the folder's measurements."""
+    folder.mkdir(exist_ok=True)
+    (folder / ".lock-0").touch()
+    command = [sys.executable, "-c", HOLDER, str(ROOT / "checkout"), str(folder / ".lock-0")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        yield other
+        other.kill()
+
+
+@pytest.fixture
+def one_lock(monkeypatch):
+    monkeypatch.setattr(shared_measurements, "LOCKS", 1)
+
+
+def test_waiting_for_another_worker_is_cancelled_at_once(tmp_path, one_lock):
+    shared, asked = SharedMeasurements(tmp_path, "this code"), []
+
+    def cancelled():
+        asked.append(time.monotonic())
+        if len(asked) == 3:
+            raise CancelledError("Cancelled.")
+
+    with another_worker_measures(tmp_path):
+        began = time.monotonic()
+        with pytest.raises(CancelledError), shared.interruptible(cancelled):
+            shared.get("motion", "x", lambda: pytest.fail("measured although it was cancelled"), PLAIN)
+        assert time.monotonic() - began < 1 and not list(tmp_path.glob("*.npz"))
+    assert shared.get("motion", "x", lambda: numbers(2.0), PLAIN)["a"][0] == 2.0, "and it is as good as before"
+
+
+def test_a_wait_ends_when_the_other_worker_dies(tmp_path, one_lock):
+    get, times = shared_in(tmp_path)
+    with another_worker_measures(tmp_path) as other, ThreadPoolExecutor(1) as pool:
+        found = pool.submit(get, "x", 4.0)
+        time.sleep(0.2)
+        assert times == [], "the other one may still be measuring it"
+        other.kill()
+        assert found.result(timeout=5) == 4.0 and times == ["x"]
 
 
 @pytest.mark.parametrize(

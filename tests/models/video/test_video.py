@@ -527,6 +527,14 @@ class TestBadInputs:
         if suffix == ".mp4":
             assert any("is incomplete: the last" in warning for warning in reader.warnings)
             assert VideoReader(path, trim=(0, 0.4)).warnings == []  # the part that was asked for is whole
+        if suffix == ".mkv":
+            assert any("is incomplete" in warning for warning in reader.warnings)
+            assert VideoReader(whole).warnings == []
+
+    def test_an_empty_file(self, tmp_path):
+        for name in ("a.mp4", "a.png", "a.exr"):
+            (tmp_path / name).touch()
+            assert self.refusal(tmp_path / name) == f"{name} is empty; copy or export it again."
 
     def test_damage_in_the_middle_keeps_the_times(self, tmp_path):
         noise = np.random.default_rng(0).integers(0, 12, (30, HEIGHT, WIDTH, 3), np.uint8)
@@ -639,7 +647,9 @@ class TestPicturesThatMove:
     """Animated pictures and the names that other programs give to sequences."""
 
     @pytest.mark.parametrize(
-        "name", ["take ({}).png", "take_{:04d}_rgb.png", "take_{:04d}.png"], ids=["Windows", "compositor", "plain"]
+        "name",
+        ["take ({}).png", "take_{:04d}_rgb.png", "take_{:04d}.png", "{:04d}_take2.png", "take2_{:04d}_1080p.png"],
+        ids=["Windows", "compositor", "plain", "numbered first", "with other numbers"],
     )
     def test_sequences_by_any_name_without_macos_side_files(self, tmp_path, name):
         for number, picture in enumerate(numbered_frames(11), start=1):
@@ -652,14 +662,23 @@ class TestPicturesThatMove:
         with pytest.raises(InputError, match="macOS"):
             VideoReader(tmp_path / f"._{name.format(1)}")
 
-    @pytest.mark.parametrize("suffix", [".webp", ".png"])
-    def test_animations_keep_their_own_times(self, tmp_path, suffix):
+    def test_a_sequence_is_one_version_of_one_shot(self, tmp_path):
+        for number, picture in enumerate(numbered_frames(8), start=1):
+            cv2.imwrite(str(tmp_path / f"shot1_{number:04d}_v2.png"), picture)
+            cv2.imwrite(str(tmp_path / f"shot1_{number:04d}_v1.png"), 0 * picture)
+            cv2.imwrite(str(tmp_path / f"shot2_{number:04d}_v1.png"), 0 * picture)
+        frames = list(VideoReader(tmp_path / "shot1_0003_v2.png", sequence_rate="25"))
+        assert [number_of(frame.image) for frame in frames] == [2, 3, 4, 5, 6, 7]
+
+    @pytest.mark.parametrize(("suffix", "renamed"), [(".webp", ".webp"), (".png", ".png"), (".webp", ".jpg")])
+    def test_animations_keep_their_own_times(self, tmp_path, suffix, renamed):
         animation = cv2.Animation()
         animation.frames = numbered_frames(40)[::10]  # apart enough for a lossy encoder
         animation.durations = np.array([40, 80, 40, 40], np.int32)
         path = tmp_path / f"moving{suffix}"
         if not cv2.imwriteanimation(str(path), animation):
             pytest.skip("this OpenCV can't write it")
+        path = path.rename(path.with_suffix(renamed))
         frames = list(VideoReader(path))
         assert [float(frame.seconds) for frame in frames] == pytest.approx([0, 0.04, 0.12, 0.16])
         assert [number_of(frame.image) for frame in frames] == [0, 10, 20, 30]

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Inner loops on the CPU, compiled by Numba: what takes a tensor library many passes over a picture is one here.
+
+Whoever needs a loop imports this module in the function that does, as loading it takes a third of a second, and some
+seconds where nothing is cached yet; on other devices, and where gradients are asked for, PyTorch computes the same.
+Arrays are C-contiguous float32 [N, C, H, W]. The loops run in the thread that calls them, and let others run meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Field: TypeAlias = NDArray[np.float32]  # [N, C, H, W]
+Plane: TypeAlias = NDArray[np.float32]  # [H, W]
+Row: TypeAlias = NDArray[np.float32]  # [W]
+Loop = TypeVar("Loop", bound=Callable[..., Any])
+
+_FIELD = "float32[:,:,:,::1]"
+_ABREAST = 8  # rows that are filtered together
+
+
+def _compiled(signature: str) -> Callable[[Loop], Loop]:
+    """Compile a loop for one signature; the code is kept on the disk, in `NUMBA_CACHE_DIR` or where Numba can."""
+
+    def compile_(loop: Loop) -> Loop:
+        try:
+            return cast(Loop, numba.njit(signature, cache=True, nogil=True, error_model="numpy")(loop))
+        except RuntimeError:  # no folder can be written to
+            return cast(Loop, numba.njit(signature, nogil=True, error_model="numpy")(loop))
+
+    return compile_
+
+
+@_compiled("void(float32[::1], float32, float32[:,::1], int32[::1])")
+def _weigh(places: Row, last: np.float32, weights: Plane, first: NDArray[np.int32]) -> None:
+    """Weigh the four taps of a row of `places` [W], weights [4, W]; first: [W], the first tap, the border counted."""
+    zero, one, half = np.float32(0), np.float32(1), np.float32(0.5)
+    sixth, two_thirds = np.float32(1 / 6), np.float32(2 / 3)
+    for x in range(len(places)):
+        after = min(max(places[x], zero), last)
+        whole = np.int32(after if after > zero else zero)  # what is no number has a place too, and makes none
+        after = after - np.float32(whole)
+        before = one - after
+        weights[0, x] = before * before * before * sixth
+        weights[1, x] = two_thirds - after * after * (one - half * after)
+        weights[3, x] = after * after * after * sixth
+        weights[2, x] = one - weights[0, x] - weights[1, x] - weights[3, x]
+        first[x] = whole + np.int32(1)
+
+
+@_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD})")
+def look_up_spline(coefficients: Field, positions: Field, result: Field) -> None:
+    """Look cubic B-splines up at positions [N or 1, 2, h, w] px, into the result [N, C, h, w].
+
+    coefficients: [N or 1, C, H + 4, W + 4], two px more at every side than the picture has, whose border is repeated.
+    """
+    width = result.shape[3]
+    last_x, last_y = np.float32(coefficients.shape[3] - 5), np.float32(coefficients.shape[2] - 5)
+    across, down = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
+    columns, rows = np.empty(width, np.int32), np.empty(width, np.int32)
+    for n in range(result.shape[0]):
+        planes = coefficients[min(n, coefficients.shape[0] - 1)]
+        at = positions[min(n, positions.shape[0] - 1)]
+        for y in range(result.shape[2]):
+            _weigh(at[0, y], last_x, across, columns)  # apart from the taps, weights are computed eight at once
+            _weigh(at[1, y], last_y, down, rows)
+            for c in range(result.shape[1]):
+                plane = planes[c]
+                for x in range(width):
+                    i, j = np.int64(columns[x]), np.int64(rows[x])
+                    d0, d1, d2, d3 = down[0, x], down[1, x], down[2, x], down[3, x]
+                    # Down first: four columns at once are one vector.
+                    p = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
+                    i += 1
+                    q = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
+                    i += 1
+                    r = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
+                    i += 1
+                    s = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
+                    result[n, c, y, x] = across[0, x] * p + across[1, x] * q + across[2, x] * r + across[3, x] * s
+
+
+@_compiled(f"void({_FIELD}, float32)")
+def filter_recursively(planes: Field, pole: float) -> None:
+    """Replace planes [N, C, H, W] by the cubic B-spline's coefficients, by a filter of one pole there and back (Unser).
+
+    Beyond their edges the planes go on with the values there.
+    """
+    height, width = planes.shape[2], planes.shape[3]
+    one = np.float32(1)
+    begin, end, gain = one / (one - pole), -pole / (one - pole), np.float32(36)  # 6 along each dimension
+    for n in range(planes.shape[0]):
+        for c in range(planes.shape[1]):
+            plane = planes[n, c]
+            for x in range(width):
+                plane[0, x] *= gain * begin
+            for y in range(1, height):
+                for x in range(width):
+                    plane[y, x] = gain * plane[y, x] + pole * plane[y - 1, x]
+            for x in range(width):
+                plane[height - 1, x] *= end
+            for y in range(height - 2, -1, -1):
+                for x in range(width):
+                    plane[y, x] = pole * (plane[y + 1, x] - plane[y, x])
+            for first in range(0, height, _ABREAST):  # rows abreast: along one, each value waits for the one before
+                last = min(first + _ABREAST, height)
+                for y in range(first, last):
+                    plane[y, 0] *= begin
+                for x in range(1, width):
+                    for y in range(first, last):
+                        plane[y, x] += pole * plane[y, x - 1]
+                for y in range(first, last):
+                    plane[y, width - 1] *= end
+                for x in range(width - 2, -1, -1):
+                    for y in range(first, last):
+                        plane[y, x] = pole * (plane[y, x + 1] - plane[y, x])
+
+
+@_compiled(f"float32({_FIELD}, {_FIELD}, {_FIELD})")
+def step_backwards(flow: Field, before: Field, after: Field) -> np.float32:
+    """Look a flow [N, 2, H, W] px up at each pixel minus the displacement `before`; return the largest change, px."""
+    zero, most = np.float32(0), np.float32(0)
+    last_x, last_y = flow.shape[3] - 1, flow.shape[2] - 1
+    for n in range(flow.shape[0]):
+        along, down = flow[n, 0], flow[n, 1]
+        for y in range(flow.shape[2]):
+            for x in range(flow.shape[3]):
+                u = min(max(np.float32(x) - before[n, 0, y, x], zero), np.float32(last_x))
+                v = min(max(np.float32(y) - before[n, 1, y, x], zero), np.float32(last_y))
+                i, j = int(u if u > zero else zero), int(v if v > zero else zero)
+                u, v = u - np.float32(i), v - np.float32(j)
+                right, below = min(i + 1, last_x), min(j + 1, last_y)
+                p = along[j, i] + u * (along[j, right] - along[j, i])
+                q = along[below, i] + u * (along[below, right] - along[below, i])
+                r = down[j, i] + u * (down[j, right] - down[j, i])
+                s = down[below, i] + u * (down[below, right] - down[below, i])
+                p, r = p + v * (q - p), r + v * (s - r)
+                after[n, 0, y, x], after[n, 1, y, x] = p, r
+                most = max(most, abs(p - before[n, 0, y, x]), abs(r - before[n, 1, y, x]))
+    return most
+
+
+@_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD}, {_FIELD})")
+def pool_products(base: Field, warped: Field, flow: Field, result: Field) -> None:
+    """Linearise brightness constancy: means over 2 x 2 px of products, into the result [N, 6, H / 2, W / 2].
+
+    base: [1, 1, H, W]; warped: [N, 1, H, W]; flow: [N, 2, H, W] px. With g the central differences of the mean of base
+    and warped (half of them at the border) and d their difference: gx gx, gx gy, gy gy, gx a, gy a with
+    a = g . flow - d, and d d.
+    """
+    height, width = base.shape[2], base.shape[3]
+    quarter = np.float32(0.25)
+    halves = np.empty((height + 2, width + 2), np.float32)  # of the mean, the border repeated
+    sums = np.empty((6, width), np.float32)
+    for n in range(warped.shape[0]):
+        for y in range(height):
+            for x in range(width):
+                halves[y + 1, x + 1] = quarter * (warped[n, 0, y, x] + base[0, 0, y, x])
+            halves[y + 1, 0], halves[y + 1, width + 1] = halves[y + 1, 1], halves[y + 1, width]
+        halves[0], halves[height + 1] = halves[1], halves[height]
+        for row in range(result.shape[2]):
+            sums[:] = 0
+            for y in range(2 * row, 2 * row + 2):
+                for x in range(width):
+                    gx = halves[y + 1, x + 2] - halves[y + 1, x]
+                    gy = halves[y + 2, x + 1] - halves[y, x + 1]
+                    difference = warped[n, 0, y, x] - base[0, 0, y, x]
+                    along = gx * flow[n, 0, y, x] + gy * flow[n, 1, y, x] - difference
+                    sums[0, x] += gx * gx
+                    sums[1, x] += gx * gy
+                    sums[2, x] += gy * gy
+                    sums[3, x] += gx * along
+                    sums[4, x] += gy * along
+                    sums[5, x] += difference * difference
+            for c in range(6):
+                for x in range(result.shape[3]):
+                    result[n, c, row, x] = quarter * (sums[c, 2 * x] + sums[c, 2 * x + 1])
+
+
+@_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD})")
+def pool_change(reference: Field, frames: Field, result: Field) -> None:
+    """Find the largest change of any channel [1, C, H, W], [N, C, H, W] in 2 x 2 px: [N, 1, H / 2, W / 2]."""
+    width = frames.shape[3]
+    most = np.empty(width, np.float32)
+    for n in range(frames.shape[0]):
+        for row in range(result.shape[2]):
+            most[:] = 0
+            for y in range(2 * row, 2 * row + 2):
+                for c in range(frames.shape[1]):
+                    for x in range(width):
+                        most[x] = max(most[x], abs(frames[n, c, y, x] - reference[0, c, y, x]))
+            for x in range(result.shape[3]):
+                result[n, 0, row, x] = max(most[2 * x], most[2 * x + 1])
+
+
+@_compiled("void(float32[:,::1], float32[:,::1])")
+def _smooth(plane: Plane, result: Plane) -> None:
+    """Smooth [H, W] with the separable binomial kernel (1 2 1) / 4, the border repeated."""
+    height, width = plane.shape
+    two, sixteenth = np.float32(2), np.float32(1 / 16)
+    sums = np.empty(width + 2, np.float32)
+    for y in range(height):
+        above, below = max(y - 1, 0), min(y + 1, height - 1)
+        for x in range(width):
+            sums[x + 1] = plane[above, x] + two * plane[y, x] + plane[below, x]
+        sums[0], sums[width + 1] = sums[1], sums[width]
+        for x in range(width):
+            result[y, x] = sixteenth * (sums[x] + two * sums[x + 1] + sums[x + 2])
+
+
+@_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD}, {_FIELD}, int64)")
+def relax(equations: Field, stiffness: Field, motion: Field, previous: Field, sweeps: int) -> None:
+    """Relax `motion` [N, 2, h, w] in place by sweeps of block Jacobi; `previous`: what it was before the last one.
+
+    equations: [N, 5, h, w], stiffness: [N, 1, h, w] as in `magnification.solver.smooth_solve`, which has the equation.
+    """
+    height, width = motion.shape[2], motion.shape[3]
+    smooth, smoother = np.empty((2, height, width), np.float32), np.empty((2, height, width), np.float32)
+    inverse, data = np.empty((3, height, width), np.float32), np.empty((2, height, width), np.float32)
+    for n in range(motion.shape[0]):
+        for y in range(height):
+            for x in range(width):
+                stiff = stiffness[n, 0, y, x]
+                a, b, c = equations[n, 0, y, x] + stiff, equations[n, 1, y, x], equations[n, 2, y, x] + stiff
+                scale = np.float32(1) / (a * c - b * b)
+                p, q, r = c * scale, -b * scale, a * scale
+                data[0, y, x] = p * equations[n, 3, y, x] + q * equations[n, 4, y, x]
+                data[1, y, x] = q * equations[n, 3, y, x] + r * equations[n, 4, y, x]
+                inverse[0, y, x], inverse[1, y, x], inverse[2, y, x] = p * stiff, q * stiff, r * stiff
+        for _ in range(sweeps):
+            for axis in range(2):
+                _smooth(motion[n, axis], smooth[axis])
+                _smooth(smooth[axis], smoother[axis])
+            for y in range(height):
+                for x in range(width):
+                    u = smooth[0, y, x] + (smooth[0, y, x] - smoother[0, y, x])
+                    v = smooth[1, y, x] + (smooth[1, y, x] - smoother[1, y, x])
+                    previous[n, 0, y, x], previous[n, 1, y, x] = motion[n, 0, y, x], motion[n, 1, y, x]
+                    motion[n, 0, y, x] = data[0, y, x] + (inverse[0, y, x] * u + inverse[1, y, x] * v)
+                    motion[n, 1, y, x] = data[1, y, x] + (inverse[1, y, x] * u + inverse[2, y, x] * v)

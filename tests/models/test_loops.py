@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compiled loops compute what PyTorch does on other devices, and where gradients are asked for."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from magplus.models import device, loops, warp
+from magplus.models.magnification import solver
+from magplus.models.rig import equations
+
+
+@pytest.fixture
+def random() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def smooth(random: torch.Generator, *size: int) -> Tensor:
+    """A field of the size of a picture, smooth over some px as pictures and motion are."""
+    coarse = torch.randn(*size[:2], size[2] // 6, size[3] // 6, generator=random)
+    return F.interpolate(coarse, size[2:], mode="bicubic", align_corners=False)
+
+
+def by_pytorch(monkeypatch: pytest.MonkeyPatch, *modules: object) -> None:
+    for module in modules:
+        monkeypatch.setattr(module, "fits_loops", lambda *_: False)
+
+
+@pytest.mark.parametrize(("pictures", "fields"), [(1, 3), (3, 1), (2, 2)])
+def test_a_picture_is_looked_up_alike(random, monkeypatch, pictures, fields):
+    """Inside, beyond the edge, and far away."""
+    image = smooth(random, pictures, 3, 48, 66)
+    positions = warp.pixel_grid(48, 66) + 20 * smooth(random, fields, 2, 48, 66)
+    positions[0, :, 0, 0] = torch.tensor([1e9, -1e9])
+    compiled = warp.sample_spline(image, positions)
+    by_pytorch(monkeypatch, warp)
+    assert torch.allclose(compiled, warp.sample_spline(image, positions), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(9, 20), (60, 42)])
+def test_coefficients_of_a_picture_and_its_surroundings_are_alike(random, monkeypatch, size):
+    """Mirrored at its edges, or repeated where it is small."""
+    image = torch.rand(2, 3, *size, generator=random)
+    corners = torch.tensor([[0.0, 19.5, -3], [0, 8.5, 30]]).view(1, 2, 1, 3)
+    compiled = warp.sample_spline(image, corners)
+    by_pytorch(monkeypatch, warp)
+    assert torch.allclose(compiled, warp.sample_spline(image, corners), atol=1e-4)
+
+
+def test_what_is_no_number_stays_none(random):
+    image = warp.SplineImage(smooth(random, 1, 1, 48, 48))
+    nothing = torch.full((1, 2, 48, 48), torch.nan)
+    assert image.at(nothing).isnan().all()
+    assert warp.backward_displacement(nothing, iterations=2).displacement.isnan().all()
+
+
+def test_a_flow_is_inverted_alike(random, monkeypatch):
+    flow = smooth(random, 2, 2, 60, 42)
+    compiled = warp.backward_displacement(flow)
+    by_pytorch(monkeypatch, warp)
+    found = warp.backward_displacement(flow)
+    assert torch.allclose(compiled.displacement, found.displacement, atol=1e-4)
+    assert compiled.iterations == found.iterations
+
+
+def test_equations_are_alike(random, monkeypatch):
+    reference = (0.5 + 0.1 * smooth(random, 1, 3, 60, 48)).clamp(0, 1)
+    frames = (reference + 0.02 * smooth(random, 2, 3, 60, 48)).clamp(0, 1)
+    flow = 0.3 * smooth(random, 2, 2, 60, 48)
+    compiled = equations.motion_equations(reference, frames, flow)
+    by_pytorch(monkeypatch, warp, equations)
+    found = equations.motion_equations(reference, frames, flow)
+    assert torch.allclose(compiled, found, rtol=1e-3, atol=1e-3 * float(found.abs().mean()))
+
+
+def test_a_motion_is_relaxed_alike(random, monkeypatch):
+    texture = smooth(random, 2, 2, 48, 60) * 5
+    x, y = texture.split(1, 1)
+    seen = torch.cat([x * x, x * y, y * y, smooth(random, 2, 2, 48, 60)], 1)
+    stiffness = 0.5 + smooth(random, 2, 1, 48, 60) ** 2
+    compiled = solver.smooth_solve(seen, stiffness)
+    by_pytorch(monkeypatch, solver)
+    found = solver.smooth_solve(seen, stiffness)
+    for one, other in ((compiled.motion, found.motion), (compiled.previous, found.previous)):
+        assert torch.allclose(one, other, atol=1e-5)
+    assert compiled.iterations == found.iterations
+
+
+def test_gradients_and_other_devices_are_pytorchs():
+    picture = torch.ones(1, 1, 4, 4)
+    assert device.fits_loops(picture)
+    assert not device.fits_loops(picture, picture.clone().requires_grad_())
+    assert not device.fits_loops(picture.double()) and not device.fits_loops(picture.to("meta"))
+
+
+@pytest.mark.slow
+def test_they_are_compiled_where_the_folder_cannot_be_used(tmp_path):
+    (tmp_path / "file").touch()
+    assert compiled_in(tmp_path / "file" / "folder", tmp_path) == "ok"
+
+
+@pytest.mark.slow
+def test_workers_compile_at_once(tmp_path):
+    """Two processes that find nothing kept don't disturb each other; the code lies where the worker has said."""
+    assert compiled_in(tmp_path, tmp_path, processes=2) == "ok"
+    assert list(tmp_path.rglob("*.nbc"))
+
+
+def compiled_in(folder: Path, home: Path, processes: int = 1) -> str:
+    program = "import sys; sys.path.insert(0, sys.argv[1]); from magplus.models import loops; print('ok')"
+    root = Path(loops.__file__).resolve().parents[1] / "checkout"
+    surroundings = {**os.environ, "NUMBA_CACHE_DIR": str(folder), "HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(root)], stdout=subprocess.PIPE, text=True, env=surroundings
+        )
+        for _ in range(processes)
+    ]
+    said = {process.communicate(timeout=300)[0].strip() for process in running}
+    assert not any(process.returncode for process in running)
+    return said.pop() if len(said) == 1 else ""
+
+
+def test_the_loops_let_other_threads_run():
+    """What they compute is no Python: the interpreter's lock is released."""
+    assert np.all([loop.targetoptions.get("nogil") for loop in (loops.look_up_spline, loops.relax)])
