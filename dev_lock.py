@@ -69,11 +69,11 @@ def _resolved(uv: Path, wanted: Sequence[str], *options: str, quiet: bool = Fals
     """Return the entries, each a pin with its hashes, of everything that `wanted` takes. quiet: keep uv's errors."""
     command = [uv, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", SERIES[0]]
     command += ["--generate-hashes", "--only-binary", ":all:", "--no-header", "--no-annotate", *options, "-"]
-    said = subprocess.run(
+    printed = subprocess.run(
         [*map(str, command)], input="\n".join(wanted), check=True, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if quiet else None,
     )  # fmt: skip
-    return re.split(r"\n(?=\S)", said.stdout.strip())
+    return re.split(r"\n(?=\S)", printed.stdout.strip())
 
 
 def _write(path: Path, entries: Iterable[str]) -> str:

@@ -95,16 +95,16 @@ class Progress:
         self.end()
 
     def call(self, command: Sequence[str | Path]) -> None:
-        """Run a command of the present step. Raises `StepError` with the last line it said when it fails."""
+        """Run a command of the present step. Raises `StepError` with its last line when it fails."""
         with self._log.open("ab") as sink:
             code = subprocess.run(
                 [str(word) for word in command], stdout=sink, stderr=subprocess.STDOUT, check=False
             ).returncode
         if code:
-            said = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
+            lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
             print("failed", flush=True)
             raise StepError(
-                f"{self._title}: {said[-1] if said else 'no word'} (exit status {code}; all of it is in {self._log})"
+                f"{self._title}: {lines[-1] if lines else 'no word'} (exit status {code}; all of it is in {self._log})"
             )
 
 

@@ -13,7 +13,7 @@ from ..operators.measure_controls import KIND, MAGPLUS_OT_choose_controls, MAGPL
 from ..operators.rig.kinds import KINDS
 from ..operators.running.job_manager import Status, manager
 from .panels import Sidebar, draw_outcome
-from .text import draw_button, draw_text, line_width
+from .text import draw_button, draw_field, draw_text, line_width, side_by_side, text_width
 
 
 @with_properties
@@ -87,9 +87,13 @@ class MAGPLUS_PT_controls(Sidebar):
         draw_button(layout, MAGPLUS_OT_measure_controls, width, "FILE_REFRESH")
         if settings.controls:
             solved = sum(entry.solve and not entry.lock for entry in settings.controls)
-            row = layout.row()
-            row.label(text=translated(f"{solved} of {len(settings.controls)} are solved"))
-            row.operator_menu_enum(MAGPLUS_OT_choose_controls.bl_idname, "which", text="Choose", text_ctxt=CONTEXT)
+            counted = f"{solved} of {len(settings.controls)} are solved"
+            place, _ = side_by_side(layout, (counted, "Choose"), width)
+            if text_width(translated(counted)) <= width:
+                place.label(text=translated(counted), translate=False)
+            else:
+                draw_text(place, counted, width)
+            place.operator_menu_enum(MAGPLUS_OT_choose_controls.bl_idname, "which", text="Choose", text_ctxt=CONTEXT)
             layout.template_list(
                 MAGPLUS_UL_controls.__name__, "", settings, "controls", settings, "active_control", rows=8
             )
@@ -102,8 +106,8 @@ class MAGPLUS_PT_controls(Sidebar):
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
-        column.prop(settings, "match")
-        column.prop(settings, "smoothing")
+        draw_field(context, column, settings, "match")
+        draw_field(context, column, settings, "smoothing")
         if settings.smoothing > 0:
             draw_text(column, "Smoothing lowers the apex; the report says by how much.", width, "ERROR")
 

@@ -21,7 +21,7 @@ from ..operators.footage import face_warning, looks
 from ..operators.order import driving_problem
 from .footage_box import thumbnails
 from .panels import Sidebar
-from .text import draw_button, draw_field, draw_text, line_width
+from .text import draw_button, draw_field, draw_text, line_width, side_by_side
 
 SLIDER_SCALE = 6.0  # of the thumbnail, in units of Blender's interface
 _MARKER_ICONS = {"START": "TRIA_LEFT_BAR", "END": "TRIA_RIGHT_BAR", "REFERENCE": "PINNED"}
@@ -71,21 +71,20 @@ def draw_slider(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         column = layout.column(align=True)
         column.prop(settings, "scrub", slider=True)
         draw_text(column, f"{at:.3f} s of the video", line_width(context))
-        row = column.row(align=True)
-        for which, name, _ in WHICH:
-            text = name.removesuffix(" Here")
-            icon = _MARKER_ICONS[which]
-            row.operator(MAGPLUS_OT_set_time.bl_idname, text=text, text_ctxt=CONTEXT, icon=icon).which = which
+        names = {which: name.removesuffix(" Here") for which, name, _ in WHICH}
+        place, each = side_by_side(column, names.values(), line_width(context))
+        for which, name in names.items():
+            draw_button(place, MAGPLUS_OT_set_time, each, _MARKER_ICONS[which], name).which = which
     if driver_of(context.scene) is None:
         draw_button(layout, MAGPLUS_OT_open_driver, line_width(context), "TRACKER")
     else:
-        _draw_use(layout)
+        _draw_use(layout, line_width(context))
 
 
-def _draw_use(layout: bpy.types.UILayout) -> None:
-    row = layout.row(align=True)
-    row.operator(MAGPLUS_OT_use_markers.bl_idname, icon="CHECKMARK")
-    row.operator(MAGPLUS_OT_close_driver.bl_idname, text="", icon="X")
+def _draw_use(layout: bpy.types.UILayout, width: float) -> None:
+    place, each = side_by_side(layout, (MAGPLUS_OT_use_markers.bl_label, ""), width)
+    draw_button(place, MAGPLUS_OT_use_markers, each, "CHECKMARK")
+    place.operator(MAGPLUS_OT_close_driver.bl_idname, text="", icon="X")
 
 
 class MAGPLUS_PT_trim(bpy.types.Panel):
@@ -95,7 +94,8 @@ class MAGPLUS_PT_trim(bpy.types.Panel):
     bl_space_type = "CLIP_EDITOR"
     bl_region_type = "UI"
     bl_category = "Footage"  # the tab that is open in a new window
-    bl_order = -1
+    bl_options = {"HIDE_HEADER"}  # so it stands above Blender's own panels, which no order puts below others
+    bl_translation_context = CONTEXT
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -104,12 +104,13 @@ class MAGPLUS_PT_trim(bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the panel; reads only."""
-        layout = self.layout
-        draw_text(layout, "Play or scrub, and mark the part, or move the markers below.", line_width(context), "INFO")
+        layout, width = self.layout, line_width(context)
+        layout.label(text="MagPlus Driver", text_ctxt=CONTEXT)
+        draw_text(layout, "Play or scrub, and mark the part, or move the markers below.", width, "INFO")
         column = layout.column(align=True)
         for which, name, _ in WHICH:
-            column.operator(MAGPLUS_OT_mark_driver.bl_idname, text=name, icon=_MARKER_ICONS[which]).which = which
-        _draw_use(layout)
+            draw_button(column, MAGPLUS_OT_mark_driver, width, _MARKER_ICONS[which], name).which = which
+        _draw_use(layout, width)
 
 
 CLASSES = (MAGPLUS_PT_driver, MAGPLUS_PT_trim)

@@ -26,7 +26,7 @@ from ..operators.rig.anchors import anchors_of, is_selected, landmark_of, name_o
 from ..operators.rig.avatar import chosen_avatar
 from ..operators.running.job_manager import Status, manager
 from .panels import Sidebar, draw_outcome
-from .text import draw_text, line_width
+from .text import ICON_WIDTH, button_place, draw_button, draw_text, line_width, side_by_side
 
 # Which anchors are joined by lines, so that a face is seen.
 _LINES = (
@@ -65,8 +65,10 @@ class MAGPLUS_PT_match(Sidebar):
         layout, avatar = self.layout, chosen_avatar(context)
         width = line_width(context)
         anchors = anchors_of(avatar)
-        row = layout.row(align=True)
-        row.operator(MAGPLUS_OT_show_anchors.bl_idname, icon="EMPTY_AXIS")
+        icons = 3 if anchors else 1
+        place, each = side_by_side(layout, (MAGPLUS_OT_show_anchors.bl_label, *[""] * icons), width)
+        draw_button(place, MAGPLUS_OT_show_anchors, each, "EMPTY_AXIS")
+        row = place.row(align=True)
         row.operator(MAGPLUS_OT_import_anchors.bl_idname, text="", icon="IMPORT")
         if anchors:
             row.operator(MAGPLUS_OT_export_anchors.bl_idname, text="", icon="EXPORT")
@@ -80,14 +82,15 @@ class MAGPLUS_PT_match(Sidebar):
             draw_text(layout, outcome.sentence, width, "INFO")
         column = layout.column(align=True)
         for anchor in anchors:
-            row = column.row(align=True)
-            row.alignment = "LEFT"
             moved = was_moved(anchor)
             landmark = landmark_of(anchor)
-            icon = "PINNED" if moved else "DOT"
             name = translated(name_of(anchor)).capitalize()
+            room = width - ICON_WIDTH if moved else width
+            place, text, icon = button_place(column, name, room, "PINNED" if moved else "DOT")
+            row = place.row(align=True)
+            row.alignment = "LEFT"
             pick = row.operator(
-                MAGPLUS_OT_pick_anchor.bl_idname, text=name, icon=icon, emboss=is_selected(anchor, context.view_layer)
+                MAGPLUS_OT_pick_anchor.bl_idname, text=text, icon=icon, emboss=is_selected(anchor, context.view_layer)
             )
             pick.landmark = landmark
             if moved:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..operators.blender.operator import OperatorResult
+from ..operators.blender.operator import OperatorResult, refused
 from ..operators.blender.properties import StringProperty, with_properties
 from .kept_paths import folder_of, relative
 
@@ -23,8 +23,7 @@ class MAGPLUS_OT_choose_driving(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Write the path into the scene's settings, relative where the file is saved."""
         if not self.filepath:
-            self.report({"ERROR"}, "No video was given.")
-            return {"CANCELLED"}
+            return refused(self, "No video was given.")
         context.scene.magplus.driving = relative(self.filepath, folder_of(bpy.data.filepath))
         return {"FINISHED"}
 

@@ -20,10 +20,38 @@ from ..operators.live_link import MAGPLUS_OT_import_live_link
 from ..operators.make_sample import MAGPLUS_OT_make_sample
 from ..operators.order import disabled_reason, is_image_sequence
 from ..operators.running.job_manager import Outcome, Status, manager
+from ..operators.st_map import MAGPLUS_OT_st_map_nodes
 from .footage_box import draw_footage
-from .text import BOX_MARGINS, clock, draw_button, draw_field, draw_text, line_width, text_width, ticks_fit_indented
+from .text import (
+    BOX_MARGINS,
+    button_place,
+    clock,
+    draw_button,
+    draw_field,
+    draw_text,
+    line_width,
+    side_by_side,
+    text_width,
+    ticks_fit_indented,
+)
 
-STATUS_ICONS = {Status.FINISHED: "CHECKMARK", Status.CANCELLED: "CANCEL", Status.FAILED: "ERROR"}
+_STATUS_ICONS = {Status.CANCELLED: "CANCEL", Status.FAILED: "ERROR"}
+_VERDICT_ICONS = {"failed": "ERROR", "check": "INFO"}
+
+
+def result_icon(verdict: str) -> str:
+    """Return the icon of a result that was judged so; only one that need not be checked is ticked off."""
+    return _VERDICT_ICONS.get(verdict, "CHECKMARK")
+
+
+def outcome_icon(outcome: Outcome) -> str:
+    """Return the icon of how a task ended."""
+    return _STATUS_ICONS.get(outcome.status) or result_icon(outcome.verdict)
+
+
+def is_alarming(outcome: Outcome) -> bool:
+    """Whether a task, or what came of it, failed."""
+    return outcome.status is Status.FAILED or outcome.verdict == "failed"
 
 
 def progress_text() -> str:
@@ -48,17 +76,19 @@ def draw_outcome(layout: bpy.types.UILayout, outcome: Outcome, width: float) -> 
     box = layout.box()
     width -= BOX_MARGINS
     column = box.column()
-    column.alert = outcome.status is Status.FAILED
-    draw_text(column, outcome.sentence, width, STATUS_ICONS[outcome.status])
+    column.alert = is_alarming(outcome)
+    draw_text(column, outcome.sentence, width, outcome_icon(outcome))
     details = box.column(align=True)
     for line in outcome.details:
         draw_text(details, line, width, "BLANK1")
     for line in outcome.warnings:
         draw_text(box, line, width, "ERROR")
-    row = box.row(align=True)
-    for text, icon, path in (("Job Folder", "FILE_FOLDER", outcome.folder), ("Log", "TEXT", outcome.log)):
-        if path is not None and path.exists():
-            row.operator("wm.path_open", text=text, text_ctxt=CONTEXT, icon=icon).filepath = str(path)
+    places = (("Job Folder", "FILE_FOLDER", outcome.folder), ("Log", "TEXT", outcome.log))
+    there = [(text, icon, path) for text, icon, path in places if path is not None and path.exists()]
+    row, each = side_by_side(box, (text for text, _, _ in there), width)
+    for name, image, path in there:
+        place, text, icon = button_place(row, name, each, image)
+        place.operator("wm.path_open", text=text, text_ctxt=CONTEXT, icon=icon).filepath = str(path)
 
 
 class Sidebar(bpy.types.Panel):
@@ -178,7 +208,7 @@ class MAGPLUS_PT_backend(Sidebar):
         self.layout.use_property_decorate = False
         column, settings = self.layout.column(), context.scene.magplus
         for option in find_backend(settings.backend).options:
-            column.prop(settings.backend_options, option_property(settings.backend, option.name))
+            draw_field(context, column, settings.backend_options, option_property(settings.backend, option.name))
         if find_backend(settings.backend).parts:
             column.separator()
             draw_button(column, MAGPLUS_OT_check_backend, line_width(context), "VIEWZOOM")
@@ -202,17 +232,17 @@ class MAGPLUS_PT_regions(Sidebar):
             column.prop(context.scene.magplus.regions, region, slider=True)
 
 
-def draw_moving_shot(layout: bpy.types.UILayout, settings: Any) -> None:
-    """Draw what there is to say of a moving shot."""
+def draw_moving_shot(context: bpy.types.Context, layout: bpy.types.UILayout, settings: Any) -> None:
+    """Draw what is set of a moving shot."""
     interval = layout.column(align=True)
-    interval.prop(settings, "shot_first")
-    interval.prop(settings, "shot_last")
-    layout.prop(settings, "plates")
+    draw_field(context, interval, settings, "shot_first")
+    draw_field(context, interval, settings, "shot_last")
+    draw_field(context, layout, settings, "plates")
     column = layout.column(heading="Motion", heading_ctxt=CONTEXT)
     column.prop(settings, "st_map")
     column.prop(settings, "vectors")
     if settings.st_map:
-        column.operator("magplus.st_map_nodes", icon="NODE_COMPOSITING")
+        draw_button(column, MAGPLUS_OT_st_map_nodes, line_width(context), "NODE_COMPOSITING")
 
 
 class MAGPLUS_PT_output(Sidebar):
@@ -234,7 +264,7 @@ class MAGPLUS_PT_output(Sidebar):
             draw_field(context, column, settings, "frames_to")
             column.prop(settings, "moving")
         if settings.frames and settings.moving:
-            draw_moving_shot(layout, settings)
+            draw_moving_shot(context, layout, settings)
             column = layout.column()
         column.prop(settings, "shape_keys")
         if settings.shape_keys:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import bpy
@@ -30,9 +31,9 @@ from ..operators.environment import (
 from ..operators.running.job_manager import manager
 from .menu import keymap
 from .panels import draw_outcome, draw_progress
-from .text import draw_text, line_width, text_width
+from .text import draw_button, draw_text, line_width, side_by_side, text_width
 
-TERMS_SHARE = 0.32  # of the width, for what is said of a checkpoint beside the name of its backend
+TERMS_SHARE = 0.32  # of the width, for the terms of a checkpoint beside the name of its backend
 STEPS = (
     "Allow online access in System > Network.",
     "Create Environment downloads PyTorch, OpenCV and MediaPipe: 0.5 GB, or about 3 GB for a graphics card. It "
@@ -131,10 +132,10 @@ class MagPlusPreferences(bpy.types.AddonPreferences):
                     draw_text(layout, f"{number}. {translated(step)}", width)
         if self.environment_source == "OWN" and (reason := offline_reason()):
             draw_text(layout, reason, width, "INTERNET_OFFLINE")
-        row = layout.row()
+        buttons: list[tuple[type[bpy.types.Operator], str]] = [(MAGPLUS_OT_check_environment, "FILE_REFRESH")]
         if self.environment_source == "OWN":
-            row.operator(MAGPLUS_OT_create_environment.bl_idname, icon="IMPORT")
-        row.operator(MAGPLUS_OT_check_environment.bl_idname, icon="FILE_REFRESH")
+            buttons.insert(0, (MAGPLUS_OT_create_environment, "IMPORT"))
+        _draw_buttons(layout, buttons, width)
         if outcome := manager.outcomes.get(KIND):
             draw_outcome(layout, outcome, width)
 
@@ -159,13 +160,21 @@ def _draw_backends(context: bpy.types.Context, layout: bpy.types.UILayout) -> No
             row.operator(MAGPLUS_OT_remove_checkpoint.bl_idname, text="", icon="TRASH").backend = entry.folder
         else:
             row.label(text="", icon="BLANK1")
-    row = layout.row()
-    row.operator(MAGPLUS_OT_add_checkpoint.bl_idname, icon="IMPORT")
-    row.operator(MAGPLUS_OT_verify_checkpoints.bl_idname, icon="FILE_REFRESH")
+    _draw_buttons(
+        layout, [(MAGPLUS_OT_add_checkpoint, "IMPORT"), (MAGPLUS_OT_verify_checkpoints, "FILE_REFRESH")], width
+    )
     if manager.kind == BACKENDS_KIND:
         draw_progress(layout)
     elif outcome := manager.outcomes.get(BACKENDS_KIND):
         draw_outcome(layout, outcome, width)
+
+
+def _draw_buttons(
+    layout: bpy.types.UILayout, buttons: Sequence[tuple[type[bpy.types.Operator], str]], width: float
+) -> None:
+    place, each = side_by_side(layout, [operator.bl_label for operator, _ in buttons], width)
+    for operator, icon in buttons:
+        draw_button(place, operator, each, icon)
 
 
 def _draw_keys(layout: bpy.types.UILayout) -> None:

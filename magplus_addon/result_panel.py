@@ -7,13 +7,13 @@ import bpy
 
 from ..backend_bridge.job.judgement import NO_OFFSET, NO_ONSET
 from ..operators.animate import KIND as ANIMATE
-from ..operators.blender.wording import CONTEXT, translated
+from ..operators.blender.wording import CONTEXT
 from ..operators.capture import KIND as CAPTURE
 from ..operators.frames.clip import NO_FRAMES
 from ..operators.frames.shown import frames_shown
 from ..operators.match_face import KIND as ANCHORS
 from ..operators.measure_controls import KIND as CONTROLS
-from ..operators.result_record import better_reference, kept_folder, other_driving
+from ..operators.result_record import better_reference, frames_in_view, kept_folder, other_driving
 from ..operators.running.job_manager import Status, manager
 from ..operators.show_result import (
     GONE,
@@ -27,8 +27,8 @@ from ..operators.show_result import (
     MAGPLUS_OT_widen_trim,
 )
 from ..operators.show_result import KIND as COMPARE
-from .panels import Sidebar, draw_outcome
-from .text import BOX_MARGINS, ICON, button_place, draw_button, draw_text, line_width, text_width
+from .panels import Sidebar, draw_outcome, result_icon
+from .text import BOX_MARGINS, ICON, button_place, draw_button, draw_text, line_width, side_by_side
 
 OF_A_FILE = (ANIMATE, CAPTURE, ANCHORS, CONTROLS, COMPARE)  # kinds of outcomes that mean nothing in another file
 
@@ -48,22 +48,21 @@ class MAGPLUS_PT_result(Sidebar):
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the panel; reads only."""
         layout, record, width = self.layout, context.scene.magplus.result, line_width(context)
-        draw_text(layout, record.sentence, width, "CHECKMARK")
+        head = layout.column()
+        head.alert = record.verdict == "failed"
+        draw_text(head, record.sentence, width, result_icon(record.verdict))
         if other := other_driving(context.scene):
             draw_text(layout, f"Of {other}, not of the video chosen above.", width, "INFO")
         if (shown := frames_shown(context.scene)) is not None:
-            name, icon = record.bl_rna.properties["frames_shown"].name, "HIDE_OFF" if shown else "HIDE_ON"
-            place, text, icon = button_place(layout, name, width, icon)
+            name = "Show Frames" if frames_in_view(context.scene) else "Show Earlier Frames"
+            place, text, icon = button_place(layout, name, width, "HIDE_OFF" if shown else "HIDE_ON")
             place.prop(record, "frames_shown", text=text, text_ctxt=CONTEXT, icon=icon, toggle=True)
         _draw_ends(layout, context, width)
         _draw_reference(layout, context, width)
         column = layout.column(align=True)
-        labels = map(translated, (MAGPLUS_OT_compare.bl_label, MAGPLUS_OT_show_curves.bl_label))
-        beside = max(map(text_width, labels)) <= width / 2 - ICON
-        row = column.row(align=True) if beside else column
-        share = width / 2 - ICON if beside else width
-        draw_button(row, MAGPLUS_OT_compare, share, "IMAGE_RGB")
-        draw_button(row, MAGPLUS_OT_show_curves, share, "FCURVE")
+        place, each = side_by_side(column, (MAGPLUS_OT_compare.bl_label, MAGPLUS_OT_show_curves.bl_label), width)
+        draw_button(place, MAGPLUS_OT_compare, each, "IMAGE_RGB")
+        draw_button(place, MAGPLUS_OT_show_curves, each, "FCURVE")
         if record.view_kept:
             draw_button(column, MAGPLUS_OT_restore_view, width, "LOOP_BACK")
         if MAGPLUS_OT_show_as.problem(context) != NO_FRAMES:

@@ -137,6 +137,8 @@ class MagPlusResult(bpy.types.PropertyGroup):
 
     folder: str = StringProperty(name="Folder", description="The job folder that it is of")
     sentence: str = StringProperty(name="Result", description="What was done. Empty: there is no result")
+    verdict: str = StringProperty(name="Quality", description="good, check or failed. Empty: nobody has judged it")
+    has_frames: bool = BoolProperty(name="Has Frames", description="The result has an image sequence", default=True)
     lines: bpy.types.bpy_prop_collection_idprop[MagPlusLine] = CollectionProperty(type=MagPlusLine)
     first_frame: int = IntProperty(name="First Frame", description="First frame of the scene that the result fills")
     last_frame: int = IntProperty(name="Last Frame", description="Last frame of the scene that the result fills")

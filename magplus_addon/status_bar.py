@@ -10,8 +10,8 @@ import bpy
 from ..operators.animate import MAGPLUS_OT_cancel
 from ..operators.blender.operator import OperatorResult
 from ..operators.blender.wording import translated
-from ..operators.running.job_manager import Outcome, Status, manager, redraw
-from .panels import STATUS_ICONS, progress_text
+from ..operators.running.job_manager import Outcome, manager, redraw
+from .panels import is_alarming, outcome_icon, progress_text
 from .text import draw_text
 
 WIDTH = 12.0  # of the bar, in units of the interface
@@ -46,9 +46,9 @@ def draw_status(header: Any, _context: bpy.types.Context) -> None:
         row.operator(MAGPLUS_OT_cancel.bl_idname, text="", icon="X")
     elif manager.notice is not None:
         row = header.layout.row(align=True)
-        row.alert = manager.notice.status is Status.FAILED
+        row.alert = is_alarming(manager.notice)
         text = f"MagPlus: {translated(manager.notice.sentence)}"
-        row.label(text=text, icon=STATUS_ICONS[manager.notice.status], translate=False)
+        row.label(text=text, icon=outcome_icon(manager.notice), translate=False)
         row.operator(MAGPLUS_OT_dismiss.bl_idname, text="", icon="X")
 
 
@@ -59,7 +59,7 @@ def announce(outcome: Outcome) -> None:
         return
 
     def draw(popup: Any, _context: bpy.types.Context) -> None:
-        draw_text(popup.layout, outcome.sentence, POPUP_WIDTH, STATUS_ICONS[outcome.status])
+        draw_text(popup.layout, outcome.sentence, POPUP_WIDTH, outcome_icon(outcome))
 
     bpy.context.window_manager.popup_menu(draw, title="MagPlus")
 

@@ -20,6 +20,7 @@ LEAST_SYLLABLE = 3  # letters before a hyphen
 FIRST_UNSPACED = "\u2e80"  # writing without spaces between words comes from here on in Unicode
 LEAST_WIDTH = 40.0  # px at scale 1; a line is never narrower
 NARROW = 60.0  # px at scale 1; in such a line an icon stands above its text
+NAMED_SHARE = 10.0  # times that a button with a name is as wide in a row as one with an icon alone; so has Blender it
 LABEL_SHARE = 0.4  # of the width, for the names of properties where they are split from the values
 LABEL_MARGIN = 12.0  # px at scale 1 around such a name
 
@@ -127,6 +128,19 @@ def button_place(
     above = layout.column(align=True)
     draw_text(above, name, width)
     return above, "", icon
+
+
+def side_by_side(layout: bpy.types.UILayout, names: Iterable[str], width: float) -> tuple[bpy.types.UILayout, float]:
+    """Return a row for buttons of these names, or a column where one would be cut off in it, and the width of each.
+
+    An empty name is that of a button with an icon alone. width: as `button_place` takes it, and so is what is returned.
+    """
+    texts = [text_width(translated(name)) if name else None for name in names]
+    shares = sum(1.0 if text is None else NAMED_SHARE for text in texts)
+    each = (width + ICON_WIDTH) * NAMED_SHARE / max(shares, NAMED_SHARE) - ICON_WIDTH
+    if all(text is None or text <= each + ICON for text in texts):  # its icon may be left out
+        return layout.row(align=True), each
+    return layout.column(align=True), width
 
 
 def draw_button(

@@ -21,6 +21,7 @@ Row: TypeAlias = NDArray[np.float32]  # [W]
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 _FIELD = "float32[:,:,:,::1]"
+_ABREAST = 8  # rows that are filtered together
 
 
 def _compiled(signature: str) -> Callable[[Loop], Loop]:
@@ -82,6 +83,42 @@ def look_up_spline(coefficients: Field, positions: Field, result: Field) -> None
                     i += 1
                     s = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
                     result[n, c, y, x] = across[0, x] * p + across[1, x] * q + across[2, x] * r + across[3, x] * s
+
+
+@_compiled(f"void({_FIELD}, float32)")
+def filter_recursively(planes: Field, pole: float) -> None:
+    """Replace planes [N, C, H, W] by the cubic B-spline's coefficients, by a filter of one pole there and back (Unser).
+
+    Beyond their edges the planes go on with the values there.
+    """
+    height, width = planes.shape[2], planes.shape[3]
+    one = np.float32(1)
+    begin, end, gain = one / (one - pole), -pole / (one - pole), np.float32(36)  # 6 along each dimension
+    for n in range(planes.shape[0]):
+        for c in range(planes.shape[1]):
+            plane = planes[n, c]
+            for x in range(width):
+                plane[0, x] *= gain * begin
+            for y in range(1, height):
+                for x in range(width):
+                    plane[y, x] = gain * plane[y, x] + pole * plane[y - 1, x]
+            for x in range(width):
+                plane[height - 1, x] *= end
+            for y in range(height - 2, -1, -1):
+                for x in range(width):
+                    plane[y, x] = pole * (plane[y + 1, x] - plane[y, x])
+            for first in range(0, height, _ABREAST):  # rows abreast: along one, each value waits for the one before
+                last = min(first + _ABREAST, height)
+                for y in range(first, last):
+                    plane[y, 0] *= begin
+                for x in range(1, width):
+                    for y in range(first, last):
+                        plane[y, x] += pole * plane[y, x - 1]
+                for y in range(first, last):
+                    plane[y, width - 1] *= end
+                for x in range(width - 2, -1, -1):
+                    for y in range(first, last):
+                        plane[y, x] = pole * (plane[y, x + 1] - plane[y, x])
 
 
 @_compiled(f"float32({_FIELD}, {_FIELD}, {_FIELD})")

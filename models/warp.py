@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -134,28 +133,21 @@ _SPLINE_BORDER = 2
 def _spline_coefficients(image: Tensor) -> Tensor:
     """Return the B-spline coefficients of `image`, mirrored at its edges, with `_SPLINE_BORDER` px around it.
 
-    The recursive filter of Unser (1993) as the short convolution it amounts to, so that it runs on any device; summed
-    tap by tap, which is about twice as fast on a CPU as a convolution of single planes.
+    The recursive filter of Unser (1993); by PyTorch as the short convolution it amounts to, so that it runs on any
+    device, summed tap by tap, which is about twice as fast as a convolution of single planes.
     """
     border = _SPLINE_REACH + _SPLINE_BORDER
     # `reflect` reaches one picture's width at most; a smaller picture is continued by repetition, which differs from
     # the mirror image only beyond its edge.
     mode = "reflect" if border < min(image.shape[2:]) else "replicate"
     padded = F.pad(image, (border, border, border, border), mode=mode)
-    if image.device.type == "cpu" and not image.requires_grad:
-        return _spline_filtered_by_opencv(padded)
+    if fits_loops(padded):
+        from .loops import filter_recursively
+
+        filter_recursively(padded.numpy(), np.float32(_SPLINE_POLE))
+        kept = slice(_SPLINE_REACH, -_SPLINE_REACH)
+        return padded[:, :, kept, kept].contiguous()
     return _spline_filter(_spline_filter(padded, 2), 3)
-
-
-def _spline_filtered_by_opencv(padded: Tensor) -> Tensor:
-    """Apply the filter along both dimensions, on a CPU in a sixth of the time."""
-    distance = np.abs(np.arange(-_SPLINE_REACH, _SPLINE_REACH + 1))
-    kernel = -6 * _SPLINE_POLE / (1 - _SPLINE_POLE**2) * _SPLINE_POLE**distance
-    planes = padded.flatten(0, 1).numpy()
-    kernel = kernel.astype(planes.dtype)
-    kept = slice(_SPLINE_REACH, -_SPLINE_REACH)
-    filtered = np.stack([cv2.sepFilter2D(plane, -1, kernel, kernel)[kept, kept] for plane in planes])
-    return torch.from_numpy(filtered).unflatten(0, padded.shape[:2])
 
 
 def _spline_filter(image: Tensor, dim: int) -> Tensor:

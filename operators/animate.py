@@ -17,7 +17,7 @@ from ..backend_bridge.worker_client.client import WorkerClient
 from ..backend_bridge.worker_client.look import length_of
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
-from .blender.operator import ExplainedOperator, OperatorResult, refused
+from .blender.operator import ExplainedOperator, OperatorResult, refused, refusing
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, with_properties
 from .blender.wording import translated
 from .capture import CaptureRequest, capture
@@ -209,12 +209,10 @@ class MAGPLUS_OT_animate(ExplainedOperator):
             return refused(self, str(error))
         return {"FINISHED"}
 
+    @refusing
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Run to the end before returning, for scripts and background mode."""
-        try:
-            order = make_order(context)
-        except MagPlusError as error:
-            return refused(self, str(error))
+        order = make_order(context)
         return report_outcome(self, manager.run(KIND, animate(order)))
 
 
@@ -268,12 +266,10 @@ class MAGPLUS_OT_choose_part(bpy.types.Operator):
         settings = context.scene.magplus
         if self.use == "PART":
             if self.end <= self.start:
-                self.report({"ERROR"}, "The part ends before it starts; give a later end.")
-                return {"CANCELLED"}
+                return refused(self, "The part ends before it starts; give a later end.")
             settings.use_trim, settings.trim_start, settings.trim_end = True, self.start, self.end
         if not MAGPLUS_OT_animate.poll(context):
-            self.report({"ERROR"}, translated(disabled_reason(context)))
-            return {"CANCELLED"}
+            return refused(self, disabled_reason(context))
         cast(Any, bpy.ops).magplus.animate("INVOKE_DEFAULT", part_chosen=True)
         return {"FINISHED"}
 

@@ -143,8 +143,7 @@ class MAGPLUS_OT_add_checkpoint(_Verb):
         """Take them in."""
         paths = [str(Path(self.directory) / file.name) for file in self.files if file.name]
         if not paths:
-            self.report({"ERROR"}, "No file was chosen.")
-            return {"CANCELLED"}
+            return refused(self, "No file was chosen.")
         return self._ask(context, "add", *paths)
 
 
@@ -187,8 +186,7 @@ class MAGPLUS_OT_check_backend(_Verb):
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Try them."""
         if not self.filepath:
-            self.report({"ERROR"}, "No picture was chosen.")
-            return {"CANCELLED"}
+            return refused(self, "No picture was chosen.")
         settings = context.scene.magplus
         picture, clip = Path(bpy.path.abspath(self.filepath)), Path(bpy.path.abspath(settings.driving))
         return self._ask(context, "check", settings.backend, *check_arguments(picture, clip))

@@ -27,7 +27,7 @@ from .animation.obstacles import animation_problem
 from .animation.performance import ControlKeys, Performance, channels_here, excursion, keys_here
 from .animation.scene_time import apex_kept, exact
 from .blender.data import shape_keys_of, wearers
-from .blender.operator import OperatorResult, refused
+from .blender.operator import OperatorResult, refusing
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .rig.avatar import on_one_armature
@@ -281,24 +281,22 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
         name="Markers", description="Mark onset, apex and offset on the timeline", default=True
     )
 
+    @refusing
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Bake and report."""
-        try:
-            report = bake_controls(
-                context,
-                JobFolder.open(Path(bpy.path.abspath(self.folder))),
-                Destination(
-                    start_frame=self.start_frame,
-                    animation=self.mode,
-                    keep_apex=self.keep_apex,
-                    stretch=exact(self.stretch),
-                    release=None if self.hold else float(exact(self.release)),
-                ),
-                skip_still=self.skip_still,
-                markers=self.markers,
-            )
-        except MagPlusError as error:
-            return refused(self, str(error))
+        report = bake_controls(
+            context,
+            JobFolder.open(Path(bpy.path.abspath(self.folder))),
+            Destination(
+                start_frame=self.start_frame,
+                animation=self.mode,
+                keep_apex=self.keep_apex,
+                stretch=exact(self.stretch),
+                release=None if self.hold else float(exact(self.release)),
+            ),
+            skip_still=self.skip_still,
+            markers=self.markers,
+        )
         for sentence in report.sentences():
             self.report({"WARNING"}, translated(sentence))
         self.report({"INFO"}, translated(report.sentence))

@@ -16,7 +16,7 @@ import bpy
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from .animation.scene_time import scene_rate
-from .blender.operator import ExplainedOperator, OperatorResult, refused
+from .blender.operator import ExplainedOperator, OperatorResult, refused, refusing
 from .blender.properties import EnumProperty, with_properties
 from .footage import frame_rate, looks, with_blender
 from .frames.windows import close_later, frame_timelines
@@ -148,8 +148,7 @@ class MAGPLUS_OT_open_driver(ExplainedOperator):
         try:
             driver = open_driver(context.scene)
         except (MagPlusError, RuntimeError) as error:
-            self.report({"ERROR"}, str(error).removeprefix("Error: "))
-            return {"CANCELLED"}
+            return refused(self, str(error).removeprefix("Error: "))
         if not bpy.app.background:
             _open_window(context, driver)
         return {"FINISHED"}
@@ -206,15 +205,13 @@ class MAGPLUS_OT_use_markers(_InDriver):
     bl_idname = "magplus.use_markers"
     bl_label = "Use These Markers"
 
+    @refusing
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Read them."""
         driver = _driver(context)
         assert driver is not None
         target = _target(driver)
-        try:
-            use_markers(driver)
-        except MagPlusError as error:
-            return refused(self, str(error))
+        use_markers(driver)
         close_driver(target)
         return {"FINISHED"}
 

@@ -14,9 +14,9 @@ import bpy
 from ..backend_bridge.environment.installation import Listener
 from ..backend_bridge.environment.probe import Probe, probe
 from ..backend_bridge.environment.venv import Environment, State
-from ..backend_bridge.files.errors import MachineError, MagPlusError
+from ..backend_bridge.files.errors import MachineError
 from ..backend_bridge.worker_client.messages import Progress
-from .blender.operator import ExplainedOperator, OperatorResult, refused
+from .blender.operator import ExplainedOperator, OperatorResult, refusing
 from .blender.wording import translated
 from .running.background import in_thread
 from .running.job_manager import Outcome, Steps, TaskContext
@@ -172,14 +172,12 @@ class MAGPLUS_OT_check_environment(ExplainedOperator):
         """Return why it can't be used now, or an empty string."""
         return busy_reason() or ("" if _waiting(context) else environment_problem(context))
 
+    @refusing
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Ask it."""
-        try:
-            own = own_environment(context) if preferences(context).environment_source == "OWN" else None
-            python = worker_python(context) if own is None else own.python
-            return start_or_run(self, KIND, check(own, python))
-        except MagPlusError as error:
-            return refused(self, str(error))
+        own = own_environment(context) if preferences(context).environment_source == "OWN" else None
+        python = worker_python(context) if own is None else own.python
+        return start_or_run(self, KIND, check(own, python))
 
 
 class MAGPLUS_OT_show_preferences(bpy.types.Operator):

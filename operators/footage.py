@@ -53,6 +53,10 @@ class Looks:
         """Return what is known of the scene's driving video; None where nobody has looked."""
         return self._looks.get(_key(settings))
 
+    def remember(self, settings: Any, look: Look) -> None:
+        """Take this as what is known of the scene's driving video, for scripts that have looked themselves."""
+        self._looks[_key(settings)] = look
+
     def ask(self, context: bpy.types.Context) -> Look | None:
         """Return what is known of the scene's driving video, and have it looked at where nothing is.
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import bpy
 
-from ..backend_bridge.files.errors import InputError, MagPlusError
+from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.job.artefacts import SHOT_EXR
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.report import Report
 from .animation.destination import BACKGROUND, FRONT, PLANE, SHOW_AS, STRIP, Destination
 from .animation.scene_time import Placement, SourceTime
-from .blender.operator import OperatorResult, refused
+from .blender.operator import OperatorResult, refusing
 from .blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .frames.camera_picture import add_camera_picture
@@ -214,16 +214,14 @@ class MAGPLUS_OT_import_frames(bpy.types.Operator):
         name="Keep the Apex", description="Never leave out the frame of the apex", default=True
     )
 
+    @refusing
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Import and report."""
-        try:
-            report = import_frames(
-                context,
-                JobFolder.open(Path(bpy.path.abspath(self.folder))),
-                Destination(start_frame=self.start_frame, show_as=self.where, keep_apex=self.keep_apex),
-            )
-        except MagPlusError as error:
-            return refused(self, str(error))
+        report = import_frames(
+            context,
+            JobFolder.open(Path(bpy.path.abspath(self.folder))),
+            Destination(start_frame=self.start_frame, show_as=self.where, keep_apex=self.keep_apex),
+        )
         for sentence in report.sentences():
             self.report({"WARNING"}, translated(sentence))
         self.report({"INFO"}, translated(f"Imported {report.count} frames from frame {report.first_frame}."))

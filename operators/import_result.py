@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bpy
 
-from ..backend_bridge.files.errors import InputError, MagPlusError
+from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.files.plain import hash_plain
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.report import Report
@@ -21,10 +21,10 @@ from .animation.event_markers import VideoPart, set_event_markers
 from .animation.performance import Performance
 from .animation.scene_time import SourceTime
 from .bake import bake_performance, plan_bake, recorded
-from .blender.operator import OperatorResult, refused
+from .blender.operator import OperatorResult, refusing
 from .blender.properties import BoolProperty, StringProperty, with_properties
 from .frames.clip import check_in_steps
-from .frames.shown import show_frames
+from .frames.shown import uncover_avatar
 from .frames.windows import frame_timelines, look_through_camera, select_alone
 from .import_frames import import_frames
 from .report_lines import doubts, measured_lines
@@ -35,7 +35,6 @@ from .running.task_operator import report_outcome
 KIND = "animate"  # the sidebar shows how it went where it shows that of a run
 BRINGING = "Bringing the result into the file"
 CAMERA_VIEW = (FRONT, PLANE, BACKGROUND)  # seen through the camera
-BEFORE_AVATAR = (FRONT, PLANE)  # of those, where the avatar itself is hidden
 
 
 def import_result(
@@ -50,10 +49,10 @@ def import_result(
 ) -> Outcome:
     """Import frames and shape keys into the context's scene, and present them, as one step of the undo history.
 
-    `objects` says which object stands for which name in the rig basis, where it was renamed since; `warned` is what was
-    said in the run, to be kept with the result; `checked` is what `frames.clip.check_in_steps` has returned, None for a
-    check now; `read` is what `read_result` has returned: nothing is read again unless there is another report. Raises a
-    `MagPlusError` when a part can't be imported, and then nothing is.
+    `objects` says which object stands for which name in the rig basis, where it was renamed since; `warned` are the
+    warnings of the run, to be kept with the result; `checked` is what `frames.clip.check_in_steps` has returned, None
+    for a check now; `read` is what `read_result` has returned: nothing is read again unless there is another report.
+    Raises a `MagPlusError` when a part can't be imported, and then nothing is.
     """
     with folder.reading():
         if read is None or read.report_sha256 != _report_sha256(folder):
@@ -127,18 +126,12 @@ def _import_result(
             if keys.record.keyed:
                 details.append(f"Apex kept on whole frames: {keys.record.apex_kept:.0%}")
             warnings += keys.sentences()
-            if frames is not None and keys.record.keyed and destination.show_as in BEFORE_AVATAR:
-                show_frames(scene, False)  # else the keys would play unseen, and Strength seem to do nothing
+            if keys.record.keyed:
+                uncover_avatar(scene)  # else the keys would play unseen, and Strength seem to do nothing
             ends.append(destination.window(source, placement).end)
-        outcome = Outcome(
-            f"Imported {done} from frame {first}.",
-            details=tuple(details),
-            warnings=doubts(report, *warned, *warnings),
-            folder=folder.path,
-            in_scene=True,
-        )
+        outcome = _outcome(folder, report, done, first, details, (*warned, *warnings))
         span = Span.of(placement, source, tuple(ends) or (float(placement.frame(source.end)),))
-        result_record.keep(scene, folder, report, destination, span, outcome)
+        result_record.keep(scene, folder, report, destination, span, outcome, with_frames=frames is not None)
         result_record.present(scene)
         if performance is not None and scene.magplus.avatar is not None:
             select_alone(context, scene.magplus.avatar)
@@ -150,6 +143,23 @@ def _import_result(
     frame_timelines(context, scene)
     redraw()
     return outcome
+
+
+def _outcome(
+    folder: JobFolder, report: Report, done: str, first: int, details: Sequence[str], warnings: Sequence[str]
+) -> Outcome:
+    """Return how an import ended. done: what was imported, in words. first: from which frame of the scene on."""
+    verdict = "" if report.quality is None else report.quality.verdict
+    return Outcome(
+        f"Imported {done} from frame {first}, but the result failed; the warnings say why."
+        if verdict == "failed"
+        else f"Imported {done} from frame {first}.",
+        details=tuple(details),
+        warnings=doubts(report, *warnings),
+        folder=folder.path,
+        in_scene=True,
+        verdict=verdict,
+    )
 
 
 def import_in_steps(folder: JobFolder, destination: Destination, outputs: Outputs, task: TaskContext) -> Steps:
@@ -183,20 +193,18 @@ class MAGPLUS_OT_import_result(bpy.types.Operator):
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
+    @refusing
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Import."""
-        try:
-            folder = JobFolder.open(Path(bpy.path.abspath(self.directory)))
-            destination = Destination.from_settings(context.scene.magplus)
-            outputs = folder.read_spec().outputs
-            if self.in_steps:
-                manager.start(KIND, lambda task: import_in_steps(folder, destination, outputs, task))
-                return {"FINISHED"}
-            outcome = import_result(context, folder, destination, outputs)
-            manager.outcomes.pop(KIND, None)  # of a run before it
-            return report_outcome(self, outcome)
-        except MagPlusError as error:
-            return refused(self, str(error))
+        folder = JobFolder.open(Path(bpy.path.abspath(self.directory)))
+        destination = Destination.from_settings(context.scene.magplus)
+        outputs = folder.read_spec().outputs
+        if self.in_steps:
+            manager.start(KIND, lambda task: import_in_steps(folder, destination, outputs, task))
+            return {"FINISHED"}
+        outcome = import_result(context, folder, destination, outputs)
+        manager.outcomes.pop(KIND, None)  # of a run before it
+        return report_outcome(self, outcome)
 
 
 CLASSES = (MAGPLUS_OT_import_result,)

@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend_bridge.files.errors import InputError, MagPlusError
+from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.rig.live_link import onto_controls, read_live_link, stands_for_arkit, unmatched
 from .animation.bake_report import BakeReport
 from .animation.destination import Destination
@@ -19,7 +19,7 @@ from .animation.performance import STILL, Performance, excursion
 from .animation.scene_time import SourceTime, exact
 from .bake import bake_performance
 from .bare_scene import bare_scene
-from .blender.operator import ExplainedOperator, OperatorResult, refused
+from .blender.operator import ExplainedOperator, OperatorResult, refusing
 from .blender.properties import FloatProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .measure_controls import choice_of
@@ -143,20 +143,18 @@ class MAGPLUS_OT_import_live_link(ExplainedOperator):
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
+    @refusing
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Key it and report."""
         settings = context.scene.magplus
-        try:
-            report = import_live_link(
-                context,
-                Path(bpy.path.abspath(self.filepath)),
-                chosen_avatar(context),
-                Destination.from_settings(settings),
-                choice_of(settings),
-                exact(self.timecode_rate) or None,
-            )
-        except MagPlusError as error:
-            return refused(self, str(error))
+        report = import_live_link(
+            context,
+            Path(bpy.path.abspath(self.filepath)),
+            chosen_avatar(context),
+            Destination.from_settings(settings),
+            choice_of(settings),
+            exact(self.timecode_rate) or None,
+        )
         for sentence in report.sentences():
             self.report({"WARNING"}, translated(sentence))
         self.report({"INFO"}, translated(report.bake.sentence))

@@ -14,7 +14,7 @@ from ..backend_bridge.job.spec import Expected
 from ..backend_bridge.rig.anchors import AnchorFile, read_anchors, write_anchors
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
-from .blender.operator import OperatorResult, refused
+from .blender.operator import OperatorResult, refusing
 from .blender.properties import IntProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .rig.anchors import (
@@ -204,12 +204,10 @@ class MAGPLUS_OT_export_anchors(_OnAnchors):
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
+    @refusing
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Write them."""
-        try:
-            count = export_anchors(context, chosen_avatar(context), Path(bpy.path.abspath(self.filepath)))
-        except MagPlusError as error:
-            return refused(self, str(error))
+        count = export_anchors(context, chosen_avatar(context), Path(bpy.path.abspath(self.filepath)))
         self.report({"INFO"}, translated(f"Exported {count} anchors."))
         return {"FINISHED"}
 
@@ -235,12 +233,10 @@ class MAGPLUS_OT_import_anchors(bpy.types.Operator):
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
+    @refusing
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Read and place them."""
-        try:
-            pin_anchors(context, chosen_avatar(context), read_anchors(Path(bpy.path.abspath(self.filepath))))
-        except MagPlusError as error:
-            return refused(self, str(error))
+        pin_anchors(context, chosen_avatar(context), read_anchors(Path(bpy.path.abspath(self.filepath))))
         return {"FINISHED"}
 
 

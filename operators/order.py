@@ -186,13 +186,7 @@ def make_order(
         raise InputError(problem)
     shot = _shot(settings, scene)
     spec = JobSpec(
-        driving=Driving(
-            path=str(driving),
-            trim=(decimal(settings.trim_start), decimal(settings.trim_end)) if settings.use_trim else None,
-            reference=decimal(settings.reference) if settings.reference_mode == "GIVEN" else None,
-            face_index=settings.face_index if settings.face_mode == "INDEX" else None,
-            sequence_rate=frame_rate(settings.sequence_rate) if settings.sequence_rate else None,
-        ),
+        driving=_driving(settings, driving),
         avatar=Avatar(image=""),
         backend=settings.backend,
         backend_options=chosen_options(settings) | (backend_options or {}),
@@ -200,12 +194,7 @@ def make_order(
             alpha=decimal(settings.alpha) if settings.alpha_mode == "GIVEN" else None,
             regions={name: decimal(getattr(settings.regions, name)) for name in REGIONS},
         ),
-        rig=Rig(
-            locked=controls.locked,
-            mirrored=controls.mirrored,
-            smoothing=decimal(settings.smoothing),
-            match="shape" if settings.match == "SHAPE" else "motion",
-        ),
+        rig=_rig(settings, controls),
         intensity=decimal(settings.intensity),
         outputs=Outputs(
             frames=settings.frames,
@@ -232,6 +221,25 @@ def make_order(
         python=python or (worker_python(context) if needs_worker else None),
         idle_minutes=chosen.idle_minutes,
         picture=Picture.from_settings(settings),
+    )
+
+
+def _driving(settings: Any, path: Path) -> Driving:
+    return Driving(
+        path=str(path),
+        trim=(decimal(settings.trim_start), decimal(settings.trim_end)) if settings.use_trim else None,
+        reference=decimal(settings.reference) if settings.reference_mode == "GIVEN" else None,
+        face_index=settings.face_index if settings.face_mode == "INDEX" else None,
+        sequence_rate=frame_rate(settings.sequence_rate) if settings.sequence_rate else None,
+    )
+
+
+def _rig(settings: Any, controls: ControlChoice) -> Rig:
+    return Rig(
+        locked=controls.locked,
+        mirrored=controls.mirrored,
+        smoothing=decimal(settings.smoothing),
+        match="shape" if settings.match == "SHAPE" else "motion",
     )
 
 

@@ -17,20 +17,20 @@ def measured_lines(report: Report) -> tuple[str, ...]:
     return tuple(_lines(report))
 
 
-def doubts(report: Report, *said: str) -> tuple[str, ...]:
-    """Return what was said already, why the result is to be checked and what the run warned of, a sentence each.
+def doubts(report: Report, *earlier: str) -> tuple[str, ...]:
+    """Return the earlier warnings, why the result is to be checked and the run's own warnings, a sentence each.
 
     None twice: of two sentences on one matter it is the longer one, which says what to do.
     """
     reasons = () if report.quality is None else tuple(reason.sentence for reason in report.quality.reasons)
-    lines = tuple(dict.fromkeys((*said, *reasons, *report.warnings)))
+    lines = tuple(dict.fromkeys((*earlier, *reasons, *report.warnings)))
     return tuple(
         line for line in lines if not any(len(other) > len(line) and other.startswith(_matter(line)) for other in lines)
     )
 
 
 def _matter(sentence: str) -> str:
-    """Return what a sentence says before it says what to do."""
+    """Return the part of a sentence that names the matter, without what to do about it."""
     return sentence.partition(";")[0].rstrip(".")
 
 

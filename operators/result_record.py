@@ -20,6 +20,7 @@ from ..backend_bridge.job.report import Report
 from .animation.destination import Destination
 from .animation.scene_time import Placement, SourceTime, exact
 from .footage import EDGE
+from .frames.shown import jobs_in_view
 from .running.job_manager import Outcome
 
 PLAYBACK, LOOP = "playback_loop_mode", "INFINITE"  # of a scene, from 5.3; before it playback always loops
@@ -48,12 +49,19 @@ class Span:
 
 
 def keep(
-    scene: bpy.types.Scene, folder: JobFolder, report: Report, destination: Destination, span: Span, outcome: Outcome
+    scene: bpy.types.Scene,
+    folder: JobFolder,
+    report: Report,
+    destination: Destination,
+    span: Span,
+    outcome: Outcome,
+    *,
+    with_frames: bool,
 ) -> None:
-    """Keep a result in the scene, in place of the one before."""
+    """Keep a result in the scene, in place of the one before. with_frames: an image sequence is part of it."""
     record = scene.magplus.result
     scene.magplus.last_job = record.folder = str(folder.path)
-    record.sentence = outcome.sentence
+    record.sentence, record.verdict, record.has_frames = outcome.sentence, outcome.verdict, with_frames
     record.lines.clear()
     for kind, texts in (("DETAIL", outcome.details), ("WARNING", outcome.warnings)):
         for text in texts:
@@ -75,6 +83,12 @@ def kept_folder(scene: bpy.types.Scene) -> Path | None:
         return None
     path = Path(bpy.path.abspath(scene.magplus.result.folder))
     return path if path.is_dir() else None
+
+
+def frames_in_view(scene: bpy.types.Scene) -> bool:
+    """Whether the scene's view can show frames of its last result; there may be those of earlier ones."""
+    record = scene.magplus.result
+    return bool(record.has_frames and Path(record.folder).name in jobs_in_view(scene))
 
 
 def better_reference(scene: bpy.types.Scene) -> float | None:

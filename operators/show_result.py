@@ -11,7 +11,7 @@ from typing import Any
 
 import bpy
 
-from ..backend_bridge.files.errors import InputError, MagPlusError
+from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.job.artefacts import COMPARE, CURVES
 from ..backend_bridge.job.folder import JobFolder
 from . import result_record
@@ -19,7 +19,7 @@ from .animate import run_worker
 from .animation.destination import FRONT, SHOW_AS
 from .animation.event_markers import set_missing_markers
 from .animation.scene_time import SourceTime
-from .blender.operator import ExplainedOperator, OperatorResult, refused
+from .blender.operator import ExplainedOperator, OperatorResult, refused, refusing
 from .blender.properties import EnumProperty, with_properties
 from .blender.wording import translated
 from .driver_scene import DIGITS
@@ -64,12 +64,10 @@ class _OnResult(ExplainedOperator):
         """Return why it can't be used now, or an empty string."""
         return result_problem(context)
 
+    @refusing
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Act; an error is one sentence."""
-        try:
-            self.act(context)
-        except MagPlusError as error:
-            return refused(self, str(error))
+        self.act(context)
         return {"FINISHED"}
 
     def act(self, context: bpy.types.Context) -> None:
@@ -87,8 +85,10 @@ class MAGPLUS_OT_show_as(_OnResult):
     @classmethod
     def problem(cls, context: bpy.types.Context) -> str:
         """Return why it can't be used now, or an empty string."""
-        path = result_record.kept_folder(context.scene)
-        return result_problem(context) or ("" if path is not None and has_frames(path) else NO_FRAMES)
+        if problem := result_problem(context):
+            return problem
+        path, made = result_record.kept_folder(context.scene), context.scene.magplus.result.has_frames
+        return "" if made and path is not None and has_frames(path) else NO_FRAMES
 
     where: str = EnumProperty(name="Show As", description="Where the image sequence goes", items=SHOW_AS, default=FRONT)
 
@@ -184,8 +184,7 @@ class MAGPLUS_OT_use_better_reference(ExplainedOperator):
         """Choose it."""
         better = result_record.better_reference(context.scene)
         if better is None:
-            self.report({"ERROR"}, translated(NO_BETTER))
-            return {"CANCELLED"}
+            return refused(self, NO_BETTER)
         settings = context.scene.magplus
         settings.reference_mode, settings.reference = "GIVEN", round(better, DIGITS)
         return {"FINISHED"}
@@ -241,14 +240,12 @@ class MAGPLUS_OT_compare(TaskOperator):
         """Show at once what is there; what is not is made meanwhile."""
         return self.execute(context) if _has(context, COMPARE.unit(0)) else super().invoke(context, event)
 
+    @refusing
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Show it, and make it first where it isn't there."""
         if not _has(context, COMPARE.unit(0)):
             return super().execute(context)
-        try:
-            show_comparison(context, last_job(context.scene))
-        except MagPlusError as error:
-            return refused(self, str(error))
+        show_comparison(context, last_job(context.scene))
         return {"FINISHED"}
 
     def task(self, context: bpy.types.Context) -> Callable[[TaskContext], Steps]:

@@ -10,11 +10,12 @@ from typing import Any, cast
 import bpy
 import numpy as np
 
-from ..backend_bridge.files.errors import InputError, MagPlusError
+from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.job.artefacts import ST_MAPS
 from ..backend_bridge.job.folder import JobFolder
-from .blender.operator import ExplainedOperator, OperatorResult, refused
+from .blender.operator import ExplainedOperator, OperatorResult, refusing
 from .blender.properties import EnumProperty, StringProperty, with_properties
+from .blender.wording import translated
 from .frames.clip import Clip
 from .frames.image import hold
 from .frames.strip import strips_of
@@ -234,17 +235,15 @@ class MAGPLUS_OT_st_map_nodes(ExplainedOperator):
         """Return why it can't be used now, or an empty string."""
         return "" if context.scene is not None else "There is no scene."
 
+    @refusing
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Build the group and put it where it is asked for."""
         place: Callable[[Clip], str] = self._strip if self.where == "STRIP" else self._compositor
-        try:
-            chosen = self.folder or context.scene.magplus.last_job
-            if not chosen:
-                raise InputError("There is no moving shot in this scene yet; run one with an ST-map, or name its job.")
-            sentence = place(st_maps_of(JobFolder.open(Path(bpy.path.abspath(chosen)))))
-        except MagPlusError as error:
-            return refused(self, str(error))
-        self.report({"INFO"}, sentence)
+        chosen = self.folder or context.scene.magplus.last_job
+        if not chosen:
+            raise InputError("There is no moving shot in this scene yet; run one with an ST-map, or name its job.")
+        sentence = place(st_maps_of(JobFolder.open(Path(bpy.path.abspath(chosen)))))
+        self.report({"INFO"}, translated(sentence))
         return {"FINISHED"}
 
     def _compositor(self, maps: Clip) -> str:

@@ -76,7 +76,7 @@ class Environment:
 
     @property
     def log_path(self) -> Path:
-        """What pip said when the environment was last made; beside the folder, so that it outlives a failure."""
+        """pip's output from when the environment was last made; beside the folder, so that it outlives a failure."""
         return self.folder.with_name(self.folder.name + ".log")
 
     def state(self) -> State:

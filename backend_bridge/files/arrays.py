@@ -7,11 +7,13 @@ library below raises.
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import tokenize
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from .errors import InputError
 
 LARGEST = 2**30  # bytes of all arrays of a file together; a rig of 500 controls and 100 000 vertices has 0.4 GB
+FARTHEST = 1e9  # px, px per unit of a control, scene units, values of controls; squares of it are still finite
 MOST_PIXELS = 65_536  # of a picture's side
 _PLAIN_KINDS = "biufU"  # truth values, numbers and text; nothing that has to be unpickled
 
@@ -91,8 +94,39 @@ def checked(
     return array
 
 
-def read_captured(path: Path, version: int) -> tuple[dict[str, NDArray[Any]], tuple[int, int]]:
-    """Return the arrays of a file that a capture wrote, and the (width, height) px of its picture.
+@dataclass(frozen=True)
+class CapturedMesh:
+    """V vertices of a face in a picture, as files of a capture have them.
+
+    image_size: (width, height) px. positions: [V, 2] float32 px. depth: [V] float32, scene units. visible: [V] bool.
+    triangles: [T, 3] int32 into the vertices.
+    """
+
+    image_size: tuple[int, int]
+    positions: NDArray[np.float32]
+    depth: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    triangles: NDArray[np.int32]
+
+
+def encode_captured(version: int, mesh: CapturedMesh, **more: NDArray[Any]) -> bytes:
+    """Return what `read_captured` reads, as a compressed .npz (no pickles): the mesh and further arrays."""
+    data = io.BytesIO()
+    np.savez_compressed(
+        data,
+        format=np.int32(version),
+        image_size=np.asarray(mesh.image_size, np.int32),
+        positions=mesh.positions.astype(np.float32),
+        depth=mesh.depth.astype(np.float32),
+        visible=mesh.visible.astype(bool),
+        triangles=mesh.triangles.astype(np.int32),
+        **more,  # type: ignore[arg-type]  # the stubs take them for `allow_pickle`
+    )
+    return data.getvalue()
+
+
+def read_captured(path: Path, version: int) -> tuple[dict[str, NDArray[Any]], CapturedMesh]:
+    """Return the arrays of a file that a capture wrote, and the mesh among them.
 
     Raises `InputError` for another `version` of the format, `ValueError` for any damage.
     """
@@ -102,10 +136,18 @@ def read_captured(path: Path, version: int) -> tuple[dict[str, NDArray[Any]], tu
     width, height = (int(side) for side in checked(arrays, "image_size", "iu", (2,), MOST_PIXELS))
     if min(width, height) < 1:
         raise ValueError(f"its picture is {width} x {height} px large")
-    return arrays, (width, height)
+    positions = checked(arrays, "positions", "f", (None, 2), FARTHEST)
+    count = len(positions)
+    return arrays, CapturedMesh(
+        image_size=(width, height),
+        positions=positions.astype(np.float32, copy=False),
+        depth=checked(arrays, "depth", "f", (count,), FARTHEST).astype(np.float32, copy=False),
+        visible=checked(arrays, "visible", "b", (count,)),
+        triangles=_checked_triangles(arrays, count),
+    )
 
 
-def checked_triangles(arrays: dict[str, NDArray[Any]], vertices: int) -> NDArray[np.int32]:
+def _checked_triangles(arrays: dict[str, NDArray[Any]], vertices: int) -> NDArray[np.int32]:
     """Return the array `triangles`, [T, 3] int32 into so many `vertices`. Raises `ValueError` for others."""
     triangles = checked(arrays, "triangles", "iu", (None, 3))
     if triangles.size and not 0 <= triangles.min() <= triangles.max() < vertices:

@@ -27,7 +27,7 @@ def explain_disk_trouble(error: OSError, place: Path) -> MachineError | None:
 
 
 def disk_error(error: OSError, path: Path, *, reading: bool = False) -> MagPlusError:
-    """Return the error that a person reads for what the file system said about `path`, at reading or at writing."""
+    """Return the error that a person reads for an error of the file system at `path`, at reading or at writing."""
     place = path.parent if path.suffix else path
     if disk_trouble := explain_disk_trouble(error, place):
         return disk_trouble

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -14,12 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files.arrays import checked, checked_triangles, read_captured
+from ..files.arrays import FARTHEST, CapturedMesh, checked, encode_captured, read_captured
 from ..files.errors import InputError
 from ..files.typed_json import from_data
 
 FORMAT = 1
-_FARTHEST = 1e9  # px, px per unit of a control, and values of controls; squares of it are still finite
 _LONGEST_NAME = 1024  # Blender's own end at 63 bytes; a property's has an object and a path in it
 
 
@@ -67,8 +65,8 @@ class Control:
     def check(self) -> None:
         """Raise `ValueError` for a range or a response that no control has."""
         numbers = [self.rest, self.low, self.high, *(number for pair in self.response for number in pair)]
-        if not all(abs(number) <= _FARTHEST for number in numbers):
-            raise ValueError(f"the control {self.name!r} has values beyond {_FARTHEST:g}")
+        if not all(abs(number) <= FARTHEST for number in numbers):
+            raise ValueError(f"the control {self.name!r} has values beyond {FARTHEST:g}")
         excursions = [excursion for excursion, _ in self.response]
         if self.low > self.high or excursions != sorted(excursions):
             raise ValueError(f"the range of the control {self.name!r} ends before it begins")
@@ -134,21 +132,14 @@ class RigBasis:
         return np.stack(columns, axis=1) if columns else values
 
     def encode(self) -> bytes:
-        """Return the basis as a compressed .npz (no pickles)."""
-        data = io.BytesIO()
-        np.savez_compressed(
-            data,
-            format=np.int32(FORMAT),
-            image_size=np.asarray(self.image_size, np.int32),
+        """Return the basis as a file, see `encode_captured`."""
+        return encode_captured(
+            FORMAT,
+            CapturedMesh(self.image_size, self.positions, self.depth, self.visible, self.triangles),
             controls=_packed([asdict(control) for control in self.controls]),
             excluded=_packed(self.excluded),
-            positions=self.positions.astype(np.float32),
-            depth=self.depth.astype(np.float32),
-            visible=self.visible.astype(bool),
             displacement=self.displacement.astype(np.float32),
-            triangles=self.triangles.astype(np.int32),
         )
-        return data.getvalue()
 
     def save(self, path: Path) -> None:
         """Write what `encode` returns."""
@@ -158,18 +149,18 @@ class RigBasis:
     def load(cls, path: Path) -> RigBasis:
         """Read what `save` wrote. Raises `InputError` for a missing, damaged or newer file, or one that is no rig's."""
         try:
-            arrays, image_size = read_captured(path, FORMAT)
+            arrays, mesh = read_captured(path, FORMAT)
             controls = from_data(tuple[Control, ...], _unpacked(arrays, "controls"), "controls.")
-            positions = checked(arrays, "positions", "f", (None, 2), _FARTHEST)
-            vertices = len(positions)
             basis = cls(
-                image_size=image_size,
+                image_size=mesh.image_size,
                 controls=controls,
-                positions=positions,
-                depth=checked(arrays, "depth", "f", (vertices,)),
-                visible=checked(arrays, "visible", "b", (vertices,)),
-                displacement=checked(arrays, "displacement", "f", (len(controls), vertices, 2), _FARTHEST),
-                triangles=checked_triangles(arrays, vertices),
+                positions=mesh.positions,
+                depth=mesh.depth,
+                visible=mesh.visible,
+                displacement=checked(
+                    arrays, "displacement", "f", (len(controls), len(mesh.positions), 2), FARTHEST
+                ).astype(np.float32, copy=False),
+                triangles=mesh.triangles,
                 excluded=from_data(dict[str, str], _unpacked(arrays, "excluded"), "excluded."),
             )
             basis._check()

@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files.arrays import checked, checked_triangles, read_captured
+from ..files.arrays import CapturedMesh, checked, encode_captured, read_captured
 from ..files.errors import InputError
 
 FORMAT = 1
 MOST_VERTICES = 100_000
-_FARTHEST = 1e9  # px and scene units
 
 
 @dataclass(frozen=True)
@@ -36,36 +34,25 @@ class Surface:
     triangles: NDArray[np.int32]
 
     def encode(self) -> bytes:
-        """Return the surface as a compressed .npz (no pickles)."""
-        data = io.BytesIO()
-        np.savez_compressed(
-            data,
-            format=np.int32(FORMAT),
-            image_size=np.asarray(self.image_size, np.int32),
-            positions=self.positions.astype(np.float32),
-            depth=self.depth.astype(np.float32),
-            visible=self.visible.astype(bool),
-            facing=self.facing.astype(np.float16),
-            triangles=self.triangles.astype(np.int32),
-        )
-        return data.getvalue()
+        """Return the surface as a file, see `encode_captured`."""
+        mesh = CapturedMesh(self.image_size, self.positions, self.depth, self.visible, self.triangles)
+        return encode_captured(FORMAT, mesh, facing=self.facing.astype(np.float16))
 
     @classmethod
     def load(cls, path: Path) -> Surface:
         """Read what `encode` returned. Raises `InputError` for a missing, damaged or newer file."""
         try:
-            arrays, image_size = read_captured(path, FORMAT)
-            positions = checked(arrays, "positions", "f", (None, 2), _FARTHEST)
-            count = len(positions)
+            arrays, mesh = read_captured(path, FORMAT)
+            count = len(mesh.positions)
             if not 0 < count <= MOST_VERTICES:
                 raise ValueError(f"it has {count} vertices")
             return cls(
-                image_size=image_size,
-                positions=positions.astype(np.float32),
-                depth=checked(arrays, "depth", "f", (count,), _FARTHEST).astype(np.float32),
-                visible=checked(arrays, "visible", "b", (count,)),
+                image_size=mesh.image_size,
+                positions=mesh.positions,
+                depth=mesh.depth,
+                visible=mesh.visible,
                 facing=checked(arrays, "facing", "f", (count,), 1.001).astype(np.float32),
-                triangles=checked_triangles(arrays, count),
+                triangles=mesh.triangles,
             )
         except (ValueError, OverflowError, TypeError) as error:
             raise InputError(

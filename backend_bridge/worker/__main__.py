@@ -41,8 +41,8 @@ if __name__ == "__main__":
     # Started by hand or by a farm it has that machine's variables; no library that reads them is loaded yet.
     for name in [name for name in os.environ if is_foreign(name)]:
         del os.environ[name]
-    # Compiled once for all workers of this Python; where its folder can't be written to, Numba finds another one.
-    os.environ["NUMBA_CACHE_DIR"] = str(Path(sys.prefix) / "magplus-compiled")
+    if sys.prefix != sys.base_prefix:  # compiled once for all workers of this environment
+        os.environ["NUMBA_CACHE_DIR"] = str(Path(sys.prefix) / "magplus-compiled")  # or where Numba can write
     keep_freed_memory()
 
     main(sys.argv[1:])

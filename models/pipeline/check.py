@@ -266,7 +266,9 @@ def main(arguments: Sequence[str]) -> int:
         return int(error.exit_code)
     if given.json:
         print(
-            json.dumps({**asdict(findings), "works": findings.works, "said": sentences, "sheet": str(sheet)}, indent=2)
+            json.dumps(
+                {**asdict(findings), "works": findings.works, "sentences": sentences, "sheet": str(sheet)}, indent=2
+            )
         )
     elif findings.works:
         print(*sentences, f"The sheet is {sheet}.", sep="\n")

@@ -206,7 +206,7 @@ class DrivingClip:
         return cls(reader, path, track, chosen, crop, size, reference, frame_size, framing, outside, kept.resting)
 
     def to_keep(self, warnings: tuple[str, ...]) -> KeptClip:
-        """Return what `measured_before` makes the clip of, with what was said of it when it was opened."""
+        """Return what `measured_before` makes the clip of, with the warnings from when it was opened."""
         return KeptClip(warnings, self.track, self.chosen, self.crop, self.size, self.resting)
 
     @property

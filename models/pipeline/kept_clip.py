@@ -26,7 +26,7 @@ LARGEST_SIDE = 4096  # px of a crop; the largest that a backend asks for has 512
 
 @dataclass(frozen=True)
 class _Record:
-    """All but the arrays; see `FaceTrack`, `Reference`, `DrivingClip`. warnings: what was said of the clip."""
+    """All but the arrays; see `FaceTrack`, `Reference`, `DrivingClip`. warnings: of the clip."""
 
     warnings: tuple[str, ...]
     seconds: tuple[Fraction, ...]

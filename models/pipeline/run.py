@@ -8,12 +8,14 @@ probe frames that decide the magnification and the backend's gain, and to make t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from ...backend_bridge.backends import BackendInfo
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.files.hashing import hash_file
 from ...backend_bridge.job.folder import JobFolder
@@ -32,8 +34,10 @@ from ...backend_bridge.rig.basis import RigBasis
 from ..backends import FaceImage, Framing
 from ..backends.options import parse_options, with_files_in
 from ..backends.preprocess import best_frame
+from ..backends.store import Origin
 from ..device import OutOfMemoryError, choose_device, ran_out
 from ..face import FaceLandmarker
+from ..face.window import Window
 from ..magnification.magnifier import ROLES
 from ..video import VideoReader
 from .animated_avatar import AnimatedAvatar
@@ -124,16 +128,8 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         spec.avatar.anchors,
         spec.avatar.expected,
     )
-    if face.rejected and not spec.avatar.anchors:
-        notes.warning(
-            "No face was recognised in the avatar's picture where the rig has its eyes, brows and mouth; the driver's "
-            "face was laid over those. Check the result with Show Face Match, and place anchors if it is off."
-        )
-    elif not face.detected and not spec.avatar.anchors:
-        notes.warning(
-            "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's "
-            "expressions move. Check the result, place anchors, or choose a vertex group that holds just the face."
-        )
+    if not spec.avatar.anchors:
+        _warn_of_placement(face, notes)
     if getattr(options, "best_frame", False):
         clip = _from_best_frame(clip, face, spec, notes)
     window = face.window(framing, picture.size, LARGEST_CROP, info.frame_size)
@@ -175,14 +171,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         timing=clip.timing_report(),
         reference=clip.reference_report(),
         face=clip.face_report(),
-        avatar=AvatarReport(
-            size=picture.size,
-            face_detected=face.detected,
-            anchors=anchors_on(face.landmarks),
-            window=WindowReport(window.origin, window.scale, window.crop_size, window.square.angle),
-            sha256=hash_file(resolve(folder.path, spec.avatar.image)),
-            anchored=bool(spec.avatar.anchors),
-        ),
+        avatar=_avatar_report(folder, spec, picture, face, window),
         magnification=MagnificationReport(
             alpha=factors.alpha,
             chosen="automatic" if spec.magnification.alpha is None else "given",
@@ -191,15 +180,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
             trained=driver.magnifier.trained,
             weights=networks,
         ),
-        backend=BackendReport(
-            name=info.name,
-            title=info.title,
-            code_licence=info.code_licence,
-            weights_licence=info.weights_licence,
-            commercial_use=info.commercial_use,
-            options=dataclasses.asdict(options),
-            checkpoint={part: CheckpointReport(each.file, each.file_sha256) for part, each in origins.items()},
-        ),
+        backend=_backend_report(info, options, origins),
         restoration=RestorationReport(
             factors.gain, factors.restoring, spec.intensity, None, own=None if avatar.gives_motion else factors.own
         ),
@@ -217,6 +198,45 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     report = dataclasses.replace(report, warnings=tuple(notes.warnings))
     report = dataclasses.replace(report, quality=quality_of(report))
     return folder.write_report(report, order(clip.sha256))
+
+
+def _warn_of_placement(face: AvatarFace, notes: Notes) -> None:
+    """Warn where no face was recognised, and the driver's was laid over what the rig has."""
+    if face.rejected:
+        notes.warning(
+            "No face was recognised in the avatar's picture where the rig has its eyes, brows and mouth; the driver's "
+            "face was laid over those. Check the result with Show Face Match, and place anchors if it is off."
+        )
+    elif not face.detected:
+        notes.warning(
+            "No face was recognised in the avatar's picture; the driver's face was laid over the part that the rig's "
+            "expressions move. Check the result, place anchors, or choose a vertex group that holds just the face."
+        )
+
+
+def _avatar_report(
+    folder: JobFolder, spec: JobSpec, picture: AvatarPicture, face: AvatarFace, window: Window
+) -> AvatarReport:
+    return AvatarReport(
+        size=picture.size,
+        face_detected=face.detected,
+        anchors=anchors_on(face.landmarks),
+        window=WindowReport(window.origin, window.scale, window.crop_size, window.square.angle),
+        sha256=hash_file(resolve(folder.path, spec.avatar.image)),
+        anchored=bool(spec.avatar.anchors),
+    )
+
+
+def _backend_report(info: BackendInfo, options: Any, origins: Mapping[str, Origin]) -> BackendReport:
+    return BackendReport(
+        name=info.name,
+        title=info.title,
+        code_licence=info.code_licence,
+        weights_licence=info.weights_licence,
+        commercial_use=info.commercial_use,
+        options=dataclasses.asdict(options),
+        checkpoint={part: CheckpointReport(each.file, each.file_sha256) for part, each in origins.items()},
+    )
 
 
 def _kept(

@@ -2,7 +2,7 @@
 """Measurements of driving clips in a folder that workers share, each a file of arrays named by what it was made from.
 
 The folder may be deleted at any time. What is damaged or was not written by MagPlus is measured anew; a link in it is
-refused. Measurements of a person's face are personal data, so they lie where somebody has said, nowhere by default.
+refused. Measurements of a person's face are personal data, so they lie where somebody has chosen, nowhere by default.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ difference of the frames is shown enlarged, and the waves are slow. It learns fr
 
     python3 dev.py train flowmag --data runs/data --out runs/flowmag
 
-Nothing but `benchmarks/magnification.py` uses it.
+Nothing but the `magnification` benchmark uses it.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import bpy
 
-from ...backend_bridge.files.errors import InputError, MagPlusError
+from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.job.report import Report
-from ..blender.operator import ExplainedOperator, OperatorResult, refused
+from ..blender.operator import ExplainedOperator, OperatorResult, refusing
 from ..blender.wording import translated
 from .scene_time import EVENTS, Placement, SourceTime
 
@@ -127,13 +127,11 @@ class MAGPLUS_OT_trim_from_markers(ExplainedOperator):
             return str(error)
         return ""
 
+    @refusing
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Write the trim into the scene's settings."""
         settings = context.scene.magplus
-        try:
-            trim = trim_from_markers(context.scene)
-        except MagPlusError as error:
-            return refused(self, str(error))
+        trim = trim_from_markers(context.scene)
         settings.use_trim = True
         settings.trim_start, settings.trim_end = round(trim.start, 4), round(trim.end, 4)
         settings.start_frame = trim.start_frame

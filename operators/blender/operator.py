@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Callable
+from functools import wraps
+from typing import Literal, TypeAlias, TypeVar
 
 import bpy
 
+from ...backend_bridge.files.errors import MagPlusError
 from .wording import translated
 
 OperatorResult: TypeAlias = set[Literal["RUNNING_MODAL", "CANCELLED", "FINISHED", "PASS_THROUGH", "INTERFACE"]]
+AnyOperator = TypeVar("AnyOperator", bound=bpy.types.Operator)
 
 
 class ExplainedOperator(bpy.types.Operator):
@@ -33,3 +37,18 @@ def refused(operator: bpy.types.Operator, reason: str) -> OperatorResult:
     """Report why an operator can't do it, as one sentence in the interface's language; returns what it then returns."""
     operator.report({"ERROR"}, translated(reason))
     return {"CANCELLED"}
+
+
+def refusing(
+    execute: Callable[[AnyOperator, bpy.types.Context], OperatorResult],
+) -> Callable[[AnyOperator, bpy.types.Context], OperatorResult]:
+    """Let an operator's `execute` answer a `MagPlusError` with its sentence, where it would raise it."""
+
+    @wraps(execute)
+    def answered(self: AnyOperator, context: bpy.types.Context) -> OperatorResult:
+        try:
+            return execute(self, context)
+        except MagPlusError as error:
+            return refused(self, str(error))
+
+    return answered

@@ -32,6 +32,21 @@ def frames_shown(scene: bpy.types.Scene) -> bool | None:
     return any(seen) if seen else None
 
 
+def jobs_in_view(scene: bpy.types.Scene) -> set[str]:
+    """Return the names of the jobs whose frames can be seen in a scene's view, shown or hidden."""
+    blocks = [*(picture.image for _, picture in camera_pictures(scene)), *_planes(scene)]
+    return {str(block.get(MARK, "")) for block in blocks if block is not None}
+
+
+def uncover_avatar(scene: bpy.types.Scene) -> None:
+    """Hide frames of MagPlus that are before the avatar in a scene's view, whichever job they are of; renders stay."""
+    for _, picture in camera_pictures(scene):
+        if picture.display_depth == "FRONT":
+            picture.show_background_image = False
+    for plane in _planes(scene):
+        plane.hide_viewport = True
+
+
 def show_frames(scene: bpy.types.Scene, on: bool) -> None:
     """Show frames of MagPlus in a scene's view, or hide them so that the avatar itself is seen; renders stay."""
     for _, picture in camera_pictures(scene):

@@ -133,18 +133,7 @@ def _find(
     # 1. Where the vertices of all meshes are: as the rig stands, and with the controls moved.
     yield LOOKING
     turn = Turn()
-    others: list[bpy.types.Object] = []
-    if controls:
-        in_picture = meshes_in_picture(projection, context.evaluated_depsgraph_get())
-        others = [obj for obj in in_picture if obj not in objects]
-    at_rest = yield from _shapes(context, (*objects, *others), (), turn)
-    facial = [control for control in controls if is_facial(control.control)] or controls
-    moved_by_facial: _Shapes = {}
-    if controls:
-        moved_by_facial = yield from _shapes(context, at_rest, facial, turn)
-    moved = moved_by_facial
-    if facial is not controls:
-        moved = yield from _shapes(context, at_rest, controls, turn)
+    at_rest, moved_by_facial, moved = yield from _poses(context, objects, projection, controls, turn)
 
     # 2. Which of the meshes are part of the face.
     company = _company(objects, projection, at_rest, moved_by_facial, moved)
@@ -187,12 +176,7 @@ def _find(
     yield LOOKING
     visible = yield from visible_points(context, points[vertices], projection)
     if not (visible & own[vertices]).any():
-        name = objects[0].name
-        raise InputError(
-            f"The camera sees nothing of the vertex group {vertex_group!r} of {name!r}; point it at the avatar's face."
-            if vertex_group
-            else f"The camera sees nothing of {name!r}; point it at the avatar's face."
-        )
+        raise InputError(_out_of_sight(objects[0].name, vertex_group))
     yield LOOKING
     return Face(
         objects=tuple(objects),
@@ -209,6 +193,38 @@ def _find(
         eyes=find_eyes(objects, owner[vertices], pieces[vertices], points[vertices]),
         topology=tuple(shape.topology for shape in shapes),
     )
+
+
+def _poses(
+    context: bpy.types.Context,
+    objects: Sequence[bpy.types.Object],
+    projection: Projection,
+    controls: Sequence[RigControl],
+    turn: Turn,
+) -> Generator[Progress, None, tuple[_Shapes, _Shapes, _Shapes]]:
+    """Return the meshes as the rig stands, with the facial controls moved, and with all of them.
+
+    Where there are controls every mesh in the picture is among them, else the `objects` alone, and nothing moves. Where
+    no control is a facial one, all count as such.
+    """
+    others: list[bpy.types.Object] = []
+    if controls:
+        in_picture = meshes_in_picture(projection, context.evaluated_depsgraph_get())
+        others = [obj for obj in in_picture if obj not in objects]
+    at_rest = yield from _shapes(context, (*objects, *others), (), turn)
+    if not controls:
+        return at_rest, {}, {}
+    facial = [control for control in controls if is_facial(control.control)] or controls
+    moved_by_facial = yield from _shapes(context, at_rest, facial, turn)
+    if facial is controls:
+        return at_rest, moved_by_facial, moved_by_facial
+    return at_rest, moved_by_facial, (yield from _shapes(context, at_rest, controls, turn))
+
+
+def _out_of_sight(name: str, vertex_group: str) -> str:
+    if not vertex_group:
+        return f"The camera sees nothing of {name!r}; point it at the avatar's face."
+    return f"The camera sees nothing of the vertex group {vertex_group!r} of {name!r}; point it at the avatar's face."
 
 
 @dataclass(frozen=True)

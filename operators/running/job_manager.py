@@ -48,6 +48,7 @@ class Outcome:
 
     `sentence` says what happened; `details` and `warnings` are further lines; `folder` and `log` are there to be
     opened; `exit_code` is what the command line returns. `in_scene`: the scene keeps it, so that nobody else has to.
+    `verdict`: how good the result is, good, check or failed; empty where there is none, or nobody has judged it.
     """
 
     sentence: str
@@ -58,6 +59,7 @@ class Outcome:
     log: Path | None = None
     exit_code: ExitCode = ExitCode.OK
     in_scene: bool = False
+    verdict: str = ""
 
 
 Steps = Generator[Progress, None, Outcome]

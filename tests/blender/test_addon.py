@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import isfunction
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -251,7 +251,8 @@ class Layout:
         assert where in search.bl_rna.properties
 
     def label(self, text: str = "", icon: str = "NONE", translate: bool = True, text_ctxt: str = "") -> None:
-        self._ours(text, text_ctxt)
+        if translate:
+            self._ours(text, text_ctxt)
         self._check(icon)
         self.drawn.append(text)
 
@@ -289,14 +290,43 @@ class Layout:
         assert icon in bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items
 
 
-def draw(cls: type, owner: Any = None) -> list[str]:
-    """Draw a panel or the preferences; returns the texts and the names of the properties."""
-    layout = Layout()
+class Measuring(Layout):
+    """A layout that notes the buttons of each line, as (text, icon); those below each other are lines of their own."""
+
+    def __init__(self, drawn: list[str] | None = None, lines: list[list[tuple[str, str]]] | None = None) -> None:
+        super().__init__(drawn)
+        self.lines: list[list[tuple[str, str]]] = [] if lines is None else lines
+        self._line: list[tuple[str, str]] | None = None  # of a row
+
+    def _nested(self, **_options: Any) -> Measuring:
+        return Measuring(self.drawn, self.lines)
+
+    column = box = split = _nested
+
+    def row(self, **_options: Any) -> Measuring:
+        row = self._nested()
+        row._line = []
+        self.lines.append(row._line)
+        return row
+
+    def operator(self, name: str, text: str | None = None, icon: str = "NONE", **options: Any) -> Any:
+        group, verb = name.split(".")
+        label = getattr(getattr(bpy.ops, group), verb).get_rna_type().name if text is None else text
+        if self._line is None:
+            self.lines.append([(label, icon)])
+        else:
+            self._line.append((label, icon))
+        return super().operator(name, label, icon, **options)
+
+
+def draw(cls: type, owner: Any = None, layout: Layout | None = None, width: int = 2000) -> list[str]:
+    """Draw a panel or the preferences, `width` px wide; returns the texts and the names of the properties."""
+    layout = Layout() if layout is None else layout
     context = SimpleNamespace(
         scene=bpy.context.scene,
         view_layer=bpy.context.view_layer,
         preferences=SimpleNamespace(addons=bpy.context.preferences.addons, system=SimpleNamespace(ui_scale=1.0)),
-        region=SimpleNamespace(width=2000, type="UI"),
+        region=SimpleNamespace(width=width, type="UI"),
     )
     drawn = SimpleNamespace(layout=layout)
     if owner is not None:  # its properties, and the methods that `draw` calls
@@ -496,15 +526,21 @@ def test_names_of_settings_stand_above_their_values_where_there_is_no_room_besid
         assert layout.drawn == ([name] if fits else [title, name])
 
 
+def in_language(locale: str, module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+    """Let panels measure and wrap their texts in a language, which bpy has none of; return its messages."""
+    translations = module("magplus_addon.translations")
+    language = next((each for each in translations.LANGUAGES if translations.locale_of(each) == locale), None)
+    messages: Mapping[str, str] = {} if language is None else language.MESSAGES
+    monkeypatch.setattr(module("magplus_addon.text"), "translated", lambda name: messages.get(name, name))
+    return messages
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("locale", ["en_US", "de_DE", "fr_FR", "es", "ja_JP", "zh_HANS"])
 def test_no_name_of_a_button_is_cut_off(
     module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, width: int, locale: str
 ) -> None:
-    text, translations = module("magplus_addon.text"), module("magplus_addon.translations")
-    language = next((each for each in translations.LANGUAGES if translations.locale_of(each) == locale), None)
-    messages = {} if language is None else language.MESSAGES
-    monkeypatch.setattr(text, "translated", lambda name: messages.get(name, name))
+    text, messages = module("magplus_addon.text"), in_language(locale, module, monkeypatch)
     room = width - text.TABS_WIDTH - text.ICON_WIDTH
     for name in ("Compare", "Show Frames", "Show Frames As", "Put Preview Range Back", "Extend the Scene's Range"):
         layout, shown = Layout(), messages.get(name, name)
@@ -515,3 +551,54 @@ def test_no_name_of_a_button_is_cut_off(
         else:
             assert place is not layout and all(text.text_width(line) <= room + text.ICON for line in layout.drawn)
             assert "".join(layout.drawn).replace("-", "").replace(" ", "") == shown.replace(" ", "").replace("-", "")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("locale", ["en_US", "de_DE"])
+def test_every_button_of_the_sidebar_has_room_for_its_name(
+    ready: Any,
+    preferences: Any,
+    module: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    width: int,
+    locale: str,
+) -> None:
+    in_language(locale, module, monkeypatch)
+    text, jobs = module("magplus_addon.text"), module("operators.running.job_manager")
+    (tmp_path / "worker.log").touch()
+    jobs.manager.outcomes |= {
+        kind: jobs.Outcome("What happened.", jobs.Status.FAILED, folder=tmp_path, log=tmp_path / "worker.log")
+        for kind in ("animate", "compare", "controls")
+    }
+    result = ready.result
+    result.sentence, result.view_kept, result.has_apex, result.apex_frame = "Imported.", True, True, 5000
+    ready.controls.add().name = "Smile"
+    ready.moving = ready.st_map = True
+    ready.driving = ""
+    lines = []
+    for name, panels in (
+        ("panels", ("main", "magnification", "output")), ("driver_panel", ("driver",)),
+        ("control_list", ("controls",)), ("face_match", ("match",)), ("result_panel", ("result", "details")),
+    ):  # fmt: skip
+        for panel in panels:
+            layout = Measuring()
+            draw(getattr(module(f"magplus_addon.{name}"), f"MAGPLUS_PT_{panel}"), layout=layout, width=width)
+            lines += layout.lines
+    jobs.manager.outcomes.clear()
+    assert len(lines) > 10
+    whole = max(width - text.TABS_WIDTH, text.LEAST_WIDTH + text.ICON_WIDTH)
+    for line in lines:  # in which Blender gives all names the same width, and an icon alone a tenth of it
+        share = whole * 10 / max(sum(10 if name else 1 for name, _ in line), 10)
+        for name, icon in line:
+            margin = text.ICON_WIDTH - (text.ICON if icon == "NONE" else 0.0)
+            assert not name or text.text_width(text.translated(name)) + margin <= share, line
+
+
+def test_only_a_result_that_need_not_be_checked_is_ticked_off(module: Callable[[str], ModuleType]) -> None:
+    panels, jobs = module("magplus_addon.panels"), module("operators.running.job_manager")
+    icons = {verdict: panels.outcome_icon(jobs.Outcome("Done.", verdict=verdict)) for verdict in ("", "good", "check")}
+    assert icons == {"": "CHECKMARK", "good": "CHECKMARK", "check": "INFO"}
+    failed = jobs.Outcome("Done.", verdict="failed")
+    assert panels.outcome_icon(failed) == "ERROR" and panels.is_alarming(failed)
+    assert panels.outcome_icon(jobs.Outcome("Cancelled.", jobs.Status.CANCELLED)) == "CANCEL"

@@ -54,15 +54,15 @@ def orders(module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch)
     return placed
 
 
-def complaint(said: str) -> str:
+def complaint(message: str) -> str:
     """Return the one sentence on stderr."""
-    lines = said.strip().splitlines()
-    assert len(lines) == 1, said
+    lines = message.strip().splitlines()
+    assert len(lines) == 1, message
     return lines[0].removeprefix("magplus: error: ")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "arguments are required: COMMAND"),
         (["bogus"], "invalid choice: 'bogus'"),
@@ -91,11 +91,11 @@ def test_bad_calls_get_one_sentence(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     arguments: list[str],
-    said: str,
+    message: str,
 ) -> None:
     places = {"CLIP": str(shot), "FOLDER": str(tmp_path), "JOB": str(tmp_path / "job.magplus")}
     assert commands.main([places.get(argument, argument) for argument in arguments]) == 2
-    assert said in complaint(capfd.readouterr().err)
+    assert message in complaint(capfd.readouterr().err)
 
 
 def test_a_machine_without_an_environment_is_no_bad_input(
@@ -321,7 +321,7 @@ def test_options_of_a_backend(commands: ModuleType, shot: Path, orders: list[Any
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda place: place.write_text("a file"), "is a file"),
         (lambda place: (place.mkdir(), (place / "thesis.doc").touch()), "holds other files than a MagPlus job"),
@@ -334,15 +334,15 @@ def test_a_job_folder_that_can_not_be_is_refused_before_anything_is_rendered(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     make: Callable[[Path], Any],
-    said: str,
+    message: str,
 ) -> None:
     place = tmp_path / "shot.magplus"
     make(place)
-    if said == "is a file" and not place.exists():
+    if message == "is a file" and not place.exists():
         place = tmp_path / "a" / "shot.magplus"
     arguments = ["animate", "--driving", str(shot), "--python", sys.executable, "--output", str(place)]
     assert commands.main(arguments) == 2
-    assert said in complaint(capfd.readouterr().err)
+    assert message in complaint(capfd.readouterr().err)
 
 
 def test_a_job_folder_that_another_run_has_is_named_without_that_runs_log(
@@ -357,8 +357,8 @@ def test_a_job_folder_that_another_run_has_is_named_without_that_runs_log(
     with other.lock():
         other.log_path.write_text("What the other run says.")
         assert commands.main(arguments) == 5
-    said = complaint(capfd.readouterr().err)
-    assert "is in use by another run" in said and said.endswith("; wait for it or cancel it.")
+    message = complaint(capfd.readouterr().err)
+    assert "is in use by another run" in message and message.endswith("; wait for it or cancel it.")
 
 
 def test_importing_what_is_no_finished_job(module: Callable[[str], ModuleType], shot: Path, tmp_path: Path) -> None:
@@ -387,7 +387,7 @@ def test_a_moving_shot_and_a_camera_are_taken_from_the_options(
     assert commands.main([*call, "--frames"]) == 0
     assert orders[-1].spec.shot is None and not orders[-1].spec.outputs.st_map
     capfd.readouterr()
-    for wrong, said in (
+    for wrong, message in (
         (["--frames", "5"], "first and the last frame"),
         (["--frames", "9", "5"], "ends not before it starts"),
         (["--frames", "--st-map"], "moving shot"),
@@ -395,4 +395,4 @@ def test_a_moving_shot_and_a_camera_are_taken_from_the_options(
         (["--frames", "--camera", "Nobody"], "no camera 'Nobody'"),
     ):
         assert commands.main([*call, *wrong]) == 2
-        assert said in complaint(capfd.readouterr().err)
+        assert message in complaint(capfd.readouterr().err)

@@ -28,7 +28,7 @@ RATE = Fraction(30000, 1001)
 def seen(settings: Any, frames: int = 90, rate: Fraction = RATE) -> Footage:
     """Let the scene's driving video be known as one of so many frames."""
     known = Footage(320, 240, rate, False, frames, frames / rate)
-    looks._looks[footage._key(settings)] = Look(known)
+    looks.remember(settings, Look(known))
     return known
 
 
@@ -176,10 +176,9 @@ def test_what_the_video_rules_out_is_said_before_the_press(
 
 
 def test_a_look_that_the_machine_made_fail_rules_nothing_out_and_is_tried_again(settings: Any) -> None:
-    key = footage._key(settings)
-    looks._looks[key] = Look(error="The worker's Python gave no answer; try again.", until=0.0)
+    looks.remember(settings, Look(error="The worker's Python gave no answer; try again.", until=0.0))
     assert footage_problem(settings) == ""
-    looks._looks[key] = Look(error="It is no video; choose another.")
+    looks.remember(settings, Look(error="It is no video; choose another."))
     assert footage_problem(settings) == "It is no video; choose another."
 
 
@@ -197,7 +196,7 @@ def test_a_face_that_no_picture_shows_is_said_before_the_run(settings: Any, most
     settings.face_mode, settings.face_index = "INDEX", number
     known = seen(settings)
     pictures = tuple(Thumbnail(0.1 * at, Path("none.png"), max(most - at, 0)) for at in range(3))
-    looks._looks[footage._key(settings)] = Look(replace(known, thumbnails=pictures))
+    looks.remember(settings, Look(replace(known, thumbnails=pictures)))
     warning = footage.face_warning(settings)
     assert text in warning and bool(warning) == bool(text)
     settings.face_mode = "LARGEST"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The last result is seen, said, kept in its file and taken back, in whatever order one presses."""
+"""The last result is seen, described, kept in its file and taken back, in whatever order one presses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bl_ext.user_default.magplus.backend_bridge.job.report import (
 from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
 from bl_ext.user_default.magplus.backend_bridge.rig.events import UnitEvent
 from bl_ext.user_default.magplus.magplus_addon.result_panel import MAGPLUS_PT_details, MAGPLUS_PT_result
-from bl_ext.user_default.magplus.operators import show_result
+from bl_ext.user_default.magplus.operators import result_record, show_result
 from bl_ext.user_default.magplus.operators.animation.destination import Destination
 from bl_ext.user_default.magplus.operators.import_result import import_result, read_result
 from bl_ext.user_default.magplus.operators.order import make_order
@@ -88,9 +88,9 @@ def test_a_result_is_seen_at_its_apex_and_loops(scene: Any, tmp_path: Path) -> N
     assert "Onset at 0.08 s of the clip" in drawn and "Apex at 0.21 s of the clip" in draw(MAGPLUS_PT_details)
     assert "The head turns; trim it." in drawn, "what the worker warned of is said for an import, too"
     assert "Show Frames As" in drawn and bpy.ops.magplus.show_as.poll()
-    said = [text for text in drawn if "not of the video" in text]
+    shown = [text for text in drawn if "not of the video" in text]
     scene.magplus.driving = "//another.mp4"
-    assert not said and any("not of the video chosen above" in text for text in draw(MAGPLUS_PT_result))
+    assert not shown and any("not of the video chosen above" in text for text in draw(MAGPLUS_PT_result))
 
 
 def test_the_preview_range_of_before_is_put_back_after_any_number_of_runs(scene: Any, tmp_path: Path) -> None:
@@ -127,13 +127,13 @@ def test_undo_takes_back_the_result_its_view_and_its_words_and_redo_brings_them(
 
 def test_a_result_is_there_again_after_reopening_and_gone_in_another_file(scene: Any, tmp_path: Path) -> None:
     bring_in(job(tmp_path))
-    said = draw(MAGPLUS_PT_result)
+    shown = draw(MAGPLUS_PT_result)
     manager.outcomes["animate"] = Outcome("Cancelled.", Status.CANCELLED)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     assert not MAGPLUS_PT_result.poll(bpy.context) and "animate" not in manager.outcomes
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
-    assert MAGPLUS_PT_result.poll(bpy.context) and draw(MAGPLUS_PT_result) == said
+    assert MAGPLUS_PT_result.poll(bpy.context) and draw(MAGPLUS_PT_result) == shown
     assert bpy.ops.magplus.restore_view() == {"FINISHED"}
 
 
@@ -168,6 +168,32 @@ def test_keys_are_seen_first_and_frames_by_one_switch_in_any_place_before_the_av
     assert result.frames_shown, "behind the avatar they hide nothing"
     bpy.ops.magplus.show_as(where="STRIP")
     assert not pictures() and "frames_shown" not in draw(MAGPLUS_PT_result)
+
+
+def test_frames_of_an_earlier_result_neither_hide_the_keys_of_the_next_nor_pass_for_its_own(
+    scene: Any, tmp_path: Path
+) -> None:
+    bring_in(job(tmp_path, "one"))
+    assert "frames_shown" in draw(MAGPLUS_PT_result) and result_record.frames_in_view(scene)
+    head = make_head()
+    co = np.array([vertex.co[:] for vertex in head.data.vertices], np.float32)
+    add_key(head, "Smile", co, np.full_like(co, 0.01))
+    bring_in(solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(12, 5, 0.3)}, Fraction(24), apex=5))
+    (earlier,) = pictures()
+    assert not earlier.show_background_image, "the keys would play behind it"
+    assert not result_record.frames_in_view(scene) and "frames_shown" in draw(MAGPLUS_PT_result)
+    assert not bpy.ops.magplus.show_as.poll()
+    scene.magplus.result.frames_shown = True
+    assert earlier.show_background_image
+
+
+def test_a_failed_result_does_not_read_like_a_success(scene: Any, tmp_path: Path) -> None:
+    folder = job(tmp_path)
+    report = folder.read_report()
+    folder.write_report(replace(report, quality=Quality("failed", (Reason("nothing moves", NOTHING_MOVES, "failed"),))))
+    bring_in(folder)
+    assert scene.magplus.result.verdict == "failed"
+    assert "Imported 12 frames from frame 1, but the result failed; the warnings say why." in draw(MAGPLUS_PT_result)
 
 
 def test_frames_shown_another_way_lie_where_they_lay(scene: Any, tmp_path: Path) -> None:
@@ -219,13 +245,13 @@ def test_a_job_folder_that_is_gone_is_said_and_leaves_the_words(scene: Any, tmp_
     assert not bpy.ops.magplus.show_as.poll() and not bpy.ops.magplus.compare.poll()
 
 
-@pytest.mark.parametrize(("end", "said"), [(3, "outside the scene's frame range"), (8, "after the scene's end")])
+@pytest.mark.parametrize(("end", "shown"), [(3, "outside the scene's frame range"), (8, "after the scene's end")])
 def test_an_end_of_the_scene_before_the_results_is_said_with_a_button(
-    scene: Any, tmp_path: Path, end: int, said: str
+    scene: Any, tmp_path: Path, end: int, shown: str
 ) -> None:
     scene.frame_end = end
     bring_in(job(tmp_path))
-    assert any(said in text for text in draw(MAGPLUS_PT_result))
+    assert any(shown in text for text in draw(MAGPLUS_PT_result))
     assert "magplus.fit_range" in draw(MAGPLUS_PT_result)
     bpy.ops.magplus.fit_range()
     assert (scene.frame_start, scene.frame_end) == (1, 12)
@@ -356,12 +382,12 @@ def test_units_are_said_with_their_side(asymmetry: float | None, side: str) -> N
 
 
 def test_each_doubt_is_printed_once_in_its_fullest_wording() -> None:
-    said = "Frames that can't be trusted hold the one before them: 0.1-0.2 s."
-    reason = f"{said[:-1]}; choose a part of the video without them."
+    warning = "Frames that can't be trusted hold the one before them: 0.1-0.2 s."
+    reason = f"{warning[:-1]}; choose a part of the video without them."
     face = "No face was recognised in the avatar's picture; the driver's face was laid over the rig. Check the result."
     report = replace(
         finished_report(9),
-        warnings=(face, said),
+        warnings=(face, warning),
         quality=Quality(
             "check",
             (
@@ -370,10 +396,14 @@ def test_each_doubt_is_printed_once_in_its_fullest_wording() -> None:
             ),
         ),
     )
-    assert doubts(report, said, "The range was widened of Smile.") == ("The range was widened of Smile.", reason, face)
+    assert doubts(report, warning, "The range was widened of Smile.") == (
+        "The range was widened of Smile.",
+        reason,
+        face,
+    )
 
 
 def test_what_the_run_has_warned_of_and_the_report_judges_is_said_once() -> None:
     report = replace(finished_report(12, Fraction(24)), events=None, warnings=(NOTHING_MOVES,))
-    said = doubts(replace(report, quality=quality_of(report)))
-    assert [text for text in said if text.startswith("Nothing moves")] == [NOTHING_MOVES]
+    shown = doubts(replace(report, quality=quality_of(report)))
+    assert [text for text in shown if text.startswith("Nothing moves")] == [NOTHING_MOVES]

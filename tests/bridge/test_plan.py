@@ -19,7 +19,19 @@ BLENDERS = {"_cycles", "addon_utils", "bl_ext", "blf", "bmesh", "bpy", "bpy_extr
 # The rooms of a floor from the ground up: each imports only from those before it.
 ROOMS = {
     "backend_bridge": ("files", "backends", "rig", "job", "worker_client", "environment", "worker"),
-    "models": ("ahead", "video", "device", "warp", "magnification", "face", "backends", "rig", "pipeline", "training"),
+    "models": (
+        "ahead",
+        "video",
+        "device",
+        "loops",
+        "warp",
+        "magnification",
+        "face",
+        "backends",
+        "rig",
+        "pipeline",
+        "training",
+    ),
     "operators": ("blender", "running", "rig", "animation", "frames", "sample"),
 }
 STANDS_ON = ("face", "magnification", "rig", "video", "backends")  # what the pipeline stands on

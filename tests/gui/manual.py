@@ -3,7 +3,8 @@
 
 Played by `play.py`. What can be set there: language=de_DE, theme=light, scale=1.5, narrow=220 (the sidebar's width in
 px), quick=yes (a coarse render), shading=SOLID (drawn quickly by a processor), start=FILE (go on from a sample that is
-saved there), stop=asks, stop=sample or stop=result (end there).
+saved there), stop=asks, stop=sample or stop=result (end there), ways=yes (the frames in every place that they can be
+shown in, too, and a second result without frames).
 """
 
 from __future__ import annotations
@@ -182,6 +183,8 @@ def looking() -> Scenario:
     bpy.context.scene.magplus.result.frames_shown = True
     yield from drawn()
     picture("frames")
+    if setting("ways"):
+        yield from ways()
     bpy.context.scene.magplus.result.frames_shown = False
     call(bpy.ops.magplus.show_curves)
     yield from another_window()
@@ -195,6 +198,25 @@ def looking() -> Scenario:
     yield from until(lambda: not manager().busy, 120.0)
     yield from settled()
     picture("face-match", box_of(view()))
+
+
+def ways() -> Scenario:
+    """The frames in each place, in the order of the menu and back to the first."""
+    places = bpy.ops.magplus.show_as.get_rna_type().properties["where"].enum_items.keys()
+    for place in (*places, places[0]):
+        call(bpy.ops.magplus.show_as, where=place)
+        yield from drawn()
+        picture(f"shown-as-{place.lower()}")
+
+
+def without_frames() -> Scenario:
+    """A second run, for keys alone: what shows the frames of the first says so."""
+    settings = bpy.context.scene.magplus
+    settings.frames = False
+    call(bpy.ops.magplus.animate)
+    yield from until(lambda: not manager().busy, 1500.0, 2.0)
+    yield from settled()
+    picture("keys-alone")
 
 
 def reopened(file: str) -> Scenario:
@@ -221,6 +243,8 @@ def manual() -> Scenario:
     yield from run()
     if setting("stop") != "result":
         yield from looking()
+    if setting("ways"):
+        yield from without_frames()
 
 
 if __name__ == "__main__":

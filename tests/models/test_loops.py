@@ -36,12 +36,22 @@ def by_pytorch(monkeypatch: pytest.MonkeyPatch, *modules: object) -> None:
 @pytest.mark.parametrize(("pictures", "fields"), [(1, 3), (3, 1), (2, 2)])
 def test_a_picture_is_looked_up_alike(random, monkeypatch, pictures, fields):
     """Inside, beyond the edge, and far away."""
-    image = warp.SplineImage(smooth(random, pictures, 3, 48, 66))
+    image = smooth(random, pictures, 3, 48, 66)
     positions = warp.pixel_grid(48, 66) + 20 * smooth(random, fields, 2, 48, 66)
     positions[0, :, 0, 0] = torch.tensor([1e9, -1e9])
-    compiled = image.at(positions)
+    compiled = warp.sample_spline(image, positions)
     by_pytorch(monkeypatch, warp)
-    assert torch.allclose(compiled, image.at(positions), atol=1e-4)
+    assert torch.allclose(compiled, warp.sample_spline(image, positions), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(9, 20), (60, 42)])
+def test_coefficients_of_a_picture_and_its_surroundings_are_alike(random, monkeypatch, size):
+    """Mirrored at its edges, or repeated where it is small."""
+    image = torch.rand(2, 3, *size, generator=random)
+    corners = torch.tensor([[0.0, 19.5, -3], [0, 8.5, 30]]).view(1, 2, 1, 3)
+    compiled = warp.sample_spline(image, corners)
+    by_pytorch(monkeypatch, warp)
+    assert torch.allclose(compiled, warp.sample_spline(image, corners), atol=1e-4)
 
 
 def test_what_is_no_number_stays_none(random):

@@ -32,7 +32,7 @@ from ....backend_bridge.worker_client.process import stop
 RENDERER = Path(__file__).with_name("frame_renderer.py")
 PATIENCE = 1.0  # seconds that a render is given to stop before it is killed
 _NUMBER = re.compile(r"-?[0-9]{1,7}")
-SHOWN = 10  # lines of what Blender said last that a failure quotes from
+SHOWN = 10  # of Blender's last lines of output, which a failure quotes from
 
 
 class RenderFolder:

@@ -44,6 +44,7 @@ PREVIEW = "preview"  # a folder in the rendered frames, as `frame_renderer` has 
 SHOWN_BY_BROWSERS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
 Inputs = dict[str, str]
+Captioned = tuple[str, Path]  # a picture, with a word of what it shows
 
 
 class Step(Enum):
@@ -135,10 +136,13 @@ class Place:
         record = self.record()
         return record.imported is not None and record.saved == str(self.saved) and self.saved.is_file()
 
-    def pictures(self) -> list[tuple[str, Path]]:
-        """Return what there is to look at, with a caption: the driver and the result at the apex, and the curves."""
+    def pictures(self, report: Report | None) -> list[Captioned]:
+        """Return what there is to look at, with a caption: the driver and the result at the apex, and the curves.
+
+        report: of the job, None for none.
+        """
         found = [("driver at the apex", self.job.path / artefacts.DRIVER_APEX)]
-        report, record = self.report(), self.record()
+        record = self.record()
         apex = None if report is None or report.timing is None else SourceTime.from_report(report).apex
         if apex is not None and report is not None and report.frames is not None:
             found.append(("result at the apex", self.job.file_of(artefacts.FRAMES, apex)))
@@ -230,14 +234,14 @@ def capture_inputs(shot: Shot, hashes: FileHashes, version: str) -> Inputs:
     if interval and shot.options.plates:
         plates = range(interval[0], interval[-1] + 1)
         inputs["the plates"] = fingerprint_of([hashes.of(plate_of(shot.options.plates, number)) for number in plates])
-    return inputs | _as_text({key: value for key, value in shot.said.items() if interval or key not in PLACING})
+    return inputs | _as_text({key: value for key, value in shot.given.items() if interval or key not in PLACING})
 
 
 def import_inputs(place: Place, hashes: FileHashes) -> Inputs:
     """Return what a shot's result in the file is made from, beside the file itself: the job's result and its place."""
     report = place.job.report_path
     inputs = {"the file": hashes.of(place.shot.file), "the job's result": hashes.of(report) if report.is_file() else ""}
-    return inputs | _as_text({key: value for key, value in place.shot.said.items() if key in PLACING})
+    return inputs | _as_text({key: value for key, value in place.shot.given.items() if key in PLACING})
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -58,7 +58,7 @@ class Shot:
     row: Row
 
     @property
-    def said(self) -> dict[str, Any]:
+    def given(self) -> dict[str, Any]:
         """The options that were given, in an order of their own; what is not here is taken from the file."""
         return {key: value for key, value in sorted(vars(self.options).items()) if value not in (None, False)}
 
@@ -188,8 +188,8 @@ def _parse(row: Row, parser: Parser, key: str, value: Any, options: argparse.Nam
         try:
             parser.parse_args(words, options)
         except InputError as error:
-            said = str(error).partition("; `shot --help`")[0].removesuffix(".")
-            row.refuse(f"{said}.", key)
+            reason = str(error).partition("; `shot --help`")[0].removesuffix(".")
+            row.refuse(f"{reason}.", key)
 
 
 def _words(row: Row, key: str, value: Any, action: argparse.Action) -> list[list[str]]:

@@ -76,8 +76,8 @@ def test_a_table_says_the_same(read: Callable[..., list[Any]], delimiter: str, e
 def test_a_spreadsheet_of_the_decimal_comma_says_the_same(read: Callable[..., list[Any]]) -> None:
     table = "file;Driving;Shape Keys;trim;intensity;avatar\nhero.blend;clip.mp4;WAHR;5,7 7,2;0,8;Ann, the first\n"
     (shot,) = read(table, ".csv")
-    said = shot.options
-    assert (said.trim, said.intensity, said.avatar) == ([5.7, 7.2], 0.8, "Ann, the first") and said.shape_keys
+    given = shot.options
+    assert (given.trim, given.intensity, given.avatar) == ([5.7, 7.2], 0.8, "Ann, the first") and given.shape_keys
 
 
 def test_what_is_no_list_is_reported_by_its_name(read: Callable[..., list[Any]], input_error: type[Exception]) -> None:
@@ -103,7 +103,7 @@ def test_a_backends_files_are_looked_for_beside_the_list(read: Callable[..., lis
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "holds no shot"),
         ("[[shot]\n", "no valid TOML"),
@@ -134,14 +134,14 @@ def test_a_backends_files_are_looked_for_beside_the_list(read: Callable[..., lis
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(
-    read: Callable[..., list[Any]], input_error: type[Exception], text: str, said: str
+    read: Callable[..., list[Any]], input_error: type[Exception], text: str, message: str
 ) -> None:
-    with pytest.raises(input_error, match=re.escape(said)):
+    with pytest.raises(input_error, match=re.escape(message)):
         read(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("name,file\na,b,c\n", "line 2: 3 cells under 2 headings"),
         ("name,name\n", "two columns are named 'name'"),
@@ -152,9 +152,9 @@ def test_what_is_wrong_is_said_with_its_line(
     ],
 )
 def test_what_is_wrong_with_a_table(
-    read: Callable[..., list[Any]], input_error: type[Exception], text: str, said: str
+    read: Callable[..., list[Any]], input_error: type[Exception], text: str, message: str
 ) -> None:
-    with pytest.raises(input_error, match=re.escape(said)):
+    with pytest.raises(input_error, match=re.escape(message)):
         read(text, ".csv")
 
 

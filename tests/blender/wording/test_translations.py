@@ -92,3 +92,24 @@ def test_nothing_is_found_by_a_name_that_blender_gives_in_the_interfaces_languag
     by_name = re.compile(r"""\bnodes(\[|\.get\()f?["']""")
     found = [path for folder in ("operators", "magplus_addon") for path in (ROOT / folder).rglob("*.py")]
     assert found and not [path for path in found if by_name.search(path.read_text("utf-8"))]
+
+
+# What the manual names of Blender itself, and of other programs.
+ELSEWHERE = {
+    *("Preferences", "Add-ons", "System", "Network", "Interface", "Language", "Space", "Object", "Library Override"),
+    *("Properties", "Data", "Export", "Import", "Texture", "Displace", "Non-Color", "Bake Animation", "All Actions"),
+    *("NLA Strips", "Animation Offset", "Animation Mode: Scene", "Channel Booleans", "IDistort", "STMap", "Read"),
+}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*sorted((ROOT / "docs" / "manual").glob("*.md")), ROOT / "docs" / "first-minutes.md"],
+    ids=lambda page: page.stem,
+)
+def test_the_manual_names_buttons_and_settings_as_they_are_called(page: Path) -> None:
+    known = messages_of(LANGUAGES[0]).keys() | ELSEWHERE
+    named = re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", page.read_text("utf-8"))
+    parts = [part for name in named for part in " ".join(name.split()).split(" > ") if "MagPlus" not in part]
+    unknown = [part for part in parts if part not in known and not part.endswith("...")]
+    assert unknown == []

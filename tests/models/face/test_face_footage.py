@@ -202,6 +202,16 @@ class TestPixels:
         left, before = ((each - picture).abs().mean(1, keepdim=True)[on_face].mean() for each in (frames, lit))
         assert float(left) < 0.3 * float(before)
 
+    def test_a_frame_of_another_shot_is_not_compared_again(self, seen, monkeypatch):
+        picture, points, everywhere, visibility = seen
+        warmer = (picture * torch.tensor([1.15, 1.0, 0.85]).view(1, 3, 1, 1)).clamp(0, 1)
+        first = visibility(warmer, points[None], everywhere)
+        monkeypatch.setattr(visibility, "_compare", lambda *_: pytest.fail("compared again"))
+        for before, now in zip(first, visibility(warmer, points[None], everywhere), strict=True):
+            assert torch.equal(before, now)
+        with pytest.raises(pytest.fail.Exception):
+            visibility(warmer, points[None] + 1, everywhere)
+
     @pytest.mark.parametrize(
         "colour",
         [(0.45, 0.6, 0.75), (0.9, 0.92, 0.93), (0.05, 0.05, 0.06), (0.62, 0.1, 0.12), (0.42, 0.27, 0.18), "hand"],
