@@ -66,7 +66,7 @@ def moment_of(context: bpy.types.Context, frame: int | None) -> str:
         scene = context.scene
         camera = scene.camera.name_full if scene.camera is not None else None
         number = str(scene.frame_current_final) if _changes_by_itself() else None
-        return fingerprint_of(number, camera, sorted(_animated_values(scene)), state_of(context))
+        return fingerprint_of(number, camera, sorted(_animated_values(scene)), state_of(context, coarsely=True))
 
 
 def _animated_values(scene: bpy.types.Scene) -> Iterator[tuple[str, str, int, str]]:

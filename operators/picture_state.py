@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from types import CodeType
 from typing import Any
 
@@ -36,7 +37,7 @@ _OF_BLOCKS = frozenset(
     | {"vertex_groups", "root_nodes", "pixels", "pose", "motion_path", "children", "mode", "matrix_world"}
     | {"matrix_local", "bound_box", "dimensions", "active_shape_key", "active_shape_key_index"}
     | {"active_material_index", "depsgraph", "render_slots", "packed_file", "packed_files", "bones"}
-    | {"uv_sculpt", "node_tree", "magplus"}
+    | {"uv_sculpt", "node_tree", "magplus", "file_format", "resolution"}  # the last two would load an image
 )
 _MOST = 5000  # of what has more elements, those are geometry
 _DEEPEST = 5  # structures within structures; a colour ramp's stops are three below their node
@@ -46,14 +47,32 @@ _GEOMETRY = ("MESH", "CURVES", "POINTCLOUD", "GREASEPENCIL", "GPENCIL")
 _VALUES = ("vector", "value", "color")  # what an attribute's values are called, by its type
 
 
-def state_of(context: bpy.types.Context) -> str:
-    """Return a hash of all that a picture of the scene shows at its present frame."""
-    known: dict[int, str] = {}
-    shown = [_shown(instance, known, context.scene) for instance in context.evaluated_depsgraph_get().object_instances]
+def state_of(context: bpy.types.Context, *, coarsely: bool = False) -> str:
+    """Return a hash of all that a picture of the scene shows at its present frame.
+
+    coarsely: take smooth surfaces by what they are subdivided from. To subdivide a head takes a third of a second, all
+    for nothing where the capture is there already.
+    """
     walk = Settings()
     settings = [*_settings(context, walk), *_scripts()]
     blocks = [(block.name_full, walk.values(block)) for block in _blocks(context.scene)]
-    return hashlib.sha256(repr((sorted(shown), settings, blocks, [*_nodes(walk)])).encode(errors="replace")).hexdigest()
+    nodes = [*_nodes(walk)]
+    known: dict[int, str] = {}
+    with _unsubdivided(context.scene) if coarsely and context.scene.is_editable else nullcontext():
+        instances = context.evaluated_depsgraph_get().object_instances
+        shown = sorted(_shown(instance, known, context.scene) for instance in instances)
+    return hashlib.sha256(repr((shown, settings, blocks, nodes)).encode(errors="replace")).hexdigest()
+
+
+@contextmanager
+def _unsubdivided(scene: bpy.types.Scene) -> Iterator[None]:
+    render = scene.render
+    before = render.use_simplify, render.simplify_subdivision
+    render.use_simplify, render.simplify_subdivision = True, 0
+    try:
+        yield
+    finally:
+        render.use_simplify, render.simplify_subdivision = before
 
 
 def unknown_in(context: bpy.types.Context) -> str:

@@ -30,7 +30,7 @@ _MEANINGS = {
     ExitCode.BAD_INPUT: "the input can't be used: whoever asked has to mend it",
     ExitCode.MACHINE: "this machine can't do it (environment, memory, disk, driver): another may",
     ExitCode.CANCELLED: "cancelled: what was finished is kept",
-    ExitCode.IN_USE: "the job folder is in use by another run: try again later",
+    ExitCode.IN_USE: "the job folder or the file to save is in use by another run: try again later",
     ExitCode.NOT_GOOD: "with --strict: finished, but the report has reasons to doubt the result",
 }
 

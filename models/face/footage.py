@@ -33,6 +33,7 @@ _BLACK = 0.02  # of white: the mean brightness of a face that shows nothing
 _FLASH = 1.3  # times as bright (or as dark) as the frames before and after, when it is over within ...
 _FLASH_SECONDS = 0.5
 _NEAR_SECONDS = 0.1  # of a frame's neighbours, which belong to the same flash
+_FADED = 0.9  # of the brightness after it: a fade that has not quite ended
 _FADE = 1.8  # the same against the one side there is, at the clip's ends
 # Likeness: of neighbouring frames of one shot at least 0.95, a second apart 0.8; of two people 0.3 to 0.85.
 _SAME_SHOT, _RESUMED, _SAME_PERSON, _AFTER_GAP = 0.9, 0.88, 0.85, 0.75
@@ -202,6 +203,23 @@ def _judge_light(summaries: Sequence[FrameSummary | None], seconds: Points, faul
             here = summaries[index]
             same = all(_likeness(here, there) > _SAME_PERSON for there in beside if here and there)
             faults[index] = Fault.STRANGER if not same else Fault.DARK if ratios[0] < 0 else Fault.FLASH
+    for way in (1, -1):
+        if faults[::way][0] is not None:
+            _finish_fade(shown[::way], when[::way], level[::way], faults)
+
+
+def _finish_fade(shown: Sequence[int], when: Points, level: Points, faults: list[Fault | None]) -> None:
+    """Enter the last frames of a fade that one of the clip's ends lies in; its encoder has left them coarse.
+
+    shown: the frames with a face from that end on, with their seconds and brightness.
+    """
+    dark = next((place for place, index in enumerate(shown) if faults[index] is None), len(shown))
+    ended = when[max(dark - 1, 0)]
+    for place in range(dark, len(shown) - 1):
+        after = level[place + 1 :][np.abs(when[place + 1 :] - when[place]) <= _FLASH_SECONDS]
+        if abs(when[place] - ended) > _NEAR_SECONDS or level[place] > _FADED * float(np.median(after)):
+            return
+        faults[shown[place]] = Fault.DARK
 
 
 def _judge_shots(

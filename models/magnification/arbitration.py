@@ -15,27 +15,26 @@ that g is 1 where n is within the noise of the equations, and 0 where they contr
 
     1. Sums         d^T J d, d . (h - J s) and the degrees of freedom over `WINDOW` x `WINDOW` points plus a share of
                     the whole picture's, which decides in patches without texture
-    2. Allowance    FREEDOM_SHARE x inflation x freedom + MARGIN (inflation x sum d . J d)^1/2; without noise, minus one
-                    standard deviation of rounding, (WHITE_NOISE x sum d . J d)^1/2
-    3. Share        g, clipped to [0, 1]: 1 is the network's motion, 0 the solver's
+    2. Allowance    FREEDOM_SHARE x inflation x freedom + MARGIN (inflation x sum d . J d)^1/2
+    3. Share        g, clipped to [0, 1]: 1 is the network's motion, 0 the solver's; without noise, `ROUNDED_SHARE` of g
 
 The noise variance is the solver's estimate times `inflation`, the noise inflation factor of the camera's state: errors
 of video compression are far larger than the picture's grain, correlated, and biased towards zero motion.
 
 In pictures without noise the error of the equations is rounding, interpolation and linearisation, which the sums share
-with s: Stein's estimate doesn't hold. There g is above 0 only if the equations favour the network significantly, and it
-is scaled down (`Rounding`).
+with s, so that Stein's estimate doesn't hold. What the equations don't contradict is then the mean of two estimates,
+in which errors that they don't share average out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from .filters import box
-from .solver import Observation
+from .solver import QUANTISATION, Observation
 
 PATCH = 9  # points along a side of the patches over which chi-squared is taken
 PATCH_RIDGE = 0.04  # 1 / px^2, prior precision of a patch's motion: a standard deviation of 5 px
@@ -44,24 +43,8 @@ GLOBAL_WEIGHT = 0.2  # weight of the whole picture's mean in a patch's
 MARGIN = 3.0  # standard deviations by which the equations must contradict the network; chosen on photographs
 WHITE_NOISE = 0.4  # noise inflation factor of white noise: mean chi-squared of the true motion under noise, .33 to .43
 FREEDOM_SHARE = 0.1  # of the solver's degrees of freedom, fits noise alone; chosen on photographs and own family
-ROUNDED_VARIANCE = 0.055 / 255**2  # of the equations' error in pictures without noise, measured on own and bent family
-FILMED_SHARE, GENERATED_SHARE = 0.6, 0.4  # largest g on pictures without noise, see `Rounding`
+ROUNDED_SHARE = 0.4  # of the network's change, on pictures without noise; chosen on photographs, own and bent family
 LEAST_ENERGY = 1e-9  # sum d . J d, below which s and n are the same motion
-
-
-@dataclass(frozen=True)
-class Rounding:
-    """How pictures without noise are arbitrated; chosen on photographs, own and bent family.
-
-    margin: standard deviations of rounding by which the equations have to favour the network. share: the largest g.
-    """
-
-    margin: float
-    share: float
-
-
-FILMED = Rounding(margin=1.0, share=FILMED_SHARE)  # MagPlus, whose frames a camera made
-GENERATED = Rounding(margin=0.0, share=GENERATED_SHARE)  # DeMagPlus, whose frames a backend made
 
 
 def equation_residual(seen: Observation, motion: Tensor) -> Tensor:
@@ -97,7 +80,6 @@ def arbitrate(
     proposed: Tensor,
     inflation: Tensor | float = WHITE_NOISE,
     rounded: Tensor | float = 0.0,
-    rounding: Rounding = FILMED,
 ) -> Observation:
     """Return the observation with its motion moved towards a proposed one as far as its equations support that.
 
@@ -121,20 +103,19 @@ def arbitrate(
     energy, support, freedom = sums.clamp(min=0)[:, :1], sums[:, 1:2], sums[:, 2:]
     # 2. Allowance for the noise that s has fitted.
     allowance = FREEDOM_SHARE * inflation * freedom + MARGIN * (inflation * energy).sqrt()
-    allowance = (1 - rounded) * allowance - rounded * rounding.margin * (WHITE_NOISE * energy).sqrt()
     # 3. Share of the network.
     share = ((support + allowance) / (energy + LEAST_ENERGY)).clamp(0, 1)
-    share = share * (1 - (1 - rounding.share) * rounded)
+    share = share * (1 - (1 - ROUNDED_SHARE) * rounded)
     return replace(observed, motion=observed.motion + share * change)
 
 
 def rounded_share(observed: Observation, inflation: Tensor | float) -> Tensor:
     """Return how far frames that no camera made have no noise but rounding, in [0, 1]: [N, 1, 1, 1].
 
-    The square of the share that `ROUNDED_VARIANCE` has in the equations' median noise variance times `inflation`.
+    The square of the share that rounding has in the equations' median noise variance times `inflation`.
     """
     typical = observed.noise.flatten(1).median(1).values.view(-1, 1, 1, 1)
-    return (ROUNDED_VARIANCE / (inflation * typical)).clamp(max=1).square()
+    return (QUANTISATION / (inflation * typical)).clamp(max=1).square()
 
 
 def _freedom(observed: Observation) -> Tensor:

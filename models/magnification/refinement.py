@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .arbitration import GENERATED, WHITE_NOISE, arbitrate, equation_residual, rounded_share
+from .arbitration import WHITE_NOISE, arbitrate, equation_residual, rounded_share
 from .camera_state import STATES, rounding_only
 from .filters import binomial, box, mean_pool, resize
 from .solver import ROUGHNESS, Observation, smooth_solve
@@ -139,10 +139,8 @@ class Refinement(nn.Module):
         found = self.estimate(observed, brightness, state)
         if not final:
             return found.refined
-        if self.camera is None:
-            rounded = rounded_share(observed, found.inflation)
-            return arbitrate(observed, found.refined.motion, found.inflation, rounded, GENERATED)
-        return arbitrate(observed, found.refined.motion, found.inflation, rounding_only(state))
+        rounded = rounded_share(observed, found.inflation) if self.camera is None else rounding_only(state)
+        return arbitrate(observed, found.refined.motion, found.inflation, rounded)
 
     def estimate(self, observed: Observation, brightness: Tensor, state: Tensor) -> NetworkEstimate:
         """Return the network's estimates for an observation, without arbitration."""

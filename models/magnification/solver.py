@@ -42,6 +42,7 @@ ROUGHNESS = 0.02  # see `FlowSettings`
 CHI_SQUARED_MEDIAN = 0.455  # of one degree of freedom: the median square of a standard normal variable
 CONVERGED = 0.01  # rms update of the last sweep over rms motion; 3 sweeps a scale reach 0.002 on the finest level
 _MOST_STEP = 2.0  # px of the level, trust region: brightness is not linear over larger steps
+_LARGE_UPDATE, _MOST_POINTS = 0.15, 0.99  # px; a step that moves one point in a hundred farther is repeated
 _NOISE_FACTOR = 1.5  # squared differences below this multiple of the noise count as noise
 _BLACK = 0.02  # of full scale, added to brightness so that the ratio of dark pixels stays finite
 _COARSEST_SIDE = 8  # px, least side of the coarsest level of the pyramid
@@ -234,12 +235,36 @@ def estimate(reference: Tensor, frames: Tensor, settings: FlowSettings | None = 
         for step in reversed(range(settings.iterations[level])):
             last = level < 2 and step == 0
             bands = BANDS if level == 0 else ()
+            before = motion
             observed = _gauss_newton_step(*pyramid[level], motion, settings, bands, first=observed is None, last=last)
             motion = observed.motion
         if level:
             motion = 2 * resize(motion, (2 * motion.shape[2], 2 * motion.shape[3]))
     assert observed is not None
-    return observed
+    return _repeated(*pyramid[0], observed, before, settings)
+
+
+def _repeated(
+    base: Tensor, moved: Tensor, observed: Observation, before: Tensor, settings: FlowSettings
+) -> Observation:
+    """Repeat the finest step for those frames that it has moved far, over which brightness is not linear.
+
+    The first repetition leaves out the local noise, which takes for an outlier what has not been followed yet. Each
+    frame is treated as if it were alone. base: [1 or N, 1, H, W]; moved: [N, 1, H, W]; before: [N, 2, h, w] px, the
+    motion before the step.
+    """
+    update = (observed.motion - before).norm(dim=1).flatten(1)
+    far = update.kthvalue(round(_MOST_POINTS * update.shape[1]), dim=1).values > _LARGE_UPDATE
+    numbers = far.nonzero().flatten()
+    if len(numbers) == 0:
+        return observed
+    base, moved, motion = base if len(base) == 1 else base[numbers], moved[numbers], observed.motion[numbers]
+    for last in (False, True):
+        again = _gauss_newton_step(base, moved, motion, settings, BANDS, first=False, last=last)
+        motion = again.motion
+    return Observation(
+        *(getattr(observed, name).index_copy(0, numbers, getattr(again, name)) for name in vars(observed))
+    )
 
 
 def estimate_near(

@@ -24,7 +24,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ...backend_bridge.rig.action_units import recognise
+from ...backend_bridge.rig.action_units import Side, recognise
 from ...backend_bridge.rig.face_parts import without_side
 from .box_least_squares import solve_boxed
 from .measurement import Array
@@ -36,6 +36,7 @@ _UNIT_ODDS = np.log(0.875 / 0.125)  # one of the twelve `MICRO_UNITS`, of which 
 _LIPS_PART_ODDS = np.log(0.97 / 0.03)  # AU10: 75 of 2,521 of those coded
 _RARE_ODDS = np.log(0.99 / 0.01)  # any other: not among those that the sets list, so one in a hundred at most
 _CONTROL_ODDS = np.log(2)  # each control of a unit that is there: one side or both
+_ONE_SIDED_ODDS = np.log(0.95 / 0.05)  # a unit of the upper face on one side alone
 _EXPECTED_MISFIT = 0.1  # m: a unit of two families agrees to a cosine of 0.95 at best (on the tuning families)
 _NOISE_DEVIATIONS = 2.5  # standard deviations of the noise's energy, as for `SolverSettings.activation_threshold`
 _LEAST_EXPLAINED = 0.1  # share of the motion's energy; what explains less may be an error of the head's motion
@@ -51,6 +52,8 @@ _CANDIDATES = 3  # controls, and as many units, that are solved for exactly at e
 MICRO_UNITS = frozenset({1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17})
 # Units that come together, so that where one is the other is as likely as not: the classes of Davison et al. (2018).
 COMPANIONS = tuple(map(frozenset, ((1, 2), (4, 7), (6, 12), (9, 10), (15, 17))))
+# Units of the upper face, whose muscles both hemispheres innervate: they move on both sides, seldom on one.
+UPPER_FACE = frozenset({1, 2, 4, 5, 7, 9})
 # Shapes that go opposite ways along one axis. Both at once is no expression, and "left" is no side of a pair in them.
 _AXES = (frozenset({"mouthLeft", "mouthRight"}), frozenset({"jawLeft", "jawRight"}))
 # Units that part the lips. Motion equations hold the lips' outer edges, not whether there are teeth between them, and
@@ -86,12 +89,22 @@ class Hypotheses:
     family: [Q], the number of the set of `COMPANIONS` it belongs to; only the likeliest of a family has a prior cost.
     odds: [Q], the log odds against it, nats.
     axis: [Q], the number of the axis of `_AXES` along which it goes, of which only one way is possible; -1 for others.
+    one_sided: [Q], -1 for the left and 1 for the right side of a unit of `UPPER_FACE`, 0 for all others.
     """
 
     group: NDArray[np.intp]
     family: NDArray[np.intp]
     odds: Array
     axis: NDArray[np.intp]
+    one_sided: NDArray[np.intp]
+
+    def alone(self, chosen: Sequence[int]) -> int:
+        """Return of how many units of the upper face these controls are one side alone, and the rig has the other."""
+        count = 0
+        for group in {int(self.group[each]) for each in chosen if self.one_sided[each]}:
+            there = self.one_sided[[each for each in chosen if self.group[each] == group]]
+            count += set(there.tolist()) in ({-1}, {1}) and -there[0] in self.one_sided[self.group == group]
+        return count
 
     def possible(self, chosen: Sequence[int]) -> bool:
         """Return whether no two of these controls go opposite ways along one axis."""
@@ -113,7 +126,7 @@ class Hypotheses:
         known = any(units)
         groups: dict[object, int] = {}
         families: dict[object, int] = {}
-        group, family, odds, axis = [], [], [], []
+        group, family, odds, axis, one_sided = [], [], [], [], []
         for row in spread > 0:
             members = [units[index] for index in np.flatnonzero(row)]
             meant = frozenset().union(*members)
@@ -122,10 +135,17 @@ class Hypotheses:
             bare = frozenset(without_side(names[index]) for index in np.flatnonzero(row))
             own = shapes if along >= 0 else meant or bare
             axis.append(along)
+            one_sided.append(_side(names, np.flatnonzero(row)) if meant and meant <= UPPER_FACE else 0)
             group.append(groups.setdefault(own, len(groups)))
             family.append(families.setdefault(next((each for each in COMPANIONS if each & meant), own), len(families)))
             odds.append(min((_odds_against(each, known) for each in members), default=_RARE_ODDS))
-        return cls(np.array(group, np.intp), np.array(family, np.intp), np.array(odds), np.array(axis, np.intp))
+        return cls(
+            np.array(group, np.intp),
+            np.array(family, np.intp),
+            np.array(odds),
+            np.array(axis, np.intp),
+            np.array(one_sided, np.intp),
+        )
 
 
 @dataclass(frozen=True)
@@ -250,7 +270,8 @@ class _Search:
         families: dict[int, float] = {}
         for family, odds in zip(self._hypotheses.family[index], self._hypotheses.odds[index], strict=True):
             families[int(family)] = min(float(odds), families.get(int(family), np.inf))
-        return float(fit - sum(families.values()) - len(index) * _CONTROL_ODDS)
+        one_sided = self._hypotheses.alone(index) * _ONE_SIDED_ODDS
+        return float(fit - sum(families.values()) - len(index) * _CONTROL_ODDS - one_sided)
 
     def _exchanged(self, chosen: list[int]) -> list[int]:
         """Drop and replace controls as long as that is an improvement."""
@@ -322,6 +343,11 @@ def _events(energy: Array) -> Iterator[NDArray[np.intp]]:
         groups = np.split(moving, np.flatnonzero(np.diff(moving) > 1) + 1)
         middles = [(a[-1] + b[0] + 1) // 2 for a, b in pairwise(groups)]
         yield from np.split(np.arange(len(energy)), middles)
+
+
+def _side(names: Sequence[str], members: Iterable[int]) -> int:
+    sides = {meaning.side for each in members if (meaning := recognise(names[each]))}
+    return {frozenset({Side.LEFT}): -1, frozenset({Side.RIGHT}): 1}.get(frozenset(sides), 0)
 
 
 def _shape(name: str) -> str:

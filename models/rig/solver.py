@@ -527,7 +527,14 @@ class _Evidence:
             # Without the controls once, as otherwise their first values would keep the turning error in themselves.
             error = self._seen.less(self._equations.motion(head) if iteration == 0 else explained)
             unsure = np.maximum(noise, _LEAST_TURNING_NOISE * self._at_most)
-            self.turned = turning_error(error, self.weights, head[:, controls:], unsure, settings.turning_error)
+            self.turned = turning_error(
+                error,
+                self.weights,
+                head[:, controls:],
+                unsure,
+                settings.turning_error,
+                self._model.columns[controls:],
+            )
             self.local = self._seen.less(self.turned)
         if iteration < _IRLS_ITERATIONS:
             self.weights = cauchy_weights(self.local.less(explained), explained, settings.proportional_error)

@@ -28,7 +28,7 @@ def _fbx_back(path: str) -> None:
 
 
 def _gltf(path: str) -> None:
-    bpy.ops.export_scene.gltf(filepath=path, export_animation_mode="SCENE")
+    bpy.ops.export_scene.gltf(filepath=path, export_animation_mode="SCENE", export_anim_scene_split_object=False)
 
 
 def _gltf_back(path: str) -> None:
@@ -85,7 +85,8 @@ def main(blend: str, path: str) -> None:
     scene = bpy.context.scene
     scene.render.fps, scene.frame_start, scene.frame_end = rate, 1, FRAMES
     bring_back(path)
-    mesh = next(obj for obj in bpy.data.objects if obj.type == "MESH")
+    meshes = [obj for obj in bpy.data.objects if obj.type == "MESH"]  # one importer brings a shape for bones, too
+    mesh = max(meshes, key=lambda obj: len(obj.data.vertices))
     still = shape_at(mesh, 1)
     moved = {frame: float(np.abs(shape_at(mesh, frame) - still).max()) for frame in range(1, FRAMES + 1)}
     print("measured", json.dumps({"moved": moved, "size": float(np.ptp(still, axis=0).max())}), flush=True)

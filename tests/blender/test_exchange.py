@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import bpy
@@ -13,23 +14,55 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, Destination
 from bl_ext.user_default.magplus.operators.bake import bake_controls
+from bl_ext.user_default.magplus.operators.rig.controls import RigControl
+from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
+from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 
 from tests.blender import round_trip
-from tests.blender.head import make_head
+from tests.blender.head import add_armature, bind, make_head
 from tests.blender.jobs import pulse, solved
 from tests.blender.round_trip import shape, shape_at
 
 FPS, START, COUNT, APEX = 25, 5, 20, 8
 
 
-@pytest.mark.parametrize("mode", [NEW_ACTION, LAYER])
+def _keys(head: bpy.types.Object) -> Sequence[RigControl]:
+    return shape_key_controls((head,))[0]
+
+
+def _bone(head: bpy.types.Object) -> Sequence[RigControl]:
+    """A bone that carries the whole head."""
+    armature = add_armature({"Smile": (0, 0, 0)})
+    bind(head, armature, "Smile")
+    return bone_controls(armature, ("Smile",))[0]
+
+
+def _property(head: bpy.types.Object) -> Sequence[RigControl]:
+    """A property that drives the shape key, as rigs with sliders of their own have it."""
+    head["Smile"] = 0.0
+    head.id_properties_ui("Smile").update(soft_min=0.0, soft_max=1.0)
+    driver = head.data.shape_keys.key_blocks["Smile"].driver_add("value").driver
+    variable = driver.variables.new()
+    variable.targets[0].id, variable.targets[0].data_path = head, '["Smile"]'
+    driver.expression = variable.name
+    return property_controls(head, ('["Smile"]',))[0]
+
+
+CASES = ((_keys, NEW_ACTION), (_keys, LAYER), (_bone, NEW_ACTION), (_property, NEW_ACTION))
+
+
+@pytest.mark.parametrize(("rig", "mode"), CASES, ids=lambda each: getattr(each, "__name__", each))
 @pytest.mark.parametrize("suffix", round_trip.WAYS)
-def test_a_bake_survives(tmp_path: Path, mode: str, suffix: str) -> None:
+def test_a_bake_survives(
+    tmp_path: Path, rig: Callable[[bpy.types.Object], Sequence[RigControl]], mode: str, suffix: str
+) -> None:
     scene = _scene()
     head = make_head()
     still = shape(head)
-    job = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(COUNT, APEX, 0.5)}, apex=APEX)
+    controls = rig(head)
+    moving = next(each.control.name for each in controls if each.control.name.startswith("Smile"))
+    job = solved(tmp_path, controls, {moving: pulse(COUNT, APEX, 0.5)}, apex=APEX)
     bake_controls(bpy.context, job, Destination(START, animation=mode))
     expected = {frame: np.abs(shape_at(head, frame) - still).max() for frame in (1, START + APEX - 2, START + APEX, 28)}
     assert expected[1] == expected[28] == 0 and expected[START + APEX] > 0.05

@@ -44,6 +44,7 @@ PREVIEW = "preview"  # a folder in the rendered frames, as `frame_renderer` has 
 SHOWN_BY_BROWSERS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
 Inputs = dict[str, str]
+Captioned = tuple[str, Path]  # a picture, with a word of what it shows
 
 
 class Step(Enum):
@@ -135,10 +136,13 @@ class Place:
         record = self.record()
         return record.imported is not None and record.saved == str(self.saved) and self.saved.is_file()
 
-    def pictures(self) -> list[tuple[str, Path]]:
-        """Return what there is to look at, with a caption: the driver and the result at the apex, and the curves."""
+    def pictures(self, report: Report | None) -> list[Captioned]:
+        """Return what there is to look at, with a caption: the driver and the result at the apex, and the curves.
+
+        report: of the job, None for none.
+        """
         found = [("driver at the apex", self.job.path / artefacts.DRIVER_APEX)]
-        report, record = self.report(), self.record()
+        record = self.record()
         apex = None if report is None or report.timing is None else SourceTime.from_report(report).apex
         if apex is not None and report is not None and report.frames is not None:
             found.append(("result at the apex", self.job.file_of(artefacts.FRAMES, apex)))

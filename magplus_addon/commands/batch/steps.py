@@ -59,6 +59,8 @@ def capture(place: Place, captures: CaptureCache, hashes: FileHashes, version: s
     Raises the `MagPlusError` that the order ends with; it may have to measure the rig, which is a task of its own.
     """
     order = animate.order_of(place.shot.options, bpy.context, place.job.path, needs_worker=False)
+    if not order.spec.outputs.frames:  # only frames are warned of by the video's length, and looking at it takes 0.4 s
+        order = replace(order, python=None)
     inputs = capture_inputs(place.shot, hashes, version)
     with explained(place.shot.file, reading=True):
         outside = outside_files(hashes.files)

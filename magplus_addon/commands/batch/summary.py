@@ -21,7 +21,7 @@ from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.events import UnitEvent
 from ....operators.report_lines import doubts
 from .plan import ShotPlan
-from .results import WRITTEN, Place
+from .results import WRITTEN, Captioned
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,10 @@ def write_summary(
     decimal_commas: write the table as a program of the decimal comma expects it, with semicolons between the cells.
     Raises `MagPlusError` where that can't be done.
     """
-    summary = BatchSummary(tuple(_summary_of(plan) for plan in plans))
-    sheet = _sheet(results, [(plan.place, shot) for plan, shot in zip(plans, summary.shots, strict=True)])
+    reports = [plan.place.report() for plan in plans]
+    summary = BatchSummary(tuple(_summary_of(plan, report) for plan, report in zip(plans, reports, strict=True)))
+    pictures = [plan.place.pictures(report) for plan, report in zip(plans, reports, strict=True)]
+    sheet = _sheet(results, [*zip(summary.shots, pictures, strict=True)])
     with explained(results):
         results.mkdir(parents=True, exist_ok=True)
     own = OwnFiles(results, Journal(results / WRITTEN))
@@ -89,9 +91,9 @@ def write_summary(
     return summary, own.remarks
 
 
-def _summary_of(plan: ShotPlan) -> ShotSummary:
+def _summary_of(plan: ShotPlan, found: Report | None) -> ShotSummary:
     place = plan.place
-    record, report = place.record(), place.report() or Report("running")
+    record, report = place.record(), found or Report("running")
     weights, events, failed = report.weights, report.events, record.failed
     status = "failed" if failed is not None else "finished" if not plan.steps else f"to {plan.steps[0].value}"
     return ShotSummary(
@@ -152,16 +154,16 @@ dl {{ display: grid; grid-template-columns: auto 1fr; gap: 0 1em; margin: 0; }} 
 """
 
 
-def _sheet(results: Path, shots: Sequence[tuple[Place, ShotSummary]]) -> str:
+def _sheet(results: Path, shots: Sequence[tuple[ShotSummary, list[Captioned]]]) -> str:
     states: dict[str, int] = {}
-    for _, shot in shots:
+    for shot, _ in shots:
         states[shot.status] = states.get(shot.status, 0) + 1
     counted = ", ".join(f"{count} {html.escape(state)}" for state, count in states.items())
-    cards = "\n".join(_card(results, place, shot) for place, shot in shots)
+    cards = "\n".join(_card(results, *shot) for shot in shots)
     return _PAGE.format(count=len(shots), states=counted, cards=cards)
 
 
-def _card(results: Path, place: Place, shot: ShotSummary) -> str:
+def _card(results: Path, shot: ShotSummary, pictures: list[Captioned]) -> str:
     kind = shot.status if shot.status in {"failed", "finished"} else "open"
     facts = {
         "Status": shot.status,
@@ -175,7 +177,7 @@ def _card(results: Path, place: Place, shot: ShotSummary) -> str:
     lines = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items() if v)
     remarks = f'<p class="problem">{html.escape(shot.problem)}</p>' if shot.problem else ""
     remarks += "".join(f'<p class="warning">{html.escape(warning)}</p>' for warning in shot.warnings)
-    head = f"<h2>{html.escape(shot.name)}</h2>{_pictures(results, place)}"
+    head = f"<h2>{html.escape(shot.name)}</h2>{_pictures(results, pictures)}"
     return f'<article class="{kind}">{head}<dl>{lines}</dl>{remarks}</article>'
 
 
@@ -185,9 +187,9 @@ def _moments(shot: ShotSummary) -> str:
     return ", ".join("-" if each is None else f"{each:.2f} s" for each in (shot.onset, shot.apex, shot.offset))
 
 
-def _pictures(results: Path, place: Place) -> str:
+def _pictures(results: Path, pictures: list[Captioned]) -> str:
     """Return the pictures of a shot, as far as they are there."""
-    found = [(caption, path) for caption, path in place.pictures() if path.is_file()]
+    found = [(caption, path) for caption, path in pictures if path.is_file()]
     return "".join(
         f'<figure><img loading="lazy" src="{html.escape(_link(results, path))}" alt="">'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"

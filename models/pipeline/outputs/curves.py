@@ -29,7 +29,7 @@ from ...rig.smoothing import apex_kept, smoothed
 from ...video.timecode import start_timecode
 from ..batch import Batch
 from ..driving_clip import DrivingClip, shows_expression
-from ..neutral_reference import CLEARLY, WHOLE_FACE
+from ..neutral_reference import CLEARLY, WHOLE_FACE, opposite_share
 from ..notes import Notes
 from ..rig_reader import RigReader, Solved
 from . import Made
@@ -37,6 +37,7 @@ from .observed import Observed
 
 _EXPRESSIVE = (FacePart.BROW, FacePart.LID, FacePart.CHEEK, FacePart.NOSE, FacePart.MOUTH)
 _NAMED = 6  # controls in one sentence
+_MOST = 0.9  # of the frames: an expression that is held is explained better than its opposite in all that were tried
 _LITTLE = 0.5  # of the asked peak motion; less reads as a weaker expression
 _OTHERWISE = 0.6  # residual of a region: its motion and the rig's then differ by 50 degrees or more
 
@@ -87,11 +88,12 @@ class Curves:
         curves = smoothed(solved.curves, self._rig.smoothing)
         self.solution = found = Solution(solved, curves, excursions(curves, self._reader.basis.controls))
         exchanged = self._write(found)
-        for sentence in (*shortfalls(solved), *out_of_sight(curves, self._reader.basis.controls)):
-            self._notes.warning(sentence)
         self._notes.progress(Stage.SOLVE, 1, 1)
         if sum(curves.visibility > 0) >= WHOLE_FACE:
             report = self._explained(report, equations, solved)
+        short = shortfalls(solved) if report.events is not None else []  # noise is no motion that a rig could show
+        for sentence in (*short, *out_of_sight(curves, self._reader.basis.controls)):
+            self._notes.warning(sentence)
         return replace(report, weights=self._report(found, exchanged, report.events is not None))
 
     def _explained(self, report: Report, equations: NDArray[np.floating], solved: Solved) -> Report:
@@ -109,17 +111,25 @@ class Curves:
             )
         reference, first = report.reference, self._observed.settled
         if reference is not None and first is not None and reference.better == self._observed.rested:
-            seconds = [float(second) for second in self._clip.track.seconds]
-            everywhere = np.ones(equations.shape[1])
-            forward, backward = (
-                each.residual_of_clip(everywhere) for each in self._reader.both_ways(equations[first:], seconds[first:])
-            )
+            forward, backward = self._left(equations[first:], first)
             if forward < CLEARLY * backward:
                 reference = replace(reference, not_neutral="", better=None)
             elif backward < CLEARLY * forward and reference.better is not None:
                 here = float(self._clip.times[self._clip.chosen.index])
                 reference = replace(reference, not_neutral=shows_expression(here, reference.better))
         return replace(report, events=event, reference=reference)
+
+    def _left(self, equations: NDArray[np.floating], first: int) -> tuple[float, float]:
+        """Return what the controls leave of the motion from a frame on, and of its opposite, as shares.
+
+        Where least squares explain the motion better in nearly all of the frames, nothing of it is taken to be left.
+        """
+        if (opposite_share(self._reader, equations) < 1).mean() > _MOST:
+            return 0.0, 1.0
+        everywhere = np.ones(equations.shape[1])
+        seconds = [float(second) for second in self._clip.track.seconds[first:]]
+        forward, backward = self._reader.both_ways(equations, seconds)
+        return forward.residual_of_clip(everywhere), backward.residual_of_clip(everywhere)
 
     def _write(self, found: Solution) -> list[str]:
         """Write the files; return the names of the controls that are in the Live Link Face CSV."""

@@ -164,12 +164,16 @@ class Observed:
         return self._event_of(np.max(explained, axis=0)) if explained else None
 
     def _event_of(self, peaks: NDArray[np.float64]) -> MotionEvent | None:
+        """Return the event in motion of every frame, [T]: in the frames that can be trusted, not in what they hold."""
+        trusted = np.flatnonzero(self._clip.track.present)
+        seconds, peaks = [self._clip.track.seconds[index] for index in trusted], peaks[trusted]
         if self._clip.outside is not None and peaks.min() > HELD:
-            return MotionEvent(None, float(self._clip.track.seconds[int(peaks.argmax())]), None)
+            return MotionEvent(None, float(seconds[int(peaks.argmax())]), None)
         rest = float(np.median(np.sort(peaks)[: max(1, len(peaks) // 2)]))
-        if peaks.max() < max(LEAST_EVENT, CONTRAST * rest) or _is_spike(peaks, rest):
+        # A clip that is all expression has no frames at rest to compare with.
+        if peaks.max() < max(LEAST_EVENT, min(CONTRAST * rest, HELD)) or _is_spike(peaks, rest):
             return None
-        return find_event(self._clip.track.seconds, peaks)
+        return find_event(seconds, peaks)
 
 
 def _is_spike(peaks: NDArray[np.float64], rest: float) -> bool:

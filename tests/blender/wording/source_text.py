@@ -50,7 +50,7 @@ NO_TEXT = {
     # of the command line, of the log
     "a fault of MagPlus", "the input can't be used: whoever asked has to mend it",
     "this machine can't do it (environment, memory, disk, driver): another may",
-    "the job folder is in use by another run: try again later", "a kept clip", "a measured clip",
+    "the job folder or the file to save is in use by another run: try again later", "a kept clip", "a measured clip",
     "delete the folder of measurements",
     "checkpoint missing", "{0} code {1}, weights {2}{3}", ", NOT FOR COMMERCIAL USE",
     "GPL-3.0-or-later here; the authors' own code has no licence",

@@ -118,9 +118,12 @@ class TestDetection:
             (face,) = landmarker.detect(pasted([(small, left, top)], 1920, 1080), thorough=True)
             assert np.abs(face.centre - (left + width / 2, top + height / 2)).max() < 15
 
-    def test_nothing_is_found_where_nothing_is(self, landmarker):
+    def test_nothing_is_found_where_nothing_is_and_not_searched_twice(self, landmarker, monkeypatch):
         texture = np.random.default_rng(0).random((720, 1280, 3), np.float32)
         assert landmarker.detect(texture, thorough=True) == []
+        with monkeypatch.context() as patched:
+            patched.setattr(landmarker, "_detect", lambda _: pytest.fail("searched again"))
+            assert landmarker.detect(texture, thorough=True) == []
         assert landmarker.detect(np.zeros((10, 10, 3), np.float32), thorough=True) == []
 
     def test_several_faces_are_selected_by_size_or_from_the_left(self, landmarker, cut_out):

@@ -112,7 +112,14 @@ class TestFrames:
     def test_a_fade_from_black_is_too_dark_at_first(self, clips):
         faults = faults_of(relit(clips[0], {index: index / 9 for index in range(9)}))
         assert faults[:3] == [Fault.DARK] * 3
-        assert not any(faults[6:])
+        assert not any(faults[8:])
+
+    def test_the_last_frames_of_a_fade_are_left_out_too(self, clips):
+        """Encoders leave them coarse: their motion against what follows was larger than a micro-expression's."""
+        for ends in (1, -1):
+            gains = {index if ends > 0 else FRAMES - 1 - index: index / 4 for index in range(4)}
+            faults = faults_of(relit(clips[0], gains))[::ends]
+            assert all(faults[:4]) and not any(faults[4:])
 
     @pytest.mark.parametrize("count", [1, 5])
     def test_another_person_between_is_reported_and_the_first_one_is_known_again(self, clips, count):
@@ -194,6 +201,16 @@ class TestPixels:
         on_face = face_mask(points, (256, 256)) > 0.5
         left, before = ((each - picture).abs().mean(1, keepdim=True)[on_face].mean() for each in (frames, lit))
         assert float(left) < 0.3 * float(before)
+
+    def test_a_frame_of_another_shot_is_not_compared_again(self, seen, monkeypatch):
+        picture, points, everywhere, visibility = seen
+        warmer = (picture * torch.tensor([1.15, 1.0, 0.85]).view(1, 3, 1, 1)).clamp(0, 1)
+        first = visibility(warmer, points[None], everywhere)
+        monkeypatch.setattr(visibility, "_compare", lambda *_: pytest.fail("compared again"))
+        for before, now in zip(first, visibility(warmer, points[None], everywhere), strict=True):
+            assert torch.equal(before, now)
+        with pytest.raises(pytest.fail.Exception):
+            visibility(warmer, points[None] + 1, everywhere)
 
     @pytest.mark.parametrize(
         "colour",

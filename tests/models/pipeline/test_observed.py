@@ -18,8 +18,11 @@ EXPRESSION = 4e-3 * np.exp(-(((np.arange(COUNT) - APEX) / 3) ** 2))
 CLOTH = 1.5e-2 * np.abs(np.sin(np.arange(COUNT) / 4))
 
 
-def observed(tmp_path, parallax=0.0, **motion):
-    """What was left of a clip: motion [T] by region, as shares of the face's width, the head's parallax [T]."""
+def observed(tmp_path, parallax=0.0, present=(True,) * COUNT, **motion):
+    """What was left of a clip: motion [T] by region, as shares of the face's width, the head's parallax [T].
+
+    present: which frames can be trusted.
+    """
     parallax = np.broadcast_to(parallax, COUNT)
     for index in range(COUNT):
         regions = {name: float(motion.get(name, np.zeros(COUNT))[index]) for name in REGIONS}
@@ -29,7 +32,7 @@ def observed(tmp_path, parallax=0.0, **motion):
         )
     seconds = tuple(Fraction(index, 30) for index in range(COUNT))
     clip = SimpleNamespace(
-        count=COUNT, outside=None, size=8, times=seconds, track=SimpleNamespace(seconds=seconds, present=[True] * COUNT)
+        count=COUNT, outside=None, size=8, times=seconds, track=SimpleNamespace(seconds=seconds, present=present)
     )
     folder = SimpleNamespace(file_of=lambda kind, index: tmp_path / str(index) if kind is OBSERVED else None)
     reference = SimpleNamespace(landmarks=np.random.default_rng(0).uniform(0, 8, (478, 3)).astype(np.float32))
@@ -61,3 +64,17 @@ def test_what_a_turning_head_leaves_is_no_event_and_an_expression_beside_it_is(t
     left = PARALLAX[1] * np.maximum(turn - PARALLAX[0], 0)
     assert observed(tmp_path, turn, nose=left).event is None
     assert observed(tmp_path, turn, nose=left, brows=EXPRESSION).event.apex == pytest.approx(APEX / 30)
+
+
+def test_what_untrusted_frames_hold_is_neither_rest_nor_an_apex(tmp_path):
+    """A clip of which a stranger takes the last third: those frames repeat a large motion, and show no rest."""
+    held = np.where(np.arange(COUNT) < 18, 3 * EXPRESSION, 3 * EXPRESSION[17])
+    present = tuple(np.arange(COUNT) < 18)
+    assert observed(tmp_path, present=present, brows=held).event.apex == pytest.approx(APEX / 30)
+
+
+def test_an_expression_that_all_of_a_clip_shows_is_an_event(tmp_path):
+    """Measured against its first frame: a part of a longer expression, as most parts of real recordings are."""
+    away = np.r_[0, 4e-3, 7e-3, 9e-3 + 2e-3 * np.sin(np.pi * np.arange(COUNT - 3) / (COUNT - 3))]
+    event = observed(tmp_path, mouth=away).event
+    assert event is not None and event.apex == pytest.approx(15.5 / 30, abs=0.02)

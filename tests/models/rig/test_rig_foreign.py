@@ -15,6 +15,7 @@ from magplus.backend_bridge.rig.basis import Control, RigBasis
 from magplus.models.rig.matching import match
 from magplus.models.rig.measurement import Measurement
 from magplus.models.rig.misfit import hidden_by_noise, marginalised, misfit_variance
+from magplus.models.rig.selection import Hypotheses
 from magplus.models.rig.sites import Sites
 from magplus.models.rig.solver import RigSolution, solve
 
@@ -92,6 +93,14 @@ def test_the_unit_that_explains_a_region_is_preferred_to_a_coalition_of_stranger
     found = solved(rig(mouthSmileRight=bent, **strangers), acted(smile)).curves.values[6]
     shown = found * [np.linalg.norm(bent), *(np.linalg.norm(each) for each in strangers.values())]
     assert shown[0] > 0.8 * shown.sum()
+
+
+def test_one_side_of_the_upper_face_is_rarer_than_both_and_one_side_of_the_mouth_is_not() -> None:
+    names = ("browDownLeft", "browDownRight", "noseSneerLeft", "noseSneerRight", "mouthSmileLeft", "mouthSmileRight")
+    found = Hypotheses.named((*names, "eyeWide"), np.eye(7))
+    assert [found.alone(each) for each in ([0], [0, 1], [0, 3], [0, 1, 3], [4], [6])] == [1, 0, 2, 1, 0, 0]
+    without_the_other = Hypotheses.named(("browDownLeft", "mouthSmileLeft"), np.eye(2))
+    assert without_the_other.alone([0]) == 0, "a rig that has one side alone has no choice"
 
 
 @pytest.mark.parametrize("names", [("mouthLeft", "mouthRight"), ("Jaw_L", "Jaw_R")])

@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 
 from magplus.backend_bridge.rig.basis import Control, RigBasis
 from magplus.models.rig import support
-from magplus.models.rig.head_motion import head_columns, robust_head
+from magplus.models.rig.head_motion import head_columns, robust_head, turning_error
 from magplus.models.rig.measurement import UNCHANGED, Measurement, motion_of
 from magplus.models.rig.sites import Sites
 from magplus.models.rig.solver import RigSolution, solve
@@ -121,6 +121,22 @@ def test_an_expression_is_not_taken_for_the_head_s_motion(seed: int, share: floa
     assert fit.converged
     left = motion_of(fit.values - head, columns)
     assert np.abs(left).max() < 0.08
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=5, deadline=None)
+def test_an_error_that_follows_the_turning_is_no_motion_of_the_head(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    columns = head_columns(GRID, np.hypot(*(GRID - 48).T))
+    head = random.normal(size=(6, len(columns)))
+    one = np.ones((6, len(GRID)))
+    own = 0.2 * random.normal(size=(2, len(GRID)))  # what each place errs by, per px of roll
+    error = head[:, 2, None, None] * own + motion_of(0.2 * head, columns)
+    seen = Measurement(GRID, 0 * GRID[:, 0], 400 * np.stack([one, 0 * one, one], 1), 400 * error)
+    found = turning_error(seen, one, head, np.ones(6), 0.3, columns)
+    assert np.abs(np.einsum("njs,pjs->np", found, columns)).max() < 1e-6 * np.abs(found).sum()
+    left = error - found - motion_of(0.2 * head, columns)
+    assert np.square(left).sum() < 0.2 * np.square(head[:, 2, None, None] * own).sum()
 
 
 def test_two_thousand_controls_that_look_alike_are_one_unknown_that_they_share() -> None:
