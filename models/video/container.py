@@ -264,9 +264,6 @@ class ContainerClip:
         return sorted(set(ticks))
 
     def _check_end(self, stream: VideoStream, container: InputContainer, end: Fraction, seen: int) -> None:
-        if "matroska" in container.format.name and cut_short(self._path):
-            self._warn(f"{self._path.name} is incomplete: its header announces more than the file holds.")
-            return
         announced = _announced_duration(stream, container)
         # Containers leave out how long the last frame lasts, or round it; a frame and a half can't be explained so.
         frame = max(end / max(seen, 1), _LEAST_MISSING) if seen > 1 else _LEAST_MISSING
@@ -275,6 +272,8 @@ class ContainerClip:
                 f"{self._path.name} is incomplete: the last {float(announced - end):.2f} s "
                 f"of its {float(announced):.2f} s are missing."
             )
+        elif "matroska" in container.format.name and cut_short(self._path):
+            self._warn(f"{self._path.name} is incomplete: its header announces more than the file holds.")
 
     def _timed(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[Fraction, av.VideoFrame]]:
         """Yield (seconds on the video's own timeline, frame) within the trim range, in the decoder's order."""
