@@ -303,8 +303,9 @@ def test_on_windows_no_folder_is_flushed(system: System, tmp_path: Path, monkeyp
     """Folders can't be opened there."""
     system("win32")
     opened: list[Path] = []
-    monkeypatch.setattr(os, "open", lambda path, *rest, real=os.open: (opened.append(Path(path)), real(path, *rest))[1])
-    whole.write_whole(tmp_path / "weights.csv", b"1")
+    with monkeypatch.context() as watched:
+        watched.setattr(os, "open", lambda path, *rest, real=os.open: (opened.append(Path(path)), real(path, *rest))[1])
+        whole.write_whole(tmp_path / "weights.csv", b"1")
     assert (tmp_path / "weights.csv").read_bytes() == b"1"
     assert [path for path in opened if path.is_dir()] == []
 
