@@ -61,14 +61,6 @@ class Band:
     coarse: int
     correlation: float
 
-    def of(self, image: Tensor) -> Tensor:
-        """Return the band of an image [N, 1, H, W].
-
-        >>> float(Band(1, 3, 1.0).of(torch.full((1, 1, 8, 8), 0.5)).abs().max())
-        0.0
-        """
-        return _smoothed(image, self.fine) - _smoothed(image, self.coarse)
-
 
 # Shading varies slowly and stays in place while the skin moves under it, so that the finest level has no more than
 # detail below some 17 px, in bands of which each has a noise of its own: shading is in the coarser one. Squared and
@@ -328,13 +320,13 @@ def _gauss_newton_step(
     full = resize(motion, (moved.shape[2], moved.shape[3]))
     warped = sample_spline(moved, pixel_grid(moved.shape[2], moved.shape[3], moved.device) + full)
     # 2. and 3. Linearise around it and weigh, band by band.
-    parts = [(band.of(base), band.of(warped), band.correlation) for band in bands] or [(base, warped, 1.0)]
-    linearised = [_linearised(*part, motion, local=last) for part in parts]
-    equations = linearised[0].equations
-    for more in linearised[1:]:
-        equations = equations + more.equations
-    equations = box(equations, 3)
-    noise, unexplained = linearised[0].noise, linearised[0].unexplained
+    linearised = [_linearised(*pair) for pair in zip(_in_bands(base, bands), _in_bands(warped, bands), strict=True)]
+    noise = [each.noise_at(local=last) for each in linearised]
+    factors = [band.correlation for band in bands] or [1.0]
+    parts = [each.equations(motion, factor * own) for each, factor, own in zip(linearised, factors, noise, strict=True)]
+    equations = box(torch.stack(parts).sum(0), 3)
+    finest = linearised[0]
+    unexplained = _unexplained_motion(finest.squared, finest.tensor, finest.noise)
     # 4. Solve with the prior; the first solution sets the scale of the motion for a second one.
     least = settings.first_motion if first else settings.least_motion
     stiffness = _stiffness(motion, unexplained, least, settings.roughness)
@@ -342,42 +334,60 @@ def _gauss_newton_step(
     if first:
         stiffness = _stiffness(solution, unexplained, settings.least_motion, settings.roughness)
         solution = smooth_solve(equations, stiffness, settings.relaxations).motion
-    return Observation(equations, motion + (solution - motion).clamp(-_MOST_STEP, _MOST_STEP), stiffness, noise)
+    return Observation(equations, motion + (solution - motion).clamp(-_MOST_STEP, _MOST_STEP), stiffness, noise[0])
+
+
+def _in_bands(image: Tensor, bands: tuple[Band, ...]) -> list[Tensor]:
+    """Return the bands of an image [N, 1, H, W], what two of them share smoothed once; without bands, the image.
+
+    >>> [float(band.abs().max()) for band in _in_bands(torch.full((1, 1, 8, 8), 0.5), BANDS)]
+    [0.0, 0.0]
+    """
+    if not bands:
+        return [image]
+    smoothed = {size: _smoothed(image, size) for size in {size for band in bands for size in (band.fine, band.coarse)}}
+    return [smoothed[band.fine] - smoothed[band.coarse] for band in bands]
 
 
 @dataclass(frozen=True)
 class _Linearised:
-    """The equations of one band.
+    """Brightness constancy of a reference and a warped frame, linearised around the motion that it was warped by.
 
-    equations: [N, 5, h, w] as in `Observation`, but of single points. noise: [N, 1, h, w], the variance of the
-    difference. unexplained: see `_unexplained_motion`.
+    With g the gradient of the mean of both and d their difference, over 2 x 2 px each: tensor: [N, 3, h, w], mean
+    g g^T; right: [N, 2, h, w], mean -g d; squared: [N, 1, h, w], mean d^2. noise: [N, 1, h, w], the robust variance of
+    d over the whole picture.
     """
 
-    equations: Tensor
+    tensor: Tensor
+    right: Tensor
+    squared: Tensor
     noise: Tensor
-    unexplained: Tensor
+
+    def noise_at(self, *, local: bool) -> Tensor:
+        """Return the noise variance, `local`: of outliers (occlusions, highlights) by their own difference."""
+        return torch.maximum(self.noise, box(self.squared, 5)) if local else self.noise
+
+    def equations(self, motion: Tensor, noise: Tensor) -> Tensor:
+        """Return J and h of single points as in `Observation`, [N, 5, h, w], for the whole motion [N, 2, h, w] px.
+
+        noise: [N, 1, h, w], their variance.
+        """
+        x, y = motion[:, :1], motion[:, 1:]
+        jxx, jxy, jyy = self.tensor.split(1, 1)
+        right = self.right + torch.cat([jxx * x + jxy * y, jxy * x + jyy * y], 1)
+        return torch.cat([self.tensor, right], 1) / noise
 
 
-def _linearised(base: Tensor, warped: Tensor, correlation: float, motion: Tensor, *, local: bool) -> _Linearised:
-    """Return brightness constancy linearised around a motion [N, 2, H / 2, W / 2] px.
-
-    base: [1 or N, 1, H, W] and warped: [N, 1, H, W], reference and warped frame. `local`: outliers (occlusions,
-    highlights) are weighted by their own difference, not only by the robust variance of the whole picture.
-    """
-    # J = mean g g^T, h = J u - mean g d over 2 x 2 px, d the difference.
+def _linearised(base: Tensor, warped: Tensor) -> _Linearised:
+    """Linearise a reference [1 or N, 1, H, W] and a warped frame [N, 1, H, W], or one band of them."""
     difference = warped - base
     gx, gy = gradient(0.5 * (warped + base))
     pairs = ((gx, gx), (gx, gy), (gy, gy), (gx, -difference), (gy, -difference), (difference, difference))
     products = torch.cat([mean_pool(one * other, 2) for one, other in pairs], 1)
-    tensor, right, squared = products[:, :3], products[:, 3:5], products[:, 5:]
+    squared = products[:, 5:]
     typical = squared.flatten(1).median(1).values.view(-1, 1, 1, 1)
     noise = (typical / CHI_SQUARED_MEDIAN + QUANTISATION).expand_as(squared)
-    unexplained = _unexplained_motion(squared, tensor, noise)
-    if local:
-        noise = torch.maximum(noise, box(squared, 5))
-    x, y = motion[:, :1], motion[:, 1:]
-    right = right + torch.cat([tensor[:, 0:1] * x + tensor[:, 1:2] * y, tensor[:, 1:2] * x + tensor[:, 2:3] * y], 1)
-    return _Linearised(torch.cat([tensor, right], 1) / (correlation * noise), noise, unexplained)
+    return _Linearised(products[:, :3], products[:, 3:5], squared, noise)
 
 
 def _unexplained_motion(squared: Tensor, tensor: Tensor, noise: Tensor) -> Tensor:
