@@ -1,36 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether the reference shows an expression, on a drawn face of 24 controls."""
 
-from types import SimpleNamespace
-from typing import Any, cast
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
-from magplus.backend_bridge.rig.basis import Control, RigBasis
-from magplus.models.pipeline.batch import Batch
 from magplus.models.pipeline.neutral_reference import opposed, opposite_share
-from magplus.models.pipeline.rig_reader import RigReader
-from magplus.models.rig.constraints import Constraints
-from magplus.models.rig.sites import Sites
+from tests.models.pipeline.drawn_face import GRID, Reader, read, reader_of
 
-GRID = np.stack(np.meshgrid(np.arange(24), np.arange(24)), -1).reshape(-1, 2) * 4.0
 FRAMES = [4, 6, 8, 10, 12, 14, 16, 18]
 SECONDS = [index / 24 for index in range(24)]
 LASTS = np.array([0, 0.4, 1, 1, 1, 1, 1, 1])  # from a state to another one, in which the face stays
-PRECISION = 400.0
-
-
-class Reader(RigReader):
-    """Solves what it is given."""
-
-    read_from = "a test"
-    has_head = True
-
-    def read(self, batch: Batch) -> NDArray[np.float32]:
-        raise NotImplementedError
 
 
 @pytest.fixture(scope="module")
@@ -41,27 +21,14 @@ def face() -> Reader:
     ways *= 6 / np.linalg.norm(ways, axis=1, keepdims=True)
     near = np.exp(-((GRID[None] - middles[:, None]) ** 2).sum(2) / (2 * 9**2))
     keys = near[..., None] * ways[:, None]
-    basis = RigBasis(
-        image_size=(96, 96),
-        controls=tuple(Control(f"key {n}", "shape_key", "Head", f"key {n}", 0.0, 0.0, 1.0) for n in range(len(keys))),
-        positions=GRID.astype(np.float32),
-        depth=np.hypot(*(GRID - 48).T).astype(np.float32),
-        visible=np.ones(len(GRID), bool),
-        displacement=keys.astype(np.float32),
-        triangles=np.zeros((0, 3), np.int32),
-    )
-    sites = Sites(GRID, basis.depth.astype(np.float64), keys, csr_matrix((len(GRID), 1)))
-    observer = cast(Any, SimpleNamespace(sites=sites))
-    return Reader(basis, observer, {}, Constraints(), np.ones(len(keys)), 90.0, "shape", cast(Any, None))
+    return reader_of(keys, [f"key {n}" for n in range(len(keys))], "Head", {})
 
 
 def seen(face: Reader, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What is read of the motion of control values [24], the expression of which `LASTS` tells; and its sizes."""
     motion = LASTS[:, None, None] * np.tensordot(values, face.columns, 1)
     motion = motion + 0.05 * np.random.default_rng(1).normal(size=motion.shape)
-    weight = np.full((*motion.shape[:2], 1), PRECISION)
-    equations = np.concatenate([weight, 0 * weight, weight, weight * motion, 0 * weight + 1, 0 * weight + 1], -1)
-    return np.concatenate([equations, np.zeros_like(motion)], -1), 0.01 * LASTS
+    return read(motion, np.zeros_like(motion)), 0.01 * LASTS
 
 
 def of(*controls: int) -> NDArray[np.float64]:

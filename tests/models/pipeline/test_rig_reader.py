@@ -2,35 +2,18 @@
 """What is made of the equations that were read off a clip, on a rig that has few controls."""
 
 from types import SimpleNamespace
-from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
-from magplus.backend_bridge.rig.basis import Control, RigBasis
+from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.benchmarks._readings import _AllIsRead, _Recording
-from magplus.models.pipeline.batch import Batch
 from magplus.models.pipeline.outputs.curves import out_of_sight
-from magplus.models.pipeline.rig_reader import RigReader
-from magplus.models.rig.constraints import Constraints
-from magplus.models.rig.sites import Sites
+from tests.models.pipeline.drawn_face import GRID, Reader, read, reader_of
 
-GRID = np.stack(np.meshgrid(np.arange(24), np.arange(24)), -1).reshape(-1, 2) * 4.0
 CURVE = np.array([0, 0, 0, 0.3, 0.7, 1.0, 0.7, 0.3, 0, 0, 0])
-PRECISION = 400.0
-
-
-class Reader(RigReader):
-    """Solves what it is given."""
-
-    read_from = "a test"
-    has_head = True
-
-    def read(self, batch: Batch) -> NDArray[np.float32]:
-        raise NotImplementedError
 
 
 def bump(x: float, y: float, width: float) -> NDArray[np.float64]:
@@ -40,26 +23,8 @@ def bump(x: float, y: float, width: float) -> NDArray[np.float64]:
 def drawn_face(*names: str) -> Reader:
     """A face whose only controls lower its left and its right brow, drawn as thin as brows are."""
     keys = np.stack([bump(x, 24, 5) * [0, 6] for x in (66, 30)])
-    basis = RigBasis(
-        image_size=(96, 96),
-        controls=tuple(Control(name, "shape_key", "Brows", name, 0.0, 0.0, 1.0) for name in names),
-        positions=GRID.astype(np.float32),
-        depth=np.hypot(*(GRID - 48).T).astype(np.float32),
-        visible=np.ones(len(GRID), bool),
-        displacement=keys.astype(np.float32),
-        triangles=np.zeros((0, 3), np.int32),
-    )
-    sites = Sites(GRID, basis.depth.astype(np.float64), keys, csr_matrix((len(GRID), 1)))
-    observer = cast(Any, SimpleNamespace(sites=sites))
-    clip = cast(Any, SimpleNamespace(closures=np.zeros((len(CURVE), 2))))
-    return Reader(basis, observer, {"brows": (GRID[:, 1] < 40) * 1.0}, Constraints(), np.ones(2), 90.0, "shape", clip)
-
-
-def read(motion: NDArray[np.float64], head: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What a reader reads [N, S, 9] where the face moves [N, S, 2] px on a head that moves [N, S, 2] px."""
-    weight = np.full((*motion.shape[:2], 1), PRECISION)
-    whole = motion + head
-    return np.concatenate([weight, 0 * weight, weight, weight * whole, 0 * weight + 1, 0 * weight + 1, head], -1)
+    clip = SimpleNamespace(closures=np.zeros((len(CURVE), 2)))
+    return reader_of(keys, names, "Brows", {"brows": (GRID[:, 1] < 40) * 1.0}, clip)
 
 
 @pytest.mark.parametrize("roll", [0.0, 0.01])
