@@ -107,7 +107,7 @@ class Driver:
         """Return the motion of N frames."""
         return self._store.get(
             (
-                *(seen.frames, seen.weight, seen.closures),
+                *(seen.frames, seen.weight, seen.copied, seen.closures),
                 *(self.reference.image, self.reference.landmarks),
                 *(self.magnifier.weights_sha256, str(self.magnifier.precision)),
             ),
@@ -116,7 +116,7 @@ class Driver:
         )
 
     def _observe(self, seen: Seen) -> DriverMotion:
-        motion = self.magnifier.motion(self.reference.image, seen.frames, clip=True)
+        motion = self.magnifier.motion(self.reference.image, seen.frames, clip=True, copied=seen.copied)
         motion = Motion(motion.flow, motion.confidence * seen.weight)
         rigid, local = self.clip.split_head_motion(motion)
         closing, from_mesh, skin = (field.to(local) for field in self._lids(seen.closures))

@@ -27,7 +27,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..magnification.arbitration import PATCH, chi_squared_test
-from ..magnification.copied_blocks import discounted
 from ..magnification.filters import box
 from ..magnification.refinement import Refinement, affine_fields
 from ..magnification.solver import Observation
@@ -134,9 +133,6 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
         crop = int(rng.choice(np.arange(config.crops[0], config.crops[1] + 1, 8)))
         batch = films.batch(config.batch, crop, rng)
         observed = batch.observed
-        if network.camera is not None:
-            with torch.no_grad():
-                observed = discounted(observed, batch.repeated, network.camera.inflation(batch.state))
         with torch.autocast(device.type, torch.bfloat16):
             answer = network.estimate(observed, batch.brightness, batch.state)
         with torch.no_grad():
