@@ -18,8 +18,9 @@ from .camera_state import SAME, ends_on_grid
 from .filters import box, resize
 
 AROUND = 7  # px along a side of the squares in which exact repeats are counted, about a block of 8 px
-ON_GRID = (0.5, 0.9)  # log ratio of ends of repeats on the grid: none copied, and some; without a codec 0 to 0.4, after
-# H.264 at crf 20 1.1 to 3.9 (photographs, own and bent family)
+# Log ratio of ends of repeats on the grid: none copied, and some. Without a codec 0 to 0.38, after H.264 at crf 20 1.1
+# to 3.9 (photographs, own and bent family), 0.53 to 0.78 in a video from the web, after some frames.
+ON_GRID = (0.4, 0.6)
 COPIED_WEIGHT = 0.05  # chosen on photographs, own and bent family; 0 would leave nothing that holds a face at rest
 
 

@@ -408,12 +408,12 @@ def _linearised(base: Tensor, warped: Tensor, weight: Tensor | None) -> _Lineari
     pairs = ((gx, gx), (gx, gy), (gy, gy), (gx, -difference), (gy, -difference), (difference, difference))
     products = torch.cat([mean_pool(one * other, 2) for one, other in pairs], 1)
     squared = products[:, 5:]
-    typical = _median(squared, weight)
+    typical = median_where_seen(squared, weight)
     noise = (typical / CHI_SQUARED_MEDIAN + QUANTISATION).expand_as(squared)
     return _Linearised(products[:, :3], products[:, 3:5], squared, noise)
 
 
-def _median(values: Tensor, weight: Tensor | None) -> Tensor:
+def median_where_seen(values: Tensor, weight: Tensor | None) -> Tensor:
     """Return the median of values [N, 1, h, w], of those that have a weight above a half: [N, 1, 1, 1].
 
     Of all of them, where fewer than `_LEAST_SEEN` have.

@@ -200,9 +200,9 @@ class DriverReader(RigReader):
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return equations of the driver's frames, their visibility and the head's motion at the sites: [N, S, 9]."""
-        weight, observed = batch.seen.weight, batch.observed
+        weight, copied, observed = batch.seen.weight, batch.seen.copied, batch.observed
         # A closing lid has no brightness constancy: its equations are those of the mesh's motion, on its skin.
-        equations = self._observer.observe(batch.frames, observed.total, weight * (1 - observed.from_mesh))
+        equations = self._observer.observe(batch.frames, observed.total, weight * (1 - observed.from_mesh), copied)
         from_mesh, skin, flow, seen, head = (
             np.stack([self._observer.read(each[None]) for each in field])
             for field in (observed.from_mesh, observed.skin, observed.total, weight, observed.rigid)
