@@ -39,9 +39,11 @@ def copied_share(reference: Tensor, frames: Tensor) -> Tensor:
     [True, False]
     """
     repeats = ((frames - reference).abs().amax(1, keepdim=True) < SAME).to(frames.dtype)
+    blocks = _opened(repeats)
     none, some = ON_GRID
-    coded = ((ends_on_grid(_opened(repeats)[:, 0] > 0) - none) / (some - none)).clamp(0, 1)
-    return coded.view(-1, 1, 1, 1) * box(repeats, AROUND)
+    coded = ((ends_on_grid(blocks[:, 0] > 0) - none) / (some - none)).clamp(0, 1)
+    near = F.max_pool2d(blocks, AROUND, 1, AROUND // 2)  # elsewhere pixels repeat by chance
+    return coded.view(-1, 1, 1, 1) * near * box(repeats, AROUND)
 
 
 def _opened(mask: Tensor) -> Tensor:
