@@ -231,9 +231,9 @@ def solve(
         moved_energy.astype(np.float32),
         left_energy.astype(np.float32),
         found.state,
-        np.where(moving_places(local)[:, None], shown + beyond(unexplained, found.state.misfit**2), 0.0).astype(
-            np.float32
-        ),
+        np.where(
+            moving_places(local)[:, None], shown + beyond(unexplained, found.state.misfit**2, found.state.noisy), 0.0
+        ).astype(np.float32),
         (HEADROOM * support).max(0, initial=0.0) @ spread,
     )
 
