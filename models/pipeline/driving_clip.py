@@ -27,6 +27,7 @@ from ..face import (
     FaceLandmarker,
     FaceTrack,
     Reference,
+    RigidSplit,
     SteadyCrop,
     Visibility,
     blinks,
@@ -251,11 +252,10 @@ class DrivingClip:
             gain = gain + (value - 1) * masks[name]
         return gain
 
-    def split_head_motion(self, motion: Motion) -> tuple[Tensor, Tensor]:
+    def split_head_motion(self, motion: Motion) -> RigidSplit:
         """Return the head's motion and the face's own, [N, 2, S, S] px each."""
         device = motion.flow.device
-        split = split_rigid(motion, self.depth.to(device), self._skull.to(device))
-        return split.rigid, split.local
+        return split_rigid(motion, self.depth.to(device), self._skull.to(device))
 
     @cached_property
     def depth(self) -> Tensor:
