@@ -44,6 +44,11 @@ class DriverMotion:
         """The face's motion with the head's, [N, 2, S, S] px."""
         return self.local.flow + self.rigid
 
+    def part(self, at: slice) -> DriverMotion:
+        """Return the motion of some of the frames."""
+        local = Motion(self.local.flow[at], self.local.confidence[at])
+        return DriverMotion(local, self.rigid[at], self.from_mesh[at], self.skin[at])
+
     def packed(self) -> PackedMotion:
         """Return it as it is kept for other jobs."""
         return PackedMotion(

@@ -74,6 +74,10 @@ class Seen:
         frames, weight, copied = (values.to(device) for values in (self.frames, self.weight, self.copied))
         return Seen(frames, weight, copied, self.closures)
 
+    def part(self, at: slice) -> Seen:
+        """Return some of the frames."""
+        return Seen(self.frames[at], self.weight[at], self.copied[at], self.closures[at])
+
 
 def reader_of(folder: Path, driving: Driving) -> VideoReader:
     """Return what reads the driving video of a job in `folder`. Raises `InputError` for one that can't be used."""
