@@ -9,7 +9,7 @@ from .landmarker import FaceLandmarker, FaceLandmarks, select_face
 from .lids import LidModel, blinks, closures
 from .pose import head_turn, turned_by
 from .regions import face_mask, face_width, magnified_part, regions, rigid_mask
-from .rigid import split_rigid
+from .rigid import HeadMotion, RigidSplit, split_rigid
 from .similarity import Similarity
 from .square import Square, roll
 from .timing import Reference, calmest, choose_reference, expressiveness, find_event, nearer_to_rest, settled
@@ -21,8 +21,10 @@ __all__ = [
     "FaceLandmarker",
     "FaceLandmarks",
     "FaceTrack",
+    "HeadMotion",
     "LidModel",
     "Reference",
+    "RigidSplit",
     "Similarity",
     "Square",
     "SteadyCrop",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...backend_bridge.files.arrays import checked
 from ..backends import DrivingBatch, FaceImage
-from ..face import LidModel, face_width, magnified_part
+from ..face import HeadMotion, LidModel, face_width, magnified_part
 from ..magnification import Magnifier
 from ..magnification.motion import Motion
 from .driving_clip import DrivingClip, Seen
@@ -30,23 +30,34 @@ class DriverMotion:
 
     local: the face's own, 0 where it is out of sight. rigid: the head's, [N, 2, S, S] px. from_mesh: [N, 1, S, S] in
     [0, 1], share of the lids' motion that is taken from the mesh's closure instead of the picture; skin: the same of
-    the lids' skin alone.
+    the lids' skin alone. head: what `rigid` is of, where it was measured here.
     """
 
     local: Motion
     rigid: Tensor
     from_mesh: Tensor
     skin: Tensor
+    head: HeadMotion | None = None
 
     @property
     def total(self) -> Tensor:
         """The face's motion with the head's, [N, 2, S, S] px."""
         return self.local.flow + self.rigid
 
+    def part(self, at: slice) -> DriverMotion:
+        """Return the motion of some of the frames."""
+        local = Motion(self.local.flow[at], self.local.confidence[at])
+        return DriverMotion(local, self.rigid[at], self.from_mesh[at], self.skin[at])
+
     def packed(self) -> PackedMotion:
         """Return it as it is kept for other jobs."""
-        fields = (self.local.flow, self.local.confidence, self.rigid, self.from_mesh, self.skin)
-        return PackedMotion(tuple(PackedField.of(each) for each in fields))
+        return PackedMotion(
+            flow=PackedField.of(self.local.flow),
+            confidence=PackedField.of(self.local.confidence),
+            rigid=self.head or PackedField.of(self.rigid),
+            from_mesh=PackedField.of(self.from_mesh),
+            skin=PackedField.of(self.skin),
+        )
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return it as arrays, for another worker."""
@@ -66,19 +77,24 @@ class DriverMotion:
 
 @dataclass(frozen=True)
 class PackedMotion:
-    """A `DriverMotion` without its zeros."""
+    """A `DriverMotion` without its zeros, and the head's as what it is computed from."""
 
-    fields: tuple[PackedField, ...]
+    flow: PackedField
+    confidence: PackedField
+    rigid: HeadMotion | PackedField
+    from_mesh: PackedField
+    skin: PackedField
 
     @property
     def nbytes(self) -> int:
         """How many bytes it takes."""
-        return sum(each.nbytes for each in self.fields)
+        return sum(each.nbytes for each in (self.flow, self.confidence, self.rigid, self.from_mesh, self.skin))
 
     def unpacked(self) -> DriverMotion:
-        """Return the motion."""
-        flow, confidence, rigid, from_mesh, skin = (each.whole() for each in self.fields)
-        return DriverMotion(Motion(flow, confidence), rigid, from_mesh, skin)
+        """Return the motion, bit by bit as it was."""
+        local = Motion(self.flow.whole(), self.confidence.whole())
+        head = self.rigid if isinstance(self.rigid, HeadMotion) else None
+        return DriverMotion(local, self.rigid.whole(), self.from_mesh.whole(), self.skin.whole(), head)
 
 
 class Driver:
@@ -118,13 +134,14 @@ class Driver:
     def _observe(self, seen: Seen) -> DriverMotion:
         motion = self.magnifier.motion(self.reference.image, seen.frames, clip=True, copied=seen.copied)
         motion = Motion(motion.flow, motion.confidence * seen.weight)
-        rigid, local = self.clip.split_head_motion(motion)
+        split = self.clip.split_head_motion(motion)
+        local = split.local
         closing, from_mesh, skin = (field.to(local) for field in self._lids(seen.closures))
         if bool(from_mesh.any()):
             from_mesh, skin = from_mesh * seen.weight, skin * seen.weight
             local = local * (1 - from_mesh) + closing * from_mesh
         local = local * (self.mask * seen.weight)
-        return DriverMotion(Motion(local, motion.confidence), rigid, from_mesh, skin)
+        return DriverMotion(Motion(local, motion.confidence), split.rigid, from_mesh, skin, split.head)
 
     def magnified(self, frames: Tensor, observed: DriverMotion, alpha: float) -> DrivingBatch:
         """Return what the backend is shown: the face in the reference's head pose, its motion magnified."""
