@@ -130,7 +130,7 @@ def judged(place: Path, job: JobFolder) -> dict[str, Row]:
         "still": truth.judge(on_the_still(job, truth)),
     }
     rows["carried"], rows["drawn"] = (truth.judge(each) for each in of_the_truth(job, truth))
-    rows["apex"] = truth.judge([at_the_apex(job)], at=[-1])
+    rows["apex"] = truth.judge([at_the_apex(job, truth)], at=[-1])
     rows["plain"] = {"PSNR": truth.psnr([picture(place / "plain" / f"{n:04d}.png") for n in truth.numbers])}
     return rows
 
@@ -246,12 +246,10 @@ def by_landmarks(job: JobFolder, truth: Truth) -> list[Field]:
         ]
 
 
-def at_the_apex(job: JobFolder) -> Field:
-    """Return the motion on the neutral picture at the apex: what the shot has to carry."""
+def at_the_apex(job: JobFolder, truth: Truth) -> Field:
+    """Return the motion on the neutral picture at the true apex: what the shot has to carry."""
     neutral = Surface.load(job.path / artefacts.AVATAR_SURFACE)
-    shot = job.read_report().shot
-    assert shot is not None and shot.apex_frame is not None
-    return _carried(job, neutral, neutral, shot.apex_frame)
+    return _carried(job, neutral, neutral, 1 + int(np.argmax(truth.pulse)))
 
 
 def on_the_still(job: JobFolder, truth: Truth) -> list[Field]:
