@@ -63,6 +63,9 @@ def run(options: argparse.Namespace) -> ExitCode:
         raise InputError(f"--parallel must be at least 1, not {options.parallel}.")
     listed = options.shots.absolute()
     results = (options.results or listed.with_name(f"{listed.stem}_results")).absolute()
+    with explained(results, reading=True):
+        if results.exists() and not results.is_dir():
+            raise InputError(f"{results} is a file, not a folder for results; give other --results.")
     if listed in [results / name for name in NAMES]:
         raise InputError(
             f"{listed.name} is the name of a result in {results}; rename the list or give other --results."

@@ -466,7 +466,11 @@ def test_no_shot_is_named_like_something_else_in_the_results(
     assert f"line 12: '{name}' is a name that the results have; give it another." in capfd.readouterr().err
 
 
-def test_a_list_is_never_written_over_by_its_results(main: Callable[..., int], listed: Path) -> None:
+def test_a_list_is_never_written_over_by_its_results(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(listed, "--results", listed.parent / CLIP, "--dry-run") == 2
+    assert "clip.mp4 is a file, not a folder for results" in capfd.readouterr().err
     shots = listed.with_name("batch.csv")
     text = f"name,file,driving,shape_keys\none,heads.blend,{CLIP},true\n"
     shots.write_text(text)
