@@ -76,7 +76,7 @@ class Curves:
         self.solution: Solution | None = None
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
-        """Return each frame's equations at the rig's sites, [S, 9] (`rig_reader.RigReader.read`)."""
+        """Return each frame's equations at the rig's sites, [S, 10] (`rig_reader.RigReader.read`)."""
         return [[_npy(each) for each in self._reader.read(batch)]]
 
     def finish(self, report: Report, made: Made) -> Report:

@@ -3,7 +3,7 @@
 
 import json
 from fractions import Fraction
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,17 +18,25 @@ EXPRESSION = 4e-3 * np.exp(-(((np.arange(COUNT) - APEX) / 3) ** 2))
 CLOTH = 1.5e-2 * np.abs(np.sin(np.arange(COUNT) / 4))
 
 
-def observed(tmp_path, parallax=0.0, present=(True,) * COUNT, **motion):
+def observed(tmp_path, parallax=0.0, present=(True,) * COUNT, before=MappingProxyType({}), **motion):
     """What was left of a clip: motion [T] by region, as shares of the face's width, the head's parallax [T].
 
-    present: which frames can be trusted.
+    present: which frames can be trusted. before: shares of regions that something moves before.
     """
     parallax = np.broadcast_to(parallax, COUNT)
     for index in range(COUNT):
         regions = {name: float(motion.get(name, np.zeros(COUNT))[index]) for name in REGIONS}
         peak = max(regions.values())
         (tmp_path / str(index)).write_text(
-            json.dumps({"peak": peak, "certain": peak, "regions": regions, "parallax": float(parallax[index])})
+            json.dumps(
+                {
+                    "peak": peak,
+                    "certain": peak,
+                    "regions": regions,
+                    "parallax": float(parallax[index]),
+                    "before": {name: before.get(name, 0.0) for name in REGIONS},
+                }
+            )
         )
     seconds = tuple(Fraction(index, 30) for index in range(COUNT))
     clip = SimpleNamespace(
