@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What moves before the face and is in the reference too: a microphone, a scarf, a cup, a hand.
 
-Frames that show it elsewhere don't differ from the reference by more than a face's own motion makes (`visibility`), and
-nothing is assumed of its colour. It is told by how it moves. Skin is elastic tissue, pulled at a place: its motion
-falls off from there all around. A thing moves as one piece, and beside it nothing moves. So of the places that move by two
-fifths of the largest motion the share that moves by four fifths of it is compared: a Gaussian falloff has 0.24, a cone
-0.11, expressions of rendered people 0.28 to 0.47 (of 2 to 4 % of the face's width), a thing of any shape 1 but for
-its rim, where a motion field is smooth: 0.66 and more for a ball or a scarf that are a fifth of the face wide.
+Frames that show it elsewhere don't differ from the reference by more than a face's own motion makes (`visibility`),
+and nothing is assumed of its colour. It is told by how it moves. Skin is elastic tissue, pulled at a place: its motion
+falls off from there all around. A thing moves as one piece, and beside it nothing moves. So of the places that move by
+two fifths of the largest motion the share that moves by four fifths of it is compared: a Gaussian falloff has 0.24, a
+cone 0.11, expressions of rendered people 0.28 to 0.47 (of 2 to 4 % of the face's width), a thing of any shape 1 but
+for its rim, where a motion field is smooth: 0.66 and more for a ball or a scarf that are a fifth of the face wide.
 """
 
 from __future__ import annotations

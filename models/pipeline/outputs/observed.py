@@ -34,6 +34,7 @@ LEAST_HIDDEN = 0.5  # of a region, from which on it isn't seen
 # motion; and how many times what is beyond may be left in that (1.5 at 10 degrees).
 PARALLAX = (2e-3, 1.5)
 LEAST_COVERED = 0.1  # of a region, from which on what moves before the face may be what moves in it
+PASSING = 0.5  # s: a head that turns and comes back within it; one that stays turned is measured as it is
 UNEXPLAINED = 0.95  # of a region's motion: from here on no control of a whole face's follows it, and it isn't a face's
 
 
@@ -124,6 +125,25 @@ class Observed:
         parallax = np.array([float(record["parallax"]) for record in self._records])
         free, times = PARALLAX
         return np.maximum(peaks - times * np.maximum(parallax - free, 0.0), 0.0)
+
+    @cached_property
+    def held(self) -> NDArray[np.intp]:
+        """Which frame each frame shows, [T]: itself, or the one before the head turned away and came back.
+
+        Where all of a frame's motion may be what the turning leaves, the face's own isn't known.
+        """
+        parallax, certain = (
+            np.array([float(each[name]) for each in self._records]) for name in ("parallax", "certain")
+        )
+        drowned = (parallax > PARALLAX[0]) & (self._without_parallax(certain) <= 0)
+        seconds = np.array([float(second) for second in self._clip.track.seconds])
+        shown = np.arange(len(drowned))
+        for run in np.split(shown, np.flatnonzero(np.diff(drowned)) + 1):
+            before, after = run[0] - 1, run[-1] + 1
+            within = before >= 0 and after < len(shown) and seconds[after] - seconds[before] <= PASSING
+            if drowned[run[0]] and within:
+                shown[run] = before
+        return shown
 
     @cached_property
     def rested(self) -> float | None:

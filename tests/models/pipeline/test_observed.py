@@ -86,3 +86,21 @@ def test_an_expression_that_all_of_a_clip_shows_is_an_event(tmp_path):
     away = np.r_[0, 4e-3, 7e-3, 9e-3 + 2e-3 * np.sin(np.pi * np.arange(COUNT - 3) / (COUNT - 3))]
     event = observed(tmp_path, mouth=away).event
     assert event is not None and event.apex == pytest.approx(15.5 / 30, abs=0.02)
+
+
+def test_frames_in_which_the_head_turns_away_and_back_show_the_one_before(tmp_path):
+    turned = np.zeros(COUNT)
+    turned[20:24] = 8e-3
+    seen = observed(tmp_path, parallax=turned, cheeks=0.8 * turned, brows=EXPRESSION)
+    assert seen.held.tolist() == [*range(20), *[19] * 4, *range(24, COUNT)]
+    assert seen.event.apex == pytest.approx(APEX / 30)
+
+
+def test_a_head_that_stays_turned_is_measured_as_it_is(tmp_path):
+    turned = 8e-3 * (np.arange(COUNT) >= 20)
+    assert observed(tmp_path, parallax=turned, cheeks=0.8 * turned).held.tolist() == list(range(COUNT))
+
+
+def test_what_moves_before_a_region_is_no_event_in_the_frames_in_which_it_hardly_moves(tmp_path):
+    seen = observed(tmp_path, before={"chin": 0.3}, chin=CLOTH / 3, brows=EXPRESSION)
+    assert seen.event.apex == pytest.approx(APEX / 30)
