@@ -7,6 +7,7 @@ from .footage import comparable
 from .gaze import eyes_part
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
 from .lids import LidModel, blinks, closures
+from .moving_cover import MovingCover
 from .pose import head_turn, turned_by
 from .regions import face_mask, face_width, magnified_part, regions, rigid_mask
 from .rigid import HeadMotion, RigidSplit, split_rigid
@@ -23,6 +24,7 @@ __all__ = [
     "FaceTrack",
     "HeadMotion",
     "LidModel",
+    "MovingCover",
     "Reference",
     "RigidSplit",
     "Similarity",

@@ -62,6 +62,11 @@ class Batch:
         """The driver's motion."""
         return self.driver.observe(self.seen) if self._observed is None else self._observed
 
+    @cached_property
+    def weight(self) -> Tensor:
+        """How far each pixel shows the face, with nothing before it that moves, [N, 1, S, S] in [0, 1]."""
+        return self.seen.weight * (1 - self.observed.before)
+
     @property
     def local(self) -> Motion:
         """The face's own motion in px of the driver's crop, [N, 2, S, S]."""
