@@ -19,7 +19,7 @@ from .face_rig import FaceRig
 from .kinds import KINDS
 from .projection import Projection
 
-_WHOLE_SET = 0.5  # share of the face's area that moves at all
+WHOLE_SET = 0.5  # share of the face's area that moves at all
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def solved_by_default(controls: Iterable[Control], appraisals: dict[str, Apprais
     """Return the names of the controls to solve as long as nobody chooses; see `ControlKind.chosen`.
 
     Bones are left alone where shape keys or properties move the face: they are what those, or their drivers, act
-    through. One property that moves the eyes is no such set of controls, so these have to move `_WHOLE_SET` of what all
+    through. One property that moves the eyes is no such set of controls, so these have to move `WHOLE_SET` of what all
     of them together move.
     """
     seen = [control for control in controls if control.name in appraisals and not appraisals[control.name].note]
@@ -96,7 +96,7 @@ def solved_by_default(controls: Iterable[Control], appraisals: dict[str, Apprais
         names = kind.chosen([(each, appraisals[each.name].pixels) for each in seen if each.kind == kind.name], turning)
         (last if kind.last_resort else first).update(names)
     area, whole = (_area(appraisals[name] for name in names) for names in (first, first | last))
-    return first if area > 0 and area >= _WHOLE_SET * whole else first | last
+    return first if area > 0 and area >= WHOLE_SET * whole else first | last
 
 
 def partners(controls: Iterable[Control]) -> dict[str, str]:
