@@ -18,9 +18,12 @@ class Fault(StrEnum):
     FLASH = "a flash"
     CUT = "another shot"
     STRANGER = "another person"
+    SOFT = "out of focus"
 
 
-FaultName: TypeAlias = Literal["no face", "too dark", "over-exposed", "a flash", "another shot", "another person"]
+FaultName: TypeAlias = Literal[
+    "no face", "too dark", "over-exposed", "a flash", "another shot", "another person", "out of focus"
+]
 
 
 @dataclass(frozen=True)

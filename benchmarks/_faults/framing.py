@@ -13,7 +13,7 @@ from torch import Tensor
 
 from magplus.models.training.actors import NOISE, Actor
 
-from .fault import COUNT, HIDDEN, LATE, SIZE, Fault, Picture, Spoil, drawn, place
+from .fault import COUNT, HIDDEN, LATE, LIGHT, SIZE, Fault, Picture, Spoil, drawn, place
 
 
 def cropped(rows: slice) -> Spoil:
@@ -89,5 +89,5 @@ def of_framing(driver: Actor, other: Actor) -> Iterator[Fault]:
     yield Fault("upside down", "", lambda frames: frames.flip(2, 3), (), "refused")
     yield Fault("harmless: zoom", "12%", zoomed(0.12))
     for sigma in (1.5, 3.0):
-        yield Fault("focus pulled", f"{sigma:g} px", defocused(sigma), (), "")
+        yield Fault("focus pulled", f"{sigma:g} px", defocused(sigma), (), "" if sigma < 2 else LIGHT)
     yield Fault("fast turn", "10 degrees", turned(driver, 10.0), tuple(range(LATE, LATE + 6)), "")

@@ -771,6 +771,7 @@ MESSAGES: dict[str, str] = {
     "a record of an environment": "die Aufzeichnung einer Umgebung",
     "an unknown process": "ein unbekannter Prozess",
     "another person": "eine andere Person",
+    "out of focus": "unscharf",
     "another shot": "eine andere Einstellung",
     "automatic": "automatisch",
     "belongs to a linked file; make a library override of the object and of its mesh": "gehört zu einer verknüpften Datei; legen Sie eine Bibliotheksüberschreibung des Objekts und seiner Masche an",

@@ -771,6 +771,7 @@ MESSAGES: dict[str, str] = {
     "a record of an environment": "el registro de un entorno",
     "an unknown process": "un proceso desconocido",
     "another person": "otra persona",
+    "out of focus": "desenfocado",
     "another shot": "otro plano",
     "automatic": "automática",
     "belongs to a linked file; make a library override of the object and of its mesh": "pertenece a un archivo vinculado; cree una redefinición de biblioteca del objeto y de su malla",

@@ -771,6 +771,7 @@ MESSAGES: dict[str, str] = {
     "a record of an environment": "l'enregistrement d'un environnement",
     "an unknown process": "un processus inconnu",
     "another person": "une autre personne",
+    "out of focus": "flou",
     "another shot": "un autre plan",
     "automatic": "automatique",
     "belongs to a linked file; make a library override of the object and of its mesh": "appartient à un fichier lié ; faites une redéfinition de bibliothèque de l'objet et de son maillage",

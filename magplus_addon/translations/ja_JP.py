@@ -771,6 +771,7 @@ MESSAGES: dict[str, str] = {
     "a record of an environment": "環境の記録",
     "an unknown process": "不明なプロセス",
     "another person": "別の人物",
+    "out of focus": "ピンぼけ",
     "another shot": "別のショット",
     "automatic": "自動",
     "belongs to a linked file; make a library override of the object and of its mesh": "はリンクされたファイルのものです。オブジェクトとそのメッシュのライブラリオーバーライドを作成してください",

@@ -771,6 +771,7 @@ MESSAGES: dict[str, str] = {
     "a record of an environment": "环境的记录",
     "an unknown process": "未知进程",
     "another person": "另一个人",
+    "out of focus": "失焦",
     "another shot": "另一个镜头",
     "automatic": "自动",
     "belongs to a linked file; make a library override of the object and of its mesh": "属于关联的文件；请为物体及其网格创建库重写",

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.rig.footage import Fault, Untrusted
+from .focus import out_of_focus
 from .mesh import RIGID_LANDMARKS
 from .similarity import Similarity
 
@@ -138,6 +139,7 @@ def judge(
     if all(faults):  # none is usual, so none is unusual
         faults = [None if summary else Fault.MISSING for summary in summaries]
     _judge_shots(summaries, np.asarray(seconds, np.float64), frame_width, first, faults)
+    _judge_focus(summaries, faults)
     return faults
 
 
@@ -252,6 +254,14 @@ def _judge_shots(
         likeness = max(_likeness(summary, other) for summary in sampled for other in compared)
         for frame in shot:
             faults[frame.index] = Fault.CUT if likeness > _SAME_PERSON else Fault.STRANGER
+
+
+def _judge_focus(summaries: Sequence[FrameSummary | None], faults: list[Fault | None]) -> None:
+    """Enter frames that are softer than is usual in the clip."""
+    shown = {index: summary.face for index, summary in enumerate(summaries) if summary and faults[index] is None}
+    for index, soft in zip(shown, out_of_focus(list(shown.values()), _within()), strict=True):
+        if soft:
+            faults[index] = Fault.SOFT
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def camera_state(reference: Tensor, frames: Tensor) -> Tensor:
         detail + 10,
         _typical(_fine(tint)).expand_as(level) - detail,
         _colour_carried(change, reference),
-        5 * _blocks(repeats),
+        5 * ends_on_grid(repeats),
         _colour_between_rows(reference).expand_as(level),
     ]
     return 0.2 * torch.stack(values, 1)
@@ -114,7 +114,7 @@ def _colour_carried(change: Tensor, reference: Tensor) -> Tensor:
     return tints[0] - bright - (tints[1] - colour)
 
 
-def _blocks(repeats: Tensor) -> Tensor:
+def ends_on_grid(repeats: Tensor) -> Tensor:
     """Return the log ratio of the ends of exact repeats [N, H, W] on a grid of `BLOCK` px to those elsewhere: [N].
 
     The grid's phase is unknown, as a picture may be cut out of a video: the most frequent one is taken.

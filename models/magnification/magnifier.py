@@ -3,8 +3,8 @@
 
 `Magnifier.motion` estimates motion in passes, `Magnifier.apply` changes it:
 
-    1. estimate         pyramidal Gauss-Newton                                          `solver`
-    2. discount         what a video codec copied (MagPlus)                             `copied_blocks`
+    1. weigh            what a video codec copied                                       `copied_blocks`
+    2. estimate         pyramidal Gauss-Newton                                          `solver`
     3. pool             frames of a clip, as modes in time (MagPlus)                    `temporal_modes`
     4. refine           learned fields, MAP motion, correction                          `refinement`
     5. repeat           Gauss-Newton at the corrected motion, refine (`PASSES`)
@@ -26,7 +26,7 @@ from ...backend_bridge.files.hashing import hash_file
 from ..device import choose_device
 from ..warp import resize_flow
 from .camera_state import camera_state
-from .copied_blocks import discounted, repeated_share
+from .copied_blocks import copied_share, weight_of
 from .filters import resize
 from .motion import Motion
 from .refinement import Refinement
@@ -106,38 +106,41 @@ class Magnifier:
         )
 
     @torch.inference_mode()
-    def motion(self, reference: Tensor, frames: Tensor, clip: bool = False) -> Motion:
+    def motion(self, reference: Tensor, frames: Tensor, clip: bool = False, copied: Tensor | None = None) -> Motion:
         """Return how N frames moved against the reference.
 
         reference: [1, 3, H, W] float32 RGB in [0, 1]; frames: [N, 3, H, W]; H, W >= 64. clip: the frames are of one
         clip, in any order, and MagPlus averages a sensor's noise over them (`temporal_modes`); otherwise each is
-        measured as if it were alone, as a single frame always is. Raises `ValueError` for other shapes. With a network,
+        measured as if it were alone, as a single frame always is. copied: [N, 1, H, W] in [0, 1], what a codec copied
+        (`copied_share`), where the pictures are resampled from decoded ones; otherwise it is found in them. Raises
+        `ValueError` for other shapes. With a network,
         a picture of more than `LARGEST_SIDE` px is reduced to `LEARNED_SIDE`, the size of its training, which averages
         noise as well; the motion is in px of the picture given.
         """
         reference, frames = self._checked(reference, frames)
         height, width = frames.shape[2:]
         shorter = min(height, width)
+        copied = copied_share(reference, frames) if copied is None else copied.to(frames)
         if self.refinement is None or shorter <= LARGEST_SIDE:
-            return self._motion(reference, frames, clip)
+            return self._motion(reference, frames, clip, copied)
         size = (round(height * LEARNED_SIDE / shorter), round(width * LEARNED_SIDE / shorter))
-        reference, frames = (
+        reference, frames, copied = (
             F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-            for images in (reference, frames)
+            for images in (reference, frames, copied)
         )
-        motion = self._motion(reference, frames, clip)
+        motion = self._motion(reference, frames, clip, copied)
         return Motion(resize_flow(motion.flow, height, width), resize(motion.confidence, (height, width)))
 
-    def _motion(self, reference: Tensor, frames: Tensor, clip: bool) -> Motion:
+    def _motion(self, reference: Tensor, frames: Tensor, clip: bool, copied: Tensor) -> Motion:
         """Return the motion at the picture's own size; pictures are padded to whole cells of the coarsest level."""
         height, width = frames.shape[2:]
         step = 2 ** levels_for(height, width, len(self.settings.iterations))
         padding = (0, -width % step, 0, -height % step)
-        reference = F.pad(reference, padding, mode="replicate")
-        frames = F.pad(frames, padding, mode="replicate")
-        observed = estimate(reference, frames, self.settings)
+        reference, frames, copied = (F.pad(each, padding, mode="replicate") for each in (reference, frames, copied))
+        weight = weight_of(copied, (frames.shape[2] // 2, frames.shape[3] // 2))
+        observed = estimate(reference, frames, self.settings, weight)
         if self.refinement is not None and self.refinement.covers(observed):
-            observed = self._refined(self.refinement, observed, reference, frames, clip)
+            observed = self._refined(self.refinement, observed, reference, frames, weight, clip)
         padded = (height + padding[3], width + padding[1])
         motion = to_motion(observed, padded, self.settings.tolerance)
         return Motion(
@@ -145,22 +148,26 @@ class Magnifier:
         )
 
     def _refined(
-        self, network: Refinement, observed: Observation, reference: Tensor, frames: Tensor, clip: bool
+        self,
+        network: Refinement,
+        observed: Observation,
+        reference: Tensor,
+        frames: Tensor,
+        weight: Tensor | None,
+        clip: bool,
     ) -> Observation:
-        """Return the solver's observation with the network's motion."""
+        """Return the solver's observation with the network's motion; weight: of the equations."""
         brightness = resize(reference.mean(1, keepdim=True), (observed.motion.shape[2], observed.motion.shape[3]))
         state = camera_state(reference, frames)
         seen, modes = observed, None
         if network.camera is not None:
-            inflation = network.camera.inflation(state)
-            seen = observed = discounted(observed, repeated_share(reference, frames), inflation)
-            members = with_sensor_noise(state, inflation)
+            members = with_sensor_noise(state, network.camera.inflation(state))
             if clip and len(members) > 1:
                 modes = TemporalModes.of(observed, fine_change(reference, frames), members, self.settings)
                 seen, state = modes.observation, modes.mean(state)
         for number in range(self.passes):
             if number:
-                seen = estimate_near(reference, frames, seen.motion, self.settings)
+                seen = estimate_near(reference, frames, seen.motion, self.settings, weight)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
                 seen = network(seen, brightness, state, final=number + 1 == self.passes)
         return seen if modes is None else replace(observed, motion=modes.in_frames(seen.motion))

@@ -45,6 +45,7 @@ _MOST_STEP = 2.0  # px of the level, trust region: brightness is not linear over
 _LARGE_UPDATE, _MOST_POINTS = 0.15, 0.99  # px; a step that moves one point in a hundred farther is repeated
 _NOISE_FACTOR = 1.5  # squared differences below this multiple of the noise count as noise
 _BLACK = 0.02  # of full scale, added to brightness so that the ratio of dark pixels stays finite
+_LEAST_SEEN = 0.01  # share of the points; the median of fewer says little
 _COARSEST_SIDE = 8  # px, least side of the coarsest level of the pyramid
 
 
@@ -199,11 +200,15 @@ def _compiled_relaxation(data: Tensor, rigidity: Tensor, motion: Tensor, sweeps:
     return found, previous
 
 
-def estimate(reference: Tensor, frames: Tensor, settings: FlowSettings | None = None) -> Observation:
+def estimate(
+    reference: Tensor, frames: Tensor, settings: FlowSettings | None = None, weight: Tensor | None = None
+) -> Observation:
     """Estimate how `frames` moved against `reference`.
 
     reference: [1 or N, 3, H, W] RGB in [0, 1]; frames: [N, 3, H, W]; H and W at least 16 and multiples of
-    2 ** levels (see `levels_for`). Returns the last linearisation and its solution on [H / 2, W / 2].
+    2 ** levels (see `levels_for`). weight: [N, 1, H / 2, W / 2] in [0, 1], of the equations, where they are not all
+    measurements (`copied_blocks`); the noise is estimated where it is above a half. Returns the last linearisation and
+    its solution on [H / 2, W / 2].
 
     >>> y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     >>> def picture(shift: float) -> Tensor:
@@ -221,6 +226,7 @@ def estimate(reference: Tensor, frames: Tensor, settings: FlowSettings | None = 
         pyramid.append(
             (mean_pool(binomial(pyramid[-1][0]), 2), mean_pool(binomial(pyramid[-1][1]), 2)),
         )
+    weights = [weight if weight is None or level == 0 else mean_pool(weight, 2**level) for level in range(levels)]
     motion = moved.new_zeros(moved.shape[0], 2, *(side >> levels for side in moved.shape[2:]))
     observed: Observation | None = None
     for level in reversed(range(levels)):
@@ -228,22 +234,24 @@ def estimate(reference: Tensor, frames: Tensor, settings: FlowSettings | None = 
             last = level < 2 and step == 0
             bands = BANDS if level == 0 else ()
             before = motion
-            observed = _gauss_newton_step(*pyramid[level], motion, settings, bands, first=observed is None, last=last)
+            observed = _gauss_newton_step(
+                *pyramid[level], motion, settings, bands, weights[level], first=observed is None, last=last
+            )
             motion = observed.motion
         if level:
             motion = 2 * resize(motion, (2 * motion.shape[2], 2 * motion.shape[3]))
     assert observed is not None
-    return _repeated(*pyramid[0], observed, before, settings)
+    return _repeated(*pyramid[0], observed, before, settings, weight)
 
 
 def _repeated(
-    base: Tensor, moved: Tensor, observed: Observation, before: Tensor, settings: FlowSettings
+    base: Tensor, moved: Tensor, observed: Observation, before: Tensor, settings: FlowSettings, weight: Tensor | None
 ) -> Observation:
     """Repeat the finest step for those frames that it has moved far, over which brightness is not linear.
 
     The first repetition leaves out the local noise, which takes for an outlier what has not been followed yet. Each
     frame is treated as if it were alone. base: [1 or N, 1, H, W]; moved: [N, 1, H, W]; before: [N, 2, h, w] px, the
-    motion before the step.
+    motion before the step; weight: of the equations, see `estimate`.
     """
     update = (observed.motion - before).norm(dim=1).flatten(1)
     far = update.kthvalue(round(_MOST_POINTS * update.shape[1]), dim=1).values > _LARGE_UPDATE
@@ -251,8 +259,9 @@ def _repeated(
     if len(numbers) == 0:
         return observed
     base, moved, motion = base if len(base) == 1 else base[numbers], moved[numbers], observed.motion[numbers]
+    weight = weight if weight is None else weight[numbers]
     for last in (False, True):
-        again = _gauss_newton_step(base, moved, motion, settings, BANDS, first=False, last=last)
+        again = _gauss_newton_step(base, moved, motion, settings, BANDS, weight, first=False, last=last)
         motion = again.motion
     return Observation(
         *(getattr(observed, name).index_copy(0, numbers, getattr(again, name)) for name in vars(observed))
@@ -260,12 +269,19 @@ def _repeated(
 
 
 def estimate_near(
-    reference: Tensor, frames: Tensor, motion: Tensor, settings: FlowSettings | None = None
+    reference: Tensor,
+    frames: Tensor,
+    motion: Tensor,
+    settings: FlowSettings | None = None,
+    weight: Tensor | None = None,
 ) -> Observation:
-    """Return one more Gauss-Newton step on the finest level, from a `motion` [N, 2, H / 2, W / 2] px nearly right."""
+    """Return one more Gauss-Newton step on the finest level, from a `motion` [N, 2, H / 2, W / 2] px nearly right.
+
+    weight: of the equations, see `estimate`.
+    """
     base, moved = _equally_exposed(reference, frames)
     settings = settings or FlowSettings()
-    return _gauss_newton_step(base, moved, motion, settings, BANDS, first=False, last=True)
+    return _gauss_newton_step(base, moved, motion, settings, BANDS, weight, first=False, last=True)
 
 
 def levels_for(height: int, width: int, most: int = 4) -> int:
@@ -306,6 +322,7 @@ def _gauss_newton_step(
     motion: Tensor,
     settings: FlowSettings,
     bands: tuple[Band, ...],
+    weight: Tensor | None,
     *,
     first: bool,
     last: bool,
@@ -313,18 +330,21 @@ def _gauss_newton_step(
     """Return one Gauss-Newton step on one level.
 
     base: [1 or N, 1, H, W], moved: [N, 1, H, W], brightness of reference and frame; motion: [N, 2, H / 2, W / 2] px of
-    the level. bands: of which the equations are summed, finest first; none is the whole picture. `first` step of all:
-    the motion's size is not known yet. `last` on its level: noise is local.
+    the level. bands: of which the equations are summed, finest first; none is the whole picture. weight:
+    [N, 1, H / 2, W / 2], of the equations. `first` step of all: the motion's size is not known yet. `last` on its
+    level: noise is local.
     """
     # 1. Warp the frame by the motion so far. A bilinear look-up would soften it, which edges show as a difference.
     full = resize(motion, (moved.shape[2], moved.shape[3]))
     warped = sample_spline(moved, pixel_grid(moved.shape[2], moved.shape[3], moved.device) + full)
     # 2. and 3. Linearise around it and weigh, band by band.
-    linearised = [_linearised(*pair) for pair in zip(_in_bands(base, bands), _in_bands(warped, bands), strict=True)]
+    pairs = zip(_in_bands(base, bands), _in_bands(warped, bands), strict=True)
+    linearised = [_linearised(*pair, weight) for pair in pairs]
     noise = [each.noise_at(local=last) for each in linearised]
     factors = [band.correlation for band in bands] or [1.0]
     parts = [each.equations(motion, factor * own) for each, factor, own in zip(linearised, factors, noise, strict=True)]
-    equations = box(torch.stack(parts).sum(0), 3)
+    equations = torch.stack(parts).sum(0)
+    equations = box(equations if weight is None else equations * weight, 3)
     finest = linearised[0]
     unexplained = _unexplained_motion(finest.squared, finest.tensor, finest.noise)
     # 4. Solve with the prior; the first solution sets the scale of the motion for a second one.
@@ -378,16 +398,32 @@ class _Linearised:
         return torch.cat([self.tensor, right], 1) / noise
 
 
-def _linearised(base: Tensor, warped: Tensor) -> _Linearised:
-    """Linearise a reference [1 or N, 1, H, W] and a warped frame [N, 1, H, W], or one band of them."""
+def _linearised(base: Tensor, warped: Tensor, weight: Tensor | None) -> _Linearised:
+    """Linearise a reference [1 or N, 1, H, W] and a warped frame [N, 1, H, W], or one band of them.
+
+    weight: [N, 1, H / 2, W / 2], of the equations.
+    """
     difference = warped - base
     gx, gy = gradient(0.5 * (warped + base))
     pairs = ((gx, gx), (gx, gy), (gy, gy), (gx, -difference), (gy, -difference), (difference, difference))
     products = torch.cat([mean_pool(one * other, 2) for one, other in pairs], 1)
     squared = products[:, 5:]
-    typical = squared.flatten(1).median(1).values.view(-1, 1, 1, 1)
+    typical = median_where_seen(squared, weight)
     noise = (typical / CHI_SQUARED_MEDIAN + QUANTISATION).expand_as(squared)
     return _Linearised(products[:, :3], products[:, 3:5], squared, noise)
+
+
+def median_where_seen(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the median of values [N, 1, h, w], of those that have a weight above a half: [N, 1, 1, 1].
+
+    Of all of them, where fewer than `_LEAST_SEEN` have.
+    """
+    values = values.flatten(1)
+    if weight is not None:
+        seen = weight.flatten(1) > 0.5
+        seen = seen | (seen.float().mean(1, keepdim=True) < _LEAST_SEEN)
+        values = values.masked_fill(~seen, torch.nan)
+    return values.nanmedian(1).values.view(-1, 1, 1, 1)
 
 
 def _unexplained_motion(squared: Tensor, tensor: Tensor, noise: Tensor) -> Tensor:

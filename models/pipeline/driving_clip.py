@@ -27,6 +27,7 @@ from ..face import (
     FaceLandmarker,
     FaceTrack,
     Reference,
+    RigidSplit,
     SteadyCrop,
     Visibility,
     blinks,
@@ -44,6 +45,7 @@ from ..face import (
 )
 from ..magnification import Motion
 from ..video import VideoFrame, VideoReader
+from .copied_pixels import CopiedPixels
 from .kept_clip import KeptClip
 from .notes import Notes
 from .outside import Outside, calmer_outside, outside_frame
@@ -57,17 +59,24 @@ SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less 
 class Seen:
     """N frames of the driver in the reference's light, and how far each pixel shows the face.
 
-    frames: [N, 3, S, S], the reference's pixels where the face isn't seen. weight: [N, 1, S, S] in [0, 1]. closures:
-    [N, 2], how far each eye has closed (`face.closures`).
+    frames: [N, 3, S, S], the reference's pixels where the face isn't seen. weight: [N, 1, S, S] in [0, 1]. copied:
+    [N, 1, S, S] in [0, 1], what the codec copied from the reference (`CopiedPixels`). closures: [N, 2], how far each
+    eye has closed (`face.closures`).
     """
 
     frames: Tensor
     weight: Tensor
+    copied: Tensor
     closures: NDArray[np.float64]
 
     def to(self, device: torch.device) -> Seen:
         """Return the same on a device."""
-        return Seen(self.frames.to(device), self.weight.to(device), self.closures)
+        frames, weight, copied = (values.to(device) for values in (self.frames, self.weight, self.copied))
+        return Seen(frames, weight, copied, self.closures)
+
+    def part(self, at: slice) -> Seen:
+        """Return some of the frames."""
+        return Seen(self.frames[at], self.weight[at], self.copied[at], self.closures[at])
 
 
 def reader_of(folder: Path, driving: Driving) -> VideoReader:
@@ -80,9 +89,9 @@ class DrivingClip:
     """One face through a trimmed clip, in N frames.
 
     `reference` is the neutral frame's crop, [1, 3, S, S], with its landmarks in crop px; `frame_size` is S where the
-    backend dictates it. `outside`: the reference's frame where it lies outside the trim; `chosen.index` is N then, so
-    that crops and landmarks of it come after the clip's own. `resting`: when, outside the trim, the face is clearly
-    nearer to rest than in the reference, in seconds of the video.
+    backend dictates it. `copied_pixels` finds what the codec copied from it. `outside`: the reference's frame where it
+    lies outside the trim; `chosen.index` is N then, so that crops and landmarks of it come after the clip's own.
+    `resting`: when, outside the trim, the face is clearly nearer to rest than in the reference, in s of the video.
     """
 
     reader: VideoReader
@@ -92,6 +101,7 @@ class DrivingClip:
     crop: SteadyCrop
     size: int
     reference: FaceImage
+    copied_pixels: CopiedPixels
     frame_size: int | None
     framing: Framing
     outside: Outside | None = None
@@ -173,7 +183,8 @@ class DrivingClip:
         size = frame_size or int(min(max(2 * round(crop.native_size / 2), SMALLEST_CROP), LARGEST_CROP))
         landmarks = crop.landmarks(followed.points, size)[chosen.index]
         reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
-        return cls(reader, path, track, chosen, crop, size, reference, frame_size, framing, outside)
+        copied = CopiedPixels(image, chosen.index, crop, size)
+        return cls(reader, path, track, chosen, crop, size, reference, copied, frame_size, framing, outside)
 
     @classmethod
     def measured_before(
@@ -203,7 +214,10 @@ class DrivingClip:
             raise ValueError("the clip has no such reference frame")
         landmarks = crop.landmarks(followed.points, size)[chosen.index]
         reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
-        return cls(reader, path, track, chosen, crop, size, reference, frame_size, framing, outside, kept.resting)
+        copied = CopiedPixels(image, chosen.index, crop, size)
+        return cls(
+            reader, path, track, chosen, crop, size, reference, copied, frame_size, framing, outside, kept.resting
+        )
 
     def to_keep(self, warnings: tuple[str, ...]) -> KeptClip:
         """Return what `measured_before` makes the clip of, with the warnings from when it was opened."""
@@ -242,11 +256,10 @@ class DrivingClip:
             gain = gain + (value - 1) * masks[name]
         return gain
 
-    def split_head_motion(self, motion: Motion) -> tuple[Tensor, Tensor]:
+    def split_head_motion(self, motion: Motion) -> RigidSplit:
         """Return the head's motion and the face's own, [N, 2, S, S] px each."""
         device = motion.flow.device
-        split = split_rigid(motion, self.depth.to(device), self._skull.to(device))
-        return split.rigid, split.local
+        return split_rigid(motion, self.depth.to(device), self._skull.to(device))
 
     @cached_property
     def depth(self) -> Tensor:
@@ -265,22 +278,24 @@ class DrivingClip:
         remaining = set(wanted)
         indices: list[int] = []
         crops: list[Tensor] = []
+        copied: list[Tensor] = []
         for frame in self._frames:
             if frame.index in remaining:
                 remaining.discard(frame.index)
                 indices.append(frame.index)
                 crops.append(self.crop.crop(frame.image, self.size, frame.index))
+                copied.append(self.copied_pixels(frame.image, frame.index))
             if indices and (len(indices) == size or not remaining):
-                yield indices, self._seen(indices, torch.cat(crops))
-                indices, crops = [], []
+                yield indices, self._seen(indices, torch.cat(crops), torch.cat(copied))
+                indices, crops, copied = [], [], []
             if not remaining:
                 return
 
-    def _seen(self, indices: list[int], crops: Tensor) -> Seen:
-        """Return crops [n, 3, S, S] of frames with what isn't seen of the face filled in."""
+    def _seen(self, indices: list[int], crops: Tensor, copied: Tensor) -> Seen:
+        """Return crops [n, 3, S, S] of frames with what isn't seen of the face filled in; copied: [n, 1, S, S]."""
         inside = torch.cat([self._inside(index) for index in indices])
         landmarks = self._all_landmarks[indices]
-        return Seen(*self.visibility(crops, landmarks, inside), self._all_closures[indices])
+        return Seen(*self.visibility(crops, landmarks, inside), copied, self._all_closures[indices])
 
     def _inside(self, index: int) -> Tensor:
         info = self.reader.info

@@ -23,7 +23,7 @@ from .animated_avatar import AnimatedAvatar
 from .batch import Batch
 from .driver import Driver
 from .factors import probes_of, skin_motion
-from .rig_reader import DriverReader, RigReader, without_motion
+from .rig_reader import HEAD, DriverReader, RigReader, without_motion
 
 WHOLE_FACE = 20  # controls in sight, by which a rig can follow any part of a face; those of FACS or ARKit have more
 # Of the residual: expressions of 2 % of the face's width, with a rig of another face, leave 0.08 to 0.6 of what their
@@ -64,7 +64,7 @@ def opposed(
 ) -> int | None:
     """Return which of some frames lies farthest from the reference the opposite way of an expression, else None.
 
-    equations: [P, S, 9], see `RigReader`. sizes: [P], the face's motion as a share of its width. frames: their numbers
+    equations: [P, S, 10], see `RigReader`. sizes: [P], the face's motion as a share of its width. frames: their numbers
     in the clip, whose frames' times `seconds` are.
     """
     moving = np.flatnonzero(sizes > _ABOVE_NOISE)
@@ -87,9 +87,9 @@ def opposed(
 def opposite_share(reader: RigReader, equations: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return [N], the energy that the controls explain of the opposite of each frame's motion, over that of the motion.
 
-    By least squares within the controls' ranges, of the face's own motion; equations: [N, S, 9], see `RigReader`.
+    By least squares within the controls' ranges, of the face's own motion; equations: [N, S, 10], see `RigReader`.
     """
-    own = without_motion(equations[..., :6].astype(np.float64), equations[..., 7:])
+    own = without_motion(equations[..., :6].astype(np.float64), equations[..., HEAD])
     x, y = np.moveaxis(reader.columns.astype(np.float64), -1, 0)  # [K, S] each
     xx, xy, yy, hx, hy = (own[:, None, :, channel] for channel in range(5))
     gram = (x * xx) @ x.T + (x * xy) @ y.T + (y * xy) @ x.T + (y * yy) @ y.T

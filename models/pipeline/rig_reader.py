@@ -30,6 +30,8 @@ from .driver import Driver
 from .driving_clip import DrivingClip
 from .factors import Factors
 
+HEAD = slice(7, 9)  # of what is read at a site: the head's motion
+FEWEST_COVERED = 3  # frames
 _LEAST_ASKED = 0.0005  # of the face's width; twice the apparent motion of a still face's noise
 _LEAST_SITES = 3  # sites; a region with fewer is not reported
 _LEAST_SHOWN = 0.5  # of what a control moves; with less in sight, its value is hardly determined
@@ -61,8 +63,8 @@ class Solved:
 class RigReader(ABC):
     """Reads motion equations at the rig's sites, frame by frame, and solves the controls from all of them.
 
-    What is read of a frame is [S, 9]: the equations, how far each site is seen, in [0, 1], and the head's own motion
-    there, px, estimated from the whole face.
+    What is read of a frame is [S, 10]: the equations, how far each site is seen, in [0, 1], the head's own motion
+    there, px, estimated from the whole face, and whether something moves before the face there.
 
     basis: the rig as it was measured. observer: the rig laid over a picture. regions: [S] membership of the sites in
     each region of the face. gains: [K], what the solved excursions from rest are multiplied by. unit: px of the picture
@@ -95,13 +97,14 @@ class RigReader(ABC):
 
     @abstractmethod
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return [N, S, 9] of a batch."""
+        """Return [N, S, 10] of a batch."""
 
     def solve(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> Solved:
-        """Return the controls' curves from what was read [N, S, 9] of the whole clip, as strong as was asked.
+        """Return the controls' curves from what was read [N, S, 10] of the whole clip, as strong as was asked.
 
         A control rests in frames that don't show what it moves.
         """
+        equations = without_cover(equations)
         sites, controls = self._observer.sites, self.basis.controls
         shown = shown_share(sites.columns, equations[..., 6])
         never = frozenset(np.flatnonzero((shown < _LEAST_SHOWN).mean(0) > _NEVER).tolist())
@@ -111,7 +114,7 @@ class RigReader(ABC):
         little_shown = solution.residual_of_clip(everywhere) > _LITTLE_SHOWN and not solution.state.noisy
         if little_shown and self.has_head:
             # What such a rig has no control for would pass for the head's motion, and be missing from the rest.
-            still = without_motion(equations[..., :6], equations[..., 7:])
+            still = without_motion(equations[..., :6], equations[..., HEAD])
             other = solve(self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints)
             solution = min(solution, other, key=lambda found: found.residual_of_clip(everywhere))
         rest = np.array([control.rest for control in controls])
@@ -147,7 +150,7 @@ class RigReader(ABC):
         return self._observer.sites.columns
 
     def both_ways(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> tuple[RigSolution, RigSolution]:
-        """Return how the controls explain the motion in some frames [N, S, 9], and the opposite motion.
+        """Return how the controls explain the motion in some frames [N, S, 10], and the opposite motion.
 
         Controls go one way from rest. Against an expression as reference, rest is the opposite of it, which they
         explain badly.
@@ -172,6 +175,7 @@ class RigReader(ABC):
             most=np.minimum(np.maximum(np.abs(low), np.abs(high)), solution.most),
             adjusted=self._matching == "motion",
             least=_LEAST_ASKED * self._unit,
+            noisy=solution.state.noisy,
         )
 
 
@@ -199,16 +203,16 @@ class DriverReader(RigReader):
         return cls(basis, observer, shown_in, constraints, gains, driver.face_width, spec.rig.match, clip)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return equations of the driver's frames, their visibility and the head's motion at the sites: [N, S, 9]."""
-        weight, observed = batch.seen.weight, batch.observed
+        """Return equations of the driver's frames, and what else is known at the sites: [N, S, 10]."""
+        weight, copied, observed = batch.weight, batch.seen.copied, batch.observed
         # A closing lid has no brightness constancy: its equations are those of the mesh's motion, on its skin.
-        equations = self._observer.observe(batch.frames, observed.total, weight * (1 - observed.from_mesh))
-        from_mesh, skin, flow, seen, head = (
+        equations = self._observer.observe(batch.frames, observed.total, weight * (1 - observed.from_mesh), copied)
+        from_mesh, skin, flow, seen, head, before = (
             np.stack([self._observer.read(each[None]) for each in field])
-            for field in (observed.from_mesh, observed.skin, observed.total, weight, observed.rigid)
+            for field in (observed.from_mesh, observed.skin, observed.total, weight, observed.rigid, observed.before)
         )
         equations += _of_lids(equations, np.minimum(from_mesh, skin), flow)
-        return np.concatenate([equations, seen, head], -1).astype(np.float32)
+        return np.concatenate([equations, seen, head, before], -1).astype(np.float32)
 
 
 class GeneratedReader(RigReader):
@@ -237,9 +241,9 @@ class GeneratedReader(RigReader):
         return cls(basis, observer, shown_in, constraints, gains, unit, spec.rig.match, driver.clip)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return the same of the generated frames, in which all is visible and the head's motion is unknown (0)."""
+        """Return the same of the generated frames, in which all is visible and nothing else is known (0)."""
         equations = self._observer.observe(batch.generated.frames, batch.generated.total.flow)
-        return np.concatenate([equations, np.ones_like(equations[..., :1]), np.zeros_like(equations[..., :2])], -1)
+        return np.concatenate([equations, np.ones_like(equations[..., :1]), np.zeros_like(equations[..., :3])], -1)
 
 
 def rig_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec) -> RigReader:
@@ -323,6 +327,18 @@ def without_motion(equations: NDArray[np.floating], motion: NDArray[np.floating]
     left[..., 3] -= xx * x + xy * y
     left[..., 4] -= xy * x + yy * y
     return left
+
+
+def without_cover(equations: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return what was read [N, S, 10] with sites unseen in all frames before which something moves in a few of them.
+
+    It is in the reference there, and moves less in the others than what it can be told by.
+    """
+    covered = ((equations[..., 9] > 0.5).sum(0) >= FEWEST_COVERED)[None, :, None]
+    measured = [*range(7), 9]
+    result = equations.copy()
+    result[..., measured] = np.where(covered, 0.0, equations[..., measured])
+    return result
 
 
 def shown_share(columns: NDArray[np.floating], seen: NDArray[np.floating]) -> NDArray[np.float64]:

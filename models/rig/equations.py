@@ -10,11 +10,12 @@ from torch import Tensor
 
 from ..device import fits_loops
 from ..magnification.filters import binomial, box, gaussian, gradient, max_pool_2x2, mean_pool
-from ..magnification.solver import CHI_SQUARED_MEDIAN
+from ..magnification.solver import CHI_SQUARED_MEDIAN, median_where_seen
 from ..warp import pixel_grid, sample_spline
 from .measurement import UNCHANGED
 
 _LEAST_NOISE = (0.3 / 255) ** 2  # variance of log brightness; 8-bit rounding of a channel has 1 / (12 x 255^2)
+_CODED = 0.5  # least share of coded pixels in a place that has changed
 _BLACK = 0.1  # of full scale, added to brightness so that the logarithm doesn't magnify the noise of shadows
 
 
@@ -42,7 +43,11 @@ class EquationSettings:
 
 
 def motion_equations(
-    reference: Tensor, frames: Tensor, flow: Tensor, settings: EquationSettings | None = None
+    reference: Tensor,
+    frames: Tensor,
+    flow: Tensor,
+    settings: EquationSettings | None = None,
+    copied: Tensor | None = None,
 ) -> Tensor:
     """Linearise brightness constancy around a motion that is known to about a pixel.
 
@@ -55,6 +60,8 @@ def motion_equations(
         frames: [N, 3, H, W].
         flow: [N, 2, H, W] px, motion of the frames against the reference, the head's included.
         settings: how brightness is filtered.
+        copied: [N, 1, H, W] in [0, 1], what a codec copied from the reference (`copied_share`): unchanged places, also
+            where the frames are resampled, so that they differ from the reference; the noise is that of the others.
 
     Returns:
         [N, 6, H/2, W/2]: Jxx, Jxy, Jyy (1 / px^2), hx, hy (1 / px) of J u = h for the whole motion u, in px of the
@@ -79,11 +86,14 @@ def motion_equations(
     base, warped = (image - gaussian(image, sigma, reach) for image in (base, warped))
     products = (_compiled_products if fits_loops(base, warped, flow) else _products)(base, warped, flow)
     squared = products[:, 5:]
-    typical = squared.flatten(1).median(1).values.view(-1, 1, 1, 1) / CHI_SQUARED_MEDIAN
+    coded = None if copied is None else 1 - mean_pool(copied, 2)
+    typical = median_where_seen(squared, coded) / CHI_SQUARED_MEDIAN
     # Outliers (highlights, occlusions) have a local variance above the picture's.
     noise = torch.maximum(typical + _LEAST_NOISE, box(squared, 5))
     change = (_compiled_change if fits_loops(reference, frames) else _change)(reference, frames)
     changed = change > settings.least_change
+    if coded is not None:
+        changed &= coded > _CODED
     weight = torch.where(changed, 1.0, settings.unchanged)
     return torch.cat([products[:, :5] * weight / noise, changed.to(products)], 1)
 

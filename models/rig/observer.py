@@ -44,12 +44,15 @@ class RigObserver:
         return read_field(field, self.sites.position)
 
     @torch.inference_mode()
-    def observe(self, frames: Tensor, flow: Tensor, weight: Tensor | None = None) -> NDArray[np.float32]:
+    def observe(
+        self, frames: Tensor, flow: Tensor, weight: Tensor | None = None, copied: Tensor | None = None
+    ) -> NDArray[np.float32]:
         """Return equations [N, S, 6] of frames [N, 3, H, W] whose motion is roughly `flow` [N, 2, H, W] px.
 
-        The motion is the whole one, the head's included. weight: [N, 1, H, W] in [0, 1], of the equations.
+        The motion is the whole one, the head's included. weight: [N, 1, H, W] in [0, 1], of the equations; copied: the
+        same, what a codec copied (`motion_equations`).
         """
-        equations = motion_equations(self._reference, frames, flow)
+        equations = motion_equations(self._reference, frames, flow, copied=copied)
         if weight is not None:
             equations = equations * mean_pool(weight, 2)
         return self.sites.gather(equations.cpu().numpy()).astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import av
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..magnification.copied_blocks import copied_share
 from ..magnification.filters import resize
 from ..video import Mp4Writer
 from ..warp import move
@@ -28,13 +30,24 @@ DARK = 0.25  # share of the films in little light
 LARGER = 0.3  # share of the clips that a camera writes larger than the picture is wanted
 
 
-def film(
-    reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rng: np.random.Generator
-) -> tuple[list[Tensor], bool]:
+@dataclass(frozen=True)
+class Filmed:
+    """Reference and frame [1, 3, H, W] as they come out of a file.
+
+    copied: [1, 1, H, W], the share of pixels that a codec copied from the reference (`copied_share`). compressed:
+    whether they were.
+    """
+
+    reference: Tensor
+    frame: Tensor
+    copied: Tensor
+    compressed: bool
+
+
+def film(reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rng: np.random.Generator) -> Filmed:
     """Return reference and frame as they come from a camera, or the frame from a generator: [1, 3, H, W], 8 bit.
 
-    And whether they were compressed. flow: [1, 2, H, W] px, the motion between them, by which the frames in between are
-    made.
+    flow: [1, 2, H, W] px, the motion between them, by which the frames in between are made.
     """
     reference, frame = toned((reference, frame), rng)
     return recorded(reference, frame, flow, generated, rng)
@@ -47,9 +60,7 @@ def toned(images: Sequence[Tensor], rng: np.random.Generator) -> list[Tensor]:
     return [(light * ((image - 0.5) * contrast + 0.5 + level)).clamp(0, 1) for image in images]
 
 
-def recorded(
-    reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rng: np.random.Generator
-) -> tuple[list[Tensor], bool]:
+def recorded(reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rng: np.random.Generator) -> Filmed:
     """Return what `film` does, in the pictures' own tone.
 
     A generator draws on the clean source: its frames are soft and have a grain of their own.
@@ -67,18 +78,19 @@ def recorded(
     compression = rng.random()
     clips = GENERATED_CLIPS if generated else CLIPS
     if compression < clips:
-        return _in_a_clip(reference, frame, flow, light, noises, rng), True
+        return _in_a_clip(reference, frame, flow, light, noises, rng)
     images = [_sensed(reference, noises[0], rng), _sensed(light * frame, noises[1], rng)]
     compressed = compression < clips + STILLS
     if compressed:
         quality = int(rng.integers(75, 98))
         images = [jpeg(image, quality) for image in images]
-    return [(image.clamp(0, 1) * 255).round() / 255 for image in images], compressed
+    reference, frame = ((image.clamp(0, 1) * 255).round() / 255 for image in images)
+    return Filmed(reference, frame, copied_share(reference, frame), compressed)
 
 
 def _in_a_clip(
     reference: Tensor, frame: Tensor, flow: Tensor, light: float, noises: tuple[float, float], rng: np.random.Generator
-) -> list[Tensor]:
+) -> Filmed:
     """Return reference and frame out of a compressed clip: a few still frames, motion that grows, perhaps goes back."""
     size = (reference.shape[2], reference.shape[3])
     scale = rng.uniform(1.2, 1.8) if rng.random() < LARGER else 1.0
@@ -91,7 +103,11 @@ def _in_a_clip(
     preset = str(rng.choice(["veryfast", "faster", "fast"]))
     decoded = h264(clip, int(rng.integers(*RATE_FACTORS)), preset)
     taken = decoded[int(rng.integers(held))], decoded[held + len(between)]
-    return [F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False) for image in taken]
+    reference, frame, copied = (
+        F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
+        for image in (*taken, copied_share(*taken))
+    )
+    return Filmed(reference, frame, copied, compressed=True)
 
 
 def h264(images: Sequence[Tensor], rate_factor: int, preset: str = "fast") -> list[Tensor]:

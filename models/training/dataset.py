@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..magnification.camera_state import camera_state
-from ..magnification.copied_blocks import repeated_share
+from ..magnification.copied_blocks import weight_of
 from ..magnification.filters import resize
 from ..magnification.solver import QUANTISATION, Observation, estimate, estimate_near
 from ..warp import move, pixel_grid, sample
@@ -239,7 +239,7 @@ class Role:
 
 ROLES = {"magplus": Role((0.1, 3.0), False), "demagplus": Role((0.5, 10.0), True, later_pass=0.5)}
 
-CHANNELS = 14
+CHANNELS = 13
 NO_PAIR = -1
 UNIT = 64.0  # of the kept equations, so that float16 holds them
 
@@ -307,19 +307,20 @@ def _observed(scene: Scene, role: Role, rng: np.random.Generator) -> tuple[Tenso
 
     And the state of the camera [STATES], followed by 1 for what was compressed, else 0.
     """
-    (reference, frame), compressed = film(scene.reference, scene.frame, scene.flow, role.generated, rng)
-    state = np.append(camera_state(reference, frame)[0].numpy(), np.float32(compressed))
-    seen = estimate(reference, frame)
-    grid = (seen.motion.shape[2], seen.motion.shape[3])
+    filmed = film(scene.reference, scene.frame, scene.flow, role.generated, rng)
+    reference, frame = filmed.reference, filmed.frame
+    state = np.append(camera_state(reference, frame)[0].numpy(), np.float32(filmed.compressed))
+    grid = (frame.shape[2] // 2, frame.shape[3] // 2)
+    weight = weight_of(filmed.copied, grid)
+    seen = estimate(reference, frame, weight=weight)
     certain = (F.avg_pool2d(scene.known, 2) > 0.999).float()
     truth = F.avg_pool2d(scene.flow, 2)
     if rng.random() < role.later_pass:
         closer = certain * rng.uniform()  # a first look takes most of the solver's error away, or hardly any
-        seen = estimate_near(reference, frame, seen.motion + closer * (truth - seen.motion))
+        seen = estimate_near(reference, frame, seen.motion + closer * (truth - seen.motion), weight=weight)
     brightness = resize(reference.mean(1, keepdim=True), grid)
     values = (seen.equations / UNIT, seen.motion, seen.stiffness, seen.noise / QUANTISATION, brightness)
-    repeated = repeated_share(reference, frame)
-    return torch.cat([*values, truth, certain, repeated], 1).clamp(-65000, 65000).half(), state
+    return torch.cat([*values, truth, certain], 1).clamp(-65000, 65000).half(), state
 
 
 @dataclass(frozen=True)
@@ -328,8 +329,7 @@ class Batch:
 
     observed: what the solver saw; brightness: [N, 1, h, w]; truth: [N, 2, h, w] px; certain: [N, 1, h, w], 1 where the
     truth is known; units: [N, K, 2, h / 2, w / 2], how the action units would move the picture, largest motion 1;
-    taught: [N], 1 where units are known; state: [N, STATES], of the camera; compressed: [N], 1 where the film was;
-    repeated: [N, 1, h, w], see `repeated_share`.
+    taught: [N], 1 where units are known; state: [N, STATES], of the camera; compressed: [N], 1 where the film was.
     """
 
     observed: Observation
@@ -340,7 +340,6 @@ class Batch:
     taught: Tensor
     state: Tensor
     compressed: Tensor
-    repeated: Tensor
 
 
 class Films:
@@ -380,7 +379,6 @@ class Films:
             taught,
             state[:, :-1],
             state[:, -1],
-            values[:, 13:14],
         )
 
     def seen(self) -> Iterator[tuple[Observation, Tensor, Tensor, Tensor, Tensor]]:
@@ -422,4 +420,4 @@ def _other_side(unit: str) -> str:
 
 
 # What a mirror does to the channels: products and motions along x change their sign.
-MIRRORED = torch.tensor([1.0, -1, 1, -1, 1, -1, 1, 1, 1, 1, -1, 1, 1, 1]).view(-1, 1, 1)
+MIRRORED = torch.tensor([1.0, -1, 1, -1, 1, -1, 1, 1, 1, 1, -1, 1, 1]).view(-1, 1, 1)

@@ -117,8 +117,8 @@ class Pictures:
             for _ in range(config.films if shown else 0):
                 scene = varied(shown[int(rng.integers(len(shown)))], role, rng)
                 clean, moved = toned((scene.reference, scene.frame), rng)
-                filmed, _ = recorded(clean, moved, scene.flow, role.generated, rng)
-                pictures = ((255 * image).round().byte() for image in filmed)
+                filmed = recorded(clean, moved, scene.flow, role.generated, rng)
+                pictures = ((255 * image).round().byte() for image in (filmed.reference, filmed.frame))
                 kept = (*pictures, clean.half(), scene.flow.half())
                 self._films.append(tuple(values.to(device) for values in kept))
 

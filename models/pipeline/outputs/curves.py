@@ -76,19 +76,24 @@ class Curves:
         self.solution: Solution | None = None
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
-        """Return each frame's equations at the rig's sites, [S, 9] (`rig_reader.RigReader.read`)."""
+        """Return each frame's equations at the rig's sites, [S, 10] (`rig_reader.RigReader.read`)."""
         return [[_npy(each) for each in self._reader.read(batch)]]
 
     def finish(self, report: Report, made: Made) -> Report:
         """Solve the controls from the equations of all frames, and leave them in the folder."""
         self._notes.progress(Stage.SOLVE, 0, 1)
-        files = (self._folder.file_of(EQUATIONS, index) for index in range(self._clip.count))
+        files = (self._folder.file_of(EQUATIONS, index) for index in self._observed.held)
         equations = np.stack([np.load(file, allow_pickle=False) for file in files])
         solved = self._reader.solve(equations, [float(second) for second in self._clip.track.seconds])
         curves = smoothed(solved.curves, self._rig.smoothing)
         self.solution = found = Solution(solved, curves, excursions(curves, self._reader.basis.controls))
         exchanged = self._write(found)
         self._notes.progress(Stage.SOLVE, 1, 1)
+        if turned := [self._clip.times[index] for index, shown in enumerate(self._observed.held) if shown != index]:
+            self._notes.warning(
+                f"The head turns fast from {float(turned[0]):.3f} to {float(turned[-1]):.3f} s, by more than the face "
+                "itself moves; the controls keep their values there."
+            )
         if sum(curves.visibility > 0) >= WHOLE_FACE:
             report = self._explained(report, equations, solved)
         short = shortfalls(solved) if report.events is not None else []  # noise is no motion that a rig could show

@@ -22,6 +22,7 @@ from ...face import find_event, regions, settled, undisturbed
 from ..batch import Batch
 from ..driver import Driver
 from ..factors import peak_motion, skin_motion
+from ..rig_reader import FEWEST_COVERED
 from . import Made
 
 LEAST_EVENT = 5e-4  # of the face's width
@@ -32,6 +33,8 @@ LEAST_HIDDEN = 0.5  # of a region, from which on it isn't seen
 # Of the face's width: up to so much parallax of a head that turns, it is exactly distinguished from the face's own
 # motion; and how many times what is beyond may be left in that (1.5 at 10 degrees).
 PARALLAX = (2e-3, 1.5)
+LEAST_COVERED = 0.1  # of a region, from which on what moves before the face may be what moves in it
+PASSING = 0.5  # s: a head that turns and comes back within it; one that stays turned is measured as it is
 UNEXPLAINED = 0.95  # of a region's motion: from here on no control of a whole face's follows it, and it isn't a face's
 
 
@@ -49,18 +52,20 @@ class Observed:
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
         """Return each frame's motion, the head's parallax and the share of each region that isn't seen, as JSON.
 
-        certain: the motion that isn't beside what hides the face; regions: the same within each of them.
+        certain: the motion that isn't beside what hides the face; regions: the same within each of them; unseen and
+        before: how much of each isn't seen, and has something before it that moves.
         """
         driver, rigid = batch.driver, batch.observed.rigid
         peaks = skin_motion(driver, batch.observed) / driver.face_width
         skin = batch.observed.local.flow * (1 - batch.observed.from_mesh)
-        skin = skin * undisturbed(batch.seen.weight, driver.face_width)
+        skin = skin * undisturbed(batch.weight, driver.face_width)
         certain = peak_motion(skin, driver.mask) / driver.face_width
         within = {name: peak_motion(skin, mask.to(skin)) / driver.face_width for name, mask in self._regions.items()}
         x, y = rigid.split(1, 1)
         on_face = (x * x + y * y).sqrt() * driver.mask  # `vector_norm` over two channels takes ten times as long
         parallax = on_face.sum((1, 2, 3)) / driver.mask.sum() / driver.face_width
-        unseen = self._clip.visibility.unseen_regions(batch.seen.weight)
+        unseen = self._clip.visibility.unseen_regions(batch.weight)
+        before = self._clip.visibility.unseen_regions(1 - batch.observed.before)
         return [
             [
                 json.dumps(
@@ -70,6 +75,7 @@ class Observed:
                         "regions": {name: float(values[n]) for name, values in within.items()},
                         "parallax": float(parallax[n]),
                         "unseen": {name: float(share[n]) for name, share in unseen.items()},
+                        "before": {name: float(share[n]) for name, share in before.items()},
                     }
                 ).encode()
                 for n, peak in enumerate(peaks)
@@ -99,13 +105,45 @@ class Observed:
     @cached_property
     def _certain(self) -> NDArray[np.float64]:
         """The motion of every frame, [T], that is the face's own: not beside what hides it, nor the head's turning."""
-        return self._without_parallax(np.array([float(record["certain"]) for record in self._records]))
+        if not self._covered:
+            return self._without_parallax(np.array([float(record["certain"]) for record in self._records]))
+        clear = [self._motion_in(name) for name in REGIONS if name not in self._covered]
+        return np.max(clear, axis=0) if clear else np.zeros(len(self._records))
+
+    @cached_property
+    def _covered(self) -> frozenset[str]:
+        """The regions with something before them that moves, in a few frames: in the others it moves less."""
+        shares = {name: np.array([float(record["before"][name]) for record in self._records]) for name in REGIONS}
+        return frozenset(name for name, share in shares.items() if (share > LEAST_COVERED).sum() >= FEWEST_COVERED)
+
+    def _motion_in(self, region: str) -> NDArray[np.float64]:
+        """Return the motion of every frame, [T], that is a region's own."""
+        return self._without_parallax(np.array([float(record["regions"][region]) for record in self._records]))
 
     def _without_parallax(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return motion of every frame, [T], without what the head's turning leaves in it."""
         parallax = np.array([float(record["parallax"]) for record in self._records])
         free, times = PARALLAX
         return np.maximum(peaks - times * np.maximum(parallax - free, 0.0), 0.0)
+
+    @cached_property
+    def held(self) -> NDArray[np.intp]:
+        """Which frame each frame shows, [T]: itself, or the one before the head turned away and came back.
+
+        Where all of a frame's motion may be what the turning leaves, the face's own isn't known.
+        """
+        parallax, certain = (
+            np.array([float(each[name]) for each in self._records]) for name in ("parallax", "certain")
+        )
+        drowned = (parallax > PARALLAX[0]) & (self._without_parallax(certain) <= 0)
+        seconds = np.array([float(second) for second in self._clip.track.seconds])
+        shown = np.arange(len(drowned))
+        for run in np.split(shown, np.flatnonzero(np.diff(drowned)) + 1):
+            before, after = run[0] - 1, run[-1] + 1
+            within = before >= 0 and after < len(shown) and seconds[after] - seconds[before] <= PASSING
+            if drowned[run[0]] and within:
+                shown[run] = before
+        return shown
 
     @cached_property
     def rested(self) -> float | None:
@@ -153,14 +191,11 @@ class Observed:
         """
         if (event := self.event) is None:
             return None
-        motion = {
-            name: self._without_parallax(np.array([float(record["regions"][name]) for record in self._records]))
-            for name in REGIONS
-        }
+        motion = {name: self._motion_in(name) for name in REGIONS if name not in self._covered}
         apex = int(np.argmin([abs(float(second) - event.apex) for second in self._clip.track.seconds]))
         if residual.get(max(motion, key=lambda name: float(motion[name][apex])), 0.0) < UNEXPLAINED:
             return event
-        explained = [motion[name] for name, share in residual.items() if share < UNEXPLAINED]
+        explained = [motion[name] for name, share in residual.items() if share < UNEXPLAINED and name in motion]
         return self._event_of(np.max(explained, axis=0)) if explained else None
 
     def _event_of(self, peaks: NDArray[np.float64]) -> MotionEvent | None:

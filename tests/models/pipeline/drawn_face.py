@@ -54,7 +54,9 @@ def reader_of(
 
 
 def read(motion: NDArray[np.float64], head: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What a reader reads [N, S, 9] where the face moves [N, S, 2] px on a head that moves [N, S, 2] px."""
+    """What a reader reads [N, S, 10] where the face moves [N, S, 2] px on a head that moves [N, S, 2] px."""
     weight = np.full((*motion.shape[:2], 1), PRECISION)
     whole = motion + head
-    return np.concatenate([weight, 0 * weight, weight, weight * whole, 0 * weight + 1, 0 * weight + 1, head], -1)
+    return np.concatenate(
+        [weight, 0 * weight, weight, weight * whole, 0 * weight + 1, 0 * weight + 1, head, 0 * weight], -1
+    )

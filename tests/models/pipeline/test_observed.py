@@ -3,7 +3,7 @@
 
 import json
 from fractions import Fraction
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,17 +18,25 @@ EXPRESSION = 4e-3 * np.exp(-(((np.arange(COUNT) - APEX) / 3) ** 2))
 CLOTH = 1.5e-2 * np.abs(np.sin(np.arange(COUNT) / 4))
 
 
-def observed(tmp_path, parallax=0.0, present=(True,) * COUNT, **motion):
+def observed(tmp_path, parallax=0.0, present=(True,) * COUNT, before=MappingProxyType({}), **motion):
     """What was left of a clip: motion [T] by region, as shares of the face's width, the head's parallax [T].
 
-    present: which frames can be trusted.
+    present: which frames can be trusted. before: shares of regions that something moves before.
     """
     parallax = np.broadcast_to(parallax, COUNT)
     for index in range(COUNT):
         regions = {name: float(motion.get(name, np.zeros(COUNT))[index]) for name in REGIONS}
         peak = max(regions.values())
         (tmp_path / str(index)).write_text(
-            json.dumps({"peak": peak, "certain": peak, "regions": regions, "parallax": float(parallax[index])})
+            json.dumps(
+                {
+                    "peak": peak,
+                    "certain": peak,
+                    "regions": regions,
+                    "parallax": float(parallax[index]),
+                    "before": {name: before.get(name, 0.0) for name in REGIONS},
+                }
+            )
         )
     seconds = tuple(Fraction(index, 30) for index in range(COUNT))
     clip = SimpleNamespace(
@@ -78,3 +86,21 @@ def test_an_expression_that_all_of_a_clip_shows_is_an_event(tmp_path):
     away = np.r_[0, 4e-3, 7e-3, 9e-3 + 2e-3 * np.sin(np.pi * np.arange(COUNT - 3) / (COUNT - 3))]
     event = observed(tmp_path, mouth=away).event
     assert event is not None and event.apex == pytest.approx(15.5 / 30, abs=0.02)
+
+
+def test_frames_in_which_the_head_turns_away_and_back_show_the_one_before(tmp_path):
+    turned = np.zeros(COUNT)
+    turned[20:24] = 8e-3
+    seen = observed(tmp_path, parallax=turned, cheeks=0.8 * turned, brows=EXPRESSION)
+    assert seen.held.tolist() == [*range(20), *[19] * 4, *range(24, COUNT)]
+    assert seen.event.apex == pytest.approx(APEX / 30)
+
+
+def test_a_head_that_stays_turned_is_measured_as_it_is(tmp_path):
+    turned = 8e-3 * (np.arange(COUNT) >= 20)
+    assert observed(tmp_path, parallax=turned, cheeks=0.8 * turned).held.tolist() == list(range(COUNT))
+
+
+def test_what_moves_before_a_region_is_no_event_in_the_frames_in_which_it_hardly_moves(tmp_path):
+    seen = observed(tmp_path, before={"chin": 0.3}, chin=CLOTH / 3, brows=EXPRESSION)
+    assert seen.event.apex == pytest.approx(APEX / 30)

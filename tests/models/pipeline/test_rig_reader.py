@@ -59,7 +59,7 @@ def test_what_a_benchmark_reads_of_several_rigs_is_in_the_order_of_the_clip_not_
 
     def reads(sites: int, rig: float) -> SimpleNamespace:
         def read(batch: SimpleNamespace) -> NDArray[np.float64]:
-            return np.stack([np.full((sites, 9), frame + rig) for frame in batch.frames])
+            return np.stack([np.full((sites, 10), frame + rig) for frame in batch.frames])
 
         return SimpleNamespace(basis=None, read_from="", read=read)
 
@@ -69,6 +69,6 @@ def test_what_a_benchmark_reads_of_several_rigs_is_in_the_order_of_the_clip_not_
         files |= dict(zip(frames, recording.read(SimpleNamespace(frames=frames)), strict=True))
     with pytest.raises(_AllIsRead):
         recording.solve(np.stack([files[frame] for frame in range(4)]), range(4))
-    assert [each.shape for each in recording.equations] == [(4, 2, 9), (4, 3, 9)]
+    assert [each.shape for each in recording.equations] == [(4, 2, 10), (4, 3, 10)]
     assert recording.equations[0][:, 0, 0].tolist() == [0, 1, 2, 3]
     assert recording.equations[1][:, 0, 0].tolist() == [0.5, 1.5, 2.5, 3.5]

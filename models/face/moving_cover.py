@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What moves before the face and is in the reference too: a microphone, a scarf, a cup, a hand.
+
+Frames that show it elsewhere don't differ from the reference by more than a face's own motion makes (`visibility`),
+and nothing is assumed of its colour. It is told by how it moves. Skin is elastic tissue, pulled at a place: its motion
+falls off from there all around. A thing moves as one piece, and beside it nothing moves. So of the places that move by
+two fifths of the largest motion the share that moves by four fifths of it is compared: a Gaussian falloff has 0.24, a
+cone 0.11, expressions of rendered people 0.28 to 0.47 (of 2 to 4 % of the face's width), a thing of any shape 1 but
+for its rim, where a motion field is smooth: 0.66 and more for a ball or a scarf that are a fifth of the face wide.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .regions import face_mask, face_width, regions
+
+Mask = NDArray[np.bool_]
+
+_SIDE = 128  # px of what is looked at
+_LEAST = 0.01  # of the face's width; less motion makes no control of a size that could be seen
+_LEAST_AREA = 0.02  # of the face; smaller things are all rim
+_MOVES, _AS_FAR = 0.4, 0.8  # of the largest motion
+_SOLID = 0.57  # half-way between the two kinds
+_RIM = 0.15  # of the largest motion: what it drags along in a smooth field
+_LIDS = 0.5  # share of the moving places from which on it is a lid that closes: that has an edge, too
+_PIECES = 3  # in one frame at most
+
+
+class MovingCover:
+    """Looks for solid things that move before one face; landmarks: [478, 3] px of crops of `size` px."""
+
+    def __init__(self, landmarks: NDArray[np.floating[Any]], size: int) -> None:
+        self._size = size
+        small = (landmarks[:, :2] + 0.5) * (_SIDE / size) - 0.5
+        self._width = face_width(small)
+        self._face = face_mask(small, (_SIDE, _SIDE))[0, 0].numpy() > 0.5
+        self._lids = regions(small, (_SIDE, _SIDE))["lids"][0, 0].numpy() > 0.5
+
+    def __call__(self, local: Tensor, seen: Tensor) -> Tensor:
+        """Return where something moves before the face, [N, 1, S, S], 1 or 0.
+
+        local: [N, 2, S, S] px, motion without the head's. seen: [N, 1, S, S] in [0, 1], where the face is seen.
+        """
+        x, y = (F.interpolate(local * seen, (_SIDE, _SIDE), mode="area") * (_SIDE / self._size)).split(1, 1)
+        sizes = (x * x + y * y).sqrt()[:, 0].cpu().numpy()
+        found = np.stack([self.of(each) for each in sizes])
+        if not found.any():
+            return torch.zeros_like(seen)
+        whole = F.interpolate(torch.from_numpy(found[:, None]).float(), local.shape[2:], mode="nearest")
+        return whole.to(seen)
+
+    def of(self, size: NDArray[np.floating[Any]]) -> Mask:
+        """Return the same for how far everything moves in one frame [128, 128], px of that."""
+        found = np.zeros_like(self._face)
+        left = np.where(self._face, size, 0.0)
+        for _ in range(_PIECES):
+            if left.max() < _LEAST * self._width:
+                break
+            piece = _around_the_largest(left, _MOVES)
+            if self._is_solid(left, piece):
+                piece = _around_the_largest(left, _RIM)
+                found |= piece
+            left = np.where(piece, 0.0, left)
+        return found
+
+    def _is_solid(self, size: NDArray[np.floating[Any]], piece: Mask) -> bool:
+        if piece.sum() < _LEAST_AREA * self._face.sum() or self._lids[piece].mean() > _LIDS:
+            return False
+        largest = np.quantile(size[piece], 0.9)
+        moving = piece & (size > _MOVES * largest)
+        return bool((size[moving] > _AS_FAR * largest).mean() > _SOLID)
+
+
+def _around_the_largest(size: NDArray[np.floating[Any]], share: float) -> Mask:
+    """Return the connected places around the largest motion that move by a share of it."""
+    peak = np.unravel_index(int(size.argmax()), size.shape)
+    _, labels = cv2.connectedComponents(np.uint8(size > share * size[peak]))
+    return np.asarray(labels == labels[peak])

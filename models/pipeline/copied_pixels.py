@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the driving video's codec copied from the reference frame, found in the decoded pictures.
+
+A steady crop resamples each frame in its own way, which hides exact repeats and the grid that they end on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..face import SteadyCrop
+from ..magnification.copied_blocks import copied_share
+
+_MARGIN = 0.1  # of the crop's side, by which the head may move
+
+
+class CopiedPixels:
+    """Compares the frames of a clip with its reference frame, around the face."""
+
+    def __init__(self, reference: NDArray[np.float32], index: int, crop: SteadyCrop, size: int) -> None:
+        """Take the reference frame [H, W, 3], its number, and the crop that frames are shown in, `size` px a side."""
+        self._crop, self._size, self._shape = crop, size, reference.shape[:2]
+        ends = (-_MARGIN * size, (1 + _MARGIN) * size)
+        corners = crop.frame_to_crop(size, index).inverse()(np.array([(x, y) for x in ends for y in ends]))
+        low, high = corners.min(0), corners.max(0)
+        self._columns, self._rows = (slice(max(0, int(low[axis])), max(1, int(high[axis]))) for axis in (0, 1))
+        self._reference = self._around(reference)
+
+    def __call__(self, image: NDArray[np.float32], index: int) -> Tensor:
+        """Return the share of pixels around each that were copied, in the crop of frame `index`: [1, 1, S, S]."""
+        copied = copied_share(self._reference, self._around(image))
+        if not bool((copied > 0).any()):
+            return torch.zeros(1, 1, self._size, self._size)
+        whole: NDArray[np.float32] = np.zeros((*self._shape, 1), np.float32)
+        whole[self._rows, self._columns, 0] = copied[0, 0].numpy()
+        return self._crop.crop(whole, self._size, index)
+
+    def _around(self, image: NDArray[np.float32]) -> Tensor:
+        part: NDArray[Any] = np.ascontiguousarray(image[self._rows, self._columns].transpose(2, 0, 1))
+        return torch.from_numpy(part)[None]

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What moves before the face is told from skin by how its motion falls off."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from magplus.models.face import MovingCover
+from magplus.models.face.mesh import FACE_OVAL, LEFT_LIDS, RIGHT_LIDS
+
+SIDE, WIDTH = 256, 150
+Y, X = np.mgrid[:SIDE, :SIDE]
+
+
+def face():
+    """Landmarks of an oval face with two eyes."""
+    landmarks = np.full((478, 3), 128.0)
+    turn = np.linspace(0, 2 * np.pi, len(FACE_OVAL), endpoint=False)
+    landmarks[list(FACE_OVAL), :2] = 128 + np.c_[0.5 * WIDTH * np.sin(turn), -0.65 * WIDTH * np.cos(turn)]
+    for lids, middle in ((RIGHT_LIDS, 95), (LEFT_LIDS, 161)):
+        turn = np.linspace(0, 2 * np.pi, len(lids), endpoint=False)
+        landmarks[list(lids), :2] = [middle, 105] + np.c_[15 * np.cos(turn), 9 * np.sin(turn)]
+    return landmarks
+
+
+COVER = MovingCover(face(), SIDE)
+
+
+def found(amount, motion=(0.6, -0.8), seen=1.0):
+    """Where something is found in motion of `amount` [S, S] px."""
+    local = torch.from_numpy(np.stack([motion[0] * amount, motion[1] * amount])[None]).float()
+    return COVER(local, torch.full((1, 1, SIDE, SIDE), seen))[0, 0].numpy() > 0
+
+
+def solid(x, y, radius, px):
+    """A disc that moves as one piece, as a smooth motion field has it."""
+    return px * np.clip((radius + 4 - np.hypot(X - x, Y - y)) / 8, 0, 1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(100, 156), st.floats(130, 175), st.floats(20, 32), st.floats(2.0, 8.0), st.floats(0, 2 * np.pi))
+def test_a_solid_thing_is_found_wherever_it_moves_to(x, y, radius, px, way):
+    cover = found(solid(x, y, radius, px), (np.cos(way), np.sin(way)))
+    away = np.hypot(X - x, Y - y)
+    assert cover[away < radius - 4].all() and not cover[away > radius + 8].any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(90, 166), st.floats(80, 190), st.floats(6, 40), st.floats(0.3, 10.0), st.floats(1.0, 1.6))
+def test_skin_whose_motion_falls_off_is_none(x, y, width, px, long):
+    """A Gaussian is cut off least steeply of all that skin is known to do; `long`: of a brow."""
+    skin = px * np.exp(-0.5 * (((X - x) / (long * width)) ** 2 + ((Y - y) / width) ** 2))
+    assert not found(skin).any()
+
+
+def test_a_lid_that_closes_is_none_though_it_has_an_edge():
+    assert not found(5.0 * (np.hypot((X - 95) / 15, (Y - 105) / 9) < 1)).any()
+
+
+@pytest.mark.parametrize("px", [0.0, 0.5, 1.2])
+def test_less_than_a_hundredth_of_the_face_is_left_to_the_controls(px):
+    assert not found(solid(128, 160, 28, px)).any()
+
+
+def test_what_is_not_seen_anyway_is_not_looked_for():
+    assert not found(solid(128, 160, 28, 4.0), seen=0.0).any()

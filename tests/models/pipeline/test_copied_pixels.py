@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a codec copied is found in the decoded pictures and follows the crop, which hides it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from magplus.models.face import SteadyCrop
+from magplus.models.face.similarity import Similarity
+from magplus.models.magnification.copied_blocks import copied_share
+from magplus.models.pipeline.copied_pixels import CopiedPixels
+from magplus.models.training.camera import h264
+from magplus.models.training.scenes import filmed, random_texture
+
+SIDE, SIZE = 256, 160  # px of the picture and of the crop
+SWAY = Similarity(1.002, 0.004, 0.7, -0.4)  # of the head, which the crop follows
+CROP = SteadyCrop((Similarity(), SWAY), Similarity(1 / 200, 0, -30 / 200, -24 / 200))
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[Tensor, Tensor]:
+    """A reference, and a frame whose right half has become brighter, with a sensor's noise."""
+    picture, generator = random_texture(SIDE, np.random.default_rng(0)), torch.Generator().manual_seed(0)
+    brighter = picture.clone()
+    brighter[..., SIDE // 2 :] = (picture[..., SIDE // 2 :] + 0.1).clamp(max=1)
+    reference, frame = (filmed(each, 2 / 255, generator) for each in (picture, brighter))
+    return reference, frame
+
+
+def as_frame(picture: Tensor) -> NDArray[np.float32]:
+    return np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+
+
+def test_the_crop_shows_what_the_codec_copied_where_the_head_is(pictures: tuple[Tensor, Tensor]) -> None:
+    reference, frame = h264(pictures, 24)
+    copied = CopiedPixels(as_frame(reference), 0, CROP, SIZE)(as_frame(frame), 1)
+    assert copied.shape == (1, 1, SIZE, SIZE) and 0 <= float(copied.min()) <= float(copied.max()) <= 1
+    middle = round((SIDE / 2 - 30) / 200 * SIZE)  # column of the crop where the picture's middle is
+    assert float(copied[..., : middle - 16].mean()) > 0.8
+    assert float(copied[..., middle + 16 :].mean()) < 0.2
+    crops = [CROP.crop(as_frame(picture), SIZE, index) for index, picture in enumerate((reference, frame))]
+    hidden = copied_share(*crops)
+    assert float(hidden[..., : middle - 16].mean()) < 0.2, "in the crops themselves it can't be found"
+
+
+def test_without_a_codec_nothing_was_copied(pictures: tuple[Tensor, Tensor]) -> None:
+    reference, frame = pictures
+    find = CopiedPixels(as_frame(reference), 0, CROP, SIZE)
+    for image in (frame, reference):
+        assert not bool(find(as_frame(image), 1).any())
