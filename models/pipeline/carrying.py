@@ -26,8 +26,9 @@ LONGEST_GRID = 512  # px of the longer side on which motion is computed; it is s
 MARGIN = 0.15  # of the face's box, around it
 GRAZING, FACING = 0.08, 0.25  # cosine of the view angle: below the first nothing is carried, from the second on all
 SOFT = 0.02  # of the face's box: how far from an edge motion rises to its full size
+EDGE = 1.0  # px: an occluder's edge is mixed with what is behind it
 SLIVER = 0.01  # of the face's box: what is covered more thinly is an error of the mesh, no occluder
-LEAST_HIDDEN = 0.02  # share of a triangle's corners, interpolated: a pixel of it from which on it may be hidden
+HIDDEN = 0.02, 0.5  # share of a triangle's corners, interpolated, from which on a pixel of it is hidden: the bounds
 BEHIND = 0.005  # of the face's depth: from there on a vertex lies behind another part of the face
 LEAST_TRUST = 0.1  # of a vertex, from which on its motion is taken
 SMOOTH = 0.006  # of the face's box: spread of the Gaussian that motion is smoothed with, as a mesh has corners
@@ -43,16 +44,15 @@ class Carrier:
 
     place: [2, h, w] px of the neutral picture, at each node of the grid. jacobian: [4, h, w] (xx, xy, yx, yy), px of
     this picture per px of the neutral one. weight: [h, w] in [0, 1], how much of the motion is shown; 0 where the face
-    isn't seen. known: [h, w], where both pictures show the surface. free: [h, w] in
-    [0, 1], 0 where an occluder is, which nothing moves over. face: its longer side,
-    in nodes. grid: where the nodes lie.
+    isn't seen. known: [h, w], where both pictures show the surface. away: [h, w] px to the nearest occluder, 0 on it.
+    face: its longer side, in nodes. grid: where the nodes lie.
     """
 
     place: Array
     jacobian: Array
     weight: Array
     known: NDArray[np.bool_]
-    free: Array
+    away: Array
     face: float
     grid: Grid
 
@@ -73,6 +73,14 @@ class Carrier:
         """Return what is shown of motion in px of this picture, [1, 2, h, w], where it is known: smooth, and fading."""
         carried = _smooth(_filled(carried * self.known, self.known), SMOOTH * self.face) * self.weight
         return torch.from_numpy(carried.astype(np.float32))[None]
+
+    def beside_occluders(self, come: Tensor) -> Tensor:
+        """Return how far pixels have come, [1, 2, h, w] px, no farther than half the way to an occluder.
+
+        So none of it is drawn beside itself, and nothing moves over it; what is farther away moves in full.
+        """
+        room = torch.from_numpy(np.maximum(self.away - EDGE, 0) / 2)
+        return come * (room / come.norm(dim=1, keepdim=True).clamp_min(1e-6)).clamp_max(1)
 
     @property
     def shown(self) -> float:
@@ -96,15 +104,15 @@ def carrier(neutral: Surface, frame: Surface) -> Carrier | None:
     # What hides a vertex is in front of the face, unless it is the face itself, which is drawn in the right order.
     hidden = ~frame.visible & ~_behind(frame, depth, grid)
     covered = np.isfinite(depth)
-    blocked = rasterise(*shape, hidden[:, None].astype(np.float32), grid)[0][0] > LEAST_HIDDEN
+    blocked = rasterise(*shape, hidden[:, None].astype(np.float32), grid)[0][0] > _least_hidden(frame, hidden)
     face = SOFT * max(grid.width, grid.height) / (1 + 2 * MARGIN)
     blocked = _without_slivers(blocked, max(1, round(face * SLIVER / SOFT)))
     # What the neutral picture doesn't show (the inside of the lips) moves with what is around it.
     known = covered & ~blocked & (values[6] > LEAST_TRUST)
     validity = _smooth(_filled(values[6:7] * known, known), SMOOTH / SOFT * face)[0]
     outside, occluded = _around_the_face(covered, blocked)
-    weight = validity * _rising(outside | occluded, face)
-    return Carrier(values[:2], values[2:6], weight, known, _rising(occluded, face), face / SOFT, grid)
+    weight = validity * _rising(outside, face)
+    return Carrier(values[:2], values[2:6], weight, known, _away(occluded) * grid.step, face / SOFT, grid)
 
 
 def _behind(frame: Surface, depth: NDArray[np.float64], grid: Grid) -> NDArray[np.bool_]:
@@ -116,6 +124,20 @@ def _behind(frame: Surface, depth: NDArray[np.float64], grid: Grid) -> NDArray[n
     extent = float(np.ptp(frame.depth[frame.visible]))
     x, y = np.where(inside[:, None], nodes, 0).T
     return inside & (front[y, x] < frame.depth - BEHIND * extent)
+
+
+def _least_hidden(frame: Surface, hidden: NDArray[np.bool_]) -> float:
+    """Return the share of hidden corners, interpolated over a triangle, from which on its pixels count as hidden.
+
+    An occluder ends anywhere between a vertex that it hides and one that it doesn't. Of the way between them the last
+    `EDGE` px count as seen; should they be the occluder's, `Carrier.beside_occluders` keeps them still.
+    """
+    corners = hidden[frame.triangles]
+    places = frame.positions[frame.triangles[corners.any(axis=1) & ~corners.all(axis=1)]]
+    if not len(places):
+        return HIDDEN[0]
+    longest = np.linalg.norm(places - np.roll(places, 1, axis=1), axis=2).max(axis=1)
+    return float(np.clip(EDGE / max(float(np.median(longest)), EDGE), *HIDDEN))
 
 
 def jacobians(neutral: Surface, frame: Surface) -> NDArray[np.float64]:
@@ -189,16 +211,20 @@ def _around_the_face(
     return outside, over & ~outside
 
 
+def _away(region: NDArray[np.bool_]) -> Array:
+    """Return [h, w], how many nodes away the region is; infinite without one."""
+    if not region.any():
+        return np.full(region.shape, np.inf, np.float32)
+    return cv2.distanceTransform(1 - region.astype(np.uint8), cv2.DIST_L2, 5)
+
+
 def _rising(edge: NDArray[np.bool_], reach: float) -> Array:
     """Return [h, w], 0 in a region and rising to 1 within `reach` nodes around it.
 
     The border of the picture is no edge: a close-up's cheek moves where the picture ends.
     """
-    if not edge.any():
-        return np.ones(edge.shape, np.float32)
-    away = cv2.distanceTransform(1 - edge.astype(np.uint8), cv2.DIST_L2, 5)
-    share = np.clip(away / max(reach, 1.0), 0, 1)
-    return np.asarray(share * share * (3 - 2 * share), np.float32)
+    share = np.clip(_away(edge) / max(reach, 1.0), 0, 1)
+    return share * share * (3 - 2 * share)
 
 
 def _smooth(values: Array, spread: float) -> Array:

@@ -76,7 +76,7 @@ def complaint(message: str) -> str:
         (["animate", "--alpha", "nan"], "--alpha must be between 1 and 64, not nan."),
         (["animate", "--intensity", "-1"], "--intensity must be between 0 and 100, not -1."),
         (["animate", "--face-index", "-1"], "--face-index must be between 0"),
-        (["animate", "--start-frame", "1.5"], "invalid int value: '1.5'"),
+        (["animate", "--start-frame", "1.5"], "'1.5' is no whole number"),
         (["animate", "--backend", "magic"], "invalid choice: 'magic'"),
         (["animate", "--driving", "CLIP", "--trim", "2", "1"], "The trim range ends before it starts."),
         (["animate", "--driving", "CLIP", "--trim", "-1", "1"], "--trim must be between 0"),

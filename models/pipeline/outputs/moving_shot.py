@@ -266,7 +266,7 @@ def shift_of(carried: Carrier, flow: Tensor) -> Shift:
     """Return how far the pixels of the moved picture have come, from motion on the carrier's grid."""
     grid = carried.grid
     # Inverted on the grid and only then brought to the picture's resolution: it is smooth.
-    come = backward_displacement(flow / grid.step).displacement * grid.step * torch.from_numpy(carried.free)
+    come = carried.beside_occluders(backward_displacement(flow / grid.step).displacement * grid.step)
     width, height = grid.right - grid.left, grid.bottom - grid.top
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     return Shift(grid.left, grid.top, sample(come, torch.stack([x, y])[None].float() / grid.step))

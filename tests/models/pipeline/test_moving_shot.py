@@ -78,6 +78,11 @@ def test_skin_that_is_turned_in_depth_moves_as_far_as_it_is_seen_to():
 def test_what_is_in_front_of_the_skin_stays_and_so_does_what_turns_away():
     field = carried(sheet(), sheet(hidden=lambda x, _y: 55 < x < 70), (2.0, 0.0))
     assert not field[:, :, 57:69].any() and field[0, 60, 42] == pytest.approx(2, abs=0.05)
+    for motion in (2.0, -6.0):  # and none of it is drawn beside itself
+        row = carried(sheet(), sheet(hidden=lambda x, _y: 55 < x < 70), (motion, 0.0))[0, 60]
+        beside = np.r_[30:55, 70:90]
+        shown = beside - row[beside]
+        assert not ((shown > 54.5) & (shown < 69.5)).any() and (np.diff(shown) >= 0).all(), "nor the skin folded"
     edge_on = sheet()
     away = Surface(SIZE, edge_on.positions, edge_on.depth, edge_on.visible, edge_on.facing * 0.05, edge_on.triangles)
     assert carrier(sheet(), away) is None, "nothing is carried to skin that is seen from the side"
