@@ -82,7 +82,7 @@ def main() -> None:
     moved = positions(scene, head, [*numbers, NEUTRAL])
     render(scene, shown, options.out / "truth")
     seen = (plain[..., 3] > 0) & (moved[..., 3] > 0)
-    np.savez(options.out / "truth.npz", plain=plain[..., :3], moved=moved[..., :3], seen=seen)
+    np.savez(options.out / "truth.npz", plain=plain[..., :3], moved=moved[..., :3], seen=seen, pulse=pulse)
     (options.out / "shot.json").write_text(json.dumps({"frames": options.frames, "neutral": NEUTRAL}))
 
 

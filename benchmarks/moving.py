@@ -9,6 +9,8 @@ the video to the finished frames.
 Rows. "surface": the product. "landmarks": the same motion, carried to each frame by MediaPipe's landmarks in it instead
 of the rendered surface. "still": the sequence of the still avatar, laid over the shot where the neutral picture has it.
 "apex": the motion on the neutral picture at its apex, against the truth there: what no way of carrying it mends.
+"carried": what carrying and drawing add, the true motion of the neutral picture in place of the measured one. "drawn":
+what drawing adds, the true motion of each frame's skin in place of the carried one.
 
 Columns, over the frames that show a third of the peak or more. error: mean |m - t| / mean |t| of the shown motion m and
 the true one t, where the face moves by a tenth of the peak or more. leak: mean |m| where it moves by less than a
@@ -26,12 +28,13 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import LinearNDInterpolator
 from scipy.spatial import Delaunay, cKDTree
 
 from magplus.backend_bridge.job import artefacts
@@ -40,7 +43,7 @@ from magplus.backend_bridge.job.report import WindowReport
 from magplus.backend_bridge.job.scene_time import SourceTime, place_in_shot
 from magplus.backend_bridge.rig.surface import Surface
 from magplus.models.face import FaceLandmarker, Window
-from magplus.models.pipeline.carrying import carrier
+from magplus.models.pipeline.carrying import Carrier, carrier
 from magplus.models.pipeline.outputs.moving_shot import moment_of, motion_at, shift_of
 from magplus.models.video.exr_passes import Exr
 
@@ -126,7 +129,8 @@ def judged(place: Path, job: JobFolder) -> dict[str, Row]:
         "landmarks": truth.judge(by_landmarks(job, truth)),
         "still": truth.judge(on_the_still(job, truth)),
     }
-    rows["apex"] = truth.judge([at_the_apex(job)], at=[-1])
+    rows["carried"], rows["drawn"] = (truth.judge(each) for each in of_the_truth(job, truth))
+    rows["apex"] = truth.judge([at_the_apex(job, truth)], at=[-1])
     rows["plain"] = {"PSNR": truth.psnr([picture(place / "plain" / f"{n:04d}.png") for n in truth.numbers])}
     return rows
 
@@ -138,6 +142,7 @@ class Truth:
         arrays = np.load(place / "truth.npz")
         self.place = place
         self.plain, self.moved, self.seen = (arrays[name] for name in ("plain", "moved", "seen"))
+        self.pulse = arrays["pulse"]
         self.motion = (self.moved - self.plain)[..., :2]  # of the neutral frame last
         inside = ((self.plain[..., :2] > 2) & (self.plain[..., :2] < self.size - 3)).all(axis=-1)
         self.seen = self.seen & inside
@@ -187,6 +192,20 @@ class Truth:
             row["PSNR"] = self.psnr(pictures)
         return row
 
+    def between(self, n: int) -> Callable[[Field, Field], Field]:
+        """Return the true motion of frame n as a function of x and y px, [2, ...] of what is nearest to them."""
+        seen = self.seen[n]
+        vertices = cKDTree(self.plain[n][seen][:, :2])
+        inside = LinearNDInterpolator(self.plain[n][seen][:, :2], self.motion[n][seen])
+
+        def motion(x: Field, y: Field) -> Field:
+            places = np.stack([x, y], axis=-1)
+            nearest = self.motion[n][seen][vertices.query(places)[1]]
+            found = inside(places)
+            return np.moveaxis(np.where(np.isfinite(found), found, nearest), -1, 0)
+
+        return motion
+
     def areas(self, n: int) -> Field:
         """Return how many pixels of frame n lie nearest to each vertex, [V]; none for a vertex that isn't seen."""
         places = self.moved[n][self.seen[n]][:, :2]
@@ -227,18 +246,40 @@ def by_landmarks(job: JobFolder, truth: Truth) -> list[Field]:
         ]
 
 
-def at_the_apex(job: JobFolder) -> Field:
-    """Return the motion on the neutral picture at the apex: what the shot has to carry."""
+def at_the_apex(job: JobFolder, truth: Truth) -> Field:
+    """Return the motion on the neutral picture at the true apex: what the shot has to carry."""
     neutral = Surface.load(job.path / artefacts.AVATAR_SURFACE)
-    shot = job.read_report().shot
-    assert shot is not None and shot.apex_frame is not None
-    return _carried(job, neutral, neutral, shot.apex_frame)
+    return _carried(job, neutral, neutral, 1 + int(np.argmax(truth.pulse)))
 
 
 def on_the_still(job: JobFolder, truth: Truth) -> list[Field]:
     """Lay the still's motion over the shot where the neutral picture has it."""
     neutral = Surface.load(job.path / artefacts.AVATAR_SURFACE)
     return [_carried(job, neutral, neutral, n) for n in truth.numbers]
+
+
+def of_the_truth(job: JobFolder, truth: Truth) -> tuple[list[Field], list[Field]]:
+    """Carry and draw the true motion of the neutral picture; and draw the true motion of each frame's skin alone."""
+    neutral = Surface.load(job.path / artefacts.AVATAR_SURFACE)
+    on_the_skin = truth.between(-1)
+    carried, drawn = [], []
+    for number in truth.numbers:
+        frame = carrier(neutral, Surface.load(job.file_of(artefacts.SURFACES, number - 1)))
+        assert frame is not None
+        shift = on_the_skin(*frame.place) * truth.pulse[number - 1]
+        carried.append(_drawn(frame, frame.turned(shift), truth.size))
+        x, y = np.meshgrid(np.arange(frame.grid.width), np.arange(frame.grid.height))
+        x, y = x * frame.grid.step + frame.grid.left, y * frame.grid.step + frame.grid.top
+        drawn.append(_drawn(frame, truth.between(number - 1)(x, y), truth.size))
+    return carried, drawn
+
+
+def _drawn(frame: Carrier, motion: Field, side: int) -> Field:
+    """Return how far pixels have come, [2, side, side], by motion on a carrier's grid, [2, h, w] px of its picture."""
+    shift = shift_of(frame, frame.shown_of(motion.astype(np.float32)))
+    field, come = np.zeros((2, side, side), np.float32), shift.come[0].numpy()
+    field[:, shift.top : shift.top + come.shape[1], shift.left : shift.left + come.shape[2]] = come
+    return field
 
 
 def _landmark_surface(landmarker: FaceLandmarker, path: Path, neutral: Surface | None) -> Surface | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import bpy
 import numpy as np
@@ -23,8 +23,13 @@ from .frames.strip import strips_of
 NAME = "MagPlus ST-Map"
 IDENTITY = "MagPlus Identity"
 NON_COLOUR = "Non-Color"
+CROPPED = (
+    "The scene's render is cropped to its region, and an ST-map is of the whole picture; switch off Crop to Render "
+    "Region in Properties > Output > Format."
+)
 _NEW = bpy.app.version >= (5, 0, 0)  # the compositor shares its nodes with shaders, and a scene has a group for it
 HAS_STRIPS = bpy.app.version >= (5, 3, 0)
+_Sockets: TypeAlias = tuple[bpy.types.NodeSocket, bpy.types.NodeSocket]
 
 
 def st_maps_of(folder: JobFolder) -> Clip:
@@ -38,10 +43,10 @@ def st_maps_of(folder: JobFolder) -> Clip:
 
 
 def node_group(size: tuple[int, int]) -> bpy.types.NodeTree:
-    """Return a node group with inputs Image, ST-Map and Strength, for pictures of (width, height) px.
+    """Return a node group with inputs Image, ST-Map and Strength, for maps of (width, height) px.
 
     u + strength * (map - u), u being where each pixel is, is where Map UV looks: at 0 the picture stays, beyond 1 it
-    moves farther than the driver.
+    moves farther than the driver. The picture may be rendered at another percentage of the scene's size than the map.
     """
     tree = bpy.data.node_groups.new(NAME, "CompositorNodeTree")
     for name, kind, flow in (
@@ -54,14 +59,14 @@ def node_group(size: tuple[int, int]) -> bpy.types.NodeTree:
         if name == "Strength":
             socket.default_value, socket.min_value, socket.max_value = 1.0, 0.0, 10.0
     given, result = tree.nodes.new("NodeGroupInput"), tree.nodes.new("NodeGroupOutput")
-    separate = _node(tree, "CompositorNodeSeparateColor")
-    tree.links.new(given.outputs["ST-Map"], separate.inputs[0])
+    off = _to_render_size(tree, _off(tree, given.outputs["ST-Map"], size))
     here = _identity(tree, given.outputs["Image"], size)
     combine = _node(tree, "ShaderNodeCombineXYZ" if _NEW else "CompositorNodeCombineXYZ")
     combine.inputs[2].default_value = 1.0  # what is mapped is opaque
+    apart = _node(tree, "CompositorNodeSeparateColor")
+    tree.links.new(off, apart.inputs[0])
     for axis in (0, 1):
-        off = _math(tree, "SUBTRACT", separate.outputs[axis], here[axis])
-        scaled = _math(tree, "MULTIPLY", off, given.outputs["Strength"])
+        scaled = _math(tree, "MULTIPLY", apart.outputs[axis], given.outputs["Strength"])
         tree.links.new(_math(tree, "ADD", scaled, here[axis]), combine.inputs[axis])
     mapped = _node(tree, "CompositorNodeMapUV")
     tree.links.new(given.outputs["Image"], mapped.inputs["Image"])
@@ -78,7 +83,12 @@ def node_group(size: tuple[int, int]) -> bpy.types.NodeTree:
 
 
 def in_the_compositor(scene: bpy.types.Scene, maps: Clip) -> bpy.types.Node:
-    """Put the group with the maps of a shot before the output of a scene's compositor; return its node."""
+    """Put the group with the maps of a shot before the output of a scene's compositor; return its node.
+
+    Raises `InputError` where the render is cut to a region: the maps are of the whole picture.
+    """
+    if scene.render.use_border and scene.render.use_crop_to_border:
+        raise InputError(CROPPED)
     tree, output = _compositor(scene)
     source = output.inputs[0].links[0].from_socket if output.inputs[0].links else None
     if source is None:
@@ -109,7 +119,7 @@ def on_a_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, maps: Clip) -> bp
     channel = max(each.channel for each in strips) + 1
     first = maps.start
     made = strips.new_image(
-        name="MagPlus ST-map", filepath=str(maps.files[0]), channel=channel, frame_start=first, fit_method="ORIGINAL"
+        name="MagPlus ST-map", filepath=str(maps.files[0]), channel=channel, frame_start=first, fit_method="STRETCH"
     )
     picture = cast("bpy.types.ImageStrip", made)
     for path in maps.files[1:]:
@@ -166,20 +176,50 @@ def _scenes_group(scene: Any) -> Any:
     return effect.node_group
 
 
-def _identity(
-    tree: bpy.types.NodeTree, image: bpy.types.NodeSocket, size: tuple[int, int]
-) -> tuple[bpy.types.NodeSocket, bpy.types.NodeSocket]:
-    """Return sockets with each pixel's own u and v."""
-    if hasattr(bpy.types, "CompositorNodeImageCoordinates"):
-        places = _node(tree, "CompositorNodeImageCoordinates")
-        tree.links.new(image, places.inputs[0])
-        apart = _node(tree, "ShaderNodeSeparateXYZ" if _NEW else "CompositorNodeSeparateXYZ")
-        tree.links.new(places.outputs["Normalized"], apart.inputs[0])
-        return apart.outputs[0], apart.outputs[1]
+def _off(tree: bpy.types.NodeTree, maps: bpy.types.NodeSocket, size: tuple[int, int]) -> bpy.types.NodeSocket:
+    """Return a socket with how far from each pixel of a map the place lies that it looks at, in red and green."""
+    separate, combine = _node(tree, "CompositorNodeSeparateColor"), _node(tree, "CompositorNodeCombineColor")
+    tree.links.new(maps, separate.inputs[0])
+    own = _coordinates(tree, maps) or _identity_channels(tree, size, scaled=False)
+    for axis in (0, 1):
+        tree.links.new(_math(tree, "SUBTRACT", separate.outputs[axis], own[axis]), combine.inputs[axis])
+    return cast(bpy.types.NodeSocket, combine.outputs[0])
+
+
+def _to_render_size(tree: bpy.types.NodeTree, picture: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
+    """Return a picture brought to the size that is rendered; one that has it stays as it is."""
+    scale = _node(tree, "CompositorNodeScale")
+    if hasattr(scale, "space"):
+        scale.space = "RENDER_SIZE"
+    else:
+        scale.inputs["Type"].default_value = "Render Size"
+        scale.inputs["Extension X"].default_value = scale.inputs["Extension Y"].default_value = "Extend"
+    tree.links.new(picture, scale.inputs[0])
+    return cast(bpy.types.NodeSocket, scale.outputs[0])
+
+
+def _identity(tree: bpy.types.NodeTree, image: bpy.types.NodeSocket, size: tuple[int, int]) -> _Sockets:
+    """Return sockets with each pixel's own u and v in a picture of the size that is rendered."""
+    return _coordinates(tree, image) or _identity_channels(tree, size, scaled=True)
+
+
+def _coordinates(tree: bpy.types.NodeTree, image: bpy.types.NodeSocket) -> _Sockets | None:
+    """Return sockets with each pixel's own u and v in a picture, None where Blender has no node for it."""
+    if not hasattr(bpy.types, "CompositorNodeImageCoordinates"):
+        return None
+    places = _node(tree, "CompositorNodeImageCoordinates")
+    tree.links.new(image, places.inputs[0])
+    apart = _node(tree, "ShaderNodeSeparateXYZ" if _NEW else "CompositorNodeSeparateXYZ")
+    tree.links.new(places.outputs["Normalized"], apart.inputs[0])
+    return apart.outputs[0], apart.outputs[1]
+
+
+def _identity_channels(tree: bpy.types.NodeTree, size: tuple[int, int], *, scaled: bool) -> _Sockets:
     picture = _node(tree, "CompositorNodeImage")
     picture.image = _identity_image(size)
     apart = _node(tree, "CompositorNodeSeparateColor")
-    tree.links.new(picture.outputs["Image"], apart.inputs[0])
+    image = _to_render_size(tree, picture.outputs["Image"]) if scaled else picture.outputs["Image"]
+    tree.links.new(image, apart.inputs[0])
     return apart.outputs[0], apart.outputs[1]
 
 

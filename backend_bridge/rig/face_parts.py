@@ -66,7 +66,7 @@ _WORDS: dict[FacePart, str] = {
         "eyeglasses scarf collar temple temporalis ohr ohren hals nacken kopf haar haare zunge zahn zahne wimper "
         "wimpern schulter oreille oreilles cou tete cheveux langue dent dents cils oreja orejas cuello cabeza pelo "
         "lengua diente dientes pestanas orecchio orecchie collo testa capelli lingua denti ciglia orelha orelhas "
-        "pescoco cabelo dentes cilios ухо уши шея голова волосы язык зуб зубы ресницы позвоночник"
+        "pescoco cabelo dentes cilios follow ухо уши шея голова волосы язык зуб зубы ресницы позвоночник"
     ),
 }
 _SCRIPTS: dict[FacePart, str] = {
@@ -110,8 +110,8 @@ def part_of(name: str) -> FacePart | None:
     What is part of the face goes before what isn't ("Head_MouthOpen"), and what is around the eye before the eye itself
     ("eye_brow", "Eye_Blink"); what hangs on the eye and is no part of the face isn't one ("eye lashes").
 
-    >>> [part_of(name).name for name in ("Head_MouthOpen", "eye_brow", "DEF-lip.T.L.001", "eye lashes")]
-    ['MOUTH', 'BROW', 'MOUTH', 'OTHER']
+    >>> [part_of(name).name for name in ("Head_MouthOpen", "eye_brow", "DEF-lip.T.L.001", "eye lashes", "eyes_follow")]
+    ['MOUTH', 'BROW', 'MOUTH', 'OTHER', 'OTHER']
     >>> part_of("Cube.003") is None
     True
     """
@@ -125,7 +125,7 @@ def part_of(name: str) -> FacePart | None:
             text = text.replace(sign, " ")
             found.append(part)
     if FacePart.OTHER in found and set(found) <= {FacePart.OTHER, FacePart.EYE}:
-        return FacePart.OTHER  # an eyelash, glasses on the eyes
+        return FacePart.OTHER  # an eyelash, glasses on the eyes, whether eyes follow the head
     facial = [part for part in found if part is not FacePart.OTHER]
     particular = [part for part in facial if part is not FacePart.EYE]
     return (particular or facial or found or [None])[0]

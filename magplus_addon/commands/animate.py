@@ -11,6 +11,7 @@ import bpy
 from ...backend_bridge.backends import BACKENDS
 from ...backend_bridge.files.errors import ExitCode, InputError
 from ...backend_bridge.job.folder import JobFolder
+from ...backend_bridge.job.shot import check_interval
 from ...backend_bridge.rig.anchors import read_anchors
 from ...operators import animate
 from ...operators.match_face import pin_anchors
@@ -36,7 +37,7 @@ from .parser import (
     use_checkpoints,
 )
 from .saving import SavedFile
-from .scene_settings import apply_placing, choose_avatar, choose_camera, set_given, set_property
+from .scene_settings import apply_placing, choose_avatar, choose_camera, set_given, set_property, settings_kept
 
 
 def add(verbs: Verbs) -> None:
@@ -187,6 +188,23 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
         _choose(options, settings)
     if options.anchors is not None:
         pin_anchors(context, avatar, read_anchors(options.anchors))
+    if options.capture_size is not None:
+        set_property(settings, "capture_size", _longer_side(options.capture_size, context.scene), "--capture-size")
+    _apply_values(options, settings)
+
+
+def check_values(options: argparse.Namespace, settings: MagPlusSettings) -> None:
+    """Raise `InputError` for values that are wrong whatever the file is; the settings are left as they are."""
+    with settings_kept(settings):
+        _apply_values(options, settings)
+    if options.trim is not None and options.trim[1] <= options.trim[0]:
+        raise InputError("--trim ends before it starts.")
+    if options.frames:
+        check_interval(*options.frames)
+
+
+def _apply_values(options: argparse.Namespace, settings: MagPlusSettings) -> None:
+    """Write those options into the settings that ask nothing of the file."""
     if options.trim is not None:
         settings.use_trim = True
         set_property(settings, "trim_start", options.trim[0], "--trim")
@@ -208,8 +226,6 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     if options.frame is not None:
         settings.use_capture_frame = True
         set_property(settings, "capture_frame", options.frame, "--frame")
-    if options.capture_size is not None:
-        set_property(settings, "capture_size", _longer_side(options.capture_size, context.scene), "--capture-size")
     apply_placing(options, settings)
     set_given(options, settings, "backend", "intensity", "smoothing", "capture_samples")
 

@@ -26,6 +26,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+        self.register("type", int, _whole_number)
+        self.register("type", float, _number)
 
     def parse_known_args(self, *given: Any, **named: Any) -> Any:
         """Raise `InputError` for what the command does not know, where argparse lets the outermost parser complain."""
@@ -37,6 +39,20 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise `InputError`, which `main` turns into a line and an exit code."""
         raise InputError(f"{message[:1].upper()}{message[1:]}; `{self.prog} --help` lists the options.")
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
 
 
 def add_avatar(group: argparse._ActionsContainer) -> None:

@@ -630,6 +630,7 @@ MESSAGES: dict[str, str] = {
     "The scene has no camera; add one that sees the avatar's face.": "Die Szene hat keine Kamera; fügen Sie eine hinzu, die das Gesicht des Avatars sieht.",
     "The scene {0} stretches time from {1} to {2}, so keys would play at other frames than they are on; set both to 100 in Properties > Output > Frame Rate > Time Stretching.": "Die Szene {0} dehnt die Zeit von {1} auf {2}, darum würden Schlüsselbilder bei anderen Bildern spielen, als sie liegen; setzen Sie beide auf 100 in Eigenschaften > Ausgabe > Bildrate > Zeitdehnung.",
     "The scene's camera": "Die Kamera der Szene",
+    "The scene's render is cropped to its region, and an ST-map is of the whole picture; switch off Crop to Render Region in Properties > Output > Format.": "Das Rendering der Szene wird auf seinen Bereich zugeschnitten, eine ST-Map aber gilt für das ganze Bild; schalten Sie „Auf Render-Bereich zuschneiden“ unter Eigenschaften > Ausgabe > Format aus.",
     "The scene's view transform ({0} with look, exposure, gamma or curves) changes the frames' colours a second time; set it to Standard for the final render.": "Die Ansichtstransformation der Szene ({0} mit Look, Belichtung, Gamma oder Kurven) verändert die Farben der Bilder ein zweites Mal; stellen Sie sie für den endgültigen Render auf Standard.",
     "The shot's first frame": "Das erste Bild der Einstellung",
     "The shot's last frame": "Das letzte Bild der Einstellung",

@@ -630,6 +630,7 @@ MESSAGES: dict[str, str] = {
     "The scene has no camera; add one that sees the avatar's face.": "La escena no tiene cámara; añada una que vea la cara del avatar.",
     "The scene {0} stretches time from {1} to {2}, so keys would play at other frames than they are on; set both to 100 in Properties > Output > Frame Rate > Time Stretching.": "La escena {0} estira el tiempo de {1} a {2}, así que las claves se reproducirían en otros fotogramas; ponga ambos en 100 en Propiedades > Salida > Velocidad > Estiramiento de tiempo.",
     "The scene's camera": "La cámara de la escena",
+    "The scene's render is cropped to its region, and an ST-map is of the whole picture; switch off Crop to Render Region in Properties > Output > Format.": "El procesamiento de la escena se recorta a su región, y un mapa ST es de toda la imagen; desactive el recorte a la región en Propiedades > Salida > Formato.",
     "The scene's view transform ({0} with look, exposure, gamma or curves) changes the frames' colours a second time; set it to Standard for the final render.": "La transformación de vista de la escena ({0} con aspecto, exposición, gamma o curvas) cambia los colores de los fotogramas por segunda vez; póngala en Estándar para el procesado final.",
     "The shot's first frame": "El primer fotograma del plano",
     "The shot's last frame": "El último fotograma del plano",

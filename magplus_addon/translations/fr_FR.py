@@ -630,6 +630,7 @@ MESSAGES: dict[str, str] = {
     "The scene has no camera; add one that sees the avatar's face.": "La scène n'a pas de caméra ; ajoutez-en une qui voit le visage de l'avatar.",
     "The scene {0} stretches time from {1} to {2}, so keys would play at other frames than they are on; set both to 100 in Properties > Output > Frame Rate > Time Stretching.": "La scène {0} étire le temps de {1} à {2}, les clés seraient donc jouées à d'autres images que les leurs ; mettez les deux à 100 dans Propriétés > Sortie > Fréquence d'images > Étirer le temps.",
     "The scene's camera": "La caméra de la scène",
+    "The scene's render is cropped to its region, and an ST-map is of the whole picture; switch off Crop to Render Region in Properties > Output > Format.": "Le rendu de la scène est rogné à sa région, alors qu'une ST-map couvre toute l'image ; désactivez le rognage à la région dans Propriétés > Sortie > Format.",
     "The scene's view transform ({0} with look, exposure, gamma or curves) changes the frames' colours a second time; set it to Standard for the final render.": "La transformation de vue de la scène ({0} avec apparence, exposition, gamma ou courbes) change une seconde fois les couleurs des images ; mettez-la à Standard pour le rendu final.",
     "The shot's first frame": "La première image du plan",
     "The shot's last frame": "La dernière image du plan",

@@ -630,6 +630,7 @@ MESSAGES: dict[str, str] = {
     "The scene has no camera; add one that sees the avatar's face.": "シーンにカメラがありません。アバターの顔が写るカメラを追加してください。",
     "The scene {0} stretches time from {1} to {2}, so keys would play at other frames than they are on; set both to 100 in Properties > Output > Frame Rate > Time Stretching.": "シーン {0} は時間を {1} から {2} に伸縮しているため、キーが別のフレームで再生されます。プロパティ > 出力 > フレームレート > タイムストレッチで両方を100にしてください。",
     "The scene's camera": "シーンのカメラ",
+    "The scene's render is cropped to its region, and an ST-map is of the whole picture; switch off Crop to Render Region in Properties > Output > Format.": "シーンのレンダーは領域でクロップされますが、ST マップは画像全体のものです。プロパティ > 出力 > フォーマットでレンダー領域のクロップを無効にしてください。",
     "The scene's view transform ({0} with look, exposure, gamma or curves) changes the frames' colours a second time; set it to Standard for the final render.": "シーンのビュー変換(ルック、露出、ガンマ、カーブ付きの {0})がフレームの色をもう一度変えます。最終レンダーでは標準にしてください。",
     "The shot's first frame": "ショットの最初のフレーム",
     "The shot's last frame": "ショットの最後のフレーム",

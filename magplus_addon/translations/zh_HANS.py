@@ -630,6 +630,7 @@ MESSAGES: dict[str, str] = {
     "The scene has no camera; add one that sees the avatar's face.": "场景中没有摄像机；请添加一台能看到虚拟角色面部的摄像机。",
     "The scene {0} stretches time from {1} to {2}, so keys would play at other frames than they are on; set both to 100 in Properties > Output > Frame Rate > Time Stretching.": "场景 {0} 将时间从 {1} 拉伸到 {2}，关键帧会在其他帧上播放；请在“属性 > 输出 > 帧率 > 时间拉伸”中将两者都设为 100。",
     "The scene's camera": "场景的摄像机",
+    "The scene's render is cropped to its region, and an ST-map is of the whole picture; switch off Crop to Render Region in Properties > Output > Format.": "场景的渲染被裁剪到渲染区域，而 ST 贴图对应整幅画面；请在 属性 > 输出 > 格式 中关闭裁剪到渲染区域。",
     "The scene's view transform ({0} with look, exposure, gamma or curves) changes the frames' colours a second time; set it to Standard for the final render.": "场景的视图变换（{0}，含胶片效果、曝光、伽马或曲线）会再次改变帧的颜色；最终渲染时请设为“标准”。",
     "The shot's first frame": "镜头的首帧",
     "The shot's last frame": "镜头的末帧",

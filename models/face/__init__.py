@@ -10,7 +10,7 @@ from .lids import LidModel, blinks, closures
 from .moving_cover import MovingCover
 from .pose import head_turn, turned_by
 from .regions import face_mask, face_width, magnified_part, regions, rigid_mask
-from .rigid import split_rigid
+from .rigid import HeadMotion, RigidSplit, split_rigid
 from .similarity import Similarity
 from .square import Square, roll
 from .timing import Reference, calmest, choose_reference, expressiveness, find_event, nearer_to_rest, settled
@@ -22,9 +22,11 @@ __all__ = [
     "FaceLandmarker",
     "FaceLandmarks",
     "FaceTrack",
+    "HeadMotion",
     "LidModel",
     "MovingCover",
     "Reference",
+    "RigidSplit",
     "Similarity",
     "Square",
     "SteadyCrop",

@@ -22,15 +22,42 @@ _LEAST = 1e-12  # keeps sums of weights from being zero
 
 
 @dataclass(frozen=True)
+class HeadMotion:
+    """The head's motion in N frames: linear in the terms of its surface, so that it takes a few numbers a frame.
+
+    displacement: [N, 2, 4] float32 px, see `_Pose.displacement`. depth: [1, 1, H, W] px. centre: [3] px, of the
+    surface, in units of `radius` px.
+    """
+
+    displacement: Tensor
+    depth: Tensor
+    centre: Tensor
+    radius: float
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it takes; frames of a clip share the depth."""
+        return self.displacement.nbytes + self.centre.nbytes
+
+    def whole(self) -> Tensor:
+        """Return the motion of every pixel, [N, 2, H, W] float32 px."""
+        surface = _surface(self.depth, self.displacement)
+        terms = _surface_terms(surface, self.centre, self.radius)
+        return (self.displacement @ terms).unflatten(2, surface.shape[1:])
+
+
+@dataclass(frozen=True)
 class RigidSplit:
     """A motion in two parts, and the state of the Gauss-Newton iteration when it ended.
 
-    rigid, local: [N, 2, H, W] float32 px, whose sum is the motion's flow. iterations: Gauss-Newton steps from the last
-    robust start. residual: [N] px, rms over the face that the last step changed the rigid motion by. tolerance: px.
+    rigid, local: [N, 2, H, W] float32 px, whose sum is the motion's flow. head: what `rigid` is of. iterations:
+    Gauss-Newton steps from the last robust start. residual: [N] px, rms over the face that the last step changed the
+    rigid motion by. tolerance: px.
     """
 
     rigid: Tensor
     local: Tensor
+    head: HeadMotion
     iterations: int
     residual: Tensor
     tolerance: float
@@ -84,9 +111,10 @@ def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> RigidSplit:
     displacement, last = (each.displacement(samples.radius) for each in (pose, before))
     chosen = torch.arange(len(cost), device=cost.device), cost.argmin(1)
     best, residual = displacement[chosen], _mean_square(displacement - last, samples)[chosen].sqrt()
-    rigid = (best.to(surface) @ samples.surface_terms(surface)).unflatten(2, (height, width)).to(motion.flow)
+    head = HeadMotion(best.to(surface), depth, samples.centre, samples.radius)
+    rigid = head.whole().to(motion.flow)
     iterations = _NARROWING_STEPS + _LAST_STEPS
-    return RigidSplit(rigid, motion.flow - rigid, iterations, residual, tolerance)
+    return RigidSplit(rigid, motion.flow - rigid, head, iterations, residual, tolerance)
 
 
 @dataclass(frozen=True)
@@ -127,11 +155,6 @@ class _Samples:
         radius = max(1.0, float((share * points.square()).sum().sqrt()))
         terms = torch.cat([torch.ones_like(total), points / radius, flow], 1)
         return cls(total[:, 0], terms, (terms[:, :, None] * terms[:, None]).flatten(1, 2), centre, radius)
-
-    def surface_terms(self, surface: Tensor) -> Tensor:
-        """Return the terms 1, x, y and z of a surface [3, H, W] px, [4, H * W]."""
-        points = (surface.flatten(1) - self.centre.to(surface)[:, None]) / self.radius
-        return torch.cat([torch.ones_like(points[:1]), points])
 
     def moments(self, weight: Tensor) -> Tensor:
         """Return the products' sums [N, S, 6, 6] under weights [N, S, P]."""
@@ -200,6 +223,12 @@ def _surface(depth: Tensor, like: Tensor) -> Tensor:
         indexing="ij",
     )
     return torch.stack([x, y, depth[0, 0].to(x)])
+
+
+def _surface_terms(surface: Tensor, centre: Tensor, radius: float) -> Tensor:
+    """Return the terms 1, x, y and z of a surface [3, H, W] px about a centre, [4, H * W]."""
+    points = (surface.flatten(1) - centre.to(surface)[:, None]) / radius
+    return torch.cat([torch.ones_like(points[:1]), points])
 
 
 def _starts(samples: _Samples, tolerance: float) -> tuple[_Pose, Tensor]:

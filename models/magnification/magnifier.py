@@ -140,7 +140,7 @@ class Magnifier:
         weight = weight_of(copied, (frames.shape[2] // 2, frames.shape[3] // 2))
         observed = estimate(reference, frames, self.settings, weight)
         if self.refinement is not None and self.refinement.covers(observed):
-            observed = self._refined(self.refinement, observed, reference, frames, weight, clip)
+            observed = self._refined(self.refinement, observed, reference, frames, copied, clip)
         padded = (height + padding[3], width + padding[1])
         motion = to_motion(observed, padded, self.settings.tolerance)
         return Motion(
@@ -153,18 +153,19 @@ class Magnifier:
         observed: Observation,
         reference: Tensor,
         frames: Tensor,
-        weight: Tensor | None,
+        copied: Tensor,
         clip: bool,
     ) -> Observation:
-        """Return the solver's observation with the network's motion; weight: of the equations."""
+        """Return the solver's observation with the network's motion; copied: [N, 1, H, W], what a codec copied."""
         brightness = resize(reference.mean(1, keepdim=True), (observed.motion.shape[2], observed.motion.shape[3]))
         state = camera_state(reference, frames)
         seen, modes = observed, None
         if network.camera is not None:
-            members = with_sensor_noise(state, network.camera.inflation(state))
+            members = with_sensor_noise(state, network.camera.inflation(state), copied)
             if clip and len(members) > 1:
                 modes = TemporalModes.of(observed, fine_change(reference, frames), members, self.settings)
                 seen, state = modes.observation, modes.mean(state)
+        weight = weight_of(copied, (observed.motion.shape[2], observed.motion.shape[3]))
         for number in range(self.passes):
             if number:
                 seen = estimate_near(reference, frames, seen.motion, self.settings, weight)

@@ -35,15 +35,18 @@ from .solver import FlowSettings, Observation, high_pass, local_variance, smooth
 LOCAL = 9  # points along a side over which motion is summed up to weigh the points of the Gram matrix
 WHITE_INFLATION = 1.0  # noise inflation factor; white noise has some 0.6, frames of crf 20 have 5 to 17
 MOST_ROUNDED = 0.5  # `rounding_only` of pictures that have enough noise to average; noise of 1/255 has 0.3
+MOST_COPIED = 0.01  # share of a frame; a codec's errors are not new in each frame
 MOST_STEP = 2.0  # px by which the solution of a mode may differ from the mixture of the frames', as in the solver
 
 
-def with_sensor_noise(state: Tensor, inflation: Tensor) -> Tensor:
+def with_sensor_noise(state: Tensor, inflation: Tensor, copied: Tensor) -> Tensor:
     """Return the numbers of the frames with white noise: neither a codec's errors, nor rounding alone, nor none.
 
-    state: [N, STATES] of `camera_state`; inflation: [N, 1, 1, 1], the noise inflation factor.
+    state: [N, STATES] of `camera_state`; inflation: [N, 1, 1, 1], the noise inflation factor; copied: [N, 1, H, W] in
+    [0, 1], see `copied_share`.
     """
-    white = (inflation < WHITE_INFLATION) & (rounding_only(state) < MOST_ROUNDED)
+    coded = copied.mean((1, 2, 3), keepdim=True) > MOST_COPIED
+    white = (inflation < WHITE_INFLATION) & (rounding_only(state) < MOST_ROUNDED) & ~coded
     return white.flatten().nonzero().flatten()
 
 

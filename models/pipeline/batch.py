@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 from torch import Tensor
@@ -13,6 +14,8 @@ from .animated_avatar import AnimatedAvatar
 from .driver import Driver, DriverMotion
 from .driving_clip import Seen
 from .generated import Generated
+
+_TOGETHER = 2  # frames
 
 
 class Batch:
@@ -36,6 +39,18 @@ class Batch:
         self._alpha = alpha
         self._observed = observed
         self._generated = generated
+
+    def parts(self) -> Iterator[Batch]:
+        """Yield its frames as smaller batches, of which each needs less memory.
+
+        It stays whole on a graphics card, and where frames are generated: a network is faster with many.
+        """
+        if not self.avatar.gives_motion or self.avatar.device.type != "cpu":
+            yield self
+            return
+        for first in range(0, len(self.frames), _TOGETHER):
+            at = slice(first, first + _TOGETHER)
+            yield Batch(self.seen.part(at), self.driver, self.avatar, self._alpha, self.observed.part(at))
 
     @property
     def frames(self) -> Tensor:

@@ -62,9 +62,15 @@ class Carrier:
         flow: [1, 2, S, S] px of the neutral crop, whose place is `window`.
         """
         crop = window.to_crop(torch.from_numpy(self.place)[None])
-        shift = window.turned_back(sample(flow, crop))[0].numpy()
+        return self.shown_of(self.turned(window.turned_back(sample(flow, crop))[0].numpy()))
+
+    def turned(self, shift: Array) -> Array:
+        """Return motion of the neutral picture at `place`, [2, h, w] px of it, in px of this picture."""
         xx, xy, yx, yy = self.jacobian
-        carried = np.stack([xx * shift[0] + xy * shift[1], yx * shift[0] + yy * shift[1]])
+        return np.stack([xx * shift[0] + xy * shift[1], yx * shift[0] + yy * shift[1]])
+
+    def shown_of(self, carried: Array) -> Tensor:
+        """Return what is shown of motion in px of this picture, [1, 2, h, w], where it is known: smooth, and fading."""
         carried = _smooth(_filled(carried * self.known, self.known), SMOOTH * self.face) * self.weight
         return torch.from_numpy(carried.astype(np.float32))[None]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...backend_bridge.files.arrays import checked
 from ..backends import DrivingBatch, FaceImage
-from ..face import LidModel, MovingCover, face_width, magnified_part
+from ..face import HeadMotion, LidModel, MovingCover, face_width, magnified_part
 from ..magnification import Magnifier
 from ..magnification.motion import Motion
 from .driving_clip import DrivingClip, Seen
@@ -38,6 +38,7 @@ class DriverMotion:
     local: the face's own, 0 where it is out of sight. rigid: the head's, [N, 2, S, S] px. from_mesh: [N, 1, S, S] in
     [0, 1], share of the lids' motion that is taken from the mesh's closure instead of the picture; skin: the same of
     the lids' skin alone. before: [N, 1, S, S], 1 where something moves before the face (`face.MovingCover`), else 0.
+    head: what `rigid` is of, where it was measured here.
     """
 
     local: Motion
@@ -45,16 +46,28 @@ class DriverMotion:
     from_mesh: Tensor
     skin: Tensor
     before: Tensor
+    head: HeadMotion | None = None
 
     @property
     def total(self) -> Tensor:
         """The face's motion with the head's, [N, 2, S, S] px."""
         return self.local.flow + self.rigid
 
+    def part(self, at: slice) -> DriverMotion:
+        """Return the motion of some of the frames."""
+        local = Motion(self.local.flow[at], self.local.confidence[at])
+        return DriverMotion(local, self.rigid[at], self.from_mesh[at], self.skin[at], self.before[at])
+
     def packed(self) -> PackedMotion:
         """Return it as it is kept for other jobs."""
-        fields = (self.local.flow, self.local.confidence, self.rigid, self.from_mesh, self.skin, self.before)
-        return PackedMotion(tuple(PackedField.of(each) for each in fields))
+        return PackedMotion(
+            flow=PackedField.of(self.local.flow),
+            confidence=PackedField.of(self.local.confidence),
+            rigid=self.head or PackedField.of(self.rigid),
+            from_mesh=PackedField.of(self.from_mesh),
+            skin=PackedField.of(self.skin),
+            before=PackedField.of(self.before),
+        )
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return it as arrays, for another worker."""
@@ -74,19 +87,27 @@ class DriverMotion:
 
 @dataclass(frozen=True)
 class PackedMotion:
-    """A `DriverMotion` without its zeros."""
+    """A `DriverMotion` without its zeros, and the head's as what it is computed from."""
 
-    fields: tuple[PackedField, ...]
+    flow: PackedField
+    confidence: PackedField
+    rigid: HeadMotion | PackedField
+    from_mesh: PackedField
+    skin: PackedField
+    before: PackedField
 
     @property
     def nbytes(self) -> int:
         """How many bytes it takes."""
-        return sum(each.nbytes for each in self.fields)
+        fields = (self.flow, self.confidence, self.rigid, self.from_mesh, self.skin, self.before)
+        return sum(each.nbytes for each in fields)
 
     def unpacked(self) -> DriverMotion:
-        """Return the motion."""
-        flow, confidence, rigid, from_mesh, skin, before = (each.whole() for each in self.fields)
-        return DriverMotion(Motion(flow, confidence), rigid, from_mesh, skin, before)
+        """Return the motion, bit by bit as it was."""
+        local = Motion(self.flow.whole(), self.confidence.whole())
+        head = self.rigid if isinstance(self.rigid, HeadMotion) else None
+        from_mesh, skin, before = (each.whole() for each in (self.from_mesh, self.skin, self.before))
+        return DriverMotion(local, self.rigid.whole(), from_mesh, skin, before, head)
 
 
 class Driver:
@@ -127,17 +148,18 @@ class Driver:
     def _observe(self, seen: Seen) -> DriverMotion:
         motion = self.magnifier.motion(self.reference.image, seen.frames, clip=True, copied=seen.copied)
         motion = Motion(motion.flow, motion.confidence * seen.weight)
-        rigid, local = self.clip.split_head_motion(motion)
-        before = self._cover(local, seen.weight)
+        split = self.clip.split_head_motion(motion)
+        before = self._cover(split.local, seen.weight)
         if bool(before.any()):  # the head moves as what is seen of it does
             motion = Motion(motion.flow, motion.confidence * (1 - before))
-            rigid, local = self.clip.split_head_motion(motion)
+            split = self.clip.split_head_motion(motion)
+        local = split.local
         closing, from_mesh, skin = (field.to(local) for field in self._lids(seen.closures))
         if bool(from_mesh.any()):
             from_mesh, skin = from_mesh * seen.weight, skin * seen.weight
             local = local * (1 - from_mesh) + closing * from_mesh
         local = local * (self.mask * seen.weight * (1 - before))
-        return DriverMotion(Motion(local, motion.confidence), rigid, from_mesh, skin, before)
+        return DriverMotion(Motion(local, motion.confidence), split.rigid, from_mesh, skin, before, split.head)
 
     def magnified(self, frames: Tensor, observed: DriverMotion, alpha: float) -> DrivingBatch:
         """Return what the backend is shown: the face in the reference's head pose, its motion magnified."""

@@ -27,6 +27,7 @@ from ..face import (
     FaceLandmarker,
     FaceTrack,
     Reference,
+    RigidSplit,
     SteadyCrop,
     Visibility,
     blinks,
@@ -73,6 +74,10 @@ class Seen:
         """Return the same on a device."""
         frames, weight, copied = (values.to(device) for values in (self.frames, self.weight, self.copied))
         return Seen(frames, weight, copied, self.closures)
+
+    def part(self, at: slice) -> Seen:
+        """Return some of the frames."""
+        return Seen(self.frames[at], self.weight[at], self.copied[at], self.closures[at])
 
 
 def reader_of(folder: Path, driving: Driving) -> VideoReader:
@@ -255,11 +260,10 @@ class DrivingClip:
             gain = gain + (value - 1) * masks[name]
         return gain
 
-    def split_head_motion(self, motion: Motion) -> tuple[Tensor, Tensor]:
+    def split_head_motion(self, motion: Motion) -> RigidSplit:
         """Return the head's motion and the face's own, [N, 2, S, S] px each."""
         device = motion.flow.device
-        split = split_rigid(motion, self.depth.to(device), self._skull.to(device))
-        return split.rigid, split.local
+        return split_rigid(motion, self.depth.to(device), self._skull.to(device))
 
     @cached_property
     def depth(self) -> Tensor:

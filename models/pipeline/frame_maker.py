@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Generator, Iterable, Sequence
 from contextlib import closing
 from typing import TypeVar
@@ -120,15 +121,22 @@ class FrameMaker:
     ) -> Generator[tuple[int, dict[str, bytes]], None, None]:
         """Yield of each batch how many frames it has, and the files of those of them that lack theirs, by name."""
         for indices, batch in batches:
-            files = {
-                kind.unit(index): data
-                for output in self._outputs
-                for kind, made in zip(output.kinds, output.make(batch), strict=True)
-                for index, data in zip(indices, made, strict=True)
-                if index in lacking
-            }
-            del batch  # tens of megabytes, which would be kept until there is another
+            files: dict[str, bytes] = {}
+            remaining = iter(indices)
+            for part in batch.parts():
+                files |= self._files(list(itertools.islice(remaining, len(part.frames))), part, lacking)
+            del batch, part  # tens of megabytes, which would be kept until there is another
             yield len(indices), files
+
+    def _files(self, indices: list[int], batch: Batch, lacking: Collection[int]) -> dict[str, bytes]:
+        """Return the files of those frames of a batch that lack theirs, by name."""
+        return {
+            kind.unit(index): data
+            for output in self._outputs
+            for kind, made in zip(output.kinds, output.make(batch), strict=True)
+            for index, data in zip(indices, made, strict=True)
+            if index in lacking
+        }
 
     def _hold(self, index: int) -> None:
         """Give a frame without a face what the frame before it has: it holds, it never shifts."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-MOST_BYTES = 256 << 20  # of all motion that is kept; a second of film has about 70 MB
+MOST_BYTES = 96 << 20  # of all motion that is kept; a second of film has about 27 MB
 
 Measured = TypeVar("Measured")
 Kept_co = TypeVar("Kept_co", covariant=True)

@@ -175,6 +175,7 @@ class RigReader(ABC):
             most=np.minimum(np.maximum(np.abs(low), np.abs(high)), solution.most),
             adjusted=self._matching == "motion",
             least=_LEAST_ASKED * self._unit,
+            noisy=solution.state.noisy,
         )
 
 

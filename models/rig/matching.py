@@ -27,6 +27,9 @@ _AT_PEAK = 0.9  # share of the region's peak from which frames count as its apex
 _MOVES = 0.25  # share of the liveliest region's peak, below which a region is taken to be carried along or still
 _HAS_CONTROL = 0.25  # share of the asked motion, below which the rig has no control for it and shows it by chance
 _MOST_GAIN, _LEAST_GAIN = 3.0, 0.5  # of a control
+_FOR_IT = 0.5  # share of the farthest that a control moves anything, from which on it is one for a region
+_MOVED = 0.01  # of a control's largest squared motion, from which on it is said to move a place
+_WHERE_ASKED = 0.5  # share of the region's peak, from which on places are compared in direction and extent
 _AGREES = 0.4  # cosine, below which what is shown is another motion than the one asked for
 _ITERATIONS = 12  # controls reach over several regions; the rest is below 2 % by then
 _STEP = 0.7  # of the logarithm of the gain that is missing, taken in each round
@@ -71,6 +74,7 @@ def match(
     most: Array | None = None,
     adjusted: bool = True,
     least: float = 0.0,
+    noisy: bool = False,
 ) -> Matched:
     """Find the gains that bring the shown peaks to the asked ones.
 
@@ -83,6 +87,7 @@ def match(
         most: [K], no excursion is brought beyond it; one that is larger is left as it is.
         adjusted: off, the gains are 1, and what is asked and shown is only measured.
         least: px; regions whose peak is below are still.
+        noisy: noise hides what the shapes don't fit, so that they are taken to have the driver's extent.
 
     >>> columns = np.zeros((1, 2, 20))
     >>> columns[0, 1] = -24.0  # one control, which raises 20 places of the brow by 24 px per unit
@@ -94,20 +99,21 @@ def match(
     """
     places = {name: np.flatnonzero(member > 0.5) for name, member in regions.items()}
     places = {name: place for name, place in places.items() if len(place) >= 3}
-    shown_at_first = motion_of(excursions, columns)
     apex = {name: _apex(asked[:, :, place]) for name, place in places.items()}
     wanted = {name: _peak(asked[apex[name]][:, :, place]) for name, place in places.items()}
     top = max(wanted.values(), default=0.0)
     moving = [name for name, peak in wanted.items() if peak > max(_MOVES * top, least, 1e-9)]
+    fits = {name: _fit(excursions, columns, asked, apex[name], places[name], noisy) for name in moving}
     matched = [
         name
         for name in moving
-        if adjusted and _peak(shown_at_first[apex[name]][:, :, places[name]]) > _HAS_CONTROL * wanted[name]
+        if adjusted
+        and fits[name].reach(_shown(excursions, columns, apex[name], places[name])) > _HAS_CONTROL * wanted[name]
     ]
     gains: Array = np.ones(len(columns))
     share = _shares(columns, [places[name] for name in matched])
     log_gains: Array = np.zeros(len(columns))
-    highest = share @ np.log([_most_gain(shown_at_first, asked, apex[name], places[name]) for name in matched])
+    highest = share @ np.log([fits[name].most_gain for name in matched])
     limit = _room(excursions, most)
     iterations, change = _ITERATIONS * bool(matched), 0.0
     for _ in range(iterations):
@@ -126,16 +132,58 @@ def match(
     return Matched(gains, found, iterations, change)
 
 
-def _most_gain(shown: Array, asked: Array, frames: NDArray[np.intp], place: NDArray[np.intp]) -> float:
-    """Return the largest gain of a region, by the cosine c of the angle between what is shown and what is asked.
+@dataclass(frozen=True)
+class _Fit:
+    """How far what is shown in a region is what is asked there.
 
-    A projection is short by c, which 1 / c undoes. What is missing beyond that was shrunk by the solver's prior, and up
-    to `_MOST_GAIN` c^2 of it is restored. Below a cosine of `_AGREES` the motion shown is another one, and has gain 1.
+    cosine: c of the angle between the two, where the driver moves. extent: e >= 1, the energy of the region's control
+    over all of the face, in units of its energy where the driver moves, over the same ratio of the driver's own motion
+    in the places that the control moves.
+    for_region: that control moves hardly anything farther than places of this region.
+
+    Least squares are short by c / e: by c, as they project, and by 1 / e, as a key that moves more of the face than the
+    driver does is held back by what keeps still.
     """
-    here, there = (motion[frames][:, :, place].ravel() for motion in (shown, asked))
-    lengths = float(np.linalg.norm(here) * np.linalg.norm(there))
-    cosine = float(here @ there) / lengths if lengths > 0 else 0.0
-    return max(1.0 / cosine, _MOST_GAIN * cosine**2) if cosine >= _AGREES else 1.0
+
+    cosine: float
+    extent: float
+    for_region: bool
+
+    def reach(self, shown: float) -> float:
+        """Return the peak that least squares would show of what moves no more of the face than the driver does."""
+        agrees = self.for_region and self.cosine >= _AGREES
+        return shown * self.extent / self.cosine if agrees else shown
+
+    @property
+    def most_gain(self) -> float:
+        """The largest gain of the region.
+
+        e / c undoes what least squares are short by. What is missing beyond c was shrunk by the solver's prior, and up
+        to `_MOST_GAIN` c^2 of it is restored. Below a cosine of `_AGREES` the motion shown is another one.
+        """
+        return self.extent * max(1.0 / self.cosine, _MOST_GAIN * self.cosine**2) if self.cosine >= _AGREES else 1.0
+
+
+def _fit(
+    excursions: Array, columns: Array, asked: Array, frames: NDArray[np.intp], place: NDArray[np.intp], noisy: bool
+) -> _Fit:
+    """Compare what is shown at a region's apex with what is asked; `noisy`, of extent 1."""
+    inside = np.ascontiguousarray(columns[:, :, place])
+    shown, wanted = motion_of(excursions[frames], inside), asked[frames][:, :, place]
+    size = np.sqrt((wanted**2).sum(1, keepdims=True))
+    where = size >= _WHERE_ASKED * size.max(initial=0.0)
+    products = [float((a * b).sum(where=where)) for a, b in ((shown, wanted), (shown, shown), (wanted, wanted))]
+    cosine = products[0] / float(np.sqrt(max(products[1] * products[2], 1e-30)))
+    main = int(((excursions[frames] ** 2).sum(0) * (inside**2).sum((1, 2))).argmax())
+    energy, here = (columns[main] ** 2).sum(0), (inside[main] ** 2).sum(0)
+    spread = float(energy.sum()) / max(float((here * where[:, 0]).sum(1).mean()), 1e-30)
+    moved = energy > _MOVED * energy.max(initial=0.0)
+    own_spread = float((asked[frames][:, :, moved] ** 2).sum()) / max(products[2], 1e-30)
+    return _Fit(
+        cosine=cosine,
+        extent=1.0 if noisy else max(spread / own_spread, 1.0),
+        for_region=bool(np.sqrt(here.max(initial=0.0)) >= _FOR_IT * np.sqrt(energy.max(initial=0.0))),
+    )
 
 
 def _shares(columns: Array, places: list[NDArray[np.intp]]) -> Array:

@@ -34,8 +34,9 @@ from .box_least_squares import solve_boxed
 from .measurement import Array, Measurement, NormalEquations, cauchy_weights
 
 STILL = 0.1  # share of a clip's frames in which a face is taken to be still
-_WINDOW = 0.1  # of the face's size, standard deviation of the window in which skin is taken to move alike (`beyond`)
-_MOVING = 0.03  # s² of a frame, a mean over all of the face, as a share of s² where the face moves
+_WINDOW = 0.06  # of the face's size, standard deviation of the window in which skin is taken to move alike: of a lid
+_WIDE_WINDOW = 0.1  # the same where noise is larger than the misfit: of the muscles of brows and mouth (`beyond`)
+_MOVING = 0.015  # s² of a frame, a mean over all of the face, as a share of s² where the face moves: one lid
 _FIRST_GUESS = 0.02  # px², s² before the first fit; a clear micro-expression moves a face of 200 px by 0.5 px
 _ITERATIONS = 6  # fits; s changes by less than a tenth in the last
 _EM_STEPS = 4  # for s² between two fits, which cost far more
@@ -149,15 +150,15 @@ def best_fit(equations: NormalEquations, seen: Measurement, low: Array, high: Ar
     return BestFit(values, variance, weights, _ITERATIONS, change)
 
 
-def beyond(error: Measurement, variance: Array) -> Array:
+def beyond(error: Measurement, variance: Array, noisy: bool = False) -> Array:
     """Return [N, 2, S] px, the smooth motion in what the controls leave unexplained.
 
     At every place the ridge estimate (sum_w J' + I m / s²)⁻¹ sum_w h' over a Gaussian window w, of the marginalised
     equations, with m = `_MOVING`, as the misfit is where the face moves: 0 where the rig fits (s = 0) and
-    where nothing was measured.
+    where nothing was measured. Where the motion is `noisy`, the window is wider.
     """
     places = len(error.position)
-    width = _WINDOW * error.size
+    width = (_WIDE_WINDOW if noisy else _WINDOW) * error.size
     tree = cKDTree(error.position)
     near = tree.sparse_distance_matrix(tree, 2.5 * width, output_type="coo_matrix")
     window = csr_matrix((np.exp(-0.5 * (near.data / width) ** 2), (near.row, near.col)), shape=(places, places))

@@ -173,46 +173,17 @@ def solve(
         raise InputError("The rig basis has no controls; choose the shape keys to solve and capture the avatar again.")
     settings = settings or SolverSettings()
     when = np.asarray(seconds, np.float64)
-    finite = np.isfinite(equations).all(2, keepdims=True)
-    by_place = np.ascontiguousarray(np.where(finite, equations, 0.0).swapaxes(1, 2), np.float32)
-    seen = Measurement(
-        sites.position,
-        sites.depth,
-        by_place[:, :3],
-        by_place[:, 3:5],
-        by_place[:, 5] > 0 if by_place.shape[1] > 5 else None,
-    )
-    # Nearly nothing is nothing: float32 is slow with numbers near its smallest, as far slopes of a falloff are.
-    effect = np.where(np.abs(sites.columns) > _NEARLY_NOTHING, sites.columns, 0.0)
-    effect = np.ascontiguousarray(effect.swapaxes(1, 2), np.float32)
+    seen, effect = _measured(sites, equations), _effects(sites)
     rest = np.array([control.rest for control in basis.controls])
-    low, high = np.array([control.amounts for control in basis.controls]).T
-    reach = np.abs(effect).max((1, 2), initial=0.0) * (high - low)
-    information = (seen.precision[:, 0] + seen.precision[:, 2]).mean(0)
-    seen_effect = np.sqrt((information * effect**2).sum((1, 2))) * (high - low)
-    solvable = (reach > settings.least_effect * seen.size) & (seen_effect > 0)
-
+    seen_effect, solvable = _sight(basis, seen, effect, settings.least_effect)
     unknowns = _unknowns(basis, effect, (constraints or Constraints()).spread(len(rest)), solvable)
-    spread, columns = unknowns.spread, unknowns.columns
     head = head_columns(seen.position, seen.depth).astype(np.float32) * np.float32(settings.head_motion)
-    head_by_face = robust_head(seen, head).values if settings.head_motion else np.zeros((len(when), len(head)))
-    local = seen.less(motion_of(head_by_face, head))
-    sight = np.abs(when[:, None] - when[None]) <= settings.play_seconds
-    support = most_amounts(local, columns, unknowns.extent, sight)
-    model = _Model(
-        columns=np.concatenate([columns, head]),
-        least=unknowns.least,
-        most=unknowns.most,
-        support=support,
-        excursion=np.concatenate([unknowns.excursion, np.full(len(head), 0.02 * seen.size)]),
-        hypotheses=Hypotheses.named([control.name for control in basis.controls], spread),
-        head=head_by_face,
-    )
+    model = _modelled(basis, unknowns, head, seen, when, settings)
     found = _most_probable(model, seen, _temporal_window(when, settings.play_seconds), settings)
     solved, local = found.values, seen.less(found.turned)
     face, nuisance = solved[:, : model.controls], solved[:, model.controls :]
     moved = local.less(motion_of(nuisance, head))
-    shown = motion_of(face, columns)
+    shown = motion_of(face, unknowns.columns)
     unexplained = moved.less(shown)
 
     visibility = np.where(solvable, seen_effect, 0.0) / max(seen_effect.max(initial=0.0), 1e-12)
@@ -220,10 +191,11 @@ def solve(
     curves = ControlCurves(
         names=tuple(control.name for control in basis.controls),
         seconds=when,
-        values=(rest + face @ spread).astype(np.float32),
+        values=(rest + face @ unknowns.spread).astype(np.float32),
         residual=_share(left_energy.sum(1), moved_energy.sum(1)),
         visibility=visibility.astype(np.float32),
     )
+    motion = shown + beyond(unexplained, found.state.misfit**2, found.state.noisy)
     return RigSolution(
         curves,
         seen.position.astype(np.float32),
@@ -231,10 +203,61 @@ def solve(
         moved_energy.astype(np.float32),
         left_energy.astype(np.float32),
         found.state,
-        np.where(moving_places(local)[:, None], shown + beyond(unexplained, found.state.misfit**2), 0.0).astype(
-            np.float32
-        ),
-        (HEADROOM * support).max(0, initial=0.0) @ spread,
+        np.where(moving_places(local)[:, None], motion, 0.0).astype(np.float32),
+        (HEADROOM * model.support).max(0, initial=0.0) @ unknowns.spread,
+    )
+
+
+def _measured(sites: Sites, equations: NDArray[np.floating]) -> Measurement:
+    """Return the equations [N, S, 5 or 6] as a measurement; non-finite ones count as 0."""
+    finite = np.isfinite(equations).all(2, keepdims=True)
+    by_place = np.ascontiguousarray(np.where(finite, equations, 0.0).swapaxes(1, 2), np.float32)
+    changed = by_place[:, 5] > 0 if by_place.shape[1] > 5 else None
+    return Measurement(sites.position, sites.depth, by_place[:, :3], by_place[:, 3:5], changed)
+
+
+def _effects(sites: Sites) -> Array:
+    """Return [K, 2, S] px per unit of each control.
+
+    Nearly nothing is nothing: float32 is slow with numbers near its smallest, as far slopes of a falloff are.
+    """
+    effect = np.where(np.abs(sites.columns) > _NEARLY_NOTHING, sites.columns, 0.0)
+    return np.ascontiguousarray(effect.swapaxes(1, 2), np.float32)
+
+
+def _sight(
+    basis: RigBasis, seen: Measurement, effect: Array, least: float
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return how well each control is seen over its range [K], and whether it can be solved [K].
+
+    least: of the face's size, that a control has to move anything visible over its range.
+    """
+    low, high = np.array([control.amounts for control in basis.controls]).T
+    reach = np.abs(effect).max((1, 2), initial=0.0) * (high - low)
+    information = (seen.precision[:, 0] + seen.precision[:, 2]).mean(0)
+    seen_effect = np.sqrt((information * effect**2).sum((1, 2))) * (high - low)
+    return seen_effect, (reach > least * seen.size) & (seen_effect > 0)
+
+
+def _modelled(
+    basis: RigBasis,
+    unknowns: _Unknowns,
+    head: Array,
+    seen: Measurement,
+    when: NDArray[np.float64],
+    settings: SolverSettings,
+) -> _Model:
+    """Return the unknowns and the columns of the `head`'s motion [11, 2, S], with their bounds (steps 1 and 2)."""
+    by_face = robust_head(seen, head).values if settings.head_motion else np.zeros((len(when), len(head)))
+    sight = np.abs(when[:, None] - when[None]) <= settings.play_seconds
+    return _Model(
+        columns=np.concatenate([unknowns.columns, head]),
+        least=unknowns.least,
+        most=unknowns.most,
+        support=most_amounts(seen.less(motion_of(by_face, head)), unknowns.columns, unknowns.extent, sight),
+        excursion=np.concatenate([unknowns.excursion, np.full(len(head), 0.02 * seen.size)]),
+        hypotheses=Hypotheses.named([control.name for control in basis.controls], unknowns.spread),
+        head=by_face,
     )
 
 

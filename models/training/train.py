@@ -37,8 +37,6 @@ from .scenes import FaceScenes
 MOST_CHI_SQUARED = 300.0  # chi-squared of one patch, at most
 LEAST_CHI_SQUARED = 0.05  # of a film, at least
 LEVEL, CLEAN_LEVEL = 0, -1.2  # of the camera's state, the level of the grain; below this there is hardly any
-BLOCKS, VIDEO_BLOCKS = 9, 0.35  # of the camera's state, ends of repeats on a grid; above this a film is from a video
-CORRELATED = 2.0  # by how much chi-squared over `PATCH` points understates a video's errors, which reach farther
 
 
 @dataclass(frozen=True)
@@ -240,8 +238,7 @@ def fit_noise(network: Refinement, films: Films, config: Config) -> None:
 
     The estimate depends on the camera's state alone, so that this takes seconds once chi-squared is known. Its
     likelihood is that of an exponential distribution, whose optimum is the mean. Clean films, which are few, count as
-    much as compressed ones. What video compression makes is correlated over more points than chi-squared is taken
-    over, and counts `CORRELATED` times.
+    much as compressed ones.
     """
     assert network.camera is not None
     rows = [
@@ -251,8 +248,6 @@ def fit_noise(network: Refinement, films: Films, config: Config) -> None:
     state, chi_squared, compressed = (torch.cat(parts) for parts in zip(*rows, strict=True))
     clean = (compressed == 0) & (state[:, LEVEL] < CLEAN_LEVEL)
     weight = torch.where(clean, compressed.sum() / clean.sum().clamp(min=1), 1.0)
-    video = (compressed > 0) & (state[:, BLOCKS] > VIDEO_BLOCKS)
-    chi_squared = torch.where(video, CORRELATED * chi_squared, chi_squared)
     parameters = network.camera.noise.parameters()
     optimiser = torch.optim.AdamW(parameters, config.noise_rate, weight_decay=config.noise_decay)
     for _ in range(config.noise_steps):

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -12,10 +15,11 @@ class Appraisal:
 
     pixels: how far it moves the visible part of the face at most, over its range. visibility: the same as a share of
     the most visible control's. note: why it is better not solved, or an empty string. turns: whether what it moves is
-    made to turn about a place outside of it, as a jaw does.
+    made to turn about a place outside of it, as a jaw does. ground: [V] m², the area of the face that it moves.
     """
 
     pixels: float
     visibility: float
     note: str = ""
     turns: bool = False
+    ground: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), compare=False, repr=False)

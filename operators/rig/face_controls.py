@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import bpy
+import numpy as np
 
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.rig.action_units import Side, recognise
@@ -17,6 +18,8 @@ from .controls import RigControl
 from .face_rig import FaceRig
 from .kinds import KINDS
 from .projection import Projection
+
+_WHOLE_SET = 0.5  # share of the face's area that moves at all
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,12 @@ def chosen_controls(
 
 
 def solved_by_default(controls: Iterable[Control], appraisals: dict[str, Appraisal]) -> set[str]:
-    """Return the names of the controls to solve as long as nobody chooses; see `ControlKind.chosen`."""
+    """Return the names of the controls to solve as long as nobody chooses; see `ControlKind.chosen`.
+
+    Bones are left alone where shape keys or properties move the face: they are what those, or their drivers, act
+    through. One property that moves the eyes is no such set of controls, so these have to move `_WHOLE_SET` of what all
+    of them together move.
+    """
     seen = [control for control in controls if control.name in appraisals and not appraisals[control.name].note]
     turning = {(each.owner, each.part) for each in seen if appraisals[each.name].turns}
     first: set[str] = set()
@@ -87,7 +95,8 @@ def solved_by_default(controls: Iterable[Control], appraisals: dict[str, Apprais
     for kind in KINDS.values():
         names = kind.chosen([(each, appraisals[each.name].pixels) for each in seen if each.kind == kind.name], turning)
         (last if kind.last_resort else first).update(names)
-    return first or last
+    area, whole = (_area(appraisals[name] for name in names) for names in (first, first | last))
+    return first if area > 0 and area >= _WHOLE_SET * whole else first | last
 
 
 def partners(controls: Iterable[Control]) -> dict[str, str]:
@@ -118,6 +127,12 @@ def is_left(control: Control) -> bool:
 def describe(name: str) -> str:
     """Return what a control's name says about action units, for people: "AU12 lip corner puller, left"."""
     return in_words((recognise(name), None))
+
+
+def _area(appraisals: Iterable[Appraisal]) -> float:
+    """Return the area of the face, m², that controls move together."""
+    grounds = [each.ground for each in appraisals]
+    return float(np.max(grounds, axis=0).sum()) if grounds else 0.0
 
 
 def _add(found: list[RigControl], more: Iterable[RigControl]) -> None:

@@ -49,7 +49,8 @@ def appraise(survey: Survey) -> dict[str, Appraisal]:
         if reach < UNSEEN and not KINDS[control.kind].made_for_the_face and not survey.pulled[index]:
             continue
         note = sight.note(index) or (UNSEEN_NOTE if reach < UNSEEN else "")
-        found[control.name] = Appraisal(reach, reach / most, note, (control.owner, control.part) in turning)
+        turns = (control.owner, control.part) in turning
+        found[control.name] = Appraisal(reach, reach / most, note, turns, sight.ground(index))
     return found
 
 
@@ -83,6 +84,10 @@ class _Sight:
         if part_of(control.part) is FacePart.OTHER or (energy * self._face).sum() < ON_THE_FACE * energy.sum():
             return ELSEWHERE_NOTE
         return SOCKET_NOTE if (control.owner, control.part) in self._carriers or self._survey.pulled[index] else ""
+
+    def ground(self, index: int) -> NDArray[np.float64]:
+        """Return [V] m², the area of the face that a control moves."""
+        return np.asarray(self._area * self._face * self._acts[index])
 
     def _is_of_eyes(self, index: int) -> bool:
         """Whether a control is about eyeballs, and not about what is around them as well."""

@@ -16,24 +16,40 @@ from numpy.typing import NDArray
 from tests.blender.head import add_camera, quick_render
 
 WIDTH, HEIGHT = 64, 48
-Y, X = np.mgrid[0:HEIGHT, 0:WIDTH].astype(float)
-RIGHT = 1.5 * np.exp(-((X - 30) ** 2 + (Y - 20) ** 2) / 80)  # how far a pixel's content has come, px, and down ...
-DOWN = -0.6 * RIGHT
+
+
+def places(times: int = 1) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the x and y of each pixel of a picture that is rendered so many times as large."""
+    y, x = np.mgrid[0 : HEIGHT * times, 0 : WIDTH * times].astype(float)
+    return (x + 0.5) / times - 0.5, (y + 0.5) / times - 0.5
+
+
+def come(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how far the content of places has come, to the right and down."""
+    right = 1.5 * np.exp(-((x - 30) ** 2 + (y - 20) ** 2) / 80)
+    return right, -0.6 * right
+
+
+X, Y = places()
+RIGHT, DOWN = come(X, Y)
 # Blender 4 has no cubic interpolation here, and 4.5 filters most softly.
 TOLERANCE = 0.006 if bpy.app.version >= (5, 0, 0) else 0.03 if bpy.app.version >= (4, 5, 0) else 0.02
 
 
-def pattern(strength: float) -> NDArray[np.float64]:
+def pattern(strength: float, times: int = 1) -> NDArray[np.float64]:
     """A wave that is moved by exactly that much, [H, W, 2]."""
+    x, y = places(times)
+    right, down = come(x, y)
     return np.stack(
-        [0.5 + 0.4 * np.sin((X - strength * RIGHT) / 5), 0.5 + 0.4 * np.sin((Y - strength * DOWN) / 4)], axis=-1
+        [0.5 + 0.4 * np.sin((x - strength * right) / 5), 0.5 + 0.4 * np.sin((y - strength * down) / 4)], axis=-1
     )
 
 
 def write_exr(path: Path, red_green: NDArray[np.float64]) -> Path:
-    pixels = np.ones((HEIGHT, WIDTH, 4), np.float32)
+    height, width = red_green.shape[:2]
+    pixels = np.ones((height, width, 4), np.float32)
     pixels[..., :2] = red_green
-    image = bpy.data.images.new("x", WIDTH, HEIGHT, alpha=True, float_buffer=True)
+    image = bpy.data.images.new("x", width, height, alpha=True, float_buffer=True)
     image.colorspace_settings.name = "Non-Color"
     image.pixels.foreach_set(pixels[::-1].ravel())
     image.filepath_raw, image.file_format = str(path), "OPEN_EXR"
@@ -65,17 +81,27 @@ def rendered(tmp_path: Path) -> Callable[[int], NDArray[np.float32]]:
         scene.render.filepath = str(tmp_path / f"out_{frame}.exr")
         bpy.ops.render.render(write_still=True)
         image = bpy.data.images.load(scene.render.filepath, check_existing=False)
-        pixels = np.empty(WIDTH * HEIGHT * 4, np.float32)
+        width, height = image.size
+        pixels = np.empty(width * height * 4, np.float32)
         image.pixels.foreach_get(pixels)
         bpy.data.images.remove(image)
-        return pixels.reshape(HEIGHT, WIDTH, 4)[::-1, :, :2]
+        return pixels.reshape(height, width, 4)[::-1, :, :2]
 
     return render
 
 
-def off(found: NDArray[np.float32], strength: float) -> float:
-    inner = slice(4, -4)
-    return float(np.abs(found - pattern(strength))[inner, inner].max())
+def off(found: NDArray[np.float32], strength: float, times: int = 1) -> float:
+    inner = slice(4 * times, -4 * times)
+    return float(np.abs(found - pattern(strength, times))[inner, inner].max())
+
+
+def through(group: bpy.types.Node, plate: Path) -> None:
+    """Let a picture go through the group."""
+    tree = group.id_data
+    node = tree.nodes.new("CompositorNodeImage")
+    node.image = bpy.data.images.load(str(plate))
+    node.image.colorspace_settings.name = "Non-Color"
+    tree.links.new(node.outputs["Image"], group.inputs["Image"])
 
 
 def test_strength_says_how_far_the_compositor_moves_a_picture(
@@ -83,17 +109,30 @@ def test_strength_says_how_far_the_compositor_moves_a_picture(
 ) -> None:
     scene = bpy.context.scene
     group = st_map.in_the_compositor(scene, maps)
-    tree = group.id_data
-    plate = tree.nodes.new("CompositorNodeImage")
-    plate.image = bpy.data.images.load(str(write_exr(tmp_path / "plate.exr", pattern(0.0))))
-    plate.image.colorspace_settings.name = "Non-Color"
-    tree.links.new(plate.outputs["Image"], group.inputs["Image"])
+    through(group, write_exr(tmp_path / "plate.exr", pattern(0.0)))
     assert off(pattern(0.0), 1.0) > 0.08, "the test sees when nothing moves"
     for strength in (1.0, 0.5, 0.0):
         group.inputs["Strength"].default_value = strength
         assert off(rendered(7), strength) < TOLERANCE
     group.inputs["Strength"].default_value = 1.0
     assert off(rendered(8), 0.0) < TOLERANCE, "each frame has its own map"
+
+
+def test_a_map_of_another_percentage_moves_a_picture_likewise(
+    maps: Clip, rendered: Callable[[int], NDArray[np.float32]], tmp_path: Path
+) -> None:
+    scene = bpy.context.scene
+    through(st_map.in_the_compositor(scene, maps), write_exr(tmp_path / "plate.exr", pattern(0.0, 2)))
+    scene.render.resolution_percentage = 200
+    assert off(rendered(7), 1.0, 2) < 2 * TOLERANCE
+    assert off(rendered(8), 0.0, 2) < 2 * TOLERANCE
+
+
+def test_a_map_is_of_the_whole_picture(maps: Clip) -> None:
+    scene = bpy.context.scene
+    scene.render.use_border = scene.render.use_crop_to_border = True
+    with pytest.raises(Exception, match="switch off Crop to Render Region"):
+        st_map.in_the_compositor(scene, maps)
 
 
 def test_what_the_compositor_did_before_goes_through_the_group(maps: Clip) -> None:

@@ -24,7 +24,7 @@ from ..parser import checkpoints_from
 from ..saving import held
 from . import steps
 from .plan import ShotPlan, is_made, plan, without_inputs
-from .results import Failed, FileHashes, Place, Step
+from .results import CAPTURES, Failed, FileHashes, Place, Step
 
 KIND = "batch"
 
@@ -86,7 +86,7 @@ class Batch:
         return worst_of(error.exit_code for error in self.failures.values())
 
     def _capture(self, places: Sequence[Place]) -> None:
-        folder, again = self.results / "captures", self.options.again
+        folder, again = self.results / CAPTURES, self.options.again
         captures = CaptureCache(folder, self.version, self.hashes.files, anew=again)
         for place in sorted(places, key=lambda each: str(each.shot.file)):
             if self._goes_on(place):

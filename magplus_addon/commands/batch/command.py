@@ -11,15 +11,19 @@ from pathlib import Path
 from ....backend_bridge.files.disk import explained
 from ....backend_bridge.files.errors import ExitCode, InputError, worst_of
 from ....backend_bridge.files.whole import write_whole
+from ....backend_bridge.job.artefacts import SET_ASIDE
+from ....backend_bridge.job.measurements import FOLDER
 from ..parser import Verbs, add_progress
 from .carrying_out import Batch
 from .farm import FarmJob, flamenco, job_parameters, open_job_description
 from .plan import ShotPlan, without_inputs
-from .results import Place, Step
+from .results import CAPTURES, WRITTEN, Place, Step
 from .shot_list import has_decimal_commas
 from .shots import chosen, numbered, read_shots
 from .summary import NAMES, SHEET, write_summary
 from .template import template
+
+_TAKEN = {CAPTURES, FOLDER, SET_ASIDE, WRITTEN, *NAMES}  # what lies beside the shots' folders, all in lower case
 
 
 def add(verbs: Verbs) -> None:
@@ -59,12 +63,17 @@ def run(options: argparse.Namespace) -> ExitCode:
         raise InputError(f"--parallel must be at least 1, not {options.parallel}.")
     listed = options.shots.absolute()
     results = (options.results or listed.with_name(f"{listed.stem}_results")).absolute()
+    with explained(results, reading=True):
+        if results.exists() and not results.is_dir():
+            raise InputError(f"{results} is a file, not a folder for results; give other --results.")
     if listed in [results / name for name in NAMES]:
         raise InputError(
             f"{listed.name} is the name of a result in {results}; rename the list or give other --results."
         )
     places = [Place(results / shot.name, shot) for shot in read_shots(listed)]
     for place in places:
+        if {place.shot.name.casefold(), place.shot.group.casefold()} & _TAKEN:
+            place.shot.row.refuse(f"{place.shot.group!r} is a name that the results have; give it another.", "name")
         place.check()
     if options.openjd is not None or options.flamenco is not None:
         if options.only or options.numbers or options.step:

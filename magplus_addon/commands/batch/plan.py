@@ -83,9 +83,23 @@ def _capture_reason(place: Place, record: Record, hashes: FileHashes, version: s
         return f"unfinished: {captured} of the shot's frames were captured" if captured else "new"
     if reason := changed(record.captured, capture_inputs(place.shot, hashes, version)):
         return reason
-    others = changed_since(record.outside, hashes.files)
+    base = place.shot.row.file.parent
+    others = changed_since({str(base / path): text for path, text in record.outside.items()}, hashes.files)
     more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-    return f"{others[0]}{more}, which the file reads, has changed" if others else ""
+    if others:
+        return f"{others[0]}{more}, which the file reads, has changed"
+    return _moved_reason(place)
+
+
+def _moved_reason(place: Place) -> str:
+    """Return what lies elsewhere now than an unfinished job says; of a finished one nothing is read any more."""
+    if not _run_reason(place):
+        return ""
+    spec = place.job.read_spec()
+    if spec.driving.path != place.shot.options.driving:
+        return "the clip lies elsewhere now"
+    plates = place.shot.options.plates
+    return "the plates lie elsewhere now" if spec.shot is not None and plates and spec.shot.plates != plates else ""
 
 
 def _run_reason(place: Place, *_: object) -> str:
@@ -105,7 +119,7 @@ def _import_reason(place: Place, record: Record, hashes: FileHashes, _version: s
         if record.failed is not None and record.failed.step == Step.IMPORT.value:
             return f"failed before: {record.failed.sentence}"
         return "not in the file yet"
-    if record.saved != str(place.saved) or not place.saved.is_file():
+    if record.saved != place.portable(place.saved) or not place.saved.is_file():
         return "the saved file is gone or to be somewhere else"
     return changed(record.imported, import_inputs(place, hashes))
 

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -35,6 +35,7 @@ from .shots import Shot
 # The options that say where a result goes; all the others decide what the job is.
 PLACING = ("start_frame", "stretch", "keep_apex", "animation", "show_as", "release")
 
+CAPTURES = "captures"
 WRITTEN = "written.jsonl"
 MOST_BYTES = 16 << 20  # of a record; it has some thousand
 LAST_FRAME = 1_048_574  # of a scene, either way
@@ -70,8 +71,8 @@ class Record:
     """What the steps of a shot were made from, each as names and values (hashes, options, versions).
 
     A step is finished when what it would be made from now is what it was made from. outside: of the capture, the files
-    that the .blend reads; see `outside_files`. saved: where the file with the
-    result is. scene: in which of its scenes. frames: the scene frames, first and last, that the clip fills there.
+    that the .blend reads; see `outside_files`. saved: where the file with the result is. Paths are as `Place.portable`
+    has them. scene: in which of its scenes. frames: the scene frames, first and last, that the clip fills there.
     apex_frame: the one nearest to the apex. failed: how the last attempt ended, None after a success. seconds: how
     long each step took by the clock.
     """
@@ -131,10 +132,14 @@ class Place:
         """The file with the result."""
         return self.shot.save or self.path.parent / self.shot.group / f"{self.shot.group}.blend"
 
+    def portable(self, path: Path) -> str:
+        """Return a path relative to the list where it lies below its folder: a production may be moved as a whole."""
+        return portable(path, self.shot.row.file.parent)
+
     def is_in_file(self) -> bool:
         """Whether an import has put the shot into the file with the result, which is still there."""
         record = self.record()
-        return record.imported is not None and record.saved == str(self.saved) and self.saved.is_file()
+        return record.imported is not None and record.saved == self.portable(self.saved) and self.saved.is_file()
 
     def pictures(self, report: Report | None) -> list[Captioned]:
         """Return what there is to look at, with a caption: the driver and the result at the apex, and the curves.
@@ -234,14 +239,16 @@ def capture_inputs(shot: Shot, hashes: FileHashes, version: str) -> Inputs:
     if interval and shot.options.plates:
         plates = range(interval[0], interval[-1] + 1)
         inputs["the plates"] = fingerprint_of([hashes.of(plate_of(shot.options.plates, number)) for number in plates])
-    return inputs | _as_text({key: value for key, value in shot.given.items() if interval or key not in PLACING})
+    asked = {key: value for key, value in shot.given.items() if interval or key not in PLACING}
+    return inputs | _as_text(asked, shot.row.file.parent)
 
 
 def import_inputs(place: Place, hashes: FileHashes) -> Inputs:
     """Return what a shot's result in the file is made from, beside the file itself: the job's result and its place."""
     report = place.job.report_path
     inputs = {"the file": hashes.of(place.shot.file), "the job's result": hashes.of(report) if report.is_file() else ""}
-    return inputs | _as_text({key: value for key, value in place.shot.given.items() if key in PLACING})
+    asked = {key: value for key, value in place.shot.given.items() if key in PLACING}
+    return inputs | _as_text(asked, place.shot.row.file.parent)
 
 
 def changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -256,11 +263,21 @@ def _difference(name: str, before: str | None, now: str | None) -> str:
     return f"{name} is {now if now is not None else 'no longer given'}" + ("" if before is None else f", was {before}")
 
 
-def _as_text(options: Mapping[str, object]) -> Inputs:
+def portable(path: Path, base: Path) -> str:
+    """Return a path relative to a folder where it lies below it."""
+    return path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)
+
+
+def _as_text(options: Mapping[str, object], base: Path) -> Inputs:
     """Return options as a person wrote them: `trim 5.7 5.9`."""
-    texts = {}
-    for key, value in options.items():
-        several = value if isinstance(value, (list, tuple)) else [value]
-        words = ("=".join(map(str, each)) if isinstance(each, tuple) else str(each) for each in several)
-        texts[key.replace("_", " ")] = " ".join(words)
-    return texts
+    return {key.replace("_", " "): " ".join(_words(value, base)) for key, value in options.items()}
+
+
+def _words(value: object, base: Path) -> Iterator[str]:
+    if isinstance(value, tuple):  # a name and its value
+        yield "=".join(" ".join(_words(each, base)) for each in value)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _words(each, base)
+    else:
+        yield portable(Path(value), base) if isinstance(value, Path | str) and Path(value).is_absolute() else str(value)

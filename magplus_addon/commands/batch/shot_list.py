@@ -79,7 +79,8 @@ def _toml_rows(path: Path, text: str) -> list[Row]:
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"{path.name} is no valid TOML: {error}.") from error
+        windows = " Write folders with / or put the path in single quotes." if "'\\'" in str(error) else ""
+        raise InputError(f"{path.name} is no valid TOML: {error}.{windows}") from error
     for name in data.keys() - {"defaults", "shot"}:
         raise InputError(f"{path.name} has an entry {name!r}; a list of shots has [defaults] and [[shot]] tables.")
     defaults, shots = data.get("defaults", {}), data.get("shot", [])
@@ -134,10 +135,11 @@ def _csv_rows(path: Path, text: str) -> list[Row]:
             if not any(cell.strip() for cell in cells) or cells[0].lstrip().startswith("#"):
                 continue
             if not header:
-                header = [cell.strip() for cell in cells]
+                header = _without_empty_end([cell.strip() for cell in cells])
                 _check_header(path, header)
                 continue
             line = reader.line_num
+            cells = _without_empty_end(cells)
             if len(cells) > len(header):
                 raise InputError(f"{path.name}, line {line}: {len(cells)} cells under {len(header)} headings.")
             cells = [cell.strip() if delimiter == "," else _with_points(cell.strip()) for cell in cells]
@@ -150,6 +152,11 @@ def _csv_rows(path: Path, text: str) -> list[Row]:
     except csv.Error as error:
         raise InputError(f"{path.name}, line {reader.line_num}: this is no valid CSV ({error}).") from error
     return rows
+
+
+def _without_empty_end(cells: list[str]) -> list[str]:
+    """Return cells without the empty ones at the end, which spreadsheets add where a row was longer once."""
+    return cells[: max((number for number, cell in enumerate(cells, 1) if cell.strip()), default=0)]
 
 
 def _check_header(path: Path, header: list[str]) -> None:

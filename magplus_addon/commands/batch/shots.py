@@ -8,12 +8,16 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import bpy
+
 from ....backend_bridge.backends import BACKENDS
 from ....backend_bridge.files.errors import InputError
+from ....backend_bridge.job.shot import check_plates
 from .. import animate
 from ..parser import Parser
 from .shot_list import Row, read_rows
@@ -29,6 +33,8 @@ OWN_KEYS: Mapping[str, str] = {
 }
 _NOT_HERE = {"output": "every shot has a folder of its own in the results", "help": "a list of shots has no such entry"}
 _NAME = re.compile(r"[^\W_][\w .()+@#=-]{0,119}")
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *(\..*)?$", re.IGNORECASE)
+_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
 _RANGE = re.compile(r"(?P<first>[0-9]{1,9})(-(?P<last>[0-9]{1,9}))?")
 _OPTIONS = [each for info in BACKENDS for each in info.options if not each.choices]
 _FILE_OPTIONS = {each.name for each in _OPTIONS if each.default is None}
@@ -76,8 +82,13 @@ class Shot:
             self.row.refuse(f"there is no file at {str(self.file)[:200]}.", "file")
 
     def check_inputs(self) -> None:
-        """Raise `InputError`, with the list's line, where the .blend or the video isn't there."""
+        """Raise `InputError`, with the list's line, where the .blend, the video or a plate isn't there."""
         self.check_file()
+        if self.options.frames and self.options.plates:
+            try:
+                check_plates(self.options.plates, range(self.options.frames[0], self.options.frames[1] + 1))
+            except InputError as error:
+                self.row.refuse(str(error), "plates")
         if not _is_there(Path(self.options.driving), Path.exists):
             self.row.refuse(f"there is no driving video at {self.options.driving[:200]}.", "driving")
 
@@ -142,6 +153,8 @@ def _is_there(path: Path, is_there: Callable[[Path], bool]) -> bool:
 
 def _shots_of(row: Row, parser: Parser) -> list[Shot]:
     values = dict(row.values)
+    for key in values:
+        _check_key(row, parser, key)
     own = {key: values.pop(key, None) for key in OWN_KEYS}
     avatars: list[str | None] = [*_texts(row, "avatar", values.pop("avatar", None))] or [None]
     file = _path(row, "file", own["file"])
@@ -160,6 +173,7 @@ def _shots_of(row: Row, parser: Parser) -> list[Shot]:
         for key, value in ({"avatar": avatar} | values).items():
             if value is not None:
                 _parse(row, parser, key, value, options)
+        _check_values(row, options)
         shots.append(
             Shot(
                 name=name if len(avatars) == 1 else f"{name} {avatar}",
@@ -172,24 +186,62 @@ def _shots_of(row: Row, parser: Parser) -> list[Shot]:
                 row=row,
             )
         )
-        if not _NAME.fullmatch(shots[-1].name):
-            row.refuse(f"{shots[-1].name!r} can't name a folder; use a shorter or plainer name.", "name")
+        _check_name(row, shots[-1].name)
     return shots
+
+
+def _check_name(row: Row, name: str) -> None:
+    """Refuse what can't name the shot's folder in the results, on any system that may come to read them."""
+    if not _NAME.fullmatch(name):
+        row.refuse(f"{name!r} can't name a folder; use a shorter or plainer name.", "name")
+    if _DEVICE.match(name):
+        row.refuse(f"{name!r} names a device on Windows; give the shot another name.", "name")
 
 
 def _parse(row: Row, parser: Parser, key: str, value: Any, options: argparse.Namespace) -> None:
     """Let the parser of `animate` read one entry, as if it had been an option of the command."""
-    if key in _NOT_HERE:
-        row.refuse(f"`{key}` can't be said of a shot: {_NOT_HERE[key]}.", key)
-    action = parser._option_string_actions.get(f"--{key.replace('_', '-')}")  # argparse has no public way to ask
-    if action is None:
-        row.refuse(f"there is no entry {key!r}; `magplus batch --template` lists them.", key)
-    for words in _words(row, key, value, action):
+    for words in _words(row, key, value, _entries(parser)[key]):
         try:
             parser.parse_args(words, options)
         except InputError as error:
-            reason = str(error).partition("; `shot --help`")[0].removesuffix(".")
-            row.refuse(f"{reason}.", key)
+            row.refuse(_as_of_a_list(error), key)
+
+
+def _entries(parser: Parser) -> Mapping[str, argparse.Action]:
+    """Return the options of `animate` by the keys that a list has for them."""
+    return {action.dest: action for action in parser._actions}  # argparse has no public way to list them
+
+
+def _check_key(row: Row, parser: Parser, key: str) -> None:
+    """Refuse an entry that there isn't, before anything else is said: it may be another one, misspelled."""
+    if key in _NOT_HERE:
+        row.refuse(f"`{key}` can't be said of a shot: {_NOT_HERE[key]}.", key)
+    known = [*OWN_KEYS, *_entries(parser)]
+    if key not in known:
+        near = get_close_matches(key, known, 1)
+        hint = f"is it `{near[0]}`? `" if near else "`"
+        row.refuse(f"there is no entry {key!r}; {hint}magplus batch --template` lists them.", key)
+
+
+def _check_values(row: Row, options: argparse.Namespace) -> None:
+    try:
+        animate.check_values(options, bpy.context.scene.magplus)
+    except InputError as error:
+        row.refuse(_as_of_a_list(error), next((key for key in row.values if _as_option(key) in str(error)), None))
+
+
+def _as_of_a_list(error: InputError) -> str:
+    """Return what is wrong with an option as it is said of an entry."""
+    sentence = str(error).partition("; `shot --help`")[0].removesuffix(".").removeprefix("Argument ")
+    return _OPTION.sub(lambda found: f"`{_as_key(found[1])}`", sentence) + "."
+
+
+def _as_key(option: str) -> str:
+    return option.replace("-", "_")
+
+
+def _as_option(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
 
 
 def _words(row: Row, key: str, value: Any, action: argparse.Action) -> list[list[str]]:

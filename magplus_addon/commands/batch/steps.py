@@ -63,7 +63,7 @@ def capture(place: Place, captures: CaptureCache, hashes: FileHashes, version: s
         order = replace(order, python=None)
     inputs = capture_inputs(place.shot, hashes, version)
     with explained(place.shot.file, reading=True):
-        outside = outside_files(hashes.files)
+        outside = {place.portable(Path(path)): text for path, text in outside_files(hashes.files).items()}
 
     def steps(task: TaskContext) -> Steps:
         folder = yield from make_job(order, task, captures)
@@ -125,7 +125,7 @@ def _bring_in(place: Place) -> tuple[Record, tuple[str, ...]]:
     at = [float(placement.frame(seconds)) for seconds in source.seconds]
     record = replace(
         place.record(),
-        saved=str(place.saved),
+        saved=place.portable(place.saved),
         scene=context.scene.name,
         frames=(math.floor(at[0]), math.ceil(at[-1])),
         apex_frame=None if source.apex is None else round(at[source.apex]),
@@ -139,7 +139,7 @@ def render(place: Place, hashes: FileHashes) -> Task:
 
     def steps(task: TaskContext) -> Steps:
         record = place.record()
-        if record.saved != str(place.saved) or record.scene is None or record.frames is None:
+        if record.saved != place.portable(place.saved) or record.scene is None or record.frames is None:
             raise InputError(f"The shot {place.shot.name!r} is not in its file yet; import it first.")
         made_from = hashes.of(place.saved)
         first, last = record.frames

@@ -110,7 +110,7 @@ def _summary_of(plan: ShotPlan, found: Report | None) -> ShotSummary:
         warnings=doubts(report),
         problem=failed.sentence if failed is not None else "",
         job=str(place.job.path),
-        saved=record.saved or "",
+        saved=str(place.shot.row.file.parent / record.saved) if record.saved else "",
         render=str(place.render) if place.shot.render else "",
     )
 

@@ -13,6 +13,7 @@ import pytest
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, REPLACE, Destination
 from bl_ext.user_default.magplus.operators.bake import bake_controls
+from bl_ext.user_default.magplus.operators.bare_scene import bare_scene
 from bl_ext.user_default.magplus.operators.rig.controls import LiveChannel, RigControl
 from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
@@ -327,3 +328,81 @@ def _curves(id_block: bpy.types.ID) -> list[bpy.types.FCurve]:
 def test_the_numbers_of_a_channel_are_those_of_blender(head, keys) -> None:
     channel = LiveChannel(head.data.shape_keys, 'key_blocks["Smile"].value')
     assert channel.default == (1.0 if (5, 0) <= bpy.app.version[:2] < (5, 1) else 0.0)
+
+
+STRIPS = {
+    "muted": lambda _, strip: setattr(strip, "mute", True),
+    "half as strong": lambda _, strip: (
+        setattr(strip, "use_animated_influence", True),
+        setattr(strip, "influence", 0.5),
+    ),
+    "added": lambda _, strip: setattr(strip, "blend_type", "ADD"),
+    "retimed": lambda _, strip: setattr(strip, "scale", 2.0),
+    "stashed": lambda track, strip: (setattr(track, "mute", True), setattr(strip, "extrapolation", "NOTHING")),
+}
+
+
+@pytest.mark.parametrize("change", STRIPS.values(), ids=STRIPS.keys())
+def test_a_layer_adds_to_an_animators_take_however_its_strip_plays(tmp_path: Path, head, keys, change) -> None:
+    track = own_take(keys["Smile"], muted=False)
+    change(track, track.strips[0])
+    keys["Smile"].value = 0.2  # what shows where the take does not play
+    frames = (*OUTSIDE, 150)
+    before, apex = [at(frame, keys["Smile"]) for frame in frames], at(28, keys["Smile"])
+    bpy.context.scene.frame_set(20)
+    bake(job(tmp_path, shape_key_controls((head,))[0], Smile=pulse(20, 8, 0.25)), animation=LAYER)
+    assert [at(frame, keys["Smile"]) for frame in frames] == pytest.approx(before, abs=1e-4)
+    assert at(28, keys["Smile"]) == pytest.approx(apex + 0.25, abs=1e-3)
+
+
+def _copy_strip(animation: bpy.types.AnimData) -> None:
+    strip = animation.nla_tracks[-1].strips[0]
+    copy = animation.nla_tracks.new().strips.new("Again", 26, strip.action)
+    copy.blend_type = "ADD"
+    if hasattr(strip, "action_slot"):
+        copy.action_slot = strip.action_slot
+
+
+CHANGES = {
+    "renamed": lambda animation: [setattr(track, "name", "Mine") for track in animation.nla_tracks],
+    "retimed": lambda animation: setattr(animation.nla_tracks[-1].strips[0], "scale", 1.5),
+    "copied": _copy_strip,
+    "stronger": lambda _: setattr(bpy.context.scene.magplus.bakes[0], "strength", 3.0),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_an_earlier_bake_is_silent_in_a_capture_whatever_was_made_of_it(tmp_path: Path, head, keys, change) -> None:
+    keys["Smile"].value = 0.1
+    bake(job(tmp_path, shape_key_controls((head,))[0], Smile=pulse(20, 8, 0.25)), animation=LAYER)
+    for action in bpy.data.actions:
+        action.name = "My own"
+    change(head.data.shape_keys.animation_data)
+    bpy.context.scene.frame_set(28)
+    for frame in (None, 20, 1):
+        with bare_scene(bpy.context, frame):
+            rests = {each.control.name: each.control.rest for each in shape_key_controls((head,))[0]}
+        assert rests["Smile"] == pytest.approx(0.1, abs=1e-5)
+
+
+@pytest.mark.skipif(bpy.app.version < (4, 4), reason="actions have no slots")
+def test_two_that_share_an_action_by_its_slots_stay_apart(tmp_path: Path, head, keys) -> None:
+    rig = add_armature({"jaw": (0, 0, 0)})
+    bind(head, rig, "jaw")
+    jaw = rig.pose.bones["jaw"]
+    keys["Smile"].value = 0.3
+    keys["Smile"].keyframe_insert("value", frame=1)
+    action = head.data.shape_keys.animation_data.action
+    rig.animation_data_create().action = action
+    rig.animation_data.action_slot = action.slots.new("OBJECT", "rig")
+    jaw.location.z = 0.4
+    jaw.keyframe_insert("location", frame=1)
+    controls = [*shape_key_controls((head,))[0], *bone_controls(rig, ("jaw",), ("location",))[0]]
+    for number, mode in enumerate((LAYER, REPLACE, NEW_ACTION, LAYER)):
+        folder = job(tmp_path / str(number), controls, Smile=pulse(20, 8, 0.25), jaw_location_Z=pulse(20, 8, 0.2))
+        bake(folder, animation=mode)
+        for frame in (*OUTSIDE, 28):
+            apex = frame == 28
+            assert at(frame, keys["Smile"]) == pytest.approx(0.55 if apex else 0.3, abs=1e-5)
+            assert jaw.location.z == pytest.approx(0.6 if apex else 0.4, abs=1e-5)
+        bpy.context.scene.frame_set(20)

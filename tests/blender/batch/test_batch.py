@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import random
+import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -128,28 +129,35 @@ def test_a_clip_that_is_gone_is_the_matter_of_its_shot_alone(
     assert "two: list.toml, line 14: there is no driving video at" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("gone", ['file = "gone.blend"', 'driving = "gone.mp4"', 'driving = "no/such/frames"'])
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        ('file = "gone.blend"', "line 14: there is no file at"),
+        ('driving = "gone.mp4"', "line 14: there is no driving video at"),
+        ('frames = [1, 2]\nplates = "gone_##.png"', "line 15: 2 of 2 plates are missing"),
+    ],
+)
 def test_only_the_chosen_shots_are_asked_for_their_inputs(
-    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str], gone: str
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str], gone: str, message: str
 ) -> None:
-    name = gone.split('"')[1]
     listed.write_text(listed.read_text().replace("alpha = 4", gone))
     assert main(listed, "--only", "t[!w]*", "--step", "capture") == main(listed, "--numbers", "1", "--dry-run") == 0
     assert main(listed, "--dry-run") == 2
     assert main(listed, "--step", "capture") == 2, "before anything is rendered"
     assert not (results_of(listed, "one") / "job.magplus").exists()
-    assert f"error: two: list.toml, line 14: there is no {'file' if '.blend' in name else 'driving video'} at" in (
-        capfd.readouterr().err
-    )
+    assert f"error: two: list.toml, {message}" in capfd.readouterr().err
     assert main(listed, "--step", "capture", "--keep-going") == 2
     assert (results_of(listed, "one") / "job.magplus" / "job.json").is_file()
     assert main(listed, "--openjd", listed.parent / "farm") == 2 and not (listed.parent / "farm").exists()
     assert main(listed, "--openjd", listed.parent / "farm", "--keep-going") == 0
-    assert name in capfd.readouterr().err and (listed.parent / "farm" / "list.openjd.json").is_file()
+    assert message in capfd.readouterr().err and (listed.parent / "farm" / "list.openjd.json").is_file()
 
 
 def test_what_the_file_reads_is_a_part_of_it(
-    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+    main: Callable[..., int],
+    listed: Path,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder, assets = listed.parent, [listed.with_name(name) for name in ("hut ä.blend", "skin.png")]
     bpy.ops.wm.open_mainfile(filepath=str(folder / "heads.blend"))
@@ -171,6 +179,8 @@ def test_what_the_file_reads_is_a_part_of_it(
         assert asset.name in planned(main, capfd, listed)["one"]
         asset.write_bytes(content)
         os.utime(asset, changed)  # it was only written again
+    moved = shutil.copytree(folder, tmp_path_factory.mktemp("moved") / "production") / listed.name
+    assert planned(main, capfd, moved)["one"] == "capture, run, import, render (the clip lies elsewhere now)"
 
 
 def test_files_that_options_name_are_a_part_of_the_shot(
@@ -272,7 +282,10 @@ def test_a_kept_capture_that_was_damaged_is_made_again(
 
 
 def test_shots_of_one_file_are_saved_together_and_rendered(
-    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+    main: Callable[..., int],
+    listed: Path,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     assert main(listed, "--step", "capture") == 0
     run_by_hand(listed, "one", "two", "three")
@@ -289,9 +302,10 @@ def test_shots_of_one_file_are_saved_together_and_rendered(
     assert main(listed, "--step", "render", "--only", "one") == 0
     after = {path.name: path.stat().st_mtime_ns for path in render.glob("*.png")}
     assert [name for name in frames if before[name] != after[name]] == ["one_0007.png"]
-    assert planned(main, capfd, listed)["one"] == "finished"
-    assert planned(main, capfd, listed)["three"] == "finished"
-    assert planned(main, capfd, listed)["two"] == "import (not in the file yet)"
+    plans = planned(main, capfd, listed)
+    assert plans == {"one": "finished", "two": "import (not in the file yet)", "three": "finished"}
+    moved = shutil.copytree(listed.parent, tmp_path_factory.mktemp("moved") / "production") / listed.name
+    assert planned(main, capfd, moved) == plans, "a production may be moved as a whole"
 
 
 def test_a_sheet_shows_what_no_browser_would(
@@ -443,7 +457,20 @@ def test_a_damaged_record_or_capture_is_made_again_or_is_a_sentence(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_list_is_never_written_over_by_its_results(main: Callable[..., int], listed: Path) -> None:
+@pytest.mark.parametrize("name", ["captures", "Set_Aside", "batch.csv"])
+def test_no_shot_is_named_like_something_else_in_the_results(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    listed.write_text(listed.read_text().replace('"two"', f'"{name}"'))
+    assert main(listed, "--dry-run") == 2
+    assert f"line 12: '{name}' is a name that the results have; give it another." in capfd.readouterr().err
+
+
+def test_a_list_is_never_written_over_by_its_results(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(listed, "--results", listed.parent / CLIP, "--dry-run") == 2
+    assert "clip.mp4 is a file, not a folder for results" in capfd.readouterr().err
     shots = listed.with_name("batch.csv")
     text = f"name,file,driving,shape_keys\none,heads.blend,{CLIP},true\n"
     shots.write_text(text)

@@ -74,7 +74,7 @@ def test_a_table_says_the_same(read: Callable[..., list[Any]], delimiter: str, e
 
 
 def test_a_spreadsheet_of_the_decimal_comma_says_the_same(read: Callable[..., list[Any]]) -> None:
-    table = "file;Driving;Shape Keys;trim;intensity;avatar\nhero.blend;clip.mp4;WAHR;5,7 7,2;0,8;Ann, the first\n"
+    table = "file;Driving;Shape Keys;trim;intensity;avatar;;\nhero.blend;clip.mp4;WAHR;5,7 7,2;0,8;Ann, the first;;;\n"
     (shot,) = read(table, ".csv")
     given = shot.options
     assert (given.trim, given.intensity, given.avatar) == ([5.7, 7.2], 0.8, "Ann, the first") and given.shape_keys
@@ -110,15 +110,23 @@ def test_a_backends_files_are_looked_for_beside_the_list(read: Callable[..., lis
         ("x = 1\n[[shot]]\n", "an entry 'x'"),
         ("defaults = 3\n[[shot]]\n", "`defaults` must be a table"),
         ("[shot]\nname = 'a'\n", "written as [[shot]]"),
-        (f"[[shot]]\n{HEADER}\nwobble = 3\n", "list.toml, line 6: there is no entry 'wobble'"),
-        (f"[[shot]]\n{HEADER}alpha = 'much'\n", "line 5: Argument --alpha: 'much' is neither a number nor auto."),
-        (f"[[shot]]\n{HEADER}backend = 'magic'\n", "line 5: Argument --backend: invalid choice: 'magic'"),
-        (f"[[shot]]\n{HEADER}trim = [1]\n", "line 5: Argument --trim"),
-        (f"[[shot]]\n{HEADER}trim = 'a b'\n", "line 5: Argument --trim"),
-        (f"[[shot]]\n{HEADER}start_frame = 1.5\n", "line 5: Argument --start-frame"),
+        ('[[shot]]\ndriving = "clips\\shot.mp4"\n', "Write folders with / or put the path in single quotes."),
+        (f"[[shot]]\n{HEADER}\nwobble = 3\n", "list.toml, line 6: there is no entry 'wobble'; `magplus"),
+        ("[[shot]]\nname = 'a'\nfiel = 'hero.blend'\n", "line 3: there is no entry 'fiel'; is it `file`?"),
+        (f"[[shot]]\n{HEADER}alpha = 'much'\n", "line 5: `alpha`: 'much' is neither a number nor auto."),
+        (f"[[shot]]\n{HEADER}alpha = -3\n", "line 5: `alpha` must be between 1 and 64, not -3."),
+        (f"[[shot]]\n{HEADER}intensity = 'strong'\n", "line 5: `intensity`: 'strong' is no number."),
+        (f"[[shot]]\n{HEADER}backend = 'magic'\n", "line 5: `backend`: invalid choice: 'magic'"),
+        (f"[[shot]]\n{HEADER}trim = [1]\n", "line 5: `trim`"),
+        (f"[[shot]]\n{HEADER}trim = 'a b'\n", "line 5: `trim`: 'a' is no number."),
+        (f"[[shot]]\n{HEADER}trim = [2, 1]\n", "line 5: `trim` ends before it starts."),
+        (f"[[shot]]\n{HEADER}frames = [9, 1]\n", "line 1: A moving shot starts at frame 1 or later"),
+        (f"[[shot]]\n{HEADER}st_map = true\n", "line 5: `st_map` is of a moving shot; give `frames` START END, too."),
+        (f"[[shot]]\n{HEADER}start_frame = 1.5\n", "line 5: `start_frame`: '1.5' is no whole number."),
         (f"[[shot]]\n{HEADER}start_frame = [1, 2]\n", "line 5: `start_frame` must be a single value, not a list."),
         (f"[[shot]]\n{HEADER}render = 'perhaps'\n", "line 5: `render` must be true or false"),
         (f"[[shot]]\n{HEADER}name = '../x'\n", "line 5: '../x' can't name a folder"),
+        (f"[[shot]]\n{HEADER}name = 'con.1'\n", "line 5: 'con.1' names a device on Windows"),
         (f"[[shot]]\n{HEADER}name = ''\n", "line 5: `name` is empty."),
         (f"[[shot]]\n{HEADER}output = 'x'\n", "line 5: `output` can't be said of a shot"),
         (f"[[shot]]\n{HEADER}save = 'hero.blend'\n", "line 5: hero.blend is a file that shots are made from"),

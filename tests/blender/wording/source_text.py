@@ -28,7 +28,7 @@ NO_TEXT = {
     "MagPlus view", "MagPlus {0}", "MagPlus [{0}]", "MagPlus Sample", "MagPlus Sample {0}", "MagPlus Comparison",
     "MagPlus Identity", "MagPlus ST-Map", "MagPlus ST-map", "MagPlus Curves", "Extension X", "Extension Y", "{0} Strip",
     "Transmission Weight", "Base Color", "Specular IOR Level", "Subsurface Weight", "Subsurface Radius",
-    "Subsurface Scale", "Radial Roughness", "Random Roughness", "Sheen Weight", "Backdrop light",
+    "Subsurface Scale", "Radial Roughness", "Random Roughness", "Sheen Weight", "Backdrop light", "Render Size",
     "{0} {1}, outer {2}", "{0} {1}, inner {2}", "XYZ Euler", "{0} to {1}", "Python {0}", "{0} (MB)",
     "face landmark {0}", "sudo apt install", "sudo dnf install", "sudo zypper install", "do not match the hashes",
     "import sys; print(sys.executable)", "{0} x {1} px", "perspective yaw", "perspective pitch",

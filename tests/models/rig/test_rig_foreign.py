@@ -172,6 +172,23 @@ def test_matching_blows_up_no_other_motion_than_the_one_asked_for(angle: float, 
     assert found.gains[0] == pytest.approx(most, rel=0.03)
 
 
+@pytest.mark.parametrize("width", [4.0, 8.0, 16.0])
+def test_a_key_that_moves_far_more_of_the_face_than_the_driver_shows_as_much_motion_of_a_lid(width: float) -> None:
+    """Least squares hold it back by all that keeps still around the lid; matching undoes that, and no more of it."""
+    lid, key = push(30, 36, (0, -1), 4), push(30, 36, (0.3, -1), width)
+    nearest = 0.2 * (key * lid).sum() / (key**2).sum()
+    regions = {"lids": (np.abs(GRID[:, 1] - 36) < 8).astype(float), "chin": (GRID[:, 1] > 64).astype(float)}
+    found = match(nearest * CURVE[:, None], key.T[None], acted(lid).swapaxes(1, 2), regions)
+    assert found.regions["lids"].shown == pytest.approx(found.regions["lids"].asked, rel=0.05)
+
+
+def test_where_noise_hides_the_shapes_nothing_is_concluded_from_what_keeps_still() -> None:
+    lid, key = push(30, 36, (0, -1), 4), push(30, 36, (0, -1), 16)
+    regions = {"lids": (np.abs(GRID[:, 1] - 36) < 8).astype(float)}
+    found = match(0.01 * CURVE[:, None], key.T[None], acted(lid).swapaxes(1, 2), regions, noisy=True)
+    assert found.gains.tolist() == [1]
+
+
 def test_matching_keeps_pairs_together_and_controls_within_their_range() -> None:
     left, right = push(30, 24, (0, -1)), push(66, 24, (0, -1))
     columns = np.stack([left, right]).swapaxes(1, 2)
