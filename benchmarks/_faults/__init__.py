@@ -7,9 +7,10 @@ from .driver import of_the_driver
 from .fault import APEX, COUNT, HIDDEN, LIGHT, PEAK, SIZE, Fault, Values
 from .framing import of_framing
 from .light import of_light
+from .passing import of_passing
 from .timing import of_time
 
 # The pairs of people take turns, by the order of these: `footage` relies on it for figures that can be repeated.
-GROUPS = (of_light, of_cuts, before_the_face, of_framing, of_time, of_the_driver)
+GROUPS = (of_light, of_cuts, before_the_face, of_framing, of_time, of_the_driver, of_passing)
 
 __all__ = ["APEX", "COUNT", "GROUPS", "HIDDEN", "LIGHT", "PEAK", "SIZE", "Fault", "Values"]

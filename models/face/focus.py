@@ -19,8 +19,9 @@ Grey = NDArray[np.float32]
 _BANDS = (1.0, 2.5)  # px of the small face: the finest band is what the first of these smooths away, then the second
 _BLOCKS = 4  # a side
 _QUANTILE = 0.75  # of the blocks, which is softer than usual where nearly all are
-# Of the usual ratio. Frames of one shot have 0.94 and more (0.91 in a real one), also under flicker, dim light, clipping, veils, bands,
-# hands, masks, captions and a head that turns; a blur of 3 px where a face is 150 px wide leaves 0.7 to 0.8.
+# Of the usual ratio. Frames of one shot have 0.94 and more (0.91 in a real one), also under flicker, dim light,
+# clipping, veils, bands, hands, masks, captions and a head that turns; a blur of 3 px where a face is 150 px wide
+# leaves 0.7 to 0.8.
 _SOFT = 0.87
 _FEWEST = 5  # frames, of which a usual ratio can be told
 

@@ -43,7 +43,7 @@ class Reference:
     chosen: str
 
 
-def choose_reference(track: FaceTrack, seconds: float | None = None) -> Reference:
+def choose_reference(track: FaceTrack, seconds: float | None = None, resting: bool = True) -> Reference:
     """Return the frame nearest to `seconds` (of the clip) that shows the face or, for None, the automatic choice.
 
     The automatic choice is the first quiet frame near the start. Near the start, because a clip of a micro-expression
@@ -51,8 +51,8 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
     expression changes little since the frame before and until the frame after (mean landmark speed after the head's own
     motion is taken out, over the eyes' distance): as little as in the clip's quietest quarter, within the landmarks'
     jitter. Where by the mesh's scores it shows an expression that the clip goes on to lose (a smile that fades), it
-    is the first quiet frame without it ("rest"). Frames without the face, or next to one without it, are no
-    candidates unless there are no others.
+    is the first quiet frame without it ("rest"), unless `resting` is False. Frames without the face, or next to one
+    without it, are no candidates unless there are no others.
     """
     shown = np.flatnonzero(track.present)
     if seconds is not None:
@@ -67,7 +67,7 @@ def choose_reference(track: FaceTrack, seconds: float | None = None) -> Referenc
     if np.isfinite(speed).any():
         quiet = speeds <= max(_AS_QUIET * np.nanquantile(speeds, 0.25), np.nanmin(speed))
         index = int(near_start[np.flatnonzero(quiet[near_start])[0]])
-        calmer = nearer_to_rest(track, index)
+        calmer = nearer_to_rest(track, index) if resting else None
         if calmer is not None:
             expression = expressiveness(track)
             as_calm = shown[quiet[shown] & (expression[shown] <= expression[calmer] + _CALMER / 3)]

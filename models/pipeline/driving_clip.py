@@ -52,6 +52,7 @@ from .outside import Outside, calmer_outside, outside_frame
 
 LARGEST_CROP = 512  # px a side; a larger face is reduced to it
 SMALLEST_CROP = 128  # px a side; a smaller face is enlarged to it
+HIDDEN = 0.5  # of a region, from which on it isn't seen
 SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less than a hundredth of a pixel
 
 
@@ -139,6 +140,9 @@ class DrivingClip:
         if asked is not None:
             _check_reference(asked, track, reader)
         chosen = choose_reference(track, asked)
+        plain = choose_reference(track, asked, resting=False)
+        if chosen != plain and not _shows_the_same(reader, track, plain.index, chosen.index):
+            chosen = plain
         resting = None
         if nearer_to_rest(track, chosen.index) is None:
             image = next(frame for frame in reader if frame.index == chosen.index)
@@ -424,8 +428,11 @@ class DrivingClip:
     @cached_property
     def _better(self) -> Fraction | None:
         """When the face is clearly nearer to rest than in the reference, in seconds of the video."""
-        within = nearer_to_rest(self._followed, self.chosen.index)
-        return self.resting if within is None else self.times[within]
+        within, chosen = nearer_to_rest(self._followed, self.chosen.index), self.chosen.index
+        if within is None:
+            return self.resting
+        same = self.outside is not None or _shows_the_same(self.reader, self.track, chosen, within)
+        return self.times[within] if same else None
 
 
 def shows_expression(reference: float, better: float) -> str:
@@ -443,6 +450,20 @@ def begins_in_expression(clip: DrivingClip) -> str:
         f"The clip begins in an expression, so motion is measured against the frame at {where:.3f} s, where the face "
         "is nearer to rest; give another reference if that isn't its rest."
     )
+
+
+def _shows_the_same(reader: VideoReader, track: FaceTrack, reference: int, other: int) -> bool:
+    """Return whether all regions of the face that frame `reference` shows are seen in frame `other`, too.
+
+    The mesh's scores change with what hides a part of the face: under sunglasses brows seem to be at rest.
+    """
+    crop = SteadyCrop.follow(track, reference)
+    images = {frame.index: frame.image for frame in reader if frame.index in (reference, other)}
+    one, another = (crop.crop(images[index], SMALLEST_CROP, index) for index in (reference, other))
+    points, everywhere = crop.landmarks(track.points, SMALLEST_CROP), torch.ones_like(one[:, :1])
+    visibility = Visibility(one, points[reference], everywhere)
+    _, seen = visibility(another, points[[other]], everywhere)
+    return max(float(share[0]) for share in visibility.unseen_regions(seen).values()) <= HIDDEN
 
 
 def _check_reference(asked: float, track: FaceTrack, reader: VideoReader) -> None:

@@ -21,6 +21,7 @@ from ....backend_bridge.rig.regions import REGIONS
 from ...face import find_event, regions, settled, undisturbed
 from ..batch import Batch
 from ..driver import Driver
+from ..driving_clip import HIDDEN
 from ..factors import peak_motion, skin_motion
 from ..rig_reader import FEWEST_COVERED
 from . import Made
@@ -29,7 +30,6 @@ LEAST_EVENT = 5e-4  # of the face's width
 CONTRAST = 1.7  # of the apex to rest; what an encoder adds and takes away is less
 SPIKE = (1e-3, 0.2)  # of the face's width: noise in a frame by itself; share of it that an expression has beside it
 HELD = 5e-3  # of the face's width: motion that is an expression even where no frame shows rest; noise is below 1.5e-3
-LEAST_HIDDEN = 0.5  # of a region, from which on it isn't seen
 # Of the face's width: up to so much parallax of a head that turns, it is exactly distinguished from the face's own
 # motion; and how many times what is beyond may be left in that (1.5 at 10 degrees).
 PARALLAX = (2e-3, 1.5)
@@ -168,7 +168,7 @@ class Observed:
         found = []
         seconds = [float(second) for second in self._clip.track.seconds]
         for region in REGIONS:
-            hidden = np.array([float(record["unseen"][region]) > LEAST_HIDDEN for record in self._records])
+            hidden = np.array([float(record["unseen"][region]) > HIDDEN for record in self._records])
             if hidden.any():
                 first, last = np.flatnonzero(hidden)[[0, -1]]
                 found.append(Unseen(region, seconds[first], seconds[last], float(hidden.mean())))
