@@ -70,7 +70,7 @@ class Config:
     units_weight: float = 0.4
     worse_weight: float = 0.5
     most_weight: float = 3.0
-    compressed_weight: float = 0.6
+    compressed_weight: float = 0.8
     inflation_weight: float = 0.05
     noise_steps: int = 1500
     noise_rate: float = 3e-3
