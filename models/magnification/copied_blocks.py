@@ -21,7 +21,7 @@ AROUND = 7  # px along a side of the squares in which exact repeats are counted,
 # Log ratio of ends of repeats on the grid: none copied, and some. Without a codec 0 to 0.38, after H.264 at crf 20 1.1
 # to 3.9 (photographs, own and bent family), 0.53 to 0.78 in a video from the web, after some frames.
 ON_GRID = (0.4, 0.6)
-COPIED_WEIGHT = 0.05  # chosen on photographs, own and bent family; 0 would leave nothing that holds a face at rest
+COPIED_WEIGHT = 0.1  # chosen on photographs, own and bent family; 0 would leave nothing that holds a face at rest
 
 
 def copied_share(reference: Tensor, frames: Tensor) -> Tensor:
