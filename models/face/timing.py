@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 from ...backend_bridge.rig.events import MotionEvent
 from .crop import SteadyCrop
@@ -20,6 +22,7 @@ _NEAR_START = Fraction(1, 3)  # the reference is looked for in this first share 
 _AT_LEAST = 5  # ... but in no fewer frames than this
 _AS_QUIET = 2.5  # within this factor of the quietest quarter, frames are as quiet, within the landmarks' jitter
 _CROSSING = 0.2  # onset and offset: where the motion is this share of the way from rest to apex
+_CLEARLY_ONE = 10.0  # times the misfit of one peak, which takes much of the noise of a few frames with it
 _CLEAR = 5.0  # an apex stands out by this many standard deviations of the noise, or there is no event
 _CALMER = 0.35  # sum of scores: a quarter of a smile has 0.9, a micro-expression 0.1, and they jitter by 0.05
 _ONE_CALMER = 0.3  # of one score: a quarter of a smile has 0.4; scores that drift together have less each
@@ -115,14 +118,18 @@ def _counted(track: FaceTrack) -> NDArray[np.bool_]:
     return np.array([not name.startswith(_IGNORED_SCORES) for name in track.blendshape_names])
 
 
-def find_event(seconds: Sequence[Fraction | float], magnitude: NDArray[np.floating[Any]]) -> MotionEvent | None:
+def find_event(
+    seconds: Sequence[Fraction | float], magnitude: NDArray[np.floating[Any]], certain: float = math.inf
+) -> MotionEvent | None:
     """Return the clip's main expression from a curve of local motion, or None if nothing stands out.
 
-    magnitude: [T], in any unit, 0 at the reference. The apex is the curve's highest frame itself: nothing is smoothed,
-    because smoothing shaves and shifts an apex that lasts a few frames. The onset is where the curve last rises through
-    a fifth of the way from rest to apex, the offset where it first falls through it again, both interpolated between
-    frames. Rest is the median of the curve's lower half; the noise is the median absolute second difference away from
-    the apex, where a smooth curve has none.
+    magnitude: [T], in any unit, 0 at the reference; certain: what noise never has. The apex is the curve's highest
+    frame itself: nothing is smoothed, because smoothing shaves and shifts an apex that lasts a few frames. The onset is
+    where the curve last rises through a fifth of the way from rest to apex, the offset where it first falls through it
+    again, both interpolated between frames. Rest is the median of the curve's lower half; the noise is the median
+    absolute second difference away from the apex, where a smooth curve has none. An expression of a few frames has
+    little else than curvature: where it is larger than noise, its noise is what a curve that rises to the apex and
+    falls from it leaves.
 
     >>> event = find_event([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6], np.array([0, 0, 0, 0.5, 1.0, 0.5, 0]))
     >>> event.apex, round(event.onset, 2), round(event.offset, 2)
@@ -132,7 +139,8 @@ def find_event(seconds: Sequence[Fraction | float], magnitude: NDArray[np.floati
     curve = np.asarray(magnitude, np.float64)
     apex = int(curve.argmax())
     rest = float(np.median(np.sort(curve)[: max(1, len(curve) // 2)]))
-    if curve[apex] <= rest + _CLEAR * _noise(curve, apex):
+    clear = min(_CLEAR * _noise(curve, apex), max(certain, _CLEARLY_ONE * _misfit_of_one_peak(curve, apex)))
+    if curve[apex] <= rest + clear:
         return None
     level = rest + _CROSSING * (curve[apex] - rest)
 
@@ -171,6 +179,14 @@ def _noise(curve: NDArray[np.float64], apex: int) -> float:
     second = np.abs(np.diff(curve, 2))
     away = np.abs(np.arange(1, len(curve) - 1) - apex) > 1
     return 1.4826 / 6**0.5 * float(np.median(second[away])) if away.any() else 0.0
+
+
+def _misfit_of_one_peak(curve: NDArray[np.float64], apex: int) -> float:
+    """Return the rms of what the nearest curve that rises to the apex and falls from it leaves of [T]."""
+    risen = isotonic_regression(curve[: apex + 1]).x
+    fallen = isotonic_regression(curve[apex:], increasing=False).x
+    left = np.concatenate([curve[: apex + 1] - risen, (curve[apex:] - fallen)[1:]])
+    return float(np.sqrt(np.mean(left**2)))
 
 
 def _expression_speed(track: FaceTrack) -> NDArray[np.float64]:

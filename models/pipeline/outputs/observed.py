@@ -208,7 +208,7 @@ class Observed:
         # A clip that is all expression has no frames at rest to compare with.
         if peaks.max() < max(LEAST_EVENT, min(CONTRAST * rest, HELD)) or _is_spike(peaks, rest):
             return None
-        return find_event(seconds, peaks)
+        return find_event(seconds, peaks, certain=HELD)
 
 
 def _is_spike(peaks: NDArray[np.float64], rest: float) -> bool:

@@ -75,6 +75,18 @@ class TestEvent:
         events = [find_event(times(40), np.abs(np.random.default_rng(seed).normal(1, 0.1, 40))) for seed in range(20)]
         assert sum(event is not None for event in events) <= 2
 
+    @pytest.mark.parametrize(
+        "curve", [[0, 0.25, 0.75, 1, 0.75, 0.25, 0], [0, 0.2, 0.8, 1, 0.8, 0.2, 0], [0, 1, 0.1, 0]]
+    )
+    def test_an_expression_of_a_few_frames_is_no_noise_where_it_is_larger_than_noise(self, curve):
+        event = find_event(times(len(curve)), 7e-3 * np.array(curve), certain=5e-3)
+        assert event is not None
+        assert event.apex == float(times(len(curve))[int(np.argmax(curve))])
+
+    def test_large_noise_is_no_event(self):
+        curves = [np.abs(np.random.default_rng(seed).normal(0, 4e-3, 12)) for seed in range(20)]
+        assert sum(find_event(times(12), curve, certain=5e-3) is not None for curve in curves) <= 2
+
 
 class TestReference:
     def track(self, amount: np.ndarray, present: np.ndarray | None = None) -> FaceTrack:

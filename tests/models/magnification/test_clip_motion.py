@@ -74,13 +74,19 @@ def test_a_clip_keeps_the_size_of_motion_and_stays_at_rest_where_it_was(
         assert float(clip[[0, 7]].norm(dim=1).mean()) < float(alone[[0, 7]].norm(dim=1).mean()) + 0.005
 
 
-def test_an_event_of_one_frame_and_a_jump_keep_what_they_are(magplus: Magnifier) -> None:
-    for motions in ([share * pulls(5) for share in FLASH], [pulls(5)] * 4 + [pulls(6)] * 4):
-        truth = torch.cat(motions)
-        reference, frames = film(5, motions)
-        alone, clip = (magplus.motion(reference, frames, clip=each).flow for each in (False, True))
-        assert error(clip[3:4], truth[3:4]) < 1.05 * error(alone[3:4], truth[3:4])
-        assert error(clip, truth) < 1.02 * error(alone, truth)
+@pytest.mark.parametrize("jump", [False, True], ids=["an event of one frame", "a jump"])
+def test_an_event_of_one_frame_and_a_jump_keep_what_they_are(magplus: Magnifier, jump: bool) -> None:
+    """An event is a mode of its own; a jump's two motions of equal size are mixed in theirs, at some cost."""
+    alone, clip = [], []
+    for seed in range(3, 7):
+        now, then = pulls(seed), pulls(seed + 1)
+        motions = [now] * 4 + [then] * 4 if jump else [share * now for share in FLASH]
+        truth, (reference, frames) = torch.cat(motions), film(seed, motions)
+        for together, errors in ((False, alone), (True, clip)):
+            flow = magplus.motion(reference, frames, clip=together).flow
+            errors.append((error(flow, truth), error(flow[3:4], truth[3:4])))
+    ratio = np.mean(clip, axis=0) / np.mean(alone, axis=0)
+    assert (ratio < (1.1 if jump else 1.0)).all()
 
 
 def test_one_frame_is_measured_as_without_a_clip_and_so_is_what_has_no_noise_of_a_sensor(magplus: Magnifier) -> None:
