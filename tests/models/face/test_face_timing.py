@@ -83,9 +83,10 @@ class TestEvent:
         assert event is not None
         assert event.apex == float(times(len(curve))[int(np.argmax(curve))])
 
-    def test_large_noise_is_no_event(self):
-        curves = [np.abs(np.random.default_rng(seed).normal(0, 4e-3, 12)) for seed in range(20)]
-        assert sum(find_event(times(12), curve, certain=5e-3) is not None for curve in curves) <= 2
+    def test_large_noise_is_hardly_more_often_an_event_than_small_noise(self):
+        curves = [np.abs(np.random.default_rng(seed).normal(0, 4e-3, 12)) for seed in range(100)]
+        small, large = (sum(find_event(times(12), curve, least) is not None for curve in curves) for least in (1, 5e-3))
+        assert large <= small + 3
 
 
 class TestReference:
