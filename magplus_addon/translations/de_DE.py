@@ -771,6 +771,7 @@ MESSAGES: dict[str, str] = {
     "a record of an environment": "die Aufzeichnung einer Umgebung",
     "an unknown process": "ein unbekannter Prozess",
     "another person": "eine andere Person",
+    "The head turns fast from {0} to {1} s, by more than the face itself moves; the controls keep their values there.": "Der Kopf dreht sich von {0} bis {1} s schnell, um mehr, als sich das Gesicht selbst bewegt; die Regler behalten dort ihre Werte.",
     "out of focus": "unscharf",
     "another shot": "eine andere Einstellung",
     "automatic": "automatisch",

@@ -771,6 +771,7 @@ MESSAGES: dict[str, str] = {
     "a record of an environment": "l'enregistrement d'un environnement",
     "an unknown process": "un processus inconnu",
     "another person": "une autre personne",
+    "The head turns fast from {0} to {1} s, by more than the face itself moves; the controls keep their values there.": "La tête tourne vite de {0} à {1} s, plus que le visage lui-même ne bouge ; les contrôles y gardent leurs valeurs.",
     "out of focus": "flou",
     "another shot": "un autre plan",
     "automatic": "automatique",

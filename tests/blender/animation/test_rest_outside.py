@@ -347,6 +347,7 @@ def test_a_layer_adds_to_an_animators_take_however_its_strip_plays(tmp_path: Pat
     track = own_take(keys["Smile"], muted=False)
     change(track, track.strips[0])
     keys["Smile"].value = 0.2  # what shows where the take does not play
+    keys["Smile"].slider_max = 3.0  # in Blender 5.0 the take is added to 1.0, and cut off at the range's end
     frames = (*OUTSIDE, 150)
     before, apex = [at(frame, keys["Smile"]) for frame in frames], at(28, keys["Smile"])
     bpy.context.scene.frame_set(20)
