@@ -49,7 +49,8 @@ def action_units(
 
     The strongest comes first. readings: what each control means above and below rest (`backend_bridge.rig.part_units`);
     by default it is recognised by its name alone. Controls that stand for no unit are left out, and so are units whose
-    curve has no event above its noise.
+    curve has no event above its noise. In a clip of a few frames, what exceeds those least peaks is no noise if it rises
+    to one apex and falls from it.
     """
     shares = excursions(curves, controls)
     found: dict[int, _Unit] = {}
@@ -60,10 +61,11 @@ def action_units(
                 continue
             for unit in meaning.units:
                 found.setdefault(unit.number, _Unit(unit)).add(control.name, meaning.side, np.maximum(way * curve, 0.0))
-    events = [event for unit in found.values() if (event := unit.event(curves.seconds)) is not None]
+    certain = max(LEAST_PEAK, least)
+    events = [event for unit in found.values() if (event := unit.event(curves.seconds, certain)) is not None]
     # A blink fills its range, and would hide what the face does besides.
     strongest = max((event.peak for event in events if event.unit != BLINK), default=0.0)
-    needed = max(LEAST_SHARE * strongest, LEAST_PEAK, least)
+    needed = max(LEAST_SHARE * strongest, certain)
     return sorted((each for each in events if each.peak >= needed), key=lambda event: -event.peak)
 
 
@@ -79,11 +81,11 @@ class _Unit:
         self._controls.append(name)
         self._curves[side].append(curve)
 
-    def event(self, seconds: Array) -> UnitEvent | None:
+    def event(self, seconds: Array, certain: float) -> UnitEvent | None:
         rest, both = np.zeros_like(seconds), self._curves[Side.BOTH]
         left, right = (np.max([rest, *self._curves[side], *both], axis=0) for side in (Side.LEFT, Side.RIGHT))
         curve = np.maximum(left, right)
-        timed = find_event([*seconds], curve) if curve.max() > 0 else None
+        timed = find_event([*seconds], curve, certain) if curve.max() > 0 else None
         if timed is None:
             return None
         apex = int(curve.argmax())

@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # loaded when it is drawn: what a user's files and variables 
 
 MOST_CURVES = 10  # as many colours are distinguishable
 LEAST_PEAK = 0.05  # of the strongest control's; what is weaker is a line at the bottom
+_NEAR_THE_END = 0.06  # of the clip: a line there has the name of its event on the left
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#8c8c8c")  # Okabe and Ito's
 _INK, _FAINT = "#333333", "#d9d9d9"
 
@@ -101,11 +102,13 @@ def _draw(
         for second in events.values():
             if second is not None:
                 axes.axvline(second, color=_INK, linewidth=0.8, linestyle=(0, (1, 2)))
+    last = (1 - _NEAR_THE_END) * curves.seconds[-1] + _NEAR_THE_END * curves.seconds[0]
     for name, second in events.items():
         if second is not None:
+            aside, side = (-3, "right") if second > last else (3, "left")  # the legend stands beyond the end
             above.annotate(
-                name, (second, 1), xycoords=("data", "axes fraction"), xytext=(3, -3), textcoords="offset points",
-                va="top", fontsize=8, color=_INK,
+                name, (second, 1), xycoords=("data", "axes fraction"), xytext=(aside, -3), textcoords="offset points",
+                va="top", ha=side, fontsize=8, color=_INK,
             )  # fmt: skip
     legend = None
     if shown:

@@ -65,6 +65,17 @@ def test_noise_is_no_event():
     assert action_units(curves, [Control("jawOpen", "shape_key", "Head", "j", 0, 0, 1)]) == []
 
 
+def test_units_of_an_expression_of_a_few_frames_are_no_noise():
+    heights = {"browDownLeft": [0, 0.09, 0.36, 0.41, 0.35, 0.09, 0], "mouthSmileRight": [0, 0, 0.1, 0.07, 0.1, 0, 0]}
+    values = np.array(list(heights.values()), np.float32).T
+    curves = ControlCurves(tuple(heights), np.arange(7) / 24, values, np.zeros(7, np.float32), np.ones(2, np.float32))
+    brow, smile = action_units(curves, [Control(name, "shape_key", "Head", name, 0, 0, 1) for name in heights])
+    assert (brow.unit, smile.unit) == (4, 12)
+    assert brow.apex == 3 / 24
+    assert brow.onset is not None
+    assert brow.offset is not None
+
+
 def test_excursions_are_shares_of_the_way_to_either_end():
     control = Control("lid", "bone", "Rig", "lid", rest=10, low=0, high=30)
     values = np.array([[10], [20], [5]], np.float32)
@@ -103,6 +114,18 @@ def test_the_plot_is_a_png_even_of_a_face_that_keeps_still():
         curves, controls = solved(**heights)
         picture = plot_curves(curves, excursions(curves, controls), {"onset": None, "apex": 0.4})
         assert picture.startswith(b"\x89PNG")
+
+
+def test_the_plot_keeps_the_names_of_events_off_the_legend(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plot, "_plain", drawn.append)  # is given the axes
+    curves, controls = solved(AU4=0.4)
+    plot_curves(curves, excursions(curves, controls), {"onset": SECONDS[0], "apex": SECONDS[-1], "offset": None})
+    above, _ = drawn
+    assert [name.get_text() for name in above.texts] == ["onset", "apex"]
+    for name in above.texts:
+        assert above.bbox.x0 <= name.get_window_extent().x0
+        assert name.get_window_extent().x1 <= above.bbox.x1
 
 
 def test_a_users_own_settings_and_odd_names_do_not_reach_the_plot(monkeypatch):
