@@ -49,8 +49,8 @@ def action_units(
 
     The strongest comes first. readings: what each control means above and below rest (`backend_bridge.rig.part_units`);
     by default it is recognised by its name alone. Controls that stand for no unit are left out, and so are units whose
-    curve has no event above its noise. In a clip of a few frames, what exceeds those least peaks is no noise if it rises
-    to one apex and falls from it.
+    curve has no event above its noise. In a clip of a few frames, what is higher than those peaks is no noise if it
+    rises to one apex and falls from it.
     """
     shares = excursions(curves, controls)
     found: dict[int, _Unit] = {}
