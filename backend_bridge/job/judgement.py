@@ -18,8 +18,11 @@ MOST_UNTRUSTED = 0.5  # of the frames
 NOTHING_MOVES = (
     "Nothing moves: the driver's face shows no motion above the noise; choose a part of the video with an expression."
 )
-NO_ONSET = "The expression has begun before the clip does; let the trim start earlier."
-NO_OFFSET = "The expression goes on after the clip's end; let the trim end later."
+NO_ONSET = (
+    "The expression has begun before the clip does; let the trim start earlier, or choose a video that shows its "
+    "beginning."
+)
+NO_OFFSET = "The expression goes on after the clip's end; let the trim end later, or choose a video that shows its end."
 _NAMED = 4  # controls that a sentence names
 
 
