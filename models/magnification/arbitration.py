@@ -43,7 +43,7 @@ GLOBAL_WEIGHT = 0.2  # weight of the whole picture's mean in a patch's
 MARGIN = 3.0  # standard deviations by which the equations must contradict the network; chosen on photographs
 WHITE_NOISE = 0.4  # noise inflation factor of white noise: mean chi-squared of the true motion under noise, .33 to .43
 FREEDOM_SHARE = 0.1  # of the solver's degrees of freedom, fits noise alone; chosen on photographs and own family
-ROUNDED_SHARE = 0.4  # of the network's change, on pictures without noise; chosen on photographs, own and bent family
+ROUNDED_SHARE = 0.6  # of the network's change, on pictures without noise; chosen on photographs, own and bent family
 LEAST_ENERGY = 1e-9  # sum d . J d, below which s and n are the same motion
 
 
