@@ -140,7 +140,7 @@ class Magnifier:
         weight = weight_of(copied, (frames.shape[2] // 2, frames.shape[3] // 2))
         observed = estimate(reference, frames, self.settings, weight)
         if self.refinement is not None and self.refinement.covers(observed):
-            observed = self._refined(self.refinement, observed, reference, frames, copied, clip)
+            observed = self._refined(self.refinement, observed, reference, frames, copied, weight, clip)
         padded = (height + padding[3], width + padding[1])
         motion = to_motion(observed, padded, self.settings.tolerance)
         return Motion(
@@ -154,9 +154,13 @@ class Magnifier:
         reference: Tensor,
         frames: Tensor,
         copied: Tensor,
+        weight: Tensor | None,
         clip: bool,
     ) -> Observation:
-        """Return the solver's observation with the network's motion; copied: [N, 1, H, W], what a codec copied."""
+        """Return the solver's observation with the network's motion.
+
+        copied: [N, 1, H, W], what a codec copied; weight: the equations', which follows from it.
+        """
         brightness = resize(reference.mean(1, keepdim=True), (observed.motion.shape[2], observed.motion.shape[3]))
         state = camera_state(reference, frames)
         seen, modes = observed, None
@@ -165,7 +169,6 @@ class Magnifier:
             if clip and len(members) > 1:
                 modes = TemporalModes.of(observed, fine_change(reference, frames), members, self.settings)
                 seen, state = modes.observation, modes.mean(state)
-        weight = weight_of(copied, (observed.motion.shape[2], observed.motion.shape[3]))
         for number in range(self.passes):
             if number:
                 seen = estimate_near(reference, frames, seen.motion, self.settings, weight)

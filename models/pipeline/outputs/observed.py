@@ -97,32 +97,37 @@ class Observed:
         files = (self._folder.file_of(OBSERVED, index) for index in range(self._clip.count))
         return [json.loads(file.read_bytes()) for file in files]
 
+    def _values(self, name: str, region: str | None = None) -> NDArray[np.float64]:
+        """Return a number of every frame's record, or that of a region in it, [T]."""
+        found = [record[name] if region is None else record[name][region] for record in self._records]
+        return np.array(found, np.float64)
+
     @cached_property
     def peaks(self) -> NDArray[np.float64]:
         """The motion of every frame, [T]."""
-        return np.array([float(record["peak"]) for record in self._records])
+        return self._values("peak")
 
     @cached_property
     def _certain(self) -> NDArray[np.float64]:
         """The motion of every frame, [T], that is the face's own: not beside what hides it, nor the head's turning."""
         if not self._covered:
-            return self._without_parallax(np.array([float(record["certain"]) for record in self._records]))
+            return self._without_parallax(self._values("certain"))
         clear = [self._motion_in(name) for name in REGIONS if name not in self._covered]
         return np.max(clear, axis=0) if clear else np.zeros(len(self._records))
 
     @cached_property
     def _covered(self) -> frozenset[str]:
         """The regions with something before them that moves, in a few frames: in the others it moves less."""
-        shares = {name: np.array([float(record["before"][name]) for record in self._records]) for name in REGIONS}
+        shares = {name: self._values("before", name) for name in REGIONS}
         return frozenset(name for name, share in shares.items() if (share > LEAST_COVERED).sum() >= FEWEST_COVERED)
 
     def _motion_in(self, region: str) -> NDArray[np.float64]:
         """Return the motion of every frame, [T], that is a region's own."""
-        return self._without_parallax(np.array([float(record["regions"][region]) for record in self._records]))
+        return self._without_parallax(self._values("regions", region))
 
     def _without_parallax(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return motion of every frame, [T], without what the head's turning leaves in it."""
-        parallax = np.array([float(record["parallax"]) for record in self._records])
+        parallax = self._values("parallax")
         free, times = PARALLAX
         return np.maximum(peaks - times * np.maximum(parallax - free, 0.0), 0.0)
 
@@ -132,9 +137,7 @@ class Observed:
 
         Where all of a frame's motion may be what the turning leaves, the face's own isn't known.
         """
-        parallax, certain = (
-            np.array([float(each[name]) for each in self._records]) for name in ("parallax", "certain")
-        )
+        parallax, certain = self._values("parallax"), self._values("certain")
         drowned = (parallax > PARALLAX[0]) & (self._without_parallax(certain) <= 0)
         seconds = np.array([float(second) for second in self._clip.track.seconds])
         shown = np.arange(len(drowned))
@@ -168,7 +171,7 @@ class Observed:
         found = []
         seconds = [float(second) for second in self._clip.track.seconds]
         for region in REGIONS:
-            hidden = np.array([float(record["unseen"][region]) > HIDDEN for record in self._records])
+            hidden = self._values("unseen", region) > HIDDEN
             if hidden.any():
                 first, last = np.flatnonzero(hidden)[[0, -1]]
                 found.append(Unseen(region, seconds[first], seconds[last], float(hidden.mean())))

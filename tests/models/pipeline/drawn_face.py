@@ -28,7 +28,7 @@ class Reader(RigReader):
     has_head = True
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        raise NotImplementedError
+        raise AssertionError("a drawn face has no pictures to read")
 
 
 def reader_of(
