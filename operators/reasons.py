@@ -77,13 +77,13 @@ def unkeyable(controls: Sequence[RigControl]) -> str:
 
 def _step(reason: str) -> str:
     """Return what to do about a shape key that is left out."""
-    steps = {
-        "is muted": "tick it in Properties > Data > Shape Keys,",
-        "is driven": "choose what drives it,",
-    }
     if reason.startswith("has no effect while"):
         return "switch the pin off in Properties > Data > Shape Keys,"
-    return steps.get(reason, "change that,")
+    if reason == "is muted":
+        return "tick it in Properties > Data > Shape Keys,"
+    if reason == "is muted by a driver":
+        return "remove the driver from its tick in Properties > Data > Shape Keys,"
+    return "choose what drives it," if reason == "is driven" else "change that,"
 
 
 def _file(library: bpy.types.Library) -> str:

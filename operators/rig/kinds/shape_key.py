@@ -50,6 +50,11 @@ class ShapeKeys(ControlKind):
         """Return the mesh's name: that of its keys is always `Key`."""
         return str(_key(channel).user.name)
 
+    def range_of(self, channel: LiveChannel) -> tuple[float, float]:
+        """Return the slider's range."""
+        block = _block(channel)
+        return block.slider_min, block.slider_max
+
     def widen(self, channel: LiveChannel, low: float, high: float) -> tuple[float, float] | None:
         """Widen the slider's range: Blender cuts values off at it, animated ones too."""
         block = _block(channel)
@@ -136,7 +141,9 @@ def _without_effect(obj: bpy.types.Object, key: bpy.types.Key, block: bpy.types.
         return "is an absolute shape key, which has no value of its own"
     if obj.show_only_shape_key:
         return f"has no effect while {obj.name!r} shows only its active shape key"
-    return "is muted" if block.mute else ""
+    if not block.mute:
+        return ""
+    return "is muted by a driver" if LiveChannel(key, block.path_from_id("mute")).driven else "is muted"
 
 
 def _joined(twin: RigControl, obj: bpy.types.Object, channel: LiveChannel) -> RigControl:
