@@ -188,7 +188,7 @@ def _write(
 def _frames_of(scene: bpy.types.Scene) -> NDArray[np.float64]:
     """Return the scene's frames, of a long one some hundreds."""
     count = min(scene.frame_end - scene.frame_start + 1, MOST_FRAMES)
-    return np.linspace(scene.frame_start, scene.frame_end, max(count, 1))
+    return np.linspace(scene.frame_start, scene.frame_end, max(count, 1), dtype=np.float64)
 
 
 def _cut_short(away: NDArray[np.float64], release: float | None) -> list[str]:
