@@ -144,6 +144,7 @@ class _Table:
 
     @classmethod
     def read(cls, text: str) -> _Table:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
         before = _BEFORE.match(text)
         skipped = before.group() if before is not None else ""
         text = text.removeprefix(skipped)
@@ -153,15 +154,18 @@ class _Table:
         if "timecode" not in header or not shapes:
             raise InputError("This is no Live Link Face CSV: its first line must name Timecode and the blend shapes.")
         codes, values, turned, ours = [], [], 0.0, True
-        for number, row in enumerate(
-            list(csv.reader(io.StringIO(text), delimiter=delimiter))[1:], start=2 + skipped.count("\n")
-        ):
+        for number, row in enumerate(_rows(text, delimiter)[1:], start=2 + skipped.count("\n")):
             if not any(cell.strip() for cell in row):
                 continue
             if len(row) < len(header):
                 raise InputError(
                     f"Line {number} of the Live Link Face CSV can't be read (it ends after {len(row)} of "
                     f"{len(header)} values); the file is cut off there: remove the line, or copy the file anew."
+                )
+            if any(cell.strip() for cell in row[len(header) :]):
+                raise InputError(
+                    f"Line {number} of the Live Link Face CSV can't be read (it has {len(row)} values for {len(header)} "
+                    "names); save it again with decimal points, or with semicolons between its values."
                 )
             try:
                 codes.append(Timecode.parse(row[header.index("timecode")]))
@@ -176,6 +180,13 @@ class _Table:
             raise InputError("The Live Link Face CSV has no frames.")
         whole = len(rotations) == len(ROTATIONS) and len(shapes) == len(SHAPES)
         return cls(tuple(shape for shape, _ in shapes), codes, values, turned, ours and whole)
+
+
+def _rows(text: str, delimiter: str) -> list[list[str]]:
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as error:
+        raise InputError(f"The Live Link Face CSV can't be read ({error}); export the recording anew.") from error
 
 
 def _header(text: str) -> tuple[list[str], str]:
@@ -196,7 +207,7 @@ def _number(cell: str) -> float:
     if not text:
         raise ValueError("a value is missing")
     try:
-        value = float(text.replace(",", "."))
+        value = float(text.replace(",", ".").replace("_", "no"))  # Python's own numbers may have underscores
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
