@@ -11,6 +11,7 @@ from .blender.data import shape_keys_of
 from .rig.controls import RigControl
 from .rig.kinds import KINDS
 from .rig.kinds.control_kind import LINKED
+from .rig.kinds.shape_key import ABSOLUTE
 
 
 def linked_problem(avatar: bpy.types.Object) -> str:
@@ -83,6 +84,8 @@ def _step(reason: str) -> str:
         return "tick it in Properties > Data > Shape Keys,"
     if reason == "is muted by a driver":
         return "remove the driver from its tick in Properties > Data > Shape Keys,"
+    if reason == ABSOLUTE:
+        return "switch Relative on in Properties > Data > Shape Keys,"
     return "choose what drives it," if reason == "is driven" else "change that,"
 
 

@@ -164,8 +164,8 @@ class _Table:
                 )
             if any(cell.strip() for cell in row[len(header) :]):
                 raise InputError(
-                    f"Line {number} of the Live Link Face CSV can't be read (it has {len(row)} values for {len(header)} "
-                    "names); save it again with decimal points, or with semicolons between its values."
+                    f"Line {number} of the Live Link Face CSV can't be read (it has {len(row)} values for {len(header)}"
+                    " names); save it again with decimal points, or with semicolons between its values."
                 )
             try:
                 codes.append(Timecode.parse(row[header.index("timecode")]))

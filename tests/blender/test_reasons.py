@@ -55,6 +55,7 @@ UNUSABLE = {
     "driven": (lambda head: _each(head, lambda key: key.driver_add("value")), "is driven; choose what drives it"),
     "muted": (lambda head: _each(head, lambda key: setattr(key, "mute", True)), "is muted; tick it in"),
     "muted by a driver": (lambda head: _each(head, _mute_by_driver), "is muted by a driver; remove the driver"),
+    "absolute": (lambda head: setattr(head.data.shape_keys, "use_relative", False), "switch Relative on in"),
     "pinned": (lambda head: setattr(head, "show_only_shape_key", True), "switch the pin off"),
 }
 

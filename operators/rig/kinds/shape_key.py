@@ -16,6 +16,7 @@ from ..controls import LiveChannel, RigControl
 from ..face_rig import FaceRig
 from .control_kind import LINKED, ControlKind, Found, channel_at
 
+ABSOLUTE = "is an absolute shape key, which has no value of its own"
 SLIDER_LIMIT = 10.0  # Blender's own limit of a shape key's range
 
 
@@ -138,7 +139,7 @@ def _problem(obj: bpy.types.Object, key: bpy.types.Key, block: bpy.types.ShapeKe
 
 def _without_effect(obj: bpy.types.Object, key: bpy.types.Key, block: bpy.types.ShapeKey) -> str:
     if not key.use_relative:
-        return "is an absolute shape key, which has no value of its own"
+        return ABSOLUTE
     if obj.show_only_shape_key:
         return f"has no effect while {obj.name!r} shows only its active shape key"
     if not block.mute:
