@@ -46,6 +46,7 @@ from ..face import (
 from ..magnification import Motion
 from ..video import VideoFrame, VideoReader
 from .copied_pixels import CopiedPixels
+from .even_field import without_repeats
 from .kept_clip import KeptClip
 from .notes import Notes
 from .outside import Outside, calmer_outside, outside_frame
@@ -299,7 +300,8 @@ class DrivingClip:
         """Return crops [n, 3, S, S] of frames with what isn't seen of the face filled in; copied: [n, 1, S, S]."""
         inside = torch.cat([self._inside(index) for index in indices])
         landmarks = self._all_landmarks[indices]
-        return Seen(*self.visibility(crops, landmarks, inside), copied, self._all_closures[indices])
+        frames, weight = self.visibility(crops, landmarks, inside)
+        return Seen(frames, without_repeats(weight), without_repeats(copied), self._all_closures[indices])
 
     def _inside(self, index: int) -> Tensor:
         info = self.reader.info
