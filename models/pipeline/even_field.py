@@ -12,7 +12,8 @@ def without_repeats(field: Tensor) -> Tensor:
     A clip's batches wait for each other with all their fields, so that a third of their memory was zeros and ones.
 
     >>> import torch
-    >>> [without_repeats(field).untyped_storage().nbytes() for field in (torch.zeros(8, 1, 64, 64), torch.eye(64)[None, None])]
+    >>> closed, open_ = torch.zeros(8, 1, 64, 64), torch.eye(64)[None, None]
+    >>> [without_repeats(field).untyped_storage().nbytes() for field in (closed, open_)]
     [4, 16384]
     """
     if not field.numel():
