@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..magnification.filters import resize
+from ..pages import in_own_pages
 from .footage import CLIPPED
 from .lighting import Light, ReferenceLight
 from .mesh import LEFT_LIDS, LIPS, RIGHT_LIDS
@@ -53,6 +54,11 @@ class _Comparison:
     @property
     def nbytes(self) -> int:
         return self.seen.nbytes + (self.light.gain.nbytes if self.light is not None else 0)
+
+    def to_keep(self) -> _Comparison:
+        """Return the same in pages of its own."""
+        light = self.light and Light(in_own_pages(self.light.gain), self.light.offset)
+        return _Comparison(in_own_pages(self.seen), light)
 
 
 class Visibility:
@@ -119,7 +125,7 @@ class Visibility:
             digest.update(np.ascontiguousarray(part).data)
         key = digest.digest()
         if key not in self._known:
-            self._known[key] = found = self._compare(small, within, landmarks)
+            self._known[key] = found = self._compare(small, within, landmarks).to_keep()
             self._bytes += found.nbytes
             while self._bytes > _MOST_BYTES and len(self._known) > 1:
                 self._bytes -= self._known.popitem(last=False)[1].nbytes
