@@ -137,6 +137,11 @@ def seconds_or_hold(text: str) -> float | str:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of seconds nor hold") from None
 
 
+def add_python(group: argparse._ActionsContainer, instead_of: str = "the preferences'") -> None:
+    """Add the option that names the worker's Python; `instead_of` says whose it goes before."""
+    group.add_argument("--python", type=Path, metavar="FILE", help=f"Python of the worker, instead of {instead_of}")
+
+
 def add_checkpoints(group: argparse._ActionsContainer) -> None:
     """Add the option that names the store of the backends' checkpoints."""
     group.add_argument(
