@@ -40,7 +40,7 @@ def own_blender(resources: Path, *, extension: Path | None = None, source: Path 
 
 
 def link_checkout(resources: Path, source: Path) -> None:
-    """Let Blender's settings in `resources` have a checkout as the extension, in place of one that was linked before."""
+    """Link a checkout into Blender's settings in `resources` as the extension, in place of one linked before."""
     link = resources / "extensions" / "user_default" / "magplus"
     link.parent.mkdir(parents=True, exist_ok=True)
     if link.is_symlink():
