@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from ...backend_bridge.files.errors import InputError
 from ...operators.animation.destination import LAYER, NEW_ACTION, REPLACE, SHOW_AS
 
 Verbs = argparse._SubParsersAction  # what argparse calls its own return value; it has no public name
+_POINT_ZERO = re.compile(r"\.0+$")  # some programs write all numbers of a table with it
 PROGRESS = ("text", "openjd")
 ANIMATION = {"new-action": NEW_ACTION, "layer": LAYER, "replace": REPLACE}
 
@@ -43,7 +45,7 @@ class Parser(argparse.ArgumentParser):
 
 def _whole_number(text: str) -> int:
     try:
-        return int(text)
+        return int(_POINT_ZERO.sub("", text))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
 
