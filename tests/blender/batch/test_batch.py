@@ -422,6 +422,8 @@ def test_what_somebody_has_changed_in_the_results_is_set_aside(
     assert listed.with_name("both_kept_1.blend").read_bytes() == edited and "kept as both_kept_1.blend" in printed
     assert "magplus: warning: one: both.blend was not what" in printed
     assert (render / "set_aside" / "one_0006.png").read_bytes() == b"retouched" and "set_aside/one_0006.png" in printed
+    frames = [f"one_{number:04}.png" for number in range(6, 15)]
+    assert sorted(path.name for path in render.glob("*.png")) == frames, "the frame before belongs to the earlier start"
     assert {path.name for path in render.iterdir() if path.name.startswith(".")} == {".lock"}
 
 
