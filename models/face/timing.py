@@ -26,8 +26,9 @@ _CROSSING = 0.2  # onset and offset: where the motion is this share of the way f
 _FALSE_ALARMS = 0.01  # of all clips of noise alone
 # Of the largest of |noise| above rest, over the same of Student's t with the noise's degrees of freedom, which are the
 # efficiency of a median times the differences that it is of. Fitted to 40,000 curves each of 8 to 100 frames, at 1 %
-# and at 0.05 %, which it meets within 15 %; noise with both signs has less, and means of 3 and 5 frames as much.
-_OF_ABSOLUTE_NOISE, _MEDIAN_EFFICIENCY = 1.74, 0.37
+# and at 0.05 %, which it meets within 15 %; means of 3 and 5 frames have as much, and noise with both signs less.
+_OF_ABSOLUTE_NOISE, _OF_NOISE, _MEDIAN_EFFICIENCY = 1.74, 1.25, 0.37
+_ABOVE_ZERO = 3.0  # standard deviations of noise: a curve that rests so far above 0 isn't its absolute value
 _MEANS, _MANY = (3, 5), 16  # frames; in so many, what is weak and lasts stands out in their mean
 _TELLING = 7  # frames; of fewer, one in twenty curves of noise rises to one apex and falls from it, ...
 _CLEARLY_ONE = 10.0  # ... so that only what noise never has counts, if it is so many times what one peak leaves
@@ -158,7 +159,9 @@ def find_event(
         return _timed(times, curve)
     for width in widths:
         mean = np.convolve(np.pad(curve, width // 2, "edge"), np.full(width, 1 / width), "valid")
-        if _stands_out(mean, critical * _noise(curve, int(mean.argmax()), width)):
+        noise = _noise(curve, int(mean.argmax()), width)
+        above = len(curve) >= _MANY and _rest(mean) > _ABOVE_ZERO * noise * width**0.5
+        if _stands_out(mean, critical * noise * (_OF_NOISE / _OF_ABSOLUTE_NOISE if above else 1.0)):
             return _timed(times, mean)
     return None
 

@@ -161,11 +161,9 @@ class Observed:
             return {}
         covers = np.stack([cover_of(each) for each in packed])
         seconds = [float(second) for second in self._clip.track.seconds]
-        found = {}
-        for name, mask in self._regions.items():
-            region = F.interpolate(mask, (COVER_SIDE, COVER_SIDE), mode="area")[0, 0].numpy() > 0.5
-            found[name] = passing(covers, region, self._values("regions", name), seconds)
-        return {name: frames for name, frames in found.items() if frames.any()}
+        small = {name: F.interpolate(mask, covers.shape[1:], mode="area") for name, mask in self._regions.items()}
+        inside = {name: mask[0, 0].numpy() > 0.5 for name, mask in small.items()}
+        return passing(covers, inside, {name: self._values("regions", name) for name in inside}, seconds)
 
     def _without_parallax(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return motion of every frame, [T], without what the head's turning leaves in it."""
