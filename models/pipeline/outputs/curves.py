@@ -84,6 +84,7 @@ class Curves:
         self._notes.progress(Stage.SOLVE, 0, 1)
         files = (self._folder.file_of(EQUATIONS, index) for index in self._observed.held)
         equations = np.stack([np.load(file, allow_pickle=False) for file in files])
+        equations = self._reader.without(equations, self._observed.doubtful)
         solved = self._reader.solve(equations, [float(second) for second in self._clip.track.seconds])
         curves = smoothed(solved.curves, self._rig.smoothing)
         self.solution = found = Solution(solved, curves, excursions(curves, self._reader.basis.controls))
