@@ -216,7 +216,11 @@ def blur(field: Field, weights: Row, result: Field) -> None:
     weights: [reach + 1], those of the middle and of what is 1, 2 ... px away.
     """
     height, width, reach = field.shape[2], field.shape[3], len(weights) - 1
-    column, row, total = np.empty(width, np.float32), np.empty(width + 2 * reach, np.float32), np.empty(width, np.float32)
+    column, row, total = (
+        np.empty(width, np.float32),
+        np.empty(width + 2 * reach, np.float32),
+        np.empty(width, np.float32),
+    )
     for n in range(field.shape[0]):
         for c in range(field.shape[1]):
             for y in range(height):
@@ -250,7 +254,11 @@ def box(field: Field, size: int, result: Field) -> None:
     """Find the means of a field [N, C, H, W] over `size` x `size` px (odd), the border repeated."""
     height, width, reach = field.shape[2], field.shape[3], size // 2
     share = np.float32(1) / np.float32(size * size)
-    column, row, total = np.empty(width, np.float32), np.empty(width + 2 * reach, np.float32), np.empty(width, np.float32)
+    column, row, total = (
+        np.empty(width, np.float32),
+        np.empty(width + 2 * reach, np.float32),
+        np.empty(width, np.float32),
+    )
     for n in range(field.shape[0]):
         for c in range(field.shape[1]):
             for y in range(height):
