@@ -150,8 +150,8 @@ def step_backwards(flow: Field, before: Field, after: Field) -> np.float32:
 def pool_products(base: Field, warped: Field, flow: Field, result: Field) -> None:
     """Linearise brightness constancy: means over 2 x 2 px of products, into the result [N, 6, H / 2, W / 2].
 
-    base: [N or 1, 1, H, W]; warped: [N, 1, H, W]; flow: [N or 1, 2, H, W] px. With g the central differences of the mean of base
-    and warped (half of them at the border) and d their difference: gx gx, gx gy, gy gy, gx a, gy a with
+    base: [N or 1, 1, H, W]; warped: [N, 1, H, W]; flow: [N or 1, 2, H, W] px. With g the central differences of the
+    mean of base and warped (half of them at the border) and d their difference: gx gx, gx gy, gy gy, gx a, gy a with
     a = g . flow - d, and d d.
     """
     height, width = base.shape[2], base.shape[3]
@@ -216,7 +216,11 @@ def blur(field: Field, weights: Row, result: Field) -> None:
     weights: [reach + 1], those of the middle and of what is 1, 2 ... px away.
     """
     height, width, reach = field.shape[2], field.shape[3], len(weights) - 1
-    column, row, total = np.empty(width, np.float32), np.empty(width + 2 * reach, np.float32), np.empty(width, np.float32)
+    column, row, total = (
+        np.empty(width, np.float32),
+        np.empty(width + 2 * reach, np.float32),
+        np.empty(width, np.float32),
+    )
     for n in range(field.shape[0]):
         for c in range(field.shape[1]):
             for y in range(height):
@@ -250,7 +254,11 @@ def box(field: Field, size: int, result: Field) -> None:
     """Find the means of a field [N, C, H, W] over `size` x `size` px (odd), the border repeated."""
     height, width, reach = field.shape[2], field.shape[3], size // 2
     share = np.float32(1) / np.float32(size * size)
-    column, row, total = np.empty(width, np.float32), np.empty(width + 2 * reach, np.float32), np.empty(width, np.float32)
+    column, row, total = (
+        np.empty(width, np.float32),
+        np.empty(width + 2 * reach, np.float32),
+        np.empty(width, np.float32),
+    )
     for n in range(field.shape[0]):
         for c in range(field.shape[1]):
             for y in range(height):
@@ -311,6 +319,27 @@ def resize(field: Field, result: Field) -> None:
                 _mix_along(field[n, c, y], across, left, right, rows[y])
             for y in range(result.shape[2]):
                 _mix(rows[above[y]], rows[below[y]], down[y], result[n, c, y])
+
+
+@_compiled(f"void({_FIELD}, {_FIELD})")
+def pool_to(field: Field, result: Field) -> None:
+    """Find the means of a field [N, C, H, W] over the px that each of fewer ones covers, in part too: [N, C, h, w]."""
+    height, width, rows, columns = field.shape[2], field.shape[3], result.shape[2], result.shape[3]
+    sums = np.empty(width, np.float32)
+    for n in range(field.shape[0]):
+        for c in range(field.shape[1]):
+            for row in range(rows):
+                top, bottom = row * height // rows, ((row + 1) * height + rows - 1) // rows
+                sums[:] = 0
+                for y in range(top, bottom):
+                    for x in range(width):
+                        sums[x] += field[n, c, y, x]
+                for column in range(columns):
+                    left, right = column * width // columns, ((column + 1) * width + columns - 1) // columns
+                    total = np.float32(0)
+                    for x in range(left, right):
+                        total += sums[x]
+                    result[n, c, row, column] = total / np.float32((bottom - top) * (right - left))
 
 
 @_compiled("void(float32[:,::1], float32[:,::1])")

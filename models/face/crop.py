@@ -203,7 +203,10 @@ def _robust_fits(sources: NDArray[np.float64], target: NDArray[np.float64]) -> t
         squared = _squared(turn * p - q)
         weights = 1 / (1 + squared / np.maximum(np.median(squared, axis=1, keepdims=True), 1e-8)) ** 2
     shift = mean - turn * z_mean
-    return tuple(Similarity(a.real, a.imag, t.real, t.imag) for a, t in zip(turn[:, 0].tolist(), shift[:, 0].tolist(), strict=True))
+    return tuple(
+        Similarity(a.real, a.imag, t.real, t.imag)
+        for a, t in zip(turn[:, 0].tolist(), shift[:, 0].tolist(), strict=True)
+    )
 
 
 def _squared(values: NDArray[np.complex128]) -> NDArray[np.float64]:
