@@ -68,7 +68,7 @@ def motion_equations(
     Returns:
         [N, 6, H/2, W/2]: Jxx, Jxy, Jyy (1 / px^2), hx, hy (1 / px) of J u = h for the whole motion u, in px of the
         frames, divided by the noise variance, so that J is the precision of the motion; and 1 where the picture has
-        changed, else 0. H and W are even. Of a frame that is the reference, h is 0.
+        changed, else 0. H and W are even.
 
     >>> y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     >>> def picture(shift: float) -> Tensor:
@@ -94,10 +94,8 @@ def motion_equations(
     changed = change > settings.least_change
     if coded is not None:
         changed &= coded > _CODED
-    weight = torch.where(changed, 1.0, settings.unchanged) / noise
-    # The reference itself hasn't moved: what h has there is rounding.
-    moved = (change.amax((1, 2, 3), keepdim=True) > 0).to(products)
-    return torch.cat([products[:, :3] * weight, products[:, 3:5] * weight * moved, changed.to(products)], 1)
+    weight = torch.where(changed, 1.0, settings.unchanged)
+    return torch.cat([products[:, :5] * weight / noise, changed.to(products)], 1)
 
 
 def _products(base: Tensor, warped: Tensor, flow: Tensor) -> Tensor:
