@@ -306,13 +306,14 @@ def _blended(frames: _Shot, frame_width: int) -> bool:
     region = frames[0].summary.region(frame_width)
     pictures = np.stack([frame.summary.picture[region].ravel() for frame in frames]).astype(np.float64)
     ends = pictures[[0, -1]].T
-    shares, *_ = np.linalg.lstsq(ends, pictures[1:-1].T, rcond=None)
+    shares, *_ = np.linalg.lstsq(ends.T @ ends, ends.T @ pictures[1:-1].T, rcond=None)  # its normal equations
+    if not (np.diff(np.r_[0.0, shares[1], 1.0]) > _BLENDS_ON).all():
+        return False
     left = np.sqrt(((pictures[1:-1].T - ends @ shares) ** 2).mean(0))
     # Of the ends in one light: another exposure is a blend, and no other picture.
     gain = float(np.median(ends[:, 0]) / max(float(np.median(ends[:, 1])), 1e-3))
     whole = float(np.sqrt(((gain * ends[:, 1] - ends[:, 0]) ** 2).mean()))
-    rising = np.diff(np.r_[0.0, shares[1], 1.0]) > _BLENDS_ON
-    return bool(rising.all() and (left < _BLENDED * whole).all())
+    return bool((left < _BLENDED * whole).all())
 
 
 def _unlike(one: FrameSummary, other: FrameSummary, frame_width: int) -> bool:

@@ -15,11 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..magnification.filters import resize
+from ..magnification.filters import pool_to, resize
 from ..pages import in_own_pages
 from .footage import CLIPPED
 from .lighting import Light, ReferenceLight
@@ -101,7 +100,7 @@ class Visibility:
 
     def unseen_regions(self, seen: Tensor) -> dict[str, NDArray[np.float64]]:
         """Return how much of each region of the face isn't seen, as a share, in frames of `seen` [N, 1, S, S]."""
-        small = F.interpolate(seen, (_SIDE, _SIDE), mode="area")[:, 0].cpu().numpy().astype(np.float64)
+        small = pool_to(seen, (_SIDE, _SIDE))[:, 0].cpu().numpy().astype(np.float64)
         return {
             name: 1 - (small * mask).sum((1, 2)) / max(float(mask.sum()), 1e-9) for name, mask in self._regions.items()
         }
@@ -192,7 +191,7 @@ def undisturbed(seen: Tensor, width: float) -> Tensor:
     if bool((seen == 1).all()):
         return seen
     size = seen.shape[-1]
-    small = F.interpolate(seen, (_SIDE, _SIDE), mode="area")[:, 0].cpu().numpy()
+    small = pool_to(seen, (_SIDE, _SIDE))[:, 0].cpu().numpy()
     large, beside = (max(1, round(share * width * _SIDE / size)) for share in (_LARGE, _BESIDE))
     near = np.stack([_grown(cv2.erode(np.uint8(frame < 0.5), _disc(large)) > 0, large + beside) for frame in small])
     return seen * resize(torch.from_numpy(~near[:, None]).float(), (size, size)).to(seen)
@@ -213,7 +212,7 @@ def _beyond(values: Image, extremes: tuple[Image, Image]) -> Image:
 def _small_mask(mask: Tensor) -> Mask:
     if bool((mask == 1).all()):
         return np.ones((_SIDE, _SIDE), np.bool_)
-    return F.interpolate(mask.float(), (_SIDE, _SIDE), mode="area")[0, 0].cpu().numpy() > 0.99
+    return pool_to(mask.float(), (_SIDE, _SIDE))[0, 0].cpu().numpy() > 0.99
 
 
 def _clipped(image: Image) -> Mask:
