@@ -110,12 +110,14 @@ class RigReader(ABC):
         never = frozenset(np.flatnonzero((shown < _LEAST_SHOWN).mean(0) > _NEVER).tolist())
         constraints = dataclasses.replace(self._constraints, locked=self._constraints.locked | never)
         everywhere = np.ones(len(sites.position))
-        solution = solve(self.basis, sites, equations[..., :6], seconds, constraints=constraints)
+        solution = solve(self.basis, sites, equations[..., :6], seconds, constraints=constraints, regions=self._regions)
         little_shown = solution.residual_of_clip(everywhere) > _LITTLE_SHOWN and not solution.state.noisy
         if little_shown and self.has_head:
             # What such a rig has no control for would pass for the head's motion, and be missing from the rest.
             still = without_motion(equations[..., :6], equations[..., HEAD])
-            other = solve(self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints)
+            other = solve(
+                self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints, self._regions
+            )
             solution = min(solution, other, key=lambda found: found.residual_of_clip(everywhere))
         rest = np.array([control.rest for control in controls])
         solved = np.where(shown < _LEAST_SHOWN, rest, solution.curves.values)
