@@ -97,7 +97,7 @@ class _Exchange:
         self._bounds = [np.where(np.isfinite(bound), bound, 0.0) for bound in (low, high)]
         self._fewest = np.full(count, unknowns + 1)
         self._patience = np.full(count, _FULL_EXCHANGES_WITHOUT_PROGRESS)
-        self.open = np.arange(count if unknowns else 0)
+        self.open: NDArray[np.intp] = np.arange(count if unknowns else 0)
         self.values = np.empty_like(target)
 
     def step(self) -> None:
