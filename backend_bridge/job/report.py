@@ -83,7 +83,8 @@ class FaceReport:
 
     missing_seconds: when the frames are that hold the one before them; untrusted: the same in runs, and why. unseen:
     regions that are at rest in frames that don't show them. blinks: when the lids close or open by so much that
-    their motion is taken from the mesh. head_turn: degrees, the largest angle to the camera or to the reference.
+    their motion is taken from the mesh. head_turn: degrees, the largest angle to the camera or to the reference. faces:
+    how many the first frame with a face shows; taken: which of them drives, from the left, from 0.
     """
 
     missing_seconds: tuple[float, ...]
@@ -93,6 +94,8 @@ class FaceReport:
     unseen: tuple[Unseen, ...] = ()
     blinks: tuple[Span, ...] = ()
     head_turn: float = 0.0
+    faces: int = 1
+    taken: int = 0
 
 
 @dataclass(frozen=True)

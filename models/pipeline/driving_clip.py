@@ -141,6 +141,8 @@ class DrivingClip:
         track = follow_face(_WithProgress(reader, notes), landmarker, driving.face_index)
         for warning in reader.warnings:
             notes.warning(warning)
+        if track.faces > 1 and driving.face_index is None:
+            notes.warning(several_faces(track))
         if track.untrusted:
             notes.warning(f"Frames that can't be trusted hold the one before them: {listed(track.untrusted)}.")
         asked = None if driving.reference is None else driving.reference - float(reader.info.start)
@@ -402,6 +404,8 @@ class DrivingClip:
             crop_size=self.size,
             blinks=blinks(self.closures, [float(second) for second in self.track.seconds]),
             head_turn=head_turn(self.track.points[self.present], self._followed.points[self.chosen.index]),
+            faces=self.track.faces,
+            taken=self.track.taken,
         )
 
     @property
@@ -441,6 +445,14 @@ class DrivingClip:
             return self.resting
         same = self.outside is not None or _shows_the_same(self.reader, self.track, chosen, within)
         return self.times[within] if same else None
+
+
+def several_faces(track: FaceTrack) -> str:
+    """Return a sentence that says how many faces a clip shows, and which one was taken."""
+    return (
+        f"The video shows {track.faces} faces; the largest one drives, which is number {track.taken} from the left, "
+        "counted from 0. If it isn't the driver's, set Driver's Face to By Number (--face-index)."
+    )
 
 
 def shows_expression(reference: float, better: float) -> str:

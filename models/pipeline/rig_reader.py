@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -143,6 +143,23 @@ class RigReader(ABC):
             state=solution.state,
             at_limit=at_limit,
         )
+
+    def without(
+        self, equations: NDArray[np.floating], doubtful: Mapping[str, NDArray[np.bool_]]
+    ) -> NDArray[np.floating]:
+        """Return what was read [N, S, 10] without the regions that something passes before, in those frames [N].
+
+        Sites of no region have no equations while something passes before any of them.
+        """
+        if not doubtful:
+            return equations
+        names = list(self._regions)
+        memberships = np.stack([self._regions[name] for name in names])
+        of = np.where(memberships.max(0) > 0.5, memberships.argmax(0), len(names))
+        none = np.zeros(len(equations), np.bool_)
+        frames = [doubtful.get(name, none) for name in names]
+        hidden = np.stack([*frames, np.any(frames, axis=0)])[of].T
+        return _unseen_where(equations, hidden)
 
     @property
     def columns(self) -> NDArray[np.floating]:
@@ -334,10 +351,14 @@ def without_cover(equations: NDArray[np.floating]) -> NDArray[np.floating]:
 
     It is in the reference there, and moves less in the others than what it can be told by.
     """
-    covered = ((equations[..., 9] > 0.5).sum(0) >= FEWEST_COVERED)[None, :, None]
+    return _unseen_where(equations, ((equations[..., 9] > 0.5).sum(0) >= FEWEST_COVERED)[None])
+
+
+def _unseen_where(equations: NDArray[np.floating], hidden: NDArray[np.bool_]) -> NDArray[np.floating]:
+    """Return what was read [N, S, 10] as if the face weren't seen at some sites, [N or 1, S]."""
     measured = [*range(7), 9]
     result = equations.copy()
-    result[..., measured] = np.where(covered, 0.0, equations[..., measured])
+    result[..., measured] = np.where(hidden[..., None], 0.0, equations[..., measured])
     return result
 
 

@@ -62,7 +62,9 @@ def action_units(
             for unit in meaning.units:
                 found.setdefault(unit.number, _Unit(unit)).add(control.name, meaning.side, np.maximum(way * curve, 0.0))
     certain = max(LEAST_PEAK, least)
-    events = [event for unit in found.values() if (event := unit.event(curves.seconds, certain)) is not None]
+    events = [
+        event for unit in found.values() if (event := unit.event(curves.seconds, certain, len(found))) is not None
+    ]
     # A blink fills its range, and would hide what the face does besides.
     strongest = max((event.peak for event in events if event.unit != BLINK), default=0.0)
     needed = max(LEAST_SHARE * strongest, certain)
@@ -81,11 +83,11 @@ class _Unit:
         self._controls.append(name)
         self._curves[side].append(curve)
 
-    def event(self, seconds: Array, certain: float) -> UnitEvent | None:
+    def event(self, seconds: Array, certain: float, curves: int) -> UnitEvent | None:
         rest, both = np.zeros_like(seconds), self._curves[Side.BOTH]
         left, right = (np.max([rest, *self._curves[side], *both], axis=0) for side in (Side.LEFT, Side.RIGHT))
         curve = np.maximum(left, right)
-        timed = find_event([*seconds], curve, certain) if curve.max() > 0 else None
+        timed = find_event([*seconds], curve, certain, curves) if curve.max() > 0 else None
         if timed is None:
             return None
         apex = int(curve.argmax())

@@ -18,10 +18,13 @@ EXPRESSION = 4e-3 * np.exp(-(((np.arange(COUNT) - APEX) / 3) ** 2))
 CLOTH = 1.5e-2 * np.abs(np.sin(np.arange(COUNT) / 4))
 
 
-def observed(tmp_path, parallax=0.0, present=(True,) * COUNT, before=MappingProxyType({}), **motion):
+def observed(
+    tmp_path, parallax=0.0, present=(True,) * COUNT, before=MappingProxyType({}), covers=MappingProxyType({}), **motion
+):
     """What was left of a clip: motion [T] by region, as shares of the face's width, the head's parallax [T].
 
-    present: which frames can be trusted. before: shares of regions that something moves before.
+    present: which frames can be trusted. before: shares of regions that something moves before. covers: of
+    frames by number, where they don't show the face (`packed_cover`).
     """
     parallax = np.broadcast_to(parallax, COUNT)
     for index in range(COUNT):
@@ -35,12 +38,19 @@ def observed(tmp_path, parallax=0.0, present=(True,) * COUNT, before=MappingProx
                     "regions": regions,
                     "parallax": float(parallax[index]),
                     "before": {name: before.get(name, 0.0) for name in REGIONS},
+                    "cover": covers.get(index, ""),
+                    "copied": 0.0,
                 }
             )
         )
     seconds = tuple(Fraction(index, 30) for index in range(COUNT))
     clip = SimpleNamespace(
-        count=COUNT, outside=None, size=8, times=seconds, track=SimpleNamespace(seconds=seconds, present=present)
+        count=COUNT,
+        outside=None,
+        size=8,
+        times=seconds,
+        chosen=SimpleNamespace(index=0),
+        track=SimpleNamespace(seconds=seconds, present=present),
     )
     folder = SimpleNamespace(file_of=lambda kind, index: tmp_path / str(index) if kind is OBSERVED else None)
     reference = SimpleNamespace(landmarks=np.random.default_rng(0).uniform(0, 8, (478, 3)).astype(np.float32))
