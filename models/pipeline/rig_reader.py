@@ -211,7 +211,7 @@ class DriverReader(RigReader):
     def laid(
         cls, basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, correspondence: Correspondence, spec: JobSpec
     ) -> DriverReader:
-        """Lay the rig over the driver's reference frame; see `rig_reader`."""
+        """Lay the rig over the driver's reference frame. Raises `InputError` as `driver_reader` does."""
         window, size = avatar.window, avatar.window.crop_size
         shown = on_crop(basis, window.to_crop_affine(), size)
         observer = RigObserver(on_driver(shown, correspondence, driver.mask), driver.reference.image, driver.clip.depth)
@@ -247,7 +247,7 @@ class GeneratedReader(RigReader):
     def laid(
         cls, basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec
     ) -> GeneratedReader:
-        """Lay the rig over the generated neutral frame; see `rig_reader`."""
+        """Lay the rig over the generated neutral frame. Raises `InputError` as `driver_reader` does."""
         window, size = avatar.window, avatar.window.crop_size
         shown = on_crop(basis, window.to_crop_affine(), size, gain=factors.alpha * factors.gain)
         within = dataclasses.replace(shown, visible=shown.visible & _inside(shown, avatar.mask))
@@ -265,14 +265,14 @@ class GeneratedReader(RigReader):
         return np.concatenate([equations, np.ones_like(equations[..., :1]), np.zeros_like(equations[..., :3])], -1)
 
 
-def rig_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec) -> RigReader:
-    """Return the reader for the place where the motion shows most clearly.
+def driver_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, spec: JobSpec) -> DriverReader:
+    """Return what reads the driver's own picture, also for backends whose generated frames are read later.
 
     Raises `InputError` when none of the rig is visible there, or `spec.rig` names controls that it has not.
     """
-    if avatar.correspondence is not None:
-        return DriverReader.laid(basis, driver, avatar, avatar.correspondence, spec)
-    return GeneratedReader.laid(basis, driver, avatar, factors, spec)
+    side = avatar.window.crop_size
+    laid = avatar.correspondence or Correspondence(avatar.landmarks, driver.reference.landmarks, (side, side))
+    return DriverReader.laid(basis, driver, avatar, laid, spec)
 
 
 def _constraints(basis: RigBasis, clip: DrivingClip, spec: JobSpec) -> Constraints:
