@@ -216,7 +216,16 @@ def test_which_channels_are_colour():
     studios = ("zDepth", "Z_Depth01.V", "depth_Z", "objectID.R", "material-id", "cryptomatte00.red", "IndexMA.X")
     studios += ("motion_vectors.x", "forward.u", "worldPosition.x", "P_world.r", "Pref.z", "UVMap.R", "mv.y", "ids")
     assert not any(map(is_colour, studios))
-    light = ("N.X", "rim_light_01.B", "grid.R", "composition.G", "spec.depthOfField.R", "position_light.R", "alpha", "Y")
+    light = (
+        "N.X",
+        "rim_light_01.B",
+        "grid.R",
+        "composition.G",
+        "spec.depthOfField.R",
+        "position_light.R",
+        "alpha",
+        "Y",
+    )
     assert all(map(is_colour, light))
 
 
