@@ -326,7 +326,7 @@ def test_shots_of_one_file_are_saved_together_and_rendered(
 
 
 def test_a_sheet_shows_what_no_browser_would(
-    main: Callable[..., int], module: Callable[[str], ModuleType], listed: Path
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A frame of an EXR render at the apex, as a person would see it; the table as the list's own program has it."""
     bpy.ops.wm.open_mainfile(filepath=str(listed.with_name("heads.blend")))
@@ -334,6 +334,7 @@ def test_a_sheet_shows_what_no_browser_would(
     if hasattr(settings, "media_type"):
         settings.media_type = "MULTI_LAYER_IMAGE"
     settings.file_format = "OPEN_EXR_MULTILAYER"
+    bpy.context.scene.render.use_motion_blur = bpy.context.view_layer.use_pass_z = True
     bpy.ops.wm.save_mainfile()
     table = listed.with_suffix(".csv")
     row = f"Schuß 1;heads.blend;{CLIP};WAHR;Ann;5;WAHR"
@@ -347,6 +348,13 @@ def test_a_sheet_shows_what_no_browser_would(
     results = listed.with_name("list_results")
     assert "preview/Schu%C3%9F%201_0009.png" in (results / "contact_sheet.html").read_text("utf-8")
     assert (results / "batch.csv").read_bytes().startswith("\ufeffname;status;exit_code".encode())
+
+    before = {path.name: path.stat().st_mtime_ns for path in render.glob("*.exr")}
+    (render / "Schuß 1_0011.exr").unlink()
+    assert planned(main, capfd, table) == {"Schuß 1": "render (frame 11 of the render is gone)"}
+    assert main(table, "--step", "render") == 0
+    after = {path.name: path.stat().st_mtime_ns for path in render.glob("*.exr")}
+    assert [name for name in after if after[name] != before[name]] == ["Schuß 1_0011.exr"]
 
 
 def test_another_start_frame_only_imports_again(
