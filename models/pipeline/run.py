@@ -19,7 +19,7 @@ from ...backend_bridge.backends import BackendInfo
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.files.hashing import hash_file
 from ...backend_bridge.job.folder import JobFolder
-from ...backend_bridge.job.judgement import NOTHING_MOVES, quality_of, unseen_regions
+from ...backend_bridge.job.judgement import NOTHING_MOVES, quality_of, strongly_compressed, unseen_regions
 from ...backend_bridge.job.report import (
     AvatarReport,
     BackendReport,
@@ -195,6 +195,8 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         notes.warning(NOTHING_MOVES)
     if report.face is not None and report.face.unseen:
         notes.warning(unseen_regions(report.face.unseen))
+    if report.face is not None and report.face.compression.strong:
+        notes.warning(strongly_compressed(report.face.compression))
     report = dataclasses.replace(report, warnings=tuple(notes.warnings))
     report = dataclasses.replace(report, quality=quality_of(report))
     return folder.write_report(report, order(clip.sha256))

@@ -17,7 +17,7 @@ from ....backend_bridge.job.artefacts import OBSERVED
 from ....backend_bridge.job.folder import JobFolder
 from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.events import MotionEvent
-from ....backend_bridge.rig.footage import Unseen
+from ....backend_bridge.rig.footage import Compression, Unseen
 from ....backend_bridge.rig.regions import REGIONS
 from ...face import COVER_SIDE, cover_of, find_event, packed_cover, passing, regions, settled, undisturbed
 from ..batch import Batch
@@ -98,7 +98,8 @@ class Observed:
         if not reference.not_neutral and rested is not None:
             began = float(self._clip.times[self._clip.chosen.index])
             reference = replace(reference, not_neutral=_settles(began, rested), better=rested)
-        return replace(report, events=self.event, face=replace(report.face, unseen=self.unseen), reference=reference)
+        face = replace(report.face, unseen=self.unseen, compression=self.compression)
+        return replace(report, events=self.event, face=face, reference=reference)
 
     @cached_property
     def _records(self) -> list[dict[str, Any]]:
@@ -204,6 +205,15 @@ class Observed:
         if event is None or event.offset is not None or self._clip.outside is not None:
             return None
         return settled(self._certain)
+
+    @cached_property
+    def compression(self) -> Compression:
+        """What the video's codec did to the face."""
+        coded = np.array(self._clip.track.present)
+        if self._clip.chosen.index < len(coded):
+            coded[self._clip.chosen.index] = False  # it is a copy of itself
+        copied = float(np.median(self._values("copied")[coded])) if coded.any() else 0.0
+        return Compression(copied, self._clip.copied_pixels.block_edges)
 
     @cached_property
     def unseen(self) -> tuple[Unseen, ...]:
