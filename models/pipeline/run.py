@@ -62,6 +62,7 @@ from .placement import AvatarFace, anchors_on, find_avatar_face
 from .provenance import Provenance, Signer
 from .rig_reader import rig_reader
 from .session import Session, find_backend
+from .short_clip import end_nearer_to_rest
 from .versions import versions
 
 MOST_INVENTED = 0.2  # of the avatar's crop; what lies beyond the picture looks like nothing a network has seen
@@ -150,8 +151,10 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
         )
 
     driver, avatar = measured_against(clip)
-    if basis is not None and clip.chosen.chosen == "automatic":
-        rested = frame_at_rest(basis, driver, avatar, spec)
+    if clip.chosen.chosen == "automatic":
+        rested = end_nearer_to_rest(driver, avatar)
+        if rested is None and basis is not None:
+            rested = frame_at_rest(basis, driver, avatar, spec)
         if rested is not None:
             clip = clip.with_reference(rested, "rest", notes)
             driver, avatar = measured_against(clip)
