@@ -30,8 +30,10 @@ _FALSE_ALARMS = 0.01  # of all clips of noise alone
 _OF_ABSOLUTE_NOISE, _OF_NOISE, _MEDIAN_EFFICIENCY = 1.74, 1.25, 0.37
 _ABOVE_ZERO = 3.0  # standard deviations of noise: a curve that rests so far above 0 isn't its absolute value
 _MEANS, _MANY = (3, 5), 16  # frames; in so many, what is weak and lasts stands out in their mean
-_TELLING = 7  # frames; of fewer, one in twenty curves of noise rises to one apex and falls from it, ...
-_CLEARLY_ONE = 10.0  # ... so that only what noise never has counts, if it is so many times what one peak leaves
+_TELLING = 7  # frames; of fewer, one in twenty curves of noise rises to one apex and falls from it
+# In so few frames, half of which are at rest within 2 % of the apex, as noise's hardly ever are, what noise never has
+# may leave a tenth of it beside one peak.
+_FEW, _AT_REST, _CLEARLY_ONE = 7, 0.02, 10.0
 _CALMER = 0.35  # sum of scores: a quarter of a smile has 0.9, a micro-expression 0.1, and they jitter by 0.05
 _ONE_CALMER = 0.3  # of one score: a quarter of a smile has 0.4; scores that drift together have less each
 # A resting mouth may have a score of puckering, which a smile lowers; lids and gaze never rest.
@@ -150,12 +152,9 @@ def find_event(
     """
     times = np.array([float(time) for time in seconds])
     curve = np.asarray(magnitude, np.float64)
-    misfit = _misfit_of_one_peak(curve)
-    if len(curve) < _TELLING:
-        return _timed(times, curve) if _stands_out(curve, max(certain, _CLEARLY_ONE * misfit)) else None
-    widths = (1, *_MEANS) if len(curve) >= _MANY else (1,)
+    widths = (1, *_MEANS) if len(curve) >= _MANY else (1,) if len(curve) >= _TELLING else ()
     critical = _critical(len(curve), _FALSE_ALARMS / (len(widths) + 1) / curves)
-    if _stands_out(curve, critical * misfit):
+    if _stands_out(curve, _left_beside_one_peak(curve, critical, certain)):
         return _timed(times, curve)
     for width in widths:
         mean = np.convolve(np.pad(curve, width // 2, "edge"), np.full(width, 1 / width), "valid")
@@ -207,6 +206,14 @@ def _rest(curve: NDArray[np.float64]) -> float:
 
 def _stands_out(curve: NDArray[np.float64], by: float) -> bool:
     return bool(curve.max() > _rest(curve) + by)
+
+
+def _left_beside_one_peak(curve: NDArray[np.float64], critical: float, certain: float) -> float:
+    """Return by how much one peak must stand out of a curve [T]; see `find_event`."""
+    misfit, least = _misfit_of_one_peak(curve), certain if len(curve) < _TELLING else 0.0
+    needed = max(least, critical * misfit)
+    at_rest = np.sort(curve)[: max(1, len(curve) // 2)].max() <= _AT_REST * curve.max()
+    return min(needed, max(certain, _CLEARLY_ONE * misfit)) if at_rest and len(curve) <= _FEW else needed
 
 
 def _critical(frames: int, share: float) -> float:
