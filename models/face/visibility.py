@@ -19,13 +19,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..magnification.filters import resize
+from ..pages import in_own_pages
 from .footage import CLIPPED
 from .lighting import Light, ReferenceLight
 from .mesh import LEFT_LIDS, LIPS, RIGHT_LIDS
 from .mouth_cover import mouth_cover
 from .regions import face_mask, face_width, regions
 
-Image = NDArray[np.float32]
+Image = NDArray[np.float32]  # [C, H, W]
 Mask = NDArray[np.bool_]
 
 _SIDE = 128  # px of the pictures that are compared
@@ -54,6 +56,11 @@ class _Comparison:
     def nbytes(self) -> int:
         return self.seen.nbytes + (self.light.gain.nbytes if self.light is not None else 0)
 
+    def to_keep(self) -> _Comparison:
+        """Return the same in pages of its own."""
+        light = self.light and Light(in_own_pages(self.light.gain), self.light.offset)
+        return _Comparison(in_own_pages(self.seen), light)
+
 
 class Visibility:
     """Compares frames with one reference frame; those of the last shots are not compared again.
@@ -78,7 +85,8 @@ class Visibility:
         self._near = self._extremes(self._small)
         self._light = ReferenceLight(self._small, self._face, self._width)
         # What covers the mouth moves, as far as the face's own motion at least.
-        covered = _grown(mouth_cover(self._small, small, self._face), max(1, round((_REACH + _GROWN) * self._width)))
+        picture = np.ascontiguousarray(self._small.transpose(1, 2, 0))
+        covered = _grown(mouth_cover(picture, small, self._face), max(1, round((_REACH + _GROWN) * self._width)))
         self._seen = _small_mask(inside) & ~_grown(_clipped(self._small), 1) & ~covered
 
     def __call__(self, frames: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,11 +110,11 @@ class Visibility:
     def _one(self, frame: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> tuple[Tensor, Tensor]:
         small, within = _small(frame), _small_mask(inside[None])
         found = self._compared(small, within, landmarks)
-        soft = self._full(found.seen.astype(np.float32)).clamp(0, 1)
+        soft = self._full(found.seen[None].astype(np.float32))
         soft = torch.where(soft > 0.99, 1.0, soft)
         if found.light is not None:
-            gain, added = (self._full(each) for each in (found.light.gain, found.light.added))
-            frame = (frame * gain + added).clamp(0, 1)
+            offset = torch.from_numpy(found.light.offset).to(frame)[:, None, None]
+            frame = ((frame + offset) * self._full(found.light.gain)).clamp(0, 1)
         if bool(found.seen.all()):
             return frame, soft
         return torch.lerp(self._reference[0], frame, soft), soft
@@ -118,7 +126,7 @@ class Visibility:
             digest.update(np.ascontiguousarray(part).data)
         key = digest.digest()
         if key not in self._known:
-            self._known[key] = found = self._compare(small, within, landmarks)
+            self._known[key] = found = self._compare(small, within, landmarks).to_keep()
             self._bytes += found.nbytes
             while self._bytes > _MOST_BYTES and len(self._known) > 1:
                 self._bytes -= self._known.popitem(last=False)[1].nbytes
@@ -145,8 +153,7 @@ class Visibility:
     def _covered(self, lit: Image, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
         """Return where something is before the face: what can't have come from near by on the reference."""
         away = np.maximum(_beyond(lit, self._near), _beyond(self._small, self._extremes(lit)))
-        different = (away[..., 0] > tolerance) | (away[..., 1] > tolerance) | (away[..., 2] > tolerance)
-        different &= seen
+        different = (away.max(0) > tolerance) & seen
         joined = cv2.morphologyEx(np.uint8(different), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
         count, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
         covered = np.zeros_like(seen)
@@ -160,10 +167,11 @@ class Visibility:
         return _grown(covered, max(1, round(_GROWN * self._width)))
 
     def _extremes(self, image: Image) -> tuple[Image, Image]:
-        """Return the least and the greatest values [128, 128, 3] from as far as the face's own motion carries."""
+        """Return the least and the greatest values [C, 128, 128] from as far as the face's own motion carries."""
         reach = max(1, round(_REACH * self._width))
         window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-        return cv2.erode(image, window), cv2.dilate(image, window)
+        low, high = (np.stack([find(plane, window) for plane in image]) for find in (cv2.erode, cv2.dilate))
+        return low, high
 
     def _hull(self, group: tuple[int, ...], points: NDArray[np.floating[Any]]) -> Mask:
         """Return where an eye or the lips lie, in the reference or in the frame: there they change of themselves."""
@@ -174,10 +182,8 @@ class Visibility:
         return mask > 0
 
     def _full(self, picture: Image) -> Tensor:
-        """Return a small picture [128, 128] or [128, 128, C] at the size of the crop, [C, S, S]."""
-        whole = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(picture))).permute(2, 0, 1)[None]
-        sized = F.interpolate(whole, (self._size, self._size), mode="bilinear", align_corners=False)[0]
-        return sized.to(self._reference)
+        """Return a small picture [C, 128, 128] at the size of the crop, [C, S, S]."""
+        return resize(torch.from_numpy(picture)[None], (self._size, self._size))[0].to(self._reference)
 
 
 def undisturbed(seen: Tensor, width: float) -> Tensor:
@@ -191,8 +197,7 @@ def undisturbed(seen: Tensor, width: float) -> Tensor:
     small = F.interpolate(seen, (_SIDE, _SIDE), mode="area")[:, 0].cpu().numpy()
     large, beside = (max(1, round(share * width * _SIDE / size)) for share in (_LARGE, _BESIDE))
     near = np.stack([_grown(cv2.erode(np.uint8(frame < 0.5), _disc(large)) > 0, large + beside) for frame in small])
-    clear = F.interpolate(torch.from_numpy(~near[:, None]).float(), (size, size), mode="bilinear", align_corners=False)
-    return seen * clear.to(seen)
+    return seen * resize(torch.from_numpy(~near[:, None]).float(), (size, size)).to(seen)
 
 
 def _hides_one(eyes: list[Mask], part: Mask) -> bool:
@@ -203,11 +208,11 @@ def _hides_one(eyes: list[Mask], part: Mask) -> bool:
 def _small(image: Tensor) -> Image:
     planes = image.cpu().numpy().astype(np.float32, copy=False)
     method = cv2.INTER_AREA if planes.shape[1] > _SIDE else cv2.INTER_LINEAR
-    return np.dstack([cv2.resize(plane, (_SIDE, _SIDE), interpolation=method) for plane in planes])
+    return np.stack([cv2.resize(plane, (_SIDE, _SIDE), interpolation=method) for plane in planes])
 
 
 def _beyond(values: Image, extremes: tuple[Image, Image]) -> Image:
-    """Return by how much values [128, 128, 3] lie outside of the extremes."""
+    """Return by how much values [C, 128, 128] lie outside of the extremes."""
     low, high = extremes
     return np.maximum(low - values, values - high)
 
@@ -219,7 +224,7 @@ def _small_mask(mask: Tensor) -> Mask:
 
 
 def _clipped(image: Image) -> Mask:
-    red, green, blue = (image[..., channel] >= CLIPPED for channel in range(3))
+    red, green, blue = image >= CLIPPED
     return (red & green) | (red & blue) | (green & blue)
 
 

@@ -17,6 +17,7 @@ from ..face import HeadMotion, LidModel, MovingCover, face_width, magnified_part
 from ..magnification import Magnifier
 from ..magnification.motion import Motion
 from .driving_clip import DrivingClip, Seen
+from .even_field import without_repeats
 from .motion_store import MotionStore
 from .packed_field import PackedField
 
@@ -159,6 +160,7 @@ class Driver:
             from_mesh, skin = from_mesh * seen.weight, skin * seen.weight
             local = local * (1 - from_mesh) + closing * from_mesh
         local = local * (self.mask * seen.weight * (1 - before))
+        from_mesh, skin, before = (without_repeats(each) for each in (from_mesh, skin, before))
         return DriverMotion(Motion(local, motion.confidence), split.rigid, from_mesh, skin, before, split.head)
 
     def magnified(self, frames: Tensor, observed: DriverMotion, alpha: float) -> DrivingBatch:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from ..pages import in_own_pages
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class PackedField:
         there = (field != 0).any(0).any(0)
         rows, columns = (there.any(axis).nonzero().flatten().tolist() or [0, -1] for axis in (1, 0))
         part = field[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return cls(tuple(field.shape), rows[0], columns[0], _apart(part))
+        return cls(tuple(field.shape), rows[0], columns[0], torch.from_numpy(in_own_pages(part.numpy())))
 
     @property
     def nbytes(self) -> int:
@@ -49,15 +50,3 @@ class PackedField:
         field = torch.zeros(self.size, dtype=self.part.dtype)
         field[..., self.top : self.top + self.part.shape[2], self.left : self.left + self.part.shape[3]] = self.part
         return field
-
-
-def _apart(field: Tensor) -> Tensor:
-    """Return a copy in pages of its own.
-
-    It stays while larger fields around it come and go. In the heap it would keep apart what is freed on either side, so
-    that the next one finds no room: 750 MiB of such gaps in a job of 240 frames.
-    """
-    if field.numel() == 0:
-        return field.clone()
-    pages = mmap.mmap(-1, field.nbytes)  # the tensor keeps it
-    return torch.frombuffer(pages, dtype=field.dtype).view(field.shape).copy_(field)

@@ -10,8 +10,9 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,21 @@ RENDERER = Path(__file__).with_name("frame_renderer.py")
 PATIENCE = 1.0  # seconds that a render is given to stop before it is killed
 _NUMBER = re.compile(r"-?[0-9]{1,7}")
 SHOWN = 10  # of Blender's last lines of output, which a failure quotes from
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """Frames of a scene of a file, to be rendered as pictures whose names begin with `name`.
+
+    apex: the frame that the contact sheet shows, None for none. made_from: identifies the file's content.
+    """
+
+    file: Path
+    scene: str
+    name: str
+    frames: Sequence[int]
+    apex: int | None
+    made_from: str
 
 
 class RenderFolder:
@@ -72,6 +88,18 @@ class RenderFolder:
                 self._journal.append(JournalEntry(unit, file.stat().st_size, hash_file(file), made_from))
                 file.replace(target)
 
+    def stale(self, made_from: str) -> list[Path]:
+        """Return what an earlier state of the file has left here, of other frames or in another format.
+
+        A picture that somebody has changed since is theirs.
+        """
+        with explained(self.path):
+            entries = self._journal.entries().values()
+            now = {_file_of(entry) for entry in entries if entry.fingerprint == made_from}
+            before = {_file_of(entry) for entry in entries if entry.fingerprint != made_from} - now
+            inside = [name for name in before if name.name and not name.is_absolute() and ".." not in name.parts]
+            return [path for name in inside if self._own.are_bytes_of(path := plain_path(self.path, name))]
+
     @contextmanager
     def held(self) -> Iterator[Path]:
         """Keep other runs out, and give an empty folder for what is being rendered; what a killed run left goes.
@@ -89,43 +117,56 @@ class RenderFolder:
             yield scratch
 
     def _whole(self, entries: list[JournalEntry]) -> bool:
-        paths = [(self.path / entry.unit.partition("/")[2], entry) for entry in entries]
+        paths = [(self.path / _file_of(entry), entry) for entry in entries]
         return bool(paths) and all(
             path.is_file() and path.stat().st_size == entry.size and hash_file(path) == entry.sha256
             for path, entry in paths
         )
 
 
-def render_frames(
-    file: Path, scene: str, name: str, frames: list[int], apex: int | None, folder: RenderFolder, made_from: str
-) -> Generator[Progress, None, int]:
-    """Render the frames of a file that are missing; return how many were rendered.
+def _file_of(entry: JournalEntry) -> Path:
+    """Return the file of a journal's entry, relative to the rendered frames."""
+    return Path(entry.unit.partition("/")[2])
 
-    `made_from` identifies the file's content; `apex` is the frame that the contact sheet shows, None for none. Raises
-    `InputError` for a file that renders no pictures, `MachineError` when the render fails, `CancelledError` when
-    somebody stops it; whole frames are kept.
+
+def render_frames(asked: Rendering, folder: RenderFolder) -> Generator[Progress, None, int]:
+    """Render the frames that are missing in a folder; return how many were rendered.
+
+    What an earlier state of the file has left there goes when all are there. Raises `InputError` for a file that
+    renders no pictures, `MachineError` when the render fails, `CancelledError` when somebody stops it; whole frames are
+    kept.
     """
-    missing = folder.missing(frames, made_from)
-    if not missing:
+    missing = folder.missing(asked.frames, asked.made_from)
+    if not missing and not folder.stale(asked.made_from):
         return 0
     with folder.held() as scratch:
-        process = _Render(
-            [str(file), scene, str(scratch), name, "-" if apex is None else str(apex), *map(str, missing)]
-        )
-        done = 0
-        try:
-            while (line := process.next_line()) is not None:
-                if "problem" in line:
-                    raise InputError(str(line["problem"]))
-                if "frame" in line:
-                    folder.take(int(line["frame"]), Path(scratch, str(line["frame"])), made_from)
-                    done += 1
-                yield Progress(f"Rendering {name}", len(frames) - len(missing) + done, len(frames))
-        finally:
-            process.stop()
+        if missing:
+            yield from _render(asked, missing, folder, scratch)
+        for path in folder.stale(asked.made_from):
+            with explained(path):
+                path.unlink()
+    return len(missing)
+
+
+def _render(
+    asked: Rendering, missing: Sequence[int], folder: RenderFolder, scratch: Path
+) -> Generator[Progress, None, None]:
+    """Render missing frames into an empty folder, and take each from there when it is whole."""
+    apex = "-" if asked.apex is None else str(asked.apex)
+    process = _Render([str(asked.file), asked.scene, str(scratch), asked.name, apex, *map(str, missing)])
+    done = 0
+    try:
+        while (line := process.next_line()) is not None:
+            if "problem" in line:
+                raise InputError(str(line["problem"]))
+            if "frame" in line:
+                folder.take(int(line["frame"]), Path(scratch, str(line["frame"])), asked.made_from)
+                done += 1
+            yield Progress(f"Rendering {asked.name}", len(asked.frames) - len(missing) + done, len(asked.frames))
+    finally:
+        process.stop()
     if done < len(missing):
-        raise MachineError(f"The render of {name} ended at frame {missing[done]}: {process.last_error()}")
-    return done
+        raise MachineError(f"The render of {asked.name} ended at frame {missing[done]}: {process.last_error()}")
 
 
 class _Render:

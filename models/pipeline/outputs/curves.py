@@ -21,7 +21,7 @@ from ....backend_bridge.rig.action_units import recognise
 from ....backend_bridge.rig.basis import Control
 from ....backend_bridge.rig.curves import ControlCurves
 from ....backend_bridge.rig.face_parts import FacePart, part_of
-from ....backend_bridge.rig.live_link import stands_for_arkit, to_live_link
+from ....backend_bridge.rig.live_link import as_shapes, stands_for_arkit, to_live_link
 from ....backend_bridge.rig.part_units import readings
 from ...rig.expression import CERTAIN, COMPRESSED_SHARE, LEAST_SHARE, action_units, excursions
 from ...rig.selection import MICRO_UNITS
@@ -139,15 +139,14 @@ class Curves:
 
     def _write(self, found: Solution) -> list[str]:
         """Write the files; return the names of the controls that are in the Live Link Face CSV."""
-        curves, shares, folder = found.curves, found.shares, self._folder
+        curves, controls, folder = found.curves, self._reader.basis.controls, self._folder
         folder.commit(artefacts.WEIGHTS, curves.encode())
         folder.commit(artefacts.WEIGHTS_CSV, curves.to_csv().encode())
-        exchanged = [control.name for control in self._reader.basis.controls if stands_for_arkit(control.name)]
+        exchanged = [control.name for control in controls if stands_for_arkit(control.name)]
         if exchanged:
-            as_shares = replace(curves, values=np.clip(shares, 0, 1).astype(np.float32))
             began = start_timecode(self._clip.path)
             start = Fraction(0) if began is None else began + self._clip.reader.info.start
-            folder.commit(artefacts.LIVE_LINK, to_live_link(as_shares, start=start).encode())
+            folder.commit(artefacts.LIVE_LINK, to_live_link(as_shapes(curves, controls), start=start).encode())
         return exchanged
 
     def _report(self, found: Solution, exchanged: list[str], moves: bool) -> WeightsReport:

@@ -23,7 +23,7 @@ from ...face import COVER_SIDE, cover_of, find_event, mesh_weight, packed_cover,
 from ..batch import Batch
 from ..driver import Driver
 from ..driving_clip import HIDDEN
-from ..factors import peak_motion, skin_motion
+from ..factors import peak_within, places_of, squared_size
 from ..rig_reader import FEWEST_COVERED
 from . import Made
 
@@ -52,7 +52,9 @@ class Observed:
         self._folder = folder
         self._clip = driver.clip
         reference = driver.reference
-        self._regions = regions(reference.landmarks, (driver.clip.size, driver.clip.size))
+        masks = regions(reference.landmarks, (driver.clip.size, driver.clip.size))
+        self._face = places_of(driver.mask)
+        self._regions = {name: places_of(mask.to(driver.mask)) for name, mask in masks.items()}
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
         """Return each frame's motion, the head's parallax and the share of each region that isn't seen, as JSON.
@@ -62,14 +64,13 @@ class Observed:
         copied: the share of the face that the video's codec copied from the reference.
         """
         driver, rigid = batch.driver, batch.observed.rigid
-        peaks = skin_motion(driver, batch.observed) / driver.face_width
         skin = batch.observed.local.flow * (1 - batch.observed.from_mesh)
-        skin = skin * undisturbed(batch.weight, driver.face_width)
-        certain = peak_motion(skin, driver.mask) / driver.face_width
-        within = {name: peak_motion(skin, mask.to(skin)) / driver.face_width for name, mask in self._regions.items()}
-        x, y = rigid.split(1, 1)
-        on_face = (x * x + y * y).sqrt() * driver.mask  # `vector_norm` over two channels takes ten times as long
-        parallax = on_face.sum((1, 2, 3)) / driver.mask.sum() / driver.face_width
+        peaks = peak_within(squared_size(skin), self._face) / driver.face_width
+        size = squared_size(skin * undisturbed(batch.weight, driver.face_width))
+        certain = peak_within(size, self._face) / driver.face_width
+        within = {name: peak_within(size, places) / driver.face_width for name, places in self._regions.items()}
+        head = squared_size(rigid).sqrt() @ driver.mask.flatten()
+        parallax = head / driver.mask.sum() / driver.face_width
         unseen = self._clip.visibility.unseen_regions(batch.weight)
         before = self._clip.visibility.unseen_regions(1 - batch.observed.before)
         seen = F.interpolate(batch.weight, (COVER_SIDE, COVER_SIDE), mode="area")[:, 0].cpu().numpy()

@@ -259,6 +259,23 @@ def test_a_farms_job_is_for_the_whole_list(
     assert not (listed.parent / "farm").exists()
 
 
+def test_which_worker_runs_a_shot_is_no_part_of_what_it_is_made_from(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = listed.read_text()
+    listed.write_text(text.replace("alpha = 4", 'python = "worker of the list"'))
+    assert main(listed, "--step", "capture", "--only", "two") == 0
+    assert main(listed, "--step", "run", "--only", "two") == 3
+    assert "worker of the list" in capfd.readouterr().err
+    given = ("--python", listed.parent / "worker of this machine", "--checkpoints", listed.parent)
+    assert main(listed, "--step", "run", "--only", "two", *given) == 3
+    assert "worker of this machine" in capfd.readouterr().err
+    listed.write_text(text.replace("alpha = 4", 'python = "another"\ncheckpoints = "store"'))
+    assert planned(main, capfd, listed)["two"].startswith("run, import (")
+    assert main(listed, "--openjd", listed.parent / "farm", *given) == 2
+    assert "say `python` and `checkpoints` in the list" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("step", ["run", "import"])
 def test_a_step_whose_shot_is_not_captured_says_so(
     main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str], step: str
@@ -405,6 +422,8 @@ def test_what_somebody_has_changed_in_the_results_is_set_aside(
     assert listed.with_name("both_kept_1.blend").read_bytes() == edited and "kept as both_kept_1.blend" in printed
     assert "magplus: warning: one: both.blend was not what" in printed
     assert (render / "set_aside" / "one_0006.png").read_bytes() == b"retouched" and "set_aside/one_0006.png" in printed
+    frames = [f"one_{number:04}.png" for number in range(6, 15)]
+    assert sorted(path.name for path in render.glob("*.png")) == frames, "the frame before belongs to the earlier start"
     assert {path.name for path in render.iterdir() if path.name.startswith(".")} == {".lock"}
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which frames, and which pixels of them, are worth something."""
 
+import mmap
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
@@ -211,6 +212,19 @@ class TestPixels:
             assert torch.equal(before, now)
         with pytest.raises(pytest.fail.Exception):
             visibility(warmer, points[None] + 1, everywhere)
+
+    def test_of_a_long_clip_as_much_is_kept_as_of_a_short_one_and_beside_the_heap(self, seen, monkeypatch):
+        picture, points, everywhere, _ = seen
+        visibility = Visibility(picture, points, everywhere)
+        monkeypatch.setattr("magplus.models.face.visibility._MOST_BYTES", 4 * 128 * 128 * (3 * 4 + 1))
+        for frame in range(6):
+            visibility((picture * (0.6 + 0.05 * frame)).clamp(0, 1), points[None], everywhere)
+        kept = list(visibility._known.values())
+        assert len(kept) == 4
+        for array in (array for each in kept for array in (each.seen, each.light.gain)):
+            while isinstance(array, np.ndarray):
+                array = array.base
+            assert isinstance(array.obj, mmap.mmap), "in the heap it would keep apart what is freed on either side"
 
     @pytest.mark.parametrize(
         "colour",

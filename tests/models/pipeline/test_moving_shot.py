@@ -213,6 +213,20 @@ def test_which_channels_are_colour():
     colour = ("R", "A", "ViewLayer.Combined.R", "diffuse.G", "Mist.Z"[:4], "beauty.B")
     data = ("Z", "ViewLayer.Depth.Z", "ViewLayer.CryptoObject00.r", "IndexOB.X", "Position.X", "UV.U", "Vector.W")
     assert all(map(is_colour, colour)) and not any(map(is_colour, data))
+    studios = ("zDepth", "Z_Depth01.V", "depth_Z", "objectID.R", "material-id", "cryptomatte00.red", "IndexMA.X")
+    studios += ("motion_vectors.x", "forward.u", "worldPosition.x", "P_world.r", "Pref.z", "UVMap.R", "mv.y", "ids")
+    assert not any(map(is_colour, studios))
+    light = (
+        "N.X",
+        "rim_light_01.B",
+        "grid.R",
+        "composition.G",
+        "spec.depthOfField.R",
+        "position_light.R",
+        "alpha",
+        "Y",
+    )
+    assert all(map(is_colour, light))
 
 
 def test_an_st_map_is_in_shares_of_the_picture_from_its_bottom_left(tmp_path):
