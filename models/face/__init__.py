@@ -6,7 +6,7 @@ from .depth import face_depth
 from .footage import comparable
 from .gaze import eyes_part
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
-from .lids import LidModel, blinks, closures
+from .lids import LidModel, blinks, closures, mesh_weight
 from .moving_cover import MovingCover
 from .passing_cover import COVER_SIDE, cover_of, packed_cover, passing
 from .pose import head_turn, turned_by
@@ -49,6 +49,7 @@ __all__ = [
     "follow_face",
     "head_turn",
     "magnified_part",
+    "mesh_weight",
     "nearer_to_rest",
     "packed_cover",
     "passing",

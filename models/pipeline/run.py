@@ -12,7 +12,7 @@ import dataclasses
 import torch
 
 from ...backend_bridge.job.folder import JobFolder
-from ...backend_bridge.job.judgement import NOTHING_MOVES, quality_of, unseen_regions
+from ...backend_bridge.job.judgement import NOTHING_MOVES, quality_of, strongly_compressed, unseen_regions
 from ...backend_bridge.job.report import Report
 from ...backend_bridge.job.spec import JobSpec
 from ..device import OutOfMemoryError, choose_device, ran_out
@@ -103,6 +103,8 @@ def _concluded(report: Report, folder: JobFolder, notes: Notes) -> Report:
         notes.warning(NOTHING_MOVES)
     if report.face is not None and report.face.unseen:
         notes.warning(unseen_regions(report.face.unseen))
+    if report.face is not None and report.face.compression.strong:
+        notes.warning(strongly_compressed(report.face.compression))
     report = dataclasses.replace(report, warnings=tuple(notes.warnings))
     return dataclasses.replace(report, quality=quality_of(report))
 

@@ -24,6 +24,7 @@ from .placement import AvatarFace, find_avatar_face
 from .probes import Probes
 from .rig_reader import DriverReader, GeneratedReader, RigReader, driver_reader
 from .session import Session
+from .short_clip import end_nearer_to_rest
 
 MOST_INVENTED = 0.2  # of the avatar's crop; what lies beyond the picture looks like nothing a network has seen
 
@@ -96,8 +97,10 @@ def find_subjects(order: Order, session: Session, notes: Notes) -> Subjects:
 
     subjects = measured_against(clip)
     whole_face = order.basis is not None and len(order.basis.controls) >= WHOLE_FACE
-    if whole_face and clip.chosen.chosen == "automatic":
-        rested = frame_at_rest(subjects.driver_reader, subjects.probes)
+    if clip.chosen.chosen == "automatic":
+        rested = end_nearer_to_rest(subjects.probes)
+        if rested is None and whole_face:
+            rested = frame_at_rest(subjects.driver_reader, subjects.probes)
         if rested is not None:
             subjects = measured_against(clip.with_reference(rested, "rest", notes))
     if subjects.clip.chosen.chosen == "rest":

@@ -17,9 +17,9 @@ from ....backend_bridge.job.artefacts import OBSERVED
 from ....backend_bridge.job.folder import JobFolder
 from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.events import MotionEvent
-from ....backend_bridge.rig.footage import Unseen
+from ....backend_bridge.rig.footage import Compression, Unseen
 from ....backend_bridge.rig.regions import REGIONS
-from ...face import COVER_SIDE, cover_of, find_event, packed_cover, passing, regions, settled, undisturbed
+from ...face import COVER_SIDE, cover_of, find_event, mesh_weight, packed_cover, passing, regions, settled, undisturbed
 from ..batch import Batch
 from ..driver import Driver
 from ..driving_clip import HIDDEN
@@ -38,6 +38,7 @@ PARALLAX = (2e-3, 1.5)
 LEAST_COVERED = 0.1  # of a region, from which on what moves before the face may be what moves in it
 APPROACH = 0.2  # s before and after something passes before the face: a hand of the skin's colour is found late
 PASSING = 0.5  # s: a head that turns and comes back within it; one that stays turned is measured as it is
+MOVED_BY_BLINKS = ("lids", "nose")  # regions; a blink is no expression
 ONCE = 0.4  # of its peak: what a region moves by before an expression and after it; the noise of a weak one has 0.35
 UNEXPLAINED = 0.95  # of a region's motion: from here on no control of a whole face's follows it, and it isn't a face's
 
@@ -99,7 +100,8 @@ class Observed:
         if not reference.not_neutral and rested is not None:
             began = float(self._clip.times[self._clip.chosen.index])
             reference = replace(reference, not_neutral=_settles(began, rested), better=rested)
-        return replace(report, events=self.event, face=replace(report.face, unseen=self.unseen), reference=reference)
+        face = replace(report.face, unseen=self.unseen, compression=self.compression)
+        return replace(report, events=self.event, face=face, reference=reference)
 
     @cached_property
     def _records(self) -> list[dict[str, Any]]:
@@ -120,7 +122,7 @@ class Observed:
     @cached_property
     def _certain(self) -> NDArray[np.float64]:
         """The motion of every frame, [T], that is the face's own: not beside what hides it, nor the head's turning."""
-        if not self._covered and not self.doubtful:
+        if not (self._covered or self.doubtful or self._blinking.any()):
             return self._without_parallax(self._values("certain"))
         return self._largest_of(REGIONS)
 
@@ -151,8 +153,14 @@ class Observed:
         return frozenset(name for name, share in shares.items() if (share > LEAST_COVERED).sum() >= FEWEST_COVERED)
 
     def _motion_in(self, region: str) -> NDArray[np.float64]:
-        """Return the motion of every frame, [T], that is a region's own."""
-        return self._without_parallax(self._values("regions", region))
+        """Return the motion of every frame, [T], that is a region's own, and no blink's."""
+        motion = self._without_parallax(self._values("regions", region))
+        return np.where(self._blinking, 0.0, motion) if region in MOVED_BY_BLINKS else motion
+
+    @cached_property
+    def _blinking(self) -> NDArray[np.bool_]:
+        """The frames, [T], in which the lids close or open by more than an expression's."""
+        return np.asarray(mesh_weight(self._clip.closures).max(1) > 0)
 
     @cached_property
     def doubtful(self) -> dict[str, NDArray[np.bool_]]:
@@ -205,6 +213,15 @@ class Observed:
         if event is None or event.offset is not None or self._clip.outside is not None:
             return None
         return settled(self._certain)
+
+    @cached_property
+    def compression(self) -> Compression:
+        """What the video's codec did to the face."""
+        coded = np.array(self._clip.track.present)
+        if self._clip.chosen.index < len(coded):
+            coded[self._clip.chosen.index] = False  # it is a copy of itself
+        copied = float(np.median(self._values("copied")[coded])) if coded.any() else 0.0
+        return Compression(copied, self._clip.copied_pixels.block_edges)
 
     @cached_property
     def unseen(self) -> tuple[Unseen, ...]:
@@ -281,7 +298,7 @@ class Observed:
         # A clip that is all expression has no frames at rest to compare with.
         if peaks.max() < max(LEAST_EVENT, min(CONTRAST * rest, HELD)) or _is_spike(peaks, rest):
             return None
-        certain = min(HELD, SURE * rest)
+        certain = min(HELD, (SURE - 1) * rest)
         return find_event(seconds, peaks, certain, 2 * curves)  # of all of the face, and of its regions
 
     def _with_noise(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
