@@ -48,8 +48,8 @@ from ...backend_bridge.rig.basis import RigBasis
 from ...backend_bridge.rig.curves import ControlCurves
 from .box_least_squares import solve_boxed
 from .constraints import Constraints
-from .homes import Homes
 from .head_motion import head_columns, robust_head, turning_error
+from .homes import Homes
 from .measurement import Array, Measurement, NormalEquations, Patches, cauchy_weights, initial_weights, motion_of
 from .misfit import STILL, BestFit, best_fit, beyond, hidden_by_noise, marginalised
 from .selection import NO_MISFIT, Choice, Hypotheses, SelectionData, choose
