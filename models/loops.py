@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Field: TypeAlias = NDArray[np.float32]  # [N, C, H, W]
 Plane: TypeAlias = NDArray[np.float32]  # [H, W]
 Row: TypeAlias = NDArray[np.float32]  # [W]
+Places: TypeAlias = NDArray[np.int64]  # [W]
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 _FIELD = "float32[:,:,:,::1]"
@@ -36,8 +37,8 @@ def _compiled(signature: str) -> Callable[[Loop], Loop]:
     return compile_
 
 
-@_compiled("void(float32[::1], float32, float32[:,::1], int32[::1])")
-def _weigh(places: Row, last: np.float32, weights: Plane, first: NDArray[np.int32]) -> None:
+@_compiled("void(float32[::1], float32, int64, float32[:,::1], int32[::1])")
+def _weigh(places: Row, last: np.float32, border: int, weights: Plane, first: NDArray[np.int32]) -> None:
     """Weigh the four taps of a row of `places` [W], weights [4, W]; first: [W], the first tap, the border counted."""
     zero, one, half = np.float32(0), np.float32(1), np.float32(0.5)
     sixth, two_thirds = np.float32(1 / 6), np.float32(2 / 3)
@@ -50,29 +51,30 @@ def _weigh(places: Row, last: np.float32, weights: Plane, first: NDArray[np.int3
         weights[1, x] = two_thirds - after * after * (one - half * after)
         weights[3, x] = after * after * after * sixth
         weights[2, x] = one - weights[0, x] - weights[1, x] - weights[3, x]
-        first[x] = whole + np.int32(1)
+        first[x] = whole + np.int32(border - 1)
 
 
-@_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD})")
-def look_up_spline(coefficients: Field, positions: Field, result: Field) -> None:
+@_compiled(f"void({_FIELD}, int64, {_FIELD}, {_FIELD})")
+def look_up_spline(coefficients: Field, border: int, positions: Field, result: Field) -> None:
     """Look cubic B-splines up at positions [N or 1, 2, h, w] px, into the result [N, C, h, w].
 
-    coefficients: [N or 1, C, H + 4, W + 4], two px more at every side than the picture has, whose border is repeated.
+    coefficients: [N or 1, C, H + 2 border, W + 2 border], of at least two px more at every side than the picture has.
     """
     width = result.shape[3]
-    last_x, last_y = np.float32(coefficients.shape[3] - 5), np.float32(coefficients.shape[2] - 5)
+    last_x = np.float32(coefficients.shape[3] - 2 * border - 1)
+    last_y = np.float32(coefficients.shape[2] - 2 * border - 1)
     across, down = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
     columns, rows = np.empty(width, np.int32), np.empty(width, np.int32)
     for n in range(result.shape[0]):
         planes = coefficients[min(n, coefficients.shape[0] - 1)]
         at = positions[min(n, positions.shape[0] - 1)]
         for y in range(result.shape[2]):
-            _weigh(at[0, y], last_x, across, columns)  # apart from the taps, weights are computed eight at once
-            _weigh(at[1, y], last_y, down, rows)
+            _weigh(at[0, y], last_x, border, across, columns)  # apart from the taps, weights are computed eight at once
+            _weigh(at[1, y], last_y, border, down, rows)
             for c in range(result.shape[1]):
                 plane = planes[c]
                 for x in range(width):
-                    i, j = np.int64(columns[x]), np.int64(rows[x])
+                    i, j = max(np.int64(columns[x]), 0), max(np.int64(rows[x]), 0)
                     d0, d1, d2, d3 = down[0, x], down[1, x], down[2, x], down[3, x]
                     # Down first: four columns at once are one vector.
                     p = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
@@ -83,6 +85,15 @@ def look_up_spline(coefficients: Field, positions: Field, result: Field) -> None
                     i += 1
                     s = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
                     result[n, c, y, x] = across[0, x] * p + across[1, x] * q + across[2, x] * r + across[3, x] * s
+
+
+@_compiled(f"void(float64, float64, float64, float64, float64[::1], {_FIELD})")
+def lay_out(a: float, b: float, x: float, y: float, axis: NDArray[np.float64], result: Field) -> None:
+    """Write where the similarity (a, b) and shift (x, y) bring the points of a square grid [S], [1, 2, S, S]."""
+    for row in range(len(axis)):
+        for column in range(len(axis)):
+            result[0, 0, row, column] = a * axis[column] + x - b * axis[row]
+            result[0, 1, row, column] = b * axis[column] + (a * axis[row] + y)
 
 
 @_compiled(f"void({_FIELD}, float32)")
@@ -121,36 +132,44 @@ def filter_recursively(planes: Field, pole: float) -> None:
                         plane[y, x] = pole * (plane[y, x + 1] - plane[y, x])
 
 
-@_compiled(f"float32({_FIELD}, {_FIELD}, {_FIELD})")
-def step_backwards(flow: Field, before: Field, after: Field) -> np.float32:
-    """Look a flow [N, 2, H, W] px up at each pixel minus the displacement `before`; return the largest change, px."""
-    zero, most = np.float32(0), np.float32(0)
+@_compiled(f"Tuple((int64, float32))({_FIELD}, int64, float32, {_FIELD})")
+def displace_backwards(flow: Field, most: int, tolerance: np.float32, result: Field) -> tuple[int, np.float32]:
+    """Find e with e(y) = flow(y - e(y)) for each pixel y of a flow [N, 2, H, W] px by itself, which most have at once.
+
+    Each ends when a step changes it by less than `tolerance` px, after `most` steps at the latest. Returns the steps of
+    the slowest one, and the largest last change, px.
+    """
+    zero, residual, steps = np.float32(0), np.float32(0), 0
     last_x, last_y = flow.shape[3] - 1, flow.shape[2] - 1
     for n in range(flow.shape[0]):
         along, down = flow[n, 0], flow[n, 1]
         for y in range(flow.shape[2]):
             for x in range(flow.shape[3]):
-                u = min(max(np.float32(x) - before[n, 0, y, x], zero), np.float32(last_x))
-                v = min(max(np.float32(y) - before[n, 1, y, x], zero), np.float32(last_y))
-                i, j = int(u if u > zero else zero), int(v if v > zero else zero)
-                u, v = u - np.float32(i), v - np.float32(j)
-                right, below = min(i + 1, last_x), min(j + 1, last_y)
-                p = along[j, i] + u * (along[j, right] - along[j, i])
-                q = along[below, i] + u * (along[below, right] - along[below, i])
-                r = down[j, i] + u * (down[j, right] - down[j, i])
-                s = down[below, i] + u * (down[below, right] - down[below, i])
-                p, r = p + v * (q - p), r + v * (s - r)
-                after[n, 0, y, x], after[n, 1, y, x] = p, r
-                most = max(most, abs(p - before[n, 0, y, x]), abs(r - before[n, 1, y, x]))
-    return most
+                across, upright, change, step = along[y, x], down[y, x], tolerance, 0
+                while step < most and not change < tolerance:
+                    u = min(max(np.float32(x) - across, zero), np.float32(last_x))
+                    v = min(max(np.float32(y) - upright, zero), np.float32(last_y))
+                    i, j = max(int(u if u > zero else zero), 0), max(int(v if v > zero else zero), 0)
+                    u, v = u - np.float32(i), v - np.float32(j)
+                    right, below = max(min(i + 1, last_x), 0), max(min(j + 1, last_y), 0)
+                    p = along[j, i] + u * (along[j, right] - along[j, i])
+                    q = along[below, i] + u * (along[below, right] - along[below, i])
+                    r = down[j, i] + u * (down[j, right] - down[j, i])
+                    s = down[below, i] + u * (down[below, right] - down[below, i])
+                    p, r = p + v * (q - p), r + v * (s - r)
+                    change = max(abs(p - across), abs(r - upright))
+                    across, upright, step = p, r, step + 1
+                result[n, 0, y, x], result[n, 1, y, x] = across, upright
+                residual, steps = max(residual, change), max(steps, step)
+    return steps, residual
 
 
 @_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD}, {_FIELD})")
 def pool_products(base: Field, warped: Field, flow: Field, result: Field) -> None:
     """Linearise brightness constancy: means over 2 x 2 px of products, into the result [N, 6, H / 2, W / 2].
 
-    base: [1, 1, H, W]; warped: [N, 1, H, W]; flow: [N, 2, H, W] px. With g the central differences of the mean of base
-    and warped (half of them at the border) and d their difference: gx gx, gx gy, gy gy, gx a, gy a with
+    base: [N or 1, 1, H, W]; warped: [N, 1, H, W]; flow: [N or 1, 2, H, W] px. With g the central differences of the
+    mean of base and warped (half of them at the border) and d their difference: gx gx, gx gy, gy gy, gx a, gy a with
     a = g . flow - d, and d d.
     """
     height, width = base.shape[2], base.shape[3]
@@ -158,9 +177,11 @@ def pool_products(base: Field, warped: Field, flow: Field, result: Field) -> Non
     halves = np.empty((height + 2, width + 2), np.float32)  # of the mean, the border repeated
     sums = np.empty((6, width), np.float32)
     for n in range(warped.shape[0]):
+        one, other = base[min(n, base.shape[0] - 1), 0], warped[n, 0]
+        motion = flow[min(n, flow.shape[0] - 1)]
         for y in range(height):
             for x in range(width):
-                halves[y + 1, x + 1] = quarter * (warped[n, 0, y, x] + base[0, 0, y, x])
+                halves[y + 1, x + 1] = quarter * (other[y, x] + one[y, x])
             halves[y + 1, 0], halves[y + 1, width + 1] = halves[y + 1, 1], halves[y + 1, width]
         halves[0], halves[height + 1] = halves[1], halves[height]
         for row in range(result.shape[2]):
@@ -169,8 +190,8 @@ def pool_products(base: Field, warped: Field, flow: Field, result: Field) -> Non
                 for x in range(width):
                     gx = halves[y + 1, x + 2] - halves[y + 1, x]
                     gy = halves[y + 2, x + 1] - halves[y, x + 1]
-                    difference = warped[n, 0, y, x] - base[0, 0, y, x]
-                    along = gx * flow[n, 0, y, x] + gy * flow[n, 1, y, x] - difference
+                    difference = other[y, x] - one[y, x]
+                    along = gx * motion[0, y, x] + gy * motion[1, y, x] - difference
                     sums[0, x] += gx * gx
                     sums[1, x] += gx * gy
                     sums[2, x] += gy * gy
@@ -198,6 +219,147 @@ def pool_change(reference: Field, frames: Field, result: Field) -> None:
                 result[n, 0, row, x] = max(most[2 * x], most[2 * x + 1])
 
 
+@_compiled("void(float32[::1], int64, float32[::1])")
+def _extend(values: Row, reach: int, row: Row) -> None:
+    """Write values [W] into a row [W + 2 reach], the first and the last one repeated."""
+    for x in range(reach):
+        row[x], row[len(row) - 1 - x] = values[0], values[len(values) - 1]
+    row[reach : reach + len(values)] = values
+
+
+@_compiled(f"void({_FIELD}, float32[::1], {_FIELD})")
+def blur(field: Field, weights: Row, result: Field) -> None:
+    """Convolve a field [N, C, H, W] along both dimensions with a symmetric kernel, the border repeated.
+
+    weights: [reach + 1], those of the middle and of what is 1, 2 ... px away.
+    """
+    height, width, reach = field.shape[2], field.shape[3], len(weights) - 1
+    column, row, total = (
+        np.empty(width, np.float32),
+        np.empty(width + 2 * reach, np.float32),
+        np.empty(width, np.float32),
+    )
+    for n in range(field.shape[0]):
+        for c in range(field.shape[1]):
+            for y in range(height):
+                for x in range(width):
+                    column[x] = weights[0] * field[n, c, y, x]
+                for near in range(1, reach + 1, 2):  # two at once save half of the passes over the sums
+                    far, p = min(near + 1, reach), weights[near]
+                    q = weights[far] if far > near else np.float32(0)
+                    a, b = max(y - near, 0), max(min(y + near, height - 1), 0)
+                    d, e = max(y - far, 0), max(min(y + far, height - 1), 0)
+                    for x in range(width):
+                        column[x] += p * (field[n, c, a, x] + field[n, c, b, x])
+                        column[x] += q * (field[n, c, d, x] + field[n, c, e, x])
+                _extend(column, reach, row)
+                for x in range(width):
+                    total[x] = weights[0] * column[x]
+                for near in range(1, reach + 1, 2):
+                    far, p = min(near + 1, reach), weights[near]
+                    q = weights[far] if far > near else np.float32(0)
+                    a, b = max(reach - near, 0), max(reach + near, 0)
+                    d, e = max(reach - far, 0), max(reach + far, 0)
+                    for x in range(width):
+                        total[x] += p * (row[a + x] + row[b + x])
+                        total[x] += q * (row[d + x] + row[e + x])
+                for x in range(width):
+                    result[n, c, y, x] = total[x]
+
+
+@_compiled(f"void({_FIELD}, int64, {_FIELD})")
+def box(field: Field, size: int, result: Field) -> None:
+    """Find the means of a field [N, C, H, W] over `size` x `size` px (odd), the border repeated."""
+    height, width, reach = field.shape[2], field.shape[3], size // 2
+    share = np.float32(1) / np.float32(size * size)
+    column, row, total = (
+        np.empty(width, np.float32),
+        np.empty(width + 2 * reach, np.float32),
+        np.empty(width, np.float32),
+    )
+    for n in range(field.shape[0]):
+        for c in range(field.shape[1]):
+            for y in range(height):
+                for x in range(width):
+                    column[x] = field[n, c, y, x]
+                for away in range(1, reach + 1):
+                    a, b = max(y - away, 0), max(min(y + away, height - 1), 0)
+                    for x in range(width):
+                        column[x] += field[n, c, a, x] + field[n, c, b, x]
+                _extend(column, reach, row)
+                for x in range(width):
+                    total[x] = column[x]
+                for away in range(1, reach + 1):
+                    a, b = max(reach - away, 0), max(reach + away, 0)
+                    for x in range(width):
+                        total[x] += row[a + x] + row[b + x]
+                for x in range(width):
+                    result[n, c, y, x] = share * total[x]
+
+
+@_compiled("Tuple((float32[::1], int64[::1], int64[::1]))(int64, int64)")
+def _between(count: int, wanted: int) -> tuple[Row, Places, Places]:
+    """Return, for `wanted` places over `count` values, the share of the value after, and which are before and after."""
+    share = np.empty(wanted, np.float32)
+    before, after = np.empty(wanted, np.int64), np.empty(wanted, np.int64)
+    step, half = np.float32(count) / np.float32(wanted), np.float32(0.5)
+    for x in range(wanted):
+        place = max(step * (np.float32(x) + half) - half, np.float32(0))  # rounded as PyTorch does
+        before[x] = min(int(place), count - 1)
+        after[x] = min(before[x] + 1, count - 1)
+        share[x] = place - np.float32(before[x])
+    return share, before, after
+
+
+@_compiled("void(float32[::1], float32[::1], int64[::1], int64[::1], float32[::1])")
+def _mix_along(row: Row, share: Row, left: Places, right: Places, result: Row) -> None:
+    """Look a row up between its values at `left` and `right` [W], with the share [W] of the right one."""
+    for x in range(len(result)):
+        result[x] = row[left[x]] + share[x] * (row[right[x]] - row[left[x]])
+
+
+@_compiled("void(float32[::1], float32[::1], float32, float32[::1])")
+def _mix(above: Row, below: Row, share: np.float32, result: Row) -> None:
+    for x in range(len(result)):
+        result[x] = above[x] + share * (below[x] - above[x])
+
+
+@_compiled(f"void({_FIELD}, {_FIELD})")
+def resize(field: Field, result: Field) -> None:
+    """Resample a field [N, C, h, w] bilinearly to the size of the result [N, C, H, W], outer edges aligned."""
+    height, width = field.shape[2], field.shape[3]
+    down, above, below = _between(height, result.shape[2])
+    across, left, right = _between(width, result.shape[3])
+    rows = np.empty((height, result.shape[3]), np.float32)  # only columns are looked up one by one
+    for n in range(field.shape[0]):
+        for c in range(field.shape[1]):
+            for y in range(height):
+                _mix_along(field[n, c, y], across, left, right, rows[y])
+            for y in range(result.shape[2]):
+                _mix(rows[above[y]], rows[below[y]], down[y], result[n, c, y])
+
+
+@_compiled(f"void({_FIELD}, {_FIELD})")
+def pool_to(field: Field, result: Field) -> None:
+    """Find the means of a field [N, C, H, W] over the px that each of fewer ones covers, in part too: [N, C, h, w]."""
+    height, width, rows, columns = field.shape[2], field.shape[3], result.shape[2], result.shape[3]
+    sums = np.empty(width, np.float32)
+    for n in range(field.shape[0]):
+        for c in range(field.shape[1]):
+            for row in range(rows):
+                top, bottom = row * height // rows, ((row + 1) * height + rows - 1) // rows
+                sums[:] = 0
+                for y in range(top, bottom):
+                    for x in range(width):
+                        sums[x] += field[n, c, y, x]
+                for column in range(columns):
+                    left, right = column * width // columns, ((column + 1) * width + columns - 1) // columns
+                    total = np.float32(0)
+                    for x in range(left, right):
+                        total += sums[x]
+                    result[n, c, row, column] = total / np.float32((bottom - top) * (right - left))
+
+
 @_compiled("void(float32[:,::1], float32[:,::1])")
 def _smooth(plane: Plane, result: Plane) -> None:
     """Smooth [H, W] with the separable binomial kernel (1 2 1) / 4, the border repeated."""
@@ -205,7 +367,7 @@ def _smooth(plane: Plane, result: Plane) -> None:
     two, sixteenth = np.float32(2), np.float32(1 / 16)
     sums = np.empty(width + 2, np.float32)
     for y in range(height):
-        above, below = max(y - 1, 0), min(y + 1, height - 1)
+        above, below = max(y - 1, 0), max(min(y + 1, height - 1), 0)
         for x in range(width):
             sums[x + 1] = plane[above, x] + two * plane[y, x] + plane[below, x]
         sums[0], sums[width + 1] = sums[1], sums[width]

@@ -13,6 +13,8 @@ from pathlib import Path
 # Beside a busy Blender, threads that spin while they wait take the processor from the ones that work: a job of 18 s
 # took 191 s. The OpenMP runtime reads this when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# PyTorch's threads are for what the threads of a job (`models/ahead.py`) leave idle: half of the processors.
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
 # NumPy's and SciPy's OpenBLAS has threads of its own, which spin too; our systems of equations are too small to share.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -34,8 +36,12 @@ def load_package(root: Path) -> None:
 if __name__ == "__main__":
     if "magplus" not in sys.modules:
         load_package(Path(__file__).resolve().parents[2])
+    from magplus.backend_bridge.worker.memory import keep_freed_memory, without_thread_caches
+
+    if {"run", "serve"}.intersection(sys.argv[1:2]):
+        without_thread_caches()
+
     from magplus.backend_bridge.worker.command_line import main
-    from magplus.backend_bridge.worker.memory import keep_freed_memory
     from magplus.backend_bridge.worker_client.process import is_foreign
 
     # Started by hand or by a farm it has that machine's variables; no library that reads them is loaded yet.

@@ -644,6 +644,7 @@ MESSAGES: dict[str, str] = {
     "The trim range ends before it starts.": "Der Zuschnitt endet, bevor er beginnt.",
     "The trim starts at {0} s, but the video lasts {1} s.": "Der Zuschnitt beginnt bei {0} s, aber das Video dauert {1} s.",
     "The video does not tell its length or its frame rate; type the trim in seconds.": "Das Video verrät weder Länge noch Bildrate; geben Sie den Zuschnitt in Sekunden ein.",
+    "The video is strongly compressed: {0} of the face is copied from frame to frame instead of being coded, so that motion of less than a pixel may be missing, false or too strong; film at a higher bit rate, or take the camera's own file.": "Das Video ist stark komprimiert: {0} des Gesichts sind von Bild zu Bild kopiert statt codiert, sodass Bewegung von weniger als einem Pixel fehlen, falsch oder zu stark sein kann; filmen Sie mit höherer Bitrate oder nehmen Sie die Originaldatei der Kamera.",
     "The video is used from {0} s to {1} s.": "Das Video wird von {0} s bis {1} s benutzt.",
     "The video isn't trimmed.": "Das Video ist nicht zugeschnitten.",
     "The video lasts {0} s, a micro-expression at most 0.5 s.": "Das Video dauert {0} s, ein Mikroausdruck höchstens 0,5 s.",

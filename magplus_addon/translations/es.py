@@ -644,6 +644,7 @@ MESSAGES: dict[str, str] = {
     "The trim range ends before it starts.": "El recorte termina antes de empezar.",
     "The trim starts at {0} s, but the video lasts {1} s.": "El recorte empieza en {0} s, pero el vídeo dura {1} s.",
     "The video does not tell its length or its frame rate; type the trim in seconds.": "El vídeo no indica su duración ni su velocidad; escriba el recorte en segundos.",
+    "The video is strongly compressed: {0} of the face is copied from frame to frame instead of being coded, so that motion of less than a pixel may be missing, false or too strong; film at a higher bit rate, or take the camera's own file.": "El vídeo está muy comprimido: {0} de la cara se copia de un fotograma a otro en lugar de codificarse, por lo que el movimiento de menos de un píxel puede faltar, ser falso o demasiado fuerte; grabe con una tasa de bits mayor o use el archivo original de la cámara.",
     "The video is used from {0} s to {1} s.": "El vídeo se usa de {0} s a {1} s.",
     "The video isn't trimmed.": "El vídeo no está recortado.",
     "The video lasts {0} s, a micro-expression at most 0.5 s.": "El vídeo dura {0} s y una microexpresión, 0,5 s como mucho.",

@@ -644,6 +644,7 @@ MESSAGES: dict[str, str] = {
     "The trim range ends before it starts.": "La plage de rognage finit avant de commencer.",
     "The trim starts at {0} s, but the video lasts {1} s.": "Le rognage commence à {0} s, mais la vidéo dure {1} s.",
     "The video does not tell its length or its frame rate; type the trim in seconds.": "La vidéo n'indique ni sa durée ni sa fréquence d'images ; tapez le rognage en secondes.",
+    "The video is strongly compressed: {0} of the face is copied from frame to frame instead of being coded, so that motion of less than a pixel may be missing, false or too strong; film at a higher bit rate, or take the camera's own file.": "La vidéo est fortement compressée : {0} du visage est copié d'une image à l'autre au lieu d'être codé, si bien qu'un mouvement de moins d'un pixel peut manquer, être faux ou trop fort ; filmez avec un débit plus élevé ou prenez le fichier original de la caméra.",
     "The video is used from {0} s to {1} s.": "La vidéo est utilisée de {0} s à {1} s.",
     "The video isn't trimmed.": "La vidéo n'est pas rognée.",
     "The video lasts {0} s, a micro-expression at most 0.5 s.": "La vidéo dure {0} s, une micro-expression 0,5 s au plus.",

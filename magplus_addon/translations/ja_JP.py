@@ -644,6 +644,7 @@ MESSAGES: dict[str, str] = {
     "The trim range ends before it starts.": "トリム範囲の終了が開始より前です。",
     "The trim starts at {0} s, but the video lasts {1} s.": "トリムは {0} 秒から始まりますが、動画は {1} 秒です。",
     "The video does not tell its length or its frame rate; type the trim in seconds.": "動画の長さもフレームレートも分かりません。トリムを秒で入力してください。",
+    "The video is strongly compressed: {0} of the face is copied from frame to frame instead of being coded, so that motion of less than a pixel may be missing, false or too strong; film at a higher bit rate, or take the camera's own file.": "動画が強く圧縮されています。顔の{0}が符号化されずにフレーム間でコピーされているため、1ピクセル未満の動きが失われたり、誤っていたり、強すぎたりすることがあります。より高いビットレートで撮影するか、カメラの元のファイルを使ってください。",
     "The video is used from {0} s to {1} s.": "動画の {0} 秒から {1} 秒までを使います。",
     "The video isn't trimmed.": "動画はトリムされていません。",
     "The video lasts {0} s, a micro-expression at most 0.5 s.": "動画は {0} 秒ですが、微表情は長くても0.5秒です。",

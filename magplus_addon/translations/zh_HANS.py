@@ -644,6 +644,7 @@ MESSAGES: dict[str, str] = {
     "The trim range ends before it starts.": "裁剪范围的终点在起点之前。",
     "The trim starts at {0} s, but the video lasts {1} s.": "裁剪从 {0} 秒开始，但视频只有 {1} 秒。",
     "The video does not tell its length or its frame rate; type the trim in seconds.": "视频未提供长度或帧率；请以秒为单位输入裁剪范围。",
+    "The video is strongly compressed: {0} of the face is copied from frame to frame instead of being coded, so that motion of less than a pixel may be missing, false or too strong; film at a higher bit rate, or take the camera's own file.": "视频压缩过强：面部有 {0} 是从一帧复制到另一帧而未重新编码，因此小于一个像素的运动可能缺失、错误或过强；请以更高码率拍摄，或使用摄像机的原始文件。",
     "The video is used from {0} s to {1} s.": "使用视频的 {0} 秒至 {1} 秒。",
     "The video isn't trimmed.": "视频未裁剪。",
     "The video lasts {0} s, a micro-expression at most 0.5 s.": "视频时长 {0} 秒，而微表情最长 0.5 秒。",

@@ -72,8 +72,7 @@ class SteadyCrop:
         side, in sizes of the area that the landmarks cover over all stabilised frames.
         """
         rigid = np.asarray(points, np.float64)[:, RIGID_LANDMARKS, :2]
-        to_reference = tuple(_robust_fit(frame, rigid[reference]) for frame in rigid)
-        return cls._framed(points, to_reference, reference, margin)
+        return cls._framed(points, _robust_fits(rigid, rigid[reference]), reference, margin)
 
     def refined(self, frames: Iterable[VideoFrame], track: FaceTrack, reference: int) -> SteadyCrop:
         """Return the crop with every frame aligned to the reference frame by what is seen (`alignment.align`).
@@ -87,7 +86,7 @@ class SteadyCrop:
         weights = rigid_mask(landmarks, shape)
         face = face_mask(landmarks, shape)[0, 0].numpy() > 0.5
         template = next(self._small(frame) for frame in frames if frame.index == reference)
-        light = ReferenceLight(_picture(template), face, face_width(landmarks))
+        light = ReferenceLight(template[0].numpy(), face, face_width(landmarks))
         to_crop = Similarity(_ALIGNMENT_SIZE, 0, -0.5, -0.5) @ self.to_unit
         corners = to_crop(np.asarray(track.points[reference, FACE_OVAL, :2], np.float64))
         to_reference = list(self.to_reference)
@@ -139,6 +138,8 @@ class SteadyCrop:
 
         Where the crop has fewer pixels than the picture, it is sampled finely and averaged, so nothing aliases.
         """
+        from ..loops import lay_out
+
         to_frame = self.frame_to_crop(size, frame).inverse()
         # The same for the whole clip, so that no frame is sharper than another.
         fine = max(1, math.ceil(self.native_size / size - _ALIASING_FREE))
@@ -149,13 +150,8 @@ class SteadyCrop:
         left, top = (max(0, int(low) - _BORDER) for low in corners.min(0))
         right, bottom = (int(high) + _BORDER for high in corners.max(0))
         seen = np.ascontiguousarray(image[top : max(bottom, top + 1), left : max(right, left + 1)].transpose(2, 0, 1))
-        across, down = torch.from_numpy(axis)[None, :], torch.from_numpy(axis)[:, None]
-        there = torch.stack(
-            [
-                (to_frame.a * across + (to_frame.tx - left) - to_frame.b * down).float(),
-                (to_frame.b * across + (to_frame.a * down + (to_frame.ty - top))).float(),
-            ]
-        )[None]
+        there = torch.empty(1, 2, len(axis), len(axis))
+        lay_out(to_frame.a, to_frame.b, to_frame.tx - left, to_frame.ty - top, axis, there.numpy())
         sampled = sample_spline(torch.from_numpy(seen)[None], there)
         if self.beyond == "black":
             low = there.new_tensor([-left, -top]).view(1, 2, 1, 1) - 0.5
@@ -186,23 +182,32 @@ class SteadyCrop:
 
 def _evenly_lit(crop: Tensor, light: ReferenceLight) -> Tensor:
     """Return a crop [1, 1, s, s] without bands of light, which would be aligned as if they were the face's features."""
-    return torch.from_numpy(light.without_bands(_picture(crop))).permute(2, 0, 1)[None]
+    return torch.from_numpy(light.without_bands(crop[0].numpy()))[None]
 
 
-def _picture(crop: Tensor) -> NDArray[np.float32]:
-    """Return a crop [1, C, s, s] as a picture [s, s, C]."""
-    return np.asarray(crop[0].permute(1, 2, 0).numpy())
+def _robust_fits(sources: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[Similarity, ...]:
+    """Fit to each of [T, K, 2] points a similarity onto [K, 2] others that lets some of them have their own motion.
 
-
-def _robust_fit(source: NDArray[np.float64], target: NDArray[np.float64]) -> Similarity:
-    """Fit a similarity that lets some landmarks have their own motion (Geman-McClure weights, reweighted)."""
-    weights = np.ones(len(source))
+    Least squares in the complex plane, with Geman-McClure weights, reweighted.
+    """
+    z, there = (points[..., 0] + 1j * points[..., 1] for points in (sources, target))
+    weights = np.ones(z.shape)
     for _ in range(_ROBUST_ROUNDS):
-        fit = Similarity.fit(source, target, weights)
-        squared = ((fit(source) - target) ** 2).sum(1)
-        scale = max(float(np.median(squared)), 1e-8)
-        weights = 1 / (1 + squared / scale) ** 2
-    return fit
+        weights /= weights.sum(1, keepdims=True)
+        z_mean, mean = (weights * z).sum(1, keepdims=True), (weights * there).sum(1, keepdims=True)
+        p, q = z - z_mean, there - mean
+        turn = (weights * p.conj() * q).sum(1, keepdims=True) / (weights * _squared(p)).sum(1, keepdims=True)
+        squared = _squared(turn * p - q)
+        weights = 1 / (1 + squared / np.maximum(np.median(squared, axis=1, keepdims=True), 1e-8)) ** 2
+    shift = mean - turn * z_mean
+    return tuple(
+        Similarity(a.real, a.imag, t.real, t.imag)
+        for a, t in zip(turn[:, 0].tolist(), shift[:, 0].tolist(), strict=True)
+    )
+
+
+def _squared(values: NDArray[np.complex128]) -> NDArray[np.float64]:
+    return values.real**2 + values.imag**2
 
 
 def _smoothed(to_reference: tuple[Similarity, ...], track: FaceTrack, reference: int) -> tuple[Similarity, ...]:

@@ -9,15 +9,17 @@ unequally; a gain of rows (of columns, where the picture was turned) is there on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.float32]
+Image = NDArray[np.float32]  # [C, H, W]
 Mask = NDArray[np.bool_]
 
 _SPREAD = 0.12  # of the face's width, over which the gain is smooth
@@ -36,27 +38,22 @@ _PARTS = 3  # of the face from top to bottom: a lamp's bands go over all of them
 
 @dataclass(frozen=True)
 class Light:
-    """What brings a frame to the reference's light: gain * value + offset, [H, W, 3] and [3]."""
+    """What brings a frame to the reference's light: gain * (value + offset), [C, H, W] and [C]."""
 
     gain: Image
-    offset: NDArray[np.float64]
+    offset: NDArray[np.float32]
 
     def on(self, image: Image) -> Image:
-        """Return an image [H, W, 3] in the reference's light."""
-        return np.asarray(image * self.gain + self.gain * self.offset.astype(np.float32), np.float32)
-
-    @property
-    def added(self) -> Image:
-        """What is added to a value, [H, W, 3]."""
-        return np.asarray(self.gain * self.offset.astype(np.float32), np.float32)
+        """Return an image [C, H, W] in the reference's light."""
+        return (image + _planes(self.offset)) * self.gain
 
     def differs(self, where: Mask, by: float) -> bool:
         """Return whether the light there is another one by more than a share `by`."""
-        return bool(self.offset.any() or np.abs(np.log(self.gain[where])).max(initial=0.0) > np.log1p(by))
+        return bool(self.offset.any() or np.abs(np.log(self.gain[:, where])).max(initial=0.0) > np.log1p(by))
 
 
 class ReferenceLight:
-    """The light of a reference [H, W, C], with which that of other frames is compared.
+    """The light of a reference [C, H, W], with which that of other frames is compared.
 
     face: [H, W], of it only this counts; it is `width` px wide.
     """
@@ -65,132 +62,177 @@ class ReferenceLight:
         self._reference = reference
         self._face = face
         self._least = _LEAST * face.sum()
-        self._sigma = _SPREAD * width
+        self._blurs = [_blur(side, _SPREAD * width) for side in face.shape]
         self._last: _Comparison | None = None
 
     def between(self, frame: Image, valid: Mask) -> Light:
         """Return what brings a frame to the light of the reference; valid: [H, W], where both show the same skin."""
         inside = valid & self._face
         if not inside.any() or inside.sum() < self._least:
-            return Light(np.ones_like(frame), np.zeros(3))
+            return Light(np.ones_like(frame), np.zeros(len(frame), np.float32))
         comparison = self._comparison(inside)
-        offset = comparison.offset(frame)
-        bands, gain = comparison.bands_and_gain(frame + offset.astype(np.float32), comparison.smooth_gain)
-        return Light(bands * gain, offset)
+        face = comparison.part(frame)
+        offset = comparison.offset(face)
+        face = face + _planes(offset)
+        bands = comparison.bands(face, comparison.smooth_gain)
+        return Light(bands * comparison.smooth_gain_everywhere(face * comparison.part(bands)), offset)
 
     def without_bands(self, frame: Image) -> Image:
-        """Return a frame [H, W, C] with the bands taken out that it has and the reference has not.
+        """Return a frame [C, H, W] with the bands taken out that it has and the reference has not.
 
         Shading is left in it, so that bands are there as far as one gain of the whole face leaves them.
         """
         comparison = self._comparison(self._face)
-        bands, _ = comparison.bands_and_gain(frame, comparison.whole_gain)
-        return np.asarray(frame * bands, np.float32)
+        return frame * comparison.bands(comparison.part(frame), comparison.whole_gain)
 
     def _comparison(self, inside: Mask) -> _Comparison:
         """Return the comparison within a mask, which is that of the frame before for as long as nothing is hidden."""
         last = self._last
         if last is None or not np.array_equal(last.inside, inside):
-            last = self._last = _Comparison(self._reference, inside, self._sigma)
+            last = self._last = _Comparison(self._reference, inside, self._blurs)
         return last
 
 
 class _Comparison:
-    """Compares frames with a reference [H, W, C] `inside` [H, W], with a gain that is smooth over `sigma` px.
+    """Compares frames with a reference [C, H, W] `inside` [H, W], in the part of them that holds it, [C, h, w].
 
-    A lamp's bands are looked for in rows, then in columns.
+    blurs: [H, H] and [W, W], what makes a gain smooth down and across (`_blur`). A lamp's bands are looked for in rows,
+    then in columns.
     """
 
-    def __init__(self, reference: Image, inside: Mask, sigma: float) -> None:
-        self._reference = reference
+    def __init__(self, reference: Image, inside: Mask, blurs: Sequence[Image]) -> None:
         self.inside = inside
-        self._sigma = sigma
-        self._places = np.flatnonzero(inside)
-        self._weight = inside.astype(np.float32)
+        self._box = rows, columns = _around(inside)
+        within = inside[rows, columns]
+        self._within = within
+        self._reference = self.part(reference)
+        self._places = np.flatnonzero(within)
+        parts = np.array_split(np.flatnonzero(within.any(1)), _PARTS)
+        self._ends = np.cumsum([within[part].sum() for part in parts])  # of the parts' places
+        self._weight = within.astype(np.float32)
         self._soft = np.maximum(cv2.GaussianBlur(self._weight, (0, 0), _NOISE_SIGMA), 1e-3)
-        self._grey = _grey(reference)
-        self._there = self._values(reference)
+        self._grey = self._reference.mean(0)
+        self._there = self._values(self._reference)
         self._ordered = np.sort(self._there)
         self._middle = _quantile(self._ordered, 0.5)
+        self._halves = [(len(self._places) - 1) // 2, len(self._places) // 2]  # the values in the middle of them
+        self._down, self._across = blurs[0][:, rows], blurs[1][:, columns]
+        self._near = self._down[rows], self._across[columns]
 
-    def _values(self, image: Image) -> Image:
-        """Return an image's values [C, N] inside: sorting planes takes a fraction of sorting along channels."""
-        return np.ascontiguousarray(image.reshape(-1, image.shape[2])[self._places].T)
+    def part(self, image: Image) -> Image:
+        """Return the part of an image [C, H, W], or of what is the same in its rows or columns."""
+        rows, columns = self._box
+        return np.ascontiguousarray(np.broadcast_to(image, (len(image), *self.inside.shape))[:, rows, columns])
 
-    def offset(self, frame: Image) -> NDArray[np.float64]:
-        """Return what is added to a frame's values, before the gain, to be the reference's [3]; 0 unless clear."""
-        here, there = self._values(frame), self._there
+    def offset(self, face: Image) -> NDArray[np.float32]:
+        """Return what is added to a frame's values, before the gain, to be the reference's [C]; 0 unless clear."""
+        here, there = self._values(face), self._there
         low, middle, high = _darks_to_lights(np.sort(here))
         low_there, middle_there, high_there = _darks_to_lights(self._ordered)
         gain = (middle_there + _DARKEST) / (middle + _DARKEST)
         slope = np.maximum(high_there - low_there, 1e-3) / np.maximum(high - low, 1e-3)
         offset = middle_there / slope - middle
-        plain = np.abs(here * _column(gain) - there).mean()
-        shifted = np.abs((here + _column(offset)) * _column(slope) - there).mean()
+        plain = np.abs(here * _column(gain) - there)
+        shifted = np.abs((here + _column(offset)) * _column(slope) - there)
         within = (slope > _GAINS[0]).all() and (slope < _GAINS[1]).all()
-        clear = bool(within) and shifted < _CLEARLY * plain
-        return np.asarray(offset if clear else np.zeros(3), np.float64)
+        clear = bool(within) and shifted.mean() < _CLEARLY * plain.mean()
+        if clear:  # dark glasses alone make the mean less, at the price of all the skin
+            clear = bool(np.median(shifted) < _CLEARLY * np.median(plain))
+        return np.asarray(offset if clear else np.zeros(len(face)), np.float32)
 
-    def bands_and_gain(self, frame: Image, gain_of: Callable[[Image], Image]) -> tuple[Image, Image]:
-        """Return the gain of rows [H, 1, 1] or of columns [1, W, 1], and the other one that is left, by `gain_of`.
+    def bands(self, face: Image, gain_of: Callable[[Image], Image]) -> Image:
+        """Return the gain of the frame's rows [1, H, 1] or columns [1, 1, W].
 
-        The first is 1 where the other one alone explains the light as well.
+        It is 1 [1, 1, 1] where the other gain alone, by `gain_of`, explains the light as well.
         """
-        plain = gain_of(frame)
-        left = self._deviation(frame * plain)
-        if left[self.inside].mean() > _VISIBLE_BANDS:
+        left = self._deviation(face * gain_of(face))
+        if left.mean() > _VISIBLE_BANDS:
+            logs = self._logs(face)
+            away = np.where(self._within, (logs - np.median(logs[self._within])).clip(-_BANDS, _BANDS), 0.0)
             for axis in (1, 0):
-                bands = self._profile(frame, axis)
-                lit = frame * bands
-                gain = gain_of(lit)
-                if _clearly_less(self._deviation(lit * gain), left, self.inside):
-                    return bands, gain
-        return np.ones((1, 1, 1), np.float32), plain
+                bands = self._profile(away, axis)
+                lit = face * self.part(bands)
+                if self._clearly_less(self._deviation(lit * gain_of(lit)), left):
+                    return bands
+        return np.ones((1, 1, 1), np.float32)
 
-    def smooth_gain(self, frame: Image) -> Image:
-        """Return the gain [H, W, C] of each channel, smooth over `sigma` px."""
-        here = self._values(frame)
-        level: NDArray[np.float32] = np.abs(here.mean(axis=1))
-        wanted = self._blurred + _PRIOR * self._gain(here) * level
-        found = self._smooth(frame) + _PRIOR * level
-        return np.asarray(wanted / np.maximum(found, 1e-4), np.float32).clip(*_GAINS)
+    def smooth_gain(self, face: Image) -> Image:
+        """Return the gain [C, h, w] of each channel, smooth over `_SPREAD` of the face."""
+        return self._smooth_gain(face, self._blurred_near, *self._near)
 
-    def whole_gain(self, frame: Image) -> Image:
-        """Return the gain [C] of each channel, one for the whole face."""
-        return self._gain(self._values(frame))
+    def smooth_gain_everywhere(self, face: Image) -> Image:
+        """Return the same for the whole frame, [C, H, W]."""
+        return self._smooth_gain(face, self._blurred, self._down, self._across)
+
+    def _smooth_gain(self, face: Image, blurred: Image, down: Image, across: Image) -> Image:
+        here = self._values(face)
+        level = np.abs(here.mean(axis=1))
+        wanted = blurred + _planes(_PRIOR * self._gain(here) * level)
+        found = down @ (self._weight * face) @ across.T + _planes(_PRIOR * level)
+        return (wanted / np.maximum(found, 1e-4)).clip(*_GAINS)
+
+    def whole_gain(self, face: Image) -> Image:
+        """Return the gain [C, 1, 1] of each channel, one for the whole face."""
+        return _planes(self._gain(self._values(face)))
 
     def _gain(self, here: Image) -> Image:
         """Return the gain [C] of values [C, N] inside, that of their medians."""
-        middle = _quantile(np.sort(here), 0.5)
+        middle = _quantile(np.partition(here, self._halves), 0.5)
         return np.asarray((self._middle + _DARKEST) / np.maximum(middle + _DARKEST, 1e-4), np.float32)
 
     @cached_property
     def _blurred(self) -> Image:
-        return self._smooth(self._reference)
+        return self._down @ (self._weight * self._reference) @ self._across.T
 
-    def _smooth(self, image: Image) -> Image:
-        blurred = cv2.GaussianBlur(self._weight[..., None] * image, (0, 0), self._sigma)
-        return np.asarray(blurred, np.float32).reshape(image.shape)  # OpenCV drops a single channel
+    @cached_property
+    def _blurred_near(self) -> Image:
+        rows, columns = self._box
+        return np.ascontiguousarray(self._blurred[:, rows, columns])
 
-    def _profile(self, frame: Image, axis: int) -> Image:
-        """Return the gain of rows [H, 1, 1] (axis 1) or of columns [1, W, 1] (axis 0), against the face's median."""
-        logs = self._logs(frame)
-        away = np.where(self.inside, (logs - np.median(logs[self.inside])).clip(-_BANDS, _BANDS), 0.0)
-        count = self.inside.sum(axis)
+    def _values(self, face: Image) -> Image:
+        """Return the values [C, N] inside."""
+        return face.reshape(len(face), -1).take(self._places, axis=1)
+
+    def _profile(self, away: Image, axis: int) -> Image:
+        """Return the gain of rows [1, H, 1] (axis 1) or of columns [1, 1, W] (axis 0), against the face's median.
+
+        away: [h, w], by how much the logarithm of the light is away from that, 0 outside.
+        """
+        count = self._within.sum(axis)
         known = np.flatnonzero(count >= _LEAST_ROW)
         if not len(known):
             return np.ones((1, 1, 1), np.float32)
-        profile = np.interp(np.arange(len(count)), known, away.sum(axis)[known] / count[known])
-        return np.asarray(np.exp(np.expand_dims(profile, axis))[..., None], np.float32)
+        everywhere = np.arange(self.inside.shape[1 - axis]) - self._box[1 - axis].start
+        profile = np.interp(everywhere, known, away.sum(axis)[known] / count[known])
+        return np.asarray(np.exp(np.expand_dims(profile, (0, 1 + axis))), np.float32)
 
-    def _deviation(self, frame: Image) -> NDArray[np.floating]:
-        """Return how far a frame's light is from the reference's [H, W], a logarithm; without the pixels' noise."""
-        logs = cv2.GaussianBlur(self._weight * self._logs(frame).clip(-_BANDS, _BANDS), (0, 0), _NOISE_SIGMA)
-        return np.asarray(np.abs(logs) / self._soft)
+    def _deviation(self, face: Image) -> Image:
+        """Return how far the light is from the reference's inside, [N], a logarithm; without the pixels' noise."""
+        logs = cv2.GaussianBlur(self._weight * self._logs(face).clip(-_BANDS, _BANDS), (0, 0), _NOISE_SIGMA)
+        return np.abs(logs / self._soft).ravel()[self._places]
 
-    def _logs(self, frame: Image) -> Image:
-        """Return the logarithm of the reference's brightness over a frame's, [H, W]."""
-        return np.asarray(np.log((self._grey + _DARKEST) / np.maximum(_grey(frame) + _DARKEST, 1e-4)), np.float32)
+    def _logs(self, face: Image) -> Image:
+        """Return the logarithm of the reference's brightness over a frame's, [h, w]."""
+        return np.log((self._grey + _DARKEST) / np.maximum(face.mean(0) + _DARKEST, 1e-4))
+
+    def _clearly_less(self, after: Image, before: Image) -> bool:
+        """Return whether deviations [N] are clearly less in all parts of the face."""
+        return all(
+            after[start:end].mean() < _CLEARLY * before[start:end].mean() for start, end in pairwise((0, *self._ends))
+        )
+
+
+def _around(mask: Mask) -> tuple[slice, slice]:
+    """Return the rows and the columns of a mask [H, W] that hold all of it, and what blurring the noise reaches."""
+    border = math.ceil(4 * _NOISE_SIGMA)
+    found = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    rows, columns = (slice(max(0, int(each[0]) - border), int(each[-1]) + 1 + border) for each in found)
+    return rows, columns
+
+
+def _blur(side: int, sigma: float) -> Image:
+    """Return the matrix [side, side] that blurs columns by a Gaussian: few pixels times matrices are fastest."""
+    return np.asarray(cv2.GaussianBlur(np.eye(side, dtype=np.float32), (1, 0), 1, sigmaY=sigma), np.float32)
 
 
 def _darks_to_lights(ordered: Image) -> tuple[NDArray[np.float64], ...]:
@@ -210,16 +252,6 @@ def _column(values: NDArray[np.float64]) -> Image:
     return values.astype(np.float32)[:, None]
 
 
-def _clearly_less(after: NDArray[np.floating], before: NDArray[np.floating], inside: Mask) -> bool:
-    """Return whether deviations are clearly less in all parts of the face."""
-    parts = np.array_split(np.flatnonzero(inside.any(1)), _PARTS)
-    means = [[each[part][inside[part]].mean() for part in parts] for each in (after, before)]
-    return all(less < _CLEARLY * more for less, more in zip(*means, strict=True))
-
-
-def _grey(image: Image) -> Image:
-    """Return the mean of the channels, [H, W]: their sum in order, which takes a tenth of `mean` over so few."""
-    total = image[..., 0]
-    for channel in range(1, image.shape[2]):
-        total = total + image[..., channel]
-    return np.asarray(total / image.shape[2], np.float32)
+def _planes(values: Image) -> Image:
+    """Return values [C] for planes, [C, 1, 1]."""
+    return values[:, None, None]

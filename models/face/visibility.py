@@ -15,17 +15,18 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..magnification.filters import pool_to, resize
+from ..pages import KeptArray
 from .footage import CLIPPED
 from .lighting import Light, ReferenceLight
 from .mesh import LEFT_LIDS, LIPS, RIGHT_LIDS
 from .mouth_cover import mouth_cover
 from .regions import face_mask, face_width, regions
 
-Image = NDArray[np.float32]
+Image = NDArray[np.float32]  # [C, H, W]
 Mask = NDArray[np.bool_]
 
 _SIDE = 128  # px of the pictures that are compared
@@ -34,6 +35,7 @@ _DIFFERENT = (0.14, 0.07)  # of white, before and after the light was evened out
 _SPECK = 0.004  # of the face: less is a highlight or a hair
 _GROWN = 0.03  # of the face's width: the soft edge of what is before the face, and its shadow
 _OWN = 0.7  # share of a difference within eyes or lips that is theirs: a lid that closes, teeth that show
+_WITH_LIDS = 0.8  # share of an eye with its lids
 _SAME_LIGHT = 0.02  # a change of light by less than this is left to the solver
 _MOST_BYTES = 32 << 20  # of what is known of frames, for each clip: two thousand frames, or 160 in another light
 _LEAST_SEEN = 0.6  # of a region; one that is seen less is not seen
@@ -49,9 +51,28 @@ class _Comparison:
     seen: Mask
     light: Light | None
 
+
+@dataclass(frozen=True)
+class _Kept:
+    """The same as it is kept."""
+
+    seen: KeptArray
+    gain: KeptArray | None
+    offset: tuple[float, ...]
+
+    @classmethod
+    def of(cls, found: _Comparison) -> _Kept:
+        gain, offset = (None, ()) if found.light is None else (KeptArray.of(found.light.gain), found.light.offset)
+        return cls(KeptArray.of(found.seen), gain, tuple(map(float, offset)))
+
     @property
     def nbytes(self) -> int:
-        return self.seen.nbytes + (self.light.gain.nbytes if self.light is not None else 0)
+        return self.seen.nbytes + (0 if self.gain is None else self.gain.nbytes)
+
+    @property
+    def comparison(self) -> _Comparison:
+        light = None if self.gain is None else Light(self.gain.array, np.array(self.offset))
+        return _Comparison(self.seen.array, light)
 
 
 class Visibility:
@@ -64,7 +85,7 @@ class Visibility:
     def __init__(self, reference: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> None:
         self._size = size = reference.shape[-1]
         self._reference = reference
-        self._known: OrderedDict[bytes, _Comparison] = OrderedDict()
+        self._known: OrderedDict[bytes, _Kept] = OrderedDict()
         self._bytes = 0
         self._scale = _SIDE / size
         small = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
@@ -77,7 +98,8 @@ class Visibility:
         self._near = self._extremes(self._small)
         self._light = ReferenceLight(self._small, self._face, self._width)
         # What covers the mouth moves, as far as the face's own motion at least.
-        covered = _grown(mouth_cover(self._small, small, self._face), max(1, round((_REACH + _GROWN) * self._width)))
+        picture = np.ascontiguousarray(self._small.transpose(1, 2, 0))
+        covered = _grown(mouth_cover(picture, small, self._face), max(1, round((_REACH + _GROWN) * self._width)))
         self._seen = _small_mask(inside) & ~_grown(_clipped(self._small), 1) & ~covered
 
     def __call__(self, frames: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> tuple[Tensor, Tensor]:
@@ -93,7 +115,7 @@ class Visibility:
 
     def unseen_regions(self, seen: Tensor) -> dict[str, NDArray[np.float64]]:
         """Return how much of each region of the face isn't seen, as a share, in frames of `seen` [N, 1, S, S]."""
-        small = F.interpolate(seen, (_SIDE, _SIDE), mode="area")[:, 0].cpu().numpy().astype(np.float64)
+        small = pool_to(seen, (_SIDE, _SIDE))[:, 0].cpu().numpy().astype(np.float64)
         return {
             name: 1 - (small * mask).sum((1, 2)) / max(float(mask.sum()), 1e-9) for name, mask in self._regions.items()
         }
@@ -101,11 +123,11 @@ class Visibility:
     def _one(self, frame: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> tuple[Tensor, Tensor]:
         small, within = _small(frame), _small_mask(inside[None])
         found = self._compared(small, within, landmarks)
-        soft = self._full(found.seen.astype(np.float32)).clamp(0, 1)
+        soft = self._full(found.seen[None].astype(np.float32))
         soft = torch.where(soft > 0.99, 1.0, soft)
         if found.light is not None:
-            gain, added = (self._full(each) for each in (found.light.gain, found.light.added))
-            frame = (frame * gain + added).clamp(0, 1)
+            offset = torch.from_numpy(found.light.offset).to(frame)[:, None, None]
+            frame = ((frame + offset) * self._full(found.light.gain)).clamp(0, 1)
         if bool(found.seen.all()):
             return frame, soft
         return torch.lerp(self._reference[0], frame, soft), soft
@@ -117,20 +139,21 @@ class Visibility:
             digest.update(np.ascontiguousarray(part).data)
         key = digest.digest()
         if key not in self._known:
-            self._known[key] = found = self._compare(small, within, landmarks)
+            self._known[key] = found = _Kept.of(self._compare(small, within, landmarks))
             self._bytes += found.nbytes
             while self._bytes > _MOST_BYTES and len(self._known) > 1:
                 self._bytes -= self._known.popitem(last=False)[1].nbytes
         self._known.move_to_end(key)
-        return self._known[key]
+        return self._known[key].comparison
 
     def _compare(self, small: Image, within: Mask, landmarks: NDArray[np.floating[Any]]) -> _Comparison:
         seen = self._seen & within & ~_grown(_clipped(small), 1)
         points = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
-        own = self._own(points)
+        eyes = [self._hull(group, points) for group in (RIGHT_LIDS, LEFT_LIDS)]
+        own = _grown(eyes[0] | eyes[1] | self._hull(LIPS, points), 1)
         skin, light = seen, self._light.between(small, seen)
         for tolerance in _DIFFERENT:
-            uncovered = seen & ~self._covered(light.on(small), seen, own, tolerance)
+            uncovered = seen & ~self._covered(light.on(small), seen, own, eyes, tolerance)
             if not np.array_equal(uncovered, skin):
                 skin, light = uncovered, self._light.between(small, uncovered)
         seen = skin.copy()
@@ -140,11 +163,10 @@ class Visibility:
                 seen &= mask < 0.5
         return _Comparison(seen, light if light.differs(self._face, _SAME_LIGHT) else None)
 
-    def _covered(self, lit: Image, seen: Mask, own: Mask, tolerance: float) -> Mask:
+    def _covered(self, lit: Image, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
         """Return where something is before the face: what can't have come from near by on the reference."""
         away = np.maximum(_beyond(lit, self._near), _beyond(self._small, self._extremes(lit)))
-        different = (away[..., 0] > tolerance) | (away[..., 1] > tolerance) | (away[..., 2] > tolerance)
-        different &= seen
+        different = (away.max(0) > tolerance) & seen
         joined = cv2.morphologyEx(np.uint8(different), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
         count, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
         covered = np.zeros_like(seen)
@@ -152,30 +174,29 @@ class Visibility:
         for label in range(1, count):
             part = labels == label
             on_face = part & self._face
-            if stats[label, cv2.CC_STAT_AREA] >= least and (not on_face.any() or own[on_face].mean() < _OWN):
+            is_own = on_face.any() and own[on_face].mean() >= _OWN and not _hides_one(eyes, part)
+            if stats[label, cv2.CC_STAT_AREA] >= least and not is_own:
                 covered |= part
         return _grown(covered, max(1, round(_GROWN * self._width)))
 
     def _extremes(self, image: Image) -> tuple[Image, Image]:
-        """Return the least and the greatest values [128, 128, 3] from as far as the face's own motion carries."""
+        """Return the least and the greatest values [C, 128, 128] from as far as the face's own motion carries."""
         reach = max(1, round(_REACH * self._width))
         window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-        return cv2.erode(image, window), cv2.dilate(image, window)
+        low, high = (np.stack([find(plane, window) for plane in image]) for find in (cv2.erode, cv2.dilate))
+        return low, high
 
-    def _own(self, points: NDArray[np.floating[Any]]) -> Mask:
-        """Return where the eyes and the lips change of themselves: in the reference or in the frame."""
+    def _hull(self, group: tuple[int, ...], points: NDArray[np.floating[Any]]) -> Mask:
+        """Return where an eye or the lips lie, in the reference or in the frame: there they change of themselves."""
         mask = np.zeros((_SIDE, _SIDE), np.uint8)
         for landmarks in (self._landmarks, points):
-            for group in (RIGHT_LIDS, LEFT_LIDS, LIPS):
-                hull = cv2.convexHull(landmarks[list(group)].astype(np.float32))
-                cv2.fillConvexPoly(mask, np.rint(hull).astype(np.int32), 1)
-        return _grown(mask > 0, 1)
+            hull = cv2.convexHull(landmarks[list(group)].astype(np.float32))
+            cv2.fillConvexPoly(mask, np.rint(hull).astype(np.int32), 1)
+        return mask > 0
 
     def _full(self, picture: Image) -> Tensor:
-        """Return a small picture [128, 128] or [128, 128, C] at the size of the crop, [C, S, S]."""
-        whole = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(picture))).permute(2, 0, 1)[None]
-        sized = F.interpolate(whole, (self._size, self._size), mode="bilinear", align_corners=False)[0]
-        return sized.to(self._reference)
+        """Return a small picture [C, 128, 128] at the size of the crop, [C, S, S]."""
+        return resize(torch.from_numpy(picture)[None], (self._size, self._size))[0].to(self._reference)
 
 
 def undisturbed(seen: Tensor, width: float) -> Tensor:
@@ -186,21 +207,25 @@ def undisturbed(seen: Tensor, width: float) -> Tensor:
     if bool((seen == 1).all()):
         return seen
     size = seen.shape[-1]
-    small = F.interpolate(seen, (_SIDE, _SIDE), mode="area")[:, 0].cpu().numpy()
+    small = pool_to(seen, (_SIDE, _SIDE))[:, 0].cpu().numpy()
     large, beside = (max(1, round(share * width * _SIDE / size)) for share in (_LARGE, _BESIDE))
     near = np.stack([_grown(cv2.erode(np.uint8(frame < 0.5), _disc(large)) > 0, large + beside) for frame in small])
-    clear = F.interpolate(torch.from_numpy(~near[:, None]).float(), (size, size), mode="bilinear", align_corners=False)
-    return seen * clear.to(seen)
+    return seen * resize(torch.from_numpy(~near[:, None]).float(), (size, size)).to(seen)
+
+
+def _hides_one(eyes: list[Mask], part: Mask) -> bool:
+    """Return whether an eye is hidden with its lids' skin: a lid that closes changes what is between the lids alone."""
+    return any(part[eye].mean() >= _WITH_LIDS for eye in eyes if eye.any())
 
 
 def _small(image: Tensor) -> Image:
     planes = image.cpu().numpy().astype(np.float32, copy=False)
     method = cv2.INTER_AREA if planes.shape[1] > _SIDE else cv2.INTER_LINEAR
-    return np.dstack([cv2.resize(plane, (_SIDE, _SIDE), interpolation=method) for plane in planes])
+    return np.stack([cv2.resize(plane, (_SIDE, _SIDE), interpolation=method) for plane in planes])
 
 
 def _beyond(values: Image, extremes: tuple[Image, Image]) -> Image:
-    """Return by how much values [128, 128, 3] lie outside of the extremes."""
+    """Return by how much values [C, 128, 128] lie outside of the extremes."""
     low, high = extremes
     return np.maximum(low - values, values - high)
 
@@ -208,11 +233,11 @@ def _beyond(values: Image, extremes: tuple[Image, Image]) -> Image:
 def _small_mask(mask: Tensor) -> Mask:
     if bool((mask == 1).all()):
         return np.ones((_SIDE, _SIDE), np.bool_)
-    return F.interpolate(mask.float(), (_SIDE, _SIDE), mode="area")[0, 0].cpu().numpy() > 0.99
+    return pool_to(mask.float(), (_SIDE, _SIDE))[0, 0].cpu().numpy() > 0.99
 
 
 def _clipped(image: Image) -> Mask:
-    red, green, blue = (image[..., channel] >= CLIPPED for channel in range(3))
+    red, green, blue = image >= CLIPPED
     return (red & green) | (red & blue) | (green & blue)
 
 

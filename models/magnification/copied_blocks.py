@@ -11,11 +11,10 @@ that of the coded ones.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from .camera_state import SAME, ends_on_grid
-from .filters import box, resize
+from .filters import box, channel_max, dilate, resize
 
 AROUND = 7  # px along a side of the squares in which exact repeats are counted, about a block of 8 px
 # Log ratio of ends of repeats on the grid: none copied, and some. Without a codec 0 to 0.38, after H.264 at crf 20 1.1
@@ -38,17 +37,17 @@ def copied_share(reference: Tensor, frames: Tensor) -> Tensor:
     >>> [bool(copied_share(still, still + where / 255).amax() > 0) for where in (coded, speckled)]
     [True, False]
     """
-    repeats = ((frames - reference).abs().amax(1, keepdim=True) < SAME).to(frames.dtype)
+    repeats = (channel_max((frames - reference).abs()) < SAME).to(frames.dtype)
     blocks = _opened(repeats)
     none, some = ON_GRID
     coded = ((ends_on_grid(blocks[:, 0] > 0) - none) / (some - none)).clamp(0, 1)
-    near = F.max_pool2d(blocks, AROUND, 1, AROUND // 2)  # elsewhere pixels repeat by chance
+    near = dilate(blocks, AROUND)  # elsewhere pixels repeat by chance
     return coded.view(-1, 1, 1, 1) * near * box(repeats, AROUND)
 
 
 def _opened(mask: Tensor) -> Tensor:
     """Return a mask [N, 1, H, W] without what is smaller than 3 x 3 px: single pixels repeat by chance."""
-    return F.max_pool2d(1 - F.max_pool2d(1 - mask, 3, 1, 1), 3, 1, 1)
+    return dilate(1 - dilate(1 - mask, 3), 3)
 
 
 def weight_of(copied: Tensor, grid: tuple[int, int]) -> Tensor | None:

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..device import fits_loops
 
 
 def resize(field: Tensor, size: tuple[int, int]) -> Tensor:
@@ -18,7 +22,13 @@ def resize(field: Tensor, size: tuple[int, int]) -> Tensor:
     >>> resize(torch.tensor([[[[0.0, 1.0]]]]), (1, 4))
     tensor([[[[0.0000, 0.2500, 0.7500, 1.0000]]]])
     """
-    return F.interpolate(field, size=size, mode="bilinear", align_corners=False)
+    if not fits_loops(field):
+        return F.interpolate(field, size=size, mode="bilinear", align_corners=False)
+    from ..loops import resize as compiled
+
+    result = field.new_empty(*field.shape[:2], *size)
+    compiled(field.contiguous().numpy(), result.numpy())
+    return result
 
 
 def binomial(field: Tensor) -> Tensor:
@@ -40,6 +50,12 @@ def box(field: Tensor, size: int) -> Tensor:
     >>> box(torch.tensor([[[[0.0, 3.0, 0.0, 0.0]]]]), 3)
     tensor([[[[1., 1., 1., 0.]]]])
     """
+    if fits_loops(field):
+        from ..loops import box as compiled
+
+        result = torch.empty_like(field, memory_format=torch.contiguous_format)
+        compiled(field.contiguous().numpy(), size, result.numpy())
+        return result
     half = size // 2
     padded = F.pad(field, (half, half, half, half), mode="replicate")
     return _running_sum(_running_sum(padded, size, 3), size, 2) / size**2
@@ -72,9 +88,7 @@ def gaussian(field: Tensor, sigma: float, reach: int) -> Tensor:
     >>> round(float(blurred.sum()), 3), round(float(blurred.max()), 3)  # the largest is 1 / (2 pi sigma^2)
     (1.0, 0.159)
     """
-    x = torch.arange(-reach, reach + 1, dtype=field.dtype, device=field.device)
-    kernel = torch.exp(-0.5 * (x / sigma) ** 2)
-    kernel = kernel / kernel.sum()
+    kernel = gaussian_kernel(sigma, reach).to(field)
     if field.device.type == "cpu" and not field.requires_grad:  # OpenCV's takes a tenth of the time there
         weights, planes = kernel.numpy(), field.flatten(0, 1).numpy()
         blurred = [cv2.sepFilter2D(plane, -1, weights, weights, borderType=cv2.BORDER_REPLICATE) for plane in planes]
@@ -82,6 +96,13 @@ def gaussian(field: Tensor, sigma: float, reach: int) -> Tensor:
     padded = F.pad(field.flatten(0, 1)[:, None], (reach, reach, reach, reach), mode="replicate")
     smooth = F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
     return smooth[:, 0].unflatten(0, field.shape[:2])
+
+
+def gaussian_kernel(sigma: float, reach: int) -> Tensor:
+    """Return the weights [2 reach + 1] of a Gaussian of `sigma` px, truncated at `reach` px; their sum is 1."""
+    x = torch.arange(-reach, reach + 1, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (x / sigma) ** 2)
+    return kernel / kernel.sum()
 
 
 def mean_pool(field: Tensor, size: int) -> Tensor:
@@ -99,6 +120,23 @@ def mean_pool(field: Tensor, size: int) -> Tensor:
     return field if size == 1 else F.avg_pool2d(field, size, ceil_mode=True)
 
 
+def pool_to(field: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the means of [N, C, H, W] over the px that each px of a smaller `size` (height, width) covers.
+
+    Those that it covers in part count as others do.
+
+    >>> pool_to(torch.tensor([[[[1.0, 3.0, 5.0]]]]), (1, 2))
+    tensor([[[[2., 4.]]]])
+    """
+    if not fits_loops(field):
+        return F.interpolate(field, size, mode="area")
+    from ..loops import pool_to as compiled
+
+    result = field.new_empty(*field.shape[:2], *size)
+    compiled(field.contiguous().numpy(), result.numpy())
+    return result
+
+
 def max_pool_2x2(field: Tensor) -> Tensor:
     """Return the maxima of [N, C, H, W] over squares of 2 x 2 px; H and W are even.
 
@@ -107,6 +145,24 @@ def max_pool_2x2(field: Tensor) -> Tensor:
     """
     rows = torch.maximum(field[..., ::2, :], field[..., 1::2, :])
     return torch.maximum(rows[..., ::2], rows[..., 1::2])
+
+
+def dilate(field: Tensor, size: int) -> Tensor:
+    """Return the maxima of [N, C, H, W] over `size` x `size` px (odd) around each; beyond the border there is nothing.
+
+    >>> dilate(torch.tensor([[[[0.0, 0.0, 0.0, 1.0]]]]), 3)
+    tensor([[[[0., 0., 1., 1.]]]])
+    """
+    if not fits_loops(field):
+        return F.max_pool2d(field, size, 1, size // 2)
+    window = np.ones((size, size), np.uint8)  # OpenCV's takes a twentieth of the time on a CPU
+    grown = [cv2.dilate(plane, window) for plane in field.flatten(0, 1).numpy()]
+    return torch.from_numpy(np.stack(grown)).unflatten(0, field.shape[:2])
+
+
+def channel_max(field: Tensor) -> Tensor:
+    """Return the largest value of any channel of [N, C, H, W]: [N, 1, H, W], in a sixth of the time of `amax`."""
+    return reduce(torch.maximum, field.split(1, 1))
 
 
 def gradient(image: Tensor) -> tuple[Tensor, Tensor]:

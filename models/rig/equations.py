@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..device import fits_loops
-from ..magnification.filters import binomial, box, gaussian, gradient, max_pool_2x2, mean_pool
+from ..magnification.filters import binomial, box, gaussian, gaussian_kernel, gradient, max_pool_2x2, mean_pool
 from ..magnification.solver import CHI_SQUARED_MEDIAN, median_where_seen
 from ..warp import pixel_grid, sample_spline
 from .measurement import UNCHANGED
@@ -48,6 +48,7 @@ def motion_equations(
     flow: Tensor,
     settings: EquationSettings | None = None,
     copied: Tensor | None = None,
+    base: Tensor | None = None,
 ) -> Tensor:
     """Linearise brightness constancy around a motion that is known to about a pixel.
 
@@ -62,6 +63,7 @@ def motion_equations(
         settings: how brightness is filtered.
         copied: [N, 1, H, W] in [0, 1], what a codec copied from the reference (`copied_share`): unchanged places, also
             where the frames are resampled, so that they differ from the reference; the noise is that of the others.
+        base: [1, 1, H, W], `texture_of` the reference, where it is known.
 
     Returns:
         [N, 6, H/2, W/2]: Jxx, Jxy, Jyy (1 / px^2), hx, hy (1 / px) of J u = h for the whole motion u, in px of the
@@ -79,11 +81,9 @@ def motion_equations(
     True
     """
     settings = settings or EquationSettings()
-    base, moved = (_texture_ready(images, settings.smoothings) for images in (reference, frames))
+    base = texture_of(reference, settings) if base is None else base
     grid = pixel_grid(frames.shape[2], frames.shape[3], frames.device)
-    warped = sample_spline(moved, grid + flow)
-    sigma, reach = settings.texture_size, max(1, round(3 * settings.texture_size))
-    base, warped = (image - gaussian(image, sigma, reach) for image in (base, warped))
+    warped = _fine(sample_spline(_smooth_brightness(frames, settings), grid + flow), settings)
     products = (_compiled_products if fits_loops(base, warped, flow) else _products)(base, warped, flow)
     squared = products[:, 5:]
     coded = None if copied is None else 1 - mean_pool(copied, 2)
@@ -132,9 +132,29 @@ def _compiled_change(reference: Tensor, frames: Tensor) -> Tensor:
     return result
 
 
-def _texture_ready(images: Tensor, smoothings: int) -> Tensor:
+def texture_of(images: Tensor, settings: EquationSettings | None = None) -> Tensor:
+    """Return the detail of images [N, 3, H, W] that their motion is seen in, [N, 1, H, W]."""
+    settings = settings or EquationSettings()
+    return _fine(_smooth_brightness(images, settings), settings)
+
+
+def _smooth_brightness(images: Tensor, settings: EquationSettings) -> Tensor:
     """Return smoothed log brightness, [N, 1, H, W]: shading, a factor of the light, is a term of its logarithm."""
     brightness = torch.log(images.mean(1, keepdim=True) + _BLACK)
-    for _ in range(smoothings):
+    for _ in range(settings.smoothings):
         brightness = binomial(brightness)
     return brightness
+
+
+def _fine(image: Tensor, settings: EquationSettings) -> Tensor:
+    sigma, reach = settings.texture_size, max(1, round(3 * settings.texture_size))
+    return image - (_compiled_gaussian if fits_loops(image) else gaussian)(image, sigma, reach)
+
+
+def _compiled_gaussian(image: Tensor, sigma: float, reach: int) -> Tensor:
+    """Return what `gaussian` does on a CPU, in half of the time where it reaches far."""
+    from ..loops import blur
+
+    blurred = torch.empty_like(image, memory_format=torch.contiguous_format)
+    blur(image.contiguous().numpy(), gaussian_kernel(sigma, reach)[reach:].numpy(), blurred.numpy())
+    return blurred

@@ -14,7 +14,7 @@ from ...backend_bridge.rig.basis import RigBasis
 from ..face.correspondence import Correspondence
 from ..magnification.filters import mean_pool
 from ..warp import sample
-from .equations import motion_equations
+from .equations import motion_equations, texture_of
 from .sites import Sites
 
 
@@ -38,6 +38,7 @@ class RigObserver:
         if depth is not None:
             self.sites = replace(self.sites, depth=read_field(depth, self.sites.position)[:, 0])
         self._reference = reference
+        self._texture = texture_of(reference)
 
     def read(self, field: Tensor) -> NDArray[np.float64]:
         """Return a field [1, C, H, W] of the picture at the sites, [S, C]."""
@@ -52,7 +53,7 @@ class RigObserver:
         The motion is the whole one, the head's included. weight: [N, 1, H, W] in [0, 1], of the equations; copied: the
         same, what a codec copied (`motion_equations`).
         """
-        equations = motion_equations(self._reference, frames, flow, copied=copied)
+        equations = motion_equations(self._reference, frames, flow, copied=copied, base=self._texture)
         if weight is not None:
             equations = equations * mean_pool(weight, 2)
         return self.sites.gather(equations.cpu().numpy()).astype(np.float32)

@@ -48,7 +48,7 @@ from ...backend_bridge.rig.basis import RigBasis
 from ...backend_bridge.rig.curves import ControlCurves
 from .box_least_squares import solve_boxed
 from .constraints import Constraints
-from .head_motion import head_columns, robust_head, turning_error
+from .head_motion import head_columns, orthonormal, robust_head, turning_error
 from .homes import Homes
 from .measurement import Array, Measurement, NormalEquations, Patches, cauchy_weights, initial_weights, motion_of
 from .misfit import STILL, BestFit, best_fit, beyond, hidden_by_noise, marginalised
@@ -365,7 +365,7 @@ class _Found:
 
 def _most_probable(model: _Model, seen: Measurement, window: Array, settings: SolverSettings) -> _Found:
     """Return the most probable values: steps 3 to 6 of the module's docstring."""
-    equations = NormalEquations(model.columns)
+    equations = NormalEquations(model.columns, seen.position)
     bounds = model.bounds(HEADROOM)
     fit = best_fit(equations, seen, *bounds)
     evidence = _Evidence(model, equations, marginalised(seen, fit.variance), window, settings)
@@ -414,6 +414,7 @@ class _Evidence:
         self._model, self._equations, self._settings, self._window = model, equations, settings, window
         self._seen = seen
         self._patches = Patches(seen.position, settings.patch_size * seen.size)
+        self._turns = orthonormal(model.columns[model.controls :])
         self._frames = 1.0 / (window**2).sum(1)
         self._at_most = self._patches.errors(seen, initial_weights(seen)).noise(np.zeros(len(seen.pull)))
         self.local, self.turned = seen, np.zeros_like(seen.pull)
@@ -564,7 +565,7 @@ class _Evidence:
                 head[:, controls:],
                 unsure,
                 settings.turning_error,
-                self._model.columns[controls:],
+                self._turns,
             )
             self.local = self._seen.less(self.turned)
         if iteration < _IRLS_ITERATIONS:
