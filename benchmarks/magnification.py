@@ -44,12 +44,14 @@ from ._magnification.methods import (
     painting,
     warped,
 )
+from ._magnification.parts import without_a_part
 from ._magnification.tables import OURS, SOLVER_ROW, Result
 from ._magnification.tracks import (
     ALPHAS,
     track_clip,
     track_magnify,
     track_motion,
+    track_parts,
     track_restore,
     track_round_trip,
     track_speed,
@@ -64,6 +66,7 @@ __all__ = [
     "track_clip",
     "track_magnify",
     "track_motion",
+    "track_parts",
     "track_restore",
     "track_round_trip",
     "track_speed",
@@ -72,6 +75,7 @@ __all__ = [
 ]
 
 ROLES: tuple[Role, ...] = ("magplus", "demagplus")
+TRACKS = ("motion", "clip", "parts", "magnify", "restore", "round trip", "still", "speed")
 PAINTER = "FlowMag-style U-Net"
 PAINTED = Path(__file__).with_name("flowmag.safetensors")
 
@@ -102,6 +106,8 @@ def main() -> None:
         rows += track_motion(family, methods, options)
     if "clip" in options.tracks:
         rows += track_clip(family, ours[0], options)
+    if "parts" in options.tracks:
+        rows += track_parts(family, without_a_part(ours[0], options.weights), options)
     if "magnify" in options.tracks:
         rows += track_magnify(family, methods, options)
     if "restore" in options.tracks:
@@ -141,7 +147,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--people", type=int, default=4, help="held-out identities, two expressions each")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the weights to judge")
     parser.add_argument(
-        "--tracks", nargs="*", default=["motion", "clip", "magnify", "restore", "round trip", "still", "speed"]
+        "--tracks",
+        nargs="*",
+        choices=TRACKS,
+        default=list(TRACKS),
+        help="what to measure; parts: without one part of MagPlus each",
     )
     parser.add_argument("--frames", type=int, default=100, help="frames of the speed track")
     parser.add_argument("--threads", type=int, default=2, help="threads of the speed track")

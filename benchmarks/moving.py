@@ -64,6 +64,7 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="five expressions instead of two")
     parser.add_argument("--only", choices=EXPRESSIONS, help="one expression")
     parser.add_argument("--frames", default="13", help="frames of the shot (13)")
+    parser.add_argument("--driver-samples", default="64", help="of a pixel of the driver's pictures (64)")
     parser.add_argument("--size", default="360", help="side of its pictures, px (360)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to leave the figures")
     options = parser.parse_args()
@@ -73,8 +74,9 @@ def main() -> int:
         chosen = (options.only,) if options.only else EXPRESSIONS if options.full else ("AU4", "AU12")
         for expression in chosen:
             place = Path(scratch) / expression
-            asked = ("--expression", expression, "--frames", options.frames, "--size", options.size)
-            make_shot(options.blender_python, character, place, *asked, "--occluder")
+            asked = ["--expression", expression, "--frames", options.frames, "--size", options.size]
+            asked += ["--driver-samples", options.driver_samples, "--occluder"]
+            make_shot(options.blender_python, character, place, *asked)
             job = run_shot(options.blender_python, place)
             table[expression] = judged(place, job)
     show(table)

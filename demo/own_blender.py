@@ -20,10 +20,7 @@ def own_blender(resources: Path, *, extension: Path | None = None, source: Path 
     """
     os.environ["BLENDER_USER_RESOURCES"] = str(resources.resolve())  # read once, when bpy is imported
     if source is not None:
-        repository = resources / "extensions" / "user_default"
-        repository.mkdir(parents=True, exist_ok=True)
-        if not (repository / "magplus").is_symlink():
-            (repository / "magplus").symlink_to(source, target_is_directory=True)
+        link_checkout(resources, source)
     import bpy
 
     # isort: split
@@ -40,3 +37,12 @@ def own_blender(resources: Path, *, extension: Path | None = None, source: Path 
     finally:
         # Blender 4.2 crashes and 4.5 hangs when the interpreter ends with operator classes registered.
         addon_utils.disable(MODULE)
+
+
+def link_checkout(resources: Path, source: Path) -> None:
+    """Link a checkout into Blender's settings in `resources` as the extension, in place of one linked before."""
+    link = resources / "extensions" / "user_default" / "magplus"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if link.is_symlink():
+        link.unlink()
+    link.symlink_to(source.resolve(), target_is_directory=True)

@@ -25,6 +25,7 @@ from .animation.keying import Keying, Written
 from .animation.nla import REST
 from .animation.obstacles import animation_problem
 from .animation.performance import ControlKeys, Performance, channels_here, excursion, keys_here
+from .animation.ranges import raise_ranges
 from .animation.scene_time import apex_kept, exact
 from .blender.data import shape_keys_of, wearers
 from .blender.operator import OperatorResult, refusing
@@ -32,6 +33,7 @@ from .blender.properties import BoolProperty, EnumProperty, FloatProperty, IntPr
 from .blender.wording import translated
 from .rig.avatar import on_one_armature
 
+MOST_FRAMES = 500  # that are looked at of what plays below a layer
 CUT_SHORT = 0.2  # of the expression's height; what shows more of it at an end was cut off
 JOB_NAME, JOB_IDENTITY = "magplus_job", "magplus_job_identity"  # custom properties of actions
 
@@ -94,7 +96,8 @@ def plan_bake(
     """Return what `bake_performance` is to write, and change nothing; see `bake_controls`."""
     placement = destination.place(performance.source, context.scene)
     entries, not_keyed = keys_here(performance, placement, skip_still, objects)
-    if problem := animation_problem([entry.keys.channel for entry in entries], destination.animation):
+    window = destination.window(performance.source, placement)
+    if problem := animation_problem([entry.keys.channel for entry in entries], destination.animation, window):
         raise InputError(problem)
     return PlannedKeys(entries, not_keyed)
 
@@ -119,7 +122,7 @@ def bake_performance(
     entries = planned.entries
 
     bake = free_name(performance.name)
-    raised, not_saved, cut_off = _raise_ranges(entries)
+    raised, not_saved, cut_off = raise_ranges(entries, destination.animation, _frames_of(scene))
     written, stuck = _write(performance, entries, destination.animation, bake, window, objects)
     if performance.identity is not None:  # whoever has the file can see where its motion comes from
         for action in (bpy.data.actions[each.action] for each in written):
@@ -182,6 +185,12 @@ def _write(
     return written, stuck
 
 
+def _frames_of(scene: bpy.types.Scene) -> NDArray[np.float64]:
+    """Return the scene's frames, of a long one some hundreds."""
+    count = min(scene.frame_end - scene.frame_start + 1, MOST_FRAMES)
+    return np.linspace(scene.frame_start, scene.frame_end, max(count, 1), dtype=np.float64)
+
+
 def _cut_short(away: NDArray[np.float64], release: float | None) -> list[str]:
     """Say where the clip begins or ends in the middle of an expression; `away` [N] is how far it is from rest."""
     highest = float(away.max(initial=0.0))
@@ -213,31 +222,6 @@ def _told(written: Sequence[Written], stuck: Sequence[str]) -> list[str]:
             "played again; remove the track in the NLA editor, or leave it muted."
         )
     return lines
-
-
-def _raise_ranges(
-    entries: Sequence[ControlKeys],
-) -> tuple[dict[str, tuple[float, float]], tuple[str, ...], dict[str, str]]:
-    """Make room for curves that go beyond a control's range, so that Blender does not cut them off.
-
-    Returns the new ranges, by name; the names of those that are not saved with the file; and what is to be told of
-    those that go beyond what Blender allows at all.
-    """
-    raised: dict[str, tuple[float, float]] = {}
-    not_saved: list[str] = []
-    cut_off: dict[str, str] = {}
-    for entry in entries:
-        name, kind, channel = entry.control.name, entry.kind, entry.keys.channel
-        low, high = float(entry.keys.values.min()), float(entry.keys.values.max())
-        lowest, highest = kind.limits
-        if high > highest or low < lowest:
-            limit = highest if high > highest else lowest
-            cut_off[name] = f"goes beyond Blender's limit of {limit:g} and is cut off there"
-        if (now := kind.widen(channel, low, high)) is not None:
-            raised[name] = now
-            if not kind.keeps_range(channel):
-                not_saved.append(name)
-    return raised, tuple(not_saved), cut_off
 
 
 @with_properties

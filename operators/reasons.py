@@ -11,6 +11,7 @@ from .blender.data import shape_keys_of
 from .rig.controls import RigControl
 from .rig.kinds import KINDS
 from .rig.kinds.control_kind import LINKED
+from .rig.kinds.shape_key import ABSOLUTE
 
 
 def linked_problem(avatar: bpy.types.Object) -> str:
@@ -77,13 +78,15 @@ def unkeyable(controls: Sequence[RigControl]) -> str:
 
 def _step(reason: str) -> str:
     """Return what to do about a shape key that is left out."""
-    steps = {
-        "is muted": "tick it in Properties > Data > Shape Keys,",
-        "is driven": "choose what drives it,",
-    }
     if reason.startswith("has no effect while"):
         return "switch the pin off in Properties > Data > Shape Keys,"
-    return steps.get(reason, "change that,")
+    if reason == "is muted":
+        return "tick it in Properties > Data > Shape Keys,"
+    if reason == "is muted by a driver":
+        return "remove the driver from its tick in Properties > Data > Shape Keys,"
+    if reason == ABSOLUTE:
+        return "switch Relative on in Properties > Data > Shape Keys,"
+    return "choose what drives it," if reason == "is driven" else "change that,"
 
 
 def _file(library: bpy.types.Library) -> str:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -27,8 +27,16 @@ CROPPED = (
     "The scene's render is cropped to its region, and an ST-map is of the whole picture; switch off Crop to Render "
     "Region in Properties > Output > Format."
 )
+# Where the render begins, and how much of the picture it is, as a share of the width: all of it unless it is cropped to
+# its region, whose pixels Blender cuts off towards 0.
+_LEFT = "floor(low * floor(size * percent / 100)) / floor(size * percent / 100) if border * crop else 0"
+_SHARE = (
+    "(floor(high * floor(size * percent / 100)) - floor(low * floor(size * percent / 100)))"
+    " / floor(size * percent / 100) if border * crop else 1"
+)
 _NEW = bpy.app.version >= (5, 0, 0)  # the compositor shares its nodes with shaders, and a scene has a group for it
 HAS_STRIPS = bpy.app.version >= (5, 3, 0)
+KNOWS_PLACES = hasattr(bpy.types, "CompositorNodeImageCoordinates")  # from 4.5 on, also of a picture that is cropped
 _Sockets: TypeAlias = tuple[bpy.types.NodeSocket, bpy.types.NodeSocket]
 
 
@@ -42,11 +50,12 @@ def st_maps_of(folder: JobFolder) -> Clip:
     return Clip([folder.path / unit for unit in units], shot.size, shot.first)
 
 
-def node_group(size: tuple[int, int]) -> bpy.types.NodeTree:
+def node_group(size: tuple[int, int], *, of_the_render: bool = True) -> bpy.types.NodeTree:
     """Return a node group with inputs Image, ST-Map and Strength, for maps of (width, height) px.
 
     u + strength * (map - u), u being where each pixel is, is where Map UV looks: at 0 the picture stays, beyond 1 it
-    moves farther than the driver. The picture may be rendered at another percentage of the scene's size than the map.
+    moves farther than the driver. The picture may be rendered at another percentage of the scene's size than the map,
+    and, `of_the_render`, be cropped to the scene's render region, as it is when it is rendered.
     """
     tree = bpy.data.node_groups.new(NAME, "CompositorNodeTree")
     for name, kind, flow in (
@@ -59,24 +68,18 @@ def node_group(size: tuple[int, int]) -> bpy.types.NodeTree:
         if name == "Strength":
             socket.default_value, socket.min_value, socket.max_value = 1.0, 0.0, 10.0
     given, result = tree.nodes.new("NodeGroupInput"), tree.nodes.new("NodeGroupOutput")
-    off = _to_render_size(tree, _off(tree, given.outputs["ST-Map"], size))
     here = _identity(tree, given.outputs["Image"], size)
-    combine = _node(tree, "ShaderNodeCombineXYZ" if _NEW else "CompositorNodeCombineXYZ")
-    combine.inputs[2].default_value = 1.0  # what is mapped is opaque
+    left, share = (_region(tree, expression, of_the_render) for expression in (_LEFT, _SHARE))
+    in_the_map = [_math(tree, "ADD", _math(tree, "MULTIPLY", here[n], share[n]), left[n]) for n in (0, 1)]
     apart = _node(tree, "CompositorNodeSeparateColor")
+    off = _mapped(tree, _off(tree, given.outputs["ST-Map"], size), in_the_map, "Bilinear")
     tree.links.new(off, apart.inputs[0])
+    moved = []
     for axis in (0, 1):
-        scaled = _math(tree, "MULTIPLY", apart.outputs[axis], given.outputs["Strength"])
-        tree.links.new(_math(tree, "ADD", scaled, here[axis]), combine.inputs[axis])
-    mapped = _node(tree, "CompositorNodeMapUV")
-    tree.links.new(given.outputs["Image"], mapped.inputs["Image"])
-    tree.links.new(combine.outputs[0], mapped.inputs["UV"])
-    if _NEW:
-        mapped.inputs["Interpolation"].default_value = "Bicubic"
-        mapped.inputs["Extension X"].default_value = mapped.inputs["Extension Y"].default_value = "Extend"
-    else:
-        mapped.alpha = 0
-    tree.links.new(mapped.outputs[0], result.inputs[0])
+        of_the_picture = _math(tree, "DIVIDE", apart.outputs[axis], share[axis])
+        scaled = _math(tree, "MULTIPLY", of_the_picture, given.outputs["Strength"])
+        moved.append(_math(tree, "ADD", scaled, here[axis]))
+    tree.links.new(_mapped(tree, given.outputs["Image"], moved, "Bicubic"), result.inputs[0])
     for place, node in enumerate(tree.nodes):
         node.location = (180 * place, 0)
     return tree
@@ -85,9 +88,9 @@ def node_group(size: tuple[int, int]) -> bpy.types.NodeTree:
 def in_the_compositor(scene: bpy.types.Scene, maps: Clip) -> bpy.types.Node:
     """Put the group with the maps of a shot before the output of a scene's compositor; return its node.
 
-    Raises `InputError` where the render is cut to a region: the maps are of the whole picture.
+    Raises `InputError` where the render is cropped to its region, and Blender can't tell where that lies.
     """
-    if scene.render.use_border and scene.render.use_crop_to_border:
+    if not KNOWS_PLACES and scene.render.use_border and scene.render.use_crop_to_border:
         raise InputError(CROPPED)
     tree, output = _compositor(scene)
     source = output.inputs[0].links[0].from_socket if output.inputs[0].links else None
@@ -138,7 +141,7 @@ def _strip_group(size: tuple[int, int]) -> bpy.types.NodeTree:
     for name, flow in (("Image", "INPUT"), ("ST-Map", "INPUT"), ("Image", "OUTPUT")):
         cast(Any, tree.interface).new_socket(name, in_out=flow, socket_type="NodeSocketColor")
     given, group, result = (_node(tree, kind) for kind in ("NodeGroupInput", "CompositorNodeGroup", "NodeGroupOutput"))
-    group.node_tree = node_group(size)
+    group.node_tree = node_group(size, of_the_render=False)
     group.location, result.location = (220, 0), (440, 0)
     tree.links.new(given.outputs["Image"], group.inputs["Image"])
     tree.links.new(given.outputs["ST-Map"], group.inputs["ST-Map"])
@@ -186,16 +189,45 @@ def _off(tree: bpy.types.NodeTree, maps: bpy.types.NodeSocket, size: tuple[int, 
     return cast(bpy.types.NodeSocket, combine.outputs[0])
 
 
-def _to_render_size(tree: bpy.types.NodeTree, picture: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
-    """Return a picture brought to the size that is rendered; one that has it stays as it is."""
-    scale = _node(tree, "CompositorNodeScale")
-    if hasattr(scale, "space"):
-        scale.space = "RENDER_SIZE"
+def _mapped(
+    tree: bpy.types.NodeTree, picture: bpy.types.NodeSocket, places: Sequence[bpy.types.NodeSocket], how: str
+) -> bpy.types.NodeSocket:
+    """Return a picture looked up at places, their u and v; `how` it is interpolated, where Blender lets one choose."""
+    combine, mapped = (
+        _node(tree, "ShaderNodeCombineXYZ" if _NEW else "CompositorNodeCombineXYZ"),
+        _node(tree, "CompositorNodeMapUV"),
+    )
+    combine.inputs[2].default_value = 1.0  # what is mapped is opaque
+    for axis in (0, 1):
+        tree.links.new(places[axis], combine.inputs[axis])
+    tree.links.new(picture, mapped.inputs["Image"])
+    tree.links.new(combine.outputs[0], mapped.inputs["UV"])
+    if _NEW:
+        mapped.inputs["Interpolation"].default_value = how
+        mapped.inputs["Extension X"].default_value = mapped.inputs["Extension Y"].default_value = "Extend"
     else:
-        scale.inputs["Type"].default_value = "Render Size"
-        scale.inputs["Extension X"].default_value = scale.inputs["Extension Y"].default_value = "Extend"
-    tree.links.new(picture, scale.inputs[0])
-    return cast(bpy.types.NodeSocket, scale.outputs[0])
+        mapped.alpha = 0
+    return cast(bpy.types.NodeSocket, mapped.outputs[0])
+
+
+def _region(tree: bpy.types.NodeTree, expression: str, of_the_render: bool) -> _Sockets:
+    """Return sockets with one of the region's expressions along x and y; of the whole picture, if not of the render."""
+    found = []
+    for axis, side in (("x", "resolution_x"), ("y", "resolution_y")):
+        value = _node(tree, "ShaderNodeValue" if _NEW else "CompositorNodeValue")
+        value.outputs[0].default_value = 0.0 if expression is _LEFT else 1.0
+        if of_the_render:
+            driver = value.outputs[0].driver_add("default_value").driver
+            driver.expression = expression
+            read = {"low": f"border_min_{axis}", "high": f"border_max_{axis}", "size": side}
+            read |= {"percent": "resolution_percentage", "border": "use_border", "crop": "use_crop_to_border"}
+            for name, path in read.items():
+                variable = driver.variables.new()
+                variable.name, variable.type = name, "CONTEXT_PROP"
+                variable.targets[0].context_property = "ACTIVE_SCENE"
+                variable.targets[0].data_path = f"render.{path}"
+        found.append(value.outputs[0])
+    return found[0], found[1]
 
 
 def _identity(tree: bpy.types.NodeTree, image: bpy.types.NodeSocket, size: tuple[int, int]) -> _Sockets:
@@ -205,7 +237,7 @@ def _identity(tree: bpy.types.NodeTree, image: bpy.types.NodeSocket, size: tuple
 
 def _coordinates(tree: bpy.types.NodeTree, image: bpy.types.NodeSocket) -> _Sockets | None:
     """Return sockets with each pixel's own u and v in a picture, None where Blender has no node for it."""
-    if not hasattr(bpy.types, "CompositorNodeImageCoordinates"):
+    if not KNOWS_PLACES:
         return None
     places = _node(tree, "CompositorNodeImageCoordinates")
     tree.links.new(image, places.inputs[0])
@@ -215,10 +247,16 @@ def _coordinates(tree: bpy.types.NodeTree, image: bpy.types.NodeSocket) -> _Sock
 
 
 def _identity_channels(tree: bpy.types.NodeTree, size: tuple[int, int], *, scaled: bool) -> _Sockets:
+    """Return sockets with u and v in a picture of a size, or `scaled` to that which is rendered."""
     picture = _node(tree, "CompositorNodeImage")
     picture.image = _identity_image(size)
     apart = _node(tree, "CompositorNodeSeparateColor")
-    image = _to_render_size(tree, picture.outputs["Image"]) if scaled else picture.outputs["Image"]
+    image = picture.outputs["Image"]
+    if scaled:
+        scale = _node(tree, "CompositorNodeScale")
+        scale.space = "RENDER_SIZE"
+        tree.links.new(image, scale.inputs[0])
+        image = scale.outputs[0]
     tree.links.new(image, apart.inputs[0])
     return apart.outputs[0], apart.outputs[1]
 

@@ -136,19 +136,9 @@ class Environment:
         state = self.state()
         if state is State.READY and not again and fits:
             return
-        if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / _STAMP).exists():
-            raise InputError(f"{self.folder} holds other files than MagPlus's environment; choose an empty folder.")
-        if locked.system() not in PUBLISHED:
-            raise InputError(
-                f"There are no packages for this kind of machine ({locked.system()}); the worker runs on Linux and "
-                "Windows with 64-bit Intel or AMD processors, and on Apple silicon."
-            )
+        self._check_place()
         listener.progress("Looking for a Python", 0, 0)
-        base = ask(python) if python is not None else find_base_interpreter()
-        if problem := base.problem():
-            raise InputError(problem)
-        if missing := missing_libraries(base.path):
-            raise MachineError(f"{how_to_install(missing)} Then create the environment: nothing was downloaded yet.")
+        base = _fitting_interpreter(python)
         if state is State.WAITING and fits:
             listener.progress("Checking the environment", 0, 0)
             try:
@@ -161,13 +151,7 @@ class Environment:
         if build.warning:
             listener.warning(build.warning)
         with explained(self.folder):
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(self.folder.parent).free
-            if free < build.disk:
-                raise MachineError(
-                    f"The environment needs {build.disk / 1e9:.0f} GB in {self.folder.parent}, which has "
-                    f"{free / 1e9:.1f} GB left; free some space or choose another folder."
-                )
+            self._check_room(build)
             lock = self.folder.with_name(f".{self.folder.name}.lock")
             with hold(lock, str(self.folder)), self.log_path.open("w", encoding="utf-8") as log:
                 logging = _Logging(listener, log, build.megabytes)
@@ -175,6 +159,26 @@ class Environment:
                     self._install(base, build, signing, logging)
         if problem := self.problem():
             raise MachineError(problem)
+
+    def _check_place(self) -> None:
+        """Raise `InputError` where there is no environment to be made: in somebody's folder, or on this machine."""
+        if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / _STAMP).exists():
+            raise InputError(f"{self.folder} holds other files than MagPlus's environment; choose an empty folder.")
+        if locked.system() not in PUBLISHED:
+            raise InputError(
+                f"There are no packages for this kind of machine ({locked.system()}); the worker runs on Linux and "
+                "Windows with 64-bit Intel or AMD processors, and on Apple silicon."
+            )
+
+    def _check_room(self, build: Build) -> None:
+        """Make the folder above; raise `MachineError` where the disk has no room for the packages."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.folder.parent).free
+        if free < build.disk:
+            raise MachineError(
+                f"The environment needs {build.disk / 1e9:.0f} GB in {self.folder.parent}, which has "
+                f"{free / 1e9:.1f} GB left; free some space or choose another folder."
+            )
 
     def remove(self) -> None:
         """Delete the environment. Raises `InputError` when the folder holds something else."""
@@ -333,6 +337,16 @@ class _Logging:
     def warning(self, text: str) -> None:
         print(f"Warning: {text}", file=self._log, flush=True)
         self._listener.warning(text)
+
+
+def _fitting_interpreter(python: Path | None) -> Interpreter:
+    """Return the Python to make an environment from, None to find one; raise an error if it can't carry the worker."""
+    base = ask(python) if python is not None else find_base_interpreter()
+    if problem := base.problem():
+        raise InputError(problem)
+    if missing := missing_libraries(base.path):
+        raise MachineError(f"{how_to_install(missing)} Then create the environment: nothing was downloaded yet.")
+    return base
 
 
 def _delete(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ..rig.footage import Unseen, listed
+from ..rig.footage import Compression, Unseen, listed
 from .quality import Quality, Reason
 from .report import Report
 
@@ -39,6 +39,15 @@ def unseen_regions(unseen: Iterable[Unseen]) -> str:
     return f"Parts of the face aren't seen and are at rest: {listing}; choose a video that shows all of the face."
 
 
+def strongly_compressed(compression: Compression) -> str:
+    """Return the sentence on a video whose codec has copied most of the face."""
+    return (
+        f"The video is strongly compressed: {compression.copied:.0%} of the face is copied from frame to frame instead "
+        "of being coded, so that motion of less than a pixel may be missing, false or too strong; film at a higher bit "
+        "rate, or take the camera's own file."
+    )
+
+
 def _footage(report: Report) -> Iterator[Reason]:
     """Yield what is wrong with the driving video."""
     if report.timing is not None and (lasts := float(report.timing.seconds[-1])) > LONGEST:
@@ -57,6 +66,8 @@ def _footage(report: Report) -> Iterator[Reason]:
             )
         if face.unseen:
             yield Reason("unseen regions", unseen_regions(face.unseen))
+        if face.compression.strong:
+            yield Reason("compression", strongly_compressed(face.compression))
         if face.blinks:
             yield Reason(
                 "blinks",

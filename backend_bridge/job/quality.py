@@ -11,6 +11,7 @@ Concern: TypeAlias = Literal[
     "nothing moves",
     "untrusted frames",
     "unseen regions",
+    "compression",
     "blinks",
     "reference not neutral",
     "no face recognised",

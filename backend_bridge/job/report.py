@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ..files.errors import InputError
 from ..files.typed_json import Format
 from ..rig.events import MotionEvent, UnitEvent
-from ..rig.footage import Span, Unseen, Untrusted
+from ..rig.footage import Compression, Span, Unseen, Untrusted
 from . import artefacts
 from .quality import Quality
 from .spec import Anchor, Match
@@ -83,7 +83,9 @@ class FaceReport:
 
     missing_seconds: when the frames are that hold the one before them; untrusted: the same in runs, and why. unseen:
     regions that are at rest in frames that don't show them. blinks: when the lids close or open by so much that
-    their motion is taken from the mesh. head_turn: degrees, the largest angle to the camera or to the reference.
+    their motion is taken from the mesh. head_turn: degrees, the largest angle to the camera or to the reference. faces:
+    how many the first frame with a face shows; taken: which of them drives, from the left, from 0. compression: what
+    the video's codec did to it.
     """
 
     missing_seconds: tuple[float, ...]
@@ -93,6 +95,9 @@ class FaceReport:
     unseen: tuple[Unseen, ...] = ()
     blinks: tuple[Span, ...] = ()
     head_turn: float = 0.0
+    faces: int = 1
+    taken: int = 0
+    compression: Compression = field(default_factory=Compression)
 
 
 @dataclass(frozen=True)

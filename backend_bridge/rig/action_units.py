@@ -217,7 +217,18 @@ _ALIASES: dict[str, str] = {
     "mouthr": "mouthRight",
     "mouthclosed": "mouthClose",
     "tongueshow": "tongueOut",
+    # Mixamo's characters, and older Daz morphs.
+    "browsdown": "browDown",
+    "browsup": "browOuterUp",
+    "eyeswide": "eyeWide",
+    "squint": "eyeSquint",
+    "nosescrunch": "noseSneer",
+    "upperlipup": "mouthUpperUp",
+    "lowerlipdown": "mouthLowerDown",
+    "frown": "mouthFrown",
+    "smilesimple": "mouthSmile",
     # MetaHuman's board; a last letter is up or down.
+    "eyeupperlidup": "eyeWide",
     "browlateral": "browDown",
     "eyelidpress": "eyeBlink",
     "nosewrinkleupper": "noseSneer",
@@ -321,6 +332,8 @@ _PREFIX = re.compile(
     re.I,
 )
 _CHANNEL = re.compile(r" (?:location|rotation) [XYZ]$")  # of a bone that is a slider on a board
+_NUMBER = re.compile(r"(?<=.)(?:\.\d{3,}|_div\d)$")  # Blender's for a name that there was, Daz's for a part of a shape
+_OF_MESH = re.compile(r"^[^.]+\.([A-Za-z][^.]{4,}(?:\.[LRlr])?)$")
 _MORPH_SIDE = re.compile(r"[\s_.]*(左|右|[LR])$|^(左|右)")
 _SIDE_LAST = re.compile(r"(?<=[a-z])(Left|Right|L|R)$|[\s_.\-]+((?i:left|right|l|r))$")
 _SIDE_FIRST = re.compile(r"^(left|right|l|r)[\s_.\-]+", re.I)
@@ -330,7 +343,8 @@ def recognise(name: str) -> Meaning | None:
     """Return the meaning of a control's name, or None for a name of no known vocabulary.
 
     Case, separators, a rig's prefix and the spelling of the side don't matter ("!ex-browInnerUp", "Mouth_Smile_L",
-    "facs_bs_EyeBlinkLeft", "CTRL_L_mouth_cornerPull location Y", "AU12_R", "head|jawOpen", "ウィンク右").
+    "facs_bs_EyeBlinkLeft", "CTRL_L_mouth_cornerPull location Y", "AU12_R", "head|jawOpen", "ウィンク右"), nor does a
+    number that Blender has put behind it, or the mesh's name before it ("browDownLeft.001", "Head.browDownLeft").
 
     >>> smile = recognise("Mouth_Smile_L")
     >>> smile.shape, smile.side.value, [unit.number for unit in smile.units]
@@ -338,7 +352,14 @@ def recognise(name: str) -> Meaning | None:
     >>> recognise("Key 7") is None
     True
     """
-    bare = _CHANNEL.sub("", re.split(r"[|:/]", name.strip())[-1].strip())
+    bare = _NUMBER.sub("", _CHANNEL.sub("", re.split(r"[|:/]", name.strip())[-1].strip()))
+    if (found := _in_vocabulary(bare) or _shut_lids(name)) is not None:
+        return found
+    of_mesh = _OF_MESH.match(bare)
+    return _in_vocabulary(of_mesh[1]) if of_mesh is not None else None
+
+
+def _in_vocabulary(bare: str) -> Meaning | None:
     if (morph := _morph(bare)) is not None:
         return morph
     while (stripped := _PREFIX.sub("", bare)) != bare:
@@ -349,7 +370,7 @@ def recognise(name: str) -> Meaning | None:
     stem, side = _split_side(bare)
     if (shape := _KEYS.get(_key(stem))) is not None:
         return _meaning(shape, side)
-    return _by_unit(bare) or _shut_lids(name)
+    return _by_unit(bare)
 
 
 def parse_units(text: str) -> tuple[tuple[int, Side], ...]:

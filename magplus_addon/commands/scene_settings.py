@@ -65,7 +65,7 @@ def set_property(settings: MagPlusSettings, name: str, value: float | str, optio
     """Set a property, or say what it may be: Blender itself would clamp the value without a word."""
     rna = settings.bl_rna.properties[name]
     if isinstance(value, int | float) and not rna.hard_min <= value <= rna.hard_max:
-        raise InputError(f"{option} must be between {rna.hard_min:.8g} and {rna.hard_max:.8g}, not {value:.8g}.")
+        raise InputError(f"{option} must be between {rna.hard_min:.7g} and {rna.hard_max:.7g}, not {value:.8g}.")
     setattr(settings, name, value)
 
 

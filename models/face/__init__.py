@@ -6,8 +6,9 @@ from .depth import face_depth
 from .footage import comparable
 from .gaze import eyes_part
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
-from .lids import LidModel, blinks, closures
+from .lids import LidModel, blinks, closures, mesh_weight
 from .moving_cover import MovingCover
+from .passing_cover import COVER_SIDE, cover_of, packed_cover, passing
 from .pose import head_turn, turned_by
 from .regions import face_mask, face_width, magnified_part, regions, rigid_mask
 from .rigid import HeadMotion, RigidSplit, split_rigid
@@ -19,6 +20,7 @@ from .visibility import Visibility, undisturbed
 from .window import Window
 
 __all__ = [
+    "COVER_SIDE",
     "FaceLandmarker",
     "FaceLandmarks",
     "FaceTrack",
@@ -37,6 +39,7 @@ __all__ = [
     "choose_reference",
     "closures",
     "comparable",
+    "cover_of",
     "expressiveness",
     "eyes_part",
     "face_depth",
@@ -46,7 +49,10 @@ __all__ = [
     "follow_face",
     "head_turn",
     "magnified_part",
+    "mesh_weight",
     "nearer_to_rest",
+    "packed_cover",
+    "passing",
     "regions",
     "rigid_mask",
     "roll",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -26,7 +26,8 @@ class FaceTrack:
     seconds: frame times. points: [T, 478, 3] float32 px. blendshapes: [T, 52] scores, named by `blendshape_names`.
     present: [T] bool; where it is False, the face was not found or the frame can't be trusted, and the frame holds the
     values before it (at the start of the clip: those of the first frame that shows the face). Frames are never left
-    out, so nothing shifts. untrusted: the runs of such frames, with what is wrong with them.
+    out, so nothing shifts. untrusted: the runs of such frames, with what is wrong with them. faces: how many the first
+    frame with a face shows; taken: which of them this is, from the left, from 0.
     """
 
     seconds: tuple[Fraction, ...]
@@ -35,6 +36,8 @@ class FaceTrack:
     blendshape_names: tuple[str, ...]
     present: NDArray[np.bool_]
     untrusted: tuple[Untrusted, ...] = ()
+    faces: int = 1
+    taken: int = 0
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -55,20 +58,29 @@ def follow_face(frames: Iterable[VideoFrame], landmarker: FaceLandmarker, index:
     """
     for thorough in (False, True):
         summariser = Summariser()
-        seconds, found, summaries = _search(frames, landmarker, index, thorough, summariser)
-        if any(found):
-            times = [float(second) for second in seconds]
-            faults = judge(summaries, times, summariser.frame_width, first=index is not None)
-            return _held(seconds, found, faults, times)
+        search = _search(frames, landmarker, index, thorough, summariser)
+        if any(search.found):
+            times = [float(second) for second in search.seconds]
+            faults = judge(search.summaries, times, summariser.frame_width, first=index is not None)
+            return _held(search, faults, times)
     raise InputError("No face was found in the driving video; choose a clip in which a face is seen from the front.")
+
+
+@dataclass
+class _Search:
+    """What was found in a clip's frames; see `FaceTrack`."""
+
+    seconds: list[Fraction] = field(default_factory=list)
+    found: list[FaceLandmarks | None] = field(default_factory=list)
+    summaries: list[FrameSummary | None] = field(default_factory=list)
+    faces: int = 1
+    taken: int = 0
 
 
 def _search(
     frames: Iterable[VideoFrame], landmarker: FaceLandmarker, index: int | None, thorough: bool, summariser: Summariser
-) -> tuple[list[Fraction], list[FaceLandmarks | None], list[FrameSummary | None]]:
-    seconds: list[Fraction] = []
-    found: list[FaceLandmarks | None] = []
-    summaries: list[FrameSummary | None] = []
+) -> _Search:
+    search = _Search()
     last: FaceLandmarks | None = None
     absent = 0
     for frame in ahead(_converted(frames)):
@@ -76,12 +88,15 @@ def _search(
         face = _same_face(last, absent, faces) if last else _first_face(faces, index)
         if face and last is None and is_upside_down(frame.image, face, landmarker):
             raise InputError("The face in the driving video is upside down; turn the video by 180 degrees.")
+        if face and last is None:
+            search.faces = len(faces)
+            search.taken = next(number for number, each in enumerate(faces) if each is face)
         absent = 0 if face else absent + 1
         last = face or last
-        seconds.append(frame.seconds)
-        found.append(face)
-        summaries.append(summariser.summarise(frame.image, face.points) if face else None)
-    return seconds, found, summaries
+        search.seconds.append(frame.seconds)
+        search.found.append(face)
+        search.summaries.append(summariser.summarise(frame.image, face.points) if face else None)
+    return search
 
 
 def _converted(frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
@@ -91,22 +106,22 @@ def _converted(frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
         yield frame
 
 
-def _held(
-    seconds: list[Fraction], found: list[FaceLandmarks | None], faults: list[Fault | None], times: list[float]
-) -> FaceTrack:
-    trusted = [None if fault else face for face, fault in zip(found, faults, strict=True)]
+def _held(search: _Search, faults: list[Fault | None], times: list[float]) -> FaceTrack:
+    trusted = [None if fault else face for face, fault in zip(search.found, faults, strict=True)]
     first = next(face for face in trusted if face)
     held, previous = [], first
     for face in trusted:
         previous = face or previous
         held.append(previous)
     return FaceTrack(
-        seconds=tuple(seconds),
+        seconds=tuple(search.seconds),
         points=np.stack([face.points for face in held]),
         blendshapes=np.array([list(face.blendshapes.values()) for face in held], np.float32),
         blendshape_names=tuple(first.blendshapes),
         present=np.array([face is not None for face in trusted]),
         untrusted=runs_of(faults, times),
+        faces=search.faces,
+        taken=search.taken,
     )
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..magnification.filters import pool_to, resize
+from ..pages import KeptArray
 from .footage import CLIPPED
 from .lighting import Light, ReferenceLight
 from .mesh import LEFT_LIDS, LIPS, RIGHT_LIDS
@@ -34,6 +35,7 @@ _DIFFERENT = (0.14, 0.07)  # of white, before and after the light was evened out
 _SPECK = 0.004  # of the face: less is a highlight or a hair
 _GROWN = 0.03  # of the face's width: the soft edge of what is before the face, and its shadow
 _OWN = 0.7  # share of a difference within eyes or lips that is theirs: a lid that closes, teeth that show
+_WITH_LIDS = 0.8  # share of an eye with its lids
 _SAME_LIGHT = 0.02  # a change of light by less than this is left to the solver
 _MOST_BYTES = 32 << 20  # of what is known of frames, for each clip: two thousand frames, or 160 in another light
 _LEAST_SEEN = 0.6  # of a region; one that is seen less is not seen
@@ -49,9 +51,28 @@ class _Comparison:
     seen: Mask
     light: Light | None
 
+
+@dataclass(frozen=True)
+class _Kept:
+    """The same as it is kept."""
+
+    seen: KeptArray
+    gain: KeptArray | None
+    offset: tuple[float, ...]
+
+    @classmethod
+    def of(cls, found: _Comparison) -> _Kept:
+        gain, offset = (None, ()) if found.light is None else (KeptArray.of(found.light.gain), found.light.offset)
+        return cls(KeptArray.of(found.seen), gain, tuple(map(float, offset)))
+
     @property
     def nbytes(self) -> int:
-        return self.seen.nbytes + (self.light.gain.nbytes if self.light is not None else 0)
+        return self.seen.nbytes + (0 if self.gain is None else self.gain.nbytes)
+
+    @property
+    def comparison(self) -> _Comparison:
+        light = None if self.gain is None else Light(self.gain.array, np.array(self.offset))
+        return _Comparison(self.seen.array, light)
 
 
 class Visibility:
@@ -64,7 +85,7 @@ class Visibility:
     def __init__(self, reference: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> None:
         self._size = size = reference.shape[-1]
         self._reference = reference
-        self._known: OrderedDict[bytes, _Comparison] = OrderedDict()
+        self._known: OrderedDict[bytes, _Kept] = OrderedDict()
         self._bytes = 0
         self._scale = _SIDE / size
         small = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
@@ -118,20 +139,21 @@ class Visibility:
             digest.update(np.ascontiguousarray(part).data)
         key = digest.digest()
         if key not in self._known:
-            self._known[key] = found = self._compare(small, within, landmarks)
+            self._known[key] = found = _Kept.of(self._compare(small, within, landmarks))
             self._bytes += found.nbytes
             while self._bytes > _MOST_BYTES and len(self._known) > 1:
                 self._bytes -= self._known.popitem(last=False)[1].nbytes
         self._known.move_to_end(key)
-        return self._known[key]
+        return self._known[key].comparison
 
     def _compare(self, small: Image, within: Mask, landmarks: NDArray[np.floating[Any]]) -> _Comparison:
         seen = self._seen & within & ~_grown(_clipped(small), 1)
         points = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
-        own = self._own(points)
+        eyes = [self._hull(group, points) for group in (RIGHT_LIDS, LEFT_LIDS)]
+        own = _grown(eyes[0] | eyes[1] | self._hull(LIPS, points), 1)
         skin, light = seen, self._light.between(small, seen)
         for tolerance in _DIFFERENT:
-            uncovered = seen & ~self._covered(light.on(small), seen, own, tolerance)
+            uncovered = seen & ~self._covered(light.on(small), seen, own, eyes, tolerance)
             if not np.array_equal(uncovered, skin):
                 skin, light = uncovered, self._light.between(small, uncovered)
         seen = skin.copy()
@@ -141,7 +163,7 @@ class Visibility:
                 seen &= mask < 0.5
         return _Comparison(seen, light if light.differs(self._face, _SAME_LIGHT) else None)
 
-    def _covered(self, lit: Image, seen: Mask, own: Mask, tolerance: float) -> Mask:
+    def _covered(self, lit: Image, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
         """Return where something is before the face: what can't have come from near by on the reference."""
         away = np.maximum(_beyond(lit, self._near), _beyond(self._small, self._extremes(lit)))
         different = (away.max(0) > tolerance) & seen
@@ -152,7 +174,8 @@ class Visibility:
         for label in range(1, count):
             part = labels == label
             on_face = part & self._face
-            if stats[label, cv2.CC_STAT_AREA] >= least and (not on_face.any() or own[on_face].mean() < _OWN):
+            is_own = on_face.any() and own[on_face].mean() >= _OWN and not _hides_one(eyes, part)
+            if stats[label, cv2.CC_STAT_AREA] >= least and not is_own:
                 covered |= part
         return _grown(covered, max(1, round(_GROWN * self._width)))
 
@@ -163,14 +186,13 @@ class Visibility:
         low, high = (np.stack([find(plane, window) for plane in image]) for find in (cv2.erode, cv2.dilate))
         return low, high
 
-    def _own(self, points: NDArray[np.floating[Any]]) -> Mask:
-        """Return where the eyes and the lips change of themselves: in the reference or in the frame."""
+    def _hull(self, group: tuple[int, ...], points: NDArray[np.floating[Any]]) -> Mask:
+        """Return where an eye or the lips lie, in the reference or in the frame: there they change of themselves."""
         mask = np.zeros((_SIDE, _SIDE), np.uint8)
         for landmarks in (self._landmarks, points):
-            for group in (RIGHT_LIDS, LEFT_LIDS, LIPS):
-                hull = cv2.convexHull(landmarks[list(group)].astype(np.float32))
-                cv2.fillConvexPoly(mask, np.rint(hull).astype(np.int32), 1)
-        return _grown(mask > 0, 1)
+            hull = cv2.convexHull(landmarks[list(group)].astype(np.float32))
+            cv2.fillConvexPoly(mask, np.rint(hull).astype(np.int32), 1)
+        return mask > 0
 
     def _full(self, picture: Image) -> Tensor:
         """Return a small picture [C, 128, 128] at the size of the crop, [C, S, S]."""
@@ -189,6 +211,11 @@ def undisturbed(seen: Tensor, width: float) -> Tensor:
     large, beside = (max(1, round(share * width * _SIDE / size)) for share in (_LARGE, _BESIDE))
     near = np.stack([_grown(cv2.erode(np.uint8(frame < 0.5), _disc(large)) > 0, large + beside) for frame in small])
     return seen * resize(torch.from_numpy(~near[:, None]).float(), (size, size)).to(seen)
+
+
+def _hides_one(eyes: list[Mask], part: Mask) -> bool:
+    """Return whether an eye is hidden with its lids' skin: a lid that closes changes what is between the lids alone."""
+    return any(part[eye].mean() >= _WITH_LIDS for eye in eyes if eye.any())
 
 
 def _small(image: Tensor) -> Image:

@@ -25,6 +25,7 @@ from torch import Tensor
 from ...backend_bridge.files.hashing import hash_file
 from ..device import choose_device
 from ..warp import resize_flow
+from .arbitration import SENSOR_NOISE
 from .camera_state import camera_state
 from .copied_blocks import copied_share, weight_of
 from .filters import resize
@@ -163,9 +164,11 @@ class Magnifier:
         """
         brightness = resize(reference.mean(1, keepdim=True), (observed.motion.shape[2], observed.motion.shape[3]))
         state = camera_state(reference, frames)
-        seen, modes = observed, None
+        seen, modes, inflation = observed, None, None
         if network.camera is not None:
-            members = with_sensor_noise(state, network.camera.inflation(state), copied)
+            inflation = network.camera.inflation(state)
+            members = with_sensor_noise(state, inflation, copied)
+            inflation = inflation.index_fill(0, members, SENSOR_NOISE)
             if clip and len(members) > 1:
                 modes = TemporalModes.of(observed, fine_change(reference, frames), members, self.settings)
                 seen, state = modes.observation, modes.mean(state)
@@ -173,7 +176,7 @@ class Magnifier:
             if number:
                 seen = estimate_near(reference, frames, seen.motion, self.settings, weight)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
-                seen = network(seen, brightness, state, final=number + 1 == self.passes)
+                seen = network(seen, brightness, state, number + 1 == self.passes, inflation)
         return seen if modes is None else replace(observed, motion=modes.in_frames(seen.motion))
 
     @torch.inference_mode()

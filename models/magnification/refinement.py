@@ -128,19 +128,29 @@ class Refinement(nn.Module):
         """Whether a picture is as large as those of the training, at least."""
         return min(observed.motion.shape[2:]) >= SMALLEST_GRID
 
-    def forward(self, observed: Observation, brightness: Tensor, state: Tensor, final: bool = True) -> Observation:
+    def forward(
+        self,
+        observed: Observation,
+        brightness: Tensor,
+        state: Tensor,
+        final: bool = True,
+        inflation: Tensor | None = None,
+    ) -> Observation:
         """Return the observation with its motion corrected, and in the `final` pass arbitrated (`arbitrate`).
 
         brightness: [1 or N, 1, h, w] in [0, 1], the reference on the solver's grid (h, w even); state: [N, STATES] of
-        `camera_state`. With fewer than `SMALLEST_GRID` points along a side the observation is returned unchanged.
+        `camera_state`; inflation: the noise inflation factor that is arbitrated with, [N, 1, 1, 1], by default that of
+        the camera's state. With fewer than `SMALLEST_GRID` points along a side the observation is returned unchanged.
         """
         if not self.covers(observed):
             return observed
         found = self.estimate(observed, brightness, state)
         if not final:
             return found.refined
-        rounded = rounded_share(observed, found.inflation) if self.camera is None else rounding_only(state)
-        return arbitrate(observed, found.refined.motion, found.inflation, rounded)
+        if inflation is None:
+            inflation = found.inflation
+        rounded = rounded_share(observed, inflation) if self.camera is None else rounding_only(state)
+        return arbitrate(observed, found.refined.motion, inflation, rounded)
 
     def estimate(self, observed: Observation, brightness: Tensor, state: Tensor) -> NetworkEstimate:
         """Return the network's estimates for an observation, without arbitration."""

@@ -37,6 +37,7 @@ from .driving_clip import LARGEST_CROP, DrivingClip
 from .factors import Factors, backend_warnings, choose_factors, peak_motion
 from .notes import Notes
 from .placement import find_avatar_face
+from .probes import Probes
 from .session import Session, find_backend
 
 ALIKE = 0.75  # correlation of the neutral frame with the avatar, in the face; networks that work are above 0.9
@@ -102,33 +103,19 @@ def check(
     Raises `InputError` for missing checkpoints, and for a picture or a clip without a face.
     """
     check_place(sheet)  # before the work
-    where = choose_device(device)
-    notes = Notes(_Silent())
-    kind = find_backend(name)
-    chosen = parse_options(kind.Options, options, title=kind.info.title)
-    chosen = with_files_in(chosen, Path.cwd(), title=kind.info.title)
-    backend = session.backend(name, session.origins(name), where, chosen)
-    framing = getattr(backend, "framing", Framing())
-    avatar_picture = AvatarPicture.read(picture.absolute())
-    clip = DrivingClip.open(Path.cwd(), driving, session.landmarker(), notes, kind.info.frame_size, framing)
-    if len(clip.present) < 2:
-        raise InputError("The clip has a single frame with a face, in which nothing moves; choose a longer one.")
-    face = find_avatar_face(avatar_picture, None, None, session.landmarker(), clip.reference.landmarks)
-    window = face.window(framing, avatar_picture.size, LARGEST_CROP, kind.info.frame_size)
-    magnifiers = {role: session.magnifier(role, where) for role in ROLES}
-    driver = Driver(clip, magnifiers["magplus"], {}, where)
-    avatar = AnimatedAvatar(avatar_picture, face, window, backend, magnifiers["demagplus"], driver, where, notes)
+    notes, title = Notes(_Silent()), find_backend(name).info.title
+    driver, avatar = _opened(session, name, picture, driving, options, choose_device(device), notes)
     spec = JobSpec(driving, Avatar(str(picture)), backend=name, magnification=Magnification())
-    factors, _ = choose_factors(spec, driver, avatar, notes)
+    factors, _ = choose_factors(spec, Probes(driver, avatar), notes)
 
-    (_, seen), *_ = clip.batches(1, [_apex(driver, avatar)])
-    seen = seen.to(where)
+    (_, seen), *_ = driver.clip.batches(1, [_apex(driver, avatar)])
+    seen = seen.to(avatar.device)
     observed = driver.observe(seen)
     as_filmed, shown = (driver.magnified(seen.frames, observed, alpha) for alpha in (1.0, factors.alpha))
     plain, magnified = (avatar.animate(each) for each in (as_filmed, shown))
-    correspondence = Correspondence(avatar.landmarks, clip.reference.landmarks, (window.crop_size, window.crop_size))
-    carried = correspondence.carry(shown.motion).flow
-    source = window.cut(avatar_picture.over()).to(where)
+    size, landmarks = avatar.window.crop_size, driver.clip.reference.landmarks
+    carried = Correspondence(avatar.landmarks, landmarks, (size, size)).carry(shown.motion).flow
+    source = avatar.window.cut(avatar.picture.over()).to(avatar.device)
     findings = Findings(
         likeness=_likeness(avatar.neutral, source, avatar.mask),
         face_found=_face_is_there(session.landmarker(), avatar.neutral, avatar),
@@ -142,13 +129,37 @@ def check(
         motion_at_rest=factors.own.motion,
         change_at_rest=factors.own.change,
     )
-    sentences = [*judgement(findings, factors, kind.info.title), *notes.warnings]
     pictures = Sheet(
         source, driver.reference.image, shown.frames, avatar.neutral, plain.frames, magnified.frames, carried,
         magnified.motion.flow,
     )  # fmt: skip
-    write_sheet(sheet, draw_sheet(pictures, kind.info.title, _figures(findings)))
-    return findings, sentences
+    write_sheet(sheet, draw_sheet(pictures, title, _figures(findings)))
+    return findings, [*judgement(findings, factors, title), *notes.warnings]
+
+
+def _opened(
+    session: Session,
+    name: str,
+    picture: Path,
+    driving: Driving,
+    options: dict[str, object],
+    device: torch.device,
+    notes: Notes,
+) -> tuple[Driver, AnimatedAvatar]:
+    """Load the backend, and find both faces."""
+    info, landmarker, here = find_backend(name).info, session.landmarker(), Path.cwd()
+    chosen = with_files_in(parse_options(find_backend(name).Options, options, title=info.title), here, title=info.title)
+    backend = session.backend(name, session.origins(name), device, chosen)
+    framing = getattr(backend, "framing", Framing())
+    source = AvatarPicture.read(picture.absolute())
+    clip = DrivingClip.open(here, driving, landmarker, notes, info.frame_size, framing)
+    if len(clip.present) < 2:
+        raise InputError("The clip has a single frame with a face, in which nothing moves; choose a longer one.")
+    face = find_avatar_face(source, None, None, landmarker, clip.reference.landmarks)
+    window = face.window(framing, source.size, LARGEST_CROP, info.frame_size)
+    magnifiers = {role: session.magnifier(role, device) for role in ROLES}
+    driver = Driver(clip, magnifiers["magplus"], {}, device)
+    return driver, AnimatedAvatar(source, face, window, backend, magnifiers["demagplus"], driver, device, notes)
 
 
 def judgement(findings: Findings, factors: Factors, title: str) -> list[str]:

@@ -6,6 +6,7 @@ A steady crop resamples each frame in its own way, which hides exact repeats and
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 from ..face import SteadyCrop
 from ..magnification.copied_blocks import copied_share
 
+_BLOCK = 8  # px
 _MARGIN = 0.1  # of the crop's side, by which the head may move
 
 
@@ -40,6 +42,31 @@ class CopiedPixels:
         whole[self._rows, self._columns, 0] = copied[0, 0].numpy()
         return self._crop.crop(whole, self._size, index)
 
+    @cached_property
+    def block_edges(self) -> float:
+        """How much larger steps of brightness are at the edges of blocks than elsewhere in the reference frame."""
+        return block_edges(self._reference[0].mean(0).numpy())
+
     def _around(self, image: NDArray[np.float32]) -> Tensor:
         part: NDArray[Any] = np.ascontiguousarray(image[self._rows, self._columns].transpose(2, 0, 1))
         return torch.from_numpy(part)[None]
+
+
+def block_edges(picture: NDArray[np.floating[Any]]) -> float:
+    """Return how much larger steps of brightness [H, W] are on a grid of 8 px than off it, wherever the grid begins.
+
+    A step is what is left of the difference of two neighbours when that of the pairs before and after is taken out.
+
+    >>> smooth = np.add.outer(np.sin(np.arange(64) / 9), np.cos(np.arange(64) / 7))
+    >>> noise = np.random.default_rng(0).normal(0, 0.02, (64, 64))
+    >>> blocks = np.kron(np.random.default_rng(1).normal(0, 0.1, (8, 8)), np.ones((8, 8)))
+    >>> round(block_edges(smooth + noise), 1), round(block_edges(smooth + blocks + noise), 1)
+    (1.0, 2.7)
+    """
+    ratios = []
+    for rows in (picture, picture.T):
+        difference = np.diff(rows, axis=1)
+        step = np.abs(difference[:, 1:-1] - 0.5 * (difference[:, :-2] + difference[:, 2:])).mean(0)
+        by_place = [float(step[first::_BLOCK].mean()) for first in range(min(_BLOCK, len(step)))]
+        ratios.append(max(by_place, default=0.0) / max(float(np.median(by_place)) if by_place else 0.0, 1e-6))
+    return float(np.mean(ratios))

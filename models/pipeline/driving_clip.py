@@ -46,6 +46,7 @@ from ..face import (
 from ..magnification import Motion
 from ..video import VideoFrame, VideoReader
 from .copied_pixels import CopiedPixels
+from .even_field import without_repeats
 from .kept_clip import KeptClip
 from .notes import Notes
 from .outside import Outside, calmer_outside, outside_frame
@@ -74,6 +75,16 @@ class Seen:
         """Return the same on a device."""
         frames, weight, copied = (values.to(device) for values in (self.frames, self.weight, self.copied))
         return Seen(frames, weight, copied, self.closures)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Seen]) -> Seen:
+        """Return the frames of several parts together."""
+        frames, weight, copied = (
+            torch.cat(values)
+            for values in zip(*((each.frames, each.weight, each.copied) for each in parts), strict=True)
+        )
+        closures = np.concatenate([each.closures for each in parts])
+        return cls(frames, without_repeats(weight), without_repeats(copied), closures)
 
     def part(self, at: slice) -> Seen:
         """Return some of the frames."""
@@ -130,6 +141,8 @@ class DrivingClip:
         track = follow_face(_WithProgress(reader, notes), landmarker, driving.face_index)
         for warning in reader.warnings:
             notes.warning(warning)
+        if track.faces > 1 and driving.face_index is None:
+            notes.warning(several_faces(track))
         if track.untrusted:
             notes.warning(f"Frames that can't be trusted hold the one before them: {listed(track.untrusted)}.")
         asked = None if driving.reference is None else driving.reference - float(reader.info.start)
@@ -279,27 +292,24 @@ class DrivingClip:
         return ahead(self._batches(size, wanted))
 
     def _batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Seen]]:
+        each = self._each(wanted)
+        while group := list(itertools.islice(each, size)):
+            batch = [index for index, _ in group], Seen.joined([seen for _, seen in group])
+            del group  # tens of megabytes, which would be kept beside what is made of it
+            yield batch
+
+    def _each(self, wanted: Sequence[int]) -> Iterator[tuple[int, Seen]]:
+        """Yield the wanted frames one by one, with what isn't seen of the face filled in."""
         remaining = set(wanted)
-        indices: list[int] = []
-        crops: list[Tensor] = []
-        copied: list[Tensor] = []
         for frame in self._frames:
-            if frame.index in remaining:
-                remaining.discard(frame.index)
-                indices.append(frame.index)
-                crops.append(self.crop.crop(frame.image, self.size, frame.index))
-                copied.append(self.copied_pixels(frame.image, frame.index))
-            if indices and (len(indices) == size or not remaining):
-                yield indices, self._seen(indices, torch.cat(crops), torch.cat(copied))
-                indices, crops, copied = [], [], []
+            if (index := frame.index) in remaining:
+                remaining.discard(index)
+                crop = self.crop.crop(frame.image, self.size, index)
+                seen, weight = self.visibility(crop, self._all_landmarks[[index]], self._inside(index))
+                copied = self.copied_pixels(frame.image, index)
+                yield index, Seen(seen, weight, copied, self._all_closures[[index]])
             if not remaining:
                 return
-
-    def _seen(self, indices: list[int], crops: Tensor, copied: Tensor) -> Seen:
-        """Return crops [n, 3, S, S] of frames with what isn't seen of the face filled in; copied: [n, 1, S, S]."""
-        inside = torch.cat([self._inside(index) for index in indices])
-        landmarks = self._all_landmarks[indices]
-        return Seen(*self.visibility(crops, landmarks, inside), copied, self._all_closures[indices])
 
     def _inside(self, index: int) -> Tensor:
         info = self.reader.info
@@ -394,6 +404,8 @@ class DrivingClip:
             crop_size=self.size,
             blinks=blinks(self.closures, [float(second) for second in self.track.seconds]),
             head_turn=head_turn(self.track.points[self.present], self._followed.points[self.chosen.index]),
+            faces=self.track.faces,
+            taken=self.track.taken,
         )
 
     @property
@@ -433,6 +445,14 @@ class DrivingClip:
             return self.resting
         same = self.outside is not None or _shows_the_same(self.reader, self.track, chosen, within)
         return self.times[within] if same else None
+
+
+def several_faces(track: FaceTrack) -> str:
+    """Return a sentence that says how many faces a clip shows, and which one was taken."""
+    return (
+        f"The video shows {track.faces} faces; the largest one drives, which is number {track.taken} from the left, "
+        "counted from 0. If it isn't the driver's, set Driver's Face to By Number (--face-index)."
+    )
 
 
 def shows_expression(reference: float, better: float) -> str:

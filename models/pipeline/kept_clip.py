@@ -32,6 +32,8 @@ class _Record:
     seconds: tuple[Fraction, ...]
     names: tuple[str, ...]
     untrusted: tuple[Untrusted, ...]
+    faces: int
+    taken: int
     reference: int
     reference_seconds: Fraction
     chosen: Literal["given", "automatic", "rest", "best frame"]
@@ -62,6 +64,8 @@ class KeptClip:
             seconds=track.seconds,
             names=track.blendshape_names,
             untrusted=track.untrusted,
+            faces=track.faces,
+            taken=track.taken,
             reference=chosen.index,
             reference_seconds=chosen.seconds,
             chosen=chosen.chosen,  # type: ignore[arg-type]
@@ -89,6 +93,8 @@ class KeptClip:
         frames = max(count, record.reference + 1)  # one more where the reference lies outside the trim
         if not (count > 0 and 0 <= record.reference <= count and 0 < record.size <= LARGEST_SIDE):
             raise ValueError("the numbers of its record fit no clip")
+        if not 0 <= record.taken < record.faces:
+            raise ValueError("its face is none of those it shows")
         if len(record.names) != SCORES or any(b <= a for a, b in zip(record.seconds, record.seconds[1:], strict=False)):
             raise ValueError("its record is of no clip")
         points = checked(arrays, "points", "f", (count, LANDMARKS, 3), MOST).astype(np.float32, copy=False)
@@ -98,9 +104,12 @@ class KeptClip:
         if not present.any() or (np.hypot(maps[:, 0], maps[:, 1]) < 1 / MOST).any():
             raise ValueError("its arrays are of no clip")
         *to_reference, to_unit = (Similarity(*each) for each in maps.tolist())
+        track = FaceTrack(
+            record.seconds, points, scores, record.names, present, record.untrusted, record.faces, record.taken
+        )
         return cls(
             warnings=record.warnings,
-            track=FaceTrack(record.seconds, points, scores, record.names, present, record.untrusted),
+            track=track,
             chosen=Reference(record.reference, record.reference_seconds, record.chosen),
             crop=SteadyCrop(tuple(to_reference), to_unit, record.beyond),
             size=record.size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -110,12 +110,14 @@ class RigReader(ABC):
         never = frozenset(np.flatnonzero((shown < _LEAST_SHOWN).mean(0) > _NEVER).tolist())
         constraints = dataclasses.replace(self._constraints, locked=self._constraints.locked | never)
         everywhere = np.ones(len(sites.position))
-        solution = solve(self.basis, sites, equations[..., :6], seconds, constraints=constraints)
+        solution = solve(self.basis, sites, equations[..., :6], seconds, constraints=constraints, regions=self._regions)
         little_shown = solution.residual_of_clip(everywhere) > _LITTLE_SHOWN and not solution.state.noisy
         if little_shown and self.has_head:
             # What such a rig has no control for would pass for the head's motion, and be missing from the rest.
             still = without_motion(equations[..., :6], equations[..., HEAD])
-            other = solve(self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints)
+            other = solve(
+                self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints, self._regions
+            )
             solution = min(solution, other, key=lambda found: found.residual_of_clip(everywhere))
         rest = np.array([control.rest for control in controls])
         solved = np.where(shown < _LEAST_SHOWN, rest, solution.curves.values)
@@ -143,6 +145,23 @@ class RigReader(ABC):
             state=solution.state,
             at_limit=at_limit,
         )
+
+    def without(
+        self, equations: NDArray[np.floating], doubtful: Mapping[str, NDArray[np.bool_]]
+    ) -> NDArray[np.floating]:
+        """Return what was read [N, S, 10] without the regions that something passes before, in those frames [N].
+
+        Sites of no region have no equations while something passes before any of them.
+        """
+        if not doubtful:
+            return equations
+        names = list(self._regions)
+        memberships = np.stack([self._regions[name] for name in names])
+        of = np.where(memberships.max(0) > 0.5, memberships.argmax(0), len(names))
+        none = np.zeros(len(equations), np.bool_)
+        frames = [doubtful.get(name, none) for name in names]
+        hidden = np.stack([*frames, np.any(frames, axis=0)])[of].T
+        return _unseen_where(equations, hidden)
 
     @property
     def columns(self) -> NDArray[np.floating]:
@@ -192,7 +211,7 @@ class DriverReader(RigReader):
     def laid(
         cls, basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, correspondence: Correspondence, spec: JobSpec
     ) -> DriverReader:
-        """Lay the rig over the driver's reference frame; see `rig_reader`."""
+        """Lay the rig over the driver's reference frame. Raises `InputError` as `driver_reader` does."""
         window, size = avatar.window, avatar.window.crop_size
         shown = on_crop(basis, window.to_crop_affine(), size)
         observer = RigObserver(on_driver(shown, correspondence, driver.mask), driver.reference.image, driver.clip.depth)
@@ -228,7 +247,7 @@ class GeneratedReader(RigReader):
     def laid(
         cls, basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec
     ) -> GeneratedReader:
-        """Lay the rig over the generated neutral frame; see `rig_reader`."""
+        """Lay the rig over the generated neutral frame. Raises `InputError` as `driver_reader` does."""
         window, size = avatar.window, avatar.window.crop_size
         shown = on_crop(basis, window.to_crop_affine(), size, gain=factors.alpha * factors.gain)
         within = dataclasses.replace(shown, visible=shown.visible & _inside(shown, avatar.mask))
@@ -246,14 +265,14 @@ class GeneratedReader(RigReader):
         return np.concatenate([equations, np.ones_like(equations[..., :1]), np.zeros_like(equations[..., :3])], -1)
 
 
-def rig_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec) -> RigReader:
-    """Return the reader for the place where the motion shows most clearly.
+def driver_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, spec: JobSpec) -> DriverReader:
+    """Return what reads the driver's own picture, also for backends whose generated frames are read later.
 
     Raises `InputError` when none of the rig is visible there, or `spec.rig` names controls that it has not.
     """
-    if avatar.correspondence is not None:
-        return DriverReader.laid(basis, driver, avatar, avatar.correspondence, spec)
-    return GeneratedReader.laid(basis, driver, avatar, factors, spec)
+    side = avatar.window.crop_size
+    laid = avatar.correspondence or Correspondence(avatar.landmarks, driver.reference.landmarks, (side, side))
+    return DriverReader.laid(basis, driver, avatar, laid, spec)
 
 
 def _constraints(basis: RigBasis, clip: DrivingClip, spec: JobSpec) -> Constraints:
@@ -334,10 +353,14 @@ def without_cover(equations: NDArray[np.floating]) -> NDArray[np.floating]:
 
     It is in the reference there, and moves less in the others than what it can be told by.
     """
-    covered = ((equations[..., 9] > 0.5).sum(0) >= FEWEST_COVERED)[None, :, None]
+    return _unseen_where(equations, ((equations[..., 9] > 0.5).sum(0) >= FEWEST_COVERED)[None])
+
+
+def _unseen_where(equations: NDArray[np.floating], hidden: NDArray[np.bool_]) -> NDArray[np.floating]:
+    """Return what was read [N, S, 10] as if the face weren't seen at some sites, [N or 1, S]."""
     measured = [*range(7), 9]
     result = equations.copy()
-    result[..., measured] = np.where(covered, 0.0, equations[..., measured])
+    result[..., measured] = np.where(hidden[..., None], 0.0, equations[..., measured])
     return result
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -22,7 +23,9 @@ Array: TypeAlias = NDArray[np.float64]
 LEAST_PEAK = 0.01  # of a control's range; what is less is a solver's rounding, or noise
 BLINK = 45  # the action unit
 CERTAIN = 0.1  # the same where the face as a whole shows no event: a blink may be all there is
+AT_REST = 0.02  # of a curve's peak
 LEAST_SHARE = 0.1  # of the strongest unit's peak; below it a unit is as likely cross-talk as a movement
+COMPRESSED_SHARE = 0.3  # the same after strong compression, whose cross-talk is larger
 
 
 def excursions(curves: ControlCurves, controls: Sequence[Control]) -> Array:
@@ -44,13 +47,14 @@ def action_units(
     controls: Sequence[Control],
     readings: Sequence[Reading] | None = None,
     least: float = 0.0,
+    share: float = LEAST_SHARE,
 ) -> list[UnitEvent]:
     """Return the action units that appear with a peak of `least` at least, and never below `LEAST_PEAK`.
 
     The strongest comes first. readings: what each control means above and below rest (`backend_bridge.rig.part_units`);
     by default it is recognised by its name alone. Controls that stand for no unit are left out, and so are units whose
-    curve has no event above its noise. In a clip of a few frames, what is higher than those peaks is no noise if it
-    rises to one apex and falls from it.
+    curve has no event above its noise, and those with less than a share of the strongest one's peak. In a clip of a few
+    frames, what is higher than those peaks is no noise if it rises to one apex and falls from it.
     """
     shares = excursions(curves, controls)
     found: dict[int, _Unit] = {}
@@ -62,11 +66,18 @@ def action_units(
             for unit in meaning.units:
                 found.setdefault(unit.number, _Unit(unit)).add(control.name, meaning.side, np.maximum(way * curve, 0.0))
     certain = max(LEAST_PEAK, least)
-    events = [event for unit in found.values() if (event := unit.event(curves.seconds, certain)) is not None]
+    events = [
+        event for unit in found.values() if (event := unit.event(curves.seconds, certain, len(found))) is not None
+    ]
     # A blink fills its range, and would hide what the face does besides.
     strongest = max((event.peak for event in events if event.unit != BLINK), default=0.0)
-    needed = max(LEAST_SHARE * strongest, certain)
+    needed = max(share * strongest, certain)
     return sorted((each for each in events if each.peak >= needed), key=lambda event: -event.peak)
+
+
+def _half_at_rest(curve: Array) -> bool:
+    """Return whether half of a curve [T] is at rest, as noise's hardly ever is."""
+    return bool(np.sort(curve)[: max(1, len(curve) // 2)].max() <= AT_REST * curve.max())
 
 
 class _Unit:
@@ -81,11 +92,12 @@ class _Unit:
         self._controls.append(name)
         self._curves[side].append(curve)
 
-    def event(self, seconds: Array, certain: float) -> UnitEvent | None:
+    def event(self, seconds: Array, certain: float, curves: int) -> UnitEvent | None:
         rest, both = np.zeros_like(seconds), self._curves[Side.BOTH]
         left, right = (np.max([rest, *self._curves[side], *both], axis=0) for side in (Side.LEFT, Side.RIGHT))
         curve = np.maximum(left, right)
-        timed = find_event([*seconds], curve, certain) if curve.max() > 0 else None
+        sure = certain if _half_at_rest(curve) else math.inf
+        timed = find_event([*seconds], curve, sure, curves) if curve.max() > 0 else None
         if timed is None:
             return None
         apex = int(curve.argmax())

@@ -16,70 +16,22 @@ import math
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from ..magnification.arbitration import PATCH, chi_squared_test
-from ..magnification.filters import box
-from ..magnification.refinement import Refinement, affine_fields
-from ..magnification.solver import Observation
-from .dataset import ROLES, Films, observe, render_pairs
+from ..magnification.refinement import Refinement
+from .config import Config
+from .dataset import ROLES, Batch, Films, observe, render_pairs
 from .heads import HeadModel
+from .losses import Losses, chi_squared_of
 from .scenes import FaceScenes
 
-MOST_CHI_SQUARED = 300.0  # chi-squared of one patch, at most
-LEAST_CHI_SQUARED = 0.05  # of a film, at least
 LEVEL, CLEAN_LEVEL = 0, -1.2  # of the camera's state, the level of the grain; below this there is hardly any
-
-
-@dataclass(frozen=True)
-class Config:
-    """Defaults train on one CPU core within two hours; a GPU bears larger batches of more people.
-
-    crops: grid points along a side, from the smallest to all of the film. fused_weight, fields_weight, units_weight:
-    how much the fused motion counts, the motion made of the fields alone, and the fields of the action units, which
-    cannot be known where they are bent. worse_weight: how much it counts in addition by what an answer is worse than
-    the solver's. most_weight: films count as a share of the error that the solver leaves in them, but no more than
-    this often. compressed_weight: how much a compressed film counts, so that films in which the equations mislead don't
-    drown the rest. inflation_weight: how much the estimate of the equations' noise counts; noise_steps, noise_rate,
-    noise_decay: of its fit to all films in the end. keep: of the weights begun
-    from, the share in the result, so that it doesn't forget what it could do (Wortsman et al. 2022, "Robust fine-tuning
-    of zero-shot models"). until: the step after which to stop for now, 0 for all of them.
-    """
-
-    people: int = 400
-    takes: int = 2
-    crops: tuple[int, int] = (96, 128)
-    batch: int = 8
-    steps: int = 4500
-    warmup: int = 200
-    learning_rate: float = 1.5e-3
-    smallest_rate: float = 1e-5
-    weight_decay: float = 1e-4
-    clip_gradient: float = 1.0
-    average_decay: float = 0.998
-    fused_weight: float = 0.5
-    fields_weight: float = 0.25
-    units_weight: float = 0.4
-    worse_weight: float = 0.5
-    most_weight: float = 3.0
-    compressed_weight: float = 0.8
-    inflation_weight: float = 0.05
-    noise_steps: int = 1500
-    noise_rate: float = 3e-3
-    noise_decay: float = 0.03
-    keep: float = 0.0
-    until: int = 0
-    seed: int = 0
-    checkpoint_every: int = 100
-    threads: int = 1
 
 
 def prepare(role: str, config: Config, anny: Path, data: Path, workers: int) -> None:
@@ -100,6 +52,79 @@ def _prepare(role: str, config: Config, anny: Path, data: Path, people: range) -
     observe(data / "pairs", data / role, ROLES[role], people, config.takes, config.seed)
 
 
+class Training:
+    """A network on its way: its weights, their running average, and the optimiser's state; `step` steps are done."""
+
+    def __init__(self, config: Config, begun: Refinement | None, device: torch.device) -> None:
+        self.config = config
+        self.network, self.average = (Refinement().to(device) for _ in range(2))
+        if begun is not None:
+            self.network.load_state_dict(begun.state_dict())
+        self.average.load_state_dict(self.network.state_dict())
+        self._optimiser = torch.optim.AdamW(
+            self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.step = 0
+
+    def learn_from(self, batch: Batch) -> Losses:
+        """Do one step; return the losses before it. A step without a finite gradient is left out, and that is said."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate(self.step, self.config)
+        losses = Losses.of(self.network, batch)
+        self._optimiser.zero_grad()
+        losses.total(self.config).backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_gradient)
+        self.step += 1
+        if torch.isfinite(norm):
+            self._optimiser.step()
+        else:
+            print(f"step {self.step}  left out: its gradient is not finite", flush=True)
+        draw(self.average, self.network, 1 - min(self.config.average_decay, self.step / (self.step + 10)))
+        return losses
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, whole."""
+        parts = {name: part.state_dict() for name, part in self._parts.items()}
+        partial_path = path.with_suffix(".partial")
+        torch.save({**parts, "step": self.step}, partial_path)
+        partial_path.replace(path)
+
+    def resume(self, path: Path, device: torch.device) -> None:
+        """Go on from a checkpoint."""
+        state = torch.load(path, weights_only=True, map_location=device)
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
+        self.step = state["step"]
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {"network": self.network, "average": self.average, "optimiser": self._optimiser}
+
+
+class Diary:
+    """Prints the means of the losses since the last time, and how long the rest will take."""
+
+    def __init__(self, config: Config) -> None:
+        self._config, self._seen = config, list[dict[str, float]]()
+        self._began = time.monotonic()
+
+    def note(self, losses: Losses) -> None:
+        """Take in the losses of a step."""
+        self._seen.append(losses.means())
+
+    def report(self, step: int) -> None:
+        """Print a line, and begin anew."""
+        left = (time.monotonic() - self._began) / len(self._seen) * (self._config.steps - step)
+        means = (f"{name} {np.mean([each[name] for each in self._seen]):.3f}" for name in self._seen[0])
+        rate = learning_rate(step, self._config)
+        print(
+            f"step {step}/{self._config.steps}  {'  '.join(means)}  rate {rate:.1e}  {left / 60:.0f} min left",
+            flush=True,
+        )
+        self._seen.clear()
+        self._began = time.monotonic()
+
+
 def train(role: str, config: Config, data: Path, out: Path, start: Path | None, device: torch.device) -> Path:
     """Train on the films of a role, writing checkpoints to `out`; return the path of the weights.
 
@@ -108,86 +133,30 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     films = Films(data / role, data / "pairs", device, config.people)
-    out.mkdir(parents=True, exist_ok=True)
-    network, average = (Refinement().to(device) for _ in range(2))
     begun = None if start is None else begun_from(start).to(device)
-    if begun is not None:
-        network.load_state_dict(begun.state_dict())
-    optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    checkpoint, step = out / "checkpoint.pt", 0
-    average.load_state_dict(network.state_dict())
+    training, diary = Training(config, begun, device), Diary(config)
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / "checkpoint.pt"
     if checkpoint.is_file():
-        state = torch.load(checkpoint, weights_only=True, map_location=device)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        step = state["step"]
-    rng = np.random.default_rng((config.seed, step))
-    began, seen = time.monotonic(), 0
-    sums: NDArray[np.floating] = np.zeros(6)
-    while step < (config.until or config.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, config)
+        training.resume(checkpoint, device)
+    rng = np.random.default_rng((config.seed, training.step))
+    while training.step < (config.until or config.steps):
         crop = int(rng.choice(np.arange(config.crops[0], config.crops[1] + 1, 8)))
-        batch = films.batch(config.batch, crop, rng)
-        observed = batch.observed
-        with torch.autocast(device.type, torch.bfloat16):
-            answer = network.estimate(observed, batch.brightness, batch.state)
-        with torch.no_grad():
-            solver = loss_of(observed.motion, batch.truth, batch.certain)
-            weight = (1 / solver).clamp(max=config.most_weight)
-            weight = weight * torch.where(batch.compressed > 0, config.compressed_weight, 1.0)
-        refined = loss_of(answer.refined.motion, batch.truth, batch.certain)
-        motions = [
-            refined + config.worse_weight * (refined - solver).clamp(min=0),
-            config.fused_weight * loss_of(answer.fused, batch.truth, batch.certain),
-            config.fields_weight * loss_of(answer.prior_mean, batch.truth, batch.certain),
-        ]
-        units = loss_of_units(answer.units, batch.units, batch.taught)
-        chi_squared = chi_squared_of(batch.observed, batch.truth, batch.certain)
-        inflation = answer.inflation.flatten().log() + chi_squared / answer.inflation.flatten()
-        optimiser.zero_grad()
-        (
-            (weight * torch.stack(motions).sum(0)).mean()
-            + config.units_weight * units
-            + config.inflation_weight * inflation.mean()
-        ).backward()
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_gradient)
-        step += 1
-        if torch.isfinite(norm):
-            optimiser.step()
-        else:
-            print(f"step {step}  left out: its gradient is not finite", flush=True)
-        draw(average, network, 1 - min(config.average_decay, step / (step + 10)))
-        parts = motions[1] / config.fused_weight, motions[2] / config.fields_weight
-        figures = [refined, *parts, units, solver, inflation]
-        seen, sums = seen + 1, sums + np.array([float(figure.detach().mean()) for figure in figures])
-        if step % config.checkpoint_every == 0 or step == config.steps:
-            left = (time.monotonic() - began) / seen * (config.steps - step)
-            means = dict(zip(("refined", "fused", "fields", "units", "solver", "inflation"), sums / seen, strict=True))
-            print(
-                f"step {step}/{config.steps}  {'  '.join(f'{name} {value:.3f}' for name, value in means.items())}  "
-                f"rate {learning_rate(step, config):.1e}  {left / 60:.0f} min left",
-                flush=True,
-            )
-            began, seen, sums = time.monotonic(), 0, np.zeros(6)
-            state = {
-                "network": network.state_dict(),
-                "average": average.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "step": step,
-            }
-            partial = checkpoint.with_suffix(".partial")
-            torch.save(state, partial)
-            partial.replace(checkpoint)
+        diary.note(training.learn_from(films.batch(config.batch, crop, rng)))
+        if training.step % config.checkpoint_every == 0 or training.step == config.steps:
+            diary.report(training.step)
+            training.save(checkpoint)
     if begun is not None:
-        draw(average, begun, config.keep)
-    fit_noise(average, films, config)
-    weights = out / f"{role}.safetensors"
-    tensors = {name: value.half().cpu().contiguous() for name, value in average.state_dict().items()}
-    metadata = {"role": role, "steps": str(config.steps), "seed": str(config.seed)}
-    save_file(tensors, weights, metadata)
-    return weights
+        draw(training.average, begun, config.keep)
+    fit_noise(training.average, films, config)
+    return _written(training.average, role, config, out / f"{role}.safetensors")
+
+
+def _written(network: Refinement, role: str, config: Config, path: Path) -> Path:
+    """Write the weights as float16."""
+    tensors = {name: value.half().cpu().contiguous() for name, value in network.state_dict().items()}
+    save_file(tensors, path, {"role": role, "steps": str(config.steps), "seed": str(config.seed)})
+    return path
 
 
 @torch.no_grad()
@@ -204,33 +173,6 @@ def learning_rate(step: int, config: Config) -> float:
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
     share = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return config.smallest_rate + share * (config.learning_rate - config.smallest_rate)
-
-
-def loss_of(motion: Tensor, truth: Tensor, certain: Tensor) -> Tensor:
-    """Relative motion error where something moves, plus what moves where nothing should, plus the gain's error: [N].
-
-    motion, truth: [N, 2, h, w] px; certain: [N, 1, h, w], 1 where the truth is known. The three terms are what the
-    benchmark reports as error, leak and gain. What moves is judged without what all of it does together, so that a
-    head that turns doesn't hide the brow that rises.
-    """
-    local = _without_affine(truth, certain)
-    size = local.square().sum(1, keepdim=True).sqrt() * certain
-    peak = size.amax((2, 3), keepdim=True)
-    moving = ((size > 0.05 * peak) & (peak > 0.02)).float() * certain
-    still = certain - moving
-    error = ((motion - truth).square().sum(1, keepdim=True) + 1e-8).sqrt()
-    total = (size * moving).sum((1, 2, 3))
-    relative = (error * moving).sum((1, 2, 3)) / (total + 0.02 * moving.sum((1, 2, 3)) + 1.0)
-    leak = (error * still).sum((1, 2, 3)) / (still.sum((1, 2, 3)) + 1) / (peak.flatten() + 0.1)
-    projection = ((motion - truth) * local * moving).sum((1, 2, 3)) / ((local * local * moving).sum((1, 2, 3)) + 1e-3)
-    gain = projection.abs() * (total > 1.0)
-    return (relative + leak + 0.3 * gain).clamp(max=4)
-
-
-def loss_of_units(fields: Tensor, truth: Tensor, taught: Tensor) -> Tensor:
-    """Relative squared error of the action units' fields, [N, K, 2, h, w], where they are known (taught: [N])."""
-    error = (fields - truth).square().sum((2, 3, 4)) / (truth.square().sum((2, 3, 4)) + 1.0)
-    return (error.mean(1) * taught).sum() / taught.sum().clamp(min=1)
 
 
 def fit_noise(network: Refinement, films: Films, config: Config) -> None:
@@ -259,15 +201,6 @@ def fit_noise(network: Refinement, films: Films, config: Config) -> None:
     print(f"noise fitted to {len(state)} films, {int(clean.sum())} clean ones: {float(loss.detach()):.3f}", flush=True)
 
 
-@torch.no_grad()
-def chi_squared_of(seen: Observation, truth: Tensor, certain: Tensor) -> Tensor:
-    """Return the truth's mean chi-squared in each film, [N]; certain: [N, 1, h, w], 1 where the truth is known."""
-    _, chi_squared = chi_squared_test(seen, truth)
-    whole = (box(certain, PATCH) > 0.999).float()
-    found = (chi_squared.clamp(max=MOST_CHI_SQUARED) * whole).sum((1, 2, 3))
-    return found / (whole.sum((1, 2, 3)) + 1) + LEAST_CHI_SQUARED
-
-
 def begun_from(weights: Path) -> Refinement:
     """Return a network that begins with the weights of a file, also of one without the camera state.
 
@@ -285,15 +218,6 @@ def begun_from(weights: Path) -> Refinement:
             ours[name] = value.float()
     network.load_state_dict(ours)
     return network
-
-
-def _without_affine(motion: Tensor, certain: Tensor) -> Tensor:
-    """Return the motion less the affine motion that fits it best."""
-    shapes = affine_fields(motion.shape[2], motion.shape[3], motion)[0, :3, 0].flatten(1)
-    weighted = shapes * certain.flatten(2)
-    normal = weighted @ shapes.T + 1e-3 * torch.eye(3, device=motion.device)
-    amounts = torch.linalg.solve(normal, weighted @ motion.flatten(2).mT)
-    return motion - (shapes.T @ amounts).mT.unflatten(2, motion.shape[2:])
 
 
 def main() -> None:

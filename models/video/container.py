@@ -104,6 +104,7 @@ class ContainerClip:
         """Yield the frames in their order; those of a clip that is short enough are kept when all have been read."""
         size = (self.info.width, self.info.height)
         name = self._path.name
+        announced = self._timeline.count
         index = damaged = repeated = 0
         previous: Fraction | None = None
         kept: list[_Decoded] = []
@@ -119,7 +120,10 @@ class ContainerClip:
                 if presentation.size(frame.width, frame.height) != size:
                     self._warn(f"{name} changes its size on the way; its frames are brought to the first one's.")
                 damaged += frame.is_corrupt
-                room -= sum(plane.buffer_size for plane in frame.planes)
+                size_of_it = sum(plane.buffer_size for plane in frame.planes)
+                if not index and announced is not None and announced * size_of_it > MOST_KEPT:
+                    room = 0  # not all will fit, and none is kept for nothing
+                room -= size_of_it
                 if room >= 0:
                     kept.append((seconds, frame, presentation))
                 else:
@@ -127,7 +131,6 @@ class ContainerClip:
                 yield seconds, frame, presentation
                 index += 1
         self._kept = kept if room >= 0 else None
-        announced = self._timeline.count
         if announced is not None and index + repeated < announced:
             missing = announced - index - repeated
             self._warn(f"{missing} of {announced} frames of {name} can't be decoded and are missing.")

@@ -19,12 +19,14 @@ from .limits import LONGEST_SIDE, check_size, picture_size, read_file
 
 MOST_BYTES = 4 << 30  # of all channels of a picture, unpacked
 _OWN_ENTRIES = {"channels", "chunkCount"}  # of a header, written anew
-# What is no colour: the mean of two ids, depths or places is nobody's.
+# What is no colour, of the words that a channel's name has between its points, in small letters alone: the mean of two
+# ids, depths or places is nobody's.
 _NO_COLOUR = re.compile(
-    r"(^|\.)(z|depth|crypto\w*|index\w*|object ?index|material ?index|id|ids|position|p|pworld|uv|vector|"
-    r"motion ?vector|velocity)(\.|$)",
-    re.IGNORECASE,
+    r"z|[a-z]?depth[a-z]?|zbuffer|crypto[a-z]*|(object|material|obj|mat|asset|instance|shape)?(id|index)(s|es|ob|ma)?|"
+    r"(world|object|ref)?pos(ition)?(world|object|ref)?|p(world|object|ref)?|pointworld|uvs?(map|coord)?s?|st(map)?|"
+    r"(motion|forward|backward)?vec(tor)?s?|mv|forward|backward|motion|velocity"
 )
+_NO_LETTERS = re.compile(r"[^a-z]+")
 
 Pixels = NDArray[Any]
 
@@ -89,7 +91,7 @@ def encode_floats(channels: Mapping[str, NDArray[np.floating]], **entries: str) 
 
 def is_colour(channel: str) -> bool:
     """Whether a channel is light or coverage, which may be interpolated: no depth, id, place or vector."""
-    return not _NO_COLOUR.search(channel)
+    return not any(_NO_COLOUR.fullmatch(_NO_LETTERS.sub("", word)) for word in channel.lower().split("."))
 
 
 def _part(part: Any, name: str) -> Part:

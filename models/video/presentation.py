@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
 from numpy.typing import NDArray
 
@@ -31,7 +32,8 @@ class Presentation:
     def of(cls, frame: av.VideoFrame, sample_aspect_ratio: Fraction | None) -> Presentation:
         """Read a decoded frame's display matrix, whose rows are the directions of the coded x and y axes."""
         aspect = sample_aspect_ratio or Fraction(1)
-        side_data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+        # `frame.side_data` is kept by the frame that it keeps: only a garbage collection frees the two.
+        side_data = SideDataContainer(frame).get(SideDataType.DISPLAYMATRIX)
         if side_data is None:
             return cls(aspect)
         a, b, _, c, d = (int(value) for value in np.frombuffer(side_data, np.int32)[:5])

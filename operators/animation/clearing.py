@@ -10,7 +10,7 @@ import numpy as np
 
 from .ends import Window
 from .keyframes import bare, splice
-from .nla import Address, Playing, is_muted, playing, strips_of
+from .nla import Address, Playing, is_muted, playing, sharing, single_user, strips_of
 from .strength import STILL, drop_idle, make_room, rest_of
 
 
@@ -34,9 +34,17 @@ def clear(id_block: bpy.types.ID, window: Window, kept: Collection[Address] = ()
         if curves and not each.plain() and each.strip is not None:
             stuck.append(each.strip.name)
             continue
-        changed = [_clear_curve(curve, _shifted(window, each)) for curve in curves]
-        if any(changed) and each.strip is not None:
-            _stretch(each.strip, each.own_frame(window.end))
+        own_window = _shifted(window, each)
+        moving = [curve for curve in curves if _moves(curve, own_window)]
+        if moving and sharing(each, id_block):
+            places = {(curve.data_path, curve.array_index) for curve in moving}
+            moving = [
+                curve for curve in single_user(each, id_block).curves if (curve.data_path, curve.array_index) in places
+            ]
+        for curve in moving:
+            _clear_curve(curve, own_window)
+        if moving and each.strip is not None and not each.nested:
+            _stretch(each.strip, own_window.end)
     _drop_empty_tracks(id_block)
     return stuck
 
@@ -45,15 +53,20 @@ def _shifted(window: Window, each: Playing) -> Window:
     return Window(*(each.own_frame(frame) for frame in (window.first, window.last, window.end)))
 
 
-def _clear_curve(curve: bpy.types.FCurve, window: Window) -> bool:
-    """Put a curve to rest within the window; returns whether there was anything."""
+def _moves(curve: bpy.types.FCurve, window: Window) -> bool:
+    """Whether a curve of ours leaves its rest within the window."""
     rest = rest_of(curve)
     assert rest is not None
     inside = np.array([window.first, *range(int(np.ceil(window.first)), int(window.end) + 1), window.end])
     keys = [point.co[1] for point in curve.keyframe_points if window.first <= point.co[0] <= window.end]
     held = [*(bare(curve, float(frame)) for frame in inside), *keys]
-    if max(abs(value - rest) for value in held) < STILL:
-        return False
+    return max(abs(value - rest) for value in held) >= STILL
+
+
+def _clear_curve(curve: bpy.types.FCurve, window: Window) -> None:
+    """Put a curve of ours to rest within the window."""
+    rest = rest_of(curve)
+    assert rest is not None
     frames, values = np.array([window.first, window.last]), np.array([rest, rest])
     if window.first == window.last:
         frames, values = frames[:1], values[:1]
@@ -61,7 +74,6 @@ def _clear_curve(curve: bpy.types.FCurve, window: Window) -> bool:
     splice(curve, frames, values)
     make_room(curve, window)
     drop_idle(curve)
-    return True
 
 
 def _stretch(strip: bpy.types.NlaStrip, last: float) -> None:

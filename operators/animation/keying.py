@@ -14,7 +14,7 @@ from ..rig.controls import LiveChannel
 from .destination import LAYER, REPLACE
 from .ends import Window
 from .keyframes import Keys, assign_new_action, bare, curves_of, cut_after, find_curve, write_keys
-from .nla import Address, add_layer, animated, hold, muted_takes, push_down, whole_quaternions
+from .nla import Address, add_layer, animated, has_tracks, hold, muted_takes, push_down, whole_quaternions
 from .performance import STILL, ControlKeys
 from .strength import add_strength, covers, drop_idle, make_room, muted_layers, rest_of, tracks_below
 
@@ -108,9 +108,10 @@ class Keying:
         }
         held = {address: rest for address, rest in unheld.items() if rest != _channel(id_block, address).default}
         overruled = muted_takes(id_block, set(held)) if held else []
+        mixed = has_tracks(id_block)
         if held:
             hold(id_block, [self._constant(id_block, address, rest) for address, rest in held.items()])
-        push_down(id_block)
+        push_down(id_block, mixed)
         keys = [
             self._released(replace(entry.keys, values=entry.keys.values - entry.control.rest), 0.0, lambda _: 0.0)
             for entry in entries

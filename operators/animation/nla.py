@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import bpy
@@ -27,12 +27,13 @@ Address = tuple[str, int]  # data path and index, as an F-Curve has them
 class Playing:
     """An action that plays on an ID.
 
-    slot: None where actions have none. strip: None for the active action.
+    slot: None where actions have none. strip: None for the active action. nested: whether the strip is in a meta strip.
     """
 
     action: bpy.types.Action
     slot: Any
     strip: bpy.types.NlaStrip | None = None
+    nested: bool = False
 
     @property
     def curves(self) -> list[bpy.types.FCurve]:
@@ -67,11 +68,7 @@ def playing(id_block: bpy.types.ID) -> list[Playing]:
     solo = any(track.is_solo for track in tracks)
     for track in tracks:
         if track.is_solo if solo else not track.mute:
-            found += [
-                Playing(strip.action, getattr(strip, "action_slot", None), strip)
-                for strip in track.strips
-                if strip.action is not None and not strip.mute
-            ]
+            found += _takes(track.strips, muted=False)
     if animation.action is not None and not solo:
         found.append(Playing(animation.action, getattr(animation, "action_slot", None)))
     return found
@@ -101,8 +98,18 @@ def whole_quaternions(addresses: Iterable[Address]) -> set[Address]:
 
 
 def takes_of(track: bpy.types.NlaTrack) -> list[Playing]:
-    """Return the actions of a track's strips, muted or not."""
-    return [Playing(s.action, getattr(s, "action_slot", None), s) for s in track.strips if s.action is not None]
+    """Return the actions of a track's strips and of those in its meta strips, muted or not."""
+    return list(_takes(track.strips, muted=True))
+
+
+def _takes(strips: Iterable[bpy.types.NlaStrip], muted: bool, nested: bool = False) -> Iterator[Playing]:
+    for strip in strips:
+        if strip.mute and not muted:
+            continue
+        if strip.type == "META":
+            yield from _takes(strip.strips, muted, nested=True)
+        elif strip.action is not None:
+            yield Playing(strip.action, getattr(strip, "action_slot", None), strip, nested)
 
 
 def muted_takes(id_block: bpy.types.ID, addresses: set[Address]) -> list[str]:
@@ -127,10 +134,17 @@ def hold(id_block: bpy.types.ID, keys: Iterable[Keys]) -> None:
     strip.blend_type, strip.extrapolation = "REPLACE", "HOLD"
 
 
-def push_down(id_block: bpy.types.ID) -> None:
+def has_tracks(id_block: bpy.types.ID) -> bool:
+    """Whether an ID has NLA tracks: without any its action plays as it is, whatever its blending and extrapolation."""
+    animation = id_block.animation_data
+    return animation is not None and len(animation.nla_tracks) > 0
+
+
+def push_down(id_block: bpy.types.ID, mixed: bool) -> None:
     """Move the active action into a track of its own, as Blender's Push Down does; on top it would overrule the tracks.
 
-    One that has no slot for this ID plays nothing; it only makes room and stays in the file.
+    `mixed`: whether it has played mixed into tracks (`has_tracks`), so that its blending is that of its strip. An
+    action that has no slot for this ID plays nothing; it only makes room and stays in the file.
     """
     animation = animation_of(id_block)
     active = animation.action
@@ -140,10 +154,11 @@ def push_down(id_block: bpy.types.ID) -> None:
     if hasattr(active, "slots") and slot is None:
         active.use_fake_user = True
     else:
-        extrapolation, blend_type = animation.action_extrapolation, animation.action_blend_type
-        influence = animation.action_influence
         strip = _add_strip(animation, active, slot)
-        strip.extrapolation, strip.blend_type, strip.influence = extrapolation, blend_type, influence
+        strip.extrapolation, strip.blend_type = "HOLD", "REPLACE"
+        if mixed:
+            strip.extrapolation, strip.blend_type = animation.action_extrapolation, animation.action_blend_type
+            _set_influence(strip, animation.action_influence)
     animation.action = None
 
 
@@ -160,10 +175,14 @@ def add_layer(
         curves = [write_keys(each) for each in keys]
     strip = _add_strip(animation, action, slot)
     strip.blend_type, strip.extrapolation = "ADD", "HOLD_FORWARD" if hold else "NOTHING"
-    # The strength of the expression, to be changed by hand; Blender resets an influence that has no key.
-    strip.use_animated_influence = True
-    strip.fcurves.find("influence").keyframe_points.insert(action.frame_range[0], 1.0)
+    _set_influence(strip, 1.0)  # the strength of the expression, to be changed by hand
     return action, curves
+
+
+def _set_influence(strip: bpy.types.NlaStrip, influence: float) -> None:
+    """Key the influence of a strip, since Blender resets one that has no key."""
+    strip.use_animated_influence = True
+    strip.fcurves.find("influence").keyframe_points.insert(strip.action_frame_start, influence)
 
 
 def fit(strip: bpy.types.NlaStrip, action: bpy.types.Action) -> None:
@@ -209,15 +228,25 @@ def _add_strip(animation: bpy.types.AnimData, action: bpy.types.Action, slot: An
     return strip
 
 
-def sharing(action: bpy.types.Action, id_block: bpy.types.ID) -> list[bpy.types.ID]:
-    """Return the IDs on which what an action plays on one of them plays, with the one itself."""
-    slot = getattr(id_block.animation_data, "action_slot", None)
-    if slot is not None:
-        return list(slot.users())
-    if hasattr(action, "slots"):
-        return [id_block]
-    users = bpy.data.user_map(subset={action})[action]
-    return [user for user in users if getattr(user, "animation_data", None) is not None]
+def sharing(take: Playing, id_block: bpy.types.ID) -> list[bpy.types.ID]:
+    """Return the other IDs on which what plays on this one plays as well."""
+    users: Iterable[bpy.types.ID] = ()
+    if take.slot is not None:
+        users = take.slot.users()
+    elif not hasattr(take.action, "slots"):
+        users = bpy.data.user_map(subset={take.action})[take.action]
+    return [user for user in users if user != id_block and getattr(user, "animation_data", None) is not None]
+
+
+def single_user(take: Playing, id_block: bpy.types.ID) -> Playing:
+    """Let an ID play a copy of an action that plays on others as well."""
+    copy = take.action.copy()
+    player = take.strip or animation_of(id_block)
+    player.action = copy
+    if take.slot is None:
+        return replace(take, action=copy)
+    player.action_slot = copy.slots[take.slot.identifier]
+    return replace(take, action=copy, slot=player.action_slot)
 
 
 def strips_of(id_block: bpy.types.ID) -> Iterator[tuple[bpy.types.NlaTrack, bpy.types.NlaStrip]]:

@@ -9,20 +9,22 @@ import bpy
 
 from ..rig.controls import LiveChannel
 from .destination import LAYER, REPLACE
+from .ends import Window
 from .keyframes import find_curve
-from .nla import is_muted, sharing
+from .nla import Playing, is_muted, sharing
+from .strength import foreign_modifiers
 
 
-def animation_problem(channels: Sequence[LiveChannel], animation: str) -> str:
+def animation_problem(channels: Sequence[LiveChannel], animation: str, window: Window | None = None) -> str:
     """Return why keys of these channels would not play, or can't be written; `animation` is as `Destination` has it.
 
-    An empty string: nothing is in the way.
+    `window`: which frames they fill, where it is known. An empty string: nothing is in the way.
     """
     ids = dict.fromkeys(channel.id for channel in channels)
     problems = [_id_problem(id_block, animation) for id_block in ids]
     if animation == REPLACE:
         problems += [_action_problem(id_block) for id_block in ids]
-        problems += _curve_problems(channels)
+        problems += _curve_problems(channels, window)
     return next((problem for problem in problems if problem), "")
 
 
@@ -62,7 +64,7 @@ def _action_problem(id_block: bpy.types.ID) -> str:
         return ""
     if not action.is_editable:
         return f"The action {action.name!r} belongs to a linked file; bake into a new action."
-    if others := [other for other in sharing(action, id_block) if other != id_block]:
+    if others := sharing(Playing(action, getattr(id_block.animation_data, "action_slot", None)), id_block):
         return (
             f"The action {action.name!r} plays on {_name(others[0])} as well, which would move with "
             f"{_name(id_block)}; click the number beside the action's name to make it single-user, or bake into a new "
@@ -71,7 +73,7 @@ def _action_problem(id_block: bpy.types.ID) -> str:
     return ""
 
 
-def _curve_problems(channels: Iterable[LiveChannel]) -> list[str]:
+def _curve_problems(channels: Iterable[LiveChannel], window: Window | None) -> list[str]:
     problems = []
     for channel in channels:
         curve = find_curve(channel.id, channel.path, channel.index)
@@ -91,7 +93,24 @@ def _curve_problems(channels: Iterable[LiveChannel]) -> list[str]:
                 f"The animation of {channel.path} repeats, so keys in it would change all of it; remove its Cycles "
                 "modifier in the Graph Editor or bake as a layer on top."
             )
+        elif changed := _changed_by(curve, window):
+            problems.append(
+                f"The animation of {channel.path} has the modifier {changed!r}, which would change its keys; mute it "
+                "in the Graph Editor or bake as a layer on top."
+            )
     return problems
+
+
+def _changed_by(curve: bpy.types.FCurve, window: Window | None) -> str:
+    """Return the name of an animator's modifier that would change keys in the window; else an empty string.
+
+    One that is restricted to a range of frames is in the way where the window is known to reach into it.
+    """
+    for modifier in foreign_modifiers(curve):
+        reaches = window is not None and modifier.frame_start <= window.end and window.first <= modifier.frame_end
+        if reaches or not modifier.use_restricted_range:
+            return modifier.name or modifier.type.title()
+    return ""
 
 
 def _name(id_block: bpy.types.ID) -> str:

@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from typing import cast
 
 import bpy
+import numpy as np
 
 from ..rig.kinds import KINDS, ControlKind
 from .ends import LAST_FRAME, Window
 from .keyframes import all_curves, animated_channel, bare
-from .nla import REST, Address, is_muted, playing, takes_of
+from .nla import REST, Address, Playing, is_muted, playing, takes_of
+from .stack import bounds_below
 
 STILL = 1e-4  # in units of a control: a curve that departs less from rest is still
 LONGEST_NAME = 48  # bytes of a bake's name; with what is put around it, it is a modifier's name
@@ -46,7 +48,7 @@ def set_strength(bake: str, strength: float) -> None:
             for each in playing(id_block):
                 for curve in each.curves:
                     if ours := _ours(curve, bake):
-                        _widen(kind, id_block, curve, ours[0].reference_value, strength)
+                        _widen(kind, id_block, each, curve, ours[0].reference_value, strength)
     for _, modifier in _modifiers(bake):
         _scale(modifier, strength)
 
@@ -55,6 +57,12 @@ def rest_of(curve: bpy.types.FCurve) -> float | None:
     """Return the value at rest of a curve of ours, None for one that no bake has keyed."""
     ours = _ours(curve)
     return ours[0].reference_value if ours else None
+
+
+def foreign_modifiers(curve: bpy.types.FCurve) -> list[bpy.types.FModifier]:
+    """Return the modifiers of a curve that act and are no bake's strength."""
+    ours = {each.as_pointer() for each in _ours(curve)}
+    return [each for each in curve.modifiers if not each.mute and each.as_pointer() not in ours]
 
 
 def covers(curve: bpy.types.FCurve, first: float, last: float) -> bool:
@@ -203,28 +211,19 @@ def _restrict(modifier: bpy.types.FModifier, first: float, last: float) -> None:
     modifier.blend_in = modifier.blend_out = 0.0
 
 
-def _widen(kind: ControlKind, id_block: bpy.types.ID, curve: bpy.types.FCurve, rest: float, strength: float) -> None:
+def _widen(
+    kind: ControlKind, id_block: bpy.types.ID, take: Playing, curve: bpy.types.FCurve, rest: float, strength: float
+) -> None:
     """Widen the range of what a curve animates, so that Blender does not cut the stronger curve off."""
     channel = animated_channel(id_block, curve)
-    points = [tuple(point.co) for point in curve.keyframe_points]
-    if channel is None or not points:
+    points = np.array([tuple(point.co) for point in curve.keyframe_points]).reshape(-1, 2)
+    if channel is None or not len(points):
         return
-    values = [rest + strength * (value - rest) + _below(id_block, curve, frame) for frame, value in points]
-    kind.widen(channel, min(values), max(values))
-
-
-def _below(id_block: bpy.types.ID, curve: bpy.types.FCurve, frame: float) -> float:
-    """Return what a curve in an NLA strip is added to at a frame; 0 for one of the active action, which is all."""
-    below = []
-    for each in playing(id_block):
-        if each.action == curve.id_data:
-            break
-        below += [other for other in each.curves if (other.data_path, other.array_index) == _address(curve)]
-    animation = id_block.animation_data
-    if animation is None or curve.id_data == animation.action:
-        return 0.0
-    return float(sum(other.evaluate(frame) for other in below))
-
-
-def _address(curve: bpy.types.FCurve) -> tuple[str, int]:
-    return curve.data_path, curve.array_index
+    values = rest + strength * (points[:, 1] - rest)
+    low, high = values, values
+    if take.strip is not None:  # it adds to what is below it
+        frames = points[:, 0] + (take.strip.frame_start - take.strip.action_frame_start)
+        below = bounds_below(id_block, (curve.data_path, curve.array_index), frames, take.action)
+        lowest, highest = below or (np.array(channel.default), np.array(channel.default))
+        low, high = values + lowest, values + highest
+    kind.widen(channel, float(min(low)), float(max(high)))

@@ -27,16 +27,33 @@ def capture_problem(context: bpy.types.Context, target: bpy.types.Object | None,
     """Return why the avatar can't be captured now, as a sentence that says what to do, or an empty string."""
     if target is None or target.type != "MESH":
         return NO_AVATAR
-    if target.name not in context.view_layer.objects:
-        return f"{target.name!r} is not in this view layer; choose another avatar or link it."
-    if target.hide_render or not target.visible_get(view_layer=context.view_layer):
-        return f"{target.name!r} is hidden; show it in the viewport and in renders."
+    if problem := _unseen(context, target):
+        return problem
     if target.mode in {"EDIT", "SCULPT"}:
         return f"{target.name!r} is being edited; go back to Object Mode."
     if not mesh_of(target).polygons:
         return f"{target.name!r} has no faces; choose the mesh with the face."
     if vertex_group and vertex_group not in target.vertex_groups:
         return f"{target.name!r} has no vertex group {vertex_group!r}; choose another."
+    return ""
+
+
+def _unseen(context: bpy.types.Context, target: bpy.types.Object) -> str:
+    """Return why the scene's camera would not show a mesh, or an empty string."""
+    name, layer = target.name, context.view_layer
+    if name not in layer.objects:
+        if name in context.scene.objects:
+            return f"{name!r} is excluded from the view layer {layer.name!r}; tick its collection in the Outliner."
+        return f"{name!r} is not in the scene {context.scene.name!r}; go to the scene that it is in, or link it here."
+    if target.hide_render or not target.visible_get(view_layer=layer):
+        return f"{name!r} is hidden; show it in the viewport and in renders."
+    if not target.visible_camera:
+        return f"{name!r} is hidden from the camera; tick Camera in Properties > Object > Visibility."
+    if target.is_holdout or target.holdout_get(view_layer=layer) or target.indirect_only_get(view_layer=layer):
+        return (
+            f"{name!r} is rendered as a holdout or indirectly only; switch that off in Properties > Object > "
+            "Visibility, and for its collection in the Outliner."
+        )
     return ""
 
 

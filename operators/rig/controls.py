@@ -92,10 +92,11 @@ class LiveChannel:
 
     @property
     def driven(self) -> bool:
-        """Whether a driver sets this number, so that a written value would not last."""
+        """Whether a driver sets this number, so that a written value would not last; a muted one doesn't."""
         animation = self.id.animation_data
         return animation is not None and any(
-            driver.data_path == self.path and driver.array_index == max(self.index, 0) for driver in animation.drivers
+            driver.data_path == self.path and driver.array_index == max(self.index, 0) and not driver.mute
+            for driver in animation.drivers
         )
 
     @property

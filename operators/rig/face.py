@@ -130,38 +130,30 @@ def _find(
     vertex_group: str,
     max_vertices: int,
 ) -> Generator[Progress, None, Face]:
-    # 1. Where the vertices of all meshes are: as the rig stands, and with the controls moved.
     yield LOOKING
     turn = Turn()
     at_rest, moved_by_facial, moved = yield from _poses(context, objects, projection, controls, turn)
-
-    # 2. Which of the meshes are part of the face.
     company = _company(objects, projection, at_rest, moved_by_facial, moved)
     objects = (*objects, *company.further)
     for obj in objects if controls else ():
         check_topology(obj, at_rest[obj].topology, moved[obj].topology, "the expression")
-    shapes = [at_rest[obj] for obj in objects]
-    points = np.concatenate([shape.points for shape in shapes])
-    owner = np.repeat(np.arange(len(objects)), [len(shape.points) for shape in shapes])
-    first = owner == 0
-    own = first | np.isin(owner, [index for index, obj in enumerate(objects) if obj in company.skins])
+    points = _points_of_all(at_rest, objects)
+    owner = np.repeat(np.arange(len(objects)), [len(at_rest[obj].points) for obj in objects])
+    own = np.isin(owner, [index for index, obj in enumerate(objects) if index == 0 or obj in company.skins])
 
-    # 3. Which of their vertices are measured.
     positions, depth = projection.project(points)
-    keep = projection.sees(positions, depth)
-    acting = np.zeros(len(points), bool)
+    acting: NDArray[np.bool_] = np.zeros(len(points), bool)
     if controls:
-        now, _ = projection.project(np.concatenate([moved[obj].points for obj in objects]))
-        with np.errstate(invalid="ignore"):
-            acting = np.abs(now - positions).max(axis=1) > LEAST_MOTION
+        acting = _far_apart(projection.project(_points_of_all(moved, objects))[0], positions)
     yield from turn.pause(LOOKING)
+    keep = projection.sees(positions, depth)
     if vertex_group:
         yield LOOKING
         members = yield from in_vertex_group(context, objects[0], vertex_group)
         turn = Turn()
-        if len(members) != first.sum():
+        if len(members) != len(at_rest[objects[0]].points):
             raise InputError(CHANGED)
-        keep[first] &= members
+        keep[owner == 0] &= members
     if keep.sum() > max_vertices and (keep & acting).any():
         keep &= acting
     triangles = read_triangles(objects, context.evaluated_depsgraph_get())
@@ -172,7 +164,6 @@ def _find(
     yield from turn.pause(LOOKING)
     vertices, triangles = thinned(points, keep, triangles, max_vertices)
 
-    # 4. Which of these the camera sees.
     yield LOOKING
     visible = yield from visible_points(context, points[vertices], projection)
     if not (visible & own[vertices]).any():
@@ -191,8 +182,18 @@ def _find(
         moved=acting[vertices],
         owner=owner[vertices],
         eyes=find_eyes(objects, owner[vertices], pieces[vertices], points[vertices]),
-        topology=tuple(shape.topology for shape in shapes),
+        topology=tuple(at_rest[obj].topology for obj in objects),
     )
+
+
+def _points_of_all(shapes: _Shapes, objects: Sequence[bpy.types.Object]) -> Points:
+    return np.concatenate([shapes[obj].points for obj in objects])
+
+
+def _far_apart(positions: Points, others: Points) -> NDArray[np.bool_]:
+    """Return which points of the picture, [V, 2] px, are visibly elsewhere; those behind the camera are not."""
+    with np.errstate(invalid="ignore"):
+        return np.abs(positions - others).max(axis=1) > LEAST_MOTION
 
 
 def _poses(

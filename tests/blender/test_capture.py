@@ -250,13 +250,26 @@ PROBLEMS = {
     "in a collection that is not rendered": (lambda head: _put_away(head), "in a collection that renders leave out"),
     "edit mode": (lambda head: bpy.ops.object.mode_set(mode="EDIT"), "go back to Object Mode"),
     "no faces": (lambda head: setattr(head, "data", bpy.data.meshes.new("Nothing")), "has no faces"),
-    "not in the scene": (lambda head: bpy.context.scene.collection.objects.unlink(head), "not in this view layer"),
+    "not in the scene": (lambda head: bpy.context.scene.collection.objects.unlink(head), "not in the scene 'Scene'"),
+    "excluded": (lambda head: setattr(_alone(head), "exclude", True), "excluded from the view layer 'ViewLayer'"),
+    "held out": (lambda head: setattr(_alone(head), "holdout", True), "rendered as a holdout"),
+    "indirect only": (lambda head: setattr(_alone(head), "indirect_only", True), "or indirectly only"),
+    "not for cameras": (lambda head: setattr(head, "visible_camera", False), "hidden from the camera; tick Camera"),
     "no keys": (lambda head: head.shape_key_clear(), "has no shape keys"),
     "only muted keys": (
         lambda head: [setattr(key, "mute", True) for key in head.data.shape_keys.key_blocks],
         "None of the shape keys of 'Head' can be keyed: 'Brow Up' is muted",
     ),
 }
+
+
+def _alone(head: bpy.types.Object) -> bpy.types.LayerCollection:
+    """Put the head into a collection of its own."""
+    collection = bpy.data.collections.new("Alone")
+    bpy.context.scene.collection.children.link(collection)
+    collection.objects.link(head)
+    bpy.context.scene.collection.objects.unlink(head)
+    return bpy.context.view_layer.layer_collection.children["Alone"]
 
 
 def _put_away(head: bpy.types.Object) -> None:

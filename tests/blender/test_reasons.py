@@ -46,9 +46,16 @@ def _each(head: bpy.types.Object, act: Callable[[bpy.types.ShapeKey], object]) -
         act(key)
 
 
+def _mute_by_driver(key: bpy.types.ShapeKey) -> None:
+    key.driver_add("mute").driver.expression = "1"
+    bpy.context.view_layer.update()
+
+
 UNUSABLE = {
     "driven": (lambda head: _each(head, lambda key: key.driver_add("value")), "is driven; choose what drives it"),
     "muted": (lambda head: _each(head, lambda key: setattr(key, "mute", True)), "is muted; tick it in"),
+    "muted by a driver": (lambda head: _each(head, _mute_by_driver), "is muted by a driver; remove the driver"),
+    "absolute": (lambda head: setattr(head.data.shape_keys, "use_relative", False), "switch Relative on in"),
     "pinned": (lambda head: setattr(head, "show_only_shape_key", True), "switch the pin off"),
 }
 
@@ -59,6 +66,14 @@ def test_live_link_says_why_no_control_can_be_keyed(recording: Path, head, spoil
     with pytest.raises(InputError, match=reason):
         import_live_link(bpy.context, recording, head, Destination())
     assert not bpy.data.actions
+
+
+def test_a_driver_that_is_muted_is_no_obstacle(recording: Path, head) -> None:
+    for key in head.data.shape_keys.key_blocks[1:]:
+        key.driver_add("value").mute = True
+    import_live_link(bpy.context, recording, head, Destination())
+    bpy.context.scene.frame_set(11)
+    assert head.data.shape_keys.key_blocks["jawOpen"].value == pytest.approx(0.1, abs=1e-4)
 
 
 def test_live_link_says_what_is_left_out_of_it(recording: Path, head) -> None:

@@ -128,7 +128,36 @@ def test_a_map_of_another_percentage_moves_a_picture_likewise(
     assert off(rendered(8), 0.0, 2) < 2 * TOLERANCE
 
 
-def test_a_map_is_of_the_whole_picture(maps: Clip) -> None:
+@pytest.mark.skipif(not st_map.KNOWS_PLACES, reason="from 4.5 on Blender knows where a part of a picture lies")
+def test_a_render_that_is_cropped_to_a_region_is_moved_by_that_part_of_the_map(
+    maps: Clip, rendered: Callable[[int], NDArray[np.float32]], tmp_path: Path
+) -> None:
+    """The region, whose pixels Blender cuts off towards 0, may be chosen after the group was made."""
+    scene = bpy.context.scene
+    group = st_map.in_the_compositor(scene, maps)
+    part = (0.123, 0.871), (0.249, 0.956)
+    (scene.render.border_min_x, scene.render.border_max_x), (scene.render.border_min_y, scene.render.border_max_y) = (
+        part
+    )
+    scene.render.use_border = scene.render.use_crop_to_border = True
+    plates = tmp_path / "plate_1.exr", tmp_path / "plate_2.exr"
+    for times, plate in enumerate(plates, 1):
+        sides = WIDTH * times, HEIGHT * times
+        (left, right), (low, high) = (
+            [int(share * side) for share in each] for each, side in zip(part, sides, strict=True)
+        )
+        where = slice(sides[1] - high, sides[1] - low), slice(left, right)
+        through(group, write_exr(plate, pattern(0.0, times)[where]))
+        scene.render.resolution_percentage = 100 * times
+        for frame, strength in ((7, 1.0), (8, 0.0)):
+            found = rendered(frame)
+            assert found.shape[:2] == (high - low, right - left)
+            inner = slice(4 * times, -4 * times)
+            assert np.abs(found - pattern(strength, times)[where])[inner, inner].max() < times * TOLERANCE
+
+
+@pytest.mark.skipif(st_map.KNOWS_PLACES, reason="from 4.5 on Blender knows where a part of a picture lies")
+def test_a_render_that_is_cropped_is_refused(maps: Clip) -> None:
     scene = bpy.context.scene
     scene.render.use_border = scene.render.use_crop_to_border = True
     with pytest.raises(Exception, match="switch off Crop to Render Region"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from magplus.demo.own_blender import link_checkout
 from magplus.demo.run import StepError, fresh_folder, main
 
 
@@ -31,3 +32,12 @@ def test_a_place_that_can_not_be_written_is_one_sentence(tmp_path: Path, capsys:
         assert main([f"--out={tmp_path / name}", *tools]) == 1
         printed = capsys.readouterr().err
         assert printed.count("\n") == 1 and "can't be written" in printed
+
+
+def test_a_checkout_is_linked_from_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = tmp_path / "settings" / "extensions" / "user_default" / "magplus"
+    for name in ("one", "two"):  # another checkout takes the place of the first
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        link_checkout(tmp_path / "settings", Path())
+        assert link.resolve() == tmp_path / name

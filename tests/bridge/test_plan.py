@@ -21,6 +21,7 @@ ROOMS = {
     "backend_bridge": ("files", "backends", "rig", "job", "worker_client", "environment", "worker"),
     "models": (
         "ahead",
+        "pages",
         "video",
         "device",
         "loops",

@@ -101,11 +101,12 @@ class Batch:
             if not self._goes_on(place) or not self._is_captured(Step.RUN, place):
                 continue
             try:
-                python = place.shot.options.python or worker_python(bpy.context)
+                python = self.options.python or place.shot.options.python or worker_python(bpy.context)
             except MagPlusError as error:
                 self._failed(Step.RUN, place, error)
             else:
-                by_python.setdefault((python, place.shot.options.checkpoints), []).append(place)
+                checkpoints = self.options.checkpoints or place.shot.options.checkpoints
+                by_python.setdefault((python, checkpoints), []).append(place)
         for (python, checkpoints), its in by_python.items():
             waiting = [place for place in its if self._goes_on(place)]
             if waiting:

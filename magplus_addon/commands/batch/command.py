@@ -13,7 +13,7 @@ from ....backend_bridge.files.errors import ExitCode, InputError, worst_of
 from ....backend_bridge.files.whole import write_whole
 from ....backend_bridge.job.artefacts import SET_ASIDE
 from ....backend_bridge.job.measurements import FOLDER
-from ..parser import Verbs, add_progress
+from ..parser import Verbs, add_checkpoints, add_progress, add_python
 from .carrying_out import Batch
 from .farm import FarmJob, flamenco, job_parameters, open_job_description
 from .plan import ShotPlan, without_inputs
@@ -43,6 +43,8 @@ def add(verbs: Verbs) -> None:
         "--step", choices=[step.value for step in Step], action="append", help="these steps alone, for a farm"
     )
     verb.add_argument("--parallel", type=int, default=1, metavar="N", help="workers side by side (1)")
+    add_python(verb, "the list's and the preferences'")
+    add_checkpoints(verb)
     verb.add_argument("--keep-going", action="store_true", help="go on with the other shots when one fails")
     verb.add_argument("--again", action="store_true", help="capture, import and render anew what is finished, too")
     add_progress(verb)
@@ -78,6 +80,11 @@ def run(options: argparse.Namespace) -> ExitCode:
     if options.openjd is not None or options.flamenco is not None:
         if options.only or options.numbers or options.step:
             raise InputError("A farm's job is for the whole list; leave --only, --numbers and --step out of the call.")
+        if options.python or options.checkpoints:
+            raise InputError(
+                "A farm's machines each have their own worker; say `python` and `checkpoints` in the list, or in the "
+                "preferences of each machine, and leave --python and --checkpoints out of the call."
+            )
         for _, error in without_inputs(places):
             if not options.keep_going:
                 raise error

@@ -10,8 +10,9 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,21 @@ _NUMBER = re.compile(r"-?[0-9]{1,7}")
 SHOWN = 10  # of Blender's last lines of output, which a failure quotes from
 
 
+@dataclass(frozen=True)
+class Rendering:
+    """Frames of a scene of a file, to be rendered as pictures whose names begin with `name`.
+
+    apex: the frame that the contact sheet shows, None for none. made_from: identifies the file's content.
+    """
+
+    file: Path
+    scene: str
+    name: str
+    frames: Sequence[int]
+    apex: int | None
+    made_from: str
+
+
 class RenderFolder:
     """The rendered frames of a shot, with a journal of their hashes."""
 
@@ -44,8 +60,11 @@ class RenderFolder:
         self._own = OwnFiles(path, self._journal)
         self.remarks = self._own.remarks
 
-    def missing(self, frames: Iterable[int], made_from: str) -> list[int]:
-        """Return the frames that are not there, whole, and made from the same file."""
+    def missing(self, frames: Iterable[int], made_from: str, *, by_size: bool = False) -> list[int]:
+        """Return the frames that are not there, whole, and made from the same file.
+
+        by_size: whether a file is whole is told by its size alone, without reading it.
+        """
         with explained(self.path):
             entries = self._journal.entries()
             files: dict[int, list[JournalEntry]] = {}
@@ -53,7 +72,7 @@ class RenderFolder:
                 frame = entry.unit.partition("/")[0]
                 if _NUMBER.fullmatch(frame) and entry.fingerprint == made_from:
                     files.setdefault(int(frame), []).append(entry)
-            return [frame for frame in frames if not self._whole(files.get(frame, []))]
+            return [frame for frame in frames if not self._whole(files.get(frame, []), by_size)]
 
     def take(self, frame: int, scratch: Path, made_from: str) -> None:
         """Move all files that a frame's render has left in a folder here, and enter them in the journal.
@@ -72,6 +91,18 @@ class RenderFolder:
                 self._journal.append(JournalEntry(unit, file.stat().st_size, hash_file(file), made_from))
                 file.replace(target)
 
+    def stale(self, made_from: str) -> list[Path]:
+        """Return what an earlier state of the file has left here, of other frames or in another format.
+
+        A picture that somebody has changed since is theirs.
+        """
+        with explained(self.path):
+            entries = self._journal.entries().values()
+            now = {_file_of(entry) for entry in entries if entry.fingerprint == made_from}
+            before = {_file_of(entry) for entry in entries if entry.fingerprint != made_from} - now
+            inside = [name for name in before if name.name and not name.is_absolute() and ".." not in name.parts]
+            return [path for name in inside if self._own.are_bytes_of(path := plain_path(self.path, name))]
+
     @contextmanager
     def held(self) -> Iterator[Path]:
         """Keep other runs out, and give an empty folder for what is being rendered; what a killed run left goes.
@@ -88,44 +119,57 @@ class RenderFolder:
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
             yield scratch
 
-    def _whole(self, entries: list[JournalEntry]) -> bool:
-        paths = [(self.path / entry.unit.partition("/")[2], entry) for entry in entries]
+    def _whole(self, entries: list[JournalEntry], by_size: bool) -> bool:
+        paths = [(self.path / _file_of(entry), entry) for entry in entries]
         return bool(paths) and all(
-            path.is_file() and path.stat().st_size == entry.size and hash_file(path) == entry.sha256
+            path.is_file() and path.stat().st_size == entry.size and (by_size or hash_file(path) == entry.sha256)
             for path, entry in paths
         )
 
 
-def render_frames(
-    file: Path, scene: str, name: str, frames: list[int], apex: int | None, folder: RenderFolder, made_from: str
-) -> Generator[Progress, None, int]:
-    """Render the frames of a file that are missing; return how many were rendered.
+def _file_of(entry: JournalEntry) -> Path:
+    """Return the file of a journal's entry, relative to the rendered frames."""
+    return Path(entry.unit.partition("/")[2])
 
-    `made_from` identifies the file's content; `apex` is the frame that the contact sheet shows, None for none. Raises
-    `InputError` for a file that renders no pictures, `MachineError` when the render fails, `CancelledError` when
-    somebody stops it; whole frames are kept.
+
+def render_frames(asked: Rendering, folder: RenderFolder) -> Generator[Progress, None, int]:
+    """Render the frames that are missing in a folder; return how many were rendered.
+
+    What an earlier state of the file has left there goes when all are there. Raises `InputError` for a file that
+    renders no pictures, `MachineError` when the render fails, `CancelledError` when somebody stops it; whole frames are
+    kept.
     """
-    missing = folder.missing(frames, made_from)
-    if not missing:
+    missing = folder.missing(asked.frames, asked.made_from)
+    if not missing and not folder.stale(asked.made_from):
         return 0
     with folder.held() as scratch:
-        process = _Render(
-            [str(file), scene, str(scratch), name, "-" if apex is None else str(apex), *map(str, missing)]
-        )
-        done = 0
-        try:
-            while (line := process.next_line()) is not None:
-                if "problem" in line:
-                    raise InputError(str(line["problem"]))
-                if "frame" in line:
-                    folder.take(int(line["frame"]), Path(scratch, str(line["frame"])), made_from)
-                    done += 1
-                yield Progress(f"Rendering {name}", len(frames) - len(missing) + done, len(frames))
-        finally:
-            process.stop()
+        if missing:
+            yield from _render(asked, missing, folder, scratch)
+        for path in folder.stale(asked.made_from):
+            with explained(path):
+                path.unlink()
+    return len(missing)
+
+
+def _render(
+    asked: Rendering, missing: Sequence[int], folder: RenderFolder, scratch: Path
+) -> Generator[Progress, None, None]:
+    """Render missing frames into an empty folder, and take each from there when it is whole."""
+    apex = "-" if asked.apex is None else str(asked.apex)
+    process = _Render([str(asked.file), asked.scene, str(scratch), asked.name, apex, *map(str, missing)])
+    done = 0
+    try:
+        while (line := process.next_line()) is not None:
+            if "problem" in line:
+                raise InputError(str(line["problem"]))
+            if "frame" in line:
+                folder.take(int(line["frame"]), Path(scratch, str(line["frame"])), asked.made_from)
+                done += 1
+            yield Progress(f"Rendering {asked.name}", len(asked.frames) - len(missing) + done, len(asked.frames))
+    finally:
+        process.stop()
     if done < len(missing):
-        raise MachineError(f"The render of {name} ended at frame {missing[done]}: {process.last_error()}")
-    return done
+        raise MachineError(f"The render of {asked.name} ended at frame {missing[done]}: {process.last_error()}")
 
 
 class _Render:

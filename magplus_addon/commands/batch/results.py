@@ -32,8 +32,9 @@ from ....backend_bridge.job.shot import plate_of
 from ....operators.animation.scene_time import SourceTime
 from .shots import Shot
 
-# The options that say where a result goes; all the others decide what the job is.
+# The options that say where a result goes, and which worker carries a job out; all the others decide what the job is.
 PLACING = ("start_frame", "stretch", "keep_apex", "animation", "show_as", "release")
+WORKERS = ("python", "checkpoints")
 
 CAPTURES = "captures"
 WRITTEN = "written.jsonl"
@@ -239,7 +240,8 @@ def capture_inputs(shot: Shot, hashes: FileHashes, version: str) -> Inputs:
     if interval and shot.options.plates:
         plates = range(interval[0], interval[-1] + 1)
         inputs["the plates"] = fingerprint_of([hashes.of(plate_of(shot.options.plates, number)) for number in plates])
-    asked = {key: value for key, value in shot.given.items() if interval or key not in PLACING}
+    aside = WORKERS if interval else PLACING + WORKERS
+    asked = {key: value for key, value in shot.given.items() if key not in aside}
     return inputs | _as_text(asked, shot.row.file.parent)
 
 

@@ -20,6 +20,7 @@ LARGEST = 16 << 20  # bytes; a list of ten thousand shots has about four million
 DEFAULTS = "*"  # the name of the CSV row that holds for all the others
 _HEADER = re.compile(r"\s*\[\[?\s*(?P<name>[^\]]+?)\s*\]\]?\s*(#.*)?")
 _NUMBER = re.compile(r"[-+]?\d+(,\d+)?")
+_SEPARATOR = re.compile(r"sep=(?P<delimiter>[,;\t])[,;\t]*", re.IGNORECASE)  # a line for spreadsheets
 _KEY = re.compile(r"\s*(?P<key>[A-Za-z0-9_-]+)\s*(\.[^=]*)?=")
 
 
@@ -123,9 +124,8 @@ def _lines_of(text: str, count: int) -> tuple[dict[str, int], list[tuple[int, di
 
 def _csv_rows(path: Path, text: str) -> list[Row]:
     """Read a table with a header; a row named `*` holds the defaults of those below it. Empty cells say nothing."""
-    lines = (line for line in io.StringIO(text, newline=""))
     delimiter = _delimiter(text)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[Row] = []
     header: list[str] = []
     defaults: dict[str, Any] = {}
@@ -133,6 +133,8 @@ def _csv_rows(path: Path, text: str) -> list[Row]:
     try:
         for cells in reader:
             if not any(cell.strip() for cell in cells) or cells[0].lstrip().startswith("#"):
+                continue
+            if not header and _SEPARATOR.fullmatch(delimiter.join(cells)):
                 continue
             if not header:
                 header = _without_empty_end([cell.strip() for cell in cells])
@@ -170,6 +172,8 @@ def _check_header(path: Path, header: list[str]) -> None:
 def _delimiter(text: str) -> str:
     """Return what the heading line is cut by: programs of the decimal comma write semicolons, some write tabs."""
     heading = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
+    if told := _SEPARATOR.fullmatch(heading.strip()):
+        return told["delimiter"]
     return max(",;\t", key=heading.count)
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
+from unicodedata import normalize
 
 import bpy
 
@@ -33,6 +34,7 @@ OWN_KEYS: Mapping[str, str] = {
 }
 _NOT_HERE = {"output": "every shot has a folder of its own in the results", "help": "a list of shots has no such entry"}
 _NAME = re.compile(r"[^\W_][\w .()+@#=-]{0,119}")
+_NOT_IN_NAMES = re.compile(r"[^\w .()+@#=-]")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *(\..*)?$", re.IGNORECASE)
 _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
 _RANGE = re.compile(r"(?P<first>[0-9]{1,9})(-(?P<last>[0-9]{1,9}))?")
@@ -105,8 +107,13 @@ def read_shots(path: Path) -> list[Shot]:
     first: dict[str, Row] = {}
     for row in read_rows(path.absolute()):
         for shot in _shots_of(row, parser):
-            if (other := first.setdefault(shot.name.casefold(), row)) is not row:
+            if (other := first.get(shot.name.casefold())) is row:
+                row.refuse(
+                    f"{shot.options.avatar!r} is named twice, or much like another avatar of this shot.", "avatar"
+                )
+            if other is not None:
                 row.refuse(f"{shot.name!r} is the name of line {other.line}'s shot, too; give it another.", "name")
+            first[shot.name.casefold()] = row
             shots.append(shot)
     _check_saves(shots)
     return shots
@@ -164,7 +171,8 @@ def _shots_of(row: Row, parser: Parser) -> list[Shot]:
         row.refuse("the shot names no `driving` video.")
     if not any(key in values for key in ("frames", "shape_keys")):
         row.refuse("say what to make: `frames`, `shape_keys` or both.")
-    name = _text(row, "name", own["name"]) or Path(str(values["driving"])).stem
+    name = _text(row, "name", own["name"]) or PureWindowsPath(str(values["driving"])).stem  # which knows / and \
+    name = normalize("NFC", name)  # macOS writes an umlaut as two characters
     if not _NAME.fullmatch(name) or name.endswith((" ", ".")):
         row.refuse(f"{name!r} can't name a folder; use letters, digits, spaces and _-.()+", "name")
     save, shots = _text(row, "save", own["save"]), []
@@ -176,7 +184,7 @@ def _shots_of(row: Row, parser: Parser) -> list[Shot]:
         _check_values(row, options)
         shots.append(
             Shot(
-                name=name if len(avatars) == 1 else f"{name} {avatar}",
+                name=name if avatar is None or len(avatars) == 1 else f"{name} {_plain(avatar)}",
                 group=name,
                 file=file,
                 scene=_text(row, "scene", own["scene"]),
@@ -188,6 +196,11 @@ def _shots_of(row: Row, parser: Parser) -> list[Shot]:
         )
         _check_name(row, shots[-1].name)
     return shots
+
+
+def _plain(avatar: str) -> str:
+    """Return an object's name as it can be a part of a folder's: `hero:Head` is `hero_Head`."""
+    return _NOT_IN_NAMES.sub("_", normalize("NFC", avatar))
 
 
 def _check_name(row: Row, name: str) -> None:

@@ -24,7 +24,7 @@ from ....operators.running.worker_pool import Ended, run_jobs, worker_group
 from .. import animate
 from ..saving import save_copy
 from ..scene_settings import apply_placing, choose_camera, find_avatar, settings_kept
-from .rendering import RenderFolder, render_frames
+from .rendering import RenderFolder, Rendering, render_frames
 from .results import FileHashes, Place, Record, capture_inputs, import_inputs, note_saved, set_aside
 
 Task = Callable[[TaskContext], Steps]
@@ -144,15 +144,9 @@ def render(place: Place, hashes: FileHashes) -> Task:
         made_from = hashes.of(place.saved)
         first, last = record.frames
         folder = RenderFolder(place.render)
-        count = yield from render_frames(
-            place.saved,
-            record.scene,
-            place.shot.name,
-            list(range(first, last + 1)),
-            record.apex_frame,
-            folder,
-            made_from,
-        )
+        frames = range(first, last + 1)
+        asked = Rendering(place.saved, record.scene, place.shot.name, frames, record.apex_frame, made_from)
+        count = yield from render_frames(asked, folder)
         place.note(replace(place.record(), rendered={"the saved file": made_from}, failed=None))
         for remark in folder.remarks:
             task.warn(remark)

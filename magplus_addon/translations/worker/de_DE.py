@@ -122,6 +122,7 @@ MESSAGES: dict[str, str] = {
     "The values of the controls still changed by {0} of the largest in the last of {1} iterations; look the curves over.": "Die Werte der Regler änderten sich im letzten von {1} Durchgängen noch um {0} des größten; sehen Sie die Kurven durch.",
     "The video format of {0} isn't supported here; convert it to H.264.": "Das Videoformat von {0} wird hier nicht unterstützt; wandeln Sie es in H.264 um.",
     "The video has no frame for the reference at {0} s; choose a time within it, or leave the choice to MagPlus.": "Das Video hat für die Referenz bei {0} s kein Bild; wählen Sie einen Zeitpunkt darin, oder überlassen Sie MagPlus die Wahl.",
+    "The video shows {0} faces; the largest one drives, which is number {1} from the left, counted from 0. If it isn't the driver's, set Driver's Face to By Number (--face-index).": "Das Video zeigt {0} Gesichter; das größte steuert, es ist Nummer {1} von links, gezählt ab 0. Ist es nicht das des Darstellers, stellen Sie Gesicht des Darstellers auf Nach Nummer (--face-index).",
     "The worker can't compute here ({0}).": "Der Worker kann hier nicht rechnen ({0}).",
     "The worker's Python can't load a package ({0}); repair the environment.": "Das Python des Workers kann ein Paket nicht laden ({0}); reparieren Sie die Umgebung.",
     "The {0} checkpoint is damaged: {1} {2} holds values that are not finite.": "Der Checkpoint von {0} ist beschädigt: {1} {2} enthält Werte, die nicht endlich sind.",

@@ -122,6 +122,7 @@ MESSAGES: dict[str, str] = {
     "The values of the controls still changed by {0} of the largest in the last of {1} iterations; look the curves over.": "Los valores de los controles aún cambiaban {0} del mayor en la última de {1} iteraciones; revise las curvas.",
     "The video format of {0} isn't supported here; convert it to H.264.": "El formato de vídeo de {0} no se admite aquí; conviértalo a H.264.",
     "The video has no frame for the reference at {0} s; choose a time within it, or leave the choice to MagPlus.": "El vídeo no tiene fotograma para la referencia en {0} s; elija un momento dentro de él, o deje la elección a MagPlus.",
+    "The video shows {0} faces; the largest one drives, which is number {1} from the left, counted from 0. If it isn't the driver's, set Driver's Face to By Number (--face-index).": "El vídeo muestra {0} caras; actúa la mayor, que es la número {1} desde la izquierda, contando desde 0. Si no es la del actor, ponga Cara del actor en Por número (--face-index).",
     "The worker can't compute here ({0}).": "El worker no puede calcular aquí ({0}).",
     "The worker's Python can't load a package ({0}); repair the environment.": "El Python del worker no puede cargar un paquete ({0}); repare el entorno.",
     "The {0} checkpoint is damaged: {1} {2} holds values that are not finite.": "El checkpoint de {0} está dañado: {1} {2} contiene valores no finitos.",

@@ -122,6 +122,7 @@ MESSAGES: dict[str, str] = {
     "The values of the controls still changed by {0} of the largest in the last of {1} iterations; look the curves over.": "Les valeurs des contrôles changeaient encore de {0} de la plus grande à la dernière de {1} itérations ; examinez les courbes.",
     "The video format of {0} isn't supported here; convert it to H.264.": "Le format vidéo de {0} n'est pas pris en charge ici ; convertissez-la en H.264.",
     "The video has no frame for the reference at {0} s; choose a time within it, or leave the choice to MagPlus.": "La vidéo n'a pas d'image pour la référence à {0} s ; choisissez un moment qu'elle contient, ou laissez le choix à MagPlus.",
+    "The video shows {0} faces; the largest one drives, which is number {1} from the left, counted from 0. If it isn't the driver's, set Driver's Face to By Number (--face-index).": "La vidéo montre {0} visages ; le plus grand pilote, c'est le numéro {1} depuis la gauche, en comptant à partir de 0. Si ce n'est pas celui de l'acteur, réglez Visage de l'acteur sur Par numéro (--face-index).",
     "The worker can't compute here ({0}).": "Le worker ne peut pas calculer ici ({0}).",
     "The worker's Python can't load a package ({0}); repair the environment.": "Le Python du worker ne peut pas charger un paquet ({0}) ; réparez l'environnement.",
     "The {0} checkpoint is damaged: {1} {2} holds values that are not finite.": "Le checkpoint {0} est endommagé : {1} {2} contient des valeurs non finies.",

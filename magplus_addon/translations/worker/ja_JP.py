@@ -122,6 +122,7 @@ MESSAGES: dict[str, str] = {
     "The values of the controls still changed by {0} of the largest in the last of {1} iterations; look the curves over.": "コントロールの値は、{1} 回の反復の最後でもまだ最大値の {0} 変化していました。カーブを確認してください。",
     "The video format of {0} isn't supported here; convert it to H.264.": "{0} の動画形式にはここでは対応していません。H.264 に変換してください。",
     "The video has no frame for the reference at {0} s; choose a time within it, or leave the choice to MagPlus.": "動画には {0} 秒の基準にあたるフレームがありません。動画内の時刻を選ぶか、MagPlus に任せてください。",
+    "The video shows {0} faces; the largest one drives, which is number {1} from the left, counted from 0. If it isn't the driver's, set Driver's Face to By Number (--face-index).": "動画には{0}個の顔が映っています。最も大きい顔(左から{1}番、0から数えて)を使います。演者の顔でない場合は、「演者の顔」を「番号で」にしてください(--face-index)。",
     "The worker can't compute here ({0}).": "ワーカーはここでは計算できません({0})。",
     "The worker's Python can't load a package ({0}); repair the environment.": "ワーカーの Python がパッケージを読み込めません({0})。環境を修復してください。",
     "The {0} checkpoint is damaged: {1} {2} holds values that are not finite.": "{0} のチェックポイントが壊れています: {1} {2} に有限でない値があります。",

@@ -122,6 +122,7 @@ MESSAGES: dict[str, str] = {
     "The values of the controls still changed by {0} of the largest in the last of {1} iterations; look the curves over.": "在 {1} 次迭代的最后一次中，控制器的值仍变化了最大值的 {0}；请查看曲线。",
     "The video format of {0} isn't supported here; convert it to H.264.": "此处不支持 {0} 的视频格式；请转换为 H.264。",
     "The video has no frame for the reference at {0} s; choose a time within it, or leave the choice to MagPlus.": "视频在 {0} 秒处没有可作参考的帧；请选择视频内的时间，或交由 MagPlus 选择。",
+    "The video shows {0} faces; the largest one drives, which is number {1} from the left, counted from 0. If it isn't the driver's, set Driver's Face to By Number (--face-index).": "视频中有 {0} 张人脸；使用最大的一张，即从左数第 {1} 张（从 0 开始）。如果不是演员的脸，请将“演员面部”设为“按编号”（--face-index）。",
     "The worker can't compute here ({0}).": "工作进程无法在此计算（{0}）。",
     "The worker's Python can't load a package ({0}); repair the environment.": "工作进程的 Python 无法加载一个包（{0}）；请修复环境。",
     "The {0} checkpoint is damaged: {1} {2} holds values that are not finite.": "{0} 检查点已损坏：{1} {2} 含有非有限的值。",

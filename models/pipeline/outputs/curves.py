@@ -21,9 +21,9 @@ from ....backend_bridge.rig.action_units import recognise
 from ....backend_bridge.rig.basis import Control
 from ....backend_bridge.rig.curves import ControlCurves
 from ....backend_bridge.rig.face_parts import FacePart, part_of
-from ....backend_bridge.rig.live_link import stands_for_arkit, to_live_link
+from ....backend_bridge.rig.live_link import as_shapes, stands_for_arkit, to_live_link
 from ....backend_bridge.rig.part_units import readings
-from ...rig.expression import CERTAIN, action_units, excursions
+from ...rig.expression import CERTAIN, COMPRESSED_SHARE, LEAST_SHARE, action_units, excursions
 from ...rig.selection import MICRO_UNITS
 from ...rig.smoothing import apex_kept, smoothed
 from ...video.timecode import start_timecode
@@ -84,6 +84,7 @@ class Curves:
         self._notes.progress(Stage.SOLVE, 0, 1)
         files = (self._folder.file_of(EQUATIONS, index) for index in self._observed.held)
         equations = np.stack([np.load(file, allow_pickle=False) for file in files])
+        equations = self._reader.without(equations, self._observed.doubtful)
         solved = self._reader.solve(equations, [float(second) for second in self._clip.track.seconds])
         curves = smoothed(solved.curves, self._rig.smoothing)
         self.solution = found = Solution(solved, curves, excursions(curves, self._reader.basis.controls))
@@ -138,15 +139,14 @@ class Curves:
 
     def _write(self, found: Solution) -> list[str]:
         """Write the files; return the names of the controls that are in the Live Link Face CSV."""
-        curves, shares, folder = found.curves, found.shares, self._folder
+        curves, controls, folder = found.curves, self._reader.basis.controls, self._folder
         folder.commit(artefacts.WEIGHTS, curves.encode())
         folder.commit(artefacts.WEIGHTS_CSV, curves.to_csv().encode())
-        exchanged = [control.name for control in self._reader.basis.controls if stands_for_arkit(control.name)]
+        exchanged = [control.name for control in controls if stands_for_arkit(control.name)]
         if exchanged:
-            as_shares = replace(curves, values=np.clip(shares, 0, 1).astype(np.float32))
             began = start_timecode(self._clip.path)
             start = Fraction(0) if began is None else began + self._clip.reader.info.start
-            folder.commit(artefacts.LIVE_LINK, to_live_link(as_shares, start=start).encode())
+            folder.commit(artefacts.LIVE_LINK, to_live_link(as_shapes(curves, controls), start=start).encode())
         return exchanged
 
     def _report(self, found: Solution, exchanged: list[str], moves: bool) -> WeightsReport:
@@ -162,7 +162,15 @@ class Curves:
             residual=found.solved.residual,
             residual_by_region=dict(found.solved.region_residual),
             smoothing=SmoothingReport(self._rig.smoothing, kept),
-            action_units=tuple(action_units(curves, controls, readings(self._reader.basis), 0.0 if moves else CERTAIN)),
+            action_units=tuple(
+                action_units(
+                    curves,
+                    controls,
+                    readings(self._reader.basis),
+                    0.0 if moves else CERTAIN,
+                    COMPRESSED_SHARE if self._observed.compression.strong else LEAST_SHARE,
+                )
+            ),
             live_link_face=tuple(exchanged),
             regions={
                 name: RegionReport(self._intensity * each.asked, self._intensity * each.shown, each.gain)

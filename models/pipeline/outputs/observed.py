@@ -10,15 +10,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ....backend_bridge.job.artefacts import OBSERVED
 from ....backend_bridge.job.folder import JobFolder
 from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.events import MotionEvent
-from ....backend_bridge.rig.footage import Unseen
+from ....backend_bridge.rig.footage import Compression, Unseen
 from ....backend_bridge.rig.regions import REGIONS
-from ...face import find_event, regions, settled, undisturbed
+from ...face import COVER_SIDE, cover_of, find_event, mesh_weight, packed_cover, passing, regions, settled, undisturbed
 from ..batch import Batch
 from ..driver import Driver
 from ..driving_clip import HIDDEN
@@ -28,13 +29,17 @@ from . import Made
 
 LEAST_EVENT = 5e-4  # of the face's width
 CONTRAST = 1.7  # of the apex to rest; what an encoder adds and takes away is less
+SURE = 2.5  # of rest; the motion of noise, a quantile of so many pixels, has up to 1.8
 SPIKE = (1e-3, 0.2)  # of the face's width: noise in a frame by itself; share of it that an expression has beside it
 HELD = 5e-3  # of the face's width: motion that is an expression even where no frame shows rest; noise is below 1.5e-3
 # Of the face's width: up to so much parallax of a head that turns, it is exactly distinguished from the face's own
 # motion; and how many times what is beyond may be left in that (1.5 at 10 degrees).
 PARALLAX = (2e-3, 1.5)
 LEAST_COVERED = 0.1  # of a region, from which on what moves before the face may be what moves in it
+APPROACH = 0.2  # s before and after something passes before the face: a hand of the skin's colour is found late
 PASSING = 0.5  # s: a head that turns and comes back within it; one that stays turned is measured as it is
+MOVED_BY_BLINKS = ("lids", "nose")  # regions; a blink is no expression
+ONCE = 0.4  # of its peak: what a region moves by before an expression and after it; the noise of a weak one has 0.35
 UNEXPLAINED = 0.95  # of a region's motion: from here on no control of a whole face's follows it, and it isn't a face's
 
 
@@ -55,7 +60,8 @@ class Observed:
         """Return each frame's motion, the head's parallax and the share of each region that isn't seen, as JSON.
 
         certain: the motion that isn't beside what hides the face; regions: the same within each of them; unseen and
-        before: how much of each isn't seen, and has something before it that moves.
+        before: how much of each isn't seen, and has something before it that moves; cover: where the face isn't seen;
+        copied: the share of the face that the video's codec copied from the reference.
         """
         driver, rigid = batch.driver, batch.observed.rigid
         skin = batch.observed.local.flow * (1 - batch.observed.from_mesh)
@@ -67,6 +73,8 @@ class Observed:
         parallax = head / driver.mask.sum() / driver.face_width
         unseen = self._clip.visibility.unseen_regions(batch.weight)
         before = self._clip.visibility.unseen_regions(1 - batch.observed.before)
+        seen = F.interpolate(batch.weight, (COVER_SIDE, COVER_SIDE), mode="area")[:, 0].cpu().numpy()
+        copied = (batch.seen.copied * driver.mask).sum((1, 2, 3)) / driver.mask.sum()
         return [
             [
                 json.dumps(
@@ -77,6 +85,8 @@ class Observed:
                         "parallax": float(parallax[n]),
                         "unseen": {name: float(share[n]) for name, share in unseen.items()},
                         "before": {name: float(share[n]) for name, share in before.items()},
+                        "cover": packed_cover(seen[n] < 0.5),
+                        "copied": float(copied[n]),
                     }
                 ).encode()
                 for n, peak in enumerate(peaks)
@@ -90,7 +100,8 @@ class Observed:
         if not reference.not_neutral and rested is not None:
             began = float(self._clip.times[self._clip.chosen.index])
             reference = replace(reference, not_neutral=_settles(began, rested), better=rested)
-        return replace(report, events=self.event, face=replace(report.face, unseen=self.unseen), reference=reference)
+        face = replace(report.face, unseen=self.unseen, compression=self.compression)
+        return replace(report, events=self.event, face=face, reference=reference)
 
     @cached_property
     def _records(self) -> list[dict[str, Any]]:
@@ -111,10 +122,29 @@ class Observed:
     @cached_property
     def _certain(self) -> NDArray[np.float64]:
         """The motion of every frame, [T], that is the face's own: not beside what hides it, nor the head's turning."""
-        if not self._covered:
+        if not (self._covered or self.doubtful or self._blinking.any()):
             return self._without_parallax(self._values("certain"))
-        clear = [self._motion_in(name) for name in REGIONS if name not in self._covered]
-        return np.max(clear, axis=0) if clear else np.zeros(len(self._records))
+        return self._largest_of(REGIONS)
+
+    def _largest_of(self, regions: Iterable[str]) -> NDArray[np.float64]:
+        """Return the largest motion of some regions in every frame, [T], with no part in what moves before them.
+
+        An event of the regions that nothing passes before is the face's. Where they show none, it is looked for in the
+        others too, while nothing passes before any of them.
+        """
+        clear = [name for name in regions if name not in self._covered]
+        untouched = [self._motion_in(name) for name in clear if name not in self.doubtful]
+        peaks = np.max([np.zeros(len(self._records)), *untouched], axis=0)
+        if len(untouched) == len(clear) or self._event_of(peaks) is not None:
+            return peaks
+        return np.where(self._passing, 0.0, np.max([self._motion_in(name) for name in clear], axis=0))
+
+    @cached_property
+    def _passing(self) -> NDArray[np.bool_]:
+        """The frames, [T], in which something passes before any region, or is about to or has just done so."""
+        seconds = np.array([float(second) for second in self._clip.track.seconds])
+        during = seconds[np.any([*self.doubtful.values()], axis=0)]
+        return np.asarray((np.abs(seconds[:, None] - during) <= APPROACH).any(1))
 
     @cached_property
     def _covered(self) -> frozenset[str]:
@@ -123,8 +153,26 @@ class Observed:
         return frozenset(name for name, share in shares.items() if (share > LEAST_COVERED).sum() >= FEWEST_COVERED)
 
     def _motion_in(self, region: str) -> NDArray[np.float64]:
-        """Return the motion of every frame, [T], that is a region's own."""
-        return self._without_parallax(self._values("regions", region))
+        """Return the motion of every frame, [T], that is a region's own, and no blink's."""
+        motion = self._without_parallax(self._values("regions", region))
+        return np.where(self._blinking, 0.0, motion) if region in MOVED_BY_BLINKS else motion
+
+    @cached_property
+    def _blinking(self) -> NDArray[np.bool_]:
+        """The frames, [T], in which the lids close or open by more than an expression's."""
+        return np.asarray(mesh_weight(self._clip.closures).max(1) > 0)
+
+    @cached_property
+    def doubtful(self) -> dict[str, NDArray[np.bool_]]:
+        """The frames, [T], in which something passes before a region (`face.passing`), of the regions that have any."""
+        packed = [record["cover"] for record in self._records]
+        if not any(packed):
+            return {}
+        covers = np.stack([cover_of(each) for each in packed])
+        seconds = [float(second) for second in self._clip.track.seconds]
+        small = {name: F.interpolate(mask, covers.shape[1:], mode="area") for name, mask in self._regions.items()}
+        inside = {name: mask[0, 0].numpy() > 0.5 for name, mask in small.items()}
+        return passing(covers, inside, {name: self._values("regions", name) for name in inside}, seconds)
 
     def _without_parallax(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return motion of every frame, [T], without what the head's turning leaves in it."""
@@ -167,12 +215,23 @@ class Observed:
         return settled(self._certain)
 
     @cached_property
+    def compression(self) -> Compression:
+        """What the video's codec did to the face."""
+        coded = np.array(self._clip.track.present)
+        if self._clip.chosen.index < len(coded):
+            coded[self._clip.chosen.index] = False  # it is a copy of itself
+        copied = float(np.median(self._values("copied")[coded])) if coded.any() else 0.0
+        return Compression(copied, self._clip.copied_pixels.block_edges)
+
+    @cached_property
     def unseen(self) -> tuple[Unseen, ...]:
         """The regions that aren't seen in some frames."""
         found = []
         seconds = [float(second) for second in self._clip.track.seconds]
         for region in REGIONS:
             hidden = self._values("unseen", region) > HIDDEN
+            if region in self.doubtful:
+                hidden = hidden | self.doubtful[region]
             if hidden.any():
                 first, last = np.flatnonzero(hidden)[[0, -1]]
                 found.append(Unseen(region, seconds[first], seconds[last], float(hidden.mean())))
@@ -183,28 +242,55 @@ class Observed:
         """Onset, apex and offset, or None when nothing stands out from the noise.
 
         Against a reference outside the trim, an expression may be held through all of the clip: it has an apex alone.
+        Where the noise of the whole face drowns it, it is looked for in each region.
         """
-        return self._event_of(self._certain)
+        if (event := self._event_of(self._certain)) is not None:
+            return event
+        clear = [name for name in REGIONS if name not in self._covered and name not in self.doubtful]
+        found = {name: self._event_of(self._motion_in(name), len(clear)) for name in clear}
+        events = {name: each for name, each in found.items() if each is not None}
+        return events[max(events, key=self._contrast)] if events else None
+
+    def _contrast(self, region: str) -> float:
+        """Return how far a region moves, over what it moves by in half of the frames."""
+        motion = self._motion_in(region)
+        return float(motion.max() / max(float(np.median(motion)), LEAST_EVENT / 10))
 
     def explained_event(self, residual: Mapping[str, float]) -> MotionEvent | None:
         """Return the event among motion that a rig's controls explain, for a rig that has controls for a whole face.
 
         residual: share of each region's motion that no control explains. Where the motion at the apex is a region's in
-        which they explain nothing, it is cloth that moves before the face, or hair, and the face's own event is looked
-        for in the other regions.
+        which they explain nothing, and goes on outside the event, it is cloth that moves before the face, or hair, and
+        the face's own event is looked for in the other regions. Motion that comes once and goes is a face's: brows
+        behind the rims of glasses, which keep still, are explained by nothing either.
         """
         if (event := self.event) is None:
             return None
         motion = {name: self._motion_in(name) for name in REGIONS if name not in self._covered}
+        motion = {name: each for name, each in motion.items() if name not in self.doubtful} or motion
         apex = int(np.argmin([abs(float(second) - event.apex) for second in self._clip.track.seconds]))
-        if residual.get(max(motion, key=lambda name: float(motion[name][apex])), 0.0) < UNEXPLAINED:
+        most = max(motion, key=lambda name: float(motion[name][apex]))
+        if residual.get(most, 0.0) < UNEXPLAINED or self._comes_once(motion[most], event):
             return event
-        explained = [motion[name] for name, share in residual.items() if share < UNEXPLAINED and name in motion]
-        return self._event_of(np.max(explained, axis=0)) if explained else None
+        explained = [name for name, share in residual.items() if share < UNEXPLAINED]
+        return self._event_of(self._largest_of(explained))
 
-    def _event_of(self, peaks: NDArray[np.float64]) -> MotionEvent | None:
-        """Return the event in motion of every frame, [T]: in the frames that can be trusted, not in what they hold."""
+    def _comes_once(self, motion: NDArray[np.float64], event: MotionEvent) -> bool:
+        """Return whether a region is at rest before an event and after it, from its motion [T]."""
+        if event.onset is None or event.offset is None:
+            return False
+        seconds = np.array([float(second) for second in self._clip.track.seconds])
+        outside = (seconds < event.onset) | (seconds > event.offset)
+        outside &= np.asarray(self._clip.track.present)
+        return bool(outside.any() and motion[outside].max() < ONCE * motion[~outside].max())
+
+    def _event_of(self, peaks: NDArray[np.float64], curves: int = 1) -> MotionEvent | None:
+        """Return the event in motion of every frame, [T]: in the frames that can be trusted, not in what they hold.
+
+        curves: how many such motions are looked at.
+        """
         trusted = np.flatnonzero(self._clip.track.present)
+        peaks = self._with_noise(peaks)
         seconds, peaks = [self._clip.track.seconds[index] for index in trusted], peaks[trusted]
         if self._clip.outside is not None and peaks.min() > HELD:
             return MotionEvent(None, float(seconds[int(peaks.argmax())]), None)
@@ -212,7 +298,17 @@ class Observed:
         # A clip that is all expression has no frames at rest to compare with.
         if peaks.max() < max(LEAST_EVENT, min(CONTRAST * rest, HELD)) or _is_spike(peaks, rest):
             return None
-        return find_event(seconds, peaks, certain=HELD)
+        certain = min(HELD, (SURE - 1) * rest)
+        return find_event(seconds, peaks, certain, 2 * curves)  # of all of the face, and of its regions
+
+    def _with_noise(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return motion of every frame, [T]; the reference's, none by definition, is the least of the others'."""
+        result, reference = peaks.copy(), self._clip.chosen.index
+        others = np.flatnonzero(self._clip.track.present)
+        others = others[others != reference]
+        if reference < len(peaks) and len(others):
+            result[reference] = peaks[others].min()
+        return result
 
 
 def _is_spike(peaks: NDArray[np.float64], rest: float) -> bool:

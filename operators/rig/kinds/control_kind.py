@@ -89,6 +89,10 @@ class ControlKind(ABC):
 
     # --- what is stronger than its range allows
 
+    def range_of(self, channel: LiveChannel) -> tuple[float, float]:
+        """Return the range at which Blender cuts values off; boundless where it doesn't."""
+        return -math.inf, math.inf
+
     def widen(self, channel: LiveChannel, low: float, high: float) -> tuple[float, float] | None:
         """Make the range hold [low, high], as far as `limits` allow, where Blender cuts values off at a range.
 

@@ -16,6 +16,7 @@ from ..controls import LiveChannel, RigControl
 from ..face_rig import FaceRig
 from .control_kind import LINKED, ControlKind, Found, channel_at
 
+ABSOLUTE = "is an absolute shape key, which has no value of its own"
 SLIDER_LIMIT = 10.0  # Blender's own limit of a shape key's range
 
 
@@ -49,6 +50,11 @@ class ShapeKeys(ControlKind):
     def owner_name(self, channel: LiveChannel) -> str:
         """Return the mesh's name: that of its keys is always `Key`."""
         return str(_key(channel).user.name)
+
+    def range_of(self, channel: LiveChannel) -> tuple[float, float]:
+        """Return the slider's range."""
+        block = _block(channel)
+        return block.slider_min, block.slider_max
 
     def widen(self, channel: LiveChannel, low: float, high: float) -> tuple[float, float] | None:
         """Widen the slider's range: Blender cuts values off at it, animated ones too."""
@@ -133,10 +139,12 @@ def _problem(obj: bpy.types.Object, key: bpy.types.Key, block: bpy.types.ShapeKe
 
 def _without_effect(obj: bpy.types.Object, key: bpy.types.Key, block: bpy.types.ShapeKey) -> str:
     if not key.use_relative:
-        return "is an absolute shape key, which has no value of its own"
+        return ABSOLUTE
     if obj.show_only_shape_key:
         return f"has no effect while {obj.name!r} shows only its active shape key"
-    return "is muted" if block.mute else ""
+    if not block.mute:
+        return ""
+    return "is muted by a driver" if LiveChannel(key, block.path_from_id("mute")).driven else "is muted"
 
 
 def _joined(twin: RigControl, obj: bpy.types.Object, channel: LiveChannel) -> RigControl:

@@ -80,6 +80,8 @@ STATES = {
     "locked group": (lambda a: setattr(_group(a), "lock", True), (REPLACE,), "is locked"),
     "half influence": (lambda a: setattr(a, "action_influence", 0.5), (NEW_ACTION, REPLACE), "only mixed"),
     "repeating curve": (lambda a: _curve(a).modifiers.new("CYCLES"), (REPLACE,), "repeats, so keys in it"),
+    "limited curve": (lambda a: _curve(a).modifiers.new("LIMITS"), (REPLACE,), "which would change its keys"),
+    "shaking curve": (lambda a: _curve(a).modifiers.new("NOISE"), (REPLACE,), "which would change its keys"),
     "shared action": (lambda a: _share(a), (REPLACE,), "plays on 'Twin' as well"),
     "stretched time": (lambda _: setattr(bpy.context.scene.render, "frame_map_new", 200), ALL, "Time Stretching"),
     "added": (lambda a: setattr(a, "action_blend_type", "ADD"), (NEW_ACTION, REPLACE), "only mixed"),
@@ -110,6 +112,17 @@ def test_it_is_reported_before_the_run_and_before_a_bake(
     settings.driving = str(clip)
     with pytest.raises(InputError, match=message):
         order.make_order(bpy.context, folder=tmp_path / "job.magplus", python=Path("python"))
+
+
+def test_a_modifier_of_other_frames_is_no_obstacle(tmp_path: Path, head) -> None:
+    noise = _curve(head.data.shape_keys.animation_data).modifiers.new("NOISE")
+    noise.use_restricted_range, noise.frame_start, noise.frame_end = True, 30, 90
+    folder = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.4)}, apex=8)
+    bake_controls(bpy.context, folder, Destination(animation=REPLACE))
+    bpy.context.scene.frame_set(9)
+    assert head.data.shape_keys.key_blocks["Smile"].value == pytest.approx(0.4, abs=1e-5)
+    with pytest.raises(InputError, match="which would change its keys"):
+        bake_controls(bpy.context, folder, Destination(15, animation=REPLACE))
 
 
 @pytest.mark.parametrize("mode", ALL)

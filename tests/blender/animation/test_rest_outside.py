@@ -356,6 +356,101 @@ def test_a_layer_adds_to_an_animators_take_however_its_strip_plays(tmp_path: Pat
     assert at(28, keys["Smile"]) == pytest.approx(apex + 0.25, abs=1e-3)
 
 
+def _in_meta_strip(animation: bpy.types.AnimData) -> None:
+    """Group the strips of the lowest track, as a person does in the NLA editor."""
+    window = bpy.context.window_manager.windows[0]
+    area = window.screen.areas[0]
+    area.type = "NLA_EDITOR"
+    animation.nla_tracks[0].select = True
+    for strip in animation.nla_tracks[0].strips:
+        strip.select = True
+    region = next(each for each in area.regions if each.type == "WINDOW")
+    with bpy.context.temp_override(window=window, area=area, region=region):
+        bpy.ops.nla.meta_add()
+    assert [strip.type for strip in animation.nla_tracks[0].strips] == ["META"]
+
+
+def test_what_plays_in_a_meta_strip_plays_on_under_a_layer(tmp_path: Path, head, keys) -> None:
+    own_take(keys["Smile"], muted=False)
+    _in_meta_strip(head.data.shape_keys.animation_data)
+    frames = (*OUTSIDE, 28)
+    before = [at(frame, keys["Smile"]) for frame in frames]
+    bpy.context.scene.frame_set(20)
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path, controls, Smile=pulse(20, 8, 0.1), Nod=pulse(20, 8, 0.1)), animation=LAYER)
+    assert [at(frame, keys["Smile"]) for frame in frames] == pytest.approx([*before[:-1], before[-1] + 0.1], abs=1e-5)
+    bpy.context.scene.frame_set(20)
+    hidden = bake(job(tmp_path / "b", controls, Smile=pulse(20, 8, 0.1)), animation=NEW_ACTION)
+    assert "The keys hide the track" in " ".join(hidden.sentences())
+
+
+MIXED = {
+    "half as strong": {"action_influence": 0.5},
+    "ends": {"action_extrapolation": "NOTHING"},
+    "begins": {"action_extrapolation": "HOLD_FORWARD"},
+    "added": {"action_blend_type": "ADD", "action_influence": 0.3},
+    "multiplied": {"action_blend_type": "MULTIPLY"},
+}
+
+
+@pytest.mark.parametrize("tracks", [False, True])
+@pytest.mark.parametrize("settings", MIXED.values(), ids=MIXED.keys())
+def test_an_active_action_plays_on_under_a_layer_as_it_did(
+    tmp_path: Path, head, keys, settings: dict[str, object], tracks: bool
+) -> None:
+    if tracks:
+        own_take(keys["Smile"], muted=False)
+    for frame, value in ((1, 0.1), (60, 0.3)):
+        keys["Smile"].value = value
+        keys["Smile"].keyframe_insert("value", frame=frame)
+    for name, value in settings.items():
+        setattr(head.data.shape_keys.animation_data, name, value)
+    keys["Smile"].slider_max = 2.0
+    frames = (*OUTSIDE, 59.5, 75, 28)
+    before = [at(frame, keys["Smile"]) for frame in frames]
+    bpy.context.scene.frame_set(20)
+    bake(job(tmp_path, shape_key_controls((head,))[0], Smile=pulse(20, 8, 0.25)), animation=LAYER)
+    expected = [*before[:-1], before[-1] + 0.25]
+    assert [at(frame, keys["Smile"]) for frame in frames] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_layer_over_a_performance_is_not_cut_off(tmp_path: Path, head, keys) -> None:
+    for frame, value in ((20, 0.6), (28, 0.95), (60, 0.3)):
+        keys["Smile"].value = value
+        keys["Smile"].keyframe_insert("value", frame=frame)
+    bpy.context.scene.frame_set(20)
+    folder = job(tmp_path, shape_key_controls((head,))[0], Smile=pulse(20, 8, 0.25))
+    report = bake(folder, animation=LAYER)
+    assert at(28, keys["Smile"]) == pytest.approx(1.2, abs=1e-5) and keys["Smile"].slider_max == pytest.approx(1.2)
+    assert "The range was widened of 'Smile'" in " ".join(report.sentences())
+
+
+def test_what_a_range_cuts_off_below_a_layer_stays_cut_off(tmp_path: Path, head, keys) -> None:
+    for frame, value in ((20, 0.9), (90, 1.4)):
+        keys["Smile"].value = value
+        keys["Smile"].keyframe_insert("value", frame=frame)
+    curve = _curves(head.data.shape_keys)[0]
+    curve.keyframe_points[1].co[1] = 1.4
+    bpy.context.scene.frame_set(20)
+    report = bake(job(tmp_path, shape_key_controls((head,))[0], Smile=pulse(20, 8, 0.25)), animation=LAYER)
+    assert at(90, keys["Smile"]) == keys["Smile"].slider_max == 1.0
+    assert "'Smile' is cut off at the end of its range, as the animation below" in " ".join(report.sentences())
+
+
+def test_another_that_plays_the_same_action_keeps_what_a_layer_clears(tmp_path: Path, head, keys) -> None:
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, Smile=pulse(20, 8, 0.25)))
+    twin = make_head("Twin").data.shape_keys
+    its, own = twin.animation_data_create(), head.data.shape_keys.animation_data
+    its.action = own.action
+    if hasattr(its, "action_slot"):
+        its.action_slot = own.action_slot
+    bpy.context.scene.frame_set(1)
+    bake(job(tmp_path / "b", controls, Nod=pulse(20, 8, 0.25)), animation=LAYER)
+    assert at(28, keys["Smile"]) == pytest.approx(0, abs=1e-5) and keys["Nod"].value == pytest.approx(0.25, abs=1e-5)
+    assert twin.key_blocks["Smile"].value == pytest.approx(0.25, abs=1e-5)
+
+
 def _copy_strip(animation: bpy.types.AnimData) -> None:
     strip = animation.nla_tracks[-1].strips[0]
     copy = animation.nla_tracks.new().strips.new("Again", 26, strip.action)

@@ -259,6 +259,23 @@ def test_a_farms_job_is_for_the_whole_list(
     assert not (listed.parent / "farm").exists()
 
 
+def test_which_worker_runs_a_shot_is_no_part_of_what_it_is_made_from(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = listed.read_text()
+    listed.write_text(text.replace("alpha = 4", 'python = "worker of the list"'))
+    assert main(listed, "--step", "capture", "--only", "two") == 0
+    assert main(listed, "--step", "run", "--only", "two") == 3
+    assert "worker of the list" in capfd.readouterr().err
+    given = ("--python", listed.parent / "worker of this machine", "--checkpoints", listed.parent)
+    assert main(listed, "--step", "run", "--only", "two", *given) == 3
+    assert "worker of this machine" in capfd.readouterr().err
+    listed.write_text(text.replace("alpha = 4", 'python = "another"\ncheckpoints = "store"'))
+    assert planned(main, capfd, listed)["two"].startswith("run, import (")
+    assert main(listed, "--openjd", listed.parent / "farm", *given) == 2
+    assert "say `python` and `checkpoints` in the list" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("step", ["run", "import"])
 def test_a_step_whose_shot_is_not_captured_says_so(
     main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str], step: str
@@ -309,7 +326,7 @@ def test_shots_of_one_file_are_saved_together_and_rendered(
 
 
 def test_a_sheet_shows_what_no_browser_would(
-    main: Callable[..., int], module: Callable[[str], ModuleType], listed: Path
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A frame of an EXR render at the apex, as a person would see it; the table as the list's own program has it."""
     bpy.ops.wm.open_mainfile(filepath=str(listed.with_name("heads.blend")))
@@ -317,6 +334,7 @@ def test_a_sheet_shows_what_no_browser_would(
     if hasattr(settings, "media_type"):
         settings.media_type = "MULTI_LAYER_IMAGE"
     settings.file_format = "OPEN_EXR_MULTILAYER"
+    bpy.context.scene.render.use_motion_blur = bpy.context.view_layer.use_pass_z = True
     bpy.ops.wm.save_mainfile()
     table = listed.with_suffix(".csv")
     row = f"Schuß 1;heads.blend;{CLIP};WAHR;Ann;5;WAHR"
@@ -330,6 +348,13 @@ def test_a_sheet_shows_what_no_browser_would(
     results = listed.with_name("list_results")
     assert "preview/Schu%C3%9F%201_0009.png" in (results / "contact_sheet.html").read_text("utf-8")
     assert (results / "batch.csv").read_bytes().startswith("\ufeffname;status;exit_code".encode())
+
+    before = {path.name: path.stat().st_mtime_ns for path in render.glob("*.exr")}
+    (render / "Schuß 1_0011.exr").unlink()
+    assert planned(main, capfd, table) == {"Schuß 1": "render (frame 11 of the render is gone)"}
+    assert main(table, "--step", "render") == 0
+    after = {path.name: path.stat().st_mtime_ns for path in render.glob("*.exr")}
+    assert [name for name in after if after[name] != before[name]] == ["Schuß 1_0011.exr"]
 
 
 def test_another_start_frame_only_imports_again(
@@ -405,6 +430,8 @@ def test_what_somebody_has_changed_in_the_results_is_set_aside(
     assert listed.with_name("both_kept_1.blend").read_bytes() == edited and "kept as both_kept_1.blend" in printed
     assert "magplus: warning: one: both.blend was not what" in printed
     assert (render / "set_aside" / "one_0006.png").read_bytes() == b"retouched" and "set_aside/one_0006.png" in printed
+    frames = [f"one_{number:04}.png" for number in range(6, 15)]
+    assert sorted(path.name for path in render.glob("*.png")) == frames, "the frame before belongs to the earlier start"
     assert {path.name for path in render.iterdir() if path.name.startswith(".")} == {".lock"}
 
 

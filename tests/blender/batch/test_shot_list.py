@@ -80,6 +80,12 @@ def test_a_spreadsheet_of_the_decimal_comma_says_the_same(read: Callable[..., li
     assert (given.trim, given.intensity, given.avatar) == ([5.7, 7.2], 0.8, "Ann, the first") and given.shape_keys
 
 
+def test_what_other_programs_add_to_a_table_is_no_part_of_it(read: Callable[..., list[Any]]) -> None:
+    table = "sep=;\r\nname;file;driving;shape keys;start frame\r\nO\u0308l;hero.blend;clip.mp4;1;1001.0\r\n"
+    (shot,) = read(table, ".csv", "utf-8-sig")
+    assert (shot.name, shot.options.start_frame) == ("\u00d6l", 1001), "an umlaut of macOS, a number of a data frame"
+
+
 def test_what_is_no_list_is_reported_by_its_name(read: Callable[..., list[Any]], input_error: type[Exception]) -> None:
     with pytest.raises(input_error, match=r"its name must end in \.toml or \.csv"):
         read("\0", ".blend")
@@ -91,6 +97,8 @@ def test_several_avatars_are_several_shots_of_one_file(read: Callable[..., list[
         ("s Ann", "Ann", "s"),
         ("s Bob", "Bob", "s"),
     ]
+    found = read(f'[[shot]]\navatar = ["hero:Head", "Twin/2"]\n{HEADER}'.replace("clip", "clips\\\\clip"))
+    assert [shot.name for shot in found] == ["clip hero_Head", "clip Twin_2"]
 
 
 def test_a_backends_files_are_looked_for_beside_the_list(read: Callable[..., list[Any]], tmp_path: Path) -> None:
@@ -128,6 +136,8 @@ def test_a_backends_files_are_looked_for_beside_the_list(read: Callable[..., lis
         (f"[[shot]]\n{HEADER}name = '../x'\n", "line 5: '../x' can't name a folder"),
         (f"[[shot]]\n{HEADER}name = 'con.1'\n", "line 5: 'con.1' names a device on Windows"),
         (f"[[shot]]\n{HEADER}name = ''\n", "line 5: `name` is empty."),
+        (f"[[shot]]\n{HEADER}stretch = 0\n", "line 5: `stretch` must be between 0.01 and 100, not 0."),
+        (f"[[shot]]\n{HEADER}avatar = ['A', 'a']\n", "line 5: 'a' is named twice, or much like another avatar"),
         (f"[[shot]]\n{HEADER}output = 'x'\n", "line 5: `output` can't be said of a shot"),
         (f"[[shot]]\n{HEADER}save = 'hero.blend'\n", "line 5: hero.blend is a file that shots are made from"),
         (f"[[shot]]\n{HEADER}save = 'x.mp4'\n", "line 5: `save` must name a .blend file"),

@@ -59,7 +59,7 @@ NO_TEXT = {
 
 _LETTERS = re.compile(r"[^\W\d_]{2}")
 _CODE = re.compile(r"[|\\]|\.\+|magplus-")
-_PROSE = re.compile(r"[ ,;:(]*(?:(?:[A-Z{'\"][^\s]*) +\S.*|[a-z']+( [a-zA-Z'{(]\S*)+) *", re.DOTALL)
+_PROSE = re.compile(r"[ ,;:(]*(?:(?:[A-Z{'\"][^\s]*) +\S.*|[a-z']+( (?:[a-zA-Z'{(]\S*|>))+) *", re.DOTALL)
 
 
 @cache

@@ -24,7 +24,7 @@ from magplus.backend_bridge.job.report import (
 )
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from magplus.backend_bridge.rig.events import MotionEvent
-from magplus.backend_bridge.rig.footage import Span, Unseen, Untrusted
+from magplus.backend_bridge.rig.footage import Compression, Span, Unseen, Untrusted
 from magplus.backend_bridge.worker.command_line import strictly
 
 TIMES = tuple(Fraction(index, 24) for index in range(24))
@@ -45,6 +45,11 @@ GOOD = Report(
 
 def test_a_result_without_anything_odd_is_good():
     assert quality_of(GOOD).verdict == "good"
+
+
+def test_a_video_of_which_a_codec_copies_little_or_which_has_edges_alone_is_good():
+    for compression in (Compression(0.34, 1.1), Compression(0.12, 2.0)):
+        assert quality_of(changed("face", compression=compression)).verdict == "good"
 
 
 def changed(section, **entries):
@@ -69,6 +74,8 @@ def changed(section, **entries):
             "failed",
         ),
         (changed("face", unseen=(Unseen("mouth", 0.0, 0.9, 1.0),)), "unseen regions", "check"),
+        (changed("face", compression=Compression(copied=0.7)), "compression", "check"),
+        (changed("face", compression=Compression(copied=0.3, block_edges=2.0)), "compression", "check"),
         (changed("face", blinks=(Span(0.5, 0.6),)), "blinks", "check"),
         (changed("face", head_turn=16.0), "head turn", "check"),
         (changed("reference", not_neutral="It smiles."), "reference not neutral", "check"),

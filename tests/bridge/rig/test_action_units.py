@@ -54,6 +54,15 @@ from magplus.backend_bridge.rig.action_units import Side, parse_units, recognise
         ("left_eyelid_close", "eyeBlinkLeft", 45),
         ("Augen zu", "eyeBlink", 45),
         ("eCTRLMouthSmile_L", "mouthSmileLeft", 12),
+        ("browDownLeft.001", "browDownLeft", 4),
+        ("Mouth_Smile_L.002", "mouthSmileLeft", 12),
+        ("Head.browDownLeft", "browDownLeft", 4),
+        ("CC_Base_Body.Brow_Drop_L", "browDownLeft", 4),
+        ("facs_bs_MouthSmileLeft_div2", "mouthSmileLeft", 12),
+        ("PHMSmileSimpleL", "mouthSmileLeft", 12),
+        ("BrowsDown_Left", "browDownLeft", 4),
+        ("NoseScrunch_Right", "noseSneerRight", 9),
+        ("CTRL_expressions_eyeUpperLidUpL", "eyeWideLeft", 5),
     ],
 )
 def test_usual_spellings_of_a_shape(name: str, arkit: str, unit: int) -> None:
@@ -95,7 +104,24 @@ def test_a_shape_that_mixes_two_units_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Key 1", "Basis", "表情", "12", "spine.003", "vrc.v_aa", "AU99", "L", "_R", "Mouth: Shut", "lid up"]
+    "name",
+    [
+        "",
+        "Key 1",
+        "Basis",
+        "表情",
+        "12",
+        "spine.003",
+        "vrc.v_aa",
+        "AU99",
+        "L",
+        "_R",
+        "Mouth: Shut",
+        "lid up",
+        "brow.T.L.001",
+        "nose.L.001",
+        "Tail.004",
+    ],
 )
 def test_other_names_mean_nothing(name: str) -> None:
     assert recognise(name) is None

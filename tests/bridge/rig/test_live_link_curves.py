@@ -16,6 +16,7 @@ from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.backend_bridge.rig.live_link import (
     ROTATIONS,
     SHAPES,
+    as_shapes,
     from_live_link,
     onto_controls,
     read_live_link,
@@ -31,8 +32,8 @@ def curves_of(**values: list[float]) -> ControlCurves:
     )
 
 
-def control(name: str, rest: float = 0.0, low: float = 0.0, high: float = 1.0) -> Control:
-    return Control(name, "shape_key", "Head", f'key_blocks["{name}"].value', rest, low, high)
+def control(name: str, rest: float = 0.0, low: float = 0.0, high: float = 1.0, kind: str = "shape_key") -> Control:
+    return Control(name, kind, "Head", f'key_blocks["{name}"].value', rest, low, high)
 
 
 def test_there_are_52_shapes_and_9_rotations() -> None:
@@ -68,10 +69,31 @@ def test_split_and_joined_controls_meet() -> None:
     assert read.values[0, SHAPES.index("eyeBlinkLeft")] == pytest.approx(0.2)
     assert read.values[0, SHAPES.index("eyeBlinkRight")] == pytest.approx(0.2)
 
-    rig = [control("browInnerUp_L"), control("A14_Eye_Blink_Left"), control("Blink", 0.5, 0.0, 2.0), control("Ears")]
+    rig = [
+        control("browInnerUp_L"),
+        control("A14_Eye_Blink_Left"),
+        control("Blink", 0.5, 0.0, 2.0, "property"),
+        control("Ears"),
+    ]
     found = onto_controls(read, rig)
     np.testing.assert_allclose(found.values[0], [0.3, 0.2, 0.5 + 1.5 * 0.2, 0.0], atol=1e-6)
     np.testing.assert_allclose(found.visibility, [1, 1, 1, 0])
+
+
+def test_a_shape_key_shows_a_shape_at_one_however_far_its_range_goes() -> None:
+    rig = [control("jawOpen", high=3.0), control("mouthPucker", rest=0.2, high=0.6), control("jawLeft", -0.5, -1, 2)]
+    curves = ControlCurves(
+        ("jawOpen", "mouthPucker", "jawLeft"),
+        np.zeros(1),
+        np.float32([[0.4, 0.4, 0.25]]),
+        np.zeros(1, np.float32),
+        np.ones(3, np.float32),
+    )
+    shapes = as_shapes(curves, rig)
+    np.testing.assert_allclose(shapes.values, [[0.4, 0.5, 0.5]], atol=1e-6)
+    np.testing.assert_allclose(
+        onto_controls(from_live_link(to_live_link(shapes)), rig).values, curves.values, atol=1e-6
+    )
 
 
 def test_a_rig_without_known_names_is_a_sentence() -> None:
@@ -235,6 +257,10 @@ def test_semicolons_and_decimal_commas() -> None:
         ("00:00:00:01,61,,0", "Line 3 .*a value is missing"),
         ("00:00:00:01,61,1e300,0", "Line 3 .*1e300 is no value of a blend shape"),
         ("00:00:00:01,61,25,0", "Line 3 .*percent"),
+        ("00:00:00:01,61,0,05,0,1", "Line 3 .*6 values for 4 names.*semicolons"),
+        ("00:00:00:01,61,1_0,0", "Line 3 .*'1_0' is no number"),
+        ("00:00:00:01,61,0.1,0\r00:00:00:02,61,0.1,x", "Line 4 .*'x' is no number"),
+        ("00:00:00:01,61," + "1" * 200_000 + ",0", "can't be read .*; export the recording anew"),
     ],
 )
 def test_a_broken_line_is_named(line: str, message: str) -> None:

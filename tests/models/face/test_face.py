@@ -36,6 +36,7 @@ from magplus.models.face import (
 from magplus.models.face import landmarker as landmarker_module
 from magplus.models.face.alignment import align
 from magplus.models.face.mesh import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
+from magplus.models.pipeline.driving_clip import several_faces
 from magplus.models.video import VideoFrame, VideoReader
 
 NOSE_TIP, CHIN, FOREHEAD, RIGHT_BROW, LEFT_BROW = 4, 199, 151, 105, 334
@@ -206,6 +207,8 @@ class TestTrack:
         track = follow_face(clip_of(images), landmarker, index=0)
         assert np.diff(track.points[:, NOSE_TIP, 0]) == pytest.approx([8] * 4, abs=1.5)
         largest = follow_face(clip_of(images), landmarker)
+        assert (track.faces, track.taken, largest.faces, largest.taken) == (2, 0, 2, 1)
+        assert "shows 2 faces" in several_faces(largest) and "number 1 from the left" in several_faces(largest)
         assert np.ptp(largest.points[:, NOSE_TIP, 0]) < 2
 
     def test_another_face_elsewhere_is_not_taken_for_the_lost_one(self, landmarker, cut_out):

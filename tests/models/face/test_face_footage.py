@@ -27,6 +27,7 @@ from magplus.models.face.footage import Summariser, judge, runs_of
 from magplus.models.face.lids import LidModel, blinks, closures
 from magplus.models.face.mesh import NOSE_BASE
 from magplus.models.face.mouth_cover import mouth_cover
+from magplus.models.pages import KeptArray
 from magplus.models.video import VideoReader
 
 FRAMES = 30
@@ -211,6 +212,16 @@ class TestPixels:
             assert torch.equal(before, now)
         with pytest.raises(pytest.fail.Exception):
             visibility(warmer, points[None] + 1, everywhere)
+
+    def test_of_a_long_clip_as_much_is_kept_as_of_a_short_one_and_beside_the_heap(self, seen, monkeypatch):
+        picture, points, everywhere, _ = seen
+        visibility = Visibility(picture, points, everywhere)
+        monkeypatch.setattr("magplus.models.face.visibility._MOST_BYTES", 4 * 128 * 128 * (3 * 4 + 1))
+        for frame in range(6):
+            visibility((picture * (0.6 + 0.05 * frame)).clamp(0, 1), points[None], everywhere)
+        kept = list(visibility._known.values())
+        assert len(kept) == 4
+        assert all(isinstance(array, KeptArray) for each in kept for array in (each.seen, each.gain))
 
     @pytest.mark.parametrize(
         "colour",

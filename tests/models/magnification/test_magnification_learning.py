@@ -25,11 +25,13 @@ from magplus.models.magnification.refinement import (
 )
 from magplus.models.magnification.solver import Observation, estimate, smooth_solve
 from magplus.models.training.camera import film, h264
+from magplus.models.training.config import Config
 from magplus.models.training.dataset import ROLES, Films, Scene, observe
 from magplus.models.training.flowmag import Painter
 from magplus.models.training.flowmag import loss_of as loss_of_painting
+from magplus.models.training.losses import loss_of
 from magplus.models.training.scenes import filmed, random_pulls, warped_pair
-from magplus.models.training.train import Config, learning_rate, loss_of, train
+from magplus.models.training.train import learning_rate, train
 from magplus.models.warp import move
 
 

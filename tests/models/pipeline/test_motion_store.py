@@ -13,6 +13,7 @@ import torch
 from magplus.models.face import split_rigid
 from magplus.models.magnification import Motion
 from magplus.models.pipeline.driver import DriverMotion
+from magplus.models.pipeline.even_field import without_repeats
 from magplus.models.pipeline.motion_store import MotionStore
 
 SIDE = 64
@@ -76,6 +77,19 @@ def test_no_more_is_kept_of_a_longer_clip() -> None:
     assert len(measured) == 6, "the last is known"
     store.get(["0"], lambda: measure(0.0))
     assert len(measured) == 7, "the first had to go"
+
+
+def test_a_field_of_one_value_is_held_and_told_by_that_value() -> None:
+    store = MotionStore[DriverMotion](DriverMotion.packed)
+    even = without_repeats(torch.ones(8, 1, SIDE, SIDE))
+    assert even.untyped_storage().nbytes() == 4 and (even == 1).all()
+    uneven = torch.eye(SIDE).expand(1, 1, -1, -1)
+    assert without_repeats(uneven) is uneven
+    first = store.get([even], lambda: motion(0.5))
+    again = store.get([without_repeats(torch.ones(8, 1, SIDE, SIDE))], lambda: pytest.fail("measured again"))
+    assert (again.total == first.total).all()
+    for other in (2 * even, even[:4], even[:, :, :32]):
+        assert (store.get([other], lambda: motion(0.7)).total != first.total).any()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="how memory is kept is set for glibc alone")

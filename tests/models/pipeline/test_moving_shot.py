@@ -13,7 +13,7 @@ from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.job.scene_time import SourceTime, place
 from magplus.backend_bridge.rig.surface import Surface
 from magplus.models.face import Window
-from magplus.models.pipeline.carrying import carrier
+from magplus.models.pipeline.carrying import SLIDING, carrier
 from magplus.models.pipeline.outputs.moving_shot import moment_of, shift_of, st_map, vectors
 from magplus.models.pipeline.plates import Shift, read_plate
 from magplus.models.video.exr_passes import Exr, is_colour
@@ -73,6 +73,25 @@ def test_skin_that_is_turned_in_depth_moves_as_far_as_it_is_seen_to():
         neutral, Surface(SIZE, positions, narrow.depth, narrow.visible, narrow.facing * 0.6, narrow.triangles), (2, 1)
     )
     assert field[:, 60, 60] == pytest.approx([1.2, 1.0], abs=0.03)
+
+
+def test_skin_of_a_turned_head_moves_as_it_did_in_the_neutral_picture_and_slides_a_little():
+    """A brow ridge: what slid over its slopes would come nearer to the camera, or go away from it."""
+
+    def ridge(turn: float) -> Surface:
+        flat = sheet()
+        x, y = (flat.positions - 60).T
+        depth = 50 + np.abs(y)
+        seen = np.column_stack([60 + np.cos(turn) * x - np.sin(turn) * np.abs(y), 60 + y]).astype(np.float32)
+        return Surface(
+            SIZE, seen, (depth + np.sin(turn) * x).astype(np.float32), flat.visible, flat.facing, flat.triangles
+        )
+
+    field = carried(ridge(0.0), ridge(0.5), (0.0, 2.0))
+    slid = -2 * np.sin(0.5)  # along x, of skin below the ridge that follows its slope
+    assert field[:, 75, 55] == pytest.approx([SLIDING * slid, 2.0], abs=0.05)
+    field = carried(ridge(0.0), ridge(0.5), (2.0, 0.0))
+    assert field[:, 75, 55] == pytest.approx([2 * np.cos(0.5), 0.0], abs=0.05)
 
 
 def test_what_is_in_front_of_the_skin_stays_and_so_does_what_turns_away():
@@ -213,6 +232,20 @@ def test_which_channels_are_colour():
     colour = ("R", "A", "ViewLayer.Combined.R", "diffuse.G", "Mist.Z"[:4], "beauty.B")
     data = ("Z", "ViewLayer.Depth.Z", "ViewLayer.CryptoObject00.r", "IndexOB.X", "Position.X", "UV.U", "Vector.W")
     assert all(map(is_colour, colour)) and not any(map(is_colour, data))
+    studios = ("zDepth", "Z_Depth01.V", "depth_Z", "objectID.R", "material-id", "cryptomatte00.red", "IndexMA.X")
+    studios += ("motion_vectors.x", "forward.u", "worldPosition.x", "P_world.r", "Pref.z", "UVMap.R", "mv.y", "ids")
+    assert not any(map(is_colour, studios))
+    light = (
+        "N.X",
+        "rim_light_01.B",
+        "grid.R",
+        "composition.G",
+        "spec.depthOfField.R",
+        "position_light.R",
+        "alpha",
+        "Y",
+    )
+    assert all(map(is_colour, light))
 
 
 def test_an_st_map_is_in_shares_of_the_picture_from_its_bottom_left(tmp_path):

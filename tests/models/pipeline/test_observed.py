@@ -11,6 +11,7 @@ import torch
 
 from magplus.backend_bridge.job.artefacts import OBSERVED
 from magplus.backend_bridge.rig.regions import REGIONS
+from magplus.models.face import COVER_SIDE, packed_cover
 from magplus.models.pipeline.outputs.observed import PARALLAX, Observed
 
 COUNT, APEX = 28, 12
@@ -18,15 +19,26 @@ EXPRESSION = 4e-3 * np.exp(-(((np.arange(COUNT) - APEX) / 3) ** 2))
 CLOTH = 1.5e-2 * np.abs(np.sin(np.arange(COUNT) / 4))
 
 
-def observed(tmp_path, parallax=0.0, present=(True,) * COUNT, before=MappingProxyType({}), **motion):
+def observed(
+    tmp_path,
+    parallax=0.0,
+    present=(True,) * COUNT,
+    before=MappingProxyType({}),
+    covers=MappingProxyType({}),
+    closed=0.0,
+    whole=None,
+    **motion,
+):
     """What was left of a clip: motion [T] by region, as shares of the face's width, the head's parallax [T].
 
-    present: which frames can be trusted. before: shares of regions that something moves before.
+    present: which frames can be trusted. before: shares of regions that something moves before. covers: of
+    frames by number, where they don't show the face (`packed_cover`). closed: how far the eyes have closed, [T]. whole:
+    the motion of the whole face [T], the largest region's by default.
     """
     parallax = np.broadcast_to(parallax, COUNT)
     for index in range(COUNT):
         regions = {name: float(motion.get(name, np.zeros(COUNT))[index]) for name in REGIONS}
-        peak = max(regions.values())
+        peak = max(regions.values()) if whole is None else float(whole[index])
         (tmp_path / str(index)).write_text(
             json.dumps(
                 {
@@ -35,12 +47,21 @@ def observed(tmp_path, parallax=0.0, present=(True,) * COUNT, before=MappingProx
                     "regions": regions,
                     "parallax": float(parallax[index]),
                     "before": {name: before.get(name, 0.0) for name in REGIONS},
+                    "unseen": dict.fromkeys(REGIONS, 0.0),
+                    "cover": covers.get(index, ""),
+                    "copied": 0.0,
                 }
             )
         )
     seconds = tuple(Fraction(index, 30) for index in range(COUNT))
     clip = SimpleNamespace(
-        count=COUNT, outside=None, size=8, times=seconds, track=SimpleNamespace(seconds=seconds, present=present)
+        count=COUNT,
+        outside=None,
+        size=8,
+        times=seconds,
+        chosen=SimpleNamespace(index=0),
+        closures=np.repeat(np.broadcast_to(closed, COUNT)[:, None], 2, 1),
+        track=SimpleNamespace(seconds=seconds, present=present),
     )
     folder = SimpleNamespace(file_of=lambda kind, index: tmp_path / str(index) if kind is OBSERVED else None)
     reference = SimpleNamespace(landmarks=np.random.default_rng(0).uniform(0, 8, (478, 3)).astype(np.float32))
@@ -104,3 +125,33 @@ def test_a_head_that_stays_turned_is_measured_as_it_is(tmp_path):
 def test_what_moves_before_a_region_is_no_event_in_the_frames_in_which_it_hardly_moves(tmp_path):
     seen = observed(tmp_path, before={"chin": 0.3}, chin=CLOTH / 3, brows=EXPRESSION)
     assert seen.event.apex == pytest.approx(APEX / 30)
+
+
+def test_a_hand_that_passes_before_the_chin_is_no_event_and_the_brows_are(tmp_path):
+    """Of its own motion more is seen than of the face's, before it is found there, too."""
+    lower, step = np.arange(COVER_SIDE)[:, None] >= COVER_SIDE // 2, COVER_SIDE // 8
+    covers = {18 + n: packed_cover(lower & (np.arange(COVER_SIDE) // step == n)) for n in range(8)}
+    passes = np.where((np.arange(COUNT) > 16) & (np.arange(COUNT) < 27), 2e-2, 0.0)
+    seen = observed(tmp_path, covers=covers, chin=passes, brows=EXPRESSION)
+    halves = torch.from_numpy(np.broadcast_to(lower, (COVER_SIDE, COVER_SIDE)).copy())[None, None].float()
+    seen._regions = {name: halves if name == "chin" else 1 - halves for name in REGIONS}
+    assert seen.doubtful["chin"].tolist() == [16 < index < 27 for index in range(COUNT)]
+    assert set(seen.doubtful) == {"chin"} and seen.unseen[0].region == "chin"
+    assert seen.event.apex == pytest.approx(APEX / 30)
+
+
+def test_a_blink_that_is_larger_than_the_expression_is_no_event(tmp_path):
+    closed = np.where(np.isin(np.arange(COUNT), (20, 21, 22)), 0.9, 0.0)
+    seen = observed(tmp_path, closed=closed, lids=0.03 * closed, nose=6e-3 * closed, brows=EXPRESSION)
+    assert seen.event.apex == pytest.approx(APEX / 30)
+
+
+def test_brows_that_move_once_behind_rims_which_no_control_follows_are_an_event(tmp_path):
+    assert observed(tmp_path, brows=EXPRESSION).explained_event(unexplained()).apex == pytest.approx(APEX / 30)
+
+
+def test_an_expression_that_the_noise_of_the_face_drowns_is_found_in_its_region(tmp_path):
+    noise = np.random.default_rng(2).normal(0, 1e-4, (2, COUNT))
+    seen = observed(tmp_path, whole=1.2e-3 + noise[0], brows=5e-4 + noise[1] + EXPRESSION / 4)
+    assert abs(seen.event.apex - APEX / 30) < 0.05
+    assert observed(tmp_path, whole=1.2e-3 + noise[0], brows=5e-4 + noise[1]).event is None

@@ -325,6 +325,8 @@ def a_clip(count=4):
         tuple(f"score {number}" for number in range(52)),
         np.arange(count) != 2,
         (Untrusted(0.08, 0.08, "a flash"),),
+        faces=3,
+        taken=2,
     )
     maps = [Similarity(1 + rng.normal() / 99, rng.normal() / 99, *rng.normal(size=2)) for _ in range(count + 1)]
     crop = SteadyCrop(tuple(maps[:-1]), maps[-1], "black")
@@ -336,7 +338,8 @@ def test_a_kept_clip_is_the_same_to_the_last_bit():
     found = KeptClip.decode(clip.encode())
     for name in ("points", "blendshapes", "present"):
         assert np.array_equal(getattr(found.track, name), getattr(clip.track, name))
-    assert (found.track.seconds, found.track.untrusted) == (clip.track.seconds, clip.track.untrusted)
+    for name in ("seconds", "untrusted", "faces", "taken"):
+        assert getattr(found.track, name) == getattr(clip.track, name)
     assert (found.crop, found.chosen, found.size, found.resting) == (clip.crop, clip.chosen, clip.size, clip.resting)
     assert found.warnings == clip.warnings
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from magplus.models.training.config import Config
 from magplus.models.training.dataset import render_pairs
 from magplus.models.training.heads import HeadModel
 from magplus.models.training.scenes import HELD_OUT, FaceScenes, random_shot
-from magplus.models.training.train import Config, prepare
+from magplus.models.training.train import prepare
 from tests.assets import wheel_of
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reading driving videos: the right frames, at the right times, in the right colours."""
 
+import gc
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -119,6 +120,17 @@ class TestTrim:
         monkeypatch.undo()
         reader.forget()
         assert all(np.array_equal(a, b.image) for a, b in zip(first, reader, strict=True))
+
+    def test_of_a_long_clip_no_more_frames_are_in_memory_than_of_a_short_one(self, shared_clip, monkeypatch):
+        monkeypatch.setattr(container, "MOST_KEPT", 30 * WIDTH * HEIGHT)  # 20 of 50
+        gc.collect()
+        gc.disable()  # which comes when it comes, and meanwhile frames are megabytes
+        try:
+            for frame in VideoReader(shared_clip):
+                if frame.index in (15, 49):
+                    assert sum(isinstance(each, av.VideoFrame) for each in gc.get_objects()) < 5
+        finally:
+            gc.enable()
 
     @pytest.mark.parametrize("change", ["kept", "too long to be kept"])
     def test_a_clip_that_changes_between_two_passes_is_told(self, tmp_path, shared_clip, monkeypatch, change):

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""MagPlus without one of its parts each, to see what that part brings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from magplus.models.magnification import Magnifier
+from magplus.models.magnification.arbitration import SENSOR_NOISE, arbitrate
+from magplus.models.magnification.refinement import Refinement
+from magplus.models.magnification.solver import Observation
+
+from .methods import SOLVER_ALONE, Estimator
+from .tables import OURS, SOLVER_ROW
+
+
+class Unarbitrated(Refinement):
+    """The network's motion as it is, whatever the equations say."""
+
+    def forward(
+        self,
+        observed: Observation,
+        brightness: Tensor,
+        state: Tensor,
+        final: bool = True,
+        inflation: Tensor | None = None,
+    ) -> Observation:
+        """See `Refinement.forward`."""
+        return super().forward(observed, brightness, state, final=False)
+
+
+class Stateless(Refinement):
+    """Arbitrated as if all noise were a sensor's, whatever the camera's state is."""
+
+    def forward(
+        self,
+        observed: Observation,
+        brightness: Tensor,
+        state: Tensor,
+        final: bool = True,
+        inflation: Tensor | None = None,
+    ) -> Observation:
+        """See `Refinement.forward`."""
+        refined = super().forward(observed, brightness, state, final=False)
+        return arbitrate(observed, refined.motion, SENSOR_NOISE) if final else refined
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """A magnifier's motion; `at_rest`: with what a codec copied taken for a measurement of rest."""
+
+    magnifier: Magnifier
+    at_rest: bool = False
+
+    def __call__(self, reference: Tensor, frame: Tensor) -> Tensor:
+        """Return the motion, [1, 2, H, W] px."""
+        copied = torch.zeros_like(frame[:, :1]) if self.at_rest else None
+        return self.magnifier.motion(reference, frame, copied=copied).flow
+
+
+@dataclass(frozen=True)
+class MeanOf:
+    """The mean of two estimates, which needs no arbitration."""
+
+    one: Estimator
+    other: Estimator
+
+    def __call__(self, reference: Tensor, frame: Tensor) -> Tensor:
+        """Return the motion, [1, 2, H, W] px."""
+        return (self.one(reference, frame) + self.other(reference, frame)) / 2
+
+
+def without_a_part(magplus: Magnifier, weights: Path) -> dict[str, Estimator]:
+    """Return estimators by name: the solver alone, and MagPlus whole and without one of its parts each.
+
+    weights: the folder of the weights that `magplus` has.
+    """
+    file, device = weights / "magplus.safetensors", magplus.device
+    solver = Measuring(SOLVER_ALONE)
+    network = Measuring(Magnifier(device, refinement=Unarbitrated.load(file)))
+    return {
+        "solver, copies at rest": Measuring(SOLVER_ALONE, at_rest=True),
+        SOLVER_ROW: solver,
+        "ours, copies at rest": Measuring(magplus, at_rest=True),
+        "ours, not arbitrated": network,
+        "mean of it and solver": MeanOf(solver, network),
+        "ours, noise as a sensor's": Measuring(Magnifier(device, refinement=Stateless.load(file))),
+        OURS: Measuring(magplus),
+    }

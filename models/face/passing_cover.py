@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When a region's motion can't be told from that of something passing before it: a hand, a cup, hair.
+
+Of a thing of the skin's own colour only parts are found by `visibility`. What is missed of it moves as skin does, and
+farther from the parts that are found than a margin around them reaches. So where a region has large motion while what
+hides a part of it wanders, none of its motion is taken for the face's, nor what is large just before the thing was
+found there and just after, nor that of the other regions that it passes before meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+COVER_SIDE = 32  # px of the pictures that say where a frame doesn't show the face
+_WANDERS = 0.05  # of a region: what is newly hidden or seen again from a frame to the next, at least
+_PAUSE = 0.1  # s; a hand that turns round keeps still for so long
+_LARGE = 5e-3  # of the face's width: more than a micro-expression; what is missed of a hand has 1e-2 and more
+_APPROACH = 0.2  # s for which it may be before a region without being found there
+
+
+def passing(
+    covers: Mask, regions: Mapping[str, Mask], motion: Mapping[str, NDArray[np.floating]], seconds: Sequence[float]
+) -> dict[str, Mask]:
+    """Return the frames [T] in which something passes before each region, of the regions before which it does.
+
+    covers: [T, H, W], where each frame doesn't show the face. regions: [H, W] each. motion: [T] of each region, as a
+    share of the face's width.
+
+    >>> covers = np.zeros((9, 4, 4), bool)
+    >>> for index in range(4):
+    ...     covers[3 + index, :, index] = True  # it crosses in four frames
+    >>> regions, hand = {"mouth": np.ones((4, 4), bool)}, np.array([0, 0, 0, 0, 2e-2, 0, 0, 0, 0])
+    >>> passing(covers, regions, {"mouth": hand}, np.arange(9) / 30)["mouth"].astype(int)
+    array([0, 0, 1, 1, 1, 1, 1, 1, 0])
+    >>> passing(covers, regions, {"mouth": 0.1 * hand}, np.arange(9) / 30)
+    {}
+    """
+    times = np.asarray(seconds, np.float64)
+    runs = [
+        _Run(name, *span, bool((motion[name][span[0] : span[1] + 1] > _LARGE).any()))
+        for name, region in regions.items()
+        for span in _wandering(covers & region, region, motion[name] > _LARGE, times)
+    ]
+    missed = [run for run in runs if run.large]
+    found: dict[str, Mask] = {}
+    for run in runs:
+        if any(run.first <= other.last and other.first <= run.last for other in missed):  # it is one thing
+            frames = found.setdefault(run.region, np.zeros(len(covers), np.bool_))
+            frames[run.first : run.last + 1] = True
+    return found
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A region in the frames from `first` to `last` in which what hides it wanders; large: it has large motion then."""
+
+    region: str
+    first: int
+    last: int
+    large: bool
+
+
+def _wandering(hidden: Mask, region: Mask, large: Mask, times: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
+    """Yield the first and last frame of each run in which what hides a region wanders, with large motion beside it."""
+    steps = np.flatnonzero((hidden[1:] ^ hidden[:-1]).sum((1, 2)) >= _WANDERS * max(region.sum(), 1))
+    if not len(steps):
+        return
+    for run in np.split(steps, np.flatnonzero(np.diff(times[steps]) > _PAUSE) + 1):
+        first, last = int(run[0]), int(run[-1]) + 1
+        start, end = times[first] - _APPROACH, times[last] + _APPROACH
+        while first > 0 and large[first - 1] and times[first - 1] >= start:
+            first -= 1
+        while last < len(times) - 1 and large[last + 1] and times[last + 1] <= end:
+            last += 1
+        yield first, last
+
+
+def packed_cover(cover: Mask) -> str:
+    """Return where a frame doesn't show the face, [`COVER_SIDE`, `COVER_SIDE`], in letters: none where it shows all."""
+    return np.packbits(cover).tobytes().hex() if cover.any() else ""
+
+
+def cover_of(packed: str) -> Mask:
+    """Return what `packed_cover` was given."""
+    bits = np.frombuffer(bytes.fromhex(packed or "00" * (COVER_SIDE**2 // 8)), np.uint8)
+    return np.unpackbits(bits).reshape(COVER_SIDE, COVER_SIDE).astype(np.bool_)

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fields that have one value everywhere: most of what may hide a face, or close its lids, does so in few frames."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def without_repeats(field: Tensor) -> Tensor:
+    """Return a field [N, C, H, W] as it is, but one that has one value everywhere as a view of that number.
+
+    A clip's batches wait for each other with all their fields, so that a third of their memory was zeros and ones.
+
+    >>> import torch
+    >>> closed, open_ = torch.zeros(8, 1, 64, 64), torch.eye(64)[None, None]
+    >>> [without_repeats(field).untyped_storage().nbytes() for field in (closed, open_)]
+    [4, 16384]
+    """
+    if not field.numel():
+        return field
+    value = field[0, 0, 0, 0]
+    return value.clone().expand(field.shape) if bool((field == value).all()) else field
