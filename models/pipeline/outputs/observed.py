@@ -52,9 +52,9 @@ class Observed:
         self._folder = folder
         self._clip = driver.clip
         reference = driver.reference
-        masks = regions(reference.landmarks, (driver.clip.size, driver.clip.size))
+        self._regions = regions(reference.landmarks, (driver.clip.size, driver.clip.size))
         self._face = places_of(driver.mask)
-        self._regions = {name: places_of(mask.to(driver.mask)) for name, mask in masks.items()}
+        self._places = {name: places_of(mask.to(driver.mask)) for name, mask in self._regions.items()}
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
         """Return each frame's motion, the head's parallax and the share of each region that isn't seen, as JSON.
@@ -68,7 +68,7 @@ class Observed:
         peaks = peak_within(squared_size(skin), self._face) / driver.face_width
         size = squared_size(skin * undisturbed(batch.weight, driver.face_width))
         certain = peak_within(size, self._face) / driver.face_width
-        within = {name: peak_within(size, places) / driver.face_width for name, places in self._regions.items()}
+        within = {name: peak_within(size, places) / driver.face_width for name, places in self._places.items()}
         head = squared_size(rigid).sqrt() @ driver.mask.flatten()
         parallax = head / driver.mask.sum() / driver.face_width
         unseen = self._clip.visibility.unseen_regions(batch.weight)
