@@ -96,7 +96,7 @@ class Carrier:
         excess = ((come * outwards).sum(1, keepdim=True) - room / 2).clamp_min(0)
         along = (come - excess * outwards) * room.clamp_max(1)
         shortened = come * (room / 2 / come.norm(dim=1, keepdim=True).clamp_min(1e-6)).clamp_max(1)
-        nodes = pixel_grid(*self.away.shape, along.device)
+        nodes = pixel_grid(self.away.shape[0], self.away.shape[1], along.device)
         return torch.where(sample(away, nodes - along / self.grid.step) >= EDGE, along, shortened)
 
     @property
