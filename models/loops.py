@@ -133,7 +133,7 @@ def filter_recursively(planes: Field, pole: float) -> None:
 
 
 @_compiled(f"Tuple((int64, float32))({_FIELD}, int64, float32, {_FIELD})")
-def displace_backwards(flow: Field, most: int, tolerance: float, result: Field) -> tuple[int, np.float32]:
+def displace_backwards(flow: Field, most: int, tolerance: np.float32, result: Field) -> tuple[int, np.float32]:
     """Find e with e(y) = flow(y - e(y)) for each pixel y of a flow [N, 2, H, W] px by itself, which most have at once.
 
     Each ends when a step changes it by less than `tolerance` px, after `most` steps at the latest. Returns the steps of

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -205,7 +206,7 @@ def _compiled_displacement(flow: Tensor, iterations: int, tolerance: float) -> B
     from .loops import displace_backwards
 
     found = torch.empty_like(flow, memory_format=torch.contiguous_format)
-    count, residual = displace_backwards(flow.contiguous().numpy(), iterations, tolerance, found.numpy())
+    count, residual = displace_backwards(flow.contiguous().numpy(), iterations, np.float32(tolerance), found.numpy())
     return BackwardDisplacement(found, count, float(residual), tolerance)
 
 
