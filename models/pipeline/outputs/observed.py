@@ -52,9 +52,11 @@ class Observed:
         self._folder = folder
         self._clip = driver.clip
         reference = driver.reference
-        self._masks = regions(reference.landmarks, (driver.clip.size, driver.clip.size))
+        masks = regions(reference.landmarks, (driver.clip.size, driver.clip.size))
         self._face = places_of(driver.mask)
-        self._regions = {name: places_of(mask.to(driver.mask)) for name, mask in self._masks.items()}
+        self._regions = {name: places_of(mask.to(driver.mask)) for name, mask in masks.items()}
+        small = {name: F.interpolate(mask, (COVER_SIDE, COVER_SIDE), mode="area") for name, mask in masks.items()}
+        self._small_regions = {name: mask[0, 0].numpy() > 0.5 for name, mask in small.items()}
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
         """Return each frame's motion, the head's parallax and the share of each region that isn't seen, as JSON.
@@ -170,9 +172,8 @@ class Observed:
             return {}
         covers = np.stack([cover_of(each) for each in packed])
         seconds = [float(second) for second in self._clip.track.seconds]
-        small = {name: F.interpolate(mask, covers.shape[1:], mode="area") for name, mask in self._masks.items()}
-        inside = {name: mask[0, 0].numpy() > 0.5 for name, mask in small.items()}
-        return passing(covers, inside, {name: self._values("regions", name) for name in inside}, seconds)
+        motion = {name: self._values("regions", name) for name in REGIONS}
+        return passing(covers, self._small_regions, motion, seconds)
 
     def _without_parallax(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return motion of every frame, [T], without what the head's turning leaves in it."""
