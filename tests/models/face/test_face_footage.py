@@ -251,7 +251,7 @@ class TestPixels:
 
     def test_a_caption_hides_the_mouth_and_nothing_else(self, seen):
         picture, points, everywhere, visibility = seen
-        written = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+        written = picture[0].permute(1, 2, 0).numpy().copy()
         x, y = (int(value) for value in points[13, :2])
         for ink, thickness in ((0.0, 6), (1.0, 3)):
             place = (x - 70, y + 10)
@@ -268,7 +268,7 @@ class TestPixels:
     def test_dark_glasses_hide_the_eyes_and_are_no_veil_of_light(self, seen, grown):
         """Drawn as far as the lids' skin goes, and farther; a lid that closes hides what is between the lids."""
         picture, points, everywhere, visibility = seen
-        worn = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+        worn = picture[0].permute(1, 2, 0).numpy().copy()
         glasses = np.zeros(worn.shape[:2], np.uint8)
         for eye in (RIGHT_LIDS, LEFT_LIDS):
             cv2.fillConvexPoly(glasses, cv2.convexHull(points[list(eye), :2].astype(np.int32)), 1)
