@@ -17,6 +17,7 @@ from .driver import Driver
 from .factors import probes_of, skin_motion
 
 SHORT = 0.5  # s: as long as a micro-expression; a longer clip is cut to show rest, or goes from one state to another
+_FEWEST = 2  # frames beside the reference, of which one may be an apex and another an end
 _SIDE = 64  # px of the motion fields that are compared
 _ONE_WAY = 0.5  # of the motion's energy, that lies along one field: an expression's amount, and no noise
 _NEARER = 1.3  # times as far from the apex
@@ -31,6 +32,8 @@ def end_nearer_to_rest(driver: Driver, avatar: AnimatedAvatar) -> int | None:
     if float(seconds[ends[1]] - seconds[ends[0]]) > SHORT:
         return None
     frames = sorted({*probes_of(clip, avatar), *ends} - {clip.chosen.index})
+    if len(frames) < _FEWEST:
+        return None
     fields, sizes = [], []
     for _, seen in clip.batches(frames_at_a_time(avatar.device), frames):
         observed = driver.observe(seen.to(avatar.device))
@@ -57,8 +60,6 @@ def farther_end(fields: NDArray[np.floating], sizes: NDArray[np.floating], place
     >>> farther_end(away[:, None] * shape, np.abs(away), 0) is None
     True
     """
-    if len(fields) < 2:
-        return None
     _, strength, ways = np.linalg.svd(fields.astype(np.float64), full_matrices=False)
     if strength[0] ** 2 < _ONE_WAY * (strength**2).sum() or not sizes.any():
         return None
