@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,8 +34,10 @@ from magplus.models.face import FaceLandmarks, select_face
 from magplus.models.pipeline import run as job
 from magplus.models.pipeline.batch import Batch
 from magplus.models.pipeline.driving_clip import DrivingClip
+from magplus.models.pipeline.factors import Factors
 from magplus.models.pipeline.rig_reader import RigReader
 from magplus.models.pipeline.session import Session
+from magplus.models.pipeline.subjects import Subjects
 from magplus.models.training.actors import RATE, Actor, Film, film
 from magplus.models.video import VideoReader, encode_png
 
@@ -278,18 +280,18 @@ class _Recording:
 @contextmanager
 def recorded(bases: Sequence[RigBasis]) -> Iterator[list[_Recording]]:
     """Let the next job read these rigs, its own first."""
-    usual, made = job.rig_reader, list[_Recording]()
+    usual, made = Subjects.rig_reader, list[_Recording]()
 
-    def rig_reader(basis: RigBasis, driver: Any, avatar: Any, factors: Any, spec: JobSpec) -> Any:
-        readers = [usual(each, driver, avatar, factors, spec) for each in bases]
-        made.append(_Recording(readers))
+    def rig_reader(subjects: Subjects, factors: Factors) -> Any:
+        of_each = [replace(subjects, order=replace(subjects.order, basis=each)) for each in bases]
+        made.append(_Recording([usual(each, factors) for each in of_each]))
         return made[0]
 
-    job.rig_reader = rig_reader
+    Subjects.rig_reader = rig_reader  # type: ignore[assignment, method-assign]
     try:
         yield made
     finally:
-        job.rig_reader = usual
+        Subjects.rig_reader = usual  # type: ignore[method-assign]
 
 
 @contextmanager

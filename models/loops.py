@@ -37,8 +37,8 @@ def _compiled(signature: str) -> Callable[[Loop], Loop]:
     return compile_
 
 
-@_compiled("void(float32[::1], float32, float32[:,::1], int32[::1])")
-def _weigh(places: Row, last: np.float32, weights: Plane, first: NDArray[np.int32]) -> None:
+@_compiled("void(float32[::1], float32, int64, float32[:,::1], int32[::1])")
+def _weigh(places: Row, last: np.float32, border: int, weights: Plane, first: NDArray[np.int32]) -> None:
     """Weigh the four taps of a row of `places` [W], weights [4, W]; first: [W], the first tap, the border counted."""
     zero, one, half = np.float32(0), np.float32(1), np.float32(0.5)
     sixth, two_thirds = np.float32(1 / 6), np.float32(2 / 3)
@@ -51,29 +51,30 @@ def _weigh(places: Row, last: np.float32, weights: Plane, first: NDArray[np.int3
         weights[1, x] = two_thirds - after * after * (one - half * after)
         weights[3, x] = after * after * after * sixth
         weights[2, x] = one - weights[0, x] - weights[1, x] - weights[3, x]
-        first[x] = whole + np.int32(1)
+        first[x] = whole + np.int32(border - 1)
 
 
-@_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD})")
-def look_up_spline(coefficients: Field, positions: Field, result: Field) -> None:
+@_compiled(f"void({_FIELD}, int64, {_FIELD}, {_FIELD})")
+def look_up_spline(coefficients: Field, border: int, positions: Field, result: Field) -> None:
     """Look cubic B-splines up at positions [N or 1, 2, h, w] px, into the result [N, C, h, w].
 
-    coefficients: [N or 1, C, H + 4, W + 4], two px more at every side than the picture has, whose border is repeated.
+    coefficients: [N or 1, C, H + 2 border, W + 2 border], of at least two px more at every side than the picture has.
     """
     width = result.shape[3]
-    last_x, last_y = np.float32(coefficients.shape[3] - 5), np.float32(coefficients.shape[2] - 5)
+    last_x = np.float32(coefficients.shape[3] - 2 * border - 1)
+    last_y = np.float32(coefficients.shape[2] - 2 * border - 1)
     across, down = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
     columns, rows = np.empty(width, np.int32), np.empty(width, np.int32)
     for n in range(result.shape[0]):
         planes = coefficients[min(n, coefficients.shape[0] - 1)]
         at = positions[min(n, positions.shape[0] - 1)]
         for y in range(result.shape[2]):
-            _weigh(at[0, y], last_x, across, columns)  # apart from the taps, weights are computed eight at once
-            _weigh(at[1, y], last_y, down, rows)
+            _weigh(at[0, y], last_x, border, across, columns)  # apart from the taps, weights are computed eight at once
+            _weigh(at[1, y], last_y, border, down, rows)
             for c in range(result.shape[1]):
                 plane = planes[c]
                 for x in range(width):
-                    i, j = max(np.int64(columns[x]), 0), max(np.int64(rows[x]), 0)
+                    i, j = max(int(columns[x]), 0), max(int(rows[x]), 0)
                     d0, d1, d2, d3 = down[0, x], down[1, x], down[2, x], down[3, x]
                     # Down first: four columns at once are one vector.
                     p = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
@@ -84,6 +85,15 @@ def look_up_spline(coefficients: Field, positions: Field, result: Field) -> None
                     i += 1
                     s = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
                     result[n, c, y, x] = across[0, x] * p + across[1, x] * q + across[2, x] * r + across[3, x] * s
+
+
+@_compiled(f"void(float64, float64, float64, float64, float64[::1], {_FIELD})")
+def lay_out(a: float, b: float, x: float, y: float, axis: NDArray[np.float64], result: Field) -> None:
+    """Write where the similarity (a, b) and shift (x, y) bring the points of a square grid [S], [1, 2, S, S]."""
+    for row in range(len(axis)):
+        for column in range(len(axis)):
+            result[0, 0, row, column] = a * axis[column] + x - b * axis[row]
+            result[0, 1, row, column] = b * axis[column] + (a * axis[row] + y)
 
 
 @_compiled(f"void({_FIELD}, float32)")
@@ -122,36 +132,44 @@ def filter_recursively(planes: Field, pole: float) -> None:
                         plane[y, x] = pole * (plane[y, x + 1] - plane[y, x])
 
 
-@_compiled(f"float32({_FIELD}, {_FIELD}, {_FIELD})")
-def step_backwards(flow: Field, before: Field, after: Field) -> np.float32:
-    """Look a flow [N, 2, H, W] px up at each pixel minus the displacement `before`; return the largest change, px."""
-    zero, most = np.float32(0), np.float32(0)
+@_compiled(f"Tuple((int64, float32))({_FIELD}, int64, float32, {_FIELD})")
+def displace_backwards(flow: Field, most: int, tolerance: np.float32, result: Field) -> tuple[int, np.float32]:
+    """Find e with e(y) = flow(y - e(y)) for each pixel y of a flow [N, 2, H, W] px by itself, which most have at once.
+
+    Each ends when a step changes it by less than `tolerance` px, after `most` steps at the latest. Returns the steps of
+    the slowest one, and the largest last change, px.
+    """
+    zero, residual, steps = np.float32(0), np.float32(0), 0
     last_x, last_y = flow.shape[3] - 1, flow.shape[2] - 1
     for n in range(flow.shape[0]):
         along, down = flow[n, 0], flow[n, 1]
         for y in range(flow.shape[2]):
             for x in range(flow.shape[3]):
-                u = min(max(np.float32(x) - before[n, 0, y, x], zero), np.float32(last_x))
-                v = min(max(np.float32(y) - before[n, 1, y, x], zero), np.float32(last_y))
-                i, j = max(int(u if u > zero else zero), 0), max(int(v if v > zero else zero), 0)
-                u, v = u - np.float32(i), v - np.float32(j)
-                right, below = max(min(i + 1, last_x), 0), max(min(j + 1, last_y), 0)
-                p = along[j, i] + u * (along[j, right] - along[j, i])
-                q = along[below, i] + u * (along[below, right] - along[below, i])
-                r = down[j, i] + u * (down[j, right] - down[j, i])
-                s = down[below, i] + u * (down[below, right] - down[below, i])
-                p, r = p + v * (q - p), r + v * (s - r)
-                after[n, 0, y, x], after[n, 1, y, x] = p, r
-                most = max(most, abs(p - before[n, 0, y, x]), abs(r - before[n, 1, y, x]))
-    return most
+                across, upright, change, step = along[y, x], down[y, x], tolerance, 0
+                while step < most and not change < tolerance:
+                    u = min(max(np.float32(x) - across, zero), np.float32(last_x))
+                    v = min(max(np.float32(y) - upright, zero), np.float32(last_y))
+                    i, j = max(int(u if u > zero else zero), 0), max(int(v if v > zero else zero), 0)
+                    u, v = u - np.float32(i), v - np.float32(j)
+                    right, below = max(min(i + 1, last_x), 0), max(min(j + 1, last_y), 0)
+                    p = along[j, i] + u * (along[j, right] - along[j, i])
+                    q = along[below, i] + u * (along[below, right] - along[below, i])
+                    r = down[j, i] + u * (down[j, right] - down[j, i])
+                    s = down[below, i] + u * (down[below, right] - down[below, i])
+                    p, r = p + v * (q - p), r + v * (s - r)
+                    change = max(abs(p - across), abs(r - upright))
+                    across, upright, step = p, r, step + 1
+                result[n, 0, y, x], result[n, 1, y, x] = across, upright
+                residual, steps = max(residual, change), max(steps, step)
+    return steps, residual
 
 
 @_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD}, {_FIELD})")
 def pool_products(base: Field, warped: Field, flow: Field, result: Field) -> None:
     """Linearise brightness constancy: means over 2 x 2 px of products, into the result [N, 6, H / 2, W / 2].
 
-    base: [N or 1, 1, H, W]; warped: [N, 1, H, W]; flow: [N or 1, 2, H, W] px. With g the central differences of the mean of base
-    and warped (half of them at the border) and d their difference: gx gx, gx gy, gy gy, gx a, gy a with
+    base: [N or 1, 1, H, W]; warped: [N, 1, H, W]; flow: [N or 1, 2, H, W] px. With g the central differences of the
+    mean of base and warped (half of them at the border) and d their difference: gx gx, gx gy, gy gy, gx a, gy a with
     a = g . flow - d, and d d.
     """
     height, width = base.shape[2], base.shape[3]
@@ -319,6 +337,27 @@ def resize(field: Field, result: Field) -> None:
                 _mix_along(field[n, c, y], across, left, right, rows[y])
             for y in range(result.shape[2]):
                 _mix(rows[above[y]], rows[below[y]], down[y], result[n, c, y])
+
+
+@_compiled(f"void({_FIELD}, {_FIELD})")
+def pool_to(field: Field, result: Field) -> None:
+    """Find the means of a field [N, C, H, W] over the px that each of fewer ones covers, in part too: [N, C, h, w]."""
+    height, width, rows, columns = field.shape[2], field.shape[3], result.shape[2], result.shape[3]
+    sums = np.empty(width, np.float32)
+    for n in range(field.shape[0]):
+        for c in range(field.shape[1]):
+            for row in range(rows):
+                top, bottom = row * height // rows, ((row + 1) * height + rows - 1) // rows
+                sums[:] = 0
+                for y in range(top, bottom):
+                    for x in range(width):
+                        sums[x] += field[n, c, y, x]
+                for column in range(columns):
+                    left, right = column * width // columns, ((column + 1) * width + columns - 1) // columns
+                    total = np.float32(0)
+                    for x in range(left, right):
+                        total += sums[x]
+                    result[n, c, row, column] = total / np.float32((bottom - top) * (right - left))
 
 
 @_compiled("void(float32[:,::1], float32[:,::1])")

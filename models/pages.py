@@ -1,26 +1,47 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Arrays in pages of their own, for what is kept while larger ones come and go."""
+"""Arrays outside of the heap, for what is kept while larger ones come and go."""
 
 from __future__ import annotations
 
 import mmap
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Scalar = TypeVar("Scalar", bound=np.generic)
 
-
-def in_own_pages(array: NDArray[Scalar]) -> NDArray[Scalar]:
-    """Return a copy of an array in pages of its own.
+@dataclass(frozen=True)
+class KeptArray:
+    """An array in pages of its own.
 
     In the heap, what is kept would keep apart what is freed on either side of it, so that the next large array finds no
-    room: 750 MiB of such gaps in a job of 240 frames.
+    room: 750 MiB of such gaps in a job of 240 frames. That holds for the few bytes of an array's shape, too, so that
+    only numbers of Python's are kept beside the pages.
+
+    >>> KeptArray.of(np.arange(4.0)).array
+    array([0., 1., 2., 3.])
     """
-    if not array.size:
-        return array.copy()
-    pages = mmap.mmap(-1, array.nbytes)  # the array keeps it
-    copy: NDArray[Any] = np.frombuffer(pages, array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
+
+    _pages: mmap.mmap | bytearray
+    _dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, array: NDArray[Any]) -> KeptArray:
+        """Copy an array."""
+        pages = mmap.mmap(-1, array.nbytes) if array.size else bytearray()
+        kept = cls(pages, array.dtype, array.shape)
+        if array.size:
+            kept.array[...] = array
+        return kept
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it takes."""
+        return len(self._pages)
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The array itself, which is not to be changed."""
+        return np.frombuffer(self._pages, self._dtype).reshape(self.shape)

@@ -13,6 +13,8 @@ from pathlib import Path
 # Beside a busy Blender, threads that spin while they wait take the processor from the ones that work: a job of 18 s
 # took 191 s. The OpenMP runtime reads this when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# PyTorch's threads are for what the threads of a job (`models/ahead.py`) leave idle: half of the processors.
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
 # NumPy's and SciPy's OpenBLAS has threads of its own, which spin too; our systems of equations are too small to share.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

@@ -138,6 +138,8 @@ class SteadyCrop:
 
         Where the crop has fewer pixels than the picture, it is sampled finely and averaged, so nothing aliases.
         """
+        from ..loops import lay_out
+
         to_frame = self.frame_to_crop(size, frame).inverse()
         # The same for the whole clip, so that no frame is sharper than another.
         fine = max(1, math.ceil(self.native_size / size - _ALIASING_FREE))
@@ -148,13 +150,8 @@ class SteadyCrop:
         left, top = (max(0, int(low) - _BORDER) for low in corners.min(0))
         right, bottom = (int(high) + _BORDER for high in corners.max(0))
         seen = np.ascontiguousarray(image[top : max(bottom, top + 1), left : max(right, left + 1)].transpose(2, 0, 1))
-        across, down = torch.from_numpy(axis)[None, :], torch.from_numpy(axis)[:, None]
-        there = torch.stack(
-            [
-                (to_frame.a * across + (to_frame.tx - left) - to_frame.b * down).float(),
-                (to_frame.b * across + (to_frame.a * down + (to_frame.ty - top))).float(),
-            ]
-        )[None]
+        there = torch.empty(1, 2, len(axis), len(axis))
+        lay_out(to_frame.a, to_frame.b, to_frame.tx - left, to_frame.ty - top, axis, there.numpy())
         sampled = sample_spline(torch.from_numpy(seen)[None], there)
         if self.beyond == "black":
             low = there.new_tensor([-left, -top]).view(1, 2, 1, 1) - 0.5

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..magnification.filters import pool_to
 from ..magnification.motion import Motion
 
 _SIDE = 48  # cells along a side of the grid that the pose is fitted on
@@ -142,8 +143,7 @@ class _Samples:
         weight = weights * motion.confidence
         size = (min(_SIDE, height), min(_SIDE, width))
         total, points, flow = (
-            F.interpolate(each, size=size, mode="area").flatten(2).double()
-            for each in (weight, surface * weight, motion.flow * weight)
+            pool_to(each, size).flatten(2).double() for each in (weight, surface * weight, motion.flow * weight)
         )
         used = total[:, 0].amax(0) > 0  # the face fills less than half of its crop
         used |= ~used.any()

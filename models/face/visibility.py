@@ -15,12 +15,11 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..magnification.filters import resize
-from ..pages import in_own_pages
+from ..magnification.filters import pool_to, resize
+from ..pages import KeptArray
 from .footage import CLIPPED
 from .lighting import Light, ReferenceLight
 from .mesh import LEFT_LIDS, LIPS, RIGHT_LIDS
@@ -52,14 +51,28 @@ class _Comparison:
     seen: Mask
     light: Light | None
 
+
+@dataclass(frozen=True)
+class _Kept:
+    """The same as it is kept."""
+
+    seen: KeptArray
+    gain: KeptArray | None
+    offset: tuple[float, ...]
+
+    @classmethod
+    def of(cls, found: _Comparison) -> _Kept:
+        gain, offset = (None, ()) if found.light is None else (KeptArray.of(found.light.gain), found.light.offset)
+        return cls(KeptArray.of(found.seen), gain, tuple(map(float, offset)))
+
     @property
     def nbytes(self) -> int:
-        return self.seen.nbytes + (self.light.gain.nbytes if self.light is not None else 0)
+        return self.seen.nbytes + (0 if self.gain is None else self.gain.nbytes)
 
-    def to_keep(self) -> _Comparison:
-        """Return the same in pages of its own."""
-        light = self.light and Light(in_own_pages(self.light.gain), self.light.offset)
-        return _Comparison(in_own_pages(self.seen), light)
+    @property
+    def comparison(self) -> _Comparison:
+        light = None if self.gain is None else Light(self.gain.array, np.array(self.offset))
+        return _Comparison(self.seen.array, light)
 
 
 class Visibility:
@@ -72,7 +85,7 @@ class Visibility:
     def __init__(self, reference: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> None:
         self._size = size = reference.shape[-1]
         self._reference = reference
-        self._known: OrderedDict[bytes, _Comparison] = OrderedDict()
+        self._known: OrderedDict[bytes, _Kept] = OrderedDict()
         self._bytes = 0
         self._scale = _SIDE / size
         small = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
@@ -102,7 +115,7 @@ class Visibility:
 
     def unseen_regions(self, seen: Tensor) -> dict[str, NDArray[np.float64]]:
         """Return how much of each region of the face isn't seen, as a share, in frames of `seen` [N, 1, S, S]."""
-        small = F.interpolate(seen, (_SIDE, _SIDE), mode="area")[:, 0].cpu().numpy().astype(np.float64)
+        small = pool_to(seen, (_SIDE, _SIDE))[:, 0].cpu().numpy().astype(np.float64)
         return {
             name: 1 - (small * mask).sum((1, 2)) / max(float(mask.sum()), 1e-9) for name, mask in self._regions.items()
         }
@@ -126,12 +139,12 @@ class Visibility:
             digest.update(np.ascontiguousarray(part).data)
         key = digest.digest()
         if key not in self._known:
-            self._known[key] = found = self._compare(small, within, landmarks).to_keep()
+            self._known[key] = found = _Kept.of(self._compare(small, within, landmarks))
             self._bytes += found.nbytes
             while self._bytes > _MOST_BYTES and len(self._known) > 1:
                 self._bytes -= self._known.popitem(last=False)[1].nbytes
         self._known.move_to_end(key)
-        return self._known[key]
+        return self._known[key].comparison
 
     def _compare(self, small: Image, within: Mask, landmarks: NDArray[np.floating[Any]]) -> _Comparison:
         seen = self._seen & within & ~_grown(_clipped(small), 1)
@@ -194,7 +207,7 @@ def undisturbed(seen: Tensor, width: float) -> Tensor:
     if bool((seen == 1).all()):
         return seen
     size = seen.shape[-1]
-    small = F.interpolate(seen, (_SIDE, _SIDE), mode="area")[:, 0].cpu().numpy()
+    small = pool_to(seen, (_SIDE, _SIDE))[:, 0].cpu().numpy()
     large, beside = (max(1, round(share * width * _SIDE / size)) for share in (_LARGE, _BESIDE))
     near = np.stack([_grown(cv2.erode(np.uint8(frame < 0.5), _disc(large)) > 0, large + beside) for frame in small])
     return seen * resize(torch.from_numpy(~near[:, None]).float(), (size, size)).to(seen)
@@ -220,7 +233,7 @@ def _beyond(values: Image, extremes: tuple[Image, Image]) -> Image:
 def _small_mask(mask: Tensor) -> Mask:
     if bool((mask == 1).all()):
         return np.ones((_SIDE, _SIDE), np.bool_)
-    return F.interpolate(mask.float(), (_SIDE, _SIDE), mode="area")[0, 0].cpu().numpy() > 0.99
+    return pool_to(mask.float(), (_SIDE, _SIDE))[0, 0].cpu().numpy() > 0.99
 
 
 def _clipped(image: Image) -> Mask:

@@ -42,8 +42,8 @@ WINDOW = 31  # points along a side of the patches over which solver and network 
 GLOBAL_WEIGHT = 0.2  # weight of the whole picture's mean in a patch's
 MARGIN = 3.0  # standard deviations by which the equations must contradict the network; chosen on photographs
 WHITE_NOISE = 0.4  # noise inflation factor of white noise: mean chi-squared of the true motion under noise, .33 to .43
-# Of frames with a sensor's noise, whatever their camera's state: the estimate from the state is .6 on the own family, on
-# others up to 1.9, where the truth's chi-squared is no larger. Chosen on photographs, own and bent family.
+# Of frames with a sensor's noise. What the camera's state would give is .6 on the own family and up to 1.9 on others,
+# where the truth's chi-squared is no larger; chosen on photographs, own and bent family.
 SENSOR_NOISE = 0.6
 FREEDOM_SHARE = 0.1  # of the solver's degrees of freedom, fits noise alone; chosen on photographs and own family
 ROUNDED_SHARE = 0.6  # of the network's change, on pictures without noise; chosen on photographs, own and bent family

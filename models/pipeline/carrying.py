@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Motion carried over a face's surface, from the neutral picture to one in which it is turned or elsewhere.
 
-Both pictures show the same vertices. The motion at a vertex in the neutral picture is that of the skin there; the local
-map between the two projections (a Jacobian, from the vertex's neighbours) takes it to the other picture. Between the
-vertices both are interpolated over the mesh's triangles, so that each pixel has its place in the neutral picture.
-Motion along the neutral picture's line of sight is not measured, and is 0 in the other.
+Both pictures show the same vertices, between which all is interpolated over the mesh's triangles, so that each pixel
+has its place in the neutral picture. That shows how the skin moves there, but for how far it comes towards the camera.
+A map of two by two numbers at each vertex takes the motion to the other picture. The map of the head's turn lets skin
+move parallel to the neutral picture, the one of the vertex and its neighbours lets it slide along the surface. Faces
+are between the two.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from ...backend_bridge.rig.surface import Surface
 from ..face import Window
-from ..warp import sample
+from ..warp import pixel_grid, sample
 from .triangles import Grid, rasterise
 
 LONGEST_GRID = 512  # px of the longer side on which motion is computed; it is smooth
@@ -32,8 +33,14 @@ HIDDEN = 0.02, 0.5  # share of a triangle's corners, interpolated, from which on
 BEHIND = 0.005  # of the face's depth: from there on a vertex lies behind another part of the face
 LEAST_TRUST = 0.1  # of a vertex, from which on its motion is taken
 SMOOTH = 0.006  # of the face's box: spread of the Gaussian that motion is smoothed with, as a mesh has corners
+LEAST_VERTICES = 12  # of both pictures, that tell how the head has turned
 STRETCH = 1.6  # largest singular value of a Jacobian, beside the pictures' scale
 RIDGE = 1e-3  # of a vertex's neighbourhood; for those that the neutral picture shows from the side
+# How much of the surface's slope motion follows: in median 0.19 of the 52 shapes of the sample character, 0.33 in all.
+# Five expressions of a head that turns by 20 degrees to either side, carried as they truly are, have an error of 0.02
+# to 0.04 of their motion with it, 0.03 with none, 0.03 to 0.08 with all.
+SLIDING = 0.25
+FLAT = 1e-3  # ridge of depth in the head's turn, as a share: where a face is as flat as a sheet, it slides
 
 Array = NDArray[np.float32]
 
@@ -43,9 +50,9 @@ class Carrier:
     """What one picture of the shot shows of the neutral one, on a grid over the face.
 
     place: [2, h, w] px of the neutral picture, at each node of the grid. jacobian: [4, h, w] (xx, xy, yx, yy), px of
-    this picture per px of the neutral one. weight: [h, w] in [0, 1], how much of the motion is shown; 0 where the face
-    isn't seen. known: [h, w], where both pictures show the surface. away: [h, w] px to the nearest occluder, 0 on it.
-    face: its longer side, in nodes. grid: where the nodes lie.
+    motion in this picture per px in the neutral one. weight: [h, w] in [0, 1], how much of the motion is shown; 0 where
+    the face isn't seen. known: [h, w], where both pictures show the surface. away: [h, w] px to the nearest occluder,
+    0 on it. face: its longer side, in nodes. grid: where the nodes lie.
     """
 
     place: Array
@@ -75,12 +82,22 @@ class Carrier:
         return torch.from_numpy(carried.astype(np.float32))[None]
 
     def beside_occluders(self, come: Tensor) -> Tensor:
-        """Return how far pixels have come, [1, 2, h, w] px, no farther than half the way to an occluder.
+        """Return how far pixels have come, [1, 2, h, w] px: from the side of an occluder by no more than half the way.
 
-        So none of it is drawn beside itself, and nothing moves over it; what is farther away moves in full.
+        So none of it is drawn beside itself, and nothing moves over it; along its edge, and farther away, skin moves in
+        full. Where that would still end on it, at a tip, no pixel comes farther than half the way from anywhere.
         """
-        room = torch.from_numpy(np.maximum(self.away - EDGE, 0) / 2)
-        return come * (room / come.norm(dim=1, keepdim=True).clamp_min(1e-6)).clamp_max(1)
+        if not np.isfinite(self.away).any():
+            return come
+        away = torch.from_numpy(self.away)[None, None]
+        room = (away - EDGE).clamp_min(0)
+        outwards = torch.from_numpy(np.stack(np.gradient(self.away)[::-1]))[None]
+        outwards = outwards / outwards.norm(dim=1, keepdim=True).clamp_min(1e-6)
+        excess = ((come * outwards).sum(1, keepdim=True) - room / 2).clamp_min(0)
+        along = (come - excess * outwards) * room.clamp_max(1)
+        shortened = come * (room / 2 / come.norm(dim=1, keepdim=True).clamp_min(1e-6)).clamp_max(1)
+        nodes = pixel_grid(self.away.shape[0], self.away.shape[1], along.device)
+        return torch.where(sample(away, nodes - along / self.grid.step) >= EDGE, along, shortened)
 
     @property
     def shown(self) -> float:
@@ -99,7 +116,7 @@ def carrier(neutral: Surface, frame: Surface) -> Carrier | None:
     validity = _fade(frame.facing) * _fade(neutral.facing) * neutral.visible
     shape = frame.positions, frame.depth, frame.triangles
     values, depth = rasterise(
-        *shape, np.column_stack([neutral.positions, jacobians(neutral, frame).reshape(-1, 4), validity]), grid
+        *shape, np.column_stack([neutral.positions, motion_maps(neutral, frame).reshape(-1, 4), validity]), grid
     )
     # What hides a vertex is in front of the face, unless it is the face itself, which is drawn in the right order.
     hidden = ~frame.visible & ~_behind(frame, depth, grid)
@@ -138,6 +155,32 @@ def _least_hidden(frame: Surface, hidden: NDArray[np.bool_]) -> float:
         return HIDDEN[0]
     longest = np.linalg.norm(places - np.roll(places, 1, axis=1), axis=2).max(axis=1)
     return float(np.clip(EDGE / max(float(np.median(longest)), EDGE), *HIDDEN))
+
+
+def motion_maps(neutral: Surface, frame: Surface) -> NDArray[np.float64]:
+    """Return the map of motion at each vertex, [V, 2, 2]: px of the frame's picture per px of the neutral one."""
+    along, turned = jacobians(neutral, frame), turn_of(neutral, frame)
+    return along if turned is None else turned + SLIDING * (along - turned)
+
+
+def turn_of(neutral: Surface, frame: Surface) -> NDArray[np.float64] | None:
+    """Return [2, 2], the map of motion parallel to the neutral picture, from how the head lies in both.
+
+    Least squares of an affine camera over the vertices that both show: where they are in the frame, from where they are
+    in the neutral picture and how deep there. None where they are too few to tell.
+    """
+    both = neutral.visible & frame.visible & (neutral.facing > FACING) & (frame.facing > FACING)
+    if both.sum() < LEAST_VERTICES:
+        return None
+    known = np.column_stack([neutral.positions, neutral.depth])[both].astype(np.float64)
+    known -= known.mean(axis=0)
+    spread = np.maximum(known.std(axis=0), 1e-9)
+    known /= spread
+    wanted = frame.positions[both].astype(np.float64)
+    normal = known.T @ known + FLAT * len(known) * np.diag([0.0, 0.0, 1.0])
+    if np.linalg.cond(normal) > 1 / RIDGE**2:  # all on one line
+        return None
+    return np.asarray(np.linalg.solve(normal, known.T @ (wanted - wanted.mean(axis=0)))[:2].T / spread[:2])
 
 
 def jacobians(neutral: Surface, frame: Surface) -> NDArray[np.float64]:

@@ -37,6 +37,7 @@ from .driving_clip import LARGEST_CROP, DrivingClip
 from .factors import Factors, backend_warnings, choose_factors, peak_motion
 from .notes import Notes
 from .placement import find_avatar_face
+from .probes import Probes
 from .session import Session, find_backend
 
 ALIKE = 0.75  # correlation of the neutral frame with the avatar, in the face; networks that work are above 0.9
@@ -105,7 +106,7 @@ def check(
     notes, title = Notes(_Silent()), find_backend(name).info.title
     driver, avatar = _opened(session, name, picture, driving, options, choose_device(device), notes)
     spec = JobSpec(driving, Avatar(str(picture)), backend=name, magnification=Magnification())
-    factors, _ = choose_factors(spec, driver, avatar, notes)
+    factors, _ = choose_factors(spec, Probes(driver, avatar), notes)
 
     (_, seen), *_ = driver.clip.batches(1, [_apex(driver, avatar)])
     seen = seen.to(avatar.device)

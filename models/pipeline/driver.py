@@ -19,7 +19,7 @@ from ..magnification.motion import Motion
 from .driving_clip import DrivingClip, Seen
 from .even_field import without_repeats
 from .motion_store import MotionStore
-from .packed_field import PackedField
+from .packed_field import PackedField, PackedHead
 
 MOST_MOTION = 1e5  # px; no picture has as many
 _CHANNELS = {
@@ -64,7 +64,7 @@ class DriverMotion:
         return PackedMotion(
             flow=PackedField.of(self.local.flow),
             confidence=PackedField.of(self.local.confidence),
-            rigid=self.head or PackedField.of(self.rigid),
+            rigid=PackedHead.of(self.head) if self.head else PackedField.of(self.rigid),
             from_mesh=PackedField.of(self.from_mesh),
             skin=PackedField.of(self.skin),
             before=PackedField.of(self.before),
@@ -92,7 +92,7 @@ class PackedMotion:
 
     flow: PackedField
     confidence: PackedField
-    rigid: HeadMotion | PackedField
+    rigid: PackedHead | PackedField
     from_mesh: PackedField
     skin: PackedField
     before: PackedField
@@ -106,8 +106,8 @@ class PackedMotion:
     def unpacked(self) -> DriverMotion:
         """Return the motion, bit by bit as it was."""
         local = Motion(self.flow.whole(), self.confidence.whole())
-        head = self.rigid if isinstance(self.rigid, HeadMotion) else None
-        from_mesh, skin, before = (each.whole() for each in (self.from_mesh, self.skin, self.before))
+        head = self.rigid.head() if isinstance(self.rigid, PackedHead) else None
+        from_mesh, skin, before = (without_repeats(each.whole()) for each in (self.from_mesh, self.skin, self.before))
         return DriverMotion(local, self.rigid.whole(), from_mesh, skin, before, head)
 
 

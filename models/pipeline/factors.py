@@ -15,15 +15,12 @@ from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.job.report import OwnChanges
 from ...backend_bridge.job.spec import JobSpec
 from ...backend_bridge.job.stages import Stage
-from ..device import frames_at_a_time
 from .animated_avatar import AnimatedAvatar
 from .driver import Driver, DriverMotion
-from .driving_clip import DrivingClip, Seen
 from .generated import Generated
 from .notes import Notes
+from .probes import Probed, Probes
 
-PROBES = 12  # frames that set the factors: those that move most
-RESTING = 3  # probes besides, in which the face moves least
 AT_REST = 0.25  # of the liveliest probe's motion: what a frame shows at most in which the driver is at rest
 LEAST_GAIN = 0.1  # below it a backend does not answer
 WEAK_GAIN = 0.3  # below it the restored motion is mostly the backend's error
@@ -123,36 +120,18 @@ def restoring_factor(alpha: float, gain: float, intensity: float) -> float:
     return intensity / (alpha * gain)
 
 
-@dataclass(frozen=True)
-class Probed:
-    """Probe frames, by number, that were computed together, and what is known of them.
-
-    generated: None for a backend that gives the motion that it applies, which need not be measured.
-    """
-
-    indices: list[int]
-    seen: Seen
-    observed: DriverMotion
-    generated: Generated | None = None
-
-
-def probes_of(clip: DrivingClip, avatar: AnimatedAvatar) -> list[int]:
-    """Return the frames that decide the factors: those in which the face moves most, and some in which it rests."""
-    return sorted({*clip.liveliest(PROBES), *clip.quietest(0 if avatar.gives_motion else RESTING)})
-
-
 def factors_of(
-    folder: JobFolder, spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes: Notes, fingerprint: str
+    folder: JobFolder, spec: JobSpec, probes: Probes, notes: Notes, fingerprint: str
 ) -> tuple[Factors, list[Probed]]:
     """Return the factors of an earlier run with the same inputs, so that its frames fit ours, or choose them.
 
     With them comes what was computed to choose them, as far as it is what the result is made from.
     """
-    probed: list[Probed] = []
+    avatar = probes.avatar
     if folder.finished(artefacts.FACTORS, fingerprint):
-        factors = FACTORS.decode(folder.read(artefacts.FACTORS))
+        factors, probed = FACTORS.decode(folder.read(artefacts.FACTORS)), probes.let_go()
     else:
-        factors, probed = choose_factors(spec, driver, avatar, notes)
+        factors, probed = choose_factors(spec, probes, notes)
         folder.commit(artefacts.FACTORS, FACTORS.encode(factors), fingerprint)
     if not avatar.gives_motion:
         for sentence in backend_warnings(factors, spec.intensity, avatar.backend.info.title):
@@ -161,16 +140,14 @@ def factors_of(
     return factors, probed if alone else []
 
 
-def choose_factors(spec: JobSpec, driver: Driver, avatar: AnimatedAvatar, notes: Notes) -> tuple[Factors, list[Probed]]:
+def choose_factors(spec: JobSpec, probes: Probes, notes: Notes) -> tuple[Factors, list[Probed]]:
     """Measure the frames in which the face moves most, and some in which it rests; a clip is mostly still ones."""
-    probes = probes_of(driver.clip, avatar)
-    probed: list[Probed] = []
+    driver, avatar = probes.driver, probes.avatar
     done = 0
-    for indices, seen in driver.clip.batches(frames_at_a_time(avatar.device), probes):
-        seen = seen.to(avatar.device)
-        probed.append(Probed(indices, seen, driver.observe(seen)))
-        done += len(indices)
-        notes.progress(Stage.MEASURE, done, len(probes))
+    for each in probes:
+        done += len(each.indices)
+        notes.progress(Stage.MEASURE, done, len(probes.indices))
+    probed = probes.let_go()
     peaks = torch.cat([skin_motion(driver, each.observed) for each in probed])
     peak = float(peaks.max())
     alpha = spec.magnification.alpha or automatic_alpha(peak, driver.face_width)

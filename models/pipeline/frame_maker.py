@@ -16,9 +16,9 @@ from ..device import frames_at_a_time
 from .animated_avatar import AnimatedAvatar
 from .batch import Batch
 from .driver import Driver
-from .factors import Probed, probes_of
 from .notes import Notes
 from .outputs import Made, Output
+from .probes import Probed, probes_of
 
 T = TypeVar("T")
 

@@ -14,15 +14,10 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from ...backend_bridge.job.spec import JobSpec
-from ...backend_bridge.rig.basis import RigBasis
-from ..device import frames_at_a_time
-from ..face.correspondence import Correspondence
 from ..rig.box_least_squares import solve_boxed
-from .animated_avatar import AnimatedAvatar
 from .batch import Batch
-from .driver import Driver
-from .factors import probes_of, skin_motion
+from .factors import skin_motion
+from .probes import Probes
 from .rig_reader import HEAD, DriverReader, RigReader, without_motion
 
 WHOLE_FACE = 20  # controls in sight, by which a rig can follow any part of a face; those of FACS or ARKit have more
@@ -36,23 +31,21 @@ _RIDGE = 1e-3  # of the median control's information: determines what the equati
 _AS_FAR = 0.9  # of the largest motion: frames that are as near to rest
 
 
-def frame_at_rest(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, spec: JobSpec) -> int | None:
+def frame_at_rest(reader: DriverReader, probes: Probes) -> int | None:
     """Return a frame in which the face is at rest if it clearly shows an expression in the reference, else None.
 
-    Only the frames are looked at in which the face lies farthest from the reference; those that the factors are chosen
-    from, in the same groups, so that their motion is measured once. None for a rig that hasn't a whole face's controls.
+    Only the frames are looked at in which the face lies farthest from the reference: those that the factors are chosen
+    from. reader: of a whole face's controls, `WHOLE_FACE` or more.
     """
-    clip, probes = driver.clip, probes_of(driver.clip, avatar)
-    if len(probes) < _LEAST or len(basis.controls) < WHOLE_FACE:
+    driver, avatar = probes.driver, probes.avatar
+    if len(probes.indices) < _LEAST:
         return None
-    reader = _reader_of_driver(basis, driver, avatar, spec)
     equations, sizes = [], []
-    for _, seen in clip.batches(frames_at_a_time(avatar.device), probes):
-        seen = seen.to(avatar.device)
-        batch = Batch(seen, driver, avatar, 1.0)
-        equations.append(reader.read(batch))
-        sizes.append(skin_motion(driver, batch.observed).cpu().numpy() / driver.face_width)
-    return opposed(reader, np.concatenate(equations), np.concatenate(sizes), probes, clip.track.seconds)
+    for each in probes:
+        equations.append(reader.read(Batch(each.seen, driver, avatar, 1.0, each.observed)))
+        sizes.append(skin_motion(driver, each.observed).cpu().numpy() / driver.face_width)
+    seconds = driver.clip.track.seconds
+    return opposed(reader, np.concatenate(equations), np.concatenate(sizes), probes.indices, seconds)
 
 
 def opposed(
@@ -101,10 +94,3 @@ def opposite_share(reader: RigReader, equations: NDArray[np.floating]) -> NDArra
         values = solve_boxed(gram + ridge * np.eye(len(x)), way * pull, low, high).values
         energies.append((values * (2 * way * pull - np.einsum("nij,nj->ni", gram, values))).sum(1))
     return np.asarray(energies[1] / np.maximum(energies[0], 1e-12))
-
-
-def _reader_of_driver(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, spec: JobSpec) -> DriverReader:
-    """Return what reads the driver's own picture, also for backends whose generated frames are read later."""
-    side = avatar.window.crop_size
-    laid = avatar.correspondence or Correspondence(avatar.landmarks, driver.reference.landmarks, (side, side))
-    return DriverReader.laid(basis, driver, avatar, laid, spec)

@@ -85,15 +85,12 @@ def calmer_outside(
     sides = ((max(Fraction(0), start - _REACH), start), (end, end + _REACH))
     points = track.points[index]
     here = _face_of(track, index)
+    like_here = comparable(image.image, points)
     found: list[tuple[Fraction, FaceLandmarks]] = []
     for side in sides:
         for seconds, frame in _sampled(path, driving, side):
             face = _nearest(landmarker.detect(frame.image, near=here), here)
-            if (
-                face is not None
-                and turned_by(face.points, points) < _TURNED
-                and comparable(image.image, points, frame.image, face.points)
-            ):
+            if face and turned_by(face.points, points) < _TURNED and like_here(frame.image, face.points):
                 found.append((seconds, face))
     if not found:
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fields without their zeros: a face fills a part of its crop, and lids close in few frames."""
+"""Motion as it is kept. Fields without their zeros: a face fills a part of its crop, and lids close in few frames."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..pages import in_own_pages
+from ..face import HeadMotion
+from ..pages import KeptArray
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class PackedField:
     size: tuple[int, ...]
     top: int
     left: int
-    part: Tensor
+    part: KeptArray
 
     @classmethod
     def of(cls, field: Tensor) -> PackedField:
@@ -36,7 +37,7 @@ class PackedField:
         there = (field != 0).any(0).any(0)
         rows, columns = (there.any(axis).nonzero().flatten().tolist() or [0, -1] for axis in (1, 0))
         part = field[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return cls(tuple(field.shape), rows[0], columns[0], torch.from_numpy(in_own_pages(part.numpy())))
+        return cls(tuple(field.shape), rows[0], columns[0], KeptArray.of(part.numpy()))
 
     @property
     def nbytes(self) -> int:
@@ -45,8 +46,41 @@ class PackedField:
 
     def whole(self) -> Tensor:
         """Return the field."""
-        if tuple(self.part.shape) == self.size:
-            return self.part
-        field = torch.zeros(self.size, dtype=self.part.dtype)
-        field[..., self.top : self.top + self.part.shape[2], self.left : self.left + self.part.shape[3]] = self.part
+        part = torch.from_numpy(self.part.array)
+        if self.part.shape == self.size:
+            return part
+        field = torch.zeros(self.size, dtype=part.dtype)
+        field[..., self.top : self.top + part.shape[2], self.left : self.left + part.shape[3]] = part
         return field
+
+
+@dataclass(frozen=True)
+class PackedHead:
+    """A head's motion in N frames (`face.HeadMotion`); frames of a clip share the depth of its surface."""
+
+    numbers: bytes
+    centre: bytes
+    radius: float
+    depth: Tensor
+
+    @classmethod
+    def of(cls, head: HeadMotion) -> PackedHead:
+        """Pack a head's motion."""
+        numbers, centre = head.displacement.numpy(), head.centre.double().numpy()
+        return cls(numbers.tobytes(), centre.tobytes(), head.radius, head.depth)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it takes."""
+        return len(self.numbers) + len(self.centre)
+
+    def head(self) -> HeadMotion:
+        """Return the head's motion."""
+        numbers = torch.frombuffer(bytearray(self.numbers), dtype=torch.float32).view(-1, 2, 4)
+        return HeadMotion(
+            numbers, self.depth, torch.frombuffer(bytearray(self.centre), dtype=torch.float64), self.radius
+        )
+
+    def whole(self) -> Tensor:
+        """Return the motion of every pixel, [N, 2, H, W] px."""
+        return self.head().whole()

@@ -112,12 +112,14 @@ class RigReader(ABC):
         never = frozenset(np.flatnonzero((shown < _LEAST_SHOWN).mean(0) > _NEVER).tolist())
         constraints = dataclasses.replace(self._constraints, locked=self._constraints.locked | never)
         everywhere = np.ones(len(sites.position))
-        solution = solve(self.basis, sites, equations[..., :6], seconds, constraints=constraints)
+        solution = solve(self.basis, sites, equations[..., :6], seconds, constraints=constraints, regions=self._regions)
         little_shown = solution.residual_of_clip(everywhere) > _LITTLE_SHOWN and not solution.state.noisy
         if little_shown and self.has_head:
             # What such a rig has no control for would pass for the head's motion, and be missing from the rest.
             still = without_motion(equations[..., :6], equations[..., HEAD])
-            other = solve(self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints)
+            other = solve(
+                self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints, self._regions
+            )
             solution = min(solution, other, key=lambda found: found.residual_of_clip(everywhere))
         rest = np.array([control.rest for control in controls])
         solved = np.where(shown < _LEAST_SHOWN, rest, solution.curves.values)
@@ -211,7 +213,7 @@ class DriverReader(RigReader):
     def laid(
         cls, basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, correspondence: Correspondence, spec: JobSpec
     ) -> DriverReader:
-        """Lay the rig over the driver's reference frame; see `rig_reader`."""
+        """Lay the rig over the driver's reference frame. Raises `InputError` as `driver_reader` does."""
         window, size = avatar.window, avatar.window.crop_size
         shown = on_crop(basis, window.to_crop_affine(), size)
         observer = RigObserver(on_driver(shown, correspondence, driver.mask), driver.reference.image, driver.clip.depth)
@@ -247,7 +249,7 @@ class GeneratedReader(RigReader):
     def laid(
         cls, basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec
     ) -> GeneratedReader:
-        """Lay the rig over the generated neutral frame; see `rig_reader`."""
+        """Lay the rig over the generated neutral frame. Raises `InputError` as `driver_reader` does."""
         window, size = avatar.window, avatar.window.crop_size
         shown = on_crop(basis, window.to_crop_affine(), size, gain=factors.alpha * factors.gain)
         within = dataclasses.replace(shown, visible=shown.visible & _inside(shown, avatar.mask))
@@ -265,14 +267,14 @@ class GeneratedReader(RigReader):
         return np.concatenate([equations, np.ones_like(equations[..., :1]), np.zeros_like(equations[..., :3])], -1)
 
 
-def rig_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, factors: Factors, spec: JobSpec) -> RigReader:
-    """Return the reader for the place where the motion shows most clearly.
+def driver_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, spec: JobSpec) -> DriverReader:
+    """Return what reads the driver's own picture, also for backends whose generated frames are read later.
 
     Raises `InputError` when none of the rig is visible there, or `spec.rig` names controls that it has not.
     """
-    if avatar.correspondence is not None:
-        return DriverReader.laid(basis, driver, avatar, avatar.correspondence, spec)
-    return GeneratedReader.laid(basis, driver, avatar, factors, spec)
+    side = avatar.window.crop_size
+    laid = avatar.correspondence or Correspondence(avatar.landmarks, driver.reference.landmarks, (side, side))
+    return DriverReader.laid(basis, driver, avatar, laid, spec)
 
 
 def _constraints(basis: RigBasis, clip: DrivingClip, spec: JobSpec) -> Constraints:

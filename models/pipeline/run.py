@@ -31,7 +31,6 @@ from .outputs.moving_shot import MovingShot
 from .outputs.observed import Observed
 from .outputs.plot import Plot
 from .provenance import Provenance
-from .rig_reader import rig_reader
 from .session import Session
 from .subjects import Subjects, find_subjects
 
@@ -73,7 +72,7 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     driver, avatar = subjects.driver, subjects.avatar
     made_from = order.frames_fingerprint(subjects.clip, restored=not avatar.gives_motion)
     provenance = Provenance(made_from, order.signer)
-    factors, probed = factors_of(folder, spec, driver, avatar, notes, made_from)
+    factors, probed = factors_of(folder, spec, subjects.probes, notes, made_from)
     outputs = _outputs(order, subjects, factors, notes, provenance)
     made = FrameMaker(folder, outputs, driver, avatar, factors.alpha, probed, notes, made_from).run()
     report = report_of_measurement(order, subjects, factors, provenance)
@@ -125,7 +124,7 @@ def _outputs(order: Order, subjects: Subjects, factors: Factors, notes: Notes, p
     elif spec.outputs.frames:
         outputs.append(Frames(folder, avatar, factors, observed, notes, provenance))
     if spec.outputs.weights and basis is not None:
-        reader = rig_reader(basis, driver, avatar, factors, spec)
+        reader = subjects.rig_reader(factors)
         curves = Curves(folder, driver.clip, reader, spec.rig, spec.intensity, observed, notes)
         outputs += [curves, Plot(folder, curves, notes, provenance)]
     outputs.append(DriverPicture(folder, driver, provenance))  # of the apex, which the curves may have moved

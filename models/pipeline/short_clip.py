@@ -7,41 +7,50 @@ onset and its offset are the opposite of what the driver does: raised brows for 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ..device import frames_at_a_time
-from .animated_avatar import AnimatedAvatar
-from .driver import Driver
-from .factors import probes_of, skin_motion
+from .driver import DriverMotion
+from .factors import skin_motion
+from .probes import Probes
 
 SHORT = 0.5  # s: as long as a micro-expression; a longer clip is cut to show rest, or goes from one state to another
-_FEWEST = 2  # frames beside the reference, of which one may be an apex and another an end
 _SIDE = 64  # px of the motion fields that are compared
 _ONE_WAY = 0.5  # of the motion's energy, that lies along one field: an expression's amount, and no noise
 _NEARER = 1.3  # times as far from the apex
 _CLEARLY = 1e-3  # of the face's width; also how far the apex stands out from both ends
 
 
-def end_nearer_to_rest(driver: Driver, avatar: AnimatedAvatar) -> int | None:
+def end_nearer_to_rest(probes: Probes) -> int | None:
     """Return the first or last frame of a short clip if it is clearly nearer to rest than the reference, else None."""
-    clip = driver.clip
-    ends = (clip.present[0], clip.present[-1])
+    driver, clip = probes.driver, probes.driver.clip
+    reference, ends = clip.chosen.index, (clip.present[0], clip.present[-1])
     seconds = clip.track.seconds
     if float(seconds[ends[1]] - seconds[ends[0]]) > SHORT:
         return None
-    frames = sorted({*probes_of(clip, avatar), *ends} - {clip.chosen.index})
-    if len(frames) < _FEWEST:
-        return None
-    fields, sizes = [], []
-    for _, seen in clip.batches(frames_at_a_time(avatar.device), frames):
-        observed = driver.observe(seen.to(avatar.device))
+    fields: dict[int, NDArray[np.floating]] = {}
+    sizes: dict[int, float] = {}
+
+    def take(frames: Sequence[int], observed: DriverMotion) -> None:
         skin = F.interpolate(observed.local.flow * (1 - observed.from_mesh), (_SIDE, _SIDE), mode="area")
-        fields.append(skin.flatten(1).cpu().numpy())
-        sizes.append(skin_motion(driver, observed).cpu().numpy() / driver.face_width)
-    place = int(np.searchsorted(frames, clip.chosen.index))
-    end = farther_end(np.concatenate(fields), np.concatenate(sizes), place)
+        fields.update(zip(frames, skin.flatten(1).cpu().numpy(), strict=True))
+        sizes.update(zip(frames, (skin_motion(driver, observed) / driver.face_width).tolist(), strict=True))
+
+    for each in probes:
+        take(each.indices, each.observed)
+    further = sorted({*ends} - {*probes.indices, reference})
+    device = probes.avatar.device
+    for indices, seen in clip.batches(frames_at_a_time(device), further) if further else ():
+        take(indices, driver.observe(seen.to(device)))
+    frames = sorted({*fields} - {reference})
+    if not frames:
+        return None
+    place = int(np.searchsorted(frames, reference))
+    end = farther_end(np.stack([fields[each] for each in frames]), np.array([sizes[each] for each in frames]), place)
     return None if end is None else ends[end]
 
 
@@ -60,6 +69,8 @@ def farther_end(fields: NDArray[np.floating], sizes: NDArray[np.floating], place
     >>> farther_end(away[:, None] * shape, np.abs(away), 0) is None
     True
     """
+    if len(fields) < 2:
+        return None
     _, strength, ways = np.linalg.svd(fields.astype(np.float64), full_matrices=False)
     if strength[0] ** 2 < _ONE_WAY * (strength**2).sum() or not sizes.any():
         return None

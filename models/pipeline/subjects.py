@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ...backend_bridge.files.errors import InputError
@@ -15,10 +16,13 @@ from .animated_avatar import AnimatedAvatar
 from .avatar import AvatarPicture
 from .driver import Driver
 from .driving_clip import LARGEST_CROP, DrivingClip, begins_in_expression
-from .neutral_reference import frame_at_rest
+from .factors import Factors
+from .neutral_reference import WHOLE_FACE, frame_at_rest
 from .notes import Notes
 from .order import Order
 from .placement import AvatarFace, find_avatar_face
+from .probes import Probes
+from .rig_reader import DriverReader, GeneratedReader, RigReader, driver_reader
 from .session import Session
 from .short_clip import end_nearer_to_rest
 
@@ -27,17 +31,42 @@ MOST_INVENTED = 0.2  # of the avatar's crop; what lies beyond the picture looks 
 
 @dataclass(frozen=True)
 class Subjects:
-    """The driver and the animated avatar; `face` is the avatar's, `window` the part of its picture that is animated."""
+    """The driver and the animated avatar; `face` is the avatar's, `window` the part of its picture that is animated.
+
+    order: what the job asks for.
+    """
 
     driver: Driver
     avatar: AnimatedAvatar
     face: AvatarFace
     window: Window
+    order: Order
 
     @property
     def clip(self) -> DrivingClip:
         """The driver's clip, with the reference frame that everything is measured against."""
         return self.driver.clip
+
+    @cached_property
+    def probes(self) -> Probes:
+        """The frames that the factors are chosen from."""
+        return Probes(self.driver, self.avatar)
+
+    @cached_property
+    def driver_reader(self) -> DriverReader:
+        """What reads the rig in the driver's picture, of a job with a rig. Raises `InputError` as `rig_reader` does."""
+        assert self.order.basis is not None
+        return driver_reader(self.order.basis, self.driver, self.avatar, self.order.spec)
+
+    def rig_reader(self, factors: Factors) -> RigReader:
+        """Return what reads the rig where the motion shows most clearly, of a job with a rig.
+
+        Raises `InputError` when none of the rig is visible there, or the order names controls that it has not.
+        """
+        if self.avatar.correspondence is not None:
+            return self.driver_reader
+        assert self.order.basis is not None
+        return GeneratedReader.laid(self.order.basis, self.driver, self.avatar, factors, self.order.spec)
 
 
 def find_subjects(order: Order, session: Session, notes: Notes) -> Subjects:
@@ -64,13 +93,14 @@ def find_subjects(order: Order, session: Session, notes: Notes) -> Subjects:
         avatar = AnimatedAvatar(
             order.picture, face, window, backend, magnifiers["demagplus"], driver, device, notes, more
         )
-        return Subjects(driver, avatar, face, window)
+        return Subjects(driver, avatar, face, window, order)
 
     subjects = measured_against(clip)
+    whole_face = order.basis is not None and len(order.basis.controls) >= WHOLE_FACE
     if clip.chosen.chosen == "automatic":
-        rested = end_nearer_to_rest(subjects.driver, subjects.avatar)
-        if rested is None and order.basis is not None:
-            rested = frame_at_rest(order.basis, subjects.driver, subjects.avatar, spec)
+        rested = end_nearer_to_rest(subjects.probes)
+        if rested is None and whole_face:
+            rested = frame_at_rest(subjects.driver_reader, subjects.probes)
         if rested is not None:
             subjects = measured_against(clip.with_reference(rested, "rest", notes))
     if subjects.clip.chosen.chosen == "rest":

@@ -66,50 +66,88 @@ def solve_boxed(
     >>> solution.values, solution.converged
     (array([[1.5, 0. ]]), array([ True]))
     """
-    count, unknowns = target.shape
-    solution, residual = np.empty_like(target), np.zeros(count)
-    if not unknowns:
-        return BoxSolution(solution, 0, residual)
     low, high = np.broadcast_to(low, target.shape), np.broadcast_to(high, target.shape)
-    fixed = high <= low
-    start = np.zeros(target.shape, int) if guess is None else (guess >= high).astype(int) - (guess <= low)
-    side = np.where(fixed, -1, start)  # −1 at the lower bound, 0 free, +1 at the upper bound
-    fewest = np.full(count, unknowns + 1)
-    patience = np.full(count, _FULL_EXCHANGES_WITHOUT_PROGRESS)
-    open_ = np.arange(count)
-    identity = np.eye(unknowns)
-    finite_low, finite_high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
-
+    exchange = _Exchange(gram, target, low, high, guess)
     iterations = 0
-    while len(open_) and iterations < max_exchanges:
+    while len(exchange.open) and iterations < max_exchanges:
+        exchange.step()
         iterations += 1
-        here, a, b = side[open_], gram[open_], target[open_]
-        least, most = low[open_], high[open_]
-        free = here == 0
-        pinned = np.where(here < 0, finite_low[open_], finite_high[open_]) * ~free
-        system = np.where(free[:, :, None] & free[:, None, :], a, identity)
-        right = np.where(free, b - np.einsum("nij,nj->ni", a, pinned), pinned)
-        x = np.linalg.solve(system, right[:, :, None])[:, :, 0]
-        gradient = np.einsum("nij,nj->ni", a, x) - b
+    return BoxSolution(exchange.values, iterations, exchange.residual())
 
+
+class _Exchange:
+    """The state of block principal pivoting: which unknowns of each problem are at a bound, and which problems go on.
+
+    open: numbers of the problems whose optimality conditions are violated. values: [N, K], clipped to the box.
+    """
+
+    def __init__(
+        self,
+        gram: NDArray[np.floating],
+        target: NDArray[np.floating],
+        low: NDArray[np.floating],
+        high: NDArray[np.floating],
+        guess: NDArray[np.floating] | None,
+    ) -> None:
+        count, unknowns = target.shape
+        self._gram, self._target, self._low, self._high = gram, target, low, high
+        self._fixed = high <= low
+        start = np.zeros(target.shape, int) if guess is None else (guess >= high).astype(int) - (guess <= low)
+        self._side = np.where(self._fixed, -1, start)  # −1 at the lower bound, 0 free, +1 at the upper bound
+        self._bounds = [np.where(np.isfinite(bound), bound, 0.0) for bound in (low, high)]
+        self._fewest = np.full(count, unknowns + 1)
+        self._patience = np.full(count, _FULL_EXCHANGES_WITHOUT_PROGRESS)
+        self.open: NDArray[np.intp] = np.arange(count if unknowns else 0)
+        self.values = np.empty_like(target)
+
+    def step(self) -> None:
+        """Solve the problems that are open, and exchange what violates their conditions."""
+        here = self._side[self.open]
+        x, gradient = self._solved(here)
+        least, most, b = self._low[self.open], self._high[self.open], self._target[self.open]
         scale = _TOLERANCE * (1.0 + np.abs(x).max(1, keepdims=True))
         slope = _TOLERANCE * (1.0 + np.abs(b).max(1, keepdims=True))
-        below, above = free & (x < least - scale), free & (x > most + scale)
-        release = ~fixed[open_] & ((here < 0) & (gradient < -slope) | (here > 0) & (gradient > slope))
-        wrong = below | above | release
-        misfits = wrong.sum(1)
-        solution[open_] = np.clip(x, least, most)
+        below, above = (here == 0) & (x < least - scale), (here == 0) & (x > most + scale)
+        inwards = (here < 0) & (gradient < -slope) | (here > 0) & (gradient > slope)
+        release = ~self._fixed[self.open] & inwards
+        self.values[self.open] = np.clip(x, least, most)
+        exchanged = self._to_exchange(below | above | release)
+        turned = np.where(release, 0, np.where(below, -1, 1))
+        self._side[self.open] = np.where(exchanged, turned, here)
+        self.open = self.open[exchanged.any(1)]
 
-        going = misfits > 0
-        improved = misfits < fewest[open_]
-        patience[open_] = np.where(improved, _FULL_EXCHANGES_WITHOUT_PROGRESS, patience[open_] - 1)
-        fewest[open_] = np.minimum(fewest[open_], misfits)
+    def _solved(self, here: NDArray[np.int_]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return the values [n, K] and gradients of the open problems, for sides `here` [n, K]."""
+        a, b = self._gram[self.open], self._target[self.open]
+        free = here == 0
+        low, high = (bound[self.open] for bound in self._bounds)
+        x = np.where(here < 0, low, high) * ~free
+        right = b - np.einsum("nij,nj->ni", a, x)
+        some = np.flatnonzero(free.any(0))  # what is at a bound in every problem is no unknown
+        if len(some):
+            free = free[:, some]
+            both = free[:, :, None] & free[:, None, :]
+            system = np.where(both, a[:, some[:, None], some], np.eye(len(some)))
+            found = np.linalg.solve(system, np.where(free, right[:, some], 0.0)[:, :, None])[:, :, 0]
+            x[:, some] = np.where(free, found, x[:, some])
+        return x, np.einsum("nij,nj->ni", a, x) - b
+
+    def _to_exchange(self, wrong: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which violations [n, K] are exchanged: all of a problem's, or the last one where that was in vain."""
+        misfits = wrong.sum(1)
+        improved = misfits < self._fewest[self.open]
+        patience = np.where(improved, _FULL_EXCHANGES_WITHOUT_PROGRESS, self._patience[self.open] - 1)
+        self._patience[self.open] = patience
+        self._fewest[self.open] = np.minimum(self._fewest[self.open], misfits)
         last_only = np.zeros_like(wrong)
-        last_only[np.arange(len(open_)), unknowns - 1 - wrong[:, ::-1].argmax(1)] = True
-        wrong &= (patience[open_] >= 0)[:, None] | last_only
-        side[open_] = np.where(wrong & release, 0, np.where(wrong & below, -1, np.where(wrong & above, 1, here)))
-        open_ = open_[going]
-    cut = solution[open_]
-    slope = np.einsum("nij,nj->ni", gram[open_], cut) - target[open_]
-    residual[open_] = np.linalg.norm(cut - np.clip(cut - slope, low[open_], high[open_]), axis=1)
-    return BoxSolution(solution, iterations, residual)
+        last_only[np.arange(len(wrong)), wrong.shape[1] - 1 - wrong[:, ::-1].argmax(1)] = True
+        return wrong & ((patience >= 0)[:, None] | last_only)
+
+    def residual(self) -> NDArray[np.float64]:
+        """Return [N], see `BoxSolution`."""
+        residual = np.zeros(len(self.values))
+        cut = self.values[self.open]
+        slope = np.einsum("nij,nj->ni", self._gram[self.open], cut) - self._target[self.open]
+        stepped = np.clip(cut - slope, self._low[self.open], self._high[self.open])
+        residual[self.open] = np.linalg.norm(cut - stepped, axis=1)
+        return residual

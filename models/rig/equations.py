@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..device import fits_loops
-from ..magnification.filters import binomial, box, gaussian, gradient, max_pool_2x2, mean_pool
+from ..magnification.filters import binomial, box, gaussian, gaussian_kernel, gradient, max_pool_2x2, mean_pool
 from ..magnification.solver import CHI_SQUARED_MEDIAN, median_where_seen
 from ..warp import pixel_grid, sample_spline
 from .measurement import UNCHANGED
@@ -147,4 +147,14 @@ def _smooth_brightness(images: Tensor, settings: EquationSettings) -> Tensor:
 
 
 def _fine(image: Tensor, settings: EquationSettings) -> Tensor:
-    return image - gaussian(image, settings.texture_size, max(1, round(3 * settings.texture_size)))
+    sigma, reach = settings.texture_size, max(1, round(3 * settings.texture_size))
+    return image - (_compiled_gaussian if fits_loops(image) else gaussian)(image, sigma, reach)
+
+
+def _compiled_gaussian(image: Tensor, sigma: float, reach: int) -> Tensor:
+    """Return what `gaussian` does on a CPU, in half of the time where it reaches far."""
+    from ..loops import blur
+
+    blurred = torch.empty_like(image, memory_format=torch.contiguous_format)
+    blur(image.contiguous().numpy(), gaussian_kernel(sigma, reach)[reach:].numpy(), blurred.numpy())
+    return blurred

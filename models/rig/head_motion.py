@@ -79,7 +79,7 @@ def robust_head(seen: Measurement, columns: Array) -> HeadFit:
     step = max(1, columns.shape[2] // _HEAD_PLACES)
     columns = np.ascontiguousarray(columns[:, :, ::step])
     seen = seen.at(slice(None, None, step))
-    equations = NormalEquations(columns)
+    equations = NormalEquations(columns, seen.position)
     count = len(seen.pull)
     unchanged = (seen.precision[:, 0] + seen.precision[:, 2] > 0) & ~seen.valid
     still = np.float32(_PLACE_DEVIATION**-2) * unchanged
@@ -105,12 +105,19 @@ def robust_head(seen: Measurement, columns: Array) -> HeadFit:
     return HeadFit(values, _HEAD_ITERATIONS, float(np.abs(values - before).max(initial=0.0)))
 
 
-def turning_error(error: Measurement, weights: Array, head: Array, noise: Array, prior: float, columns: Array) -> Array:
+def orthonormal(columns: Array) -> Array:
+    """Return an orthonormal basis [2 S, r] of what columns [P, 2, S] can show, place by place x and y."""
+    flat = columns.astype(np.float64).transpose(2, 1, 0).reshape(-1, len(columns))
+    basis, sizes, _ = np.linalg.svd(flat, full_matrices=False)
+    return np.asarray(basis[:, sizes > np.finfo(np.float64).eps * max(flat.shape) * sizes.max(initial=0.0)])
+
+
+def turning_error(error: Measurement, weights: Array, head: Array, noise: Array, prior: float, shown: Array) -> Array:
     """Return [N, 2, S] px, the apparent motion of each place that is proportional to the head's turning.
 
     When a head turns, its shading and highlights change, and an error of the depth becomes an error of the motion. Both
     could be mistaken for expressions, and both follow the turning θ (roll, yaw, pitch): e = R θ, with the same R [2, 3]
-    at a place for the whole clip. R is found by ridge regression over the frames, less what the head's `columns` can
+    at a place for the whole clip. R is found by ridge regression over the frames, less what the head can
     show of it over all places: that is the head's motion, and with both free each could cancel the other without end.
 
     Args:
@@ -119,7 +126,7 @@ def turning_error(error: Measurement, weights: Array, head: Array, noise: Array,
         head: [N, 11] values of `HEAD_MOTIONS`, px.
         noise: [N], variance of the error in units of the measurement's.
         prior: standard deviation of R, px of error per px of turning.
-        columns: [11, 2, S] px, of the head's motion.
+        shown: `orthonormal` head columns.
     """
     turn = head[:, _TURNS]
     scaled = (weights / noise[:, None]).astype(weights.dtype)
@@ -134,7 +141,6 @@ def turning_error(error: Measurement, weights: Array, head: Array, noise: Array,
     ridged: Array = system.reshape(places, 2 * turns, 2 * turns) + np.eye(2 * turns) / prior**2
     pull = np.stack([(error.pull[:, axis] * scaled).T @ turn for axis in (0, 1)], 1).reshape(places, 2 * turns)
     response = np.linalg.solve(ridged, pull[..., None]).reshape(places, 2, turns)
-    as_head = columns.astype(np.float64).transpose(2, 1, 0).reshape(2 * places, -1)
     flat = response.reshape(2 * places, turns)
-    response = (flat - as_head @ np.linalg.lstsq(as_head, flat, rcond=None)[0]).reshape(response.shape)
+    response = (flat - shown @ (shown.T @ flat)).reshape(response.shape)
     return np.einsum("sjt,nt->njs", response.astype(weights.dtype), turn, optimize=True)

@@ -18,7 +18,7 @@ selected whatever its name, and one that explains little of it only if its actio
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -37,6 +37,8 @@ _LIPS_PART_ODDS = np.log(0.97 / 0.03)  # AU10: 75 of 2,521 of those coded
 _RARE_ODDS = np.log(0.99 / 0.01)  # any other: not among those that the sets list, so one in a hundred at most
 _CONTROL_ODDS = np.log(2)  # each control of a unit that is there: one side or both
 _ONE_SIDED_ODDS = np.log(0.95 / 0.05)  # a unit of the upper face on one side alone
+_ELSEWHERE_ODDS = np.log(0.999 / 0.001)  # a unit whose home keeps still, which is none but for errors of the regions
+_AT_HOME = 1 / 3  # of the motion of what a control moves, below which its home keeps still
 _EXPECTED_MISFIT = 0.1  # m: a unit of two families agrees to a cosine of 0.95 at best (on the tuning families)
 _NOISE_DEVIATIONS = 2.5  # standard deviations of the noise's energy, as for `SolverSettings.activation_threshold`
 _LEAST_EXPLAINED = 0.1  # share of the motion's energy; what explains less may be an error of the head's motion
@@ -163,6 +165,9 @@ class SelectionData:
     active: [N, K], controls that automatic relevance determination has put in play: they are above the noise already.
     window: [N, N], the weight of frame m in frame n; rows sum to 1.
     hypotheses: what the controls stand for.
+    moving: the same normal equations without the places that are known to be still. They decide where keys move so much
+    that is still that nothing could be chosen: then the nearest that the rig can do is some of them all the same.
+    at_home: [N, K], how far the driver's face moves where a control's unit acts (`Homes.shares`).
     """
 
     gram: Array
@@ -177,6 +182,8 @@ class SelectionData:
     active: NDArray[np.bool_]
     window: Array
     hypotheses: Hypotheses
+    moving: tuple[Array, Array]
+    at_home: Array
 
 
 def choose(data: SelectionData) -> Choice:
@@ -201,6 +208,9 @@ def choose(data: SelectionData) -> Choice:
         fits[event] = False
         search = _Search(data, event, frames)
         found = search.run()
+        if not found:
+            search = _Search(replace(data, gram=data.moving[0], target=data.moving[1]), event, frames)
+            found = search.run()
         steps += search.steps
         reached += search.explained(found)
         possible += explainable
@@ -230,6 +240,8 @@ class _Search:
         self._total = float((explainable / (1 - data.unexplained[frames].clip(max=_MOST_UNEXPLAINED))).sum())
         whole = max(float(explainable.sum()), 1e-30)
         self._measurements = max(float(data.measurements[frames] @ explainable) / whole, 2.0)
+        at_home = data.explainable[frames] @ data.at_home[frames] / whole
+        self._elsewhere = np.where(at_home < _AT_HOME, _ELSEWHERE_ODDS, 0.0)
         self._diagonal = np.diagonal(self._gram, axis1=1, axis2=2)
         group = data.hypotheses.group
         self._groups = [np.flatnonzero(group == each).tolist() for each in np.unique(group)]
@@ -271,7 +283,8 @@ class _Search:
         for family, odds in zip(self._hypotheses.family[index], self._hypotheses.odds[index], strict=True):
             families[int(family)] = min(float(odds), families.get(int(family), np.inf))
         one_sided = self._hypotheses.alone(index) * _ONE_SIDED_ODDS
-        return float(fit - sum(families.values()) - len(index) * _CONTROL_ODDS - one_sided)
+        elsewhere = sum(max(self._elsewhere[self._of(index, group)]) for group in self._groups_of(index))
+        return float(fit - sum(families.values()) - len(index) * _CONTROL_ODDS - one_sided - elsewhere)
 
     def _exchanged(self, chosen: list[int]) -> list[int]:
         """Drop and replace controls as long as that is an improvement."""
@@ -291,6 +304,9 @@ class _Search:
             chosen, score = list(better), self._score(better)
         return chosen
 
+    def _of(self, chosen: Sequence[int], group: int) -> list[int]:
+        return [each for each in chosen if self._hypotheses.group[each] == group]
+
     def _groups_of(self, chosen: Sequence[int]) -> list[int]:
         return sorted({int(self._hypotheses.group[each]) for each in chosen})
 
@@ -307,7 +323,7 @@ class _Search:
         alone[list(chosen)] = 0.0
         remaining = max(self._total - self.explained(chosen), _EXPECTED_MISFIT * self._total)
         present = np.isin(self._hypotheses.family, self._hypotheses.family[list(chosen)])
-        odds = np.where(present, 0.0, self._hypotheses.odds)
+        odds = np.where(present, 0.0, self._hypotheses.odds) + self._elsewhere
 
         def gain(members: list[int]) -> float:
             share = min(float(alone[members].clip(0).sum()) / remaining, 0.99)

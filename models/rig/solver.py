@@ -36,6 +36,7 @@ All unknowns are in K x K normal equations; the sites enter once an iteration, b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 
@@ -47,7 +48,8 @@ from ...backend_bridge.rig.basis import RigBasis
 from ...backend_bridge.rig.curves import ControlCurves
 from .box_least_squares import solve_boxed
 from .constraints import Constraints
-from .head_motion import head_columns, robust_head, turning_error
+from .head_motion import head_columns, orthonormal, robust_head, turning_error
+from .homes import Homes
 from .measurement import Array, Measurement, NormalEquations, Patches, cauchy_weights, initial_weights, motion_of
 from .misfit import STILL, BestFit, best_fit, beyond, hidden_by_noise, marginalised
 from .selection import NO_MISFIT, Choice, Hypotheses, SelectionData, choose
@@ -149,6 +151,7 @@ def solve(
     seconds: ArrayLike,
     settings: SolverSettings | None = None,
     constraints: Constraints | None = None,
+    regions: Mapping[str, NDArray[np.floating]] | None = None,
 ) -> RigSolution:
     """Estimate control values from motion equations.
 
@@ -165,6 +168,7 @@ def solve(
         seconds: [N] increasing, time of each frame from the first frame of the trimmed clip.
         settings: the prior; the defaults hold for faces.
         constraints: controls that are held or move in pairs; none by default.
+        regions: membership [S] of the sites in each region of the face, where they are known.
 
     Raises:
         InputError: the basis has no controls.
@@ -178,7 +182,8 @@ def solve(
     seen_effect, solvable = _sight(basis, seen, effect, settings.least_effect)
     unknowns = _unknowns(basis, effect, (constraints or Constraints()).spread(len(rest)), solvable)
     head = head_columns(seen.position, seen.depth).astype(np.float32) * np.float32(settings.head_motion)
-    model = _modelled(basis, unknowns, head, seen, when, settings)
+    homes = Homes.of([control.name for control in basis.controls], unknowns.spread, unknowns.columns, regions or {})
+    model = _modelled(basis, unknowns, head, seen, when, settings, homes)
     found = _most_probable(model, seen, _temporal_window(when, settings.play_seconds), settings)
     solved, local = found.values, seen.less(found.turned)
     face, nuisance = solved[:, : model.controls], solved[:, model.controls :]
@@ -246,6 +251,7 @@ def _modelled(
     seen: Measurement,
     when: NDArray[np.float64],
     settings: SolverSettings,
+    homes: Homes,
 ) -> _Model:
     """Return the unknowns and the columns of the `head`'s motion [11, 2, S], with their bounds (steps 1 and 2)."""
     by_face = robust_head(seen, head).values if settings.head_motion else np.zeros((len(when), len(head)))
@@ -258,6 +264,7 @@ def _modelled(
         excursion=np.concatenate([unknowns.excursion, np.full(len(head), 0.02 * seen.size)]),
         hypotheses=Hypotheses.named([control.name for control in basis.controls], unknowns.spread),
         head=by_face,
+        homes=homes,
     )
 
 
@@ -321,8 +328,8 @@ class _Model:
     """Linear columns [P, 2, S] and the standard deviation [P] of their amounts assumed before the clip is seen.
 
     The first Q of them are the rig's, with ranges `least` and `most` [Q], amounts `support` [N, Q] that what was seen
-    supports and the `hypotheses` that they stand for; the rest is head motion, `head` [N, P - Q] being that of most
-    of the face.
+    supports, the `hypotheses` that they stand for and the `homes` of these; the rest is head motion, `head`
+    [N, P - Q] being that of most of the face.
     """
 
     columns: Array
@@ -332,6 +339,7 @@ class _Model:
     excursion: Array
     hypotheses: Hypotheses
     head: Array
+    homes: Homes
 
     @property
     def controls(self) -> int:
@@ -357,7 +365,7 @@ class _Found:
 
 def _most_probable(model: _Model, seen: Measurement, window: Array, settings: SolverSettings) -> _Found:
     """Return the most probable values: steps 3 to 6 of the module's docstring."""
-    equations = NormalEquations(model.columns)
+    equations = NormalEquations(model.columns, seen.position)
     bounds = model.bounds(HEADROOM)
     fit = best_fit(equations, seen, *bounds)
     evidence = _Evidence(model, equations, marginalised(seen, fit.variance), window, settings)
@@ -406,6 +414,7 @@ class _Evidence:
         self._model, self._equations, self._settings, self._window = model, equations, settings, window
         self._seen = seen
         self._patches = Patches(seen.position, settings.patch_size * seen.size)
+        self._turns = orthonormal(model.columns[model.controls :])
         self._frames = 1.0 / (window**2).sum(1)
         self._at_most = self._patches.errors(seen, initial_weights(seen)).noise(np.zeros(len(seen.pull)))
         self.local, self.turned = seen, np.zeros_like(seen.pull)
@@ -556,7 +565,7 @@ class _Evidence:
                 head[:, controls:],
                 unsure,
                 settings.turning_error,
-                self._model.columns[controls:],
+                self._turns,
             )
             self.local = self._seen.less(self.turned)
         if iteration < _IRLS_ITERATIONS:
@@ -595,6 +604,8 @@ def _chosen(
     still = seen.scaled(still_precision(seen.less(head)))
     against = evidence.of(marginalised(still, fit.variance)).scaled(factor)
     size = np.abs(first.values[:, :count])
+    face, _ = _parts(model, equations, first.values)
+    motion = face + beyond(evidence.local.less(head).less(face), fit.variance)
     data = SelectionData(
         *against.of_controls(model),
         low,
@@ -610,6 +621,8 @@ def _chosen(
         active=size > _ACTIVE * size.max(initial=0.0),
         window=window,
         hypotheses=model.hypotheses,
+        moving=(gram, target),
+        at_home=model.homes.shares(motion),
     )
     return choose(data)
 

@@ -33,7 +33,7 @@ class Presentation:
         """Read a decoded frame's display matrix, whose rows are the directions of the coded x and y axes."""
         aspect = sample_aspect_ratio or Fraction(1)
         # `frame.side_data` is kept by the frame that it keeps: only a garbage collection frees the two.
-        side_data = SideDataContainer(frame).get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-arg]  # the stub's
+        side_data = SideDataContainer(frame).get(SideDataType.DISPLAYMATRIX)
         if side_data is None:
             return cls(aspect)
         a, b, _, c, d = (int(value) for value in np.frombuffer(side_data, np.int32)[:5])

@@ -10,7 +10,9 @@ from types import ModuleType
 from typing import Any
 
 import bpy
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.blender.head import add_camera, make_head, quick_render
 
@@ -120,6 +122,40 @@ def test_what_has_changed_is_captured_anew(capture: Callable[[], int], rendered:
     bpy.data.texts.new("Another file")
     bpy.ops.wm.save_mainfile()
     assert again() == [3, 4, 5, 6, 7]
+
+
+def test_a_cut_to_another_camera_is_seen_through_that_one(capture: Callable[[], int], turning: Path) -> None:
+    """Markers of the timeline switch the camera within the shot, after frame 5."""
+    scene = bpy.context.scene
+    scene.render.film_transparent = True
+    first, close = scene.camera, add_camera(distance=4.5)
+    close.data.shift_x = 0.1
+    for frame, camera in ((1, first), (6, close)):
+        scene.timeline_markers.new(camera.name, frame=frame).camera = camera
+    bpy.ops.wm.save_mainfile()
+    scene.frame_set(1)
+    assert capture() == 0
+    middles = {}
+    for number in range(FRAMES[0], FRAMES[1] + 1):
+        with np.load(turning.with_name("shot.magplus") / "surfaces" / f"{number:06d}.npz") as surface:
+            found, seen = surface["positions"], surface["visible"].astype(bool)
+        pixels = image_of(turning.with_name("shot.magplus") / "plates" / f"{number:06d}.png")
+        opaque = np.argwhere(pixels > 0.5)[:, ::-1]
+        low, high = found[seen].min(axis=0), found[seen].max(axis=0)
+        middles[number] = float(low[0] + high[0]) / 2
+        assert 0 < opaque[:, 0].min() < opaque[:, 0].max() < 39
+        assert (low, high) == (pytest.approx(opaque.min(axis=0), abs=1.5), pytest.approx(opaque.max(axis=0), abs=1.5))
+    assert middles[6] < middles[5] - 3, "the other camera's picture is shifted"
+
+
+def image_of(path: Path) -> NDArray[np.float32]:
+    """Return a picture's alpha, [H, W], its first row at the top."""
+    image = bpy.data.images.load(str(path))
+    width, height = image.size
+    pixels = np.empty(width * height * 4, np.float32)
+    image.pixels.foreach_get(pixels)
+    bpy.data.images.remove(image)
+    return pixels.reshape(height, width, 4)[::-1, :, 3]
 
 
 def test_shots_of_one_list_share_frames(

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from magplus.models import device, loops, warp
-from magplus.models.magnification import solver
+from magplus.models.magnification import filters, solver
 from magplus.models.rig import equations
 
 
@@ -70,12 +70,44 @@ def test_a_flow_is_inverted_alike(random, monkeypatch):
     assert compiled.iterations == found.iterations
 
 
+@pytest.mark.parametrize(
+    "filtered",
+    [
+        lambda field: filters.resize(field, (100, 31)),
+        lambda field: filters.resize(field, (7, 90)),
+        lambda field: filters.box(field, 1),
+        lambda field: filters.box(field, 7),
+        lambda field: filters.pool_to(field, (13, 48)),
+        lambda field: filters.dilate(field, 5),
+    ],
+)
+def test_fields_are_filtered_alike(random, monkeypatch, filtered):
+    field = smooth(random, 2, 3, 60, 48)
+    for each in (field, field.mT):  # also one that isn't contiguous
+        compiled = filtered(each)
+        with monkeypatch.context() as context:
+            by_pytorch(context, filters)
+            assert torch.allclose(compiled, filtered(each), atol=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [0.6, 6.0])
+def test_fields_are_blurred_alike(random, sigma):
+    field, reach = smooth(random, 2, 1, 60, 48), round(3 * sigma)
+    compiled = equations._compiled_gaussian(field, sigma, reach)
+    assert torch.allclose(compiled, filters.gaussian(field, sigma, reach), atol=1e-5)
+
+
+def test_bands_are_linearised_alike(random):
+    base, warped = smooth(random, 1, 1, 48, 60), smooth(random, 2, 1, 48, 60)
+    assert torch.allclose(solver._compiled_products(base, warped), solver._products(base, warped), atol=1e-5)
+
+
 def test_equations_are_alike(random, monkeypatch):
     reference = (0.5 + 0.1 * smooth(random, 1, 3, 60, 48)).clamp(0, 1)
     frames = (reference + 0.02 * smooth(random, 2, 3, 60, 48)).clamp(0, 1)
     flow = 0.3 * smooth(random, 2, 2, 60, 48)
     compiled = equations.motion_equations(reference, frames, flow)
-    by_pytorch(monkeypatch, warp, equations)
+    by_pytorch(monkeypatch, warp, equations, filters)
     found = equations.motion_equations(reference, frames, flow)
     assert torch.allclose(compiled, found, rtol=1e-3, atol=1e-3 * float(found.abs().mean()))
 

@@ -10,6 +10,7 @@ from ....backend_bridge.files.errors import InputError, MagPlusError
 from ....backend_bridge.files.hashing import hash_file
 from ....backend_bridge.job.artefacts import OBSERVED, SURFACES
 from ....operators.outside_files import changed_since
+from .rendering import RenderFolder
 from .results import FileHashes, Place, Record, Step, capture_inputs, changed, import_inputs
 
 _Check = Callable[[Place, Record, FileHashes, str], str]
@@ -127,4 +128,10 @@ def _import_reason(place: Place, record: Record, hashes: FileHashes, _version: s
 def _render_reason(place: Place, record: Record, hashes: FileHashes, _version: str) -> str:
     if record.rendered is None:
         return "not rendered yet"
-    return changed(record.rendered, {"the saved file": hashes.of(place.saved)})
+    made_from = hashes.of(place.saved)
+    if (reason := changed(record.rendered, {"the saved file": made_from})) or record.frames is None:
+        return reason
+    first, last = record.frames
+    gone = RenderFolder(place.render).missing(range(first, last + 1), made_from, by_size=True)
+    more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+    return f"frame {gone[0]}{more} of the render is gone" if gone else ""

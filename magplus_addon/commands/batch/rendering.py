@@ -60,8 +60,11 @@ class RenderFolder:
         self._own = OwnFiles(path, self._journal)
         self.remarks = self._own.remarks
 
-    def missing(self, frames: Iterable[int], made_from: str) -> list[int]:
-        """Return the frames that are not there, whole, and made from the same file."""
+    def missing(self, frames: Iterable[int], made_from: str, *, by_size: bool = False) -> list[int]:
+        """Return the frames that are not there, whole, and made from the same file.
+
+        by_size: whether a file is whole is told by its size alone, without reading it.
+        """
         with explained(self.path):
             entries = self._journal.entries()
             files: dict[int, list[JournalEntry]] = {}
@@ -69,7 +72,7 @@ class RenderFolder:
                 frame = entry.unit.partition("/")[0]
                 if _NUMBER.fullmatch(frame) and entry.fingerprint == made_from:
                     files.setdefault(int(frame), []).append(entry)
-            return [frame for frame in frames if not self._whole(files.get(frame, []))]
+            return [frame for frame in frames if not self._whole(files.get(frame, []), by_size)]
 
     def take(self, frame: int, scratch: Path, made_from: str) -> None:
         """Move all files that a frame's render has left in a folder here, and enter them in the journal.
@@ -116,10 +119,10 @@ class RenderFolder:
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
             yield scratch
 
-    def _whole(self, entries: list[JournalEntry]) -> bool:
+    def _whole(self, entries: list[JournalEntry], by_size: bool) -> bool:
         paths = [(self.path / _file_of(entry), entry) for entry in entries]
         return bool(paths) and all(
-            path.is_file() and path.stat().st_size == entry.size and hash_file(path) == entry.sha256
+            path.is_file() and path.stat().st_size == entry.size and (by_size or hash_file(path) == entry.sha256)
             for path, entry in paths
         )
 

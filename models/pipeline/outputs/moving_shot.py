@@ -55,7 +55,7 @@ from . import Made
 
 LARGEST_MOTION = 256  # px of a side of the motion as it is kept; it is smooth
 HARDLY_SEEN = 0.1  # of the face's surface
-_MADE = 1  # how the shot's frames are made; a new number when that changes
+_MADE = 2  # how the shot's frames are made; a new number when that changes
 
 
 @dataclass(frozen=True)

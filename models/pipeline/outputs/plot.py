@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import io
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.action_units import Side, recognise
 from ....backend_bridge.rig.curves import ControlCurves
 from ...video.marks import SourceType
+from ...video.writer import encode_codes
 from ..batch import Batch
 from ..notes import Notes
 from ..provenance import Provenance
@@ -81,12 +81,11 @@ def plot_curves(curves: ControlCurves, shares: NDArray[np.floating], events: Map
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams["text.parse_math"] = False  # a control may be called "Smile_$L$"
-        figure = Figure(figsize=(9.6, 5.4), dpi=150)
-        FigureCanvasAgg(figure)
+        figure = Figure(figsize=(9.6, 5.4), dpi=150, facecolor="white")
+        canvas = FigureCanvasAgg(figure)
         _draw(figure, curves, shares, events)
-        data = io.BytesIO()
-        figure.savefig(data, format="png", facecolor="white", metadata={"Software": None})
-    return data.getvalue()
+        canvas.draw()
+        return encode_codes(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def _draw(

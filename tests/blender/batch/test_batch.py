@@ -326,7 +326,7 @@ def test_shots_of_one_file_are_saved_together_and_rendered(
 
 
 def test_a_sheet_shows_what_no_browser_would(
-    main: Callable[..., int], module: Callable[[str], ModuleType], listed: Path
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A frame of an EXR render at the apex, as a person would see it; the table as the list's own program has it."""
     bpy.ops.wm.open_mainfile(filepath=str(listed.with_name("heads.blend")))
@@ -334,6 +334,7 @@ def test_a_sheet_shows_what_no_browser_would(
     if hasattr(settings, "media_type"):
         settings.media_type = "MULTI_LAYER_IMAGE"
     settings.file_format = "OPEN_EXR_MULTILAYER"
+    bpy.context.scene.render.use_motion_blur = bpy.context.view_layer.use_pass_z = True
     bpy.ops.wm.save_mainfile()
     table = listed.with_suffix(".csv")
     row = f"Schuß 1;heads.blend;{CLIP};WAHR;Ann;5;WAHR"
@@ -348,13 +349,23 @@ def test_a_sheet_shows_what_no_browser_would(
     assert "preview/Schu%C3%9F%201_0009.png" in (results / "contact_sheet.html").read_text("utf-8")
     assert (results / "batch.csv").read_bytes().startswith("\ufeffname;status;exit_code".encode())
 
+    before = {path.name: path.stat().st_mtime_ns for path in render.glob("*.exr")}
+    (render / "Schuß 1_0011.exr").unlink()
+    assert planned(main, capfd, table) == {"Schuß 1": "render (frame 11 of the render is gone)"}
+    assert main(table, "--step", "render") == 0
+    after = {path.name: path.stat().st_mtime_ns for path in render.glob("*.exr")}
+    assert [name for name in after if after[name] != before[name]] == ["Schuß 1_0011.exr"]
+
 
 def test_another_start_frame_only_imports_again(
     main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(listed, "--step", "capture") == 0
-    run_by_hand(listed, "one", "two", "three")
+    run_by_hand(listed, "one", "three")
+    finish(results_of(listed, "two") / "job.magplus", {"Smile": pulse(9, 4, 0.5)}, Fraction(25), apex=None)
     assert main(listed, "--step", "import") == 0
+    shown = [json.loads((results_of(listed, shot) / "shot.json").read_bytes())["apex_frame"] for shot in ("one", "two")]
+    assert shown == [9, 5], "the middle where nothing stands out"
     listed.write_text(listed.read_text().replace("start_frame = 5", "start_frame = 6"))
     plans = planned(main, capfd, listed)
     assert plans["one"] == "import, render (start frame is 6, was 5)"

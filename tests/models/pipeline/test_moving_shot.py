@@ -13,7 +13,7 @@ from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.job.scene_time import SourceTime, place
 from magplus.backend_bridge.rig.surface import Surface
 from magplus.models.face import Window
-from magplus.models.pipeline.carrying import carrier
+from magplus.models.pipeline.carrying import SLIDING, carrier
 from magplus.models.pipeline.outputs.moving_shot import moment_of, shift_of, st_map, vectors
 from magplus.models.pipeline.plates import Shift, read_plate
 from magplus.models.video.exr_passes import Exr, is_colour
@@ -75,6 +75,25 @@ def test_skin_that_is_turned_in_depth_moves_as_far_as_it_is_seen_to():
     assert field[:, 60, 60] == pytest.approx([1.2, 1.0], abs=0.03)
 
 
+def test_skin_of_a_turned_head_moves_as_it_did_in_the_neutral_picture_and_slides_a_little():
+    """A brow ridge: what slid over its slopes would come nearer to the camera, or go away from it."""
+
+    def ridge(turn: float) -> Surface:
+        flat = sheet()
+        x, y = (flat.positions - 60).T
+        depth = 50 + np.abs(y)
+        seen = np.column_stack([60 + np.cos(turn) * x - np.sin(turn) * np.abs(y), 60 + y]).astype(np.float32)
+        return Surface(
+            SIZE, seen, (depth + np.sin(turn) * x).astype(np.float32), flat.visible, flat.facing, flat.triangles
+        )
+
+    field = carried(ridge(0.0), ridge(0.5), (0.0, 2.0))
+    slid = -2 * np.sin(0.5)  # along x, of skin below the ridge that follows its slope
+    assert field[:, 75, 55] == pytest.approx([SLIDING * slid, 2.0], abs=0.05)
+    field = carried(ridge(0.0), ridge(0.5), (2.0, 0.0))
+    assert field[:, 75, 55] == pytest.approx([2 * np.cos(0.5), 0.0], abs=0.05)
+
+
 def test_what_is_in_front_of_the_skin_stays_and_so_does_what_turns_away():
     field = carried(sheet(), sheet(hidden=lambda x, _y: 55 < x < 70), (2.0, 0.0))
     assert not field[:, :, 57:69].any() and field[0, 60, 42] == pytest.approx(2, abs=0.05)
@@ -87,6 +106,21 @@ def test_what_is_in_front_of_the_skin_stays_and_so_does_what_turns_away():
     away = Surface(SIZE, edge_on.positions, edge_on.depth, edge_on.visible, edge_on.facing * 0.05, edge_on.triangles)
     assert carrier(sheet(), away) is None, "nothing is carried to skin that is seen from the side"
     assert carrier(sheet(), sheet(hidden=lambda _x, _y: True)) is None
+
+
+def test_skin_beside_an_occluder_moves_along_its_edge_but_not_out_from_behind_it():
+    def hidden(x: float, y: float) -> bool:
+        return 55 < x < 70 and y > 45
+
+    along = carried(sheet(), sheet(hidden=hidden), (0.0, 2.0))
+    assert along[1, 60:80, 50] == pytest.approx(2, abs=0.1), "beside it, in full"
+    across = carried(sheet(), sheet(hidden=hidden), (2.0, 0.0))
+    assert across[0, 70, 73] < 1.6, "from behind it, by half of what there is room for"
+    assert across[0, 70, 50] == pytest.approx(2, abs=0.1), "towards it, in full"
+    x = np.arange(SIZE[0])
+    assert not ((x - across[0, 70] > 56) & (x - across[0, 70] < 69) & (across[0, 70] != 0)).any(), "none of it is drawn"
+    tip = carried(sheet(), sheet(hidden=hidden), (0.0, -2.0))
+    assert not ((tip[1, :44, 62] != 0) & (np.arange(44) - tip[1, :44, 62] > 45)).any(), "nor of its tip"
 
 
 def test_the_nearer_of_two_surfaces_is_the_one_that_moves():

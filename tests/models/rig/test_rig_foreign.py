@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from magplus.backend_bridge.rig.basis import Control, RigBasis
+from magplus.models.rig.homes import Homes
 from magplus.models.rig.matching import match
 from magplus.models.rig.measurement import Measurement
 from magplus.models.rig.misfit import hidden_by_noise, marginalised, misfit_variance
@@ -43,7 +44,12 @@ def rig(**keys: NDArray[np.float64]) -> RigBasis:
     )
 
 
-def solved(basis: RigBasis, motion: NDArray[np.float64], changed: NDArray[np.bool_] | None = None) -> RigSolution:
+def solved(
+    basis: RigBasis,
+    motion: NDArray[np.float64],
+    changed: NDArray[np.bool_] | None = None,
+    regions: dict[str, NDArray[np.floating]] | None = None,
+) -> RigSolution:
     """Solve from motion [N, S, 2]; places that are not `changed` [S] are known a thousandth as surely."""
     here = np.ones(len(GRID), bool) if changed is None else changed
     weight = np.broadcast_to(400.0 * np.where(here, 1.0, 1 / 1024), motion.shape[:2])
@@ -52,7 +58,7 @@ def solved(basis: RigBasis, motion: NDArray[np.float64], changed: NDArray[np.boo
     )
     columns = basis.displacement.astype(np.float64)
     sites = Sites(GRID, basis.depth.astype(np.float64), columns, csr_matrix((len(GRID), 1)))
-    return solve(basis, sites, seen, np.arange(len(motion)) / 30)
+    return solve(basis, sites, seen, np.arange(len(motion)) / 30, regions=regions)
 
 
 def acted(key: NDArray[np.float64], amount: float = 0.2) -> NDArray[np.float64]:
@@ -101,6 +107,32 @@ def test_one_side_of_the_upper_face_is_rarer_than_both_and_one_side_of_the_mouth
     assert [found.alone(each) for each in ([0], [0, 1], [0, 3], [0, 1, 3], [4], [6])] == [1, 0, 2, 1, 0, 0]
     without_the_other = Hypotheses.named(("browDownLeft", "mouthSmileLeft"), np.eye(2))
     assert without_the_other.alone([0]) == 0, "a rig that has one side alone has no choice"
+
+
+@pytest.mark.parametrize(("wrinkled", "chosen"), [(0.0, 0), (1.0, 1)])
+def test_a_lowered_brow_is_no_wrinkled_nose_as_long_as_the_nose_keeps_still(wrinkled: float, chosen: int) -> None:
+    """Though the nose's key moves the brows more as this driver does than the brows' own."""
+    regions = {"brows": (GRID[:, 1] < 40).astype(float), "nose": (GRID[:, 1] >= 48).astype(float)}
+    brows, nose = push(48, 20, (0, 1), 10), push(48, 58, (0, -1), 6)
+    key = push(49, 21, (0.32, 1), 11.5) + 0.4 * nose
+    basis = rig(browDown=push(50, 21, (0.4, 1), 12), noseSneer=key, jawOpen=push(48, 84, (0, 1), 5))
+    driver = acted(brows + wrinkled * nose)
+    assert solved(basis, driver).curves.values[6].argmax() == 1
+    found = solved(basis, driver, regions=regions).curves.values[6]
+    assert found.argmax() == chosen and found[1 - chosen] < 0.02
+
+
+def test_the_home_of_a_unit_is_compared_with_what_its_key_moves() -> None:
+    regions = {
+        "brows": (GRID[:, 1] < 40).astype(float),
+        "mouth": (GRID[:, 1] > 60).astype(float),
+        "chin": np.zeros(576),
+    }
+    columns = np.stack([BROWS, BROWS + push(48, 72, (0, 1)), push(48, 72, (0, 1)), BROWS]).swapaxes(1, 2)
+    homes = Homes.of(("browDown", "AU4", "jawOpen", "strange"), np.eye(4), columns, regions)
+    motion = (0.1 * BROWS + 0.4 * push(48, 72, (0, 1))).T[None]
+    np.testing.assert_allclose(homes.shares(motion), [[1, 0.25, 1, 1]], atol=0.02)
+    assert Homes.of(("browDown",), np.eye(1), columns[:1], {}).shares(motion).tolist() == [[1]]
 
 
 @pytest.mark.parametrize("names", [("mouthLeft", "mouthRight"), ("Jaw_L", "Jaw_R")])

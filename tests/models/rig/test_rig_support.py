@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 
 from magplus.backend_bridge.rig.basis import Control, RigBasis
 from magplus.models.rig import support
-from magplus.models.rig.head_motion import head_columns, robust_head, turning_error
+from magplus.models.rig.head_motion import head_columns, orthonormal, robust_head, turning_error
 from magplus.models.rig.measurement import UNCHANGED, Measurement, motion_of
 from magplus.models.rig.sites import Sites
 from magplus.models.rig.solver import RigSolution, solve
@@ -133,7 +133,7 @@ def test_an_error_that_follows_the_turning_is_no_motion_of_the_head(seed: int) -
     own = 0.2 * random.normal(size=(2, len(GRID)))  # what each place errs by, per px of roll
     error = head[:, 2, None, None] * own + motion_of(0.2 * head, columns)
     seen = Measurement(GRID, 0 * GRID[:, 0], 400 * np.stack([one, 0 * one, one], 1), 400 * error)
-    found = turning_error(seen, one, head, np.ones(6), 0.3, columns)
+    found = turning_error(seen, one, head, np.ones(6), 0.3, orthonormal(columns))
     assert np.abs(np.einsum("njs,pjs->np", found, columns)).max() < 1e-6 * np.abs(found).sum()
     left = error - found - motion_of(0.2 * head, columns)
     assert np.square(left).sum() < 0.2 * np.square(head[:, 2, None, None] * own).sum()
