@@ -74,7 +74,7 @@ def look_up_spline(coefficients: Field, border: int, positions: Field, result: F
             for c in range(result.shape[1]):
                 plane = planes[c]
                 for x in range(width):
-                    i, j = max(np.int64(columns[x]), 0), max(np.int64(rows[x]), 0)
+                    i, j = np.int64(columns[x]), np.int64(rows[x])
                     d0, d1, d2, d3 = down[0, x], down[1, x], down[2, x], down[3, x]
                     # Down first: four columns at once are one vector.
                     p = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
@@ -133,7 +133,7 @@ def filter_recursively(planes: Field, pole: float) -> None:
 
 
 @_compiled(f"Tuple((int64, float32))({_FIELD}, int64, float32, {_FIELD})")
-def displace_backwards(flow: Field, most: int, tolerance: np.float32, result: Field) -> tuple[int, np.float32]:
+def displace_backwards(flow: Field, most: int, tolerance: float, result: Field) -> tuple[int, np.float32]:
     """Find e with e(y) = flow(y - e(y)) for each pixel y of a flow [N, 2, H, W] px by itself, which most have at once.
 
     Each ends when a step changes it by less than `tolerance` px, after `most` steps at the latest. Returns the steps of
