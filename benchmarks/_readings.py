@@ -287,7 +287,7 @@ def recorded(bases: Sequence[RigBasis]) -> Iterator[list[_Recording]]:
         made.append(_Recording([usual(each, factors) for each in of_each]))
         return made[0]
 
-    Subjects.rig_reader = rig_reader  # type: ignore[method-assign]
+    Subjects.rig_reader = rig_reader  # type: ignore[assignment, method-assign]
     try:
         yield made
     finally:

@@ -145,7 +145,7 @@ def displace_backwards(flow: Field, most: int, tolerance: float, result: Field) 
         along, down = flow[n, 0], flow[n, 1]
         for y in range(flow.shape[2]):
             for x in range(flow.shape[3]):
-                across, upright, change, step = along[y, x], down[y, x], tolerance, 0
+                across, upright, change, step = along[y, x], down[y, x], np.float32(tolerance), 0
                 while step < most and not change < tolerance:
                     u = min(max(np.float32(x) - across, zero), np.float32(last_x))
                     v = min(max(np.float32(y) - upright, zero), np.float32(last_y))

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ...backend_bridge.rig.surface import Surface
 from ..face import Window
-from ..warp import sample
+from ..warp import pixel_grid, sample
 from .triangles import Grid, rasterise
 
 LONGEST_GRID = 512  # px of the longer side on which motion is computed; it is smooth
@@ -82,12 +82,22 @@ class Carrier:
         return torch.from_numpy(carried.astype(np.float32))[None]
 
     def beside_occluders(self, come: Tensor) -> Tensor:
-        """Return how far pixels have come, [1, 2, h, w] px, no farther than half the way to an occluder.
+        """Return how far pixels have come, [1, 2, h, w] px: from the side of an occluder by no more than half the way.
 
-        So none of it is drawn beside itself, and nothing moves over it; what is farther away moves in full.
+        So none of it is drawn beside itself, and nothing moves over it; along its edge, and farther away, skin moves in
+        full. Where that would still end on it, at a tip, no pixel comes farther than half the way from anywhere.
         """
-        room = torch.from_numpy(np.maximum(self.away - EDGE, 0) / 2)
-        return come * (room / come.norm(dim=1, keepdim=True).clamp_min(1e-6)).clamp_max(1)
+        if not np.isfinite(self.away).any():
+            return come
+        away = torch.from_numpy(self.away)[None, None]
+        room = (away - EDGE).clamp_min(0)
+        outwards = torch.from_numpy(np.stack(np.gradient(self.away)[::-1]))[None]
+        outwards = outwards / outwards.norm(dim=1, keepdim=True).clamp_min(1e-6)
+        excess = ((come * outwards).sum(1, keepdim=True) - room / 2).clamp_min(0)
+        along = (come - excess * outwards) * room.clamp_max(1)
+        shortened = come * (room / 2 / come.norm(dim=1, keepdim=True).clamp_min(1e-6)).clamp_max(1)
+        nodes = pixel_grid(*self.away.shape, along.device)
+        return torch.where(sample(away, nodes - along / self.grid.step) >= EDGE, along, shortened)
 
     @property
     def shown(self) -> float:

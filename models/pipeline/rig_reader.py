@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ...backend_bridge.job.spec import JobSpec, Match
@@ -32,6 +33,7 @@ from .factors import Factors
 
 HEAD = slice(7, 9)  # of what is read at a site: the head's motion
 FEWEST_COVERED = 3  # frames
+_EDGE = 0.05  # of the face's width: twice as far as what is before the face may move without being found to hide it
 _LEAST_ASKED = 0.0005  # of the face's width; twice the apparent motion of a still face's noise
 _LEAST_SITES = 3  # sites; a region with fewer is not reported
 _LEAST_SHOWN = 0.5  # of what a control moves; with less in sight, its value is hardly determined
@@ -104,8 +106,8 @@ class RigReader(ABC):
 
         A control rests in frames that don't show what it moves.
         """
-        equations = without_cover(equations)
         sites, controls = self._observer.sites, self.basis.controls
+        equations = without_cover(equations, sites.position, _EDGE * self._unit)
         shown = shown_share(sites.columns, equations[..., 6])
         never = frozenset(np.flatnonzero((shown < _LEAST_SHOWN).mean(0) > _NEVER).tolist())
         constraints = dataclasses.replace(self._constraints, locked=self._constraints.locked | never)
@@ -348,12 +350,16 @@ def without_motion(equations: NDArray[np.floating], motion: NDArray[np.floating]
     return left
 
 
-def without_cover(equations: NDArray[np.floating]) -> NDArray[np.floating]:
+def without_cover(equations: NDArray[np.floating], position: NDArray[np.floating], edge: float) -> NDArray[np.floating]:
     """Return what was read [N, S, 10] with sites unseen in all frames before which something moves in a few of them.
 
-    It is in the reference there, and moves less in the others than what it can be told by.
+    It is in the reference there, and moves less in the others than what it can be told by. So are sites within `edge`
+    px of those: it moves over them. position: [S, 2] px.
     """
-    return _unseen_where(equations, ((equations[..., 9] > 0.5).sum(0) >= FEWEST_COVERED)[None])
+    covered = (equations[..., 9] > 0.5).sum(0) >= FEWEST_COVERED
+    if covered.any():
+        covered = cKDTree(position[covered]).query(position)[0] <= edge
+    return _unseen_where(equations, covered[None])
 
 
 def _unseen_where(equations: NDArray[np.floating], hidden: NDArray[np.bool_]) -> NDArray[np.floating]:

@@ -18,7 +18,7 @@ selected whatever its name, and one that explains little of it only if its actio
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -37,7 +37,7 @@ _LIPS_PART_ODDS = np.log(0.97 / 0.03)  # AU10: 75 of 2,521 of those coded
 _RARE_ODDS = np.log(0.99 / 0.01)  # any other: not among those that the sets list, so one in a hundred at most
 _CONTROL_ODDS = np.log(2)  # each control of a unit that is there: one side or both
 _ONE_SIDED_ODDS = np.log(0.95 / 0.05)  # a unit of the upper face on one side alone
-_ELSEWHERE_ODDS = np.log(0.99 / 0.01)  # a unit whose home keeps still
+_ELSEWHERE_ODDS = np.log(0.999 / 0.001)  # a unit whose home keeps still, which is none but for errors of the regions
 _AT_HOME = 1 / 3  # of the motion of what a control moves, below which its home keeps still
 _EXPECTED_MISFIT = 0.1  # m: a unit of two families agrees to a cosine of 0.95 at best (on the tuning families)
 _NOISE_DEVIATIONS = 2.5  # standard deviations of the noise's energy, as for `SolverSettings.activation_threshold`
@@ -165,6 +165,8 @@ class SelectionData:
     active: [N, K], controls that automatic relevance determination has put in play: they are above the noise already.
     window: [N, N], the weight of frame m in frame n; rows sum to 1.
     hypotheses: what the controls stand for.
+    moving: the same normal equations without the places that are known to be still. They decide where keys move so much
+    that is still that nothing could be chosen: then the nearest that the rig can do is some of them all the same.
     at_home: [N, K], how far the driver's face moves where a control's unit acts (`Homes.shares`).
     """
 
@@ -180,6 +182,7 @@ class SelectionData:
     active: NDArray[np.bool_]
     window: Array
     hypotheses: Hypotheses
+    moving: tuple[Array, Array]
     at_home: Array
 
 
@@ -205,6 +208,9 @@ def choose(data: SelectionData) -> Choice:
         fits[event] = False
         search = _Search(data, event, frames)
         found = search.run()
+        if not found:
+            search = _Search(replace(data, gram=data.moving[0], target=data.moving[1]), event, frames)
+            found = search.run()
         steps += search.steps
         reached += search.explained(found)
         possible += explainable

@@ -621,6 +621,7 @@ def _chosen(
         active=size > _ACTIVE * size.max(initial=0.0),
         window=window,
         hypotheses=model.hypotheses,
+        moving=(gram, target),
         at_home=model.homes.shares(motion),
     )
     return choose(data)

@@ -79,7 +79,7 @@ def solved(
     return folder
 
 
-def finish(path: Path, values: Mapping[str, np.ndarray], rate: Fraction, apex: int) -> None:
+def finish(path: Path, values: Mapping[str, np.ndarray], rate: Fraction, apex: int | None) -> None:
     """Leave in a captured job folder what the worker would have left; controls without values stay at rest."""
     folder = JobFolder.open(path)
     _solve(folder, RigBasis.load(folder.path / AVATAR_BASIS).controls, values, rate, apex)

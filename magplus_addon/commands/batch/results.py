@@ -74,8 +74,8 @@ class Record:
     A step is finished when what it would be made from now is what it was made from. outside: of the capture, the files
     that the .blend reads; see `outside_files`. saved: where the file with the result is. Paths are as `Place.portable`
     has them. scene: in which of its scenes. frames: the scene frames, first and last, that the clip fills there.
-    apex_frame: the one nearest to the apex. failed: how the last attempt ended, None after a success. seconds: how
-    long each step took by the clock.
+    apex_frame: the one nearest to the apex, or in the middle where nothing stands out. failed: how the last attempt
+    ended, None after a success. seconds: how long each step took by the clock.
     """
 
     captured: Inputs | None = None

@@ -128,7 +128,7 @@ def _bring_in(place: Place) -> tuple[Record, tuple[str, ...]]:
         saved=place.portable(place.saved),
         scene=context.scene.name,
         frames=(math.floor(at[0]), math.ceil(at[-1])),
-        apex_frame=None if source.apex is None else round(at[source.apex]),
+        apex_frame=round(at[len(at) // 2 if source.apex is None else source.apex]),
         failed=None,
     )
     return record, outcome.warnings

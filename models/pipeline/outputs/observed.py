@@ -52,9 +52,11 @@ class Observed:
         self._folder = folder
         self._clip = driver.clip
         reference = driver.reference
-        self._regions = regions(reference.landmarks, (driver.clip.size, driver.clip.size))
+        masks = regions(reference.landmarks, (driver.clip.size, driver.clip.size))
         self._face = places_of(driver.mask)
-        self._places = {name: places_of(mask.to(driver.mask)) for name, mask in self._regions.items()}
+        self._regions = {name: places_of(mask.to(driver.mask)) for name, mask in masks.items()}
+        small = {name: F.interpolate(mask, (COVER_SIDE, COVER_SIDE), mode="area") for name, mask in masks.items()}
+        self._small_regions = {name: mask[0, 0].numpy() > 0.5 for name, mask in small.items()}
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
         """Return each frame's motion, the head's parallax and the share of each region that isn't seen, as JSON.
@@ -68,7 +70,7 @@ class Observed:
         peaks = peak_within(squared_size(skin), self._face) / driver.face_width
         size = squared_size(skin * undisturbed(batch.weight, driver.face_width))
         certain = peak_within(size, self._face) / driver.face_width
-        within = {name: peak_within(size, places) / driver.face_width for name, places in self._places.items()}
+        within = {name: peak_within(size, places) / driver.face_width for name, places in self._regions.items()}
         head = squared_size(rigid).sqrt() @ driver.mask.flatten()
         parallax = head / driver.mask.sum() / driver.face_width
         unseen = self._clip.visibility.unseen_regions(batch.weight)
@@ -170,9 +172,8 @@ class Observed:
             return {}
         covers = np.stack([cover_of(each) for each in packed])
         seconds = [float(second) for second in self._clip.track.seconds]
-        small = {name: F.interpolate(mask, covers.shape[1:], mode="area") for name, mask in self._regions.items()}
-        inside = {name: mask[0, 0].numpy() > 0.5 for name, mask in small.items()}
-        return passing(covers, inside, {name: self._values("regions", name) for name in inside}, seconds)
+        motion = {name: self._values("regions", name) for name in REGIONS}
+        return passing(covers, self._small_regions, motion, seconds)
 
     def _without_parallax(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return motion of every frame, [T], without what the head's turning leaves in it."""

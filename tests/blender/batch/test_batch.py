@@ -361,8 +361,11 @@ def test_another_start_frame_only_imports_again(
     main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(listed, "--step", "capture") == 0
-    run_by_hand(listed, "one", "two", "three")
+    run_by_hand(listed, "one", "three")
+    finish(results_of(listed, "two") / "job.magplus", {"Smile": pulse(9, 4, 0.5)}, Fraction(25), apex=None)
     assert main(listed, "--step", "import") == 0
+    shown = [json.loads((results_of(listed, shot) / "shot.json").read_bytes())["apex_frame"] for shot in ("one", "two")]
+    assert shown == [9, 5], "the middle where nothing stands out"
     listed.write_text(listed.read_text().replace("start_frame = 5", "start_frame = 6"))
     plans = planned(main, capfd, listed)
     assert plans["one"] == "import, render (start frame is 6, was 5)"

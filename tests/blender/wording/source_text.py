@@ -16,8 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 ROOMS = ("operators", "magplus_addon", "backend_bridge", "models")
-# The command line is English, for programs read it; nothing that runs a job knows `training`.
-ELSEWHERE = re.compile(r"/__main__\.py|/command_line\.py|/commands/|/translations/|^models/training/")
+# The command line is English, for programs read it; nothing that runs a job knows `training`,
+# and what is written in `loops` is for a compiler.
+ELSEWHERE = re.compile(r"/__main__\.py|/command_line\.py|/commands/|/translations/|^models/(training/|loops\.py)")
 HELP = {"ArgumentParser", "add_argument", "add_parser", "add_subparsers"}
 SHOWN_AS = {"text", "heading", "bl_label", "title", "label", "confirm_text"}
 # What is written like text and is none: names of data, settings of nodes, words of other programs, what is drawn into
@@ -28,7 +29,7 @@ NO_TEXT = {
     "MagPlus view", "MagPlus {0}", "MagPlus [{0}]", "MagPlus Sample", "MagPlus Sample {0}", "MagPlus Comparison",
     "MagPlus Identity", "MagPlus ST-Map", "MagPlus ST-map", "MagPlus Curves", "Extension X", "Extension Y", "{0} Strip",
     "Transmission Weight", "Base Color", "Specular IOR Level", "Subsurface Weight", "Subsurface Radius",
-    "Subsurface Scale", "Radial Roughness", "Random Roughness", "Sheen Weight", "Backdrop light", "Render Size",
+    "Subsurface Scale", "Radial Roughness", "Random Roughness", "Sheen Weight", "Backdrop light",
     "{0} {1}, outer {2}", "{0} {1}, inner {2}", "XYZ Euler", "{0} to {1}", "Python {0}", "{0} (MB)",
     "face landmark {0}", "sudo apt install", "sudo dnf install", "sudo zypper install", "do not match the hashes",
     "import sys; print(sys.executable)", "{0} x {1} px", "perspective yaw", "perspective pitch",

@@ -25,7 +25,7 @@ from magplus.models.face import (
 )
 from magplus.models.face.footage import Summariser, judge, runs_of
 from magplus.models.face.lids import LidModel, blinks, closures
-from magplus.models.face.mesh import NOSE_BASE
+from magplus.models.face.mesh import LEFT_LIDS, NOSE_BASE, RIGHT_LIDS
 from magplus.models.face.mouth_cover import mouth_cover
 from magplus.models.pages import KeptArray
 from magplus.models.video import VideoReader
@@ -263,6 +263,20 @@ class TestPixels:
         assert unseen["brows"] < 0.2 and unseen["lids"] < 0.2
         hidden = (trust < 0.01).expand_as(frames)
         assert torch.allclose(frames[hidden], picture.expand_as(frames)[hidden], atol=1e-6)
+
+    @pytest.mark.parametrize("grown", [1, 9])
+    def test_dark_glasses_hide_the_eyes_and_are_no_veil_of_light(self, seen, grown):
+        """Drawn as far as the lids' skin goes, and farther; a lid that closes hides what is between the lids."""
+        picture, points, everywhere, visibility = seen
+        worn = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+        glasses = np.zeros(worn.shape[:2], np.uint8)
+        for eye in (RIGHT_LIDS, LEFT_LIDS):
+            cv2.fillConvexPoly(glasses, cv2.convexHull(points[list(eye), :2].astype(np.int32)), 1)
+        worn[cv2.dilate(glasses, np.ones((grown, grown), np.uint8)) > 0] = 0.04
+        frames, trust = visibility(torch.from_numpy(worn).permute(2, 0, 1)[None], points[None], everywhere)
+        unseen = {name: float(share[0]) for name, share in visibility.unseen_regions(trust).items()}
+        assert unseen["lids"] > 0.8 and unseen["mouth"] < 0.1 and unseen["chin"] < 0.1
+        assert float((frames - picture).abs().quantile(0.9)) < 0.02
 
     def test_what_lies_beyond_the_picture_is_not_seen(self, seen):
         picture, points, everywhere, visibility = seen

@@ -108,6 +108,21 @@ def test_what_is_in_front_of_the_skin_stays_and_so_does_what_turns_away():
     assert carrier(sheet(), sheet(hidden=lambda _x, _y: True)) is None
 
 
+def test_skin_beside_an_occluder_moves_along_its_edge_but_not_out_from_behind_it():
+    def hidden(x: float, y: float) -> bool:
+        return 55 < x < 70 and y > 45
+
+    along = carried(sheet(), sheet(hidden=hidden), (0.0, 2.0))
+    assert along[1, 60:80, 50] == pytest.approx(2, abs=0.1), "beside it, in full"
+    across = carried(sheet(), sheet(hidden=hidden), (2.0, 0.0))
+    assert across[0, 70, 73] < 1.6, "from behind it, by half of what there is room for"
+    assert across[0, 70, 50] == pytest.approx(2, abs=0.1), "towards it, in full"
+    x = np.arange(SIZE[0])
+    assert not ((x - across[0, 70] > 56) & (x - across[0, 70] < 69) & (across[0, 70] != 0)).any(), "none of it is drawn"
+    tip = carried(sheet(), sheet(hidden=hidden), (0.0, -2.0))
+    assert not ((tip[1, :44, 62] != 0) & (np.arange(44) - tip[1, :44, 62] > 45)).any(), "nor of its tip"
+
+
 def test_the_nearer_of_two_surfaces_is_the_one_that_moves():
     near, far = sheet(depth=4.0), sheet(depth=5.0, move=(8, 0))
     count = len(near.positions)

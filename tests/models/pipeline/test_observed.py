@@ -133,8 +133,8 @@ def test_a_hand_that_passes_before_the_chin_is_no_event_and_the_brows_are(tmp_pa
     covers = {18 + n: packed_cover(lower & (np.arange(COVER_SIDE) // step == n)) for n in range(8)}
     passes = np.where((np.arange(COUNT) > 16) & (np.arange(COUNT) < 27), 2e-2, 0.0)
     seen = observed(tmp_path, covers=covers, chin=passes, brows=EXPRESSION)
-    halves = torch.from_numpy(np.broadcast_to(lower, (COVER_SIDE, COVER_SIDE)).copy())[None, None].float()
-    seen._regions = {name: halves if name == "chin" else 1 - halves for name in REGIONS}
+    halves = np.broadcast_to(lower, (COVER_SIDE, COVER_SIDE))
+    seen._small_regions = {name: halves if name == "chin" else ~halves for name in REGIONS}
     assert seen.doubtful["chin"].tolist() == [16 < index < 27 for index in range(COUNT)]
     assert set(seen.doubtful) == {"chin"} and seen.unseen[0].region == "chin"
     assert seen.event.apex == pytest.approx(APEX / 30)

@@ -21,7 +21,7 @@ from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.models.backends import Animated, FlowTransfer, registry
 from magplus.models.face import FaceLandmarker
 from magplus.models.magnification.magnifier import WEIGHTS
-from magplus.models.pipeline import factors
+from magplus.models.pipeline import probes
 from magplus.models.pipeline.driving_clip import DrivingClip
 from magplus.models.pipeline.outputs.comparison import CAPTION, SIDE
 from magplus.models.pipeline.run import run_job
@@ -298,7 +298,7 @@ def test_a_cancelled_run_resumes_after_its_finished_frames(finished, tmp_path, c
 
 def test_a_resumed_run_computes_the_same_frames_together(tmp_path, clip, avatar, landmarks, session, monkeypatch):
     """Probe frames are made from what was measured of them, in groups of their own, the others without them."""
-    monkeypatch.setattr(factors, "PROBES", 3)
+    monkeypatch.setattr(probes, "PROBES", 3)
     whole, resumed = (make_job(tmp_path / f"{name}.magplus", clip, avatar, landmarks) for name in ("whole", "resumed"))
     run_job(whole, session, Quiet())
     with pytest.raises(CancelledError):
