@@ -12,7 +12,7 @@ from __future__ import annotations
 import pickle
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -262,19 +262,29 @@ class _Recording:
         self.readers = readers
         self.basis, self.read_from = readers[0].basis, readers[0].read_from
         self.times: tuple[float, ...] = ()
-        self.equations: list[NDArray[np.float32]] = []
+        self.equations: list[NDArray[np.floating]] = []
         self._sites: list[int] = []
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
-        """Return what all rigs' sites say, one rig's after the other's, [N, S, 9]: the job orders the frames."""
+        """Return what all rigs' sites say, one rig's after the other's, [N, S, 10]: the job orders the frames."""
         read = [reader.read(batch) for reader in self.readers]
         self._sites = [each.shape[1] for each in read]
         return np.concatenate(read, axis=1)
 
+    def without(
+        self, equations: NDArray[np.floating], doubtful: Mapping[str, NDArray[np.bool_]]
+    ) -> NDArray[np.floating]:
+        """Return what was read without the regions that something passes before, see `RigReader.without`."""
+        of_each = zip(self.readers, self._apart(equations), strict=True)
+        return np.concatenate([reader.without(own, doubtful) for reader, own in of_each], axis=1)
+
     def solve(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> None:
         self.times = tuple(seconds)
-        self.equations = np.split(equations, np.cumsum(self._sites)[:-1], axis=1)
+        self.equations = self._apart(equations)
         raise _AllIsRead
+
+    def _apart(self, equations: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+        return np.split(equations, np.cumsum(self._sites)[:-1], axis=1)
 
 
 @contextmanager
