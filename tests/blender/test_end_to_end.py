@@ -48,7 +48,7 @@ def module(extension: str) -> Callable[[str], ModuleType]:
 
 def animate_arguments(clip: Path, *more: str) -> list[str]:
     # Five frames in which the expression changes quickly.
-    options = "--avatar Head --trim 5.7 5.9 --device cpu"
+    options = "--avatar Head --trim 0.6 0.8 --device cpu"
     return ["animate", "--driving", str(clip), "--python", str(worker_python()), *options.split(), *more]
 
 
