@@ -66,9 +66,8 @@ def action_units(
             for unit in meaning.units:
                 found.setdefault(unit.number, _Unit(unit)).add(control.name, meaning.side, np.maximum(way * curve, 0.0))
     certain = max(LEAST_PEAK, least)
-    events = [
-        event for unit in found.values() if (event := unit.event(curves.seconds, certain, len(found))) is not None
-    ]
+    moving = [unit for unit in found.values() if unit.curve.max(initial=0.0) > 0]  # noise is in these curves alone
+    events = [event for unit in moving if (event := unit.event(curves.seconds, certain, len(moving))) is not None]
     # A blink fills its range, and would hide what the face does besides.
     strongest = max((event.peak for event in events if event.unit != BLINK), default=0.0)
     needed = max(share * strongest, certain)
@@ -92,12 +91,24 @@ class _Unit:
         self._controls.append(name)
         self._curves[side].append(curve)
 
-    def event(self, seconds: Array, certain: float, curves: int) -> UnitEvent | None:
-        rest, both = np.zeros_like(seconds), self._curves[Side.BOTH]
+    @property
+    def sides(self) -> tuple[Array, Array]:
+        """The largest of its controls' excursions on the left and on the right, [N] each."""
+        both = self._curves[Side.BOTH]
+        rest = np.zeros_like(next(iter([*both, *self._curves[Side.LEFT], *self._curves[Side.RIGHT]])))
         left, right = (np.max([rest, *self._curves[side], *both], axis=0) for side in (Side.LEFT, Side.RIGHT))
-        curve = np.maximum(left, right)
+        return left, right
+
+    @property
+    def curve(self) -> Array:
+        """The larger of both sides, [N]."""
+        return np.maximum(*self.sides)
+
+    def event(self, seconds: Array, certain: float, curves: int) -> UnitEvent | None:
+        left, right = self.sides
+        curve = self.curve
         sure = certain if _half_at_rest(curve) else math.inf
-        timed = find_event([*seconds], curve, sure, curves) if curve.max() > 0 else None
+        timed = find_event([*seconds], curve, sure, curves)
         if timed is None:
             return None
         apex = int(curve.argmax())

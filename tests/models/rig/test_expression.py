@@ -76,6 +76,19 @@ def test_units_of_an_expression_of_a_few_frames_are_no_noise():
     assert brow.offset is not None
 
 
+def test_controls_at_rest_make_no_unit_harder_to_tell():
+    frown = np.float32([0, 0.03, 0.07, 0.17, 0.27, 0.32, 0.39, 0.45, 0.38, 0.37, 0.36, 0.45])  # of a real clip
+    others = ["jawOpen", "mouthPucker", "cheekPuff", "mouthSmileLeft", "noseSneerLeft", "browInnerUp", "eyeWideLeft"]
+    names = ("browDownLeft", *others)
+    controls = [Control(name, "shape_key", "Head", name, 0, 0, 1) for name in names]
+    values = np.zeros((len(frown), len(names)), np.float32)
+    values[:, 0] = frown
+    curves = ControlCurves(
+        names, np.arange(12) * 1001 / 24000, values, np.zeros(12, np.float32), np.ones(len(names), np.float32)
+    )
+    assert [each.unit for each in action_units(curves, controls)] == [4]
+
+
 def test_excursions_are_shares_of_the_way_to_either_end():
     control = Control("lid", "bone", "Rig", "lid", rest=10, low=0, high=30)
     values = np.array([[10], [20], [5]], np.float32)
