@@ -30,7 +30,8 @@ _FALSE_ALARMS = 0.01  # of all clips of noise alone
 _OF_ABSOLUTE_NOISE, _OF_NOISE, _MEDIAN_EFFICIENCY = 1.74, 1.25, 0.37
 _ABOVE_ZERO = 3.0  # standard deviations of noise: a curve that rests so far above 0 isn't its absolute value
 _MEANS, _MANY = (3, 5), 16  # frames; in so many, what is weak and lasts stands out in their mean
-_TELLING = 7  # frames; of fewer, one in twenty curves of noise rises to one apex and falls from it
+_TELLING = 7  # frames; of fewer, second differences tell nothing of the noise
+_BY_CHANCE = 0.02  # how often one of the curves may rise to one apex and fall from it if it is noise
 _FEW, _CLEARLY_ONE = 8, 10.0  # in so few frames, what noise never has may leave a tenth of it beside one peak
 _CALMER = 0.35  # sum of scores: a quarter of a smile has 0.9, a micro-expression 0.1, and they jitter by 0.05
 _ONE_CALMER = 0.3  # of one score: a quarter of a smile has 0.4; scores that drift together have less each
@@ -140,8 +141,9 @@ def find_event(
     where it first falls through it again, both interpolated between frames. Rest is the median of the curve's lower
     half. The apex must be higher above it than noise is, but in 1 % of clips, in any of their curves. The noise is the
     median absolute second difference away from the apex, where a smooth curve has none. An expression of a few frames
-    has little else than curvature: its noise is what a curve that rises to the apex and falls from it leaves. In 8
-    frames or fewer, ten times that is enough for what is more than `certain`, and in fewer than 7 nothing else counts.
+    has little else than curvature: its noise is what a curve that rises to the apex and falls from it leaves, if frames
+    are too many for noise to do so by chance. In 8 frames or fewer, ten times that is enough for what is more than
+    `certain`, and in fewer than 7 nothing else counts.
     Where noise drowns the apex and not the mean of a few frames, it is their mean that is timed.
 
     >>> event = find_event([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6], np.array([0, 0, 0, 0.5, 1.0, 0.5, 0]))
@@ -152,7 +154,7 @@ def find_event(
     curve = np.asarray(magnitude, np.float64)
     widths = (1, *_MEANS) if len(curve) >= _MANY else (1,) if len(curve) >= _TELLING else ()
     critical = _critical(len(curve), _FALSE_ALARMS / (len(widths) + 1) / curves)
-    if _stands_out(curve, _left_beside_one_peak(curve, critical, certain)):
+    if _stands_out(curve, _left_beside_one_peak(curve, critical, certain, curves)):
         return _timed(times, curve)
     for width in widths:
         mean = np.convolve(np.pad(curve, width // 2, "edge"), np.full(width, 1 / width), "valid")
@@ -206,10 +208,12 @@ def _stands_out(curve: NDArray[np.float64], by: float) -> bool:
     return bool(curve.max() > _rest(curve) + by)
 
 
-def _left_beside_one_peak(curve: NDArray[np.float64], critical: float, certain: float) -> float:
+def _left_beside_one_peak(curve: NDArray[np.float64], critical: float, certain: float, curves: int) -> float:
     """Return by how much one peak must stand out of a curve [T]; see `find_event`."""
     misfit = _misfit_of_one_peak(curve)
-    needed = critical * misfit if len(curve) >= _TELLING else math.inf
+    # Of the orders in which T - 1 frames of noise may come after the reference, so many have one peak.
+    by_chance = curves * 2.0 ** (len(curve) - 2) / math.factorial(len(curve) - 1)
+    needed = critical * misfit if by_chance <= _BY_CHANCE else math.inf
     return min(needed, max(certain, _CLEARLY_ONE * misfit)) if len(curve) <= _FEW else needed
 
 

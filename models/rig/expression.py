@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -22,7 +21,8 @@ Array: TypeAlias = NDArray[np.float64]
 
 LEAST_PEAK = 0.01  # of a control's range; what is less is a solver's rounding, or noise
 BLINK = 45  # the action unit
-CERTAIN = 0.1  # the same where the face as a whole shows no event: a blink may be all there is
+# The same where the face as a whole shows no event (a blink may be all there is), and of a curve that is never at rest.
+CERTAIN = 0.1
 AT_REST = 0.02  # of a curve's peak
 LEAST_SHARE = 0.1  # of the strongest unit's peak; below it a unit is as likely cross-talk as a movement
 COMPRESSED_SHARE = 0.3  # the same after strong compression, whose cross-talk is larger
@@ -107,7 +107,7 @@ class _Unit:
     def event(self, seconds: Array, certain: float, curves: int) -> UnitEvent | None:
         left, right = self.sides
         curve = self.curve
-        sure = certain if _half_at_rest(curve) else math.inf
+        sure = certain if _half_at_rest(curve) else max(certain, CERTAIN)
         timed = find_event([*seconds], curve, sure, curves)
         if timed is None:
             return None
