@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -72,6 +73,8 @@ def save_copy(path: Path) -> None:
     Raises `MachineError` where the disk is full, `InputError` where the file can't be written for another reason.
     """
     try:
+        if path.is_dir():  # Blender 4.2 would take it for an earlier version, and rename it
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True, check_existing=False)
     except (OSError, RuntimeError) as error:
         raise _not_saved(path, error) from error

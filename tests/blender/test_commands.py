@@ -206,16 +206,27 @@ def test_the_file_is_saved_where_asked(
 def test_a_disk_that_is_full_is_the_machines_matter(
     commands: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str
 ) -> None:
-    """Blender says only that it could not write; here, as a folder is in the way."""
+    """Blender says only that it could not write; here, as a file is in the way."""
     saving = importlib.import_module(f"{extension}.magplus_addon.commands.saving")
     errors = importlib.import_module(f"{extension}.backend_bridge.files.errors")
-    (tmp_path / "in the way.blend").mkdir()
+    (tmp_path / "a file").touch()
+    target = tmp_path / "a file" / "saved.blend"
     with pytest.raises(errors.InputError, match="can't be saved as"):
-        saving.save_copy(tmp_path / "in the way.blend")
+        saving.save_copy(target)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
     with pytest.raises(errors.MachineError, match="is full; free some space"):
-        saving.save_copy(tmp_path / "in the way.blend")
+        saving.save_copy(target)
+
+
+def test_a_folder_is_never_saved_over(commands: ModuleType, tmp_path: Path, extension: str) -> None:
+    saving = importlib.import_module(f"{extension}.magplus_addon.commands.saving")
+    errors = importlib.import_module(f"{extension}.backend_bridge.files.errors")
+    folder = tmp_path / "shots.blend"
+    folder.mkdir()
+    with pytest.raises(errors.InputError, match="can't be saved as"):
+        saving.save_copy(folder)
+    assert [each.name for each in tmp_path.iterdir()] == ["shots.blend"] and folder.is_dir()
 
 
 @pytest.mark.parametrize(
