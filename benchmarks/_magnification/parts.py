@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,23 +19,18 @@ from .methods import SOLVER_ALONE, Estimator
 from .tables import OURS, SOLVER_ROW
 
 
-class Unarbitrated(Refinement):
-    """The network's motion as it is, whatever the equations say."""
+class EndingOtherwise(Refinement):
+    """The network, with an ending of its own in place of the arbitration that the camera's state decides."""
 
-    def forward(
-        self,
-        observed: Observation,
-        brightness: Tensor,
-        state: Tensor,
-        final: bool = True,
-        inflation: Tensor | None = None,
-    ) -> Observation:
-        """See `Refinement.forward`."""
-        return super().forward(observed, brightness, state, final=False)
+    ending: Callable[[Observation, Tensor], Observation]
 
-
-class Stateless(Refinement):
-    """Arbitrated as if all noise were a sensor's, whatever the camera's state is."""
+    @classmethod
+    def with_ending(cls, weights: Path, ending: Callable[[Observation, Tensor], Observation]) -> EndingOtherwise:
+        """Load the weights of a file; ending: observation and the network's motion -> observation with the result."""
+        network = cls.load(weights)
+        assert isinstance(network, cls)
+        network.ending = ending
+        return network
 
     def forward(
         self,
@@ -46,7 +42,17 @@ class Stateless(Refinement):
     ) -> Observation:
         """See `Refinement.forward`."""
         refined = super().forward(observed, brightness, state, final=False)
-        return arbitrate(observed, refined.motion, SENSOR_NOISE) if final else refined
+        return self.ending(observed, refined.motion) if final else refined
+
+
+def unarbitrated(observed: Observation, proposed: Tensor) -> Observation:
+    """Take the network's motion as it is, whatever the equations say."""
+    return replace(observed, motion=proposed)
+
+
+def as_if_by_a_sensor(observed: Observation, proposed: Tensor) -> Observation:
+    """Arbitrate as if all noise were a sensor's."""
+    return arbitrate(observed, proposed, SENSOR_NOISE)
 
 
 @dataclass(frozen=True)
@@ -81,13 +87,17 @@ def without_a_part(magplus: Magnifier, weights: Path) -> dict[str, Estimator]:
     """
     file, device = weights / "magplus.safetensors", magplus.device
     solver = Measuring(SOLVER_ALONE)
-    network = Measuring(Magnifier(device, refinement=Unarbitrated.load(file)))
+
+    def ending(how: Callable[[Observation, Tensor], Observation]) -> Measuring:
+        return Measuring(Magnifier(device, refinement=EndingOtherwise.with_ending(file, how)))
+
+    network = ending(unarbitrated)
     return {
         "solver, copies at rest": Measuring(SOLVER_ALONE, at_rest=True),
         SOLVER_ROW: solver,
         "ours, copies at rest": Measuring(magplus, at_rest=True),
         "ours, not arbitrated": network,
         "mean of it and solver": MeanOf(solver, network),
-        "ours, noise as a sensor's": Measuring(Magnifier(device, refinement=Stateless.load(file))),
+        "ours, noise as a sensor's": ending(as_if_by_a_sensor),
         OURS: Measuring(magplus),
     }

@@ -106,7 +106,7 @@ class _Unit:
 
     def event(self, seconds: Array, certain: float, curves: int) -> UnitEvent | None:
         left, right = self.sides
-        curve = self.curve
+        curve = np.maximum(left, right)
         sure = certain if _half_at_rest(curve) else max(certain, CERTAIN)
         timed = find_event([*seconds], curve, sure, curves)
         if timed is None:

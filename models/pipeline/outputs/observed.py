@@ -142,11 +142,15 @@ class Observed:
         return np.where(self._passing, 0.0, np.max([self._motion_in(name) for name in clear], axis=0))
 
     @cached_property
+    def _seconds(self) -> NDArray[np.float64]:
+        """The frames' times in the clip, [T]."""
+        return np.array([float(second) for second in self._clip.track.seconds])
+
+    @cached_property
     def _passing(self) -> NDArray[np.bool_]:
         """The frames, [T], in which something passes before any region, or is about to or has just done so."""
-        seconds = np.array([float(second) for second in self._clip.track.seconds])
-        during = seconds[np.any([*self.doubtful.values()], axis=0)]
-        return np.asarray((np.abs(seconds[:, None] - during) <= APPROACH).any(1))
+        during = self._seconds[np.any([*self.doubtful.values()], axis=0)]
+        return np.asarray((np.abs(self._seconds[:, None] - during) <= APPROACH).any(1))
 
     @cached_property
     def _covered(self) -> frozenset[str]:
@@ -171,9 +175,8 @@ class Observed:
         if not any(packed):
             return {}
         covers = np.stack([cover_of(each) for each in packed])
-        seconds = [float(second) for second in self._clip.track.seconds]
         motion = {name: self._values("regions", name) for name in REGIONS}
-        return passing(covers, self._small_regions, motion, seconds)
+        return passing(covers, self._small_regions, motion, self._seconds.tolist())
 
     def _without_parallax(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return motion of every frame, [T], without what the head's turning leaves in it."""
@@ -189,8 +192,7 @@ class Observed:
         """
         parallax, certain = self._values("parallax"), self._values("certain")
         drowned = (parallax > PARALLAX[0]) & (self._without_parallax(certain) <= 0)
-        seconds = np.array([float(second) for second in self._clip.track.seconds])
-        shown = np.arange(len(drowned))
+        seconds, shown = self._seconds, np.arange(len(drowned))
         for run in np.split(shown, np.flatnonzero(np.diff(drowned)) + 1):
             before, after = run[0] - 1, run[-1] + 1
             within = before >= 0 and after < len(shown) and seconds[after] - seconds[before] <= PASSING
@@ -227,8 +229,7 @@ class Observed:
     @cached_property
     def unseen(self) -> tuple[Unseen, ...]:
         """The regions that aren't seen in some frames."""
-        found = []
-        seconds = [float(second) for second in self._clip.track.seconds]
+        found, seconds = [], self._seconds.tolist()
         for region in REGIONS:
             hidden = self._values("unseen", region) > HIDDEN
             if region in self.doubtful:
@@ -269,7 +270,7 @@ class Observed:
             return None
         motion = {name: self._motion_in(name) for name in REGIONS if name not in self._covered}
         motion = {name: each for name, each in motion.items() if name not in self.doubtful} or motion
-        apex = int(np.argmin([abs(float(second) - event.apex) for second in self._clip.track.seconds]))
+        apex = int(np.abs(self._seconds - event.apex).argmin())
         most = max(motion, key=lambda name: float(motion[name][apex]))
         if residual.get(most, 0.0) < UNEXPLAINED or self._comes_once(motion[most], event):
             return event
@@ -280,8 +281,7 @@ class Observed:
         """Return whether a region is at rest before an event and after it, from its motion [T]."""
         if event.onset is None or event.offset is None:
             return False
-        seconds = np.array([float(second) for second in self._clip.track.seconds])
-        outside = (seconds < event.onset) | (seconds > event.offset)
+        outside = (self._seconds < event.onset) | (self._seconds > event.offset)
         outside &= np.asarray(self._clip.track.present)
         return bool(outside.any() and motion[outside].max() < ONCE * motion[~outside].max())
 
