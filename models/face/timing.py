@@ -146,7 +146,7 @@ def find_event(
     `certain`, and in fewer than 7 nothing else counts.
     Where noise drowns the apex and not the mean of a few frames, it is their mean that is timed.
 
-    >>> event = find_event([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6], np.array([0, 0, 0, 0.5, 1.0, 0.5, 0]))
+    >>> event = find_event(np.arange(9) / 10, np.array([0, 0, 0, 0.5, 1.0, 0.5, 0, 0, 0]))
     >>> event.apex, round(event.onset, 2), round(event.offset, 2)
     (0.4, 0.24, 0.56)
     """
