@@ -67,11 +67,12 @@ def opposed(
     if len(moving) < _LEAST or (opposite_share(reader, equations[moving]) > 1).sum() < _LEAST:
         return None
     times = [float(seconds[frames[each]]) for each in moving]
-    forward, backward = reader.both_ways(equations[moving], times)
     everywhere = np.ones(equations.shape[1])
-    if (forward.curves.visibility > 0).sum() < WHOLE_FACE:
-        return None
-    left, left_backward = forward.residual_in(everywhere), backward.residual_in(everywhere)
+    backward = reader.explained(equations[moving], times, backward=True)
+    left_backward = backward.residual_in(everywhere)
+    if (backward.curves.visibility > 0).sum() < WHOLE_FACE or (left_backward < _EXPLAINED).sum() < _LEAST:
+        return None  # whatever the controls leave of the motion itself
+    left = reader.explained(equations[moving], times).residual_in(everywhere)
     clear = moving[(left_backward < CLEARLY * left) & (left_backward < _EXPLAINED)]
     if len(clear) < _LEAST:
         return None
