@@ -171,19 +171,18 @@ class RigReader(ABC):
         """What each control moves at the sites of the equations, [K, S, 2] px per unit."""
         return self._observer.sites.columns
 
-    def both_ways(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> tuple[RigSolution, RigSolution]:
-        """Return how the controls explain the motion in some frames [N, S, 10], and the opposite motion.
+    def explained(
+        self, equations: NDArray[np.floating], seconds: Sequence[float], backward: bool = False
+    ) -> RigSolution:
+        """Return how the controls explain the motion in some frames [N, S, 10] or, `backward`, the opposite motion.
 
         Controls go one way from rest. Against an expression as reference, rest is the opposite of it, which they
         explain badly.
         """
-        reverse = equations[..., :6].copy()
-        reverse[..., 3:5] *= -1
-        forward, backward = (
-            solve(self.basis, self._observer.sites, each, seconds, constraints=self._constraints)
-            for each in (equations[..., :6], reverse)
-        )
-        return forward, backward
+        motion = equations[..., :6].copy()
+        if backward:
+            motion[..., 3:5] *= -1
+        return solve(self.basis, self._observer.sites, motion, seconds, constraints=self._constraints)
 
     def _matched(self, solution: RigSolution, excursions: NDArray[np.floating], adjusted: bool) -> Matched:
         """Return the gains that bring the shown motion to the driver's, or those of 1 that leave the shape as it is."""
@@ -226,6 +225,8 @@ class DriverReader(RigReader):
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return equations of the driver's frames, and what else is known at the sites: [N, S, 10]."""
+        if batch.equations is not None:
+            return batch.equations
         weight, copied, observed = batch.weight, batch.seen.copied, batch.observed
         # A closing lid has no brightness constancy: its equations are those of the mesh's motion, on its skin.
         equations = self._observer.observe(batch.frames, observed.total, weight * (1 - observed.from_mesh), copied)

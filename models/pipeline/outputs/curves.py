@@ -151,7 +151,7 @@ class Curves:
             return 0.0, 1.0
         everywhere = np.ones(equations.shape[1])
         seconds = [float(second) for second in self._clip.track.seconds[first:]]
-        forward, backward = self._reader.both_ways(equations, seconds)
+        forward, backward = (self._reader.explained(equations, seconds, backward=way) for way in (False, True))
         return forward.residual_of_clip(everywhere), backward.residual_of_clip(everywhere)
 
     def _write(self, found: Solution) -> list[str]:
