@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from torch import Tensor
@@ -51,10 +51,14 @@ class Frames:
         pictures = self._avatar.restore(batch.generated, self._factors.restoring)
 
         def encode(picture: Tensor) -> bytes:
-            left, top, _, _ = self._avatar.restored_region
-            return self._provenance.stamped(self._avatar.picture.encode_with(picture, left, top), SourceType.COMPOSITE)
+            return self._provenance.stamped(self._png(picture), SourceType.COMPOSITE)
 
         return [_encoded(pictures, encode, self._notes)]
+
+    @cached_property
+    def _png(self) -> Callable[[Tensor], bytes]:
+        """What makes a PNG of the face's part of a picture."""
+        return self._avatar.picture.encoder(self._avatar.restored_region)
 
     def finish(self, report: Report, made: Made) -> Report:
         """Measure what the finished apex shows."""
