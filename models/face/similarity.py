@@ -62,14 +62,16 @@ class Similarity:
 
     def __matmul__(self, first: Similarity) -> Similarity:
         """Return the map that applies `first`, then this one."""
-        tx, ty = self(np.array([first.tx, first.ty]))
+        x, y = first.tx, first.ty
         return Similarity(
-            self.a * first.a - self.b * first.b, self.b * first.a + self.a * first.b, float(tx), float(ty)
+            self.a * first.a - self.b * first.b,
+            self.b * first.a + self.a * first.b,
+            self.a * x - self.b * y + self.tx,
+            self.b * x + self.a * y + self.ty,
         )
 
     def inverse(self) -> Similarity:
         """Return the map back."""
         square = self.a**2 + self.b**2
-        turn = Similarity(self.a / square, -self.b / square)
-        tx, ty = turn(np.array([self.tx, self.ty]))
-        return Similarity(turn.a, turn.b, float(-tx), float(-ty))
+        a, b = self.a / square, -self.b / square
+        return Similarity(a, b, b * self.ty - a * self.tx, -b * self.tx - a * self.ty)

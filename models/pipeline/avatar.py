@@ -81,7 +81,7 @@ class AvatarPicture:
     def _codes_of(self, premultiplied: Tensor) -> Codes:
         colour, alpha = premultiplied[:3], premultiplied[3:].clamp(0, 1)
         straight = colour
-        if bool((alpha < 1).any()):
+        if bool(alpha.amin() < 1):
             straight = torch.where(alpha > 0, colour / alpha.clamp_min(1e-6), colour)
         channels = torch.cat([straight, alpha]) if self.has_alpha else straight
         return png_codes(channels.permute(1, 2, 0).cpu().numpy(), 8 if self.maximum == 255 else 16)
