@@ -220,7 +220,7 @@ def undisturbed(seen: Tensor, width: float) -> Tensor:
 
     seen: [N, 1, S, S] in [0, 1]. width: of the face, px.
     """
-    if bool((seen == 1).all()):
+    if bool(seen.amin() == 1):
         return seen
     size = seen.shape[-1]
     small = pool_to(seen, (_SIDE, _SIDE))[:, 0].cpu().numpy()
@@ -247,7 +247,7 @@ def _beyond(values: Image, extremes: tuple[Image, Image]) -> Image:
 
 
 def _small_mask(mask: Tensor) -> Mask:
-    if bool((mask == 1).all()):
+    if bool(mask.amin() == 1):
         return np.ones((_SIDE, _SIDE), np.bool_)
     return pool_to(mask.float(), (_SIDE, _SIDE))[0, 0].cpu().numpy() > 0.99
 
