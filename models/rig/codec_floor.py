@@ -47,4 +47,4 @@ def above_codec(
 
 def _is_of_eyes(name: str) -> bool:
     meaning = recognise(name)
-    return bool(meaning and meaning.units) and all(unit.number in _EYES for unit in meaning.units)
+    return meaning is not None and bool(meaning.units) and all(unit.number in _EYES for unit in meaning.units)
