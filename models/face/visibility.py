@@ -193,7 +193,7 @@ class Visibility:
         clipped = (small >= CLIPPED) & (self._small < CLIPPED)
         sound = seen & self._face & ~clipped.any(0)
         if not (clipped.any(0) & seen & self._face).any() or not sound.any():
-            return clipped.any(0)
+            return np.asarray(clipped.any(0))
         gain = np.median(small[:, sound], axis=1) / np.maximum(np.median(self._small[:, sound], axis=1), 1e-3)
         return np.asarray((clipped & (self._small * gain[:, None, None] > 1 + _LOST)).any(0))
 
