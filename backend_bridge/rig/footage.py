@@ -19,12 +19,12 @@ class Fault(StrEnum):
     BRIGHT = "over-exposed"
     FLASH = "a flash"
     CUT = "another shot"
-    STRANGER = "another person"
+    STRANGER = "another or a covered face"
     SOFT = "out of focus"
 
 
 FaultName: TypeAlias = Literal[
-    "no face", "too dark", "over-exposed", "a flash", "another shot", "another person", "out of focus"
+    "no face", "too dark", "over-exposed", "a flash", "another shot", "another or a covered face", "out of focus"
 ]
 
 

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ...backend_bridge.files.errors import InputError
 from ..video.limits import decode_picture, read_file
-from ..video.writer import Codes, encode_codes, png_codes
+from ..video.partial_png import Codes, PartialPng
+from ..video.writer import png_codes
 
 
 @dataclass(frozen=True)
@@ -68,23 +69,19 @@ class AvatarPicture:
         whole[0, :, top : top + part.shape[1], left : left + part.shape[2]] = part
         return replace(self, premultiplied=whole).over(grey)
 
-    def encode_with(self, part: Tensor, left: int, top: int) -> bytes:
-        """Return this picture as a PNG of its own bit depth, with a part that is another from (left, top) px on.
+    def encoder(self, region: tuple[int, int, int, int]) -> Callable[[Tensor], bytes]:
+        """Return what makes a PNG of this picture's bit depth from another part of it, premultiplied [4, h, w].
 
-        part: [4, h, w] premultiplied.
+        region: left, top, right, bottom px, where that part is.
         """
-        codes = self._codes.copy()
-        codes[top : top + part.shape[1], left : left + part.shape[2]] = self._codes_of(part)
-        return encode_codes(codes)
-
-    @cached_property
-    def _codes(self) -> Codes:
-        return self._codes_of(self.premultiplied[0])
+        left, top, _, bottom = region
+        png = PartialPng(self._codes_of(self.premultiplied[0]), left, top, bottom - top)
+        return lambda part: png.encode(self._codes_of(part))
 
     def _codes_of(self, premultiplied: Tensor) -> Codes:
         colour, alpha = premultiplied[:3], premultiplied[3:].clamp(0, 1)
         straight = colour
-        if bool((alpha < 1).any()):
+        if bool(alpha.amin() < 1):
             straight = torch.where(alpha > 0, colour / alpha.clamp_min(1e-6), colour)
         channels = torch.cat([straight, alpha]) if self.has_alpha else straight
         return png_codes(channels.permute(1, 2, 0).cpu().numpy(), 8 if self.maximum == 255 else 16)

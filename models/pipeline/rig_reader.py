@@ -101,10 +101,11 @@ class RigReader(ABC):
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return [N, S, 10] of a batch."""
 
-    def solve(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> Solved:
+    def solve(self, equations: NDArray[np.floating], seconds: Sequence[float], adjusted: bool = True) -> Solved:
         """Return the controls' curves from what was read [N, S, 10] of the whole clip, as strong as was asked.
 
-        A control rests in frames that don't show what it moves.
+        A control rests in frames that don't show what it moves. adjusted: off, the peak of the motion isn't matched,
+        whatever was asked.
         """
         sites, controls = self._observer.sites, self.basis.controls
         equations = without_cover(equations, sites.position, _EDGE * self._unit)
@@ -126,7 +127,7 @@ class RigReader(ABC):
         low, high = np.array([control.amounts for control in controls]).reshape(-1, 2).T
         ends = ((solved - rest >= _LIMIT * high) & (high > 0)) | ((solved - rest <= _LIMIT * low) & (low < 0))
         at_limit = tuple(control.name for control, end in zip(controls, ends.any(0), strict=True) if end)
-        matched = self._matched(solution, solved - rest)
+        matched = self._matched(solution, solved - rest, adjusted)
         # Not cut off at the controls' ranges: who asks for a stronger expression gets it, and the bake widens them.
         values = rest + (solved - rest) * matched.gains * self._gains
         values = with_lids(values, self._gains, controls, self._clip.closures, constraints.locked)
@@ -183,7 +184,7 @@ class RigReader(ABC):
             motion[..., 3:5] *= -1
         return solve(self.basis, self._observer.sites, motion, seconds, constraints=self._constraints)
 
-    def _matched(self, solution: RigSolution, excursions: NDArray[np.floating]) -> Matched:
+    def _matched(self, solution: RigSolution, excursions: NDArray[np.floating], adjusted: bool) -> Matched:
         """Return the gains that bring the shown motion to the driver's, or those of 1 that leave the shape as it is."""
         low, high = np.array([control.amounts for control in self.basis.controls]).reshape(-1, 2).T
         return match(
@@ -193,7 +194,7 @@ class RigReader(ABC):
             self._regions,
             pairs=self._constraints.pairs,
             most=np.minimum(np.maximum(np.abs(low), np.abs(high)), solution.most),
-            adjusted=self._matching == "motion",
+            adjusted=adjusted and self._matching == "motion",
             least=_LEAST_ASKED * self._unit,
             noisy=solution.state.noisy,
         )

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from magplus.models import device, loops, warp
-from magplus.models.magnification import filters, solver
+from magplus.models.magnification import camera_state, filters, solver
 from magplus.models.rig import equations
 
 
@@ -88,6 +88,26 @@ def test_fields_are_filtered_alike(random, monkeypatch, filtered):
         with monkeypatch.context() as context:
             by_pytorch(context, filters)
             assert torch.allclose(compiled, filtered(each), atol=1e-5)
+
+
+def test_order_statistics_are_the_same(random, monkeypatch):
+    values = torch.rand(3, 1001, generator=random)
+    values[1, ::3] = torch.nan
+    values[2] = torch.nan
+    ranks = 1, 501, 1001
+    compiled = [filters.median(values), *(filters.kth_smallest(values[:1], k) for k in ranks)]
+    by_pytorch(monkeypatch, filters)
+    found = [filters.median(values), *(filters.kth_smallest(values[:1], k) for k in ranks)]
+    assert all(
+        torch.equal(one.nan_to_num(-1), other.nan_to_num(-1)) for one, other in zip(compiled, found, strict=True)
+    )
+
+
+def test_neighbours_are_counted_alike(random, monkeypatch):
+    mask = (torch.rand(2, 1, 30, 44, generator=random) < 0.3).float()
+    compiled = camera_state._around(mask)
+    by_pytorch(monkeypatch, camera_state)
+    assert torch.equal(compiled, camera_state._around(mask))
 
 
 @pytest.mark.parametrize("sigma", [0.6, 6.0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from torch import Tensor
@@ -53,8 +53,7 @@ class Frames:
         pictures = self._avatar.restore(batch.generated, self._factors.restoring)
 
         def encode(picture: Tensor) -> bytes:
-            left, top, _, _ = self._avatar.restored_region
-            return self._provenance.stamped(self._avatar.picture.encode_with(picture, left, top), SourceType.COMPOSITE)
+            return self._provenance.stamped(self._png(picture), SourceType.COMPOSITE)
 
         return [_encoded(pictures, encode, self._notes)]
 
@@ -62,6 +61,11 @@ class Frames:
         """Begin to measure what the finished apex shows."""
         self._intensity = Ahead(measure() for measure in (self._measured_intensity,))
         return self._intensity
+
+    @cached_property
+    def _png(self) -> Callable[[Tensor], bytes]:
+        """What makes a PNG of the face's part of a picture."""
+        return self._avatar.picture.encoder(self._avatar.restored_region)
 
     def finish(self, report: Report, made: Made) -> Report:
         """Return the report with what the finished apex shows."""

@@ -278,6 +278,20 @@ class TestPixels:
         assert unseen["lids"] > 0.8 and unseen["mouth"] < 0.1 and unseen["chin"] < 0.1
         assert float((frames - picture).abs().quantile(0.9)) < 0.02
 
+    @pytest.mark.parametrize("worn", ["in the frame", "in the reference"])
+    def test_a_lamp_that_glasses_mirror_is_not_the_eyes_own_motion(self, seen, worn):
+        """In one picture alone; it is smaller than what an eye changes of itself."""
+        picture, points, everywhere, _ = seen
+        eye = points[list(LEFT_LIDS), :2].mean(0)
+        mirrored = picture[0].permute(1, 2, 0).numpy().copy()
+        cv2.ellipse(mirrored, tuple(map(int, eye)), (6, 3), 20, 0, 360, (0.9, 0.95, 1.0), -1, cv2.LINE_AA)
+        glint = torch.from_numpy(mirrored).permute(2, 0, 1)[None]
+        reference, frame = (picture, glint) if worn == "in the frame" else (glint, picture)
+        _, trust = Visibility(reference, points, everywhere)(frame, points[None], everywhere)
+        x, y = eye.astype(int)
+        assert float(trust[0, 0, y, x]) < 0.01
+        assert float((trust < 0.5).float().mean()) < 0.01
+
     def test_what_lies_beyond_the_picture_is_not_seen(self, seen):
         picture, points, everywhere, visibility = seen
         inside = everywhere.clone()
