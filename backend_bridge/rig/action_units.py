@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from types import MappingProxyType
 
 from ..files.errors import InputError
@@ -339,6 +340,7 @@ _SIDE_LAST = re.compile(r"(?<=[a-z])(Left|Right|L|R)$|[\s_.\-]+((?i:left|right|l
 _SIDE_FIRST = re.compile(r"^(left|right|l|r)[\s_.\-]+", re.I)
 
 
+@lru_cache(maxsize=4096)  # a job asks for each of its rig's names some twenty times
 def recognise(name: str) -> Meaning | None:
     """Return the meaning of a control's name, or None for a name of no known vocabulary.
 
