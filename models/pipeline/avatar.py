@@ -73,8 +73,8 @@ class AvatarPicture:
 
         region: left, top, right, bottom px, where that part is.
         """
-        left, top, _, bottom = region
-        png = PartialPng(self._codes_of(self.premultiplied[0]), left, top, bottom - top)
+        left, top, right, bottom = region
+        png = PartialPng(self._codes_of(self.premultiplied[0]), left, top, (right - left, bottom - top))
         return lambda part: png.encode(self._codes_of(part))
 
     def _codes_of(self, premultiplied: Tensor) -> Codes:
