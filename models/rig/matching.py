@@ -207,7 +207,7 @@ def _fit(
     own_spread = float((asked[frames][:, :, moved] ** 2).sum()) / max(products[2], 1e-30)
     return _Fit(
         cosine=cosine,
-        extent=1.0 if noisy else max(spread / own_spread, 1.0),
+        extent=1.0 if noisy or own_spread <= 0 else max(spread / own_spread, 1.0),
         for_region=bool(np.sqrt(here.max(initial=0.0)) >= _FOR_IT * np.sqrt(energy.max(initial=0.0))),
     )
 
