@@ -121,7 +121,7 @@ class RigReader(ABC):
             other = solve(
                 self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints, self._regions
             )
-            solution = _better(solution, other)
+            solution = better(solution, other)
         rest = np.array([control.rest for control in controls])
         solved = np.where(shown < _LEAST_SHOWN, rest, solution.curves.values)
         low, high = np.array([control.amounts for control in controls]).reshape(-1, 2).T
@@ -269,10 +269,18 @@ class GeneratedReader(RigReader):
         return np.concatenate([equations, np.ones_like(equations[..., :1]), np.zeros_like(equations[..., :3])], -1)
 
 
-def _better(one: RigSolution, other: RigSolution) -> RigSolution:
-    """Return the solution that leaves less of the motion unexplained, of those in which anything moves."""
-    moving = [found for found in (one, other) if np.ptp(found.curves.values, axis=0).any()] or [one]
-    return min(moving, key=lambda found: float(found.unexplained.sum()))
+def better(free: RigSolution, known: RigSolution) -> RigSolution:
+    """Return the solution with the head's motion `free` where it is the better one by both measures, else `known`.
+
+    Of the motion it leaves less, and a smaller share of what isn't the head's: a free head may take what no control
+    shows, so that little is left, or be wrong, so that there is more to explain. One in which nothing moves is no
+    solution.
+    """
+    if not np.ptp(known.curves.values, axis=0).any():
+        return free
+    less = float(free.unexplained.sum()) < float(known.unexplained.sum())
+    everywhere = np.ones(free.unexplained.shape[1])
+    return free if less and free.residual_of_clip(everywhere) < known.residual_of_clip(everywhere) else known
 
 
 def driver_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, spec: JobSpec) -> DriverReader:

@@ -29,6 +29,7 @@ _SLOPES = 0.5, 10.0  # how far the equations may say that a smooth motion is too
 _MOVES = 0.25  # share of the liveliest region's peak, below which a region is taken to be carried along or still
 _HAS_CONTROL = 0.1  # share of the asked motion, below which the rig has no control for it and shows it by chance
 _MOST_GAIN, _LEAST_GAIN = 6.0, 0.5  # of a control
+_HAS_CONTROL_IN_NOISE, _MOST_GAIN_IN_NOISE = 0.25, 3.0  # where much of what is asked is noise
 _FOR_IT = 0.5  # share of the farthest that a control moves anything, from which on it is one for a region
 _MOVED = 0.01  # of a control's largest squared motion, from which on it is said to move a place
 _WHERE_ASKED = 0.5  # share of the region's peak, from which on places are compared in direction and extent
@@ -106,11 +107,11 @@ def match(
     top = max(wanted.values(), default=0.0)
     moving = [name for name, peak in wanted.items() if peak > max(_MOVES * top, least, 1e-9)]
     fits = {name: _fit(excursions, columns, asked, apex[name], places[name], noisy) for name in moving}
+    has = _HAS_CONTROL_IN_NOISE if noisy else _HAS_CONTROL
     matched = [
         name
         for name in moving
-        if adjusted
-        and fits[name].reach(_shown(excursions, columns, apex[name], places[name])) > _HAS_CONTROL * wanted[name]
+        if adjusted and fits[name].reach(_shown(excursions, columns, apex[name], places[name])) > has * wanted[name]
     ]
     gains: Array = np.ones(len(columns))
     share = _shares(columns, [places[name] for name in matched])
@@ -165,7 +166,8 @@ class _Fit:
     cosine: c of the angle between the two, where the driver moves. extent: e >= 1, the energy of the region's control
     over all of the face, in units of its energy where the driver moves, over the same ratio of the driver's own motion
     in the places that the control moves.
-    for_region: that control moves hardly anything farther than places of this region.
+    for_region: that control moves hardly anything farther than places of this region. shrunk: by how much the prior may
+    have shrunk what agrees in all.
 
     Least squares are short by c / e: by c, as they project, and by 1 / e, as a key that moves more of the face than the
     driver does is held back by what keeps still.
@@ -174,6 +176,7 @@ class _Fit:
     cosine: float
     extent: float
     for_region: bool
+    shrunk: float
 
     def reach(self, shown: float) -> float:
         """Return the peak that least squares would show of what moves no more of the face than the driver does."""
@@ -185,9 +188,9 @@ class _Fit:
         """The largest gain of the region.
 
         e / c undoes what least squares are short by. What is missing beyond c was shrunk by the solver's prior, and up
-        to `_MOST_GAIN` c^2 of it is restored. Below a cosine of `_AGREES` the motion shown is another one.
+        to `shrunk` c^2 of it is restored. Below a cosine of `_AGREES` the motion shown is another one.
         """
-        return self.extent * max(1.0 / self.cosine, _MOST_GAIN * self.cosine**2) if self.cosine >= _AGREES else 1.0
+        return self.extent * max(1.0 / self.cosine, self.shrunk * self.cosine**2) if self.cosine >= _AGREES else 1.0
 
 
 def _fit(
@@ -209,6 +212,7 @@ def _fit(
         cosine=cosine,
         extent=1.0 if noisy or own_spread <= 0 else max(spread / own_spread, 1.0),
         for_region=bool(np.sqrt(here.max(initial=0.0)) >= _FOR_IT * np.sqrt(energy.max(initial=0.0))),
+        shrunk=_MOST_GAIN_IN_NOISE if noisy else _MOST_GAIN,
     )
 
 

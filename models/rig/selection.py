@@ -37,8 +37,9 @@ _LIPS_PART_ODDS = np.log(0.97 / 0.03)  # AU10: 75 of 2,521 of those coded
 _RARE_ODDS = np.log(0.99 / 0.01)  # any other: not among those that the sets list, so one in a hundred at most
 _CONTROL_ODDS = np.log(2)  # each control of a unit that is there: one side or both
 _ONE_SIDED_ODDS = np.log(0.95 / 0.05)  # a unit of the upper face on one side alone
-_ELSEWHERE_ODDS = np.log(0.999 / 0.001)  # a unit whose home keeps still, which is none but for errors of the regions
+_ELSEWHERE_ODDS = np.log(0.999 / 0.001)  # a unit whose home just keeps still: none but for errors of the regions
 _AT_HOME = 1 / 3  # of the motion of what a control moves, below which its home keeps still
+_LEAST_AT_HOME = 1e-3  # the same, below which less is no worse
 _EXPECTED_MISFIT = 0.1  # m: a unit of two families agrees to a cosine of 0.95 at best (on the tuning families)
 _NOISE_DEVIATIONS = 2.5  # standard deviations of the noise's energy, as for `SolverSettings.activation_threshold`
 _LEAST_EXPLAINED = 0.1  # share of the motion's energy; what explains less may be an error of the head's motion
@@ -241,8 +242,9 @@ class _Search:
         whole = max(float(explainable.sum()), 1e-30)
         self._measurements = max(float(data.measurements[frames] @ explainable) / whole, 2.0)
         at_home = data.explainable[frames] @ data.at_home[frames] / whole
-        farther = np.log(np.clip(at_home, 1e-3, 1.0)) / np.log(_AT_HOME)
-        self._elsewhere = np.where(farther > 1, _ELSEWHERE_ODDS * farther**2, 0.0)
+        # The errors of what is seen at home are a share of it, so its logarithm is normal: 1 where it just keeps still.
+        still = np.log(np.clip(at_home, _LEAST_AT_HOME, 1.0)) / np.log(_AT_HOME)
+        self._elsewhere = np.where(still > 1, _ELSEWHERE_ODDS * still**2, 0.0)
         self._diagonal = np.diagonal(self._gram, axis1=1, axis2=2)
         group = data.hypotheses.group
         self._groups = [np.flatnonzero(group == each).tolist() for each in np.unique(group)]

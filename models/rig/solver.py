@@ -203,7 +203,8 @@ def solve(
     )
     misfit = found.state.misfit**2
     motion: Array = shown + beyond(unexplained, misfit, found.state.noisy)
-    motion = as_measured(motion, marginalised(moved, misfit), homes.places)
+    if not found.state.noisy:  # the places that move farthest are those with the largest errors there
+        motion = as_measured(motion, marginalised(moved, misfit), homes.places)
     return RigSolution(
         curves,
         seen.position.astype(np.float32),

@@ -11,6 +11,8 @@ from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.benchmarks._readings import _AllIsRead, _Recording
 from magplus.models.pipeline.outputs.curves import out_of_sight
+from magplus.models.pipeline.rig_reader import better
+from magplus.models.rig.solver import RigSolution, SolverState
 from tests.models.pipeline.drawn_face import GRID, Reader, read, reader_of
 
 CURVE = np.array([0, 0, 0, 0.3, 0.7, 1.0, 0.7, 0.3, 0, 0, 0])
@@ -37,6 +39,23 @@ def test_what_a_rig_has_no_control_for_is_not_taken_for_the_heads_motion(roll: f
     found = reader.solve(read(curve * (brows + jaw), curve * turn), list(np.arange(len(CURVE)) / 24))
     assert found.residual > 0.5, "the jaw"
     np.testing.assert_allclose(found.curves.values[5], 0.2, rtol=0.25)
+
+
+def test_the_head_is_only_left_free_where_that_is_better_by_both_measures() -> None:
+    """A free head may take what no control shows, so that little is left, or be wrong, with more to explain."""
+
+    def solution(moved: float, left: float, value: float = 0.1) -> RigSolution:
+        names, each = ("browDown",), np.ones((len(CURVE), 5))
+        values = (value * CURVE[:, None]).astype(np.float32)
+        curves = ControlCurves(names, np.arange(len(CURVE)) / 24, values, each[:, 0], np.ones(1))
+        state = SolverState(0, 0.0, each[:, 0], 1.0)
+        return RigSolution(curves, each[0], each, moved * each, left * each, state, each, np.ones(1))
+
+    known = solution(moved=5.0, left=4.0)
+    assert better(wrong := solution(moved=9.0, left=5.0), known) is known, wrong
+    assert better(solution(moved=3.0, left=2.9), known) is known
+    assert better(right := solution(moved=5.0, left=3.0), known) is right
+    assert better(wrong, solution(moved=5.0, left=4.0, value=0.0)) is wrong
 
 
 def test_a_brow_that_the_camera_does_not_see_is_named_and_a_tongue_is_not() -> None:
