@@ -8,6 +8,7 @@ solved by name.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -398,7 +399,8 @@ def _key(text: str) -> str:
 
 
 def _morph(name: str) -> Meaning | None:
-    """Read a morph's name, with a side before it or behind ("ウィンク右", "左まばたき")."""
+    """Read a morph's name, with a side before it or behind ("ウィンク右", "左まばたき"), of any width ("ｳｨﾝｸ２右")."""
+    name = unicodedata.normalize("NFKC", name)
     if name in _MORPHS:
         return _meaning(_MORPHS[name], Side.BOTH)
     match = _MORPH_SIDE.search(name)

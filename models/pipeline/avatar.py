@@ -15,7 +15,6 @@ from torch import Tensor
 from ...backend_bridge.files.errors import InputError
 from ..video.limits import decode_picture, read_file
 from ..video.partial_png import Codes, PartialPng
-from ..video.writer import png_codes
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,14 @@ class AvatarPicture:
 
         region: left, top, right, bottom px, where that part is.
         """
-        left, top, _, bottom = region
-        png = PartialPng(self._codes_of(self.premultiplied[0]), left, top, bottom - top)
+        left, top, right, bottom = region
+        png = PartialPng(self._codes_of(self.premultiplied[0]), left, top, (right - left, bottom - top))
         return lambda part: png.encode(self._codes_of(part))
 
     def _codes_of(self, premultiplied: Tensor) -> Codes:
-        colour, alpha = premultiplied[:3], premultiplied[3:].clamp(0, 1)
-        straight = colour
-        if bool(alpha.amin() < 1):
-            straight = torch.where(alpha > 0, colour / alpha.clamp_min(1e-6), colour)
-        channels = torch.cat([straight, alpha]) if self.has_alpha else straight
-        return png_codes(channels.permute(1, 2, 0).cpu().numpy(), 8 if self.maximum == 255 else 16)
+        """Return the codes [h, w, 3 or 4] of a premultiplied part [4, h, w]."""
+        from ..loops import straighten
+
+        codes = np.empty((*premultiplied.shape[1:], 4 if self.has_alpha else 3), np.uint16)
+        straighten(premultiplied.cpu().contiguous().numpy(), np.float32(self.maximum), codes)
+        return codes.astype(np.uint8) if self.maximum == 255 else codes

@@ -121,7 +121,7 @@ class RigReader(ABC):
             other = solve(
                 self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints, self._regions
             )
-            solution = min(solution, other, key=lambda found: found.residual_of_clip(everywhere))
+            solution = _better(solution, other)
         rest = np.array([control.rest for control in controls])
         solved = np.where(shown < _LEAST_SHOWN, rest, solution.curves.values)
         low, high = np.array([control.amounts for control in controls]).reshape(-1, 2).T
@@ -267,6 +267,12 @@ class GeneratedReader(RigReader):
         """Return the same of the generated frames, in which all is visible and nothing else is known (0)."""
         equations = self._observer.observe(batch.generated.frames, batch.generated.total.flow)
         return np.concatenate([equations, np.ones_like(equations[..., :1]), np.zeros_like(equations[..., :3])], -1)
+
+
+def _better(one: RigSolution, other: RigSolution) -> RigSolution:
+    """Return the solution that leaves less of the motion unexplained, of those in which anything moves."""
+    moving = [found for found in (one, other) if np.ptp(found.curves.values, axis=0).any()] or [one]
+    return min(moving, key=lambda found: float(found.unexplained.sum()))
 
 
 def driver_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, spec: JobSpec) -> DriverReader:

@@ -40,6 +40,9 @@ APPROACH = 0.2  # s before and after something passes before the face: a hand of
 PASSING = 0.5  # s: a head that turns and comes back within it; one that stays turned is measured as it is
 MOVED_BY_BLINKS = ("lids", "nose")  # regions; a blink is no expression
 ONCE = 0.4  # of its peak: what a region moves by before an expression and after it; the noise of a weak one has 0.35
+LEAST_CODED = (
+    0.1  # of the frames, that tell what a codec did to a face; the others repeat the reference, or have no codec
+)
 UNEXPLAINED = 0.95  # of a region's motion: from here on no control of a whole face's follows it, and it isn't a face's
 
 
@@ -223,7 +226,10 @@ class Observed:
         coded = np.array(self._clip.track.present)
         if self._clip.chosen.index < len(coded):
             coded[self._clip.chosen.index] = False  # it is a copy of itself
-        copied = float(np.median(self._values("copied")[coded])) if coded.any() else 0.0
+        shares = self._values("copied")[coded]
+        # Of a frame that repeats all of the reference there are no ends that lie on a codec's grid.
+        known = shares[shares > 0]
+        copied = float(np.median(known)) if len(known) >= max(2.0, LEAST_CODED * len(shares)) else 0.0
         return Compression(copied, self._clip.copied_pixels.block_edges)
 
     @cached_property

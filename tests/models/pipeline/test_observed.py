@@ -50,7 +50,7 @@ def observed(
                     "before": {name: before.get(name, 0.0) for name in REGIONS},
                     "unseen": dict.fromkeys(REGIONS, 0.0),
                     "cover": covers.get(index, ""),
-                    "copied": copied,
+                    "copied": float(np.broadcast_to(copied, COUNT)[index]),
                 }
             )
         )
@@ -165,3 +165,10 @@ def test_a_key_frame_of_a_strong_codec_is_no_event_and_the_brows_are(tmp_path):
     assert observed(tmp_path, whole=key_frame, copied=0.8).event is None
     seen = observed(tmp_path, copied=0.8, cheeks=key_frame, brows=EXPRESSION)
     assert seen.event.apex == pytest.approx(APEX / 30, abs=0.04)
+
+
+def test_frames_that_a_codec_repeats_as_a_whole_do_not_hide_how_strong_it_is(tmp_path):
+    """Nothing changes in them, so that nothing ends on the codec's grid."""
+    told = np.where(np.arange(COUNT) % 4 == 1, 0.9, 0.0)
+    assert observed(tmp_path, copied=told).compression.strong
+    assert not observed(tmp_path, copied=np.where(np.arange(COUNT) == 1, 0.9, 0.0)).compression.strong

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from magplus.models.video import partial_png
 from magplus.models.video.partial_png import PartialPng
 from magplus.models.video.writer import encode_codes
 
@@ -46,9 +47,12 @@ def chunks(png: bytes) -> list[tuple[bytes, bytes]]:
     ("left", "top", "width", "height"),
     [(10, 8, 20, 15), (0, 0, 20, 15), (33, 22, 20, 15), (0, 0, WIDTH, HEIGHT), (5, 0, 1, 1), (52, 36, 1, 1)],
 )
-def test_every_pixel_comes_back_wherever_the_part_lies(dtype, channels, left, top, width, height):
+@pytest.mark.parametrize("cut", [False, True])
+def test_every_pixel_comes_back_wherever_the_part_lies(monkeypatch, dtype, channels, left, top, width, height, cut):
+    """Whether its rows are compressed each time, or its columns of them, as where rows are long."""
+    monkeypatch.setattr(partial_png, "_WORTH_CUTTING", -1 if cut else 10**6)
     still = picture(dtype, channels, seed=0)
-    encoder = PartialPng(still, left, top, height)
+    encoder = PartialPng(still, left, top, (width, height))
     for seed in (1, 2):
         part = picture(dtype, channels, seed, (height, width))
         expected = still.copy()
@@ -59,8 +63,10 @@ def test_every_pixel_comes_back_wherever_the_part_lies(dtype, channels, left, to
 
 
 @pytest.mark.parametrize("top", [0, 8, 22])
-def test_the_file_is_whole_to_a_strict_reader(top):
-    png = PartialPng(picture(np.uint8, 4, seed=0), 3, top, 15).encode(picture(np.uint8, 4, 1, (15, 20)))
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_file_is_whole_to_a_strict_reader(monkeypatch, top, cut):
+    monkeypatch.setattr(partial_png, "_WORTH_CUTTING", -1 if cut else 10**6)
+    png = PartialPng(picture(np.uint8, 4, seed=0), 3, top, (20, 15)).encode(picture(np.uint8, 4, 1, (15, 20)))
     found = chunks(png)
     assert [found[0][0], found[-1][0]] == [b"IHDR", b"IEND"]
     stream = zlib.decompressobj()
@@ -69,15 +75,21 @@ def test_the_file_is_whole_to_a_strict_reader(top):
     assert len(content) == HEIGHT * (1 + 4 * WIDTH)
 
 
-def test_the_file_is_as_small_as_other_encoders_make_it():
-    still = picture(np.uint8, 4, 0, (400, 640))
-    png = PartialPng(still, 100, 100, 200).encode(still[100:300, 100:500])
-    assert len(png) < 1.02 * len(encode_codes(still))
+@pytest.mark.parametrize(("width", "more"), [(640, 1.02), (1920, 1.1)])
+def test_the_file_is_about_as_small_as_other_encoders_make_it(width, more):
+    still = picture(np.uint8, 4, 0, (400, width))
+    png = PartialPng(still, 200, 100, (400, 200)).encode(still[100:300, 200:600])
+    assert len(png) < more * len(encode_codes(still))
+
+
+def test_a_picture_of_which_no_part_varies_is_whole():
+    still = picture(np.uint8, 4, seed=0)
+    assert (decoded(PartialPng(still, 0, 0, (0, 0)).encode(still[:0, :0])) == still).all()
 
 
 def test_what_is_given_is_not_written_to_and_not_kept():
     still, part = picture(np.uint8, 3, 0), picture(np.uint8, 3, 1, (15, 20))
-    encoder = PartialPng(still, 10, 8, 15)
+    encoder = PartialPng(still, 10, 8, (20, 15))
     before, copies = encoder.encode(part), (still.copy(), part.copy())
     assert (still == copies[0]).all() and (part == copies[1]).all()
     still[:] = 0
