@@ -238,6 +238,23 @@ def test_the_rig_is_read_off_generated_frames_where_a_backend_only_shows_its_mot
     assert curves.values[APEX, 0] > 4 * curves.values[APEX, 1:].max()
 
 
+def test_a_backend_that_takes_clips_is_shown_the_frames_in_their_order(
+    tmp_path, clip, avatar, landmarks, session, monkeypatch
+):
+    class ByThrees(FlowTransfer):
+        info = dataclasses.replace(FlowTransfer.info, clip_length=3)
+
+    seen, observe = [], Driver.observe
+    monkeypatch.setattr(Driver, "observe", lambda self, some: (seen.append(len(some.frames)), observe(self, some))[1])
+    monkeypatch.setitem(registry, "flow_transfer", ByThrees)
+    driving = Driving(str(clip), reference=0.0)
+    folder = make_job(tmp_path / "threes.magplus", clip, avatar, landmarks, driving=driving)
+    run_job(folder, Session(), Quiet())
+    assert seen[-3:] == [3, 3, 2]
+    values = ControlCurves.load(folder.weights_npz).values
+    assert values[APEX, 0] == pytest.approx(RAISED[APEX], rel=0.3)
+
+
 def test_a_locked_control_keeps_still_and_the_driver_alone_is_read_when_no_frames_are_wanted(
     tmp_path, clip, avatar, landmarks, session
 ):
