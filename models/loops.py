@@ -185,6 +185,38 @@ def move_part(
                     result[0, c, y, x] = min(max(row[c, x], zero), alpha)
 
 
+@_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD}, float32[:,:,:,:,::1], {_FIELD}, {_FIELD})")
+def carry(
+    flow: Field, confidence: Field, positions: Field, inverse: NDArray[np.float32], carried: Field, sure: Field
+) -> None:
+    """Look motion [N, 2, h, w] and its confidence [N, 1, h, w] up bilinearly, and turn it by a matrix at each place.
+
+    positions: [1, 2, H, W], in px of the flow; outside, its border. inverse: [1, 2, 2, H, W]. Results: [N, 2, H, W] and
+    [N, 1, H, W].
+    """
+    zero, last_x, last_y = np.float32(0), flow.shape[3] - 1, flow.shape[2] - 1
+    for n in range(flow.shape[0]):
+        along, upright, trust = flow[n, 0], flow[n, 1], confidence[n, 0]
+        for y in range(carried.shape[2]):
+            for x in range(carried.shape[3]):
+                u = min(max(positions[0, 0, y, x], zero), np.float32(last_x))
+                v = min(max(positions[0, 1, y, x], zero), np.float32(last_y))
+                i, j = max(int(u), 0), max(int(v), 0)
+                u, v = u - np.float32(i), v - np.float32(j)
+                right, below = max(min(i + 1, last_x), 0), max(min(j + 1, last_y), 0)
+                p = along[j, i] + u * (along[j, right] - along[j, i])
+                q = along[below, i] + u * (along[below, right] - along[below, i])
+                across = p + v * (q - p)
+                p = upright[j, i] + u * (upright[j, right] - upright[j, i])
+                q = upright[below, i] + u * (upright[below, right] - upright[below, i])
+                down = p + v * (q - p)
+                p = trust[j, i] + u * (trust[j, right] - trust[j, i])
+                q = trust[below, i] + u * (trust[below, right] - trust[below, i])
+                sure[n, 0, y, x] = p + v * (q - p)
+                carried[n, 0, y, x] = inverse[0, 0, 0, y, x] * across + inverse[0, 0, 1, y, x] * down
+                carried[n, 1, y, x] = inverse[0, 1, 0, y, x] * across + inverse[0, 1, 1, y, x] * down
+
+
 @_compiled("void(float32[:,:,::1], float32, uint16[:,:,::1])")
 def straighten(premultiplied: NDArray[np.float32], white: np.float32, codes: NDArray[np.uint16]) -> None:
     """Write the codes [H, W, 3 or 4] of a premultiplied picture [4, H, W]: straight colour, 1 being `white`."""

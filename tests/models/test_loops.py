@@ -14,6 +14,8 @@ from torch import Tensor
 
 from magplus.models import device, loops, warp
 from magplus.models.face import Window
+from magplus.models.face import correspondence as correspondence_module
+from magplus.models.face.correspondence import Correspondence
 from magplus.models.magnification import camera_state, filters, solver
 from magplus.models.magnification.motion import Motion
 from magplus.models.pipeline import restoration as restoration_module
@@ -113,6 +115,20 @@ def test_an_avatar_is_moved_alike(random, monkeypatch, transparent, angle):
     for one, other in zip(compiled, restoration.frames(motion), strict=True):
         assert torch.allclose(one, other, atol=2e-4)
         assert (one - restoration._still[0]).abs().max() > 0.01
+
+
+def test_motion_is_carried_alike(random, monkeypatch):
+    """Also from beyond the driver's crop, whose border is repeated."""
+    x, y = (each.flatten().numpy() for each in pixel_grid_of(22))
+    here = np.stack([2 * x, 2 * y], 1)[:478]
+    there = here * (1.3, 0.9) + (-4, 3) + np.sin(here[:, ::-1] / 9)
+    correspondence = Correspondence(here, there, (44, 40))
+    motion = Motion(smooth(random, 2, 2, 36, 48), smooth(random, 2, 1, 36, 48))
+    compiled = correspondence.carry(motion)
+    by_pytorch(monkeypatch, correspondence_module)
+    found = correspondence.carry(motion)
+    assert torch.allclose(compiled.flow, found.flow, atol=1e-4)
+    assert torch.allclose(compiled.confidence, found.confidence, atol=1e-4)
 
 
 @pytest.mark.parametrize(("maximum", "depth"), [(255, 8), (65535, 16)])
