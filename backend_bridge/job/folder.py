@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from ..files.disk import ReadOnlyError, explained
@@ -33,6 +34,7 @@ from .spec import SPEC, JobSpec
 
 MOST_BYTES = 32 << 20  # of a document or of numbers; a job with an hour of film has a tenth of it
 PATIENCE = 0.5  # seconds that a run which has just reported its end may take to let go of the folder
+REMEMBERED = 4  # documents of each kind; those who work on a folder read the same one again and again
 _UNLISTED = {artefacts.LOCK, artefacts.JOURNAL, artefacts.LOG}  # ours by their names
 _DROPPINGS = {"desktop.ini", "thumbs.db"}  # what systems leave in every folder, besides hidden files
 
@@ -132,7 +134,7 @@ class JobFolder:
 
     def read_spec(self) -> JobSpec:
         """Return the job spec. Raises `InputError` for a damaged one and one of another version."""
-        return SPEC.decode(self.read(artefacts.SPEC)).validated()
+        return _spec_of(self.read(artefacts.SPEC))
 
     def write_spec(self, spec: JobSpec) -> None:
         """Write `job.json`. Write it last: a folder with a job.json is a complete order."""
@@ -148,7 +150,7 @@ class JobFolder:
         """Return the report of the last run. Raises `InputError` when there is none or it is damaged."""
         if not self.has_report:
             raise InputError(f"{self.path.name} has no report yet; run the job first.")
-        return REPORT.decode(self.read(artefacts.REPORT)).validated()
+        return _report_of(self.read(artefacts.REPORT))
 
     def write_report(self, report: Report, fingerprint: str = "") -> Report:
         """Write `report.json`, with the hash of the job.json that it belongs to; return it as it was written.
@@ -368,6 +370,17 @@ class JobFolder:
             raise ValueError(f"{relative!r} is not a path inside the job folder")
         with explained(self.path / relative, reading=True):
             return plain_path(self.path, relative)
+
+
+@lru_cache(REMEMBERED)
+def _spec_of(encoded: bytes) -> JobSpec:
+    return SPEC.decode(encoded).validated()
+
+
+@lru_cache(REMEMBERED)
+def _report_of(encoded: bytes) -> Report:
+    """Return what the bytes of a report say; a step of a batch asks a dozen times, of the same bytes."""
+    return REPORT.decode(encoded).validated()
 
 
 def _link(source: Path, target: Path) -> None:

@@ -8,8 +8,10 @@ solved by name.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from types import MappingProxyType
 
 from ..files.errors import InputError
@@ -339,6 +341,7 @@ _SIDE_LAST = re.compile(r"(?<=[a-z])(Left|Right|L|R)$|[\s_.\-]+((?i:left|right|l
 _SIDE_FIRST = re.compile(r"^(left|right|l|r)[\s_.\-]+", re.I)
 
 
+@lru_cache(maxsize=4096)  # a job asks for each of its rig's names some twenty times
 def recognise(name: str) -> Meaning | None:
     """Return the meaning of a control's name, or None for a name of no known vocabulary.
 
@@ -396,7 +399,8 @@ def _key(text: str) -> str:
 
 
 def _morph(name: str) -> Meaning | None:
-    """Read a morph's name, with a side before it or behind ("ウィンク右", "左まばたき")."""
+    """Read a morph's name, with a side before it or behind ("ウィンク右", "左まばたき"), of any width ("ｳｨﾝｸ２右")."""
+    name = unicodedata.normalize("NFKC", name)
     if name in _MORPHS:
         return _meaning(_MORPHS[name], Side.BOTH)
     match = _MORPH_SIDE.search(name)

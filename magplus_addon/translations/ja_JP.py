@@ -774,7 +774,7 @@ MESSAGES: dict[str, str] = {
     "a kept capture": "保存されたキャプチャ",
     "a record of an environment": "環境の記録",
     "an unknown process": "不明なプロセス",
-    "another person": "別の人物",
+    "another or a covered face": "別の顔、または覆われた顔",
     "The head turns fast from {0} to {1} s, by more than the face itself moves; the controls keep their values there.": "{0}秒から{1}秒の間、顔自体の動きよりも大きく頭が速く回っています。その間、コントロールは値を保ちます。",
     "out of focus": "ピンぼけ",
     "another shot": "別のショット",

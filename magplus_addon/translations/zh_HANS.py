@@ -774,7 +774,7 @@ MESSAGES: dict[str, str] = {
     "a kept capture": "已保存的捕捉结果",
     "a record of an environment": "环境的记录",
     "an unknown process": "未知进程",
-    "another person": "另一个人",
+    "another or a covered face": "另一张脸或被遮住的脸",
     "The head turns fast from {0} to {1} s, by more than the face itself moves; the controls keep their values there.": "头部在 {0} 到 {1} 秒之间快速转动，幅度大于面部自身的运动；控制器在此期间保持其数值。",
     "out of focus": "失焦",
     "another shot": "另一个镜头",

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..magnification.filters import gaussian
+from ..magnification.filters import gaussian, median
 from .similarity import Similarity
 
 _BLURS = (3.0, 1.5)  # px of the pictures, coarse to fine
@@ -116,5 +116,5 @@ def _blurred(images: Tensor, sigma: float) -> Tensor:
 def _robust(residual: Tensor) -> Tensor:
     """Return Geman-McClure weights [N, P], their width set by each frame's median residual."""
     size = residual.abs()
-    width = _OUTLIER * size.median(dim=1, keepdim=True).values.clamp(min=1e-4)
+    width = _OUTLIER * median(size)[:, None].clamp(min=1e-4)
     return 1 / (1 + (size / width) ** 2) ** 2

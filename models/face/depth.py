@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 _GRID = 48  # samples a side; the surface is smooth, and thin plates are costly
@@ -38,6 +37,7 @@ def face_depth(landmarks: NDArray[np.floating[Any]], size: tuple[int, int]) -> T
 
 
 def _visible(points: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    near = cKDTree(points[:, :2]).query_ball_point(points[:, :2], _HIDDEN_WITHIN * scale)
-    front = np.array([points[neighbours, 2].min() for neighbours in near])
+    x, y, depth = points.T
+    near = np.subtract.outer(x, x) ** 2 + np.subtract.outer(y, y) ** 2 <= (_HIDDEN_WITHIN * scale) ** 2
+    front = np.where(near, depth, np.inf).min(1)
     return points[points[:, 2] < front + _HIDDEN_BEHIND * scale]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 import cv2
@@ -310,7 +311,7 @@ def _blended(frames: _Shot, region: tuple[slice, slice]) -> bool:
     pictures = [frame.summary.picture[region].ravel().astype(np.float64) for frame in frames]
     first, *between, last = pictures
     # Of the ends in one light: another exposure is a blend, and no other picture.
-    gain = float(np.median(first) / max(float(np.median(last)), 1e-3))
+    gain = float(_median(first) / max(float(_median(last)), 1e-3))
     whole = float(np.sqrt(((gain * last - first) ** 2).mean()))
     ends = np.stack([first, last], 1)
     for some in (between[len(between) // 2 :][:1], between):  # one tells nearly always
@@ -405,29 +406,32 @@ class _Region:
         return float(_median(np.abs(now * gain - self.then)))
 
 
-def _median(values: Grey) -> np.floating[Any]:
+def _median(values: NDArray[np.floating[Any]]) -> np.floating[Any]:
     """Return the median of a few hundred values, by sorting them all: NumPy's own takes several times as long."""
     ordered = np.sort(values, axis=None)
     middle = len(ordered) // 2
-    return np.float32(ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2)
+    found: np.floating[Any] = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    return found
 
 
 def _likeness(one: FrameSummary, other: FrameSummary) -> float:
     """Return how much two faces look alike, the median over the better half of their blocks: 1 for the same picture."""
-    first, second = _detail(one.face), _detail(other.face)
-    step = _FACE_SIDE // _BLOCKS
-    within = _within()
+    first, second = _detail(one.face).ravel(), _detail(other.face).ravel()
     found = []
-    for row in range(_BLOCKS):
-        for column in range(_BLOCKS):
-            block = np.s_[row * step : (row + 1) * step, column * step : (column + 1) * step]
-            inside = within[block]
-            if inside.mean() < 0.5:
-                continue
-            a, b = first[block][inside], second[block][inside]
-            size = float(np.linalg.norm(a) * np.linalg.norm(b))
-            found.append(float(a @ b) / size if size > 1e-6 else 0.0)
+    for block in _blocks():
+        a, b = first[block], second[block]
+        size = float(np.linalg.norm(a) * np.linalg.norm(b))
+        found.append(float(a @ b) / size if size > 1e-6 else 0.0)
     return float(np.median(np.sort(found)[len(found) // 2 :]))
+
+
+@cache
+def _blocks() -> tuple[NDArray[np.intp], ...]:
+    """Return the px of the small face, by number, of each of its blocks that is the face's by half or more."""
+    within, number = _within(), np.arange(_FACE_SIDE**2).reshape(_FACE_SIDE, _FACE_SIDE)
+    places = [slice(first, first + _FACE_SIDE // _BLOCKS) for first in range(0, _FACE_SIDE, _FACE_SIDE // _BLOCKS)]
+    found = [(number[block], within[block]) for block in itertools.product(places, places)]
+    return tuple(numbers[inside] for numbers, inside in found if inside.mean() >= 0.5)
 
 
 def _detail(face: Grey) -> Grey:
@@ -436,6 +440,7 @@ def _detail(face: Grey) -> Grey:
     return np.asarray(level - cv2.GaussianBlur(level, (0, 0), 8.0), np.float32)
 
 
+@cache
 def _within() -> NDArray[np.bool_]:
     """Return which px of the small face are the face's."""
     y, x = (np.mgrid[:_FACE_SIDE, :_FACE_SIDE] + 0.5) / _FACE_SIDE - 0.5

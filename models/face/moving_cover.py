@@ -28,6 +28,7 @@ Mask = NDArray[np.bool_]
 _SIDE = 128  # px of what is looked at
 _LEAST = 0.01  # of the face's width; less motion makes no control of a size that could be seen
 _LEAST_AREA = 0.02  # of the face; smaller things are all rim
+_MOST_AREA = 0.5  # of the face; where more moves alike, it is the head, of which its estimate has left something
 _MOVES, _AS_FAR = 0.4, 0.8  # of the largest motion
 _SOLID = 0.57  # half-way between the two kinds
 _RIM = 0.15  # of the largest motion: what it drags along in a smooth field
@@ -68,7 +69,8 @@ class MovingCover:
             piece = _around_the_largest(left, _MOVES)
             if self._is_solid(left, piece):
                 piece = _around_the_largest(left, _RIM)
-                found |= piece
+                if piece.sum() <= _MOST_AREA * self._face.sum():
+                    found |= piece
             left = np.where(piece, 0.0, left)
         return found
 

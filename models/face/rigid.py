@@ -118,6 +118,12 @@ def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> RigidSplit:
     return RigidSplit(rigid, motion.flow - rigid, head, iterations, residual, tolerance)
 
 
+_PAIRS = torch.triu_indices(6, 6).unbind()  # of terms
+_PAIR_OF = torch.zeros(6, 6, dtype=torch.int64).index_put(_PAIRS, torch.arange(21))
+_PAIR_OF = _PAIR_OF.maximum(_PAIR_OF.T)  # [6, 6], the number of each pair, whichever of it is first
+_TIMES = 2.0 - (_PAIRS[0] == _PAIRS[1]).double()  # how often each pair is in a sum over all
+
+
 @dataclass(frozen=True)
 class _Samples:
     """Weighted means over P cells of a coarse grid, for N frames.
@@ -125,7 +131,7 @@ class _Samples:
     Points of the surface are taken about `centre` [3] px, where the weight is, in units of `radius` px, which makes
     angles comparable with shifts, for a well-conditioned solve.
 
-    weight: [N, P] float64. terms: [N, 6, P], 1, x, y and z of the surface and the flow there, px. products: [N, 36, P],
+    weight: [N, P] float64. terms: [N, 6, P], 1, x, y and z of the surface and the flow there, px. products: [N, 21, P],
     of every two of them. Motion is linear in the terms of the surface, so the means belong together exactly; and a
     squared residual is linear in the products, as are the normal equations, so that all starts of a frame share them.
     """
@@ -154,11 +160,12 @@ class _Samples:
         points = points - centre[:, None]
         radius = max(1.0, float((share * points.square()).sum().sqrt()))
         terms = torch.cat([torch.ones_like(total), points / radius, flow], 1)
-        return cls(total[:, 0], terms, (terms[:, :, None] * terms[:, None]).flatten(1, 2), centre, radius)
+        one, other = _PAIRS
+        return cls(total[:, 0], terms, terms[:, one] * terms[:, other], centre, radius)
 
     def moments(self, weight: Tensor) -> Tensor:
         """Return the products' sums [N, S, 6, 6] under weights [N, S, P]."""
-        return (weight @ self.products.mT).unflatten(2, (6, 6))
+        return (weight @ self.products.mT)[..., _PAIR_OF.to(weight.device)]
 
 
 @dataclass(frozen=True)
@@ -190,7 +197,9 @@ class _Pose:
         displacement = self.displacement(samples.radius)
         flow = torch.eye(2, dtype=displacement.dtype, device=displacement.device).expand(*displacement.shape[:2], 2, 2)
         residual = torch.cat([-displacement, flow], -1)
-        return ((residual.mT @ residual).flatten(2) @ samples.products).clamp(min=0)
+        one, other = _PAIRS
+        squared = (residual.mT @ residual)[..., one, other]
+        return ((squared * _TIMES.to(squared)) @ samples.products).clamp(min=0)
 
     def refined(self, samples: _Samples, weight: Tensor) -> _Pose:
         """Return the pose after one Gauss-Newton step that reduces the residual under weights [N, S, P]."""

@@ -62,14 +62,11 @@ class Similarity:
 
     def __matmul__(self, first: Similarity) -> Similarity:
         """Return the map that applies `first`, then this one."""
-        tx, ty = self(np.array([first.tx, first.ty]))
-        return Similarity(
-            self.a * first.a - self.b * first.b, self.b * first.a + self.a * first.b, float(tx), float(ty)
-        )
+        tx, ty = self.a * first.tx - self.b * first.ty + self.tx, self.b * first.tx + self.a * first.ty + self.ty
+        return Similarity(self.a * first.a - self.b * first.b, self.b * first.a + self.a * first.b, tx, ty)
 
     def inverse(self) -> Similarity:
         """Return the map back."""
         square = self.a**2 + self.b**2
-        turn = Similarity(self.a / square, -self.b / square)
-        tx, ty = turn(np.array([self.tx, self.ty]))
-        return Similarity(turn.a, turn.b, float(-tx), float(-ty))
+        a, b = self.a / square, -self.b / square
+        return Similarity(a, b, -(a * self.tx - b * self.ty), -(b * self.tx + a * self.ty))

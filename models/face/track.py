@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -81,6 +82,18 @@ def _search(
     frames: Iterable[VideoFrame], landmarker: FaceLandmarker, index: int | None, thorough: bool, summariser: Summariser
 ) -> _Search:
     search = _Search()
+    with closing(ahead(_looked_for(search, frames, landmarker, index, thorough))) as looked_for:
+        for frame, face in looked_for:
+            search.seconds.append(frame.seconds)
+            search.found.append(face)
+            search.summaries.append(summariser.summarise(frame.image, face.points) if face else None)
+    return search
+
+
+def _looked_for(
+    search: _Search, frames: Iterable[VideoFrame], landmarker: FaceLandmarker, index: int | None, thorough: bool
+) -> Iterator[tuple[VideoFrame, FaceLandmarks | None]]:
+    """Yield each frame with the face that is followed, if it is there; enter into `search` which of how many it is."""
     last: FaceLandmarks | None = None
     absent = 0
     for frame in ahead(_converted(frames)):
@@ -93,10 +106,7 @@ def _search(
             search.taken = next(number for number, each in enumerate(faces) if each is face)
         absent = 0 if face else absent + 1
         last = face or last
-        search.seconds.append(frame.seconds)
-        search.found.append(face)
-        search.summaries.append(summariser.summarise(frame.image, face.points) if face else None)
-    return search
+        yield frame, face
 
 
 def _converted(frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:

@@ -34,6 +34,9 @@ _REACH = 0.025  # of the face's width: how far the face's own motion may carry a
 _DIFFERENT = (0.14, 0.07)  # of white, before and after the light was evened out: what motion and noise don't explain
 _SPECK = 0.004  # of the face: less is a highlight or a hair
 _GROWN = 0.03  # of the face's width: the soft edge of what is before the face, and its shadow
+_LOST = 0.05  # of white: what clips of a channel at least, where the others don't tell
+_SHINY = 0.75  # of white in the darkest channel: skin and eyes have less, what mirrors a lamp more
+_GLINT = 0.0008  # of the face: less of that is a catchlight of the eye
 _OWN = 0.7  # share of a difference within eyes or lips that is theirs: a lid that closes, teeth that show
 _WITH_LIDS = 0.8  # share of an eye with its lids
 _SAME_LIGHT = 0.02  # a change of light by less than this is left to the solver
@@ -96,6 +99,8 @@ class Visibility:
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         self._small = _small(reference[0])
         self._near = self._extremes(self._small)
+        mouth = _grown(self._hull(LIPS, small), max(1, round(_REACH * self._width)))
+        self._besides_mouth = self._face & ~mouth
         self._light = ReferenceLight(self._small, self._face, self._width)
         # What covers the mouth moves, as far as the face's own motion at least.
         picture = np.ascontiguousarray(self._small.transpose(1, 2, 0))
@@ -148,6 +153,7 @@ class Visibility:
 
     def _compare(self, small: Image, within: Mask, landmarks: NDArray[np.floating[Any]]) -> _Comparison:
         seen = self._seen & within & ~_grown(_clipped(small), 1)
+        seen &= ~_grown(self._lost(small, seen), 1)
         points = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
         eyes = [self._hull(group, points) for group in (RIGHT_LIDS, LEFT_LIDS)]
         own = _grown(eyes[0] | eyes[1] | self._hull(LIPS, points), 1)
@@ -169,7 +175,7 @@ class Visibility:
         different = (away.max(0) > tolerance) & seen
         joined = cv2.morphologyEx(np.uint8(different), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
         count, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
-        covered = np.zeros_like(seen)
+        covered = self._glints(lit, different)
         least = _SPECK * self._face.sum()
         for label in range(1, count):
             part = labels == label
@@ -178,6 +184,30 @@ class Visibility:
             if stats[label, cv2.CC_STAT_AREA] >= least and not is_own:
                 covered |= part
         return _grown(covered, max(1, round(_GROWN * self._width)))
+
+    def _lost(self, small: Image, seen: Mask) -> Mask:
+        """Return where a channel of a brighter frame is clipped that isn't in the reference: its detail is lost.
+
+        How far above white it would be follows from how much brighter what isn't clipped is.
+        """
+        clipped = (small >= CLIPPED) & (self._small < CLIPPED)
+        sound = seen & self._face & ~clipped.any(0)
+        if not (clipped.any(0) & seen & self._face).any() or not sound.any():
+            return np.asarray(clipped.any(0))
+        gain = np.median(small[:, sound], axis=1) / np.maximum(np.median(self._small[:, sound], axis=1), 1e-3)
+        return np.asarray((clipped & (self._small * gain[:, None, None] > 1 + _LOST)).any(0))
+
+    def _glints(self, lit: Image, different: Mask) -> Mask:
+        """Return where a lamp is mirrored in one of the pictures alone: it moves as the lamp does, and not as the skin.
+
+        On glasses it is as small as what an eye may change of itself. Teeth that show are none.
+        """
+        shiny = np.maximum(lit.min(0), self._small.min(0)) >= _SHINY
+        shiny &= different & self._besides_mouth
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(np.uint8(shiny))
+        large = stats[:, cv2.CC_STAT_AREA] >= max(2.0, _GLINT * float(self._face.sum()))
+        large[0] = False
+        return np.asarray(large[labels])
 
     def _extremes(self, image: Image) -> tuple[Image, Image]:
         """Return the least and the greatest values [C, 128, 128] from as far as the face's own motion carries."""
@@ -204,7 +234,7 @@ def undisturbed(seen: Tensor, width: float) -> Tensor:
 
     seen: [N, 1, S, S] in [0, 1]. width: of the face, px.
     """
-    if bool((seen == 1).all()):
+    if bool(seen.amin() == 1):
         return seen
     size = seen.shape[-1]
     small = pool_to(seen, (_SIDE, _SIDE))[:, 0].cpu().numpy()
@@ -231,7 +261,7 @@ def _beyond(values: Image, extremes: tuple[Image, Image]) -> Image:
 
 
 def _small_mask(mask: Tensor) -> Mask:
-    if bool((mask == 1).all()):
+    if bool(mask.amin() == 1):
         return np.ones((_SIDE, _SIDE), np.bool_)
     return pool_to(mask.float(), (_SIDE, _SIDE))[0, 0].cpu().numpy() > 0.99
 

@@ -81,8 +81,13 @@ class Window:
 
     def turned_back(self, shifts: Tensor) -> Tensor:
         """Return shifts [N, 2, H, W] along the crop's axes, in px of the crop, as shifts in the picture."""
+        return _mapped(Similarity(*self.turn_back), shifts)
+
+    @property
+    def turn_back(self) -> tuple[float, float]:
+        """The turn and scale (a, b) of that."""
         back = self._similarity.inverse()
-        return _mapped(Similarity(back.a, back.b), shifts)
+        return back.a, back.b
 
     def to_crop_affine(self) -> NDArray[np.float64]:
         """Return the [2, 3] affine map that takes a point of the picture to a point of the crop."""

@@ -36,7 +36,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .filters import box
+from .filters import box, median
 from .solver import QUANTISATION, Observation
 
 PATCH = 9  # points along a side of the patches over which chi-squared is taken
@@ -125,7 +125,7 @@ def rounded_share(observed: Observation, inflation: Tensor | float) -> Tensor:
 
     The square of the share that rounding has in the equations' median noise variance times `inflation`.
     """
-    typical = observed.noise.flatten(1).median(1).values.view(-1, 1, 1, 1)
+    typical = median(observed.noise.flatten(1)).view(-1, 1, 1, 1)
     return (QUANTISATION / (inflation * typical)).clamp(max=1).square()
 
 

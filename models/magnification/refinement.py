@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from .arbitration import WHITE_NOISE, arbitrate, equation_residual, rounded_share
 from .camera_state import STATES, rounding_only
-from .filters import binomial, box, mean_pool, resize
+from .filters import binomial, box, mean_pool, median, resize
 from .solver import ROUGHNESS, Observation, smooth_solve
 
 INPUTS = 15  # channels of `features`
@@ -427,7 +427,7 @@ def features(observed: Observation, brightness: Tensor, extent: Tensor) -> Tenso
     scale = observed.stiffness.rsqrt()
     jxx, jxy, jyy = observed.equations[:, :3].split(1, 1)
     bend = observed.motion - binomial(observed.motion)
-    typical = observed.noise.flatten(1).median(1).values.view(-1, 1, 1, 1)
+    typical = median(observed.noise.flatten(1)).view(-1, 1, 1, 1)
     coherence = jxy / (torch.sqrt(jxx * jyy) + observed.stiffness)
     return torch.cat(
         [

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from ..device import fits_loops
 from ..warp import pixel_grid, sample_spline
-from .filters import binomial, box, gradient, mean_pool, resize
+from .filters import binomial, box, gradient, kth_smallest, mean_pool, median, resize
 from .motion import Motion
 
 # Least noise: 8-bit rounding, of variance 1 / (12 x 255^2), in the difference of two pictures, in the mean of three
@@ -254,7 +254,7 @@ def _repeated(
     motion before the step; weight: of the equations, see `estimate`.
     """
     update = (observed.motion - before).norm(dim=1).flatten(1)
-    far = update.kthvalue(round(_MOST_POINTS * update.shape[1]), dim=1).values > _LARGE_UPDATE
+    far = kth_smallest(update, round(_MOST_POINTS * update.shape[1])) > _LARGE_UPDATE
     numbers = far.nonzero().flatten()
     if len(numbers) == 0:
         return observed
@@ -439,7 +439,7 @@ def median_where_seen(values: Tensor, weight: Tensor | None) -> Tensor:
         seen = weight.flatten(1) > 0.5
         seen = seen | (seen.float().mean(1, keepdim=True) < _LEAST_SEEN)
         values = values.masked_fill(~seen, torch.nan)
-    return values.nanmedian(1).values.view(-1, 1, 1, 1)
+    return median(values).view(-1, 1, 1, 1)
 
 
 def _unexplained_motion(squared: Tensor, tensor: Tensor, noise: Tensor) -> Tensor:
@@ -490,4 +490,4 @@ def _exposure_ratio(base: Tensor, moved: Tensor) -> Tensor:
     A change of exposure is a factor under any gamma curve; the median is robust against what moves.
     """
     ratio = (mean_pool(moved, 4) + _BLACK) / (mean_pool(base, 4) + _BLACK)
-    return ratio.flatten(1).median(1).values.view(-1, 1, 1, 1)
+    return median(ratio.flatten(1)).view(-1, 1, 1, 1)

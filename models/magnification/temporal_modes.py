@@ -45,9 +45,17 @@ def with_sensor_noise(state: Tensor, inflation: Tensor, copied: Tensor) -> Tenso
     state: [N, STATES] of `camera_state`; inflation: [N, 1, 1, 1], the noise inflation factor; copied: [N, 1, H, W] in
     [0, 1], see `copied_share`.
     """
-    white = (inflation < WHITE_INFLATION) & (rounding_only(state) < MOST_ROUNDED)
-    white = white & (coded(copied) == 0)  # a codec's errors are not new in each frame
-    return white.flatten().nonzero().flatten()
+    noisy = (rounding_only(state) < MOST_ROUNDED).flatten()
+    return (without_codec(state, inflation, copied) & noisy).nonzero().flatten()
+
+
+def without_codec(state: Tensor, inflation: Tensor, copied: Tensor) -> Tensor:
+    """Return which frames have none of a codec's errors, [N] bool: white noise, rounding alone, or none.
+
+    Arguments as `with_sensor_noise` has them.
+    """
+    unbiased = (inflation < WHITE_INFLATION) | (rounding_only(state) >= MOST_ROUNDED)
+    return (unbiased & (coded(copied) == 0)).flatten()  # a codec's errors are not new in each frame
 
 
 def fine_change(reference: Tensor, frames: Tensor) -> Tensor:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -55,8 +56,12 @@ class AnimatedAvatar:
         self.neutral = still.frames
         self.correspondence = still.correspondence
         self.gives_motion = still.motion is not None  # then nothing is measured in its frames
-        self._observe = Observer(self.neutral, landmarks, self.mask, magnifier)
         self._pass_warnings_on()
+
+    @cached_property
+    def _observe(self) -> Observer:
+        """What measures motion in generated frames, for a backend that doesn't give it."""
+        return Observer(self.neutral, self.landmarks, self.mask, self.magnifier)
 
     def animate(self, driving: DrivingBatch) -> Generated:
         """Generate frames, with their motion as the backend gives it or as it is measured in them."""

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...backend_bridge.files.errors import InputError
 from ..video.limits import decode_picture, read_file
-from ..video.writer import Codes, encode_codes, png_codes
+from ..video.partial_png import Codes, PartialPng
 
 
 @dataclass(frozen=True)
@@ -68,23 +68,19 @@ class AvatarPicture:
         whole[0, :, top : top + part.shape[1], left : left + part.shape[2]] = part
         return replace(self, premultiplied=whole).over(grey)
 
-    def encode_with(self, part: Tensor, left: int, top: int) -> bytes:
-        """Return this picture as a PNG of its own bit depth, with a part that is another from (left, top) px on.
+    def encoder(self, region: tuple[int, int, int, int]) -> Callable[[Tensor], bytes]:
+        """Return what makes a PNG of this picture's bit depth from another part of it, premultiplied [4, h, w].
 
-        part: [4, h, w] premultiplied.
+        region: left, top, right, bottom px, where that part is.
         """
-        codes = self._codes.copy()
-        codes[top : top + part.shape[1], left : left + part.shape[2]] = self._codes_of(part)
-        return encode_codes(codes)
-
-    @cached_property
-    def _codes(self) -> Codes:
-        return self._codes_of(self.premultiplied[0])
+        left, top, right, bottom = region
+        png = PartialPng(self._codes_of(self.premultiplied[0]), left, top, (right - left, bottom - top))
+        return lambda part: png.encode(self._codes_of(part))
 
     def _codes_of(self, premultiplied: Tensor) -> Codes:
-        colour, alpha = premultiplied[:3], premultiplied[3:].clamp(0, 1)
-        straight = colour
-        if bool((alpha < 1).any()):
-            straight = torch.where(alpha > 0, colour / alpha.clamp_min(1e-6), colour)
-        channels = torch.cat([straight, alpha]) if self.has_alpha else straight
-        return png_codes(channels.permute(1, 2, 0).cpu().numpy(), 8 if self.maximum == 255 else 16)
+        """Return the codes [h, w, 3 or 4] of a premultiplied part [4, h, w]."""
+        from ..loops import straighten
+
+        codes = np.empty((*premultiplied.shape[1:], 4 if self.has_alpha else 3), np.uint16)
+        straighten(premultiplied.cpu().contiguous().numpy(), np.float32(self.maximum), codes)
+        return codes.astype(np.uint8) if self.maximum == 255 else codes

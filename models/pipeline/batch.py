@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..backends import DrivingBatch
@@ -21,7 +23,8 @@ _TOGETHER = 2  # frames
 class Batch:
     """N frames and all that is computed from them, each part when it is first read.
 
-    seen: the driver's steady crops. alpha: the magnification. observed, generated: where computed already.
+    seen: the driver's steady crops. alpha: the magnification. observed, generated: where computed already. equations:
+    what the rig's reader of the driver's picture has read of them, [N, S, 10], where it has.
     """
 
     def __init__(
@@ -32,10 +35,12 @@ class Batch:
         alpha: float,
         observed: DriverMotion | None = None,
         generated: Generated | None = None,
+        equations: NDArray[np.float32] | None = None,
     ) -> None:
         self.seen = seen
         self.driver = driver
         self.avatar = avatar
+        self.equations = equations
         self._alpha = alpha
         self._observed = observed
         self._generated = generated
@@ -50,7 +55,9 @@ class Batch:
             return
         for first in range(0, len(self.frames), _TOGETHER):
             at = slice(first, first + _TOGETHER)
-            yield Batch(self.seen.part(at), self.driver, self.avatar, self._alpha, self.observed.part(at))
+            read = None if self.equations is None else self.equations[at]
+            part = self.seen.part(at), self.driver, self.avatar, self._alpha, self.observed.part(at)
+            yield Batch(*part, equations=read)
 
     @property
     def frames(self) -> Tensor:

@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -106,7 +107,8 @@ def check(
     notes, title = Notes(_Silent()), find_backend(name).info.title
     driver, avatar = _opened(session, name, picture, driving, options, choose_device(device), notes)
     spec = JobSpec(driving, Avatar(str(picture)), backend=name, magnification=Magnification())
-    factors, _ = choose_factors(spec, Probes(driver, avatar), notes)
+    with closing(Probes(driver, avatar)) as probes:
+        factors, _ = choose_factors(spec, probes, notes)
 
     (_, seen), *_ = driver.clip.batches(1, [_apex(driver, avatar)])
     seen = seen.to(avatar.device)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..face import SteadyCrop
-from ..magnification.copied_blocks import copied_share
+from ..magnification.copied_blocks import copied_in
 
 _BLOCK = 8  # px
 _MARGIN = 0.1  # of the crop's side, by which the head may move
@@ -31,25 +31,21 @@ class CopiedPixels:
         corners = crop.frame_to_crop(size, index).inverse()(np.array([(x, y) for x in ends for y in ends]))
         low, high = corners.min(0), corners.max(0)
         self._columns, self._rows = (slice(max(0, int(low[axis])), max(1, int(high[axis]))) for axis in (0, 1))
-        self._reference = self._around(reference)
+        self._reference = reference[self._rows, self._columns].copy()
 
     def __call__(self, image: NDArray[np.float32], index: int) -> Tensor:
         """Return the share of pixels around each that were copied, in the crop of frame `index`: [1, 1, S, S]."""
-        copied = copied_share(self._reference, self._around(image))
-        if not bool((copied > 0).any()):
+        copied = copied_in(self._reference, image[self._rows, self._columns])
+        if not copied.any():
             return torch.zeros(1, 1, self._size, self._size)
         whole: NDArray[np.float32] = np.zeros((*self._shape, 1), np.float32)
-        whole[self._rows, self._columns, 0] = copied[0, 0].numpy()
+        whole[self._rows, self._columns, 0] = copied
         return self._crop.crop(whole, self._size, index)
 
     @cached_property
     def block_edges(self) -> float:
         """How much larger steps of brightness are at the edges of blocks than elsewhere in the reference frame."""
-        return block_edges(self._reference[0].mean(0).numpy())
-
-    def _around(self, image: NDArray[np.float32]) -> Tensor:
-        part: NDArray[Any] = np.ascontiguousarray(image[self._rows, self._columns].transpose(2, 0, 1))
-        return torch.from_numpy(part)[None]
+        return block_edges(self._reference.mean(2))
 
 
 def block_edges(picture: NDArray[np.floating[Any]]) -> float:

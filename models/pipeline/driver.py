@@ -151,12 +151,12 @@ class Driver:
         motion = Motion(motion.flow, motion.confidence * seen.weight)
         split = self.clip.split_head_motion(motion)
         before = self._cover(split.local, seen.weight)
-        if bool(before.any()):  # the head moves as what is seen of it does
+        if bool(before.amax() > 0):  # the head moves as what is seen of it does
             motion = Motion(motion.flow, motion.confidence * (1 - before))
             split = self.clip.split_head_motion(motion)
         local = split.local
         closing, from_mesh, skin = (field.to(local) for field in self._lids(seen.closures))
-        if bool(from_mesh.any()):
+        if bool(from_mesh.amax() > 0):
             from_mesh, skin = from_mesh * seen.weight, skin * seen.weight
             local = local * (1 - from_mesh) + closing * from_mesh
         local = local * (self.mask * seen.weight * (1 - before))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -153,9 +153,10 @@ class DrivingClip:
         if asked is not None:
             _check_reference(asked, track, reader)
         chosen = choose_reference(track, asked)
-        plain = choose_reference(track, asked, resting=False)
-        if chosen != plain and not _shows_the_same(reader, track, plain.index, chosen.index):
-            chosen = plain
+        if chosen.chosen == "rest":
+            plain = choose_reference(track, asked, resting=False)
+            if not _shows_the_same(reader, track, plain.index, chosen.index):
+                chosen = plain
         resting = None
         if nearer_to_rest(track, chosen.index) is None:
             image = next(frame for frame in reader if frame.index == chosen.index)
@@ -287,21 +288,24 @@ class DrivingClip:
     def _skull(self) -> Tensor:
         return rigid_mask(self.reference.landmarks, (self.size, self.size))
 
-    def batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Seen]]:
-        """Yield up to `size` of the wanted frames at a time, with their numbers; the next ones are made meanwhile."""
-        return ahead(self._batches(size, wanted))
+    def batches(self, size: int, *wanted: Sequence[int]) -> Generator[tuple[list[int], Seen], None, None]:
+        """Yield up to `size` of the wanted frames at a time, with their numbers; the next ones are made meanwhile.
+
+        wanted: of several lists, the frames of one come together.
+        """
+        return ahead(itertools.chain.from_iterable(self._batches(size, each) for each in wanted))
 
     def _batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Seen]]:
         each = self._each(wanted)
         while group := list(itertools.islice(each, size)):
-            batch = [index for index, _ in group], Seen.joined([seen for _, seen in group])
-            del group  # tens of megabytes, which would be kept beside what is made of it
-            yield batch
+            batch = [([index for index, _ in group], Seen.joined([seen for _, seen in group]))]
+            del group  # tens of megabytes, which would be kept beside what is made of it, as that would
+            yield batch.pop()
 
     def _each(self, wanted: Sequence[int]) -> Iterator[tuple[int, Seen]]:
         """Yield the wanted frames one by one, with what isn't seen of the face filled in."""
         remaining = set(wanted)
-        for frame in self._frames:
+        for frame in self._frames if remaining else ():
             if (index := frame.index) in remaining:
                 remaining.discard(index)
                 crop = self.crop.crop(frame.image, self.size, index)

@@ -15,6 +15,7 @@ from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.job.report import OwnChanges
 from ...backend_bridge.job.spec import JobSpec
 from ...backend_bridge.job.stages import Stage
+from ..magnification.filters import kth_smallest
 from .animated_avatar import AnimatedAvatar
 from .driver import Driver, DriverMotion
 from .generated import Generated
@@ -63,7 +64,7 @@ def peak_within(squared: Tensor, places: Tensor) -> Tensor:
     if not len(places):
         return squared.new_zeros(len(squared))
     count = max(1, len(places) // 10)
-    return squared[:, places].kthvalue(len(places) - count // 2, dim=1).values.sqrt()
+    return kth_smallest(squared[:, places], len(places) - count // 2).sqrt()
 
 
 def skin_motion(driver: Driver, observed: DriverMotion) -> Tensor:

@@ -4,38 +4,35 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import TypeVar
+from typing import TypeAlias
 
 from ...backend_bridge.job.artefacts import FRAME_KINDS, FrameKind
 from ...backend_bridge.job.folder import JobFolder
 from ...backend_bridge.job.stages import Stage
 from ..ahead import ahead
 from ..device import frames_at_a_time
-from .animated_avatar import AnimatedAvatar
 from .batch import Batch
-from .driver import Driver
 from .notes import Notes
 from .outputs import Made, Output
-from .probes import Probed, probes_of
+from .probes import Probed, Probes
 
-T = TypeVar("T")
+_Files: TypeAlias = tuple[int, dict[str, bytes]]  # how many frames were made, and their files by name
 
 
 class FrameMaker:
     """Makes each frame's files for a list of outputs, and leaves them finished in the folder.
 
-    alpha: the magnification. probed: what is known of the frames that it was chosen by; each is let go when it is made.
-    fingerprint: of everything a frame is made from.
+    probes: measure the frames. alpha: the magnification. probed: what is known of the frames that it was chosen by;
+    each is let go when it is made. fingerprint: of everything a frame is made from.
     """
 
     def __init__(
         self,
         folder: JobFolder,
         outputs: Sequence[Output],
-        driver: Driver,
-        avatar: AnimatedAvatar,
+        probes: Probes,
         alpha: float,
         probed: list[Probed],
         notes: Notes,
@@ -43,8 +40,9 @@ class FrameMaker:
     ) -> None:
         self._folder = folder
         self._outputs = outputs
-        self._driver = driver
-        self._avatar = avatar
+        self._probes = probes
+        self._driver = probes.driver
+        self._avatar = probes.avatar
         self._alpha = alpha
         self._probed = probed
         self._notes = notes
@@ -59,54 +57,56 @@ class FrameMaker:
         clip = self._driver.clip
         lacking = {index for index in clip.present if not self._finished(index)}
         done = len(clip.present)
+        size, series = self._series()
         wanted = []
-        for size, frames in self._series():
+        for frames in series:
             groups = [frames[first : first + size] for first in range(0, len(frames), size)]
-            wanted.append((size, [index for group in groups if lacking.intersection(group) for index in group]))
-            done -= len(wanted[-1][1])
-        for size, frames in wanted:
-            with (
-                closing(self._beside(self._batches(size, frames))) as batches,
-                closing(self._beside(self._made(batches, lacking))) as made,
-            ):
-                for count, files in made:
-                    self._notes.check_cancelled()
-                    self._folder.commit_all(files, self._fingerprint)
-                    done += count
-                    self._notes.progress(Stage.ANIMATE, done, len(clip.present))
+            wanted.append([index for group in groups if lacking.intersection(group) for index in group])
+            done -= len(wanted[-1])
+        with closing(self._beside(self._made(self._batches(size, wanted), lacking))) as made:
+            for count, files in made:
+                self._notes.check_cancelled()
+                self._folder.commit_all(files, self._fingerprint)
+                done += count
+                self._notes.progress(Stage.ANIMATE, done, len(clip.present))
         for index in clip.missing:
             self._hold(index)
         for kind in FRAME_KINDS:
             self._folder.keep_only(kind, clip.count)
         return Made(clip.count, len(clip.present) - len(lacking))
 
-    def _beside(self, items: Generator[T, None, None]) -> Generator[T, None, None]:
+    def _beside(self, items: Generator[_Files, None, None]) -> Generator[_Files, None, None]:
         """Yield items that are made in another thread; but on Metal, whose commands one thread at a time encodes."""
         return items if self._avatar.device.type == "mps" else ahead(items)
 
-    def _series(self) -> list[tuple[int, list[int]]]:
-        """Return the frames in the order in which they are made, and how many of them are computed together.
+    def _series(self) -> tuple[int, list[list[int]]]:
+        """Return how many frames are computed together, and the frames in the order in which they are made.
 
         The probe frames come first, in the groups in which they were measured, unless the backend takes clips.
         """
         clip, together = self._driver.clip, self._avatar.backend.info.clip_length
         if together > 1:
-            return [(together, clip.present)]
-        size, probes = frames_at_a_time(self._avatar.device), probes_of(clip, self._avatar)
-        return [(size, probes), (size, [index for index in clip.present if index not in set(probes)])]
+            return together, [clip.present]
+        probes = self._probes.indices
+        return frames_at_a_time(self._avatar.device), [probes, [n for n in clip.present if n not in {*probes}]]
 
-    def _batches(self, size: int, frames: list[int]) -> Generator[tuple[list[int], Batch], None, None]:
-        """Yield the frames in groups with their motion, those that were probed first."""
+    def _batches(self, size: int, wanted: list[list[int]]) -> Iterator[tuple[list[int], Batch]]:
+        """Return the frames in groups with their motion, those that were probed first."""
+        return ((each.indices, self._batch(each)) for each in self._measured(size, wanted))
+
+    def _measured(self, size: int, wanted: list[list[int]]) -> Iterator[Probed]:
         known: set[int] = set()
         while self._probed:
-            probed = self._probed.pop(0)
-            known.update(probed.indices)
-            batch = Batch(probed.seen, self._driver, self._avatar, self._alpha, probed.observed, probed.generated)
-            if set(frames).issuperset(probed.indices):
-                yield probed.indices, batch
-        for indices, seen in self._driver.clip.batches(size, [index for index in frames if index not in known]):
-            seen = seen.to(self._avatar.device)
-            yield indices, Batch(seen, self._driver, self._avatar, self._alpha, self._driver.observe(seen))
+            known.update(self._probed[0].indices)
+            if any(set(frames).issuperset(self._probed[0].indices) for frames in wanted):
+                yield self._probed.pop(0)
+            else:
+                del self._probed[0]
+        yield from self._probes.besides(size, [[n for n in frames if n not in known] for frames in wanted])
+
+    def _batch(self, each: Probed) -> Batch:
+        known = each.observed, each.generated, each.equations
+        return Batch(each.seen, self._driver, self._avatar, self._alpha, *known)
 
     @property
     def _kinds(self) -> list[FrameKind]:
@@ -118,7 +118,7 @@ class FrameMaker:
 
     def _made(
         self, batches: Iterable[tuple[list[int], Batch]], lacking: Collection[int]
-    ) -> Generator[tuple[int, dict[str, bytes]], None, None]:
+    ) -> Generator[_Files, None, None]:
         """Yield of each batch how many frames it has, and the files of those of them that lack theirs, by name."""
         for indices, batch in batches:
             files: dict[str, bytes] = {}

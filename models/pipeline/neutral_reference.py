@@ -8,7 +8,7 @@ of that motion well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -31,19 +31,21 @@ _RIDGE = 1e-3  # of the median control's information: determines what the equati
 _AS_FAR = 0.9  # of the largest motion: frames that are as near to rest
 
 
-def frame_at_rest(reader: DriverReader, probes: Probes) -> int | None:
+def frame_at_rest(lay: Callable[[], DriverReader], probes: Probes) -> int | None:
     """Return a frame in which the face is at rest if it clearly shows an expression in the reference, else None.
 
     Only the frames are looked at in which the face lies farthest from the reference: those that the factors are chosen
-    from. reader: of a whole face's controls, `WHOLE_FACE` or more.
+    from. lay: returns what reads a whole face's controls, `WHOLE_FACE` or more; called while the frames are measured.
     """
     driver, avatar = probes.driver, probes.avatar
     if len(probes.indices) < _LEAST:
         return None
+    reader = lay()
     equations, sizes = [], []
     for each in probes:
         equations.append(reader.read(Batch(each.seen, driver, avatar, 1.0, each.observed)))
         sizes.append(skin_motion(driver, each.observed).cpu().numpy() / driver.face_width)
+    probes.keep_equations(equations)
     seconds = driver.clip.track.seconds
     return opposed(reader, np.concatenate(equations), np.concatenate(sizes), probes.indices, seconds)
 
@@ -65,11 +67,12 @@ def opposed(
     if len(moving) < _LEAST or (opposite_share(reader, equations[moving]) > 1).sum() < _LEAST:
         return None
     times = [float(seconds[frames[each]]) for each in moving]
-    forward, backward = reader.both_ways(equations[moving], times)
     everywhere = np.ones(equations.shape[1])
-    if (forward.curves.visibility > 0).sum() < WHOLE_FACE:
-        return None
-    left, left_backward = forward.residual_in(everywhere), backward.residual_in(everywhere)
+    backward = reader.explained(equations[moving], times, backward=True)
+    left_backward = backward.residual_in(everywhere)
+    if (backward.curves.visibility > 0).sum() < WHOLE_FACE or (left_backward < _EXPLAINED).sum() < _LEAST:
+        return None  # whatever the controls leave of the motion itself
+    left = reader.explained(equations[moving], times).residual_in(everywhere)
     clear = moving[(left_backward < CLEARLY * left) & (left_backward < _EXPLAINED)]
     if len(clear) < _LEAST:
         return None
@@ -83,9 +86,10 @@ def opposite_share(reader: RigReader, equations: NDArray[np.floating]) -> NDArra
     By least squares within the controls' ranges, of the face's own motion; equations: [N, S, 10], see `RigReader`.
     """
     own = without_motion(equations[..., :6].astype(np.float64), equations[..., HEAD])
-    x, y = np.moveaxis(reader.columns.astype(np.float64), -1, 0)  # [K, S] each
+    x, y = np.ascontiguousarray(np.moveaxis(reader.columns.astype(np.float64), -1, 0))  # [K, S] each, as BLAS takes it
     xx, xy, yy, hx, hy = (own[:, None, :, channel] for channel in range(5))
-    gram = (x * xx) @ x.T + (x * xy) @ y.T + (y * xy) @ x.T + (y * yy) @ y.T
+    across = (x * xy) @ y.T
+    gram = (x * xx) @ x.T + across + across.swapaxes(1, 2) + (y * yy) @ y.T
     pull = ((x * hx) + (y * hy)).sum(2)
     ridge = max(_RIDGE * float(np.median(np.diagonal(gram.mean(0)))), 1e-12)
     low, high = np.array([control.amounts for control in reader.basis.controls]).reshape(-1, 2).T

@@ -3,17 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.job.spec import Driving
+from ..ahead import ahead
 from ..face import FaceLandmarker, FaceLandmarks, FaceTrack, calmest, comparable, turned_by
 from ..video import VideoFrame, VideoReader
+from ..video.clip import within
+
+_Side: TypeAlias = tuple[Fraction, Fraction]  # s of the video, from and to
 
 _REACH = Fraction(2)  # s before and after the trim: a face that rested longer ago is lit and held otherwise
 _SAMPLES = 9  # frames looked at on either side
@@ -82,13 +88,13 @@ def calmer_outside(
     if driving.trim is None:
         return None
     start, end = (Fraction(bound) for bound in driving.trim)
-    sides = ((max(Fraction(0), start - _REACH), start), (end, end + _REACH))
+    sides = [(max(Fraction(0), start - _REACH), start), (end, end + _REACH)]
     points = track.points[index]
     here = _face_of(track, index)
     like_here = comparable(image.image, points)
     found: list[tuple[Fraction, FaceLandmarks]] = []
-    for side in sides:
-        for seconds, frame in _sampled(path, driving, side):
+    with closing(ahead(_sampled(path, driving, [side for side in sides if side[0] < side[1]]))) as sampled:
+        for seconds, frame in sampled:
             face = _nearest(landmarker.detect(frame.image, near=here), here)
             if face and turned_by(face.points, points) < _TURNED and like_here(frame.image, face.points):
                 found.append((seconds, face))
@@ -98,19 +104,32 @@ def calmer_outside(
     return None if best is None else found[best][0]
 
 
-def _sampled(path: Path, driving: Driving, side: tuple[Fraction, Fraction]) -> Iterator[tuple[Fraction, VideoFrame]]:
-    """Yield a few frames of a part of the video, evenly spread, with their times; none where the video has none."""
-    if side[0] >= side[1]:
+def _sampled(path: Path, driving: Driving, sides: Sequence[_Side]) -> Iterator[tuple[Fraction, VideoFrame]]:
+    """Yield a few frames of parts of the video, evenly spread, with their times; none where the video has none.
+
+    Parts that are not far apart are read in one go: whatever is read, a decoder begins at a key frame before it.
+    """
+    if sides[-1][0] - sides[0][1] <= 2 * _REACH:
+        yield from _sampled_in(path, driving, (sides[0][0], sides[-1][1]), sides)
         return
+    for side in sides:
+        yield from _sampled_in(path, driving, side, [side])
+
+
+def _sampled_in(
+    path: Path, driving: Driving, span: _Side, sides: Sequence[_Side]
+) -> Iterator[tuple[Fraction, VideoFrame]]:
+    """Yield those of `sides` that lie in a `span`, which is read."""
+    due: dict[_Side, Fraction] = {}
     try:
-        reader = VideoReader(path, (float(side[0]), float(side[1])), driving.sequence_rate)
-        step = (side[1] - side[0]) / _SAMPLES
-        due = reader.info.start
+        reader = VideoReader(path, (float(span[0]), float(span[1])), driving.sequence_rate)
         for frame in reader:
             seconds = reader.info.start + frame.seconds
-            if seconds >= due:
+            side = next((side for side in sides if within(seconds, side)), None)
+            if side is not None and seconds >= due.get(side, seconds):
+                _ = frame.image  # made here, in the thread that reads
                 yield seconds, frame
-                due = seconds + step
+                due[side] = seconds + (side[1] - side[0]) / _SAMPLES
     except InputError:
         return
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..device import fits_loops
 from ..face import Window
 from ..magnification.motion import Motion
 from ..warp import STILL, SplineImage, backward_displacement, pixel_grid, sample, sample_spline
@@ -40,7 +41,7 @@ class Restoration:
         around = avatar.premultiplied[:, :, y : bottom + border, x : right + border].to(device)
         self._opaque = bool((around[:, 3:] == 1).all())
         self._picture = SplineImage(around[:, :3] if self._opaque else around)
-        self._still = around[:, :, top - y : bottom - y, left - x : right - x]
+        self._still = around[:, :, top - y : bottom - y, left - x : right - x].contiguous()
         grid = pixel_grid(bottom - top, right - left, device)
         self._here = grid + _column(grid, (left - x, top - y))
         self._in_crop = window.to_crop(grid + _column(grid, (left, top)))
@@ -59,6 +60,11 @@ class Restoration:
         displacement = torch.zeros_like(motion.flow)
         tolerance = _TOLERANCE / max(1.0, self._window.scale)
         displacement[self._moving] = backward_displacement(motion.flow[self._moving], tolerance=tolerance).displacement
+        if appearance is None and fits_loops(displacement, self._here):
+            turn = self._window.turn_back
+            for each in displacement.split(1):
+                yield self._picture.moved(self._still, each, self._in_crop, self._here, turn)[0]
+            return
         for index in range(motion.flow.shape[0]):
             shift = sample(displacement[index : index + 1], self._in_crop)
             changed = shift.abs().amax(1, keepdim=True) > STILL

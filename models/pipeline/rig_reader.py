@@ -101,10 +101,11 @@ class RigReader(ABC):
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return [N, S, 10] of a batch."""
 
-    def solve(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> Solved:
+    def solve(self, equations: NDArray[np.floating], seconds: Sequence[float], adjusted: bool = True) -> Solved:
         """Return the controls' curves from what was read [N, S, 10] of the whole clip, as strong as was asked.
 
-        A control rests in frames that don't show what it moves.
+        A control rests in frames that don't show what it moves. adjusted: off, the peak of the motion isn't matched,
+        whatever was asked.
         """
         sites, controls = self._observer.sites, self.basis.controls
         equations = without_cover(equations, sites.position, _EDGE * self._unit)
@@ -120,13 +121,13 @@ class RigReader(ABC):
             other = solve(
                 self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints, self._regions
             )
-            solution = min(solution, other, key=lambda found: found.residual_of_clip(everywhere))
+            solution = _better(solution, other)
         rest = np.array([control.rest for control in controls])
         solved = np.where(shown < _LEAST_SHOWN, rest, solution.curves.values)
         low, high = np.array([control.amounts for control in controls]).reshape(-1, 2).T
         ends = ((solved - rest >= _LIMIT * high) & (high > 0)) | ((solved - rest <= _LIMIT * low) & (low < 0))
         at_limit = tuple(control.name for control, end in zip(controls, ends.any(0), strict=True) if end)
-        matched = self._matched(solution, solved - rest)
+        matched = self._matched(solution, solved - rest, adjusted)
         # Not cut off at the controls' ranges: who asks for a stronger expression gets it, and the bake widens them.
         values = rest + (solved - rest) * matched.gains * self._gains
         values = with_lids(values, self._gains, controls, self._clip.closures, constraints.locked)
@@ -170,21 +171,20 @@ class RigReader(ABC):
         """What each control moves at the sites of the equations, [K, S, 2] px per unit."""
         return self._observer.sites.columns
 
-    def both_ways(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> tuple[RigSolution, RigSolution]:
-        """Return how the controls explain the motion in some frames [N, S, 10], and the opposite motion.
+    def explained(
+        self, equations: NDArray[np.floating], seconds: Sequence[float], backward: bool = False
+    ) -> RigSolution:
+        """Return how the controls explain the motion in some frames [N, S, 10] or, `backward`, the opposite motion.
 
         Controls go one way from rest. Against an expression as reference, rest is the opposite of it, which they
         explain badly.
         """
-        reverse = equations[..., :6].copy()
-        reverse[..., 3:5] *= -1
-        forward, backward = (
-            solve(self.basis, self._observer.sites, each, seconds, constraints=self._constraints)
-            for each in (equations[..., :6], reverse)
-        )
-        return forward, backward
+        motion = equations[..., :6].copy()
+        if backward:
+            motion[..., 3:5] *= -1
+        return solve(self.basis, self._observer.sites, motion, seconds, constraints=self._constraints)
 
-    def _matched(self, solution: RigSolution, excursions: NDArray[np.floating]) -> Matched:
+    def _matched(self, solution: RigSolution, excursions: NDArray[np.floating], adjusted: bool) -> Matched:
         """Return the gains that bring the shown motion to the driver's, or those of 1 that leave the shape as it is."""
         low, high = np.array([control.amounts for control in self.basis.controls]).reshape(-1, 2).T
         return match(
@@ -194,7 +194,7 @@ class RigReader(ABC):
             self._regions,
             pairs=self._constraints.pairs,
             most=np.minimum(np.maximum(np.abs(low), np.abs(high)), solution.most),
-            adjusted=self._matching == "motion",
+            adjusted=adjusted and self._matching == "motion",
             least=_LEAST_ASKED * self._unit,
             noisy=solution.state.noisy,
         )
@@ -225,6 +225,8 @@ class DriverReader(RigReader):
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return equations of the driver's frames, and what else is known at the sites: [N, S, 10]."""
+        if batch.equations is not None:
+            return batch.equations
         weight, copied, observed = batch.weight, batch.seen.copied, batch.observed
         # A closing lid has no brightness constancy: its equations are those of the mesh's motion, on its skin.
         equations = self._observer.observe(batch.frames, observed.total, weight * (1 - observed.from_mesh), copied)
@@ -265,6 +267,12 @@ class GeneratedReader(RigReader):
         """Return the same of the generated frames, in which all is visible and nothing else is known (0)."""
         equations = self._observer.observe(batch.generated.frames, batch.generated.total.flow)
         return np.concatenate([equations, np.ones_like(equations[..., :1]), np.zeros_like(equations[..., :3])], -1)
+
+
+def _better(one: RigSolution, other: RigSolution) -> RigSolution:
+    """Return the solution that leaves less of the motion unexplained, of those in which anything moves."""
+    moving = [found for found in (one, other) if np.ptp(found.curves.values, axis=0).any()] or [one]
+    return min(moving, key=lambda found: float(found.unexplained.sum()))
 
 
 def driver_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, spec: JobSpec) -> DriverReader:

@@ -8,6 +8,8 @@ probe frames that decide the magnification and the backend's gain, and to make t
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 
 import torch
 
@@ -22,7 +24,7 @@ from .frame_maker import FrameMaker
 from .measurement_report import report_of_measurement
 from .notes import Events, Notes
 from .order import Order
-from .outputs import Output
+from .outputs import FinishedBeside, Made, Output
 from .outputs.comparison import Comparison
 from .outputs.curves import Curves
 from .outputs.driver_picture import DriverPicture
@@ -32,7 +34,7 @@ from .outputs.observed import Observed
 from .outputs.plot import Plot
 from .provenance import Provenance
 from .session import Session
-from .subjects import Subjects, find_subjects
+from .subjects import Subjects, found_subjects
 
 
 def run_job(folder: JobFolder, session: Session, events: Events) -> Report:
@@ -68,17 +70,26 @@ def _run_on(device: torch.device, folder: JobFolder, spec: JobSpec, session: Ses
     order = Order.read(folder, spec, session, device)
     if (earlier := _kept(order, notes)) is not None:
         return earlier
-    subjects = find_subjects(order, session, notes)
-    driver, avatar = subjects.driver, subjects.avatar
-    made_from = order.frames_fingerprint(subjects.clip, restored=not avatar.gives_motion)
-    provenance = Provenance(made_from, order.signer)
-    factors, probed = factors_of(folder, spec, subjects.probes, notes, made_from)
-    outputs = _outputs(order, subjects, factors, notes, provenance)
-    made = FrameMaker(folder, outputs, driver, avatar, factors.alpha, probed, notes, made_from).run()
-    report = report_of_measurement(order, subjects, factors, provenance)
-    for output in outputs:
-        report = output.finish(report, made)
-    return folder.write_report(_concluded(report, folder, notes), order.fingerprint())
+    with found_subjects(order, session, notes) as subjects:
+        made_from = order.frames_fingerprint(subjects.clip, restored=not subjects.avatar.gives_motion)
+        provenance = Provenance(made_from, order.signer)
+        factors, probed = factors_of(folder, spec, subjects.probes, notes, made_from)
+        outputs = _outputs(order, subjects, factors, notes, provenance)
+        report = report_of_measurement(order, subjects, factors, provenance)  # while the next frames are measured
+        made = FrameMaker(folder, outputs, subjects.probes, factors.alpha, probed, notes, made_from).run()
+        report = _finished(outputs, report, made)
+        return folder.write_report(_concluded(report, folder, notes), order.fingerprint())
+
+
+def _finished(outputs: Sequence[Output], report: Report, made: Made) -> Report:
+    """Return the report with each output's section; what takes a while and needs no other's is begun beforehand."""
+    beside = [output for output in outputs if isinstance(output, FinishedBeside)]
+    with ExitStack() as begun:
+        for each in beside:
+            begun.enter_context(closing(each.begin_to_finish()))
+        for output in sorted(outputs, key=lambda output: output in beside):  # these last, the others in their order
+            report = output.finish(report, made)
+    return report
 
 
 def _kept(order: Order, notes: Notes) -> Report | None:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.job.artefacts import FACTORS
 from ..backends import FaceImage, Framing
 from ..backends.preprocess import best_frame
 from ..face import FaceLandmarker
@@ -58,6 +61,10 @@ class Subjects:
         assert self.order.basis is not None
         return driver_reader(self.order.basis, self.driver, self.avatar, self.order.spec)
 
+    def close(self) -> None:
+        """End the thread in which the driver's frames are measured."""
+        self.probes.close()
+
     def rig_reader(self, factors: Factors) -> RigReader:
         """Return what reads the rig where the motion shows most clearly, of a job with a rig.
 
@@ -69,10 +76,12 @@ class Subjects:
         return GeneratedReader.laid(self.order.basis, self.driver, self.avatar, factors, self.order.spec)
 
 
-def find_subjects(order: Order, session: Session, notes: Notes) -> Subjects:
+@contextmanager
+def found_subjects(order: Order, session: Session, notes: Notes) -> Iterator[Subjects]:
     """Find both faces and load the backend; `InputError` where a face or a checkpoint is missing.
 
-    Where the face shows an expression in the reference that MagPlus chose, a frame at rest takes its place.
+    Where the face shows an expression in the reference that MagPlus chose, a frame at rest takes its place. The
+    driver's frames are measured ahead until the block ends.
     """
     spec, landmarker, size = order.spec, session.landmarker(), order.info.frame_size
     backend = session.backend(spec.backend, order.origins, order.device, order.options)
@@ -93,19 +102,28 @@ def find_subjects(order: Order, session: Session, notes: Notes) -> Subjects:
         avatar = AnimatedAvatar(
             order.picture, face, window, backend, magnifiers["demagplus"], driver, device, notes, more
         )
-        return Subjects(driver, avatar, face, window, order)
+        subjects = Subjects(driver, avatar, face, window, order)
+        if not (order.folder.path / FACTORS).exists():  # else frames may be finished already
+            subjects.probes.begin(go_on=True)
+        return subjects
 
-    subjects = measured_against(clip)
-    whole_face = order.basis is not None and len(order.basis.controls) >= WHOLE_FACE
-    if clip.chosen.chosen == "automatic":
-        rested = end_nearer_to_rest(subjects.probes)
-        if rested is None and whole_face:
-            rested = frame_at_rest(subjects.driver_reader, subjects.probes)
-        if rested is not None:
-            subjects = measured_against(clip.with_reference(rested, "rest", notes))
-    if subjects.clip.chosen.chosen == "rest":
-        notes.warning(begins_in_expression(subjects.clip))
-    return subjects
+    with ExitStack() as begun:
+        subjects = begun.enter_context(closing(measured_against(clip)))
+        if clip.chosen.chosen == "automatic" and (rested := _rested(subjects)) is not None:
+            begun.close()
+            subjects = begun.enter_context(closing(measured_against(clip.with_reference(rested, "rest", notes))))
+        if subjects.clip.chosen.chosen == "rest":
+            notes.warning(begins_in_expression(subjects.clip))
+        yield subjects
+
+
+def _rested(subjects: Subjects) -> int | None:
+    """Return a frame in which the driver's face is at rest if it shows an expression in the reference, else None."""
+    basis = subjects.order.basis
+    rested = end_nearer_to_rest(subjects.probes)
+    if rested is None and basis is not None and len(basis.controls) >= WHOLE_FACE:
+        return frame_at_rest(lambda: subjects.driver_reader, subjects.probes)
+    return rested
 
 
 def _face_of_avatar(order: Order, clip: DrivingClip, landmarker: FaceLandmarker, notes: Notes) -> AvatarFace:

@@ -14,19 +14,21 @@ other not far enough, ends between: where sum_r share_kr log(asked / shown) is 0
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .measurement import Array, motion_of
+from .measurement import Array, Measurement, motion_of
 
 _PEAK_SHARE = 0.05  # of a region's places, those that move farthest: their mean is the region's peak
 _AT_PEAK = 0.9  # share of the region's peak from which frames count as its apex
+_NEAR_PEAK = 0.7  # share of the region's peak, from which on places tell how large it is
+_SLOPES = 0.5, 10.0  # how far the equations may say that a smooth motion is too large, and too small
 _MOVES = 0.25  # share of the liveliest region's peak, below which a region is taken to be carried along or still
-_HAS_CONTROL = 0.25  # share of the asked motion, below which the rig has no control for it and shows it by chance
-_MOST_GAIN, _LEAST_GAIN = 3.0, 0.5  # of a control
+_HAS_CONTROL = 0.1  # share of the asked motion, below which the rig has no control for it and shows it by chance
+_MOST_GAIN, _LEAST_GAIN = 6.0, 0.5  # of a control
 _FOR_IT = 0.5  # share of the farthest that a control moves anything, from which on it is one for a region
 _MOVED = 0.01  # of a control's largest squared motion, from which on it is said to move a place
 _WHERE_ASKED = 0.5  # share of the region's peak, from which on places are compared in direction and extent
@@ -69,7 +71,7 @@ def match(
     excursions: Array,
     columns: Array,
     asked: Array,
-    regions: dict[str, NDArray[np.floating]],
+    regions: Mapping[str, NDArray[np.floating]],
     pairs: Sequence[tuple[int, int]] = (),
     most: Array | None = None,
     adjusted: bool = True,
@@ -113,7 +115,9 @@ def match(
     gains: Array = np.ones(len(columns))
     share = _shares(columns, [places[name] for name in matched])
     log_gains: Array = np.zeros(len(columns))
-    highest = share @ np.log([fits[name].most_gain for name in matched])
+    # How far a control may be raised is said by the region that moves most of those that it moves.
+    farthest = _shares(columns, [places[name] for name in matched], [wanted[name] ** 2 for name in matched])
+    highest = farthest @ np.log([fits[name].most_gain for name in matched])
     limit = _room(excursions, most)
     iterations, change = _ITERATIONS * bool(matched), 0.0
     for _ in range(iterations):
@@ -130,6 +134,28 @@ def match(
         at_first, at_last = (_shown(excursions * each, columns, apex[name], places[name]) for each in (1.0, gains))
         found[name] = RegionMotion(wanted[name], at_last, at_last / max(at_first, 1e-9) if name in matched else 1.0)
     return Matched(gains, found, iterations, change)
+
+
+def as_measured(motion: Array, measured: Measurement, regions: Sequence[NDArray[np.intp]]) -> Array:
+    """Return a smooth motion [N, 2, S] px with the size that the equations say, region by region.
+
+    A window that is wide enough to be sure of a motion is wider than a lid's edge, which it mixes with what keeps still
+    around it; and the largest of many noisy motions is larger than the largest motion. Both are undone by regression of
+    the `measured` motion, J u = h, on the smooth one u' at the region's apex, where u' is within `_NEAR_PEAK` of its
+    peak, with a standard normal prior around 1 for the factor: (1 + sum u'h) / (1 + sum u'Ju').
+
+    regions: the places of each.
+    """
+    scale: Array = np.ones(motion.shape[2], motion.dtype)
+    for place in regions:
+        frames = _apex(motion[:, :, place])
+        near = motion[frames][:, :, place]
+        size = np.sqrt((near**2).sum(1))
+        counted = (size >= _NEAR_PEAK * _peak(near)) & measured.valid[frames][:, place]
+        said, there = ((near * each[frames][:, :, place]).sum(1) for each in (measured.pull, measured.pull_of(motion)))
+        slope = (1 + float(said.sum(where=counted))) / (1 + float(there.sum(where=counted)))
+        scale[place] = np.clip(slope, *_SLOPES)
+    return np.asarray(motion * scale)
 
 
 @dataclass(frozen=True)
@@ -186,11 +212,12 @@ def _fit(
     )
 
 
-def _shares(columns: Array, places: list[NDArray[np.intp]]) -> Array:
+def _shares(columns: Array, places: list[NDArray[np.intp]], weights: Sequence[float] | None = None) -> Array:
     """Return [K, R], the share of each control's motion energy in each of these regions; rows sum to 1, or to 0."""
     if not places:
         return np.zeros((len(columns), 0))
     energy = np.stack([(columns[:, :, place] ** 2).sum((1, 2)) for place in places], 1)
+    energy = energy * (1.0 if weights is None else np.asarray(weights))
     return np.asarray(energy / np.maximum(energy.sum(1, keepdims=True), 1e-30))
 
 

@@ -241,7 +241,8 @@ class _Search:
         whole = max(float(explainable.sum()), 1e-30)
         self._measurements = max(float(data.measurements[frames] @ explainable) / whole, 2.0)
         at_home = data.explainable[frames] @ data.at_home[frames] / whole
-        self._elsewhere = np.where(at_home < _AT_HOME, _ELSEWHERE_ODDS, 0.0)
+        farther = np.log(np.clip(at_home, 1e-3, 1.0)) / np.log(_AT_HOME)
+        self._elsewhere = np.where(farther > 1, _ELSEWHERE_ODDS * farther**2, 0.0)
         self._diagonal = np.diagonal(self._gram, axis1=1, axis2=2)
         group = data.hypotheses.group
         self._groups = [np.flatnonzero(group == each).tolist() for each in np.unique(group)]

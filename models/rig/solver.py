@@ -50,6 +50,7 @@ from .box_least_squares import solve_boxed
 from .constraints import Constraints
 from .head_motion import head_columns, orthonormal, robust_head, turning_error
 from .homes import Homes
+from .matching import as_measured
 from .measurement import Array, Measurement, NormalEquations, Patches, cauchy_weights, initial_weights, motion_of
 from .misfit import STILL, BestFit, best_fit, beyond, hidden_by_noise, marginalised
 from .selection import NO_MISFIT, Choice, Hypotheses, SelectionData, choose
@@ -200,7 +201,9 @@ def solve(
         residual=_share(left_energy.sum(1), moved_energy.sum(1)),
         visibility=visibility.astype(np.float32),
     )
-    motion = shown + beyond(unexplained, found.state.misfit**2, found.state.noisy)
+    misfit = found.state.misfit**2
+    motion: Array = shown + beyond(unexplained, misfit, found.state.noisy)
+    motion = as_measured(motion, marginalised(moved, misfit), homes.places)
     return RigSolution(
         curves,
         seen.position.astype(np.float32),
@@ -605,7 +608,9 @@ def _chosen(
     against = evidence.of(marginalised(still, fit.variance)).scaled(factor)
     size = np.abs(first.values[:, :count])
     face, _ = _parts(model, equations, first.values)
-    motion = face + beyond(evidence.local.less(head).less(face), fit.variance)
+    local = evidence.local.less(head)
+    motion: Array = face + beyond(local.less(face), fit.variance)
+    motion = as_measured(motion, local, model.homes.places)
     data = SelectionData(
         *against.of_controls(model),
         low,

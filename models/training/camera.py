@@ -20,12 +20,10 @@ from ..magnification.copied_blocks import copied_share
 from ..magnification.filters import resize
 from ..video import Mp4Writer
 from ..warp import move
+from .ingredients import Ingredients
 
 RATE_FACTORS = (14, 28)  # x264's scale from hardly seen to plainly visible
 CLEAN = 0.2  # share of the films without any noise but that of 8 bit
-CLIPS = 0.38  # share of a camera's films that are frames of a video
-GENERATED_CLIPS = 0.1  # of a generator's, which nobody has to compress
-STILLS = 0.12  # share that are JPEG pictures
 DARK = 0.25  # share of the films in little light
 LARGER = 0.3  # share of the clips that a camera writes larger than the picture is wanted
 
@@ -44,13 +42,15 @@ class Filmed:
     compressed: bool
 
 
-def film(reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rng: np.random.Generator) -> Filmed:
+def film(
+    reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, shares: Ingredients, rng: np.random.Generator
+) -> Filmed:
     """Return reference and frame as they come from a camera, or the frame from a generator: [1, 3, H, W], 8 bit.
 
     flow: [1, 2, H, W] px, the motion between them, by which the frames in between are made.
     """
     reference, frame = toned((reference, frame), rng)
-    return recorded(reference, frame, flow, generated, rng)
+    return recorded(reference, frame, flow, generated, shares, rng)
 
 
 def toned(images: Sequence[Tensor], rng: np.random.Generator) -> list[Tensor]:
@@ -60,7 +60,9 @@ def toned(images: Sequence[Tensor], rng: np.random.Generator) -> list[Tensor]:
     return [(light * ((image - 0.5) * contrast + 0.5 + level)).clamp(0, 1) for image in images]
 
 
-def recorded(reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rng: np.random.Generator) -> Filmed:
+def recorded(
+    reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, shares: Ingredients, rng: np.random.Generator
+) -> Filmed:
     """Return what `film` does, in the pictures' own tone.
 
     A generator draws on the clean source: its frames are soft and have a grain of their own.
@@ -76,11 +78,11 @@ def recorded(reference: Tensor, frame: Tensor, flow: Tensor, generated: bool, rn
     clean_source = generated and rng.random() < 0.5
     noises = (0.0 if clean_source else rng.uniform(0, 3) if generated else noise, noise)
     compression = rng.random()
-    clips = GENERATED_CLIPS if generated else CLIPS
+    clips = shares.generated_clips if generated else shares.clips
     if compression < clips:
         return _in_a_clip(reference, frame, flow, light, noises, rng)
     images = [_sensed(reference, noises[0], rng), _sensed(light * frame, noises[1], rng)]
-    compressed = compression < clips + STILLS
+    compressed = compression < clips + shares.stills
     if compressed:
         quality = int(rng.integers(75, 98))
         images = [jpeg(image, quality) for image in images]

@@ -24,6 +24,7 @@ from ..warp import move, pixel_grid, sample
 from .bending import bent_units, reshaped, wide_flow
 from .camera import film
 from .dressing import beard, before_a_room, glasses, random_room, strands
+from .ingredients import EVERYTHING, Ingredients
 from .rasteriser import Shot
 from .scenes import (
     HELD_OUT,
@@ -41,26 +42,20 @@ PAIRS_A_PERSON = 8
 PEAKS = (0.1, 10.0)  # px at 256 px, the largest motion of a pair
 HEIGHTS = (0.19, 0.33)  # m, what the picture shows of a head, from the face alone to all of it
 HEAD = 1.5  # px at 256 px, the head's own motion in a third of the pairs
-BENT = 0.6  # share of the pairs in which the units are bent
-WIDE = 1 / 3  # share of those in which all of the face flows as well
-RESHAPED = 0.4  # share of the people whose heads have other proportions
-TURNED = 0.4  # share of the pairs in which a head is turned away from the camera
 TURNS = (15.0, 28.0, 12.0)  # degrees by which it pitches, yaws and rolls at most
-HARSH = 0.3  # share of the pairs in light from one side
-PULLED = 0.3  # share of the films in which a face moves as no unit moves it
-DETAILED = 0.5  # share of the films in which the skin has more texture than it was painted with
-DETAIL = (0.01, 0.10)  # its contrast, where white is 1
-IN_A_ROOM, IN_GLASSES, IN_HAIR, IN_A_BEARD = 0.5, 0.15, 0.2, 0.15  # shares of the films with these
+DETAIL = (0.01, 0.10)  # contrast of the texture that a skin gets, where white is 1
 STILL = 3  # films a person of a face that does not move
 
 UNITS_GRID = 64  # places along a side at which it is kept how a person's units move the picture
 
 
-def render_pairs(scenes: FaceScenes, people: Sequence[int], seed: int, folder: Path) -> None:
+def render_pairs(
+    scenes: FaceScenes, people: Sequence[int], seed: int, folder: Path, shares: Ingredients = EVERYTHING
+) -> None:
     """Render each person's pairs into `folder`, two files a person; what is there already is kept.
 
     A person sits under several lights, with a micro-expression or a random mixture of units, the head still or moving.
-    In `BENT` of the pairs the units are not the head's own (`bending`), and then more of them move at once.
+    In `shares.bent` of the pairs the units are not the head's own (`bending`), and then more of them move at once.
     `<person>.npz` holds references and frames [P, 3, S, S], flows [P, 2, S, S] float16, known [P, 1, S, S] bool and
     where the eyes are, [P, 2, 2] px; `<person>-units.npy` how each unit would move the reference, [P, K, 2, g, g]
     float16, the largest motion being 1.
@@ -76,15 +71,15 @@ def render_pairs(scenes: FaceScenes, people: Sequence[int], seed: int, folder: P
             raise ValueError(f"person {person} is held out for the benchmark; train on people below {HELD_OUT}")
         rng = np.random.default_rng((seed, person))
         head = scenes.model.identity(person)
-        if rng.random() < RESHAPED:
+        if rng.random() < shares.reshaped:
             head = reshaped(scenes.model, head, rng)
         scenes.seat(head, person)
         pairs, fields, eyes = [], [], []
         for _ in range(PAIRS_A_PERSON):
-            units = _acts(scenes, head, names, rng)
+            units = _acts(scenes, head, names, shares, rng)
             peak = float(np.exp(rng.uniform(*np.log(PEAKS))))
             motion = random_head_motion(rng, HEAD) if rng.random() < 1 / 3 else None
-            shot = _lit(random_shot(rng), rng).framed(rng.uniform(*HEIGHTS))
+            shot = _lit(random_shot(rng), shares, rng).framed(rng.uniform(*HEIGHTS))
             pairs.append(scenes.pair(units, peak, 1.0, shot, motion))
             fields.append(scenes.unit_fields(names, shot, UNITS_GRID))
             eyes.append(scenes.eyes(shot, pairs[-1].flow.shape[-1]))
@@ -104,15 +99,19 @@ def render_pairs(scenes: FaceScenes, people: Sequence[int], seed: int, folder: P
 
 
 def _acts(
-    scenes: FaceScenes, head: NDArray[np.floating], names: Sequence[str], rng: np.random.Generator
+    scenes: FaceScenes,
+    head: NDArray[np.floating],
+    names: Sequence[str],
+    shares: Ingredients,
+    rng: np.random.Generator,
 ) -> dict[str, float]:
     """Give a head the units, flow and turn of its next pair; return how much of which units there is in it."""
-    bent = rng.random() < BENT
+    bent = rng.random() < shares.bent
     flow = np.zeros_like(head)
-    if bent and rng.random() < WIDE:
+    if bent and rng.random() < shares.wide:
         flow = rng.uniform(0.15, 1.0) * wide_flow(scenes.model, rng)
     turn = np.eye(3)
-    if rng.random() < TURNED:
+    if rng.random() < shares.turned:
         turn = rotation(np.deg2rad(rng.uniform(-1, 1, 3) * TURNS))
     scenes.act(head, bent_units(scenes.model, rng) if bent else scenes.model.units, flow, turn)
     units = list(rng.choice(names, rng.integers(1, 11 if bent else 7), replace=False))
@@ -121,9 +120,9 @@ def _acts(
     return {unit: rng.uniform(0.3, 1) for unit in units}
 
 
-def _lit(shot: Shot, rng: np.random.Generator) -> Shot:
+def _lit(shot: Shot, shares: Ingredients, rng: np.random.Generator) -> Shot:
     """Return a shot in its own light, or in light from one side that leaves the other dark."""
-    if rng.random() >= HARSH:
+    if rng.random() >= shares.harsh:
         return shot
     side = rng.choice([-1.0, 1.0])
     key = (side * rng.uniform(0.8, 2.5), rng.uniform(-0.5, 1.5), rng.uniform(0.2, 0.8))
@@ -191,7 +190,7 @@ class Scene:
             frame=before_a_room(self.frame, face, room),
         )
 
-    def dressed(self, rng: np.random.Generator) -> Scene:
+    def dressed(self, shares: Ingredients, rng: np.random.Generator) -> Scene:
         """Return the scene with glasses, hair before the face or a beard, or none of them.
 
         What the head carries moves as its nose does; under it the motion is not known.
@@ -199,11 +198,11 @@ class Scene:
         if self.eyes is None:
             return self
         side, scene = self.flow.shape[-1], self
-        if rng.random() < IN_A_BEARD:
+        if rng.random() < shares.in_a_beard:
             scene = scene.painted(beard(self.eyes, side, rng))
         x, y = self.eyes.mean(0).round().astype(int).clip(0, side - 1)
         shift = self.flow[:, :, y : y + 1, x : x + 1]
-        for share, worn in ((IN_GLASSES, glasses), (IN_HAIR, strands)):
+        for share, worn in ((shares.in_glasses, glasses), (shares.in_hair, strands)):
             if rng.random() < share:
                 layer = worn(self.eyes, side, rng)
                 scene = replace(
@@ -253,26 +252,34 @@ def scenes_of(pairs: Path, person: int) -> list[Scene]:
     return [Scene(reference[[i]], frame[[i]], flow[[i]], known[[i]], eyes[i]) for i in range(len(reference))]
 
 
-def varied(scene: Scene, role: Role, rng: np.random.Generator) -> Scene:
+def varied(scene: Scene, role: Role, shares: Ingredients, rng: np.random.Generator) -> Scene:
     """Return the scene as it is, or pulled, with its own motion or without; more textured, dressed, elsewhere."""
     face = scene.known
-    if rng.random() < PULLED:
+    if rng.random() < shares.pulled:
         scene = (scene if rng.random() < 0.5 else scene.still()).pulled(role.some_peak(rng), rng)
-    if rng.random() < DETAILED:
+    if rng.random() < shares.detailed:
         scene = scene.detailed(float(np.exp(rng.uniform(*np.log(DETAIL)))), rng)
-    if rng.random() < IN_A_ROOM:
+    if rng.random() < shares.in_a_room:
         scene = scene.in_a_room(face, rng)
-    return scene.dressed(rng)
+    return scene.dressed(shares, rng)
 
 
-def observe(pairs: Path, films: Path, role: Role, people: Sequence[int], takes: int, seed: int) -> None:
+def observe(
+    pairs: Path,
+    films: Path,
+    role: Role,
+    people: Sequence[int],
+    takes: int,
+    seed: int,
+    shares: Ingredients = EVERYTHING,
+) -> None:
     """Film every pair of `people` `takes` times, run the solver, and keep its result: a file a person.
 
     The solver has nothing to learn, so its result for a film is computed once, not in every step of the training. A
     file holds [T, CHANNELS, h, w] float16, as `Films` reads it, `<person>-shown.npy` which of the pairs each film
-    shows, and `<person>-states.npy` the state of its camera. In `PULLED` of the films the skin is pulled as no unit
-    does, in half of those instead of the expression: what the units don't explain is to be left to the solver. Next to
-    them stand a face that doesn't move and a warped texture.
+    shows, and `<person>-states.npy` the state of its camera. In `shares.pulled` of the films the skin is pulled as no
+    unit does, in half of those instead of the expression: what the units don't explain is to be left to the solver.
+    Next to them stand a face that doesn't move and a warped texture.
     """
     films.mkdir(parents=True, exist_ok=True)
     for count, person in enumerate(people):
@@ -282,15 +289,15 @@ def observe(pairs: Path, films: Path, role: Role, people: Sequence[int], takes: 
         rng = np.random.default_rng((seed, person, 1))
         scenes = scenes_of(pairs, person)
         shown = [i for i, scene in enumerate(scenes) if role.shows(scene)] * takes
-        filmed = [varied(scenes[i], role, rng) for i in shown]
+        filmed = [varied(scenes[i], role, shares, rng) for i in shown]
         for _ in range(STILL):
             shown.append(int(rng.integers(len(scenes))))
-            filmed.append(scenes[shown[-1]].still().dressed(rng))
+            filmed.append(scenes[shown[-1]].still().dressed(shares, rng))
         texture = warped_pair(scenes[0].flow.shape[-1], role.some_peak(rng), 1.0, rng)
         shown.append(NO_PAIR)
         filmed.append(Scene(texture.reference, texture.frame, texture.flow, texture.known.float()))
         _write(films / f"{person:05d}-shown.npy", np.array(shown))
-        films_of_them = [_observed(scene, role, rng) for scene in filmed]
+        films_of_them = [_observed(scene, role, shares, rng) for scene in filmed]
         _write(states_file(films, person), np.stack([state for _, state in films_of_them]))
         _write(path, torch.cat([seen for seen, _ in films_of_them]).numpy())
         print(f"\rfilmed {count + 1}/{len(people)} people", end="", file=sys.stderr, flush=True)
@@ -302,12 +309,14 @@ def states_file(films: Path, person: int) -> Path:
     return films / f"{person:05d}-states.npy"
 
 
-def _observed(scene: Scene, role: Role, rng: np.random.Generator) -> tuple[Tensor, NDArray[np.float32]]:
+def _observed(
+    scene: Scene, role: Role, shares: Ingredients, rng: np.random.Generator
+) -> tuple[Tensor, NDArray[np.float32]]:
     """Film a scene; return what the solver saw, the brightness and the truth, [1, CHANNELS, h, w] float16.
 
     And the state of the camera [STATES], followed by 1 for what was compressed, else 0.
     """
-    filmed = film(scene.reference, scene.frame, scene.flow, role.generated, rng)
+    filmed = film(scene.reference, scene.frame, scene.flow, role.generated, shares, rng)
     reference, frame = filmed.reference, filmed.frame
     state = np.append(camera_state(reference, frame)[0].numpy(), np.float32(filmed.compressed))
     grid = (frame.shape[2] // 2, frame.shape[3] // 2)

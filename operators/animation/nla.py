@@ -140,6 +140,12 @@ def has_tracks(id_block: bpy.types.ID) -> bool:
     return animation is not None and len(animation.nla_tracks) > 0
 
 
+def play_whole(animation: bpy.types.AnimData) -> None:
+    """Let the next active action play as it is: how the last one was mixed into tracks was a setting of that one."""
+    animation.action_blend_type, animation.action_influence = "REPLACE", 1.0
+    animation.action_extrapolation = "HOLD"
+
+
 def push_down(id_block: bpy.types.ID, mixed: bool) -> None:
     """Move the active action into a track of its own, as Blender's Push Down does; on top it would overrule the tracks.
 
@@ -160,6 +166,7 @@ def push_down(id_block: bpy.types.ID, mixed: bool) -> None:
             strip.extrapolation, strip.blend_type = animation.action_extrapolation, animation.action_blend_type
             _set_influence(strip, animation.action_influence)
     animation.action = None
+    play_whole(animation)
 
 
 def add_layer(

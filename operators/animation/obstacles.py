@@ -50,7 +50,7 @@ def _id_problem(id_block: bpy.types.ID, animation: str) -> str:
             "start again."
         )
     mixed = data.action_blend_type != "REPLACE" or data.action_influence < 1.0 or data.action_extrapolation != "HOLD"
-    if tracks and mixed and animation != LAYER:
+    if tracks and mixed and data.action is not None and animation != LAYER:
         return (
             f"The active action of {name} is only mixed into its NLA tracks; set its blending to Replace, its "
             "influence to 1 and its extrapolation to Hold in the NLA editor, or bake as a layer on top."

@@ -161,6 +161,14 @@ def test_controls_are_chosen_by_name_or_pattern(
     assert "has no control of the other side" in capfd.readouterr().err
 
 
+def test_names_that_an_option_is_given_again_and_again_all_count(commands: ModuleType) -> None:
+    parser = commands.build_parser()
+    assert parser.parse_args(["batch", "list.toml", "--only", "a", "--only", "b", "c"]).only == ["a", "b", "c"]
+    for option in ("only", "exclude", "lock", "mirror"):
+        options = parser.parse_args(["animate", f"--{option}", "a", f"--{option}", "b"])
+        assert getattr(options, option) == ["a", "b"]
+
+
 def test_controls_are_listed_with_what_the_camera_sees_of_them(
     commands: ModuleType, shot: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from magplus.models.ahead import ahead
+from magplus.models.ahead import Ahead, ahead
 
 
 def threads() -> list[str]:
@@ -28,6 +28,19 @@ def test_no_more_is_made_than_was_asked_for():
     for taken, _ in enumerate(items, start=1):
         time.sleep(0.005)
         assert len(made) <= taken + 2
+
+
+def test_the_first_is_made_before_anybody_asks_and_closing_ends_the_thread():
+    made = threading.Event()
+
+    def items():
+        made.set()
+        yield from range(10)
+
+    with closing(Ahead(items())) as begun:
+        assert made.wait(10)
+        assert next(begun) == 0
+    assert list(begun) == [] and not threads()
 
 
 def test_an_error_comes_where_the_item_would():

@@ -13,8 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from magplus.models import device, loops, warp
-from magplus.models.magnification import filters, solver
+from magplus.models.face import Window
+from magplus.models.magnification import camera_state, filters, solver
+from magplus.models.magnification.motion import Motion
+from magplus.models.pipeline import restoration as restoration_module
+from magplus.models.pipeline.avatar import AvatarPicture
+from magplus.models.pipeline.restoration import Restoration
 from magplus.models.rig import equations
+from magplus.models.video.writer import png_codes
 
 
 @pytest.fixture
@@ -88,6 +94,64 @@ def test_fields_are_filtered_alike(random, monkeypatch, filtered):
         with monkeypatch.context() as context:
             by_pytorch(context, filters)
             assert torch.allclose(compiled, filtered(each), atol=1e-5)
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+@pytest.mark.parametrize("angle", [0.0, 0.4])
+def test_an_avatar_is_moved_alike(random, monkeypatch, transparent, angle):
+    """Turned, larger than its crop, and with a part of the crop beyond the picture; also where it is transparent."""
+    picture = (0.5 + 0.3 * smooth(random, 1, 4, 150, 180)).clamp(0, 1)
+    picture[:, 3] = picture[:, 3].sub(0.3).mul(3).clamp(0, 1) if transparent else 1
+    picture[:, :3] *= picture[:, 3:]
+    x, y = pixel_grid_of(48)
+    face = ((20 - (x - 23).hypot(y - 22)) / 4).clamp(0, 1)[None, None]
+    window = Window.around((40, 70), 100, 48, angle)
+    restoration = Restoration(AvatarPicture(picture, 255, transparent), window, face, torch.device("cpu"))
+    motion = restoration.restored(Motion(smooth(random, 2, 2, 48, 48), torch.ones(2, 1, 48, 48)), 1.0)
+    compiled = list(restoration.frames(motion))
+    by_pytorch(monkeypatch, restoration_module, warp)
+    for one, other in zip(compiled, restoration.frames(motion), strict=True):
+        assert torch.allclose(one, other, atol=2e-4)
+        assert (one - restoration._still[0]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(("maximum", "depth"), [(255, 8), (65535, 16)])
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_codes_of_a_picture_are_those_of_its_straight_colour(random, maximum, depth, has_alpha):
+    alpha = (torch.rand(20, 30, generator=random) * 1.4 - 0.2).clamp(0, 1)
+    premultiplied = torch.cat([torch.rand(3, 20, 30, generator=random) * alpha, alpha[None]])
+    avatar = AvatarPicture(premultiplied[None], maximum, has_alpha)
+    straight = torch.where(alpha > 0, premultiplied[:3] / alpha.clamp_min(1e-6), premultiplied[:3])
+    channels = torch.cat([straight, alpha[None]]) if has_alpha else straight
+    expected = png_codes(channels.permute(1, 2, 0).contiguous().numpy(), depth)
+    codes = avatar._codes_of(premultiplied)
+    assert codes.dtype == expected.dtype
+    assert (codes == expected).all()
+
+
+def pixel_grid_of(side: int) -> tuple[Tensor, Tensor]:
+    x, y = warp.pixel_grid(side, side)[0]
+    return x, y
+
+
+def test_order_statistics_are_the_same(random, monkeypatch):
+    values = torch.rand(3, 1001, generator=random)
+    values[1, ::3] = torch.nan
+    values[2] = torch.nan
+    ranks = 1, 501, 1001
+    compiled = [filters.median(values), *(filters.kth_smallest(values[:1], k) for k in ranks)]
+    by_pytorch(monkeypatch, filters)
+    found = [filters.median(values), *(filters.kth_smallest(values[:1], k) for k in ranks)]
+    assert all(
+        torch.equal(one.nan_to_num(-1), other.nan_to_num(-1)) for one, other in zip(compiled, found, strict=True)
+    )
+
+
+def test_neighbours_are_counted_alike(random, monkeypatch):
+    mask = (torch.rand(2, 1, 30, 44, generator=random) < 0.3).float()
+    compiled = camera_state._around(mask)
+    by_pytorch(monkeypatch, camera_state)
+    assert torch.equal(compiled, camera_state._around(mask))
 
 
 @pytest.mark.parametrize("sigma", [0.6, 6.0])

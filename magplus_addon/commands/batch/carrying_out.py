@@ -88,11 +88,15 @@ class Batch:
     def _capture(self, places: Sequence[Place]) -> None:
         folder, again = self.results / CAPTURES, self.options.again
         captures = CaptureCache(folder, self.version, self.hashes.files, anew=again)
+        before: Place | None = None  # the shot whose file is open, in which nothing was moved or rendered for it
         for place in sorted(places, key=lambda each: str(each.shot.file)):
             if self._goes_on(place):
                 with self._attempt(Step.CAPTURE, place):
-                    steps.open_file(place)
+                    if before is None or not (place.shot.is_alike(before.shot) and steps.is_open(place)):
+                        steps.open_file(place)
+                    before, restored = None, captures.restored
                     self._task(steps.capture(place, captures, self.hashes, self.version), place)
+                    before = place if captures.restored > restored else None
 
     def _run(self, places: Sequence[Place]) -> None:
         """Run the jobs, those of one Python together: its workers keep their models from one to the next."""

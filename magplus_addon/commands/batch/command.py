@@ -37,7 +37,7 @@ def add(verbs: Verbs) -> None:
     verb.add_argument("shots", type=Path, nargs="?", metavar="SHOTS", help="the list, .toml or .csv")
     verb.add_argument("--template", action="store_true", help="print a commented list to begin with")
     verb.add_argument("--results", type=Path, metavar="FOLDER", help="where results go; default: beside the list")
-    verb.add_argument("--only", nargs="+", metavar="PATTERN", help="these shots alone, as in 'sq010*'")
+    verb.add_argument("--only", action="extend", nargs="+", metavar="PATTERN", help="these shots alone, as in 'sq010*'")
     verb.add_argument("--numbers", metavar="RANGES", help="these alone, by their place in the list, as in 1-3,7")
     verb.add_argument(
         "--step", choices=[step.value for step in Step], action="append", help="these steps alone, for a farm"

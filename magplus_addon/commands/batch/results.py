@@ -153,7 +153,9 @@ class Place:
         if apex is not None and report is not None and report.frames is not None:
             found.append(("result at the apex", self.job.file_of(artefacts.FRAMES, apex)))
         if report is not None and (shot := report.shot) is not None and shot.apex_frame is not None:
-            found.append(("result at the apex", self.job.file_of(artefacts.SHOT_PNG, shot.apex_frame - 1)))
+            frame = self.job.file_of(artefacts.SHOT_PNG, shot.apex_frame - 1)
+            exr = shot.pattern != artefacts.SHOT_PNG.pattern
+            found.append(("result at the apex", self.job.path / artefacts.SHOT_APEX if exr else frame))
         if record.apex_frame is not None and self.render.is_dir():
             name = f"*_{record.apex_frame:04d}.*"
             rendered = sorted(self.render.glob(name)) + sorted(self.render.glob(f"{PREVIEW}/{name}"))

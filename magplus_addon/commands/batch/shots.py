@@ -32,6 +32,9 @@ OWN_KEYS: Mapping[str, str] = {
     "the same place are all in it",
     "render": "render the clip's interval afterwards, with the file's own settings",
 }
+# What a shot writes whole over what another shot has written into the open file's settings; and what it adds to that.
+_WRITTEN_WHOLE = {"driving", "trim", "reference", "alpha", "start_frame"}
+_ADDED = {"only", "exclude", "lock", "mirror", "anchors", "frames"}
 _NOT_HERE = {"output": "every shot has a folder of its own in the results", "help": "a list of shots has no such entry"}
 _NAME = re.compile(r"[^\W_][\w .()+@#=-]{0,119}")
 _NOT_IN_NAMES = re.compile(r"[^\w .()+@#=-]")
@@ -69,6 +72,19 @@ class Shot:
     def given(self) -> dict[str, Any]:
         """The options that were given, in an order of their own; what is not here is taken from the file."""
         return {key: value for key, value in sorted(vars(self.options).items()) if value not in (None, False)}
+
+    def is_alike(self, other: Shot) -> bool:
+        """Whether a shot finds in the open file what it would in the saved one, after another whose capture was kept.
+
+        Both say the same of the same file, but for the clip and where it goes, which each of them says.
+        """
+        given, before = self.given, other.given
+        same = (self.file, self.scene) == (other.file, other.scene) and given.keys() == before.keys()
+        return (
+            same
+            and not given.keys() & _ADDED
+            and all(given[key] == before[key] for key in given.keys() - _WRITTEN_WHOLE)
+        )
 
     @property
     def backend_files(self) -> list[tuple[str, Path]]:

@@ -16,10 +16,11 @@ from ....backend_bridge.job import measurements
 from ....operators.animate import make_job
 from ....operators.animation.destination import Destination
 from ....operators.animation.scene_time import SourceTime
+from ....operators.blender.saving import stamp_of
 from ....operators.capture_cache import CaptureCache
 from ....operators.import_result import import_result
 from ....operators.outside_files import outside_files
-from ....operators.running.job_manager import Outcome, Steps, TaskContext
+from ....operators.running.job_manager import Outcome, Steps, TaskContext, manager
 from ....operators.running.worker_pool import Ended, run_jobs, worker_group
 from .. import animate
 from ..saving import save_copy
@@ -39,6 +40,12 @@ def open_file(place: Place) -> None:
     except RuntimeError as error:
         raise InputError(f"{shot.file} can't be opened ({str(error).strip()}).") from error
     choose_scene(place)
+
+
+def is_open(place: Place) -> bool:
+    """Whether a shot's file is open, as it is on the disk now."""
+    path, stamp = manager.opened
+    return path == bpy.data.filepath == str(place.shot.file) and stamp == stamp_of(place.shot.file)
 
 
 def choose_scene(place: Place) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ....backend_bridge.job.artefacts import FrameKind
 from ....backend_bridge.job.report import Report
+from ...ahead import Ahead
 from ..batch import Batch
 
 
@@ -38,4 +39,13 @@ class Output(Protocol):
 
     def finish(self, report: Report, made: Made) -> Report:
         """Do what takes all frames, once they are in the folder; return the report with its section."""
+        ...
+
+
+@runtime_checkable
+class FinishedBeside(Protocol):
+    """An output of whose `finish` a part takes a while and needs nothing of the other outputs."""
+
+    def begin_to_finish(self) -> Ahead[Any]:
+        """Begin that part in another thread, once all frames are in the folder. Closed when all is finished."""
         ...

@@ -23,6 +23,7 @@ from ....backend_bridge.rig.curves import ControlCurves
 from ....backend_bridge.rig.face_parts import FacePart, part_of
 from ....backend_bridge.rig.live_link import as_shapes, stands_for_arkit, to_live_link
 from ....backend_bridge.rig.part_units import readings
+from ...rig.codec_floor import above_codec
 from ...rig.expression import CERTAIN, COMPRESSED_SHARE, LEAST_SHARE, action_units, excursions
 from ...rig.selection import MICRO_UNITS
 from ...rig.smoothing import apex_kept, smoothed
@@ -85,7 +86,11 @@ class Curves:
         files = (self._folder.file_of(EQUATIONS, index) for index in self._observed.held)
         equations = np.stack([np.load(file, allow_pickle=False) for file in files])
         equations = self._reader.without(equations, self._observed.doubtful)
-        solved = self._reader.solve(equations, [float(second) for second in self._clip.track.seconds])
+        # What a strong codec adds is motion, too: the peak of the motion is partly its own, and is not matched.
+        compressed, seconds = self._observed.compression.strong, [float(second) for second in self._clip.track.seconds]
+        solved = self._reader.solve(equations, seconds, adjusted=not compressed)
+        if compressed:
+            solved = self._above_codec(solved, report.events is not None)
         curves = smoothed(solved.curves, self._rig.smoothing)
         self.solution = found = Solution(solved, curves, excursions(curves, self._reader.basis.controls))
         exchanged = self._write(found)
@@ -97,10 +102,22 @@ class Curves:
             )
         if sum(curves.visibility > 0) >= WHOLE_FACE:
             report = self._explained(report, equations, solved)
-        short = shortfalls(solved) if report.events is not None else []  # noise is no motion that a rig could show
+        # Noise is no motion that a rig could show, nor is what a codec adds.
+        short = shortfalls(solved) if report.events is not None and not compressed else []
         for sentence in (*short, *out_of_sight(curves, self._reader.basis.controls)):
             self._notes.warning(sentence)
         return replace(report, weights=self._report(found, exchanged, report.events is not None))
+
+    def _above_codec(self, solved: Solved, moves: bool) -> Solved:
+        """Return curves without what the video's codec may have moved by itself, and say what is left out."""
+        curves, resting = above_codec(solved.curves, self._reader.basis.controls, moves)
+        if resting:
+            named = ", ".join(resting[:_NAMED]) + (" …" if len(resting) > _NAMED else "")
+            self._notes.warning(
+                f"In a video compressed so strongly these controls' small motion may be the codec's own, and they stay "
+                f"at rest: {named}; film at a higher bit rate, or take the camera's own file."
+            )
+        return replace(solved, curves=curves)
 
     def _explained(self, report: Report, equations: NDArray[np.floating], solved: Solved) -> Report:
         """Return the report without what the controls of a whole face show not to be one's expression.
@@ -134,7 +151,7 @@ class Curves:
             return 0.0, 1.0
         everywhere = np.ones(equations.shape[1])
         seconds = [float(second) for second in self._clip.track.seconds[first:]]
-        forward, backward = self._reader.both_ways(equations, seconds)
+        forward, backward = (self._reader.explained(equations, seconds, backward=way) for way in (False, True))
         return forward.residual_of_clip(everywhere), backward.residual_of_clip(everywhere)
 
     def _write(self, found: Solution) -> list[str]:
@@ -176,7 +193,7 @@ class Curves:
                 name: RegionReport(self._intensity * each.asked, self._intensity * each.shown, each.gain)
                 for name, each in found.solved.regions.items()
             },
-            match=self._rig.match,
+            match="shape" if self._observed.compression.strong else self._rig.match,
             at_limit=found.solved.at_limit,
         )
 

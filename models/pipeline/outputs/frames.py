@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from ....backend_bridge.job.artefacts import DRIVER, FRAMES, MAGNIFIED
 from ....backend_bridge.job.folder import JobFolder
 from ....backend_bridge.job.report import FramesReport, Report
+from ...ahead import Ahead
 from ...video import encode_png
 from ...video.marks import SourceType
 from ..animated_avatar import AnimatedAvatar
@@ -45,25 +46,35 @@ class Frames:
         self._observed = observed
         self._notes = notes
         self._provenance = provenance
+        self._intensity: Ahead[float | None] | None = None
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
         """Return the pictures as PNG."""
         pictures = self._avatar.restore(batch.generated, self._factors.restoring)
 
         def encode(picture: Tensor) -> bytes:
-            left, top, _, _ = self._avatar.restored_region
-            return self._provenance.stamped(self._avatar.picture.encode_with(picture, left, top), SourceType.COMPOSITE)
+            return self._provenance.stamped(self._png(picture), SourceType.COMPOSITE)
 
         return [_encoded(pictures, encode, self._notes)]
 
+    def begin_to_finish(self) -> Ahead[float | None]:
+        """Begin to measure what the finished apex shows."""
+        self._intensity = Ahead(measure() for measure in (self._measured_intensity,))
+        return self._intensity
+
+    @cached_property
+    def _png(self) -> Callable[[Tensor], bytes]:
+        """What makes a PNG of the face's part of a picture."""
+        return self._avatar.picture.encoder(self._avatar.restored_region)
+
     def finish(self, report: Report, made: Made) -> Report:
-        """Measure what the finished apex shows."""
-        assert report.restoration is not None
+        """Return the report with what the finished apex shows."""
+        assert report.restoration is not None and self._intensity is not None
         size = self._avatar.picture.size
         return replace(
             report,
             frames=FramesReport(FRAMES.pattern, 1, made.count, size, made.resumed),
-            restoration=replace(report.restoration, intensity_measured=self._measured_intensity()),
+            restoration=replace(report.restoration, intensity_measured=next(self._intensity)),
         )
 
     def _measured_intensity(self) -> float | None:

@@ -41,12 +41,14 @@ from ....backend_bridge.job.shot import Shot, plate_of
 from ....backend_bridge.job.spec import Outputs, resolve
 from ....backend_bridge.job.stages import Stage
 from ....backend_bridge.rig.surface import Surface
-from ...video.exr_passes import encode_floats
+from ...video import encode_png
+from ...video.exr_passes import Exr, encode_floats
 from ...video.marks import SourceType
 from ...warp import backward_displacement, resize_flow, sample
 from ..animated_avatar import AnimatedAvatar
 from ..batch import Batch
 from ..carrying import Carrier, carrier
+from ..exr_look import look_of
 from ..factors import Factors
 from ..notes import Notes
 from ..plates import Plate, Shift, read_plate
@@ -147,6 +149,8 @@ class MovingShot:
         self._clear(numbers)
         self._tell(hidden, source, placement)
         apex = None if source.apex is None else round(placement.frame(source.seconds[source.apex]))
+        if self._pictures is SHOT_EXR and apex is not None and apex in numbers:
+            self._show(apex)
         return replace(
             report,
             shot=ShotReport(
@@ -217,6 +221,16 @@ class MovingShot:
             return vectors(shift, size, **entries)
         picture = plate.moved(shift, digitalSourceType=mark.source.value, **entries)
         return self._provenance.stamped(picture, mark.source) if kind is SHOT_PNG else picture
+
+    def _show(self, number: int) -> None:
+        """Leave a picture of a finished frame for what shows no EXR."""
+        frame = resolve(self._folder.path, self._pictures.unit(number - 1))
+        made_from = hash_plain(frame)
+        if not self._folder.finished(artefacts.SHOT_APEX, made_from):
+            look = look_of(Exr.read(frame))
+            if look is not None:
+                picture = self._provenance.stamped(encode_png(look), SourceType.COMPOSITE)
+                self._folder.commit(artefacts.SHOT_APEX, picture, made_from)
 
     def _clear(self, numbers: range) -> None:
         """Delete what an earlier run has left of another interval or of other outputs."""

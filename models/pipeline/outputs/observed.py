@@ -40,6 +40,9 @@ APPROACH = 0.2  # s before and after something passes before the face: a hand of
 PASSING = 0.5  # s: a head that turns and comes back within it; one that stays turned is measured as it is
 MOVED_BY_BLINKS = ("lids", "nose")  # regions; a blink is no expression
 ONCE = 0.4  # of its peak: what a region moves by before an expression and after it; the noise of a weak one has 0.35
+LEAST_CODED = (
+    0.1  # of the frames, that tell what a codec did to a face; the others repeat the reference, or have no codec
+)
 UNEXPLAINED = 0.95  # of a region's motion: from here on no control of a whole face's follows it, and it isn't a face's
 
 
@@ -223,7 +226,10 @@ class Observed:
         coded = np.array(self._clip.track.present)
         if self._clip.chosen.index < len(coded):
             coded[self._clip.chosen.index] = False  # it is a copy of itself
-        copied = float(np.median(self._values("copied")[coded])) if coded.any() else 0.0
+        shares = self._values("copied")[coded]
+        # Of a frame that repeats all of the reference there are no ends that lie on a codec's grid.
+        known = shares[shares > 0]
+        copied = float(np.median(known)) if len(known) >= max(2.0, LEAST_CODED * len(shares)) else 0.0
         return Compression(copied, self._clip.copied_pixels.block_edges)
 
     @cached_property
@@ -293,6 +299,8 @@ class Observed:
         trusted = np.flatnonzero(self._clip.track.present)
         peaks = self._with_noise(peaks)
         seconds, peaks = [self._clip.track.seconds[index] for index in trusted], peaks[trusted]
+        if self.compression.strong:
+            peaks = _without_key_frames(peaks)
         if self._clip.outside is not None and peaks.min() > HELD:
             return MotionEvent(None, float(seconds[int(peaks.argmax())]), None)
         rest = float(np.median(np.sort(peaks)[: max(1, len(peaks) // 2)]))
@@ -310,6 +318,21 @@ class Observed:
         if reference < len(peaks) and len(others):
             result[reference] = peaks[others].min()
         return result
+
+
+def _without_key_frames(peaks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return motion of every frame, [T], without what one frame by itself has more than both beside it.
+
+    A strong codec's key frames, coded anew, differ from all others as if the face had moved; an expression that is seen
+    in one frame alone can't be told from that.
+
+    >>> _without_key_frames(np.array([6.0, 0.0, 0.0, 1.0, 3.0, 2.0, 0.0, 5.0, 0.0]))
+    array([0., 0., 0., 1., 2., 2., 2., 0., 0.])
+    """
+    if len(peaks) < 3:
+        return peaks
+    inner = np.median([peaks[:-2], peaks[1:-1], peaks[2:]], axis=0)
+    return np.r_[min(peaks[:2]), inner, min(peaks[-2:])]
 
 
 def _is_spike(peaks: NDArray[np.float64], rest: float) -> bool:

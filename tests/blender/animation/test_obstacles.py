@@ -114,6 +114,25 @@ def test_it_is_reported_before_the_run_and_before_a_bake(
         order.make_order(bpy.context, folder=tmp_path / "job.magplus", python=Path("python"))
 
 
+@pytest.mark.parametrize("mode", [NEW_ACTION, REPLACE])
+@pytest.mark.parametrize("layer", [True, False], ids=["after our layer", "after a push down"])
+def test_how_an_action_that_is_gone_was_mixed_is_no_obstacle(tmp_path: Path, head, mode: str, layer: bool) -> None:
+    animation = head.data.shape_keys.animation_data
+    animation.action_blend_type, animation.action_influence = "ADD", 0.5
+    animation.action_extrapolation = "NOTHING"
+    controls, smile = shape_key_controls((head,))[0], head.data.shape_keys.key_blocks["Smile"]
+    if layer:
+        first = solved(tmp_path / "a", controls, {"Smile": pulse(20, 8, 0.1)}, apex=8)
+        bake_controls(bpy.context, first, Destination(40, animation=LAYER))
+    else:
+        animation.action = None
+    bake_controls(
+        bpy.context, solved(tmp_path / "b", controls, {"Smile": pulse(20, 8, 0.4)}, apex=8), Destination(animation=mode)
+    )
+    bpy.context.scene.frame_set(9)
+    assert smile.value == pytest.approx(0.4, abs=1e-5)
+
+
 def test_a_modifier_of_other_frames_is_no_obstacle(tmp_path: Path, head) -> None:
     noise = _curve(head.data.shape_keys.animation_data).modifiers.new("NOISE")
     noise.use_restricted_range, noise.frame_start, noise.frame_end = True, 30, 90

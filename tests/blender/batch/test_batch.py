@@ -96,6 +96,33 @@ def test_each_shot_is_captured_once_and_says_why(
     assert planned(main, capfd, listed)["one"] == "capture, run, import, render (the clip has changed)"
 
 
+def test_a_shot_like_the_one_before_it_needs_no_other_look_at_the_file(main: Callable[..., int], listed: Path) -> None:
+    shots = "".join(
+        f'[[shot]]\nname = "{name}"\navatar = "Ann"\ntrim = [{begin}, {begin + 1}]\n{more}'
+        for name, begin, more in (("a", 0, ""), ("b", 1, ""), ("c", 2, ""), ("d", 3, "alpha = 4\n"), ("e", 4, ""))
+    )
+    listed.write_text(listed.read_text().partition("[[shot]]")[0] + shots)
+    opened: list[str] = []
+
+    def note(path: str, *_: object) -> None:
+        opened.append(path)
+
+    note = bpy.app.handlers.persistent(note)
+    bpy.app.handlers.load_pre.append(note)
+    try:
+        assert main(listed, "--step", "capture") == 0
+        together = len(opened)
+        jobs = {name: (results_of(listed, name) / "job.magplus" / "job.json").read_bytes() for name in "abcde"}
+        for name in "abcde":
+            assert main(listed, "--step", "capture", "--only", name, "--again") == 0
+    finally:
+        bpy.app.handlers.load_pre.remove(note)
+    assert together == 4, "for the first, which is captured, for the next, and where alpha comes and goes"
+    assert len(opened) == together + 5
+    for name, job in jobs.items():
+        assert (results_of(listed, name) / "job.magplus" / "job.json").read_bytes() == job
+
+
 def test_chosen_controls_are_measured_first(
     main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -45,6 +45,9 @@ from magplus.backend_bridge.rig.action_units import Side, parse_units, recognise
         ("Fcl_MTH_Sorrow", "mouthFrown", 15),
         ("まばたき", "eyeBlink", 45),
         ("ウィンク右", "eyeBlinkRight", 45),
+        ("ｳｨﾝｸ２右", "eyeBlinkRight", 45),
+        ("ウィンク２", "eyeBlink", 45),
+        ("びっくり", "eyeWide", 5),  # decomposed, as a Mac writes it
         ("口角下げ", "mouthFrown", 15),
         ("Brow_Compress_L", "browDownLeft", 4),
         ("Mouth_Chin_Up", "mouthShrugLower", 17),

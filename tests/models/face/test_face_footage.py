@@ -278,6 +278,32 @@ class TestPixels:
         assert unseen["lids"] > 0.8 and unseen["mouth"] < 0.1 and unseen["chin"] < 0.1
         assert float((frames - picture).abs().quantile(0.9)) < 0.02
 
+    def test_where_one_channel_of_a_brighter_frame_is_clipped_the_face_is_not_seen(self, seen):
+        """Red clips first; what the others show of the skin is of another colour then, and its texture too."""
+        picture, points, everywhere, _ = seen
+        warm = (picture * torch.tensor([1.3, 0.8, 0.7]).view(1, 3, 1, 1)).clamp(0, 0.98)
+        _, trust = Visibility(warm, points, everywhere)((1.6 * warm).clamp(0, 1), points[None], everywhere)
+        lost = (1.6 * warm[:, :1] > 1.1) & (1.6 * warm[:, 1:] < 0.97).all(1, keepdim=True)
+        inside = lost & (face_mask(points, (256, 256)) > 0.5)
+        assert inside.float().mean() > 0.01
+        assert float(trust[inside].mean()) < 0.1
+        _, brighter = Visibility(0.5 * warm, points, everywhere)((0.6 * warm), points[None], everywhere)
+        assert float(brighter.mean()) > 0.99
+
+    @pytest.mark.parametrize("worn", ["in the frame", "in the reference"])
+    def test_a_lamp_that_glasses_mirror_is_not_the_eyes_own_motion(self, seen, worn):
+        """In one picture alone; it is smaller than what an eye changes of itself."""
+        picture, points, everywhere, _ = seen
+        eye = points[list(LEFT_LIDS), :2].mean(0)
+        mirrored = picture[0].permute(1, 2, 0).numpy().copy()
+        cv2.ellipse(mirrored, tuple(map(int, eye)), (6, 3), 20, 0, 360, (0.9, 0.95, 1.0), -1, cv2.LINE_AA)
+        glint = torch.from_numpy(mirrored).permute(2, 0, 1)[None]
+        reference, frame = (picture, glint) if worn == "in the frame" else (glint, picture)
+        _, trust = Visibility(reference, points, everywhere)(frame, points[None], everywhere)
+        x, y = eye.astype(int)
+        assert float(trust[0, 0, y, x]) < 0.01
+        assert float((trust < 0.5).float().mean()) < 0.01
+
     def test_what_lies_beyond_the_picture_is_not_seen(self, seen):
         picture, points, everywhere, visibility = seen
         inside = everywhere.clone()

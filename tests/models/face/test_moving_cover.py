@@ -64,5 +64,10 @@ def test_less_than_a_hundredth_of_the_face_is_left_to_the_controls(px):
     assert not found(solid(128, 160, 28, px)).any()
 
 
+def test_most_of_the_face_moving_alike_is_the_head_and_no_thing():
+    assert not found(np.full((SIDE, SIDE), 3.0)).any()
+    assert not found(solid(128, 140, 70, 3.0)).any()
+
+
 def test_what_is_not_seen_anyway_is_not_looked_for():
     assert not found(solid(128, 160, 28, 4.0), seen=0.0).any()

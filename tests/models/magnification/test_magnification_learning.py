@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +26,13 @@ from magplus.models.magnification.refinement import (
 from magplus.models.magnification.solver import Observation, estimate, smooth_solve
 from magplus.models.training.camera import film, h264
 from magplus.models.training.config import Config
-from magplus.models.training.dataset import ROLES, Films, Scene, observe
+from magplus.models.training.dataset import ROLES, Films, Scene, observe, states_file
 from magplus.models.training.flowmag import Painter
 from magplus.models.training.flowmag import loss_of as loss_of_painting
+from magplus.models.training.ingredients import EVERYTHING, FILMED, RENDERED
 from magplus.models.training.losses import loss_of
 from magplus.models.training.scenes import filmed, random_pulls, warped_pair
-from magplus.models.training.train import learning_rate, train
+from magplus.models.training.train import TrainingSet, learning_rate, train
 from magplus.models.warp import move
 
 
@@ -305,6 +306,22 @@ def test_a_later_look_is_nearer_to_the_truth(tmp_path: Path) -> None:
     assert float((again - truth).norm()) < 0.95 * float((once - truth).norm())
 
 
+def test_what_is_left_out_of_a_training_set_is_not_in_it(data: Path) -> None:
+    uncompressed = TrainingSet("magplus", data, without=("compression",))
+    assert uncompressed.pairs == data / "pairs"  # what is left out of the films needs no other faces
+    shares = EVERYTHING.without(uncompressed.without)
+    observe(uncompressed.pairs, uncompressed.films, ROLES["magplus"], range(2), takes=2, seed=0, shares=shares)
+    compressed = {
+        folder: sum(np.load(states_file(folder, person))[:, -1].sum() for person in range(2))
+        for folder in (data / "magplus", uncompressed.films)
+    }
+    assert compressed[data / "magplus"] > 0 == compressed[uncompressed.films]
+
+
+def test_every_share_of_a_training_set_can_be_left_out() -> None:
+    assert not any(asdict(EVERYTHING.without(RENDERED | FILMED)).values())
+
+
 def films_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.npy") if path.stem.isdigit())
 
@@ -333,8 +350,8 @@ def test_a_mirrored_film_has_mirrored_motion_and_its_units_change_sides(data: Pa
 def test_a_hundred_steps_lower_the_loss_and_a_stopped_run_goes_on(data: Path, tmp_path: Path) -> None:
     config = Config(crops=(32, 32), batch=8, steps=100, warmup=5, checkpoint_every=50, learning_rate=4e-3)
     batch = Films(data / "magplus", data / "pairs", torch.device("cpu"), 2).batch(32, 32, np.random.default_rng(7))
-    train("magplus", replace(config, steps=50), data, tmp_path / "run", None, torch.device("cpu"))
-    weights = train("magplus", config, data, tmp_path / "run", None, torch.device("cpu"))
+    train(TrainingSet("magplus", data), replace(config, steps=50), tmp_path / "run", None, torch.device("cpu"))
+    weights = train(TrainingSet("magplus", data), config, tmp_path / "run", None, torch.device("cpu"))
     before = loss_of(batch.observed.motion, batch.truth, batch.certain).mean()
     with torch.no_grad():
         refined = Refinement.load(weights).estimate(batch.observed, batch.brightness, batch.state).refined
@@ -346,9 +363,10 @@ def test_a_hundred_steps_lower_the_loss_and_a_stopped_run_goes_on(data: Path, tm
 @pytest.mark.slow
 def test_a_second_training_keeps_as_much_of_the_first_as_is_asked_for(data: Path, tmp_path: Path) -> None:
     config = Config(crops=(32, 32), batch=4, steps=6, warmup=2, learning_rate=4e-3)
-    start = train("magplus", config, data, tmp_path / "first", None, torch.device("cpu"))
+    shown = TrainingSet("magplus", data)
+    start = train(shown, config, tmp_path / "first", None, torch.device("cpu"))
     results = {
-        keep: Refinement.load(train("magplus", second, data, tmp_path / f"{keep}", start, torch.device("cpu")))
+        keep: Refinement.load(train(shown, second, tmp_path / f"{keep}", start, torch.device("cpu")))
         for keep, second in ((keep, replace(config, seed=1, keep=keep)) for keep in (0.0, 0.5, 1.0))
     }
     new, both, old = (results[keep].fields[0].weight for keep in (0.0, 0.5, 1.0))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from magplus.models.face import SteadyCrop
 from magplus.models.face.similarity import Similarity
-from magplus.models.magnification.copied_blocks import copied_share
+from magplus.models.magnification.copied_blocks import copied_in, copied_share
 from magplus.models.pipeline.copied_pixels import CopiedPixels
 from magplus.models.training.camera import h264
 from magplus.models.training.scenes import filmed, random_texture
@@ -33,6 +33,13 @@ def pictures() -> tuple[Tensor, Tensor]:
 
 def as_frame(picture: Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+
+
+def test_a_decoded_picture_is_compared_as_a_batch_of_them_is(pictures: tuple[Tensor, Tensor]) -> None:
+    """Where a codec has copied, and where pixels repeat by chance."""
+    for reference, frame in (h264(pictures, 24), pictures):
+        found = copied_in(as_frame(reference), as_frame(frame))
+        np.testing.assert_allclose(found, copied_share(reference, frame)[0, 0].numpy(), rtol=0, atol=1e-6)
 
 
 def test_the_crop_shows_what_the_codec_copied_where_the_head_is(pictures: tuple[Tensor, Tensor]) -> None:

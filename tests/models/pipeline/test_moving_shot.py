@@ -14,6 +14,7 @@ from magplus.backend_bridge.job.scene_time import SourceTime, place
 from magplus.backend_bridge.rig.surface import Surface
 from magplus.models.face import Window
 from magplus.models.pipeline.carrying import SLIDING, carrier
+from magplus.models.pipeline.exr_look import look_of
 from magplus.models.pipeline.outputs.moving_shot import moment_of, shift_of, st_map, vectors
 from magplus.models.pipeline.plates import Shift, read_plate
 from magplus.models.video.exr_passes import Exr, is_colour
@@ -218,6 +219,19 @@ def test_an_exr_keeps_its_passes_their_types_and_what_can_not_be_mixed(tmp_path)
     assert set(part.channels["Crypto00.r"].ravel().tolist()) <= set(ids.ravel().tolist())
     assert set(part.channels["Depth.Z"].ravel().tolist()) <= set(before["Depth.Z"].ravel().tolist())
     assert part.channels["R"].min() >= 0.4 and np.isfinite(part.channels["R"]).all(), "a spark leaves no dark ring"
+
+
+@pytest.mark.parametrize("layer", ["", "ViewLayer.Combined."])
+def test_what_shows_no_exr_gets_a_small_picture_of_its_light(tmp_path, layer):
+    half = np.full((600, 900), 0.5, np.float16)
+    whole = {f"{layer}{name}": half * share for name, share in zip("RGBA", (1, 0.5, 0, 1), strict=True)}
+    normals = {f"ViewLayer.Normal.{name}": np.ones((600, 900), np.float32) for name in "XYZ"}
+    diffuse = {f"ViewLayer.DiffCol.{name}": np.ones((600, 900), np.float32) for name in "RGB"}
+    look = look_of(Exr.read(write_exr(tmp_path / "p.exr", **normals, **diffuse, **whole)))
+    assert look.shape == (341, 512, 3)
+    light = np.array([0.5, 0.25, 0]) + 0.5 * 0.18
+    assert look[100, 100] == pytest.approx(1.055 * light ** (1 / 2.4) - 0.055, abs=1e-3)
+    assert look_of(Exr.read(write_exr(tmp_path / "n.exr", **normals))) is None
 
 
 def test_overscan_is_no_reason_to_move_another_place(tmp_path):

@@ -27,13 +27,14 @@ def observed(
     covers=MappingProxyType({}),
     closed=0.0,
     whole=None,
+    copied=0.0,
     **motion,
 ):
     """What was left of a clip: motion [T] by region, as shares of the face's width, the head's parallax [T].
 
     present: which frames can be trusted. before: shares of regions that something moves before. covers: of
     frames by number, where they don't show the face (`packed_cover`). closed: how far the eyes have closed, [T]. whole:
-    the motion of the whole face [T], the largest region's by default.
+    the motion of the whole face [T], the largest region's by default. copied: by the codec, of the face.
     """
     parallax = np.broadcast_to(parallax, COUNT)
     for index in range(COUNT):
@@ -49,7 +50,7 @@ def observed(
                     "before": {name: before.get(name, 0.0) for name in REGIONS},
                     "unseen": dict.fromkeys(REGIONS, 0.0),
                     "cover": covers.get(index, ""),
-                    "copied": 0.0,
+                    "copied": float(np.broadcast_to(copied, COUNT)[index]),
                 }
             )
         )
@@ -60,6 +61,7 @@ def observed(
         size=8,
         times=seconds,
         chosen=SimpleNamespace(index=0),
+        copied_pixels=SimpleNamespace(block_edges=1.0),
         closures=np.repeat(np.broadcast_to(closed, COUNT)[:, None], 2, 1),
         track=SimpleNamespace(seconds=seconds, present=present),
     )
@@ -155,3 +157,18 @@ def test_an_expression_that_the_noise_of_the_face_drowns_is_found_in_its_region(
     seen = observed(tmp_path, whole=1.2e-3 + noise[0], brows=5e-4 + noise[1] + EXPRESSION / 4)
     assert abs(seen.event.apex - APEX / 30) < 0.05
     assert observed(tmp_path, whole=1.2e-3 + noise[0], brows=5e-4 + noise[1]).event is None
+
+
+def test_a_key_frame_of_a_strong_codec_is_no_event_and_the_brows_are(tmp_path):
+    """It is coded anew, and differs from all others as if the face had moved."""
+    key_frame = np.where(np.arange(COUNT) == 20, 8e-3, 0.0)
+    assert observed(tmp_path, whole=key_frame, copied=0.8).event is None
+    seen = observed(tmp_path, copied=0.8, cheeks=key_frame, brows=EXPRESSION)
+    assert seen.event.apex == pytest.approx(APEX / 30, abs=0.04)
+
+
+def test_frames_that_a_codec_repeats_as_a_whole_do_not_hide_how_strong_it_is(tmp_path):
+    """Nothing changes in them, so that nothing ends on the codec's grid."""
+    told = np.where(np.arange(COUNT) % 4 == 1, 0.9, 0.0)
+    assert observed(tmp_path, copied=told).compression.strong
+    assert not observed(tmp_path, copied=np.where(np.arange(COUNT) == 1, 0.9, 0.0)).compression.strong

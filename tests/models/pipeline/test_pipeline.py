@@ -3,6 +3,7 @@
 
 import dataclasses
 import shutil
+import threading
 from fractions import Fraction
 
 import cv2
@@ -16,12 +17,14 @@ from magplus.backend_bridge.files.hashing import hash_file
 from magplus.backend_bridge.job import artefacts
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Magnification, Outputs, Rig
+from magplus.backend_bridge.job.stages import Stage
 from magplus.backend_bridge.rig.basis import Control, RigBasis
 from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.models.backends import Animated, FlowTransfer, registry
 from magplus.models.face import FaceLandmarker
 from magplus.models.magnification.magnifier import WEIGHTS
-from magplus.models.pipeline import probes
+from magplus.models.pipeline import frame_maker, probes
+from magplus.models.pipeline.driver import Driver
 from magplus.models.pipeline.driving_clip import DrivingClip
 from magplus.models.pipeline.outputs.comparison import CAPTION, SIDE
 from magplus.models.pipeline.run import run_job
@@ -308,6 +311,36 @@ def test_a_resumed_run_computes_the_same_frames_together(tmp_path, clip, avatar,
     for kind in (artefacts.FRAMES, artefacts.EQUATIONS, artefacts.OBSERVED):
         one, other = ([each.file_of(kind, index).read_bytes() for index in range(8)] for each in (whole, resumed))
         assert one == other, "to the last bit"
+
+
+def test_every_frame_is_measured_once_and_of_a_resumed_run_those_that_lack(
+    tmp_path, clip, avatar, landmarks, session, monkeypatch
+):
+    monkeypatch.setattr(probes, "PROBES", 3)
+    monkeypatch.setattr(probes, "frames_at_a_time", lambda device: 2)
+    monkeypatch.setattr(frame_maker, "frames_at_a_time", lambda device: 2)
+    seen, observe = [], Driver.observe
+    monkeypatch.setattr(Driver, "observe", lambda self, some: (seen.append(len(some.frames)), observe(self, some))[1])
+    driving = Driving(str(clip), reference=0.0)
+    folder = make_job(tmp_path / "some.magplus", clip, avatar, landmarks, driving=driving)
+    run_job(folder, session, Quiet())
+    assert seen == [2, 1, 2, 2, 1]
+    folder.file_of(artefacts.EQUATIONS, APEX).unlink()
+    seen.clear()
+    run_job(folder, session, Quiet())
+    assert len(seen) == 1
+
+
+def test_a_run_that_ends_early_leaves_no_thread_at_work(tmp_path, clip, avatar, landmarks, session):
+    class Stopped(Quiet):
+        def check_cancelled(self):
+            if Stage.MEASURE in self.stages:
+                raise CancelledError("Stopped on request.")
+
+    folder = make_job(tmp_path / "early.magplus", clip, avatar, landmarks)
+    with pytest.raises(CancelledError):
+        run_job(folder, session, Stopped())
+    assert not [each for each in threading.enumerate() if each.name == "magplus-ahead"]
 
 
 def test_a_job_that_was_moved_keeps_its_frames_whatever_device_goes_on_with_it(finished, tmp_path, clip, session):

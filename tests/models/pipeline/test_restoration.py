@@ -40,8 +40,7 @@ def test_no_motion_gives_back_every_byte_of_a_full_hd_picture(tmp_path, dtype):
     window = Window.around((960, 540), 700, 512)
     restoration = Restoration(avatar, window, face_of(512), torch.device("cpu"))
     (picture,) = restoration.frames(restoration.restored(still(512), 0.125))
-    left, top, _, _ = restoration.region
-    (tmp_path / "result.png").write_bytes(avatar.encode_with(picture, left, top))
+    (tmp_path / "result.png").write_bytes(avatar.encoder(restoration.region)(picture))
     before, after = (cv2.imread(str(p), cv2.IMREAD_UNCHANGED) for p in (path, tmp_path / "result.png"))
     assert after.shape == (1080, 1920, 4)
     assert after.dtype == before.dtype
@@ -71,7 +70,7 @@ def test_pixels_outside_the_window_are_not_touched(tmp_path):
     (picture,) = restoration.frames(restoration.restored(motion, 1.0))
     left, top, right, bottom = restoration.region
     assert left >= 100 and top >= 60 and right <= 220 and bottom <= 180
-    (tmp_path / "result.png").write_bytes(avatar.encode_with(picture, left, top))
+    (tmp_path / "result.png").write_bytes(avatar.encoder(restoration.region)(picture))
     before, after = (cv2.imread(str(p), cv2.IMREAD_UNCHANGED) for p in (path, tmp_path / "result.png"))
     visible = before[..., 3] > 0
     visible[top:bottom, left:right] = False

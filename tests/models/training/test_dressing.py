@@ -9,6 +9,7 @@ import torch
 
 from magplus.models.training.dataset import Scene
 from magplus.models.training.dressing import beard, before_a_room, glasses, random_room, strands
+from magplus.models.training.ingredients import EVERYTHING
 from magplus.models.training.portraits import Portraits
 from magplus.models.training.scenes import random_pulls
 from magplus.models.warp import move
@@ -56,7 +57,7 @@ def test_a_room_is_behind_the_face_and_nowhere_else() -> None:
 def test_a_face_without_eyes_is_not_dressed() -> None:
     grey = torch.full((1, 3, SIDE, SIDE), 0.5)
     scene = Scene(grey, grey, torch.zeros(1, 2, SIDE, SIDE), torch.ones(1, 1, SIDE, SIDE))
-    assert all(scene.dressed(np.random.default_rng(seed)) is scene for seed in range(3))
+    assert all(scene.dressed(EVERYTHING, np.random.default_rng(seed)) is scene for seed in range(3))
 
 
 @pytest.fixture(scope="module")

