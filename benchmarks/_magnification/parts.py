@@ -40,6 +40,7 @@ class EndingOtherwise(Refinement):
         state: Tensor,
         final: bool = True,
         inflation: Tensor | None = None,
+        coded: Tensor | float = 0.0,
     ) -> Observation:
         """See `Refinement.forward`."""
         refined = super().forward(observed, brightness, state, final=False)

@@ -27,6 +27,8 @@ AROUND = 7  # px along a side of the squares in which exact repeats are counted,
 # to 3.9 (photographs, own and bent family), 0.53 to 0.78 in a video from the web, after some frames.
 ON_GRID = (0.4, 0.6)
 COPIED_WEIGHT = 0.1  # chosen on photographs, own and bent family; 0 would leave nothing that holds a face at rest
+MOST_COPIED = 0.01  # share of a frame that repeats by chance
+CERTAINLY_CODED = 0.05  # share of a frame, above which it is from a codec for certain
 
 
 def copied_share(reference: Tensor, frames: Tensor) -> Tensor:
@@ -78,3 +80,17 @@ def weight_of(copied: Tensor, grid: tuple[int, int]) -> Tensor | None:
     if not bool(copied.amax() > 0):
         return None
     return 1 - (1 - COPIED_WEIGHT) * resize(copied, grid).clamp(0, 1)
+
+
+def coded(copied: Tensor) -> Tensor:
+    """Return how clearly frames come from a codec that copied parts of them, in [0, 1]: [N, 1, 1, 1].
+
+    copied: [N, 1, H, W] in [0, 1], see `copied_share`.
+
+    >>> import torch
+    >>> shares = torch.tensor([0.0, 0.01, 0.03, 0.7]).view(4, 1, 1, 1).expand(-1, -1, 8, 8)
+    >>> [round(float(each), 2) for each in coded(shares).flatten()]
+    [0.0, 0.0, 0.5, 1.0]
+    """
+    share = copied.mean((1, 2, 3), keepdim=True)
+    return ((share - MOST_COPIED) / (CERTAINLY_CODED - MOST_COPIED)).clamp(0, 1)

@@ -25,9 +25,9 @@ from torch import Tensor
 from ...backend_bridge.files.hashing import hash_file
 from ..device import choose_device
 from ..warp import resize_flow
-from .arbitration import SENSOR_NOISE
+from .arbitration import CODED_NOISE, SENSOR_NOISE
 from .camera_state import camera_state
-from .copied_blocks import copied_share, weight_of
+from .copied_blocks import coded, copied_share, weight_of
 from .filters import resize
 from .motion import Motion
 from .refinement import Refinement
@@ -176,10 +176,13 @@ class Magnifier:
         brightness = resize(reference.mean(1, keepdim=True), (observed.motion.shape[2], observed.motion.shape[3]))
         state = camera_state(reference, frames)
         seen, modes, inflation = observed, None, None
+        from_codec: Tensor | float = 0.0
         if network.camera is not None:
             inflation = network.camera.inflation(state)
             members = with_sensor_noise(state, inflation, copied)
+            from_codec = coded(copied)
             inflation = inflation.index_fill(0, members, SENSOR_NOISE)
+            inflation = torch.lerp(inflation, torch.full_like(inflation, CODED_NOISE), from_codec)
             if clip and len(members) > 1:
                 modes = TemporalModes.of(observed, fine_change(reference, frames), members, self.settings)
                 seen, state = modes.observation, modes.mean(state)
@@ -187,7 +190,7 @@ class Magnifier:
             if number:
                 seen = estimate_near(reference, frames, seen.motion, self.settings, weight)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
-                seen = network(seen, brightness, state, number + 1 == self.passes, inflation)
+                seen = network(seen, brightness, state, number + 1 == self.passes, inflation, from_codec)
         return seen if modes is None else replace(observed, motion=modes.in_frames(seen.motion))
 
     @torch.inference_mode()

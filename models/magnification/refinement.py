@@ -135,12 +135,14 @@ class Refinement(nn.Module):
         state: Tensor,
         final: bool = True,
         inflation: Tensor | None = None,
+        coded: Tensor | float = 0.0,
     ) -> Observation:
         """Return the observation with its motion corrected, and in the `final` pass arbitrated (`arbitrate`).
 
         brightness: [1 or N, 1, h, w] in [0, 1], the reference on the solver's grid (h, w even); state: [N, STATES] of
         `camera_state`; inflation: the noise inflation factor that is arbitrated with, [N, 1, 1, 1], by default that of
-        the camera's state. With fewer than `SMALLEST_GRID` points along a side the observation is returned unchanged.
+        the camera's state; coded: how clearly the frames come from a video codec (`copied_blocks.coded`), [N, 1, 1, 1]
+        or one number. With fewer than `SMALLEST_GRID` points along a side the observation is returned unchanged.
         """
         if not self.covers(observed):
             return observed
@@ -150,7 +152,7 @@ class Refinement(nn.Module):
         if inflation is None:
             inflation = found.inflation
         rounded = rounded_share(observed, inflation) if self.camera is None else rounding_only(state)
-        return arbitrate(observed, found.refined.motion, inflation, rounded)
+        return arbitrate(observed, found.refined.motion, inflation, rounded, coded)
 
     def estimate(self, observed: Observation, brightness: Tensor, state: Tensor) -> NetworkEstimate:
         """Return the network's estimates for an observation, without arbitration."""

@@ -29,13 +29,13 @@ from torch import Tensor
 
 from .arbitration import equation_residual
 from .camera_state import rounding_only
+from .copied_blocks import coded
 from .filters import binomial, box, mean_pool
 from .solver import FlowSettings, Observation, high_pass, local_variance, smooth_solve
 
 LOCAL = 9  # points along a side over which motion is summed up to weigh the points of the Gram matrix
 WHITE_INFLATION = 2.0  # noise inflation factor; white noise has 0.4 to 1.6, on photographs, own and bent family
 MOST_ROUNDED = 0.5  # `rounding_only` of pictures that have enough noise to average; noise of 1/255 has 0.3
-MOST_COPIED = 0.01  # share of a frame; a codec's errors are not new in each frame
 MOST_STEP = 2.0  # px by which the solution of a mode may differ from the mixture of the frames', as in the solver
 
 
@@ -54,9 +54,8 @@ def without_codec(state: Tensor, inflation: Tensor, copied: Tensor) -> Tensor:
 
     Arguments as `with_sensor_noise` has them.
     """
-    coded = copied.mean((1, 2, 3), keepdim=True) > MOST_COPIED
     unbiased = (inflation < WHITE_INFLATION) | (rounding_only(state) >= MOST_ROUNDED)
-    return (unbiased & ~coded).flatten()
+    return (unbiased & (coded(copied) == 0)).flatten()  # a codec's errors are not new in each frame
 
 
 def fine_change(reference: Tensor, frames: Tensor) -> Tensor:
