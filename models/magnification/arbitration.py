@@ -17,16 +17,15 @@ that g is 1 where n is within the noise of the equations, and 0 where they contr
                     the whole picture's, which decides in patches without texture
     2. Allowance    FREEDOM_SHARE x inflation x freedom + MARGIN (inflation x sum d . J d)^1/2
     3. Share        g, clipped to [0, 1]: 1 is the network's motion, 0 the solver's; of g `ROUNDED_SHARE` without
-                    noise, `CODED_SHARE` after a video codec
+                    noise, `CODED_SHARE` at most after a video codec
 
 The noise variance is the solver's estimate times `inflation`, the noise inflation factor of the camera's state: errors
 of video compression are far larger than the picture's grain, correlated, and biased towards zero motion.
 
 In pictures without noise the error of the equations is rounding, interpolation and linearisation, which the sums share
 with s, so that Stein's estimate doesn't hold. What the equations don't contradict is then the mean of two estimates,
-in which errors that they don't share average out. The same goes for video of which blocks were copied: what a codec
-left out is missing in the equations and in s alike, so that they contradict a motion that is right. There the noise
-inflation factor is `CODED_NOISE`, whatever the camera's state, which only gross contradictions exceed.
+in which errors that they don't share average out. After a video codec the equations' error is known badly, whatever
+their noise inflation factor: there no more of the network is taken than `CODED_SHARE`.
 """
 
 from __future__ import annotations
@@ -50,8 +49,7 @@ WHITE_NOISE = 0.4  # noise inflation factor of white noise: mean chi-squared of 
 SENSOR_NOISE = 0.6
 FREEDOM_SHARE = 0.1  # of the solver's degrees of freedom, fits noise alone; chosen on photographs and own family
 ROUNDED_SHARE = 0.6  # of the network's change, on pictures without noise; chosen on photographs, own and bent family
-CODED_SHARE = 0.7  # the same in frames with copied blocks; chosen on photographs and on training people, bent and not
-CODED_NOISE = 10.0  # noise inflation factor of such frames; 40 was the same within a hundredth
+CODED_SHARE = 0.7  # the most in frames with copied blocks; chosen on photographs and on training people, bent and not
 LEAST_ENERGY = 1e-9  # sum d . J d, below which s and n are the same motion
 
 
@@ -94,7 +92,7 @@ def arbitrate(
 
     proposed: [N, 2, h, w] px; inflation: the noise inflation factor, [N, 1, 1, 1] or one number. rounded, coded: in
     [0, 1], how clearly the pictures have no noise but rounding (`rounding_only`), and how clearly they come from a
-    video codec (`copied_blocks.coded`), which takes precedence; [N, 1, 1, 1] or one number.
+    video codec (`copied_blocks.coded`); [N, 1, 1, 1] or one number.
 
     >>> one = torch.ones(1, 1, 40, 40)
     >>> seen = Observation(torch.cat([1e4 * one, 0 * one, 1e4 * one, 0 * one, 0 * one], 1), 0 * one, one, one)
@@ -115,8 +113,8 @@ def arbitrate(
     allowance = FREEDOM_SHARE * inflation * freedom + MARGIN * (inflation * energy).sqrt()
     # 3. Share of the network.
     share = ((support + allowance) / (energy + LEAST_ENERGY)).clamp(0, 1)
-    most = 1 - (1 - ROUNDED_SHARE) * rounded
-    share = share * (most + (CODED_SHARE - most) * coded)
+    share = share * (1 - (1 - ROUNDED_SHARE) * rounded)
+    share = torch.minimum(share, torch.as_tensor(1 - (1 - CODED_SHARE) * coded, dtype=share.dtype, device=share.device))
     return replace(observed, motion=observed.motion + share * change)
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from ...backend_bridge.files.hashing import hash_file
 from ..device import choose_device
 from ..warp import resize_flow
-from .arbitration import CODED_NOISE, SENSOR_NOISE
+from .arbitration import SENSOR_NOISE
 from .camera_state import camera_state
 from .copied_blocks import coded, copied_share, weight_of
 from .filters import resize
@@ -182,7 +182,6 @@ class Magnifier:
             members = with_sensor_noise(state, inflation, copied)
             from_codec = coded(copied)
             inflation = inflation.index_fill(0, members, SENSOR_NOISE)
-            inflation = torch.lerp(inflation, torch.full_like(inflation, CODED_NOISE), from_codec)
             if clip and len(members) > 1:
                 modes = TemporalModes.of(observed, fine_change(reference, frames), members, self.settings)
                 seen, state = modes.observation, modes.mean(state)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from magplus.models.magnification.arbitration import CODED_NOISE, arbitrate, chi_squared_test
+from magplus.models.magnification.arbitration import CODED_SHARE, arbitrate, chi_squared_test
 from magplus.models.magnification.camera_state import STATES, camera_state
 from magplus.models.magnification.copied_blocks import coded, copied_share, weight_of
 from magplus.models.magnification.refinement import Refinement
@@ -83,6 +83,9 @@ def test_without_noise_the_equations_are_hardly_overruled(kind: str) -> None:
     assert max(mine / its for mine, its in zip(ours, solver, strict=True)) <= 1.15
 
 
+CODED_INFLATION = 2.5  # noise inflation factor that the camera's state has after H.264, between 2 and 3
+
+
 @cache
 def coded_shot(seed: int) -> tuple[Observation, Tensor, Tensor]:
     """Return what the solver saw of a texture under known pulls after H.264, how clearly that was coded, and the truth.
@@ -98,12 +101,14 @@ def coded_shot(seed: int) -> tuple[Observation, Tensor, Tensor]:
     return observed, coded(copied), F.avg_pool2d(clean.flow, 2)
 
 
-def test_a_network_that_is_right_is_followed_where_a_codec_left_the_motion_out() -> None:
+def test_after_a_codec_a_network_that_is_right_is_followed_in_part() -> None:
     for seed in SEEDS:
         observed, certain, truth = coded_shot(seed)
         assert float(certain) == 1
-        ours = arbitrate(observed, truth, CODED_NOISE, coded=certain).motion
-        assert error(ours, truth) < 0.68 * error(observed.motion, truth)
+        ours = arbitrate(observed, truth, CODED_INFLATION, coded=certain).motion
+        assert error(ours, truth) < 0.8 * error(observed.motion, truth)
+        limit = CODED_SHARE * (truth - observed.motion).norm(dim=1).amax()
+        assert float((ours - observed.motion).norm(dim=1).amax()) <= float(limit) + 1e-5
 
 
 @pytest.mark.parametrize("kind", [*wrong_motions(torch.zeros(1, 2, 80, 80), 0), "25 times as far as it can be"])
@@ -114,9 +119,9 @@ def test_a_network_that_is_wrong_does_little_harm_after_a_codec(kind: str) -> No
         wrong = wrong_motions(truth, seed)
         wrong["25 times as far as it can be"] = 25 * wrong["something else"]
         solver.append(error(observed.motion, truth))
-        ours.append(error(arbitrate(observed, wrong[kind], CODED_NOISE, coded=certain).motion, truth))
-    assert np.mean(ours) <= 1.5 * np.mean(solver)
-    assert max(mine / its for mine, its in zip(ours, solver, strict=True)) <= 2.0
+        ours.append(error(arbitrate(observed, wrong[kind], CODED_INFLATION, coded=certain).motion, truth))
+    assert np.mean(ours) <= 1.25 * np.mean(solver)
+    assert max(mine / its for mine, its in zip(ours, solver, strict=True)) <= 1.75
 
 
 def test_a_network_that_is_right_in_one_place_and_wrong_in_another_is_followed_there() -> None:
