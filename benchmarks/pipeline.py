@@ -42,8 +42,8 @@ from magplus.models.video.writer import encode_png
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIP = "feat/tests/data/WolfgangLanger_Pexels.mp4"  # 640 x 360 px, 24000/1001 frames a second
-BEGIN = 5.0  # seconds of the clip
-ELSEWHERE = 2.0  # seconds: where the job begins that a worker has run before
+BEGIN = 0.5  # seconds of the clip: an event, a head that turns a little, and keys
+ELSEWHERE = 5.0  # seconds: where the job begins that a worker has run before
 RATE = 24000 / 1001
 SIZES = {"640": (640, 640), "1080p": (1920, 1080), "4K": (3840, 2160)}
 MADE = {"keys": Outputs(False, True), "frames": Outputs(True, False), "both": Outputs(True, True)}
