@@ -29,10 +29,13 @@ if TYPE_CHECKING:  # loaded when it is drawn: what a user's files and variables 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_CURVES = 10  # as many colours are distinguishable
 LEAST_PEAK = 0.05  # of the strongest control's; what is weaker is a line at the bottom
 _NEAR_THE_END = 0.06  # of the clip: a line there has the name of its event on the left
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#8c8c8c")  # Okabe and Ito's
+# Okabe and Ito's but for its yellow, which is hard to see on white, and three more.
+_COLOURS = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#8c8c8c", "#000000", "#8c564b",
+)  # fmt: skip
+MOST_CURVES = len(_COLOURS)
 _INK, _FAINT = "#333333", "#d9d9d9"
 
 
@@ -143,7 +146,7 @@ def _styles(names: Sequence[str]) -> list[dict[str, str]]:
     for name in names:
         meaning = recognise(name)
         key = meaning.shape if meaning is not None and meaning.shape else name
-        colour = colours.setdefault(key, _COLOURS[len(colours) % len(_COLOURS)])
+        colour = colours.setdefault(key, _COLOURS[len(colours)])
         right = meaning is not None and meaning.side is Side.RIGHT
         styles.append({"color": colour, "linestyle": "--" if right else "-"})
     return styles

@@ -141,6 +141,15 @@ def test_the_plot_keeps_the_names_of_events_off_the_legend(monkeypatch):
         assert name.get_window_extent().x1 <= above.bbox.x1
 
 
+def test_no_two_controls_of_a_plot_have_the_same_colour(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plot, "_plain", drawn.append)
+    curves, controls = solved(**{f"control {number}": 0.1 + 0.01 * number for number in range(20)})
+    plot_curves(curves, excursions(curves, controls), {})
+    lines = [line for line in drawn[0].lines if str(line.get_label()).startswith("control")]
+    assert len({line.get_color() for line in lines}) == len(lines) == plot.MOST_CURVES
+
+
 def test_a_users_own_settings_and_odd_names_do_not_reach_the_plot(monkeypatch):
     curves, controls = solved(**{"Smile_$L$ \\frac{": 0.2, "mouthSmileLeft": 0.1})
     plain = plot_curves(curves, excursions(curves, controls), {"apex": 0.4})
