@@ -283,7 +283,7 @@ def _words(row: Row, key: str, value: Any, action: argparse.Action) -> list[list
             return [[option]]
         off = [name for name in action.option_strings if name.startswith("--no-")]
         return [[off[0]]] if off else []
-    if isinstance(action, argparse._AppendAction):  # NAME=VALUE
+    if isinstance(action, argparse._AppendAction) and action.nargs is None:  # NAME=VALUE, not a row of names
         if isinstance(value, str):
             value = dict(part.strip().partition("=")[::2] for part in value.split(";") if part.strip())
         if not isinstance(value, dict):
