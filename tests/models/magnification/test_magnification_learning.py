@@ -228,7 +228,7 @@ def test_video_compression_keeps_the_picture_and_loses_detail() -> None:
 def test_a_film_is_an_8_bit_picture_of_the_scene(generated: bool) -> None:
     clean = warped_pair(64, 1.0, 1.0, np.random.default_rng(0))
     for seed in range(6):
-        filmed = film(clean.reference, clean.frame, clean.flow, generated, np.random.default_rng(seed))
+        filmed = film(clean.reference, clean.frame, clean.flow, generated, EVERYTHING, np.random.default_rng(seed))
         for image in (filmed.reference, filmed.frame):
             assert image.shape == clean.frame.shape
             assert image.min() >= 0 and image.max() <= 1
