@@ -63,6 +63,7 @@ class FrameMaker:
             groups = [frames[first : first + size] for first in range(0, len(frames), size)]
             wanted.append([index for group in groups if lacking.intersection(group) for index in group])
             done -= len(wanted[-1])
+        self._notes.progress(Stage.ANIMATE, done, len(clip.present))  # the first group is all of a short clip
         with closing(self._beside(self._made(self._batches(size, wanted), lacking))) as made:
             for count, files in made:
                 self._notes.check_cancelled()

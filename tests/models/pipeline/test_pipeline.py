@@ -45,10 +45,13 @@ class Quiet:
 
     def __init__(self, limit=None):
         self.limit, self.warnings, self.stages, self.animated = limit, [], [], 0
+        self.steps = []  # of the frames, how many are animated each time that it is said
 
     def progress(self, stage, done, total):
         self.stages.append(stage)
-        self.animated = done if stage == "animate" else self.animated
+        if stage == "animate":
+            self.animated = done
+            self.steps.append(done)
 
     def warning(self, text):
         self.warnings.append(text)
@@ -303,9 +306,11 @@ def test_a_cancelled_run_resumes_after_its_finished_frames(finished, tmp_path, c
     before = [path.stat().st_mtime_ns for path in kept]
     (folder.frames_dir / "000002.png").write_bytes(b"damaged by a crash")
 
-    report = run_job(folder, session, Quiet())
+    events = Quiet()
+    report = run_job(folder, session, events)
 
     assert report.frames.resumed == 3
+    assert events.steps == [0, 8], "also of a clip that is one group of frames it is said before they are made"
     after = [path.stat().st_mtime_ns for path in kept]
     assert [new == old for new, old in zip(after, before, strict=True)] == [True, False, True, True]
     for number in range(1, 9):
