@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -160,6 +161,25 @@ def test_a_library_saved_between_two_like_shots_is_read_again(
     monkeypatch.setattr(steps, "capture", then_saved)
     assert main(listed, "--step", "capture") == 0
     assert seen == {"a": 0.0, "b": 0.0, "c": 0.0, "d": 1.0}
+
+
+def test_shots_of_one_clip_that_were_measured_against_different_frames_say_so(
+    main: Callable[..., int], listed: Path, module: Callable[[str], ModuleType], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(listed, "--step", "capture") == 0
+    run_by_hand(listed, "one", "two", "three")
+    report = module("backend_bridge.job.report")
+    for shot, seconds in (("one", 0.25), ("two", 0.25), ("three", 1.5)):
+        folder = module("backend_bridge.job.folder").JobFolder.open(results_of(listed, shot) / "job.magplus")
+        reference = report.ReferenceReport(6, seconds, "rest")
+        folder.write_report(replace(folder.read_report(), reference=reference), "made by hand")
+    capfd.readouterr()
+    assert main(listed, "--step", "import") == 0
+    said = [line for line in capfd.readouterr().err.splitlines() if "give both the same `reference`" in line]
+    assert len(said) == 1 and said[0].startswith("magplus: warning: three: Its clip was measured against the frame at")
+    assert "1.500 s, in the shot 'one' against that at 0.250 s" in said[0]
+    summary = json.loads((listed.with_name("list_results") / "batch.json").read_bytes())
+    assert [len(shot["warnings"]) for shot in summary["shots"]] == [0, 0, 1]
 
 
 def test_chosen_controls_are_measured_first(
