@@ -30,6 +30,7 @@ from ....backend_bridge.job.own_files import OwnFiles
 from ....backend_bridge.job.report import Report
 from ....backend_bridge.job.shot import plate_of
 from ....operators.animation.scene_time import SourceTime
+from ....operators.outside_files import changed_since
 from .shots import Shot
 
 # The options that say where a result goes, and which worker carries a job out; all the others decide what the job is.
@@ -136,6 +137,11 @@ class Place:
     def portable(self, path: Path) -> str:
         """Return a path relative to the list where it lies below its folder: a production may be moved as a whole."""
         return portable(path, self.shot.row.file.parent)
+
+    def changed_outside(self, record: Record, hashes: FileHashes) -> list[str]:
+        """Return the paths of the files that the .blend read when it was captured and that have other content now."""
+        base = self.shot.row.file.parent
+        return changed_since({str(base / path): text for path, text in record.outside.items()}, hashes.files)
 
     def is_in_file(self) -> bool:
         """Whether an import has put the shot into the file with the result, which is still there."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import bpy
 import pytest
@@ -123,6 +124,63 @@ def test_a_shot_like_the_one_before_it_needs_no_other_look_at_the_file(main: Cal
     assert len(opened) == together + 5
     for name, job in jobs.items():
         assert (results_of(listed, name) / "job.magplus" / "job.json").read_bytes() == job
+
+
+def test_a_library_saved_between_two_like_shots_is_read_again(
+    main: Callable[..., int], listed: Path, module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, later = listed.with_name("hat.blend"), listed.with_name("hat_later.blend")
+    hat = bpy.data.objects.new("Hat", bpy.data.objects["Bob"].data)
+    for path, height in ((library, 0.0), (later, 1.0)):
+        hat.location = -2, 0, height
+        bpy.data.libraries.write(str(path), {hat})
+    bpy.data.objects.remove(hat)
+    with bpy.data.libraries.load(str(library), link=True) as (_, linked):
+        linked.objects = ["Hat"]
+    bpy.context.scene.collection.objects.link(linked.objects[0])
+    bpy.ops.wm.save_as_mainfile(filepath=str(listed.with_name("heads.blend")))
+    shots = "".join(
+        f'[[shot]]\nname = "{name}"\navatar = "Ann"\ntrim = [{begin}, {begin + 1}]\n'
+        for begin, name in enumerate("abcd")
+    )
+    listed.write_text(listed.read_text().partition("[[shot]]")[0] + shots)
+    steps = module("magplus_addon.commands.batch.steps")
+    capture, seen = steps.capture, {}
+
+    def then_saved(place: Any, *rest: Any) -> Callable[[Any], Any]:
+        task = capture(place, *rest)
+
+        def followed(context: Any) -> Any:
+            outcome = yield from task(context)
+            seen[place.shot.name] = bpy.data.objects["Hat"].location.z
+            if place.shot.name == "c":
+                shutil.copyfile(later, library)
+            return outcome
+
+        return followed
+
+    monkeypatch.setattr(steps, "capture", then_saved)
+    assert main(listed, "--step", "capture") == 0
+    assert seen == {"a": 0.0, "b": 0.0, "c": 0.0, "d": 1.0}
+
+
+def test_shots_of_one_clip_that_were_measured_against_different_frames_say_so(
+    main: Callable[..., int], listed: Path, module: Callable[[str], ModuleType], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(listed, "--step", "capture") == 0
+    run_by_hand(listed, "one", "two", "three")
+    report = module("backend_bridge.job.report")
+    for shot, seconds in (("one", 0.25), ("two", 0.25), ("three", 1.5)):
+        folder = module("backend_bridge.job.folder").JobFolder.open(results_of(listed, shot) / "job.magplus")
+        reference = report.ReferenceReport(6, seconds, "rest")
+        folder.write_report(replace(folder.read_report(), reference=reference), "made by hand")
+    capfd.readouterr()
+    assert main(listed, "--step", "import") == 0
+    said = [line for line in capfd.readouterr().err.splitlines() if "give both the same `reference`" in line]
+    assert len(said) == 1 and said[0].startswith("magplus: warning: three: Its clip was measured against the frame at")
+    assert "1.500 s, in the shot 'one' against that at 0.250 s" in said[0]
+    summary = json.loads((listed.with_name("list_results") / "batch.json").read_bytes())
+    assert [len(shot["warnings"]) for shot in summary["shots"]] == [0, 0, 1]
 
 
 def test_chosen_controls_are_measured_first(
