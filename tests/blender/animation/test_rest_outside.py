@@ -540,3 +540,33 @@ def test_a_clip_in_a_layer_that_the_keys_hide_is_named(
     report = bake(job(tmp_path / "b", controls, Smile=pulse(20, 8, 0.1)), start, animation=second)
     assert any("The keys hide the track 'MagPlus Head'" in each for each in report.sentences()) == named
     assert at(start + 8, keys["Smile"]) == pytest.approx(0.1, abs=1e-5)
+
+
+def test_layers_on_a_value_that_a_property_is_defined_with_have_room(tmp_path: Path) -> None:
+    """No track holds such a value: the NLA starts from it by itself, and so must the sum that the range has to hold."""
+    rig = add_armature({"jaw": (0, 0, 0)})
+    rig["mood"] = 0.7
+    rig.id_properties_ui("mood").update(min=0.0, max=1.0, default=0.7)
+    controls, _ = property_controls(rig, ('["mood"]',))
+    name = controls[0].control.name
+    for start, height in ((20, 0.2), (60, 0.5)):
+        folder = tmp_path / str(start)
+        folder.mkdir()
+        bake(solved(folder, controls, {name: 0.7 + pulse(20, 8, height)}, Fraction(25)), start, animation=LAYER)
+    bpy.context.scene.frame_set(68)
+    assert rig["mood"] == pytest.approx(1.2, abs=1e-5)
+    assert rig.id_properties_ui("mood").as_dict()["max"] >= 1.2 - 1e-5
+
+
+def test_a_layer_over_an_action_that_adds_to_a_track_has_room(tmp_path: Path, head, keys) -> None:
+    own_take(keys["Smile"], muted=False)
+    animation = keys["Smile"].id_data.animation_data
+    for frame in (1, 60):
+        keys["Smile"].value = 0.2
+        keys["Smile"].keyframe_insert("value", frame=frame)
+    animation.action_blend_type = "ADD"
+    below = at(28, keys["Smile"])
+    with bare_scene(bpy.context, 20):
+        controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path, controls, Smile=pulse(20, 8, 0.3)), animation=LAYER)
+    assert at(28, keys["Smile"]) == pytest.approx(below + 0.3, abs=1e-5) and below + 0.3 > 1
