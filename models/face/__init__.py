@@ -16,6 +16,7 @@ from .similarity import Similarity
 from .square import Square, roll
 from .timing import Reference, calmest, choose_reference, expressiveness, find_event, nearer_to_rest, settled
 from .track import FaceTrack, follow_face
+from .turning import head_turning
 from .visibility import Visibility, undisturbed
 from .window import Window
 
@@ -48,6 +49,7 @@ __all__ = [
     "find_event",
     "follow_face",
     "head_turn",
+    "head_turning",
     "magnified_part",
     "mesh_weight",
     "nearer_to_rest",

@@ -19,7 +19,18 @@ from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.events import MotionEvent
 from ....backend_bridge.rig.footage import Compression, Unseen
 from ....backend_bridge.rig.regions import REGIONS
-from ...face import COVER_SIDE, cover_of, find_event, mesh_weight, packed_cover, passing, regions, settled, undisturbed
+from ...face import (
+    COVER_SIDE,
+    cover_of,
+    find_event,
+    head_turning,
+    mesh_weight,
+    packed_cover,
+    passing,
+    regions,
+    settled,
+    undisturbed,
+)
 from ..batch import Batch
 from ..driver import Driver
 from ..driving_clip import HIDDEN
@@ -74,8 +85,7 @@ class Observed:
         size = squared_size(skin * undisturbed(batch.weight, driver.face_width))
         certain = peak_within(size, self._face) / driver.face_width
         within = {name: peak_within(size, places) / driver.face_width for name, places in self._regions.items()}
-        head = squared_size(rigid).sqrt() @ driver.mask.flatten()
-        parallax = head / driver.mask.sum() / driver.face_width
+        turning = head_turning(rigid, driver.mask * batch.weight) / driver.face_width
         unseen = self._clip.visibility.unseen_regions(batch.weight)
         before = self._clip.visibility.unseen_regions(1 - batch.observed.before)
         seen = F.interpolate(batch.weight, (COVER_SIDE, COVER_SIDE), mode="area")[:, 0].cpu().numpy()
@@ -87,7 +97,7 @@ class Observed:
                         "peak": float(peak),
                         "certain": float(certain[n]),
                         "regions": {name: float(values[n]) for name, values in within.items()},
-                        "parallax": float(parallax[n]),
+                        "parallax": float(turning[n]),
                         "unseen": {name: float(share[n]) for name, share in unseen.items()},
                         "before": {name: float(share[n]) for name, share in before.items()},
                         "cover": packed_cover(seen[n] < 0.5),
