@@ -89,7 +89,6 @@ class Observed:
         unseen = self._clip.visibility.unseen_regions(batch.weight)
         before = self._clip.visibility.unseen_regions(1 - batch.observed.before)
         seen = F.interpolate(batch.weight, (COVER_SIDE, COVER_SIDE), mode="area")[:, 0].cpu().numpy()
-        copied = (batch.seen.copied * driver.mask).sum((1, 2, 3)) / driver.mask.sum()
         return [
             [
                 json.dumps(
@@ -101,7 +100,7 @@ class Observed:
                         "unseen": {name: float(share[n]) for name, share in unseen.items()},
                         "before": {name: float(share[n]) for name, share in before.items()},
                         "cover": packed_cover(seen[n] < 0.5),
-                        "copied": float(copied[n]),
+                        "copied": float(batch.seen.repeated[n]),
                     }
                 ).encode()
                 for n, peak in enumerate(peaks)
@@ -237,7 +236,7 @@ class Observed:
         if self._clip.chosen.index < len(coded):
             coded[self._clip.chosen.index] = False  # it is a copy of itself
         shares = self._values("copied")[coded]
-        # Of a frame that repeats all of the reference there are no ends that lie on a codec's grid.
+        # Where no codec is known, it is told by ends on a grid, and a frame that repeats all of the reference has none.
         known = shares[shares > 0]
         copied = float(np.median(known)) if len(known) >= max(2.0, LEAST_CODED * len(shares)) else 0.0
         return Compression(copied, self._clip.copied_pixels.block_edges)
