@@ -136,11 +136,11 @@ class Magnifier:
     def _is_uncoded(self, reference: Tensor, frames: Tensor, copied: Tensor) -> bool:
         """Whether no codec has left its errors in any of the frames, as far as MagPlus can tell.
 
-        All of them are measured at one size: what is found of a motion depends on it, and a curve must not. The first
-        frame with such errors tells.
+        All of them are measured at one size: what is found of a motion depends on it, and a curve must not. So one
+        frame with such errors tells, first of all one with copied blocks.
         """
         camera = None if self.refinement is None else self.refinement.camera
-        if camera is None:
+        if camera is None or bool((coded(copied) > 0).any()):
             return False
 
         def is_uncoded(frame: Tensor, copied: Tensor) -> bool:
