@@ -25,6 +25,7 @@ from .timing import (
     settled,
 )
 from .track import FaceTrack, follow_face
+from .turning import head_turning
 from .visibility import Visibility, undisturbed
 from .window import Window
 
@@ -57,6 +58,7 @@ __all__ = [
     "find_event",
     "follow_face",
     "head_turn",
+    "head_turning",
     "magnified_part",
     "may_be_calmer",
     "mesh_weight",

@@ -63,7 +63,7 @@ class _Timeline:
 
 
 _Decoded: TypeAlias = tuple[Fraction, av.VideoFrame, Presentation]  # seconds from the clip's first frame
-_Frame: TypeAlias = tuple[Fraction, av.VideoFrame, Fraction | None]
+_Frame: TypeAlias = tuple[Fraction, av.VideoFrame, VideoStream]  # seconds on the video's own timeline
 _Frames: TypeAlias = Generator[_Frame, None, None]
 
 
@@ -114,13 +114,13 @@ class ContainerClip:
         kept: list[_Decoded] = []
         room = MOST_KEPT
         with closing(self._begun.pop() if self._begun else self._frames()) as frames:
-            for shown, frame, aspect in frames:
+            for shown, frame, stream in frames:
                 seconds = self._from_start(shown)
                 if previous is not None and seconds <= previous:
                     repeated += 1
                     continue
                 previous = seconds
-                presentation = Presentation.of(frame, aspect)
+                presentation = Presentation.of(frame, stream.sample_aspect_ratio)
                 if presentation.size(frame.width, frame.height) != size:
                     self._warn(f"{name} changes its size on the way; its frames are brought to the first one's.")
                 damaged += frame.is_corrupt
@@ -283,10 +283,10 @@ class ContainerClip:
             self._warn(f"{self._path.name} is incomplete: its header announces more than the file holds.")
 
     def _frames(self) -> _Frames:
-        """Yield (seconds on the video's own timeline, frame, pixel aspect ratio) within the trim range."""
+        """Yield the frames within the trim range with the stream that they are of."""
         with self._open() as (container, stream):
             for seconds, frame in self._timed(container, stream):
-                yield seconds, frame, stream.sample_aspect_ratio
+                yield seconds, frame, stream
 
     def _timed(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[Fraction, av.VideoFrame]]:
         """Yield (seconds on the video's own timeline, frame) within the trim range, in the decoder's order."""
@@ -320,8 +320,9 @@ class ContainerClip:
         if first is None:
             raise InputError(f"No frame of {self._path.name} can be decoded; the file may be damaged.")
         self._begun.append(_with(first, frames))  # between a key frame and the first one there may be hundreds
-        seconds, frame, aspect = first
-        presentation = Presentation.of(frame, aspect)
+        seconds, frame, stream = first
+        presentation = Presentation.of(frame, stream.sample_aspect_ratio)
+        lossy = stream.codec_context.codec.lossy
         if frame.interlaced_frame:
             self._warn(f"{self._path.name} is interlaced; deinterlace it first, small motion suffers from the combing.")
         if int(frame.color_trc) in _HDR_TRANSFERS:
@@ -342,6 +343,7 @@ class ContainerClip:
             bit_depth=bit_depth(frame.format),
             frame_count=timeline.count,
             start=seconds,
+            lossy=lossy,
         )
 
     def _warn(self, text: str) -> None:

@@ -26,10 +26,8 @@ from . import Made
 from .curves import Curves
 
 if TYPE_CHECKING:  # loaded when it is drawn: what a user's files and variables make of it costs the plot, no more
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from .panel import Panel
 
 LEAST_PEAK = 0.05  # of the strongest control's; what is weaker is a line at the bottom
 _NEAR_THE_END = 0.06  # of the clip: a line there has the name of its event on the left
@@ -38,18 +36,7 @@ _COLOURS = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f3c8d", "#8c8c8c", "#000000", "#8c564b",
 )  # fmt: skip
 MOST_CURVES = len(_COLOURS)
-_FAINT = "#d9d9d9"
-_MOST_TICKS = 8
-_MARGIN = 0.12  # of what the curves span, above and below them
-_LEFT, _INSIDE = 0.07, 0.98  # of the figure's width or height: where panels begin and all ends
-_NAMES = 42  # px from the edge to the middle of an axis' name
-_LEGEND_SIZE, _LEGEND_LINE, _LEGEND_GAP, _LEGEND_TEXT = (
-    8.5,
-    27,
-    14,
-    66,
-)  # points; px: a line, around its sample, the text
-_BESIDE = 6  # px between an event's line and its name
+_INK, _FAINT = "#333333", "#d9d9d9"
 
 
 class Plot:
@@ -91,100 +78,57 @@ def plot_curves(curves: ControlCurves, shares: NDArray[np.floating], events: Map
     matplotlib have no part in it.
     """
     import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams["text.parse_math"] = False  # a control may be called "Smile_$L$"
-        canvas = drawn(curves, shares, events)
+        figure = Figure(figsize=(9.6, 5.4), dpi=150, facecolor="white")
+        canvas = FigureCanvasAgg(figure)
+        _draw(figure, curves, shares, events)
         canvas.draw()
         return encode_codes(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
-def drawn(curves: ControlCurves, shares: NDArray[np.floating], events: Mapping[str, float | None]) -> FigureCanvasAgg:
-    """Return the canvas with the figure of `plot_curves`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from .panel import INK, add_text, ticks_within
-
-    figure = Figure(figsize=(9.6, 5.4), dpi=150, facecolor="white")
-    canvas = FigureCanvasAgg(figure)  # which knows how wide a text is
+def _draw(
+    figure: Figure, curves: ControlCurves, shares: NDArray[np.floating], events: Mapping[str, float | None]
+) -> None:
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
     shown = _strongest(shares)
-    above, below = _panels(figure, curves, shares[:, shown], [_label(curves.names[index]) for index in shown])
-    styles = _styles([curves.names[index] for index in shown])
-    above.rules(ticks_within(*above.y, _MOST_TICKS))
-    for number, (index, style) in enumerate(zip(shown, styles, strict=True)):
-        above.line(curves.seconds, 100 * shares[:, index], label=curves.names[index], linewidth=1.8, **style)
-        _in_legend(above, number, _label(curves.names[index]), style)
-    above.line(above.x, (0, 0), color=INK, linewidth=0.8, zorder=1)
-    if not shown:
-        middle = (above.left + above.right) / 2, (above.bottom + above.top) / 2
-        add_text(figure, *middle, "no control moved", ha="center")
-    below.rules((0, 50, 100))
-    below.area(curves.seconds, 100 * curves.residual, _FAINT)
-    below.line(below.x, (0, 0), color=INK, linewidth=0.8, zorder=2)
-    below.scale(ticks_within(*below.x, _MOST_TICKS))
-    _name_axes(above, below)
-    _mark(above, below, events)
-    return canvas
-
-
-def _panels(
-    figure: Figure, curves: ControlCurves, shares: NDArray[np.floating], names: Sequence[str]
-) -> tuple[Panel, Panel]:
-    """Return where the curves and the residual are drawn, so that the `names` have room on the right."""
-    from .panel import Panel, add_text
-
-    width, height = figure.bbox.width, figure.bbox.height
-    written = [add_text(figure, 0, 0, name, fontsize=_LEGEND_SIZE) for name in names]
-    room = max((text.get_window_extent().width for text in written), default=-_LEGEND_TEXT) + _LEGEND_TEXT
-    for text in written:
-        text.remove()
-    right = max(_INSIDE * width - room, 0.4 * width)
-    begin, end = float(curves.seconds[0]), float(curves.seconds[-1])
-    seconds = (begin, end) if end > begin else (begin - 0.5, begin + 0.5)
-    low, high = 100 * shares.min(initial=0.0), 100 * shares.max(initial=0.0)
-    margin = _MARGIN * (high - low) or 1.0
-    edges = [share * height for share in (0.085, 0.228, 0.262, _INSIDE)]
-    across = _LEFT * width, right
-    above = Panel(figure, seconds, (low - margin, high + margin), across[0], edges[2], across[1], edges[3])
-    return above, Panel(figure, seconds, (0, 100), across[0], edges[0], across[1], edges[1])
-
-
-def _in_legend(above: Panel, number: int, label: str, style: Mapping[str, str]) -> None:
-    """Draw one line of the legend, to the right of the curves."""
-    from .panel import add_line, add_text
-
-    height = above.top - _LEGEND_LINE * (number + 0.9)
-    line = above.right + _LEGEND_GAP, above.right + _LEGEND_TEXT - _LEGEND_GAP
-    add_line(above.figure, line, (height, height), linewidth=1.8, **style)
-    add_text(above.figure, above.right + _LEGEND_TEXT, height, label, va="center", fontsize=_LEGEND_SIZE)
-
-
-def _name_axes(above: Panel, below: Panel) -> None:
-    from .panel import add_text
-
-    texts = ((above, "of the control's range, %"), (below, "unexplained, %"))
-    for panel, text in texts:
-        middle = (panel.bottom + panel.top) / 2
-        add_text(panel.figure, _NAMES, middle, text, rotation="vertical", ha="center", va="center", fontsize=9)
-    middle = (below.left + below.right) / 2
-    add_text(below.figure, middle, _NAMES - _BESIDE, "seconds of the clip", ha="center", va="top", fontsize=9)
-
-
-def _mark(above: Panel, below: Panel, events: Mapping[str, float | None]) -> None:
-    """Draw a dotted line at each event, with its name."""
-    from .panel import INK, add_text
-
-    last = (1 - _NEAR_THE_END) * above.x[1] + _NEAR_THE_END * above.x[0]
+    for index, style in zip(shown, _styles([curves.names[index] for index in shown]), strict=True):
+        above.plot(curves.seconds, 100 * shares[:, index], label=_label(curves.names[index]), linewidth=1.8, **style)
+    below.fill_between(curves.seconds, 100 * curves.residual, color=_FAINT, linewidth=0)
+    for axes in (above, below):
+        _plain(axes)
+        for second in events.values():
+            if second is not None:
+                axes.axvline(second, color=_INK, linewidth=0.8, linestyle=(0, (1, 2)))
+    last = (1 - _NEAR_THE_END) * curves.seconds[-1] + _NEAR_THE_END * curves.seconds[0]
     for name, second in events.items():
-        if second is None or not above.x[0] <= second <= above.x[1]:
-            continue
-        for panel in (above, below):
-            panel.line((second, second), panel.y, color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
-        aside, side = (-_BESIDE, "right") if second > last else (_BESIDE, "left")  # the legend stands beyond the end
-        place = float(above.at(second, 0)[0]) + aside
-        add_text(above.figure, place, above.top - _BESIDE, name, va="top", ha=side, fontsize=8)
+        if second is not None:
+            aside, side = (-3, "right") if second > last else (3, "left")  # the legend stands beyond the end
+            above.annotate(
+                name, (second, 1), xycoords=("data", "axes fraction"), xytext=(aside, -3), textcoords="offset points",
+                va="top", ha=side, fontsize=8, color=_INK,
+            )  # fmt: skip
+    legend = None
+    if shown:
+        legend = above.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8.5, labelcolor=_INK)
+    else:
+        above.text(0.5, 0.5, "no control moved", transform=above.transAxes, ha="center", color=_INK)
+    above.set_ylabel("of the control's range, %", color=_INK, fontsize=9)
+    above.margins(x=0, y=0.12)
+    above.spines["bottom"].set_visible(False)
+    above.axhline(0, color=_INK, linewidth=0.8, zorder=1)
+    below.margins(x=0)
+    below.set(ylim=(0, 100), yticks=(0, 50, 100))
+    below.set_ylabel("unexplained, %", color=_INK, fontsize=9)
+    below.set_xlabel("seconds of the clip", color=_INK, fontsize=9)
+    figure.align_ylabels()
+    # By hand: a layout that matplotlib finds itself takes as long as all the drawing.
+    width = legend.get_window_extent().width / figure.bbox.width if legend is not None else 0.0
+    figure.subplots_adjust(left=0.07, right=max(0.98 - width, 0.4), bottom=0.085, top=0.98, hspace=0.08)
 
 
 def _strongest(shares: NDArray[np.floating]) -> list[int]:
@@ -213,3 +157,12 @@ def _label(name: str) -> str:
     meaning = recognise(name)
     units = "+".join(f"AU{unit.number}" for unit in meaning.units) if meaning is not None else ""
     return f"{name} ({units})" if units else name
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(axis="y", color=_FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_INK, labelsize=8, length=0)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name == "bottom")
+        spine.set_color(_INK)

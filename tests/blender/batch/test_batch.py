@@ -17,9 +17,10 @@ from typing import Any
 
 import bpy
 import pytest
+from bl_ext.user_default.magplus.backend_bridge.job.report import ShotReport
 
 from tests.blender.head import add_camera, make_head, quick_render
-from tests.blender.jobs import finish, pulse
+from tests.blender.jobs import finish, finished_report, pulse
 
 CLIP = "clip.mp4"
 
@@ -605,3 +606,28 @@ def test_a_path_that_nothing_can_have_is_reported_by_its_line(
     )
     assert main(listed, "--dry-run") in (0, 2)
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("apex", "number", "caption"),
+    [(7, 7, "result at the apex"), (2, 5, "result nearest to the apex"), (99, 8, "result nearest to the apex")],
+)
+def test_a_sheet_shows_the_frame_of_a_moving_shot_that_is_nearest_to_the_apex(
+    module: Callable[[str], ModuleType], tmp_path: Path, apex: int, number: int, caption: str
+) -> None:
+    place = module("magplus_addon.commands.batch.results").Place(tmp_path, None)
+    when = (1, Fraction(25), Fraction(1), Fraction(0))
+    shot = ShotReport("shot/%06d.png", 5, 4, (64, 64), 0, False, False, *when, apex_frame=apex)
+    assert (caption, place.job.path / f"shot/{number:06d}.png") in place.pictures(
+        replace(finished_report(9), shot=shot)
+    )
+
+
+def test_a_sheet_shows_what_keys_alone_do(main: Callable[..., int], listed: Path) -> None:
+    assert main(listed, "--step", "capture") == 0
+    run_by_hand(listed, "one", "two", "three")
+    picture = results_of(listed, "two") / "job.magplus" / "keyed_apex.png"
+    picture.write_bytes((results_of(listed, "two") / "job.magplus" / "avatar" / "avatar.png").read_bytes())
+    assert main(listed, "--step", "import") == 0
+    sheet = (listed.with_name("list_results") / "contact_sheet.html").read_text("utf-8")
+    assert sheet.count("keys at the apex") == 1 and "two/job.magplus/keyed_apex.png" in sheet

@@ -129,29 +129,24 @@ def test_the_plot_is_a_png_even_of_a_face_that_keeps_still():
         assert picture.startswith(b"\x89PNG")
 
 
-def test_the_plot_keeps_the_names_of_events_off_the_legend():
+def test_the_plot_keeps_the_names_of_events_off_the_legend(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plot, "_plain", drawn.append)  # is given the axes
     curves, controls = solved(AU4=0.4)
-    events = {"onset": SECONDS[0], "apex": SECONDS[-1], "offset": None}
-    figure = plot.drawn(curves, excursions(curves, controls), events).figure
-    texts = {text.get_text(): text.get_window_extent() for text in figure.texts}
-    [curve] = [line for line in figure.artists if line.get_label() == "AU4"]
-    assert "offset" not in texts
-    for name in ("onset", "apex"):
-        assert min(curve.get_xdata()) <= texts[name].x0 < texts[name].x1 <= max(curve.get_xdata())
-    assert max(curve.get_xdata()) < texts["AU4 (AU4)"].x0
-    assert max(text.x1 for text in texts.values()) < figure.bbox.x1
+    plot_curves(curves, excursions(curves, controls), {"onset": SECONDS[0], "apex": SECONDS[-1], "offset": None})
+    above, _ = drawn
+    assert [name.get_text() for name in above.texts] == ["onset", "apex"]
+    for name in above.texts:
+        assert above.bbox.x0 <= name.get_window_extent().x0
+        assert name.get_window_extent().x1 <= above.bbox.x1
 
 
-def test_the_plot_has_a_number_for_each_line_across():
-    curves, controls = solved(AU4=0.4)
-    texts = [text.get_text() for text in plot.drawn(curves, excursions(curves, controls), {}).figure.texts]
-    assert [text for text in texts if text.isdigit()][:5] == ["0", "10", "20", "30", "40"]
-
-
-def test_no_two_controls_of_a_plot_have_the_same_colour():
+def test_no_two_controls_of_a_plot_have_the_same_colour(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plot, "_plain", drawn.append)
     curves, controls = solved(**{f"control {number}": 0.1 + 0.01 * number for number in range(20)})
-    figure = plot.drawn(curves, excursions(curves, controls), {}).figure
-    lines = [line for line in figure.artists if str(line.get_label()).startswith("control")]
+    plot_curves(curves, excursions(curves, controls), {})
+    lines = [line for line in drawn[0].lines if str(line.get_label()).startswith("control")]
     assert len({line.get_color() for line in lines}) == len(lines) == plot.MOST_CURVES
 
 
