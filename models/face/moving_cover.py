@@ -32,6 +32,7 @@ _MOST_AREA = 0.5  # of the face; where more moves alike, it is the head, of whic
 _MOVES, _AS_FAR = 0.4, 0.8  # of the largest motion
 _SOLID = 0.57  # half-way between the two kinds
 _RIM = 0.15  # of the largest motion: what it drags along in a smooth field
+_BESIDE = 0.03  # of the face's width, beyond that: what is dragged along by less, which is an expression's all the same
 _LIDS = 0.5  # share of the moving places from which on it is a lid that closes: that has an edge, too
 _PIECES = 3  # in one frame at most
 
@@ -44,6 +45,8 @@ class MovingCover:
         small = (landmarks[:, :2] + 0.5) * (_SIDE / size) - 0.5
         self._width = face_width(small)
         self._face = face_mask(small, (_SIDE, _SIDE))[0, 0].numpy() > 0.5
+        reach = max(1, round(_BESIDE * self._width))
+        self._beside = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
         self._lids = regions(small, (_SIDE, _SIDE))["lids"][0, 0].numpy() > 0.5
 
     def __call__(self, local: Tensor, seen: Tensor) -> Tensor:
@@ -70,7 +73,7 @@ class MovingCover:
             if self._is_solid(left, piece):
                 piece = _around_the_largest(left, _RIM)
                 if piece.sum() <= _MOST_AREA * self._face.sum():
-                    found |= piece
+                    found |= cv2.dilate(np.uint8(piece), self._beside) > 0
             left = np.where(piece, 0.0, left)
         return found
 

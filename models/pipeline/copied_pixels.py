@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..face import SteadyCrop
-from ..magnification.copied_blocks import copied_in
+from ..face import SteadyCrop, face_mask
+from ..magnification.copied_blocks import copied_in, repeated_in
 
 _BLOCK = 8  # px
 _MARGIN = 0.1  # of the crop's side, by which the head may move
@@ -24,14 +24,25 @@ _MARGIN = 0.1  # of the crop's side, by which the head may move
 class CopiedPixels:
     """Compares the frames of a clip with its reference frame, around the face."""
 
-    def __init__(self, reference: NDArray[np.float32], index: int, crop: SteadyCrop, size: int) -> None:
-        """Take the reference frame [H, W, 3], its number, and the crop that frames are shown in, `size` px a side."""
-        self._crop, self._size, self._shape = crop, size, reference.shape[:2]
+    def __init__(
+        self,
+        reference: NDArray[np.float32],
+        index: int,
+        crop: SteadyCrop,
+        size: int,
+        landmarks: NDArray[np.floating[Any]],
+    ) -> None:
+        """Take the reference frame [H, W, 3], its number, and the crop that frames are shown in, `size` px a side.
+
+        landmarks: [478, 2 or 3] px of the reference frame.
+        """
+        self._crop, self._size, self._shape = crop, size, (reference.shape[0], reference.shape[1])
         ends = (-_MARGIN * size, (1 + _MARGIN) * size)
         corners = crop.frame_to_crop(size, index).inverse()(np.array([(x, y) for x in ends for y in ends]))
         low, high = corners.min(0), corners.max(0)
         self._columns, self._rows = (slice(max(0, int(low[axis])), max(1, int(high[axis]))) for axis in (0, 1))
         self._reference = reference[self._rows, self._columns].copy()
+        self._face = face_mask(landmarks, self._shape)[0, 0, self._rows, self._columns].numpy() > 0.5
 
     def __call__(self, image: NDArray[np.float32], index: int) -> Tensor:
         """Return the share of pixels around each that were copied, in the crop of frame `index`: [1, 1, S, S]."""
@@ -41,6 +52,15 @@ class CopiedPixels:
         whole: NDArray[np.float32] = np.zeros((*self._shape, 1), np.float32)
         whole[self._rows, self._columns, 0] = copied
         return self._crop.crop(whole, self._size, index)
+
+    def repeated(self, image: NDArray[np.float32]) -> float:
+        """Return the share of the face in which a frame repeats the reference.
+
+        A lossy codec's repeats are copies wherever they end. `__call__` is surer, and misses most of HEVC's, whose
+        blocks have many sizes and smoothed edges, and those of frames that repeat all of the face.
+        """
+        repeats = repeated_in(self._reference, image[self._rows, self._columns])
+        return float(repeats[self._face].mean()) if self._face.any() else 0.0
 
     @cached_property
     def block_edges(self) -> float:

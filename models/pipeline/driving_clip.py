@@ -62,19 +62,21 @@ class Seen:
     """N frames of the driver in the reference's light, and how far each pixel shows the face.
 
     frames: [N, 3, S, S], the reference's pixels where the face isn't seen. weight: [N, 1, S, S] in [0, 1]. copied:
-    [N, 1, S, S] in [0, 1], what the codec copied from the reference (`CopiedPixels`). closures: [N, 2], how far each
-    eye has closed (`face.closures`).
+    [N, 1, S, S] in [0, 1], what the codec copied from the reference for certain (`CopiedPixels`). repeated: [N], the
+    share of the face that it copied, known of whole frames, too. closures: [N, 2], how far each eye has closed
+    (`face.closures`).
     """
 
     frames: Tensor
     weight: Tensor
     copied: Tensor
+    repeated: NDArray[np.float64]
     closures: NDArray[np.float64]
 
     def to(self, device: torch.device) -> Seen:
         """Return the same on a device."""
         frames, weight, copied = (values.to(device) for values in (self.frames, self.weight, self.copied))
-        return Seen(frames, weight, copied, self.closures)
+        return Seen(frames, weight, copied, self.repeated, self.closures)
 
     @classmethod
     def joined(cls, parts: Sequence[Seen]) -> Seen:
@@ -83,12 +85,14 @@ class Seen:
             torch.cat(values)
             for values in zip(*((each.frames, each.weight, each.copied) for each in parts), strict=True)
         )
-        closures = np.concatenate([each.closures for each in parts])
-        return cls(frames, without_repeats(weight), without_repeats(copied), closures)
+        repeated, closures = (
+            np.concatenate(values) for values in zip(*((each.repeated, each.closures) for each in parts), strict=True)
+        )
+        return cls(frames, without_repeats(weight), without_repeats(copied), repeated, closures)
 
     def part(self, at: slice) -> Seen:
         """Return some of the frames."""
-        return Seen(self.frames[at], self.weight[at], self.copied[at], self.closures[at])
+        return Seen(self.frames[at], self.weight[at], self.copied[at], self.repeated[at], self.closures[at])
 
 
 def reader_of(folder: Path, driving: Driving) -> VideoReader:
@@ -201,7 +205,7 @@ class DrivingClip:
         size = frame_size or int(min(max(2 * round(crop.native_size / 2), SMALLEST_CROP), LARGEST_CROP))
         landmarks = crop.landmarks(followed.points, size)[chosen.index]
         reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
-        copied = CopiedPixels(image, chosen.index, crop, size)
+        copied = CopiedPixels(image, chosen.index, crop, size, followed.points[chosen.index])
         return cls(reader, path, track, chosen, crop, size, reference, copied, frame_size, framing, outside)
 
     @classmethod
@@ -232,7 +236,7 @@ class DrivingClip:
             raise ValueError("the clip has no such reference frame")
         landmarks = crop.landmarks(followed.points, size)[chosen.index]
         reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
-        copied = CopiedPixels(image, chosen.index, crop, size)
+        copied = CopiedPixels(image, chosen.index, crop, size, followed.points[chosen.index])
         return cls(
             reader, path, track, chosen, crop, size, reference, copied, frame_size, framing, outside, kept.resting
         )
@@ -311,9 +315,16 @@ class DrivingClip:
                 crop = self.crop.crop(frame.image, self.size, index)
                 seen, weight = self.visibility(crop, self._all_landmarks[[index]], self._inside(index))
                 copied = self.copied_pixels(frame.image, index)
-                yield index, Seen(seen, weight, copied, self._all_closures[[index]])
+                repeated = np.array([self._repeated(frame, copied)])
+                yield index, Seen(seen, weight, copied, repeated, self._all_closures[[index]])
             if not remaining:
                 return
+
+    def _repeated(self, frame: VideoFrame, copied: Tensor) -> float:
+        """Return the share of the face that the codec copied, by what is known to be `copied` [1, 1, S, S]."""
+        if self.reader.info.lossy:
+            return self.copied_pixels.repeated(frame.image)
+        return float((copied * self.mask).sum() / self.mask.sum())
 
     def _inside(self, index: int) -> Tensor:
         info = self.reader.info

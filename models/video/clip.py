@@ -23,8 +23,9 @@ class VideoInfo:
     width, height: px of the frames as they are yielded: upright and with square pixels. average_rate: frames a second;
     exact for a constant rate, else frames over time. rotation: degrees by which the coded picture was turned
     counter-clockwise to be upright. bit_depth: bits of a stored sample. frame_count: how many frames the container
-    announces within the trim range, or None if it does not say. start: time of the first frame on the video's own
-    timeline, whose zero is the first frame of the untrimmed video.
+    announces within the trim range, or None if it does not say. lossy: whether a video codec that leaves out what is
+    hardly seen has coded it. start: time of the first frame on the video's own timeline, whose zero is the first frame
+    of the untrimmed video.
     """
 
     width: int
@@ -35,6 +36,7 @@ class VideoInfo:
     bit_depth: int
     frame_count: int | None
     start: Fraction
+    lossy: bool = False
 
 
 @dataclass(frozen=True)

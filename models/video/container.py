@@ -311,6 +311,7 @@ class ContainerClip:
                 raise InputError(f"No frame of {self._path.name} can be decoded; the file may be damaged.")
             seconds, frame = first
             presentation = Presentation.of(frame, stream.sample_aspect_ratio)
+            lossy = stream.codec_context.codec.lossy
         if frame.interlaced_frame:
             self._warn(f"{self._path.name} is interlaced; deinterlace it first, small motion suffers from the combing.")
         if int(frame.color_trc) in _HDR_TRANSFERS:
@@ -331,6 +332,7 @@ class ContainerClip:
             bit_depth=bit_depth(frame.format),
             frame_count=timeline.count,
             start=seconds,
+            lossy=lossy,
         )
 
     def _warn(self, text: str) -> None:

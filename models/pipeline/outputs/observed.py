@@ -19,7 +19,18 @@ from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.events import MotionEvent
 from ....backend_bridge.rig.footage import Compression, Unseen
 from ....backend_bridge.rig.regions import REGIONS
-from ...face import COVER_SIDE, cover_of, find_event, mesh_weight, packed_cover, passing, regions, settled, undisturbed
+from ...face import (
+    COVER_SIDE,
+    cover_of,
+    find_event,
+    head_turning,
+    mesh_weight,
+    packed_cover,
+    passing,
+    regions,
+    settled,
+    undisturbed,
+)
 from ..batch import Batch
 from ..driver import Driver
 from ..driving_clip import HIDDEN
@@ -74,12 +85,10 @@ class Observed:
         size = squared_size(skin * undisturbed(batch.weight, driver.face_width))
         certain = peak_within(size, self._face) / driver.face_width
         within = {name: peak_within(size, places) / driver.face_width for name, places in self._regions.items()}
-        head = squared_size(rigid).sqrt() @ driver.mask.flatten()
-        parallax = head / driver.mask.sum() / driver.face_width
+        turning = head_turning(rigid, driver.mask * batch.weight) / driver.face_width
         unseen = self._clip.visibility.unseen_regions(batch.weight)
         before = self._clip.visibility.unseen_regions(1 - batch.observed.before)
         seen = F.interpolate(batch.weight, (COVER_SIDE, COVER_SIDE), mode="area")[:, 0].cpu().numpy()
-        copied = (batch.seen.copied * driver.mask).sum((1, 2, 3)) / driver.mask.sum()
         return [
             [
                 json.dumps(
@@ -87,11 +96,11 @@ class Observed:
                         "peak": float(peak),
                         "certain": float(certain[n]),
                         "regions": {name: float(values[n]) for name, values in within.items()},
-                        "parallax": float(parallax[n]),
+                        "parallax": float(turning[n]),
                         "unseen": {name: float(share[n]) for name, share in unseen.items()},
                         "before": {name: float(share[n]) for name, share in before.items()},
                         "cover": packed_cover(seen[n] < 0.5),
-                        "copied": float(copied[n]),
+                        "copied": float(batch.seen.repeated[n]),
                     }
                 ).encode()
                 for n, peak in enumerate(peaks)
@@ -227,7 +236,7 @@ class Observed:
         if self._clip.chosen.index < len(coded):
             coded[self._clip.chosen.index] = False  # it is a copy of itself
         shares = self._values("copied")[coded]
-        # Of a frame that repeats all of the reference there are no ends that lie on a codec's grid.
+        # Where no codec is known, it is told by ends on a grid, and a frame that repeats all of the reference has none.
         known = shares[shares > 0]
         copied = float(np.median(known)) if len(known) >= max(2.0, LEAST_CODED * len(shares)) else 0.0
         return Compression(copied, self._clip.copied_pixels.block_edges)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,15 +12,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from magplus.models.face import SteadyCrop
+from magplus.models.face.mesh import FACE_OVAL
 from magplus.models.face.similarity import Similarity
 from magplus.models.magnification.copied_blocks import copied_in, copied_share
 from magplus.models.pipeline.copied_pixels import CopiedPixels
 from magplus.models.training.camera import h264
 from magplus.models.training.scenes import filmed, random_texture
+from magplus.models.video import VideoReader
+from tests.models.clips import Encoding, write_clip
 
 SIDE, SIZE = 256, 160  # px of the picture and of the crop
 SWAY = Similarity(1.002, 0.004, 0.7, -0.4)  # of the head, which the crop follows
 CROP = SteadyCrop((Similarity(), SWAY), Similarity(1 / 200, 0, -30 / 200, -24 / 200))
+
+
+def oval() -> NDArray[np.float64]:
+    """Landmarks of a face in the middle of the picture."""
+    landmarks = np.full((478, 2), SIDE / 2)
+    turn = np.linspace(0, 2 * np.pi, len(FACE_OVAL), endpoint=False)
+    landmarks[list(FACE_OVAL)] += 80 * np.c_[np.sin(turn), -np.cos(turn)]
+    return landmarks
+
+
+FACE = oval()
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +60,7 @@ def test_a_decoded_picture_is_compared_as_a_batch_of_them_is(pictures: tuple[Ten
 
 def test_the_crop_shows_what_the_codec_copied_where_the_head_is(pictures: tuple[Tensor, Tensor]) -> None:
     reference, frame = h264(pictures, 24)
-    copied = CopiedPixels(as_frame(reference), 0, CROP, SIZE)(as_frame(frame), 1)
+    copied = CopiedPixels(as_frame(reference), 0, CROP, SIZE, FACE)(as_frame(frame), 1)
     assert copied.shape == (1, 1, SIZE, SIZE) and 0 <= float(copied.min()) <= float(copied.max()) <= 1
     middle = round((SIDE / 2 - 30) / 200 * SIZE)  # column of the crop where the picture's middle is
     assert float(copied[..., : middle - 16].mean()) > 0.8
@@ -56,6 +72,33 @@ def test_the_crop_shows_what_the_codec_copied_where_the_head_is(pictures: tuple[
 
 def test_without_a_codec_nothing_was_copied(pictures: tuple[Tensor, Tensor]) -> None:
     reference, frame = pictures
-    find = CopiedPixels(as_frame(reference), 0, CROP, SIZE)
+    find = CopiedPixels(as_frame(reference), 0, CROP, SIZE, FACE)
     for image in (frame, reference):
         assert not bool(find(as_frame(image), 1).any())
+
+
+def test_of_a_face_that_is_repeated_as_a_whole_all_is_copied(pictures: tuple[Tensor, Tensor]) -> None:
+    """No end of it lies on a codec's grid, so that what is copied for certain is nothing."""
+    reference, frame = (as_frame(picture) for picture in pictures)
+    find = CopiedPixels(reference, 0, CROP, SIZE, FACE)
+    assert find.repeated(reference) == 1
+    assert find.repeated(frame) < 0.05, "of a sensor's noise hardly anything repeats"
+
+
+@pytest.mark.parametrize(("encoder", "qualities"), [("libx264", (4, 14, 24, 33)), ("libx265", (12, 18, 24, 33))])
+def test_the_stronger_the_compression_the_more_is_copied(
+    encoder: str, qualities: tuple[int, ...], tmp_path: Path
+) -> None:
+    """Also under HEVC, whose blocks end on no grid that is found."""
+    picture, generator = random_texture(SIDE, np.random.default_rng(0)), torch.Generator().manual_seed(0)
+    taken = [(255 * as_frame(filmed(picture, 2 / 255, generator))).round().astype(np.uint8) for _ in range(6)]
+    shares = []
+    for quality in qualities:
+        options = {"crf": str(quality), "x265-params": "log-level=none"}
+        file = write_clip(tmp_path / f"{quality}.mp4", taken, encoding=Encoding(encoder, options=options))
+        clip = VideoReader(file)
+        assert clip.info.lossy
+        reference, *frames = (frame.image for frame in clip)
+        find = CopiedPixels(reference, 0, CROP, SIZE, FACE)
+        shares.append(float(np.median([find.repeated(frame) for frame in frames])))
+    assert shares == sorted(shares) and shares[0] < 0.2 and shares[-1] > 0.8
