@@ -96,17 +96,22 @@ class Found:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a job read of a rig: the reader, equations [N, S, 9] of the whole clip, their times, processor seconds."""
+    """What a job read of a rig.
+
+    equations: [N, S, 10] of the whole clip. times: theirs, s. seconds: of the processor. adjusted: whether the job lets
+    the peak of the motion be matched.
+    """
 
     reader: RigReader
     equations: NDArray[np.float32]
     times: tuple[float, ...]
     seconds: float
+    adjusted: bool = True
 
     def solve(self) -> Found:
         """Return the values that the job would leave in `weights.npz`."""
         start = time.process_time()
-        curves = self.reader.solve(self.equations, self.times).curves
+        curves = self.reader.solve(self.equations, self.times, self.adjusted).curves
         return Found(curves.values, curves.residual, self.seconds + time.process_time() - start)
 
 
@@ -246,7 +251,7 @@ class Readings:
             found = recording[0]
         seconds = (time.process_time() - start) / len(bases)
         return {
-            name: Reading(reader, equations, found.times, seconds)
+            name: Reading(reader, equations, found.times, seconds, found.adjusted)
             for name, reader, equations in zip(bases, found.readers, found.equations, strict=True)
         }
 
@@ -262,6 +267,7 @@ class _Recording:
         self.readers = readers
         self.basis, self.read_from = readers[0].basis, readers[0].read_from
         self.times: tuple[float, ...] = ()
+        self.adjusted = True
         self.equations: list[NDArray[np.floating]] = []
         self._sites: list[int] = []
 
@@ -278,8 +284,9 @@ class _Recording:
         of_each = zip(self.readers, self._apart(equations), strict=True)
         return np.concatenate([reader.without(own, doubtful) for reader, own in of_each], axis=1)
 
-    def solve(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> None:
-        self.times = tuple(seconds)
+    def solve(self, equations: NDArray[np.floating], seconds: Sequence[float], adjusted: bool = True) -> None:
+        """Keep what would be solved, and end the job; see `RigReader.solve`."""
+        self.times, self.adjusted = tuple(seconds), adjusted
         self.equations = self._apart(equations)
         raise _AllIsRead
 

@@ -22,7 +22,7 @@ from .animation.destination import ANIMATION, LAST_FRAME, LAYER, Destination
 from .animation.ends import RELEASE, Window
 from .animation.event_markers import set_event_markers
 from .animation.keying import Keying, Written
-from .animation.nla import REST
+from .animation.nla import REST, Address
 from .animation.obstacles import animation_problem
 from .animation.performance import ControlKeys, Performance, channels_here, excursion, keys_here
 from .animation.ranges import raise_ranges
@@ -174,15 +174,20 @@ def _write(
         of_ids.setdefault(entry.keys.channel.id, []).append(entry)
     stuck: list[str] = []
     if animation == LAYER:  # before there is a layer that must not be cleared itself
-        stuck = [name for id_block in rests for name in clear(id_block, window)]
+        for id_block in rests:
+            held = _keyed(of_ids.get(id_block, [])) if window.holds else set()
+            stuck += clear(id_block, window, held=held)
     written = [
         Keying(animation, bake, window, rests.get(id_block, {})).key(id_block, its) for id_block, its in of_ids.items()
     ]
     if animation != LAYER:
         for id_block in rests:
-            its = of_ids.get(id_block, [])
-            stuck += clear(id_block, window, {(e.keys.channel.path, max(e.keys.channel.index, 0)) for e in its})
+            stuck += clear(id_block, window, _keyed(of_ids.get(id_block, [])))
     return written, stuck
+
+
+def _keyed(entries: Sequence[ControlKeys]) -> set[Address]:
+    return {(entry.keys.channel.path, max(entry.keys.channel.index, 0)) for entry in entries}
 
 
 def _frames_of(scene: bpy.types.Scene) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backend_bridge.files.errors import InputError
-from ..backend_bridge.rig.live_link import onto_controls, read_live_link, stands_for_arkit, unmatched
+from ..backend_bridge.rig.live_link import onto_controls, read_live_link, stands_for_arkit, text_of, unmatched
 from .animation.bake_report import BakeReport
 from .animation.destination import Destination
 from .animation.performance import STILL, Performance, excursion
@@ -32,14 +32,14 @@ from .rig.face_controls import ControlChoice, chosen_controls
 class LiveLinkReport:
     """What was keyed from a recording, what of it this rig has no control for, and why others can't be keyed.
 
-    remark: on the recording's times, or an empty string.
+    remarks: on the recording itself, a sentence each.
     """
 
     bake: BakeReport
     unmatched: tuple[str, ...]
     excluded: dict[str, str]
     rotations: bool
-    remark: str
+    remarks: tuple[str, ...]
 
     def sentences(self) -> list[str]:
         """Return what a person should know, a sentence each."""
@@ -48,8 +48,7 @@ class LiveLinkReport:
         if self.unmatched:
             names = ", ".join(self.unmatched[:6]) + (" ..." if len(self.unmatched) > 6 else "")
             lines.append(f"No control of this rig stands for {names}; what they do is left out.")
-        if self.remark:
-            lines.append(self.remark)
+        lines += self.remarks
         if self.rotations:
             lines.append("The recording also turns the head or the eyes; that is left out.")
         return lines
@@ -77,7 +76,7 @@ def import_live_link(
         InputError: no such file, no such format, or nothing on the rig that has a known name can be keyed.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = text_of(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} can't be read as a Live Link Face CSV ({error}); choose another file.") from error
     recording = read_live_link(text, timecode_rate, STILL)
@@ -100,7 +99,7 @@ def import_live_link(
         for name, reason in known.items()
         if not set(wanted) <= set(unmatched(recording.curves, [*there, name], STILL))
     }
-    return LiveLinkReport(bake, left_out, missed, recording.rotates, recording.remark)
+    return LiveLinkReport(bake, left_out, missed, recording.rotates, recording.remarks)
 
 
 def _time(seconds: tuple[Fraction, ...], away: NDArray[np.floating]) -> SourceTime:

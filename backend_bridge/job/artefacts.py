@@ -14,7 +14,8 @@ FACTORS = "factors.json"
 WEIGHTS, WEIGHTS_CSV, CURVES, LIVE_LINK = "weights.npz", "weights.csv", "curves.png", "live_link_face.csv"
 BAKE = "bake.json"
 AVATAR_SURFACE = "avatar/surface.npz"  # the face's surface in the neutral picture
-DRIVER_APEX = "driver_apex.png"  # the driver's face at its apex, small
+DRIVER_APEX = "driver_apex.png"  # the driver's face at its apex, small ...
+KEYED_APEX = "keyed_apex.png"  # ... and the avatar's, as its keys show it
 
 
 @dataclass(frozen=True)

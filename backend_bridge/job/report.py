@@ -234,6 +234,13 @@ class ShotReport:
     apex_frame: int | None = None
     hidden: tuple[int, ...] = ()
 
+    @property
+    def nearest_to_apex(self) -> int | None:
+        """The shot's frame that is nearest to the apex, which may lie outside; None where there is no apex."""
+        if self.apex_frame is None:
+            return None
+        return min(max(self.apex_frame, self.first), self.first + self.count - 1)
+
 
 @dataclass(frozen=True)
 class SmoothingReport:

@@ -93,6 +93,18 @@ class Control:
         excursions, amounts = np.array(self.response).T
         return np.interp(amount, amounts, excursions)
 
+    def amount_of(self, excursion: float) -> float:
+        """Return the amount of its basis that the control shows at this distance from rest.
+
+        >>> bent = ((0.0, 0.0), (0.5, 0.1), (1.0, 1.0))
+        >>> Control("Lid", "property", "Rig", "lid", rest=0.0, low=0.0, high=1.0, response=bent).amount_of(0.75)
+        0.55
+        """
+        if not self.response:
+            return excursion
+        excursions, amounts = np.array(self.response).T
+        return float(np.interp(excursion, excursions, amounts))
+
 
 def ranges(controls: Sequence[Control]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return the rest, low and high values of K controls, [K] each."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import math
@@ -10,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from ..files.errors import InputError
 from .action_units import Side, recognise
 from .basis import Control
 from .curves import ControlCurves
-from .timecode import Timecode, count_of, regular, unwrapped
+from .timecode import Count, Timecode, count_of, regular, unwrapped
 
 TIMECODE_RATE = Fraction(60)  # the app's own; the frames field carries thousandths, so any time can be written
 
@@ -42,6 +44,8 @@ _COLUMNS = tuple(shape[0].upper() + shape[1:] for shape in SHAPES) + ROTATIONS
 _STILL = "0.0"  # what we write for a rotation
 _OWN_VALUE = re.compile(r"\d+\.\d{8}")
 _DRIFT = Fraction(1, 25)  # seconds; a frame
+_GAP = 1  # seconds without a row, more than any recorder drops
+_HIGH = 2.0  # of a blend shape, more than anybody makes of 1
 _LARGEST = 10.0  # of a blend shape, whose range is 0 to 1
 _BEFORE = re.compile(r"\ufeff?(?:[ \t]*(?:sep=.)?\r?\n)*", re.IGNORECASE)  # what may stand before the names
 
@@ -80,13 +84,23 @@ class Recording:
     """A Live Link Face CSV as it was read.
 
     curves: of the ARKit shapes, named as ARKit names them ("mouthSmileLeft"). seconds: exact, from the first sample.
-    rotates: whether the head or the eyes turn. remark: what a person should know of its times, or an empty string.
+    rotates: whether the head or the eyes turn. remarks: what a person should know of it, a sentence each.
     """
 
     curves: ControlCurves
     seconds: tuple[Fraction, ...]
     rotates: bool
-    remark: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+def text_of(data: bytes) -> str:
+    """Return the text of a CSV file: UTF-8, or UTF-16 as spreadsheets save it. Raises `UnicodeDecodeError`.
+
+    >>> text_of("Timecode".encode("utf-16"))
+    'Timecode'
+    """
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if wide else "utf-8-sig")
 
 
 def from_live_link(text: str, timecode_rate: Fraction | None = None) -> ControlCurves:
@@ -111,14 +125,6 @@ def read_live_link(text: str, timecode_rate: Fraction | None = None, least: floa
     seconds = tuple(times[number] - times[order[0]] for number in order)
     if any(code.frame.denominator > 1 for code in table.codes):
         seconds = regular(seconds, count.nominal)
-    drift = seconds[-1] / 1001
-    remark = ""
-    if timecode_rate is None and count.rate in (24, 30) and drift > _DRIFT:
-        slower = f"{count.nominal * 1000 / 1001:.2f}"
-        remark = (
-            f"The timecode counts {count.nominal} frames a second and was taken at exactly that; if it runs at "
-            f"{slower}, give that as the timecode rate: it makes {float(drift):.2f} s by the end."
-        )
     curves = ControlCurves(
         names=table.names,
         seconds=np.array([float(time) for time in seconds]),
@@ -126,14 +132,50 @@ def read_live_link(text: str, timecode_rate: Fraction | None = None, least: floa
         residual=np.zeros(len(order), np.float32),
         visibility=np.ones(len(table.names), np.float32),
     )
-    return Recording(curves, seconds, table.turned > least, remark)
+    remarks = _of_times(seconds, count, timecode_rate is not None) + _of_values(curves, table.broken_off)
+    return Recording(curves, seconds, table.turned > least, remarks)
+
+
+def _of_times(seconds: Sequence[Fraction], count: Count, given: bool) -> tuple[str, ...]:
+    """Return what a person should know of a recording's times."""
+    remarks = []
+    drift = seconds[-1] / 1001
+    if not given and count.rate in (24, 30) and drift > _DRIFT:
+        slower = f"{count.nominal * 1000 / 1001:.2f}"
+        remarks.append(
+            f"The timecode counts {count.nominal} frames a second and was taken at exactly that; if it runs at "
+            f"{slower}, give that as the timecode rate: it makes {float(drift):.2f} s by the end."
+        )
+    longest, before = max(((two - one, one) for one, two in pairwise(seconds)), default=(Fraction(0), Fraction(0)))
+    if longest > _GAP:
+        remarks.append(
+            f"{float(before):.1f} s after its beginning the recording has a gap of {float(longest):.1f} s, in which "
+            "the face goes straight from one pose to the next; split the file there if these are two takes."
+        )
+    return tuple(remarks)
+
+
+def _of_values(curves: ControlCurves, broken_off: bool) -> tuple[str, ...]:
+    """Return what a person should know of a recording's values."""
+    remarks = []
+    if (highest := float(np.abs(curves.values).max(initial=0.0))) > _HIGH:
+        remarks.append(
+            f"The recording's values go up to {highest:.1f}, and those of a blend shape from 0 to 1; if these are "
+            "percent, divide them by 100."
+        )
+    if broken_off:
+        remarks.append(
+            "The recording's last line has no line end, so the file may be cut off there; if frames are missing, copy "
+            "it anew."
+        )
+    return tuple(remarks)
 
 
 @dataclass(frozen=True)
 class _Table:
     """What stands in a CSV, row by row: codes [N], values [N][K] of the shapes `names`, and the largest rotation.
 
-    ours: whether it is written as `to_live_link` does.
+    ours: whether it is written as `to_live_link` does. broken_off: whether the last line has no end.
     """
 
     names: tuple[str, ...]
@@ -141,6 +183,7 @@ class _Table:
     values: list[list[float]]
     turned: float
     ours: bool
+    broken_off: bool
 
     @classmethod
     def read(cls, text: str) -> _Table:
@@ -153,6 +196,8 @@ class _Table:
         rotations = [header.index(name.lower()) for name in ROTATIONS if name.lower() in header]
         if "timecode" not in header or not shapes:
             raise InputError("This is no Live Link Face CSV: its first line must name Timecode and the blend shapes.")
+        if twice := [shape for shape, _ in shapes if header.count(shape.lower()) > 1]:
+            raise InputError(f"The Live Link Face CSV names {twice[0]} twice; remove the column that is not meant.")
         codes, values, turned, ours = [], [], 0.0, True
         for number, row in enumerate(_rows(text, delimiter)[1:], start=2 + skipped.count("\n")):
             if not any(cell.strip() for cell in row):
@@ -179,7 +224,8 @@ class _Table:
         if not codes:
             raise InputError("The Live Link Face CSV has no frames.")
         whole = len(rotations) == len(ROTATIONS) and len(shapes) == len(SHAPES)
-        return cls(tuple(shape for shape, _ in shapes), codes, values, turned, ours and whole)
+        names = tuple(shape for shape, _ in shapes)
+        return cls(names, codes, values, turned, ours and whole, not text.endswith("\n"))
 
 
 def _rows(text: str, delimiter: str) -> list[list[str]]:

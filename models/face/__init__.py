@@ -14,7 +14,16 @@ from .regions import face_mask, face_width, magnified_part, regions, rigid_mask
 from .rigid import HeadMotion, RigidSplit, split_rigid
 from .similarity import Similarity
 from .square import Square, roll
-from .timing import Reference, calmest, choose_reference, expressiveness, find_event, nearer_to_rest, settled
+from .timing import (
+    Reference,
+    calmest,
+    choose_reference,
+    expressiveness,
+    find_event,
+    may_be_calmer,
+    nearer_to_rest,
+    settled,
+)
 from .track import FaceTrack, follow_face
 from .turning import head_turning
 from .visibility import Visibility, undisturbed
@@ -51,6 +60,7 @@ __all__ = [
     "head_turn",
     "head_turning",
     "magnified_part",
+    "may_be_calmer",
     "mesh_weight",
     "nearer_to_rest",
     "packed_cover",

@@ -109,18 +109,30 @@ def calmest(track: FaceTrack, index: int, scores: NDArray[np.floating[Any]]) -> 
     scores: [M, 52], of pictures in the order of their times, of this clip or of what lies before or after it; named as
     the track's.
     """
-    counted = _counted(track)
-    own = expressiveness(track)
-    steps = np.abs(np.diff(own[track.present]))
-    noise = float(np.median(steps)) if len(steps) else 0.0
+    counted, own = _counted(track), expressiveness(track)
     expression = scores.astype(np.float64) @ counted
     threes = len(expression) > 2
     near = np.convolve(expression, np.ones(3) / 3, "valid") if threes else expression
-    if not len(near) or own[index] - float(near.min()) <= max(_CALMER, 6 * noise):
+    if not len(near) or own[index] - float(near.min()) <= _clearly(track):
         return None
     best = int(near.argmin()) + threes
     lost = (track.blendshapes[index] - scores[best])[counted]
     return best if float(lost.max(initial=0.0)) > _ONE_CALMER else None
+
+
+def may_be_calmer(track: FaceTrack, index: int) -> bool:
+    """Return whether any picture could be clearly nearer to rest than frame `index`: even one without any score.
+
+    It tells before pictures are looked for in vain that `calmest` would find nothing in them.
+    """
+    highest = float(track.blendshapes[index][_counted(track)].max(initial=0.0))
+    return highest > _ONE_CALMER and float(expressiveness(track)[index]) > _clearly(track)
+
+
+def _clearly(track: FaceTrack) -> float:
+    """Return by how much the expressiveness of pictures must differ to be more than the scores' jitter."""
+    steps = np.abs(np.diff(expressiveness(track)[track.present]))
+    return max(_CALMER, 6 * float(np.median(steps)) if len(steps) else 0.0)
 
 
 def _counted(track: FaceTrack) -> NDArray[np.bool_]:

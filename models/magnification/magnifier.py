@@ -136,12 +136,18 @@ class Magnifier:
     def _is_uncoded(self, reference: Tensor, frames: Tensor, copied: Tensor) -> bool:
         """Whether no codec has left its errors in any of the frames, as far as MagPlus can tell.
 
-        All of them are measured at one size: what is found of a motion depends on it, and a curve must not.
+        All of them are measured at one size: what is found of a motion depends on it, and a curve must not. The first
+        frame with such errors tells.
         """
-        if self.refinement is None or self.refinement.camera is None:
+        camera = None if self.refinement is None else self.refinement.camera
+        if camera is None:
             return False
-        state = camera_state(reference, frames)
-        return bool(without_codec(state, self.refinement.camera.inflation(state), copied).all())
+
+        def is_uncoded(frame: Tensor, copied: Tensor) -> bool:
+            state = camera_state(reference, frame)
+            return bool(without_codec(state, camera.inflation(state), copied).all())
+
+        return all(is_uncoded(*each) for each in zip(frames.split(1), copied.split(1), strict=True))
 
     def _motion(self, reference: Tensor, frames: Tensor, clip: bool, copied: Tensor) -> Motion:
         """Return the motion at the picture's own size; pictures are padded to whole cells of the coarsest level."""

@@ -45,6 +45,6 @@ def _units(report: Report, spec: JobSpec) -> list[str]:
     units = [artefacts.FACTORS, artefacts.DRIVER_APEX]
     units += [kind.unit(index) for kind in kinds for index in range(len(report.timing.seconds))]
     if report.weights:
-        units += [artefacts.WEIGHTS, artefacts.WEIGHTS_CSV, artefacts.CURVES]
+        units += [artefacts.WEIGHTS, artefacts.WEIGHTS_CSV, artefacts.CURVES, artefacts.KEYED_APEX]
         units += [artefacts.LIVE_LINK] if report.weights.live_link_face else []
     return units

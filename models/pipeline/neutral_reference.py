@@ -59,6 +59,8 @@ def opposed(
 ) -> int | None:
     """Return which of some frames lies farthest from the reference the opposite way of an expression, else None.
 
+    The rig decides whether there is one, the clip which it is (`_resting`).
+
     equations: [P, S, 10], see `RigReader`. sizes: [P], the face's motion as a share of its width. frames: their numbers
     in the clip, whose frames' times `seconds` are.
     """
@@ -74,10 +76,18 @@ def opposed(
         return None  # whatever the controls leave of the motion itself
     left = reader.explained(equations[moving], times).residual_in(everywhere)
     clear = moving[(left_backward < CLEARLY * left) & (left_backward < _EXPLAINED)]
-    if len(clear) < _LEAST:
-        return None
-    far = clear[sizes[clear] >= _AS_FAR * sizes[clear].max()]
-    return frames[int(far[len(far) // 2])]
+    return frames[_resting(sizes, moving, clear)] if len(clear) >= _LEAST else None
+
+
+def _resting(sizes: NDArray[np.floating], moving: NDArray[np.intp], clear: NDArray[np.intp]) -> int:
+    """Return the middle one of the frames that lie as far from the reference as the farthest of the `clear` ones.
+
+    It goes by the clip: a rig says whether a frame may be it. So avatars whose rigs explain some of the frames
+    otherwise have the same reference, and their shots share its motion. sizes: of all frames; the others are numbers.
+    """
+    farthest = sizes[clear].max()
+    as_far = moving[(sizes[moving] >= _AS_FAR * farthest) & (sizes[moving] <= farthest)]
+    return int(clear[np.abs(clear - as_far[len(as_far) // 2]).argmin()])
 
 
 def opposite_share(reader: RigReader, equations: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ import numpy as np
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.job.spec import Driving
 from ..ahead import ahead
-from ..face import FaceLandmarker, FaceLandmarks, FaceTrack, calmest, comparable, turned_by
+from ..face import FaceLandmarker, FaceLandmarks, FaceTrack, calmest, comparable, may_be_calmer, turned_by
 from ..video import VideoFrame, VideoReader
 from ..video.clip import within
 
@@ -85,7 +85,7 @@ def calmer_outside(
     image: that frame. The time is of the video's own timeline. Only a few frames within two seconds of the trim are
     looked at; of those, only the same person, in the same light, with the head turned alike.
     """
-    if driving.trim is None:
+    if driving.trim is None or not may_be_calmer(track, index):
         return None
     start, end = (Fraction(bound) for bound in driving.trim)
     sides = [(max(Fraction(0), start - _REACH), start), (end, end + _REACH)]

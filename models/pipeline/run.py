@@ -29,6 +29,7 @@ from .outputs.comparison import Comparison
 from .outputs.curves import Curves
 from .outputs.driver_picture import DriverPicture
 from .outputs.frames import Frames, Magnified
+from .outputs.keyed_picture import KeyedPicture
 from .outputs.moving_shot import MovingShot
 from .outputs.observed import Observed
 from .outputs.plot import Plot
@@ -137,6 +138,7 @@ def _outputs(order: Order, subjects: Subjects, factors: Factors, notes: Notes, p
     if spec.outputs.weights and basis is not None:
         reader = subjects.rig_reader(factors)
         curves = Curves(folder, driver.clip, reader, spec.rig, spec.intensity, observed, notes)
-        outputs += [curves, Plot(folder, curves, notes, provenance)]
+        plot, picture = Plot(folder, curves, notes, provenance), KeyedPicture(folder, avatar, basis, curves, provenance)
+        outputs += [curves, plot, picture]
     outputs.append(DriverPicture(folder, driver, provenance))  # of the apex, which the curves may have moved
     return outputs

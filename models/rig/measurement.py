@@ -184,17 +184,17 @@ class Patches:
         _, patch = np.unique(squares, axis=0, return_inverse=True)
         ones = np.ones(len(position), np.float32)
         self._members = csr_matrix((ones, (np.arange(len(position)), patch.reshape(-1))))
+        self._of_each = self._members.T  # made anew, it takes a third of the time of a small sum
 
     def sums(self, values: Array) -> Array:
         """Return the sums of [N, C, S] over Q patches, [N, C, Q]."""
         count, channels, places = values.shape
-        return np.asarray(values.reshape(count * channels, places) @ self._members).reshape(
-            count, channels, self._members.shape[1]
-        )
+        sums = self._of_each @ values.reshape(count * channels, places).T
+        return np.asarray(sums.T).reshape(count, channels, len(sums))
 
     def spread(self, values: Array) -> Array:
         """Return patches' values [N, Q] at their places, [N, S]."""
-        return np.asarray(values @ self._members.T)
+        return np.asarray((self._members @ values.T).T)
 
     def errors(self, error: Measurement, weights: Array) -> PatchErrors:
         """Return the errors of whole patches: the sum of their places' equations, weighted by `weights` [N, S]."""

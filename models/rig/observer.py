@@ -89,6 +89,8 @@ def on_driver(basis: RigBasis, correspondence: Correspondence, mask: Tensor, lea
     there = read_field(correspondence.positions, basis.positions)
     inverse = read_field(correspondence.inverse_jacobian.flatten(1, 2), basis.positions).reshape(-1, 2, 2)
     jacobian = np.linalg.inv(inverse)
+    x, y = np.moveaxis(basis.displacement, -1, 0)
+    displacement = np.stack([row[:, 0] * x + row[:, 1] * y for row in jacobian.swapaxes(0, 1)], -1)
     crop_height, crop_width = correspondence.positions.shape[-2:]
     inside = ((basis.positions >= 0) & (basis.positions <= [crop_width - 1, crop_height - 1])).all(1)
     return replace(
@@ -96,7 +98,7 @@ def on_driver(basis: RigBasis, correspondence: Correspondence, mask: Tensor, lea
         image_size=(width, height),
         positions=there.astype(np.float32),
         visible=basis.visible & inside & (read_field(mask, there)[:, 0] >= least),
-        displacement=np.einsum("vij,kvj->kvi", jacobian, basis.displacement).astype(np.float32),
+        displacement=displacement.astype(np.float32),
     )
 
 

@@ -225,6 +225,15 @@ def _clearest(event: NDArray[np.intp], explainable: Array) -> NDArray[np.intp]:
     return moving[np.linspace(0, len(moving) - 1, min(len(moving), _FRAMES)).round().astype(int)]
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """The least squares of a set of M controls in N frames, `values` [N, M], and the energy that they explain."""
+
+    chosen: list[int]
+    values: Array
+    explained: float
+
+
 class _Search:
     """Greedy search with exchanges over sets of controls, in some `frames` of an `event`."""
 
@@ -248,8 +257,7 @@ class _Search:
         self._diagonal = np.diagonal(self._gram, axis1=1, axis2=2)
         group = data.hypotheses.group
         self._groups = [np.flatnonzero(group == each).tolist() for each in np.unique(group)]
-        self._explained: dict[frozenset[int], float] = {}
-        self.steps = 0
+        self._fits: dict[frozenset[int], _Fit] = {frozenset(): _Fit([], np.zeros((len(frames), 0)), 0.0)}
 
     def run(self) -> list[int]:
         found = self._grown([])
@@ -268,13 +276,7 @@ class _Search:
 
     def explained(self, chosen: Sequence[int]) -> float:
         """Return the energy that the controls explain within their bounds, x'(2t - Gx) at the least squares."""
-        if not chosen:
-            return 0.0
-        key = frozenset(chosen)
-        if key not in self._explained:
-            self.steps += 1
-            self._explained[key] = float((self._values(chosen) * (2 * self._target - self._fitted(chosen))).sum())
-        return self._explained[key]
+        return self._fit(chosen).explained
 
     def _score(self, chosen: Sequence[int]) -> float:
         """Return the logarithm of the posterior, nats, but for a constant."""
@@ -295,6 +297,7 @@ class _Search:
         for _ in range(_MOST_EXCHANGES):
             fewer = [[other for other in chosen if other != each] for each in chosen]
             whole = [[o for o in chosen if self._hypotheses.group[o] != group] for group in self._groups_of(chosen)]
+            self._solve([*fewer, *whole])
             swapped = [
                 [*rest, *each]
                 for rest in [*fewer, *whole]
@@ -314,17 +317,19 @@ class _Search:
         return sorted({int(self._hypotheses.group[each]) for each in chosen})
 
     def _best_of(self, sets: Iterable[Sequence[int]]) -> list[int] | None:
-        scored = [(self._score(each), list(each)) for each in sets if self._hypotheses.possible(each)]
-        return max(scored)[1] if scored else None
+        possible = [list(each) for each in sets if self._hypotheses.possible(each)]
+        self._solve(possible)
+        return max((self._score(each), each) for each in possible)[1] if possible else None
 
     def _additions(self, chosen: Sequence[int]) -> list[list[int]]:
         """Return the controls, and the units with all their controls, that would gain most."""
-        gradient = self._target - (self._fitted(chosen) if chosen else 0.0)
+        fit = self._fit(chosen)
+        gradient = self._target - np.einsum("nij,nj->ni", self._gram[:, :, fit.chosen], fit.values)
         upwards = np.where(self._high > 0, np.maximum(gradient, 0), 0.0)
         downwards = np.where(self._low < 0, np.maximum(-gradient, 0), 0.0)
         alone = (np.maximum(upwards, downwards) ** 2 / np.maximum(self._diagonal, 1e-30)).sum(0) - self._noise
         alone[list(chosen)] = 0.0
-        remaining = max(self._total - self.explained(chosen), _EXPECTED_MISFIT * self._total)
+        remaining = max(self._total - fit.explained, _EXPECTED_MISFIT * self._total)
         present = np.isin(self._hypotheses.family, self._hypotheses.family[list(chosen)])
         odds = np.where(present, 0.0, self._hypotheses.odds) + self._elsewhere
 
@@ -337,21 +342,37 @@ class _Search:
         several = [group for group in whole if len(group) > 1]
         return [*sorted(singles, key=gain)[-_CANDIDATES:], *sorted(several, key=gain)[-_CANDIDATES:]]
 
-    def _values(self, chosen: Sequence[int]) -> Array:
-        index = list(chosen)
-        system = self._gram[:, index][:, :, index]
-        ridge = 1e-9 * np.maximum(system.max((1, 2)), 1e-12)
-        values: Array = np.zeros_like(self._target)
-        values[:, index] = solve_boxed(
-            system + ridge[:, None, None] * np.eye(len(index)),
-            self._target[:, index],
-            self._low[:, index],
-            self._high[:, index],
-        ).values
-        return values
+    @property
+    def steps(self) -> int:
+        """How many sets have been solved."""
+        return len(self._fits) - 1
 
-    def _fitted(self, chosen: Sequence[int]) -> Array:
-        return np.asarray(np.einsum("nij,nj->ni", self._gram, self._values(chosen)))
+    def _fit(self, chosen: Sequence[int]) -> _Fit:
+        self._solve([chosen])
+        return self._fits[frozenset(chosen)]
+
+    def _solve(self, sets: Iterable[Sequence[int]]) -> None:
+        """Fit those of the sets that haven't been yet, all of one size at once: a solution has fixed costs."""
+        new = {frozenset(each): list(each) for each in sets if frozenset(each) not in self._fits}
+        for size in {len(key) for key in new}:
+            alike = [(key, chosen) for key, chosen in new.items() if len(key) == size]
+            values, explained = self._least_squares(np.array([chosen for _, chosen in alike]))
+            for (key, chosen), its_values, energy in zip(alike, values, explained, strict=True):
+                self._fits[key] = _Fit(chosen, its_values, float(energy))
+
+    def _least_squares(self, sets: NDArray[np.intp]) -> tuple[Array, Array]:
+        """Return the values [C, N, M] of C sets of M controls each within their bounds, and what each explains, [C]."""
+        frames, members = np.arange(len(self._gram))[:, None], sets[:, None]
+        system = self._gram[frames[..., None], members[..., None], members[..., None, :]]
+        target, low, high = (part[frames, members] for part in (self._target, self._low, self._high))
+        ridge = 1e-9 * np.maximum(system.max((2, 3)), 1e-12)
+        count, size = target.shape[0] * target.shape[1], target.shape[2]
+        values = solve_boxed(
+            (system + ridge[..., None, None] * np.eye(size)).reshape(count, size, size),
+            *(each.reshape(count, size) for each in (target, low, high)),
+        ).values.reshape(target.shape)
+        fitted = (system @ values[..., None])[..., 0]
+        return values, (values * (2 * target - fitted)).sum((1, 2))
 
 
 def _events(energy: Array) -> Iterator[NDArray[np.intp]]:

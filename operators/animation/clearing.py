@@ -8,41 +8,44 @@ from collections.abc import Collection
 import bpy
 import numpy as np
 
-from .ends import Window
-from .keyframes import bare, splice
+from .ends import LAST_FRAME, Window
+from .keyframes import bare, cut_after, splice
 from .nla import Address, Playing, is_muted, playing, sharing, single_user, strips_of
 from .strength import STILL, drop_idle, make_room, rest_of
 
 
-def clear(id_block: bpy.types.ID, window: Window, kept: Collection[Address] = ()) -> list[str]:
+def clear(
+    id_block: bpy.types.ID, window: Window, kept: Collection[Address] = (), held: Collection[Address] = ()
+) -> list[str]:
     """Put what earlier bakes have keyed on an ID to rest within a window; their keys beside it stay.
 
-    `kept` are numbers whose curves in the active action are left alone, as they get new keys themselves. Returns the
-    names of strips that were retimed so that this can't be done.
+    `kept` are numbers whose curves in the active action are left alone, as they get new keys themselves; `held`, that
+    stay from the window on as new keys leave them: there earlier bakes rest for good. Returns the names of strips that
+    were retimed so that this can't be done.
     """
     stuck = []
     for each in playing(id_block):
-        if not each.reaches(window.first, window.end) or not each.action.is_editable:
+        if not each.reaches(window.first, LAST_FRAME if held else window.end) or not each.action.is_editable:
             continue
         curves = [
             curve
             for curve in each.curves
             if rest_of(curve) is not None
             and not is_muted(curve)
-            and not (each.strip is None and (curve.data_path, curve.array_index) in kept)
+            and not (each.strip is None and _address(curve) in kept)
         ]
         if curves and not each.plain() and each.strip is not None:
             stuck.append(each.strip.name)
             continue
         own_window = _shifted(window, each)
-        moving = [curve for curve in curves if _moves(curve, own_window)]
+        moving = [curve for curve in curves if _moves(curve, own_window, _address(curve) in held)]
         if moving and sharing(each, id_block):
-            places = {(curve.data_path, curve.array_index) for curve in moving}
-            moving = [
-                curve for curve in single_user(each, id_block).curves if (curve.data_path, curve.array_index) in places
-            ]
+            places = {_address(curve) for curve in moving}
+            moving = [curve for curve in single_user(each, id_block).curves if _address(curve) in places]
         for curve in moving:
             _clear_curve(curve, own_window)
+            if _address(curve) in held:
+                cut_after(curve, own_window.last)
         if moving and each.strip is not None and not each.nested:
             _stretch(each.strip, own_window.end)
     _drop_empty_tracks(id_block)
@@ -53,12 +56,17 @@ def _shifted(window: Window, each: Playing) -> Window:
     return Window(*(each.own_frame(frame) for frame in (window.first, window.last, window.end)))
 
 
-def _moves(curve: bpy.types.FCurve, window: Window) -> bool:
-    """Whether a curve of ours leaves its rest within the window."""
+def _address(curve: bpy.types.FCurve) -> Address:
+    return curve.data_path, curve.array_index
+
+
+def _moves(curve: bpy.types.FCurve, window: Window, for_good: bool) -> bool:
+    """Whether a curve of ours leaves its rest within the window, or, `for_good`, after it."""
     rest = rest_of(curve)
     assert rest is not None
     inside = np.array([window.first, *range(int(np.ceil(window.first)), int(window.end) + 1), window.end])
-    keys = [point.co[1] for point in curve.keyframe_points if window.first <= point.co[0] <= window.end]
+    end = LAST_FRAME if for_good else window.end
+    keys = [point.co[1] for point in curve.keyframe_points if window.first <= point.co[0] <= end]
     held = [*(bare(curve, float(frame)) for frame in inside), *keys]
     return max(abs(value - rest) for value in held) >= STILL
 

@@ -52,7 +52,8 @@ class Keying:
         """Write the keys of one ID."""
         addresses = whole_quaternions(_address(entry.keys.channel) for entry in entries)
         adding = muted_layers(id_block, addresses, self.window.first, self.window.end)
-        hidden = [] if self.animation == LAYER else tracks_below(id_block, addresses - _in_active(id_block))
+        below = addresses - _in_active(id_block)
+        hidden = [] if self.animation == LAYER else tracks_below(id_block, below, self.window)
         return replace(self._key(id_block, entries), adding=tuple(adding), hidden=tuple(hidden))
 
     def _key(self, id_block: bpy.types.ID, entries: Sequence[ControlKeys]) -> Written:
@@ -84,18 +85,27 @@ class Keying:
             if curve is None or not len(curve.keyframe_points):
                 add_strength(write_keys(self._with_ends(entry.keys, rest)), self.bake, rest, None)
             else:
-                free = covers(curve, self.window.last, self.window.end) or self._rests_after(curve, rest)
-                window = self.window if free and self._ends_away(entry.keys, rest) else self.window.unreleased
-                if self.window.holds and self._nothing_follows(curve, rest):
-                    window = self.window.endless
-                    cut_after(curve, self.window.last)
-                write_keys(self._released(entry.keys, rest, partial(bare, curve)) if free else entry.keys)
-                make_room(curve, window)
-                drop_idle(curve)
-                add_strength(curve, self.bake, rest, window)
+                self._over(curve, entry)
         for address in _missing(entries):
             if find_curve(id_block, *address) is None:
                 write_keys(self._constant(id_block, address, self._rest(id_block, address)))
+
+    def _over(self, curve: bpy.types.FCurve, entry: ControlKeys) -> None:
+        """Write keys over those of a curve that is there."""
+        keys, rest = entry.keys, entry.control.rest
+        if self._rests_after(curve, rest):
+            released = self._ends_away(keys, rest)
+        else:  # an earlier clip's rest is eased into, or it would pop up where this one ends; an animator's keys stay
+            released = covers(curve, self.window.last, self.window.end)
+        window = self.window if released else self.window.unreleased
+        held = self.window.holds and self._nothing_follows(curve, rest)
+        write_keys(self._eased(keys, partial(bare, curve)) if released else keys)
+        if held:  # also the key that has kept what comes after the window as it was
+            window = self.window.endless
+            cut_after(curve, self.window.last)
+        make_room(curve, window)
+        drop_idle(curve)
+        add_strength(curve, self.bake, rest, window)
 
     def _layer(self, id_block: bpy.types.ID, entries: Sequence[ControlKeys], name: str) -> Written:
         """Write keys into an NLA track that adds to what is below it."""
@@ -133,8 +143,10 @@ class Keying:
 
     def _released(self, keys: Keys, rest: float, to: Callable[[float], float]) -> Keys:
         """Return keys that end where the curve goes on, if they end away from rest."""
-        if not self._ends_away(keys, rest):
-            return keys
+        return self._eased(keys, to) if self._ends_away(keys, rest) else keys
+
+    def _eased(self, keys: Keys, to: Callable[[float], float]) -> Keys:
+        """Return keys that go over to where the curve goes on."""
         frames, values = self.window.released(keys.frames, keys.values, to)
         return replace(keys, frames=frames, values=values)
 

@@ -49,6 +49,10 @@ class Playing:
         """Return the frame of the action that plays at a frame of the scene; it has to be `plain`."""
         return frame if self.strip is None else frame - self.strip.frame_start + self.strip.action_frame_start
 
+    def scene_frame(self, frame: float) -> float:
+        """Return the frame of the scene at which a frame of the action plays, of one that is `plain`."""
+        return frame if self.strip is None else frame + self.strip.frame_start - self.strip.action_frame_start
+
     def reaches(self, first: float, last: float) -> bool:
         """Whether it shows anything between two frames of the scene."""
         strip = self.strip

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .destination import LAYER
-from .performance import ControlKeys
+from .performance import STILL, ControlKeys
 from .stack import Bounds, bounds_below
 
 
@@ -56,6 +56,7 @@ def _cuts_below(entry: ControlKeys, reach: tuple[float, float], scene_frames: ND
     below = _below(entry, scene_frames)
     if below is None:
         return False
+    range_low, range_high = range_low - STILL, range_high + STILL  # what only touches an end is not cut off
     return (reach[1] > range_high and below[1].max() > range_high) or (
         reach[0] < range_low and below[0].min() < range_low
     )

@@ -9,7 +9,8 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from .nla import Address, Playing, is_muted, playing
+from .keyframes import animated_channel, animation_of
+from .nla import Address, Playing, has_tracks, is_muted, playing
 
 Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]
 _ADDING = {"ADD", "COMBINE", "SUBTRACT"}
@@ -27,8 +28,10 @@ def bounds_below(
     for take in _below(playing(id_block), layer):
         for curve in take.curves:
             if (curve.data_path, curve.array_index) == address and not is_muted(curve):
-                values = _bounds_of(take, curve, frames)
-                found = values if found is None else _mixed(found, values, take)
+                values, blend = _bounds_of(take, curve, frames), _blend_of(take, id_block)
+                if found is None and blend != "REPLACE":
+                    found = _neutral(id_block, curve, frames)
+                found = values if found is None else _mixed(found, values, blend)
     return found
 
 
@@ -47,9 +50,24 @@ def _bounds_of(take: Playing, curve: bpy.types.FCurve, frames: NDArray[np.floati
     return np.full(len(frames), min(keys)), np.full(len(frames), max(keys))
 
 
-def _mixed(below: Bounds, values: Bounds, take: Playing) -> Bounds:
+def _blend_of(take: Playing, id_block: bpy.types.ID) -> str:
+    """Return how a take is mixed into what is below it; an active action is only where there are tracks."""
+    if take.strip is not None:
+        return str(take.strip.blend_type)
+    return str(animation_of(id_block).action_blend_type) if has_tracks(id_block) else "REPLACE"
+
+
+def _neutral(id_block: bpy.types.ID, curve: bpy.types.FCurve, frames: NDArray[np.floating]) -> Bounds | None:
+    """Return what the NLA mixes its lowest strip into: the value that a number is defined with."""
+    channel = animated_channel(id_block, curve)
+    if channel is None:
+        return None
+    values = np.full(len(frames), channel.default)
+    return values, values
+
+
+def _mixed(below: Bounds, values: Bounds, blend: str) -> Bounds:
     """Return the bounds of a take over what is below it, whatever part of it shows."""
-    blend = take.strip.blend_type if take.strip is not None else "REPLACE"
     if blend in _ADDING:
         reach = np.maximum(abs(values[0]), abs(values[1]))
         low, high = values if blend == "ADD" else (-reach, reach)

@@ -117,20 +117,30 @@ def muted_layers(id_block: bpy.types.ID, addresses: set[Address], first: float, 
     ]
 
 
-def tracks_below(id_block: bpy.types.ID, addresses: set[Address]) -> list[str]:
-    """Return the names of the tracks in which somebody's own animation of an address plays: none of our bakes."""
+def tracks_below(id_block: bpy.types.ID, addresses: set[Address], window: Window) -> list[str]:
+    """Return the names of the tracks in which an address is animated: an animator's, and bakes beside the window."""
     animation = id_block.animation_data
     playing_now = {take.strip.as_pointer() for take in playing(id_block) if take.strip is not None}
     return [
         track.name
         for track in (animation.nla_tracks if animation is not None else ())
         if any(
-            (curve.data_path, curve.array_index) in addresses and not _ours(curve) and not is_muted(curve)
+            (curve.data_path, curve.array_index) in addresses and not is_muted(curve) and _shows(take, curve, window)
             for take in takes_of(track)
             if take.strip is not None and take.strip.as_pointer() in playing_now and take.action.name != REST
             for curve in take.curves
         )
     ]
+
+
+def _shows(take: Playing, curve: bpy.types.FCurve, window: Window) -> bool:
+    """Whether a curve is an animator's, or a bake's that leaves its rest beside a window, which is cleared of it."""
+    if (rest := rest_of(curve)) is None:
+        return True
+    return any(
+        abs(value - rest) >= STILL and not (take.plain() and window.first <= frame <= window.end)
+        for frame, value in ((take.scene_frame(point.co[0]), point.co[1]) for point in curve.keyframe_points)
+    )
 
 
 @contextmanager

@@ -86,9 +86,23 @@ class LiveChannel:
         """The value that the property was defined with."""
         address = self._address
         if address.custom:
-            return float(self._parent.id_properties_ui(address.name).as_dict().get("default", 0.0))
+            return float(self.limits.get("default", 0.0))
         definition = self._parent.bl_rna.properties[address.name]
         return float(definition.default if self.index < 0 else definition.default_array[self.index])
+
+    @property
+    def custom(self) -> bool:
+        """Whether it is a custom property."""
+        return self.index < 0 and self._address.custom
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """How a custom property is shown: "min", "max", "soft_min", "soft_max" and "default" among others."""
+        return dict(self._parent.id_properties_ui(self._address.name).as_dict())
+
+    def set_limits(self, low: float, high: float) -> None:
+        """Set the hard limits of a custom property."""
+        self._parent.id_properties_ui(self._address.name).update(min=low, max=high)
 
     @property
     def driven(self) -> bool:

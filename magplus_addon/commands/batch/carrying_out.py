@@ -92,11 +92,16 @@ class Batch:
         for place in sorted(places, key=lambda each: str(each.shot.file)):
             if self._goes_on(place):
                 with self._attempt(Step.CAPTURE, place):
-                    if before is None or not (place.shot.is_alike(before.shot) and steps.is_open(place)):
+                    if before is None or not self._finds_the_same(place, before):
                         steps.open_file(place)
                     before, restored = None, captures.restored
                     self._task(steps.capture(place, captures, self.hashes, self.version), place)
                     before = place if captures.restored > restored else None
+
+    def _finds_the_same(self, place: Place, before: Place) -> bool:
+        """Whether the open file is to a shot what it would be if it were opened again after the shot before it."""
+        alike = place.shot.is_alike(before.shot) and steps.is_open(place)
+        return alike and not before.changed_outside(before.record(), self.hashes)
 
     def _run(self, places: Sequence[Place]) -> None:
         """Run the jobs, those of one Python together: its workers keep their models from one to the next."""

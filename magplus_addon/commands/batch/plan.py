@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from ....backend_bridge.files.errors import InputError, MagPlusError
 from ....backend_bridge.files.hashing import hash_file
 from ....backend_bridge.job.artefacts import OBSERVED, SURFACES
-from ....operators.outside_files import changed_since
 from .rendering import RenderFolder
 from .results import FileHashes, Place, Record, Step, capture_inputs, changed, import_inputs
 
@@ -84,10 +83,8 @@ def _capture_reason(place: Place, record: Record, hashes: FileHashes, version: s
         return f"unfinished: {captured} of the shot's frames were captured" if captured else "new"
     if reason := changed(record.captured, capture_inputs(place.shot, hashes, version)):
         return reason
-    base = place.shot.row.file.parent
-    others = changed_since({str(base / path): text for path, text in record.outside.items()}, hashes.files)
-    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-    if others:
+    if others := place.changed_outside(record, hashes):
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         return f"{others[0]}{more}, which the file reads, has changed"
     return _moved_reason(place)
 

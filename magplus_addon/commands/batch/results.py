@@ -30,6 +30,7 @@ from ....backend_bridge.job.own_files import OwnFiles
 from ....backend_bridge.job.report import Report
 from ....backend_bridge.job.shot import plate_of
 from ....operators.animation.scene_time import SourceTime
+from ....operators.outside_files import changed_since
 from .shots import Shot
 
 # The options that say where a result goes, and which worker carries a job out; all the others decide what the job is.
@@ -137,6 +138,11 @@ class Place:
         """Return a path relative to the list where it lies below its folder: a production may be moved as a whole."""
         return portable(path, self.shot.row.file.parent)
 
+    def changed_outside(self, record: Record, hashes: FileHashes) -> list[str]:
+        """Return the paths of the files that the .blend read when it was captured and that have other content now."""
+        base = self.shot.row.file.parent
+        return changed_since({str(base / path): text for path, text in record.outside.items()}, hashes.files)
+
     def is_in_file(self) -> bool:
         """Whether an import has put the shot into the file with the result, which is still there."""
         record = self.record()
@@ -152,15 +158,17 @@ class Place:
         apex = None if report is None or report.timing is None else SourceTime.from_report(report).apex
         if apex is not None and report is not None and report.frames is not None:
             found.append(("result at the apex", self.job.file_of(artefacts.FRAMES, apex)))
-        if report is not None and (shot := report.shot) is not None and shot.apex_frame is not None:
-            frame = self.job.file_of(artefacts.SHOT_PNG, shot.apex_frame - 1)
+        if report is not None and (shot := report.shot) is not None and (nearest := shot.nearest_to_apex) is not None:
+            frame = self.job.file_of(artefacts.SHOT_PNG, nearest - 1)
             exr = shot.pattern != artefacts.SHOT_PNG.pattern
-            found.append(("result at the apex", self.job.path / artefacts.SHOT_APEX if exr else frame))
+            caption = "result at the apex" if nearest == shot.apex_frame else "result nearest to the apex"
+            found.append((caption, self.job.path / artefacts.SHOT_APEX if exr else frame))
         if record.apex_frame is not None and self.render.is_dir():
             name = f"*_{record.apex_frame:04d}.*"
             rendered = sorted(self.render.glob(name)) + sorted(self.render.glob(f"{PREVIEW}/{name}"))
             found += [("rendered", each) for each in rendered if each.suffix.lower() in SHOWN_BY_BROWSERS]
-        return [*found, ("curves", self.job.path / artefacts.CURVES)]
+        keys = (("keys at the apex", artefacts.KEYED_APEX), ("curves", artefacts.CURVES))
+        return [*found, *((caption, self.job.path / name) for caption, name in keys)]
 
     def record(self) -> Record:
         """Return what was done so far; a record that can't be read counts as none, as everything can be made again."""

@@ -21,6 +21,7 @@ from ....backend_bridge.job.report import Report
 from ....backend_bridge.rig.events import UnitEvent
 from ....operators.report_lines import doubts
 from .plan import ShotPlan
+from .references import other_references
 from .results import WRITTEN, Captioned
 
 
@@ -72,13 +73,14 @@ NAMES = (BATCH.name, TABLE, SHEET)
 def write_summary(
     results: Path, plans: Sequence[ShotPlan], *, decimal_commas: bool = False
 ) -> tuple[BatchSummary, list[str]]:
-    """Write the three files; `plans` say what is still to be done. Return what is in them, and what was set aside.
+    """Write the three files; `plans` say what is still to be done. Return what is in them, and what there is to say.
 
     decimal_commas: write the table as a program of the decimal comma expects it, with semicolons between the cells.
     Raises `MagPlusError` where that can't be done.
     """
     reports = [plan.place.report() for plan in plans]
-    summary = BatchSummary(tuple(_summary_of(plan, report) for plan, report in zip(plans, reports, strict=True)))
+    remarks = other_references([(plan.place.shot, report) for plan, report in zip(plans, reports, strict=True)])
+    summary = BatchSummary(tuple(map(_summary_of, plans, reports, remarks)))
     pictures = [plan.place.pictures(report) for plan, report in zip(plans, reports, strict=True)]
     sheet = _sheet(results, [*zip(summary.shots, pictures, strict=True)])
     with explained(results):
@@ -88,10 +90,11 @@ def write_summary(
     encoding = "utf-8-sig" if decimal_commas else "utf-8"  # such programs know UTF-8 by its mark alone
     own.write(TABLE, _table(summary, decimal_commas).encode(encoding, "replace"))  # half an emoji has no UTF-8
     own.write(SHEET, sheet.encode(errors="replace"))
-    return summary, own.remarks
+    said = [f"{plan.place.shot.name}: {remark}" for plan, remark in zip(plans, remarks, strict=True) if remark]
+    return summary, [*own.remarks, *said]
 
 
-def _summary_of(plan: ShotPlan, found: Report | None) -> ShotSummary:
+def _summary_of(plan: ShotPlan, found: Report | None, remark: str) -> ShotSummary:
     place = plan.place
     record, report = place.record(), found or Report("running")
     weights, events, failed = report.weights, report.events, record.failed
@@ -107,7 +110,7 @@ def _summary_of(plan: ShotPlan, found: Report | None) -> ShotSummary:
         offset=events.offset if events is not None else None,
         residual=weights.residual if weights is not None else None,
         action_units=tuple(_named(unit) for unit in weights.action_units) if weights is not None else (),
-        warnings=doubts(report),
+        warnings=(*doubts(report), *([remark] if remark else ())),
         problem=failed.sentence if failed is not None else "",
         job=str(place.job.path),
         saved=str(place.shot.row.file.parent / record.saved) if record.saved else "",

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ....backend_bridge.job import artefacts
@@ -38,12 +39,22 @@ class DriverPicture:
 
     def finish(self, report: Report, made: Made) -> Report:
         """Write the picture."""
-        index = self._clip.chosen.index
-        if report.events is not None:
-            index = int(np.argmin([abs(float(at) - report.events.apex) for at in self._clip.track.seconds]))
-        _, seen = next(self._clip.batches(1, [index]))
-        side = min(SIDE, seen.frames.shape[-1])
-        small = interpolate(seen.frames, size=(side, side), mode="area")
-        picture = encode_png(small[0].permute(1, 2, 0).numpy())
+        index = apex_frame([float(at) for at in self._clip.track.seconds], report)
+        _, seen = next(self._clip.batches(1, [self._clip.chosen.index if index is None else index]))
+        picture = small_png(seen.frames)
         self._folder.commit(artefacts.DRIVER_APEX, self._provenance.stamped(picture, SourceType.ENHANCED))
         return report
+
+
+def apex_frame(seconds: Sequence[float], report: Report) -> int | None:
+    """Return which of the frames at `seconds` is nearest to the expression's apex, None where there is no event."""
+    if report.events is None:
+        return None
+    return int(np.argmin(np.abs(np.asarray(seconds) - report.events.apex)))
+
+
+def small_png(face: Tensor) -> bytes:
+    """Return a square picture [1, 3, S, S], in [0, 1], as a PNG of at most `SIDE` px."""
+    side = min(SIDE, face.shape[-1])
+    small = interpolate(face, size=(side, side), mode="area")
+    return encode_png(small[0].permute(1, 2, 0).cpu().numpy())

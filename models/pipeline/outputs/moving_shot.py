@@ -149,26 +149,24 @@ class MovingShot:
         self._clear(numbers)
         self._tell(hidden, source, placement)
         apex = None if source.apex is None else round(placement.frame(source.seconds[source.apex]))
-        if self._pictures is SHOT_EXR and apex is not None and apex in numbers:
-            self._show(apex)
-        return replace(
-            report,
-            shot=ShotReport(
-                pattern=self._pictures.pattern,
-                first=numbers[0],
-                count=len(numbers),
-                size=size,
-                resumed=resumed,
-                st_map=self._outputs.st_map,
-                vectors=self._outputs.vectors,
-                start_frame=placement.start_frame,
-                rate=placement.fps,
-                stretch=placement.stretch,
-                shift=placement.shift,
-                apex_frame=apex,
-                hidden=tuple(hidden),
-            ),
+        shot = ShotReport(
+            pattern=self._pictures.pattern,
+            first=numbers[0],
+            count=len(numbers),
+            size=size,
+            resumed=resumed,
+            st_map=self._outputs.st_map,
+            vectors=self._outputs.vectors,
+            start_frame=placement.start_frame,
+            rate=placement.fps,
+            stretch=placement.stretch,
+            shift=placement.shift,
+            apex_frame=apex,
+            hidden=tuple(hidden),
         )
+        if self._pictures is SHOT_EXR and shot.nearest_to_apex is not None:
+            self._show(shot.nearest_to_apex)
+        return replace(report, shot=shot)
 
     @property
     def _made(self) -> Sequence[FrameKind]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import bpy
@@ -14,6 +15,7 @@ from ..face_rig import FaceRig
 from .bone import shown_bones
 from .control_kind import ControlKind, Found
 
+_ROUNDING = 1e-6  # of single precision
 WIDEST = 1e6  # a range beyond this is none that anybody has set
 
 
@@ -37,6 +39,31 @@ class CustomProperties(ControlKind):
             excluded |= reasons
         return found, excluded
 
+    def range_of(self, channel: LiveChannel) -> tuple[float, float]:
+        """Return the hard limits; an object has other numbers, too, that have none."""
+        if not channel.custom:
+            return super().range_of(channel)
+        limits = channel.limits
+        return limits["min"], limits["max"]
+
+    def widen(self, channel: LiveChannel, low: float, high: float) -> tuple[float, float] | None:
+        """Widen the hard limits: Blender cuts values off at them, animated ones too."""
+        lowest, highest = self.range_of(channel)
+        if low >= lowest - _ROUNDING and high <= highest + _ROUNDING:
+            return None
+        # Rounded outwards to tenths: a range that a person would have set.
+        new = min(lowest, math.floor(low * 10) / 10), max(highest, math.ceil(high * 10) / 10)
+        channel.set_limits(*new)
+        return new
+
+    def keeps_range(self, channel: LiveChannel) -> bool:
+        """Whether it is; not in a library override, which leaves ranges out."""
+        return channel.id.override_library is None
+
+    def ids_with_ranges(self) -> Iterable[bpy.types.ID]:
+        """Give all objects."""
+        return bpy.data.objects
+
 
 def property_controls(obj: bpy.types.Object, paths: Iterable[str]) -> Found:
     """Return controls for custom properties of an object or of its bones, and why some can't be used, by name.
@@ -55,7 +82,7 @@ def property_controls(obj: bpy.types.Object, paths: Iterable[str]) -> Found:
         if not isinstance(parent.get(name), float):
             excluded[name] = "is no decimal number"
             continue
-        limits = parent.id_properties_ui(name).as_dict()
+        limits = channel.limits
         low, high = limits["soft_min"], limits["soft_max"]
         if channel.driven:
             excluded[name] = "is driven"

@@ -502,3 +502,71 @@ def test_two_that_share_an_action_by_its_slots_stay_apart(tmp_path: Path, head, 
             assert at(frame, keys["Smile"]) == pytest.approx(0.55 if apex else 0.3, abs=1e-5)
             assert jaw.location.z == pytest.approx(0.6 if apex else 0.4, abs=1e-5)
         bpy.context.scene.frame_set(20)
+
+
+@pytest.mark.parametrize("first", MODES)
+@pytest.mark.parametrize("second", MODES)
+@pytest.mark.parametrize("start", [10, 20, 30])
+def test_what_is_held_is_all_that_plays_from_there_on(
+    tmp_path: Path, head, keys, first: str, second: str, start: int
+) -> None:
+    """Whatever an earlier clip did there: it was held, too, or it ends later."""
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, Smile=0.3 * np.arange(20) / 19), animation=first, release=None)
+    bake(job(tmp_path / "b", controls, Smile=0.2 * np.arange(20) / 19), start, animation=second, release=None)
+    for frame in (start + 19, start + 20, start + 21, 60, 1000):
+        assert at(frame, keys["Smile"]) == pytest.approx(0.2, abs=1e-5), frame
+
+
+@pytest.mark.parametrize("second", [LAYER, REPLACE])
+def test_the_rest_of_an_earlier_clip_is_eased_into(tmp_path: Path, head, keys, second: str) -> None:
+    """The later one has come to rest where the earlier one is in the middle: it must not pop up in one frame."""
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, Smile=0.4 * np.sin(np.pi * np.arange(40) / 39)), start_frame=20)
+    bake(job(tmp_path / "b", controls, Smile=pulse(20, 8, 0.1)), start_frame=20, animation=second)
+    values = np.array([at(frame, keys["Smile"]) for frame in range(39, 62)])
+    assert values[0] == pytest.approx(0, abs=1e-5)
+    assert values[5:] == pytest.approx([*0.4 * np.sin(np.pi * np.arange(24, 40) / 39), 0, 0], abs=1e-5)
+    assert np.abs(np.diff(values)).max() < 0.15
+
+
+@pytest.mark.parametrize("second", [NEW_ACTION, REPLACE])
+@pytest.mark.parametrize(("start", "named"), [(20, False), (60, True)])
+def test_a_clip_in_a_layer_that_the_keys_hide_is_named(
+    tmp_path: Path, head, keys, second: str, start: int, named: bool
+) -> None:
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, Smile=pulse(20, 8, 0.25)), animation=LAYER)
+    report = bake(job(tmp_path / "b", controls, Smile=pulse(20, 8, 0.1)), start, animation=second)
+    assert any("The keys hide the track 'MagPlus Head'" in each for each in report.sentences()) == named
+    assert at(start + 8, keys["Smile"]) == pytest.approx(0.1, abs=1e-5)
+
+
+def test_layers_on_a_value_that_a_property_is_defined_with_have_room(tmp_path: Path) -> None:
+    """No track holds such a value: the NLA starts from it by itself, and so must the sum that the range has to hold."""
+    rig = add_armature({"jaw": (0, 0, 0)})
+    rig["mood"] = 0.7
+    rig.id_properties_ui("mood").update(min=0.0, max=1.0, default=0.7)
+    controls, _ = property_controls(rig, ('["mood"]',))
+    name = controls[0].control.name
+    for start, height in ((20, 0.2), (60, 0.5)):
+        folder = tmp_path / str(start)
+        folder.mkdir()
+        bake(solved(folder, controls, {name: 0.7 + pulse(20, 8, height)}, Fraction(25)), start, animation=LAYER)
+    bpy.context.scene.frame_set(68)
+    assert rig["mood"] == pytest.approx(1.2, abs=1e-5)
+    assert rig.id_properties_ui("mood").as_dict()["max"] >= 1.2 - 1e-5
+
+
+def test_a_layer_over_an_action_that_adds_to_a_track_has_room(tmp_path: Path, head, keys) -> None:
+    own_take(keys["Smile"], muted=False)
+    animation = keys["Smile"].id_data.animation_data
+    for frame in (1, 60):
+        keys["Smile"].value = 0.2
+        keys["Smile"].keyframe_insert("value", frame=frame)
+    animation.action_blend_type = "ADD"
+    below = at(28, keys["Smile"])
+    with bare_scene(bpy.context, 20):
+        controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path, controls, Smile=pulse(20, 8, 0.3)), animation=LAYER)
+    assert at(28, keys["Smile"]) == pytest.approx(below + 0.3, abs=1e-5) and below + 0.3 > 1

@@ -9,15 +9,18 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import bpy
 import pytest
+from bl_ext.user_default.magplus.backend_bridge.job.report import ShotReport
 
 from tests.blender.head import add_camera, make_head, quick_render
-from tests.blender.jobs import finish, pulse
+from tests.blender.jobs import finish, finished_report, pulse
 
 CLIP = "clip.mp4"
 
@@ -121,6 +124,63 @@ def test_a_shot_like_the_one_before_it_needs_no_other_look_at_the_file(main: Cal
     assert len(opened) == together + 5
     for name, job in jobs.items():
         assert (results_of(listed, name) / "job.magplus" / "job.json").read_bytes() == job
+
+
+def test_a_library_saved_between_two_like_shots_is_read_again(
+    main: Callable[..., int], listed: Path, module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, later = listed.with_name("hat.blend"), listed.with_name("hat_later.blend")
+    hat = bpy.data.objects.new("Hat", bpy.data.objects["Bob"].data)
+    for path, height in ((library, 0.0), (later, 1.0)):
+        hat.location = -2, 0, height
+        bpy.data.libraries.write(str(path), {hat})
+    bpy.data.objects.remove(hat)
+    with bpy.data.libraries.load(str(library), link=True) as (_, linked):
+        linked.objects = ["Hat"]
+    bpy.context.scene.collection.objects.link(linked.objects[0])
+    bpy.ops.wm.save_as_mainfile(filepath=str(listed.with_name("heads.blend")))
+    shots = "".join(
+        f'[[shot]]\nname = "{name}"\navatar = "Ann"\ntrim = [{begin}, {begin + 1}]\n'
+        for begin, name in enumerate("abcd")
+    )
+    listed.write_text(listed.read_text().partition("[[shot]]")[0] + shots)
+    steps = module("magplus_addon.commands.batch.steps")
+    capture, seen = steps.capture, {}
+
+    def then_saved(place: Any, *rest: Any) -> Callable[[Any], Any]:
+        task = capture(place, *rest)
+
+        def followed(context: Any) -> Any:
+            outcome = yield from task(context)
+            seen[place.shot.name] = bpy.data.objects["Hat"].location.z
+            if place.shot.name == "c":
+                shutil.copyfile(later, library)
+            return outcome
+
+        return followed
+
+    monkeypatch.setattr(steps, "capture", then_saved)
+    assert main(listed, "--step", "capture") == 0
+    assert seen == {"a": 0.0, "b": 0.0, "c": 0.0, "d": 1.0}
+
+
+def test_shots_of_one_clip_that_were_measured_against_different_frames_say_so(
+    main: Callable[..., int], listed: Path, module: Callable[[str], ModuleType], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(listed, "--step", "capture") == 0
+    run_by_hand(listed, "one", "two", "three")
+    report = module("backend_bridge.job.report")
+    for shot, seconds in (("one", 0.25), ("two", 0.25), ("three", 1.5)):
+        folder = module("backend_bridge.job.folder").JobFolder.open(results_of(listed, shot) / "job.magplus")
+        reference = report.ReferenceReport(6, seconds, "rest")
+        folder.write_report(replace(folder.read_report(), reference=reference), "made by hand")
+    capfd.readouterr()
+    assert main(listed, "--step", "import") == 0
+    said = [line for line in capfd.readouterr().err.splitlines() if "give both the same `reference`" in line]
+    assert len(said) == 1 and said[0].startswith("magplus: warning: three: Its clip was measured against the frame at")
+    assert "1.500 s, in the shot 'one' against that at 0.250 s" in said[0]
+    summary = json.loads((listed.with_name("list_results") / "batch.json").read_bytes())
+    assert [len(shot["warnings"]) for shot in summary["shots"]] == [0, 0, 1]
 
 
 def test_chosen_controls_are_measured_first(
@@ -546,3 +606,28 @@ def test_a_path_that_nothing_can_have_is_reported_by_its_line(
     )
     assert main(listed, "--dry-run") in (0, 2)
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("apex", "number", "caption"),
+    [(7, 7, "result at the apex"), (2, 5, "result nearest to the apex"), (99, 8, "result nearest to the apex")],
+)
+def test_a_sheet_shows_the_frame_of_a_moving_shot_that_is_nearest_to_the_apex(
+    module: Callable[[str], ModuleType], tmp_path: Path, apex: int, number: int, caption: str
+) -> None:
+    place = module("magplus_addon.commands.batch.results").Place(tmp_path, None)
+    when = (1, Fraction(25), Fraction(1), Fraction(0))
+    shot = ShotReport("shot/%06d.png", 5, 4, (64, 64), 0, False, False, *when, apex_frame=apex)
+    assert (caption, place.job.path / f"shot/{number:06d}.png") in place.pictures(
+        replace(finished_report(9), shot=shot)
+    )
+
+
+def test_a_sheet_shows_what_keys_alone_do(main: Callable[..., int], listed: Path) -> None:
+    assert main(listed, "--step", "capture") == 0
+    run_by_hand(listed, "one", "two", "three")
+    picture = results_of(listed, "two") / "job.magplus" / "keyed_apex.png"
+    picture.write_bytes((results_of(listed, "two") / "job.magplus" / "avatar" / "avatar.png").read_bytes())
+    assert main(listed, "--step", "import") == 0
+    sheet = (listed.with_name("list_results") / "contact_sheet.html").read_text("utf-8")
+    assert sheet.count("keys at the apex") == 1 and "two/job.magplus/keyed_apex.png" in sheet

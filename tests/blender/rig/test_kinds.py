@@ -19,6 +19,7 @@ from bl_ext.user_default.magplus.operators.rig.face_controls import chosen_contr
 from bl_ext.user_default.magplus.operators.rig.face_rig import FaceRig
 from bl_ext.user_default.magplus.operators.rig.kinds import KINDS
 from bl_ext.user_default.magplus.operators.rig.kinds.control_kind import ControlKind, Found
+from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
 
 from tests.blender.head import add_armature, add_camera, bind, dump, make_head, quick_render
 from tests.blender.jobs import pulse, solved
@@ -166,3 +167,21 @@ def test_a_kind_that_is_not_known_here_is_reported(
     report = bake_controls(bpy.context, folder, Destination(start_frame=1))
     assert report.record.keyed == ("Smile",)
     assert report.record.not_keyed == {"corner.L Pull": "is a constraint of this test, which this MagPlus can't key"}
+
+
+@pytest.mark.parametrize("animation", [NEW_ACTION, LAYER])
+def test_the_limits_of_a_property_are_widened_and_not_its_curve_cut(tmp_path: Path, animation: str) -> None:
+    rig = add_armature({"jaw": (0, 0, 0)})
+    rig["mood"] = 0.2
+    rig.id_properties_ui("mood").update(min=0.0, max=1.0, soft_min=0.0, soft_max=1.0)
+    controls, _ = property_controls(rig, ('["mood"]',))
+    folder = solved(tmp_path, controls, {"mood": 0.2 + pulse(20, 8, 1.13)})
+    report = bake_controls(bpy.context, folder, Destination(start_frame=1, animation=animation, keep_apex=False))
+    frame = 1 + 8 * 24 / 25
+    bpy.context.scene.frame_set(int(frame), subframe=frame % 1)
+    assert rig["mood"] == pytest.approx(1.33, abs=1e-4)
+    assert report.raised == {"mood": (0.0, pytest.approx(1.4))}
+    assert any("The range was widened of" in each and "mood" in each for each in report.sentences())
+    bpy.context.scene.magplus.bakes[-1].strength = 2.0
+    bpy.context.scene.frame_set(int(frame), subframe=frame % 1)
+    assert rig["mood"] == pytest.approx(2.46, abs=1e-4)

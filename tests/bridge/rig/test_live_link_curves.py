@@ -20,6 +20,7 @@ from magplus.backend_bridge.rig.live_link import (
     from_live_link,
     onto_controls,
     read_live_link,
+    text_of,
     to_live_link,
 )
 
@@ -169,8 +170,8 @@ def test_timecode_at_29_97_that_drops_nothing_does_not_drift() -> None:
     text = csv_of(codes(36_000, 30))
     assert read_live_link(text, Fraction("29.97")).seconds[-1] == 35_999 * Fraction(1001, 30000)
     found = read_live_link(text)
-    assert found.seconds[-1] == Fraction(35_999, 30) and "if it runs at 29.97" in found.remark
-    assert read_live_link(csv_of(codes(90, 30))).remark == ""
+    assert found.seconds[-1] == Fraction(35_999, 30) and "if it runs at 29.97" in " ".join(found.remarks)
+    assert read_live_link(csv_of(codes(90, 30))).remarks == ()
 
 
 @pytest.mark.parametrize("nominal", [24, 60])
@@ -266,3 +267,30 @@ def test_semicolons_and_decimal_commas() -> None:
 def test_a_broken_line_is_named(line: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_live_link(csv_of(["00:00:00:00"]) + line + "\n", Fraction(60))
+
+
+@pytest.mark.parametrize(
+    ("change", "remark"),
+    [
+        (lambda text: text.removesuffix("2\n"), "no line end, so the file may be cut off"),
+        (lambda text: text.rstrip("\n"), "no line end"),
+        (lambda text: text.replace("0.1,", "3.5,"), "go up to 3.5, .* percent"),
+        (lambda text: text + "02:00:00:00,61,0.1,0\n", "1.1 s after its beginning .* a gap of 7198.9 s"),
+    ],
+)
+def test_what_is_doubtful_in_a_recording_is_said(change: Callable[[str], str], remark: str) -> None:
+    text = csv_of(codes(70, 60))
+    assert read_live_link(text).remarks == ()
+    (found,) = read_live_link(change(text)).remarks
+    assert re.search(remark, found)
+
+
+def test_a_shape_that_is_named_twice_has_no_one_value() -> None:
+    text = csv_of(codes(70, 60)).replace("HeadYaw", "jawopen")
+    with pytest.raises(InputError, match="names jawOpen twice"):
+        read_live_link(text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_what_spreadsheets_save_is_text(encoding: str) -> None:
+    assert text_of("Timecode,JawOpen\r\n".encode(encoding)) == "Timecode,JawOpen\r\n"

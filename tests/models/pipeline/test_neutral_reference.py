@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from magplus.models.pipeline.neutral_reference import opposed, opposite_share
+from magplus.models.pipeline.neutral_reference import CLEARLY, opposed, opposite_share
 from tests.models.pipeline.drawn_face import GRID, Reader, read, reader_of
 
 FRAMES = [4, 6, 8, 10, 12, 14, 16, 18]
@@ -41,6 +41,26 @@ def test_an_expression_that_fades_shows_in_the_reference_and_one_that_lasts_does
     assert opposed(face, *held, FRAMES, SECONDS) is None
     assert opposed(face, *fading, FRAMES, SECONDS) in FRAMES[2:]
     assert (opposite_share(face, held[0][2:]) < 1).all() and (opposite_share(face, fading[0][2:]) > 1).all()
+
+
+def test_rigs_that_explain_some_frames_otherwise_have_the_same_reference(face):
+    """The second rig lacks the control of what the first frames of rest show besides."""
+    values = np.tile(-of(5), (8, 1))
+    values[2:4] -= 2.5 * of(9)
+    motion = LASTS[:, None, None] * np.tensordot(values, face.columns, 1)
+    motion = motion + 0.05 * np.random.default_rng(1).normal(size=motion.shape)
+    equations, sizes = read(motion, np.zeros_like(motion)), 0.01 * LASTS
+    without = [index for index in range(24) if index != 9]
+    lacking = reader_of(face.columns[without], [f"key {index}" for index in without], "Head", {})
+    left = [
+        np.divide(
+            *(rig.explained(equations, SECONDS[:8], way).residual_in(np.ones(len(GRID))) for way in (True, False))
+        )
+        for rig in (face, lacking)
+    ]
+    assert (left[0][2:] < CLEARLY).all() and (left[1][2:4] > CLEARLY).all() and (left[1][4:] < CLEARLY).all()
+    found = [opposed(rig, equations, sizes, FRAMES, SECONDS) for rig in (face, lacking)]
+    assert found[0] == found[1] == FRAMES[5]
 
 
 def test_noise_and_two_frames_alone_are_no_evidence(face):

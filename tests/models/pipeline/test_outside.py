@@ -78,3 +78,9 @@ def test_another_light_is_no_reference(real_clip, landmarker, track):
     image = next(iter(VideoReader(real_clip, TRIM)))
     dark = replace(image, picture=0.4 * image.image)
     assert calmer_outside(real_clip, driving, smiling(track, 0.6), 0, dark, landmarker) is None
+
+
+def test_a_face_without_any_expression_is_not_looked_for_outside(real_clip, track):
+    still = replace(track, blendshapes=np.minimum(track.blendshapes, 0.25))
+    driving, image = Driving(str(real_clip), trim=TRIM), next(iter(VideoReader(real_clip, TRIM)))
+    assert calmer_outside(real_clip, driving, still, 0, image, landmarker=None) is None, "nothing could be calmer"

@@ -396,7 +396,9 @@ def test_a_finished_job_is_looked_over_and_not_computed_again(finished, tmp_path
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-@pytest.mark.parametrize("part", [artefacts.WEIGHTS, artefacts.DRIVER_APEX, artefacts.EQUATIONS.unit(3)])
+@pytest.mark.parametrize(
+    "part", [artefacts.WEIGHTS, artefacts.DRIVER_APEX, artefacts.KEYED_APEX, artefacts.EQUATIONS.unit(3)]
+)
 def test_a_finished_job_of_which_something_is_gone_is_run(finished, tmp_path, session, part):
     folder = JobFolder.open(shutil.copytree(finished[0].path, tmp_path / "again.magplus"))
     whole = (folder.path / part).read_bytes()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is made of the equations that were read off a clip, on a rig that has few controls."""
 
+from inspect import signature
 from types import SimpleNamespace
 
 import numpy as np
@@ -87,7 +88,8 @@ def test_what_a_benchmark_reads_of_several_rigs_is_in_the_order_of_the_clip_not_
     for frames in ([2, 0], [1, 3]):
         files |= dict(zip(frames, recording.read(SimpleNamespace(frames=frames)), strict=True))
     with pytest.raises(_AllIsRead):
-        recording.solve(np.stack([files[frame] for frame in range(4)]), range(4))
+        recording.solve(np.stack([files[frame] for frame in range(4)]), range(4), adjusted=False)
+    assert not recording.adjusted
     assert [each.shape for each in recording.equations] == [(4, 2, 10), (4, 3, 10)]
     assert recording.equations[0][:, 0, 0].tolist() == [0, 1, 2, 3]
     assert recording.equations[1][:, 0, 0].tolist() == [0.5, 1.5, 2.5, 3.5]
@@ -110,3 +112,10 @@ def test_the_course_of_an_expression_is_none_of_what_a_codec_leaves_elsewhere() 
     course = RigReader.course(reader, equations, amounts[:, None])  # type: ignore[arg-type]
     largest = np.linalg.norm(columns[0], axis=1).max() / 100
     np.testing.assert_allclose(course, amounts * largest, atol=1e-9)
+
+
+def test_what_stands_in_for_a_reader_takes_all_that_a_job_gives_one() -> None:
+    """The benchmark's recording ends a job where it would solve: a new argument there must reach it, too."""
+    for name in ("solve", "without"):
+        given, taken = (signature(getattr(each, name)).parameters for each in (RigReader, _Recording))
+        assert list(given) == list(taken), name
