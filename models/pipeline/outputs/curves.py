@@ -21,10 +21,11 @@ from ....backend_bridge.job.stages import Stage
 from ....backend_bridge.rig.action_units import recognise
 from ....backend_bridge.rig.basis import Control
 from ....backend_bridge.rig.curves import ControlCurves
+from ....backend_bridge.rig.events import MotionEvent
 from ....backend_bridge.rig.face_parts import FacePart, part_of
 from ....backend_bridge.rig.live_link import as_shapes, stands_for_arkit, to_live_link
 from ....backend_bridge.rig.part_units import readings
-from ...rig.codec_floor import above_codec
+from ...rig.codec_floor import above_codec, at_rest_after, of_eyes
 from ...rig.expression import CERTAIN, COMPRESSED_SHARE, LEAST_SHARE, action_units, excursions
 from ...rig.selection import MICRO_UNITS
 from ...rig.smoothing import apex_kept, smoothed
@@ -91,6 +92,11 @@ class Curves:
         solved = self._reader.solve(equations, seconds, adjusted=not compressed)
         if compressed:
             solved = self._above_codec(solved, report.events is not None)
+        whole = sum(solved.curves.visibility > 0) >= WHOLE_FACE
+        timed = self._timed(solved, equations) if whole and report.events is not None else None
+        if compressed and timed is not None and timed.offset is not None:
+            still = at_rest_after(solved.curves, self._reader.basis.controls, timed.offset)
+            solved = replace(solved, curves=still)
         curves = smoothed(solved.curves, self._rig.smoothing)
         self.solution = found = Solution(solved, curves, excursions(curves, self._reader.basis.controls))
         exchanged = self._write(found)
@@ -100,13 +106,28 @@ class Curves:
                 f"The head turns fast from {float(turned[0]):.3f} to {float(turned[-1]):.3f} s, by more than the face "
                 "itself moves; the controls keep their values there."
             )
-        if sum(curves.visibility > 0) >= WHOLE_FACE:
+        if whole:
             report = self._explained(report, equations, solved)
+        if timed is not None and report.events is not None:
+            report = self._with_event(report, timed)
         # Noise is no motion that a rig could show, nor is what a codec adds.
         short = shortfalls(solved) if report.events is not None and not compressed else []
         for sentence in (*short, *out_of_sight(curves, self._reader.basis.controls)):
             self._notes.warning(sentence)
         return replace(report, weights=self._report(found, exchanged, report.events is not None))
+
+    def _timed(self, solved: Solved, equations: NDArray[np.floating]) -> MotionEvent | None:
+        """Return the event of the expression that the controls show, where a codec has copied parts of the face."""
+        controls = self._reader.basis.controls
+        moved = np.where(of_eyes(controls), 0.0, excursions(solved.curves, controls))
+        return self._observed.timed_by(self._reader.course(equations, moved)) if moved.any() else None
+
+    def _with_event(self, report: Report, event: MotionEvent) -> Report:
+        """Return the report with an event; one that ends is no other state of rest that the face stays in."""
+        reference = report.reference
+        if reference is not None and event.offset is not None and reference.better == self._observed.rested:
+            reference = replace(reference, not_neutral="", better=None)
+        return replace(report, events=event, reference=reference)
 
     def _above_codec(self, solved: Solved, moves: bool) -> Solved:
         """Return curves without what the video's codec may have moved by itself, and say what is left out."""
