@@ -20,9 +20,6 @@ Planes: TypeAlias = NDArray[np.float32]  # [C, H, W]
 Plane: TypeAlias = NDArray[np.float32]  # [H, W]
 Row: TypeAlias = NDArray[np.float32]  # [W]
 Places: TypeAlias = NDArray[np.int64]  # [W]
-Bytes: TypeAlias = NDArray[np.uint8]  # [N]
-Rows: TypeAlias = NDArray[np.uint8]  # [R, W]
-Words: TypeAlias = NDArray[np.uint32]  # [N], of which bits are counted from the lowest
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 _FIELD = "float32[:,:,:,::1]"
@@ -235,84 +232,6 @@ def straighten(premultiplied: NDArray[np.float32], white: np.float32, codes: NDA
                 codes[y, x, c] = np.uint16(np.rint(value * white))
             if channels == 4:
                 codes[y, x, 3] = np.uint16(np.rint(alpha * white))
-
-
-@_compiled("int64(uint8[::1], int64)")
-def _run(data: Bytes, first: int) -> int:
-    """Return how many bytes from `first` on are the same, 258 at most."""
-    at, end = first + 1, min(first + 258, len(data))
-    while at < end and data[max(at, 0)] == data[max(first, 0)]:
-        at += 1
-    return at - first
-
-
-@_compiled("void(uint8[::1], int64[::1])")
-def count_tokens(data: Bytes, counts: Places) -> None:
-    """Count into `counts` [515] the bytes and the runs of three and more that `write_tokens` writes."""
-    at, before = 0, -1
-    while at < len(data):
-        token = int(data[max(at, 0)])
-        length = _run(data, at) if token == before else 1
-        if length >= 3:
-            counts[256 + length] += 1
-        else:
-            counts[token] += length
-        before, at = token, at + length
-
-
-@_compiled("int64(uint8[::1], uint32[::1], uint8[::1], uint32[::1], int64)")
-def write_tokens(data: Bytes, codes: Words, bits: Bytes, words: Words, count: int) -> int:
-    """Append bytes, and runs of the same byte, by their codes [515] of so many bits: `video.deflate.RunCode`.
-
-    To the first `count` bits of words, the lowest first; returns how many there are then.
-    """
-    word, filled = count // 32, count % 32
-    held = np.uint64(words[word]) if filled else np.uint64(0)
-    at, before = 0, -1
-    while at < len(data):
-        token = int(data[max(at, 0)])
-        length = _run(data, at) if token == before else 1
-        before, at = token, at + length
-        times = length
-        if length >= 3:
-            token, times = 256 + length, 1
-        for _ in range(times):
-            held |= np.uint64(codes[token]) << np.uint64(filled)
-            filled += int(bits[token])
-            words[max(word, 0)] = np.uint32(held & np.uint64(0xFFFFFFFF))
-            whole = filled >> 5  # 0 or 1; told without a branch, which processors would guess badly
-            held >>= np.uint64(whole << 5)
-            word, filled = word + whole, filled & 31
-    words[word] = np.uint32(held)
-    return 32 * word + filled
-
-
-@_compiled("int64(uint32[::1], int64, int64, uint32[::1], int64)")
-def _copy_bits(source: Words, first: int, size: int, words: Words, count: int) -> int:
-    """Append `size` bits that begin with word `first` of the source; what follows them there is 0."""
-    word, filled = count // 32, np.uint64(count % 32)
-    held = np.uint64(words[word]) if filled else np.uint64(0)
-    for at in range(first, first + size // 32 + 1):
-        held |= np.uint64(source[at]) << filled
-        words[word] = np.uint32(held & np.uint64(0xFFFFFFFF))
-        held >>= np.uint64(32)
-        word += 1
-    if word < len(words):
-        words[word] = np.uint32(held)
-    return count + size
-
-
-@_compiled("int64(uint8[:,::1], uint32[::1], uint8[::1], uint32[::1], int64[::1], int64[::1], uint32[::1])")
-def interleave(rows: Rows, codes: Words, bits: Bytes, still: Words, starts: Places, sizes: Places, words: Words) -> int:
-    """Write rows [R, W] by their codes, with R + 1 pieces of bits before, between and after them; return all bits.
-
-    The pieces have `sizes` bits each and begin with the words `starts` of `still`.
-    """
-    count = _copy_bits(still, starts[0], sizes[0], words, 0)
-    for row in range(len(rows)):
-        count = write_tokens(rows[row], codes, bits, words, count)
-        count = _copy_bits(still, starts[row + 1], sizes[row + 1], words, count)
-    return count
 
 
 @_compiled(f"void(float64, float64, float64, float64, float64[::1], {_FIELD})")
