@@ -45,14 +45,20 @@ class Bench:
     """The people, and the worker."""
 
     def __init__(self, stage: Stage, seed: int, codec: Codec | None) -> None:
-        self.people = [Pair(stage, seed + 10 * number) for number in range(PEOPLE)]
         self.session = Session()
-        self._codec = codec
+        self._stage, self._seed, self._codec = stage, seed, codec
+        self._people: dict[int, Pair] = {}
+
+    def people(self, number: int) -> Pair:
+        """Return a pair, made when it is asked for."""
+        if number not in self._people:
+            self._people[number] = Pair(self._stage, self._seed + 10 * number)
+        return self._people[number]
 
     def rows(self, wanted: list[str], quick: bool) -> Iterator[Row]:
         """Yield the table's lines, of faults whose names have one of `wanted` in them; quick: see `main`."""
         for number, group in enumerate(GROUPS):
-            pair = self.people[number % PEOPLE]
+            pair = self.people(number % PEOPLE)
             found = list(group(pair.driver, pair.other))
             last = {fault.name: fault.strength for fault in found}
             for fault in found:

@@ -171,6 +171,23 @@ class RigReader(ABC):
         """What each control moves at the sites of the equations, [K, S, 2] px per unit."""
         return self._observer.sites.columns
 
+    def course(self, equations: NDArray[np.floating], excursions: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return how far an expression goes in each frame, [N], as the largest motion in shares of the face's width.
+
+        The expression is what the controls show where they show most; least squares give its amount in each frame. A
+        codec's own motion, which lasts when it is over, has another pattern, and hardly any part in that.
+
+        equations: [N, S, 10] of the whole clip. excursions: [N, K], of the controls from rest.
+        """
+        columns = self.columns.astype(np.float64)
+        sizes = [np.linalg.norm(np.tensordot(each, columns, 1), axis=1).max() for each in excursions]
+        pattern = np.tensordot(excursions[int(np.argmax(sizes))], columns, 1)
+        x, y = pattern.T
+        xx, xy, yy, *target = np.moveaxis(without_motion(equations[..., :6], equations[..., HEAD]), -1, 0)
+        information = (xx * x * x + 2 * xy * x * y + yy * y * y).sum(1)
+        amounts = (target[0] * x + target[1] * y).sum(1) / np.maximum(information, 1e-12)
+        return np.asarray(np.maximum(amounts, 0.0) * max(sizes) / self._unit)
+
     def explained(
         self, equations: NDArray[np.floating], seconds: Sequence[float], backward: bool = False
     ) -> RigSolution:

@@ -13,12 +13,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...backend_bridge.rig.action_units import recognise
 from ...backend_bridge.rig.basis import Control
 from ...backend_bridge.rig.curves import ControlCurves
 from .expression import CERTAIN, COMPRESSED_SHARE, LEAST_PEAK, excursions
 
+RAMP = 0.1  # s
 _EYES = (45, 61, 62, 63, 64)  # a blink and the gaze, which fill their ranges, and would hide what the face does besides
 
 
@@ -37,12 +39,38 @@ def above_codec(
     ([0.0, 0.20000000298023224], ('lid',))
     """
     peaks = np.abs(excursions(curves, controls)).max(0, initial=0.0)
-    of_eyes = np.array([_is_of_eyes(control.name) for control in controls], np.bool_)
-    strongest = float(peaks[~of_eyes].max(initial=0.0))
+    strongest = float(peaks[~of_eyes(controls)].max(initial=0.0))
     floor = max(COMPRESSED_SHARE * strongest, 0.0 if moves else CERTAIN)
     low = peaks < floor
     values = np.where(low, [control.rest for control in controls], curves.values).astype(np.float32)
     return replace(curves, values=values), tuple(np.array(curves.names)[low & (peaks >= LEAST_PEAK)].tolist())
+
+
+def at_rest_after(curves: ControlCurves, controls: Sequence[Control], offset: float) -> ControlCurves:
+    """Return curves whose controls have come to rest `RAMP` seconds after an expression's offset, but for the eyes'.
+
+    A block that was coded once and is copied from then on shows the motion of that frame. So what is left of an
+    expression after it is over, less than a fifth of it, may be the codec's. Another expression that follows is none of
+    that. offset: s, of the curves' times.
+
+    >>> brow = Control("browDownLeft", "property", "Rig", "", 0.0, 0.0, 1.0)
+    >>> values = np.float32([[0.0], [1.0], [0.1], [0.1], [0.1]])
+    >>> curves = ControlCurves(("browDownLeft",), np.arange(5) / 20, values, np.zeros(5), np.ones(1))
+    >>> at_rest_after(curves, [brow], 0.1).values.ravel().round(2)
+    array([0.  , 1.  , 0.1 , 0.05, 0.  ], dtype=float32)
+    """
+    size = np.linalg.norm(np.where(of_eyes(controls), 0.0, excursions(curves, controls)), axis=1)
+    if size[curves.seconds >= offset + RAMP].max(initial=0.0) > COMPRESSED_SHARE * size.max(initial=0.0):
+        return curves
+    share = np.clip(1 - (curves.seconds - offset) / RAMP, 0, 1)[:, None]
+    kept = np.where(of_eyes(controls), 1.0, share)
+    rest = np.array([control.rest for control in controls])
+    return replace(curves, values=(rest + (curves.values - rest) * kept).astype(np.float32))
+
+
+def of_eyes(controls: Sequence[Control]) -> NDArray[np.bool_]:
+    """Return which controls are the blink's and the gaze's alone, [K]."""
+    return np.array([_is_of_eyes(control.name) for control in controls], np.bool_)
 
 
 def _is_of_eyes(name: str) -> bool:

@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 from ....backend_bridge.job import artefacts
 from ....backend_bridge.job.artefacts import EQUATIONS
 from ....backend_bridge.job.folder import JobFolder
+from ....backend_bridge.job.judgement import is_little, shown_in_part
 from ....backend_bridge.job.report import RegionReport, Report, SmoothingReport, WeightsReport
 from ....backend_bridge.job.spec import Rig
 from ....backend_bridge.job.stages import Stage
 from ....backend_bridge.rig.action_units import recognise
 from ....backend_bridge.rig.basis import Control
 from ....backend_bridge.rig.curves import ControlCurves
+from ....backend_bridge.rig.events import MotionEvent
 from ....backend_bridge.rig.face_parts import FacePart, part_of
 from ....backend_bridge.rig.live_link import as_shapes, stands_for_arkit, to_live_link
 from ....backend_bridge.rig.part_units import readings
-from ...rig.codec_floor import above_codec
+from ...rig.codec_floor import above_codec, at_rest_after, of_eyes
 from ...rig.expression import CERTAIN, COMPRESSED_SHARE, LEAST_SHARE, action_units, excursions
 from ...rig.selection import MICRO_UNITS
 from ...rig.smoothing import apex_kept, smoothed
@@ -39,7 +41,6 @@ from .observed import Observed
 _EXPRESSIVE = (FacePart.BROW, FacePart.LID, FacePart.CHEEK, FacePart.NOSE, FacePart.MOUTH)
 _NAMED = 6  # controls in one sentence
 _MOST = 0.9  # of the frames: an expression that is held is explained better than its opposite in all that were tried
-_LITTLE = 0.5  # of the asked peak motion; less reads as a weaker expression
 _OTHERWISE = 0.6  # residual of a region: its motion and the rig's then differ by 50 degrees or more
 
 
@@ -91,6 +92,11 @@ class Curves:
         solved = self._reader.solve(equations, seconds, adjusted=not compressed)
         if compressed:
             solved = self._above_codec(solved, report.events is not None)
+        whole = sum(solved.curves.visibility > 0) >= WHOLE_FACE
+        timed = self._timed(solved, equations) if whole and report.events is not None else None
+        if compressed and timed is not None and timed.offset is not None:
+            still = at_rest_after(solved.curves, self._reader.basis.controls, timed.offset)
+            solved = replace(solved, curves=still)
         curves = smoothed(solved.curves, self._rig.smoothing)
         self.solution = found = Solution(solved, curves, excursions(curves, self._reader.basis.controls))
         exchanged = self._write(found)
@@ -100,13 +106,28 @@ class Curves:
                 f"The head turns fast from {float(turned[0]):.3f} to {float(turned[-1]):.3f} s, by more than the face "
                 "itself moves; the controls keep their values there."
             )
-        if sum(curves.visibility > 0) >= WHOLE_FACE:
+        if whole:
             report = self._explained(report, equations, solved)
+        if timed is not None and report.events is not None:
+            report = self._with_event(report, timed)
         # Noise is no motion that a rig could show, nor is what a codec adds.
         short = shortfalls(solved) if report.events is not None and not compressed else []
         for sentence in (*short, *out_of_sight(curves, self._reader.basis.controls)):
             self._notes.warning(sentence)
         return replace(report, weights=self._report(found, exchanged, report.events is not None))
+
+    def _timed(self, solved: Solved, equations: NDArray[np.floating]) -> MotionEvent | None:
+        """Return the event of the expression that the controls show, where a codec has copied parts of the face."""
+        controls = self._reader.basis.controls
+        moved = np.where(of_eyes(controls), 0.0, excursions(solved.curves, controls))
+        return self._observed.timed_by(self._reader.course(equations, moved)) if moved.any() else None
+
+    def _with_event(self, report: Report, event: MotionEvent) -> Report:
+        """Return the report with an event; one that ends is no other state of rest that the face stays in."""
+        reference = report.reference
+        if reference is not None and event.offset is not None and reference.better == self._observed.rested:
+            reference = replace(reference, not_neutral="", better=None)
+        return replace(report, events=event, reference=reference)
 
     def _above_codec(self, solved: Solved, moves: bool) -> Solved:
         """Return curves without what the video's codec may have moved by itself, and say what is left out."""
@@ -201,15 +222,11 @@ class Curves:
 def shortfalls(solved: Solved) -> list[str]:
     """Return a sentence for what the rig can't show of the driver's motion, and for curves that didn't settle."""
     found = []
-    little = {name: each for name, each in solved.regions.items() if each.shown < _LITTLE * each.asked}
-    if little:
-        shares = ", ".join(f"{name} ({each.shown / each.asked:.0%})" for name, each in little.items())
-        found.append(
-            f"The rig shows only a part of how far the driver's face moves: {shares}. None of its controls moves these "
-            "parts in that way strongly enough to be keyed. Compare it with the driver; capture more of the rig's "
-            "controls, add shapes for them, or key those parts by hand."
-        )
-    far = [name for name in solved.regions if solved.region_residual.get(name, 0.0) > _OTHERWISE and name not in little]
+    regions = {name: RegionReport(each.asked, each.shown, each.gain) for name, each in solved.regions.items()}
+    if little := shown_in_part(regions):
+        found.append(little)
+    shown = [name for name, each in regions.items() if not is_little(each)]
+    far = [name for name in shown if solved.region_residual.get(name, 0.0) > _OTHERWISE]
     if far:
         found.append(
             f"The rig's shapes move in other ways here than the driver's face: {', '.join(far)}. What is keyed is the "

@@ -54,6 +54,7 @@ ONCE = 0.4  # of its peak: what a region moves by before an expression and after
 LEAST_CODED = (
     0.1  # of the frames, that tell what a codec did to a face; the others repeat the reference, or have no codec
 )
+LEAST_COPIED = 0.05  # of the face: from here on an event is timed by what controls show
 UNEXPLAINED = 0.95  # of a region's motion: from here on no control of a whole face's follows it, and it isn't a face's
 
 
@@ -291,6 +292,16 @@ class Observed:
             return event
         explained = [name for name, share in residual.items() if share < UNEXPLAINED]
         return self._event_of(self._largest_of(explained))
+
+    def timed_by(self, motion: NDArray[np.float64]) -> MotionEvent | None:
+        """Return the event of an expression's course, [T], in shares of the face's width, as a rig's controls show it.
+
+        What a codec copies from an expression's frames stays where it is when that is over, and is in all motion of the
+        face. None where no codec copied anything, or there is no event.
+        """
+        if self.event is None or self.compression.copied < LEAST_COPIED:
+            return None
+        return self._event_of(motion)
 
     def _comes_once(self, motion: NDArray[np.float64], event: MotionEvent) -> bool:
         """Return whether a region is at rest before an event and after it, from its motion [T]."""

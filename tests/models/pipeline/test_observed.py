@@ -172,3 +172,20 @@ def test_frames_that_a_codec_repeats_as_a_whole_do_not_hide_how_strong_it_is(tmp
     told = np.where(np.arange(COUNT) % 4 == 1, 0.9, 0.0)
     assert observed(tmp_path, copied=told).compression.strong
     assert not observed(tmp_path, copied=np.where(np.arange(COUNT) == 1, 0.9, 0.0)).compression.strong
+
+
+def test_an_expression_that_a_codec_copies_on_ends_when_the_controls_show_it_to_end(tmp_path):
+    """Blocks that were coded at the apex and copied since show half of its motion until the end of the clip."""
+    left = np.maximum(EXPRESSION, np.where(np.arange(COUNT) > APEX, 0.5 * EXPRESSION[APEX], 0.0))
+    seen = observed(tmp_path, brows=left, copied=0.4)
+    assert seen.event.offset is None
+    timed = seen.timed_by(EXPRESSION)
+    assert timed.apex == pytest.approx(APEX / 30) and timed.offset is not None
+
+
+def test_without_a_codec_the_motion_that_is_seen_tells_when_an_expression_ends(tmp_path):
+    assert observed(tmp_path, brows=EXPRESSION).timed_by(EXPRESSION) is None
+
+
+def test_a_still_face_shows_no_event_whatever_the_controls_show(tmp_path):
+    assert observed(tmp_path, copied=0.4).timed_by(EXPRESSION) is None

@@ -95,6 +95,25 @@ def test_what_a_benchmark_reads_of_several_rigs_is_in_the_order_of_the_clip_not_
     assert recording.equations[1][:, 0, 0].tolist() == [0.5, 1.5, 2.5, 3.5]
 
 
+def test_the_course_of_an_expression_is_none_of_what_a_codec_leaves_elsewhere() -> None:
+    """The controls' pattern rises and falls at a quarter of the places; others keep some of their own."""
+    rng = np.random.default_rng(0)
+    columns = np.zeros((1, 40, 2))
+    columns[0, :10] = rng.normal(size=(10, 2))
+    amounts = np.array([0.0, 0.5, 1.0, 0.4, 0.0])
+    motion = amounts[:, None, None] * columns
+    motion[2:, 10:] = rng.normal(size=(30, 2))
+    head = rng.normal(size=(5, 40, 2))
+    equations = np.zeros((5, 40, 10))
+    equations[..., [0, 2]] = 4.0
+    equations[..., 3:5] = 4.0 * (motion + head)
+    equations[..., 7:9] = head
+    reader = SimpleNamespace(columns=columns, _unit=100.0)
+    course = RigReader.course(reader, equations, amounts[:, None])  # type: ignore[arg-type]
+    largest = np.linalg.norm(columns[0], axis=1).max() / 100
+    np.testing.assert_allclose(course, amounts * largest, atol=1e-9)
+
+
 def test_what_stands_in_for_a_reader_takes_all_that_a_job_gives_one() -> None:
     """The benchmark's recording ends a job where it would solve: a new argument there must reach it, too."""
     for name in ("solve", "without"):

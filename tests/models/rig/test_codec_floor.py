@@ -5,7 +5,7 @@ import numpy as np
 
 from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves
-from magplus.models.rig.codec_floor import above_codec
+from magplus.models.rig.codec_floor import above_codec, at_rest_after
 
 SHAPE = np.array([0.0, 0.3, 1.0, 0.4, 0.0])
 
@@ -34,3 +34,23 @@ def test_where_the_face_shows_no_event_what_is_less_than_certain_rests():
         {"cheekPuff": 0.0, "browDownLeft": 0.0},
         ("cheekPuff", "browDownLeft"),
     )
+
+
+def after(offset, brow, lid):
+    controls = [Control(name, "property", "Rig", "", 0.0, 0.0, 1.0) for name in ("browDownLeft", "eyeBlinkLeft")]
+    values = np.float32([brow, lid]).T
+    curves = ControlCurves(
+        ("browDownLeft", "eyeBlinkLeft"), np.arange(len(brow)) / 20, values, np.zeros(len(brow)), np.ones(2)
+    )
+    return at_rest_after(curves, controls, offset).values.T.astype(float).round(3).tolist()
+
+
+def test_after_its_offset_an_expression_comes_to_rest_and_a_blink_is_kept():
+    brow, lid = after(0.1, [0.0, 0.2, 0.03, 0.03, 0.03], [0.0, 0.0, 0.0, 1.0, 0.3])
+    assert brow == [0.0, 0.2, 0.03, 0.015, 0.0]
+    assert lid == [0.0, 0.0, 0.0, 1.0, 0.3]
+
+
+def test_an_expression_that_follows_another_is_kept():
+    shown = [0.0, 0.2, 0.03, 0.03, 0.1]
+    assert after(0.1, shown, [0.0] * 5)[0] == shown
