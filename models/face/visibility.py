@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..magnification.filters import pool_to, resize
 from ..pages import KeptArray
+from .colour import coloured_as
 from .footage import CLIPPED
 from .lighting import Light, ReferenceLight
 from .mesh import LEFT_LIDS, LIPS, RIGHT_LIDS
@@ -126,6 +127,7 @@ class Visibility:
         }
 
     def _one(self, frame: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> tuple[Tensor, Tensor]:
+        frame = coloured_as(frame, self._reference[0])
         small, within = _small(frame), _small_mask(inside[None])
         found = self._compared(small, within, landmarks)
         soft = self._full(found.seen[None].astype(np.float32))
