@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Field: TypeAlias = NDArray[np.float32]  # [N, C, H, W]
+Planes: TypeAlias = NDArray[np.float32]  # [C, H, W]
 Plane: TypeAlias = NDArray[np.float32]  # [H, W]
 Row: TypeAlias = NDArray[np.float32]  # [W]
 Places: TypeAlias = NDArray[np.int64]  # [W]
@@ -483,6 +484,45 @@ def resize(field: Field, result: Field) -> None:
                 _mix_along(field[n, c, y], across, left, right, rows[y])
             for y in range(result.shape[2]):
                 _mix(rows[above[y]], rows[below[y]], down[y], result[n, c, y])
+
+
+@_compiled(
+    "void(float32[:,:,::1], float32[:,:,::1], float32[:,:,::1], float32[::1], float32[:,::1],"
+    "float32[:,:,::1], float32[:,::1])"
+)
+def show(
+    frame: Planes, reference: Planes, gain: Planes, offset: Row, seen: Plane, picture: Planes, soft: Plane
+) -> None:
+    """Bring a frame [C, H, W] in [0, 1] to another light, gain (value + offset), where it is seen.
+
+    Elsewhere it is the reference [C, H, W]. gain: [C, h, w]; offset: [C]; seen: [h, w] in [0, 1]; both are looked up
+    bilinearly. Results: the picture [C, H, W] and how far it is seen, soft [H, W].
+    """
+    channels, height, width = frame.shape
+    zero, half, one, nearly = np.float32(0), np.float32(0.5), np.float32(1), np.float32(0.99)
+    down, above, below = _between(seen.shape[0], height)
+    across, left, right = _between(seen.shape[1], width)
+    rows, row = np.empty((seen.shape[0], width), np.float32), np.empty(width, np.float32)
+    for y in range(seen.shape[0]):
+        _mix_along(seen[y], across, left, right, rows[y])
+    for y in range(height):
+        _mix(rows[above[y]], rows[below[y]], down[y], soft[y])
+        for x in range(width):
+            soft[y, x] = one if soft[y, x] > nearly else soft[y, x]
+    down, above, below = _between(gain.shape[1], height)
+    across, left, right = _between(gain.shape[2], width)
+    rows = np.empty((gain.shape[1], width), np.float32)
+    for c in range(channels):
+        for y in range(gain.shape[1]):
+            _mix_along(gain[c, y], across, left, right, rows[y])
+        for y in range(height):
+            _mix(rows[above[y]], rows[below[y]], down[y], row)
+            for x in range(width):
+                value = min(max((frame[c, y, x] + offset[c]) * row[x], zero), one)
+                other, share = reference[c, y, x], soft[y, x]
+                base, coefficient = (other, share) if share < half else (value, share - one)
+                # As PyTorch's `lerp`, by one rounding.
+                picture[c, y, x] = np.float64(base) + np.float64(coefficient) * np.float64(value - other)
 
 
 @_compiled(f"void({_FIELD}, {_FIELD})")

@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..rig.footage import Compression, Unseen, listed
 from .quality import Quality, Reason
-from .report import Report
+from .report import RegionReport, Report
 
 RESIDUAL = 0.5
 HEAD_TURN = 15.0  # degrees; beyond it a cheek hides behind the nose
 LONGEST = 2.0  # s; a micro-expression lasts at most half a second
 LARGEST = 0.05  # of the face's width
 INTENSITY = (0.6, 1.6)  # shown per asked
+LITTLE_SHOWN = 0.5  # by the rig, of the asked peak motion; less reads as a weaker expression
+_LIVELY = 0.5  # of the liveliest region's motion; what moves less is hardly missed
 MOST_UNTRUSTED = 0.5  # of the frames
 NOTHING_MOVES = (
     "Nothing moves: the driver's face shows no motion above the noise; choose a part of the video with an expression."
@@ -37,6 +39,24 @@ def unseen_regions(unseen: Iterable[Unseen]) -> str:
     """Return the sentence on regions of the driver's face that aren't seen."""
     listing = ", ".join(map(str, unseen))
     return f"Parts of the face aren't seen and are at rest: {listing}; choose a video that shows all of the face."
+
+
+def is_little(region: RegionReport) -> bool:
+    """Whether the rig shows too little of a region's motion."""
+    return region.shown < LITTLE_SHOWN * region.asked
+
+
+def shown_in_part(regions: Mapping[str, RegionReport]) -> str:
+    """Return the sentence on those regions that the rig shows too little of, an empty string where there are none."""
+    little = {name: each for name, each in regions.items() if is_little(each)}
+    if not little:
+        return ""
+    shares = ", ".join(f"{name} ({each.shown / each.asked:.0%})" for name, each in little.items())
+    return (
+        f"The rig shows only a part of how far the driver's face moves: {shares}. None of its controls moves these "
+        "parts in that way strongly enough to be keyed. Compare it with the driver; capture more of the rig's "
+        "controls, add shapes for them, or key those parts by hand."
+    )
 
 
 def strongly_compressed(compression: Compression) -> str:
@@ -129,6 +149,10 @@ def _result(report: Report) -> Iterator[Reason]:
             else f"{weights.residual:.0%} of the motion is beyond the rig's controls; let more controls be solved, or "
             "use the frames.",
         )
+    most = max((each.asked for each in weights.regions.values()), default=0.0)
+    lively = {name: each for name, each in weights.regions.items() if each.asked >= _LIVELY * most}
+    if weights.match == "motion" and (little := shown_in_part(lively)):
+        yield Reason("little shown", little)
     if weights.at_limit:
         more = " …" if len(weights.at_limit) > _NAMED else ""
         yield Reason(

@@ -22,6 +22,7 @@ Concern: TypeAlias = Literal[
     "no offset",
     "unexplained motion",
     "control at its limit",
+    "little shown",
     "other intensity",
 ]
 

@@ -326,7 +326,18 @@ _SHUT = frozenset(
         *("chiuso", "chiusi", "fechado", "fechados"),
     }
 )
-_KEYS = {shape.lower(): shape for shape in _SHAPE_UNITS} | _ALIASES
+# FACS names muscles by what they do ("cheek raiser"), and rigs controls by what is done ("cheek_raise_R").
+_DONE = {
+    **{"raiser": "raise", "lowerer": "lower", "puller": "pull", "stretcher": "stretch", "tightener": "tighten"},
+    **{"depressor": "depress", "pressor": "press", "wrinkler": "wrinkle", "dimpler": "dimple", "funneler": "funnel"},
+}
+_ACTIONS = {
+    alias.removesuffix(muscle) + action: shape
+    for alias, shape in _ALIASES.items()
+    for muscle, action in _DONE.items()
+    if alias.endswith(muscle)
+}
+_KEYS = _ACTIONS | {shape.lower(): shape for shape in _SHAPE_UNITS} | _ALIASES
 
 _PREFIX = re.compile(
     r"^(?:!?ex-|facs_(?:ctrl|bs|jnt)_|ctrl_expressions[._]|ctrl_|ectrl_?|phm|fcl_|arkit[_.]|ak_|a\d\d_|"
@@ -367,12 +378,11 @@ def _in_vocabulary(bare: str) -> Meaning | None:
         return morph
     while (stripped := _PREFIX.sub("", bare)) != bare:
         bare = stripped
-    whole = _key(bare)
-    if whole in _KEYS:
-        return _meaning(_KEYS[whole], Side.BOTH)
-    stem, side = _split_side(bare)
+    stem, side = _split_side(bare)  # first: with the R of "cheek_raise_R" it would be the cheek raiser of both sides
     if (shape := _KEYS.get(_key(stem))) is not None:
         return _meaning(shape, side)
+    if (shape := _KEYS.get(_key(bare))) is not None:
+        return _meaning(shape, Side.BOTH)
     return _by_unit(bare)
 
 

@@ -33,32 +33,32 @@ _WORDS: dict[FacePart, str] = {
     FacePart.BROW: (
         "brow brows eyebrow eyebrows frown glabella corrugator frontalis forehead brw oculi augenbraue "
         "augenbrauen braue brauen stirn sourcil sourcils ceja cejas sopracciglio sopracciglia sobrancelha "
-        "sobrancelhas wenkbrauw brwi бровь брови лоб"
+        "sobrancelhas wenkbrauw brew brwi бровь брови лоб"
     ),
     FacePart.EYE: (
         "eye eyes eyeball eyeballs iris pupil pupils cornea sclera eyewhite gaze look auge augen augapfel oeil yeux "
-        "ojo ojos occhio occhi olho olhos oog ogen oko глаз глаза зрачок"
+        "ojo ojos occhio occhi olho olhos oog ogen oko oczy zrenica глаз глаза зрачок"
     ),
     FacePart.LID: (
         "lid lids eyelid eyelids blink wink squint eyeline orbicularis augenlid augenlider lidschlag blinzeln paupiere "
-        "paupieres parpado parpados palpebra palpebre palpebras ooglid веко веки моргание"
+        "paupieres parpado parpados palpebra palpebre palpebras ooglid powieka powieki веко веки моргание"
     ),
     FacePart.NOSE: (
         "nose nostril nostrils sneer snarl snout muzzle naris nase nasenflugel schnauze nez narine narines museau "
-        "nariz hocico naso narice narici focinho neus нос ноздря ноздри"
+        "nariz hocico naso narice narici focinho neus nos нос ноздря ноздри"
     ),
     FacePart.CHEEK: (
         "cheek cheeks malar zygoma levator wange wangen backe joue joues mejilla mejillas guancia guance bochecha "
-        "bochechas wang щека щеки"
+        "bochechas wang policzek policzki щека щеки"
     ),
     FacePart.MOUTH: (
         "mouth beak lip lips smile grin mth viseme visemes oris risorius dimple pucker mund schnabel "
         "lippe lippen mundwinkel lacheln bouche levre levres sourire boca labio labios sonrisa bocca "
-        "labbro labbra sorriso labios mond glimlach рот губа губы улыбка"
+        "labbro labbra sorriso labios mond glimlach usta warga wargi рот губа губы улыбка"
     ),
     FacePart.JAW: (
         "jaw jawbone chin mandible mentalis kiefer unterkiefer kinn machoire menton mandibula quijada barbilla "
-        "mascella mandibola mento maxilar queixo kaak челюсть подбородок"
+        "mascella mandibola mento maxilar queixo kaak szczeka podbrodek челюсть подбородок"
     ),
     FacePart.OTHER: (
         "ear ears neck throat spine torso chest hips pelvis root cog shoulder shoulders clavicle breast arm hand body "

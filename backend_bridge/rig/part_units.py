@@ -37,6 +37,9 @@ def readings(basis: RigBasis) -> list[Reading]:
 
     A control that is known by its name has no meaning below rest.
     """
+    by_name = [recognise(control.name) for control in basis.controls]
+    if all(known is not None for known in by_name):
+        return [(known, None) for known in by_name]
     effects = [_effect(basis, index) for index in range(len(basis.controls))]
     places: dict[tuple[FacePart, Side], list[NDArray[np.float64]]] = {}
     for control, effect in zip(basis.controls, effects, strict=True):
@@ -47,8 +50,7 @@ def readings(basis: RigBasis) -> list[Reading]:
     everywhere = [place for (_, side), each in places.items() if side is Side.BOTH for place in each]
     middle = float(np.mean(everywhere, axis=0)[0]) if everywhere else 0.0
     found: list[Reading] = []
-    for control, effect in zip(basis.controls, effects, strict=True):
-        known = recognise(control.name)
+    for control, known, effect in zip(basis.controls, by_name, effects, strict=True):
         if known is not None or effect is None or not control.motion:
             found.append((known, None))
         else:

@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import argparse
-from fractions import Fraction
 from pathlib import Path
 
 import bpy
 
-from ...backend_bridge.files.errors import ExitCode, InputError
+from ...backend_bridge.files.errors import ExitCode
 from ...operators.animation.destination import Destination
 from ...operators.live_link import import_live_link
 from ...operators.measure_controls import choice_of
 from ...operators.running.job_manager import Outcome
-from .parser import Verbs, add_avatar, add_placing, add_save
+from .parser import Verbs, add_avatar, add_placing, add_save, frames_a_second
 from .saving import SavedFile
 from .scene_settings import apply_placing, choose_avatar
 from .tasks import tell
@@ -32,7 +31,7 @@ def add(verbs: Verbs) -> None:
     verb.add_argument("recording", type=Path, metavar="FILE.csv")
     add_avatar(verb)
     verb.add_argument(
-        "--timecode-rate", type=Fraction, metavar="FPS", help="as 30 or 29.97; by default the recording's own"
+        "--timecode-rate", type=frames_a_second, metavar="FPS", help="as 30 or 29.97; by default the recording's own"
     )
     add_placing(verb)
     add_save(verb)
@@ -44,8 +43,6 @@ def run(options: argparse.Namespace) -> ExitCode:
     settings = context.scene.magplus
     avatar = choose_avatar(context, options.avatar)
     apply_placing(options, settings)
-    if options.timecode_rate is not None and not options.timecode_rate > 0:
-        raise InputError("--timecode-rate must be above 0.")
     destination = Destination.from_settings(settings)
     report = import_live_link(
         context, options.recording, avatar, destination, choice_of(settings), options.timecode_rate

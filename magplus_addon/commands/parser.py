@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +17,8 @@ from ...backend_bridge.backends import FOLDER_VARIABLE
 from ...backend_bridge.files.disk import explained
 from ...backend_bridge.files.errors import InputError
 from ...operators.animation.destination import LAYER, NEW_ACTION, REPLACE, SHOW_AS
+
+FASTEST = 100_000  # frames a second, beyond any camera
 
 Verbs = argparse._SubParsersAction  # what argparse calls its own return value; it has no public name
 _POINT_ZERO = re.compile(r"\.0+$")  # some programs write all numbers of a table with it
@@ -137,6 +140,17 @@ def seconds_or_hold(text: str) -> float | str:
         return "hold" if text == "hold" else float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of seconds nor hold") from None
+
+
+def frames_a_second(text: str) -> Fraction:
+    """Return a frame rate, as a number or a fraction."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= FASTEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is no frame rate, as 29.97 or 30000/1001 is")
+    return rate
 
 
 def add_python(group: argparse._ActionsContainer, instead_of: str = "the preferences'") -> None:

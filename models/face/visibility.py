@@ -46,6 +46,7 @@ _LEAST_SEEN = 0.6  # of a region; one that is seen less is not seen
 # Of the face's width: half the width of what hides the face at least, as a highlight does not; and how far beside it
 # its own motion may still pass for the face's, for edges and gaps of a hand look like skin.
 _LARGE, _BESIDE = 0.04, 0.1
+_LIKE, _NOTHING = np.ones((3, 1, 1), np.float32), np.zeros(3, np.float32)  # gain and offset of the reference's light
 
 
 @dataclass(frozen=True)
@@ -113,11 +114,10 @@ class Visibility:
 
         landmarks: [N, 478, 3] px. inside: [N, 1, S, S], see the class. The second is [N, 1, S, S] in [0, 1].
         """
-        results = [
-            self._one(frame, points, within) for frame, points, within in zip(frames, landmarks, inside, strict=True)
-        ]
-        pictures, seen = zip(*results, strict=True)
-        return torch.stack(pictures), torch.stack(seen)
+        pictures, seen = (frames.new_empty(len(frames), count, *frames.shape[2:]) for count in (3, 1))
+        for number, (points, within) in enumerate(zip(landmarks, inside, strict=True)):
+            self._show(frames[number], points, within, pictures[number], seen[number])
+        return pictures, seen
 
     def unseen_regions(self, seen: Tensor) -> dict[str, NDArray[np.float64]]:
         """Return how much of each region of the face isn't seen, as a share, in frames of `seen` [N, 1, S, S]."""
@@ -126,18 +126,24 @@ class Visibility:
             name: 1 - (small * mask).sum((1, 2)) / max(float(mask.sum()), 1e-9) for name, mask in self._regions.items()
         }
 
-    def _one(self, frame: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> tuple[Tensor, Tensor]:
+    def _show(
+        self, frame: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor, picture: Tensor, soft: Tensor
+    ) -> None:
+        """Write one frame [3, S, S] as `__call__` returns it, and where the face is seen in it, [1, S, S]."""
+        from ..loops import show
+
         frame = coloured_as(frame, self._reference[0])
-        small, within = _small(frame), _small_mask(inside[None])
-        found = self._compared(small, within, landmarks)
-        soft = self._full(found.seen[None].astype(np.float32))
-        soft = torch.where(soft > 0.99, 1.0, soft)
-        if found.light is not None:
-            offset = torch.from_numpy(found.light.offset).to(frame)[:, None, None]
-            frame = ((frame + offset) * self._full(found.light.gain)).clamp(0, 1)
-        if bool(found.seen.all()):
-            return frame, soft
-        return torch.lerp(self._reference[0], frame, soft), soft
+        found = self._compared(_small(frame), _small_mask(inside[None]), landmarks)
+        gain, offset = (_LIKE, _NOTHING) if found.light is None else (found.light.gain, found.light.offset)
+        show(
+            frame.contiguous().numpy(),
+            self._reference[0].contiguous().numpy(),
+            np.asarray(gain, np.float32),
+            np.asarray(offset, np.float32),
+            found.seen.astype(np.float32),
+            picture.numpy(),
+            soft[0].numpy(),
+        )
 
     def _compared(self, small: Image, within: Mask, landmarks: NDArray[np.floating[Any]]) -> _Comparison:
         """Return what `_compare` does, which takes nine tenths of the time, once for each frame."""
@@ -225,10 +231,6 @@ class Visibility:
             hull = cv2.convexHull(landmarks[list(group)].astype(np.float32))
             cv2.fillConvexPoly(mask, np.rint(hull).astype(np.int32), 1)
         return mask > 0
-
-    def _full(self, picture: Image) -> Tensor:
-        """Return a small picture [C, 128, 128] at the size of the crop, [C, S, S]."""
-        return resize(torch.from_numpy(picture)[None], (self._size, self._size))[0].to(self._reference)
 
 
 def undisturbed(seen: Tensor, width: float) -> Tensor:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -63,6 +63,8 @@ class _Timeline:
 
 
 _Decoded: TypeAlias = tuple[Fraction, av.VideoFrame, Presentation]  # seconds from the clip's first frame
+_Frame: TypeAlias = tuple[Fraction, av.VideoFrame, VideoStream]  # seconds on the video's own timeline
+_Frames: TypeAlias = Generator[_Frame, None, None]
 
 
 class ContainerClip:
@@ -77,6 +79,7 @@ class ContainerClip:
         self._unchanged = Unchanged([path])
         self._trim = trim
         self._kept: list[_Decoded] | None = None
+        self._begun: list[_Frames] = []  # a pass that is at the first frame, which is decoded to describe the clip
         self._timeline = self._probe()
         self.info = self._describe()
 
@@ -91,6 +94,7 @@ class ContainerClip:
     def forget(self) -> None:
         """Let go of decoded frames that are kept for the next pass."""
         self._kept = None
+        self._begun.clear()
 
     def _image(self, convert: RgbConverter, frame: av.VideoFrame, presentation: Presentation) -> Picture:
         with self._damage_told():
@@ -109,8 +113,8 @@ class ContainerClip:
         previous: Fraction | None = None
         kept: list[_Decoded] = []
         room = MOST_KEPT
-        with self._open() as (container, stream):
-            for shown, frame in self._timed(container, stream):
+        with closing(self._begun.pop() if self._begun else self._frames()) as frames:
+            for shown, frame, stream in frames:
                 seconds = self._from_start(shown)
                 if previous is not None and seconds <= previous:
                     repeated += 1
@@ -278,6 +282,12 @@ class ContainerClip:
         elif "matroska" in container.format.name and cut_short(self._path):
             self._warn(f"{self._path.name} is incomplete: its header announces more than the file holds.")
 
+    def _frames(self) -> _Frames:
+        """Yield the frames within the trim range with the stream that they are of."""
+        with self._open() as (container, stream):
+            for seconds, frame in self._timed(container, stream):
+                yield seconds, frame, stream
+
     def _timed(self, container: InputContainer, stream: VideoStream) -> Iterator[tuple[Fraction, av.VideoFrame]]:
         """Yield (seconds on the video's own timeline, frame) within the trim range, in the decoder's order."""
         timeline = self._timeline
@@ -305,13 +315,14 @@ class ContainerClip:
             yield from stream.decode(None)
 
     def _describe(self) -> VideoInfo:
-        with self._open() as (container, stream):
-            first = next(self._timed(container, stream), None)
-            if first is None:
-                raise InputError(f"No frame of {self._path.name} can be decoded; the file may be damaged.")
-            seconds, frame = first
-            presentation = Presentation.of(frame, stream.sample_aspect_ratio)
-            lossy = stream.codec_context.codec.lossy
+        frames = self._frames()
+        first = next(frames, None)
+        if first is None:
+            raise InputError(f"No frame of {self._path.name} can be decoded; the file may be damaged.")
+        self._begun.append(_with(first, frames))  # between a key frame and the first one there may be hundreds
+        seconds, frame, stream = first
+        presentation = Presentation.of(frame, stream.sample_aspect_ratio)
+        lossy = stream.codec_context.codec.lossy
         if frame.interlaced_frame:
             self._warn(f"{self._path.name} is interlaced; deinterlace it first, small motion suffers from the combing.")
         if int(frame.color_trc) in _HDR_TRANSFERS:
@@ -338,6 +349,13 @@ class ContainerClip:
     def _warn(self, text: str) -> None:
         if text not in self.warnings:
             self.warnings.append(text)
+
+
+def _with(first: _Frame, rest: _Frames) -> _Frames:
+    """Yield a frame that was taken from the others, and then these."""
+    with closing(rest):
+        yield first
+        yield from rest
 
 
 def _pixels(stream: VideoStream) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .ends import LAST_FRAME, Window
 from .keyframes import bare, cut_after, splice
-from .nla import Address, Playing, is_muted, playing, sharing, single_user, strips_of
+from .nla import Address, Playing, is_muted, playing, plays_again, sharing, single_user, strips_of
 from .strength import STILL, drop_idle, make_room, rest_of
 
 
@@ -39,7 +39,7 @@ def clear(
             continue
         own_window = _shifted(window, each)
         moving = [curve for curve in curves if _moves(curve, own_window, _address(curve) in held)]
-        if moving and sharing(each, id_block):
+        if moving and (sharing(each, id_block) or plays_again(each, id_block)):
             places = {_address(curve) for curve in moving}
             moving = [curve for curve in single_user(each, id_block).curves if _address(curve) in places]
         for curve in moving:

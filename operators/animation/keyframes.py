@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..rig.controls import LiveChannel
 
 FCurves = Any  # bpy_prop_collection of F-Curves; its type differs between legacy actions and channel bags
 
+_SPLIT = {"BEZIER", "LINEAR", "CONSTANT"}  # between keys: a key in between changes nothing
 # What a key consists of: foreach name, numbers per key, type.
 _KEY_PARTS: tuple[tuple[str, int, type], ...] = (
     ("co", 2, np.float32),
@@ -137,6 +139,8 @@ def _freeze_outside(curve: bpy.types.FCurve, first: float, last: float) -> None:
     if not len(points):
         return
     guards = (np.ceil(first) - 1, np.floor(last) + 1)
+    for frame in guards:
+        _key_each_frame(curve, float(frame))
     for frame, value in [(frame, bare(curve, frame)) for frame in guards]:
         points.insert(frame, value)
     frames = _read(points)["co"][:, 0]
@@ -147,6 +151,22 @@ def _freeze_outside(curve: bpy.types.FCurve, first: float, last: float) -> None:
         points.foreach_get(side, types)
         types[[max(before - 1, 0), before, after, min(after + 1, len(points) - 1)]] = free
         points.foreach_set(side, types)
+
+
+def _key_each_frame(curve: bpy.types.FCurve, frame: float) -> None:
+    """Key every whole frame between the two keys around a frame, where the curve can't be split without another shape.
+
+    How it swings, bounces or eases there follows from how far the two are apart.
+    """
+    points = curve.keyframe_points
+    after = next((number for number, point in enumerate(points) if point.co[0] > frame), 0)
+    if after == 0 or points[after - 1].interpolation in _SPLIT:
+        return
+    start, end = points[after - 1], points[after]
+    values = [(each, bare(curve, each)) for each in range(math.floor(start.co[0]) + 1, math.ceil(end.co[0]))]
+    start.interpolation = "LINEAR"
+    for each, value in values:
+        points.insert(each, value).interpolation = "LINEAR"
 
 
 def bare(curve: bpy.types.FCurve, frame: float) -> float:

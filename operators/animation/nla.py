@@ -239,6 +239,14 @@ def _add_strip(animation: bpy.types.AnimData, action: bpy.types.Action, slot: An
     return strip
 
 
+def plays_again(take: Playing, id_block: bpy.types.ID) -> bool:
+    """Whether an action plays in another place of the same ID as well, as that of a strip which was duplicated does."""
+    animation = animation_of(id_block)
+    active = animation.action == take.action and take.strip is not None
+    strips = [each.strip for track in animation.nla_tracks for each in takes_of(track) if each.action == take.action]
+    return active or len(strips) > (take.strip is not None)
+
+
 def sharing(take: Playing, id_block: bpy.types.ID) -> list[bpy.types.ID]:
     """Return the other IDs on which what plays on this one plays as well."""
     users: Iterable[bpy.types.ID] = ()

@@ -119,6 +119,15 @@ def test_by_command(head, recording: Path, tmp_path: Path, capsys: pytest.Captur
     assert "can't be read as a Live Link Face CSV" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("rate", ["0", "-24", "24/0", "1e400", "nan", "fast"])
+def test_what_is_no_frame_rate_is_a_wrong_call(
+    head, recording: Path, rate: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = importlib.import_module("bl_ext.user_default.magplus.magplus_addon.commands")
+    assert commands.main(["live-link", str(recording), "--timecode-rate", rate]) == 2
+    assert "is no frame rate" in capsys.readouterr().err
+
+
 def test_what_is_no_recording_is_one_sentence(head, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("a,b\n1,2\n")

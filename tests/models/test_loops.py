@@ -52,6 +52,21 @@ def test_a_picture_is_looked_up_alike(random, monkeypatch, pictures, fields):
     assert torch.allclose(compiled, warp.sample_spline(image, positions), atol=1e-4)
 
 
+def test_a_frame_is_shown_alike(random):
+    """In another light where it is seen, and the reference bit by bit where nothing is."""
+    frame, reference = torch.rand(2, 3, 60, 60, generator=random)
+    gain, offset = 0.5 + torch.rand(3, 12, 12, generator=random), torch.tensor([0.1, -0.2, 0.0])
+    seen = (torch.rand(12, 12, generator=random) > 0.4).float()
+    picture, soft = torch.empty_like(frame), torch.empty(60, 60)
+    loops.show(*(each.numpy() for each in (frame, reference, gain, offset, seen, picture, soft)))
+    everywhere = F.interpolate(torch.cat([gain, seen[None]])[None], size=(60, 60), mode="bilinear")[0]
+    expected = torch.where(everywhere[3] > 0.99, 1.0, everywhere[3])
+    assert torch.allclose(soft, expected, atol=1e-6)
+    lit = ((frame + offset[:, None, None]) * everywhere[:3]).clamp(0, 1)
+    assert torch.allclose(picture, torch.lerp(reference, lit, expected), atol=1e-6)
+    assert torch.equal(picture[:, soft == 0], reference[:, soft == 0])
+
+
 @pytest.mark.parametrize("size", [(9, 20), (60, 42)])
 def test_coefficients_of_a_picture_and_its_surroundings_are_alike(random, monkeypatch, size):
     """Mirrored at its edges, or repeated where it is small."""

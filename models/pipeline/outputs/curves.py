@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ....backend_bridge.job import artefacts
 from ....backend_bridge.job.artefacts import EQUATIONS
 from ....backend_bridge.job.folder import JobFolder
+from ....backend_bridge.job.judgement import is_little, shown_in_part
 from ....backend_bridge.job.report import RegionReport, Report, SmoothingReport, WeightsReport
 from ....backend_bridge.job.spec import Rig
 from ....backend_bridge.job.stages import Stage
@@ -40,7 +41,6 @@ from .observed import Observed
 _EXPRESSIVE = (FacePart.BROW, FacePart.LID, FacePart.CHEEK, FacePart.NOSE, FacePart.MOUTH)
 _NAMED = 6  # controls in one sentence
 _MOST = 0.9  # of the frames: an expression that is held is explained better than its opposite in all that were tried
-_LITTLE = 0.5  # of the asked peak motion; less reads as a weaker expression
 _OTHERWISE = 0.6  # residual of a region: its motion and the rig's then differ by 50 degrees or more
 
 
@@ -222,15 +222,11 @@ class Curves:
 def shortfalls(solved: Solved) -> list[str]:
     """Return a sentence for what the rig can't show of the driver's motion, and for curves that didn't settle."""
     found = []
-    little = {name: each for name, each in solved.regions.items() if each.shown < _LITTLE * each.asked}
-    if little:
-        shares = ", ".join(f"{name} ({each.shown / each.asked:.0%})" for name, each in little.items())
-        found.append(
-            f"The rig shows only a part of how far the driver's face moves: {shares}. None of its controls moves these "
-            "parts in that way strongly enough to be keyed. Compare it with the driver; capture more of the rig's "
-            "controls, add shapes for them, or key those parts by hand."
-        )
-    far = [name for name in solved.regions if solved.region_residual.get(name, 0.0) > _OTHERWISE and name not in little]
+    regions = {name: RegionReport(each.asked, each.shown, each.gain) for name, each in solved.regions.items()}
+    if little := shown_in_part(regions):
+        found.append(little)
+    shown = [name for name, each in regions.items() if not is_little(each)]
+    far = [name for name in shown if solved.region_residual.get(name, 0.0) > _OTHERWISE]
     if far:
         found.append(
             f"The rig's shapes move in other ways here than the driver's face: {', '.join(far)}. What is keyed is the "

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, REPLACE, Destination
+from bl_ext.user_default.magplus.operators.animation.keyframes import find_curve
 from bl_ext.user_default.magplus.operators.bake import bake_controls
 from bl_ext.user_default.magplus.operators.bare_scene import bare_scene
 from bl_ext.user_default.magplus.operators.rig.controls import LiveChannel, RigControl
@@ -570,3 +571,35 @@ def test_a_layer_over_an_action_that_adds_to_a_track_has_room(tmp_path: Path, he
         controls, _ = shape_key_controls((head,))
     bake(job(tmp_path, controls, Smile=pulse(20, 8, 0.3)), animation=LAYER)
     assert at(28, keys["Smile"]) == pytest.approx(below + 0.3, abs=1e-5) and below + 0.3 > 1
+
+
+def test_a_strip_that_was_duplicated_is_cleared_by_itself(tmp_path: Path, head, keys) -> None:
+    """An animator plays a clip a second time; a new one over the copy leaves the first alone."""
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, Smile=pulse(20, 8, 0.25)), animation=LAYER)
+    tracks = head.data.shape_keys.animation_data.nla_tracks
+    first = tracks[-1].strips[0]
+    copy = tracks.new().strips.new("again", 100, first.action)
+    if hasattr(first, "action_slot"):
+        copy.action_slot = first.action_slot
+    copy.blend_type, copy.extrapolation = "ADD", "NOTHING"
+    assert at(108, keys["Smile"]) == pytest.approx(0.25, abs=1e-4)
+    bake(job(tmp_path / "b", controls, Smile=pulse(20, 8, 0.1)), 100, animation=LAYER)
+    assert at(108, keys["Smile"]) == pytest.approx(0.1, abs=1e-5)
+    assert at(28, keys["Smile"]) == pytest.approx(0.25, abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", ["BEZIER", "LINEAR", "CONSTANT", "SINE", "BACK", "ELASTIC"])
+def test_beside_the_clip_an_animators_curve_keeps_its_shape(tmp_path: Path, head, keys, shape: str) -> None:
+    for frame, value in ((1, 0.1), (15, 0.6), (50, 0.2), (80, 0.3)):
+        keys["Smile"].value = value
+        keys["Smile"].keyframe_insert("value", frame=frame)
+    curve = find_curve(head.data.shape_keys, 'key_blocks["Smile"].value', -1)
+    for point in curve.keyframe_points:
+        point.interpolation = shape
+    beside = [-5, 1, 8, 15, 18, 19, 40, 41, 45, 60, 90]
+    before = [at(frame, keys["Smile"]) for frame in beside]
+    with bare_scene(bpy.context, 20):
+        controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path, controls, Smile=pulse(20, 8, 0.25)), animation=REPLACE)
+    assert [at(frame, keys["Smile"]) for frame in beside] == pytest.approx(before, abs=2e-3)

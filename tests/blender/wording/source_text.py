@@ -41,7 +41,7 @@ NO_TEXT = {
     # what their whole texts are gathered of, from what is known of the backends
     "{0}, in liveportrait_animals", "{0}, and by its authors at github.com/zllrunning/face-parsing.PyTorch",
     # drawn into pictures, and columns and entries of files
-    "magnified x{0}", "result x{0}", "no control moved",
+    "magnified x{0}", "result x{0}", "axes fraction", "offset points", "upper left", "no control moved",
     "seconds of the clip", "MagPlus, sheet of a check", "avatar's crop", "driver's crop, at rest",
     "driver's apex, magnified", "generated at rest", "generated apex, as filmed (x1)", "generated apex, magnified",
     "motion shown, on the avatar", "motion generated", "{0} (up to {1} px)", "likeness {0}", "agreement {0}",

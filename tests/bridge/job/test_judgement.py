@@ -15,6 +15,7 @@ from magplus.backend_bridge.job.report import (
     FaceReport,
     MagnificationReport,
     ReferenceReport,
+    RegionReport,
     Report,
     RestorationReport,
     SmoothingReport,
@@ -84,6 +85,7 @@ def changed(section, **entries):
         (changed("restoration", intensity_measured=0.4), "other intensity", "check"),
         (changed("weights", residual=0.6), "unexplained motion", "check"),
         (changed("weights", at_limit=("jawOpen",)), "control at its limit", "check"),
+        (changed("weights", regions={"lids": RegionReport(0.004, 0.001, 1.0)}), "little shown", "check"),
     ],
 )
 def test_each_reason_is_reported_in_a_sentence_with_what_to_do(report, concern, verdict):
@@ -91,6 +93,11 @@ def test_each_reason_is_reported_in_a_sentence_with_what_to_do(report, concern, 
     (reason,) = quality.reasons
     assert (reason.concern, quality.verdict) == (concern, verdict)
     assert reason.sentence.endswith(".")
+
+
+def test_a_region_that_is_carried_along_and_hardly_shown_is_no_reason():
+    regions = {"brows": RegionReport(0.004, 0.0038, 1.1), "lids": RegionReport(0.0015, 0.0002, 1.0)}
+    assert quality_of(changed("weights", regions=regions)).verdict == "good"
 
 
 def test_anchors_that_a_person_placed_stand_in_for_a_face_that_is_not_recognised():

@@ -140,3 +140,23 @@ def test_units_as_coders_write_them() -> None:
 def test_other_text_is_no_list_of_units(text: str) -> None:
     with pytest.raises(InputError, match="no list of action units"):
         parse_units(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("cheek_raise", "cheekSquint"),
+        ("nose.wrinkle", "noseSneer"),
+        ("dimple", "mouthDimple"),
+        ("Upper_Lip_Raise", "mouthUpperUp"),
+        ("outer brow raise", "browOuterUp"),
+        ("lip_corner_depress", "mouthFrown"),
+        ("brow_lower", "browDown"),
+        ("lip_press", "mouthPress"),
+    ],
+)
+def test_the_side_behind_an_action_is_no_part_of_a_muscles_name(name: str, shape: str) -> None:
+    """With its side's letter "cheek_raise_R" reads like the cheek raiser, which is on both sides."""
+    for ending, side in (("_L", Side.LEFT), ("_R", Side.RIGHT), (".R", Side.RIGHT), ("_right", Side.RIGHT)):
+        found = recognise(name + ending)
+        assert found is not None and (found.shape, found.side) == (shape, side), name + ending

@@ -25,6 +25,11 @@ def test_the_part_that_a_name_is_about(part: FacePart, name: str) -> None:
     assert part_of(name) is part
 
 
+def test_polish_is_one_of_the_languages() -> None:
+    parts = [part_of(name) for name in ("Brew.L", "Źrenica", "Powieka.R", "Policzek", "Usta", "Szczeka")]
+    assert parts == [FacePart.BROW, FacePart.EYE, FacePart.LID, FacePart.CHEEK, FacePart.MOUTH, FacePart.JAW]
+
+
 @pytest.mark.parametrize("name", ["Bone.001", "forearm.L", "heart", "中国", "solid", "Camera", "tearDuct"])
 def test_a_name_of_something_else_says_nothing(name: str) -> None:
     assert part_of(name) is None

@@ -121,6 +121,23 @@ class TestTrim:
         reader.forget()
         assert all(np.array_equal(a, b.image) for a, b in zip(first, reader, strict=True))
 
+    def test_what_is_before_the_first_frame_is_decoded_once(self, shared_clip, monkeypatch):
+        begun = []
+        decoded = container.ContainerClip._decoded
+
+        def counted(*given):
+            begun.append(given)
+            return decoded(*given)
+
+        monkeypatch.setattr(container.ContainerClip, "_decoded", counted)
+        reader = VideoReader(shared_clip, trim=(1.2, 1.6))
+        assert next(iter(reader)).index == 0  # and the pass ends there
+        assert len(begun) == 1
+        first, again = ([(frame.seconds, frame.image) for frame in reader] for _ in range(2))
+        assert len(begun) == 2, "a pass that was broken off is begun anew, the third one is of what is kept"
+        assert len(first) == len(again) == 12
+        assert all(a[0] == b[0] and np.array_equal(a[1], b[1]) for a, b in zip(first, again, strict=True))
+
     def test_of_a_long_clip_no_more_frames_are_in_memory_than_of_a_short_one(self, shared_clip, monkeypatch):
         monkeypatch.setattr(container, "MOST_KEPT", 30 * WIDTH * HEIGHT)  # 20 of 50
         gc.collect()
