@@ -38,6 +38,7 @@ from magplus.models.pipeline.factors import Factors
 from magplus.models.pipeline.rig_reader import RigReader
 from magplus.models.pipeline.session import Session
 from magplus.models.pipeline.subjects import Subjects
+from magplus.models.rig.codec_floor import above_codec
 from magplus.models.training.actors import RATE, Actor, Film, film
 from magplus.models.video import VideoReader, encode_png
 
@@ -112,6 +113,8 @@ class Reading:
         """Return the values that the job would leave in `weights.npz`."""
         start = time.process_time()
         curves = self.reader.solve(self.equations, self.times, self.adjusted).curves
+        if not self.adjusted:  # as a job has it of a strongly compressed clip, in which something moves
+            curves, _ = above_codec(curves, self.reader.basis.controls, True)
         return Found(curves.values, curves.residual, self.seconds + time.process_time() - start)
 
 

@@ -18,9 +18,9 @@ def of_compression(driver: Actor, other: Actor) -> Iterator[Fault]:
     for quality, concern in ((18, None), (28, COMPRESSION)):
         codec = Codec("libx264", (("crf", str(quality)),), ".mp4")
         yield Fault("H.264" if concern else "harmless: H.264", f"CRF {quality}", _as_it_is, (), concern, codec=codec)
-    for quality in (23, 28):
+    for quality, concern in ((23, ""), (28, COMPRESSION)):
         options = (("crf", str(quality)), ("x265-params", "log-level=none"))
-        yield Fault("HEVC", f"CRF {quality}", _as_it_is, (), COMPRESSION, codec=Codec("libx265", options, ".mp4"))
+        yield Fault("HEVC", f"CRF {quality}", _as_it_is, (), concern, codec=Codec("libx265", options, ".mp4"))
     vp9 = Codec("libvpx-vp9", (("crf", "34"), ("b", "0"), ("cpu-used", "4")), ".webm")
     yield Fault("VP9", "CRF 34", _as_it_is, (), COMPRESSION, codec=vp9)
     for quantiser in (5, 10):

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..magnification.filters import pool_to, resize
 from ..pages import KeptArray
+from .colour import coloured_as
 from .footage import CLIPPED
 from .lighting import Light, ReferenceLight
 from .mesh import LEFT_LIDS, LIPS, RIGHT_LIDS
@@ -131,6 +132,7 @@ class Visibility:
         """Write one frame [3, S, S] as `__call__` returns it, and where the face is seen in it, [1, S, S]."""
         from ..loops import show
 
+        frame = coloured_as(frame, self._reference[0])
         found = self._compared(_small(frame), _small_mask(inside[None]), landmarks)
         gain, offset = (_LIKE, _NOTHING) if found.light is None else (found.light.gain, found.light.offset)
         show(

@@ -86,7 +86,7 @@ class Observed:
         size = squared_size(skin * undisturbed(batch.weight, driver.face_width))
         certain = peak_within(size, self._face) / driver.face_width
         within = {name: peak_within(size, places) / driver.face_width for name, places in self._regions.items()}
-        turning = head_turning(rigid, driver.mask * batch.weight) / driver.face_width
+        turning = head_turning(rigid, driver.mask, batch.weight) / driver.face_width
         unseen = self._clip.visibility.unseen_regions(batch.weight)
         before = self._clip.visibility.unseen_regions(1 - batch.observed.before)
         seen = F.interpolate(batch.weight, (COVER_SIDE, COVER_SIDE), mode="area")[:, 0].cpu().numpy()
