@@ -22,9 +22,10 @@ from ..face import face_width, regions
 from ..face.correspondence import Correspondence
 from ..face.lids import mesh_weight
 from ..rig.constraints import Constraints
+from ..rig.evidence import SolverSettings
 from ..rig.matching import Matched, RegionMotion, match
 from ..rig.observer import RigObserver, on_crop, on_driver, read_field
-from ..rig.solver import RigSolution, SolverSettings, SolverState, solve
+from ..rig.solver import RigSolution, SolverState, solve
 from .animated_avatar import AnimatedAvatar
 from .batch import Batch
 from .driver import Driver

@@ -13,7 +13,7 @@ is estimated per frame. `solve` goes in these steps:
     3. Misfit       least squares without a prior, and the variance of the motion that
                     no control shows (EM)                                              `misfit.best_fit`
     4. Evidence     automatic relevance determination: prior variances, noise, IRLS
-                    weights and values in turn                                         `_Evidence.maximise`
+                    weights and values in turn                                         `evidence.Evidence.maximise`
     5. Selection    where shapes differ, the action units with the highest posterior   `selection.choose`
     6. Evidence     again, of the controls that were selected
 
@@ -37,7 +37,6 @@ All unknowns are in K x K normal equations; the sites enter once an iteration, b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,50 +47,20 @@ from ...backend_bridge.rig.basis import RigBasis
 from ...backend_bridge.rig.curves import ControlCurves
 from .box_least_squares import solve_boxed
 from .constraints import Constraints
-from .head_motion import head_columns, orthonormal, robust_head, turning_error
+from .evidence import Evidence, EvidenceMaximum, Model, SolverSettings
+from .head_motion import head_columns, robust_head
 from .homes import Homes
 from .matching import as_measured
-from .measurement import Array, Measurement, NormalEquations, Patches, cauchy_weights, initial_weights, motion_of
+from .measurement import Array, Measurement, NormalEquations, motion_of
 from .misfit import STILL, BestFit, best_fit, beyond, hidden_by_noise, marginalised
 from .selection import NO_MISFIT, Choice, Hypotheses, SelectionData, choose
 from .sites import Sites
 from .support import HEADROOM, HEADROOM_OF_MISFIT, acted_on, most_amounts, moving_places, still_precision
+from .unknowns import Unknowns, unknowns_of
 
-_IRLS_ITERATIONS = 3  # the weights change by less than a hundredth after them
 _NEARLY_NOTHING = 1e-6  # px per unit of a control, below which an effect is rounding
 _ACTIVE = 0.01  # of the largest value of any control; less is what the prior's floor leaves
 _CONVERGED = 0.05  # of the largest value; a smaller change of a key is invisible
-_FAINTEST = 0.1  # of the liveliest patch's motion; one that moves less is taken to be still (0.1 to 0.2 choose alike)
-_FLOOR = 0.15  # of the liveliest patch's energy, the least error that a patch is assumed to have where shapes differ
-_LEAST_TURNING_NOISE = 0.001  # share of all motion's energy, the least noise that the ridge regression assumes
-
-
-@dataclass(frozen=True)
-class SolverSettings:
-    """Parameters of the prior and of the noise. Lengths are shares of the face's size, the rms extent of the sites.
-
-    play_seconds: how long a control stays in play; a micro-expression lasts at most half a second.
-    patch_size: size of what a control moves; errors of such an extent can be mistaken for a control.
-    proportional_error: tolerated error per motion, before a site counts as an outlier; correspondence between two
-        faces is never exact, and its error grows with the motion.
-    least_effect: a control that moves nothing visible by more than this over its range can't be solved.
-    head_motion: solve the head's motion as nuisance; switch off when a control of the rig turns the head itself.
-    turning_error: standard deviation of the motion's error, px per px that the head turns; 0: it isn't estimated.
-    activation_threshold: standard deviations by which a control's share of the motion has to exceed what errors alone
-        would make of it, before it is taken to be in play.
-    iterations: of the evidence over all controls; the first three also update the IRLS weights. final_iterations: over
-        those that are in play then.
-    """
-
-    play_seconds: float = 0.5
-    patch_size: float = 0.3
-    proportional_error: float = 0.25
-    least_effect: float = 0.004
-    head_motion: bool = True
-    turning_error: float = 0.3
-    activation_threshold: float = 2.5
-    iterations: int = 14
-    final_iterations: int = 10
 
 
 @dataclass(frozen=True)
@@ -181,7 +150,7 @@ def solve(
     seen, effect = _measured(sites, equations), _effects(sites)
     rest = np.array([control.rest for control in basis.controls])
     seen_effect, solvable = _sight(basis, seen, effect, settings.least_effect)
-    unknowns = _unknowns(basis, effect, (constraints or Constraints()).spread(len(rest)), solvable)
+    unknowns = unknowns_of(basis, effect, (constraints or Constraints()).spread(len(rest)), solvable)
     head = head_columns(seen.position, seen.depth).astype(np.float32) * np.float32(settings.head_motion)
     homes = Homes.of([control.name for control in basis.controls], unknowns.spread, unknowns.columns, regions or {})
     model = _modelled(basis, unknowns, head, seen, when, settings, homes)
@@ -250,17 +219,17 @@ def _sight(
 
 def _modelled(
     basis: RigBasis,
-    unknowns: _Unknowns,
+    unknowns: Unknowns,
     head: Array,
     seen: Measurement,
     when: NDArray[np.float64],
     settings: SolverSettings,
     homes: Homes,
-) -> _Model:
+) -> Model:
     """Return the unknowns and the columns of the `head`'s motion [11, 2, S], with their bounds (steps 1 and 2)."""
     by_face = robust_head(seen, head).values if settings.head_motion else np.zeros((len(when), len(head)))
     sight = np.abs(when[:, None] - when[None]) <= settings.play_seconds
-    return _Model(
+    return Model(
         columns=np.concatenate([unknowns.columns, head]),
         least=unknowns.least,
         most=unknowns.most,
@@ -273,93 +242,6 @@ def _modelled(
 
 
 @dataclass(frozen=True)
-class _Unknowns:
-    """What is solved for in place of K controls: Q amounts, of a control, of a pair, or of several that look alike.
-
-    spread: [Q, K], what each moves. columns: [Q, 2, S] px. least, most: [Q] bounds. excursion: [Q], the standard
-    deviation assumed before the clip is seen. extent: [Q] px per unit, the farthest that it moves anything.
-    """
-
-    spread: Array
-    columns: Array
-    least: Array
-    most: Array
-    excursion: Array
-    extent: Array
-
-
-def _unknowns(basis: RigBasis, effect: Array, spread: Array, solvable: NDArray[np.bool_]) -> _Unknowns:
-    """Return what is to be solved, of controls and pairs `spread` [Q, K] and their effect [K, 2, S] px.
-
-    Columns that are the same to the last bit, with the same bounds, are one unknown, which its controls share equally:
-    they are not identifiable one by one, and the prior is the same for them.
-    """
-    low, high = np.array([control.amounts for control in basis.controls]).T
-    spread = spread[(spread * solvable).any(1)]
-    columns = motion_of(spread * solvable, effect)
-    # Both of a pair keep within their ranges, and the one that can't be seen follows the other.
-    least = np.where(spread > 0, low, -np.inf).max(1)
-    most = np.where(spread > 0, high, np.inf).min(1)
-    groups: dict[bytes, list[int]] = {}
-    for index, column in enumerate(columns):
-        groups.setdefault(column.tobytes() + np.array([least[index], most[index]]).tobytes(), []).append(index)
-    first = [members[0] for members in groups.values()]
-    count = np.array([len(members) for members in groups.values()], float)
-    return _Unknowns(
-        spread=np.array([spread[members].mean(0) for members in groups.values()]).reshape(-1, spread.shape[1]),
-        columns=columns[first],
-        least=least[first] * count,
-        most=most[first] * count,
-        excursion=0.25 * (most - least)[first],
-        extent=(spread * _extents(basis, effect)).max(1, initial=0.0)[first],
-    )
-
-
-def _extents(basis: RigBasis, effect: Array) -> Array:
-    """Return [K] px per unit of the picture of `effect` [K, 2, S], the farthest that each control moves any vertex.
-
-    The basis is in px of the avatar's picture; the two scales are compared by what is in sight.
-    """
-    x, y = np.moveaxis(basis.displacement, 2, 0)
-    size = np.sqrt(x * x + y * y)  # a tenth of the time of a norm over two numbers
-    here, there = size[:, basis.visible].max(1, initial=0.0), np.sqrt((effect**2).sum(1).max(1, initial=0.0))
-    both = (here > 0) & (there > 0)
-    scale = float(np.median(there[both] / here[both])) if both.any() else 1.0
-    return np.asarray(scale * size.max(1, initial=0.0))
-
-
-@dataclass(frozen=True)
-class _Model:
-    """Linear columns [P, 2, S] and the standard deviation [P] of their amounts assumed before the clip is seen.
-
-    The first Q of them are the rig's, with ranges `least` and `most` [Q], amounts `support` [N, Q] that what was seen
-    supports, the `hypotheses` that they stand for and the `homes` of these; the rest is head motion, `head`
-    [N, P - Q] being that of most of the face.
-    """
-
-    columns: Array
-    least: Array
-    most: Array
-    support: Array
-    excursion: Array
-    hypotheses: Hypotheses
-    head: Array
-    homes: Homes
-
-    @property
-    def controls(self) -> int:
-        """Q."""
-        return len(self.least)
-
-    def bounds(self, headroom: Array | float) -> tuple[Array, Array]:
-        """Return the lower and upper bounds [N, P], with `headroom` [N, 1] for controls that undo one another."""
-        free = np.full(self.head.shape, np.inf)
-        limit = headroom * self.support
-        low, high = np.maximum(self.least, -limit), np.minimum(self.most, limit)
-        return np.concatenate([low, -free], 1), np.concatenate([high, free], 1)
-
-
-@dataclass(frozen=True)
 class _Found:
     """Values [N, P], `turned`, the errors in proportion to the head's turning [N, 2, S] px, and the solver's state."""
 
@@ -368,12 +250,12 @@ class _Found:
     state: SolverState
 
 
-def _most_probable(model: _Model, seen: Measurement, window: Array, settings: SolverSettings) -> _Found:
+def _most_probable(model: Model, seen: Measurement, window: Array, settings: SolverSettings) -> _Found:
     """Return the most probable values: steps 3 to 6 of the module's docstring."""
     equations = NormalEquations(model.columns, seen.position)
     bounds = model.bounds(HEADROOM)
     fit = best_fit(equations, seen, *bounds)
-    evidence = _Evidence(model, equations, marginalised(seen, fit.variance), window, settings)
+    evidence = Evidence(model, equations, marginalised(seen, fit.variance), window, settings)
     every = np.ones((len(seen.pull), len(model.columns)), bool)
     first = evidence.maximise(every, bounds, settings.iterations, settings.activation_threshold)
     shown, head = (_mean_square(motion) for motion in _parts(model, equations, fit.values))
@@ -397,214 +279,11 @@ def _most_probable(model: _Model, seen: Measurement, window: Array, settings: So
     return _Found(np.where(choice.fits[:, None], first.values, last.values), evidence.turned, state)
 
 
-@dataclass(frozen=True)
-class _EvidenceMaximum:
-    """Where a run of evidence maximisation ended.
-
-    values: [N, P]. noise: [N], noise inflation without a threshold. change: of the controls' values in the last
-    iteration, as a share of the largest.
-    """
-
-    values: Array
-    noise: Array
-    change: float
-
-
-class _Evidence:
-    """Evidence maximisation (automatic relevance determination) by EM; its first iterations update the IRLS weights."""
-
-    def __init__(
-        self, model: _Model, equations: NormalEquations, seen: Measurement, window: Array, settings: SolverSettings
-    ) -> None:
-        self._model, self._equations, self._settings, self._window = model, equations, settings, window
-        self._seen = seen
-        self._patches = Patches(seen.position, settings.patch_size * seen.size)
-        self._turns = orthonormal(model.columns[model.controls :])
-        self._frames = 1.0 / (window**2).sum(1)
-        self._at_most = self._patches.errors(seen, initial_weights(seen)).noise(np.zeros(len(seen.pull)))
-        self.local, self.turned = seen, np.zeros_like(seen.pull)
-        self.weights = initial_weights(seen)
-        self._updates_weights = True
-        self._gram: Array | None = None
-
-    @property
-    def gram(self) -> Array:
-        """[N, P, P], the Gram matrices under the present weights."""
-        if self._gram is None:
-            self._gram = self._equations.gram(self._seen, self.weights)
-        return self._gram
-
-    @property
-    def target(self) -> Array:
-        """[N, P]."""
-        return self._equations.target(self.local, self.weights)
-
-    def reweight(self, weights: Array) -> None:
-        """Replace the weights of the places by `weights` [N, S]."""
-        self.weights = weights
-        self._gram = None
-
-    def of(self, seen: Measurement) -> _Evidence:
-        """Return the same of another measurement of the motion, with the head's turning error taken out of it."""
-        other = copy(self)
-        other._seen, other.local, other._gram = seen, seen.less(self.turned), None
-        return other
-
-    def scaled(self, factor: Array) -> _Evidence:
-        """Return the same with `factor` [N, S] times the precision of the places."""
-        other = copy(self)
-        other._seen, other.local, other._gram = self._seen.scaled(factor), self.local.scaled(factor), None
-        return other
-
-    def balance(self, head: Array) -> Array:
-        """Return [N, S], factors of the precision by which patches that move count alike; still ones keep theirs.
-
-        A misfit is in proportion to the motion: a brow that the rig shows to nine tenths is off by more than a mouth
-        moves at all. With one variance for all of the face, that would pass for an error of the mouth's. So the error's
-        energy in a patch is taken to be that of its motion without the `head`'s [N, 2, S] px, and `_FLOOR` of the
-        liveliest patch's besides.
-        """
-        energy = self._window @ self._patches.errors(self.local.less(head), self.weights).energies()
-        share = energy / np.maximum(energy.max(1, keepdims=True), 1e-30)
-        return self._patches.spread(1 + (1 / (share + _FLOOR) - 1) * share / (share + _FAINTEST**2))
-
-    def of_controls(self, model: _Model) -> tuple[Array, Array]:
-        """Return the normal equations [N, K, K] and [N, K] of the controls, with the head's motion at `model.head`."""
-        count, gram = model.controls, self.gram
-        return gram[:, :count, :count], self.target[:, :count] - np.einsum(
-            "nij,nj->ni", gram[:, :count, count:], model.head
-        )
-
-    def information(self, controls: int) -> Array:
-        """Return [N, K], the diagonal of the Gram matrix for the first K columns."""
-        return np.array(np.diagonal(self.gram, axis1=1, axis2=2)[:, :controls])
-
-    def misfit(self, variance: Array, shown: Array) -> Array:
-        """Return [N], the expected energy of a misfit of `variance` [N] px² over that and the energy of `shown` px."""
-        amount = (self._seen.precision[:, 0] + self._seen.precision[:, 2]) * self.weights
-        missing = variance * amount.sum(1)
-        there = ((shown * self._seen.pull_of(shown)).sum(1) * self.weights).sum(1)
-        return np.asarray(missing / np.maximum(missing + there, 1e-30))
-
-    def unexplained(self, values: Array) -> Array:
-        """Return [N], the share of the patches' energy, without the head's motion, that values [N, P] don't explain."""
-        head = values * (np.arange(values.shape[1]) >= self._model.controls)
-        whole, rest = (
-            self._patches.errors(self.local.less(self._equations.motion(each)), self.weights).energy()
-            for each in (head, values)
-        )
-        return np.asarray((rest / np.maximum(whole, 1e-30)).clip(0, 1))
-
-    def measurements(self, head: Array) -> Array:
-        """Return [N], how many independent measurements there are of a motion without the `head`'s [N, 2, S] px.
-
-        Two for each patch that moves, counted by the participation ratio (sum e)² / sum e² of the patches' energies e.
-        """
-        local = self.local.less(head)
-        energy = self._patches.sums((local.energy() * self.weights)[:, None])[:, 0].astype(np.float64)
-        return np.asarray(2 * energy.sum(1) ** 2 / np.maximum((energy**2).sum(1), 1e-30))
-
-    def maximise(
-        self, allowed: NDArray[np.bool_], bounds: tuple[Array, Array], iterations: int, threshold: float
-    ) -> _EvidenceMaximum:
-        """Return the most probable values of the columns that are `allowed` [N, P], by `iterations` of
-
-            1. E-step       posterior mean under prior variances v and noise s, within bounds (`solve_boxed`): the
-                            minimum of w' (G / s + diag 1/v) w - 2 w' t / s; its covariance without bounds
-            2. M-step       v_k = sum_m weight w_mk^2 / sum_m weight g_mk over the frames m around, g the share of w_mk
-                            that the data determine (MacKay's fixed point)
-            3. Noise        s from the energy of the patches' errors, raised by the activation `threshold`
-            4. Reweighting  head's turning error and IRLS weights, in the first run only
-
-        Controls that are not allowed are 0; then the head moves as `robust_head` has found.
-        """
-        model, count = self._model, len(self._seen.pull)
-        parameters = len(model.columns)
-        at_most = self._at_most
-        noise, own = np.maximum(1e-3 * at_most, 1e-12), at_most
-        variance = np.tile(model.excursion**2, (count, 1))
-        floor = (1e-4 * model.excursion) ** 2
-        values: Array = np.zeros((count, parameters))
-        change = 0.0
-        known: Array = np.zeros_like(values)
-        known[:, model.controls :] = model.head
-        known = np.where(allowed, 0.0, known)
-        some = np.flatnonzero(allowed.any(0))  # what is allowed in no frame is no unknown
-        low, high = (bound[:, some] for bound in bounds)
-        diagonal = np.arange(len(some))
-        for iteration in range(iterations):
-            # 1. E-step
-            if iteration == 0 or self._updates_weights:
-                gram, target = self._normal_equations(allowed, some, known)
-            precision = 1.0 / variance[:, some]
-            system = gram / noise[:, None, None]
-            system[:, diagonal, diagonal] += precision
-            before = values[:, : model.controls]
-            guess = values[:, some] * allowed[:, some]
-            values = np.zeros_like(values)
-            values[:, some] = solve_boxed(system, target / noise[:, None], low, high, guess).values * allowed[:, some]
-            found = values[:, : model.controls]
-            change = float(np.abs(found - before).max(initial=0.0) / max(np.abs(found).max(initial=0.0), 1e-12))
-            posterior = np.diagonal(np.linalg.inv(system), axis1=1, axis2=2)
-            # 2. M-step
-            determined = np.full_like(values, 1e-9)
-            determined[:, some] = np.clip(1.0 - posterior * precision, 1e-9, 1.0)
-            variance = np.maximum(self._window @ values**2 / (self._window @ determined), floor)
-            # 3. Noise
-            values = values + known
-            explained = self._equations.motion(values)
-            errors = self._patches.errors(self.local.less(explained), self.weights)
-            own = errors.noise((determined * allowed).sum(1))
-            inflated = own * _threshold_factor(self._frames, errors.persistence(), threshold)
-            noise = np.maximum(np.maximum(inflated, np.median(inflated)), 1e-14 + 1e-6 * at_most)
-            # 4. Reweighting
-            if self._updates_weights:
-                self._update_weights(iteration, values, explained, noise)
-        self._updates_weights = False
-        return _EvidenceMaximum(values, np.maximum(own, np.median(own)), change)
-
-    def _normal_equations(
-        self, allowed: NDArray[np.bool_], some: NDArray[np.intp], known: Array
-    ) -> tuple[Array, Array]:
-        """Return the normal equations [N, U, U] and [N, U] of `some` U columns where they are `allowed` [N, P], else 0.
-
-        known: [N, P], values of the others, whose motion is subtracted.
-        """
-        gram, target = self.gram, self.target
-        if known.any():
-            target = target - np.einsum("nij,nj->ni", gram, known)
-        if allowed.all():
-            return gram, target
-        here = allowed[:, some]
-        return gram[:, some[:, None], some] * (here[:, :, None] & here[:, None]), target[:, some] * here
-
-    def _update_weights(self, iteration: int, values: Array, explained: Array, noise: Array) -> None:
-        """Solve the errors that follow the head's turning, and update the IRLS weights at first."""
-        settings, controls = self._settings, self._model.controls
-        if settings.head_motion and settings.turning_error > 0:
-            head = values * (np.arange(values.shape[1]) >= controls)
-            # Without the controls once, as otherwise their first values would keep the turning error in themselves.
-            error = self._seen.less(self._equations.motion(head) if iteration == 0 else explained)
-            unsure = np.maximum(noise, _LEAST_TURNING_NOISE * self._at_most)
-            self.turned = turning_error(
-                error,
-                self.weights,
-                head[:, controls:],
-                unsure,
-                settings.turning_error,
-                self._turns,
-            )
-            self.local = self._seen.less(self.turned)
-        if iteration < _IRLS_ITERATIONS:
-            self.weights = cauchy_weights(self.local.less(explained), explained, settings.proportional_error)
-            self._gram = None
-
-
 def _chosen(
-    model: _Model,
+    model: Model,
     equations: NormalEquations,
-    evidence: _Evidence,
-    first: _EvidenceMaximum,
+    evidence: Evidence,
+    first: EvidenceMaximum,
     fit: BestFit,
     window: Array,
     seen: Measurement,
@@ -656,7 +335,7 @@ def _chosen(
     return choose(data)
 
 
-def _parts(model: _Model, equations: NormalEquations, values: Array) -> tuple[Array, Array]:
+def _parts(model: Model, equations: NormalEquations, values: Array) -> tuple[Array, Array]:
     """Return the motions [N, 2, S] px that the controls show at these values [N, P], and that most of the face has."""
     face, head = np.zeros_like(values), np.zeros_like(values)
     face[:, : model.controls] = values[:, : model.controls]
@@ -674,18 +353,6 @@ def _temporal_window(seconds: NDArray[np.float64], width: float) -> NDArray[np.f
     apart = (seconds[:, None] - seconds[None]) / (0.5 * width)
     near = np.exp(-0.5 * apart**2)
     return near / near.sum(1, keepdims=True)
-
-
-def _threshold_factor(frames: Array, persistence: float, deviations: float) -> Array:
-    """Return [N], the noise inflation factor that puts a control's activation `deviations` above noise alone.
-
-    What decides is the mean square of a control's values over the frames around, `frames` [N] of them. Of errors alone
-    it would be 1 in units of theirs, with a standard deviation of sqrt(2 / M) for M frames with errors of their own
-    (chi-squared). Where errors stay from frame to frame there are fewer such frames: for a correlation r between
-    neighbours (1 - r) / (1 + r) of them, the effective sample size of a first-order autoregressive process.
-    """
-    independent = np.maximum(frames * (1 - persistence) / (1 + persistence), 1.0)
-    return 1.0 + deviations * np.sqrt(2.0 / independent)
 
 
 def _share(part: NDArray[np.floating], whole: NDArray[np.floating]) -> NDArray[np.float32]:
