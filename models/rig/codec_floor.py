@@ -20,7 +20,7 @@ from ...backend_bridge.rig.basis import Control
 from ...backend_bridge.rig.curves import ControlCurves
 from .expression import CERTAIN, COMPRESSED_SHARE, LEAST_PEAK, excursions
 
-RAMP = 0.1  # s
+RAMP = 0.1  # s, in which what is left after an expression goes
 _EYES = (45, 61, 62, 63, 64)  # a blink and the gaze, which fill their ranges, and would hide what the face does besides
 
 

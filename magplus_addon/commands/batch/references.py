@@ -14,7 +14,7 @@ _CLIP = ("driving", "trim", "face_index", "sequence_rate")  # what makes it the 
 def other_references(shots: Sequence[tuple[Shot, Report | None]]) -> list[str]:
     """Return for each shot a sentence if an earlier one of its clip was measured against another frame, or nothing.
 
-    MagPlus chooses the frame where none is given, and a rig has a say in whether the face is at rest there.
+    MagPlus chooses the frame where none is given, and asks the avatar's rig whether the face is at rest there.
     """
     first: dict[str, tuple[str, float]] = {}
     sentences = []

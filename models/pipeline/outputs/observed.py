@@ -51,9 +51,7 @@ APPROACH = 0.2  # s before and after something passes before the face: a hand of
 PASSING = 0.5  # s: a head that turns and comes back within it; one that stays turned is measured as it is
 MOVED_BY_BLINKS = ("lids", "nose")  # regions; a blink is no expression
 ONCE = 0.4  # of its peak: what a region moves by before an expression and after it; the noise of a weak one has 0.35
-LEAST_CODED = (
-    0.1  # of the frames, that tell what a codec did to a face; the others repeat the reference, or have no codec
-)
+LEAST_CODED = 0.1  # of the frames: so many tell what a codec did; the others repeat the reference, or have no codec
 LEAST_COPIED = 0.05  # of the face: from here on an event is timed by what controls show
 UNEXPLAINED = 0.95  # of a region's motion: from here on no control of a whole face's follows it, and it isn't a face's
 
