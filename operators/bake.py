@@ -21,7 +21,7 @@ from .animation.clearing import clear
 from .animation.destination import ANIMATION, LAST_FRAME, LAYER, Destination
 from .animation.ends import RELEASE, Window
 from .animation.event_markers import set_event_markers
-from .animation.keying import Keying, Written
+from .animation.keying import Keying, Written, address_of
 from .animation.nla import REST, Address
 from .animation.obstacles import animation_problem
 from .animation.performance import ControlKeys, Performance, channels_here, excursion, keys_here
@@ -187,7 +187,7 @@ def _write(
 
 
 def _keyed(entries: Sequence[ControlKeys]) -> set[Address]:
-    return {(entry.keys.channel.path, max(entry.keys.channel.index, 0)) for entry in entries}
+    return {address_of(entry.keys.channel) for entry in entries}
 
 
 def _frames_of(scene: bpy.types.Scene) -> NDArray[np.float64]:

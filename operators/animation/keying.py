@@ -50,7 +50,7 @@ class Keying:
 
     def key(self, id_block: bpy.types.ID, entries: Sequence[ControlKeys]) -> Written:
         """Write the keys of one ID."""
-        addresses = whole_quaternions(_address(entry.keys.channel) for entry in entries)
+        addresses = whole_quaternions(address_of(entry.keys.channel) for entry in entries)
         adding = muted_layers(id_block, addresses, self.window.first, self.window.end)
         below = addresses - _in_active(id_block)
         hidden = [] if self.animation == LAYER else tracks_below(id_block, below, self.window)
@@ -109,14 +109,14 @@ class Keying:
 
     def _layer(self, id_block: bpy.types.ID, entries: Sequence[ControlKeys], name: str) -> Written:
         """Write keys into an NLA track that adds to what is below it."""
-        keyed = whole_quaternions(_address(entry.keys.channel) for entry in entries)
+        keyed = whole_quaternions(address_of(entry.keys.channel) for entry in entries)
         unheld = {
             address: self._rest(id_block, address) for address in sorted(keyed - whole_quaternions(animated(id_block)))
         }
         unheld |= {
-            _address(entry.keys.channel): entry.control.rest
+            address_of(entry.keys.channel): entry.control.rest
             for entry in entries
-            if _address(entry.keys.channel) in unheld
+            if address_of(entry.keys.channel) in unheld
         }
         held = {address: rest for address, rest in unheld.items() if rest != _channel(id_block, address).default}
         overruled = muted_takes(id_block, set(held)) if held else []
@@ -196,11 +196,12 @@ def _in_active(id_block: bpy.types.ID) -> set[Address]:
 
 def _missing(entries: Sequence[ControlKeys]) -> list[Address]:
     """Return what has no keys of the quaternions that are keyed in part: the NLA plays them as a whole."""
-    keyed = {_address(entry.keys.channel) for entry in entries}
+    keyed = {address_of(entry.keys.channel) for entry in entries}
     return sorted(whole_quaternions(keyed) - keyed)
 
 
-def _address(channel: LiveChannel) -> Address:
+def address_of(channel: LiveChannel) -> Address:
+    """Return where the curve of a channel is found."""
     return channel.path, max(channel.index, 0)
 
 

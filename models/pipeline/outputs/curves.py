@@ -210,19 +210,24 @@ class Curves:
                 )
             ),
             live_link_face=tuple(exchanged),
-            regions={
-                name: RegionReport(self._intensity * each.asked, self._intensity * each.shown, each.gain)
-                for name, each in found.solved.regions.items()
-            },
+            regions=_regions(found.solved, self._intensity),
             match="shape" if self._observed.compression.strong else self._rig.match,
             at_limit=found.solved.at_limit,
         )
 
 
+def _regions(solved: Solved, intensity: float = 1.0) -> dict[str, RegionReport]:
+    """Return the regions' peak motion, asked and shown, times the intensity."""
+    return {
+        name: RegionReport(intensity * each.asked, intensity * each.shown, each.gain)
+        for name, each in solved.regions.items()
+    }
+
+
 def shortfalls(solved: Solved) -> list[str]:
     """Return a sentence for what the rig can't show of the driver's motion, and for curves that didn't settle."""
     found = []
-    regions = {name: RegionReport(each.asked, each.shown, each.gain) for name, each in solved.regions.items()}
+    regions = _regions(solved)
     if little := shown_in_part(regions):
         found.append(little)
     shown = [name for name, each in regions.items() if not is_little(each)]
