@@ -738,6 +738,7 @@ MESSAGES: dict[str, str] = {
     "What Is Seen": "Was zu sehen ist",
     "What happens to animation that is there already": "Was mit der vorhandenen Animation geschieht",
     "What happens to animation that the controls have already": "Was mit der Animation geschieht, die die Regler schon haben",
+    "What is held goes back before frame {0}, where a clip that is there begins.": "Was gehalten wird, geht vor Bild {0} zurück, wo ein vorhandener Clip beginnt.",
     "What moves": "Was sich bewegt",
     "What of the driver's motion the rig is to have where its shapes differ from the driver's": "Was das Rig von der Bewegung des Darstellers haben soll, wo sich seine Formen von denen des Darstellers unterscheiden",
     "What of the video is used": "Was vom Video benutzt wird",

@@ -738,6 +738,7 @@ MESSAGES: dict[str, str] = {
     "What Is Seen": "Lo visible",
     "What happens to animation that is there already": "Qué ocurre con la animación ya existente",
     "What happens to animation that the controls have already": "Qué ocurre con la animación que los controles ya tienen",
+    "What is held goes back before frame {0}, where a clip that is there begins.": "Lo que se mantiene vuelve antes del fotograma {0}, donde empieza un clip que ya está ahí.",
     "What moves": "Qué se mueve",
     "What of the driver's motion the rig is to have where its shapes differ from the driver's": "Qué debe tener el rig del movimiento del actor cuando sus formas difieren de las de este",
     "What of the video is used": "Qué se usa del vídeo",

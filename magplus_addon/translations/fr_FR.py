@@ -738,6 +738,7 @@ MESSAGES: dict[str, str] = {
     "What Is Seen": "Ce qui est visible",
     "What happens to animation that is there already": "Ce que devient l'animation déjà présente",
     "What happens to animation that the controls have already": "Ce que devient l'animation que les contrôles ont déjà",
+    "What is held goes back before frame {0}, where a clip that is there begins.": "Ce qui est maintenu revient avant l'image {0}, où commence un clip déjà présent.",
     "What moves": "Ce qui bouge",
     "What of the driver's motion the rig is to have where its shapes differ from the driver's": "Ce que le rig doit reprendre du mouvement de l'acteur là où leurs formes diffèrent",
     "What of the video is used": "Ce qui est utilisé de la vidéo",

@@ -738,6 +738,7 @@ MESSAGES: dict[str, str] = {
     "What Is Seen": "見えるもの",
     "What happens to animation that is there already": "既存のアニメーションの扱い",
     "What happens to animation that the controls have already": "コントロールにすでにあるアニメーションの扱い",
+    "What is held goes back before frame {0}, where a clip that is there begins.": "保持されている表情は、既存のクリップが始まるフレーム {0} の前に戻ります。",
     "What moves": "動かす部分",
     "What of the driver's motion the rig is to have where its shapes differ from the driver's": "リグの形が演者と異なる部分で、演者の動きの何をリグに与えるか",
     "What of the video is used": "動画のうち使う部分",

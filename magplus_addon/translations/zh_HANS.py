@@ -738,6 +738,7 @@ MESSAGES: dict[str, str] = {
     "What Is Seen": "可见的",
     "What happens to animation that is there already": "如何处理已有的动画",
     "What happens to animation that the controls have already": "如何处理控制器已有的动画",
+    "What is held goes back before frame {0}, where a clip that is there begins.": "保持的表情会在第 {0} 帧之前恢复，已有的片段从该帧开始。",
     "What moves": "运动的部分",
     "What of the driver's motion the rig is to have where its shapes differ from the driver's": "当绑定的形状与演员不同时，绑定应再现演员运动的哪一方面",
     "What of the video is used": "使用视频的哪一部分",

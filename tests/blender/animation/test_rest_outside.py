@@ -519,6 +519,41 @@ def test_what_is_held_is_all_that_plays_from_there_on(
         assert at(frame, keys["Smile"]) == pytest.approx(0.2, abs=1e-5), frame
 
 
+WAVE = 0.3 * np.sin(np.pi * np.arange(20) / 19)  # moves from its first frame to its last
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(NEW_ACTION, LAYER), (NEW_ACTION, REPLACE), (LAYER, LAYER), (REPLACE, LAYER), (REPLACE, REPLACE)],
+)
+@pytest.mark.parametrize("control", ["Smile", "Nod"])
+def test_what_is_held_stays_until_the_next_clip_begins(
+    tmp_path: Path, head, keys, first: str, second: str, control: str
+) -> None:
+    """Of the same control or of another one of the face: a clip that was baked before is not lost."""
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, **{control: WAVE}), 100, animation=first)
+    held = job(tmp_path / "b", controls, Smile=0.2 * np.arange(20) / 19)
+    report = bake(held, 20, animation=second, release=None)
+    values = np.array([at(frame, keys["Smile"]) for frame in range(39, 101)])
+    assert values[:50] == pytest.approx(0.2, abs=1e-5) and values[-1] == pytest.approx(0, abs=1e-5)
+    assert np.abs(np.diff(values)).max() < 0.1
+    later = [at(frame, keys[control]) for frame in range(100, 120)]
+    assert later == pytest.approx(WAVE.tolist(), abs=1e-5)
+    assert at(1000, keys["Smile"]) == pytest.approx(0, abs=1e-5)
+    assert any("goes back before frame" in each for each in report.sentences())
+
+
+@pytest.mark.parametrize("second", [LAYER, REPLACE])
+def test_a_clip_that_begins_at_once_plays_whole_after_one_that_is_held(tmp_path: Path, head, keys, second: str) -> None:
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, Smile=WAVE), 40, animation=second)
+    bake(job(tmp_path / "b", controls, Smile=0.2 * np.arange(20) / 19), 20, animation=second, release=None)
+    assert at(39, keys["Smile"]) == pytest.approx(0.2, abs=1e-5)
+    assert [at(frame, keys["Smile"]) for frame in range(40, 60)] == pytest.approx(WAVE.tolist(), abs=1e-5)
+    assert at(1000, keys["Smile"]) == pytest.approx(0, abs=1e-5)
+
+
 @pytest.mark.parametrize("second", [LAYER, REPLACE])
 def test_the_rest_of_an_earlier_clip_is_eased_into(tmp_path: Path, head, keys, second: str) -> None:
     """The later one has come to rest where the earlier one is in the middle: it must not pop up in one frame."""
