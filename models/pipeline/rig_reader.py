@@ -128,7 +128,7 @@ class RigReader(ABC):
         matched = self._matched(solution, solved - rest, adjusted)
         # Not cut off at the controls' ranges: who asks for a stronger expression gets it, and the bake widens them.
         values = rest + (solved - rest) * matched.gains * self._gains
-        values = with_lids(values, self._gains, controls, self._clip.closures, constraints.locked)
+        values = with_lids(values, self._gains, controls, self._clip.closures, constraints.locked, shown)
         large = {name: membership for name, membership in self._regions.items() if membership.sum() >= _LEAST_SITES}
         unseen = np.full(len(values), np.nan, np.float32)
         residuals = [solution.residual_in(large[name]) if name in large else unseen for name in self._regions]
@@ -337,11 +337,13 @@ def with_lids(
     controls: Sequence[Control],
     closed: NDArray[np.float64],
     locked: Collection[int],
+    shown: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return control values [N, K] with lids that close as the mesh has them where its weight is high (`mesh_weight`).
 
-    A control that is known for a blink closes the eye over its range; one that opens it wide is at rest meanwhile.
-    gains: [K], see `RigReader`. closed: [N, 2], of the right and the left eye (`face.closures`).
+    A control that is known for a blink closes the eye over its range; one that opens it wide is at rest meanwhile. What
+    isn't shown of an eye the mesh guesses: there values stay. gains: [K], see `RigReader`. closed: [N, 2], of the right
+    and the left eye (`face.closures`). shown: [N, K], how much of what each control moves is seen.
     """
     result = values.copy()
     closed = np.nan_to_num(closed)
@@ -350,7 +352,7 @@ def with_lids(
         if meaning is None or index in locked or not meaning.is_of({BLINK, UPPER_LID_RAISER}):
             continue
         eye = {Side.RIGHT: closed[:, 0], Side.LEFT: closed[:, 1]}.get(meaning.side, closed.mean(1))
-        weight = mesh_weight(eye)
+        weight = mesh_weight(eye) * (shown[:, index] >= _LEAST_SHOWN)
         amount = np.clip(eye * gains[index], 0, 1) * (control.amounts[1] if meaning.is_of({BLINK}) else 0.0)
         result[:, index] = (1 - weight) * values[:, index] + weight * (control.rest + amount)
     return result

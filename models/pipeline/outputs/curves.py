@@ -106,10 +106,11 @@ class Curves:
                 f"The head turns fast from {float(turned[0]):.3f} to {float(turned[-1]):.3f} s, by more than the face "
                 "itself moves; the controls keep their values there."
             )
-        if whole:
-            report = self._explained(report, equations, solved)
+        if whole and report.events is not None:
+            report = replace(report, events=self._explained(report.events, solved))
         if timed is not None and report.events is not None:
-            report = self._with_event(report, timed)
+            report = replace(report, events=timed)
+        report = self._with_reference(report, equations, whole)
         # Noise is no motion that a rig could show, nor is what a codec adds.
         short = shortfalls(solved) if report.events is not None and not compressed else []
         for sentence in (*short, *out_of_sight(curves, self._reader.basis.controls)):
@@ -122,13 +123,6 @@ class Curves:
         moved = np.where(of_eyes(controls), 0.0, excursions(solved.curves, controls))
         return self._observed.timed_by(self._reader.course(equations, moved)) if moved.any() else None
 
-    def _with_event(self, report: Report, event: MotionEvent) -> Report:
-        """Return the report with an event; one that ends is no other state of rest that the face stays in."""
-        reference = report.reference
-        if reference is not None and event.offset is not None and reference.better == self._observed.rested:
-            reference = replace(reference, not_neutral="", better=None)
-        return replace(report, events=event, reference=reference)
-
     def _above_codec(self, solved: Solved, moves: bool) -> Solved:
         """Return curves without what the video's codec may have moved by itself, and say what is left out."""
         curves, resting = above_codec(solved.curves, self._reader.basis.controls, moves)
@@ -140,28 +134,34 @@ class Curves:
             )
         return replace(solved, curves=curves)
 
-    def _explained(self, report: Report, equations: NDArray[np.floating], solved: Solved) -> Report:
-        """Return the report without what the controls of a whole face show not to be one's expression.
-
-        That is an event of what no control follows, and a doubt about the reference where the state in which the face
-        settles is an expression of the reference's face, and hardly the other way round; where it is the other way
-        round, the reference shows an expression.
-        """
-        event = self._observed.explained_event(solved.region_residual)
-        if event != report.events:
+    def _explained(self, event: MotionEvent, solved: Solved) -> MotionEvent | None:
+        """Return the event without what the controls of a whole face don't follow, and say so where that changes it."""
+        explained = self._observed.explained_event(solved.region_residual)
+        if explained != event:
             self._notes.warning(
                 "What moves most in the driver's picture is followed by no control, so that it isn't taken for an "
                 "expression: cloth or hair before the face, or a rig that lies elsewhere on it. Check the face match."
             )
-        reference, first = report.reference, self._observed.settled
-        if reference is not None and first is not None and reference.better == self._observed.rested:
+        return explained
+
+    def _with_reference(self, report: Report, equations: NDArray[np.floating], whole: bool) -> Report:
+        """Return the report with the doubt about the reference that is left when the event is known.
+
+        Where the state in which the face settles is an expression of the reference's face, and hardly the other way
+        round, the controls of a whole face leave none; where it is the other way round, the reference shows an
+        expression.
+        """
+        if report.reference is None:
+            return report
+        reference, first = self._observed.concluded(report.reference, report.events), self._observed.settled
+        if whole and first is not None and reference.better == self._observed.rested:
             forward, backward = self._left(equations[first:], first)
             if forward < CLEARLY * backward:
                 reference = replace(reference, not_neutral="", better=None)
             elif backward < CLEARLY * forward and reference.better is not None:
                 here = float(self._clip.times[self._clip.chosen.index])
                 reference = replace(reference, not_neutral=shows_expression(here, reference.better))
-        return replace(report, events=event, reference=reference)
+        return replace(report, reference=reference)
 
     def _left(self, equations: NDArray[np.floating], first: int) -> tuple[float, float]:
         """Return what the controls leave of the motion from a frame on, and of its opposite, as shares.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ....backend_bridge.job.artefacts import OBSERVED
 from ....backend_bridge.job.folder import JobFolder
-from ....backend_bridge.job.report import Report
+from ....backend_bridge.job.report import ReferenceReport, Report
 from ....backend_bridge.rig.events import MotionEvent
 from ....backend_bridge.rig.footage import Compression, Unseen
 from ....backend_bridge.rig.regions import REGIONS
@@ -219,6 +219,13 @@ class Observed:
             return None
         middle = (first + len(times) - 1) // 2
         return float(times[middle]) if self._clip.track.present[middle] else None
+
+    def concluded(self, reference: ReferenceReport, event: MotionEvent | None) -> ReferenceReport:
+        """Return a reference without the other state of rest, if the event that led there is none, or one that ends."""
+        goes_on = event is not None and event.offset is None
+        if goes_on or self.rested is None or reference.better != self.rested:
+            return reference
+        return replace(reference, not_neutral="", better=None)
 
     @cached_property
     def settled(self) -> int | None:

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from magplus.backend_bridge.job.artefacts import OBSERVED
+from magplus.backend_bridge.job.report import ReferenceReport
+from magplus.backend_bridge.rig.events import MotionEvent
 from magplus.backend_bridge.rig.regions import REGIONS
 from magplus.models.face import COVER_SIDE, packed_cover
 from magplus.models.pipeline.outputs.observed import PARALLAX, Observed
@@ -189,3 +191,19 @@ def test_without_a_codec_the_motion_that_is_seen_tells_when_an_expression_ends(t
 
 def test_a_still_face_shows_no_event_whatever_the_controls_show(tmp_path):
     assert observed(tmp_path, copied=0.4).timed_by(EXPRESSION) is None
+
+
+@pytest.mark.parametrize("event", [None, MotionEvent(0.2, 0.4, 0.6)])
+def test_no_other_state_of_rest_is_left_when_the_motion_that_led_there_is_no_event_or_ends(tmp_path, event):
+    """What a codec copies stays, and cloth that moves before the face stays where it was moved to."""
+    seen = observed(tmp_path, brows=np.where(np.arange(COUNT) > APEX, 4e-3, 2e-4))
+    doubtful = ReferenceReport(0, 0.0, "automatic", "The face goes to another state.", seen.rested)
+    assert seen.rested is not None
+    assert not seen.concluded(doubtful, event).not_neutral and seen.concluded(doubtful, event).better is None
+    assert seen.concluded(doubtful, MotionEvent(0.2, 0.4, None)) == doubtful
+
+
+def test_a_doubt_that_the_face_itself_raised_about_the_reference_stays(tmp_path):
+    seen = observed(tmp_path, brows=np.where(np.arange(COUNT) > APEX, 4e-3, 2e-4))
+    doubtful = ReferenceReport(0, 0.0, "automatic", "The face shows an expression.", 0.1)
+    assert seen.concluded(doubtful, None) == doubtful

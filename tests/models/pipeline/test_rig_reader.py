@@ -12,7 +12,7 @@ from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.benchmarks._readings import _AllIsRead, _Recording
 from magplus.models.pipeline.outputs.curves import out_of_sight
-from magplus.models.pipeline.rig_reader import RigReader, better
+from magplus.models.pipeline.rig_reader import RigReader, better, with_lids
 from magplus.models.rig.solver import RigSolution, SolverState
 from tests.models.pipeline.drawn_face import GRID, Reader, read, reader_of
 
@@ -112,6 +112,14 @@ def test_the_course_of_an_expression_is_none_of_what_a_codec_leaves_elsewhere() 
     course = RigReader.course(reader, equations, amounts[:, None])  # type: ignore[arg-type]
     largest = np.linalg.norm(columns[0], axis=1).max() / 100
     np.testing.assert_allclose(course, amounts * largest, atol=1e-9)
+
+
+def test_a_lid_that_is_hidden_does_not_close_by_what_the_mesh_guesses_of_it() -> None:
+    """A hand before the brows and eyes pulls the mesh's lids shut."""
+    controls = [Control(name, "property", "Rig", "", 0.0, 0.0, 1.0) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
+    closed, shown = np.full((3, 2), 0.8), np.array([[1.0, 1.0], [0.1, 0.9], [0.0, 0.0]])
+    found = with_lids(np.zeros((3, 2)), np.ones(2), controls, closed, (), shown)
+    np.testing.assert_allclose(found, [[0.8, 0.8], [0.0, 0.8], [0.0, 0.0]])
 
 
 def test_what_stands_in_for_a_reader_takes_all_that_a_job_gives_one() -> None:
