@@ -35,6 +35,7 @@ from magplus.models.pipeline import run as job
 from magplus.models.pipeline.batch import Batch
 from magplus.models.pipeline.driving_clip import DrivingClip
 from magplus.models.pipeline.factors import Factors
+from magplus.models.pipeline.notes import Unheard
 from magplus.models.pipeline.rig_reader import RigReader
 from magplus.models.pipeline.session import Session
 from magplus.models.pipeline.subjects import Subjects
@@ -71,19 +72,6 @@ def reading_code() -> str:
 def all_code() -> str:
     """Return a hash of what figures depend on besides that."""
     return hash_of([*(ROOT / "models" / "rig").glob("*.py"), *(ROOT / "benchmarks").glob("*rig*.py")])
-
-
-class Quiet:
-    """Listens to a job and says nothing."""
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """Nobody waits for it."""
-
-    def warning(self, text: str) -> None:
-        """The figures say it."""
-
-    def check_cancelled(self) -> None:
-        """Never."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +239,7 @@ class Readings:
             )
             folder.write_spec(spec)
             with recorded(list(bases.values())) as recording, suppress(_AllIsRead):
-                job.run_job(folder, session, Quiet())
+                job.run_job(folder, session, Unheard())
             found = recording[0]
         seconds = (time.process_time() - start) / len(bases)
         return {

@@ -9,7 +9,7 @@ from ..rig.footage import Compression, Unseen, listed
 from .quality import Quality, Reason
 from .report import RegionReport, Report
 
-RESIDUAL = 0.5
+RESIDUAL = 0.5  # share of the motion that no control explains
 HEAD_TURN = 15.0  # degrees; beyond it a cheek hides behind the nose
 LONGEST = 2.0  # s; a micro-expression lasts at most half a second
 LARGEST = 0.05  # of the face's width

@@ -15,8 +15,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ...backend_bridge.job.spec import JobSpec, Match
-from ...backend_bridge.rig.action_units import Meaning, Side, recognise
-from ...backend_bridge.rig.basis import Control, RigBasis
+from ...backend_bridge.rig.action_units import BLINK, GAZE, UPPER_LID_RAISER, Side, recognise
+from ...backend_bridge.rig.basis import Control, RigBasis, amount_ranges
 from ...backend_bridge.rig.curves import ControlCurves
 from ..face import face_width, regions
 from ..face.correspondence import Correspondence
@@ -38,9 +38,6 @@ _EDGE = 0.05  # of the face's width: twice as far as what is before the face may
 _LEAST_ASKED = 0.0005  # of the face's width; twice the apparent motion of a still face's noise
 _LEAST_SITES = 3  # sites; a region with fewer is not reported
 _LEAST_SHOWN = 0.5  # of what a control moves; with less in sight, its value is hardly determined
-BLINK_UNIT, WIDE_UNIT = 45, 5
-GAZE_UNITS = (61, 62, 63, 64)
-_LID_UNITS = (BLINK_UNIT, WIDE_UNIT)
 _WELL_SEEN = 0.75  # quantile of the sites' precision that the mesh's equations of the lids get
 _LIMIT = 0.98  # of a control's range: its end
 _NEVER = 0.8  # of the frames: a control that is hidden in more is not solved at all
@@ -127,7 +124,7 @@ class RigReader(ABC):
             solution = better(solution, other)
         rest = np.array([control.rest for control in controls])
         solved = np.where(shown < _LEAST_SHOWN, rest, solution.curves.values)
-        low, high = np.array([control.amounts for control in controls]).reshape(-1, 2).T
+        low, high = amount_ranges(controls)
         ends = ((solved - rest >= _LIMIT * high) & (high > 0)) | ((solved - rest <= _LIMIT * low) & (low < 0))
         at_limit = tuple(control.name for control, end in zip(controls, ends.any(0), strict=True) if end)
         matched = self._matched(solution, solved - rest, adjusted and moves)
@@ -206,7 +203,7 @@ class RigReader(ABC):
 
     def _matched(self, solution: RigSolution, excursions: NDArray[np.floating], adjusted: bool) -> Matched:
         """Return the gains that bring the shown motion to the driver's, or those of 1 that leave the shape as it is."""
-        low, high = np.array([control.amounts for control in self.basis.controls]).reshape(-1, 2).T
+        low, high = amount_ranges(self.basis.controls)
         return match(
             excursions,
             np.ascontiguousarray(self._observer.sites.columns.swapaxes(1, 2)),
@@ -325,19 +322,15 @@ def _constraints(basis: RigBasis, clip: DrivingClip, spec: JobSpec) -> Constrain
 def _gaze_pairs(basis: RigBasis, taken: Collection[int]) -> list[tuple[int, int]]:
     """Return pairs of controls that turn the left and the right eye the same way, of those that are not `taken`."""
     pairs = []
-    for unit in GAZE_UNITS:
+    for unit in GAZE:
         sides: dict[Side, list[int]] = {Side.LEFT: [], Side.RIGHT: []}
         for index, control in enumerate(basis.controls):
             meaning = recognise(control.name)
-            if meaning and index not in taken and meaning.side in sides and _is(meaning, unit):
+            if meaning and index not in taken and meaning.side in sides and meaning.is_of({unit}):
                 sides[meaning.side].append(index)
         if all(len(found) == 1 for found in sides.values()):
             pairs.append((sides[Side.LEFT][0], sides[Side.RIGHT][0]))
     return pairs
-
-
-def _is(meaning: Meaning, *units: int) -> bool:
-    return bool(meaning.units) and all(unit.number in units for unit in meaning.units)
 
 
 def with_lids(
@@ -358,11 +351,11 @@ def with_lids(
     closed = np.nan_to_num(closed)
     for index, control in enumerate(controls):
         meaning = recognise(control.name)
-        if meaning is None or index in locked or not _is(meaning, *_LID_UNITS):
+        if meaning is None or index in locked or not meaning.is_of({BLINK, UPPER_LID_RAISER}):
             continue
         eye = {Side.RIGHT: closed[:, 0], Side.LEFT: closed[:, 1]}.get(meaning.side, closed.mean(1))
         weight = mesh_weight(eye) * (shown[:, index] >= _LEAST_SHOWN)
-        amount = np.clip(eye * gains[index], 0, 1) * (control.amounts[1] if _is(meaning, BLINK_UNIT) else 0.0)
+        amount = np.clip(eye * gains[index], 0, 1) * (control.amounts[1] if meaning.is_of({BLINK}) else 0.0)
         result[:, index] = (1 - weight) * values[:, index] + weight * (control.rest + amount)
     return result
 
