@@ -88,7 +88,7 @@ class Reading:
     """What a job read of a rig.
 
     equations: [N, S, 10] of the whole clip. times: theirs, s. seconds: of the processor. adjusted: whether the job lets
-    the peak of the motion be matched.
+    the peak of the motion be matched. moves: whether it found an event.
     """
 
     reader: RigReader
@@ -96,13 +96,14 @@ class Reading:
     times: tuple[float, ...]
     seconds: float
     adjusted: bool = True
+    moves: bool = True
 
     def solve(self) -> Found:
         """Return the values that the job would leave in `weights.npz`."""
         start = time.process_time()
-        curves = self.reader.solve(self.equations, self.times, self.adjusted).curves
-        if not self.adjusted:  # as a job has it of a strongly compressed clip, in which something moves
-            curves, _ = above_codec(curves, self.reader.basis.controls, True)
+        curves = self.reader.solve(self.equations, self.times, self.adjusted, self.moves).curves
+        if not self.adjusted:  # as a job has it of a strongly compressed clip
+            curves, _ = above_codec(curves, self.reader.basis.controls, self.moves)
         return Found(curves.values, curves.residual, self.seconds + time.process_time() - start)
 
 
@@ -242,7 +243,7 @@ class Readings:
             found = recording[0]
         seconds = (time.process_time() - start) / len(bases)
         return {
-            name: Reading(reader, equations, found.times, seconds, found.adjusted)
+            name: Reading(reader, equations, found.times, seconds, found.adjusted, found.moves)
             for name, reader, equations in zip(bases, found.readers, found.equations, strict=True)
         }
 
@@ -258,7 +259,7 @@ class _Recording:
         self.readers = readers
         self.basis, self.read_from = readers[0].basis, readers[0].read_from
         self.times: tuple[float, ...] = ()
-        self.adjusted = True
+        self.adjusted = self.moves = True
         self.equations: list[NDArray[np.floating]] = []
         self._sites: list[int] = []
 
@@ -275,9 +276,11 @@ class _Recording:
         of_each = zip(self.readers, self._apart(equations), strict=True)
         return np.concatenate([reader.without(own, doubtful) for reader, own in of_each], axis=1)
 
-    def solve(self, equations: NDArray[np.floating], seconds: Sequence[float], adjusted: bool = True) -> None:
+    def solve(
+        self, equations: NDArray[np.floating], seconds: Sequence[float], adjusted: bool = True, moves: bool = True
+    ) -> None:
         """Keep what would be solved, and end the job; see `RigReader.solve`."""
-        self.times, self.adjusted = tuple(seconds), adjusted
+        self.times, self.adjusted, self.moves = tuple(seconds), adjusted, moves
         self.equations = self._apart(equations)
         raise _AllIsRead
 

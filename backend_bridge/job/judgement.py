@@ -151,7 +151,9 @@ def _result(report: Report) -> Iterator[Reason]:
         )
     most = max((each.asked for each in weights.regions.values()), default=0.0)
     lively = {name: each for name, each in weights.regions.items() if each.asked >= _LIVELY * most}
-    if weights.match == "motion" and (little := shown_in_part(lively)):
+    # After a strong codec much of what is lively is its own.
+    trusted = weights.match == "motion" and not (report.face is not None and report.face.compression.strong)
+    if trusted and (little := shown_in_part(lively)):
         yield Reason("little shown", little)
     if weights.at_limit:
         more = " …" if len(weights.at_limit) > _NAMED else ""

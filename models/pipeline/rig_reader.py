@@ -99,11 +99,13 @@ class RigReader(ABC):
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return [N, S, 10] of a batch."""
 
-    def solve(self, equations: NDArray[np.floating], seconds: Sequence[float], adjusted: bool = True) -> Solved:
+    def solve(
+        self, equations: NDArray[np.floating], seconds: Sequence[float], adjusted: bool = True, moves: bool = True
+    ) -> Solved:
         """Return the controls' curves from what was read [N, S, 10] of the whole clip, as strong as was asked.
 
         A control rests in frames that don't show what it moves. adjusted: off, the peak of the motion isn't matched,
-        whatever was asked.
+        whatever was asked; moves: off, the face shows no event, and no peak but that of noise.
         """
         sites, controls = self._observer.sites, self.basis.controls
         equations = without_cover(equations, sites.position, _EDGE * self._unit)
@@ -125,7 +127,7 @@ class RigReader(ABC):
         low, high = amount_ranges(controls)
         ends = ((solved - rest >= _LIMIT * high) & (high > 0)) | ((solved - rest <= _LIMIT * low) & (low < 0))
         at_limit = tuple(control.name for control, end in zip(controls, ends.any(0), strict=True) if end)
-        matched = self._matched(solution, solved - rest, adjusted)
+        matched = self._matched(solution, solved - rest, adjusted and moves)
         # Not cut off at the controls' ranges: who asks for a stronger expression gets it, and the bake widens them.
         values = rest + (solved - rest) * matched.gains * self._gains
         values = with_lids(values, self._gains, controls, self._clip.closures, constraints.locked, shown)

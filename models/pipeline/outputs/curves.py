@@ -87,13 +87,14 @@ class Curves:
         files = (self._folder.file_of(EQUATIONS, index) for index in self._observed.held)
         equations = np.stack([np.load(file, allow_pickle=False) for file in files])
         equations = self._reader.without(equations, self._observed.doubtful)
-        # What a strong codec adds is motion, too: the peak of the motion is partly its own, and is not matched.
-        compressed, seconds = self._observed.compression.strong, [float(second) for second in self._clip.track.seconds]
-        solved = self._reader.solve(equations, seconds, adjusted=not compressed)
-        if compressed:
-            solved = self._above_codec(solved, report.events is not None)
+        compressed, event = self._observed.compression.strong, report.events
+        solved = self._solved(equations, event)
         whole = sum(solved.curves.visibility > 0) >= WHOLE_FACE
-        timed = self._timed(solved, equations) if whole and report.events is not None else None
+        if whole and event is not None and (event := self._explained(event, solved)) is None:
+            solved = self._solved(equations, event)
+        if compressed:
+            solved = self._above_codec(solved, event is not None)
+        timed = self._timed(solved, equations) if whole and event is not None else None
         if compressed and timed is not None and timed.offset is not None:
             still = at_rest_after(solved.curves, self._reader.basis.controls, timed.offset)
             solved = replace(solved, curves=still)
@@ -106,16 +107,20 @@ class Curves:
                 f"The head turns fast from {float(turned[0]):.3f} to {float(turned[-1]):.3f} s, by more than the face "
                 "itself moves; the controls keep their values there."
             )
-        if whole and report.events is not None:
-            report = replace(report, events=self._explained(report.events, solved))
-        if timed is not None and report.events is not None:
-            report = replace(report, events=timed)
-        report = self._with_reference(report, equations, whole)
+        report = self._with_reference(replace(report, events=timed or event), equations, whole)
         # Noise is no motion that a rig could show, nor is what a codec adds.
         short = shortfalls(solved) if report.events is not None and not compressed else []
         for sentence in (*short, *out_of_sight(curves, self._reader.basis.controls)):
             self._notes.warning(sentence)
         return replace(report, weights=self._report(found, exchanged, report.events is not None))
+
+    def _solved(self, equations: NDArray[np.floating], event: MotionEvent | None) -> Solved:
+        """Return the controls, brought to the peak of the motion where that is the driver's.
+
+        It is noise's where the face shows no event, and partly the codec's where that has left little of the face.
+        """
+        seconds = [float(second) for second in self._clip.track.seconds]
+        return self._reader.solve(equations, seconds, adjusted=not self._observed.sparse, moves=event is not None)
 
     def _timed(self, solved: Solved, equations: NDArray[np.floating]) -> MotionEvent | None:
         """Return the event of the expression that the controls show, where a codec has copied parts of the face."""
@@ -211,7 +216,7 @@ class Curves:
             ),
             live_link_face=tuple(exchanged),
             regions=_regions(found.solved, self._intensity),
-            match="shape" if self._observed.compression.strong else self._rig.match,
+            match="shape" if self._observed.sparse else self._rig.match,
             at_limit=found.solved.at_limit,
         )
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from magplus.backend_bridge.job.spec import Match
 from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.benchmarks._readings import _AllIsRead, _Recording
@@ -23,11 +24,11 @@ def bump(x: float, y: float, width: float) -> NDArray[np.float64]:
     return np.exp(-((GRID - [x, y]) ** 2).sum(1, keepdims=True) / (2 * width**2))
 
 
-def drawn_face(*names: str) -> Reader:
+def drawn_face(*names: str, matching: Match = "shape") -> Reader:
     """A face whose only controls lower its left and its right brow, drawn as thin as brows are."""
     keys = np.stack([bump(x, 24, 5) * [0, 6] for x in (66, 30)])
     clip = SimpleNamespace(closures=np.zeros((len(CURVE), 2)))
-    return reader_of(keys, names, "Brows", {"brows": (GRID[:, 1] < 40) * 1.0}, clip)
+    return reader_of(keys, names, "Brows", {"brows": (GRID[:, 1] < 40) * 1.0}, clip, matching)
 
 
 @pytest.mark.parametrize("roll", [0.0, 0.01])
@@ -40,6 +41,17 @@ def test_what_a_rig_has_no_control_for_is_not_taken_for_the_heads_motion(roll: f
     found = reader.solve(read(curve * (brows + jaw), curve * turn), list(np.arange(len(CURVE)) / 24))
     assert found.residual > 0.5, "the jaw"
     np.testing.assert_allclose(found.curves.values[5], 0.2, rtol=0.25)
+
+
+def test_where_the_face_shows_no_event_no_peak_is_matched() -> None:
+    """Noise has a peak in every region, which least squares hardly follow."""
+    reader = drawn_face("browDownLeft", "browDownRight", matching="motion")
+    wider = read(CURVE[:, None, None] * (bump(66, 24, 14) * [0, 1.2]), np.zeros((len(CURVE), len(GRID), 2)))
+    seconds = list(np.arange(len(CURVE)) / 24)
+    matched, left = (reader.solve(wider, seconds, moves=moves) for moves in (True, False))
+    assert matched.regions["brows"].gain > 1.05
+    assert left.regions["brows"].gain == 1
+    assert np.abs(left.curves.values).max() < np.abs(matched.curves.values).max()
 
 
 def test_the_head_is_only_left_free_where_that_is_better_by_both_measures() -> None:
