@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +18,8 @@ from ..backend_bridge.job.bake_record import BAKE, BakeRecord
 from ..backend_bridge.job.folder import JobFolder
 from .animation.bake_list import forget_dead, free_name, remember
 from .animation.bake_report import BakeReport
-from .animation.clearing import clear
-from .animation.destination import ANIMATION, LAST_FRAME, LAYER, Destination
+from .animation.clearing import beginning_after, clear
+from .animation.destination import ANIMATION, LAST_FRAME, LAYER, NEW_ACTION, Destination
 from .animation.ends import RELEASE, Window
 from .animation.event_markers import set_event_markers
 from .animation.keying import Keying, Written, address_of
@@ -123,7 +124,12 @@ def bake_performance(
 
     bake = free_name(performance.name)
     raised, not_saved, cut_off = raise_ranges(entries, destination.animation, _frames_of(scene))
-    written, stuck = _write(performance, entries, destination.animation, bake, window, objects)
+    rests = _rests(performance, objects)
+    eased = replace(destination, release=RELEASE) if window.holds else destination
+    beside = eased.window(source, placement)
+    if window.endless and destination.animation != NEW_ACTION:  # a new action plays alone
+        window = window.until(beginning_after(rests, window.last), beside.end - beside.last)
+    written, stuck = _write(entries, Keying(destination.animation, bake, window, {}), rests, beside)
     if performance.identity is not None:  # whoever has the file can see where its motion comes from
         for action in (bpy.data.actions[each.action] for each in written):
             action[JOB_NAME], action[JOB_IDENTITY] = performance.name, performance.identity
@@ -141,26 +147,19 @@ def bake_performance(
         actions=tuple(each.action for each in written),
     )
     kept = tuple(each.replaced for each in written if each.replaced is not None)
-    cautions = (*_cut_short(away, destination.release), *_told(written, stuck))
+    release = destination.release
+    cautions = (*_cut_short(away, release), *_given_way(window, release), *_told(written, stuck))
     forget_dead(scene)
     if entries:
         remember(scene, bake)
     return BakeReport(bake, record, raised, not_saved, cut_off, kept, cautions, performance.checked)
 
 
-def _write(
-    performance: Performance,
-    entries: Sequence[ControlKeys],
-    animation: str,
-    bake: str,
-    window: Window,
-    objects: Mapping[str, bpy.types.Object] | None,
-) -> tuple[list[Written], list[str]]:
-    """Write keys, and clear what earlier bakes have left in their window, of whatever the performance could move.
-
-    Returns what was written, and the names of strips that could not be cleared.
-    """
-    rests: dict[bpy.types.ID, dict[tuple[str, int], float]] = {}
+def _rests(
+    performance: Performance, objects: Mapping[str, bpy.types.Object] | None
+) -> dict[bpy.types.ID, dict[Address, float]]:
+    """Return whatever belongs to the character that a performance moves, with what is known of its numbers at rest."""
+    rests: dict[bpy.types.ID, dict[Address, float]] = {}
     owners = set()
     for control, channel in channels_here(performance, objects):
         rests.setdefault(channel.id, {})[channel.path, max(channel.index, 0)] = control.rest
@@ -169,20 +168,31 @@ def _write(
         for part in (obj, shape_keys_of(obj)):
             if part is not None and part.is_editable:
                 rests.setdefault(part, {})
+    return rests
+
+
+def _write(
+    entries: Sequence[ControlKeys],
+    keying: Keying,
+    rests: Mapping[bpy.types.ID, Mapping[Address, float]],
+    beside: Window,
+) -> tuple[list[Written], list[str]]:
+    """Write keys, and clear what earlier bakes have left in their window of whatever belongs to the character.
+
+    beside: the window of what gets no keys. Returns what was written, and the names of strips that could not be
+    cleared.
+    """
     of_ids: dict[bpy.types.ID, list[ControlKeys]] = {}
     for entry in entries:
         of_ids.setdefault(entry.keys.channel.id, []).append(entry)
     stuck: list[str] = []
-    if animation == LAYER:  # before there is a layer that must not be cleared itself
+    if keying.animation == LAYER:  # before there is a layer that must not be cleared itself
         for id_block in rests:
-            held = _keyed(of_ids.get(id_block, [])) if window.holds else set()
-            stuck += clear(id_block, window, held=held)
-    written = [
-        Keying(animation, bake, window, rests.get(id_block, {})).key(id_block, its) for id_block, its in of_ids.items()
-    ]
-    if animation != LAYER:
+            stuck += clear(id_block, beside, own=dict.fromkeys(_keyed(of_ids.get(id_block, [])), keying.window))
+    written = [replace(keying, rests=rests.get(id_block, {})).key(id_block, its) for id_block, its in of_ids.items()]
+    if keying.animation != LAYER:
         for id_block in rests:
-            stuck += clear(id_block, window, _keyed(of_ids.get(id_block, [])))
+            stuck += clear(id_block, beside, _keyed(of_ids.get(id_block, [])))
     return written, stuck
 
 
@@ -208,6 +218,13 @@ def _cut_short(away: NDArray[np.float64], release: float | None) -> list[str]:
         what = "it stays" if release is None else f"it is eased back over {release:g} s"
         lines.append(f"The clip ends while {share:.0%} of the expression still shows, so {what}; let it end later.")
     return lines
+
+
+def _given_way(window: Window, release: float | None) -> list[str]:
+    """Say when what was to be held for good goes."""
+    if window.endless or release is not None:
+        return []
+    return [f"What is held goes back before frame {math.ceil(window.end)}, where a clip that is there begins."]
 
 
 def _told(written: Sequence[Written], stuck: Sequence[str]) -> list[str]:

@@ -34,6 +34,7 @@ from ..warp import move
 from .camera import recorded, toned
 from .dataset import ROLES, scenes_of, varied
 from .ingredients import EVERYTHING
+from .precision import mixed_precision
 
 WIDTHS = (16, 32, 64, 84, 96)
 WAVES = 8  # planes that encode alpha
@@ -168,7 +169,7 @@ def train(config: Config, data: Path, out: Path, device: torch.device) -> Path:
     began, total = time.monotonic(), 0.0
     for step in range(1, config.steps + 1):
         reference, frame, truth, alpha = pictures.batch(config, rng)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed_precision(device):
             painted = network(reference, frame, alpha)
         loss = loss_of(painted, frame, truth)
         optimiser.zero_grad()

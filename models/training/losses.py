@@ -14,6 +14,7 @@ from ..magnification.refinement import Refinement, affine_fields
 from ..magnification.solver import Observation
 from .config import Config
 from .dataset import Batch
+from .precision import mixed_precision
 
 MOST_CHI_SQUARED = 300.0  # chi-squared of one patch, at most
 LEAST_CHI_SQUARED = 0.05  # of a film, at least
@@ -40,7 +41,7 @@ class Losses:
     def of(cls, network: Refinement, batch: Batch) -> Losses:
         """Return the losses of a network's answers."""
         observed, truth, certain = batch.observed, batch.truth, batch.certain
-        with torch.autocast(truth.device.type, torch.bfloat16):
+        with mixed_precision(truth.device):
             answer = network.estimate(observed, batch.brightness, batch.state)
         inflation, chi_squared = answer.inflation.flatten(), chi_squared_of(observed, truth, certain)
         return cls(

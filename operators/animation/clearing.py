@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 
 import bpy
 import numpy as np
@@ -15,17 +18,20 @@ from .strength import STILL, drop_idle, make_room, rest_of
 
 
 def clear(
-    id_block: bpy.types.ID, window: Window, kept: Collection[Address] = (), held: Collection[Address] = ()
+    id_block: bpy.types.ID,
+    window: Window,
+    kept: Collection[Address] = (),
+    own: Mapping[Address, Window] = MappingProxyType({}),
 ) -> list[str]:
     """Put what earlier bakes have keyed on an ID to rest within a window; their keys beside it stay.
 
-    `kept` are numbers whose curves in the active action are left alone, as they get new keys themselves; `held`, that
-    stay from the window on as new keys leave them: there earlier bakes rest for good. Returns the names of strips that
-    were retimed so that this can't be done.
+    `kept` are numbers whose curves in the active action are left alone, as they get new keys themselves; `own`, the
+    windows of numbers that have another one. Returns the names of strips that were retimed so that this can't be done.
     """
     stuck = []
+    last = max(each.end for each in (window, *own.values()))
     for each in playing(id_block):
-        if not each.reaches(window.first, LAST_FRAME if held else window.end) or not each.action.is_editable:
+        if not each.reaches(window.first, last) or not each.action.is_editable:
             continue
         curves = [
             curve
@@ -37,51 +43,88 @@ def clear(
         if curves and not each.plain() and each.strip is not None:
             stuck.append(each.strip.name)
             continue
-        own_window = _shifted(window, each)
-        moving = [curve for curve in curves if _moves(curve, own_window, _address(curve) in held)]
+        windows = {_address(curve): _shifted(own.get(_address(curve), window), each) for curve in curves}
+        moving = [curve for curve in curves if _moves(curve, windows[_address(curve)])]
         if moving and (sharing(each, id_block) or plays_again(each, id_block)):
             places = {_address(curve) for curve in moving}
             moving = [curve for curve in single_user(each, id_block).curves if _address(curve) in places]
         for curve in moving:
-            _clear_curve(curve, own_window)
-            if _address(curve) in held:
-                cut_after(curve, own_window.last)
+            _clear_curve(curve, windows[_address(curve)])
         if moving and each.strip is not None and not each.nested:
-            _stretch(each.strip, own_window.end)
+            _stretch(each.strip, max(windows[_address(curve)].last_key for curve in moving))
     _drop_empty_tracks(id_block)
     return stuck
 
 
 def _shifted(window: Window, each: Playing) -> Window:
-    return Window(*(each.own_frame(frame) for frame in (window.first, window.last, window.end)))
+    frames = (window.first, window.last, window.held, window.end)
+    return Window(*(frame if frame >= LAST_FRAME else each.own_frame(frame) for frame in frames))
 
 
 def _address(curve: bpy.types.FCurve) -> Address:
     return curve.data_path, curve.array_index
 
 
-def _moves(curve: bpy.types.FCurve, window: Window, for_good: bool) -> bool:
-    """Whether a curve of ours leaves its rest within the window, or, `for_good`, after it."""
+def _moves(curve: bpy.types.FCurve, window: Window) -> bool:
+    """Whether a curve of ours leaves its rest within the window."""
     rest = rest_of(curve)
     assert rest is not None
-    inside = np.array([window.first, *range(int(np.ceil(window.first)), int(window.end) + 1), window.end])
-    end = LAST_FRAME if for_good else window.end
-    keys = [point.co[1] for point in curve.keyframe_points if window.first <= point.co[0] <= end]
-    held = [*(bare(curve, float(frame)) for frame in inside), *keys]
-    return max(abs(value - rest) for value in held) >= STILL
+    end = min(window.end, max(window.last, curve.range()[1]))
+    inside = np.array([window.first, *range(int(np.ceil(window.first)), int(end) + 1), end])
+    keys = [point.co[1] for point in curve.keyframe_points if window.first <= point.co[0] <= window.end]
+    shown = [*(bare(curve, float(frame)) for frame in inside), *keys]
+    return max(abs(value - rest) for value in shown) >= STILL
 
 
 def _clear_curve(curve: bpy.types.FCurve, window: Window) -> None:
     """Put a curve of ours to rest within the window."""
     rest = rest_of(curve)
     assert rest is not None
-    frames, values = np.array([window.first, window.last]), np.array([rest, rest])
-    if window.first == window.last:
-        frames, values = frames[:1], values[:1]
-    frames, values = window.released(frames, values, lambda frame: bare(curve, frame))
+    frames = np.unique([window.first, window.settled])
+    frames, values = window.released(frames, np.full(len(frames), rest), lambda frame: bare(curve, frame))
     splice(curve, frames, values)
-    make_room(curve, window)
+    if window.endless:
+        cut_after(curve, window.last)
+    make_room(curve, replace(window, end=window.held))  # what it is eased into is the earlier bake's
     drop_idle(curve)
+
+
+def beginning_after(id_blocks: Iterable[bpy.types.ID], frame: float) -> float | None:
+    """Return the last frame at which the next bake after a frame is at rest yet; None where there is no other.
+
+    What plays at that frame and goes on has begun earlier; it counts from where it has come to rest.
+    """
+    found = [
+        begins
+        for id_block in id_blocks
+        for each in playing(id_block)
+        for curve in each.curves
+        if rest_of(curve) is not None and not is_muted(curve)
+        if (begins := _begins(curve, each, frame)) is not None
+    ]
+    return min(found, default=None)
+
+
+def _begins(curve: bpy.types.FCurve, each: Playing, frame: float) -> float | None:
+    rest = rest_of(curve)
+    assert rest is not None
+    later = each.strip is not None and each.strip.frame_start > frame
+    if not each.plain():
+        return each.strip.frame_start - 1 if later and each.strip is not None else None
+    at_rest = frame
+    if later and each.strip is not None:
+        at_rest = each.strip.frame_start - 1
+    elif abs(bare(curve, each.own_frame(frame)) - rest) >= STILL:
+        at_rest = math.inf
+    for point in curve.keyframe_points:
+        own, value = point.co
+        if (key := each.scene_frame(own)) <= frame or not each.reaches(key, key):
+            continue
+        if abs(value - rest) < STILL:
+            at_rest = key
+        elif at_rest < key:
+            return at_rest
+    return None
 
 
 def _stretch(strip: bpy.types.NlaStrip, last: float) -> None:

@@ -93,16 +93,16 @@ class Keying:
     def _over(self, curve: bpy.types.FCurve, entry: ControlKeys) -> None:
         """Write keys over those of a curve that is there."""
         keys, rest = entry.keys, entry.control.rest
-        if self._rests_after(curve, rest):
+        if self.window.holds:
+            released = self._nothing_follows(curve, rest)
+        elif self._rests_after(curve, rest):
             released = self._ends_away(keys, rest)
         else:  # an earlier clip's rest is eased into, or it would pop up where this one ends; an animator's keys stay
             released = covers(curve, self.window.last, self.window.end)
         window = self.window if released else self.window.unreleased
-        held = self.window.holds and self._nothing_follows(curve, rest)
         write_keys(self._eased(keys, partial(bare, curve)) if released else keys)
-        if held:  # also the key that has kept what comes after the window as it was
-            window = self.window.endless
-            cut_after(curve, self.window.last)
+        if window.endless:  # also the key that has kept what comes after the window as it was
+            cut_after(curve, window.last)
         make_room(curve, window)
         drop_idle(curve)
         add_strength(curve, self.bake, rest, window)
@@ -129,7 +129,7 @@ class Keying:
             for entry in entries
         ]
         missing = [self._constant(id_block, address, 0.0) for address in _missing(entries)]
-        action, curves = add_layer(id_block, name, [*keys, *missing], self.window.holds)
+        action, curves = add_layer(id_block, name, [*keys, *missing], self.window.endless)
         for curve in curves[: len(entries)]:
             add_strength(curve, self.bake, 0.0, None)
         return Written(action.name, overruled=tuple(overruled))
@@ -156,8 +156,8 @@ class Keying:
         return all(abs(bare(curve, float(frame)) - rest) <= STILL for frame in frames)
 
     def _nothing_follows(self, curve: bpy.types.FCurve, rest: float) -> bool:
-        """Whether a curve of ours has nothing but rest and earlier bakes after the window."""
-        keys = [point.co for point in curve.keyframe_points if point.co[0] > self.window.last]
+        """Whether a curve of ours has nothing but rest and earlier bakes while its last value is held."""
+        keys = [point.co for point in curve.keyframe_points if self.window.last < point.co[0] <= self.window.end]
         return rest_of(curve) is not None and all(
             abs(value - rest) <= STILL or covers(curve, frame, frame) for frame, value in keys
         )

@@ -107,7 +107,7 @@ def _changed_by(curve: bpy.types.FCurve, window: Window | None) -> str:
     One that is restricted to a range of frames is in the way where the window is known to reach into it.
     """
     for modifier in foreign_modifiers(curve):
-        reaches = window is not None and modifier.frame_start <= window.end and window.first <= modifier.frame_end
+        reaches = window is not None and modifier.frame_start <= window.last_key and window.first <= modifier.frame_end
         if reaches or not modifier.use_restricted_range:
             return modifier.name or modifier.type.title()
     return ""

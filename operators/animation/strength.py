@@ -38,7 +38,7 @@ def add_strength(curve: bpy.types.FCurve, bake: str, rest: float, window: Window
     _scale(modifier, 1.0)
     if window is not None:
         _restrict(modifier, window.before, window.after)
-        modifier.blend_in, modifier.blend_out = window.first - window.before, window.after - window.last
+        modifier.blend_in, modifier.blend_out = window.first - window.before, window.after - window.held
 
 
 def set_strength(bake: str, strength: float) -> None:
