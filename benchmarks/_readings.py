@@ -35,6 +35,7 @@ from magplus.models.pipeline import run as job
 from magplus.models.pipeline.batch import Batch
 from magplus.models.pipeline.driving_clip import DrivingClip
 from magplus.models.pipeline.factors import Factors
+from magplus.models.pipeline.notes import Unheard
 from magplus.models.pipeline.rig_reader import RigReader
 from magplus.models.pipeline.session import Session
 from magplus.models.pipeline.subjects import Subjects
@@ -73,19 +74,6 @@ def all_code() -> str:
     return hash_of([*(ROOT / "models" / "rig").glob("*.py"), *(ROOT / "benchmarks").glob("*rig*.py")])
 
 
-class Quiet:
-    """Listens to a job and says nothing."""
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """Nobody waits for it."""
-
-    def warning(self, text: str) -> None:
-        """The figures say it."""
-
-    def check_cancelled(self) -> None:
-        """Never."""
-
-
 @dataclass(frozen=True)
 class Found:
     """Control values [N, K], and the residual of each frame [N] where there is one; processor seconds in all."""
@@ -100,7 +88,7 @@ class Reading:
     """What a job read of a rig.
 
     equations: [N, S, 10] of the whole clip. times: theirs, s. seconds: of the processor. adjusted: whether the job lets
-    the peak of the motion be matched.
+    the peak of the motion be matched. moves: whether it found an event.
     """
 
     reader: RigReader
@@ -108,13 +96,14 @@ class Reading:
     times: tuple[float, ...]
     seconds: float
     adjusted: bool = True
+    moves: bool = True
 
     def solve(self) -> Found:
         """Return the values that the job would leave in `weights.npz`."""
         start = time.process_time()
-        curves = self.reader.solve(self.equations, self.times, self.adjusted).curves
-        if not self.adjusted:  # as a job has it of a strongly compressed clip, in which something moves
-            curves, _ = above_codec(curves, self.reader.basis.controls, True)
+        curves = self.reader.solve(self.equations, self.times, self.adjusted, self.moves).curves
+        if not self.adjusted:  # as a job has it of a strongly compressed clip
+            curves, _ = above_codec(curves, self.reader.basis.controls, self.moves)
         return Found(curves.values, curves.residual, self.seconds + time.process_time() - start)
 
 
@@ -250,11 +239,11 @@ class Readings:
             )
             folder.write_spec(spec)
             with recorded(list(bases.values())) as recording, suppress(_AllIsRead):
-                job.run_job(folder, session, Quiet())
+                job.run_job(folder, session, Unheard())
             found = recording[0]
         seconds = (time.process_time() - start) / len(bases)
         return {
-            name: Reading(reader, equations, found.times, seconds, found.adjusted)
+            name: Reading(reader, equations, found.times, seconds, found.adjusted, found.moves)
             for name, reader, equations in zip(bases, found.readers, found.equations, strict=True)
         }
 
@@ -270,7 +259,7 @@ class _Recording:
         self.readers = readers
         self.basis, self.read_from = readers[0].basis, readers[0].read_from
         self.times: tuple[float, ...] = ()
-        self.adjusted = True
+        self.adjusted = self.moves = True
         self.equations: list[NDArray[np.floating]] = []
         self._sites: list[int] = []
 
@@ -287,9 +276,11 @@ class _Recording:
         of_each = zip(self.readers, self._apart(equations), strict=True)
         return np.concatenate([reader.without(own, doubtful) for reader, own in of_each], axis=1)
 
-    def solve(self, equations: NDArray[np.floating], seconds: Sequence[float], adjusted: bool = True) -> None:
+    def solve(
+        self, equations: NDArray[np.floating], seconds: Sequence[float], adjusted: bool = True, moves: bool = True
+    ) -> None:
         """Keep what would be solved, and end the job; see `RigReader.solve`."""
-        self.times, self.adjusted = tuple(seconds), adjusted
+        self.times, self.adjusted, self.moves = tuple(seconds), adjusted, moves
         self.equations = self._apart(equations)
         raise _AllIsRead
 

@@ -95,13 +95,7 @@ def _capture(
     target = find_object(order.avatar_uid)
     if target is None or context.scene.session_uid != order.scene_uid:
         raise InputError("The file was changed before the avatar was captured; start again.")
-    view: bpy.types.SpaceView3D | None = None
-    if order.viewport is not None:
-        areas = context.screen.areas
-        space = areas[order.viewport].spaces.active if order.viewport < len(areas) else None
-        if space is None or space.type != "VIEW_3D":
-            raise InputError("The 3D viewport to look from is gone; start again.")
-        view = cast(bpy.types.SpaceView3D, space)
+    view = None if order.viewport is None else _viewport(context, order.viewport)
     picture, weights, size = order.picture, order.spec.outputs.weights, picture_size(context.scene)
     further = tuple(face_companions(context, target))
     with bare_scene(context, picture.frame), camera_to_use(context.scene, view) as camera:
@@ -139,6 +133,15 @@ def _capture(
         taken = size_of(folder.path / avatar.image)
         yield from capture_shot(context, request, shot, taken, folder, blocking=task.blocking, captures=captures)
     return replace(avatar, anchors=scaled(anchors, size, size_of(folder.path / avatar.image)))
+
+
+def _viewport(context: bpy.types.Context, number: int) -> bpy.types.SpaceView3D:
+    """Return the 3D viewport in an area of the screen. Raises `InputError` where there is another editor by now."""
+    areas = context.screen.areas
+    space = areas[number].spaces.active if number < len(areas) else None
+    if space is None or space.type != "VIEW_3D":
+        raise InputError("The 3D viewport to look from is gone; start again.")
+    return cast(bpy.types.SpaceView3D, space)
 
 
 def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Generator[Progress, None, None]:

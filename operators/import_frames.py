@@ -69,7 +69,6 @@ def import_frames(
     context: bpy.types.Context,
     folder: JobFolder,
     destination: Destination,
-    camera: bpy.types.Object | None = None,
     checked: bool | None = None,
 ) -> ImportReport:
     """Show a finished job's frames.
@@ -83,30 +82,27 @@ def import_frames(
         context: its scene gives the frame rate and receives the result.
         folder: the job.
         destination: where in time, and where they are shown.
-        camera: for a plane or a background; the scene's by default.
         checked: what `frames.clip.check_in_steps` has returned, None for a check now.
 
     Raises:
         InputError: the job has no frames, or there is no camera to show them to. MachineError: the disk is full.
     """
     with folder.reading():
-        return _import_frames(context, folder, destination, camera, checked)
+        return _import_frames(context, folder, destination, checked)
 
 
 def _import_frames(
     context: bpy.types.Context,
     folder: JobFolder,
     destination: Destination,
-    camera: bpy.types.Object | None,
     checked: bool | None,
 ) -> ImportReport:
     scene, where = context.scene, destination.show_as
-    camera = camera or scene.camera
     if where in {FRONT, PLANE, BACKGROUND}:
-        usable_camera(camera)
+        usable_camera(scene.camera)
     report = folder.read_report()
     if report.shot is not None:
-        return _import_shot(context, folder, report, destination, camera, checked)
+        return _import_shot(context, folder, report, destination, checked)
     frames = job_frames(folder, report, checked)
     source = SourceTime.from_report(report)
     placement = destination.place(source, scene)
@@ -116,11 +112,9 @@ def _import_frames(
             "stretch or, if it is 1, run the job again: the times in its report can't be right."
         )
     shown = placement.frames_to_show(source)
-    files = [folder.path / unit for unit in frames.units]
-    if shown != list(range(len(files))):
-        files = at_scene_rate(folder, [frames.units[index] for index in shown], placement.rate)
+    files = at_scene_rate(folder, frames.units, shown, placement.rate)
     clip = Clip(files, frames.size, destination.start_frame, folder.path.name)
-    image, placed, warnings = _show(context, clip, where, camera)
+    image, placed, warnings = _show(context, clip, where)
     return ImportReport(
         image=image.name if image is not None else "",
         placed=placed,
@@ -141,13 +135,12 @@ def _import_shot(
     folder: JobFolder,
     report: Report,
     destination: Destination,
-    camera: bpy.types.Object | None,
     checked: bool | None,
 ) -> ImportReport:
     """Show a moving shot on the frames that it was captured at, whatever the destination says of time."""
     assert report.shot is not None
     clip, checked = shot_clip(folder, report, checked)
-    image, placed, warnings = _show(context, clip, destination.show_as, camera)
+    image, placed, warnings = _show(context, clip, destination.show_as)
     shot = report.shot
     return ImportReport(
         image=image.name if image is not None else "",
@@ -165,7 +158,7 @@ def _import_shot(
 
 
 def _show(
-    context: bpy.types.Context, clip: Clip, where: str, camera: bpy.types.Object | None
+    context: bpy.types.Context, clip: Clip, where: str
 ) -> tuple[bpy.types.Image | None, str | None, tuple[str, ...]]:
     """Show a clip in place of earlier ones; return its image, what it was placed on, and what a person should know."""
     scene = context.scene
@@ -185,11 +178,11 @@ def _show(
     else:
         image = load(clip, colours)
         if where == PLANE:
-            placed = add_plane(context, usable_camera(camera), image, clip)
+            placed = add_plane(context, usable_camera(scene.camera), image, clip)
             # What Solid shading doesn't show of the plane.
-            add_camera_picture(usable_camera(camera), load(clip, drawn), clip, front=True)
+            add_camera_picture(usable_camera(scene.camera), load(clip, drawn), clip, front=True)
         elif where in {FRONT, BACKGROUND}:
-            placed = add_camera_picture(usable_camera(camera), image, clip, front=where == FRONT)
+            placed = add_camera_picture(usable_camera(scene.camera), image, clip, front=where == FRONT)
     return image, placed, warnings
 
 

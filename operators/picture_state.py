@@ -170,7 +170,7 @@ def _strands(obj: Any) -> Iterator[tuple[str, NDArray[Any]]]:
 
 def _read(values: Any, name: str, kind: type[np.generic], width: int = 1) -> NDArray[Any]:
     """Return a property of all elements of a collection, [count * width]."""
-    array = np.empty(len(values) * width, np.bool_ if kind is np.bool_ else kind)
+    array = np.empty(len(values) * width, kind)
     values.foreach_get(name, array)
     return array
 

@@ -14,7 +14,7 @@ from .bare_scene import animated_blocks
 from .blender.data import mesh_of, pose_bones_of, shape_keys_of
 from .picture_state import Settings
 
-_OF_KEYS = frozenset({"data", "points", "relative_key", "value"})  # its value is of the pose
+_OF_KEYS = frozenset({"data", "points", "relative_key", "value"})  # read apart; its value is of the pose
 
 
 def rig_of(objects: Sequence[bpy.types.Object]) -> str:
@@ -32,11 +32,7 @@ def _mesh(obj: bpy.types.Object, reader: Settings) -> Iterator[Any]:
     yield [group.name for group in obj.vertex_groups], _points(mesh.vertices)
     yield [(each.group, each.weight) for vertex in mesh.vertices for each in vertex.groups] if obj.vertex_groups else 0
     for key in keys.key_blocks if keys is not None else ():
-        yield (
-            key.name,
-            key.relative_key.name,
-            reader.values(key, frozenset({"data", "points", "relative_key", "value"})),
-        )
+        yield key.name, key.relative_key.name, reader.values(key, _OF_KEYS)
         yield _points(key.points)
 
 

@@ -280,10 +280,7 @@ def show_comparison(context: bpy.types.Context, folder: JobFolder) -> bpy.types.
     placement = destination.place(source, scene)
     units = [COMPARE.unit(index) for index in range(len(source.seconds))]
     folder.check_whole(units)
-    shown = placement.frames_to_show(source)
-    files = [folder.path / unit for unit in units]
-    if shown != list(range(len(files))):
-        files = at_scene_rate(folder, [units[index] for index in shown], placement.rate, COMPARE)
+    files = at_scene_rate(folder, units, placement.frames_to_show(source), placement.rate, COMPARE)
     image = show(context, COMPARE_NAME, Clip(files, (0, 0), destination.start_frame, folder.path.name))
     bpy.ops.ed.undo_push(message="MagPlus")  # taking back what comes after it leaves it there
     return image

@@ -18,7 +18,7 @@ from ..worker_client.process import popen_options
 # Best first: all packages of worker/requirements.txt have ready-made wheels for these.
 SERIES = ("3.11", "3.12", "3.13")
 SUPPORTED = f"{SERIES[0]} to {SERIES[-1]}"
-_TIMEOUT = 30.0
+_TIMEOUT = 30.0  # s; a Python without anything imported
 
 _QUESTIONS = """
 import json, struct, sys, sysconfig

@@ -24,7 +24,7 @@ _CONNECTION = frozenset(
     | {"cache-dir"}
 )
 _LINE = re.compile(r"(?:global|install|:env:)\.([\w-]+)=(.*)")
-_TIMEOUT = 60.0
+_TIMEOUT = 60.0  # s; pip itself is imported
 
 
 def surroundings(settings: Mapping[str, str]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Probe:
         return f"Python {self.python}, PyTorch {self.torch}, {self.device} ({self.device_name}{memory})"
 
 
-def probe(python: Path, timeout: float = PROBE_TIMEOUT) -> Probe:
+def probe(python: Path) -> Probe:
     """Let a worker's Python load everything and say what it can do. Takes seconds; needs no network.
 
     Raises `InputError` for what is not a suitable Python and `MachineError` for one that gives no answer.
@@ -52,10 +52,10 @@ def probe(python: Path, timeout: float = PROBE_TIMEOUT) -> Probe:
     try:
         answer = subprocess.run(
             python_command(python, WORKER_SCRIPT, "probe"),
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False, **popen_options(),
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_TIMEOUT, check=False, **popen_options(),
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise MachineError(f"{python} did not answer within {timeout:.0f} s; try again.") from error
+        raise MachineError(f"{python} did not answer within {PROBE_TIMEOUT:.0f} s; try again.") from error
     try:
         found = json.loads(answer.stdout.splitlines()[-1])
         device = found["device"]

@@ -75,9 +75,9 @@ WINDOWS = tuple(SystemLibrary(file, "PyTorch", {}) for file in ("vcruntime140_1.
 NEEDED = LINUX if sys.platform.startswith("linux") else WINDOWS if sys.platform == "win32" else ()
 
 
-def missing_libraries(python: Path, needed: Iterable[SystemLibrary] | None = None) -> tuple[SystemLibrary, ...]:
-    """Return those of `needed` (default: what this system must have) that a Python of this machine can't load."""
-    libraries = {library.file: library for library in (NEEDED if needed is None else needed)}
+def missing_libraries(python: Path) -> tuple[SystemLibrary, ...]:
+    """Return those of `NEEDED` that a Python of this machine can't load."""
+    libraries = {library.file: library for library in NEEDED}
     if not libraries:
         return ()
     try:

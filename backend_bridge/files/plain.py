@@ -20,7 +20,7 @@ _READ = os.O_RDONLY
 # No link is followed, and no pipe or terminal waited for; each where the system knows it.
 _GUARDS = ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY", "O_NOINHERIT")
 _NAME_SURROGATE = 0x20000000  # bit of a Windows reparse tag: the name stands for another place (links, junctions)
-_CHUNK = 1 << 20
+_CHUNK = 1 << 20  # bytes that are hashed at a time
 
 
 class NotPlainError(InputError):

@@ -9,7 +9,7 @@ from ..rig.footage import Compression, Unseen, listed
 from .quality import Quality, Reason
 from .report import RegionReport, Report
 
-RESIDUAL = 0.5
+RESIDUAL = 0.5  # share of the motion that no control explains
 HEAD_TURN = 15.0  # degrees; beyond it a cheek hides behind the nose
 LONGEST = 2.0  # s; a micro-expression lasts at most half a second
 LARGEST = 0.05  # of the face's width
@@ -151,7 +151,9 @@ def _result(report: Report) -> Iterator[Reason]:
         )
     most = max((each.asked for each in weights.regions.values()), default=0.0)
     lively = {name: each for name, each in weights.regions.items() if each.asked >= _LIVELY * most}
-    if weights.match == "motion" and (little := shown_in_part(lively)):
+    # After a strong codec much of what is lively is its own.
+    trusted = weights.match == "motion" and not (report.face is not None and report.face.compression.strong)
+    if trusted and (little := shown_in_part(lively)):
         yield Reason("little shown", little)
     if weights.at_limit:
         more = " …" if len(weights.at_limit) > _NAMED else ""

@@ -14,12 +14,12 @@ from ..rig.events import MotionEvent, UnitEvent
 from ..rig.footage import Compression, Span, Unseen, Untrusted
 from . import artefacts
 from .quality import Quality
+from .shot import FASTEST, SLOWEST
 from .spec import Anchor, Match
 
-MOST_FRAMES = 1_000_000
-MOST_SECONDS = 86_400
+MOST_FRAMES = 1_000_000  # of a clip
+MOST_SECONDS = 86_400  # of a clip: a day
 MOST_PIXELS = 65_536  # each way
-SLOWEST, FASTEST = Fraction(1, 1000), Fraction(100_000)  # frames per second
 LARGEST = 1e12  # of any number
 LONGEST_TEXT = 40_000  # a path may have 32,767 characters
 

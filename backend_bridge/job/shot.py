@@ -16,7 +16,7 @@ FIRST, LAST = 1, 1_048_574  # Blender's last frame; files are numbered from 1
 MOST_FRAMES = 5_000  # each has its evidence, some 0.2 MB, and pictures in the scene's resolution
 SUFFIXES = (".png", ".exr")
 SLOWEST, FASTEST = Fraction(1, 1000), Fraction(100_000)  # frames per second
-MOST_STRETCH = 1000
+MOST_STRETCH = 1000  # times as slow
 MOST_RELEASE = 3600.0  # seconds
 _NUMBER = re.compile("#+")
 

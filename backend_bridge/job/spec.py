@@ -23,14 +23,14 @@ from ..rig.regions import REGIONS
 from . import artefacts
 from .shot import Shot
 
-MIN_ALPHA, MAX_ALPHA = 0.01, 64.0
-MAX_INTENSITY = 100.0
-MAX_SMOOTHING = 1.0
-MAX_REGION_GAIN = 10.0
+MIN_ALPHA, MAX_ALPHA = 0.01, 64.0  # of the magnification
+MAX_INTENSITY = 100.0  # times the driver's
+MAX_SMOOTHING = 1.0  # s; a micro-expression lasts at most half of that
+MAX_REGION_GAIN = 10.0  # times the region's motion
 MAX_SECONDS = 1e6  # of a video's timeline, eleven days
 MAX_PIXELS = 1e6  # of a picture's side
 LEAST_BOX = 4.0  # px, of a face's side
-MAX_FACES = 1000
+MAX_FACES = 1000  # in a picture
 # No path has NUL, nor surrogates but those that stand for the bytes of a name that is no text (on Linux).
 _NO_PATH = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,3})?")

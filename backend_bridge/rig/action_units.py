@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What rig controls are called, and which facial action units (FACS) they stand for.
 
-Names are for people: for the list of controls, the report on action units and the exchange with other tools. Nothing is
-solved by name.
+Names are for people: for the list of controls, the report on action units and the exchange with other tools. What a
+control does is measured, whatever it is called; names tell how likely it is in play where several explain a motion
+(`models.rig.selection`).
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -52,7 +54,17 @@ class Meaning:
             return self.shape
         return self.shape + self.side.name.capitalize()
 
+    def is_of(self, units: Collection[int]) -> bool:
+        """Whether it stands for some of these action units, by number, and for no other.
 
+        >>> recognise("eyeBlinkLeft").is_of({BLINK}), recognise("cheekSquintLeft").is_of({BLINK})
+        (True, False)
+        """
+        return bool(self.units) and all(unit.number in units for unit in self.units)
+
+
+UPPER_LID_RAISER, BLINK = 5, 45
+GAZE = (61, 62, 63, 64)  # the eyes turn left, right, up, down
 UNIT_NAMES = MappingProxyType(
     {
         1: "inner brow raiser",

@@ -112,6 +112,12 @@ def ranges(controls: Sequence[Control]) -> tuple[NDArray[np.float64], NDArray[np
     return table[:, 0], table[:, 1], table[:, 2]
 
 
+def amount_ranges(controls: Sequence[Control]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the least and the greatest amount of the basis that K controls show within their ranges, [K] each."""
+    table = np.array([control.amounts for control in controls]).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
+
+
 @dataclass(frozen=True)
 class RigBasis:
     """Screen-space effect of each control on V vertices of the face.

@@ -14,7 +14,6 @@ from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..files.errors import InputError
 from .action_units import Side, recognise
@@ -53,17 +52,15 @@ _LARGEST = 10.0  # of a blend shape, whose range is 0 to 1
 _BEFORE = re.compile(r"\ufeff?(?:[ \t]*(?:sep=.)?\r?\n)*", re.IGNORECASE)  # what may stand before the names
 
 
-def to_live_link(curves: ControlCurves, rest: NDArray[np.floating] | None = None, start: Fraction = Fraction(0)) -> str:
-    """Return solved curves as a Live Link Face CSV: 61 columns behind timecode and count.
+def to_live_link(curves: ControlCurves, start: Fraction = Fraction(0)) -> str:
+    """Return curves whose rest is 0 (`as_shapes`) as a Live Link Face CSV: 61 columns behind timecode and count.
 
     Controls are recognised by name; what stands for no ARKit shape is left out, and head and eyes don't turn. Where a
     rig splits what ARKit doesn't (browInnerUp by side), the larger side is written; where it has one control for both
-    sides, both columns get it. `rest` [K] is taken off the values. The timecode begins at `start`, in seconds
-    from midnight.
+    sides, both columns get it. The timecode begins at `start`, in seconds from midnight.
     """
-    excursion = curves.values - (0.0 if rest is None else np.asarray(rest)[None])
     table = np.zeros((len(curves.seconds), len(SHAPES)))
-    for name, values in zip(curves.names, excursion.T, strict=True):
+    for name, values in zip(curves.names, curves.values.T, strict=True):
         for column in _columns_of(name):
             table[:, column] = np.maximum(table[:, column], values)
     text = io.StringIO()
@@ -104,11 +101,6 @@ def text_of(data: bytes) -> str:
     """
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return data.decode("utf-16" if wide else "utf-8-sig")
-
-
-def from_live_link(text: str, timecode_rate: Fraction | None = None) -> ControlCurves:
-    """Return the curves of a Live Link Face CSV; see `read_live_link`."""
-    return read_live_link(text, timecode_rate).curves
 
 
 def read_live_link(text: str, timecode_rate: Fraction | None = None, least: float = 0.0) -> Recording:

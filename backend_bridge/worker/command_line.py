@@ -24,6 +24,7 @@ from ..job.spec import Driving
 from ..job.stages import Stage, in_words
 from ..worker_client import messages
 from ..worker_client.messages import Cancel, Cancelled, Error, Hello, JobWarning, Message, Progress, Result, Start
+from ..worker_client.pace import Pace, followed
 from .cancellation import STOPPED, Cancellation, on_termination
 from .parent import wait_for_parents_end
 from .runner import JobRunner
@@ -242,9 +243,9 @@ class Console:
     def __init__(self) -> None:
         # The job's log takes over descriptor 2; people keep theirs.
         self._descriptor = os.dup(2)
-        self._stage = ""
-        self._started = self._shown = 0.0
-        self._first = 0  # how far the stage was when it began
+        self._last: Progress | None = None
+        self._pace: Pace | None = None
+        self._shown = 0.0
 
     def show(self, message: Message) -> None:
         """Print one message. That nobody reads them any more is no reason to stop the job."""
@@ -264,18 +265,18 @@ class Console:
         os.write(self._descriptor, line.encode("utf-8", "backslashreplace") + b"\n")
 
     def _progress(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if progress.stage != self._stage:
-            self._stage, self._started, self._first = progress.stage, now, progress.done
-        elif now - self._shown < self.INTERVAL and progress.done < progress.total:
+        now, before = time.monotonic(), self._last
+        pace = self._pace = followed(self._pace, before, progress, now)
+        self._last = progress
+        fresh = now - self._shown < self.INTERVAL
+        if before is not None and before.stage == progress.stage and fresh and progress.done < progress.total:
             return
         self._shown = now
         text = progress.stage
         if progress.total:
             text += f" {progress.done}/{progress.total}"
-            if self._first < progress.done < progress.total:
-                pace = (now - self._started) / (progress.done - self._first)  # what was resumed took no time
-                text += f", {pace * (progress.total - progress.done):.0f} s left"
+            if (left := pace.seconds_left(progress, now)) is not None:
+                text += f", {left:.0f} s left"
         self._print(text)
 
 

@@ -28,9 +28,9 @@ WORKER_SCRIPT = Path(__file__).parents[1] / "worker" / "__main__.py"
 
 # The worker gives up by itself half a second after a cancel (see worker/cancellation.py). One that can't even do
 # that is asked to terminate and then killed, so that a cancel has taken effect after one second whatever happens.
-_CANCEL_PATIENCE = 0.8
-_TERMINATE_PATIENCE = 0.15
-_CLOSE_PATIENCE = 2.0
+_CANCEL_PATIENCE = 0.8  # s
+_TERMINATE_PATIENCE = 0.15  # s
+_CLOSE_PATIENCE = 2.0  # s, for a worker that may end by itself
 
 
 class WorkerClient:

@@ -21,6 +21,7 @@ from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
 from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.backend_bridge.rig.footage import Fault as Footage
 from magplus.models.face import Visibility, track
+from magplus.models.pipeline.notes import Unheard
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
 from magplus.models.training.actors import Actor
@@ -28,19 +29,6 @@ from magplus.models.video import encode_png
 
 from .._codecs import Codec, write
 from .._faults import Values
-
-
-class Quiet:
-    """Listens to a job and says nothing."""
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """Nobody waits for it."""
-
-    def warning(self, text: str) -> None:
-        """The report has it."""
-
-    def check_cancelled(self) -> None:
-        """Never."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +59,7 @@ def run(clip: Clip, avatar: Actor, session: Session) -> tuple[Report, Values]:
                 device="cpu",
             )
         )
-        report = run_job(folder, session, Quiet())
+        report = run_job(folder, session, Unheard())
         return report, ControlCurves.load(folder.weights_npz).values.astype(np.float64)
 
 

@@ -64,6 +64,14 @@ def add(verbs: Verbs) -> None:
 
 def add_options(verb: argparse.ArgumentParser) -> None:
     """Add all that can be said of one run; a list of shots says the same of each shot."""
+    _add_source(verb)
+    _add_capture(verb)
+    _add_method(verb)
+    _add_rig(verb)
+    _add_results(verb)
+
+
+def _add_source(verb: argparse.ArgumentParser) -> None:
     source = verb.add_argument_group("what moves what")
     source.add_argument("--driving", metavar="VIDEO", help="video, picture, or folder of an image sequence")
     add_avatar(source)
@@ -73,6 +81,9 @@ def add_options(verb: argparse.ArgumentParser) -> None:
     source.add_argument("--face-index", type=int, metavar="N", help="which face drives, from left to right, from 0")
     source.add_argument("--sequence-rate", type=float, metavar="FPS", help="frame rate of an image sequence")
     add_anchors(source)
+
+
+def _add_capture(verb: argparse.ArgumentParser) -> None:
     capture = verb.add_argument_group("the avatar's picture", "For keys alone it is small and quick by itself.")
     capture.add_argument("--camera", metavar="NAME", help="the camera to look through; it becomes the scene's")
     capture.add_argument("--frame", type=int, metavar="N", help="frame of the scene it is taken at; the start frame")
@@ -84,6 +95,9 @@ def add_options(verb: argparse.ArgumentParser) -> None:
         help="its longer side, or its width and height",
     )
     capture.add_argument("--capture-samples", type=int, metavar="N", help="samples of its render at most")
+
+
+def _add_method(verb: argparse.ArgumentParser) -> None:
     method = verb.add_argument_group("how")
     method.add_argument("--backend", choices=[entry.name for entry in BACKENDS])
     method.add_argument(
@@ -101,6 +115,9 @@ def add_options(verb: argparse.ArgumentParser) -> None:
     )
     add_python(method)
     add_checkpoints(method)
+
+
+def _add_rig(verb: argparse.ArgumentParser) -> None:
     rig = verb.add_argument_group(
         "controls of the rig",
         "Names, or patterns as in 'brow*'; `controls` lists them. Of what a pattern of --only fits, that is taken "
@@ -114,6 +131,9 @@ def add_options(verb: argparse.ArgumentParser) -> None:
     )
     rig.add_argument("--smoothing", type=float, metavar="SECONDS", help="smooth the curves; it lowers the apex")
     rig.add_argument("--match", choices=["motion", "shape"], help="move as far as the driver, or be nearest in shape")
+
+
+def _add_results(verb: argparse.ArgumentParser) -> None:
     results = verb.add_argument_group("results", "With neither --frames nor --shape-keys the file's settings hold.")
     results.add_argument(
         "--frames",

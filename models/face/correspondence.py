@@ -16,6 +16,7 @@ from ..warp import pixel_grid, sample, sample_spline
 
 LATTICE = 48  # intervals along the longer side of the lattice that the spline is evaluated on
 LATTICE_MARGIN = 8  # intervals beyond the picture: the spline's border has decayed to 0.27^8 within
+SMOOTHING = 1e-2  # of the spline, weight of its bending: landmarks jitter
 HUMAN = 0.3  # how far the proportions of two people's faces differ in places, as a share
 
 
@@ -33,23 +34,20 @@ class Correspondence:
         avatar_landmarks: NDArray[np.floating],
         driver_landmarks: NDArray[np.floating],
         size: tuple[int, int],
-        smoothing: float = 1e-2,
     ) -> None:
         """Fit to [478 or 468, 2+] landmarks in px; `size` is (width, height) of the avatar's crop."""
         width, height = size
         here = avatar_landmarks[:MESH_POINTS, :2].astype(np.float64)
         there = driver_landmarks[:MESH_POINTS, :2].astype(np.float64)
-        self.positions = self._spline(here, there, width, height, smoothing)
+        self.positions = self._spline(here, there, width, height)
         whole, *_ = np.linalg.lstsq(np.c_[here, np.ones(len(here))], there, rcond=None)
         self.inverse_jacobian = _inverse(_shrunk(_jacobian(self.positions), torch.from_numpy(whole[:2].T).float()))
 
     @staticmethod
-    def _spline(
-        here: NDArray[np.float64], there: NDArray[np.float64], width: int, height: int, smoothing: float
-    ) -> Tensor:
+    def _spline(here: NDArray[np.float64], there: NDArray[np.float64], width: int, height: int) -> Tensor:
         """Evaluate the spline [1, 2, H, W]: positions on the driver for every pixel of the avatar."""
         unit = float(np.ptp(here[:, 0]))
-        spline = RBFInterpolator(here / unit, there, kernel="thin_plate_spline", smoothing=smoothing, degree=1)
+        spline = RBFInterpolator(here / unit, there, kernel="thin_plate_spline", smoothing=SMOOTHING, degree=1)
         # The spline is evaluated on a coarse lattice that reaches beyond the picture and is refined by a cubic one.
         spacing = max(width, height) / LATTICE
         columns, rows = (np.arange(-LATTICE_MARGIN, extent / spacing + LATTICE_MARGIN) for extent in (width, height))

@@ -29,7 +29,7 @@ from .square import Beyond, Square, roll
 from .track import FaceTrack
 
 _ROBUST_ROUNDS = 8  # iterations of IRLS
-_MARGIN = 0.35  # of the landmarks' extent, on every side: room for hair and chin
+_MARGIN = 0.35  # of what the landmarks cover over all stabilised frames, on every side: room for hair and chin
 _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no better
 _ALIGNMENT_BATCH = 8  # frames, bounds the memory
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
@@ -54,25 +54,24 @@ class SteadyCrop:
     beyond: Beyond = "repeated"
 
     @classmethod
-    def follow(cls, track: FaceTrack, reference: int, margin: float = _MARGIN) -> SteadyCrop:
+    def follow(cls, track: FaceTrack, reference: int) -> SteadyCrop:
         """Return the crop that holds a face through a clip, its movement smoothed over time.
 
         A head has inertia and landmarks jitter, so the smooth movement is nearer to the head's; on a real clip it cuts
         the noise of the dense motion by a third. It can't shave an expression, which is measured against the crop.
         """
-        crop = cls.around(track.points, reference, margin)
+        crop = cls.around(track.points, reference)
         smooth = _smoothed(crop.to_reference, track, reference)
-        return cls._framed(track.points, smooth, reference, margin)
+        return cls._framed(track.points, smooth, reference)
 
     @classmethod
-    def around(cls, points: NDArray[np.floating[Any]], reference: int = 0, margin: float = _MARGIN) -> SteadyCrop:
+    def around(cls, points: NDArray[np.floating[Any]], reference: int = 0) -> SteadyCrop:
         """Return the crop that holds a face, each frame placed by its own landmarks alone.
 
-        points: [T, 478, 2 or 3] landmarks in px of the T frames (T = 1 for a still). margin: what is added on every
-        side, in sizes of the area that the landmarks cover over all stabilised frames.
+        points: [T, 478, 2 or 3] landmarks in px of the T frames (T = 1 for a still).
         """
         rigid = np.asarray(points, np.float64)[:, RIGID_LANDMARKS, :2]
-        return cls._framed(points, _robust_fits(rigid, rigid[reference]), reference, margin)
+        return cls._framed(points, _robust_fits(rigid, rigid[reference]), reference)
 
     def refined(self, frames: Iterable[VideoFrame], track: FaceTrack, reference: int) -> SteadyCrop:
         """Return the crop with every frame aligned to the reference frame by what is seen (`alignment.align`).
@@ -117,11 +116,11 @@ class SteadyCrop:
 
     @classmethod
     def _framed(
-        cls, points: NDArray[np.floating[Any]], to_reference: tuple[Similarity, ...], reference: int, margin: float
+        cls, points: NDArray[np.floating[Any]], to_reference: tuple[Similarity, ...], reference: int
     ) -> SteadyCrop:
         crop = cls(to_reference, Similarity())
         covered = crop.steady(points).reshape(-1, 2)
-        return crop.framed(Square.covering(covered, roll(points[reference]), 1 + 2 * margin))
+        return crop.framed(Square.covering(covered, roll(points[reference]), 1 + 2 * _MARGIN))
 
     @property
     def native_size(self) -> float:

@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .masks import Mask
+
 Image = NDArray[np.float32]  # [C, H, W]
-Mask = NDArray[np.bool_]
 
 _SPREAD = 0.12  # of the face's width, over which the gain is smooth
 _PRIOR = 0.1  # weight of the whole face's gain, where little is seen

@@ -14,18 +14,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .masks import Mask, grown, hull_of
 from .mesh import INNER_LIPS, LIPS, NOSE_BASE, UPPER_LIP
 
 Image = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 _DARK = 0.4  # of the skin's brightness; lips have 0.55 and more
 _LESS_RED = 0.18  # of the logarithm of red to green, below the skin's; lips have 0.05 below it and more
 _MOST = 0.5  # share of the lips that may be neither
 _AROUND = 0.07  # of the face's width: what lips are compared with
-_APART = (
-    0.06  # of the skin's own redness: cloth and hands are apart from themselves by up to 0.02, lips by 0.2 and more
-)
+_APART = 0.06  # of the skin's own redness: cloth and hands are up to 0.02 apart from themselves, lips 0.2 and more
 _APART_MOST = 0.025
 _SMOOTHED = 1.0  # px; a sensor's noise differs between the channels
 _LIGHTER = 0.15  # of the logarithm of brightness; folds have 0.1
@@ -39,8 +37,8 @@ def mouth_cover(picture: Image, landmarks: NDArray[np.floating[Any]], face: Mask
 
     landmarks: [478, 2] px. face: [H, W].
     """
-    whole = _hull(landmarks, LIPS, face.shape)
-    lips = whole & ~_hull(landmarks, INNER_LIPS, face.shape)
+    whole, inner = (hull_of(landmarks[list(group), :2], face.shape) for group in (LIPS, INNER_LIPS))
+    lips = whole & ~inner
     brightness = picture.mean(2)
     redness = _looks(picture)[0]
     skin = face & _above(landmarks, face.shape)
@@ -50,7 +48,8 @@ def mouth_cover(picture: Image, landmarks: NDArray[np.floating[Any]], face: Mask
     no_lips = (brightness < _DARK * np.median(brightness[skin])) | (redness < np.median(redness[skin]) - _LESS_RED)
     if no_lips[lips].mean() >= _MOST:
         return _joined(lower & no_lips, lips)
-    around = _grown(whole, _AROUND * float(np.ptp(landmarks[:, 0]))) & ~_grown(whole, 1) & face
+    beside = max(1, round(_AROUND * float(np.ptp(landmarks[:, 0]))))
+    around = grown(whole, beside) & ~grown(whole, 1) & face
     if not around.any() or not _coloured(redness, skin):
         return np.zeros_like(face)
     looks = _looks(cv2.GaussianBlur(picture, (0, 0), _SMOOTHED))
@@ -83,22 +82,9 @@ def _joined(mask: Mask, lips: Mask) -> Mask:
     return np.asarray(np.isin(labels, touching[touching > 0]))
 
 
-def _grown(mask: Mask, by: float) -> Mask:
-    side = 2 * max(1, round(by)) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    return np.asarray(cv2.dilate(np.uint8(mask), disc) > 0)
-
-
 def _above(landmarks: NDArray[np.floating[Any]], shape: tuple[int, ...]) -> Mask:
     """Return the side of the lips' upper edge that the nose is on, half-way to it and beyond."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     lip, nose = landmarks[UPPER_LIP, :2].astype(np.float64), landmarks[NOSE_BASE, :2].astype(np.float64)
     up = nose - lip
     return np.asarray((x - lip[0]) * up[0] + (y - lip[1]) * up[1] > 0.5 * float(up @ up))
-
-
-def _hull(landmarks: NDArray[np.floating[Any]], group: tuple[int, ...], shape: tuple[int, ...]) -> Mask:
-    mask = np.zeros(shape[:2], np.uint8)
-    hull = cv2.convexHull(landmarks[list(group), :2].astype(np.float32))
-    cv2.fillConvexPoly(mask, np.rint(hull).astype(np.int32), 1)
-    return mask > 0

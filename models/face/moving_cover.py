@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..magnification.filters import pool_to
+from .masks import Mask, grown
 from .regions import face_mask, face_width, regions
-
-Mask = NDArray[np.bool_]
 
 _SIDE = 128  # px of what is looked at
 _LEAST = 0.01  # of the face's width; less motion makes no control of a size that could be seen
@@ -45,8 +44,7 @@ class MovingCover:
         small = (landmarks[:, :2] + 0.5) * (_SIDE / size) - 0.5
         self._width = face_width(small)
         self._face = face_mask(small, (_SIDE, _SIDE))[0, 0].numpy() > 0.5
-        reach = max(1, round(_BESIDE * self._width))
-        self._beside = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+        self._beside = max(1, round(_BESIDE * self._width))
         self._lids = regions(small, (_SIDE, _SIDE))["lids"][0, 0].numpy() > 0.5
 
     def __call__(self, local: Tensor, seen: Tensor) -> Tensor:
@@ -73,7 +71,7 @@ class MovingCover:
             if self._is_solid(left, piece):
                 piece = _around_the_largest(left, _RIM)
                 if piece.sum() <= _MOST_AREA * self._face.sum():
-                    found |= cv2.dilate(np.uint8(piece), self._beside) > 0
+                    found |= grown(piece, self._beside)
             left = np.where(piece, 0.0, left)
         return found
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
+from .masks import Mask
 
 COVER_SIDE = 32  # px of the pictures that say where a frame doesn't show the face
 _WANDERS = 0.05  # of a region: what is newly hidden or seen again from a frame to the next, at least

@@ -26,7 +26,7 @@ class Similarity:
     ty: float = 0.0
 
     @classmethod
-    def fit(cls, source: Points, target: Points, weights: Points | None = None) -> Similarity:
+    def fit(cls, source: Points, target: Points) -> Similarity:
         """Return the least-squares map of `source` onto `target` ([K, 2] each), K >= 2 points that don't coincide.
 
         The problem is linear in the four parameters, so that its solution has a closed form.
@@ -37,13 +37,12 @@ class Similarity:
         >>> [round(value, 9) + 0.0 for value in (fit.a, fit.b, fit.tx, fit.ty)]
         [0.0, 2.0, 5.0, 0.0]
         """
-        weights = np.ones(len(source)) if weights is None else weights
-        weights = weights / weights.sum()
-        source_mean, target_mean = weights @ source, weights @ target
+        mean = np.full(len(source), 1 / len(source))
+        source_mean, target_mean = mean @ source, mean @ target
         p, q = source - source_mean, target - target_mean
-        spread = weights @ (p**2).sum(1)
-        a = weights @ (p * q).sum(1) / spread
-        b = weights @ (p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]) / spread
+        spread = mean @ (p**2).sum(1)
+        a = mean @ (p * q).sum(1) / spread
+        b = mean @ (p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]) / spread
         x, y = source_mean
         return cls(float(a), float(b), float(target_mean[0] - a * x + b * y), float(target_mean[1] - b * x - a * y))
 

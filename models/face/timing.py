@@ -33,6 +33,10 @@ _MEANS, _MANY = (3, 5), 16  # frames; in so many, what is weak and lasts stands 
 _TELLING = 7  # frames; of fewer, second differences tell nothing of the noise
 _BY_CHANCE = 0.02  # how often one of the curves may rise to one apex and fall from it if it is noise
 _FEW, _CLEARLY_ONE = 8, 10.0  # in so few frames, what noise never has may leave a tenth of it beside one peak
+# How far below the highest frame another one counts 1/e of it, over the rms of what is left beside one peak. On
+# plateaus of 11 and 23 frames under noise apexes lie up to 11 frames from the middle with 2, 5 with 4 and 3 with this;
+# peaks of 6 to 36 frames have the rms error of their highest frame or less.
+_AS_HIGH = 6.0
 _CALMER = 0.35  # sum of scores: a quarter of a smile has 0.9, a micro-expression 0.1, and they jitter by 0.05
 _ONE_CALMER = 0.3  # of one score: a quarter of a smile has 0.4; scores that drift together have less each
 # A resting mouth may have a score of puckering, which a smile lowers; lids and gaze never rest.
@@ -148,15 +152,15 @@ def find_event(
     """Return the clip's main expression from a curve of local motion, or None if nothing stands out.
 
     magnitude: [T], in any unit, 0 at the reference; certain: what noise never has; curves: how many are looked at. The
-    apex is the curve's highest frame itself: nothing is smoothed, because smoothing shaves and shifts an apex that
-    lasts a few frames. The onset is where the curve last rises through a fifth of the way from rest to apex, the offset
-    where it first falls through it again, both interpolated between frames. Rest is the median of the curve's lower
-    half. The apex must be higher above it than noise is, but in 1 % of clips, in any of their curves. The noise is the
-    median absolute second difference away from the apex, where a smooth curve has none. An expression of a few frames
-    has little else than curvature: its noise is what a curve that rises to the apex and falls from it leaves, if frames
-    are too many for noise to do so by chance. In 8 frames or fewer, ten times that is enough for what is more than
-    `certain`, and in fewer than 7 nothing else counts.
-    Where noise drowns the apex and not the mean of a few frames, it is their mean that is timed.
+    apex is the curve's highest frame, and on a plateau its middle (`_apex`): nothing is smoothed, because smoothing
+    shaves and shifts an apex that lasts a few frames. The onset is where the curve last rises through a fifth of the
+    way from rest to apex, the offset where it first falls through it again, both interpolated between frames. Rest is
+    the median of the curve's lower half. The apex must be higher above it than noise is, but in 1 % of clips, in any of
+    their curves. The noise is the median absolute second difference away from the apex, where a smooth curve has none.
+    An expression of a few frames has little else than curvature: its noise is what a curve that rises to the apex and
+    falls from it leaves, if frames are too many for noise to do so by chance. In 8 frames or fewer, ten times that is
+    enough for what is more than `certain`, and in fewer than 7 nothing else counts. Where noise drowns the apex and not
+    the mean of a few frames, it is their mean that is timed.
 
     >>> event = find_event(np.arange(9) / 10, np.array([0, 0, 0, 0.5, 1.0, 0.5, 0, 0, 0]))
     >>> event.apex, round(event.onset, 2), round(event.offset, 2)
@@ -179,20 +183,44 @@ def find_event(
 
 def _timed(times: NDArray[np.float64], curve: NDArray[np.float64]) -> MotionEvent:
     """Return onset, apex and offset of a curve [T]."""
-    apex, rest = int(curve.argmax()), _rest(curve)
-    level = rest + _CROSSING * (curve[apex] - rest)
+    highest, rest = int(curve.argmax()), _rest(curve)
+    level = rest + _CROSSING * (curve[highest] - rest)
 
     def crossing(inside: int, outside: int) -> float:
         share = (curve[inside] - level) / (curve[inside] - curve[outside])
         return float(times[inside] + share * (times[outside] - times[inside]))
 
-    before = np.flatnonzero(curve[:apex] <= level)
-    after = apex + 1 + np.flatnonzero(curve[apex + 1 :] <= level)
+    before = np.flatnonzero(curve[:highest] <= level)
+    after = highest + 1 + np.flatnonzero(curve[highest + 1 :] <= level)
     return MotionEvent(
         onset=crossing(before[-1] + 1, before[-1]) if len(before) else None,
-        apex=float(times[apex]),
+        apex=float(times[_apex(curve)]),
         offset=crossing(after[0] - 1, after[0]) if len(after) else None,
     )
+
+
+def _apex(curve: NDArray[np.float64]) -> int:
+    """Return the frame of the apex of a curve [T]: the highest one, or the middle of those that may be the highest.
+
+    An expression that is held has a plateau, on which the measurement's error decides which frame is the highest. How
+    large it is there is what the nearest curve that rises to the highest frame and falls from it leaves of the upper
+    half: nothing of a curve with one peak, whose apex is its highest frame. Frames count by how near they come to the
+    highest one in units of that (`_AS_HIGH`), and the median frame is the apex.
+
+    >>> held = np.array([0, 0.5, 0.98, 1, 0.99, 0.97, 0.99, 0.98, 0.5, 0.1, 0])
+    >>> int(held.argmax()), _apex(held), _apex(np.array([0, 0.5, 1, 0.98, 0.9, 0.8, 0.5, 0.1, 0]))
+    (3, 4, 2)
+    """
+    highest = int(curve.argmax())
+    low = np.flatnonzero(curve < (curve[highest] + _rest(curve)) / 2)
+    place = int(np.searchsorted(low, highest))
+    first, end = (int(low[place - 1]) + 1 if place else 0), (int(low[place]) if place < len(low) else len(curve))
+    upper = curve[first:end]
+    error = _AS_HIGH * _rms(_beside_one_peak(curve)[first:end])
+    if error == 0:
+        return highest
+    counted = np.cumsum(np.exp(-(((curve[highest] - upper) / error) ** 2)))
+    return first + int(np.searchsorted(counted, counted[-1] / 2))
 
 
 def settled(magnitude: NDArray[np.floating[Any]]) -> int | None:
@@ -222,7 +250,7 @@ def _stands_out(curve: NDArray[np.float64], by: float) -> bool:
 
 def _left_beside_one_peak(curve: NDArray[np.float64], critical: float, certain: float, curves: int) -> float:
     """Return by how much one peak must stand out of a curve [T]; see `find_event`."""
-    misfit = _misfit_of_one_peak(curve)
+    misfit = _rms(_beside_one_peak(curve))
     # Of the orders in which T - 1 frames of noise may come after the reference, so many have one peak.
     by_chance = curves * 2.0 ** (len(curve) - 2) / math.factorial(len(curve) - 1)
     needed = critical * misfit if by_chance <= _BY_CHANCE else math.inf
@@ -242,13 +270,16 @@ def _noise(curve: NDArray[np.float64], apex: int, width: int) -> float:
     return 1.4826 / (6 * width) ** 0.5 * float(np.median(second[away])) if away.any() else 0.0
 
 
-def _misfit_of_one_peak(curve: NDArray[np.float64]) -> float:
-    """Return the rms of what the nearest curve that rises to the apex and falls from it leaves of [T]."""
-    apex = int(curve.argmax())
-    risen = isotonic_regression(curve[: apex + 1]).x
-    fallen = isotonic_regression(curve[apex:], increasing=False).x
-    left = np.concatenate([curve[: apex + 1] - risen, (curve[apex:] - fallen)[1:]])
-    return float(np.sqrt(np.mean(left**2)))
+def _beside_one_peak(curve: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what the nearest curve that rises to the highest frame and falls from it leaves of [T]."""
+    highest = int(curve.argmax())
+    risen = isotonic_regression(curve[: highest + 1]).x
+    fallen = isotonic_regression(curve[highest:], increasing=False).x
+    return np.concatenate([curve[: highest + 1] - risen, (curve[highest:] - fallen)[1:]])
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(values**2)))
 
 
 def _expression_speed(track: FaceTrack) -> NDArray[np.float64]:

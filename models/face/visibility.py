@@ -23,12 +23,12 @@ from ..pages import KeptArray
 from .colour import coloured_as
 from .footage import CLIPPED
 from .lighting import Light, ReferenceLight
+from .masks import Mask, disc, grown, hull_of
 from .mesh import LEFT_LIDS, LIPS, RIGHT_LIDS
 from .mouth_cover import mouth_cover
 from .regions import face_mask, face_width, regions
 
 Image = NDArray[np.float32]  # [C, H, W]
-Mask = NDArray[np.bool_]
 
 _SIDE = 128  # px of the pictures that are compared
 _REACH = 0.025  # of the face's width: how far the face's own motion may carry a pixel
@@ -101,13 +101,13 @@ class Visibility:
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         self._small = _small(reference[0])
         self._near = self._extremes(self._small)
-        mouth = _grown(self._hull(LIPS, small), max(1, round(_REACH * self._width)))
+        mouth = grown(self._hull(LIPS, small), max(1, round(_REACH * self._width)))
         self._besides_mouth = self._face & ~mouth
         self._light = ReferenceLight(self._small, self._face, self._width)
         # What covers the mouth moves, as far as the face's own motion at least.
         picture = np.ascontiguousarray(self._small.transpose(1, 2, 0))
-        covered = _grown(mouth_cover(picture, small, self._face), max(1, round((_REACH + _GROWN) * self._width)))
-        self._seen = _small_mask(inside) & ~_grown(_clipped(self._small), 1) & ~covered
+        covered = grown(mouth_cover(picture, small, self._face), max(1, round((_REACH + _GROWN) * self._width)))
+        self._seen = _small_mask(inside) & ~grown(_clipped(self._small), 1) & ~covered
 
     def __call__(self, frames: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> tuple[Tensor, Tensor]:
         """Return frames [N, 3, S, S] in the reference's light, filled in where the face isn't seen; and where it is.
@@ -160,11 +160,11 @@ class Visibility:
         return self._known[key].comparison
 
     def _compare(self, small: Image, within: Mask, landmarks: NDArray[np.floating[Any]]) -> _Comparison:
-        seen = self._seen & within & ~_grown(_clipped(small), 1)
-        seen &= ~_grown(self._lost(small, seen), 1)
+        seen = self._seen & within & ~grown(_clipped(small), 1)
+        seen &= ~grown(self._lost(small, seen), 1)
         points = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
         eyes = [self._hull(group, points) for group in (RIGHT_LIDS, LEFT_LIDS)]
-        own = _grown(eyes[0] | eyes[1] | self._hull(LIPS, points), 1)
+        own = grown(eyes[0] | eyes[1] | self._hull(LIPS, points), 1)
         skin, light = seen, self._light.between(small, seen)
         for tolerance in _DIFFERENT:
             uncovered = seen & ~self._covered(light.on(small), seen, own, eyes, tolerance)
@@ -191,7 +191,7 @@ class Visibility:
             is_own = on_face.any() and own[on_face].mean() >= _OWN and not _hides_one(eyes, part)
             if stats[label, cv2.CC_STAT_AREA] >= least and not is_own:
                 covered |= part
-        return _grown(covered, max(1, round(_GROWN * self._width)))
+        return grown(covered, max(1, round(_GROWN * self._width)))
 
     def _lost(self, small: Image, seen: Mask) -> Mask:
         """Return where a channel of a brighter frame is clipped that isn't in the reference: its detail is lost.
@@ -226,11 +226,8 @@ class Visibility:
 
     def _hull(self, group: tuple[int, ...], points: NDArray[np.floating[Any]]) -> Mask:
         """Return where an eye or the lips lie, in the reference or in the frame: there they change of themselves."""
-        mask = np.zeros((_SIDE, _SIDE), np.uint8)
-        for landmarks in (self._landmarks, points):
-            hull = cv2.convexHull(landmarks[list(group)].astype(np.float32))
-            cv2.fillConvexPoly(mask, np.rint(hull).astype(np.int32), 1)
-        return mask > 0
+        here, there = (hull_of(each[list(group)], (_SIDE, _SIDE)) for each in (self._landmarks, points))
+        return here | there
 
 
 def undisturbed(seen: Tensor, width: float) -> Tensor:
@@ -243,7 +240,7 @@ def undisturbed(seen: Tensor, width: float) -> Tensor:
     size = seen.shape[-1]
     small = pool_to(seen, (_SIDE, _SIDE))[:, 0].cpu().numpy()
     large, beside = (max(1, round(share * width * _SIDE / size)) for share in (_LARGE, _BESIDE))
-    near = np.stack([_grown(cv2.erode(np.uint8(frame < 0.5), _disc(large)) > 0, large + beside) for frame in small])
+    near = np.stack([grown(cv2.erode(np.uint8(frame < 0.5), disc(large)) > 0, large + beside) for frame in small])
     return seen * resize(torch.from_numpy(~near[:, None]).float(), (size, size)).to(seen)
 
 
@@ -273,11 +270,3 @@ def _small_mask(mask: Tensor) -> Mask:
 def _clipped(image: Image) -> Mask:
     red, green, blue = image >= CLIPPED
     return (red & green) | (red & blue) | (green & blue)
-
-
-def _grown(mask: Mask, by: int) -> Mask:
-    return cv2.dilate(np.uint8(mask), _disc(by)) > 0
-
-
-def _disc(radius: int) -> NDArray[np.uint8]:
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), np.uint8)

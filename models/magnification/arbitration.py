@@ -60,11 +60,11 @@ def equation_residual(seen: Observation, motion: Tensor) -> Tensor:
     return torch.cat([hx - jxx * x - jxy * y, hy - jxy * x - jyy * y], 1)
 
 
-def chi_squared_test(seen: Observation, motion: Tensor, inflation: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+def chi_squared_test(seen: Observation, motion: Tensor) -> tuple[Tensor, Tensor]:
     """Test a motion u [N, 2, h, w] px against the equations: the least-squares step from it, and chi-squared.
 
     The equations are summed over `PATCH` x `PATCH` points, R = sum (h - J u) and A = sum J + ridge. Returns the step
-    A^-1 R, [N, 2, h, w] px, and chi-squared per degree of freedom R^T A^-1 R / (2 inflation), [N, 1, h, w].
+    A^-1 R, [N, 2, h, w] px, and chi-squared per degree of freedom R^T A^-1 R / 2, [N, 1, h, w].
 
     >>> one = torch.ones(1, 1, 20, 20)
     >>> seen = Observation(torch.cat([100 * one, 0 * one, 100 * one, 50 * one, 0 * one], 1), one, one, one)  # 0.5 px
@@ -77,7 +77,7 @@ def chi_squared_test(seen: Observation, motion: Tensor, inflation: Tensor | floa
     a, c = a + PATCH_RIDGE, c + PATCH_RIDGE
     determinant = (a * c - b * b).clamp(min=PATCH_RIDGE**2)
     step = torch.cat([c * rx - b * ry, a * ry - b * rx], 1) / determinant
-    chi_squared = (rx * step[:, :1] + ry * step[:, 1:]).clamp(min=0) / (2 * inflation)
+    chi_squared = (rx * step[:, :1] + ry * step[:, 1:]).clamp(min=0) / 2
     return step, chi_squared
 
 

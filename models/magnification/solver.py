@@ -37,6 +37,7 @@ from .motion import Motion
 # Least noise: 8-bit rounding, of variance 1 / (12 x 255^2), in the difference of two pictures, in the mean of three
 # channels, smoothed by the binomial filter, which leaves (3/8)^2 of white noise's variance.
 QUANTISATION = 2 / 3 * (3 / 8) ** 2 / (12 * 255**2)
+COARSEST = 4  # points, the side at which grids are not halved any more
 RIDGE = 0.01  # 1 / px^2, prior precision of the motion on the coarsest grid: a standard deviation of 10 px
 ROUGHNESS = 0.02  # see `FlowSettings`
 CHI_SQUARED_MEDIAN = 0.455  # of one degree of freedom: the median square of a standard normal variable
@@ -130,7 +131,7 @@ class PlateSolution:
         return bool((self.residual <= CONVERGED).all())
 
 
-def smooth_solve(equations: Tensor, stiffness: Tensor, relaxations: int = 4, coarsest: int = 4) -> PlateSolution:
+def smooth_solve(equations: Tensor, stiffness: Tensor, relaxations: int = 4) -> PlateSolution:
     """Minimise data term plus thin plate approximately, in one coarse-to-fine sweep (cascadic multigrid).
 
     On each scale, block Jacobi iterations solve the 2 x 2 normal equations of every point with its neighbours fixed,
@@ -144,7 +145,6 @@ def smooth_solve(equations: Tensor, stiffness: Tensor, relaxations: int = 4, coa
         equations: [N, 5, h, w] as in `Observation`.
         stiffness: [N, 1, h, w] > 0, 1 / px^2.
         relaxations: iterations on each scale; three times as many on the coarsest.
-        coarsest: points, the side at which grids are not halved any more.
 
     >>> seen = torch.zeros(1, 1, 32, 32)
     >>> seen[..., ::8, ::8] = 100.0  # one point in 64 has texture, and all of them move by 0.5 px
@@ -154,7 +154,7 @@ def smooth_solve(equations: Tensor, stiffness: Tensor, relaxations: int = 4, coa
     (True, 240, True)
     """
     scales = [(equations, stiffness)]
-    while min(scales[-1][0].shape[2:]) > coarsest:
+    while min(scales[-1][0].shape[2:]) > COARSEST:
         finer, finer_stiffness = scales[-1]
         # Precisions of four points add up. At twice the spacing second differences are 4 times as large, squared 16,
         # on a quarter of the points, so that the same plate has a quarter of the weight on each.

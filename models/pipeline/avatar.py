@@ -62,11 +62,11 @@ class AvatarPicture:
         """Return [1, 3, H, W] RGB on an even background, as detectors and backends want to see it."""
         return self.premultiplied[:, :3] + grey * (1 - self.premultiplied[:, 3:])
 
-    def over_with(self, part: Tensor, left: int, top: int, grey: float = 0.5) -> Tensor:
+    def over_with(self, part: Tensor, left: int, top: int) -> Tensor:
         """Return what `over` does of this picture with a part [4, h, w] that is another from (left, top) px on."""
         whole = self.premultiplied.clone()
         whole[0, :, top : top + part.shape[1], left : left + part.shape[2]] = part
-        return replace(self, premultiplied=whole).over(grey)
+        return replace(self, premultiplied=whole).over()
 
     def encoder(self, region: tuple[int, int, int, int]) -> Callable[[Tensor], bytes]:
         """Return what makes a PNG of this picture's bit depth from another part of it, premultiplied [4, h, w].

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ...backend_bridge.rig.surface import Surface
 from ..face import Window
+from ..face.masks import disc
 from ..warp import pixel_grid, sample
 from .triangles import Grid, rasterise
 
@@ -233,8 +234,7 @@ def _fade(cosine: Array) -> Array:
 
 def _without_slivers(blocked: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
     """Return what is covered without the pieces that are nowhere wider than about twice `width` nodes."""
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
-    core = cv2.erode(blocked.astype(np.uint8), disc, borderType=cv2.BORDER_REPLICATE) > 0
+    core = cv2.erode(blocked.astype(np.uint8), disc(width), borderType=cv2.BORDER_REPLICATE) > 0
     _, label = cv2.connectedComponents(blocked.astype(np.uint8))
     return blocked & np.isin(label, label[core])
 

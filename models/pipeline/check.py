@@ -36,7 +36,7 @@ from .check_sheet import Sheet, check_place, draw_sheet, write_sheet
 from .driver import Driver
 from .driving_clip import LARGEST_CROP, DrivingClip
 from .factors import Factors, backend_warnings, choose_factors, peak_motion
-from .notes import Notes
+from .notes import Notes, Unheard
 from .placement import find_avatar_face
 from .probes import Probes
 from .session import Session, find_backend
@@ -86,16 +86,6 @@ class Findings:
         return self.paints and self.follows
 
 
-class _Silent:
-    """Nobody listens while a check goes on."""
-
-    def progress(self, stage: str, done: int, total: int) -> None: ...
-
-    def warning(self, text: str) -> None: ...
-
-    def check_cancelled(self) -> None: ...
-
-
 def check(
     session: Session, name: str, picture: Path, driving: Driving, sheet: Path, options: dict[str, object], device: str
 ) -> tuple[Findings, list[str]]:
@@ -104,7 +94,7 @@ def check(
     Raises `InputError` for missing checkpoints, and for a picture or a clip without a face.
     """
     check_place(sheet)  # before the work
-    notes, title = Notes(_Silent()), find_backend(name).info.title
+    notes, title = Notes(Unheard()), find_backend(name).info.title
     driver, avatar = _opened(session, name, picture, driving, options, choose_device(device), notes)
     spec = JobSpec(driving, Avatar(str(picture)), backend=name, magnification=Magnification())
     with closing(Probes(driver, avatar)) as probes:

@@ -70,6 +70,7 @@ class ClipCache:
         if place in self._known:
             self._known.move_to_end(place)
             known = self._known[place]
+            reader.forget()  # or its file would stay open, though it is the known clip's own that is read
         else:
             known = self._shared.get("clip", key, measure, Codec(encode, decode)) if self._shared else measure()
             if path.suffix.lower() not in _HELD and reader.unchanged:

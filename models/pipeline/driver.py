@@ -22,14 +22,8 @@ from .motion_store import MotionStore
 from .packed_field import PackedField, PackedHead
 
 MOST_MOTION = 1e5  # px; no picture has as many
-_CHANNELS = {
-    "flow": 2,
-    "confidence": 1,
-    "rigid": 2,
-    "from_mesh": 1,
-    "skin": 1,
-    "before": 1,
-}  # of the arrays that are kept
+# Of the arrays that are kept.
+_CHANNELS = {"flow": 2, "confidence": 1, "rigid": 2, "from_mesh": 1, "skin": 1, "before": 1}
 
 
 @dataclass(frozen=True)

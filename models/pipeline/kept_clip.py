@@ -20,7 +20,7 @@ from ..face.landmarker import LANDMARKS
 from ..face.similarity import Similarity
 
 MOST = 1e7  # px, and for a map's coefficients; no picture is as large
-SCORES = 52
+SCORES = 52  # blendshapes of the mesh
 LARGEST_SIDE = 4096  # px of a crop; the largest that a backend asks for has 512
 
 

@@ -14,6 +14,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from ...backend_bridge.rig.basis import amount_ranges
 from ..rig.box_least_squares import solve_boxed
 from .batch import Batch
 from .factors import skin_motion
@@ -102,7 +103,7 @@ def opposite_share(reader: RigReader, equations: NDArray[np.floating]) -> NDArra
     gram = (x * xx) @ x.T + across + across.swapaxes(1, 2) + (y * yy) @ y.T
     pull = ((x * hx) + (y * hy)).sum(2)
     ridge = max(_RIDGE * float(np.median(np.diagonal(gram.mean(0)))), 1e-12)
-    low, high = np.array([control.amounts for control in reader.basis.controls]).reshape(-1, 2).T
+    low, high = amount_ranges(reader.basis.controls)
     energies = []
     for way in (1, -1):
         values = solve_boxed(gram + ridge * np.eye(len(x)), way * pull, low, high).values

@@ -22,6 +22,19 @@ class Events(Protocol):
         ...
 
 
+class Unheard:
+    """Events that nobody listens to, and that nobody cancels."""
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Nobody waits for it."""
+
+    def warning(self, text: str) -> None:
+        """The report has it."""
+
+    def check_cancelled(self) -> None:
+        """Never."""
+
+
 class Notes:
     """Passes progress and warnings on, and remembers the warnings; the same warning is given once."""
 

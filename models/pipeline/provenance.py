@@ -133,10 +133,10 @@ class Provenance:
         return ProvenanceReport(self.identity, SourceType.COMPOSITE.value, signed_by)
 
 
-def mark_of(report: Report, source: SourceType = SourceType.COMPOSITE) -> Mark:
+def mark_of(report: Report) -> Mark:
     """Return the mark for what is made of a finished job's results elsewhere: a video, a contact sheet."""
     assert report.provenance is not None, "not a finished job"
-    return Mark(source, report.provenance.identity, f"MagPlus {magplus_version()}")
+    return Mark(SourceType.COMPOSITE, report.provenance.identity, f"MagPlus {magplus_version()}")
 
 
 def _algorithm_of(key: bytes) -> str:

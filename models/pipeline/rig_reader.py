@@ -15,8 +15,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ...backend_bridge.job.spec import JobSpec, Match
-from ...backend_bridge.rig.action_units import Meaning, Side, recognise
-from ...backend_bridge.rig.basis import Control, RigBasis
+from ...backend_bridge.rig.action_units import BLINK, GAZE, UPPER_LID_RAISER, Side, recognise
+from ...backend_bridge.rig.basis import Control, RigBasis, amount_ranges
 from ...backend_bridge.rig.curves import ControlCurves
 from ..face import face_width, regions
 from ..face.correspondence import Correspondence
@@ -38,9 +38,6 @@ _EDGE = 0.05  # of the face's width: twice as far as what is before the face may
 _LEAST_ASKED = 0.0005  # of the face's width; twice the apparent motion of a still face's noise
 _LEAST_SITES = 3  # sites; a region with fewer is not reported
 _LEAST_SHOWN = 0.5  # of what a control moves; with less in sight, its value is hardly determined
-BLINK_UNIT, WIDE_UNIT = 45, 5
-GAZE_UNITS = (61, 62, 63, 64)
-_LID_UNITS = (BLINK_UNIT, WIDE_UNIT)
 _WELL_SEEN = 0.75  # quantile of the sites' precision that the mesh's equations of the lids get
 _LIMIT = 0.98  # of a control's range: its end
 _NEVER = 0.8  # of the frames: a control that is hidden in more is not solved at all
@@ -102,11 +99,13 @@ class RigReader(ABC):
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return [N, S, 10] of a batch."""
 
-    def solve(self, equations: NDArray[np.floating], seconds: Sequence[float], adjusted: bool = True) -> Solved:
+    def solve(
+        self, equations: NDArray[np.floating], seconds: Sequence[float], adjusted: bool = True, moves: bool = True
+    ) -> Solved:
         """Return the controls' curves from what was read [N, S, 10] of the whole clip, as strong as was asked.
 
         A control rests in frames that don't show what it moves. adjusted: off, the peak of the motion isn't matched,
-        whatever was asked.
+        whatever was asked; moves: off, the face shows no event, and no peak but that of noise.
         """
         sites, controls = self._observer.sites, self.basis.controls
         equations = without_cover(equations, sites.position, _EDGE * self._unit)
@@ -125,13 +124,13 @@ class RigReader(ABC):
             solution = better(solution, other)
         rest = np.array([control.rest for control in controls])
         solved = np.where(shown < _LEAST_SHOWN, rest, solution.curves.values)
-        low, high = np.array([control.amounts for control in controls]).reshape(-1, 2).T
+        low, high = amount_ranges(controls)
         ends = ((solved - rest >= _LIMIT * high) & (high > 0)) | ((solved - rest <= _LIMIT * low) & (low < 0))
         at_limit = tuple(control.name for control, end in zip(controls, ends.any(0), strict=True) if end)
-        matched = self._matched(solution, solved - rest, adjusted)
+        matched = self._matched(solution, solved - rest, adjusted and moves)
         # Not cut off at the controls' ranges: who asks for a stronger expression gets it, and the bake widens them.
         values = rest + (solved - rest) * matched.gains * self._gains
-        values = with_lids(values, self._gains, controls, self._clip.closures, constraints.locked)
+        values = with_lids(values, self._gains, controls, self._clip.closures, constraints.locked, shown)
         large = {name: membership for name, membership in self._regions.items() if membership.sum() >= _LEAST_SITES}
         unseen = np.full(len(values), np.nan, np.float32)
         residuals = [solution.residual_in(large[name]) if name in large else unseen for name in self._regions]
@@ -204,7 +203,7 @@ class RigReader(ABC):
 
     def _matched(self, solution: RigSolution, excursions: NDArray[np.floating], adjusted: bool) -> Matched:
         """Return the gains that bring the shown motion to the driver's, or those of 1 that leave the shape as it is."""
-        low, high = np.array([control.amounts for control in self.basis.controls]).reshape(-1, 2).T
+        low, high = amount_ranges(self.basis.controls)
         return match(
             excursions,
             np.ascontiguousarray(self._observer.sites.columns.swapaxes(1, 2)),
@@ -323,19 +322,15 @@ def _constraints(basis: RigBasis, clip: DrivingClip, spec: JobSpec) -> Constrain
 def _gaze_pairs(basis: RigBasis, taken: Collection[int]) -> list[tuple[int, int]]:
     """Return pairs of controls that turn the left and the right eye the same way, of those that are not `taken`."""
     pairs = []
-    for unit in GAZE_UNITS:
+    for unit in GAZE:
         sides: dict[Side, list[int]] = {Side.LEFT: [], Side.RIGHT: []}
         for index, control in enumerate(basis.controls):
             meaning = recognise(control.name)
-            if meaning and index not in taken and meaning.side in sides and _is(meaning, unit):
+            if meaning and index not in taken and meaning.side in sides and meaning.is_of({unit}):
                 sides[meaning.side].append(index)
         if all(len(found) == 1 for found in sides.values()):
             pairs.append((sides[Side.LEFT][0], sides[Side.RIGHT][0]))
     return pairs
-
-
-def _is(meaning: Meaning, *units: int) -> bool:
-    return bool(meaning.units) and all(unit.number in units for unit in meaning.units)
 
 
 def with_lids(
@@ -344,21 +339,23 @@ def with_lids(
     controls: Sequence[Control],
     closed: NDArray[np.float64],
     locked: Collection[int],
+    shown: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return control values [N, K] with lids that close as the mesh has them where its weight is high (`mesh_weight`).
 
-    A control that is known for a blink closes the eye over its range; one that opens it wide is at rest meanwhile.
-    gains: [K], see `RigReader`. closed: [N, 2], of the right and the left eye (`face.closures`).
+    A control that is known for a blink closes the eye over its range; one that opens it wide is at rest meanwhile. What
+    isn't shown of an eye the mesh guesses: there values stay. gains: [K], see `RigReader`. closed: [N, 2], of the right
+    and the left eye (`face.closures`). shown: [N, K], how much of what each control moves is seen.
     """
     result = values.copy()
     closed = np.nan_to_num(closed)
     for index, control in enumerate(controls):
         meaning = recognise(control.name)
-        if meaning is None or index in locked or not _is(meaning, *_LID_UNITS):
+        if meaning is None or index in locked or not meaning.is_of({BLINK, UPPER_LID_RAISER}):
             continue
         eye = {Side.RIGHT: closed[:, 0], Side.LEFT: closed[:, 1]}.get(meaning.side, closed.mean(1))
-        weight = mesh_weight(eye)
-        amount = np.clip(eye * gains[index], 0, 1) * (control.amounts[1] if _is(meaning, BLINK_UNIT) else 0.0)
+        weight = mesh_weight(eye) * (shown[:, index] >= _LEAST_SHOWN)
+        amount = np.clip(eye * gains[index], 0, 1) * (control.amounts[1] if meaning.is_of({BLINK}) else 0.0)
         result[:, index] = (1 - weight) * values[:, index] + weight * (control.rest + amount)
     return result
 

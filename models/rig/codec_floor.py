@@ -15,13 +15,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ...backend_bridge.rig.action_units import recognise
+from ...backend_bridge.rig.action_units import BLINK, GAZE, recognise
 from ...backend_bridge.rig.basis import Control
 from ...backend_bridge.rig.curves import ControlCurves
 from .expression import CERTAIN, COMPRESSED_SHARE, LEAST_PEAK, excursions
 
 RAMP = 0.1  # s, in which what is left after an expression goes
-_EYES = (45, 61, 62, 63, 64)  # a blink and the gaze, which fill their ranges, and would hide what the face does besides
+_EYES = (BLINK, *GAZE)  # which fill their ranges, and would hide what the face does besides
 
 
 def above_codec(
@@ -75,4 +75,4 @@ def of_eyes(controls: Sequence[Control]) -> NDArray[np.bool_]:
 
 def _is_of_eyes(name: str) -> bool:
     meaning = recognise(name)
-    return meaning is not None and bool(meaning.units) and all(unit.number in _EYES for unit in meaning.units)
+    return meaning is not None and meaning.is_of(_EYES)

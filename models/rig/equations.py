@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -19,34 +17,19 @@ _CODED = 0.5  # least share of coded pixels in a place that has changed
 _BLACK = 0.1  # of full scale, added to brightness so that the logarithm doesn't magnify the noise of shadows
 
 
-@dataclass(frozen=True)
-class EquationSettings:
-    """How pictures are turned into equations.
-
-    texture_size: px, standard deviation of the high-pass filter. A turning head and a raised cheek change their
-        shading, which varies more slowly; unfiltered, that change would be estimated as motion.
-    smoothings: 3 x 3 binomial filters before the gradient, which sensor noise would bias.
-    least_change: of a colour, below which a place counts as unchanged. An encoder drops small changes (skipped blocks,
-        the quantiser's dead zone), and 8 bit those of less than half a code. Four fifths of a face under H.264 are
-        exact repeats: their change was small, not zero.
-    unchanged: share of its precision that an unchanged place keeps. An encoder leaves out blocks of 8 x 8 px, each of
-        which is one measurement, not 64. At H.264's CRF 20 (QP 23) the quantiser's step is 2^((23 - 4) / 6) = 9 codes
-        and the dead zone of an inter block 5/6 of it, so that a coefficient just inside it is 7.5 / 8 = 0.94 code rms
-        over the block; with one or two of them the variance is 10 or 20 times that of rounding, (0.3 code)², and the
-        share 1/630 or 1/1260. It is small: controls of unchanged places are bounded by `support`, not by this.
-    """
-
-    texture_size: float = 12.0
-    smoothings: int = 1
-    least_change: float = 0.5 / 255
-    unchanged: float = UNCHANGED
+# px, standard deviation of the high-pass filter. A turning head and a raised cheek change their shading, which varies
+# more slowly; unfiltered, that change would be estimated as motion.
+_TEXTURE_SIZE = 12.0
+# Of a colour, below which a place counts as unchanged. An encoder drops small changes (skipped blocks, the quantiser's
+# dead zone), and 8 bit those of less than half a code. Four fifths of a face under H.264 are exact repeats: their
+# change was small, not zero.
+_LEAST_CHANGE = 0.5 / 255
 
 
 def motion_equations(
     reference: Tensor,
     frames: Tensor,
     flow: Tensor,
-    settings: EquationSettings | None = None,
     copied: Tensor | None = None,
     base: Tensor | None = None,
 ) -> Tensor:
@@ -60,7 +43,6 @@ def motion_equations(
         reference: [1, 3, H, W] RGB in [0, 1].
         frames: [N, 3, H, W].
         flow: [N, 2, H, W] px, motion of the frames against the reference, the head's included.
-        settings: how brightness is filtered.
         copied: [N, 1, H, W] in [0, 1], what a codec copied from the reference (`copied_share`): unchanged places, also
             where the frames are resampled, so that they differ from the reference; the noise is that of the others.
         base: [1, 1, H, W], `texture_of` the reference, where it is known.
@@ -80,10 +62,9 @@ def motion_equations(
     >>> bool((motion - torch.tensor([0.5, 0.0])).abs().max() < 0.02)
     True
     """
-    settings = settings or EquationSettings()
-    base = texture_of(reference, settings) if base is None else base
+    base = texture_of(reference) if base is None else base
     grid = pixel_grid(frames.shape[2], frames.shape[3], frames.device)
-    warped = _fine(sample_spline(_smooth_brightness(frames, settings), grid + flow), settings)
+    warped = _fine(sample_spline(_smooth_brightness(frames), grid + flow))
     products = (_compiled_products if fits_loops(base, warped, flow) else _products)(base, warped, flow)
     squared = products[:, 5:]
     coded = None if copied is None else 1 - mean_pool(copied, 2)
@@ -91,10 +72,10 @@ def motion_equations(
     # Outliers (highlights, occlusions) have a local variance above the picture's.
     noise = torch.maximum(typical + _LEAST_NOISE, box(squared, 5))
     change = (_compiled_change if fits_loops(reference, frames) else _change)(reference, frames)
-    changed = change > settings.least_change
+    changed = change > _LEAST_CHANGE
     if coded is not None:
         changed &= coded > _CODED
-    weight = torch.where(changed, 1.0, settings.unchanged)
+    weight = torch.where(changed, 1.0, UNCHANGED)
     return torch.cat([products[:, :5] * weight / noise, changed.to(products)], 1)
 
 
@@ -132,23 +113,22 @@ def _compiled_change(reference: Tensor, frames: Tensor) -> Tensor:
     return result
 
 
-def texture_of(images: Tensor, settings: EquationSettings | None = None) -> Tensor:
+def texture_of(images: Tensor) -> Tensor:
     """Return the detail of images [N, 3, H, W] that their motion is seen in, [N, 1, H, W]."""
-    settings = settings or EquationSettings()
-    return _fine(_smooth_brightness(images, settings), settings)
+    return _fine(_smooth_brightness(images))
 
 
-def _smooth_brightness(images: Tensor, settings: EquationSettings) -> Tensor:
-    """Return smoothed log brightness, [N, 1, H, W]: shading, a factor of the light, is a term of its logarithm."""
-    brightness = torch.log(images.mean(1, keepdim=True) + _BLACK)
-    for _ in range(settings.smoothings):
-        brightness = binomial(brightness)
-    return brightness
+def _smooth_brightness(images: Tensor) -> Tensor:
+    """Return log brightness, [N, 1, H, W]: shading, a factor of the light, is a term of its logarithm.
+
+    It is smoothed by 3 x 3 px, or sensor noise would bias its gradient.
+    """
+    return binomial(torch.log(images.mean(1, keepdim=True) + _BLACK))
 
 
-def _fine(image: Tensor, settings: EquationSettings) -> Tensor:
-    sigma, reach = settings.texture_size, max(1, round(3 * settings.texture_size))
-    return image - (_compiled_gaussian if fits_loops(image) else gaussian)(image, sigma, reach)
+def _fine(image: Tensor) -> Tensor:
+    reach = round(3 * _TEXTURE_SIZE)
+    return image - (_compiled_gaussian if fits_loops(image) else gaussian)(image, _TEXTURE_SIZE, reach)
 
 
 def _compiled_gaussian(image: Tensor, sigma: float, reach: int) -> Tensor:

@@ -164,8 +164,7 @@ class Evidence:
 
     def misfit(self, variance: Array, shown: Array) -> Array:
         """Return [N], the expected energy of a misfit of `variance` [N] px² over that and the energy of `shown` px."""
-        amount = (self._seen.precision[:, 0] + self._seen.precision[:, 2]) * self.weights
-        missing = variance * amount.sum(1)
+        missing = variance * (self._seen.trace * self.weights).sum(1)
         there = ((shown * self._seen.pull_of(shown)).sum(1) * self.weights).sum(1)
         return np.asarray(missing / np.maximum(missing + there, 1e-30))
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ...backend_bridge.rig.action_units import ActionUnit, Side, recognise
+from ...backend_bridge.rig.action_units import BLINK, ActionUnit, Side, recognise
 from ...backend_bridge.rig.basis import Control, ranges
 from ...backend_bridge.rig.curves import ControlCurves
 from ...backend_bridge.rig.events import UnitEvent
@@ -20,7 +20,6 @@ from ..face import find_event
 Array: TypeAlias = NDArray[np.float64]
 
 LEAST_PEAK = 0.01  # of a control's range; what is less is a solver's rounding, or noise
-BLINK = 45  # the action unit
 # The same where the face as a whole shows no event (a blink may be all there is), and of a curve that is never at rest.
 CERTAIN = 0.1
 AT_REST = 0.02  # of a curve's peak

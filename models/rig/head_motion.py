@@ -81,8 +81,7 @@ def robust_head(seen: Measurement, columns: Array) -> HeadFit:
     seen = seen.at(slice(None, None, step))
     equations = NormalEquations(columns, seen.position)
     count = len(seen.pull)
-    unchanged = (seen.precision[:, 0] + seen.precision[:, 2] > 0) & ~seen.valid
-    still = np.float32(_PLACE_DEVIATION**-2) * unchanged
+    still = np.float32(_PLACE_DEVIATION**-2) * (seen.measured & ~seen.valid)
     marginal = marginalised(seen, np.full(count, _PLACE_DEVIATION**2))
     precision = marginal.precision * seen.valid[:, None] + still[:, None] * np.array([1, 0, 1], np.float32)[:, None]
     marginal = replace(marginal, precision=precision, pull=marginal.pull * seen.valid[:, None], changed=None)

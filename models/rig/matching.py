@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from .measurement import Array, Measurement, motion_of
 
 _PEAK_SHARE = 0.05  # of a region's places, those that move farthest: their mean is the region's peak
+_FEWEST_PLACES = 3  # of a region; fewer tell no direction and no extent
 _AT_PEAK = 0.9  # share of the region's peak from which frames count as its apex
 _NEAR_PEAK = 0.7  # share of the region's peak, from which on places tell how large it is
 _SLOPES = 0.5, 10.0  # how far the equations may say that a smooth motion is too large, and too small
@@ -108,43 +109,92 @@ def match(
     >>> found.gains.round(3), found.regions["brows"].shown.__round__(3)
     (array([1.25]), 0.48)
     """
-    places = {name: np.flatnonzero(member > 0.5) for name, member in regions.items()}
-    places = {name: place for name, place in places.items() if len(place) >= 3}
-    apex = {name: _apex(asked[:, :, place]) for name, place in places.items()}
-    wanted = {name: _peak(asked[apex[name]][:, :, place]) for name, place in places.items()}
-    top = max(wanted.values(), default=0.0)
-    moving = [name for name, peak in wanted.items() if peak > max(_MOVES * top, least, 1e-9)]
-    fits = {name: _fit(excursions, columns, asked, apex[name], places[name], noisy) for name in moving}
+    moving = _moving(asked, regions, least)
+    fits = {region.name: _fit(excursions, columns, asked, region, noisy) for region in moving}
     has = _HAS_CONTROL_IN_NOISE if noisy else _HAS_CONTROL
     matched = [
-        name
-        for name in moving
-        if adjusted and fits[name].reach(_shown(excursions, columns, apex[name], places[name])) > has * wanted[name]
+        region
+        for region in moving
+        if adjusted and fits[region.name].reach(region.shown(excursions, columns)) > has * region.asked
     ]
-    gains: Array = np.ones(len(columns))
-    share = _shares(columns, [places[name] for name in matched])
-    log_gains: Array = np.zeros(len(columns))
-    # How far a control may be raised is said by the region that moves most of those that it moves.
-    farthest = _shares(columns, [places[name] for name in matched], [wanted[name] ** 2 for name in matched])
-    highest = farthest @ np.log([fits[name].most_gain for name in matched])
-    limit = _room(excursions, most)
-    solved = {name: _shown(excursions, columns, apex[name], places[name]) for name in matched}
-    target = {name: peak * _sure_part(wanted[name] / max(peak, 1e-9), name) for name, peak in solved.items()}
     iterations, change = _ITERATIONS * bool(matched), 0.0
+    gains: Array = np.ones(len(columns))
+    if matched:
+        limit = _room(excursions, most)
+        gains, change = _fixed_point(excursions, columns, matched, fits, limit, pairs, iterations)
+    found: dict[str, RegionMotion] = {}
+    for region in moving:
+        at_first, at_last = (region.shown(excursions * each, columns) for each in (1.0, gains))
+        gain = at_last / max(at_first, 1e-9) if region in matched else 1.0
+        found[region.name] = RegionMotion(region.asked, at_last, gain)
+    return Matched(gains, found, iterations, change)
+
+
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """A region in which the driver moves.
+
+    place: the places that are in it. apex: the frames in which it moves nearly as far as it gets. asked: its peak, px.
+    """
+
+    name: str
+    place: NDArray[np.intp]
+    apex: NDArray[np.intp]
+    asked: float
+
+    def shown(self, excursions: Array, columns: Array) -> float:
+        """Return the peak in it of what excursions [N, K] of the controls show, px; columns: [K, 2, S] px per unit."""
+        return _peak(motion_of(excursions[self.apex], np.ascontiguousarray(columns[:, :, self.place])))
+
+
+def _moving(asked: Array, regions: Mapping[str, NDArray[np.floating]], least: float) -> list[_Region]:
+    """Return the regions in which the driver's motion, asked [N, 2, S] px, is neither still nor carried along."""
+    found = []
+    for name, member in regions.items():
+        place = np.flatnonzero(member > 0.5)
+        if len(place) >= _FEWEST_PLACES:
+            apex = _apex(asked[:, :, place])
+            found.append(_Region(name, place, apex, _peak(asked[apex][:, :, place])))
+    top = max((region.asked for region in found), default=0.0)
+    return [region for region in found if region.asked > max(_MOVES * top, least, 1e-9)]
+
+
+def _fixed_point(
+    excursions: Array,
+    columns: Array,
+    matched: Sequence[_Region],
+    fits: Mapping[str, _Fit],
+    limit: Array,
+    pairs: Sequence[tuple[int, int]],
+    iterations: int,
+) -> tuple[Array, float]:
+    """Iterate the equation of the module's docstring; return the gains [K] and the last change of their log.
+
+    fits: of the regions, by name. limit: [K], the largest gains.
+    """
+    places = [region.place for region in matched]
+    share = _shares(columns, places)
+    # How far a control may be raised is said by the region that moves most of those that it moves.
+    farthest = _shares(columns, places, [region.asked**2 for region in matched])
+    highest = farthest @ np.log([fits[region.name].most_gain for region in matched])
+    solved = [region.shown(excursions, columns) for region in matched]
+    target = [
+        peak * _sure_part(region.asked / max(peak, 1e-9), region.name)
+        for region, peak in zip(matched, solved, strict=True)
+    ]
+    log_gains: Array = np.zeros(len(columns))
+    gains: Array = np.ones(len(columns))
+    change = 0.0
     for _ in range(iterations):
-        peaks = [_shown(excursions * gains, columns, apex[name], places[name]) for name in matched]
-        missing = np.log([target[name] / max(peak, 1e-9) for name, peak in zip(matched, peaks, strict=True)])
+        peaks = [region.shown(excursions * gains, columns) for region in matched]
+        missing = np.log([wanted / max(peak, 1e-9) for wanted, peak in zip(target, peaks, strict=True)])
         before = log_gains
         log_gains = np.clip(log_gains + _STEP * (share @ missing), np.log(_LEAST_GAIN), highest)
         change = float(np.abs(log_gains - before).max(initial=0.0))
         gains = np.minimum(np.exp(log_gains), limit)
         for pair in pairs:
             gains[list(pair)] = gains[list(pair)].mean()
-    found: dict[str, RegionMotion] = {}
-    for name in moving:
-        at_first, at_last = (_shown(excursions * each, columns, apex[name], places[name]) for each in (1.0, gains))
-        found[name] = RegionMotion(wanted[name], at_last, at_last / max(at_first, 1e-9) if name in matched else 1.0)
-    return Matched(gains, found, iterations, change)
+    return gains, change
 
 
 def as_measured(motion: Array, measured: Measurement, regions: Sequence[NDArray[np.intp]]) -> Array:
@@ -203,10 +253,9 @@ class _Fit:
         return self.extent * max(1.0 / self.cosine, self.shrunk * self.cosine**2) if self.cosine >= _AGREES else 1.0
 
 
-def _fit(
-    excursions: Array, columns: Array, asked: Array, frames: NDArray[np.intp], place: NDArray[np.intp], noisy: bool
-) -> _Fit:
+def _fit(excursions: Array, columns: Array, asked: Array, region: _Region, noisy: bool) -> _Fit:
     """Compare what is shown at a region's apex with what is asked; `noisy`, of extent 1."""
+    frames, place = region.apex, region.place
     inside = np.ascontiguousarray(columns[:, :, place])
     shown, wanted = motion_of(excursions[frames], inside), asked[frames][:, :, place]
     size = np.sqrt((wanted**2).sum(1, keepdims=True))
@@ -240,8 +289,6 @@ def _sure_part(ratio: float, region: str) -> float:
 
 def _shares(columns: Array, places: list[NDArray[np.intp]], weights: Sequence[float] | None = None) -> Array:
     """Return [K, R], the share of each control's motion energy in each of these regions; rows sum to 1, or to 0."""
-    if not places:
-        return np.zeros((len(columns), 0))
     energy = np.stack([(columns[:, :, place] ** 2).sum((1, 2)) for place in places], 1)
     energy = energy * (1.0 if weights is None else np.asarray(weights))
     return np.asarray(energy / np.maximum(energy.sum(1, keepdims=True), 1e-30))
@@ -252,10 +299,6 @@ def _room(excursions: Array, most: Array | None) -> Array:
     if most is None:
         return np.full(excursions.shape[1], np.inf)
     return np.maximum(most / np.maximum(np.abs(excursions).max(0, initial=0.0), 1e-12), 1.0)
-
-
-def _shown(excursions: Array, columns: Array, frames: NDArray[np.intp], place: NDArray[np.intp]) -> float:
-    return _peak(motion_of(excursions[frames], np.ascontiguousarray(columns[:, :, place])))
 
 
 def _apex(motion: Array) -> NDArray[np.intp]:

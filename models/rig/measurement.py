@@ -12,7 +12,12 @@ from scipy.sparse import csr_matrix
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 
-UNCHANGED = 1 / 1024  # of its precision, which a place keeps whose picture hasn't changed (`equations`)
+# Share of its precision that a place keeps whose picture hasn't changed. An encoder leaves out blocks of 8 x 8 px, each
+# of which is one measurement, not 64. At H.264's CRF 20 (QP 23) the quantiser's step is 2^((23 - 4) / 6) = 9 codes and
+# the dead zone of an inter block 5/6 of it, so that a coefficient just inside it is 7.5 / 8 = 0.94 code rms over the
+# block; with one or two of them the variance is 10 or 20 times that of rounding, (0.3 code)², and the share 1/630 or
+# 1/1260. It is small: controls of unchanged places are bounded by `support`, not by this.
+UNCHANGED = 1 / 1024
 _FEW = 48  # places; a matrix product of fewer takes longer than what it leaves out
 _CAUCHY = 2.4  # scales at which the weight is 1/2; 95 % efficient for Gaussian errors (Holland and Welsch 1977: 2.385)
 
@@ -42,10 +47,19 @@ class Measurement:
         return float(np.sqrt(((self.position - self.position.mean(0)) ** 2).sum(1).mean()))
 
     @property
+    def trace(self) -> Array:
+        """[N, S], the trace of J, 1 / px²: the precision along both axes together."""
+        return self.precision[:, 0] + self.precision[:, 2]
+
+    @property
+    def measured(self) -> NDArray[np.bool_]:
+        """[N, S], places with equations."""
+        return self.trace > 0
+
+    @property
     def valid(self) -> NDArray[np.bool_]:
         """[N, S], places with equations whose picture has changed: those whose errors are a sample of the noise."""
-        seen: NDArray[np.bool_] = self.precision[:, 0] + self.precision[:, 2] > 0
-        return seen if self.changed is None else seen & self.changed
+        return self.measured if self.changed is None else self.measured & self.changed
 
     def energy(self) -> Array:
         """Return [N, S], the measured motion squared, in units of its noise."""
@@ -201,8 +215,7 @@ class Patches:
         if error.changed is not None:
             weights = weights * error.changed
         precision, pull = (self.sums(v * weights[:, None]).astype(np.float64) for v in (error.precision, error.pull))
-        amount = error.precision[:, 0] + error.precision[:, 2]
-        whole = self.sums((amount * error.valid)[:, None])[:, 0]
+        whole = self.sums((error.trace * error.valid)[:, None])[:, 0]
         weight = (precision[:, 0] + precision[:, 2]) / np.where(whole > 0, whole, np.inf)
         return PatchErrors(precision, pull, weight)
 
@@ -278,7 +291,7 @@ def initial_weights(seen: Measurement) -> Array:
     iteration to iteration, and a hand's doesn't.
     """
     energy, valid = seen.energy(), seen.valid
-    amount = 0.5 * (seen.precision[:, 0] + seen.precision[:, 2])
+    amount = 0.5 * seen.trace
     size = np.sqrt(energy / np.where(valid, amount, np.inf))
     typical = np.sqrt(energy.sum(1) / np.maximum((amount * valid).sum(1), 1e-30))
     scale = np.maximum(_median(size, valid), 0.3 * typical) + 1e-9

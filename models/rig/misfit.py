@@ -89,11 +89,7 @@ def misfit_variance(error: Measurement, variance: Array, weights: Array) -> Arra
     # E-step: E|δ|² = |mean|² + trace of the covariance, [N, S] px².
     marginal = marginalised(error, variance)
     s2 = variance[:, None]
-    squared = (
-        ((s2[:, None] * marginal.pull) ** 2).sum(1)
-        + 2 * s2
-        - s2**2 * (marginal.precision[:, 0] + marginal.precision[:, 2])
-    )
+    squared = ((s2[:, None] * marginal.pull) ** 2).sum(1) + 2 * s2 - s2**2 * marginal.trace
     # M-step
     weights = (error.valid * weights).astype(np.float64)
     total: Array = (squared * weights).sum(1)

@@ -74,7 +74,7 @@ def on_crop(basis: RigBasis, to_crop: NDArray[np.floating], size: int, gain: flo
     )
 
 
-def on_driver(basis: RigBasis, correspondence: Correspondence, mask: Tensor, least: float = 0.5) -> RigBasis:
+def on_driver(basis: RigBasis, correspondence: Correspondence, mask: Tensor) -> RigBasis:
     """Return a basis that lies on the avatar's crop as it lies on the driver's.
 
     Vertices go to their counterparts on the driver, and displacements turn and stretch with the face around them.
@@ -82,8 +82,7 @@ def on_driver(basis: RigBasis, correspondence: Correspondence, mask: Tensor, lea
     Args:
         basis: on the avatar's crop (`on_crop`).
         correspondence: from the avatar's crop to the driver's.
-        mask: [1, 1, h, w] in [0, 1], where the driver's face is; vertices where it is below `least` are not seen.
-        least: see `mask`.
+        mask: [1, 1, h, w] in [0, 1], where the driver's face is; vertices where it is below a half are not seen.
     """
     height, width = mask.shape[-2:]
     there = read_field(correspondence.positions, basis.positions)
@@ -97,7 +96,7 @@ def on_driver(basis: RigBasis, correspondence: Correspondence, mask: Tensor, lea
         basis,
         image_size=(width, height),
         positions=there.astype(np.float32),
-        visible=basis.visible & inside & (read_field(mask, there)[:, 0] >= least),
+        visible=basis.visible & inside & (read_field(mask, there)[:, 0] >= 0.5),
         displacement=displacement.astype(np.float32),
     )
 

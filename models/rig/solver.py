@@ -43,7 +43,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...backend_bridge.files.errors import InputError
-from ...backend_bridge.rig.basis import RigBasis
+from ...backend_bridge.rig.basis import RigBasis, amount_ranges
 from ...backend_bridge.rig.curves import ControlCurves
 from .box_least_squares import solve_boxed
 from .constraints import Constraints
@@ -210,10 +210,9 @@ def _sight(
 
     least: of the face's size, that a control has to move anything visible over its range.
     """
-    low, high = np.array([control.amounts for control in basis.controls]).T
+    low, high = amount_ranges(basis.controls)
     reach = np.abs(effect).max((1, 2), initial=0.0) * (high - low)
-    information = (seen.precision[:, 0] + seen.precision[:, 2]).mean(0)
-    seen_effect = np.sqrt((information * effect**2).sum((1, 2))) * (high - low)
+    seen_effect = np.sqrt((seen.trace.mean(0) * effect**2).sum((1, 2))) * (high - low)
     return seen_effect, (reach > least * seen.size) & (seen_effect > 0)
 
 

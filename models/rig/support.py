@@ -50,8 +50,12 @@ def patch_motion(local: Measurement, patches: Patches) -> Array:
 
 def moving_places(local: Measurement) -> NDArray[np.bool_]:
     """Return [N, S], the places in whose patch something has changed: elsewhere no motion was seen."""
-    patches = Patches(local.position, _PATCH * local.size)
-    return np.asarray(patches.spread(patches.sums(local.valid[:, None].astype(np.float32))[:, 0]) > 0)
+    return _changed_near(local, Patches(local.position, _PATCH * local.size)) > 0
+
+
+def _changed_near(local: Measurement, patches: Patches) -> Array:
+    """Return [N, S], how many places in the patch of each place have changed."""
+    return patches.spread(patches.sums(local.valid[:, None].astype(np.float32))[:, 0])
 
 
 def still_precision(local: Measurement) -> Array:
@@ -66,8 +70,8 @@ def still_precision(local: Measurement) -> Array:
     local: the measurement without the head's motion.
     """
     patches = Patches(local.position, _PATCH * local.size)
-    still = (local.precision[:, 0] + local.precision[:, 2] > 0) & ~local.valid
-    among = still & (patches.spread(patches.sums(local.valid[:, None].astype(np.float32))[:, 0]) >= _NEIGHBOURS)
+    still = local.measured & ~local.valid
+    among = still & (_changed_near(local, patches) >= _NEIGHBOURS)
     moved = np.stack([patches.spread(each) for each in patch_motion(local, patches).swapaxes(0, 1)], 1)
     energy = (local.size_of(moved) ** 2)[among] / UNCHANGED
     inflation = max(float(energy.mean()), 1.0) if len(energy) else 1.0
@@ -110,8 +114,7 @@ def most_amounts(local: Measurement, columns: Array, extent: Array, together: ND
     control that is in play in one of them may be in the others.
     """
     patches = Patches(local.position, _PATCH * local.size)
-    ever: NDArray[np.bool_] = np.asarray((local.precision[:, 0] + local.precision[:, 2] > 0).any(0))
-    in_sight: Array = ever.astype(columns.dtype)
+    in_sight: Array = np.asarray(local.measured.any(0), columns.dtype)
     squared: Array = np.einsum("kcs,kcs,s->ks", columns, columns, in_sight)
     energy = patches.sums(squared[:, None])[:, 0].astype(np.float64)
     members = np.maximum(patches.sums(in_sight[None, None])[0, 0], 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...backend_bridge.rig.basis import RigBasis
+from ...backend_bridge.rig.basis import RigBasis, amount_ranges
 from .measurement import Array, motion_of
 
 
@@ -34,7 +34,7 @@ def unknowns_of(basis: RigBasis, effect: Array, spread: Array, solvable: NDArray
     Columns that are the same to the last bit, with the same bounds, are one unknown, which its controls share equally:
     they are not identifiable one by one, and the prior is the same for them.
     """
-    low, high = np.array([control.amounts for control in basis.controls]).T
+    low, high = amount_ranges(basis.controls)
     spread = spread[(spread * solvable).any(1)]
     columns = motion_of(spread * solvable, effect)
     # Both of a pair keep within their ranges, and the one that can't be seen follows the other.

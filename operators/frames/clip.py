@@ -99,15 +99,27 @@ def shot_clip(folder: JobFolder, report: Report, checked: bool | None = None) ->
     return Clip([folder.path / unit for unit in units], shot.size, shot.first, folder.path.name), checked
 
 
-def at_scene_rate(folder: JobFolder, units: Sequence[str], rate: Fraction, kind: FrameKind = FRAMES) -> list[Path]:
-    """Make a sequence with one file a scene frame beside the job's frames and return its files.
+def at_scene_rate(
+    folder: JobFolder, units: Sequence[str], shown: Sequence[int], rate: Fraction, kind: FrameKind = FRAMES
+) -> list[Path]:
+    """Return the file of each frame of the scene: the job's own where each is shown once, else a sequence beside them.
 
-    It is made anew each time: links to frames of an earlier run would go on showing them. `units` are the frames that
-    the scene's frames show, of a `kind`; `rate` is in scene frames per second of the clip. Raises `MachineError` when
-    the disk is full and `ReadOnlyError` when nothing can be written there.
+    That is made anew each time: links to frames of an earlier run would go on showing them.
+
+    Args:
+        folder: the job.
+        units: all of its frames, of a `kind`.
+        shown: numbers of those that the scene's frames show (`Placement.frames_to_show`).
+        rate: scene frames per second of the clip.
+        kind: of the frames.
+
+    Raises:
+        MachineError: the disk is full. ReadOnlyError: nothing can be written there.
     """
+    if list(shown) == list(range(len(units))):
+        return [folder.path / unit for unit in units]
     try:
-        return folder.repeat(units, at_rate(rate, kind))
+        return folder.repeat([units[index] for index in shown], at_rate(rate, kind))
     except (MachineError, ReadOnlyError) as error:
         more = "Or set the scene to the video's frame rate, which needs no further files."
         raise type(error)(f"{error} {more}") from error

@@ -11,9 +11,7 @@ from typing import Any, cast
 import bpy
 
 SOON = 0.2  # seconds after which Blender has drawn a new window, or is done with an operator
-FITTINGS = (
-    50  # times that an image is fitted at most: a new editor forgets its zoom when it is drawn for the first time
-)
+FITTINGS = 50  # times that an image is fitted at most: a new editor forgets its zoom when it is first drawn
 MARGIN = 5  # px that Blender leaves around an image that it fits
 
 

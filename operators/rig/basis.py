@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.rig.basis import Control, RigBasis
 from ...backend_bridge.worker_client.messages import Progress
-from ..running.steps import Turn, run_to_end
+from ..running.steps import Turn
 from .controls import RigControl, restored
 from .eyes import within_sockets
-from .face import LEAST_MOTION, MAX_VERTICES, Face, find_face, points_of
-from .face_controls import default_controls
+from .face import LEAST_MOTION, Face, points_of
 from .kinds import KINDS
-from .projection import Points, present_projection
+from .projection import Points
 
 BENT = 0.05  # where half a step shows that much more or less than half of the motion, a control's response is measured
 RESPONSE = 8  # at so many places of its range on either side of rest
@@ -47,55 +46,6 @@ class Survey:
     pulled: NDArray[np.bool_]
 
 
-def measure_rig_basis(
-    context: bpy.types.Context,
-    objects: Sequence[bpy.types.Object],
-    camera: bpy.types.Object,
-    size: tuple[int, int] | None = None,
-    *,
-    controls: Sequence[RigControl] | None = None,
-    excluded: Mapping[str, str] | None = None,
-    vertex_group: str = "",
-    max_vertices: int = MAX_VERTICES,
-    on_progress: Callable[[Progress], object] | None = None,
-) -> RigBasis:
-    """Measure the screen-space displacement of the face's vertices per unit of every control.
-
-    Modifiers, the armature, drivers and all other controls take part with their present values. The rig is left exactly
-    as it was, also after an error.
-
-    Args:
-        context: its view layer is what is evaluated.
-        objects: the avatar's mesh first, then further meshes; those that the controls move are found anyway.
-        camera: perspective or orthographic; need not be the scene's.
-        size: (width, height) px of the picture, by default the scene's render size.
-        controls: what to move, by default what `default_controls` finds on `objects`.
-        excluded: why other controls are not among `controls`, by name; recorded in the basis.
-        vertex_group: restricts the vertices of the first object to the face.
-        max_vertices: a denser mesh is thinned evenly to this many.
-        on_progress: called with how many controls are done.
-
-    Raises:
-        InputError: no usable camera, the face is not in the picture, or a modifier makes another mesh of every pose.
-    """
-    projection = present_projection(context, camera, size)
-    if controls is None:
-        controls, excluded = default_controls(objects)
-    face = find_face(context, objects, projection, controls, vertex_group, max_vertices)
-    return run_to_end(measure_steps(context, face, controls, excluded or {}), on_progress)
-
-
-def measure_steps(
-    context: bpy.types.Context,
-    face: Face,
-    controls: Sequence[RigControl],
-    excluded: Mapping[str, str],
-    responses: bool = True,
-) -> Generator[Progress, None, RigBasis]:
-    """Move each control alone and record what it does to the picture; see `survey_steps`."""
-    return (yield from survey_steps(context, face, controls, excluded, responses)).basis
-
-
 def survey_steps(
     context: bpy.types.Context,
     face: Face,
@@ -105,6 +55,8 @@ def survey_steps(
 ) -> Generator[Progress, None, Survey]:
     """Move each control alone and record where the face's vertices go, a `Turn` at a time.
 
+    Modifiers, the armature, drivers and all other controls take part with their present values. `excluded` says why
+    other controls are not among `controls`, by name; the basis keeps it.
     Ranges that no rigger has set end where an eye would leave its socket. Without `responses` every control is taken to
     act in proportion, which is good enough to look at it. Between two turns the rig is as it was. Raises `InputError`
     when somebody has changed it in the meantime, or taken it away.

@@ -17,7 +17,7 @@ from .projection import Points
 from .rigid import RigidMotion
 
 ROUND = 0.12  # relative standard deviation of the radius; a cornea bulges, a cartoon's ball is squashed a little
-LEAST_POINTS = 6
+LEAST_POINTS = 6  # a sphere has four unknowns: with hardly more points anything is round
 FURTHEST_SHIFT = 0.1  # of an eye's radius, that its middle may leave its place by
 FURTHEST_TURN = math.radians(30.0)  # real eyes turn further only together with the head
 LEAST_OF_RANGE = 0.4  # of a control's range

@@ -31,7 +31,7 @@ from .surface import (
     visible_points,
 )
 
-MAX_VERTICES = 10_000
+MAX_VERTICES = 10_000  # of the face that are measured, each with every control
 BODY_TO_FACE = 4.0  # a mesh that many times as high as what its controls move is a body, not a face
 SKIN = 0.5  # of the largest rectangle that controls of the face move of one mesh
 LEAST_MOTION = 0.02  # px; below this a vertex does not take part in an expression
@@ -148,12 +148,8 @@ def _find(
     yield from turn.pause(LOOKING)
     keep = projection.sees(positions, depth)
     if vertex_group:
-        yield LOOKING
-        members = yield from in_vertex_group(context, objects[0], vertex_group)
+        keep[owner == 0] &= yield from _members(context, objects[0], vertex_group, (owner == 0).sum())
         turn = Turn()
-        if len(members) != len(at_rest[objects[0]].points):
-            raise InputError(CHANGED)
-        keep[owner == 0] &= members
     if keep.sum() > max_vertices and (keep & acting).any():
         keep &= acting
     triangles = read_triangles(objects, context.evaluated_depsgraph_get())
@@ -184,6 +180,17 @@ def _find(
         eyes=find_eyes(objects, owner[vertices], pieces[vertices], points[vertices]),
         topology=tuple(at_rest[obj].topology for obj in objects),
     )
+
+
+def _members(
+    context: bpy.types.Context, obj: bpy.types.Object, vertex_group: str, count: int
+) -> Generator[Progress, None, NDArray[np.bool_]]:
+    """Return which of an object's evaluated vertices are in a group; raises `InputError` unless it has `count`."""
+    yield LOOKING
+    members = yield from in_vertex_group(context, obj, vertex_group)
+    if len(members) != count:
+        raise InputError(CHANGED)
+    return members
 
 
 def _points_of_all(shapes: _Shapes, objects: Sequence[bpy.types.Object]) -> Points:
@@ -304,7 +311,7 @@ def _boxes_moved(
             continue
         positions, depth = projection.project(before[obj].points)
         shown = projection.sees(positions, depth)
-        moved = shown & (np.abs(projection.project(shape.points)[0] - positions).max(axis=1) > LEAST_MOTION)
+        moved = shown & _far_apart(projection.project(shape.points)[0], positions)
         if moved.any():
             found[obj] = np.array([positions[moved].min(axis=0), positions[moved].max(axis=0)]), positions[shown]
     return found

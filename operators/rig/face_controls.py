@@ -17,6 +17,7 @@ from .appraisal import Appraisal
 from .controls import RigControl
 from .face_rig import FaceRig
 from .kinds import KINDS
+from .kinds.control_kind import ControlKind
 from .projection import Projection
 
 WHOLE_SET = 0.5  # share of the face's area that moves at all
@@ -37,13 +38,7 @@ class ControlChoice:
 
 def default_controls(meshes: Sequence[bpy.types.Object]) -> tuple[list[RigControl], dict[str, str]]:
     """Return the controls that are used as long as nobody has chosen, and why others can't be used, by name."""
-    found: list[RigControl] = []
-    excluded: dict[str, str] = {}
-    for kind in (kind for kind in KINDS.values() if kind.made_for_the_face):
-        controls, reasons = kind.find(FaceRig(tuple(meshes)))
-        _add(found, controls)
-        excluded |= reasons
-    return found, excluded
+    return _found([kind for kind in KINDS.values() if kind.made_for_the_face], FaceRig(tuple(meshes)))
 
 
 def search_controls(
@@ -53,10 +48,14 @@ def search_controls(
 
     With a `projection`, only what lies in the picture where a kind can tell: the rest moves something else.
     """
-    rig = FaceRig.around(meshes, projection)
+    return _found(KINDS.values(), FaceRig.around(meshes, projection))
+
+
+def _found(kinds: Iterable[ControlKind], rig: FaceRig) -> tuple[list[RigControl], dict[str, str]]:
+    """Return the controls of these kinds, with unique names, and why others can't be used, by name."""
     found: list[RigControl] = []
     excluded: dict[str, str] = {}
-    for kind in KINDS.values():
+    for kind in kinds:
         controls, reasons = kind.find(rig)
         _add(found, controls)
         excluded |= reasons

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_SIGNATURE_SIZE = 8
+_SIGNATURE_SIZE = 8  # bytes
 _KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"sRGB", b"gAMA", b"cHRM", b"iCCP", b"cICP"}
 
 

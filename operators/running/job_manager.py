@@ -21,6 +21,7 @@ import bpy
 from ...backend_bridge.files.errors import CancelledError, ExitCode, MagPlusError
 from ...backend_bridge.worker_client.client import WorkerClient
 from ...backend_bridge.worker_client.messages import Progress
+from ...backend_bridge.worker_client.pace import Pace, followed
 from ..blender.saving import Stamp, stamp_of
 from .pace import Forecast
 
@@ -28,7 +29,6 @@ PUMP_INTERVAL = 0.1  # seconds between two steps that only look for news: smooth
 BUSY_INTERVAL = 0.01  # seconds after a step that worked: enough for the interface to have its turn
 WORKED = 0.005  # seconds from which on a step has worked; looking for news takes a tenth of that
 LOOP_INTERVAL = 0.02  # seconds between two steps in background mode that only look for news
-SETTLED_AFTER = 1.0  # seconds of a stage before its pace is a good estimate
 # A status bar is no area of a screen and can't be tagged. It draws itself again when a view layer is renamed, as no 3D
 # view does; emptying its text would do so too, but takes away what a modal operator wrote.
 STATUS_BAR_KEY = (bpy.types.ViewLayer, "name")
@@ -82,22 +82,6 @@ class TaskContext:
         """Add a warning, once."""
         if text not in self.warnings:
             self.warnings += (text,)
-
-
-@dataclass(frozen=True)
-class Pace:
-    """When a stage was first seen, and how far it was: resumed work must not count as fast work."""
-
-    stage: str
-    began: float
-    done: int
-
-    def seconds_left(self, progress: Progress, now: float) -> float | None:
-        """The time the stage still needs at its pace so far, or None as long as that is unknown."""
-        gained, elapsed, ahead = progress.done - self.done, now - self.began, progress.total - progress.done
-        if gained <= 0 or ahead <= 0 or elapsed < SETTLED_AFTER:
-            return None
-        return elapsed / gained * ahead
 
 
 class JobManager:
@@ -188,7 +172,7 @@ class JobManager:
         """Show how far the running task is, from within a step that takes long."""
         if not self.busy:
             return
-        self.progress = progress
+        self._note(progress)
         if self._on_progress is not None:
             self._on_progress(progress)
 
@@ -207,9 +191,7 @@ class JobManager:
             else:
                 progress = next(self._steps)
             self.steps_taken += 1
-            if self._pace is None or self._pace.stage != progress.stage:
-                self._pace = Pace(progress.stage, time.monotonic(), progress.done)
-            self.progress = progress
+            self._note(progress)
             if self.forecast is not None:
                 self.forecast.update(progress, time.monotonic())
         except StopIteration as stop:
@@ -243,6 +225,10 @@ class JobManager:
         if self._worker is not None:
             self._worker.close()
             self._worker = None
+
+    def _note(self, progress: Progress) -> None:
+        self._pace = followed(self._pace, self.progress, progress, time.monotonic())
+        self.progress = progress
 
     def _begin(self, kind: str, body: Callable[[TaskContext], Steps], *, blocking: bool) -> None:
         if self.busy:

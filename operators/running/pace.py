@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ...backend_bridge.job.stages import Stage, in_words
 from ...backend_bridge.worker_client.messages import Progress
+from ...backend_bridge.worker_client.pace import Pace, followed
 
 # Stages that take longer the more frames there are, with the seconds a frame of docs/speed.md (flow transfer, two cores
 # without a graphics card, a picture of `USUAL_PIXELS`); the others take what they take.
@@ -99,6 +100,7 @@ class Forecast:
         self._began = self._at = 0.0
         self._first_done = 0
         self._last = Progress("", 0, 0)
+        self._pace: Pace | None = None
         self._started: float | None = None
         self._share = 0.0
         self._left: float | None = None
@@ -113,8 +115,9 @@ class Forecast:
             self._close(now)
             self._stage, self._began, self._first_done = progress.stage, now, progress.done
             self.resumed |= progress.stage in PER_FRAME and progress.done > KEPT * progress.total > 0
+        self._pace = followed(self._pace, self._last, progress, now)
         self._at, self._last = now, progress
-        ahead = self._ahead(progress, now)
+        ahead = self._ahead(progress, self._pace, now)
         behind = now - self._started
         if behind + ahead > 0:
             self._share = max(self._share, min(behind / (behind + ahead), 1.0))
@@ -144,25 +147,26 @@ class Forecast:
             took *= total / gained  # it is first reported when its first batch is done
         self.taken[self._stage] = self.taken.get(self._stage, 0.0) + took
 
-    def _ahead(self, progress: Progress, now: float) -> float:
+    def _ahead(self, progress: Progress, pace: Pace, now: float) -> float:
         """Return the seconds still needed: of this stage by its pace so far, of those after it by what is expected."""
-        here = self._here(progress, now - self._began)
+        here = self._here(progress, pace, now)
         if progress.stage not in self._expected:
             return here + sum(took for stage, took in self._expected.items() if stage not in self.taken)
         later = self._stages[self._stages.index(progress.stage) + 1 :]
         return here + sum(self._expected[stage] for stage in later)
 
-    def _here(self, progress: Progress, elapsed: float) -> float:
+    def _here(self, progress: Progress, pace: Pace, now: float) -> float:
         """Return the seconds that the present stage still needs; of its steps only those that are ahead count."""
         ahead, total = max(progress.total - progress.done, 0), max(progress.total, 1)
         expected = self._expected.get(progress.stage, 0.0)
         if progress.total:
             expected *= ahead / total
-        gained = progress.done - self._first_done
+        gained = progress.done - pace.done
         if progress.total and gained > 0:
             weight = gained / (gained + max(ahead, 1))  # the further it is, the more its own pace counts
-            return weight * elapsed / gained * ahead + (1 - weight) * expected
-        return max(expected - elapsed, expected * (1 - NEARLY))
+            return weight * (now - pace.began) / gained * ahead + (1 - weight) * expected
+        began = pace.began if progress.total else self._began
+        return max(expected - (now - began), expected * (1 - NEARLY))
 
 
 class DownloadForecast(Forecast):

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..rotation import rotation_in
 from .resnet import Block, Make, ResNet
 
 POSE_SIZE = 128
@@ -25,7 +26,7 @@ class Pose(NamedTuple):
     def matrix(self) -> Tensor:
         """θ = S R T, [N, 4, 4], from the canonical volume to the picture's, both from -1 to 1."""
         yaw, pitch, roll = self.rotation.clamp(-math.pi / 2, math.pi).unbind(dim=1)
-        rotation = _about(yaw, 0, 1) @ _about(-pitch, 0, 2) @ _about(roll, 1, 2)
+        rotation = rotation_in(yaw, 0, 1, 4) @ rotation_in(-pitch, 0, 2, 4) @ rotation_in(roll, 1, 2, 4)
         translation = torch.eye(4).to(rotation).repeat(len(rotation), 1, 1)
         translation[:, :3, 3] = self.translation
         return F.pad(self.scale, (0, 1), value=1).diag_embed() @ rotation @ translation
@@ -41,15 +42,6 @@ class Pose(NamedTuple):
     def expand(self, count: int) -> Pose:
         """The one pose `count` times."""
         return Pose(*(values.expand(count, -1) for values in self))
-
-
-def _about(angle: Tensor, i: int, j: int) -> Tensor:
-    """Turn axis i towards axis j by [N] rad: [N, 4, 4]."""
-    turn = torch.eye(4).to(angle).repeat(len(angle), 1, 1)
-    turn[:, i, i] = turn[:, j, j] = angle.cos()
-    turn[:, j, i] = angle.sin()
-    turn[:, i, j] = -angle.sin()
-    return turn
 
 
 class HeadPoseRegressor(ResNet):

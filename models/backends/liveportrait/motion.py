@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..rotation import rotation_in
+
 Region = Literal["all", "exp", "pose", "lip", "eyes", "brows"]
 
 K = 21  # keypoints
@@ -136,16 +138,7 @@ def mean_angle(logits: Tensor) -> Tensor:
 
 def rotation(pitch: Tensor, yaw: Tensor, roll: Tensor) -> Tensor:
     """Angles [N] about x, y and z, turned in this order -> [N, 3, 3] to multiply points with from the right."""
-    return _about(pitch, 1, 2).mT @ _about(yaw, 2, 0).mT @ _about(roll, 0, 1).mT
-
-
-def _about(angle: Tensor, i: int, j: int) -> Tensor:
-    """Turn axis i towards axis j: [N, 3, 3]."""
-    turn = torch.eye(3).to(angle).repeat(len(angle), 1, 1)
-    turn[:, i, i] = turn[:, j, j] = angle.cos()
-    turn[:, j, i] = angle.sin()
-    turn[:, i, j] = -angle.sin()
-    return turn
+    return rotation_in(pitch, 1, 2, 3).mT @ rotation_in(yaw, 2, 0, 3).mT @ rotation_in(roll, 0, 1, 3).mT
 
 
 # ------------------------------------------------------------------------------------------------ motion transfer

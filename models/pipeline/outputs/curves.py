@@ -87,13 +87,14 @@ class Curves:
         files = (self._folder.file_of(EQUATIONS, index) for index in self._observed.held)
         equations = np.stack([np.load(file, allow_pickle=False) for file in files])
         equations = self._reader.without(equations, self._observed.doubtful)
-        # What a strong codec adds is motion, too: the peak of the motion is partly its own, and is not matched.
-        compressed, seconds = self._observed.compression.strong, [float(second) for second in self._clip.track.seconds]
-        solved = self._reader.solve(equations, seconds, adjusted=not compressed)
-        if compressed:
-            solved = self._above_codec(solved, report.events is not None)
+        compressed, event = self._observed.compression.strong, report.events
+        solved = self._solved(equations, event)
         whole = sum(solved.curves.visibility > 0) >= WHOLE_FACE
-        timed = self._timed(solved, equations) if whole and report.events is not None else None
+        if whole and event is not None and (event := self._explained(event, solved)) is None:
+            solved = self._solved(equations, event)
+        if compressed:
+            solved = self._above_codec(solved, event is not None)
+        timed = self._timed(solved, equations) if whole and event is not None else None
         if compressed and timed is not None and timed.offset is not None:
             still = at_rest_after(solved.curves, self._reader.basis.controls, timed.offset)
             solved = replace(solved, curves=still)
@@ -106,28 +107,26 @@ class Curves:
                 f"The head turns fast from {float(turned[0]):.3f} to {float(turned[-1]):.3f} s, by more than the face "
                 "itself moves; the controls keep their values there."
             )
-        if whole:
-            report = self._explained(report, equations, solved)
-        if timed is not None and report.events is not None:
-            report = self._with_event(report, timed)
+        report = self._with_reference(replace(report, events=timed or event), equations, whole)
         # Noise is no motion that a rig could show, nor is what a codec adds.
         short = shortfalls(solved) if report.events is not None and not compressed else []
         for sentence in (*short, *out_of_sight(curves, self._reader.basis.controls)):
             self._notes.warning(sentence)
         return replace(report, weights=self._report(found, exchanged, report.events is not None))
 
+    def _solved(self, equations: NDArray[np.floating], event: MotionEvent | None) -> Solved:
+        """Return the controls, brought to the peak of the motion where that is the driver's.
+
+        It is noise's where the face shows no event, and partly the codec's where that has left little of the face.
+        """
+        seconds = [float(second) for second in self._clip.track.seconds]
+        return self._reader.solve(equations, seconds, adjusted=not self._observed.sparse, moves=event is not None)
+
     def _timed(self, solved: Solved, equations: NDArray[np.floating]) -> MotionEvent | None:
         """Return the event of the expression that the controls show, where a codec has copied parts of the face."""
         controls = self._reader.basis.controls
         moved = np.where(of_eyes(controls), 0.0, excursions(solved.curves, controls))
         return self._observed.timed_by(self._reader.course(equations, moved)) if moved.any() else None
-
-    def _with_event(self, report: Report, event: MotionEvent) -> Report:
-        """Return the report with an event; one that ends is no other state of rest that the face stays in."""
-        reference = report.reference
-        if reference is not None and event.offset is not None and reference.better == self._observed.rested:
-            reference = replace(reference, not_neutral="", better=None)
-        return replace(report, events=event, reference=reference)
 
     def _above_codec(self, solved: Solved, moves: bool) -> Solved:
         """Return curves without what the video's codec may have moved by itself, and say what is left out."""
@@ -140,28 +139,34 @@ class Curves:
             )
         return replace(solved, curves=curves)
 
-    def _explained(self, report: Report, equations: NDArray[np.floating], solved: Solved) -> Report:
-        """Return the report without what the controls of a whole face show not to be one's expression.
-
-        That is an event of what no control follows, and a doubt about the reference where the state in which the face
-        settles is an expression of the reference's face, and hardly the other way round; where it is the other way
-        round, the reference shows an expression.
-        """
-        event = self._observed.explained_event(solved.region_residual)
-        if event != report.events:
+    def _explained(self, event: MotionEvent, solved: Solved) -> MotionEvent | None:
+        """Return the event without what the controls of a whole face don't follow, and say so where that changes it."""
+        explained = self._observed.explained_event(solved.region_residual)
+        if explained != event:
             self._notes.warning(
                 "What moves most in the driver's picture is followed by no control, so that it isn't taken for an "
                 "expression: cloth or hair before the face, or a rig that lies elsewhere on it. Check the face match."
             )
-        reference, first = report.reference, self._observed.settled
-        if reference is not None and first is not None and reference.better == self._observed.rested:
+        return explained
+
+    def _with_reference(self, report: Report, equations: NDArray[np.floating], whole: bool) -> Report:
+        """Return the report with the doubt about the reference that is left when the event is known.
+
+        Where the state in which the face settles is an expression of the reference's face, and hardly the other way
+        round, the controls of a whole face leave none; where it is the other way round, the reference shows an
+        expression.
+        """
+        if report.reference is None:
+            return report
+        reference, first = self._observed.concluded(report.reference, report.events), self._observed.settled
+        if whole and first is not None and reference.better == self._observed.rested:
             forward, backward = self._left(equations[first:], first)
             if forward < CLEARLY * backward:
                 reference = replace(reference, not_neutral="", better=None)
             elif backward < CLEARLY * forward and reference.better is not None:
                 here = float(self._clip.times[self._clip.chosen.index])
                 reference = replace(reference, not_neutral=shows_expression(here, reference.better))
-        return replace(report, events=event, reference=reference)
+        return replace(report, reference=reference)
 
     def _left(self, equations: NDArray[np.floating], first: int) -> tuple[float, float]:
         """Return what the controls leave of the motion from a frame on, and of its opposite, as shares.
@@ -211,7 +216,7 @@ class Curves:
             ),
             live_link_face=tuple(exchanged),
             regions=_regions(found.solved, self._intensity),
-            match="shape" if self._observed.compression.strong else self._rig.match,
+            match="shape" if self._observed.sparse else self._rig.match,
             at_limit=found.solved.at_limit,
         )
 

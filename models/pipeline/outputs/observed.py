@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ....backend_bridge.job.artefacts import OBSERVED
 from ....backend_bridge.job.folder import JobFolder
-from ....backend_bridge.job.report import Report
+from ....backend_bridge.job.report import ReferenceReport, Report
 from ....backend_bridge.rig.events import MotionEvent
 from ....backend_bridge.rig.footage import Compression, Unseen
 from ....backend_bridge.rig.regions import REGIONS
@@ -52,7 +52,7 @@ PASSING = 0.5  # s: a head that turns and comes back within it; one that stays t
 MOVED_BY_BLINKS = ("lids", "nose")  # regions; a blink is no expression
 ONCE = 0.4  # of its peak: what a region moves by before an expression and after it; the noise of a weak one has 0.35
 LEAST_CODED = 0.1  # of the frames: so many tell what a codec did; the others repeat the reference, or have no codec
-LEAST_COPIED = 0.05  # of the face: from here on an event is timed by what controls show
+LEAST_COPIED = 0.05  # of the face: from here on an event is the whole face's, and is timed by what controls show
 UNEXPLAINED = 0.95  # of a region's motion: from here on no control of a whole face's follows it, and it isn't a face's
 
 
@@ -76,7 +76,8 @@ class Observed:
 
         certain: the motion that isn't beside what hides the face; regions: the same within each of them; unseen and
         before: how much of each isn't seen, and has something before it that moves; cover: where the face isn't seen;
-        copied: the share of the face that the video's codec copied from the reference.
+        copied: the share of the face that the video's codec copied from the reference; missing: of what it copied for
+        certain, which is no measurement.
         """
         driver, rigid = batch.driver, batch.observed.rigid
         skin = batch.observed.local.flow * (1 - batch.observed.from_mesh)
@@ -87,6 +88,8 @@ class Observed:
         turning = head_turning(rigid, driver.mask, batch.weight) / driver.face_width
         unseen = self._clip.visibility.unseen_regions(batch.weight)
         before = self._clip.visibility.unseen_regions(1 - batch.observed.before)
+        mask = driver.mask.to(batch.seen.copied)
+        missing = (batch.seen.copied * mask).sum((1, 2, 3)) / mask.sum()
         seen = F.interpolate(batch.weight, (COVER_SIDE, COVER_SIDE), mode="area")[:, 0].cpu().numpy()
         return [
             [
@@ -100,6 +103,7 @@ class Observed:
                         "before": {name: float(share[n]) for name, share in before.items()},
                         "cover": packed_cover(seen[n] < 0.5),
                         "copied": float(batch.seen.repeated[n]),
+                        "missing": float(missing[n]),
                     }
                 ).encode()
                 for n, peak in enumerate(peaks)
@@ -220,6 +224,13 @@ class Observed:
         middle = (first + len(times) - 1) // 2
         return float(times[middle]) if self._clip.track.present[middle] else None
 
+    def concluded(self, reference: ReferenceReport, event: MotionEvent | None) -> ReferenceReport:
+        """Return a reference without the other state of rest, if the event that led there is none, or one that ends."""
+        goes_on = event is not None and event.offset is None
+        if goes_on or self.rested is None or reference.better != self.rested:
+            return reference
+        return replace(reference, not_neutral="", better=None)
+
     @cached_property
     def settled(self) -> int | None:
         """The frame from which on the face is in a state that it goes to from the reference's and stays in."""
@@ -231,14 +242,27 @@ class Observed:
     @cached_property
     def compression(self) -> Compression:
         """What the video's codec did to the face."""
+        return Compression(self._usual("copied"), self._clip.copied_pixels.block_edges)
+
+    @cached_property
+    def sparse(self) -> bool:
+        """Whether the motion's peak is found from so little of the face that it isn't matched.
+
+        What the codec copied for certain is missing data, and the motion there is that of what is coded around it,
+        which a codec exaggerates. Where copies aren't known for certain (HEVC's blocks have many sizes), they count as
+        rest, and the peak is no larger than the driver's.
+        """
+        return Compression(self._usual("missing"), self._clip.copied_pixels.block_edges).strong
+
+    def _usual(self, name: str) -> float:
+        """Return a share of the face in the median of the frames that tell what a codec did."""
         coded = np.array(self._clip.track.present)
         if self._clip.chosen.index < len(coded):
             coded[self._clip.chosen.index] = False  # it is a copy of itself
-        shares = self._values("copied")[coded]
+        shares = self._values(name)[coded]
         # Where no codec is known, it is told by ends on a grid, and a frame that repeats all of the reference has none.
         known = shares[shares > 0]
-        copied = float(np.median(known)) if len(known) >= max(2.0, LEAST_CODED * len(shares)) else 0.0
-        return Compression(copied, self._clip.copied_pixels.block_edges)
+        return float(np.median(known)) if len(known) >= max(2.0, LEAST_CODED * len(shares)) else 0.0
 
     @cached_property
     def unseen(self) -> tuple[Unseen, ...]:
@@ -258,9 +282,11 @@ class Observed:
         """Onset, apex and offset, or None when nothing stands out from the noise.
 
         Against a reference outside the trim, an expression may be held through all of the clip: it has an apex alone.
-        Where the noise of the whole face drowns it, it is looked for in each region.
+        Where the noise of the whole face drowns it, it is looked for in each region; not after a codec, whose noise
+        stays in the blocks that it copies on, so that a region's curve has steps and no noise to be told by.
         """
-        if (event := self._event_of(self._certain)) is not None:
+        event = self._event_of(self._certain)
+        if event is not None or self.compression.copied >= LEAST_COPIED:
             return event
         clear = [name for name in REGIONS if name not in self._covered and name not in self.doubtful]
         found = {name: self._event_of(self._motion_in(name), len(clear)) for name in clear}

@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import RigBasis
-from bl_ext.user_default.magplus.operators.rig.basis import measure_steps
+from bl_ext.user_default.magplus.operators.rig.basis import survey_steps
 from bl_ext.user_default.magplus.operators.rig.face import Face, find_face
 from bl_ext.user_default.magplus.operators.rig.face_controls import search_controls
 from bl_ext.user_default.magplus.operators.rig.projection import present_projection
@@ -82,7 +82,7 @@ def measured(head: bpy.types.Object) -> tuple[Face, RigBasis]:
     projection = present_projection(bpy.context, bpy.context.scene.camera)
     controls, excluded = search_controls((head,), projection)
     face = find_face(bpy.context, (head,), projection, controls)
-    return face, run_to_end(measure_steps(bpy.context, face, controls, excluded))
+    return face, run_to_end(survey_steps(bpy.context, face, controls, excluded)).basis
 
 
 def motion(face: Face, basis: RigBasis, name: str) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import Channel, Control, RigBasis
 from bl_ext.user_default.magplus.backend_bridge.worker_client.messages import Progress
 from bl_ext.user_default.magplus.operators.rig import face as rig_face
-from bl_ext.user_default.magplus.operators.rig.basis import measure_rig_basis
+from bl_ext.user_default.magplus.operators.rig.basis import survey_steps
+from bl_ext.user_default.magplus.operators.rig.controls import RigControl
 from bl_ext.user_default.magplus.operators.rig.face import face_steps, find_face
+from bl_ext.user_default.magplus.operators.rig.face_controls import default_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
-from bl_ext.user_default.magplus.operators.rig.projection import Projection
+from bl_ext.user_default.magplus.operators.rig.projection import Projection, present_projection
 from bl_ext.user_default.magplus.operators.running import steps as running
 
 from tests.blender.head import add_armature, add_camera, bind, dump, make_head
@@ -28,8 +31,20 @@ from tests.blender.head import add_armature, add_camera, bind, dump, make_head
 SIZE = (640, 480)
 
 
-def measure(*objects: bpy.types.Object, **options) -> RigBasis:
-    return measure_rig_basis(bpy.context, objects, bpy.context.scene.camera, SIZE, **options)
+def measure(
+    *objects: bpy.types.Object,
+    controls: Sequence[RigControl] | None = None,
+    excluded: Mapping[str, str] | None = None,
+    vertex_group: str = "",
+    max_vertices: int = rig_face.MAX_VERTICES,
+    on_progress: Callable[[Progress], object] | None = None,
+) -> RigBasis:
+    """The basis of the face that the scene's camera sees, by default for all controls that the rig has for it."""
+    projection = present_projection(bpy.context, bpy.context.scene.camera, SIZE)
+    if controls is None:
+        controls, excluded = default_controls(objects)
+    face = find_face(bpy.context, objects, projection, controls, vertex_group, max_vertices)
+    return running.run_to_end(survey_steps(bpy.context, face, controls, excluded or {}), on_progress).basis
 
 
 def one_piece_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -307,14 +307,6 @@ def test_a_fault_of_our_own_becomes_a_sentence(jobs: ModuleType, capsys: pytest.
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_the_time_left_comes_from_the_work_of_this_run(jobs: ModuleType) -> None:
-    resumed_at_60 = jobs.Pace("Animating", began=100.0, done=60)
-    assert resumed_at_60.seconds_left(jobs.Progress("Animating", 60, 100), now=110.0) is None
-    assert resumed_at_60.seconds_left(jobs.Progress("Animating", 80, 100), now=110.0) == pytest.approx(10.0)
-    assert resumed_at_60.seconds_left(jobs.Progress("Animating", 61, 100), now=100.2) is None, "too early to tell"
-    assert resumed_at_60.seconds_left(jobs.Progress("Animating", 100, 100), now=110.0) is None
-
-
 def test_a_notice_of_the_end_waits_in_the_status_bar_until_it_is_dismissed(extension: str) -> None:
     jobs = importlib.import_module(f"{extension}.operators.running.job_manager")
     status_bar = importlib.import_module(f"{extension}.magplus_addon.status_bar")

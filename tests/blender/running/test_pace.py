@@ -109,3 +109,11 @@ def test_an_installation_has_one_bar_and_a_time_over_all_its_downloads() -> None
     known = [each for each in left if each is not None]
     assert known[0] == pytest.approx(125 + 30, rel=0.1), "4 MB a second, then it is unpacked"
     assert sum(later > sooner for sooner, later in pairwise(known)) <= 1 and known[-1] < 60
+
+
+def test_a_forecast_of_controls_measured_after_a_long_look_is_right_too() -> None:
+    forecast = Forecast({"Measuring the rig": 4.0})
+    forecast.update(Progress("Measuring the rig", 0, 0), 0.0)
+    for done in range(1, 11):
+        forecast.update(Progress("Measuring the rig", done, 52), 9.0 + 0.1 * done)
+    assert forecast.seconds_left == pytest.approx(42 * 0.1, abs=1.0)

@@ -100,6 +100,12 @@ def test_a_region_that_is_carried_along_and_hardly_shown_is_no_reason():
     assert quality_of(changed("weights", regions=regions)).verdict == "good"
 
 
+def test_what_little_is_shown_after_a_strong_codec_is_the_codecs():
+    report = changed("weights", regions={"lids": RegionReport(0.004, 0.001, 1.0)})
+    report = replace(report, face=replace(report.face, compression=Compression(0.6, 1.1)))
+    assert [reason.concern for reason in quality_of(report).reasons] == ["compression"]
+
+
 def test_anchors_that_a_person_placed_stand_in_for_a_face_that_is_not_recognised():
     assert quality_of(changed("avatar", face_detected=False, anchored=True)).verdict == "good"
 

@@ -17,7 +17,6 @@ from magplus.backend_bridge.rig.live_link import (
     ROTATIONS,
     SHAPES,
     as_shapes,
-    from_live_link,
     onto_controls,
     read_live_link,
     text_of,
@@ -50,7 +49,7 @@ def test_what_is_written_is_read_back() -> None:
     assert {len(row) for row in (header, *rows)} == {63}
     assert rows[2][0] == "00:00:00:05.005"  # 2002/24000 s, in 60ths
 
-    read = from_live_link(text)
+    read = read_live_link(text).curves
     assert read.names == SHAPES
     np.testing.assert_allclose(read.seconds, written.seconds, atol=1e-5)
     np.testing.assert_allclose(read.values[:, SHAPES.index("mouthSmileLeft")], [0, 0.21, 0.1], atol=1e-6)
@@ -59,13 +58,14 @@ def test_what_is_written_is_read_back() -> None:
 
 
 def test_a_rest_off_zero_is_not_an_expression() -> None:
-    text = to_live_link(curves_of(jawOpen=[0.3, 0.5]), rest=np.array([0.3]))
-    np.testing.assert_allclose(from_live_link(text).values[:, SHAPES.index("jawOpen")], [0, 0.2], atol=1e-6)
+    jaw = control("jawOpen", rest=0.3, high=1.3, kind="property")
+    text = to_live_link(as_shapes(curves_of(jawOpen=[0.3, 0.5]), [jaw]))
+    np.testing.assert_allclose(read_live_link(text).curves.values[:, SHAPES.index("jawOpen")], [0, 0.2], atol=1e-6)
 
 
 def test_split_and_joined_controls_meet() -> None:
     text = to_live_link(curves_of(browInnerUp_L=[0.1], browInnerUp_R=[0.3], Eye_Blink=[0.2]))
-    read = from_live_link(text)
+    read = read_live_link(text).curves
     assert read.values[0, SHAPES.index("browInnerUp")] == pytest.approx(0.3)
     assert read.values[0, SHAPES.index("eyeBlinkLeft")] == pytest.approx(0.2)
     assert read.values[0, SHAPES.index("eyeBlinkRight")] == pytest.approx(0.2)
@@ -93,7 +93,7 @@ def test_a_shape_key_shows_a_shape_at_one_however_far_its_range_goes() -> None:
     shapes = as_shapes(curves, rig)
     np.testing.assert_allclose(shapes.values, [[0.4, 0.5, 0.5]], atol=1e-6)
     np.testing.assert_allclose(
-        onto_controls(from_live_link(to_live_link(shapes)), rig).values, curves.values, atol=1e-6
+        onto_controls(read_live_link(to_live_link(shapes)).curves, rig).values, curves.values, atol=1e-6
     )
 
 
@@ -104,7 +104,7 @@ def test_a_rig_without_known_names_is_a_sentence() -> None:
 
 def test_other_writers_are_read_too() -> None:
     text = "\ufeffTimecode,BlendshapeCount,JawOpen,MouthClose\n\n13:05:59:59.500,61,0.5,0\n13:06:00:00.500,61,0.25,0\n"
-    read = from_live_link(text)
+    read = read_live_link(text).curves
     assert read.names == ("jawOpen", "mouthClose")
     np.testing.assert_allclose(read.seconds, [0, 1 / 60])
     np.testing.assert_allclose(read.values[:, 0], [0.5, 0.25])
@@ -123,7 +123,7 @@ def test_other_writers_are_read_too() -> None:
 )
 def test_other_text_is_a_sentence(text: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        from_live_link(text)
+        read_live_link(text)
 
 
 def csv_of(codes: list[str], delimiter: str = ",", value: str = "0.1") -> str:

@@ -45,6 +45,39 @@ class TestEvent:
         assert event.onset is None or event.onset < event.apex
         assert event.offset is None or event.apex < event.offset
 
+    @pytest.mark.parametrize("held", [4, 10, 20])
+    @pytest.mark.parametrize("error", [0.005, 0.05])
+    def test_the_apex_of_an_expression_that_is_held_is_in_its_middle_whatever_the_errors(self, held, error):
+        curve = np.interp(np.arange(44), [4, 8, 8 + held, 12 + held], [0, 1, 1, 0])
+        noise = np.random.default_rng(held).normal(0, error, (100, 44))
+        found = [find_event(times(44), np.abs(curve + each)) for each in noise]
+        apart = [abs(event.apex * float(FILM) - (8 + held / 2)) for event in found if event is not None]
+        assert len(apart) == 100
+        assert max(apart) < 3.1
+        assert np.sqrt(np.mean(np.square(apart))) < 1
+
+    @pytest.mark.parametrize(
+        "curve",
+        [  # the demonstration's brows, measured by two states of the program: as shares of the face's width, times 1e4
+            [0, 8.7, 44, 83.7, 124.1, 151.7, 160.7, 181.1, 186.6, 173.7, 183.4, 182.4],
+            [0, 8.7, 44, 83.7, 124.1, 151.7, 160.7, 181.1, 182.4, 173.7, 183.4, 186.6],
+        ],
+    )
+    @given(st.integers(0, 2**16))
+    def test_small_changes_of_what_was_measured_move_an_apex_on_a_plateau_by_two_frames_at_most(self, curve, seed):
+        seconds, changes = times(12), np.random.default_rng(seed).normal(1, 0.01, 12)
+        event, changed = (find_event(seconds, 1e-4 * each * np.array(curve), 5e-3) for each in (1, changes))
+        assert event is not None and changed is not None
+        assert abs(event.apex - changed.apex) < 2.1 / float(FILM)
+
+    @given(st.integers(2, 8), st.integers(2, 24), st.integers(0, 2**16))
+    def test_an_expression_with_one_peak_has_its_apex_there(self, rise, fall, seed):
+        seconds = times(44)
+        curve = pulse(seconds, 0.2, 0.2 + rise / float(FILM), 0.2 + (rise + fall) / float(FILM))
+        event = find_event(seconds, curve)
+        assert event is not None
+        assert event.apex == float(seconds[int(curve.argmax())])
+
     def test_crossings_lie_between_frames(self):
         curve = np.array([0, 0, 0, 0, 1, 0, 0, 0, 0, 0])
         event = find_event(times(10, Fraction(10)), curve)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from magplus.backend_bridge.job.spec import Match
 from magplus.backend_bridge.rig.basis import Control, RigBasis
 from magplus.models.pipeline.batch import Batch
 from magplus.models.pipeline.rig_reader import RigReader
@@ -37,6 +38,7 @@ def reader_of(
     mesh: str,
     regions: dict[str, NDArray[np.floating]],
     clip: SimpleNamespace | None = None,
+    matching: Match = "shape",
 ) -> Reader:
     """A reader of a face whose controls move its points by `keys` [K, S, 2] px."""
     basis = RigBasis(
@@ -50,7 +52,7 @@ def reader_of(
     )
     sites = Sites(GRID, basis.depth.astype(np.float64), keys, csr_matrix((len(GRID), 1)))
     observer = cast(Any, SimpleNamespace(sites=sites))
-    return Reader(basis, observer, regions, Constraints(), np.ones(len(keys)), 90.0, "shape", cast(Any, clip))
+    return Reader(basis, observer, regions, Constraints(), np.ones(len(keys)), 90.0, matching, cast(Any, clip))
 
 
 def read(motion: NDArray[np.float64], head: NDArray[np.float64]) -> NDArray[np.float64]:

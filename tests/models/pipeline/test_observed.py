@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from magplus.backend_bridge.job.artefacts import OBSERVED
+from magplus.backend_bridge.job.report import ReferenceReport
+from magplus.backend_bridge.rig.events import MotionEvent
 from magplus.backend_bridge.rig.regions import REGIONS
 from magplus.models.face import COVER_SIDE, packed_cover
 from magplus.models.pipeline.outputs.observed import PARALLAX, Observed
@@ -28,13 +30,15 @@ def observed(
     closed=0.0,
     whole=None,
     copied=0.0,
+    missing=None,
     **motion,
 ):
     """What was left of a clip: motion [T] by region, as shares of the face's width, the head's parallax [T].
 
     present: which frames can be trusted. before: shares of regions that something moves before. covers: of
     frames by number, where they don't show the face (`packed_cover`). closed: how far the eyes have closed, [T]. whole:
-    the motion of the whole face [T], the largest region's by default. copied: by the codec, of the face.
+    the motion of the whole face [T], the largest region's by default. copied: by the codec, of the face; missing: for
+    certain, the same by default.
     """
     parallax = np.broadcast_to(parallax, COUNT)
     for index in range(COUNT):
@@ -51,6 +55,7 @@ def observed(
                     "unseen": dict.fromkeys(REGIONS, 0.0),
                     "cover": covers.get(index, ""),
                     "copied": float(np.broadcast_to(copied, COUNT)[index]),
+                    "missing": float(np.broadcast_to(copied if missing is None else missing, COUNT)[index]),
                 }
             )
         )
@@ -189,3 +194,35 @@ def test_without_a_codec_the_motion_that_is_seen_tells_when_an_expression_ends(t
 
 def test_a_still_face_shows_no_event_whatever_the_controls_show(tmp_path):
     assert observed(tmp_path, copied=0.4).timed_by(EXPRESSION) is None
+
+
+@pytest.mark.parametrize("event", [None, MotionEvent(0.2, 0.4, 0.6)])
+def test_no_other_state_of_rest_is_left_when_the_motion_that_led_there_is_no_event_or_ends(tmp_path, event):
+    """What a codec copies stays, and cloth that moves before the face stays where it was moved to."""
+    seen = observed(tmp_path, brows=np.where(np.arange(COUNT) > APEX, 4e-3, 2e-4))
+    doubtful = ReferenceReport(0, 0.0, "automatic", "The face goes to another state.", seen.rested)
+    assert seen.rested is not None
+    assert not seen.concluded(doubtful, event).not_neutral and seen.concluded(doubtful, event).better is None
+    assert seen.concluded(doubtful, MotionEvent(0.2, 0.4, None)) == doubtful
+
+
+def test_a_doubt_that_the_face_itself_raised_about_the_reference_stays(tmp_path):
+    seen = observed(tmp_path, brows=np.where(np.arange(COUNT) > APEX, 4e-3, 2e-4))
+    doubtful = ReferenceReport(0, 0.0, "automatic", "The face shows an expression.", 0.1)
+    assert seen.concluded(doubtful, None) == doubtful
+
+
+def test_what_a_codec_copies_on_in_a_region_is_no_event(tmp_path):
+    """Its blocks keep the noise of the frame that they were coded in, so that a still face's curve has steps."""
+    steps = np.repeat([0.0, 4e-4, 3e-4, 7e-4, 4e-4, 3e-4, 3e-4], 4)
+    noise = np.random.default_rng(0).normal(0, 1e-4, COUNT)
+    assert observed(tmp_path, whole=1.2e-3 + noise, brows=steps, copied=0.0).event is not None
+    assert observed(tmp_path, whole=1.2e-3 + noise, brows=steps, copied=0.2).event is None
+    assert observed(tmp_path, brows=EXPRESSION, copied=0.2).event is not None
+
+
+def test_the_peak_is_matched_where_copies_are_not_known_for_certain(tmp_path):
+    """HEVC's: they count as rest, and the motion's peak is no larger for them."""
+    assert observed(tmp_path, copied=0.6, missing=0.1).compression.strong
+    assert not observed(tmp_path, copied=0.6, missing=0.1).sparse
+    assert observed(tmp_path, copied=0.6).sparse

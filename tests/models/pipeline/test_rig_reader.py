@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from magplus.backend_bridge.job.spec import Match
 from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.benchmarks._readings import _AllIsRead, _Recording
 from magplus.models.pipeline.outputs.curves import out_of_sight
-from magplus.models.pipeline.rig_reader import RigReader, better
+from magplus.models.pipeline.rig_reader import RigReader, better, with_lids
 from magplus.models.rig.solver import RigSolution, SolverState
 from tests.models.pipeline.drawn_face import GRID, Reader, read, reader_of
 
@@ -23,11 +24,11 @@ def bump(x: float, y: float, width: float) -> NDArray[np.float64]:
     return np.exp(-((GRID - [x, y]) ** 2).sum(1, keepdims=True) / (2 * width**2))
 
 
-def drawn_face(*names: str) -> Reader:
+def drawn_face(*names: str, matching: Match = "shape") -> Reader:
     """A face whose only controls lower its left and its right brow, drawn as thin as brows are."""
     keys = np.stack([bump(x, 24, 5) * [0, 6] for x in (66, 30)])
     clip = SimpleNamespace(closures=np.zeros((len(CURVE), 2)))
-    return reader_of(keys, names, "Brows", {"brows": (GRID[:, 1] < 40) * 1.0}, clip)
+    return reader_of(keys, names, "Brows", {"brows": (GRID[:, 1] < 40) * 1.0}, clip, matching)
 
 
 @pytest.mark.parametrize("roll", [0.0, 0.01])
@@ -40,6 +41,17 @@ def test_what_a_rig_has_no_control_for_is_not_taken_for_the_heads_motion(roll: f
     found = reader.solve(read(curve * (brows + jaw), curve * turn), list(np.arange(len(CURVE)) / 24))
     assert found.residual > 0.5, "the jaw"
     np.testing.assert_allclose(found.curves.values[5], 0.2, rtol=0.25)
+
+
+def test_where_the_face_shows_no_event_no_peak_is_matched() -> None:
+    """Noise has a peak in every region, which least squares hardly follow."""
+    reader = drawn_face("browDownLeft", "browDownRight", matching="motion")
+    wider = read(CURVE[:, None, None] * (bump(66, 24, 14) * [0, 1.2]), np.zeros((len(CURVE), len(GRID), 2)))
+    seconds = list(np.arange(len(CURVE)) / 24)
+    matched, left = (reader.solve(wider, seconds, moves=moves) for moves in (True, False))
+    assert matched.regions["brows"].gain > 1.05
+    assert left.regions["brows"].gain == 1
+    assert np.abs(left.curves.values).max() < np.abs(matched.curves.values).max()
 
 
 def test_the_head_is_only_left_free_where_that_is_better_by_both_measures() -> None:
@@ -112,6 +124,14 @@ def test_the_course_of_an_expression_is_none_of_what_a_codec_leaves_elsewhere() 
     course = RigReader.course(reader, equations, amounts[:, None])  # type: ignore[arg-type]
     largest = np.linalg.norm(columns[0], axis=1).max() / 100
     np.testing.assert_allclose(course, amounts * largest, atol=1e-9)
+
+
+def test_a_lid_that_is_hidden_does_not_close_by_what_the_mesh_guesses_of_it() -> None:
+    """A hand before the brows and eyes pulls the mesh's lids shut."""
+    controls = [Control(name, "property", "Rig", "", 0.0, 0.0, 1.0) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
+    closed, shown = np.full((3, 2), 0.8), np.array([[1.0, 1.0], [0.1, 0.9], [0.0, 0.0]])
+    found = with_lids(np.zeros((3, 2)), np.ones(2), controls, closed, (), shown)
+    np.testing.assert_allclose(found, [[0.8, 0.8], [0.0, 0.8], [0.0, 0.0]])
 
 
 def test_what_stands_in_for_a_reader_takes_all_that_a_job_gives_one() -> None:

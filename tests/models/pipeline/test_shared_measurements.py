@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -126,6 +127,27 @@ def test_a_clip_is_hashed_once_a_job(tmp_path, opened, monkeypatch):
         assert video.sha256 == "a hash"  # for what a finished job was made from
         cache.open(tmp_path, Driving(str(path)), None, Silent(), None, Framing(), video)
     assert hashed == [path] * 2 and len(opened) == 1
+
+
+def test_of_a_clip_that_is_known_no_second_file_stays_open(tmp_path, opened, monkeypatch):
+    path, cache, containers, open_container = (
+        write_clip(tmp_path / "a.mp4", numbered_frames(4)),
+        ClipCache(),
+        [],
+        av.open,
+    )
+
+    def noted(*arguments, **options):
+        containers.append(open_container(*arguments, **options))
+        return containers[-1]
+
+    monkeypatch.setattr(av, "open", noted)
+    videos = [reader.VideoReader(path) for _ in range(2)]
+    for video in videos:
+        cache.open(tmp_path, Driving(str(path)), None, Silent(), None, Framing(), video)
+    assert len(opened) == 1
+    with pytest.raises(AssertionError, match="not open"):
+        containers[-1].seek(0)  # of the video that was only described
 
 
 def test_only_the_last_few_clips_are_kept(tmp_path, opened):

@@ -10,7 +10,7 @@ import pytest
 from magplus.backend_bridge.job.report import Report
 from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves
-from magplus.backend_bridge.rig.live_link import from_live_link, to_live_link
+from magplus.backend_bridge.rig.live_link import read_live_link, to_live_link
 from magplus.models.pipeline.outputs import plot
 from magplus.models.pipeline.outputs.plot import plot_curves
 from magplus.models.pipeline.provenance import Provenance
@@ -117,7 +117,7 @@ def test_smoothing_goes_by_the_frames_own_times():
 
 def test_curves_survive_the_way_through_a_live_link_file():
     curves, _ = solved(mouthSmileLeft=0.2, jawOpen=0.1)
-    read = from_live_link(to_live_link(curves))
+    read = read_live_link(to_live_link(curves)).curves
     np.testing.assert_allclose(read.values[:, read.names.index("mouthSmileLeft")], curves.values[:, 0], atol=1e-6)
     np.testing.assert_allclose(read.seconds, SECONDS, atol=1e-4)
 
