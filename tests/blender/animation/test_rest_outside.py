@@ -612,6 +612,23 @@ def test_what_is_eased_into_is_still_the_earlier_clips(tmp_path: Path, head, key
 
 
 @pytest.mark.parametrize("second", [LAYER, REPLACE])
+@pytest.mark.parametrize("mode", ["QUATERNION", "XYZ"])
+def test_a_turn_is_held_where_an_earlier_clip_has_turned_the_bone_about_another_axis(
+    tmp_path: Path, second: str, mode: str
+) -> None:
+    rig = add_armature({"jaw": (0, 0, 0)})
+    jaw = rig.pose.bones["jaw"]
+    jaw.rotation_mode = mode
+    controls, _ = bone_controls(rig, ("jaw",))
+    bake(job(tmp_path / "a", controls, jaw_rotation_X=pulse(20, 8, 0.1)), animation=second)
+    bake(job(tmp_path / "b", controls, jaw_rotation_Y=0.2 * np.arange(20) / 19), 60, animation=second, release=None)
+    for frame in (79, 80, 81, 1000):
+        bpy.context.scene.frame_set(frame)
+        turned = jaw.rotation_quaternion[2] if mode == "QUATERNION" else jaw.rotation_euler[1]
+        assert turned == pytest.approx(0.2, abs=1e-5), frame
+
+
+@pytest.mark.parametrize("second", [LAYER, REPLACE])
 def test_of_a_clip_that_ends_within_the_release_nothing_is_left(tmp_path: Path, head, keys, second: str) -> None:
     controls, _ = shape_key_controls((head,))
     bake(job(tmp_path / "a", controls, Nod=pulse(20, 8, 0.4)), 10)
