@@ -214,6 +214,7 @@ class RigReader(ABC):
             adjusted=adjusted and self._matching == "motion",
             least=_LEAST_ASKED * self._unit,
             noisy=solution.state.noisy,
+            lids=_sides(self.basis, (UPPER_LID_RAISER,)),
         )
 
 
@@ -316,13 +317,13 @@ def _constraints(basis: RigBasis, clip: DrivingClip, spec: JobSpec) -> Constrain
     if clip.eyes_part:
         return fixed
     taken = fixed.locked | {index for pair in fixed.pairs for index in pair}
-    return dataclasses.replace(fixed, pairs=(*fixed.pairs, *_gaze_pairs(basis, taken)))
+    return dataclasses.replace(fixed, pairs=(*fixed.pairs, *_sides(basis, GAZE, taken)))
 
 
-def _gaze_pairs(basis: RigBasis, taken: Collection[int]) -> list[tuple[int, int]]:
-    """Return pairs of controls that turn the left and the right eye the same way, of those that are not `taken`."""
+def _sides(basis: RigBasis, units: Sequence[int], taken: Collection[int] = ()) -> list[tuple[int, int]]:
+    """Return the left and the right control of each of these units, of those that are not `taken`."""
     pairs = []
-    for unit in GAZE:
+    for unit in units:
         sides: dict[Side, list[int]] = {Side.LEFT: [], Side.RIGHT: []}
         for index, control in enumerate(basis.controls):
             meaning = recognise(control.name)

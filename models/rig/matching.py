@@ -44,6 +44,8 @@ _ITERATIONS = 12  # controls reach over several regions; the rest is below 2 % b
 # Standard deviation of the log of what is asked of a region, where it is not small beside what least squares are short
 # by; of lids on the tuning pairs, on rigs with the driver's own shapes.
 _UNSURE = {"lids": 0.19}
+_ALONE = 0.05  # probability that a lid rises alone (`selection`: one in 20 of the upper face's units)
+_APART = 3.0  # log of the largest ratio of two lids that are still both in play
 _STEP = 0.7  # of the logarithm of the gain that is missing, taken in each round
 
 
@@ -87,6 +89,7 @@ def match(
     adjusted: bool = True,
     least: float = 0.0,
     noisy: bool = False,
+    lids: Sequence[tuple[int, int]] = (),
 ) -> Matched:
     """Find the gains that bring the shown peaks to the asked ones.
 
@@ -100,6 +103,7 @@ def match(
         adjusted: off, the gains are 1, and what is asked and shown is only measured.
         least: px; regions whose peak is below are still.
         noisy: noise hides what the shapes don't fit, so that they are taken to have the driver's extent.
+        lids: controls of the left and of the right lid, that rise alike unless they clearly don't (`_evened`).
 
     >>> columns = np.zeros((1, 2, 20))
     >>> columns[0, 1] = -24.0  # one control, which raises 20 places of the brow by 24 px per unit
@@ -109,6 +113,8 @@ def match(
     >>> found.gains.round(3), found.regions["brows"].shown.__round__(3)
     (array([1.25]), 0.48)
     """
+    even = _evened(excursions, lids if adjusted else ())
+    excursions, asked = excursions * even, asked * _where(even, excursions, columns)
     moving = _moving(asked, regions, least)
     fits = {region.name: _fit(excursions, columns, asked, region, noisy) for region in moving}
     has = _HAS_CONTROL_IN_NOISE if noisy else _HAS_CONTROL
@@ -127,7 +133,7 @@ def match(
         at_first, at_last = (region.shown(excursions * each, columns) for each in (1.0, gains))
         gain = at_last / max(at_first, 1e-9) if region in matched else 1.0
         found[region.name] = RegionMotion(region.asked, at_last, gain)
-    return Matched(gains, found, iterations, change)
+    return Matched(even * gains, found, iterations, change)
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,6 +291,37 @@ def _sure_part(ratio: float, region: str) -> float:
     if unsure == 0.0:
         return ratio
     return float(np.exp(missing * max(0.0, 1.0 - (unsure / max(abs(missing), 1e-9)) ** 2)))
+
+
+def _evened(excursions: Array, pairs: Sequence[tuple[int, int]]) -> Array:
+    """Return factors [K] of the excursions that bring left and right lids together as far as they differ by error.
+
+    Both hemispheres innervate the upper face, so a lid rises alone with a probability of `_ALONE`, by any ratio to the
+    other up to `_APART`; else both rise alike, and the log of their ratio has the error of two lids. Of that log the
+    posterior probability that one rises alone is left.
+
+    >>> [_evened(np.array([[left, 0.02]]), [(0, 1)]).round(2).tolist() for left in (0.03, 0.4)]
+    [[0.82, 1.22], [1.0, 1.0]]
+    """
+    factors: Array = np.ones(excursions.shape[1])
+    deviation = _UNSURE["lids"] * np.sqrt(2)
+    for pair in pairs:
+        left, right = np.abs(excursions[:, list(pair)]).max(0, initial=0.0)
+        if left <= 0 or right <= 0:
+            continue
+        apart = float(np.log(left / right))
+        alike = (1 - _ALONE) * np.exp(-0.5 * (apart / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi))
+        alone = _ALONE / (2 * _APART)
+        factors[list(pair)] = np.exp(np.array([-0.5, 0.5]) * apart * alike / (alike + alone))
+    return factors
+
+
+def _where(factors: Array, excursions: Array, columns: Array) -> Array:
+    """Return [S], the factors of the controls that move each place, as a geometric mean by their motion's energy."""
+    changed = np.flatnonzero(factors != 1)
+    energy = (columns[changed] ** 2).sum(1) * (excursions[:, changed] ** 2).max(0, initial=0.0)[:, None]
+    share = energy / np.maximum(energy.sum(0), _MOVED * energy.max(initial=1e-30))
+    return np.asarray(np.exp(np.log(factors[changed]) @ share))
 
 
 def _shares(columns: Array, places: list[NDArray[np.intp]], weights: Sequence[float] | None = None) -> Array:

@@ -43,6 +43,7 @@ _LEAST_AT_HOME = 1e-3  # the same, below which less is no worse
 _EXPECTED_MISFIT = 0.1  # m: a unit of two families agrees to a cosine of 0.95 at best (on the tuning families)
 _NOISE_DEVIATIONS = 2.5  # standard deviations of the noise's energy, as for `SolverSettings.activation_threshold`
 _LEAST_EXPLAINED = 0.1  # share of the motion's energy; what explains less may be an error of the head's motion
+_LEAST_OF_POSSIBLE = 1 / 3  # share of what all controls explain together; what explains it is the nearest there is
 _MOST_UNEXPLAINED = 0.99  # share of the energy, at most, which keeps 1 / (1 - share) bounded
 _BETWEEN_EVENTS = 0.1  # share of the largest explainable energy, below which a frame lies between two events
 _LEAST_ENERGY = 0.03  # share of an event's largest explainable energy, below which its frames are left out
@@ -249,6 +250,7 @@ class _Search:
         explainable = data.explainable[frames]
         self._total = float((explainable / (1 - data.unexplained[frames].clip(max=_MOST_UNEXPLAINED))).sum())
         whole = max(float(explainable.sum()), 1e-30)
+        self._least = min(_LEAST_EXPLAINED * self._total, _LEAST_OF_POSSIBLE * whole)
         self._measurements = max(float(data.measurements[frames] @ explainable) / whole, 2.0)
         at_home = data.explainable[frames] @ data.at_home[frames] / whole
         # The errors of what is seen at home are a share of it, so its logarithm is normal: 1 where it just keeps still.
@@ -267,8 +269,9 @@ class _Search:
     def _grown(self, found: list[int]) -> list[int]:
         while len(found) < MOST_CONTROLS:
             better = self._best_of([*found, *each] for each in self._additions(found))
-            # The empty set is no hypothesis where a control explains more than an error of the head's motion would.
-            needed = not found and better is not None and self.explained(better) > _LEAST_EXPLAINED * self._total
+            # The empty set is no hypothesis where a control explains more than an error of the head's motion would, or
+            # much of all that the rig could show: of a lid, a strip that landmarks miss, no shape explains a half.
+            needed = not found and better is not None and self.explained(better) > self._least
             if better is None or (not needed and self._score(better) <= self._score(found)):
                 break
             found = better

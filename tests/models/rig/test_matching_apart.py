@@ -28,3 +28,17 @@ def test_what_is_solved_of_a_lid_stays_where_it_is_asked_otherwise_by_no_more_th
     asked[1, 1] = -0.5
     found = match(np.array([[0.0], [solved], [0.0]]), columns, asked, {region: np.ones(20)}).regions[region]
     assert found.shown == pytest.approx(shown, rel=0.05) and found.asked == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("left", "right", "expected"), [(0.7, 0.4, 0.53), (0.53, 0.53, 0.53), (0.9, 0.1, 0.9)])
+def test_lids_that_differ_by_no_more_than_their_error_rise_alike_and_one_alone_stays_alone(
+    left: float, right: float, expected: float
+) -> None:
+    columns, asked = np.zeros((2, 2, 40)), np.zeros((3, 2, 40))
+    columns[0, 1, :20] = columns[1, 1, 20:] = -1.0
+    asked[1, 1, :20], asked[1, 1, 20:] = -left, -right
+    solved = np.array([[0.0, 0.0], [left, right], [0.0, 0.0]])
+    gains = match(solved, columns, asked, {"lids": np.ones(40)}, lids=[(0, 1)]).gains
+    other = right if left / right > 3 else expected
+    np.testing.assert_allclose(solved[1] * gains, [expected, other], rtol=0.05)
+    assert match(solved, columns, asked, {"lids": np.ones(40)}, lids=[(0, 1)], adjusted=False).gains.tolist() == [1, 1]

@@ -16,7 +16,7 @@ from magplus.models.rig.homes import Homes
 from magplus.models.rig.matching import as_measured, match
 from magplus.models.rig.measurement import Measurement
 from magplus.models.rig.misfit import hidden_by_noise, marginalised, misfit_variance
-from magplus.models.rig.selection import Hypotheses
+from magplus.models.rig.selection import Hypotheses, SelectionData, choose
 from magplus.models.rig.sites import Sites
 from magplus.models.rig.solver import RigSolution, solve
 
@@ -149,6 +149,33 @@ def test_keys_that_were_merged_show_what_they_showed_apart() -> None:
     apart = solved(rig(left=left, right=right), acted(left + right)).curves.values
     together = solved(rig(both=left + right), acted(left + right)).curves.values
     np.testing.assert_allclose(apart, np.repeat(together, 2, 1), atol=2e-3)
+
+
+@pytest.mark.parametrize(("share", "chosen"), [(0.4, True), (0.2, False)])
+def test_a_unit_that_shows_much_of_all_that_the_rig_could_is_in_play_however_little_that_is(
+    share: float, chosen: bool
+) -> None:
+    """Landmarks miss a lid, a strip of a few pixels, so that its key explains less than a tenth of how it moves."""
+    frames, of_clip = np.ones(6), 0.2  # of the energy, that all controls together explain
+    gram = np.tile(np.eye(2), (6, 1, 1))
+    target = np.sqrt(share * of_clip) * np.array([[1.0, 0.0]]).repeat(6, 0)
+    data = SelectionData(
+        gram,
+        target,
+        low=np.zeros((6, 2)),
+        high=np.ones((6, 2)),
+        noise=np.zeros((6, 2)),
+        misfit=0.8 * frames,
+        unexplained=0.8 * frames,
+        explainable=of_clip * frames,
+        measurements=20 * frames,
+        active=np.zeros((6, 2), bool),
+        window=np.full((6, 6), 1 / 6),
+        hypotheses=Hypotheses.named(("eyeWide", "jawOpen"), np.eye(2)),
+        moving=(gram, target),
+        at_home=np.ones((6, 2)),
+    )
+    assert choose(data).in_play.tolist() == [[chosen, False]] * 6
 
 
 @given(factor=st.floats(0.5, 4))
