@@ -102,6 +102,26 @@ def look_up_spline(coefficients: Field, border: int, positions: Field, result: F
                 _add_taps(planes[c], across, down, columns, rows, 0, width, result[n, c, y])
 
 
+@numba.njit(inline="always")
+def _beside(place: np.float32, last: int) -> tuple[int, int, np.float32]:
+    """Return the pixels before and after a place along an axis from 0 to `last`, and the share of the one after.
+
+    Beyond its ends the axis goes on with them; what is no number has a place too, and makes none.
+    """
+    zero = np.float32(0)
+    place = min(max(place, zero), np.float32(last))
+    before = max(int(place if place > zero else zero), 0)
+    return before, max(min(before + 1, last), 0), place - np.float32(before)
+
+
+@numba.njit(inline="always")
+def _bilinear(plane: Plane, i: int, right: int, u: np.float32, j: int, below: int, v: np.float32) -> np.float32:
+    """Look a plane up between columns `i` and `right` and rows `j` and `below`, as `_beside` gives them."""
+    p = plane[j, i] + u * (plane[j, right] - plane[j, i])
+    q = plane[below, i] + u * (plane[below, right] - plane[below, i])
+    return p + v * (q - p)
+
+
 @_compiled(
     f"Tuple((int64, int64))({_FIELD}, {_FIELD}, {_FIELD}, int64, float32, float32, float32,"
     "float32[:,::1], boolean[::1])"
@@ -122,17 +142,10 @@ def _shift(
     Returns from where to where something has.
     """
     along, upright, side = displacement[0, 0], displacement[0, 1], displacement.shape[3] - 1
-    zero, end = np.float32(0), np.float32(side)
     for x in range(places.shape[1]):
-        u, v = min(max(within[0, 0, y, x], zero), end), min(max(within[0, 1, y, x], zero), end)
-        i, j = max(int(u), 0), max(int(v), 0)
-        u, v = u - np.float32(i), v - np.float32(j)
-        right, below = max(min(i + 1, side), 0), max(min(j + 1, side), 0)
-        p = along[j, i] + u * (along[j, right] - along[j, i])
-        q = along[below, i] + u * (along[below, right] - along[below, i])
-        r = upright[j, i] + u * (upright[j, right] - upright[j, i])
-        s = upright[below, i] + u * (upright[below, right] - upright[below, i])
-        p, r = p + v * (q - p), r + v * (s - r)
+        i, right, u = _beside(within[0, 0, y, x], side)
+        j, below, v = _beside(within[0, 1, y, x], side)
+        p, r = _bilinear(along, i, right, u, j, below, v), _bilinear(upright, i, right, u, j, below, v)
         moved[x] = max(abs(p), abs(r)) > least
         places[0, x], places[1, x] = here[0, 0, y, x] - (a * p - b * r), here[0, 1, y, x] - (b * p + a * r)
     first, last = places.shape[1], 0
@@ -195,25 +208,15 @@ def carry(
     positions: [1, 2, H, W], in px of the flow; outside, its border. inverse: [1, 2, 2, H, W]. Results: [N, 2, H, W] and
     [N, 1, H, W].
     """
-    zero, last_x, last_y = np.float32(0), flow.shape[3] - 1, flow.shape[2] - 1
+    last_x, last_y = flow.shape[3] - 1, flow.shape[2] - 1
     for n in range(flow.shape[0]):
         along, upright, trust = flow[n, 0], flow[n, 1], confidence[n, 0]
         for y in range(carried.shape[2]):
             for x in range(carried.shape[3]):
-                u = min(max(positions[0, 0, y, x], zero), np.float32(last_x))
-                v = min(max(positions[0, 1, y, x], zero), np.float32(last_y))
-                i, j = max(int(u), 0), max(int(v), 0)
-                u, v = u - np.float32(i), v - np.float32(j)
-                right, below = max(min(i + 1, last_x), 0), max(min(j + 1, last_y), 0)
-                p = along[j, i] + u * (along[j, right] - along[j, i])
-                q = along[below, i] + u * (along[below, right] - along[below, i])
-                across = p + v * (q - p)
-                p = upright[j, i] + u * (upright[j, right] - upright[j, i])
-                q = upright[below, i] + u * (upright[below, right] - upright[below, i])
-                down = p + v * (q - p)
-                p = trust[j, i] + u * (trust[j, right] - trust[j, i])
-                q = trust[below, i] + u * (trust[below, right] - trust[below, i])
-                sure[n, 0, y, x] = p + v * (q - p)
+                i, right, u = _beside(positions[0, 0, y, x], last_x)
+                j, below, v = _beside(positions[0, 1, y, x], last_y)
+                across, down = _bilinear(along, i, right, u, j, below, v), _bilinear(upright, i, right, u, j, below, v)
+                sure[n, 0, y, x] = _bilinear(trust, i, right, u, j, below, v)
                 carried[n, 0, y, x] = inverse[0, 0, 0, y, x] * across + inverse[0, 0, 1, y, x] * down
                 carried[n, 1, y, x] = inverse[0, 1, 0, y, x] * across + inverse[0, 1, 1, y, x] * down
 
@@ -286,7 +289,7 @@ def displace_backwards(flow: Field, most: int, tolerance: np.float32, result: Fi
     Each ends when a step changes it by less than `tolerance` px, after `most` steps at the latest. Returns the steps of
     the slowest one, and the largest last change, px.
     """
-    zero, residual, steps = np.float32(0), np.float32(0), 0
+    residual, steps = np.float32(0), 0
     last_x, last_y = flow.shape[3] - 1, flow.shape[2] - 1
     for n in range(flow.shape[0]):
         along, down = flow[n, 0], flow[n, 1]
@@ -294,16 +297,9 @@ def displace_backwards(flow: Field, most: int, tolerance: np.float32, result: Fi
             for x in range(flow.shape[3]):
                 across, upright, change, step = along[y, x], down[y, x], tolerance, 0
                 while step < most and not change < tolerance:
-                    u = min(max(np.float32(x) - across, zero), np.float32(last_x))
-                    v = min(max(np.float32(y) - upright, zero), np.float32(last_y))
-                    i, j = max(int(u if u > zero else zero), 0), max(int(v if v > zero else zero), 0)
-                    u, v = u - np.float32(i), v - np.float32(j)
-                    right, below = max(min(i + 1, last_x), 0), max(min(j + 1, last_y), 0)
-                    p = along[j, i] + u * (along[j, right] - along[j, i])
-                    q = along[below, i] + u * (along[below, right] - along[below, i])
-                    r = down[j, i] + u * (down[j, right] - down[j, i])
-                    s = down[below, i] + u * (down[below, right] - down[below, i])
-                    p, r = p + v * (q - p), r + v * (s - r)
+                    i, right, u = _beside(np.float32(x) - across, last_x)
+                    j, below, v = _beside(np.float32(y) - upright, last_y)
+                    p, r = _bilinear(along, i, right, u, j, below, v), _bilinear(down, i, right, u, j, below, v)
                     change = max(abs(p - across), abs(r - upright))
                     across, upright, step = p, r, step + 1
                 result[n, 0, y, x], result[n, 1, y, x] = across, upright

@@ -147,7 +147,8 @@ def bake_performance(
         actions=tuple(each.action for each in written),
     )
     kept = tuple(each.replaced for each in written if each.replaced is not None)
-    cautions = (*_cut_short(away, destination.release), *_given_way(window), *_told(written, stuck))
+    release = destination.release
+    cautions = (*_cut_short(away, release), *_given_way(window, release), *_told(written, stuck))
     forget_dead(scene)
     if entries:
         remember(scene, bake)
@@ -219,9 +220,9 @@ def _cut_short(away: NDArray[np.float64], release: float | None) -> list[str]:
     return lines
 
 
-def _given_way(window: Window) -> list[str]:
-    """Say when what is held goes."""
-    if window.endless or not window.holds:
+def _given_way(window: Window, release: float | None) -> list[str]:
+    """Say when what was to be held for good goes."""
+    if window.endless or release is not None:
         return []
     return [f"What is held goes back before frame {math.ceil(window.end)}, where a clip that is there begins."]
 

@@ -20,6 +20,7 @@ from .blender.wording import translated
 from .rig.anchors import (
     anchors_of,
     first_guess,
+    is_mirrored,
     landmark_of,
     matched_places,
     places_of,
@@ -84,7 +85,13 @@ def pin_anchors(context: bpy.types.Context, avatar: bpy.types.Object, given: Anc
         raise InputError(problem)
     with camera_to_use(context.scene, None) as camera:
         projection = present_projection(context, camera)
-        run_to_end(put_anchors(context, avatar, projection, given.places(projection.size), pinned=True))
+        places = given.places(projection.size)
+        if is_mirrored(places):
+            raise InputError(
+                "The anchors have left and right the wrong way round; swap their names: the character's left is on the "
+                "right of a picture of its face."
+            )
+        run_to_end(put_anchors(context, avatar, projection, places, pinned=True))
 
 
 def export_anchors(context: bpy.types.Context, avatar: bpy.types.Object, path: Path) -> int:

@@ -17,6 +17,8 @@ from ..files.whole import write_whole
 
 MESH_POINTS = 468  # of MediaPipe's face mesh; the ten iris points behind them follow the gaze, not the face's shape
 
+_BESIDE = 1.0  # of a picture's extent; a face of which a part is seen has anchors beside it, no further away
+
 # Name -> point of the face mesh.
 FACE_ANCHORS = MappingProxyType(
     {
@@ -52,7 +54,15 @@ class AnchorFile:
     anchors: dict[str, tuple[float, float]]
 
     def places(self, size: tuple[int, int]) -> dict[int, tuple[float, float]]:
-        """Return the places in a picture of this size, by landmark. Raises `InputError` for an unknown anchor."""
+        """Return the places in a picture of this size, by landmark.
+
+        Raises `InputError` for an unknown anchor, and for a picture of another shape: what it shows is not known.
+        """
+        if not _alike(self.size, size):
+            raise InputError(
+                f"The anchors are of a picture of {_by(self.size)} px, and this one has {_by(size)} px, which is "
+                "another shape; export them from a scene whose picture has this shape."
+            )
         across, down = (now / then for now, then in zip(size, self.size, strict=True))
         return {
             _landmark(name): ((x + 0.5) * across - 0.5, (y + 0.5) * down - 0.5) for name, (x, y) in self.anchors.items()
@@ -72,6 +82,15 @@ def read_anchors(path: Path) -> AnchorFile:
     if min(found.size) < 1 or not found.anchors:
         raise InputError(f"{path.name} has no anchors in a picture; correct it, or export them again.")
     found.places(found.size)
+    for name, place in found.anchors.items():
+        if any(
+            not -_BESIDE * extent <= each <= (1 + _BESIDE) * extent
+            for each, extent in zip(place, found.size, strict=True)
+        ):
+            raise InputError(
+                f"{path.name} has {name!r} at ({place[0]:g}, {place[1]:g}), far outside its picture of "
+                f"{_by(found.size)} px; correct its place, or the size."
+            )
     return found
 
 
@@ -83,6 +102,18 @@ def write_anchors(path: Path, size: tuple[int, int], places: Mapping[int, tuple[
         write_whole(path, ANCHORS.encode(document))
     except OSError as error:
         raise InputError(f"The anchors can't be written to {path} ({error.strerror}); choose another place.") from error
+
+
+def _alike(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes have the same proportions, but for what rounding to whole px makes of them."""
+    return any(
+        abs(a[0] * b[1] / b[0] - a[1]) <= 1 or abs(a[1] * b[0] / b[1] - a[0]) <= 1
+        for a, b in ((one, other), (other, one))
+    )
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]}"
 
 
 def _landmark(name: str) -> int:

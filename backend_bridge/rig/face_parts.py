@@ -37,7 +37,7 @@ _WORDS: dict[FacePart, str] = {
     ),
     FacePart.EYE: (
         "eye eyes eyeball eyeballs iris pupil pupils cornea sclera eyewhite gaze look auge augen augapfel oeil yeux "
-        "ojo ojos occhio occhi olho olhos oog ogen oko oczy zrenica глаз глаза зрачок"
+        "ojo ojos occhio occhi olho olhos oog ogen oko oczy zrenica глаз глаза зрачок зрачки"
     ),
     FacePart.LID: (
         "lid lids eyelid eyelids blink wink squint eyeline orbicularis augenlid augenlider lidschlag blinzeln paupiere "
@@ -45,7 +45,7 @@ _WORDS: dict[FacePart, str] = {
     ),
     FacePart.NOSE: (
         "nose nostril nostrils sneer snarl snout muzzle naris nase nasenflugel schnauze nez narine narines museau "
-        "nariz hocico naso narice narici focinho neus nos нос ноздря ноздри"
+        "nariz hocico naso narice narici focinho neus nos нос ноздря ноздри морда"
     ),
     FacePart.CHEEK: (
         "cheek cheeks malar zygoma levator wange wangen backe joue joues mejilla mejillas guancia guance bochecha "
@@ -66,7 +66,7 @@ _WORDS: dict[FacePart, str] = {
         "eyeglasses scarf collar temple temporalis ohr ohren hals nacken kopf haar haare zunge zahn zahne wimper "
         "wimpern schulter oreille oreilles cou tete cheveux langue dent dents cils oreja orejas cuello cabeza pelo "
         "lengua diente dientes pestanas orecchio orecchie collo testa capelli lingua denti ciglia orelha orelhas "
-        "pescoco cabelo dentes cilios follow ухо уши шея голова волосы язык зуб зубы ресницы позвоночник"
+        "pescoco cabelo dentes cilios follow ухо уши шея голова волосы язык зуб зубы ресницы очки позвоночник"
     ),
 }
 _SCRIPTS: dict[FacePart, str] = {
@@ -86,8 +86,15 @@ _BY_SIGN = sorted(
 _SIDES = {
     word: side
     for side, words in (
-        (Side.LEFT, "l left links linke linkes gauche izquierda izquierdo sinistra sinistro sx esquerda esquerdo"),
-        (Side.RIGHT, "r right rechts rechte rechtes droite droit derecha derecho destra destro dx direita direito"),
+        (
+            Side.LEFT,
+            "l lf lft left links linke linkes gauche izq izquierda izquierdo sinistra sinistro sx esq esquerda "
+            "esquerdo л",
+        ),
+        (
+            Side.RIGHT,
+            "r rt rgt right rechts rechte rechtes droite droit dcha derecha derecho destra destro dx direita direito п",
+        ),
     )
     for word in words.split()
 }
@@ -116,7 +123,7 @@ def part_of(name: str) -> FacePart | None:
     True
     """
     bare = _PREFIXES.sub("", name)
-    text = unicodedata.normalize("NFKC", bare).lower()
+    text = _composed(bare).lower()
     if text.strip() in _VOWELS:
         return FacePart.MOUTH
     found = [part for word in _words(bare) if (part := _BY_WORD.get(word)) is not None]
@@ -139,11 +146,12 @@ def is_of_the_face(name: str) -> bool:
 def side_of(name: str) -> Side:
     """Return the side that is anywhere in a name, else `BOTH`.
 
-    >>> [side_of(name).value for name in ("brow.T.L.001", "CTRL_R_mouth", "左眉", "jaw")]
-    ['left', 'right', 'left', 'both']
+    >>> [side_of(name).value for name in ("brow.T.L.001", "CTRL_R_mouth", "左眉", "Правая бровь", "jaw")]
+    ['left', 'right', 'left', 'right', 'both']
     """
     sides = {_SIDES[word] for word in _words(name) if word in _SIDES}
-    sides |= {side for sign, side in _SIDE_SIGNS.items() if sign in name}
+    text = _composed(name).lower()
+    sides |= {side for sign, side in _SIDE_SIGNS.items() if sign in text}
     return sides.pop() if len(sides) == 1 else Side.BOTH
 
 
@@ -153,8 +161,14 @@ def without_side(name: str) -> str:
     >>> [without_side(name) for name in ("Brow.L: Up", "brow.R: up", "CTRL_R_mouth", "左眉", "jaw")]
     ['brow up', 'brow up', 'ctrl mouth', '眉', 'jaw']
     """
-    words = re.split(r"[\W_]+", _spaced(re.sub("|".join(_SIDE_SIGNS), " ", name)).lower())
+    bare = re.sub("|".join(_SIDE_SIGNS), " ", _composed(name), flags=re.IGNORECASE)
+    words = re.split(r"[\W_]+", _spaced(bare).lower())
     return " ".join(word for word in words if word and word not in _SIDES)
+
+
+def _composed(name: str) -> str:
+    """Return a name with each letter as one character: some systems write accents and Korean letters apart."""
+    return unicodedata.normalize("NFKC", name)
 
 
 def _spaced(name: str) -> str:
@@ -166,6 +180,6 @@ def _words(name: str) -> list[str]:
     """Return the words of a name in lower case, without accents: "L_BrowInner.001" -> ["l", "brow", "inner"]."""
     spaced = _spaced(name)
     plain = "".join(each for each in unicodedata.normalize("NFKD", spaced) if not unicodedata.combining(each))
-    # A breve or a dieresis is part of a Cyrillic letter.
-    cyrillic = re.findall(r"[а-яё]+", unicodedata.normalize("NFC", spaced).lower())
+    # A breve is part of a Cyrillic letter; the dieresis of "щёки" is seldom written.
+    cyrillic = re.findall(r"[а-я]+", _composed(spaced).lower().replace("ё", "е"))
     return [*re.findall(r"[a-z]+", plain.lower().replace("œ", "oe").replace("ß", "ss")), *cyrillic]

@@ -38,12 +38,15 @@ SHAPES: tuple[str, ...] = (
 )
 ROTATIONS = tuple(f"{what}{axis}" for what in ("Head", "LeftEye", "RightEye") for axis in ("Yaw", "Pitch", "Roll"))
 _COLUMNS = tuple(shape[0].upper() + shape[1:] for shape in SHAPES) + ROTATIONS
+_TIMECODE = "timecode"  # in small letters, as names are compared
+_KNOWN_COLUMNS = {_TIMECODE, "blendshapecount", *map(str.lower, _COLUMNS)}
 
 
 _STILL = "0.0"  # what we write for a rotation
 _OWN_VALUE = re.compile(r"\d+\.\d{8}")
 _DRIFT = Fraction(1, 25)  # seconds; a frame
 _GAP = 1  # seconds without a row, more than any recorder drops
+_BACK = Fraction(1, 4)  # seconds by which a row may come too late: networks change their order
 _HIGH = 2.0  # of a blend shape, more than anybody makes of 1
 _LARGEST = 10.0  # of a blend shape, whose range is 0 to 1
 _BEFORE = re.compile(r"\ufeff?(?:[ \t]*(?:sep=.)?\r?\n)*", re.IGNORECASE)  # what may stand before the names
@@ -112,6 +115,7 @@ def read_live_link(text: str, timecode_rate: Fraction | None = None, least: floa
     ours = timecode_rate is None and table.ours
     count = count_of(table.codes, TIMECODE_RATE if ours else timecode_rate)
     times = unwrapped(map(count.seconds, table.codes), count.day)
+    _check_one_take(times, table.lines)
     order = sorted(range(len(times)), key=times.__getitem__)
     order = [number for place, number in enumerate(order) if not place or times[number] > times[order[place - 1]]]
     seconds = tuple(times[number] - times[order[0]] for number in order)
@@ -124,8 +128,18 @@ def read_live_link(text: str, timecode_rate: Fraction | None = None, least: floa
         residual=np.zeros(len(order), np.float32),
         visibility=np.ones(len(table.names), np.float32),
     )
-    remarks = _of_times(seconds, count, timecode_rate is not None) + _of_values(curves, table.broken_off)
+    remarks = _of_times(seconds, count, timecode_rate is not None) + _of_values(curves, table)
     return Recording(curves, seconds, table.turned > least, remarks)
+
+
+def _check_one_take(times: Sequence[Fraction], lines: Sequence[int]) -> None:
+    """Raise `InputError` where the times begin anew: rows of two takes can't be put in one order."""
+    for number, (one, two) in enumerate(pairwise(times), start=1):
+        if one - two > _BACK:
+            raise InputError(
+                f"In line {lines[number]} the Live Link Face CSV goes back by {float(one - two):.1f} s, so these are "
+                "two takes; split the file there."
+            )
 
 
 def _of_times(seconds: Sequence[Fraction], count: Count, given: bool) -> tuple[str, ...]:
@@ -147,15 +161,18 @@ def _of_times(seconds: Sequence[Fraction], count: Count, given: bool) -> tuple[s
     return tuple(remarks)
 
 
-def _of_values(curves: ControlCurves, broken_off: bool) -> tuple[str, ...]:
-    """Return what a person should know of a recording's values."""
+def _of_values(curves: ControlCurves, table: _Table) -> tuple[str, ...]:
+    """Return what a person should know of a recording's columns and values."""
     remarks = []
+    if table.unknown:
+        names = ", ".join(table.unknown[:6]) + (" ..." if len(table.unknown) > 6 else "")
+        remarks.append(f"The recording has columns that are no ARKit shapes: {names}; what they do is left out.")
     if (highest := float(np.abs(curves.values).max(initial=0.0))) > _HIGH:
         remarks.append(
             f"The recording's values go up to {highest:.1f}, and those of a blend shape from 0 to 1; if these are "
             "percent, divide them by 100."
         )
-    if broken_off:
+    if table.broken_off:
         remarks.append(
             "The recording's last line has no line end, so the file may be cut off there; if frames are missing, copy "
             "it anew."
@@ -167,10 +184,13 @@ def _of_values(curves: ControlCurves, broken_off: bool) -> tuple[str, ...]:
 class _Table:
     """What stands in a CSV, row by row: codes [N], values [N][K] of the shapes `names`, and the largest rotation.
 
-    ours: whether it is written as `to_live_link` does. broken_off: whether the last line has no end.
+    unknown: names of further columns. lines [N]: of the file, from 1. ours: whether it is written as `to_live_link`
+    does. broken_off: whether the last line has no end.
     """
 
     names: tuple[str, ...]
+    unknown: tuple[str, ...]
+    lines: list[int]
     codes: list[Timecode]
     values: list[list[float]]
     turned: float
@@ -183,33 +203,23 @@ class _Table:
         before = _BEFORE.match(text)
         skipped = before.group() if before is not None else ""
         text = text.removeprefix(skipped)
-        header, delimiter = _header(text)
+        written, delimiter = _header(text)
+        header = [name.lower() for name in written]
         shapes = [(shape, header.index(shape.lower())) for shape in SHAPES if shape.lower() in header]
         rotations = [header.index(name.lower()) for name in ROTATIONS if name.lower() in header]
-        if "timecode" not in header or not shapes:
-            raise InputError("This is no Live Link Face CSV: its first line must name Timecode and the blend shapes.")
-        if twice := [shape for shape, _ in shapes if header.count(shape.lower()) > 1]:
-            raise InputError(f"The Live Link Face CSV names {twice[0]} twice; remove the column that is not meant.")
-        codes, values, turned, ours = [], [], 0.0, True
+        _check_names(header, [shape for shape, _ in shapes])
+        lines, codes, values, turned, ours = [], [], [], 0.0, True
         for number, row in enumerate(_rows(text, delimiter)[1:], start=2 + skipped.count("\n")):
             if not any(cell.strip() for cell in row):
                 continue
-            if len(row) < len(header):
-                raise InputError(
-                    f"Line {number} of the Live Link Face CSV can't be read (it ends after {len(row)} of "
-                    f"{len(header)} values); the file is cut off there: remove the line, or copy the file anew."
-                )
-            if any(cell.strip() for cell in row[len(header) :]):
-                raise InputError(
-                    f"Line {number} of the Live Link Face CSV can't be read (it has {len(row)} values for {len(header)}"
-                    " names); save it again with decimal points, or with semicolons between its values."
-                )
+            _check_row(number, row, header)
             try:
-                codes.append(Timecode.parse(row[header.index("timecode")]))
+                codes.append(Timecode.parse(row[header.index(_TIMECODE)]))
                 values.append([_weight(row[column]) for _, column in shapes])
                 angles = [_number(row[column] or "0") for column in rotations]
             except ValueError as error:
                 raise InputError(f"Line {number} of the Live Link Face CSV can't be read ({error}).") from error
+            lines.append(number)
             turned = max(turned, *map(abs, angles), 0.0)
             ours &= all(_OWN_VALUE.fullmatch(row[column]) is not None for _, column in shapes)
             ours &= all(row[column] == _STILL for column in rotations)
@@ -217,7 +227,35 @@ class _Table:
             raise InputError("The Live Link Face CSV has no frames.")
         whole = len(rotations) == len(ROTATIONS) and len(shapes) == len(SHAPES)
         names = tuple(shape for shape, _ in shapes)
-        return cls(names, codes, values, turned, ours and whole, not text.endswith("\n"))
+        unknown = tuple(name for name in written if name and name.lower() not in _KNOWN_COLUMNS)
+        return cls(names, unknown, lines, codes, values, turned, ours and whole, not text.endswith("\n"))
+
+
+def _check_names(header: Sequence[str], shapes: Sequence[str]) -> None:
+    """Raise `InputError` where the first line of a file names no recording's columns, or one of them twice."""
+    if _TIMECODE not in header or not shapes:
+        raise InputError("This is no Live Link Face CSV: its first line must name Timecode and the blend shapes.")
+    if twice := [name for name in ("Timecode", *shapes) if header.count(name.lower()) > 1]:
+        raise InputError(f"The Live Link Face CSV names {twice[0]} twice; remove the column that is not meant.")
+
+
+def _check_row(number: int, row: Sequence[str], header: Sequence[str]) -> None:
+    """Raise `InputError` where a line has not the cells that the first one names."""
+    if [cell.strip().lower() for cell in row[: len(header)]] == header:
+        raise InputError(
+            f"Line {number} of the Live Link Face CSV names the columns again, so these are two takes; split the file "
+            "there."
+        )
+    if len(row) < len(header):
+        raise InputError(
+            f"Line {number} of the Live Link Face CSV can't be read (it ends after {len(row)} of "
+            f"{len(header)} values); the file is cut off there: remove the line, or copy the file anew."
+        )
+    if any(cell.strip() for cell in row[len(header) :]):
+        raise InputError(
+            f"Line {number} of the Live Link Face CSV can't be read (it has {len(row)} values for {len(header)}"
+            " names); save it again with decimal points, or with semicolons between its values."
+        )
 
 
 def _rows(text: str, delimiter: str) -> list[list[str]]:
@@ -228,13 +266,13 @@ def _rows(text: str, delimiter: str) -> list[list[str]]:
 
 
 def _header(text: str) -> tuple[list[str], str]:
-    """Return the names in the first line, in small letters, and what separates them."""
+    """Return the names in the first line, and what separates them."""
     first = text.partition("\n")[0]
     for delimiter in (",", ";", "\t"):
-        names = [cell.strip().lower() for cell in next(csv.reader([first.rstrip()], delimiter=delimiter), [])]
+        names = [cell.strip() for cell in next(csv.reader([first.rstrip()], delimiter=delimiter), [])]
         while names and not names[-1]:  # some writers end each line with a separator, some the first one alone
             names.pop()
-        if "timecode" in names:
+        if _TIMECODE in map(str.lower, names):
             return names, delimiter
     return [], ","
 

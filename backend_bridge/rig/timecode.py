@@ -14,7 +14,7 @@ from ..files.errors import InputError
 
 _KNOWN = (24, 25, 30, 48, 50, 60, 100, 120)  # frames a second that timecodes count
 _DROPS = {30: 2, 60: 4}  # frame numbers that drop-frame leaves out each minute but every tenth
-_CODE = re.compile(r"\s*(\d+):(\d+):(\d+)([:;])(\d+(?:[.,]\d+)?)\s*")
+_CODE = re.compile(r"\s*(\d+)[:;](\d+)[:;](\d+)([:;])(\d+(?:[.,]\d+)?)\s*")
 # Rates of cameras, to recognise times that were rounded to thousandths of a frame.
 _CAMERAS = tuple(
     Fraction(rate) * factor
@@ -86,8 +86,8 @@ def count_of(codes: Sequence[Timecode], given: Fraction | None = None) -> Count:
     if given is None:
         if counted is None:
             raise InputError(
-                "The recording is too short to tell how many frames a second its timecode counts; give the timecode "
-                "rate (60 in the Live Link Face app unless it was changed there)."
+                "The recording does not tell how many frames a second its timecode counts; give the timecode rate (60 "
+                "in the Live Link Face app unless it was changed there)."
             )
         return Count(counted, Fraction(counted) * (Fraction(1000, 1001) if drop else 1), drop)
     rate = exact_rate(given)

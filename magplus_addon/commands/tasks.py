@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 import bpy
@@ -132,14 +132,25 @@ def _listen(signals: socket.socket, names: set[int], tempdir: str) -> None:
             continue
         steps = manager.steps_taken
         manager.cancel()
-        signals.settimeout(PATIENCE)
-        try:
-            if not signals.recv(16):
-                return
-        except TimeoutError:
-            if manager.busy and manager.steps_taken == steps and bpy.app.background:
+        if _closed_within(signals, PATIENCE):
+            return
+        if manager.busy and manager.steps_taken == steps and bpy.app.background:
+            with suppress(OSError, ValueError):  # whoever has read it may be gone
                 print("magplus: error: Cancelled. Finished frames are kept in the job folder.", file=sys.stderr)
                 sys.stderr.flush()
-                shutil.rmtree(tempdir, ignore_errors=True)
-                os._exit(ExitCode.CANCELLED)
-        signals.settimeout(None)
+            shutil.rmtree(tempdir, ignore_errors=True)
+            os._exit(ExitCode.CANCELLED)
+
+
+def _closed_within(signals: socket.socket, seconds: float) -> bool:
+    """Whether nobody sends any more after so many seconds; a second Ctrl-C meanwhile changes nothing."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        signals.settimeout(left)
+        try:
+            if not signals.recv(16):
+                return True
+        except TimeoutError:
+            break
+    signals.settimeout(None)
+    return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import bpy
@@ -84,7 +85,7 @@ def _clear_curve(curve: bpy.types.FCurve, window: Window) -> None:
     splice(curve, frames, values)
     if window.endless:
         cut_after(curve, window.last)
-    make_room(curve, window)
+    make_room(curve, replace(window, end=window.held))  # what it is eased into is the earlier bake's
     drop_idle(curve)
 
 

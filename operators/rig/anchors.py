@@ -167,6 +167,20 @@ def first_guess(
     return places
 
 
+def is_mirrored(places: Mapping[int, tuple[float, float]]) -> bool:
+    """Whether places have left and right the wrong way round, however the face is turned; False where too few tell.
+
+    The affine map from an average face to them turns it over then.
+    """
+    known = [landmark for landmark in places if landmark in NAMES]
+    layout = np.array([[*_layout_of(landmark), 1.0] for landmark in known]).reshape(-1, 3)
+    if np.linalg.matrix_rank(layout, tol=0.1) < 3:  # too few, or on one line
+        return False
+    (across, down, _), *_ = np.linalg.lstsq(layout, np.array([places[landmark] for landmark in known]), rcond=None)
+    turned_over = across[0] * down[1] - across[1] * down[0]
+    return bool(turned_over < -0.15 * (across @ across + down @ down))
+
+
 def _layout_of(landmark: int) -> tuple[float, float]:
     """Return where an anchor is in `_LAYOUT`, to the right of its middle for what is on the character's left."""
     name = NAMES[landmark]

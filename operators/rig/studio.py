@@ -151,6 +151,8 @@ def _limit_samples(studio: bpy.types.Scene, most: int) -> None:
         engine = getattr(studio, settings, None)
         if engine is not None and getattr(engine, name, 0) > most:
             setattr(engine, name, most)
+    for layer in studio.view_layers:  # 0 is as many as the scene
+        layer.samples = min(layer.samples, most)
 
 
 def _crop(studio: bpy.types.Scene, face: Face) -> None:

@@ -189,6 +189,17 @@ def test_the_picture_for_keys_is_as_large_as_the_face_needs(tmp_path: Path, head
     assert larger.displacement.max() / basis.displacement.max() == pytest.approx(300 / basis.image_size[0], rel=0.02)
 
 
+def test_a_view_layer_with_samples_of_its_own_takes_no_more_for_keys(tmp_path: Path, head) -> None:
+    bpy.context.scene.cycles.samples = 1
+    bpy.context.view_layer.samples = 4096
+    told: list[str] = []
+    bpy.app.handlers.render_stats.append(lambda text, *_: told.append(str(text)))
+    captured(head, tmp_path / "a.magplus", samples=2)
+    bpy.app.handlers.render_stats.pop()
+    assert any("/2" in text for text in told) and not any("/4096" in text for text in told), told
+    assert bpy.context.view_layer.samples == 4096
+
+
 def test_an_avatar_or_a_camera_that_moves_is_reported(head) -> None:
     assert run_to_end(movement(bpy.context, head, 1, (1.0, 20.0))) == ""
     camera = bpy.context.scene.camera

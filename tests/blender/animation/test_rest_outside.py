@@ -13,6 +13,7 @@ import pytest
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, REPLACE, Destination
 from bl_ext.user_default.magplus.operators.animation.keyframes import find_curve
+from bl_ext.user_default.magplus.operators.animation.strength import set_strength
 from bl_ext.user_default.magplus.operators.bake import bake_controls
 from bl_ext.user_default.magplus.operators.bare_scene import bare_scene
 from bl_ext.user_default.magplus.operators.rig.controls import LiveChannel, RigControl
@@ -545,12 +546,18 @@ def test_what_is_held_stays_until_the_next_clip_begins(
 
 
 @pytest.mark.parametrize("second", [LAYER, REPLACE])
-def test_a_clip_that_begins_at_once_plays_whole_after_one_that_is_held(tmp_path: Path, head, keys, second: str) -> None:
+@pytest.mark.parametrize("begins", [40, 43])
+def test_a_clip_that_begins_at_once_plays_whole_after_one_that_is_held(
+    tmp_path: Path, head, keys, second: str, begins: int
+) -> None:
     controls, _ = shape_key_controls((head,))
-    bake(job(tmp_path / "a", controls, Smile=WAVE), 40, animation=second)
-    bake(job(tmp_path / "b", controls, Smile=0.2 * np.arange(20) / 19), 20, animation=second, release=None)
+    bake(job(tmp_path / "a", controls, Smile=WAVE), begins, animation=second)
+    held = job(tmp_path / "b", controls, Smile=0.2 * np.arange(20) / 19)
+    report = bake(held, 20, animation=second, release=None)
+    assert any("goes back before frame" in each for each in report.sentences()), "there is no time to hold it"
     assert at(39, keys["Smile"]) == pytest.approx(0.2, abs=1e-5)
-    assert [at(frame, keys["Smile"]) for frame in range(40, 60)] == pytest.approx(WAVE.tolist(), abs=1e-5)
+    later = [at(frame, keys["Smile"]) for frame in range(begins, begins + 20)]
+    assert later == pytest.approx(WAVE.tolist(), abs=1e-5)
     assert at(1000, keys["Smile"]) == pytest.approx(0, abs=1e-5)
 
 
@@ -564,6 +571,24 @@ def test_the_rest_of_an_earlier_clip_is_eased_into(tmp_path: Path, head, keys, s
     assert values[0] == pytest.approx(0, abs=1e-5)
     assert values[5:] == pytest.approx([*0.4 * np.sin(np.pi * np.arange(24, 40) / 39), 0, 0], abs=1e-5)
     assert np.abs(np.diff(values)).max() < 0.15
+
+
+@pytest.mark.parametrize("second", [LAYER, REPLACE])
+def test_what_is_eased_into_is_still_the_earlier_clips(tmp_path: Path, head, keys, second: str) -> None:
+    """Its end lies within the release of the later one: its strength still changes it, and a third one clears it."""
+    controls, _ = shape_key_controls((head,))
+    first = bake(job(tmp_path / "a", controls, Nod=pulse(20, 8, 0.4)), 10)
+    smile = job(tmp_path / "b", controls, Smile=pulse(20, 8, 0.1))
+    bake(smile, 0, animation=second)
+    left = at(21, keys["Nod"])
+    assert left > 0.01
+    set_strength(first.name, 0.5)
+    assert at(21, keys["Nod"]) == pytest.approx(left / 2, abs=1e-5)
+    set_strength(first.name, 1.0)
+    with bare_scene(bpy.context, 21):
+        assert keys["Nod"].value == pytest.approx(0.0, abs=1e-5)
+    bake(smile, 10, animation=second)
+    assert [at(frame, keys["Nod"]) for frame in range(40)] == pytest.approx([0.0] * 40, abs=1e-5)
 
 
 @pytest.mark.parametrize("second", [NEW_ACTION, REPLACE])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,6 +145,57 @@ def test_anchors_go_into_a_file_and_come_from_one(tmp_path: Path, capfd: pytest.
         assert main(["anchors", "--anchors", str(file), "--export", str(tmp_path / "again.json")]) == 2
         assert message in capfd.readouterr().err
     assert main(["anchors", "--anchors", str(tmp_path / "none.json"), "--export", str(file)]) == 2
+
+
+EYES_AND_CHIN = {
+    "right eye, outer corner": [96, 120],
+    "left eye, outer corner": [224, 120],
+    "chin, lowest point": [160, 260],
+}
+
+
+@pytest.mark.parametrize(
+    ("size", "change", "message"),
+    [
+        ([320, 200], {}, "320 x 200 px, and this one has 320 x 320 px, which is another shape"),
+        ([3200, 3200], {}, ""),
+        ([320, 320], {"chin, lowest point": [160, 345]}, ""),
+        ([320, 320], {"nose, tip": [968, 560]}, "'nose, tip' at .968, 560., far outside its picture of 320 x 320 px"),
+        ([320, 320], {"nose, tip": [160, -400]}, "far outside"),
+        ([320, 320], {"left eye, outer corner": [float("nan"), 1]}, "can.t be NaN"),
+        ([320, 320], {"left eye, outer corner": [96, 120], "right eye, outer corner": [224, 120]}, "wrong way round"),
+        ([320, 320], {"chin, lowest point": [160, -20]}, "wrong way round"),
+        ([320, 320], {"left eye, outer corner": [170, 60], "chin, lowest point": [30, 180]}, ""),  # a head on its side
+    ],
+)
+def test_anchors_that_can_not_be_meant_are_refused(
+    tmp_path: Path, size: list[int], change: dict[str, list[float]], message: str
+) -> None:
+    scene = quick_render(320, 320)
+    scene.magplus.avatar = cartoon_ball()
+    file = tmp_path / "anchors.json"
+    file.write_text(json.dumps({"schema": 1, "size": size, "anchors": EYES_AND_CHIN | change}))
+    if not message:
+        assert bpy.ops.magplus.import_anchors(filepath=str(file)) == {"FINISHED"}
+        return
+    with pytest.raises(RuntimeError, match=message):
+        bpy.ops.magplus.import_anchors(filepath=str(file))
+    assert anchors_of(scene.magplus.avatar) == []
+
+
+@pytest.mark.parametrize("build", [wolf, stick_face, owl])
+def test_exported_anchors_can_be_imported_wherever_the_face_is(
+    tmp_path: Path, build: Callable[[], bpy.types.Object]
+) -> None:
+    scene = quick_render(320, 320)
+    scene.magplus.avatar = build()
+    bpy.ops.magplus.show_anchors()
+    for roll in (0, 90, 180):
+        scene.camera.rotation_euler.rotate_axis("Z", math.radians(roll))
+        bpy.context.view_layer.update()
+        file = str(tmp_path / f"{roll}.json")
+        assert bpy.ops.magplus.export_anchors(filepath=file) == {"FINISHED"}
+        assert bpy.ops.magplus.import_anchors(filepath=file) == {"FINISHED"}
 
 
 def test_the_list_of_controls_can_be_kept_in_a_file(tmp_path: Path) -> None:

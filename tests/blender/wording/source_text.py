@@ -34,8 +34,6 @@ NO_TEXT = {
     "face landmark {0}", "sudo apt install", "sudo dnf install", "sudo zypper install", "do not match the hashes",
     "import sys; print(sys.executable)", "{0} x {1} px", "perspective yaw", "perspective pitch",
     "nearer by depth", "yaw by depth", "pitch by depth",
-    "l left links linke linkes gauche izquierda izquierdo sinistra sinistro sx esquerda esquerdo",
-    "r right rechts rechte rechtes droite droit derecha derecho destra destro dx direita direito",
     "How much of the magnification reaches the {0}. 0 keeps them still, 1 is the full factor",
     "NNN_model.pth (in logs.zip, the first stage's checkpoints; NNN is the epoch)",
     # what their whole texts are gathered of, from what is known of the backends

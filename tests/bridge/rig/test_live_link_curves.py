@@ -174,6 +174,11 @@ def test_timecode_at_29_97_that_drops_nothing_does_not_drift() -> None:
     assert read_live_link(csv_of(codes(90, 30))).remarks == ()
 
 
+def test_timecode_may_have_semicolons_alone() -> None:
+    rows = [code.replace(":", ";") for code in codes(4000, 30, 100, drop=True)]
+    assert read_live_link(csv_of(rows)).seconds[-1] == 3999 * Fraction(1001, 30000)
+
+
 @pytest.mark.parametrize("nominal", [24, 60])
 def test_a_take_goes_on_after_midnight(nominal: int) -> None:
     read = read_live_link(csv_of(codes(4 * nominal, nominal, first=86_398 * nominal)))
@@ -275,6 +280,7 @@ def test_a_broken_line_is_named(line: str, message: str) -> None:
         (lambda text: text.removesuffix("2\n"), "no line end, so the file may be cut off"),
         (lambda text: text.rstrip("\n"), "no line end"),
         (lambda text: text.replace("0.1,", "3.5,"), "go up to 3.5, .* percent"),
+        (lambda text: text.replace("HeadYaw", "JawOpen_L"), "columns that are no ARKit shapes: JawOpen_L;"),
         (lambda text: text + "02:00:00:00,61,0.1,0\n", "1.1 s after its beginning .* a gap of 7198.9 s"),
     ],
 )
@@ -285,10 +291,31 @@ def test_what_is_doubtful_in_a_recording_is_said(change: Callable[[str], str], r
     assert re.search(remark, found)
 
 
-def test_a_shape_that_is_named_twice_has_no_one_value() -> None:
-    text = csv_of(codes(70, 60)).replace("HeadYaw", "jawopen")
-    with pytest.raises(InputError, match="names jawOpen twice"):
+@pytest.mark.parametrize(("written", "name"), [("jawopen", "jawOpen"), ("timecode", "Timecode")])
+def test_a_column_that_is_named_twice_has_no_one_value(written: str, name: str) -> None:
+    text = csv_of(codes(70, 60)).replace("HeadYaw", written)
+    with pytest.raises(InputError, match=f"names {name} twice"):
         read_live_link(text)
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (csv_of(codes(70, 60)), "Line 72 .* names the columns again"),
+        (csv_of(codes(70, 60, 3600)), "Line 72 .* names the columns again"),
+        (csv_of(codes(70, 60), value="0.9").partition("\n")[2], "In line 72 .* goes back by 1.1 s"),
+        (csv_of(codes(70, 60, 35)).partition("\n")[2], "In line 72 .* goes back by 0.6 s"),
+    ],
+)
+def test_two_takes_in_one_file_are_not_mixed(second: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_live_link(csv_of(codes(70, 60)) + second)
+
+
+def test_rows_that_a_network_has_delivered_in_another_order_are_put_in_theirs() -> None:
+    rows = codes(70, 60)
+    rows[30:33] = reversed(rows[30:33])
+    assert read_live_link(csv_of(rows)).seconds == tuple(Fraction(index, 60) for index in range(70))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
