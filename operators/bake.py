@@ -127,8 +127,10 @@ def bake_performance(
     rests = _rests(performance, objects)
     eased = replace(destination, release=RELEASE) if window.holds else destination
     beside = eased.window(source, placement)
-    if window.endless and destination.animation != NEW_ACTION:  # a new action plays alone
-        window = window.until(beginning_after(rests, window.last), beside.end - beside.last)
+    begins, ease = beginning_after(rests, window.last), beside.end - beside.last
+    beside = beside.ended_by(begins)  # what comes next stays whole
+    if destination.animation != NEW_ACTION:  # which plays alone
+        window = window.until(begins, ease) if window.endless else beside
     written, stuck = _write(entries, Keying(destination.animation, bake, window, {}), rests, beside)
     if performance.identity is not None:  # whoever has the file can see where its motion comes from
         for action in (bpy.data.actions[each.action] for each in written):
@@ -147,8 +149,9 @@ def bake_performance(
         actions=tuple(each.action for each in written),
     )
     kept = tuple(each.replaced for each in written if each.replaced is not None)
-    release = destination.release
-    cautions = (*_cut_short(away, release), *_given_way(window, release), *_told(written, stuck))
+    shortened = window != destination.window(source, placement)
+    lines = _cut_short(away, destination.release, window if shortened else None)
+    cautions = (*lines, *_given_way(window, destination.release), *_told(written, stuck))
     forget_dead(scene)
     if entries:
         remember(scene, bake)
@@ -206,8 +209,11 @@ def _frames_of(scene: bpy.types.Scene) -> NDArray[np.float64]:
     return np.linspace(scene.frame_start, scene.frame_end, max(count, 1), dtype=np.float64)
 
 
-def _cut_short(away: NDArray[np.float64], release: float | None) -> list[str]:
-    """Say where the clip begins or ends in the middle of an expression; `away` [N] is how far it is from rest."""
+def _cut_short(away: NDArray[np.float64], release: float | None, shortened: Window | None) -> list[str]:
+    """Say where the clip begins or ends in the middle of an expression; `away` [N] is how far it is from rest.
+
+    shortened: the window that the bake has in place of the one that was asked for, as another clip begins there.
+    """
     highest = float(away.max(initial=0.0))
     if highest <= 0.0:
         return []
@@ -216,6 +222,8 @@ def _cut_short(away: NDArray[np.float64], release: float | None) -> list[str]:
         lines.append(f"The clip begins when {share:.0%} of the expression shows already; let it begin earlier.")
     if (share := away[-1] / highest) > CUT_SHORT:
         what = "it stays" if release is None else f"it is eased back over {release:g} s"
+        if release is not None and shortened is not None:
+            what = f"it goes back before frame {math.ceil(shortened.end)}, where a clip that is there begins"
         lines.append(f"The clip ends while {share:.0%} of the expression still shows, so {what}; let it end later.")
     return lines
 

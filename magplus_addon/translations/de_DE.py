@@ -834,6 +834,7 @@ MESSAGES: dict[str, str] = {
     "is no longer on {0}": "ist nicht mehr auf {0}",
     "is not in the rig basis": "ist nicht in der Rig-Basis",
     "is on {0}, which is no longer in the file": "liegt auf {0}, das nicht mehr in der Datei ist",
+    "it goes back before frame {0}, where a clip that is there begins": "geht er vor Bild {0} zurück, wo ein vorhandener Clip beginnt",
     "it is eased back over {0} s": "geht er in {0} s zurück",
     "it stays": "bleibt er stehen",
     "jaw drop": "Kiefer fallen lassen",

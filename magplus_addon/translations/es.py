@@ -834,6 +834,7 @@ MESSAGES: dict[str, str] = {
     "is no longer on {0}": "ya no está en {0}",
     "is not in the rig basis": "no está en la base del rig",
     "is on {0}, which is no longer in the file": "está en {0}, que ya no está en el archivo",
+    "it goes back before frame {0}, where a clip that is there begins": "vuelve antes del fotograma {0}, donde empieza un clip que ya está",
     "it is eased back over {0} s": "vuelve en {0} s",
     "it stays": "se mantiene",
     "jaw drop": "caída de mandíbula",

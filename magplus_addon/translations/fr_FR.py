@@ -834,6 +834,7 @@ MESSAGES: dict[str, str] = {
     "is no longer on {0}": "n'est plus sur {0}",
     "is not in the rig basis": "n'est pas dans la base du rig",
     "is on {0}, which is no longer in the file": "est sur {0}, qui n'est plus dans le fichier",
+    "it goes back before frame {0}, where a clip that is there begins": "elle revient avant l'image {0}, où commence un clip déjà présent",
     "it is eased back over {0} s": "elle revient en {0} s",
     "it stays": "elle reste",
     "jaw drop": "chute de la mâchoire",

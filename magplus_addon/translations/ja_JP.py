@@ -834,6 +834,7 @@ MESSAGES: dict[str, str] = {
     "is no longer on {0}": "は {0} にもうありません",
     "is not in the rig basis": "はリグの測定にありません",
     "is on {0}, which is no longer in the file": "はファイルからなくなった {0} にあります",
+    "it goes back before frame {0}, where a clip that is there begins": "既にあるクリップが始まるフレーム {0} の前に戻します",
     "it is eased back over {0} s": "{0} 秒かけて戻します",
     "it stays": "そのまま保ちます",
     "jaw drop": "顎を下げる",

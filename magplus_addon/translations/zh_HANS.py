@@ -834,6 +834,7 @@ MESSAGES: dict[str, str] = {
     "is no longer on {0}": "已不在 {0} 上",
     "is not in the rig basis": "不在绑定测量数据中",
     "is on {0}, which is no longer in the file": "位于 {0} 上，而它已不在文件中",
+    "it goes back before frame {0}, where a clip that is there begins": "会在第 {0} 帧之前恢复，那里有已存在的片段开始",
     "it is eased back over {0} s": "将在 {0} 秒内恢复",
     "it stays": "将保持不变",
     "jaw drop": "下颌下落",

@@ -46,6 +46,16 @@ def above_codec(
     return replace(curves, values=values), tuple(np.array(curves.names)[low & (peaks >= LEAST_PEAK)].tolist())
 
 
+def shows_anything(curves: ControlCurves, controls: Sequence[Control]) -> bool:
+    """Return whether any control but the eyes' moves by more than a solver's rounding (`LEAST_PEAK`).
+
+    What a strong codec does to a still face has hardly any control's pattern; an expression of 0.35 px still has 0.025
+    of a range.
+    """
+    moved = np.where(of_eyes(controls), 0.0, np.abs(excursions(curves, controls)))
+    return bool(moved.max(initial=0.0) >= LEAST_PEAK)
+
+
 def at_rest_after(curves: ControlCurves, controls: Sequence[Control], offset: float) -> ControlCurves:
     """Return curves whose controls have come to rest `RAMP` seconds after an expression's offset, but for the eyes'.
 

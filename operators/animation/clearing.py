@@ -77,11 +77,14 @@ def _moves(curve: bpy.types.FCurve, window: Window) -> bool:
 
 
 def _clear_curve(curve: bpy.types.FCurve, window: Window) -> None:
-    """Put a curve of ours to rest within the window."""
+    """Put a curve of ours to rest within the window; what is left of it then is eased into, if it lasts longer."""
     rest = rest_of(curve)
     assert rest is not None
     frames = np.unique([window.first, window.settled])
-    frames, values = window.released(frames, np.full(len(frames), rest), lambda frame: bare(curve, frame))
+    ends = abs(bare(curve, window.end) - rest) < STILL
+    frames, values = window.released(
+        frames, np.full(len(frames), rest), lambda frame: rest if ends else bare(curve, frame)
+    )
     splice(curve, frames, values)
     if window.endless:
         cut_after(curve, window.last)

@@ -45,7 +45,13 @@ class Window:
         """
         if frame is None:
             return self
-        return Window(self.first, self.last, max(self.last, frame - ease), max(self.last, frame))
+        return Window(self.first, self.last, max(self.last, frame - ease), max(math.floor(self.last) + 1, frame))
+
+    def ended_by(self, frame: float | None) -> Window:
+        """Return a window that is eased back by a frame at the latest, or in one frame where that comes at once."""
+        if frame is None or self.end <= frame:
+            return self
+        return Window(self.first, self.last, self.held, max(math.floor(self.last) + 1, frame))
 
     @property
     def holds(self) -> bool:

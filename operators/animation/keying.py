@@ -14,7 +14,18 @@ from ..rig.controls import LiveChannel
 from .destination import LAYER, REPLACE
 from .ends import Window
 from .keyframes import Keys, animation_of, assign_new_action, bare, curves_of, cut_after, find_curve, write_keys
-from .nla import Address, add_layer, animated, has_tracks, hold, muted_takes, play_whole, push_down, whole_quaternions
+from .nla import (
+    QUATERNION,
+    Address,
+    add_layer,
+    animated,
+    has_tracks,
+    hold,
+    muted_takes,
+    play_whole,
+    push_down,
+    whole_quaternions,
+)
 from .performance import STILL, ControlKeys
 from .strength import add_strength, covers, drop_idle, make_room, muted_layers, rest_of, tracks_below
 
@@ -94,7 +105,7 @@ class Keying:
         """Write keys over those of a curve that is there."""
         keys, rest = entry.keys, entry.control.rest
         if self.window.holds:
-            released = self._nothing_follows(curve, rest)
+            released = _is_ours(keys.channel, curve, rest) and self._nothing_follows(curve, rest)
         elif self._rests_after(curve, rest):
             released = self._ends_away(keys, rest)
         else:  # an earlier clip's rest is eased into, or it would pop up where this one ends; an animator's keys stay
@@ -158,9 +169,7 @@ class Keying:
     def _nothing_follows(self, curve: bpy.types.FCurve, rest: float) -> bool:
         """Whether a curve of ours has nothing but rest and earlier bakes while its last value is held."""
         keys = [point.co for point in curve.keyframe_points if self.window.last < point.co[0] <= self.window.end]
-        return rest_of(curve) is not None and all(
-            abs(value - rest) <= STILL or covers(curve, frame, frame) for frame, value in keys
-        )
+        return all(abs(value - rest) <= STILL or covers(curve, frame, frame) for frame, value in keys)
 
     @staticmethod
     def _ends_away(keys: Keys, rest: float) -> bool:
@@ -192,6 +201,16 @@ def _in_active(id_block: bpy.types.ID) -> set[Address]:
         return set()
     curves = curves_of(data.action, getattr(data, "action_slot", None), ensure=False)
     return {(curve.data_path, curve.array_index) for curve in curves}
+
+
+def _is_ours(channel: LiveChannel, curve: bpy.types.FCurve, rest: float) -> bool:
+    """Whether a bake has made a curve: of the number itself, or at rest for another one of the same quaternion."""
+    if rest_of(curve) is not None:
+        return True
+    if not channel.path.endswith(QUATERNION) or any(abs(key.co[1] - rest) > STILL for key in curve.keyframe_points):
+        return False
+    others = (find_curve(channel.id, channel.path, index) for index in range(4))
+    return any(other is not None and rest_of(other) is not None for other in others)
 
 
 def _missing(entries: Sequence[ControlKeys]) -> list[Address]:

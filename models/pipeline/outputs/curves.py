@@ -25,7 +25,7 @@ from ....backend_bridge.rig.events import MotionEvent
 from ....backend_bridge.rig.face_parts import FacePart, part_of
 from ....backend_bridge.rig.live_link import as_shapes, stands_for_arkit, to_live_link
 from ....backend_bridge.rig.part_units import readings
-from ...rig.codec_floor import above_codec, at_rest_after, of_eyes
+from ...rig.codec_floor import above_codec, at_rest_after, of_eyes, shows_anything
 from ...rig.expression import CERTAIN, COMPRESSED_SHARE, LEAST_SHARE, action_units, excursions
 from ...rig.selection import MICRO_UNITS
 from ...rig.smoothing import apex_kept, smoothed
@@ -87,11 +87,9 @@ class Curves:
         files = (self._folder.file_of(EQUATIONS, index) for index in self._observed.held)
         equations = np.stack([np.load(file, allow_pickle=False) for file in files])
         equations = self._reader.without(equations, self._observed.doubtful)
-        compressed, event = self._observed.compression.strong, report.events
-        solved = self._solved(equations, event)
-        whole = sum(solved.curves.visibility > 0) >= WHOLE_FACE
-        if whole and event is not None and (event := self._explained(event, solved)) is None:
-            solved = self._solved(equations, event)
+        compressed = self._observed.compression.strong
+        solved, event = self._solved_with(report.events, equations)
+        whole = _is_whole(solved)
         if compressed:
             solved = self._above_codec(solved, event is not None)
         timed = self._timed(solved, equations) if whole and event is not None else None
@@ -113,6 +111,18 @@ class Curves:
         for sentence in (*short, *out_of_sight(curves, self._reader.basis.controls)):
             self._notes.warning(sentence)
         return replace(report, weights=self._report(found, exchanged, report.events is not None))
+
+    def _solved_with(
+        self, event: MotionEvent | None, equations: NDArray[np.floating]
+    ) -> tuple[Solved, MotionEvent | None]:
+        """Return the controls, and the event if those of a whole face show that it is the face's."""
+        solved = self._solved(equations, event)
+        if event is None or not _is_whole(solved):
+            return solved, event
+        explained = self._explained(event, solved)
+        if self._observed.compression.strong and not shows_anything(solved.curves, self._reader.basis.controls):
+            explained = None
+        return (solved if explained else self._solved(equations, None)), explained
 
     def _solved(self, equations: NDArray[np.floating], event: MotionEvent | None) -> Solved:
         """Return the controls, brought to the peak of the motion where that is the driver's.
@@ -219,6 +229,11 @@ class Curves:
             match="shape" if self._observed.sparse else self._rig.match,
             at_limit=found.solved.at_limit,
         )
+
+
+def _is_whole(solved: Solved) -> bool:
+    """Return whether the rig has controls for a whole face in sight."""
+    return bool(sum(solved.curves.visibility > 0) >= WHOLE_FACE)
 
 
 def _regions(solved: Solved, intensity: float = 1.0) -> dict[str, RegionReport]:

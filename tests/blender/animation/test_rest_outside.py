@@ -573,11 +573,31 @@ def test_the_rest_of_an_earlier_clip_is_eased_into(tmp_path: Path, head, keys, s
     assert np.abs(np.diff(values)).max() < 0.15
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [(NEW_ACTION, LAYER), (NEW_ACTION, REPLACE), (LAYER, LAYER), (REPLACE, REPLACE)]
+)
+@pytest.mark.parametrize("control", ["Smile", "Nod"])
+@pytest.mark.parametrize("begins", [40, 42, 60])
+def test_a_clip_baked_before_another_leaves_that_one_whole(
+    tmp_path: Path, head, keys, first: str, second: str, control: str, begins: int
+) -> None:
+    """Also where it ends within the release, in the middle of an expression or at rest."""
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, **{control: 0.1 + WAVE}), begins, animation=first)
+    for name, curve in (("b", pulse(20, 8, 0.1)), ("c", 0.2 * np.arange(20) / 19)):
+        report = bake(job(tmp_path / name, controls, Smile=curve), 20, animation=second)
+        later = [at(frame, keys[control]) for frame in range(begins, begins + 20)]
+        assert later == pytest.approx((0.1 + WAVE).tolist(), abs=1e-5), name
+    short = [each for each in report.sentences() if "it goes back before frame 4" in each]
+    assert len(short) == (begins < 45)
+    assert at(begins - 1, keys["Smile"]) == pytest.approx(0.2 if begins == 40 else 0.0, abs=1e-5)
+
+
 @pytest.mark.parametrize("second", [LAYER, REPLACE])
 def test_what_is_eased_into_is_still_the_earlier_clips(tmp_path: Path, head, keys, second: str) -> None:
-    """Its end lies within the release of the later one: its strength still changes it, and a third one clears it."""
+    """Its strength still changes it, a capture leaves it out, and a third one clears it."""
     controls, _ = shape_key_controls((head,))
-    first = bake(job(tmp_path / "a", controls, Nod=pulse(20, 8, 0.4)), 10)
+    first = bake(job(tmp_path / "a", controls, Nod=pulse(20, 14, 0.4)), 10)
     smile = job(tmp_path / "b", controls, Smile=pulse(20, 8, 0.1))
     bake(smile, 0, animation=second)
     left = at(21, keys["Nod"])
@@ -588,6 +608,31 @@ def test_what_is_eased_into_is_still_the_earlier_clips(tmp_path: Path, head, key
     with bare_scene(bpy.context, 21):
         assert keys["Nod"].value == pytest.approx(0.0, abs=1e-5)
     bake(smile, 10, animation=second)
+    assert [at(frame, keys["Nod"]) for frame in range(40)] == pytest.approx([0.0] * 40, abs=1e-5)
+
+
+@pytest.mark.parametrize("second", [LAYER, REPLACE])
+@pytest.mark.parametrize("mode", ["QUATERNION", "XYZ"])
+def test_a_turn_is_held_where_an_earlier_clip_has_turned_the_bone_about_another_axis(
+    tmp_path: Path, second: str, mode: str
+) -> None:
+    rig = add_armature({"jaw": (0, 0, 0)})
+    jaw = rig.pose.bones["jaw"]
+    jaw.rotation_mode = mode
+    controls, _ = bone_controls(rig, ("jaw",))
+    bake(job(tmp_path / "a", controls, jaw_rotation_X=pulse(20, 8, 0.1)), animation=second)
+    bake(job(tmp_path / "b", controls, jaw_rotation_Y=0.2 * np.arange(20) / 19), 60, animation=second, release=None)
+    for frame in (79, 80, 81, 1000):
+        bpy.context.scene.frame_set(frame)
+        turned = jaw.rotation_quaternion[2] if mode == "QUATERNION" else jaw.rotation_euler[1]
+        assert turned == pytest.approx(0.2, abs=1e-5), frame
+
+
+@pytest.mark.parametrize("second", [LAYER, REPLACE])
+def test_of_a_clip_that_ends_within_the_release_nothing_is_left(tmp_path: Path, head, keys, second: str) -> None:
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, Nod=pulse(20, 8, 0.4)), 10)
+    bake(job(tmp_path / "b", controls, Smile=pulse(20, 8, 0.1)), 0, animation=second)
     assert [at(frame, keys["Nod"]) for frame in range(40)] == pytest.approx([0.0] * 40, abs=1e-5)
 
 

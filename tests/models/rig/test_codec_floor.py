@@ -2,10 +2,11 @@
 """What a strong codec may have moved by itself is not keyed."""
 
 import numpy as np
+import pytest
 
 from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves
-from magplus.models.rig.codec_floor import above_codec, at_rest_after
+from magplus.models.rig.codec_floor import above_codec, at_rest_after, shows_anything
 
 SHAPE = np.array([0.0, 0.3, 1.0, 0.4, 0.0])
 
@@ -34,6 +35,21 @@ def test_where_the_face_shows_no_event_what_is_less_than_certain_rests():
         {"cheekPuff": 0.0, "browDownLeft": 0.0},
         ("cheekPuff", "browDownLeft"),
     )
+
+
+@pytest.mark.parametrize(
+    ("peaks", "shows"),
+    [
+        ({"browDownLeft": 0.025}, True),
+        ({"browDownLeft": 0.003, "mouthFrownLeft": 0.004}, False),
+        ({"eyeBlinkLeft": 1.0, "browDownLeft": 0.003}, False),
+    ],
+)
+def test_what_a_codec_does_to_a_still_face_has_no_controls_pattern(peaks, shows):
+    controls = [Control(name, "property", "Rig", "", 0.0, 0.0, 1.0) for name in peaks]
+    values = (SHAPE[:, None] * list(peaks.values())).astype(np.float32)
+    curves = ControlCurves(tuple(peaks), np.arange(5) / 30, values, np.zeros(5), np.ones(len(peaks)))
+    assert shows_anything(curves, controls) is shows
 
 
 def after(offset, brow, lid):
