@@ -117,7 +117,7 @@ def bake_performance(
     scene, source = context.scene, performance.source
     placement = destination.place(source, scene)
     frames = [float(placement.frame(seconds)) for seconds in source.seconds]
-    window = destination.window(source, placement)
+    window = asked = destination.window(source, placement)
     if planned is None:
         planned = plan_bake(context, performance, destination, skip_still=skip_still, objects=objects)
     entries = planned.entries
@@ -149,8 +149,7 @@ def bake_performance(
         actions=tuple(each.action for each in written),
     )
     kept = tuple(each.replaced for each in written if each.replaced is not None)
-    shortened = window != destination.window(source, placement)
-    lines = _cut_short(away, destination.release, window if shortened else None)
+    lines = _cut_short(away, destination.release, window if window != asked else None)
     cautions = (*lines, *_given_way(window, destination.release), *_told(written, stuck))
     forget_dead(scene)
     if entries:

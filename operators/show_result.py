@@ -72,7 +72,7 @@ class _OnResult(ExplainedOperator):
 
     def act(self, context: bpy.types.Context) -> None:
         """Do it."""
-        raise NotImplementedError
+        raise NotImplementedError  # not an ABC: operators have a metaclass of Blender's
 
 
 @with_properties

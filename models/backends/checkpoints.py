@@ -208,7 +208,7 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[Pat
             file = archive.extract(member, folder)
         except zipfile.BadZipFile as error:
             raise InputError(f"{member.filename} in {archive.filename} is damaged; download it again.") from error
-        except (NotImplementedError, RuntimeError) as error:
+        except (NotImplementedError, RuntimeError) as error:  # a compression that zipfile doesn't know; a password
             raise InputError(f"{member.filename} in {archive.filename} can't be unpacked here ({error}).") from error
         except OSError as error:
             raise MachineError(f"{member.filename} could not be unpacked ({error}); free some space.") from error

@@ -111,14 +111,13 @@ def beginning_after(id_blocks: Iterable[bpy.types.ID], frame: float) -> float | 
 def _begins(curve: bpy.types.FCurve, each: Playing, frame: float) -> float | None:
     rest = rest_of(curve)
     assert rest is not None
-    later = each.strip is not None and each.strip.frame_start > frame
+    starts = -math.inf if each.strip is None else each.strip.frame_start
     if not each.plain():
-        return each.strip.frame_start - 1 if later and each.strip is not None else None
-    at_rest = frame
-    if later and each.strip is not None:
-        at_rest = each.strip.frame_start - 1
-    elif abs(bare(curve, each.own_frame(frame)) - rest) >= STILL:
-        at_rest = math.inf
+        return starts - 1 if starts > frame else None
+    if starts > frame:
+        at_rest = starts - 1
+    else:
+        at_rest = frame if abs(bare(curve, each.own_frame(frame)) - rest) < STILL else math.inf
     for point in curve.keyframe_points:
         own, value = point.co
         if (key := each.scene_frame(own)) <= frame or not each.reaches(key, key):

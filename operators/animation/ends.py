@@ -17,6 +17,10 @@ LAST_FRAME = 1_048_574.0  # Blender's
 Samples = NDArray[np.floating]
 
 
+def _whole_after(frame: float) -> int:
+    return math.floor(frame) + 1
+
+
 @dataclass(frozen=True)
 class Window:
     """The part of the scene's time that a bake fills, in frames: `first` to `last` with the clip's own samples.
@@ -36,7 +40,7 @@ class Window:
         first, last = (float(placement.frame(source.seconds[index])) for index in (0, -1))
         if release is None:
             return cls(first, last, LAST_FRAME, LAST_FRAME)
-        return cls(first, last, last, max(last + float(placement.rate) * release, math.floor(last) + 1))
+        return cls(first, last, last, max(last + float(placement.rate) * release, _whole_after(last)))
 
     def until(self, frame: float | None, ease: float) -> Window:
         """Return a window whose last values are held until a frame, over the last `ease` frames of which they go.
@@ -45,13 +49,13 @@ class Window:
         """
         if frame is None:
             return self
-        return Window(self.first, self.last, max(self.last, frame - ease), max(math.floor(self.last) + 1, frame))
+        return Window(self.first, self.last, max(self.last, frame - ease), max(_whole_after(self.last), frame))
 
     def ended_by(self, frame: float | None) -> Window:
         """Return a window that is eased back by a frame at the latest, or in one frame where that comes at once."""
         if frame is None or self.end <= frame:
             return self
-        return Window(self.first, self.last, self.held, max(math.floor(self.last) + 1, frame))
+        return Window(self.first, self.last, self.held, max(_whole_after(self.last), frame))
 
     @property
     def holds(self) -> bool:
@@ -86,7 +90,7 @@ class Window:
     @property
     def after(self) -> float:
         """The first frame after it, a whole one or where the release ends, whichever comes later."""
-        return max(math.floor(self.last) + 1, self.end)
+        return max(_whole_after(self.last), self.end)
 
     def eased(self, value: float, to: Callable[[float], float]) -> tuple[Samples, Samples]:
         """Return frames after `held` up to `end`, and values that go over smoothly from `value` to what `to` gives."""

@@ -22,7 +22,7 @@ class ExplainedOperator(bpy.types.Operator):
     @classmethod
     def problem(cls, context: bpy.types.Context) -> str:
         """Return why it can't be used now, as a sentence that says what to do, or an empty string."""
-        raise NotImplementedError
+        raise NotImplementedError  # not an ABC: operators have a metaclass of Blender's
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -61,4 +61,4 @@ class TaskOperator(ExplainedOperator):
 
     def task(self, context: bpy.types.Context) -> Callable[[TaskContext], Steps]:
         """Return what is to be done."""
-        raise NotImplementedError
+        raise NotImplementedError  # not an ABC: operators have a metaclass of Blender's
