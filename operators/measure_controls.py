@@ -12,7 +12,7 @@ import bpy
 from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.rig.part_units import in_words, readings
 from ..backend_bridge.worker_client.messages import Progress
-from .bare_scene import bare_scene
+from .bare_scene import bare_scene, captured_frame
 from .blender.operator import OperatorResult
 from .blender.properties import EnumProperty, with_properties
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
@@ -46,7 +46,8 @@ def measure_controls(
         if problem := capture_problem(context, target, vertex_group):
             raise InputError(problem)
         objects = (target, *face_companions(context, target))
-        with bare_scene(context), camera_to_use(scene, None) as camera:
+        frame = captured_frame(scene.magplus)
+        with bare_scene(context, frame), camera_to_use(scene, None) as camera:
             projection = present_projection(context, camera)
             controls, excluded = search_controls(objects, projection)
             if not controls:
