@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -122,7 +123,8 @@ def matching(settings: Any, patterns: Sequence[str], usual: bool = False) -> set
     for pattern in patterns:
         hits = {name for name in names if name == pattern or fnmatchcase(name, pattern)}
         if not hits:
-            some = ", ".join(repr(name) for name in names[:6])
+            near = [*get_close_matches(pattern, names, 6, 0.5)] or names
+            some = ", ".join(repr(name) for name in near[:6])
             raise InputError(f"No control is called {pattern!r}; there are {some}{' ...' if len(names) > 6 else ''}.")
         known = {name for name in hits if settings.controls[name].usual}
         found |= known if usual and known and pattern not in names else hits

@@ -111,7 +111,7 @@ def settings_problem(context: bpy.types.Context) -> str:
     if problem := remapped_problem(scene):
         return problem
     if settings.use_trim and settings.trim_end <= settings.trim_start:
-        return "The trim range ends before it starts."
+        return "The trim range holds nothing; its end has to come after its start."
     if problem := footage_problem(settings):
         return problem
     if not (settings.frames or settings.shape_keys):

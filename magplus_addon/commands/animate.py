@@ -222,7 +222,7 @@ def check_values(options: argparse.Namespace, settings: MagPlusSettings) -> None
     with settings_kept(settings):
         _apply_values(options, settings)
     if options.trim is not None and options.trim[1] <= options.trim[0]:
-        raise InputError("--trim ends before it starts.")
+        raise InputError("--trim holds nothing; its end has to come after its start.")
     if options.frames:
         check_interval(*options.frames)
 
