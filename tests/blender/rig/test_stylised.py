@@ -105,6 +105,8 @@ def test_a_face_of_a_mesh_for_each_part_is_solved_in_all_of_them_by_the_bones_th
     entries = bpy.context.scene.magplus.controls
     solved = {entry.name.split(" ")[0] for entry in entries if entry.solve}
     assert solved == {f"{part}.{side}" for part in ("Braue", "Augenlid", "Mundwinkel") for side in "LR"}
+    turned = {entry.name.split(" ")[0] for entry in entries if entry.solve and "rotation" in entry.name}
+    assert turned == {"Augenlid.L", "Augenlid.R"}, "a corner of the mouth is moved, though its weights lie to one side"
 
 
 def test_anchors_lie_on_a_wolfs_face_and_not_on_its_ears() -> None:
