@@ -71,12 +71,17 @@ def make_job(
 ) -> Generator[Progress, None, JobFolder]:
     """Make the job folder of an order: all that the worker needs is in it then.
 
-    A capture that `captures` has already is taken from there. Raises as `capture` does.
+    A capture that `captures` has already is taken from there. Raises as `capture` does. What is refused before anything
+    is captured leaves no folder.
     """
     folder = JobFolder.create(order.folder)
     task.folder = folder.path
     with folder.lock():  # from the first file of the order to the last
-        avatar = yield from _capture(order, folder, task, captures)
+        try:
+            avatar = yield from _capture(order, folder, task, captures)
+        except BaseException:
+            folder.remove_unused()
+            raise
         folder.write_spec(replace(order.spec, avatar=avatar))
     for remark in folder.remarks:
         task.warn(remark)

@@ -18,7 +18,7 @@ from ..backend_bridge.job.bake_record import BAKE, BakeRecord
 from ..backend_bridge.job.folder import JobFolder
 from .animation.bake_list import forget_dead, free_name, remember
 from .animation.bake_report import BakeReport
-from .animation.clearing import beginning_after, clear
+from .animation.clearing import clear, end_holds, next_after
 from .animation.destination import ANIMATION, LAST_FRAME, LAYER, NEW_ACTION, Destination
 from .animation.ends import RELEASE, Window
 from .animation.event_markers import set_event_markers
@@ -126,12 +126,18 @@ def bake_performance(
     raised, not_saved, cut_off = raise_ranges(entries, destination.animation, _frames_of(scene))
     rests = _rests(performance, objects)
     eased = replace(destination, release=RELEASE) if window.holds else destination
-    beside = eased.window(source, placement)
-    begins, ease = beginning_after(rests, window.last), beside.end - beside.last
-    beside = beside.ended_by(begins)  # what comes next stays whole
-    if destination.animation != NEW_ACTION:  # which plays alone
+    fading = eased.window(source, placement)
+    following, ease = next_after(rests, window.last), fading.end - fading.last
+    begins = None if following is None else following.at_rest
+    beside = fading.ended_by(begins)  # what comes next stays whole
+    # It can't stay by itself where this clip covers its quiet beginning and lasts until it moves.
+    over = destination.animation != NEW_ACTION and following is not None and following.covered and beside != fading
+    if over:
+        window = fading
+    elif destination.animation != NEW_ACTION:  # which plays alone
         window = window.until(begins, ease) if window.endless else beside
-    written, stuck = _write(entries, Keying(destination.animation, bake, window, {}), rests, beside)
+    keying = Keying(destination.animation, bake, window, {}, over)
+    written, stuck = _write(entries, keying, rests, beside, ease)
     if performance.identity is not None:  # whoever has the file can see where its motion comes from
         for action in (bpy.data.actions[each.action] for each in written):
             action[JOB_NAME], action[JOB_IDENTITY] = performance.name, performance.identity
@@ -149,8 +155,8 @@ def bake_performance(
         actions=tuple(each.action for each in written),
     )
     kept = tuple(each.replaced for each in written if each.replaced is not None)
-    lines = _cut_short(away, destination.release, window if window != asked else None)
-    cautions = (*lines, *_given_way(window, destination.release), *_told(written, stuck))
+    lines = _cut_short(away, eased.release if over else destination.release, window if window != asked else None)
+    cautions = (*lines, *_given_way(beside if over else window, destination.release), *_told(written, stuck))
     forget_dead(scene)
     if entries:
         remember(scene, bake)
@@ -178,23 +184,30 @@ def _write(
     keying: Keying,
     rests: Mapping[bpy.types.ID, Mapping[Address, float]],
     beside: Window,
+    ease: float,
 ) -> tuple[list[Written], list[str]]:
     """Write keys, and clear what earlier bakes have left in their window of whatever belongs to the character.
 
-    beside: the window of what gets no keys. Returns what was written, and the names of strips that could not be
-    cleared.
+    beside: the window of what gets no keys. ease: frames over which what is held until then goes. Returns what was
+    written, and the names of strips that could not be cleared.
     """
     of_ids: dict[bpy.types.ID, list[ControlKeys]] = {}
     for entry in entries:
         of_ids.setdefault(entry.keys.channel.id, []).append(entry)
     stuck: list[str] = []
+    for id_block in rests if keying.animation != NEW_ACTION else ():  # an action that is replaced is left as it is
+        end_holds(id_block, keying.window, ease)
     if keying.animation == LAYER:  # before there is a layer that must not be cleared itself
         for id_block in rests:
-            stuck += clear(id_block, beside, own=dict.fromkeys(_keyed(of_ids.get(id_block, [])), keying.window))
+            own = {} if keying.over else dict.fromkeys(_keyed(of_ids.get(id_block, [])), keying.window)
+            stuck += clear(id_block, beside, own=own)
     written = [replace(keying, rests=rests.get(id_block, {})).key(id_block, its) for id_block, its in of_ids.items()]
     if keying.animation != LAYER:
         for id_block in rests:
-            stuck += clear(id_block, beside, _keyed(of_ids.get(id_block, [])))
+            keyed = _keyed(of_ids.get(id_block, []))
+            if keying.animation == NEW_ACTION:
+                end_holds(id_block, keying.window, ease, keyed)
+            stuck += clear(id_block, beside, keyed)
     return written, stuck
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import bpy
 
@@ -14,6 +15,11 @@ from .animation.strength import bakes_on_curves, silenced
 from .blender.saving import around_saving
 from .frames.plane import is_result_plane
 from .rig.controls import LiveChannel
+
+
+def captured_frame(settings: Any) -> int:
+    """Return the frame of the scene at which the avatar is captured, as the scene's settings say."""
+    return int(settings.capture_frame if settings.use_capture_frame else settings.start_frame)
 
 
 @contextmanager

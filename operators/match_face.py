@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import bpy
@@ -13,7 +14,7 @@ from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import Expected
 from ..backend_bridge.rig.anchors import AnchorFile, read_anchors, write_anchors
 from ..backend_bridge.worker_client.messages import Progress
-from .bare_scene import bare_scene
+from .bare_scene import bare_scene, captured_frame
 from .blender.operator import OperatorResult, refusing
 from .blender.properties import IntProperty, StringProperty, with_properties
 from .blender.wording import translated
@@ -52,7 +53,7 @@ def show_anchors(context: bpy.types.Context, avatar: bpy.types.Object, last_job:
     def steps(_task: TaskContext) -> Steps:
         if problem := capture_problem(context, avatar):
             raise InputError(problem)
-        with bare_scene(context), camera_to_use(context.scene, None) as camera:
+        with _captured(context) as camera:
             projection = present_projection(context, camera)
             places = _last_match(last_job, projection.size)
             known = places is not None
@@ -83,7 +84,7 @@ def pin_anchors(context: bpy.types.Context, avatar: bpy.types.Object, given: Anc
     """Put a file's anchors on the avatar as if they had been placed by hand. Raises `InputError`."""
     if problem := seen_avatar_problem(context):
         raise InputError(problem)
-    with camera_to_use(context.scene, None) as camera:
+    with _captured(context) as camera:
         projection = present_projection(context, camera)
         places = given.places(projection.size)
         if is_mirrored(places):
@@ -100,11 +101,21 @@ def export_anchors(context: bpy.types.Context, avatar: bpy.types.Object, path: P
         raise InputError(problem)
     if not anchors_of(avatar):
         raise InputError("There are no anchors to export; use Show Face Match, and move those that are off.")
-    with camera_to_use(context.scene, None) as camera:
+    with _captured(context) as camera:
         projection = present_projection(context, camera)
         places = places_of(avatar, projection)
     write_anchors(path, projection.size, places)
     return len(places)
+
+
+@contextmanager
+def _captured(context: bpy.types.Context) -> Iterator[bpy.types.Object]:
+    """Let the scene be as the avatar is captured, at that frame, and give the camera: there are the places in px."""
+    with (
+        bare_scene(context, captured_frame(context.scene.magplus)),
+        camera_to_use(context.scene, None) as camera,
+    ):
+        yield camera
 
 
 def _last_match(last_job: Path | None, size: tuple[int, int]) -> dict[int, tuple[float, float]] | None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,7 +13,7 @@ import bpy
 from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.rig.part_units import in_words, readings
 from ..backend_bridge.worker_client.messages import Progress
-from .bare_scene import bare_scene
+from .bare_scene import bare_scene, captured_frame
 from .blender.operator import OperatorResult
 from .blender.properties import EnumProperty, with_properties
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
@@ -46,7 +47,8 @@ def measure_controls(
         if problem := capture_problem(context, target, vertex_group):
             raise InputError(problem)
         objects = (target, *face_companions(context, target))
-        with bare_scene(context), camera_to_use(scene, None) as camera:
+        frame = captured_frame(scene.magplus)
+        with bare_scene(context, frame), camera_to_use(scene, None) as camera:
             projection = present_projection(context, camera)
             controls, excluded = search_controls(objects, projection)
             if not controls:
@@ -121,7 +123,8 @@ def matching(settings: Any, patterns: Sequence[str], usual: bool = False) -> set
     for pattern in patterns:
         hits = {name for name in names if name == pattern or fnmatchcase(name, pattern)}
         if not hits:
-            some = ", ".join(repr(name) for name in names[:6])
+            near = [*get_close_matches(pattern, names, 6, 0.5)] or names
+            some = ", ".join(repr(name) for name in near[:6])
             raise InputError(f"No control is called {pattern!r}; there are {some}{' ...' if len(names) > 6 else ''}.")
         known = {name for name in hits if settings.controls[name].usual}
         found |= known if usual and known and pattern not in names else hits

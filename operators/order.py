@@ -22,6 +22,7 @@ from .animation.destination import Destination
 from .animation.obstacles import animation_problem
 from .animation.scene_time import exact, remapped_problem, scene_rate
 from .backends import backend_problem, chosen_options
+from .bare_scene import captured_frame
 from .environment import environment_problem, preferences, worker_python
 from .footage import footage_problem, frame_rate
 from .measure_controls import choice_of
@@ -49,7 +50,7 @@ class Picture:
         """Read the scene's settings: for keys alone a small and quick one, unless a size is set."""
         keys_alone = not settings.frames
         return cls(
-            frame=settings.capture_frame if settings.use_capture_frame else settings.start_frame,
+            frame=captured_frame(settings),
             longer_side=settings.capture_size or None,
             face_px=KEYS_FACE if keys_alone and not settings.capture_size else None,
             samples=settings.capture_samples or (KEYS_SAMPLES if keys_alone else None),
@@ -110,7 +111,7 @@ def settings_problem(context: bpy.types.Context) -> str:
     if problem := remapped_problem(scene):
         return problem
     if settings.use_trim and settings.trim_end <= settings.trim_start:
-        return "The trim range ends before it starts."
+        return "The trim range holds nothing; its end has to come after its start."
     if problem := footage_problem(settings):
         return problem
     if not (settings.frames or settings.shape_keys):

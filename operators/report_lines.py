@@ -63,7 +63,7 @@ def _rig(weights: WeightsReport) -> Iterator[str]:
     """Yield the action units, and how much of the driver's motion the rig shows and can't show."""
     units = weights.action_units
     for unit in units[:MOST_UNITS]:
-        yield f"AU{unit.unit} {unit.name}, {_side(unit)}: {unit.peak:.0%} at {unit.apex:.2f} s"
+        yield f"AU{unit.unit} {unit.name}, {_side(unit)}: up to {unit.peak:.0%}, apex at {unit.apex:.2f} s"
     if len(units) > MOST_UNITS:
         yield f"{len(units) - MOST_UNITS} more action units are in report.json"
     for name, each in weights.regions.items():

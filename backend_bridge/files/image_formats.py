@@ -19,15 +19,22 @@ OTHER_PICTURES: frozenset[str] = frozenset(
 
 
 def unreadable_pictures(path: Path) -> str:
-    """Return, as a sentence, that a file or all pictures of a folder are of a kind that can't be read, or nothing."""
+    """Return, as a sentence, that a file or all of a folder is nothing that can be read as pictures, or nothing."""
     try:
         files = path.iterdir() if path.is_dir() else (path,)
         suffixes = {file.suffix.lower() for file in files if not file.name.startswith("._")}  # macOS's side files
     except OSError:
         return ""  # whoever reads it says why
     others = sorted(suffixes & OTHER_PICTURES)
+    if path.is_dir() and not suffixes & (SEQUENCE_SUFFIXES | OTHER_PICTURES):
+        return no_images(path)
     if not others or suffixes & SEQUENCE_SUFFIXES:
         return ""
     if path.is_dir():
         return f"MagPlus can't read {others[0]} pictures; save those in {path.name} as PNG or TIFF."
     return f"MagPlus can't read {others[0]} pictures; save {path.name} as PNG or TIFF."
+
+
+def no_images(folder: Path) -> str:
+    """Return the sentence for a folder without an image sequence."""
+    return f"The folder {folder.name} holds no numbered images; choose a video or an image sequence."

@@ -72,6 +72,17 @@ class JobFolder:
             check_writable(folder.path)
         return folder
 
+    def remove_unused(self) -> None:
+        """Remove the folder again, if there is nothing in it but what `create` and `lock` have made; call it in `lock`.
+
+        It stays on a system on which a file that is held can't be removed.
+        """
+        with suppress(OSError):
+            if {place.name for place in self.path.iterdir()} <= {artefacts.AVATAR, artefacts.LOCK}:
+                self.avatar_dir.rmdir()  # refused where something is in it
+                (self.path / artefacts.LOCK).unlink(missing_ok=True)
+                self.path.rmdir()
+
     @classmethod
     def open(cls, path: Path) -> JobFolder:
         """Open an existing job folder. Raises `InputError` when there is none; `read_spec` checks its version."""

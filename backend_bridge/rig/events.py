@@ -20,9 +20,10 @@ class UnitEvent:
     """One action unit in a clip.
 
     controls: the rig's controls that stand for it. onset, apex, offset: seconds of the curves' times; an end that lies
-    outside the clip is None. peak: the stronger side's largest excursion, as a share of the control's range. left and
-    right: both sides' excursions at the apex, None for a rig without sides. asymmetry: from -1 (the
-    person's right side only) over 0 (both alike) to 1 (left only). approximate: the rig's shape shows only part of the
+    outside the clip is None. peak: the stronger side's largest excursion, as a share of the control's range; of an
+    expression that is held, it may lie beside the apex, which is the middle of the plateau. left and right: both
+    sides' excursions where the peak is, None for a rig without sides. asymmetry: from -1 (the person's right side
+    only) over 0 (both alike) to 1 (left only). approximate: the rig's shape shows only part of the
     unit, or shows another one too.
     """
 

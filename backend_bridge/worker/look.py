@@ -24,11 +24,13 @@ PATIENCE = 20.0  # seconds for all of them; a long video on a slow disk has fewe
 def main(driving: Driving, thumbnails: Path | None = None) -> ExitCode:
     """Print the fields of `worker_client.look.Footage`; or "error", a sentence, with its exit code."""
     try:
-        from ...models.video import VideoReader
+        from ...models.video import VideoReader, reader_at_reference
 
         reader = VideoReader(driving.path, driving.trim, driving.sequence_rate)
         _ = next(iter(reader)).image  # a format that can't be read is told here
         info = reader.info
+        if driving.reference is not None:
+            reader_at_reference(driving.path, driving.reference, info.average_rate, driving.sequence_rate)
         count, rate = info.frame_count, info.average_rate
         seconds = count / rate if count and rate else None
         facts: dict[str, Any] = {

@@ -43,6 +43,11 @@ def wobbling(px: float) -> Spoil:
     return drawn(shaken)
 
 
+def upright(spoil: Spoil) -> Spoil:
+    """Do to columns what is done to rows: a phone held upright, whose sensor lies on its side."""
+    return lambda frames: spoil(frames.mT.contiguous()).mT.contiguous()
+
+
 def logo(middle: tuple[float, float], share: float, start: int) -> Spoil:
     """Lay a ring with letters over a place in px from a frame on; share: of it that hides what is under it."""
     ink = np.zeros((SIZE, SIZE), np.float32)
@@ -106,6 +111,7 @@ def of_editing(driver: Actor, other: Actor) -> Iterator[Fault]:
     yield Fault("turns black and white", "from frame 10", grey(10), (), "")
     for px in (0.5, 1.5):
         yield Fault("rolling shutter", f"{px:g} px", wobbling(px), (), "")
+    yield Fault("rolling shutter, upright", "1.5 px", upright(wobbling(1.5)), (), "")
     yield Fault("harmless: a logo on the cheek", "still", logo(cheeks[1], 0.6, 0))
     yield Fault("a logo on the cheek", "put on", logo(cheeks[1], 0.6, 10), (), "")
     yield Fault("harmless: bars that change", "16 px", breathing(16))

@@ -202,18 +202,19 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
     if options.driving is not None:
         settings.driving = str(Path(options.driving).absolute())
     set_given(options, settings, "vertex_group", "sequence_rate")
+    _apply_values(options, settings)
     chooses = any(getattr(options, name) for name in ("only", "exclude", "lock", "mirror"))
     if chooses or (options.shape_keys and not settings.controls and not face_has_shape_keys(context, avatar)):
         if problem := driving_problem(settings):
             raise InputError(problem)
         measure(context)
+        _apply_outputs(options, settings)  # measuring has asked for keys
     if chooses:
         _choose(options, settings)
     if options.anchors is not None:
         pin_anchors(context, avatar, read_anchors(options.anchors))
     if options.capture_size is not None:
         set_property(settings, "capture_size", _longer_side(options.capture_size, context.scene), "--capture-size")
-    _apply_values(options, settings)
 
 
 def check_values(options: argparse.Namespace, settings: MagPlusSettings) -> None:
@@ -221,7 +222,7 @@ def check_values(options: argparse.Namespace, settings: MagPlusSettings) -> None
     with settings_kept(settings):
         _apply_values(options, settings)
     if options.trim is not None and options.trim[1] <= options.trim[0]:
-        raise InputError("--trim ends before it starts.")
+        raise InputError("--trim holds nothing; its end has to come after its start.")
     if options.frames:
         check_interval(*options.frames)
 
@@ -241,8 +242,7 @@ def _apply_values(options: argparse.Namespace, settings: MagPlusSettings) -> Non
     if options.face_index is not None:
         settings.face_mode = "INDEX"
         set_property(settings, "face_index", options.face_index, "--face-index")
-    if options.frames is not None or options.shape_keys:
-        settings.frames, settings.shape_keys = options.frames is not None, options.shape_keys
+    _apply_outputs(options, settings)
     _apply_shot(options, settings)
     if options.match is not None:
         settings.match = options.match.upper()
@@ -251,6 +251,11 @@ def _apply_values(options: argparse.Namespace, settings: MagPlusSettings) -> Non
         set_property(settings, "capture_frame", options.frame, "--frame")
     apply_placing(options, settings)
     set_given(options, settings, "backend", "intensity", "smoothing", "capture_samples")
+
+
+def _apply_outputs(options: argparse.Namespace, settings: MagPlusSettings) -> None:
+    if options.frames is not None or options.shape_keys:
+        settings.frames, settings.shape_keys = options.frames is not None, options.shape_keys
 
 
 def _apply_shot(options: argparse.Namespace, settings: MagPlusSettings) -> None:

@@ -17,6 +17,7 @@ from ...backend_bridge.backends import FOLDER_VARIABLE
 from ...backend_bridge.files.disk import explained
 from ...backend_bridge.files.errors import InputError
 from ...operators.animation.destination import LAYER, NEW_ACTION, REPLACE, SHOW_AS
+from .hints import meant
 
 FASTEST = 100_000  # frames a second, beyond any camera
 
@@ -38,7 +39,8 @@ class Parser(argparse.ArgumentParser):
         """Raise `InputError` for what the command does not know, where argparse lets the outermost parser complain."""
         options, unknown = super().parse_known_args(*given, **named)
         if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+            near = meant(unknown[0], self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
         return options, unknown
 
     def error(self, message: str) -> NoReturn:
@@ -155,7 +157,13 @@ def frames_a_second(text: str) -> Fraction:
 
 def add_python(group: argparse._ActionsContainer, instead_of: str = "the preferences'") -> None:
     """Add the option that names the worker's Python; `instead_of` says whose it goes before."""
-    group.add_argument("--python", type=Path, metavar="FILE", help=f"Python of the worker, instead of {instead_of}")
+    group.add_argument("--python", type=program, metavar="FILE", help=f"Python of the worker, instead of {instead_of}")
+
+
+def program(text: str) -> Path:
+    """Return the path of a program: the file that is there, or a name that the system looks up by itself."""
+    path = Path(text)
+    return path.absolute() if path.exists() else path
 
 
 def add_checkpoints(group: argparse._ActionsContainer) -> None:

@@ -16,6 +16,8 @@ from ...operators.rig.avatar import face_companions, has_shape_keys
 from ..settings import MagPlusSettings
 from .parser import ANIMATION
 
+UNBOUNDED = 2**31 - 1  # Blender's upper end of a whole number that has none; that of other numbers is larger
+
 
 def choose_avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Object:
     """Make a mesh the scene's avatar and return it; raises `InputError` where it isn't clear which one."""
@@ -65,7 +67,10 @@ def set_property(settings: MagPlusSettings, name: str, value: float | str, optio
     """Set a property, or say what it may be: Blender itself would clamp the value without a word."""
     rna = settings.bl_rna.properties[name]
     if isinstance(value, int | float) and not rna.hard_min <= value <= rna.hard_max:
-        raise InputError(f"{option} must be between {rna.hard_min:.7g} and {rna.hard_max:.7g}, not {value:.8g}.")
+        allowed = f"{rna.hard_min:.7g} or more"
+        if rna.hard_max < UNBOUNDED:
+            allowed = f"between {rna.hard_min:.7g} and {rna.hard_max:.7g}"
+        raise InputError(f"{option} must be {allowed}, not {value:.8g}.")
     setattr(settings, name, value)
 
 

@@ -20,6 +20,7 @@ from ...backend_bridge.files.errors import ExitCode
 from ...backend_bridge.worker_client.messages import Progress
 from ...operators.running.job_manager import Outcome, Status, Steps, TaskContext, manager
 from ..panels import clock
+from .hints import with_hint
 from .parser import PROGRESS
 
 TEXT, OPENJD = PROGRESS
@@ -45,7 +46,7 @@ def tell(outcome: Outcome) -> ExitCode:
         for line in outcome.details:
             print(f"magplus: {line}", file=sys.stderr)
         log = f" The log is {outcome.log}." if outcome.log is not None and outcome.log.exists() else ""
-        print(f"magplus: error: {outcome.sentence}{log}", file=sys.stderr)
+        print(f"magplus: error: {with_hint(outcome.sentence)}{log}", file=sys.stderr)
         return outcome.exit_code
     print(f"magplus: {outcome.sentence}", file=sys.stderr)
     for line in outcome.details:

@@ -70,7 +70,7 @@ def align(reference: Tensor, frames: Tensor, weights: Tensor) -> Alignment:
     residual = torch.zeros(len(frames), device=frames.device)
 
     for blur in _BLURS:
-        template, pictures = _evened(reference, blur)[0, 0], _evened(frames, blur)
+        template, pictures = evened(reference, blur)[0, 0], evened(frames, blur)
         slope_y, slope_x = (slope[y, x] for slope in torch.gradient(template))
         across, down = (points.real / radius).to(frames), (points.imag / radius).to(frames)
         jacobian = torch.stack(
@@ -82,7 +82,7 @@ def align(reference: Tensor, frames: Tensor, weights: Tensor) -> Alignment:
             grid = torch.stack([(2 * there.real + 1) / width - 1, (2 * there.imag + 1) / height - 1], dim=-1)
             seen = F.grid_sample(pictures, grid[:, None].to(frames), mode="bilinear", align_corners=False)[:, 0, 0]
             difference = seen - template[y, x]  # [N, P]
-            weight = prior * (grid.abs() < 1).all(-1) * _robust(difference)
+            weight = prior * (grid.abs() < 1).all(-1) * robust_weights(difference)
             normal = (weight @ products).unflatten(1, (4, 4))
             damping = 1e-6 * normal.diagonal(dim1=1, dim2=2).sum(1) + 1e-9
             normal = normal + damping[:, None, None] * torch.eye(4).to(normal)
@@ -101,7 +101,7 @@ def align(reference: Tensor, frames: Tensor, weights: Tensor) -> Alignment:
     return Alignment(found, _ROUNDS * len(_BLURS), residual)
 
 
-def _evened(images: Tensor, blur: float) -> Tensor:
+def evened(images: Tensor, blur: float) -> Tensor:
     """Return [N, 1, H, W] blurred brightness, normalised by its local mean and local standard deviation."""
     grey = _blurred(images.mean(1, keepdim=True), blur)
     detail = grey - _blurred(grey, _CONTRAST_WINDOW * blur)
@@ -113,8 +113,8 @@ def _blurred(images: Tensor, sigma: float) -> Tensor:
     return gaussian(images, sigma, int(3 * sigma) + 1)
 
 
-def _robust(residual: Tensor) -> Tensor:
-    """Return Geman-McClure weights [N, P], their width set by each frame's median residual."""
+def robust_weights(residual: Tensor) -> Tensor:
+    """Return Geman-McClure weights of residuals [N, P], their width set by each frame's median."""
     size = residual.abs()
     width = _OUTLIER * median(size)[:, None].clamp(min=1e-4)
     return 1 / (1 + (size / width) ** 2) ** 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,18 +21,21 @@ from ..magnification.filters import mean_pool
 from ..video import VideoFrame
 from ..warp import sample_spline
 from .alignment import align
+from .depth import face_depth
 from .lighting import ReferenceLight
 from .mesh import FACE_OVAL, RIGID_LANDMARKS
 from .regions import face_mask, face_width, rigid_mask
 from .similarity import Similarity
 from .square import Beyond, Square, roll
 from .track import FaceTrack
+from .wobble import LINES, Lines, Wobble, WobbleFit, wobbles
 
 _ROBUST_ROUNDS = 8  # iterations of IRLS
 _MARGIN = 0.35  # of what the landmarks cover over all stabilised frames, on every side: room for hair and chin
 _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no better
 _ALIGNMENT_BATCH = 8  # frames, bounds the memory
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
+_WOBBLE_ROUNDS = 2  # of fitting a wobble and aligning what it leaves
 _ALIASING_FREE = 0.25  # how far above 1 the reduction may be without averaging; a camera's finest detail is faint
 _BORDER = 16  # px; farther away a pixel's weight in an interpolated value is negligible
 _SMOOTHING = 0.1  # s, standard deviation in time
@@ -44,7 +47,8 @@ class SteadyCrop:
 
     Every frame is first brought to the reference frame's head position by a similarity (`to_reference`, frame px ->
     reference px, known exactly); then one fixed square, level with the eyes, is cut out (`to_unit`, reference px -> the
-    unit square [0, 1] x [0, 1]). What the similarity leaves is estimated as dense motion.
+    unit square [0, 1] x [0, 1]). What the similarity leaves is estimated as dense motion, but for a rolling shutter's
+    `wobble`, which is taken out of the picture.
 
     Pixels of a crop of any size have their centres at integers, as everywhere.
     """
@@ -52,6 +56,7 @@ class SteadyCrop:
     to_reference: tuple[Similarity, ...]
     to_unit: Similarity
     beyond: Beyond = "repeated"
+    wobble: Wobble | None = None
 
     @classmethod
     def follow(cls, track: FaceTrack, reference: int) -> SteadyCrop:
@@ -78,27 +83,50 @@ class SteadyCrop:
 
         The better the head stands still, the less of its motion can be mistaken for the face's own: on real clips what
         remains of it falls to between a half and a sixth. `frames` are the clip's and are gone through twice, a few in
-        memory at a time. Frames without the face stay where they are, and so do frames that would have to move farther
-        than landmarks are ever wrong.
+        memory at a time, and five times more where a rolling shutter wobbles. Frames without the face stay where they
+        are, and so do frames that would have to move farther than landmarks are ever wrong.
         """
-        landmarks, shape = self.landmarks(track.points, _ALIGNMENT_SIZE)[reference], (_ALIGNMENT_SIZE,) * 2
-        weights = rigid_mask(landmarks, shape)
-        face = face_mask(landmarks, shape)[0, 0].numpy() > 0.5
-        template = next(self._small(frame) for frame in frames if frame.index == reference)
-        light = ReferenceLight(template[0].numpy(), face, face_width(landmarks))
-        to_crop = Similarity(_ALIGNMENT_SIZE, 0, -0.5, -0.5) @ self.to_unit
-        corners = to_crop(np.asarray(track.points[reference, FACE_OVAL, :2], np.float64))
+        scene = _Scene.of(self, frames, track, reference)
+        fits = {lines: scene.wobble_fit(lines) for lines in LINES}
+        signs: dict[Lines, list[Tensor]] = {lines: [] for lines in LINES}
+        crop = self._aligned(frames, scene, signs=[(fits[lines], signs[lines]) for lines in LINES])
+        for lines in LINES:
+            if signs[lines] and wobbles(torch.cat(signs[lines])):
+                return crop._unwobbled(frames, scene, fits[lines])
+        return crop
+
+    def _aligned(
+        self, frames: Iterable[VideoFrame], scene: _Scene, signs: Sequence[tuple[WobbleFit, list[Tensor]]] = ()
+    ) -> SteadyCrop:
+        """Return the crop with every frame aligned to the reference; add what each fit sees in them to its list."""
         to_reference = list(self.to_reference)
-        wanted = (frame for frame in frames if track.present[frame.index] and frame.index != reference)
-        small = ((frame.index, _evenly_lit(self._small(frame), light)) for frame in wanted)
+        for indices, crops in self._crops(frames, scene):
+            similarities = align(scene.template, crops, scene.rigidity).similarities
+            for index, found in zip(indices, similarities, strict=True):
+                if np.abs(found(scene.corners) - scene.corners).max() < _ALIGNMENT_REACH * _ALIGNMENT_SIZE:
+                    correction = scene.to_crop.inverse() @ found.inverse() @ scene.to_crop
+                    to_reference[index] = correction @ self.to_reference[index]
+            for fit, seen in signs:
+                seen.append(fit.signs(crops, similarities))
+        return replace(self, to_reference=tuple(to_reference))
+
+    def _unwobbled(self, frames: Iterable[VideoFrame], scene: _Scene, fit: WobbleFit) -> SteadyCrop:
+        """Return an aligned crop with the rolling shutter's wobble taken out of its frames."""
+        crop, terms = self, np.zeros((len(self.to_reference), fit.count))
+        for _ in range(_WOBBLE_ROUNDS):
+            for indices, crops in crop._crops(frames, scene):
+                terms[list(indices)] += fit.terms(crops)
+            crop = replace(crop, wobble=fit.wobble(terms.copy()))._aligned(frames, scene)
+        return crop
+
+    def _crops(self, frames: Iterable[VideoFrame], scene: _Scene) -> Iterator[tuple[tuple[int, ...], Tensor]]:
+        """Yield the numbers and crops [n, 1, s, s] of a few frames at a time: all with the face but the reference."""
+        wanted = (frame for frame in frames if scene.present[frame.index] and frame.index != scene.reference)
+        small = ((frame.index, _evenly_lit(self._small(frame), scene.light)) for frame in wanted)
         with closing(ahead(small, _ALIGNMENT_BATCH)) as lit:
             while batch := list(itertools.islice(lit, _ALIGNMENT_BATCH)):
                 indices, crops = zip(*batch, strict=True)
-                for index, found in zip(indices, align(template, torch.cat(crops), weights).similarities, strict=True):
-                    if np.abs(found(corners) - corners).max() < _ALIGNMENT_REACH * _ALIGNMENT_SIZE:
-                        correction = to_crop.inverse() @ found.inverse() @ to_crop
-                        to_reference[index] = correction @ self.to_reference[index]
-        return replace(self, to_reference=tuple(to_reference))
+                yield indices, torch.cat(crops)
 
     def _small(self, frame: VideoFrame) -> Tensor:
         """Return the crop [1, 1, s, s] of a frame as it is aligned: brightness is all that counts there."""
@@ -151,12 +179,25 @@ class SteadyCrop:
         seen = np.ascontiguousarray(image[top : max(bottom, top + 1), left : max(right, left + 1)].transpose(2, 0, 1))
         there = torch.empty(1, 2, len(axis), len(axis))
         lay_out(to_frame.a, to_frame.b, to_frame.tx - left, to_frame.ty - top, axis, there.numpy())
+        if self.wobble is not None:
+            there += self._shift_of(self.wobble, frame, (axis + 0.5) / size)
         sampled = sample_spline(torch.from_numpy(seen)[None], there)
         if self.beyond == "black":
             low = there.new_tensor([-left, -top]).view(1, 2, 1, 1) - 0.5
             high = low + there.new_tensor(image.shape[1::-1]).view(1, 2, 1, 1)
             sampled = sampled * ((there >= low) & (there <= high)).all(1, keepdim=True)
         return mean_pool(sampled, fine).clamp(0, 1)
+
+    def _shift_of(self, wobble: Wobble, frame: int, axis: NDArray[np.float64]) -> Tensor:
+        """Return how far a wobble shifts the places of a square grid of the unit square in a frame, [1, 2, S, S] px."""
+        x, y = np.meshgrid(axis, axis)
+        x, y = self.to_unit.inverse()(np.stack([x, y], -1).reshape(-1, 2)).T
+        back = self.to_reference[frame].inverse()
+        if wobble.lines == "rows":
+            shift = wobble.shifts(frame, y) * complex(back.a, back.b)
+        else:
+            shift = wobble.shifts(frame, x) * complex(-back.b, back.a)
+        return torch.from_numpy(np.stack([shift.real, shift.imag]).astype(np.float32)).view(1, 2, len(axis), len(axis))
 
     def inside(self, picture: tuple[int, int], size: int, frame: int = 0) -> Tensor:
         """Return [1, 1, size, size], 1 where the crop of a frame lies inside its picture of (height, width) px."""
@@ -177,6 +218,46 @@ class SteadyCrop:
         """Return [T, 478, 2 or 3] landmarks of all frames in px of their `size` x `size` crops, depth scaled alike."""
         mapped = [self.frame_to_crop(size, frame)(np.asarray(mesh, np.float64)) for frame, mesh in enumerate(points)]
         return np.stack(mapped).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What frames are aligned by, in crops of `_ALIGNMENT_SIZE` px.
+
+    template: the reference's, [1, 1, s, s]. rigidity and depth: of the face, alike. corners: [K, 2] px, of the face's
+    edge. present: which frames show the face. to_crop: from px of the reference frame.
+    """
+
+    reference: int
+    template: Tensor
+    rigidity: Tensor
+    landmarks: NDArray[np.float32]
+    light: ReferenceLight
+    corners: NDArray[np.floating[Any]]
+    present: NDArray[np.bool_]
+    to_crop: Similarity
+
+    @classmethod
+    def of(cls, crop: SteadyCrop, frames: Iterable[VideoFrame], track: FaceTrack, reference: int) -> _Scene:
+        landmarks, shape = crop.landmarks(track.points, _ALIGNMENT_SIZE)[reference], (_ALIGNMENT_SIZE,) * 2
+        face = face_mask(landmarks, shape)[0, 0].numpy() > 0.5
+        template = next(crop._small(frame) for frame in frames if frame.index == reference)
+        to_crop = Similarity(_ALIGNMENT_SIZE, 0, -0.5, -0.5) @ crop.to_unit
+        return cls(
+            reference,
+            template,
+            rigid_mask(landmarks, shape),
+            landmarks,
+            ReferenceLight(template[0].numpy(), face, face_width(landmarks)),
+            to_crop(np.asarray(track.points[reference, FACE_OVAL, :2], np.float64)),
+            track.present,
+            to_crop,
+        )
+
+    def wobble_fit(self, lines: Lines) -> WobbleFit:
+        """Return what finds a rolling shutter's wobble of these lines."""
+        depth = face_depth(self.landmarks, (_ALIGNMENT_SIZE,) * 2)
+        return WobbleFit(self.template, self.rigidity, depth, self.to_crop, lines)
 
 
 def _evenly_lit(crop: Tensor, light: ReferenceLight) -> Tensor:

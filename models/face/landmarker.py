@@ -179,7 +179,10 @@ def select_face(faces: Sequence[FaceLandmarks], index: int | None = None) -> Fac
     if index is None:
         return max(faces, key=lambda face: face.size)
     if not 0 <= index < len(faces):
-        raise InputError(f"Face {index} was asked for, but only faces 0 to {len(faces) - 1} were found.")
+        raise InputError(
+            f"Face {index} was asked for, but {len(faces) - 1} is the last one: faces are counted from left to right, "
+            "from 0."
+        )
     return sorted(faces, key=lambda face: float(face.centre[0]))[index]
 
 

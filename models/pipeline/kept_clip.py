@@ -18,6 +18,7 @@ from ...backend_bridge.rig.footage import Untrusted
 from ..face import FaceTrack, Reference, SteadyCrop
 from ..face.landmarker import LANDMARKS
 from ..face.similarity import Similarity
+from ..face.wobble import FEWEST_TERMS, Wobble
 
 MOST = 1e7  # px, and for a map's coefficients; no picture is as large
 SCORES = 52  # blendshapes of the mesh
@@ -26,7 +27,10 @@ LARGEST_SIDE = 4096  # px of a crop; the largest that a backend asks for has 512
 
 @dataclass(frozen=True)
 class _Record:
-    """All but the arrays; see `FaceTrack`, `Reference`, `DrivingClip`. warnings: of the clip."""
+    """All but the arrays; see `FaceTrack`, `Reference`, `DrivingClip`, `Wobble`. warnings: of the clip.
+
+    across: from where to where a wobble's splines go, px.
+    """
 
     warnings: tuple[str, ...]
     seconds: tuple[Fraction, ...]
@@ -40,6 +44,8 @@ class _Record:
     size: int
     beyond: Literal["repeated", "black"]
     resting: Fraction | None
+    wobble: Literal["none", "rows", "columns"]
+    across: tuple[float, float]
 
 
 _RECORD = Format(_Record, "a kept clip", "a measured clip", "delete the folder of measurements")
@@ -72,6 +78,8 @@ class KeptClip:
             size=self.size,
             beyond=crop.beyond,
             resting=self.resting,
+            wobble="none" if crop.wobble is None else crop.wobble.lines,
+            across=(0.0, 0.0) if crop.wobble is None else (crop.wobble.low, crop.wobble.high),
         )
         return {
             "record": np.frombuffer(_RECORD.encode(record), np.uint8),
@@ -79,6 +87,7 @@ class KeptClip:
             "scores": track.blendshapes,
             "present": track.present,
             "maps": np.array([_coefficients(each) for each in (*crop.to_reference, crop.to_unit)]),
+            "wobble": np.zeros((len(crop.to_reference), 0)) if crop.wobble is None else crop.wobble.terms,
         }
 
     @classmethod
@@ -111,10 +120,21 @@ class KeptClip:
             warnings=record.warnings,
             track=track,
             chosen=Reference(record.reference, record.reference_seconds, record.chosen),
-            crop=SteadyCrop(tuple(to_reference), to_unit, record.beyond),
+            crop=SteadyCrop(tuple(to_reference), to_unit, record.beyond, _wobble(record, arrays, frames)),
             size=record.size,
             resting=record.resting,
         )
+
+
+def _wobble(record: _Record, arrays: dict[str, NDArray[Any]], frames: int) -> Wobble | None:
+    """Return a clip's wobble. Raises `ValueError` for one that no clip has left."""
+    terms = checked(arrays, "wobble", "f", (frames, None), MOST).astype(np.float64, copy=False)
+    if record.wobble == "none":
+        return None
+    low, high = record.across
+    if not (terms.shape[1] >= FEWEST_TERMS and low < high):
+        raise ValueError("its wobble is of no clip")
+    return Wobble(record.wobble, low, high, terms)
 
 
 def _coefficients(similarity: Similarity) -> tuple[float, float, float, float]:

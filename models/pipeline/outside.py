@@ -16,7 +16,7 @@ from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.job.spec import Driving
 from ..ahead import ahead
 from ..face import FaceLandmarker, FaceLandmarks, FaceTrack, calmest, comparable, may_be_calmer, turned_by
-from ..video import VideoFrame, VideoReader
+from ..video import VideoFrame, VideoReader, reader_at_reference
 from ..video.clip import within
 
 _Side: TypeAlias = tuple[Fraction, Fraction]  # s of the video, from and to
@@ -57,15 +57,8 @@ def outside_frame(
     if within[0] <= asked <= within[1]:
         return None
     near = _face_at(track, asked < first)
-    around = (max(Fraction(0), asked - 1 / rate), asked + 1 / rate)
-    try:
-        other = VideoReader(path, (float(around[0]), float(around[1])), driving.sequence_rate)
-        timed = [(other.info.start + frame.seconds, frame) for frame in other]
-    except InputError as error:
-        raise InputError(
-            f"The video has no frame for the reference at {float(asked):.3f} s; choose a time within it, or leave the "
-            "choice to MagPlus."
-        ) from error
+    other = reader_at_reference(path, asked, rate, driving.sequence_rate)
+    timed = [(other.info.start + frame.seconds, frame) for frame in other]
     seconds, frame = min(timed, key=lambda each: abs(each[0] - asked))
     if within[0] <= seconds <= within[1]:
         return None  # beyond the video's own end, where the trim reaches farther than that

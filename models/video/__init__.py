@@ -3,7 +3,8 @@
 
 from .clip import VideoFrame, VideoInfo
 from .reader import VideoReader
+from .reference import reader_at_reference
 from .there_and_back import there_and_back
 from .writer import Mp4Writer, encode_png
 
-__all__ = ["Mp4Writer", "VideoFrame", "VideoInfo", "VideoReader", "encode_png", "there_and_back"]
+__all__ = ["Mp4Writer", "VideoFrame", "VideoInfo", "VideoReader", "encode_png", "reader_at_reference", "there_and_back"]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
-from ...backend_bridge.files.image_formats import SEQUENCE_SUFFIXES
+from ...backend_bridge.files.image_formats import SEQUENCE_SUFFIXES, no_images
 from .clip import Trim, VideoFrame, VideoInfo, within
 from .exr import Layer, frame_rate, read_exr
 from .limits import decode_picture, read_file
@@ -128,7 +128,7 @@ def images_from(path: Path) -> dict[int, Path]:
         files = [file for file in _beside(path) if file.suffix.lower() in SEQUENCE_SUFFIXES]
         sequences = _sequences(files)
         if not sequences:
-            raise InputError(f"The folder {path.name} holds no numbered images; choose a video or an image sequence.")
+            raise InputError(no_images(path))
         if len(sequences) > 1:
             raise InputError(
                 f"The folder {path.name} holds {len(sequences)} image sequences; choose the first file of one."

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import bpy
@@ -14,7 +14,7 @@ import numpy as np
 from .ends import LAST_FRAME, Window
 from .keyframes import bare, cut_after, splice
 from .nla import Address, Playing, is_muted, playing, plays_again, sharing, single_user, strips_of
-from .strength import STILL, drop_idle, make_room, rest_of
+from .strength import STILL, covers, drop_idle, make_room, rest_of
 
 
 def clear(
@@ -44,16 +44,64 @@ def clear(
             stuck.append(each.strip.name)
             continue
         windows = {_address(curve): _shifted(own.get(_address(curve), window), each) for curve in curves}
-        moving = [curve for curve in curves if _moves(curve, windows[_address(curve)])]
-        if moving and (sharing(each, id_block) or plays_again(each, id_block)):
-            places = {_address(curve) for curve in moving}
-            moving = [curve for curve in single_user(each, id_block).curves if _address(curve) in places]
+        moving = _by_themselves(each, id_block, [curve for curve in curves if _moves(curve, windows[_address(curve)])])
         for curve in moving:
             _clear_curve(curve, windows[_address(curve)])
         if moving and each.strip is not None and not each.nested:
             _stretch(each.strip, max(windows[_address(curve)].last_key for curve in moving))
     _drop_empty_tracks(id_block)
     return stuck
+
+
+def end_holds(id_block: bpy.types.ID, window: Window, ease: float, kept: Collection[Address] = ()) -> None:
+    """End what earlier bakes hold for good on an ID where a new window begins: it goes over `ease` frames before it.
+
+    `kept` is as `clear` has it. So it is the same whichever of the two clips was baked first.
+    """
+    for each in playing(id_block):
+        if not each.action.is_editable or not each.plain():
+            continue
+        own = _shifted(window, each)
+        held = [
+            curve
+            for curve in each.curves
+            if _holds(curve, own.last) and not (each.strip is None and _address(curve) in kept)
+        ]
+        for curve in _by_themselves(each, id_block, held):
+            _end_hold(curve, own, ease)
+        if held and each.strip is not None and not each.nested:
+            _stretch(each.strip, own.last)
+
+
+def _holds(curve: bpy.types.FCurve, last: float) -> bool:
+    """Whether a curve of ours has its last key up to a frame, and stays away from rest after it."""
+    rest, points = rest_of(curve), curve.keyframe_points
+    if rest is None or is_muted(curve) or not len(points):
+        return False
+    frame, value = points[-1].co
+    return frame <= last and abs(value - rest) >= STILL
+
+
+def _end_hold(curve: bpy.types.FCurve, window: Window, ease: float) -> None:
+    rest = rest_of(curve)
+    assert rest is not None
+    last, value = curve.keyframe_points[-1].co
+    if last >= window.first:  # what it does within the window is cleared, or written over
+        frames, values = np.array([window.last]), np.array([rest])
+    else:
+        start = max(last, window.first - ease)
+        frames, values = Window(start, start, start, window.first).eased(value, lambda _: rest)
+        frames, values = np.append(start, frames), np.append(value, values)
+    splice(curve, frames, values)
+    cut_after(curve, float(frames[-1]))  # the key that has kept what comes after them as it was
+
+
+def _by_themselves(each: Playing, id_block: bpy.types.ID, curves: list[bpy.types.FCurve]) -> list[bpy.types.FCurve]:
+    """Return curves of what plays on an ID, those of a copy where it plays elsewhere, too."""
+    if not curves or not (sharing(each, id_block) or plays_again(each, id_block)):
+        return curves
+    places = {_address(curve) for curve in curves}
+    return [curve for curve in single_user(each, id_block).curves if _address(curve) in places]
 
 
 def _shifted(window: Window, each: Playing) -> Window:
@@ -92,28 +140,40 @@ def _clear_curve(curve: bpy.types.FCurve, window: Window) -> None:
     drop_idle(curve)
 
 
-def beginning_after(id_blocks: Iterable[bpy.types.ID], frame: float) -> float | None:
-    """Return the last frame at which the next bake after a frame is at rest yet; None where there is no other.
+@dataclass(frozen=True)
+class Next:
+    """The bake that comes next: the last frame at which it is at rest yet, and whether it has begun before.
+
+    covered: whether what is baked lies over its quiet beginning, so that there may be no time to go back before it.
+    """
+
+    at_rest: float
+    covered: bool
+
+
+def next_after(id_blocks: Iterable[bpy.types.ID], frame: float) -> Next | None:
+    """Return the next bake that moves anything after a frame; None where there is no other.
 
     What plays at that frame and goes on has begun earlier; it counts from where it has come to rest.
     """
     found = [
-        begins
+        following
         for id_block in id_blocks
         for each in playing(id_block)
         for curve in each.curves
         if rest_of(curve) is not None and not is_muted(curve)
-        if (begins := _begins(curve, each, frame)) is not None
+        if (following := _next(curve, each, frame)) is not None
     ]
-    return min(found, default=None)
+    first = min((each.at_rest for each in found), default=None)
+    return None if first is None else Next(first, any(each.covered for each in found if each.at_rest == first))
 
 
-def _begins(curve: bpy.types.FCurve, each: Playing, frame: float) -> float | None:
+def _next(curve: bpy.types.FCurve, each: Playing, frame: float) -> Next | None:
     rest = rest_of(curve)
     assert rest is not None
     starts = -math.inf if each.strip is None else each.strip.frame_start
     if not each.plain():
-        return starts - 1 if starts > frame else None
+        return Next(starts - 1, False) if starts > frame else None
     if starts > frame:
         at_rest = starts - 1
     else:
@@ -125,8 +185,14 @@ def _begins(curve: bpy.types.FCurve, each: Playing, frame: float) -> float | Non
         if abs(value - rest) < STILL:
             at_rest = key
         elif at_rest < key:
-            return at_rest
+            return Next(at_rest, _is_one(curve, each.own_frame(frame), own))
     return None
+
+
+def _is_one(curve: bpy.types.FCurve, frame: float, key: float) -> bool:
+    """Whether a frame and a later key of a curve of ours are of the same bake."""
+    beyond = float(np.nextafter(np.float32(key), np.float32(np.inf)))  # where one ends, another may begin
+    return curve.keyframe_points[0].co[0] < frame and covers(curve, frame, beyond)
 
 
 def _stretch(strip: bpy.types.NlaStrip, last: float) -> None:

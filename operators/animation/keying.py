@@ -51,13 +51,15 @@ class Keying:
     """How the keys of an ID are written.
 
     animation: as `Destination` has it. bake: the name of the bake, for its strength. window: what it fills. rests: what
-    is known of numbers of the ID at rest.
+    is known of numbers of the ID at rest. over: whether it is released over a bake that begins there, which stays whole
+    below it.
     """
 
     animation: str
     bake: str
     window: Window
     rests: Mapping[Address, float]
+    over: bool = False
 
     def key(self, id_block: bpy.types.ID, entries: Sequence[ControlKeys]) -> Written:
         """Write the keys of one ID."""
@@ -106,12 +108,14 @@ class Keying:
         keys, rest = entry.keys, entry.control.rest
         if self.window.holds:
             released = _is_ours(keys.channel, curve, rest) and self._nothing_follows(curve, rest)
-        elif self._rests_after(curve, rest):
+        elif self.over or self._rests_after(curve, rest):
             released = self._ends_away(keys, rest)
         else:  # an earlier clip's rest is eased into, or it would pop up where this one ends; an animator's keys stay
             released = covers(curve, self.window.last, self.window.end)
         window = self.window if released else self.window.unreleased
-        write_keys(self._eased(keys, partial(bare, curve)) if released else keys)
+        if released:
+            keys = self._fading(keys, curve, rest) if self.over else self._eased(keys, partial(bare, curve))
+        write_keys(keys)
         if window.endless:  # also the key that has kept what comes after the window as it was
             cut_after(curve, window.last)
         make_room(curve, window)
@@ -160,6 +164,13 @@ class Keying:
         """Return keys that go over to where the curve goes on."""
         frames, values = self.window.released(keys.frames, keys.values, to)
         return replace(keys, frames=frames, values=values)
+
+    def _fading(self, keys: Keys, curve: bpy.types.FCurve, rest: float) -> Keys:
+        """Return keys of which the last fades away over what the curve does there, which is added to it."""
+        faded = self._eased(keys, lambda _: rest)
+        frames, values = faded.frames, faded.values
+        below = np.array([bare(curve, float(frame)) - rest if frame > keys.frames[-1] else 0.0 for frame in frames])
+        return replace(faded, values=values + below)
 
     def _rests_after(self, curve: bpy.types.FCurve, rest: float) -> bool:
         """Whether a curve does nothing while the window is released."""

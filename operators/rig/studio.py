@@ -15,6 +15,7 @@ import numpy as np
 
 from ...backend_bridge.files.errors import CancelledError, InputError, MachineError
 from ...backend_bridge.worker_client.messages import Progress
+from ..blender.data import camera_of
 from ..running.job_manager import manager
 from .face import Face
 from .png import without_metadata
@@ -113,12 +114,12 @@ def _studio(
     layer_name = context.view_layer.name
     studio = context.scene.copy()
     studio.name = "MagPlus capture"
-    name = studio.name  # Blender may have had to number it
+    sharp = _sharp(camera)
+    names = studio.name, sharp.name  # Blender may have had to number them
     try:
         studio.timeline_markers.clear()  # a marker can bind another camera
-        if camera.name not in studio.collection.all_objects:
-            studio.collection.objects.link(camera)
-        studio.camera = camera
+        studio.collection.objects.link(sharp)
+        studio.camera = sharp
         for layer in studio.view_layers:
             layer.use = layer.name == layer_name
         render = studio.render
@@ -142,7 +143,16 @@ def _studio(
         render.use_file_extension = True
         yield studio
     finally:
-        _remove_scene(name)
+        _remove_studio(*names)
+
+
+def _sharp(camera: bpy.types.Object) -> bpy.types.Object:
+    """Return a copy of a camera, as it is at the present frame, that everything is in focus of."""
+    sharp, data = camera.copy(), camera_of(camera).copy()
+    sharp.name, sharp.data = "MagPlus camera", data
+    data.animation_data_clear()  # the focus may be animated
+    data.dof.use_dof = False
+    return sharp
 
 
 def _limit_samples(studio: bpy.types.Scene, most: int) -> None:
@@ -182,19 +192,21 @@ def _check_pose(studio: bpy.types.Scene, context: bpy.types.Context, face: Face)
         )
 
 
-def _remove_scene(name: str) -> None:
-    """Remove the copy of the scene, at once or, when a render of it is still running, as soon as that is over."""
+def _remove_studio(scene: str, camera: str) -> None:
+    """Remove the copies of scene and camera, at once or, when a render is still running, as soon as it is over."""
     if not bpy.app.background and bpy.app.is_job_running("RENDER"):
-        bpy.app.timers.register(lambda: _remove_when_idle(name), first_interval=0.5)
+        bpy.app.timers.register(lambda: _remove_when_idle(scene, camera), first_interval=0.5)
         return
-    if (studio := bpy.data.scenes.get(name)) is not None:
+    if (studio := bpy.data.scenes.get(scene)) is not None:
         bpy.data.scenes.remove(studio)
+    if (sharp := bpy.data.objects.get(camera)) is not None:
+        bpy.data.cameras.remove(camera_of(sharp))  # and the object with it
 
 
-def _remove_when_idle(name: str) -> float | None:
+def _remove_when_idle(scene: str, camera: str) -> float | None:
     if bpy.app.is_job_running("RENDER"):
         return 0.5
-    _remove_scene(name)
+    _remove_studio(scene, camera)
     return None
 
 

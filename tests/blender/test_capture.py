@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bpy
@@ -123,6 +123,58 @@ def test_capturing_leaves_no_trace(folder: JobFolder) -> None:
     assert taken.shape == (60, 80, 4)
     assert taken[30, 40] == pytest.approx((taken[30, 40, 0],) * 3 + (1,), abs=0.02)  # grey, not the red strip
     assert taken[2, 2, 3] == 0
+
+
+def _blur_by_focus() -> None:
+    lens = bpy.context.scene.camera.data
+    lens.dof.use_dof, lens.dof.focus_distance, lens.dof.aperture_fstop = True, 1.0, 0.1
+
+
+def _blur_by_keyed_focus() -> None:
+    _blur_by_focus()
+    bpy.context.scene.camera.data.dof.keyframe_insert("use_dof", frame=1)
+
+
+def _blur_by_motion() -> None:
+    scene, head = bpy.context.scene, bpy.data.objects["Head"]
+    scene.render.use_motion_blur, scene.render.motion_blur_shutter = True, 2.0
+    for frame, x in ((0, -1.0), (1, 0.0), (2, 1.0)):
+        head.location.x = x
+        head.keyframe_insert("location", index=0, frame=frame)
+    scene.frame_set(1)
+
+
+def _two_eyes() -> None:
+    bpy.context.scene.render.use_multiview = True
+
+
+def _invert_after_the_render() -> None:
+    scene = bpy.context.scene
+    if hasattr(scene, "compositing_node_group"):
+        tree = scene.compositing_node_group = bpy.data.node_groups.new("Compositing", "CompositorNodeTree")
+        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+        output = tree.nodes.new("NodeGroupOutput")
+    else:
+        scene.use_nodes = True
+        tree = scene.node_tree
+        tree.nodes.clear()
+        output = tree.nodes.new("CompositorNodeComposite")
+    layers, invert = tree.nodes.new("CompositorNodeRLayers"), tree.nodes.new("CompositorNodeInvert")
+    tree.links.new(layers.outputs["Image"], invert.inputs["Color"])
+    tree.links.new(invert.outputs["Color"], output.inputs[0])
+
+
+@pytest.mark.parametrize(
+    "spoil", [_blur_by_focus, _blur_by_keyed_focus, _blur_by_motion, _two_eyes, _invert_after_the_render]
+)
+def test_the_picture_is_plain_whatever_the_scene_renders(folder: JobFolder, spoil: Callable[[], None]) -> None:
+    head = shot()
+    plain = read_png(folder.path / capture_now(head, folder).image)
+    spoil()
+    before = dump()
+    taken = read_png(folder.path / capture_now(head, folder).image)
+    assert dump() == before
+    assert np.abs(taken - plain).max() < 0.01
 
 
 def _whole(strips: object) -> dict[str, int]:

@@ -68,21 +68,26 @@ def complaint(message: str) -> str:
         (["bogus"], "invalid choice: 'bogus'"),
         (["environment"], "arguments are required: COMMAND"),
         (["animate", "--bogus"], "nrecognized arguments: --bogus; `magplus animate --help` lists the options."),
-        (["animate"], "Choose the driving video."),
+        (["animate", "--shape-key"], "arguments: --shape-key (is '--shape-keys' meant?); `magplus animate --help`"),
+        (["animate"], "Choose the driving video. [--driving VIDEO]"),
         (["animate", "--driving", "/nowhere/clip.mp4"], "There is no driving video at /nowhere/clip.mp4."),
         (["animate", "--avatar", "Nobody"], "no mesh object 'Nobody' in scene 'Scene'; its meshes: 'Head'."),
         (["animate", "--alpha", "much"], "'much' is neither a number nor auto"),
         (["animate", "--alpha", "500"], "--alpha must be between 1 and 64, not 500."),
         (["animate", "--alpha", "nan"], "--alpha must be between 1 and 64, not nan."),
         (["animate", "--intensity", "-1"], "--intensity must be between 0 and 100, not -1."),
-        (["animate", "--face-index", "-1"], "--face-index must be between 0"),
+        (["animate", "--face-index", "-1"], "--face-index must be 0 or more, not -1."),
         (["animate", "--start-frame", "1.5"], "'1.5' is no whole number"),
         (["animate", "--backend", "magic"], "invalid choice: 'magic'"),
-        (["animate", "--driving", "CLIP", "--trim", "2", "1"], "The trim range ends before it starts."),
-        (["animate", "--driving", "CLIP", "--trim", "-1", "1"], "--trim must be between 0"),
+        (
+            ["animate", "--driving", "CLIP", "--trim", "2", "1"],
+            "The trim range holds nothing; its end has to come after its start.",
+        ),
+        (["animate", "--driving", "CLIP", "--trim", "-1", "1"], "--trim must be 0 or more, not -1."),
         (["animate", "--driving", "CLIP", "--vertex-group", "Face"], "has no vertex group 'Face'"),
-        (["animate", "--driving", "CLIP"], "Save the file first, or choose a job folder"),
-        (["animate", "--driving", "FOLDER", "--output", "JOB"], "Give the frame rate of the image sequence"),
+        (["animate", "--driving", "CLIP"], "are kept there. [--output FOLDER]"),
+        (["animate", "--driving", "FOLDER", "--output", "JOB"], "holds no numbered images; choose a video or an image"),
+        (["animate", "--driving", "PICTURES", "--output", "JOB"], "do not tell it. [--sequence-rate FPS]"),
     ],
 )
 def test_bad_calls_get_one_sentence(
@@ -93,8 +98,10 @@ def test_bad_calls_get_one_sentence(
     arguments: list[str],
     message: str,
 ) -> None:
-    places = {"CLIP": str(shot), "FOLDER": str(tmp_path), "JOB": str(tmp_path / "job.magplus")}
-    assert commands.main([places.get(argument, argument) for argument in arguments]) == 2
+    (pictures := tmp_path / "pictures").mkdir()
+    (pictures / "0001.png").write_bytes(b"")
+    places = {"CLIP": shot, "FOLDER": tmp_path, "PICTURES": pictures, "JOB": tmp_path / "job.magplus"}
+    assert commands.main([str(places.get(argument, argument)) for argument in arguments]) == 2
     assert message in complaint(capfd.readouterr().err)
 
 
@@ -102,10 +109,37 @@ def test_a_machine_without_an_environment_is_no_bad_input(
     commands: ModuleType, shot: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert commands.main(["animate", "--driving", str(shot), "--output", str(tmp_path / "job.magplus")]) == 3
-    assert "environment is not set up" in complaint(capfd.readouterr().err)
+    message = complaint(capfd.readouterr().err)
+    assert "environment is not set up" in message and "[blender -b --command magplus environment create]" in message
     assert commands.main(["environment", "check"]) == 3
     assert commands.main(["environment", "check", "--folder", str(tmp_path)]) == 3
     assert "not set up" in capfd.readouterr().err
+
+
+def test_what_is_hinted_at_is_said_somewhere(module: Callable[[str], ModuleType]) -> None:
+    spoken = module("magplus_addon.translations.de_DE").MESSAGES
+    for part in module("magplus_addon.commands.hints").HINTS:
+        assert any(part in message for message in spoken), part
+
+
+def test_a_video_that_is_refused_leaves_no_job_folder(
+    commands: ModuleType, shot: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job = tmp_path / "job.magplus"
+    (link := tmp_path / "python").symlink_to(sys.executable)  # it has no packages, and can't look at the video
+    words = ["animate", "--driving", str(shot), "--frames", "--output", str(job), "--python", str(link)]
+    assert commands.main(words) == 3
+    assert "Looking at the video" in capfd.readouterr().err and not job.exists()
+
+
+def test_a_python_is_named_from_where_the_shell_is(
+    commands: ModuleType, shot: Path, orders: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "python").symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path)
+    words = ["animate", "--driving", str(shot), "--frames", "--output", "job.magplus", "--python"]
+    assert commands.main([*words, "python"]) == 0 and commands.main([*words, "python3"]) == 0
+    assert [order.python for order in orders] == [tmp_path / "python", Path("python3")]
 
 
 def test_downloads_need_blenders_online_access(
@@ -338,7 +372,8 @@ def test_backends_without_a_worker_and_without_a_checkpoint(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert commands.main(["backends", "list"]) == 3
-    assert "environment is not set up" in complaint(capfd.readouterr().err)
+    message = complaint(capfd.readouterr().err)
+    assert "environment is not set up" in message and "[blender -b --command magplus environment create]" in message
     assert commands.main(["backends", "remove", "flow_transfer"]) == 2
     assert "invalid choice" in complaint(capfd.readouterr().err)
     arguments = ["animate", "--driving", str(shot), "--output", str(tmp_path / "job"), "--backend", "fomm"]

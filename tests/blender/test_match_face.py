@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import bpy
@@ -20,6 +21,7 @@ from bl_ext.user_default.magplus.operators.rig.anchors import (
     moved_anchors,
     name_of,
     put_anchors,
+    remove_anchors,
     was_moved,
 )
 from bl_ext.user_default.magplus.operators.rig.projection import Projection, present_projection
@@ -85,6 +87,46 @@ def test_only_what_was_moved_goes_to_the_job(head) -> None:
     expected, _ = look().project(np.array([anchor.matrix_world.translation], np.float64))
     assert moved.landmark == NOSE
     assert moved.position == pytest.approx(tuple(expected[0]), abs=1e-4)
+
+
+def test_places_in_px_are_those_of_the_picture_that_is_captured(head, tmp_path: Path) -> None:
+    """Wherever the playhead stands: the avatar moves through the picture in the meantime."""
+    scene = bpy.context.scene
+    for frame, x in ((1, 0.0), (50, 1.0)):
+        head.location.x = x
+        head.keyframe_insert("location", index=0, frame=frame)
+    settings = scene.magplus
+    settings.start_frame, file, again = 10, tmp_path / "face.json", tmp_path / "again.json"
+    file.write_text(json.dumps({"schema": 1, "size": [320, 240], "anchors": {"nose, tip": [170.0, 120.0]}}))
+    scene.frame_set(50)
+    assert bpy.ops.magplus.import_anchors(filepath=str(file)) == {"FINISHED"}
+    assert bpy.ops.magplus.export_anchors(filepath=str(again)) == {"FINISHED"}
+    assert json.loads(again.read_text())["anchors"]["nose, tip"] == pytest.approx([170.0, 120.0], abs=0.1)
+    assert scene.frame_current == 50
+    scene.frame_set(10)
+    assert moved_anchors(head, look())[0].position == pytest.approx((170.0, 120.0), abs=0.1)
+    settings.use_capture_frame, settings.capture_frame = True, 40
+    remove_anchors(head)
+    assert bpy.ops.magplus.import_anchors(filepath=str(file)) == {"FINISHED"}
+    scene.frame_set(40)
+    assert moved_anchors(head, look())[0].position == pytest.approx((170.0, 120.0), abs=0.1)
+
+
+def test_the_match_that_is_shown_is_that_of_the_picture_that_is_captured(head) -> None:
+    scene = bpy.context.scene
+    for frame, x in ((1, 0.0), (50, 1.0)):
+        head.location.x = x
+        head.keyframe_insert("location", index=0, frame=frame)
+    settings = scene.magplus
+    places = {}
+    for present in (10, 50):
+        settings.start_frame = 10
+        scene.frame_set(present)
+        assert bpy.ops.magplus.show_anchors() == {"FINISHED"}
+        scene.frame_set(10)
+        places[present] = [tuple(anchor.matrix_world.translation) for anchor in anchors_of(head)]
+        remove_anchors(head)
+    assert np.array(places[50]) == pytest.approx(np.array(places[10]), abs=1e-3)
 
 
 def test_moved_anchors_stay_when_the_match_is_shown_again_and_can_be_reset(head) -> None:

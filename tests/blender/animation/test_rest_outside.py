@@ -219,8 +219,10 @@ def test_a_new_window_clears_what_earlier_bakes_made_there(tmp_path: Path, head,
         assert at(30 + index, keys["Smile"]) == pytest.approx(expected, abs=1e-5)
         assert at(30 + index, keys["Nod"]) == pytest.approx(0.0, abs=1e-5)
     if second == LAYER or first == second == REPLACE:  # elsewhere a new action lies over the first
-        assert at(28, keys["Smile"]) == pytest.approx(0.4, abs=1e-5)
-        assert at(28, keys["Nod"]) == pytest.approx(0.4, abs=1e-5)
+        assert at(25, keys["Smile"]) == pytest.approx(0.4, abs=1e-5)
+        assert at(25, keys["Nod"]) == pytest.approx(0.4, abs=1e-5)
+    assert at(200, keys["Smile"]) == pytest.approx(0, abs=1e-5)
+    assert at(200, keys["Nod"]) == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize("first", MODES)
@@ -543,6 +545,97 @@ def test_what_is_held_stays_until_the_next_clip_begins(
     assert later == pytest.approx(WAVE.tolist(), abs=1e-5)
     assert at(1000, keys["Smile"]) == pytest.approx(0, abs=1e-5)
     assert any("goes back before frame" in each for each in report.sentences())
+
+
+RISING = 0.2 * np.arange(20) / 19  # ends in the middle of an expression
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(NEW_ACTION, LAYER), (NEW_ACTION, REPLACE), (LAYER, LAYER), (REPLACE, REPLACE)]
+)
+@pytest.mark.parametrize("control", ["Smile", "Nod"])
+@pytest.mark.parametrize("begins", [40, 43, 50])
+def test_what_is_held_stays_until_the_next_clip_begins_whichever_was_baked_first(
+    tmp_path: Path, head, keys, first: str, second: str, control: str, begins: int
+) -> None:
+    """Of the same control or of another one; in one of the orders the hold came back after the next clip."""
+    controls, _ = shape_key_controls((head,))
+    held = job(tmp_path / "held", controls, Smile=RISING)
+    after = job(tmp_path / "after", controls, **{control: WAVE})
+    found = []
+    for order in (("held", "after"), ("after", "held")):
+        keys.id_data.animation_data_clear()
+        for key in keys:
+            key.value = 0.0
+        for which, animation in zip(order, (first, second), strict=True):
+            if which == "held":
+                bake(held, 20, animation=animation, release=None)
+            else:
+                bake(after, begins, animation=animation)
+        found.append([at(frame, keys[name]) for name in ("Smile", "Nod") for frame in (*range(15, 75), 1000)])
+    assert found[0] == pytest.approx(found[1], abs=1e-5)
+    smile = dict(zip((*range(15, 75), 1000), found[0], strict=False))
+    assert smile[39] == pytest.approx(0.2, abs=1e-5) and smile[1000] == pytest.approx(0, abs=1e-5)
+    if begins == 50:
+        values = np.array([smile[frame] for frame in range(39, 51)])
+        assert values[:7] == pytest.approx(0.2, abs=1e-5) and np.abs(np.diff(values)).max() < 0.07
+
+
+@pytest.mark.parametrize("mode", [LAYER, REPLACE])
+@pytest.mark.parametrize(("control", "start"), [("Smile", 20), ("Smile", 25), ("Nod", 20), ("Nod", 15)])
+def test_a_run_over_one_that_was_held_ends_the_hold(
+    tmp_path: Path, head, keys, mode: str, control: str, start: int
+) -> None:
+    """It may be the same clip, run again without Hold the End."""
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, Smile=RISING, Nod=RISING), 20, animation=mode, release=None)
+    bake(job(tmp_path / "b", controls, **{control: RISING}), start, animation=mode)
+    last = start + 19
+    assert at(last, keys[control]) == pytest.approx(0.2, abs=1e-5)
+    if start >= 20:
+        for name in ("Smile", "Nod"):
+            assert [at(frame, keys[name]) for frame in (last + 5, last + 9, 1000)] == pytest.approx([0] * 3, abs=1e-5)
+
+
+def test_what_a_layer_holds_goes_where_a_new_action_begins(tmp_path: Path, head, keys) -> None:
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, Nod=RISING), 20, animation=LAYER, release=None)
+    bake(job(tmp_path / "b", controls, Smile=WAVE), 50, animation=NEW_ACTION)
+    assert [at(frame, keys["Nod"]) for frame in (39, 45, 50, 60, 1000)] == pytest.approx([0.2] * 2 + [0] * 3, abs=1e-5)
+
+
+QUIET = np.concatenate([np.zeros(8), 0.3 * np.sin(np.pi * np.arange(12) / 11)])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(NEW_ACTION, LAYER), (NEW_ACTION, REPLACE), (LAYER, LAYER), (REPLACE, REPLACE)]
+)
+@pytest.mark.parametrize("begins", [32, 34, 36])
+@pytest.mark.parametrize("release", [0.2, None])
+def test_a_clip_over_the_quiet_beginning_of_another_fades_away_over_it(
+    tmp_path: Path, head, keys, first: str, second: str, begins: int, release: float | None
+) -> None:
+    """There is no time to go back before the other one moves, and one that goes back in one frame pops."""
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, Smile=QUIET, Nod=QUIET), begins, animation=first)
+    alone = {name: [at(frame, keys[name]) for frame in range(20, 70)] for name in ("Smile", "Nod")}
+    bake(job(tmp_path / "b", controls, Smile=RISING), 20, animation=second, release=release)
+    smile = np.array([at(frame, keys["Smile"]) for frame in range(20, 70)])
+    assert smile[:20] == pytest.approx(RISING, abs=1e-5)
+    fading = smile[19:] - alone["Smile"][19:]
+    assert np.diff(fading).min() > -0.07 and np.diff(fading).max() < 1e-5, "it goes, and never in one frame"
+    assert smile[25:] == pytest.approx(alone["Smile"][25:], abs=1e-5)
+    assert [at(frame, keys["Nod"]) for frame in range(20, 70)] == pytest.approx(alone["Nod"], abs=1e-5)
+
+
+@pytest.mark.parametrize("second", [LAYER, REPLACE])
+def test_a_clip_that_has_ended_leaves_one_whole_whose_quiet_beginning_it_covers(
+    tmp_path: Path, head, keys, second: str
+) -> None:
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, Smile=QUIET), 32)
+    bake(job(tmp_path / "b", controls, Smile=pulse(20, 8, 0.1), Nod=RISING), 20, animation=second)
+    assert [at(frame, keys["Smile"]) for frame in range(39, 52)] == pytest.approx(QUIET[7:].tolist(), abs=1e-5)
 
 
 @pytest.mark.parametrize("second", [LAYER, REPLACE])

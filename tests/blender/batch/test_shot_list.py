@@ -127,7 +127,7 @@ def test_a_backends_files_are_looked_for_beside_the_list(read: Callable[..., lis
         (f"[[shot]]\n{HEADER}backend = 'magic'\n", "line 5: `backend`: invalid choice: 'magic'"),
         (f"[[shot]]\n{HEADER}trim = [1]\n", "line 5: `trim`"),
         (f"[[shot]]\n{HEADER}trim = 'a b'\n", "line 5: `trim`: 'a' is no number."),
-        (f"[[shot]]\n{HEADER}trim = [2, 1]\n", "line 5: `trim` ends before it starts."),
+        (f"[[shot]]\n{HEADER}trim = [2, 1]\n", "line 5: `trim` holds nothing; its end has to come after its start."),
         (f"[[shot]]\n{HEADER}frames = [9, 1]\n", "line 1: A moving shot starts at frame 1 or later"),
         (f"[[shot]]\n{HEADER}st_map = true\n", "line 5: `st_map` is of a moving shot; give `frames` START END, too."),
         (f"[[shot]]\n{HEADER}start_frame = 1.5\n", "line 5: `start_frame`: '1.5' is no whole number."),

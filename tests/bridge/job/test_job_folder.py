@@ -52,6 +52,21 @@ def test_a_folder_with_somebody_elses_files_is_refused_and_left_alone(tmp_path: 
     assert [entry.name for entry in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a file that is held can't be removed there")
+def test_a_folder_in_which_nothing_came_about_is_removed_and_another_is_not(tmp_path: Path) -> None:
+    folder = JobFolder.create(tmp_path / "shot.magplus")
+    with folder.lock():
+        folder.remove_unused()
+    assert not folder.path.exists()
+    for unit in ("job.json", "avatar/avatar.png", "a person's.txt"):
+        folder = JobFolder.create(tmp_path / "shot.magplus")
+        (folder.path / unit).write_text("kept")
+        with folder.lock():
+            folder.remove_unused()
+        assert (folder.path / unit).read_text() == "kept" and (folder.path / artefacts.LOCK).exists()
+        (folder.path / unit).unlink()
+
+
 def test_what_is_no_job_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no job folder"):
         JobFolder.open(tmp_path / "missing.magplus")

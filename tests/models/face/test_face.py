@@ -134,7 +134,7 @@ class TestDetection:
         assert len(faces) == 3
         assert 250 < select_face(faces).centre[0] < 500
         assert [round(select_face(faces, index).centre[0]) // 250 for index in range(3)] == [0, 1, 2]
-        with pytest.raises(InputError, match="Face 3 was asked for, but only faces 0 to 2"):
+        with pytest.raises(InputError, match="Face 3 was asked for, but 2 is the last one"):
             select_face(faces, 3)
         with pytest.raises(InputError, match="No face was found"):
             select_face([])

@@ -9,7 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from magplus.backend_bridge.rig.footage import Untrusted
 from magplus.models.backends import Framing
 from magplus.models.face import FaceTrack, Reference, SteadyCrop
 from magplus.models.face.similarity import Similarity
+from magplus.models.face.wobble import Wobble
 from magplus.models.pipeline import clip_cache, shared_measurements
 from magplus.models.pipeline.clip_cache import ClipCache
 from magplus.models.pipeline.kept_clip import KeptClip
@@ -351,7 +352,7 @@ def a_clip(count=4):
         taken=2,
     )
     maps = [Similarity(1 + rng.normal() / 99, rng.normal() / 99, *rng.normal(size=2)) for _ in range(count + 1)]
-    crop = SteadyCrop(tuple(maps[:-1]), maps[-1], "black")
+    crop = SteadyCrop(tuple(maps[:-1]), maps[-1], "black", Wobble("columns", -3.5, 320.25, rng.normal(size=(count, 9))))
     return KeptClip(("Something to know.",), track, Reference(1, seconds[1], "automatic"), crop, 384, Fraction(7, 3))
 
 
@@ -362,15 +363,20 @@ def test_a_kept_clip_is_the_same_to_the_last_bit():
         assert np.array_equal(getattr(found.track, name), getattr(clip.track, name))
     for name in ("seconds", "untrusted", "faces", "taken"):
         assert getattr(found.track, name) == getattr(clip.track, name)
-    assert (found.crop, found.chosen, found.size, found.resting) == (clip.crop, clip.chosen, clip.size, clip.resting)
+    assert found.crop.wobble is not None and clip.crop.wobble is not None
+    for name in ("lines", "low", "high"):
+        assert getattr(found.crop.wobble, name) == getattr(clip.crop.wobble, name)
+    assert np.array_equal(found.crop.wobble.terms, clip.crop.wobble.terms)
+    assert replace(found.crop, wobble=None) == replace(clip.crop, wobble=None)
+    assert (found.chosen, found.size, found.resting) == (clip.chosen, clip.size, clip.resting)
     assert found.warnings == clip.warnings
 
 
-@pytest.mark.parametrize("name", ["record", "points", "scores", "present", "maps"])
+@pytest.mark.parametrize("name", ["record", "points", "scores", "present", "maps", "wobble"])
 def test_arrays_that_no_clip_has_left_are_refused(name):
     arrays = a_clip().encode()
     broken = [arrays[name][: len(arrays[name]) // 2], arrays[name].astype("U8")]
-    if name not in ("points", "scores"):  # of which zeros are as good as other numbers
+    if name not in ("points", "scores", "wobble"):  # of which zeros are as good as other numbers
         broken.append(np.zeros_like(arrays[name]))
     for array in broken:
         with pytest.raises(ValueError):

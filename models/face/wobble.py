@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A rolling shutter's wobble: rows (columns, of a phone held upright) that are shifted against each other.
+
+A sensor that is read row by row shows each row where the shaking camera looked at that moment. So a row is shifted as a
+whole, by a smooth function of its place; a face does nothing like that. An expression moves one half of a row and not
+the other, or both apart; a jaw that goes aside moves none of the upper face; a head that turns moves what is near by
+more than what is far, which has terms of its own here. So a clip wobbles where both halves of the picture, looked at by
+themselves, show the same shifts, in one half of the face along the lines' order as in the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .alignment import evened, robust_weights
+from .similarity import Similarity
+
+Lines: TypeAlias = Literal["rows", "columns"]
+
+_TERMS = 14  # of the spline over the crop, an eleventh of it apart: for up to three swings
+FEWEST_TERMS = 4  # a cubic spline's
+_BLUR = 1.5  # px of the pictures; by the same the frames are aligned
+_ROUNDS = 6  # Gauss-Newton steps
+_BESIDE_FACE = 0.3  # weight of what isn't the face: hair, neck, what stands still behind
+_RIDGE = 1e-3  # of the mean precision: lines without texture aren't shifted
+_EVERY = 2  # px: as closely as blurred pictures are looked at for signs of it
+_LOOKED_AT = 24  # lines, across the face
+_ALIKE = 0.8  # correlation of both halves' shifts: wobbles of 0.2 px have 0.9, expressions and turning heads 0.7
+_LEAST = 3e-4  # px² of the pictures, the mean product of both halves' shifts: such a wobble has 14e-4, noise 0.8e-4
+_FEWEST = 3  # frames
+
+
+@dataclass(frozen=True)
+class Wobble:
+    """How far the lines of N frames are shifted against those of the reference frame, px of that.
+
+    lines: what is shifted, rows across or columns down. low, high: where the splines begin and end, px across the
+    lines. terms: [N, K] px, of the cubic B-splines.
+    """
+
+    lines: Lines
+    low: float
+    high: float
+    terms: NDArray[np.float64]
+
+    def shifts(self, frame: int, places: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return how far the lines at some places px are shifted in a frame, [...]."""
+        share = torch.from_numpy((np.asarray(places, np.float64) - self.low) / (self.high - self.low))
+        return np.asarray((_splines(share, self.terms.shape[1]) @ torch.from_numpy(self.terms[frame])).numpy())
+
+
+class WobbleFit:
+    """Finds how the lines of frames are shifted against those of a template; all are [N, 1, s, s], grey.
+
+    face: [1, 1, s, s] in [0, 1], the rigidity of each part of the face (`rigid_mask`). depth: [1, 1, s, s], of the
+    face. to_pictures: from px of the reference frame, whose lines they are, to px of the pictures.
+    """
+
+    def __init__(self, template: Tensor, face: Tensor, depth: Tensor, to_pictures: Similarity, lines: Lines) -> None:
+        size = template.shape[-1]
+        self._lines, self._to_pictures, self._size = lines, to_pictures, size
+        across = complex(to_pictures.a, to_pictures.b) / to_pictures.scale  # the reference's, in the pictures
+        self._way, order = (across, across * 1j) if lines == "rows" else (across * 1j, across)
+        self._reach = 0.5 * size * (abs(across.real) + abs(across.imag))  # from the middle, across the lines
+        self._template = evened(template, _BLUR)[0, 0]
+        down, right = torch.meshgrid(*(torch.arange(size, dtype=torch.float32) - (size - 1) / 2,) * 2, indexing="ij")
+        points = torch.complex(right, down)
+        place = (points * order.conjugate()).real / (2 * self._reach) + 0.5
+        self._points, self._place, self._basis = points, place, _splines(place, _TERMS)
+        slope_down, slope_right = torch.gradient(self._template)
+        slope = torch.complex(slope_right, slope_down)
+        along = (slope.conj() * self._way).real
+        x, y = points.real * 2 / size, points.imag * 2 / size
+        inside = (face[0, 0] > 0).float() * (depth[0, 0] - depth.mean()) / depth.std().clamp(min=1e-6)
+        nuisance = (
+            *(slope.real * x + slope.imag * y, slope.imag * x - slope.real * y, slope.real, slope.imag),
+            *(inside * slope.real, inside * slope.imag),  # a head that turns and nods
+        )
+        self._jacobian = torch.cat([torch.stack(nuisance, -1), self._basis * along[..., None]], -1)
+        self._prior = _BESIDE_FACE + (1 - _BESIDE_FACE) * face[0, 0]
+        middle = (face[0, 0] * points).sum() / face.sum().clamp(min=1e-6)
+        self._halves = ((points - middle) * complex(self._way).conjugate()).real > 0
+        seen = place[face[0, 0] > 0.5]
+        self._face = (float(seen.min()), float(seen.max())) if len(seen) else (0.0, 1.0)
+
+    @property
+    def count(self) -> int:
+        """Number of terms of a frame."""
+        return _TERMS
+
+    def signs(self, frames: Tensor, similarities: Sequence[Similarity]) -> Tensor:
+        """Return the shifts [N, 2, R] px that both halves of aligned frames show by themselves, in lines of the face.
+
+        similarities: from px of the template to px of each frame.
+        """
+        none = frames.new_zeros(len(frames), _TERMS)
+        places = torch.linspace(*self._face, _LOOKED_AT)
+        sides = [self._step(frames, similarities, none, half, _EVERY) for half in (self._halves, ~self._halves)]
+        return torch.stack(sides, 1) @ _splines(places, _TERMS).mT
+
+    def terms(self, frames: Tensor) -> NDArray[np.float64]:
+        """Return the splines' terms [N, K] of aligned frames, px of the reference frame."""
+        unit = (Similarity(),) * len(frames)
+        found = frames.new_zeros(len(frames), _TERMS)
+        for _ in range(_ROUNDS):
+            found = found - self._step(frames, unit, found, torch.ones_like(self._halves), 1)
+        return np.asarray(found.double().numpy() / self._to_pictures.scale)
+
+    def wobble(self, terms: NDArray[np.float64]) -> Wobble:
+        """Return the wobble of a clip from the terms [N, K] of its frames."""
+        middle = self._to_pictures.inverse()(np.full(2, (self._size - 1) / 2))
+        centre = float(middle[1 if self._lines == "rows" else 0])
+        reach = self._reach / self._to_pictures.scale
+        return Wobble(self._lines, centre - reach, centre + reach, terms)
+
+    def _step(
+        self, frames: Tensor, similarities: Sequence[Similarity], terms: Tensor, half: Tensor, every: int
+    ) -> Tensor:
+        """Return by how much more the lines of frames are shifted than by `terms` [N, K], by what one half shows."""
+        y, x = (each[::every] for each in torch.nonzero(half, as_tuple=True))
+        shifted = self._points[y, x] + (terms @ self._basis[y, x].mT) * self._way + complex(1, 1) * (self._size - 1) / 2
+        turn = torch.tensor([complex(each.a, each.b) for each in similarities], dtype=shifted.dtype)
+        shift = torch.tensor([complex(each.tx, each.ty) for each in similarities], dtype=shifted.dtype)
+        there = turn[:, None] * shifted + shift[:, None]
+        grid = (2 * torch.view_as_real(there) + 1) / self._size - 1
+        pictures = evened(frames, _BLUR)
+        seen = F.grid_sample(pictures, grid[:, None], mode="bilinear", align_corners=False)[:, 0, 0]
+        difference = seen - self._template[y, x]
+        weight = self._prior[y, x] * (grid.abs() < 1).all(-1) * robust_weights(difference)
+        jacobian = self._jacobian[y, x]
+        count = jacobian.shape[1]
+        normal = (weight @ (jacobian[:, :, None] * jacobian[:, None]).flatten(1)).unflatten(1, (count, count))
+        ridge = _RIDGE * normal.diagonal(dim1=1, dim2=2).mean(1) + 1e-9
+        normal = normal + ridge[:, None, None] * torch.eye(count)
+        return torch.linalg.solve(normal, (weight * difference) @ jacobian)[:, -_TERMS:]
+
+
+def wobbles(signs: Tensor) -> bool:
+    """Return whether a clip wobbles, from what both halves of its frames show by themselves [N, 2, R] px.
+
+    Shifts of all lines alike are the head's, in both halves of the lines.
+
+    >>> lines, frames = torch.linspace(0, 6, 24), torch.arange(9.0)[:, None]
+    >>> shaken = 0.2 * torch.sin(lines + frames)
+    >>> wobbles(torch.stack([shaken, shaken], 1)), wobbles(torch.stack([shaken, -shaken], 1))
+    (True, False)
+    >>> aside = 0.2 * (lines > 3) * lines * torch.sin(frames)  # a jaw
+    >>> wobbles(torch.stack([aside, aside], 1))
+    False
+    """
+    middle = signs.shape[2] // 2
+    parts = [part - part.mean(2, keepdim=True) for part in (signs[..., :middle], signs[..., middle:])]
+    return all(_alike(part) for part in parts)
+
+
+def _alike(part: Tensor) -> bool:
+    one, other = part.unbind(1)
+    large = (one * other).mean(1) > _LEAST
+    if int(large.sum()) < _FEWEST:
+        return False
+    one, other = one[large], other[large]
+    return bool((one * other).sum() > _ALIKE * one.norm() * other.norm())
+
+
+LINES: tuple[Lines, ...] = get_args(Lines)
+
+
+def _splines(share: Tensor, count: int) -> Tensor:
+    """Return the cubic B-splines [..., K] at places [...] in [0, 1] of an interval that they cover."""
+    away = (share[..., None] * (count - 3) + 1 - torch.arange(count).to(share)).abs()
+    near = 2 / 3 - away**2 + away**3 / 2
+    return torch.where(away < 1, near, (2 - away).clamp(min=0) ** 3 / 6)
