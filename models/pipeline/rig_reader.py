@@ -44,11 +44,25 @@ _LITTLE_SHOWN = 0.5  # unexplained share of the motion, from which on head and f
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """How controls explain a clip's motion, before it is brought to the driver's strength.
+
+    shown: [N, K], how much of what each control moves is seen (`shown_share`). locked: numbers of the controls that
+    were held.
+    """
+
+    solution: RigSolution
+    shown: NDArray[np.float64]
+    locked: frozenset[int]
+
+
+@dataclass(frozen=True)
 class Solved:
     """Curves, and the share of the whole clip's motion that no control explains: everywhere, and by region.
 
     regions: peak motion asked and shown where the face moves, as shares of the face's width. state: the solver's.
-    at_limit: names of the controls that show the driver's motion at the end of their range.
+    fitted: what they were made from. at_limit: names of the controls that show the driver's motion at the end of their
+    range.
     """
 
     curves: ControlCurves
@@ -56,6 +70,7 @@ class Solved:
     region_residual: dict[str, float]
     regions: dict[str, RegionMotion]
     state: SolverState
+    fitted: Fitted
     at_limit: tuple[str, ...] = ()
 
 
@@ -106,7 +121,15 @@ class RigReader(ABC):
         A control rests in frames that don't show what it moves. adjusted: off, the peak of the motion isn't matched,
         whatever was asked; moves: off, the face shows no event, and no peak but that of noise.
         """
-        sites, controls = self._observer.sites, self.basis.controls
+        return self._as_asked(self._fitted(equations, seconds), adjusted and moves)
+
+    def unmatched(self, solved: Solved) -> Solved:
+        """Return the same controls without their peak matched, as `solve` does where the face shows no event."""
+        return self._as_asked(solved.fitted, adjusted=False)
+
+    def _fitted(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> Fitted:
+        """Return how the controls explain what was read [N, S, 10] of the whole clip: what takes long of `solve`."""
+        sites = self._observer.sites
         equations = without_cover(equations, sites.position, _EDGE * self._unit)
         shown = shown_share(sites.columns, equations[..., 6])
         never = frozenset(np.flatnonzero((shown < LEAST_SHOWN).mean(0) > _NEVER).tolist())
@@ -121,9 +144,14 @@ class RigReader(ABC):
                 self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints, self._regions
             )
             solution = better(solution, other)
+        return Fitted(solution, shown, constraints.locked)
+
+    def _as_asked(self, fitted: Fitted, adjusted: bool) -> Solved:
+        """Return the curves of controls that were `fitted`, as strong as was asked; adjusted: see `solve`."""
+        solution, shown, controls = fitted.solution, fitted.shown, self.basis.controls
         rest = np.array([control.rest for control in controls])
         solved = np.where(shown < LEAST_SHOWN, rest, solution.curves.values)
-        matched = self._matched(solution, solved - rest, adjusted and moves)
+        matched = self._matched(solution, solved - rest, adjusted)
         excursions = (solved - rest) * matched.gains
         low, high = amount_ranges(controls)
         ends = ((excursions >= _LIMIT * high) & (high > 0)) | ((excursions <= _LIMIT * low) & (low < 0))
@@ -134,9 +162,9 @@ class RigReader(ABC):
             self._gains,
             controls,
             self._clip.closures,
-            constraints.locked,
+            fitted.locked,
             shown,
-            sites.columns,
+            self._observer.sites.columns,
         )
         large = {name: membership for name, membership in self._regions.items() if membership.sum() >= _LEAST_SITES}
         unseen = np.full(len(values), np.nan, np.float32)
@@ -149,10 +177,11 @@ class RigReader(ABC):
         )
         return Solved(
             curves,
-            residual=solution.residual_of_clip(everywhere),
+            residual=solution.residual_of_clip(np.ones(len(solution.positions))),
             region_residual={name: solution.residual_of_clip(membership) for name, membership in large.items()},
             regions={name: each.in_units_of(self._unit) for name, each in matched.regions.items()},
             state=solution.state,
+            fitted=fitted,
             at_limit=at_limit,
         )
 

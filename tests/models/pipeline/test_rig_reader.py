@@ -53,6 +53,8 @@ def test_where_the_face_shows_no_event_no_peak_is_matched() -> None:
     assert matched.regions["brows"].gain > 1.05
     assert left.regions["brows"].gain == 1
     assert np.abs(left.curves.values).max() < np.abs(matched.curves.values).max()
+    without = reader.unmatched(matched)  # where only the solved controls tell that the event is none
+    assert np.array_equal(without.curves.values, left.curves.values) and without.regions == left.regions
 
 
 def test_the_head_is_only_left_free_where_that_is_better_by_both_measures() -> None:
