@@ -51,8 +51,8 @@ OWN = "own"  # the rig whose keys are the driver's
 # Modules of `models/rig` that only see what was read.
 _AFTER_READING = frozenset(
     (
-        *("box_least_squares", "expression", "head_motion", "homes", "matching", "measurement", "misfit"),
-        *("selection", "smoothing", "solver", "support"),
+        *("box_least_squares", "evidence", "expression", "head_motion", "homes", "matching", "measurement", "misfit"),
+        *("selection", "smoothing", "solver", "support", "unknowns"),
     )
 )
 

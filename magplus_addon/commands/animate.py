@@ -73,7 +73,7 @@ def add_options(verb: argparse.ArgumentParser) -> None:
 
 def _add_source(verb: argparse.ArgumentParser) -> None:
     source = verb.add_argument_group("what moves what")
-    source.add_argument("--driving", metavar="VIDEO", help="video, picture, or folder of an image sequence")
+    source.add_argument("--driving", metavar="VIDEO", help="video, or the folder or first picture of an image sequence")
     add_avatar(source)
     source.add_argument("--vertex-group", metavar="NAME", help="vertex group that marks the face")
     source.add_argument("--trim", nargs=2, type=float, metavar=("START", "END"), help="part of the video, in seconds")

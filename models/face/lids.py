@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...backend_bridge.rig.easing import smooth_step
 from ...backend_bridge.rig.footage import Span
 from .mesh import LEFT_EYE_INNER, LEFT_EYE_OUTER, RIGHT_EYE_INNER, RIGHT_EYE_OUTER
 
@@ -70,7 +71,7 @@ def mesh_weight(closed: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     low, high = _BLINK
     share = np.clip((np.nan_to_num(np.abs(closed), nan=0.0) - low) / (high - low), 0, 1)
-    return np.asarray(share * share * (3 - 2 * share))
+    return np.asarray(smooth_step(share))
 
 
 def blinks(closed: NDArray[np.float64], seconds: Sequence[float]) -> tuple[Span, ...]:
@@ -138,7 +139,7 @@ class _Eye:
         opening = np.maximum(bottom - top, 0.0)
         between = np.clip((bottom - below) / np.maximum(opening, 1e-3), 0, 1)  # 1 at the upper edge, 0 at the lower
         above = np.clip(1 - (top - below) / (_FOLD * width), 0, 1)
-        falloff = np.where(below < top, above * above * (3 - 2 * above), between)
+        falloff = np.where(below < top, smooth_step(above), between)
         size = opening * falloff
         flow = np.stack([size * down[0], size * down[1]])
         within = ((across > 0) & (across < width)).astype(np.float32)

@@ -344,6 +344,21 @@ def test_of_several_jobs_the_one_that_can_not_be_imported_is_named(
     assert not target.exists()
 
 
+def test_a_result_where_the_scene_does_not_play_is_reported(
+    commands: ModuleType, shot: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job = solved(
+        tmp_path, shape_key_controls((bpy.data.objects["Head"],))[0], {"Smile": pulse(20, 8, 0.6)}, apex=8
+    ).path
+    bpy.context.scene.frame_start, bpy.context.scene.frame_end = 1001, 1100
+    outside = "outside the scene's frame range. [--start-frame N]"
+    assert commands.main(["import", str(job), "--save", str(tmp_path / "one.blend")]) == 0
+    assert outside in capfd.readouterr().err
+    words = ["import", str(job), "--start-frame", "1001", "--save", str(tmp_path / "two.blend")]
+    assert commands.main(words) == 0
+    assert outside not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_cancels(commands: ModuleType, module: Callable[[str], ModuleType], name: str) -> None:
     jobs = module("operators.running.job_manager")
