@@ -643,6 +643,8 @@ MESSAGES: dict[str, str] = {
     "The smallest; works on every machine": "Der kleinste; läuft auf jedem Rechner",
     "The solved controls and the report are of different runs; run the job again.": "Die gelösten Regler und der Bericht stammen aus verschiedenen Läufen; führen Sie den Auftrag erneut aus.",
     "The strip {0} is moved by the ST-map.": "Der Streifen {0} wird um die ST-Map bewegt.",
+    "The strip {0} of an earlier bake comes from a linked file and could not be cleared; mute it in the NLA editor.": "Der Streifen {0} eines früheren Backens stammt aus einer verknüpften Datei und konnte nicht geleert werden; schalten Sie ihn im NLA-Editor stumm.",
+    "The override of the mesh of {0} stands apart from the character's, so its keys are lost when the linked file gets further objects; make it in Properties > Data with the link icon and Shift held, not by a script.": "Die Bibliotheksüberschreibung der Masche von {0} steht neben der der Figur, darum gehen ihre Schlüsselbilder verloren, wenn die verknüpfte Datei weitere Objekte bekommt; legen Sie sie unter Eigenschaften > Daten mit dem Verknüpfungssymbol und gehaltener Umschalttaste an, nicht mit einem Skript.",
     "The strip {0} of an earlier bake plays at another speed and could not be cleared; mute it in the NLA editor.": "Der Streifen {0} eines früheren Backens spielt mit anderer Geschwindigkeit und konnte nicht geleert werden; schalten Sie ihn im NLA-Editor stumm.",
     "The trim range holds nothing; its end has to come after its start.": "Der Zuschnitt enthält nichts; sein Ende muss nach seinem Anfang liegen.",
     "The trim starts at {0} s, but the video lasts {1} s.": "Der Zuschnitt beginnt bei {0} s, aber das Video dauert {1} s.",

@@ -643,6 +643,8 @@ MESSAGES: dict[str, str] = {
     "The smallest; works on every machine": "La más pequeña; funciona en cualquier equipo",
     "The solved controls and the report are of different runs; run the job again.": "Los controles resueltos y el informe son de ejecuciones distintas; ejecute el trabajo de nuevo.",
     "The strip {0} is moved by the ST-map.": "El clip {0} se mueve según el mapa ST.",
+    "The strip {0} of an earlier bake comes from a linked file and could not be cleared; mute it in the NLA editor.": "El clip {0} de una captura anterior proviene de un archivo vinculado y no se pudo vaciar; deshabilítelo en el editor de ANL.",
+    "The override of the mesh of {0} stands apart from the character's, so its keys are lost when the linked file gets further objects; make it in Properties > Data with the link icon and Shift held, not by a script.": "La redefinición de biblioteca de la malla de {0} está separada de la del personaje, así que sus claves se pierden cuando el archivo vinculado recibe más objetos; créela en Propiedades > Datos con el ícono de vínculo y Mayús presionada, no con un script.",
     "The strip {0} of an earlier bake plays at another speed and could not be cleared; mute it in the NLA editor.": "El clip {0} de una captura anterior se reproduce a otra velocidad y no se pudo vaciar; deshabilítelo en el editor de ANL.",
     "The trim range holds nothing; its end has to come after its start.": "El recorte no contiene nada; su final tiene que ir después de su inicio.",
     "The trim starts at {0} s, but the video lasts {1} s.": "El recorte empieza en {0} s, pero el vídeo dura {1} s.",

@@ -643,6 +643,8 @@ MESSAGES: dict[str, str] = {
     "The smallest; works on every machine": "La plus petite ; fonctionne sur toutes les machines",
     "The solved controls and the report are of different runs; run the job again.": "Les contrôles résolus et le rapport viennent d'exécutions différentes ; relancez la tâche.",
     "The strip {0} is moved by the ST-map.": "La bande {0} est déplacée par la ST-map.",
+    "The strip {0} of an earlier bake comes from a linked file and could not be cleared; mute it in the NLA editor.": "La bande {0} d'un précalcul antérieur provient d'un fichier lié et n'a pas pu être vidée ; suspendez-la dans l'éditeur NLA.",
+    "The override of the mesh of {0} stands apart from the character's, so its keys are lost when the linked file gets further objects; make it in Properties > Data with the link icon and Shift held, not by a script.": "La redéfinition de bibliothèque du maillage de {0} est à part de celle du personnage, ses clés sont donc perdues quand le fichier lié reçoit d'autres objets ; créez-la dans Propriétés > Données avec l'icône de lien en maintenant Maj, et non par un script.",
     "The strip {0} of an earlier bake plays at another speed and could not be cleared; mute it in the NLA editor.": "La bande {0} d'un précalcul antérieur est jouée à une autre vitesse et n'a pas pu être vidée ; suspendez-la dans l'éditeur NLA.",
     "The trim range holds nothing; its end has to come after its start.": "La plage de rognage ne contient rien ; sa fin doit venir après son début.",
     "The trim starts at {0} s, but the video lasts {1} s.": "Le rognage commence à {0} s, mais la vidéo dure {1} s.",

@@ -643,6 +643,8 @@ MESSAGES: dict[str, str] = {
     "The smallest; works on every machine": "最も小さく、どのマシンでも動きます",
     "The solved controls and the report are of different runs; run the job again.": "解いたコントロールとレポートが別々の実行のものです。ジョブをもう一度実行してください。",
     "The strip {0} is moved by the ST-map.": "ストリップ {0} をSTマップで動かします。",
+    "The strip {0} of an earlier bake comes from a linked file and could not be cleared; mute it in the NLA editor.": "以前のベイクのストリップ {0} はリンクされたファイルのものであるため消去できませんでした。NLAエディターでミュートしてください。",
+    "The override of the mesh of {0} stands apart from the character's, so its keys are lost when the linked file gets further objects; make it in Properties > Data with the link icon and Shift held, not by a script.": "{0} のメッシュのオーバーライドはキャラクターのものから切り離されているため、リンクされたファイルにオブジェクトが追加されるとキーが失われます。スクリプトではなく、プロパティ > データでShiftを押しながらリンクアイコンをクリックして作成してください。",
     "The strip {0} of an earlier bake plays at another speed and could not be cleared; mute it in the NLA editor.": "以前のベイクのストリップ {0} は速度が異なるため消去できませんでした。NLAエディターでミュートしてください。",
     "The trim range holds nothing; its end has to come after its start.": "トリム範囲に何も含まれていません。終了は開始より後でなければなりません。",
     "The trim starts at {0} s, but the video lasts {1} s.": "トリムは {0} 秒から始まりますが、動画は {1} 秒です。",

@@ -643,6 +643,8 @@ MESSAGES: dict[str, str] = {
     "The smallest; works on every machine": "体积最小；适用于所有电脑",
     "The solved controls and the report are of different runs; run the job again.": "求解的控制器与报告来自不同的运行；请重新运行任务。",
     "The strip {0} is moved by the ST-map.": "片段 {0} 按 ST 贴图移动。",
+    "The strip {0} of an earlier bake comes from a linked file and could not be cleared; mute it in the NLA editor.": "先前烘焙的片段 {0} 来自关联的文件，无法清除；请在 NLA 编辑器中屏蔽它。",
+    "The override of the mesh of {0} stands apart from the character's, so its keys are lost when the linked file gets further objects; make it in Properties > Data with the link icon and Shift held, not by a script.": "{0} 的网格的库重写与角色的库重写相分离，因此关联的文件增加其他物体时其关键帧会丢失；请在“属性 > 数据”中按住 Shift 单击链接图标来创建它，不要用脚本。",
     "The strip {0} of an earlier bake plays at another speed and could not be cleared; mute it in the NLA editor.": "先前烘焙的片段 {0} 以其他速度播放，无法清除；请在 NLA 编辑器中屏蔽它。",
     "The trim range holds nothing; its end has to come after its start.": "裁剪范围内没有内容；其终点必须在起点之后。",
     "The trim starts at {0} s, but the video lasts {1} s.": "裁剪从 {0} 秒开始，但视频只有 {1} 秒。",

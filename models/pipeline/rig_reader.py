@@ -15,12 +15,11 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ...backend_bridge.job.spec import JobSpec, Match
-from ...backend_bridge.rig.action_units import BLINK, GAZE, UPPER_LID_RAISER, Side, recognise
-from ...backend_bridge.rig.basis import Control, RigBasis, amount_ranges
+from ...backend_bridge.rig.action_units import GAZE, UPPER_LID_RAISER, Side, recognise
+from ...backend_bridge.rig.basis import RigBasis, amount_ranges
 from ...backend_bridge.rig.curves import ControlCurves
 from ..face import face_width, regions
 from ..face.correspondence import Correspondence
-from ..face.lids import mesh_weight
 from ..rig.constraints import Constraints
 from ..rig.evidence import SolverSettings
 from ..rig.matching import Matched, RegionMotion, match
@@ -28,6 +27,7 @@ from ..rig.observer import RigObserver, on_crop, on_driver, read_field
 from ..rig.solver import RigSolution, SolverState, solve
 from .animated_avatar import AnimatedAvatar
 from .batch import Batch
+from .closing_lids import LEAST_SHOWN, with_lids
 from .driver import Driver
 from .driving_clip import DrivingClip
 from .factors import Factors
@@ -37,7 +37,6 @@ FEWEST_COVERED = 3  # frames
 _EDGE = 0.05  # of the face's width: twice as far as what is before the face may move without being found to hide it
 _LEAST_ASKED = 0.0005  # of the face's width; twice the apparent motion of a still face's noise
 _LEAST_SITES = 3  # sites; a region with fewer is not reported
-_LEAST_SHOWN = 0.5  # of what a control moves; with less in sight, its value is hardly determined
 _WELL_SEEN = 0.75  # quantile of the sites' precision that the mesh's equations of the lids get
 _LIMIT = 0.98  # of a control's range: its end
 _NEVER = 0.8  # of the frames: a control that is hidden in more is not solved at all
@@ -45,11 +44,25 @@ _LITTLE_SHOWN = 0.5  # unexplained share of the motion, from which on head and f
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """How controls explain a clip's motion, before it is brought to the driver's strength.
+
+    shown: [N, K], how much of what each control moves is seen (`shown_share`). locked: numbers of the controls that
+    were held.
+    """
+
+    solution: RigSolution
+    shown: NDArray[np.float64]
+    locked: frozenset[int]
+
+
+@dataclass(frozen=True)
 class Solved:
     """Curves, and the share of the whole clip's motion that no control explains: everywhere, and by region.
 
     regions: peak motion asked and shown where the face moves, as shares of the face's width. state: the solver's.
-    at_limit: names of the controls that were solved to the end of their range.
+    fitted: what they were made from. at_limit: names of the controls that show the driver's motion at the end of their
+    range.
     """
 
     curves: ControlCurves
@@ -57,6 +70,7 @@ class Solved:
     region_residual: dict[str, float]
     regions: dict[str, RegionMotion]
     state: SolverState
+    fitted: Fitted
     at_limit: tuple[str, ...] = ()
 
 
@@ -107,10 +121,18 @@ class RigReader(ABC):
         A control rests in frames that don't show what it moves. adjusted: off, the peak of the motion isn't matched,
         whatever was asked; moves: off, the face shows no event, and no peak but that of noise.
         """
-        sites, controls = self._observer.sites, self.basis.controls
+        return self._as_asked(self._fitted(equations, seconds), adjusted and moves)
+
+    def unmatched(self, solved: Solved) -> Solved:
+        """Return the same controls without their peak matched, as `solve` does where the face shows no event."""
+        return self._as_asked(solved.fitted, adjusted=False)
+
+    def _fitted(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> Fitted:
+        """Return how the controls explain what was read [N, S, 10] of the whole clip: what takes long of `solve`."""
+        sites = self._observer.sites
         equations = without_cover(equations, sites.position, _EDGE * self._unit)
         shown = shown_share(sites.columns, equations[..., 6])
-        never = frozenset(np.flatnonzero((shown < _LEAST_SHOWN).mean(0) > _NEVER).tolist())
+        never = frozenset(np.flatnonzero((shown < LEAST_SHOWN).mean(0) > _NEVER).tolist())
         constraints = dataclasses.replace(self._constraints, locked=self._constraints.locked | never)
         everywhere = np.ones(len(sites.position))
         solution = solve(self.basis, sites, equations[..., :6], seconds, constraints=constraints, regions=self._regions)
@@ -122,15 +144,28 @@ class RigReader(ABC):
                 self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints, self._regions
             )
             solution = better(solution, other)
+        return Fitted(solution, shown, constraints.locked)
+
+    def _as_asked(self, fitted: Fitted, adjusted: bool) -> Solved:
+        """Return the curves of controls that were `fitted`, as strong as was asked; adjusted: see `solve`."""
+        solution, shown, controls = fitted.solution, fitted.shown, self.basis.controls
         rest = np.array([control.rest for control in controls])
-        solved = np.where(shown < _LEAST_SHOWN, rest, solution.curves.values)
+        solved = np.where(shown < LEAST_SHOWN, rest, solution.curves.values)
+        matched = self._matched(solution, solved - rest, adjusted)
+        excursions = (solved - rest) * matched.gains
         low, high = amount_ranges(controls)
-        ends = ((solved - rest >= _LIMIT * high) & (high > 0)) | ((solved - rest <= _LIMIT * low) & (low < 0))
+        ends = ((excursions >= _LIMIT * high) & (high > 0)) | ((excursions <= _LIMIT * low) & (low < 0))
         at_limit = tuple(control.name for control, end in zip(controls, ends.any(0), strict=True) if end)
-        matched = self._matched(solution, solved - rest, adjusted and moves)
         # Not cut off at the controls' ranges: who asks for a stronger expression gets it, and the bake widens them.
-        values = rest + (solved - rest) * matched.gains * self._gains
-        values = with_lids(values, self._gains, controls, self._clip.closures, constraints.locked, shown)
+        values = with_lids(
+            rest + excursions * self._gains,
+            self._gains,
+            controls,
+            self._clip.closures,
+            fitted.locked,
+            shown,
+            self._observer.sites.columns,
+        )
         large = {name: membership for name, membership in self._regions.items() if membership.sum() >= _LEAST_SITES}
         unseen = np.full(len(values), np.nan, np.float32)
         residuals = [solution.residual_in(large[name]) if name in large else unseen for name in self._regions]
@@ -142,10 +177,11 @@ class RigReader(ABC):
         )
         return Solved(
             curves,
-            residual=solution.residual_of_clip(everywhere),
+            residual=solution.residual_of_clip(np.ones(len(solution.positions))),
             region_residual={name: solution.residual_of_clip(membership) for name, membership in large.items()},
             regions={name: each.in_units_of(self._unit) for name, each in matched.regions.items()},
             state=solution.state,
+            fitted=fitted,
             at_limit=at_limit,
         )
 
@@ -332,33 +368,6 @@ def _sides(basis: RigBasis, units: Sequence[int], taken: Collection[int] = ()) -
         if all(len(found) == 1 for found in sides.values()):
             pairs.append((sides[Side.LEFT][0], sides[Side.RIGHT][0]))
     return pairs
-
-
-def with_lids(
-    values: NDArray[np.float64],
-    gains: NDArray[np.float64],
-    controls: Sequence[Control],
-    closed: NDArray[np.float64],
-    locked: Collection[int],
-    shown: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return control values [N, K] with lids that close as the mesh has them where its weight is high (`mesh_weight`).
-
-    A control that is known for a blink closes the eye over its range; one that opens it wide is at rest meanwhile. What
-    isn't shown of an eye the mesh guesses: there values stay. gains: [K], see `RigReader`. closed: [N, 2], of the right
-    and the left eye (`face.closures`). shown: [N, K], how much of what each control moves is seen.
-    """
-    result = values.copy()
-    closed = np.nan_to_num(closed)
-    for index, control in enumerate(controls):
-        meaning = recognise(control.name)
-        if meaning is None or index in locked or not meaning.is_of({BLINK, UPPER_LID_RAISER}):
-            continue
-        eye = {Side.RIGHT: closed[:, 0], Side.LEFT: closed[:, 1]}.get(meaning.side, closed.mean(1))
-        weight = mesh_weight(eye) * (shown[:, index] >= _LEAST_SHOWN)
-        amount = np.clip(eye * gains[index], 0, 1) * (control.amounts[1] if meaning.is_of({BLINK}) else 0.0)
-        result[:, index] = (1 - weight) * values[:, index] + weight * (control.rest + amount)
-    return result
 
 
 def _of_lids(

@@ -122,7 +122,7 @@ class Curves:
         explained = self._explained(event, solved)
         if self._observed.compression.strong and not shows_anything(solved.curves, self._reader.basis.controls):
             explained = None
-        return (solved if explained else self._solved(equations, None)), explained
+        return (solved if explained else self._reader.unmatched(solved)), explained
 
     def _solved(self, equations: NDArray[np.floating], event: MotionEvent | None) -> Solved:
         """Return the controls, brought to the peak of the motion where that is the driver's.
