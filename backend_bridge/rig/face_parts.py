@@ -80,6 +80,9 @@ _SCRIPTS: dict[FacePart, str] = {
     FacePart.OTHER: "耳 みみ 首 頭 髪 かみ 舌 歯 睫毛 まつげ まつ毛 体 脖子 头 牙 귀 목 머리 혀 이빨 속눈썹",
 }
 _BY_WORD = {word: part for part, words in _WORDS.items() for word in words.split()}
+# Two words as one: "lipcorner", "upperlid", "browinner".
+_PLACES = "upper|lower|inner|outer|middle|mid|corners|corner|up|down|top|bottom|bot|left|right"
+_COMPOUND = re.compile(rf"(?:{_PLACES})?({'|'.join(sorted(_BY_WORD, key=len, reverse=True))})(?:{_PLACES})?")
 _BY_SIGN = sorted(
     ((sign, part) for part, signs in _SCRIPTS.items() for sign in signs.split()), key=lambda entry: -len(entry[0])
 )
@@ -119,6 +122,8 @@ def part_of(name: str) -> FacePart | None:
 
     >>> [part_of(name).name for name in ("Head_MouthOpen", "eye_brow", "DEF-lip.T.L.001", "eye lashes", "eyes_follow")]
     ['MOUTH', 'BROW', 'MOUTH', 'OTHER', 'OTHER']
+    >>> [part_of(name).name for name in ("lipcorner_L", "upperlid", "browinner")]
+    ['MOUTH', 'LID', 'BROW']
     >>> part_of("Cube.003") is None
     True
     """
@@ -126,7 +131,7 @@ def part_of(name: str) -> FacePart | None:
     text = _composed(bare).lower()
     if text.strip() in _VOWELS:
         return FacePart.MOUTH
-    found = [part for word in _words(bare) if (part := _BY_WORD.get(word)) is not None]
+    found = [part for word in _words(bare) if (part := _part_of_word(word)) is not None]
     for sign, part in _BY_SIGN:
         if sign in text:
             text = text.replace(sign, " ")
@@ -136,6 +141,11 @@ def part_of(name: str) -> FacePart | None:
     facial = [part for part in found if part is not FacePart.OTHER]
     particular = [part for part in facial if part is not FacePart.EYE]
     return (particular or facial or found or [None])[0]
+
+
+def _part_of_word(word: str) -> FacePart | None:
+    compound = _COMPOUND.fullmatch(word)
+    return _BY_WORD[compound[1]] if compound is not None else None
 
 
 def is_of_the_face(name: str) -> bool:

@@ -733,7 +733,7 @@ MESSAGES: dict[str, str] = {
     "Vertex group that marks the face": "Punktgruppe, die das Gesicht markiert",
     "Vertex group that marks the face. Left empty, the whole mesh is taken for the face": "Punktgruppe, die das Gesicht markiert. Leer gilt die ganze Masche als Gesicht",
     "Video Start": "Beginn im Video",
-    "Video of a real face, a picture, or the folder or first picture of an image sequence": "Video eines echten Gesichts, ein Bild, oder Ordner oder erstes Bild einer Bildsequenz",
+    "Video of a real face, or the folder or first picture of an image sequence": "Video eines echten Gesichts, oder Ordner oder erstes Bild einer Bildsequenz",
     "View Kept": "Ansicht aufgehoben",
     "Viewport": "Ansichtsfenster",
     "Visibility": "Sichtbarkeit",

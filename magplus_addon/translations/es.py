@@ -733,7 +733,7 @@ MESSAGES: dict[str, str] = {
     "Vertex group that marks the face": "Grupo de vértices que marca la cara",
     "Vertex group that marks the face. Left empty, the whole mesh is taken for the face": "Grupo de vértices que marca la cara. Si se deja vacío, toda la malla se toma por la cara",
     "Video Start": "Inicio en el vídeo",
-    "Video of a real face, a picture, or the folder or first picture of an image sequence": "Vídeo de una cara real, una imagen, o la carpeta o primera imagen de una secuencia",
+    "Video of a real face, or the folder or first picture of an image sequence": "Vídeo de una cara real, o la carpeta o primera imagen de una secuencia",
     "View Kept": "Vista conservada",
     "Viewport": "Vista",
     "Visibility": "Visibilidad",

@@ -733,7 +733,7 @@ MESSAGES: dict[str, str] = {
     "Vertex group that marks the face": "Groupe de sommets qui désigne le visage",
     "Vertex group that marks the face. Left empty, the whole mesh is taken for the face": "Groupe de sommets qui désigne le visage. Laissé vide, tout le maillage est pris pour le visage",
     "Video Start": "Début dans la vidéo",
-    "Video of a real face, a picture, or the folder or first picture of an image sequence": "Vidéo d'un vrai visage, une image, ou le dossier ou la première image d'une séquence",
+    "Video of a real face, or the folder or first picture of an image sequence": "Vidéo d'un vrai visage, ou le dossier ou la première image d'une séquence",
     "View Kept": "Vue gardée",
     "Viewport": "Vue",
     "Visibility": "Visibilité",

@@ -733,7 +733,7 @@ MESSAGES: dict[str, str] = {
     "Vertex group that marks the face": "顔を示す頂点グループ",
     "Vertex group that marks the face. Left empty, the whole mesh is taken for the face": "顔を示す頂点グループ。空ならメッシュ全体を顔とみなします",
     "Video Start": "動画の開始",
-    "Video of a real face, a picture, or the folder or first picture of an image sequence": "実在の顔の動画、画像、または画像シーケンスのフォルダーか最初の画像",
+    "Video of a real face, or the folder or first picture of an image sequence": "実在の顔の動画、または画像シーケンスのフォルダーか最初の画像",
     "View Kept": "ビュー保存済み",
     "Viewport": "ビューポート",
     "Visibility": "可視性",

@@ -733,7 +733,7 @@ MESSAGES: dict[str, str] = {
     "Vertex group that marks the face": "标记面部的顶点组",
     "Vertex group that marks the face. Left empty, the whole mesh is taken for the face": "标记面部的顶点组。留空则将整个网格视为面部",
     "Video Start": "视频起点",
-    "Video of a real face, a picture, or the folder or first picture of an image sequence": "真实面部的视频、一张图片，或图像序列的文件夹或首张图片",
+    "Video of a real face, or the folder or first picture of an image sequence": "真实面部的视频，或图像序列的文件夹或首张图片",
     "View Kept": "已保留视图",
     "Viewport": "视图",
     "Visibility": "可见性",

@@ -15,12 +15,11 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ...backend_bridge.job.spec import JobSpec, Match
-from ...backend_bridge.rig.action_units import BLINK, GAZE, UPPER_LID_RAISER, Side, recognise
-from ...backend_bridge.rig.basis import Control, RigBasis, amount_ranges
+from ...backend_bridge.rig.action_units import GAZE, UPPER_LID_RAISER, Side, recognise
+from ...backend_bridge.rig.basis import RigBasis, amount_ranges
 from ...backend_bridge.rig.curves import ControlCurves
 from ..face import face_width, regions
 from ..face.correspondence import Correspondence
-from ..face.lids import mesh_weight
 from ..rig.constraints import Constraints
 from ..rig.evidence import SolverSettings
 from ..rig.matching import Matched, RegionMotion, match
@@ -28,6 +27,7 @@ from ..rig.observer import RigObserver, on_crop, on_driver, read_field
 from ..rig.solver import RigSolution, SolverState, solve
 from .animated_avatar import AnimatedAvatar
 from .batch import Batch
+from .closing_lids import LEAST_SHOWN, with_lids
 from .driver import Driver
 from .driving_clip import DrivingClip
 from .factors import Factors
@@ -37,7 +37,6 @@ FEWEST_COVERED = 3  # frames
 _EDGE = 0.05  # of the face's width: twice as far as what is before the face may move without being found to hide it
 _LEAST_ASKED = 0.0005  # of the face's width; twice the apparent motion of a still face's noise
 _LEAST_SITES = 3  # sites; a region with fewer is not reported
-_LEAST_SHOWN = 0.5  # of what a control moves; with less in sight, its value is hardly determined
 _WELL_SEEN = 0.75  # quantile of the sites' precision that the mesh's equations of the lids get
 _LIMIT = 0.98  # of a control's range: its end
 _NEVER = 0.8  # of the frames: a control that is hidden in more is not solved at all
@@ -45,11 +44,26 @@ _LITTLE_SHOWN = 0.5  # unexplained share of the motion, from which on head and f
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """How controls explain a clip's motion, before it is brought to the driver's strength.
+
+    shown: [N, K], how much of what each control moves is seen (`shown_share`). locked: numbers of the controls that
+    were held. closed: [N, 2], how far each eye has (`face.closures`).
+    """
+
+    solution: RigSolution
+    shown: NDArray[np.float64]
+    locked: frozenset[int]
+    closed: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Solved:
     """Curves, and the share of the whole clip's motion that no control explains: everywhere, and by region.
 
     regions: peak motion asked and shown where the face moves, as shares of the face's width. state: the solver's.
-    at_limit: names of the controls that were solved to the end of their range.
+    fitted: what they were made from. at_limit: names of the controls that show the driver's motion at the end of their
+    range.
     """
 
     curves: ControlCurves
@@ -57,6 +71,7 @@ class Solved:
     region_residual: dict[str, float]
     regions: dict[str, RegionMotion]
     state: SolverState
+    fitted: Fitted
     at_limit: tuple[str, ...] = ()
 
 
@@ -69,7 +84,6 @@ class RigReader(ABC):
     basis: the rig as it was measured. observer: the rig laid over a picture. regions: [S] membership of the sites in
     each region of the face. gains: [K], what the solved excursions from rest are multiplied by. unit: px of the picture
     per face width of the driver's own motion. matching: whether the peak of the motion or its shape is the driver's.
-    clip: the driver's.
     """
 
     read_from: ClassVar[str]
@@ -84,10 +98,8 @@ class RigReader(ABC):
         gains: NDArray[np.float64],
         unit: float,
         matching: Match,
-        clip: DrivingClip,
     ) -> None:
         self.basis = basis
-        self._clip = clip
         self._observer = observer
         self._regions = regions
         self._constraints = constraints
@@ -100,17 +112,31 @@ class RigReader(ABC):
         """Return [N, S, 10] of a batch."""
 
     def solve(
-        self, equations: NDArray[np.floating], seconds: Sequence[float], adjusted: bool = True, moves: bool = True
+        self,
+        equations: NDArray[np.floating],
+        seconds: Sequence[float],
+        closed: NDArray[np.float64],
+        adjusted: bool = True,
+        moves: bool = True,
     ) -> Solved:
         """Return the controls' curves from what was read [N, S, 10] of the whole clip, as strong as was asked.
 
-        A control rests in frames that don't show what it moves. adjusted: off, the peak of the motion isn't matched,
-        whatever was asked; moves: off, the face shows no event, and no peak but that of noise.
+        A control rests in frames that don't show what it moves. closed: [N, 2], how far each eye has
+        (`face.closures`). adjusted: off, the peak of the motion isn't matched, whatever was asked; moves: off, the face
+        shows no event, and no peak but that of noise.
         """
-        sites, controls = self._observer.sites, self.basis.controls
+        return self._as_asked(self._fitted(equations, seconds, closed), adjusted and moves)
+
+    def unmatched(self, solved: Solved) -> Solved:
+        """Return the same controls without their peak matched, as `solve` does where the face shows no event."""
+        return self._as_asked(solved.fitted, adjusted=False)
+
+    def _fitted(self, equations: NDArray[np.floating], seconds: Sequence[float], closed: NDArray[np.float64]) -> Fitted:
+        """Return how the controls explain what was read [N, S, 10] of the whole clip: what takes long of `solve`."""
+        sites = self._observer.sites
         equations = without_cover(equations, sites.position, _EDGE * self._unit)
         shown = shown_share(sites.columns, equations[..., 6])
-        never = frozenset(np.flatnonzero((shown < _LEAST_SHOWN).mean(0) > _NEVER).tolist())
+        never = frozenset(np.flatnonzero((shown < LEAST_SHOWN).mean(0) > _NEVER).tolist())
         constraints = dataclasses.replace(self._constraints, locked=self._constraints.locked | never)
         everywhere = np.ones(len(sites.position))
         solution = solve(self.basis, sites, equations[..., :6], seconds, constraints=constraints, regions=self._regions)
@@ -122,15 +148,28 @@ class RigReader(ABC):
                 self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints, self._regions
             )
             solution = better(solution, other)
+        return Fitted(solution, shown, constraints.locked, closed)
+
+    def _as_asked(self, fitted: Fitted, adjusted: bool) -> Solved:
+        """Return the curves of controls that were `fitted`, as strong as was asked; adjusted: see `solve`."""
+        solution, shown, controls = fitted.solution, fitted.shown, self.basis.controls
         rest = np.array([control.rest for control in controls])
-        solved = np.where(shown < _LEAST_SHOWN, rest, solution.curves.values)
+        solved = np.where(shown < LEAST_SHOWN, rest, solution.curves.values)
+        matched = self._matched(solution, solved - rest, adjusted)
+        excursions = (solved - rest) * matched.gains
         low, high = amount_ranges(controls)
-        ends = ((solved - rest >= _LIMIT * high) & (high > 0)) | ((solved - rest <= _LIMIT * low) & (low < 0))
+        ends = ((excursions >= _LIMIT * high) & (high > 0)) | ((excursions <= _LIMIT * low) & (low < 0))
         at_limit = tuple(control.name for control, end in zip(controls, ends.any(0), strict=True) if end)
-        matched = self._matched(solution, solved - rest, adjusted and moves)
         # Not cut off at the controls' ranges: who asks for a stronger expression gets it, and the bake widens them.
-        values = rest + (solved - rest) * matched.gains * self._gains
-        values = with_lids(values, self._gains, controls, self._clip.closures, constraints.locked, shown)
+        values = with_lids(
+            rest + excursions * self._gains,
+            self._gains,
+            controls,
+            fitted.closed,
+            fitted.locked,
+            shown,
+            self._observer.sites.columns,
+        )
         large = {name: membership for name, membership in self._regions.items() if membership.sum() >= _LEAST_SITES}
         unseen = np.full(len(values), np.nan, np.float32)
         residuals = [solution.residual_in(large[name]) if name in large else unseen for name in self._regions]
@@ -142,10 +181,11 @@ class RigReader(ABC):
         )
         return Solved(
             curves,
-            residual=solution.residual_of_clip(everywhere),
+            residual=solution.residual_of_clip(np.ones(len(solution.positions))),
             region_residual={name: solution.residual_of_clip(membership) for name, membership in large.items()},
             regions={name: each.in_units_of(self._unit) for name, each in matched.regions.items()},
             state=solution.state,
+            fitted=fitted,
             at_limit=at_limit,
         )
 
@@ -235,11 +275,10 @@ class DriverReader(RigReader):
         window, size = avatar.window, avatar.window.crop_size
         shown = on_crop(basis, window.to_crop_affine(), size)
         observer = RigObserver(on_driver(shown, correspondence, driver.mask), driver.reference.image, driver.clip.depth)
-        clip = driver.clip
-        constraints = _constraints(basis, clip, spec)
+        constraints = _constraints(basis, driver.clip, spec)
         gains = spec.intensity * _region_gains(observer, driver.region, constraints)
-        shown_in = _regions(observer, driver.reference.landmarks, clip.size)
-        return cls(basis, observer, shown_in, constraints, gains, driver.face_width, spec.rig.match, clip)
+        shown_in = _regions(observer, driver.reference.landmarks, driver.clip.size)
+        return cls(basis, observer, shown_in, constraints, gains, driver.face_width, spec.rig.match)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return equations of the driver's frames, and what else is known at the sites: [N, S, 10]."""
@@ -279,7 +318,7 @@ class GeneratedReader(RigReader):
         constraints = _constraints(basis, driver.clip, spec)
         unit = face_width(avatar.landmarks) * factors.alpha * factors.gain
         shown_in = _regions(observer, avatar.landmarks, size)
-        return cls(basis, observer, shown_in, constraints, gains, unit, spec.rig.match, driver.clip)
+        return cls(basis, observer, shown_in, constraints, gains, unit, spec.rig.match)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return the same of the generated frames, in which all is visible and nothing else is known (0)."""
@@ -332,33 +371,6 @@ def _sides(basis: RigBasis, units: Sequence[int], taken: Collection[int] = ()) -
         if all(len(found) == 1 for found in sides.values()):
             pairs.append((sides[Side.LEFT][0], sides[Side.RIGHT][0]))
     return pairs
-
-
-def with_lids(
-    values: NDArray[np.float64],
-    gains: NDArray[np.float64],
-    controls: Sequence[Control],
-    closed: NDArray[np.float64],
-    locked: Collection[int],
-    shown: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return control values [N, K] with lids that close as the mesh has them where its weight is high (`mesh_weight`).
-
-    A control that is known for a blink closes the eye over its range; one that opens it wide is at rest meanwhile. What
-    isn't shown of an eye the mesh guesses: there values stay. gains: [K], see `RigReader`. closed: [N, 2], of the right
-    and the left eye (`face.closures`). shown: [N, K], how much of what each control moves is seen.
-    """
-    result = values.copy()
-    closed = np.nan_to_num(closed)
-    for index, control in enumerate(controls):
-        meaning = recognise(control.name)
-        if meaning is None or index in locked or not meaning.is_of({BLINK, UPPER_LID_RAISER}):
-            continue
-        eye = {Side.RIGHT: closed[:, 0], Side.LEFT: closed[:, 1]}.get(meaning.side, closed.mean(1))
-        weight = mesh_weight(eye) * (shown[:, index] >= _LEAST_SHOWN)
-        amount = np.clip(eye * gains[index], 0, 1) * (control.amounts[1] if meaning.is_of({BLINK}) else 0.0)
-        result[:, index] = (1 - weight) * values[:, index] + weight * (control.rest + amount)
-    return result
 
 
 def _of_lids(

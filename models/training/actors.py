@@ -23,7 +23,7 @@ from ..rig.sites import frontmost
 from ..video import Mp4Writer, encode_png
 from .heads import HeadModel, Part
 from .rasteriser import Rasteriser, Shot
-from .scenes import MICRO_EXPRESSIONS, random_shot, rotation
+from .scenes import EXPRESSIONS, random_shot, rotation
 from .skin import SkinPainter
 
 LARGEST = 512
@@ -173,12 +173,12 @@ def film(
     noise: bool = False,
     curve: NDArray[np.floating] = CURVE,
 ) -> Film:
-    """Film an expression of `MICRO_EXPRESSIONS` that follows `curve` and whose largest visible motion is `peak` px.
+    """Film an expression of `EXPRESSIONS` that follows `curve` and whose largest visible motion is `peak` px.
 
     sway: the head moves by up to half a degree and half a millimetre. noise: of a camera, 2/255.
     """
     rng = np.random.default_rng(seed)
-    mixture = np.array([float(name in MICRO_EXPRESSIONS[expression]) for name in actor.stage.controls])
+    mixture = np.array([float(name in EXPRESSIONS[expression]) for name in actor.stage.controls])
     visible = actor.basis.visible
     reach = np.linalg.norm(np.tensordot(mixture, actor.basis.displacement, 1)[visible], axis=1).max()
     values = np.asarray(curve)[:, None] * mixture * peak / reach

@@ -35,6 +35,12 @@ MICRO_EXPRESSIONS: dict[str, tuple[str, ...]] = {
     "AU15": ("mouthFrownLeft", "mouthFrownRight"),
     "AU9+10": ("noseSneerLeft", "noseSneerRight", "mouthUpperUpLeft", "mouthUpperUpRight"),
 }
+# With the other side of those that move on one: what a benchmark can film. The training draws from those above.
+EXPRESSIONS: dict[str, tuple[str, ...]] = {
+    **MICRO_EXPRESSIONS,
+    "AU12 R": ("mouthSmileRight",),
+    "AU14 L": ("mouthDimpleLeft",),
+}
 
 
 @dataclass(frozen=True)

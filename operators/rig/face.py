@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.rig.face_parts import FacePart, part_of
 from ...backend_bridge.worker_client.messages import Progress
-from ..running.steps import Turn, run_to_end
+from ..running.steps import Turn
 from .controls import RigControl, restored
 from .eyes import Eye, find_eyes
 from .kinds import is_facial
@@ -88,18 +89,6 @@ class Face:
         return (float(low[0]), float(low[1]), float(size[0]), float(size[1]))
 
 
-def find_face(
-    context: bpy.types.Context,
-    objects: Sequence[bpy.types.Object],
-    projection: Projection,
-    controls: Sequence[RigControl] = (),
-    vertex_group: str = "",
-    max_vertices: int = MAX_VERTICES,
-) -> Face:
-    """Do all of `face_steps` in one go."""
-    return run_to_end(face_steps(context, objects, projection, controls, vertex_group, max_vertices))
-
-
 def face_steps(
     context: bpy.types.Context,
     objects: Sequence[bpy.types.Object],
@@ -132,8 +121,9 @@ def _find(
 ) -> Generator[Progress, None, Face]:
     yield LOOKING
     turn = Turn()
-    at_rest, moved_by_facial, moved = yield from _poses(context, objects, projection, controls, turn)
-    company = _company(objects, projection, at_rest, moved_by_facial, moved)
+    poses = yield from _poses(context, objects, projection, controls, turn)
+    at_rest, moved = poses.at_rest, poses.all_moved
+    company = _company(objects, projection, poses)
     objects = (*objects, *company.further)
     for obj in objects if controls else ():
         check_topology(obj, at_rest[obj].topology, moved[obj].topology, "the expression")
@@ -209,11 +199,10 @@ def _poses(
     projection: Projection,
     controls: Sequence[RigControl],
     turn: Turn,
-) -> Generator[Progress, None, tuple[_Shapes, _Shapes, _Shapes]]:
-    """Return the meshes as the rig stands, with the facial controls moved, and with all of them.
+) -> Generator[Progress, None, _Poses]:
+    """Return the meshes as the rig stands, and with some of its controls moved.
 
-    Where there are controls every mesh in the picture is among them, else the `objects` alone, and nothing moves. Where
-    no control is a facial one, all count as such.
+    Where there are controls every mesh in the picture is among them, else the `objects` alone, and nothing moves.
     """
     others: list[bpy.types.Object] = []
     if controls:
@@ -221,12 +210,14 @@ def _poses(
         others = [obj for obj in in_picture if obj not in objects]
     at_rest = yield from _shapes(context, (*objects, *others), (), turn)
     if not controls:
-        return at_rest, {}, {}
-    facial = [control for control in controls if is_facial(control.control)] or controls
-    moved_by_facial = yield from _shapes(context, at_rest, facial, turn)
-    if facial is controls:
-        return at_rest, moved_by_facial, moved_by_facial
-    return at_rest, moved_by_facial, (yield from _shapes(context, at_rest, controls, turn))
+        return _Poses(at_rest, {}, {}, {})
+    facial = [control for control in controls if is_facial(control.control)]
+    features = [control for control in facial if part_of(control.control.part) is not FacePart.JAW]
+    found: dict[int, _Shapes] = {0: {}}  # by their number, as each are some of the next
+    for some in (features, facial or controls, controls):
+        if len(some) not in found:
+            found[len(some)] = yield from _shapes(context, at_rest, some, turn)
+    return _Poses(at_rest, found[len(features)], found[len(facial) or len(controls)], found[len(controls)])
 
 
 def _out_of_sight(name: str, vertex_group: str) -> str:
@@ -244,6 +235,20 @@ class _Shape:
 
 
 _Shapes: TypeAlias = Mapping[bpy.types.Object, _Shape]
+
+
+@dataclass(frozen=True)
+class _Poses:
+    """The meshes as the rig stands, and with controls moved.
+
+    features_moved: by those that are called after a part of the face, but for the jaw. face_moved: with the jaw, or by
+    all where none is called so. all_moved: by all.
+    """
+
+    at_rest: _Shapes
+    features_moved: _Shapes
+    face_moved: _Shapes
+    all_moved: _Shapes
 
 
 def _shapes(
@@ -275,29 +280,24 @@ class _Company:
     skins: frozenset[bpy.types.Object] = frozenset()
 
 
-def _company(
-    objects: Sequence[bpy.types.Object],
-    projection: Projection,
-    at_rest: _Shapes,
-    moved_by_facial: _Shapes,
-    moved_by_all: _Shapes,
-) -> _Company:
+def _company(objects: Sequence[bpy.types.Object], projection: Projection, poses: _Poses) -> _Company:
     """Find the meshes beside `objects` that lie on the face, and of which some control moves something visibly.
 
-    The face is where the controls that are called after a part of it move the given meshes, or another that they move
-    about as far and wide: a person may have chosen the eyes, or the mouth. On it is what lies there for the most part:
-    clothes follow a shoulder, too.
+    The face is where its controls move the given meshes, or another that they move about as far and wide: a person may
+    have chosen the eyes, or the mouth. It is where features move as well, as it may be made of a mesh for each brow and
+    lid. On it is what lies there for the most part: clothes follow a shoulder, too, or a jaw.
     """
-    places = _boxes_moved(at_rest, moved_by_facial, projection)
+    places = _boxes_moved(poses.at_rest, poses.face_moved, projection)
     size = {obj: float(np.prod(box[1] - box[0])) for obj, (box, _) in places.items()}
     skins = [obj for obj in places if size[obj] >= SKIN * max(size.values())]
     if not skins:
         return _Company()
     face = [places[obj][0] for obj in places if obj in objects or obj in skins]
+    face += [box for box, _ in _boxes_moved(poses.at_rest, poses.features_moved, projection).values()]
     low, high = np.min([box[0] for box in face], axis=0), np.max([box[1] for box in face], axis=0)
-    moved = places if moved_by_all is moved_by_facial else _boxes_moved(at_rest, moved_by_all, projection)
+    moved = places if poses.all_moved is poses.face_moved else _boxes_moved(poses.at_rest, poses.all_moved, projection)
     inside = [obj for obj, (_, shown) in moved.items() if ((shown >= low) & (shown <= high)).all(axis=1).mean() > 0.5]
-    further = [obj for obj in at_rest if obj not in objects and (obj in inside or obj in skins)]
+    further = [obj for obj in poses.at_rest if obj not in objects and (obj in inside or obj in skins)]
     return _Company(tuple(further), frozenset(skins))
 
 

@@ -22,7 +22,12 @@ UNSEEN = 0.05  # px over its whole range; a control that moves nothing further i
 STILL = 0.15  # of a control's largest motion; what moves less is not what it is about
 WHOLE, RIGID = 0.75, 0.9  # what moves that share of the face, and for that share as one body, poses the head
 SWING = 0.6  # of its spread, that what turns lies off the joint; a handle lies in the middle of what it moves
+# The same of a brow, a cheek, a nose or a lip: where weights fall off linearly to one side of a handle, as at a corner
+# of the mouth, the middle lies 1.29 spreads from it.
+SWING_OF_SKIN = 1.35
 ON_THE_FACE = 0.5  # of a control's motion (squared, by area)
+
+_SKIN = frozenset({FacePart.BROW, FacePart.CHEEK, FacePart.NOSE, FacePart.MOUTH})
 
 UNSEEN_NOTE = "can't be seen from here"
 WHOLE_NOTE = "moves the whole head"
@@ -101,9 +106,13 @@ class _Sight:
         for index, control in enumerate(self._survey.basis.controls):
             if control.motion and self._acts[index].any():
                 shown.setdefault((control.owner, control.part), {}).setdefault(control.motion, []).append(index)
-        return {part for part, motions in shown.items() if self._swings(motions)}
+        return {
+            (owner, part)
+            for (owner, part), motions in shown.items()
+            if self._swings(motions, SWING_OF_SKIN if part_of(part) in _SKIN else SWING)
+        }
 
-    def _swings(self, motions: Mapping[str, list[int]]) -> bool:
+    def _swings(self, motions: Mapping[str, list[int]], least: float) -> bool:
         if not {"location", "rotation"} <= motions.keys():
             return False
         weight = self._far[motions["location"]].max(axis=0)
@@ -112,7 +121,7 @@ class _Sight:
         middle = share @ self._points
         spread = np.sqrt(share @ ((self._points - middle) ** 2).sum(axis=1))
         levers = [np.linalg.norm((self._area * weight) @ self._per_radian(index)) for index in motions["rotation"]]
-        return bool(max(levers) / (self._area * weight**2).sum() > SWING * spread)
+        return bool(max(levers) / (self._area * weight**2).sum() > least * spread)
 
     def _per_radian(self, index: int) -> NDArray[np.floating]:
         control = self._survey.basis.controls[index]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeVar
 
 import bpy
 
@@ -24,19 +24,27 @@ _STEADY = {
 }  # fmt: skip
 
 
-# A modifier as it can be found again after an undo: its object's session uid, and its name.
-Place: TypeAlias = tuple[int, str]
+# The setting of those that join vertices which meet in a pose; without it they leave a mesh its vertices.
+_MERGING = {"MIRROR": "use_mirror_merge", "ARRAY": "use_merge_vertices"}
+
+
+class Place(NamedTuple):
+    """A setting of a modifier, so that it can be found again after an undo. owner: its object's session uid."""
+
+    owner: int
+    modifier: str
+    setting: str = "show_viewport"
 
 
 @contextmanager
 def switched_off(modifiers: Sequence[Place]) -> Iterator[None]:
-    """Keep modifiers out of the viewport inside, and so of what is measured; not in a file that is saved meanwhile."""
+    """Keep settings of modifiers off inside, and so out of what is measured; not in a file that is saved meanwhile."""
 
     def show(*_: object) -> None:
-        _show(modifiers, True)
+        _switch(modifiers, True)
 
     def hide(*_: object) -> None:
-        _show(modifiers, False)
+        _switch(modifiers, False)
 
     if not modifiers:
         yield
@@ -49,11 +57,23 @@ def switched_off(modifiers: Sequence[Place]) -> Iterator[None]:
         show()
 
 
-def _show(modifiers: Sequence[Place], shown: bool) -> None:
+def _switch(places: Sequence[Place], on: bool) -> None:
     for obj in bpy.data.objects:
-        for modifier in obj.modifiers:
-            if (obj.session_uid, modifier.name) in modifiers:
-                modifier.show_viewport = shown
+        for owner, name, setting in places:
+            if obj.session_uid == owner and (modifier := obj.modifiers.get(name)) is not None:
+                setattr(modifier, setting, on)
+
+
+def _suspect(obj: bpy.types.Object, off: Sequence[Place]) -> Place | None:
+    """Return what to switch off next on a mesh that gets other vertices: of its last modifiers the gentlest."""
+    for modifier in reversed(obj.modifiers):
+        merging = _MERGING.get(modifier.type, "")
+        usual = merging if merging and getattr(modifier, merging) else "show_viewport"
+        for setting in dict.fromkeys((usual, "show_viewport")):
+            place = Place(obj.session_uid, modifier.name, setting)
+            if modifier.show_viewport and modifier.type not in _STEADY and place not in off:
+                return place
+    return None
 
 
 def steadily(
@@ -61,7 +81,8 @@ def steadily(
 ) -> Generator[Progress, None, tuple[Found, list[Place]]]:
     """Measure, without the last modifiers of a mesh as far as they give it other vertices when the face moves.
 
-    Returns what `measure` returns, and the modifiers that had to be off. Raises what it raises, `UnsteadyMeshError`
+    Of a Mirror that is its merging alone, if that will do: a face of which half is modelled has two sides. Returns what
+    `measure` returns, and what had to be off. Raises what it raises, `UnsteadyMeshError`
     where it is no modifier's fault.
     """
     off: list[Place] = []
@@ -70,8 +91,7 @@ def steadily(
             with switched_off(off):
                 return (yield from measure()), off
         except UnsteadyMeshError as unsteady:
-            on = [each for each in unsteady.obj.modifiers if each.show_viewport]
-            suspects = [each for each in on if each.type not in _STEADY]
-            if not suspects:
+            place = _suspect(unsteady.obj, off)
+            if place is None:
                 raise
-            off.append((unsteady.obj.session_uid, suspects[-1].name))
+            off.append(place)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import bmesh
 import bpy
 import numpy as np
 import pytest
@@ -23,10 +24,10 @@ from bl_ext.user_default.magplus.operators.frames.image import load
 from bl_ext.user_default.magplus.operators.frames.plane import add_plane
 from bl_ext.user_default.magplus.operators.movement import movement
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
-from bl_ext.user_default.magplus.operators.rig.steady import switched_off
+from bl_ext.user_default.magplus.operators.rig.steady import Place, switched_off
 from bl_ext.user_default.magplus.operators.running.steps import run_to_end
 
-from tests.blender.head import add_camera, dump, glow, make_head, quick_render, read_png, write_png
+from tests.blender.head import add_camera, add_key, dump, glow, make_head, quick_render, read_png, write_png
 from tests.blender.jobs import pulse, solved
 
 
@@ -234,6 +235,27 @@ def test_what_makes_another_mesh_of_every_pose_is_left_out_of_the_measuring(tmp_
     assert np.abs(basis.displacement).max() == pytest.approx(np.abs(plain.displacement).max(), rel=0.05)
 
 
+def test_a_face_of_which_half_is_modelled_is_measured_on_both_sides(tmp_path: Path, head) -> None:
+    """Lips that part at the seam are merged in some poses and not in others."""
+    halved = bmesh.new()
+    halved.from_mesh(head.data)
+    beyond = [face for face in halved.faces if face.calc_center_median().x < 0]
+    bmesh.ops.delete(halved, geom=beyond, context="FACES")
+    halved.to_mesh(head.data)
+    halved.free()
+    co = np.array([vertex.co[:] for vertex in head.data.vertices])
+    add_key(head, "Parted", co, np.outer(np.abs(co[:, 0]) < 1e-4, (0.05, 0, 0)))
+    head.modifiers.new("Mirror", "MIRROR").merge_threshold = 0.01
+    head.modifiers.new("Drop", "NODES").node_group = _dropping_what_is_high()
+    before = dump()
+    basis, _ = captured(head, tmp_path / "behind.magplus")
+    assert dump() == before
+    up = np.abs(basis.displacement[[control.name for control in basis.controls].index("Brow Up"), :, 1])
+    sides = basis.positions[:, 0] < basis.image_size[0] / 2
+    assert up[sides].max() == pytest.approx(up[~sides].max(), rel=0.1)
+    assert up[sides].max() > 1
+
+
 def _dropping_what_is_high() -> bpy.types.NodeTree:
     """Geometry nodes that delete what lies above a height, and so more of a raised brow."""
     tree = bpy.data.node_groups.new("Cut", "GeometryNodeTree")
@@ -256,7 +278,7 @@ def test_another_file_may_be_loaded_meanwhile(tmp_path: Path, head) -> None:
     job = solved(tmp_path, shape_key_controls((head,))[0], {"Smile": pulse(20, 8, 0.6)}, apex=8)
     bake_controls(bpy.context, job, Destination())
     plane(tmp_path)
-    place = (head.session_uid, head.modifiers.new("Last", "MIRROR").name)
+    place = Place(head.session_uid, head.modifiers.new("Last", "MIRROR").name)
     before = [list(handlers) for handlers in (bpy.app.handlers.save_pre, bpy.app.handlers.save_post)]
     with bare_scene(bpy.context, 30), switched_off([place]):
         bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
+from tests.blender.head import add_armature
+
 Vector = tuple[float, float, float]
 BLACK, WHITE = (0.03, 0.03, 0.03), (0.9, 0.9, 0.9)
 
@@ -161,6 +163,56 @@ def cartoon_ball() -> bpy.types.Object:
         part.parent = head
     light_and_camera()
     return head
+
+
+def ball_on_bones() -> bpy.types.Object:
+    """The same ball as a German rigs it: a bone for each brow, lid and corner of the mouth; returns the ball."""
+    head = cartoon_ball()
+    heads: dict[str, Vector] = {"Kopf": (0, 0, -1)}
+    for side, sign in (("L", 1), ("R", -1)):
+        heads |= {
+            f"Braue.{side}": (0.36 * sign, -0.95, 0.7),
+            f"Augenlid.{side}": (0.36 * sign, -0.82, 0.28),
+            f"Mundwinkel.{side}": (0.4 * sign, -0.9, -0.3),
+        }
+    armature = add_armature(heads, along=(0.0, -0.3, 0.0))
+    with_parents(armature, "Kopf")
+    for part in [*head.children, head]:
+        part.parent = None
+        if part.data.shape_keys is not None:
+            part.shape_key_clear()
+        name, _, side = part.name.partition(".")
+        hang(
+            part, armature, {"Brow": "Braue.", "Lid": "Augenlid."}.get(name, "Kopf") + side * (name in {"Brow", "Lid"})
+        )
+    mouth = bpy.data.objects["Mouth"]
+    hang(mouth, armature, "")
+    across = coordinates(mouth)[:, 0] / 0.4
+    for bone, weights in (("Mundwinkel.L", across), ("Mundwinkel.R", -across), ("Kopf", 1 - np.abs(across))):
+        group = mouth.vertex_groups.new(name=bone)
+        for index, weight in enumerate(weights.clip(0, 1).tolist()):
+            group.add([index], weight, "REPLACE")
+    mouth.modifiers.new("Armature", "ARMATURE").object = armature
+    bpy.context.view_layer.update()
+    return head
+
+
+def with_parents(armature: bpy.types.Object, parent: str) -> None:
+    """Let one bone carry all others."""
+    bpy.context.view_layer.objects.active = armature
+    bpy.ops.object.mode_set(mode="EDIT")
+    bones = armature.data.edit_bones
+    for bone in bones:
+        bone.parent = bones[parent] if bone.name != parent else None
+    bpy.ops.object.mode_set(mode="OBJECT")
+
+
+def hang(obj: bpy.types.Object, armature: bpy.types.Object, bone: str) -> None:
+    """Hang an object on a bone, or on the armature as a whole, where it is."""
+    place = obj.matrix_world.copy()
+    obj.parent, obj.parent_type, obj.parent_bone = armature, "BONE" if bone else "OBJECT", bone
+    bpy.context.view_layer.update()
+    obj.matrix_world = place
 
 
 def stick_face() -> bpy.types.Object:

@@ -16,14 +16,14 @@ from bl_ext.user_default.magplus.backend_bridge.rig.anchors import FACE_ANCHORS
 from bl_ext.user_default.magplus.operators.rig.anchors import anchors_of, moved_anchors, name_of
 from bl_ext.user_default.magplus.operators.rig.avatar import face_companions
 from bl_ext.user_default.magplus.operators.rig.basis import survey_steps
-from bl_ext.user_default.magplus.operators.rig.face import find_face
 from bl_ext.user_default.magplus.operators.rig.face_controls import default_controls
 from bl_ext.user_default.magplus.operators.rig.features import expected_anchors, find_features
 from bl_ext.user_default.magplus.operators.rig.projection import present_projection
 from bl_ext.user_default.magplus.operators.running.steps import run_to_end
 
-from tests.blender.characters.stylised import cartoon_ball, owl, stick_face, wolf
+from tests.blender.characters.stylised import ball_on_bones, cartoon_ball, owl, stick_face, wolf
 from tests.blender.head import quick_render
+from tests.blender.rig.found_face import find_face
 
 MODULE = "bl_ext.user_default.magplus"
 NAMES = {landmark: name for name, landmark in FACE_ANCHORS.items()}
@@ -93,6 +93,20 @@ def test_any_mesh_of_the_face_may_be_the_avatar(chosen: str) -> None:
     assert off(told_by(settings.avatar), CARTOON) < 8
     bpy.ops.magplus.measure_controls()
     assert len([entry for entry in settings.controls if entry.solve]) == 9
+
+
+@pytest.mark.parametrize("chosen", ["Ball", "Brow.L", "Mouth"])
+def test_a_face_of_a_mesh_for_each_part_is_solved_in_all_of_them_by_the_bones_that_they_hang_on(chosen: str) -> None:
+    """The parts are small and apart, and the skin between them isn't moved by any of their bones."""
+    quick_render(320, 320)
+    ball_on_bones()
+    bpy.context.scene.magplus.avatar = bpy.data.objects[chosen]
+    bpy.ops.magplus.measure_controls()
+    entries = bpy.context.scene.magplus.controls
+    solved = {entry.name.split(" ")[0] for entry in entries if entry.solve}
+    assert solved == {f"{part}.{side}" for part in ("Braue", "Augenlid", "Mundwinkel") for side in "LR"}
+    turned = {entry.name.split(" ")[0] for entry in entries if entry.solve and "rotation" in entry.name}
+    assert turned == {"Augenlid.L", "Augenlid.R"}, "a corner of the mouth is moved, though its weights lie to one side"
 
 
 def test_anchors_lie_on_a_wolfs_face_and_not_on_its_ears() -> None:

@@ -46,7 +46,7 @@ from magplus.backend_bridge.rig.action_units import Side, parse_units, recognise
         ("まばたき", "eyeBlink", 45),
         ("ウィンク右", "eyeBlinkRight", 45),
         ("ｳｨﾝｸ２右", "eyeBlinkRight", 45),
-        ("ウィンク２", "eyeBlink", 45),
+        ("ウィンク２", "eyeBlinkLeft", 45),
         ("びっくり", "eyeWide", 5),  # decomposed, as a Mac writes it
         ("口角下げ", "mouthFrown", 15),
         ("Brow_Compress_L", "browDownLeft", 4),

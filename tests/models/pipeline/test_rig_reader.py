@@ -12,12 +12,14 @@ from magplus.backend_bridge.job.spec import Match
 from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.benchmarks._readings import _AllIsRead, _Recording
+from magplus.models.pipeline.closing_lids import with_lids
 from magplus.models.pipeline.outputs.curves import out_of_sight
-from magplus.models.pipeline.rig_reader import RigReader, better, with_lids
+from magplus.models.pipeline.rig_reader import RigReader, better
 from magplus.models.rig.solver import RigSolution, SolverState
 from tests.models.pipeline.drawn_face import GRID, Reader, read, reader_of
 
 CURVE = np.array([0, 0, 0, 0.3, 0.7, 1.0, 0.7, 0.3, 0, 0, 0])
+OPEN = np.zeros((len(CURVE), 2))  # eyes
 
 
 def bump(x: float, y: float, width: float) -> NDArray[np.float64]:
@@ -27,8 +29,7 @@ def bump(x: float, y: float, width: float) -> NDArray[np.float64]:
 def drawn_face(*names: str, matching: Match = "shape") -> Reader:
     """A face whose only controls lower its left and its right brow, drawn as thin as brows are."""
     keys = np.stack([bump(x, 24, 5) * [0, 6] for x in (66, 30)])
-    clip = SimpleNamespace(closures=np.zeros((len(CURVE), 2)))
-    return reader_of(keys, names, "Brows", {"brows": (GRID[:, 1] < 40) * 1.0}, clip, matching)
+    return reader_of(keys, names, "Brows", {"brows": (GRID[:, 1] < 40) * 1.0}, matching)
 
 
 @pytest.mark.parametrize("roll", [0.0, 0.01])
@@ -38,7 +39,7 @@ def test_what_a_rig_has_no_control_for_is_not_taken_for_the_heads_motion(roll: f
     jaw = 1.5 * np.clip((GRID[:, 1:] - 40) / 40, 0, 1) * [0, 1]
     turn = roll * (GRID - 48) @ [[0, 1], [-1, 0]]
     curve = CURVE[:, None, None]
-    found = reader.solve(read(curve * (brows + jaw), curve * turn), list(np.arange(len(CURVE)) / 24))
+    found = reader.solve(read(curve * (brows + jaw), curve * turn), list(np.arange(len(CURVE)) / 24), OPEN)
     assert found.residual > 0.5, "the jaw"
     np.testing.assert_allclose(found.curves.values[5], 0.2, rtol=0.25)
 
@@ -48,10 +49,12 @@ def test_where_the_face_shows_no_event_no_peak_is_matched() -> None:
     reader = drawn_face("browDownLeft", "browDownRight", matching="motion")
     wider = read(CURVE[:, None, None] * (bump(66, 24, 14) * [0, 1.2]), np.zeros((len(CURVE), len(GRID), 2)))
     seconds = list(np.arange(len(CURVE)) / 24)
-    matched, left = (reader.solve(wider, seconds, moves=moves) for moves in (True, False))
+    matched, left = (reader.solve(wider, seconds, OPEN, moves=moves) for moves in (True, False))
     assert matched.regions["brows"].gain > 1.05
     assert left.regions["brows"].gain == 1
     assert np.abs(left.curves.values).max() < np.abs(matched.curves.values).max()
+    without = reader.unmatched(matched)  # where only the solved controls tell that the event is none
+    assert np.array_equal(without.curves.values, left.curves.values) and without.regions == left.regions
 
 
 def test_the_head_is_only_left_free_where_that_is_better_by_both_measures() -> None:
@@ -130,8 +133,56 @@ def test_a_lid_that_is_hidden_does_not_close_by_what_the_mesh_guesses_of_it() ->
     """A hand before the brows and eyes pulls the mesh's lids shut."""
     controls = [Control(name, "property", "Rig", "", 0.0, 0.0, 1.0) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
     closed, shown = np.full((3, 2), 0.8), np.array([[1.0, 1.0], [0.1, 0.9], [0.0, 0.0]])
-    found = with_lids(np.zeros((3, 2)), np.ones(2), controls, closed, (), shown)
+    found = with_lids(np.zeros((3, 2)), np.ones(2), controls, closed, (), shown, np.eye(2)[..., None])
     np.testing.assert_allclose(found, [[0.8, 0.8], [0.0, 0.8], [0.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("names", "closing"),
+    [
+        (("Blink", "Blink_L", "Blink_R"), {"Blink_L", "Blink_R"}),
+        (("まばたき", "ウィンク", "ウィンク右", "ウィンク２", "ｳｨﾝｸ２右"), {"ウィンク", "ウィンク右"}),
+        (("eyeBlinkLeft", "eyeBlinkRight"), {"eyeBlinkLeft", "eyeBlinkRight"}),
+        (("Lids Shut", "なごみ"), {"Lids Shut"}),
+    ],
+)
+def test_a_rig_with_a_key_for_both_lids_and_one_for_each_closes_them_once(
+    names: tuple[str, ...], closing: set[str]
+) -> None:
+    controls = [Control(name, "shape_key", "Face", name, 0.0, 0.0, 1.0) for name in names]
+    left, right = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    lids = [right if "右" in name or name.endswith(("R", "Right")) else left for name in names]
+    both = {"Blink", "まばたき", "Lids Shut", "なごみ"}
+    columns = np.stack([left + right if name in both else lid for name, lid in zip(names, lids, strict=True)])[
+        ..., None
+    ]
+    shown = np.ones((1, len(names)))
+    found = with_lids(
+        np.zeros((1, len(names))), np.ones(len(names)), controls, np.full((1, 2), 0.9), (), shown, columns
+    )
+    assert {name for name, value in zip(names, found[0], strict=True) if value > 0.5} == closing
+    np.testing.assert_allclose(np.tensordot(found[0], columns[..., 0], 1), 0.9, err_msg="no lid goes twice as far")
+
+
+def test_lashes_with_keys_of_their_own_close_with_the_lids_and_a_lower_lid_with_the_upper_one() -> None:
+    names = ("eyeBlinkLeft", "Lashes: eyeBlinkLeft", "Lid.L: Shut", "Lower lid.L: Shut")
+    owners = ("Head", "Lashes", "Toon", "Toon")
+    controls = [Control(name, "shape_key", each, name, 0.0, 0.0, 1.0) for name, each in zip(names, owners, strict=True)]
+    columns = np.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])[..., None]
+    closed, shown = np.full((1, 2), 0.9), np.ones((1, 4))
+    np.testing.assert_allclose(with_lids(np.zeros((1, 4)), np.ones(4), controls, closed, (), shown, columns), 0.9)
+
+
+@pytest.mark.parametrize(("reach", "ends"), [(0.6, ()), (3.0, ("browDownLeft", "browDownRight"))])
+def test_a_control_that_shows_the_drivers_motion_at_the_end_of_its_range_is_named(
+    reach: float, ends: tuple[str, ...]
+) -> None:
+    reader = drawn_face("browDownLeft", "browDownRight", matching="motion")
+    brows = reach * (bump(66, 24, 5) + bump(30, 24, 5)) * [0, 6]
+    found = reader.solve(
+        read(CURVE[:, None, None] * brows, np.zeros((len(CURVE), len(GRID), 2))), list(np.arange(len(CURVE)) / 24)
+    )
+    assert found.at_limit == ends
 
 
 def test_what_stands_in_for_a_reader_takes_all_that_a_job_gives_one() -> None:
