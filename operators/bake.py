@@ -159,7 +159,7 @@ def bake_performance(
     lines = _cut_short(away, eased.release if over else destination.release, window if window != asked else None)
     cautions = (*lines, *_given_way(beside if over else window, destination.release), *_told(written, stuck))
     cautions += _apart(entries)
-    forget_dead(scene)
+    forget_dead()
     if entries:
         remember(scene, bake)
     return BakeReport(bake, record, raised, not_saved, cut_off, kept, cautions, performance.checked)
