@@ -110,6 +110,41 @@ def test_a_run_over_one_that_was_held_ends_the_hold(
             assert [at(frame, keys[name]) for frame in (last + 5, last + 9, 1000)] == pytest.approx([0] * 3, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [(NEW_ACTION, LAYER), (NEW_ACTION, REPLACE), (LAYER, LAYER), (REPLACE, REPLACE)]
+)
+@pytest.mark.parametrize("control", ["Smile", "Nod"])
+def test_a_clip_that_begins_in_the_middle_of_an_earlier_one_is_eased_into(
+    tmp_path: Path, head, keys, first: str, second: str, control: str
+) -> None:
+    """The earlier one went from its apex to rest in one frame there."""
+    controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, Smile=WAVE), 20, animation=first)
+    bake(job(tmp_path / "b", controls, **{control: WAVE}), 30, animation=second)
+    values = np.array([at(frame, keys["Smile"]) for frame in range(15, 60)])
+    assert values[5:11] == pytest.approx(WAVE[:6], abs=1e-5), "it stays as it was until then"
+    assert np.abs(np.diff(values)).max() < 0.1
+    assert [at(frame, keys[control]) for frame in range(30, 50)] == pytest.approx(WAVE.tolist(), abs=1e-5)
+    if control == "Nod":
+        assert values[15:] == pytest.approx([0.0] * 30, abs=1e-5)
+
+
+@pytest.mark.parametrize("last", [15, 60])
+def test_an_animators_pose_stays_where_a_bake_beside_another_begins(tmp_path: Path, head, keys, last: int) -> None:
+    """The curve has a bake, but what shows where the next one begins is the animator's, held or in motion."""
+    for frame, value in ((1, 0.2), (last, 0.6)):
+        keys["Smile"].value = value
+        keys["Smile"].keyframe_insert("value", frame=frame)
+    controls, _ = shape_key_controls((head,))
+    beside = [*range(-3, 3), 8, 12, 15, 20, 25, 28, 29, 50, 51, 60, 90]
+    before = [at(frame, keys["Smile"]) for frame in beside]
+    with bare_scene(bpy.context, 3):
+        controls, _ = shape_key_controls((head,))
+    bake(job(tmp_path / "a", controls, Smile=pulse(5, 2, 0.1)), 3, animation=REPLACE)
+    bake(job(tmp_path / "b", controls, Smile=pulse(20, 8, 0.1)), 30, animation=REPLACE)
+    assert [at(frame, keys["Smile"]) for frame in beside] == pytest.approx(before, abs=2e-3)
+
+
 def test_what_a_layer_holds_goes_where_a_new_action_begins(tmp_path: Path, head, keys) -> None:
     controls, _ = shape_key_controls((head,))
     bake(job(tmp_path / "a", controls, Nod=RISING), 20, animation=LAYER, release=None)
