@@ -13,7 +13,7 @@ from ..operators.frames.clip import NO_FRAMES
 from ..operators.frames.shown import frames_shown
 from ..operators.match_face import KIND as ANCHORS
 from ..operators.measure_controls import KIND as CONTROLS
-from ..operators.result_record import better_reference, frames_in_view, kept_folder, other_driving
+from ..operators.result_record import better_reference, frames_in_view, kept_folder, other_driving, out_of_range
 from ..operators.running.job_manager import Status, manager
 from ..operators.show_result import (
     GONE,
@@ -76,13 +76,7 @@ class MAGPLUS_PT_result(Sidebar):
 def _draw_ends(layout: bpy.types.UILayout, context: bpy.types.Context, width: float) -> None:
     """Draw what is odd about where the result lies, each with the button that mends it."""
     scene, record = context.scene, context.scene.magplus.result
-    if record.has_apex and not scene.frame_start <= record.apex_frame <= scene.frame_end:
-        text = f"The apex is at frame {record.apex_frame}, outside the scene's frame range."
-    elif record.last_frame > scene.frame_end:
-        text = f"The result goes on to frame {record.last_frame}, after the scene's end."
-    else:
-        text = ""
-    if text:
+    if text := out_of_range(scene):
         box = layout.box()
         draw_text(box, text, width - BOX_MARGINS, "ERROR")
         draw_button(box, MAGPLUS_OT_fit_range, width - BOX_MARGINS, "PREVIEW_RANGE")

@@ -227,7 +227,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
     )
     driving: str = StringProperty(
         name="Driving Video",
-        description="Video of a real face, a picture, or the folder or first picture of an image sequence",
+        description="Video of a real face, or the folder or first picture of an image sequence",
         subtype="FILE_PATH",
         options=RELATIVE_PATH,
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import mmap
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ class KeptArray:
     @classmethod
     def of(cls, array: NDArray[Any]) -> KeptArray:
         """Copy an array."""
-        pages = mmap.mmap(-1, array.nbytes) if array.size else bytearray()
+        pages = _new_pages(array.nbytes) if array.size else bytearray()
         kept = cls(pages, array.dtype, array.shape)
         if array.size:
             kept.array[...] = array
@@ -45,3 +46,13 @@ class KeptArray:
     def array(self) -> NDArray[Any]:
         """The array itself, which is not to be changed."""
         return np.frombuffer(self._pages, self._dtype).reshape(self.shape)
+
+
+def _new_pages(size: int) -> mmap.mmap:
+    """Return new pages, large ones where the system has them: to be given small ones takes longer than to fill them."""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return mmap.mmap(-1, size)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel that was built without them
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return pages

@@ -32,6 +32,7 @@ from .blender.data import shape_keys_of, wearers
 from .blender.operator import OperatorResult, refusing
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty, with_properties
 from .blender.wording import translated
+from .reasons import override_apart
 from .rig.avatar import on_one_armature
 
 MOST_FRAMES = 500  # that are looked at of what plays below a layer
@@ -157,7 +158,8 @@ def bake_performance(
     kept = tuple(each.replaced for each in written if each.replaced is not None)
     lines = _cut_short(away, eased.release if over else destination.release, window if window != asked else None)
     cautions = (*lines, *_given_way(beside if over else window, destination.release), *_told(written, stuck))
-    forget_dead(scene)
+    cautions += _apart(entries)
+    forget_dead()
     if entries:
         remember(scene, bake)
     return BakeReport(bake, record, raised, not_saved, cut_off, kept, cautions, performance.checked)
@@ -189,7 +191,7 @@ def _write(
     """Write keys, and clear what earlier bakes have left in their window of whatever belongs to the character.
 
     beside: the window of what gets no keys. ease: frames over which what is held until then goes. Returns what was
-    written, and the names of strips that could not be cleared.
+    written, and what is to be said of strips that could not be cleared.
     """
     of_ids: dict[bpy.types.ID, list[ControlKeys]] = {}
     for entry in entries:
@@ -247,13 +249,14 @@ def _given_way(window: Window, release: float | None) -> list[str]:
     return [f"What is held goes back before frame {math.ceil(window.end)}, where a clip that is there begins."]
 
 
+def _apart(entries: Sequence[ControlKeys]) -> tuple[str, ...]:
+    """Say which keys Blender may drop when a linked character changes."""
+    owners = {obj for entry in entries for obj in wearers(entry.keys.channel.id)}
+    return tuple(sentence for obj in owners if (sentence := override_apart(obj)))
+
+
 def _told(written: Sequence[Written], stuck: Sequence[str]) -> list[str]:
-    lines = []
-    for name in dict.fromkeys(stuck):
-        lines.append(
-            f"The strip {name!r} of an earlier bake plays at another speed and could not be cleared; mute it in the "
-            "NLA editor."
-        )
+    lines = [*dict.fromkeys(stuck)]
     for name in dict.fromkeys(name for each in written for name in each.overruled):
         lines.append(f"To play the muted track {name!r} again, move it above {REST!r} in the NLA editor.")
     for name in dict.fromkeys(name for each in written for name in each.hidden):

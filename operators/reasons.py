@@ -31,6 +31,22 @@ def linked_problem(avatar: bpy.types.Object) -> str:
     )
 
 
+def override_apart(avatar: bpy.types.Object) -> str:
+    """Return what is to be feared for keys on a mesh whose override is not among those of its object; else nothing.
+
+    When something new belongs to the linked character, Blender makes its overrides anew from the root of their
+    hierarchy, and gives the object the linked mesh again.
+    """
+    own, data = avatar.override_library, avatar.data.override_library if avatar.data is not None else None
+    if own is None or data is None or own.hierarchy_root == data.hierarchy_root:
+        return ""
+    return (
+        f"The override of the mesh of {avatar.name!r} stands apart from the character's, so its keys are lost when the "
+        "linked file gets further objects; make it in Properties > Data with the link icon and Shift held, not by a "
+        "script."
+    )
+
+
 def instance_problem(objects: Iterable[bpy.types.Object]) -> str:
     """Return the next step where a character is there only as the instance of a collection; else an empty string."""
     for obj in objects:

@@ -91,6 +91,16 @@ def frames_in_view(scene: bpy.types.Scene) -> bool:
     return bool(record.has_frames and Path(record.folder).name in jobs_in_view(scene))
 
 
+def out_of_range(scene: bpy.types.Scene) -> str:
+    """Return, as a sentence, that frames of the last result lie where the scene doesn't play, or an empty string."""
+    record = scene.magplus.result
+    if record.has_apex and not scene.frame_start <= record.apex_frame <= scene.frame_end:
+        return f"The apex is at frame {record.apex_frame}, outside the scene's frame range."
+    if record.last_frame > scene.frame_end:
+        return f"The result goes on to frame {record.last_frame}, after the scene's end."
+    return ""
+
+
 def better_reference(scene: bpy.types.Scene) -> float | None:
     """Return the reference that the last result found to be better than its own, in seconds of the scene's video.
 

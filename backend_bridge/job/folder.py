@@ -107,11 +107,6 @@ class JobFolder:
         return self.path / artefacts.AVATAR
 
     @property
-    def frames_dir(self) -> Path:
-        """The restored frames, `000001.png` and on."""
-        return self.path / artefacts.FRAMES.folder
-
-    @property
     def weights_npz(self) -> Path:
         """The solved controls, see `backend_bridge.rig.curves`."""
         return self.path / artefacts.WEIGHTS
@@ -120,11 +115,6 @@ class JobFolder:
     def report_path(self) -> Path:
         """`report.json`, what came out."""
         return self.path / artefacts.REPORT
-
-    @property
-    def journal_path(self) -> Path:
-        """`journal.jsonl`, a line for every file that was written."""
-        return self._journal.path
 
     @property
     def log_path(self) -> Path:

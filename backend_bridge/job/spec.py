@@ -248,15 +248,6 @@ class JobSpec:
                 "a micro-expression lasts at most half a second."
             )
 
-    def to_json(self) -> str:
-        """Return the spec as indented JSON."""
-        return SPEC.encode(self).decode("utf-8", "surrogateescape")
-
-    @classmethod
-    def from_json(cls, text: str) -> JobSpec:
-        """Parse and validate. Raises `InputError` for text that is no job or a job of a newer version."""
-        return SPEC.decode(text.encode("utf-8", "surrogateescape")).validated()
-
 
 def _anchors_to_avatar(data: Data) -> Data:
     """Turn a job of format 1 into one of format 2: the anchors stood beside what is solved."""

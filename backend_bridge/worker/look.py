@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ..files.errors import ExitCode
+from ..files.errors import ExitCode, InputError
 from ..job.spec import Driving
 from .failures import explain
 
@@ -29,6 +29,11 @@ def main(driving: Driving, thumbnails: Path | None = None) -> ExitCode:
         reader = VideoReader(driving.path, driving.trim, driving.sequence_rate)
         _ = next(iter(reader)).image  # a format that can't be read is told here
         info = reader.info
+        if info.frame_count == 1 and VideoReader(driving.path, None, driving.sequence_rate).info.frame_count == 1:
+            raise InputError(
+                f"{Path(driving.path).name} has a single frame, and an expression is a change between frames; choose a "
+                "video, or an image sequence."
+            )
         if driving.reference is not None:
             reader_at_reference(driving.path, driving.reference, info.average_rate, driving.sequence_rate)
         count, rate = info.frame_count, info.average_rate

@@ -19,6 +19,7 @@ HINTS = {
     "Choose the driving video": "--driving VIDEO",
     "choose a job folder: the results are kept there": "--output FOLDER",
     "Choose what to make": "--frames, --shape-keys",
+    "outside the scene's frame range": "--start-frame N",
 }
 
 

@@ -18,6 +18,7 @@ import bpy
 
 from ...backend_bridge.files.errors import ExitCode
 from ...backend_bridge.worker_client.messages import Progress
+from ...operators.result_record import out_of_range
 from ...operators.running.job_manager import Outcome, Status, Steps, TaskContext, manager
 from ..panels import clock
 from .hints import with_hint
@@ -39,9 +40,10 @@ def run(kind: str, task: Callable[[TaskContext], Steps], progress: str = TEXT) -
 
 
 def tell(outcome: Outcome) -> ExitCode:
-    """Print on stderr how it ended; return the exit code."""
-    for warning in outcome.warnings:
-        print(f"magplus: warning: {warning}", file=sys.stderr)
+    """Print on stderr how it ended, and that it lies where the scene doesn't play; return the exit code."""
+    outside = out_of_range(bpy.context.scene) if outcome.in_scene else ""
+    for warning in filter(None, (*outcome.warnings, outside)):
+        print(f"magplus: warning: {with_hint(warning)}", file=sys.stderr)
     if outcome.status is Status.FAILED:
         for line in outcome.details:
             print(f"magplus: {line}", file=sys.stderr)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...backend_bridge.rig.easing import smooth_step
 from ...backend_bridge.rig.regions import REGIONS
 from .mesh import CHIN_TIP, FACE_OVAL, LEFT_EYE, LOWER_LIP, REGION_GROUPS, RIGHT_EYE
 
@@ -60,13 +61,8 @@ def magnified_part(landmarks: Landmarks, size: Size) -> Tensor:
     inwards = cv2.distanceTransform(oval, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / (_RIM * face_width(landmarks))
     lip, chin = landmarks[LOWER_LIP, 1], landmarks[CHIN_TIP, 1]
     downwards = (np.arange(size[0], dtype=np.float32)[:, None] - lip) / max(float(chin - lip), 1.0)
-    away, below = _smooth_step(inwards), _smooth_step(downwards)
+    away, below = (smooth_step(np.clip(share, 0.0, 1.0)) for share in (inwards, downwards))
     return torch.from_numpy((away + (1 - away) * below * oval).astype(np.float32))[None, None]
-
-
-def _smooth_step(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    x = np.clip(x, 0.0, 1.0)
-    return x * x * (3 - 2 * x)
 
 
 def rigid_mask(landmarks: Landmarks, size: Size) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...backend_bridge.rig.easing import smooth_step
 from ...backend_bridge.rig.surface import Surface
 from ..face import Window
 from ..face.masks import disc
@@ -229,7 +230,7 @@ def _grid(frame: Surface, seen: NDArray[np.bool_]) -> Grid | None:
 
 def _fade(cosine: Array) -> Array:
     share = np.clip((cosine - GRAZING) / (FACING - GRAZING), 0, 1)
-    return np.asarray(share * share * (3 - 2 * share), np.float32)
+    return np.asarray(smooth_step(share), np.float32)
 
 
 def _without_slivers(blocked: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
@@ -266,8 +267,7 @@ def _rising(edge: NDArray[np.bool_], reach: float) -> Array:
 
     The border of the picture is no edge: a close-up's cheek moves where the picture ends.
     """
-    share = np.clip(_away(edge) / max(reach, 1.0), 0, 1)
-    return share * share * (3 - 2 * share)
+    return smooth_step(np.clip(_away(edge) / max(reach, 1.0), 0, 1))
 
 
 def _smooth(values: Array, spread: float) -> Array:

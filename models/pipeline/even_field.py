@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -20,3 +23,13 @@ def without_repeats(field: Tensor) -> Tensor:
         return field
     value = field.amin()
     return value.expand(field.shape) if bool(value == field.amax()) else field  # faster than to compare each
+
+
+def numbers_of(field: NDArray[Any]) -> NDArray[Any]:
+    """Return an array without what a view repeats: of a field that has one value everywhere, that number.
+
+    >>> import numpy as np
+    >>> numbers_of(np.broadcast_to(np.zeros(1), (8, 1, 64, 64))).shape
+    (1, 1, 1, 1)
+    """
+    return field[tuple(slice(None, None if stride else 1) for stride in field.strides)]

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .even_field import numbers_of
+
 MOST_BYTES = 96 << 20  # of all motion that is kept; a second of film has about 27 MB
 
 Measured = TypeVar("Measured")
@@ -98,8 +100,7 @@ def _key(made_from: Iterable[Content]) -> str | None:
         if isinstance(part, str):
             digest.update(b"text" + part.encode())
         else:
-            # What is a view of fewer numbers (`even_field`) is told by those.
-            numbers = part[tuple(slice(None, None if stride else 1) for stride in part.strides)]
+            numbers = numbers_of(part)
             digest.update(f"{part.shape}{numbers.shape}{part.dtype}".encode())
             digest.update(np.ascontiguousarray(numbers).data)
     return digest.hexdigest()

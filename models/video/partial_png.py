@@ -4,7 +4,7 @@
 A PNG's pixels are one zlib stream (RFC 1950) in any number of chunks. With a filter within each row (Sub), and where
 the compressor is flushed fully before and after what varies, the rest compresses to the same bytes whatever the part
 shows. What varies are the part's rows; where rows are long, the part's columns of them. The filter and the strategy
-are those that OpenCV takes for its PNGs.
+are those that OpenCV takes for its PNGs; but the columns of a face hold no runs of one value, which are not looked for.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class PartialPng:
         codes[:, self._place] = part
         rows = _filtered(codes)
         changed = [row[self._skipped :] for row in rows] if self._cut else [rows.ravel()]
-        data = b"".join(_alternating(_compressed(changed), self._between))
+        strategy = zlib.Z_HUFFMAN_ONLY if self._cut else zlib.Z_RLE
+        data = b"".join(_alternating(_compressed(changed, strategy=strategy), self._between))
         sums = _joined(_alternating(self._sums, _sums(changed)))
         tail = _chunk(b"IDAT", struct.pack(">I", sums)) + _chunk(b"IEND", b"")
         return b"".join([self._begin, _chunk(b"IDAT", data), self._end, tail])
@@ -83,9 +84,9 @@ def _filtered(codes: Codes) -> Bytes:
     return result
 
 
-def _compressed(pieces: Iterable[Bytes], end: int = zlib.Z_FULL_FLUSH) -> list[bytes]:
+def _compressed(pieces: Iterable[Bytes], end: int = zlib.Z_FULL_FLUSH, strategy: int = zlib.Z_RLE) -> list[bytes]:
     """Compress pieces, so that any others can come before each and, unless the `end` is the stream's, after it."""
-    compressor = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+    compressor = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, strategy)
     return [compressor.compress(piece.data) + compressor.flush(end) for piece in pieces]
 
 

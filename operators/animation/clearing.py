@@ -26,12 +26,12 @@ def clear(
     """Put what earlier bakes have keyed on an ID to rest within a window; their keys beside it stay.
 
     `kept` are numbers whose curves in the active action are left alone, as they get new keys themselves; `own`, the
-    windows of numbers that have another one. Returns the names of strips that were retimed so that this can't be done.
+    windows of numbers that have another one. Returns what is to be said of strips with which this can't be done.
     """
     stuck = []
     last = max(each.end for each in (window, *own.values()))
     for each in playing(id_block):
-        if not each.reaches(window.first, last) or not each.action.is_editable:
+        if not each.reaches(window.first, last):
             continue
         curves = [
             curve
@@ -41,10 +41,21 @@ def clear(
             and not (each.strip is None and _address(curve) in kept)
         ]
         if curves and not each.plain() and each.strip is not None:
-            stuck.append(each.strip.name)
+            stuck.append(
+                f"The strip {each.strip.name!r} of an earlier bake plays at another speed and could not be cleared; "
+                "mute it in the NLA editor."
+            )
             continue
         windows = {_address(curve): _shifted(own.get(_address(curve), window), each) for curve in curves}
-        moving = _by_themselves(each, id_block, [curve for curve in curves if _moves(curve, windows[_address(curve)])])
+        moving = [curve for curve in curves if _moves(curve, windows[_address(curve)])]
+        if moving and each.inherited and each.strip is not None:
+            if any(_address(curve) not in kept for curve in moving):  # keys in the active action hide it
+                stuck.append(
+                    f"The strip {each.strip.name!r} of an earlier bake comes from a linked file and could not be "
+                    "cleared; mute it in the NLA editor."
+                )
+            continue
+        moving = _by_themselves(each, id_block, moving)
         for curve in moving:
             _clear_curve(curve, windows[_address(curve)])
         if moving and each.strip is not None and not each.nested:
@@ -59,7 +70,7 @@ def end_holds(id_block: bpy.types.ID, window: Window, ease: float, kept: Collect
     `kept` is as `clear` has it. So it is the same whichever of the two clips was baked first.
     """
     for each in playing(id_block):
-        if not each.action.is_editable or not each.plain():
+        if not each.plain() or each.inherited:
             continue
         own = _shifted(window, each)
         held = [
@@ -97,8 +108,8 @@ def _end_hold(curve: bpy.types.FCurve, window: Window, ease: float) -> None:
 
 
 def _by_themselves(each: Playing, id_block: bpy.types.ID, curves: list[bpy.types.FCurve]) -> list[bpy.types.FCurve]:
-    """Return curves of what plays on an ID, those of a copy where it plays elsewhere, too."""
-    if not curves or not (sharing(each, id_block) or plays_again(each, id_block)):
+    """Return curves of what plays on an ID, those of a copy where it plays elsewhere, too, or is a linked file's."""
+    if not curves or (each.action.is_editable and not sharing(each, id_block) and not plays_again(each, id_block)):
         return curves
     places = {_address(curve) for curve in curves}
     return [curve for curve in single_user(each, id_block).curves if _address(curve) in places]
@@ -209,7 +220,9 @@ def _drop_empty_tracks(id_block: bpy.types.ID) -> None:
     if animation is None:
         return
     for track, strip in list(strips_of(id_block)):
-        if strip.action is None or strip.blend_type != "ADD" or len(track.strips) > 1 or track.mute:
+        if track.is_override_data or track.mute or len(track.strips) > 1:
+            continue
+        if strip.action is None or strip.blend_type != "ADD":
             continue
         curves = Playing(strip.action, getattr(strip, "action_slot", None)).curves
         values = [point.co[1] for curve in curves for point in curve.keyframe_points]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...backend_bridge.rig.easing import smooth_step
 from .scene_time import Placement, SourceTime
 
 RELEASE = 0.2  # seconds; micro-expressions take about as long to go
@@ -96,8 +97,7 @@ class Window:
         """Return frames after `held` up to `end`, and values that go over smoothly from `value` to what `to` gives."""
         inner = np.arange(math.floor(self.held) + 1, self.end)
         frames = np.append(inner[inner > self.held], self.end)
-        shares = (frames - self.held) / (self.end - self.held)
-        shares = shares * shares * (3 - 2 * shares)
+        shares = smooth_step((frames - self.held) / (self.end - self.held))
         return frames, np.array([value + s * (to(float(f)) - value) for f, s in zip(frames, shares, strict=True)])
 
     def released(self, frames: Samples, values: Samples, to: Callable[[float], float]) -> tuple[Samples, Samples]:

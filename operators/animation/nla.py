@@ -28,12 +28,14 @@ class Playing:
     """An action that plays on an ID.
 
     slot: None where actions have none. strip: None for the active action. nested: whether the strip is in a meta strip.
+    inherited: whether its track is a linked file's, so that what is changed of it is not saved.
     """
 
     action: bpy.types.Action
     slot: Any
     strip: bpy.types.NlaStrip | None = None
     nested: bool = False
+    inherited: bool = False
 
     @property
     def curves(self) -> list[bpy.types.FCurve]:
@@ -72,7 +74,7 @@ def playing(id_block: bpy.types.ID) -> list[Playing]:
     solo = any(track.is_solo for track in tracks)
     for track in tracks:
         if track.is_solo if solo else not track.mute:
-            found += _takes(track.strips, muted=False)
+            found += (replace(take, inherited=track.is_override_data) for take in _takes(track.strips, muted=False))
     if animation.action is not None and not solo:
         found.append(Playing(animation.action, getattr(animation, "action_slot", None)))
     return found

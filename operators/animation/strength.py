@@ -49,8 +49,9 @@ def set_strength(bake: str, strength: float) -> None:
                 for curve in each.curves:
                     if ours := _ours(curve, bake):
                         _widen(kind, id_block, each, curve, ours[0].reference_value, strength)
-    for _, modifier in _modifiers(bake):
-        _scale(modifier, strength)
+    for action, modifier in _modifiers(bake):
+        if action.is_editable:
+            _scale(modifier, strength)
 
 
 def rest_of(curve: bpy.types.FCurve) -> float | None:
@@ -160,10 +161,9 @@ def silenced() -> Iterator[None]:
 
 def _places() -> Iterator[tuple[tuple[int, int, str], bpy.types.FModifierEnvelope]]:
     """Give the modifiers of all bakes with what tells them apart as long as Blender runs."""
-    for action in bpy.data.actions:
-        if action.is_editable:
-            for number, curve in enumerate(all_curves(action)):
-                yield from (((action.session_uid, number, each.name), each) for each in _ours(curve))
+    for action in bpy.data.actions:  # those of linked files, too: what is set there is not saved, and put back
+        for number, curve in enumerate(all_curves(action)):
+            yield from (((action.session_uid, number, each.name), each) for each in _ours(curve))
 
 
 def bakes_on_curves(used: bool = True) -> set[str]:
@@ -183,9 +183,8 @@ def _bake_of(name: str) -> str:
 
 def _modifiers(bake: str = "") -> Iterator[tuple[bpy.types.Action, bpy.types.FModifierEnvelope]]:
     for action in bpy.data.actions:
-        if action.is_editable:
-            for curve in all_curves(action):
-                yield from ((action, modifier) for modifier in _ours(curve, bake))
+        for curve in all_curves(action):
+            yield from ((action, modifier) for modifier in _ours(curve, bake))
 
 
 def _ours(curve: bpy.types.FCurve, bake: str = "") -> list[bpy.types.FModifierEnvelope]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.rig.face_parts import FacePart, part_of
 from ...backend_bridge.worker_client.messages import Progress
-from ..running.steps import Turn, run_to_end
+from ..running.steps import Turn
 from .controls import RigControl, restored
 from .eyes import Eye, find_eyes
 from .kinds import is_facial
@@ -87,18 +87,6 @@ class Face:
             if size[1] > BODY_TO_FACE * size_moved[1]:
                 low, size = low_moved, size_moved
         return (float(low[0]), float(low[1]), float(size[0]), float(size[1]))
-
-
-def find_face(
-    context: bpy.types.Context,
-    objects: Sequence[bpy.types.Object],
-    projection: Projection,
-    controls: Sequence[RigControl] = (),
-    vertex_group: str = "",
-    max_vertices: int = MAX_VERTICES,
-) -> Face:
-    """Do all of `face_steps` in one go."""
-    return run_to_end(face_steps(context, objects, projection, controls, vertex_group, max_vertices))
 
 
 def face_steps(

@@ -149,7 +149,8 @@ def _studio(
 def _sharp(camera: bpy.types.Object) -> bpy.types.Object:
     """Return a copy of a camera, as it is at the present frame, that everything is in focus of."""
     sharp, data = camera.copy(), camera_of(camera).copy()
-    sharp.name, sharp.data = "MagPlus camera", data
+    sharp.name = "MagPlus camera"
+    sharp.data = data
     data.animation_data_clear()  # the focus may be animated
     data.dof.use_dof = False
     return sharp

@@ -214,6 +214,21 @@ def test_controls_are_listed_with_what_the_camera_sees_of_them(
     assert commands.main(["controls", "--avatar", "Nobody"]) == 2
 
 
+def test_controls_and_anchors_are_seen_through_the_camera_that_is_named(
+    commands: ModuleType, shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeing = bpy.context.scene.camera
+    away = seeing.copy()
+    away.name, away.location.y = "Away", 50.0
+    bpy.context.collection.objects.link(away)
+    for words in (["controls"], ["anchors", "--export", str(tmp_path / "face.json")]):
+        assert commands.main([*words, "--camera", "Nobody"]) == 2
+        assert "There is no camera 'Nobody'" in capsys.readouterr().err
+        assert commands.main([*words, "--camera", "Away"]) == 2
+        assert "The camera sees nothing of 'Head'" in capsys.readouterr().err
+    assert commands.main(["controls", "--camera", seeing.name]) == 0 and bpy.context.scene.camera == seeing
+
+
 def test_what_is_not_given_is_taken_from_the_file(commands: ModuleType, shot: Path, orders: list[Any]) -> None:
     settings = bpy.context.scene.magplus
     settings.driving, settings.alpha_mode, settings.alpha = str(shot), "GIVEN", 3.0
@@ -342,6 +357,21 @@ def test_of_several_jobs_the_one_that_can_not_be_imported_is_named(
     assert commands.main(["import", str(whole), str(broken), "--save", str(target)]) == 2
     assert complaint(capfd.readouterr().err).startswith("broken.magplus: job.json is damaged")
     assert not target.exists()
+
+
+def test_a_result_where_the_scene_does_not_play_is_reported(
+    commands: ModuleType, shot: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job = solved(
+        tmp_path, shape_key_controls((bpy.data.objects["Head"],))[0], {"Smile": pulse(20, 8, 0.6)}, apex=8
+    ).path
+    bpy.context.scene.frame_start, bpy.context.scene.frame_end = 1001, 1100
+    outside = "outside the scene's frame range. [--start-frame N]"
+    assert commands.main(["import", str(job), "--save", str(tmp_path / "one.blend")]) == 0
+    assert outside in capfd.readouterr().err
+    words = ["import", str(job), "--start-frame", "1001", "--save", str(tmp_path / "two.blend")]
+    assert commands.main(words) == 0
+    assert outside not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

@@ -108,7 +108,7 @@ def test_a_plane_reproduces_the_picture(tmp_path: Path, setup: dict) -> None:
     report = import_frames(bpy.context, folder, Destination(5, show_as=PLANE))
     assert report.sentences() == []
     for index in (0, 2):
-        assert_shown(render(5 + index, tmp_path), read_png(folder.frames_dir / f"{index + 1:06}.png"))
+        assert_shown(render(5 + index, tmp_path), read_png(folder.path / "frames" / f"{index + 1:06}.png"))
 
 
 def test_a_plane_holds_the_first_and_the_last_frame(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_plane_holds_the_first_and_the_last_frame(tmp_path: Path) -> None:
     folder = finished(tmp_path, 3)
     import_frames(bpy.context, folder, Destination(5, show_as=PLANE))
     for frame, number in ((-20, 1), (4, 1), (8, 3), (30, 3)):
-        assert_shown(render(frame, tmp_path), read_png(folder.frames_dir / f"{number:06}.png"))
+        assert_shown(render(frame, tmp_path), read_png(folder.path / "frames" / f"{number:06}.png"))
 
 
 def rendered_through(view: str, path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_render_comes_out_as_it_is_through_the_same_view_transform(tmp_path: P
     folder.write_report(finished_report(1, frame_size=SIZE))
     report = import_frames(bpy.context, folder, Destination(1, show_as=where))
     assert not any("a second time" in sentence for sentence in report.sentences())
-    steps = np.abs(render(1, tmp_path) - read_png(folder.frames_dir / "000001.png")) * 255
+    steps = np.abs(render(1, tmp_path) - read_png(folder.path / "frames" / "000001.png")) * 255
     # Blender's tables for AgX are exact to some steps near its limits, and much better elsewhere.
     assert steps.mean() < 0.75
     assert np.quantile(steps, 0.99) < (7 if view == "AgX" else 1.5)
@@ -161,7 +161,7 @@ def test_a_plane_follows_the_camera_and_lights_nothing(tmp_path: Path) -> None:
     folder = finished(tmp_path, 1)
     report = import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
     scene.camera.location = (1, 2, 3)
-    assert_shown(render(1, tmp_path), read_png(folder.frames_dir / "000001.png"))
+    assert_shown(render(1, tmp_path), read_png(folder.path / "frames" / "000001.png"))
     plane = bpy.data.objects[report.placed]
     assert not (plane.visible_diffuse or plane.visible_glossy or plane.visible_shadow)
 
@@ -172,7 +172,7 @@ def test_a_picture_of_another_shape_is_fitted_not_stretched(tmp_path: Path) -> N
     import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
     rendered = render(1, tmp_path)
     assert not rendered[:, :4, 3].any() and not rendered[:, -4:, 3].any()
-    assert_shown(rendered[:, 4:-4], read_png(folder.frames_dir / "000001.png"))
+    assert_shown(rendered[:, 4:-4], read_png(folder.path / "frames" / "000001.png"))
 
 
 def test_a_strip_reproduces_the_picture(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_strip_reproduces_the_picture(tmp_path: Path) -> None:
     report = import_frames(bpy.context, folder, Destination(11, show_as=STRIP))
     assert "Renders now show the sequencer" in report.sentences()[0]
     for index in (0, 3):
-        assert_shown(render(11 + index, tmp_path), read_png(folder.frames_dir / f"{index + 1:06}.png"))
+        assert_shown(render(11 + index, tmp_path), read_png(folder.path / "frames" / f"{index + 1:06}.png"))
     assert not render(15, tmp_path).any()
     assert not render(10, tmp_path).any()
 
@@ -191,7 +191,7 @@ def test_a_strip_leaves_others_where_they_are_and_takes_the_place_of_an_earlier_
     folder = finished(tmp_path, 4)
     strips = strips_of(scene)
     strips.new_image(
-        name="Mine", filepath=str(folder.frames_dir / "000001.png"), channel=1, frame_start=1, fit_method="FIT"
+        name="Mine", filepath=str(folder.path / "frames" / "000001.png"), channel=1, frame_start=1, fit_method="FIT"
     )
     for _ in range(2):
         import_frames(bpy.context, folder, Destination(1, show_as=STRIP))
@@ -289,7 +289,7 @@ def test_the_image_alone_is_a_sequence_ready_to_use(tmp_path: Path) -> None:
     report = import_frames(bpy.context, folder, Destination(1, show_as=IMAGE))
     image = bpy.data.images[report.image]
     assert image.source == "SEQUENCE" and image.alpha_mode == "STRAIGHT"
-    assert Path(bpy.path.abspath(image.filepath)) == folder.frames_dir / "000001.png"
+    assert Path(bpy.path.abspath(image.filepath)) == folder.path / "frames" / "000001.png"
     assert report.placed is None and report.count == 3
 
 
@@ -321,8 +321,8 @@ def test_a_fast_clip_keeps_its_apex_and_reports_what_it_drops(tmp_path: Path) ->
     apex = round(1 + 23 * 24 / 200)
     for frame in range(1, report.count + 1):
         source = max(23 + round((frame - apex) * 200 / 24), 0)
-        assert (made / f"{frame:06}.png").read_bytes() == (folder.frames_dir / f"{source + 1:06}.png").read_bytes()
-    assert_shown(render(apex, tmp_path), read_png(folder.frames_dir / "000024.png"))
+        assert (made / f"{frame:06}.png").read_bytes() == (folder.path / "frames" / f"{source + 1:06}.png").read_bytes()
+    assert_shown(render(apex, tmp_path), read_png(folder.path / "frames" / "000024.png"))
     assert (made / "000001.png").stat().st_nlink > 1
 
 
@@ -333,7 +333,7 @@ def test_slow_motion_repeats_frames_evenly_and_a_result_of_frames_alone_has_mark
     import_result(bpy.context, folder, destination, Outputs(frames=True))
     made = sorted((folder.path / "frames_144fps").iterdir())
     assert len(made) == 30, "each is shown for 6 * 24 / 48 frames of the scene"
-    apex = (folder.frames_dir / "000006.png").read_bytes()
+    apex = (folder.path / "frames" / "000006.png").read_bytes()
     assert [path.read_bytes() == apex for path in made].count(True) == 3
     assert {marker.name: marker.frame for marker in scene.timeline_markers} == {"MagPlus apex": 26}
     scene.timeline_markers.new("MagPlus onset", frame=14)
@@ -359,10 +359,10 @@ def test_a_second_import_shows_the_frames_of_the_second_run(tmp_path: Path) -> N
     shot(fps=30)
     folder = finished(tmp_path, 10, rate=Fraction(60))
     import_frames(bpy.context, folder, Destination(1, show_as=IMAGE))
-    folder.write("frames/000001.png", (folder.frames_dir / "000009.png").read_bytes())  # as a new run does
+    folder.write("frames/000001.png", (folder.path / "frames" / "000009.png").read_bytes())  # as a new run does
     import_frames(bpy.context, folder, Destination(1, show_as=IMAGE))
     made = folder.path / "frames_30fps"
-    assert (made / "000001.png").read_bytes() == (folder.frames_dir / "000009.png").read_bytes()
+    assert (made / "000001.png").read_bytes() == (folder.path / "frames" / "000009.png").read_bytes()
 
 
 def test_where_the_disk_has_no_links_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,7 +398,7 @@ def test_what_cannot_be_imported_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no camera"):
         import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
     scene.camera = camera
-    (folder.frames_dir / "000002.png").unlink()
+    (folder.path / "frames" / "000002.png").unlink()
     with pytest.raises(InputError, match="1 frames of the job are missing"):
         import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
     folder.write_report(replace(folder.read_report(), frames=None))

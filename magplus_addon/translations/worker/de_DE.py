@@ -236,6 +236,7 @@ MESSAGES: dict[str, str] = {
     "{0} got another job while the worker started; start again.": "{0} bekam einen anderen Auftrag, während der Worker startete; starten Sie erneut.",
     "{0} hardly answered the magnified motion (gain {1} or less), so the result shows mostly noise; try a higher magnification or another backend.": "{0} hat auf die verstärkte Bewegung kaum geantwortet (Verstärkungsfaktor {1} oder weniger), das Ergebnis zeigt also vor allem Rauschen; versuchen Sie eine höhere Verstärkung oder ein anderes Backend.",
     "{0} has a second name elsewhere (a hard link); put a copy in its place.": "{0} hat anderswo einen zweiten Namen (Hardlink); legen Sie stattdessen eine Kopie dorthin.",
+    "{0} has a single frame, and an expression is a change between frames; choose a video, or an image sequence.": "{0} hat ein einziges Bild, und ein Ausdruck ist eine Änderung zwischen Bildern; wählen Sie ein Video oder eine Bildsequenz.",
     "{0} has a video stream without a single frame.": "{0} hat einen Videostrom ohne ein einziges Bild.",
     "{0} has a wrong entry ({1} can't be {2}); {3}.": "{0} hat einen falschen Eintrag ({1} darf nicht dies sein: {2:words}); {3:words}.",
     "{0} has a wrong entry ({1}); {2}.": "{0} hat einen falschen Eintrag ({1:words}); {2:words}.",

@@ -236,6 +236,7 @@ MESSAGES: dict[str, str] = {
     "{0} got another job while the worker started; start again.": "{0} recibió otro trabajo mientras arrancaba el worker; empiece de nuevo.",
     "{0} hardly answered the magnified motion (gain {1} or less), so the result shows mostly noise; try a higher magnification or another backend.": "{0} apenas respondió al movimiento amplificado (ganancia {1} o menos), así que el resultado muestra sobre todo ruido; pruebe una amplificación mayor u otro método.",
     "{0} has a second name elsewhere (a hard link); put a copy in its place.": "{0} tiene un segundo nombre en otro lugar (un enlace físico); ponga una copia en su lugar.",
+    "{0} has a single frame, and an expression is a change between frames; choose a video, or an image sequence.": "{0} tiene un solo fotograma, y una expresión es un cambio entre fotogramas; elija un vídeo o una secuencia de imágenes.",
     "{0} has a video stream without a single frame.": "{0} tiene una pista de vídeo sin un solo fotograma.",
     "{0} has a wrong entry ({1} can't be {2}); {3}.": "{0} tiene una entrada errónea ({1} no puede ser {2:words}); {3:words}.",
     "{0} has a wrong entry ({1}); {2}.": "{0} tiene una entrada errónea ({1:words}); {2:words}.",

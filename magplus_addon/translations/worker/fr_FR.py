@@ -236,6 +236,7 @@ MESSAGES: dict[str, str] = {
     "{0} got another job while the worker started; start again.": "{0} a reçu une autre tâche pendant le démarrage du worker ; recommencez.",
     "{0} hardly answered the magnified motion (gain {1} or less), so the result shows mostly noise; try a higher magnification or another backend.": "{0} n'a presque pas répondu au mouvement amplifié (gain {1} ou moins), le résultat montre donc surtout du bruit ; essayez une amplification plus forte ou un autre moteur.",
     "{0} has a second name elsewhere (a hard link); put a copy in its place.": "{0} a un second nom ailleurs (un lien physique) ; mettez-en une copie à sa place.",
+    "{0} has a single frame, and an expression is a change between frames; choose a video, or an image sequence.": "{0} n'a qu'une seule image, et une expression est un changement entre images ; choisissez une vidéo ou une séquence d'images.",
     "{0} has a video stream without a single frame.": "{0} a un flux vidéo sans une seule image.",
     "{0} has a wrong entry ({1} can't be {2}); {3}.": "{0} a une entrée fausse ({1} ne peut pas être {2:words}) ; {3:words}.",
     "{0} has a wrong entry ({1}); {2}.": "{0} a une entrée fausse ({1:words}) ; {2:words}.",

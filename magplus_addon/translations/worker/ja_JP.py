@@ -236,6 +236,7 @@ MESSAGES: dict[str, str] = {
     "{0} got another job while the worker started; start again.": "ワーカーの起動中に {0} に別のジョブが入りました。もう一度始めてください。",
     "{0} hardly answered the magnified motion (gain {1} or less), so the result shows mostly noise; try a higher magnification or another backend.": "{0} は拡大した動きにほとんど応えなかった(ゲイン {1} 以下)ため、結果はほぼノイズです。拡大を上げるか、別のバックエンドを試してください。",
     "{0} has a second name elsewhere (a hard link); put a copy in its place.": "{0} には別の場所に第2の名前(ハードリンク)があります。代わりにコピーを置いてください。",
+    "{0} has a single frame, and an expression is a change between frames; choose a video, or an image sequence.": "{0} にはフレームが 1 つしかありません。表情とはフレーム間の変化です。動画か画像シーケンスを選んでください。",
     "{0} has a video stream without a single frame.": "{0} の動画ストリームにフレームが1つもありません。",
     "{0} has a wrong entry ({1} can't be {2}); {3}.": "{0} に誤った項目があります({1} を{2:words}にすることはできません)。{3:words}。",
     "{0} has a wrong entry ({1}); {2}.": "{0} に誤った項目があります({1:words})。{2:words}。",

@@ -236,6 +236,7 @@ MESSAGES: dict[str, str] = {
     "{0} got another job while the worker started; start again.": "工作进程启动时 {0} 得到了另一个任务；请重新开始。",
     "{0} hardly answered the magnified motion (gain {1} or less), so the result shows mostly noise; try a higher magnification or another backend.": "{0} 对放大的运动几乎没有反应（增益 {1} 或更低），因此结果主要是噪声；请尝试更高的放大倍数或其他后端。",
     "{0} has a second name elsewhere (a hard link); put a copy in its place.": "{0} 在别处有第二个名称（硬链接）；请换成一份副本。",
+    "{0} has a single frame, and an expression is a change between frames; choose a video, or an image sequence.": "{0} 只有一帧，而表情是帧与帧之间的变化；请选择视频或图像序列。",
     "{0} has a video stream without a single frame.": "{0} 的视频流没有一帧。",
     "{0} has a wrong entry ({1} can't be {2}); {3}.": "{0} 中有错误的条目（{1} 不能是{2:words}）；{3:words}。",
     "{0} has a wrong entry ({1}); {2}.": "{0} 中有错误的条目（{1:words}）；{2:words}。",

@@ -122,7 +122,7 @@ class Curves:
         explained = self._explained(event, solved)
         if self._observed.compression.strong and not shows_anything(solved.curves, self._reader.basis.controls):
             explained = None
-        return (solved if explained else self._solved(equations, None)), explained
+        return (solved if explained else self._reader.unmatched(solved)), explained
 
     def _solved(self, equations: NDArray[np.floating], event: MotionEvent | None) -> Solved:
         """Return the controls, brought to the peak of the motion where that is the driver's.
@@ -130,7 +130,9 @@ class Curves:
         It is noise's where the face shows no event, and partly the codec's where that has left little of the face.
         """
         seconds = [float(second) for second in self._clip.track.seconds]
-        return self._reader.solve(equations, seconds, adjusted=not self._observed.sparse, moves=event is not None)
+        closed = self._observed.closures[self._observed.held]
+        adjusted = not self._observed.sparse
+        return self._reader.solve(equations, seconds, closed, adjusted=adjusted, moves=event is not None)
 
     def _timed(self, solved: Solved, equations: NDArray[np.floating]) -> MotionEvent | None:
         """Return the event of the expression that the controls show, where a codec has copied parts of the face."""

@@ -40,6 +40,7 @@ from ....backend_bridge.job.scene_time import Placement, SourceTime, nearest, pl
 from ....backend_bridge.job.shot import Shot, plate_of
 from ....backend_bridge.job.spec import Outputs, resolve
 from ....backend_bridge.job.stages import Stage
+from ....backend_bridge.rig.easing import smooth_step
 from ....backend_bridge.rig.surface import Surface
 from ...video import encode_png
 from ...video.exr_passes import Exr, encode_floats
@@ -83,7 +84,7 @@ def moment_of(source: SourceTime, placement: Placement, number: int, release: fl
     if at >= seconds[last]:
         late = float(at - seconds[last])
         share = 0.0 if release is None or late == 0 else 1.0 if release == 0 else min(late / release, 1.0)
-        return Moment(last, last, Fraction(0), 1.0 - share * share * (3 - 2 * share))
+        return Moment(last, last, Fraction(0), 1.0 - smooth_step(share))
     close = nearest(seconds, at)
     before = close if seconds[close] <= at else close - 1
     return Moment(before, before + 1, (at - seconds[before]) / (seconds[before + 1] - seconds[before]), 1.0)

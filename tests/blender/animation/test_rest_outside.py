@@ -310,6 +310,17 @@ def test_dead_bakes_leave_the_list(tmp_path: Path, head, keys) -> None:
     assert not bpy.context.scene.magplus.bakes
 
 
+def test_a_bake_that_another_scene_has_replaced_leaves_the_list(tmp_path: Path, head, keys) -> None:
+    scene = bpy.context.scene
+    other = bpy.data.scenes.new("Other")
+    other.collection.objects.link(head)
+    folder = job(tmp_path, shape_key_controls((head,))[0], Smile=pulse(20, 8, 0.25))
+    bake(folder)
+    with bpy.context.temp_override(scene=other, view_layer=other.view_layers[0]):
+        bake(folder)
+    assert not scene.magplus.bakes and len(other.magplus.bakes) == 1
+
+
 def test_long_names_stay_apart(tmp_path: Path, head, keys) -> None:
     controls, _ = shape_key_controls((head,))
     folder = job(tmp_path, controls, Smile=pulse(20, 8, 0.2))
@@ -755,6 +766,24 @@ def test_layers_on_a_value_that_a_property_is_defined_with_have_room(tmp_path: P
     bpy.context.scene.frame_set(68)
     assert rig["mood"] == pytest.approx(1.2, abs=1e-5)
     assert rig.id_properties_ui("mood").as_dict()["max"] >= 1.2 - 1e-5
+
+
+def test_a_layer_before_a_take_begins_has_room(tmp_path: Path) -> None:
+    """There the NLA plays what the property is defined with, whatever the take does later."""
+    rig = add_armature({"jaw": (0, 0, 0)})
+    rig["mood"] = 0.7
+    rig.id_properties_ui("mood").update(min=0.0, max=1.0, default=0.7)
+    rig["mood"] = 0.1
+    for frame in (60, 80):
+        rig.keyframe_insert('["mood"]', frame=frame)
+    animation = rig.animation_data
+    strip = animation.nla_tracks.new().strips.new("Take", 60, animation.action)
+    strip.extrapolation, animation.action = "HOLD_FORWARD", None
+    bpy.context.scene.frame_set(20)
+    controls, _ = property_controls(rig, ('["mood"]',))
+    bake(solved(tmp_path, controls, {controls[0].control.name: 0.7 + pulse(20, 8, 0.5)}, Fraction(25)), animation=LAYER)
+    bpy.context.scene.frame_set(28)
+    assert rig["mood"] == pytest.approx(1.2, abs=1e-5)
 
 
 def test_a_layer_over_an_action_that_adds_to_a_track_has_room(tmp_path: Path, head, keys) -> None:

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import RigBasis
 from bl_ext.user_default.magplus.operators.rig.basis import survey_steps
-from bl_ext.user_default.magplus.operators.rig.face import Face, find_face
+from bl_ext.user_default.magplus.operators.rig.face import Face
 from bl_ext.user_default.magplus.operators.rig.face_controls import search_controls
 from bl_ext.user_default.magplus.operators.rig.projection import present_projection
 from bl_ext.user_default.magplus.operators.rig.surface import read_points
 from bl_ext.user_default.magplus.operators.running.steps import run_to_end
 
 from tests.blender.head import add_armature, add_camera, dump, make_head, quick_render
+from tests.blender.rig.found_face import find_face
 
 
 @pytest.fixture

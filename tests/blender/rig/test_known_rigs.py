@@ -13,13 +13,13 @@ from bl_ext.user_default.magplus.backend_bridge.rig.basis import Control
 from bl_ext.user_default.magplus.operators.measure_controls import choice_of, matching
 from bl_ext.user_default.magplus.operators.rig.basis import Survey, survey_steps
 from bl_ext.user_default.magplus.operators.rig.controls import restored
-from bl_ext.user_default.magplus.operators.rig.face import find_face
 from bl_ext.user_default.magplus.operators.rig.face_controls import chosen_controls
 from bl_ext.user_default.magplus.operators.rig.projection import present_projection
 from bl_ext.user_default.magplus.operators.running.steps import run_to_end
 
 from tests.blender.characters.makehuman import MakeHumanHead, mpfb_default, rigify_classic, rigify_skin
 from tests.blender.head import add_camera, quick_render
+from tests.blender.rig.found_face import find_face
 
 ELSEWHERE = ("root", "head", "neck", "torso", "ear", "tweak", "spine", "clavicle", "shoulder", "temporalis", "teeth")
 Built = tuple[MakeHumanHead, bpy.types.Object]

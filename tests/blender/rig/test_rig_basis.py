@@ -18,7 +18,7 @@ from bl_ext.user_default.magplus.backend_bridge.worker_client.messages import Pr
 from bl_ext.user_default.magplus.operators.rig import face as rig_face
 from bl_ext.user_default.magplus.operators.rig.basis import survey_steps
 from bl_ext.user_default.magplus.operators.rig.controls import RigControl
-from bl_ext.user_default.magplus.operators.rig.face import face_steps, find_face
+from bl_ext.user_default.magplus.operators.rig.face import face_steps
 from bl_ext.user_default.magplus.operators.rig.face_controls import default_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
@@ -27,6 +27,7 @@ from bl_ext.user_default.magplus.operators.rig.projection import Projection, pre
 from bl_ext.user_default.magplus.operators.running import steps as running
 
 from tests.blender.head import add_armature, add_camera, bind, dump, make_head
+from tests.blender.rig.found_face import find_face
 
 SIZE = (640, 480)
 

@@ -16,7 +16,6 @@ from bl_ext.user_default.magplus.backend_bridge.rig.anchors import FACE_ANCHORS
 from bl_ext.user_default.magplus.operators.rig.anchors import anchors_of, moved_anchors, name_of
 from bl_ext.user_default.magplus.operators.rig.avatar import face_companions
 from bl_ext.user_default.magplus.operators.rig.basis import survey_steps
-from bl_ext.user_default.magplus.operators.rig.face import find_face
 from bl_ext.user_default.magplus.operators.rig.face_controls import default_controls
 from bl_ext.user_default.magplus.operators.rig.features import expected_anchors, find_features
 from bl_ext.user_default.magplus.operators.rig.projection import present_projection
@@ -24,6 +23,7 @@ from bl_ext.user_default.magplus.operators.running.steps import run_to_end
 
 from tests.blender.characters.stylised import ball_on_bones, cartoon_ball, owl, stick_face, wolf
 from tests.blender.head import quick_render
+from tests.blender.rig.found_face import find_face
 
 MODULE = "bl_ext.user_default.magplus"
 NAMES = {landmark: name for name, landmark in FACE_ANCHORS.items()}

@@ -25,9 +25,10 @@ SHOWN_AS = {"text", "heading", "bl_label", "title", "label", "confirm_text"}
 # pictures, printed by the command line or kept in a log.
 NO_TEXT = {
     # names of data, settings of nodes, words of other programs
-    "AgX Base sRGB", "Filmic sRGB", "MagPlus Anchors", "MagPlus Result", "MagPlus capture", "MagPlus rest",
-    "MagPlus view", "MagPlus {0}", "MagPlus [{0}]", "MagPlus Sample", "MagPlus Sample {0}", "MagPlus Comparison",
-    "MagPlus Identity", "MagPlus ST-Map", "MagPlus ST-map", "MagPlus Curves", "Extension X", "Extension Y", "{0} Strip",
+    "AgX Base sRGB", "Filmic sRGB", "MagPlus Anchors", "MagPlus Result", "MagPlus camera", "MagPlus capture",
+    "MagPlus rest", "MagPlus view", "MagPlus {0}", "MagPlus [{0}]", "MagPlus Sample", "MagPlus Sample {0}",
+    "MagPlus Comparison", "MagPlus Identity", "MagPlus ST-Map", "MagPlus ST-map", "MagPlus Curves",
+    "Extension X", "Extension Y", "{0} Strip",
     "Transmission Weight", "Base Color", "Specular IOR Level", "Subsurface Weight", "Subsurface Radius",
     "Subsurface Scale", "Radial Roughness", "Random Roughness", "Sheen Weight", "Backdrop light",
     "{0} {1}, outer {2}", "{0} {1}, inner {2}", "XYZ Euler", "{0} to {1}", "Python {0}", "{0} (MB)",

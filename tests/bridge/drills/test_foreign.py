@@ -104,6 +104,6 @@ def test_a_job_of_an_older_version_is_still_one(tmp_path: Path) -> None:
     folder = make_job(tmp_path / "job.magplus")
     data = json.loads(folder.spec_path.read_bytes()) | {"schema": 1}
     folder.spec_path.write_text(json.dumps(data))
-    folder.journal_path.unlink()
+    (folder.path / "journal.jsonl").unlink()
     (folder.path / FRAMES.folder).mkdir()
     assert JobFolder.create(folder.path).read_spec().avatar.image == artefacts.AVATAR_IMAGE

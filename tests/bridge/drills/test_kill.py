@@ -37,7 +37,7 @@ MINE = {"frames/000007.png": b"my own render", "notes.txt": b"mine", "frames/.wr
 def job(tmp_path: Path) -> Path:
     """A job in whose folder a person keeps files of his own."""
     folder = make_job(tmp_path / "job.magplus")
-    folder.frames_dir.mkdir()
+    (folder.path / "frames").mkdir()
     for name, data in MINE.items():
         (folder.path / name).write_bytes(data)
     return folder.path

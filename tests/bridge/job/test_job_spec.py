@@ -13,6 +13,7 @@ from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.job.spec import (
     MAX_ALPHA,
     REGIONS,
+    SPEC,
     Anchor,
     Avatar,
     Driving,
@@ -63,9 +64,24 @@ specs = st.builds(
 spec = JobSpec(driving=Driving("clip.mp4"), avatar=Avatar("avatar/avatar.png"))
 
 
+def entries() -> dict[str, Any]:
+    """What stands in the spec's job.json."""
+    found: dict[str, Any] = json.loads(SPEC.encode(spec))
+    return found
+
+
+def read_from(text: bytes) -> JobSpec:
+    return SPEC.decode(text).validated()
+
+
+def spec_of(data: object) -> JobSpec:
+    """The spec of a job.json in which this stands."""
+    return read_from(json.dumps(data).encode())
+
+
 @given(specs)
 def test_every_spec_survives_the_way_through_the_file(spec: JobSpec) -> None:
-    assert JobSpec.from_json(spec.to_json()) == spec
+    assert read_from(SPEC.encode(spec)) == spec
 
 
 json_values = st.recursive(plain, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5)
@@ -77,13 +93,13 @@ json_values = st.recursive(plain, lambda inner: st.lists(inner) | st.dictionarie
 )
 def test_no_entry_of_the_wrong_kind_gets_through(entry: str, value: Any) -> None:
     """Whatever stands in a job.json, it is either a spec that is written back the same or one sentence."""
-    data = json.loads(spec.to_json()) | {entry: value}
+    data = entries() | {entry: value}
     try:
-        read = JobSpec.from_json(json.dumps(data))
+        read = spec_of(data)
     except InputError as error:
         assert "\n" not in str(error)
     else:
-        assert JobSpec.from_json(read.to_json()) == read
+        assert read_from(SPEC.encode(read)) == read
 
 
 def anchored(*anchors: dict[str, Any]) -> dict[str, Any]:
@@ -136,23 +152,23 @@ def anchored(*anchors: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_a_wrong_entry_is_named(entry: str, value: object, sentence: str) -> None:
-    data = json.loads(spec.to_json()) | {entry: value}
+    data = entries() | {entry: value}
     with pytest.raises(InputError) as raised:
-        JobSpec.from_json(json.dumps(data))
+        spec_of(data)
     assert sentence in str(raised.value)
 
 
 def test_whole_numbers_are_good_for_seconds_and_pixels() -> None:
-    data = json.loads(spec.to_json())
+    data = entries()
     data["driving"]["trim"] = [0, 1]
     data["avatar"]["face_box"] = [10, 20, 300, 300]
-    read = JobSpec.from_json(json.dumps(data))
+    read = spec_of(data)
     assert read.driving.trim == (0.0, 1.0) and read.avatar.face_box == (10.0, 20.0, 300.0, 300.0)
 
 
 def test_text_without_end_is_damaged() -> None:
     with pytest.raises(InputError, match="damaged"):
-        JobSpec.from_json("[" * 100_000)
+        read_from(b"[" * 100_000)
 
 
 def test_a_spec_made_in_blender_is_checked_as_well() -> None:
@@ -161,9 +177,9 @@ def test_a_spec_made_in_blender_is_checked_as_well() -> None:
 
 
 def test_a_job_of_the_first_format_is_still_read() -> None:
-    data = json.loads(spec.to_json())
+    data = entries()
     anchor = {"landmark": 4, "position": [120.5, 88]}
     first = data | {"schema": 1, "rig": {"anchors": [anchor], "locked": ["jawOpen"]}}
     del first["avatar"]["anchors"]
-    read = JobSpec.from_json(json.dumps(first))
+    read = spec_of(first)
     assert read.avatar.anchors == (Anchor(4, (120.5, 88.0)),) and read.rig == Rig(locked=("jawOpen",))

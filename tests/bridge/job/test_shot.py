@@ -13,7 +13,7 @@ from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.job.plate_size import check_sizes, plate_size
 from magplus.backend_bridge.job.scene_time import SourceTime, place_in_shot
 from magplus.backend_bridge.job.shot import Shot, check_interval, check_plates, plate_of
-from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
+from magplus.backend_bridge.job.spec import SPEC, Avatar, Driving, JobSpec, Outputs
 
 
 def test_plates_are_named_by_the_number_of_the_scenes_frame(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_an_interval_lies_within_what_can_be_numbered(first: int, last: int) -> 
 def test_a_job_with_a_shot_survives_its_file_and_an_st_map_needs_one() -> None:
     shot = Shot((1001, 1048), 1004, Fraction(24000, 1001), plates="/p/####.exr")
     spec = JobSpec(Driving("v.mp4"), Avatar("avatar/avatar.png"), outputs=Outputs(st_map=True), shot=shot)
-    assert JobSpec.from_json(spec.to_json()) == spec
+    assert SPEC.decode(SPEC.encode(spec)).validated() == spec
     with pytest.raises(InputError, match="moving shot"):
         JobSpec(Driving("v.mp4"), Avatar("a.png"), outputs=Outputs(st_map=True)).validated()
 

@@ -64,7 +64,7 @@ def test_a_job_is_done_and_the_next_one_finds_the_models_loaded(client: WorkerCl
     assert stages == ["start", "face", "steady", "measure", "animate"]
     report = job.read_report()
     assert report.status == "finished"
-    assert len(list(job.frames_dir.glob("*.png"))) == report.frames.count == 8
+    assert len(list((job.path / "frames").glob("*.png"))) == report.frames.count == 8
     again, _ = run(client, job)
     assert isinstance(again[-1], Result) and not any(isinstance(message, Hello) for message in again)
     assert job.read_report().frames.resumed == 8

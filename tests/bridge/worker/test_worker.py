@@ -144,7 +144,7 @@ def test_cancel_takes_effect_within_a_second_whatever_the_job_is_doing(
     assert time.perf_counter() - started < 1.0 + SLACK
     assert ending(seen) == Cancelled()
     assert not client.busy
-    assert (folder.frames_dir / "000003.png").read_bytes() == b"frame 3", "what was finished stays"
+    assert (folder.path / "frames" / "000003.png").read_bytes() == b"frame 3", "what was finished stays"
     assert folder.read_report().status == "cancelled"
     folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar/avatar.png")))
     assert ending(run(client, folder)) == Result(str(folder.report_path)), "the folder's lock is free again"

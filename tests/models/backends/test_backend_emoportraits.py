@@ -474,5 +474,5 @@ def test_from_a_video_to_frames(tmp_path, added, real_clip, other_person):
     assert report.backend.weights_licence == "CC BY-NC-SA 4.0"
     assert any("cut the avatar's head out by its face landmarks" in warning for warning in report.warnings)
     assert report.frames.count == 2 and report.frames.size == (640, 360)
-    still = cv2.imread(str(folder.frames_dir / f"{report.reference.index + 1:06d}.png"))
+    still = cv2.imread(str(folder.path / "frames" / f"{report.reference.index + 1:06d}.png"))
     assert np.abs(still[..., ::-1].astype(int) - avatar).max() <= 2

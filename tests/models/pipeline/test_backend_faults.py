@@ -68,7 +68,7 @@ def job(tmp_path, clip, avatar, landmarks, session, monkeypatch):  # noqa: F811
         folder.write_spec(dataclasses.replace(spec, avatar=dataclasses.replace(spec.avatar, rig_basis=None)))
         fresh = BackendAlone(session)
         report = run_job(folder, fresh, Quiet())
-        frames = [read(path).astype(float) for path in sorted(folder.frames_dir.iterdir())]
+        frames = [read(path).astype(float) for path in sorted((folder.path / "frames").iterdir())]
         return report, frames, getattr(fresh.loaded, "generated", 0)
 
     return run

@@ -82,7 +82,7 @@ def job(tmp_path, real_clip, avatar, session):
 
 
 def frames(folder):
-    return [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in sorted(folder.frames_dir.iterdir())]
+    return [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in sorted((folder.path / "frames").iterdir())]
 
 
 def test_fomm_from_the_best_frame_and_another_checkpoint(job, session, avatar):

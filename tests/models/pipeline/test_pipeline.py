@@ -163,10 +163,10 @@ def read(path):
 
 def test_there_is_a_frame_of_the_avatars_size_for_every_frame_of_the_clip(finished):
     folder, report = finished
-    names = sorted(path.name for path in folder.frames_dir.iterdir())
+    names = sorted(path.name for path in (folder.path / "frames").iterdir())
     assert names == [f"{number:06d}.png" for number in range(1, 9)]
     assert report.frames.count == 8
-    assert read(folder.frames_dir / names[0]).shape == (SIZE[1], SIZE[0], 4)
+    assert read(folder.path / "frames" / names[0]).shape == (SIZE[1], SIZE[0], 4)
     assert report.timing.rate == Fraction(24000, 1001)
     assert report.timing.seconds[:3] == (0, Fraction(1001, 24000), Fraction(1001, 12000))
 
@@ -176,7 +176,7 @@ def test_the_reference_frame_gives_back_the_avatar_and_the_others_do_not(finishe
     reference = report.reference.index + 1
     seen = avatar[..., 3] > 0
     change = [
-        np.abs(read(folder.frames_dir / f"{number:06d}.png")[seen].astype(int) - avatar[seen]).max()
+        np.abs(read(folder.path / "frames" / f"{number:06d}.png")[seen].astype(int) - avatar[seen]).max()
         for number in range(1, 9)
     ]
     assert change[reference - 1] <= 1
@@ -185,7 +185,7 @@ def test_the_reference_frame_gives_back_the_avatar_and_the_others_do_not(finishe
 
 def test_background_and_transparency_stay_the_avatars_own(finished, avatar):
     folder, _ = finished
-    last = read(folder.frames_dir / "000008.png")
+    last = read(folder.path / "frames" / "000008.png")
     assert (last[..., 3] == avatar[..., 3]).all()
     assert (last[:40, 40:] == avatar[:40, 40:]).all()
 
@@ -267,7 +267,7 @@ def test_a_locked_control_keeps_still_and_the_driver_alone_is_read_when_no_frame
     report = run_job(folder, session, Quiet())
     values = ControlCurves.load(folder.weights_npz).values
     assert (values[:, 0] == 0).all()
-    assert report.frames is None and not folder.frames_dir.exists()
+    assert report.frames is None and not (folder.path / "frames").exists()
     rig = Rig(locked=("hat",))
     folder = make_job(tmp_path / "absent.magplus", clip, avatar, landmarks, rig=rig, outputs=weights)
     with pytest.raises(InputError, match="no control 'hat' in the captured rig"):
@@ -298,13 +298,13 @@ def test_a_cancelled_run_resumes_after_its_finished_frames(finished, tmp_path, c
     folder = make_job(tmp_path / "cancelled.magplus", clip, avatar, landmarks)
     with pytest.raises(CancelledError):
         run_job(folder, session, Quiet(limit=4))
-    made = sorted(folder.frames_dir.glob("*.png"))
+    made = sorted((folder.path / "frames").glob("*.png"))
     assert made
     kept = made[:4]
     for path in made[4:]:  # the clip is one group of frames, of which a crash may leave a part
         path.unlink()
     before = [path.stat().st_mtime_ns for path in kept]
-    (folder.frames_dir / "000002.png").write_bytes(b"damaged by a crash")
+    (folder.path / "frames" / "000002.png").write_bytes(b"damaged by a crash")
 
     events = Quiet()
     report = run_job(folder, session, events)
@@ -315,7 +315,7 @@ def test_a_cancelled_run_resumes_after_its_finished_frames(finished, tmp_path, c
     assert [new == old for new, old in zip(after, before, strict=True)] == [True, False, True, True]
     for number in range(1, 9):
         name = f"{number:06d}.png"
-        resumed, whole = ((each.frames_dir / name).read_bytes() for each in (folder, finished[0]))
+        resumed, whole = ((each.path / "frames" / name).read_bytes() for each in (folder, finished[0]))
         assert resumed == whole, "to the last bit"
     assert (folder.path / artefacts.SET_ASIDE / "frames_000002.png").read_bytes() == b"damaged by a crash"
     assert "was not what MagPlus had written" in report.warnings[-1]
@@ -462,7 +462,7 @@ def test_what_an_earlier_longer_run_left_is_gone_of_every_kind(tmp_path, clip, a
     everything = Outputs(frames=True, weights=True, magnified=True, compare=True)
     folder = make_job(tmp_path / "shorter.magplus", clip, avatar, landmarks, outputs=everything)
     run_job(folder, session, Quiet())
-    (folder.frames_dir / "notes.txt").write_text("the user's own")
+    (folder.path / "frames" / "notes.txt").write_text("the user's own")
     short = Driving(str(clip), trim=(0.0, 0.2))
     folder.write_spec(dataclasses.replace(folder.read_spec(), driving=short))
     count = run_job(folder, session, Quiet()).frames.count
@@ -494,7 +494,7 @@ def test_frames_without_the_face_hold_and_are_reported(tmp_path, clip, avatar, l
     assert report.face.missing_seconds == pytest.approx([4 / 24, 5 / 24])
     assert "0.167-0.208 s (no face)" in events.warnings[0]
     assert "untrusted frames" in {reason.concern for reason in report.quality.reasons}
-    held = [read(folder.frames_dir / f"{number:06d}.png") for number in (4, 5, 6)]
+    held = [read(folder.path / "frames" / f"{number:06d}.png") for number in (4, 5, 6)]
     assert np.array_equal(held[0], held[1])
     assert np.array_equal(held[0], held[2])
     assert report.frames.count == 8
@@ -507,7 +507,7 @@ def test_a_single_frame_gives_the_avatar_itself(tmp_path, clip, avatar, landmark
     report = run_job(folder, session, Quiet())
     assert report.frames.count == 1
     assert report.events is None
-    assert np.array_equal(read(folder.frames_dir / "000001.png")[..., 3], avatar[..., 3])
+    assert np.array_equal(read(folder.path / "frames" / "000001.png")[..., 3], avatar[..., 3])
 
 
 def test_a_tiny_face_and_no_face_are_one_sentence_each(tmp_path, clip, avatar, landmarks, session):
@@ -541,7 +541,7 @@ def test_a_face_that_no_detector_knows_is_placed_by_its_rig(tmp_path, clip, avat
 
 def test_every_picture_names_the_job_as_the_report_does(finished):
     folder, report = finished
-    pictures = [*folder.frames_dir.iterdir(), folder.path / "curves.png"]
+    pictures = [*(folder.path / "frames").iterdir(), folder.path / "curves.png"]
     for picture in pictures:
         assert report.provenance.identity.encode() in picture.read_bytes()
         assert b"cv.iptc.org/newscodes/digitalsourcetype/" in picture.read_bytes()
