@@ -103,8 +103,8 @@ def test_what_a_benchmark_reads_of_several_rigs_is_in_the_order_of_the_clip_not_
     for frames in ([2, 0], [1, 3]):
         files |= dict(zip(frames, recording.read(SimpleNamespace(frames=frames)), strict=True))
     with pytest.raises(_AllIsRead):
-        recording.solve(np.stack([files[frame] for frame in range(4)]), range(4), adjusted=False)
-    assert not recording.adjusted
+        recording.solve(np.stack([files[frame] for frame in range(4)]), range(4), np.full((4, 2), 0.1), adjusted=False)
+    assert not recording.adjusted and (recording.closed == 0.1).all()
     assert [each.shape for each in recording.equations] == [(4, 2, 10), (4, 3, 10)]
     assert recording.equations[0][:, 0, 0].tolist() == [0, 1, 2, 3]
     assert recording.equations[1][:, 0, 0].tolist() == [0.5, 1.5, 2.5, 3.5]
@@ -179,9 +179,8 @@ def test_a_control_that_shows_the_drivers_motion_at_the_end_of_its_range_is_name
 ) -> None:
     reader = drawn_face("browDownLeft", "browDownRight", matching="motion")
     brows = reach * (bump(66, 24, 5) + bump(30, 24, 5)) * [0, 6]
-    found = reader.solve(
-        read(CURVE[:, None, None] * brows, np.zeros((len(CURVE), len(GRID), 2))), list(np.arange(len(CURVE)) / 24)
-    )
+    motion = read(CURVE[:, None, None] * brows, np.zeros((len(CURVE), len(GRID), 2)))
+    found = reader.solve(motion, list(np.arange(len(CURVE)) / 24), OPEN)
     assert found.at_limit == ends
 
 
