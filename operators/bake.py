@@ -18,7 +18,8 @@ from ..backend_bridge.job.bake_record import BAKE, BakeRecord
 from ..backend_bridge.job.folder import JobFolder
 from .animation.bake_list import forget_dead, free_name, remember
 from .animation.bake_report import BakeReport
-from .animation.clearing import clear, end_before, next_after
+from .animation.clearing import clear, end_before
+from .animation.clip_windows import ClipWindows
 from .animation.destination import ANIMATION, LAST_FRAME, LAYER, NEW_ACTION, Destination
 from .animation.ends import RELEASE, Window
 from .animation.event_markers import set_event_markers
@@ -118,7 +119,6 @@ def bake_performance(
     scene, source = context.scene, performance.source
     placement = destination.place(source, scene)
     frames = [float(placement.frame(seconds)) for seconds in source.seconds]
-    window = asked = destination.window(source, placement)
     if planned is None:
         planned = plan_bake(context, performance, destination, skip_still=skip_still, objects=objects)
     entries = planned.entries
@@ -126,19 +126,9 @@ def bake_performance(
     bake = free_name(performance.name)
     raised, not_saved, cut_off = raise_ranges(entries, destination.animation, _frames_of(scene))
     rests = _rests(performance, objects)
-    eased = replace(destination, release=RELEASE) if window.holds else destination
-    fading = eased.window(source, placement)
-    following, ease = next_after(rests, window.last), fading.end - fading.last
-    begins = None if following is None else following.at_rest
-    beside = fading.ended_by(begins)  # what comes next stays whole
-    # It can't stay by itself where this clip covers its quiet beginning and lasts until it moves.
-    over = destination.animation != NEW_ACTION and following is not None and following.covered and beside != fading
-    if over:
-        window = fading
-    elif destination.animation != NEW_ACTION:  # which plays alone
-        window = window.until(begins, ease) if window.endless else beside
-    keying = Keying(destination.animation, bake, window, {}, over)
-    written, stuck = _write(entries, keying, rests, beside, ease)
+    windows = ClipWindows.of(destination, source, placement, rests)
+    keying = Keying(destination.animation, bake, windows.keyed, {}, windows.over)
+    written, stuck = _write(entries, keying, rests, windows)
     if performance.identity is not None:  # whoever has the file can see where its motion comes from
         for action in (bpy.data.actions[each.action] for each in written):
             action[JOB_NAME], action[JOB_IDENTITY] = performance.name, performance.identity
@@ -156,9 +146,12 @@ def bake_performance(
         actions=tuple(each.action for each in written),
     )
     kept = tuple(each.replaced for each in written if each.replaced is not None)
-    lines = _cut_short(away, eased.release if over else destination.release, window if window != asked else None)
-    cautions = (*lines, *_given_way(beside if over else window, destination.release), *_told(written, stuck))
-    cautions += _apart(entries)
+    cautions = (
+        *_cut_short(away, RELEASE if windows.over else destination.release, windows.shortened),
+        *_given_way(windows.given_way, destination.release),
+        *_told(written, stuck),
+        *_apart(entries),
+    )
     forget_dead()
     if entries:
         remember(scene, bake)
@@ -185,31 +178,29 @@ def _write(
     entries: Sequence[ControlKeys],
     keying: Keying,
     rests: Mapping[bpy.types.ID, Mapping[Address, float]],
-    beside: Window,
-    ease: float,
+    windows: ClipWindows,
 ) -> tuple[list[Written], list[str]]:
     """Write keys, and clear what earlier bakes have left in their window of whatever belongs to the character.
 
-    beside: the window of what gets no keys. ease: frames over which what shows until then goes. Returns what was
-    written, and what is to be said of strips that could not be cleared.
+    Returns what was written, and what is to be said of strips that could not be cleared.
     """
     of_ids: dict[bpy.types.ID, list[ControlKeys]] = {}
     for entry in entries:
         of_ids.setdefault(entry.keys.channel.id, []).append(entry)
     stuck: list[str] = []
     for id_block in rests if keying.animation != NEW_ACTION else ():  # an action that is replaced is left as it is
-        end_before(id_block, keying.window, ease)
+        end_before(id_block, keying.window, windows.ease)
     if keying.animation == LAYER:  # before there is a layer that must not be cleared itself
         for id_block in rests:
             own = {} if keying.over else dict.fromkeys(_keyed(of_ids.get(id_block, [])), keying.window)
-            stuck += clear(id_block, beside, own=own)
+            stuck += clear(id_block, windows.beside, own=own)
     written = [replace(keying, rests=rests.get(id_block, {})).key(id_block, its) for id_block, its in of_ids.items()]
     if keying.animation != LAYER:
         for id_block in rests:
             keyed = _keyed(of_ids.get(id_block, []))
             if keying.animation == NEW_ACTION:
-                end_before(id_block, keying.window, ease, keyed)
-            stuck += clear(id_block, beside, keyed)
+                end_before(id_block, keying.window, windows.ease, keyed)
+            stuck += clear(id_block, windows.beside, keyed)
     return written, stuck
 
 
