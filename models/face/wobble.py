@@ -33,7 +33,7 @@ _BESIDE_FACE = 0.3  # weight of what isn't the face: hair, neck, what stands sti
 _RIDGE = 1e-3  # of the mean precision: lines without texture aren't shifted
 _EVERY = 2  # px: as closely as blurred pictures are looked at for signs of it
 _LOOKED_AT = 24  # lines, across the face
-_ALIKE = 0.85  # correlation of both halves' shifts: wobbles have 0.9 and more, expressions and turning heads 0.8
+_ALIKE = 0.8  # correlation of both halves' shifts: wobbles have 0.85 and more, expressions and turning heads 0.75
 _LEAST = 3e-4  # px² of the pictures, the mean product of both halves' shifts: such a wobble has 14e-4, noise 0.8e-4
 _FEWEST = 3  # frames
 
