@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,6 @@ from magplus.models.backends import Animated, Backend, DrivingBatch, registry
 from magplus.models.face import FaceLandmarks, select_face
 from magplus.models.pipeline import run as job
 from magplus.models.pipeline.batch import Batch
-from magplus.models.pipeline.driving_clip import DrivingClip
 from magplus.models.pipeline.factors import Factors
 from magplus.models.pipeline.notes import Unheard
 from magplus.models.pipeline.rig_reader import RigReader
@@ -87,13 +85,15 @@ class Found:
 class Reading:
     """What a job read of a rig.
 
-    equations: [N, S, 10] of the whole clip. times: theirs, s. seconds: of the processor. adjusted: whether the job lets
+    equations: [N, S, 10] of the whole clip. times: theirs, s. closed: [N, 2], how far each eye has (`face.closures`).
+    seconds: of the processor. adjusted: whether the job lets
     the peak of the motion be matched. moves: whether it found an event.
     """
 
     reader: RigReader
     equations: NDArray[np.float32]
     times: tuple[float, ...]
+    closed: NDArray[np.float64]
     seconds: float
     adjusted: bool = True
     moves: bool = True
@@ -101,7 +101,7 @@ class Reading:
     def solve(self) -> Found:
         """Return the values that the job would leave in `weights.npz`."""
         start = time.process_time()
-        curves = self.reader.solve(self.equations, self.times, self.adjusted, self.moves).curves
+        curves = self.reader.solve(self.equations, self.times, self.closed, self.adjusted, self.moves).curves
         if not self.adjusted:  # as a job has it of a strongly compressed clip
             curves, _ = above_codec(curves, self.reader.basis.controls, self.moves)
         return Found(curves.values, curves.residual, self.seconds + time.process_time() - start)
@@ -243,7 +243,7 @@ class Readings:
             found = recording[0]
         seconds = (time.process_time() - start) / len(bases)
         return {
-            name: Reading(reader, equations, found.times, seconds, found.adjusted, found.moves)
+            name: Reading(reader, equations, found.times, found.closed, seconds, found.adjusted, found.moves)
             for name, reader, equations in zip(bases, found.readers, found.equations, strict=True)
         }
 
@@ -259,6 +259,7 @@ class _Recording:
         self.readers = readers
         self.basis, self.read_from = readers[0].basis, readers[0].read_from
         self.times: tuple[float, ...] = ()
+        self.closed: NDArray[np.float64] = np.zeros((0, 2))
         self.adjusted = self.moves = True
         self.equations: list[NDArray[np.floating]] = []
         self._sites: list[int] = []
@@ -277,9 +278,15 @@ class _Recording:
         return np.concatenate([reader.without(own, doubtful) for reader, own in of_each], axis=1)
 
     def solve(
-        self, equations: NDArray[np.floating], seconds: Sequence[float], adjusted: bool = True, moves: bool = True
+        self,
+        equations: NDArray[np.floating],
+        seconds: Sequence[float],
+        closed: NDArray[np.float64],
+        adjusted: bool = True,
+        moves: bool = True,
     ) -> None:
         """Keep what would be solved, and end the job; see `RigReader.solve`."""
+        self.closed = closed
         self.times, self.adjusted, self.moves = tuple(seconds), adjusted, moves
         self.equations = self._apart(equations)
         raise _AllIsRead
@@ -322,15 +329,13 @@ def only_frames(backend: str, wanted: bool = True) -> Iterator[None]:
 
 
 class _Light(pickle.Pickler):
-    """Leaves out what a reader needs for reading only: pictures, surfaces, and all of the clip but its blinks."""
+    """Leaves out what a reader needs for reading only: pictures, surfaces, and the clip."""
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, RigBasis):
             size = np.linalg.norm(obj.displacement, axis=2)
             extent = np.stack([size.max(1, initial=0.0), size[:, obj.visible].max(1, initial=0.0)], 1)
             return _with_extent, (obj.image_size, obj.controls, extent)
-        if isinstance(obj, DrivingClip):
-            return SimpleNamespace, (), {"closures": obj.closures}
         if isinstance(obj, Tensor):
             return type(None), ()
         return NotImplemented

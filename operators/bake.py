@@ -18,7 +18,7 @@ from ..backend_bridge.job.bake_record import BAKE, BakeRecord
 from ..backend_bridge.job.folder import JobFolder
 from .animation.bake_list import forget_dead, free_name, remember
 from .animation.bake_report import BakeReport
-from .animation.clearing import clear, end_holds, next_after
+from .animation.clearing import clear, end_before, next_after
 from .animation.destination import ANIMATION, LAST_FRAME, LAYER, NEW_ACTION, Destination
 from .animation.ends import RELEASE, Window
 from .animation.event_markers import set_event_markers
@@ -159,7 +159,7 @@ def bake_performance(
     lines = _cut_short(away, eased.release if over else destination.release, window if window != asked else None)
     cautions = (*lines, *_given_way(beside if over else window, destination.release), *_told(written, stuck))
     cautions += _apart(entries)
-    forget_dead(scene)
+    forget_dead()
     if entries:
         remember(scene, bake)
     return BakeReport(bake, record, raised, not_saved, cut_off, kept, cautions, performance.checked)
@@ -190,7 +190,7 @@ def _write(
 ) -> tuple[list[Written], list[str]]:
     """Write keys, and clear what earlier bakes have left in their window of whatever belongs to the character.
 
-    beside: the window of what gets no keys. ease: frames over which what is held until then goes. Returns what was
+    beside: the window of what gets no keys. ease: frames over which what shows until then goes. Returns what was
     written, and what is to be said of strips that could not be cleared.
     """
     of_ids: dict[bpy.types.ID, list[ControlKeys]] = {}
@@ -198,7 +198,7 @@ def _write(
         of_ids.setdefault(entry.keys.channel.id, []).append(entry)
     stuck: list[str] = []
     for id_block in rests if keying.animation != NEW_ACTION else ():  # an action that is replaced is left as it is
-        end_holds(id_block, keying.window, ease)
+        end_before(id_block, keying.window, ease)
     if keying.animation == LAYER:  # before there is a layer that must not be cleared itself
         for id_block in rests:
             own = {} if keying.over else dict.fromkeys(_keyed(of_ids.get(id_block, [])), keying.window)
@@ -208,7 +208,7 @@ def _write(
         for id_block in rests:
             keyed = _keyed(of_ids.get(id_block, []))
             if keying.animation == NEW_ACTION:
-                end_holds(id_block, keying.window, ease, keyed)
+                end_before(id_block, keying.window, ease, keyed)
             stuck += clear(id_block, beside, keyed)
     return written, stuck
 

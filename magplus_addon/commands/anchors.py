@@ -13,9 +13,9 @@ from ...backend_bridge.rig.anchors import read_anchors
 from ...operators import match_face
 from ...operators.running.job_manager import Outcome
 from . import tasks
-from .parser import Verbs, add_avatar, add_save
+from .parser import Verbs, add_avatar, add_camera, add_save
 from .saving import SavedFile
-from .scene_settings import choose_avatar
+from .scene_settings import choose_avatar, choose_camera
 
 
 def add(verbs: Verbs) -> None:
@@ -28,6 +28,7 @@ def add(verbs: Verbs) -> None:
     )
     verb.set_defaults(run=run)
     add_avatar(verb)
+    add_camera(verb)
     add_anchors(verb)
     verb.add_argument("--export", type=Path, metavar="FILE.json", help="where to write them")
     add_save(verb)
@@ -49,6 +50,8 @@ def run(options: argparse.Namespace) -> ExitCode:
     if options.export is None and options.save is None:
         raise InputError("Give --export FILE.json, or --save FILE.blend to keep the anchors in the file.")
     avatar = choose_avatar(context, options.avatar)
+    if options.camera is not None:
+        choose_camera(context.scene, options.camera)
     if options.anchors is not None:
         match_face.pin_anchors(context, avatar, read_anchors(options.anchors))
     settings = context.scene.magplus

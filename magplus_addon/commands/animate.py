@@ -27,6 +27,7 @@ from .controls import measure
 from .parser import (
     Verbs,
     add_avatar,
+    add_camera,
     add_checkpoints,
     add_placing,
     add_progress,
@@ -85,7 +86,7 @@ def _add_source(verb: argparse.ArgumentParser) -> None:
 
 def _add_capture(verb: argparse.ArgumentParser) -> None:
     capture = verb.add_argument_group("the avatar's picture", "For keys alone it is small and quick by itself.")
-    capture.add_argument("--camera", metavar="NAME", help="the camera to look through; it becomes the scene's")
+    add_camera(capture)
     capture.add_argument("--frame", type=int, metavar="N", help="frame of the scene it is taken at; the start frame")
     capture.add_argument(
         "--capture-size",

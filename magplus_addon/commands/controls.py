@@ -13,9 +13,9 @@ from ...operators import measure_controls
 from ...operators.rig.avatar import capture_problem, chosen_avatar
 from ...operators.running.job_manager import Status
 from . import tasks
-from .parser import Verbs, add_avatar, add_save
+from .parser import Verbs, add_avatar, add_camera, add_save
 from .saving import SavedFile
-from .scene_settings import choose_avatar
+from .scene_settings import choose_avatar, choose_camera
 
 
 def add(verbs: Verbs) -> None:
@@ -23,6 +23,7 @@ def add(verbs: Verbs) -> None:
     verb = verbs.add_parser("controls", help="list what can move the avatar's face, and how much of it the camera sees")
     verb.set_defaults(run=run)
     add_avatar(verb)
+    add_camera(verb)
     verb.add_argument("--vertex-group", metavar="NAME", help="vertex group that marks the face")
     add_save(verb)
     verb.add_argument("--json", action="store_true", help="JSON instead of a table")
@@ -33,6 +34,8 @@ def run(options: argparse.Namespace) -> ExitCode:
     context, saved = bpy.context, SavedFile.of(options.save)
     settings = context.scene.magplus
     choose_avatar(context, options.avatar)
+    if options.camera is not None:
+        choose_camera(context.scene, options.camera)
     if options.vertex_group is not None:
         settings.vertex_group = options.vertex_group
     measure(context)

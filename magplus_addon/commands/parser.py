@@ -67,6 +67,11 @@ def add_avatar(group: argparse._ActionsContainer) -> None:
     group.add_argument("--avatar", metavar="NAME", help="the mesh object whose face is to move")
 
 
+def add_camera(group: argparse._ActionsContainer) -> None:
+    """Add the option that names the camera; see `scene_settings.choose_camera`."""
+    group.add_argument("--camera", metavar="NAME", help="the camera to look through; it becomes the scene's")
+
+
 def add_save(group: argparse._ActionsContainer) -> None:
     """Add the option that keeps the file with the result."""
     group.add_argument("--save", type=blend_file, metavar="FILE.blend", help="save the file with the result in it")

@@ -71,6 +71,7 @@ MESSAGES: dict[str, str] = {
     "Best Frame": "Bestes Bild",
     "Better Reference": "Bessere Referenz",
     "Blender can't read {0}; choose another video.": "Blender kann {0} nicht lesen; wählen Sie ein anderes Video.",
+    "Blender could not write the avatar's picture to its end; free space on the disk with its temporary files (Preferences > File Paths).": "Blender konnte das Bild des Avatars nicht zu Ende schreiben; schaffen Sie Platz auf dem Laufwerk mit seinen temporären Dateien (Einstellungen > Dateipfade).",
     "Blender does not save the wider range of {0} in a library override; widen it in the character's own file, too.": "In einer Bibliotheksüberschreibung speichert Blender den erweiterten Bereich von {0:words} nicht; erweitern Sie ihn auch in der Datei der Figur.",
     "Blender is rendering something else; capture when that is done.": "Blender rendert gerade etwas anderes; nehmen Sie auf, wenn das fertig ist.",
     "Blender was started in offline mode, so nothing can be downloaded; start it without that.": "Blender wurde im Offline-Modus gestartet, darum kann nichts heruntergeladen werden; starten Sie es ohne ihn.",

@@ -71,6 +71,7 @@ MESSAGES: dict[str, str] = {
     "Best Frame": "Mejor fotograma",
     "Better Reference": "Mejor referencia",
     "Blender can't read {0}; choose another video.": "Blender no puede leer {0}; elija otro vídeo.",
+    "Blender could not write the avatar's picture to its end; free space on the disk with its temporary files (Preferences > File Paths).": "Blender no pudo escribir por completo la imagen del avatar; libere espacio en el disco de sus archivos temporales (Preferencias > Rutas de archivos).",
     "Blender does not save the wider range of {0} in a library override; widen it in the character's own file, too.": "Blender no guarda el rango ampliado de {0:words} en una redefinición de biblioteca; amplíelo también en el archivo del personaje.",
     "Blender is rendering something else; capture when that is done.": "Blender está procesando otra cosa; capte cuando termine.",
     "Blender was started in offline mode, so nothing can be downloaded; start it without that.": "Blender se inició en modo sin conexión, así que no se puede descargar nada; inícielo sin ese modo.",

@@ -71,6 +71,7 @@ MESSAGES: dict[str, str] = {
     "Best Frame": "Meilleure image",
     "Better Reference": "Meilleure référence",
     "Blender can't read {0}; choose another video.": "Blender ne peut pas lire {0} ; choisissez une autre vidéo.",
+    "Blender could not write the avatar's picture to its end; free space on the disk with its temporary files (Preferences > File Paths).": "Blender n'a pas pu écrire l'image de l'avatar jusqu'au bout ; libérez de l'espace sur le disque de ses fichiers temporaires (Préférences > Chemins de fichiers).",
     "Blender does not save the wider range of {0} in a library override; widen it in the character's own file, too.": "Blender n'enregistre pas la plage élargie de {0:words} dans une redéfinition de bibliothèque ; élargissez-la aussi dans le fichier du personnage.",
     "Blender is rendering something else; capture when that is done.": "Blender est en train de rendre autre chose ; capturez quand ce sera fini.",
     "Blender was started in offline mode, so nothing can be downloaded; start it without that.": "Blender a été démarré en mode hors ligne, rien ne peut donc être téléchargé ; démarrez-le sans ce mode.",

@@ -71,6 +71,7 @@ MESSAGES: dict[str, str] = {
     "Best Frame": "最適フレーム",
     "Better Reference": "より良い基準",
     "Blender can't read {0}; choose another video.": "Blender は {0} を読み込めません。別の動画を選んでください。",
+    "Blender could not write the avatar's picture to its end; free space on the disk with its temporary files (Preferences > File Paths).": "Blenderがアバターの画像を最後まで書き込めませんでした。一時ファイルのあるディスクの空き容量を増やしてください（プリファレンス > ファイルパス）。",
     "Blender does not save the wider range of {0} in a library override; widen it in the character's own file, too.": "Blender はライブラリオーバーライドでは{0:words}の広げた範囲を保存しません。キャラクター側のファイルでも広げてください。",
     "Blender is rendering something else; capture when that is done.": "Blender が別のものをレンダー中です。終わってからキャプチャしてください。",
     "Blender was started in offline mode, so nothing can be downloaded; start it without that.": "Blender がオフラインモードで起動されているため、ダウンロードできません。オフラインモードなしで起動してください。",

@@ -71,6 +71,7 @@ MESSAGES: dict[str, str] = {
     "Best Frame": "最佳帧",
     "Better Reference": "更好的参考",
     "Blender can't read {0}; choose another video.": "Blender 无法读取 {0}；请选择其他视频。",
+    "Blender could not write the avatar's picture to its end; free space on the disk with its temporary files (Preferences > File Paths).": "Blender 未能完整写入头像的图片；请在存放其临时文件的磁盘上腾出空间（偏好设置 > 文件路径）。",
     "Blender does not save the wider range of {0} in a library override; widen it in the character's own file, too.": "Blender 不会在库重写中保存{0:words}扩大后的范围；请在角色自身的文件中也扩大它。",
     "Blender is rendering something else; capture when that is done.": "Blender 正在渲染其他内容；请待其完成后再捕捉。",
     "Blender was started in offline mode, so nothing can be downloaded; start it without that.": "Blender 以离线模式启动，无法下载；请不使用该模式启动。",

@@ -6,7 +6,7 @@ from .depth import face_depth
 from .footage import comparable
 from .gaze import eyes_part
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
-from .lids import LidModel, blinks, closures, mesh_weight
+from .lids import LidModel, blinks, closures, closures_of_each, closures_of_seen, mesh_weight
 from .moving_cover import MovingCover
 from .passing_cover import COVER_SIDE, cover_of, packed_cover, passing
 from .pose import head_turn, turned_by
@@ -48,6 +48,8 @@ __all__ = [
     "calmest",
     "choose_reference",
     "closures",
+    "closures_of_each",
+    "closures_of_seen",
     "comparable",
     "cover_of",
     "expressiveness",

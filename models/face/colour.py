@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 _GREY = 0.01  # of full scale, mean difference of a picture's channels; skin in colour has 0.1 and more
-_LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
+LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 _BLACK = 1 / 255  # keeps ratios of shadows finite
 
 
@@ -24,16 +24,17 @@ def coloured_as(frame: Tensor, reference: Tensor) -> Tensor:
     >>> coloured_as(red, grey).std(0).max().item() < 1e-6, coloured_as(red, red) is red
     (True, True)
     """
-    if _is_grey(frame) == _is_grey(reference):
+    if is_grey(frame) == is_grey(reference):
         return frame
-    if _is_grey(reference):
+    if is_grey(reference):
         return _luma(frame).expand_as(frame)
     return (frame * (reference + _BLACK) / (_luma(reference) + _BLACK)).clamp(0, 1)
 
 
-def _is_grey(picture: Tensor) -> bool:
+def is_grey(picture: Tensor) -> bool:
+    """Return whether a picture [3, H, W] is black and white."""
     return float((picture.amax(0) - picture.amin(0)).mean()) < _GREY
 
 
 def _luma(picture: Tensor) -> Tensor:
-    return (picture * torch.tensor(_LUMA).to(picture).view(3, 1, 1)).sum(0, keepdim=True)
+    return (picture * torch.tensor(LUMA).to(picture).view(3, 1, 1)).sum(0, keepdim=True)

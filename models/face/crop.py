@@ -21,6 +21,7 @@ from ..magnification.filters import mean_pool
 from ..video import VideoFrame
 from ..warp import sample_spline
 from .alignment import align
+from .colour import LUMA, is_grey
 from .depth import face_depth
 from .lighting import ReferenceLight
 from .mesh import FACE_OVAL, RIGID_LANDMARKS
@@ -35,6 +36,7 @@ _MARGIN = 0.35  # of what the landmarks cover over all stabilised frames, on eve
 _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no better
 _ALIGNMENT_BATCH = 8  # frames, bounds the memory
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
+_SPARSE = 4  # px: as closely as a picture is looked at for colours
 _WOBBLE_ROUNDS = 2  # of fitting a wobble and aligning what it leaves
 _ALIASING_FREE = 0.25  # how far above 1 the reduction may be without averaging; a camera's finest detail is faint
 _BORDER = 16  # px; farther away a pixel's weight in an interpolated value is negligible
@@ -100,13 +102,13 @@ class SteadyCrop:
     ) -> SteadyCrop:
         """Return the crop with every frame aligned to the reference; add what each fit sees in them to its list."""
         to_reference = list(self.to_reference)
-        for indices, crops in self._crops(frames, scene):
-            similarities = align(scene.template, crops, scene.rigidity).similarities
+        for indices, crops, other in self._crops(frames, scene):
+            similarities = align(scene.luma if other else scene.template, crops, scene.rigidity).similarities
             for index, found in zip(indices, similarities, strict=True):
                 if np.abs(found(scene.corners) - scene.corners).max() < _ALIGNMENT_REACH * _ALIGNMENT_SIZE:
                     correction = scene.to_crop.inverse() @ found.inverse() @ scene.to_crop
                     to_reference[index] = correction @ self.to_reference[index]
-            for fit, seen in signs:
+            for fit, seen in () if other else signs:
                 seen.append(fit.signs(crops, similarities))
         return replace(self, to_reference=tuple(to_reference))
 
@@ -114,23 +116,34 @@ class SteadyCrop:
         """Return an aligned crop with the rolling shutter's wobble taken out of its frames."""
         crop, terms = self, np.zeros((len(self.to_reference), fit.count))
         for _ in range(_WOBBLE_ROUNDS):
-            for indices, crops in crop._crops(frames, scene):
+            for indices, crops, _ in crop._crops(frames, scene):
                 terms[list(indices)] += fit.terms(crops)
             crop = replace(crop, wobble=fit.wobble(terms.copy()))._aligned(frames, scene)
         return crop
 
-    def _crops(self, frames: Iterable[VideoFrame], scene: _Scene) -> Iterator[tuple[tuple[int, ...], Tensor]]:
-        """Yield the numbers and crops [n, 1, s, s] of a few frames at a time: all with the face but the reference."""
+    def _crops(self, frames: Iterable[VideoFrame], scene: _Scene) -> Iterator[tuple[tuple[int, ...], Tensor, bool]]:
+        """Yield the numbers and crops [n, 1, s, s] of a few frames at a time: all with the face but the reference.
+
+        The last one says whether they, or the reference, are black and white and the other isn't. Then they are luma.
+        """
         wanted = (frame for frame in frames if scene.present[frame.index] and frame.index != scene.reference)
-        small = ((frame.index, _evenly_lit(self._small(frame), scene.light)) for frame in wanted)
+        small = (
+            (frame.index, _evenly_lit(self._small(frame, other), scene.light), other)
+            for frame in wanted
+            for other in [_is_grey(frame) != scene.is_grey]
+        )
         with closing(ahead(small, _ALIGNMENT_BATCH)) as lit:
             while batch := list(itertools.islice(lit, _ALIGNMENT_BATCH)):
-                indices, crops = zip(*batch, strict=True)
-                yield indices, torch.cat(crops)
+                for kind, some in itertools.groupby(batch, lambda each: each[2]):
+                    indices, crops, _ = zip(*some, strict=True)
+                    yield indices, torch.cat(crops), kind
 
-    def _small(self, frame: VideoFrame) -> Tensor:
-        """Return the crop [1, 1, s, s] of a frame as it is aligned: brightness is all that counts there."""
-        brightness = cv2.transform(frame.image, np.full((1, 3), 1 / 3))
+    def _small(self, frame: VideoFrame, luma: bool = False) -> Tensor:
+        """Return the crop [1, 1, s, s] of a frame as it is aligned: brightness is all that counts there.
+
+        It is the mean of the channels, which has the least noise, or luma, as a picture turned black and white has it.
+        """
+        brightness = cv2.transform(frame.image, np.array([LUMA]) if luma else np.full((1, 3), 1 / 3))
         return self.crop(brightness[..., None], _ALIGNMENT_SIZE, frame.index)
 
     def framed(self, square: Square, beyond: Beyond = "repeated") -> SteadyCrop:
@@ -224,12 +237,15 @@ class SteadyCrop:
 class _Scene:
     """What frames are aligned by, in crops of `_ALIGNMENT_SIZE` px.
 
-    template: the reference's, [1, 1, s, s]. rigidity and depth: of the face, alike. corners: [K, 2] px, of the face's
-    edge. present: which frames show the face. to_crop: from px of the reference frame.
+    template: the reference's, [1, 1, s, s]; luma: the same in luma; is_grey: whether it has no colours. rigidity: of
+    the face, alike. corners: [K, 2] px, of the face's edge. present: which frames show the face. to_crop: from px of
+    the reference frame.
     """
 
     reference: int
     template: Tensor
+    luma: Tensor
+    is_grey: bool
     rigidity: Tensor
     landmarks: NDArray[np.float32]
     light: ReferenceLight
@@ -241,11 +257,14 @@ class _Scene:
     def of(cls, crop: SteadyCrop, frames: Iterable[VideoFrame], track: FaceTrack, reference: int) -> _Scene:
         landmarks, shape = crop.landmarks(track.points, _ALIGNMENT_SIZE)[reference], (_ALIGNMENT_SIZE,) * 2
         face = face_mask(landmarks, shape)[0, 0].numpy() > 0.5
-        template = next(crop._small(frame) for frame in frames if frame.index == reference)
+        still = next(frame for frame in frames if frame.index == reference)
+        template = crop._small(still)
         to_crop = Similarity(_ALIGNMENT_SIZE, 0, -0.5, -0.5) @ crop.to_unit
         return cls(
             reference,
             template,
+            crop._small(still, luma=True),
+            _is_grey(still),
             rigid_mask(landmarks, shape),
             landmarks,
             ReferenceLight(template[0].numpy(), face, face_width(landmarks)),
@@ -258,6 +277,10 @@ class _Scene:
         """Return what finds a rolling shutter's wobble of these lines."""
         depth = face_depth(self.landmarks, (_ALIGNMENT_SIZE,) * 2)
         return WobbleFit(self.template, self.rigidity, depth, self.to_crop, lines)
+
+
+def _is_grey(frame: VideoFrame) -> bool:
+    return is_grey(torch.from_numpy(np.ascontiguousarray(frame.image[::_SPARSE, ::_SPARSE])).permute(2, 0, 1))
 
 
 def _evenly_lit(crop: Tensor, light: ReferenceLight) -> Tensor:

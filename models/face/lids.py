@@ -53,14 +53,38 @@ def closures(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:
     they once differ by more than the mesh can be wrong: a lid on its way differs by less than the shut one. NaN where
     the reference's are shut.
     """
-    open_ = apertures(reference[None])[0]
-    closed = 1 - apertures(landmarks) / np.where(open_ > _LEAST_OPEN, open_, np.nan)
+    closed = closures_of_each(landmarks, reference)
     apart = np.abs(closed[:, 0] - closed[:, 1]) > _ONE_EYE
     moved = np.nan_to_num(np.abs(closed)).max(1) > _BLINK[0]
     wink = np.zeros_like(apart)
     for start, end in _runs(moved | apart):
         wink[start:end] = apart[start:end].any()
     return np.where(wink[:, None], closed, closed.mean(1, keepdims=True))
+
+
+def closures_of_each(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:
+    """Return the same, [N, 2], of each eye by itself, with the mesh's error."""
+    open_ = apertures(reference[None])[0]
+    closed: NDArray[np.float64] = 1 - apertures(landmarks) / np.where(open_ > _LEAST_OPEN, open_, np.nan)
+    return closed
+
+
+def closures_of_seen(
+    closed: NDArray[np.float64], of_each: NDArray[np.float64], hidden: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return closures [N, 2] without what the mesh guesses of an eye that is hidden, [N, 2].
+
+    Both eyes do what the one does that is seen, and nothing where neither is. of_each: `closures_of_each`.
+
+    >>> hidden = np.array([[True, False], [True, True], [False, False]])
+    >>> closures_of_seen(np.full((3, 2), 0.6), np.array([[1.0, 0.2], [1.0, 0.2], [1.0, 0.2]]), hidden)
+    array([[0.2, 0.2],
+           [0. , 0. ],
+           [0.6, 0.6]])
+    """
+    alone = np.where(hidden, of_each[:, ::-1], of_each)
+    found = np.where(hidden.any(1, keepdims=True), alone, closed)
+    return np.where(hidden.all(1, keepdims=True), 0.0, found)
 
 
 def mesh_weight(closed: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -22,9 +22,10 @@ from ..magnification.filters import pool_to, resize
 from ..pages import KeptArray
 from .colour import coloured_as
 from .footage import CLIPPED
+from .lids import closures_of_each, mesh_weight
 from .lighting import Light, ReferenceLight
 from .masks import Mask, disc, grown, hull_of
-from .mesh import LEFT_LIDS, LIPS, RIGHT_LIDS
+from .mesh import LEFT_EYE, LEFT_LIDS, LIPS, RIGHT_EYE, RIGHT_LIDS
 from .mouth_cover import mouth_cover
 from .regions import face_mask, face_width, regions
 
@@ -40,6 +41,11 @@ _SHINY = 0.75  # of white in the darkest channel: skin and eyes have less, what 
 _GLINT = 0.0008  # of the face: less of that is a catchlight of the eye
 _OWN = 0.7  # share of a difference within eyes or lips that is theirs: a lid that closes, teeth that show
 _WITH_LIDS = 0.8  # share of an eye with its lids
+# Around an eye but for its opening and the fold above, what the face's own motion doesn't explain: in blinks and winks
+# up to 4 % of it are beyond that level, under a hand of the skin's own colour 13 % and more.
+_AROUND_EYE, _FOLD = 0.05, 0.06  # of the face's width
+_CHANGED, _CHANGED_SHARE = 0.015, 0.08  # of white; of the place
+_NOISE_QUANTILE = 0.98  # of the rest of the face, whose changes are noise or a codec's
 _SAME_LIGHT = 0.02  # a change of light by less than this is left to the solver
 _MOST_BYTES = 32 << 20  # of what is known of frames, for each clip: two thousand frames, or 160 in another light
 _LEAST_SEEN = 0.6  # of a region; one that is seen less is not seen
@@ -126,6 +132,14 @@ class Visibility:
             name: 1 - (small * mask).sum((1, 2)) / max(float(mask.sum()), 1e-9) for name, mask in self._regions.items()
         }
 
+    def hidden_eyes(self, seen: Tensor) -> NDArray[np.bool_]:
+        """Return [N, 2], whether the right and the left eye are hidden, in frames of `seen` [N, 1, S, S]."""
+        if bool(seen.amin() == 1):
+            return np.zeros((len(seen), 2), np.bool_)
+        small = pool_to(seen, (_SIDE, _SIDE))[:, 0].cpu().numpy()
+        eyes = [hull_of(self._landmarks[list(opening)], (_SIDE, _SIDE)) for opening in (RIGHT_EYE, LEFT_EYE)]
+        return np.stack([small[:, eye].mean(1) < _LEAST_SEEN for eye in eyes], 1)
+
     def _show(
         self, frame: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor, picture: Tensor, soft: Tensor
     ) -> None:
@@ -171,6 +185,8 @@ class Visibility:
             if not np.array_equal(uncovered, skin):
                 skin, light = uncovered, self._light.between(small, uncovered)
         seen = skin.copy()
+        for eye in self._hidden_eyes(light.on(small), seen, eyes, points):
+            seen &= ~eye
         for mask in self._regions.values():
             inner = (mask > 0.5) & self._face
             if inner.any() and seen[inner].mean() < _LEAST_SEEN:
@@ -192,6 +208,31 @@ class Visibility:
             if stats[label, cv2.CC_STAT_AREA] >= least and not is_own:
                 covered |= part
         return grown(covered, max(1, round(_GROWN * self._width)))
+
+    def _hidden_eyes(self, lit: Image, seen: Mask, eyes: list[Mask], points: NDArray[np.floating[Any]]) -> list[Mask]:
+        """Return where the eyes are that the mesh takes for closing ones and that something hides.
+
+        What is seen of a hand of the skin's colour between the lids changes it as a lid does that closes. But a lid
+        changes nothing else around the eye.
+        """
+        closing = mesh_weight(closures_of_each(points[None], self._landmarks)[0]) > 0
+        if not closing.any():
+            return []
+        changed = np.maximum(_beyond(lit, self._near), _beyond(self._small, self._extremes(lit))).max(0)
+        rest = self._face & seen & ~grown(eyes[0] | eyes[1], max(1, round(2 * _AROUND_EYE * self._width)))
+        usual = float(np.quantile(changed[rest], _NOISE_QUANTILE)) if rest.any() else 0.0
+        found = []
+        for eye, opening, closes in zip(eyes, (RIGHT_EYE, LEFT_EYE), closing, strict=True):
+            around = grown(eye, max(2, round(_AROUND_EYE * self._width))) & ~grown(self._lid(opening, points), 1)
+            if closes and (changed[around] > max(_CHANGED, usual)).mean() > _CHANGED_SHARE:
+                found.append(grown(eye, max(1, round(_GROWN * self._width))))
+        return found
+
+    def _lid(self, opening: tuple[int, ...], points: NDArray[np.floating[Any]]) -> Mask:
+        """Return where an eye's opening and the fold above it are: a lid that closes changes these."""
+        above = np.array([0.0, _FOLD * self._width])
+        fold = np.concatenate([self._landmarks[list(opening)], self._landmarks[list(opening)] - above])
+        return self._hull(opening, points) | hull_of(fold, (_SIDE, _SIDE))
 
     def _lost(self, small: Image, seen: Mask) -> Mask:
         """Return where a channel of a brighter frame is clipped that isn't in the reference: its detail is lost.

@@ -28,12 +28,12 @@ Lines: TypeAlias = Literal["rows", "columns"]
 _TERMS = 14  # of the spline over the crop, an eleventh of it apart: for up to three swings
 FEWEST_TERMS = 4  # a cubic spline's
 _BLUR = 1.5  # px of the pictures; by the same the frames are aligned
-_ROUNDS = 6  # Gauss-Newton steps
+_ROUNDS, _ROUNDS_OF_SIGNS = 6, 4  # Gauss-Newton steps
 _BESIDE_FACE = 0.3  # weight of what isn't the face: hair, neck, what stands still behind
 _RIDGE = 1e-3  # of the mean precision: lines without texture aren't shifted
 _EVERY = 2  # px: as closely as blurred pictures are looked at for signs of it
 _LOOKED_AT = 24  # lines, across the face
-_ALIKE = 0.8  # correlation of both halves' shifts: wobbles of 0.2 px have 0.9, expressions and turning heads 0.7
+_ALIKE = 0.8  # correlation of both halves' shifts: wobbles have 0.85 and more, expressions and turning heads 0.75
 _LEAST = 3e-4  # px² of the pictures, the mean product of both halves' shifts: such a wobble has 14e-4, noise 0.8e-4
 _FEWEST = 3  # frames
 
@@ -101,10 +101,16 @@ class WobbleFit:
 
         similarities: from px of the template to px of each frame.
         """
-        none = frames.new_zeros(len(frames), _TERMS)
-        places = torch.linspace(*self._face, _LOOKED_AT)
-        sides = [self._step(frames, similarities, none, half, _EVERY) for half in (self._halves, ~self._halves)]
-        return torch.stack(sides, 1) @ _splines(places, _TERMS).mT
+        lines = _splines(torch.linspace(*self._face, _LOOKED_AT), _TERMS).mT
+        halves = self._halves, ~self._halves
+        terms = [frames.new_zeros(len(frames), _TERMS) for _ in halves]
+        for _ in range(_ROUNDS_OF_SIGNS):
+            pairs = zip(terms, halves, strict=True)
+            terms = [each - self._step(frames, similarities, each, half, _EVERY) for each, half in pairs]
+            found = torch.stack([each @ lines for each in terms], 1)
+            if not bool((found.prod(1).mean(1) > _LEAST).any()):
+                break  # nearly always
+        return found
 
     def terms(self, frames: Tensor) -> NDArray[np.float64]:
         """Return the splines' terms [N, K] of aligned frames, px of the reference frame."""

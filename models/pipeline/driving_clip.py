@@ -30,9 +30,10 @@ from ..face import (
     RigidSplit,
     SteadyCrop,
     Visibility,
-    blinks,
     choose_reference,
     closures,
+    closures_of_each,
+    closures_of_seen,
     eyes_part,
     face_depth,
     face_mask,
@@ -316,9 +317,14 @@ class DrivingClip:
                 seen, weight = self.visibility(crop, self._all_landmarks[[index]], self._inside(index))
                 copied = self.copied_pixels(frame.image, index)
                 repeated = np.array([self._repeated(frame, copied)])
-                yield index, Seen(seen, weight, copied, repeated, self._all_closures[[index]])
+                yield index, Seen(seen, weight, copied, repeated, self._closures_seen(index, weight))
             if not remaining:
                 return
+
+    def _closures_seen(self, index: int, weight: Tensor) -> NDArray[np.float64]:
+        """Return how far each eye has closed in a frame, [1, 2], by what is seen of them by a `weight` [1, 1, S, S]."""
+        of_each = closures_of_each(self._all_landmarks[[index]], self.reference.landmarks)
+        return closures_of_seen(self._all_closures[[index]], of_each, self.visibility.hidden_eyes(weight))
 
     def _repeated(self, frame: VideoFrame, copied: Tensor) -> float:
         """Return the share of the face that the codec copied, by what is known to be `copied` [1, 1, S, S]."""
@@ -417,20 +423,14 @@ class DrivingClip:
             untrusted=self.track.untrusted,
             width_px=float(np.ptp(self._followed.points[self.chosen.index, :, 0])),
             crop_size=self.size,
-            blinks=blinks(self.closures, [float(second) for second in self.track.seconds]),
             head_turn=head_turn(self.track.points[self.present], self._followed.points[self.chosen.index]),
             faces=self.track.faces,
             taken=self.track.taken,
         )
 
-    @property
-    def closures(self) -> NDArray[np.float64]:
-        """How far each eye has closed since the reference, [N, 2] (`face.closures`)."""
-        return self._all_closures[: self.count]
-
     @cached_property
     def _all_closures(self) -> NDArray[np.float64]:
-        """The same, followed by those of a reference outside the trim."""
+        """How far each eye has closed by the mesh (`face.closures`), [N, 2], as `_all_landmarks`."""
         return closures(self._all_landmarks, self.reference.landmarks)
 
     @cached_property

@@ -20,7 +20,7 @@ from ..backends.store import Origin
 from .driving_clip import DrivingClip
 
 _MARKS = 1  # version of the marks in pictures (`provenance`)
-_RECORDS = 4  # version of what a frame leaves besides pictures (`outputs`); those of others can't be read with its own
+_RECORDS = 5  # version of what a frame leaves besides pictures (`outputs`); those of others can't be read with its own
 
 
 def fingerprint(

@@ -48,12 +48,13 @@ class Fitted:
     """How controls explain a clip's motion, before it is brought to the driver's strength.
 
     shown: [N, K], how much of what each control moves is seen (`shown_share`). locked: numbers of the controls that
-    were held.
+    were held. closed: [N, 2], how far each eye has (`face.closures`).
     """
 
     solution: RigSolution
     shown: NDArray[np.float64]
     locked: frozenset[int]
+    closed: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,6 @@ class RigReader(ABC):
     basis: the rig as it was measured. observer: the rig laid over a picture. regions: [S] membership of the sites in
     each region of the face. gains: [K], what the solved excursions from rest are multiplied by. unit: px of the picture
     per face width of the driver's own motion. matching: whether the peak of the motion or its shape is the driver's.
-    clip: the driver's.
     """
 
     read_from: ClassVar[str]
@@ -98,10 +98,8 @@ class RigReader(ABC):
         gains: NDArray[np.float64],
         unit: float,
         matching: Match,
-        clip: DrivingClip,
     ) -> None:
         self.basis = basis
-        self._clip = clip
         self._observer = observer
         self._regions = regions
         self._constraints = constraints
@@ -114,20 +112,26 @@ class RigReader(ABC):
         """Return [N, S, 10] of a batch."""
 
     def solve(
-        self, equations: NDArray[np.floating], seconds: Sequence[float], adjusted: bool = True, moves: bool = True
+        self,
+        equations: NDArray[np.floating],
+        seconds: Sequence[float],
+        closed: NDArray[np.float64],
+        adjusted: bool = True,
+        moves: bool = True,
     ) -> Solved:
         """Return the controls' curves from what was read [N, S, 10] of the whole clip, as strong as was asked.
 
-        A control rests in frames that don't show what it moves. adjusted: off, the peak of the motion isn't matched,
-        whatever was asked; moves: off, the face shows no event, and no peak but that of noise.
+        A control rests in frames that don't show what it moves. closed: [N, 2], how far each eye has
+        (`face.closures`). adjusted: off, the peak of the motion isn't matched, whatever was asked; moves: off, the face
+        shows no event, and no peak but that of noise.
         """
-        return self._as_asked(self._fitted(equations, seconds), adjusted and moves)
+        return self._as_asked(self._fitted(equations, seconds, closed), adjusted and moves)
 
     def unmatched(self, solved: Solved) -> Solved:
         """Return the same controls without their peak matched, as `solve` does where the face shows no event."""
         return self._as_asked(solved.fitted, adjusted=False)
 
-    def _fitted(self, equations: NDArray[np.floating], seconds: Sequence[float]) -> Fitted:
+    def _fitted(self, equations: NDArray[np.floating], seconds: Sequence[float], closed: NDArray[np.float64]) -> Fitted:
         """Return how the controls explain what was read [N, S, 10] of the whole clip: what takes long of `solve`."""
         sites = self._observer.sites
         equations = without_cover(equations, sites.position, _EDGE * self._unit)
@@ -144,7 +148,7 @@ class RigReader(ABC):
                 self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints, self._regions
             )
             solution = better(solution, other)
-        return Fitted(solution, shown, constraints.locked)
+        return Fitted(solution, shown, constraints.locked, closed)
 
     def _as_asked(self, fitted: Fitted, adjusted: bool) -> Solved:
         """Return the curves of controls that were `fitted`, as strong as was asked; adjusted: see `solve`."""
@@ -161,7 +165,7 @@ class RigReader(ABC):
             rest + excursions * self._gains,
             self._gains,
             controls,
-            self._clip.closures,
+            fitted.closed,
             fitted.locked,
             shown,
             self._observer.sites.columns,
@@ -271,11 +275,10 @@ class DriverReader(RigReader):
         window, size = avatar.window, avatar.window.crop_size
         shown = on_crop(basis, window.to_crop_affine(), size)
         observer = RigObserver(on_driver(shown, correspondence, driver.mask), driver.reference.image, driver.clip.depth)
-        clip = driver.clip
-        constraints = _constraints(basis, clip, spec)
+        constraints = _constraints(basis, driver.clip, spec)
         gains = spec.intensity * _region_gains(observer, driver.region, constraints)
-        shown_in = _regions(observer, driver.reference.landmarks, clip.size)
-        return cls(basis, observer, shown_in, constraints, gains, driver.face_width, spec.rig.match, clip)
+        shown_in = _regions(observer, driver.reference.landmarks, driver.clip.size)
+        return cls(basis, observer, shown_in, constraints, gains, driver.face_width, spec.rig.match)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return equations of the driver's frames, and what else is known at the sites: [N, S, 10]."""
@@ -315,7 +318,7 @@ class GeneratedReader(RigReader):
         constraints = _constraints(basis, driver.clip, spec)
         unit = face_width(avatar.landmarks) * factors.alpha * factors.gain
         shown_in = _regions(observer, avatar.landmarks, size)
-        return cls(basis, observer, shown_in, constraints, gains, unit, spec.rig.match, driver.clip)
+        return cls(basis, observer, shown_in, constraints, gains, unit, spec.rig.match)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return the same of the generated frames, in which all is visible and nothing else is known (0)."""

@@ -43,6 +43,7 @@ _LEAST_AT_HOME = 1e-3  # the same, below which less is no worse
 _EXPECTED_MISFIT = 0.1  # m: a unit of two families agrees to a cosine of 0.95 at best (on the tuning families)
 _NOISE_DEVIATIONS = 2.5  # standard deviations of the noise's energy, as for `SolverSettings.activation_threshold`
 _LEAST_EXPLAINED = 0.1  # share of the motion's energy; what explains less may be an error of the head's motion
+_AGREES = 0.4**2  # share of the motion's energy, below which what is shown is another motion and its peak isn't matched
 _LEAST_OF_POSSIBLE = 1 / 3  # share of what all controls explain together; what explains it is the nearest there is
 _MOST_UNEXPLAINED = 0.99  # share of the energy, at most, which keeps 1 / (1 - share) bounded
 _BETWEEN_EVENTS = 0.1  # share of the largest explainable energy, below which a frame lies between two events
@@ -268,7 +269,8 @@ class _Search:
 
     def _grown(self, found: list[int]) -> list[int]:
         while len(found) < MOST_CONTROLS:
-            better = self._best_of([*found, *each] for each in self._additions(found))
+            larger = [[*found, *each] for each in self._additions(found)]
+            better = self._nearest(larger) if not found else self._best_of(larger)
             # The empty set is no hypothesis where a control explains more than an error of the head's motion would, or
             # much of all that the rig could show: of a lid, a strip that landmarks miss, no shape explains a half.
             needed = not found and better is not None and self.explained(better) > self._least
@@ -276,6 +278,19 @@ class _Search:
                 break
             found = better
         return found
+
+    def _nearest(self, sets: Sequence[Sequence[int]]) -> list[int] | None:
+        """Return the likeliest set or, where it is less likely than none and shows another motion, one that doesn't.
+
+        None is no answer where something moves, and a frequent unit's is none for being frequent.
+        """
+        likeliest = self._best_of(sets)
+        if likeliest is None or self._score(likeliest) > self._score([]) or self._agrees(likeliest):
+            return likeliest
+        return self._best_of([each for each in sets if self._agrees(each)]) or likeliest
+
+    def _agrees(self, chosen: Sequence[int]) -> bool:
+        return self.explained(chosen) >= _AGREES * self._total
 
     def explained(self, chosen: Sequence[int]) -> float:
         """Return the energy that the controls explain within their bounds, x'(2t - Gx) at the least squares."""
@@ -307,7 +322,10 @@ class _Search:
                 for each in self._additions(rest)
                 if not set(each) & set(chosen)
             ]
-            better = self._best_of(each for each in [*fewer, *whole, *swapped] if each)
+            agrees = self._agrees(chosen)
+            better = self._best_of(
+                each for each in [*fewer, *whole, *swapped] if each and (not agrees or self._agrees(each))
+            )
             if better is None or self._score(better) <= score + 1e-9:
                 break
             chosen, score = list(better), self._score(better)

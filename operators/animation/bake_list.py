@@ -25,12 +25,13 @@ def remember(scene: bpy.types.Scene, name: str) -> None:
     scene.magplus.bakes.add().name = name
 
 
-def forget_dead(scene: bpy.types.Scene) -> None:
-    """Take those off the list that play nowhere any more."""
-    alive, records = bakes_on_curves(), scene.magplus.bakes
-    for index in reversed(range(len(records))):
-        if records[index].name not in alive:
-            records.remove(index)
+def forget_dead() -> None:
+    """Take those off the scenes' lists that play nowhere any more: a bake in one scene may replace one of another."""
+    alive = bakes_on_curves()
+    for records in (scene.magplus.bakes for scene in bpy.data.scenes if scene.is_editable):
+        for index in reversed(range(len(records))):
+            if records[index].name not in alive:
+                records.remove(index)
 
 
 def _cut(name: str, length: int) -> str:
@@ -38,17 +39,15 @@ def _cut(name: str, length: int) -> str:
 
 
 @bpy.app.handlers.persistent
-def _forget_dead_everywhere(*_: object) -> None:
-    for scene in bpy.data.scenes:
-        if scene.is_editable:
-            forget_dead(scene)
+def _forget_dead(*_: object) -> None:
+    forget_dead()
 
 
 def register() -> None:
     """Keep the lists right whenever a file is opened."""
-    bpy.app.handlers.load_post.append(_forget_dead_everywhere)
+    bpy.app.handlers.load_post.append(_forget_dead)
 
 
 def unregister() -> None:
     """Stop that."""
-    bpy.app.handlers.load_post.remove(_forget_dead_everywhere)
+    bpy.app.handlers.load_post.remove(_forget_dead)

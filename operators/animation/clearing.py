@@ -64,47 +64,59 @@ def clear(
     return stuck
 
 
-def end_holds(id_block: bpy.types.ID, window: Window, ease: float, kept: Collection[Address] = ()) -> None:
-    """End what earlier bakes hold for good on an ID where a new window begins: it goes over `ease` frames before it.
+def end_before(id_block: bpy.types.ID, window: Window, ease: float, kept: Collection[Address] = ()) -> None:
+    """Let what earlier bakes show of an ID where a new window begins go over the `ease` frames before it.
 
-    `kept` is as `clear` has it. So it is the same whichever of the two clips was baked first.
+    What they hold for good ends there, so that it is the same whichever of the two clips was baked first. `kept` is as
+    `clear` has it.
     """
     for each in playing(id_block):
         if not each.plain() or each.inherited:
             continue
         own = _shifted(window, each)
-        held = [
+        shown = [
             curve
             for curve in each.curves
-            if _holds(curve, own.last) and not (each.strip is None and _address(curve) in kept)
+            if rest_of(curve) is not None and not is_muted(curve) and len(curve.keyframe_points)
+            if _holds(curve, own.last) or _shows(curve, own)
+            if not (each.strip is None and _address(curve) in kept)
         ]
-        for curve in _by_themselves(each, id_block, held):
-            _end_hold(curve, own, ease)
-        if held and each.strip is not None and not each.nested:
+        for curve in _by_themselves(each, id_block, shown):
+            _end_before(curve, own, ease)
+        if shown and each.strip is not None and not each.nested:
             _stretch(each.strip, own.last)
 
 
 def _holds(curve: bpy.types.FCurve, last: float) -> bool:
-    """Whether a curve of ours has its last key up to a frame, and stays away from rest after it."""
-    rest, points = rest_of(curve), curve.keyframe_points
-    if rest is None or is_muted(curve) or not len(points):
-        return False
-    frame, value = points[-1].co
-    return frame <= last and abs(value - rest) >= STILL
+    """Whether a bake has a curve's last key, which is up to a frame, and stays away from rest after it."""
+    frame, value = curve.keyframe_points[-1].co
+    held = frame <= last and abs(value - (rest_of(curve) or 0.0)) >= STILL
+    return held and covers(curve, frame, last + 1)  # what lies beside a bake is an animator's
 
 
-def _end_hold(curve: bpy.types.FCurve, window: Window, ease: float) -> None:
-    rest = rest_of(curve)
-    assert rest is not None
-    last, value = curve.keyframe_points[-1].co
-    if last >= window.first:  # what it does within the window is cleared, or written over
-        frames, values = np.array([window.last]), np.array([rest])
-    else:
-        start = max(last, window.first - ease)
-        frames, values = Window(start, start, start, window.first).eased(value, lambda _: rest)
-        frames, values = np.append(start, frames), np.append(value, values)
-    splice(curve, frames, values)
-    cut_after(curve, float(frames[-1]))  # the key that has kept what comes after them as it was
+def _shows(curve: bpy.types.FCurve, window: Window) -> bool:
+    """Whether a bake is in the middle of an expression on a curve where a window begins."""
+    rest = rest_of(curve) or 0.0
+    just_before = window.before - 0.5  # a bake that begins with the window covers the frame before it, too
+    begun = curve.keyframe_points[0].co[0] <= window.before and covers(curve, just_before, window.first)
+    return begun and all(abs(bare(curve, frame) - rest) >= STILL for frame in (window.before, window.first))
+
+
+def _end_before(curve: bpy.types.FCurve, window: Window, ease: float) -> None:
+    rest, held = rest_of(curve) or 0.0, _holds(curve, window.last)
+    first, last = curve.keyframe_points[0].co[0], curve.keyframe_points[-1].co[0]
+    if held and last >= window.first:  # what it does within the window is cleared, or written over
+        splice(curve, np.array([window.last]), np.array([rest]))
+        cut_after(curve, window.last)  # also the key that keeps what comes after it as it was
+    if not _shows(curve, window):
+        return
+    start = max(last if last < window.first else first, window.first - ease)  # what is held goes after its clip
+    fading = Window(start, start, start, window.first)
+    frames, shares = fading.eased(1.0, lambda _: 0.0)
+    values = [rest + share * (bare(curve, float(frame)) - rest) for frame, share in zip(frames, shares, strict=True)]
+    splice(curve, np.append(start, frames), np.append(bare(curve, start), values))
+    if held and last < window.first:
+        cut_after(curve, window.first)
 
 
 def _by_themselves(each: Playing, id_block: bpy.types.ID, curves: list[bpy.types.FCurve]) -> list[bpy.types.FCurve]:

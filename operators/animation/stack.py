@@ -29,9 +29,12 @@ def bounds_below(
         for curve in take.curves:
             if (curve.data_path, curve.array_index) == address and not is_muted(curve):
                 values, blend = _bounds_of(take, curve, frames), _blend_of(take, id_block)
-                if found is None and blend != "REPLACE":
+                shown = np.array([take.nested or take.reaches(frame, frame) for frame in frames])
+                if found is None and (blend != "REPLACE" or not shown.all()):
                     found = _neutral(id_block, curve, frames)
-                found = values if found is None else _mixed(found, values, blend)
+                mixed = values if found is None else _mixed(found, values, blend)
+                below = mixed if found is None else found  # what plays where this doesn't
+                found = np.where(shown, mixed[0], below[0]), np.where(shown, mixed[1], below[1])
     return found
 
 

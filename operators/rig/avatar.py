@@ -77,7 +77,7 @@ def seen_avatar_problem(context: bpy.types.Context) -> str:
 def face_companions(context: bpy.types.Context, target: bpy.types.Object) -> list[bpy.types.Object]:
     """Return the further meshes whose shape keys belong to the same face: of teeth, eyes, lashes, a beard.
 
-    They hang on the same rig (armature or parents) as `target`. Meshes without shape keys have no say in what can be
+    They hang on the same rig (armature or parents) as `target`. Meshes without shape keys add nothing to what can be
     solved; those that the rig moves are found when it is measured (`operators.rig.face.face_steps`).
     """
     rig = _rigs(target)

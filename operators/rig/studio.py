@@ -25,6 +25,7 @@ from .surface import read_points
 
 RENDERING = "Rendering the avatar"
 _SAMPLES = re.compile(r"(?:Sample|Rendering) (\d+) ?/ ?(\d+)")  # as Cycles tells it, and EEVEE
+_PNG_END = b"IEND\xaeB`\x82"
 POSE_TOLERANCE = 0.5  # px; simulations may differ by less between two evaluations
 
 
@@ -69,6 +70,11 @@ def photograph(
             yield from _render(context, studio, blocking)
         if not picture.is_file():
             raise CancelledError("The render of the avatar was stopped; capture again.")
+        if not picture.read_bytes().endswith(_PNG_END):
+            raise MachineError(
+                "Blender could not write the avatar's picture to its end; free space on the disk with its temporary "
+                "files (Preferences > File Paths)."
+            )
         if _is_empty(picture, face.box()):
             raise MachineError("The render of the avatar came out empty; press F12 to see what the engine says.")
         return without_metadata(picture.read_bytes())

@@ -216,6 +216,23 @@ def test_a_failed_render_leaves_no_trace(folder: JobFolder, failing_engine: type
     assert not (folder.path / "avatar/avatar.png").exists()
 
 
+def test_a_disk_that_is_full_while_blender_saves_the_picture_is_named(folder: JobFolder) -> None:
+    """What a capture before it has left stays whole. A limit of a file's size stands for the end of the disk."""
+    limits = pytest.importorskip("resource")
+    head = shot()
+    picture = folder.path / capture_now(head, folder).image
+    whole = picture.read_bytes()
+    before = limits.getrlimit(limits.RLIMIT_FSIZE)
+    limits.setrlimit(limits.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(MachineError, match="free space on the disk with its temporary files"):
+            capture_now(head, folder)
+    finally:
+        limits.setrlimit(limits.RLIMIT_FSIZE, before)
+    assert picture.read_bytes() == whole
+    assert [scene.name for scene in bpy.data.scenes] == ["Scene"]
+
+
 def test_a_viewport_can_be_looked_through(folder: JobFolder) -> None:
     head = shot(width=80, height=80)
     region = Namespace(view_perspective="PERSP", view_distance=6.0, view_matrix=_looking_along_y())

@@ -214,6 +214,21 @@ def test_controls_are_listed_with_what_the_camera_sees_of_them(
     assert commands.main(["controls", "--avatar", "Nobody"]) == 2
 
 
+def test_controls_and_anchors_are_seen_through_the_camera_that_is_named(
+    commands: ModuleType, shot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeing = bpy.context.scene.camera
+    away = seeing.copy()
+    away.name, away.location.y = "Away", 50.0
+    bpy.context.collection.objects.link(away)
+    for words in (["controls"], ["anchors", "--export", str(tmp_path / "face.json")]):
+        assert commands.main([*words, "--camera", "Nobody"]) == 2
+        assert "There is no camera 'Nobody'" in capsys.readouterr().err
+        assert commands.main([*words, "--camera", "Away"]) == 2
+        assert "The camera sees nothing of 'Head'" in capsys.readouterr().err
+    assert commands.main(["controls", "--camera", seeing.name]) == 0 and bpy.context.scene.camera == seeing
+
+
 def test_what_is_not_given_is_taken_from_the_file(commands: ModuleType, shot: Path, orders: list[Any]) -> None:
     settings = bpy.context.scene.magplus
     settings.driving, settings.alpha_mode, settings.alpha = str(shot), "GIVEN", 3.0

@@ -7,12 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from magplus.models.video import VideoReader
+
 WIDTH, HEIGHT = 64, 48
+NTSC = Fraction(30000, 1001)
+FILM = Fraction(24000, 1001)
 
 
 def numbered_frames(count: int, width: int = WIDTH, height: int = HEIGHT) -> list[NDArray[np.uint8]]:
@@ -82,3 +87,24 @@ def write_clip(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+B_FRAMES = Encoding(options={"x264-params": "bframes=3:b-adapt=0:keyint=12"})
+
+
+def corner_picture(width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
+    """Red top left, green top right, blue bottom left, white bottom right."""
+    image = np.zeros((height, width, 3), np.uint8)
+    middle_y, middle_x = height // 2, width // 2
+    image[:middle_y, :middle_x] = (220, 30, 30)
+    image[:middle_y, middle_x:] = (30, 220, 30)
+    image[middle_y:, :middle_x] = (30, 30, 220)
+    image[middle_y:, middle_x:] = (220, 220, 220)
+    return image
+
+
+def read(path: Path, **options: Any) -> tuple[list[Fraction], list[int]]:
+    """Return the times of a clip of `numbered_frames`, in seconds, and the numbers of its frames."""
+    frames = list(VideoReader(path, **options))
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    return [frame.seconds for frame in frames], [number_of(frame.image) for frame in frames]

@@ -130,7 +130,9 @@ class Curves:
         It is noise's where the face shows no event, and partly the codec's where that has left little of the face.
         """
         seconds = [float(second) for second in self._clip.track.seconds]
-        return self._reader.solve(equations, seconds, adjusted=not self._observed.sparse, moves=event is not None)
+        closed = self._observed.closures[self._observed.held]
+        adjusted = not self._observed.sparse
+        return self._reader.solve(equations, seconds, closed, adjusted=adjusted, moves=event is not None)
 
     def _timed(self, solved: Solved, equations: NDArray[np.floating]) -> MotionEvent | None:
         """Return the event of the expression that the controls show, where a codec has copied parts of the face."""

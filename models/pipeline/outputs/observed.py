@@ -21,6 +21,7 @@ from ....backend_bridge.rig.footage import Compression, Unseen
 from ....backend_bridge.rig.regions import REGIONS
 from ...face import (
     COVER_SIDE,
+    blinks,
     cover_of,
     find_event,
     head_turning,
@@ -50,6 +51,7 @@ LEAST_COVERED = 0.1  # of a region, from which on what moves before the face may
 APPROACH = 0.2  # s before and after something passes before the face: a hand of the skin's colour is found late
 PASSING = 0.5  # s: a head that turns and comes back within it; one that stays turned is measured as it is
 MOVED_BY_BLINKS = ("lids", "nose")  # regions; a blink is no expression
+OPENING = 0.05  # s, in which a lid goes on after the mesh has it open, or begins before
 ONCE = 0.4  # of its peak: what a region moves by before an expression and after it; the noise of a weak one has 0.35
 LEAST_CODED = 0.1  # of the frames: so many tell what a codec did; the others repeat the reference, or have no codec
 LEAST_COPIED = 0.05  # of the face: from here on an event is the whole face's, and is timed by what controls show
@@ -77,7 +79,7 @@ class Observed:
         certain: the motion that isn't beside what hides the face; regions: the same within each of them; unseen and
         before: how much of each isn't seen, and has something before it that moves; cover: where the face isn't seen;
         copied: the share of the face that the video's codec copied from the reference; missing: of what it copied for
-        certain, which is no measurement.
+        certain, which is no measurement; closed: how far each eye has closed (`face.closures`), of those that are seen.
         """
         driver, rigid = batch.driver, batch.observed.rigid
         skin = batch.observed.local.flow * (1 - batch.observed.from_mesh)
@@ -104,6 +106,7 @@ class Observed:
                         "cover": packed_cover(seen[n] < 0.5),
                         "copied": float(batch.seen.repeated[n]),
                         "missing": float(missing[n]),
+                        "closed": batch.seen.closures[n].tolist(),
                     }
                 ).encode()
                 for n, peak in enumerate(peaks)
@@ -117,7 +120,8 @@ class Observed:
         if not reference.not_neutral and rested is not None:
             began = float(self._clip.times[self._clip.chosen.index])
             reference = replace(reference, not_neutral=_settles(began, rested), better=rested)
-        face = replace(report.face, unseen=self.unseen, compression=self.compression)
+        shut = blinks(self.closures, self._seconds.tolist())
+        face = replace(report.face, unseen=self.unseen, compression=self.compression, blinks=shut)
         return replace(report, events=self.event, face=face, reference=reference)
 
     @cached_property
@@ -130,6 +134,11 @@ class Observed:
         """Return a number of every frame's record, or that of a region in it, [T]."""
         found = [record[name] if region is None else record[name][region] for record in self._records]
         return np.array(found, np.float64)
+
+    @cached_property
+    def closures(self) -> NDArray[np.float64]:
+        """How far each eye has closed since the reference, [T, 2] (`face.closures`); of one that is hidden, nothing."""
+        return self._values("closed")
 
     @cached_property
     def peaks(self) -> NDArray[np.float64]:
@@ -180,8 +189,9 @@ class Observed:
 
     @cached_property
     def _blinking(self) -> NDArray[np.bool_]:
-        """The frames, [T], in which the lids close or open by more than an expression's."""
-        return np.asarray(mesh_weight(self._clip.closures).max(1) > 0)
+        """The frames, [T], in which the lids close or open by more than an expression's, or are on their way."""
+        shut = self._seconds[mesh_weight(self.closures).max(1) > 0]
+        return np.asarray((np.abs(self._seconds[:, None] - shut) <= OPENING).any(1))
 
     @cached_property
     def doubtful(self) -> dict[str, NDArray[np.bool_]]:

@@ -38,11 +38,11 @@ def test_a_real_job_that_is_killed_is_finished_by_the_next_run_bit_by_bit(tmp_pa
     folder.write_spec(JobSpec(Driving(str(clip), trim=(0.0, 0.3)), Avatar("avatar/avatar.png"), device="cpu"))
     twin = shutil.copytree(folder.path, tmp_path / "undisturbed.magplus")
     assert subprocess.run(command(twin), check=False, capture_output=True).returncode == ExitCode.OK
-    lines = JobFolder(twin).journal_path.read_bytes().count(b"\n")
+    lines = (JobFolder(twin).path / "journal.jsonl").read_bytes().count(b"\n")
     draw = random.Random(SEED)
     for number in range(TIMES):
         victim = shutil.copytree(folder.path, tmp_path / f"killed {number}.magplus")
-        journal = JobFolder(victim).journal_path
+        journal = JobFolder(victim).path / "journal.jsonl"
         killed_at = draw.randint(5, lines - 2)
         with subprocess.Popen(command(victim), stderr=subprocess.DEVNULL) as worker:
             while worker.poll() is None and journal.read_bytes().count(b"\n") < killed_at:

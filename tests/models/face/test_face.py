@@ -457,6 +457,15 @@ class TestAlignment:
         assert error(refined) < error(follow) / (3 if bands else 4)
         assert refined.to_unit == follow.to_unit
 
+    def test_a_clip_that_turns_black_and_white_stands_still(self, landmarker, portrait, mesh):
+        """Red lips have another contrast in grey, and the landmarks of a grey face lie elsewhere."""
+        grey = np.repeat((portrait @ np.float32([0.2126, 0.7152, 0.0722]))[..., None], 3, 2)
+        frames = clip_of([portrait, portrait, grey, grey])
+        track = follow_face(frames, landmarker)
+        refined = SteadyCrop.follow(track, 0).refined(frames, track, 0)
+        face = mesh[:, :2].astype(np.float64)
+        assert max(np.linalg.norm(back(face) - face, axis=1).max() for back in refined.to_reference) < 0.05
+
     def test_frames_without_the_face_stay_where_they_are(self, landmarker, portrait):
         frames = clip_of([portrait, np.full_like(portrait, 0.5), portrait])
         track = follow_face(frames, landmarker)

@@ -25,7 +25,7 @@ from magplus.models.face import (
 )
 from magplus.models.face.footage import Summariser, judge, runs_of
 from magplus.models.face.lids import LidModel, blinks, closures
-from magplus.models.face.mesh import LEFT_LIDS, NOSE_BASE, RIGHT_LIDS
+from magplus.models.face.mesh import LEFT_LIDS, NOSE_BASE, RIGHT_EYE, RIGHT_LIDS
 from magplus.models.face.mouth_cover import mouth_cover
 from magplus.models.pages import KeptArray
 from magplus.models.video import VideoReader
@@ -277,6 +277,20 @@ class TestPixels:
         unseen = {name: float(share[0]) for name, share in visibility.unseen_regions(trust).items()}
         assert unseen["lids"] > 0.8 and unseen["mouth"] < 0.1 and unseen["chin"] < 0.1
         assert float((frames - picture).abs().quantile(0.9)) < 0.02
+
+    def test_a_hand_of_the_skins_colour_between_the_lids_hides_the_eye_and_a_lid_that_closes_does_not(self, seen):
+        crop, there, everywhere, visibility = seen
+        shut = TestEyes.shut(there, 1, 0)
+        lids, opening = (there[list(group), :2].round().astype(np.int32) for group in (RIGHT_LIDS, RIGHT_EYE))
+        picture = crop[0].permute(1, 2, 0).numpy()
+        skin = [float(value) for value in picture[tuple(lids[2][::-1])]]
+        hidden = []
+        for part, grey in ((cv2.convexHull(opening), 1.0), (cv2.convexHull(lids), 0.93)):
+            drawn = np.ascontiguousarray(picture.copy())
+            cv2.fillConvexPoly(drawn, part, [grey * value for value in skin], cv2.LINE_AA)
+            _, weight = visibility(torch.from_numpy(drawn).permute(2, 0, 1)[None], shut[None], everywhere)
+            hidden.append(bool(visibility.hidden_eyes(weight)[0, 0]))
+        assert hidden == [False, True]
 
     def test_where_one_channel_of_a_brighter_frame_is_clipped_the_face_is_not_seen(self, seen):
         """Red clips first; what the others show of the skin is of another colour then, and its texture too."""

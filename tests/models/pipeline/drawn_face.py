@@ -37,7 +37,6 @@ def reader_of(
     names: Sequence[str],
     mesh: str,
     regions: dict[str, NDArray[np.floating]],
-    clip: SimpleNamespace | None = None,
     matching: Match = "shape",
 ) -> Reader:
     """A reader of a face whose controls move its points by `keys` [K, S, 2] px."""
@@ -52,7 +51,7 @@ def reader_of(
     )
     sites = Sites(GRID, basis.depth.astype(np.float64), keys, csr_matrix((len(GRID), 1)))
     observer = cast(Any, SimpleNamespace(sites=sites))
-    return Reader(basis, observer, regions, Constraints(), np.ones(len(keys)), 90.0, matching, cast(Any, clip))
+    return Reader(basis, observer, regions, Constraints(), np.ones(len(keys)), 90.0, matching)
 
 
 def read(motion: NDArray[np.float64], head: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -55,6 +55,7 @@ def observed(
                     "unseen": dict.fromkeys(REGIONS, 0.0),
                     "cover": covers.get(index, ""),
                     "copied": float(np.broadcast_to(copied, COUNT)[index]),
+                    "closed": [float(np.broadcast_to(closed, COUNT)[index])] * 2,
                     "missing": float(np.broadcast_to(copied if missing is None else missing, COUNT)[index]),
                 }
             )
@@ -67,7 +68,6 @@ def observed(
         times=seconds,
         chosen=SimpleNamespace(index=0),
         copied_pixels=SimpleNamespace(block_edges=1.0),
-        closures=np.repeat(np.broadcast_to(closed, COUNT)[:, None], 2, 1),
         track=SimpleNamespace(seconds=seconds, present=present),
     )
     folder = SimpleNamespace(file_of=lambda kind, index: tmp_path / str(index) if kind is OBSERVED else None)
@@ -151,6 +151,13 @@ def test_a_blink_that_is_larger_than_the_expression_is_no_event(tmp_path):
     closed = np.where(np.isin(np.arange(COUNT), (20, 21, 22)), 0.9, 0.0)
     seen = observed(tmp_path, closed=closed, lids=0.03 * closed, nose=6e-3 * closed, brows=EXPRESSION)
     assert seen.event.apex == pytest.approx(APEX / 30)
+
+
+def test_a_lid_that_still_moves_where_the_mesh_has_it_open_is_no_event(tmp_path):
+    closed = np.where(np.isin(np.arange(COUNT), (20, 21, 22)), 0.9, 0.0)
+    on_its_way = np.where(np.arange(COUNT) == 23, 0.016, 0.0)
+    seen = observed(tmp_path, closed=closed, lids=0.03 * closed + on_its_way, brows=EXPRESSION)
+    assert seen.event is not None and seen.event.apex == pytest.approx(float(np.argmax(EXPRESSION)) / 30)
 
 
 def test_brows_that_move_once_behind_rims_which_no_control_follows_are_an_event(tmp_path):

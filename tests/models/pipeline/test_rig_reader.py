@@ -19,6 +19,7 @@ from magplus.models.rig.solver import RigSolution, SolverState
 from tests.models.pipeline.drawn_face import GRID, Reader, read, reader_of
 
 CURVE = np.array([0, 0, 0, 0.3, 0.7, 1.0, 0.7, 0.3, 0, 0, 0])
+OPEN = np.zeros((len(CURVE), 2))  # eyes
 
 
 def bump(x: float, y: float, width: float) -> NDArray[np.float64]:
@@ -28,8 +29,7 @@ def bump(x: float, y: float, width: float) -> NDArray[np.float64]:
 def drawn_face(*names: str, matching: Match = "shape") -> Reader:
     """A face whose only controls lower its left and its right brow, drawn as thin as brows are."""
     keys = np.stack([bump(x, 24, 5) * [0, 6] for x in (66, 30)])
-    clip = SimpleNamespace(closures=np.zeros((len(CURVE), 2)))
-    return reader_of(keys, names, "Brows", {"brows": (GRID[:, 1] < 40) * 1.0}, clip, matching)
+    return reader_of(keys, names, "Brows", {"brows": (GRID[:, 1] < 40) * 1.0}, matching)
 
 
 @pytest.mark.parametrize("roll", [0.0, 0.01])
@@ -39,7 +39,7 @@ def test_what_a_rig_has_no_control_for_is_not_taken_for_the_heads_motion(roll: f
     jaw = 1.5 * np.clip((GRID[:, 1:] - 40) / 40, 0, 1) * [0, 1]
     turn = roll * (GRID - 48) @ [[0, 1], [-1, 0]]
     curve = CURVE[:, None, None]
-    found = reader.solve(read(curve * (brows + jaw), curve * turn), list(np.arange(len(CURVE)) / 24))
+    found = reader.solve(read(curve * (brows + jaw), curve * turn), list(np.arange(len(CURVE)) / 24), OPEN)
     assert found.residual > 0.5, "the jaw"
     np.testing.assert_allclose(found.curves.values[5], 0.2, rtol=0.25)
 
@@ -49,7 +49,7 @@ def test_where_the_face_shows_no_event_no_peak_is_matched() -> None:
     reader = drawn_face("browDownLeft", "browDownRight", matching="motion")
     wider = read(CURVE[:, None, None] * (bump(66, 24, 14) * [0, 1.2]), np.zeros((len(CURVE), len(GRID), 2)))
     seconds = list(np.arange(len(CURVE)) / 24)
-    matched, left = (reader.solve(wider, seconds, moves=moves) for moves in (True, False))
+    matched, left = (reader.solve(wider, seconds, OPEN, moves=moves) for moves in (True, False))
     assert matched.regions["brows"].gain > 1.05
     assert left.regions["brows"].gain == 1
     assert np.abs(left.curves.values).max() < np.abs(matched.curves.values).max()
@@ -103,8 +103,8 @@ def test_what_a_benchmark_reads_of_several_rigs_is_in_the_order_of_the_clip_not_
     for frames in ([2, 0], [1, 3]):
         files |= dict(zip(frames, recording.read(SimpleNamespace(frames=frames)), strict=True))
     with pytest.raises(_AllIsRead):
-        recording.solve(np.stack([files[frame] for frame in range(4)]), range(4), adjusted=False)
-    assert not recording.adjusted
+        recording.solve(np.stack([files[frame] for frame in range(4)]), range(4), np.full((4, 2), 0.1), adjusted=False)
+    assert not recording.adjusted and (recording.closed == 0.1).all()
     assert [each.shape for each in recording.equations] == [(4, 2, 10), (4, 3, 10)]
     assert recording.equations[0][:, 0, 0].tolist() == [0, 1, 2, 3]
     assert recording.equations[1][:, 0, 0].tolist() == [0.5, 1.5, 2.5, 3.5]
@@ -179,9 +179,8 @@ def test_a_control_that_shows_the_drivers_motion_at_the_end_of_its_range_is_name
 ) -> None:
     reader = drawn_face("browDownLeft", "browDownRight", matching="motion")
     brows = reach * (bump(66, 24, 5) + bump(30, 24, 5)) * [0, 6]
-    found = reader.solve(
-        read(CURVE[:, None, None] * brows, np.zeros((len(CURVE), len(GRID), 2))), list(np.arange(len(CURVE)) / 24)
-    )
+    motion = read(CURVE[:, None, None] * brows, np.zeros((len(CURVE), len(GRID), 2)))
+    found = reader.solve(motion, list(np.arange(len(CURVE)) / 24), OPEN)
     assert found.at_limit == ends
 
 

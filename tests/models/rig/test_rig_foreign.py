@@ -156,26 +156,44 @@ def test_a_unit_that_shows_much_of_all_that_the_rig_could_is_in_play_however_lit
     share: float, chosen: bool
 ) -> None:
     """Landmarks miss a lid, a strip of a few pixels, so that its key explains less than a tenth of how it moves."""
-    frames, of_clip = np.ones(6), 0.2  # of the energy, that all controls together explain
-    gram = np.tile(np.eye(2), (6, 1, 1))
-    target = np.sqrt(share * of_clip) * np.array([[1.0, 0.0]]).repeat(6, 0)
-    data = SelectionData(
+    of_clip = 0.2  # of the energy, that all controls together explain
+    target = np.sqrt(share * of_clip) * np.array([1.0, 0.0])
+    found = choose(choice_between(("eyeWide", "jawOpen"), target, of_clip, alike=0.0))
+    assert found.in_play.tolist() == [[chosen, False]] * 6
+
+
+@pytest.mark.parametrize(("pressed", "chosen"), [(0.21, 1), (0.15, 0)])
+def test_of_keys_that_hardly_fit_a_rare_unit_s_goes_before_a_frequent_one_s_if_it_alone_moves_as_the_driver_does(
+    pressed: float, chosen: int
+) -> None:
+    """A shrugged lip is a unit of micro-expressions and a press is none; neither is likelier than none at all."""
+    target = np.sqrt([0.13, pressed])
+    found = choose(choice_between(("mouthShrugLower", "mouthPressLeft"), target, 0.3, float(target[0] / target[1])))
+    assert found.in_play.tolist() == [[chosen == 0, chosen == 1]] * 6
+
+
+def choice_between(
+    names: tuple[str, str], target: NDArray[np.float64], explainable: float, alike: float
+) -> SelectionData:
+    """Six frames of two controls that explain target ** 2 of the motion's energy each, and move `alike`."""
+    frames, gram = np.ones(6), np.tile([[1.0, alike], [alike, 1.0]], (6, 1, 1))
+    targets = np.tile(target, (6, 1))
+    return SelectionData(
         gram,
-        target,
+        targets,
         low=np.zeros((6, 2)),
         high=np.ones((6, 2)),
         noise=np.zeros((6, 2)),
-        misfit=0.8 * frames,
-        unexplained=0.8 * frames,
-        explainable=of_clip * frames,
+        misfit=(1 - explainable) * frames,
+        unexplained=(1 - explainable) * frames,
+        explainable=explainable * frames,
         measurements=20 * frames,
         active=np.zeros((6, 2), bool),
         window=np.full((6, 6), 1 / 6),
-        hypotheses=Hypotheses.named(("eyeWide", "jawOpen"), np.eye(2)),
-        moving=(gram, target),
+        hypotheses=Hypotheses.named(names, np.eye(2)),
+        moving=(gram, targets),
         at_home=np.ones((6, 2)),
     )
-    assert choose(data).in_play.tolist() == [[chosen, False]] * 6
 
 
 @given(factor=st.floats(0.5, 4))
