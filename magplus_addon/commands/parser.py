@@ -168,7 +168,10 @@ def add_python(group: argparse._ActionsContainer, instead_of: str = "the prefere
 def program(text: str) -> Path:
     """Return the path of a program: the file that is there, or a name that the system looks up by itself."""
     path = Path(text)
-    return path.absolute() if path.exists() else path
+    try:
+        return path.absolute() if path.exists() else path
+    except OSError:  # no file can have this name
+        return path
 
 
 def add_checkpoints(group: argparse._ActionsContainer) -> None:
