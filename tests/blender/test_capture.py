@@ -150,8 +150,12 @@ def _two_eyes() -> None:
 
 def _invert_after_the_render() -> None:
     scene = bpy.context.scene
-    if hasattr(scene, "compositing_node_group"):
-        tree = scene.compositing_node_group = bpy.data.node_groups.new("Compositing", "CompositorNodeTree")
+    if bpy.app.version >= (5, 0, 0):
+        tree = bpy.data.node_groups.new("Compositing", "CompositorNodeTree")
+        if hasattr(scene, "compositor_effects"):
+            scene.compositor_effects.new("Inverted").node_group = tree
+        else:
+            scene.compositing_node_group = tree
         tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
         output = tree.nodes.new("NodeGroupOutput")
     else:
