@@ -101,12 +101,13 @@ class WobbleFit:
 
         similarities: from px of the template to px of each frame.
         """
+        pictures = evened(frames, _BLUR)
         lines = _splines(torch.linspace(*self._face, _LOOKED_AT), _TERMS).mT
         halves = self._halves, ~self._halves
         terms = [frames.new_zeros(len(frames), _TERMS) for _ in halves]
         for _ in range(_ROUNDS_OF_SIGNS):
             pairs = zip(terms, halves, strict=True)
-            terms = [each - self._step(frames, similarities, each, half, _EVERY) for each, half in pairs]
+            terms = [each - self._step(pictures, similarities, each, half, _EVERY) for each, half in pairs]
             found = torch.stack([each @ lines for each in terms], 1)
             if not bool((found.prod(1).mean(1) > _LEAST).any()):
                 break  # nearly always
@@ -114,10 +115,10 @@ class WobbleFit:
 
     def terms(self, frames: Tensor) -> NDArray[np.float64]:
         """Return the splines' terms [N, K] of aligned frames, px of the reference frame."""
-        unit = (Similarity(),) * len(frames)
+        pictures, unit = evened(frames, _BLUR), (Similarity(),) * len(frames)
         found = frames.new_zeros(len(frames), _TERMS)
         for _ in range(_ROUNDS):
-            found = found - self._step(frames, unit, found, torch.ones_like(self._halves), 1)
+            found = found - self._step(pictures, unit, found, torch.ones_like(self._halves), 1)
         return np.asarray(found.double().numpy() / self._to_pictures.scale)
 
     def wobble(self, terms: NDArray[np.float64]) -> Wobble:
@@ -128,16 +129,15 @@ class WobbleFit:
         return Wobble(self._lines, centre - reach, centre + reach, terms)
 
     def _step(
-        self, frames: Tensor, similarities: Sequence[Similarity], terms: Tensor, half: Tensor, every: int
+        self, pictures: Tensor, similarities: Sequence[Similarity], terms: Tensor, half: Tensor, every: int
     ) -> Tensor:
-        """Return by how much more the lines of frames are shifted than by `terms` [N, K], by what one half shows."""
+        """Return how much more lines of `evened` frames are shifted than by `terms` [N, K], by what one half shows."""
         y, x = (each[::every] for each in torch.nonzero(half, as_tuple=True))
         shifted = self._points[y, x] + (terms @ self._basis[y, x].mT) * self._way + complex(1, 1) * (self._size - 1) / 2
         turn = torch.tensor([complex(each.a, each.b) for each in similarities], dtype=shifted.dtype)
         shift = torch.tensor([complex(each.tx, each.ty) for each in similarities], dtype=shifted.dtype)
         there = turn[:, None] * shifted + shift[:, None]
         grid = (2 * torch.view_as_real(there) + 1) / self._size - 1
-        pictures = evened(frames, _BLUR)
         seen = F.grid_sample(pictures, grid[:, None], mode="bilinear", align_corners=False)[:, 0, 0]
         difference = seen - self._template[y, x]
         weight = self._prior[y, x] * (grid.abs() < 1).all(-1) * robust_weights(difference)
