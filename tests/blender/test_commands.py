@@ -77,6 +77,10 @@ def complaint(message: str) -> str:
         (["animate", "--alpha", "nan"], "--alpha must be between 1 and 64, not nan."),
         (["animate", "--intensity", "-1"], "--intensity must be between 0 and 100, not -1."),
         (["animate", "--face-index", "-1"], "--face-index must be 0 or more, not -1."),
+        (
+            ["animate", "--device", "cudda"],
+            "There is no device 'cudda'; choose auto, cpu, mps, cuda, or one of several",
+        ),
         (["animate", "--start-frame", "1.5"], "'1.5' is no whole number"),
         (["animate", "--backend", "magic"], "invalid choice: 'magic'"),
         (
