@@ -4,6 +4,8 @@
 Whoever needs a loop imports this module in the function that does, as loading it takes a third of a second, and some
 seconds where nothing is cached yet; on other devices, and where gradients are asked for, PyTorch computes the same.
 Arrays are C-contiguous float32 [N, C, H, W]. The loops run in the thread that calls them, and let others run meanwhile.
+They are in one file because Numba keeps compiled code until a loop's own file changes: what a loop calls from another
+file could change unseen.
 """
 
 from __future__ import annotations
