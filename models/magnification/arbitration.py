@@ -41,8 +41,8 @@ from .solver import QUANTISATION, Observation
 
 PATCH = 9  # points along a side of the patches over which chi-squared is taken
 PATCH_RIDGE = 0.04  # 1 / px^2, prior precision of a patch's motion: a standard deviation of 5 px
-# Chosen on photographs, own and bent family so that no single face has a much larger error than the solver's: in half of
-# a picture it shows that a network is wrong as a whole. In smaller patches more of it is taken, right or wrong.
+# Chosen on photographs, own and bent family so that no single face has a much larger error than the solver's: in half
+# of a picture it shows that a network is wrong as a whole. In smaller patches more of it is taken, right or wrong.
 WINDOW = 0.48  # side of the patches over which solver and network are compared, share of the picture's shorter one
 GLOBAL_WEIGHT = 0.2  # weight of the whole picture's mean in a patch's
 # Standard deviations by which the equations must contradict the network, for a point along a patch's side: 4.5 for 61.
