@@ -36,7 +36,6 @@ _MARGIN = 0.35  # of what the landmarks cover over all stabilised frames, on eve
 _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no better
 _ALIGNMENT_BATCH = 8  # frames, bounds the memory
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
-_SPARSE = 4  # px: as closely as a picture is looked at for colours
 _WOBBLE_ROUNDS = 2  # of fitting a wobble and aligning what it leaves
 _ALIASING_FREE = 0.25  # how far above 1 the reduction may be without averaging; a camera's finest detail is faint
 _BORDER = 16  # px; farther away a pixel's weight in an interpolated value is negligible
@@ -278,7 +277,7 @@ class _Scene:
 
 
 def _is_grey(frame: VideoFrame) -> bool:
-    return is_grey(torch.from_numpy(np.ascontiguousarray(frame.image[::_SPARSE, ::_SPARSE])).permute(2, 0, 1))
+    return is_grey(torch.from_numpy(frame.image).permute(2, 0, 1))
 
 
 def _evenly_lit(crop: Tensor, light: ReferenceLight) -> Tensor:
