@@ -29,7 +29,7 @@ from .regions import face_mask, face_width, rigid_mask
 from .similarity import Similarity
 from .square import Beyond, Square, roll
 from .track import FaceTrack
-from .wobble import LINES, Lines, Wobble, WobbleFit, wobbles
+from .wobble import LINES, Lines, Wobble, WobbleFit, wobbling
 
 _ROBUST_ROUNDS = 8  # iterations of IRLS
 _MARGIN = 0.35  # of what the landmarks cover over all stabilised frames, on every side: room for hair and chin
@@ -91,10 +91,8 @@ class SteadyCrop:
         fits = {lines: scene.wobble_fit(lines) for lines in LINES}
         signs: dict[Lines, list[Tensor]] = {lines: [] for lines in LINES}
         crop = self._aligned(frames, scene, signs=[(fits[lines], signs[lines]) for lines in LINES])
-        for lines in LINES:
-            if signs[lines] and wobbles(torch.cat(signs[lines])):
-                return crop._unwobbled(frames, scene, fits[lines])
-        return crop
+        lines = wobbling({lines: torch.cat(seen) for lines, seen in signs.items() if seen})
+        return crop._unwobbled(frames, scene, fits[lines]) if lines else crop
 
     def _aligned(
         self, frames: Iterable[VideoFrame], scene: _Scene, signs: Sequence[tuple[WobbleFit, list[Tensor]]] = ()

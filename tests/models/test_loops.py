@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from magplus.models import device, loops, warp
-from magplus.models.face import Window
+from magplus.models.face import Window, rigid
 from magplus.models.face import correspondence as correspondence_module
 from magplus.models.face.correspondence import Correspondence
 from magplus.models.magnification import camera_state, filters, solver
@@ -39,7 +39,7 @@ def smooth(random: torch.Generator, *size: int) -> Tensor:
 
 def by_pytorch(monkeypatch: pytest.MonkeyPatch, *modules: object) -> None:
     for module in modules:
-        monkeypatch.setattr(module, "fits_loops", lambda *_: False)
+        monkeypatch.setattr(module, "fits_loops", lambda *_, **__: False)
 
 
 @pytest.mark.parametrize(("pictures", "fields"), [(1, 3), (3, 1), (2, 2)])
@@ -243,6 +243,20 @@ def test_a_motion_is_relaxed_alike(random, monkeypatch):
     for one, other in ((compiled.motion, found.motion), (compiled.previous, found.previous)):
         assert torch.allclose(one, other, atol=1e-5)
     assert compiled.iterations == found.iterations
+
+
+@pytest.mark.parametrize("seen", [1.0, 0.0])
+def test_a_heads_motion_is_fitted_alike(random, monkeypatch, seen):
+    """Of what moves on a face as of what doesn't; of a frame that shows nothing of it, too."""
+    depth, weight = 10 * smooth(random, 1, 1, 60, 66), torch.rand(1, 1, 60, 66, generator=random)
+    confidence = torch.rand(3, 1, 60, 66, generator=random)
+    confidence[1] *= seen
+    motion = Motion(2 * smooth(random, 3, 2, 60, 66) + torch.randn(3, 2, 1, 1, generator=random), confidence)
+    compiled = rigid.split_rigid(motion, depth, weight)
+    by_pytorch(monkeypatch, rigid)
+    other = rigid.split_rigid(motion, depth, weight)
+    assert torch.allclose(compiled.rigid, other.rigid, atol=1e-5)
+    assert torch.allclose(compiled.residual, other.residual, atol=1e-8)
 
 
 def test_gradients_and_other_devices_are_pytorchs():
