@@ -31,6 +31,21 @@ def resize(field: Tensor, size: tuple[int, int]) -> Tensor:
     return result
 
 
+def shrink(field: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return [N, C, H, W] resampled bilinearly to a smaller `size` (height, width), finer detail averaged.
+
+    >>> shrink(torch.tensor([[[[0.0, 1.0, 0.0, 1.0]]]]), (1, 2))
+    tensor([[[[0.4286, 0.5714]]]])
+    """
+    if not fits_loops(field):
+        return F.interpolate(field, size=size, mode="bilinear", antialias=True, align_corners=False)
+    from ..loops import shrink as compiled
+
+    result = field.new_empty(*field.shape[:2], *size)
+    compiled(field.contiguous().numpy(), result.numpy())
+    return result
+
+
 def binomial(field: Tensor) -> Tensor:
     """Return [N, C, H, W] smoothed with the separable binomial kernel (1 2 1) / 4, the border repeated.
 

@@ -98,6 +98,8 @@ def test_a_flow_is_inverted_alike(random, monkeypatch):
     [
         lambda field: filters.resize(field, (100, 31)),
         lambda field: filters.resize(field, (7, 90)),
+        lambda field: filters.shrink(field, (47, 31)),
+        lambda field: filters.shrink(field, (11, 9)),
         lambda field: filters.box(field, 1),
         lambda field: filters.box(field, 7),
         lambda field: filters.pool_to(field, (13, 48)),
