@@ -34,7 +34,7 @@ from magplus.models.pipeline import run as job
 from magplus.models.pipeline.batch import Batch
 from magplus.models.pipeline.factors import Factors
 from magplus.models.pipeline.notes import Unheard
-from magplus.models.pipeline.rig_reader import RigReader
+from magplus.models.pipeline.rig_reader import ClipEquations, RigReader
 from magplus.models.pipeline.session import Session
 from magplus.models.pipeline.subjects import Subjects
 from magplus.models.rig.codec_floor import above_codec
@@ -83,27 +83,18 @@ class Found:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a job read of a rig.
-
-    equations: [N, S, 10] of the whole clip. times: theirs, s. closed: [N, 2], how far each eye has (`face.closures`).
-    seconds: of the processor. adjusted: whether the job lets
-    the peak of the motion be matched. moves: whether it found an event.
-    """
+    """What a job read of a rig; seconds: of the processor."""
 
     reader: RigReader
-    equations: NDArray[np.float32]
-    times: tuple[float, ...]
-    closed: NDArray[np.float64]
+    clip: ClipEquations
     seconds: float
-    adjusted: bool = True
-    moves: bool = True
 
     def solve(self) -> Found:
-        """Return the values that the job would leave in `weights.npz`."""
+        """Return the values that the job would leave in `weights.npz`, but for what it knows of an event's end."""
         start = time.process_time()
-        curves = self.reader.solve(self.equations, self.times, self.closed, self.adjusted, self.moves).curves
-        if not self.adjusted:  # as a job has it of a strongly compressed clip
-            curves, _ = above_codec(curves, self.reader.basis.controls, self.moves)
+        curves = self.reader.solve(self.clip).curves
+        if self.clip.compressed:
+            curves, _ = above_codec(curves, self.reader.basis.controls, self.clip.moves)
         return Found(curves.values, curves.residual, self.seconds + time.process_time() - start)
 
 
@@ -243,8 +234,8 @@ class Readings:
             found = recording[0]
         seconds = (time.process_time() - start) / len(bases)
         return {
-            name: Reading(reader, equations, found.times, found.closed, seconds, found.adjusted, found.moves)
-            for name, reader, equations in zip(bases, found.readers, found.equations, strict=True)
+            name: Reading(reader, clip, seconds)
+            for name, reader, clip in zip(bases, found.readers, found.clips, strict=True)
         }
 
 
@@ -258,10 +249,7 @@ class _Recording:
     def __init__(self, readers: Sequence[RigReader]) -> None:
         self.readers = readers
         self.basis, self.read_from = readers[0].basis, readers[0].read_from
-        self.times: tuple[float, ...] = ()
-        self.closed: NDArray[np.float64] = np.zeros((0, 2))
-        self.adjusted = self.moves = True
-        self.equations: list[NDArray[np.floating]] = []
+        self.clips: list[ClipEquations] = []
         self._sites: list[int] = []
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
@@ -277,18 +265,9 @@ class _Recording:
         of_each = zip(self.readers, self._apart(equations), strict=True)
         return np.concatenate([reader.without(own, doubtful) for reader, own in of_each], axis=1)
 
-    def solve(
-        self,
-        equations: NDArray[np.floating],
-        seconds: Sequence[float],
-        closed: NDArray[np.float64],
-        adjusted: bool = True,
-        moves: bool = True,
-    ) -> None:
-        """Keep what would be solved, and end the job; see `RigReader.solve`."""
-        self.closed = closed
-        self.times, self.adjusted, self.moves = tuple(seconds), adjusted, moves
-        self.equations = self._apart(equations)
+    def solve(self, clip: ClipEquations) -> None:
+        """Keep what would be solved, each rig's own, and end the job; see `RigReader.solve`."""
+        self.clips = [replace(clip, equations=own) for own in self._apart(clip.equations)]
         raise _AllIsRead
 
     def _apart(self, equations: NDArray[np.floating]) -> list[NDArray[np.floating]]:

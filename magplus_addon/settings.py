@@ -12,6 +12,7 @@ from ..backend_bridge.job.spec import MAX_ALPHA, MAX_REGION_GAIN, MAX_SMOOTHING
 from ..backend_bridge.rig.regions import REGIONS
 from ..operators.animation.destination import ANIMATION, FRONT, LAST_FRAME, SHOW_AS
 from ..operators.animation.ends import RELEASE
+from ..operators.animation.scene_start import following_scene
 from ..operators.animation.strength import set_strength
 from ..operators.backends import option_property
 from ..operators.blender.properties import (
@@ -353,6 +354,7 @@ class MagPlusSettings(bpy.types.PropertyGroup):
         default=1,
         min=-LAST_FRAME,
         max=LAST_FRAME,
+        **following_scene(-LAST_FRAME, LAST_FRAME),
     )
     use_capture_frame: bool = BoolProperty(
         name="Capture At", description="Take the avatar as it is at another frame than the one where the clip starts"

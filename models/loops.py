@@ -592,6 +592,42 @@ def pool_to(field: Field, result: Field) -> None:
                     result[n, c, row, column] = total / np.float32((bottom - top) * (right - left))
 
 
+@_compiled("Tuple((int64[::1], float32[:,::1]))(int64, int64)")
+def _covered(count: int, wanted: int) -> tuple[Places, Plane]:
+    """Return, for each of fewer px along an axis, the first px that it covers, and its shares of that and the next."""
+    step = count / wanted
+    taps = min(int(np.ceil(step)) + 1, count)
+    first, shares = np.empty(wanted, np.int64), np.empty((wanted, taps), np.float32)
+    for x in range(wanted):
+        start, end = x * step, (x + 1) * step
+        first[x] = min(int(start), count - taps)
+        for tap in range(taps):
+            px = first[x] + tap
+            shares[x, tap] = max(min(px + 1, end) - max(px, start), 0.0) / step
+    return first, shares
+
+
+@_compiled("void(float32[:,:,::1], float32[:,:,::1])")
+def shrink(planes: Planes, result: Planes) -> None:
+    """Find the means of planes [C, H, W] over what each of fewer px covers, of a px in part its part: [C, h, w]."""
+    width = planes.shape[2]
+    top, down = _covered(planes.shape[1], result.shape[1])
+    left, across = _covered(width, result.shape[2])
+    sums = np.empty(width, np.float32)
+    for c in range(planes.shape[0]):
+        for row in range(result.shape[1]):
+            sums[:] = 0
+            for tap in range(down.shape[1]):
+                share, y = down[row, tap], max(top[row] + tap, 0)
+                for x in range(width):
+                    sums[x] += share * planes[c, y, x]
+            for column in range(result.shape[2]):
+                total, first = np.float32(0), max(left[column], 0)
+                for tap in range(across.shape[1]):
+                    total += across[column, tap] * sums[first + tap]
+                result[c, row, column] = total
+
+
 @_compiled("void(float32[:,::1], float32[:,::1])")
 def _smooth(plane: Plane, result: Plane) -> None:
     """Smooth [H, W] with the separable binomial kernel (1 2 1) / 4, the border repeated."""

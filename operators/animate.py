@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, cast
 
 import bpy
@@ -13,6 +14,7 @@ import bpy
 from ..backend_bridge.files.errors import CancelledError, InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import Avatar
+from ..backend_bridge.worker_client.accepts import asks_for_more, check_accepted
 from ..backend_bridge.worker_client.client import WorkerClient
 from ..backend_bridge.worker_client.look import length_of
 from ..backend_bridge.worker_client.messages import Progress
@@ -50,8 +52,9 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
     """Return the task that carries out an order."""
 
     def steps(task: TaskContext) -> Steps:
-        folder = yield from make_job(order, task)
         assert order.python is not None
+        yield from check_with_worker(order.python, order, task)
+        folder = yield from make_job(order, task)
         worker = manager.worker(order.python, order.idle_minutes)
         yield from run_worker(worker, folder, task)
         try:
@@ -64,6 +67,14 @@ def animate(order: Order) -> Callable[[TaskContext], Steps]:
         return _bring_in(order, folder, task, checked, read)
 
     return steps
+
+
+def check_with_worker(python: Path, order: Order, task: TaskContext) -> Generator[Progress, None, None]:
+    """Raise what the worker's Python would end the order's run with at once, before anything is captured for it."""
+    if asks_for_more(order.spec):
+        yield from in_thread(
+            lambda _: check_accepted(python, order.spec, order.folder), task, "Asking the worker", abandon=True
+        )
 
 
 def make_job(

@@ -28,6 +28,7 @@ from .animation.nla import REST, Address
 from .animation.obstacles import animation_problem
 from .animation.performance import ControlKeys, Performance, channels_here, excursion, keys_here
 from .animation.ranges import raise_ranges
+from .animation.scene_start import given_or_first
 from .animation.scene_time import apex_kept, exact
 from .blender.data import shape_keys_of, wearers
 from .blender.operator import OperatorResult, refusing
@@ -308,7 +309,7 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
             context,
             JobFolder.open(Path(bpy.path.abspath(self.folder))),
             Destination(
-                start_frame=self.start_frame,
+                start_frame=given_or_first(self, context.scene),
                 animation=self.mode,
                 keep_apex=self.keep_apex,
                 stretch=exact(self.stretch),

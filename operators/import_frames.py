@@ -13,6 +13,7 @@ from ..backend_bridge.job.artefacts import SHOT_EXR
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.report import Report
 from .animation.destination import BACKGROUND, FRONT, PLANE, SHOW_AS, STRIP, Destination
+from .animation.scene_start import given_or_first
 from .animation.scene_time import Placement, SourceTime
 from .blender.operator import OperatorResult, refusing
 from .blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
@@ -213,7 +214,7 @@ class MAGPLUS_OT_import_frames(bpy.types.Operator):
         report = import_frames(
             context,
             JobFolder.open(Path(bpy.path.abspath(self.folder))),
-            Destination(start_frame=self.start_frame, show_as=self.where, keep_apex=self.keep_apex),
+            Destination(start_frame=given_or_first(self, context.scene), show_as=self.where, keep_apex=self.keep_apex),
         )
         for sentence in report.sentences():
             self.report({"WARNING"}, translated(sentence))

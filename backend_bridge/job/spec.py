@@ -183,10 +183,7 @@ class JobSpec:
                 raise InputError(
                     f"The gain of a face region must be between 0 and {MAX_REGION_GAIN:g}, but {name} has {gain:g}."
                 )
-        if not _DEVICE.fullmatch(self.device):
-            raise InputError(
-                f"There is no device {self.device[:40]!r}; choose auto, cpu, mps, cuda, or one of several as cuda:1."
-            )
+        check_device(self.device)
         for path in (self.driving.path, self.avatar.image, self.avatar.rig_basis or ""):
             if _NO_PATH.search(path):
                 raise InputError(f"{path[:80]!r} can't be the path of a file; choose the file again.")
@@ -267,6 +264,12 @@ SPEC = Format(
     older={1: _anchors_to_avatar},
 )
 AVATAR = Format(Avatar, artefacts.AVATAR_RECORD, "a record of a capture", "capture the avatar again")
+
+
+def check_device(name: str) -> None:
+    """Raise `InputError` for what is no name of a device, of this machine or another."""
+    if not _DEVICE.fullmatch(name):
+        raise InputError(f"There is no device {name[:40]!r}; choose auto, cpu, mps, cuda, or one of several as cuda:1.")
 
 
 def resolve(folder: Path, path: str) -> Path:

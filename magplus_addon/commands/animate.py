@@ -34,6 +34,7 @@ from .parser import (
     add_python,
     add_save,
     add_show_as,
+    device,
     name_and_value,
     number_or_auto,
     use_checkpoints,
@@ -110,7 +111,7 @@ def _add_method(verb: argparse.ArgumentParser) -> None:
     )
     method.add_argument("--alpha", type=number_or_auto, metavar="auto|N", help="magnification factor")
     method.add_argument("--intensity", type=float, metavar="N", help="strength of the expression; 1 is the driver's")
-    method.add_argument("--device", metavar="auto|cpu|cuda|mps", help="where the worker computes")
+    method.add_argument("--device", type=device, metavar="auto|cpu|cuda|mps", help="where the worker computes")
     method.add_argument(
         "--allow-cpu", action="store_true", default=None, help="go on on the CPU if the GPU's memory is too small"
     )

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from ...backend_bridge.backends import FOLDER_VARIABLE
 from ...backend_bridge.files.disk import explained
 from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.job.spec import check_device
 from ...operators.animation.destination import LAYER, NEW_ACTION, REPLACE, SHOW_AS
 from .hints import meant
 
@@ -158,6 +159,15 @@ def frames_a_second(text: str) -> Fraction:
     if not 0 < rate <= FASTEST:
         raise argparse.ArgumentTypeError(f"{text!r} is no frame rate, as 29.97 or 30000/1001 is")
     return rate
+
+
+def device(text: str) -> str:
+    """Return the name of a device; whether this machine has it the worker knows."""
+    try:
+        check_device(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+    return text
 
 
 def add_python(group: argparse._ActionsContainer, instead_of: str = "the preferences'") -> None:

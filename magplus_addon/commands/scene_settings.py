@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import bpy
 
 from ...backend_bridge.files.errors import InputError
+from ...operators.animation.scene_start import follow_again, is_set
 from ...operators.blender.data import mesh_of
 from ...operators.reasons import instance_problem
 from ...operators.rig.avatar import face_companions, has_shape_keys
@@ -79,12 +80,15 @@ def settings_kept(settings: MagPlusSettings) -> Iterator[None]:
     """Put the settings back after the block as they were before it, so that options hold for one result alone."""
     names = [each.identifier for each in settings.bl_rna.properties if not each.is_readonly]
     before = {name: getattr(settings, name) for name in names if name != "last_job"}
+    follows = not is_set(settings)
     try:
         yield
     finally:
         for name, value in before.items():
             if getattr(settings, name) != value:
                 setattr(settings, name, value)
+        if follows:
+            follow_again(settings)
 
 
 def find_avatar(context: bpy.types.Context, name: str | None) -> bpy.types.Object:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,16 +51,14 @@ class Order:
     @classmethod
     def read(cls, folder: JobFolder, spec: JobSpec, session: Session, device: torch.device) -> Order:
         """Read what `job.json` names; raises `InputError` for what is missing, damaged or unknown."""
-        kind = find_backend(spec.backend)
-        options = parse_options(kind.Options, spec.backend_options, title=kind.info.title)
         return cls(
             folder,
             spec,
             device,
             AvatarPicture.read(resolve(folder.path, spec.avatar.image)),
             _read_basis(folder, spec),
-            kind.info,
-            with_files_in(options, folder.path, title=kind.info.title),
+            find_backend(spec.backend).info,
+            read_options(spec.backend, spec.backend_options, folder.path),
             session.origins(spec.backend),
             {role: session.magnifier(role, device) for role in ROLES},
             reader_of(folder.path, spec.driving),
@@ -94,6 +94,15 @@ class Order:
     @property
     def _signed_by(self) -> str:
         return "" if self.signer is None else self.signer.certificate_sha256
+
+
+def read_options(backend: str, given: Mapping[str, Any], folder: Path) -> Any:
+    """Return a backend's options, of its own kind, with absolute paths; relative ones are of `folder`.
+
+    Raises `InputError` for a backend that there isn't, and as `parse_options` and `with_files_in` do.
+    """
+    kind = find_backend(backend)
+    return with_files_in(parse_options(kind.Options, given, title=kind.info.title), folder, title=kind.info.title)
 
 
 def _read_basis(folder: JobFolder, spec: JobSpec) -> RigBasis | None:

@@ -44,6 +44,28 @@ _LITTLE_SHOWN = 0.5  # unexplained share of the motion, from which on head and f
 
 
 @dataclass(frozen=True)
+class ClipEquations:
+    """What was read of a whole clip, and what is known of it when its controls are solved.
+
+    equations: [N, S, 10], see `RigReader`. seconds: [N]. closed: [N, 2], how far each eye has (`face.closures`). moves:
+    whether the face shows an event; where it shows none, there is no peak but that of noise. compressed: whether a
+    codec has left out much of the face; sparse: whether so much of it for certain that the peak is partly the codec's.
+    """
+
+    equations: NDArray[np.floating]
+    seconds: Sequence[float]
+    closed: NDArray[np.float64]
+    moves: bool = True
+    compressed: bool = False
+    sparse: bool = False
+
+    @property
+    def peak_known(self) -> bool:
+        """Whether the peak of the motion is the driver's, so that it can be matched."""
+        return self.moves and not self.sparse
+
+
+@dataclass(frozen=True)
 class Fitted:
     """How controls explain a clip's motion, before it is brought to the driver's strength.
 
@@ -111,30 +133,22 @@ class RigReader(ABC):
     def read(self, batch: Batch) -> NDArray[np.float32]:
         """Return [N, S, 10] of a batch."""
 
-    def solve(
-        self,
-        equations: NDArray[np.floating],
-        seconds: Sequence[float],
-        closed: NDArray[np.float64],
-        adjusted: bool = True,
-        moves: bool = True,
-    ) -> Solved:
-        """Return the controls' curves from what was read [N, S, 10] of the whole clip, as strong as was asked.
+    def solve(self, clip: ClipEquations) -> Solved:
+        """Return the controls' curves from what was read of the whole clip, as strong as was asked.
 
-        A control rests in frames that don't show what it moves. closed: [N, 2], how far each eye has
-        (`face.closures`). adjusted: off, the peak of the motion isn't matched, whatever was asked; moves: off, the face
-        shows no event, and no peak but that of noise.
+        A control rests in frames that don't show what it moves. Where the peak of the motion isn't known to be the
+        driver's, it isn't matched, whatever was asked.
         """
-        return self._as_asked(self._fitted(equations, seconds, closed), adjusted and moves)
+        return self._as_asked(self._fitted(clip), clip.peak_known)
 
     def unmatched(self, solved: Solved) -> Solved:
         """Return the same controls without their peak matched, as `solve` does where the face shows no event."""
         return self._as_asked(solved.fitted, adjusted=False)
 
-    def _fitted(self, equations: NDArray[np.floating], seconds: Sequence[float], closed: NDArray[np.float64]) -> Fitted:
-        """Return how the controls explain what was read [N, S, 10] of the whole clip: what takes long of `solve`."""
-        sites = self._observer.sites
-        equations = without_cover(equations, sites.position, _EDGE * self._unit)
+    def _fitted(self, clip: ClipEquations) -> Fitted:
+        """Return how the controls explain what was read of the whole clip: what takes long of `solve`."""
+        sites, seconds = self._observer.sites, clip.seconds
+        equations = without_cover(clip.equations, sites.position, _EDGE * self._unit)
         shown = shown_share(sites.columns, equations[..., 6])
         never = frozenset(np.flatnonzero((shown < LEAST_SHOWN).mean(0) > _NEVER).tolist())
         constraints = dataclasses.replace(self._constraints, locked=self._constraints.locked | never)
@@ -148,10 +162,10 @@ class RigReader(ABC):
                 self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints, self._regions
             )
             solution = better(solution, other)
-        return Fitted(solution, shown, constraints.locked, closed)
+        return Fitted(solution, shown, constraints.locked, clip.closed)
 
     def _as_asked(self, fitted: Fitted, adjusted: bool) -> Solved:
-        """Return the curves of controls that were `fitted`, as strong as was asked; adjusted: see `solve`."""
+        """Return the curves of controls that were `fitted`, as strong as was asked; `adjusted`: with their peak."""
         solution, shown, controls = fitted.solution, fitted.shown, self.basis.controls
         rest = np.array([control.rest for control in controls])
         solved = np.where(shown < LEAST_SHOWN, rest, solution.curves.values)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -50,6 +51,16 @@ def test_a_picture_is_looked_up_alike(random, monkeypatch, pictures, fields):
     compiled = warp.sample_spline(image, positions)
     by_pytorch(monkeypatch, warp)
     assert torch.allclose(compiled, warp.sample_spline(image, positions), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(90, 117), (64, 48), (49, 32)])
+def test_a_picture_is_shrunk_as_by_opencv(random, size):
+    """Whether a pixel covers a whole number of others or not."""
+    image = torch.rand(3, *size, generator=random).numpy()
+    found = np.empty((3, 32, 24), np.float32)
+    loops.shrink(image, found)
+    expected = np.stack([cv2.resize(plane, (24, 32), interpolation=cv2.INTER_AREA) for plane in image])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_a_frame_is_shown_alike(random):

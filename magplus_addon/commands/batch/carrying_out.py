@@ -73,7 +73,7 @@ class Batch:
         """Do it, step by step through all shots, so that models and files are loaded once."""
         for place, error in without_inputs(self._with(plans, Step.CAPTURE)):
             self._failed(Step.CAPTURE, place, error)
-        self._capture(self._with(plans, Step.CAPTURE))
+        self._capture(self._with(plans, Step.CAPTURE), {place.shot.name for place in self._with(plans, Step.RUN)})
         self._run(self._with(plans, Step.RUN))
         self._import(self._with(plans, Step.IMPORT))
         for place in self._with(plans, Step.RENDER):
@@ -85,7 +85,8 @@ class Batch:
         """Return how the batch ended."""
         return worst_of(error.exit_code for error in self.failures.values())
 
-    def _capture(self, places: Sequence[Place]) -> None:
+    def _capture(self, places: Sequence[Place], run_here: Set[str]) -> None:
+        """Make the shots' job folders; run_here: the names of those whose run follows."""
         folder, again = self.results / CAPTURES, self.options.again
         captures = CaptureCache(folder, self.version, self.hashes.files, anew=again)
         before: Place | None = None  # the shot whose file is open, in which nothing was moved or rendered for it
@@ -95,7 +96,8 @@ class Batch:
                     if before is None or not self._finds_the_same(place, before):
                         steps.open_file(place)
                     before, restored = None, captures.restored
-                    self._task(steps.capture(place, captures, self.hashes, self.version), place)
+                    python = self._python_of(place) if place.shot.name in run_here else None
+                    self._task(steps.capture(place, captures, self.hashes, self.version, python), place)
                     before = place if captures.restored > restored else None
 
     def _finds_the_same(self, place: Place, before: Place) -> bool:
@@ -110,7 +112,7 @@ class Batch:
             if not self._goes_on(place) or not self._is_captured(Step.RUN, place):
                 continue
             try:
-                python = self.options.python or place.shot.options.python or worker_python(bpy.context)
+                python = self._python_of(place)
             except MagPlusError as error:
                 self._failed(Step.RUN, place, error)
             else:
@@ -121,6 +123,10 @@ class Batch:
             if waiting:
                 with checkpoints_from(checkpoints):
                     self._run_with(python, waiting)
+
+    def _python_of(self, place: Place) -> Path:
+        """Return the Python of a shot's worker; raises `InputError` or `MachineError` where there is none."""
+        return self.options.python or place.shot.options.python or worker_python(bpy.context)
 
     def _run_with(self, python: Path, places: Sequence[Place]) -> None:
         of_folder = {place.job.path: place for place in places}

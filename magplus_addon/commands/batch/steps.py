@@ -13,7 +13,7 @@ import bpy
 from ....backend_bridge.files.disk import explained
 from ....backend_bridge.files.errors import InputError
 from ....backend_bridge.job import measurements
-from ....operators.animate import make_job
+from ....operators.animate import check_with_worker, make_job
 from ....operators.animation.destination import Destination
 from ....operators.animation.scene_time import SourceTime
 from ....operators.blender.saving import stamp_of
@@ -60,9 +60,10 @@ def choose_scene(place: Place) -> None:
     bpy.context.window_manager.windows[0].scene = scene
 
 
-def capture(place: Place, captures: CaptureCache, hashes: FileHashes, version: str) -> Task:
+def capture(place: Place, captures: CaptureCache, hashes: FileHashes, version: str, python: Path | None) -> Task:
     """Return the task that makes a shot's job folder. The shot's file is open, as it was saved.
 
+    python: the worker's, where the run follows here; what it would refuse is refused before anything is captured.
     Raises the `MagPlusError` that the order ends with; it may have to measure the rig, which is a task of its own.
     """
     order = animate.order_of(place.shot.options, bpy.context, place.job.path, needs_worker=False)
@@ -73,6 +74,8 @@ def capture(place: Place, captures: CaptureCache, hashes: FileHashes, version: s
         outside = {place.portable(Path(path)): text for path, text in outside_files(hashes.files).items()}
 
     def steps(task: TaskContext) -> Steps:
+        if python is not None:
+            yield from check_with_worker(python, order, task)
         folder = yield from make_job(order, task, captures)
         place.note(replace(place.record(), captured=inputs, outside=outside, failed=None))
         return Outcome("Captured.", folder=folder.path)

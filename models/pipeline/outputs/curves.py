@@ -34,7 +34,7 @@ from ..batch import Batch
 from ..driving_clip import DrivingClip, shows_expression
 from ..neutral_reference import CLEARLY, WHOLE_FACE, opposite_share
 from ..notes import Notes
-from ..rig_reader import RigReader, Solved
+from ..rig_reader import ClipEquations, RigReader, Solved
 from . import Made
 from .observed import Observed
 
@@ -129,10 +129,16 @@ class Curves:
 
         It is noise's where the face shows no event, and partly the codec's where that has left little of the face.
         """
-        seconds = [float(second) for second in self._clip.track.seconds]
-        closed = self._observed.closures[self._observed.held]
-        adjusted = not self._observed.sparse
-        return self._reader.solve(equations, seconds, closed, adjusted=adjusted, moves=event is not None)
+        observed = self._observed
+        clip = ClipEquations(
+            equations,
+            seconds=[float(second) for second in self._clip.track.seconds],
+            closed=observed.closures[observed.held],
+            moves=event is not None,
+            compressed=observed.compression.strong,
+            sparse=observed.sparse,
+        )
+        return self._reader.solve(clip)
 
     def _timed(self, solved: Solved, equations: NDArray[np.floating]) -> MotionEvent | None:
         """Return the event of the expression that the controls show, where a codec has copied parts of the face."""
