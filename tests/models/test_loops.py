@@ -123,6 +123,8 @@ def test_a_flow_is_inverted_alike(random, monkeypatch):
     [
         lambda field: filters.resize(field, (100, 31)),
         lambda field: filters.resize(field, (7, 90)),
+        lambda field: filters.shrink(field, (47, 31)),
+        lambda field: filters.shrink(field, (11, 9)),
         lambda field: filters.box(field, 1),
         lambda field: filters.box(field, 7),
         lambda field: filters.pool_to(field, (13, 48)),
@@ -194,10 +196,15 @@ def test_order_statistics_are_the_same(random, monkeypatch):
     values = torch.rand(3, 1001, generator=random)
     values[1, ::3] = torch.nan
     values[2] = torch.nan
-    ranks = 1, 501, 1001
-    compiled = [filters.median(values), *(filters.kth_smallest(values[:1], k) for k in ranks)]
+    counted = torch.rand(3, 1001, generator=random) < 0.4
+
+    def statistics() -> list[Tensor]:
+        of_rank = (filters.kth_smallest(values[:1], k) for k in (1, 501, 1001))
+        return [filters.median(values), filters.median(values, counted), *of_rank]
+
+    compiled = statistics()
     by_pytorch(monkeypatch, filters)
-    found = [filters.median(values), *(filters.kth_smallest(values[:1], k) for k in ranks)]
+    found = statistics()
     assert all(
         torch.equal(one.nan_to_num(-1), other.nan_to_num(-1)) for one, other in zip(compiled, found, strict=True)
     )
