@@ -56,6 +56,6 @@ def free_memory(device: torch.device) -> None:
         torch.mps.empty_cache()
 
 
-def fits_loops(*tensors: Tensor) -> bool:
-    """Whether tensors are float32 on the CPU, and no gradient is asked for, so that `loops` can compute on them."""
-    return all(each.device.type == "cpu" and each.dtype == torch.float32 and not each.requires_grad for each in tensors)
+def fits_loops(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether tensors are on the CPU, of this type, and without gradients, so that `loops` can compute on them."""
+    return all(each.device.type == "cpu" and each.dtype == dtype and not each.requires_grad for each in tensors)

@@ -3,7 +3,8 @@
 
 Whoever needs a loop imports this module in the function that does, as loading it takes a third of a second, and some
 seconds where nothing is cached yet; on other devices, and where gradients are asked for, PyTorch computes the same.
-Arrays are C-contiguous float32 [N, C, H, W]. The loops run in the thread that calls them, and let others run meanwhile.
+Arrays are C-contiguous, pictures float32 [N, C, H, W]. The loops run in the thread that calls them, and let others run
+meanwhile.
 They are in one file because Numba keeps compiled code until a loop's own file changes: what a loop calls from another
 file could change unseen.
 """
@@ -22,9 +23,13 @@ Planes: TypeAlias = NDArray[np.float32]  # [C, H, W]
 Plane: TypeAlias = NDArray[np.float32]  # [H, W]
 Row: TypeAlias = NDArray[np.float32]  # [W]
 Places: TypeAlias = NDArray[np.int64]  # [W]
+Numbers: TypeAlias = NDArray[np.float64]  # [P]
+Stack: TypeAlias = NDArray[np.float64]  # [N, S, P]
+Stacks: TypeAlias = NDArray[np.float64]  # [N, S, Q, P]
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 _FIELD = "float32[:,:,:,::1]"
+_STACK, _STACKS = "float64[:,:,::1]", "float64[:,:,:,::1]"
 _ABREAST = 8  # rows that are filtered together
 
 
@@ -544,6 +549,42 @@ def pool_to(field: Field, result: Field) -> None:
                     result[n, c, row, column] = total / np.float32((bottom - top) * (right - left))
 
 
+@_compiled("Tuple((int64[::1], float32[:,::1]))(int64, int64)")
+def _covered(count: int, wanted: int) -> tuple[Places, Plane]:
+    """Return, for each of fewer px along an axis, the first px that it covers, and its shares of that and the next."""
+    step = count / wanted
+    taps = min(int(np.ceil(step)) + 1, count)
+    first, shares = np.empty(wanted, np.int64), np.empty((wanted, taps), np.float32)
+    for x in range(wanted):
+        start, end = x * step, (x + 1) * step
+        first[x] = min(int(start), count - taps)
+        for tap in range(taps):
+            px = first[x] + tap
+            shares[x, tap] = max(min(px + 1, end) - max(px, start), 0.0) / step
+    return first, shares
+
+
+@_compiled("void(float32[:,:,::1], float32[:,:,::1])")
+def shrink(planes: Planes, result: Planes) -> None:
+    """Find the means of planes [C, H, W] over what each of fewer px covers, of a px in part its part: [C, h, w]."""
+    width = planes.shape[2]
+    top, down = _covered(planes.shape[1], result.shape[1])
+    left, across = _covered(width, result.shape[2])
+    sums = np.empty(width, np.float32)
+    for c in range(planes.shape[0]):
+        for row in range(result.shape[1]):
+            sums[:] = 0
+            for tap in range(down.shape[1]):
+                share, y = down[row, tap], max(top[row] + tap, 0)
+                for x in range(width):
+                    sums[x] += share * planes[c, y, x]
+            for column in range(result.shape[2]):
+                total, first = np.float32(0), max(left[column], 0)
+                for tap in range(across.shape[1]):
+                    total += across[column, tap] * sums[first + tap]
+                result[c, row, column] = total
+
+
 @_compiled("void(float32[:,::1], float32[:,::1])")
 def _smooth(plane: Plane, result: Plane) -> None:
     """Smooth [H, W] with the separable binomial kernel (1 2 1) / 4, the border repeated."""
@@ -589,3 +630,95 @@ def relax(equations: Field, stiffness: Field, motion: Field, previous: Field, sw
                     previous[n, 0, y, x], previous[n, 1, y, x] = motion[n, 0, y, x], motion[n, 1, y, x]
                     motion[n, 0, y, x] = data[0, y, x] + (inverse[0, y, x] * u + inverse[1, y, x] * v)
                     motion[n, 1, y, x] = data[1, y, x] + (inverse[1, y, x] * u + inverse[2, y, x] * v)
+
+
+@_compiled(f"void({_STACK}, {_STACKS}, {_STACK})")
+def square_residuals(terms: Stack, displacement: Stacks, squared: Stack) -> None:
+    """Find by how much motions miss a flow at P points, squared [N, S, P]; see `face.rigid`.
+
+    terms: [N, 6, P], 1 and x, y, z of the surface and the flow; displacement: [N, S, 2, 4], by which S motions of each
+    frame multiply the first four.
+    """
+    for n in range(squared.shape[0]):
+        for s in range(squared.shape[1]):
+            (a, b, c, d), (e, f, g, h) = displacement[n, s, 0], displacement[n, s, 1]
+            for p in range(squared.shape[2]):
+                x, y, z = terms[n, 1, p], terms[n, 2, p], terms[n, 3, p]
+                across = terms[n, 4, p] - (a + b * x + c * y + d * z)
+                down = terms[n, 5, p] - (e + f * x + g * y + h * z)
+                squared[n, s, p] = across * across + down * down
+
+
+@_compiled("float64(float64[::1], float64[::1], float64)")
+def _quantile(values: Numbers, weights: Numbers, share: float) -> float:
+    """Return the least of `values` up to which `share` of the weight is; both arrays are used up."""
+    count, passed, wanted = len(values), 0.0, share * weights.sum()
+    while True:
+        middle, lower, below, equal = values[count // 2], 0, 0.0, 0.0
+        for index in range(count):
+            if values[index] < middle:
+                lower, below = lower + 1, below + weights[index]
+            elif values[index] == middle:
+                equal += weights[index]
+        go_down = lower > 0 and passed + below >= wanted
+        if not go_down and passed + below + equal >= wanted:
+            return middle
+        kept = 0
+        for index in range(count):
+            if (values[index] < middle) if go_down else (values[index] > middle):
+                values[kept], weights[kept] = values[index], weights[index]
+                kept += 1
+        if not kept:  # by rounding alone
+            return middle
+        if not go_down:
+            passed += below + equal
+        count = kept
+
+
+@_compiled(f"void({_STACK}, {_STACK}, float64, float64[:,::1])")
+def find_quantiles(values: Stack, weights: Stack, share: float, result: NDArray[np.float64]) -> None:
+    """Find the value below which a `share` of the weight is, of values and weights [N, S, P]: [N, S]."""
+    for n in range(result.shape[0]):
+        for s in range(result.shape[1]):
+            result[n, s] = _quantile(values[n, s].copy(), weights[n, s].copy(), share)
+
+
+@_compiled("float64[:,::1](float64, float64, float64)")
+def _rotation(x: float, y: float, z: float) -> NDArray[np.float64]:
+    """Return the rotation [3, 3] about a vector by its length, rad (Rodrigues' formula)."""
+    angle = np.sqrt(x * x + y * y + z * z)
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    once = np.sin(angle) / angle if angle > 0 else 1.0
+    half = np.sin(angle / 2) / (angle / 2) if angle > 0 else 1.0
+    return np.eye(3) + once * cross + 0.5 * half * half * (cross @ cross)
+
+
+@_compiled(f"void({_STACKS}, {_STACKS}, float64, {_STACKS}, float64[:,::1], {_STACK})")
+def refine_poses(
+    moments: Stacks, displacement: Stacks, radius: float, rotation: Stacks, scale: NDArray[np.float64], shift: Stack
+) -> None:
+    """Take poses one Gauss-Newton step on, in place; see `face.rigid`, whose arrays they are.
+
+    moments: [N, S, 6, 6]; displacement: [N, S, 2, 4], of the poses; rotation: [N, S, 3, 3]; scale: [N, S]; shift:
+    [N, S, 2] px.
+    """
+    across, down = np.zeros((6, 4)), np.zeros((6, 4))
+    across[0, 0] = down[1, 0] = 1.0
+    for n in range(scale.shape[0]):
+        for s in range(scale.shape[1]):
+            surface = moments[n, s, :4, :4].copy()
+            left = moments[n, s, 4:, :4] - displacement[n, s] @ surface
+            # Shift x, shift y, zoom, turn about z, about y, about x; all in px at one radius.
+            x, y, z = scale[n, s] * rotation[n, s]
+            across[2, 1:], across[3, 1:], across[4, 1:] = x, -y, z
+            down[2, 1:], down[3, 1:], down[5, 1:] = y, x, -z
+            normal = across @ surface @ across.T + down @ surface @ down.T
+            # A little damping: a flat surface leaves the turns out of the plane undetermined, which then stay zero.
+            damping = 1e-9 * max(moments[n, s, 0, 0], 1e-9)
+            for term in range(6):
+                normal[term, term] += damping
+            step = np.linalg.solve(normal, across @ left[0] + down @ left[1])
+            turn = _rotation(step[5] / radius, step[4] / radius, step[3] / radius)
+            rotation[n, s] = turn @ rotation[n, s]
+            scale[n, s] *= np.exp(step[2] / radius)
+            shift[n, s] += step[:2]

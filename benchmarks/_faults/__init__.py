@@ -10,6 +10,8 @@ from .fault import APEX, COMPRESSION, COUNT, HIDDEN, LIGHT, PEAK, SIZE, Fault, V
 from .framing import of_framing
 from .light import of_light
 from .passing import of_passing
+from .screens import of_screens
+from .shots import of_shots
 from .timing import of_time
 
 # The pairs of people take turns, by the order of these: `footage` relies on it for figures that can be repeated.
@@ -23,6 +25,8 @@ GROUPS = (
     of_passing,
     of_compression,
     of_editing,
+    of_screens,
+    of_shots,
 )
 
 __all__ = ["APEX", "COMPRESSION", "COUNT", "GROUPS", "HIDDEN", "LIGHT", "PEAK", "SIZE", "Fault", "Values"]

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from magplus.models.magnification import Magnifier
+from magplus.models.magnification.copied_blocks import copied_share
 from magplus.models.training.scenes import filmed
 from magplus.models.warp import move
 
-from .goals import INSTRUMENTS, Row, psnr
+from .goals import INSTRUMENTS, Goal, Row, psnr
 from .methods import SOLVER, SOLVER_ALONE, Estimator, Method
 from .tables import OURS, SOLVER_ROW, Result, save_pictures, table
 from .trials import (
@@ -42,6 +43,7 @@ MORE_PEAKS = (*PEAKS, 4.0)
 LARGEST = 8.0  # px; beyond it a rendered face leaves what its units were made for
 GROUP = 8  # frames that a job measures together on a CPU
 CLIP_ROW = "ours, as a clip"
+LEFT = "truth, where coded"  # what a codec has left of the motion: exact where it coded anything, rest elsewhere
 
 
 def track_motion(family: Family, methods: dict[str, Method], options: argparse.Namespace) -> list[Result]:
@@ -58,14 +60,21 @@ def track_motion(family: Family, methods: dict[str, Method], options: argparse.N
                 reference, frame = conditioned(trial, condition, number)
                 for name, method in methods.items():
                     flow, goal = method.motion(reference, frame), trial.goal
-                    row = {"error": goal.error(flow), "gain": goal.gain(flow), "leak": goal.leak(flow)}
-                    collected[name].append(row)
+                    collected[name].append(_compared(goal, flow))
+                if condition == CODED:
+                    coded = 1 - copied_share(reference, frame)
+                    collected[LEFT].append(_compared(trial.goal, coded * trial.goal.wanted))
                 ours, solver = (collected[name][-1]["error"] for name in (OURS, SOLVER_ROW))
                 worst.append((ours / solver, trial.name))
             rows += table(f"motion, {condition}, peak {peak:g} px", collected)
             ratio, name = max(worst)
             print(f"  worst as a multiple of the solver's error: {name}, {ratio:.2f}")
     return rows
+
+
+def _compared(goal: Goal, flow: Tensor) -> Row:
+    """Return the figures of a motion field."""
+    return {"error": goal.error(flow), "gain": goal.gain(flow), "leak": goal.leak(flow)}
 
 
 def track_parts(family: Family, parts: dict[str, Estimator], options: argparse.Namespace) -> list[Result]:

@@ -29,14 +29,13 @@ from .regions import face_mask, face_width, rigid_mask
 from .similarity import Similarity
 from .square import Beyond, Square, roll
 from .track import FaceTrack
-from .wobble import LINES, Lines, Wobble, WobbleFit, wobbles
+from .wobble import LINES, Lines, Wobble, WobbleFit, wobbling
 
 _ROBUST_ROUNDS = 8  # iterations of IRLS
 _MARGIN = 0.35  # of what the landmarks cover over all stabilised frames, on every side: room for hair and chin
 _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no better
 _ALIGNMENT_BATCH = 8  # frames, bounds the memory
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
-_SPARSE = 4  # px: as closely as a picture is looked at for colours
 _WOBBLE_ROUNDS = 2  # of fitting a wobble and aligning what it leaves
 _ALIASING_FREE = 0.25  # how far above 1 the reduction may be without averaging; a camera's finest detail is faint
 _BORDER = 16  # px; farther away a pixel's weight in an interpolated value is negligible
@@ -92,10 +91,8 @@ class SteadyCrop:
         fits = {lines: scene.wobble_fit(lines) for lines in LINES}
         signs: dict[Lines, list[Tensor]] = {lines: [] for lines in LINES}
         crop = self._aligned(frames, scene, signs=[(fits[lines], signs[lines]) for lines in LINES])
-        for lines in LINES:
-            if signs[lines] and wobbles(torch.cat(signs[lines])):
-                return crop._unwobbled(frames, scene, fits[lines])
-        return crop
+        lines = wobbling({lines: torch.cat(seen) for lines, seen in signs.items() if seen})
+        return crop._unwobbled(frames, scene, fits[lines]) if lines else crop
 
     def _aligned(
         self, frames: Iterable[VideoFrame], scene: _Scene, signs: Sequence[tuple[WobbleFit, list[Tensor]]] = ()
@@ -280,7 +277,7 @@ class _Scene:
 
 
 def _is_grey(frame: VideoFrame) -> bool:
-    return is_grey(torch.from_numpy(np.ascontiguousarray(frame.image[::_SPARSE, ::_SPARSE])).permute(2, 0, 1))
+    return is_grey(torch.from_numpy(frame.image).permute(2, 0, 1))
 
 
 def _evenly_lit(crop: Tensor, light: ReferenceLight) -> Tensor:

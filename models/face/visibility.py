@@ -105,6 +105,8 @@ class Visibility:
         self._width = face_width(small)
         self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
+        inner = ((mask, (mask > 0.5) & self._face) for mask in self._regions.values())
+        self._parts = [(places, mask < 0.5) for mask, places in inner if places.any()]  # of each, and beside it
         self._small = _small(reference[0])
         self._near = self._extremes(self._small)
         mouth = grown(self._hull(LIPS, small), max(1, round(_REACH * self._width)))
@@ -187,10 +189,9 @@ class Visibility:
         seen = skin.copy()
         for eye in self._hidden_eyes(light.on(small), seen, eyes, points):
             seen &= ~eye
-        for mask in self._regions.values():
-            inner = (mask > 0.5) & self._face
-            if inner.any() and seen[inner].mean() < _LEAST_SEEN:
-                seen &= mask < 0.5
+        for inner, beside in self._parts:
+            if seen[inner].mean() < _LEAST_SEEN:
+                seen &= beside
         return _Comparison(seen, light if light.differs(self._face, _SAME_LIGHT) else None)
 
     def _covered(self, lit: Image, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
@@ -198,14 +199,14 @@ class Visibility:
         away = np.maximum(_beyond(lit, self._near), _beyond(self._small, self._extremes(lit)))
         different = (away.max(0) > tolerance) & seen
         joined = cv2.morphologyEx(np.uint8(different), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
         covered = self._glints(lit, different)
         least = _SPECK * self._face.sum()
-        for label in range(1, count):
+        for label in 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= least):
             part = labels == label
             on_face = part & self._face
             is_own = on_face.any() and own[on_face].mean() >= _OWN and not _hides_one(eyes, part)
-            if stats[label, cv2.CC_STAT_AREA] >= least and not is_own:
+            if not is_own:
                 covered |= part
         return grown(covered, max(1, round(_GROWN * self._width)))
 
@@ -292,8 +293,13 @@ def _hides_one(eyes: list[Mask], part: Mask) -> bool:
 
 def _small(image: Tensor) -> Image:
     planes = image.cpu().numpy().astype(np.float32, copy=False)
-    method = cv2.INTER_AREA if planes.shape[1] > _SIDE else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(plane, (_SIDE, _SIDE), interpolation=method) for plane in planes])
+    if planes.shape[1] <= _SIDE:
+        return np.stack([cv2.resize(plane, (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR) for plane in planes])
+    from ..loops import shrink
+
+    result = np.empty((len(planes), _SIDE, _SIDE), np.float32)
+    shrink(np.ascontiguousarray(planes), result)
+    return result
 
 
 def _beyond(values: Image, extremes: tuple[Image, Image]) -> Image:

@@ -10,7 +10,7 @@ themselves, show the same shifts, in one half of the face along the lines' order
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -149,22 +149,27 @@ class WobbleFit:
         return torch.linalg.solve(normal, (weight * difference) @ jacobian)[:, -_TERMS:]
 
 
-def wobbles(signs: Tensor) -> bool:
-    """Return whether a clip wobbles, from what both halves of its frames show by themselves [N, 2, R] px.
+def wobbling(signs: Mapping[Lines, Tensor]) -> Lines | None:
+    """Return which lines of a clip wobble, by what both halves of its frames show by themselves [N, 2, R] px of each.
 
-    Shifts of all lines alike are the head's, in both halves of the lines.
+    Rows that wobble look in part as if columns did, and the other way round, where a face has few edges that tell; the
+    lines that do have the larger shifts. Shifts of all lines alike are the head's, in both halves of the lines.
 
     >>> lines, frames = torch.linspace(0, 6, 24), torch.arange(9.0)[:, None]
-    >>> shaken = 0.2 * torch.sin(lines + frames)
-    >>> wobbles(torch.stack([shaken, shaken], 1)), wobbles(torch.stack([shaken, -shaken], 1))
-    (True, False)
+    >>> shaken, still = 0.2 * torch.sin(lines + frames), torch.zeros(9, 2, 24)
+    >>> wobbling({"rows": torch.stack([shaken, -shaken], 1), "columns": torch.stack([shaken, shaken], 1)})
+    'columns'
     >>> aside = 0.2 * (lines > 3) * lines * torch.sin(frames)  # a jaw
-    >>> wobbles(torch.stack([aside, aside], 1))
-    False
+    >>> print(wobbling({"rows": torch.stack([aside, aside], 1), "columns": still}))
+    None
     """
-    middle = signs.shape[2] // 2
-    parts = [part - part.mean(2, keepdim=True) for part in (signs[..., :middle], signs[..., middle:])]
-    return all(_alike(part) for part in parts)
+    sizes: dict[Lines, float] = {}
+    for lines, seen in signs.items():
+        middle = seen.shape[2] // 2
+        parts = [part - part.mean(2, keepdim=True) for part in (seen[..., :middle], seen[..., middle:])]
+        if all(_alike(part) for part in parts):
+            sizes[lines] = sum(float(part.prod(1).sum()) for part in parts)
+    return max(sizes, key=lambda lines: sizes[lines], default=None)
 
 
 def _alike(part: Tensor) -> bool:

@@ -9,13 +9,14 @@ sum (u - t)^T J (u - t) is least at
 
 The second sum is unknown, but its expectation under white noise is the noise variance times the degrees of freedom that
 the solver spends on it: Stein's unbiased risk estimate (Stein 1981, "Estimation of the mean of a multivariate normal
-distribution"). Its standard deviation is (variance x sum d . J d)^1/2; `MARGIN` of them are added to the numerator, so
+distribution"). Its standard deviation is (variance x sum d . J d)^1/2; a few of them are added to the numerator, so
 that g is 1 where n is within the noise of the equations, and 0 where they contradict it significantly. The steps of
 `arbitrate`:
 
-    1. Sums         d^T J d, d . (h - J s) and the degrees of freedom over `WINDOW` x `WINDOW` points plus a share of
-                    the whole picture's, which decides in patches without texture
-    2. Allowance    FREEDOM_SHARE x inflation x freedom + MARGIN (inflation x sum d . J d)^1/2
+    1. Sums         d^T J d, d . (h - J s) and the degrees of freedom over patches of half the picture's side, `WINDOW`,
+                    plus a share of the whole picture's, which decides in patches without texture
+    2. Allowance    FREEDOM_SHARE x inflation x freedom + MARGIN x points (inflation x sum d . J d)^1/2, points being
+                    those along a patch's side: how much is taken doesn't depend on how fine the grid is
     3. Share        g, clipped to [0, 1]: 1 is the network's motion, 0 the solver's; of g `ROUNDED_SHARE` without
                     noise, `CODED_SHARE` at most after a video codec
 
@@ -40,9 +41,12 @@ from .solver import QUANTISATION, Observation
 
 PATCH = 9  # points along a side of the patches over which chi-squared is taken
 PATCH_RIDGE = 0.04  # 1 / px^2, prior precision of a patch's motion: a standard deviation of 5 px
-WINDOW = 31  # points along a side of the patches over which solver and network are compared
+# Chosen on photographs, own and bent family so that no single face has a much larger error than the solver's: in half
+# of a picture it shows that a network is wrong as a whole. In smaller patches more of it is taken, right or wrong.
+WINDOW = 0.48  # side of the patches over which solver and network are compared, share of the picture's shorter one
 GLOBAL_WEIGHT = 0.2  # weight of the whole picture's mean in a patch's
-MARGIN = 3.0  # standard deviations by which the equations must contradict the network; chosen on photographs
+# Standard deviations by which the equations must contradict the network, for a point along a patch's side: 4.5 for 61.
+MARGIN = 4.5 / 61
 WHITE_NOISE = 0.4  # noise inflation factor of white noise: mean chi-squared of the true motion under noise, .33 to .43
 # Of frames with a sensor's noise. What the camera's state would give is .6 on the own family and up to 1.9 on others,
 # where the truth's chi-squared is no larger; chosen on photographs, own and bent family.
@@ -107,10 +111,11 @@ def arbitrate(
     energy = jxx * x * x + 2 * jxy * x * y + jyy * y * y
     support = (change * equation_residual(observed, observed.motion)).sum(1, keepdim=True)
     terms = torch.cat([energy, support, _freedom(observed)], 1)
-    sums = WINDOW**2 * (box(terms, WINDOW) + GLOBAL_WEIGHT * terms.mean((2, 3), keepdim=True))
+    points = 2 * round(WINDOW * min(terms.shape[2:]) / 2) - 1
+    sums = points**2 * (box(terms, points) + GLOBAL_WEIGHT * terms.mean((2, 3), keepdim=True))
     energy, support, freedom = sums.clamp(min=0)[:, :1], sums[:, 1:2], sums[:, 2:]
     # 2. Allowance for the noise that s has fitted.
-    allowance = FREEDOM_SHARE * inflation * freedom + MARGIN * (inflation * energy).sqrt()
+    allowance = FREEDOM_SHARE * inflation * freedom + MARGIN * points * (inflation * energy).sqrt()
     # 3. Share of the network.
     share = ((support + allowance) / (energy + LEAST_ENERGY)).clamp(0, 1)
     share = share * (1 - (1 - ROUNDED_SHARE) * rounded)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.files.hashing import fingerprint_of
 from ...backend_bridge.job.report import DrivingReport, FaceReport, ReferenceReport, Timing
 from ...backend_bridge.job.spec import Driving, resolve
 from ...backend_bridge.job.stages import Stage
@@ -65,7 +66,7 @@ class Seen:
     frames: [N, 3, S, S], the reference's pixels where the face isn't seen. weight: [N, 1, S, S] in [0, 1]. copied:
     [N, 1, S, S] in [0, 1], what the codec copied from the reference for certain (`CopiedPixels`). repeated: [N], the
     share of the face that it copied, known of whole frames, too. closures: [N, 2], how far each eye has closed
-    (`face.closures`).
+    (`face.closures`). name: identifies the frames and how they were cut out, in any worker; None where nothing does.
     """
 
     frames: Tensor
@@ -73,15 +74,16 @@ class Seen:
     copied: Tensor
     repeated: NDArray[np.float64]
     closures: NDArray[np.float64]
+    name: str | None = None
 
     def to(self, device: torch.device) -> Seen:
         """Return the same on a device."""
         frames, weight, copied = (values.to(device) for values in (self.frames, self.weight, self.copied))
-        return Seen(frames, weight, copied, self.repeated, self.closures)
+        return Seen(frames, weight, copied, self.repeated, self.closures, self.name)
 
     @classmethod
-    def joined(cls, parts: Sequence[Seen]) -> Seen:
-        """Return the frames of several parts together."""
+    def joined(cls, parts: Sequence[Seen], name: str | None) -> Seen:
+        """Return the frames of several parts together, which have this name."""
         frames, weight, copied = (
             torch.cat(values)
             for values in zip(*((each.frames, each.weight, each.copied) for each in parts), strict=True)
@@ -89,7 +91,7 @@ class Seen:
         repeated, closures = (
             np.concatenate(values) for values in zip(*((each.repeated, each.closures) for each in parts), strict=True)
         )
-        return cls(frames, without_repeats(weight), without_repeats(copied), repeated, closures)
+        return cls(frames, without_repeats(weight), without_repeats(copied), repeated, closures, name)
 
     def part(self, at: slice) -> Seen:
         """Return some of the frames."""
@@ -303,9 +305,20 @@ class DrivingClip:
     def _batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Seen]]:
         each = self._each(wanted)
         while group := list(itertools.islice(each, size)):
-            batch = [([index for index, _ in group], Seen.joined([seen for _, seen in group]))]
+            indices = [index for index, _ in group]
+            batch = [(indices, Seen.joined([seen for _, seen in group], self._name_of(indices)))]
             del group  # tens of megabytes, which would be kept beside what is made of it, as that would
             yield batch.pop()
+
+    def _name_of(self, indices: Sequence[int]) -> str | None:
+        """Return what identifies frames, by number, as they are cut out; None where the file has changed meanwhile."""
+        return f"{self._fingerprint} {[*indices]}" if self.reader.unchanged else None
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Hash of the file, or of an image sequence's, and of all that was measured to cut a face out of it."""
+        names = [file.name for file in self.reader.files]  # whose numbers are the times of an image sequence
+        return fingerprint_of(self.sha256, names, self.reader.info.start, self.to_keep(()).fingerprint)
 
     def _each(self, wanted: Sequence[int]) -> Iterator[tuple[int, Seen]]:
         """Yield the wanted frames one by one, with what isn't seen of the face filled in."""

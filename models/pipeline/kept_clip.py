@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -89,6 +90,15 @@ class KeptClip:
             "maps": np.array([_coefficients(each) for each in (*crop.to_reference, crop.to_unit)]),
             "wobble": np.zeros((len(crop.to_reference), 0)) if crop.wobble is None else crop.wobble.terms,
         }
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that was measured."""
+        digest = hashlib.sha256()
+        for name, array in self.encode().items():
+            digest.update(f"{name}{array.shape}{array.dtype}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
 
     @classmethod
     def decode(cls, arrays: Mapping[str, NDArray[Any]]) -> KeptClip:

@@ -1,18 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The driver's motion, kept between jobs by the pixels that it was measured in."""
+"""The driver's motion, kept between jobs by the frames that it was measured in."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import Generic, Protocol, TypeAlias, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
-
-from .even_field import numbers_of
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 MOST_BYTES = 96 << 20  # of all motion that is kept; a second of film has about 27 MB
 
@@ -33,9 +26,6 @@ class Packed(Protocol[Kept_co]):
         ...
 
 
-Content: TypeAlias = Tensor | NDArray[np.floating] | str
-
-
 class Beyond(Protocol[Measured]):
     """A source of measurements that were made elsewhere."""
 
@@ -45,10 +35,7 @@ class Beyond(Protocol[Measured]):
 
 
 class MotionStore(Generic[Measured]):
-    """Measurements by the content that they were made from; those that were not used for longest go first.
-
-    Only of tensors on the CPU: a graphics card's memory is the models'.
-    """
+    """Measurements by what they were made from; those that were not used for longest go first."""
 
     def __init__(
         self,
@@ -65,15 +52,14 @@ class MotionStore(Generic[Measured]):
 
     def get(
         self,
-        made_from: Iterable[Content],
+        key: str | None,
         measure: Callable[[], Measured],
         fits: Callable[[Measured], bool] = lambda _: True,
     ) -> Measured:
-        """Return what `measure` returned for the same content before, else what it returns now.
+        """Return what `measure` returned for the same key before, else what it returns now, which is kept.
 
-        fits: whether what another process has left can be what `measure` returns.
+        key: None for what must not be kept. fits: whether what another process has left can be what `measure` returns.
         """
-        key = _key(made_from)
         if key is None:
             return measure()
         if key in self._known:
@@ -87,20 +73,3 @@ class MotionStore(Generic[Measured]):
             while self._bytes > self._most_bytes:
                 self._bytes -= self._known.popitem(last=False)[1].nbytes
         return found
-
-
-def _key(made_from: Iterable[Content]) -> str | None:
-    """Return a hash of contents, None where a part of it is not on the CPU."""
-    digest = hashlib.sha256()  # which processors have instructions for
-    for part in made_from:
-        if isinstance(part, Tensor):
-            if part.device.type != "cpu":
-                return None
-            part = part.numpy()
-        if isinstance(part, str):
-            digest.update(b"text" + part.encode())
-        else:
-            numbers = numbers_of(part)
-            digest.update(f"{part.shape}{numbers.shape}{part.dtype}".encode())
-            digest.update(np.ascontiguousarray(numbers).data)
-    return digest.hexdigest()

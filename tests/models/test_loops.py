@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from magplus.models import device, loops, warp
-from magplus.models.face import Window
+from magplus.models.face import Window, rigid
 from magplus.models.face import correspondence as correspondence_module
 from magplus.models.face.correspondence import Correspondence
 from magplus.models.magnification import camera_state, filters, solver
@@ -38,7 +39,7 @@ def smooth(random: torch.Generator, *size: int) -> Tensor:
 
 def by_pytorch(monkeypatch: pytest.MonkeyPatch, *modules: object) -> None:
     for module in modules:
-        monkeypatch.setattr(module, "fits_loops", lambda *_: False)
+        monkeypatch.setattr(module, "fits_loops", lambda *_, **__: False)
 
 
 @pytest.mark.parametrize(("pictures", "fields"), [(1, 3), (3, 1), (2, 2)])
@@ -50,6 +51,16 @@ def test_a_picture_is_looked_up_alike(random, monkeypatch, pictures, fields):
     compiled = warp.sample_spline(image, positions)
     by_pytorch(monkeypatch, warp)
     assert torch.allclose(compiled, warp.sample_spline(image, positions), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(90, 117), (64, 48), (49, 32)])
+def test_a_picture_is_shrunk_as_by_opencv(random, size):
+    """Whether a pixel covers a whole number of others or not."""
+    image = torch.rand(3, *size, generator=random).numpy()
+    found = np.empty((3, 32, 24), np.float32)
+    loops.shrink(image, found)
+    expected = np.stack([cv2.resize(plane, (24, 32), interpolation=cv2.INTER_AREA) for plane in image])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_a_frame_is_shown_alike(random):
@@ -218,6 +229,20 @@ def test_a_motion_is_relaxed_alike(random, monkeypatch):
     for one, other in ((compiled.motion, found.motion), (compiled.previous, found.previous)):
         assert torch.allclose(one, other, atol=1e-5)
     assert compiled.iterations == found.iterations
+
+
+@pytest.mark.parametrize("seen", [1.0, 0.0])
+def test_a_heads_motion_is_fitted_alike(random, monkeypatch, seen):
+    """Of what moves on a face as of what doesn't; of a frame that shows nothing of it, too."""
+    depth, weight = 10 * smooth(random, 1, 1, 60, 66), torch.rand(1, 1, 60, 66, generator=random)
+    confidence = torch.rand(3, 1, 60, 66, generator=random)
+    confidence[1] *= seen
+    motion = Motion(2 * smooth(random, 3, 2, 60, 66) + torch.randn(3, 2, 1, 1, generator=random), confidence)
+    compiled = rigid.split_rigid(motion, depth, weight)
+    by_pytorch(monkeypatch, rigid)
+    other = rigid.split_rigid(motion, depth, weight)
+    assert torch.allclose(compiled.rigid, other.rigid, atol=1e-5)
+    assert torch.allclose(compiled.residual, other.residual, atol=1e-8)
 
 
 def test_gradients_and_other_devices_are_pytorchs():

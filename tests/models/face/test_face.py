@@ -222,6 +222,19 @@ class TestTrack:
         with pytest.raises(InputError, match="upside down"):
             follow_face(clip_of([np.ascontiguousarray(first[::-1, ::-1])] * 2), landmarker)
 
+    @pytest.mark.parametrize("side", ["left", "right"])
+    def test_a_face_that_the_edge_cuts_in_half_is_found_and_followed(self, landmarker, portrait, mesh, side):
+        middle = round(mesh[NOSE_TIP, 0])
+        seen = np.s_[:, : middle + 12] if side == "right" else np.s_[:, middle - 12 :]
+        shift = 0 if side == "right" else middle - 12
+        cut = np.ascontiguousarray(portrait[seen])
+        assert not landmarker.detect(cut)
+        track = follow_face(clip_of([cut] * 3), landmarker)
+        assert track.present.all()
+        off = np.linalg.norm(track.points[-1, :, :2] + (shift, 0) - mesh[:, :2], axis=1)
+        inside = (mesh[:, 0] < middle + 12) if side == "right" else (mesh[:, 0] >= middle - 12)
+        assert off[inside].mean() < 0.05 * face_width(mesh)
+
     def test_real_clip(self, landmarker, real_clip):
         track = follow_face(VideoReader(real_clip, trim=(0, 0.5)), landmarker)
         assert len(track) == 12

@@ -7,8 +7,10 @@ from itertools import islice
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from magplus.models.face import FaceLandmarker, SteadyCrop, follow_face
+from magplus.models.face.wobble import wobbling
 from magplus.models.video import VideoFrame, VideoReader
 
 FRAMES = 5
@@ -64,3 +66,10 @@ def test_people_who_move_and_speak_do_not_wobble(landmarker, real_clip, other_pe
 def test_a_picture_that_shakes_as_a_whole_does_not_wobble(landmarker, picture):
     pictures = [np.roll(picture, 2 * (index % 3), axis=1) for index in range(FRAMES)]
     assert followed(pictures, landmarker).wobble is None
+
+
+def test_of_rows_and_columns_that_both_seem_to_wobble_the_farther_shifted_do():
+    frames, lines = torch.arange(9.0)[:, None], torch.linspace(0, 6, 24)
+    shaken = torch.stack([torch.sin(lines + frames)] * 2, 1)
+    assert wobbling({"rows": 0.1 * shaken, "columns": 0.2 * shaken}) == "columns"
+    assert wobbling({"rows": 0.2 * shaken, "columns": 0.1 * shaken}) == "rows"

@@ -60,15 +60,17 @@ def test_a_network_that_is_wrong_does_no_harm(kind: str) -> None:
         observed, truth = shot(seed)
         solver.append(error(observed.motion, truth))
         ours.append(error(arbitrate(observed, wrong_motions(truth, seed)[kind]).motion, truth))
-    assert np.mean(ours) <= 1.05 * np.mean(solver)
-    assert max(mine / its for mine, its in zip(ours, solver, strict=True)) <= 1.15
+    assert np.mean(ours) <= 1.03 * np.mean(solver)
+    assert max(mine / its for mine, its in zip(ours, solver, strict=True)) <= 1.11
 
 
-@pytest.mark.parametrize(("noise", "most"), [(1 / 255, 0.85), (2 / 255, 0.85), (4 / 255, 0.85)])
-def test_a_network_that_is_right_is_followed(noise: float, most: float) -> None:
+@pytest.mark.parametrize("noise", [1 / 255, 2 / 255, 4 / 255])
+def test_a_network_that_is_right_is_followed(noise: float) -> None:
+    ratios = []
     for seed in SEEDS:
         observed, truth = shot(seed, noise)
-        assert error(arbitrate(observed, truth).motion, truth) < most * error(observed.motion, truth)
+        ratios.append(error(arbitrate(observed, truth).motion, truth) / error(observed.motion, truth))
+    assert max(ratios) < 1 and np.mean(ratios) < 0.85
 
 
 @pytest.mark.parametrize("kind", ["at rest", "beside it", "something else as well"])
@@ -79,8 +81,8 @@ def test_without_noise_the_equations_are_hardly_overruled(kind: str) -> None:
         solver.append(error(observed.motion, truth))
         ours.append(error(arbitrate(observed, wrong_motions(truth, seed)[kind], rounded=1.0).motion, truth))
         assert error(arbitrate(observed, truth, rounded=1.0).motion, truth) <= error(observed.motion, truth)
-    assert np.mean(ours) <= 1.05 * np.mean(solver)
-    assert max(mine / its for mine, its in zip(ours, solver, strict=True)) <= 1.15
+    assert np.mean(ours) <= 1.04 * np.mean(solver)
+    assert max(mine / its for mine, its in zip(ours, solver, strict=True)) <= 1.10
 
 
 CODED_INFLATION = 2.5  # noise inflation factor that the camera's state has after H.264, between 2 and 3
@@ -106,7 +108,7 @@ def test_after_a_codec_a_network_that_is_right_is_followed_in_part() -> None:
         observed, certain, truth = coded_shot(seed)
         assert float(certain) == 1
         ours = arbitrate(observed, truth, CODED_INFLATION, coded=certain).motion
-        assert error(ours, truth) < 0.8 * error(observed.motion, truth)
+        assert error(ours, truth) < 0.85 * error(observed.motion, truth)
         limit = CODED_SHARE * (truth - observed.motion).norm(dim=1).amax()
         assert float((ours - observed.motion).norm(dim=1).amax()) <= float(limit) + 1e-5
 
@@ -120,8 +122,8 @@ def test_a_network_that_is_wrong_does_little_harm_after_a_codec(kind: str) -> No
         wrong["25 times as far as it can be"] = 25 * wrong["something else"]
         solver.append(error(observed.motion, truth))
         ours.append(error(arbitrate(observed, wrong[kind], CODED_INFLATION, coded=certain).motion, truth))
-    assert np.mean(ours) <= 1.25 * np.mean(solver)
-    assert max(mine / its for mine, its in zip(ours, solver, strict=True)) <= 1.75
+    assert np.mean(ours) <= 1.2 * np.mean(solver)
+    assert max(mine / its for mine, its in zip(ours, solver, strict=True)) <= 1.65
 
 
 def test_a_network_that_is_right_in_one_place_and_wrong_in_another_is_followed_there() -> None:

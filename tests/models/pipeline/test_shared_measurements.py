@@ -16,7 +16,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import torch
 
 from magplus.backend_bridge.files.arrays import checked
 from magplus.backend_bridge.files.errors import CancelledError, InputError
@@ -48,21 +47,21 @@ class Found:
         return self
 
 
-def test_the_same_content_is_measured_once_and_the_oldest_goes_first():
+def test_the_same_frames_are_measured_once_and_the_oldest_go_first():
     store, asked = MotionStore(lambda found: found, 100), []
 
-    def get(value, label="a"):
+    def get(value, weights="a"):
         def measure():
             asked.append(value)
             return Found(value)
 
-        return store.get((torch.full((2, 2), float(value)), np.float32([value]), label), measure).number
+        return store.get(f"{value} {weights}", measure).number
 
     assert [get(1), get(1), get(2), get(1), get(3), get(1), get(2)] == [1, 1, 2, 1, 3, 1, 2]
     assert asked == [1, 2, 3, 2], "two fit; the one that was used longest ago had gone"
     get(2, "other weights")
     assert asked[-1] == 2 and len(asked) == 5
-    assert store.get((torch.zeros(1),), lambda: Found(9, 1000)).number == 9, "what never fits is not kept"
+    assert store.get("0", lambda: Found(9, 1000)).number == 9, "what never fits is not kept"
 
 
 class Silent:
@@ -370,6 +369,17 @@ def test_a_kept_clip_is_the_same_to_the_last_bit():
     assert replace(found.crop, wobble=None) == replace(clip.crop, wobble=None)
     assert (found.chosen, found.size, found.resting) == (clip.chosen, clip.size, clip.resting)
     assert found.warnings == clip.warnings
+
+
+def test_a_clip_has_a_name_of_its_own_by_what_was_measured_of_it():
+    clip = a_clip()
+    moved = replace(clip.crop, to_reference=clip.crop.to_reference[::-1])
+    steady = replace(clip.crop, wobble=None)
+    looked_at = replace(clip.track, points=clip.track.points + 1)
+    others = [*(replace(clip, crop=crop) for crop in (moved, steady)), replace(clip, track=looked_at)]
+    others += [replace(clip, chosen=Reference(3, clip.track.seconds[3], "given")), replace(clip, size=386)]
+    assert a_clip().fingerprint == clip.fingerprint
+    assert len({each.fingerprint for each in (clip, *others)}) == 1 + len(others)
 
 
 @pytest.mark.parametrize("name", ["record", "points", "scores", "present", "maps", "wobble"])
