@@ -681,7 +681,7 @@ def _covered(count: int, wanted: int) -> tuple[Places, Plane]:
 
 
 @_compiled("void(float32[:,:,::1], float32[:,:,::1])")
-def shrink(planes: Planes, result: Planes) -> None:
+def shrink_by_area(planes: Planes, result: Planes) -> None:
     """Find the means of planes [C, H, W] over what each of fewer px covers, of a px in part its part: [C, h, w]."""
     width = planes.shape[2]
     top, down = _covered(planes.shape[1], result.shape[1])
