@@ -35,7 +35,7 @@ from ...face import (
 from ..batch import Batch
 from ..driver import Driver
 from ..driving_clip import HIDDEN
-from ..factors import peak_within, places_of, squared_size
+from ..factors import peak_within, places_of, skin_size
 from ..rig_reader import FEWEST_COVERED
 from . import Made
 
@@ -82,9 +82,9 @@ class Observed:
         certain, which is no measurement; closed: how far each eye has closed (`face.closures`), of those that are seen.
         """
         driver, rigid = batch.driver, batch.observed.rigid
-        skin = batch.observed.local.flow * (1 - batch.observed.from_mesh)
-        peaks = peak_within(squared_size(skin), self._face) / driver.face_width
-        size = squared_size(skin * undisturbed(batch.weight, driver.face_width))
+        skin = skin_size(batch.observed)
+        peaks = peak_within(skin, self._face) / driver.face_width
+        size = skin * undisturbed(batch.weight, driver.face_width).flatten(1).square()
         certain = peak_within(size, self._face) / driver.face_width
         within = {name: peak_within(size, places) / driver.face_width for name, places in self._regions.items()}
         turning = head_turning(rigid, driver.mask, batch.weight) / driver.face_width
