@@ -43,6 +43,8 @@ TOOL_PACKAGES = (
 )  # fmt: skip
 DEVELOPMENT_PACKAGES = ("moderngl==5.13.0",)
 UV = ("uv==0.13.9",)
+OLDEST = min(BLENDER_PYTHONS, key=lambda version: tuple(map(int, version.split("."))))
+NEWEST = max(BLENDER_PYTHONS, key=lambda version: tuple(map(int, version.split("."))))
 SERIES = {version.rpartition(".")[0]: version for version in BLENDER_PYTHONS}
 SKIP_NOTHING = {"MAGPLUS_SKIP_NOTHING": "1"}  # a test that lacks what we fetch fails, see tests/assets.py
 WHOLE_JOB_BENCHMARKS = ("batch", "moving", "pipeline")  # those that take both sides
@@ -308,11 +310,10 @@ def publish_extension(zip_path: Path, folder: Path) -> Path:
 
 def build_sample(extension: Path, folder: Path) -> Path:
     """Make the sample with the extension, saved by the oldest Blender so that all open it, and return it as a zip."""
-    oldest = min(BLENDER_PYTHONS, key=lambda version: tuple(map(int, version.split("."))))
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / "MagPlus Sample"
         command: Command = [
-            blender_environment(oldest), ROOT / "demo" / "command.py", "--resources", Path(scratch) / "blender",
+            blender_environment(OLDEST), ROOT / "demo" / "command.py", "--resources", Path(scratch) / "blender",
             "--extension", extension, "sample", "--save", made / "sample.blend", "--wheels", assets(),
             "--python", worker_environment(),
         ]  # fmt: skip
@@ -404,7 +405,7 @@ def run_tests(stages: Sequence[str], versions: Sequence[str], fast: bool, jobs: 
         running: list[Future[tuple[str, bool, float]]] = []
         try:
             for stage in sorted(stages, key=list(STAGES).index):
-                running += [pool.submit(_run_step, step, jobs > 1) for step in STAGES[stage](versions, fast)]
+                running += [pool.submit(_run_step, step, jobs) for step in STAGES[stage](versions, fast)]
             for done in as_completed(running):
                 label, succeeded, seconds = done.result()
                 outcomes[label] = (succeeded, seconds)
@@ -419,12 +420,14 @@ def run_tests(stages: Sequence[str], versions: Sequence[str], fast: bool, jobs: 
     return 1 if failed else 0
 
 
-def _run_step(step: Step, beside_others: bool) -> tuple[str, bool, float]:
+def _run_step(step: Step, jobs: int) -> tuple[str, bool, float]:
     label, command, extra = step
     print(f"\n=== {label}", flush=True)
     started = time.monotonic()
     surroundings = {**os.environ, **SKIP_NOTHING, **extra}
-    if beside_others:
+    if jobs > 1:
+        # PyTorch would take every processor in each of them, and its threads wait for the one that gets none.
+        surroundings.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // min(jobs, 4))))
         ended = subprocess.run(
             command, cwd=ROOT, check=False, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
@@ -467,9 +470,14 @@ def _packages(*names: str) -> list[str]:
     return [part for name in names for part in ("-p", f"magplus.{name}")]
 
 
-def _pytest(python: Path, folder: str, fast: bool, *options: str) -> Command:
+def _pytest(python: Path, folder: str, *options: str, without: Sequence[str] = ()) -> Command:
+    """Return the command that runs a folder's tests, but for those with a mark of `without`."""
     command: Command = [python, "-m", "pytest", "-q", "-c", "tests/pytest.ini", *options, f"tests/{folder}"]
-    return [*command, "-m", "not slow"] if fast else command
+    return [*command, "-m", " and ".join(f"not {mark}" for mark in without)] if without else command
+
+
+def _slow(fast: bool) -> list[str]:
+    return ["slow"] if fast else []
 
 
 def _bridge(versions: Sequence[str], fast: bool) -> Iterator[Step]:
@@ -479,13 +487,25 @@ def _bridge(versions: Sequence[str], fast: bool) -> Iterator[Step]:
     for version in versions:
         if (series := BLENDER_PYTHONS[version]) not in tested:
             tested.add(series)
-            yield f"bridge, Python {series}", _pytest(blender_environment(version), "bridge", fast), {}
+            python = blender_environment(version)
+            rest = _pytest(python, "bridge", "--ignore", "tests/bridge/drills", without=_slow(fast))
+            yield f"drills, Python {series}", _pytest(python, "bridge/drills", without=_slow(fast)), {}
+            yield f"bridge, Python {series}", rest, {}
 
 
 def _models(versions: Sequence[str], fast: bool) -> Iterator[Step]:
     assets()
     python = worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
-    yield "models", _pytest(python, "models", fast), {}
+    yield "models", _pytest(python, "models", without=_slow(fast)), {}
+
+
+def left_out(version: str, versions: Sequence[str], fast: bool) -> list[str]:
+    """Return the marks of the tests that one of the tested Blender versions leaves out.
+
+    Where the oldest and the newest are tested, what depends on no series needs no third time.
+    """
+    between = {OLDEST, NEWEST} <= {*versions} and version not in (OLDEST, NEWEST)
+    return _slow(fast) + (["two_series"] if between else [])
 
 
 def _blender(versions: Sequence[str], fast: bool) -> Iterator[Step]:
@@ -494,7 +514,8 @@ def _blender(versions: Sequence[str], fast: bool) -> Iterator[Step]:
     worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
     for version in versions:
         strict = ("-W", "error::DeprecationWarning") if version in NO_DEPRECATED else ()
-        yield f"blender {version}", _pytest(blender_environment(version), "blender", fast, *strict), {}
+        command = _pytest(blender_environment(version), "blender", *strict, without=left_out(version, versions, fast))
+        yield f"blender {version}", command, {}
 
 
 # The longest steps begin first, so that none of them is left to run alone at the end.

@@ -549,6 +549,79 @@ def pool_to(field: Field, result: Field) -> None:
                     result[n, c, row, column] = total / np.float32((bottom - top) * (right - left))
 
 
+@_compiled("void(uint16[:,::1], uint16[:,::1], uint16[:,::1], float32[:,::1], float32[:,:,::1])")
+def to_rgb(
+    luma: NDArray[np.uint16], blue: NDArray[np.uint16], red: NDArray[np.uint16], matrix: Plane, rgb: NDArray[np.float32]
+) -> None:
+    """Write the colours [H, W, 3] in [0, 1] of the codes of planes, [H, W or more] each, by an affine matrix [3, 4]."""
+    width, zero, one = rgb.shape[1], np.float32(0), np.float32(1)
+    row = np.empty((3, width), np.float32)  # a channel by itself is computed several px at once
+    for y in range(rgb.shape[0]):
+        for c in range(3):
+            p, q, r, shift = matrix[c, 0], matrix[c, 1], matrix[c, 2], matrix[c, 3]
+            for x in range(width):
+                value = p * np.float32(luma[y, x]) + q * np.float32(blue[y, x]) + r * np.float32(red[y, x]) + shift
+                row[c, x] = min(max(value, zero), one)
+        for x in range(width):
+            rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2] = row[0, x], row[1, x], row[2, x]
+
+
+@numba.njit(inline="always")
+def _within(place: np.float64, last: int) -> tuple[int, int, np.float32, np.float32]:
+    """Return the pixels before and after a place along an axis from 0 to `last`, and their shares; beyond it, 0."""
+    before = int(np.floor(min(max(place, -2.0), last + 2.0)))
+    share = np.float32(place - before)
+    left = np.float32(1) - share if (before >= 0) & (before <= last) else np.float32(0)
+    right = share if (before >= -1) & (before < last) else np.float32(0)
+    return max(min(before, last), 0), max(min(before + 1, last), 0), left, right
+
+
+@_compiled(
+    f"void({_FIELD}, float64[:,::1], float32[:,::1], float32[:,::1], float32[::1], float32[::1],"
+    "float32[:,::1], float32[:,::1])"
+)
+def compare_at(
+    pictures: Field,
+    maps: NDArray[np.float64],
+    x: Plane,
+    y: Plane,
+    values: Row,
+    prior: Row,
+    difference: Plane,
+    weight: Plane,
+) -> None:
+    """Compare pictures [N, 1, H, W] with values [P], looked up bilinearly where similarities bring places [N or 1, P].
+
+    maps: [N, 4], turn, scale and shift (a, b, x, y). prior: [P], the weight of each place. Results: the difference
+    [N, P] and its weight, 0 outside of the picture. Beyond its pixels there is 0.
+    """
+    last_x, last_y, half, zero = pictures.shape[3] - 1, pictures.shape[2] - 1, np.float64(0.5), np.float32(0)
+    for n in range(len(pictures)):
+        picture, across, down = pictures[n, 0], x[min(n, len(x) - 1)], y[min(n, len(y) - 1)]
+        a, b, shift_x, shift_y = maps[n, 0], maps[n, 1], maps[n, 2], maps[n, 3]
+        for p in range(len(values)):
+            place_x, place_y = a * across[p] - b * down[p] + shift_x, b * across[p] + a * down[p] + shift_y
+            i, right, s, t = _within(place_x, last_x)
+            j, below, u, v = _within(place_y, last_y)
+            above = s * picture[j, i] + t * picture[j, right]
+            difference[n, p] = u * above + v * (s * picture[below, i] + t * picture[below, right]) - values[p]
+            inside = (
+                max(abs(place_x - half * last_x) - half * last_x, abs(place_y - half * last_y) - half * last_y) < half
+            )
+            weight[n, p] = prior[p] if inside else zero
+
+
+@_compiled("void(float32[:,::1], float32[::1], float32[:,::1])")
+def weigh_robustly(difference: Plane, widths: Row, weight: Plane) -> None:
+    """Multiply weights [N, P] by Geman and McClure's of differences [N, P], which are `widths` [N] wide."""
+    one = np.float32(1)
+    for n in range(difference.shape[0]):
+        for p in range(difference.shape[1]):
+            size = difference[n, p] / widths[n]
+            root = one + size * size
+            weight[n, p] /= root * root
+
+
 @_compiled("Tuple((int64[::1], float32[:,::1]))(int64, int64)")
 def _covered(count: int, wanted: int) -> tuple[Places, Plane]:
     """Return, for each of fewer px along an axis, the first px that it covers, and its shares of that and the next."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import bpy
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.files.image_formats import SEQUENCE_SUFFIXES, unreadable_pictures
+from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.plate_size import check_sizes
 from ..backend_bridge.job.shot import Shot, check_interval, check_plates
@@ -33,6 +34,7 @@ from .rig.projection import camera_problem, picture_size
 from .rig.surface import rendered_objects
 from .running.task_operator import busy_reason
 
+LEAST_SIDE = 64  # px of a picture's longer side
 KEYS_FACE, KEYS_SAMPLES = 384, 16  # px and samples of a picture in which the face has only to be found
 
 
@@ -108,7 +110,7 @@ def settings_problem(context: bpy.types.Context) -> str:
         return problem
     if problem := driving_problem(settings):
         return problem
-    if problem := remapped_problem(scene):
+    if problem := remapped_problem(scene) or capture_size_problem(settings):
         return problem
     if settings.use_trim and settings.trim_end <= settings.trim_start:
         return "The trim range holds nothing; its end has to come after its start."
@@ -149,6 +151,16 @@ def driving_problem(settings: Any) -> str:
         return problem
     if driving.is_dir() and not settings.sequence_rate:
         return "Give the frame rate of the image sequence: its files do not tell it."
+    return ""
+
+
+def capture_size_problem(settings: Any) -> str:
+    """Return why no face could be found in a picture of the size that is set, or an empty string."""
+    if 0 < settings.capture_size < LEAST_SIDE:
+        return (
+            f"A picture of {settings.capture_size} px is too small for a face to be found in it; make it {LEAST_SIDE} "
+            "px or more, or 0 for the usual size."
+        )
     return ""
 
 
@@ -209,6 +221,7 @@ def make_order(
         created_by={"blender": bpy.app.version_string, "file": bpy.data.filepath, "avatar": avatar.name},
         shot=shot,
     )
+    _check_asked(spec)
     return Order(
         scene_uid=scene.session_uid,
         avatar_uid=avatar.session_uid,
@@ -223,6 +236,12 @@ def make_order(
         idle_minutes=chosen.idle_minutes,
         picture=Picture.from_settings(settings),
     )
+
+
+def _check_asked(spec: JobSpec) -> None:
+    """Raise `InputError` for what no job may ask for, while nothing is captured for it."""
+    to_be_captured = Avatar(artefacts.AVATAR_IMAGE, rig_basis=artefacts.AVATAR_BASIS if spec.outputs.weights else None)
+    replace(spec, avatar=to_be_captured).validated()
 
 
 def _driving(settings: Any, path: Path) -> Driving:

@@ -16,7 +16,7 @@ from ...backend_bridge.rig.anchors import read_anchors
 from ...operators import animate
 from ...operators.match_face import pin_anchors
 from ...operators.measure_controls import matching
-from ...operators.order import Order, driving_problem, make_order
+from ...operators.order import Order, capture_size_problem, driving_problem, make_order
 from ...operators.rig.avatar import face_has_shape_keys
 from ...operators.rig.projection import picture_size
 from ...operators.running.job_manager import Outcome, Status
@@ -205,6 +205,8 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
         settings.driving = str(Path(options.driving).absolute())
     set_given(options, settings, "vertex_group", "sequence_rate")
     _apply_values(options, settings)
+    if options.capture_size is not None:
+        _apply_size(_longer_side(options.capture_size, context.scene), settings)
     chooses = any(getattr(options, name) for name in ("only", "exclude", "lock", "mirror"))
     if chooses or (options.shape_keys and not settings.controls and not face_has_shape_keys(context, avatar)):
         if problem := driving_problem(settings):
@@ -215,14 +217,14 @@ def apply(options: argparse.Namespace, context: bpy.types.Context) -> None:
         _choose(options, settings)
     if options.anchors is not None:
         pin_anchors(context, avatar, read_anchors(options.anchors))
-    if options.capture_size is not None:
-        set_property(settings, "capture_size", _longer_side(options.capture_size, context.scene), "--capture-size")
 
 
 def check_values(options: argparse.Namespace, settings: MagPlusSettings) -> None:
     """Raise `InputError` for values that are wrong whatever the file is; the settings are left as they are."""
     with settings_kept(settings):
         _apply_values(options, settings)
+        if options.capture_size is not None:
+            _apply_size(max(options.capture_size), settings)
     if options.trim is not None and options.trim[1] <= options.trim[0]:
         raise InputError("--trim holds nothing; its end has to come after its start.")
     if options.frames:
@@ -278,6 +280,12 @@ def _apply_shot(options: argparse.Namespace, settings: MagPlusSettings) -> None:
         settings.plates = str(Path(options.plates).absolute())
     settings.st_map = settings.st_map or options.st_map
     settings.vectors = settings.vectors or options.vectors
+
+
+def _apply_size(longer_side: int, settings: MagPlusSettings) -> None:
+    set_property(settings, "capture_size", longer_side, "--capture-size")
+    if problem := capture_size_problem(settings):
+        raise InputError(f"--capture-size: {problem}")
 
 
 def _longer_side(size: list[int], scene: bpy.types.Scene) -> int:

@@ -17,6 +17,7 @@ MESSAGES: dict[str, str] = {
     "A finished moving shot; by default the last one": "Eine fertige bewegte Einstellung; sonst die letzte",
     "A moving shot is seen through the scene's camera; look through that instead of the viewport.": "Eine bewegte Einstellung wird durch die Kamera der Szene gesehen; blicken Sie durch sie statt aus dem Ansichtsfenster.",
     "A new action; the present one stays in the file, unused": "Eine neue Aktion; die jetzige bleibt unbenutzt in der Datei",
+    "A picture of {0} px is too small for a face to be found in it; make it {1} px or more, or 0 for the usual size.": "In einem Bild von {0} px lässt sich kein Gesicht finden; wählen Sie mindestens {1} px, oder 0 für die übliche Größe.",
     "A picture of {0} x {1} px is too small; give at least {2} px each way.": "Ein Bild von {0} x {1} px ist zu klein; geben Sie mindestens {2} px in jeder Richtung.",
     "A plane that fills the camera's view. Renders show it": "Eine Ebene, die das Bild der Kamera füllt. Renders zeigen sie",
     "A quarter of the pixels": "Ein Viertel der Pixel",

@@ -17,6 +17,7 @@ MESSAGES: dict[str, str] = {
     "A finished moving shot; by default the last one": "Un plano en movimiento terminado; por defecto, el último",
     "A moving shot is seen through the scene's camera; look through that instead of the viewport.": "Un plano en movimiento se ve por la cámara de la escena; mire por ella en vez de por la vista.",
     "A new action; the present one stays in the file, unused": "Una acción nueva; la actual queda en el archivo, sin usar",
+    "A picture of {0} px is too small for a face to be found in it; make it {1} px or more, or 0 for the usual size.": "Una imagen de {0} px es demasiado pequeña para encontrar una cara en ella; elija {1} px o más, o 0 para el tamaño habitual.",
     "A picture of {0} x {1} px is too small; give at least {2} px each way.": "Una imagen de {0} x {1} px es demasiado pequeña; dé al menos {2} px en cada sentido.",
     "A plane that fills the camera's view. Renders show it": "Un plano que llena la vista de la cámara. Los procesados lo muestran",
     "A quarter of the pixels": "Un cuarto de los píxeles",

@@ -17,6 +17,7 @@ MESSAGES: dict[str, str] = {
     "A finished moving shot; by default the last one": "Un plan en mouvement terminé ; par défaut le dernier",
     "A moving shot is seen through the scene's camera; look through that instead of the viewport.": "Un plan en mouvement est vu par la caméra de la scène ; regardez par elle au lieu de la vue.",
     "A new action; the present one stays in the file, unused": "Une nouvelle action ; l'actuelle reste dans le fichier, inutilisée",
+    "A picture of {0} px is too small for a face to be found in it; make it {1} px or more, or 0 for the usual size.": "Une image de {0} px est trop petite pour qu'un visage y soit trouvé ; choisissez au moins {1} px, ou 0 pour la taille habituelle.",
     "A picture of {0} x {1} px is too small; give at least {2} px each way.": "Une image de {0} x {1} px est trop petite ; donnez au moins {2} px dans chaque sens.",
     "A plane that fills the camera's view. Renders show it": "Un plan qui remplit la vue de la caméra. Les rendus le montrent",
     "A quarter of the pixels": "Un quart des pixels",

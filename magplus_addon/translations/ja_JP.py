@@ -17,6 +17,7 @@ MESSAGES: dict[str, str] = {
     "A finished moving shot; by default the last one": "完了した動きのあるショット。既定は最後のもの",
     "A moving shot is seen through the scene's camera; look through that instead of the viewport.": "動きのあるショットはシーンのカメラから撮ります。ビューポートの代わりにカメラを使ってください。",
     "A new action; the present one stays in the file, unused": "新しいアクション。現在のものは使われずにファイルに残ります",
+    "A picture of {0} px is too small for a face to be found in it; make it {1} px or more, or 0 for the usual size.": "{0} px の画像は小さすぎて顔を見つけられません。{1} px 以上にするか、通常のサイズにする 0 を指定してください。",
     "A picture of {0} x {1} px is too small; give at least {2} px each way.": "{0} x {1} px の画像は小さすぎます。縦横とも {2} px 以上にしてください。",
     "A plane that fills the camera's view. Renders show it": "カメラの視野を満たす平面。レンダーに写ります",
     "A quarter of the pixels": "ピクセルの4分の1",

@@ -17,6 +17,7 @@ MESSAGES: dict[str, str] = {
     "A finished moving shot; by default the last one": "已完成的运动镜头；默认为最近一个",
     "A moving shot is seen through the scene's camera; look through that instead of the viewport.": "运动镜头通过场景摄像机观察；请使用它而不是视图。",
     "A new action; the present one stays in the file, unused": "新动作；当前动作保留在文件中，不再使用",
+    "A picture of {0} px is too small for a face to be found in it; make it {1} px or more, or 0 for the usual size.": "{0} 像素的图片太小，无法在其中找到面部；请设为 {1} 像素或更大，或设为 0 以使用通常的大小。",
     "A picture of {0} x {1} px is too small; give at least {2} px each way.": "{0} x {1} px 的图像太小；每个方向至少需要 {2} px。",
     "A plane that fills the camera's view. Renders show it": "填满摄像机画面的平面。渲染中可见",
     "A quarter of the pixels": "四分之一的像素",

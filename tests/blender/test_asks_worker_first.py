@@ -15,6 +15,7 @@ import pytest
 from tests.assets import worker_python
 from tests.blender.head import add_camera, make_head, quick_render
 
+pytestmark = pytest.mark.two_series
 ABSENT = "cuda:99"  # a card that no machine has
 NOTHING = "nothing may be captured"
 

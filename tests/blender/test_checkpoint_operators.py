@@ -117,6 +117,7 @@ def test_without_the_workers_python_the_buttons_are_off(preferences: Any, name: 
         operator()
 
 
+@pytest.mark.two_series
 @pytest.mark.slow
 def test_with_the_real_worker(preferences: Any, outcome: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HOME", "USERPROFILE"):  # the checkpoints' folder is in there

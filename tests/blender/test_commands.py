@@ -184,6 +184,29 @@ def test_options_become_the_order(
     assert capsys.readouterr().out.strip() == "/jobs/shot.magplus", "stdout tells other programs where the result is"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trim", "0", "1e9"], "The trim range must start at 0 s or later and end after its start"),
+        (["--reference", "1e9"], "The reference frame must be a time of the video from 0 s on"),
+        (["--face-index", "100000"], "There is no face 100000; faces are counted from left to right, from 0."),
+        (["--sequence-rate", "0.0000001"], "The frame rate of an image sequence must be a number such as 25"),
+    ],
+)
+def test_what_no_job_may_ask_for_is_refused_before_anything_is_measured(
+    commands: ModuleType,
+    shot: Path,
+    orders: list[Any],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    paths = ["--driving", str(shot), "--output", str(tmp_path / "job.magplus"), "--python", sys.executable]
+    assert commands.main(["animate", "--shape-keys", *paths, *arguments]) == 2 and not orders
+    assert complaint(capfd.readouterr().err).startswith(message)
+
+
 def test_controls_are_chosen_by_name_or_pattern(
     commands: ModuleType, shot: Path, orders: list[Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

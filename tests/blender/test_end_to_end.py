@@ -152,6 +152,7 @@ def test_from_the_installed_zip(shot: Path, clip: Path, zip_path: Path, tmp_path
     assert (job / "weights.csv").is_file()
 
 
+@pytest.mark.two_series
 def test_checkpoints_by_command(
     module: Callable[[str], ModuleType],
     tmp_path: Path,

@@ -14,7 +14,7 @@ from tests.assets import wheel_of, worker_python
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.two_series, pytest.mark.timeout(900)]
 
 
 def test_an_expression_follows_a_turning_talking_head_behind_a_bar(character: Path, tmp_path: Path) -> None:

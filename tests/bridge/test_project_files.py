@@ -45,6 +45,14 @@ def test_the_workflow_runs_every_blender_series_and_both_commands() -> None:
     assert "secrets." not in workflow
 
 
+def test_no_test_is_left_out_of_every_blender_series() -> None:
+    everything = [*dev.SERIES.values()]
+    whole = [version for version in everything if not dev.left_out(version, everything, fast=False)]
+    assert sorted(whole) == sorted([dev.SERIES["4.2"], dev.SERIES["5.3"]]), "the oldest and the newest"
+    for version in everything:
+        assert not dev.left_out(version, [version], fast=False), "where one is tested alone it runs all"
+
+
 def test_every_file_of_code_says_its_licence_first() -> None:
     for path in tracked():
         if path.suffix in {".py", ".cff", ".yml"}:

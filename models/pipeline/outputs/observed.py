@@ -327,13 +327,13 @@ class Observed:
         explained = [name for name, share in residual.items() if share < UNEXPLAINED]
         return self._event_of(self._largest_of(explained))
 
-    def timed_by(self, motion: NDArray[np.float64]) -> MotionEvent | None:
+    def timed_by(self, motion: NDArray[np.float64], anyway: bool = False) -> MotionEvent | None:
         """Return the event of an expression's course, [T], in shares of the face's width, as a rig's controls show it.
 
         What a codec copies from an expression's frames stays where it is when that is over, and is in all motion of the
-        face. None where no codec copied anything, or there is no event.
+        face. None where no codec copied anything, unless it is asked for anyway, or there is no event.
         """
-        if self.event is None or self.compression.copied < LEAST_COPIED:
+        if self.event is None or (self.compression.copied < LEAST_COPIED and not anyway):
             return None
         return self._event_of(motion)
 

@@ -412,6 +412,7 @@ def test_shots_of_one_file_are_saved_together_and_rendered(
     assert planned(main, capfd, moved) == plans, "a production may be moved as a whole"
 
 
+@pytest.mark.two_series
 def test_a_sheet_shows_what_no_browser_would(
     main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -493,6 +494,7 @@ def test_nothing_of_the_users_is_written_over(
     assert own.read_bytes() == b"the user's own render"
 
 
+@pytest.mark.two_series
 def test_what_somebody_has_changed_in_the_results_is_set_aside(
     main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -548,6 +550,7 @@ def test_results_of_somebody_else_lead_nowhere(
     assert [path.name for path in outside.iterdir()] == ["file"] and (outside / "file").read_text() == "precious"
 
 
+@pytest.mark.two_series
 def test_a_damaged_record_or_capture_is_made_again_or_is_a_sentence(
     main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -130,6 +130,8 @@ def test_a_backends_files_are_looked_for_beside_the_list(read: Callable[..., lis
         (f"[[shot]]\n{HEADER}trim = [2, 1]\n", "line 5: `trim` holds nothing; its end has to come after its start."),
         (f"[[shot]]\n{HEADER}frames = [9, 1]\n", "line 1: A moving shot starts at frame 1 or later"),
         (f"[[shot]]\n{HEADER}st_map = true\n", "line 5: `st_map` is of a moving shot; give `frames` START END, too."),
+        (f"[[shot]]\n{HEADER}capture_size = 3\n", "line 5: `capture_size`: A picture of 3 px is too small"),
+        (f"[[shot]]\n{HEADER}capture_size = -1\n", "line 5: `capture_size` must be between 0 and 65536, not -1."),
         (f"[[shot]]\n{HEADER}start_frame = 1.5\n", "line 5: `start_frame`: '1.5' is no whole number."),
         (f"[[shot]]\n{HEADER}start_frame = [1, 2]\n", "line 5: `start_frame` must be a single value, not a list."),
         (f"[[shot]]\n{HEADER}render = 'perhaps'\n", "line 5: `render` must be true or false"),

@@ -77,7 +77,10 @@ def rigify_walking() -> Built:
     return head, rig
 
 
-@pytest.mark.parametrize("build", [rigify_walking, mpfb_default, pytest.param(rigify_skin, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "build",
+    [rigify_walking, mpfb_default, pytest.param(rigify_skin, marks=[pytest.mark.slow, pytest.mark.two_series])],
+)
 def test_what_is_solved_by_default_is_of_the_face(build: Callable[[], Built]) -> None:
     head, entries = measured(build)
     solved = {name for name, entry in entries.items() if entry.solve}

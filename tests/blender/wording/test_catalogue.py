@@ -29,6 +29,8 @@ from bl_ext.user_default.magplus.operators.report_lines import measured_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.two_series
+
 SPOKEN = {locale_of(language): messages_of(language) for language in LANGUAGES}
 WITH_VALUES = sorted(message for message in SPOKEN["de_DE"] if PLACE.search(message))
 

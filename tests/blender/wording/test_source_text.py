@@ -10,6 +10,8 @@ import pytest
 
 from tests.blender.wording.source_text import template, texts_in, words_in
 
+pytestmark = pytest.mark.two_series
+
 
 def texts_of(modules: dict[str, str]) -> list[tuple[str, str]]:
     trees = {name: ast.parse(textwrap.dedent(source)) for name, source in modules.items()}

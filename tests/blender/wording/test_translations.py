@@ -15,6 +15,8 @@ from bl_ext.user_default.magplus.operators.blender.wording import CONTEXT
 from tests.blender.wording.interface_text import from_blender, from_source
 from tests.blender.wording.source_text import NO_TEXT, messages, modules, words_in
 
+pytestmark = pytest.mark.two_series
+
 ROOT = Path(__file__).resolve().parents[3]
 PLACE = re.compile(r"\{(\d+)(?::words)?\}")
 MARKED = re.compile(r"\{(\d+):words\}")
