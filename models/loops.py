@@ -682,7 +682,7 @@ def _add_up(planes: Planes, top: Places, down: Plane, left: Places, across: Plan
 
 
 @_compiled("void(float32[:,:,::1], float32[:,:,::1])")
-def shrink(planes: Planes, result: Planes) -> None:
+def shrink_by_area(planes: Planes, result: Planes) -> None:
     """Find the means of planes [C, H, W] over what each of fewer px covers, of a px in part its part: [C, h, w]."""
     top, down = _covered(planes.shape[1], result.shape[1])
     left, across = _covered(planes.shape[2], result.shape[2])

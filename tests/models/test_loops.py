@@ -72,7 +72,7 @@ def test_a_picture_is_shrunk_as_by_opencv(random, size):
     """Whether a pixel covers a whole number of others or not."""
     image = torch.rand(3, *size, generator=random).numpy()
     found = np.empty((3, 32, 24), np.float32)
-    loops.shrink(image, found)
+    loops.shrink_by_area(image, found)
     expected = np.stack([cv2.resize(plane, (24, 32), interpolation=cv2.INTER_AREA) for plane in image])
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
