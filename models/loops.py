@@ -528,6 +528,49 @@ def show(
                 picture[c, y, x] = np.float64(base) + np.float64(coefficient) * np.float64(value - other)
 
 
+@_compiled("Tuple((float32[:,::1], int64[::1]))(int64, int64)")
+def _triangles(count: int, wanted: int) -> tuple[Plane, Places]:
+    """Return, for `wanted` places over more values, `count`, the weights [wanted, K] of those around, and the first."""
+    scale, half = np.float32(count) / np.float32(wanted), np.float32(0.5)
+    weights, first = np.zeros((wanted, int(2 * scale) + 2), np.float32), np.empty(wanted, np.int64)
+    for x in range(wanted):
+        middle = scale * (np.float32(x) + half)
+        first[x] = max(int(middle - scale + half), 0)
+        for value in range(first[x], min(int(middle + scale + half), count)):
+            away = abs((np.float32(value) - middle + half) / scale)
+            weights[x, value - first[x]] = max(np.float32(1) - away, np.float32(0))
+        weights[x] /= weights[x].sum()
+    return weights, first
+
+
+@_compiled(f"void({_FIELD}, {_FIELD})")
+def shrink(field: Field, result: Field) -> None:
+    """Resample a field [N, C, H, W] to a smaller one [N, C, h, w] by triangles as wide as two of its px."""
+    height, width, rows, columns = field.shape[2], field.shape[3], result.shape[2], result.shape[3]
+    (down, top), (across, left) = _triangles(height, rows), _triangles(width, columns)
+    row, total = np.empty(width, np.float32), np.empty(_ABREAST, np.float32)
+    abreast = np.zeros((width + across.shape[1], _ABREAST), np.float32)
+    for n in range(field.shape[0]):
+        for c in range(field.shape[1]):
+            for start in range(0, rows, _ABREAST):  # rows abreast are one vector
+                for y in range(start, min(start + _ABREAST, rows)):
+                    row[:] = 0
+                    for tap in range(down.shape[1]):
+                        weight, line = down[y, tap], max(min(top[y] + tap, height - 1), 0)
+                        for x in range(width):
+                            row[x] += weight * field[n, c, line, x]
+                    for x in range(width):
+                        abreast[x, y - start] = row[x]
+                for x in range(columns):
+                    total[:] = 0
+                    for tap in range(across.shape[1]):
+                        weight, place = across[x, tap], max(left[x] + tap, 0)
+                        for line in range(_ABREAST):
+                            total[line] += weight * abreast[place, line]
+                    for y in range(start, min(start + _ABREAST, rows)):
+                        result[n, c, y, x] = total[y - start]
+
+
 @_compiled(f"void({_FIELD}, {_FIELD})")
 def pool_to(field: Field, result: Field) -> None:
     """Find the means of a field [N, C, H, W] over the px that each of fewer ones covers, in part too: [N, C, h, w]."""
@@ -549,6 +592,79 @@ def pool_to(field: Field, result: Field) -> None:
                     result[n, c, row, column] = total / np.float32((bottom - top) * (right - left))
 
 
+@_compiled("void(uint16[:,::1], uint16[:,::1], uint16[:,::1], float32[:,::1], float32[:,:,::1])")
+def to_rgb(
+    luma: NDArray[np.uint16], blue: NDArray[np.uint16], red: NDArray[np.uint16], matrix: Plane, rgb: NDArray[np.float32]
+) -> None:
+    """Write the colours [H, W, 3] in [0, 1] of the codes of planes, [H, W or more] each, by an affine matrix [3, 4]."""
+    width, zero, one = rgb.shape[1], np.float32(0), np.float32(1)
+    row = np.empty((3, width), np.float32)  # a channel by itself is computed several px at once
+    for y in range(rgb.shape[0]):
+        for c in range(3):
+            p, q, r, shift = matrix[c, 0], matrix[c, 1], matrix[c, 2], matrix[c, 3]
+            for x in range(width):
+                value = p * np.float32(luma[y, x]) + q * np.float32(blue[y, x]) + r * np.float32(red[y, x]) + shift
+                row[c, x] = min(max(value, zero), one)
+        for x in range(width):
+            rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2] = row[0, x], row[1, x], row[2, x]
+
+
+@numba.njit(inline="always")
+def _within(place: np.float64, last: int) -> tuple[int, int, np.float32, np.float32]:
+    """Return the pixels before and after a place along an axis from 0 to `last`, and their shares; beyond it, 0."""
+    before = int(np.floor(min(max(place, -2.0), last + 2.0)))
+    share = np.float32(place - before)
+    left = np.float32(1) - share if (before >= 0) & (before <= last) else np.float32(0)
+    right = share if (before >= -1) & (before < last) else np.float32(0)
+    return max(min(before, last), 0), max(min(before + 1, last), 0), left, right
+
+
+@_compiled(
+    f"void({_FIELD}, float64[:,::1], float32[:,::1], float32[:,::1], float32[::1], float32[::1],"
+    "float32[:,::1], float32[:,::1])"
+)
+def compare_at(
+    pictures: Field,
+    maps: NDArray[np.float64],
+    x: Plane,
+    y: Plane,
+    values: Row,
+    prior: Row,
+    difference: Plane,
+    weight: Plane,
+) -> None:
+    """Compare pictures [N, 1, H, W] with values [P], looked up bilinearly where similarities bring places [N or 1, P].
+
+    maps: [N, 4], turn, scale and shift (a, b, x, y). prior: [P], the weight of each place. Results: the difference
+    [N, P] and its weight, 0 outside of the picture. Beyond its pixels there is 0.
+    """
+    last_x, last_y, half, zero = pictures.shape[3] - 1, pictures.shape[2] - 1, np.float64(0.5), np.float32(0)
+    for n in range(len(pictures)):
+        picture, across, down = pictures[n, 0], x[min(n, len(x) - 1)], y[min(n, len(y) - 1)]
+        a, b, shift_x, shift_y = maps[n, 0], maps[n, 1], maps[n, 2], maps[n, 3]
+        for p in range(len(values)):
+            place_x, place_y = a * across[p] - b * down[p] + shift_x, b * across[p] + a * down[p] + shift_y
+            i, right, s, t = _within(place_x, last_x)
+            j, below, u, v = _within(place_y, last_y)
+            above = s * picture[j, i] + t * picture[j, right]
+            difference[n, p] = u * above + v * (s * picture[below, i] + t * picture[below, right]) - values[p]
+            inside = (
+                max(abs(place_x - half * last_x) - half * last_x, abs(place_y - half * last_y) - half * last_y) < half
+            )
+            weight[n, p] = prior[p] if inside else zero
+
+
+@_compiled("void(float32[:,::1], float32[::1], float32[:,::1])")
+def weigh_robustly(difference: Plane, widths: Row, weight: Plane) -> None:
+    """Multiply weights [N, P] by Geman and McClure's of differences [N, P], which are `widths` [N] wide."""
+    one = np.float32(1)
+    for n in range(difference.shape[0]):
+        for p in range(difference.shape[1]):
+            size = difference[n, p] / widths[n]
+            root = one + size * size
+            weight[n, p] /= root * root
+
+
 @_compiled("Tuple((int64[::1], float32[:,::1]))(int64, int64)")
 def _covered(count: int, wanted: int) -> tuple[Places, Plane]:
     """Return, for each of fewer px along an axis, the first px that it covers, and its shares of that and the next."""
@@ -565,7 +681,7 @@ def _covered(count: int, wanted: int) -> tuple[Places, Plane]:
 
 
 @_compiled("void(float32[:,:,::1], float32[:,:,::1])")
-def shrink(planes: Planes, result: Planes) -> None:
+def shrink_by_area(planes: Planes, result: Planes) -> None:
     """Find the means of planes [C, H, W] over what each of fewer px covers, of a px in part its part: [C, h, w]."""
     width = planes.shape[2]
     top, down = _covered(planes.shape[1], result.shape[1])

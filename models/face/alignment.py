@@ -6,16 +6,24 @@ Landmarks place a head to about half a pixel, and their scale follows the expres
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ..magnification.filters import gaussian, median
+from ..magnification.filters import gaussian
 from .similarity import Similarity
 
-_BLURS = (3.0, 1.5)  # px of the pictures, coarse to fine
+Plane: TypeAlias = NDArray[np.float32]  # [H, W]
+Row: TypeAlias = NDArray[np.float32]  # [P]
+Places: TypeAlias = NDArray[np.complex128]  # [N]
+
+FINEST_BLUR = 1.5  # px of the pictures
+_BLURS = (2 * FINEST_BLUR, FINEST_BLUR)  # coarse to fine
 _ROUNDS = 8  # Gauss-Newton steps at each blur
 _CONTRAST_WINDOW = 6.0  # blurs over which brightness and contrast are normalised
 _FAINT = 0.02  # contrast below which a surface counts as plain
@@ -42,6 +50,49 @@ class Alignment:
         return self.residual < _CONVERGED
 
 
+class AlignmentTemplate:
+    """What frames are aligned to: a reference [1, C, H, W] in [0, 1], grey or RGB.
+
+    weights: [1, 1, H, W] in [0, 1], expected rigidity of each pixel (`rigid_mask`).
+    """
+
+    def __init__(self, reference: Tensor, weights: Tensor) -> None:
+        height, width = reference.shape[-2:]
+        rigidity = weights[0, 0].numpy()
+        at = np.nonzero(rigidity > _LEAST_WEIGHT)
+        self._centre = complex((width - 1) / 2, (height - 1) / 2)
+        self._radius = (
+            max(height, width) / 2
+        )  # makes turn and zoom comparable with shifts, for a well-conditioned solve
+        self._x, self._y = at[1] - self._centre.real, at[0] - self._centre.imag
+        self._comparisons = [self._comparison(level[0, 0].numpy(), at, rigidity[at]) for level in levels_of(reference)]
+
+    def _comparison(self, picture: Plane, at: tuple[NDArray[np.intp], ...], prior: Row) -> Comparison:
+        slope_y, slope_x = (slope[at] for slope in np.gradient(picture))
+        across, down = self._x / self._radius, self._y / self._radius
+        zoom, turn = slope_x * across + slope_y * down, slope_y * across - slope_x * down  # px at the radius
+        return Comparison(picture[at], prior, np.stack([zoom, turn, slope_x, slope_y]))
+
+    def align(self, levels: Sequence[Tensor]) -> Alignment:
+        """Find for each of N frames, by its `levels_of`, the similarity from px of the reference to px of the frame."""
+        unit: Places = np.ones(len(levels[0]), np.complex128)  # the plane as complex numbers: a similarity is u z + t
+        shift: Places = np.full_like(unit, self._centre)
+        residual = np.zeros(len(unit))
+        for comparison, pictures in zip(self._comparisons, levels, strict=True):
+            for _ in range(_ROUNDS):
+                normal, gradient = comparison.equations(pictures, unit, shift, self._x[None], self._y[None])
+                damping = 1e-6 * np.trace(normal, axis1=1, axis2=2) + 1e-9
+                step = np.linalg.solve(normal + damping[:, None, None] * np.eye(4), gradient[..., None])[..., 0]
+                residual = np.linalg.norm(step, axis=1)
+                unit = unit / (1 + (step[:, 0] + 1j * step[:, 1]) / self._radius)
+                shift = shift - unit * (step[:, 2] + 1j * step[:, 3])
+        offset = shift - unit * self._centre
+        found = tuple(
+            Similarity(a.real, a.imag, t.real, t.imag) for a, t in zip(unit.tolist(), offset.tolist(), strict=True)
+        )
+        return Alignment(found, _ROUNDS * len(_BLURS), torch.from_numpy(residual))
+
+
 def align(reference: Tensor, frames: Tensor, weights: Tensor) -> Alignment:
     """Find for each frame the similarity from px of the reference to px of the frame.
 
@@ -50,55 +101,52 @@ def align(reference: Tensor, frames: Tensor, weights: Tensor) -> Alignment:
     and Matthews, "Lucas-Kanade 20 Years On", 2004) on pictures normalised in brightness and contrast, under a
     Geman-McClure kernel (IRLS), so that neither a change of light nor a moving brow biases the fit.
 
-    >>> import numpy as np
     >>> x = torch.arange(96.0).expand(1, 1, 96, 96)
     >>> def picture(shift: float) -> Tensor:
     ...     return 0.5 + 0.2 * torch.sin((x - shift) / 6) * torch.cos((x.mT + 0.5 * x) / 9 - shift / 18)
-    >>> inner = F.pad(torch.ones(1, 1, 56, 56), (20, 20, 20, 20))
+    >>> inner = torch.nn.functional.pad(torch.ones(1, 1, 56, 56), (20, 20, 20, 20))
     >>> [found] = align(picture(0), 0.8 * picture(1.5), inner).similarities
     >>> (found(np.array([48.0, 48.0])) - 48).round(1) + 0.0
     array([1.5, 0. ])
     """
-    height, width = reference.shape[-2:]
-    y, x = torch.nonzero(weights[0, 0] > _LEAST_WEIGHT, as_tuple=True)
-    prior = weights[0, 0, y, x]
-    centre = complex((width - 1) / 2, (height - 1) / 2)
-    radius = max(height, width) / 2  # makes turn and zoom comparable with shifts, for a well-conditioned solve
-    points = torch.complex(x.double(), y.double()) - centre  # the plane as complex numbers: a similarity is u z + t
-    unit = torch.ones(len(frames), 1, dtype=points.dtype, device=frames.device)
-    shift = torch.zeros_like(unit)
-    residual = torch.zeros(len(frames), device=frames.device)
+    return AlignmentTemplate(reference, weights).align(levels_of(frames))
 
-    for blur in _BLURS:
-        template, pictures = evened(reference, blur)[0, 0], evened(frames, blur)
-        slope_y, slope_x = (slope[y, x] for slope in torch.gradient(template))
-        across, down = (points.real / radius).to(frames), (points.imag / radius).to(frames)
-        jacobian = torch.stack(
-            [slope_x * across + slope_y * down, slope_y * across - slope_x * down, slope_x, slope_y], dim=-1
-        )  # [P, 4]: zoom and turn in px at the radius, shift
-        products = (jacobian[:, :, None] * jacobian[:, None]).flatten(1)
-        for _ in range(_ROUNDS):
-            there = unit * points + shift + centre
-            grid = torch.stack([(2 * there.real + 1) / width - 1, (2 * there.imag + 1) / height - 1], dim=-1)
-            seen = F.grid_sample(pictures, grid[:, None].to(frames), mode="bilinear", align_corners=False)[:, 0, 0]
-            difference = seen - template[y, x]  # [N, P]
-            weight = prior * (grid.abs() < 1).all(-1) * robust_weights(difference)
-            normal = (weight @ products).unflatten(1, (4, 4))
-            damping = 1e-6 * normal.diagonal(dim1=1, dim2=2).sum(1) + 1e-9
-            normal = normal + damping[:, None, None] * torch.eye(4).to(normal)
-            gradient = (weight * difference) @ jacobian
-            step = torch.linalg.solve(normal, gradient)
-            residual = step.norm(dim=1)
-            zoom, turn, shift_x, shift_y = step.double().unbind(1)
-            step_unit = 1 + torch.complex(zoom, turn)[:, None] / radius
-            unit, shift = unit / step_unit, shift - unit / step_unit * torch.complex(shift_x, shift_y)[:, None]
 
-    offset = shift + centre - unit * centre
-    found = tuple(
-        Similarity(a.real, a.imag, t.real, t.imag)
-        for a, t in zip(unit[:, 0].tolist(), offset[:, 0].tolist(), strict=True)
-    )
-    return Alignment(found, _ROUNDS * len(_BLURS), residual)
+class Comparison:
+    """Normal equations of the motions by which frames differ from a template at P places.
+
+    values: [P] of the template, `evened`. prior: [P] in [0, 1], weights. jacobian: [K, P], what each motion changes.
+    """
+
+    def __init__(self, values: Row, prior: Row, jacobian: NDArray[np.floating]) -> None:
+        self._values, self._prior, self._jacobian = (
+            np.ascontiguousarray(each, np.float32) for each in (values, prior, jacobian)
+        )
+
+    def equations(
+        self, pictures: Tensor, unit: Places, shift: Places, x: NDArray[np.floating], y: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the weighted products of the motions, [N, K, K], and of them and the differences, [N, K].
+
+        pictures: [N, 1, H, W], `evened`. Places are unit z + shift, [N] complex each, with z = x + i y, [N or 1, P].
+        """
+        from ..loops import compare_at, weigh_robustly
+
+        maps = np.stack([unit.real, unit.imag, shift.real, shift.imag], 1)
+        difference, weight = np.empty((2, len(pictures), len(self._values)), np.float32)
+        x, y = (np.ascontiguousarray(each, np.float32) for each in (x, y))
+        compare_at(pictures.contiguous().numpy(), maps, x, y, self._values, self._prior, difference, weight)
+        middle = (len(self._values) - 1) // 2
+        medians = np.partition(np.abs(difference), middle, axis=1)[:, middle]
+        widths = np.asarray(_OUTLIER * np.maximum(medians, 1e-4), np.float32)
+        weigh_robustly(difference, widths, weight)
+        normal = (weight[:, None] * self._jacobian) @ self._jacobian.T
+        return normal.astype(np.float64), ((weight * difference) @ self._jacobian.T).astype(np.float64)
+
+
+def levels_of(images: Tensor) -> list[Tensor]:
+    """Return what images [N, C, H, W] are aligned by, coarse to fine, [N, 1, H, W] each; see `evened`."""
+    return [evened(images, blur) for blur in _BLURS]
 
 
 def evened(images: Tensor, blur: float) -> Tensor:
@@ -111,10 +159,3 @@ def evened(images: Tensor, blur: float) -> Tensor:
 
 def _blurred(images: Tensor, sigma: float) -> Tensor:
     return gaussian(images, sigma, int(3 * sigma) + 1)
-
-
-def robust_weights(residual: Tensor) -> Tensor:
-    """Return Geman-McClure weights of residuals [N, P], their width set by each frame's median."""
-    size = residual.abs()
-    width = _OUTLIER * median(size)[:, None].clamp(min=1e-4)
-    return 1 / (1 + (size / width) ** 2) ** 2

@@ -20,7 +20,7 @@ from ..ahead import ahead
 from ..magnification.filters import mean_pool
 from ..video import VideoFrame
 from ..warp import sample_spline
-from .alignment import align
+from .alignment import AlignmentTemplate, levels_of
 from .colour import LUMA, is_grey
 from .depth import face_depth
 from .lighting import ReferenceLight
@@ -100,13 +100,14 @@ class SteadyCrop:
         """Return the crop with every frame aligned to the reference; add what each fit sees in them to its list."""
         to_reference = list(self.to_reference)
         for indices, crops, other in self._crops(frames, scene):
-            similarities = align(scene.luma if other else scene.template, crops, scene.rigidity).similarities
+            levels = levels_of(crops)
+            similarities = (scene.in_luma if other else scene.in_grey).align(levels).similarities
             for index, found in zip(indices, similarities, strict=True):
                 if np.abs(found(scene.corners) - scene.corners).max() < _ALIGNMENT_REACH * _ALIGNMENT_SIZE:
                     correction = scene.to_crop.inverse() @ found.inverse() @ scene.to_crop
                     to_reference[index] = correction @ self.to_reference[index]
             for fit, seen in () if other else signs:
-                seen.append(fit.signs(crops, similarities))
+                seen.append(fit.signs(levels[-1], similarities))
         return replace(self, to_reference=tuple(to_reference))
 
     def _unwobbled(self, frames: Iterable[VideoFrame], scene: _Scene, fit: WobbleFit) -> SteadyCrop:
@@ -234,14 +235,15 @@ class SteadyCrop:
 class _Scene:
     """What frames are aligned by, in crops of `_ALIGNMENT_SIZE` px.
 
-    template: the reference's, [1, 1, s, s]; luma: the same in luma; is_grey: whether it has no colours. rigidity: of
-    the face, alike. corners: [K, 2] px, of the face's edge. present: which frames show the face. to_crop: from px of
-    the reference frame.
+    template: the reference's, [1, 1, s, s]; in_grey, in_luma: what frames are aligned to, that and the same in luma;
+    is_grey: whether it has no colours. rigidity: of the face, [1, 1, s, s]. corners: [K, 2] px, of the face's edge.
+    present: which frames show the face. to_crop: from px of the reference frame.
     """
 
     reference: int
     template: Tensor
-    luma: Tensor
+    in_grey: AlignmentTemplate
+    in_luma: AlignmentTemplate
     is_grey: bool
     rigidity: Tensor
     landmarks: NDArray[np.float32]
@@ -255,14 +257,15 @@ class _Scene:
         landmarks, shape = crop.landmarks(track.points, _ALIGNMENT_SIZE)[reference], (_ALIGNMENT_SIZE,) * 2
         face = face_mask(landmarks, shape)[0, 0].numpy() > 0.5
         still = next(frame for frame in frames if frame.index == reference)
-        template = crop._small(still)
+        template, rigidity = crop._small(still), rigid_mask(landmarks, shape)
         to_crop = Similarity(_ALIGNMENT_SIZE, 0, -0.5, -0.5) @ crop.to_unit
         return cls(
             reference,
             template,
-            crop._small(still, luma=True),
+            AlignmentTemplate(template, rigidity),
+            AlignmentTemplate(crop._small(still, luma=True), rigidity),
             _is_grey(still),
-            rigid_mask(landmarks, shape),
+            rigidity,
             landmarks,
             ReferenceLight(template[0].numpy(), face, face_width(landmarks)),
             to_crop(np.asarray(track.points[reference, FACE_OVAL, :2], np.float64)),

@@ -295,10 +295,10 @@ def _small(image: Tensor) -> Image:
     planes = image.cpu().numpy().astype(np.float32, copy=False)
     if planes.shape[1] <= _SIDE:
         return np.stack([cv2.resize(plane, (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR) for plane in planes])
-    from ..loops import shrink
+    from ..loops import shrink_by_area
 
     result = np.empty((len(planes), _SIDE, _SIDE), np.float32)
-    shrink(np.ascontiguousarray(planes), result)
+    shrink_by_area(np.ascontiguousarray(planes), result)
     return result
 
 

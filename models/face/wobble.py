@@ -16,18 +16,17 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .alignment import evened, robust_weights
+from .alignment import FINEST_BLUR, Comparison, evened
 from .similarity import Similarity
 
 Lines: TypeAlias = Literal["rows", "columns"]
+Terms: TypeAlias = NDArray[np.float32]  # [N, K]
 
 _TERMS = 14  # of the spline over the crop, an eleventh of it apart: for up to three swings
 FEWEST_TERMS = 4  # a cubic spline's
-_BLUR = 1.5  # px of the pictures; by the same the frames are aligned
 _ROUNDS, _ROUNDS_OF_SIGNS = 6, 4  # Gauss-Newton steps
 _BESIDE_FACE = 0.3  # weight of what isn't the face: hair, neck, what stands still behind
 _RIDGE = 1e-3  # of the mean precision: lines without texture aren't shifted
@@ -70,11 +69,11 @@ class WobbleFit:
         across = complex(to_pictures.a, to_pictures.b) / to_pictures.scale  # the reference's, in the pictures
         self._way, order = (across, across * 1j) if lines == "rows" else (across * 1j, across)
         self._reach = 0.5 * size * (abs(across.real) + abs(across.imag))  # from the middle, across the lines
-        self._template = evened(template, _BLUR)[0, 0]
+        self._template = evened(template, FINEST_BLUR)[0, 0]
         down, right = torch.meshgrid(*(torch.arange(size, dtype=torch.float32) - (size - 1) / 2,) * 2, indexing="ij")
         points = torch.complex(right, down)
         place = (points * order.conjugate()).real / (2 * self._reach) + 0.5
-        self._points, self._place, self._basis = points, place, _splines(place, _TERMS)
+        self._points, self._basis = points, _splines(place, _TERMS)
         slope_down, slope_right = torch.gradient(self._template)
         slope = torch.complex(slope_right, slope_down)
         along = (slope.conj() * self._way).real
@@ -87,7 +86,8 @@ class WobbleFit:
         self._jacobian = torch.cat([torch.stack(nuisance, -1), self._basis * along[..., None]], -1)
         self._prior = _BESIDE_FACE + (1 - _BESIDE_FACE) * face[0, 0]
         middle = (face[0, 0] * points).sum() / face.sum().clamp(min=1e-6)
-        self._halves = ((points - middle) * complex(self._way).conjugate()).real > 0
+        half = ((points - middle) * complex(self._way).conjugate()).real > 0
+        self._halves = self._places(half, _EVERY), self._places(~half, _EVERY)
         seen = place[face[0, 0] > 0.5]
         self._face = (float(seen.min()), float(seen.max())) if len(seen) else (0.0, 1.0)
 
@@ -96,30 +96,29 @@ class WobbleFit:
         """Number of terms of a frame."""
         return _TERMS
 
-    def signs(self, frames: Tensor, similarities: Sequence[Similarity]) -> Tensor:
+    def signs(self, pictures: Tensor, similarities: Sequence[Similarity]) -> Tensor:
         """Return the shifts [N, 2, R] px that both halves of aligned frames show by themselves, in lines of the face.
 
-        similarities: from px of the template to px of each frame.
+        pictures: the frames, `evened` by `FINEST_BLUR`. similarities: from px of the template to px of each frame.
         """
-        pictures = evened(frames, _BLUR)
-        lines = _splines(torch.linspace(*self._face, _LOOKED_AT), _TERMS).mT
-        halves = self._halves, ~self._halves
-        terms = [frames.new_zeros(len(frames), _TERMS) for _ in halves]
+        lines = _splines(torch.linspace(*self._face, _LOOKED_AT), _TERMS).numpy().T
+        terms: list[Terms] = [np.zeros((len(pictures), _TERMS), np.float32) for _ in self._halves]
         for _ in range(_ROUNDS_OF_SIGNS):
-            pairs = zip(terms, halves, strict=True)
-            terms = [each - self._step(pictures, similarities, each, half, _EVERY) for each, half in pairs]
-            found = torch.stack([each @ lines for each in terms], 1)
-            if not bool((found.prod(1).mean(1) > _LEAST).any()):
+            pairs = zip(terms, self._halves, strict=True)
+            terms = [each - self._step(pictures, similarities, each, half) for each, half in pairs]
+            found = np.stack([each @ lines for each in terms], 1)
+            if not (found.prod(1).mean(1) > _LEAST).any():
                 break  # nearly always
-        return found
+        return torch.from_numpy(found)
 
     def terms(self, frames: Tensor) -> NDArray[np.float64]:
         """Return the splines' terms [N, K] of aligned frames, px of the reference frame."""
-        pictures, unit = evened(frames, _BLUR), (Similarity(),) * len(frames)
-        found = frames.new_zeros(len(frames), _TERMS)
+        pictures, unit = evened(frames, FINEST_BLUR), (Similarity(),) * len(frames)
+        everywhere = self._places(torch.ones_like(self._prior) > 0)
+        found: Terms = np.zeros((len(frames), _TERMS), np.float32)
         for _ in range(_ROUNDS):
-            found = found - self._step(pictures, unit, found, torch.ones_like(self._halves), 1)
-        return np.asarray(found.double().numpy() / self._to_pictures.scale)
+            found = found - self._step(pictures, unit, found, everywhere)
+        return found.astype(np.float64) / self._to_pictures.scale
 
     def wobble(self, terms: NDArray[np.float64]) -> Wobble:
         """Return the wobble of a clip from the terms [N, K] of its frames."""
@@ -128,25 +127,33 @@ class WobbleFit:
         reach = self._reach / self._to_pictures.scale
         return Wobble(self._lines, centre - reach, centre + reach, terms)
 
-    def _step(
-        self, pictures: Tensor, similarities: Sequence[Similarity], terms: Tensor, half: Tensor, every: int
-    ) -> Tensor:
-        """Return how much more lines of `evened` frames are shifted than by `terms` [N, K], by what one half shows."""
-        y, x = (each[::every] for each in torch.nonzero(half, as_tuple=True))
-        shifted = self._points[y, x] + (terms @ self._basis[y, x].mT) * self._way + complex(1, 1) * (self._size - 1) / 2
-        turn = torch.tensor([complex(each.a, each.b) for each in similarities], dtype=shifted.dtype)
-        shift = torch.tensor([complex(each.tx, each.ty) for each in similarities], dtype=shifted.dtype)
-        there = turn[:, None] * shifted + shift[:, None]
-        grid = (2 * torch.view_as_real(there) + 1) / self._size - 1
-        seen = F.grid_sample(pictures, grid[:, None], mode="bilinear", align_corners=False)[:, 0, 0]
-        difference = seen - self._template[y, x]
-        weight = self._prior[y, x] * (grid.abs() < 1).all(-1) * robust_weights(difference)
-        jacobian = self._jacobian[y, x]
-        count = jacobian.shape[1]
-        normal = (weight @ (jacobian[:, :, None] * jacobian[:, None]).flatten(1)).unflatten(1, (count, count))
-        ridge = _RIDGE * normal.diagonal(dim1=1, dim2=2).mean(1) + 1e-9
-        normal = normal + ridge[:, None, None] * torch.eye(count)
-        return torch.linalg.solve(normal, (weight * difference) @ jacobian)[:, -_TERMS:]
+    def _places(self, where: Tensor, every: int = 1) -> _Places:
+        y, x = (each[::every] for each in torch.nonzero(where, as_tuple=True))
+        points, jacobian = self._points[y, x], self._jacobian[y, x].T
+        comparison = Comparison(self._template[y, x].numpy(), self._prior[y, x].numpy(), jacobian.numpy())
+        return _Places(points.real.numpy(), points.imag.numpy(), self._basis[y, x].T.contiguous().numpy(), comparison)
+
+    def _step(self, pictures: Tensor, similarities: Sequence[Similarity], terms: Terms, places: _Places) -> Terms:
+        """Return how much more lines of `evened` frames are shifted than by `terms` [N, K], as some places show."""
+        shifts, centre = terms @ places.basis, complex(1, 1) * (self._size - 1) / 2
+        x, y = places.x + np.float32(self._way.real) * shifts, places.y + np.float32(self._way.imag) * shifts
+        turn = np.array([complex(each.a, each.b) for each in similarities])
+        shift = np.array([complex(each.tx, each.ty) for each in similarities]) + turn * centre
+        normal, gradient = places.comparison.equations(pictures, turn, shift, x, y)
+        count = normal.shape[1]
+        ridge = _RIDGE * np.trace(normal, axis1=1, axis2=2) / count + 1e-9
+        step = np.linalg.solve(normal + ridge[:, None, None] * np.eye(count), gradient[..., None])
+        return step[:, -_TERMS:, 0].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """P places of the pictures, x and y [P] px from the middle; basis: [K, P], what each term shifts them by."""
+
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    basis: NDArray[np.float32]
+    comparison: Comparison
 
 
 def wobbling(signs: Mapping[Lines, Tensor]) -> Lines | None:

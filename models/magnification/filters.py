@@ -31,6 +31,21 @@ def resize(field: Tensor, size: tuple[int, int]) -> Tensor:
     return result
 
 
+def shrink(field: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return [N, C, H, W] resampled bilinearly to a smaller `size` (height, width), finer detail averaged.
+
+    >>> shrink(torch.tensor([[[[0.0, 1.0, 0.0, 1.0]]]]), (1, 2))
+    tensor([[[[0.4286, 0.5714]]]])
+    """
+    if not fits_loops(field):
+        return F.interpolate(field, size=size, mode="bilinear", antialias=True, align_corners=False)
+    from ..loops import shrink as compiled
+
+    result = field.new_empty(*field.shape[:2], *size)
+    compiled(field.contiguous().numpy(), result.numpy())
+    return result
+
+
 def binomial(field: Tensor) -> Tensor:
     """Return [N, C, H, W] smoothed with the separable binomial kernel (1 2 1) / 4, the border repeated.
 
@@ -176,17 +191,20 @@ def kth_smallest(values: Tensor, k: int) -> Tensor:
     return torch.from_numpy(np.partition(values.numpy(), k - 1, axis=1)[:, k - 1].copy())  # in a fifth of the time
 
 
-def median(values: Tensor) -> Tensor:
+def median(values: Tensor, counted: Tensor | None = None) -> Tensor:
     """Return the median of each row of [N, P], the lower one of two, NaN left out: [N].
+
+    counted: [N, P], which of the values count, at least one of each row; by default all.
 
     >>> median(torch.tensor([[3.0, 1.0, 2.0, 4.0], [torch.nan, 5.0, torch.nan, torch.nan]]))
     tensor([2., 5.])
     """
     if not fits_loops(values):
-        return values.nanmedian(1).values
+        return (values if counted is None else values.masked_fill(~counted, torch.nan)).nanmedian(1).values
     rows = values.numpy()
-    middle = (rows.shape[1] - np.isnan(rows).sum(1) - 1) // 2  # NaN come last in order
-    return torch.from_numpy(np.array([np.partition(row, at)[at] for row, at in zip(rows, middle, strict=True)]))
+    chosen = rows if counted is None else [row[kept] for row, kept in zip(rows, counted.numpy(), strict=True)]
+    middle = [(len(row) - int(np.isnan(row).sum()) - 1) // 2 for row in chosen]  # NaN come last in order
+    return torch.from_numpy(np.array([np.partition(row, at)[at] for row, at in zip(chosen, middle, strict=True)]))
 
 
 def gradient(image: Tensor) -> tuple[Tensor, Tensor]:

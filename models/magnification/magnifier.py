@@ -28,7 +28,7 @@ from ..warp import resize_flow
 from .arbitration import SENSOR_NOISE
 from .camera_state import camera_state
 from .copied_blocks import coded, copied_share, weight_of
-from .filters import resize
+from .filters import resize, shrink
 from .motion import Motion
 from .refinement import Refinement
 from .solver import FlowSettings, Observation, estimate, estimate_near, levels_for, to_motion
@@ -126,10 +126,7 @@ class Magnifier:
         if self.refinement is None or shorter <= LARGEST_SIDE or self._is_uncoded(reference, frames, copied):
             return self._motion(reference, frames, clip, copied)
         size = (round(height * LEARNED_SIDE / shorter), round(width * LEARNED_SIDE / shorter))
-        reference, frames, copied = (
-            F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
-            for images in (reference, frames, copied)
-        )
+        reference, frames, copied = (shrink(images, size) for images in (reference, frames, copied))
         motion = self._motion(reference, frames, clip, copied)
         return Motion(resize_flow(motion.flow, height, width), resize(motion.confidence, (height, width)))
 

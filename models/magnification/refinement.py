@@ -222,8 +222,9 @@ class Refinement(nn.Module):
         first = (jxx + LEAST_PRECISION).sqrt()
         mixed = jxy / first
         second = (jyy - mixed * mixed).clamp(min=0).add(LEAST_PRECISION).sqrt()
-        x, y = fields.split(height * width, 2)
-        design = torch.cat([(first * weight) * x + (mixed * weight) * y, (second * weight) * y], 2)
+        places = height * width
+        design = fields * torch.cat([first * weight, second * weight], 2)
+        design[..., :places].addcmul_(fields[..., places:], mixed * weight)
         right = fields @ (torch.cat([hx, hy], 2) * (gain.flatten(2) * weight * weight).repeat(1, 1, 2)).mT
         amounts = sparse_amounts(design @ design.mT, right / extent[:, 0], precision, sparsity).amounts
         return extent * (amounts.mT @ fields).view(count, 2, height, width)

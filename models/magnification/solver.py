@@ -435,12 +435,11 @@ def median_where_seen(values: Tensor, weight: Tensor | None) -> Tensor:
 
     Of all of them, where fewer than `_LEAST_SEEN` have.
     """
-    values = values.flatten(1)
+    seen = None
     if weight is not None:
         seen = weight.flatten(1) > 0.5
         seen = seen | (seen.float().mean(1, keepdim=True) < _LEAST_SEEN)
-        values = values.masked_fill(~seen, torch.nan)
-    return median(values).view(-1, 1, 1, 1)
+    return median(values.flatten(1), seen).view(-1, 1, 1, 1)
 
 
 def _unexplained_motion(squared: Tensor, tensor: Tensor, noise: Tensor) -> Tensor:

@@ -64,12 +64,17 @@ def peak_within(squared: Tensor, places: Tensor) -> Tensor:
     if not len(places):
         return squared.new_zeros(len(squared))
     count = max(1, len(places) // 10)
-    return kth_smallest(squared[:, places], len(places) - count // 2).sqrt()
+    return kth_smallest(squared.index_select(1, places), len(places) - count // 2).sqrt()
 
 
 def skin_motion(driver: Driver, observed: DriverMotion) -> Tensor:
     """Return the peak motion of the driver's face, [N] px, without blinking lids, whose motion is the largest."""
-    return peak_motion(observed.local.flow * (1 - observed.from_mesh), driver.mask)
+    return peak_within(skin_size(observed), places_of(driver.mask))
+
+
+def skin_size(observed: DriverMotion) -> Tensor:
+    """Return the square of the size of the face's own motion, [N, S S] px^2, less what is taken from blinking lids."""
+    return squared_size(observed.local.flow) * (1 - observed.from_mesh).flatten(1).square()
 
 
 @dataclass(frozen=True)

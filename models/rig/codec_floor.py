@@ -20,6 +20,7 @@ from ...backend_bridge.rig.basis import Control
 from ...backend_bridge.rig.curves import ControlCurves
 from .expression import CERTAIN, COMPRESSED_SHARE, LEAST_PEAK, excursions
 
+BRIEF_PEAK = 0.05  # of a control's range: what a frame or two show, when it may be the codec's
 RAMP = 0.1  # s, in which what is left after an expression goes
 _EYES = (BLINK, *GAZE)  # which fill their ranges, and would hide what the face does besides
 
@@ -46,14 +47,20 @@ def above_codec(
     return replace(curves, values=values), tuple(np.array(curves.names)[low & (peaks >= LEAST_PEAK)].tolist())
 
 
-def shows_anything(curves: ControlCurves, controls: Sequence[Control]) -> bool:
+def shows_anything(curves: ControlCurves, controls: Sequence[Control], lasts: bool = True) -> bool:
     """Return whether any control but the eyes' moves by more than a solver's rounding (`LEAST_PEAK`).
 
     What a strong codec does to a still face has hardly any control's pattern; an expression of 0.35 px still has 0.025
-    of a range.
+    of a range. What lasts for a frame or two and not longer, as blocks do that are coded once and soon again, must be
+    `BRIEF_PEAK`. lasts: whether the event is longer.
+
+    >>> brow = Control("browDownLeft", "property", "Rig", "", 0.0, 0.0, 1.0)
+    >>> curves = ControlCurves(("brow",), np.arange(2.0), np.float32([[0.0], [0.02]]), np.zeros(2), np.ones(1))
+    >>> shows_anything(curves, [brow]), shows_anything(curves, [brow], lasts=False)
+    (True, False)
     """
     moved = np.where(of_eyes(controls), 0.0, np.abs(excursions(curves, controls)))
-    return bool(moved.max(initial=0.0) >= LEAST_PEAK)
+    return bool(moved.max(initial=0.0) >= (LEAST_PEAK if lasts else BRIEF_PEAK))
 
 
 def at_rest_after(curves: ControlCurves, controls: Sequence[Control], offset: float) -> ControlCurves:

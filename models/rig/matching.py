@@ -20,7 +20,7 @@ of its error: what is no larger than the error is left as it was solved, and wha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from .measurement import Array, Measurement, motion_of
 _PEAK_SHARE = 0.05  # of a region's places, those that move farthest: their mean is the region's peak
 _FEWEST_PLACES = 3  # of a region; fewer tell no direction and no extent
 _AT_PEAK = 0.9  # share of the region's peak from which frames count as its apex
+_ALSO_SHOWN = 0.7  # share of what is shown at its own apex that is shown at the apex of what is asked, at least
 _NEAR_PEAK = 0.7  # share of the region's peak, from which on places tell how large it is
 _SLOPES = 0.5, 10.0  # how far the equations may say that a smooth motion is too large, and too small
 _MOVES = 0.25  # share of the liveliest region's peak, below which a region is taken to be carried along or still
@@ -115,7 +116,8 @@ def match(
     """
     even = _evened(excursions, lids if adjusted else ())
     excursions, asked = excursions * even, asked * _where(even, excursions, columns)
-    moving = _moving(asked, regions, least)
+    shown = (_as_shown(region, excursions, columns, asked) for region in _moving(asked, regions, least))
+    moving = [region for region in shown if region.asked > max(least, 1e-9)]
     fits = {region.name: _fit(excursions, columns, asked, region, noisy) for region in moving}
     has = _HAS_CONTROL_IN_NOISE if noisy else _HAS_CONTROL
     matched = [
@@ -163,6 +165,20 @@ def _moving(asked: Array, regions: Mapping[str, NDArray[np.floating]], least: fl
             found.append(_Region(name, place, apex, _peak(asked[apex][:, :, place])))
     top = max((region.asked for region in found), default=0.0)
     return [region for region in found if region.asked > max(_MOVES * top, least, 1e-9)]
+
+
+def _as_shown(region: _Region, excursions: Array, columns: Array, asked: Array) -> _Region:
+    """Return a region with the apex of what the controls show, if it moves farther where they show less.
+
+    A jolt of the camera, a reflection on glasses or what jitters before the face isn't the expression, but may move
+    farther; that would be the size which the expression is brought to.
+    """
+    inside = np.ascontiguousarray(columns[:, :, region.place])
+    size = _sizes(motion_of(excursions, inside))
+    if size[region.apex].mean() >= _ALSO_SHOWN * size.max(initial=0.0):
+        return region
+    apex = np.flatnonzero(size >= _AT_PEAK * size.max())
+    return replace(region, apex=apex, asked=_peak(asked[apex][:, :, region.place]))
 
 
 def _fixed_point(

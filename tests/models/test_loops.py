@@ -53,12 +53,26 @@ def test_a_picture_is_looked_up_alike(random, monkeypatch, pictures, fields):
     assert torch.allclose(compiled, warp.sample_spline(image, positions), atol=1e-4)
 
 
+def test_frames_are_compared_alike(random):
+    """Where they are seen, at their edges and beyond them."""
+    frames, places = smooth(random, 2, 1, 30, 42), 60 * torch.rand(2, 2, 500, generator=random) - 8
+    values, prior = torch.rand(2, 500, generator=random)
+    difference, weight = torch.empty(2, 2, 500)
+    unmoved = np.array([[1.0, 0, 0, 0]] * 2)
+    x, y = (places[:, axis].contiguous().numpy() for axis in (0, 1))
+    loops.compare_at(frames.numpy(), unmoved, x, y, values.numpy(), prior.numpy(), difference.numpy(), weight.numpy())
+    grid = (2 * places.mT + 1) / torch.tensor([42.0, 30.0]) - 1
+    seen = F.grid_sample(frames, grid[:, None], align_corners=False)[:, 0, 0]
+    torch.testing.assert_close(difference, seen - values, atol=1e-4, rtol=0)
+    torch.testing.assert_close(weight, prior * (grid.abs() < 1).all(-1))
+
+
 @pytest.mark.parametrize("size", [(90, 117), (64, 48), (49, 32)])
 def test_a_picture_is_shrunk_as_by_opencv(random, size):
     """Whether a pixel covers a whole number of others or not."""
     image = torch.rand(3, *size, generator=random).numpy()
     found = np.empty((3, 32, 24), np.float32)
-    loops.shrink(image, found)
+    loops.shrink_by_area(image, found)
     expected = np.stack([cv2.resize(plane, (24, 32), interpolation=cv2.INTER_AREA) for plane in image])
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -109,6 +123,8 @@ def test_a_flow_is_inverted_alike(random, monkeypatch):
     [
         lambda field: filters.resize(field, (100, 31)),
         lambda field: filters.resize(field, (7, 90)),
+        lambda field: filters.shrink(field, (47, 31)),
+        lambda field: filters.shrink(field, (11, 9)),
         lambda field: filters.box(field, 1),
         lambda field: filters.box(field, 7),
         lambda field: filters.pool_to(field, (13, 48)),
@@ -180,10 +196,15 @@ def test_order_statistics_are_the_same(random, monkeypatch):
     values = torch.rand(3, 1001, generator=random)
     values[1, ::3] = torch.nan
     values[2] = torch.nan
-    ranks = 1, 501, 1001
-    compiled = [filters.median(values), *(filters.kth_smallest(values[:1], k) for k in ranks)]
+    counted = torch.rand(3, 1001, generator=random) < 0.4
+
+    def statistics() -> list[Tensor]:
+        of_rank = (filters.kth_smallest(values[:1], k) for k in (1, 501, 1001))
+        return [filters.median(values), filters.median(values, counted), *of_rank]
+
+    compiled = statistics()
     by_pytorch(monkeypatch, filters)
-    found = [filters.median(values), *(filters.kth_smallest(values[:1], k) for k in ranks)]
+    found = statistics()
     assert all(
         torch.equal(one.nan_to_num(-1), other.nan_to_num(-1)) for one, other in zip(compiled, found, strict=True)
     )

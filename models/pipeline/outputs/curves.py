@@ -26,7 +26,7 @@ from ....backend_bridge.rig.face_parts import FacePart, part_of
 from ....backend_bridge.rig.live_link import as_shapes, stands_for_arkit, to_live_link
 from ....backend_bridge.rig.part_units import readings
 from ...rig.codec_floor import above_codec, at_rest_after, of_eyes, shows_anything
-from ...rig.expression import CERTAIN, COMPRESSED_SHARE, LEAST_SHARE, action_units, excursions
+from ...rig.expression import CERTAIN, COMPRESSED_SHARE, LEAST_PEAK, LEAST_SHARE, action_units, excursions
 from ...rig.selection import MICRO_UNITS
 from ...rig.smoothing import apex_kept, smoothed
 from ...video.timecode import start_timecode
@@ -39,6 +39,8 @@ from . import Made
 from .observed import Observed
 
 _EXPRESSIVE = (FacePart.BROW, FacePart.LID, FacePart.CHEEK, FacePart.NOSE, FacePart.MOUTH)
+_SHOWN = 0.3  # of a control's peak, from which on it shows the expression at an event's apex
+_LASTING = 3  # frames; a block that a codec codes in one frame and again soon after looks like less
 _NAMED = 6  # controls in one sentence
 _MOST = 0.9  # of the frames: an expression that is held is explained better than its opposite in all that were tried
 _OTHERWISE = 0.6  # residual of a region: its motion and the rig's then differ by 50 degrees or more
@@ -92,7 +94,7 @@ class Curves:
         whole = _is_whole(solved)
         if compressed:
             solved = self._above_codec(solved, event is not None)
-        timed = self._timed(solved, equations) if whole and event is not None else None
+        timed = self._timed(solved, equations, event) if whole and event is not None else None
         if compressed and timed is not None and timed.offset is not None:
             still = at_rest_after(solved.curves, self._reader.basis.controls, timed.offset)
             solved = replace(solved, curves=still)
@@ -120,8 +122,10 @@ class Curves:
         if event is None or not _is_whole(solved):
             return solved, event
         explained = self._explained(event, solved)
-        if self._observed.compression.strong and not shows_anything(solved.curves, self._reader.basis.controls):
-            explained = None
+        if explained is not None and self._observed.compression.strong:
+            lasts = self._lasts(self._timed(solved, equations, explained) or explained)
+            if not shows_anything(solved.curves, self._reader.basis.controls, lasts):
+                explained = None
         return (solved if explained else self._reader.unmatched(solved)), explained
 
     def _solved(self, equations: NDArray[np.floating], event: MotionEvent | None) -> Solved:
@@ -140,11 +144,24 @@ class Curves:
         )
         return self._reader.solve(clip)
 
-    def _timed(self, solved: Solved, equations: NDArray[np.floating]) -> MotionEvent | None:
-        """Return the event of the expression that the controls show, where a codec has copied parts of the face."""
-        controls = self._reader.basis.controls
-        moved = np.where(of_eyes(controls), 0.0, excursions(solved.curves, controls))
-        return self._observed.timed_by(self._reader.course(equations, moved)) if moved.any() else None
+    def _lasts(self, event: MotionEvent) -> bool:
+        """Return whether an event lasts for `_LASTING` frames or more."""
+        if event.onset is None or event.offset is None:
+            return True
+        return event.offset - event.onset >= _LASTING / float(self._clip.reader.info.average_rate)
+
+    def _timed(self, solved: Solved, equations: NDArray[np.floating], event: MotionEvent) -> MotionEvent | None:
+        """Return the event of the expression that the controls show, where the face's whole motion may be another's.
+
+        It is where a codec has copied parts of the face, and where no control shows anything at that motion's apex:
+        flakes, drops and dust that pass before the face move more than it does.
+        """
+        shares = excursions(solved.curves, self._reader.basis.controls)
+        moved = np.where(of_eyes(self._reader.basis.controls), 0.0, shares)
+        if not moved.any():
+            return None
+        shown = shows_at(shares, self._clip.track.seconds, event.apex)
+        return self._observed.timed_by(self._reader.course(equations, moved), anyway=not shown)
 
     def _above_codec(self, solved: Solved, moves: bool) -> Solved:
         """Return curves without what the video's codec may have moved by itself, and say what is left out."""
@@ -237,6 +254,22 @@ class Curves:
             match="shape" if self._observed.sparse else self._rig.match,
             at_limit=found.solved.at_limit,
         )
+
+
+def shows_at(shares: NDArray[np.floating], seconds: Sequence[Fraction | float], apex: float) -> bool:
+    """Return whether any control that shows something does so near a time, in its frame or beside it; or none does.
+
+    shares: [N, K] of the controls' ranges. seconds: of the frames; apex: in the same.
+
+    >>> shares = np.array([[0.0], [0.0], [0.0], [0.0], [0.05], [0.1]])
+    >>> shows_at(shares, np.arange(6), 1.0), shows_at(shares, np.arange(6), 4.0)
+    (False, True)
+    """
+    frame = int(np.abs(np.array([float(each) for each in seconds]) - apex).argmin())
+    size = np.abs(shares)
+    near, peak = size[max(0, frame - 1) : frame + 2].max(0), size.max(0)
+    telling = peak >= LEAST_PEAK
+    return bool(not telling.any() or (near >= _SHOWN * peak)[telling].any())
 
 
 def _is_whole(solved: Solved) -> bool:

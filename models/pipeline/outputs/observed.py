@@ -35,7 +35,7 @@ from ...face import (
 from ..batch import Batch
 from ..driver import Driver
 from ..driving_clip import HIDDEN
-from ..factors import peak_within, places_of, squared_size
+from ..factors import peak_within, places_of, skin_size
 from ..rig_reader import FEWEST_COVERED
 from . import Made
 
@@ -82,9 +82,9 @@ class Observed:
         certain, which is no measurement; closed: how far each eye has closed (`face.closures`), of those that are seen.
         """
         driver, rigid = batch.driver, batch.observed.rigid
-        skin = batch.observed.local.flow * (1 - batch.observed.from_mesh)
-        peaks = peak_within(squared_size(skin), self._face) / driver.face_width
-        size = squared_size(skin * undisturbed(batch.weight, driver.face_width))
+        skin = skin_size(batch.observed)
+        peaks = peak_within(skin, self._face) / driver.face_width
+        size = skin * undisturbed(batch.weight, driver.face_width).flatten(1).square()
         certain = peak_within(size, self._face) / driver.face_width
         within = {name: peak_within(size, places) / driver.face_width for name, places in self._regions.items()}
         turning = head_turning(rigid, driver.mask, batch.weight) / driver.face_width
@@ -327,13 +327,13 @@ class Observed:
         explained = [name for name, share in residual.items() if share < UNEXPLAINED]
         return self._event_of(self._largest_of(explained))
 
-    def timed_by(self, motion: NDArray[np.float64]) -> MotionEvent | None:
+    def timed_by(self, motion: NDArray[np.float64], anyway: bool = False) -> MotionEvent | None:
         """Return the event of an expression's course, [T], in shares of the face's width, as a rig's controls show it.
 
         What a codec copies from an expression's frames stays where it is when that is over, and is in all motion of the
-        face. None where no codec copied anything, or there is no event.
+        face. None where no codec copied anything, unless it is asked for anyway, or there is no event.
         """
-        if self.event is None or self.compression.copied < LEAST_COPIED:
+        if self.event is None or (self.compression.copied < LEAST_COPIED and not anyway):
             return None
         return self._event_of(motion)
 

@@ -38,18 +38,20 @@ def test_where_the_face_shows_no_event_what_is_less_than_certain_rests():
 
 
 @pytest.mark.parametrize(
-    ("peaks", "shows"),
+    ("peaks", "lasts", "shows"),
     [
-        ({"browDownLeft": 0.025}, True),
-        ({"browDownLeft": 0.003, "mouthFrownLeft": 0.004}, False),
-        ({"eyeBlinkLeft": 1.0, "browDownLeft": 0.003}, False),
+        ({"browDownLeft": 0.025}, True, True),
+        ({"browDownLeft": 0.003, "mouthFrownLeft": 0.004}, True, False),
+        ({"eyeBlinkLeft": 1.0, "browDownLeft": 0.003}, True, False),
+        ({"browDownLeft": 0.02}, False, False),
+        ({"browDownLeft": 0.09}, False, True),
     ],
 )
-def test_what_a_codec_does_to_a_still_face_has_no_controls_pattern(peaks, shows):
+def test_what_a_codec_does_to_a_still_face_has_no_controls_pattern_or_is_brief_and_small(peaks, lasts, shows):
     controls = [Control(name, "property", "Rig", "", 0.0, 0.0, 1.0) for name in peaks]
     values = (SHAPE[:, None] * list(peaks.values())).astype(np.float32)
     curves = ControlCurves(tuple(peaks), np.arange(5) / 30, values, np.zeros(5), np.ones(len(peaks)))
-    assert shows_anything(curves, controls) is shows
+    assert shows_anything(curves, controls, lasts) is shows
 
 
 def after(offset, brow, lid):

@@ -42,3 +42,22 @@ def test_lids_that_differ_by_no_more_than_their_error_rise_alike_and_one_alone_s
     other = right if left / right > 3 else expected
     np.testing.assert_allclose(solved[1] * gains, [expected, other], rtol=0.05)
     assert match(solved, columns, asked, {"lids": np.ones(40)}, lids=[(0, 1)], adjusted=False).gains.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("where", [0, 5], ids=["before it", "after it"])
+def test_a_jolt_that_no_control_shows_is_not_what_an_expression_is_brought_to(where: int) -> None:
+    columns, asked = np.zeros((1, 2, 20)), np.zeros((6, 2, 20))
+    columns[0, 1] = -24.0
+    asked[2:4, 1] = -0.48
+    asked[where, 0] = 1.5
+    solved = np.array([[0.0], [0.0], [0.016], [0.016], [0.0], [0.0]])
+    found = match(solved, columns, asked, {"brows": np.ones(20)}).regions["brows"]
+    assert found.asked == pytest.approx(0.48) and found.shown == pytest.approx(0.48, rel=0.05)
+
+
+def test_a_region_in_which_nothing_is_asked_while_the_controls_move_is_not_matched() -> None:
+    columns, asked = np.zeros((1, 2, 20)), np.zeros((4, 2, 20))
+    columns[0, 1] = -24.0
+    asked[3, 0] = 1.5
+    found = match(np.array([[0.0], [0.016], [0.0], [0.0]]), columns, asked, {"brows": np.ones(20)})
+    assert found.gains.tolist() == [1.0] and not found.regions
