@@ -46,6 +46,7 @@ UV = ("uv==0.13.9",)
 OLDEST = min(BLENDER_PYTHONS, key=lambda version: tuple(map(int, version.split("."))))
 NEWEST = max(BLENDER_PYTHONS, key=lambda version: tuple(map(int, version.split("."))))
 SERIES = {version.rpartition(".")[0]: version for version in BLENDER_PYTHONS}
+MEMORY, MEMORY_NEEDED = Path("/dev/shm"), 1 << 30  # bytes
 SKIP_NOTHING = {"MAGPLUS_SKIP_NOTHING": "1"}  # a test that lacks what we fetch fails, see tests/assets.py
 WHOLE_JOB_BENCHMARKS = ("batch", "moving", "pipeline")  # those that take both sides
 BLENDER_BENCHMARKS = ("blender",)  # those that measure Blender's side; the others run in the worker's Python
@@ -486,11 +487,17 @@ def _bridge(versions: Sequence[str], fast: bool) -> Iterator[Step]:
     tested: set[str] = set()
     for version in versions:
         if (series := BLENDER_PYTHONS[version]) not in tested:
+            python, without = blender_environment(version), _slow(fast) + (["one_python"] if tested else [])
             tested.add(series)
-            python = blender_environment(version)
-            rest = _pytest(python, "bridge", "--ignore", "tests/bridge/drills", without=_slow(fast))
-            yield f"drills, Python {series}", _pytest(python, "bridge/drills", without=_slow(fast)), {}
+            rest = _pytest(python, "bridge", "--ignore", "tests/bridge/drills", without=without)
             yield f"bridge, Python {series}", rest, {}
+            yield f"drills, Python {series}", _pytest(python, "bridge/drills", without=without), _in_memory()
+
+
+def _in_memory() -> dict[str, str]:
+    """Return where tests that flush thousands of files to the disk keep them: in memory, where Linux has enough."""
+    enough = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED
+    return {"PYTEST_DEBUG_TEMPROOT": str(MEMORY)} if enough else {}
 
 
 def _models(versions: Sequence[str], fast: bool) -> Iterator[Step]:

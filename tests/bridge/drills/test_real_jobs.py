@@ -31,6 +31,7 @@ def made(job: Path) -> dict[str, bytes]:
     return {name: data for name, data in results(job).items() if name != "report.json"}
 
 
+@pytest.mark.one_python
 def test_a_real_job_that_is_killed_is_finished_by_the_next_run_bit_by_bit(tmp_path: Path) -> None:
     folder = JobFolder.create(tmp_path / "job.magplus")
     folder.write("avatar/avatar.png", media(PORTRAIT, tmp_path / "portrait.png").read_bytes())

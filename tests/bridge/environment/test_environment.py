@@ -235,6 +235,7 @@ def test_without_a_network_nothing_is_left_behind_and_the_sentence_says_so(
 OTHER_PLANS = {"USER": "1", "TARGET": "elsewhere", "PREFIX": "elsewhere", "DRY_RUN": "1", "NO_INDEX": "1", "QUIET": "3"}
 
 
+@pytest.mark.one_python
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_a_real_environment_is_made_and_found_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

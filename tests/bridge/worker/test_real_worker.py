@@ -73,6 +73,7 @@ def test_a_job_is_done_and_the_next_one_finds_the_models_loaded(client: WorkerCl
         assert b"glibc.malloc.tcache_count=0" in started_with.read_bytes(), "no thread keeps small blocks for itself"
 
 
+@pytest.mark.one_python
 @pytest.mark.parametrize("stage", ["start", "face", "steady", "measure", "animate"])
 def test_cancel_takes_effect_within_a_second_at_every_stage(client: WorkerClient, job: JobFolder, stage: str) -> None:
     spec = job.read_spec()
@@ -95,6 +96,7 @@ def test_a_video_that_is_not_there_is_the_users_to_mend(job: JobFolder) -> None:
     assert job.read_report().error.exit_code == ExitCode.BAD_INPUT
 
 
+@pytest.mark.one_python
 def test_the_environment_is_as_tested() -> None:
     found = probe(worker_python())
     assert found.problems == () and found.remarks == ()
