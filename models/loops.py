@@ -528,49 +528,6 @@ def show(
                 picture[c, y, x] = np.float64(base) + np.float64(coefficient) * np.float64(value - other)
 
 
-@_compiled("Tuple((float32[:,::1], int64[::1]))(int64, int64)")
-def _triangles(count: int, wanted: int) -> tuple[Plane, Places]:
-    """Return, for `wanted` places over more values, `count`, the weights [wanted, K] of those around, and the first."""
-    scale, half = np.float32(count) / np.float32(wanted), np.float32(0.5)
-    weights, first = np.zeros((wanted, int(2 * scale) + 2), np.float32), np.empty(wanted, np.int64)
-    for x in range(wanted):
-        middle = scale * (np.float32(x) + half)
-        first[x] = max(int(middle - scale + half), 0)
-        for value in range(first[x], min(int(middle + scale + half), count)):
-            away = abs((np.float32(value) - middle + half) / scale)
-            weights[x, value - first[x]] = max(np.float32(1) - away, np.float32(0))
-        weights[x] /= weights[x].sum()
-    return weights, first
-
-
-@_compiled(f"void({_FIELD}, {_FIELD})")
-def shrink(field: Field, result: Field) -> None:
-    """Resample a field [N, C, H, W] to a smaller one [N, C, h, w] by triangles as wide as two of its px."""
-    height, width, rows, columns = field.shape[2], field.shape[3], result.shape[2], result.shape[3]
-    (down, top), (across, left) = _triangles(height, rows), _triangles(width, columns)
-    row, total = np.empty(width, np.float32), np.empty(_ABREAST, np.float32)
-    abreast = np.zeros((width + across.shape[1], _ABREAST), np.float32)
-    for n in range(field.shape[0]):
-        for c in range(field.shape[1]):
-            for start in range(0, rows, _ABREAST):  # rows abreast are one vector
-                for y in range(start, min(start + _ABREAST, rows)):
-                    row[:] = 0
-                    for tap in range(down.shape[1]):
-                        weight, line = down[y, tap], max(min(top[y] + tap, height - 1), 0)
-                        for x in range(width):
-                            row[x] += weight * field[n, c, line, x]
-                    for x in range(width):
-                        abreast[x, y - start] = row[x]
-                for x in range(columns):
-                    total[:] = 0
-                    for tap in range(across.shape[1]):
-                        weight, place = across[x, tap], max(left[x] + tap, 0)
-                        for line in range(_ABREAST):
-                            total[line] += weight * abreast[place, line]
-                    for y in range(start, min(start + _ABREAST, rows)):
-                        result[n, c, y, x] = total[y - start]
-
-
 @_compiled(f"void({_FIELD}, {_FIELD})")
 def pool_to(field: Field, result: Field) -> None:
     """Find the means of a field [N, C, H, W] over the px that each of fewer ones covers, in part too: [N, C, h, w]."""
@@ -680,25 +637,64 @@ def _covered(count: int, wanted: int) -> tuple[Places, Plane]:
     return first, shares
 
 
+@_compiled("Tuple((int64[::1], float32[:,::1]))(int64, int64)")
+def _around(count: int, wanted: int) -> tuple[Places, Plane]:
+    """Return, for each of fewer px along an axis, the first of the px within one px of its own, and their weights."""
+    scale, half = np.float32(count) / np.float32(wanted), np.float32(0.5)
+    first, weights = np.empty(wanted, np.int64), np.zeros((wanted, int(2 * scale) + 2), np.float32)
+    for x in range(wanted):
+        middle = scale * (np.float32(x) + half)
+        first[x] = max(int(middle - scale + half), 0)
+        for px in range(first[x], min(int(middle + scale + half), count)):
+            away = abs((np.float32(px) - middle + half) / scale)
+            weights[x, px - first[x]] = max(np.float32(1) - away, np.float32(0))
+        weights[x] /= weights[x].sum()
+    return first, weights
+
+
+@_compiled("void(float32[:,:,::1], int64[::1], float32[:,::1], int64[::1], float32[:,::1], float32[:,:,::1])")
+def _add_up(planes: Planes, top: Places, down: Plane, left: Places, across: Plane, result: Planes) -> None:
+    """Add up planes [C, H, W] by weights `down` [h, K] of rows from `top` on and `across` [w, K] of columns: [C, h, w].
+
+    Rows abreast are one vector.
+    """
+    (height, width), (rows, columns) = planes.shape[1:], result.shape[1:]
+    row, total = np.empty(width, np.float32), np.empty(_ABREAST, np.float32)
+    abreast = np.zeros((width + across.shape[1], _ABREAST), np.float32)
+    for c in range(planes.shape[0]):
+        for start in range(0, rows, _ABREAST):
+            for y in range(start, min(start + _ABREAST, rows)):
+                row[:] = 0
+                for tap in range(down.shape[1]):
+                    weight, line = down[y, tap], max(min(top[y] + tap, height - 1), 0)
+                    for x in range(width):
+                        row[x] += weight * planes[c, line, x]
+                for x in range(width):
+                    abreast[x, y - start] = row[x]
+            for x in range(columns):
+                total[:] = 0
+                for tap in range(across.shape[1]):
+                    weight, place = across[x, tap], max(left[x] + tap, 0)
+                    for line in range(_ABREAST):
+                        total[line] += weight * abreast[place, line]
+                for y in range(start, min(start + _ABREAST, rows)):
+                    result[c, y, x] = total[y - start]
+
+
 @_compiled("void(float32[:,:,::1], float32[:,:,::1])")
 def shrink_by_area(planes: Planes, result: Planes) -> None:
     """Find the means of planes [C, H, W] over what each of fewer px covers, of a px in part its part: [C, h, w]."""
-    width = planes.shape[2]
     top, down = _covered(planes.shape[1], result.shape[1])
-    left, across = _covered(width, result.shape[2])
-    sums = np.empty(width, np.float32)
-    for c in range(planes.shape[0]):
-        for row in range(result.shape[1]):
-            sums[:] = 0
-            for tap in range(down.shape[1]):
-                share, y = down[row, tap], max(top[row] + tap, 0)
-                for x in range(width):
-                    sums[x] += share * planes[c, y, x]
-            for column in range(result.shape[2]):
-                total, first = np.float32(0), max(left[column], 0)
-                for tap in range(across.shape[1]):
-                    total += across[column, tap] * sums[first + tap]
-                result[c, row, column] = total
+    left, across = _covered(planes.shape[2], result.shape[2])
+    _add_up(planes, top, down, left, across, result)
+
+
+@_compiled("void(float32[:,:,::1], float32[:,:,::1])")
+def shrink_softly(planes: Planes, result: Planes) -> None:
+    """Resample planes [C, H, W] to fewer px [C, h, w], of which each has the weights of a triangle two px wide."""
+    top, down = _around(planes.shape[1], result.shape[1])
+    left, across = _around(planes.shape[2], result.shape[2])
+    _add_up(planes, top, down, left, across, result)
 
 
 @_compiled("void(float32[:,::1], float32[:,::1])")

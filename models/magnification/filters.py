@@ -39,10 +39,10 @@ def shrink(field: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if not fits_loops(field):
         return F.interpolate(field, size=size, mode="bilinear", antialias=True, align_corners=False)
-    from ..loops import shrink as compiled
+    from ..loops import shrink_softly as compiled
 
     result = field.new_empty(*field.shape[:2], *size)
-    compiled(field.contiguous().numpy(), result.numpy())
+    compiled(field.flatten(0, 1).contiguous().numpy(), result.flatten(0, 1).numpy())
     return result
 
 

@@ -14,6 +14,7 @@ from magplus.backend_bridge.job.report import ReferenceReport
 from magplus.backend_bridge.rig.events import MotionEvent
 from magplus.backend_bridge.rig.regions import REGIONS
 from magplus.models.face import COVER_SIDE, packed_cover
+from magplus.models.pipeline.outputs.curves import shows_at
 from magplus.models.pipeline.outputs.observed import PARALLAX, Observed
 
 COUNT, APEX = 28, 12
@@ -197,6 +198,16 @@ def test_an_expression_that_a_codec_copies_on_ends_when_the_controls_show_it_to_
 
 def test_without_a_codec_the_motion_that_is_seen_tells_when_an_expression_ends(tmp_path):
     assert observed(tmp_path, brows=EXPRESSION).timed_by(EXPRESSION) is None
+
+
+def test_an_expression_is_timed_by_its_controls_where_something_else_moves_more_than_the_face(tmp_path):
+    """Dust before the face in the second frame; no control shows anything there."""
+    dust = np.where(np.isin(np.arange(COUNT), (1, 2, 3)), 2e-2, 0.0)
+    seen, controls = observed(tmp_path, brows=EXPRESSION, cheeks=dust), EXPRESSION[:, None] * 20
+    assert seen.event.apex == pytest.approx(2 / 30, abs=0.04)
+    assert not shows_at(controls, np.arange(COUNT) / 30, seen.event.apex)
+    assert seen.timed_by(EXPRESSION, anyway=True).apex == pytest.approx(APEX / 30)
+    assert shows_at(controls, np.arange(COUNT) / 30, APEX / 30)
 
 
 def test_a_still_face_shows_no_event_whatever_the_controls_show(tmp_path):
