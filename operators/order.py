@@ -34,7 +34,7 @@ from .rig.projection import camera_problem, picture_size
 from .rig.surface import rendered_objects
 from .running.task_operator import busy_reason
 
-LEAST_SIDE = 64  # px of a picture's longer side
+LEAST_SIDE = 64  # px of a picture's longer side; the sample's face, which fills it, is not recognised at 32
 KEYS_FACE, KEYS_SAMPLES = 384, 16  # px and samples of a picture in which the face has only to be found
 
 
