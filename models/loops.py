@@ -549,23 +549,6 @@ def pool_to(field: Field, result: Field) -> None:
                     result[n, c, row, column] = total / np.float32((bottom - top) * (right - left))
 
 
-@_compiled("void(uint16[:,::1], uint16[:,::1], uint16[:,::1], float32[:,::1], float32[:,:,::1])")
-def to_rgb(
-    luma: NDArray[np.uint16], blue: NDArray[np.uint16], red: NDArray[np.uint16], matrix: Plane, rgb: NDArray[np.float32]
-) -> None:
-    """Write the colours [H, W, 3] in [0, 1] of the codes of planes, [H, W or more] each, by an affine matrix [3, 4]."""
-    width, zero, one = rgb.shape[1], np.float32(0), np.float32(1)
-    row = np.empty((3, width), np.float32)  # a channel by itself is computed several px at once
-    for y in range(rgb.shape[0]):
-        for c in range(3):
-            p, q, r, shift = matrix[c, 0], matrix[c, 1], matrix[c, 2], matrix[c, 3]
-            for x in range(width):
-                value = p * np.float32(luma[y, x]) + q * np.float32(blue[y, x]) + r * np.float32(red[y, x]) + shift
-                row[c, x] = min(max(value, zero), one)
-        for x in range(width):
-            rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2] = row[0, x], row[1, x], row[2, x]
-
-
 @numba.njit(inline="always")
 def _within(place: np.float64, last: int) -> tuple[int, int, np.float32, np.float32]:
     """Return the pixels before and after a place along an axis from 0 to `last`, and their shares; beyond it, 0."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 import av
+import cv2
 import numpy as np
 from av.video.frame import supported_np_pix_fmts
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
@@ -41,18 +42,15 @@ class RgbConverter:
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.float32]:
         """Return [H, W, 3] float32 RGB in [0, 1] of the coded picture (not yet turned upright)."""
-        if not (frame.format.is_rgb or frame.format.has_palette):
-            return self._from_yuv(frame)
-        rgb = self._from_rgb(frame)
+        rgb = self._from_rgb(frame) if frame.format.is_rgb or frame.format.has_palette else self._from_yuv(frame)
         np.clip(rgb, 0, 1, out=rgb)
         return rgb
 
     def _from_rgb(self, frame: av.VideoFrame) -> NDArray[np.float32]:
         bits = bit_depth(frame.format)
         if bits <= 8:
-            (packed,) = _planes(self._reformatter.reformat(frame, format="rgb24", interpolation=_FLAGS))
-            codes = packed[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
-            return np.asarray(codes / np.float32(255), np.float32)
+            planes = _planes(self._reformatter.reformat(frame, format="rgb24", interpolation=_FLAGS))
+            return np.asarray(planes / np.float32(255), np.float32)
         if frame.format.name not in supported_np_pix_fmts:
             raise InputError(
                 f"Its pixel format {frame.format.name} can't be read; convert the video to H.264 or ProRes."
@@ -61,8 +59,6 @@ class RgbConverter:
         return codes.astype(np.float32) if bits > 16 else codes / np.float32(2**bits - 1)
 
     def _from_yuv(self, frame: av.VideoFrame) -> NDArray[np.float32]:
-        from ..loops import to_rgb
-
         stored = bits = bit_depth(frame.format)
         full = is_full_range(frame)
         if not _FULL_CHROMA.match(frame.format.name):
@@ -75,10 +71,8 @@ class RgbConverter:
                 dst_color_range=colour_range,
             )
             bits = 16
-        luma, blue, red = (np.ascontiguousarray(plane, np.uint16) for plane in _planes(frame))
-        rgb = np.empty((frame.height, frame.width, 3), np.float32)
-        to_rgb(luma, blue, red, _yuv_to_rgb(_luma(frame), full, stored, bits).astype(np.float32), rgb)
-        return rgb
+        yuv = _planes(frame).astype(np.float32)
+        return cv2.transform(yuv, _yuv_to_rgb(_luma(frame), full, stored, bits))
 
 
 def is_full_range(frame: av.VideoFrame) -> bool:
@@ -127,10 +121,13 @@ def _yuv_to_rgb(luma: tuple[float, float], full: bool, stored: int, bits: int) -
     return np.column_stack([matrix, -matrix @ np.array([black, 128 * unit, 128 * unit])])
 
 
-def _planes(frame: av.VideoFrame) -> list[NDArray[np.uint8] | NDArray[np.uint16]]:
-    """Return the codes [H, W or more] of up to three planes, in their stored order; what follows in a row is none."""
+def _planes(frame: av.VideoFrame) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Return [H, W, 3] codes of a full-chroma frame, planes in their stored order."""
     dtype = np.dtype(np.uint8 if bit_depth(frame.format) == 8 else np.uint16)
-    return [
-        np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype.itemsize)[: frame.height]
+    packed = len(frame.planes) == 1
+    samples = frame.width * (3 if packed else 1)
+    planes = [
+        np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype.itemsize)[: frame.height, :samples]
         for plane in frame.planes[:3]
     ]
+    return planes[0].reshape(frame.height, frame.width, 3) if packed else np.dstack(planes)

@@ -53,20 +53,6 @@ def test_a_picture_is_looked_up_alike(random, monkeypatch, pictures, fields):
     assert torch.allclose(compiled, warp.sample_spline(image, positions), atol=1e-4)
 
 
-def test_frames_are_compared_alike(random):
-    """Where they are seen, at their edges and beyond them."""
-    frames, places = smooth(random, 2, 1, 30, 42), 60 * torch.rand(2, 2, 500, generator=random) - 8
-    values, prior = torch.rand(2, 500, generator=random)
-    difference, weight = torch.empty(2, 2, 500)
-    unmoved = np.array([[1.0, 0, 0, 0]] * 2)
-    x, y = (places[:, axis].contiguous().numpy() for axis in (0, 1))
-    loops.compare_at(frames.numpy(), unmoved, x, y, values.numpy(), prior.numpy(), difference.numpy(), weight.numpy())
-    grid = (2 * places.mT + 1) / torch.tensor([42.0, 30.0]) - 1
-    seen = F.grid_sample(frames, grid[:, None], align_corners=False)[:, 0, 0]
-    torch.testing.assert_close(difference, seen - values, atol=1e-4, rtol=0)
-    torch.testing.assert_close(weight, prior * (grid.abs() < 1).all(-1))
-
-
 @pytest.mark.parametrize("size", [(90, 117), (64, 48), (49, 32)])
 def test_a_picture_is_shrunk_as_by_opencv(random, size):
     """Whether a pixel covers a whole number of others or not."""
