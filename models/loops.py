@@ -253,6 +253,16 @@ def lay_out(a: float, b: float, x: float, y: float, axis: NDArray[np.float64], r
             result[0, 1, row, column] = b * axis[column] + (a * axis[row] + y)
 
 
+@_compiled(f"void(float64, float64, float64, float64, int64, int64, {_FIELD})")
+def mark_inside(a: float, b: float, x: float, y: float, last_x: int, last_y: int, result: Field) -> None:
+    """Write 1 where the similarity (a, b) and shift (x, y) bring a pixel inside of a picture, else 0: [1, 1, S, S]."""
+    for row in range(result.shape[2]):
+        for column in range(result.shape[3]):
+            across, down = a * column + x - b * row, b * column + (a * row + y)
+            inside = (across >= 0) & (across <= last_x) & (down >= 0) & (down <= last_y)
+            result[0, 0, row, column] = np.float32(inside)
+
+
 @_compiled(f"void({_FIELD}, float32)")
 def filter_recursively(planes: Field, pole: float) -> None:
     """Replace planes [N, C, H, W] by the cubic B-spline's coefficients, by a filter of one pole there and back (Unser).
@@ -547,23 +557,6 @@ def pool_to(field: Field, result: Field) -> None:
                     for x in range(left, right):
                         total += sums[x]
                     result[n, c, row, column] = total / np.float32((bottom - top) * (right - left))
-
-
-@_compiled("void(uint16[:,::1], uint16[:,::1], uint16[:,::1], float32[:,::1], float32[:,:,::1])")
-def to_rgb(
-    luma: NDArray[np.uint16], blue: NDArray[np.uint16], red: NDArray[np.uint16], matrix: Plane, rgb: NDArray[np.float32]
-) -> None:
-    """Write the colours [H, W, 3] in [0, 1] of the codes of planes, [H, W or more] each, by an affine matrix [3, 4]."""
-    width, zero, one = rgb.shape[1], np.float32(0), np.float32(1)
-    row = np.empty((3, width), np.float32)  # a channel by itself is computed several px at once
-    for y in range(rgb.shape[0]):
-        for c in range(3):
-            p, q, r, shift = matrix[c, 0], matrix[c, 1], matrix[c, 2], matrix[c, 3]
-            for x in range(width):
-                value = p * np.float32(luma[y, x]) + q * np.float32(blue[y, x]) + r * np.float32(red[y, x]) + shift
-                row[c, x] = min(max(value, zero), one)
-        for x in range(width):
-            rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2] = row[0, x], row[1, x], row[2, x]
 
 
 @numba.njit(inline="always")

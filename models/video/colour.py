@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 import av
+import cv2
 import numpy as np
 from av.video.frame import supported_np_pix_fmts
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
@@ -61,8 +62,6 @@ class RgbConverter:
         return codes.astype(np.float32) if bits > 16 else codes / np.float32(2**bits - 1)
 
     def _from_yuv(self, frame: av.VideoFrame) -> NDArray[np.float32]:
-        from ..loops import to_rgb
-
         stored = bits = bit_depth(frame.format)
         full = is_full_range(frame)
         if not _FULL_CHROMA.match(frame.format.name):
@@ -75,10 +74,10 @@ class RgbConverter:
                 dst_color_range=colour_range,
             )
             bits = 16
-        luma, blue, red = (np.ascontiguousarray(plane, np.uint16) for plane in _planes(frame))
-        rgb = np.empty((frame.height, frame.width, 3), np.float32)
-        to_rgb(luma, blue, red, _yuv_to_rgb(_luma(frame), full, stored, bits).astype(np.float32), rgb)
-        return rgb
+        planes = [np.ascontiguousarray(plane[:, : frame.width]) for plane in _planes(frame)]
+        yuv = cv2.merge(planes).astype(np.float32)
+        rgb = np.asarray(cv2.transform(yuv, _yuv_to_rgb(_luma(frame), full, stored, bits)), np.float32)
+        return np.clip(rgb, 0, 1, out=rgb)
 
 
 def is_full_range(frame: av.VideoFrame) -> bool:
