@@ -253,6 +253,16 @@ def lay_out(a: float, b: float, x: float, y: float, axis: NDArray[np.float64], r
             result[0, 1, row, column] = b * axis[column] + (a * axis[row] + y)
 
 
+@_compiled(f"void(float64, float64, float64, float64, int64, int64, {_FIELD})")
+def mark_inside(a: float, b: float, x: float, y: float, last_x: int, last_y: int, result: Field) -> None:
+    """Write 1 where the similarity (a, b) and shift (x, y) bring a pixel inside of a picture, else 0: [1, 1, S, S]."""
+    for row in range(result.shape[2]):
+        for column in range(result.shape[3]):
+            across, down = a * column + x - b * row, b * column + (a * row + y)
+            inside = (across >= 0) & (across <= last_x) & (down >= 0) & (down <= last_y)
+            result[0, 0, row, column] = np.float32(inside)
+
+
 @_compiled(f"void({_FIELD}, float32)")
 def filter_recursively(planes: Field, pole: float) -> None:
     """Replace planes [N, C, H, W] by the cubic B-spline's coefficients, by a filter of one pole there and back (Unser).

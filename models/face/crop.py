@@ -212,18 +212,13 @@ class SteadyCrop:
 
     def inside(self, picture: tuple[int, int], size: int, frame: int = 0) -> Tensor:
         """Return [1, 1, size, size], 1 where the crop of a frame lies inside its picture of (height, width) px."""
+        from ..loops import mark_inside
+
         to_frame = self.frame_to_crop(size, frame).inverse()
+        marked = torch.empty(1, 1, size, size)
         height, width = picture
-        across, down = np.arange(size, dtype=np.float64)[None, :], np.arange(size, dtype=np.float64)[:, None]
-
-        def within(across: NDArray[np.float64], down: NDArray[np.float64]) -> NDArray[np.bool_]:
-            x = (to_frame.a * across + to_frame.tx) - to_frame.b * down
-            y = to_frame.b * across + (to_frame.a * down + to_frame.ty)
-            return np.asarray((x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1))
-
-        if within(across[:, [0, -1]], down[[0, -1]]).all():  # its corners
-            return torch.ones(1, 1, size, size)
-        return torch.from_numpy(within(across, down).astype(np.float32))[None, None]
+        mark_inside(to_frame.a, to_frame.b, to_frame.tx, to_frame.ty, width - 1, height - 1, marked.numpy())
+        return marked
 
     def landmarks(self, points: NDArray[np.floating[Any]], size: int) -> NDArray[np.float32]:
         """Return [T, 478, 2 or 3] landmarks of all frames in px of their `size` x `size` crops, depth scaled alike."""

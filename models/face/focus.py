@@ -30,20 +30,29 @@ def out_of_focus(faces: Sequence[Grey], within: NDArray[np.bool_]) -> NDArray[np
     """Return which of a clip's faces [S, S] are out of focus; `within` [S, S] are the px of the face."""
     if len(faces) < _FEWEST:
         return np.zeros(len(faces), np.bool_)
-    ratios = np.stack([_spectrum_ratios(face, within) for face in faces])
+    ratios = _spectrum_ratios(faces, blocks_of(within, _BLOCKS))
     usual = np.maximum(np.median(ratios, axis=0), 1e-6)
     return np.asarray(np.quantile(ratios / usual, _QUANTILE, axis=1) < _SOFT)
 
 
-def _spectrum_ratios(face: Grey, within: NDArray[np.bool_]) -> NDArray[np.floating]:
-    """Return the rms of the finest band over that of the next one, in each block of the face."""
-    finer, coarser = (cv2.GaussianBlur(face, (0, 0), sigma) for sigma in _BANDS)
-    step = len(face) // _BLOCKS
+def blocks_of(within: NDArray[np.bool_], count: int) -> NDArray[np.float64]:
+    """Return which px are of each block of a small face that is the face's by half or more, 1 or 0: [S * S, B].
+
+    within: [S, S], the px of the face. count: blocks a side.
+    """
+    step = len(within) // count
     found = []
-    for row, column in np.ndindex(_BLOCKS, _BLOCKS):
-        block = np.s_[row * step : (row + 1) * step, column * step : (column + 1) * step]
-        inside = within[block]
-        if inside.mean() >= 0.5:
-            finest, next_one = ((band[block][inside] ** 2).mean() ** 0.5 for band in (face - finer, finer - coarser))
-            found.append(finest / max(next_one, 1e-4))
-    return np.array(found)
+    for row, column in np.ndindex(count, count):
+        block = np.zeros(within.shape, np.bool_)
+        block[row * step : (row + 1) * step, column * step : (column + 1) * step] = True
+        if within[block].mean() >= 0.5:
+            found.append(block & within)
+    return np.stack(found, -1).reshape(within.size, -1).astype(np.float64)
+
+
+def _spectrum_ratios(faces: Sequence[Grey], blocks: NDArray[np.float64]) -> NDArray[np.floating]:
+    """Return the rms of the finest band over that of the next one, in each block of each face, [T, B]."""
+    finer, coarser = (np.stack([cv2.GaussianBlur(face, (0, 0), sigma) for face in faces]) for sigma in _BANDS)
+    bands = (np.stack(faces) - finer, finer - coarser)
+    finest, next_one = (np.sqrt((band**2).reshape(len(faces), -1) @ (blocks / blocks.sum(0))) for band in bands)
+    return np.asarray(finest / np.maximum(next_one, 1e-4))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 import cv2
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.rig.footage import Fault, Untrusted
-from .focus import out_of_focus
+from .focus import blocks_of, out_of_focus
 from .mesh import RIGID_LANDMARKS
 from .similarity import Similarity
 
@@ -51,6 +51,7 @@ _DISSOLVE = 1.0  # s over which pictures are compared; a longer blend is followe
 # Of the change from end to end: what sums of the two ends leave of the pictures between them. A face that moves by 3 %
 # of its width leaves 0.16 and more, as the picture halfway shows it once and the sum twice; blends leave up to 0.05.
 _BLENDED = 0.1
+_RIDGE = 1e-9 * np.eye(2)  # black pictures have a solution, too
 _RESOLVED = 1.0  # px of the small picture; by less, a moving edge is a sum of where it was and where it will be
 _BLENDS_ON = 0.02  # of the whole blend: from a frame to the next at least
 _COMPARED = 24  # frames of a shot that another shot is compared with, at most
@@ -74,6 +75,12 @@ class FrameSummary:
     def width(self) -> float:
         """The face's width in px of the frame."""
         return float(np.ptp(self.points[:, 0]))
+
+    @cached_property
+    def detail(self) -> Grey:
+        """The face's features without its light, [48 * 48]."""
+        level = cv2.GaussianBlur(np.log(self.face + 0.05), (0, 0), 1.0)
+        return np.asarray(level - cv2.GaussianBlur(level, (0, 0), 8.0), np.float32).ravel()
 
     def region(self, frame_width: int) -> tuple[slice, slice]:
         """Return the part of `picture` that the face covers; `frame_width` is that of the frame in px."""
@@ -104,10 +111,19 @@ class Summariser:
         return FrameSummary(
             points,
             face.mean(2).astype(np.float32),
-            cv2.resize(image, size, interpolation=cv2.INTER_AREA).mean(2).astype(np.float32),
+            _shrunk(cv2.transform(image, np.full((1, 3), 1 / 3)), size),
             float(face[within].mean()),
             float(((face[within] >= CLIPPED).sum(1) >= 2).mean()),
         )
+
+
+def _shrunk(grey: Grey, size: tuple[int, int]) -> Grey:
+    """Return a picture [H, W] reduced to a size (width, height)."""
+    from ..loops import shrink
+
+    result = np.empty((1, size[1], size[0]), np.float32)
+    shrink(np.ascontiguousarray(grey, np.float32)[None], result)
+    return result[0]
 
 
 def _small_face(image: NDArray[np.float32], to_face: Similarity) -> NDArray[np.float32]:
@@ -308,15 +324,14 @@ def _dissolves(frames: _Shot, frame_width: int) -> list[tuple[int, int]]:
 
 def _blended(frames: _Shot, region: tuple[slice, slice]) -> bool:
     """Return whether all frames but the ends are sums of the ends' pictures there, ever more of the last one."""
-    pictures = [frame.summary.picture[region].ravel().astype(np.float64) for frame in frames]
-    first, *between, last = pictures
+    first, *between, last = (frame.summary.picture[region] for frame in frames)
     # Of the ends in one light: another exposure is a blend, and no other picture.
     gain = float(_median(first) / max(float(_median(last)), 1e-3))
     whole = float(np.sqrt(((gain * last - first) ** 2).mean()))
-    ends = np.stack([first, last], 1)
+    ends = np.stack([first.ravel(), last.ravel()], 1, dtype=np.float64)
     for some in (between[len(between) // 2 :][:1], between):  # one tells nearly always
-        asked = np.stack(some, 1)
-        shares, *_ = np.linalg.lstsq(ends, asked, rcond=None)
+        asked = np.stack([picture.ravel() for picture in some], 1, dtype=np.float64)
+        shares = np.linalg.solve(ends.T @ ends + _RIDGE, ends.T @ asked)
         left = np.sqrt(((asked - ends @ shares) ** 2).mean(0))
         if not (left < _BLENDED * whole).all():
             return False
@@ -416,28 +431,17 @@ def _median(values: NDArray[np.floating[Any]]) -> np.floating[Any]:
 
 def _likeness(one: FrameSummary, other: FrameSummary) -> float:
     """Return how much two faces look alike, the median over the better half of their blocks: 1 for the same picture."""
-    first, second = _detail(one.face).ravel(), _detail(other.face).ravel()
-    found = []
-    for block in _blocks():
-        a, b = first[block], second[block]
-        size = float(np.linalg.norm(a) * np.linalg.norm(b))
-        found.append(float(a @ b) / size if size > 1e-6 else 0.0)
+    first, second = one.detail.astype(np.float64), other.detail.astype(np.float64)
+    both, of_first, of_second = np.stack([first * second, first**2, second**2]) @ _blocks()
+    size = np.sqrt(of_first * of_second)
+    found = np.where(size > 1e-6, both / np.maximum(size, 1e-6), 0.0)
     return float(np.median(np.sort(found)[len(found) // 2 :]))
 
 
 @cache
-def _blocks() -> tuple[NDArray[np.intp], ...]:
-    """Return the px of the small face, by number, of each of its blocks that is the face's by half or more."""
-    within, number = _within(), np.arange(_FACE_SIDE**2).reshape(_FACE_SIDE, _FACE_SIDE)
-    places = [slice(first, first + _FACE_SIDE // _BLOCKS) for first in range(0, _FACE_SIDE, _FACE_SIDE // _BLOCKS)]
-    found = [(number[block], within[block]) for block in itertools.product(places, places)]
-    return tuple(numbers[inside] for numbers, inside in found if inside.mean() >= 0.5)
-
-
-def _detail(face: Grey) -> Grey:
-    """Return the face's features without its light."""
-    level = cv2.GaussianBlur(np.log(face + 0.05), (0, 0), 1.0)
-    return np.asarray(level - cv2.GaussianBlur(level, (0, 0), 8.0), np.float32)
+def _blocks() -> NDArray[np.float64]:
+    """Return which px of the small face are of each of its blocks that is the face's by half or more, [48 * 48, B]."""
+    return blocks_of(_within(), _BLOCKS)
 
 
 @cache

@@ -11,6 +11,8 @@ that of the coded ones.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import torch
@@ -53,29 +55,32 @@ def copied_share(reference: Tensor, frames: Tensor) -> Tensor:
     return coded.view(-1, 1, 1, 1) * near * box(repeats, AROUND)
 
 
-def copied_in(reference: Picture, frame: Picture) -> NDArray[np.float32]:
-    """Return what `copied_share` does of one decoded picture [H, W, 3], [H, W], by OpenCV in a third of the time."""
-    repeats, blocks = _repeats_in(reference, frame)
+@dataclass(frozen=True)
+class Repeats:
+    """Where a decoded picture repeats another one, 0 or 1: its pixels [H, W], and those of them that are not alone."""
+
+    pixels: NDArray[np.uint8]
+    blocks: NDArray[np.uint8]
+
+
+def repeats_in(reference: Picture, frame: Picture) -> Repeats:
+    """Return where one decoded picture [H, W, 3] repeats another one."""
+    below = float(np.nextafter(np.float32(SAME), np.float32(0)))
+    pixels = cv2.inRange(cv2.absdiff(frame, reference), (0.0,) * 3, (below,) * 3) & np.uint8(1)
+    blocks = cv2.morphologyEx(pixels, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    return Repeats(np.asarray(pixels, np.uint8), np.asarray(blocks, np.uint8))
+
+
+def copied_of(repeats: Repeats) -> NDArray[np.float32]:
+    """Return what `copied_share` does of one decoded picture, [H, W], by OpenCV in a third of the time."""
+    blocks = repeats.blocks
     none, some = ON_GRID
     coded = float(((ends_on_grid(torch.from_numpy(blocks > 0)[None])[0] - none) / (some - none)).clamp(0, 1))
     if not coded:
-        return np.zeros(repeats.shape, np.float32)
-    near = cv2.dilate(blocks, np.ones((AROUND, AROUND), np.uint8))
-    count = cv2.boxFilter(repeats, cv2.CV_32F, (AROUND, AROUND), normalize=False, borderType=cv2.BORDER_REPLICATE)
+        return np.zeros(blocks.shape, np.float32)
+    near, window = cv2.dilate(blocks, np.ones((AROUND, AROUND), np.uint8)), (AROUND, AROUND)
+    count = cv2.boxFilter(repeats.pixels, cv2.CV_32F, window, normalize=False, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.multiply(count, near, scale=coded / AROUND**2, dtype=cv2.CV_32F), np.float32)
-
-
-def repeated_in(reference: Picture, frame: Picture) -> NDArray[np.bool_]:
-    """Return where a decoded picture [H, W, 3] repeats another one in more than single pixels, [H, W]."""
-    return np.asarray(_repeats_in(reference, frame)[1] > 0)
-
-
-def _repeats_in(reference: Picture, frame: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return where a picture repeats the reference, [H, W], 0 or 1, and where in more than single pixels."""
-    below = float(np.nextafter(np.float32(SAME), np.float32(0)))
-    repeats = cv2.inRange(cv2.absdiff(frame, reference), (0.0,) * 3, (below,) * 3) & np.uint8(1)
-    blocks = cv2.morphologyEx(repeats, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    return np.asarray(repeats, np.uint8), np.asarray(blocks, np.uint8)
 
 
 def _opened(mask: Tensor) -> Tensor:

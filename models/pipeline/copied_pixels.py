@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..face import SteadyCrop, face_mask
-from ..magnification.copied_blocks import copied_in, repeated_in
+from ..magnification.copied_blocks import Repeats, copied_of, repeats_in
 
 _BLOCK = 8  # px
 _MARGIN = 0.1  # of the crop's side, by which the head may move
@@ -44,23 +44,26 @@ class CopiedPixels:
         self._reference = reference[self._rows, self._columns].copy()
         self._face = face_mask(landmarks, self._shape)[0, 0, self._rows, self._columns].numpy() > 0.5
 
-    def __call__(self, image: NDArray[np.float32], index: int) -> Tensor:
+    def repeats(self, image: NDArray[np.float32]) -> Repeats:
+        """Return where a frame [H, W, 3] repeats the reference, around the face."""
+        return repeats_in(self._reference, image[self._rows, self._columns])
+
+    def __call__(self, repeats: Repeats, index: int) -> Tensor:
         """Return the share of pixels around each that were copied, in the crop of frame `index`: [1, 1, S, S]."""
-        copied = copied_in(self._reference, image[self._rows, self._columns])
+        copied = copied_of(repeats)
         if not copied.any():
             return torch.zeros(1, 1, self._size, self._size)
         whole: NDArray[np.float32] = np.zeros((*self._shape, 1), np.float32)
         whole[self._rows, self._columns, 0] = copied
         return self._crop.crop(whole, self._size, index)
 
-    def repeated(self, image: NDArray[np.float32]) -> float:
+    def repeated(self, repeats: Repeats) -> float:
         """Return the share of the face in which a frame repeats the reference.
 
         A lossy codec's repeats are copies wherever they end. `__call__` is surer, and misses most of HEVC's, whose
         blocks have many sizes and smoothed edges, and those of frames that repeat all of the face.
         """
-        repeats = repeated_in(self._reference, image[self._rows, self._columns])
-        return float(repeats[self._face].mean()) if self._face.any() else 0.0
+        return float(np.count_nonzero(repeats.blocks & self._face) / max(np.count_nonzero(self._face), 1))
 
     @cached_property
     def block_edges(self) -> float:

@@ -328,22 +328,23 @@ class DrivingClip:
                 remaining.discard(index)
                 crop = self.crop.crop(frame.image, self.size, index)
                 seen, weight = self.visibility(crop, self._all_landmarks[[index]], self._inside(index))
-                copied = self.copied_pixels(frame.image, index)
-                repeated = np.array([self._repeated(frame, copied)])
+                copied, repeated = self._copied(frame.image, index)
                 yield index, Seen(seen, weight, copied, repeated, self._closures_seen(index, weight))
             if not remaining:
                 return
 
     def _closures_seen(self, index: int, weight: Tensor) -> NDArray[np.float64]:
         """Return how far each eye has closed in a frame, [1, 2], by what is seen of them by a `weight` [1, 1, S, S]."""
-        of_each = closures_of_each(self._all_landmarks[[index]], self.reference.landmarks)
-        return closures_of_seen(self._all_closures[[index]], of_each, self.visibility.hidden_eyes(weight))
+        hidden = self.visibility.hidden_eyes(weight)
+        return closures_of_seen(self._all_closures[[index]], self._closures_of_each[[index]], hidden)
 
-    def _repeated(self, frame: VideoFrame, copied: Tensor) -> float:
-        """Return the share of the face that the codec copied, by what is known to be `copied` [1, 1, S, S]."""
+    def _copied(self, image: NDArray[np.float32], index: int) -> tuple[Tensor, NDArray[np.float64]]:
+        """Return what the codec copied of a frame for certain, [1, 1, S, S], and the share of the face, [1]."""
+        repeats = self.copied_pixels.repeats(image)
+        copied = self.copied_pixels(repeats, index)
         if self.reader.info.lossy:
-            return self.copied_pixels.repeated(frame.image)
-        return float((copied * self.mask).sum() / self.mask.sum())
+            return copied, np.array([self.copied_pixels.repeated(repeats)])
+        return copied, np.array([float((copied * self.mask).sum() / self.mask.sum())])
 
     def _inside(self, index: int) -> Tensor:
         info = self.reader.info
@@ -445,6 +446,11 @@ class DrivingClip:
     def _all_closures(self) -> NDArray[np.float64]:
         """How far each eye has closed by the mesh (`face.closures`), [N, 2], as `_all_landmarks`."""
         return closures(self._all_landmarks, self.reference.landmarks)
+
+    @cached_property
+    def _closures_of_each(self) -> NDArray[np.float64]:
+        """The same of each eye by itself (`face.closures_of_each`), [N, 2]."""
+        return closures_of_each(self._all_landmarks, self.reference.landmarks)
 
     @cached_property
     def eyes_part(self) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor
 from magplus.models.face import SteadyCrop
 from magplus.models.face.mesh import FACE_OVAL
 from magplus.models.face.similarity import Similarity
-from magplus.models.magnification.copied_blocks import copied_in, copied_share
+from magplus.models.magnification.copied_blocks import copied_of, copied_share, repeats_in
 from magplus.models.pipeline.copied_pixels import CopiedPixels
 from magplus.models.training.camera import h264
 from magplus.models.training.scenes import filmed, random_texture
@@ -54,13 +54,14 @@ def as_frame(picture: Tensor) -> NDArray[np.float32]:
 def test_a_decoded_picture_is_compared_as_a_batch_of_them_is(pictures: tuple[Tensor, Tensor]) -> None:
     """Where a codec has copied, and where pixels repeat by chance."""
     for reference, frame in (h264(pictures, 24), pictures):
-        found = copied_in(as_frame(reference), as_frame(frame))
+        found = copied_of(repeats_in(as_frame(reference), as_frame(frame)))
         np.testing.assert_allclose(found, copied_share(reference, frame)[0, 0].numpy(), rtol=0, atol=1e-6)
 
 
 def test_the_crop_shows_what_the_codec_copied_where_the_head_is(pictures: tuple[Tensor, Tensor]) -> None:
     reference, frame = h264(pictures, 24)
-    copied = CopiedPixels(as_frame(reference), 0, CROP, SIZE, FACE)(as_frame(frame), 1)
+    find = CopiedPixels(as_frame(reference), 0, CROP, SIZE, FACE)
+    copied = find(find.repeats(as_frame(frame)), 1)
     assert copied.shape == (1, 1, SIZE, SIZE) and 0 <= float(copied.min()) <= float(copied.max()) <= 1
     middle = round((SIDE / 2 - 30) / 200 * SIZE)  # column of the crop where the picture's middle is
     assert float(copied[..., : middle - 16].mean()) > 0.8
@@ -74,15 +75,15 @@ def test_without_a_codec_nothing_was_copied(pictures: tuple[Tensor, Tensor]) -> 
     reference, frame = pictures
     find = CopiedPixels(as_frame(reference), 0, CROP, SIZE, FACE)
     for image in (frame, reference):
-        assert not bool(find(as_frame(image), 1).any())
+        assert not bool(find(find.repeats(as_frame(image)), 1).any())
 
 
 def test_of_a_face_that_is_repeated_as_a_whole_all_is_copied(pictures: tuple[Tensor, Tensor]) -> None:
     """No end of it lies on a codec's grid, so that what is copied for certain is nothing."""
     reference, frame = (as_frame(picture) for picture in pictures)
     find = CopiedPixels(reference, 0, CROP, SIZE, FACE)
-    assert find.repeated(reference) == 1
-    assert find.repeated(frame) < 0.05, "of a sensor's noise hardly anything repeats"
+    assert find.repeated(find.repeats(reference)) == 1
+    assert find.repeated(find.repeats(frame)) < 0.05, "of a sensor's noise hardly anything repeats"
 
 
 @pytest.mark.parametrize(("encoder", "qualities"), [("libx264", (4, 14, 24, 33)), ("libx265", (12, 18, 24, 33))])
@@ -100,5 +101,5 @@ def test_the_stronger_the_compression_the_more_is_copied(
         assert clip.info.lossy
         reference, *frames = (frame.image for frame in clip)
         find = CopiedPixels(reference, 0, CROP, SIZE, FACE)
-        shares.append(float(np.median([find.repeated(frame) for frame in frames])))
+        shares.append(float(np.median([find.repeated(find.repeats(frame)) for frame in frames])))
     assert shares == sorted(shares) and shares[0] < 0.2 and shares[-1] > 0.8
