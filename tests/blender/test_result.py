@@ -259,7 +259,7 @@ def test_an_end_of_the_scene_before_the_results_is_said_with_a_button(
 
 
 def test_an_apex_before_the_scenes_start_is_said_too(scene: Any, tmp_path: Path) -> None:
-    scene.frame_start = 60
+    scene.magplus.start_frame, scene.frame_start = 1, 60
     bring_in(job(tmp_path))
     assert any("outside the scene's frame range" in text for text in draw(MAGPLUS_PT_result))
     bpy.ops.magplus.fit_range()
