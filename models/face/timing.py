@@ -251,9 +251,10 @@ def _stands_out(curve: NDArray[np.float64], by: float) -> bool:
 def _left_beside_one_peak(curve: NDArray[np.float64], critical: float, certain: float, curves: int) -> float:
     """Return by how much one peak must stand out of a curve [T]; see `find_event`."""
     misfit = _rms(_beside_one_peak(curve))
-    # Of the orders in which T - 1 frames of noise may come after the reference, so many have one peak.
-    by_chance = curves * 2.0 ** (len(curve) - 2) / math.factorial(len(curve) - 1)
-    needed = critical * misfit if by_chance <= _BY_CHANCE else math.inf
+    # Of the (T - 1)! orders in which frames of noise may come after the reference, 2^(T - 2) have one peak; both are
+    # beyond any float in a clip of some seconds.
+    by_chance = math.log(curves) + (len(curve) - 2) * math.log(2) - math.lgamma(len(curve))
+    needed = critical * misfit if by_chance <= math.log(_BY_CHANCE) else math.inf
     return min(needed, max(certain, _CLEARLY_ONE * misfit)) if len(curve) <= _FEW else needed
 
 

@@ -191,3 +191,13 @@ class TestReference:
         with FaceLandmarker() as landmarker:
             track = follow_face(VideoReader(real_clip, trim=(6.6, 7.4)), landmarker)
         assert choose_reference(track).index < len(track) / 3
+
+
+@pytest.mark.parametrize("frames", [2, 171, 172, 1100, 5000])
+def test_a_clip_of_any_length_has_its_event(frames: int) -> None:
+    """Counts of its frames' orders are beyond any float in a clip of some seconds."""
+    seconds = np.arange(frames) / 24
+    apex = frames // 2
+    motion = np.maximum(1 - np.abs(np.arange(frames) - apex) / 8, 0) if frames > 2 else np.zeros(frames)
+    event = find_event(seconds, motion)
+    assert event is None if frames == 2 else event is not None and event.apex == seconds[apex]
