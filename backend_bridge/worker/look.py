@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a driving video is, found out by reading its first frame, and small pictures of it; one line of JSON."""
+"""What a driving video is, found out by reading its first frame, and small pictures of it."""
 
 from __future__ import annotations
 
-import json
-import sys
 import time
-import traceback
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +11,7 @@ from typing import Any
 
 from ..files.errors import ExitCode, InputError
 from ..job.spec import Driving
-from .failures import explain
+from .answers import answer
 
 THUMBNAILS = 24  # evenly over the clip
 SIDE = 160  # px of a thumbnail's longer side
@@ -22,40 +19,37 @@ PATIENCE = 20.0  # seconds for all of them; a long video on a slow disk has fewe
 
 
 def main(driving: Driving, thumbnails: Path | None = None) -> ExitCode:
-    """Print the fields of `worker_client.look.Footage`; or "error", a sentence, with its exit code."""
-    try:
-        from ...models.video import VideoReader, reader_at_reference
+    """Answer with the fields of `worker_client.look.Footage`."""
+    return answer(lambda: _facts(driving, thumbnails), Path(driving.path).parent)
 
-        reader = VideoReader(driving.path, driving.trim, driving.sequence_rate)
-        _ = next(iter(reader)).image  # a format that can't be read is told here
-        info = reader.info
-        if info.frame_count == 1 and VideoReader(driving.path, None, driving.sequence_rate).info.frame_count == 1:
-            raise InputError(
-                f"{Path(driving.path).name} has a single frame, and an expression is a change between frames; choose a "
-                "video, or an image sequence."
-            )
-        if driving.reference is not None:
-            reader_at_reference(driving.path, driving.reference, info.average_rate, driving.sequence_rate)
-        count, rate = info.frame_count, info.average_rate
-        seconds = count / rate if count and rate else None
-        facts: dict[str, Any] = {
-            "width": info.width,
-            "height": info.height,
-            "rate": str(rate) if rate else None,
-            "variable_rate": info.variable_rate,
-            "frames": count,
-            "seconds": None if seconds is None else str(seconds),
-            "thumbnails": [],
-        }
-        if thumbnails is not None:
-            facts["thumbnails"] = _thumbnails(driving, info.start, seconds, rate, thumbnails)
-        print(json.dumps(facts), flush=True)
-        return ExitCode.OK
-    except Exception as error:
-        traceback.print_exc(file=sys.stderr)
-        failure = explain(error, Path(driving.path).parent)
-        print(json.dumps({"error": str(failure), "exit_code": int(failure.exit_code)}), flush=True)
-        return failure.exit_code
+
+def _facts(driving: Driving, thumbnails: Path | None) -> dict[str, Any]:
+    from ...models.video import VideoReader, reader_at_reference
+
+    reader = VideoReader(driving.path, driving.trim, driving.sequence_rate)
+    _ = next(iter(reader)).image  # a format that can't be read is told here
+    info = reader.info
+    if info.frame_count == 1 and VideoReader(driving.path, None, driving.sequence_rate).info.frame_count == 1:
+        raise InputError(
+            f"{Path(driving.path).name} has a single frame, and an expression is a change between frames; choose a "
+            "video, or an image sequence."
+        )
+    if driving.reference is not None:
+        reader_at_reference(driving.path, driving.reference, info.average_rate, driving.sequence_rate)
+    count, rate = info.frame_count, info.average_rate
+    seconds = count / rate if count and rate else None
+    facts: dict[str, Any] = {
+        "width": info.width,
+        "height": info.height,
+        "rate": str(rate) if rate else None,
+        "variable_rate": info.variable_rate,
+        "frames": count,
+        "seconds": None if seconds is None else str(seconds),
+        "thumbnails": [],
+    }
+    if thumbnails is not None:
+        facts["thumbnails"] = _thumbnails(driving, info.start, seconds, rate, thumbnails)
+    return facts
 
 
 def _thumbnails(

@@ -61,9 +61,8 @@ class AlignmentTemplate:
         rigidity = weights[0, 0].numpy()
         at = np.nonzero(rigidity > _LEAST_WEIGHT)
         self._centre = complex((width - 1) / 2, (height - 1) / 2)
-        self._radius = (
-            max(height, width) / 2
-        )  # makes turn and zoom comparable with shifts, for a well-conditioned solve
+        # Makes turn and zoom comparable with shifts, for a well-conditioned solve.
+        self._radius = max(height, width) / 2
         self._x, self._y = at[1] - self._centre.real, at[0] - self._centre.imag
         self._comparisons = [self._comparison(level[0, 0].numpy(), at, rigidity[at]) for level in levels_of(reference)]
 
