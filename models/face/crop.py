@@ -197,7 +197,7 @@ class SteadyCrop:
             low = there.new_tensor([-left, -top]).view(1, 2, 1, 1) - 0.5
             high = low + there.new_tensor(image.shape[1::-1]).view(1, 2, 1, 1)
             sampled = sampled * ((there >= low) & (there <= high)).all(1, keepdim=True)
-        return mean_pool(sampled, fine).clamp(0, 1)
+        return mean_pool(sampled, fine).clamp_(0, 1)
 
     def _shift_of(self, wobble: Wobble, frame: int, axis: NDArray[np.float64]) -> Tensor:
         """Return how far a wobble shifts the places of a square grid of the unit square in a frame, [1, 2, S, S] px."""

@@ -132,7 +132,9 @@ class _Comparison:
     def part(self, image: Image) -> Image:
         """Return the part of an image [C, H, W], or of what is the same in its rows or columns."""
         rows, columns = self._box
-        return np.ascontiguousarray(np.broadcast_to(image, (len(image), *self.inside.shape))[:, rows, columns])
+        if image.shape[1:] != self.inside.shape:
+            image = np.broadcast_to(image, (len(image), *self.inside.shape))
+        return np.ascontiguousarray(image[:, rows, columns])
 
     def offset(self, face: Image) -> NDArray[np.float32]:
         """Return what is added to a frame's values, before the gain, to be the reference's [C]; 0 unless clear."""
