@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..files.errors import InputError
-from .action_units import Side, recognise
+from .action_units import recognise
 from .basis import Control
 from .curves import ControlCurves
 from .timecode import Count, Timecode, count_of, regular, unwrapped
@@ -354,8 +354,7 @@ def _columns_of(name: str) -> list[int]:
     meaning = recognise(name)
     if meaning is None or not meaning.shape:
         return []
-    both = [meaning.shape + side for side in ("Left", "Right")] if meaning.side is Side.BOTH else []
-    return [SHAPES.index(shape) for shape in (meaning.arkit, *both) if shape in SHAPES]
+    return [index for index, shape in enumerate(SHAPES) if shape in meaning.arkit_names]
 
 
 def _sources_of(name: str, shapes: Sequence[str]) -> list[int]:
@@ -363,10 +362,7 @@ def _sources_of(name: str, shapes: Sequence[str]) -> list[int]:
     meaning = recognise(name)
     if meaning is None or not meaning.shape:
         return []
-    wanted = (
-        {meaning.arkit} if meaning.side is not Side.BOTH else {meaning.shape + side for side in ("", "Left", "Right")}
-    )
-    return [index for index, shape in enumerate(shapes) if shape in wanted]
+    return [index for index, shape in enumerate(shapes) if shape in meaning.arkit_names]
 
 
 def _timecode(seconds: Fraction) -> str:
