@@ -84,11 +84,11 @@ def import_live_link(
     known = {name: reason for name, reason in excluded.items() if stands_for_arkit(name)}
     if known and not any(stands_for_arkit(control.name) for control in controls):
         raise InputError(no_controls(avatar, known))
-    curves = onto_controls(recording.curves, controls)
+    curves = onto_controls(recording.curves, controls, known)
     named = {control.name: control for control in controls}
     performance = Performance(path.stem, named, curves, _time(recording.seconds, excursion(curves, named)))
     bake = bake_performance(context, performance, destination, markers=False)
-    there = [control.name for control in controls]
+    there = [control.name for control, follows in zip(controls, curves.visibility, strict=True) if follows]
     left_out = unmatched(recording.curves, [*there, *known], STILL)
     wanted = unmatched(recording.curves, there, STILL)
     missed = {

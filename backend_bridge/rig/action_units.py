@@ -56,6 +56,11 @@ class Meaning:
         return self.shape + self.side.name.capitalize()
 
     @property
+    def is_joint(self) -> bool:
+        """Whether it shows as one what ARKit has several shapes for."""
+        return self.shape in _SPLIT
+
+    @property
     def arkit_names(self) -> frozenset[str]:
         """The names of all ARKit shapes that it shows, those of both sides where it has none, both parts of a brow."""
         parts = [Meaning(shape, self.side, self.units) for shape in _SPLIT.get(self.shape, (self.shape,))]
