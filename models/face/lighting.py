@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -30,6 +29,7 @@ _GAINS = (0.2, 5.0)  # of a channel, least and most
 _DARKEST = 0.02  # of white, which keeps ratios of black from meaning anything
 _QUANTILES = (0.1, 0.5, 0.9)  # of the face's values: its darks, its middle, its lights
 _CLEARLY = 0.75  # of the deviation, that what an offset or bands leave of it is to stay below
+_HOPELESS = 0.2  # of the deviation: bands that take away less than that at most, by a first look, aren't clear
 _BANDS = 0.5  # of the logarithm, that a row's light is away from the others' at most
 _LEAST_ROW = 4  # px of the face; a row with fewer has the light of those beside it
 _NOISE_SIGMA = 1.5  # px
@@ -118,9 +118,9 @@ class _Comparison:
         self._reference = self.part(reference)
         self._places = np.flatnonzero(within)
         parts = np.array_split(np.flatnonzero(within.any(1)), _PARTS)
-        self._ends = np.cumsum([within[part].sum() for part in parts])  # of the parts' places
+        self._starts = [part[0] for part in parts if len(part)]  # the parts' first rows
         self._weight = within.astype(np.float32)
-        self._soft = np.maximum(_without_noise(self._weight), 1e-3)
+        self._sharp = self._weight / np.maximum(_without_noise(self._weight), 1e-3)
         self._grey = self._reference.mean(0)
         self._there = self._values(self._reference)
         self._ordered = np.sort(self._there)
@@ -132,7 +132,9 @@ class _Comparison:
     def part(self, image: Image) -> Image:
         """Return the part of an image [C, H, W], or of what is the same in its rows or columns."""
         rows, columns = self._box
-        return np.ascontiguousarray(np.broadcast_to(image, (len(image), *self.inside.shape))[:, rows, columns])
+        if image.shape[1:] != self.inside.shape:
+            image = np.broadcast_to(image, (len(image), *self.inside.shape))
+        return np.ascontiguousarray(image[:, rows, columns])
 
     def offset(self, face: Image) -> NDArray[np.float32]:
         """Return what is added to a frame's values, before the gain, to be the reference's [C]; 0 unless clear."""
@@ -156,13 +158,14 @@ class _Comparison:
         None where the other gain alone explains the light as well: `gain` of the face, by `gain_of`.
         """
         left = self._deviation(face * gain)
-        if left.mean() > _VISIBLE_BANDS:
-            logs = self._logs(face)
-            away = np.where(self._within, (logs - np.median(logs[self._within])).clip(-_BANDS, _BANDS), 0.0)
+        before = self._in_parts(np.abs(left))
+        if before.sum() > _VISIBLE_BANDS * len(self._places):
             for axis in (1, 0):
-                bands = self._profile(away, axis)
+                if (self._most_taken(left, axis) < _HOPELESS * before).any():
+                    continue  # nearly always
+                bands = self._profile(self._away(face), axis)
                 lit = face * self.part(bands)
-                if self._clearly_less(self._deviation(lit * gain_of(lit)), left):
+                if (self._in_parts(np.abs(self._deviation(lit * gain_of(lit)))) < _CLEARLY * before).all():
                     return bands
         return None
 
@@ -208,7 +211,7 @@ class _Comparison:
     def _profile(self, away: Image, axis: int) -> Image:
         """Return the gain of rows [1, H, 1] (axis 1) or of columns [1, 1, W] (axis 0), against the face's median.
 
-        away: [h, w], by how much the logarithm of the light is away from that, 0 outside.
+        away: [h, w], see `_away`.
         """
         count = self._within.sum(axis)
         known = np.flatnonzero(count >= _LEAST_ROW)
@@ -219,19 +222,32 @@ class _Comparison:
         return np.asarray(np.exp(np.expand_dims(profile, (0, 1 + axis))), np.float32)
 
     def _deviation(self, face: Image) -> Image:
-        """Return how far the light is from the reference's inside, [N], a logarithm; without the pixels' noise."""
-        logs = _without_noise(self._weight * self._logs(face).clip(-_BANDS, _BANDS))
-        return np.abs(logs / self._soft).ravel()[self._places]
+        """Return how far the light is from the reference's, [h, w], a logarithm, 0 outside; without pixels' noise."""
+        return self._sharp * _without_noise(self._weight * self._logs(face).clip(-_BANDS, _BANDS))
+
+    def _most_taken(self, left: Image, axis: int) -> Image:
+        """Return by how much bands of rows (axis 1) or columns (axis 0) lower the sizes of what is left, in each part.
+
+        At most: of a row that is shifted as a whole, all that has one sign falls, and what has the other rises.
+        """
+        shift, signs = np.abs(left.sum(axis)) / np.maximum(self._weight.sum(axis), 1), np.sign(left)
+        if axis:
+            return np.asarray(np.add.reduceat(shift * np.abs(signs.sum(1)), self._starts))
+        return np.asarray(np.abs(np.add.reduceat(signs, self._starts)) @ shift)
+
+    def _in_parts(self, field: Image) -> Image:
+        """Return the sums of a field [h, w] in the parts of the face."""
+        return np.asarray(np.add.reduceat(field.sum(1), self._starts))
+
+    def _away(self, face: Image) -> Image:
+        """Return by how much the logarithm of the light is away from the face's median, [h, w], 0 outside."""
+        logs = self._logs(face)
+        away = (logs - np.median(logs[self._within])).clip(-_BANDS, _BANDS)
+        return np.asarray(self._weight * away, np.float32)
 
     def _logs(self, face: Image) -> Image:
         """Return the logarithm of the reference's brightness over a frame's, [h, w]."""
         return np.log((self._grey + _DARKEST) / np.maximum(face.mean(0) + _DARKEST, 1e-4))
-
-    def _clearly_less(self, after: Image, before: Image) -> bool:
-        """Return whether deviations [N] are clearly less in all parts of the face."""
-        return all(
-            after[start:end].mean() < _CLEARLY * before[start:end].mean() for start, end in pairwise((0, *self._ends))
-        )
 
 
 def _around(mask: Mask) -> tuple[slice, slice]:

@@ -106,7 +106,8 @@ class Visibility:
         self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         inner = ((mask, (mask > 0.5) & self._face) for mask in self._regions.values())
-        self._parts = [(places, mask < 0.5) for mask, places in inner if places.any()]  # of each, and beside it
+        # The places of each, and beside it.
+        self._parts = [(np.flatnonzero(places), mask < 0.5) for mask, places in inner if places.any()]
         self._small = _small(reference[0])
         self._near = self._extremes(self._small)
         mouth = grown(self._hull(LIPS, small), max(1, round(_REACH * self._width)))
@@ -190,7 +191,7 @@ class Visibility:
         for eye in self._hidden_eyes(light.on(small), seen, eyes, points):
             seen &= ~eye
         for inner, beside in self._parts:
-            if seen[inner].mean() < _LEAST_SEEN:
+            if np.count_nonzero(seen.ravel()[inner]) < _LEAST_SEEN * len(inner):
                 seen &= beside
         return _Comparison(seen, light if light.differs(self._face, _SAME_LIGHT) else None)
 

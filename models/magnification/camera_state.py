@@ -134,8 +134,9 @@ def ends_on_grid(repeats: Tensor) -> Tensor:
     The grid's phase is unknown, as a picture may be cut out of a video: the most frequent one is taken.
     """
     found = []
-    for values in (repeats, repeats.mT):
-        ends = (values[..., 1:] != values[..., :-1]).float().mean(1)
+    for along, across in ((2, 1), (1, 2)):
+        after, before = (repeats.narrow(along, start, repeats.shape[along] - 1) for start in (1, 0))
+        ends = (after != before).float().mean(across)
         folded = ends[:, : ends.shape[1] // BLOCK * BLOCK].unflatten(1, (-1, BLOCK)).mean(1)
         most = folded.amax(1)
         others = (folded.sum(1) - most) / (BLOCK - 1)
