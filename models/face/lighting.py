@@ -151,6 +151,11 @@ class _Comparison:
         clear = bool(within) and shifted.mean() < _CLEARLY * plain.mean()
         if clear:  # dark glasses alone make the mean less, at the price of all the skin
             clear = bool(np.median(shifted) < _CLEARLY * np.median(plain))
+        if clear:  # an edge of light that moves over the face changes its darks and lights, too
+            with_it, without = (
+                self._deviation(each * self.smooth_gain(each)) for each in (face + _planes(offset), face)
+            )
+            clear = bool(with_it.mean() < _CLEARLY * without.mean())
         return np.asarray(offset if clear else np.zeros(len(face)), np.float32)
 
     def bands(self, face: Image, gain: Image, gain_of: Callable[[Image], Image]) -> Image | None:

@@ -26,6 +26,7 @@ from magplus.models.face import (
 )
 from magplus.models.face.footage import Summariser, judge, runs_of
 from magplus.models.face.lids import LidModel, blinks, closures
+from magplus.models.face.lighting import ReferenceLight
 from magplus.models.face.mesh import LEFT_LIDS, NOSE_BASE, RIGHT_EYE, RIGHT_LIDS
 from magplus.models.face.mouth_cover import mouth_cover
 from magplus.models.pages import KeptArray
@@ -208,6 +209,18 @@ class TestPixels:
         on_face = face_mask(points, (256, 256)) > 0.5
         left, before = ((each - picture).abs().mean(1, keepdim=True)[on_face].mean() for each in (frames, lit))
         assert float(left) < 0.3 * float(before)
+
+    @pytest.mark.parametrize("gain", [1.5, 0.6])
+    @pytest.mark.parametrize("at", [40, 64, 80])
+    def test_an_edge_of_light_is_no_veil(self, gain, at):
+        """A veil taken out of it would take the face's contrast, too."""
+        skin = np.random.default_rng(0).uniform(0.3, 0.6, (3, 16, 16)).astype(np.float32)
+        skin = np.stack([cv2.resize(plane, (128, 128), interpolation=cv2.INTER_CUBIC) for plane in skin])
+        edge = 1 / (1 + np.exp((np.arange(128, dtype=np.float32) - at) / 5))
+        face = np.ones((128, 128), np.bool_)
+        light = ReferenceLight(skin, face, 90.0).between(skin * (1 + (gain - 1) * edge), face)
+        assert not light.offset.any()
+        assert np.abs(light.on(skin * (1 + (gain - 1) * edge)) - skin).mean() < 0.02
 
     @pytest.mark.parametrize("tilt", [5, -12])
     def test_bands_over_a_tilted_head_are_taken_out(self, seen, tilt):
