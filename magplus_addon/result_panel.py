@@ -80,8 +80,8 @@ def _draw_ends(layout: bpy.types.UILayout, context: bpy.types.Context, width: fl
         box = layout.box()
         draw_text(box, text, width - BOX_MARGINS, "ERROR")
         draw_button(box, MAGPLUS_OT_fit_range, width - BOX_MARGINS, "PREVIEW_RANGE")
-    for event, end, missing in (("onset", "START", NO_ONSET), ("offset", "END", NO_OFFSET)):
-        if record.has_apex and not getattr(record, f"has_{event}"):
+    for within, end, missing in ((record.has_onset, "START", NO_ONSET), (record.has_offset, "END", NO_OFFSET)):
+        if record.has_apex and not within:
             box = layout.box()
             draw_text(box, missing, width - BOX_MARGINS, "ERROR")
             if scene.magplus.use_trim:

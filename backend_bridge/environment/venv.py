@@ -250,7 +250,7 @@ class Environment:
     def _replaced(self) -> Iterator[None]:
         """Put the old folder aside; bring it back if the new one can't be finished, else delete it."""
         old = self.folder.with_name(f".{self.folder.name}.old")
-        if old.exists() and self.state() is State.INCOMPLETE:
+        if old.exists() and self.state() in {State.ABSENT, State.INCOMPLETE}:
             _delete(self.folder)  # Blender was killed in the middle of this: the one put aside is the better one
             old.rename(self.folder)
         if self.folder.exists():

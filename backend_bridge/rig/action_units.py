@@ -16,8 +16,6 @@ from enum import Enum
 from functools import lru_cache
 from types import MappingProxyType
 
-from ..files.errors import InputError
-
 
 class Side(Enum):
     """The side of the face, the person's own."""
@@ -397,24 +395,6 @@ def _in_vocabulary(bare: str) -> Meaning | None:
     if (shape := _KEYS.get(_key(bare))) is not None:
         return _meaning(shape, Side.BOTH)
     return _by_unit(bare)
-
-
-def parse_units(text: str) -> tuple[tuple[int, Side], ...]:
-    """Read action units as coders write them: "4+L10" is AU4 on both sides and AU10 on the left.
-
-    Raises `InputError` for text that is no list of action units.
-
-    >>> [(number, side.value) for number, side in parse_units("4+L10")]
-    [(4, 'both'), (10, 'left')]
-    """
-    found = []
-    for part in re.split(r"[+,;\s]+", text.strip()):
-        match = re.fullmatch(r"(?:AU)?([LRBU]?)(\d{1,2})([LR]?)([A-Ex]?)", part, re.I)
-        if match is None:
-            raise InputError(f"{text!r} is no list of action units; write them as in 4+L10.")
-        letter = (match[1] or match[3]).upper()
-        found.append((int(match[2]), {"L": Side.LEFT, "R": Side.RIGHT}.get(letter, Side.BOTH)))
-    return tuple(found)
 
 
 def _key(text: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 import bpy
@@ -53,7 +53,7 @@ class UnsteadyMeshError(InputError):
 class Face:
     """The vertices of the avatar that are measured, at the present pose.
 
-    objects: the avatar's mesh first, then all further meshes that the controls move.
+    objects: the given meshes, the avatar's first, then further ones that lie on the face and that controls move.
     vertices: [V] indices into all evaluated vertices of the objects. triangles: [T, 3] int32 into V.
     points: [V, 3] in the world. positions: [V, 2] px. depth: [V]. visible, own, moved: [V] bool, seen by the camera;
         part of the first object or of another that the face is made on; moved by some control.
@@ -99,11 +99,12 @@ def face_steps(
 ) -> Generator[Progress, None, Face]:
     """Choose the vertices to measure: those in the picture, thinned evenly where there are more than `max_vertices`.
 
-    Beside the `objects` that is every mesh that some control moves, however it hangs on the rig: an eyeball that a bone
-    turns, teeth that are parented to the jaw, lashes whose shape keys are driven by the head's.
-    Of a mesh that is too dense, what no control moves goes first. `vertex_group` restricts the first object to a part.
-    Between two steps the rig is as it was. Raises `InputError` when the camera sees nothing of the first object, or
-    when somebody takes it away meanwhile.
+    Besides `objects` these are of every mesh on the face that some control moves, however it hangs on the rig: an
+    eyeball that a bone turns, teeth that are parented to the jaw, lashes whose shape keys are driven by the head's.
+    Where a mesh is too dense, the vertices that no control moves are left out first. `vertex_group` restricts the first
+    object to a part. Between two steps the rig is as it was. Raises `InputError` when the camera sees nothing of the
+    first object, when somebody deletes a part of the avatar meanwhile or gives it other vertices, and
+    `UnsteadyMeshError` when the controls do.
     """
     try:
         return (yield from _find(context, objects, projection, controls, vertex_group, max_vertices))
@@ -122,37 +123,29 @@ def _find(
     yield LOOKING
     turn = Turn()
     poses = yield from _poses(context, objects, projection, controls, turn)
-    at_rest, moved = poses.at_rest, poses.all_moved
     company = _company(objects, projection, poses)
     objects = (*objects, *company.further)
-    for obj in objects if controls else ():
-        check_topology(obj, at_rest[obj].topology, moved[obj].topology, "the expression")
-    points = _points_of_all(at_rest, objects)
-    owner = np.repeat(np.arange(len(objects)), [len(at_rest[obj].points) for obj in objects])
-    own = np.isin(owner, [index for index, obj in enumerate(objects) if index == 0 or obj in company.skins])
-
-    positions, depth = projection.project(points)
-    acting: NDArray[np.bool_] = np.zeros(len(points), bool)
-    if controls:
-        acting = _far_apart(projection.project(_points_of_all(moved, objects))[0], positions)
+    candidates = _candidates(objects, company, poses, projection)
     yield from turn.pause(LOOKING)
-    keep = projection.sees(positions, depth)
+    keep = projection.sees(candidates.positions, candidates.depth)
     if vertex_group:
-        keep[owner == 0] &= yield from _members(context, objects[0], vertex_group, (owner == 0).sum())
+        first = candidates.owner == 0
+        keep[first] &= yield from _members(context, objects[0], vertex_group, first.sum())
         turn = Turn()
-    if keep.sum() > max_vertices and (keep & acting).any():
-        keep &= acting
+    if keep.sum() > max_vertices and (keep & candidates.moved).any():
+        keep &= candidates.moved
     triangles = read_triangles(objects, context.evaluated_depsgraph_get())
-    if triangles.max(initial=-1) >= len(points):
+    if triangles.max(initial=-1) >= len(candidates.points):
         raise InputError(CHANGED)
     yield from turn.pause(LOOKING)
-    pieces = loose_pieces(points, triangles)
+    pieces = loose_pieces(candidates.points, triangles)
     yield from turn.pause(LOOKING)
-    vertices, triangles = thinned(points, keep, triangles, max_vertices)
+    vertices, triangles = thinned(candidates.points, keep, triangles, max_vertices)
 
     yield LOOKING
-    visible = yield from visible_points(context, points[vertices], projection)
-    if not (visible & own[vertices]).any():
+    chosen = candidates.at(vertices)
+    visible = yield from visible_points(context, chosen.points, projection)
+    if not (visible & chosen.own).any():
         raise InputError(_out_of_sight(objects[0].name, vertex_group))
     yield LOOKING
     return Face(
@@ -160,16 +153,49 @@ def _find(
         projection=projection,
         vertices=vertices,
         triangles=triangles,
-        points=points[vertices],
-        positions=positions[vertices],
-        depth=depth[vertices],
+        points=chosen.points,
+        positions=chosen.positions,
+        depth=chosen.depth,
         visible=visible,
-        own=own[vertices],
-        moved=acting[vertices],
-        owner=owner[vertices],
-        eyes=find_eyes(objects, owner[vertices], pieces[vertices], points[vertices]),
-        topology=tuple(at_rest[obj].topology for obj in objects),
+        own=chosen.own,
+        moved=chosen.moved,
+        owner=chosen.owner,
+        eyes=find_eyes(objects, chosen.owner, pieces[vertices], chosen.points),
+        topology=tuple(poses.at_rest[obj].topology for obj in objects),
     )
+
+
+@dataclass(frozen=True)
+class _Vertices:
+    """Vertices that may be measured; the fields are those of `Face`."""
+
+    points: Points
+    positions: Points
+    depth: Points
+    own: NDArray[np.bool_]
+    moved: NDArray[np.bool_]
+    owner: NDArray[np.intp]
+
+    def at(self, chosen: NDArray[np.intp]) -> _Vertices:
+        """Return the vertices of these indices."""
+        return _Vertices(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+
+def _candidates(
+    objects: Sequence[bpy.types.Object], company: _Company, poses: _Poses, projection: Projection
+) -> _Vertices:
+    """Return all vertices of the objects. Raises `UnsteadyMeshError` where the expression gives one others."""
+    at_rest, moved = poses.at_rest, poses.all_moved
+    for obj in objects if moved else ():
+        check_topology(obj, at_rest[obj].topology, moved[obj].topology, "the expression")
+    points = _points_of_all(at_rest, objects)
+    owner = np.repeat(np.arange(len(objects)), [len(at_rest[obj].points) for obj in objects])
+    own = np.isin(owner, [index for index, obj in enumerate(objects) if index == 0 or obj in company.skins])
+    positions, depth = projection.project(points)
+    acting: NDArray[np.bool_] = np.zeros(len(points), bool)
+    if moved:
+        acting = _far_apart(projection.project(_points_of_all(moved, objects))[0], positions)
+    return _Vertices(points, positions, depth, own, acting, owner)
 
 
 def _members(

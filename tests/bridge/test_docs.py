@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the pages say of the code is so: numbers, exit codes, commands, files, terms."""
+"""What the pages say of the code is true: numbers, exit codes, commands, files, modules, terms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from quoted_numbers import ROOT, quotes
 
 from magplus.backend_bridge.files.errors import ExitCode
 
-PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+PAGES = sorted(
+    [*(ROOT / "docs").rglob("*.md"), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY"))]
+)
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 LINK = re.compile(r"\]\((?!\w+:)([^)#]*)(?:#([^)]*))?\)")
 
@@ -121,3 +123,12 @@ def test_the_ways_through_the_code_go_through_functions_that_are_there() -> None
     assert len(re.findall(r"^\| \d+\. ", page, re.M)) == 10 and len(passed) > 40
     for file, name in passed:
         assert re.search(rf"^\s*(?:def|class) {name}\b", (ROOT / file).read_text("utf-8"), re.M), f"{name} in {file}"
+
+
+def test_the_map_names_modules_that_are_in_their_folders() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([\w/]+/)` \| ([^|]*) \|", page, re.M)
+    assert len(rows) > 20
+    for folder, text in rows:
+        there = {path.stem for path in (ROOT / folder).rglob("*") if path.suffix in ("", ".py")} | {"models"}
+        assert set(re.findall(r"`(\w+)`", text)) <= there, folder

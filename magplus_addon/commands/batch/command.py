@@ -59,36 +59,10 @@ def run(options: argparse.Namespace) -> ExitCode:
     if options.template:
         print(template(), end="")
         return ExitCode.OK
-    if options.shots is None:
-        raise InputError("Name the list of shots; `magplus batch --template` prints one to begin with.")
-    if options.parallel < 1:
-        raise InputError(f"--parallel must be at least 1, not {options.parallel}.")
-    listed = options.shots.absolute()
-    results = (options.results or listed.with_name(f"{listed.stem}_results")).absolute()
-    with explained(results, reading=True):
-        if results.exists() and not results.is_dir():
-            raise InputError(f"{results} is a file, not a folder for results; give other --results.")
-    if listed in [results / name for name in NAMES]:
-        raise InputError(
-            f"{listed.name} is the name of a result in {results}; rename the list or give other --results."
-        )
-    places = [Place(results / shot.name, shot) for shot in read_shots(listed)]
-    for place in places:
-        if {place.shot.name.casefold(), place.shot.group.casefold()} & _TAKEN:
-            place.shot.row.refuse(f"{place.shot.group!r} is a name that the results have; give it another.", "name")
-        place.check()
+    listed, results = _list_and_results(options)
+    places = _places(listed, results)
     if options.openjd is not None or options.flamenco is not None:
-        if options.only or options.numbers or options.step:
-            raise InputError("A farm's job is for the whole list; leave --only, --numbers and --step out of the call.")
-        if options.python or options.checkpoints:
-            raise InputError(
-                "A farm's machines each have their own worker; say `python` and `checkpoints` in the list, or in the "
-                "preferences of each machine, and leave --python and --checkpoints out of the call."
-            )
-        for _, error in without_inputs(places):
-            if not options.keep_going:
-                raise error
-            print(f"magplus: warning: {error}", file=sys.stderr)
+        _check_for_farm(options, places)
         return _write_farm_jobs(options, listed, results, places)
     shots = [place.shot for place in places]
     by_number = {shot.name for shot in numbered(shots, options.numbers)}
@@ -111,6 +85,49 @@ def run(options: argparse.Namespace) -> ExitCode:
             print(f"magplus: warning: {remark}", file=sys.stderr)
         print(f"magplus: {summary.sentence} {results / SHEET} shows them.", file=sys.stderr)
     return batch.exit_code()
+
+
+def _list_and_results(options: argparse.Namespace) -> tuple[Path, Path]:
+    """Return the list and the folder for its results, absolute. Raises `InputError` where they can't be those."""
+    if options.shots is None:
+        raise InputError("Name the list of shots; `magplus batch --template` prints one to begin with.")
+    if options.parallel < 1:
+        raise InputError(f"--parallel must be at least 1, not {options.parallel}.")
+    listed = options.shots.absolute()
+    results = (options.results or listed.with_name(f"{listed.stem}_results")).absolute()
+    with explained(results, reading=True):
+        if results.exists() and not results.is_dir():
+            raise InputError(f"{results} is a file, not a folder for results; give other --results.")
+    if listed in [results / name for name in NAMES]:
+        raise InputError(
+            f"{listed.name} is the name of a result in {results}; rename the list or give other --results."
+        )
+    return listed, results
+
+
+def _places(listed: Path, results: Path) -> list[Place]:
+    """Return where the results of each shot go. Raises `InputError` for a name that the results have themselves."""
+    places = [Place(results / shot.name, shot) for shot in read_shots(listed)]
+    for place in places:
+        if {place.shot.name.casefold(), place.shot.group.casefold()} & _TAKEN:
+            place.shot.row.refuse(f"{place.shot.group!r} is a name that the results have; give it another.", "name")
+        place.check()
+    return places
+
+
+def _check_for_farm(options: argparse.Namespace, places: Sequence[Place]) -> None:
+    """Raise `InputError` for options that a farm's machines decide, and for shots whose inputs are missing."""
+    if options.only or options.numbers or options.step:
+        raise InputError("A farm's job is for the whole list; leave --only, --numbers and --step out of the call.")
+    if options.python or options.checkpoints:
+        raise InputError(
+            "A farm's machines each have their own worker; say `python` and `checkpoints` in the list, or in the "
+            "preferences of each machine, and leave --python and --checkpoints out of the call."
+        )
+    for _, error in without_inputs(places):
+        if not options.keep_going:
+            raise error
+        print(f"magplus: warning: {error}", file=sys.stderr)
 
 
 def _write_farm_jobs(options: argparse.Namespace, listed: Path, results: Path, places: Sequence[Place]) -> ExitCode:

@@ -303,7 +303,6 @@ MESSAGES: dict[str, str] = {
     "{0} is no PyTorch checkpoint; download the one that its authors publish.": "{0} ist kein PyTorch-Checkpoint; laden Sie den herunter, den die Autoren veröffentlichen.",
     "{0} is no file": "{0} ist keine Datei",
     "{0} is no file; choose a picture.": "{0} ist keine Datei; wählen Sie ein Bild.",
-    "{0} is no list of action units; write them as in 4+L10.": "{0} ist keine Liste von Action Units; schreiben Sie sie wie in 4+L10.",
     "{0} is no number": "{0} ist keine Zahl",
     "{0} is no picture but what macOS keeps beside one; choose {1}.": "{0} ist kein Bild, sondern was macOS neben einem aufbewahrt; wählen Sie {1}.",
     "{0} is no timecode": "{0} ist kein Timecode",

@@ -303,7 +303,6 @@ MESSAGES: dict[str, str] = {
     "{0} is no PyTorch checkpoint; download the one that its authors publish.": "{0} no es un checkpoint de PyTorch; descargue el que publican sus autores.",
     "{0} is no file": "{0} no es un archivo",
     "{0} is no file; choose a picture.": "{0} no es un archivo; elija una imagen.",
-    "{0} is no list of action units; write them as in 4+L10.": "{0} no es una lista de unidades de acción; escríbalas como en 4+L10.",
     "{0} is no number": "{0} no es un número",
     "{0} is no picture but what macOS keeps beside one; choose {1}.": "{0} no es una imagen, sino lo que macOS guarda junto a una; elija {1}.",
     "{0} is no timecode": "{0} no es un código de tiempo",

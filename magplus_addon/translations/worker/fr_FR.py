@@ -303,7 +303,6 @@ MESSAGES: dict[str, str] = {
     "{0} is no PyTorch checkpoint; download the one that its authors publish.": "{0} n'est pas un checkpoint PyTorch ; téléchargez celui que publient ses auteurs.",
     "{0} is no file": "{0} n'est pas un fichier",
     "{0} is no file; choose a picture.": "{0} n'est pas un fichier ; choisissez une image.",
-    "{0} is no list of action units; write them as in 4+L10.": "{0} n'est pas une liste d'unités d'action ; écrivez-les comme dans 4+L10.",
     "{0} is no number": "{0} n'est pas un nombre",
     "{0} is no picture but what macOS keeps beside one; choose {1}.": "{0} n'est pas une image, mais ce que macOS garde à côté d'une image ; choisissez {1}.",
     "{0} is no timecode": "{0} n'est pas un timecode",

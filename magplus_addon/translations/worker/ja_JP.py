@@ -303,7 +303,6 @@ MESSAGES: dict[str, str] = {
     "{0} is no PyTorch checkpoint; download the one that its authors publish.": "{0} は PyTorch のチェックポイントではありません。作者が公開しているものをダウンロードしてください。",
     "{0} is no file": "{0} はファイルではありません",
     "{0} is no file; choose a picture.": "{0} はファイルではありません。画像を選んでください。",
-    "{0} is no list of action units; write them as in 4+L10.": "{0} はアクションユニットのリストではありません。4+L10 のように書いてください。",
     "{0} is no number": "{0} は数ではありません",
     "{0} is no picture but what macOS keeps beside one; choose {1}.": "{0} は画像ではなく、macOS が画像の横に置くものです。{1} を選んでください。",
     "{0} is no timecode": "{0} はタイムコードではありません",

@@ -303,7 +303,6 @@ MESSAGES: dict[str, str] = {
     "{0} is no PyTorch checkpoint; download the one that its authors publish.": "{0} 不是 PyTorch 检查点；请下载作者发布的检查点。",
     "{0} is no file": "{0} 不是文件",
     "{0} is no file; choose a picture.": "{0} 不是文件；请选择图像。",
-    "{0} is no list of action units; write them as in 4+L10.": "{0} 不是动作单元列表；请写成 4+L10 的形式。",
     "{0} is no number": "{0} 不是数",
     "{0} is no picture but what macOS keeps beside one; choose {1}.": "{0} 不是图像，而是 macOS 存放在图像旁边的文件；请选择 {1}。",
     "{0} is no timecode": "{0} 不是时间码",

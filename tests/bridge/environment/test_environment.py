@@ -186,12 +186,22 @@ def test_a_cancel_in_the_middle_brings_the_old_environment_back(stand_in: Enviro
     assert not [path for path in stand_in.folder.parent.iterdir() if path.name.endswith(".old")]
 
 
-def test_the_old_environment_also_survives_a_blender_that_was_killed_meanwhile(stand_in: Environment) -> None:
+@pytest.mark.parametrize(
+    ("left", "state"),
+    [
+        ({}, State.ABSENT),  # killed before the new one's stamp was written
+        ({STAMP: environment_module.STAMP.encode(Stamp("incomplete", "cpu", "3.11.7"))}, State.INCOMPLETE),
+    ],
+)
+def test_the_old_environment_also_survives_a_blender_that_was_killed_meanwhile(
+    stand_in: Environment, left: dict[str, bytes], state: State
+) -> None:
     aside = stand_in.folder.with_name(f".{stand_in.folder.name}.old")
     stand_in.folder.rename(aside)
     stand_in.folder.mkdir()
-    (stand_in.folder / STAMP).write_bytes(environment_module.STAMP.encode(Stamp("incomplete", "cpu", "3.11.7")))
-    assert stand_in.state() is State.INCOMPLETE
+    for name, encoded in left.items():
+        (stand_in.folder / name).write_bytes(encoded)
+    assert stand_in.state() is state
     with pytest.raises(CancelledError):
         stand_in.create(Follower(cancel_at="Making a Python"), variant="cpu")
     assert stand_in.state() is State.READY

@@ -3,8 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from magplus.backend_bridge.files.errors import InputError
-from magplus.backend_bridge.rig.action_units import Side, parse_units, recognise
+from magplus.backend_bridge.rig.action_units import Side, recognise
 
 
 @pytest.mark.parametrize(
@@ -128,18 +127,6 @@ def test_a_shape_that_mixes_two_units_says_so() -> None:
 )
 def test_other_names_mean_nothing(name: str) -> None:
     assert recognise(name) is None
-
-
-def test_units_as_coders_write_them() -> None:
-    assert parse_units("4+L10") == ((4, Side.BOTH), (10, Side.LEFT))
-    assert parse_units("AU12R, 25") == ((12, Side.RIGHT), (25, Side.BOTH))
-    assert parse_units("R14C") == ((14, Side.RIGHT),)
-
-
-@pytest.mark.parametrize("text", ["", "smile", "4++", "123"])
-def test_other_text_is_no_list_of_units(text: str) -> None:
-    with pytest.raises(InputError, match="no list of action units"):
-        parse_units(text)
 
 
 @pytest.mark.parametrize(
