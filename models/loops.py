@@ -206,26 +206,48 @@ def move_part(
                     result[0, c, y, x] = min(max(row[c, x], zero), alpha)
 
 
-@_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD}, float32[:,:,:,:,::1], {_FIELD}, {_FIELD})")
-def carry(
-    flow: Field, confidence: Field, positions: Field, inverse: NDArray[np.float32], carried: Field, sure: Field
-) -> None:
-    """Look motion [N, 2, h, w] and its confidence [N, 1, h, w] up bilinearly, and turn it by a matrix at each place.
+@_compiled("Tuple((int64, int64, int64, int64))(float32[:,:,::1])")
+def _moving_part(motion: Planes) -> tuple[int, int, int, int]:
+    """Return the first and last row, and the first and last column, of motion [2, H, W] that isn't 0 in all of them."""
+    height, width = motion.shape[1:]
+    moving = np.zeros(width, np.bool_)
+    top, bottom = height, -1
+    for y in range(height):
+        most = np.float32(0)
+        for x in range(width):
+            moves = (motion[0, y, x] != 0) | (motion[1, y, x] != 0)
+            moving[x] |= moves
+            most = max(most, np.float32(moves))
+        if most > 0:
+            top, bottom = min(top, y), y
+    left, right = width, -1
+    for x in range(width):
+        if moving[x]:
+            left, right = min(left, x), x
+    return top, bottom, left, right
 
-    positions: [1, 2, H, W], in px of the flow; outside, its border. inverse: [1, 2, 2, H, W]. Results: [N, 2, H, W] and
-    [N, 1, H, W].
+
+@_compiled(f"void({_FIELD}, {_FIELD}, float32[:,:,:,:,::1], {_FIELD})")
+def carry(flow: Field, positions: Field, inverse: NDArray[np.float32], carried: Field) -> None:
+    """Look motion [N, 2, h, w] up bilinearly, and turn it by a matrix at each place, into the result [N, 2, H, W].
+
+    positions: [1, 2, H, W], in px of the flow; outside, its border. inverse: [1, 2, 2, H, W]. A face moves in a part
+    of its picture: where nothing around moves, nothing is looked up.
     """
     last_x, last_y = flow.shape[3] - 1, flow.shape[2] - 1
+    carried[:] = 0
     for n in range(flow.shape[0]):
-        along, upright, trust = flow[n, 0], flow[n, 1], confidence[n, 0]
+        along, upright = flow[n, 0], flow[n, 1]
+        top, bottom, first, last = _moving_part(flow[n])
         for y in range(carried.shape[2]):
             for x in range(carried.shape[3]):
                 i, right, u = _beside(positions[0, 0, y, x], last_x)
                 j, below, v = _beside(positions[0, 1, y, x], last_y)
-                across, down = _bilinear(along, i, right, u, j, below, v), _bilinear(upright, i, right, u, j, below, v)
-                sure[n, 0, y, x] = _bilinear(trust, i, right, u, j, below, v)
-                carried[n, 0, y, x] = inverse[0, 0, 0, y, x] * across + inverse[0, 0, 1, y, x] * down
-                carried[n, 1, y, x] = inverse[0, 1, 0, y, x] * across + inverse[0, 1, 1, y, x] * down
+                if (right >= first) & (i <= last) & (below >= top) & (j <= bottom):
+                    across = _bilinear(along, i, right, u, j, below, v)
+                    down = _bilinear(upright, i, right, u, j, below, v)
+                    carried[n, 0, y, x] = inverse[0, 0, 0, y, x] * across + inverse[0, 0, 1, y, x] * down
+                    carried[n, 1, y, x] = inverse[0, 1, 0, y, x] * across + inverse[0, 1, 1, y, x] * down
 
 
 @_compiled("void(float32[:,:,::1], float32, uint16[:,:,::1])")
@@ -312,7 +334,8 @@ def displace_backwards(flow: Field, most: int, tolerance: np.float32, result: Fi
         along, down = flow[n, 0], flow[n, 1]
         for y in range(flow.shape[2]):
             for x in range(flow.shape[3]):
-                across, upright, change, step = along[y, x], down[y, x], tolerance, 0
+                across, upright, step = along[y, x], down[y, x], 0
+                change = np.float32(0) if (across == 0) & (upright == 0) else tolerance  # what rests comes from here
                 while step < most and not change < tolerance:
                     i, right, u = _beside(np.float32(x) - across, last_x)
                     j, below, v = _beside(np.float32(y) - upright, last_y)
@@ -361,6 +384,26 @@ def pool_products(base: Field, warped: Field, flow: Field, result: Field) -> Non
             for c in range(6):
                 for x in range(result.shape[3]):
                     result[n, c, row, x] = quarter * (sums[c, 2 * x] + sums[c, 2 * x + 1])
+
+
+@_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD}, float32, {_FIELD})")
+def add_equations(products: Field, motion: Field, noise: Field, factor: np.float32, result: Field) -> None:
+    """Add motion equations J u = h to the result [N, 5, h, w], those of `magnification.solver.Observation`.
+
+    products: [N, 6, h, w] as `pool_products` finds them without a flow; motion: [N, 2, h, w] px, around which they were
+    linearised; `factor` times noise [N, 1, h, w] is their variance.
+    """
+    for n in range(result.shape[0]):
+        for y in range(result.shape[2]):
+            for x in range(result.shape[3]):
+                variance = factor * noise[n, 0, y, x]
+                xx, xy, yy = products[n, 0, y, x], products[n, 1, y, x], products[n, 2, y, x]
+                u, v = motion[n, 0, y, x], motion[n, 1, y, x]
+                result[n, 0, y, x] += xx / variance
+                result[n, 1, y, x] += xy / variance
+                result[n, 2, y, x] += yy / variance
+                result[n, 3, y, x] += (products[n, 3, y, x] + (xx * u + xy * v)) / variance
+                result[n, 4, y, x] += (products[n, 4, y, x] + (xy * u + yy * v)) / variance
 
 
 @_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD})")
@@ -559,6 +602,28 @@ def pool_to(field: Field, result: Field) -> None:
                     result[n, c, row, column] = total / np.float32((bottom - top) * (right - left))
 
 
+@_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD})")
+def pool_weighted(field: Field, weight: Field, result: Field) -> None:
+    """Find the same of a field [N or 1, C, H, W] times a weight [N or 1, 1, H, W]."""
+    height, width, rows, columns = field.shape[2], field.shape[3], result.shape[2], result.shape[3]
+    sums = np.empty(width, np.float32)
+    for n in range(result.shape[0]):
+        planes, share = field[min(n, field.shape[0] - 1)], weight[min(n, weight.shape[0] - 1), 0]
+        for c in range(result.shape[1]):
+            for row in range(rows):
+                top, bottom = row * height // rows, ((row + 1) * height + rows - 1) // rows
+                sums[:] = 0
+                for y in range(top, bottom):
+                    for x in range(width):
+                        sums[x] += planes[c, y, x] * share[y, x]
+                for column in range(columns):
+                    left, right = column * width // columns, ((column + 1) * width + columns - 1) // columns
+                    total = np.float32(0)
+                    for x in range(left, right):
+                        total += sums[x]
+                    result[n, c, row, column] = total / np.float32((bottom - top) * (right - left))
+
+
 @numba.njit(inline="always")
 def _within(place: np.float64, last: int) -> tuple[int, int, np.float32, np.float32]:
     """Return the pixels before and after a place along an axis from 0 to `last`, and their shares; beyond it, 0."""
@@ -735,6 +800,51 @@ def relax(equations: Field, stiffness: Field, motion: Field, previous: Field, sw
                     previous[n, 0, y, x], previous[n, 1, y, x] = motion[n, 0, y, x], motion[n, 1, y, x]
                     motion[n, 0, y, x] = data[0, y, x] + (inverse[0, y, x] * u + inverse[1, y, x] * v)
                     motion[n, 1, y, x] = data[1, y, x] + (inverse[1, y, x] * u + inverse[2, y, x] * v)
+
+
+@_compiled("void(float32[:,:,::1], float32[:,:,::1], float32[:,:,::1])")
+def pull(precision: Planes, motion: Planes, result: Planes) -> None:
+    """Find J u of precisions J [N, 3, S] and motion u [N, 2, S], [N, 2, S]; see `rig.measurement`."""
+    for n in range(result.shape[0]):
+        for s in range(result.shape[2]):
+            x, y = motion[n, 0, s], motion[n, 1, s]
+            result[n, 0, s] = precision[n, 0, s] * x + precision[n, 1, s] * y
+            result[n, 1, s] = precision[n, 1, s] * x + precision[n, 2, s] * y
+
+
+@_compiled("void(float32[:,:,::1], float32[:,:,::1], float32[:,::1])")
+def find_energy(precision: Planes, pull: Planes, result: Plane) -> None:
+    """Find the energy [N, S] of equations J u = h, J [N, 3, S] and h [N, 2, S]; see `rig.measurement`.
+
+    It is 0 where J is; elsewhere J is more by a share of 1e-6, in every direction.
+    """
+    zero, two, share = np.float32(0), np.float32(2), np.float32(1e-6)
+    for n in range(result.shape[0]):
+        for s in range(result.shape[1]):
+            xx, xy, yy = precision[n, 0, s], precision[n, 1, s], precision[n, 2, s]
+            x, y, seen = pull[n, 0, s], pull[n, 1, s], xx + yy > zero
+            least = share * (xx + yy if seen else np.float32(1))
+            xx, yy = xx + least, yy + least
+            determinant = max(xx * yy - xy * xy, least * (xx + yy))
+            energy = (yy * x * x - two * xy * x * y + xx * y * y) / determinant
+            result[n, s] = energy if seen else zero
+
+
+@_compiled("void(float32[:,:,::1], float32[:,:,::1], float32[::1], float32[:,:,::1], float32[:,:,::1])")
+def marginalise(precision: Planes, pull: Planes, variance: Row, wider: Planes, weaker: Planes) -> None:
+    """Integrate a motion of `variance` [N] out of equations J u = h, J [N, 3, S] and h [N, 2, S]; see `rig.misfit`."""
+    one, zero = np.float32(1), np.float32(0)
+    for n in range(precision.shape[0]):
+        s2 = variance[n]
+        for s in range(precision.shape[2]):
+            xx, xy, yy, x, y = precision[n, 0, s], precision[n, 1, s], precision[n, 2, s], pull[n, 0, s], pull[n, 1, s]
+            a, b, d = one + s2 * xx, s2 * xy, one + s2 * yy
+            determinant = one + s2 * (xx + yy) + s2 * s2 * max(xx * yy - xy * xy, zero)
+            wider[n, 0, s] = (d * xx - b * xy) / determinant
+            wider[n, 1, s] = (d * xy - b * yy) / determinant
+            wider[n, 2, s] = (a * yy - b * xy) / determinant
+            weaker[n, 0, s] = (d * x - b * y) / determinant
+            weaker[n, 1, s] = (a * y - b * x) / determinant
 
 
 @_compiled(f"void({_STACK}, {_STACKS}, {_STACK})")

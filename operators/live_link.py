@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backend_bridge.files.disk import explained
 from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.rig.live_link import onto_controls, read_live_link, stands_for_arkit, text_of, unmatched
 from .animation.bake_report import BakeReport
@@ -75,11 +76,7 @@ def import_live_link(
     Raises:
         InputError: no such file, no such format, or nothing on the rig that has a known name can be keyed.
     """
-    try:
-        text = text_of(path.read_bytes())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} can't be read as a Live Link Face CSV ({error}); choose another file.") from error
-    recording = read_live_link(text, timecode_rate, STILL)
+    recording = read_live_link(_text_at(path), timecode_rate, STILL)
     choice = choice or ControlChoice()
     with bare_scene(context, destination.start_frame):  # what is at rest is judged without earlier bakes
         found, excluded = chosen_controls((avatar, *face_companions(context, avatar)), choice)
@@ -87,11 +84,11 @@ def import_live_link(
     known = {name: reason for name, reason in excluded.items() if stands_for_arkit(name)}
     if known and not any(stands_for_arkit(control.name) for control in controls):
         raise InputError(no_controls(avatar, known))
-    curves = onto_controls(recording.curves, controls)
+    curves = onto_controls(recording.curves, controls, known)
     named = {control.name: control for control in controls}
     performance = Performance(path.stem, named, curves, _time(recording.seconds, excursion(curves, named)))
     bake = bake_performance(context, performance, destination, markers=False)
-    there = [control.name for control in controls]
+    there = [control.name for control, follows in zip(controls, curves.visibility, strict=True) if follows]
     left_out = unmatched(recording.curves, [*there, *known], STILL)
     wanted = unmatched(recording.curves, there, STILL)
     missed = {
@@ -100,6 +97,17 @@ def import_live_link(
         if not set(wanted) <= set(unmatched(recording.curves, [*there, name], STILL))
     }
     return LiveLinkReport(bake, left_out, missed, recording.rotates, recording.remarks)
+
+
+def _text_at(path: Path) -> str:
+    if not path.is_file():
+        raise InputError(f"There is no Live Link Face CSV at {path}; choose another file.")
+    with explained(path, reading=True):
+        data = path.read_bytes()
+    try:
+        return text_of(data)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text, as a Live Link Face CSV is; choose another file.") from error
 
 
 def _time(seconds: tuple[Fraction, ...], away: NDArray[np.floating]) -> SourceTime:

@@ -27,8 +27,8 @@ from .bare_scene import captured_frame
 from .environment import environment_problem, preferences, worker_python
 from .footage import footage_problem, frame_rate
 from .measure_controls import choice_of
-from .reasons import instance_problem, linked_problem, no_controls, unkeyable
-from .rig.avatar import capture_problem, chosen_avatar, face_companions, face_has_shape_keys
+from .reasons import linked_problem, no_controls, unkeyable
+from .rig.avatar import capture_problem, chosen_avatar, face_companions, face_has_shape_keys, instance_problem
 from .rig.face_controls import ControlChoice, chosen_controls
 from .rig.projection import camera_problem, picture_size
 from .rig.surface import rendered_objects

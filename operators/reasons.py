@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import bpy
 
@@ -45,24 +45,6 @@ def override_apart(avatar: bpy.types.Object) -> str:
         "linked file gets further objects; make it in Properties > Data with the link icon and Shift held, not by a "
         "script."
     )
-
-
-def instance_problem(objects: Iterable[bpy.types.Object]) -> str:
-    """Return the next step where a character is there only as the instance of a collection; else an empty string."""
-    for obj in objects:
-        collection = obj.instance_collection if obj.instance_type == "COLLECTION" else None
-        if collection is None or not any(each.type == "MESH" for each in collection.all_objects):
-            continue
-        step = (
-            "Object > Library Override > Make"
-            if collection.library is not None
-            else "Object > Apply > Make Instances Real"
-        )
-        return (
-            f"{obj.name!r} shows the collection {collection.name!r} as an instance, which can't be keyed; select it, "
-            f"choose {step}, then choose the mesh with the face."
-        )
-    return ""
 
 
 def no_controls(avatar: bpy.types.Object, excluded: Mapping[str, str]) -> str:

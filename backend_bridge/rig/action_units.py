@@ -16,6 +16,8 @@ from enum import Enum
 from functools import lru_cache
 from types import MappingProxyType
 
+from .plain_names import PlainMeaning, read_plainly, shuts_lids
+
 
 class Side(Enum):
     """The side of the face, the person's own."""
@@ -38,7 +40,8 @@ class ActionUnit:
 class Meaning:
     """The meaning of a control's name.
 
-    shape: the ARKit shape without its side ("mouthSmile"), or "" for a control that is named by its unit alone.
+    shape: the ARKit shape without its side ("mouthSmile"), "browUp" for a brow that rises as one, "mouthTighten", or ""
+    for a control that is named by its unit alone.
     """
 
     shape: str
@@ -51,6 +54,18 @@ class Meaning:
         if self.side is Side.BOTH or self.shape in _UNSIDED:
             return self.shape
         return self.shape + self.side.name.capitalize()
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether it shows as one what ARKit has several shapes for."""
+        return self.shape in _SPLIT
+
+    @property
+    def arkit_names(self) -> frozenset[str]:
+        """The names of all ARKit shapes that it shows, those of both sides where it has none, both parts of a brow."""
+        parts = [Meaning(shape, self.side, self.units) for shape in _SPLIT.get(self.shape, (self.shape,))]
+        sides = ("", "Left", "Right") if self.side is Side.BOTH else ("",)
+        return frozenset(part.arkit + side for part in parts for side in sides)
 
     def is_of(self, units: Collection[int]) -> bool:
         """Whether it stands for some of these action units, by number, and for no other.
@@ -111,6 +126,7 @@ UNIT_NAMES = MappingProxyType(
 _SHAPE_UNITS: dict[str, tuple[int, ...]] = {
     "browInnerUp": (1,),
     "browOuterUp": (2,),
+    "browUp": (-1, -2),
     "browDown": (4,),
     "eyeWide": (5,),
     "cheekSquint": (6,),
@@ -152,6 +168,8 @@ _GAZE_UNITS = {
     ("eyeLookIn", Side.LEFT): 62,
 }
 
+# What ARKit has two shapes for.
+_SPLIT = {"browUp": ("browInnerUp", "browOuterUp")}
 # Shapes that have no side of their own in ARKit; "Left" in four of them is where they go.
 _UNSIDED = frozenset(
     {
@@ -229,9 +247,15 @@ _ALIASES: dict[str, str] = {
     "mouthr": "mouthRight",
     "mouthclosed": "mouthClose",
     "tongueshow": "tongueOut",
+    "chinraiserb": "mouthShrugLower",
+    "chinraisert": "mouthShrugUpper",
+    "jawsidewaysleft": "jawLeft",
+    "jawsidewaysright": "jawRight",
     # Mixamo's characters, and older Daz morphs.
     "browsdown": "browDown",
-    "browsup": "browOuterUp",
+    "browsup": "browUp",
+    "browsin": "browDown",
+    "jawforeward": "jawForward",
     "eyeswide": "eyeWide",
     "squint": "eyeSquint",
     "nosescrunch": "noseSneer",
@@ -279,7 +303,7 @@ _ALIASES: dict[str, str] = {
     # VRoid, behind "Fcl_".
     "brwangry": "browDown",
     "brwsorrow": "browInnerUp",
-    "brwsurprised": "browOuterUp",
+    "brwsurprised": "browUp",
     "eyesurprised": "eyeWide",
     "eyespread": "eyeWide",
     "mthsmall": "mouthPucker",
@@ -303,39 +327,35 @@ _MORPHS: dict[str, str] = {
     "なごみ": "eyeBlink",
     "びっくり": "eyeWide",
     "じと目": "eyeSquint",
+    "ジト目": "eyeSquint",
+    "細目": "eyeSquint",
+    "見開き": "eyeWide",
+    "頬上げ": "cheekSquint",
     "困る": "browInnerUp",
     "怒り": "browDown",
     "真面目": "browDown",
-    "上": "browOuterUp",
-    "眉上": "browOuterUp",
-    "眉上げ": "browOuterUp",
+    "上": "browUp",
+    "眉上": "browUp",
+    "眉上げ": "browUp",
     "下": "browDown",
     "眉下": "browDown",
     "眉下げ": "browDown",
     "にやり": "mouthSmile",
+    "にやり2": "mouthSmile",
     "にっこり": "mouthSmile",
     "口角上げ": "mouthSmile",
     "口角下げ": "mouthFrown",
     "∧": "mouthFrown",
+    "口横広げ": "mouthStretch",
+    "口横狭め": "mouthPucker",
+    "口すぼめ": "mouthPucker",
+    "口開け": "jawOpen",
     "あ": "jawOpen",
     "い": "mouthStretch",
     "う": "mouthPucker",
     "お": "mouthFunnel",
     "ぺろっ": "tongueOut",
 }
-# A lid and what it does, as words anywhere in a name whose rig has no vocabulary: "Lid.L: Shut", "Augen zu".
-_LIDS = frozenset(
-    {
-        *("eye", "eyes", "eyelid", "eyelids", "lid", "lids", "auge", "augen", "augenlid", "oeil", "yeux", "paupiere"),
-        *("ojo", "ojos", "occhio", "occhi", "olho", "olhos"),
-    }
-)
-_SHUT = frozenset(
-    {
-        *("shut", "close", "closed", "blink", "zu", "geschlossen", "ferme", "fermes", "cerrado", "cerrados"),
-        *("chiuso", "chiusi", "fechado", "fechados"),
-    }
-)
 # FACS names muscles by what they do ("cheek raiser"), and rigs controls by what is done ("cheek_raise_R").
 _DONE = {
     **{"raiser": "raise", "lowerer": "lower", "puller": "pull", "stretcher": "stretch", "tightener": "tighten"},
@@ -350,7 +370,7 @@ _ACTIONS = {
 _KEYS = _ACTIONS | {shape.lower(): shape for shape in _SHAPE_UNITS} | _ALIASES
 
 _PREFIX = re.compile(
-    r"^(?:!?ex-|facs_(?:ctrl|bs|jnt)_|ctrl_expressions[._]|ctrl_|ectrl_?|phm|fcl_|arkit[_.]|ak_|a\d\d_|"
+    r"^(?:!?ex-|facs_(?:ctrl|bs|jnt)_|ctrl_expressions[._]|ctrl_|ectrl_?|phm|(?:.*_)?fcl_|arkit[_.]|ak_|a\d\d_|"
     r"blendshapes?\d*[._])",
     re.I,
 )
@@ -359,7 +379,7 @@ _NUMBER = re.compile(r"(?<=.)(?:\.\d{3,}|_div\d)$")  # Blender's for a name that
 _OF_MESH = re.compile(r"^[^.]+\.([A-Za-z][^.]{4,}(?:\.[LRlr])?)$")
 _WINKS = frozenset({"ウィンク", "ウィンク2", "ウインク"})  # of the left eye, as the right one's say so
 _MORPH_SIDE = re.compile(r"[\s_.]*(左|右|[LR])$|^(左|右)")
-_SIDE_LAST = re.compile(r"(?<=[a-z])(Left|Right|L|R)$|[\s_.\-]+((?i:left|right|l|r))$")
+_SIDE_LAST = re.compile(r"(?:(?<=[a-z])|(?<=[a-z][UD]))(Left|Right|L|R)$|[\s_.\-]+((?i:left|right|l|r))$")
 _SIDE_FIRST = re.compile(r"^(left|right|l|r)[\s_.\-]+", re.I)
 
 
@@ -378,7 +398,7 @@ def recognise(name: str) -> Meaning | None:
     True
     """
     bare = _NUMBER.sub("", _CHANNEL.sub("", re.split(r"[|:/]", name.strip())[-1].strip()))
-    if (found := _in_vocabulary(bare) or _shut_lids(name)) is not None:
+    if (found := _in_vocabulary(bare) or _in_words(shuts_lids(name))) is not None:
         return found
     of_mesh = _OF_MESH.match(bare)
     return _in_vocabulary(of_mesh[1]) if of_mesh is not None else None
@@ -394,7 +414,17 @@ def _in_vocabulary(bare: str) -> Meaning | None:
         return _meaning(shape, side)
     if (shape := _KEYS.get(_key(bare))) is not None:
         return _meaning(shape, Side.BOTH)
-    return _by_unit(bare)
+    return _by_unit(bare) or _in_words(read_plainly(bare))
+
+
+def _in_words(plain: PlainMeaning | None) -> Meaning | None:
+    if plain is None:
+        return None
+    side = {"l": Side.LEFT, "r": Side.RIGHT}.get(plain.side, Side.BOTH)
+    if plain.shape in _SHAPE_UNITS:
+        return _meaning(plain.shape, side)
+    number = int(plain.shape.removeprefix("AU"))
+    return Meaning("", side, (ActionUnit(number, UNIT_NAMES[number]),))
 
 
 def _key(text: str) -> str:
@@ -422,14 +452,6 @@ def _split_side(name: str) -> tuple[str, Side]:
     return name[: match.start()] + name[match.end() :], Side.LEFT if letter == "l" else Side.RIGHT
 
 
-def _shut_lids(name: str) -> Meaning | None:
-    words = set(re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()))
-    if not (words & _LIDS and words & _SHUT):
-        return None
-    left, right = bool(words & {"l", "left"}), bool(words & {"r", "right"})
-    return _meaning("eyeBlink", Side.BOTH if left is right else Side.LEFT if left else Side.RIGHT)
-
-
 def _meaning(shape: str, side: Side) -> Meaning:
     numbers = _SHAPE_UNITS[shape]
     if (shape, side) in _GAZE_UNITS:
@@ -438,12 +460,14 @@ def _meaning(shape: str, side: Side) -> Meaning:
 
 
 def _by_unit(name: str) -> Meaning | None:
-    """Read names such as "AU12", "AU_12_left", "au01_inner_brow_raiser"; a bare number is no name."""
-    match = re.match(r"(?:facs|au)[\s_.\-]*(?:au)?[\s_.\-]*0*(\d{1,2})(?!\d)", name, re.I)
+    """Read names such as "AU12", "AU_12_left", "L_AU12", "au01_inner_brow_raiser"; a bare number is no name."""
+    first = _SIDE_FIRST.match(name)
+    bare = name[first.end() :] if first is not None else name
+    match = re.match(r"(?:facs|au)[\s_.\-]*(?:au)?[\s_.\-]*0*(\d{1,2})(?!\d)", bare, re.I)
     if match is None or int(match[1]) not in UNIT_NAMES:
         return None
     number = int(match[1])
-    rest = name[match.end() :]
+    rest = first[1] if first is not None else bare[match.end() :]
     side = {"l": Side.LEFT, "left": Side.LEFT, "r": Side.RIGHT, "right": Side.RIGHT}.get(_key(rest))
     if side is None:
         side = _split_side(rest)[1]

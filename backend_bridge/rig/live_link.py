@@ -8,7 +8,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..files.errors import InputError
-from .action_units import Side, recognise
+from .action_units import recognise
 from .basis import Control
 from .curves import ControlCurves
 from .timecode import Count, Timecode, count_of, regular, unwrapped
@@ -299,17 +299,22 @@ def _weight(cell: str) -> float:
     return value
 
 
-def onto_controls(curves: ControlCurves, controls: Sequence[Control]) -> ControlCurves:
+def onto_controls(curves: ControlCurves, controls: Sequence[Control], others: Iterable[str] = ()) -> ControlCurves:
     """Return curves of ARKit shapes as curves of a rig's own controls, matched by what their names mean.
 
-    A control for both sides gets the larger of the two; controls that split a shape by side get the same each. Values
+    A control for both sides gets the larger of the two; controls that split a shape by side get the same each. A brow
+    that rises as one follows what the rig has no control of its own for, among `others` neither. Values
     count from the control's rest, in units of its `full_excursion`. Controls without a counterpart stay at rest and
     have visibility 0. Raises `InputError` when nothing matches.
     """
     values = np.tile([control.rest for control in controls], (len(curves.seconds), 1))
     visibility = np.zeros(len(controls), np.float32)
+    names = [*(control.name for control in controls), *others]
+    separate = {source for name in names if not _is_joint(name) for source in _sources_of(name, curves.names)}
     for index, control in enumerate(controls):
         sources = _sources_of(control.name, curves.names)
+        if _is_joint(control.name):
+            sources = [source for source in sources if source not in separate]
         if sources:
             values[:, index] += full_excursion(control) * curves.values[:, sources].max(1)
             visibility[index] = 1.0
@@ -354,8 +359,12 @@ def _columns_of(name: str) -> list[int]:
     meaning = recognise(name)
     if meaning is None or not meaning.shape:
         return []
-    both = [meaning.shape + side for side in ("Left", "Right")] if meaning.side is Side.BOTH else []
-    return [SHAPES.index(shape) for shape in (meaning.arkit, *both) if shape in SHAPES]
+    return [index for index, shape in enumerate(SHAPES) if shape in meaning.arkit_names]
+
+
+def _is_joint(name: str) -> bool:
+    meaning = recognise(name)
+    return meaning is not None and meaning.is_joint
 
 
 def _sources_of(name: str, shapes: Sequence[str]) -> list[int]:
@@ -363,10 +372,7 @@ def _sources_of(name: str, shapes: Sequence[str]) -> list[int]:
     meaning = recognise(name)
     if meaning is None or not meaning.shape:
         return []
-    wanted = (
-        {meaning.arkit} if meaning.side is not Side.BOTH else {meaning.shape + side for side in ("", "Left", "Right")}
-    )
-    return [index for index, shape in enumerate(shapes) if shape in wanted]
+    return [index for index, shape in enumerate(shapes) if shape in meaning.arkit_names]
 
 
 def _timecode(seconds: Fraction) -> str:

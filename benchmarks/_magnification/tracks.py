@@ -18,6 +18,7 @@ from magplus.models.magnification.copied_blocks import copied_share
 from magplus.models.training.scenes import filmed
 from magplus.models.warp import move
 
+from .codec_left import joined, where_coded
 from .goals import INSTRUMENTS, Goal, Row, psnr
 from .methods import SOLVER, SOLVER_ALONE, Estimator, Method
 from .tables import OURS, SOLVER_ROW, Result, save_pictures, table
@@ -43,7 +44,11 @@ MORE_PEAKS = (*PEAKS, 4.0)
 LARGEST = 8.0  # px; beyond it a rendered face leaves what its units were made for
 GROUP = 8  # frames that a job measures together on a CPU
 CLIP_ROW = "ours, as a clip"
-LEFT = "truth, where coded"  # what a codec has left of the motion: exact where it coded anything, rest elsewhere
+# What a codec has left of the motion: exact where it coded anything, and elsewhere rest or what joins it smoothly.
+LEFT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "truth, where coded": where_coded,
+    "the same, joined": joined,
+}
 
 
 def track_motion(family: Family, methods: dict[str, Method], options: argparse.Namespace) -> list[Result]:
@@ -62,8 +67,9 @@ def track_motion(family: Family, methods: dict[str, Method], options: argparse.N
                     flow, goal = method.motion(reference, frame), trial.goal
                     collected[name].append(_compared(goal, flow))
                 if condition == CODED:
-                    coded = 1 - copied_share(reference, frame)
-                    collected[LEFT].append(_compared(trial.goal, coded * trial.goal.wanted))
+                    copied = copied_share(reference, frame)
+                    for name, left in LEFT.items():
+                        collected[name].append(_compared(trial.goal, left(trial.goal.wanted, copied)))
                 ours, solver = (collected[name][-1]["error"] for name in (OURS, SOLVER_ROW))
                 worst.append((ours / solver, trial.name))
             rows += table(f"motion, {condition}, peak {peak:g} px", collected)

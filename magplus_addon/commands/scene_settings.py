@@ -12,8 +12,7 @@ import bpy
 from ...backend_bridge.files.errors import InputError
 from ...operators.animation.scene_start import follow_again, is_set
 from ...operators.blender.data import mesh_of
-from ...operators.reasons import instance_problem
-from ...operators.rig.avatar import face_companions, has_shape_keys
+from ...operators.rig.avatar import face_companions, has_shape_keys, instance_problem
 from ..settings import MagPlusSettings
 from .parser import ANIMATION
 

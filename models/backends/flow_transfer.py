@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...backend_bridge.backends import BackendInfo, find_backend
 from ..face.correspondence import Correspondence
+from ..magnification.motion import Motion
 from ..warp import move
 from .base import Animated, DrivingBatch, FaceImage
 from .framing import Framing
@@ -55,5 +56,7 @@ class FlowTransfer:
 
     def animate(self, state: SourceState, driving: DrivingBatch) -> Animated:
         """Move the avatar by the magnified motion."""
-        motion = state.correspondence.carry(driving.motion)
-        return Animated(lambda: move(state.image, motion.flow).clamp(0, 1), motion, state.correspondence)
+        flow = state.correspondence.carry(driving.motion.flow)
+        certain = flow.new_ones(1, 1, 1, 1).expand(len(flow), 1, *flow.shape[2:])
+        motion = Motion(flow, certain)
+        return Animated(lambda: move(state.image, flow).clamp(0, 1), motion, state.correspondence)

@@ -139,7 +139,9 @@ class Comparison:
         medians = np.partition(np.abs(difference), middle, axis=1)[:, middle]
         widths = np.asarray(_OUTLIER * np.maximum(medians, 1e-4), np.float32)
         weigh_robustly(difference, widths, weight)
-        normal = (weight[:, None] * self._jacobian) @ self._jacobian.T
+        motions = len(self._jacobian)
+        weighted = (weight[:, None] * self._jacobian).reshape(-1, len(self._values))  # one product for all frames
+        normal = (weighted @ self._jacobian.T).reshape(-1, motions, motions)
         return normal.astype(np.float64), ((weight * difference) @ self._jacobian.T).astype(np.float64)
 
 

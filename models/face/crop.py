@@ -90,7 +90,7 @@ class SteadyCrop:
         they are, and so do frames that would have to move farther than landmarks are ever wrong.
         """
         scene = _Scene.of(self, frames, track, reference)
-        fits = {lines: scene.wobble_fit(lines) for lines in LINES}
+        fits = scene.wobble_fits()
         crop = self
         for _ in range(_BANDED_ROUNDS):
             signs: dict[Lines, list[Tensor]] = {lines: [] for lines in LINES}
@@ -208,7 +208,7 @@ class SteadyCrop:
             low = there.new_tensor([-left, -top]).view(1, 2, 1, 1) - 0.5
             high = low + there.new_tensor(image.shape[1::-1]).view(1, 2, 1, 1)
             sampled = sampled * ((there >= low) & (there <= high)).all(1, keepdim=True)
-        return mean_pool(sampled, fine).clamp(0, 1)
+        return mean_pool(sampled, fine).clamp_(0, 1)
 
     def _shift_of(self, wobble: Wobble, frame: int, axis: NDArray[np.float64]) -> Tensor:
         """Return how far a wobble shifts the places of a square grid of the unit square in a frame, [1, 2, S, S] px."""
@@ -289,10 +289,10 @@ class _Scene:
             self.banded.add(index)
         return torch.from_numpy(lit)[None]
 
-    def wobble_fit(self, lines: Lines) -> WobbleFit:
-        """Return what finds a rolling shutter's wobble of these lines."""
+    def wobble_fits(self) -> dict[Lines, WobbleFit]:
+        """Return what finds a rolling shutter's wobble, of either kind of lines."""
         depth = face_depth(self.landmarks, (_ALIGNMENT_SIZE,) * 2)
-        return WobbleFit(self.template, self.rigidity, depth, self.to_crop, lines)
+        return {lines: WobbleFit(self.template, self.rigidity, depth, self.to_crop, lines) for lines in LINES}
 
 
 def _is_grey(frame: VideoFrame) -> bool:

@@ -104,16 +104,16 @@ class Summariser:
             self._place = _placed(points)
         height, self.frame_width = image.shape[:2]
         to_face = Similarity.fit(rigid, self._place)
-        face = _small_face(image, to_face)
-        within = _within()
+        grey = cv2.transform(image, np.full((1, 3), 1 / 3))
+        face = _small_face(grey, to_face)
         shrink = min(1.0, _PICTURE_SIDE / max(height, self.frame_width))
         size = (max(1, round(self.frame_width * shrink)), max(1, round(height * shrink)))
         return FrameSummary(
             points,
-            face.mean(2).astype(np.float32),
-            _shrunk(cv2.transform(image, np.full((1, 3), 1 / 3)), size),
-            float(face[within].mean()),
-            float(((face[within] >= CLIPPED).sum(1) >= 2).mean()),
+            face,
+            _shrunk(grey, size),
+            float(face[_within()].mean()),
+            _clipped(image, to_face),
         )
 
 
@@ -126,21 +126,41 @@ def _shrunk(grey: Grey, size: tuple[int, int]) -> Grey:
     return result[0]
 
 
+def _clipped(image: NDArray[np.float32], to_face: Similarity) -> float:
+    """Return the share of the face that is white in two channels or more, in a frame [H, W, 3]."""
+    if image[_place_of(image, to_face)].max() < CLIPPED:
+        return 0.0  # nearly always
+    face = _small_face(image, to_face)[_within()]
+    return float(((face >= CLIPPED).sum(1) >= 2).mean())
+
+
 def _small_face(image: NDArray[np.float32], to_face: Similarity) -> NDArray[np.float32]:
-    """Return the part [48, 48, 3] of a frame [H, W, 3] that lies on the small face, without what it can't show."""
-    # A mean over the px that one px of the small picture stands for, or nearly so: what is finer is noise here.
-    spread = 0.5 / to_face.scale if to_face.scale < 1 else 0.0
-    border = int(5 * spread) + 2  # OpenCV's kernel reaches 4 standard deviations
+    """Return the part [48, 48, ...] of a frame [H, W, ...] that lies on the small face, less what that can't show."""
+    rows, columns = _place_of(image, to_face)
+    seen, spread = image[rows, columns], _spread(to_face)
+    if spread:
+        seen = cv2.GaussianBlur(seen, (0, 0), spread)
+    shift = to_face(np.array([columns.start, rows.start], np.float64))
+    matrix = np.array([[to_face.a, -to_face.b, shift[0]], [to_face.b, to_face.a, shift[1]]])
+    return np.asarray(cv2.warpAffine(seen, matrix, (_FACE_SIDE, _FACE_SIDE), borderMode=cv2.BORDER_REPLICATE))
+
+
+def _spread(to_face: Similarity) -> float:
+    """Return the standard deviation of a mean over the px that one px of the small face stands for, or nearly so.
+
+    What is finer is noise there.
+    """
+    return 0.5 / to_face.scale if to_face.scale < 1 else 0.0
+
+
+def _place_of(image: NDArray[np.float32], to_face: Similarity) -> tuple[slice, slice]:
+    """Return the rows and columns of a frame [H, W, ...] that the small face is made from."""
+    border = int(5 * _spread(to_face)) + 2  # OpenCV's kernel reaches 4 standard deviations
     corners = to_face.inverse()(np.array([(x, y) for x in (0.0, _FACE_SIDE) for y in (0.0, _FACE_SIDE)]))
     limit = np.array(image.shape[1::-1])
     left, top = (corners.min(0) - border).astype(int).clip(0, limit - 1)
     right, bottom = (corners.max(0) + border).astype(int).clip(0, limit - 1) + 1
-    seen = image[top:bottom, left:right]
-    if spread:
-        seen = cv2.GaussianBlur(seen, (0, 0), spread)
-    shift = to_face(np.array([left, top], np.float64))
-    matrix = np.array([[to_face.a, -to_face.b, shift[0]], [to_face.b, to_face.a, shift[1]]])
-    return np.asarray(cv2.warpAffine(seen, matrix, (_FACE_SIDE, _FACE_SIDE), borderMode=cv2.BORDER_REPLICATE))
+    return slice(top, bottom), slice(left, right)
 
 
 def judge(
@@ -300,13 +320,11 @@ def _dissolves(frames: _Shot, frame_width: int) -> list[tuple[int, int]]:
     """Return where one shot blends over to another: the places of the last frame before and the first one after it."""
     stretches: list[tuple[int, int]] = []
     for before, first in enumerate(frames):
-        reference = _Region.of(first.summary, frame_width)
-        for length in _LENGTHS:
-            after = before + length
-            if after >= len(frames) or (last := frames[after]).seconds - first.seconds > _DISSOLVE:
-                break
-            changed = reference.change(last.summary) > _CHANGE
-            if changed and _blended(frames[before : after + 1], reference.place):
+        place = first.summary.region(frame_width)
+        ends = [before + length for length in _LENGTHS if before + length < len(frames)]
+        near = [after for after in ends if frames[after].seconds - first.seconds <= _DISSOLVE]
+        for after in _blended_halfway(frames, before, near, place):
+            if _blended(frames[before : after + 1], place):
                 stretches.append((before, after))
     joined: list[tuple[int, int]] = []
     for before, after in stretches:
@@ -322,20 +340,38 @@ def _dissolves(frames: _Shot, frame_width: int) -> list[tuple[int, int]]:
     return grown
 
 
+def _blended_halfway(frames: _Shot, before: int, ends: Sequence[int], region: tuple[slice, slice]) -> list[int]:
+    """Return which of the ends show another picture there, and halfway a sum of it and the one before: nearly none."""
+    if not ends:
+        return []
+    halves = [(before + after + 1) // 2 for after in ends]
+    first, last, half = (
+        np.stack([frames[each].summary.picture[region].ravel() for each in some]) for some in ([before], ends, halves)
+    )
+    # Of the ends in one light: another exposure is a blend, and no other picture.
+    apart = last * _exposure(first, last) - first
+    changed = _medians(np.abs(apart)) > _CHANGE
+    left = _unexplained(first, last, half)
+    whole = np.sqrt((apart**2).mean(1))
+    return [after for after, is_one in zip(ends, changed & (left < _BLENDED * whole), strict=True) if is_one]
+
+
+def _unexplained(first: Grey, last: Grey, half: Grey) -> NDArray[np.float64]:
+    """Return what the best sums of first [1, P] and last pictures [N, P] leave of those halfway [N, P], rms [N]."""
+    ends = np.stack(np.broadcast_arrays(first, last), 1, dtype=np.float64)
+    shares = np.linalg.solve(ends @ ends.mT + _RIDGE, ends @ half[..., None])
+    return np.asarray(np.sqrt(((half - (shares.mT @ ends)[:, 0]) ** 2).mean(1)))
+
+
 def _blended(frames: _Shot, region: tuple[slice, slice]) -> bool:
     """Return whether all frames but the ends are sums of the ends' pictures there, ever more of the last one."""
-    first, *between, last = (frame.summary.picture[region] for frame in frames)
-    # Of the ends in one light: another exposure is a blend, and no other picture.
-    gain = float(_median(first) / max(float(_median(last)), 1e-3))
-    whole = float(np.sqrt(((gain * last - first) ** 2).mean()))
-    ends = np.stack([first.ravel(), last.ravel()], 1, dtype=np.float64)
-    for some in (between[len(between) // 2 :][:1], between):  # one tells nearly always
-        asked = np.stack([picture.ravel() for picture in some], 1, dtype=np.float64)
-        shares = np.linalg.solve(ends.T @ ends + _RIDGE, ends.T @ asked)
-        left = np.sqrt(((asked - ends @ shares) ** 2).mean(0))
-        if not (left < _BLENDED * whole).all():
-            return False
-    return bool((np.diff(np.r_[0.0, shares[1], 1.0]) > _BLENDS_ON).all())
+    first, *between, last = (frame.summary.picture[region].ravel() for frame in frames)
+    whole = float(np.sqrt(((last * _exposure(first, last) - first) ** 2).mean()))
+    ends = np.stack([first, last], 1, dtype=np.float64)
+    asked = np.stack(between, 1, dtype=np.float64)
+    shares = np.linalg.solve(ends.T @ ends + _RIDGE, ends.T @ asked)
+    left = np.sqrt(((asked - ends @ shares) ** 2).mean(0))
+    return bool((left < _BLENDED * whole).all() and (np.diff(np.r_[0.0, shares[1], 1.0]) > _BLENDS_ON).all())
 
 
 def _unlike(one: FrameSummary, other: FrameSummary, frame_width: int) -> bool:
@@ -350,7 +386,7 @@ def _shots(frames: _Shot, frame_width: int, begin: set[int]) -> list[_Shot]:
     if not frames:
         return []
     pairs = list(itertools.pairwise(frames))
-    change = np.array([_Region.of(one.summary, frame_width).change(other.summary) for one, other in pairs])
+    change = np.array([_change(one.summary, other.summary, frame_width) for one, other in pairs])
     step = np.diff([frame.seconds for frame in frames])
     shots: list[_Shot] = [[frames[0]]]
     for place, (before, after) in enumerate(pairs):
@@ -401,32 +437,22 @@ def _moved(before: FrameSummary, after: FrameSummary) -> float:
     return float(np.linalg.norm(after.points[:, :2] - before.points[:, :2], axis=1).mean()) / max(before.width, 1.0)
 
 
-@dataclass(frozen=True)
-class _Region:
-    """The part of the picture where the face is in a frame, as it is there, and its middle brightness."""
-
-    place: tuple[slice, slice]
-    then: Grey
-    level: np.floating[Any]
-
-    @classmethod
-    def of(cls, summary: FrameSummary, frame_width: int) -> _Region:
-        place = summary.region(frame_width)
-        return cls(place, summary.picture[place], _median(summary.picture[place]))
-
-    def change(self, after: FrameSummary) -> float:
-        """Return the typical change of the picture where the face was, another exposure taken out."""
-        now = after.picture[self.place]
-        gain = float(self.level / max(float(_median(now)), 1e-3))
-        return float(_median(np.abs(now * gain - self.then)))
+def _change(before: FrameSummary, after: FrameSummary, frame_width: int) -> float:
+    """Return the typical change of the picture where the face was, another exposure taken out."""
+    place = before.region(frame_width)
+    then, now = before.picture[place].ravel(), after.picture[place].ravel()
+    return float(_medians(np.abs(now * _exposure(then, now) - then)))
 
 
-def _median(values: NDArray[np.floating[Any]]) -> np.floating[Any]:
-    """Return the median of a few hundred values, by sorting them all: NumPy's own takes several times as long."""
-    ordered = np.sort(values, axis=None)
-    middle = len(ordered) // 2
-    found: np.floating[Any] = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-    return found
+def _exposure(then: Grey, now: Grey) -> NDArray[np.float32]:
+    """Return how much brighter one picture [..., P] is than another, by their medians, [..., 1]."""
+    return np.asarray(_medians(then) / np.maximum(_medians(now), 1e-3), np.float32)[..., None]
+
+
+def _medians(values: Grey) -> Grey:
+    """Return the medians [...] of values [..., P], by sorting them all: NumPy's own takes several times as long."""
+    ordered, count = np.sort(values), values.shape[-1]
+    return np.asarray((ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2)
 
 
 def _likeness(one: FrameSummary, other: FrameSummary) -> float:

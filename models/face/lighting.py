@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -31,6 +30,7 @@ _GAINS = (0.2, 5.0)  # of a channel, least and most
 _DARKEST = 0.02  # of white, which keeps ratios of black from meaning anything
 _QUANTILES = (0.1, 0.5, 0.9)  # of the face's values: its darks, its middle, its lights
 _CLEARLY = 0.75  # of the deviation, that what an offset or bands leave of it is to stay below
+_HOPELESS = 0.2  # of the deviation: bands that take away less than that at most, by a first look, aren't clear
 _BANDS = 0.5  # of the logarithm, that a row's light is away from the others' at most
 _LEAST_ROW = 4  # px of the face; a row with fewer has the light of those beside it
 _NOISE_SIGMA = 1.5  # px
@@ -120,9 +120,9 @@ class _Comparison:
         self._reference = self.part(reference)
         self._places = np.flatnonzero(within)
         parts = np.array_split(np.flatnonzero(within.any(1)), _PARTS)
-        self._ends = np.cumsum([within[part].sum() for part in parts])  # of the parts' places
+        self._starts = [part[0] for part in parts if len(part)]  # the parts' first rows
         self._weight = within.astype(np.float32)
-        self._soft = np.maximum(_without_noise(self._weight), 1e-3)
+        self._sharp = self._weight / np.maximum(_without_noise(self._weight), 1e-3)
         self._grey = self._reference.mean(0)
         self._there = self._values(self._reference)
         self._ordered = np.sort(self._there)
@@ -131,11 +131,15 @@ class _Comparison:
         self._down, self._across = blurs[0][:, rows], blurs[1][:, columns]
         self._near = self._down[rows], self._across[columns]
         self._lines = lines
+        self._line = [np.rint(each[self._box].ravel()[self._places]).astype(np.intp) for each in lines]  # [N]
+        self._part = np.searchsorted(self._starts, self._places // within.shape[1], "right") - 1  # [N]
 
     def part(self, image: Image) -> Image:
         """Return the part of an image [C, H, W], or of what is the same in its rows or columns."""
         rows, columns = self._box
-        return np.ascontiguousarray(np.broadcast_to(image, (len(image), *self.inside.shape))[:, rows, columns])
+        if image.shape[1:] != self.inside.shape:
+            image = np.broadcast_to(image, (len(image), *self.inside.shape))
+        return np.ascontiguousarray(image[:, rows, columns])
 
     def offset(self, face: Image) -> NDArray[np.float32]:
         """Return what is added to a frame's values, before the gain, to be the reference's [C]; 0 unless clear."""
@@ -152,10 +156,9 @@ class _Comparison:
         if clear:  # dark glasses alone make the mean less, at the price of all the skin
             clear = bool(np.median(shifted) < _CLEARLY * np.median(plain))
         if clear:  # an edge of light that moves over the face changes its darks and lights, too
-            with_it, without = (
-                self._deviation(each * self.smooth_gain(each)) for each in (face + _planes(offset), face)
-            )
-            clear = bool(with_it.mean() < _CLEARLY * without.mean())
+            pictures = face + _planes(offset), face
+            with_it, without = (np.abs(self._deviation(each * self.smooth_gain(each))).sum() for each in pictures)
+            clear = bool(with_it < _CLEARLY * without)
         return np.asarray(offset if clear else np.zeros(len(face)), np.float32)
 
     def bands(self, face: Image, gain: Image, gain_of: Callable[[Image], Image]) -> Image | None:
@@ -164,11 +167,14 @@ class _Comparison:
         None where the other gain alone explains the light as well: `gain` of the face, by `gain_of`.
         """
         left = self._deviation(face * gain)
-        if left.mean() > _VISIBLE_BANDS:
-            for lines in self._lines:
-                bands = self._profile(face, lines)
+        before = self._in_parts(np.abs(left))
+        if before.sum() > _VISIBLE_BANDS * len(self._places):
+            for lines, line in zip(self._lines, self._line, strict=True):
+                if (self._most_taken(left, line) < _HOPELESS * before).any():
+                    continue  # nearly always
+                bands = self._profile(face, lines, line)
                 lit = face * self.part(bands)
-                if self._clearly_less(self._deviation(lit * gain_of(lit)), left):
+                if (self._in_parts(np.abs(self._deviation(lit * gain_of(lit)))) < _CLEARLY * before).all():
                     return bands
         return None
 
@@ -211,13 +217,12 @@ class _Comparison:
         """Return the values [C, N] inside."""
         return face.reshape(len(face), -1).take(self._places, axis=1)
 
-    def _profile(self, face: Image, lines: Image) -> Image:
+    def _profile(self, face: Image, lines: Image, line: NDArray[np.intp]) -> Image:
         """Return the gain of lines of the camera, [1, H, W], beside that of the face as a whole.
 
         It is what a line's brightness adds up to in both pictures: means of logarithms would tell less than there is of
-        dark skin, and more of features that have moved across a line. lines: see `_lines`.
+        dark skin, and more of features that have moved across a line. lines: see `_lines`; line: [N], of the values.
         """
-        line = np.rint(lines[self._box].ravel()[self._places]).astype(np.intp)
         known = np.flatnonzero(np.bincount(line) >= _LEAST_ROW)
         if not len(known):
             return np.ones((1, 1, 1), np.float32)
@@ -227,19 +232,28 @@ class _Comparison:
         return np.asarray(np.exp(np.interp(lines, known, logs))[None], np.float32)
 
     def _deviation(self, face: Image) -> Image:
-        """Return how far the light is from the reference's inside, [N], a logarithm; without the pixels' noise."""
-        logs = _without_noise(self._weight * self._logs(face).clip(-_BANDS, _BANDS))
-        return np.abs(logs / self._soft).ravel()[self._places]
+        """Return how far the light is from the reference's, [h, w], a logarithm, 0 outside; without pixels' noise."""
+        return self._sharp * _without_noise(self._weight * self._logs(face).clip(-_BANDS, _BANDS))
+
+    def _most_taken(self, left: Image, line: NDArray[np.intp]) -> Image:
+        """Return by how much bands of lines [N] lower the sizes of what is left, in each part.
+
+        At most: of a line that is shifted as a whole, all that has one sign falls, and what has the other rises.
+        """
+        values = left.ravel()[self._places]
+        count = np.bincount(line)
+        shift = np.abs(np.bincount(line, values)) / np.maximum(count, 1)
+        size = len(self._starts) * len(count)
+        signs = np.bincount(self._part * len(count) + line, np.sign(values), size).reshape(-1, len(count))
+        return np.asarray(np.abs(signs) @ shift)
+
+    def _in_parts(self, field: Image) -> Image:
+        """Return the sums of a field [h, w] in the parts of the face."""
+        return np.asarray(np.add.reduceat(field.sum(1), self._starts))
 
     def _logs(self, face: Image) -> Image:
         """Return the logarithm of the reference's brightness over a frame's, [h, w]."""
         return np.log((self._grey + _DARKEST) / np.maximum(face.mean(0) + _DARKEST, 1e-4))
-
-    def _clearly_less(self, after: Image, before: Image) -> bool:
-        """Return whether deviations [N] are clearly less in all parts of the face."""
-        return all(
-            after[start:end].mean() < _CLEARLY * before[start:end].mean() for start, end in pairwise((0, *self._ends))
-        )
 
 
 def _around(mask: Mask) -> tuple[slice, slice]:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..magnification.filters import pool_to
+from ..magnification.filters import pool_weighted
 from .masks import Mask, grown
 from .regions import face_mask, face_width, regions
 
@@ -52,7 +52,7 @@ class MovingCover:
 
         local: [N, 2, S, S] px, motion without the head's. seen: [N, 1, S, S] in [0, 1], where the face is seen.
         """
-        x, y = (pool_to(local * seen, (_SIDE, _SIDE)) * (_SIDE / self._size)).split(1, 1)
+        x, y = (pool_weighted(local, seen, (_SIDE, _SIDE)) * (_SIDE / self._size)).split(1, 1)
         sizes = (x * x + y * y).sqrt()[:, 0].cpu().numpy()
         found = np.stack([self.of(each) for each in sizes])
         if not found.any():

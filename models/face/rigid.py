@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..device import fits_loops
-from ..magnification.filters import pool_to
+from ..magnification.filters import pool_to, pool_weighted
 from ..magnification.motion import Motion
 
 _SIDE = 48  # cells along a side of the grid that the pose is fitted on
@@ -149,9 +149,8 @@ class _Samples:
         height, width = motion.flow.shape[-2:]
         weight = weights * motion.confidence
         size = (min(_SIDE, height), min(_SIDE, width))
-        total, points, flow = (
-            pool_to(each, size).flatten(2).double() for each in (weight, surface * weight, motion.flow * weight)
-        )
+        pooled = pool_to(weight, size), *(pool_weighted(each, weight, size) for each in (surface[None], motion.flow))
+        total, points, flow = (each.flatten(2).double() for each in pooled)
         used = total[:, 0].amax(0) > 0  # the face fills less than half of its crop
         used |= ~used.any()
         total, points, flow = (each[..., used] for each in (total, points, flow))

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..magnification.filters import pool_to, resize
 from ..pages import KeptArray
-from .colour import coloured_as
+from .colour import coloured_as, is_grey
 from .footage import CLIPPED
 from .lids import closures_of_each, mesh_weight
 from .lighting import Light, ReferenceLight
@@ -97,7 +97,7 @@ class Visibility:
         self, reference: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor, tilt: float = 0.0
     ) -> None:
         self._size = size = reference.shape[-1]
-        self._reference = reference
+        self._reference, self._is_grey = reference, is_grey(reference[0])
         self._known: OrderedDict[bytes, _Kept] = OrderedDict()
         self._bytes = 0
         self._scale = _SIDE / size
@@ -108,7 +108,8 @@ class Visibility:
         self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         inner = ((mask, (mask > 0.5) & self._face) for mask in self._regions.values())
-        self._parts = [(places, mask < 0.5) for mask, places in inner if places.any()]  # of each, and beside it
+        # The places of each, and beside it.
+        self._parts = [(np.flatnonzero(places), mask < 0.5) for mask, places in inner if places.any()]
         self._small = _small(reference[0])
         self._near = self._extremes(self._small)
         mouth = grown(self._hull(LIPS, small), max(1, round(_REACH * self._width)))
@@ -150,7 +151,8 @@ class Visibility:
         """Write one frame [3, S, S] as `__call__` returns it, and where the face is seen in it, [1, S, S]."""
         from ..loops import show
 
-        frame = coloured_as(frame, self._reference[0])
+        if is_grey(frame) != self._is_grey:
+            frame = coloured_as(frame, self._reference[0])
         found = self._compared(_small(frame), _small_mask(inside[None]), landmarks)
         gain, offset = (_LIKE, _NOTHING) if found.light is None else (found.light.gain, found.light.offset)
         show(
@@ -192,7 +194,7 @@ class Visibility:
         for eye in self._hidden_eyes(light.on(small), seen, eyes, points):
             seen &= ~eye
         for inner, beside in self._parts:
-            if seen[inner].mean() < _LEAST_SEEN:
+            if np.count_nonzero(seen.ravel()[inner]) < _LEAST_SEEN * len(inner):
                 seen &= beside
         return _Comparison(seen, light if light.differs(self._face, _SAME_LIGHT) else None)
 

@@ -152,6 +152,21 @@ def pool_to(field: Tensor, size: tuple[int, int]) -> Tensor:
     return result
 
 
+def pool_weighted(field: Tensor, weight: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return what `pool_to` does of a field [N or 1, C, H, W] times a weight [N or 1, 1, H, W]: [N, C, h, w].
+
+    >>> pool_weighted(torch.tensor([[[[1.0, 3.0, 5.0]]]]), torch.tensor([[[[1.0, 1.0, 0.0]]]]), (1, 1))
+    tensor([[[[1.3333]]]])
+    """
+    if not fits_loops(field, weight):
+        return F.interpolate(field * weight, size, mode="area")
+    from ..loops import pool_weighted as compiled
+
+    result = field.new_empty(max(len(field), len(weight)), field.shape[1], *size)
+    compiled(field.contiguous().numpy(), weight.contiguous().numpy(), result.numpy())
+    return result
+
+
 def max_pool_2x2(field: Tensor) -> Tensor:
     """Return the maxima of [N, C, H, W] over squares of 2 x 2 px; H and W are even.
 

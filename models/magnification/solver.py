@@ -24,7 +24,9 @@ domain photograph and of two frames of the demonstration clip.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -343,11 +345,9 @@ def _gauss_newton_step(
     linearised = [_linearised(*pair, weight) for pair in pairs]
     noise = [each.noise_at(local=last) for each in linearised]
     factors = [band.correlation for band in bands] or [1.0]
-    parts = [each.equations(motion, factor * own) for each, factor, own in zip(linearised, factors, noise, strict=True)]
-    equations = torch.stack(parts).sum(0)
-    equations = box(equations if weight is None else equations * weight, 3)
-    finest = linearised[0]
-    unexplained = _unexplained_motion(finest.squared, finest.tensor, finest.noise)
+    summed = (_compiled_sum if fits_loops(motion, *noise) else _sum)(linearised, motion, noise, factors)
+    equations = box(summed if weight is None else summed * weight, 3)
+    unexplained = _unexplained_motion(linearised[0])
     # 4. Solve with the prior; the first solution sets the scale of the motion for a second one.
     least = settings.first_motion if first else settings.least_motion
     stiffness = _stiffness(motion, unexplained, least, settings.roughness)
@@ -374,19 +374,21 @@ def _in_bands(image: Tensor, bands: tuple[Band, ...]) -> list[Tensor]:
 class _Linearised:
     """Brightness constancy of a reference and a warped frame, linearised around the motion that it was warped by.
 
-    With g the gradient of the mean of both and d their difference, over 2 x 2 px each: tensor: [N, 3, h, w], mean
-    g g^T; right: [N, 2, h, w], mean -g d; squared: [N, 1, h, w], mean d^2. noise: [N, 1, h, w], the robust variance of
-    d over the whole picture.
+    products: [N, 6, h, w], means over 2 x 2 px with g the gradient of the mean of both and d their difference: g g^T
+    (xx, xy, yy), -g d and d^2. noise: [N, 1, h, w], the robust variance of d over the whole picture.
     """
 
-    tensor: Tensor
-    right: Tensor
-    squared: Tensor
+    products: Tensor
     noise: Tensor
+
+    @cached_property
+    def around(self) -> Tensor:
+        """The mean d^2 over 5 x 5 points, [N, 1, h, w]."""
+        return box(self.products[:, 5:], 5)
 
     def noise_at(self, *, local: bool) -> Tensor:
         """Return the noise variance, `local`: of outliers (occlusions, highlights) by their own difference."""
-        return torch.maximum(self.noise, box(self.squared, 5)) if local else self.noise
+        return torch.maximum(self.noise, self.around) if local else self.noise
 
     def equations(self, motion: Tensor, noise: Tensor) -> Tensor:
         """Return J and h of single points as in `Observation`, [N, 5, h, w], for the whole motion [N, 2, h, w] px.
@@ -394,9 +396,27 @@ class _Linearised:
         noise: [N, 1, h, w], their variance.
         """
         x, y = motion[:, :1], motion[:, 1:]
-        jxx, jxy, jyy = self.tensor.split(1, 1)
-        right = self.right + torch.cat([jxx * x + jxy * y, jxy * x + jyy * y], 1)
-        return torch.cat([self.tensor, right], 1) / noise
+        tensor = self.products[:, :3]
+        jxx, jxy, jyy = tensor.split(1, 1)
+        right = self.products[:, 3:5] + torch.cat([jxx * x + jxy * y, jxy * x + jyy * y], 1)
+        return torch.cat([tensor, right], 1) / noise
+
+
+def _sum(bands: list[_Linearised], motion: Tensor, noise: list[Tensor], factors: list[float]) -> Tensor:
+    """Return the equations of all bands together, whose variance is a factor times their noise: [N, 5, h, w]."""
+    parts = zip(bands, factors, noise, strict=True)
+    return torch.stack([each.equations(motion, factor * own) for each, factor, own in parts]).sum(0)
+
+
+def _compiled_sum(bands: list[_Linearised], motion: Tensor, noise: list[Tensor], factors: list[float]) -> Tensor:
+    """Return the same on a CPU, in one pass a band."""
+    from ..loops import add_equations
+
+    result = motion.new_zeros(len(motion), 5, *motion.shape[2:])
+    for each, factor, own in zip(bands, factors, noise, strict=True):
+        products, flow, variance = (field.contiguous().numpy() for field in (each.products, motion, own))
+        add_equations(products, flow, variance, np.float32(factor), result.numpy())
+    return result
 
 
 def _linearised(base: Tensor, warped: Tensor, weight: Tensor | None) -> _Linearised:
@@ -407,8 +427,7 @@ def _linearised(base: Tensor, warped: Tensor, weight: Tensor | None) -> _Lineari
     products = (_compiled_products if fits_loops(base, warped) else _products)(base, warped)
     squared = products[:, 5:]
     typical = median_where_seen(squared, weight)
-    noise = (typical / CHI_SQUARED_MEDIAN + QUANTISATION).expand_as(squared)
-    return _Linearised(products[:, :3], products[:, 3:5], squared, noise)
+    return _Linearised(products, (typical / CHI_SQUARED_MEDIAN + QUANTISATION).expand_as(squared))
 
 
 def _products(base: Tensor, warped: Tensor) -> Tensor:
@@ -442,14 +461,14 @@ def median_where_seen(values: Tensor, weight: Tensor | None) -> Tensor:
     return median(values.flatten(1), seen).view(-1, 1, 1, 1)
 
 
-def _unexplained_motion(squared: Tensor, tensor: Tensor, noise: Tensor) -> Tensor:
+def _unexplained_motion(seen: _Linearised) -> Tensor:
     """Return the squared motion (px^2) that would explain the remaining difference beyond noise, [N, 1, h / 4, w / 4].
 
     It is (d^2 - 1.5 noise) / (|g|^2 + noise) and lowers the stiffness where a thin structure (a lid, a few px wide)
     moves differently from its surroundings.
     """
-    excess = (box(squared, 5) - _NOISE_FACTOR * noise).clamp(min=0)
-    steepness = box(tensor[:, 0:1] + tensor[:, 2:3], 5) + noise
+    excess = (seen.around - _NOISE_FACTOR * seen.noise).clamp(min=0)
+    steepness = box(seen.products[:, 0:1] + seen.products[:, 2:3], 5) + seen.noise
     return F.max_pool2d(excess / steepness, 4, ceil_mode=True)
 
 

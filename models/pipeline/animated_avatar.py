@@ -69,7 +69,7 @@ class AnimatedAvatar:
         self._pass_warnings_on()
         if animated.motion is None:
             return self._observe(animated.frames)
-        still = torch.zeros_like(animated.motion.flow)
+        still = animated.motion.flow.new_zeros(1, 1, 1, 1).expand_as(animated.motion.flow)
         return Generated(lambda: animated.frames, animated.motion, still, still.new_zeros(len(still)), given=True)
 
     def _pass_warnings_on(self) -> None:

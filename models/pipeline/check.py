@@ -106,7 +106,7 @@ def check(
     as_filmed, shown = (driver.magnified(seen.frames, observed, alpha) for alpha in (1.0, factors.alpha))
     plain, magnified = (avatar.animate(each) for each in (as_filmed, shown))
     size, landmarks = avatar.window.crop_size, driver.clip.reference.landmarks
-    carried = Correspondence(avatar.landmarks, landmarks, (size, size)).carry(shown.motion).flow
+    carried = Correspondence(avatar.landmarks, landmarks, (size, size)).carry(shown.motion.flow)
     source = avatar.window.cut(avatar.picture.over()).to(avatar.device)
     findings = Findings(
         likeness=_likeness(avatar.neutral, source, avatar.mask),

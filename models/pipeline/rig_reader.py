@@ -299,11 +299,12 @@ class DriverReader(RigReader):
         if batch.equations is not None:
             return batch.equations
         weight, copied, observed = batch.weight, batch.seen.copied, batch.observed
+        total = observed.total
         # A closing lid has no brightness constancy: its equations are those of the mesh's motion, on its skin.
-        equations = self._observer.observe(batch.frames, observed.total, weight * (1 - observed.from_mesh), copied)
+        equations = self._observer.observe(batch.frames, total, weight * (1 - observed.from_mesh), copied)
         from_mesh, skin, flow, seen, head, before = (
-            np.stack([self._observer.read(each[None]) for each in field])
-            for field in (observed.from_mesh, observed.skin, observed.total, weight, observed.rigid, observed.before)
+            self._observer.read(field)
+            for field in (observed.from_mesh, observed.skin, total, weight, observed.rigid, observed.before)
         )
         equations += _of_lids(equations, np.minimum(from_mesh, skin), flow)
         return np.concatenate([equations, seen, head, before], -1).astype(np.float32)
@@ -437,13 +438,13 @@ def shown_share(columns: NDArray[np.floating], seen: NDArray[np.floating]) -> ND
 
 def _regions(observer: RigObserver, landmarks: NDArray[np.float32], side: int) -> dict[str, NDArray[np.floating]]:
     """Return how far each site belongs to each region of a face in a picture of `side` px, [S]."""
-    return {name: observer.read(mask)[:, 0] for name, mask in regions(landmarks, (side, side)).items()}
+    return {name: observer.read(mask)[0, :, 0] for name, mask in regions(landmarks, (side, side)).items()}
 
 
 def _region_gains(observer: RigObserver, region: Tensor, constraints: Constraints) -> NDArray[np.float64]:
     """Return [K], how much of each control a map of the face [1, 1, S, S] lets through, weighted by its effect."""
     energy = (observer.sites.columns**2).sum(2)
-    gains = energy @ observer.read(region)[:, 0] / np.maximum(energy.sum(1), 1e-12)
+    gains = energy @ observer.read(region)[0, :, 0] / np.maximum(energy.sum(1), 1e-12)
     for pair in constraints.pairs:
         gains[list(pair)] = gains[list(pair)].mean()
     return gains
@@ -451,4 +452,4 @@ def _region_gains(observer: RigObserver, region: Tensor, constraints: Constraint
 
 def _inside(basis: RigBasis, mask: Tensor) -> NDArray[np.bool_]:
     """Return [V], vertices on a crop that lie where its mask [1, 1, S, S] is at least one half."""
-    return read_field(mask, basis.positions)[:, 0] >= 0.5
+    return read_field(mask, basis.positions)[0, :, 0] >= 0.5

@@ -86,6 +86,12 @@ class Measurement:
 
     def pull_of(self, motion: Array) -> Array:
         """Return J u of a motion [N, 2, S] px."""
+        if fit_loops(self.precision, motion):
+            from ..loops import pull
+
+            result = np.empty_like(motion)
+            pull(self.precision, motion, result)
+            return result
         xx, xy, yy = self.precision.swapaxes(0, 1)
         x, y = motion.swapaxes(0, 1)
         return np.stack([xx * x + xy * y, xy * x + yy * y], 1)
@@ -300,6 +306,12 @@ def initial_weights(seen: Measurement) -> Array:
 
 def _energy(precision: Array, pull: Array) -> Array:
     """Return hᵀJ⁻¹h for J [N, 3, S] and h [N, 2, S], in the directions in which J is not zero."""
+    if fit_loops(precision, pull):
+        from ..loops import find_energy
+
+        result = np.empty((len(pull), pull.shape[2]), np.float32)
+        find_energy(precision, pull, result)
+        return result
     xx, xy, yy = precision.swapaxes(0, 1)
     hx, hy = pull.swapaxes(0, 1)
     seen = xx + yy > 0
@@ -307,6 +319,11 @@ def _energy(precision: Array, pull: Array) -> Array:
     xx, yy = xx + least, yy + least
     determinant = np.maximum(xx * yy - xy * xy, least * (xx + yy))
     return np.where(seen, (yy * hx * hx - 2 * xy * hx * hy + xx * hy * hy) / determinant, 0.0)
+
+
+def fit_loops(*arrays: Array) -> bool:
+    """Whether `loops` can compute on arrays: the sums over patches are of another type."""
+    return all(each.dtype == np.float32 and each.flags.c_contiguous for each in arrays)
 
 
 def _median(values: Array, valid: NDArray[np.bool_]) -> Array:

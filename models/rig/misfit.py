@@ -31,7 +31,7 @@ from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 from .box_least_squares import solve_boxed
-from .measurement import Array, Measurement, NormalEquations, cauchy_weights
+from .measurement import Array, Measurement, NormalEquations, cauchy_weights, fit_loops
 
 STILL = 0.1  # share of a clip's frames in which a face is taken to be still
 _WINDOW = 0.06  # of the face's size, standard deviation of the window in which skin is taken to move alike: of a lid
@@ -71,6 +71,12 @@ def marginalised(seen: Measurement, variance: Array) -> Measurement:
     >>> marginal.precision.ravel(), marginal.pull.ravel()  # the same motion +- 0.14 px
     (array([50.,  0., 50.], dtype=float32), array([25.,  0.], dtype=float32))
     """
+    if fit_loops(seen.precision, seen.pull):
+        from ..loops import marginalise
+
+        wider, weaker = np.empty_like(seen.precision), np.empty_like(seen.pull)
+        marginalise(seen.precision, seen.pull, variance.astype(np.float32), wider, weaker)
+        return replace(seen, precision=wider, pull=weaker)
     s2 = variance[:, None].astype(np.float32)
     xx, xy, yy = seen.precision.swapaxes(0, 1)
     hx, hy = seen.pull.swapaxes(0, 1)

@@ -36,12 +36,12 @@ class RigObserver:
         self.basis = basis
         self.sites = Sites.of(basis, (width // 2, height // 2))
         if depth is not None:
-            self.sites = replace(self.sites, depth=read_field(depth, self.sites.position)[:, 0])
+            self.sites = replace(self.sites, depth=read_field(depth, self.sites.position)[0, :, 0])
         self._reference = reference
         self._texture = texture_of(reference)
 
     def read(self, field: Tensor) -> NDArray[np.float64]:
-        """Return a field [1, C, H, W] of the picture at the sites, [S, C]."""
+        """Return a field [N, C, H, W] of the picture at the sites, [N, S, C]."""
         return read_field(field, self.sites.position)
 
     @torch.inference_mode()
@@ -85,7 +85,7 @@ def on_driver(basis: RigBasis, correspondence: Correspondence, mask: Tensor) -> 
         mask: [1, 1, h, w] in [0, 1], where the driver's face is; vertices where it is below a half are not seen.
     """
     height, width = mask.shape[-2:]
-    there = read_field(correspondence.positions, basis.positions)
+    there = read_field(correspondence.positions, basis.positions)[0]
     inverse = read_field(correspondence.inverse_jacobian.flatten(1, 2), basis.positions).reshape(-1, 2, 2)
     jacobian = np.linalg.inv(inverse)
     x, y = np.moveaxis(basis.displacement, -1, 0)
@@ -96,12 +96,12 @@ def on_driver(basis: RigBasis, correspondence: Correspondence, mask: Tensor) -> 
         basis,
         image_size=(width, height),
         positions=there.astype(np.float32),
-        visible=basis.visible & inside & (read_field(mask, there)[:, 0] >= 0.5),
+        visible=basis.visible & inside & (read_field(mask, there)[0, :, 0] >= 0.5),
         displacement=displacement.astype(np.float32),
     )
 
 
 def read_field(field: Tensor, points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return a field [1, C, h, w] at points [V, 2] px, [V, C]; outside, its border."""
+    """Return a field [N, C, h, w] at points [V, 2] px, [N, V, C]; outside, its border."""
     where = torch.from_numpy(np.ascontiguousarray(points.T[None, :, None])).to(field)
-    return np.asarray(sample(field, where)[0, :, 0].T.double().cpu().numpy())
+    return np.asarray(sample(field, where)[:, :, 0].mT.double().cpu().numpy())

@@ -191,7 +191,8 @@ def _measured(sites: Sites, equations: NDArray[np.floating]) -> Measurement:
     finite = np.isfinite(equations).all(2, keepdims=True)
     by_place = np.ascontiguousarray(np.where(finite, equations, 0.0).swapaxes(1, 2), np.float32)
     changed = by_place[:, 5] > 0 if by_place.shape[1] > 5 else None
-    return Measurement(sites.position, sites.depth, by_place[:, :3], by_place[:, 3:5], changed)
+    precision, pull = (np.ascontiguousarray(by_place[:, at]) for at in (slice(3), slice(3, 5)))
+    return Measurement(sites.position, sites.depth, precision, pull, changed)
 
 
 def _effects(sites: Sites) -> Array:

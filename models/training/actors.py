@@ -21,7 +21,8 @@ from torch import Tensor
 from ...backend_bridge.rig.basis import Control, RigBasis
 from ..rig.sites import frontmost
 from ..video import Mp4Writer, encode_png
-from .heads import HeadModel, Part
+from .head_mesh import Part
+from .heads import HeadModel
 from .rasteriser import Rasteriser, Shot
 from .scenes import EXPRESSIONS, random_shot, rotation
 from .skin import SkinPainter

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from .heads import HEAD_CENTRE, HeadModel, Part
+from .head_mesh import Part
+from .head_texture import HEAD_CENTRE
+from .heads import HeadModel
 
 Floats: TypeAlias = NDArray[np.floating]
 

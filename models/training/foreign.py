@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from .heads import HeadModel, Part
+from .head_mesh import Part
+from .heads import HeadModel
 
 Floats = NDArray[np.float64]
 

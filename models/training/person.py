@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .heads import BUST_CROP, SKIN_MASKS, HeadModel, Part
+from .head_mesh import Part
+from .heads import BUST_CROP, SKIN_MASKS, HeadModel
 from .skin import SkinPainter, scalp_depth
 
 HAIR = (0.065, 0.058, 0.054)  # sRGB in [0, 1]

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..warp import move
-from .heads import HeadModel, Part
+from .head_mesh import Part
+from .heads import HeadModel
 from .rasteriser import Rasteriser, Render, Shot
 from .skin import SkinPainter
 

@@ -15,15 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, LinearNDInterpolator
 
-from .heads import (
-    EYE_TILE_REACH,
-    SKIN_MASKS,
-    STRIP,
-    HeadModel,
-    Part,
-    project,
-    tile_box,
-)
+from .head_mesh import EYE_TILE_REACH, Part
+from .head_texture import STRIP, project, tile_box
+from .heads import SKIN_MASKS, HeadModel
 
 Floats: TypeAlias = NDArray[np.floating]
 Colour: TypeAlias = tuple[float, float, float]

@@ -130,4 +130,4 @@ def _planes(frame: av.VideoFrame) -> NDArray[np.uint8] | NDArray[np.uint16]:
         np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype.itemsize)[: frame.height, :samples]
         for plane in frame.planes[:3]
     ]
-    return planes[0].reshape(frame.height, frame.width, 3) if packed else np.dstack(planes)
+    return planes[0].reshape(frame.height, frame.width, 3) if packed else cv2.merge(planes)

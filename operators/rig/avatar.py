@@ -44,6 +44,8 @@ def _unseen(context: bpy.types.Context, target: bpy.types.Object) -> str:
     if name not in layer.objects:
         if name in context.scene.objects:
             return f"{name!r} is excluded from the view layer {layer.name!r}; tick its collection in the Outliner."
+        if problem := instance_problem(each for each in context.scene.objects if _has_instance_of(each, target)):
+            return problem
         return f"{name!r} is not in the scene {context.scene.name!r}; go to the scene that it is in, or link it here."
     if target.hide_render or not target.visible_get(view_layer=layer):
         return f"{name!r} is hidden; show it in the viewport and in renders."
@@ -55,6 +57,29 @@ def _unseen(context: bpy.types.Context, target: bpy.types.Object) -> str:
             "Visibility, and for its collection in the Outliner."
         )
     return ""
+
+
+def instance_problem(objects: Iterable[bpy.types.Object]) -> str:
+    """Return the next step where a character is there only as the instance of a collection; else an empty string."""
+    for obj in objects:
+        collection = obj.instance_collection if obj.instance_type == "COLLECTION" else None
+        if collection is None or not any(each.type == "MESH" for each in collection.all_objects):
+            continue
+        step = (
+            "Object > Library Override > Make"
+            if collection.library is not None
+            else "Object > Apply > Make Instances Real"
+        )
+        return (
+            f"{obj.name!r} shows the collection {collection.name!r} as an instance, which can't be keyed; select it, "
+            f"choose {step}, then choose the mesh with the face."
+        )
+    return ""
+
+
+def _has_instance_of(obj: bpy.types.Object, target: bpy.types.Object) -> bool:
+    collection = obj.instance_collection
+    return collection is not None and any(each == target for each in collection.all_objects)
 
 
 def has_shape_keys(avatar: bpy.types.Object) -> bool:

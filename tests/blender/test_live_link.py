@@ -115,8 +115,23 @@ def test_by_command(head, recording: Path, tmp_path: Path, capsys: pytest.Captur
     printed = capsys.readouterr().err
     assert "Keyed 2 controls from frame 10" in printed and "warning: No control of this rig" in printed
     assert bpy.context.scene.magplus.animation == LAYER
-    assert commands.main(["live-link", str(tmp_path / "nowhere.csv")]) == 2
-    assert "can't be read as a Live Link Face CSV" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("there", ["nothing", "a folder", "a film"])
+def test_what_is_no_recording_is_refused_in_a_persons_words(
+    head, tmp_path: Path, there: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands = importlib.import_module("bl_ext.user_default.magplus.magplus_addon.commands")
+    given = tmp_path / "take.csv"
+    if there == "a folder":
+        given.mkdir()
+    if there == "a film":
+        given.write_bytes(bytes(range(256)))
+    assert commands.main(["live-link", str(given)]) == 2
+    sentence = f"{given} is no text" if there == "a film" else f"There is no Live Link Face CSV at {given}"
+    printed = capsys.readouterr().err
+    assert sentence in printed and "choose another file" in printed
+    assert "codec" not in printed and "Errno" not in printed
 
 
 @pytest.mark.parametrize("rate", ["0", "-24", "24/0", "1e400", "nan", "fast"])
@@ -134,7 +149,7 @@ def test_what_is_no_recording_is_one_sentence(head, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no Live Link Face CSV"):
         import_live_link(bpy.context, wrong, head, TO_FRAME_1)
     wrong.write_bytes(b"\xff\xfe\x00binary")
-    with pytest.raises(InputError, match="can't be read"):
+    with pytest.raises(InputError, match="is no text"):
         import_live_link(bpy.context, wrong, head, TO_FRAME_1)
 
 

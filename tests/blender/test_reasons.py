@@ -158,6 +158,10 @@ def test_an_instance_of_a_collection_is_named(
     for arguments in (["animate"], ["animate", "--avatar", "Hero"]):
         assert commands.main(arguments) == 2
         assert step in capfd.readouterr().err
+    bpy.context.scene.magplus.avatar = next(each for each in wanted.collections[0].all_objects if each.type == "MESH")
+    assert step in settings_problem(bpy.context), "of a mesh that was chosen, too"
+    bpy.data.objects.remove(instance)
+    assert "is not in the scene" in settings_problem(bpy.context)
 
 
 def test_bones_of_a_linked_rig_are_named_before_the_run(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-import dev
+from development.environments import SERIES
+from development.stages import STAGES, left_out
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = tomllib.loads((ROOT / "blender_manifest.toml").read_text("utf-8"))["version"]
@@ -39,18 +40,18 @@ def test_the_changelog_has_the_version() -> None:
 
 def test_the_workflow_runs_every_blender_series_and_both_commands() -> None:
     workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text("utf-8")
-    assert re.findall(r"--series ([\d.]+)", workflow) == sorted(dev.SERIES)
+    assert re.findall(r"--series ([\d.]+)", workflow) == sorted(SERIES)
     stages = set(re.findall(r"--only (\w+)", workflow))
-    assert stages == set(dev.STAGES) and re.search(r"- demo$", workflow, re.M)
+    assert stages == set(STAGES) and re.search(r"- demo$", workflow, re.M)
     assert "secrets." not in workflow
 
 
 def test_no_test_is_left_out_of_every_blender_series() -> None:
-    everything = [*dev.SERIES.values()]
-    whole = [version for version in everything if not dev.left_out(version, everything, fast=False)]
-    assert sorted(whole) == sorted([dev.SERIES["4.2"], dev.SERIES["5.3"]]), "the oldest and the newest"
+    everything = [*SERIES.values()]
+    whole = [version for version in everything if not left_out(version, everything, fast=False)]
+    assert sorted(whole) == sorted([SERIES["4.2"], SERIES["5.3"]]), "the oldest and the newest"
     for version in everything:
-        assert not dev.left_out(version, [version], fast=False), "where one is tested alone it runs all"
+        assert not left_out(version, [version], fast=False), "where one is tested alone it runs all"
 
 
 def test_every_file_of_code_says_its_licence_first() -> None:

@@ -22,7 +22,9 @@ from magplus.models.magnification.motion import Motion
 from magplus.models.pipeline import restoration as restoration_module
 from magplus.models.pipeline.avatar import AvatarPicture
 from magplus.models.pipeline.restoration import Restoration
-from magplus.models.rig import equations
+from magplus.models.rig import equations, measurement, misfit
+from magplus.models.rig.measurement import Measurement
+from magplus.models.rig.misfit import marginalised
 from magplus.models.video.writer import png_codes
 
 
@@ -151,12 +153,13 @@ def test_motion_is_carried_alike(random, monkeypatch):
     here = np.stack([2 * x, 2 * y], 1)[:478]
     there = here * (1.3, 0.9) + (-4, 3) + np.sin(here[:, ::-1] / 9)
     correspondence = Correspondence(here, there, (44, 40))
-    motion = Motion(smooth(random, 2, 2, 36, 48), smooth(random, 2, 1, 36, 48))
-    compiled = correspondence.carry(motion)
+    flow = smooth(random, 3, 2, 36, 48)
+    flow[1, :, :9], flow[1, :, 20:], flow[1, :, :, :5], flow[1, :, :, 30:] = 0, 0, 0, 0  # only a part of it moves
+    flow[2] = 0
+    compiled = correspondence.carry(flow)
     by_pytorch(monkeypatch, correspondence_module)
-    found = correspondence.carry(motion)
-    assert torch.allclose(compiled.flow, found.flow, atol=1e-4)
-    assert torch.allclose(compiled.confidence, found.confidence, atol=1e-4)
+    assert torch.allclose(compiled, correspondence.carry(flow), atol=1e-4)
+    assert compiled[2].abs().max() == 0
 
 
 @pytest.mark.parametrize(("maximum", "depth"), [(255, 8), (65535, 16)])
@@ -213,6 +216,44 @@ def test_fields_are_blurred_alike(random, sigma):
 def test_bands_are_linearised_alike(random):
     base, warped = smooth(random, 1, 1, 48, 60), smooth(random, 2, 1, 48, 60)
     assert torch.allclose(solver._compiled_products(base, warped), solver._products(base, warped), atol=1e-5)
+
+
+def test_equations_of_bands_are_added_up_alike(random, monkeypatch):
+    base, frames = (0.5 + 0.1 * smooth(random, count, 1, 48, 66) for count in (1, 3))
+    motion, weight = smooth(random, 3, 2, 24, 33), torch.rand(3, 1, 24, 33, generator=random)
+    bands, factors = [solver._linearised(base + n / 9 * frames, frames, weight) for n in (1, 2)], [1.0, 8.0]
+    noise = [each.noise_at(local=True) for each in bands]
+    compiled = solver._compiled_sum(bands, motion, noise, factors)
+    assert torch.allclose(compiled, solver._sum(bands, motion, noise, factors), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("fields", "weights"), [(1, 3), (3, 1), (2, 2)])
+def test_weighted_means_over_cells_are_alike(random, monkeypatch, fields, weights):
+    field, weight = torch.randn(fields, 2, 50, 61, generator=random), torch.rand(weights, 1, 50, 61, generator=random)
+    compiled = filters.pool_weighted(field, weight, (12, 48))
+    by_pytorch(monkeypatch, filters)
+    assert torch.allclose(compiled, filters.pool_weighted(field, weight, (12, 48)), atol=1e-6)
+
+
+def test_what_is_measured_at_sites_is_handled_alike(monkeypatch):
+    """Motion taken out, energy and a misfit integrated out, also where nothing was measured."""
+    rng = np.random.default_rng(0)
+    root = rng.normal(0, 3, (4, 2, 2, 50)).astype(np.float32)
+    root[1, ..., :9] = 0
+    (xx, xy), (_, yy) = np.einsum("nijs,nkjs->iksn", root, root).swapaxes(2, 3)
+    precision, motion = np.stack([xx, xy, yy], 1), rng.normal(0, 1, (4, 2, 50)).astype(np.float32)
+    seen = Measurement(rng.random((50, 2)), np.zeros(50), precision, motion[::-1].copy())
+
+    def computed() -> list[np.ndarray]:
+        wider = marginalised(seen, np.array([0.0, 0.01, 0.3, 4.0]))
+        return [seen.less(motion).pull, seen.energy(), wider.precision, wider.pull]
+
+    compiled = computed()
+    for module in (measurement, misfit):
+        monkeypatch.setattr(module, "fit_loops", lambda *_: False)
+    for found, expected in zip(compiled, computed(), strict=True):
+        assert found.dtype == expected.dtype == np.float32
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_equations_are_alike(random, monkeypatch):

@@ -80,7 +80,7 @@ class MetaPortrait(PublishedBackend):
 
     def generate(self, state: MetaPortraitState, driving: DrivingBatch) -> Tensor:
         """N driving frames -> [N, 3, 256, 256]."""
-        flow = state.correspondence.carry(driving.motion).flow
+        flow = state.correspondence.carry(driving.motion.flow)
         at = torch.from_numpy(state.landmarks).to(flow).T[None, :, None]  # [1, 2, 1, P]
         moved = state.landmarks + sample(flow, at)[:, :, 0].transpose(1, 2).cpu().numpy()  # [N, P, 2]
         drawn = describe(_in_unit(moved, state.size), state.layout, self.device)

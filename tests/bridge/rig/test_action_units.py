@@ -65,6 +65,17 @@ from magplus.backend_bridge.rig.action_units import Side, recognise
         ("BrowsDown_Left", "browDownLeft", 4),
         ("NoseScrunch_Right", "noseSneerRight", 9),
         ("CTRL_expressions_eyeUpperLidUpL", "eyeWideLeft", 5),
+        ("CTRL_expressions_mouthPressUL", "mouthPressLeft", 24),  # of the upper lip
+        ("mouthLipsPurseDR", "mouthPucker", 18),
+        ("jawChinRaiseDL", "mouthShrugLower", 17),
+        ("Face.M_F00_000_00_Fcl_BRW_Angry", "browDown", 4),
+        ("ジト目", "eyeSquint", 7),
+        ("にやり２", "mouthSmile", 12),
+        ("L_AU12", "mouthSmileLeft", 12),
+        ("R_AU02", "browOuterUpRight", 2),
+        ("LIP_FUNNELER_LB", "mouthFunnel", 22),
+        ("CHIN_RAISER_B", "mouthShrugLower", 17),
+        ("JAW_SIDEWAYS_LEFT", "jawLeft", 30),
     ],
 )
 def test_usual_spellings_of_a_shape(name: str, arkit: str, unit: int) -> None:
@@ -72,6 +83,52 @@ def test_usual_spellings_of_a_shape(name: str, arkit: str, unit: int) -> None:
     assert meaning is not None
     assert meaning.arkit == arkit
     assert [each.number for each in meaning.units] == [unit]
+
+
+@pytest.mark.parametrize(
+    ("name", "arkit", "unit"),
+    [
+        ("Angry Brow", "browDown", 4),
+        ("eyebrows-left-down", "browDownLeft", 4),
+        ("eyebrows-right-inner-up", "browInnerUp", 1),
+        ("Eyebrow Outer Raise.L", "browOuterUpLeft", 2),
+        ("BrowsIn_Left", "browDownLeft", 4),
+        ("lip_corner_up_L", "mouthSmileLeft", 12),
+        ("Left Mouth Corner Down", "mouthFrownLeft", 15),
+        ("Grin", "mouthSmile", 12),
+        ("upper_lid_up_L", "eyeWideLeft", 5),
+        ("eye-left-closure", "eyeBlinkLeft", 45),
+        ("Wink.R", "eyeBlinkRight", 45),
+        ("Eye_Left_squeeze", "eyeSquintLeft", 7),
+        ("eCTRLEyelidsLowerUp-DownR", "eyeSquintRight", 7),
+        ("eCTRLEyelidsUpperDown-UpL", "eyeBlinkLeft", 45),
+        ("eCTRLLipTopUp-DownL", "mouthUpperUpLeft", 10),
+        ("Mouth_Bottom_Lip_Down", "mouthLowerDown", 16),
+        ("Lashes: cheeks raise", "cheekSquint", 6),
+        ("Puff Cheeks", "cheekPuff", 34),
+        ("lips_part", "", 25),
+        ("Eye_L_Look_L", "eyeLookOutLeft", 61),
+        ("Eye_R_Look_L", "eyeLookInRight", 61),
+        ("Eye_R_Look_Up", "eyeLookUpRight", 63),
+        ("eyeLookRightL", "eyeLookInLeft", 62),
+    ],
+)
+def test_names_in_plain_words_in_any_order(name: str, arkit: str, unit: int) -> None:
+    meaning = recognise(name)
+    assert meaning is not None
+    assert meaning.arkit == arkit
+    assert [each.number for each in meaning.units] == [unit]
+
+
+@pytest.mark.parametrize(
+    "name", ["Brow Up.R", "brow_up_R", "raise right eyebrow", "BrowsUp_Right", "Brow_Raise_R", "眉上右"]
+)
+def test_a_brow_that_rises_as_one_stands_for_both_raisers(name: str) -> None:
+    meaning = recognise(name)
+    assert meaning is not None
+    assert [(unit.number, unit.approximate) for unit in meaning.units] == [(1, True), (2, True)]
+    assert meaning.side is Side.RIGHT
+    assert meaning.arkit_names == {"browInnerUp", "browOuterUpRight"}
 
 
 def test_left_is_a_direction_in_some_names_and_a_side_in_others() -> None:
@@ -123,6 +180,11 @@ def test_a_shape_that_mixes_two_units_says_so() -> None:
         "brow.T.L.001",
         "nose.L.001",
         "Tail.004",
+        "brow_in_L",
+        "lip_up",
+        "Tail up",
+        "Brow Up of another",
+        "eyes",
     ],
 )
 def test_other_names_mean_nothing(name: str) -> None:

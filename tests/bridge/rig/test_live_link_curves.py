@@ -81,6 +81,25 @@ def test_split_and_joined_controls_meet() -> None:
     np.testing.assert_allclose(found.visibility, [1, 1, 1, 0])
 
 
+def test_a_brow_that_rises_as_one_has_both_of_arkits_shapes_for_it() -> None:
+    written = to_live_link(curves_of(brow_up_L=[0.0, 0.4]))
+    read = read_live_link(written).curves
+    moving = {SHAPES[index]: float(read.values[1, index]) for index in np.flatnonzero(read.values[1])}
+    assert moving == {"browInnerUp": pytest.approx(0.4), "browOuterUpLeft": pytest.approx(0.4)}
+    for shape in moving:
+        alone = onto_controls(curves_of(**{shape: [0.0, 0.3]}), [control("brow_up_L")])
+        np.testing.assert_allclose(alone.values[:, 0], [0, 0.3], atol=1e-6)
+
+
+@pytest.mark.parametrize("outer", ["browOuterUpLeft", "browOuterUpRight"])
+def test_a_brow_that_rises_as_one_adds_nothing_to_what_has_a_control_of_its_own(outer: str) -> None:
+    recorded = curves_of(**{"browInnerUp": [0.0, 0.3], outer: [0.0, 0.1]})
+    rig = [control("Brow Up"), control("browInnerUp")]
+    np.testing.assert_allclose(onto_controls(recorded, rig).values[1], [0.1, 0.3], atol=1e-6)
+    alone = onto_controls(recorded, rig[:1], others=["browInnerUp"])
+    np.testing.assert_allclose(alone.values[1], [0.1], atol=1e-6)
+
+
 def test_a_shape_key_shows_a_shape_at_one_however_far_its_range_goes() -> None:
     rig = [control("jawOpen", high=3.0), control("mouthPucker", rest=0.2, high=0.6), control("jawLeft", -0.5, -1, 2)]
     curves = ControlCurves(

@@ -16,6 +16,7 @@ from magplus.backend_bridge.environment.probe import probe
 from magplus.backend_bridge.files.errors import ExitCode
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
+from magplus.backend_bridge.worker_client.answers import answer_of
 from magplus.backend_bridge.worker_client.client import WORKER_SCRIPT, WorkerClient
 from magplus.backend_bridge.worker_client.messages import Cancelled, Error, Hello, Message, Progress, Result
 from magplus.backend_bridge.worker_client.process import python_command
@@ -97,6 +98,19 @@ def test_a_video_that_is_not_there_is_the_users_to_mend(job: JobFolder) -> None:
 
 
 @pytest.mark.one_python
+def test_a_person_may_ask_what_a_video_is_by_its_path(clip: Path) -> None:
+    facts = answer_of(worker_python(), "look", str(clip))
+    assert (facts["width"], facts["height"], facts["rate"]) == (640, 360, "24000/1001")
+
+
+@pytest.mark.parametrize("verb", ["look", "accepts"])
+def test_a_question_that_is_no_json_is_a_wrong_call(verb: str) -> None:
+    command = python_command(worker_python(), WORKER_SCRIPT, verb, "{half")
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert answer.returncode == ExitCode.BAD_INPUT
+    assert "invalid" in answer.stderr and "Traceback" not in answer.stderr
+
+
 def test_the_environment_is_as_tested() -> None:
     found = probe(worker_python())
     assert found.problems == () and found.remarks == ()

@@ -18,7 +18,7 @@ from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec, Outputs
 from magplus.models.backends import checkpoints
-from magplus.models.backends.base import DrivingBatch, FaceImage
+from magplus.models.backends.base import FaceImage
 from magplus.models.backends.emoportraits import EmoPortraits, EmoPortraitsOptions
 from magplus.models.backends.emoportraits.framing import head_mask
 from magplus.models.backends.emoportraits.layers import AdaptiveGroupNorm, ResBlock, SpectralConv, StandardisedConv
@@ -27,10 +27,11 @@ from magplus.models.backends.emoportraits.parsing import FaceParser
 from magplus.models.backends.emoportraits.pose import Pose, mixed
 from magplus.models.backends.store import CheckpointStore
 from magplus.models.face.mesh import FACE_OVAL
-from magplus.models.magnification.motion import Motion
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
 from magplus.models.video import Mp4Writer, VideoReader
+from tests.models.backends.inputs import batch
+from tests.models.events import Quiet
 from tests.parity.reference import Recorder, ReferenceCase
 
 pytestmark = pytest.mark.timeout(900)  # two minutes of computing, more where the machine is shared
@@ -314,12 +315,6 @@ def test_options_that_make_no_sense(options, sentence):
 # ------------------------------------------------------------------------------------------------------- the backend
 
 
-def batch(*images):
-    frames = torch.cat(images)
-    n, _, height, width = frames.shape
-    return DrivingBatch(frames, Motion(torch.zeros(n, 2, height, width), torch.ones(n, 1, height, width)))
-
-
 @pytest.fixture
 def drawn(monkeypatch, backend, run):
     """Spares encoding and drawing, which cost most; keeps the expressions and poses to be drawn."""
@@ -440,14 +435,6 @@ def test_a_file_that_is_missing_is_named(added, tmp_path):
 def test_a_file_that_lacks_a_tensor_is_refused(added, published):
     with pytest.raises(InputError, match="nearest: 805 of 806 tensors of EMOPortraits's model"):
         checkpoints.add(added[0], published / "other_model.pth")
-
-
-class Quiet:
-    """Events that nobody listens to."""
-
-    def progress(self, stage, done, total): ...
-    def warning(self, text): ...
-    def check_cancelled(self): ...
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from magplus.backend_bridge.files.errors import InputError
-from magplus.models.backends.base import DrivingBatch, FaceImage
 from magplus.models.backends.fomm import (
     Fomm,
     FommOptions,
@@ -17,7 +16,7 @@ from magplus.models.backends.fomm import (
     relative_keypoints,
     warp,
 )
-from magplus.models.magnification.motion import Motion
+from tests.models.backends.inputs import batch, face
 from tests.parity.reference import Recorder, ReferenceCase
 
 KEYPOINTS = {"atol": 1e-4, "half_atol": 1e-3}
@@ -49,16 +48,6 @@ def backend(networks):
 def keypoints(case, networks):
     with torch.inference_mode():
         return {name: networks["kp_detector"](case.image(name)) for name in FRAMES}
-
-
-def face(image):
-    return FaceImage(image, landmarks=None)
-
-
-def batch(*images):
-    frames = torch.cat(images)
-    n, _, height, width = frames.shape
-    return DrivingBatch(frames, Motion(torch.zeros(n, 2, height, width), torch.ones(n, 1, height, width)))
 
 
 @pytest.mark.parametrize("name", FRAMES)

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from magplus.backend_bridge.files.errors import InputError
-from magplus.models.backends.base import DrivingBatch, FaceImage
 from magplus.models.backends.fomm import Keypoints, movement_scale, relative_keypoints
 from magplus.models.backends.fsrt import Encoder, Fsrt, FsrtOptions, Pose, make_queries, pixel_coordinates
-from magplus.models.magnification.motion import Motion
+from tests.models.backends.inputs import batch, face
 from tests.parity.reference import Recorder, ReferenceCase
 
 TENSOR = {"atol": 5e-5, "half_atol": 2e-3}
@@ -119,16 +118,6 @@ def test_every_stored_tensor_is_compared(case):
     }
     compared |= {"kp_feature/source", "kp_heatmap/source", "enc_pos", "enc_conv", "z", "query/strided", "alloc/strided"}
     assert {key.split("[")[0] for key in case.stored if not key.startswith("input/")} == compared
-
-
-def face(image):
-    return FaceImage(image, landmarks=None)
-
-
-def batch(*images):
-    frames = torch.cat(images)
-    n, _, height, width = frames.shape
-    return DrivingBatch(frames, Motion(torch.zeros(n, 2, height, width), torch.ones(n, 1, height, width)))
 
 
 @torch.inference_mode()

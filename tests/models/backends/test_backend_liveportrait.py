@@ -9,12 +9,11 @@ import torch
 
 from magplus.backend_bridge.files.errors import InputError
 from magplus.models.backends import checkpoints
-from magplus.models.backends.base import DrivingBatch, FaceImage
 from magplus.models.backends.liveportrait import LivePortrait, LivePortraitOptions, LivePortraitState
 from magplus.models.backends.liveportrait.motion import EYES, K, Keypoints, rotation, transferred
 from magplus.models.backends.liveportrait.networks import stitched
 from magplus.models.backends.store import CheckpointStore
-from magplus.models.magnification.motion import Motion
+from tests.models.backends.inputs import batch, face
 from tests.parity.reference import Recorder, ReferenceCase
 
 KEYPOINTS = {"atol": 1e-5, "half_atol": 0}
@@ -168,16 +167,6 @@ def test_absolute_motion_leaves_the_shape_of_the_face():
 
 
 # ------------------------------------------------------------------------------------------------------- the backend
-
-
-def face(image):
-    return FaceImage(image, landmarks=None)
-
-
-def batch(*images):
-    frames = torch.cat(images)
-    n, _, height, width = frames.shape
-    return DrivingBatch(frames, Motion(torch.zeros(n, 2, height, width), torch.ones(n, 1, height, width)))
 
 
 @pytest.mark.slow

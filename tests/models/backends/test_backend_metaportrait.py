@@ -171,7 +171,7 @@ def test_landmarks_follow_the_measured_motion(case, generator, faces):
 def test_no_motion_leaves_the_drawing_as_it_is(generator, faces):
     backend = MetaPortrait({"generator": generator}, MetaPortraitOptions())
     state = backend.encode_source(*faces)
-    still = state.correspondence.carry(motion(0.0)).flow
+    still = state.correspondence.carry(motion(0.0).flow)
     assert float(still.abs().max()) < 1e-6
 
 

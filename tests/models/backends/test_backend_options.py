@@ -20,6 +20,7 @@ from magplus.models.backends.published import PublishedBackend
 from magplus.models.device import OutOfMemoryError
 from magplus.models.magnification import Motion
 from magplus.models.pipeline import run as pipeline
+from tests.models.events import Quiet
 
 
 def options_of(name, **given):
@@ -123,18 +124,6 @@ def test_batches_are_halved_until_they_fit_and_that_is_said(small_gpu):
         backend.animate(None, driving)
 
 
-class Told:
-    def __init__(self):
-        self.warnings = []
-
-    def progress(self, stage, done, total): ...
-
-    def check_cancelled(self): ...
-
-    def warning(self, text):
-        self.warnings.append(text)
-
-
 @pytest.fixture
 def job_on(monkeypatch, tmp_path, small_gpu):
     """Run a job on the small GPU; the pipeline itself is replaced by one that wants more memory than that has."""
@@ -151,7 +140,7 @@ def job_on(monkeypatch, tmp_path, small_gpu):
     def run(allow_cpu):
         folder = JobFolder.create(tmp_path / "job.magplus")
         folder.write_spec(JobSpec(Driving("clip.mp4"), Avatar("avatar.png"), allow_cpu=allow_cpu))
-        return pipeline.run_job(folder, pipeline.Session(tmp_path), Told()), devices
+        return pipeline.run_job(folder, pipeline.Session(tmp_path), Quiet()), devices
 
     return run
 

@@ -235,6 +235,19 @@ class TestPixels:
         ]
         assert left[0] < 0.5 * left[1]
 
+    @pytest.mark.parametrize("size", [0.01, 0.03, 0.06, 0.12])
+    @pytest.mark.parametrize("period", [10, 25, 60])
+    @pytest.mark.parametrize("shape", [(-1, 1), (1, -1)])
+    def test_bands_that_a_first_look_gives_up_would_not_have_been_found(self, seen, monkeypatch, size, period, shape):
+        picture, points, *_ = seen
+        small = torch.nn.functional.avg_pool2d(picture, 2)
+        light = ReferenceLight(small[0].numpy(), face_mask(points / 2, (128, 128))[0, 0].numpy() > 0.5, 60.0)
+        bands = 1 + size * torch.sin(torch.arange(128) / period * 2 * torch.pi)
+        frame = (0.9 * small * bands.view(shape))[0].numpy()
+        found = light.without_bands(frame)
+        monkeypatch.setattr("magplus.models.face.lighting._HOPELESS", 0.0)
+        np.testing.assert_array_equal(found, light.without_bands(frame))
+
     def test_a_frame_of_another_shot_is_not_compared_again(self, seen, monkeypatch):
         picture, points, everywhere, visibility = seen
         warmer = (picture * torch.tensor([1.15, 1.0, 0.85]).view(1, 3, 1, 1)).clamp(0, 1)

@@ -70,8 +70,8 @@ class Substitute(FlowTransfer):
         """The frames alone; the first, which is the reference's, is without fault."""
         still = self.generated == 0
         self.generated += len(driving.frames)
-        motion = state.correspondence.carry(driving.motion)
-        frames = move(state.image, self.gain * motion.flow).clamp(0, 1)
+        flow = state.correspondence.carry(driving.motion.flow)
+        frames = move(state.image, self.gain * flow).clamp(0, 1)
         if self.fault is not None and not still:
             frames = torch.cat([type(self).fault(frame[None], self._random) for frame in frames])
         return Animated(frames)

@@ -21,21 +21,10 @@ from magplus.models.backends.store import CheckpointStore
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
 from magplus.models.video import VideoReader
+from tests.models.events import Quiet
 from tests.parity.reference import ReferenceCase
 
 pytestmark = pytest.mark.slow
-
-
-class Told:
-    def __init__(self):
-        self.warnings = []
-
-    def progress(self, stage, done, total): ...
-
-    def check_cancelled(self): ...
-
-    def warning(self, text):
-        self.warnings.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +65,7 @@ def job(tmp_path, real_clip, avatar, session):
             magnification=Magnification(alpha=4.0),
         )
         folder.write_spec(dataclasses.replace(spec, **changes))
-        return run_job(folder, session, Told()), folder
+        return run_job(folder, session, Quiet()), folder
 
     return run
 

@@ -18,22 +18,12 @@ from magplus.models.training.actors import Actor, Stage, film
 from magplus.models.training.heads import HeadModel
 from magplus.models.video import encode_png
 from tests.assets import wheel_of
+from tests.models.events import Quiet
 
 pytestmark = pytest.mark.slow
 
 CURVE = np.array([0, 0, 0, 0.3, 0.8, 1.0, 0.8, 0.4, 0.1, 0])
 APEX = 5
-
-
-class Quiet:
-    def progress(self, stage, done, total):
-        pass
-
-    def warning(self, text):
-        pass
-
-    def check_cancelled(self):
-        pass
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from magplus.models.training.bending import bent_units, reshaped, wide_flow
-from magplus.models.training.heads import BUST_CROP, SKIN_MASKS, HeadModel, Part, project
+from magplus.models.training.head_mesh import Part
+from magplus.models.training.head_texture import project
+from magplus.models.training.heads import BUST_CROP, SKIN_MASKS, HeadModel
 from magplus.models.training.skin import SkinPainter, scalp_depth
 from tests.assets import wheel_of
 
