@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -36,6 +36,7 @@ _MARGIN = 0.35  # of what the landmarks cover over all stabilised frames, on eve
 _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no better
 _ALIGNMENT_BATCH = 8  # frames, bounds the memory
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
+_BANDED_ROUNDS = 2  # of taking a lamp's bands out and aligning what they leave
 _WOBBLE_ROUNDS = 2  # of fitting a wobble and aligning what it leaves
 _ALIASING_FREE = 0.25  # how far above 1 the reduction may be without averaging; a camera's finest detail is faint
 _BORDER = 16  # px; farther away a pixel's weight in an interpolated value is negligible
@@ -84,13 +85,18 @@ class SteadyCrop:
 
         The better the head stands still, the less of its motion can be mistaken for the face's own: on real clips what
         remains of it falls to between a half and a sixth. `frames` are the clip's and are gone through twice, a few in
-        memory at a time, and five times more where a rolling shutter wobbles. Frames without the face stay where they
-        are, and so do frames that would have to move farther than landmarks are ever wrong.
+        memory at a time, once more where a lamp's bands lie over them, as these are told the better the nearer a frame
+        is to the reference, and five times more where a rolling shutter wobbles. Frames without the face stay where
+        they are, and so do frames that would have to move farther than landmarks are ever wrong.
         """
         scene = _Scene.of(self, frames, track, reference)
         fits = scene.wobble_fits()
-        signs: dict[Lines, list[Tensor]] = {lines: [] for lines in LINES}
-        crop = self._aligned(frames, scene, signs=[(fits[lines], signs[lines]) for lines in LINES])
+        crop = self
+        for _ in range(_BANDED_ROUNDS):
+            signs: dict[Lines, list[Tensor]] = {lines: [] for lines in LINES}
+            crop = crop._aligned(frames, scene, signs=[(fits[lines], signs[lines]) for lines in LINES])
+            if not scene.banded:
+                break
         lines = wobbling({lines: torch.cat(seen) for lines, seen in signs.items() if seen})
         return crop._unwobbled(frames, scene, fits[lines]) if lines else crop
 
@@ -126,7 +132,7 @@ class SteadyCrop:
         """
         wanted = (frame for frame in frames if scene.present[frame.index] and frame.index != scene.reference)
         small = (
-            (frame.index, _evenly_lit(self._small(frame, other), scene.light), other)
+            (frame.index, scene.evenly_lit(self._small(frame, other), frame.index), other)
             for frame in wanted
             for other in [_is_grey(frame) != scene.is_grey]
         )
@@ -165,6 +171,11 @@ class SteadyCrop:
     def native_size(self) -> float:
         """The crop's side in px of the reference frame."""
         return 1 / self.to_unit.scale
+
+    @property
+    def tilt(self) -> float:
+        """By which angle the reference frame's rows are turned in the crop, rad."""
+        return math.atan2(self.to_unit.b, self.to_unit.a)
 
     def frame_to_crop(self, size: int, frame: int = 0) -> Similarity:
         """Return the map from px of a frame to px of its `size` x `size` crop; its inverse leads back."""
@@ -232,7 +243,8 @@ class _Scene:
 
     template: the reference's, [1, 1, s, s]; in_grey, in_luma: what frames are aligned to, that and the same in luma;
     is_grey: whether it has no colours. rigidity: of the face, [1, 1, s, s]. corners: [K, 2] px, of the face's edge.
-    present: which frames show the face. to_crop: from px of the reference frame.
+    present: which frames show the face. to_crop: from px of the reference frame. banded: in which frames bands of a
+    lamp's light were found.
     """
 
     reference: int
@@ -246,6 +258,7 @@ class _Scene:
     corners: NDArray[np.floating[Any]]
     present: NDArray[np.bool_]
     to_crop: Similarity
+    banded: set[int] = field(default_factory=set)
 
     @classmethod
     def of(cls, crop: SteadyCrop, frames: Iterable[VideoFrame], track: FaceTrack, reference: int) -> _Scene:
@@ -262,11 +275,19 @@ class _Scene:
             _is_grey(still),
             rigidity,
             landmarks,
-            ReferenceLight(template[0].numpy(), face, face_width(landmarks)),
+            ReferenceLight(template[0].numpy(), face, face_width(landmarks), crop.tilt),
             to_crop(np.asarray(track.points[reference, FACE_OVAL, :2], np.float64)),
             track.present,
             to_crop,
         )
+
+    def evenly_lit(self, crop: Tensor, index: int) -> Tensor:
+        """Return a frame's crop [1, 1, s, s] without bands of light, which would be aligned as features are."""
+        given = crop[0].numpy()
+        lit = self.light.without_bands(given)
+        if lit is not given:
+            self.banded.add(index)
+        return torch.from_numpy(lit)[None]
 
     def wobble_fits(self) -> dict[Lines, WobbleFit]:
         """Return what finds a rolling shutter's wobble, of either kind of lines."""
@@ -276,11 +297,6 @@ class _Scene:
 
 def _is_grey(frame: VideoFrame) -> bool:
     return is_grey(torch.from_numpy(frame.image).permute(2, 0, 1))
-
-
-def _evenly_lit(crop: Tensor, light: ReferenceLight) -> Tensor:
-    """Return a crop [1, 1, s, s] without bands of light, which would be aligned as if they were the face's features."""
-    return torch.from_numpy(light.without_bands(crop[0].numpy()))[None]
 
 
 def _robust_fits(sources: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[Similarity, ...]:

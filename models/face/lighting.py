@@ -5,6 +5,7 @@ A frame's value in the reference's light is gain * value + offset. The gain is s
 channel, for lamps have colours. The offset is one number for each channel, and 0 unless values clearly ask for it: a
 veil of stray light, a fade to white, another range of levels. Lamps on the mains light the rows of a rolling shutter
 unequally; a gain of rows (of columns, where the picture was turned) is there only if all parts of the face ask for it.
+They are the camera's rows, which are as oblique in a picture of an upright face as the head is tilted.
 """
 
 from __future__ import annotations
@@ -58,14 +59,15 @@ class Light:
 class ReferenceLight:
     """The light of a reference [C, H, W], with which that of other frames is compared.
 
-    face: [H, W], of it only this counts; it is `width` px wide.
+    face: [H, W], of it only this counts; it is `width` px wide. tilt: rad, by which the camera's rows are turned.
     """
 
-    def __init__(self, reference: Image, face: Mask, width: float) -> None:
+    def __init__(self, reference: Image, face: Mask, width: float, tilt: float = 0.0) -> None:
         self._reference = reference
         self._face = face
         self._least = _LEAST * face.sum()
         self._blurs = [_blur(side, _SPREAD * width) for side in face.shape]
+        self._lines = _lines(face.shape, tilt)
         self._known: deque[_Comparison] = deque(maxlen=_MOST_KNOWN)
 
     def between(self, frame: Image, valid: Mask) -> Light:
@@ -98,7 +100,7 @@ class ReferenceLight:
         for known in self._known:
             if np.array_equal(known.inside, inside):
                 return known
-        found = _Comparison(self._reference, inside, self._blurs)
+        found = _Comparison(self._reference, inside, self._blurs, self._lines)
         self._known.append(found)
         return found
 
@@ -106,11 +108,11 @@ class ReferenceLight:
 class _Comparison:
     """Compares frames with a reference [C, H, W] `inside` [H, W], in the part of them that holds it, [C, h, w].
 
-    blurs: [H, H] and [W, W], what makes a gain smooth down and across (`_blur`). A lamp's bands are looked for in rows,
-    then in columns.
+    blurs: [H, H] and [W, W], what makes a gain smooth down and across (`_blur`). lines: of the camera (`_lines`): a
+    lamp's bands are looked for in its rows, then in its columns.
     """
 
-    def __init__(self, reference: Image, inside: Mask, blurs: Sequence[Image]) -> None:
+    def __init__(self, reference: Image, inside: Mask, blurs: Sequence[Image], lines: Sequence[Image]) -> None:
         self.inside = inside
         self._box = rows, columns = _around(inside)
         within = inside[rows, columns]
@@ -128,6 +130,9 @@ class _Comparison:
         self._halves = [(len(self._places) - 1) // 2, len(self._places) // 2]  # the values in the middle of them
         self._down, self._across = blurs[0][:, rows], blurs[1][:, columns]
         self._near = self._down[rows], self._across[columns]
+        self._lines = lines
+        self._line = [np.rint(each[self._box].ravel()[self._places]).astype(np.intp) for each in lines]  # [N]
+        self._part = np.searchsorted(self._starts, self._places // within.shape[1], "right") - 1  # [N]
 
     def part(self, image: Image) -> Image:
         """Return the part of an image [C, H, W], or of what is the same in its rows or columns."""
@@ -150,20 +155,24 @@ class _Comparison:
         clear = bool(within) and shifted.mean() < _CLEARLY * plain.mean()
         if clear:  # dark glasses alone make the mean less, at the price of all the skin
             clear = bool(np.median(shifted) < _CLEARLY * np.median(plain))
+        if clear:  # an edge of light that moves over the face changes its darks and lights, too
+            pictures = face + _planes(offset), face
+            with_it, without = (np.abs(self._deviation(each * self.smooth_gain(each))).sum() for each in pictures)
+            clear = bool(with_it < _CLEARLY * without)
         return np.asarray(offset if clear else np.zeros(len(face)), np.float32)
 
     def bands(self, face: Image, gain: Image, gain_of: Callable[[Image], Image]) -> Image | None:
-        """Return the gain of the frame's rows [1, H, 1] or columns [1, 1, W].
+        """Return the gain of the camera's rows or columns, [1, H, W].
 
         None where the other gain alone explains the light as well: `gain` of the face, by `gain_of`.
         """
         left = self._deviation(face * gain)
         before = self._in_parts(np.abs(left))
         if before.sum() > _VISIBLE_BANDS * len(self._places):
-            for axis in (1, 0):
-                if (self._most_taken(left, axis) < _HOPELESS * before).any():
+            for lines, line in zip(self._lines, self._line, strict=True):
+                if (self._most_taken(left, line) < _HOPELESS * before).any():
                     continue  # nearly always
-                bands = self._profile(self._away(face), axis)
+                bands = self._profile(face, lines, line)
                 lit = face * self.part(bands)
                 if (self._in_parts(np.abs(self._deviation(lit * gain_of(lit)))) < _CLEARLY * before).all():
                     return bands
@@ -208,42 +217,39 @@ class _Comparison:
         """Return the values [C, N] inside."""
         return face.reshape(len(face), -1).take(self._places, axis=1)
 
-    def _profile(self, away: Image, axis: int) -> Image:
-        """Return the gain of rows [1, H, 1] (axis 1) or of columns [1, 1, W] (axis 0), against the face's median.
+    def _profile(self, face: Image, lines: Image, line: NDArray[np.intp]) -> Image:
+        """Return the gain of lines of the camera, [1, H, W], beside that of the face as a whole.
 
-        away: [h, w], see `_away`.
+        It is what a line's brightness adds up to in both pictures: means of logarithms would tell less than there is of
+        dark skin, and more of features that have moved across a line. lines: see `_lines`; line: [N], of the values.
         """
-        count = self._within.sum(axis)
-        known = np.flatnonzero(count >= _LEAST_ROW)
+        known = np.flatnonzero(np.bincount(line) >= _LEAST_ROW)
         if not len(known):
             return np.ones((1, 1, 1), np.float32)
-        everywhere = np.arange(self.inside.shape[1 - axis]) - self._box[1 - axis].start
-        profile = np.interp(everywhere, known, away.sum(axis)[known] / count[known])
-        return np.asarray(np.exp(np.expand_dims(profile, (0, 1 + axis))), np.float32)
+        here, there = (each.ravel()[self._places].astype(np.float64) for each in (face.mean(0), self._grey))
+        sums = (np.maximum(np.bincount(line, each)[known], 1e-4) / max(each.sum(), 1e-4) for each in (there, here))
+        logs = np.log(np.divide(*sums)).clip(-_BANDS, _BANDS)
+        return np.asarray(np.exp(np.interp(lines, known, logs))[None], np.float32)
 
     def _deviation(self, face: Image) -> Image:
         """Return how far the light is from the reference's, [h, w], a logarithm, 0 outside; without pixels' noise."""
         return self._sharp * _without_noise(self._weight * self._logs(face).clip(-_BANDS, _BANDS))
 
-    def _most_taken(self, left: Image, axis: int) -> Image:
-        """Return by how much bands of rows (axis 1) or columns (axis 0) lower the sizes of what is left, in each part.
+    def _most_taken(self, left: Image, line: NDArray[np.intp]) -> Image:
+        """Return by how much bands of lines [N] lower the sizes of what is left, in each part.
 
-        At most: of a row that is shifted as a whole, all that has one sign falls, and what has the other rises.
+        At most: of a line that is shifted as a whole, all that has one sign falls, and what has the other rises.
         """
-        shift, signs = np.abs(left.sum(axis)) / np.maximum(self._weight.sum(axis), 1), np.sign(left)
-        if axis:
-            return np.asarray(np.add.reduceat(shift * np.abs(signs.sum(1)), self._starts))
-        return np.asarray(np.abs(np.add.reduceat(signs, self._starts)) @ shift)
+        values = left.ravel()[self._places]
+        count = np.bincount(line)
+        shift = np.abs(np.bincount(line, values)) / np.maximum(count, 1)
+        size = len(self._starts) * len(count)
+        signs = np.bincount(self._part * len(count) + line, np.sign(values), size).reshape(-1, len(count))
+        return np.asarray(np.abs(signs) @ shift)
 
     def _in_parts(self, field: Image) -> Image:
         """Return the sums of a field [h, w] in the parts of the face."""
         return np.asarray(np.add.reduceat(field.sum(1), self._starts))
-
-    def _away(self, face: Image) -> Image:
-        """Return by how much the logarithm of the light is away from the face's median, [h, w], 0 outside."""
-        logs = self._logs(face)
-        away = (logs - np.median(logs[self._within])).clip(-_BANDS, _BANDS)
-        return np.asarray(self._weight * away, np.float32)
 
     def _logs(self, face: Image) -> Image:
         """Return the logarithm of the reference's brightness over a frame's, [h, w]."""
@@ -254,6 +260,14 @@ def _around(mask: Mask) -> tuple[slice, slice]:
     """Return the rows and the columns of a mask [H, W] that hold all of it."""
     found = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     rows, columns = (slice(int(each[0]), int(each[-1]) + 1) for each in found)
+    return rows, columns
+
+
+def _lines(shape: tuple[int, ...], tilt: float) -> tuple[Image, Image]:
+    """Return in which row and in which column of the camera, from 0, each place [H, W] lies, tilted by an angle."""
+    y, x = np.indices(shape, np.float32)
+    across = y * np.cos(tilt) - x * np.sin(tilt), x * np.cos(tilt) + y * np.sin(tilt)
+    rows, columns = (np.asarray(each - each.min(), np.float32) for each in across)
     return rows, columns
 
 

@@ -20,7 +20,7 @@ from .masks import Mask
 COVER_SIDE = 32  # px of the pictures that say where a frame doesn't show the face
 _WANDERS = 0.05  # of a region: what is newly hidden or seen again from a frame to the next, at least
 _PAUSE = 0.1  # s; a hand that turns round keeps still for so long
-_LARGE = 5e-3  # of the face's width: more than a micro-expression; what is missed of a hand has 1e-2 and more
+_LARGE = 7e-3  # of the face's width: more than a micro-expression; what is missed of a hand has 1e-2 and more
 _APPROACH = 0.2  # s for which it may be before a region without being found there
 
 
@@ -38,7 +38,7 @@ def passing(
     >>> regions, hand = {"mouth": np.ones((4, 4), bool)}, np.array([0, 0, 0, 0, 2e-2, 0, 0, 0, 0])
     >>> passing(covers, regions, {"mouth": hand}, np.arange(9) / 30)["mouth"].astype(int)
     array([0, 0, 1, 1, 1, 1, 1, 1, 0])
-    >>> passing(covers, regions, {"mouth": 0.1 * hand}, np.arange(9) / 30)
+    >>> passing(covers, regions, {"mouth": 0.3 * hand}, np.arange(9) / 30)  # no more than a micro-expression
     {}
     """
     times = np.asarray(seconds, np.float64)

@@ -90,10 +90,12 @@ class Visibility:
     """Compares frames with one reference frame; those of the last shots are not compared again.
 
     reference: [1, 3, S, S] RGB in [0, 1], the steady crop. landmarks: [478, 3], its px. inside: [1, 1, S, S] in [0, 1],
-    where the crop lies inside the picture.
+    where the crop lies inside the picture. tilt: rad, by which the camera's rows are turned in the crop.
     """
 
-    def __init__(self, reference: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> None:
+    def __init__(
+        self, reference: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor, tilt: float = 0.0
+    ) -> None:
         self._size = size = reference.shape[-1]
         self._reference, self._is_grey = reference, is_grey(reference[0])
         self._known: OrderedDict[bytes, _Kept] = OrderedDict()
@@ -112,7 +114,7 @@ class Visibility:
         self._near = self._extremes(self._small)
         mouth = grown(self._hull(LIPS, small), max(1, round(_REACH * self._width)))
         self._besides_mouth = self._face & ~mouth
-        self._light = ReferenceLight(self._small, self._face, self._width)
+        self._light = ReferenceLight(self._small, self._face, self._width, tilt)
         # What covers the mouth moves, as far as the face's own motion at least.
         picture = np.ascontiguousarray(self._small.transpose(1, 2, 0))
         covered = grown(mouth_cover(picture, small, self._face), max(1, round((_REACH + _GROWN) * self._width)))

@@ -353,7 +353,8 @@ class DrivingClip:
     @cached_property
     def visibility(self) -> Visibility:
         """The estimator of how much of the face a frame shows."""
-        return Visibility(self.reference.image, self.reference.landmarks, self._inside(self.chosen.index))
+        inside = self._inside(self.chosen.index)
+        return Visibility(self.reference.image, self.reference.landmarks, inside, self.crop.tilt)
 
     @property
     def landmarks(self) -> NDArray[np.float32]:
@@ -515,7 +516,7 @@ def _shows_the_same(reader: VideoReader, track: FaceTrack, reference: int, other
     images = {frame.index: frame.image for frame in reader if frame.index in (reference, other)}
     one, another = (crop.crop(images[index], SMALLEST_CROP, index) for index in (reference, other))
     points, everywhere = crop.landmarks(track.points, SMALLEST_CROP), torch.ones_like(one[:, :1])
-    visibility = Visibility(one, points[reference], everywhere)
+    visibility = Visibility(one, points[reference], everywhere, crop.tilt)
     _, seen = visibility(another, points[[other]], everywhere)
     return max(float(share[0]) for share in visibility.unseen_regions(seen).values()) <= HIDDEN
 

@@ -31,6 +31,7 @@ _PEAK_SHARE = 0.05  # of a region's places, those that move farthest: their mean
 _FEWEST_PLACES = 3  # of a region; fewer tell no direction and no extent
 _AT_PEAK = 0.9  # share of the region's peak from which frames count as its apex
 _ALSO_SHOWN = 0.7  # share of what is shown at its own apex that is shown at the apex of what is asked, at least
+_MORE_THAN_USUAL, _ENOUGH = 1.3, 3  # times the usual ratio of what is asked to what is shown; frames that tell it
 _NEAR_PEAK = 0.7  # share of the region's peak, from which on places tell how large it is
 _SLOPES = 0.5, 10.0  # how far the equations may say that a smooth motion is too large, and too small
 _MOVES = 0.25  # share of the liveliest region's peak, below which a region is taken to be carried along or still
@@ -150,6 +151,10 @@ class _Region:
     apex: NDArray[np.intp]
     asked: float
 
+    def timed(self, apex: NDArray[np.intp], asked: Array) -> _Region:
+        """Return the region with another apex; asked: [N, 2, S] px, the driver's motion."""
+        return replace(self, apex=apex, asked=_peak(asked[apex][:, :, self.place]))
+
     def shown(self, excursions: Array, columns: Array) -> float:
         """Return the peak in it of what excursions [N, K] of the controls show, px; columns: [K, 2, S] px per unit."""
         return _peak(motion_of(excursions[self.apex], np.ascontiguousarray(columns[:, :, self.place])))
@@ -171,14 +176,20 @@ def _as_shown(region: _Region, excursions: Array, columns: Array, asked: Array) 
     """Return a region with the apex of what the controls show, if it moves farther where they show less.
 
     A jolt of the camera, a reflection on glasses or what jitters before the face isn't the expression, but may move
-    farther; that would be the size which the expression is brought to.
+    farther; that would be the size which the expression is brought to. Nor is what moves it farther in one of the
+    frames that show the expression than in the others.
     """
     inside = np.ascontiguousarray(columns[:, :, region.place])
     size = _sizes(motion_of(excursions, inside))
-    if size[region.apex].mean() >= _ALSO_SHOWN * size.max(initial=0.0):
-        return region
-    apex = np.flatnonzero(size >= _AT_PEAK * size.max())
-    return replace(region, apex=apex, asked=_peak(asked[apex][:, :, region.place]))
+    shows = size >= _ALSO_SHOWN * size.max(initial=0.0)
+    if size[region.apex].mean() < _ALSO_SHOWN * size.max(initial=0.0):
+        region = region.timed(np.flatnonzero(size >= _AT_PEAK * size.max()), asked)
+    times = _sizes(asked[shows][:, :, region.place]) / np.maximum(size[shows], 1e-9)
+    usual = np.argsort(times)[(len(times) - 1) // 2]
+    here = region.asked / max(float(size[region.apex].mean()), 1e-9)
+    if len(times) >= _ENOUGH and here > _MORE_THAN_USUAL * times[usual]:
+        region = region.timed(np.flatnonzero(shows)[[usual]], asked)
+    return region
 
 
 def _fixed_point(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which frames, and which pixels of them, are worth something."""
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
@@ -188,21 +189,51 @@ class TestPixels:
         assert max(float(share[0]) for share in visibility.unseen_regions(trust).values()) < 0.2
         assert float((frames - picture).abs().median()) < 0.02
 
-    @pytest.mark.parametrize("light", ["white balance", "veil", "mains bands", "bands of a turned picture"])
+    @pytest.mark.parametrize(
+        "light", ["white balance", "veil", "mains bands", "bands of a turned picture", "an edge of light", "a shadow's"]
+    )
     def test_another_light_is_taken_out_and_hides_nothing(self, seen, light):
         picture, points, everywhere, visibility = seen
         bands = 1 + 0.15 * torch.sin(torch.arange(256) / 20)
+        edge = torch.sigmoid((torch.arange(256) - float(points[:, 0].mean())) / 12)
         lit = {
             "white balance": picture * torch.tensor([1.15, 1.0, 0.85]).view(1, 3, 1, 1),
             "veil": 0.86 * picture + 0.08,
             "mains bands": picture * bands.view(1, 1, -1, 1),
             "bands of a turned picture": picture * bands,
+            "an edge of light": picture * (1 + 0.4 * edge),
+            "a shadow's": picture * (1 - 0.4 * edge.view(1, 1, -1, 1)),
         }[light]
         frames, weight = visibility(lit.clamp(0, 1), points[None], everywhere)
         assert max(float(share[0]) for share in visibility.unseen_regions(weight).values()) < 0.2
         on_face = face_mask(points, (256, 256)) > 0.5
         left, before = ((each - picture).abs().mean(1, keepdim=True)[on_face].mean() for each in (frames, lit))
         assert float(left) < 0.3 * float(before)
+
+    @pytest.mark.parametrize("gain", [1.5, 0.6])
+    @pytest.mark.parametrize("at", [40, 64, 80])
+    def test_an_edge_of_light_is_no_veil(self, gain, at):
+        """A veil taken out of it would take the face's contrast, too."""
+        skin = np.random.default_rng(0).uniform(0.3, 0.6, (3, 16, 16)).astype(np.float32)
+        skin = np.stack([cv2.resize(plane, (128, 128), interpolation=cv2.INTER_CUBIC) for plane in skin])
+        edge = 1 / (1 + np.exp((np.arange(128, dtype=np.float32) - at) / 5))
+        face = np.ones((128, 128), np.bool_)
+        light = ReferenceLight(skin, face, 90.0).between(skin * (1 + (gain - 1) * edge), face)
+        assert not light.offset.any()
+        assert np.abs(light.on(skin * (1 + (gain - 1) * edge)) - skin).mean() < 0.02
+
+    @pytest.mark.parametrize("tilt", [5, -12])
+    def test_bands_over_a_tilted_head_are_taken_out(self, seen, tilt):
+        """They go along the camera's rows, which are oblique in the picture of a face that is upright in it."""
+        picture, points, everywhere, _ = seen
+        angle = math.radians(tilt)
+        y, x = torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="ij")
+        lit = picture * (1 + 0.15 * torch.sin((y * math.cos(angle) - x * math.sin(angle)) / 20))
+        left = [
+            (visibility(lit.clamp(0, 1), points[None], everywhere)[0] - picture).abs().mean(1)[:, 60:200, 60:200].mean()
+            for visibility in (Visibility(picture, points, everywhere, each) for each in (angle, 0.0))
+        ]
+        assert left[0] < 0.5 * left[1]
 
     @pytest.mark.parametrize("size", [0.01, 0.03, 0.06, 0.12])
     @pytest.mark.parametrize("period", [10, 25, 60])

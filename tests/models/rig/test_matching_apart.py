@@ -55,6 +55,29 @@ def test_a_jolt_that_no_control_shows_is_not_what_an_expression_is_brought_to(wh
     assert found.asked == pytest.approx(0.48) and found.shown == pytest.approx(0.48, rel=0.05)
 
 
+@pytest.mark.parametrize("where", [2, 4, 5], ids=["at the onset", "at the apex", "after it"])
+def test_what_moves_farther_in_one_frame_of_an_expression_is_not_what_it_is_brought_to(where: int) -> None:
+    """A jolt in the onset, or stickers that jitter before the face, made it twice as large."""
+    course = np.array([0.0, 0.5, 0.8, 0.95, 1.0, 0.9, 0.6, 0.0])
+    columns, asked = np.zeros((1, 2, 20)), np.zeros((8, 2, 20))
+    columns[0, 1] = -24.0
+    asked[:, 1] = -0.48 * course[:, None]
+    solved = 0.016 * course[:, None]
+    usual = match(solved, columns, asked, {"brows": np.ones(20)}).gains
+    asked[where] *= 2.2
+    np.testing.assert_allclose(match(solved, columns, asked, {"brows": np.ones(20)}).gains, usual, rtol=0.05)
+
+
+def test_an_expression_that_moves_a_little_farther_at_its_apex_is_brought_to_that() -> None:
+    course = np.array([0.0, 0.8, 0.9, 1.0, 0.9, 0.8, 0.0])
+    columns, asked = np.zeros((1, 2, 20)), np.zeros((7, 2, 20))
+    columns[0, 1] = -24.0
+    asked[:, 1] = -0.48 * course[:, None]
+    asked[3] *= 1.15
+    found = match(0.016 * course[:, None], columns, asked, {"brows": np.ones(20)}).regions["brows"]
+    assert found.asked == pytest.approx(1.15 * 0.48)
+
+
 def test_a_region_in_which_nothing_is_asked_while_the_controls_move_is_not_matched() -> None:
     columns, asked = np.zeros((1, 2, 20)), np.zeros((4, 2, 20))
     columns[0, 1] = -24.0
