@@ -20,6 +20,7 @@ MOST_UNTRUSTED = 0.5  # of the frames
 NOTHING_MOVES = (
     "Nothing moves: the driver's face shows no motion above the noise; choose a part of the video with an expression."
 )
+NOTHING_SEEN = "No expression was found in what is seen of the driver's face; choose a video that shows all of it."
 NO_ONSET = (
     "The expression has begun before the clip does; let the trim start earlier, or choose a video that shows its "
     "beginning."
@@ -39,6 +40,11 @@ def unseen_regions(unseen: Iterable[Unseen]) -> str:
     """Return the sentence on regions of the driver's face that aren't seen."""
     listing = ", ".join(map(str, unseen))
     return f"Parts of the face aren't seen and are at rest: {listing}; choose a video that shows all of the face."
+
+
+def without_expression(report: Report) -> str:
+    """Return the sentence on a clip without an event: its face may move where it isn't seen."""
+    return NOTHING_SEEN if report.face is not None and report.face.unseen else NOTHING_MOVES
 
 
 def is_little(region: RegionReport) -> bool:
@@ -112,7 +118,7 @@ def _footage(report: Report) -> Iterator[Reason]:
 def _expression(report: Report) -> Iterator[Reason]:
     """Yield what is odd about the expression that was found."""
     if (event := report.events) is None:
-        yield Reason("nothing moves", NOTHING_MOVES, "failed")
+        yield Reason("nothing moves", without_expression(report), "failed")
         return
     if event.onset is None:
         yield Reason("no onset", NO_ONSET)

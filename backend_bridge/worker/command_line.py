@@ -282,7 +282,7 @@ class Console:
         if before is not None and before.stage == progress.stage and fresh and progress.done < progress.total:
             return
         self._shown = now
-        text = progress.stage
+        text = in_words(progress.stage)
         if progress.total:
             text += f" {progress.done}/{progress.total}"
             if (left := pace.seconds_left(progress, now)) is not None:

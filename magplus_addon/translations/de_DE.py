@@ -368,6 +368,7 @@ MESSAGES: dict[str, str] = {
     "Nose": "Nase",
     "Not keyed: {0} {1}.": "Nicht gesetzt: {0:words} {1:words}.",
     "Note": "Hinweis",
+    "No expression was found in what is seen of the driver's face; choose a video that shows all of it.": "In dem, was vom Gesicht des Darstellers zu sehen ist, wurde kein Ausdruck gefunden; wählen Sie ein Video, das alles davon zeigt.",
     "Nothing moves: the driver's face shows no motion above the noise; choose a part of the video with an expression.": "Nichts bewegt sich: Das Gesicht des Darstellers zeigt keine Bewegung über dem Rauschen; wählen Sie einen Teil des Videos mit einem Ausdruck.",
     "Nothing on {0} or its rig can be keyed; add shape keys or bones to it.": "An {0} und seinem Rig kann nichts Schlüsselbilder bekommen; fügen Sie Formschlüssel oder Knochen hinzu.",
     "Nothing that was baked plays.": "Nichts Gebackenes spielt.",

@@ -368,6 +368,7 @@ MESSAGES: dict[str, str] = {
     "Nose": "Nariz",
     "Not keyed: {0} {1}.": "Sin animar: {0:words} {1:words}.",
     "Note": "Nota",
+    "No expression was found in what is seen of the driver's face; choose a video that shows all of it.": "No se encontró ninguna expresión en lo que se ve de la cara del actor; elija un vídeo que la muestre entera.",
     "Nothing moves: the driver's face shows no motion above the noise; choose a part of the video with an expression.": "Nada se mueve: la cara del actor no muestra movimiento por encima del ruido; elija una parte del vídeo con una expresión.",
     "Nothing on {0} or its rig can be keyed; add shape keys or bones to it.": "No se puede animar nada de {0} ni de su rig; añádale formas clave o huesos.",
     "Nothing that was baked plays.": "No se reproduce nada capturado.",

@@ -368,6 +368,7 @@ MESSAGES: dict[str, str] = {
     "Nose": "Nez",
     "Not keyed: {0} {1}.": "Non animé : {0:words} {1:words}.",
     "Note": "Note",
+    "No expression was found in what is seen of the driver's face; choose a video that shows all of it.": "Aucune expression n'a été trouvée dans ce qu'on voit du visage de l'acteur ; choisissez une vidéo qui le montre en entier.",
     "Nothing moves: the driver's face shows no motion above the noise; choose a part of the video with an expression.": "Rien ne bouge : le visage de l'acteur ne montre aucun mouvement au-dessus du bruit ; choisissez une partie de la vidéo avec une expression.",
     "Nothing on {0} or its rig can be keyed; add shape keys or bones to it.": "Rien sur {0} ou son rig ne peut recevoir de clés ; ajoutez-lui des clés de forme ou des os.",
     "Nothing that was baked plays.": "Rien de ce qui a été précalculé n'est joué.",

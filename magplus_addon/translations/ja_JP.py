@@ -368,6 +368,7 @@ MESSAGES: dict[str, str] = {
     "Nose": "鼻",
     "Not keyed: {0} {1}.": "キーなし: {0:words} {1:words}。",
     "Note": "メモ",
+    "No expression was found in what is seen of the driver's face; choose a video that shows all of it.": "演者の顔の見えている部分に表情は見つかりませんでした。顔全体が写った動画を選んでください。",
     "Nothing moves: the driver's face shows no motion above the noise; choose a part of the video with an expression.": "動きがありません。演者の顔にノイズを超える動きが見られません。表情のある部分を選んでください。",
     "Nothing on {0} or its rig can be keyed; add shape keys or bones to it.": "{0} とそのリグにはキーを打てるものがありません。シェイプキーかボーンを追加してください。",
     "Nothing that was baked plays.": "再生されるベイクはありません。",

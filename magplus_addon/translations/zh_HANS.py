@@ -368,6 +368,7 @@ MESSAGES: dict[str, str] = {
     "Nose": "鼻子",
     "Not keyed: {0} {1}.": "未插入关键帧：{0:words} {1:words}。",
     "Note": "备注",
+    "No expression was found in what is seen of the driver's face; choose a video that shows all of it.": "在演员面部可见的部分没有找到表情；请选择显示完整面部的视频。",
     "Nothing moves: the driver's face shows no motion above the noise; choose a part of the video with an expression.": "没有运动：演员面部没有超出噪声的运动；请选择视频中带有表情的部分。",
     "Nothing on {0} or its rig can be keyed; add shape keys or bones to it.": "{0} 及其绑定上没有可插入关键帧的对象；请添加形态键或骨骼。",
     "Nothing that was baked plays.": "没有正在播放的烘焙内容。",

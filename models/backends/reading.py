@@ -123,7 +123,7 @@ def read_checkpoint(path: Path) -> Any:
     several files, a truncated download, a file with code in it.
     """
     if not path.is_file():
-        raise InputError(f"There is no file {path}.")
+        raise InputError(f"There is no file {path}; put it back, or choose another.")
     with path.open("rb") as file:
         head = file.read(1024)
     _refuse_lookalikes(path, head)

@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing
 import torch
 
 from ...backend_bridge.job.folder import JobFolder
-from ...backend_bridge.job.judgement import NOTHING_MOVES, quality_of, strongly_compressed, unseen_regions
+from ...backend_bridge.job.judgement import quality_of, strongly_compressed, unseen_regions, without_expression
 from ...backend_bridge.job.report import Report
 from ...backend_bridge.job.spec import JobSpec
 from ..device import OutOfMemoryError, choose_device, ran_out
@@ -112,7 +112,7 @@ def _concluded(report: Report, folder: JobFolder, notes: Notes) -> Report:
     for remark in folder.remarks:
         notes.warning(remark)
     if report.events is None:
-        notes.warning(NOTHING_MOVES)
+        notes.warning(without_expression(report))
     if report.face is not None and report.face.unseen:
         notes.warning(unseen_regions(report.face.unseen))
     if report.face is not None and report.face.compression.strong:

@@ -44,7 +44,7 @@ class VideoReader:
     ) -> None:
         self.path = Path(path)
         if not self.path.exists():
-            raise InputError(f"There is no file {self.path}.")
+            raise InputError(f"There is no file {self.path}; put it back, or choose another.")
         if not (self.path.is_file() or self.path.is_dir()):  # a pipe would be waited for
             raise InputError(f"{self.path} is a device or a pipe; choose a video or pictures.")
         if self.path.is_file() and self.path.stat().st_size == 0:

@@ -141,7 +141,7 @@ MESSAGES: dict[str, str] = {
     "There is no face landmark {0}; they are 0 to {1}.": "Es gibt keine Gesichtslandmarke {0}; es sind 0 bis {1}.",
     "There is no face region {0}; the regions are {1}.": "Es gibt keine Gesichtsregion {0}; die Regionen sind {1}.",
     "There is no face {0}; faces are counted from left to right, from 0.": "Es gibt kein Gesicht {0}; Gesichter werden von links nach rechts gezählt, ab 0.",
-    "There is no file {0}.": "Es gibt keine Datei {0}.",
+    "There is no file {0}; put it back, or choose another.": "Es gibt keine Datei {0}; legen Sie sie zurück, oder wählen Sie eine andere.",
     "There is no job folder at {0}; check the path, or capture the avatar first.": "Unter {0} ist kein Auftragsordner; prüfen Sie den Pfad, oder nehmen Sie zuerst den Avatar auf.",
     "This Python lacks {0}; let MagPlus make an environment, or install them.": "Diesem Python fehlt {0}; lassen Sie MagPlus eine Umgebung anlegen, oder installieren Sie es.",
     "This is no Live Link Face CSV: its first line must name Timecode and the blend shapes.": "Das ist keine Live-Link-Face-CSV: Ihre erste Zeile muss Timecode und die Blend Shapes nennen.",

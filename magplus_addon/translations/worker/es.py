@@ -141,7 +141,7 @@ MESSAGES: dict[str, str] = {
     "There is no face landmark {0}; they are 0 to {1}.": "No hay ningún punto de referencia {0} de la cara; van de 0 a {1}.",
     "There is no face region {0}; the regions are {1}.": "No hay ninguna región de la cara {0}; las regiones son {1}.",
     "There is no face {0}; faces are counted from left to right, from 0.": "No hay ninguna cara {0}; las caras se cuentan de izquierda a derecha, desde 0.",
-    "There is no file {0}.": "No existe el archivo {0}.",
+    "There is no file {0}; put it back, or choose another.": "No existe el archivo {0}; devuélvalo a su sitio o elija otro.",
     "There is no job folder at {0}; check the path, or capture the avatar first.": "No hay ninguna carpeta de trabajo en {0}; revise la ruta, o capte primero el avatar.",
     "This Python lacks {0}; let MagPlus make an environment, or install them.": "A este Python le falta {0}; deje que MagPlus cree un entorno, o instálelo.",
     "This is no Live Link Face CSV: its first line must name Timecode and the blend shapes.": "Esto no es un CSV de Live Link Face: su primera línea debe nombrar Timecode y las blend shapes.",

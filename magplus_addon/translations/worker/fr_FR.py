@@ -141,7 +141,7 @@ MESSAGES: dict[str, str] = {
     "There is no face landmark {0}; they are 0 to {1}.": "Il n'y a pas de point de repère {0} du visage ; ils vont de 0 à {1}.",
     "There is no face region {0}; the regions are {1}.": "Il n'y a pas de région du visage {0} ; les régions sont {1}.",
     "There is no face {0}; faces are counted from left to right, from 0.": "Il n'y a pas de visage {0} ; les visages se comptent de gauche à droite, à partir de 0.",
-    "There is no file {0}.": "Il n'y a pas de fichier {0}.",
+    "There is no file {0}; put it back, or choose another.": "Il n'y a pas de fichier {0} ; remettez-le en place, ou choisissez-en un autre.",
     "There is no job folder at {0}; check the path, or capture the avatar first.": "Il n'y a pas de dossier de tâche à {0} ; vérifiez le chemin, ou capturez d'abord l'avatar.",
     "This Python lacks {0}; let MagPlus make an environment, or install them.": "Il manque {0} à ce Python ; laissez MagPlus créer un environnement, ou installez cela.",
     "This is no Live Link Face CSV: its first line must name Timecode and the blend shapes.": "Ce n'est pas un CSV Live Link Face : sa première ligne doit nommer Timecode et les blend shapes.",

@@ -141,7 +141,7 @@ MESSAGES: dict[str, str] = {
     "There is no face landmark {0}; they are 0 to {1}.": "顔のランドマーク {0} はありません。0 から {1} です。",
     "There is no face region {0}; the regions are {1}.": "顔の領域 {0} はありません。領域は {1} です。",
     "There is no face {0}; faces are counted from left to right, from 0.": "顔 {0} はありません。顔は左から右へ 0 から数えます。",
-    "There is no file {0}.": "ファイル {0} がありません。",
+    "There is no file {0}; put it back, or choose another.": "ファイル {0} がありません。元に戻すか、別のファイルを選んでください。",
     "There is no job folder at {0}; check the path, or capture the avatar first.": "{0} にジョブフォルダーがありません。パスを確認するか、先にアバターをキャプチャしてください。",
     "This Python lacks {0}; let MagPlus make an environment, or install them.": "この Python には {0} がありません。MagPlus に環境を作らせるか、インストールしてください。",
     "This is no Live Link Face CSV: its first line must name Timecode and the blend shapes.": "Live Link Face の CSV ではありません。最初の行に Timecode とブレンドシェイプの名前が必要です。",

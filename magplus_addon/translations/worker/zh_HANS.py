@@ -141,7 +141,7 @@ MESSAGES: dict[str, str] = {
     "There is no face landmark {0}; they are 0 to {1}.": "没有面部特征点 {0}；范围为 0 到 {1}。",
     "There is no face region {0}; the regions are {1}.": "没有面部区域 {0}；区域有 {1}。",
     "There is no face {0}; faces are counted from left to right, from 0.": "没有面部 {0}；面部从左到右、从 0 开始计数。",
-    "There is no file {0}.": "没有文件 {0}。",
+    "There is no file {0}; put it back, or choose another.": "没有文件 {0}；请将其放回，或选择其他文件。",
     "There is no job folder at {0}; check the path, or capture the avatar first.": "{0} 处没有任务文件夹；请检查路径，或先捕捉虚拟角色。",
     "This Python lacks {0}; let MagPlus make an environment, or install them.": "此 Python 缺少 {0}；请让 MagPlus 创建环境，或自行安装。",
     "This is no Live Link Face CSV: its first line must name Timecode and the blend shapes.": "这不是 Live Link Face CSV：其首行必须包含 Timecode 和混合形状的名称。",

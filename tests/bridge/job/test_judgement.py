@@ -106,6 +106,14 @@ def test_what_little_is_shown_after_a_strong_codec_is_the_codecs():
     assert [reason.concern for reason in quality_of(report).reasons] == ["compression"]
 
 
+def test_a_face_that_moves_where_it_is_not_seen_is_not_said_to_rest():
+    unseen = changed("face", unseen=(Unseen("brows", 0.1, 0.6, 0.5),))
+    reasons = {reason.concern: reason for reason in quality_of(replace(unseen, events=None)).reasons}
+    assert reasons["nothing moves"].verdict == "failed"
+    assert "what is seen of the driver's face" in reasons["nothing moves"].sentence
+    assert "no motion" not in reasons["nothing moves"].sentence
+
+
 def test_anchors_that_a_person_placed_stand_in_for_a_face_that_is_not_recognised():
     assert quality_of(changed("avatar", face_detected=False, anchored=True)).verdict == "good"
 

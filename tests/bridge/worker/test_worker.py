@@ -363,7 +363,7 @@ def run_by_hand(folder: Path | str, script: Path = SCRIPT) -> subprocess.Complet
     ("what", "exit_code", "message"),
     [
         (misbehaviour.nothing, ExitCode.OK, "Finished: "),
-        (misbehaviour.print_a_lot, ExitCode.OK, "animate 5/5"),
+        (misbehaviour.print_a_lot, ExitCode.OK, "Animating 5/5"),
         (misbehaviour.warn_twice, ExitCode.OK, "Warning: The face is missing at 0.12 s."),
         (misbehaviour.divide_by_zero, ExitCode.INTERNAL, "Error: MagPlus failed unexpectedly"),
         (
@@ -436,7 +436,7 @@ def test_signals_cancel_a_run_by_hand(make_job: MakeJob, what: Misbehaviour, sig
         [sys.executable, "-I", str(SCRIPT), "run", str(folder.path)], stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
-        while "animate 1/5" not in process.stderr.readline():
+        while "Animating 1/5" not in process.stderr.readline():
             pass
         time.sleep(0.2)
         started = time.perf_counter()

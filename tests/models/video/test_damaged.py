@@ -26,7 +26,8 @@ class TestBadInputs:
         return sentence
 
     def test_missing_file(self, tmp_path):
-        assert "no file" in self.refusal(tmp_path / "nowhere.mp4")
+        refusal = self.refusal(tmp_path / "nowhere.mp4")
+        assert "no file" in refusal and "put it back, or choose another" in refusal
 
     @pytest.mark.parametrize("text", [b"", b"hello\n", b"some, text\n" * 5000])
     @pytest.mark.parametrize("name", ["notes.mp4", "notes.txt", "notes.mov", "notes.png"])
