@@ -36,7 +36,7 @@ class Kept:
         path = self._folder / f"{kind}-{digest}.pickle.gz"
         if path.is_file() and not self._fresh:
             with gzip.open(path) as file:
-                found: T = pickle.load(file)
+                found: T = pickle.load(file)  # noqa: S301 - what this benchmark has written itself
             return found
         made = compute()
         partial = path.with_suffix(f".{os.getpid()}")

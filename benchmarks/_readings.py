@@ -69,7 +69,8 @@ def reading_code() -> str:
 
 def all_code() -> str:
     """Return a hash of what figures depend on besides that."""
-    return hash_of([*(ROOT / "models" / "rig").glob("*.py"), *(ROOT / "benchmarks").glob("*rig*.py")])
+    benchmark = [ROOT / "benchmarks" / "rig.py", *(ROOT / "benchmarks" / "_rig").glob("*.py")]
+    return hash_of([*(ROOT / "models" / "rig").glob("*.py"), *benchmark])
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def read_picture(path: Path) -> Picture:
 
 
 def write_video(path: Path, rows: list[Row], clip: Clip) -> None:
-    """Write the panels side by side: twice at the clip's own rate, twice at a quarter of it, and once again."""
+    """Write the panels side by side: twice at the clip's own rate, twice at a quarter of it, twice at its own again."""
     panels = [[fit(picture, PANEL) for picture in row.pictures] for row in rows]
     width, height = PANEL * len(rows), PANEL + 2 * MARGIN
     with av.open(str(path), "w") as container:

@@ -10,9 +10,10 @@ import bpy
 from ..backend_bridge.backends import BACKENDS, BackendOption
 from ..backend_bridge.job.spec import MAX_ALPHA, MAX_REGION_GAIN, MAX_SMOOTHING
 from ..backend_bridge.rig.regions import REGIONS
-from ..operators.animation.destination import ANIMATION, FRONT, LAST_FRAME, SHOW_AS
+from ..operators.animation.destination import ANIMATION, FRONT, SHOW_AS
 from ..operators.animation.ends import RELEASE
 from ..operators.animation.scene_start import following_scene
+from ..operators.animation.scene_time import LAST_FRAME
 from ..operators.animation.strength import set_strength
 from ..operators.backends import option_property
 from ..operators.blender.properties import (

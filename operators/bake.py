@@ -20,7 +20,7 @@ from .animation.bake_list import forget_dead, free_name, remember
 from .animation.bake_report import BakeReport
 from .animation.clearing import clear, end_before
 from .animation.clip_windows import ClipWindows
-from .animation.destination import ANIMATION, LAST_FRAME, LAYER, NEW_ACTION, Destination
+from .animation.destination import ANIMATION, LAYER, NEW_ACTION, Destination
 from .animation.ends import RELEASE, Window
 from .animation.event_markers import set_event_markers
 from .animation.keying import Keying, Written, address_of
@@ -29,7 +29,7 @@ from .animation.obstacles import animation_problem
 from .animation.performance import ControlKeys, Performance, channels_here, excursion, keys_here
 from .animation.ranges import raise_ranges
 from .animation.scene_start import given_or_first
-from .animation.scene_time import apex_kept, exact
+from .animation.scene_time import LAST_FRAME, apex_kept, exact
 from .blender.data import shape_keys_of, wearers
 from .blender.operator import OperatorResult, refusing
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty, with_properties

@@ -14,7 +14,7 @@ from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.report import Report
 from .animation.destination import BACKGROUND, FRONT, PLANE, SHOW_AS, STRIP, Destination
 from .animation.scene_start import given_or_first
-from .animation.scene_time import Placement, SourceTime
+from .animation.scene_time import LAST_FRAME, Placement, SourceTime
 from .blender.operator import OperatorResult, refusing
 from .blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
 from .blender.wording import translated
@@ -202,7 +202,11 @@ class MAGPLUS_OT_import_frames(bpy.types.Operator):
         items=SHOW_AS,
     )
     start_frame: int = IntProperty(
-        name="Start Frame", description="Frame of the scene where the clip starts", default=1
+        name="Start Frame",
+        description="Frame of the scene where the clip starts",
+        default=1,
+        min=-LAST_FRAME,
+        max=LAST_FRAME,
     )
     keep_apex: bool = BoolProperty(
         name="Keep the Apex", description="Never leave out the frame of the apex", default=True

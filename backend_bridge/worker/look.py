@@ -27,7 +27,7 @@ def _facts(driving: Driving, thumbnails: Path | None) -> dict[str, Any]:
     from ...models.video import VideoReader, reader_at_reference
 
     reader = VideoReader(driving.path, driving.trim, driving.sequence_rate)
-    _ = next(iter(reader)).image  # a format that can't be read is told here
+    _ = next(iter(reader)).image  # raises here for a format that can't be read
     info = reader.info
     if info.frame_count == 1 and VideoReader(driving.path, None, driving.sequence_rate).info.frame_count == 1:
         raise InputError(

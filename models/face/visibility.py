@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..magnification.filters import pool_to, resize
 from ..pages import KeptArray
-from .colour import coloured_as
+from .colour import coloured_as, is_grey
 from .footage import CLIPPED
 from .lids import closures_of_each, mesh_weight
 from .lighting import Light, ReferenceLight
@@ -95,7 +95,7 @@ class Visibility:
 
     def __init__(self, reference: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> None:
         self._size = size = reference.shape[-1]
-        self._reference = reference
+        self._reference, self._is_grey = reference, is_grey(reference[0])
         self._known: OrderedDict[bytes, _Kept] = OrderedDict()
         self._bytes = 0
         self._scale = _SIDE / size
@@ -149,7 +149,8 @@ class Visibility:
         """Write one frame [3, S, S] as `__call__` returns it, and where the face is seen in it, [1, S, S]."""
         from ..loops import show
 
-        frame = coloured_as(frame, self._reference[0])
+        if is_grey(frame) != self._is_grey:
+            frame = coloured_as(frame, self._reference[0])
         found = self._compared(_small(frame), _small_mask(inside[None]), landmarks)
         gain, offset = (_LIKE, _NOTHING) if found.light is None else (found.light.gain, found.light.offset)
         show(

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..device import fits_loops
-from .filters import binomial, median
+from .filters import binomial, channel_max, median
 
 STATES = 11  # statistics, the inputs of `refinement.Camera`
 FLOOR = (0.05 / 255) ** 2  # variance added to all others, far below 8-bit rounding, (0.29 / 255)^2
@@ -58,23 +58,23 @@ def camera_state(reference: Tensor, frames: Tensor) -> Tensor:
     """
     change = frames - reference
     bright, colour = change.mean(1, keepdim=True), change[:, :1] - change[:, 2:]
-    grain, smooth = _fine(bright), _smooth(bright)
-    grey, tint = reference.mean(1, keepdim=True), reference[:, :1] - reference[:, 2:]
+    grain, smooth, fine_colour = _fine(bright), _smooth(bright), _fine(colour)
+    grey, tint = (_fine(image) for image in (reference.mean(1, keepdim=True), reference[:, :1] - reference[:, 2:]))
     places = F.avg_pool2d(bright.square(), 8)
     level = _typical(grain)
-    repeats = change.abs().amax(1) < SAME
+    repeats = channel_max(change.abs())[:, 0] < SAME
     busy = _log(places.flatten(1).quantile(torch.tensor([0.1, 0.5, 0.9], device=places.device), 1))
-    detail = _typical(_fine(grey)).expand_as(level)
+    detail = _typical(grey).expand_as(level)
     values = [
         level + 10,
         _typical(smooth) - level,
-        _typical(_fine(colour)) - level,
+        _typical(fine_colour) - level,
         10 * repeats.float().mean((1, 2)),
         busy[0] - busy[1],
         busy[2] - busy[1],
         detail + 10,
-        _typical(_fine(tint)).expand_as(level) - detail,
-        _colour_carried(change, reference),
+        _typical(tint).expand_as(level) - detail,
+        _colour_carried(repeats, (grain, fine_colour), (grey, tint)),
         5 * ends_on_grid(repeats),
         _colour_between_rows(reference).expand_as(level),
     ]
@@ -100,21 +100,20 @@ def rounding_only(state: Tensor) -> Tensor:
     return (grainless * ((coded - state[:, GRID]) / (coded - plain)).clamp(0, 1)).view(-1, 1, 1, 1)
 
 
-def _colour_carried(change: Tensor, reference: Tensor) -> Tensor:
+def _colour_carried(repeats: Tensor, change: tuple[Tensor, Tensor], reference: tuple[Tensor, Tensor]) -> Tensor:
     """Return the log ratio of fine colour to fine brightness in a change, less that of the reference: [N].
 
-    Both are taken near pixels that have changed.
+    Both are taken near pixels that have changed. repeats: [N, H, W], those that have not. change, reference: fine
+    brightness and fine colour, [N, 1, H, W] and [1 or N, 1, H, W].
     """
-    moved = (change.abs().amax(1, keepdim=True) >= SAME).float()
-    near = (_around(moved) > 5).float()
+    near = (_around((~repeats).float()[:, None]) > 5).float()
     amount = near.sum((1, 2, 3)) + 1
 
-    def energy(image: Tensor) -> Tensor:
-        return _log((_fine(image).square() * near).sum((1, 2, 3)) / amount)
+    def ratio(bright: Tensor, colour: Tensor) -> Tensor:
+        of_bright, of_colour = (_log((fine.square() * near).sum((1, 2, 3)) / amount) for fine in (bright, colour))
+        return of_colour - of_bright
 
-    bright, colour = (energy(image.mean(1, keepdim=True)) for image in (change, reference))
-    tints = [energy(image[:, :1] - image[:, 2:]) for image in (change, reference)]
-    return tints[0] - bright - (tints[1] - colour)
+    return ratio(*change) - ratio(*reference)
 
 
 def _around(mask: Tensor) -> Tensor:

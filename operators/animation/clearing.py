@@ -11,9 +11,10 @@ from types import MappingProxyType
 import bpy
 import numpy as np
 
-from .ends import LAST_FRAME, Window
+from .ends import Window
 from .keyframes import bare, cut_after, splice
 from .nla import Address, Playing, is_muted, playing, plays_again, sharing, single_user, strips_of
+from .scene_time import LAST_FRAME
 from .strength import STILL, covers, drop_idle, make_room, rest_of
 
 

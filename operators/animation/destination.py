@@ -11,9 +11,8 @@ import bpy
 
 from ...backend_bridge.files.errors import InputError
 from .ends import RELEASE, Window
-from .scene_time import Placement, SourceTime, exact, place, remapped_problem, scene_rate
+from .scene_time import LAST_FRAME, Placement, SourceTime, exact, place, remapped_problem, scene_rate
 
-LAST_FRAME = 1_048_574
 NEW_ACTION, LAYER, REPLACE = "NEW_ACTION", "LAYER", "REPLACE"
 FRONT, PLANE, BACKGROUND, STRIP, IMAGE = "FRONT", "PLANE", "BACKGROUND", "STRIP", "IMAGE"
 # As enum properties want them: identifier, name, description.

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.rig.easing import smooth_step
-from .scene_time import Placement, SourceTime
+from .scene_time import LAST_FRAME, Placement, SourceTime
 
 RELEASE = 0.2  # seconds; micro-expressions take about as long to go
-LAST_FRAME = 1_048_574.0  # Blender's
 Samples = NDArray[np.floating]
 
 

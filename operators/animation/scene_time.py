@@ -14,6 +14,8 @@ from ...backend_bridge.job.scene_time import EVENTS, Placement, SourceTime, plac
 
 __all__ = ["EVENTS", "Placement", "SourceTime", "apex_kept", "exact", "place", "remapped_problem", "scene_rate"]
 
+LAST_FRAME = 1_048_574  # of a scene; the first one is as far below 0
+
 
 def scene_rate(scene: bpy.types.Scene) -> Fraction:
     """Return the scene's frames per second as the fraction that was meant: 24 and 1.001 are 24000/1001."""

@@ -17,9 +17,10 @@ import bpy
 import numpy as np
 
 from ..rig.kinds import KINDS, ControlKind
-from .ends import LAST_FRAME, Window
+from .ends import Window
 from .keyframes import all_curves, animated_channel, bare
 from .nla import REST, Address, Playing, is_muted, playing, takes_of
+from .scene_time import LAST_FRAME
 from .stack import bounds_below
 
 STILL = 1e-4  # in units of a control: a curve that departs less from rest is still

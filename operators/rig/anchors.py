@@ -89,7 +89,7 @@ def is_selected(anchor: bpy.types.Object, view_layer: bpy.types.ViewLayer) -> bo
 
 
 def moved_anchors(avatar: bpy.types.Object, projection: Projection) -> tuple[Anchor, ...]:
-    """Return the anchors that were moved, as a job is told of them."""
+    """Return the anchors that were moved, as the job spec has them."""
     moved = [anchor for anchor in anchors_of(avatar) if was_moved(anchor)]
     if not moved:
         return ()

@@ -25,6 +25,7 @@ from bl_ext.user_default.magplus.operators.animation.destination import (
     STRIP,
     Destination,
 )
+from bl_ext.user_default.magplus.operators.animation.scene_time import LAST_FRAME
 from bl_ext.user_default.magplus.operators.frames.clip import check_in_steps
 from bl_ext.user_default.magplus.operators.frames.plane import is_result_plane
 from bl_ext.user_default.magplus.operators.frames.strip import strips_of
@@ -466,3 +467,9 @@ def test_a_moving_shot_is_shown_on_the_frames_that_it_was_captured_at(tmp_path: 
     assert (report.first_frame, report.count) == (101, 4)
     scene.frame_set(103)
     assert_shown(render(103, tmp_path), picture(3))
+
+
+@pytest.mark.parametrize("operator", ["import_frames", "bake_shape_keys"])
+def test_a_clip_starts_on_a_frame_that_blender_has(operator: str) -> None:
+    start = getattr(bpy.ops.magplus, operator).get_rna_type().properties["start_frame"]
+    assert (start.hard_min, start.hard_max) == (-LAST_FRAME, LAST_FRAME)

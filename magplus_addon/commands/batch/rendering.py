@@ -63,7 +63,7 @@ class RenderFolder:
     def missing(self, frames: Iterable[int], made_from: str, *, by_size: bool = False) -> list[int]:
         """Return the frames that are not there, whole, and made from the same file.
 
-        by_size: whether a file is whole is told by its size alone, without reading it.
+        by_size: judge by its size alone whether a file is whole, without reading it.
         """
         with explained(self.path):
             entries = self._journal.entries()

@@ -29,7 +29,7 @@ from ....backend_bridge.job.journal import Journal, JournalEntry
 from ....backend_bridge.job.own_files import OwnFiles
 from ....backend_bridge.job.report import Report
 from ....backend_bridge.job.shot import plate_of
-from ....operators.animation.scene_time import SourceTime
+from ....operators.animation.scene_time import LAST_FRAME, SourceTime
 from ....operators.outside_files import changed_since
 from .shots import Shot
 
@@ -40,7 +40,6 @@ WORKERS = ("python", "checkpoints")
 CAPTURES = "captures"
 WRITTEN = "written.jsonl"
 MOST_BYTES = 16 << 20  # of a record; it has some thousand
-LAST_FRAME = 1_048_574  # of a scene, either way
 MOST_FRAMES = 1_000_000
 
 PREVIEW = "preview"  # a folder in the rendered frames, as `frame_renderer` has it

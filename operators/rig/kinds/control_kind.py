@@ -62,7 +62,7 @@ class ControlKind(ABC):
     def counterpart(self, control: Control) -> tuple[str, str, str] | None:
         """Return part, motion and axis of the control of the other side that moves alike, None if there can't be one.
 
-        Sides are told by the part's name as Blender tells them: "lip.L", "LeftBrow", "smile_r".
+        Sides are read from the part's name as Blender reads them: "lip.L", "LeftBrow", "smile_r".
         """
         other = bpy.utils.flip_name(control.part)
         return (other, control.motion, control.axis) if other != control.part else None

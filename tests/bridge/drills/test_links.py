@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -105,18 +105,25 @@ def importing(job: Path) -> None:
     folder.keep_only(FRAMES, 1)
 
 
+def assert_all_harmless(
+    names: Iterable[str], tmp_path: Path, outside: Path, trap: Callable[[Path, Path], None], ran: bool
+) -> None:
+    """Put a trap in the place of each of these in a copy of a job, which may have run before."""
+    job = make_job(tmp_path / "job.magplus").path
+    if ran:
+        assert run(job, tmp_path / "record").status == ExitCode.OK
+    for number, name in enumerate(names):
+        received = shutil.copytree(job, tmp_path / f"received {number}.magplus")
+        put(received, name, outside, trap)
+        assert_harmless(received, outside, tmp_path)
+
+
 @pytest.mark.parametrize("trap", [link, hard_link, dangling, pipe, device, folder_link, a_folder])
 @pytest.mark.parametrize("ran", RAN)
 def test_a_file_that_is_none_is_left_alone(
     tmp_path: Path, outside: Path, trap: Callable[[Path, Path], None], ran: bool
 ) -> None:
-    job = make_job(tmp_path / "job.magplus").path
-    if ran:
-        assert run(job, tmp_path / "record").status == ExitCode.OK
-    for number, name in enumerate(FILES):
-        received = shutil.copytree(job, tmp_path / f"received {number}.magplus")
-        put(received, name, outside, trap)
-        assert_harmless(received, outside, tmp_path)
+    assert_all_harmless(FILES, tmp_path, outside, trap, ran)
 
 
 @pytest.mark.parametrize("trap", [folder_link, link, pipe])
@@ -124,13 +131,7 @@ def test_a_file_that_is_none_is_left_alone(
 def test_a_folder_that_is_none_is_left_alone(
     tmp_path: Path, outside: Path, trap: Callable[[Path, Path], None], ran: bool
 ) -> None:
-    job = make_job(tmp_path / "job.magplus").path
-    if ran:
-        assert run(job, tmp_path / "record").status == ExitCode.OK
-    for number, name in enumerate(PLACES):
-        received = shutil.copytree(job, tmp_path / f"received {number}.magplus")
-        put(received, name, outside, trap)
-        assert_harmless(received, outside, tmp_path)
+    assert_all_harmless(PLACES, tmp_path, outside, trap, ran)
 
 
 @pytest.mark.parametrize("unit", ["../outside/000004.png", "/tmp/x", "frames/../../outside/000004.png", "frames"])
