@@ -58,4 +58,4 @@ def free_memory(device: torch.device) -> None:
 
 def fits_loops(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> bool:
     """Whether tensors are on the CPU, of this type, and without gradients, so that `loops` can compute on them."""
-    return all(each.device.type == "cpu" and each.dtype == dtype and not each.requires_grad for each in tensors)
+    return all(each.is_cpu and each.dtype == dtype and not each.requires_grad for each in tensors)

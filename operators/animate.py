@@ -13,7 +13,7 @@ import bpy
 
 from ..backend_bridge.files.errors import CancelledError, InputError, MagPlusError
 from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.job.spec import Avatar
+from ..backend_bridge.job.spec import Anchor, Avatar
 from ..backend_bridge.worker_client.accepts import asks_for_more, check_accepted
 from ..backend_bridge.worker_client.client import WorkerClient
 from ..backend_bridge.worker_client.look import length_of
@@ -112,30 +112,12 @@ def _capture(
     if target is None or context.scene.session_uid != order.scene_uid:
         raise InputError("The file was changed before the avatar was captured; start again.")
     view = None if order.viewport is None else _viewport(context, order.viewport)
-    picture, weights, size = order.picture, order.spec.outputs.weights, picture_size(context.scene)
-    further = tuple(face_companions(context, target))
-    with bare_scene(context, picture.frame), camera_to_use(context.scene, view) as camera:
-        anchors = moved_anchors(target, present_projection(context, camera))
-        # A control is solved from the value that it has here, not from what an earlier bake plays.
-        chooses = weights and order.controls.used
-        chosen = tuple(chosen_controls((target, *further), order.controls)[0]) if chooses else None
-    shot = order.spec.shot
+    request, anchors = _requested(context, order, target, view)
+    size, shot = picture_size(context.scene), order.spec.shot
     if order.spec.outputs.frames and length is not None and view is None and shot is None:
         frames = order.destination.frames_of(length, context.scene)
-        if moved := (yield from movement(context, target, picture.frame, frames)):
+        if moved := (yield from movement(context, target, order.picture.frame, frames)):
             task.warn(moved)
-    request = CaptureRequest(
-        target,
-        further,
-        order.vertex_group,
-        rig=weights,
-        controls=chosen,
-        view=view,
-        frame=picture.frame,
-        samples=picture.samples,
-        longer_side=picture.longer_side,
-        face_px=picture.face_px,
-    )
     if (captures is not None or shot is not None) and (reason := unknown_in(context)):
         task.warn(reason)
         captures = None
@@ -149,6 +131,32 @@ def _capture(
         taken = size_of(folder.path / avatar.image)
         yield from capture_shot(context, request, shot, taken, folder, blocking=task.blocking, captures=captures)
     return replace(avatar, anchors=scaled(anchors, size, size_of(folder.path / avatar.image)))
+
+
+def _requested(
+    context: bpy.types.Context, order: Order, target: bpy.types.Object, view: bpy.types.SpaceView3D | None
+) -> tuple[CaptureRequest, tuple[Anchor, ...]]:
+    """Return what an order has captured, and the anchors that a person has moved, px of the scene's picture."""
+    picture, weights = order.picture, order.spec.outputs.weights
+    further = tuple(face_companions(context, target))
+    with bare_scene(context, picture.frame), camera_to_use(context.scene, view) as camera:
+        anchors = moved_anchors(target, present_projection(context, camera))
+        # A control is solved from the value that it has here, not from what an earlier bake plays.
+        chooses = weights and order.controls.used
+        chosen = tuple(chosen_controls((target, *further), order.controls)[0]) if chooses else None
+    request = CaptureRequest(
+        target,
+        further,
+        order.vertex_group,
+        rig=weights,
+        controls=chosen,
+        view=view,
+        frame=picture.frame,
+        samples=picture.samples,
+        longer_side=picture.longer_side,
+        face_px=picture.face_px,
+    )
+    return request, anchors
 
 
 def _viewport(context: bpy.types.Context, number: int) -> bpy.types.SpaceView3D:

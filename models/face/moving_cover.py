@@ -5,8 +5,9 @@ Frames that show it elsewhere don't differ from the reference by more than a fac
 and nothing is assumed of its colour. It is told by how it moves. Skin is elastic tissue, pulled at a place: its motion
 falls off from there all around. A thing moves as one piece, and beside it nothing moves. So of the places that move by
 two fifths of the largest motion the share that moves by four fifths of it is compared: a Gaussian falloff has 0.24, a
-cone 0.11, expressions of rendered people 0.28 to 0.47 (of 2 to 4 % of the face's width), a thing of any shape 1 but
-for its rim, where a motion field is smooth: 0.66 and more for a ball or a scarf that are a fifth of the face wide.
+cone 0.11, expressions of rendered people 0.28 to 0.47 (of 2 to 4 % of the face's width), a real person's brow that
+lowers as one 0.59 and a smile 0.62, a thing of any shape 1 but for its rim, where a motion field is smooth: 0.66 and
+more for a ball or a scarf that are a fifth of the face wide.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _LEAST = 0.01  # of the face's width; less motion makes no control of a size tha
 _LEAST_AREA = 0.02  # of the face; smaller things are all rim
 _MOST_AREA = 0.5  # of the face; where more moves alike, it is the head, of which its estimate has left something
 _MOVES, _AS_FAR = 0.4, 0.8  # of the largest motion
-_SOLID = 0.57  # half-way between the two kinds
+_SOLID = 0.64  # between the two kinds
 _RIM = 0.15  # of the largest motion: what it drags along in a smooth field
 _BESIDE = 0.03  # of the face's width, beyond that: what is dragged along by less, which is an expression's all the same
 _LIDS = 0.5  # share of the moving places from which on it is a lid that closes: that has an edge, too

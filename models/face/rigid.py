@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -110,7 +111,7 @@ def split_rigid(motion: Motion, depth: Tensor, weights: Tensor) -> RigidSplit:
     for _ in range(_LAST_STEPS):
         before, pose = pose, _reweighted_step(pose, samples, pose.squared_residual(samples), scale)
     cost = _outside(pose, samples, scale) + _prior(pose, samples, tolerance)
-    displacement, last = (each.displacement(samples.radius) for each in (pose, before))
+    displacement, last = (each.displacement for each in (pose, before))
     chosen = torch.arange(len(cost), device=cost.device), cost.argmin(1)
     best, residual = displacement[chosen], _mean_square(displacement - last, samples)[chosen].sqrt()
     head = HeadMotion(best.to(surface), depth, samples.centre, samples.radius)
@@ -172,29 +173,31 @@ class _Samples:
 class _Pose:
     """S scaled orthographic views of each of N frames: point -> shift + scale * (rotation @ point), about the centre.
 
-    rotation: [N, S, 3, 3]. scale: [N, S]. shift: [N, S, 2] px.
+    rotation: [N, S, 3, 3]. scale: [N, S]. shift: [N, S, 2] px. radius: px, the unit of the points, see `_Samples`.
     """
 
     rotation: Tensor
     scale: Tensor
     shift: Tensor
+    radius: float
 
     @classmethod
-    def identity(cls, like: Tensor) -> _Pose:
+    def identity(cls, like: Tensor, radius: float) -> _Pose:
         """Return the reference's own pose for weights [N, S, P]."""
         count = like.shape[:2]
         eye = torch.eye(3, dtype=like.dtype, device=like.device)
-        return cls(eye.expand(*count, 3, 3), like.new_ones(count), like.new_zeros(*count, 2))
+        return cls(eye.expand(*count, 3, 3), like.new_ones(count), like.new_zeros(*count, 2), radius)
 
-    def displacement(self, radius: float) -> Tensor:
-        """Return [N, S, 2, 4] px, what the terms of the surface are multiplied by to give the motion."""
+    @cached_property
+    def displacement(self) -> Tensor:
+        """What the terms of the surface are multiplied by to give the motion, [N, S, 2, 4] px."""
         turned = self.scale[..., None, None] * self.rotation[..., :2, :]
         still = torch.eye(2, 3, dtype=turned.dtype, device=turned.device)
-        return torch.cat([self.shift[..., None], radius * (turned - still)], -1)
+        return torch.cat([self.shift[..., None], self.radius * (turned - still)], -1)
 
     def squared_residual(self, samples: _Samples) -> Tensor:
         """Return [N, S, P] px^2, from where this pose brings the samples to where they are."""
-        displacement = self.displacement(samples.radius)
+        displacement = self.displacement
         if fits_loops(displacement, dtype=torch.float64):
             from ..loops import square_residuals
 
@@ -211,9 +214,9 @@ class _Pose:
         """Return the pose after one Gauss-Newton step that reduces the residual under weights [N, S, P]."""
         moments = samples.moments(weight)
         if fits_loops(moments, dtype=torch.float64):
-            return self._compiled_step(moments, samples.radius)
+            return self._compiled_step(moments)
         surface = moments[..., :4, :4]
-        left = moments[..., 4:, :4] - self.displacement(samples.radius) @ surface
+        left = moments[..., 4:, :4] - self.displacement @ surface
         x, y, z = F.pad(self.scale[..., None, None] * self.rotation, (1, 0)).unbind(-2)
         one, zero = torch.tensor([1.0, 0, 0, 0], dtype=x.dtype, device=x.device).expand_as(x), torch.zeros_like(x)
         # Shift x, shift y, zoom, turn about z, about y, about x; all in px at one radius.
@@ -225,12 +228,13 @@ class _Pose:
         damping = 1e-9 * moments[..., :1, :1].clamp(min=1e-9)
         step = torch.linalg.solve(normal + damping * torch.eye(6, dtype=x.dtype, device=x.device), gradient)[..., 0]
         return _Pose(
-            _rotation(step[..., [5, 4, 3]] / samples.radius) @ self.rotation,
-            self.scale * torch.exp(step[..., 2] / samples.radius),
+            _rotation(step[..., [5, 4, 3]] / self.radius) @ self.rotation,
+            self.scale * torch.exp(step[..., 2] / self.radius),
             self.shift + step[..., :2],
+            self.radius,
         )
 
-    def _compiled_step(self, moments: Tensor, radius: float) -> _Pose:
+    def _compiled_step(self, moments: Tensor) -> _Pose:
         """Return the pose after a step by `moments` [N, S, 6, 6], on a CPU in a tenth of the time."""
         from ..loops import refine_poses
 
@@ -239,10 +243,10 @@ class _Pose:
             each.clone(memory_format=contiguous) for each in (self.rotation, self.scale, self.shift)
         )
         refine_poses(
-            *(moments.numpy(), self.displacement(radius).numpy(), radius),
+            *(moments.numpy(), self.displacement.numpy(), self.radius),
             *(rotation.numpy(), scale.numpy(), shift.numpy()),
         )
-        return _Pose(rotation, scale, shift)
+        return _Pose(rotation, scale, shift, self.radius)
 
 
 def _surface(depth: Tensor, like: Tensor) -> Tensor:
@@ -268,7 +272,7 @@ def _starts(samples: _Samples, tolerance: float) -> tuple[_Pose, Tensor]:
     everywhere = torch.ones_like(x)
     parts = torch.stack([everywhere, everywhere, y < 0, y > 0, x < 0, x > 0], 1)
     weight = samples.weight[:, None] * parts
-    still = pose = _Pose.identity(weight)
+    still = pose = _Pose.identity(weight, samples.radius)
     for _ in range(_L1_STEPS):
         pose = pose.refined(samples, weight / (pose.squared_residual(samples).sqrt() + 0.1 * tolerance))
     width = (2 * _weighted_quantile(pose.squared_residual(samples), weight, 0.5).sqrt()).clamp(min=tolerance)
@@ -277,7 +281,7 @@ def _starts(samples: _Samples, tolerance: float) -> tuple[_Pose, Tensor]:
         torch.cat([first[:, :1], others[:, 1:]], 1)
         for first, others in ((still.rotation, pose.rotation), (still.scale, pose.scale), (still.shift, pose.shift))
     )
-    return _Pose(rotation, scale, shift), width
+    return _Pose(rotation, scale, shift, samples.radius), width
 
 
 def _narrowed(pose: _Pose, width: Tensor, samples: _Samples, tolerance: float) -> tuple[_Pose, Tensor]:
@@ -304,7 +308,7 @@ def _outside(pose: _Pose, samples: _Samples, scale: Tensor) -> Tensor:
 
 def _prior(pose: _Pose, samples: _Samples, tolerance: float) -> Tensor:
     """Return the prior's cost of the pose's mean squared motion, which saturates, as a share of the face: [N, S]."""
-    moved = _mean_square(pose.displacement(samples.radius), samples)
+    moved = _mean_square(pose.displacement, samples)
     return _MOTION_COST * moved / (moved + (_SATURATION * tolerance) ** 2)
 
 

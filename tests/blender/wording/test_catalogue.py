@@ -128,8 +128,8 @@ def test_the_reasons_of_a_quality_are_said_in_the_language_down_to_their_last_wo
         "Sie einen Teil des Videos ohne sie.",
         "Teile des Gesichts sind nicht zu sehen und bleiben in Ruhe: Mund (0.333-0.900 s), Nase (0.000-0.100 s); "
         "wählen Sie ein Video, das das ganze Gesicht zeigt.",
-        "Nichts bewegt sich: Das Gesicht des Darstellers zeigt keine Bewegung über dem Rauschen; wählen Sie einen Teil "
-        "des Videos mit einem Ausdruck.",
+        "In dem, was vom Gesicht des Darstellers zu sehen ist, wurde kein Ausdruck gefunden; wählen Sie ein Video, das "
+        "alles davon zeigt.",
     ]
 
 

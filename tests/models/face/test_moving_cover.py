@@ -55,6 +55,16 @@ def test_skin_whose_motion_falls_off_is_none(x, y, width, px, long):
     assert not found(skin).any()
 
 
+@pytest.mark.parametrize("px", [2.0, 4.0, 8.0])
+@pytest.mark.parametrize(("x", "y"), [(95, 85), (161, 85), (128, 170)])
+def test_a_brow_that_lowers_as_one_and_a_broad_smile_are_none(x, y, px):
+    """Flat on top as a real person's were: 0.60 of what moves by two fifths moves by four fifths of it."""
+    away = np.hypot((X - x) / 30, (Y - y) / 18)
+    skin = px * np.exp(-(away**5.5))
+    assert 0.58 < (skin[skin > 0.4 * px] > 0.8 * px).mean() < 0.62
+    assert not found(skin).any()
+
+
 def test_a_lid_that_closes_is_none_though_it_has_an_edge():
     assert not found(5.0 * (np.hypot((X - 95) / 15, (Y - 105) / 9) < 1)).any()
 
