@@ -14,8 +14,8 @@ from ..backends import DrivingBatch
 from ..magnification.motion import Motion
 from .animated_avatar import AnimatedAvatar
 from .driver import Driver, DriverMotion
-from .driving_clip import Seen
 from .generated import Generated
+from .seen import Seen
 
 _TOGETHER = 2  # frames
 

@@ -33,8 +33,9 @@ from ..magnification.magnifier import ROLES
 from .animated_avatar import AnimatedAvatar
 from .avatar import AvatarPicture
 from .check_sheet import Sheet, check_place, draw_sheet, write_sheet
+from .clip_opening import open_clip
+from .clip_request import LARGEST_CROP, ClipRequest
 from .driver import Driver
-from .driving_clip import LARGEST_CROP, DrivingClip
 from .factors import Factors, backend_warnings, choose_factors, peak_motion
 from .notes import Notes, Unheard
 from .placement import find_avatar_face
@@ -144,7 +145,7 @@ def _opened(
     backend = session.backend(name, session.origins(name), device, chosen)
     framing = getattr(backend, "framing", Framing())
     source = AvatarPicture.read(picture.absolute())
-    clip = DrivingClip.open(here, driving, landmarker, notes, info.frame_size, framing)
+    clip = open_clip(ClipRequest.of(here, driving, info.frame_size, framing), landmarker, notes)
     if len(clip.present) < 2:
         raise InputError("The clip has a single frame with a face, in which nothing moves; choose a longer one.")
     face = find_avatar_face(source, None, None, landmarker, clip.reference.landmarks)

@@ -7,14 +7,12 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from ...backend_bridge.files.hashing import fingerprint_of
-from ...backend_bridge.job.spec import Driving, resolve
-from ..backends import Framing
 from ..face import FaceLandmarker
-from ..video import VideoReader
-from .driving_clip import DrivingClip, reader_of
+from .clip_opening import open_clip, reopened
+from .clip_request import ClipRequest
+from .driving_clip import DrivingClip
 from .kept_clip import KeptClip
 from .notes import Notes
 from .shared_measurements import Arrays, Codec, SharedMeasurements
@@ -39,24 +37,14 @@ class ClipCache:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._shared = shared
 
-    def open(
-        self,
-        folder: Path,
-        driving: Driving,
-        landmarker: FaceLandmarker,
-        notes: Notes,
-        frame_size: int | None,
-        framing: Framing,
-        reader: VideoReader | None = None,
-    ) -> DrivingClip:
-        """Return what `DrivingClip.open` does, with its warnings, without measuring again what is known."""
-        path, reader = resolve(folder, driving.path), reader or reader_of(folder, driving)
-        key = _key(reader, driving, frame_size, framing)
+    def open(self, request: ClipRequest, landmarker: FaceLandmarker, notes: Notes) -> DrivingClip:
+        """Return what `open_clip` does, with its warnings, without measuring again what is known."""
+        path, reader, key = request.path, request.reader, _key(request)
         place = f"{path} {key}"
 
         def measure() -> _Known:
             before = len(notes.warnings)
-            clip = DrivingClip.open(folder, driving, landmarker, notes, frame_size, framing, reader)
+            clip = open_clip(request, landmarker, notes)
             return _Known(clip, tuple(notes.warnings[before:]))
 
         def encode(known: _Known) -> Arrays | None:
@@ -64,7 +52,7 @@ class ClipCache:
 
         def decode(arrays: Arrays) -> _Known:
             kept = KeptClip.decode(arrays)
-            clip = DrivingClip.measured_before(kept, path, driving, landmarker, frame_size, framing, reader)
+            clip = reopened(kept, request, landmarker)
             return _Known(clip, kept.warnings)
 
         if place in self._known:
@@ -91,8 +79,9 @@ class ClipCache:
                 known.clip.reader.forget()
 
 
-def _key(reader: VideoReader, driving: Driving, frame_size: int | None, framing: Framing) -> str:
+def _key(request: ClipRequest) -> str:
+    reader, driving, framing = request.reader, request.driving, request.framing
     names = [file.name for file in reader.files]  # whose numbers are the times of an image sequence
     asked = [driving.trim, driving.sequence_rate, driving.reference, driving.face_index]
     shape = [type(framing).__module__, type(framing).__qualname__, repr(sorted(vars(framing).items()))]
-    return fingerprint_of(reader.sha256, names, asked, frame_size, shape)
+    return fingerprint_of(reader.sha256, names, asked, request.frame_size, shape)

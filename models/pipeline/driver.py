@@ -16,10 +16,11 @@ from ..backends import DrivingBatch, FaceImage
 from ..face import HeadMotion, LidModel, MovingCover, face_width, magnified_part
 from ..magnification import Magnifier
 from ..magnification.motion import Motion
-from .driving_clip import DrivingClip, Seen
+from .driving_clip import DrivingClip
 from .even_field import without_repeats
 from .motion_store import MotionStore
 from .packed_field import PackedField, PackedHead
+from .seen import Seen
 
 MOST_MOTION = 1e5  # px; no picture has as many
 # Of the arrays that are kept.

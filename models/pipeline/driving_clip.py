@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,29 +15,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.files.hashing import fingerprint_of
 from ...backend_bridge.job.report import DrivingReport, FaceReport, ReferenceReport, Timing
-from ...backend_bridge.job.spec import Driving, resolve
-from ...backend_bridge.job.stages import Stage
-from ...backend_bridge.rig.footage import listed
 from ..ahead import ahead
-from ..backends import FaceImage, Framing
+from ..backends import FaceImage
 from ..face import (
-    FaceLandmarker,
     FaceTrack,
     Reference,
     RigidSplit,
     SteadyCrop,
     Visibility,
-    choose_reference,
     closures,
     closures_of_each,
     closures_of_seen,
     eyes_part,
     face_depth,
     face_mask,
-    follow_face,
     head_turn,
     nearer_to_rest,
     regions,
@@ -47,206 +39,42 @@ from ..face import (
 )
 from ..magnification import Motion
 from ..video import VideoFrame, VideoReader
+from .clip_reference import shows_expression, shows_the_same, with_outside
+from .clip_request import ClipRequest
 from .copied_pixels import CopiedPixels
-from .even_field import without_repeats
 from .kept_clip import KeptClip
-from .notes import Notes
-from .outside import Outside, calmer_outside, outside_frame
-
-LARGEST_CROP = 512  # px a side; a larger face is reduced to it
-SMALLEST_CROP = 128  # px a side; a smaller face is enlarged to it
-HIDDEN = 0.5  # of a region, from which on it isn't seen
-SMALLEST_FACE = 32  # px from cheek to cheek; below, a micro-expression is less than a hundredth of a pixel
-
-
-@dataclass(frozen=True)
-class Seen:
-    """N frames of the driver in the reference's light, and how far each pixel shows the face.
-
-    frames: [N, 3, S, S], the reference's pixels where the face isn't seen. weight: [N, 1, S, S] in [0, 1]. copied:
-    [N, 1, S, S] in [0, 1], what the codec copied from the reference for certain (`CopiedPixels`). repeated: [N], the
-    share of the face that it copied, known of whole frames, too. closures: [N, 2], how far each eye has closed
-    (`face.closures`). name: identifies the frames and how they were cut out, in any worker; None where nothing does.
-    """
-
-    frames: Tensor
-    weight: Tensor
-    copied: Tensor
-    repeated: NDArray[np.float64]
-    closures: NDArray[np.float64]
-    name: str | None = None
-
-    def to(self, device: torch.device) -> Seen:
-        """Return the same on a device."""
-        frames, weight, copied = (values.to(device) for values in (self.frames, self.weight, self.copied))
-        return Seen(frames, weight, copied, self.repeated, self.closures, self.name)
-
-    @classmethod
-    def joined(cls, parts: Sequence[Seen], name: str | None) -> Seen:
-        """Return the frames of several parts together, which have this name."""
-        frames, weight, copied = (
-            torch.cat(values)
-            for values in zip(*((each.frames, each.weight, each.copied) for each in parts), strict=True)
-        )
-        repeated, closures = (
-            np.concatenate(values) for values in zip(*((each.repeated, each.closures) for each in parts), strict=True)
-        )
-        return cls(frames, without_repeats(weight), without_repeats(copied), repeated, closures, name)
-
-    def part(self, at: slice) -> Seen:
-        """Return some of the frames."""
-        return Seen(self.frames[at], self.weight[at], self.copied[at], self.repeated[at], self.closures[at])
-
-
-def reader_of(folder: Path, driving: Driving) -> VideoReader:
-    """Return what reads the driving video of a job in `folder`. Raises `InputError` for one that can't be used."""
-    return VideoReader(resolve(folder, driving.path), driving.trim, driving.sequence_rate)
+from .outside import Outside
+from .seen import Seen
 
 
 @dataclass(frozen=True)
 class DrivingClip:
     """One face through a trimmed clip, in N frames.
 
-    `reference` is the neutral frame's crop, [1, 3, S, S], with its landmarks in crop px; `frame_size` is S where the
-    backend dictates it. `copied_pixels` finds what the codec copied from it. `outside`: the reference's frame where it
-    lies outside the trim; `chosen.index` is N then, so that crops and landmarks of it come after the clip's own.
-    `resting`: when, outside the trim, the face is clearly nearer to rest than in the reference, in s of the video.
+    `reference` is the neutral frame's crop, [1, 3, S, S], with its landmarks in crop px. `copied_pixels` finds what the
+    codec copied from it. `outside`: the reference's frame where it lies outside the trim; `chosen.index` is N then, so
+    that crops and landmarks of it come after the clip's own. `resting`: when, outside the trim, the face is clearly
+    nearer to rest than in the reference, in s of the video. `clip_opening.open_clip` makes it.
     """
 
-    reader: VideoReader
-    path: Path
+    request: ClipRequest
     track: FaceTrack
     chosen: Reference
     crop: SteadyCrop
     size: int
     reference: FaceImage
     copied_pixels: CopiedPixels
-    frame_size: int | None
-    framing: Framing
     outside: Outside | None = None
     resting: Fraction | None = None
 
-    @classmethod
-    def open(
-        cls,
-        folder: Path,
-        driving: Driving,
-        landmarker: FaceLandmarker,
-        notes: Notes,
-        frame_size: int | None,
-        framing: Framing,
-        reader: VideoReader | None = None,
-    ) -> DrivingClip:
-        """Read the clip once: find the face in every frame and choose the reference frame.
-
-        `frame_size` is the crop's side where the backend dictates it; otherwise the crop has as many px as the video
-        has there. `reader`: what reads the video, where there is one already. Raises `InputError` for a video that
-        can't be used or shows no face.
-        """
-        path = resolve(folder, driving.path)
-        reader = reader or reader_of(folder, driving)
-        track = follow_face(_WithProgress(reader, notes), landmarker, driving.face_index)
-        for warning in reader.warnings:
-            notes.warning(warning)
-        if track.faces > 1 and driving.face_index is None:
-            notes.warning(several_faces(track))
-        if track.untrusted:
-            notes.warning(f"Frames that can't be trusted hold the one before them: {listed(track.untrusted)}.")
-        asked = None if driving.reference is None else driving.reference - float(reader.info.start)
-        outside = outside_frame(path, driving, driving.reference, reader, track, landmarker)
-        if outside is not None:
-            chosen = Reference(len(track), outside.seconds - reader.info.start, "given")
-            return cls._with_reference(reader, path, track, chosen, frame_size, framing, notes, outside)
-        if asked is not None:
-            _check_reference(asked, track, reader)
-        chosen = choose_reference(track, asked)
-        if chosen.chosen == "rest":
-            plain = choose_reference(track, asked, resting=False)
-            if not _shows_the_same(reader, track, plain.index, chosen.index):
-                chosen = plain
-        resting = None
-        if nearer_to_rest(track, chosen.index) is None:
-            image = next(frame for frame in reader if frame.index == chosen.index)
-            resting = calmer_outside(path, driving, track, chosen.index, image, landmarker)
-            if asked is None and resting is not None:
-                outside = outside_frame(path, driving, resting, reader, track, landmarker)
-        if outside is not None:
-            chosen = Reference(len(track), outside.seconds - reader.info.start, "rest")
-            return cls._with_reference(reader, path, track, chosen, frame_size, framing, notes, outside)
-        clip = cls._with_reference(reader, path, track, chosen, frame_size, framing, notes)
-        return replace(clip, resting=resting)
-
-    def with_reference(self, index: int, chosen: str, notes: Notes) -> DrivingClip:
-        """Return the clip with frame `index` as its reference; `chosen` says for the report how it was found."""
-        reference = Reference(index, self.track.seconds[index], chosen)
-        return self._with_reference(self.reader, self.path, self.track, reference, self.frame_size, self.framing, notes)
-
-    @classmethod
-    def _with_reference(
-        cls,
-        reader: VideoReader,
-        path: Path,
-        track: FaceTrack,
-        chosen: Reference,
-        frame_size: int | None,
-        framing: Framing,
-        notes: Notes,
-        outside: Outside | None = None,
-    ) -> DrivingClip:
-        steady = _WithProgress(reader, notes, Stage.STEADY, outside)
-        followed = _followed(track, chosen, outside)
-        crop = SteadyCrop.follow(followed, chosen.index).refined(steady, followed, chosen.index)
-        width = float(np.ptp(followed.points[chosen.index, :, 0]))
-        if width < SMALLEST_FACE:
-            raise InputError(
-                f"The face in the driving video is only {width:.0f} px wide; choose a video in which it is larger "
-                f"(at least {SMALLEST_FACE} px, better 200)."
-            )
-        image = outside.frame.image if outside else next(f.image for f in reader if f.index == chosen.index)
-        square = framing.driver(crop.steady(followed.points), chosen.index, (image.shape[1], image.shape[0]))
-        crop = crop.framed(square, framing.beyond)
-        size = frame_size or int(min(max(2 * round(crop.native_size / 2), SMALLEST_CROP), LARGEST_CROP))
-        landmarks = crop.landmarks(followed.points, size)[chosen.index]
-        reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
-        copied = CopiedPixels(image, chosen.index, crop, size, followed.points[chosen.index])
-        return cls(reader, path, track, chosen, crop, size, reference, copied, frame_size, framing, outside)
-
-    @classmethod
-    def measured_before(
-        cls,
-        kept: KeptClip,
-        path: Path,
-        driving: Driving,
-        landmarker: FaceLandmarker,
-        frame_size: int | None,
-        framing: Framing,
-        reader: VideoReader,
-    ) -> DrivingClip:
-        """Return what `open` returned, from what it had measured; of the video only the reference frame is read.
-
-        Raises `InputError` as `open` does, `ValueError` where the measurements are of another clip.
-        """
-        track, chosen, crop, size = kept.track, kept.chosen, kept.crop, kept.size
-        asked: float | Fraction | None = driving.reference
-        if asked is None and chosen.index == len(track):
-            asked = reader.info.start + chosen.seconds
-        outside = outside_frame(path, driving, asked, reader, track, landmarker)
-        followed = _followed(track, chosen, outside)
-        if len(crop.to_reference) != len(followed) or chosen.index >= len(followed):
-            raise ValueError("it was measured with another reference")
-        image = outside.frame.image if outside else next((f.image for f in reader if f.index == chosen.index), None)
-        if image is None:
-            raise ValueError("the clip has no such reference frame")
-        landmarks = crop.landmarks(followed.points, size)[chosen.index]
-        reference = FaceImage(crop.crop(image, size, chosen.index), landmarks)
-        copied = CopiedPixels(image, chosen.index, crop, size, followed.points[chosen.index])
-        return cls(
-            reader, path, track, chosen, crop, size, reference, copied, frame_size, framing, outside, kept.resting
-        )
-
     def to_keep(self, warnings: tuple[str, ...]) -> KeptClip:
-        """Return what `measured_before` makes the clip of, with the warnings from when it was opened."""
+        """Return what `clip_opening.reopened` makes the clip of, with the warnings from when it was opened."""
         return KeptClip(warnings, self.track, self.chosen, self.crop, self.size, self.resting)
+
+    @property
+    def reader(self) -> VideoReader:
+        """Reads the frames."""
+        return self.request.reader
 
     @property
     def count(self) -> int:
@@ -368,7 +196,7 @@ class DrivingClip:
 
     @cached_property
     def _followed(self) -> FaceTrack:
-        return _followed(self.track, self.chosen, self.outside)
+        return with_outside(self.track, self.chosen, self.outside)
 
     @property
     def _frames(self) -> Iterator[VideoFrame]:
@@ -410,7 +238,7 @@ class DrivingClip:
         """Return what the report says about the file."""
         info = self.reader.info
         return DrivingReport(
-            path=str(self.path),
+            path=str(self.request.path),
             sha256=self.sha256,
             width=info.width,
             height=info.height,
@@ -478,92 +306,5 @@ class DrivingClip:
         within, chosen = nearer_to_rest(self._followed, self.chosen.index), self.chosen.index
         if within is None:
             return self.resting
-        same = self.outside is not None or _shows_the_same(self.reader, self.track, chosen, within)
+        same = self.outside is not None or shows_the_same(self.reader, self.track, chosen, within)
         return self.times[within] if same else None
-
-
-def several_faces(track: FaceTrack) -> str:
-    """Return a sentence that says how many faces a clip shows, and which one was taken."""
-    return (
-        f"The video shows {track.faces} faces; the largest one drives, which is number {track.taken} from the left, "
-        "counted from 0. If it isn't the driver's, set Driver's Face to By Number (--face-index)."
-    )
-
-
-def shows_expression(reference: float, better: float) -> str:
-    """Return a sentence that says so of the reference, and names a better one; both in seconds of the video."""
-    return (
-        f"The reference frame at {reference:.3f} s shows an expression, so that its fading looks like the opposite; "
-        f"at {better:.3f} s the face is nearer to rest: choose that as reference (--reference {better:.3f})."
-    )
-
-
-def begins_in_expression(clip: DrivingClip) -> str:
-    """Return a sentence that says so of a clip whose reference was taken from where the face is at rest."""
-    where = float(clip.reader.info.start + clip.chosen.seconds)
-    return (
-        f"The clip begins in an expression, so motion is measured against the frame at {where:.3f} s, where the face "
-        "is nearer to rest; give another reference if that isn't its rest."
-    )
-
-
-def _shows_the_same(reader: VideoReader, track: FaceTrack, reference: int, other: int) -> bool:
-    """Return whether all regions of the face that frame `reference` shows are seen in frame `other`, too.
-
-    The mesh's scores change with what hides a part of the face: under sunglasses brows seem to be at rest.
-    """
-    crop = SteadyCrop.follow(track, reference)
-    images = {frame.index: frame.image for frame in reader if frame.index in (reference, other)}
-    one, another = (crop.crop(images[index], SMALLEST_CROP, index) for index in (reference, other))
-    points, everywhere = crop.landmarks(track.points, SMALLEST_CROP), torch.ones_like(one[:, :1])
-    visibility = Visibility(one, points[reference], everywhere, crop.tilt)
-    _, seen = visibility(another, points[[other]], everywhere)
-    return max(float(share[0]) for share in visibility.unseen_regions(seen).values()) <= HIDDEN
-
-
-def _check_reference(asked: float, track: FaceTrack, reader: VideoReader) -> None:
-    """Raise `InputError` for a reference time, in seconds of the clip, that is more than a frame outside of it."""
-    frame = 1 / float(reader.info.average_rate)
-    start, last = float(reader.info.start), float(track.seconds[-1])
-    if not -frame <= asked <= last + frame:
-        raise InputError(
-            f"The reference frame at {start + asked:.3f} s lies outside the clip, which goes from {start:.3f} to "
-            f"{start + last:.3f} s of the video; choose a time within it, or leave the choice to MagPlus."
-        )
-
-
-def _followed(track: FaceTrack, chosen: Reference, outside: Outside | None) -> FaceTrack:
-    """Return the track with a reference outside the trim as one frame more, after the clip's own."""
-    if outside is None:
-        return track
-    return replace(
-        track,
-        seconds=(*track.seconds, chosen.seconds),
-        points=np.concatenate([track.points, outside.face.points[None]]),
-        blendshapes=np.concatenate(
-            [track.blendshapes, np.array([list(outside.face.blendshapes.values())], track.blendshapes.dtype)]
-        ),
-        present=np.append(track.present, True),
-    )
-
-
-class _WithProgress:
-    """Iterates over the clip's frames, any number of times, and reports progress; then a reference outside the trim."""
-
-    def __init__(
-        self, reader: VideoReader, notes: Notes, stage: Stage = Stage.FACE, outside: Outside | None = None
-    ) -> None:
-        self._reader = reader
-        self._notes = notes
-        self._stage = stage
-        self._outside = outside
-
-    def __iter__(self) -> Iterator[VideoFrame]:
-        total = self._reader.info.frame_count or 0
-        index = -1
-        for frame in self._reader:
-            index = frame.index
-            self._notes.progress(self._stage, index, total)
-            yield frame
-        if self._outside is not None:
-            yield replace(self._outside.frame, index=index + 1)

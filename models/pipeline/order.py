@@ -21,7 +21,8 @@ from ..magnification import Magnifier
 from ..magnification.magnifier import ROLES, Role
 from ..video import VideoReader
 from .avatar import AvatarPicture
-from .driving_clip import DrivingClip, reader_of
+from .clip_request import reader_of
+from .driving_clip import DrivingClip
 from .fingerprint import fingerprint, order_fingerprint
 from .provenance import Signer
 from .session import Session, find_backend

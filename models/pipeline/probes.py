@@ -14,8 +14,9 @@ from ..ahead import Ahead
 from ..device import frames_at_a_time
 from .animated_avatar import AnimatedAvatar
 from .driver import Driver, DriverMotion
-from .driving_clip import DrivingClip, Seen
+from .driving_clip import DrivingClip
 from .generated import Generated
+from .seen import Seen
 
 PROBES = 12  # frames that set the factors: those that move most
 RESTING = 3  # probes besides, in which the face moves least

@@ -17,8 +17,11 @@ from ..face import FaceLandmarker
 from ..face.window import Window
 from .animated_avatar import AnimatedAvatar
 from .avatar import AvatarPicture
+from .clip_opening import against
+from .clip_reference import begins_in_expression
+from .clip_request import LARGEST_CROP, ClipRequest
 from .driver import Driver
-from .driving_clip import LARGEST_CROP, DrivingClip, begins_in_expression
+from .driving_clip import DrivingClip
 from .factors import Factors
 from .neutral_reference import WHOLE_FACE, frame_at_rest
 from .notes import Notes
@@ -88,7 +91,8 @@ def found_subjects(order: Order, session: Session, notes: Notes) -> Iterator[Sub
     if not order.info.commercial_use:
         notes.warning(f"{order.info.title} is not for commercial use: {order.info.weights_licence}.")
     framing = getattr(backend, "framing", Framing())
-    clip = session.clips.open(order.folder.path, spec.driving, landmarker, notes, size, framing, order.reader)
+    request = ClipRequest.of(order.folder.path, spec.driving, size, framing, order.reader)
+    clip = session.clips.open(request, landmarker, notes)
     face = _face_of_avatar(order, clip, landmarker, notes)
     if getattr(order.options, "best_frame", False):
         clip = _from_best_frame(order, clip, face, notes)
@@ -111,9 +115,10 @@ def found_subjects(order: Order, session: Session, notes: Notes) -> Iterator[Sub
         subjects = begun.enter_context(closing(measured_against(clip)))
         if clip.chosen.chosen == "automatic" and (rested := _rested(subjects)) is not None:
             begun.close()
-            subjects = begun.enter_context(closing(measured_against(clip.with_reference(rested, "rest", notes))))
+            subjects = begun.enter_context(closing(measured_against(against(clip, rested, "rest", notes))))
         if subjects.clip.chosen.chosen == "rest":
-            notes.warning(begins_in_expression(subjects.clip))
+            clip = subjects.clip
+            notes.warning(begins_in_expression(float(clip.reader.info.start + clip.chosen.seconds)))
         yield subjects
 
 
@@ -186,4 +191,4 @@ def _from_best_frame(order: Order, clip: DrivingClip, face: AvatarFace, notes: N
         notes.warning("No face was recognised in the avatar's picture, so the best frame could not be searched for.")
         return clip
     found = best_frame(face.landmarks, [clip.track.points[index] for index in clip.present])
-    return clip.with_reference(clip.present[found], "best frame", notes)
+    return against(clip, clip.present[found], "best frame", notes)

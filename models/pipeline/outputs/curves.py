@@ -31,7 +31,8 @@ from ...rig.selection import MICRO_UNITS
 from ...rig.smoothing import apex_kept, smoothed
 from ...video.timecode import start_timecode
 from ..batch import Batch
-from ..driving_clip import DrivingClip, shows_expression
+from ..clip_reference import shows_expression
+from ..driving_clip import DrivingClip
 from ..neutral_reference import CLEARLY, WHOLE_FACE, opposite_share
 from ..notes import Notes
 from ..rig_reader import ClipEquations, RigReader, Solved
@@ -222,7 +223,7 @@ class Curves:
         folder.commit(artefacts.WEIGHTS_CSV, curves.to_csv().encode())
         exchanged = [control.name for control in controls if stands_for_arkit(control.name)]
         if exchanged:
-            began = start_timecode(self._clip.path)
+            began = start_timecode(self._clip.request.path)
             start = Fraction(0) if began is None else began + self._clip.reader.info.start
             folder.commit(artefacts.LIVE_LINK, to_live_link(as_shapes(curves, controls), start=start).encode())
         return exchanged

@@ -33,8 +33,8 @@ from ...face import (
     undisturbed,
 )
 from ..batch import Batch
+from ..clip_reference import HIDDEN
 from ..driver import Driver
-from ..driving_clip import HIDDEN
 from ..factors import peak_within, places_of, skin_size
 from ..rig_reader import FEWEST_COVERED
 from . import Made

@@ -36,7 +36,7 @@ from magplus.models.face import (
 from magplus.models.face import landmarker as landmarker_module
 from magplus.models.face.alignment import align
 from magplus.models.face.mesh import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
-from magplus.models.pipeline.driving_clip import several_faces
+from magplus.models.pipeline.clip_opening import several_faces
 from magplus.models.video import VideoFrame, VideoReader
 
 NOSE_TIP, CHIN, FOREHEAD, RIGHT_BROW, LEFT_BROW = 4, 199, 151, 105, 334

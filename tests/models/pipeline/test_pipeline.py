@@ -23,9 +23,8 @@ from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.models.backends import Animated, FlowTransfer, registry
 from magplus.models.face import FaceLandmarker
 from magplus.models.magnification.magnifier import WEIGHTS
-from magplus.models.pipeline import frame_maker, probes
+from magplus.models.pipeline import clip_cache, frame_maker, probes
 from magplus.models.pipeline.driver import Driver
-from magplus.models.pipeline.driving_clip import DrivingClip
 from magplus.models.pipeline.outputs.comparison import CAPTION, SIDE
 from magplus.models.pipeline.run import run_job
 from magplus.models.pipeline.session import Session
@@ -386,7 +385,7 @@ def test_a_job_that_was_moved_keeps_its_frames_whatever_device_goes_on_with_it(f
 def test_a_finished_job_is_looked_over_and_not_computed_again(finished, tmp_path, monkeypatch):
     folder = JobFolder.open(shutil.copytree(finished[0].path, tmp_path / "again.magplus"))
     before = {path: path.stat().st_mtime_ns for path in folder.path.rglob("*") if path.suffix in (".png", ".npz")}
-    monkeypatch.setattr(DrivingClip, "open", None)  # nothing is looked for in the clip
+    monkeypatch.setattr(clip_cache, "open_clip", None)  # nothing is looked for in the clip
     quiet = Quiet()
     report = run_job(folder, Session(), quiet)
     assert report.frames.resumed == report.frames.count == 8

@@ -29,6 +29,7 @@ from magplus.models.face.similarity import Similarity
 from magplus.models.face.wobble import Wobble
 from magplus.models.pipeline import clip_cache, shared_measurements
 from magplus.models.pipeline.clip_cache import ClipCache
+from magplus.models.pipeline.clip_request import ClipRequest
 from magplus.models.pipeline.kept_clip import KeptClip
 from magplus.models.pipeline.motion_store import MotionStore
 from magplus.models.pipeline.shared_measurements import Codec, SharedMeasurements
@@ -78,12 +79,12 @@ def opened(monkeypatch):
     """How often a clip was really opened; each time it warns."""
     times = []
 
-    def open_clip(folder, driving, landmarker, notes, *_):
-        times.append(driving)
+    def open_clip(request, landmarker, notes):
+        times.append(request)
         notes.warning("Something to know.")
         return object()
 
-    monkeypatch.setattr(clip_cache.DrivingClip, "open", open_clip)
+    monkeypatch.setattr(clip_cache, "open_clip", open_clip)
     return times
 
 
@@ -93,7 +94,7 @@ def test_a_clip_is_known_by_its_content_and_what_was_asked_of_it(tmp_path, opene
     def ask(**changes):
         notes = Silent()
         driving = Driving(**({"path": str(path)} | changes))
-        return cache.open(tmp_path, driving, None, notes, None, Framing()), notes.warnings
+        return cache.open(ClipRequest.of(tmp_path, driving, None, Framing()), None, notes), notes.warnings
 
     first, warnings = ask()
     again, warnings_again = ask()
@@ -105,17 +106,17 @@ def test_a_clip_is_known_by_its_content_and_what_was_asked_of_it(tmp_path, opene
 
 def test_a_file_that_is_replaced_while_it_is_measured_is_not_kept(tmp_path, opened, monkeypatch):
     path, cache = write_clip(tmp_path / "a.mp4", numbered_frames(4)), ClipCache()
-    open_clip = clip_cache.DrivingClip.open
+    open_clip = clip_cache.open_clip
 
     def replaced_meanwhile(*arguments):
         write_clip(path, numbered_frames(6))
         return open_clip(*arguments)
 
-    monkeypatch.setattr(clip_cache.DrivingClip, "open", replaced_meanwhile)
-    cache.open(tmp_path, Driving(str(path)), None, Silent(), None, Framing())
-    monkeypatch.setattr(clip_cache.DrivingClip, "open", open_clip)
+    monkeypatch.setattr(clip_cache, "open_clip", replaced_meanwhile)
+    cache.open(ClipRequest.of(tmp_path, Driving(str(path)), None, Framing()), None, Silent())
+    monkeypatch.setattr(clip_cache, "open_clip", open_clip)
     write_clip(path, numbered_frames(4))
-    cache.open(tmp_path, Driving(str(path)), None, Silent(), None, Framing())
+    cache.open(ClipRequest.of(tmp_path, Driving(str(path)), None, Framing()), None, Silent())
     assert len(opened) == 2, "what was measured was of neither file for certain"
 
 
@@ -125,7 +126,7 @@ def test_a_clip_is_hashed_once_a_job(tmp_path, opened, monkeypatch):
     for cache in [ClipCache()] * 2:
         video = reader.VideoReader(path)
         assert video.sha256 == "a hash"  # for what a finished job was made from
-        cache.open(tmp_path, Driving(str(path)), None, Silent(), None, Framing(), video)
+        cache.open(ClipRequest.of(tmp_path, Driving(str(path)), None, Framing(), video), None, Silent())
     assert hashed == [path] * 2 and len(opened) == 1
 
 
@@ -144,7 +145,7 @@ def test_of_a_clip_that_is_known_no_second_file_stays_open(tmp_path, opened, mon
     monkeypatch.setattr(av, "open", noted)
     videos = [reader.VideoReader(path) for _ in range(2)]
     for video in videos:
-        cache.open(tmp_path, Driving(str(path)), None, Silent(), None, Framing(), video)
+        cache.open(ClipRequest.of(tmp_path, Driving(str(path)), None, Framing(), video), None, Silent())
     assert len(opened) == 1
     with pytest.raises(AssertionError, match="not open"):
         containers[-1].seek(0)  # of the video that was only described
@@ -153,7 +154,7 @@ def test_of_a_clip_that_is_known_no_second_file_stays_open(tmp_path, opened, mon
 def test_only_the_last_few_clips_are_kept(tmp_path, opened):
     path, cache = write_clip(tmp_path / "a.mp4", numbered_frames(4)), ClipCache()
     for index in [*range(clip_cache.MOST_CLIPS + 1), 0]:
-        cache.open(tmp_path, Driving(str(path), face_index=index), None, Silent(), None, Framing())
+        cache.open(ClipRequest.of(tmp_path, Driving(str(path), face_index=index), None, Framing()), None, Silent())
     assert len(opened) == clip_cache.MOST_CLIPS + 2
 
 
