@@ -2,8 +2,9 @@
 """How well rig controls are solved, against exact truth: `python3 dev.py bench rig [--json FILE]`.
 
 A rendered head (the driver) shows a micro-expression whose control values are known in every frame. Another head (the
-avatar: other identity, skin, light, camera, pose and size) is to show it, and its controls are solved. Neither identity
-was ever trained on or tuned to. The motion's peak is given in px of the driver's picture, 256 px wide. What is ours is
+avatar: other identity, skin, light, camera, pose and size) is to show it, and its controls are solved. No network was
+trained on either identity, and no solver constant was chosen on them; what else was decided on whom, docs/rig.md says.
+The motion's peak is given in px of the driver's picture, 256 px wide. What is ours is
 run as a job of the pipeline, from the video file to the solved values, as a user runs it.
 
 Rows. "MediaPipe scores": its blendshape scores of the driver less those of the neutral frame, taken as control values.
