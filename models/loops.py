@@ -581,10 +581,22 @@ def show(
                 picture[c, y, x] = np.float64(base) + np.float64(coefficient) * np.float64(value - other)
 
 
+@_compiled("void(float32[::1], int64, float32[::1])")
+def _pool_row(sums: Row, height: int, result: Row) -> None:
+    """Find a row of means [w] from the sums [W] of the `height` rows that it covers."""
+    width, columns = len(sums), len(result)
+    for column in range(columns):
+        left, right = column * width // columns, ((column + 1) * width + columns - 1) // columns
+        total = np.float32(0)
+        for x in range(left, right):
+            total += sums[x]
+        result[column] = total / np.float32(height * (right - left))
+
+
 @_compiled(f"void({_FIELD}, {_FIELD})")
 def pool_to(field: Field, result: Field) -> None:
     """Find the means of a field [N, C, H, W] over the px that each of fewer ones covers, in part too: [N, C, h, w]."""
-    height, width, rows, columns = field.shape[2], field.shape[3], result.shape[2], result.shape[3]
+    height, width, rows = field.shape[2], field.shape[3], result.shape[2]
     sums = np.empty(width, np.float32)
     for n in range(field.shape[0]):
         for c in range(field.shape[1]):
@@ -594,18 +606,13 @@ def pool_to(field: Field, result: Field) -> None:
                 for y in range(top, bottom):
                     for x in range(width):
                         sums[x] += field[n, c, y, x]
-                for column in range(columns):
-                    left, right = column * width // columns, ((column + 1) * width + columns - 1) // columns
-                    total = np.float32(0)
-                    for x in range(left, right):
-                        total += sums[x]
-                    result[n, c, row, column] = total / np.float32((bottom - top) * (right - left))
+                _pool_row(sums, bottom - top, result[n, c, row])
 
 
 @_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD})")
 def pool_weighted(field: Field, weight: Field, result: Field) -> None:
     """Find the same of a field [N or 1, C, H, W] times a weight [N or 1, 1, H, W]."""
-    height, width, rows, columns = field.shape[2], field.shape[3], result.shape[2], result.shape[3]
+    height, width, rows = field.shape[2], field.shape[3], result.shape[2]
     sums = np.empty(width, np.float32)
     for n in range(result.shape[0]):
         planes, share = field[min(n, field.shape[0] - 1)], weight[min(n, weight.shape[0] - 1), 0]
@@ -616,12 +623,7 @@ def pool_weighted(field: Field, weight: Field, result: Field) -> None:
                 for y in range(top, bottom):
                     for x in range(width):
                         sums[x] += planes[c, y, x] * share[y, x]
-                for column in range(columns):
-                    left, right = column * width // columns, ((column + 1) * width + columns - 1) // columns
-                    total = np.float32(0)
-                    for x in range(left, right):
-                        total += sums[x]
-                    result[n, c, row, column] = total / np.float32((bottom - top) * (right - left))
+                _pool_row(sums, bottom - top, result[n, c, row])
 
 
 @numba.njit(inline="always")
