@@ -351,26 +351,26 @@ def _blended_halfway(frames: _Shot, before: int, ends: Sequence[int], region: tu
     # Of the ends in one light: another exposure is a blend, and no other picture.
     apart = last * _exposure(first, last) - first
     changed = _medians(np.abs(apart)) > _CHANGE
-    left = _unexplained(first, last, half)
+    left = _as_sums(first, last, half[:, None])[1][:, 0]
     whole = np.sqrt((apart**2).mean(1))
     return [after for after, is_one in zip(ends, changed & (left < _BLENDED * whole), strict=True) if is_one]
 
 
-def _unexplained(first: Grey, last: Grey, half: Grey) -> NDArray[np.float64]:
-    """Return what the best sums of first [1, P] and last pictures [N, P] leave of those halfway [N, P], rms [N]."""
+def _as_sums(first: Grey, last: Grey, between: Grey) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return pictures between [N, M, P] as the best sums of first [1, P] and last ones [N, P].
+
+    These are the shares of both, [N, 2, M], and what they leave, rms [N, M].
+    """
     ends = np.stack(np.broadcast_arrays(first, last), 1, dtype=np.float64)
-    shares = np.linalg.solve(ends @ ends.mT + _RIDGE, ends @ half[..., None])
-    return np.asarray(np.sqrt(((half - (shares.mT @ ends)[:, 0]) ** 2).mean(1)))
+    shares = np.linalg.solve(ends @ ends.mT + _RIDGE, ends @ between.mT)
+    return np.asarray(shares), np.asarray(np.sqrt(((between - shares.mT @ ends) ** 2).mean(-1)))
 
 
 def _blended(frames: _Shot, region: tuple[slice, slice]) -> bool:
     """Return whether all frames but the ends are sums of the ends' pictures there, ever more of the last one."""
     first, *between, last = (frame.summary.picture[region].ravel() for frame in frames)
     whole = float(np.sqrt(((last * _exposure(first, last) - first) ** 2).mean()))
-    ends = np.stack([first, last], 1, dtype=np.float64)
-    asked = np.stack(between, 1, dtype=np.float64)
-    shares = np.linalg.solve(ends.T @ ends + _RIDGE, ends.T @ asked)
-    left = np.sqrt(((asked - ends @ shares) ** 2).mean(0))
+    (shares,), (left,) = _as_sums(first[None], last[None], np.stack(between)[None])
     return bool((left < _BLENDED * whole).all() and (np.diff(np.r_[0.0, shares[1], 1.0]) > _BLENDS_ON).all())
 
 
