@@ -23,6 +23,7 @@ Planes: TypeAlias = NDArray[np.float32]  # [C, H, W]
 Plane: TypeAlias = NDArray[np.float32]  # [H, W]
 Row: TypeAlias = NDArray[np.float32]  # [W]
 Places: TypeAlias = NDArray[np.int64]  # [W]
+Counts: TypeAlias = NDArray[np.int64]  # [N, P]
 Numbers: TypeAlias = NDArray[np.float64]  # [P]
 Stack: TypeAlias = NDArray[np.float64]  # [N, S, P]
 Stacks: TypeAlias = NDArray[np.float64]  # [N, S, Q, P]
@@ -88,23 +89,28 @@ def _add_taps(
         result[x] = across[0, x] * p + across[1, x] * q + across[2, x] * r + across[3, x] * s
 
 
-@_compiled(f"void({_FIELD}, int64, {_FIELD}, {_FIELD})")
-def look_up_spline(coefficients: Field, border: int, positions: Field, result: Field) -> None:
+@_compiled(f"void({_FIELD}, int64, {_FIELD}, boolean, {_FIELD})")
+def look_up_spline(coefficients: Field, border: int, positions: Field, displaced: bool, result: Field) -> None:
     """Look cubic B-splines up at positions [N or 1, 2, h, w] px, into the result [N, C, h, w].
 
     coefficients: [N or 1, C, H + 2 border, W + 2 border], of at least two px more at every side than the picture has.
+    displaced: the positions are relative to each pixel's own.
     """
     width = result.shape[3]
     last_x = np.float32(coefficients.shape[3] - 2 * border - 1)
     last_y = np.float32(coefficients.shape[2] - 2 * border - 1)
     across, down = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
     columns, rows = np.empty(width, np.int32), np.empty(width, np.int32)
+    own = np.zeros((2, width), np.float32)
     for n in range(result.shape[0]):
         planes = coefficients[min(n, coefficients.shape[0] - 1)]
         at = positions[min(n, positions.shape[0] - 1)]
         for y in range(result.shape[2]):
-            _weigh(at[0, y], last_x, border, across, columns)  # apart from the taps, weights are computed eight at once
-            _weigh(at[1, y], last_y, border, down, rows)
+            for x in range(width):
+                own[0, x] = (np.float32(x) + at[0, y, x]) if displaced else at[0, y, x]
+                own[1, x] = (np.float32(y) + at[1, y, x]) if displaced else at[1, y, x]
+            _weigh(own[0], last_x, border, across, columns)  # apart from the taps, weights are computed eight at once
+            _weigh(own[1], last_y, border, down, rows)
             for c in range(result.shape[1]):
                 _add_taps(planes[c], across, down, columns, rows, 0, width, result[n, c, y])
 
@@ -422,6 +428,25 @@ def pool_change(reference: Field, frames: Field, result: Field) -> None:
                 result[n, 0, row, x] = max(most[2 * x], most[2 * x + 1])
 
 
+@_compiled("void(boolean[:,:,::1], int64[:,::1], int64[:,::1])")
+def count_ends(mask: NDArray[np.bool_], along_rows: Counts, along_columns: Counts) -> None:
+    """Count where a mask [N, H, W] begins or ends after each of its columns, [N, W - 1], and rows, [N, H - 1]."""
+    height, width = mask.shape[1:]
+    found = np.empty(width, np.int32)
+    for n in range(mask.shape[0]):
+        found[:] = 0
+        for y in range(height):
+            for x in range(width - 1):
+                found[x] += mask[n, y, x] != mask[n, y, x + 1]
+        for x in range(width - 1):
+            along_rows[n, x] = found[x]
+        for y in range(height - 1):
+            total = 0
+            for x in range(width):
+                total += mask[n, y, x] != mask[n, y + 1, x]
+            along_columns[n, y] = total
+
+
 @_compiled("void(float32[::1], int64, float32[::1])")
 def _extend(values: Row, reach: int, row: Row) -> None:
     """Write values [W] into a row [W + 2 reach], the first and the last one repeated."""
@@ -540,6 +565,52 @@ def resize(field: Field, result: Field) -> None:
                 _mix_along(field[n, c, y], across, left, right, rows[y])
             for y in range(result.shape[2]):
                 _mix(rows[above[y]], rows[below[y]], down[y], result[n, c, y])
+
+
+@_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD})")
+def enlarge_beside(field: Field, beside: Field, result: Field) -> None:
+    """Resample a field as `resize` does, and put another one's channels after its own; channels are last in all.
+
+    field: [N, h, w, C]; beside: [N, H, W, D]; result: [N, H, W, C + D].
+    """
+    height, width, channels = field.shape[1:]
+    down, above, below = _between(height, result.shape[1])
+    across, left, right = _between(width, result.shape[2])
+    rows = np.empty((height, result.shape[2], channels), np.float32)
+    for n in range(field.shape[0]):
+        for y in range(height):
+            for x in range(result.shape[2]):
+                _mix(field[n, y, left[x]], field[n, y, right[x]], across[x], rows[y, x])
+        for y in range(result.shape[1]):
+            for x in range(result.shape[2]):
+                _mix(rows[above[y], x], rows[below[y], x], down[y], result[n, y, x, :channels])
+                result[n, y, x, channels:] = beside[n, y, x]
+
+
+@_compiled(f"void({_FIELD}, int64, {_FIELD})")
+def fold(field: Field, first: int, result: Field) -> None:
+    """Write 2 x 2 points of a field [N, C, H, W] as 4 C channels, `first` and the next, of the result [N, h, w, D]."""
+    for n in range(field.shape[0]):
+        for y in range(result.shape[1]):
+            for c in range(field.shape[1]):
+                for point in range(4):
+                    row, column, channel = 2 * y + point // 2, point % 2, first + 4 * c + point
+                    for x in range(result.shape[2]):
+                        result[n, y, x, channel] = field[n, c, row, 2 * x + column]
+
+
+@_compiled(f"void({_FIELD}, float32[:,:,::1], int64, {_FIELD})")
+def weigh_fields(fields: Field, factors: Planes, first: int, result: Field) -> None:
+    """Multiply fields of motion [N or 1, K, 2, P] by L^T at each of P points, L being a lower triangle.
+
+    factors: [N, 3, P], the numbers of L row by row; written from field `first` on into the result [N, K', 2, P].
+    """
+    for n in range(result.shape[0]):
+        for k in range(fields.shape[1]):
+            x, y = fields[min(n, fields.shape[0] - 1), k, 0], fields[min(n, fields.shape[0] - 1), k, 1]
+            for p in range(fields.shape[3]):
+                result[n, first + k, 0, p] = x[p] * factors[n, 0, p] + y[p] * factors[n, 1, p]
+                result[n, first + k, 1, p] = y[p] * factors[n, 2, p]
 
 
 @_compiled(
