@@ -25,12 +25,15 @@ Row: TypeAlias = NDArray[np.float32]  # [W]
 Places: TypeAlias = NDArray[np.int64]  # [W]
 Counts: TypeAlias = NDArray[np.int64]  # [N, P]
 Numbers: TypeAlias = NDArray[np.float64]  # [P]
+Matrix: TypeAlias = NDArray[np.float64]  # [P, P]
+Flags: TypeAlias = NDArray[np.bool_]  # [P]
 Stack: TypeAlias = NDArray[np.float64]  # [N, S, P]
 Stacks: TypeAlias = NDArray[np.float64]  # [N, S, Q, P]
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 _FIELD = "float32[:,:,:,::1]"
 _STACK, _STACKS = "float64[:,:,::1]", "float64[:,:,:,::1]"
+_NUMBERS, _MATRIX, _FLAGS = "float64[::1]", "float64[:,::1]", "boolean[::1]"
 _ABREAST = 8  # rows that are filtered together
 _IN_LINE = 64  # px of a row that are looked up together
 
@@ -1083,3 +1086,143 @@ def refine_poses(
             rotation[n, s] = turn @ rotation[n, s]
             scale[n, s] *= np.exp(step[2] / radius)
             shift[n, s] += step[:2]
+
+
+@_compiled(f"void({_MATRIX}, {_NUMBERS}, {_NUMBERS}, {_NUMBERS})")
+def _find_gradient(gram: Matrix, target: Numbers, values: Numbers, gradient: Numbers) -> None:
+    """Find the gradient of ½ xᵀ·gram·x − targetᵀ·x at x = `values`, of which many may be 0."""
+    for k in range(len(values)):
+        gradient[k] = -target[k]
+    for j in range(len(values)):
+        amount = values[j]
+        if amount != 0.0:
+            for k in range(len(values)):
+                gradient[k] += amount * gram[j, k]
+
+
+@_compiled(f"boolean({_NUMBERS}, {_NUMBERS}, {_NUMBERS}, {_NUMBERS}, float64, {_FLAGS})")
+def _release(values: Numbers, gradient: Numbers, low: Numbers, high: Numbers, slope: float, free: Flags) -> bool:
+    """Make all unknowns `free` but those at a bound, unless the gradient, above `slope`, leads into the box there.
+
+    Return whether there is one that has not been free before.
+    """
+    more = False
+    for k in range(len(values)):
+        held = (values[k] <= low[k] and gradient[k] >= -slope) or (values[k] >= high[k] and gradient[k] <= slope)
+        more = more or not (held or bool(free[k]))
+        free[k] = not held
+    return more
+
+
+@_compiled(f"void({_MATRIX}, {_NUMBERS}, {_FLAGS}, {_MATRIX}, {_NUMBERS})")
+def _step_to_minimum(gram: Matrix, gradient: Numbers, free: Flags, system: Matrix, step: Numbers) -> None:
+    """Find the Newton step of the `free` unknowns by a factorisation L·D·Lᵀ in `system`, which has room for it."""
+    own = np.flatnonzero(free)
+    count = len(own)
+    right = np.empty(count)
+    for i in range(count):
+        right[i] = -gradient[own[i]]
+        for j in range(i, count):
+            system[i, j] = gram[own[i], own[j]]
+    for k in range(count):
+        for i in range(k + 1, count):
+            share = system[k, i] / system[k, k]
+            if share != 0.0:
+                right[i] -= share * right[k]
+                for j in range(i, count):
+                    system[i, j] -= share * system[k, j]
+    step[:] = 0.0
+    for k in range(count - 1, -1, -1):
+        rest = right[k]
+        for j in range(k + 1, count):
+            rest -= system[k, j] * right[j]
+        right[k] = rest / system[k, k]
+        step[own[k]] = right[k]
+
+
+@_compiled(f"void({_MATRIX}, int64, {_NUMBERS}, {_NUMBERS}, {_FLAGS})")
+def _hold(gram: Matrix, unknown: int, step: Numbers, along: Numbers, free: Flags) -> None:
+    """Take an unknown out of the `free` ones and of a `step`, and out of `along`, the matrix times the step."""
+    for k in range(len(along)):
+        along[k] -= step[unknown] * gram[unknown, k]
+    step[unknown] = 0.0
+    free[unknown] = False
+
+
+@_compiled(f"boolean({_MATRIX}, {_NUMBERS}, {_NUMBERS}, {_NUMBERS}, {_NUMBERS}, {_NUMBERS}, {_NUMBERS}, {_FLAGS})")
+def _go(
+    gram: Matrix,
+    low: Numbers,
+    high: Numbers,
+    step: Numbers,
+    along: Numbers,
+    values: Numbers,
+    gradient: Numbers,
+    free: Flags,
+) -> bool:
+    """Go along a `step`, bent where an unknown meets a bound, to the first minimum; return whether none has met one.
+
+    Those that do aren't `free` any more. along: [K], room for numbers.
+    """
+    _find_gradient(gram, np.zeros(len(values)), step, along)
+    straight = True
+    for k in range(len(values)):
+        if (step[k] > 0 and values[k] >= high[k]) or (step[k] < 0 and values[k] <= low[k]):
+            _hold(gram, k, step, along, free)
+            straight = False
+    while True:
+        first, nearest, fall, bend = np.inf, 0, 0.0, 0.0
+        for k in range(len(values)):
+            if step[k] != 0.0:
+                fall += gradient[k] * step[k]
+                bend += step[k] * along[k]
+                room = ((high[k] if step[k] > 0 else low[k]) - values[k]) / step[k]
+                if room < first:
+                    first, nearest = room, k
+        if not (fall < 0 and bend > 0):
+            return straight
+        share = min(first, -fall / bend)
+        for k in range(len(values)):
+            values[k] = min(max(values[k] + share * step[k], low[k]), high[k])
+            gradient[k] += share * along[k]
+        if share < first:
+            return straight
+        values[nearest] = high[nearest] if step[nearest] > 0 else low[nearest]
+        _hold(gram, nearest, step, along, free)
+        straight = False
+
+
+@_compiled(f"void({_STACK}, {_MATRIX}, {_MATRIX}, {_MATRIX}, float64, int64, {_MATRIX}, int64[::1])")
+def minimise_boxed(
+    gram: Stack,
+    target: Matrix,
+    low: Matrix,
+    high: Matrix,
+    tolerance: float,
+    most: int,
+    values: Matrix,
+    rounds: Places,
+) -> None:
+    """Minimise within a box, from `values` [N, K] on, in at most `most` rounds; see `rig.box_least_squares`.
+
+    rounds: [N], Newton steps, -1 where they weren't enough.
+    """
+    count, unknowns = values.shape
+    gradient, step, along = np.empty(unknowns), np.empty(unknowns), np.empty(unknowns)
+    free, system = np.empty(unknowns, np.bool_), np.empty((unknowns, unknowns))
+    for n in range(count):
+        x = values[n]
+        slope = tolerance
+        for k in range(unknowns):
+            x[k] = min(max(x[k], low[n, k]), high[n, k])
+            slope = max(slope, tolerance * (1.0 + abs(target[n, k])))
+        _find_gradient(gram[n], target[n], x, gradient)
+        _release(x, gradient, low[n], high[n], slope, free)
+        rounds[n] = -1
+        for each in range(most):
+            _step_to_minimum(gram[n], gradient, free, system, step)
+            straight = _go(gram[n], low[n], high[n], step, along, x, gradient, free)
+            _find_gradient(gram[n], target[n], x, gradient)
+            if straight and not _release(x, gradient, low[n], high[n], slope, free):
+                rounds[n] = each + 1
+                break

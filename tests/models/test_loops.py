@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.optimize import lsq_linear
 from torch import Tensor
 
 from magplus.models import device, loops, warp
@@ -274,6 +275,19 @@ def test_what_is_measured_at_sites_is_handled_alike(monkeypatch):
     for found, expected in zip(compiled, computed(), strict=True):
         assert found.dtype == expected.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_bounded_least_squares_are_scipys(random):
+    """From rest and from any other guess."""
+    columns, sides = (torch.randn(3, 30, each, generator=random).double().numpy() for each in (20, 1))
+    gram, target = columns.swapaxes(1, 2) @ columns, (columns.swapaxes(1, 2) @ sides)[..., 0]
+    low, high = np.full((3, 20), -0.02), np.full((3, 20), 0.2)
+    expected = [lsq_linear(a, b[:, 0], (-0.02, 0.2), tol=1e-14).x for a, b in zip(columns, sides, strict=True)]
+    for guess in (np.zeros((3, 20)), np.full((3, 20), 0.3), target.copy()):
+        rounds = np.empty(3, np.int64)
+        loops.minimise_boxed(gram, target, low, high, 1e-10, 100, guess, rounds)
+        assert (rounds > 0).all()
+        np.testing.assert_allclose(guess, expected, atol=1e-8)
 
 
 def test_equations_are_alike(random, monkeypatch):
