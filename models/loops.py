@@ -488,6 +488,26 @@ def add_equations(products: Field, motion: Field, noise: Field, factor: np.float
                 result[n, 4, y, x] += (products[n, 4, y, x] + (xy * u + yy * v)) / variance
 
 
+@_compiled(f"void({_FIELD}, {_FIELD}, float32, {_FIELD}, {_FIELD}, boolean[:,:,::1])")
+def compare_colours(
+    reference: Field, frames: Field, same: np.float32, bright: Field, colour: Field, repeats: NDArray[np.bool_]
+) -> None:
+    """Find how frames [N, 3, H, W] differ from a reference [1 or N, 3, H, W], RGB.
+
+    Results: the mean of all channels and red less blue, [N, 1, H, W] each, and where none differs by `same`, [N, H, W].
+    """
+    three = np.float32(3)
+    for n in range(frames.shape[0]):
+        still = reference[min(n, reference.shape[0] - 1)]
+        for y in range(frames.shape[2]):
+            for x in range(frames.shape[3]):
+                red, green = frames[n, 0, y, x] - still[0, y, x], frames[n, 1, y, x] - still[1, y, x]
+                blue = frames[n, 2, y, x] - still[2, y, x]
+                bright[n, 0, y, x] = (red + green + blue) / three
+                colour[n, 0, y, x] = red - blue
+                repeats[n, y, x] = max(max(abs(red), abs(green)), abs(blue)) < same
+
+
 @_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD})")
 def pool_change(reference: Field, frames: Field, result: Field) -> None:
     """Find the largest change of any channel [1, C, H, W], [N, C, H, W] in 2 x 2 px: [N, 1, H / 2, W / 2]."""
@@ -726,6 +746,22 @@ def show(
                 base, coefficient = (other, share) if share < half else (value, share - one)
                 # As PyTorch's `lerp`, by one rounding.
                 picture[c, y, x] = np.float64(base) + np.float64(coefficient) * np.float64(value - other)
+
+
+@_compiled(f"void({_FIELD}, {_FIELD})")
+def halve(field: Field, result: Field) -> None:
+    """Find the means of a field [N, C, H, W] over 2 x 2 px, fewer at the far edges: [N, C, h, w]."""
+    height, width = field.shape[2], field.shape[3]
+    quarter, sums = np.float32(0.25), np.empty(2 * result.shape[3], np.float32)
+    for n in range(field.shape[0]):
+        for c in range(field.shape[1]):
+            for row in range(result.shape[2]):
+                above, below = 2 * row, max(min(2 * row + 1, height - 1), 0)
+                for x in range(width):
+                    sums[x] = field[n, c, above, x] + field[n, c, below, x]
+                sums[len(sums) - 1] = sums[width - 1]  # where the width is odd; else it is that number
+                for x in range(result.shape[3]):
+                    result[n, c, row, x] = quarter * (sums[2 * x] + sums[2 * x + 1])
 
 
 @_compiled("void(float32[::1], int64, float32[::1])")

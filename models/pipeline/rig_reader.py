@@ -307,7 +307,9 @@ class DriverReader(RigReader):
             self._observer.read(field)
             for field in (observed.from_mesh, observed.skin, total, weight, observed.rigid, observed.before)
         )
-        equations += _of_lids(equations, np.minimum(from_mesh, skin), flow)
+        closing = np.minimum(from_mesh, skin)
+        if closing.any():
+            equations += _of_lids(equations, closing, flow)
         return np.concatenate([equations, seen, head, before], -1).astype(np.float32)
 
 

@@ -220,6 +220,24 @@ def test_order_statistics_are_the_same(random, monkeypatch):
     )
 
 
+def test_changes_of_colour_are_alike(random, monkeypatch):
+    """Also where nothing changes."""
+    reference, frames = torch.rand(1, 3, 24, 36, generator=random), torch.rand(3, 3, 24, 36, generator=random)
+    frames[:, :, :12] = reference[:, :, :12]
+    compiled = camera_state.colour_changes(reference, frames)
+    by_pytorch(monkeypatch, camera_state)
+    expected = camera_state.colour_changes(reference, frames)
+    assert all(torch.equal(one, other) for one, other in zip(compiled, expected, strict=True))
+    assert bool(compiled[2][:, :12].all())
+
+
+def test_ends_of_repeats_are_counted_alike(random, monkeypatch):
+    repeats = torch.rand(2, 48, 60, generator=random) < 0.4
+    compiled = camera_state.ends_on_grid(repeats)
+    by_pytorch(monkeypatch, camera_state)
+    assert torch.equal(compiled, camera_state.ends_on_grid(repeats))
+
+
 def test_neighbours_are_counted_alike(random, monkeypatch):
     mask = (torch.rand(2, 1, 30, 44, generator=random) < 0.3).float()
     compiled = camera_state._around(mask)
