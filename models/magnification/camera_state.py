@@ -145,8 +145,8 @@ def colour_changes(reference: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, T
     reference: [1 or N, 3, H, W], frames: [N, 3, H, W]; colour is red less blue.
 
     >>> changed = torch.tensor([0.2, 0.1, 0.0]).view(1, 3, 1, 1)
-    >>> [round(each.item(), 3) for each in colour_changes(torch.zeros(1, 3, 1, 1), changed)]
-    [0.1, 0.2, False]
+    >>> [round(float(each), 3) for each in colour_changes(torch.zeros(1, 3, 1, 1), changed)]
+    [0.1, 0.2, 0.0]
     """
     if fits_loops(reference, frames):
         return _compiled_changes(reference, frames)
