@@ -12,6 +12,7 @@ from typing import Any, cast
 import bpy
 
 from ..backend_bridge.files.errors import CancelledError, InputError, MagPlusError
+from ..backend_bridge.job.earlier_result import result_of_another
 from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import Anchor, Avatar
 from ..backend_bridge.worker_client.accepts import asks_for_more, check_accepted
@@ -82,13 +83,14 @@ def make_job(
 ) -> Generator[Progress, None, JobFolder]:
     """Make the job folder of an order: all that the worker needs is in it then.
 
-    A capture that `captures` has already is taken from there. Raises as `capture` does. What is refused before anything
-    is captured leaves no folder.
+    A capture that `captures` has already is taken from there. Raises as `capture` does, and `InputError` where another
+    clip's or avatar's result would be lost. What is refused before anything is captured leaves no folder.
     """
     folder = JobFolder.create(order.folder)
     task.folder = folder.path
     with folder.lock():  # from the first file of the order to the last
         try:
+            _check_replaced(order, folder)
             avatar = yield from _capture(order, folder, task, captures)
         except BaseException:
             folder.remove_unused()
@@ -97,6 +99,11 @@ def make_job(
     for remark in folder.remarks:
         task.warn(remark)
     return folder
+
+
+def _check_replaced(order: Order, folder: JobFolder) -> None:
+    if not order.replaces and (held := result_of_another(folder, order.spec)):
+        raise InputError(f"{folder.path} holds the result of {held}, which would be lost; choose another job folder.")
 
 
 def _capture(

@@ -21,6 +21,7 @@ from .animation.bake_report import BakeReport
 from .animation.clearing import clear, end_before
 from .animation.clip_windows import ClipWindows
 from .animation.destination import ANIMATION, LAYER, NEW_ACTION, Destination
+from .animation.earlier_run import ClipOfRun
 from .animation.ends import RELEASE, Window
 from .animation.event_markers import set_event_markers
 from .animation.keying import Keying, Written, address_of
@@ -128,11 +129,14 @@ def bake_performance(
     raised, not_saved, cut_off = raise_ranges(entries, destination.animation, _frames_of(scene))
     rests = _rests(performance, objects)
     windows = ClipWindows.of(destination, source, placement, rests)
-    keying = Keying(destination.animation, bake, windows.keyed, {}, windows.over)
+    clip = ClipOfRun.of(performance.name, performance.part, source)
+    keying = Keying(destination.animation, bake, windows.keyed, {}, windows.over, clip)
     written, stuck = _write(entries, keying, rests, windows)
-    if performance.identity is not None:  # whoever has the file can see where its motion comes from
-        for action in (bpy.data.actions[each.action] for each in written):
+    for action in (bpy.data.actions[each.action] for each in written):
+        if performance.identity is not None:  # whoever has the file can see where its motion comes from
             action[JOB_NAME], action[JOB_IDENTITY] = performance.name, performance.identity
+        if destination.animation == NEW_ACTION:
+            clip.mark(action)
     away = excursion(performance.curves, performance.controls)
     record = BakeRecord(
         start_frame=placement.start_frame,

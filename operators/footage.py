@@ -18,6 +18,7 @@ from typing import Any
 import bpy
 
 from ..backend_bridge.files.errors import InputError, MagPlusError
+from ..backend_bridge.files.frame_rates import NTSC, STANDARD
 from ..backend_bridge.job.spec import Driving
 from ..backend_bridge.worker_client.look import Footage, look_at
 from .animation.scene_time import exact
@@ -27,6 +28,7 @@ from .running.job_manager import redraw
 RETRY = 30.0  # seconds after which a look that the machine made fail is tried again
 POLL = 0.2  # seconds between two questions whether a look is over
 EDGE = 0.001  # seconds; times are typed with three decimals
+ROUNDED = 0.005  # frames a second by which a rate may differ from the one that is meant: people write 23.98
 LONG = 2.0  # seconds; a micro-expression lasts half a second at most, and more needs a part to be chosen
 
 
@@ -119,10 +121,8 @@ def driving_of(settings: Any) -> Driving:
 
 def frame_rate(value: float) -> str:
     """Return a typed frame rate as an exact fraction: 23.976, 29.97 and their like stand for n * 1000 / 1001."""
-    for nominal in (24, 30, 48, 60, 120, 240):
-        if abs(value - nominal * 1000 / 1001) < 0.005:
-            return f"{nominal * 1000}/1001"
-    return str(exact(value))
+    meant = next((rate for rate in NTSC if abs(value - rate) < ROUNDED), exact(value))
+    return str(meant)
 
 
 def part_of(footage: Footage, settings: Any) -> tuple[float, float]:
@@ -189,7 +189,8 @@ def with_blender(path: Path) -> Footage:
     except RuntimeError as error:
         raise InputError(f"Blender can't read {path.name}; choose another video.") from error
     try:
-        rate = Fraction(frame_rate(clip.fps)) if clip.fps > 0 else None
+        meant = next((each for each in STANDARD if abs(clip.fps - each) < ROUNDED), exact(clip.fps))
+        rate = meant if clip.fps > 0 else None
         width, height = clip.size
         frames = clip.frame_duration
         return Footage(width, height, rate, False, frames, frames / rate if rate else None)

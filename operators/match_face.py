@@ -16,7 +16,7 @@ from ..backend_bridge.rig.anchors import AnchorFile, read_anchors, write_anchors
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene, captured_frame
 from .blender.operator import OperatorResult, refusing
-from .blender.properties import IntProperty, StringProperty, with_properties
+from .blender.properties import BoolProperty, IntProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .rig.anchors import (
     anchors_of,
@@ -216,6 +216,8 @@ class MAGPLUS_OT_export_anchors(_OnAnchors):
 
     filepath: str = StringProperty(name="File", subtype="FILE_PATH", default="anchors.json")
     filter_glob: str = StringProperty(default="*.json", options={"HIDDEN"})
+    # By this name Blender's file browser looks whether it has to ask before a file is written over.
+    check_existing: bool = BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Ask for the file."""

@@ -65,7 +65,8 @@ class Order:
 
     The scene and the avatar are named by session uid, as they may be gone when the result is there. `viewport` is the
     number of the window's area to look from, None for the scene's camera. `spec` still lacks the captured avatar.
-    `python` is the worker's, None where it is somebody else's matter.
+    `python` is the worker's, None where it is somebody else's matter. `replaces` allows that another
+    clip's or avatar's finished result in the folder is lost.
     """
 
     scene_uid: int
@@ -80,6 +81,7 @@ class Order:
     python: Path | None
     idle_minutes: float
     picture: Picture = Picture()
+    replaces: bool = False
 
 
 def disabled_reason(context: bpy.types.Context) -> str:

@@ -30,6 +30,7 @@ from .system_libraries import how_to_install, missing_libraries
 from .torch_builds import PUBLISHED, Build, choose_build, find_nvidia_card
 
 _STAMP = "magplus-environment.json"
+_NEW_STAMP = _STAMP + ".new"  # while it is written
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Environment:
         try:
             stamp = self._read_stamp()
             if stamp is None:
-                return State.BROKEN if self.folder.is_dir() and any(self.folder.iterdir()) else State.ABSENT
+                return State.BROKEN if self._holds_anything() else State.ABSENT
             if stamp.status == "incomplete":
                 return State.INCOMPLETE
             if stamp.requirements != made_from(stamp.signing):
@@ -162,7 +163,7 @@ class Environment:
 
     def _check_place(self) -> None:
         """Raise `InputError` where there is no environment to be made: in somebody's folder, or on this machine."""
-        if self.folder.is_dir() and any(self.folder.iterdir()) and not (self.folder / _STAMP).exists():
+        if self._holds_anything() and not (self.folder / _STAMP).exists():
             raise InputError(f"{self.folder} holds other files than MagPlus's environment; choose an empty folder.")
         if locked.system() not in PUBLISHED:
             raise InputError(
@@ -182,7 +183,7 @@ class Environment:
 
     def remove(self) -> None:
         """Delete the environment. Raises `InputError` when the folder holds something else."""
-        if self.folder.exists() and not (self.folder / _STAMP).exists():
+        if self.folder.exists() and not any((self.folder / name).exists() for name in (_STAMP, _NEW_STAMP)):
             raise InputError(f"{self.folder} is not MagPlus's environment, so it is left alone.")
         with explained(self.folder):
             _delete(self.folder)
@@ -277,6 +278,10 @@ class Environment:
                 return Path(value.strip()).is_dir()
         return False
 
+    def _holds_anything(self) -> bool:
+        """Whether there is more in the folder than what is left of writing the first stamp, where that was killed."""
+        return self.folder.is_dir() and any(entry.name != _NEW_STAMP for entry in self.folder.iterdir())
+
     def _read_stamp(self) -> Stamp | None:
         """Return the stamp, None without one. Raises `InputError` for one that is damaged."""
         try:
@@ -292,7 +297,7 @@ class Environment:
             return None
 
     def _write_stamp(self, stamp: Stamp) -> None:
-        temporary = self.folder / (_STAMP + ".new")
+        temporary = self.folder / _NEW_STAMP
         temporary.write_bytes(STAMP.encode(stamp))
         temporary.replace(self.folder / _STAMP)
 
@@ -350,5 +355,16 @@ def _fitting_interpreter(python: Path | None) -> Interpreter:
 
 
 def _delete(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
+    """Delete an environment: first what makes it a good one, last what makes it ours, wherever that is interrupted."""
+    if not folder.exists():
+        return
+    environment = Environment(folder)
+    if (stamp := environment._stamp_or_none()) is not None and not folder.is_symlink():
+        with suppress(OSError):  # a full disk, for one, on which deleting makes room
+            environment._write_stamp(dataclasses.replace(stamp, status="incomplete"))
+        for entry in [each for each in folder.iterdir() if each.name != _STAMP]:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+    shutil.rmtree(folder)

@@ -9,6 +9,8 @@ from fractions import Fraction
 from .errors import InputError
 
 SLOWEST, FASTEST = Fraction(1, 1000), 10000  # frames a second
+NTSC = tuple(Fraction(whole * 1000, 1001) for whole in (24, 30, 48, 60, 120, 240))
+STANDARD = (*NTSC, *map(Fraction, (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 72, 90, 100, 120, 144, 200, 240)))
 _RATE = re.compile(r"[0-9]{1,9}(/[0-9]{1,9}|\.[0-9]{1,9})?")
 
 

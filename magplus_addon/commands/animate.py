@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
@@ -32,7 +33,8 @@ from .parser import (
     add_placing,
     add_progress,
     add_python,
-    add_save,
+    add_replace,
+    add_saved_file,
     add_show_as,
     device,
     name_and_value,
@@ -60,7 +62,8 @@ def add(verbs: Verbs) -> None:
         action="store_true",
         help=f"end with exit code {ExitCode.NOT_GOOD.value} unless the report's quality is good; the result is kept",
     )
-    add_save(results)
+    add_saved_file(results)
+    add_replace(results, "write over another file, and over the result of another clip or avatar in the job folder")
     add_progress(results)
 
 
@@ -164,7 +167,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     """Make the order, carry it out, print the job folder."""
     saved = SavedFile.of(options.save)
     use_checkpoints(options)
-    order = order_of(options, bpy.context, options.output)
+    order = replace(order_of(options, bpy.context, options.output), replaces=options.replace)
     outcome = tasks.run(animate.KIND, animate.animate(order), options.progress)
     if outcome.status is Status.FINISHED:
         print(outcome.folder)

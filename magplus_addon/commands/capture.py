@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
@@ -14,7 +15,7 @@ from ...operators.animate import make_job
 from ...operators.order import Order
 from ...operators.running.job_manager import Outcome, Status, Steps, TaskContext
 from . import animate, tasks
-from .parser import Verbs, add_progress
+from .parser import Verbs, add_progress, add_replace
 
 
 def add(verbs: Verbs) -> None:
@@ -27,6 +28,7 @@ def add(verbs: Verbs) -> None:
     )
     verb.set_defaults(run=run)
     verb.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the job folder")
+    add_replace(verb, "write over the result of another clip or avatar in the job folder")
     animate.add_options(verb)
     add_progress(verb)
 
@@ -34,6 +36,7 @@ def add(verbs: Verbs) -> None:
 def run(options: argparse.Namespace) -> ExitCode:
     """Capture; print the job folder."""
     order = animate.order_of(options, bpy.context, options.output, needs_worker=False)
+    order = replace(order, replaces=options.replace)
     outcome = tasks.run(capture.KIND, lambda task: _steps(order, task), options.progress)
     if outcome.status is Status.FINISHED:
         print(outcome.folder)

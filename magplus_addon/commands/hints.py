@@ -18,6 +18,7 @@ HINTS = {
     "Give the frame rate of the image sequence": "--sequence-rate FPS",
     "Choose the driving video": "--driving VIDEO",
     "choose a job folder: the results are kept there": "--output FOLDER",
+    "which would be lost; choose another job folder": "--output FOLDER, or --replace",
     "Choose what to make": "--frames, --shape-keys",
     "outside the scene's frame range": "--start-frame N",
 }

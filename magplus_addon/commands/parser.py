@@ -74,14 +74,19 @@ def add_camera(group: argparse._ActionsContainer) -> None:
 
 
 def add_save(group: argparse._ActionsContainer) -> None:
-    """Add the option that keeps the file with the result."""
-    group.add_argument("--save", type=blend_file, metavar="FILE.blend", help="save the file with the result in it")
+    """Add the options that keep the file with the result."""
+    add_saved_file(group)
     add_replace(group)
 
 
-def add_replace(group: argparse._ActionsContainer) -> None:
-    """Add the option that allows to write over a file; see `check_replaced`."""
-    group.add_argument("--replace", action="store_true", help="write over another file that is there already")
+def add_saved_file(group: argparse._ActionsContainer) -> None:
+    """Add the option that names the file with the result."""
+    group.add_argument("--save", type=blend_file, metavar="FILE.blend", help="save the file with the result in it")
+
+
+def add_replace(group: argparse._ActionsContainer, what: str = "write over another file that is there already") -> None:
+    """Add the option that allows to write over something, a file by default; see `check_replaced`."""
+    group.add_argument("--replace", action="store_true", help=what)
 
 
 def check_replaced(options: argparse.Namespace, opened: str) -> None:

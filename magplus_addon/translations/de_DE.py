@@ -936,6 +936,7 @@ MESSAGES: dict[str, str] = {
     "{0} has no vertex group {1}; choose another.": "{0} hat keine Punktgruppe {1}; wählen Sie eine andere.",
     "{0} has {1} at ({2}, {3}), far outside its picture of {4} px; correct its place, or the size.": "{0} hat {1} bei ({2}, {3}), weit außerhalb seines Bildes von {4} px; berichtigen Sie die Stelle oder die Größe.",
     "{0} holds other files than MagPlus's environment; choose an empty folder.": "{0} enthält andere Dateien als die Umgebung von MagPlus; wählen Sie einen leeren Ordner.",
+    "{0} holds the result of {1}, which would be lost; choose another job folder.": "{0} enthält das Ergebnis von {1}, das verloren ginge; wählen Sie einen anderen Auftragsordner.",
     "{0} holds values that are none; run the job again.": "{0} enthält Werte, die keine sind; führen Sie den Auftrag erneut aus.",
     "{0} is Python {1}; the worker needs Python {2}.": "{0} ist Python {1}; der Worker braucht Python {2}.",
     "{0} is a free-threaded Python, for which packages are missing; choose an ordinary one.": "{0} ist ein Python ohne GIL, für das Pakete fehlen; wählen Sie ein gewöhnliches.",

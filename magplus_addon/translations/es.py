@@ -936,6 +936,7 @@ MESSAGES: dict[str, str] = {
     "{0} has no vertex group {1}; choose another.": "{0} no tiene un grupo de vértices {1}; elija otro.",
     "{0} has {1} at ({2}, {3}), far outside its picture of {4} px; correct its place, or the size.": "{0} tiene {1} en ({2}, {3}), muy fuera de su imagen de {4} px; corrija el lugar o el tamaño.",
     "{0} holds other files than MagPlus's environment; choose an empty folder.": "{0} contiene otros archivos que no son el entorno de MagPlus; elija una carpeta vacía.",
+    "{0} holds the result of {1}, which would be lost; choose another job folder.": "{0} contiene el resultado de {1}, que se perdería; elija otra carpeta de trabajo.",
     "{0} holds values that are none; run the job again.": "{0} contiene valores que no lo son; ejecute el trabajo de nuevo.",
     "{0} is Python {1}; the worker needs Python {2}.": "{0} es Python {1}; el worker necesita Python {2}.",
     "{0} is a free-threaded Python, for which packages are missing; choose an ordinary one.": "{0} es un Python sin GIL, para el que faltan paquetes; elija uno normal.",

@@ -936,6 +936,7 @@ MESSAGES: dict[str, str] = {
     "{0} has no vertex group {1}; choose another.": "{0} n'a pas de groupe de sommets {1} ; choisissez-en un autre.",
     "{0} has {1} at ({2}, {3}), far outside its picture of {4} px; correct its place, or the size.": "{0} place {1} en ({2}, {3}), loin hors de son image de {4} px ; corrigez l'endroit ou la taille.",
     "{0} holds other files than MagPlus's environment; choose an empty folder.": "{0} contient d'autres fichiers que l'environnement de MagPlus ; choisissez un dossier vide.",
+    "{0} holds the result of {1}, which would be lost; choose another job folder.": "{0} contient le résultat de {1}, qui serait perdu ; choisissez un autre dossier de tâche.",
     "{0} holds values that are none; run the job again.": "{0} contient des valeurs qui n'en sont pas ; relancez la tâche.",
     "{0} is Python {1}; the worker needs Python {2}.": "{0} est Python {1} ; le worker demande Python {2}.",
     "{0} is a free-threaded Python, for which packages are missing; choose an ordinary one.": "{0} est un Python sans GIL, pour lequel des paquets manquent ; choisissez-en un ordinaire.",

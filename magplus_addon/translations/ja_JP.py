@@ -936,6 +936,7 @@ MESSAGES: dict[str, str] = {
     "{0} has no vertex group {1}; choose another.": "{0} に頂点グループ {1} がありません。別のものを選んでください。",
     "{0} has {1} at ({2}, {3}), far outside its picture of {4} px; correct its place, or the size.": "{0} では {1} が ({2}, {3}) にあり、{4} px の画像から遠く外れています。位置か大きさを直してください。",
     "{0} holds other files than MagPlus's environment; choose an empty folder.": "{0} には MagPlus の環境以外のファイルがあります。空のフォルダーを選んでください。",
+    "{0} holds the result of {1}, which would be lost; choose another job folder.": "{0} には {1} の結果があり、失われてしまいます。別のジョブフォルダーを選んでください。",
     "{0} holds values that are none; run the job again.": "{0} に値でないものが含まれています。ジョブをもう一度実行してください。",
     "{0} is Python {1}; the worker needs Python {2}.": "{0} は Python {1} です。ワーカーには Python {2} が必要です。",
     "{0} is a free-threaded Python, for which packages are missing; choose an ordinary one.": "{0} はフリースレッド版の Python で、必要なパッケージがありません。通常版を選んでください。",

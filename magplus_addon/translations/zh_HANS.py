@@ -936,6 +936,7 @@ MESSAGES: dict[str, str] = {
     "{0} has no vertex group {1}; choose another.": "{0} 没有顶点组 {1}；请另选一个。",
     "{0} has {1} at ({2}, {3}), far outside its picture of {4} px; correct its place, or the size.": "{0} 中 {1} 位于 ({2}, {3})，远在其 {4} 像素的图像之外；请更正位置或大小。",
     "{0} holds other files than MagPlus's environment; choose an empty folder.": "{0} 中有 MagPlus 环境以外的文件；请选择空文件夹。",
+    "{0} holds the result of {1}, which would be lost; choose another job folder.": "{0} 中有 {1} 的结果，它会丢失；请选择另一个任务文件夹。",
     "{0} holds values that are none; run the job again.": "{0} 包含无效数值；请重新运行任务。",
     "{0} is Python {1}; the worker needs Python {2}.": "{0} 是 Python {1}；工作进程需要 Python {2}。",
     "{0} is a free-threaded Python, for which packages are missing; choose an ordinary one.": "{0} 是自由线程版 Python，缺少相应的软件包；请选择普通版本。",

@@ -8,6 +8,10 @@ from fractions import Fraction
 
 import numpy as np
 
+from ...backend_bridge.files.frame_rates import STANDARD
+
+_NEAR = 4e-4  # of a rate: less than half of what 29.97 and 30 differ by
+
 
 def constant_rate(ticks: Sequence[int], time_base: Fraction, candidates: Iterable[Fraction | None]) -> Fraction | None:
     """Return the first candidate rate that explains every timestamp, or None if the rate varies.
@@ -18,6 +22,11 @@ def constant_rate(ticks: Sequence[int], time_base: Fraction, candidates: Iterabl
 
     >>> constant_rate([0, 33, 67, 100], Fraction(1, 1000), [Fraction(25), Fraction(30000, 1001)])
     Fraction(30000, 1001)
+
+    A rate that was worked out from such timestamps is the standard rate that explains them, too, if there is one near.
+
+    >>> constant_rate([0, 17, 33, 50, 67, 83, 100], Fraction(1, 1000), [Fraction(19001, 317)])
+    Fraction(60000, 1001)
     >>> constant_rate([0, 33, 90, 100], Fraction(1, 1000), [Fraction(30)]) is None
     True
     """
@@ -25,9 +34,17 @@ def constant_rate(ticks: Sequence[int], time_base: Fraction, candidates: Iterabl
         return next((rate for rate in candidates if rate), None)
     seconds = (np.asarray(ticks, np.float64) - ticks[0]) * float(time_base)
     index = np.arange(len(ticks))
+
+    def explains(rate: Fraction) -> bool:
+        return bool(np.abs(seconds - index / float(rate)).max() <= 1.001 * float(time_base))
+
+    rounding = max(_NEAR, float(time_base) / seconds[-1])  # of the rate, as a share of it
     for rate in (*candidates, average_rate(ticks, time_base)):
-        if rate and np.abs(seconds - index / float(rate)).max() <= 1.001 * float(time_base):
-            return rate
+        if rate and explains(rate):
+            if (1 / rate / time_base).denominator == 1:  # the clock has its frames exactly
+                return rate
+            near = [each for each in STANDARD if abs(each - rate) <= rounding * rate and explains(each)]
+            return min(near, key=lambda each: abs(each - rate), default=rate)
     return None
 
 

@@ -228,7 +228,7 @@ def _stretch(strip: bpy.types.NlaStrip, last: float) -> None:
 
 
 def _drop_empty_tracks(id_block: bpy.types.ID) -> None:
-    """Remove the tracks of earlier layers of which nothing is left."""
+    """Remove the tracks of earlier layers of which nothing is left, with their actions unless somebody uses them."""
     animation = id_block.animation_data
     if animation is None:
         return
@@ -240,4 +240,7 @@ def _drop_empty_tracks(id_block: bpy.types.ID) -> None:
         curves = Playing(strip.action, getattr(strip, "action_slot", None)).curves
         values = [point.co[1] for curve in curves for point in curve.keyframe_points]
         if curves and strip.action.name.startswith("MagPlus ") and max(map(abs, values), default=0.0) < STILL:
+            action = strip.action
             animation.nla_tracks.remove(track)
+            if not action.users and action.is_editable:
+                bpy.data.actions.remove(action)

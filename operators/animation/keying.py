@@ -12,6 +12,7 @@ import numpy as np
 
 from ..rig.controls import LiveChannel
 from .destination import LAYER, REPLACE
+from .earlier_run import ClipOfRun
 from .ends import Window
 from .keyframes import Keys, animation_of, assign_new_action, bare, curves_of, cut_after, find_curve, write_keys
 from .nla import (
@@ -52,7 +53,7 @@ class Keying:
 
     animation: as `Destination` has it. bake: the name of the bake, for its strength. window: what it fills. rests: what
     is known of numbers of the ID at rest. over: whether it is released over a bake that begins there, which stays whole
-    below it.
+    below it. clip: whose result of an earlier run a new action replaces.
     """
 
     animation: str
@@ -60,6 +61,7 @@ class Keying:
     window: Window
     rests: Mapping[Address, float]
     over: bool = False
+    clip: ClipOfRun | None = None
 
     def key(self, id_block: bpy.types.ID, entries: Sequence[ControlKeys]) -> Written:
         """Write the keys of one ID."""
@@ -78,12 +80,17 @@ class Keying:
             self._into_active(id_block, entries)
             return Written(active.name)
         left = self._left_by(id_block)
+        earlier = active is not None and self.clip is not None and self.clip.is_replaced(active)
         action, replaced = assign_new_action(id_block, name)
         if replaced is None:
             play_whole(animation_of(id_block))
         for address, value in left.items():
             _stand(id_block, address, value)
         self._into_active(id_block, entries)
+        if replaced is not None and earlier:
+            name = replaced.name
+            bpy.data.actions.remove(replaced)
+            action.name, replaced = name, None
         return Written(action.name, replaced.name if replaced is not None else None)
 
     def _into_active(self, id_block: bpy.types.ID, entries: Sequence[ControlKeys]) -> None:

@@ -10,16 +10,22 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ...backend_bridge.files.frame_rates import STANDARD
 from ...backend_bridge.job.scene_time import EVENTS, Placement, SourceTime, place
 
 __all__ = ["EVENTS", "Placement", "SourceTime", "apex_kept", "exact", "place", "remapped_problem", "scene_rate"]
 
+_ROUNDED = 1e-6  # of a rate: by so much single precision, and a video's own times, may be off
 LAST_FRAME = 1_048_574  # of a scene; the first one is as far below 0
 
 
 def scene_rate(scene: bpy.types.Scene) -> Fraction:
-    """Return the scene's frames per second as the fraction that was meant: 24 and 1.001 are 24000/1001."""
-    return _meant(scene.render.fps) / _meant(scene.render.fps_base)
+    """Return the scene's frames per second as the fraction that was meant: 24 and 1.001 are 24000/1001.
+
+    A standard rate is meant also where Blender has taken the scene's rate from a video with rounded times.
+    """
+    rate = _meant(scene.render.fps) / _meant(scene.render.fps_base)
+    return next((each for each in STANDARD if abs(each - rate) < _ROUNDED * rate), rate)
 
 
 def remapped_problem(scene: bpy.types.Scene) -> str:

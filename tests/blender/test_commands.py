@@ -15,6 +15,7 @@ from typing import Any
 
 import bpy
 import pytest
+from bl_ext.user_default.magplus.backend_bridge.files.hashing import hash_file
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 
 from tests.blender.head import add_camera, make_head, quick_render
@@ -485,6 +486,63 @@ def test_a_job_folder_that_another_run_has_is_named_without_that_runs_log(
         assert commands.main(arguments) == 5
     message = complaint(capfd.readouterr().err)
     assert "is in use by another run" in message and message.endswith("; wait for it or cancel it.")
+
+
+def finished_job(module: Callable[[str], ModuleType], path: Path, video: Path, **created_by: str) -> Any:
+    """A job folder with the result of a video on an avatar."""
+    job, report = module("backend_bridge.job.spec"), module("backend_bridge.job.report")
+    folder = module("backend_bridge.job.folder").JobFolder.create(path)
+    folder.write_spec(job.JobSpec(job.Driving(str(video)), job.Avatar("avatar.png"), created_by=created_by))
+    of_clip = report.DrivingReport(str(video), hash_file(video), 64, 64, 8, 0, 9, 0.0)
+    folder.write_report(report.Report("finished", driving=of_clip))
+    return folder
+
+
+@pytest.mark.two_series
+@pytest.mark.parametrize("verb", ["animate", "capture"])
+@pytest.mark.parametrize(
+    ("clip", "avatar", "file"),
+    [("other.mp4", "Head", ""), ("clip.mp4", "Someone", ""), ("clip.mp4", "Head", "hero.blend")],
+)
+def test_the_result_of_another_clip_or_avatar_is_not_replaced_unasked(
+    commands: ModuleType,
+    module: Callable[[str], ModuleType],
+    shot: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    verb: str,
+    clip: str,
+    avatar: str,
+    file: str,
+) -> None:
+    (tmp_path / "other.mp4").write_bytes(b"another clip")
+    (tmp_path / "hero.blend").write_bytes(b"another character")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    of = {"avatar": avatar, "file": str(tmp_path / file) if file else bpy.data.filepath}
+    job = finished_job(module, tmp_path / "job.magplus", tmp_path / clip, **of)
+    before = job.spec_path.read_bytes(), job.report_path.read_bytes()
+    words = [verb, "--driving", str(shot), "--shape-keys", "--output", str(job.path)]
+    words += ["--python", sys.executable] if verb == "animate" else []
+    assert commands.main(words) == 2
+    sentence = complaint(capfd.readouterr().err)
+    assert f"{job.path} holds the result of {clip} ({avatar}, {Path(of['file']).name}), which" in sentence
+    assert sentence.endswith("choose another job folder. [--output FOLDER, or --replace]")
+    assert (job.spec_path.read_bytes(), job.report_path.read_bytes()) == before
+    assert commands.main(["capture", *words[1:6], "--replace"]) == 0, "it was asked for"
+    assert job.read_spec().driving.path == str(shot) and job.read_spec().created_by["avatar"] == "Head"
+
+
+@pytest.mark.two_series
+def test_a_run_with_other_settings_replaces_its_own_result(
+    commands: ModuleType, module: Callable[[str], ModuleType], shot: Path, tmp_path: Path
+) -> None:
+    copied = shutil.copy(shot, tmp_path / "renamed.mp4")
+    for file in ("", str(tmp_path / "gone" / "shot.blend")):  # not saved then; moved with its folder since
+        job = finished_job(module, tmp_path / "job.magplus", Path(copied), avatar="Head", file=file)
+        words = ["capture", "--driving", str(shot), "--shape-keys", "--output", str(job.path), "--alpha", "4"]
+        assert commands.main(words) == 0
+        assert job.read_spec().magnification.alpha == 4
+        bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
 
 
 def test_importing_what_is_no_finished_job(module: Callable[[str], ModuleType], shot: Path, tmp_path: Path) -> None:

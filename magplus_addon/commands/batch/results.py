@@ -24,11 +24,13 @@ from ....backend_bridge.files.hashing import KnownHashes, fingerprint_of, hash_f
 from ....backend_bridge.files.plain import check_plain, read_plain
 from ....backend_bridge.files.typed_json import Format
 from ....backend_bridge.job import artefacts
+from ....backend_bridge.job.earlier_result import result_of_another
 from ....backend_bridge.job.folder import JobFolder
 from ....backend_bridge.job.journal import Journal, JournalEntry
 from ....backend_bridge.job.own_files import OwnFiles
 from ....backend_bridge.job.report import Report
 from ....backend_bridge.job.shot import plate_of
+from ....backend_bridge.job.spec import JobSpec
 from ....operators.animation.scene_time import LAST_FRAME, SourceTime
 from ....operators.outside_files import changed_since
 from .shots import Shot
@@ -75,7 +77,8 @@ class Record:
     that the .blend reads; see `outside_files`. saved: where the file with the result is. Paths are as `Place.portable`
     has them. scene: in which of its scenes. frames: the scene frames, first and last, that the clip fills there.
     apex_frame: the one nearest to the apex, or in the middle where nothing stands out. failed: how the last attempt
-    ended, None after a success. seconds: how long each step took by the clock.
+    ended, None after a success. seconds: how long each step took by the clock. listed: the name of the list that the
+    shot is of.
     """
 
     captured: Inputs | None = None
@@ -88,6 +91,7 @@ class Record:
     apex_frame: int | None = None
     failed: Failed | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    listed: str | None = None
 
     def validated(self) -> Record:
         """Return self, or raise `InputError` for frames that no clip can fill."""
@@ -141,6 +145,21 @@ class Place:
         """Return the paths of the files that the .blend read when it was captured and that have other content now."""
         base = self.shot.row.file.parent
         return changed_since({str(base / path): text for path, text in record.outside.items()}, hashes.files)
+
+    def check_is_of_this_list(self, spec: JobSpec) -> None:
+        """Raise `InputError` where another list has left a finished result of another clip or avatar than `spec` has.
+
+        Within one list it is replaced: whoever names another clip in a shot wants the shot made from that.
+        """
+        row, listed = self.shot.row, self.record().listed
+        if listed in (None, row.file.name):
+            return
+        if held := result_of_another(self.job, spec):
+            row.refuse(
+                f"{self.path} holds the result of {held}, a shot of {listed}, which would be lost; give other "
+                "--results or rename the shot.",
+                "name",
+            )
 
     def is_in_file(self) -> bool:
         """Whether an import has put the shot into the file with the result, which is still there."""

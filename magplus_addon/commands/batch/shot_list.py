@@ -20,7 +20,8 @@ LARGEST = 16 << 20  # bytes; a list of ten thousand shots has about four million
 DEFAULTS = "*"  # the name of the CSV row that holds for all the others
 _HEADER = re.compile(r"\s*\[\[?\s*(?P<name>[^\]]+?)\s*\]\]?\s*(#.*)?")
 _NUMBER = re.compile(r"[-+]?\d+(,\d+)?")
-_SEPARATOR = re.compile(r"sep=(?P<delimiter>[,;\t])[,;\t]*", re.IGNORECASE)  # a line for spreadsheets
+_SEPARATOR = re.compile(r'"?sep=(?P<delimiter>[,;\t])"?[,;\t]*', re.IGNORECASE)  # a line for spreadsheets
+_TELLS = re.compile(r'"?sep=', re.IGNORECASE)
 _KEY = re.compile(r"\s*(?P<key>[A-Za-z0-9_-]+)\s*(\.[^=]*)?=")
 
 
@@ -134,11 +135,12 @@ def _csv_rows(path: Path, text: str) -> list[Row]:
         for cells in reader:
             if not any(cell.strip() for cell in cells) or cells[0].lstrip().startswith("#"):
                 continue
-            if not header and _SEPARATOR.fullmatch(delimiter.join(cells)):
+            if not header and _TELLS.match(cells[0]):
+                _check_separator(path, reader.line_num, delimiter.join(cells))
                 continue
             if not header:
                 header = _without_empty_end([cell.strip() for cell in cells])
-                _check_header(path, header)
+                _check_header(path, reader.line_num, header)
                 continue
             line = reader.line_num
             cells = _without_empty_end(cells)
@@ -161,7 +163,20 @@ def _without_empty_end(cells: list[str]) -> list[str]:
     return cells[: max((number for number, cell in enumerate(cells, 1) if cell.strip()), default=0)]
 
 
-def _check_header(path: Path, header: list[str]) -> None:
+def _check_separator(path: Path, number: int, line: str) -> None:
+    if not _SEPARATOR.fullmatch(line):
+        raise InputError(
+            f"{path.name}, line {number}: {line[:40]!r} names no separator of a list; write sep=, or sep=; or sep= and "
+            "a tab, or remove the line."
+        )
+
+
+def _check_header(path: Path, number: int, header: list[str]) -> None:
+    if len(header) == 1:  # a shot has a file and a video at least
+        raise InputError(
+            f"{path.name}, line {number}: {header[0][:40]!r} is a single heading; separate the headings by commas, "
+            "semicolons or tabs, and let a line `sep=` say the same one."
+        )
     for name in header:
         if not name:
             raise InputError(f"{path.name}: a column has no heading; the first line names each column.")

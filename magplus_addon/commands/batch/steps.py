@@ -67,6 +67,8 @@ def capture(place: Place, captures: CaptureCache, hashes: FileHashes, version: s
     Raises the `MagPlusError` that the order ends with; it may have to measure the rig, which is a task of its own.
     """
     order = animate.order_of(place.shot.options, bpy.context, place.job.path, needs_worker=False)
+    place.check_is_of_this_list(order.spec)
+    order = replace(order, replaces=True)
     if not order.spec.outputs.frames:  # only frames are warned of by the video's length, and looking at it takes 0.4 s
         order = replace(order, python=None)
     inputs = capture_inputs(place.shot, hashes, version)
@@ -77,7 +79,8 @@ def capture(place: Place, captures: CaptureCache, hashes: FileHashes, version: s
         if python is not None:
             yield from check_with_worker(python, order, task)
         folder = yield from make_job(order, task, captures)
-        place.note(replace(place.record(), captured=inputs, outside=outside, failed=None))
+        listed = place.shot.row.file.name
+        place.note(replace(place.record(), captured=inputs, outside=outside, failed=None, listed=listed))
         return Outcome("Captured.", folder=folder.path)
 
     return steps

@@ -25,12 +25,12 @@ def at(frame: float, key: bpy.types.ShapeKey) -> float:
     return key.value
 
 
-def job(folder: Path, controls: Sequence[RigControl], **values: np.ndarray) -> JobFolder:
+def job(folder: Path, controls: Sequence[RigControl], video_start: float = 0.0, **values: np.ndarray) -> JobFolder:
     """A solved job; values count from rest."""
     rests = {each.control.name: each.control.rest for each in controls}
     absolute = {name.replace("_", " "): rests[name.replace("_", " ")] + curve for name, curve in values.items()}
     folder.mkdir(exist_ok=True)
-    return solved(folder, controls, absolute, rate=Fraction(25))
+    return solved(folder, controls, absolute, rate=Fraction(25), video_start=video_start)
 
 
 def bake(folder: JobFolder, start_frame: int = 20, **where):

@@ -38,6 +38,8 @@ def clip(rate: Fraction, count: int, apex: int | None = None) -> SourceTime:
         (24, 1.0, 24),
         (24, 1.001, NTSC),
         (60, 1.001, Fraction(60000, 1001)),
+        (60, float(np.float32(60 / (19001 / 317))), Fraction(60000, 1001)),
+        (24, 24 / 23.98, Fraction(1199, 50)),
         (25, 2.0, Fraction(25, 2)),
         (1, 0.0333, Fraction(10000, 333)),
     ],

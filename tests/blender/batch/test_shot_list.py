@@ -82,6 +82,7 @@ def test_a_spreadsheet_of_the_decimal_comma_says_the_same(read: Callable[..., li
 
 def test_what_other_programs_add_to_a_table_is_no_part_of_it(read: Callable[..., list[Any]]) -> None:
     table = "sep=;\r\nname;file;driving;shape keys;start frame\r\nO\u0308l;hero.blend;clip.mp4;1;1001.0\r\n"
+    assert read(table.replace("sep=;", '"sep=;"'), ".csv") == read(table, ".csv"), "a spreadsheet may quote it"
     (shot,) = read(table, ".csv", "utf-8-sig")
     assert (shot.name, shot.options.start_frame) == ("\u00d6l", 1001), "an umlaut of macOS, a number of a data frame"
 
@@ -164,6 +165,11 @@ def test_what_is_wrong_is_said_with_its_line(
     ("text", "message"),
     [
         ("name,file\na,b,c\n", "line 2: 3 cells under 2 headings"),
+        ("sep=|\nname,file,driving\na,b,c\n", "line 1: 'sep=|' names no separator of a list; write sep=, or"),
+        ("sep=\nname;file;driving\na;b;c\n", "line 1: 'sep=' names no separator"),
+        ("# mine\nSEP=:,,\nname,file\na,b,c\n", "line 2: 'SEP=:,,' names no separator"),
+        ("sep=;\nname,file,driving\na;b;c\n", "line 2: 'name,file,driving' is a single heading; separate the"),
+        ("name|file|driving\na|b|c\n", "line 1: 'name|file|driving' is a single heading; separate the headings"),
         ("name,name\n", "two columns are named 'name'"),
         ("start frame,Start-Frame\n", "two columns are named 'start frame'"),
         ("name,,file\n", "a column has no heading"),

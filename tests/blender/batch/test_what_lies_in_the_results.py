@@ -60,6 +60,24 @@ def test_what_somebody_has_changed_in_the_results_is_set_aside(
     assert {path.name for path in render.iterdir() if path.name.startswith(".")} == {".lock"}
 
 
+def test_another_lists_result_is_not_replaced_by_a_shot_of_the_same_name(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(listed, "--step", "capture", "--only", "two") == 0
+    run_by_hand(listed, "two")
+    report = results_of(listed, "two") / "job.magplus" / "report.json"
+    made = report.read_bytes()
+    listed.with_name("another.mp4").write_bytes(b"another clip")
+    other = listed.with_name("other.toml")
+    other.write_text(listed.read_text().replace(CLIP, "another.mp4"))
+    capfd.readouterr()
+    assert main(other, "--results", results_of(listed, ""), "--step", "capture", "--only", "two") == 2
+    assert "holds the result of clip.mp4 (Ann, heads.blend), a shot of list.toml, which" in capfd.readouterr().err
+    assert report.read_bytes() == made
+    listed.write_text(other.read_text())
+    assert main(listed, "--step", "capture", "--only", "two") == 0, "in its own list a shot may get another clip"
+
+
 def test_results_of_somebody_else_lead_nowhere(
     main: Callable[..., int], listed: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from magplus.backend_bridge.environment import system_libraries
 from magplus.backend_bridge.environment import venv as environment_module
 from magplus.backend_bridge.environment.__main__ import main
 from magplus.backend_bridge.environment.installation import explain_installation, run_program
-from magplus.backend_bridge.environment.interpreters import SERIES, ask, find_base_interpreter
+from magplus.backend_bridge.environment.interpreters import SERIES, Interpreter, ask, find_base_interpreter
 from magplus.backend_bridge.environment.probe import Probe, probe
 from magplus.backend_bridge.environment.requirements import read_requirements, requirements_hash
 from magplus.backend_bridge.environment.system_libraries import SystemLibrary
@@ -206,6 +207,64 @@ def test_the_old_environment_also_survives_a_blender_that_was_killed_meanwhile(
         stand_in.create(Follower(cancel_at="Making a Python"), variant="cpu")
     assert stand_in.state() is State.READY
     assert not aside.exists()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from magplus.backend_bridge.environment import venv
+
+class Listener:
+    def progress(self, stage, done, total):
+        if stage.startswith("Making"):
+            raise KeyboardInterrupt
+    def output(self, line): pass
+    warning = check_cancelled = lambda *_: None
+
+# Every call by which the disk changes is one at which the process may be killed.
+count = 0
+def counting(event, arguments):
+    global count
+    changes = event in {"os.mkdir", "os.rename", "os.remove", "os.rmdir"} or (event == "open" and arguments[1] == "wb")
+    if changes and str(arguments[0]).startswith(str(Path(sys.argv[1]).parent)):
+        count += 1
+        if count == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(counting)
+venv._fitting_interpreter = lambda _: venv.Interpreter(Path(sys.executable), (3, 11, 7), 64, (), False)
+try:
+    venv.Environment(Path(sys.argv[1])).create(Listener(), variant="cpu", again=True)
+except KeyboardInterrupt:
+    pass
+"""
+
+
+@posix
+@pytest.mark.parametrize("there", [True, False], ids=["again", "the first time"])
+def test_wherever_it_is_killed_an_environment_can_be_made_again_and_the_old_one_is_not_lost(
+    stand_in: Environment, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = Interpreter(Path(sys.executable), (3, 11, 7), 64, (), free_threaded=False)
+    monkeypatch.setattr(environment_module, "_fitting_interpreter", lambda _: base)  # looking for one takes seconds
+    surroundings = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    folder, aside = stand_in.folder, stand_in.folder.with_name(f".{stand_in.folder.name}.old")
+    whole = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for step in range(1, 100):
+        for each in (folder, aside):
+            shutil.rmtree(each, ignore_errors=True)
+        for path, encoded in whole.items() if there else ():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(encoded)
+        ended = subprocess.run([sys.executable, "-c", KILLED, folder, str(step)], check=False, env=surroundings)
+        if ended.returncode == 0:
+            break
+        assert ended.returncode == -signal.SIGKILL
+        with pytest.raises(CancelledError):
+            stand_in.create(Follower(cancel_at="Making a Python"), variant="cpu", again=True)
+        expected = {State.READY} if there else {State.ABSENT, State.INCOMPLETE}
+        assert stand_in.state() in expected, f"killed at change {step}"
+    assert step > 5
 
 
 def test_two_blenders_do_not_make_the_same_environment_at_once(tmp_path: Path) -> None:

@@ -43,6 +43,21 @@ class TestTimes:
         info = VideoReader(path).info
         assert (info.average_rate, info.variable_rate) == (rate, False)
 
+    @pytest.mark.parametrize("rate", [FILM, NTSC, Fraction(60000, 1001), Fraction(120000, 1001), Fraction(60)])
+    @pytest.mark.parametrize("count", [200, 300])
+    def test_a_rate_that_only_rounded_times_tell_is_the_standard_one(self, tmp_path, rate, count):
+        ticks = [round(number * 1000 / rate) for number in range(count)]
+        times = Times(ticks, Fraction(1, 1000))
+        path = write_clip(tmp_path / "recorded.mkv", numbered_frames(1) * count, rate, times=times)
+        whole = path.read_bytes()
+        at = whole.index(bytes.fromhex("23e383"))  # Matroska's DefaultDuration, in whose place there is nothing then
+        length = 4 + (whole[at + 3] & 0x7F)
+        nothing = bytes((0xEC, 0x80 | (length - 2))) + bytes(length - 2)
+        path.write_bytes(whole[:at] + nothing + whole[at + length :])
+        info = VideoReader(path).info
+        assert (info.average_rate, info.variable_rate) == (rate, False)
+        assert read(path)[0] == [number / rate for number in range(count)]
+
     def test_variable_rate_keeps_every_timestamp(self, tmp_path):
         ticks = [0, 40, 80, 85, 90, 95, 200, 201, 400]
         path = write_clip(tmp_path / "phone.mp4", numbered_frames(9), times=Times(ticks, Fraction(1, 1000)))
@@ -97,6 +112,11 @@ class TestTimes:
     def test_a_rounding_clock_does_not_make_a_rate_variable(self, rate, clock, count, start):
         ticks = [start + round(number / rate * clock) for number in range(count)]
         assert constant_rate(ticks, Fraction(1, clock), [rate]) == rate
+
+    @pytest.mark.parametrize("rate", [Fraction(2398, 100), Fraction(25, 2), Fraction(1000, 33), Fraction(5994, 100)])
+    @pytest.mark.parametrize("count", [2, 5, 500])
+    def test_a_rate_that_the_clock_has_exactly_stays(self, rate, count):
+        assert constant_rate(range(count), 1 / rate, [rate]) == rate
 
     @given(count=st.integers(20, 300), late=st.integers(1, 18))
     def test_a_late_frame_makes_a_rate_variable(self, count, late):
