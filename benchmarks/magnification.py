@@ -146,6 +146,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=SIZE, help=f"px along a side of the family's pictures ({SIZE})")
     parser.add_argument("--alphas", type=float, nargs="*", default=list(ALPHAS), help="of the magnify track")
     parser.add_argument("--people", type=int, default=4, help="held-out identities, two expressions each")
+    parser.add_argument(
+        "--recordings",
+        type=int,
+        default=1,
+        help="takes of each expression in the motion track, whose mean error is the expression's",
+    )
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder of the weights to judge")
     parser.add_argument(
         "--tracks",

@@ -23,13 +23,17 @@ Planes: TypeAlias = NDArray[np.float32]  # [C, H, W]
 Plane: TypeAlias = NDArray[np.float32]  # [H, W]
 Row: TypeAlias = NDArray[np.float32]  # [W]
 Places: TypeAlias = NDArray[np.int64]  # [W]
+Counts: TypeAlias = NDArray[np.int64]  # [N, P]
 Numbers: TypeAlias = NDArray[np.float64]  # [P]
+Matrix: TypeAlias = NDArray[np.float64]  # [P, P]
+Flags: TypeAlias = NDArray[np.bool_]  # [P]
 Stack: TypeAlias = NDArray[np.float64]  # [N, S, P]
 Stacks: TypeAlias = NDArray[np.float64]  # [N, S, Q, P]
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 _FIELD = "float32[:,:,:,::1]"
 _STACK, _STACKS = "float64[:,:,::1]", "float64[:,:,:,::1]"
+_NUMBERS, _MATRIX, _FLAGS = "float64[::1]", "float64[:,::1]", "boolean[::1]"
 _ABREAST = 8  # rows that are filtered together
 
 
@@ -88,23 +92,28 @@ def _add_taps(
         result[x] = across[0, x] * p + across[1, x] * q + across[2, x] * r + across[3, x] * s
 
 
-@_compiled(f"void({_FIELD}, int64, {_FIELD}, {_FIELD})")
-def look_up_spline(coefficients: Field, border: int, positions: Field, result: Field) -> None:
+@_compiled(f"void({_FIELD}, int64, {_FIELD}, boolean, {_FIELD})")
+def look_up_spline(coefficients: Field, border: int, positions: Field, displaced: bool, result: Field) -> None:
     """Look cubic B-splines up at positions [N or 1, 2, h, w] px, into the result [N, C, h, w].
 
     coefficients: [N or 1, C, H + 2 border, W + 2 border], of at least two px more at every side than the picture has.
+    displaced: the positions are relative to each pixel's own.
     """
     width = result.shape[3]
     last_x = np.float32(coefficients.shape[3] - 2 * border - 1)
     last_y = np.float32(coefficients.shape[2] - 2 * border - 1)
     across, down = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
     columns, rows = np.empty(width, np.int32), np.empty(width, np.int32)
+    own = np.zeros((2, width), np.float32)
     for n in range(result.shape[0]):
         planes = coefficients[min(n, coefficients.shape[0] - 1)]
         at = positions[min(n, positions.shape[0] - 1)]
         for y in range(result.shape[2]):
-            _weigh(at[0, y], last_x, border, across, columns)  # apart from the taps, weights are computed eight at once
-            _weigh(at[1, y], last_y, border, down, rows)
+            for x in range(width):
+                own[0, x] = (np.float32(x) + at[0, y, x]) if displaced else at[0, y, x]
+                own[1, x] = (np.float32(y) + at[1, y, x]) if displaced else at[1, y, x]
+            _weigh(own[0], last_x, border, across, columns)  # apart from the taps, weights are computed eight at once
+            _weigh(own[1], last_y, border, down, rows)
             for c in range(result.shape[1]):
                 _add_taps(planes[c], across, down, columns, rows, 0, width, result[n, c, y])
 
@@ -422,6 +431,25 @@ def pool_change(reference: Field, frames: Field, result: Field) -> None:
                 result[n, 0, row, x] = max(most[2 * x], most[2 * x + 1])
 
 
+@_compiled("void(boolean[:,:,::1], int64[:,::1], int64[:,::1])")
+def count_ends(mask: NDArray[np.bool_], along_rows: Counts, along_columns: Counts) -> None:
+    """Count where a mask [N, H, W] begins or ends after each of its columns, [N, W - 1], and rows, [N, H - 1]."""
+    height, width = mask.shape[1:]
+    found = np.empty(width, np.int32)
+    for n in range(mask.shape[0]):
+        found[:] = 0
+        for y in range(height):
+            for x in range(width - 1):
+                found[x] += mask[n, y, x] != mask[n, y, x + 1]
+        for x in range(width - 1):
+            along_rows[n, x] = found[x]
+        for y in range(height - 1):
+            total = 0
+            for x in range(width):
+                total += mask[n, y, x] != mask[n, y + 1, x]
+            along_columns[n, y] = total
+
+
 @_compiled("void(float32[::1], int64, float32[::1])")
 def _extend(values: Row, reach: int, row: Row) -> None:
     """Write values [W] into a row [W + 2 reach], the first and the last one repeated."""
@@ -540,6 +568,52 @@ def resize(field: Field, result: Field) -> None:
                 _mix_along(field[n, c, y], across, left, right, rows[y])
             for y in range(result.shape[2]):
                 _mix(rows[above[y]], rows[below[y]], down[y], result[n, c, y])
+
+
+@_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD})")
+def enlarge_beside(field: Field, beside: Field, result: Field) -> None:
+    """Resample a field as `resize` does, and put another one's channels after its own; channels are last in all.
+
+    field: [N, h, w, C]; beside: [N, H, W, D]; result: [N, H, W, C + D].
+    """
+    height, width, channels = field.shape[1:]
+    down, above, below = _between(height, result.shape[1])
+    across, left, right = _between(width, result.shape[2])
+    rows = np.empty((height, result.shape[2], channels), np.float32)
+    for n in range(field.shape[0]):
+        for y in range(height):
+            for x in range(result.shape[2]):
+                _mix(field[n, y, left[x]], field[n, y, right[x]], across[x], rows[y, x])
+        for y in range(result.shape[1]):
+            for x in range(result.shape[2]):
+                _mix(rows[above[y], x], rows[below[y], x], down[y], result[n, y, x, :channels])
+                result[n, y, x, channels:] = beside[n, y, x]
+
+
+@_compiled(f"void({_FIELD}, int64, {_FIELD})")
+def fold(field: Field, first: int, result: Field) -> None:
+    """Write 2 x 2 points of a field [N, C, H, W] as 4 C channels, `first` and the next, of the result [N, h, w, D]."""
+    for n in range(field.shape[0]):
+        for y in range(result.shape[1]):
+            for c in range(field.shape[1]):
+                for point in range(4):
+                    row, column, channel = 2 * y + point // 2, point % 2, first + 4 * c + point
+                    for x in range(result.shape[2]):
+                        result[n, y, x, channel] = field[n, c, row, 2 * x + column]
+
+
+@_compiled(f"void({_FIELD}, float32[:,:,::1], int64, {_FIELD})")
+def weigh_fields(fields: Field, factors: Planes, first: int, result: Field) -> None:
+    """Multiply fields of motion [N or 1, K, 2, P] by L^T at each of P points, L being a lower triangle.
+
+    factors: [N, 3, P], the numbers of L row by row; written from field `first` on into the result [N, K', 2, P].
+    """
+    for n in range(result.shape[0]):
+        for k in range(fields.shape[1]):
+            x, y = fields[min(n, fields.shape[0] - 1), k, 0], fields[min(n, fields.shape[0] - 1), k, 1]
+            for p in range(fields.shape[3]):
+                result[n, first + k, 0, p] = x[p] * factors[n, 0, p] + y[p] * factors[n, 1, p]
+                result[n, first + k, 1, p] = y[p] * factors[n, 2, p]
 
 
 @_compiled(
@@ -939,3 +1013,143 @@ def refine_poses(
             rotation[n, s] = turn @ rotation[n, s]
             scale[n, s] *= np.exp(step[2] / radius)
             shift[n, s] += step[:2]
+
+
+@_compiled(f"void({_MATRIX}, {_NUMBERS}, {_NUMBERS}, {_NUMBERS})")
+def _find_gradient(gram: Matrix, target: Numbers, values: Numbers, gradient: Numbers) -> None:
+    """Find the gradient of ½ xᵀ·gram·x − targetᵀ·x at x = `values`, of which many may be 0."""
+    for k in range(len(values)):
+        gradient[k] = -target[k]
+    for j in range(len(values)):
+        amount = values[j]
+        if amount != 0.0:
+            for k in range(len(values)):
+                gradient[k] += amount * gram[j, k]
+
+
+@_compiled(f"boolean({_NUMBERS}, {_NUMBERS}, {_NUMBERS}, {_NUMBERS}, float64, {_FLAGS})")
+def _release(values: Numbers, gradient: Numbers, low: Numbers, high: Numbers, slope: float, free: Flags) -> bool:
+    """Make all unknowns `free` but those at a bound, unless the gradient, above `slope`, leads into the box there.
+
+    Return whether there is one that has not been free before.
+    """
+    more = False
+    for k in range(len(values)):
+        held = (values[k] <= low[k] and gradient[k] >= -slope) or (values[k] >= high[k] and gradient[k] <= slope)
+        more = more or not (held or bool(free[k]))
+        free[k] = not held
+    return more
+
+
+@_compiled(f"void({_MATRIX}, {_NUMBERS}, {_FLAGS}, {_MATRIX}, {_NUMBERS})")
+def _step_to_minimum(gram: Matrix, gradient: Numbers, free: Flags, system: Matrix, step: Numbers) -> None:
+    """Find the Newton step of the `free` unknowns by a factorisation L·D·Lᵀ in `system`, which has room for it."""
+    own = np.flatnonzero(free)
+    count = len(own)
+    right = np.empty(count)
+    for i in range(count):
+        right[i] = -gradient[own[i]]
+        for j in range(i, count):
+            system[i, j] = gram[own[i], own[j]]
+    for k in range(count):
+        for i in range(k + 1, count):
+            share = system[k, i] / system[k, k]
+            if share != 0.0:
+                right[i] -= share * right[k]
+                for j in range(i, count):
+                    system[i, j] -= share * system[k, j]
+    step[:] = 0.0
+    for k in range(count - 1, -1, -1):
+        rest = right[k]
+        for j in range(k + 1, count):
+            rest -= system[k, j] * right[j]
+        right[k] = rest / system[k, k]
+        step[own[k]] = right[k]
+
+
+@_compiled(f"void({_MATRIX}, int64, {_NUMBERS}, {_NUMBERS}, {_FLAGS})")
+def _hold(gram: Matrix, unknown: int, step: Numbers, along: Numbers, free: Flags) -> None:
+    """Take an unknown out of the `free` ones and of a `step`, and out of `along`, the matrix times the step."""
+    for k in range(len(along)):
+        along[k] -= step[unknown] * gram[unknown, k]
+    step[unknown] = 0.0
+    free[unknown] = False
+
+
+@_compiled(f"boolean({_MATRIX}, {_NUMBERS}, {_NUMBERS}, {_NUMBERS}, {_NUMBERS}, {_NUMBERS}, {_NUMBERS}, {_FLAGS})")
+def _go(
+    gram: Matrix,
+    low: Numbers,
+    high: Numbers,
+    step: Numbers,
+    along: Numbers,
+    values: Numbers,
+    gradient: Numbers,
+    free: Flags,
+) -> bool:
+    """Go along a `step`, bent where an unknown meets a bound, to the first minimum; return whether none has met one.
+
+    Those that do aren't `free` any more. along: [K], room for numbers.
+    """
+    _find_gradient(gram, np.zeros(len(values)), step, along)
+    straight = True
+    for k in range(len(values)):
+        if (step[k] > 0 and values[k] >= high[k]) or (step[k] < 0 and values[k] <= low[k]):
+            _hold(gram, k, step, along, free)
+            straight = False
+    while True:
+        first, nearest, fall, bend = np.inf, 0, 0.0, 0.0
+        for k in range(len(values)):
+            if step[k] != 0.0:
+                fall += gradient[k] * step[k]
+                bend += step[k] * along[k]
+                room = ((high[k] if step[k] > 0 else low[k]) - values[k]) / step[k]
+                if room < first:
+                    first, nearest = room, k
+        if not (fall < 0 and bend > 0):
+            return straight
+        share = min(first, -fall / bend)
+        for k in range(len(values)):
+            values[k] = min(max(values[k] + share * step[k], low[k]), high[k])
+            gradient[k] += share * along[k]
+        if share < first:
+            return straight
+        values[nearest] = high[nearest] if step[nearest] > 0 else low[nearest]
+        _hold(gram, nearest, step, along, free)
+        straight = False
+
+
+@_compiled(f"void({_STACK}, {_MATRIX}, {_MATRIX}, {_MATRIX}, float64, int64, {_MATRIX}, int64[::1])")
+def minimise_boxed(
+    gram: Stack,
+    target: Matrix,
+    low: Matrix,
+    high: Matrix,
+    tolerance: float,
+    most: int,
+    values: Matrix,
+    rounds: Places,
+) -> None:
+    """Minimise within a box, from `values` [N, K] on, in at most `most` rounds; see `rig.box_least_squares`.
+
+    rounds: [N], Newton steps, -1 where they weren't enough.
+    """
+    count, unknowns = values.shape
+    gradient, step, along = np.empty(unknowns), np.empty(unknowns), np.empty(unknowns)
+    free, system = np.empty(unknowns, np.bool_), np.empty((unknowns, unknowns))
+    for n in range(count):
+        x = values[n]
+        slope = tolerance
+        for k in range(unknowns):
+            x[k] = min(max(x[k], low[n, k]), high[n, k])
+            slope = max(slope, tolerance * (1.0 + abs(target[n, k])))
+        _find_gradient(gram[n], target[n], x, gradient)
+        _release(x, gradient, low[n], high[n], slope, free)
+        rounds[n] = -1
+        for each in range(most):
+            _step_to_minimum(gram[n], gradient, free, system, step)
+            straight = _go(gram[n], low[n], high[n], step, along, x, gradient, free)
+            _find_gradient(gram[n], target[n], x, gradient)
+            if straight and not _release(x, gradient, low[n], high[n], slope, free):
+                rounds[n] = each + 1
+                break

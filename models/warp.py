@@ -7,6 +7,7 @@ everything that moves pixels goes through `torch.nn.functional.grid_sample`, or 
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -64,18 +65,35 @@ class SplineImage:
         self._limit = (image.shape[-1] - 1, image.shape[-2] - 1)
         self._coefficients, self._border = _spline_coefficients(image)
 
+    def of(self, numbers: Tensor) -> SplineImage:
+        """Return some of the N pictures, by number."""
+        chosen = copy.copy(self)
+        chosen._coefficients = self._coefficients[numbers]
+        return chosen
+
+    def displaced(self, displacement: Tensor) -> Tensor:
+        """Return the picture at each pixel's place plus a displacement, [N or 1, 2, H, W] px."""
+        if fits_loops(displacement, self._coefficients):
+            return self._looked_up_at(displacement, displaced=True)
+        height, width = displacement.shape[2:]
+        return self._at(pixel_grid(height, width, displacement.device) + displacement)
+
     def at(self, positions: Tensor) -> Tensor:
         """Return the picture at `positions` [N or 1, 2, h, w] px; outside, the border is repeated.
 
         By PyTorch the sixteen taps are gathered as four bilinear ones (Sigg & Hadwiger, GPU Gems 2, chapter 20).
         """
-        if not fits_loops(positions, self._coefficients):
-            return self._at(positions)
+        if fits_loops(positions, self._coefficients):
+            return self._looked_up_at(positions, displaced=False)
+        return self._at(positions)
+
+    def _looked_up_at(self, positions: Tensor, *, displaced: bool) -> Tensor:
         from .loops import look_up_spline
 
         count = max(len(self._coefficients), len(positions))
         found = positions.new_empty(count, self._coefficients.shape[1], *positions.shape[2:])
-        look_up_spline(self._coefficients.numpy(), self._border, positions.contiguous().numpy(), found.numpy())
+        coefficients, places = self._coefficients.numpy(), positions.contiguous().numpy()
+        look_up_spline(coefficients, self._border, places, displaced, found.numpy())
         return found
 
     def moved(

@@ -10,6 +10,7 @@ from .fault import APEX, COMPRESSION, COUNT, HIDDEN, LIGHT, PEAK, SIZE, Fault, V
 from .framing import of_framing
 from .light import of_light
 from .passing import of_passing
+from .processing import of_processing
 from .screens import of_screens
 from .shots import of_shots
 from .timing import of_time
@@ -27,6 +28,7 @@ GROUPS = (
     of_editing,
     of_screens,
     of_shots,
+    of_processing,
 )
 
 __all__ = ["APEX", "COMPRESSION", "COUNT", "GROUPS", "HIDDEN", "LIGHT", "PEAK", "SIZE", "Fault", "Values"]

@@ -58,19 +58,30 @@ def track_motion(family: Family, methods: dict[str, Method], options: argparse.N
             collected: dict[str, list[Row]] = defaultdict(list)
             worst: list[tuple[float, str]] = []
             for number, trial in enumerate(trials(family, options.people, peak, 1.0)):
-                reference, frame = conditioned(trial, condition, number)
-                for name, method in methods.items():
-                    flow, goal = method.motion(reference, frame), trial.goal
-                    collected[name].append(_compared(goal, flow))
-                if condition == CODED:
-                    for name, flow in _left_by_codec(trial, reference, frame).items():
-                        collected[name].append(_compared(trial.goal, flow))
+                for name, row in _recorded(trial, methods, condition, number, options.recordings).items():
+                    collected[name].append(row)
                 ours, solver = (collected[name][-1]["error"] for name in (OURS, SOLVER_ROW))
                 worst.append((ours / solver, trial.name))
             rows += table(f"motion, {condition}, peak {peak:g} px", collected)
             ratio, name = max(worst)
             print(f"  worst as a multiple of the solver's error: {name}, {ratio:.2f}")
     return rows
+
+
+def _recorded(trial: Trial, methods: dict[str, Method], condition: str, seed: int, count: int) -> dict[str, Row]:
+    """Return each method's mean figures of so many recordings of a trial."""
+    takes: dict[str, list[Row]] = defaultdict(list)
+    for index, take in enumerate(trial.recordings(count, seed)):
+        reference, frame = conditioned(take, condition, seed + 1000 * index)
+        flows = {name: method.motion(reference, frame) for name, method in methods.items()}
+        if condition == CODED:
+            flows |= _left_by_codec(trial, reference, frame)
+        for name, flow in flows.items():
+            takes[name].append(_compared(trial.goal, flow))
+    return {
+        name: {column: float(np.mean([row[column] for row in rows])) for column in rows[0]}
+        for name, rows in takes.items()
+    }
 
 
 def _left_by_codec(trial: Trial, reference: Tensor, frame: Tensor) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -67,6 +67,14 @@ class Trial:
     def short(self) -> Tensor:
         """The true picture, but for a tenth of the motion that is missing: [1, 3, H, W]."""
         return self.scene(0.9 * self.alpha).magnified
+
+    def recordings(self, count: int, seed: int) -> Iterator[Trial]:
+        """Yield the trial as it is, then as often as is left with other noise: another take of the same expression."""
+        yield self
+        generator = torch.Generator().manual_seed(1000 + seed)
+        for _ in range(count - 1):
+            first, second = (filmed(image, NOISE, generator) for image in (self.clean.reference, self.clean.frame))
+            yield replace(self, reference=first, frame=second)
 
 
 def trials(family: Family, people: int, peak: float, alpha: float) -> Iterator[Trial]:

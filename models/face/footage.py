@@ -34,6 +34,9 @@ _DARK = 0.35  # of the clip's usual brightness
 _BLACK = 0.02  # of white: the mean brightness of a face that shows nothing
 _FLASH = 1.3  # times as bright (or as dark) as the frames before and after, when it is over within ...
 _FLASH_SECONDS = 0.5
+# Times as bright or as dark within ... at least, somewhere around a flash. Light that swells more slowly, as a camera's
+# exposure or tone curve does, leaves frames comparable.
+_SUDDENLY, _STEP_SECONDS = 1.14, 1 / 30
 _NEAR_SECONDS = 0.1  # of a frame's neighbours, which belong to the same flash
 _FADED = 0.9  # of the brightness after it: a fade that has not quite ended
 _FADE = 1.8  # the same against the one side there is, at the clip's ends
@@ -213,12 +216,14 @@ def _judge_light(summaries: Sequence[FrameSummary | None], seconds: Points, faul
     """Enter frames whose face is far darker, more clipped, or for less than a second brighter or darker than usual.
 
     A flash or a passing shadow is by `_FLASH` brighter or darker than the medians of both sides, from `_NEAR_SECONDS`
-    to `_FLASH_SECONDS` away; at the clip's ends, where there is one side, it is a fade, by `_FADE`.
+    to `_FLASH_SECONDS` away, and comes or goes suddenly, or changes the face (a shadow with an edge); at the clip's
+    ends, where there is one side, it is a fade, by `_FADE`.
     """
     shown = [index for index, summary in enumerate(summaries) if summary]
     level = np.array([summary.brightness for summary in summaries if summary])
     clipped = np.array([summary.clipped for summary in summaries if summary])
     when = seconds[shown]
+    sudden = when[_suddenly(level, when)]
     usual, usually_clipped = float(np.median(level)), float(np.median(clipped))
     for place, index in enumerate(shown):
         if level[place] < max(_DARK * usual, _BLACK):
@@ -243,11 +248,21 @@ def _judge_light(summaries: Sequence[FrameSummary | None], seconds: Points, faul
             sides_of = [np.abs(away - side * 2 * _NEAR_SECONDS).argmin() for side in (-1, 1)]
             beside = [summaries[shown[int(other)]] for other in sides_of if int(other) != place]
             here = summaries[index]
-            same = all(_likeness(here, there) > _SAME_PERSON for there in beside if here and there)
+            likeness = min((_likeness(here, there) for there in beside if here and there), default=1.0)
+            swells = len(ratios) == 2 and not (np.abs(sudden - when[place]) <= _FLASH_SECONDS).any()
+            if swells and likeness > _SAME_SHOT:
+                continue
+            same = likeness > _SAME_PERSON
             faults[index] = Fault.STRANGER if not same else Fault.DARK if ratios[0] < 0 else Fault.FLASH
     for way in (1, -1):
         if faults[::way][0] is not None:
             _finish_fade(shown[::way], when[::way], level[::way], faults)
+
+
+def _suddenly(level: Points, when: Points) -> NDArray[np.bool_]:
+    """Return at which frames the brightness [T] is another than shortly before."""
+    logs = np.log(np.maximum(level, _BLACK))
+    return np.asarray(np.abs(logs - np.interp(when - _STEP_SECONDS, when, logs)) > np.log(_SUDDENLY))
 
 
 def _finish_fade(shown: Sequence[int], when: Points, level: Points, faults: list[Fault | None]) -> None:

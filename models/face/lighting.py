@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from .masks import Mask
 
 Image = NDArray[np.float32]  # [C, H, W]
+Curve = NDArray[np.float64]  # [4], see `toned`
 
 _SPREAD = 0.12  # of the face's width, over which the gain is smooth
 _PRIOR = 0.1  # weight of the whole face's gain, where little is seen
@@ -30,6 +31,11 @@ _GAINS = (0.2, 5.0)  # of a channel, least and most
 _DARKEST = 0.02  # of white, which keeps ratios of black from meaning anything
 _QUANTILES = (0.1, 0.5, 0.9)  # of the face's values: its darks, its middle, its lights
 _CLEARLY = 0.75  # of the deviation, that what an offset or bands leave of it is to stay below
+_CURVED = 0.85  # of the deviation, that what a bent tone curve leaves of it is to stay below, in each part nearly all
+_SHARES = np.linspace(0.02, 0.98, 25)  # of the face's values in their order, by which tone curves are found
+_BENT = 0.001  # of white, rms: what a straight line leaves between them where a bent curve is tried
+_LEAST_SLOPE = 0.5  # of the straight line's, that a tone curve has anywhere among them: phones' have 0.7 and more
+_BLACK = 0.01  # of white, below which a curve is taken to be straight
 _HOPELESS = 0.2  # of the deviation: bands that take away less than that at most, by a first look, aren't clear
 _BANDS = 0.5  # of the logarithm, that a row's light is away from the others' at most
 _LEAST_ROW = 4  # px of the face; a row with fewer has the light of those beside it
@@ -41,19 +47,24 @@ _PARTS = 3  # of the face from top to bottom: a lamp's bands go over all of them
 
 @dataclass(frozen=True)
 class Light:
-    """What brings a frame to the reference's light: gain * (value + offset), [C, H, W] and [C]."""
+    """What brings a frame to the reference's light: gain * (curve(value) + offset), [C, H, W] and [C].
+
+    curve: see `toned`; None where it is straight.
+    """
 
     gain: Image
     offset: NDArray[np.float32]
+    curve: Curve | None = None
 
     def on(self, image: Image) -> Image:
         """Return an image [C, H, W] in the reference's light."""
-        return (image + _planes(self.offset)) * self.gain
+        return (toned(image, self.curve) + _planes(self.offset)) * self.gain
 
     def differs(self, where: Mask, by: float) -> bool:
         """Return whether the light there is another one by more than a share `by`."""
         gain = self.gain[:, where]
-        return bool(self.offset.any() or gain.max(initial=1.0) > 1 + by or gain.min(initial=1.0) < 1 / (1 + by))
+        shaped = self.curve is not None or bool(self.offset.any())
+        return shaped or bool(gain.max(initial=1.0) > 1 + by or gain.min(initial=1.0) < 1 / (1 + by))
 
 
 class ReferenceLight:
@@ -77,13 +88,17 @@ class ReferenceLight:
             return Light(np.ones_like(frame), np.zeros(len(frame), np.float32))
         comparison = self._comparison(inside)
         face = comparison.part(frame)
-        offset = comparison.offset(face)
-        face = face + _planes(offset)
+        ordered = comparison.ordered(face)
+        offset = comparison.offset(face, ordered)
+        curve = comparison.curve(face, offset, ordered)
+        if curve is not None:
+            offset = np.zeros_like(offset)
+        face = toned(face, curve) + _planes(offset)
         gain = comparison.smooth_gain_everywhere(face)
         bands = comparison.bands(face, comparison.part(gain), comparison.smooth_gain)
         if bands is not None:
             gain = bands * comparison.smooth_gain_everywhere(face * comparison.part(bands))
-        return Light(gain, offset)
+        return Light(gain, offset, curve)
 
     def without_bands(self, frame: Image) -> Image:
         """Return a frame [C, H, W] with the bands taken out that it has and the reference has not.
@@ -126,6 +141,7 @@ class _Comparison:
         self._grey = self._reference.mean(0)
         self._there = self._values(self._reference)
         self._ordered = np.sort(self._there)
+        self._levels = _levels(self._ordered)
         self._middle = _quantile(self._ordered, 0.5)
         self._halves = [(len(self._places) - 1) // 2, len(self._places) // 2]  # the values in the middle of them
         self._down, self._across = blurs[0][:, rows], blurs[1][:, columns]
@@ -141,10 +157,14 @@ class _Comparison:
             image = np.broadcast_to(image, (len(image), *self.inside.shape))
         return np.ascontiguousarray(image[:, rows, columns])
 
-    def offset(self, face: Image) -> NDArray[np.float32]:
+    def ordered(self, face: Image) -> Image:
+        """Return the values [C, N] inside in their order."""
+        return np.sort(self._values(face))
+
+    def offset(self, face: Image, ordered: Image) -> NDArray[np.float32]:
         """Return what is added to a frame's values, before the gain, to be the reference's [C]; 0 unless clear."""
         here, there = self._values(face), self._there
-        low, middle, high = _darks_to_lights(np.sort(here))
+        low, middle, high = _darks_to_lights(ordered)
         low_there, middle_there, high_there = _darks_to_lights(self._ordered)
         gain = (middle_there + _DARKEST) / (middle + _DARKEST)
         slope = np.maximum(high_there - low_there, 1e-3) / np.maximum(high - low, 1e-3)
@@ -160,6 +180,20 @@ class _Comparison:
             with_it, without = (np.abs(self._deviation(each * self.smooth_gain(each))).sum() for each in pictures)
             clear = bool(with_it < _CLEARLY * without)
         return np.asarray(offset if clear else np.zeros(len(face)), np.float32)
+
+    def curve(self, face: Image, offset: NDArray[np.float32], ordered: Image) -> Curve | None:
+        """Return the tone curve that brings a frame to the reference's contrast; None unless it is clearly bent.
+
+        Both pictures show the same skin, so that their values in order are those of the same places, moved or not.
+        offset: [C], the best one without a curve. ordered: of the face.
+        """
+        found = _curve_between(_levels(ordered), self._levels)
+        if found is None:
+            return None  # nearly always
+        pictures = toned(face, found), face + _planes(offset)
+        with_it, without = (self._in_parts(np.abs(self._deviation(each * self.smooth_gain(each)))) for each in pictures)
+        clear = with_it.sum() < _CURVED * without.sum() and (with_it < without).all()
+        return found if clear else None
 
     def bands(self, face: Image, gain: Image, gain_of: Callable[[Image], Image]) -> Image | None:
         """Return the gain of the camera's rows or columns, [1, H, W].
@@ -254,6 +288,41 @@ class _Comparison:
     def _logs(self, face: Image) -> Image:
         """Return the logarithm of the reference's brightness over a frame's, [h, w]."""
         return np.log((self._grey + _DARKEST) / np.maximum(face.mean(0) + _DARKEST, 1e-4))
+
+
+def toned(image: Image, curve: Curve | None) -> Image:
+    """Return an image [C, H, W] by a tone curve a + b v + c v^2 + d v log v of (a, b, c, d); as it is for None.
+
+    v log v is what v changes by with an exponent, and bends darks as v^2 bends lights: the two make a gamma, an S and
+    the curves of night modes.
+
+    >>> toned(np.array([[[0.2, 0.5]]], np.float32), np.array([0.1, 1.0, 0.4, 0.0]))
+    array([[[0.316, 0.7  ]]], dtype=float32)
+    """
+    if curve is None:
+        return image
+    start, line, square, power = curve.astype(np.float32)
+    logs = np.log(np.maximum(image, np.float32(_BLACK)))
+    return np.asarray(start + image * (line + square * image + power * logs), np.float32)
+
+
+def _levels(ordered: Image) -> NDArray[np.float64]:
+    """Return values [C, N] in their order at `_SHARES`, all channels' together."""
+    places = np.rint(_SHARES * (ordered.shape[1] - 1)).astype(np.intp)
+    return ordered[:, places].astype(np.float64).ravel()
+
+
+def _curve_between(here: NDArray[np.float64], there: NDArray[np.float64]) -> Curve | None:
+    """Return the tone curve from levels to levels, None where a straight line will do or no curve rises everywhere."""
+    x, y = here - here.mean(), there - there.mean()
+    line = float(x @ y) / max(float(x @ x), 1e-9)
+    if np.sqrt(np.mean((y - line * x) ** 2)) < _BENT:
+        return None
+    logs = np.log(np.maximum(here, _BLACK))
+    terms = np.stack([np.ones_like(here), here, here**2, here * logs])
+    found = np.linalg.solve(terms @ terms.T + 1e-9 * np.eye(4), terms @ there)
+    slope = found[1] + 2 * found[2] * here + found[3] * (logs + 1)
+    return np.asarray(found) if slope.min() > _LEAST_SLOPE * line > 0 else None
 
 
 def _around(mask: Mask) -> tuple[slice, slice]:

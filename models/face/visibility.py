@@ -23,7 +23,7 @@ from ..pages import KeptArray
 from .colour import coloured_as, is_grey
 from .footage import CLIPPED
 from .lids import closures_of_each, mesh_weight
-from .lighting import Light, ReferenceLight
+from .lighting import Curve, Light, ReferenceLight, toned
 from .masks import Mask, disc, grown, hull_of
 from .mesh import LEFT_EYE, LEFT_LIDS, LIPS, RIGHT_EYE, RIGHT_LIDS
 from .mouth_cover import mouth_cover
@@ -52,7 +52,7 @@ _LEAST_SEEN = 0.6  # of a region; one that is seen less is not seen
 # Of the face's width: half the width of what hides the face at least, as a highlight does not; and how far beside it
 # its own motion may still pass for the face's, for edges and gaps of a hand look like skin.
 _LARGE, _BESIDE = 0.04, 0.1
-_LIKE, _NOTHING = np.ones((3, 1, 1), np.float32), np.zeros(3, np.float32)  # gain and offset of the reference's light
+_SAME = Light(np.ones((3, 1, 1), np.float32), np.zeros(3, np.float32))
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,14 @@ class _Kept:
     seen: KeptArray
     gain: KeptArray | None
     offset: tuple[float, ...]
+    curve: Curve | None = None
 
     @classmethod
     def of(cls, found: _Comparison) -> _Kept:
-        gain, offset = (None, ()) if found.light is None else (KeptArray.of(found.light.gain), found.light.offset)
-        return cls(KeptArray.of(found.seen), gain, tuple(map(float, offset)))
+        seen, light = KeptArray.of(found.seen), found.light
+        if light is None:
+            return cls(seen, None, ())
+        return cls(seen, KeptArray.of(light.gain), tuple(map(float, light.offset)), light.curve)
 
     @property
     def nbytes(self) -> int:
@@ -82,7 +85,7 @@ class _Kept:
 
     @property
     def comparison(self) -> _Comparison:
-        light = None if self.gain is None else Light(self.gain.array, np.array(self.offset))
+        light = None if self.gain is None else Light(self.gain.array, np.array(self.offset), self.curve)
         return _Comparison(self.seen.array, light)
 
 
@@ -154,12 +157,12 @@ class Visibility:
         if is_grey(frame) != self._is_grey:
             frame = coloured_as(frame, self._reference[0])
         found = self._compared(_small(frame), _small_mask(inside[None]), landmarks)
-        gain, offset = (_LIKE, _NOTHING) if found.light is None else (found.light.gain, found.light.offset)
+        light = _SAME if found.light is None else found.light
         show(
-            frame.contiguous().numpy(),
+            np.ascontiguousarray(toned(frame.numpy(), light.curve)),
             self._reference[0].contiguous().numpy(),
-            np.asarray(gain, np.float32),
-            np.asarray(offset, np.float32),
+            np.asarray(light.gain, np.float32),
+            np.asarray(light.offset, np.float32),
             found.seen.astype(np.float32),
             picture.numpy(),
             soft[0].numpy(),

@@ -46,6 +46,57 @@ def shrink(field: Tensor, size: tuple[int, int]) -> Tensor:
     return result
 
 
+def enlarged_beside(field: Tensor, beside: Tensor) -> Tensor:
+    """Return [N, C, h, w] resampled to the size of another field [N, D, H, W], and that: [N, C + D, H, W].
+
+    On a CPU with the channels last, as convolutions have them there.
+
+    >>> enlarged_beside(torch.tensor([[[[0.0, 1.0]]]]), torch.ones(1, 1, 1, 4))[0, :, 0]
+    tensor([[0.0000, 0.2500, 0.7500, 1.0000],
+            [1.0000, 1.0000, 1.0000, 1.0000]])
+    """
+    size = (beside.shape[2], beside.shape[3])
+    if not fits_loops(field, beside):
+        return torch.cat([resize(field, size), beside], 1)
+    from ..loops import enlarge_beside
+
+    result = field.new_empty(len(field), *size, field.shape[1] + beside.shape[1])
+    inner, outer = (each.permute(0, 2, 3, 1).contiguous().numpy() for each in (field, beside))
+    enlarge_beside(inner, outer, result.numpy())
+    return result.permute(0, 3, 1, 2)
+
+
+def folded(*fields: Tensor, before: Tensor | None = None, after: Tensor | None = None) -> Tensor:
+    """Return fields [N, C, H, W], 2 x 2 points as 4 C channels, between fields of half the size: [N, D, H / 2, W / 2].
+
+    before, after: [N, B, H / 2 or 1, W / 2 or 1]. In the order of `pixel_unshuffle`, with the channels last in memory.
+
+    >>> folded(torch.arange(8.0).view(1, 1, 2, 4), after=torch.ones(1, 1, 1, 1))[0, :, 0, 0]
+    tensor([0., 1., 4., 5., 1.])
+    """
+    count, _, height, width = fields[0].shape
+    size = (height // 2, width // 2)
+    around = [None if each is None else each.expand(-1, -1, *size) for each in (before, after)]
+    if not fits_loops(*fields, *(each for each in around if each is not None)):
+        unshuffled = [F.pixel_unshuffle(torch.cat(fields, 1), 2)]
+        parts = around[:1] + unshuffled + around[1:]
+        whole = torch.cat([each for each in parts if each is not None], 1)
+        return whole.contiguous(memory_format=torch.channels_last)
+    from ..loops import fold
+
+    begin, end = (0 if each is None else each.shape[1] for each in around)
+    channels = begin + 4 * sum(each.shape[1] for each in fields) + end
+    result = fields[0].new_empty(count, *size, channels)
+    if around[0] is not None:
+        result[..., :begin] = around[0].permute(0, 2, 3, 1)
+    if around[1] is not None:
+        result[..., channels - end :] = around[1].permute(0, 2, 3, 1)
+    for each in fields:
+        fold(each.contiguous().numpy(), begin, result.numpy())
+        begin += 4 * each.shape[1]
+    return result.permute(0, 3, 1, 2)
+
+
 def binomial(field: Tensor) -> Tensor:
     """Return [N, C, H, W] smoothed with the separable binomial kernel (1 2 1) / 4, the border repeated.
 
@@ -217,9 +268,13 @@ def median(values: Tensor, counted: Tensor | None = None) -> Tensor:
     if not fits_loops(values):
         return (values if counted is None else values.masked_fill(~counted, torch.nan)).nanmedian(1).values
     rows = values.numpy()
-    chosen = rows if counted is None else [row[kept] for row, kept in zip(rows, counted.numpy(), strict=True)]
-    middle = [(len(row) - int(np.isnan(row).sum()) - 1) // 2 for row in chosen]  # NaN come last in order
-    return torch.from_numpy(np.array([np.partition(row, at)[at] for row, at in zip(chosen, middle, strict=True)]))
+    number = np.full(len(rows), rows.shape[1])
+    if counted is not None:  # what doesn't count comes last
+        rows, number = np.where(counted.numpy(), rows, np.float32(np.inf)), counted.numpy().sum(1)
+    if np.isnan(rows.max(1)).any():  # they come last of all
+        number = number - np.isnan(rows).sum(1)
+    middle = [(each - 1) // 2 for each in number.tolist()]
+    return torch.from_numpy(np.array([np.partition(row, at)[at] for row, at in zip(rows, middle, strict=True)]))
 
 
 def gradient(image: Tensor) -> tuple[Tensor, Tensor]:

@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..device import fits_loops
-from ..warp import pixel_grid, sample_spline
+from ..warp import SplineImage
 from .filters import binomial, box, gradient, kth_smallest, mean_pool, median, resize
 from .motion import Motion
 
@@ -228,6 +228,7 @@ def estimate(
         pyramid.append(
             (mean_pool(binomial(pyramid[-1][0]), 2), mean_pool(binomial(pyramid[-1][1]), 2)),
         )
+    pictures = [(base, SplineImage(moved)) for base, moved in pyramid]
     weights = [weight if weight is None or level == 0 else mean_pool(weight, 2**level) for level in range(levels)]
     motion = moved.new_zeros(moved.shape[0], 2, *(side >> levels for side in moved.shape[2:]))
     observed: Observation | None = None
@@ -237,22 +238,27 @@ def estimate(
             bands = BANDS if level == 0 else ()
             before = motion
             observed = _gauss_newton_step(
-                *pyramid[level], motion, settings, bands, weights[level], first=observed is None, last=last
+                *pictures[level], motion, settings, bands, weights[level], first=observed is None, last=last
             )
             motion = observed.motion
         if level:
             motion = 2 * resize(motion, (2 * motion.shape[2], 2 * motion.shape[3]))
     assert observed is not None
-    return _repeated(*pyramid[0], observed, before, settings, weight)
+    return _repeated(*pictures[0], observed, before, settings, weight)
 
 
 def _repeated(
-    base: Tensor, moved: Tensor, observed: Observation, before: Tensor, settings: FlowSettings, weight: Tensor | None
+    base: Tensor,
+    moved: SplineImage,
+    observed: Observation,
+    before: Tensor,
+    settings: FlowSettings,
+    weight: Tensor | None,
 ) -> Observation:
     """Repeat the finest step for those frames that it has moved far, over which brightness is not linear.
 
     The first repetition leaves out the local noise, which takes for an outlier what has not been followed yet. Each
-    frame is treated as if it were alone. base: [1 or N, 1, H, W]; moved: [N, 1, H, W]; before: [N, 2, h, w] px, the
+    frame is treated as if it were alone. base: [1 or N, 1, H, W]; moved: of [N, 1, H, W]; before: [N, 2, h, w] px, the
     motion before the step; weight: of the equations, see `estimate`.
     """
     across, down = (observed.motion - before).flatten(2).unbind(1)
@@ -261,7 +267,7 @@ def _repeated(
     numbers = far.nonzero().flatten()
     if len(numbers) == 0:
         return observed
-    base, moved, motion = base if len(base) == 1 else base[numbers], moved[numbers], observed.motion[numbers]
+    base, moved, motion = base if len(base) == 1 else base[numbers], moved.of(numbers), observed.motion[numbers]
     weight = weight if weight is None else weight[numbers]
     for last in (False, True):
         again = _gauss_newton_step(base, moved, motion, settings, BANDS, weight, first=False, last=last)
@@ -284,7 +290,7 @@ def estimate_near(
     """
     base, moved = _equally_exposed(reference, frames)
     settings = settings or FlowSettings()
-    return _gauss_newton_step(base, moved, motion, settings, BANDS, weight, first=False, last=True)
+    return _gauss_newton_step(base, SplineImage(moved), motion, settings, BANDS, weight, first=False, last=True)
 
 
 def levels_for(height: int, width: int, most: int = 4) -> int:
@@ -321,7 +327,7 @@ def _equally_exposed(reference: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]
 
 def _gauss_newton_step(
     base: Tensor,
-    moved: Tensor,
+    moved: SplineImage,
     motion: Tensor,
     settings: FlowSettings,
     bands: tuple[Band, ...],
@@ -332,14 +338,13 @@ def _gauss_newton_step(
 ) -> Observation:
     """Return one Gauss-Newton step on one level.
 
-    base: [1 or N, 1, H, W], moved: [N, 1, H, W], brightness of reference and frame; motion: [N, 2, H / 2, W / 2] px of
-    the level. bands: of which the equations are summed, finest first; none is the whole picture. weight:
+    base: [1 or N, 1, H, W], moved: of [N, 1, H, W], brightness of reference and frame; motion: [N, 2, H / 2, W / 2] px
+    of the level. bands: of which the equations are summed, finest first; none is the whole picture. weight:
     [N, 1, H / 2, W / 2], of the equations. `first` step of all: the motion's size is not known yet. `last` on its
     level: noise is local.
     """
     # 1. Warp the frame by the motion so far. A bilinear look-up would soften it, which edges show as a difference.
-    full = resize(motion, (moved.shape[2], moved.shape[3]))
-    warped = sample_spline(moved, pixel_grid(moved.shape[2], moved.shape[3], moved.device) + full)
+    warped = moved.displaced(resize(motion, (base.shape[2], base.shape[3])))
     # 2. and 3. Linearise around it and weigh, band by band.
     pairs = zip(_in_bands(base, bands), _in_bands(warped, bands), strict=True)
     linearised = [_linearised(*pair, weight) for pair in pairs]

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..device import fits_loops
 from ..magnification.filters import binomial, box, gaussian, gaussian_kernel, gradient, max_pool_2x2, mean_pool
 from ..magnification.solver import CHI_SQUARED_MEDIAN, median_where_seen
-from ..warp import pixel_grid, sample_spline
+from ..warp import SplineImage
 from .measurement import UNCHANGED
 
 _LEAST_NOISE = (0.3 / 255) ** 2  # variance of log brightness; 8-bit rounding of a channel has 1 / (12 x 255^2)
@@ -63,8 +63,7 @@ def motion_equations(
     True
     """
     base = texture_of(reference) if base is None else base
-    grid = pixel_grid(frames.shape[2], frames.shape[3], frames.device)
-    warped = _fine(sample_spline(_smooth_brightness(frames), grid + flow))
+    warped = _fine(SplineImage(_smooth_brightness(frames)).displaced(flow))
     products = (_compiled_products if fits_loops(base, warped, flow) else _products)(base, warped, flow)
     squared = products[:, 5:]
     coded = None if copied is None else 1 - mean_pool(copied, 2)

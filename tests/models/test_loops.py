@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.optimize import lsq_linear
 from torch import Tensor
 
 from magplus.models import device, loops, warp
 from magplus.models.face import Window, rigid
 from magplus.models.face import correspondence as correspondence_module
 from magplus.models.face.correspondence import Correspondence
-from magplus.models.magnification import camera_state, filters, solver
+from magplus.models.magnification import camera_state, filters, refinement, solver
 from magplus.models.magnification.motion import Motion
 from magplus.models.pipeline import restoration as restoration_module
 from magplus.models.pipeline.avatar import AvatarPicture
@@ -256,6 +257,19 @@ def test_what_is_measured_at_sites_is_handled_alike(monkeypatch):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_bounded_least_squares_are_scipys(random):
+    """From rest and from any other guess."""
+    columns, sides = (torch.randn(3, 30, each, generator=random).double().numpy() for each in (20, 1))
+    gram, target = columns.swapaxes(1, 2) @ columns, (columns.swapaxes(1, 2) @ sides)[..., 0]
+    low, high = np.full((3, 20), -0.02), np.full((3, 20), 0.2)
+    expected = [lsq_linear(a, b[:, 0], (-0.02, 0.2), tol=1e-14).x for a, b in zip(columns, sides, strict=True)]
+    for guess in (np.zeros((3, 20)), np.full((3, 20), 0.3), target.copy()):
+        rounds = np.empty(3, np.int64)
+        loops.minimise_boxed(gram, target, low, high, 1e-10, 100, guess, rounds)
+        assert (rounds > 0).all()
+        np.testing.assert_allclose(guess, expected, atol=1e-8)
+
+
 def test_equations_are_alike(random, monkeypatch):
     reference = (0.5 + 0.1 * smooth(random, 1, 3, 60, 48)).clamp(0, 1)
     frames = (reference + 0.02 * smooth(random, 2, 3, 60, 48)).clamp(0, 1)
@@ -331,3 +345,43 @@ def compiled_in(folder: Path, home: Path, processes: int = 1) -> str:
 def test_the_loops_let_other_threads_run():
     """What they compute is no Python: the interpreter's lock is released."""
     assert np.all([loop.targetoptions.get("nogil") for loop in (loops.look_up_spline, loops.relax)])
+
+
+@pytest.mark.parametrize("size", [(16, 24), (15, 23)])
+def test_a_field_is_enlarged_beside_another_alike(random, monkeypatch, size):
+    """Wherever its channels lie in memory."""
+    field, beside = smooth(random, 2, 5, 12, 18), smooth(random, 2, 3, 24, 36)[..., : size[0], : size[1]]
+    results = [
+        filters.enlarged_beside(field.contiguous(memory_format=layout), beside)
+        for layout in (torch.contiguous_format, torch.channels_last)
+    ]
+    by_pytorch(monkeypatch, filters)
+    assert all(torch.allclose(each, filters.enlarged_beside(field, beside), atol=1e-6) for each in results)
+
+
+@pytest.mark.parametrize("around", [(), ("before",), ("after",), ("before", "after")])
+def test_points_are_folded_into_channels_alike(random, monkeypatch, around):
+    fields = smooth(random, 2, 3, 24, 36), smooth(random, 2, 1, 24, 36)
+    beside = {"before": smooth(random, 2, 4, 12, 18), "after": torch.randn(2, 2, 1, 1, generator=random)}
+    beside = {name: beside[name] for name in around}
+    compiled = filters.folded(*fields, **beside)
+    by_pytorch(monkeypatch, filters)
+    assert torch.equal(compiled, filters.folded(*fields, **beside))
+    assert compiled.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_motion_that_fields_explain_is_found_alike(random, monkeypatch):
+    """Fields of the faces and fields that all pictures share."""
+    count, height, width = 2, 12, 18
+    fields = smooth(random, count, 2 * 4, height, width)
+    square = smooth(random, count, 4, height, width)
+    xx, xy, yy = square[:, :1] ** 2 + square[:, 1:2] ** 2, square[:, :1] * square[:, 2:3], square[:, 2:3] ** 2
+    seen = solver.Observation(torch.cat([xx, xy, yy + square[:, 3:] ** 2, square[:, :2]], 1), square[:, :2], xx, xx)
+    amounts = torch.full((count, 4 + 6), 0.1)
+    weight, extent = torch.ones(count, 1, height, width), torch.ones(count, 1, 1, 1)
+    network = refinement.Refinement(units=3, free=1)
+    arguments = seen, fields, amounts, amounts, weight, 2 * weight, extent
+    compiled = network._prior_mean(*arguments)
+    by_pytorch(monkeypatch, refinement)
+    assert torch.allclose(compiled, network._prior_mean(*arguments), atol=1e-4)
+    assert compiled.abs().amax() > 0.01

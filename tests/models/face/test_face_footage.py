@@ -91,6 +91,11 @@ def relit(frames, gains, offset=0.0):
     ]
 
 
+def swell(index, width):
+    """What rises to 1 in the middle of a clip and falls again, over about so many frames each."""
+    return math.exp(-(((index - FRAMES // 2) / width) ** 2))
+
+
 class TestFrames:
     def test_ordinary_clips_are_used_whole(self, clips):
         for clip in clips:
@@ -111,6 +116,16 @@ class TestFrames:
     def test_a_flash_and_a_black_frame_are_reported_wherever_they_are(self, clips, at, gain, offset):
         faults = faults_of(relit(clips[0], {at: gain}, offset))
         assert [index for index, fault in enumerate(faults) if fault] == [at]
+
+    @pytest.mark.parametrize("width", [3.0, 5.0])
+    @pytest.mark.parametrize("amount", [0.6, -0.35])
+    def test_light_that_swells_slowly_and_ebbs_is_no_fault(self, clips, amount, width):
+        gains = {index: 1 + amount * swell(index, width) for index in range(FRAMES)}
+        assert not any(faults_of(relit(clips[0], gains)))
+
+    def test_a_tone_curve_that_pumps_slowly_is_no_fault(self, clips):
+        pumped = [(image ** (1 - 0.4 * swell(index, 5.0)), points) for index, (image, points) in enumerate(clips[0])]
+        assert not any(faults_of(pumped))
 
     def test_a_fade_from_black_is_too_dark_at_first(self, clips):
         faults = faults_of(relit(clips[0], {index: index / 9 for index in range(9)}))
@@ -221,6 +236,35 @@ class TestPixels:
         light = ReferenceLight(skin, face, 90.0).between(skin * (1 + (gain - 1) * edge), face)
         assert not light.offset.any()
         assert np.abs(light.on(skin * (1 + (gain - 1) * edge)) - skin).mean() < 0.02
+
+    @pytest.mark.parametrize(
+        "tone",
+        [
+            lambda value: value**0.75,
+            lambda value: value**1.3,
+            lambda value: value + 0.4 * (3 * value**2 - 2 * value**3 - value),
+            lambda value: (value + 0.02) ** 0.7 * 0.9,
+        ],
+        ids=["brighter", "darker", "more contrast", "a night mode"],
+    )
+    def test_a_camera_that_bends_its_tone_curve_leaves_the_faces_contrast(self, seen, tone):
+        """Else all edges of the face would be stronger or weaker than in the reference, as if more or less moved."""
+        picture, points, everywhere, visibility = seen
+        bent = tone(picture).clamp(0, 1)
+        frames, weight = visibility(bent, points[None], everywhere)
+        on_face = ((face_mask(points, (256, 256)) > 0.5) & (weight > 0.99)).expand_as(picture)
+        assert float(weight[face_mask(points, (256, 256)) > 0.5].mean()) > 0.9
+        assert float((frames - picture)[on_face].square().mean().sqrt()) < 0.004
+
+    @pytest.mark.parametrize("gain", [1.0, 0.7])
+    def test_an_expression_bends_no_tone_curve(self, clips, gain):
+        """Lips that open show darks which the reference has not."""
+        points = clips[0][0][1][:, :2]
+        shape = clips[0][0][0].shape[:2]
+        face = face_mask(points, shape)[0, 0].numpy() > 0.5
+        light = ReferenceLight(clips[0][0][0].transpose(2, 0, 1), face, float(np.ptp(points[:, 0])))
+        for image, _ in clips[0][1:]:
+            assert light.between(gain * image.transpose(2, 0, 1), face).curve is None
 
     @pytest.mark.parametrize("tilt", [5, -12])
     def test_bands_over_a_tilted_head_are_taken_out(self, seen, tilt):
