@@ -28,7 +28,14 @@ from .environment import environment_problem, preferences, worker_python
 from .footage import footage_problem, frame_rate
 from .measure_controls import choice_of
 from .reasons import linked_problem, no_controls, unkeyable
-from .rig.avatar import capture_problem, chosen_avatar, face_companions, face_has_shape_keys, instance_problem
+from .rig.avatar import (
+    capture_problem,
+    chosen_avatar,
+    face_companions,
+    face_has_shape_keys,
+    instance_problem,
+    mesh_hash,
+)
 from .rig.face_controls import ControlChoice, chosen_controls
 from .rig.projection import camera_problem, picture_size
 from .rig.surface import rendered_objects
@@ -220,7 +227,10 @@ def make_order(
         ),
         device=device or chosen.device,
         allow_cpu=chosen.allow_cpu if allow_cpu is None else allow_cpu,
-        created_by={"blender": bpy.app.version_string, "file": bpy.data.filepath, "avatar": avatar.name},
+        created_by={
+            **{"blender": bpy.app.version_string, "file": bpy.data.filepath},
+            **{"avatar": avatar.name, "mesh": mesh_hash(avatar)},
+        },
         shot=shot,
     )
     _check_asked(spec)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +19,8 @@ def result_of_another(folder: JobFolder, spec: JobSpec) -> str:
 
     An empty text where there is no finished result, or one of the same clip and avatar: a run with other settings
     replaces its own earlier result. A clip is the same at the same path and with the same bytes; an avatar has the same
-    name in the same file. What was moved since is the same where nothing else is at its old place.
+    name, in the same file or with the same mesh (in a file that was saved under another name). What was moved since is
+    the same where nothing else is at its old place.
     """
     try:
         before, report = folder.read_spec(), folder.read_report()
@@ -26,24 +28,22 @@ def result_of_another(folder: JobFolder, spec: JobSpec) -> str:
         return ""  # there is no job, or none that can be read; whoever runs it is told of that
     if report.status != "finished" or report.driving is None:
         return ""
-    clip, now = report.driving, _avatar(spec)
-    avatar = _avatar(before)
-    if _is_clip(clip, Path(spec.driving.path)) and (avatar is None or now is None or _is_same(avatar, now)):
+    clip, avatar = report.driving, before.created_by
+    if _is_clip(clip, Path(spec.driving.path)) and _is_avatar(avatar, spec.created_by):
         return ""
-    of = ", ".join([] if avatar is None else [part for part in (avatar[0], Path(avatar[1]).name) if part])
+    of = ", ".join(part for part in (avatar.get("avatar", ""), Path(avatar.get("file", "")).name) if part)
     return f"{Path(clip.path).name} ({of})" if of else Path(clip.path).name
 
 
-def _avatar(spec: JobSpec) -> tuple[str, str] | None:
-    """Return the avatar's name and its .blend (empty for one that was not saved), None where the job doesn't say."""
-    name = spec.created_by.get("avatar", "")
-    return (name, spec.created_by.get("file", "")) if name else None
-
-
-def _is_same(before: tuple[str, str], now: tuple[str, str]) -> bool:
-    """Whether an avatar is the same, in a file that may have been saved, or moved, since."""
-    (name, file), (new_name, new_file) = before, now
-    return name == new_name and (not (file and new_file) or _same_place(Path(file), Path(new_file)))
+def _is_avatar(before: Mapping[str, str], now: Mapping[str, str]) -> bool:
+    """Whether two jobs are of one avatar; what one of them doesn't say is as in the other."""
+    told = before.keys() & now.keys()
+    if "avatar" in told and before["avatar"] != now["avatar"]:
+        return False
+    if "mesh" in told and before["mesh"] == now["mesh"]:
+        return True
+    file, new_file = before.get("file", ""), now.get("file", "")
+    return not (file and new_file) or _same_place(Path(file), Path(new_file))
 
 
 def _is_clip(clip: DrivingReport, path: Path) -> bool:

@@ -9,13 +9,13 @@ control does is measured, whatever it is called; names tell how likely it is in 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from types import MappingProxyType
 
+from .morphs import read_morph
 from .plain_names import PlainMeaning, read_plainly, shuts_lids
 
 
@@ -317,45 +317,6 @@ _ALIASES: dict[str, str] = {
     "mthu": "mouthPucker",
     "mtho": "mouthFunnel",
 }
-# MikuMikuDance's usual morphs, which have no letters to go by.
-_MORPHS: dict[str, str] = {
-    "まばたき": "eyeBlink",
-    "ウィンク": "eyeBlink",
-    "ウィンク2": "eyeBlink",
-    "ウインク": "eyeBlink",
-    "笑い": "cheekSquint",
-    "なごみ": "eyeBlink",
-    "びっくり": "eyeWide",
-    "じと目": "eyeSquint",
-    "ジト目": "eyeSquint",
-    "細目": "eyeSquint",
-    "見開き": "eyeWide",
-    "頬上げ": "cheekSquint",
-    "困る": "browInnerUp",
-    "怒り": "browDown",
-    "真面目": "browDown",
-    "上": "browUp",
-    "眉上": "browUp",
-    "眉上げ": "browUp",
-    "下": "browDown",
-    "眉下": "browDown",
-    "眉下げ": "browDown",
-    "にやり": "mouthSmile",
-    "にやり2": "mouthSmile",
-    "にっこり": "mouthSmile",
-    "口角上げ": "mouthSmile",
-    "口角下げ": "mouthFrown",
-    "∧": "mouthFrown",
-    "口横広げ": "mouthStretch",
-    "口横狭め": "mouthPucker",
-    "口すぼめ": "mouthPucker",
-    "口開け": "jawOpen",
-    "あ": "jawOpen",
-    "い": "mouthStretch",
-    "う": "mouthPucker",
-    "お": "mouthFunnel",
-    "ぺろっ": "tongueOut",
-}
 # FACS names muscles by what they do ("cheek raiser"), and rigs controls by what is done ("cheek_raise_R").
 _DONE = {
     **{"raiser": "raise", "lowerer": "lower", "puller": "pull", "stretcher": "stretch", "tightener": "tighten"},
@@ -369,16 +330,20 @@ _ACTIONS = {
 }
 _KEYS = _ACTIONS | {shape.lower(): shape for shape in _SHAPE_UNITS} | _ALIASES
 
+_SIDES = {"l": Side.LEFT, "r": Side.RIGHT, "": Side.BOTH}
 _PREFIX = re.compile(
     r"^(?:!?ex-|facs_(?:ctrl|bs|jnt)_|ctrl_expressions[._]|ctrl_|ectrl_?|phm|(?:.*_)?fcl_|arkit[_.]|ak_|a\d\d_|"
-    r"blendshapes?\d*[._])",
+    r"blendshapes?\d*[._]|(?:bs|bsp|shp|shape|morph|key)_)",
     re.I,
 )
 _CHANNEL = re.compile(r" (?:location|rotation) [XYZ]$")  # of a bone that is a slider on a board
+_UNIT = re.compile(
+    r"(?:facs|au|action[\s_.\-]*unit)[\s_.\-]*(?:au)?[\s_.\-]*0*(\d{1,2})(?!\d)"
+    r"((?:(?:\s*\+\s*(?:au)?|[\s_.\-]*au)[\s_.\-]*0*\d{1,2}(?!\d))*)",
+    re.I,
+)
 _NUMBER = re.compile(r"(?<=.)(?:\.\d{3,}|_div\d)$")  # Blender's for a name that there was, Daz's for a part of a shape
 _OF_MESH = re.compile(r"^[^.]+\.([A-Za-z][^.]{4,}(?:\.[LRlr])?)$")
-_WINKS = frozenset({"ウィンク", "ウィンク2", "ウインク"})  # of the left eye, as the right one's say so
-_MORPH_SIDE = re.compile(r"[\s_.]*(左|右|[LR])$|^(左|右)")
 _SIDE_LAST = re.compile(r"(?:(?<=[a-z])|(?<=[a-z][UD]))(Left|Right|L|R)$|[\s_.\-]+((?i:left|right|l|r))$")
 _SIDE_FIRST = re.compile(r"^(left|right|l|r)[\s_.\-]+", re.I)
 
@@ -405,8 +370,8 @@ def recognise(name: str) -> Meaning | None:
 
 
 def _in_vocabulary(bare: str) -> Meaning | None:
-    if (morph := _morph(bare)) is not None:
-        return morph
+    if (morph := read_morph(bare)) is not None:
+        return _meaning(morph[0], _SIDES[morph[1]])
     while (stripped := _PREFIX.sub("", bare)) != bare:
         bare = stripped
     stem, side = _split_side(bare)  # first: with the R of "cheek_raise_R" it would be the cheek raiser of both sides
@@ -420,7 +385,7 @@ def _in_vocabulary(bare: str) -> Meaning | None:
 def _in_words(plain: PlainMeaning | None) -> Meaning | None:
     if plain is None:
         return None
-    side = {"l": Side.LEFT, "r": Side.RIGHT}.get(plain.side, Side.BOTH)
+    side = _SIDES[plain.side]
     if plain.shape in _SHAPE_UNITS:
         return _meaning(plain.shape, side)
     number = int(plain.shape.removeprefix("AU"))
@@ -429,18 +394,6 @@ def _in_words(plain: PlainMeaning | None) -> Meaning | None:
 
 def _key(text: str) -> str:
     return re.sub(r"[^a-z0-9]", "", text.lower())
-
-
-def _morph(name: str) -> Meaning | None:
-    """Read a morph's name, with a side before it or behind ("ウィンク右", "左まばたき"), of any width ("ｳｨﾝｸ２右")."""
-    name = unicodedata.normalize("NFKC", name)
-    if name in _MORPHS:
-        return _meaning(_MORPHS[name], Side.LEFT if name in _WINKS else Side.BOTH)
-    match = _MORPH_SIDE.search(name)
-    shape = _MORPHS.get(name[: match.start()] + name[match.end() :]) if match is not None else None
-    if match is None or shape is None:
-        return None
-    return _meaning(shape, Side.LEFT if (match[1] or match[2]) in "左L" else Side.RIGHT)
 
 
 def _split_side(name: str) -> tuple[str, Side]:
@@ -460,16 +413,23 @@ def _meaning(shape: str, side: Side) -> Meaning:
 
 
 def _by_unit(name: str) -> Meaning | None:
-    """Read names such as "AU12", "AU_12_left", "L_AU12", "au01_inner_brow_raiser"; a bare number is no name."""
+    """Read names such as "AU12", "AU_12_left", "L_AU12", "au01_inner_brow_raiser"; a bare number is no name.
+
+    Several units at once ("AU6+12", "AU1_AU2_L") each have an unknown share in what it shows.
+    """
     first = _SIDE_FIRST.match(name)
     bare = name[first.end() :] if first is not None else name
-    match = re.match(r"(?:facs|au)[\s_.\-]*(?:au)?[\s_.\-]*0*(\d{1,2})(?!\d)", bare, re.I)
-    if match is None or int(match[1]) not in UNIT_NAMES:
+    match = _UNIT.match(bare)
+    if match is None:
         return None
-    number = int(match[1])
+    numbers = [int(match[1]), *(int(further) for further in re.findall(r"\d+", match[2]))]
+    if any(number not in UNIT_NAMES for number in numbers):
+        return None
     rest = first[1] if first is not None else bare[match.end() :]
     side = {"l": Side.LEFT, "left": Side.LEFT, "r": Side.RIGHT, "right": Side.RIGHT}.get(_key(rest))
     if side is None:
         side = _split_side(rest)[1]
-    shape = next((shape for shape, units in _SHAPE_UNITS.items() if units == (number,)), "")
-    return Meaning(shape, side, (ActionUnit(number, UNIT_NAMES[number]),))
+    if len(numbers) > 1:
+        return Meaning("", side, tuple(ActionUnit(number, UNIT_NAMES[number], True) for number in numbers))
+    shape = next((shape for shape, units in _SHAPE_UNITS.items() if units == (numbers[0],)), "")
+    return Meaning(shape, side, (ActionUnit(numbers[0], UNIT_NAMES[numbers[0]]),))

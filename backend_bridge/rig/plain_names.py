@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a control does whose name is plain words, in any order and with its side anywhere.
 
-"Brow Up.L", "eyebrows-left-down", "raise_eyebrows", "EyelidsUpperDown-Up", "Eye_L_Look_R". Rigs that follow no
-vocabulary are named so, and so are MakeHuman's, Daz's and Character Creator's.
+"Brow Up.L", "eyebrows-left-down", "raise_eyebrows", "EyelidsUpperDown-Up", "Eye_L_Look_R", "Mundwinkel_hoch_L". Rigs
+that follow no vocabulary are named so, and so are MakeHuman's, Daz's and Character Creator's.
 """
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
+
+from .other_languages import in_english, without_accents
 
 
 class PlainMeaning(NamedTuple):
@@ -67,11 +69,11 @@ _PHRASES = {
     "noseSneer": "nose_wrinkle|nose_sneer|nose_flank_up|sneer|mouth_sneer|snarl|mouth_snarl",
     "mouthUpperUp": "upper_lip_up|mouth_upper_lip_up|mouth_snarl_upper",
     "mouthLowerDown": "lower_lip_down|mouth_lower_lip_down",
-    "mouthSmile": "smile_close|smile_open|grin|lip_smile|lip_corner_up|mouth_corner_up|lip_corner_pull|"
-    "mouth_corner_pull",
+    "mouthSmile": "smile|mouth_smile|smile_close|smile_open|grin|lip_smile|lip_corner_up|mouth_corner_up|"
+    "lip_corner_pull|mouth_corner_pull",
     "mouthFrown": "lip_corner_down|mouth_corner_down|mouth_sad|lip_frown",
-    "mouthPucker": "pucker|lip_pucker|kiss|mouth_kiss|mouth_narrow|lip_narrow|mouth_pout|pout|lip_purse|mouth_purse|"
-    "mouth_lip_purse",
+    "mouthPucker": "pucker|mouth_pucker|lip_pucker|kiss|mouth_kiss|mouth_narrow|lip_narrow|mouth_pout|pout|lip_purse|"
+    "mouth_purse|mouth_lip_purse",
     "mouthFunnel": "lip_funnel|mouth_upper_funnel|mouth_lower_funnel|mouth_o_shape",
     "mouthStretch": "mouth_wide|mouth_stretch_lip_close",
     "mouthPress": "lip_press|mouth_lip_press",
@@ -83,12 +85,14 @@ _PHRASES = {
     "mouth_lower_lip_roll_in|mouth_lower_lip_under",
     "mouthShrugLower": "chin_up",
     "mouthDimple": "lip_dimple",
-    "jawOpen": "jaw_down|open_mouth|mouth_wide_open",
-    "AU11": "nasolabial_deepen|nose_nasolabial_deepen",
+    "jawOpen": "jaw_down|jaw_open|open_mouth|mouth_wide_open",
+    "AU11": "nasolabial_deepen|nose_nasolabial_deepen|mouth_upper_deepen",
     "AU13": "sharp_lip_pull",
-    "AU25": "lip_part|mouth_lip_part",
+    "AU25": "lip_part|mouth_lip_part|lip_open|mouth_lip_open",
 }
 _SHAPES = {frozenset(phrase.split("_")): shape for shape, line in _PHRASES.items() for phrase in line.split("|")}
+
+_EYE_TURNS = re.compile(r"^Eye_(Left|Right)_(Left|Right|Up|Down)$")  # SRanipal's; a bone is hardly spelt like that
 
 # A lid and what it does, as words anywhere in a name whose rig has no vocabulary: "Lid.L: Shut", "Augen zu".
 _LIDS = frozenset(
@@ -106,7 +110,9 @@ _SHUT = frozenset(
 
 
 def read_plainly(name: str) -> PlainMeaning | None:
-    """Return what the words of a name say, None where one of them is unknown or they say nothing together.
+    """Return what the words of a name say, in English or another language.
+
+    None where one of them is unknown, or they say nothing together.
 
     Of "up" and "down" the first counts: a slider that goes both ways is called after the end that is 1.
 
@@ -114,10 +120,17 @@ def read_plainly(name: str) -> PlainMeaning | None:
     PlainMeaning(shape='browDown', side='l')
     >>> read_plainly("LipTopUp-DownR")
     PlainMeaning(shape='mouthUpperUp', side='r')
+    >>> read_plainly("Augenbraue außen hoch links")
+    PlainMeaning(shape='browOuterUp', side='l')
     >>> read_plainly("Brow Up of the other head") is None
     True
     """
-    words = _words(name)
+    words = _words(without_accents(_EYE_TURNS.sub(r"Eye_\1_Look_\2", name)))
+    readings = (_read(each) for each in (words, *in_english(words)))
+    return next((each for each in readings if each is not None), None)
+
+
+def _read(words: list[str]) -> PlainMeaning | None:
     if (gaze := _gaze(words)) is not None:
         return gaze
     plain = [_WORDS.get(word, word) for word in words if word not in _SIDES]
@@ -150,14 +163,23 @@ def _side(words: list[str]) -> str:
 
 
 def _gaze(words: list[str]) -> PlainMeaning | None:
-    """Read "Eye_L_Look_R" and "eyeLookRightL": what is behind "look" is where to, the other side is the eye's."""
-    if words[:1] != ["eye"] or "look" not in words[:-1]:
+    """Read where an eye looks ("Eye_L_Look_R", "eyeLookRightL"), or both eyes ("lookLeft", of VRM's).
+
+    What is behind "look" is where to, the other side is the eye's.
+    """
+    if words[:1] in (["eye"], ["eyes"]):
+        words = words[1:]
+    elif words[:1] != ["look"]:
+        return None
+    if "look" not in words[:-1]:
         return None
     at = words.index("look")
-    to, rest = words[at + 1], words[1:at] + words[at + 2 :]
-    if len(rest) != 1 or rest[0] not in _SIDES or to not in {*_SIDES, "up", "down"}:
+    to, rest = words[at + 1], words[:at] + words[at + 2 :]
+    if len(rest) > 1 or not {*rest} <= _SIDES.keys() or to not in {*_SIDES, "up", "down"}:
         return None
-    eye = _SIDES[rest[0]]
+    eye = _SIDES[rest[0]] if rest else ""
     if to not in _SIDES:
         return PlainMeaning(f"eyeLook{to.capitalize()}", eye)
+    if not eye:
+        return PlainMeaning("AU61" if _SIDES[to] == "l" else "AU62", "")
     return PlainMeaning("eyeLookOut" if _SIDES[to] == eye else "eyeLookIn", eye)

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import cast
 
 import bpy
+import numpy as np
 
 from ...backend_bridge.files.errors import InputError
 from ..blender.data import mesh_of, shape_keys_of
@@ -21,6 +23,14 @@ def chosen_avatar(context: bpy.types.Context) -> bpy.types.Object:
     if avatar is None:
         raise InputError(NO_AVATAR)
     return avatar
+
+
+def mesh_hash(avatar: bpy.types.Object) -> str:
+    """Return a hash of an avatar's mesh as it is modelled, by which it is known in a file of another name."""
+    vertices = mesh_of(avatar).vertices
+    places = np.empty(len(vertices) * 3, np.float32)
+    vertices.foreach_get("co", places)
+    return hashlib.sha256(places.tobytes()).hexdigest()
 
 
 def capture_problem(context: bpy.types.Context, target: bpy.types.Object | None, vertex_group: str = "") -> str:

@@ -543,6 +543,11 @@ def test_a_run_with_other_settings_replaces_its_own_result(
         assert commands.main(words) == 0
         assert job.read_spec().magnification.alpha == 4
         bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    finished_job(module, job.path, shot, **job.read_spec().created_by)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot_v2.blend"))
+    assert commands.main(words) == 0, "the same head, in a file that is saved under another name"
+    bpy.data.objects["Head"].data.vertices[0].co.x += 0.01
+    assert commands.main(words) == 0, "and modelled on"
 
 
 def test_importing_what_is_no_finished_job(module: Callable[[str], ModuleType], shot: Path, tmp_path: Path) -> None:

@@ -76,6 +76,23 @@ from magplus.backend_bridge.rig.action_units import Side, recognise
         ("LIP_FUNNELER_LB", "mouthFunnel", 22),
         ("CHIN_RAISER_B", "mouthShrugLower", 17),
         ("JAW_SIDEWAYS_LEFT", "jawLeft", 30),
+        ("困り", "browInnerUp", 1),
+        ("目を閉じる", "eyeBlink", 45),
+        ("左眼眨眼", "eyeBlinkLeft", 45),
+        ("右闭眼", "eyeBlinkRight", 45),
+        ("嘴角上扬_左", "mouthSmileLeft", 12),
+        ("皱眉", "browDown", 4),
+        ("윙크 왼쪽", "eyeBlinkLeft", 45),
+        ("blinkLeft", "eyeBlinkLeft", 45),  # VRM 1.0
+        ("lookUp", "eyeLookUp", 63),
+        ("lookLeft", "", 61),
+        ("EYES_LOOK_LEFT_L", "eyeLookOutLeft", 61),  # Meta's
+        ("Eye_Left_Right", "eyeLookInLeft", 62),  # SRanipal's
+        ("Eye_Right_Down", "eyeLookDownRight", 64),
+        ("Lip_Open", "", 25),
+        ("Smile (L)", "mouthSmileLeft", 12),
+        ("BS_Smile_R", "mouthSmileRight", 12),
+        ("Action Unit 12", "mouthSmile", 12),
     ],
 )
 def test_usual_spellings_of_a_shape(name: str, arkit: str, unit: int) -> None:
@@ -121,7 +138,48 @@ def test_names_in_plain_words_in_any_order(name: str, arkit: str, unit: int) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["Brow Up.R", "brow_up_R", "raise right eyebrow", "BrowsUp_Right", "Brow_Raise_R", "眉上右"]
+    ("name", "arkit", "unit"),
+    [
+        ("Braue_außen_hoch.R", "browOuterUpRight", 2),
+        ("Augenbraue runter links", "browDownLeft", 4),
+        ("Laecheln_L", "mouthSmileLeft", 12),
+        ("Mundwinkel runter rechts", "mouthFrownRight", 15),
+        ("Naseruempfen", "noseSneer", 9),
+        ("sourcil_baissé_gauche", "browDownLeft", 4),
+        ("coin bouche bas D", "mouthFrownRight", 15),
+        ("clignement_G", "eyeBlinkLeft", 45),
+        ("ceja_abajo_der", "browDownRight", 4),
+        ("Sonrisa.izq", "mouthSmileLeft", 12),
+        ("sopracciglia giù", "browDown", 4),
+        ("bocca_aperta", "jawOpen", 26),
+        ("bochechas infladas", "cheekPuff", 34),
+        ("щёки надуты", "cheekPuff", 34),
+        ("улыбка_Л", "mouthSmileLeft", 12),
+    ],
+)
+def test_names_in_plain_words_of_other_languages(name: str, arkit: str, unit: int) -> None:
+    meaning = recognise(name)
+    assert meaning is not None
+    assert meaning.arkit == arkit
+    assert [each.number for each in meaning.units] == [unit]
+
+
+@pytest.mark.parametrize(
+    ("name", "units", "side"),
+    [("AU6+12", [6, 12], Side.BOTH), ("AU1_AU2_L", [1, 2], Side.LEFT), ("AU1+2+5_R", [1, 2, 5], Side.RIGHT)],
+)
+def test_a_shape_of_several_units_shows_each_of_them_in_part(name: str, units: list[int], side: Side) -> None:
+    meaning = recognise(name)
+    assert meaning is not None and meaning.side is side
+    assert [(each.number, each.approximate) for each in meaning.units] == [(unit, True) for unit in units]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Brow Up.R", "brow_up_R", "raise right eyebrow", "BrowsUp_Right", "Brow_Raise_R", "眉上右"),
+        *("Augenbraue hoch rechts", "sourcil_haut_D"),
+    ],
 )
 def test_a_brow_that_rises_as_one_stands_for_both_raisers(name: str) -> None:
     meaning = recognise(name)
@@ -184,6 +242,9 @@ def test_a_shape_that_mixes_two_units_says_so() -> None:
         "lip_up",
         "Tail up",
         "Brow Up of another",
+        # Whole expressions, vowels and places.
+        *("Fcl_ALL_Joy", "Fcl_EYE_Joy_L", "happy", "surprised", "喜び", "笑顔", "え", "viseme_aa", "Traurig"),
+        *("c_lips_smile.l location Y", "eye_left_up", "Augenlid_L", "Mund", "Augen auf", "lid hoch", "Boca", "AU6+99"),
         "eyes",
     ],
 )
