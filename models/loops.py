@@ -35,6 +35,7 @@ _FIELD = "float32[:,:,:,::1]"
 _STACK, _STACKS = "float64[:,:,::1]", "float64[:,:,:,::1]"
 _NUMBERS, _MATRIX, _FLAGS = "float64[::1]", "float64[:,::1]", "boolean[::1]"
 _ABREAST = 8  # rows that are filtered together
+_IN_LINE = 64  # px of a row that are looked up together
 
 
 def _compiled(signature: str) -> Callable[[Loop], Loop]:
@@ -92,19 +93,79 @@ def _add_taps(
         result[x] = across[0, x] * p + across[1, x] * q + across[2, x] * r + across[3, x] * s
 
 
+@_compiled("UniTuple(int32, 2)(float32[::1], float32, int32)")
+def _taps_of(places: Row, last: np.float32, step: np.int32) -> tuple[np.int32, np.int32]:
+    """Return the least and the most that a place's px before it has, less `step` for each place before."""
+    zero = np.float32(0)
+    least, most = np.int32(2**30), np.int32(-(2**30))
+    for x in range(len(places)):
+        after = min(max(places[x], zero), last)
+        tap = np.int32(np.int32(after if after > zero else zero) - step * np.int32(x))
+        least, most = min(least, tap), max(most, tap)
+    return least, most
+
+
+@_compiled("void(float32[::1], float32, float32, float32, float32[::1])")
+def _weigh_in_line(places: Row, last: np.float32, least: np.float32, step: np.float32, five: Row) -> None:
+    """Weigh five taps of places in line, the first of which is the same for all but for `step` a place.
+
+    They are the four that `_weigh` finds and one of 0, `_IN_LINE` of each.
+    """
+    zero, one, half = np.float32(0), np.float32(1), np.float32(0.5)
+    sixth, two_thirds = np.float32(1 / 6), np.float32(2 / 3)
+    for x in range(len(places)):
+        after = min(max(places[x], zero), last)
+        whole = np.float32(np.int32(after if after > zero else zero))
+        late = whole - step * np.float32(np.int32(x)) > least
+        after = after - whole
+        before = one - after
+        p = before * before * before * sixth
+        q = two_thirds - after * after * (one - half * after)
+        s = after * after * after * sixth
+        r = one - p - q - s
+        five[x] = zero if late else p
+        five[_IN_LINE + x] = p if late else q
+        five[2 * _IN_LINE + x] = q if late else r
+        five[3 * _IN_LINE + x] = r if late else s
+        five[4 * _IN_LINE + x] = s if late else zero
+
+
+@_compiled("void(float32[:,::1], int64, int64, float32[::1], float32[::1])")
+def _add_in_line(plane: Plane, column: int, row: int, five: Row, result: Row) -> None:
+    """Add the taps of places in line, of which the first has its first tap at `column`: eight are one vector.
+
+    five: weights across and then down, as `_weigh_in_line` writes them; the sum is that of `_add_taps`, bit by bit.
+    """
+    a, b, c = plane[row, column:], plane[row + 1, column:], plane[row + 2, column:]
+    d, e = plane[row + 3, column:], plane[row + 4, column:]
+    for x in range(len(result)):
+        f, g, h = five[5 * _IN_LINE + x], five[6 * _IN_LINE + x], five[7 * _IN_LINE + x]
+        i, j = five[8 * _IN_LINE + x], five[9 * _IN_LINE + x]
+        p = f * a[x] + g * b[x] + h * c[x] + i * d[x] + j * e[x]
+        q = f * a[x + 1] + g * b[x + 1] + h * c[x + 1] + i * d[x + 1] + j * e[x + 1]
+        r = f * a[x + 2] + g * b[x + 2] + h * c[x + 2] + i * d[x + 2] + j * e[x + 2]
+        s = f * a[x + 3] + g * b[x + 3] + h * c[x + 3] + i * d[x + 3] + j * e[x + 3]
+        t = f * a[x + 4] + g * b[x + 4] + h * c[x + 4] + i * d[x + 4] + j * e[x + 4]
+        total = five[x] * p + five[_IN_LINE + x] * q + five[2 * _IN_LINE + x] * r
+        result[x] = total + five[3 * _IN_LINE + x] * s + five[4 * _IN_LINE + x] * t
+
+
 @_compiled(f"void({_FIELD}, int64, {_FIELD}, boolean, {_FIELD})")
 def look_up_spline(coefficients: Field, border: int, positions: Field, displaced: bool, result: Field) -> None:
     """Look cubic B-splines up at positions [N or 1, 2, h, w] px, into the result [N, C, h, w].
 
-    coefficients: [N or 1, C, H + 2 border, W + 2 border], of at least two px more at every side than the picture has.
-    displaced: the positions are relative to each pixel's own.
+    coefficients: [N or 1, C, H + 2 border, W + 2 border], of at least three px more at every side than the picture has.
+    displaced: the positions are relative to each pixel's own. Places that lie side by side as pixels do, give or take
+    one px, are looked up together.
     """
     width = result.shape[3]
     last_x = np.float32(coefficients.shape[3] - 2 * border - 1)
     last_y = np.float32(coefficients.shape[2] - 2 * border - 1)
-    across, down = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
-    columns, rows = np.empty(width, np.int32), np.empty(width, np.int32)
-    own = np.zeros((2, width), np.float32)
+    across, down = np.empty((4, _IN_LINE), np.float32), np.empty((4, _IN_LINE), np.float32)
+    columns, rows = np.empty(_IN_LINE, np.int32), np.empty(_IN_LINE, np.int32)
+    five, own = np.empty(10 * _IN_LINE, np.float32), np.empty((2, width), np.float32)
+    five_across, five_down = five[: 5 * _IN_LINE], five[5 * _IN_LINE :]
+    zero, one = np.float32(0), np.float32(1)
     for n in range(result.shape[0]):
         planes = coefficients[min(n, coefficients.shape[0] - 1)]
         at = positions[min(n, positions.shape[0] - 1)]
@@ -112,10 +173,22 @@ def look_up_spline(coefficients: Field, border: int, positions: Field, displaced
             for x in range(width):
                 own[0, x] = (np.float32(x) + at[0, y, x]) if displaced else at[0, y, x]
                 own[1, x] = (np.float32(y) + at[1, y, x]) if displaced else at[1, y, x]
-            _weigh(own[0], last_x, border, across, columns)  # apart from the taps, weights are computed eight at once
-            _weigh(own[1], last_y, border, down, rows)
-            for c in range(result.shape[1]):
-                _add_taps(planes[c], across, down, columns, rows, 0, width, result[n, c, y])
+            for first in range(0, width, _IN_LINE):
+                count = min(first + _IN_LINE, width) - first
+                along, upright = own[0, first : first + count], own[1, first : first + count]
+                left, right = _taps_of(along, last_x, np.int32(1))
+                top, bottom = _taps_of(upright, last_y, np.int32(0))
+                if (right - left <= 1) & (bottom - top <= 1):
+                    _weigh_in_line(along, last_x, np.float32(left), one, five_across)
+                    _weigh_in_line(upright, last_y, np.float32(top), zero, five_down)
+                    column, row = max(int(left) + border - 1, 0), max(int(top) + border - 1, 0)
+                    for c in range(result.shape[1]):
+                        _add_in_line(planes[c], column, row, five, result[n, c, y, first : first + count])
+                    continue
+                _weigh(along, last_x, border, across, columns)
+                _weigh(upright, last_y, border, down, rows)
+                for c in range(result.shape[1]):
+                    _add_taps(planes[c], across, down, columns, rows, 0, count, result[n, c, y, first : first + count])
 
 
 @numba.njit(inline="always")
@@ -415,6 +488,26 @@ def add_equations(products: Field, motion: Field, noise: Field, factor: np.float
                 result[n, 4, y, x] += (products[n, 4, y, x] + (xy * u + yy * v)) / variance
 
 
+@_compiled(f"void({_FIELD}, {_FIELD}, float32, {_FIELD}, {_FIELD}, boolean[:,:,::1])")
+def compare_colours(
+    reference: Field, frames: Field, same: np.float32, bright: Field, colour: Field, repeats: NDArray[np.bool_]
+) -> None:
+    """Find how frames [N, 3, H, W] differ from a reference [1 or N, 3, H, W], RGB.
+
+    Results: the mean of all channels and red less blue, [N, 1, H, W] each, and where none differs by `same`, [N, H, W].
+    """
+    three = np.float32(3)
+    for n in range(frames.shape[0]):
+        still = reference[min(n, reference.shape[0] - 1)]
+        for y in range(frames.shape[2]):
+            for x in range(frames.shape[3]):
+                red, green = frames[n, 0, y, x] - still[0, y, x], frames[n, 1, y, x] - still[1, y, x]
+                blue = frames[n, 2, y, x] - still[2, y, x]
+                bright[n, 0, y, x] = (red + green + blue) / three
+                colour[n, 0, y, x] = red - blue
+                repeats[n, y, x] = max(max(abs(red), abs(green)), abs(blue)) < same
+
+
 @_compiled(f"void({_FIELD}, {_FIELD}, {_FIELD})")
 def pool_change(reference: Field, frames: Field, result: Field) -> None:
     """Find the largest change of any channel [1, C, H, W], [N, C, H, W] in 2 x 2 px: [N, 1, H / 2, W / 2]."""
@@ -653,6 +746,22 @@ def show(
                 base, coefficient = (other, share) if share < half else (value, share - one)
                 # As PyTorch's `lerp`, by one rounding.
                 picture[c, y, x] = np.float64(base) + np.float64(coefficient) * np.float64(value - other)
+
+
+@_compiled(f"void({_FIELD}, {_FIELD})")
+def halve(field: Field, result: Field) -> None:
+    """Find the means of a field [N, C, H, W] over 2 x 2 px, fewer at the far edges: [N, C, h, w]."""
+    height, width = field.shape[2], field.shape[3]
+    quarter, sums = np.float32(0.25), np.empty(2 * result.shape[3], np.float32)
+    for n in range(field.shape[0]):
+        for c in range(field.shape[1]):
+            for row in range(result.shape[2]):
+                above, below = 2 * row, max(min(2 * row + 1, height - 1), 0)
+                for x in range(width):
+                    sums[x] = field[n, c, above, x] + field[n, c, below, x]
+                sums[len(sums) - 1] = sums[width - 1]  # where the width is odd; else it is that number
+                for x in range(result.shape[3]):
+                    result[n, c, row, x] = quarter * (sums[2 * x] + sums[2 * x + 1])
 
 
 @_compiled("void(float32[::1], int64, float32[::1])")

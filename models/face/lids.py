@@ -130,6 +130,9 @@ class LidModel:
         weight_of_mesh = mesh_weight(closed)
         amount = np.clip(np.nan_to_num(closed), 0, _MOST)
         count, side = len(closed), self._size
+        if not weight_of_mesh.any():
+            nothing = torch.zeros(1, 1, 1, 1).expand(count, 1, side, side)
+            return nothing.expand(-1, 2, -1, -1), nothing, nothing
         flow, weight, skin = (torch.zeros(count, channels, side, side) for channels in (2, 1, 1))
         shut = weight_of_mesh * (closed > 0)
         for eye, share, certain, covered in zip(self._eyes, amount.T, weight_of_mesh.T, shut.T, strict=True):

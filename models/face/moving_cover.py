@@ -57,7 +57,7 @@ class MovingCover:
         sizes = (x * x + y * y).sqrt()[:, 0].cpu().numpy()
         found = np.stack([self.of(each) for each in sizes])
         if not found.any():
-            return torch.zeros_like(seen)
+            return seen.new_zeros(1, 1, 1, 1).expand_as(seen)
         whole = F.interpolate(torch.from_numpy(found[:, None]).float(), local.shape[2:], mode="nearest")
         return whole.to(seen)
 

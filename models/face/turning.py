@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..magnification.filters import pool_to
+from ..magnification.filters import pool_to, pool_weighted
 
 _SIDE = 48  # cells along a side; the head's motion is smooth
 _TIMES = 3.0  # what turns by 10 degrees moves by 1.8 times the rest, a crop pushed by a hand by 70 times
@@ -35,7 +35,8 @@ def head_turning(rigid: Tensor, face: Tensor, seen: Tensor) -> Tensor:
     size = (min(_SIDE, rigid.shape[2]), min(_SIDE, rigid.shape[3]))
     x, y = pool_to(rigid, size).flatten(2).double().unbind(1)
     moved = torch.complex(x, y)
-    whole, part = (pool_to(each, size).flatten(2)[:, 0].double() for each in (face, face * seen))
+    means = pool_to(face, size), pool_weighted(face, seen, size)
+    whole, part = (each.flatten(2)[:, 0].double() for each in means)
     hidden = 1 - part.sum(1) / whole.sum(1).clamp(min=_LEAST)
     share = part / part.sum(1, keepdim=True).clamp(min=_LEAST)
     found = (share * moved.abs()).sum(1)

@@ -56,13 +56,11 @@ def camera_state(reference: Tensor, frames: Tensor) -> Tensor:
     >>> bool(camera_state(still, noisy)[0, 0] > camera_state(still, quiet)[0, 0]), camera_state(still, noisy).shape
     (True, torch.Size([1, 11]))
     """
-    change = frames - reference
-    bright, colour = change.mean(1, keepdim=True), change[:, :1] - change[:, 2:]
+    bright, colour, repeats = colour_changes(reference, frames)
     grain, smooth, fine_colour = _fine(bright), _smooth(bright), _fine(colour)
     grey, tint = (_fine(image) for image in (reference.mean(1, keepdim=True), reference[:, :1] - reference[:, 2:]))
     places = F.avg_pool2d(bright.square(), 8)
     level = _typical(grain)
-    repeats = channel_max(change.abs())[:, 0] < SAME
     busy = _log(places.flatten(1).quantile(torch.tensor([0.1, 0.5, 0.9], device=places.device), 1))
     detail = _typical(grey).expand_as(level)
     values = [
@@ -139,6 +137,34 @@ def ends_on_grid(repeats: Tensor) -> Tensor:
         others = (folded.sum(1) - most) / (BLOCK - 1)
         found.append(torch.log((most + RARE) / (others + RARE)))
     return (found[0] + found[1]) / 2
+
+
+def colour_changes(reference: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the change of brightness and of colour, [N, 1, H, W] each, and which pixels are the same, [N, H, W].
+
+    reference: [1 or N, 3, H, W], frames: [N, 3, H, W]; colour is red less blue.
+
+    >>> changed = torch.tensor([0.2, 0.1, 0.0]).view(1, 3, 1, 1)
+    >>> [round(float(each), 3) for each in colour_changes(torch.zeros(1, 3, 1, 1), changed)]
+    [0.1, 0.2, 0.0]
+    """
+    if fits_loops(reference, frames):
+        return _compiled_changes(reference, frames)
+    change = frames - reference
+    same = channel_max(change.abs())[:, 0] < SAME
+    return change.mean(1, keepdim=True), change[:, :1] - change[:, 2:], same
+
+
+def _compiled_changes(reference: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the same on a CPU, in one pass."""
+    from ..loops import compare_colours
+
+    count, _, height, width = frames.shape
+    bright, colour = frames.new_empty(2, count, 1, height, width)
+    same = torch.empty(count, height, width, dtype=torch.bool)
+    pictures = reference.contiguous().numpy(), frames.contiguous().numpy()
+    compare_colours(pictures[0], pictures[1], np.float32(SAME), bright.numpy(), colour.numpy(), same.numpy())
+    return bright, colour, same
 
 
 def _ends(repeats: Tensor) -> list[Tensor]:

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .camera_state import SAME, ends_on_grid
-from .filters import box, channel_max, dilate, resize
+from .camera_state import SAME, colour_changes, ends_on_grid
+from .filters import box, dilate, resize
 
 Picture = NDArray[np.float32]  # [H, W, 3]
 
@@ -47,7 +47,7 @@ def copied_share(reference: Tensor, frames: Tensor) -> Tensor:
     >>> [bool(copied_share(still, still + where / 255).amax() > 0) for where in (coded, speckled)]
     [True, False]
     """
-    repeats = (channel_max((frames - reference).abs()) < SAME).to(frames.dtype)
+    repeats = colour_changes(reference, frames)[2][:, None].to(frames.dtype)
     blocks = _opened(repeats)
     none, some = ON_GRID
     coded = ((ends_on_grid(blocks[:, 0] > 0) - none) / (some - none)).clamp(0, 1)

@@ -151,7 +151,8 @@ class Magnifier:
         height, width = frames.shape[2:]
         step = 2 ** levels_for(height, width, len(self.settings.iterations))
         padding = (0, -width % step, 0, -height % step)
-        reference, frames, copied = (F.pad(each, padding, mode="replicate") for each in (reference, frames, copied))
+        if any(padding):
+            reference, frames, copied = (F.pad(each, padding, mode="replicate") for each in (reference, frames, copied))
         weight = weight_of(copied, (frames.shape[2] // 2, frames.shape[3] // 2))
         observed = estimate(reference, frames, self.settings, weight)
         if self.refinement is not None and self.refinement.covers(observed):

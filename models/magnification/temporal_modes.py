@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from .arbitration import equation_residual
-from .camera_state import rounding_only
+from .camera_state import colour_changes, rounding_only
 from .copied_blocks import coded
 from .filters import binomial, box, mean_pool
 from .solver import FlowSettings, Observation, high_pass, local_variance, smooth_solve
@@ -60,8 +60,8 @@ def without_codec(state: Tensor, inflation: Tensor, copied: Tensor) -> Tensor:
 
 def fine_change(reference: Tensor, frames: Tensor) -> Tensor:
     """Return the difference of frames [N, 3, H, W] to a reference in brightness finer than some 9 px, [N, 1, h, w]."""
-    change = binomial((frames - reference).mean(1, keepdim=True))
-    return mean_pool(high_pass(change), 2)
+    brightness, _, _ = colour_changes(reference, frames)
+    return mean_pool(high_pass(binomial(brightness)), 2)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ..face import HeadMotion, LidModel, MovingCover, face_width, magnified_part
 from ..magnification import Magnifier
 from ..magnification.motion import Motion
 from .driving_clip import DrivingClip
-from .even_field import without_repeats
+from .even_field import distinct, without_repeats
 from .motion_store import MotionStore
 from .packed_field import PackedField, PackedHead
 from .seen import Seen
@@ -143,15 +143,15 @@ class Driver:
         motion = Motion(motion.flow, motion.confidence * seen.weight)
         split = self.clip.split_head_motion(motion)
         before = self._cover(split.local, seen.weight)
-        if bool(before.amax() > 0):  # the head moves as what is seen of it does
+        if bool(distinct(before).amax() > 0):  # the head moves as what is seen of it does
             motion = Motion(motion.flow, motion.confidence * (1 - before))
             split = self.clip.split_head_motion(motion)
         local = split.local
         closing, from_mesh, skin = (field.to(local) for field in self._lids(seen.closures))
-        if bool(from_mesh.amax() > 0):
+        if bool(distinct(from_mesh).amax() > 0):
             from_mesh, skin = from_mesh * seen.weight, skin * seen.weight
             local = local * (1 - from_mesh) + closing * from_mesh
-        local = local * (self.mask * seen.weight * (1 - before))
+        local = local * (self.mask * seen.weight * (1 - distinct(before)))
         from_mesh, skin, before = (without_repeats(each) for each in (from_mesh, skin, before))
         return DriverMotion(Motion(local, motion.confidence), split.rigid, from_mesh, skin, before, split.head)
 

@@ -21,8 +21,19 @@ def without_repeats(field: Tensor) -> Tensor:
     """
     if not field.numel():
         return field
-    value = field.amin()
-    return value.expand(field.shape) if bool(value == field.amax()) else field  # faster than to compare each
+    numbers = distinct(field)
+    value = numbers.amin()
+    return value.expand(field.shape) if bool(value == numbers.amax()) else field  # faster than to compare each
+
+
+def distinct(field: Tensor) -> Tensor:
+    """Return what `numbers_of` does of a tensor.
+
+    >>> import torch
+    >>> distinct(torch.zeros(1, 1, 1, 1).expand(8, 1, 64, 64)).shape
+    torch.Size([1, 1, 1, 1])
+    """
+    return field[tuple(slice(None, None if stride else 1) for stride in field.stride())]
 
 
 def numbers_of(field: NDArray[Any]) -> NDArray[Any]:

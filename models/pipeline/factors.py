@@ -18,6 +18,7 @@ from ...backend_bridge.job.stages import Stage
 from ..magnification.filters import kth_smallest
 from .animated_avatar import AnimatedAvatar
 from .driver import Driver, DriverMotion
+from .even_field import distinct
 from .generated import Generated
 from .notes import Notes
 from .probes import Probed, Probes
@@ -72,9 +73,13 @@ def skin_motion(driver: Driver, observed: DriverMotion) -> Tensor:
     return peak_within(skin_size(observed), places_of(driver.mask))
 
 
-def skin_size(observed: DriverMotion) -> Tensor:
-    """Return the square of the size of the face's own motion, [N, S S] px^2, less what is taken from blinking lids."""
-    return squared_size(observed.local.flow) * (1 - observed.from_mesh).flatten(1).square()
+def skin_size(observed: DriverMotion, part: tuple[slice, slice] = (slice(None), slice(None))) -> Tensor:
+    """Return the square of the size of the face's own motion, [N, P] px^2, less what is taken from blinking lids.
+
+    part: the rows and columns whose P pixels are asked for.
+    """
+    kept = 1 - distinct(observed.from_mesh[..., *part])
+    return squared_size(observed.local.flow[..., *part]) * kept.flatten(1).square()
 
 
 @dataclass(frozen=True)

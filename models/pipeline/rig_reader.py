@@ -30,6 +30,7 @@ from .batch import Batch
 from .closing_lids import LEAST_SHOWN, with_lids
 from .driver import Driver
 from .driving_clip import DrivingClip
+from .even_field import distinct
 from .factors import Factors
 
 HEAD = slice(7, 9)  # of what is read at a site: the head's motion
@@ -301,12 +302,14 @@ class DriverReader(RigReader):
         weight, copied, observed = batch.weight, batch.seen.copied, batch.observed
         total = observed.total
         # A closing lid has no brightness constancy: its equations are those of the mesh's motion, on its skin.
-        equations = self._observer.observe(batch.frames, total, weight * (1 - observed.from_mesh), copied)
+        equations = self._observer.observe(batch.frames, total, weight * (1 - distinct(observed.from_mesh)), copied)
         from_mesh, skin, flow, seen, head, before = (
             self._observer.read(field)
             for field in (observed.from_mesh, observed.skin, total, weight, observed.rigid, observed.before)
         )
-        equations += _of_lids(equations, np.minimum(from_mesh, skin), flow)
+        closing = np.minimum(from_mesh, skin)
+        if closing.any():
+            equations += _of_lids(equations, closing, flow)
         return np.concatenate([equations, seen, head, before], -1).astype(np.float32)
 
 

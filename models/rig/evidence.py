@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dpotrf, dpotri
 
 from .box_least_squares import solve_boxed
 from .head_motion import orthonormal, turning_error
@@ -227,7 +228,7 @@ class Evidence:
             values[:, some] = solve_boxed(system, target / noise[:, None], low, high, guess).values * allowed[:, some]
             found = values[:, : model.controls]
             change = float(np.abs(found - before).max(initial=0.0) / max(np.abs(found).max(initial=0.0), 1e-12))
-            posterior = np.diagonal(np.linalg.inv(system), axis1=1, axis2=2)
+            posterior = _variances(system)
             # 2. M-step
             determined = np.full_like(values, 1e-9)
             determined[:, some] = np.clip(1.0 - posterior * precision, 1e-9, 1.0)
@@ -280,6 +281,16 @@ class Evidence:
         if iteration < _IRLS_ITERATIONS:
             self.weights = cauchy_weights(self.local.less(explained), explained, settings.proportional_error)
             self._gram = None
+
+
+def _variances(precision: Array) -> Array:
+    """Return [N, U], the diagonals of the inverses of positive definite matrices [N, U, U], by Cholesky's factors."""
+    found = np.empty(precision.shape[:2])
+    for frame, matrix in enumerate(precision):
+        factor, indefinite = dpotrf(matrix.T, lower=1)  # symmetric, and so as LAPACK keeps it
+        inverse = np.linalg.inv(matrix) if indefinite else dpotri(factor, lower=1, overwrite_c=1)[0]
+        found[frame] = inverse.diagonal()
+    return found
 
 
 def _threshold_factor(frames: Array, persistence: float, deviations: float) -> Array:

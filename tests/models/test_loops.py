@@ -56,6 +56,26 @@ def test_a_picture_is_looked_up_alike(random, monkeypatch, pictures, fields):
     assert torch.allclose(compiled, warp.sample_spline(image, positions), atol=1e-4)
 
 
+@pytest.mark.parametrize("far", [0.3, 3.0, 40.0])
+def test_a_picture_is_looked_up_beside_its_pixels_alike(random, monkeypatch, far):
+    """Whether neighbours come from beside each other, so that they are looked up together, or not."""
+    image, displacement = smooth(random, 2, 3, 90, 150), far * smooth(random, 2, 2, 90, 150)
+    picture = warp.SplineImage(image)
+    compiled = picture.displaced(displacement)
+    assert torch.equal(compiled, picture.at(warp.pixel_grid(90, 150) + displacement))
+    assert torch.equal(compiled[1:], picture.of(torch.tensor([1])).displaced(displacement[1:]))
+    by_pytorch(monkeypatch, warp)
+    assert torch.allclose(compiled, warp.SplineImage(image).displaced(displacement), atol=1e-4)
+
+
+def test_a_whole_step_beside_its_pixels_is_the_neighbours_value(random):
+    """Between two pixels an interpolating spline has a value of its own, on one that pixel's."""
+    image = smooth(random, 1, 1, 48, 96)
+    step = torch.tensor([3.0, -2.0]).view(1, 2, 1, 1).expand(1, 2, 48, 96)
+    found = warp.SplineImage(image).displaced(step)
+    assert torch.allclose(found[..., 2:, :-3], image[..., :-2, 3:], atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [(90, 117), (64, 48), (49, 32)])
 def test_a_picture_is_shrunk_as_by_opencv(random, size):
     """Whether a pixel covers a whole number of others or not."""
@@ -198,6 +218,24 @@ def test_order_statistics_are_the_same(random, monkeypatch):
     assert all(
         torch.equal(one.nan_to_num(-1), other.nan_to_num(-1)) for one, other in zip(compiled, found, strict=True)
     )
+
+
+def test_changes_of_colour_are_alike(random, monkeypatch):
+    """Also where nothing changes."""
+    reference, frames = torch.rand(1, 3, 24, 36, generator=random), torch.rand(3, 3, 24, 36, generator=random)
+    frames[:, :, :12] = reference[:, :, :12]
+    compiled = camera_state.colour_changes(reference, frames)
+    by_pytorch(monkeypatch, camera_state)
+    expected = camera_state.colour_changes(reference, frames)
+    assert all(torch.equal(one, other) for one, other in zip(compiled, expected, strict=True))
+    assert bool(compiled[2][:, :12].all())
+
+
+def test_ends_of_repeats_are_counted_alike(random, monkeypatch):
+    repeats = torch.rand(2, 48, 60, generator=random) < 0.4
+    compiled = camera_state.ends_on_grid(repeats)
+    by_pytorch(monkeypatch, camera_state)
+    assert torch.equal(compiled, camera_state.ends_on_grid(repeats))
 
 
 def test_neighbours_are_counted_alike(random, monkeypatch):

@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch.nn.functional as F
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ....backend_bridge.job.artefacts import OBSERVED
 from ....backend_bridge.job.folder import JobFolder
@@ -32,9 +33,11 @@ from ...face import (
     settled,
     undisturbed,
 )
+from ...magnification.filters import pool_to
 from ..batch import Batch
 from ..clip_reference import HIDDEN
 from ..driver import Driver
+from ..even_field import distinct
 from ..factors import peak_within, places_of, skin_size
 from ..rig_reader import FEWEST_COVERED
 from . import Made
@@ -68,9 +71,10 @@ class Observed:
         self._clip = driver.clip
         reference = driver.reference
         masks = regions(reference.landmarks, (driver.clip.size, driver.clip.size))
-        self._face = places_of(driver.mask)
-        self._regions = {name: places_of(mask.to(driver.mask)) for name, mask in masks.items()}
-        small = {name: F.interpolate(mask, (COVER_SIDE, COVER_SIDE), mode="area") for name, mask in masks.items()}
+        self._part = _part_with([driver.mask, *masks.values()])
+        self._face = places_of(driver.mask[..., *self._part])
+        self._regions = {name: places_of(mask[..., *self._part].to(driver.mask)) for name, mask in masks.items()}
+        small = {name: pool_to(mask, (COVER_SIDE, COVER_SIDE)) for name, mask in masks.items()}
         self._small_regions = {name: mask[0, 0].numpy() > 0.5 for name, mask in small.items()}
 
     def make(self, batch: Batch) -> Iterable[list[bytes]]:
@@ -82,17 +86,19 @@ class Observed:
         certain, which is no measurement; closed: how far each eye has closed (`face.closures`), of those that are seen.
         """
         driver, rigid = batch.driver, batch.observed.rigid
-        skin = skin_size(batch.observed)
+        skin = skin_size(batch.observed, self._part)
         peaks = peak_within(skin, self._face) / driver.face_width
-        size = skin * undisturbed(batch.weight, driver.face_width).flatten(1).square()
+        clear = distinct(undisturbed(batch.weight, driver.face_width)[..., *self._part])
+        size = skin * clear.flatten(1).square()
         certain = peak_within(size, self._face) / driver.face_width
         within = {name: peak_within(size, places) / driver.face_width for name, places in self._regions.items()}
         turning = head_turning(rigid, driver.mask, batch.weight) / driver.face_width
         unseen = self._clip.visibility.unseen_regions(batch.weight)
-        before = self._clip.visibility.unseen_regions(1 - batch.observed.before)
+        shown = (1 - distinct(batch.observed.before)).expand_as(batch.weight)
+        before = self._clip.visibility.unseen_regions(shown)
         mask = driver.mask.to(batch.seen.copied)
-        missing = (batch.seen.copied * mask).sum((1, 2, 3)) / mask.sum()
-        seen = F.interpolate(batch.weight, (COVER_SIDE, COVER_SIDE), mode="area")[:, 0].cpu().numpy()
+        missing = (distinct(batch.seen.copied) * mask).sum((1, 2, 3)).expand(len(peaks)) / mask.sum()
+        seen = pool_to(batch.weight, (COVER_SIDE, COVER_SIDE))[:, 0].cpu().numpy()
         return [
             [
                 json.dumps(
@@ -372,6 +378,13 @@ class Observed:
         if reference < len(peaks) and len(others):
             result[reference] = peaks[others].min()
         return result
+
+
+def _part_with(regions: Iterable[Tensor]) -> tuple[slice, slice]:
+    """Return the rows and the columns that hold all of some soft regions [1, 1, H, W]."""
+    inside = torch.cat([region.cpu() for region in regions])[:, 0].amax(0) > 0.5
+    rows, columns = (inside.any(axis).nonzero().flatten().tolist() or [0] for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _without_key_frames(peaks: NDArray[np.float64]) -> NDArray[np.float64]:

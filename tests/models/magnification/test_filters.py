@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from magplus.models.magnification.filters import gaussian, max_pool_2x2, mean_pool
+from magplus.models.magnification.filters import gaussian, max_pool_2x2, mean_pool, pool_to, shrink
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 8])
@@ -23,6 +23,14 @@ def test_pooling_leaves_its_input_alone():
     before = field.clone()
     mean_pool(field, 4)
     assert torch.equal(field, before)
+
+
+def test_a_field_that_is_one_number_everywhere_stays_one_number():
+    """Most of what may hide a face does so in few frames: elsewhere no memory is filled with zeros and ones."""
+    even = torch.tensor(0.25).expand(2, 3, 16, 24)
+    for found, size in ((mean_pool(even, 4), (4, 6)), (pool_to(even, (5, 7)), (5, 7)), (shrink(even, (8, 9)), (8, 9))):
+        assert found.shape == (2, 3, *size) and bool((found == 0.25).all())
+        assert found.untyped_storage().nbytes() == 4
 
 
 def test_maxima_over_squares():
