@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 Field: TypeAlias = NDArray[np.float32]  # [N, C, H, W]
 Planes: TypeAlias = NDArray[np.float32]  # [C, H, W]
 Plane: TypeAlias = NDArray[np.float32]  # [H, W]
+Picture: TypeAlias = NDArray[np.float32]  # [H, W, C]
+Codes: TypeAlias = NDArray[np.uint16]  # [H, W]
 Row: TypeAlias = NDArray[np.float32]  # [W]
 Places: TypeAlias = NDArray[np.int64]  # [W]
 Counts: TypeAlias = NDArray[np.int64]  # [N, P]
@@ -38,14 +40,18 @@ _ABREAST = 8  # rows that are filtered together
 _IN_LINE = 64  # px of a row that are looked up together
 
 
-def _compiled(signature: str) -> Callable[[Loop], Loop]:
-    """Compile a loop for one signature; the code is kept on the disk, in `NUMBA_CACHE_DIR` or where Numba can."""
+def _compiled(signature: str, fused: bool = False) -> Callable[[Loop], Loop]:
+    """Compile a loop for one signature; the code is kept on the disk, in `NUMBA_CACHE_DIR` or where Numba can.
+
+    fused: a product and the sum that it goes into are rounded once where the processor does so, as OpenCV has it.
+    """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"} if fused else False}
 
     def compile_(loop: Loop) -> Loop:
         try:
-            return cast(Loop, numba.njit(signature, cache=True, nogil=True, error_model="numpy")(loop))
+            return cast(Loop, numba.njit(signature, cache=True, **options)(loop))
         except RuntimeError:  # no folder can be written to
-            return cast(Loop, numba.njit(signature, nogil=True, error_model="numpy")(loop))
+            return cast(Loop, numba.njit(signature, **options)(loop))
 
     return compile_
 
@@ -332,6 +338,25 @@ def carry(flow: Field, positions: Field, inverse: NDArray[np.float32], carried: 
                     carried[n, 1, y, x] = inverse[0, 1, 0, y, x] * across + inverse[0, 1, 1, y, x] * down
 
 
+@_compiled("void(uint16[:,::1], uint16[:,::1], uint16[:,::1], float32[:,::1], float32[:,:,::1])", fused=True)
+def mix(first: Codes, second: Codes, third: Codes, matrix: Plane, result: Picture) -> None:
+    """Mix three planes of codes, [H, W] at least, by an affine matrix [3, 4] to a picture [H, W, 3] within [0, 1].
+
+    Sums are in the order of OpenCV's `transform`, so that they are the same numbers.
+    """
+    zero, one = np.float32(0), np.float32(1)
+    width = result.shape[1]
+    row = np.empty((3, width), np.float32)
+    for y in range(result.shape[0]):
+        for c in range(3):
+            p, q, r, shift = matrix[c]
+            for x in range(width):
+                one_of, two_of, three_of = np.float32(first[y, x]), np.float32(second[y, x]), np.float32(third[y, x])
+                row[c, x] = min(max(p * one_of + (q * two_of + (r * three_of + shift)), zero), one)
+        for x in range(width):
+            result[y, x, 0], result[y, x, 1], result[y, x, 2] = row[0, x], row[1, x], row[2, x]
+
+
 @_compiled("void(float32[:,:,::1], float32, uint16[:,:,::1])")
 def straighten(premultiplied: NDArray[np.float32], white: np.float32, codes: NDArray[np.uint16]) -> None:
     """Write the codes [H, W, 3 or 4] of a premultiplied picture [4, H, W]: straight colour, 1 being `white`."""
@@ -367,40 +392,25 @@ def mark_inside(a: float, b: float, x: float, y: float, last_x: int, last_y: int
             result[0, 0, row, column] = np.float32(inside)
 
 
-@_compiled(f"void({_FIELD}, float32)")
-def filter_recursively(planes: Field, pole: float) -> None:
-    """Replace planes [N, C, H, W] by the cubic B-spline's coefficients, by a filter of one pole there and back (Unser).
+@_compiled("void(float32[:,::1], float32, float32)")
+def filter_columns(plane: Plane, pole: np.float32, gain: np.float32) -> None:
+    """Replace columns of a plane [H, W] by `gain` times what a filter of one pole makes of them there and back (Unser).
 
-    Beyond their edges the planes go on with the values there.
+    Beyond its edges the plane goes on with the values there.
     """
-    height, width = planes.shape[2], planes.shape[3]
+    height, width = plane.shape
     one = np.float32(1)
-    begin, end, gain = one / (one - pole), -pole / (one - pole), np.float32(36)  # 6 along each dimension
-    for n in range(planes.shape[0]):
-        for c in range(planes.shape[1]):
-            plane = planes[n, c]
-            for x in range(width):
-                plane[0, x] *= gain * begin
-            for y in range(1, height):
-                for x in range(width):
-                    plane[y, x] = gain * plane[y, x] + pole * plane[y - 1, x]
-            for x in range(width):
-                plane[height - 1, x] *= end
-            for y in range(height - 2, -1, -1):
-                for x in range(width):
-                    plane[y, x] = pole * (plane[y + 1, x] - plane[y, x])
-            for first in range(0, height, _ABREAST):  # rows abreast: along one, each value waits for the one before
-                last = min(first + _ABREAST, height)
-                for y in range(first, last):
-                    plane[y, 0] *= begin
-                for x in range(1, width):
-                    for y in range(first, last):
-                        plane[y, x] += pole * plane[y, x - 1]
-                for y in range(first, last):
-                    plane[y, width - 1] *= end
-                for x in range(width - 2, -1, -1):
-                    for y in range(first, last):
-                        plane[y, x] = pole * (plane[y, x + 1] - plane[y, x])
+    begin, end = one / (one - pole), -pole / (one - pole)
+    for x in range(width):
+        plane[0, x] *= gain * begin
+    for y in range(1, height):
+        for x in range(width):
+            plane[y, x] = gain * plane[y, x] + pole * plane[y - 1, x]
+    for x in range(width):
+        plane[height - 1, x] *= end
+    for y in range(height - 2, -1, -1):
+        for x in range(width):
+            plane[y, x] = pole * (plane[y + 1, x] - plane[y, x])
 
 
 @_compiled(f"Tuple((int64, float32))({_FIELD}, int64, float32, {_FIELD})")

@@ -11,6 +11,7 @@ import copy
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -158,6 +159,7 @@ def sample_spline(image: Tensor, positions: Tensor) -> Tensor:
 _SPLINE_POLE = math.sqrt(3) - 2
 _SPLINE_REACH = 12  # the pole to this power is below float32's resolution of a picture
 _SPLINE_BORDER = 2
+_STRIP = 256  # rows that are filtered together, at most
 
 
 def _spline_coefficients(image: Tensor) -> tuple[Tensor, int]:
@@ -169,14 +171,29 @@ def _spline_coefficients(image: Tensor) -> tuple[Tensor, int]:
     border = _SPLINE_REACH + _SPLINE_BORDER
     # `reflect` reaches one picture's width at most; a smaller picture is continued by repetition, which differs from
     # the mirror image only beyond its edge.
-    mode = "reflect" if border < min(image.shape[2:]) else "replicate"
-    padded = F.pad(image, (border, border, border, border), mode=mode).contiguous()
-    if fits_loops(padded):
-        from .loops import filter_recursively
-
-        filter_recursively(padded.numpy(), _SPLINE_POLE)
-        return padded, border
+    reflect = border < min(image.shape[2:])
+    if fits_loops(image):
+        return _compiled_coefficients(image, border, reflect), border
+    padded = F.pad(image, (border, border, border, border), mode="reflect" if reflect else "replicate")
     return _spline_filter(_spline_filter(padded, 2), 3), _SPLINE_BORDER
+
+
+def _compiled_coefficients(image: Tensor, border: int, reflect: bool) -> Tensor:
+    """Return the same on a CPU, of all the `border`."""
+    from .loops import filter_columns
+
+    padded = image.new_empty(*image.shape[:2], *(side + 2 * border for side in image.shape[2:]))
+    planes, mode = padded.flatten(0, 1).numpy(), cv2.BORDER_REFLECT_101 if reflect else cv2.BORDER_REPLICATE
+    pole, gain = np.float32(_SPLINE_POLE), np.float32(6)  # along each dimension
+    for given, plane in zip(image.flatten(0, 1).numpy(), planes, strict=True):
+        cv2.copyMakeBorder(given, border, border, border, border, mode, dst=plane)
+        filter_columns(plane, pole, gain * gain)
+        # As columns, rows are filtered side by side. Strips bound the memory.
+        for rows in np.array_split(plane, math.ceil(len(plane) / _STRIP)):
+            columns = cv2.transpose(rows)
+            filter_columns(columns, pole, np.float32(1))
+            cv2.transpose(columns, rows)
+    return padded
 
 
 def _spline_filter(image: Tensor, dim: int) -> Tensor:

@@ -64,9 +64,13 @@ def closures(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:
 
 def closures_of_each(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:
     """Return the same, [N, 2], of each eye by itself, with the mesh's error."""
+    return np.asarray(1 - apertures(landmarks) / openings(reference))
+
+
+def openings(reference: Landmarks) -> NDArray[np.float64]:
+    """Return [2], the `apertures` that closures are shares of; NaN of an eye that is shut in the reference."""
     open_ = apertures(reference[None])[0]
-    closed: NDArray[np.float64] = 1 - apertures(landmarks) / np.where(open_ > _LEAST_OPEN, open_, np.nan)
-    return closed
+    return np.where(open_ > _LEAST_OPEN, open_, np.nan)
 
 
 def closures_of_seen(

@@ -22,7 +22,7 @@ from ..magnification.filters import pool_to, resize
 from ..pages import KeptArray
 from .colour import coloured_as, is_grey
 from .footage import CLIPPED
-from .lids import closures_of_each, mesh_weight
+from .lids import apertures, mesh_weight, openings
 from .lighting import Curve, Light, ReferenceLight, toned
 from .masks import Mask, disc, grown, hull_of
 from .mesh import LEFT_EYE, LEFT_LIDS, LIPS, RIGHT_EYE, RIGHT_LIDS
@@ -108,6 +108,8 @@ class Visibility:
         shape = (_SIDE, _SIDE)
         self._landmarks = small
         self._width = face_width(small)
+        self._eyes = [hull_of(small[list(opening)], shape) for opening in (RIGHT_EYE, LEFT_EYE)]
+        self._openings = openings(small)
         self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         inner = ((mask, (mask > 0.5) & self._face) for mask in self._regions.values())
@@ -123,12 +125,20 @@ class Visibility:
         covered = grown(mouth_cover(picture, small, self._face), max(1, round((_REACH + _GROWN) * self._width)))
         self._seen = _small_mask(inside) & ~grown(_clipped(self._small), 1) & ~covered
 
-    def __call__(self, frames: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self,
+        frames: Tensor,
+        landmarks: NDArray[np.floating[Any]],
+        inside: Tensor,
+        into: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Return frames [N, 3, S, S] in the reference's light, filled in where the face isn't seen; and where it is.
 
-        landmarks: [N, 478, 3] px. inside: [N, 1, S, S], see the class. The second is [N, 1, S, S] in [0, 1].
+        landmarks: [N, 478, 3] px. inside: [N, 1, S, S], see the class. The second is [N, 1, S, S] in [0, 1]. Both are
+        written `into` tensors on the CPU, where there are some.
         """
-        pictures, seen = (frames.new_empty(len(frames), count, *frames.shape[2:]) for count in (3, 1))
+        new = (frames.new_empty(len(frames), count, *frames.shape[2:]) for count in (3, 1))
+        pictures, seen = into or new
         for number, (points, within) in enumerate(zip(landmarks, inside, strict=True)):
             self._show(frames[number], points, within, pictures[number], seen[number])
         return pictures, seen
@@ -145,8 +155,7 @@ class Visibility:
         if bool(seen.amin() == 1):
             return np.zeros((len(seen), 2), np.bool_)
         small = pool_to(seen, (_SIDE, _SIDE))[:, 0].cpu().numpy()
-        eyes = [hull_of(self._landmarks[list(opening)], (_SIDE, _SIDE)) for opening in (RIGHT_EYE, LEFT_EYE)]
-        return np.stack([small[:, eye].mean(1) < _LEAST_SEEN for eye in eyes], 1)
+        return np.stack([small[:, eye].mean(1) < _LEAST_SEEN for eye in self._eyes], 1)
 
     def _show(
         self, frame: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor, picture: Tensor, soft: Tensor
@@ -223,7 +232,7 @@ class Visibility:
         What is seen of a hand of the skin's colour between the lids changes it as a lid does that closes. But a lid
         changes nothing else around the eye.
         """
-        closing = mesh_weight(closures_of_each(points[None], self._landmarks)[0]) > 0
+        closing = mesh_weight(1 - apertures(points[None])[0] / self._openings) > 0
         if not closing.any():
             return []
         changed = np.maximum(_beyond(lit, self._near), _beyond(self._small, self._extremes(lit))).max(0)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -42,6 +42,7 @@ from ..video import VideoFrame, VideoReader
 from .clip_reference import shows_expression, shows_the_same, with_outside
 from .clip_request import ClipRequest
 from .copied_pixels import CopiedPixels
+from .even_field import without_repeats
 from .kept_clip import KeptClip
 from .outside import Outside
 from .seen import Seen
@@ -131,12 +132,11 @@ class DrivingClip:
         return ahead(itertools.chain.from_iterable(self._batches(size, each) for each in wanted))
 
     def _batches(self, size: int, wanted: Sequence[int]) -> Iterator[tuple[list[int], Seen]]:
-        each = self._each(wanted)
-        while group := list(itertools.islice(each, size)):
-            indices = [index for index, _ in group]
-            batch = [(indices, Seen.joined([seen for _, seen in group], self._name_of(indices)))]
-            del group  # tens of megabytes, which would be kept beside what is made of it, as that would
-            yield batch.pop()
+        frames = self._wanted(wanted)
+        for left in range(len({*wanted}), 0, -size):
+            batch = [self._cut_out(itertools.islice(frames, size), min(size, left))]
+            if batch[0][0]:
+                yield batch.pop()  # tens of megabytes, which would be kept beside what is made of it
 
     def _name_of(self, indices: Sequence[int]) -> str | None:
         """Return what identifies frames, by number, as they are cut out; None where the file has changed meanwhile."""
@@ -148,18 +148,30 @@ class DrivingClip:
         names = [file.name for file in self.reader.files]  # whose numbers are the times of an image sequence
         return fingerprint_of(self.sha256, names, self.reader.info.start, self.to_keep(()).fingerprint)
 
-    def _each(self, wanted: Sequence[int]) -> Iterator[tuple[int, Seen]]:
-        """Yield the wanted frames one by one, with what isn't seen of the face filled in."""
+    def _wanted(self, wanted: Sequence[int]) -> Iterator[VideoFrame]:
         remaining = set(wanted)
         for frame in self._frames if remaining else ():
-            if (index := frame.index) in remaining:
-                remaining.discard(index)
-                crop = self.crop.crop(frame.image, self.size, index)
-                seen, weight = self.visibility(crop, self._all_landmarks[[index]], self._inside(index))
-                copied, repeated = self._copied(frame.image, index)
-                yield index, Seen(seen, weight, copied, repeated, self._closures_seen(index, weight))
+            if frame.index in remaining:
+                remaining.discard(frame.index)
+                yield frame
             if not remaining:
                 return
+
+    def _cut_out(self, frames: Iterable[VideoFrame], most: int) -> tuple[list[int], Seen]:
+        """Return the numbers of frames, `most` of them, and the frames with what isn't seen of the face filled in."""
+        pictures, weight, copied = (torch.empty(most, count, self.size, self.size) for count in (3, 1, 1))
+        repeated, closed = np.empty(most), np.empty((most, 2))
+        indices: list[int] = []
+        for place, frame in enumerate(frames):
+            index, here = frame.index, slice(place, place + 1)
+            crop = self.crop.crop(frame.image, self.size, index)
+            self.visibility(crop, self._all_landmarks[[index]], self._inside(index), (pictures[here], weight[here]))
+            copied[here], repeated[here] = self._copied(frame.image, index)
+            closed[here] = self._closures_seen(index, weight[here])
+            indices.append(index)
+        found = slice(len(indices))
+        hidden, same = without_repeats(weight[found]), without_repeats(copied[found])
+        return indices, Seen(pictures[found], hidden, same, repeated[found], closed[found], self._name_of(indices))
 
     def _closures_seen(self, index: int, weight: Tensor) -> NDArray[np.float64]:
         """Return how far each eye has closed in a frame, [1, 2], by what is seen of them by a `weight` [1, 1, S, S]."""

@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from .even_field import without_repeats
 
 
 @dataclass(frozen=True)
@@ -35,18 +32,6 @@ class Seen:
         """Return the same on a device."""
         frames, weight, copied = (values.to(device) for values in (self.frames, self.weight, self.copied))
         return Seen(frames, weight, copied, self.repeated, self.closures, self.name)
-
-    @classmethod
-    def joined(cls, parts: Sequence[Seen], name: str | None) -> Seen:
-        """Return the frames of several parts together, which have this name."""
-        frames, weight, copied = (
-            torch.cat(values)
-            for values in zip(*((each.frames, each.weight, each.copied) for each in parts), strict=True)
-        )
-        repeated, closures = (
-            np.concatenate(values) for values in zip(*((each.repeated, each.closures) for each in parts), strict=True)
-        )
-        return cls(frames, without_repeats(weight), without_repeats(copied), repeated, closures, name)
 
     def part(self, at: slice) -> Seen:
         """Return some of the frames."""

@@ -3,7 +3,7 @@
 
 libswscale would do this in one call, but its paths from YUV to more than 8 bits of RGB are off by up to 0.8/255 and
 its 8-bit paths lose what a 10-bit video has. So it is only asked to upsample the chroma (which it does exactly), and
-the matrix of ITU-T H.273 is applied here, in float32.
+the matrix of ITU-T H.273 is applied here, in float32 (`loops.mix`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import av
 import cv2
 import numpy as np
 from av.video.frame import supported_np_pix_fmts
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
@@ -42,15 +43,18 @@ class RgbConverter:
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.float32]:
         """Return [H, W, 3] float32 RGB in [0, 1] of the coded picture (not yet turned upright)."""
-        rgb = self._from_rgb(frame) if frame.format.is_rgb or frame.format.has_palette else self._from_yuv(frame)
+        if not (frame.format.is_rgb or frame.format.has_palette):
+            return self._from_yuv(frame)
+        rgb = self._from_rgb(frame)
         np.clip(rgb, 0, 1, out=rgb)
         return rgb
 
     def _from_rgb(self, frame: av.VideoFrame) -> NDArray[np.float32]:
         bits = bit_depth(frame.format)
         if bits <= 8:
-            planes = _planes(self._reformatter.reformat(frame, format="rgb24", interpolation=_FLAGS))
-            return np.asarray(planes / np.float32(255), np.float32)
+            packed = self._reformatter.reformat(frame, format="rgb24", interpolation=_FLAGS)
+            codes = _lines(packed, packed.planes[0])[:, : 3 * frame.width]
+            return np.asarray(codes.reshape(frame.height, frame.width, 3) / np.float32(255), np.float32)
         if frame.format.name not in supported_np_pix_fmts:
             raise InputError(
                 f"Its pixel format {frame.format.name} can't be read; convert the video to H.264 or ProRes."
@@ -59,6 +63,8 @@ class RgbConverter:
         return codes.astype(np.float32) if bits > 16 else codes / np.float32(2**bits - 1)
 
     def _from_yuv(self, frame: av.VideoFrame) -> NDArray[np.float32]:
+        from ..loops import mix
+
         stored = bits = bit_depth(frame.format)
         full = is_full_range(frame)
         if not _FULL_CHROMA.match(frame.format.name):
@@ -71,8 +77,14 @@ class RgbConverter:
                 dst_color_range=colour_range,
             )
             bits = 16
-        yuv = _planes(frame).astype(np.float32)
-        return cv2.transform(yuv, _yuv_to_rgb(_luma(frame), full, stored, bits))
+        y, u, v = planes = [_lines(frame, plane).astype(np.uint16, copy=False) for plane in frame.planes[:3]]
+        rgb = np.empty((frame.height, frame.width, 3), np.float32)
+        matrix = _yuv_to_rgb(_luma(frame), full, stored, bits).astype(np.float32)
+        mix(y, u, v, matrix, rgb)
+        # OpenCV rounds the last two px after each product and sum, and they are to be its numbers, too.
+        last = np.stack([codes[-1:, max(0, frame.width - 2) : frame.width] for codes in planes], -1)
+        rgb[-1:, -2:] = cv2.transform(last.astype(np.float32), matrix).clip(0, 1)
+        return rgb
 
 
 def is_full_range(frame: av.VideoFrame) -> bool:
@@ -121,13 +133,7 @@ def _yuv_to_rgb(luma: tuple[float, float], full: bool, stored: int, bits: int) -
     return np.column_stack([matrix, -matrix @ np.array([black, 128 * unit, 128 * unit])])
 
 
-def _planes(frame: av.VideoFrame) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Return [H, W, 3] codes of a full-chroma frame, planes in their stored order."""
+def _lines(frame: av.VideoFrame, plane: VideoPlane) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Return the codes of a frame's plane, [H, W], with what its lines have beyond the picture."""
     dtype = np.dtype(np.uint8 if bit_depth(frame.format) == 8 else np.uint16)
-    packed = len(frame.planes) == 1
-    samples = frame.width * (3 if packed else 1)
-    planes = [
-        np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype.itemsize)[: frame.height, :samples]
-        for plane in frame.planes[:3]
-    ]
-    return planes[0].reshape(frame.height, frame.width, 3) if packed else cv2.merge(planes)
+    return np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype.itemsize)[: frame.height]

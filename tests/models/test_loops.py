@@ -76,6 +76,26 @@ def test_a_whole_step_beside_its_pixels_is_the_neighbours_value(random):
     assert torch.allclose(found[..., 2:, :-3], image[..., :-2, 3:], atol=1e-5)
 
 
+def test_a_picture_of_any_height_is_looked_up_where_its_pixels_are(random):
+    """Its rows are filtered in strips."""
+    for height in (20, 256, 300, 540):
+        image = torch.rand(1, 2, height, 40, generator=random)
+        assert torch.allclose(warp.sample_spline(image, warp.pixel_grid(height, 40)), image, atol=1e-5)
+
+
+def test_colours_are_opencvs(random):
+    """Landmarks are found in 8-bit codes, and a last digit moves keys."""
+    codes = torch.randint(0, 2**16, (3, 50, 68), generator=random).numpy().astype(np.uint16)
+    matrix = (torch.randn(3, 4, generator=random) / 2**16).numpy()
+    matrix[:, 3] = 0.2
+    mixed = np.empty((50, 66, 3), np.float32)
+    loops.mix(*codes, matrix, mixed)
+    picture = np.stack(codes, -1)[:, :66].astype(np.float32)
+    wanted = cv2.transform(np.vstack([picture, picture[:1]]), matrix)[:50].clip(0, 1)
+    assert np.abs(mixed - wanted).max() < 2e-7  # the same on a processor that rounds a product and its sum once
+    assert 0.2 < (mixed == 0).mean() + (mixed == 1).mean() < 0.8
+
+
 @pytest.mark.parametrize("size", [(90, 117), (64, 48), (49, 32)])
 def test_a_picture_is_shrunk_as_by_opencv(random, size):
     """Whether a pixel covers a whole number of others or not."""
