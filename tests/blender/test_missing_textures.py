@@ -31,7 +31,8 @@ def textured(path: Path, *, grouped: bool = False) -> bpy.types.Object:
         node = tree.nodes.new("ShaderNodeGroup")
         node.node_tree = inner
         shown = node.outputs[0]
-    tree.links.new(shown, tree.nodes["Principled BSDF"].inputs["Base Color"])
+    skin = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
+    tree.links.new(shown, skin.inputs["Base Color"])
     head.data.materials.clear()
     head.data.materials.append(material)
     return head
