@@ -42,7 +42,6 @@ _ITERATIONS = 6  # fits; s changes by less than a tenth in the last
 _EM_STEPS = 4  # for s² between two fits, which cost far more
 _FEWEST_FRAMES = 4  # for the three coefficients of `hidden_by_noise`
 _NOISELESS = 0.1  # noise inflation below which a picture has no noise that could hide a misfit
-_ROUNDS, _EXACT = 12, 0.02  # of reweighting; of the median value, differences that are none
 _RIDGE = 1e-3  # of the median control's information: determines what the equations leave open, shrinks little else
 _PROPORTIONAL = 1.0  # error per explained motion that is no outlier: of a rig that fits half-way it is as large as that
 
@@ -103,21 +102,6 @@ def misfit_variance(error: Measurement, variance: Array, weights: Array) -> Arra
     return total / np.maximum(2 * weights.sum(1), 1e-12)
 
 
-def _least_absolute(columns: Array, values: Array) -> Array:
-    """Return the coefficients [C] >= 0 of columns [N, C] that leave the least sum of absolute differences to [N].
-
-    By reweighted least squares.
-    """
-    scale = np.maximum(np.linalg.norm(columns, axis=0), 1e-30)
-    found: Array = np.zeros(columns.shape[1])
-    weights: Array = np.ones(len(values))
-    for _ in range(_ROUNDS):
-        found = nnls(columns / scale * weights[:, None], values * weights)[0] / scale
-        left = np.abs(values - columns @ found)
-        weights = 1 / np.sqrt(np.maximum(left, max(_EXACT * float(np.median(values)), 1e-30)))
-    return found
-
-
 def hidden_by_noise(variance: Array, shown: Array, head: Array, inflation: Array) -> bool:
     """Return whether the noise is larger than the largest misfit, so that residuals are no evidence of other shapes.
 
@@ -126,8 +110,7 @@ def hidden_by_noise(variance: Array, shown: Array, head: Array, inflation: Array
 
         s² = a + b |head|² + m |shown|² / 2,    a, b, m >= 0,
 
-    by the least sum of absolute differences over the frames, as a jolt of the camera or a thing that passes leaves much
-    more in some of them, whatever they show. Where the noise inflation is below `_NOISELESS`, as in
+    by non-negative least squares over the frames. Where the noise inflation is below `_NOISELESS`, as in
     a rendered picture, nothing is hidden.
 
     Args:
@@ -138,7 +121,8 @@ def hidden_by_noise(variance: Array, shown: Array, head: Array, inflation: Array
     if len(variance) < _FEWEST_FRAMES:
         return False
     columns = np.stack([np.ones_like(shown), head, shown / 2], 1)
-    noise, _, misfit = _least_absolute(columns, variance)
+    scale = np.maximum(np.linalg.norm(columns, axis=0), 1e-30)
+    noise, _, misfit = nnls(columns / scale, variance)[0] / scale
     return bool(misfit * shown.max() / 2 < noise and np.median(inflation) > _NOISELESS)
 
 

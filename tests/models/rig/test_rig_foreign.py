@@ -406,14 +406,3 @@ def test_a_misfit_is_told_from_noise_by_growing_with_the_motion(misfit: float, n
     variance = noise + 0.02 * sway + misfit * shown
     assert hidden_by_noise(variance, shown, sway, np.ones(len(CURVE))) == expected
     assert not hidden_by_noise(variance, shown, sway, np.full(len(CURVE), 0.01)), "a rendered picture has no noise"
-
-
-@pytest.mark.parametrize("start", [0.1, 0.5])
-@pytest.mark.parametrize(("misfit", "expected"), [(0.2, False), (0.05, True)])
-def test_frames_of_a_jolt_are_no_misfit_of_the_rig(misfit: float, expected: bool, start: float) -> None:
-    """Else the expression would be brought to the size that another rig's shapes would have."""
-    shown = 0.1 * np.repeat(CURVE, 3) ** 2
-    still, first = np.zeros(len(shown)), int(np.argmax(0.1 * start**2 <= shown))
-    variance = 0.01 + misfit * shown
-    variance[first : first + 4] += 0.04
-    assert hidden_by_noise(variance, shown, still, np.ones(len(shown))) == expected
