@@ -30,6 +30,7 @@ from .expected_time import start_timed
 from .footage import LONG, asks_for_part, looks
 from .frames.clip import check_in_steps
 from .import_result import BRINGING, Read, import_result, read_result
+from .missing_textures import missing_textures
 from .movement import movement
 from .moving_shot import capture_shot
 from .order import Order, disabled_reason, make_order
@@ -120,6 +121,8 @@ def _capture(
         raise InputError("The file was changed before the avatar was captured; start again.")
     view = None if order.viewport is None else _viewport(context, order.viewport)
     request, anchors = _requested(context, order, target, view)
+    if missing := missing_textures(target, (target, *request.further)):
+        task.warn(missing)
     size, shot = picture_size(context.scene), order.spec.shot
     if order.spec.outputs.frames and length is not None and view is None and shot is None:
         frames = order.destination.frames_of(length, context.scene)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import bpy
 
-from ...backend_bridge.files.disk import explain_disk_trouble
+from ...backend_bridge.files.disk import explain_disk_trouble, explained
 from ...backend_bridge.files.errors import InputError, InUseError, MagPlusError
 from ...backend_bridge.files.locks import hold_beside
+from ...backend_bridge.files.whole import check_writable
 from ...operators.blender.saving import Stamp, stamp_of
 from ...operators.running.job_manager import manager
 
@@ -31,9 +32,13 @@ class SavedFile:
 
     @classmethod
     def of(cls, path: Path | None) -> SavedFile | None:
-        """Return it at the beginning of a command, None for no path. The open file counts as Blender has read it."""
+        """Return it at the beginning of a command, None for no path. The open file counts as Blender has read it.
+
+        Raises `InputError` where nothing could be saved, before the work of which it is to keep the result.
+        """
         if path is None:
             return None
+        _check_place(path.absolute())
         opened, stamp = manager.opened
         with suppress(OSError):  # it isn't there yet
             if opened and opened == bpy.data.filepath and path.samefile(opened):
@@ -53,6 +58,13 @@ class SavedFile:
                     "it; run the command again."
                 )
             save_copy(self.path)
+
+
+def _check_place(path: Path) -> None:
+    with explained(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        check_writable(next(folder for folder in path.parents if folder.exists()))
 
 
 @contextmanager

@@ -432,6 +432,7 @@ MESSAGES: dict[str, str] = {
     "Remove Anchors": "Anker entfernen",
     "Removing the checkpoint": "Checkpoint wird entfernt",
     "Render one pixel of every square and fill in the rest: much faster, and soft": "Rendert ein Pixel jedes Quadrats und füllt den Rest auf: viel schneller, und weich",
+    "Pictures that the materials of {0} use can't be found ({1}), so it is rendered without them; choose File > External Data > Find Missing Files.": "Bilder, die die Materialien von {0} verwenden, sind nicht zu finden ({1}), darum wird er ohne sie gerendert; wählen Sie Datei > Externe Daten > Fehlende Dateien finden.",
     "Render the avatar and measure its rig, into a job folder": "Den Avatar rendern und sein Rig vermessen, in einen Auftragsordner",
     "Render the picture, leave the rig alone": "Das Bild rendern, das Rig in Ruhe lassen",
     "Rendering the avatar": "Avatar wird gerendert",

@@ -432,6 +432,7 @@ MESSAGES: dict[str, str] = {
     "Remove Anchors": "Quitar anclas",
     "Removing the checkpoint": "Quitando el checkpoint",
     "Render one pixel of every square and fill in the rest: much faster, and soft": "Calcula un píxel de cada cuadrado y rellena el resto: mucho más rápido, y suave",
+    "Pictures that the materials of {0} use can't be found ({1}), so it is rendered without them; choose File > External Data > Find Missing Files.": "No se encuentran imágenes que usan los materiales de {0} ({1}), así que se procesa sin ellas; elija Archivo > Datos externos > Buscar archivos faltantes.",
     "Render the avatar and measure its rig, into a job folder": "Procesa el avatar y mide su rig, en una carpeta de trabajo",
     "Render the picture, leave the rig alone": "Procesa la imagen sin tocar el rig",
     "Rendering the avatar": "Procesando el avatar",

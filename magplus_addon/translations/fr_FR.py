@@ -432,6 +432,7 @@ MESSAGES: dict[str, str] = {
     "Remove Anchors": "Supprimer les ancres",
     "Removing the checkpoint": "Suppression du checkpoint",
     "Render one pixel of every square and fill in the rest: much faster, and soft": "Calcule un pixel de chaque carré et remplit le reste : bien plus rapide, et flou",
+    "Pictures that the materials of {0} use can't be found ({1}), so it is rendered without them; choose File > External Data > Find Missing Files.": "Des images utilisées par les matériaux de {0} sont introuvables ({1}), le rendu se fait donc sans elles ; choisissez Fichier > Données externes > Chercher les fichiers manquants.",
     "Render the avatar and measure its rig, into a job folder": "Rend l'avatar et mesure son rig, dans un dossier de tâche",
     "Render the picture, leave the rig alone": "Rend l'image sans toucher au rig",
     "Rendering the avatar": "Rendu de l'avatar",

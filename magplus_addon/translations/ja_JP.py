@@ -432,6 +432,7 @@ MESSAGES: dict[str, str] = {
     "Remove Anchors": "アンカーを削除",
     "Removing the checkpoint": "チェックポイントを削除中",
     "Render one pixel of every square and fill in the rest: much faster, and soft": "各区画の1ピクセルだけを描画し残りを補間します。ずっと速く、ぼやけます",
+    "Pictures that the materials of {0} use can't be found ({1}), so it is rendered without them; choose File > External Data > Find Missing Files.": "{0} のマテリアルが使う画像が見つからないため（{1}）、それなしでレンダリングされます。ファイル > 外部データ > 欠けているファイルを検索 を選んでください。",
     "Render the avatar and measure its rig, into a job folder": "アバターをレンダーし、リグを測定してジョブフォルダーに保存します",
     "Render the picture, leave the rig alone": "画像だけをレンダーし、リグはそのままにします",
     "Rendering the avatar": "アバターをレンダー中",

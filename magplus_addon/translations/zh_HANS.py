@@ -432,6 +432,7 @@ MESSAGES: dict[str, str] = {
     "Remove Anchors": "移除锚点",
     "Removing the checkpoint": "正在移除检查点",
     "Render one pixel of every square and fill in the rest: much faster, and soft": "每个方块只渲染一个像素并填充其余部分：快得多，但较模糊",
+    "Pictures that the materials of {0} use can't be found ({1}), so it is rendered without them; choose File > External Data > Find Missing Files.": "找不到 {0} 的材质所用的图片（{1}），因此渲染时没有它们；请选择 文件 > 外部数据 > 查找缺失文件。",
     "Render the avatar and measure its rig, into a job folder": "渲染虚拟角色并测量其绑定，存入任务文件夹",
     "Render the picture, leave the rig alone": "只渲染图像，不测量绑定",
     "Rendering the avatar": "正在渲染虚拟角色",

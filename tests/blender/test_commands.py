@@ -284,8 +284,10 @@ def test_the_file_is_saved_where_asked(
     assert commands.main([*arguments, "--save", str(target)]) == 0
     assert target.is_file()
     capfd.readouterr()
+    del orders[:]
     assert commands.main([*arguments, "--save", str(shot / "inside a file.blend")]) == 2
-    assert "can't be saved as" in complaint(capfd.readouterr().err)
+    assert "is a file, not a folder; choose another folder" in complaint(capfd.readouterr().err)
+    assert not orders, "an error after the work would come too late"
 
 
 def test_a_disk_that_is_full_is_the_machines_matter(

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from ....backend_bridge.files.disk import explained
 from ....backend_bridge.files.errors import ExitCode, InputError, worst_of
-from ....backend_bridge.files.whole import write_whole
 from ....backend_bridge.job.artefacts import SET_ASIDE
+from ....backend_bridge.job.journal import Journal
 from ....backend_bridge.job.measurements import FOLDER
+from ....backend_bridge.job.own_files import OwnFiles
 from ..parser import Verbs, add_checkpoints, add_progress, add_python
 from .carrying_out import Batch
 from .farm import FarmJob, flamenco, job_parameters, open_job_description
@@ -142,7 +143,10 @@ def _write_farm_jobs(options: argparse.Namespace, listed: Path, results: Path, p
     for path, text in texts.items():
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, text.encode())
+        own = OwnFiles(path.parent, Journal(path.with_name(WRITTEN)))
+        own.write(path.name, text.encode())
+        for remark in own.remarks:
+            print(f"magplus: warning: {remark}", file=sys.stderr)
         print(path)
     return ExitCode.OK
 

@@ -119,6 +119,19 @@ def test_a_farms_job_is_for_the_whole_list(
     assert not (listed.parent / "farm").exists()
 
 
+def test_a_farms_job_that_somebody_has_edited_is_set_aside(
+    main: Callable[..., int], listed: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    farm = tmp_path / "farm"
+    for _ in range(2):
+        assert main(listed, "--openjd", farm, "--flamenco", farm) == 0
+        assert "warning" not in capfd.readouterr().err
+    (farm / "list.parameters.json").write_text("for our mounts")
+    assert main(listed, "--openjd", farm) == 0
+    assert (farm / "set_aside" / "list.parameters.json").read_text() == "for our mounts"
+    assert "kept as set_aside/list.parameters.json" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("step", ["run", "import"])
 def test_a_step_whose_shot_is_not_captured_says_so(
     main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str], step: str

@@ -101,7 +101,7 @@ ELSEWHERE = {
     *("Preferences", "Add-ons", "System", "Network", "Interface", "Language", "Space", "Object", "Library Override"),
     *("Properties", "Data", "Export", "Import", "Texture", "Displace", "Non-Color", "Bake Animation", "All Actions"),
     *("NLA Strips", "Animation Offset", "Animation Mode: Scene", "Channel Booleans", "IDistort", "STMap", "Read"),
-    "Split Animation by Object",
+    *("Split Animation by Object", "File", "External Data", "Find Missing Files"),
 }
 
 
