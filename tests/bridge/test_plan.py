@@ -22,9 +22,9 @@ ROOMS = {
     "models": (
         "ahead",
         "pages",
-        "video",
         "device",
         "loops",
+        "video",
         "warp",
         "magnification",
         "face",
