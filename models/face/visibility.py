@@ -27,6 +27,7 @@ from .lighting import Curve, Light, ReferenceLight, toned
 from .masks import Mask, disc, grown, hull_of
 from .mesh import LEFT_EYE, LEFT_LIDS, LIPS, RIGHT_EYE, RIGHT_LIDS
 from .mouth_cover import mouth_cover
+from .pose import turned_by
 from .regions import face_mask, face_width, regions
 
 Image = NDArray[np.float32]  # [C, H, W]
@@ -49,6 +50,7 @@ _NOISE_QUANTILE = 0.98  # of the rest of the face, whose changes are noise or a 
 _SAME_LIGHT = 0.02  # a change of light by less than this is left to the solver
 _MOST_BYTES = 32 << 20  # of what is known of frames, for each clip: two thousand frames, or 160 in another light
 _LEAST_SEEN = 0.6  # of a region; one that is seen less is not seen
+_STEADY, _TURNED = ("brows", "nose"), 5.0  # what moves as the head does, for the most part; degrees
 # Of the face's width: half the width of what hides the face at least, as a highlight does not; and how far beside it
 # its own motion may still pass for the face's, for edges and gaps of a hand look like skin.
 _LARGE, _BESIDE = 0.04, 0.1
@@ -106,7 +108,7 @@ class Visibility:
         self._scale = _SIDE / size
         small = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
         shape = (_SIDE, _SIDE)
-        self._landmarks = small
+        self._landmarks, self._mesh = small, landmarks
         self._width = face_width(small)
         self._eyes = [hull_of(small[list(opening)], shape) for opening in (RIGHT_EYE, LEFT_EYE)]
         self._openings = openings(small)
@@ -208,7 +210,13 @@ class Visibility:
         for inner, beside in self._parts:
             if np.count_nonzero(seen.ravel()[inner]) < _LEAST_SEEN * len(inner):
                 seen &= beside
+        if self._is_only_jaw(seen) and turned_by(landmarks, self._mesh) > _TURNED:
+            seen[:] = False
         return _Comparison(seen, light if light.differs(self._face, _SAME_LIGHT) else None)
+
+    def _is_only_jaw(self, seen: Mask) -> bool:
+        """Whether nothing is seen by which a head that turns can be told from a jaw that moves aside."""
+        return not any(seen[self._regions[name] > 0.5].mean() > 1 - _LEAST_SEEN for name in _STEADY)
 
     def _covered(self, lit: Image, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
         """Return where something is before the face: what can't have come from near by on the reference."""

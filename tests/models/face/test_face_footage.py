@@ -338,6 +338,21 @@ class TestPixels:
                 assert not mouth_cover(image, points, face).any()
                 assert not mouth_cover(np.repeat(image.mean(2, keepdims=True), 3, 2), points, face).any(), "in grey"
 
+    @pytest.mark.parametrize(("degrees", "shown"), [(0, True), (2, True), (9, False), (-9, False)])
+    def test_a_jaw_alone_is_not_seen_on_a_head_that_turns(self, seen, degrees, shown):
+        """Brows and nose are hidden, and what is left moves aside with a head that turns as with a jaw that does."""
+        picture, points, everywhere, visibility = seen
+        hidden = picture.clone()
+        brow = int(points[:, 1].min() + 0.15 * np.ptp(points[:, 1]))
+        hidden[..., brow : int(points[NOSE_BASE, 1]), :] = torch.tensor([0.1, 0.5, 0.2]).view(3, 1, 1)
+        angle = math.radians(degrees)
+        turn = np.array([[math.cos(angle), 0, math.sin(angle)], [0, 1, 0], [-math.sin(angle), 0, math.cos(angle)]])
+        turned = (points - points.mean(0)) @ turn.T + points.mean(0)
+        _, weight = visibility(hidden, turned[None], everywhere)
+        unseen = {name: float(share[0]) for name, share in visibility.unseen_regions(weight).items()}
+        assert unseen["brows"] > 0.9 and unseen["nose"] > 0.7
+        assert unseen["chin"] < 0.2 if shown else unseen["chin"] > 0.99
+
     def test_a_caption_hides_the_mouth_and_nothing_else(self, seen):
         picture, points, everywhere, visibility = seen
         written = picture[0].permute(1, 2, 0).numpy().copy()
