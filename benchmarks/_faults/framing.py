@@ -49,11 +49,14 @@ def defocused(sigma: float) -> Spoil:
     return drawn(soft, 17, last)
 
 
-def turned(driver: Actor, angle: float) -> Spoil:
-    """Turn the head away and back within six frames after the expression, with the motion blur of half a frame."""
+def turned(driver: Actor, pitch: float, yaw: float) -> Spoil:
+    """Turn the head away and back within six frames after the expression, with the motion blur of half a frame.
+
+    pitch, yaw: degrees.
+    """
     course = np.interp(np.arange(LATE - 1, LATE + 6, 0.125), [LATE, LATE + 2, LATE + 3, LATE + 5], [0, 1, 1, 0])
     rest = np.zeros(len(driver.stage.controls))
-    heads = [np.r_[np.deg2rad([0.0, angle * share, 0.0]), np.zeros(3)] for share in course]
+    heads = [np.r_[np.deg2rad([pitch * share, yaw * share, 0.0]), np.zeros(3)] for share in course]
 
     def spoil(frames: Tensor) -> Tensor:
         result = frames.clone()
@@ -90,4 +93,6 @@ def of_framing(driver: Actor, other: Actor) -> Iterator[Fault]:
     yield Fault("harmless: zoom", "12%", zoomed(0.12))
     for sigma in (1.5, 3.0):
         yield Fault("focus pulled", f"{sigma:g} px", defocused(sigma), (), "" if sigma < 2 else LIGHT)
-    yield Fault("fast turn", "10 degrees", turned(driver, 10.0), tuple(range(LATE, LATE + 6)), "")
+    for name, pitch, yaw in (("fast nod", 8.0, 0.0), ("fast nod and turn", 6.0, 8.0), ("fast turn", 0.0, 10.0)):
+        strength = f"{max(pitch, yaw):g} degrees"
+        yield Fault(name, strength, turned(driver, pitch, yaw), tuple(range(LATE, LATE + 6)), "")

@@ -228,7 +228,7 @@ class Evidence:
             values[:, some] = solve_boxed(system, target / noise[:, None], low, high, guess).values * allowed[:, some]
             found = values[:, : model.controls]
             change = float(np.abs(found - before).max(initial=0.0) / max(np.abs(found).max(initial=0.0), 1e-12))
-            posterior = _variances(system)
+            posterior = variances(system)
             # 2. M-step
             determined = np.full_like(values, 1e-9)
             determined[:, some] = np.clip(1.0 - posterior * precision, 1e-9, 1.0)
@@ -283,9 +283,11 @@ class Evidence:
             self._gram = None
 
 
-def _variances(precision: Array) -> Array:
+def variances(precision: Array) -> Array:
     """Return [N, U], the diagonals of the inverses of positive definite matrices [N, U, U], by Cholesky's factors."""
     found = np.empty(precision.shape[:2])
+    if not found.size:  # no control is in play, of which LAPACK would complain on the standard output
+        return found
     for frame, matrix in enumerate(precision):
         factor, indefinite = dpotrf(matrix.T, lower=1)  # symmetric, and so as LAPACK keeps it
         inverse = np.linalg.inv(matrix) if indefinite else dpotri(factor, lower=1, overwrite_c=1)[0]

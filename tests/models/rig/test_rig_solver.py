@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 
 from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.rig.basis import Control, RigBasis
+from magplus.models.rig.evidence import variances
 from magplus.models.rig.measurement import Measurement, Patches
 from magplus.models.rig.sites import Sites
 from magplus.models.rig.solver import RigSolution, solve
@@ -258,6 +259,17 @@ def test_a_still_face_gives_the_rest_pose() -> None:
     found = run(basis, np.zeros((5, len(basis.positions), 2))).curves
     assert not found.values.any()
     assert not found.residual.any()
+
+
+def test_variances_are_those_of_the_inverses_and_no_control_at_all_says_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """LAPACK prints its complaints to standard output, which the worker's messages take."""
+    root = np.random.default_rng(0).normal(size=(4, 6, 6))
+    precision = root @ root.transpose(0, 2, 1) + np.eye(6)
+    np.testing.assert_allclose(variances(precision), np.linalg.inv(precision).diagonal(axis1=1, axis2=2))
+    assert variances(precision[:, :0, :0]).shape == (4, 0)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_single_frame_is_enough() -> None:
