@@ -185,7 +185,9 @@ def test_a_cancel_at_the_very_end_says_that_the_result_is_there(
 
     monkeypatch.setattr(animate, "_capture", captured)
     monkeypatch.setattr(animate, "asks_for_more", lambda _: False)  # what the worker here is told to do is no option
-    order = SimpleNamespace(folder=folder.path, spec=folder.read_spec(), python=Path(sys.executable), idle_minutes=1.0)
+    order = SimpleNamespace(
+        folder=folder.path, spec=folder.read_spec(), replaces=False, python=Path(sys.executable), idle_minutes=1.0
+    )
     jobs.manager.start("animate", animate.animate(order))
     pump(jobs, lambda: jobs.manager.progress is not None and jobs.manager.progress.stage.startswith("Bringing"))
     jobs.manager.cancel()
