@@ -114,6 +114,7 @@ class Visibility:
         self._openings = openings(small)
         self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
+        self._steady = [self._regions[name] > 0.5 for name in _STEADY]
         inner = ((mask, (mask > 0.5) & self._face) for mask in self._regions.values())
         # The places of each, and beside it.
         self._parts = [(np.flatnonzero(places), mask < 0.5) for mask, places in inner if places.any()]
@@ -216,7 +217,7 @@ class Visibility:
 
     def _is_only_jaw(self, seen: Mask) -> bool:
         """Whether nothing is seen by which a head that turns can be told from a jaw that moves aside."""
-        return not any(seen[self._regions[name] > 0.5].mean() > 1 - _LEAST_SEEN for name in _STEADY)
+        return not any(seen[region].mean() > 1 - _LEAST_SEEN for region in self._steady)
 
     def _covered(self, lit: Image, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
         """Return where something is before the face: what can't have come from near by on the reference."""
