@@ -1059,6 +1059,34 @@ def square_residuals(terms: Stack, displacement: Stacks, squared: Stack) -> None
                 squared[n, s, p] = across * across + down * down
 
 
+@_compiled("void(float32[:,::1], boolean[:,::1], int64[::1], float32[::1])")
+def find_ranked(rows: Plane, counted: NDArray[np.bool_], ranks: Places, result: Row) -> None:
+    """Put the number of each row that has a rank, from 0, among those that are `counted` into `result`.
+
+    No number that is counted is NaN; counted: for each row, or one for all. Radix selection: the bits of a float, its
+    sign's turned over, are in the order of the numbers. Without a branch in the inner loop, as no processor foresees
+    which numbers are in the bin that is looked for.
+    """
+    for n in range(len(rows)):
+        row, some, rank = rows[n].view(np.uint32), counted[n if len(counted) > 1 else 0], ranks[n]
+        known, mask = np.uint32(0), np.uint32(0)  # the bits of the result that are known, and where they are
+        for shift, width in ((21, 11), (10, 11), (0, 10)):
+            bins = np.zeros(1 << width, np.int64)
+            for place in range(len(row)):
+                bits = row[place]
+                bits ^= np.uint32(0xFFFFFFFF) if bits >> np.uint32(31) else np.uint32(0x80000000)
+                belongs = some[place] & (bits & mask == known)
+                bins[(bits >> np.uint32(shift)) & np.uint32((1 << width) - 1)] += belongs
+            digit = 0
+            while rank >= bins[digit]:
+                rank -= bins[digit]
+                digit += 1
+            known |= np.uint32(digit << shift)
+            mask |= np.uint32(((1 << width) - 1) << shift)
+        known ^= np.uint32(0x80000000) if known >> np.uint32(31) else np.uint32(0xFFFFFFFF)
+        result[n] = np.array([known]).view(np.float32)[0]
+
+
 @_compiled("float64(float64[::1], float64[::1], float64)")
 def _quantile(values: Numbers, weights: Numbers, share: float) -> float:
     """Return the least of `values` up to which `share` of the weight is; both arrays are used up."""

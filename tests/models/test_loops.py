@@ -443,3 +443,18 @@ def test_the_motion_that_fields_explain_is_found_alike(random, monkeypatch):
     by_pytorch(monkeypatch, refinement)
     assert torch.allclose(compiled, network._prior_mean(*arguments), atol=1e-4)
     assert compiled.abs().amax() > 0.01
+
+
+@pytest.mark.parametrize("places", [1, 7, 5000])
+def test_numbers_are_ranked_alike(random, places):
+    """Negative, equal and infinite ones, and with some left out."""
+    values = torch.randn(3, places, generator=random)
+    values[1] = values[1].round()
+    values[2, ::3] = torch.inf
+    values[2, 1::3] = 0.0
+    counted = torch.rand(3, places, generator=random) > 0.5
+    counted[:, 0] = True
+    assert torch.equal(filters.median(values), values.median(1).values)
+    assert torch.equal(filters.median(values, counted), values.masked_fill(~counted, torch.nan).nanmedian(1).values)
+    for k in {1, (places + 2) // 3, places}:
+        assert torch.equal(filters.kth_smallest(values, k), values.kthvalue(k, dim=1).values)
