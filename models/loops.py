@@ -38,6 +38,7 @@ _STACK, _STACKS = "float64[:,:,::1]", "float64[:,:,:,::1]"
 _NUMBERS, _MATRIX, _FLAGS = "float64[::1]", "float64[:,::1]", "boolean[::1]"
 _ABREAST = 8  # rows that are filtered together
 _IN_LINE = 64  # px of a row that are looked up together
+_FEW_IN_LINE = 16  # those of a row that is turned, by up to some 4 degrees
 
 
 def _compiled(signature: str, fused: bool = False) -> Callable[[Loop], Loop]:
@@ -164,37 +165,48 @@ def look_up_spline(coefficients: Field, border: int, positions: Field, displaced
     displaced: the positions are relative to each pixel's own. Places that lie side by side as pixels do, give or take
     one px, are looked up together.
     """
-    width = result.shape[3]
+    height, width = result.shape[2:]
     last_x = np.float32(coefficients.shape[3] - 2 * border - 1)
     last_y = np.float32(coefficients.shape[2] - 2 * border - 1)
     across, down = np.empty((4, _IN_LINE), np.float32), np.empty((4, _IN_LINE), np.float32)
     columns, rows = np.empty(_IN_LINE, np.int32), np.empty(_IN_LINE, np.int32)
-    five, own = np.empty(10 * _IN_LINE, np.float32), np.empty((2, width), np.float32)
+    wide = width if result.shape[1] < 3 else _IN_LINE  # so that three planes' rows stay in the cache for the next row
+    five, own = np.empty(10 * _IN_LINE, np.float32), np.empty((2, wide), np.float32)
     five_across, five_down = five[: 5 * _IN_LINE], five[5 * _IN_LINE :]
     zero, one = np.float32(0), np.float32(1)
     for n in range(result.shape[0]):
         planes = coefficients[min(n, coefficients.shape[0] - 1)]
         at = positions[min(n, positions.shape[0] - 1)]
-        for y in range(result.shape[2]):
-            for x in range(width):
-                own[0, x] = (np.float32(x) + at[0, y, x]) if displaced else at[0, y, x]
-                own[1, x] = (np.float32(y) + at[1, y, x]) if displaced else at[1, y, x]
-            for first in range(0, width, _IN_LINE):
-                count = min(first + _IN_LINE, width) - first
-                along, upright = own[0, first : first + count], own[1, first : first + count]
-                left, right = _taps_of(along, last_x, np.int32(1))
-                top, bottom = _taps_of(upright, last_y, np.int32(0))
-                if (right - left <= 1) & (bottom - top <= 1):
-                    _weigh_in_line(along, last_x, np.float32(left), one, five_across)
-                    _weigh_in_line(upright, last_y, np.float32(top), zero, five_down)
-                    column, row = max(int(left) + border - 1, 0), max(int(top) + border - 1, 0)
-                    for c in range(result.shape[1]):
-                        _add_in_line(planes[c], column, row, five, result[n, c, y, first : first + count])
-                    continue
-                _weigh(along, last_x, border, across, columns)
-                _weigh(upright, last_y, border, down, rows)
-                for c in range(result.shape[1]):
-                    _add_taps(planes[c], across, down, columns, rows, 0, count, result[n, c, y, first : first + count])
+        for strip in range(0, width, wide):
+            length = min(wide, width - strip)
+            for y in range(height):
+                for x in range(length):
+                    place_x, place_y = at[0, y, strip + x], at[1, y, strip + x]
+                    own[0, x] = (np.float32(strip + x) + place_x) if displaced else place_x
+                    own[1, x] = (np.float32(y) + place_y) if displaced else place_y
+                first, reach = 0, _IN_LINE
+                while first < length:
+                    count = min(reach, length - first)
+                    along, upright = own[0, first : first + count], own[1, first : first + count]
+                    left, right = _taps_of(along, last_x, np.int32(1))
+                    top, bottom = _taps_of(upright, last_y, np.int32(0))
+                    in_line = (right - left <= 1) & (bottom - top <= 1)
+                    if not in_line and reach > _FEW_IN_LINE:
+                        reach = _FEW_IN_LINE
+                        continue
+                    begin, end = strip + first, strip + first + count
+                    if in_line:
+                        _weigh_in_line(along, last_x, np.float32(left), one, five_across)
+                        _weigh_in_line(upright, last_y, np.float32(top), zero, five_down)
+                        column, row = max(int(left) + border - 1, 0), max(int(top) + border - 1, 0)
+                        for c in range(result.shape[1]):
+                            _add_in_line(planes[c], column, row, five, result[n, c, y, begin:end])
+                    else:
+                        _weigh(along, last_x, border, across, columns)
+                        _weigh(upright, last_y, border, down, rows)
+                        for c in range(result.shape[1]):
+                            _add_taps(planes[c], across, down, columns, rows, 0, count, result[n, c, y, begin:end])
+                    first += count
 
 
 @numba.njit(inline="always")
