@@ -359,7 +359,8 @@ def _columns_of(name: str) -> list[int]:
     meaning = recognise(name)
     if meaning is None or not meaning.shape:
         return []
-    return [index for index, shape in enumerate(SHAPES) if shape in meaning.arkit_names]
+    names = meaning.arkit_names
+    return [index for index, shape in enumerate(SHAPES) if shape in names]
 
 
 def _is_joint(name: str) -> bool:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from ..backends import FOLDER_VARIABLE
 from ..files.errors import ExitCode, worst_of
@@ -26,12 +27,15 @@ from ..worker_client import messages
 from ..worker_client.messages import Cancel, Cancelled, Error, Hello, JobWarning, Message, Progress, Result, Start
 from ..worker_client.pace import Pace, followed
 from .cancellation import STOPPED, Cancellation, on_termination
+from .memory import give_freed_memory_back
 from .parent import wait_for_parents_end
 from .runner import JobRunner
 from .streams import claim_stdout, leave
 
 PROGRESS = ("text", "openjd")
 MOST_WORK = (Stage.ANIMATE, Stage.SHOT)  # the stages that take most of a job
+Order: TypeAlias = tuple[Start, Cancellation]
+BETWEEN_JOBS = 5.0  # s; longer than the next job of a list takes to come
 _EPILOG = "exit status:\n" + "\n".join(f"  {code.value}  {code.meaning}" for code in ExitCode)
 
 
@@ -206,7 +210,7 @@ def strictly(folder: Path) -> ExitCode:
 def serve(runner: JobRunner, parent: int | None, idle_minutes: float) -> ExitCode:
     """Serve jobs until standard input ends, the parent is gone, a signal asks to stop, or nothing comes for long."""
     send = claim_stdout()
-    orders: queue.SimpleQueue[tuple[Start, Cancellation] | None] = queue.SimpleQueue()
+    orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
     running = Cancellation()
 
     def stop() -> None:
@@ -234,15 +238,24 @@ def serve(runner: JobRunner, parent: int | None, idle_minutes: float) -> ExitCod
     if parent is not None:
         threading.Thread(target=wait_for_parents_end, args=(parent, stop), name="magplus-parent", daemon=True).start()
     send(Hello(os.getpid(), sys.version.split()[0]))
-    while True:
-        try:
-            order = orders.get(timeout=idle_minutes * 60)
-        except queue.Empty:
-            return ExitCode.OK
-        if order is None:
-            return ExitCode.OK
+    while (order := next_order(orders, idle_minutes * 60)) is not None:
         start, cancellation = order
         runner.run(Path(start.folder), send, cancellation, start.order)
+    return ExitCode.OK
+
+
+def next_order(orders: queue.SimpleQueue[Order | None], idle: float) -> Order | None:
+    """Return the next order, None for an end of all or where nothing comes for `idle` seconds.
+
+    When a list of jobs has ended, so that the next one is long in coming, freed memory is given back.
+    """
+    pause = min(BETWEEN_JOBS, idle)
+    with suppress(queue.Empty):
+        return orders.get(timeout=pause)
+    give_freed_memory_back()
+    with suppress(queue.Empty):
+        return orders.get(timeout=idle - pause)
+    return None
 
 
 class Console:

@@ -23,7 +23,6 @@ from ..job.stages import Stage
 from ..worker_client.messages import Cancelled, Error, JobWarning, Message, Progress, Result
 from .cancellation import STOPPED, Cancellation
 from .failures import explain
-from .memory import give_freed_memory_back
 from .streams import leave, log_to
 
 Send = Callable[[Message], None]
@@ -92,7 +91,6 @@ class JobRunner:
         except MagPlusError as error:  # before there was a log: no job folder, a read-only one, one in use
             exit_code, end = error.exit_code, Error(error.exit_code, str(error), "")
         send(end)  # when the folder is free: whoever hears it may write there at once
-        give_freed_memory_back()
         return exit_code
 
     def _run_locked(self, folder: JobFolder, send: Send, cancellation: Cancellation) -> tuple[ExitCode, Message]:

@@ -23,6 +23,7 @@ from .timing import (
     may_be_calmer,
     nearer_to_rest,
     settled,
+    some_calmer,
 )
 from .track import FaceTrack, follow_face
 from .turning import head_turning
@@ -72,6 +73,7 @@ __all__ = [
     "roll",
     "select_face",
     "settled",
+    "some_calmer",
     "split_rigid",
     "turned_by",
     "undisturbed",

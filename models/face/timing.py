@@ -133,6 +133,15 @@ def may_be_calmer(track: FaceTrack, index: int) -> bool:
     return highest > _ONE_CALMER and float(expressiveness(track)[index]) > _clearly(track)
 
 
+def some_calmer(track: FaceTrack, index: int, scores: NDArray[np.floating[Any]]) -> bool:
+    """Return whether any of some pictures may be nearer to rest than frame `index`, as `calmest` takes them.
+
+    It is so with half of what is clear: of three in a row that are at rest, each is by far nearer to it than that.
+    """
+    least = float((scores.astype(np.float64) @ _counted(track)).min(initial=np.inf))
+    return float(expressiveness(track)[index]) - least > _clearly(track) / 2
+
+
 def _clearly(track: FaceTrack) -> float:
     """Return by how much the expressiveness of pictures must differ to be more than the scores' jitter."""
     steps = np.abs(np.diff(expressiveness(track)[track.present]))

@@ -4,18 +4,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.job.spec import Driving
 from ..ahead import ahead
-from ..face import FaceLandmarker, FaceLandmarks, FaceTrack, calmest, comparable, may_be_calmer, turned_by
+from ..face import (
+    FaceLandmarker,
+    FaceLandmarks,
+    FaceTrack,
+    calmest,
+    comparable,
+    may_be_calmer,
+    some_calmer,
+    turned_by,
+)
 from ..video import VideoFrame, VideoReader, reader_at_reference
 from ..video.clip import within
 
@@ -82,19 +92,40 @@ def calmer_outside(
         return None
     start, end = (Fraction(bound) for bound in driving.trim)
     sides = [(max(Fraction(0), start - _REACH), start), (end, end + _REACH)]
-    points = track.points[index]
-    here = _face_of(track, index)
+    points, here = track.points[index], _face_of(track, index)
     like_here = comparable(image.image, points)
-    found: list[tuple[Fraction, FaceLandmarks]] = []
-    with closing(ahead(_sampled(path, driving, [side for side in sides if side[0] < side[1]]))) as sampled:
-        for seconds, frame in sampled:
+    times: list[Fraction] = []
+    waiting: dict[int, VideoFrame] = {}
+    compared: dict[int, FaceLandmarks | None] = {}
+
+    def look(number: int, frame: VideoFrame) -> None:
+        face = None
+        with suppress(InputError):  # a damaged picture shows none
             face = _nearest(landmarker.detect(frame.image, near=here), here)
-            if face and turned_by(face.points, points) < _TURNED and like_here(frame.image, face.points):
-                found.append((seconds, face))
-    if not found:
+        if face is not None and not (turned_by(face.points, points) < _TURNED and like_here(frame.image, face.points)):
+            face = None
+        compared[number] = face
+
+    def scores() -> NDArray[np.float32]:
+        found = (compared[number] for number in sorted(compared))
+        return np.array([list(face.blendshapes.values()) for face in found if face], np.float32)
+
+    with closing(ahead(_sampled(path, driving, [side for side in sides if side[0] < side[1]]))) as sampled:
+        for number, (seconds, frame) in enumerate(sampled):
+            times.append(seconds)
+            # Rest is told by three in a row: the middle one is looked at first, those beside it if it can't tell.
+            if number % 3 == 1 or not callable(frame.picture):  # what is decoded is small, a picture is not
+                look(number, frame)
+            else:
+                waiting[number] = frame
+    for number in [each for each in waiting if compared.get(each // 3 * 3 + 1) is None]:
+        look(number, waiting.pop(number))
+    if not any(compared.values()) or not some_calmer(track, index, scores()):
         return None
-    best = calmest(track, index, np.array([list(face.blendshapes.values()) for _, face in found], np.float32))
-    return None if best is None else found[best][0]
+    for number in sorted(waiting):
+        look(number, waiting.pop(number))
+    best = calmest(track, index, scores())
+    return None if best is None else [times[number] for number in sorted(compared) if compared[number]][best]
 
 
 def _sampled(path: Path, driving: Driving, sides: Sequence[_Side]) -> Iterator[tuple[Fraction, VideoFrame]]:
@@ -120,7 +151,6 @@ def _sampled_in(
             seconds = reader.info.start + frame.seconds
             side = next((side for side in sides if within(seconds, side)), None)
             if side is not None and seconds >= due.get(side, seconds):
-                _ = frame.image  # made here, in the thread that reads
                 yield seconds, frame
                 due[side] = seconds + (side[1] - side[0]) / _SAMPLES
     except InputError:

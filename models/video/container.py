@@ -210,59 +210,73 @@ class ContainerClip:
             unordered = container.format.name == "avi" and bool(stream.codec_context.has_b_frames)
             head = [packet for packet, _ in zip(self._packets(container, stream), range(_PROBE_WINDOW), strict=False)]
             untold = container.format.name == "mjpeg"  # pictures one after the other, timed by FFmpeg's own guess
-        shown = [packet.pts for packet in head if not packet.is_discard]
-        if not shown:
-            raise InputError(f"{self._path.name} has a video stream without a single frame.")
-        if unordered or None in shown:
-            rate = next((rate for rate in nominal if rate), None)
-            if rate is None:
-                rate = _FALLBACK_RATE
-                self._warn(f"{self._path.name} has no frame rate of its own; {rate} frames a second are assumed.")
-            return _Timeline(time_base, None, rate, False, None, None)
+            shown = [packet.pts for packet in head if not packet.is_discard]
+            if not shown:
+                raise InputError(f"{self._path.name} has a video stream without a single frame.")
+            if unordered or None in shown:
+                rate = next((rate for rate in nominal if rate), None)
+                if rate is None:
+                    rate = self._without_rate()
+                return _Timeline(time_base, None, rate, False, None, None)
 
-        if untold:
-            self._warn(f"{self._path.name} has no frame rate of its own; {_FALLBACK_RATE} frames a second are assumed.")
-        origin = min(pts for pts in shown if pts is not None)
-        seek = self._seek_point(origin, time_base)
-        ticks = self._ticks(origin, time_base, seek)
+            if untold:
+                self._without_rate()
+            origin = min(pts for pts in shown if pts is not None)
+            seek = self._seek_point(container, stream, origin, time_base)
+            ticks = None if seek is None else self._ticks(container, stream, origin, time_base, seek)
+        if ticks is None:  # from the start, to which not every container can be brought back
+            with self._open() as (container, stream):
+                ticks = self._ticks(container, stream, origin, time_base)
         rate = constant_rate(ticks, time_base, nominal)
         variable = rate is None
         if rate is None:
             rate = average_rate(ticks, time_base)
         return _Timeline(time_base, origin, rate, variable, len(ticks), seek)
 
-    def _seek_point(self, origin: int, time_base: Fraction) -> int | None:
+    def _without_rate(self) -> Fraction:
+        """Return the rate of a video that has none, and warn of it."""
+        self._warn(f"{self._path.name} has no frame rate of its own; {_FALLBACK_RATE} frames a second are assumed.")
+        return _FALLBACK_RATE
+
+    def _seek_point(
+        self, container: InputContainer, stream: VideoStream, origin: int, time_base: Fraction
+    ) -> int | None:
         """Return a tick whose seek lands on a key frame shown before the trim range, or None if there is none."""
         if self._trim is None or self._trim[0] == 0:
             return None
         start = origin + int(self._trim[0] / time_base)
-        with self._open() as (container, stream):
-            try:
-                container.seek(start, stream=stream)
-            except av.error.FFmpegError:
-                return None
-            landed = next(self._packets(container, stream), None)
+        try:
+            container.seek(start, stream=stream)
+        except av.error.FFmpegError:
+            return None
+        landed = next(self._packets(container, stream), None)
         usable = landed is not None and landed.is_keyframe and landed.pts is not None and landed.pts <= start
         return start if usable else None
 
-    def _ticks(self, origin: int, time_base: Fraction, seek: int | None) -> list[int]:
+    def _ticks(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        origin: int,
+        time_base: Fraction,
+        seek: int | None = None,
+    ) -> list[int]:
         """Return the announced presentation times within the trim range, ascending, and check the file's end."""
         ticks, last, seen, cut = [], origin, 0, 0
-        with self._open() as (container, stream):
-            if seek is not None:
-                container.seek(seek, stream=stream)
-            for packet in self._packets(container, stream):
-                cut += packet.is_discard
-                if packet.pts is None or packet.is_discard:
-                    continue
-                if self._trim and packet.dts is not None and (packet.dts - origin) * time_base >= self._trim[1]:
-                    break
-                seen += 1
-                last = max(last, packet.pts + (packet.duration or 0))
-                if within((packet.pts - origin) * time_base, self._trim):
-                    ticks.append(packet.pts)
-            else:
-                self._check_end(stream, container, (last - origin) * time_base, seen)
+        if seek is not None:
+            container.seek(seek, stream=stream)
+        for packet in self._packets(container, stream):
+            cut += packet.is_discard
+            if packet.pts is None or packet.is_discard:
+                continue
+            if self._trim and packet.dts is not None and (packet.dts - origin) * time_base >= self._trim[1]:
+                break
+            seen += 1
+            last = max(last, packet.pts + (packet.duration or 0))
+            if within((packet.pts - origin) * time_base, self._trim):
+                ticks.append(packet.pts)
+        else:
+            self._check_end(stream, container, (last - origin) * time_base, seen)
         if cut > seen:
             self._warn(f"{cut} of {cut + seen} frames of {self._path.name} are cut away by its own edit list.")
         if not ticks:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -20,6 +22,7 @@ from magplus.backend_bridge.files.errors import ExitCode
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.report import Failure
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
+from magplus.backend_bridge.worker import command_line
 from magplus.backend_bridge.worker.cancellation import Cancellation
 from magplus.backend_bridge.worker.runner import JobRunner
 from magplus.backend_bridge.worker_client import messages
@@ -210,6 +213,19 @@ def test_a_dead_worker_is_a_sentence_and_the_next_run_resumes(
     assert folder.read_report().versions["made"] == "2"
     if what is misbehaviour.segfault:
         assert "segfault" in folder.log_path.read_text("utf-8"), "the Python stack of the crash"
+
+
+def test_a_worker_keeps_its_memory_for_the_next_job_of_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back: list[float] = []
+    monkeypatch.setattr(command_line, "BETWEEN_JOBS", 0.2)
+    monkeypatch.setattr(command_line, "give_freed_memory_back", lambda: given_back.append(time.monotonic()))
+    orders: queue.SimpleQueue[command_line.Order | None] = queue.SimpleQueue()
+    first, late = (messages.Start("folder"), Cancellation()), (messages.Start("another"), Cancellation())
+    orders.put(first)
+    assert command_line.next_order(orders, 60.0) is first and not given_back
+    threading.Timer(0.4, orders.put, [late]).start()
+    assert command_line.next_order(orders, 60.0) is late and len(given_back) == 1, "the next one was long in coming"
+    assert command_line.next_order(orders, 0.1) is None, "idle for longer than it may"
 
 
 def test_an_idle_worker_leaves_and_the_next_job_gets_a_new_one(tmp_path: Path, make_job: MakeJob) -> None:

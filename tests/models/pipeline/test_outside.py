@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ import pytest
 
 from magplus.backend_bridge.files.errors import InputError
 from magplus.backend_bridge.job.spec import Driving
-from magplus.models.face import FaceLandmarker, FaceTrack, follow_face
+from magplus.models.face import FaceLandmarker, FaceLandmarks, FaceTrack, follow_face
+from magplus.models.pipeline import outside
 from magplus.models.pipeline.outside import calmer_outside, outside_frame
-from magplus.models.video import VideoReader
+from magplus.models.video import VideoFrame, VideoReader
 
 TRIM = (8.6, 8.85)  # of the real clip: at rest, as seldom in it
 
@@ -84,3 +86,48 @@ def test_a_face_without_any_expression_is_not_looked_for_outside(real_clip, trac
     still = replace(track, blendshapes=np.minimum(track.blendshapes, 0.25))
     driving, image = Driving(str(real_clip), trim=TRIM), next(iter(VideoReader(real_clip, TRIM)))
     assert calmer_outside(real_clip, driving, still, 0, image, landmarker=None) is None, "nothing could be calmer"
+
+
+class Scripted:
+    """A video's frames outside the trim, and what finds a face with a given smile in each, or none; which were seen."""
+
+    def __init__(self, smiles: list[float | None]) -> None:
+        self.looked: list[int] = []
+        self._smiles = smiles
+
+    def sampled(self, *_: object) -> list[tuple[Fraction, VideoFrame]]:
+        numbers = range(len(self._smiles))
+        return [(Fraction(at), VideoFrame(at, Fraction(at), partial(np.full, (1, 1, 3), at))) for at in numbers]
+
+    def detect(self, image: np.ndarray, near: FaceLandmarks) -> list[FaceLandmarks]:
+        self.looked.append(at := int(image[0, 0, 0]))
+        smile = self._smiles[at]
+        scores = {name: (smile or 0.0) * name.startswith("mouthSmile") for name in near.blendshapes}
+        return [] if smile is None else [FaceLandmarks(near.points, scores)]
+
+
+EVERY = [1, 4, 7, 0, 2, 3, 5, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("smiles", "found", "looked"),
+    [
+        ([0.8] * 9, None, [1, 4, 7]),
+        ([0.8, 0.5, *[0.8] * 7], None, EVERY),
+        ([*[0.8] * 5, 0.0, 0.0, 0.0, 0.8], 6, EVERY),
+        ([0.0, 0.0, 0.0, *[0.8] * 6], 1, EVERY),
+        ([*[0.8] * 3, *[None] * 3, *[0.8] * 3], None, [1, 4, 7, 3, 5]),
+        ([*[0.8] * 3, 0.0, None, 0.0, 0.0, 0.8, 0.8], 5, [1, 4, 7, 3, 5, 0, 2, 6, 8]),
+    ],
+)
+def test_every_third_frame_is_looked_at_and_the_others_only_where_rest_may_be(
+    monkeypatch, track, smiles, found, looked
+):
+    video = Scripted(smiles)
+    monkeypatch.setattr(outside, "_sampled", video.sampled)
+    monkeypatch.setattr(outside, "comparable", lambda *_: lambda *_: True)
+    smiling_all_the_time = smiling(replace(track, blendshapes=np.zeros_like(track.blendshapes)), 0.8)
+    image = VideoFrame(0, Fraction(0), np.zeros((1, 1, 3), np.float32))
+    driving = Driving("clip.mp4", trim=TRIM)
+    assert calmer_outside(Path("clip.mp4"), driving, smiling_all_the_time, 0, image, video) == found
+    assert video.looked == looked
