@@ -120,14 +120,17 @@ class Curves:
     ) -> tuple[Solved, MotionEvent | None]:
         """Return the controls, and the event if those of a whole face show that it is the face's."""
         solved = self._solved(equations, event)
-        if event is None or not _is_whole(solved):
+        if not _is_whole(solved):
             return solved, event
-        explained = self._explained(event, solved)
+        explained = None if event is None else self._explained(event, solved)
         if explained is not None and self._observed.compression.strong:
             lasts = self._lasts(self._timed(solved, equations, explained) or explained)
             if not shows_anything(solved.curves, self._reader.basis.controls, lasts):
                 explained = None
-        return (solved if explained else self._reader.unmatched(solved)), explained
+        if explained is not None:
+            return solved, explained
+        course = self._course(solved, equations)
+        return self._reader.unmatched(solved), None if course is None else self._observed.shown_event(course)
 
     def _solved(self, equations: NDArray[np.floating], event: MotionEvent | None) -> Solved:
         """Return the controls, brought to the peak of the motion where that is the driver's.
@@ -157,12 +160,17 @@ class Curves:
         It is where a codec has copied parts of the face, and where no control shows anything at that motion's apex:
         flakes, drops and dust that pass before the face move more than it does.
         """
-        shares = excursions(solved.curves, self._reader.basis.controls)
-        moved = np.where(of_eyes(self._reader.basis.controls), 0.0, shares)
-        if not moved.any():
+        course = self._course(solved, equations)
+        if course is None:
             return None
-        shown = shows_at(shares, self._clip.track.seconds, event.apex)
-        return self._observed.timed_by(self._reader.course(equations, moved), anyway=not shown)
+        shares = excursions(solved.curves, self._reader.basis.controls)
+        return self._observed.timed_by(course, anyway=not shows_at(shares, self._clip.track.seconds, event.apex))
+
+    def _course(self, solved: Solved, equations: NDArray[np.floating]) -> NDArray[np.float64] | None:
+        """Return the course of the expression that the controls show, [T] (`RigReader.course`); None if they rest."""
+        moved = excursions(solved.curves, self._reader.basis.controls)
+        moved[:, of_eyes(self._reader.basis.controls)] = 0.0
+        return self._reader.course(equations, moved) if moved.any() else None
 
     def _above_codec(self, solved: Solved, moves: bool) -> Solved:
         """Return curves without what the video's codec may have moved by itself, and say what is left out."""

@@ -58,6 +58,7 @@ OPENING = 0.05  # s, in which a lid goes on after the mesh has it open, or begin
 ONCE = 0.4  # of its peak: what a region moves by before an expression and after it; the noise of a weak one has 0.35
 LEAST_CODED = 0.1  # of the frames: so many tell what a codec did; the others repeat the reference, or have no codec
 LEAST_COPIED = 0.05  # of the face: from here on an event is the whole face's, and is timed by what controls show
+FEWEST_SHOWN = 16  # frames, in which the course of what controls show is an event where no other motion is
 UNEXPLAINED = 0.95  # of a region's motion: from here on no control of a whole face's follows it, and it isn't a face's
 
 
@@ -179,7 +180,8 @@ class Observed:
     @cached_property
     def _passing(self) -> NDArray[np.bool_]:
         """The frames, [T], in which something passes before any region, or is about to or has just done so."""
-        during = self._seconds[np.any([*self.doubtful.values()], axis=0)]
+        passing = np.any([np.zeros(len(self._seconds), np.bool_), *self.doubtful.values()], axis=0)
+        during = self._seconds[passing]
         return np.asarray((np.abs(self._seconds[:, None] - during) <= APPROACH).any(1))
 
     @cached_property
@@ -342,6 +344,19 @@ class Observed:
         if self.event is None or (self.compression.copied < LEAST_COPIED and not anyway):
             return None
         return self._event_of(motion)
+
+    def shown_event(self, motion: NDArray[np.float64]) -> MotionEvent | None:
+        """Return the event of an expression's course, [T], where the motion of the face, or of a region, shows none.
+
+        In dim light noise drowns both; but it hardly has any part in the pattern that the controls show, whose course
+        stands out by far. motion: as for `timed_by`. It is that of the frame in which the controls show most, so that
+        as many courses as there are frames might have been looked at. None where more than noise may have made it:
+        where a codec has copied anything, something moves before the face or the head turns; and in few frames.
+        """
+        turns = bool((self._values("parallax") > PARALLAX[0]).any())
+        if self.compression.copied >= LEAST_COPIED or self._covered or turns or len(motion) < FEWEST_SHOWN:
+            return None
+        return self._event_of(np.where(self._blinking | self._passing, 0.0, motion), len(motion))
 
     def _comes_once(self, motion: NDArray[np.float64], event: MotionEvent) -> bool:
         """Return whether a region is at rest before an event and after it, from its motion [T]."""

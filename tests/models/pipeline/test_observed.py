@@ -214,6 +214,16 @@ def test_a_still_face_shows_no_event_whatever_the_controls_show(tmp_path):
     assert observed(tmp_path, copied=0.4).timed_by(EXPRESSION) is None
 
 
+def test_an_expression_that_noise_drowns_in_the_motion_is_an_event_where_the_controls_show_it_clearly(tmp_path):
+    """Their course has hardly any of the noise; one in which a frame of noise stands out has a peak by itself."""
+    rng = np.random.default_rng(2)
+    seen = observed(tmp_path, **{name: 5e-3 + 5e-4 * rng.standard_normal(COUNT) for name in REGIONS})
+    noise = 1e-4 * rng.standard_normal(COUNT)
+    assert seen.event is None
+    assert seen.shown_event(np.maximum(EXPRESSION + noise, 0)).apex == pytest.approx(APEX / 30, abs=0.04)
+    assert seen.shown_event(np.maximum(np.where(np.arange(COUNT) == APEX, 9e-4, noise), 0)) is None
+
+
 @pytest.mark.parametrize("event", [None, MotionEvent(0.2, 0.4, 0.6)])
 def test_no_other_state_of_rest_is_left_when_the_motion_that_led_there_is_no_event_or_ends(tmp_path, event):
     """What a codec copies stays, and cloth that moves before the face stays where it was moved to."""
