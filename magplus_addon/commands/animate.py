@@ -231,7 +231,10 @@ def check_values(options: argparse.Namespace, settings: MagPlusSettings) -> None
     if options.trim is not None and options.trim[1] <= options.trim[0]:
         raise InputError("--trim holds nothing; its end has to come after its start.")
     if options.frames:
-        check_interval(*options.frames)
+        try:
+            check_interval(*options.frames)
+        except InputError as error:
+            raise InputError(f"--frames: {error}") from error
 
 
 def _apply_values(options: argparse.Namespace, settings: MagPlusSettings) -> None:
