@@ -168,7 +168,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     saved = SavedFile.of(options.save)
     use_checkpoints(options)
     order = replace(order_of(options, bpy.context, options.output), replaces=options.replace)
-    outcome = tasks.run(animate.KIND, animate.animate(order), options.progress)
+    outcome = tasks.run(animate.KIND, animate.animate(order), tasks.shown_to(options.progress))
     if outcome.status is Status.FINISHED:
         print(outcome.folder)
         if saved is not None:

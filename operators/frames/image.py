@@ -21,7 +21,8 @@ _HIGH_RANGE = {"Rec.2100-PQ", "Rec.2100-HLG"}  # displays that colour spaces of 
 
 def colour_space(scene: bpy.types.Scene) -> tuple[str, tuple[str, ...]]:
     """Return the colour space in which the frames come out of the scene's view transform as they went in."""
-    view, display = scene.view_settings, scene.display_settings.display_device
+    view = scene.view_settings
+    display = "sRGB" if scene.display_settings is None else scene.display_settings.display_device
     plain = view.look in {"None", ""} and view.exposure == 0.0 and view.gamma == 1.0 and not view.use_curve_mapping
     plain &= not getattr(view, "use_white_balance", False)  # from 4.3
     known = {

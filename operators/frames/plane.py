@@ -59,7 +59,7 @@ def add_plane(context: bpy.types.Context, camera: bpy.types.Object, image: bpy.t
 def _let_zoom(plane: bpy.types.Object, lens: bpy.types.Camera) -> None:
     """Let a plane fill the view of a camera that zooms, too; its origin is the camera's."""
     for axis in (0, 1):
-        driver = plane.driver_add("scale", axis).driver
+        driver = cast(bpy.types.FCurve, plane.driver_add("scale", axis)).driver
         variable = driver.variables.new()
         variable.name, target = "now", variable.targets[0]
         target.id_type, target.id = "CAMERA", lens
