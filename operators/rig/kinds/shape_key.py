@@ -10,7 +10,7 @@ from typing import cast
 
 import bpy
 
-from ....backend_bridge.rig.basis import Channel, Control
+from ....backend_bridge.rig.basis import SHAPE_KEY, Channel, Control
 from ...blender.data import shape_keys_of, wearers
 from ..controls import LiveChannel, RigControl
 from ..face_rig import FaceRig
@@ -23,7 +23,7 @@ SLIDER_LIMIT = 10.0  # Blender's own limit of a shape key's range
 class ShapeKeys(ControlKind):
     """The values of relative shape keys. The ID is the mesh's `Key`; its owner is the object that carries it."""
 
-    name = "shape_key"
+    name = SHAPE_KEY
     label = "Shape key"
     proportional = True
     made_for_the_face = True
