@@ -14,7 +14,7 @@ from ....backend_bridge.rig.basis import SHAPE_KEY, Channel, Control
 from ...blender.data import shape_keys_of, wearers
 from ..controls import LiveChannel, RigControl
 from ..face_rig import FaceRig
-from .control_kind import LINKED, ControlKind, Found, channel_at
+from .control_kind import DRIVEN, LINKED, ControlKind, Found, channel_at
 
 ABSOLUTE = "is an absolute shape key, which has no value of its own"
 SLIDER_LIMIT = 10.0  # Blender's own limit of a shape key's range
@@ -131,7 +131,7 @@ def _problem(obj: bpy.types.Object, key: bpy.types.Key, block: bpy.types.ShapeKe
     if problem := _without_effect(obj, key, block):
         return problem
     if channel.driven:
-        return "is driven"
+        return DRIVEN
     if block.slider_max <= block.slider_min:
         return "can't be moved: its range is empty"
     return ""
