@@ -46,7 +46,7 @@ def test_any_number_of_runs_leave_one_result(tmp_path: Path, head, keys, mode: s
         report = bake(job(tmp_path / str(number), controls, Smile=pulse(20, 8, number / 10)), animation=mode)
         assert report.sentences() == [] and report.record.actions == (EARLIER,)
         listed = [record.name for record in bpy.context.scene.magplus.bakes]
-        assert listed == [report.bake] == [JOB.stem], "one slider, under one name"
+        assert listed == [report.name] == [JOB.stem], "one slider, under one name"
         bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "file.blend"))
         bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "file.blend"))
         head = bpy.data.objects["Head"]
