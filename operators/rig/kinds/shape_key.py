@@ -21,7 +21,7 @@ SLIDER_LIMIT = 10.0  # Blender's own limit of a shape key's range
 
 
 class ShapeKeys(ControlKind):
-    """The values of relative shape keys. The ID is the mesh's `Key`; its owner is the object that carries it."""
+    """The values of relative shape keys. The ID is the `Key` of a mesh, a lattice or a curve; its owner the object."""
 
     name = SHAPE_KEY
     label = "Shape key"
@@ -31,8 +31,8 @@ class ShapeKeys(ControlKind):
     # No icon: that is what most are, and names are long.
 
     def find(self, rig: FaceRig) -> Found:
-        """Return the shape keys of the meshes, and of those that act on them."""
-        return shape_key_controls([*rig.meshes, *(obj for obj in rig.acting if obj.type == "MESH")])
+        """Return the shape keys of the meshes, and of what acts on them: other meshes, lattices, curves."""
+        return shape_key_controls([*rig.meshes, *rig.acting])
 
     def find_channel(self, owner: bpy.types.Object, data_path: str) -> LiveChannel | None:
         """Return the key's value."""
